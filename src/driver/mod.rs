@@ -1,0 +1,122 @@
+//! The only door to a machine. Whatever lcm learns of or does to processes, containers, GPUs and ports passes
+//! [`Driver`]; a simulated world stands behind the same trait.
+//!
+//! Each method is one reading or one effect. Order, retries, waiting for health and all other judgement are the
+//! caller's: a driver decides nothing.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::model::desired::{Desired, Service, StopPolicy};
+use crate::model::facts::{BusyReading, ExitFact, Facts, ProbeReading};
+use crate::model::names::{GpuId, ProjectName, ServiceName};
+use crate::model::observed::Instance;
+
+/// One machine, real or simulated.
+#[async_trait]
+pub trait Driver: Send + Sync {
+    /// All that this manifest can touch, read now and in parallel; a reading that fails is an `Unknown` in the facts.
+    /// `history` is left empty: it is the store's.
+    async fn observe(&self, desired: &Desired) -> Facts;
+
+    /// One service as it is at this moment, without probing it.
+    async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError>;
+
+    /// Everything that a start needs and that needs no room: image, executable, folders. Changes nothing that runs.
+    async fn prepare(&self, service: &Service) -> Result<(), DriverError>;
+
+    /// Brings it up, creating it first where needed, and returns as soon as it runs. A container with another spec
+    /// under its name is put aside, and stays so until [`Driver::settle`] or [`Driver::restore`].
+    async fn start(&self, start: &Start<'_>) -> Result<Instance, DriverError>;
+
+    /// The new one is well: the one put aside is removed.
+    async fn settle(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError>;
+
+    /// The new one is not: it is removed, and the one put aside stands and runs again. `false`: there was none.
+    async fn restore(&self, project: &ProjectName, service: &Service) -> Result<bool, DriverError>;
+
+    /// Ends it and all that it started; returns when nothing of it is left.
+    async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError>;
+
+    /// Removes a stopped container that lcm created; its volumes stay.
+    async fn remove(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError>;
+
+    /// Asks it to give its GPU memory back.
+    async fn evict(&self, service: &Service) -> Result<(), DriverError>;
+
+    /// One health probe, within the service's own deadline. Only what belongs to `instance` counts.
+    async fn probe(&self, project: &ProjectName, service: &Service, instance: &Instance) -> ProbeReading;
+
+    /// One busy probe; one that fails counts as busy.
+    async fn busy(&self, service: &Service, instance: &Instance) -> BusyReading;
+
+    /// Who holds a port that this service needs, other than itself: `8188 by python3 (pid 4711)`.
+    async fn port_holder(&self, project: &ProjectName, service: &Service) -> Result<Option<String>, DriverError>;
+
+    /// The last lines that it wrote, unmasked.
+    async fn log_tail(&self, project: &ProjectName, service: &Service, lines: usize) -> Vec<String>;
+
+    /// The machine's clock; a simulated one has its own.
+    fn now(&self) -> Timestamp;
+}
+
+/// What is there of one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// The thing that runs or is left.
+    pub instance: Option<Instance>,
+    pub life: Life,
+    /// Container only: an older self stands aside.
+    pub previous: bool,
+    /// The hash that it carries, where it carries one.
+    pub spec: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Life {
+    Absent,
+    /// Created, or ended before: not running.
+    Ended(Option<ExitFact>),
+    /// Its first process ended badly and others of its tree are still there.
+    Crippled(ExitFact),
+    Running,
+    Suspended,
+}
+
+/// What a start needs to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Start<'a> {
+    pub project: &'a ProjectName,
+    pub service: &'a Service,
+    pub gpus: &'a [GpuId],
+}
+
+/// What a stop needs to know; an orphan has no [`Service`].
+#[derive(Clone, Copy, Debug)]
+pub struct Stop<'a> {
+    pub project: &'a ProjectName,
+    pub service: &'a ServiceName,
+    pub instance: &'a Instance,
+    pub policy: &'a StopPolicy,
+}
+
+/// Why the machine would not.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    #[error("the engine at {endpoint} does not answer: {reason}")]
+    NoEngine { endpoint: String, reason: String },
+    #[error("the engine refused to {what}: {reason}")]
+    Engine { what: String, reason: String },
+    #[error("{what}: {source}")]
+    Io { what: String, source: std::io::Error },
+    /// Something that is needed is not there, or not as it must be.
+    #[error("{0}")]
+    Missing(String),
+    /// It is not ours, or not what was seen before.
+    #[error("{0}")]
+    Refused(String),
+    #[error("still there {}s after it was killed: {survivors}", waited.as_secs())]
+    Survivors { survivors: String, waited: Duration },
+}

@@ -1,0 +1,24 @@
+//! The map of lcm.
+//!
+//! ```text
+//! YAML ── manifest ──► Desired ─┐
+//!                               ├─ plan ──► Plan ── apply ──► Events ── report ──► people, pipelines
+//! machine ─ driver ─► Facts ─ observe ─► Observed ─┘            │
+//!              ▲                                                │
+//!              └────────────── one effect at a time ────────────┘
+//! ```
+//!
+//! Stages meet only in [`model`]. No stage imports another, but that [`apply`] knows the traits of [`driver`] and
+//! [`store`], and [`cli`] knows all. `model`, `observe`, `plan` and `manifest::resolve` are pure: no clock, no I/O, no
+//! async, no environment. Only `driver` touches the machine. A test reads the imports and holds this.
+#![forbid(unsafe_code)]
+
+pub mod apply;
+pub mod cli;
+pub mod driver;
+pub mod manifest;
+pub mod model;
+pub mod observe;
+pub mod plan;
+pub mod report;
+pub mod store;

@@ -1,0 +1,4 @@
+//! Parse, dispatch, exit.
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,424 @@
+//! What should be: the manifest after includes, templates, variables and defaults, with nothing left to look up.
+//!
+//! Not serializable on purpose: it carries secrets. What may leave is in [`crate::model::spec`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::names::{GoalName, ModeName, ProjectName, ServiceName};
+use crate::model::secret::Secret;
+use crate::model::size::Mebibytes;
+use crate::model::spec::Spec;
+
+/// A whole manifest, for one run: its mode and active goals are settled.
+#[derive(Clone, Debug)]
+pub struct Desired {
+    pub project: ProjectName,
+    /// `None` where the manifest has no modes: then all services are wanted.
+    pub mode: Option<ModeName>,
+    pub mode_source: ModeSource,
+    /// Asked for with `--goal`; those that the mode names come on top.
+    pub goals_requested: BTreeSet<GoalName>,
+    pub orphans: OrphanPolicy,
+    /// Kept free on every GPU.
+    pub reserve: Mebibytes,
+    pub declared_gpus: Vec<DeclaredGpu>,
+    /// A remote engine that the manifest names; `None` is the local one.
+    pub engine_host: Option<String>,
+    pub services: BTreeMap<ServiceName, Service>,
+    pub modes: BTreeMap<ModeName, Mode>,
+    pub goals: BTreeMap<GoalName, Goal>,
+    /// What the reader should know though it stops nothing.
+    pub warnings: Vec<String>,
+}
+
+impl Desired {
+    /// Goals that count now: the mode's, and those asked for.
+    #[must_use]
+    pub fn active_goals(&self) -> BTreeSet<GoalName> {
+        let mode = self.mode.as_ref().and_then(|name| self.modes.get(name));
+        mode.map(|mode| mode.goals.clone())
+            .unwrap_or_default()
+            .into_iter()
+            .chain(self.goals_requested.clone())
+            .collect()
+    }
+
+    /// Every secret value of the manifest, for masking text that services wrote.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        self.services.values().flat_map(|service| service.spec.secrets.values())
+    }
+}
+
+/// Who chose the mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModeSource {
+    Manifest,
+    CommandLine,
+    /// An operator's `lcm switch`.
+    Word,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrphanPolicy {
+    Report,
+    Stop,
+}
+
+/// A GPU that the manifest vouches for where the host can't be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeclaredGpu {
+    pub index: u32,
+    pub uuid: Option<String>,
+    pub capacity: Mebibytes,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mode {
+    pub description: Option<String>,
+    pub services: BTreeSet<ServiceName>,
+    pub goals: BTreeSet<GoalName>,
+    /// Must be off in any case.
+    pub stop: BTreeSet<ServiceName>,
+    pub others: Others,
+}
+
+/// What becomes of running services that the mode does not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    Stop,
+    Keep,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Goal {
+    pub description: Option<String>,
+    pub services: BTreeSet<ServiceName>,
+    pub phases: BTreeSet<u32>,
+    pub priority: i64,
+}
+
+/// One service, complete.
+#[derive(Clone, Debug)]
+pub struct Service {
+    pub name: ServiceName,
+    pub runtime: Runtime,
+    pub stop: StopPolicy,
+    /// On each GPU that it uses.
+    pub vram: Mebibytes,
+    pub gpu: GpuRequest,
+    pub priority: i64,
+    pub phases: BTreeSet<u32>,
+    pub depends_on: BTreeMap<ServiceName, Dependency>,
+    pub health: Health,
+    pub busy: Option<Busy>,
+    /// How long a busy service is waited for before it is stopped anyway; `None`: until apply's own timeout.
+    pub drain: Option<Duration>,
+    pub evict: Option<Evict>,
+    /// Host ports that it takes while it runs: published ones, and local ones that its probes ask.
+    pub ports: BTreeSet<u16>,
+    /// Secrets that it needs and that are not there, by where they should come from.
+    pub missing_secrets: Vec<String>,
+    pub spec: Spec,
+    /// `lcm.yaml:12`, for messages.
+    pub source: String,
+}
+
+impl Service {
+    /// The container that carries this service, where one does.
+    #[must_use]
+    pub fn container_name(&self) -> Option<&str> {
+        match &self.runtime {
+            Runtime::Process(_) => None,
+            Runtime::Container(container) => Some(&container.name),
+            Runtime::Existing(existing) => Some(&existing.container),
+        }
+    }
+
+    /// Whether it needs a GPU to start.
+    #[must_use]
+    pub fn wants_gpu(&self) -> bool {
+        self.gpu != GpuRequest::None
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum Runtime {
+    /// A process tree that lcm starts under its shim.
+    Process(Box<Process>),
+    /// A container that lcm creates, recreates on change, and removes on `down`.
+    Container(Box<Container>),
+    /// A container that somebody else made: started and stopped, never created or removed.
+    Existing(ExistingContainer),
+}
+
+impl Runtime {
+    /// The word that manifests and reports use.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Process(_) => "process",
+            Self::Container(_) | Self::Existing(_) => "docker",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Process {
+    pub command: Command,
+    /// Absolute.
+    pub cwd: PathBuf,
+    /// The whole of what the manifest gives; the fixed part is the driver's.
+    pub environment: BTreeMap<String, EnvValue>,
+    /// Names taken over from lcm's own environment, where they are set.
+    pub inherit: BTreeSet<String>,
+    pub log: LogPolicy,
+    pub pid_file: Option<PidFile>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Run as it is; never empty.
+    Exec(Vec<String>),
+    /// `shell -c line`.
+    Shell { shell: String, line: String },
+}
+
+impl Command {
+    /// The program and its arguments.
+    #[must_use]
+    pub fn argv(&self) -> Vec<String> {
+        match self {
+            Self::Exec(words) => words.clone(),
+            Self::Shell { shell, line } => vec![shell.clone(), "-c".to_owned(), line.clone()],
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EnvValue {
+    Plain(String),
+    /// `None`: it is wanted and not there; [`Service::missing_secrets`] says where it was looked for.
+    Secret(Option<Secret>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogPolicy {
+    pub max_size_bytes: u64,
+    /// Rotated copies kept beside the one being written.
+    pub files: u32,
+}
+
+/// A process that somebody else started, known by the file that holds its pid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PidFile {
+    /// Absolute.
+    pub path: PathBuf,
+    /// Must stand in the process's arguments.
+    pub matching: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Container {
+    /// `container_name`, else `PROJECT-SERVICE`.
+    pub name: String,
+    pub image: String,
+    pub pull: PullPolicy,
+    pub command: Option<Vec<String>>,
+    pub entrypoint: Option<Vec<String>>,
+    pub environment: BTreeMap<String, EnvValue>,
+    pub ports: Vec<PublishedPort>,
+    /// As the engine takes them: `name-or-absolute-path:target[:ro]`.
+    pub volumes: Vec<String>,
+    pub networks: Vec<String>,
+    pub user: Option<String>,
+    pub shm_size_bytes: Option<u64>,
+    pub ipc: Option<String>,
+    /// `host:container[:rwm]`.
+    pub devices: Vec<String>,
+    pub ulimits: BTreeMap<String, Ulimit>,
+    pub labels: BTreeMap<String, String>,
+    pub healthcheck: Option<ImageHealthcheck>,
+    pub gpu_access: GpuAccess,
+}
+
+#[derive(Clone, Debug)]
+pub struct ExistingContainer {
+    pub container: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PullPolicy {
+    Missing,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishedPort {
+    /// The host's address; `None` is all of them.
+    pub address: Option<String>,
+    /// `None`: the engine picks one, so it claims no room.
+    pub host: Option<u16>,
+    pub container: u16,
+    pub protocol: Protocol,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Tcp,
+    Udp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ulimit {
+    pub soft: i64,
+    pub hard: i64,
+}
+
+/// A health check that the engine itself runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageHealthcheck {
+    /// As the engine takes it: `["CMD", …]`, `["CMD-SHELL", …]`, `["NONE"]`.
+    pub test: Vec<String>,
+    pub interval: Option<Duration>,
+    pub timeout: Option<Duration>,
+    pub retries: Option<u32>,
+    pub start_period: Option<Duration>,
+}
+
+/// How a container gets its GPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GpuAccess {
+    /// A device request by UUID.
+    Request,
+    /// `NVIDIA_VISIBLE_DEVICES` alone.
+    Environment,
+    /// Nothing, for containers that only play one.
+    None,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopPolicy {
+    /// `None`: TERM for processes, the image's own for containers.
+    pub signal: Option<String>,
+    pub grace: Duration,
+    /// Run instead of the signal; what is left after the grace is killed all the same.
+    pub exec: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GpuRequest {
+    None,
+    /// One, wherever there is room.
+    Auto,
+    /// All of these together.
+    All(Vec<GpuRef>),
+    /// One of these.
+    Any(Vec<GpuRef>),
+    /// So many different ones.
+    Count(u32),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GpuRef {
+    Index(u32),
+    Uuid(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dependency {
+    pub condition: Condition,
+    /// Recreated together with what it depends on.
+    pub restart: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    Started,
+    Healthy,
+}
+
+/// How a service is seen to answer, and how long that may take.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Health {
+    /// `None`: being alive is enough, and for an image that checks itself, healthy.
+    pub probe: Option<Probe>,
+    /// Deadline of one probe.
+    pub probe_timeout: Duration,
+    /// `None`: grows with the wait, between 50 ms and 2 s.
+    pub interval: Option<Duration>,
+    /// Failures before it count for nothing.
+    pub warm_time: Duration,
+    /// Starts after the warm time.
+    pub timeout: Duration,
+    /// So many in a row, within one observation, make a running service unhealthy.
+    pub failures: u32,
+    pub successes: u32,
+    /// Must have answered for so long.
+    pub stable_for: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Probe {
+    Http(HttpProbe),
+    Tcp {
+        host: String,
+        port: u16,
+    },
+    /// Exits 0; in the container for containers.
+    Exec(Vec<String>),
+    /// A regular expression, in the output since this start.
+    Log(String),
+    /// The image's own health check.
+    Docker,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpProbe {
+    pub url: String,
+    /// Empty: any 2xx.
+    pub status: BTreeSet<u16>,
+    /// Must stand in the body.
+    pub body: Option<String>,
+    pub pointer: Option<Pointer>,
+}
+
+/// A JSON pointer into the body.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pointer {
+    pub path: String,
+    /// `None`: anything but false, 0, null or empty.
+    pub equals: Option<serde_json::Value>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Busy {
+    pub probe: BusyProbe,
+    pub probe_timeout: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum BusyProbe {
+    /// Busy while the pointer yields anything but false, 0, null or empty.
+    Http { url: String, pointer: String },
+    /// Busy while it exits 0.
+    Exec(Vec<String>),
+}
+
+/// How a service gives GPU memory back without stopping.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evict {
+    pub calls: Vec<EvictCall>,
+    /// Evicted means measured at most this.
+    pub resident: Mebibytes,
+    /// Deadline of one call.
+    pub timeout: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum EvictCall {
+    Http { method: String, url: String, json: Option<serde_json::Value> },
+    Exec(Vec<String>),
+}

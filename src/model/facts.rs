@@ -1,0 +1,327 @@
+//! Raw readings of a machine, as the driver takes them and as a world file holds them (`lcm observe --out`).
+//!
+//! Nothing is concluded here: what a reading means for a service is `observe`'s work. Secrets never get this far.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::model::lifecycle::State;
+use crate::model::names::{GpuId, ProjectName, ServiceName};
+use crate::model::size::Mebibytes;
+
+/// The version of a world file.
+pub const FORMAT: &str = "lcm.world/1";
+
+/// Everything read at one time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    pub format: String,
+    pub host: String,
+    pub observed_at: Timestamp,
+    /// The engine that was asked.
+    #[serde(default)]
+    pub engine: Option<EngineFact>,
+    /// All containers of the engine, ours or not: names and ports are room.
+    #[serde(default)]
+    pub containers: Reading<Vec<ContainerFact>>,
+    /// Process trees that carry lcm's marks, and the ends of those that are gone.
+    #[serde(default)]
+    pub trees: Reading<Vec<TreeFact>>,
+    #[serde(default)]
+    pub gpus: Reading<Vec<GpuFact>>,
+    /// Who listens on the ports that the manifest needs.
+    #[serde(default)]
+    pub listeners: Reading<Vec<ListenerFact>>,
+    /// Probes of what appears to run.
+    #[serde(default)]
+    pub probes: BTreeMap<ServiceName, ProbeFacts>,
+    /// What lcm's own store remembers; empty where the store is gone.
+    #[serde(default)]
+    pub history: BTreeMap<ServiceName, HistoryFact>,
+}
+
+impl Facts {
+    /// A machine on which nothing runs and nothing was asked.
+    #[must_use]
+    pub fn empty(host: impl Into<String>, observed_at: Timestamp) -> Self {
+        Self {
+            format: FORMAT.to_owned(),
+            host: host.into(),
+            observed_at,
+            engine: None,
+            containers: Reading::NotAsked,
+            trees: Reading::NotAsked,
+            gpus: Reading::NotAsked,
+            listeners: Reading::NotAsked,
+            probes: BTreeMap::new(),
+            history: BTreeMap::new(),
+        }
+    }
+}
+
+/// A reading that failed is not an absence.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reading<T> {
+    /// The manifest has no use for it.
+    #[default]
+    NotAsked,
+    Known(T),
+    /// Why it could not be read.
+    Unknown(String),
+}
+
+impl<T> Reading<T> {
+    /// What was read, if it was.
+    pub fn known(&self) -> Option<&T> {
+        match self {
+            Self::Known(value) => Some(value),
+            Self::NotAsked | Self::Unknown(_) => None,
+        }
+    }
+
+    pub fn known_mut(&mut self) -> Option<&mut T> {
+        match self {
+            Self::Known(value) => Some(value),
+            Self::NotAsked | Self::Unknown(_) => None,
+        }
+    }
+
+    /// Why it is unknown, if it is.
+    pub fn unknown(&self) -> Option<&str> {
+        match self {
+            Self::Unknown(reason) => Some(reason),
+            Self::NotAsked | Self::Known(_) => None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EngineFact {
+    /// `unix:///var/run/docker.sock`.
+    pub endpoint: String,
+    pub version: String,
+}
+
+/// What lcm wrote on a thing that it started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Marks {
+    pub project: String,
+    pub service: String,
+    /// [`crate::model::spec::Spec::hash`] at that time.
+    #[serde(default)]
+    pub spec: String,
+    /// [`crate::model::spec::Spec::secret_digest`] under `salt`.
+    #[serde(default)]
+    pub secrets: String,
+    /// Random, new at each creation: it salts the digest, and tells one start of a process from the next.
+    #[serde(default)]
+    pub salt: String,
+    /// Masked JSON `{"spec": …, "stop": …}`: what it was made from, and how it wishes to be stopped.
+    #[serde(default)]
+    pub config: String,
+    /// GPUs that it was placed on, by comma.
+    #[serde(default)]
+    pub gpus: String,
+    /// GPU memory declared for it, on each of them.
+    #[serde(default)]
+    pub vram_mib: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerFact {
+    pub id: String,
+    /// Without the engine's leading slash.
+    pub name: String,
+    /// As it was named when the container was made.
+    pub image: String,
+    /// That name means another image by now.
+    #[serde(default)]
+    pub image_moved: bool,
+    pub state: ContainerState,
+    #[serde(default)]
+    pub exit_code: Option<i64>,
+    #[serde(default)]
+    pub oom_killed: bool,
+    /// The image's own health check, where it has one.
+    #[serde(default)]
+    pub health: Option<EngineHealth>,
+    /// Known where the list was not enough and the container was inspected.
+    #[serde(default)]
+    pub started_at: Option<Timestamp>,
+    #[serde(default)]
+    pub marks: Option<Marks>,
+    /// Another tool's project, by Compose's label.
+    #[serde(default)]
+    pub compose_project: Option<String>,
+    /// Host ports that it publishes.
+    #[serde(default)]
+    pub ports: Vec<u16>,
+    /// `always`, `unless-stopped`, `on-failure`; known for inspected containers.
+    #[serde(default)]
+    pub restart_policy: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContainerState {
+    Created,
+    Running,
+    Paused,
+    Restarting,
+    Removing,
+    Exited,
+    Dead,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineHealth {
+    Starting,
+    Healthy,
+    Unhealthy,
+}
+
+/// One process tree of one service, alive or ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TreeFact {
+    pub marks: Marks,
+    /// Named by `pid_file` or `lcm adopt`: not started by lcm.
+    #[serde(default)]
+    pub adopted: bool,
+    /// The shim, while it lives.
+    #[serde(default)]
+    pub shim: Option<ProcessFact>,
+    /// All living processes of the service, without the shim; empty: ended.
+    #[serde(default)]
+    pub members: Vec<ProcessFact>,
+    #[serde(default)]
+    pub started_at: Option<Timestamp>,
+    /// How the first process ended, where its shim could record it.
+    #[serde(default)]
+    pub exit: Option<ExitFact>,
+    /// Every member is stopped by a signal (STOP).
+    #[serde(default)]
+    pub suspended: bool,
+}
+
+/// A process that can't be mistaken for a later one with the same pid.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessFact {
+    pub pid: i32,
+    /// Clock ticks after boot.
+    pub start_ticks: u64,
+    /// The program's name alone; arguments may hold secrets.
+    pub program: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExitFact {
+    #[serde(default)]
+    pub code: Option<i32>,
+    #[serde(default)]
+    pub signal: Option<i32>,
+    #[serde(default)]
+    pub at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GpuFact {
+    pub id: GpuId,
+    pub index: u32,
+    #[serde(default)]
+    pub name: String,
+    pub capacity: Mebibytes,
+    /// `None`: nobody could be asked.
+    #[serde(default)]
+    pub used: Option<Mebibytes>,
+    #[serde(default)]
+    pub holders: Vec<GpuHolder>,
+}
+
+/// A process that holds GPU memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GpuHolder {
+    pub pid: i32,
+    pub program: String,
+    /// `None`: the driver does not tell.
+    #[serde(default)]
+    pub memory: Option<Mebibytes>,
+    pub owner: Owner,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerFact {
+    pub port: u16,
+    #[serde(default)]
+    pub pid: Option<i32>,
+    #[serde(default)]
+    pub program: Option<String>,
+    pub owner: Owner,
+}
+
+/// Whose a process is, as far as its marks tell.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owner {
+    /// A process tree that carries lcm's marks.
+    Service {
+        project: ProjectName,
+        service: ServiceName,
+    },
+    /// A container, by its id.
+    Container(String),
+    Stranger,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeFacts {
+    #[serde(default)]
+    pub health: Option<ProbeReading>,
+    #[serde(default)]
+    pub busy: Option<BusyReading>,
+}
+
+/// What probing came to within one observation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProbeReading {
+    Passed,
+    /// So many in a row, the last for this reason.
+    Failed {
+        failures: u32,
+        detail: String,
+    },
+    /// The probe itself could not be run.
+    Unknown(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BusyReading {
+    Idle,
+    /// What it said.
+    Busy(String),
+}
+
+/// The last change of a service that lcm's store holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryFact {
+    pub state: State,
+    /// `lcm` made it, rather than saw it.
+    pub made: bool,
+}

@@ -1,0 +1,15 @@
+//! What all stages speak. Imports nothing of the others, reads no clock, touches no machine.
+//!
+//! A manifest becomes a [`desired::Desired`], a machine's [`facts::Facts`] become an [`observed::Observed`], both
+//! together a [`plan::Plan`], and carrying that out makes [`event::Event`]s.
+
+pub mod desired;
+pub mod event;
+pub mod facts;
+pub mod lifecycle;
+pub mod names;
+pub mod observed;
+pub mod plan;
+pub mod secret;
+pub mod size;
+pub mod spec;

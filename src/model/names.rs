@@ -1,0 +1,66 @@
+//! Names as types, so that a mode can't be passed where a service is meant.
+//! What a valid name looks like is the manifest's business; here a name is only carried and compared.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        #[serde(transparent)]
+        pub struct $type(String);
+
+        impl $type {
+            /// Takes any text as it is.
+            pub fn new(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            /// The name as written.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.pad(&self.0)
+            }
+        }
+
+        impl From<&str> for $type {
+            fn from(text: &str) -> Self {
+                Self::new(text)
+            }
+        }
+    };
+}
+
+name!(
+    /// The manifest's `name:`: who owns everything in it on this host.
+    ProjectName
+);
+name!(
+    /// Something that runs.
+    ServiceName
+);
+name!(
+    /// A named set of services that run together.
+    ModeName
+);
+name!(
+    /// Something wanted, which needs services.
+    GoalName
+);
+name!(
+    /// A GPU's UUID, or `gpu-N` where a device is only declared.
+    GpuId
+);
+name!(
+    /// One step of one plan, `start:comfyui`.
+    StepId
+);

@@ -1,0 +1,123 @@
+//! What is: raw facts merged into one picture per service and GPU. The planner knows the world by this alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::model::desired::StopPolicy;
+use crate::model::facts::{ExitFact, Marks};
+use crate::model::lifecycle::State;
+use crate::model::names::{GpuId, ServiceName};
+use crate::model::size::Mebibytes;
+
+/// The world of one manifest at one time.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    pub host: String,
+    /// Engine and version, where one was asked.
+    pub engine: Option<String>,
+    pub observed_at: Timestamp,
+    /// One entry for each service of the manifest.
+    pub services: BTreeMap<ServiceName, ObservedService>,
+    pub orphans: Vec<Orphan>,
+    pub gpus: BTreeMap<GpuId, ObservedGpu>,
+    /// `Err`: why the GPUs could not be read.
+    pub gpus_unknown: Option<String>,
+    /// Needed ports that somebody holds.
+    pub ports: BTreeMap<u16, PortHolder>,
+    pub ports_unknown: Option<String>,
+    pub warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ObservedService {
+    pub state: State,
+    /// Why this state, as a fragment: `its process was ended by signal 9`.
+    pub detail: String,
+    /// Why nothing can be said of it; then `state` is the best guess and nobody acts on it.
+    pub unknown: Option<String>,
+    pub ownership: Ownership,
+    /// The thing that runs or is left; `None`: there is none.
+    pub instance: Option<Instance>,
+    /// It holds its room: memory, ports, name.
+    pub holds_room: bool,
+    /// Container only: an older self, put aside while a newer one was brought up.
+    pub previous: Option<Instance>,
+    /// What it carries of its making; `None` for adopted things.
+    pub marks: Option<Marks>,
+    pub image_moved: bool,
+    pub gpus: BTreeSet<GpuId>,
+    /// Per GPU; `None`: the driver does not tell.
+    pub measured: Option<Mebibytes>,
+    pub exit: Option<ExitFact>,
+    /// It stopped without lcm's doing, as far as the history tells.
+    pub ended_by_itself: bool,
+    pub since: Option<Timestamp>,
+    /// Restart policy of an adopted container and the like.
+    pub warnings: Vec<String>,
+}
+
+/// Whose a thing is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// There is nothing to own.
+    Absent,
+    /// lcm made it, for this project.
+    Ours,
+    /// The manifest names it, or an operator adopted it.
+    Adopted,
+    /// A container that the manifest names is not there.
+    Missing { container: String },
+    /// Another project's, or a stranger's: never touched.
+    Foreign { holder: String },
+}
+
+/// A thing that can be told from the next of the same name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Instance {
+    Container {
+        id: String,
+        name: String,
+    },
+    /// A process tree, by the salt of its start, or by `pid:ticks` where it was adopted.
+    Tree {
+        id: String,
+    },
+}
+
+/// Bears our project's mark, but no name that the manifest has.
+#[derive(Clone, Debug)]
+pub struct Orphan {
+    pub service: ServiceName,
+    pub instance: Instance,
+    pub state: State,
+    /// As its own label wishes.
+    pub stop: StopPolicy,
+    pub gpus: BTreeSet<GpuId>,
+    pub vram: Mebibytes,
+    pub ports: BTreeSet<u16>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ObservedGpu {
+    pub index: u32,
+    pub name: String,
+    pub capacity: Mebibytes,
+    /// Everything that is not this manifest's: strangers and other projects.
+    pub foreign: Mebibytes,
+    /// Who they are, for the arithmetic of a refusal.
+    pub foreign_holders: Vec<String>,
+    /// Nothing but the manifest vouches for it.
+    pub declared: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortHolder {
+    /// A service of this manifest.
+    Service(ServiceName),
+    Orphan(ServiceName),
+    /// For messages: `python3 (pid 4711)`.
+    Foreign(String),
+}

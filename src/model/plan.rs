@@ -1,0 +1,257 @@
+//! A plan: what will be done, in which order and why, and why all the rest is not. Its JSON is `lcm.plan/1`.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::lifecycle::{Action, State};
+use crate::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName, StepId};
+use crate::model::observed::Instance;
+use crate::model::size::Mebibytes;
+
+/// The version of the plan's JSON.
+pub const FORMAT: &str = "lcm.plan/1";
+
+/// What one run narrows or widens; not part of the manifest.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Only these, and what they depend on; empty: all.
+    pub targets: std::collections::BTreeSet<ServiceName>,
+    pub excludes: std::collections::BTreeSet<ServiceName>,
+    /// Nothing is done while anything wanted is blocked.
+    pub strict: bool,
+    /// Stop orphans even where the manifest only reports them.
+    pub prune: bool,
+    /// Services may be moved to make room for their equals.
+    pub repack: bool,
+    /// What this run has found out: these can't be started now, for this reason, so nothing is stopped for them.
+    pub prevented: BTreeMap<ServiceName, Reason>,
+    pub purpose: Purpose,
+}
+
+/// What the plan is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// Bring up what is wanted, stop what is not.
+    #[default]
+    Apply,
+    /// Stop everything of the project, remove the containers that lcm created.
+    Down,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    #[schemars(extend("const" = FORMAT))]
+    pub format: String,
+    pub project: ProjectName,
+    pub mode: Option<ModeName>,
+    pub goals: Vec<GoalName>,
+    pub host: String,
+    /// Engine and version, where one was asked.
+    pub engine: Option<String>,
+    #[schemars(with = "String")]
+    pub observed_at: Timestamp,
+    pub placement: Placement,
+    /// Whether there is anything to do.
+    pub changes: bool,
+    pub steps: Vec<Step>,
+    pub kept: Vec<Kept>,
+    pub blocked: Vec<Blocked>,
+    pub held: Vec<Held>,
+    pub orphans: Vec<OrphanLine>,
+    pub gpus: Vec<GpuLine>,
+    pub warnings: Vec<String>,
+}
+
+impl Plan {
+    #[must_use]
+    pub fn step(&self, id: &StepId) -> Option<&Step> {
+        self.steps.iter().find(|step| step.id == *id)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Placement {
+    /// No better one exists.
+    Optimal,
+    /// Never wrong, but a better one may exist.
+    Bounded,
+}
+
+/// One action on one service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// `stop:ollama`; a service has at most one step of each action.
+    pub id: StepId,
+    pub service: ServiceName,
+    pub action: Action,
+    /// States passed, the present one first.
+    pub route: Vec<State>,
+    /// Steps that must have succeeded first.
+    pub needs: Vec<StepId>,
+    pub gpus: Vec<GpuId>,
+    /// On each of `gpus`: taken by a start, freed by a stop.
+    pub vram_mib: Mebibytes,
+    pub reason: Reason,
+    pub expect: Expect,
+    /// Spec hash that a start leaves on the thing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec: Option<String>,
+    /// What changed in the resolved spec, masked, as a unified diff.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diff: Option<String>,
+    pub estimate_ms: Option<u64>,
+}
+
+/// What must hold when the step begins, or it is stale.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Expect {
+    /// The thing that was seen; `None`: there was none.
+    pub instance: Option<Instance>,
+    pub state: State,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reason {
+    pub code: ReasonCode,
+    /// A whole sentence for people.
+    pub message: String,
+    /// The mode, goal or service on whose account.
+    pub by: Option<String>,
+}
+
+/// Why something is done, or is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReasonCode {
+    WantedByMode,
+    WantedByGoal,
+    WantedByDependency,
+    NotInMode,
+    StoppedByMode,
+    Preempted,
+    Moved,
+    SpecChanged,
+    SecretChanged,
+    ImageChanged,
+    Unhealthy,
+    Exited,
+    GpuLost,
+    WrongGpu,
+    Orphaned,
+    Requested,
+    NoRoom,
+    Rule,
+    Unknown,
+    ContainerMissing,
+    PortTaken,
+    NotOurs,
+    SecretMissing,
+    Dependency,
+    Maintenance,
+    Suspended,
+    BudgetSpent,
+    /// Something that a start needs is not there: image, executable, folder.
+    PrepareFailed,
+    /// It failed earlier in this run, and is not tried twice in one.
+    StartFailed,
+    StopFailed,
+}
+
+impl ReasonCode {
+    /// As written in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::WantedByMode => "wanted_by_mode",
+            Self::WantedByGoal => "wanted_by_goal",
+            Self::WantedByDependency => "wanted_by_dependency",
+            Self::NotInMode => "not_in_mode",
+            Self::StoppedByMode => "stopped_by_mode",
+            Self::Preempted => "preempted",
+            Self::Moved => "moved",
+            Self::SpecChanged => "spec_changed",
+            Self::SecretChanged => "secret_changed",
+            Self::ImageChanged => "image_changed",
+            Self::Unhealthy => "unhealthy",
+            Self::Exited => "exited",
+            Self::GpuLost => "gpu_lost",
+            Self::WrongGpu => "wrong_gpu",
+            Self::Orphaned => "orphaned",
+            Self::Requested => "requested",
+            Self::NoRoom => "no_room",
+            Self::Rule => "rule",
+            Self::Unknown => "unknown",
+            Self::ContainerMissing => "container_missing",
+            Self::PortTaken => "port_taken",
+            Self::NotOurs => "not_ours",
+            Self::SecretMissing => "secret_missing",
+            Self::Dependency => "dependency",
+            Self::Maintenance => "maintenance",
+            Self::Suspended => "suspended",
+            Self::BudgetSpent => "budget_spent",
+            Self::PrepareFailed => "prepare_failed",
+            Self::StartFailed => "start_failed",
+            Self::StopFailed => "stop_failed",
+        }
+    }
+}
+
+/// A service that nothing is done to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    pub service: ServiceName,
+    pub state: State,
+    /// Why it is left as it is, as a sentence.
+    pub message: String,
+}
+
+/// Wanted, but can't be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Blocked {
+    pub service: ServiceName,
+    pub reason: Reason,
+}
+
+/// Kept from running by an operator's word or a spent budget.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Held {
+    pub service: ServiceName,
+    pub reason: Reason,
+    pub by: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub since: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrphanLine {
+    pub service: ServiceName,
+    pub instance: Instance,
+    pub state: State,
+    pub message: String,
+}
+
+/// One GPU before, at its worst and after, in MiB.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GpuLine {
+    pub id: GpuId,
+    pub index: u32,
+    pub capacity_mib: Mebibytes,
+    pub reserve_mib: Mebibytes,
+    pub foreign_mib: Mebibytes,
+    pub before_mib: Mebibytes,
+    pub peak_mib: Mebibytes,
+    pub after_mib: Mebibytes,
+}

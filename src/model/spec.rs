@@ -1,0 +1,110 @@
+//! What a service was made from, as it is written on the thing itself: a hash to compare, and a masked text to diff.
+//!
+//! Plan and apply both use this one function, so that they can't disagree. Placement, probes, priorities and memory
+//! are not in it: a change of those recreates nothing.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::model::secret::Secret;
+
+/// A change of this recreates everything that was hashed the old way: never for a new lcm alone.
+const VERSION: &str = "v1";
+
+/// The resolved form of a service, and what of it must stay hidden.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Spec {
+    /// Without secrets; keys in order, absent ones left out. `Null` for a container that somebody else made.
+    pub config: Value,
+    /// By the environment's name.
+    pub secrets: BTreeMap<String, Secret>,
+}
+
+impl Spec {
+    /// `v1:` and the hash of [`Spec::config`].
+    #[must_use]
+    pub fn hash(&self) -> String {
+        digest(&[canonical(&self.config).as_bytes()])
+    }
+
+    /// A digest of the secrets under the salt that the thing carries; empty where there are none.
+    #[must_use]
+    pub fn secret_digest(&self, salt: &str) -> String {
+        if self.secrets.is_empty() {
+            return String::new();
+        }
+        let mut parts = vec![salt.as_bytes()];
+        for (name, secret) in &self.secrets {
+            parts.push(name.as_bytes());
+            parts.push(secret.reveal().as_bytes());
+        }
+        digest(&parts)
+    }
+}
+
+/// JSON with sorted keys: two maps that say the same are the same text.
+#[must_use]
+pub fn canonical(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let sorted: BTreeMap<&String, &Value> = map.iter().collect();
+            let fields: Vec<String> = sorted
+                .into_iter()
+                .map(|(key, value)| format!("{}:{}", Value::String(key.clone()), canonical(value)))
+                .collect();
+            format!("{{{}}}", fields.join(","))
+        }
+        Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.to_string(),
+    }
+}
+
+/// Each part is hashed with its length, so that `ab, c` and `a, bc` differ.
+fn digest(parts: &[&[u8]]) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    let mut text = format!("{VERSION}:");
+    for byte in hasher.finalize().iter().take(16) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::Spec;
+    use crate::model::secret::Secret;
+
+    #[test]
+    fn the_order_of_keys_does_not_matter() {
+        let spec = |config| Spec { config, ..Spec::default() };
+        assert_eq!(spec(json!({"a": 1, "b": [2]})).hash(), spec(json!({"b": [2], "a": 1})).hash());
+        assert_ne!(spec(json!({"a": 1})).hash(), spec(json!({"a": 2})).hash());
+    }
+
+    #[test]
+    fn this_hash_is_the_one_that_running_things_carry() {
+        // Changing this literal recreates every service of every user: see VERSION.
+        let spec = Spec { config: json!({"command": ["./serve"], "cwd": "."}), ..Spec::default() };
+        assert_eq!(spec.hash(), "v1:41ddb7cf62318f6e302b4e73d8becfbe");
+    }
+
+    #[test]
+    fn a_digest_needs_its_salt() {
+        let secrets = BTreeMap::from([("TOKEN".to_owned(), Secret::new("s3cret"))]);
+        let spec = Spec { secrets, ..Spec::default() };
+        assert_eq!(spec.secret_digest("a"), spec.secret_digest("a"));
+        assert_ne!(spec.secret_digest("a"), spec.secret_digest("b"));
+        assert_eq!(Spec::default().secret_digest("a"), "");
+    }
+}
