@@ -1,4 +1,8 @@
 //! Parse, dispatch, exit.
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(lcm::cli::main().code())
+}
