@@ -174,13 +174,11 @@ impl Placing<'_> {
                 Some(PortHolder::Orphan(_) | PortHolder::Service(_)) | None => {}
             }
             let Some(claimant) = self.claims.get(port).filter(|claimant| *claimant != name) else { continue };
-            match self.with_dependents(claimant, name) {
-                Some(group) => victims.extend(group),
-                None => {
-                    let height = self.scene.priority(claimant);
-                    return taken(format!("port {port} is {claimant}'s (priority {height})"));
-                }
-            }
+            let Some(group) = self.with_dependents(claimant, name) else {
+                let height = self.scene.priority(claimant);
+                return taken(format!("port {port} is {claimant}'s (priority {height})"));
+            };
+            victims.extend(group);
         }
         Ok(victims)
     }
@@ -240,7 +238,9 @@ impl Placing<'_> {
                 break;
             }
             if let Some(group) = self.with_dependents(who, name) {
-                group.iter().for_each(|gone| seats.leave(gone));
+                for gone in &group {
+                    seats.leave(gone);
+                }
                 groups.push(group);
             }
         }
@@ -348,16 +348,16 @@ type Cost = (Vec<i64>, Vec<i64>, usize);
 
 /// The longest chain of dependencies below a service: dependencies come first among equals.
 fn depth(scene: &Scene<'_>, name: &ServiceName) -> usize {
-    let mut deepest = BTreeMap::new();
-    fn walk(scene: &Scene<'_>, name: &ServiceName, deepest: &mut BTreeMap<ServiceName, usize>) -> usize {
-        if let Some(known) = deepest.get(name) {
-            return *known;
-        }
-        // The loader refuses cycles; this entry keeps the walk finite all the same.
-        deepest.insert(name.clone(), 0);
-        let below = scene.service(name).depends_on.keys().map(|next| walk(scene, next, deepest) + 1).max();
-        deepest.insert(name.clone(), below.unwrap_or(0));
-        below.unwrap_or(0)
+    walk(scene, name, &mut BTreeMap::new())
+}
+
+fn walk(scene: &Scene<'_>, name: &ServiceName, deepest: &mut BTreeMap<ServiceName, usize>) -> usize {
+    if let Some(known) = deepest.get(name) {
+        return *known;
     }
-    walk(scene, name, &mut deepest)
+    // The loader refuses cycles; this entry keeps the walk finite all the same.
+    deepest.insert(name.clone(), 0);
+    let below = scene.service(name).depends_on.keys().map(|next| walk(scene, next, deepest) + 1).max().unwrap_or(0);
+    deepest.insert(name.clone(), below);
+    below
 }
