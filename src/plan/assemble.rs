@@ -1,0 +1,134 @@
+//! The plan around the steps: what is kept, blocked, held and orphaned, the GPUs, and what the reader should know.
+
+use crate::model::desired::OrphanPolicy;
+use crate::model::lifecycle::Action;
+use crate::model::names::GpuId;
+use crate::model::observed::Ownership;
+use crate::model::plan::{Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine, Placement, Plan, ReasonCode, Step};
+use crate::model::size::Mebibytes;
+use crate::plan::decide::{Decisions, Scene};
+use crate::plan::flow::worst_addition;
+use crate::plan::order::taken;
+
+const UNPROVEN: &str = "GPU memory is UNPROVEN: no driver was asked, so declared sizes stand for measured ones, \
+                        and memory counts as released when its processes are gone";
+
+/// Everything in its place.
+pub(super) fn assemble(scene: &Scene<'_>, decisions: &Decisions, steps: Vec<Step>) -> Plan {
+    let gpus = gpu_lines(scene, &steps);
+    Plan {
+        format: FORMAT.to_owned(),
+        project: scene.desired.project.clone(),
+        mode: scene.desired.mode.clone(),
+        goals: scene.desired.active_goals().into_iter().collect(),
+        host: scene.observed.host.clone(),
+        engine: scene.observed.engine.clone(),
+        observed_at: scene.observed.observed_at,
+        placement: placement(decisions),
+        changes: !steps.is_empty(),
+        kept: kept(scene, decisions),
+        blocked: blocked(decisions),
+        held: held(decisions),
+        orphans: orphans(scene),
+        warnings: warnings(scene, &gpus, &steps),
+        gpus,
+        steps,
+    }
+}
+
+fn kept(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Kept> {
+    let left = decisions.0.iter().filter_map(|(name, decision)| Some((name, decision.left()?)));
+    left.map(|(name, message)| Kept {
+        service: name.clone(),
+        state: scene.seen(name).state,
+        message: message.to_owned(),
+    })
+    .collect()
+}
+
+/// First fit is the best placing where it costs nothing; where it cost something, a better one may exist.
+fn placement(decisions: &Decisions) -> Placement {
+    let mut reasons =
+        decisions.0.values().flat_map(|decision| decision.stopped().into_iter().chain(decision.blocked()));
+    let paid = |code| matches!(code, ReasonCode::Preempted | ReasonCode::Moved | ReasonCode::NoRoom);
+    if reasons.any(|reason| paid(reason.code)) { Placement::Bounded } else { Placement::Optimal }
+}
+
+fn blocked(decisions: &Decisions) -> Vec<Blocked> {
+    let blocked = decisions.0.iter().filter_map(|(name, decision)| Some((name, decision.blocked()?)));
+    blocked.map(|(service, reason)| Blocked { service: service.clone(), reason: reason.clone() }).collect()
+}
+
+fn held(decisions: &Decisions) -> Vec<Held> {
+    let held = decisions.0.iter().filter_map(|(name, decision)| Some((name, decision.held()?)));
+    held.map(|(service, reason)| Held { service: service.clone(), reason: reason.clone(), by: None, since: None })
+        .collect()
+}
+
+fn orphans(scene: &Scene<'_>) -> Vec<OrphanLine> {
+    let lines = scene.observed.orphans.iter().map(|orphan| {
+        let message = match (scene.stops_orphan(orphan), scene.desired.orphans) {
+            (true, _) => "it goes in this plan",
+            (false, OrphanPolicy::Report) => "only reported; `lcm apply --prune` stops and removes it",
+            (false, OrphanPolicy::Stop) => "left as it is",
+        };
+        OrphanLine {
+            service: orphan.service.clone(),
+            instance: orphan.instance.clone(),
+            state: orphan.state,
+            message: message.to_owned(),
+        }
+    });
+    lines.collect()
+}
+
+fn gpu_lines(scene: &Scene<'_>, steps: &[Step]) -> Vec<GpuLine> {
+    let mut lines: Vec<GpuLine> = scene
+        .observed
+        .gpus
+        .iter()
+        .map(|(id, gpu)| {
+            let before = gpu.foreign + taken(scene, id);
+            GpuLine {
+                id: id.clone(),
+                index: gpu.index,
+                capacity_mib: gpu.capacity,
+                reserve_mib: scene.desired.reserve,
+                foreign_mib: gpu.foreign,
+                before_mib: before,
+                peak_mib: before + worst_addition(steps, id),
+                after_mib: before + moved(steps, id, Action::Start) - moved(steps, id, Action::Stop),
+            }
+        })
+        .collect();
+    lines.sort_by(|a, b| (a.index, &a.id).cmp(&(b.index, &b.id)));
+    lines
+}
+
+fn moved(steps: &[Step], gpu: &GpuId, action: Action) -> Mebibytes {
+    steps.iter().filter(|step| step.action == action && step.gpus.contains(gpu)).map(|step| step.vram_mib).sum()
+}
+
+fn warnings(scene: &Scene<'_>, gpus: &[GpuLine], steps: &[Step]) -> Vec<String> {
+    let mut warnings = scene.desired.warnings.clone();
+    warnings.extend(scene.observed.warnings.iter().cloned());
+    for (name, seen) in &scene.observed.services {
+        let foreign = matches!(seen.ownership, Ownership::Foreign { .. }) && seen.state.is_operational();
+        if foreign && scene.wants.is_wanted(name) {
+            warnings.push(format!(
+                "{name}: something that lcm did not start answers in its place; it is left and counted once"
+            ));
+        }
+    }
+    for gpu in gpus.iter().filter(|gpu| gpu.before_mib + gpu.reserve_mib > gpu.capacity_mib) {
+        warnings.push(format!(
+            "GPU {} is overcommitted as it is: {} in use and {} to be kept free, of {}; nothing starts there before that is made up for",
+            gpu.index, gpu.before_mib, gpu.reserve_mib, gpu.capacity_mib
+        ));
+    }
+    let declared = |id: &GpuId| scene.observed.gpus.get(id).is_some_and(|gpu| gpu.declared);
+    if steps.iter().any(|step| step.vram_mib > Mebibytes::ZERO && step.gpus.iter().any(declared)) {
+        warnings.push(UNPROVEN.to_owned());
+    }
+    warnings
+}
