@@ -4,6 +4,7 @@
 //! Each method is one reading or one effect. Order, retries, waiting for health and all other judgement are the
 //! caller's: a driver decides nothing.
 
+pub mod docker;
 pub mod sim;
 
 use std::time::Duration;

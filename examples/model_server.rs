@@ -1,0 +1,497 @@
+//! A small HTTP server that behaves like a model server, and misbehaves on demand: for the examples and the tests.
+//!
+//! It needs nothing but std, so that one `rustc` call makes a static binary, which in a tar is a container image.
+//! It holds no GPU memory and does no work: time alone passes.
+
+use std::collections::VecDeque;
+use std::env;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{self, Command, Stdio};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const HELP: &str = "\
+A server that behaves like a model server, and misbehaves on demand
+
+Usage: model_server [OPTIONS]
+       model_server --get URL     ask once, print the body; exit 0 for a 2xx, 1 for anything else
+
+  --host ADDRESS        listen here [127.0.0.1]; containers want 0.0.0.0
+  --port N              listen here [$PORT, else 8000]; 0 takes a free one and prints it
+  --load D              time to load [0ms]; until then all but /live answers 503
+  --work D              time that one job takes [1s]; jobs run one after the other
+  --stop-time D         time from TERM or INT to the end [0ms]
+
+Misbehaviour:
+  --ignore-term         ignore TERM and INT; children and daemons do too
+  --children N          start N children that sleep
+  --daemons N           start N daemons that sleep: forked twice, each in a session of its own
+  --hang-health         take connections and never answer, but on /live
+  --die-after D         end after so long
+  --die-while-loading   end when half of the time to load is over
+  --exit-code N         what those two end with [1]
+  --fail-work           /health is fine, and work fails with 500
+  --keep-port D         a detached child holds the port for so long after the server ended
+  --flood-log N         write N bytes a second to the log
+
+Durations D: 250ms, 30s, 2m.
+
+GET  /live              200 always
+GET  /health /system_stats /docs /api/tags       200 once loaded (and while unloaded on request)
+GET  /queue /prompt     {\"exec_info\":{\"queue_remaining\":N},\"queue\":N}
+GET  /env/NAME          that variable's value, or 404
+POST /work              a job more
+POST /unload /load      gives the memory back; takes it again
+POST /api/generate      with keep_alive 0 as /unload, else a job more
+";
+
+/// Longest request that is read: head and body.
+const REQUEST_BYTES_MAX: usize = 64 << 10;
+/// Connections answered at once; more are closed, so that a mistaken client can't use up the machine.
+const CONNECTIONS_MAX: usize = 256;
+/// A client that sends nothing is let go after this.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Nothing that a test forgot lives for ever.
+const SLEEPER_LIFE_MAX: Duration = Duration::from_secs(3600);
+
+const SIGINT: i32 = 2;
+const SIGTERM: i32 = 15;
+const SIG_IGN: usize = 1;
+
+// std has no signals and no sessions, and this file must do without crates.
+unsafe extern "C" {
+    fn signal(number: i32, handler: usize) -> usize;
+    fn setsid() -> i32;
+    fn write(fd: i32, bytes: *const u8, count: usize) -> isize;
+}
+
+fn main() {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let result = match words.first().map(String::as_str) {
+        Some("--get") => get(words.get(1).map_or("", String::as_str)),
+        Some("--sleeper") => sleeper(&words[1..]),
+        Some("--daemonize") => daemonize(&words[1..]),
+        Some("--hold-port") => hold_port(words.get(1).map_or("", String::as_str)),
+        Some("--help" | "-h") => say(HELP.trim_end()),
+        _ => Options::parse(&words).and_then(serve),
+    };
+    if let Err(message) = result {
+        eprintln!("model_server: {message}");
+        process::exit(1);
+    }
+}
+
+type Outcome = Result<(), String>;
+
+/// What the command line says.
+#[derive(Default)]
+struct Options {
+    host: String,
+    port: u16,
+    load: Duration,
+    work: Duration,
+    stop_time: Duration,
+    ignore_term: bool,
+    children: u32,
+    daemons: u32,
+    hang_health: bool,
+    die_after: Option<Duration>,
+    die_while_loading: bool,
+    exit_code: i32,
+    fail_work: bool,
+    keep_port: Option<Duration>,
+    flood_log: usize,
+}
+
+impl Options {
+    fn parse(words: &[String]) -> Result<Options, String> {
+        let mut options = Options {
+            host: "127.0.0.1".to_owned(),
+            port: env::var("PORT").ok().map_or(Ok(8000), |text| number("PORT", &text))?,
+            work: Duration::from_secs(1),
+            exit_code: 1,
+            ..Options::default()
+        };
+        let mut words = words.iter();
+        while let Some(flag) = words.next() {
+            let mut value = || words.next().map(String::as_str).ok_or_else(|| format!("{flag} needs a value"));
+            match flag.as_str() {
+                "--host" => value()?.clone_into(&mut options.host),
+                "--port" => options.port = number(flag, value()?)?,
+                "--load" => options.load = duration(value()?)?,
+                "--work" => options.work = duration(value()?)?,
+                "--stop-time" => options.stop_time = duration(value()?)?,
+                "--ignore-term" => options.ignore_term = true,
+                "--children" => options.children = number(flag, value()?)?,
+                "--daemons" => options.daemons = number(flag, value()?)?,
+                "--hang-health" => options.hang_health = true,
+                "--die-after" => options.die_after = Some(duration(value()?)?),
+                "--die-while-loading" => options.die_while_loading = true,
+                "--exit-code" => options.exit_code = number(flag, value()?)?,
+                "--fail-work" => options.fail_work = true,
+                "--keep-port" => options.keep_port = Some(duration(value()?)?),
+                "--flood-log" => options.flood_log = number(flag, value()?)?,
+                _ => return Err(format!("no option {flag}; --help lists them")),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// One model, loaded or not, and its jobs.
+struct Model {
+    options: Options,
+    /// When the model answers; it is loading until then.
+    ready_at: Mutex<Instant>,
+    unloaded: Mutex<bool>,
+    /// When each job ends, the next first.
+    jobs: Mutex<VecDeque<Instant>>,
+    connections: AtomicUsize,
+}
+
+fn serve(options: Options) -> Outcome {
+    let mut signals = watch_signals(options.ignore_term)?;
+    let listener = TcpListener::bind((options.host.as_str(), options.port))
+        .map_err(|error| format!("can't listen on {}:{}: {error}", options.host, options.port))?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    start_family(&options, &listener)?;
+    say(&format!("loading for {:?}, listening on {address}", options.load))?;
+
+    let model = Arc::new(Model {
+        ready_at: Mutex::new(Instant::now() + options.load),
+        unloaded: Mutex::new(false),
+        jobs: Mutex::new(VecDeque::new()),
+        connections: AtomicUsize::new(0),
+        options,
+    });
+    let of = |run: fn(&Model)| {
+        let model = Arc::clone(&model);
+        thread::spawn(move || run(&model))
+    };
+    of(load);
+    of(die);
+    of(flood);
+    let accepting = Arc::clone(&model);
+    thread::spawn(move || accept(&listener, &accepting));
+
+    // Tries again where the signal itself interrupts it.
+    let _ = signals.read_exact(&mut [0]);
+    let _ = say("stopping");
+    thread::sleep(model.options.stop_time);
+    let _ = say("stopped");
+    Ok(())
+}
+
+/// Children, daemons, and whoever keeps the port.
+fn start_family(options: &Options, listener: &TcpListener) -> Outcome {
+    let manners: &[&str] = if options.ignore_term { &["--ignore-term"] } else { &[] };
+    for _ in 0..options.children {
+        myself("--sleeper")?.args(manners).spawn().map_err(|error| format!("a child: {error}"))?;
+    }
+    for _ in 0..options.daemons {
+        myself("--daemonize")?.args(manners).status().map_err(|error| format!("a daemon: {error}"))?;
+    }
+    if let Some(time) = options.keep_port {
+        let socket: OwnedFd = listener.try_clone().map_err(|error| error.to_string())?.into();
+        let holder = myself("--hold-port")?
+            .arg(format!("{}ms", time.as_millis()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::from(socket))
+            .spawn()
+            .map_err(|error| format!("the port's holder: {error}"))?;
+        // Its stdin stays open while this process lives: its end is how the holder learns of ours.
+        std::mem::forget(holder);
+    }
+    Ok(())
+}
+
+fn load(model: &Model) {
+    let time = model.options.load;
+    if model.options.die_while_loading {
+        thread::sleep(time / 2);
+        end(model, "dying while loading");
+    }
+    thread::sleep(time);
+    let _ = say("ready");
+}
+
+fn die(model: &Model) {
+    if let Some(after) = model.options.die_after {
+        thread::sleep(after);
+        end(model, "dying");
+    }
+}
+
+fn end(model: &Model, why: &str) {
+    let _ = say(why);
+    process::exit(model.options.exit_code);
+}
+
+/// Ten times a second, a tenth each.
+fn flood(model: &Model) {
+    if model.options.flood_log == 0 {
+        return;
+    }
+    let line = [b"loading a shard of a model that has far too many of them\n".as_slice(); 64].concat();
+    loop {
+        let mut rest = model.options.flood_log / 10;
+        let mut out = io::stdout().lock();
+        while rest > 0 {
+            let part = rest.min(line.len());
+            if out.write_all(&line[..part]).is_err() {
+                return;
+            }
+            rest -= part;
+        }
+        let _ = out.flush();
+        drop(out);
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn accept(listener: &TcpListener, model: &Arc<Model>) {
+    for stream in listener.incoming() {
+        let Ok(stream) = stream else { continue };
+        if model.connections.fetch_add(1, Ordering::Relaxed) < CONNECTIONS_MAX {
+            let model = Arc::clone(model);
+            thread::spawn(move || {
+                // A client that went away is its own business.
+                let _ = answer(stream, &model);
+                model.connections.fetch_sub(1, Ordering::Relaxed);
+            });
+        } else {
+            model.connections.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn answer(mut stream: TcpStream, model: &Model) -> io::Result<()> {
+    stream.set_read_timeout(Some(READ_TIMEOUT))?;
+    let request = read_request(&mut stream)?;
+    let path = request.path.split('?').next().unwrap_or_default();
+    if model.options.hang_health && path != "/live" {
+        stream.set_read_timeout(None)?;
+        // Until the client gives up.
+        io::copy(&mut stream, &mut io::sink())?;
+        return Ok(());
+    }
+    let (status, body) = model.reply(&request.method, path, &request.body);
+    let kind = if path == "/docs" { "text/html" } else { "application/json" };
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+struct Request {
+    method: String,
+    path: String,
+    body: String,
+}
+
+fn read_request(stream: &mut TcpStream) -> io::Result<Request> {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        let head_end = bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4);
+        if let Some(head_end) = head_end {
+            let head = String::from_utf8_lossy(&bytes[..head_end]).into_owned();
+            if bytes.len() >= head_end + content_length(&head).min(REQUEST_BYTES_MAX) {
+                let mut words = head.split_whitespace().map(str::to_owned);
+                return Ok(Request {
+                    method: words.next().unwrap_or_default(),
+                    path: words.next().unwrap_or_default(),
+                    body: String::from_utf8_lossy(&bytes[head_end..]).into_owned(),
+                });
+            }
+        }
+        let count = stream.read(&mut chunk)?;
+        if count == 0 || bytes.len() > 2 * REQUEST_BYTES_MAX {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        bytes.extend_from_slice(&chunk[..count]);
+    }
+}
+
+fn content_length(head: &str) -> usize {
+    head.lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .and_then(|(_, value)| value.trim().parse().ok())
+        .unwrap_or(0)
+}
+
+impl Model {
+    fn reply(&self, method: &str, path: &str, body: &str) -> (&'static str, String) {
+        if path == "/live" {
+            return ("200 OK", "{\"status\":\"alive\"}".to_owned());
+        }
+        if Instant::now() < *self.ready_at.lock().unwrap() {
+            return ("503 Service Unavailable", "{\"status\":\"loading\"}".to_owned());
+        }
+        match (method, path) {
+            ("GET", "/health" | "/system_stats") => ("200 OK", self.health()),
+            ("GET", "/docs") => ("200 OK", "<!doctype html><title>model_server</title>".to_owned()),
+            ("GET", "/api/tags") => ("200 OK", "{\"models\":[{\"name\":\"qwen2.5:32b\"}]}".to_owned()),
+            ("GET", "/queue" | "/prompt") => {
+                let queue = self.queue();
+                ("200 OK", format!("{{\"exec_info\":{{\"queue_remaining\":{queue}}},\"queue\":{queue}}}"))
+            }
+            ("GET", path) if path.starts_with("/env/") => match env::var(&path["/env/".len()..]) {
+                Ok(value) => ("200 OK", value),
+                Err(_) => ("404 Not Found", String::new()),
+            },
+            ("POST", "/unload") => self.set_unloaded(true),
+            ("POST", "/load") => self.set_unloaded(false),
+            ("POST", "/api/generate") if asks_to_unload(body) => self.set_unloaded(true),
+            ("POST", "/work" | "/api/generate") => self.work(),
+            _ => ("404 Not Found", "{\"error\":\"no such path\"}".to_owned()),
+        }
+    }
+
+    fn health(&self) -> String {
+        let loaded = !*self.unloaded.lock().unwrap();
+        format!("{{\"status\":\"ok\",\"loaded\":{loaded},\"queue\":{}}}", self.queue())
+    }
+
+    /// Jobs running and waiting.
+    fn queue(&self) -> usize {
+        let mut jobs = self.jobs.lock().unwrap();
+        while jobs.front().is_some_and(|end| *end <= Instant::now()) {
+            jobs.pop_front();
+        }
+        jobs.len()
+    }
+
+    fn work(&self) -> (&'static str, String) {
+        if self.options.fail_work {
+            return ("500 Internal Server Error", "{\"error\":\"the model is broken\"}".to_owned());
+        }
+        let queue = self.queue() + 1;
+        let mut jobs = self.jobs.lock().unwrap();
+        let begin = jobs.back().copied().unwrap_or_else(Instant::now);
+        jobs.push_back(begin + self.options.work);
+        *self.unloaded.lock().unwrap() = false;
+        ("202 Accepted", format!("{{\"queue\":{queue}}}"))
+    }
+
+    fn set_unloaded(&self, unloaded: bool) -> (&'static str, String) {
+        let was = std::mem::replace(&mut *self.unloaded.lock().unwrap(), unloaded);
+        if was && !unloaded {
+            *self.ready_at.lock().unwrap() = Instant::now() + self.options.load;
+        }
+        let _ = say(if unloaded { "unloaded" } else { "loading again" });
+        ("200 OK", format!("{{\"loaded\":{}}}", !unloaded))
+    }
+}
+
+/// Whether `keep_alive` is 0, as a number or as a duration.
+fn asks_to_unload(body: &str) -> bool {
+    let value = body.split("\"keep_alive\"").nth(1).unwrap_or_default();
+    let value = value.trim_start_matches([':', ' ', '"', '\n', '\t']);
+    let end = value.find(|letter: char| !letter.is_ascii_alphanumeric()).unwrap_or(value.len());
+    matches!(&value[..end], "0" | "0s" | "0ms" | "0m")
+}
+
+/// A client for images that hold nothing but this program.
+fn get(url: &str) -> Outcome {
+    let rest = url.strip_prefix("http://").ok_or("--get needs a URL that begins with http://")?;
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let path = if path.is_empty() { "/" } else { path };
+    let address: SocketAddr =
+        host.to_socket_addrs().ok().and_then(|mut all| all.next()).ok_or_else(|| format!("no address {host}"))?;
+    let text = || -> io::Result<String> {
+        let mut stream = TcpStream::connect_timeout(&address, READ_TIMEOUT)?;
+        stream.set_read_timeout(Some(READ_TIMEOUT))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok(text)
+    }()
+    .map_err(|error| format!("{url}: {error}"))?;
+    let (head, body) = text.split_once("\r\n\r\n").ok_or_else(|| format!("{url}: not an answer"))?;
+    let status = head.split_whitespace().nth(1).unwrap_or_default();
+    if status.starts_with('2') { say(body) } else { Err(format!("{url}: {status}")) }
+}
+
+fn sleeper(words: &[String]) -> Outcome {
+    if words.iter().any(|word| word == "--ignore-term") {
+        watch_signals(true)?;
+    }
+    if words.iter().any(|word| word == "--new-session") {
+        // SAFETY: takes nothing and touches no memory; where it fails, this process leads a session already.
+        unsafe { setsid() };
+    }
+    thread::sleep(SLEEPER_LIFE_MAX);
+    Ok(())
+}
+
+/// Starts the sleeper and ends, so that it loses its parent.
+fn daemonize(words: &[String]) -> Outcome {
+    myself("--sleeper")?.arg("--new-session").args(words).spawn().map_err(|error| format!("a daemon: {error}"))?;
+    Ok(())
+}
+
+/// The socket is this process's stdout; its stdin ends when the server does.
+fn hold_port(time: &str) -> Outcome {
+    let time = duration(time)?;
+    // SAFETY: as in `sleeper`.
+    unsafe { setsid() };
+    io::copy(&mut io::stdin(), &mut io::sink()).map_err(|error| error.to_string())?;
+    thread::sleep(time);
+    Ok(())
+}
+
+fn myself(role: &str) -> Result<Command, String> {
+    let path = env::current_exe().map_err(|error| format!("can't find this program: {error}"))?;
+    let mut command = Command::new(path);
+    command.arg(role).stdin(Stdio::null());
+    Ok(command)
+}
+
+/// The end that a signal writes to.
+static SIGNAL_PIPE: AtomicI32 = AtomicI32::new(-1);
+
+extern "C" fn on_signal(_number: i32) {
+    // SAFETY: `write` may be called in a signal handler; the descriptor is open for as long as the process lives.
+    unsafe { write(SIGNAL_PIPE.load(Ordering::Relaxed), [0_u8].as_ptr(), 1) };
+}
+
+fn watch_signals(ignore: bool) -> Result<UnixStream, String> {
+    let (reader, writer) = UnixStream::pair().map_err(|error| error.to_string())?;
+    SIGNAL_PIPE.store(writer.as_raw_fd(), Ordering::Relaxed);
+    std::mem::forget(writer);
+    let handler = if ignore { SIG_IGN } else { on_signal as extern "C" fn(i32) as usize };
+    for number in [SIGINT, SIGTERM] {
+        // SAFETY: the handler lives as long as the program, and only calls what a handler may call.
+        unsafe { signal(number, handler) };
+    }
+    Ok(reader)
+}
+
+/// One line to the log, at once.
+fn say(line: &str) -> Outcome {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| error.to_string())
+}
+
+fn number<T: std::str::FromStr>(flag: &str, text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("{flag} needs a number, not {text}"))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let amount: u64 = number("a duration", &text[..digits])?;
+    match &text[digits..] {
+        "ms" => Ok(Duration::from_millis(amount)),
+        "s" => Ok(Duration::from_secs(amount)),
+        "m" => Ok(Duration::from_secs(amount * 60)),
+        _ => Err(format!("a duration is 250ms, 30s or 2m, not {text}")),
+    }
+}

@@ -1,0 +1,78 @@
+# What can be done here. `just` lists it; each line calls nothing that cargo alone could not.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+[private]
+default:
+    @just --list --unsorted
+
+# Three small servers, two modes, no GPU needed
+[group('try')]
+quickstart:
+    cargo build --bins --examples && target/debug/lcm apply --yes examples/quickstart/lcm.yaml
+
+# Take the quickstart down again
+[group('try')]
+quickstart-down:
+    target/debug/lcm down --yes examples/quickstart/lcm.yaml
+
+# The studio, with real containers: needs a Docker engine
+[group('try')]
+studio mode="voice":
+    examples/studio/prepare.sh
+    cargo run -q -- apply --yes examples/studio/modes/{{ mode }}.yaml
+
+# Take the studio down again, and what was prepared for it
+[group('try')]
+studio-down:
+    cargo run -q -- down --yes examples/studio/lcm.yaml
+    examples/studio/prepare.sh --undo
+
+# Format, lints, docs: what a reviewer should not have to say
+[group('check')]
+check: fmt lint doc
+
+[group('check')]
+fmt:
+    cargo fmt --check
+
+[group('check')]
+lint:
+    cargo clippy --all-targets -- -D warnings
+
+# Build the documentation; a broken link is an error
+[group('check')]
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+
+# All tests; those that need an engine say so where there is none
+[group('test')]
+test *ARGS:
+    cargo test {{ ARGS }}
+
+# The laws of the house alone: imports, purity, lengths
+[group('test')]
+laws:
+    cargo test --test laws
+
+# The long run of what `test` runs in short
+[group('test')]
+soak cases="20000":
+    PROPTEST_CASES={{ cases }} LCM_SOAK=1 LCM_TEST_REQUIRE=docker cargo test --release
+
+# Take what the tests saw for what they should see; then read the diff
+[group('test')]
+bless:
+    INSTA_UPDATE=always INSTA_FORCE_PASS=1 cargo test
+    cargo run -q -- schema manifest > schemas/manifest.schema.json
+    git diff --stat
+
+# How late a healthy service is seen, and what a plan with nothing to do costs
+[group('measure')]
+bench *ARGS:
+    cargo bench --bench late --bench idle_plan {{ ARGS }}
+
+# What the pipeline runs, from a bare machine on
+[group('pipeline')]
+ci:
+    .ci/run

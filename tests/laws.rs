@@ -1,0 +1,293 @@
+//! Holds the laws of the house over its own source: who may know whom, what is pure, how long things may be.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use lcm::model::lifecycle::{Action, ROUTES, ROWS, State};
+
+#[path = "support/source.rs"]
+mod source;
+
+use source::{Source, root};
+
+const FILE_LINES_MAX: usize = 499;
+const FUNCTION_LINES_MAX: usize = 69;
+
+/// A stage, and the stages that it may name besides itself.
+const MAY_KNOW: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("manifest", &["model"]),
+    ("observe", &["model"]),
+    ("plan", &["model"]),
+    ("driver", &["model"]),
+    ("store", &["model"]),
+    ("report", &["model"]),
+    ("apply", &["model", "driver", "store"]),
+    ("cli", &["model", "manifest", "observe", "plan", "driver", "store", "report", "apply"]),
+];
+
+/// What a pure stage has no use for: machine, clock, environment, concurrency, output, chance.
+const IMPURE: &[&str] = &[
+    "std::fs",
+    "std::env",
+    "std::net",
+    "std::process",
+    "std::io",
+    "std::thread",
+    "Instant",
+    "SystemTime",
+    "Timestamp::now",
+    "Zoned::now",
+    "tokio",
+    "async",
+    "await",
+    "println!",
+    "eprintln!",
+    "print!",
+    "eprint!",
+    "tracing",
+    "canonicalize",
+    "read_dir",
+    "HashMap",
+    "HashSet",
+    "RandomState",
+    "current_dir",
+];
+
+/// A crate or a path that only some stages may use.
+const ONLY_IN: &[(&str, &[&str])] = &[
+    ("bollard", &["driver"]),
+    ("reqwest", &["driver"]),
+    ("procfs", &["driver"]),
+    ("std::process::Command", &["driver"]),
+    ("rusqlite", &["store"]),
+    ("serde_saphyr", &["manifest"]),
+    ("indicatif", &["report"]),
+    ("clap", &["cli", "main"]),
+];
+
+/// The shim has no report: it tells its starter by a line whether the service came up.
+const PRINTS: &[&str] = &["src/report/", "src/cli/", "src/main.rs", "src/driver/process/shim"];
+
+#[test]
+fn stages_know_only_whom_they_may() {
+    let mut broken = Vec::new();
+    for file in Source::all("src") {
+        let Some((stage, known)) = MAY_KNOW.iter().find(|(stage, _)| *stage == file.stage()) else { continue };
+        for (at, other, _) in file.crate_paths() {
+            let is_stage = MAY_KNOW.iter().any(|(name, _)| *name == other);
+            if is_stage && other != *stage && !known.contains(&other.as_str()) && !file.is_test_code(at) {
+                broken.push(format!("{}: {stage} names {other}", file.place(at)));
+            }
+        }
+    }
+    hold("stages meet only in `model`", &broken);
+}
+
+#[test]
+fn apply_knows_the_traits_of_driver_and_store_alone() {
+    let mut broken = Vec::new();
+    for file in Source::all("src/apply") {
+        for (at, stage, item) in file.crate_paths() {
+            let inner = item.filter(|item| item.starts_with(char::is_lowercase) && item != "self");
+            if let Some(module) = inner.filter(|_| matches!(stage.as_str(), "driver" | "store"))
+                && !file.is_test_code(at)
+            {
+                broken.push(format!("{}: apply reaches into {stage}::{module}", file.place(at)));
+            }
+        }
+    }
+    hold("`apply` sees no driver and no store from inside", &broken);
+}
+
+#[test]
+fn nobody_climbs_out_of_a_stage_by_super() {
+    let mut broken = Vec::new();
+    for file in Source::all("src") {
+        // `src/plan/order.rs` is two modules deep, `src/plan/mod.rs` one; a test module is one deeper.
+        let depth = file.path.matches('/').count() - usize::from(file.path.ends_with("/mod.rs"));
+        for (at, _) in file.code.match_indices("super::") {
+            let first = !file.code[..at].ends_with("::");
+            let climbs = file.code[at..].split("super::").take_while(|between| between.is_empty()).count();
+            if first && climbs >= depth + usize::from(file.is_test_code(at)) {
+                broken.push(format!("{}: reaches the root; write `crate::`", file.place(at)));
+            }
+        }
+    }
+    hold("who needs whom is written as `crate::STAGE`", &broken);
+}
+
+#[test]
+fn pure_stages_touch_nothing() {
+    let mut broken = Vec::new();
+    for file in Source::all("src").iter().filter(|file| is_pure(&file.path)) {
+        for word in IMPURE {
+            for at in file.words(word).filter(|at| !file.is_test_code(*at)) {
+                broken.push(format!("{}: `{word}` in a pure stage", file.place(at)));
+            }
+        }
+    }
+    hold("no clock, I/O, async, environment, logger or chance in model, observe, plan, manifest/resolve", &broken);
+}
+
+#[test]
+fn each_door_has_one_room() {
+    let mut broken = Vec::new();
+    for file in Source::all("src") {
+        for (word, stages) in ONLY_IN.iter().filter(|(_, stages)| !stages.contains(&file.stage())) {
+            for at in file.words(word).filter(|at| !file.is_test_code(*at)) {
+                broken.push(format!("{}: `{word}` belongs in {}", file.place(at), stages.join(", ")));
+            }
+        }
+    }
+    hold("machine, store, YAML and terminal have one room each", &broken);
+}
+
+#[test]
+fn only_report_and_cli_write_to_the_terminal() {
+    let mut broken = Vec::new();
+    for file in Source::all("src") {
+        if PRINTS.iter().any(|path| file.path.starts_with(path)) {
+            continue;
+        }
+        for word in ["println!", "eprintln!", "print!", "eprint!", "stdout()", "stderr()"] {
+            for at in file.words(word).filter(|at| !file.is_test_code(*at)) {
+                broken.push(format!("{}: `{word}`", file.place(at)));
+            }
+        }
+    }
+    hold("stdout and stderr only in `report` and `cli`", &broken);
+}
+
+#[test]
+fn files_are_short_and_say_what_they_are_for() {
+    let mut broken = Vec::new();
+    for file in everywhere() {
+        let lines = file.text.lines().count();
+        if lines > FILE_LINES_MAX {
+            broken.push(format!("{}:{lines}: {lines} lines; under 500 is the law", file.path));
+        }
+        if !file.text.starts_with("//! ") {
+            broken.push(format!("{}:1: begins without a `//!` head", file.path));
+        }
+    }
+    hold("each file is short, and opens with what it is for", &broken);
+}
+
+#[test]
+fn functions_are_short() {
+    let mut broken = Vec::new();
+    for file in everywhere() {
+        for (name, range) in file.functions() {
+            let lines = file.line(range.end) - file.line(range.start) + 1;
+            if lines > FUNCTION_LINES_MAX {
+                broken.push(format!("{}: {name} has {lines} lines; under 70 is the law", file.place(range.start)));
+            }
+        }
+    }
+    hold("each function fits on a screen", &broken);
+}
+
+#[test]
+fn nothing_is_left_undone_or_waved_through() {
+    let mut broken = Vec::new();
+    for file in everywhere() {
+        for word in ["todo!", "unimplemented!", "dbg!", "#[allow", "#![allow"] {
+            for at in file.words(word) {
+                broken.push(format!("{}: `{word}`", file.place(at)));
+            }
+        }
+    }
+    hold("no unfinished work; exceptions are `#[expect(.., reason = \"..\")]`", &broken);
+}
+
+#[test]
+fn library_and_binary_forbid_unsafe_code() {
+    for path in ["src/lib.rs", "src/main.rs"] {
+        let text = std::fs::read_to_string(root().join(path)).expect("a readable source");
+        assert!(text.contains("#![forbid(unsafe_code)]"), "{path}:1: without `#![forbid(unsafe_code)]`");
+    }
+}
+
+#[test]
+fn the_top_level_holds_what_the_house_names() {
+    let named = ["src", "examples", "schemas", "tests", "Cargo.toml", "Cargo.lock", "README.md", "justfile", "LICENSE"];
+    let files = Command::new("git").args(["ls-files"]).current_dir(root()).output().expect("git");
+    if !files.status.success() {
+        // A source archive has no index, and nothing was added to it.
+        return;
+    }
+    let top: BTreeSet<String> = String::from_utf8_lossy(&files.stdout)
+        .lines()
+        .map(|path| path.split('/').next().unwrap_or(path).to_owned())
+        .filter(|name| !name.starts_with('.') && !named.contains(&name.as_str()))
+        .collect();
+    assert!(top.is_empty(), "at the top level, and not named in this test: {top:?}");
+}
+
+#[test]
+fn legal_changes_are_the_reference_and_three_to_scaling() {
+    let reference = include_str!("data/transitions.csv");
+    let mut legal: BTreeSet<(&str, &str)> = reference.lines().skip(1).filter_map(|row| row.split_once(',')).collect();
+    assert_eq!(legal.len(), 66, "tests/data/transitions.csv");
+    // Without these nothing could ever scale.
+    legal.extend([("online", "scaling"), ("busy", "scaling"), ("idle", "scaling")]);
+    let coded: BTreeSet<(&str, &str)> = ROWS.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
+    assert_eq!(coded, legal, "src/model/lifecycle.rs: ROWS");
+    assert_eq!(ROWS.len(), legal.len(), "src/model/lifecycle.rs: ROWS holds one twice");
+}
+
+#[test]
+fn routes_are_the_reference_or_the_rest_of_one_under_way() {
+    let reference = include_str!("data/routes.csv");
+    let named: BTreeSet<(&str, Vec<&str>)> = reference
+        .lines()
+        .skip(1)
+        .filter_map(|row| row.split_once(','))
+        .map(|(action, states)| (action, states.split(' ').collect()))
+        .collect();
+    let coded: BTreeSet<(&str, Vec<&str>)> = ROUTES
+        .iter()
+        .map(|(action, states)| (action.as_str(), states.iter().map(|state| state.as_str()).collect()))
+        .collect();
+    for route in &named {
+        assert!(coded.contains(route), "src/model/lifecycle.rs: ROUTES lacks {route:?}");
+    }
+    for (action, states) in coded.difference(&named) {
+        let under_way = named.iter().any(|(of, whole)| of == action && whole.ends_with(states));
+        let evicts = *action == Action::Evict.as_str() && states.len() == 1;
+        assert!(under_way || evicts, "src/model/lifecycle.rs: ROUTES has {action} {states:?}, the reference not");
+    }
+    let starts: BTreeSet<(Action, State)> = ROUTES.iter().map(|(action, states)| (*action, states[0])).collect();
+    assert_eq!(starts.len(), ROUTES.len(), "src/model/lifecycle.rs: two routes for one action from one state");
+}
+
+#[test]
+fn the_reader_of_source_is_not_fooled() {
+    let text = "fn a() -> [u8; 2] { let s = \"}\"; /* { */ let c = '{'; let r = r#\"\"{\"#; [0, 1] }\n\
+                fn b<'a>(x: &'a str) {\n}\n#[cfg(test)]\nmod tests { use crate::{plan::{self, x}, model::y}; }\n";
+    let file = Source::new("src/x.rs".to_owned(), text.to_owned());
+    let functions: Vec<(String, usize)> =
+        file.functions().into_iter().map(|(name, range)| (name, file.line(range.end))).collect();
+    assert_eq!(functions, [("a".to_owned(), 1), ("b".to_owned(), 3)]);
+    let paths: Vec<String> = file.crate_paths().into_iter().map(|(_, first, _)| first).collect();
+    assert_eq!(paths, ["plan", "plan", "model"]);
+    assert!(file.crate_paths().iter().all(|(at, ..)| file.is_test_code(*at)));
+}
+
+fn is_pure(path: &str) -> bool {
+    let inner = Path::new(path).strip_prefix("src").unwrap_or(Path::new(path));
+    ["model", "observe", "plan"].iter().any(|stage| inner.starts_with(stage))
+        || path.starts_with("src/manifest/resolve")
+}
+
+fn everywhere() -> Vec<Source> {
+    ["src", "tests", "examples"].into_iter().flat_map(Source::all).collect()
+}
+
+/// Fails with all places at once.
+#[track_caller]
+fn hold(law: &str, broken: &[String]) {
+    assert!(broken.is_empty(), "the law: {law}\n{}\n", broken.join("\n"));
+}

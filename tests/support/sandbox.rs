@@ -1,0 +1,335 @@
+//! A corner of this machine for one test: a folder, names and ports of its own, the real binary in a bare environment.
+//! When it is dropped, also by a panic, all that was started in it is gone.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Nothing here takes a tenth of it; a machine that does is not slow but stuck.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One test's corner.
+pub(crate) struct Sandbox {
+    folder: TempDir,
+    /// Unique on this machine while the test runs.
+    pub(crate) name: String,
+    environment: BTreeMap<String, String>,
+    /// Taken down in the end.
+    manifests: Vec<PathBuf>,
+}
+
+impl Sandbox {
+    pub(crate) fn new(what: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{what}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let folder = TempDir::with_prefix("lcm-test-").expect("a temporary folder");
+        let mut sandbox = Self { folder, name, environment: BTreeMap::new(), manifests: Vec::new() };
+        // A name of its own for the file is how this test's processes are told from all others.
+        let server = sandbox.path("model_server");
+        fs::copy(static_server(), &server).expect("a copy of the server");
+        for (name, value) in [
+            ("PATH", std::env::var("PATH").unwrap_or_default()),
+            ("HOME", sandbox.path("home").display().to_string()),
+            ("LCM_STATE_DIR", sandbox.path("state").display().to_string()),
+            ("LCM_LOCK", sandbox.path("lcm.lock").display().to_string()),
+            ("MODEL_SERVER", server.display().to_string()),
+        ] {
+            sandbox.set(name, value);
+        }
+        for name in ["DOCKER_HOST", "XDG_RUNTIME_DIR"] {
+            if let Ok(value) = std::env::var(name) {
+                sandbox.set(name, value);
+            }
+        }
+        fs::create_dir(sandbox.path("home")).expect("a home");
+        sandbox
+    }
+
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.environment.insert(name.to_owned(), value.into());
+    }
+
+    pub(crate) fn get(&self, name: &str) -> &str {
+        self.environment.get(name).map_or("", String::as_str)
+    }
+
+    /// Will be taken down in the end, with `lcm down`.
+    pub(crate) fn take_down(&mut self, manifest: impl Into<PathBuf>) {
+        self.manifests.push(manifest.into());
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file into the sandbox; `NAME`, `GPU` and `SERVER` between at signs become this sandbox's own.
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        let server = self.path("model_server").display().to_string();
+        let gpu = format!("GPU-{}", self.name);
+        let text = text.replace("@NAME@", &self.name).replace("@GPU@", &gpu).replace("@SERVER@", &server);
+        fs::create_dir_all(path.parent().expect("in the sandbox")).expect("a folder");
+        fs::write(&path, text).expect("a file in the sandbox");
+        path
+    }
+
+    /// The real binary in this sandbox, with nothing of the caller's environment.
+    pub(crate) fn command<S: AsRef<OsStr>>(&self, words: &[S]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lcm"));
+        command.args(words).env_clear().envs(&self.environment).current_dir(self.folder.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `lcm` to its end.
+    #[track_caller]
+    pub(crate) fn lcm<S: AsRef<OsStr>>(&self, words: &[S]) -> Ran {
+        let words: Vec<String> = words.iter().map(|word| word.as_ref().to_string_lossy().into_owned()).collect();
+        run(self.command(&words), &format!("lcm {}", words.join(" ")))
+    }
+
+    /// Starts `lcm` and comes back; [`Running::end`] waits for it.
+    pub(crate) fn start<S: AsRef<OsStr>>(&self, words: &[S]) -> Running {
+        let words: Vec<String> = words.iter().map(|word| word.as_ref().to_string_lossy().into_owned()).collect();
+        Running::start(self.command(&words), &format!("lcm {}", words.join(" ")))
+    }
+
+    /// All living processes that run this sandbox's own server, with their arguments.
+    pub(crate) fn servers(&self) -> Vec<(i32, String)> {
+        let server = self.path("model_server");
+        processes()
+            .filter(|(pid, _)| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == server))
+            .collect()
+    }
+
+    /// The shims of this sandbox's project, by what they show on their command line.
+    pub(crate) fn shims(&self) -> Vec<(i32, String)> {
+        let lcm = Path::new(env!("CARGO_BIN_EXE_lcm"));
+        processes()
+            .filter(|(pid, words)| {
+                words.contains(&self.name) && fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == lcm)
+            })
+            .collect()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        for manifest in &self.manifests {
+            let words = [OsStr::new("down"), OsStr::new("--yes"), manifest.as_os_str()];
+            let child = self.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+            if let Ok(mut child) = child {
+                end_within(&mut child, PATIENCE);
+            }
+        }
+        // What is left by then is the mistake that the test has found.
+        for (pid, _) in self.servers() {
+            let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status();
+        }
+    }
+}
+
+/// A run that came to its end.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) what: String,
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    /// Fails with all that was said, unless it ended so.
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self}");
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn says(self, text: &str) -> Self {
+        assert!(self.stdout.contains(text) || self.stderr.contains(text), "nothing says {text:?}\n{self}");
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn hides(self, text: &str) -> Self {
+        assert!(!self.stdout.contains(text) && !self.stderr.contains(text), "something says {text:?}\n{self}");
+        self
+    }
+
+    /// The whole of stdout as one JSON document.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("not JSON: {error}\n{self}"))
+    }
+
+    /// Each line of stdout as JSON.
+    #[track_caller]
+    pub(crate) fn events(&self) -> Vec<Value> {
+        let line =
+            |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("not JSON: {error}: {line}\n{self}"));
+        self.stdout.lines().map(line).collect()
+    }
+}
+
+impl std::fmt::Display for Ran {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { what, code, stdout, stderr } = self;
+        write!(formatter, "$ {what}\nexit {code}\n--- stdout\n{stdout}\n--- stderr\n{stderr}")
+    }
+}
+
+/// A run under way; dropped, it is ended.
+pub(crate) struct Running {
+    what: String,
+    pub(crate) child: Child,
+    stdout: mpsc::Receiver<String>,
+    stderr: mpsc::Receiver<String>,
+}
+
+impl Running {
+    pub(crate) fn start(mut command: Command, what: &str) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a program to run");
+        let stdout = gather(child.stdout.take().expect("piped"));
+        let stderr = gather(child.stderr.take().expect("piped"));
+        Self { what: what.to_owned(), child, stdout, stderr }
+    }
+
+    #[track_caller]
+    pub(crate) fn end(mut self) -> Ran {
+        let code = end_within(&mut self.child, 2 * PATIENCE);
+        // A pipe that stays open after the end is one that something started has kept.
+        let text = |stream: &mpsc::Receiver<String>| {
+            stream.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{}: ended, and left its output open", self.what))
+        };
+        let (stdout, stderr) = (text(&self.stdout), text(&self.stderr));
+        let ran = Ran { what: self.what.clone(), code: code.unwrap_or(-1), stdout, stderr };
+        assert!(code.is_some(), "ended by a signal, or by this test's patience\n{ran}");
+        ran
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[track_caller]
+pub(crate) fn run(command: Command, what: &str) -> Ran {
+    Running::start(command, what).end()
+}
+
+/// Waits until it is so.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A port that nobody has, below those that the kernel gives to connections, so that none of them takes it.
+pub(crate) fn free_port() -> u16 {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 10_000;
+    const COUNT_MAX: u32 = 20_000;
+    // Test programs that run side by side begin far from each other.
+    let begin = std::process::id().wrapping_mul(97);
+    loop {
+        let at = begin.wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed)) % COUNT_MAX;
+        let port = u16::try_from(FIRST + at).expect("below 65 536");
+        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+pub(crate) fn answers(port: u16) -> bool {
+    TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
+
+pub(crate) fn is_alive(pid: i32) -> bool {
+    processes().any(|(other, _)| other == pid)
+}
+
+/// Ends one process that this test started.
+pub(crate) fn kill(pid: i32, signal: &str) {
+    let status = Command::new("kill").args([format!("-{signal}"), pid.to_string()]).status().expect("kill");
+    assert!(status.success(), "kill -{signal} {pid}");
+}
+
+/// The server as a static binary: it runs as a process, and in an image that holds nothing else.
+pub(crate) fn static_server() -> &'static Path {
+    static SERVER: OnceLock<PathBuf> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/model_server.rs");
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let server = folder.join("model_server-static");
+        let changed =
+            |path: &Path| fs::metadata(path).and_then(|data| data.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+        if changed(&server) < changed(&source) {
+            // Beside it first: another test program may be building it too.
+            let mine = folder.join(format!("model_server-{}", std::process::id()));
+            let status = Command::new("rustc")
+                .args(["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-C", "strip=symbols", "-o"])
+                .args([&mine, &source])
+                .status()
+                .expect("rustc");
+            assert!(status.success(), "rustc could not build {}", source.display());
+            fs::rename(&mine, &server).expect("a server in its place");
+        }
+        server
+    })
+}
+
+/// All living processes but zombies, with their arguments.
+fn processes() -> impl Iterator<Item = (i32, String)> {
+    let entries = fs::read_dir("/proc").expect("/proc").flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()).filter_map(|pid| {
+        let words = fs::read(format!("/proc/{pid}/cmdline")).ok().filter(|words| !words.is_empty())?;
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let state = stat.rsplit(')').next()?.trim_start().chars().next()?;
+        (state != 'Z').then(|| (pid, String::from_utf8_lossy(&words).replace('\0', " ")))
+    })
+}
+
+/// Its exit code; `None` where a signal ended it, or where it had to be killed.
+fn end_within(child: &mut Child, time: Duration) -> Option<i32> {
+    let deadline = Instant::now() + time;
+    loop {
+        if let Ok(Some(status)) = child.try_wait() {
+            return status.code();
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            return None;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn gather(mut stream: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+        let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
+    });
+    receiver
+}
