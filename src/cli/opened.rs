@@ -57,7 +57,7 @@ pub(super) fn open(session: &Session, manifest: &Path, choice: &Choice, world: O
         return Ok(Opened { desired, world, store: keeper(session) });
     };
     print::note("SIMULATED: the world is a file, and the machine is neither asked nor touched");
-    let simulated = wire::simulated(read_world(path)?)?;
+    let simulated = wire::simulated(read_world(path)?);
     let world = World::Simulated { simulated, path: path.to_owned() };
     Ok(Opened { desired, world, store: Keeper::Memory(Memory::default()) })
 }
@@ -102,8 +102,7 @@ impl Opened {
         let mut facts = self.driver().observe(&self.desired).await;
         match self.store().last_known(&self.desired.project) {
             // A world file brings its own past.
-            Ok(history) if history.is_empty() => {}
-            Ok(history) => facts.history = history,
+            Ok(history) => facts.history.extend(history),
             Err(error) => session.warn(&format!("{error}; going on without history")),
         }
         facts
@@ -111,11 +110,7 @@ impl Opened {
 
     /// The plan for these facts, audited.
     pub(super) fn think(&self, facts: &Facts, request: &Request) -> Result<Plan, String> {
-        if !facts.history.is_empty() {
-            return wire::think(&self.desired, facts, request);
-        }
-        let history = self.store().last_known(&self.desired.project).unwrap_or_default();
-        wire::think(&self.desired, &Facts { history, ..facts.clone() }, request)
+        wire::think(&self.desired, facts, request)
     }
 
     pub(super) fn observed(&self, facts: &Facts) -> Observed {
@@ -137,13 +132,13 @@ impl Opened {
         }
     }
 
-    /// Writes a changed world back to its file.
+    /// Writes a changed world back to its file, its past with it.
     pub(super) fn close(&self) -> Result<(), Stop> {
-        match &self.world {
-            World::Machine(_) => Ok(()),
-            World::Simulated { simulated, path } => files::replace(path, &json::document(&simulated.world()))
-                .map_err(|error| Stop::refused(format!("can't write the world back to {}: {error}", path.display()))),
-        }
+        let World::Simulated { simulated, path } = &self.world else { return Ok(()) };
+        let mut facts = simulated.world();
+        facts.history.extend(self.store().last_known(&self.desired.project).unwrap_or_default());
+        files::replace(path, &json::document(&facts))
+            .map_err(|error| Stop::refused(format!("can't write the world back to {}: {error}", path.display())))
     }
 }
 

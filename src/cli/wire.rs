@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::cli::stop::Stop;
 use crate::driver::Driver;
+use crate::driver::sim::Sim;
 use crate::manifest::{self, Choice, Environment, Problems};
 use crate::model::desired::Desired;
 use crate::model::facts::Facts;
@@ -23,9 +24,15 @@ pub(super) fn machine(desired: &Desired, environment: &Environment) -> Result<Bo
     Err(Stop::refused("this machine can't be reached yet"))
 }
 
-pub(super) fn simulated(facts: Facts) -> Result<Box<dyn Simulated>, Stop> {
-    let _ = facts;
-    Err(Stop::refused("a world can't be simulated yet"))
+/// What lies in a file does not age: the same command on the same file says the same.
+pub(super) fn simulated(facts: Facts) -> Box<dyn Simulated> {
+    Box::new(Sim::frozen(facts))
+}
+
+impl Simulated for Sim {
+    fn world(&self) -> Facts {
+        Sim::world(self)
+    }
 }
 
 pub(super) fn load(entry: &Path, environment: &Environment, choice: &Choice) -> Result<Desired, Problems> {
