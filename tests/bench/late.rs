@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         let promised = LATE_MS_MAX.max(f64::from(loading) * LATE_SHARE_MAX);
         let (min, max) = (late[0], late[late.len() - 1]);
         let verdict = if median <= promised { "" } else { "  missed" };
-        println!("{:>8}  {min:>8.1}  {median:>8.1}  {max:>8.1}  {promised:>8.1}{verdict}", loading);
+        println!("{loading:>8}  {min:>8.1}  {median:>8.1}  {max:>8.1}  {promised:>8.1}{verdict}");
         kept &= median <= promised;
     }
     ExitCode::from(u8::from(!kept))
