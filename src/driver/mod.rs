@@ -4,6 +4,8 @@
 //! Each method is one reading or one effect. Order, retries, waiting for health and all other judgement are the
 //! caller's: a driver decides nothing.
 
+pub mod docker;
+
 use std::time::Duration;
 
 use async_trait::async_trait;

@@ -11,6 +11,9 @@ use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::size::Mebibytes;
 
+/// Behind the name of a container that is put aside while its successor comes up.
+pub const ASIDE_SUFFIX: &str = ".lcm-old";
+
 /// The world of one manifest at one time.
 #[derive(Clone, Debug)]
 pub struct Observed {
@@ -98,6 +101,14 @@ pub struct Orphan {
     pub gpus: BTreeSet<GpuId>,
     pub vram: Mebibytes,
     pub ports: BTreeSet<u16>,
+}
+
+impl Orphan {
+    /// It runs, or is paused: its memory and ports are taken.
+    #[must_use]
+    pub fn holds_room(&self) -> bool {
+        !self.state.is_not_running()
+    }
 }
 
 #[derive(Clone, Debug)]

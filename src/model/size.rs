@@ -24,7 +24,7 @@ impl Mebibytes {
         Self(bytes.div_ceil(BYTES_IN_MIB))
     }
 
-    /// For what is there: the whole MiBs only.
+    /// For what is there: whole ones only.
     #[must_use]
     pub fn available(bytes: u64) -> Self {
         Self(bytes / BYTES_IN_MIB)

@@ -1,12 +1,104 @@
-//! Raw facts to one picture per service and GPU. Pure.
+//! Raw facts to one picture per service and GPU. Pure: the time is the facts' own.
+//!
+//! A reading that failed makes a service `unknown`, never absent. What to do about anything is the planner's business.
 
-use crate::model::desired::Desired;
-use crate::model::facts::Facts;
-use crate::model::observed::Observed;
+mod container;
+mod judge;
+mod orphan;
+mod room;
+mod tree;
+
+use std::collections::BTreeSet;
+
+use crate::model::desired::{Desired, Runtime, Service};
+use crate::model::facts::{Facts, Marks};
+use crate::model::lifecycle::State;
+use crate::model::names::GpuId;
+use crate::model::observed::{Observed, ObservedService, Ownership};
 
 /// What the facts mean for this manifest.
 #[must_use]
 pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
-    let _ = (facts, desired);
-    unimplemented!()
+    let gpus = room::gpus(facts, desired);
+    let services = desired
+        .services
+        .values()
+        .map(|service| {
+            let mut seen = picture(facts, desired, service);
+            seen.gpus = room::gpus_of(service, &seen, &gpus);
+            (service.name.clone(), seen)
+        })
+        .collect();
+    let (ports, ports_unknown) = room::ports(facts, desired);
+    let mut observed = Observed {
+        host: facts.host.clone(),
+        engine: facts.engine.as_ref().map(|engine| format!("{} {}", engine.endpoint, engine.version)),
+        observed_at: facts.observed_at,
+        services,
+        orphans: orphan::orphans(facts, desired),
+        gpus,
+        gpus_unknown: facts.gpus.unknown().map(str::to_owned),
+        ports,
+        ports_unknown,
+        warnings: Vec::new(),
+    };
+    observed.warnings = warnings(&observed);
+    observed
+}
+
+fn picture(facts: &Facts, desired: &Desired, service: &Service) -> ObservedService {
+    let stray = match &service.runtime {
+        // A tree of a service that is a container by now is still that service, made another way.
+        Runtime::Container(_) | Runtime::Existing(_) => tree::living(facts, desired, service),
+        Runtime::Process(_) => container::running_of(facts, desired, service),
+    };
+    stray.unwrap_or_else(|| match &service.runtime {
+        Runtime::Process(_) => tree::picture(facts, desired, service),
+        Runtime::Container(_) => container::own(facts, desired, service),
+        Runtime::Existing(existing) => container::existing(facts, desired, service, &existing.container),
+    })
+}
+
+fn warnings(observed: &Observed) -> Vec<String> {
+    let mut warnings: Vec<String> =
+        observed.services.values().flat_map(|service| service.warnings.iter().cloned()).collect();
+    if observed.gpus.values().any(|gpu| gpu.declared) {
+        warnings
+            .push("GPU memory is UNPROVEN: no driver was asked, so declared sizes stand for measured ones".to_owned());
+    }
+    warnings
+}
+
+/// A service of which there is nothing.
+fn nothing(state: State, detail: &str, ownership: Ownership) -> ObservedService {
+    ObservedService {
+        state,
+        detail: detail.to_owned(),
+        unknown: None,
+        ownership,
+        instance: None,
+        holds_room: false,
+        previous: None,
+        marks: None,
+        image_moved: false,
+        gpus: BTreeSet::new(),
+        measured: None,
+        exit: None,
+        ended_by_itself: false,
+        since: None,
+        warnings: Vec::new(),
+    }
+}
+
+/// A service of which nothing can be said.
+fn unknown(reason: &str) -> ObservedService {
+    ObservedService {
+        unknown: Some(reason.to_owned()),
+        ..nothing(State::Registered, "it could not be looked at", Ownership::Absent)
+    }
+}
+
+/// GPUs that a thing carries as its placement.
+fn marked_gpus(marks: &Marks) -> BTreeSet<GpuId> {
+    marks.gpus.split(',').filter(|id| !id.is_empty()).map(GpuId::from).collect()
 }

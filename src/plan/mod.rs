@@ -1,19 +1,36 @@
 //! What is wanted and what is there, to what will be done. Pure: same input, same bytes out.
+//!
+//! `want` says what should run, `judge` holds each service against what is there, `place` finds room and victims,
+//! `order` turns the decisions into a graph of steps, and `audit` reads any plan and lists what is wrong with it.
+//! No time, no machine and no search for the best placing here: services are placed first fit, by priority.
+
+mod assemble;
+mod audit;
+mod decide;
+mod diff;
+mod explain;
+mod flow;
+mod judge;
+mod ledger;
+mod order;
+mod place;
+mod room;
+mod want;
+
+pub use audit::audit;
 
 use crate::model::desired::Desired;
 use crate::model::observed::Observed;
 use crate::model::plan::{Plan, Request};
 
-/// The plan.
+/// The plan for this world; nothing of it refers to anything but its arguments.
 #[must_use]
 pub fn plan(desired: &Desired, observed: &Observed, request: &Request) -> Plan {
-    let _ = (desired, observed, request);
-    unimplemented!()
-}
-
-/// Everything that is wrong with a plan; empty for every plan that [`plan`] makes.
-#[must_use]
-pub fn audit(plan: &Plan, desired: &Desired, observed: &Observed) -> Vec<String> {
-    let _ = (plan, desired, observed);
-    unimplemented!()
+    let wants = want::wants(desired, request);
+    let scene = decide::Scene { desired, observed, request, wants: &wants };
+    let judged = judge::judge(&scene);
+    let placed = place::place(&scene, judged);
+    let decisions = if request.strict && placed.any_blocked() { placed.without_changes() } else { placed };
+    let steps = order::order(&scene, &decisions);
+    assemble::assemble(&scene, &decisions, steps)
 }

@@ -1,1 +1,12 @@
-//! report
+//! What people and pipelines see: plans, states and progress as text and as JSON. Data goes to stdout, narration to
+//! stderr, and nothing depends on colour.
+//!
+//! Nothing is judged here: a report says what `model` types hold. Where it is written to is in [`print`] alone.
+
+pub mod json;
+pub mod print;
+pub mod progress;
+pub mod status;
+pub mod style;
+pub mod table;
+pub mod text;

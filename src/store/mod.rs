@@ -1,5 +1,10 @@
 //! What reality can't tell: which changes lcm made, and how its runs ended. Deleting it changes no step of a plan.
 
+pub mod lock;
+pub mod memory;
+pub mod place;
+pub mod sqlite;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;

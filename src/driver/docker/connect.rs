@@ -1,0 +1,158 @@
+//! Which engine is asked: the local one, unless the manifest names another. An engine that only the environment or a
+//! context points to is refused where it is not local: the same manifest must mean the same machine everywhere.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bollard::{API_DEFAULT_VERSION, Docker};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::driver::DriverError;
+use crate::driver::docker::{Engine, READ_DEADLINE, failure};
+
+const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+
+/// The client's own time-out for an answer's first byte. Each call has a deadline of its own, so that this one, a
+/// day, must only never come first.
+const CLIENT_TIMEOUT_S: u64 = 24 * 60 * 60;
+
+/// Finds the engine and asks for its version. `host`: what the manifest says (`docker: { host }`); without it the
+/// local one is meant: `DOCKER_HOST` or the current context where they name a unix socket, the default socket, the
+/// rootless one.
+pub async fn connect(host: Option<&str>, environment: &BTreeMap<String, String>) -> Result<Engine, DriverError> {
+    let endpoint = match host {
+        Some(host) => host.to_owned(),
+        None => local(environment)?,
+    };
+    let docker = client(&endpoint)?;
+    let mut engine = Engine { docker, endpoint: Arc::from(endpoint), version: Arc::from("") };
+    // Bollard sends requests without an API version in their path: the engine answers by its newest one, so that its
+    // version is all there is to ask.
+    let version = engine.call("tell its version", READ_DEADLINE, engine.docker.version()).await?;
+    engine.version = Arc::from(version.version.unwrap_or_default());
+    Ok(engine)
+}
+
+fn client(endpoint: &str) -> Result<Docker, DriverError> {
+    let client = if endpoint.starts_with("unix://") {
+        Docker::connect_with_unix(endpoint, CLIENT_TIMEOUT_S, API_DEFAULT_VERSION)
+    } else if endpoint.starts_with("tcp://") || endpoint.starts_with("http://") {
+        Docker::connect_with_http(endpoint, CLIENT_TIMEOUT_S, API_DEFAULT_VERSION)
+    } else {
+        return Err(DriverError::Refused(format!(
+            "the engine {endpoint} can't be reached: `docker: {{ host }}` takes unix:// and tcp:// (for ssh, forward \
+             the socket: ssh -NL /tmp/docker.sock:/var/run/docker.sock HOST)"
+        )));
+    };
+    client.map_err(|error| failure(endpoint, "be connected to".to_owned(), &error))
+}
+
+/// The local engine's endpoint, as the Docker command would find it.
+fn local(environment: &BTreeMap<String, String>) -> Result<String, DriverError> {
+    let set = |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
+    if let Some(host) = set("DOCKER_HOST") {
+        return local_only(host, "DOCKER_HOST", "unset it");
+    }
+    let folder = set("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(Path::new(set("HOME")?).join(".docker")));
+    let context = set("DOCKER_CONTEXT").map(str::to_owned).or_else(|| current_context(folder.as_deref()?));
+    if let Some(context) = context.filter(|name| name != "default") {
+        let by = format!("the Docker context {context:?}");
+        let host = context_host(folder.as_deref(), &context).unwrap_or_else(|| "an unknown engine".to_owned());
+        return local_only(&host, &by, "`docker context use default`");
+    }
+    let rootless = set("XDG_RUNTIME_DIR").map(|folder| format!("{folder}/docker.sock"));
+    let socket = [Some(DEFAULT_SOCKET.to_owned()), rootless].into_iter().flatten().find(|path| Path::new(path).exists());
+    Ok(format!("unix://{}", socket.as_deref().unwrap_or(DEFAULT_SOCKET)))
+}
+
+fn local_only(host: &str, by: &str, way_out: &str) -> Result<String, DriverError> {
+    if host.starts_with("unix://") {
+        return Ok(host.to_owned());
+    }
+    Err(DriverError::Refused(format!(
+        "{by} points to {host}, which is not this machine's engine: name it in the manifest if it is meant \
+         (`docker: {{ host: … }}`), or {way_out}"
+    )))
+}
+
+/// What `docker context use` wrote; a file that is missing or broken means the default, as it does for Docker.
+fn current_context(folder: &Path) -> Option<String> {
+    let config: Value = serde_json::from_slice(&std::fs::read(folder.join("config.json")).ok()?).ok()?;
+    config.get("currentContext")?.as_str().filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
+/// Docker keeps a context's endpoint under the digest of its name.
+fn context_host(folder: Option<&Path>, context: &str) -> Option<String> {
+    let mut digest = String::new();
+    for byte in Sha256::digest(context.as_bytes()) {
+        let _ = write!(digest, "{byte:02x}");
+    }
+    let file = folder?.join("contexts/meta").join(digest).join("meta.json");
+    let meta: Value = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
+    meta.pointer("/Endpoints/docker/Host")?.as_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::{connect, local};
+    use crate::driver::DriverError;
+
+    fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    /// A `~/.docker` whose current context points to `host`.
+    fn context(name: &str, digest: &str, host: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        let meta = folder.path().join("contexts/meta").join(digest);
+        std::fs::create_dir_all(&meta).expect("folders");
+        std::fs::write(folder.path().join("config.json"), format!(r#"{{"currentContext":"{name}"}}"#)).expect("config");
+        let text = format!(r#"{{"Name":"{name}","Endpoints":{{"docker":{{"Host":"{host}"}}}}}}"#);
+        std::fs::write(meta.join("meta.json"), text).expect("meta");
+        folder
+    }
+
+    /// `printf rootless | sha256sum`
+    const ROOTLESS: &str = "12b961af5feb3e9d39f93b2cefb9a1a944f18d02cca0cac2f04f5a982240605f";
+
+    fn text(path: &Path) -> &str {
+        path.to_str().expect("a folder with a plain name")
+    }
+
+    #[test]
+    fn a_remote_engine_of_the_environment_is_refused_and_a_local_one_taken() {
+        let error = local(&environment(&[("DOCKER_HOST", "tcp://10.0.0.5:2375")])).expect_err("remote");
+        let message = error.to_string();
+        assert!(message.contains("DOCKER_HOST points to tcp://10.0.0.5:2375"), "{message}");
+        assert!(message.contains("docker: { host"), "{message}");
+        let socket = local(&environment(&[("DOCKER_HOST", "unix:///run/my.sock")])).expect("local");
+        assert_eq!(socket, "unix:///run/my.sock");
+    }
+
+    #[test]
+    fn a_context_counts_only_where_it_is_local_and_no_docker_host_is_set() {
+        let folder = context("rootless", ROOTLESS, "unix:///run/user/7/docker.sock");
+        let folder = text(folder.path());
+        assert_eq!(local(&environment(&[("DOCKER_CONFIG", folder)])).expect("local"), "unix:///run/user/7/docker.sock");
+        let both = environment(&[("DOCKER_CONFIG", folder), ("DOCKER_HOST", "unix:///run/my.sock")]);
+        assert_eq!(local(&both).expect("local"), "unix:///run/my.sock");
+
+        let remote = context("rootless", ROOTLESS, "ssh://gpu.example");
+        let error = local(&environment(&[("DOCKER_CONFIG", text(remote.path()))])).expect_err("remote");
+        assert!(error.to_string().contains(r#"the Docker context "rootless" points to ssh://gpu.example"#), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_is_not_there_is_named_with_a_hint() {
+        let error = connect(Some("unix:///nowhere/docker.sock"), &BTreeMap::new()).await.expect_err("no engine");
+        assert!(matches!(error, DriverError::NoEngine { .. }), "{error:?}");
+        let message = error.to_string();
+        assert!(message.contains("unix:///nowhere/docker.sock") && message.contains("running?"), "{message}");
+    }
+}

@@ -1,0 +1,229 @@
+//! One container in full: what inspecting tells, reduced to what lcm needs, and whose it is.
+
+use std::collections::BTreeSet;
+
+use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum};
+use jiff::Timestamp;
+
+use crate::driver::docker::{ASIDE, Engine, marks, short};
+use crate::driver::{DriverError, Life, Look};
+use crate::model::desired::{Runtime, Service};
+use crate::model::facts::{EngineHealth, ExitFact, Marks};
+use crate::model::names::{ProjectName, ServiceName};
+use crate::model::observed::Instance;
+
+/// A container as it is now.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) marks: Option<Marks>,
+    /// The image that it was made from, by its content.
+    pub(super) image_id: String,
+    pub(super) state: Running,
+    pub(super) exit_code: Option<i64>,
+    pub(super) oom_killed: bool,
+    pub(super) health: Option<EngineHealth>,
+    pub(super) started_at: Option<Timestamp>,
+    pub(super) finished_at: Option<Timestamp>,
+    pub(super) restart_policy: Option<String>,
+    pub(super) stop_signal: Option<String>,
+    /// Those that it is connected to.
+    pub(super) networks: BTreeSet<String>,
+}
+
+/// Whether anything of it can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Running {
+    /// Never started.
+    Created,
+    Yes,
+    Paused,
+    /// Between two lives, by its restart policy.
+    Restarting,
+    Ended,
+}
+
+impl Seen {
+    /// It runs, or may at any moment.
+    pub(super) fn is_up(&self) -> bool {
+        match self.state {
+            Running::Yes | Running::Paused | Running::Restarting => true,
+            Running::Created | Running::Ended => false,
+        }
+    }
+
+    pub(super) fn instance(&self) -> Instance {
+        Instance::Container { id: self.id.clone(), name: self.name.clone() }
+    }
+
+    /// lcm made it, for this service.
+    pub(super) fn carries(&self, project: &ProjectName, service: &ServiceName) -> bool {
+        self.marks
+            .as_ref()
+            .is_some_and(|marks| marks.project == project.as_str() && marks.service == service.as_str())
+    }
+
+    /// It bears another project's mark.
+    pub(super) fn is_anothers(&self, project: &ProjectName) -> bool {
+        self.marks.as_ref().is_some_and(|marks| marks.project != project.as_str())
+    }
+
+    /// For messages: `container web (3f2a…) of project studio`.
+    pub(super) fn describe(&self) -> String {
+        let whose = match &self.marks {
+            Some(marks) => format!("belongs to service {} of lcm project {}", marks.service, marks.project),
+            None => "was not made by lcm".to_owned(),
+        };
+        format!("container {} ({}) {whose}", self.name, short(&self.id))
+    }
+
+    fn life(&self) -> Life {
+        match self.state {
+            Running::Created => Life::Ended(None),
+            Running::Yes | Running::Restarting => Life::Running,
+            Running::Paused => Life::Suspended,
+            Running::Ended => Life::Ended(Some(ExitFact {
+                code: self.exit_code.and_then(|code| i32::try_from(code).ok()),
+                signal: None,
+                at: self.finished_at,
+            })),
+        }
+    }
+}
+
+impl Engine {
+    /// What is there of a service: a stranger's container under its name is not, and counts as absent.
+    pub async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
+        let absent = Look { instance: None, life: Life::Absent, previous: false, spec: None };
+        let (seen, previous) = match &service.runtime {
+            Runtime::Process(_) => return Err(not_a_container(service)),
+            Runtime::Existing(existing) => {
+                (self.named(&existing.container).await?.filter(|seen| !seen.is_anothers(project)), false)
+            }
+            Runtime::Container(container) => {
+                let (current, aside) = self.both(&container.name).await?;
+                let ours = |seen: &Seen| seen.carries(project, &service.name);
+                (current.filter(ours), aside.as_ref().is_some_and(ours))
+            }
+        };
+        Ok(match seen {
+            Some(seen) => Look {
+                instance: Some(seen.instance()),
+                life: seen.life(),
+                previous,
+                spec: seen.marks.map(|marks| marks.spec),
+            },
+            None => Look { previous, ..absent },
+        })
+    }
+
+    /// What the image's own health check says; `None`: it has none, or the container is gone.
+    pub async fn health(&self, id: &str) -> Result<Option<EngineHealth>, DriverError> {
+        Ok(self.inspect(id).await?.and_then(|seen| seen.health))
+    }
+
+    /// The container of a name, and the one put aside for it.
+    pub(super) async fn both(&self, name: &str) -> Result<(Option<Seen>, Option<Seen>), DriverError> {
+        let aside = format!("{name}{ASIDE}");
+        let (current, aside) = tokio::join!(self.named(name), self.named(&aside));
+        Ok((current?, aside?))
+    }
+
+    /// By its whole name: the engine would also take the beginning of an id.
+    pub(super) async fn named(&self, name: &str) -> Result<Option<Seen>, DriverError> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+        if name.is_empty() || !name.bytes().all(plain) {
+            return Err(DriverError::Refused(format!(
+                "{name:?} can't be a container's name: letters, digits, `_`, `.` and `-` make one"
+            )));
+        }
+        Ok(self.inspect(name).await?.filter(|seen| seen.name == name))
+    }
+
+    pub(super) async fn inspect(&self, id: &str) -> Result<Option<Seen>, DriverError> {
+        let what = format!("inspect container {}", short_or_name(id));
+        Ok(self.find(what, self.docker.inspect_container(id, None)).await?.map(seen))
+    }
+
+    /// What an image's name means now; `None`: there is no such image here.
+    pub(super) async fn image_id(&self, image: &str) -> Result<Option<String>, DriverError> {
+        // The name becomes a part of a URL.
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-/:@".contains(&byte);
+        if image.is_empty() || image.contains("..") || !image.bytes().all(plain) {
+            return Err(DriverError::Missing(format!("{image:?} is not an image's name")));
+        }
+        let found = self.find(format!("inspect image {image}"), self.docker.inspect_image(image)).await?;
+        Ok(found.and_then(|image| image.id))
+    }
+
+    /// Whether the container is there and up, at this moment.
+    pub(super) async fn is_up(&self, id: &str) -> Result<bool, DriverError> {
+        let call = self.docker.inspect_container(id, None);
+        let found = self.find(format!("inspect container {}", short(id)), call).await?;
+        Ok(found.map(seen).is_some_and(|seen| seen.is_up()))
+    }
+}
+
+/// Ids are 64 digits long; names are shown whole.
+fn short_or_name(reference: &str) -> &str {
+    if reference.len() == 64 && reference.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        short(reference)
+    } else {
+        reference
+    }
+}
+
+pub(super) fn not_a_container(service: &Service) -> DriverError {
+    DriverError::Refused(format!("service {} is no container", service.name))
+}
+
+fn seen(response: ContainerInspectResponse) -> Seen {
+    let state = response.state.unwrap_or_default();
+    let config = response.config.unwrap_or_default();
+    let policy = response.host_config.and_then(|host| host.restart_policy).and_then(|policy| policy.name);
+    let networks = response.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+    Seen {
+        id: response.id.unwrap_or_default(),
+        name: response.name.unwrap_or_default().trim_start_matches('/').to_owned(),
+        marks: marks::read(&config.labels.unwrap_or_default()),
+        image_id: response.image.unwrap_or_default(),
+        state: running(&state),
+        exit_code: state.exit_code,
+        oom_killed: state.oom_killed.unwrap_or_default(),
+        health: state.health.as_ref().and_then(|health| health.status).and_then(health),
+        started_at: state.started_at.as_deref().and_then(moment),
+        finished_at: state.finished_at.as_deref().and_then(moment),
+        restart_policy: policy.map(|name| name.to_string()).filter(|name| !name.is_empty() && name != "no"),
+        stop_signal: config.stop_signal,
+        networks: networks.into_keys().collect(),
+    }
+}
+
+fn running(state: &bollard::models::ContainerState) -> Running {
+    use ContainerStateStatusEnum as Status;
+    match state.status {
+        Some(Status::CREATED) => Running::Created,
+        Some(Status::RUNNING | Status::STOPPING) => Running::Yes,
+        Some(Status::PAUSED) => Running::Paused,
+        Some(Status::RESTARTING) => Running::Restarting,
+        Some(Status::EXITED | Status::DEAD | Status::REMOVING) => Running::Ended,
+        // Engines that leave the word out still tell whether it runs.
+        Some(Status::EMPTY) | None if state.running == Some(true) => Running::Yes,
+        Some(Status::EMPTY) | None => Running::Ended,
+    }
+}
+
+fn health(status: HealthStatusEnum) -> Option<EngineHealth> {
+    match status {
+        HealthStatusEnum::STARTING => Some(EngineHealth::Starting),
+        HealthStatusEnum::HEALTHY => Some(EngineHealth::Healthy),
+        HealthStatusEnum::UNHEALTHY => Some(EngineHealth::Unhealthy),
+        HealthStatusEnum::EMPTY | HealthStatusEnum::NONE => None,
+    }
+}
+
+/// The engine writes the year 1 for "never".
+fn moment(text: &str) -> Option<Timestamp> {
+    text.parse().ok().filter(|moment: &Timestamp| *moment > Timestamp::UNIX_EPOCH)
+}

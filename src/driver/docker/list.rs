@@ -1,0 +1,218 @@
+//! All containers at one glance: one list call, and a closer look only at those that the list does not tell enough of.
+
+use std::collections::BTreeMap;
+
+use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
+use bollard::query_parameters::ListContainersOptionsBuilder;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use crate::driver::DriverError;
+use crate::driver::docker::{Engine, READ_DEADLINE, marks};
+use crate::model::desired::{Container, Desired, Probe, Runtime, Service};
+use crate::model::facts::{ContainerFact, ContainerState, EngineHealth, Reading};
+
+/// KILL, ours or the kernel's when memory runs out: only inspecting tells which.
+const KILLED: i64 = 137;
+
+/// Closer looks at once: enough to hide their latency, few enough to leave the engine's others alone.
+const PARALLEL_MAX: usize = 8;
+
+/// Compose's mark, for saying whose a container is.
+const COMPOSE_PROJECT: &str = "com.docker.compose.project";
+
+impl Engine {
+    /// Every container there is, by name.
+    pub async fn containers(&self, desired: &Desired) -> Reading<Vec<ContainerFact>> {
+        match self.read_containers(desired).await {
+            Ok(facts) => Reading::Known(facts),
+            Err(error) => Reading::Unknown(error.to_string()),
+        }
+    }
+
+    /// Host ports that running containers publish, and the container's id.
+    pub async fn published(&self) -> Result<BTreeMap<u16, String>, DriverError> {
+        let mut published = BTreeMap::new();
+        for summary in self.list(false).await? {
+            let id = summary.id.clone().unwrap_or_default();
+            published.extend(host_ports(&summary).into_iter().map(|port| (port, id.clone())));
+        }
+        Ok(published)
+    }
+
+    async fn list(&self, all: bool) -> Result<Vec<ContainerSummary>, DriverError> {
+        let options = ListContainersOptionsBuilder::new().all(all).build();
+        self.call("list containers", READ_DEADLINE, self.docker.list_containers(Some(options))).await
+    }
+
+    async fn read_containers(&self, desired: &Desired) -> Result<Vec<ContainerFact>, DriverError> {
+        let services: BTreeMap<&str, &Service> =
+            desired.services.values().filter_map(|service| Some((service.container_name()?, service))).collect();
+        let found = self.list(true).await?.into_iter().map(listed).collect::<Result<Vec<_>, _>>()?;
+        let completed = found.into_iter().map(|listed| {
+            let service = services.get(listed.fact.name.as_str()).copied();
+            self.complete(listed, service, desired)
+        });
+        let mut facts: Vec<ContainerFact> = stream::iter(completed)
+            .buffered(PARALLEL_MAX)
+            .try_filter_map(|fact| async move { Ok(fact) })
+            .try_collect()
+            .await?;
+        facts.sort_unstable_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+        Ok(facts)
+    }
+
+    /// Adds what the list does not tell, where it matters. `None`: the container is gone by now.
+    async fn complete(
+        &self,
+        listed: Listed,
+        service: Option<&Service>,
+        desired: &Desired,
+    ) -> Result<Option<ContainerFact>, DriverError> {
+        let Listed { mut fact, image_id, image_label } = listed;
+        let ours = fact.marks.as_ref().is_some_and(|marks| marks.project == desired.project.as_str());
+        if ours && let Some(name) = image_label {
+            // The engine shows an id in place of a name that no longer means the container's image.
+            fact.image_moved = fact.image != name
+                && service.is_some_and(|service| own(service).is_some())
+                && self.image_id(&name).await?.is_some_and(|now| now != image_id);
+            fact.image = name;
+        }
+        if !wants_closer_look(&fact, service, ours) {
+            return Ok(Some(fact));
+        }
+        let Some(seen) = self.inspect(&fact.id).await? else { return Ok(None) };
+        fact.exit_code = fact.exit_code.and(seen.exit_code);
+        fact.oom_killed = seen.oom_killed;
+        fact.health = seen.health;
+        fact.started_at = seen.started_at;
+        fact.restart_policy = seen.restart_policy;
+        Ok(Some(fact))
+    }
+}
+
+fn own(service: &Service) -> Option<&Container> {
+    match &service.runtime {
+        Runtime::Container(container) => Some(container),
+        Runtime::Process(_) | Runtime::Existing(_) => None,
+    }
+}
+
+/// The list tells name, state, exit code and health. It does not tell who killed it, when it was started, and what
+/// restarts it.
+fn wants_closer_look(fact: &ContainerFact, service: Option<&Service>, ours: bool) -> bool {
+    if service.is_some_and(|service| own(service).is_none()) {
+        return true;
+    }
+    if !ours {
+        return false;
+    }
+    match fact.state {
+        ContainerState::Exited => fact.exit_code == Some(KILLED),
+        ContainerState::Restarting => true,
+        ContainerState::Running => service.is_some_and(|service| age_matters(fact, service)),
+        ContainerState::Created | ContainerState::Paused | ContainerState::Removing | ContainerState::Dead => false,
+    }
+}
+
+/// Whether failing a probe may still mean that it is starting.
+fn age_matters(fact: &ContainerFact, service: &Service) -> bool {
+    let healthy = fact.health == Some(EngineHealth::Healthy);
+    match &service.health.probe {
+        None => fact.health.is_some() && !healthy,
+        Some(Probe::Docker) => !healthy,
+        Some(Probe::Http(_) | Probe::Tcp { .. } | Probe::Exec(_) | Probe::Log(_)) => true,
+    }
+}
+
+/// What one line of the list tells.
+struct Listed {
+    fact: ContainerFact,
+    image_id: String,
+    image_label: Option<String>,
+}
+
+fn listed(summary: ContainerSummary) -> Result<Listed, DriverError> {
+    let ports = host_ports(&summary);
+    let status = summary.status.unwrap_or_default();
+    let mut labels = summary.labels.unwrap_or_default();
+    // Links add names of the form /other/alias; its own has one slash.
+    let names = summary.names.unwrap_or_default();
+    let name = names.iter().filter_map(|name| name.strip_prefix('/')).find(|name| !name.contains('/'));
+    let name = name.or(names.first().map(String::as_str)).unwrap_or_default().to_owned();
+    let Some(state) = summary.state.and_then(state) else {
+        let reason = format!("it tells no state of container {name} ({status})");
+        return Err(DriverError::Engine { what: "list containers".to_owned(), reason });
+    };
+    let fact = ContainerFact {
+        id: summary.id.unwrap_or_default(),
+        name,
+        image: summary.image.unwrap_or_default(),
+        image_moved: false,
+        state,
+        exit_code: exit_code(&status),
+        oom_killed: false,
+        health: health(&status),
+        started_at: None,
+        marks: marks::read(&labels),
+        compose_project: labels.remove(COMPOSE_PROJECT),
+        ports,
+        restart_policy: None,
+    };
+    Ok(Listed { fact, image_id: summary.image_id.unwrap_or_default(), image_label: labels.remove(marks::IMAGE) })
+}
+
+/// `None`: the engine does not say.
+fn state(state: ContainerSummaryStateEnum) -> Option<ContainerState> {
+    match state {
+        ContainerSummaryStateEnum::EMPTY => None,
+        ContainerSummaryStateEnum::CREATED => Some(ContainerState::Created),
+        ContainerSummaryStateEnum::RUNNING | ContainerSummaryStateEnum::STOPPING => Some(ContainerState::Running),
+        ContainerSummaryStateEnum::PAUSED => Some(ContainerState::Paused),
+        ContainerSummaryStateEnum::RESTARTING => Some(ContainerState::Restarting),
+        ContainerSummaryStateEnum::EXITED => Some(ContainerState::Exited),
+        ContainerSummaryStateEnum::REMOVING => Some(ContainerState::Removing),
+        ContainerSummaryStateEnum::DEAD => Some(ContainerState::Dead),
+    }
+}
+
+/// `Exited (137) 3 seconds ago`, `Restarting (1) 2 seconds ago`.
+fn exit_code(status: &str) -> Option<i64> {
+    let rest = status.strip_prefix("Exited (").or_else(|| status.strip_prefix("Restarting ("))?;
+    rest.split_once(')')?.0.parse().ok()
+}
+
+/// `Up 2 minutes (healthy)`, `Up 1 second (health: starting)`.
+fn health(status: &str) -> Option<EngineHealth> {
+    let words = [
+        ("(healthy)", EngineHealth::Healthy),
+        ("(unhealthy)", EngineHealth::Unhealthy),
+        ("(health: starting)", EngineHealth::Starting),
+    ];
+    words.into_iter().find(|(word, _)| status.ends_with(word)).map(|(_, health)| health)
+}
+
+/// Host ports, once each, in order.
+fn host_ports(summary: &ContainerSummary) -> Vec<u16> {
+    let ports = summary.ports.iter().flatten().filter_map(|port| port.public_port).filter(|port| *port != 0);
+    let mut ports: Vec<u16> = ports.collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{exit_code, health};
+    use crate::model::facts::EngineHealth;
+
+    #[test]
+    fn the_status_line_tells_exit_code_and_health() {
+        assert_eq!(exit_code("Exited (137) 3 seconds ago"), Some(137));
+        assert_eq!(exit_code("Restarting (1) Less than a second ago"), Some(1));
+        assert_eq!(exit_code("Up 2 minutes (healthy)"), None);
+        assert_eq!(health("Up 2 minutes (healthy)"), Some(EngineHealth::Healthy));
+        assert_eq!(health("Up 2 minutes (unhealthy)"), Some(EngineHealth::Unhealthy));
+        assert_eq!(health("Up 1 second (health: starting)"), Some(EngineHealth::Starting));
+        assert_eq!(health("Up 1 second (Paused)"), None);
+    }
+}

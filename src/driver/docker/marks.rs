@@ -1,0 +1,96 @@
+//! Ownership as it is written on a container: labels, to [`Marks`] and back. No secret is in them, only a digest
+//! under a salt that is made anew for each container.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Read as _;
+
+use serde_json::json;
+
+use crate::driver::{DriverError, Start};
+use crate::model::desired::{Container, Service};
+use crate::model::facts::Marks;
+use crate::model::names::GpuId;
+use crate::model::spec::canonical;
+
+/// What users' own labels may not begin with.
+pub(super) const PREFIX: &str = "lcm.";
+
+const PROJECT: &str = "lcm.project";
+const SERVICE: &str = "lcm.service";
+const SPEC: &str = "lcm.spec";
+const CONFIG: &str = "lcm.config";
+const SECRETS: &str = "lcm.secrets";
+const SALT: &str = "lcm.salt";
+const GPUS: &str = "lcm.gpus";
+const VRAM_MIB: &str = "lcm.vram_mib";
+/// The image by the name it was asked for: the engine forgets that name once it means another image.
+pub(super) const IMAGE: &str = "lcm.image";
+
+/// 128 bits: nobody guesses a secret by trying salts, and no two containers share one.
+const SALT_BYTES: usize = 16;
+
+/// What lcm wrote on a container; `None`: it is not lcm's.
+pub(super) fn read(labels: &HashMap<String, String>) -> Option<Marks> {
+    let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
+    Some(Marks {
+        project: labels.get(PROJECT)?.clone(),
+        service: label(SERVICE),
+        spec: label(SPEC),
+        secrets: label(SECRETS),
+        salt: label(SALT),
+        config: label(CONFIG),
+        gpus: label(GPUS),
+        vram_mib: label(VRAM_MIB).parse().unwrap_or_default(),
+    })
+}
+
+/// The labels of a new container: the user's, and ours.
+pub(super) fn write(start: &Start<'_>, container: &Container, salt: &str) -> HashMap<String, String> {
+    let service = start.service;
+    let ours = [
+        (PROJECT, start.project.to_string()),
+        (SERVICE, service.name.to_string()),
+        (SPEC, service.spec.hash()),
+        (CONFIG, config(service)),
+        (SECRETS, service.spec.secret_digest(salt)),
+        (SALT, salt.to_owned()),
+        (GPUS, gpus(start.gpus)),
+        (VRAM_MIB, service.vram.0.to_string()),
+        (IMAGE, container.image.clone()),
+    ];
+    let theirs = container.labels.iter().map(|(name, value)| (name.clone(), value.clone()));
+    theirs.chain(ours.map(|(name, value)| (name.to_owned(), value))).collect()
+}
+
+/// What it was made from and how it wishes to be stopped, for a diff, and for the day when no manifest names it.
+fn config(service: &Service) -> String {
+    let stop = &service.stop;
+    canonical(&json!({
+        "spec": service.spec.config,
+        "stop": {
+            "signal": stop.signal,
+            "grace_ms": u64::try_from(stop.grace.as_millis()).unwrap_or(u64::MAX),
+            "exec": stop.exec,
+        },
+        "ports": service.ports,
+    }))
+}
+
+/// GPUs by comma, as they are written on things.
+pub(super) fn gpus(gpus: &[GpuId]) -> String {
+    gpus.iter().map(GpuId::as_str).collect::<Vec<_>>().join(",")
+}
+
+pub(super) fn new_salt() -> Result<String, DriverError> {
+    let mut bytes = [0; SALT_BYTES];
+    File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut bytes))
+        .map_err(|source| DriverError::Io { what: "reading /dev/urandom".to_owned(), source })?;
+    let mut salt = String::with_capacity(SALT_BYTES * 2);
+    for byte in bytes {
+        let _ = write!(salt, "{byte:02x}");
+    }
+    Ok(salt)
+}

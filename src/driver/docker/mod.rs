@@ -1,0 +1,137 @@
+//! Containers: one Docker engine, asked and changed through bollard.
+//!
+//! Every call has a deadline and a name, so that a failure says what was tried. Ownership is read from labels before
+//! anything is changed. Deliberately not here: when to start or stop, waiting for health, registries' passwords,
+//! creating networks, removing volumes.
+
+mod connect;
+mod create;
+mod inspect;
+mod list;
+mod marks;
+mod output;
+mod prepare;
+mod start;
+mod stop;
+
+use std::error::Error as _;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::errors::Error;
+
+pub use self::connect::connect;
+use crate::driver::DriverError;
+use crate::model::facts::EngineFact;
+
+/// What a container is called while a newer one is brought up in its place.
+const ASIDE: &str = ".lcm-old";
+
+/// A reading of the engine's own books. Milliseconds as a rule; a loaded machine takes seconds.
+const READ_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Create, start, rename, remove: unpacking layers on a slow disk and the GPU's start hooks take their time.
+const CHANGE_DEADLINE: Duration = Duration::from_secs(120);
+
+/// An engine, ready to be asked. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    docker: Docker,
+    endpoint: Arc<str>,
+    version: Arc<str>,
+}
+
+impl Engine {
+    /// Where it listens, and its version.
+    #[must_use]
+    pub fn fact(&self) -> EngineFact {
+        EngineFact { endpoint: self.endpoint.to_string(), version: self.version.to_string() }
+    }
+
+    /// It shares this machine's file system.
+    fn is_local(&self) -> bool {
+        self.endpoint.starts_with("unix://")
+    }
+
+    /// One call within its deadline. `what` completes "the engine refused to …".
+    async fn call<T>(
+        &self,
+        what: impl Into<String>,
+        deadline: Duration,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, DriverError> {
+        match tokio::time::timeout(deadline, call).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(failure(&self.endpoint, what.into(), &error)),
+            Err(_elapsed) => Err(DriverError::NoEngine {
+                endpoint: self.endpoint.to_string(),
+                reason: format!("no answer within {} s when asked to {}", deadline.as_secs(), what.into()),
+            }),
+        }
+    }
+
+    /// As [`Engine::call`]; `None`: there is no such thing.
+    async fn find<T>(
+        &self,
+        what: impl Into<String>,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<Option<T>, DriverError> {
+        let found = async {
+            match call.await {
+                Ok(value) => Ok(Some(value)),
+                Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        self.call(what, READ_DEADLINE, found).await
+    }
+}
+
+/// An answer that refuses is told from no answer at all.
+fn failure(endpoint: &str, what: String, error: &Error) -> DriverError {
+    match error {
+        Error::DockerResponseServerError { message, .. } => {
+            DriverError::Engine { what, reason: message.trim().to_owned() }
+        }
+        Error::DockerStreamError { error } => DriverError::Engine { what, reason: error.trim().to_owned() },
+        Error::SocketNotFoundError(_)
+        | Error::HyperLegacyError { .. }
+        | Error::HyperResponseError { .. }
+        | Error::IOError { .. }
+        | Error::RequestTimeoutError => no_engine(endpoint, error),
+        // The engine answered, and not as expected: another API, another program.
+        other => DriverError::Engine { what, reason: other.to_string() },
+    }
+}
+
+/// The innermost cause says most; a hint says what to do about it.
+fn no_engine(endpoint: &str, error: &Error) -> DriverError {
+    let mut cause: &dyn std::error::Error = error;
+    let mut kind = None;
+    // Error chains are short; this one ends in the operating system's.
+    while let Some(source) = cause.source() {
+        cause = source;
+        kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind).or(kind);
+    }
+    if let Error::IOError { err } = error {
+        kind = Some(err.kind());
+    }
+    let hint = match kind {
+        Some(std::io::ErrorKind::PermissionDenied) => " (may this user use it? it asks for root or the group docker)",
+        Some(std::io::ErrorKind::NotFound) => " (is an engine installed and running?)",
+        Some(std::io::ErrorKind::ConnectionRefused) => " (is the engine running?)",
+        _ => match error {
+            Error::SocketNotFoundError(_) => " (is an engine installed and running?)",
+            _ => "",
+        },
+    };
+    let text = if error.source().is_some() { cause.to_string() } else { error.to_string() };
+    DriverError::NoEngine { endpoint: endpoint.to_owned(), reason: format!("{text}{hint}") }
+}
+
+/// Twelve digits tell containers apart, as everywhere in Docker.
+fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}

@@ -1,0 +1,160 @@
+//! Everything that a start needs and that can fail beforehand: image, networks, devices, GPU access. What runs is not
+//! touched. Networks are not created: they are not one service's alone.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bollard::query_parameters::{CreateImageOptionsBuilder, ListNetworksOptions};
+use futures_util::StreamExt as _;
+
+use crate::driver::DriverError;
+use crate::driver::docker::inspect::not_a_container;
+use crate::driver::docker::{Engine, READ_DEADLINE, create, failure};
+use crate::model::desired::{Container, GpuAccess, PullPolicy, Runtime, Service};
+
+/// A pull may take hours; one that says nothing for so long is stuck (layers report several times a second).
+const PULL_SILENCE_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// Where packages put the hook that gives containers their GPUs; with it the engine needs no runtime of that name.
+const GPU_HOOKS: [&str; 2] = ["/usr/bin/nvidia-container-runtime-hook", "/usr/local/bin/nvidia-container-runtime-hook"];
+
+impl Engine {
+    /// Makes sure that starting can't fail for want of something that is known beforehand.
+    pub async fn prepare(&self, service: &Service) -> Result<(), DriverError> {
+        match &service.runtime {
+            Runtime::Process(_) => Err(not_a_container(service)),
+            Runtime::Existing(existing) => match self.named(&existing.container).await? {
+                Some(_) => Ok(()),
+                None => Err(missing_container(service, &existing.container)),
+            },
+            Runtime::Container(container) => {
+                create::check_labels(service, container)?;
+                self.prepare_devices(service, container)?;
+                self.prepare_networks(service, container).await?;
+                self.prepare_gpus(service, container).await?;
+                self.prepare_image(service, container).await
+            }
+        }
+    }
+
+    fn prepare_devices(&self, service: &Service, container: &Container) -> Result<(), DriverError> {
+        // Another machine's devices can't be seen from here.
+        if !self.is_local() {
+            return Ok(());
+        }
+        // Not a path: a device by its CDI name, which the engine resolves.
+        let paths = container.devices.iter().map(|device| create::host_device(device)).filter(|path| path.starts_with('/'));
+        match paths.into_iter().find(|path| !Path::new(path).exists()) {
+            Some(path) => {
+                Err(DriverError::Missing(format!("service {} needs device {path}, and there is none", service.name)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn prepare_networks(&self, service: &Service, container: &Container) -> Result<(), DriverError> {
+        let mut wanted = container.networks.iter().filter(|network| create::is_user_defined(network)).peekable();
+        if wanted.peek().is_none() {
+            return Ok(());
+        }
+        let call = self.docker.list_networks(None::<ListNetworksOptions>);
+        let networks = self.call("list networks", READ_DEADLINE, call).await?;
+        let is_there = |wanted: &String| {
+            networks.iter().any(|network| network.name.as_ref() == Some(wanted) || network.id.as_ref() == Some(wanted))
+        };
+        match wanted.find(|network| !is_there(network)) {
+            Some(network) => Err(DriverError::Missing(format!(
+                "service {} needs network {network}, and there is none: `docker network create {network}` makes it",
+                service.name
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    async fn prepare_gpus(&self, service: &Service, container: &Container) -> Result<(), DriverError> {
+        let asks = match container.gpu_access {
+            GpuAccess::Request => service.wants_gpu(),
+            GpuAccess::Environment | GpuAccess::None => false,
+        };
+        if !asks {
+            return Ok(());
+        }
+        let info = self.call("describe itself", READ_DEADLINE, self.docker.info()).await?;
+        let by_runtime = info.runtimes.is_some_and(|runtimes| runtimes.contains_key("nvidia"));
+        let by_device = info.discovered_devices.is_some_and(|devices| {
+            devices.iter().filter_map(|device| device.id.as_deref()).any(|id| id.starts_with("nvidia.com/gpu"))
+        });
+        let by_hook = self.is_local() && GPU_HOOKS.iter().any(|hook| Path::new(hook).exists());
+        if by_runtime || by_device || by_hook {
+            return Ok(());
+        }
+        Err(DriverError::Missing(format!(
+            "service {} asks for a GPU, and the engine at {} can't give one: it knows neither the nvidia runtime nor \
+             GPU devices (install the NVIDIA Container Toolkit, or choose `gpu_access: environment` or `none`)",
+            service.name, self.endpoint
+        )))
+    }
+
+    async fn prepare_image(&self, service: &Service, container: &Container) -> Result<(), DriverError> {
+        let image = &container.image;
+        let is_there = self.image_id(image).await?.is_some();
+        match container.pull {
+            PullPolicy::Always => self.pull(image).await,
+            PullPolicy::Missing if is_there => Ok(()),
+            PullPolicy::Missing => self.pull(image).await,
+            PullPolicy::Never if is_there => Ok(()),
+            PullPolicy::Never => Err(DriverError::Missing(format!(
+                "service {} needs image {image}, it is not here, and `pull_policy: never` forbids to fetch it",
+                service.name
+            ))),
+        }
+    }
+
+    async fn pull(&self, image: &str) -> Result<(), DriverError> {
+        let what = || format!("pull image {image}");
+        // Without a tag the engine would pull all of them.
+        let options = CreateImageOptionsBuilder::new().from_image(&with_tag(image)).build();
+        let mut progress = std::pin::pin!(self.docker.create_image(Some(options), None, None));
+        loop {
+            match tokio::time::timeout(PULL_SILENCE_MAX, progress.next()).await {
+                Ok(None) => break,
+                Ok(Some(Ok(_))) => {}
+                Ok(Some(Err(error))) => return Err(failure(&self.endpoint, what(), &error)),
+                Err(_elapsed) => {
+                    let reason = format!("no progress for {} s", PULL_SILENCE_MAX.as_secs());
+                    return Err(DriverError::Engine { what: what(), reason });
+                }
+            }
+        }
+        match self.image_id(image).await? {
+            Some(_) => Ok(()),
+            None => Err(DriverError::Missing(format!("image {image} was pulled, and is not there"))),
+        }
+    }
+}
+
+pub(super) fn missing_container(service: &Service, container: &str) -> DriverError {
+    DriverError::Missing(format!(
+        "container {container} of service {} does not exist, and lcm does not create it: it is named as somebody \
+         else's (`docker: {{ container }}`)",
+        service.name
+    ))
+}
+
+/// `latest` where neither tag nor digest is named.
+fn with_tag(image: &str) -> String {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    if last.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_tag;
+
+    #[test]
+    fn only_one_tag_is_ever_pulled() {
+        assert_eq!(with_tag("localhost:5000/web"), "localhost:5000/web:latest");
+        assert_eq!(with_tag("ollama/ollama:0.12"), "ollama/ollama:0.12");
+        assert_eq!(with_tag("web@sha256:00"), "web@sha256:00");
+    }
+}

@@ -1,0 +1,191 @@
+//! Bringing a container up, creating it first where needed, and the way back: the old one is put aside under another
+//! name until the new one is known to be well.
+//!
+//! Each step leaves names and labels that tell the next run what happened, so that a crash between any two of them is
+//! mended by starting again.
+
+use bollard::models::{EndpointSettings, NetworkConnectRequest};
+use bollard::query_parameters::{CreateContainerOptionsBuilder, RenameContainerOptionsBuilder, StartContainerOptions};
+
+use crate::driver::docker::inspect::{Seen, not_a_container};
+use crate::driver::docker::prepare::missing_container;
+use crate::driver::docker::{ASIDE, CHANGE_DEADLINE, Engine, create, marks};
+use crate::driver::{DriverError, Start};
+use crate::model::desired::{Container, Runtime, Service};
+use crate::model::names::ProjectName;
+use crate::model::observed::Instance;
+
+impl Engine {
+    /// Starts what is there where it is as the service wants it, else a new one.
+    pub async fn start(&self, start: &Start<'_>) -> Result<Instance, DriverError> {
+        match &start.service.runtime {
+            Runtime::Process(_) => Err(not_a_container(start.service)),
+            Runtime::Existing(existing) => {
+                let seen = self.named(&existing.container).await?;
+                let seen = seen.ok_or_else(|| missing_container(start.service, &existing.container))?;
+                if seen.is_anothers(start.project) {
+                    return Err(not_ours(&seen, "start"));
+                }
+                self.run(&seen.id, &seen.name).await
+            }
+            Runtime::Container(container) => self.start_own(start, container).await,
+        }
+    }
+
+    /// The new one is well: the one put aside goes. Without a new one it is all there is, and stays.
+    pub async fn settle(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
+        let Runtime::Container(container) = &service.runtime else { return Ok(()) };
+        let (current, aside) = self.both(&container.name).await?;
+        let ours = |seen: &Seen| seen.carries(project, &service.name);
+        match aside.filter(ours) {
+            Some(aside) if current.as_ref().is_some_and(ours) => self.delete(&aside).await,
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The new one is not well: it goes, and the one put aside stands and runs again. Where a failed start has put
+    /// the old one back under its name already, it is only started. `false`: there was none.
+    pub async fn restore(&self, project: &ProjectName, service: &Service) -> Result<bool, DriverError> {
+        let Runtime::Container(container) = &service.runtime else { return Ok(false) };
+        let (current, aside) = self.both(&container.name).await?;
+        let ours = |seen: &Seen| seen.carries(project, &service.name);
+        let Some(aside) = aside.filter(ours) else {
+            let Some(old) = current.filter(ours) else { return Ok(false) };
+            if old.is_up() || self.is_as_wanted(&old, service, container).await? {
+                return Ok(false);
+            }
+            return self.run(&old.id, &old.name).await.map(|_| true);
+        };
+        match current {
+            Some(stranger) if !ours(&stranger) => return Err(not_ours(&stranger, "replace")),
+            Some(failed) => {
+                self.halt(&failed, &service.stop).await?;
+                self.delete(&failed).await?;
+            }
+            None => {}
+        }
+        self.rename(&aside, &container.name).await?;
+        self.run(&aside.id, &container.name).await.map(|_| true)
+    }
+
+    async fn start_own(&self, start: &Start<'_>, container: &Container) -> Result<Instance, DriverError> {
+        let (current, aside) = self.both(&container.name).await?;
+        let ours = |seen: &Seen| seen.carries(start.project, &start.service.name);
+        if let Some(stranger) = current.as_ref().filter(|seen| !ours(seen)) {
+            return Err(not_ours(stranger, "replace"));
+        }
+        if let Some(current) = &current {
+            if self.fits(current, start, container).await? {
+                self.join_networks(current, start.service, container).await?;
+                return self.run(&current.id, &current.name).await;
+            }
+            if current.is_up() {
+                return Err(DriverError::Refused(format!(
+                    "container {} still runs, made from another spec: it has to be stopped before it is replaced",
+                    current.name
+                )));
+            }
+        }
+        let fallback = match (current, aside) {
+            (None, None) => None,
+            (Some(_), Some(stranger)) if !ours(&stranger) => return Err(not_ours(&stranger, "put the old one aside as")),
+            // Left by a run that ended early: the one aside is known to have worked, the one after it is not.
+            (Some(current), Some(aside)) => {
+                self.delete(&current).await?;
+                Some(aside)
+            }
+            (Some(current), None) => {
+                self.rename(&current, &format!("{}{ASIDE}", container.name)).await?;
+                Some(current)
+            }
+            (None, Some(aside)) if !ours(&aside) => None,
+            (None, Some(aside)) if !aside.is_up() && self.fits(&aside, start, container).await? => {
+                self.rename(&aside, &container.name).await?;
+                return self.run(&aside.id, &container.name).await;
+            }
+            (None, Some(aside)) => Some(aside),
+        };
+        self.create_and_run(start, container, fallback.as_ref()).await
+    }
+
+    /// Where a new one can't be brought up, the old one has its name again.
+    async fn create_and_run(
+        &self,
+        start: &Start<'_>,
+        container: &Container,
+        fallback: Option<&Seen>,
+    ) -> Result<Instance, DriverError> {
+        let error = match self.create(start, container).await {
+            Ok(made) => match self.bring_up(&made, start.service, container).await {
+                Ok(instance) => return Ok(instance),
+                Err(error) if fallback.is_none() => return Err(error),
+                Err(error) => self.delete(&made).await.err().unwrap_or(error),
+            },
+            Err(error) => error,
+        };
+        match fallback {
+            // The first error says more than one of putting things back.
+            Some(old) => Err(self.rename(old, &container.name).await.err().map_or(error, |second| {
+                DriverError::Refused(format!("{second}, after the start of its successor failed"))
+            })),
+            None => Err(error),
+        }
+    }
+
+    async fn create(&self, start: &Start<'_>, container: &Container) -> Result<Seen, DriverError> {
+        let body = create::body(start, container)?;
+        let options = CreateContainerOptionsBuilder::new().name(&container.name).build();
+        let call = self.docker.create_container(Some(options), body);
+        let made = self.call(format!("create container {}", container.name), CHANGE_DEADLINE, call).await?;
+        let seen = self.inspect(&made.id).await?;
+        seen.ok_or_else(|| DriverError::Missing(format!("container {} was created, and is not there", container.name)))
+    }
+
+    async fn bring_up(&self, seen: &Seen, service: &Service, container: &Container) -> Result<Instance, DriverError> {
+        self.join_networks(seen, service, container).await?;
+        self.run(&seen.id, &seen.name).await
+    }
+
+    /// The first network is given at creation; the engine takes the others one by one.
+    async fn join_networks(&self, seen: &Seen, service: &Service, container: &Container) -> Result<(), DriverError> {
+        let missing = container.networks.iter().skip(1).filter(|network| !seen.networks.contains(*network));
+        for network in missing {
+            let endpoint: Option<EndpointSettings> = create::endpoint(network, service);
+            let request = NetworkConnectRequest { container: seen.id.clone(), endpoint_config: endpoint };
+            let call = self.docker.connect_network(network, request);
+            self.call(format!("connect container {} to network {network}", seen.name), CHANGE_DEADLINE, call).await?;
+        }
+        Ok(())
+    }
+
+    /// As this start wants it: spec, secrets, image, and the GPUs that it was given.
+    async fn fits(&self, seen: &Seen, start: &Start<'_>, container: &Container) -> Result<bool, DriverError> {
+        let placed = seen.marks.as_ref().is_some_and(|marks| marks.gpus == marks::gpus(start.gpus));
+        Ok(placed && self.is_as_wanted(seen, start.service, container).await?)
+    }
+
+    async fn is_as_wanted(&self, seen: &Seen, service: &Service, container: &Container) -> Result<bool, DriverError> {
+        let Some(marks) = &seen.marks else { return Ok(false) };
+        if marks.spec != service.spec.hash() || marks.secrets != service.spec.secret_digest(&marks.salt) {
+            return Ok(false);
+        }
+        // An image that is gone by its name has not moved.
+        Ok(self.image_id(&container.image).await?.is_none_or(|now| now == seen.image_id))
+    }
+
+    async fn run(&self, id: &str, name: &str) -> Result<Instance, DriverError> {
+        let call = self.docker.start_container(id, None::<StartContainerOptions>);
+        self.call(format!("start container {name}"), CHANGE_DEADLINE, call).await?;
+        Ok(Instance::Container { id: id.to_owned(), name: name.to_owned() })
+    }
+
+    async fn rename(&self, seen: &Seen, name: &str) -> Result<(), DriverError> {
+        let options = RenameContainerOptionsBuilder::new().name(name).build();
+        let what = format!("rename container {} to {name}", seen.name);
+        self.call(what, CHANGE_DEADLINE, self.docker.rename_container(&seen.id, options)).await
+    }
+}
+
+fn not_ours(seen: &Seen, verb: &str) -> DriverError {
+    DriverError::Refused(format!("{}: lcm does not {verb} it", seen.describe()))
+}

@@ -1,0 +1,146 @@
+//! From a running thing, its age and its probes to a lifecycle state; and from an exit to one.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::model::desired::{Health, Probe, Service};
+use crate::model::facts::{BusyReading, EngineHealth, ExitFact, Facts, ProbeReading};
+use crate::model::lifecycle::State;
+
+/// What running and answering came to.
+pub(super) struct Verdict {
+    pub(super) state: State,
+    pub(super) detail: String,
+    pub(super) unknown: Option<String>,
+    pub(super) warning: Option<String>,
+}
+
+impl Verdict {
+    fn of(state: State, detail: impl Into<String>) -> Self {
+        Self { state, detail: detail.into(), unknown: None, warning: None }
+    }
+}
+
+/// The state of something that runs.
+pub(super) fn running(
+    facts: &Facts,
+    service: &Service,
+    started_at: Option<Timestamp>,
+    engine: Option<EngineHealth>,
+) -> Verdict {
+    let young = started_at.is_some_and(|started| is_young(&service.health, started, facts.observed_at));
+    let verdict = match &service.health.probe {
+        None | Some(Probe::Docker) => by_engine(engine, young),
+        Some(_) => by_probe(facts, service, young),
+    };
+    if !verdict.state.is_operational() {
+        return timed_out(facts, service, verdict);
+    }
+    match facts.probes.get(&service.name).and_then(|probes| probes.busy.as_ref()) {
+        Some(BusyReading::Idle) => Verdict { state: State::Idle, ..verdict },
+        Some(BusyReading::Busy(detail)) => {
+            Verdict { state: State::Busy, detail: format!("it is busy: {detail}"), ..verdict }
+        }
+        None => verdict,
+    }
+}
+
+fn by_engine(engine: Option<EngineHealth>, young: bool) -> Verdict {
+    match engine {
+        None => Verdict::of(State::Online, "it runs"),
+        Some(EngineHealth::Healthy) => Verdict::of(State::Online, "its own health check passes"),
+        Some(EngineHealth::Starting) => Verdict::of(State::Starting, "its own health check has not passed yet"),
+        Some(EngineHealth::Unhealthy) if young => Verdict::of(State::Starting, "its own health check fails so far"),
+        Some(EngineHealth::Unhealthy) => Verdict::of(State::Error, "its own health check fails"),
+    }
+}
+
+fn by_probe(facts: &Facts, service: &Service, young: bool) -> Verdict {
+    let reading = facts.probes.get(&service.name).and_then(|probes| probes.health.as_ref());
+    match reading {
+        Some(ProbeReading::Passed) => Verdict::of(State::Online, "its health probe passes"),
+        Some(ProbeReading::Failed { detail, .. }) if young => {
+            Verdict::of(State::Starting, format!("it does not answer yet: {detail}"))
+        }
+        Some(ProbeReading::Failed { failures, detail }) if *failures >= service.health.failures => {
+            Verdict::of(State::Error, format!("its health probe fails: {detail}"))
+        }
+        Some(ProbeReading::Failed { detail, .. }) => Verdict {
+            warning: Some(format!("{}: one health probe failed: {detail}", service.name)),
+            ..Verdict::of(State::Online, "its health probe passes")
+        },
+        Some(ProbeReading::Unknown(reason)) => Verdict {
+            unknown: Some(format!("its health can't be probed: {reason}")),
+            ..Verdict::of(State::Online, "it runs")
+        },
+        None => Verdict { unknown: Some("it was not probed".to_owned()), ..Verdict::of(State::Online, "it runs") },
+    }
+}
+
+/// An error is a `timeout` where lcm itself ended the wait for this start.
+fn timed_out(facts: &Facts, service: &Service, verdict: Verdict) -> Verdict {
+    let last = facts.history.get(&service.name);
+    if verdict.state == State::Error && last.is_some_and(|last| last.made && last.state == State::Timeout) {
+        return Verdict { state: State::Timeout, ..verdict };
+    }
+    verdict
+}
+
+fn is_young(health: &Health, started: Timestamp, now: Timestamp) -> bool {
+    let age = Duration::try_from(now.duration_since(started)).unwrap_or(Duration::ZERO);
+    age < health.warm_time + health.timeout
+}
+
+/// How an end reads, and whether it is a failure: 0, KILL, TERM and the service's own stop signal are not.
+pub(super) fn ended(exit: &ExitFact, stop_signal: Option<&str>) -> (State, String) {
+    let by_signal = exit.signal.or_else(|| exit.code.filter(|code| *code > 128).map(|code| code - 128));
+    match (by_signal, exit.code) {
+        (Some(signal), _) if is_stop_signal(signal, stop_signal) => {
+            (State::Offline, format!("it was ended by {}", signal_name(signal)))
+        }
+        (Some(signal), Some(code)) if exit.signal.is_none() => {
+            (State::Failed, format!("it exited with {code} ({})", signal_name(signal)))
+        }
+        (Some(signal), _) => (State::Failed, format!("it was ended by {}", signal_name(signal))),
+        (None, Some(0)) => (State::Offline, "it exited with 0".to_owned()),
+        (None, Some(code)) => (State::Failed, format!("it exited with {code}")),
+        (None, None) => (State::Offline, "it ended, nobody saw how".to_owned()),
+    }
+}
+
+/// Signals by number on Linux, for messages and for telling a stop from a crash.
+const SIGNALS: [(i32, &str); 12] = [
+    (1, "HUP"),
+    (2, "INT"),
+    (3, "QUIT"),
+    (4, "ILL"),
+    (6, "ABRT"),
+    (7, "BUS"),
+    (8, "FPE"),
+    (9, "KILL"),
+    (10, "USR1"),
+    (11, "SEGV"),
+    (12, "USR2"),
+    (15, "TERM"),
+];
+
+fn is_stop_signal(signal: i32, own: Option<&str>) -> bool {
+    let own = own.map(|name| name.trim_start_matches("SIG"));
+    matches!(signal, 9 | 15) || SIGNALS.iter().any(|(number, name)| *number == signal && Some(*name) == own)
+}
+
+fn signal_name(signal: i32) -> String {
+    SIGNALS
+        .iter()
+        .find(|(number, _)| *number == signal)
+        .map_or_else(|| format!("signal {signal}"), |(_, name)| format!("signal {signal} (SIG{name})"))
+}
+
+/// Whether something that does not run ended without lcm's doing: the last that lcm wrote down was that it ran.
+pub(super) fn ended_by_itself(facts: &Facts, service: &Service, state: State) -> bool {
+    match facts.history.get(&service.name) {
+        Some(last) => last.state.is_operational() || last.state == State::Starting,
+        None => state == State::Failed,
+    }
+}

@@ -1,0 +1,85 @@
+//! What bears our project's mark, but no name that the manifest has; and surplus copies of what it has.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::model::desired::{Desired, StopPolicy};
+use crate::model::facts::{ContainerFact, Facts, Marks, TreeFact};
+use crate::model::lifecycle::State;
+use crate::model::names::ServiceName;
+use crate::model::observed::{ASIDE_SUFFIX, Instance, Orphan};
+use crate::model::size::Mebibytes;
+use crate::observe::{container, marked_gpus, tree};
+
+/// Docker's own grace, for an orphan whose label does not say.
+const GRACE_DEFAULT: Duration = Duration::from_secs(10);
+
+/// Orphans by service name, then by what they are.
+pub(super) fn orphans(facts: &Facts, desired: &Desired) -> Vec<Orphan> {
+    let containers = facts.containers.known().into_iter().flatten();
+    let trees = facts.trees.known().into_iter().flatten();
+    let mut orphans: Vec<Orphan> = containers
+        .filter_map(|container| of_container(container, facts, desired))
+        .chain(trees.filter_map(|tree| of_tree(tree, desired)))
+        .collect();
+    orphans.sort_by(|a, b| (&a.service, &a.instance).cmp(&(&b.service, &b.instance)));
+    orphans
+}
+
+fn of_container(found: &ContainerFact, facts: &Facts, desired: &Desired) -> Option<Orphan> {
+    let marks = found.marks.as_ref().filter(|marks| marks.project == desired.project.as_str())?;
+    let name = ServiceName::from(marks.service.as_str());
+    if let Some(service) = desired.services.get(&name) {
+        // A container of what is a process now is that service, as long as it runs.
+        let own = service.container_name()?;
+        let known = found.name == own || found.name == format!("{own}{ASIDE_SUFFIX}");
+        // Under an earlier name it is still the service, unless that has one under its own name too.
+        if known || !container::exists(facts, own) {
+            return None;
+        }
+    }
+    let state = container::plain_state(found.state);
+    let instance = container::instance(found);
+    Some(Orphan { ports: found.ports.iter().copied().collect(), ..orphan(name, instance, state, marks) })
+}
+
+fn of_tree(found: &TreeFact, desired: &Desired) -> Option<Orphan> {
+    let name = ServiceName::from(found.marks.service.as_str());
+    let ours = found.marks.project == desired.project.as_str();
+    if !ours || found.members.is_empty() || desired.services.contains_key(&name) {
+        return None;
+    }
+    let state = if found.suspended { State::Suspended } else { State::Online };
+    Some(orphan(name, tree::instance(found), state, &found.marks))
+}
+
+fn orphan(service: ServiceName, instance: Instance, state: State, marks: &Marks) -> Orphan {
+    let config: Value = serde_json::from_str(&marks.config).unwrap_or(Value::Null);
+    Orphan {
+        service,
+        instance,
+        state,
+        stop: stop_policy(&config["stop"]),
+        gpus: marked_gpus(marks),
+        vram: Mebibytes(marks.vram_mib),
+        ports: ports(&config["ports"]),
+    }
+}
+
+fn stop_policy(stop: &Value) -> StopPolicy {
+    let words = |value: &Value| {
+        Some(value.as_array()?.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect::<Vec<_>>())
+    };
+    StopPolicy {
+        signal: stop["signal"].as_str().map(str::to_owned),
+        grace: stop["grace_ms"].as_u64().map_or(GRACE_DEFAULT, Duration::from_millis),
+        exec: words(&stop["exec"]).filter(|words| !words.is_empty()),
+    }
+}
+
+fn ports(ports: &Value) -> BTreeSet<u16> {
+    let listed = ports.as_array().into_iter().flatten();
+    listed.filter_map(Value::as_u64).filter_map(|port| u16::try_from(port).ok()).collect()
+}

@@ -1,0 +1,116 @@
+//! The picture of a service that is a process tree.
+
+use crate::model::desired::{Desired, Service};
+use crate::model::facts::{ExitFact, Facts, TreeFact};
+use crate::model::lifecycle::State;
+use crate::model::observed::{Instance, ObservedService, Ownership};
+use crate::observe::judge::{self, Verdict};
+use crate::observe::{nothing, unknown};
+
+/// The service as its process tree shows it.
+pub(super) fn picture(facts: &Facts, desired: &Desired, service: &Service) -> ObservedService {
+    if let Some(reason) = facts.trees.unknown() {
+        return unknown(&format!("its processes can't be read: {reason}"));
+    }
+    let mut trees: Vec<&TreeFact> = of(facts, desired, service).collect();
+    // A living one before the end of an earlier one.
+    trees.sort_by_key(|tree| (tree.members.is_empty(), tree.adopted, tree.marks.salt.clone()));
+    let Some(tree) = trees.first() else {
+        return stranger(facts, service)
+            .unwrap_or_else(|| nothing(State::Registered, "it was never started", Ownership::Absent));
+    };
+    if tree.members.is_empty() { ended(facts, service, tree) } else { alive(facts, service, tree) }
+}
+
+/// The service's tree if one lives, whatever the manifest says that the service runs on.
+pub(super) fn living(facts: &Facts, desired: &Desired, service: &Service) -> Option<ObservedService> {
+    let tree = of(facts, desired, service).find(|tree| !tree.members.is_empty())?;
+    Some(alive(facts, service, tree))
+}
+
+fn of<'a>(facts: &'a Facts, desired: &'a Desired, service: &'a Service) -> impl Iterator<Item = &'a TreeFact> {
+    facts
+        .trees
+        .known()
+        .into_iter()
+        .flatten()
+        .filter(|tree| tree.marks.project == desired.project.as_str() && tree.marks.service == service.name.as_str())
+}
+
+pub(super) fn instance(tree: &TreeFact) -> Instance {
+    let id = match tree.members.first() {
+        Some(first) if tree.adopted => format!("{}:{}", first.pid, first.start_ticks),
+        Some(_) | None => tree.marks.salt.clone(),
+    };
+    Instance::Tree { id }
+}
+
+fn alive(facts: &Facts, service: &Service, tree: &TreeFact) -> ObservedService {
+    let verdict = match &tree.exit {
+        _ if tree.suspended => Verdict {
+            state: State::Suspended,
+            detail: "its processes are stopped by a signal".to_owned(),
+            unknown: None,
+            warning: None,
+        },
+        Some(exit) if is_bad(exit) => crippled(service, tree, exit),
+        Some(_) | None => judge::running(facts, service, tree.started_at, None),
+    };
+    ObservedService {
+        unknown: verdict.unknown,
+        instance: Some(instance(tree)),
+        holds_room: true,
+        marks: (!tree.adopted).then(|| tree.marks.clone()),
+        exit: tree.exit.clone(),
+        ended_by_itself: tree.exit.as_ref().is_some_and(is_bad),
+        since: tree.started_at,
+        warnings: verdict.warning.into_iter().collect(),
+        ..nothing(verdict.state, &verdict.detail, if tree.adopted { Ownership::Adopted } else { Ownership::Ours })
+    }
+}
+
+fn is_bad(exit: &ExitFact) -> bool {
+    exit.signal.is_some() || exit.code.is_some_and(|code| code != 0)
+}
+
+fn crippled(service: &Service, tree: &TreeFact, exit: &ExitFact) -> Verdict {
+    let (_, how) = judge::ended(exit, service.stop.signal.as_deref());
+    let left = tree.members.len();
+    Verdict {
+        state: State::Error,
+        detail: format!("{how}, and {left} of its processes are left"),
+        unknown: None,
+        warning: None,
+    }
+}
+
+fn ended(facts: &Facts, service: &Service, tree: &TreeFact) -> ObservedService {
+    let Some(exit) = &tree.exit else {
+        return nothing(State::Registered, "it was never started", Ownership::Absent);
+    };
+    let (state, detail) = judge::ended(exit, service.stop.signal.as_deref());
+    ObservedService {
+        exit: Some(exit.clone()),
+        ended_by_itself: judge::ended_by_itself(facts, service, state),
+        since: exit.at,
+        ..nothing(state, &detail, Ownership::Absent)
+    }
+}
+
+/// Something that is not ours answers in the service's place.
+fn stranger(facts: &Facts, service: &Service) -> Option<ObservedService> {
+    use crate::model::facts::{Owner, ProbeReading};
+    let answers = facts.probes.get(&service.name)?.health == Some(ProbeReading::Passed);
+    let holder = facts
+        .listeners
+        .known()?
+        .iter()
+        .find(|listener| service.ports.contains(&listener.port) && listener.owner == Owner::Stranger)?;
+    answers.then(|| {
+        nothing(
+            State::Online,
+            "something that lcm did not start answers in its place",
+            Ownership::Foreign { holder: crate::observe::room::stranger_name(holder) },
+        )
+    })
+}

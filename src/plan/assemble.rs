@@ -1,0 +1,120 @@
+//! The plan around the steps: what is kept, blocked, held and orphaned, the GPUs, and what the reader should know.
+
+use crate::model::desired::OrphanPolicy;
+use crate::model::lifecycle::Action;
+use crate::model::names::GpuId;
+use crate::model::observed::Ownership;
+use crate::model::plan::{Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine, Placement, Plan, Step};
+use crate::model::size::Mebibytes;
+use crate::plan::decide::{Decisions, Scene};
+use crate::plan::flow::worst_addition;
+use crate::plan::order::taken;
+
+/// Everything in its place.
+pub(super) fn assemble(scene: &Scene<'_>, decisions: &Decisions, steps: Vec<Step>) -> Plan {
+    let gpus = gpu_lines(scene, &steps);
+    Plan {
+        format: FORMAT.to_owned(),
+        project: scene.desired.project.clone(),
+        mode: scene.desired.mode.clone(),
+        goals: scene.desired.active_goals().into_iter().collect(),
+        host: scene.observed.host.clone(),
+        engine: scene.observed.engine.clone(),
+        observed_at: scene.observed.observed_at,
+        // First fit finds a placing that is right, not one that is proven best.
+        placement: Placement::Bounded,
+        changes: !steps.is_empty(),
+        kept: kept(scene, decisions),
+        blocked: blocked(decisions),
+        held: held(decisions),
+        orphans: orphans(scene),
+        warnings: warnings(scene, &gpus),
+        gpus,
+        steps,
+    }
+}
+
+fn kept(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Kept> {
+    let left = decisions.0.iter().filter_map(|(name, decision)| Some((name, decision.left()?)));
+    left.filter(|(name, _)| {
+        let seen = scene.seen(name);
+        seen.holds_room || seen.unknown.is_some() || scene.wants.is_wanted(name)
+    })
+    .map(|(name, message)| Kept { service: name.clone(), state: scene.seen(name).state, message: message.to_owned() })
+    .collect()
+}
+
+fn blocked(decisions: &Decisions) -> Vec<Blocked> {
+    let blocked = decisions.0.iter().filter_map(|(name, decision)| Some((name, decision.blocked()?)));
+    blocked.map(|(service, reason)| Blocked { service: service.clone(), reason: reason.clone() }).collect()
+}
+
+fn held(decisions: &Decisions) -> Vec<Held> {
+    let held = decisions.0.iter().filter_map(|(name, decision)| Some((name, decision.held()?)));
+    held.map(|(service, reason)| Held { service: service.clone(), reason: reason.clone(), by: None, since: None })
+        .collect()
+}
+
+fn orphans(scene: &Scene<'_>) -> Vec<OrphanLine> {
+    let lines = scene.observed.orphans.iter().map(|orphan| {
+        let message = match (scene.stops_orphan(orphan), scene.desired.orphans) {
+            (true, _) => "it goes in this plan",
+            (false, OrphanPolicy::Report) => "only reported; `lcm apply --prune` stops and removes it",
+            (false, OrphanPolicy::Stop) => "left as it is",
+        };
+        OrphanLine {
+            service: orphan.service.clone(),
+            instance: orphan.instance.clone(),
+            state: orphan.state,
+            message: message.to_owned(),
+        }
+    });
+    lines.collect()
+}
+
+fn gpu_lines(scene: &Scene<'_>, steps: &[Step]) -> Vec<GpuLine> {
+    let mut lines: Vec<GpuLine> = scene
+        .observed
+        .gpus
+        .iter()
+        .map(|(id, gpu)| {
+            let before = gpu.foreign + taken(scene, id);
+            GpuLine {
+                id: id.clone(),
+                index: gpu.index,
+                capacity_mib: gpu.capacity,
+                reserve_mib: scene.desired.reserve,
+                foreign_mib: gpu.foreign,
+                before_mib: before,
+                peak_mib: before + worst_addition(steps, id),
+                after_mib: before + moved(steps, id, Action::Start) - moved(steps, id, Action::Stop),
+            }
+        })
+        .collect();
+    lines.sort_by(|a, b| (a.index, &a.id).cmp(&(b.index, &b.id)));
+    lines
+}
+
+fn moved(steps: &[Step], gpu: &GpuId, action: Action) -> Mebibytes {
+    steps.iter().filter(|step| step.action == action && step.gpus.contains(gpu)).map(|step| step.vram_mib).sum()
+}
+
+fn warnings(scene: &Scene<'_>, gpus: &[GpuLine]) -> Vec<String> {
+    let mut warnings = scene.desired.warnings.clone();
+    warnings.extend(scene.observed.warnings.iter().cloned());
+    for (name, seen) in &scene.observed.services {
+        let foreign = matches!(seen.ownership, Ownership::Foreign { .. }) && seen.state.is_operational();
+        if foreign && scene.wants.is_wanted(name) {
+            warnings.push(format!(
+                "{name}: something that lcm did not start answers in its place; it is left and counted once"
+            ));
+        }
+    }
+    for gpu in gpus.iter().filter(|gpu| gpu.before_mib + gpu.reserve_mib > gpu.capacity_mib) {
+        warnings.push(format!(
+            "GPU {} is overcommitted as it is: {} in use and {} to be kept free, of {}; nothing starts there before that is made up for",
+            gpu.index, gpu.before_mib, gpu.reserve_mib, gpu.capacity_mib
+        ));
+    }
+    warnings
+}

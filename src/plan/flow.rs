@@ -1,0 +1,125 @@
+//! The most that a plan can have on one GPU at any moment, over every order that its needs allow.
+//!
+//! Each step has a begin and an end; a start takes its memory at its begin, a stop gives it back at its end. What has
+//! happened at a moment is a set of such events closed under "comes before", so the peak is the heaviest closed set:
+//! a maximum closure, found by one minimum cut. Knows nothing of the ledger that made the plan.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::model::lifecycle::Action;
+use crate::model::names::{GpuId, StepId};
+use crate::model::plan::Step;
+use crate::model::size::Mebibytes;
+
+/// What the steps add at the worst moment to what a GPU holds before; never negative, for nothing may have happened.
+pub(super) fn worst_addition(steps: &[Step], gpu: &GpuId) -> Mebibytes {
+    let position: BTreeMap<&StepId, usize> = steps.iter().enumerate().map(|(at, step)| (&step.id, at)).collect();
+    let (source, sink) = (2 * steps.len(), 2 * steps.len() + 1);
+    let mut network = Network::new(sink + 1);
+    let mut gains = 0;
+    for (at, step) in steps.iter().enumerate() {
+        let (begin, end) = (2 * at, 2 * at + 1);
+        network.edge(end, begin, u64::MAX);
+        for need in step.needs.iter().filter_map(|need| position.get(need)) {
+            network.edge(begin, 2 * need + 1, u64::MAX);
+        }
+        if !step.gpus.contains(gpu) {
+            continue;
+        }
+        match step.action {
+            Action::Start => {
+                gains += step.vram_mib.0;
+                network.edge(source, begin, step.vram_mib.0);
+            }
+            Action::Stop => network.edge(end, sink, step.vram_mib.0),
+            Action::Evict | Action::Remove | Action::Pause | Action::Unpause => {}
+        }
+    }
+    Mebibytes(gains - network.max_flow(source, sink))
+}
+
+/// A flow network; every edge has its reverse beside it, at its index with the lowest bit flipped.
+struct Network {
+    /// Indices of a node's edges.
+    leaving: Vec<Vec<usize>>,
+    to: Vec<usize>,
+    capacity: Vec<u64>,
+}
+
+impl Network {
+    fn new(nodes: usize) -> Self {
+        Self { leaving: vec![Vec::new(); nodes], to: Vec::new(), capacity: Vec::new() }
+    }
+
+    fn edge(&mut self, from: usize, to: usize, capacity: u64) {
+        self.leaving[from].push(self.to.len());
+        self.to.push(to);
+        self.capacity.push(capacity);
+        self.leaving[to].push(self.to.len());
+        self.to.push(from);
+        self.capacity.push(0);
+    }
+
+    /// Dinic's algorithm; all paths end in finite edges, so the flow is finite.
+    fn max_flow(&mut self, source: usize, sink: usize) -> u64 {
+        let mut flow = 0;
+        while let Some(levels) = self.levels(source, sink) {
+            let mut next = vec![0; self.leaving.len()];
+            loop {
+                let pushed = self.push(source, sink, &levels, &mut next);
+                if pushed == 0 {
+                    break;
+                }
+                flow += pushed;
+            }
+        }
+        flow
+    }
+
+    /// Distances from the source over edges with room, or `None` where the sink is out of reach.
+    fn levels(&self, source: usize, sink: usize) -> Option<Vec<usize>> {
+        let mut levels = vec![usize::MAX; self.leaving.len()];
+        levels[source] = 0;
+        let mut open = VecDeque::from([source]);
+        while let Some(node) = open.pop_front() {
+            for edge in &self.leaving[node] {
+                let to = self.to[*edge];
+                if self.capacity[*edge] > 0 && levels[to] == usize::MAX {
+                    levels[to] = levels[node] + 1;
+                    open.push_back(to);
+                }
+            }
+        }
+        (levels[sink] != usize::MAX).then_some(levels)
+    }
+
+    /// One augmenting path along rising levels; its own stack, since plans may be longer than a thread's.
+    fn push(&mut self, source: usize, sink: usize, levels: &[usize], next: &mut [usize]) -> u64 {
+        let mut path: Vec<usize> = Vec::new();
+        let mut node = source;
+        loop {
+            if node == sink {
+                let room = path.iter().map(|edge| self.capacity[*edge]).min().unwrap_or(0);
+                for edge in path {
+                    self.capacity[edge] -= room;
+                    self.capacity[edge ^ 1] = self.capacity[edge ^ 1].saturating_add(room);
+                }
+                return room;
+            }
+            let forward = self.leaving[node][next[node].min(self.leaving[node].len())..]
+                .iter()
+                .position(|edge| self.capacity[*edge] > 0 && levels[self.to[*edge]] == levels[node].saturating_add(1));
+            if let Some(skipped) = forward {
+                next[node] += skipped;
+                let edge = self.leaving[node][next[node]];
+                path.push(edge);
+                node = self.to[edge];
+            } else {
+                next[node] = self.leaving[node].len();
+                let Some(back) = path.pop() else { return 0 };
+                node = self.to[back ^ 1];
+                next[node] += 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Each service alone: what is wanted of it against what is there. Room and neighbours come later, in `place`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::lifecycle::State;
+use crate::model::names::ServiceName;
+use crate::model::observed::{ObservedService, Ownership};
+use crate::model::plan::{Reason, ReasonCode};
+use crate::plan::decide::{Decision, Decisions, Scene};
+use crate::plan::want::Want;
+
+/// A first decision for every service; starts have no GPUs yet.
+pub(super) fn judge(scene: &Scene<'_>) -> Decisions {
+    let mut decisions: BTreeMap<ServiceName, Decision> =
+        scene.desired.services.keys().map(|name| (name.clone(), judge_one(scene, name))).collect();
+    recreate_dependents(scene, &mut decisions);
+    stop_kept_dependents(scene, &mut decisions);
+    Decisions(decisions)
+}
+
+fn judge_one(scene: &Scene<'_>, name: &ServiceName) -> Decision {
+    let seen = scene.seen(name);
+    if !scene.wants.in_scope.contains(name) {
+        return Decision::Leave("it is left out of this run".to_owned());
+    }
+    match (&scene.wants.of[name], &seen.unknown) {
+        (Want::Wanted(_), Some(why)) => Decision::Blocked(reason(ReasonCode::Unknown, why.clone(), None)),
+        (Want::Kept | Want::Off(_), Some(why)) => Decision::Leave(format!("it is not touched: {why}")),
+        (Want::Wanted(why), None) => wanted(scene, name, why),
+        (Want::Kept, None) if seen.holds_room => Decision::Leave("it may go on running".to_owned()),
+        (Want::Kept, None) => Decision::Leave("it is off, and nobody wants it".to_owned()),
+        (Want::Off(why), None) => off(scene, name, why),
+    }
+}
+
+fn off(scene: &Scene<'_>, name: &ServiceName, why: &Reason) -> Decision {
+    let seen = scene.seen(name);
+    if let (Ownership::Foreign { holder }, true) = (&seen.ownership, seen.state.is_operational()) {
+        let message = format!("{}, but what answers in its place is not lcm's to stop: {holder}", why.message);
+        return Decision::Blocked(reason(ReasonCode::NotOurs, message, None));
+    }
+    if !seen.holds_room {
+        return Decision::Leave("it is off".to_owned());
+    }
+    match scene.request.prevented.get(name) {
+        Some(prevented) => Decision::Leave(prevented.message.clone()),
+        None => Decision::Stop(why.clone()),
+    }
+}
+
+fn wanted(scene: &Scene<'_>, name: &ServiceName, why: &Reason) -> Decision {
+    let seen = scene.seen(name);
+    if let Some(prevented) = scene.request.prevented.get(name) {
+        return Decision::Blocked(prevented.clone());
+    }
+    match &seen.ownership {
+        Ownership::Missing { container } => {
+            let message =
+                format!("container {container} is not there; lcm starts it, but somebody else has to create it");
+            return Decision::Blocked(reason(ReasonCode::ContainerMissing, message, None));
+        }
+        Ownership::Foreign { holder } if seen.state.is_operational() => {
+            return Decision::Leave(format!("something that is not lcm's answers in its place: {holder}"));
+        }
+        Ownership::Foreign { holder } => {
+            let message = format!("it would need {holder}; lcm does not touch that");
+            return Decision::Blocked(reason(ReasonCode::NotOurs, message, None));
+        }
+        Ownership::Absent | Ownership::Ours | Ownership::Adopted => {}
+    }
+    match seen.state {
+        State::Online | State::Busy | State::Idle => match drift(scene, name) {
+            Some(change) => bring_up(scene, name, change, true),
+            None => Decision::Leave(format!("{}, as it should be: {}", seen.state, why.message)),
+        },
+        State::Starting => match drift(scene, name) {
+            Some(change) => bring_up(scene, name, change, true),
+            None => Decision::Await(Reason { message: format!("{}; {}", why.message, seen.detail), ..why.clone() }),
+        },
+        State::Error | State::Timeout => {
+            let code = if seen.ended_by_itself { ReasonCode::Exited } else { ReasonCode::Unhealthy };
+            bring_up(scene, name, because(code, seen, why), true)
+        }
+        State::Registered | State::Deployed | State::Offline | State::Failed | State::Terminated | State::Deleted => {
+            let change = if seen.ended_by_itself { because(ReasonCode::Exited, seen, why) } else { why.clone() };
+            bring_up(scene, name, change, false)
+        }
+        State::Suspended | State::Maintenance => {
+            let message = format!("{}; lcm leaves it so until it is resumed", seen.detail);
+            Decision::Held(reason(ReasonCode::Suspended, message, None))
+        }
+        State::Stopping | State::Deploying | State::Updating | State::Scaling => {
+            let message = format!("{}; plan again when that is over", seen.detail);
+            Decision::Blocked(reason(ReasonCode::Unknown, message, None))
+        }
+    }
+}
+
+fn because(code: ReasonCode, seen: &ObservedService, why: &Reason) -> Reason {
+    reason(code, format!("{}; {}", seen.detail, why.message), why.by.clone())
+}
+
+/// A start, or a stop and a start; not without its secrets.
+fn bring_up(scene: &Scene<'_>, name: &ServiceName, why: Reason, runs: bool) -> Decision {
+    let service = scene.service(name);
+    if !service.missing_secrets.is_empty() {
+        let message = format!("it needs {}, which is not set", service.missing_secrets.join(" and "));
+        return Decision::Blocked(reason(ReasonCode::SecretMissing, message, None));
+    }
+    if runs {
+        Decision::Recreate { reason: why, gpus: BTreeSet::new() }
+    } else {
+        Decision::Start { reason: why, gpus: BTreeSet::new() }
+    }
+}
+
+/// What makes a thing of ours another than the manifest asks for.
+fn drift(scene: &Scene<'_>, name: &ServiceName) -> Option<Reason> {
+    let (service, seen) = (scene.service(name), scene.seen(name));
+    let marks = seen.marks.as_ref()?;
+    if marks.spec != service.spec.hash() {
+        let message = "what it is made from has changed in the manifest".to_owned();
+        return Some(reason(ReasonCode::SpecChanged, message, None));
+    }
+    // With a secret missing there is nothing to compare; that alone is no reason to touch what runs.
+    let comparable = service.missing_secrets.is_empty();
+    if comparable && marks.secrets != service.spec.secret_digest(&marks.salt) {
+        let message = "a secret that it was started with has changed".to_owned();
+        return Some(reason(ReasonCode::SecretChanged, message, None));
+    }
+    if seen.image_moved {
+        let message = "its image's name means another image by now".to_owned();
+        return Some(reason(ReasonCode::ImageChanged, message, None));
+    }
+    None
+}
+
+/// `restart: true`: what depends on a recreated service is recreated with it.
+fn recreate_dependents(scene: &Scene<'_>, decisions: &mut BTreeMap<ServiceName, Decision>) {
+    let mut open: Vec<ServiceName> = decisions
+        .iter()
+        .filter(|(_, decision)| matches!(decision, Decision::Recreate { .. }))
+        .map(|(name, _)| name.clone())
+        .collect();
+    // Each service is recreated once, so this ends.
+    while let Some(name) = open.pop() {
+        for dependent in scene.dependents(&name).filter(|service| service.depends_on[&name].restart) {
+            let runs_well = matches!(decisions[&dependent.name], Decision::Leave(_))
+                && scene.wants.is_wanted(&dependent.name)
+                && scene.wants.in_scope.contains(&dependent.name)
+                && matches!(scene.seen(&dependent.name).ownership, Ownership::Ours | Ownership::Adopted)
+                && scene.seen(&dependent.name).state.is_operational();
+            if runs_well {
+                let message = format!("{name}, which it depends on with restart: true, is recreated");
+                let why = reason(ReasonCode::Dependency, message, Some(name.to_string()));
+                decisions.insert(dependent.name.clone(), bring_up(scene, &dependent.name, why, true));
+                open.push(dependent.name.clone());
+            }
+        }
+    }
+}
+
+/// What is merely kept does not outlive what it depends on.
+fn stop_kept_dependents(scene: &Scene<'_>, decisions: &mut BTreeMap<ServiceName, Decision>) {
+    let mut open: Vec<ServiceName> = decisions
+        .iter()
+        .filter(|(_, decision)| matches!(decision, Decision::Stop(_)))
+        .map(|(name, _)| name.clone())
+        .collect();
+    while let Some(name) = open.pop() {
+        for dependent in scene.dependents(&name) {
+            let seen = scene.seen(&dependent.name);
+            let kept = scene.wants.of[&dependent.name] == Want::Kept && seen.unknown.is_none() && seen.holds_room;
+            let untouched = matches!(decisions[&dependent.name], Decision::Leave(_));
+            if kept && untouched && scene.wants.in_scope.contains(&dependent.name) {
+                let message = format!("{name}, which it depends on, is stopped");
+                let why = reason(ReasonCode::Dependency, message, Some(name.to_string()));
+                decisions.insert(dependent.name.clone(), Decision::Stop(why));
+                open.push(dependent.name.clone());
+            }
+        }
+    }
+}
+
+pub(super) fn reason(code: ReasonCode, message: String, by: Option<String>) -> Reason {
+    Reason { code, message, by }
+}

@@ -1,0 +1,115 @@
+//! Each MiB is promised once: starts, in plan order, draw on what is free and then on stops. Every stop that a start
+//! draws on is a need of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::names::{GpuId, StepId};
+use crate::model::size::Mebibytes;
+
+/// What there is to draw on, per GPU.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    gpus: BTreeMap<GpuId, Account>,
+}
+
+#[derive(Debug, Default)]
+struct Account {
+    free: Mebibytes,
+    /// In plan order.
+    stops: Vec<(StepId, Mebibytes)>,
+    /// Stops whose memory only makes up for what is over the capacity already: any start waits for them.
+    makes_up: BTreeSet<StepId>,
+}
+
+impl Ledger {
+    /// A GPU with what is usable on it and what is taken now; `stops` give theirs back, in plan order.
+    pub(super) fn open(&mut self, gpu: &GpuId, usable: Mebibytes, taken: Mebibytes, stops: Vec<(StepId, Mebibytes)>) {
+        let mut account = Account { free: usable - taken, stops, makes_up: BTreeSet::new() };
+        let mut deficit = taken - usable;
+        for (step, left) in &mut account.stops {
+            if deficit == Mebibytes::ZERO {
+                break;
+            }
+            let used = deficit.min(*left);
+            *left = *left - used;
+            deficit = deficit - used;
+            account.makes_up.insert(step.clone());
+        }
+        self.gpus.insert(gpu.clone(), account);
+    }
+
+    /// Promises `amount`; returns the stops drawn on. `own`, the service's own stop, is drawn on first: a recreate
+    /// takes its own place again.
+    pub(super) fn draw(&mut self, gpu: &GpuId, amount: Mebibytes, own: Option<&StepId>) -> BTreeSet<StepId> {
+        let Some(account) = self.gpus.get_mut(gpu).filter(|_| amount > Mebibytes::ZERO) else {
+            return BTreeSet::new();
+        };
+        let mut needs = account.makes_up.clone();
+        let mut open = amount;
+        let own_first = account.stops.iter().position(|(step, _)| Some(step) == own);
+        if let Some(position) = own_first {
+            draw_on(&mut account.stops[position], &mut open, &mut needs);
+        }
+        let from_free = open.min(account.free);
+        account.free = account.free - from_free;
+        open = open - from_free;
+        for stop in &mut account.stops {
+            draw_on(stop, &mut open, &mut needs);
+        }
+        needs
+    }
+}
+
+fn draw_on(stop: &mut (StepId, Mebibytes), open: &mut Mebibytes, needs: &mut BTreeSet<StepId>) {
+    let used = stop.1.min(*open);
+    if used > Mebibytes::ZERO {
+        stop.1 = stop.1 - used;
+        *open = *open - used;
+        needs.insert(stop.0.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::Ledger;
+    use crate::model::names::{GpuId, StepId};
+    use crate::model::size::Mebibytes;
+
+    fn step(name: &str) -> StepId {
+        StepId::from(name)
+    }
+
+    fn set(names: &[&str]) -> BTreeSet<StepId> {
+        names.iter().map(|name| step(name)).collect()
+    }
+
+    #[test]
+    fn free_memory_goes_first_then_stops_in_order() {
+        let gpu = GpuId::from("gpu-0");
+        let mut ledger = Ledger::default();
+        let stops = vec![(step("a"), Mebibytes(4)), (step("b"), Mebibytes(4))];
+        ledger.open(&gpu, Mebibytes(10), Mebibytes(8), stops);
+        assert_eq!(ledger.draw(&gpu, Mebibytes(2), None), set(&[]));
+        assert_eq!(ledger.draw(&gpu, Mebibytes(3), None), set(&["a"]));
+        assert_eq!(ledger.draw(&gpu, Mebibytes(3), None), set(&["a", "b"]));
+    }
+
+    #[test]
+    fn a_recreate_takes_its_own_place_again() {
+        let gpu = GpuId::from("gpu-0");
+        let mut ledger = Ledger::default();
+        ledger.open(&gpu, Mebibytes(10), Mebibytes(8), vec![(step("a"), Mebibytes(4)), (step("b"), Mebibytes(4))]);
+        assert_eq!(ledger.draw(&gpu, Mebibytes(4), Some(&step("b"))), set(&["b"]));
+        assert_eq!(ledger.draw(&gpu, Mebibytes(2), None), set(&[]));
+    }
+
+    #[test]
+    fn what_is_over_the_capacity_is_made_up_for_before_anything_starts() {
+        let gpu = GpuId::from("gpu-0");
+        let mut ledger = Ledger::default();
+        ledger.open(&gpu, Mebibytes(10), Mebibytes(12), vec![(step("a"), Mebibytes(2)), (step("b"), Mebibytes(4))]);
+        assert_eq!(ledger.draw(&gpu, Mebibytes(3), None), set(&["a", "b"]));
+    }
+}

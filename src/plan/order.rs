@@ -1,0 +1,297 @@
+//! Decisions to steps: stops in reverse dependency order, lowest priority first; then removals; then starts in
+//! dependency order, highest priority first. What must wait for what is in the needs, and no stop needs a start.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::model::lifecycle::{Action, State, route};
+use crate::model::names::{GpuId, ServiceName, StepId};
+use crate::model::observed::{ASIDE_SUFFIX, Instance, Orphan, Ownership, PortHolder};
+use crate::model::plan::{Expect, Purpose, Reason, ReasonCode, Step};
+use crate::model::size::Mebibytes;
+use crate::plan::decide::{Decision, Decisions, Scene};
+use crate::plan::diff::diff;
+use crate::plan::judge::reason;
+use crate::plan::ledger::Ledger;
+
+/// The steps, in the order in which they read best; only `needs` bind.
+pub(super) fn order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
+    if scene.request.strict && decisions.any_blocked() {
+        return Vec::new();
+    }
+    let mut steps = stops(scene, decisions);
+    steps.extend(orphan_steps(scene));
+    let removals = removals(scene, decisions, &steps);
+    steps.extend(removals);
+    let mut ledger = open_ledger(scene, &steps);
+    for name in starting_order(scene, decisions) {
+        let start = start(scene, decisions, &name, &mut ledger, &steps);
+        steps.push(start);
+    }
+    steps
+}
+
+fn id(action: Action, service: &ServiceName) -> StepId {
+    StepId::new(format!("{action}:{service}"))
+}
+
+fn stops(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
+    let stopping: BTreeSet<ServiceName> =
+        decisions.0.iter().filter(|(_, decision)| decision.stops()).map(|(name, _)| name.clone()).collect();
+    let above = |name: &ServiceName| -> BTreeSet<ServiceName> {
+        scene.dependents(name).map(|service| service.name.clone()).filter(|other| stopping.contains(other)).collect()
+    };
+    let ordered = topological(&stopping, above, |name| scene.priority(name));
+    ordered
+        .into_iter()
+        .filter_map(|name| {
+            let why = decisions.0[&name].stopped()?;
+            let seen = scene.seen(&name);
+            Some(Step {
+                id: id(Action::Stop, &name),
+                action: Action::Stop,
+                route: route(Action::Stop, seen.state).unwrap_or_default().to_vec(),
+                needs: above(&name).iter().map(|other| id(Action::Stop, other)).collect(),
+                gpus: seen.gpus.iter().cloned().collect(),
+                vram_mib: scene.held(&name),
+                reason: why.clone(),
+                expect: Expect { instance: seen.instance.clone(), state: seen.state },
+                spec: None,
+                diff: None,
+                estimate_ms: None,
+                service: name,
+            })
+        })
+        .collect()
+}
+
+/// Each name after those that `before` gives for it; of those that are ready, the least key first.
+fn topological<K: Ord>(
+    names: &BTreeSet<ServiceName>,
+    before: impl Fn(&ServiceName) -> BTreeSet<ServiceName>,
+    key: impl Fn(&ServiceName) -> K,
+) -> Vec<ServiceName> {
+    let mut waiting: BTreeMap<ServiceName, usize> = BTreeMap::new();
+    let mut after: BTreeMap<ServiceName, Vec<ServiceName>> = BTreeMap::new();
+    for name in names {
+        let first = before(name);
+        waiting.insert(name.clone(), first.len());
+        for earlier in first {
+            after.entry(earlier).or_default().push(name.clone());
+        }
+    }
+    let mut ready: BTreeSet<(K, ServiceName)> =
+        waiting.iter().filter(|(_, count)| **count == 0).map(|(name, _)| (key(name), name.clone())).collect();
+    let mut ordered = Vec::new();
+    while let Some((_, name)) = ready.pop_first() {
+        for later in after.remove(&name).unwrap_or_default() {
+            if let Some(count) = waiting.get_mut(&later) {
+                *count -= 1;
+                if *count == 0 {
+                    ready.insert((key(&later), later));
+                }
+            }
+        }
+        ordered.push(name);
+    }
+    ordered
+}
+
+/// Orphans that go: stopped, and with `--prune` or `down` their containers removed.
+fn orphan_steps(scene: &Scene<'_>) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut counts: BTreeMap<&ServiceName, u32> = BTreeMap::new();
+    let why = match scene.request.purpose {
+        Purpose::Down => reason(ReasonCode::Requested, "everything of this project is to go".to_owned(), None),
+        Purpose::Apply => reason(
+            ReasonCode::Orphaned,
+            "it bears this project's mark, but the manifest has no such service".to_owned(),
+            None,
+        ),
+    };
+    for orphan in scene.observed.orphans.iter().filter(|orphan| scene.stops_orphan(orphan)) {
+        let count = counts.entry(&orphan.service).or_default();
+        *count += 1;
+        // Several things may carry one orphaned name, or the name of a service that has another thing by now.
+        let taken = *count > 1 || scene.desired.services.contains_key(&orphan.service);
+        let label = if taken { format!("{}#{count}", orphan.service) } else { orphan.service.to_string() };
+        let stop = orphan_step(orphan, Action::Stop, orphan.state, &label, &why);
+        let needs: Vec<StepId> = stop.iter().map(|step| step.id.clone()).collect();
+        let state = if stop.is_some() { State::Offline } else { orphan.state };
+        steps.extend(stop);
+        let removes = scene.request.prune || scene.request.purpose == Purpose::Down;
+        if removes && matches!(orphan.instance, Instance::Container { .. }) {
+            let removal = orphan_step(orphan, Action::Remove, state, &label, &why);
+            steps.extend(removal.map(|step| Step { needs, ..step }));
+        }
+    }
+    steps
+}
+
+fn orphan_step(orphan: &Orphan, action: Action, state: State, label: &str, why: &Reason) -> Option<Step> {
+    let route = route(action, state)?;
+    let frees = action == Action::Stop;
+    Some(Step {
+        id: StepId::new(format!("{action}:{label}")),
+        service: orphan.service.clone(),
+        action,
+        route: route.to_vec(),
+        needs: Vec::new(),
+        gpus: if frees { orphan.gpus.iter().cloned().collect() } else { Vec::new() },
+        vram_mib: if frees { orphan.vram } else { Mebibytes::ZERO },
+        reason: why.clone(),
+        expect: Expect { instance: Some(orphan.instance.clone()), state },
+        spec: None,
+        diff: None,
+        estimate_ms: None,
+    })
+}
+
+/// Containers of lcm's own that nobody needs any more: on `down` all, else those that were put aside or renamed away.
+fn removals(scene: &Scene<'_>, decisions: &Decisions, stops: &[Step]) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for (name, decision) in decisions.0.iter().filter(|(name, _)| scene.wants.in_scope.contains(*name)) {
+        let seen = scene.seen(name);
+        if seen.unknown.is_some() || scene.request.prevented.contains_key(name) {
+            continue;
+        }
+        let down = scene.request.purpose == Purpose::Down && seen.ownership == Ownership::Ours;
+        let renamed = decision.starts() && !decision.is_await() && is_renamed(scene, name);
+        let (instance, why) = match (&seen.instance, &seen.previous) {
+            (Some(current @ Instance::Container { .. }), _) if down => (current, "everything of this project is to go"),
+            (Some(current), _) if renamed => (current, "the manifest gives it another container name by now"),
+            (_, Some(previous)) if !decision.starts() => {
+                (previous, "an older container was put aside, and is not needed any more")
+            }
+            _ => continue,
+        };
+        let stop = stops
+            .iter()
+            .find(|step| step.id == id(Action::Stop, name) && step.expect.instance.as_ref() == Some(instance));
+        let aside = seen.previous.as_ref() == Some(instance);
+        let state = if stop.is_some() || aside { State::Offline } else { seen.state };
+        let Some(route) = route(Action::Remove, state) else { continue };
+        let code = if down { ReasonCode::Requested } else { ReasonCode::SpecChanged };
+        steps.push(Step {
+            id: id(Action::Remove, name),
+            service: name.clone(),
+            action: Action::Remove,
+            route: route.to_vec(),
+            needs: stop.map(|step| step.id.clone()).into_iter().collect(),
+            gpus: Vec::new(),
+            vram_mib: Mebibytes::ZERO,
+            reason: reason(code, why.to_owned(), None),
+            expect: Expect { instance: Some(instance.clone()), state },
+            spec: None,
+            diff: None,
+            estimate_ms: None,
+        });
+    }
+    steps
+}
+
+/// Its thing carries neither its name nor the name of one that was put aside.
+fn is_renamed(scene: &Scene<'_>, name: &ServiceName) -> bool {
+    let seen = scene.seen(name);
+    let Some(Instance::Container { name: found, .. }) = &seen.instance else { return false };
+    match (&seen.ownership, scene.service(name).container_name()) {
+        (Ownership::Ours, Some(own)) => found != own && *found != format!("{own}{ASIDE_SUFFIX}"),
+        // It is a process by now.
+        (Ownership::Ours, None) => true,
+        (_, _) => false,
+    }
+}
+
+fn open_ledger(scene: &Scene<'_>, steps: &[Step]) -> Ledger {
+    let mut ledger = Ledger::default();
+    for (id, gpu) in &scene.observed.gpus {
+        let usable = gpu.capacity - scene.desired.reserve - gpu.foreign;
+        let stops = steps
+            .iter()
+            .filter(|step| step.action == Action::Stop && step.gpus.contains(id))
+            .map(|step| (step.id.clone(), step.vram_mib))
+            .collect();
+        ledger.open(id, usable, taken(scene, id), stops);
+    }
+    ledger
+}
+
+/// What services and orphans of this project hold on a GPU now.
+pub(super) fn taken(scene: &Scene<'_>, gpu: &GpuId) -> Mebibytes {
+    let services = scene.observed.services.iter().filter(|(_, seen)| seen.gpus.contains(gpu));
+    let orphans = scene.observed.orphans.iter().filter(|orphan| orphan.holds_room() && orphan.gpus.contains(gpu));
+    services.map(|(name, _)| scene.held(name)).chain(orphans.map(|orphan| orphan.vram)).sum()
+}
+
+fn starting_order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<ServiceName> {
+    let starting: BTreeSet<ServiceName> =
+        decisions.0.iter().filter(|(_, decision)| decision.starts()).map(|(name, _)| name.clone()).collect();
+    let below = |name: &ServiceName| -> BTreeSet<ServiceName> {
+        scene.service(name).depends_on.keys().filter(|other| starting.contains(*other)).cloned().collect()
+    };
+    topological(&starting, below, |name| Reverse(scene.priority(name)))
+}
+
+fn start(scene: &Scene<'_>, decisions: &Decisions, name: &ServiceName, ledger: &mut Ledger, steps: &[Step]) -> Step {
+    let (service, seen) = (scene.service(name), scene.seen(name));
+    let none = BTreeSet::new();
+    let (why, gpus, stopped_first, waits) = match &decisions.0[name] {
+        Decision::Start { reason, gpus } => (reason.clone(), gpus, false, false),
+        Decision::Recreate { reason, gpus } => (reason.clone(), gpus, true, false),
+        Decision::Await(reason) => (reason.clone(), &none, false, true),
+        Decision::Leave(why) => (reason(ReasonCode::Requested, why.clone(), None), &none, false, false),
+        Decision::Stop(why) | Decision::Blocked(why) | Decision::Held(why) | Decision::Preempt { reason: why, .. } => {
+            (why.clone(), &none, false, false)
+        }
+    };
+    let own_stop = stopped_first.then(|| id(Action::Stop, name));
+    let mut needs: BTreeSet<StepId> = own_stop.iter().cloned().collect();
+    needs.extend(steps.iter().filter(|step| step.id == id(Action::Remove, name)).map(|step| step.id.clone()));
+    for dependency in service.depends_on.keys().filter(|dependency| decisions.0[*dependency].starts()) {
+        needs.insert(id(Action::Start, dependency));
+    }
+    if !waits {
+        for gpu in gpus {
+            needs.extend(ledger.draw(gpu, service.vram, own_stop.as_ref()));
+        }
+        needs.extend(port_needs(scene, name, steps));
+    }
+    let state = if stopped_first { State::Offline } else { seen.state };
+    let before = seen.marks.as_ref().and_then(|marks| serde_json::from_str::<Value>(&marks.config).ok());
+    Step {
+        id: id(Action::Start, name),
+        service: name.clone(),
+        action: Action::Start,
+        route: route(Action::Start, state).unwrap_or_default().to_vec(),
+        // In the order of the steps themselves, not of their names.
+        needs: steps.iter().map(|step| &step.id).filter(|id| needs.contains(*id)).cloned().collect(),
+        gpus: gpus.iter().cloned().collect(),
+        vram_mib: if waits { Mebibytes::ZERO } else { service.vram },
+        reason: why,
+        expect: Expect { instance: seen.instance.clone(), state },
+        spec: (!service.spec.config.is_null()).then(|| service.spec.hash()),
+        diff: before.filter(|_| !waits).and_then(|config| diff(&config["spec"], &service.spec.config)),
+        estimate_ms: None,
+    }
+}
+
+/// Stops of those that hold its ports now.
+fn port_needs(scene: &Scene<'_>, name: &ServiceName, steps: &[Step]) -> BTreeSet<StepId> {
+    let service = scene.service(name);
+    let mut givers: BTreeSet<&ServiceName> = BTreeSet::new();
+    for port in &service.ports {
+        match scene.observed.ports.get(port) {
+            Some(PortHolder::Service(other) | PortHolder::Orphan(other)) if other != name => {
+                givers.insert(other);
+            }
+            Some(PortHolder::Service(_) | PortHolder::Orphan(_) | PortHolder::Foreign(_)) | None => {}
+        }
+        // One that is loading claims its port before it listens.
+        let claimants = scene.desired.services.values().filter(|other| other.ports.contains(port));
+        givers.extend(claimants.map(|other| &other.name).filter(|other| *other != name));
+    }
+    let of_giver = steps.iter().filter(|step| step.action == Action::Stop && givers.contains(&step.service));
+    of_giver.map(|step| step.id.clone()).collect()
+}

@@ -1,0 +1,232 @@
+//! What is, now: services, GPUs and goals in one document, `lcm.status/1`, and as a table.
+
+mod text;
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::desired::{Desired, Goal, Service};
+use crate::model::lifecycle::State;
+use crate::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName};
+use crate::model::observed::{Observed, ObservedService, Ownership};
+use crate::model::size::Mebibytes;
+
+pub use text::text;
+
+/// The version of the status's JSON.
+pub const FORMAT: &str = "lcm.status/1";
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Status {
+    #[schemars(extend("const" = FORMAT))]
+    pub format: String,
+    pub project: ProjectName,
+    pub mode: Option<ModeName>,
+    pub host: String,
+    /// Engine and version, where one was asked.
+    pub engine: Option<String>,
+    #[schemars(with = "String")]
+    pub observed_at: Timestamp,
+    pub services: Vec<ServiceLine>,
+    /// What bears our project's mark, but no name that the manifest has.
+    pub orphans: Vec<OrphanLine>,
+    pub gpus: Vec<GpuLine>,
+    pub goals: Vec<GoalLine>,
+    pub last_run: Option<LastRun>,
+    pub warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceLine {
+    pub name: ServiceName,
+    pub runtime: String,
+    /// The best guess where `known` is false.
+    pub state: State,
+    pub known: bool,
+    /// lcm started it, or the manifest names it as its own.
+    pub owned: bool,
+    pub operational: bool,
+    pub available: bool,
+    pub priority: i64,
+    pub gpus: Vec<GpuId>,
+    /// On each of its GPUs.
+    pub vram_declared_mib: Mebibytes,
+    /// On each of its GPUs; `null`: the driver does not tell.
+    pub vram_measured_mib: Option<Mebibytes>,
+    #[schemars(with = "Option<String>")]
+    pub since: Option<Timestamp>,
+    pub reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrphanLine {
+    pub name: ServiceName,
+    pub state: State,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GpuLine {
+    pub id: GpuId,
+    pub index: u32,
+    pub name: String,
+    pub capacity_mib: Mebibytes,
+    pub reserve_mib: Mebibytes,
+    /// Held by what is not this manifest's.
+    pub foreign_mib: Mebibytes,
+    /// Foreign memory and, for each service that runs, the larger of declared and measured.
+    pub used_mib: Mebibytes,
+    /// Nothing but the manifest vouches for it.
+    pub declared: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GoalLine {
+    pub name: GoalName,
+    /// The mode names it, or it was asked for.
+    pub active: bool,
+    /// All that it needs is operational.
+    pub met: bool,
+    pub priority: i64,
+    pub services: Vec<ServiceName>,
+}
+
+/// The last apply or down that changed something or failed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LastRun {
+    pub command: String,
+    pub by: String,
+    #[schemars(with = "String")]
+    pub ended_at: Timestamp,
+    pub exit_code: u8,
+    pub first_error: Option<String>,
+}
+
+impl Status {
+    #[must_use]
+    pub fn of(desired: &Desired, observed: &Observed, last_run: Option<LastRun>) -> Self {
+        let pairs =
+            || desired.services.iter().filter_map(|(name, service)| Some((service, observed.services.get(name)?)));
+        let warnings = desired.warnings.iter().chain(&observed.warnings).cloned();
+        let of_services = pairs().flat_map(|(service, seen)| {
+            seen.warnings.iter().map(move |warning| format!("{}: {warning}", service.name)).collect::<Vec<_>>()
+        });
+        let unread = [observed.gpus_unknown.as_ref(), observed.ports_unknown.as_ref()].into_iter().flatten().cloned();
+        Self {
+            format: FORMAT.to_owned(),
+            project: desired.project.clone(),
+            mode: desired.mode.clone(),
+            host: observed.host.clone(),
+            engine: observed.engine.clone(),
+            observed_at: observed.observed_at,
+            services: pairs().map(|(service, seen)| service_line(service, seen)).collect(),
+            orphans: observed
+                .orphans
+                .iter()
+                .map(|orphan| OrphanLine { name: orphan.service.clone(), state: orphan.state })
+                .collect(),
+            gpus: gpus(desired, observed),
+            goals: goals(desired, observed),
+            last_run,
+            warnings: warnings.chain(of_services).chain(unread).collect(),
+        }
+    }
+
+    /// Only what is in one of these states; none given: all.
+    #[must_use]
+    pub fn only(mut self, states: &[State]) -> Self {
+        if !states.is_empty() {
+            self.services.retain(|line| states.contains(&line.state));
+            self.orphans.retain(|line| states.contains(&line.state));
+        }
+        self
+    }
+}
+
+fn service_line(service: &Service, seen: &ObservedService) -> ServiceLine {
+    let known = seen.unknown.is_none();
+    let owned = match &seen.ownership {
+        Ownership::Ours | Ownership::Adopted => true,
+        Ownership::Absent | Ownership::Missing { .. } | Ownership::Foreign { .. } => false,
+    };
+    let mut reason = seen.unknown.as_ref().map_or_else(|| seen.detail.clone(), |why| format!("unknown: {why}"));
+    if let Ownership::Foreign { holder } = &seen.ownership
+        && !reason.contains(holder)
+    {
+        reason = format!("{reason}; it is {holder}'s");
+    }
+    ServiceLine {
+        name: service.name.clone(),
+        runtime: service.runtime.as_str().to_owned(),
+        state: seen.state,
+        known,
+        owned,
+        operational: known && seen.state.is_operational(),
+        available: known && seen.state.is_available(),
+        priority: service.priority,
+        gpus: seen.gpus.iter().cloned().collect(),
+        vram_declared_mib: service.vram,
+        vram_measured_mib: seen.measured,
+        since: seen.since,
+        reason,
+    }
+}
+
+fn gpus(desired: &Desired, observed: &Observed) -> Vec<GpuLine> {
+    let mut lines: Vec<GpuLine> = observed
+        .gpus
+        .iter()
+        .map(|(id, gpu)| {
+            let on_it = desired.services.iter().filter_map(|(name, service)| {
+                let seen = observed.services.get(name)?;
+                let counted = seen.holds_room && seen.gpus.contains(id);
+                counted.then(|| service.vram.max(seen.measured.unwrap_or_default()))
+            });
+            let orphaned = observed.orphans.iter().filter(|orphan| orphan.gpus.contains(id)).map(|orphan| orphan.vram);
+            GpuLine {
+                id: id.clone(),
+                index: gpu.index,
+                name: gpu.name.clone(),
+                capacity_mib: gpu.capacity,
+                reserve_mib: desired.reserve,
+                foreign_mib: gpu.foreign,
+                used_mib: gpu.foreign + on_it.chain(orphaned).sum(),
+                declared: gpu.declared,
+            }
+        })
+        .collect();
+    lines.sort_by(|a, b| a.index.cmp(&b.index).then_with(|| a.id.cmp(&b.id)));
+    lines
+}
+
+fn goals(desired: &Desired, observed: &Observed) -> Vec<GoalLine> {
+    let active = desired.active_goals();
+    let lines = desired.goals.iter().map(|(name, goal)| {
+        let services = needed(desired, goal);
+        let operational = |service: &ServiceName| {
+            observed.services.get(service).is_some_and(|seen| seen.unknown.is_none() && seen.state.is_operational())
+        };
+        GoalLine {
+            name: name.clone(),
+            active: active.contains(name),
+            met: services.iter().all(operational),
+            priority: goal.priority,
+            services: services.into_iter().collect(),
+        }
+    });
+    lines.collect()
+}
+
+/// Named by the goal, or of one of its phases.
+fn needed(desired: &Desired, goal: &Goal) -> BTreeSet<ServiceName> {
+    let of_phase = desired.services.values().filter(|service| !service.phases.is_disjoint(&goal.phases));
+    goal.services.iter().cloned().chain(of_phase.map(|service| service.name.clone())).collect()
+}

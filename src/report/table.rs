@@ -1,0 +1,155 @@
+//! Columns that line up, and the words that every report writes numbers and times in.
+
+use jiff::Timestamp;
+
+use crate::model::size::Mebibytes;
+use crate::report::style::{Paint, Style};
+
+/// Between two columns.
+const GAP: &str = "  ";
+
+/// One place in a table.
+#[derive(Clone, Debug, Default)]
+pub struct Cell {
+    text: String,
+    paint: Option<Paint>,
+    right: bool,
+}
+
+impl Cell {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), paint: None, right: false }
+    }
+
+    #[must_use]
+    pub fn paint(self, paint: Paint) -> Self {
+        Self { paint: Some(paint), ..self }
+    }
+
+    /// Figures stand under each other by their last digit.
+    #[must_use]
+    pub fn right(self) -> Self {
+        Self { right: true, ..self }
+    }
+}
+
+/// Each row as a line, without a newline and without spaces at its end. The last cell of a row widens no column.
+#[must_use]
+pub fn lines(rows: &[Vec<Cell>], style: Style) -> Vec<String> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width_of = |column: usize| {
+        let inner = rows.iter().filter(|row| row.len() > column + 1);
+        inner.map(|row| width(&row[column].text)).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width_of).collect();
+    rows.iter().map(|row| line(row, &widths, style)).collect()
+}
+
+fn line(row: &[Cell], widths: &[usize], style: Style) -> String {
+    // Spaces are held back until something follows them, so that paint can't hide them at the end of a line.
+    let (mut line, mut pending) = (String::new(), String::new());
+    for (position, cell) in row.iter().enumerate() {
+        let padding = " ".repeat(widths[position].saturating_sub(width(&cell.text)));
+        let (before, after) = if cell.right { (padding.as_str(), "") } else { ("", padding.as_str()) };
+        if position > 0 {
+            pending.push_str(GAP);
+        }
+        pending.push_str(before);
+        if !cell.text.is_empty() {
+            line.push_str(&pending);
+            pending.clear();
+            line.push_str(&cell.paint.map_or_else(|| cell.text.clone(), |paint| style.paint(paint, &cell.text)));
+        }
+        pending.push_str(after);
+    }
+    line
+}
+
+fn width(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// `24 576`: a figure whose unit stands elsewhere.
+#[must_use]
+pub fn figure(amount: Mebibytes) -> String {
+    amount.to_string().trim_end_matches(" MiB").to_owned()
+}
+
+/// `1 service`, `2 services`.
+#[must_use]
+pub fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// `a, b and c`.
+#[must_use]
+pub fn listed<T: AsRef<str>>(words: &[T]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => one.as_ref().to_owned(),
+        [first @ .., last] => {
+            let first: Vec<&str> = first.iter().map(AsRef::as_ref).collect();
+            format!("{} and {}", first.join(", "), last.as_ref())
+        }
+    }
+}
+
+/// `2h 03m`: the two largest units of the time between.
+#[must_use]
+pub fn elapsed(from: Timestamp, to: Timestamp) -> String {
+    let seconds = to.duration_since(from).as_secs().max(0);
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
+    match () {
+        () if days > 0 => format!("{days}d {:02}h", hours % 24),
+        () if hours > 0 => format!("{hours}h {:02}m", minutes % 60),
+        () if minutes > 0 => format!("{minutes}m {:02}s", seconds % 60),
+        () => format!("{seconds}s"),
+    }
+}
+
+/// `12.3 s`, `2m 05s`: how long a step took.
+#[must_use]
+pub fn took(milliseconds: u64) -> String {
+    let tenths = (milliseconds + 50) / 100;
+    if tenths < 600 {
+        format!("{}.{} s", tenths / 10, tenths % 10)
+    } else {
+        let seconds = milliseconds / 1000;
+        format!("{}m {:02}s", seconds / 60, seconds % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::{Cell, elapsed, lines, listed, took};
+    use crate::report::style::{Paint, Style};
+
+    #[test]
+    fn columns_line_up_and_lines_end_with_text() {
+        let rows = [
+            vec![Cell::new("a"), Cell::new("100").right(), Cell::new("a long remark at the end")],
+            vec![Cell::new("long"), Cell::new("1").right(), Cell::new("")],
+            vec![Cell::new("é").paint(Paint::Good), Cell::new("")],
+        ];
+        assert_eq!(lines(&rows, Style::PLAIN), ["a     100  a long remark at the end", "long    1", "é"]);
+        assert_eq!(lines(&rows, Style { colored: true })[2], "\u{1b}[32mé\u{1b}[0m");
+    }
+
+    #[test]
+    fn times_are_short() {
+        let at = |second| Timestamp::from_second(second).expect("in range");
+        assert_eq!(elapsed(at(0), at(59)), "59s");
+        assert_eq!(elapsed(at(0), at(7_380)), "2h 03m");
+        assert_eq!(elapsed(at(0), at(90_000)), "1d 01h");
+        assert_eq!(elapsed(at(9), at(0)), "0s");
+        assert_eq!((took(49), took(12_345), took(125_000)), ("0.0 s".into(), "12.3 s".into(), "2m 05s".into()));
+    }
+
+    #[test]
+    fn words_are_listed() {
+        assert_eq!(listed(&["a"]), "a");
+        assert_eq!(listed(&["a", "b", "c"]), "a, b and c");
+    }
+}

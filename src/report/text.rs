@@ -1,0 +1,226 @@
+//! A plan for people: what will be done and why, what it frees or takes, what it waits for, and why the rest is not
+//! done. With nothing to do it is one line, which says what was looked at.
+//!
+//! Reasons are the planner's own sentences; nothing is explained here that the plan does not say.
+
+mod entry;
+mod looked;
+
+use std::fmt::Write as _;
+
+use crate::model::desired::ModeSource;
+use crate::model::lifecycle::State;
+use crate::model::plan::{GpuLine, Placement, Plan, Purpose};
+use crate::report::style::{Paint, Style};
+use crate::report::table::{self, Cell, counted, figure};
+
+pub use looked::Looked;
+
+/// Reasons stand below what they are the reasons of, and further in.
+const INDENT: &str = "    ";
+
+/// A plan, and what its text needs besides.
+#[derive(Clone, Copy, Debug)]
+pub struct PlanText<'a> {
+    pub plan: &'a Plan,
+    pub purpose: Purpose,
+    pub mode_source: ModeSource,
+    pub looked: &'a Looked,
+    /// Whole routes, and what is kept, line by line.
+    pub verbose: bool,
+    pub style: Style,
+}
+
+/// The whole text, ending in a newline.
+#[must_use]
+pub fn plan(view: PlanText<'_>) -> String {
+    let PlanText { plan, style, .. } = view;
+    let mut text = String::new();
+    if plan.steps.is_empty() {
+        text.push_str(&nothing(view));
+        text.push('\n');
+        push_block(&mut text, &rows(view));
+    } else {
+        text.push_str(&style.paint(Paint::Strong, &head(view)));
+        text.push('\n');
+        push_block(&mut text, &table::lines(&gpu_rows(&plan.gpus), style));
+        push_block(&mut text, &rows(view));
+    }
+    if !plan.warnings.is_empty() {
+        text.push('\n');
+    }
+    for warning in &plan.warnings {
+        let _ = writeln!(text, "{} {warning}", style.paint(Paint::Warn, "warning:"));
+    }
+    if !plan.steps.is_empty() {
+        let _ = write!(text, "\nPlan: {}.\n", summary(plan));
+        if plan.placement == Placement::Bounded {
+            text.push_str("The search for a place for everything was cut short: a better one may exist.\n");
+        }
+    }
+    text
+}
+
+/// `lcm plan · studio · mode video (manifest) · goals narrate · host box · engine … 20.10`
+fn head(view: PlanText<'_>) -> String {
+    let plan = view.plan;
+    let mut parts = vec![plan.project.to_string()];
+    let command = match view.purpose {
+        Purpose::Down => "lcm down",
+        Purpose::Apply => {
+            parts.push(mode(plan, view.mode_source));
+            if !plan.goals.is_empty() {
+                let goals: Vec<&str> = plan.goals.iter().map(crate::model::names::GoalName::as_str).collect();
+                parts.push(format!("goals {}", goals.join(", ")));
+            }
+            "lcm plan"
+        }
+    };
+    parts.push(format!("host {}", plan.host));
+    parts.extend(plan.engine.iter().map(|engine| format!("engine {engine}")));
+    format!("{command} · {}", parts.join(" · "))
+}
+
+fn mode(plan: &Plan, source: ModeSource) -> String {
+    let source = match source {
+        ModeSource::Manifest => "manifest",
+        ModeSource::CommandLine => "command line",
+        ModeSource::Word => "switched",
+    };
+    plan.mode.as_ref().map_or_else(|| "all services".to_owned(), |mode| format!("mode {mode} ({source})"))
+}
+
+/// The one line of a plan without steps.
+fn nothing(view: PlanText<'_>) -> String {
+    let plan = view.plan;
+    let looked = view.looked.to_string();
+    if !plan.blocked.is_empty() {
+        return format!("Nothing can be done now: {} ({looked}).", summary(plan));
+    }
+    let running = plan.kept.iter().filter(|kept| !kept.state.is_not_running()).count();
+    if view.purpose == Purpose::Down {
+        return format!("Nothing to do: nothing of {} runs ({looked}).", plan.project);
+    }
+    let one = plan.kept.len() == 1;
+    let them = if one { "it" } else { "them" };
+    let wish = plan.mode.as_ref().map_or_else(|| "wanted".to_owned(), |mode| format!("mode {mode} wants {them}"));
+    let (services, are) = (counted(plan.kept.len(), "service", "services"), if one { "is" } else { "are" });
+    let off = plan.kept.len() - running;
+    format!("Nothing to do: {services} of {} {are} as {wish} ({running} running, {off} off; {looked}).", plan.project)
+}
+
+/// Steps first, then all that is not done, each with its reason below it or beside it.
+fn rows(view: PlanText<'_>) -> Vec<String> {
+    let PlanText { plan, style, verbose, .. } = view;
+    let entries = entry::entries(plan);
+    let mut cells: Vec<Vec<Cell>> = Vec::new();
+    let mut below: Vec<Vec<String>> = Vec::new();
+    for entry in &entries {
+        let (symbol, paint) = entry.kind.symbol();
+        let named = Cell::new(entry.service.as_str()).paint(Paint::Strong);
+        let route = Cell::new(entry.route(verbose));
+        cells.push(vec![
+            Cell::new(format!("{symbol} {}", entry.kind.verb())).paint(paint),
+            named,
+            route,
+            Cell::new(entry.effect(plan)),
+        ]);
+        below.push(entry.below(style));
+    }
+    for (symbol, verb, service, state, why) in not_done(plan, verbose) {
+        let paint = if symbol == "=" { Paint::Dim } else { Paint::Warn };
+        let state = state.map_or("", State::as_str);
+        cells.push(vec![
+            Cell::new(format!("{symbol} {verb}")).paint(paint),
+            Cell::new(service),
+            Cell::new(state),
+            Cell::new(""),
+        ]);
+        below.push(vec![why]);
+    }
+    let lines = table::lines(&cells, style);
+    let pairs = lines.into_iter().zip(below);
+    pairs
+        .flat_map(|(line, below)| {
+            let below = below.into_iter().filter(|line| !line.is_empty()).map(|line| format!("{INDENT}{line}"));
+            std::iter::once(line).chain(below).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+type NotDone<'a> = (&'static str, &'static str, &'a str, Option<State>, String);
+
+fn not_done(plan: &Plan, verbose: bool) -> Vec<NotDone<'_>> {
+    let kept = plan.kept.iter().filter(|_| verbose);
+    let kept = kept.map(|kept| ("=", "kept", kept.service.as_str(), Some(kept.state), kept.message.clone()));
+    let blocked = plan.blocked.iter().map(|blocked| {
+        let why = format!("{}: {}", blocked.reason.code.as_str(), blocked.reason.message);
+        ("!", "blocked", blocked.service.as_str(), None, why)
+    });
+    let held = plan.held.iter().map(|held| {
+        let by = held.by.as_ref().map(|by| format!(", by {by}")).unwrap_or_default();
+        let since = held.since.map(|since| format!(", since {since:.0}")).unwrap_or_default();
+        let why = format!("{}: {}{by}{since}", held.reason.code.as_str(), held.reason.message);
+        ("!", "held", held.service.as_str(), None, why)
+    });
+    let orphans = plan.orphans.iter();
+    let orphans =
+        orphans.map(|orphan| ("?", "orphan", orphan.service.as_str(), Some(orphan.state), orphan.message.clone()));
+    kept.chain(blocked).chain(held).chain(orphans).collect()
+}
+
+fn gpu_rows(gpus: &[GpuLine]) -> Vec<Vec<Cell>> {
+    let widest = gpus.iter().map(|gpu| figure(gpu.before_mib.max(gpu.after_mib)).len()).max();
+    let width = widest.unwrap_or(0);
+    gpus.iter()
+        .map(|gpu| {
+            let over = (gpu.peak_mib + gpu.reserve_mib) - gpu.capacity_mib;
+            let over = if over.0 > 0 { format!("over by {over}") } else { String::new() };
+            let foreign =
+                if gpu.foreign_mib.0 > 0 { format!("foreign {}", figure(gpu.foreign_mib)) } else { String::new() };
+            vec![
+                Cell::new(format!("GPU {}", gpu.index)).paint(Paint::Strong),
+                Cell::new(gpu.capacity_mib.to_string()).right(),
+                Cell::new(format!("used {:>width$} → {:>width$}", figure(gpu.before_mib), figure(gpu.after_mib))),
+                Cell::new(format!("peak {}", figure(gpu.peak_mib))),
+                Cell::new(format!("reserve {}", figure(gpu.reserve_mib))),
+                Cell::new(foreign),
+                Cell::new(over).paint(Paint::Bad),
+            ]
+        })
+        .collect()
+}
+
+/// `1 to stop, 2 to start, 3 kept, 1 blocked`
+fn summary(plan: &Plan) -> String {
+    let entries = entry::entries(plan);
+    let mut parts: Vec<String> = Vec::new();
+    for kind in entry::Kind::ALL {
+        let count = entries.iter().filter(|entry| entry.kind == kind).count();
+        if count > 0 {
+            parts.push(format!("{count} to {}", kind.verb()));
+        }
+    }
+    for (count, word) in [(plan.kept.len(), "kept"), (plan.blocked.len(), "blocked"), (plan.held.len(), "held")] {
+        if count > 0 {
+            parts.push(format!("{count} {word}"));
+        }
+    }
+    if !plan.orphans.is_empty() {
+        parts.push(counted(plan.orphans.len(), "orphan", "orphans"));
+    }
+    parts.join(", ")
+}
+
+fn push_block(text: &mut String, lines: &[String]) {
+    if lines.is_empty() {
+        return;
+    }
+    text.push('\n');
+    for line in lines {
+        let _ = writeln!(text, "  {line}");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! All that a plan does to one service, as one entry: a stop and a start are a restart.
+
+use crate::model::lifecycle::{Action, State};
+use crate::model::names::{GpuId, ServiceName};
+use crate::model::plan::{Plan, ReasonCode, Step};
+use crate::report::style::{Paint, Style};
+use crate::report::table::{figure, listed, took};
+
+/// A route longer than this shows its ends only, unless asked for more.
+const ROUTE_SHOWN_MAX: usize = 3;
+
+/// One service's steps, in plan order.
+#[derive(Debug)]
+pub(super) struct Entry<'a> {
+    pub(super) kind: Kind,
+    pub(super) service: &'a ServiceName,
+    steps: Vec<&'a Step>,
+}
+
+/// What the steps come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Stop,
+    Remove,
+    Evict,
+    Pause,
+    Restart,
+    Move,
+    Unpause,
+    Start,
+}
+
+impl Kind {
+    /// In the order of a plan's summary.
+    pub(super) const ALL: [Self; 8] =
+        [Self::Stop, Self::Remove, Self::Evict, Self::Pause, Self::Restart, Self::Move, Self::Unpause, Self::Start];
+
+    pub(super) fn verb(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Remove => "remove",
+            Self::Evict => "evict",
+            Self::Pause => "pause",
+            Self::Restart => "restart",
+            Self::Move => "move",
+            Self::Unpause => "unpause",
+            Self::Start => "start",
+        }
+    }
+
+    pub(super) fn symbol(self) -> (&'static str, Paint) {
+        match self {
+            Self::Start | Self::Unpause => ("+", Paint::Good),
+            Self::Stop | Self::Remove | Self::Pause => ("-", Paint::Bad),
+            Self::Restart | Self::Move | Self::Evict => ("~", Paint::Warn),
+        }
+    }
+
+    fn of(steps: &[&Step]) -> Self {
+        let step = |action: Action| steps.iter().find(|step| step.action == action);
+        match (step(Action::Start), step(Action::Stop)) {
+            (Some(start), Some(_)) if start.reason.code == ReasonCode::Moved => Self::Move,
+            (Some(_), Some(_)) => Self::Restart,
+            (Some(_), None) => Self::Start,
+            (None, _) if step(Action::Remove).is_some() => Self::Remove,
+            (None, Some(_)) => Self::Stop,
+            (None, None) if step(Action::Evict).is_some() => Self::Evict,
+            (None, None) if step(Action::Pause).is_some() => Self::Pause,
+            (None, None) => Self::Unpause,
+        }
+    }
+}
+
+/// One entry a service, in the order of their first steps.
+pub(super) fn entries(plan: &Plan) -> Vec<Entry<'_>> {
+    let mut entries: Vec<Entry<'_>> = Vec::new();
+    for step in &plan.steps {
+        match entries.iter_mut().find(|entry| *entry.service == step.service) {
+            Some(entry) => entry.steps.push(step),
+            None => entries.push(Entry { kind: Kind::Start, service: &step.service, steps: vec![step] }),
+        }
+    }
+    for entry in &mut entries {
+        entry.kind = Kind::of(&entry.steps);
+    }
+    entries
+}
+
+impl Entry<'_> {
+    /// The states passed by all steps; a long way is shown by its ends.
+    pub(super) fn route(&self, verbose: bool) -> String {
+        let mut states: Vec<State> = self.steps.iter().flat_map(|step| step.route.iter().copied()).collect();
+        states.dedup();
+        match states.as_slice() {
+            [first, .., last] if states.len() > ROUTE_SHOWN_MAX && !verbose => format!("{first} → … → {last}"),
+            all => all.iter().map(|state| state.as_str()).collect::<Vec<_>>().join(" → "),
+        }
+    }
+
+    /// `takes 19 074 MiB on GPU 0, after ollama is gone`
+    pub(super) fn effect(&self, plan: &Plan) -> String {
+        let mut parts: Vec<String> = self.memory(plan).into_iter().collect();
+        let after = self.after(plan);
+        if !after.is_empty() {
+            parts.push(format!("after {}", listed(&after)));
+        }
+        parts.extend(self.estimate_ms().map(|estimate_ms| format!("about {}", took(estimate_ms))));
+        parts.join(", ")
+    }
+
+    /// Why, and for a changed spec what changed.
+    pub(super) fn below(&self, style: Style) -> Vec<String> {
+        let mut lines: Vec<String> = Vec::new();
+        for step in &self.steps {
+            if !lines.contains(&step.reason.message) {
+                lines.push(step.reason.message.clone());
+            }
+        }
+        let diff = self.steps.iter().find_map(|step| step.diff.as_deref()).unwrap_or_default();
+        lines.extend(diff.lines().map(|line| format!("  {}", style.diff_line(line))));
+        lines
+    }
+
+    fn memory(&self, plan: &Plan) -> Option<String> {
+        let of = |actions: &[Action]| {
+            let mut with_memory = self.steps.iter().filter(|step| step.vram_mib.0 > 0 && !step.gpus.is_empty());
+            with_memory.find(|step| actions.contains(&step.action)).copied()
+        };
+        let freed = of(&[Action::Stop, Action::Evict, Action::Pause]);
+        let taken = of(&[Action::Start, Action::Unpause]);
+        match (freed, taken) {
+            (None, None) => None,
+            (Some(freed), None) => Some(format!("frees {} on {}", freed.vram_mib, gpus(plan, &freed.gpus))),
+            (None, Some(taken)) => Some(format!("takes {} on {}", taken.vram_mib, gpus(plan, &taken.gpus))),
+            (Some(freed), Some(taken)) if freed.gpus != taken.gpus => Some(format!(
+                "frees {} on {}, takes {} on {}",
+                freed.vram_mib,
+                gpus(plan, &freed.gpus),
+                taken.vram_mib,
+                gpus(plan, &taken.gpus)
+            )),
+            (Some(freed), Some(taken)) if freed.vram_mib != taken.vram_mib => {
+                let (freed_mib, on) = (figure(freed.vram_mib), gpus(plan, &taken.gpus));
+                Some(format!("frees {freed_mib} and takes {} on {on}", taken.vram_mib))
+            }
+            (Some(_), Some(taken)) => {
+                Some(format!("frees and takes {} on {}", taken.vram_mib, gpus(plan, &taken.gpus)))
+            }
+        }
+    }
+
+    /// What other services must have come to first.
+    fn after(&self, plan: &Plan) -> Vec<String> {
+        let mut words: Vec<String> = Vec::new();
+        let needed = self.steps.iter().flat_map(|step| &step.needs).filter_map(|id| plan.step(id));
+        for step in needed.filter(|step| step.service != *self.service) {
+            let word = match step.action {
+                Action::Start | Action::Unpause => format!("{} is up", step.service),
+                Action::Stop => format!("{} is gone", step.service),
+                Action::Remove => format!("{} is removed", step.service),
+                Action::Evict => format!("{} has given its memory back", step.service),
+                Action::Pause => format!("{} is paused", step.service),
+            };
+            if !words.contains(&word) {
+                words.push(word);
+            }
+        }
+        words
+    }
+
+    fn estimate_ms(&self) -> Option<u64> {
+        self.steps.iter().filter_map(|step| step.estimate_ms).reduce(u64::saturating_add)
+    }
+}
+
+/// `GPU 0`, `each of GPU 0 and 1`; by id where an index does not say which.
+fn gpus(plan: &Plan, ids: &[GpuId]) -> String {
+    let names: Vec<String> = ids
+        .iter()
+        .map(|id| {
+            let line = plan.gpus.iter().find(|line| line.id == *id);
+            let alone = |index: u32| plan.gpus.iter().filter(|line| line.index == index).count() == 1;
+            line.filter(|line| alone(line.index)).map_or_else(|| id.to_string(), |line| line.index.to_string())
+        })
+        .collect();
+    let each = if names.len() > 1 { "each of " } else { "" };
+    format!("{each}GPU {}", listed(&names))
+}

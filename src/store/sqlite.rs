@@ -1,0 +1,291 @@
+//! The store on disk: one SQLite file, in WAL mode so that a reader never waits for an apply.
+//!
+//! It is opened when first needed, and made only by what writes: a plan on a machine without a state folder leaves
+//! none behind. A file that this lcm can't read is an error and stays as it is.
+
+use std::collections::BTreeMap;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+
+use crate::model::facts::HistoryFact;
+use crate::model::lifecycle::State;
+use crate::model::names::{ProjectName, ServiceName};
+use crate::store::{Run, Store, StoreError, Transition};
+
+/// In the file's `user_version`. A newer one is refused.
+const FORMAT: u32 = 1;
+
+const FILE: &str = "lcm.db";
+
+/// Writers hold the file for milliseconds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// About 20 MB; a host that switches modes every quarter of an hour fills it in a year.
+const TRANSITIONS_MAX: i64 = 100_000;
+const RUNS_MAX: i64 = 1_000;
+
+/// Older than this, a change says nothing about today.
+const AGE_MAX: jiff::SignedDuration = jiff::SignedDuration::from_hours(24 * 400);
+
+/// Old rows are looked for once in so many writes.
+const PRUNE_EVERY: i64 = 256;
+
+const SCHEMA: &str = "
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+    CREATE TABLE transitions (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, at_us INTEGER NOT NULL,
+        project TEXT NOT NULL, service TEXT NOT NULL,
+        from_state TEXT NOT NULL, to_state TEXT NOT NULL, reason TEXT NOT NULL, made INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX transitions_of_service ON transitions (project, service, id);
+    CREATE TABLE runs (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, command TEXT NOT NULL, by_whom TEXT NOT NULL,
+        began_us INTEGER NOT NULL, ended_us INTEGER NOT NULL,
+        exit_code INTEGER NOT NULL, changed INTEGER NOT NULL, first_error TEXT
+    ) STRICT;
+    CREATE TABLE quiet_runs (project TEXT PRIMARY KEY, count INTEGER NOT NULL, last_us INTEGER NOT NULL) STRICT;
+";
+
+/// The store of a state folder.
+#[derive(Debug)]
+pub struct Sqlite {
+    path: PathBuf,
+    connection: Mutex<Option<Connection>>,
+}
+
+impl Sqlite {
+    /// The store of this state folder. Touches nothing yet.
+    #[must_use]
+    pub fn at(folder: &Path) -> Self {
+        Self { path: folder.join(FILE), connection: Mutex::new(None) }
+    }
+
+    /// Makes folder and file where they are missing, and proves that they can be written: called before anything
+    /// changes, since what is done must be written down.
+    pub fn ensure_writable(&self) -> Result<(), StoreError> {
+        self.write(|connection| {
+            connection
+                .execute("INSERT OR REPLACE INTO meta VALUES ('writer', ?1)", [env!("CARGO_PKG_VERSION")])
+                .map(|_| ())
+        })
+    }
+
+    /// Runs that changed nothing, and when the last of them ended.
+    pub fn quiet_runs(&self, project: &ProjectName) -> Result<Option<(u32, Timestamp)>, StoreError> {
+        let found = self.read(|connection| {
+            let mut statement = connection.prepare("SELECT count, last_us FROM quiet_runs WHERE project = ?1")?;
+            statement.query_row([project.as_str()], |row| Ok((row.get(0)?, timestamp(row, 1)?))).optional()
+        })?;
+        Ok(found.flatten())
+    }
+
+    /// `None`: there is no file, so there is nothing to read.
+    fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<Option<T>, StoreError> {
+        let mut guard = self.guard();
+        if guard.is_none() {
+            match self.path.try_exists() {
+                Ok(true) => *guard = Some(self.open()?),
+                Ok(false) => return Ok(None),
+                Err(error) => return Err(self.unusable("can't read", &error)),
+            }
+        }
+        let Some(connection) = guard.as_ref() else { return Ok(None) };
+        query(connection).map(Some).map_err(|error| self.unusable("can't read", &error))
+    }
+
+    fn write(&self, change: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> Result<(), StoreError> {
+        let mut guard = self.guard();
+        if guard.is_none() {
+            self.make_file()?;
+            *guard = Some(self.open()?);
+        }
+        let Some(connection) = guard.as_ref() else { return Ok(()) };
+        change(connection).map_err(|error| self.unusable("can't write", &error))
+    }
+
+    fn guard(&self) -> MutexGuard<'_, Option<Connection>> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An empty file of our own, so that no moment exists in which others may read it; SQLite's files beside it take
+    /// over its permissions. An empty file is a database without tables.
+    fn make_file(&self) -> Result<(), StoreError> {
+        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|error| self.unusable("can't make the state folder of", &error))?;
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(self.unusable("can't make", &error)),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    fn open(&self) -> Result<Connection, StoreError> {
+        let unusable = |error: rusqlite::Error| self.unusable("can't open", &error);
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(&self.path, flags).map_err(unusable)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(unusable)?;
+        let found = version(&connection).map_err(unusable)?;
+        if found > FORMAT {
+            return Err(StoreError::Newer { path: self.path.display().to_string(), found, known: FORMAT });
+        }
+        if found == 0 {
+            self.lay_out(&mut connection)?;
+        }
+        // FULL: a change that was written down survives a power cut.
+        connection.pragma_update(None, "synchronous", "FULL").map_err(unusable)?;
+        Ok(connection)
+    }
+
+    /// Tables for a file that has none; under a write lock, since two may come at once.
+    fn lay_out(&self, connection: &mut Connection) -> Result<(), StoreError> {
+        let unusable = |error: rusqlite::Error| self.unusable("can't lay out", &error);
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(unusable)?;
+        let transaction =
+            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(unusable)?;
+        if version(&transaction).map_err(unusable)? > 0 {
+            return Ok(());
+        }
+        let tables: i64 =
+            transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(unusable)?;
+        if tables > 0 {
+            return Err(self.unusable("won't use", &"it holds tables that are not lcm's"));
+        }
+        transaction.execute_batch(SCHEMA).map_err(unusable)?;
+        transaction.pragma_update(None, "user_version", FORMAT).map_err(unusable)?;
+        transaction.commit().map_err(unusable)
+    }
+
+    fn unusable(&self, what: &str, reason: &dyn std::fmt::Display) -> StoreError {
+        let path = self.path.display().to_string();
+        StoreError::Unusable { what: format!("{what} the store"), path, reason: reason.to_string() }
+    }
+}
+
+impl Store for Sqlite {
+    fn record(&self, transition: &Transition) -> Result<(), StoreError> {
+        self.write(|connection| {
+            connection.execute(
+                "INSERT INTO transitions (at_us, project, service, from_state, to_state, reason, made)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                params![
+                    transition.at.as_microsecond(),
+                    transition.project.as_str(),
+                    transition.service.as_str(),
+                    transition.from.as_str(),
+                    transition.to.as_str(),
+                    transition.reason,
+                    transition.made,
+                ],
+            )?;
+            let id = connection.last_insert_rowid();
+            if id % PRUNE_EVERY != 0 {
+                return Ok(());
+            }
+            let oldest = (transition.at - AGE_MAX).as_microsecond();
+            connection
+                .execute(
+                    "DELETE FROM transitions WHERE id <= ?1 OR at_us < ?2",
+                    params![id.saturating_sub(TRANSITIONS_MAX), oldest],
+                )
+                .map(|_| ())
+        })
+    }
+
+    fn last_known(&self, project: &ProjectName) -> Result<BTreeMap<ServiceName, HistoryFact>, StoreError> {
+        let rows = self.read(|connection| {
+            let mut statement = connection.prepare(
+                "SELECT service, to_state, made FROM transitions
+                 WHERE id IN (SELECT max(id) FROM transitions WHERE project = ?1 GROUP BY service)",
+            )?;
+            let rows = statement.query_map([project.as_str()], |row| {
+                let service: String = row.get(0)?;
+                Ok((ServiceName::new(service), HistoryFact { state: state(row, 1)?, made: row.get(2)? }))
+            })?;
+            rows.collect()
+        })?;
+        Ok(rows.unwrap_or_default())
+    }
+
+    fn record_run(&self, run: &Run) -> Result<(), StoreError> {
+        let ended_us = run.ended.as_microsecond();
+        self.write(|connection| {
+            // Exit 2 tells of changes, and is no fault.
+            if !run.changed && matches!(run.exit_code, 0 | 2) {
+                let count = "INSERT INTO quiet_runs VALUES (?1, 1, ?2)
+                             ON CONFLICT (project) DO UPDATE SET count = count + 1, last_us = excluded.last_us";
+                return connection.execute(count, params![run.project.as_str(), ended_us]).map(|_| ());
+            }
+            connection.execute(
+                "INSERT INTO runs (project, command, by_whom, began_us, ended_us, exit_code, changed, first_error)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                params![
+                    run.project.as_str(),
+                    run.command,
+                    run.by,
+                    run.began.as_microsecond(),
+                    ended_us,
+                    run.exit_code,
+                    run.changed,
+                    run.first_error,
+                ],
+            )?;
+            let oldest = connection.last_insert_rowid().saturating_sub(RUNS_MAX);
+            connection.execute("DELETE FROM runs WHERE id <= ?1", [oldest]).map(|_| ())
+        })
+    }
+
+    fn last_run(&self, project: &ProjectName) -> Result<Option<Run>, StoreError> {
+        let found = self.read(|connection| {
+            let mut statement = connection.prepare(
+                "SELECT command, by_whom, began_us, ended_us, exit_code, changed, first_error
+                 FROM runs WHERE project = ?1 ORDER BY id DESC LIMIT 1",
+            )?;
+            let run = |row: &Row<'_>| {
+                Ok(Run {
+                    project: project.clone(),
+                    command: row.get(0)?,
+                    by: row.get(1)?,
+                    began: timestamp(row, 2)?,
+                    ended: timestamp(row, 3)?,
+                    exit_code: row.get(4)?,
+                    changed: row.get(5)?,
+                    first_error: row.get(6)?,
+                })
+            };
+            statement.query_row([project.as_str()], run).optional()
+        })?;
+        Ok(found.flatten())
+    }
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+fn timestamp(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    let microseconds: i64 = row.get(column)?;
+    Timestamp::from_microsecond(microseconds)
+        .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, microseconds))
+}
+
+fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
+    let word: String = row.get(column)?;
+    let known = State::ALL.into_iter().find(|state| state.as_str() == word);
+    known.ok_or_else(|| {
+        let reason = format!("{word} is no state of a service");
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, reason.into())
+    })
+}
+
+#[cfg(test)]
+mod tests;

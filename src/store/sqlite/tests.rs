@@ -1,0 +1,146 @@
+//! The store on a real file system.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+
+use super::{FILE, Sqlite};
+use crate::model::lifecycle::State;
+use crate::model::names::ProjectName;
+use crate::store::{Run, Store, StoreError, Transition};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_790_000_000 + second).expect("in range")
+}
+
+fn transition(service: &str, to: State, second: i64) -> Transition {
+    Transition {
+        at: at(second),
+        project: "studio".into(),
+        service: service.into(),
+        from: State::Starting,
+        to,
+        reason: "it answers".to_owned(),
+        made: true,
+    }
+}
+
+fn run(changed: bool, exit_code: u8) -> Run {
+    Run {
+        project: "studio".into(),
+        command: "lcm apply".to_owned(),
+        by: "kim@box".to_owned(),
+        began: at(0),
+        ended: at(9),
+        exit_code,
+        changed,
+        first_error: (exit_code != 0).then(|| "it went wrong".to_owned()),
+    }
+}
+
+fn mode_of(path: &Path) -> u32 {
+    fs::metadata(path).expect("there").permissions().mode() & 0o777
+}
+
+#[test]
+fn reading_makes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = folder.path().join("state");
+    let store = Sqlite::at(&state);
+    assert!(store.last_known(&"studio".into()).expect("empty").is_empty());
+    assert_eq!(store.last_run(&"studio".into()).expect("empty"), None);
+    assert!(!state.exists());
+}
+
+#[test]
+fn the_last_change_of_each_service_of_one_project_is_known() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = folder.path().join("deep/state");
+    let store = Sqlite::at(&state);
+    store.record(&transition("a", State::Online, 1)).expect("written");
+    store.record(&transition("b", State::Timeout, 2)).expect("written");
+    store.record(&transition("a", State::Error, 3)).expect("written");
+    store.record(&Transition { project: "other".into(), ..transition("c", State::Online, 4) }).expect("written");
+
+    // Another connection sees it while this one is open, as a plan beside an apply does.
+    let known = Sqlite::at(&state).last_known(&"studio".into()).expect("read");
+    let states: Vec<_> = known.iter().map(|(name, fact)| (name.as_str(), fact.state, fact.made)).collect();
+    assert_eq!(states, [("a", State::Error, true), ("b", State::Timeout, true)]);
+    assert_eq!((mode_of(&state), mode_of(&state.join(FILE))), (0o700, 0o600));
+    assert_eq!(mode_of(&state.join("lcm.db-wal")), 0o600);
+}
+
+#[test]
+fn runs_that_changed_nothing_are_counted_and_not_listed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Sqlite::at(folder.path());
+    let project = ProjectName::from("studio");
+    store.record_run(&run(true, 3)).expect("written");
+    store.record_run(&run(false, 0)).expect("written");
+    store.record_run(&run(false, 0)).expect("written");
+    assert_eq!(store.last_run(&project).expect("read"), Some(run(true, 3)));
+    assert_eq!(store.quiet_runs(&project).expect("read"), Some((2, at(9))));
+}
+
+#[test]
+fn rows_are_bounded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Sqlite::at(folder.path());
+    store.ensure_writable().expect("writable");
+    let path = folder.path().join(FILE);
+    let other = Connection::open(&path).expect("opened");
+    let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100351)
+                INSERT INTO transitions SELECT i, 1800000000000000, 'p', 's', 'online', 'error', '', 1 FROM n";
+    other.execute_batch(fill).expect("filled");
+    let old = "UPDATE transitions SET at_us = 0 WHERE id = 100000";
+    other.execute_batch(old).expect("aged");
+    store.record(&transition("a", State::Online, 1)).expect("written");
+    let count: i64 = other.query_row("SELECT count(*) FROM transitions", [], |row| row.get(0)).expect("read");
+    assert_eq!(count, 100_000 - 1, "of 100 352 rows the newest 100 000, less the one that is too old");
+
+    for _ in 0..1_005 {
+        store.record_run(&run(true, 0)).expect("written");
+    }
+    let count: i64 = other.query_row("SELECT count(*) FROM runs", [], |row| row.get(0)).expect("read");
+    assert_eq!(count, 1_000);
+}
+
+#[test]
+fn a_newer_store_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join(FILE);
+    Connection::open(&path).and_then(|newer| newer.pragma_update(None, "user_version", 7)).expect("made");
+    let before = fs::read(&path).expect("read");
+    let store = Sqlite::at(folder.path());
+    assert!(matches!(store.ensure_writable(), Err(StoreError::Newer { found: 7, known: 1, .. })));
+    assert!(store.last_known(&"studio".into()).is_err());
+    assert_eq!(fs::read(&path).expect("read"), before);
+}
+
+#[test]
+fn what_is_not_a_store_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join(FILE);
+    fs::write(&path, "not a database, but long enough to be taken for one").expect("written");
+    let before = fs::read(&path).expect("read");
+    let error = Sqlite::at(folder.path()).ensure_writable().expect_err("damaged");
+    assert!(error.to_string().contains("not a database"), "{error}");
+    assert_eq!(fs::read(&path).expect("read"), before);
+
+    fs::remove_file(&path).expect("removed");
+    Connection::open(&path).and_then(|other| other.execute_batch("CREATE TABLE theirs (a)")).expect("made");
+    let error = Sqlite::at(folder.path()).ensure_writable().expect_err("somebody else's");
+    assert!(error.to_string().contains("not lcm's"), "{error}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_an_error_with_its_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file");
+    fs::write(&file, "").expect("written");
+    let error = Sqlite::at(&file.join("state")).ensure_writable().expect_err("below a file");
+    assert!(error.to_string().contains("file/state"), "{error}");
+}
