@@ -1,16 +1,38 @@
-//! Carries a plan out through the driver, and says what happened. Improvises nothing.
+//! Carries a plan out through the driver, and says what happened. Improvises nothing: whatever a round finds out goes
+//! back to the one planner, and what that says is the next round.
+//!
+//! Not here: the lock, the choice of an exit code, the last event of a run. Those are the caller's.
 
+mod execute;
+mod expect;
+mod health;
+mod prepare;
+mod record;
+mod rollback;
+mod room;
+mod run;
+mod start;
+mod stop;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+use self::run::{Cut, Run};
 use crate::driver::Driver;
-use crate::model::desired::Desired;
-use crate::model::event::Event;
+use crate::model::desired::{Desired, StopPolicy};
+use crate::model::event::{Event, EventKind};
 use crate::model::facts::Facts;
 use crate::model::names::{ServiceName, StepId};
 use crate::model::plan::{Plan, Request};
 use crate::store::Store;
+
+/// A run that has not converged in so many plans is kept from it by somebody: two are usual after a failure, one more
+/// for each time that the world changes underneath.
+const ROUNDS_MAX: u32 = 5;
 
 /// All that an apply works with.
 #[expect(missing_debug_implementations, reason = "closures and trait objects have nothing to show")]
@@ -23,6 +45,8 @@ pub struct Context<'a> {
     /// Facts to an audited plan: the only brain, handed in so that this stage needs no other.
     /// `Err`: why the plan must not be carried out.
     pub think: &'a (dyn Fn(&Facts, &Request) -> Result<Plan, String> + Sync),
+    /// How orphans wish to be stopped; one that is not here gets a TERM and 10 s.
+    pub orphans: &'a BTreeMap<ServiceName, StopPolicy>,
     pub options: &'a Options,
     pub events: &'a (dyn Fn(Event) + Sync),
     /// Turns from `None` when the run is to end early.
@@ -69,9 +93,10 @@ pub struct Outcome {
     pub skipped: u32,
     pub failures: Vec<Failure>,
     pub interrupted: Option<Interrupt>,
-    /// Why nothing was begun.
+    /// Why nothing was begun, or nothing more.
     pub refused: Option<String>,
-    /// The plan for the world as it is now: empty when converged.
+    /// The plan for the world as it is now: without steps when converged. `None` where the run was interrupted or
+    /// refused, so that nobody looked.
     pub last_plan: Option<Plan>,
 }
 
@@ -86,6 +111,116 @@ pub struct Failure {
 /// Observes, plans, executes, and again while that makes progress; ends converged, or with what stands in the way.
 /// `first` is the plan that was shown and agreed to.
 pub async fn apply(context: Context<'_>, first: &Plan) -> Outcome {
-    let _ = (context, first);
-    unimplemented!()
+    let run = Run::new(context);
+    let (project, mode) = (context.desired.project.clone(), context.desired.mode.clone());
+    run.say(EventKind::Run { project, mode });
+    let end = run.beating(rounds(&run, first)).await;
+    let interrupted = *context.interrupt.borrow();
+    let ledger = std::mem::take(&mut *run.ledger());
+    let (last_plan, refused) = match end {
+        Ok(plan) => (Some(plan), None),
+        Err(End::Refused(reason)) => (None, Some(reason)),
+        Err(End::Interrupted) => (None, None),
+    };
+    Outcome {
+        changed: ledger.changed,
+        done: ledger.done,
+        skipped: u32::try_from(ledger.skipped.len()).unwrap_or(u32::MAX),
+        failures: ledger.failures,
+        interrupted,
+        refused,
+        last_plan,
+    }
+}
+
+/// Why a run ends without a last plan.
+enum End {
+    Interrupted,
+    Refused(String),
+}
+
+/// Returns the plan for the world as the last round left it.
+async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, End> {
+    let on_failure = run.context.options.on_failure;
+    let mut plan = first.clone();
+    for round in 1..=ROUNDS_MAX {
+        match prepared(run, plan).await? {
+            Prepared::Go(ready) => plan = ready,
+            Prepared::Halt => return think(run).await,
+        }
+        let steps = plan.steps.iter().map(|step| step.id.clone()).collect();
+        run.say(EventKind::Planned { round, steps });
+        if plan.steps.is_empty() {
+            return Ok(plan);
+        }
+        let progress = execute::execute(run, &plan, on_failure).await;
+        if run.cut() == Some(Cut::Interrupted) {
+            return Err(End::Interrupted);
+        }
+        if progress.failed > 0 && on_failure == OnFailure::Rollback {
+            go_back(run, &plan).await;
+        }
+        plan = think(run).await?;
+        let something_new = plan.steps.iter().any(|step| !run.ledger().failed.contains(&step.id));
+        let moved = progress.done > 0 || progress.stale > 0 || progress.failed > 0;
+        let halted = progress.failed > 0 && on_failure != OnFailure::Continue;
+        if !moved || !something_new || halted || run.cut().is_some() {
+            return Ok(plan);
+        }
+    }
+    run.warn(&format!("not converged after {ROUNDS_MAX} plans: somebody else changes the same things"));
+    Ok(plan)
+}
+
+/// Whether a plan is ready to be carried out.
+enum Prepared {
+    Go(Plan),
+    /// Something failed, and this run goes no further then.
+    Halt,
+}
+
+/// Prepares what the plan starts, and plans anew around what can't be prepared.
+async fn prepared(run: &Run<'_>, mut plan: Plan) -> Result<Prepared, End> {
+    // Each turn takes at least one service out of the plan.
+    for _ in 0..=run.context.desired.services.len() {
+        let failed = match prepare::prepare(run, &plan).await {
+            Ok(failed) => failed,
+            Err(Cut::Interrupted) => return Err(End::Interrupted),
+            // The executor finds the same, and says it of each step.
+            Err(Cut::OutOfTime) => 0,
+        };
+        if failed == 0 {
+            break;
+        }
+        if run.context.options.on_failure != OnFailure::Continue {
+            return Ok(Prepared::Halt);
+        }
+        plan = think(run).await?;
+    }
+    Ok(Prepared::Go(plan))
+}
+
+async fn go_back(run: &Run<'_>, plan: &Plan) {
+    let Some(back) = rollback::plan_back(run, plan).await else { return };
+    run.begin_anew();
+    run.warn("a step failed: going back to what ran before");
+    execute::execute(run, &back, OnFailure::Continue).await;
+}
+
+/// Looks at the world, and has it thought about.
+async fn think(run: &Run<'_>) -> Result<Plan, End> {
+    let context = &run.context;
+    // The run's own time does not bound this: whoever ran out of it wants to know what is left.
+    let mut facts = tokio::select! {
+        biased;
+        () = run.interrupted() => return Err(End::Interrupted),
+        facts = context.driver.observe(context.desired) => facts,
+    };
+    match context.store.last_known(&context.desired.project) {
+        Ok(known) => facts.history.extend(known),
+        Err(error) => run.store_failed(&error),
+    }
+    let mut request = context.request.clone();
+    request.prevented.extend(run.ledger().prevented.clone());
+    (context.think)(&facts, &request).map_err(End::Refused)
 }

@@ -5,6 +5,7 @@
 //! caller's: a driver decides nothing.
 
 pub mod docker;
+pub mod sim;
 
 use std::time::Duration;
 

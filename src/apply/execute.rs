@@ -1,0 +1,282 @@
+//! Carries out the graph of one plan: a step begins when all its needs are met, in the plan's order, so many at once.
+//! A step that fails takes its dependents with it and nobody else.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::time::Instant;
+
+use super::run::{Cut, Run, millis};
+use super::{Failure, OnFailure, start, stop};
+use crate::model::desired::Condition;
+use crate::model::event::{EventKind, Outcome};
+use crate::model::lifecycle::Action;
+use crate::model::names::StepId;
+use crate::model::plan::{Plan, Reason, ReasonCode, Step};
+
+/// After an interrupt, an effect under way may finish for so long; with what follows that makes the promised 5 s.
+const PATIENCE_INTERRUPTED: Duration = Duration::from_secs(4);
+
+/// When the run's time is over, an effect under way may finish for so long: three times the usual grace of a stop.
+const PATIENCE_OUT_OF_TIME: Duration = Duration::from_secs(30);
+
+/// How one step came to its end.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    Done,
+    NotNeeded,
+    /// The world is another than the plan was made for.
+    Stale(String),
+    Failed(Trouble),
+    Cut(Cut),
+}
+
+/// Why a step failed.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    pub(super) code: ReasonCode,
+    pub(super) error: String,
+    pub(super) log: Vec<String>,
+}
+
+impl Trouble {
+    pub(super) fn new(code: ReasonCode, error: String) -> Self {
+        Self { code, error, log: Vec::new() }
+    }
+}
+
+/// What a round came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Progress {
+    pub(super) done: usize,
+    pub(super) stale: usize,
+    pub(super) failed: usize,
+}
+
+/// Where a step of the graph stands.
+#[derive(Debug)]
+enum Fate {
+    Waiting,
+    UnderWay,
+    Well,
+    /// Its dependents can't begin.
+    Lost,
+}
+
+/// Carries the plan out as far as it goes, and says how far.
+pub(super) async fn execute(run: &Run<'_>, plan: &Plan, on_failure: OnFailure) -> Progress {
+    run.ledger().launched.clear();
+    let mut graph = Graph { plan, fates: plan.steps.iter().map(|step| (&step.id, Fate::Waiting)).collect() };
+    let mut progress = Progress::default();
+    let mut under_way = FuturesUnordered::new();
+    let mut patience = pin!(patience(run));
+    loop {
+        graph.drop_lost(run);
+        let halted = run.cut().is_some() || (progress.failed > 0 && on_failure != OnFailure::Continue);
+        while !halted && under_way.len() < run.context.options.parallelism.max(1) {
+            let Some(step) = graph.admit_next(run) else { break };
+            under_way.push(carry(run, plan, step));
+        }
+        if under_way.is_empty() {
+            break;
+        }
+        tokio::select! {
+            biased;
+            Some((step, verdict)) = under_way.next() => {
+                let fate = count(&mut progress, &verdict);
+                graph.fates.insert(&step.id, fate);
+            }
+            () = run.launched.notified() => {}
+            cut = &mut patience => {
+                drop_under_way(run, plan, cut);
+                break;
+            }
+        }
+    }
+    graph.leave(run, &progress, on_failure);
+    progress
+}
+
+fn count(progress: &mut Progress, verdict: &Verdict) -> Fate {
+    match verdict {
+        Verdict::Done | Verdict::NotNeeded => {
+            progress.done += 1;
+            Fate::Well
+        }
+        Verdict::Stale(_) => {
+            progress.stale += 1;
+            Fate::Lost
+        }
+        Verdict::Failed(_) | Verdict::Cut(Cut::OutOfTime) => {
+            progress.failed += 1;
+            Fate::Lost
+        }
+        Verdict::Cut(Cut::Interrupted) => Fate::Lost,
+    }
+}
+
+/// Returns when effects under way have had their time after the run was cut short.
+async fn patience(run: &Run<'_>) -> Cut {
+    let cut = run.when_cut().await;
+    let time = match cut {
+        Cut::Interrupted => PATIENCE_INTERRUPTED,
+        Cut::OutOfTime => PATIENCE_OUT_OF_TIME,
+    };
+    tokio::time::sleep(time).await;
+    cut
+}
+
+/// One step, from its first event to its last.
+async fn carry<'p>(run: &Run<'_>, plan: &'p Plan, step: &'p Step) -> (&'p Step, Verdict) {
+    let began = Instant::now();
+    run.ledger().under_way.insert(step.id.clone());
+    let (id, service) = (step.id.clone(), step.service.clone());
+    run.say(EventKind::StepStarted { step: id, service, action: step.action });
+    let verdict = match step.action {
+        Action::Stop => stop::stop(run, step).await,
+        Action::Start => start::start(run, plan, step).await,
+        Action::Remove => stop::remove(run, step).await,
+        Action::Evict => stop::evict(run, step).await,
+        Action::Pause | Action::Unpause => {
+            Verdict::Stale(format!("this lcm does not know how to {} a service", step.action))
+        }
+    };
+    close(run, step, &verdict, began);
+    (step, verdict)
+}
+
+fn close(run: &Run<'_>, step: &Step, verdict: &Verdict, began: Instant) {
+    let took_ms = millis(began.elapsed());
+    run.ledger().under_way.remove(&step.id);
+    match verdict {
+        Verdict::Done => well(run, step, Outcome::Done, took_ms),
+        Verdict::NotNeeded => well(run, step, Outcome::NotNeeded, took_ms),
+        Verdict::Stale(reason) => skip(run, step, &format!("stale: {reason}; it is planned anew")),
+        Verdict::Failed(trouble) => fail(run, step, trouble, took_ms),
+        Verdict::Cut(Cut::Interrupted) => skip(run, step, "interrupted while it was under way"),
+        Verdict::Cut(Cut::OutOfTime) => fail(run, step, &out_of_time(run, "while it was under way"), took_ms),
+    }
+}
+
+fn well(run: &Run<'_>, step: &Step, outcome: Outcome, took_ms: u64) {
+    {
+        let mut ledger = run.ledger();
+        ledger.skipped.remove(&step.id);
+        ledger.done += u32::from(outcome == Outcome::Done);
+    }
+    let (id, service) = (step.id.clone(), step.service.clone());
+    run.say(EventKind::StepDone { step: id, service, outcome, took_ms });
+}
+
+pub(super) fn fail(run: &Run<'_>, step: &Step, trouble: &Trouble, took_ms: u64) {
+    let error = run.mask(&trouble.error);
+    let (id, service, log) = (step.id.clone(), step.service.clone(), trouble.log.clone());
+    {
+        let mut ledger = run.ledger();
+        ledger.failed.insert(id.clone());
+        ledger.skipped.remove(&id);
+        let reason = Reason { code: trouble.code, message: error.clone(), by: None };
+        ledger.prevented.insert(service.clone(), reason);
+        let failure = Failure { step: id.clone(), service: service.clone(), error: error.clone(), log: log.clone() };
+        ledger.failures.push(failure);
+    }
+    run.say(EventKind::StepFailed { step: id, service, error, log, took_ms });
+}
+
+fn skip(run: &Run<'_>, step: &Step, reason: &str) {
+    run.ledger().skipped.insert(step.id.clone());
+    let (id, service) = (step.id.clone(), step.service.clone());
+    run.say(EventKind::StepSkipped { step: id, service, reason: run.mask(reason) });
+}
+
+fn out_of_time(run: &Run<'_>, when: &str) -> Trouble {
+    let time = super::run::spoken(run.context.options.timeout);
+    Trouble::new(ReasonCode::StartFailed, format!("the run's time of {time} is over {when}"))
+}
+
+/// Their patience is over: what they were doing is found by the next run.
+fn drop_under_way(run: &Run<'_>, plan: &Plan, cut: Cut) {
+    let under_way = std::mem::take(&mut run.ledger().under_way);
+    for step in plan.steps.iter().filter(|step| under_way.contains(&step.id)) {
+        match cut {
+            Cut::Interrupted => skip(run, step, "interrupted while it was under way; the next run finds how it went on"),
+            Cut::OutOfTime => fail(run, step, &out_of_time(run, "while it was under way"), millis(run.began.elapsed())),
+        }
+    }
+}
+
+struct Graph<'p> {
+    plan: &'p Plan,
+    fates: BTreeMap<&'p StepId, Fate>,
+}
+
+impl<'p> Graph<'p> {
+    /// The first step of the plan's order whose needs are all met.
+    fn admit_next(&mut self, run: &Run<'_>) -> Option<&'p Step> {
+        let ready = |step: &&Step| step.needs.iter().all(|need| self.is_met(run, step, need));
+        let step = self.waiting().find(ready)?;
+        self.fates.insert(&step.id, Fate::UnderWay);
+        Some(step)
+    }
+
+    /// Leaves out what can't begin any more, and what that takes with it.
+    fn drop_lost(&mut self, run: &Run<'_>) {
+        // In the plan's order needs come first, so that one pass reaches all.
+        for step in self.plan.steps.iter() {
+            if !matches!(self.fates.get(&step.id), Some(Fate::Waiting)) {
+                continue;
+            }
+            let lost = step.needs.iter().find(|need| self.is_lost(need) && !self.is_met(run, step, need));
+            let reason = match lost {
+                Some(need) => format!("it needs {need}, which did not succeed"),
+                None if run.ledger().failed.contains(&step.id) => "it failed earlier in this run".to_owned(),
+                None => continue,
+            };
+            self.fates.insert(&step.id, Fate::Lost);
+            skip(run, step, &reason);
+        }
+    }
+
+    /// What is left when the graph has come to its end.
+    fn leave(&mut self, run: &Run<'_>, progress: &Progress, on_failure: OnFailure) {
+        let left: Vec<&Step> = self.waiting().collect();
+        let mut told = progress.failed > 0;
+        for step in left {
+            match run.cut() {
+                Some(Cut::Interrupted) => skip(run, step, "interrupted before it began"),
+                Some(Cut::OutOfTime) if told => skip(run, step, "the run's time is over"),
+                Some(Cut::OutOfTime) => {
+                    told = true;
+                    fail(run, step, &out_of_time(run, "before it could begin"), 0);
+                }
+                None if progress.failed > 0 && on_failure != OnFailure::Continue => {
+                    skip(run, step, "a step failed before, and this run goes no further then");
+                }
+                None => skip(run, step, "its needs were never met"),
+            }
+        }
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = &'p Step> {
+        self.plan.steps.iter().filter(|step| matches!(self.fates.get(&step.id), Some(Fate::Waiting)))
+    }
+
+    fn is_lost(&self, need: &StepId) -> bool {
+        matches!(self.fates.get(need), Some(Fate::Lost) | None)
+    }
+
+    /// A dependency that need only be started is met before it is healthy.
+    fn is_met(&self, run: &Run<'_>, step: &Step, need: &StepId) -> bool {
+        if matches!(self.fates.get(need), Some(Fate::Well)) {
+            return true;
+        }
+        let Some(needed) = self.plan.step(need).filter(|needed| needed.action == Action::Start) else { return false };
+        let dependent = run.context.desired.services.get(&step.service);
+        let condition = dependent.and_then(|service| service.depends_on.get(&needed.service)).map(|edge| edge.condition);
+        step.action == Action::Start
+            && condition == Some(Condition::Started)
+            && run.ledger().launched.contains(need)
+    }
+}

@@ -1,0 +1,115 @@
+//! The way back after a failure: what this run started is stopped, what it stopped runs again. A plan of its own,
+//! carried out by the same executor. What can't be brought back as it was, is said and left.
+
+use std::collections::BTreeMap;
+
+use super::run::{Moved, Run};
+use crate::driver::Life;
+use crate::model::desired::Service;
+use crate::model::lifecycle::{Action, State, route};
+use crate::model::names::{ServiceName, StepId};
+use crate::model::plan::{Expect, Plan, Reason, ReasonCode, Step};
+
+/// The steps back from what the ledger holds; `None`: nothing is to be undone.
+pub(super) async fn plan_back(run: &Run<'_>, forward: &Plan) -> Option<Plan> {
+    let (started, stopped, states) = {
+        let ledger = run.ledger();
+        (ledger.started.clone(), ledger.stopped.clone(), ledger.states.clone())
+    };
+    // Dependents were started after what they depend on: they go first.
+    let mut stops = Vec::new();
+    for moved in started.iter().rev() {
+        let again = stopped.iter().any(|other| other.step.service == moved.step.service);
+        if again {
+            run.warn(&format!("{} was made anew; it is left as it is, its older self is gone", moved.step.service));
+        } else if let Some(step) = stop_of(run, moved, &stops, &states).await {
+            stops.push(step);
+        }
+    }
+    let mut starts: Vec<Step> = Vec::new();
+    // Dependents were stopped before what they depend on: they come last.
+    for moved in stopped.iter().rev() {
+        let anew = started.iter().any(|other| other.step.service == moved.step.service);
+        if !anew && let Some(step) = start_of(run, moved, &stops, &starts).await {
+            starts.push(step);
+        }
+    }
+    stops.extend(starts);
+    (!stops.is_empty()).then(|| Plan { steps: stops, changes: true, ..forward.clone() })
+}
+
+/// Stops what this run started, if it still runs.
+async fn stop_of(
+    run: &Run<'_>,
+    moved: &Moved,
+    earlier: &[Step],
+    states: &BTreeMap<ServiceName, State>,
+) -> Option<Step> {
+    let desired = run.context.desired;
+    let name = &moved.step.service;
+    let service = desired.services.get(name)?;
+    let look = run.context.driver.look(&desired.project, service).await.ok()?;
+    match look.life {
+        Life::Running | Life::Crippled(_) => {}
+        Life::Absent | Life::Ended(_) | Life::Suspended => return None,
+    }
+    if moved.instance.is_some() && look.instance != moved.instance {
+        return None;
+    }
+    let state = states.get(name).copied().unwrap_or(State::Online);
+    // What has failed and has processes left is in error.
+    let state = if state.is_not_running() { State::Error } else { state };
+    let route = route(Action::Stop, state)?;
+    let expect = Expect { instance: look.instance, state };
+    let depends = |step: &&Step| {
+        desired.services.get(&step.service).is_some_and(|service| service.depends_on.contains_key(name))
+    };
+    let needs = earlier.iter().filter(depends).map(|step| step.id.clone()).collect();
+    Some(step_back(&moved.step, Action::Stop, route, expect, needs))
+}
+
+/// Starts what this run stopped, if what starts then is what ran before.
+async fn start_of(run: &Run<'_>, moved: &Moved, stops: &[Step], earlier: &[Step]) -> Option<Step> {
+    let name = &moved.step.service;
+    if !moved.step.route.first().is_some_and(|state| state.is_operational()) {
+        return None;
+    }
+    let desired = run.context.desired;
+    let Some(service) = desired.services.get(name) else {
+        run.warn(&format!("{name} can't be started again: the manifest does not know it"));
+        return None;
+    };
+    let look = run.context.driver.look(&desired.project, service).await.ok()?;
+    let same = look.spec.is_none_or(|carried| carried == service.spec.hash());
+    if !same {
+        run.warn(&format!("{name} can't be started again as it was: the manifest has another spec for it by now"));
+        return None;
+    }
+    match look.life {
+        Life::Absent | Life::Ended(_) => {}
+        Life::Running | Life::Crippled(_) | Life::Suspended => return None,
+    }
+    let expect = Expect { instance: look.instance, state: State::Offline };
+    let needs = stops.iter().map(|step| step.id.clone()).chain(dependencies(service, earlier)).collect();
+    route(Action::Start, State::Offline).map(|route| step_back(&moved.step, Action::Start, route, expect, needs))
+}
+
+fn dependencies<'a>(service: &'a Service, earlier: &'a [Step]) -> impl Iterator<Item = StepId> + 'a {
+    earlier.iter().filter(|step| service.depends_on.contains_key(&step.service)).map(|step| step.id.clone())
+}
+
+fn step_back(forward: &Step, action: Action, route: &[State], expect: Expect, needs: Vec<StepId>) -> Step {
+    let message = "This run failed, and goes back to what ran before.".to_owned();
+    Step {
+        id: StepId::new(format!("{action}:{}", forward.service)),
+        action,
+        route: route.to_vec(),
+        needs,
+        reason: Reason { code: ReasonCode::Requested, message, by: None },
+        expect,
+        spec: None,
+        diff: None,
+        estimate_ms: None,
+        ..forward.clone()
+    }
+}

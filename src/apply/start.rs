@@ -1,0 +1,166 @@
+//! The stages of a start: admission, start, health. What fails gives way to the older self that was put aside.
+
+use super::execute::{Trouble, Verdict};
+use super::expect::{Launch, of_start};
+use super::health::{self, Illness};
+use super::record::Cursor;
+use super::room::{Refusal, admit};
+use super::run::{Cut, Moved, Run};
+use super::stop::unseen;
+use crate::driver::Start;
+use crate::model::desired::Service;
+use crate::model::event::Stage;
+use crate::model::lifecycle::{Action, State, route};
+use crate::model::observed::Instance;
+use crate::model::plan::{Plan, ReasonCode, Step};
+
+/// Enough to show why, few enough to read.
+const LOG_LINES: usize = 10;
+
+pub(super) async fn start(run: &Run<'_>, plan: &Plan, step: &Step) -> Verdict {
+    let (driver, desired) = (run.context.driver, run.context.desired);
+    let Some(service) = desired.services.get(&step.service) else {
+        return Verdict::Stale("the manifest does not know it".to_owned());
+    };
+    let look = match run.unless_cut(driver.look(&desired.project, service)).await {
+        Ok(Ok(look)) => look,
+        Ok(Err(error)) => return Verdict::Failed(unseen(&error)),
+        Err(cut) => return Verdict::Cut(cut),
+    };
+    match of_start(step, service, &look) {
+        Launch::Stale(reason) => Verdict::Stale(reason),
+        Launch::Await(instance) => {
+            run.launch(&step.id);
+            // Where somebody else has started it, that change is not ours to tell.
+            let mut cursor = Cursor::at(run, step);
+            cursor.state = State::Starting;
+            let awaited = well(run, plan, step, service, &instance, cursor).await;
+            match awaited {
+                Verdict::Done if step.route.first() != Some(&State::Starting) => Verdict::NotNeeded,
+                other => other,
+            }
+        }
+        Launch::Begin => begin(run, plan, step, service).await,
+    }
+}
+
+async fn begin(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> Verdict {
+    let mut cursor = Cursor::at(run, step);
+    match admit(run, plan, step, service).await {
+        Ok(()) => {}
+        Err(Refusal::Trouble(trouble)) => return Verdict::Failed(trouble),
+        Err(Refusal::Cut(cut)) => return Verdict::Cut(cut),
+    }
+    if let Some(cut) = run.cut() {
+        return Verdict::Cut(cut);
+    }
+    // What is created first is deploying until it is there.
+    let creates = step.route.contains(&State::Deploying);
+    cursor.walk_to(if creates { State::Deploying } else { State::Starting });
+    run.stage(step, Stage::Start, None);
+    run.ledger().changed = true;
+    let moved = Moved { step: step.clone(), instance: None };
+    run.ledger().started.push(moved);
+    let start = Start { project: &run.context.desired.project, service, gpus: &step.gpus };
+    match run.context.driver.start(&start).await {
+        Ok(instance) => {
+            for moved in run.ledger().started.iter_mut().filter(|moved| moved.step.id == step.id) {
+                moved.instance = Some(instance.clone());
+            }
+            cursor.walk_to(State::Starting);
+            run.launch(&step.id);
+            well(run, plan, step, service, &instance, cursor).await
+        }
+        Err(error) => {
+            let failed = Sick { state: State::Failed, error: error.to_string() };
+            give_way(run, plan, step, service, cursor, failed).await
+        }
+    }
+}
+
+/// Waits until it is well, and draws the consequence.
+async fn well(
+    run: &Run<'_>,
+    plan: &Plan,
+    step: &Step,
+    service: &Service,
+    instance: &Instance,
+    mut cursor: Cursor<'_, '_>,
+) -> Verdict {
+    run.stage(step, Stage::Health, None);
+    match health::wait(run, service, instance).await {
+        Ok(()) => {
+            cursor.walk_to(State::Online);
+            if let Err(error) = run.context.driver.settle(&run.context.desired.project, service).await {
+                run.warn(&format!("{} is well, but its older self is still there: {error}", step.service));
+            }
+            Verdict::Done
+        }
+        Err(Illness::Final { state, error }) => {
+            give_way(run, plan, step, service, cursor, Sick { state, error }).await
+        }
+        Err(Illness::Cut(Cut::Interrupted)) => Verdict::Cut(Cut::Interrupted),
+        Err(Illness::Cut(Cut::OutOfTime)) => Verdict::Cut(Cut::OutOfTime),
+    }
+}
+
+struct Sick {
+    state: State,
+    error: String,
+}
+
+/// It did not come up: says why, and brings the older self back where there is one.
+async fn give_way(
+    run: &Run<'_>,
+    plan: &Plan,
+    step: &Step,
+    service: &Service,
+    mut cursor: Cursor<'_, '_>,
+    sick: Sick,
+) -> Verdict {
+    let (driver, project) = (run.context.driver, &run.context.desired.project);
+    let log = driver.log_tail(project, service, LOG_LINES).await;
+    let log = log.iter().map(|line| run.mask(line)).collect();
+    cursor.go(sick.state, &sick.error);
+    let mut error = sick.error;
+    match room_of_older(plan, step) {
+        Older::NeverStopped => {}
+        Older::GivenAway(to) => {
+            error = format!("{error}; what ran before is not brought back: its room was given to {to}");
+        }
+        Older::Free => match driver.restore(project, service).await {
+            Ok(true) => {
+                let back = "the older one was brought back".to_owned();
+                for state in route(Action::Start, cursor.state).unwrap_or_default().iter().skip(1) {
+                    if *state != State::Online {
+                        cursor.go(*state, &back);
+                    }
+                }
+                run.warn(&format!("{}: {back}, since the new one did not come up", step.service));
+                error = format!("{error}; {back}");
+            }
+            Ok(false) => {}
+            Err(trouble) => error = format!("{error}; what ran before could not be brought back: {trouble}"),
+        },
+    }
+    Verdict::Failed(Trouble { code: ReasonCode::StartFailed, error, log })
+}
+
+/// Whether what ran before has room to come back to.
+enum Older {
+    /// This plan stopped nothing under this name: whatever stands aside did not run.
+    NeverStopped,
+    /// Another start draws on the room that the stop freed.
+    GivenAway(String),
+    Free,
+}
+
+fn room_of_older(plan: &Plan, step: &Step) -> Older {
+    let stop = plan.steps.iter().find(|other| other.action == Action::Stop && other.service == step.service);
+    let Some(stop) = stop else { return Older::NeverStopped };
+    let others = plan.steps.iter().filter(|other| other.action == Action::Start && other.id != step.id);
+    match others.into_iter().find(|other| other.needs.contains(&stop.id)) {
+        Some(other) => Older::GivenAway(other.service.to_string()),
+        None => Older::Free,
+    }
+}

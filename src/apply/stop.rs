@@ -1,0 +1,232 @@
+//! The stages of a stop: evict, drain, stop, release. And the two steps that are but one effect: remove and evict.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::execute::{Trouble, Verdict};
+use super::expect::{Ready, of_remove, of_stop};
+use super::health::growing;
+use super::record::Cursor;
+use super::run::{Cut, Moved, Run, spoken};
+use crate::driver::{DriverError, Life, Stop};
+use crate::model::desired::{Service, StopPolicy};
+use crate::model::event::Stage;
+use crate::model::facts::BusyReading;
+use crate::model::lifecycle::State;
+use crate::model::observed::Instance;
+use crate::model::plan::{ReasonCode, Step};
+
+/// For an orphan that carries no wish of its own: what the engines give by default.
+const ORPHAN_GRACE: Duration = Duration::from_secs(10);
+
+pub(super) async fn stop(run: &Run<'_>, step: &Step) -> Verdict {
+    let service = run.context.desired.services.get(&step.service);
+    // An orphan has nothing to look it up by; the driver stops just this instance, or finds it gone.
+    if let Some(service) = service {
+        match look_first(run, service, |look| of_stop(step, look)).await {
+            Ok(()) => {}
+            Err(verdict) => return verdict,
+        }
+    }
+    let Some(instance) = &step.expect.instance else {
+        return Verdict::Stale("the plan names nothing to stop".to_owned());
+    };
+    if let Some(service) = service
+        && step.route.first().is_some_and(|state| state.is_operational())
+    {
+        evict_first(run, step, service).await;
+        if let Err(verdict) = drain(run, step, service, instance).await {
+            return verdict;
+        }
+    }
+    end(run, step, service, instance).await
+}
+
+async fn end(run: &Run<'_>, step: &Step, service: Option<&Service>, instance: &Instance) -> Verdict {
+    let (driver, desired) = (run.context.driver, run.context.desired);
+    if let Some(cut) = run.cut() {
+        return Verdict::Cut(cut);
+    }
+    let policy = service.map(|service| &service.stop).or_else(|| run.context.orphans.get(&step.service)).cloned();
+    let policy = policy.unwrap_or(StopPolicy { signal: None, grace: ORPHAN_GRACE, exec: None });
+    let held_before = match service {
+        Some(service) => driver.port_holder(&desired.project, service).await.ok().flatten(),
+        None => None,
+    };
+    let mut cursor = Cursor::at(run, step);
+    cursor.walk_up_to_last();
+    run.stage(step, Stage::Stop, None);
+    run.ledger().changed = true;
+    let stop = Stop { project: &desired.project, service: &step.service, instance, policy: &policy };
+    if let Err(error) = driver.stop(&stop).await {
+        cursor.go(State::Error, &error.to_string());
+        return Verdict::Failed(Trouble::new(ReasonCode::StopFailed, error.to_string()));
+    }
+    run.stage(step, Stage::Release, None);
+    if let Some(service) = service
+        && let Err(verdict) = released(run, service, instance, held_before.as_deref()).await
+    {
+        if let Verdict::Failed(trouble) = &verdict {
+            cursor.go(State::Error, &trouble.error);
+        }
+        return verdict;
+    }
+    cursor.walk_to_last();
+    let ports = service.map_or_else(BTreeSet::new, |service| service.ports.clone());
+    let mut ledger = run.ledger();
+    ledger.freed_ports.extend(ports);
+    let moved = Moved { step: step.clone(), instance: Some(instance.clone()) };
+    ledger.stopped.push(moved);
+    Verdict::Done
+}
+
+/// Eviction before a stop is a courtesy: the stop frees what this does not.
+async fn evict_first(run: &Run<'_>, step: &Step, service: &Service) {
+    if service.evict.is_none() || run.cut().is_some() {
+        return;
+    }
+    run.stage(step, Stage::Evict, None);
+    if let Err(error) = run.context.driver.evict(service).await {
+        run.warn(&format!("{} could not be evicted before its stop: {error}", step.service));
+    }
+}
+
+/// Waits until it is idle; `Err` where it is not to be stopped now.
+async fn drain(run: &Run<'_>, step: &Step, service: &Service, instance: &Instance) -> Result<(), Verdict> {
+    if service.busy.is_none() || run.context.options.force {
+        return Ok(());
+    }
+    let (driver, project) = (run.context.driver, &run.context.desired.project);
+    let began = Instant::now();
+    let mut told = false;
+    loop {
+        let said = match run.unless_cut(driver.busy(service, instance)).await {
+            Ok(BusyReading::Idle) => return Ok(()),
+            Ok(BusyReading::Busy(said)) => said,
+            Err(cut) => return Err(still_busy(cut, began.elapsed(), None)),
+        };
+        let waited = began.elapsed();
+        if let Some(bound) = service.drain.filter(|bound| waited >= *bound) {
+            run.warn(&format!("{} is still busy after {} ({said}); it is stopped anyway", step.service, spoken(bound)));
+            return Ok(());
+        }
+        // What has died meanwhile answers no probe, and would be waited for to the end.
+        if let Ok(look) = driver.look(project, service).await
+            && matches!(look.life, Life::Absent | Life::Ended(_))
+        {
+            return Ok(());
+        }
+        if !told {
+            run.stage(step, Stage::Drain, Some(said.clone()));
+            told = true;
+        }
+        let pause = service.drain.map_or(growing(waited), |bound| growing(waited).min(bound - waited));
+        if let Err(cut) = run.nap(pause).await {
+            return Err(still_busy(cut, began.elapsed(), Some(&said)));
+        }
+    }
+}
+
+fn still_busy(cut: Cut, waited: Duration, said: Option<&str>) -> Verdict {
+    match cut {
+        Cut::Interrupted => Verdict::Cut(cut),
+        Cut::OutOfTime => {
+            let said = said.map(|said| format!(" ({said})")).unwrap_or_default();
+            let error = format!(
+                "still busy after {}{said}, and the run's time is over; set `drain:` or give --force to stop it anyway",
+                spoken(waited)
+            );
+            Verdict::Failed(Trouble::new(ReasonCode::StopFailed, error))
+        }
+    }
+}
+
+/// Waits until nothing of it is left; `held_before`: a stranger who held one of its ports already.
+async fn released(
+    run: &Run<'_>,
+    service: &Service,
+    instance: &Instance,
+    held_before: Option<&str>,
+) -> Result<(), Verdict> {
+    let (driver, project) = (run.context.driver, &run.context.desired.project);
+    let began = Instant::now();
+    let patience = run.context.options.release_timeout;
+    loop {
+        let holder = match driver.look(project, service).await {
+            Ok(look) if look.instance.as_ref() != Some(instance) => None,
+            Ok(look) => match look.life {
+                Life::Absent | Life::Ended(_) => None,
+                Life::Running | Life::Suspended | Life::Crippled(_) => Some("it runs again or still".to_owned()),
+            },
+            Err(error) => Some(format!("it can't be looked at: {error}")),
+        };
+        let holder = match holder {
+            Some(holder) => Some(holder),
+            None => {
+                let held = driver.port_holder(project, service).await.ok().flatten();
+                held.filter(|held| Some(held.as_str()) != held_before).map(|held| format!("port {held} is held"))
+            }
+        };
+        let Some(holder) = holder else { return Ok(()) };
+        let waited = began.elapsed();
+        if waited >= patience {
+            let error = format!("stopped, but its room did not come back within {}: {holder}", spoken(patience));
+            return Err(Verdict::Failed(Trouble::new(ReasonCode::StopFailed, error)));
+        }
+        run.nap(growing(waited).min(patience - waited)).await.map_err(Verdict::Cut)?;
+    }
+}
+
+pub(super) async fn remove(run: &Run<'_>, step: &Step) -> Verdict {
+    if let Some(service) = run.context.desired.services.get(&step.service)
+        && let Err(verdict) = look_first(run, service, |look| of_remove(step, service, look)).await
+    {
+        return verdict;
+    }
+    let Some(instance) = &step.expect.instance else {
+        return Verdict::NotNeeded;
+    };
+    run.ledger().changed = true;
+    match run.context.driver.remove(&run.context.desired.project, instance).await {
+        Ok(()) => {
+            Cursor::at(run, step).walk_to_last();
+            Verdict::Done
+        }
+        Err(error) => Verdict::Failed(Trouble::new(ReasonCode::StopFailed, error.to_string())),
+    }
+}
+
+pub(super) async fn evict(run: &Run<'_>, step: &Step) -> Verdict {
+    let Some(service) = run.context.desired.services.get(&step.service) else {
+        return Verdict::Stale("the manifest does not know it".to_owned());
+    };
+    run.stage(step, Stage::Evict, None);
+    run.ledger().changed = true;
+    match run.context.driver.evict(service).await {
+        Ok(()) => Verdict::Done,
+        Err(error) => Verdict::Failed(Trouble::new(ReasonCode::StopFailed, error.to_string())),
+    }
+}
+
+async fn look_first(
+    run: &Run<'_>,
+    service: &Service,
+    judge: impl FnOnce(&crate::driver::Look) -> Ready,
+) -> Result<(), Verdict> {
+    let look = run.unless_cut(run.context.driver.look(&run.context.desired.project, service)).await;
+    match look.map_err(Verdict::Cut)? {
+        Ok(look) => match judge(&look) {
+            Ready::Yes => Ok(()),
+            Ready::Done => Err(Verdict::NotNeeded),
+            Ready::Stale(reason) => Err(Verdict::Stale(reason)),
+        },
+        Err(error) => Err(Verdict::Failed(unseen(&error))),
+    }
+}
+
+/// Nothing is done on the strength of an unknown.
+pub(super) fn unseen(error: &DriverError) -> Trouble {
+    Trouble::new(ReasonCode::Unknown, format!("it can't be looked at, so it is left alone: {error}"))
+}

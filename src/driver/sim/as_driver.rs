@@ -1,0 +1,103 @@
+//! The simulated world behind the door that the real machine is behind.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::world::key_of;
+use super::{Deed, Sim};
+use crate::driver::{Driver, DriverError, Look, Start, Stop};
+use crate::model::desired::{Desired, Service};
+use crate::model::facts::{BusyReading, Facts, ProbeReading};
+use crate::model::names::ProjectName;
+use crate::model::observed::Instance;
+use crate::model::size::Mebibytes;
+
+#[async_trait]
+impl Driver for Sim {
+    async fn observe(&self, desired: &Desired) -> Facts {
+        self.read_all(desired)
+    }
+
+    async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
+        let mut world = self.lock();
+        world.learn(service);
+        world.tick();
+        world.look(project, service)
+    }
+
+    async fn prepare(&self, service: &Service) -> Result<(), DriverError> {
+        match self.lock().behaviour(&service.name).prepare_error {
+            Some(error) => Err(DriverError::Missing(error)),
+            None => Ok(()),
+        }
+    }
+
+    async fn start(&self, start: &Start<'_>) -> Result<Instance, DriverError> {
+        self.bring_up(start).await
+    }
+
+    async fn settle(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
+        self.drop_previous(project, service).await
+    }
+
+    async fn restore(&self, project: &ProjectName, service: &Service) -> Result<bool, DriverError> {
+        self.bring_back(project, service).await
+    }
+
+    async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
+        self.end(stop).await
+    }
+
+    async fn remove(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError> {
+        self.take_away(project, instance).await
+    }
+
+    async fn evict(&self, service: &Service) -> Result<(), DriverError> {
+        self.effect(Deed::Evict, &service.name, |world, _| {
+            if let Some(reason) = world.behaviour(&service.name).evict_error {
+                return Err(DriverError::Refused(reason));
+            }
+            let resident = service.evict.as_ref().map_or(Mebibytes::ZERO, |evict| evict.resident);
+            world.shrink(service, resident);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn probe(&self, _project: &ProjectName, service: &Service, instance: &Instance) -> ProbeReading {
+        let mut world = self.lock();
+        world.tick();
+        let reading = world.probe(service, instance, 1);
+        if reading == ProbeReading::Passed {
+            // What the file said of it was of an earlier time.
+            if let Some(given) = world.facts.probes.get_mut(&service.name) {
+                given.health = None;
+            }
+        }
+        reading
+    }
+
+    async fn busy(&self, service: &Service, instance: &Instance) -> BusyReading {
+        let mut world = self.lock();
+        world.tick();
+        if !world.is_alive(key_of(instance)) {
+            return BusyReading::Busy("it does not answer".to_owned());
+        }
+        world.busy(&service.name)
+    }
+
+    async fn port_holder(&self, project: &ProjectName, service: &Service) -> Result<Option<String>, DriverError> {
+        let mut world = self.lock();
+        world.tick();
+        world.port_holder(project, service)
+    }
+
+    async fn log_tail(&self, _project: &ProjectName, service: &Service, lines: usize) -> Vec<String> {
+        let log = self.lock().behaviour(&service.name).log;
+        log[log.len().saturating_sub(lines)..].to_vec()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.time()
+    }
+}

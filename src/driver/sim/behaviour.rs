@@ -1,0 +1,32 @@
+//! How a simulated service behaves. The default is well at once, dies never, and ends when it is told.
+
+use std::time::Duration;
+
+/// What one service does from its next start on; `busy_for` and the faults count at once.
+#[derive(Clone, Debug, Default)]
+pub struct Behaviour {
+    /// From its start until its probe passes.
+    pub loading: Duration,
+    /// Ends with 1, so long after its start.
+    pub dies_after: Option<Duration>,
+    /// Ends with 1, halfway through its loading.
+    pub dies_while_loading: bool,
+    /// Where it dies, others of its tree live on.
+    pub leaves_children: bool,
+    /// Its probe never passes.
+    pub never_healthy: bool,
+    /// From the signal to the end.
+    pub stop_takes: Duration,
+    /// Ends only when its grace is over and it is killed.
+    pub ignores_term: bool,
+    /// Its busy probe says so for this long, from the world's beginning.
+    pub busy_for: Option<Duration>,
+    pub prepare_error: Option<String>,
+    pub start_error: Option<String>,
+    /// It survives being killed.
+    pub stop_error: Option<String>,
+    /// It can't be evicted.
+    pub evict_error: Option<String>,
+    /// What it wrote.
+    pub log: Vec<String>,
+}

@@ -1,0 +1,168 @@
+//! What can be read of the simulated world: nothing here changes it, but that time goes on.
+
+use super::Sim;
+use super::things::{checks_itself, key_of_tree, put_aside_name};
+use super::world::{World, key_of};
+use crate::driver::{DriverError, Life, Look};
+use crate::model::desired::{Desired, Runtime, Service};
+use crate::model::facts::{
+    BusyReading, ContainerFact, ContainerState, EngineHealth, ExitFact, Facts, ListenerFact, Owner, ProbeFacts,
+    ProbeReading, TreeFact,
+};
+use crate::model::names::{ProjectName, ServiceName};
+use crate::model::observed::Instance;
+
+impl Sim {
+    pub(super) fn read_all(&self, desired: &Desired) -> Facts {
+        let mut world = self.lock();
+        world.serve(&desired.project);
+        world.tick();
+        let mut probes = std::collections::BTreeMap::new();
+        for service in desired.services.values() {
+            world.learn(service);
+            let look = world.look(&desired.project, service);
+            let Ok(Look { instance: Some(instance), life: Life::Running | Life::Crippled(_), .. }) = look else { continue };
+            let mut reading = world.facts.probes.get(&service.name).cloned().unwrap_or_default();
+            if reading.health.is_none() && service.health.probe.is_some() {
+                reading.health = Some(world.probe(service, &instance, service.health.failures.max(1)));
+            }
+            if service.busy.is_some() {
+                reading.busy = Some(world.busy(&service.name));
+            }
+            if reading != ProbeFacts::default() {
+                probes.insert(service.name.clone(), reading);
+            }
+        }
+        Facts { observed_at: self.time(), probes, ..world.facts.clone() }
+    }
+}
+
+impl World {
+    /// Which container carries the service, for those that bear no marks.
+    pub(super) fn learn(&mut self, service: &Service) {
+        if let Runtime::Existing(existing) = &service.runtime {
+            self.named.insert(existing.container.clone(), service.name.clone());
+        }
+    }
+
+    pub(super) fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
+        let Some(name) = service.container_name() else {
+            return self.look_at_tree(project, &service.name);
+        };
+        if let Some(reason) = self.facts.containers.unknown() {
+            return Err(DriverError::NoEngine { endpoint: "simulated".to_owned(), reason: reason.to_owned() });
+        }
+        let ours = |container: &&ContainerFact| match (&container.marks, &service.runtime) {
+            (Some(marks), _) => marks.project == project.as_str() && marks.service == service.name.as_str(),
+            (None, Runtime::Existing(_)) => true,
+            (None, Runtime::Container(_) | Runtime::Process(_)) => false,
+        };
+        let container = self.container(name).filter(ours);
+        Ok(Look {
+            instance: container.map(|found| Instance::Container { id: found.id.clone(), name: found.name.clone() }),
+            life: container.map_or(Life::Absent, life_of_container),
+            previous: self.container(&put_aside_name(name)).filter(ours).is_some(),
+            spec: container.and_then(|found| found.marks.as_ref()).map(|marks| marks.spec.clone()),
+        })
+    }
+
+    fn look_at_tree(&self, project: &ProjectName, service: &ServiceName) -> Result<Look, DriverError> {
+        if let Some(reason) = self.facts.trees.unknown() {
+            return Err(DriverError::Refused(reason.to_owned()));
+        }
+        let tree = self.tree(project, service);
+        Ok(Look {
+            instance: tree.map(|found| Instance::Tree { id: key_of_tree(found) }),
+            life: tree.map_or(Life::Absent, life_of_tree),
+            previous: false,
+            spec: tree.filter(|found| !found.adopted).map(|found| found.marks.spec.clone()),
+        })
+    }
+
+    /// `failures`: how many are reported where it does not pass.
+    pub(super) fn probe(&self, service: &Service, instance: &Instance, failures: u32) -> ProbeReading {
+        let detail = if !self.is_alive(key_of(instance)) {
+            "it does not run"
+        } else if (service.health.probe.is_none() && !checks_itself(service))
+            || self.answers(key_of(instance), &service.name)
+        {
+            return ProbeReading::Passed;
+        } else if self.behaviour(&service.name).never_healthy {
+            "it answers 503"
+        } else {
+            "connection refused"
+        };
+        ProbeReading::Failed { failures, detail: detail.to_owned() }
+    }
+
+    pub(super) fn busy(&self, service: &ServiceName) -> BusyReading {
+        let given = self.facts.probes.get(service).and_then(|probes| probes.busy.clone());
+        match self.behaviour(service).busy_for {
+            Some(time) if self.began.elapsed() < time => BusyReading::Busy("1 in its queue".to_owned()),
+            Some(_) => BusyReading::Idle,
+            None => given.unwrap_or(BusyReading::Idle),
+        }
+    }
+
+    /// A listener on one of the service's ports that is not its own.
+    pub(super) fn port_holder(&self, project: &ProjectName, service: &Service) -> Result<Option<String>, DriverError> {
+        if let Some(reason) = self.facts.listeners.unknown() {
+            return Err(DriverError::Refused(format!("who listens can't be told: {reason}")));
+        }
+        let own = service.container_name().and_then(|name| self.container(name)).map(|container| &container.id);
+        let is_own = |listener: &ListenerFact| match &listener.owner {
+            Owner::Service { project: whose, service: name } => whose == project && *name == service.name,
+            Owner::Container(id) => Some(id) == own,
+            Owner::Stranger => false,
+        };
+        let listeners = self.facts.listeners.known().into_iter().flatten();
+        let holder = listeners.filter(|listener| service.ports.contains(&listener.port)).find(|held| !is_own(held));
+        Ok(holder.map(|held| {
+            let program = held.program.as_deref().unwrap_or("somebody");
+            let pid = held.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+            format!("{} by {program}{pid}", held.port)
+        }))
+    }
+
+    /// The engine's own checks come to what the probes would.
+    pub(super) fn refresh_engine_health(&mut self) {
+        let Some(containers) = self.facts.containers.known() else { return };
+        let healths: Vec<(String, EngineHealth)> = containers
+            .iter()
+            .filter(|container| container.state == ContainerState::Running && container.health.is_some())
+            .filter_map(|container| {
+                let life = self.lives.get(&container.id)?;
+                let healthy = self.answers(&container.id, &life.service);
+                Some((container.id.clone(), if healthy { EngineHealth::Healthy } else { EngineHealth::Starting }))
+            })
+            .collect();
+        for (id, health) in healths {
+            if let Some(container) = self.container_mut(&id) {
+                container.health = Some(health);
+            }
+        }
+    }
+}
+
+pub(super) fn life_of_container(container: &ContainerFact) -> Life {
+    match container.state {
+        ContainerState::Created => Life::Ended(None),
+        ContainerState::Running | ContainerState::Restarting => Life::Running,
+        ContainerState::Paused => Life::Suspended,
+        ContainerState::Removing | ContainerState::Exited | ContainerState::Dead => Life::Ended(Some(ExitFact {
+            code: container.exit_code.and_then(|code| i32::try_from(code).ok()),
+            signal: None,
+            at: None,
+        })),
+    }
+}
+
+fn life_of_tree(tree: &TreeFact) -> Life {
+    match (&tree.exit, tree.members.is_empty()) {
+        (exit, true) => Life::Ended(exit.clone()),
+        (None, false) if tree.suspended => Life::Suspended,
+        (None, false) => Life::Running,
+        (Some(exit), false) if exit.code == Some(0) => Life::Running,
+        (Some(exit), false) => Life::Crippled(exit.clone()),
+    }
+}

@@ -1,0 +1,283 @@
+//! Containers, trees, listeners and GPU holders of the simulated world: found, made, begun and ended.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::PUT_ASIDE;
+use super::world::{End, Life, World, gpus_of, is_up, salt_of};
+use crate::driver::{DriverError, Start};
+use crate::model::desired::{Container, Runtime, Service};
+use crate::model::facts::{
+    ContainerFact, ContainerState, EngineHealth, ExitFact, GpuHolder, ListenerFact, Marks, Owner, ProcessFact, Reading,
+    TreeFact,
+};
+use crate::model::names::{GpuId, ProjectName, ServiceName};
+use crate::model::size::Mebibytes;
+
+/// What a shell says of a program that failed.
+const EXIT_OF_DEATH: i32 = 1;
+
+const TERM: i32 = 15;
+const KILL: i32 = 9;
+
+impl World {
+    pub(super) fn container(&self, name: &str) -> Option<&ContainerFact> {
+        self.facts.containers.known()?.iter().find(|container| container.name == name)
+    }
+
+    pub(super) fn container_mut(&mut self, id: &str) -> Option<&mut ContainerFact> {
+        self.facts.containers.known_mut()?.iter_mut().find(|container| container.id == id)
+    }
+
+    /// The tree of a service, a living one first.
+    pub(super) fn tree(&self, project: &ProjectName, service: &ServiceName) -> Option<&TreeFact> {
+        let trees = || {
+            let all = self.facts.trees.known().into_iter().flatten();
+            all.filter(|tree| tree.marks.project == project.as_str() && tree.marks.service == service.as_str())
+        };
+        trees().find(|tree| !tree.members.is_empty()).or_else(|| trees().last())
+    }
+
+    pub(super) fn tree_mut(&mut self, key: &str) -> Option<&mut TreeFact> {
+        self.facts.trees.known_mut()?.iter_mut().find(|tree| key_of_tree(tree) == key)
+    }
+
+    pub(super) fn is_alive(&self, key: &str) -> bool {
+        let trees = self.facts.trees.known().into_iter().flatten();
+        let containers = self.facts.containers.known().into_iter().flatten();
+        trees.into_iter().any(|tree| key_of_tree(tree) == key && !tree.members.is_empty())
+            || containers.into_iter().any(|container| container.id == key && is_up(container.state))
+    }
+
+    /// A new container under the service's name, not yet running.
+    pub(super) fn create(&mut self, start: &Start<'_>, container: &Container) -> String {
+        let salt = salt_of(self.count());
+        let fact = ContainerFact {
+            id: salt.clone(),
+            name: container.name.clone(),
+            image: container.image.clone(),
+            image_moved: false,
+            state: ContainerState::Created,
+            exit_code: None,
+            oom_killed: false,
+            health: None,
+            started_at: None,
+            marks: Some(marks(start, &salt)),
+            compose_project: None,
+            ports: container.ports.iter().filter_map(|port| port.host).collect(),
+            restart_policy: None,
+        };
+        self.facts.containers.known_mut().into_iter().for_each(|all| all.push(fact.clone()));
+        salt
+    }
+
+    /// A new tree, running; what ended before under its name is forgotten.
+    pub(super) fn spawn(&mut self, start: &Start<'_>, at: Timestamp) -> String {
+        let count = self.count();
+        let (salt, program) = (salt_of(count), program(start.service));
+        let marks = marks(start, &salt);
+        let pid = 100_000 + i32::try_from(count % 1_000_000).unwrap_or(0) * 2;
+        let process = |pid, program: &str| ProcessFact { pid, start_ticks: count, program: program.to_owned() };
+        let (project, service) = (marks.project.clone(), marks.service.clone());
+        let fact = TreeFact {
+            marks,
+            adopted: false,
+            shim: Some(process(pid, "lcm")),
+            members: vec![process(pid + 1, &program)],
+            started_at: Some(at),
+            exit: None,
+            suspended: false,
+        };
+        if let Some(trees) = self.facts.trees.known_mut() {
+            trees.retain(|tree| tree.marks.project != project || tree.marks.service != service);
+            trees.push(fact);
+        }
+        salt
+    }
+
+    /// It runs from now on: its ports, its memory and its fate.
+    pub(super) fn begin(&mut self, key: &str, start: &Start<'_>, at: Timestamp) {
+        let behaviour = self.behaviour(&start.service.name);
+        let now = Instant::now();
+        let death = behaviour.dies_while_loading.then_some(behaviour.loading / 2).or(behaviour.dies_after);
+        let exit = ExitFact { code: Some(EXIT_OF_DEATH), signal: None, at: None };
+        let end = death.map(|after| End { at: now + after, exit, leaves_children: behaviour.leaves_children });
+        let (gpus, vram) = (start.gpus.to_vec(), start.service.vram);
+        self.lives.insert(
+            key.to_owned(),
+            Life { service: start.service.name.clone(), since: now, gpus: gpus.clone(), vram, well: false, end },
+        );
+        self.facts.probes.remove(&start.service.name);
+        let healthy = self.answers(key, &start.service.name);
+        let mut owner = Owner::Service { project: start.project.clone(), service: start.service.name.clone() };
+        if let Some(container) = self.container_mut(key) {
+            owner = Owner::Container(container.id.clone());
+            container.state = ContainerState::Running;
+            container.exit_code = None;
+            container.oom_killed = false;
+            container.started_at = Some(at);
+            if checks_itself(start.service) || container.health.is_some() {
+                container.health = Some(if healthy { EngineHealth::Healthy } else { EngineHealth::Starting });
+            }
+        }
+        self.listen(start.service, &owner);
+        self.hold(&gpus, start.service, &owner);
+    }
+
+    fn listen(&mut self, service: &Service, owner: &Owner) {
+        let Some(listeners) = self.facts.listeners.known_mut() else { return };
+        for port in &service.ports {
+            let program = Some(program(service));
+            listeners.push(ListenerFact { port: *port, pid: None, program, owner: owner.clone() });
+        }
+    }
+
+    /// GPU memory, where the world measures any.
+    fn hold(&mut self, gpus: &[GpuId], service: &Service, owner: &Owner) {
+        let Reading::Known(facts) = &mut self.facts.gpus else { return };
+        for gpu in facts.iter_mut().filter(|gpu| gpus.contains(&gpu.id)) {
+            let Some(used) = gpu.used else { continue };
+            gpu.used = Some(used + service.vram);
+            let holder = GpuHolder { pid: 0, program: program(service), memory: Some(service.vram), owner: owner.clone() };
+            gpu.holders.push(holder);
+        }
+    }
+
+    /// Ends now: nothing of it is left but the note of its end.
+    pub(super) fn end(&mut self, key: &str, exit: &ExitFact, leaves_children: bool) {
+        let owner = if let Some(container) = self.container_mut(key) {
+            let code = exit.code.or(exit.signal.map(|signal| 128 + signal)).unwrap_or_default();
+            container.state = ContainerState::Exited;
+            container.exit_code = Some(i64::from(code));
+            container.health = container.health.map(|_| EngineHealth::Unhealthy);
+            Owner::Container(container.id.clone())
+        } else if let Some(tree) = self.tree_mut(key) {
+            tree.exit = Some(exit.clone());
+            if leaves_children {
+                return;
+            }
+            tree.members.clear();
+            tree.shim = None;
+            tree.suspended = false;
+            let (project, service) = (ProjectName::new(&*tree.marks.project), ServiceName::new(&*tree.marks.service));
+            Owner::Service { project, service }
+        } else {
+            return;
+        };
+        self.release(&owner);
+    }
+
+    fn release(&mut self, owner: &Owner) {
+        if let Some(listeners) = self.facts.listeners.known_mut() {
+            listeners.retain(|listener| listener.owner != *owner);
+        }
+        for gpu in self.facts.gpus.known_mut().into_iter().flatten() {
+            let freed = gpu.holders.iter().filter(|holder| holder.owner == *owner).filter_map(|holder| holder.memory);
+            gpu.used = gpu.used.map(|used| used - freed.sum());
+            gpu.holders.retain(|holder| holder.owner != *owner);
+        }
+    }
+
+    /// It holds no more than `resident` from now on, where the world measures any.
+    pub(super) fn shrink(&mut self, service: &Service, resident: Mebibytes) {
+        let id = service.container_name().and_then(|name| self.container(name)).map(|container| container.id.clone());
+        let is_own = |owner: &Owner| match owner {
+            Owner::Service { service: name, .. } => *name == service.name,
+            Owner::Container(holder) => Some(holder) == id.as_ref(),
+            Owner::Stranger => false,
+        };
+        for gpu in self.facts.gpus.known_mut().into_iter().flatten() {
+            for holder in gpu.holders.iter_mut().filter(|holder| is_own(&holder.owner)) {
+                let Some(held) = holder.memory else { continue };
+                holder.memory = Some(held.min(resident));
+                gpu.used = gpu.used.map(|used| used - (held - resident));
+            }
+        }
+    }
+
+    /// What may be done to a container: `Err` is a violation.
+    pub(super) fn may_touch(
+        &mut self,
+        project: &ProjectName,
+        service: &ServiceName,
+        container: &ContainerFact,
+        what: &str,
+    ) -> Result<(), DriverError> {
+        let ours = match &container.marks {
+            Some(marks) => marks.project == project.as_str() && marks.service == service.as_str(),
+            None => self.named.get(&container.name) == Some(service),
+        };
+        if ours {
+            return Ok(());
+        }
+        Err(self.violate(format!("{what} container {}, which is not {project}'s {service}", container.name)))
+    }
+}
+
+/// How a stop ends it: by its own signal, or killed.
+pub(super) fn exit_of_stop(is_container: bool, killed: bool) -> ExitFact {
+    match (is_container, killed) {
+        (true, false) => ExitFact { code: Some(0), signal: None, at: None },
+        (_, true) => ExitFact { code: None, signal: Some(KILL), at: None },
+        (false, false) => ExitFact { code: None, signal: Some(TERM), at: None },
+    }
+}
+
+/// A tree is known by its salt, an adopted one by `pid:ticks`.
+pub(super) fn key_of_tree(tree: &TreeFact) -> String {
+    match tree.members.first() {
+        Some(first) if tree.adopted => format!("{}:{}", first.pid, first.start_ticks),
+        _ => tree.marks.salt.clone(),
+    }
+}
+
+/// Whether it was made from just this, on just these GPUs.
+pub(super) fn is_made_from(marks: &Marks, start: &Start<'_>) -> bool {
+    let spec = &start.service.spec;
+    marks.spec == spec.hash() && marks.secrets == spec.secret_digest(&marks.salt) && gpus_of(marks) == start.gpus
+}
+
+pub(super) fn put_aside_name(name: &str) -> String {
+    format!("{name}{PUT_ASIDE}")
+}
+
+fn marks(start: &Start<'_>, salt: &str) -> Marks {
+    let service = start.service;
+    let stop = BTreeMap::from([
+        ("signal", json!(service.stop.signal)),
+        ("grace_ms", json!(service.stop.grace.as_millis())),
+        ("exec", json!(service.stop.exec)),
+    ]);
+    let config = json!({ "spec": service.spec.config, "stop": stop, "ports": service.ports });
+    Marks {
+        project: start.project.to_string(),
+        service: service.name.to_string(),
+        spec: service.spec.hash(),
+        secrets: service.spec.secret_digest(salt),
+        salt: salt.to_owned(),
+        config: config.to_string(),
+        gpus: start.gpus.iter().map(GpuId::as_str).collect::<Vec<_>>().join(","),
+        vram_mib: service.vram.0,
+    }
+}
+
+fn program(service: &Service) -> String {
+    match &service.runtime {
+        Runtime::Process(process) => process.command.argv().swap_remove(0),
+        Runtime::Container(container) => container.image.clone(),
+        Runtime::Existing(existing) => existing.container.clone(),
+    }
+}
+
+/// Its image, or the manifest, gives the engine a health check to run.
+pub(super) fn checks_itself(service: &Service) -> bool {
+    match &service.runtime {
+        Runtime::Container(container) => {
+            container.healthcheck.as_ref().is_some_and(|check| check.test.first().is_some_and(|word| word != "NONE"))
+        }
+        Runtime::Process(_) | Runtime::Existing(_) => false,
+    }
+}
