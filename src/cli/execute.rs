@@ -1,5 +1,6 @@
 //! Carrying out: `lcm apply` and `lcm down` are this, with another purpose. Lock, look, plan, show, ask, do, tell.
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -61,7 +62,7 @@ pub(super) async fn run(session: &Session, job: &Job) -> Result<Exit, Stop> {
     if let Some(saved) = &job.saved {
         saved::check(saved, &plan)?;
     }
-    if job.execution.format == Format::Text && !(session.quiet && !plan.steps.is_empty()) {
+    if job.execution.format == Format::Text && (!session.quiet || plan.steps.is_empty()) {
         plan_command::data(&shown(session, job, &opened, &plan, &facts))?;
     }
     let ended = if plan.steps.is_empty() {
@@ -71,7 +72,13 @@ pub(super) async fn run(session: &Session, job: &Job) -> Result<Exit, Stop> {
             return Err(Stop::refused("not agreed to; nothing was done"));
         }
         interrupts.begin_run();
-        carry_out(job, &opened, &request, &plan, &progress, &interrupts).await
+        carry_out(
+            job,
+            &Agreed { opened: &opened, request: &request, plan: &plan, facts: &facts },
+            &progress,
+            &interrupts,
+        )
+        .await
     };
     tell(session, job, &opened, &progress, &ended, began)?;
     opened.close()?;
@@ -94,14 +101,16 @@ fn nothing_to_do(opened: &Opened, plan: &Plan, progress: &Progress) -> Ended {
     Ended { outcome, exit, message: "nothing to do".to_owned() }
 }
 
-async fn carry_out(
-    job: &Job,
-    opened: &Opened,
-    request: &Request,
-    plan: &Plan,
-    progress: &Progress,
-    interrupts: &Interrupts,
-) -> Ended {
+/// What was shown, and made from what.
+struct Agreed<'a> {
+    opened: &'a Opened,
+    request: &'a Request,
+    plan: &'a Plan,
+    facts: &'a Facts,
+}
+
+async fn carry_out(job: &Job, agreed: &Agreed<'_>, progress: &Progress, interrupts: &Interrupts) -> Ended {
+    let Agreed { opened, request, plan, facts } = *agreed;
     let tally = Mutex::new(Tally::default());
     let events = |event: Event| {
         tally.lock().unwrap_or_else(PoisonError::into_inner).tell(&event.kind);
@@ -110,12 +119,15 @@ async fn carry_out(
     let think = |facts: &Facts, request: &Request| opened.think(facts, request);
     let began = opened.driver().now();
     let options = job.execution.options();
+    let orphans = opened.observed(facts).orphans;
+    let orphans = orphans.into_iter().map(|orphan| (orphan.service, orphan.stop)).collect();
     let context = Context {
         driver: opened.driver(),
         store: opened.store(),
         desired: &opened.desired,
         request,
         think: &think,
+        orphans: &orphans,
         options: &options,
         events: &events,
         interrupt: &interrupts.heard,
@@ -190,14 +202,14 @@ fn words(job: &Job, ended: &Ended) -> String {
     };
     let mut text = format!("\n{head}: {message}.\n");
     if let Some(refused) = &outcome.refused {
-        text.push_str(&format!("It went no further: {refused}\n"));
+        let _ = writeln!(text, "It went no further: {refused}");
     }
     for failure in &outcome.failures {
-        text.push_str(&format!("  {} failed: {}\n", failure.step, failure.error));
+        let _ = writeln!(text, "  {} failed: {}", failure.step, failure.error);
     }
     let left = outcome.last_plan.iter().flat_map(|plan| &plan.blocked);
     for blocked in left {
-        text.push_str(&format!("  {} is blocked: {}\n", blocked.service, blocked.reason.message));
+        let _ = writeln!(text, "  {} is blocked: {}", blocked.service, blocked.reason.message);
     }
     text
 }

@@ -1,5 +1,6 @@
 //! `lcm logs`.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::cli::args::ChooseArgs;
@@ -90,7 +91,7 @@ fn show(opened: &Opened, args: &Args, name: &ServiceName, lines: &[String]) -> R
     let mut text = String::new();
     for line in lines {
         if args.services.len() > 1 {
-            text.push_str(&format!("{name:width$} | "));
+            let _ = write!(text, "{name:width$} | ");
         }
         text.push_str(&secret::mask(line, opened.desired.secrets()));
         text.push('\n');

@@ -42,9 +42,9 @@ pub(super) fn check(saved: &Plan, now: &Plan) -> Result<(), Stop> {
     if differences.is_empty() {
         return Ok(());
     }
-    let lines: String = differences.iter().map(|line| format!("\n  {line}")).collect();
+    let lines = differences.join("\n  ");
     let advice = "plan again, with the same options as for apply, and look at it again";
-    Err(Stop::new(Exit::Stale, format!("the saved plan is stale; nothing was done. Now:{lines}\n{advice}")))
+    Err(Stop::new(Exit::Stale, format!("the saved plan is stale; nothing was done. Now:\n  {lines}\n{advice}")))
 }
 
 /// What differs, a line each; empty where the plan made now does the same.

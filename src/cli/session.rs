@@ -71,7 +71,7 @@ impl Session {
     }
 }
 
-/// NO_COLOR counts when it is there and not empty: no-color.org.
+/// `NO_COLOR` counts when it is there and not empty: no-color.org.
 fn is_colored(color: Color, environment: &BTreeMap<String, String>, terminal: bool) -> bool {
     match color {
         Color::Always => true,

@@ -67,9 +67,9 @@ fn text(session: &Session, path: &Path, found: &Result<Desired, Problems>) -> St
                 counted(desired.modes.len(), "mode", "modes"),
                 counted(desired.goals.len(), "goal", "goals"),
             ];
-            let warnings: String =
-                desired.warnings.iter().map(|warning| format!("{}: warning: {warning}\n", path.display())).collect();
-            format!("{warnings}{}: {ok} ({})\n", path.display(), counts.join(", "))
+            let ok = format!("{}: {ok} ({})\n", path.display(), counts.join(", "));
+            let warning = |warning: &String| format!("{}: warning: {warning}\n", path.display());
+            desired.warnings.iter().map(warning).chain([ok]).collect()
         }
         Err(problems) => wire::render(problems, session.stdout, session.width()),
     }

@@ -57,7 +57,7 @@ pub(super) fn observe(facts: &Facts, desired: &Desired) -> Observed {
 pub(super) fn think(desired: &Desired, facts: &Facts, request: &Request) -> Result<Plan, String> {
     let observed = observe(facts, desired);
     let plan = crate::plan::plan(desired, &observed, request);
-    let findings = crate::plan::audit(&plan, desired, &observed);
+    let findings = crate::plan::audit(&plan, desired, &observed, request);
     if findings.is_empty() {
         return Ok(plan);
     }

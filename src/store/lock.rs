@@ -109,8 +109,8 @@ pub fn try_take(path: &Path, holder: &Holder) -> Result<HostLock, LockError> {
     Ok(lock)
 }
 
-/// Opens without O_CREAT first: `fs.protected_regular` forbids creating over another user's file in a sticky folder.
-/// The standard library sets O_CLOEXEC, so that no child inherits the lock.
+/// Opens without `O_CREAT` first: `fs.protected_regular` forbids creating over another user's file in a sticky folder.
+/// The standard library sets `O_CLOEXEC`, so that no child inherits the lock.
 fn open(path: &Path) -> io::Result<File> {
     let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
     let existing = |write: bool| OpenOptions::new().read(true).write(write).custom_flags(no_follow).open(path);
