@@ -80,8 +80,11 @@ pub(super) async fn run(session: &Session, job: &Job) -> Result<Exit, Stop> {
         )
         .await
     };
-    tell(session, job, &opened, &progress, &ended, began)?;
+    tell(session, job, &opened, &progress, &ended, began);
     opened.close()?;
+    if job.execution.format == Format::Text {
+        plan_command::data(&words(job, &ended))?;
+    }
     Ok(ended.exit)
 }
 
@@ -140,15 +143,8 @@ async fn carry_out(job: &Job, agreed: &Agreed<'_>, progress: &Progress, interrup
     Ended { outcome, exit, message }
 }
 
-/// The last event, the last line, and the history.
-fn tell(
-    session: &Session,
-    job: &Job,
-    opened: &Opened,
-    progress: &Progress,
-    ended: &Ended,
-    began: Timestamp,
-) -> Result<(), Stop> {
+/// The last event, and the history.
+fn tell(session: &Session, job: &Job, opened: &Opened, progress: &Progress, ended: &Ended, began: Timestamp) {
     let Ended { outcome, exit, message } = ended;
     progress.finish();
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
@@ -163,9 +159,6 @@ fn tell(
         message: message.clone(),
     };
     progress.tell(&Event::new(at, result));
-    if job.execution.format == Format::Text {
-        plan_command::data(&words(job, ended))?;
-    }
     let first_error = outcome.failures.first().map(|failure| format!("{}: {}", failure.step, failure.error));
     let run = Run {
         project: opened.desired.project.clone(),
@@ -180,7 +173,6 @@ fn tell(
     if let Err(error) = opened.store().record_run(&run) {
         session.warn(&format!("this run is not in the history: {error}"));
     }
-    Ok(())
 }
 
 /// How it ended, for people; nothing where the plan said it all.
