@@ -14,6 +14,13 @@ use crate::model::facts::{BusyReading, ExitFact, Facts, ProbeReading};
 use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::observed::Instance;
 
+pub mod docker;
+pub mod gpu;
+pub mod machine;
+pub mod ports;
+pub mod probe;
+pub mod process;
+
 /// One machine, real or simulated.
 #[async_trait]
 pub trait Driver: Send + Sync {
