@@ -28,9 +28,8 @@ impl Sim {
             Runtime::Container(container) => self.start_container(start, container).await,
             Runtime::Existing(existing) => {
                 let found = self.lock().container(&existing.container).cloned();
-                let found = found.ok_or_else(|| {
-                    DriverError::Missing(format!("there is no container {}", existing.container))
-                })?;
+                let found = found
+                    .ok_or_else(|| DriverError::Missing(format!("there is no container {}", existing.container)))?;
                 self.run_container(start, &found.id).await
             }
         }
@@ -73,7 +72,12 @@ impl Sim {
     }
 
     /// The old one is put aside; where an older one stands there already, that is the last one known to be well.
-    async fn make_way(&self, project: &ProjectName, name: &ServiceName, old: &ContainerFact) -> Result<(), DriverError> {
+    async fn make_way(
+        &self,
+        project: &ProjectName,
+        name: &ServiceName,
+        old: &ContainerFact,
+    ) -> Result<(), DriverError> {
         let aside = put_aside_name(&old.name);
         if self.lock().container(&aside).is_some() {
             return self.discard(project, name, old).await;

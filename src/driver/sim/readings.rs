@@ -21,7 +21,9 @@ impl Sim {
         for service in desired.services.values() {
             world.learn(service);
             let look = world.look(&desired.project, service);
-            let Ok(Look { instance: Some(instance), life: Life::Running | Life::Crippled(_), .. }) = look else { continue };
+            let Ok(Look { instance: Some(instance), life: Life::Running | Life::Crippled(_), .. }) = look else {
+                continue;
+            };
             let mut reading = world.facts.probes.get(&service.name).cloned().unwrap_or_default();
             if reading.health.is_none() && service.health.probe.is_some() {
                 reading.health = Some(world.probe(service, &instance, service.health.failures.max(1)));

@@ -141,7 +141,8 @@ impl World {
         for gpu in facts.iter_mut().filter(|gpu| gpus.contains(&gpu.id)) {
             let Some(used) = gpu.used else { continue };
             gpu.used = Some(used + service.vram);
-            let holder = GpuHolder { pid: 0, program: program(service), memory: Some(service.vram), owner: owner.clone() };
+            let holder =
+                GpuHolder { pid: 0, program: program(service), memory: Some(service.vram), owner: owner.clone() };
             gpu.holders.push(holder);
         }
     }

@@ -165,10 +165,9 @@ impl World {
             }
             let (service, holds) = match (&container.marks, self.lives.get(&container.id)) {
                 (Some(marks), _) => (self.ours(marks), declared(marks)),
-                (None, Some(life)) => (
-                    Some(life.service.clone()),
-                    life.gpus.iter().map(|gpu| (gpu.clone(), life.vram)).collect(),
-                ),
+                (None, Some(life)) => {
+                    (Some(life.service.clone()), life.gpus.iter().map(|gpu| (gpu.clone(), life.vram)).collect())
+                }
                 (None, None) => (self.named.get(&container.name).cloned(), Vec::new()),
             };
             all.push((container.id.clone(), service, holds));
