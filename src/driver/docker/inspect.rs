@@ -59,9 +59,7 @@ impl Seen {
 
     /// lcm made it, for this service.
     pub(super) fn carries(&self, project: &ProjectName, service: &ServiceName) -> bool {
-        self.marks
-            .as_ref()
-            .is_some_and(|marks| marks.project == project.as_str() && marks.service == service.as_str())
+        self.marks.as_ref().is_some_and(|marks| marks.project == project.as_str() && marks.service == service.as_str())
     }
 
     /// It bears another project's mark.
@@ -207,10 +205,9 @@ fn running(state: &bollard::models::ContainerState) -> Running {
         Some(Status::RUNNING | Status::STOPPING) => Running::Yes,
         Some(Status::PAUSED) => Running::Paused,
         Some(Status::RESTARTING) => Running::Restarting,
-        Some(Status::EXITED | Status::DEAD | Status::REMOVING) => Running::Ended,
         // Engines that leave the word out still tell whether it runs.
         Some(Status::EMPTY) | None if state.running == Some(true) => Running::Yes,
-        Some(Status::EMPTY) | None => Running::Ended,
+        Some(Status::EXITED | Status::DEAD | Status::REMOVING | Status::EMPTY) | None => Running::Ended,
     }
 }
 
