@@ -39,7 +39,8 @@ fn main() -> std::process::ExitCode {
             ports_devices_networks_and_labels_are_checked_before_anything_starts,
             networks_are_joined_before_the_start,
             secrets_reach_the_environment_and_no_label,
-            gpus_are_asked_for_by_id;
+            gpus_are_asked_for_by_id,
+            what_the_manifest_says_reaches_the_engine_and_volumes_stay;
         replacing:
             a_changed_spec_puts_the_old_one_aside_until_settled,
             restore_brings_the_old_one_back,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lcm::driver::{Life, Stop};
 use lcm::model::desired::{
     Container, EnvValue, ExistingContainer, GpuAccess, GpuRequest, Protocol, PublishedPort, Runtime, Service,
-    StopPolicy,
+    StopPolicy, Ulimit,
 };
 use lcm::model::facts::ContainerState;
 use lcm::model::names::GpuId;
@@ -255,4 +255,39 @@ pub(crate) async fn gpus_are_asked_for_by_id() {
     let environment = inspected(id(&instance), ".Config.Env");
     assert!(environment.contains("NVIDIA_VISIBLE_DEVICES=GPU-00000000-0000-0000-0000-00000000beef,1"), "{environment}");
     assert_eq!(inspected(id(&instance), ".HostConfig.DeviceRequests"), "null");
+}
+
+pub(crate) async fn what_the_manifest_says_reaches_the_engine_and_volumes_stay() {
+    let bench = Bench::new().await;
+    let volume = format!("{}-data", bench.project);
+    bench.at_the_end(&["volume", "rm", &volume]);
+    let mut container = bench.container("web", &[]);
+    container.volumes = vec![format!("{volume}:/data:ro")];
+    container.user = Some("1234:1234".to_owned());
+    container.shm_size_bytes = Some(128 << 20);
+    container.ipc = Some("private".to_owned());
+    container.devices = vec!["/dev/null:/dev/nothing:r".to_owned()];
+    container.ulimits.insert("nofile".to_owned(), Ulimit { soft: 2000, hard: 3000 });
+    container.labels.insert("team".to_owned(), "voice".to_owned());
+    let web = own("web", container);
+    bench.engine.prepare(&web).await.expect("prepared");
+    let instance = bench.start(&web).await.expect("started");
+    let host = inspected(id(&instance), ".HostConfig");
+    let expected = [
+        format!(r#""Binds":["{volume}:/data:ro"]"#),
+        format!(r#""ShmSize":{}"#, 128 << 20),
+        r#""IpcMode":"private""#.to_owned(),
+        r#""PathInContainer":"/dev/nothing""#.to_owned(),
+        r#""Name":"nofile""#.to_owned(),
+        r#""Hard":3000"#.to_owned(),
+        r#""RestartPolicy":{"Name":"no""#.to_owned(),
+    ];
+    for part in expected {
+        assert!(host.contains(&part), "{part} is not in {host}");
+    }
+    assert_eq!(inspected(id(&instance), ".Config.User"), r#""1234:1234""#);
+    assert!(inspected(id(&instance), ".Config.Labels").contains(r#""team":"voice""#));
+    bench.stop(&web, &instance).await.expect("stopped");
+    bench.engine.remove(&bench.project, &instance).await.expect("removed");
+    docker(&["volume", "inspect", &volume]).expect("no volume is ever removed");
 }

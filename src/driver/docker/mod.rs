@@ -14,7 +14,6 @@ mod prepare;
 mod start;
 mod stop;
 
-use std::error::Error as _;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -57,8 +56,8 @@ impl Engine {
         self.endpoint.starts_with("unix://")
     }
 
-    /// One call within its deadline. `what` completes "the engine refused to …". Boxed, since the client's futures are
-    /// as large as the answers that they hold.
+    /// One call within its deadline. `what` completes "the engine refused to …". Boxed, since the client's futures
+    /// are as large as the answers that they hold.
     fn call<'a, T>(
         &'a self,
         what: impl Into<String>,
