@@ -6,7 +6,7 @@ use lcm::model::desired::{ImageHealthcheck, Probe, Protocol, PublishedPort, Serv
 use lcm::model::facts::{ContainerState, EngineHealth};
 
 use crate::bench::{Bench, docker, id, own, until};
-use crate::image::{self, SERVER};
+use crate::image::SERVER;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -17,7 +17,10 @@ fn get(path: &str) -> Vec<String> {
 pub(crate) async fn a_moved_image_is_seen() {
     let bench = Bench::new().await;
     let name = format!("lcm-test/moving:{}", bench.project);
-    image::import_as(&name, "first");
+    // The same content under the same name, and by one label another image.
+    let source = bench.stranger(&format!("{}-source", bench.project), &[], &[]);
+    let make = |label: &str| docker(&["commit", "--change", &format!("LABEL variant={label}"), &source, &name]);
+    make("first").expect("an image");
     bench.at_the_end(&["rmi", &name]);
     let before = docker(&["image", "inspect", "--format", "{{.Id}}", &name]).expect("an image");
     let mut container = bench.container("web", &[]);
@@ -27,7 +30,7 @@ pub(crate) async fn a_moved_image_is_seen() {
     let fact = bench.fact(&web).await;
     assert_eq!((fact.image.as_str(), fact.image_moved), (name.as_str(), false));
 
-    image::import_as(&name, "second");
+    make("second").expect("an image");
     bench.at_the_end(&["rmi", &before]);
     let fact = bench.fact(&web).await;
     assert_eq!((fact.image.as_str(), fact.image_moved), (name.as_str(), true));

@@ -34,13 +34,6 @@ pub(crate) fn model_server() -> &'static str {
     })
 }
 
-/// Gives the same server another name that means another image: its bytes differ by one label.
-#[allow(dead_code, reason = "not every test that shares this file moves an image")]
-pub(crate) fn import_as(name: &str, label: &str) {
-    model_server();
-    import_with(&archive(&hash()), name, &["--change", &format!("LABEL variant={label}")]);
-}
-
 fn hash() -> String {
     let source = fs::read(SOURCE).expect("the server's source");
     let mut hasher = Sha256::new();
@@ -83,12 +76,8 @@ fn archive(hash: &str) -> PathBuf {
 }
 
 fn import(tar: &Path, name: &str) {
-    import_with(tar, name, &[]);
-}
-
-fn import_with(tar: &Path, name: &str, changes: &[&str]) {
     let entrypoint = format!("ENTRYPOINT [\"{SERVER}\"]");
-    run(Command::new("docker").args(["import", "--change", &entrypoint]).args(changes).arg(tar).arg(name));
+    run(Command::new("docker").args(["import", "--change", &entrypoint]).arg(tar).arg(name));
 }
 
 fn run(command: &mut Command) {
