@@ -100,10 +100,8 @@ impl Engine {
         let image = &container.image;
         let is_there = self.image_id(image).await?.is_some();
         match container.pull {
-            PullPolicy::Always => self.pull(image).await,
-            PullPolicy::Missing if is_there => Ok(()),
-            PullPolicy::Missing => self.pull(image).await,
-            PullPolicy::Never if is_there => Ok(()),
+            PullPolicy::Missing | PullPolicy::Never if is_there => Ok(()),
+            PullPolicy::Missing | PullPolicy::Always => self.pull(image).await,
             PullPolicy::Never => Err(DriverError::Missing(format!(
                 "service {} needs image {image}, it is not here, and `pull_policy: never` forbids to fetch it",
                 service.name
