@@ -14,8 +14,7 @@ pub(super) async fn prepare(run: &Run<'_>, plan: &Plan) -> Result<usize, Cut> {
     let work: Vec<_> = steps.iter().map(|step| one(run, step)).collect();
     run.ledger().under_way = steps.iter().map(|step| step.id.clone()).collect();
     let at_once = run.context.options.parallelism.max(1);
-    let results: Result<Vec<_>, Cut> =
-        run.unless_cut(stream::iter(work).buffered(at_once).collect::<Vec<_>>()).await;
+    let results: Result<Vec<_>, Cut> = run.unless_cut(stream::iter(work).buffered(at_once).collect::<Vec<_>>()).await;
     run.ledger().under_way.clear();
     let mut failed = 0;
     for (step, result) in steps.into_iter().zip(results?) {

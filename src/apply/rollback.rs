@@ -61,9 +61,8 @@ async fn stop_of(
     let state = if state.is_not_running() { State::Error } else { state };
     let route = route(Action::Stop, state)?;
     let expect = Expect { instance: look.instance, state };
-    let depends = |step: &&Step| {
-        desired.services.get(&step.service).is_some_and(|service| service.depends_on.contains_key(name))
-    };
+    let depends =
+        |step: &&Step| desired.services.get(&step.service).is_some_and(|service| service.depends_on.contains_key(name));
     let needs = earlier.iter().filter(depends).map(|step| step.id.clone()).collect();
     Some(step_back(&moved.step, Action::Stop, route, expect, needs))
 }

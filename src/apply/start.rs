@@ -96,9 +96,7 @@ async fn well(
             }
             Verdict::Done
         }
-        Err(Illness::Final { state, error }) => {
-            give_way(run, plan, step, service, cursor, Sick { state, error }).await
-        }
+        Err(Illness::Final { state, error }) => give_way(run, plan, step, service, cursor, Sick { state, error }).await,
         Err(Illness::Cut(Cut::Interrupted)) => Verdict::Cut(Cut::Interrupted),
         Err(Illness::Cut(Cut::OutOfTime)) => Verdict::Cut(Cut::OutOfTime),
     }
