@@ -13,7 +13,7 @@ use std::process::{self, Command, Stdio};
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const HELP: &str = "\
 A server that behaves like a model server, and misbehaves on demand
@@ -357,7 +357,10 @@ impl Model {
 
     fn health(&self) -> String {
         let loaded = !*self.unloaded.lock().unwrap();
-        format!("{{\"status\":\"ok\",\"loaded\":{loaded},\"queue\":{}}}", self.queue())
+        let ready = SystemTime::now() - self.ready_at.lock().unwrap().elapsed();
+        let ready_at = ready.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let queue = self.queue();
+        format!("{{\"status\":\"ok\",\"loaded\":{loaded},\"queue\":{queue},\"ready_at_ms\":{ready_at}}}")
     }
 
     /// Jobs running and waiting.
@@ -382,8 +385,7 @@ impl Model {
     }
 
     fn set_unloaded(&self, unloaded: bool) -> (&'static str, String) {
-        let was = std::mem::replace(&mut *self.unloaded.lock().unwrap(), unloaded);
-        if was && !unloaded {
+        if std::mem::replace(&mut *self.unloaded.lock().unwrap(), unloaded) && !unloaded {
             *self.ready_at.lock().unwrap() = Instant::now() + self.options.load;
         }
         let _ = say(if unloaded { "unloaded" } else { "loading again" });
@@ -403,7 +405,6 @@ fn asks_to_unload(body: &str) -> bool {
 fn get(url: &str) -> Outcome {
     let rest = url.strip_prefix("http://").ok_or("--get needs a URL that begins with http://")?;
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let path = if path.is_empty() { "/" } else { path };
     let address: SocketAddr =
         host.to_socket_addrs().ok().and_then(|mut all| all.next()).ok_or_else(|| format!("no address {host}"))?;
     let text = || -> io::Result<String> {

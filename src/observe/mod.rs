@@ -8,19 +8,19 @@ mod orphan;
 mod room;
 mod tree;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::desired::{Desired, Runtime, Service};
 use crate::model::facts::{Facts, Marks};
 use crate::model::lifecycle::State;
-use crate::model::names::GpuId;
+use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{Observed, ObservedService, Ownership};
 
 /// What the facts mean for this manifest.
 #[must_use]
 pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
     let gpus = room::gpus(facts, desired);
-    let services = desired
+    let services: BTreeMap<ServiceName, ObservedService> = desired
         .services
         .values()
         .map(|service| {
@@ -30,20 +30,18 @@ pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
         })
         .collect();
     let (ports, ports_unknown) = room::ports(facts, desired);
-    let mut observed = Observed {
+    Observed {
         host: facts.host.clone(),
         engine: facts.engine.as_ref().map(|engine| format!("{} {}", engine.endpoint, engine.version)),
         observed_at: facts.observed_at,
+        warnings: warnings(&services),
         services,
         orphans: orphan::orphans(facts, desired),
         gpus,
         gpus_unknown: facts.gpus.unknown().map(str::to_owned),
         ports,
         ports_unknown,
-        warnings: Vec::new(),
-    };
-    observed.warnings = warnings(&observed);
-    observed
+    }
 }
 
 fn picture(facts: &Facts, desired: &Desired, service: &Service) -> ObservedService {
@@ -59,14 +57,8 @@ fn picture(facts: &Facts, desired: &Desired, service: &Service) -> ObservedServi
     })
 }
 
-fn warnings(observed: &Observed) -> Vec<String> {
-    let mut warnings: Vec<String> =
-        observed.services.values().flat_map(|service| service.warnings.iter().cloned()).collect();
-    if observed.gpus.values().any(|gpu| gpu.declared) {
-        warnings
-            .push("GPU memory is UNPROVEN: no driver was asked, so declared sizes stand for measured ones".to_owned());
-    }
-    warnings
+fn warnings(services: &BTreeMap<ServiceName, ObservedService>) -> Vec<String> {
+    services.values().flat_map(|service| service.warnings.iter().cloned()).collect()
 }
 
 /// A service of which there is nothing.

@@ -4,11 +4,14 @@ use crate::model::desired::OrphanPolicy;
 use crate::model::lifecycle::Action;
 use crate::model::names::GpuId;
 use crate::model::observed::Ownership;
-use crate::model::plan::{Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine, Placement, Plan, Step};
+use crate::model::plan::{Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine, Placement, Plan, ReasonCode, Step};
 use crate::model::size::Mebibytes;
 use crate::plan::decide::{Decisions, Scene};
 use crate::plan::flow::worst_addition;
 use crate::plan::order::taken;
+
+const UNPROVEN: &str = "GPU memory is UNPROVEN: no driver was asked, so declared sizes stand for measured ones, \
+                        and memory counts as released when its processes are gone";
 
 /// Everything in its place.
 pub(super) fn assemble(scene: &Scene<'_>, decisions: &Decisions, steps: Vec<Step>) -> Plan {
@@ -21,14 +24,13 @@ pub(super) fn assemble(scene: &Scene<'_>, decisions: &Decisions, steps: Vec<Step
         host: scene.observed.host.clone(),
         engine: scene.observed.engine.clone(),
         observed_at: scene.observed.observed_at,
-        // First fit finds a placing that is right, not one that is proven best.
-        placement: Placement::Bounded,
+        placement: placement(decisions),
         changes: !steps.is_empty(),
         kept: kept(scene, decisions),
         blocked: blocked(decisions),
         held: held(decisions),
         orphans: orphans(scene),
-        warnings: warnings(scene, &gpus),
+        warnings: warnings(scene, &gpus, &steps),
         gpus,
         steps,
     }
@@ -36,12 +38,20 @@ pub(super) fn assemble(scene: &Scene<'_>, decisions: &Decisions, steps: Vec<Step
 
 fn kept(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Kept> {
     let left = decisions.0.iter().filter_map(|(name, decision)| Some((name, decision.left()?)));
-    left.filter(|(name, _)| {
-        let seen = scene.seen(name);
-        seen.holds_room || seen.unknown.is_some() || scene.wants.is_wanted(name)
+    left.map(|(name, message)| Kept {
+        service: name.clone(),
+        state: scene.seen(name).state,
+        message: message.to_owned(),
     })
-    .map(|(name, message)| Kept { service: name.clone(), state: scene.seen(name).state, message: message.to_owned() })
     .collect()
+}
+
+/// First fit is the best placing where it costs nothing; where it cost something, a better one may exist.
+fn placement(decisions: &Decisions) -> Placement {
+    let mut reasons =
+        decisions.0.values().flat_map(|decision| decision.stopped().into_iter().chain(decision.blocked()));
+    let paid = |code| matches!(code, ReasonCode::Preempted | ReasonCode::Moved | ReasonCode::NoRoom);
+    if reasons.any(|reason| paid(reason.code)) { Placement::Bounded } else { Placement::Optimal }
 }
 
 fn blocked(decisions: &Decisions) -> Vec<Blocked> {
@@ -99,7 +109,7 @@ fn moved(steps: &[Step], gpu: &GpuId, action: Action) -> Mebibytes {
     steps.iter().filter(|step| step.action == action && step.gpus.contains(gpu)).map(|step| step.vram_mib).sum()
 }
 
-fn warnings(scene: &Scene<'_>, gpus: &[GpuLine]) -> Vec<String> {
+fn warnings(scene: &Scene<'_>, gpus: &[GpuLine], steps: &[Step]) -> Vec<String> {
     let mut warnings = scene.desired.warnings.clone();
     warnings.extend(scene.observed.warnings.iter().cloned());
     for (name, seen) in &scene.observed.services {
@@ -115,6 +125,10 @@ fn warnings(scene: &Scene<'_>, gpus: &[GpuLine]) -> Vec<String> {
             "GPU {} is overcommitted as it is: {} in use and {} to be kept free, of {}; nothing starts there before that is made up for",
             gpu.index, gpu.before_mib, gpu.reserve_mib, gpu.capacity_mib
         ));
+    }
+    let declared = |id: &GpuId| scene.observed.gpus.get(id).is_some_and(|gpu| gpu.declared);
+    if steps.iter().any(|step| step.vram_mib > Mebibytes::ZERO && step.gpus.iter().any(declared)) {
+        warnings.push(UNPROVEN.to_owned());
     }
     warnings
 }

@@ -64,7 +64,8 @@ fn local(environment: &BTreeMap<String, String>) -> Result<String, DriverError> 
         return local_only(&host, &by, "`docker context use default`");
     }
     let rootless = set("XDG_RUNTIME_DIR").map(|folder| format!("{folder}/docker.sock"));
-    let socket = [Some(DEFAULT_SOCKET.to_owned()), rootless].into_iter().flatten().find(|path| Path::new(path).exists());
+    let socket =
+        [Some(DEFAULT_SOCKET.to_owned()), rootless].into_iter().flatten().find(|path| Path::new(path).exists());
     Ok(format!("unix://{}", socket.as_deref().unwrap_or(DEFAULT_SOCKET)))
 }
 

@@ -43,7 +43,8 @@ impl Engine {
             return Ok(());
         }
         // Not a path: a device by its CDI name, which the engine resolves.
-        let paths = container.devices.iter().map(|device| create::host_device(device)).filter(|path| path.starts_with('/'));
+        let paths =
+            container.devices.iter().map(|device| create::host_device(device)).filter(|path| path.starts_with('/'));
         match paths.into_iter().find(|path| !Path::new(path).exists()) {
             Some(path) => {
                 Err(DriverError::Missing(format!("service {} needs device {path}, and there is none", service.name)))

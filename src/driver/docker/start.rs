@@ -88,7 +88,9 @@ impl Engine {
         }
         let fallback = match (current, aside) {
             (None, None) => None,
-            (Some(_), Some(stranger)) if !ours(&stranger) => return Err(not_ours(&stranger, "put the old one aside as")),
+            (Some(_), Some(stranger)) if !ours(&stranger) => {
+                return Err(not_ours(&stranger, "put the old one aside as"));
+            }
             // Left by a run that ended early: the one aside is known to have worked, the one after it is not.
             (Some(current), Some(aside)) => {
                 self.delete(&current).await?;

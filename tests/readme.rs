@@ -1,0 +1,189 @@
+//! The README does what it says: every `console` block is run with the real binary, in order, and says what it shows.
+//!
+//! A block is lines of `$ command`, each followed by lines that its output must hold, in this order. Times, the host
+//! and the engine differ from one machine to the next and are not compared. Blocks in other languages are not run,
+//! but whole manifests among them are validated.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use regex_lite::Regex;
+
+#[expect(dead_code, reason = "each test program uses a part of it")]
+#[path = "support/sandbox.rs"]
+mod sandbox;
+#[expect(dead_code, reason = "each test program uses a part of it")]
+#[path = "support/studio.rs"]
+mod studio;
+
+use sandbox::{Sandbox, free_port, run};
+use studio::{Studio, engine_missing};
+
+const README: &str = include_str!("../README.md");
+
+fn main() -> ExitCode {
+    let missing = engine_missing();
+    let required = std::env::var("LCM_TEST_REQUIRE").is_ok_and(|value| value.contains("docker"));
+    let no_engine = missing.map(|reason| format!("no Docker engine: {reason}"));
+    let why = no_engine.clone();
+    let engine = Trial::test("blocks_that_need_an_engine", move || match why {
+        Some(reason) => Err(Failed::from(reason)),
+        None => passed(blocks_that_need_an_engine),
+    });
+    let engine = match no_engine {
+        Some(reason) if !required => engine.with_kind(reason).with_ignored_flag(true),
+        Some(_) | None => engine,
+    };
+    let trials = vec![
+        engine,
+        Trial::test("blocks_that_need_no_engine", || passed(blocks_that_need_no_engine)),
+        Trial::test("manifests_are_valid", || passed(manifests_are_valid)),
+        Trial::test("the_pipeline_runs_the_command_for_the_tests", || passed(the_pipeline_runs_the_tests)),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "what a trial returns")]
+fn passed(test: fn()) -> Result<(), Failed> {
+    test();
+    Ok(())
+}
+
+fn blocks_that_need_no_engine() {
+    let mut sandbox = Sandbox::new("readme");
+    let name = sandbox.name.clone();
+    sandbox.set("QUICKSTART_GPU", format!("GPU-{name}"));
+    sandbox.set("QUICKSTART_NAME", name);
+    for port in ["ENCODER_PORT", "PAINTER_PORT", "WRITER_PORT"] {
+        sandbox.set(port, free_port().to_string());
+    }
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/quickstart/lcm.yaml");
+    sandbox.take_down(manifest);
+    // The first screen begins with this mode's services running.
+    sandbox.lcm(&["apply", "--yes", manifest]).exits(0);
+    for command in commands().filter(|command| !command.needs_engine) {
+        command.run(&sandbox, "quickstart");
+    }
+}
+
+fn blocks_that_need_an_engine() {
+    let studio = Studio::new();
+    studio.prepare(&["--undo"]).exits(0);
+    // It builds the server, as it does for a newcomer, but in this test's own place.
+    for command in commands().filter(|command| command.needs_engine) {
+        command.run(&studio.sandbox, "studio");
+    }
+}
+
+fn manifests_are_valid() {
+    let sandbox = Sandbox::new("readme");
+    let manifests: Vec<String> =
+        blocks("yaml").into_iter().map(|(_, text)| text).filter(|text| text.starts_with("version:")).collect();
+    assert!(!manifests.is_empty(), "README.md shows a manifest");
+    for text in manifests {
+        let path = sandbox.write("lcm.yaml", &text);
+        sandbox.lcm(&[Path::new("validate"), &path]).exits(0);
+    }
+}
+
+fn the_pipeline_runs_the_tests() {
+    let pipeline = include_str!("../.ci/run");
+    let (_, tests) = blocks("sh").into_iter().next().expect("README.md names the command for the tests");
+    assert!(pipeline.lines().any(|line| line == tests.trim()), ".ci/run does not run `{}`", tests.trim());
+}
+
+/// One line of a `console` block, and what it shows.
+struct Shown {
+    line: usize,
+    command: String,
+    output: Vec<String>,
+    needs_engine: bool,
+}
+
+impl Shown {
+    /// In the repository, with `lcm` on the PATH.
+    fn run(&self, sandbox: &Sandbox, project: &str) {
+        let lcm = Path::new(env!("CARGO_BIN_EXE_lcm"));
+        let bin = sandbox.path("bin");
+        if !bin.exists() {
+            std::fs::create_dir(&bin).expect("a folder");
+            std::os::unix::fs::symlink(lcm, bin.join("lcm")).expect("a link");
+        }
+        let mut script = Command::new("bash");
+        let command = self.command.replace("target/debug/lcm", "lcm");
+        script.args(["-c", &format!("exec 2>&1; {command}")]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        for (name, value) in sandbox.command::<&str>(&[]).get_envs() {
+            // The quickstart is run with the server that the command has built, and cargo needs its home.
+            if let Some(value) = value.filter(|_| name != "MODEL_SERVER" && name != "HOME") {
+                script.env(name, value);
+            }
+        }
+        script.env("PATH", format!("{}:{}", bin.display(), sandbox.get("PATH")));
+        let what = format!("README.md:{}: {}", self.line, self.command);
+        let ran = run(script, &what).exits(0);
+        let said = ran.stdout.replace(&sandbox.name, project);
+        let mut said = said.lines().map(redact);
+        for line in &self.output {
+            let wanted = redact(line);
+            assert!(said.any(|line| line == wanted), "{what}\nnothing says, in its place:\n{line}\n{ran}");
+        }
+    }
+}
+
+fn commands() -> impl Iterator<Item = Shown> {
+    blocks("console").into_iter().flat_map(|(first_line, text)| {
+        let needs_engine = text.contains("examples/studio");
+        let mut shown: Vec<Shown> = Vec::new();
+        for (index, line) in text.lines().enumerate() {
+            match (line.strip_prefix("$ "), shown.last_mut()) {
+                (Some(command), _) => {
+                    let (line, command) = (first_line + index, command.to_owned());
+                    shown.push(Shown { line, command, output: Vec::new(), needs_engine });
+                }
+                (None, Some(last)) if !line.trim().is_empty() => last.output.push(line.to_owned()),
+                (None, Some(_)) => {}
+                (None, None) => panic!("README.md:{}: output without a command", first_line + index),
+            }
+        }
+        shown
+    })
+}
+
+/// Text and first line of each block in this language.
+fn blocks(language: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let mut open: Option<(usize, bool, String)> = None;
+    for (index, line) in README.lines().enumerate() {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(opened)) => open = Some((index + 2, opened == language, String::new())),
+            (Some((first_line, wanted, text)), Some(_)) => {
+                if *wanted {
+                    found.push((*first_line, std::mem::take(text)));
+                }
+                open = None;
+            }
+            (Some((_, _, text)), None) => {
+                text.push_str(line);
+                text.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    found
+}
+
+/// A line without what differs from one machine and moment to the next, and without trailing space.
+fn redact(line: &str) -> String {
+    let mut line = line.trim_end().to_owned();
+    for (pattern, instead) in [
+        (r"\d+(\.\d+)? ?(ms|s|min)\b", "TIME"),
+        (r"host [^ ]+", "host HOST"),
+        (r"engine [^ ]+ [^ ]+", "engine ENGINE"),
+        (r"\d+ (containers?|process trees?)", "SOME"),
+        (r" +", " "),
+    ] {
+        line = Regex::new(pattern).expect("a pattern").replace_all(&line, instead).into_owned();
+    }
+    line
+}
