@@ -202,7 +202,7 @@ fn drop_under_way(run: &Run<'_>, plan: &Plan, cut: Cut) {
     for step in plan.steps.iter().filter(|step| under_way.contains(&step.id)) {
         match cut {
             Cut::Interrupted => {
-                skip(run, step, "interrupted while it was under way; the next run finds how it went on")
+                skip(run, step, "interrupted while it was under way; the next run finds how it went on");
             }
             Cut::OutOfTime => fail(run, step, &out_of_time(run, "while it was under way"), millis(run.began.elapsed())),
         }
@@ -226,7 +226,7 @@ impl<'p> Graph<'p> {
     /// Leaves out what can't begin any more, and what that takes with it.
     fn drop_lost(&mut self, run: &Run<'_>) {
         // In the plan's order needs come first, so that one pass reaches all.
-        for step in self.plan.steps.iter() {
+        for step in &self.plan.steps {
             if !matches!(self.fates.get(&step.id), Some(Fate::Waiting)) {
                 continue;
             }

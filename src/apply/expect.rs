@@ -3,7 +3,7 @@
 use crate::driver::{Life, Look};
 use crate::model::desired::Service;
 use crate::model::lifecycle::State;
-use crate::model::observed::Instance;
+use crate::model::observed::{ASIDE_SUFFIX, Instance};
 use crate::model::plan::Step;
 
 /// What a look means for a stop or a removal.
@@ -25,6 +25,31 @@ pub(super) enum Launch {
     Stale(String),
 }
 
+/// The step is about the service itself, not about an orphan or a surplus copy that bears its name.
+pub(super) fn is_of_service(step: &Step) -> bool {
+    step.id.as_str() == format!("{}:{}", step.action, step.service)
+}
+
+/// The step is about the container that was put aside for a newer one.
+pub(super) fn is_of_older(step: &Step) -> bool {
+    match &step.expect.instance {
+        Some(Instance::Container { name, .. }) => name.ends_with(ASIDE_SUFFIX),
+        Some(Instance::Tree { .. }) | None => false,
+    }
+}
+
+/// Whether a look at the service shows what the step is about: one that had another runtime or another container name
+/// when it was made, is known by its instance alone.
+pub(super) fn can_be_looked_at(step: &Step, service: &Service) -> bool {
+    match (&step.expect.instance, service.container_name()) {
+        (Some(Instance::Container { name, .. }), Some(own)) => {
+            name == own || name.strip_suffix(ASIDE_SUFFIX) == Some(own)
+        }
+        (Some(Instance::Tree { .. }), None) | (None, _) => true,
+        (Some(Instance::Container { .. }), None) | (Some(Instance::Tree { .. }), Some(_)) => false,
+    }
+}
+
 pub(super) fn of_stop(step: &Step, look: &Look) -> Ready {
     match look.life {
         Life::Absent | Life::Ended(_) => Ready::Done,
@@ -35,12 +60,8 @@ pub(super) fn of_stop(step: &Step, look: &Look) -> Ready {
     }
 }
 
-pub(super) fn of_remove(step: &Step, service: &Service, look: &Look) -> Ready {
-    let of_older = match &step.expect.instance {
-        Some(Instance::Container { name, .. }) => Some(name.as_str()) != service.container_name(),
-        Some(Instance::Tree { .. }) | None => false,
-    };
-    if of_older {
+pub(super) fn of_remove(step: &Step, look: &Look) -> Ready {
+    if is_of_older(step) {
         return if look.previous { Ready::Yes } else { Ready::Done };
     }
     match look.life {
@@ -68,8 +89,11 @@ pub(super) fn of_start(step: &Step, service: &Service, look: &Look) -> Launch {
         (Life::Suspended, _) => Launch::Stale("it is suspended by now".to_owned()),
         (Life::Crippled(_), _) => Launch::Stale("processes of it are left over by now".to_owned()),
         (Life::Absent | Life::Ended(_), _) if starting_already => Launch::Stale("it ended by now".to_owned()),
-        (Life::Absent, _) => Launch::Begin,
+        // The end of a tree is but a note; a container that ended is a thing, and may be another one now.
+        (Life::Absent, _) | (Life::Ended(_), Some(Instance::Tree { .. }) | None) => Launch::Begin,
         (Life::Ended(_), found) if *found == step.expect.instance => Launch::Begin,
-        (Life::Ended(_), _) => Launch::Stale("another of it was there since the plan was made".to_owned()),
+        (Life::Ended(_), Some(Instance::Container { .. })) => {
+            Launch::Stale("another of it was there since the plan was made".to_owned())
+        }
     }
 }

@@ -54,7 +54,7 @@ pub(super) async fn wait(run: &Run<'_>, service: &Service, instance: &Instance) 
             return Err(Illness::Final { state, error: late(time_max, &row) });
         }
         let pause = health.interval.unwrap_or_else(|| growing(elapsed)).max(Duration::from_millis(1));
-        let pause = pause.min(time_max - elapsed).min(row.until_stable(health));
+        let pause = pause.min(time_max.saturating_sub(elapsed)).min(row.until_stable(health));
         run.nap(pause).await.map_err(Illness::Cut)?;
     }
 }
@@ -78,7 +78,7 @@ impl Row {
             ProbeReading::Passed => {
                 self.successes = self.successes.saturating_add(1);
                 self.since.get_or_insert(asked_at);
-                self.last_detail = "it answers, but not yet for long enough".to_owned();
+                "it answers, but not yet for long enough".clone_into(&mut self.last_detail);
             }
             ProbeReading::Failed { detail, .. } => self.lose(detail),
             ProbeReading::Unknown(reason) => self.lose(format!("the probe could not be run: {reason}")),

@@ -145,7 +145,7 @@ async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, End> {
     let mut plan = first.clone();
     for round in 1..=ROUNDS_MAX {
         match prepared(run, plan).await? {
-            Prepared::Go(ready) => plan = ready,
+            Prepared::Go(ready) => plan = *ready,
             Prepared::Halt => return think(run).await,
         }
         let steps = plan.steps.iter().map(|step| step.id.clone()).collect();
@@ -174,7 +174,7 @@ async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, End> {
 
 /// Whether a plan is ready to be carried out.
 enum Prepared {
-    Go(Plan),
+    Go(Box<Plan>),
     /// Something failed, and this run goes no further then.
     Halt,
 }
@@ -197,7 +197,7 @@ async fn prepared(run: &Run<'_>, mut plan: Plan) -> Result<Prepared, End> {
         }
         plan = think(run).await?;
     }
-    Ok(Prepared::Go(plan))
+    Ok(Prepared::Go(Box::new(plan)))
 }
 
 async fn go_back(run: &Run<'_>, plan: &Plan) {

@@ -1,5 +1,6 @@
 //! Every change of state that a run makes, told and written down. A store that fails stops nothing.
 
+use super::expect::{is_of_older, is_of_service};
 use super::run::Run;
 use crate::model::event::EventKind;
 use crate::model::lifecycle::State;
@@ -13,6 +14,8 @@ pub(super) struct Cursor<'r, 'a> {
     service: ServiceName,
     route: Vec<State>,
     reason: String,
+    /// What is done to a surplus copy or an older self changes nothing for the service of that name.
+    counts: bool,
     pub(super) state: State,
 }
 
@@ -21,7 +24,9 @@ impl<'r, 'a> Cursor<'r, 'a> {
     pub(super) fn at(run: &'r Run<'a>, step: &Step) -> Self {
         let state = step.route.first().copied().unwrap_or(step.expect.state);
         let (service, route) = (step.service.clone(), step.route.clone());
-        Self { run, service, route, reason: step.reason.message.clone(), state }
+        let is_known = run.context.desired.services.contains_key(&service);
+        let counts = !is_of_older(step) && (is_of_service(step) || !is_known);
+        Self { run, service, route, reason: step.reason.message.clone(), counts, state }
     }
 
     /// Along the route, up to and including `end`, where that lies ahead.
@@ -54,6 +59,9 @@ impl<'r, 'a> Cursor<'r, 'a> {
             return;
         }
         let from = std::mem::replace(&mut self.state, to);
+        if !self.counts {
+            return;
+        }
         let (run, reason) = (self.run, self.run.mask(reason));
         run.ledger().states.insert(self.service.clone(), to);
         let transition = Transition {

@@ -42,7 +42,7 @@ pub(super) async fn admit(run: &Run<'_>, plan: &Plan, step: &Step, service: &Ser
             trouble.error = format!("{}; waited {} for it", trouble.error, spoken(patience));
             return Err(Refusal::Trouble(trouble));
         }
-        run.nap(growing(waited).min(patience - waited)).await.map_err(Refusal::Cut)?;
+        run.nap(growing(waited).min(patience.saturating_sub(waited))).await.map_err(Refusal::Cut)?;
     }
     if !step.gpus.is_empty() && !stops.is_empty() {
         let detail = "UNPROVEN: the processes are gone, but no driver measures the memory that they held";

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::execute::{Trouble, Verdict};
-use super::expect::{Ready, of_remove, of_stop};
+use super::expect::{Ready, can_be_looked_at, is_of_service, of_remove, of_stop};
 use super::health::growing;
 use super::record::Cursor;
 use super::run::{Cut, Moved, Run, spoken};
@@ -22,13 +22,12 @@ use crate::model::plan::{ReasonCode, Step};
 const ORPHAN_GRACE: Duration = Duration::from_secs(10);
 
 pub(super) async fn stop(run: &Run<'_>, step: &Step) -> Verdict {
-    let service = run.context.desired.services.get(&step.service);
-    // An orphan has nothing to look it up by; the driver stops just this instance, or finds it gone.
-    if let Some(service) = service {
-        match look_first(run, service, |look| of_stop(step, look)).await {
-            Ok(()) => {}
-            Err(verdict) => return verdict,
-        }
+    let service = run.context.desired.services.get(&step.service).filter(|_| is_of_service(step));
+    // What can't be looked up, the driver stops by its instance, or finds it gone.
+    if let Some(service) = service.filter(|service| can_be_looked_at(step, service))
+        && let Err(verdict) = look_first(run, service, |look| of_stop(step, look)).await
+    {
+        return verdict;
     }
     let Some(instance) = &step.expect.instance else {
         return Verdict::Stale("the plan names nothing to stop".to_owned());
@@ -65,7 +64,7 @@ async fn end(run: &Run<'_>, step: &Step, service: Option<&Service>, instance: &I
         return Verdict::Failed(Trouble::new(ReasonCode::StopFailed, error.to_string()));
     }
     run.stage(step, Stage::Release, None);
-    if let Some(service) = service
+    if let Some(service) = service.filter(|service| can_be_looked_at(step, service))
         && let Err(verdict) = released(run, service, instance, held_before.as_deref()).await
     {
         if let Verdict::Failed(trouble) = &verdict {
@@ -122,7 +121,7 @@ async fn drain(run: &Run<'_>, step: &Step, service: &Service, instance: &Instanc
             run.stage(step, Stage::Drain, Some(said.clone()));
             told = true;
         }
-        let pause = service.drain.map_or(growing(waited), |bound| growing(waited).min(bound - waited));
+        let pause = service.drain.map_or(growing(waited), |bound| growing(waited).min(bound.saturating_sub(waited)));
         if let Err(cut) = run.nap(pause).await {
             return Err(still_busy(cut, began.elapsed(), Some(&said)));
         }
@@ -162,12 +161,11 @@ async fn released(
             },
             Err(error) => Some(format!("it can't be looked at: {error}")),
         };
-        let holder = match holder {
-            Some(holder) => Some(holder),
-            None => {
-                let held = driver.port_holder(project, service).await.ok().flatten();
-                held.filter(|held| Some(held.as_str()) != held_before).map(|held| format!("port {held} is held"))
-            }
+        let holder = if holder.is_some() {
+            holder
+        } else {
+            let held = driver.port_holder(project, service).await.ok().flatten();
+            held.filter(|held| Some(held.as_str()) != held_before).map(|held| format!("port {held} is held"))
         };
         let Some(holder) = holder else { return Ok(()) };
         let waited = began.elapsed();
@@ -175,13 +173,14 @@ async fn released(
             let error = format!("stopped, but its room did not come back within {}: {holder}", spoken(patience));
             return Err(Verdict::Failed(Trouble::new(ReasonCode::StopFailed, error)));
         }
-        run.nap(growing(waited).min(patience - waited)).await.map_err(Verdict::Cut)?;
+        run.nap(growing(waited).min(patience.saturating_sub(waited))).await.map_err(Verdict::Cut)?;
     }
 }
 
 pub(super) async fn remove(run: &Run<'_>, step: &Step) -> Verdict {
-    if let Some(service) = run.context.desired.services.get(&step.service)
-        && let Err(verdict) = look_first(run, service, |look| of_remove(step, service, look)).await
+    let service = run.context.desired.services.get(&step.service).filter(|_| is_of_service(step));
+    if let Some(service) = service.filter(|service| can_be_looked_at(step, service))
+        && let Err(verdict) = look_first(run, service, |look| of_remove(step, look)).await
     {
         return verdict;
     }

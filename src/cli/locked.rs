@@ -10,7 +10,6 @@ use crate::cli::opened::Opened;
 use crate::cli::session::Session;
 use crate::cli::stop::Stop;
 use crate::store::lock::{self, Holder, HostLock, LockError};
-use crate::store::place;
 
 /// Takes it, or says who holds it.
 pub(super) async fn take(session: &Session, job: &Job, opened: &Opened, since: Timestamp) -> Result<HostLock, Stop> {
@@ -21,7 +20,7 @@ pub(super) async fn take(session: &Session, job: &Job, opened: &Opened, since: T
         since,
         project: opened.desired.project.to_string(),
     };
-    let path = place::lock_file(&session.environment);
+    let path = lock::file(&session.environment);
     let patience = job.execution.lock_timeout;
     let on_wait = |held: &LockError| session.note(&format!("waiting: {held}"));
     lock::take(&path, &holder, patience, on_wait).await.map_err(|error| match error {

@@ -15,9 +15,9 @@ use crate::model::facts::{self, Facts};
 use crate::model::observed::Observed;
 use crate::model::plan::{Plan, Request};
 use crate::report::{json, print};
+use crate::store::Store;
 use crate::store::memory::Memory;
 use crate::store::sqlite::Sqlite;
-use crate::store::{Store, place};
 
 /// What a command works with.
 pub(super) struct Opened {
@@ -35,8 +35,6 @@ enum Keeper {
     Disk(Sqlite),
     /// For a simulated world.
     Memory(Memory),
-    /// No folder can be told: nothing is known, and nothing can be written.
-    Nowhere(Memory),
 }
 
 /// Reads a manifest; what is wrong with it ends the command.
@@ -53,8 +51,12 @@ pub(super) fn open(session: &Session, manifest: &Path, choice: &Choice, world: O
         session.warn(warning);
     }
     let Some(path) = world else {
-        let world = World::Machine(wire::machine(&desired, &session.environment)?);
-        return Ok(Opened { desired, world, store: keeper(session) });
+        let world = World::Machine(wire::machine(&desired, &session.environment));
+        return Ok(Opened {
+            desired,
+            world,
+            store: Keeper::Disk(Sqlite::at(&wire::state_folder(&session.environment))),
+        });
     };
     print::note("SIMULATED: the world is a file, and the machine is neither asked nor touched");
     let simulated = wire::simulated(read_world(path)?);
@@ -78,7 +80,7 @@ impl Opened {
     pub(super) fn store(&self) -> &dyn Store {
         match &self.store {
             Keeper::Disk(disk) => disk,
-            Keeper::Memory(memory) | Keeper::Nowhere(memory) => memory,
+            Keeper::Memory(memory) => memory,
         }
     }
 
@@ -91,9 +93,6 @@ impl Opened {
         match &self.store {
             Keeper::Disk(disk) => disk.ensure_writable().map_err(|error| Stop::refused(error.to_string())),
             Keeper::Memory(_) => Ok(()),
-            Keeper::Nowhere(_) => {
-                Err(Stop::refused("there is no folder for lcm's state: HOME is not set; LCM_STATE_DIR names one"))
-            }
         }
     }
 
@@ -140,11 +139,6 @@ impl Opened {
         files::replace(path, &json::document(&facts))
             .map_err(|error| Stop::refused(format!("can't write the world back to {}: {error}", path.display())))
     }
-}
-
-fn keeper(session: &Session) -> Keeper {
-    let folder = place::state_folder(&session.environment, rustix::process::geteuid().is_root());
-    folder.map_or_else(|| Keeper::Nowhere(Memory::default()), |folder| Keeper::Disk(Sqlite::at(&folder)))
 }
 
 fn read_world(path: &Path) -> Result<Facts, Stop> {

@@ -1,17 +1,21 @@
 //! How the stages are put together: the one place that names their entry points.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::cli::stop::Stop;
-use crate::driver::Driver;
+use crate::driver::machine::Machine;
+use crate::driver::process;
 use crate::driver::sim::Sim;
+use crate::driver::{Driver, DriverError};
 use crate::manifest::{self, Choice, Environment, Problems};
 use crate::model::desired::Desired;
-use crate::model::facts::Facts;
+use crate::model::facts::{Facts, ProcessFact};
+use crate::model::names::ServiceName;
 use crate::model::observed::Observed;
 use crate::model::plan::{Plan, Request};
 use crate::report::style::Style;
+
+/// This very program, even where its file was replaced meanwhile.
+const SHIM: &str = "/proc/self/exe";
 
 /// A simulated world, and what became of it.
 pub(super) trait Simulated: Driver {
@@ -19,9 +23,13 @@ pub(super) trait Simulated: Driver {
 }
 
 /// The machine that lcm runs on.
-pub(super) fn machine(desired: &Desired, environment: &Environment) -> Result<Box<dyn Driver>, Stop> {
-    let _ = (desired, environment);
-    Err(Stop::refused("this machine can't be reached yet"))
+pub(super) fn machine(desired: &Desired, environment: &Environment) -> Box<dyn Driver> {
+    Box::new(Machine::new(desired, environment.clone(), PathBuf::from(SHIM)))
+}
+
+/// Where lcm keeps what outlives a run.
+pub(super) fn state_folder(environment: &Environment) -> PathBuf {
+    process::state_dir(environment)
 }
 
 /// What lies in a file does not age: the same command on the same file says the same.
@@ -64,15 +72,15 @@ pub(super) fn think(desired: &Desired, facts: &Facts, request: &Request) -> Resu
     Err(format!("this plan is not sound, so it is not carried out: {}; please report it", findings.join("; ")))
 }
 
-/// Makes a process that somebody else started this service's own.
-pub(super) async fn adopt(
+/// Makes a process that somebody else started this service's own, and says which one it is.
+pub(super) fn adopt(
     desired: &Desired,
-    environment: &BTreeMap<String, String>,
-    service: &crate::model::names::ServiceName,
+    environment: &Environment,
+    service: &ServiceName,
     pid: i32,
-) -> Result<String, Stop> {
-    let _ = (desired, environment, service, pid);
-    Err(Stop::refused("processes can't be adopted yet"))
+) -> Result<ProcessFact, DriverError> {
+    let machine = Machine::new(desired, environment.clone(), PathBuf::from(SHIM));
+    machine.processes().adopt(&desired.project, service, pid)
 }
 
 /// The same as [`load`], for a manifest that nobody is about to use: no mode need be chosen.

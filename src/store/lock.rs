@@ -3,6 +3,7 @@
 //! It is the kernel's lock on an open file, so it ends with its holder, however that ends. Who holds it is written in
 //! the file, for messages only: nothing is ever decided by what stands there.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -12,6 +13,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
+
+/// The lock is the host's, whoever runs lcm, since the GPU is.
+const FILE: &str = "/run/lock/lcm.lock";
 
 /// Between two tries: short against any apply, long against the cost of a system call.
 const POLL: Duration = Duration::from_millis(100);
@@ -63,6 +67,13 @@ pub enum LockError {
     Held { path: PathBuf, holder: Option<Holder> },
     #[error("the lock {} can't be used: {reason}; LCM_LOCK names another file", path.display())]
     Unusable { path: PathBuf, reason: String },
+}
+
+/// Where the lock is; `LCM_LOCK` moves it.
+#[must_use]
+pub fn file(environment: &BTreeMap<String, String>) -> PathBuf {
+    let moved = environment.get("LCM_LOCK").filter(|value| !value.is_empty());
+    moved.map_or_else(|| PathBuf::from(FILE), PathBuf::from)
 }
 
 /// Takes the lock, waiting for it for at most `patience`. `on_wait` is told once who is waited for.

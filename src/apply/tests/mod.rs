@@ -1,1 +1,10 @@
+//! Plans written by hand, carried out in a simulated world whose time is tokio's and paused: no test waits.
+//!
+//! What the planner makes of a world is not tested here; both together are, in `tests/simulate.rs`.
 
+mod bench;
+mod failure;
+mod graph;
+mod interrupt;
+mod starting;
+mod stopping;

@@ -205,10 +205,9 @@ fn running(state: &bollard::models::ContainerState) -> Running {
         Some(Status::RUNNING | Status::STOPPING) => Running::Yes,
         Some(Status::PAUSED) => Running::Paused,
         Some(Status::RESTARTING) => Running::Restarting,
-        Some(Status::EXITED | Status::DEAD | Status::REMOVING) => Running::Ended,
         // Engines that leave the word out still tell whether it runs.
         Some(Status::EMPTY) | None if state.running == Some(true) => Running::Yes,
-        Some(Status::EMPTY) | None => Running::Ended,
+        Some(Status::EXITED | Status::DEAD | Status::REMOVING | Status::EMPTY) | None => Running::Ended,
     }
 }
 

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::things::{exit_of_stop, is_made_from, put_aside_name};
-use super::world::{End, Life, World, is_up, key_of};
+use super::things::{exit_of_stop, is_as_wanted, is_made_from, put_aside_name};
+use super::world::{End, Life, World, gpus_of, is_up, key_of};
 use super::{Deed, Sim};
 use crate::driver::{DriverError, Start, Stop};
 use crate::model::desired::{Container, Runtime, Service};
 use crate::model::facts::{ContainerFact, ContainerState};
-use crate::model::names::{GpuId, ProjectName, ServiceName};
+use crate::model::names::{ProjectName, ServiceName};
 use crate::model::observed::Instance;
 use crate::model::size::Mebibytes;
 
@@ -51,24 +51,40 @@ impl Sim {
 
     async fn start_container(&self, start: &Start<'_>, container: &Container) -> Result<Instance, DriverError> {
         let name = &start.service.name;
-        let found = self.lock().container(&container.name).cloned();
+        let (found, aside) = self.both(&container.name);
+        let fits = |found: &ContainerFact| found.marks.as_ref().is_some_and(|marks| is_made_from(marks, start));
         if let Some(found) = &found {
             let mut world = self.lock();
             world.may_touch(start.project, name, found, "started over")?;
-            let same = found.marks.as_ref().is_some_and(|marks| is_made_from(marks, start));
-            if is_up(found.state) && !same {
+            if is_up(found.state) && !fits(found) {
                 return Err(world.violate(format!("started {name} though another of it runs")));
             }
         }
-        let id = match found {
-            Some(found) if found.marks.as_ref().is_some_and(|marks| is_made_from(marks, start)) => found.id,
-            Some(old) => {
-                self.make_way(start.project, name, &old).await?;
-                self.effect(Deed::Create, name, |world, _| Ok(world.create(start, container))).await?
+        let fallback = match (found, aside) {
+            (Some(found), _) if fits(&found) => return self.run_container(start, &found.id).await,
+            (None, Some(aside)) if fits(&aside) => {
+                self.put_back(start.project, name, &aside, &container.name).await?;
+                return self.run_container(start, &aside.id).await;
             }
-            None => self.effect(Deed::Create, name, |world, _| Ok(world.create(start, container))).await?,
+            (Some(old), _) => self.make_way(start.project, name, &old).await?,
+            (None, aside) => aside,
         };
-        self.run_container(start, &id).await
+        let id = self.effect(Deed::Create, name, |world, _| Ok(world.create(start, container))).await?;
+        let error = match self.run_container(start, &id).await {
+            Ok(instance) => return Ok(instance),
+            Err(error) => error,
+        };
+        // The old one has its name again, and waits to be asked to run.
+        if let (Some(old), Some(failed)) = (fallback, self.both(&container.name).0) {
+            self.discard(start.project, name, &failed).await?;
+            self.put_back(start.project, name, &old, &container.name).await?;
+        }
+        Err(error)
+    }
+
+    fn both(&self, name: &str) -> (Option<ContainerFact>, Option<ContainerFact>) {
+        let world = self.lock();
+        (world.container(name).cloned(), world.container(&put_aside_name(name)).cloned())
     }
 
     /// The old one is put aside; where an older one stands there already, that is the last one known to be well.
@@ -77,15 +93,30 @@ impl Sim {
         project: &ProjectName,
         name: &ServiceName,
         old: &ContainerFact,
-    ) -> Result<(), DriverError> {
+    ) -> Result<Option<ContainerFact>, DriverError> {
         let aside = put_aside_name(&old.name);
-        if self.lock().container(&aside).is_some() {
-            return self.discard(project, name, old).await;
+        if let Some(older) = self.both(&old.name).1 {
+            self.discard(project, name, old).await?;
+            return Ok(Some(older));
         }
         self.effect(Deed::PutAside, name, |world, _| {
-            if let Some(container) = world.container_mut(&old.id) {
-                container.name = aside;
-            }
+            world.rename(&old.id, &aside);
+            Ok(())
+        })
+        .await?;
+        Ok(Some(old.clone()))
+    }
+
+    async fn put_back(
+        &self,
+        project: &ProjectName,
+        name: &ServiceName,
+        old: &ContainerFact,
+        to: &str,
+    ) -> Result<(), DriverError> {
+        self.effect(Deed::PutBack, name, |world, _| {
+            world.may_touch(project, name, old, "put back")?;
+            world.rename(&old.id, to);
             Ok(())
         })
         .await
@@ -123,46 +154,45 @@ impl Sim {
     }
 
     pub(super) async fn drop_previous(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
-        match self.previous_of(service) {
-            Some(previous) => self.discard(project, &service.name, &previous).await,
-            None => Ok(()),
+        let Runtime::Container(container) = &service.runtime else { return Ok(()) };
+        match self.both(&container.name) {
+            (Some(_), Some(previous)) => self.discard(project, &service.name, &previous).await,
+            (_, _) => Ok(()),
         }
     }
 
     pub(super) async fn bring_back(&self, project: &ProjectName, service: &Service) -> Result<bool, DriverError> {
-        let Some(previous) = self.previous_of(service) else { return Ok(false) };
-        let Some(name) = service.container_name() else { return Ok(false) };
-        let newer = self.lock().container(name).cloned();
-        if let Some(newer) = newer {
-            self.discard(project, &service.name, &newer).await?;
-        }
-        self.effect(Deed::PutBack, &service.name, |world, _| {
-            world.may_touch(project, &service.name, &previous, "put back")?;
-            if let Some(container) = world.container_mut(&previous.id) {
-                name.clone_into(&mut container.name);
+        let Runtime::Container(container) = &service.runtime else { return Ok(false) };
+        let old = match self.both(&container.name) {
+            (newer, Some(aside)) => {
+                if let Some(newer) = newer {
+                    self.discard(project, &service.name, &newer).await?;
+                }
+                self.put_back(project, &service.name, &aside, &container.name).await?;
+                aside
             }
-            Ok(())
-        })
-        .await?;
+            // A failed start has put it back under its name already.
+            (Some(old), None) => {
+                let wanted = old.marks.as_ref().is_some_and(|marks| is_as_wanted(marks, &service.spec));
+                if is_up(old.state) || wanted {
+                    return Ok(false);
+                }
+                old
+            }
+            (None, None) => return Ok(false),
+        };
         self.effect(Deed::Start, &service.name, |world, at| {
-            let marks = previous.marks.clone().unwrap_or_default();
-            let gpus: Vec<GpuId> = super::world::gpus_of(&marks);
-            let old = Service { vram: Mebibytes(marks.vram_mib), ..service.clone() };
-            world.begin(&previous.id, &Start { project, service: &old, gpus: &gpus }, at);
-            if let Some(life) = world.lives.get_mut(&previous.id) {
+            world.may_touch(project, &service.name, &old, "started")?;
+            let marks = old.marks.clone().unwrap_or_default();
+            let before = Service { vram: Mebibytes(marks.vram_mib), ..service.clone() };
+            world.begin(&old.id, &Start { project, service: &before, gpus: &gpus_of(&marks) }, at);
+            if let Some(life) = world.lives.get_mut(&old.id) {
                 life.well = true;
                 life.end = None;
             }
             Ok(true)
         })
         .await
-    }
-
-    fn previous_of(&self, service: &Service) -> Option<ContainerFact> {
-        match &service.runtime {
-            Runtime::Container(container) => self.lock().container(&put_aside_name(&container.name)).cloned(),
-            Runtime::Process(_) | Runtime::Existing(_) => None,
-        }
     }
 
     pub(super) async fn end(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
@@ -207,6 +237,12 @@ impl Sim {
 }
 
 impl World {
+    fn rename(&mut self, id: &str, name: &str) {
+        if let Some(container) = self.container_mut(id) {
+            name.clone_into(&mut container.name);
+        }
+    }
+
     /// The ports are free, the fault that may be set does not strike.
     fn may_start(&mut self, start: &Start<'_>) -> Result<(), DriverError> {
         let name = &start.service.name;

@@ -25,9 +25,6 @@ use crate::model::facts::{Facts, HistoryFact, Reading};
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::size::Mebibytes;
 
-/// What an older self is called while a newer one is brought up.
-pub const PUT_ASIDE: &str = ".lcm-old";
-
 /// A simulated machine.
 #[derive(Debug)]
 pub struct Sim {

@@ -1,15 +1,17 @@
 //! What can be read of the simulated world: nothing here changes it, but that time goes on.
 
+use std::collections::BTreeMap;
+
 use super::Sim;
 use super::things::{checks_itself, key_of_tree, put_aside_name};
 use super::world::{World, key_of};
 use crate::driver::{DriverError, Life, Look};
-use crate::model::desired::{Desired, Runtime, Service};
+use crate::model::desired::{DeclaredGpu, Desired, Runtime, Service};
 use crate::model::facts::{
-    BusyReading, ContainerFact, ContainerState, EngineHealth, ExitFact, Facts, ListenerFact, Owner, ProbeFacts,
-    ProbeReading, TreeFact,
+    BusyReading, ContainerFact, ContainerState, EngineHealth, ExitFact, Facts, GpuFact, ListenerFact, Marks, Owner,
+    ProbeFacts, ProbeReading, Reading, TreeFact,
 };
-use crate::model::names::{ProjectName, ServiceName};
+use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::observed::Instance;
 
 impl Sim {
@@ -17,26 +19,44 @@ impl Sim {
         let mut world = self.lock();
         world.serve(&desired.project);
         world.tick();
-        let mut probes = std::collections::BTreeMap::new();
+        let mut probes = BTreeMap::new();
         for service in desired.services.values() {
             world.learn(service);
-            let look = world.look(&desired.project, service);
-            let Ok(Look { instance: Some(instance), life: Life::Running | Life::Crippled(_), .. }) = look else {
-                continue;
-            };
             let mut reading = world.facts.probes.get(&service.name).cloned().unwrap_or_default();
-            if reading.health.is_none() && service.health.probe.is_some() {
-                reading.health = Some(world.probe(service, &instance, service.health.failures.max(1)));
-            }
-            if service.busy.is_some() {
-                reading.busy = Some(world.busy(&service.name));
+            if let Some(instance) = world.running(&desired.project, service) {
+                if reading.health.is_none() && service.health.probe.is_some() {
+                    reading.health = Some(world.probe(service, &instance, service.health.failures.max(1)));
+                }
+                if service.busy.is_some() {
+                    reading.busy = Some(world.busy(&service.name));
+                }
             }
             if reading != ProbeFacts::default() {
                 probes.insert(service.name.clone(), reading);
             }
         }
-        Facts { observed_at: self.time(), probes, ..world.facts.clone() }
+        let gpus = match &world.facts.gpus {
+            Reading::NotAsked => declared(desired),
+            given => given.clone(),
+        };
+        Facts { observed_at: self.time(), probes, gpus, ..world.facts.clone() }
     }
+}
+
+/// Where the world says nothing of GPUs, the manifest vouches for its own.
+fn declared(desired: &Desired) -> Reading<Vec<GpuFact>> {
+    let fact = |gpu: &DeclaredGpu| GpuFact {
+        id: GpuId::new(gpu.uuid.clone().unwrap_or_else(|| format!("gpu-{}", gpu.index))),
+        index: gpu.index,
+        name: String::new(),
+        capacity: gpu.capacity,
+        used: None,
+        holders: Vec::new(),
+    };
+    if desired.declared_gpus.is_empty() {
+        return Reading::NotAsked;
+    }
+    Reading::Known(desired.declared_gpus.iter().map(fact).collect())
 }
 
 impl World {
@@ -63,9 +83,24 @@ impl World {
         Ok(Look {
             instance: container.map(|found| Instance::Container { id: found.id.clone(), name: found.name.clone() }),
             life: container.map_or(Life::Absent, life_of_container),
-            previous: self.container(&put_aside_name(name)).filter(ours).is_some(),
+            previous: self.container(&put_aside_name(name)).as_ref().is_some_and(ours),
             spec: container.and_then(|found| found.marks.as_ref()).map(|marks| marks.spec.clone()),
         })
+    }
+
+    /// Whatever runs of the service, under whichever name and runtime it was made.
+    fn running(&self, project: &ProjectName, service: &Service) -> Option<Instance> {
+        let look = self.look(project, service).ok()?;
+        if matches!(look.life, Life::Running | Life::Crippled(_)) {
+            return look.instance;
+        }
+        let is_ours = |marks: &Marks| marks.project == project.as_str() && marks.service == service.name.as_str();
+        let tree = self.tree(project, &service.name).filter(|tree| matches!(life_of_tree(tree), Life::Running));
+        let containers = self.facts.containers.known().into_iter().flatten();
+        let running = |found: &&ContainerFact| found.state == ContainerState::Running;
+        let container = containers.filter(running).find(|found| found.marks.as_ref().is_some_and(is_ours));
+        tree.map(|found| Instance::Tree { id: key_of_tree(found) })
+            .or_else(|| container.map(|found| Instance::Container { id: found.id.clone(), name: found.name.clone() }))
     }
 
     fn look_at_tree(&self, project: &ProjectName, service: &ServiceName) -> Result<Look, DriverError> {

@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::PUT_ASIDE;
 use super::world::{End, Life, World, gpus_of, is_up, salt_of};
 use crate::driver::{DriverError, Start};
 use crate::model::desired::{Container, Runtime, Service};
@@ -15,7 +14,9 @@ use crate::model::facts::{
     TreeFact,
 };
 use crate::model::names::{GpuId, ProjectName, ServiceName};
+use crate::model::observed::ASIDE_SUFFIX;
 use crate::model::size::Mebibytes;
+use crate::model::spec::Spec;
 
 /// What a shell says of a program that failed.
 const EXIT_OF_DEATH: i32 = 1;
@@ -38,7 +39,7 @@ impl World {
             let all = self.facts.trees.known().into_iter().flatten();
             all.filter(|tree| tree.marks.project == project.as_str() && tree.marks.service == service.as_str())
         };
-        trees().find(|tree| !tree.members.is_empty()).or_else(|| trees().last())
+        trees().find(|tree| !tree.members.is_empty()).or_else(|| trees().next_back())
     }
 
     pub(super) fn tree_mut(&mut self, key: &str) -> Option<&mut TreeFact> {
@@ -238,11 +239,15 @@ pub(super) fn key_of_tree(tree: &TreeFact) -> String {
 /// Whether it was made from just this, on just these GPUs.
 pub(super) fn is_made_from(marks: &Marks, start: &Start<'_>) -> bool {
     let spec = &start.service.spec;
-    marks.spec == spec.hash() && marks.secrets == spec.secret_digest(&marks.salt) && gpus_of(marks) == start.gpus
+    is_as_wanted(marks, spec) && gpus_of(marks) == start.gpus
+}
+
+pub(super) fn is_as_wanted(marks: &Marks, spec: &Spec) -> bool {
+    marks.spec == spec.hash() && marks.secrets == spec.secret_digest(&marks.salt)
 }
 
 pub(super) fn put_aside_name(name: &str) -> String {
-    format!("{name}{PUT_ASIDE}")
+    format!("{name}{ASIDE_SUFFIX}")
 }
 
 fn marks(start: &Start<'_>, salt: &str) -> Marks {

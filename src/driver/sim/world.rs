@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::things::key_of_tree;
 use super::{Behaviour, Crash, Deed, Effect};
 use crate::driver::DriverError;
-use crate::model::facts::{ContainerState, ExitFact, Facts, Marks};
+use crate::model::facts::{ContainerFact, ContainerState, ExitFact, Facts, Marks};
 use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::observed::Instance;
 use crate::model::size::Mebibytes;
@@ -50,6 +50,15 @@ pub(super) struct End {
     pub(super) exit: ExitFact,
     /// Others of its tree live on.
     pub(super) leaves_children: bool,
+}
+
+/// Something that runs or is paused.
+struct Alive {
+    key: String,
+    /// Where it is ours.
+    service: Option<ServiceName>,
+    /// Declared for it.
+    holds: Vec<(GpuId, Mebibytes)>,
 }
 
 impl World {
@@ -129,12 +138,12 @@ impl World {
     pub(super) fn note(&mut self, at: Timestamp, deed: Deed, service: &ServiceName) {
         let (mut running, mut answering) = (BTreeSet::new(), BTreeSet::new());
         let mut memory = BTreeMap::new();
-        for (key, name, holds) in self.alive() {
-            for (gpu, vram) in holds {
+        for thing in self.alive() {
+            for (gpu, vram) in thing.holds {
                 *memory.entry(gpu).or_insert(Mebibytes::ZERO) += vram;
             }
-            let Some(name) = name else { continue };
-            if self.answers(&key, &name) {
+            let Some(name) = thing.service else { continue };
+            if self.answers(&thing.key, &name) {
                 answering.insert(name.clone());
             }
             running.insert(name);
@@ -153,26 +162,27 @@ impl World {
         !behaviour.never_healthy && since.elapsed() >= behaviour.loading
     }
 
-    /// All that runs or is paused: its key, its service where it is ours, and the memory declared for it.
-    fn alive(&self) -> Vec<(String, Option<ServiceName>, Vec<(GpuId, Mebibytes)>)> {
-        let mut all = Vec::new();
-        for tree in self.facts.trees.known().into_iter().flatten().filter(|tree| !tree.members.is_empty()) {
-            all.push((key_of_tree(tree), self.ours(&tree.marks), declared(&tree.marks)));
-        }
-        for container in self.facts.containers.known().into_iter().flatten() {
-            if !is_up(container.state) {
-                continue;
+    fn alive(&self) -> Vec<Alive> {
+        let trees = self.facts.trees.known().into_iter().flatten().filter(|tree| !tree.members.is_empty());
+        let trees = trees.map(|tree| Alive {
+            key: key_of_tree(tree),
+            service: self.ours(&tree.marks),
+            holds: declared(&tree.marks),
+        });
+        let containers = self.facts.containers.known().into_iter().flatten();
+        let containers = containers.filter(|found| is_up(found.state)).map(|found| self.alive_container(found));
+        trees.chain(containers).collect()
+    }
+
+    fn alive_container(&self, found: &ContainerFact) -> Alive {
+        let (service, holds) = match (&found.marks, self.lives.get(&found.id)) {
+            (Some(marks), _) => (self.ours(marks), declared(marks)),
+            (None, Some(life)) => {
+                (Some(life.service.clone()), life.gpus.iter().map(|gpu| (gpu.clone(), life.vram)).collect())
             }
-            let (service, holds) = match (&container.marks, self.lives.get(&container.id)) {
-                (Some(marks), _) => (self.ours(marks), declared(marks)),
-                (None, Some(life)) => {
-                    (Some(life.service.clone()), life.gpus.iter().map(|gpu| (gpu.clone(), life.vram)).collect())
-                }
-                (None, None) => (self.named.get(&container.name).cloned(), Vec::new()),
-            };
-            all.push((container.id.clone(), service, holds));
-        }
-        all
+            (None, None) => (self.named.get(&found.name).cloned(), Vec::new()),
+        };
+        Alive { key: found.id.clone(), service, holds }
     }
 
     fn ours(&self, marks: &Marks) -> Option<ServiceName> {

@@ -1,0 +1,323 @@
+//! A manifest, a world, and an apply between them, in few words.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::apply::{Context, Interrupt, OnFailure, Options, Outcome, apply};
+use crate::driver::sim::{Behaviour, Deed, Sim};
+use crate::model::desired::{
+    Busy, BusyProbe, Command, Condition, Container, Dependency, Desired, GpuAccess, GpuRequest, Health, LogPolicy,
+    ModeSource, OrphanPolicy, Probe, Process, PullPolicy, Runtime, Service, StopPolicy,
+};
+use crate::model::event::{Event, EventKind};
+use crate::model::facts::{Facts, Marks, ProcessFact, Reading, TreeFact};
+use crate::model::lifecycle::{Action, State, route};
+use crate::model::names::{GpuId, ProjectName, StepId};
+use crate::model::observed::Instance;
+use crate::model::plan::{Expect, FORMAT, Placement, Plan, Reason, ReasonCode, Request, Step};
+use crate::model::size::Mebibytes;
+use crate::model::spec::Spec;
+use crate::store::memory::Memory;
+
+pub(super) const PROJECT: &str = "studio";
+
+pub(super) struct Bench {
+    pub(super) desired: Desired,
+    pub(super) sim: Sim,
+    pub(super) store: Memory,
+    pub(super) options: Options,
+    pub(super) interrupt: watch::Sender<Option<Interrupt>>,
+    /// What the planner says in later rounds; nothing to do, when they are used up.
+    pub(super) thoughts: Mutex<VecDeque<Plan>>,
+    pub(super) requests: Mutex<Vec<Request>>,
+    events: Mutex<Vec<Event>>,
+}
+
+impl Bench {
+    /// `running`: services that run already, as the manifest has them.
+    pub(super) fn new(services: Vec<Service>, running: &[&str]) -> Self {
+        let desired = desired(services);
+        let began: Timestamp = "2026-01-02T03:04:05Z".parse().expect("a time");
+        let mut facts = Facts::empty("host", began);
+        let trees = running.iter().map(|name| tree(&desired.services[&(*name).into()])).collect();
+        facts.trees = Reading::Known(trees);
+        Self {
+            desired,
+            sim: Sim::new(facts),
+            store: Memory::default(),
+            options: Options {
+                parallelism: 4,
+                on_failure: OnFailure::Continue,
+                timeout: Duration::from_secs(3600),
+                force: false,
+                release_timeout: Duration::from_secs(120),
+            },
+            interrupt: watch::Sender::new(None),
+            thoughts: Mutex::default(),
+            requests: Mutex::default(),
+            events: Mutex::default(),
+        }
+    }
+
+    pub(super) fn behaves(&self, service: &str, behaviour: Behaviour) {
+        self.sim.set_behaviour(service, behaviour);
+    }
+
+    pub(super) async fn apply(&self, steps: Vec<Step>) -> Outcome {
+        let think = |_: &Facts, request: &Request| {
+            lock(&self.requests).push(request.clone());
+            Ok(lock(&self.thoughts).pop_front().unwrap_or_else(|| plan(Vec::new())))
+        };
+        let events = |event: Event| lock(&self.events).push(event);
+        let (interrupt, request, orphans) = (self.interrupt.subscribe(), Request::default(), BTreeMap::new());
+        let context = Context {
+            driver: &self.sim,
+            store: &self.store,
+            desired: &self.desired,
+            request: &request,
+            think: &think,
+            orphans: &orphans,
+            options: &self.options,
+            events: &events,
+            interrupt: &interrupt,
+        };
+        apply(context, &plan(steps)).await
+    }
+
+    pub(super) fn events(&self) -> Vec<EventKind> {
+        lock(&self.events).iter().map(|event| event.kind.clone()).collect()
+    }
+
+    /// When an event came, from the beginning of the world.
+    pub(super) fn time_of(&self, wanted: impl Fn(&EventKind) -> bool) -> Option<Duration> {
+        let events = lock(&self.events);
+        let first = events.first()?.at;
+        let found = events.iter().find(|event| wanted(&event.kind))?;
+        Duration::try_from(found.at.duration_since(first)).ok()
+    }
+
+    /// What was done to the world: `start a, stop b`.
+    pub(super) fn deeds(&self) -> Vec<String> {
+        let word = |deed: Deed| format!("{deed:?}").to_lowercase();
+        self.sim.log().iter().map(|effect| format!("{} {}", word(effect.deed), effect.service)).collect()
+    }
+
+    pub(super) fn states(&self, service: &str) -> Vec<State> {
+        let all = self.store.transitions();
+        all.iter().filter(|one| one.service.as_str() == service).map(|one| one.to).collect()
+    }
+
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let warning = |kind| if let EventKind::Warning { message } = kind { Some(message) } else { None };
+        self.events().into_iter().filter_map(warning).collect()
+    }
+
+    /// `start:b: it needs start:a, …`.
+    pub(super) fn skipped(&self) -> Vec<String> {
+        let skipped = |kind| match kind {
+            EventKind::StepSkipped { step, reason, .. } => Some(format!("{step}: {reason}")),
+            _ => None,
+        };
+        self.events().into_iter().filter_map(skipped).collect()
+    }
+
+    pub(super) fn runs(&self, service: &str) -> bool {
+        let world = self.sim.world();
+        let trees = world.trees.known().into_iter().flatten();
+        let containers = world.containers.known().into_iter().flatten();
+        let mut all = trees.filter(|tree| !tree.members.is_empty()).map(|tree| &tree.marks).chain(
+            containers
+                .filter(|found| found.state == crate::model::facts::ContainerState::Running)
+                .filter_map(|found| found.marks.as_ref()),
+        );
+        all.any(|marks| marks.service == service)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn plan(steps: Vec<Step>) -> Plan {
+    Plan {
+        format: FORMAT.to_owned(),
+        project: ProjectName::from(PROJECT),
+        mode: None,
+        goals: Vec::new(),
+        host: "host".to_owned(),
+        engine: None,
+        observed_at: Timestamp::UNIX_EPOCH,
+        placement: Placement::Bounded,
+        changes: !steps.is_empty(),
+        steps,
+        kept: Vec::new(),
+        blocked: Vec::new(),
+        held: Vec::new(),
+        orphans: Vec::new(),
+        gpus: Vec::new(),
+        warnings: Vec::new(),
+    }
+}
+
+fn step(action: Action, service: &str, from: State, instance: Option<Instance>, needs: &[&str]) -> Step {
+    Step {
+        id: StepId::new(format!("{action}:{service}")),
+        service: service.into(),
+        action,
+        route: route(action, from).expect("a route").to_vec(),
+        needs: needs.iter().map(|need| StepId::from(*need)).collect(),
+        gpus: vec![GpuId::from("gpu-0")],
+        vram_mib: Mebibytes(1),
+        reason: Reason { code: ReasonCode::WantedByMode, message: "a test wants it".to_owned(), by: None },
+        expect: Expect { instance, state: from },
+        spec: None,
+        diff: None,
+        estimate_ms: None,
+    }
+}
+
+pub(super) fn start(service: &str, needs: &[&str]) -> Step {
+    step(Action::Start, service, State::Registered, None, needs)
+}
+
+/// Of what [`Bench::new`] had running.
+pub(super) fn stop(service: &str, needs: &[&str]) -> Step {
+    let instance = Instance::Tree { id: format!("salt-{service}") };
+    step(Action::Stop, service, State::Online, Some(instance), needs)
+}
+
+/// The second half of a recreation.
+pub(super) fn start_again(service: &str, needs: &[&str]) -> Step {
+    let instance = Instance::Tree { id: format!("salt-{service}") };
+    step(Action::Start, service, State::Offline, Some(instance), needs)
+}
+
+pub(super) fn wait_for(service: &str, needs: &[&str]) -> Step {
+    let instance = Instance::Tree { id: format!("salt-{service}") };
+    step(Action::Start, service, State::Starting, Some(instance), needs)
+}
+
+pub(super) fn service(name: &str) -> Service {
+    let process = Process {
+        command: Command::Exec(vec![format!("./{name}")]),
+        cwd: PathBuf::from("/"),
+        environment: BTreeMap::new(),
+        inherit: BTreeSet::new(),
+        log: LogPolicy { max_size_bytes: 1 << 20, files: 1 },
+        pid_file: None,
+    };
+    Service {
+        name: name.into(),
+        runtime: Runtime::Process(Box::new(process)),
+        stop: StopPolicy { signal: None, grace: Duration::from_secs(10), exec: None },
+        vram: Mebibytes(1),
+        gpu: GpuRequest::Auto,
+        priority: 0,
+        phases: BTreeSet::new(),
+        depends_on: BTreeMap::new(),
+        health: health(),
+        busy: None,
+        drain: None,
+        evict: None,
+        ports: BTreeSet::new(),
+        missing_secrets: Vec::new(),
+        spec: Spec { config: json!({ "command": name }), secrets: BTreeMap::new() },
+        source: "lcm.yaml:1".to_owned(),
+    }
+}
+
+pub(super) fn container(name: &str) -> Service {
+    let container = Container {
+        name: format!("{PROJECT}-{name}"),
+        image: "image".to_owned(),
+        pull: PullPolicy::Never,
+        command: None,
+        entrypoint: None,
+        environment: BTreeMap::new(),
+        ports: Vec::new(),
+        volumes: Vec::new(),
+        networks: Vec::new(),
+        user: None,
+        shm_size_bytes: None,
+        ipc: None,
+        devices: Vec::new(),
+        ulimits: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        healthcheck: None,
+        gpu_access: GpuAccess::None,
+    };
+    Service { runtime: Runtime::Container(Box::new(container)), ..service(name) }
+}
+
+fn health() -> Health {
+    Health {
+        probe: Some(Probe::Tcp { host: "localhost".to_owned(), port: 1 }),
+        probe_timeout: Duration::from_secs(5),
+        interval: None,
+        warm_time: Duration::ZERO,
+        timeout: Duration::from_secs(60),
+        failures: 3,
+        successes: 1,
+        stable_for: Duration::ZERO,
+    }
+}
+
+pub(super) fn depends(mut service: Service, on: &str, condition: Condition) -> Service {
+    service.depends_on.insert(on.into(), Dependency { condition, restart: false });
+    service
+}
+
+pub(super) fn busy(service: Service, drain: Option<Duration>) -> Service {
+    let probe = BusyProbe::Exec(vec!["busy".to_owned()]);
+    Service { busy: Some(Busy { probe, probe_timeout: Duration::from_secs(5) }), drain, ..service }
+}
+
+pub(super) fn loads_in(time: Duration) -> Behaviour {
+    Behaviour { loading: time, ..Behaviour::default() }
+}
+
+fn desired(services: Vec<Service>) -> Desired {
+    Desired {
+        project: ProjectName::from(PROJECT),
+        mode: None,
+        mode_source: ModeSource::Manifest,
+        goals_requested: BTreeSet::new(),
+        orphans: OrphanPolicy::Report,
+        reserve: Mebibytes::ZERO,
+        declared_gpus: Vec::new(),
+        engine_host: None,
+        services: services.into_iter().map(|service| (service.name.clone(), service)).collect(),
+        modes: BTreeMap::new(),
+        goals: BTreeMap::new(),
+        warnings: Vec::new(),
+    }
+}
+
+fn tree(service: &Service) -> TreeFact {
+    let salt = format!("salt-{}", service.name);
+    let marks = Marks {
+        project: PROJECT.to_owned(),
+        service: service.name.to_string(),
+        spec: service.spec.hash(),
+        salt,
+        gpus: "gpu-0".to_owned(),
+        vram_mib: 1,
+        ..Marks::default()
+    };
+    let member = ProcessFact { pid: 7, start_ticks: 7, program: service.name.to_string() };
+    TreeFact {
+        marks,
+        adopted: false,
+        shim: None,
+        members: vec![member],
+        started_at: None,
+        exit: None,
+        suspended: false,
+    }
+}

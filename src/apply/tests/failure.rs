@@ -1,0 +1,106 @@
+//! What a failure takes with it, and what it does not.
+
+use std::time::Duration;
+
+use super::bench::{Bench, loads_in, plan, service, start, start_again, stop};
+use crate::apply::OnFailure;
+use crate::driver::sim::Behaviour;
+use crate::model::plan::ReasonCode;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn fails() -> Behaviour {
+    Behaviour { start_error: Some("no such program".to_owned()), ..Behaviour::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_takes_its_dependents_along_and_nobody_else() {
+    let bench = Bench::new(["a", "b", "c", "d"].map(service).into(), &[]);
+    bench.behaves("a", fails());
+    let steps = vec![start("a", &[]), start("b", &["start:a"]), start("c", &["start:b"]), start("d", &[])];
+    let outcome = bench.apply(steps).await;
+    assert!(bench.runs("d") && !bench.runs("b") && !bench.runs("c"));
+    assert_eq!((outcome.done, outcome.skipped, outcome.failures.len()), (1, 2, 1));
+    assert_eq!(
+        bench.skipped(),
+        ["start:b: it needs start:a, which did not succeed", "start:c: it needs start:b, which did not succeed"]
+    );
+    let prevented = bench.requests.lock().expect("unpoisoned")[0].prevented.clone();
+    assert_eq!(prevented[&"a".into()].code, ReasonCode::StartFailed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_is_not_tried_twice_in_one_run() {
+    let bench = Bench::new(vec![service("a"), service("b")], &[]);
+    bench.behaves("a", fails());
+    let (second, third) = (plan(vec![start("a", &[]), start("b", &[])]), plan(vec![start("a", &[])]));
+    bench.thoughts.lock().expect("unpoisoned").extend([second, third]);
+    let outcome = bench.apply(vec![start("a", &[])]).await;
+    assert_eq!(bench.deeds(), ["start a", "start b"]);
+    assert_eq!(outcome.failures.len(), 1);
+    assert!(outcome.last_plan.is_some_and(|plan| !plan.steps.is_empty()), "what stands in the way is told");
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_failure_stop_begins_nothing_more_and_lets_what_is_under_way_end() {
+    let mut bench = Bench::new(["a", "b", "c"].map(service).into(), &[]);
+    bench.options.on_failure = OnFailure::Stop;
+    bench.options.parallelism = 2;
+    bench.behaves("a", Behaviour { loading: SECOND, dies_while_loading: true, ..Behaviour::default() });
+    bench.behaves("b", loads_in(5 * SECOND));
+    let outcome = bench.apply(vec![start("a", &[]), start("b", &[]), start("c", &[])]).await;
+    assert!(bench.runs("b") && !bench.runs("c"));
+    assert_eq!((outcome.done, outcome.skipped, outcome.failures.len()), (1, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_failure_rollback_returns_to_what_ran_before() {
+    let mut bench = Bench::new(["old", "mid", "new"].map(service).into(), &["old"]);
+    bench.options.on_failure = OnFailure::Rollback;
+    bench.behaves("new", Behaviour { never_healthy: true, ..Behaviour::default() });
+    let steps = vec![stop("old", &[]), start("mid", &["stop:old"]), start("new", &["start:mid"])];
+    let outcome = bench.apply(steps).await;
+    assert_eq!((bench.runs("old"), bench.runs("mid"), bench.runs("new")), (true, false, false));
+    let deeds = bench.deeds();
+    assert_eq!(deeds[..3], ["stop old", "start mid", "start new"]);
+    assert_eq!(deeds[5], "start old", "after both are gone: {deeds:?}");
+    assert_eq!(outcome.failures.len(), 1);
+    assert!(bench.sim.violations().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_has_its_own_time_when_the_run_has_none_left() {
+    let mut bench = Bench::new(["old", "new"].map(service).into(), &["old"]);
+    bench.options.on_failure = OnFailure::Rollback;
+    bench.options.timeout = 5 * SECOND;
+    bench.behaves("new", loads_in(50 * SECOND));
+    let outcome = bench.apply(vec![stop("old", &[]), start("new", &["stop:old"])]).await;
+    assert_eq!((bench.runs("old"), bench.runs("new")), (true, false));
+    assert_eq!(outcome.failures[0].error, "the run's time of 5s is over while it was under way");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_does_not_bring_back_what_the_manifest_has_changed() {
+    let mut bench = Bench::new(["changed", "bad"].map(service).into(), &["changed"]);
+    bench.options.on_failure = OnFailure::Rollback;
+    if let Some(service) = bench.desired.services.get_mut(&"changed".into()) {
+        service.spec.config = serde_json::json!({ "command": "newer" });
+    }
+    bench.behaves("bad", fails());
+    let steps = vec![stop("changed", &[]), start("bad", &["stop:changed"]), start_again("changed", &["start:bad"])];
+    bench.apply(steps).await;
+    assert!(!bench.runs("changed"));
+    let told = "changed can't be started again as it was: the manifest has another spec for it by now";
+    assert!(bench.warnings().iter().any(|warning| warning == told), "{:?}", bench.warnings());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_out_of_time_fails_what_it_waits_for_and_begins_nothing_more() {
+    let mut bench = Bench::new(["a", "b"].map(service).into(), &[]);
+    bench.options.timeout = 3 * SECOND;
+    bench.behaves("a", loads_in(30 * SECOND));
+    let outcome = bench.apply(vec![start("a", &[]), start("b", &["start:a"])]).await;
+    assert_eq!((outcome.failures.len(), outcome.skipped), (1, 1));
+    assert_eq!(bench.deeds(), ["start a"]);
+    assert!(outcome.last_plan.is_some());
+}
