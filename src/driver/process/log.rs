@@ -4,9 +4,10 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::driver::process::folder::Folder;
+use crate::model::facts::ProcessFact;
 
 /// One step of a copy.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -78,6 +79,15 @@ pub(crate) fn tail(folder: &Folder, lines: usize) -> Vec<String> {
     let text = since_start(folder, TAIL_BYTES_MAX).unwrap_or_default();
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].iter().map(|line| (*line).to_owned()).collect()
+}
+
+/// What a living process has written to a log that is deleted; where its start begins in it, nobody knows any more.
+pub(crate) fn of_deleted(process: &ProcessFact, bytes_max: usize) -> Option<String> {
+    let path = PathBuf::from(format!("/proc/{}/fd/1", process.pid));
+    let target = fs::read_link(&path).ok()?;
+    let ours = target.to_str()?.strip_suffix(" (deleted)")?.ends_with("/log");
+    let bytes = ours.then(|| end_of(&path, 0, bytes_max).ok()).flatten()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// A file from `offset` on, at most its last `bytes_max`. A file shorter than that was emptied since: all of it counts.
