@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::OnceCell;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::driver::docker::{self, Engine};
 use crate::driver::process::Processes;
@@ -29,6 +29,9 @@ mod inquiry;
 const PROBES_MAX: usize = 32;
 /// Between two failing probes of one observation.
 const PROBE_PAUSE: Duration = Duration::from_millis(50);
+
+/// An engine of this machine answers within milliseconds; one that hangs must not hold up those who don't need it.
+const LEFT_BEHIND_WAIT: Duration = Duration::from_secs(2);
 
 /// This machine, as one manifest uses it.
 pub struct Machine {
@@ -81,11 +84,24 @@ impl Machine {
 
     async fn containers(&self, desired: &Desired) -> (Option<EngineFact>, Reading<Vec<ContainerFact>>) {
         if !self.asks_engine {
-            return (None, Reading::NotAsked);
+            return self.left_behind(desired).await;
         }
         match self.engine().await {
             Ok(engine) => (Some(engine.fact()), engine.containers(desired).await),
             Err(error) => (None, Reading::Unknown(error.to_string())),
+        }
+    }
+
+    /// Containers of this project though its manifest names none any more: what they hold is taken all the same. An
+    /// engine that does not answer at once is no trouble to one who has no use for it.
+    async fn left_behind(&self, desired: &Desired) -> (Option<EngineFact>, Reading<Vec<ContainerFact>>) {
+        let asked = async {
+            let engine = self.engine().await.ok()?;
+            Some((engine.fact(), engine.left_behind(desired).await.ok()?))
+        };
+        match timeout(LEFT_BEHIND_WAIT, asked).await {
+            Ok(Some((engine, found))) if !found.is_empty() => (Some(engine), Reading::Known(found)),
+            Ok(_) | Err(_) => (None, Reading::NotAsked),
         }
     }
 
@@ -159,7 +175,7 @@ impl Driver for Machine {
     async fn prepare(&self, service: &Service) -> Result<(), DriverError> {
         match &service.runtime {
             Runtime::Process(_) => self.processes.prepare(service).await,
-            Runtime::Container(_) | Runtime::Existing(_) => self.engine().await?.prepare(service).await,
+            Runtime::Container(_) | Runtime::Existing(_) => self.engine().await?.prepare(&self.project, service).await,
         }
     }
 

@@ -25,7 +25,14 @@ pub(super) fn picture(facts: &Facts, desired: &Desired, service: &Service) -> Ob
 /// The service's tree if one lives, whatever the manifest says that the service runs on.
 pub(super) fn living(facts: &Facts, desired: &Desired, service: &Service) -> Option<ObservedService> {
     let tree = of(facts, desired, service).find(|tree| !tree.members.is_empty())?;
-    Some(alive(facts, service, tree))
+    // It goes or is made anew in any case: the manifest's probes are for what it will be.
+    let verdict = Verdict {
+        state: if tree.suspended { State::Suspended } else { State::Online },
+        detail: "it runs as a process tree".to_owned(),
+        unknown: None,
+        warning: None,
+    };
+    Some(judged(tree, verdict))
 }
 
 fn of<'a>(facts: &'a Facts, desired: &'a Desired, service: &'a Service) -> impl Iterator<Item = &'a TreeFact> {
@@ -56,6 +63,10 @@ fn alive(facts: &Facts, service: &Service, tree: &TreeFact) -> ObservedService {
         Some(exit) if is_bad(exit) => crippled(service, tree, exit),
         Some(_) | None => judge::running(facts, service, tree.started_at, None),
     };
+    judged(tree, verdict)
+}
+
+fn judged(tree: &TreeFact, verdict: Verdict) -> ObservedService {
     ObservedService {
         unknown: verdict.unknown,
         instance: Some(instance(tree)),

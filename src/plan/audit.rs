@@ -90,7 +90,7 @@ impl Audit<'_> {
             let known = seen.instance.as_ref() == Some(instance) || seen.previous.as_ref() == Some(instance);
             known && matches!(seen.ownership, Ownership::Ours | Ownership::Adopted)
         });
-        let adopted = seen.is_some_and(|seen| seen.ownership == Ownership::Adopted);
+        let adopted = seen.is_some_and(|seen| seen.ownership == Ownership::Adopted) && !orphan;
         if !own && !orphan {
             findings.push(format!("{}: {} is not ours", step.id, describe(instance)));
         }

@@ -161,7 +161,7 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, stops: &[Step]) -> Vec<Ste
         let renamed = decision.starts() && !decision.is_await() && is_renamed(scene, name);
         let (instance, why) = match (&seen.instance, &seen.previous) {
             (Some(current @ Instance::Container { .. }), _) if down => (current, "everything of this project is to go"),
-            (Some(current), _) if renamed => (current, "the manifest gives it another container name by now"),
+            (Some(current), _) if renamed => (current, renamed_why(scene, name)),
             (_, Some(previous)) if !decision.starts() => {
                 (previous, "an older container was put aside, and is not needed any more")
             }
@@ -190,6 +190,13 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, stops: &[Step]) -> Vec<Ste
         });
     }
     steps
+}
+
+fn renamed_why(scene: &Scene<'_>, name: &ServiceName) -> &'static str {
+    match scene.service(name).container_name() {
+        Some(_) => "the manifest gives it another container name by now",
+        None => "the manifest has it as a process by now",
+    }
 }
 
 /// Its thing carries neither its name nor the name of one that was put aside.

@@ -3,6 +3,7 @@
 
 mod drift;
 mod house;
+mod misplaced;
 mod modes;
 mod orphans;
 mod room;
