@@ -112,8 +112,9 @@ pub(super) fn exists(facts: &Facts, name: &str) -> bool {
 /// One of ours under another name, as an earlier `container_name` left it; a running one before a stopped one.
 fn elsewhere<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Option<&'a ContainerFact> {
     let all = facts.containers.known()?.iter();
-    all.filter(|container| is_of(container, desired, service))
-        .min_by_key(|container| (container.state != ContainerState::Running, !holds_room(container.state), &container.name))
+    all.filter(|container| is_of(container, desired, service)).min_by_key(|container| {
+        (container.state != ContainerState::Running, !holds_room(container.state), &container.name)
+    })
 }
 
 pub(super) fn is_of(container: &ContainerFact, desired: &Desired, service: &Service) -> bool {

@@ -31,10 +31,8 @@ pub(super) fn orphans(facts: &Facts, desired: &Desired) -> Vec<Orphan> {
 fn of_container(found: &ContainerFact, facts: &Facts, desired: &Desired) -> Option<Orphan> {
     let marks = found.marks.as_ref().filter(|marks| marks.project == desired.project.as_str())?;
     let name = ServiceName::from(marks.service.as_str());
-    if let Some(service) = desired.services.get(&name) {
-        if stands_for(found, facts, desired, service) {
-            return None;
-        }
+    if desired.services.get(&name).is_some_and(|service| stands_for(found, facts, desired, service)) {
+        return None;
     }
     let state = container::plain_state(found.state);
     let instance = container::instance(found);
@@ -49,12 +47,10 @@ fn stands_for(found: &ContainerFact, facts: &Facts, desired: &Desired, service: 
         Runtime::Process(_) => is_found(container::running(facts, desired, service)),
         Runtime::Existing(existing) => found.name == existing.container,
         Runtime::Container(own) => {
-            let put_aside =
-                found.name == format!("{}{ASIDE_SUFFIX}", own.name) && !container::holds_room(found.state);
+            let put_aside = found.name == format!("{}{ASIDE_SUFFIX}", own.name) && !container::holds_room(found.state);
             // Under an earlier name it is still the service, unless that has one under its own name too.
             let earlier = || {
-                !container::exists(facts, &own.name)
-                    && is_found(container::under_another_name(facts, desired, service))
+                !container::exists(facts, &own.name) && is_found(container::under_another_name(facts, desired, service))
             };
             found.name == own.name || put_aside || earlier()
         }

@@ -16,8 +16,7 @@ pub(super) fn picture(facts: &Facts, desired: &Desired, service: &Service) -> Ob
     // A living one before the end of an earlier one.
     trees.sort_by_key(|tree| (tree.members.is_empty(), tree.adopted, tree.marks.salt.clone()));
     let Some(tree) = trees.first() else {
-        return stranger(facts, service)
-            .unwrap_or_else(|| nothing(State::Registered, "it was never started", Ownership::Absent));
+        return nothing(State::Registered, "it was never started", Ownership::Absent);
     };
     if tree.members.is_empty() { ended(facts, service, tree) } else { alive(facts, service, tree) }
 }
@@ -106,22 +105,4 @@ fn ended(facts: &Facts, service: &Service, tree: &TreeFact) -> ObservedService {
         since: exit.at,
         ..nothing(state, &detail, Ownership::Absent)
     }
-}
-
-/// Something that is not ours answers in the service's place.
-fn stranger(facts: &Facts, service: &Service) -> Option<ObservedService> {
-    use crate::model::facts::{Owner, ProbeReading};
-    let answers = facts.probes.get(&service.name)?.health == Some(ProbeReading::Passed);
-    let holder = facts
-        .listeners
-        .known()?
-        .iter()
-        .find(|listener| service.ports.contains(&listener.port) && listener.owner == Owner::Stranger)?;
-    answers.then(|| {
-        nothing(
-            State::Online,
-            "something that lcm did not start answers in its place",
-            Ownership::Foreign { holder: crate::observe::room::stranger_name(holder) },
-        )
-    })
 }

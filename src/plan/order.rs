@@ -157,7 +157,9 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, stops: &[Step]) -> Vec<Ste
         if seen.unknown.is_some() || scene.request.prevented.contains_key(name) {
             continue;
         }
-        let down = scene.request.purpose == Purpose::Down && seen.ownership == Ownership::Ours;
+        // Beside a stranger that answers in its place, only what is ours has an instance.
+        let beside = matches!(seen.ownership, Ownership::Foreign { .. });
+        let down = scene.request.purpose == Purpose::Down && (beside || seen.ownership == Ownership::Ours);
         let renamed = decision.starts() && !decision.is_await() && is_renamed(scene, name);
         let (instance, why) = match (&seen.instance, &seen.previous) {
             (Some(current @ Instance::Container { .. }), _) if down => (current, "everything of this project is to go"),
@@ -171,7 +173,7 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, stops: &[Step]) -> Vec<Ste
             .iter()
             .find(|step| step.id == id(Action::Stop, name) && step.expect.instance.as_ref() == Some(instance));
         let aside = seen.previous.as_ref() == Some(instance);
-        let state = if stop.is_some() || aside { State::Offline } else { seen.state };
+        let state = if stop.is_some() || aside || beside { State::Offline } else { seen.state };
         let Some(route) = route(Action::Remove, state) else { continue };
         let code = if down { ReasonCode::Requested } else { ReasonCode::SpecChanged };
         steps.push(Step {

@@ -7,4 +7,5 @@ mod misplaced;
 mod modes;
 mod orphans;
 mod room;
+mod strangers;
 mod unknown;

@@ -20,8 +20,7 @@ fn manifest(run: &str) -> String {
 
 const PROCESS: &str = "process: { command: [a] }";
 const CONTAINER: &str = "docker: { image: \"a:1\", gpu_access: none, ports: [\"9000:9000\"] }";
-const RENAMED: &str =
-    "docker: { image: \"a:1\", container_name: other, gpu_access: none, ports: [\"9000:9000\"] }";
+const RENAMED: &str = "docker: { image: \"a:1\", container_name: other, gpu_access: none, ports: [\"9000:9000\"] }";
 const EXISTING: &str = "docker: { container: theirs }";
 
 /// What is planned for facts as a machine gives them: it probes nothing of which the manifest says something else.
@@ -79,9 +78,12 @@ fn a_container_left_behind_by_a_service_that_is_another_thing_now_is_an_orphan()
             left.state = ContainerState::Exited;
             left.exit_code = Some(0);
         }
+        let theirs =
+            ContainerFact { id: "e".repeat(64), name: "theirs".to_owned(), marks: None, ports: vec![], ..left.clone() };
+        facts.containers.known_mut().expect("containers").push(theirs);
         let observed = observe(&facts, &desired);
         assert_eq!(observed.orphans.len(), 1, "{to}: {:?}", observed.orphans);
-        let held = if to == PROCESS { Mebibytes::ZERO } else { Mebibytes(8192) };
+        let held = if to == PROCESS { Mebibytes::ZERO } else { Mebibytes(2 * 8192) };
         let made = plan(&desired, &observed, &Request::default());
         assert_eq!(made.gpus[0].before_mib, held, "{to}: what it holds is counted");
         let prune = Request { prune: true, ..Request::default() };
