@@ -1,8 +1,8 @@
 //! The JSON schema: the wire types' own, made to say what the reader does with variables and empty values.
 
+use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform as _};
-use schemars::Schema;
 use serde_json::{Value, json};
 
 use crate::manifest::wire::Manifest;
@@ -36,9 +36,10 @@ fn say_what_is_read(schema: &mut Schema) {
             let only = only.clone();
             object.remove("anyOf");
             // A reference has no siblings in this draft.
-            match only.contains_key("$ref") {
-                true => drop(object.insert("allOf".to_owned(), json!([only]))),
-                false => object.extend(only),
+            if only.contains_key("$ref") {
+                object.insert("allOf".to_owned(), json!([only]));
+            } else {
+                object.extend(only);
             }
         }
     }

@@ -1,6 +1,8 @@
 //! Text to [`Node`], by serde-saphyr. Its own messages speak of its options and types; ours speak of the file.
 //! No type is known here: `NO` and `on` are strings, and numbers keep the digits that were written.
 
+use std::collections::BTreeMap;
+
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DuplicateKeyPolicy, Error, Location, Spanned};
 
@@ -77,9 +79,11 @@ fn explain(sources: &Sources, file: usize, error: &Error) -> Problem {
         Error::Budget { .. }
         | Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
-        | Error::AliasReplayStackDepthExceeded { .. } => {
-            ("lcm::too_large", format!("{name} is nested too deep, or grows too large by its aliases"), "here it is enough")
-        }
+        | Error::AliasReplayStackDepthExceeded { .. } => (
+            "lcm::too_large",
+            format!("{name} is nested too deep, or grows too large by its aliases"),
+            "here it is enough",
+        ),
         Error::MultipleDocuments { .. } => {
             ("lcm::syntax", format!("{name} holds more than one YAML document"), "a second one begins here")
         }
@@ -112,7 +116,8 @@ fn error_span(sources: &Sources, file: usize, location: Location) -> Span {
         return Span { file, offset: index(offset), length: index(length).max(1) };
     }
     let text = &sources.get(file).text;
-    let line_start: usize = text.split_inclusive('\n').take(index(location.line()).saturating_sub(1)).map(str::len).sum();
+    let line_start: usize =
+        text.split_inclusive('\n').take(index(location.line()).saturating_sub(1)).map(str::len).sum();
     let rest = text.get(line_start..).unwrap_or_default();
     let column: usize = rest.chars().take(index(location.column()).saturating_sub(1)).map(char::len_utf8).sum();
     let offset = (line_start + column).min(text.len());
@@ -165,17 +170,18 @@ impl Planter<'_> {
 
     fn map(&mut self, pairs: Vec<(Spanned<String>, Raw)>, span: &mut Span) -> Value {
         let mut entries: Vec<Entry> = Vec::with_capacity(pairs.len());
+        let mut known: BTreeMap<String, Span> = BTreeMap::new();
         for (key, raw) in pairs {
             let key_span = self.span(key.defined);
             let value = self.plant(raw);
-            if let Some(first) = entries.iter().find(|entry| entry.key == key.value) {
-                let first = self.sources.place(first.key_span);
+            if let Some(first) = known.get(&key.value) {
                 self.problems.push(
                     Problem::error("lcm::duplicate", format!("`{}` stands twice in one map", key.value))
                         .at(self.sources.place(key_span), "the second one")
-                        .also(first, "the first one"),
+                        .also(self.sources.place(*first), "the first one"),
                 );
             } else {
+                known.insert(key.value.clone(), key_span);
                 entries.push(Entry { key: key.value, key_span, value });
             }
         }

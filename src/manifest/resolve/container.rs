@@ -10,14 +10,17 @@ use crate::manifest::resolve::environment::environment;
 use crate::manifest::resolve::service::Built;
 use crate::manifest::resolve::{ports, words};
 use crate::manifest::source::Span;
+use crate::manifest::wire;
 use crate::manifest::wire::docker::{Docker, Healthcheck};
 use crate::manifest::wire::scalar::{Word, is_name};
 use crate::manifest::wire::shape::{CommandLine, Pairs};
-use crate::manifest::wire;
 use crate::model::desired::{
     Container, ExistingContainer, GpuAccess, ImageHealthcheck, PublishedPort, PullPolicy, Runtime, Ulimit,
 };
 use crate::model::spec::Spec;
+
+/// On one address and by one protocol a host has no more.
+const PORTS_MAX: usize = 65_535;
 
 /// `service` gives the container its name, where the manifest gives none.
 pub(super) fn docker(context: &mut Context<'_>, service: &str, written: &Located<Docker>) -> Option<Built> {
@@ -203,6 +206,10 @@ fn published(context: &mut Context<'_>, written: &Docker) -> Vec<(PublishedPort,
     let mut all = Vec::new();
     for port in &written.ports {
         match ports::parse(&port.0) {
+            Ok(ports) if all.len() + ports.len() > PORTS_MAX => {
+                context.error("lcm::port", port.span, "more ports are published than a host has", "these too");
+                break;
+            }
             Ok(ports) => all.extend(ports.into_iter().map(|published| (published, port.span))),
             Err(fault) => {
                 context.error_with_help("lcm::port", port.span, (fault.message, "this port"), fault.help);
@@ -301,7 +308,8 @@ fn healthcheck(context: &mut Context<'_>, written: &Located<Healthcheck>) -> Ima
         (Some(false) | None, Some((_, CommandLine::Line(line)))) => vec!["CMD-SHELL".to_owned(), line.clone()],
         (Some(false) | None, Some((test, CommandLine::Words(words)))) => {
             if !["CMD", "CMD-SHELL", "NONE"].contains(&words[0].as_str()) {
-                let message = format!("a check that is a list begins with CMD, CMD-SHELL or NONE, not with `{}`", words[0]);
+                let message =
+                    format!("a check that is a list begins with CMD, CMD-SHELL or NONE, not with `{}`", words[0]);
                 let help = "write `[CMD, …]`, or a string for the container's shell";
                 context.error_with_help("lcm::command", test.span, (message, "this list"), help);
             }

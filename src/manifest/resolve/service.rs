@@ -10,9 +10,7 @@ use crate::manifest::resolve::{container, probes, process};
 use crate::manifest::source::Span;
 use crate::manifest::wire;
 use crate::manifest::wire::service::{DependsOn, Gpu, GpuId};
-use crate::model::desired::{
-    Condition, Dependency, GpuRef, GpuRequest, Protocol, PublishedPort, Runtime, Service,
-};
+use crate::model::desired::{Condition, Dependency, GpuRef, GpuRequest, Protocol, PublishedPort, Runtime, Service};
 use crate::model::names::ServiceName;
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
@@ -30,7 +28,6 @@ pub(super) struct Built {
 #[derive(Debug)]
 pub(super) struct Resolved {
     pub service: Service,
-    pub name: Span,
     pub container: Span,
     pub vram: Span,
     pub ports: BTreeMap<u16, Span>,
@@ -78,7 +75,6 @@ pub(super) fn service(
     let container = docker.and_then(|docker| docker.container.as_ref().or(docker.container_name.as_ref()));
     Some(Resolved {
         service,
-        name: name.span,
         container: container.map_or(name.span, |container| container.span),
         vram: written.vram.as_ref().map_or(name.span, |vram| vram.span),
         ports,
@@ -187,8 +183,10 @@ fn ports(built: &Built, asked: &[Asked]) -> BTreeMap<u16, Span> {
             .filter(|(port, _)| port.protocol == Protocol::Tcp)
             .filter_map(|(port, span)| Some((port.host?, *span)))
             .collect(),
-        Runtime::Process(_) | Runtime::Existing(_) => {
-            asked.iter().filter(|(address, _)| address.is_local()).map(|(address, span)| (address.port, *span)).collect()
-        }
+        Runtime::Process(_) | Runtime::Existing(_) => asked
+            .iter()
+            .filter(|(address, _)| address.is_local())
+            .map(|(address, span)| (address.port, *span))
+            .collect(),
     }
 }

@@ -151,9 +151,7 @@ impl<'de> Visitor<'de> for CommandsVisitor {
             }
         }
         match (words.is_empty(), commands.is_empty()) {
-            (true, true) => {
-                Err(A::Error::custom(Fault::new("lcm::empty", "the command is empty", "nothing to run")))
-            }
+            (true, true) => Err(A::Error::custom(Fault::new("lcm::empty", "the command is empty", "nothing to run"))),
             (false, false) => Err(A::Error::custom("words and lists of words stand side by side")),
             (false, true) => Ok(Commands(vec![CommandLine::Words(words)])),
             (true, false) => Ok(Commands(commands)),
@@ -292,10 +290,17 @@ inline_schema!(Commands: "Commands", |generator| {
         ]
     })
 });
-inline_schema!(Pairs<V>, V: "Pairs", |generator| json_schema!({
+inline_schema!(Pairs<EnvironmentValue>: "Environment", |generator| json_schema!({
     "anyOf": [
-        { "type": "object", "additionalProperties": generator.subschema_for::<V>() },
+        { "type": "object", "additionalProperties": generator.subschema_for::<EnvironmentValue>() },
         { "type": "array", "items": { "type": "string", "pattern": "^[^=]+=" } },
+    ]
+}));
+// A label may have no value.
+inline_schema!(Pairs<Word>: "Labels", |generator| json_schema!({
+    "anyOf": [
+        { "type": "object", "additionalProperties": generator.subschema_for::<Word>() },
+        { "type": "array", "items": { "type": "string", "pattern": "^[^=]" } },
     ]
 }));
 inline_schema!(EnvironmentValue: "EnvironmentValue", |generator| json_schema!({
