@@ -18,6 +18,7 @@ mod load;
 mod located;
 mod problem;
 mod read;
+mod reader;
 mod render;
 mod resolve;
 mod schema;

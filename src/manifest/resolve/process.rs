@@ -25,18 +25,12 @@ pub(super) fn process(
 ) -> Option<Built> {
     let mut config = Map::new();
     let command = command(context, written, &mut config);
+    let said = written.cwd.as_ref().map_or("", |cwd| cwd.value.as_str());
     let cwd = match &written.cwd {
-        Some(cwd) => {
-            let path = context.path(cwd)?;
-            config.insert("cwd".to_owned(), context.spec_path(cwd, &path).into());
-            path
-        }
-        None => {
-            let folder = context.input.sources.get(home.file).folder.clone();
-            config.insert("cwd".to_owned(), context.spec_path("", &folder).into());
-            folder
-        }
+        Some(cwd) => context.path(cwd)?,
+        None => context.input.sources.get(home.file).folder.clone(),
     };
+    config.insert("cwd".to_owned(), context.spec_path(said, &cwd).into());
     let environment = environment(context, written.environment.as_ref(), written.env_file.as_ref());
     if let Some(masked) = environment.masked() {
         config.insert("environment".to_owned(), masked);
