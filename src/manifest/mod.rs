@@ -41,6 +41,8 @@ pub struct Choice {
     pub word: Option<ModeName>,
     /// `--goal`.
     pub goals: BTreeSet<GoalName>,
+    /// Whoever only looks, or stops everything, needs no mode: then there may be none though the manifest has some.
+    pub mode_optional: bool,
 }
 
 /// Reads the manifest and what it includes, and resolves it; or says everything that is wrong with it.
