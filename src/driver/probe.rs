@@ -159,6 +159,10 @@ async fn within<T>(deadline: Duration, url: &str, asked: impl Future<Output = Re
 
 /// Past every proxy: a probe is meant for this machine, whatever the environment says.
 async fn ask(method: Method, url: &str, json: Option<&Value>, follow: bool) -> Result<Response, Flaw> {
+    let url = Url::parse(url).map_err(|error| Flaw::Question(error.to_string()))?;
+    if url.scheme() != "http" {
+        return Err(Flaw::Question(format!("{}:// can't be asked, only http:// can", url.scheme())));
+    }
     let policy = if follow { Policy::limited(REDIRECTS_MAX) } else { Policy::none() };
     let client = Client::builder().no_proxy().redirect(policy).pool_max_idle_per_host(0).build();
     let client = client.map_err(|error| Flaw::Question(root_cause(&error)))?;

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum};
 use jiff::Timestamp;
 
-use crate::driver::docker::{ASIDE, Engine, marks, short};
+use crate::driver::docker::{Engine, marks, short};
 use crate::driver::{DriverError, Life, Look};
 use crate::model::desired::{Runtime, Service};
 use crate::model::facts::{EngineHealth, ExitFact, Marks};
 use crate::model::names::{ProjectName, ServiceName};
-use crate::model::observed::Instance;
+use crate::model::observed::{ASIDE_SUFFIX, Instance};
 
 /// A container as it is now.
 #[derive(Clone, Debug)]
@@ -123,7 +123,7 @@ impl Engine {
 
     /// The container of a name, and the one put aside for it.
     pub(super) async fn both(&self, name: &str) -> Result<(Option<Seen>, Option<Seen>), DriverError> {
-        let aside = format!("{name}{ASIDE}");
+        let aside = format!("{name}{ASIDE_SUFFIX}");
         let (current, aside) = tokio::join!(self.named(name), self.named(&aside));
         Ok((current?, aside?))
     }

@@ -27,9 +27,6 @@ pub use self::connect::connect;
 use crate::driver::DriverError;
 use crate::model::facts::EngineFact;
 
-/// What a container is called while a newer one is brought up in its place.
-const ASIDE: &str = ".lcm-old";
-
 /// A reading of the engine's own books. Milliseconds as a rule; a loaded machine takes seconds.
 const READ_DEADLINE: Duration = Duration::from_secs(10);
 
