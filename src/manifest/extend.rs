@@ -37,21 +37,14 @@ impl Templates {
             self.complete(&mut service.value, &mut chain, sources, problems);
         }
         // Templates are read by themselves too: one that nobody uses is checked all the same.
-        let names: Vec<(String, Span)> =
-            root.get("templates").map(|templates| names(templates)).unwrap_or_default();
+        let names: Vec<(String, Span)> = root.get("templates").map(|templates| names(templates)).unwrap_or_default();
         for (name, span) in names {
             let mut node = self.nodes.get(&name).cloned().unwrap_or_else(|| Node::new(span, Value::Null));
             self.complete(&mut node, &mut vec![name], sources, problems);
         }
     }
 
-    fn complete(
-        &mut self,
-        node: &mut Node,
-        chain: &mut Vec<String>,
-        sources: &Sources,
-        problems: &mut Vec<Problem>,
-    ) {
+    fn complete(&mut self, node: &mut Node, chain: &mut Vec<String>, sources: &Sources, problems: &mut Vec<Problem>) {
         let wanted: Vec<(String, Span)> = node
             .get("extends")
             .map(|extends| extends.strings().into_iter().map(|(name, span)| (name.to_owned(), span)).collect())

@@ -68,7 +68,10 @@ pub(super) struct Filled {
 pub(super) enum Trouble {
     Unset(String),
     /// Whoever wrote `${VAR:?message}` says why it is needed.
-    Required { name: String, message: String },
+    Required {
+        name: String,
+        message: String,
+    },
     Malformed(String),
 }
 

@@ -115,7 +115,8 @@ impl de::Error for ReadError {
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
         if field == "restart" && expected.contains(&"depends_on") {
-            let fault = Fault::new("lcm::restart", "`restart` is not a key of lcm", "who restarts what is lcm's to say");
+            let fault =
+                Fault::new("lcm::restart", "`restart` is not a key of lcm", "who restarts what is lcm's to say");
             return Self::new(fault.help(
                 "remove it: containers that lcm creates have no restart policy, since an engine that starts them by \
                  itself would overcommit the GPU; lcm brings up what is wanted when it is applied",
@@ -396,13 +397,12 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         let entry = &self.entries[position];
         // An empty value has no place of its own.
         let null_span = matches!(entry.value.value, Value::Null).then_some(entry.key_span);
-        seed.deserialize(Reader { node: &entry.value })
-            .map_err(|mut error| {
-                if let (Some(span), true) = (null_span, error.path.is_empty()) {
-                    error.span = Some(span);
-                }
-                error.below(position)
-            })
+        seed.deserialize(Reader { node: &entry.value }).map_err(|mut error| {
+            if let (Some(span), true) = (null_span, error.path.is_empty()) {
+                error.span = Some(span);
+            }
+            error.below(position)
+        })
     }
 }
 
@@ -422,8 +422,7 @@ impl<'de> SeqAccess<'de> for Located<'_> {
             Value::Null | Value::List(_) | Value::Map(_) => false,
         };
         let span = node.span;
-        let numbers =
-            [span.file, span.offset, span.length, usize::from(node.damaged), usize::from(interpolated)];
+        let numbers = [span.file, span.offset, span.length, usize::from(node.damaged), usize::from(interpolated)];
         self.next += 1;
         match numbers.get(self.next - 1) {
             Some(number) => {

@@ -1,8 +1,8 @@
 //! The JSON schema: the wire types' own, made to say what the reader does with variables and empty values.
 
+use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform as _};
-use schemars::Schema;
 use serde_json::{Value, json};
 
 use crate::manifest::wire::Manifest;

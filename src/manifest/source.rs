@@ -90,9 +90,13 @@ mod tests {
 
     #[test]
     fn a_path_is_tidied_as_text() {
-        for (written, wanted) in
-            [("modes/../lcm.yaml", "lcm.yaml"), ("./a/./b", "a/b"), ("../../x", "../../x"), ("/../x", "/x"), ("a/..", "")]
-        {
+        for (written, wanted) in [
+            ("modes/../lcm.yaml", "lcm.yaml"),
+            ("./a/./b", "a/b"),
+            ("../../x", "../../x"),
+            ("/../x", "/x"),
+            ("a/..", ""),
+        ] {
             assert_eq!(tidy(Path::new(written)), PathBuf::from(wanted), "{written}");
         }
     }

@@ -57,9 +57,7 @@ impl Node {
 
     pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
         match &mut self.value {
-            Value::Map(entries) => {
-                entries.iter_mut().find(|entry| entry.key == key).map(|entry| &mut entry.value)
-            }
+            Value::Map(entries) => entries.iter_mut().find(|entry| entry.key == key).map(|entry| &mut entry.value),
             Value::Null | Value::Scalar(_) | Value::List(_) => None,
         }
     }
@@ -76,11 +74,9 @@ impl Node {
     pub(super) fn strings(&self) -> Vec<(&str, Span)> {
         match &self.value {
             Value::Scalar(Scalar { text, kind: Kind::String, .. }) => vec![(text, self.span)],
-            Value::List(items) => items
-                .iter()
-                .filter(|item| matches!(item.value, Value::Scalar(_)))
-                .flat_map(Node::strings)
-                .collect(),
+            Value::List(items) => {
+                items.iter().filter(|item| matches!(item.value, Value::Scalar(_))).flat_map(Node::strings).collect()
+            }
             Value::Null | Value::Scalar(_) | Value::Map(_) => Vec::new(),
         }
     }

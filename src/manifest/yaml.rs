@@ -77,9 +77,11 @@ fn explain(sources: &Sources, file: usize, error: &Error) -> Problem {
         Error::Budget { .. }
         | Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
-        | Error::AliasReplayStackDepthExceeded { .. } => {
-            ("lcm::too_large", format!("{name} is nested too deep, or grows too large by its aliases"), "here it is enough")
-        }
+        | Error::AliasReplayStackDepthExceeded { .. } => (
+            "lcm::too_large",
+            format!("{name} is nested too deep, or grows too large by its aliases"),
+            "here it is enough",
+        ),
         Error::MultipleDocuments { .. } => {
             ("lcm::syntax", format!("{name} holds more than one YAML document"), "a second one begins here")
         }
@@ -112,7 +114,8 @@ fn error_span(sources: &Sources, file: usize, location: Location) -> Span {
         return Span { file, offset: index(offset), length: index(length).max(1) };
     }
     let text = &sources.get(file).text;
-    let line_start: usize = text.split_inclusive('\n').take(index(location.line()).saturating_sub(1)).map(str::len).sum();
+    let line_start: usize =
+        text.split_inclusive('\n').take(index(location.line()).saturating_sub(1)).map(str::len).sum();
     let rest = text.get(line_start..).unwrap_or_default();
     let column: usize = rest.chars().take(index(location.column()).saturating_sub(1)).map(char::len_utf8).sum();
     let offset = (line_start + column).min(text.len());

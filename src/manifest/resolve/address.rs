@@ -51,7 +51,8 @@ fn parse_url(text: &str) -> Result<Address, UrlFault> {
     if authority.contains('@') {
         return fault("a URL must not hold a user or a password".to_owned(), "it would show in plans and logs");
     }
-    let odd = |character: char| character.is_whitespace() || character.is_control() || "\"<>\\^`{|}".contains(character);
+    let odd =
+        |character: char| character.is_whitespace() || character.is_control() || "\"<>\\^`{|}".contains(character);
     match split_port(authority, Some(80)) {
         Some(address) if !rest.contains(odd) => Ok(address),
         Some(_) | None => fault(format!("`{text}` is no URL that can be asked"), EXAMPLE),
@@ -101,8 +102,21 @@ mod tests {
             assert_eq!(parse_url(text).ok(), Some(Address { host: host.to_owned(), port }), "{text}");
         }
         for text in [
-            "", "localhost:80", "https://localhost", "HTTPS://x", "ftp://x", "http://", "http://:80", "http://a:b",
-            "http://a:99999", "http://a:0", "http://u:p@a/", "http://a b/", "http://[::1", "http://[x]:1", "http://a:80:81",
+            "",
+            "localhost:80",
+            "https://localhost",
+            "HTTPS://x",
+            "ftp://x",
+            "http://",
+            "http://:80",
+            "http://a:b",
+            "http://a:99999",
+            "http://a:0",
+            "http://u:p@a/",
+            "http://a b/",
+            "http://[::1",
+            "http://[x]:1",
+            "http://a:80:81",
         ] {
             assert!(parse_url(text).is_err(), "{text}");
         }

@@ -47,7 +47,8 @@ pub(super) fn check(
 fn circles(context: &mut Context<'_>, services: &Services, graph: &Graph<'_>) {
     for cycle in cycles(graph) {
         let names: Vec<&str> = cycle.iter().chain(cycle.first()).map(|name| name.as_str()).collect();
-        let mut problem = Problem::error("lcm::cycle", format!("services depend on each other: {}", names.join(" -> ")));
+        let mut problem =
+            Problem::error("lcm::cycle", format!("services depend on each other: {}", names.join(" -> ")));
         for (position, name) in cycle.iter().enumerate() {
             let next = cycle[(position + 1) % cycle.len()];
             let Some(span) = services.get(*name).and_then(|resolved| resolved.depends_on.get(next)) else { continue };

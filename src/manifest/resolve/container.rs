@@ -10,10 +10,10 @@ use crate::manifest::resolve::environment::environment;
 use crate::manifest::resolve::service::Built;
 use crate::manifest::resolve::{ports, words};
 use crate::manifest::source::Span;
+use crate::manifest::wire;
 use crate::manifest::wire::docker::{Docker, Healthcheck};
 use crate::manifest::wire::scalar::{Word, is_name};
 use crate::manifest::wire::shape::{CommandLine, Pairs};
-use crate::manifest::wire;
 use crate::model::desired::{
     Container, ExistingContainer, GpuAccess, ImageHealthcheck, PublishedPort, PullPolicy, Runtime, Ulimit,
 };
@@ -301,7 +301,8 @@ fn healthcheck(context: &mut Context<'_>, written: &Located<Healthcheck>) -> Ima
         (Some(false) | None, Some((_, CommandLine::Line(line)))) => vec!["CMD-SHELL".to_owned(), line.clone()],
         (Some(false) | None, Some((test, CommandLine::Words(words)))) => {
             if !["CMD", "CMD-SHELL", "NONE"].contains(&words[0].as_str()) {
-                let message = format!("a check that is a list begins with CMD, CMD-SHELL or NONE, not with `{}`", words[0]);
+                let message =
+                    format!("a check that is a list begins with CMD, CMD-SHELL or NONE, not with `{}`", words[0]);
                 let help = "write `[CMD, …]`, or a string for the container's shell";
                 context.error_with_help("lcm::command", test.span, (message, "this list"), help);
             }

@@ -93,7 +93,8 @@ impl<'a> Context<'a> {
     pub(super) fn path(&mut self, written: &Located<String>) -> Option<PathBuf> {
         let path = absolute(written, self.input.sources, self.input.environment);
         if path.is_none() {
-            let message = if written.is_empty() { "the path is empty" } else { "`~` stands for HOME, which is not set" };
+            let message =
+                if written.is_empty() { "the path is empty" } else { "`~` stands for HOME, which is not set" };
             self.error("lcm::path", written.span, message, "this path");
         }
         path

@@ -105,7 +105,10 @@ fn list(context: &mut Context<'_>, resolved: &mut Resolved, items: &[Located<Str
     for item in items {
         let Some((name, value)) = item.split_once('=') else {
             let message = format!("`{}` has no value", item.value);
-            let help = format!("write `{0}=value`, or, to take it over from lcm's own environment, `{0}: {{ env: {0} }}` in a map", item.value);
+            let help = format!(
+                "write `{0}=value`, or, to take it over from lcm's own environment, `{0}: {{ env: {0} }}` in a map",
+                item.value
+            );
             context.error_with_help("lcm::environment", item.span, (message, "there is no `=`"), help);
             continue;
         };

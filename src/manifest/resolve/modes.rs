@@ -13,10 +13,7 @@ use crate::manifest::wire;
 use crate::model::desired::{Goal, Mode, ModeSource, Others};
 use crate::model::names::{GoalName, ModeName, ServiceName};
 
-pub(super) fn goals(
-    context: &mut Context<'_>,
-    services: &BTreeMap<ServiceName, Resolved>,
-) -> BTreeMap<GoalName, Goal> {
+pub(super) fn goals(context: &mut Context<'_>, services: &BTreeMap<ServiceName, Resolved>) -> BTreeMap<GoalName, Goal> {
     let mut goals = BTreeMap::new();
     let input = context.input;
     for (name, written) in input.files.iter().flat_map(|file| &file.manifest.goals.0) {

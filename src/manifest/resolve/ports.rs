@@ -110,13 +110,30 @@ mod tests {
             ("6060:6060/tcp", vec!["6060:6060"]),
             ("3000-3002:4000-4002", vec!["3000:4000", "3001:4001", "3002:4002"]),
         ] {
-            assert_eq!(read(written).as_deref(), Some(&wanted.into_iter().map(str::to_owned).collect::<Vec<_>>()[..]), "{written}");
+            assert_eq!(
+                read(written).as_deref(),
+                Some(&wanted.into_iter().map(str::to_owned).collect::<Vec<_>>()[..]),
+                "{written}"
+            );
         }
     }
 
     #[test]
     fn what_publishes_nothing() {
-        for written in ["", "a", "0:80", "80:0", "70000:80", "1:2:3", "host:80:80", "3000-3002:80", "90-80", "80/sctp", ":80", "+80"] {
+        for written in [
+            "",
+            "a",
+            "0:80",
+            "80:0",
+            "70000:80",
+            "1:2:3",
+            "host:80:80",
+            "3000-3002:80",
+            "90-80",
+            "80/sctp",
+            ":80",
+            "+80",
+        ] {
             assert!(read(written).is_none(), "{written}");
         }
     }

@@ -110,7 +110,12 @@ fn probe(
     if let Some(tcp) = &written.tcp {
         let Some(address) = address::tcp(&tcp.0) else {
             let message = format!("`{}` is no address", tcp.0);
-            context.error_with_help("lcm::url", tcp.span, (message, "this address"), "write `localhost:5432` or `5432`");
+            context.error_with_help(
+                "lcm::url",
+                tcp.span,
+                (message, "this address"),
+                "write `localhost:5432` or `5432`",
+            );
             return None;
         };
         asked.push((address.clone(), tcp.span));
@@ -129,7 +134,12 @@ fn probe(
     let image = written.docker.as_ref().filter(|image| image.value)?;
     if !docker {
         let help = "a process has no image; write `http`, `tcp`, `exec` or `log`";
-        context.error_with_help("lcm::conflict", image.span, ("only a container can be `docker` healthy", "here"), help);
+        context.error_with_help(
+            "lcm::conflict",
+            image.span,
+            ("only a container can be `docker` healthy", "here"),
+            help,
+        );
     }
     Some(Probe::Docker)
 }

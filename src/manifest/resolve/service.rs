@@ -10,9 +10,7 @@ use crate::manifest::resolve::{container, probes, process};
 use crate::manifest::source::Span;
 use crate::manifest::wire;
 use crate::manifest::wire::service::{DependsOn, Gpu, GpuId};
-use crate::model::desired::{
-    Condition, Dependency, GpuRef, GpuRequest, Protocol, PublishedPort, Runtime, Service,
-};
+use crate::model::desired::{Condition, Dependency, GpuRef, GpuRequest, Protocol, PublishedPort, Runtime, Service};
 use crate::model::names::ServiceName;
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
@@ -187,8 +185,10 @@ fn ports(built: &Built, asked: &[Asked]) -> BTreeMap<u16, Span> {
             .filter(|(port, _)| port.protocol == Protocol::Tcp)
             .filter_map(|(port, span)| Some((port.host?, *span)))
             .collect(),
-        Runtime::Process(_) | Runtime::Existing(_) => {
-            asked.iter().filter(|(address, _)| address.is_local()).map(|(address, span)| (address.port, *span)).collect()
-        }
+        Runtime::Process(_) | Runtime::Existing(_) => asked
+            .iter()
+            .filter(|(address, _)| address.is_local())
+            .map(|(address, span)| (address.port, *span))
+            .collect(),
     }
 }

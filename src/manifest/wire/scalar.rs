@@ -197,7 +197,8 @@ mod tests {
         ] {
             assert_eq!(Size::parse(text).map(|size| size.0), Ok(bytes), "{text}");
         }
-        for text in ["20", "", "GB", "20gb", "20G", "-1GB", "1.GB", "1,5GB", "20GBGB", "99999999999TB", "1e3GB", "٣GB"] {
+        for text in ["20", "", "GB", "20gb", "20G", "-1GB", "1.GB", "1,5GB", "20GBGB", "99999999999TB", "1e3GB", "٣GB"]
+        {
             assert!(Size::parse(text).is_err(), "{text}");
         }
         assert_eq!(Size::parse("20").unwrap_err().message, "`20` has no unit");
@@ -216,7 +217,8 @@ mod tests {
         ] {
             assert_eq!(Period::parse(text).map(|period| period.0), Ok(Duration::from_millis(milliseconds)), "{text}");
         }
-        for text in ["30", "", "-5s", "1d", "1w", "2months", "30m1h", "1y", "5 s", "s", "30S", "99999999999999999999h"] {
+        for text in ["30", "", "-5s", "1d", "1w", "2months", "30m1h", "1y", "5 s", "s", "30S", "99999999999999999999h"]
+        {
             assert!(Period::parse(text).is_err(), "{text}");
         }
         assert_eq!(Period::parse("30").unwrap_err().message, "`30` has no unit");

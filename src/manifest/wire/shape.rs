@@ -151,9 +151,7 @@ impl<'de> Visitor<'de> for CommandsVisitor {
             }
         }
         match (words.is_empty(), commands.is_empty()) {
-            (true, true) => {
-                Err(A::Error::custom(Fault::new("lcm::empty", "the command is empty", "nothing to run")))
-            }
+            (true, true) => Err(A::Error::custom(Fault::new("lcm::empty", "the command is empty", "nothing to run"))),
             (false, false) => Err(A::Error::custom("words and lists of words stand side by side")),
             (false, true) => Ok(Commands(vec![CommandLine::Words(words)])),
             (true, false) => Ok(Commands(commands)),
