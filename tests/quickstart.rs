@@ -10,6 +10,8 @@ mod plans;
 #[expect(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/sandbox.rs"]
 mod sandbox;
+#[path = "support/server.rs"]
+mod server;
 
 use plans::{position, reason, result, stage, steps, timeless};
 use sandbox::{Sandbox, answers, free_port, is_alive, kill, wait_until};
