@@ -49,8 +49,7 @@ pub(super) fn load(entry: &Path, environment: &Environment, choice: &Choice) -> 
 
 /// All that is wrong with a manifest, each underlined in its file.
 pub(super) fn render(problems: &Problems, style: Style, width: usize) -> String {
-    let _ = (style, width);
-    problems.0.iter().map(|problem| format!("{}: {}\n", problem.code, problem.message)).collect()
+    problems.render(style.colored, width)
 }
 
 pub(super) fn manifest_schema() -> serde_json::Value {
