@@ -101,7 +101,11 @@ pub(super) fn choose(context: &mut Context<'_>, choice: &Choice) -> (Option<Mode
         }
         return (Some(chosen.clone()), source);
     }
-    if own.is_none() && !names.is_empty() && !choice.mode_optional && entry.is_some_and(|entry| !entry.keys.contains("mode")) {
+    if own.is_none()
+        && !names.is_empty()
+        && !choice.mode_optional
+        && entry.is_some_and(|entry| !entry.keys.contains("mode"))
+    {
         let list: Vec<&str> = names.keys().map(String::as_str).collect();
         let message = format!("no mode is chosen; there are: {}", list.join(", "));
         let help = "choose one with `--mode`, or write `mode:` into the manifest";
