@@ -39,15 +39,14 @@ pub(super) fn process(
     if !written.inherit.is_empty() {
         config.insert("inherit".to_owned(), json!(inherit));
     }
-    let log = log(context, written, &mut config);
+    // How much log is kept, and what else would count as this service, is no reason to restart it.
+    let log = log(context, written);
     let pid_file = match &written.pid_file {
         Some(file) => {
             if file.matching.is_empty() {
                 context.error("lcm::empty", file.matching.span, "`match` is empty", "every process would match");
             }
             let path = context.path(&file.path)?;
-            let shown = context.spec_path(&file.path, &path);
-            config.insert("pid_file".to_owned(), json!({ "path": shown, "match": file.matching.value }));
             Some(PidFile { path, matching: file.matching.value.clone() })
         }
         None => None,
@@ -90,27 +89,17 @@ fn command(
     }
 }
 
-fn log(
-    context: &mut Context<'_>,
-    written: &Located<wire::process::Process>,
-    config: &mut Map<String, Value>,
-) -> LogPolicy {
+fn log(context: &mut Context<'_>, written: &Located<wire::process::Process>) -> LogPolicy {
     let mut policy = LogPolicy { max_size_bytes: LOG_BYTES_DEFAULT, files: LOG_FILES_DEFAULT };
     let Some(log) = &written.log else { return policy };
-    let mut set = Map::new();
     if let Some(size) = &log.max_size {
         if size.0 == 0 {
             context.error("lcm::size", size.span, "a log needs some room", "no room at all");
         }
         policy.max_size_bytes = size.0;
-        set.insert("max_size_bytes".to_owned(), json!(size.0));
     }
     if let Some(files) = log.files {
         policy.files = files;
-        set.insert("files".to_owned(), json!(files));
-    }
-    if !set.is_empty() {
-        config.insert("log".to_owned(), Value::Object(set));
     }
     policy
 }
