@@ -39,7 +39,10 @@ fn up_switched_and_down() {
 #[test]
 fn what_does_not_fit_is_blocked_with_its_arithmetic() {
     let folder = studio();
-    assert_snapshot!(script(folder.path(), &["plan --mode both", "apply --mode both --strict", "apply --parallelism 1 --mode both"]));
+    assert_snapshot!(script(
+        folder.path(),
+        &["plan --mode both", "apply --mode both --strict", "apply --parallelism 1 --mode both"]
+    ));
 }
 
 #[test]
