@@ -1,6 +1,6 @@
 //! A manifest and a simulated world, and the one check that every planner test ends in.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ impl House {
     }
 
     pub(crate) fn desired_with(&self, mode: Option<&str>, environment: &BTreeMap<String, String>) -> Desired {
-        let choice = Choice { mode: mode.map(Into::into), word: None, goals: BTreeSet::new(), mode_optional: false };
+        let choice = Choice { mode: mode.map(Into::into), ..Choice::default() };
         load(&self.folder.path().join("lcm.yaml"), environment, &choice).unwrap_or_else(|problems| panic!("{problems}"))
     }
 
