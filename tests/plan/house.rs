@@ -44,7 +44,7 @@ impl House {
     }
 
     pub(crate) fn desired_with(&self, mode: Option<&str>, environment: &BTreeMap<String, String>) -> Desired {
-        let choice = Choice { mode: mode.map(Into::into), word: None, goals: BTreeSet::new() };
+        let choice = Choice { mode: mode.map(Into::into), word: None, goals: BTreeSet::new(), mode_optional: false };
         load(&self.folder.path().join("lcm.yaml"), environment, &choice).unwrap_or_else(|problems| panic!("{problems}"))
     }
 
