@@ -18,11 +18,18 @@ use crate::plan::want::Want;
 /// The decisions with GPUs, victims, and what finds no room.
 pub(super) fn place(scene: &Scene<'_>, judged: Decisions) -> Decisions {
     let seats = Seats::staying(scene, &judged);
-    let mut placing = Placing { scene, seats, decisions: judged, queue: BTreeSet::new(), claims: BTreeMap::new() };
+    let (queue, claims, refused) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
+    let mut placing = Placing { scene, seats, decisions: judged, queue, claims, refused };
     placing.fill();
-    // A service comes back into the queue only as a victim, and only of one that matters strictly more: that ends.
-    while let Some((_, _, name)) = placing.queue.pop_first() {
-        placing.settle(&name);
+    // Each pass but the last places one more of those that the pass before refused.
+    for _ in 0..=scene.desired.services.len() {
+        // A service comes back into the queue only as a victim, and only of one that matters strictly more: that ends.
+        while let Some((_, _, name)) = placing.queue.pop_first() {
+            placing.settle(&name);
+        }
+        if !placing.try_again() {
+            break;
+        }
     }
     placing.decisions
 }
@@ -35,6 +42,8 @@ struct Placing<'a> {
     queue: BTreeSet<(std::cmp::Reverse<i64>, usize, ServiceName)>,
     /// Ports by the service that has them at the plan's end.
     claims: BTreeMap<u16, ServiceName>,
+    /// What was to become of those that found no room, and how many had found theirs by then.
+    refused: BTreeMap<ServiceName, Decision>,
 }
 
 /// What one candidate set of GPUs would cost.
@@ -51,8 +60,9 @@ impl Placing<'_> {
             if matches!(decision, Decision::Start { .. } | Decision::Recreate { .. }) {
                 self.enqueue(&name);
             }
-            let stays = !decision.stops() && self.scene.seen(&name).holds_room;
-            if stays {
+            // What is recreated holds its ports until somebody who matters more takes them.
+            let stays = !decision.stops() || matches!(decision, Decision::Recreate { .. });
+            if stays && self.scene.seen(&name).holds_room {
                 self.claim(&name);
             }
         }
