@@ -1,1 +1,127 @@
-//! cli
+//! The command line: one file a command. The only room that knows all others.
+//!
+//! How the stages are put together is in [`wire`] alone; which exit code means what, in [`exit`].
+
+mod adopt;
+mod apply;
+mod args;
+mod down;
+mod duration;
+mod execute;
+pub mod exit;
+mod files;
+mod github;
+mod interrupt;
+mod locked;
+mod logs;
+mod names;
+mod observe;
+mod opened;
+mod plan;
+mod saved;
+mod schema;
+mod session;
+mod status;
+mod stop;
+mod tally;
+mod validate;
+mod wanted;
+mod wire;
+
+use clap::{Parser, Subcommand};
+
+use crate::report::print;
+use exit::Exit;
+use session::{OutputArgs, Session};
+use stop::Stop;
+
+/// Plan and apply for AI services that share a GPU
+#[derive(Debug, Parser)]
+#[command(name = "lcm", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Plan(plan::Args),
+    Apply(apply::Args),
+    Status(status::Args),
+    Validate(validate::Args),
+    Schema(schema::Args),
+    Down(down::Args),
+    Logs(logs::Args),
+    Observe(observe::Args),
+    Adopt(adopt::Args),
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done, or nothing to do
+  1    an error or a refusal before anything changed
+  2    with --detailed-exitcode: changes are pending, or were made
+  3    applied, but some steps failed or a service is not healthy
+  4    something wanted is blocked; the rest is done unless --strict
+  5    the saved plan is stale
+  6    another lcm holds the lock
+  64   the command line is wrong
+  130  interrupted; 143 terminated";
+
+/// Two threads: one for the work, and one that hears an interrupt while the other thinks.
+const WORKERS: usize = 2;
+
+/// The whole program.
+#[must_use]
+pub fn main() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => {
+            let _ = answer.print();
+            return if answer.use_stderr() { Exit::Usage } else { Exit::Done };
+        }
+    };
+    let session = Session::new(&cli.output);
+    run(&session, cli.command).unwrap_or_else(|stop| {
+        print::note(&stop.text(session.stderr));
+        stop.exit
+    })
+}
+
+fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
+    // What needs no machine needs no runtime.
+    match command {
+        Command::Validate(args) => return validate::run(session, &args),
+        Command::Schema(args) => return schema::run(&args),
+        Command::Adopt(args) => return adopt::run(session, &args),
+        Command::Plan(_)
+        | Command::Apply(_)
+        | Command::Status(_)
+        | Command::Down(_)
+        | Command::Logs(_)
+        | Command::Observe(_) => {}
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()
+        .map_err(|error| Stop::refused(format!("can't begin: {error}")))?;
+    let ended = runtime.block_on(async {
+        match command {
+            Command::Plan(args) => plan::run(session, &args).await,
+            Command::Apply(args) => apply::run(session, args).await,
+            Command::Status(args) => status::run(session, &args).await,
+            Command::Down(args) => down::run(session, args).await,
+            Command::Logs(args) => logs::run(session, &args).await,
+            Command::Observe(args) => observe::run(session, &args).await,
+            Command::Adopt(args) => adopt::run(session, &args),
+            Command::Validate(args) => validate::run(session, &args),
+            Command::Schema(args) => schema::run(&args),
+        }
+    });
+    // A question that nobody answered holds a thread; the process ends all the same.
+    runtime.shutdown_background();
+    ended
+}

@@ -4,9 +4,6 @@
 //! Each method is one reading or one effect. Order, retries, waiting for health and all other judgement are the
 //! caller's: a driver decides nothing.
 
-pub mod docker;
-pub mod sim;
-
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,6 +13,14 @@ use crate::model::desired::{Desired, Service, StopPolicy};
 use crate::model::facts::{BusyReading, ExitFact, Facts, ProbeReading};
 use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::observed::Instance;
+
+pub mod docker;
+pub mod gpu;
+pub mod machine;
+pub mod ports;
+pub mod probe;
+pub mod process;
+pub mod sim;
 
 /// One machine, real or simulated.
 #[async_trait]

@@ -123,3 +123,82 @@ impl Network {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::worst_addition;
+    use crate::model::lifecycle::{Action, State, route};
+    use crate::model::names::{GpuId, ServiceName, StepId};
+    use crate::model::plan::{Expect, Reason, ReasonCode, Step};
+    use crate::model::size::Mebibytes;
+
+    fn step(number: usize, is_start: bool, vram_mib: u64, needs: &[usize]) -> Step {
+        let action = if is_start { Action::Start } else { Action::Stop };
+        let state = if is_start { State::Offline } else { State::Online };
+        Step {
+            id: StepId::new(number.to_string()),
+            service: ServiceName::new(number.to_string()),
+            action,
+            route: route(action, state).unwrap_or_default().to_vec(),
+            needs: needs.iter().map(|need| StepId::new(need.to_string())).collect(),
+            gpus: vec![GpuId::from("gpu-0")],
+            vram_mib: Mebibytes(vram_mib),
+            reason: Reason { code: ReasonCode::Requested, message: String::new(), by: None },
+            expect: Expect { instance: None, state },
+            spec: None,
+            diff: None,
+            estimate_ms: None,
+        }
+    }
+
+    /// Every set of events that is closed under "comes before", one by one.
+    fn by_brute_force(steps: &[Step]) -> i64 {
+        let position = |id: &StepId| id.as_str().parse::<usize>().expect("a number");
+        let mut worst = 0;
+        for set in 0_u32..1 << (2 * steps.len()) {
+            let holds = |event: usize| set & (1 << event) != 0;
+            let closed = steps.iter().enumerate().all(|(at, step)| {
+                (!holds(2 * at + 1) || holds(2 * at))
+                    && (!holds(2 * at) || step.needs.iter().all(|need| holds(2 * position(need) + 1)))
+            });
+            if closed {
+                let total: i64 = steps
+                    .iter()
+                    .enumerate()
+                    .map(|(at, step)| {
+                        let amount = i64::try_from(step.vram_mib.0).expect("small");
+                        match step.action {
+                            Action::Start if holds(2 * at) => amount,
+                            Action::Stop if holds(2 * at + 1) => -amount,
+                            Action::Start | Action::Stop | Action::Evict => 0,
+                            Action::Remove | Action::Pause | Action::Unpause => 0,
+                        }
+                    })
+                    .sum();
+                worst = worst.max(total);
+            }
+        }
+        worst
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+        #[test]
+        fn the_cut_finds_what_a_walk_over_all_orders_finds(
+            kinds in proptest::collection::vec((any::<bool>(), 0_u64..9, any::<u8>()), 0..7)
+        ) {
+            let steps: Vec<Step> = kinds
+                .iter()
+                .enumerate()
+                .map(|(at, (is_start, vram, mask))| {
+                    let needs: Vec<usize> = (0..at).filter(|need| mask & (1 << need) != 0).collect();
+                    step(at, *is_start, *vram, &needs)
+                })
+                .collect();
+            let found = i64::try_from(worst_addition(&steps, &GpuId::from("gpu-0")).0).expect("small");
+            prop_assert_eq!(found, by_brute_force(&steps));
+        }
+    }
+}

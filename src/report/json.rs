@@ -46,7 +46,11 @@ pub fn event_schema() -> Value {
 /// Described as it is written, not as it is read: what may be left out when reading is always there.
 fn schema<T: JsonSchema>(title: &str) -> Value {
     let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
-    let mut schema = generator.into_root_schema_for::<T>();
+    let Value::Object(said) = generator.into_root_schema_for::<T>().to_value() else { return Value::Bool(true) };
+    // What it is comes first, for whoever opens the file.
+    let mut schema = serde_json::Map::new();
+    schema.insert("$schema".to_owned(), said.get("$schema").cloned().unwrap_or_default());
     schema.insert("title".to_owned(), Value::String(title.to_owned()));
-    schema.to_value()
+    schema.extend(said.into_iter().filter(|(key, _)| key != "$schema" && key != "title"));
+    Value::Object(schema)
 }

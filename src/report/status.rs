@@ -116,9 +116,6 @@ impl Status {
         let pairs =
             || desired.services.iter().filter_map(|(name, service)| Some((service, observed.services.get(name)?)));
         let warnings = desired.warnings.iter().chain(&observed.warnings).cloned();
-        let of_services = pairs().flat_map(|(service, seen)| {
-            seen.warnings.iter().map(move |warning| format!("{}: {warning}", service.name)).collect::<Vec<_>>()
-        });
         let unread = [observed.gpus_unknown.as_ref(), observed.ports_unknown.as_ref()].into_iter().flatten().cloned();
         Self {
             format: FORMAT.to_owned(),
@@ -136,7 +133,7 @@ impl Status {
             gpus: gpus(desired, observed),
             goals: goals(desired, observed),
             last_run,
-            warnings: warnings.chain(of_services).chain(unread).collect(),
+            warnings: warnings.chain(unread).collect(),
         }
     }
 

@@ -3,6 +3,7 @@
 //! It is the kernel's lock on an open file, so it ends with its holder, however that ends. Who holds it is written in
 //! the file, for messages only: nothing is ever decided by what stands there.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -12,6 +13,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
+
+/// The lock is the host's, whoever runs lcm, since the GPU is.
+const FILE: &str = "/run/lock/lcm.lock";
 
 /// Between two tries: short against any apply, long against the cost of a system call.
 const POLL: Duration = Duration::from_millis(100);
@@ -65,6 +69,13 @@ pub enum LockError {
     Unusable { path: PathBuf, reason: String },
 }
 
+/// Where the lock is; `LCM_LOCK` moves it.
+#[must_use]
+pub fn file(environment: &BTreeMap<String, String>) -> PathBuf {
+    let moved = environment.get("LCM_LOCK").filter(|value| !value.is_empty());
+    moved.map_or_else(|| PathBuf::from(FILE), PathBuf::from)
+}
+
 /// Takes the lock, waiting for it for at most `patience`. `on_wait` is told once who is waited for.
 pub async fn take(
     path: &Path,
@@ -109,8 +120,8 @@ pub fn try_take(path: &Path, holder: &Holder) -> Result<HostLock, LockError> {
     Ok(lock)
 }
 
-/// Opens without O_CREAT first: `fs.protected_regular` forbids creating over another user's file in a sticky folder.
-/// The standard library sets O_CLOEXEC, so that no child inherits the lock.
+/// Opens without `O_CREAT` first: `fs.protected_regular` forbids creating over another user's file in a sticky folder.
+/// The standard library sets `O_CLOEXEC`, so that no child inherits the lock.
 fn open(path: &Path) -> io::Result<File> {
     let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
     let existing = |write: bool| OpenOptions::new().read(true).write(write).custom_flags(no_follow).open(path);

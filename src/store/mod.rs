@@ -2,7 +2,6 @@
 
 pub mod lock;
 pub mod memory;
-pub mod place;
 pub mod sqlite;
 
 use std::collections::BTreeMap;

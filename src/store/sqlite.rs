@@ -1,4 +1,4 @@
-//! The store on disk: one SQLite file, in WAL mode so that a reader never waits for an apply.
+//! The store on disk: one `SQLite` file, in WAL mode so that a reader never waits for an apply.
 //!
 //! It is opened when first needed, and made only by what writes: a plan on a machine without a state folder leaves
 //! none behind. A file that this lcm can't read is an error and stays as it is.
@@ -114,7 +114,7 @@ impl Sqlite {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An empty file of our own, so that no moment exists in which others may read it; SQLite's files beside it take
+    /// An empty file of our own, so that no moment exists in which others may read it; `SQLite`'s files beside it take
     /// over its permissions. An empty file is a database without tables.
     fn make_file(&self) -> Result<(), StoreError> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));

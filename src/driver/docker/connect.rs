@@ -99,6 +99,7 @@ fn context_host(folder: Option<&Path>, context: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::io::{Read as _, Write as _};
     use std::path::Path;
 
     use super::{connect, local};
@@ -147,6 +148,30 @@ mod tests {
         let remote = context("rootless", ROOTLESS, "ssh://gpu.example");
         let error = local(&environment(&[("DOCKER_CONFIG", text(remote.path()))])).expect_err("remote");
         assert!(error.to_string().contains(r#"the Docker context "rootless" points to ssh://gpu.example"#), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_goes_away_in_mid_call_is_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = folder.path().join("docker.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+        // Tells its version, and hangs up on what comes after.
+        let engine = std::thread::spawn(move || {
+            let (mut first, _) = listener.accept().expect("a call");
+            assert!(first.read(&mut [0; 4096]).expect("a request") > 0);
+            let body = r#"{"Version":"20.10","ApiVersion":"1.41"}"#;
+            write!(first, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).expect("an answer");
+            let (mut second, _) = listener.accept().expect("a call");
+            assert!(second.read(&mut [0; 4096]).expect("a request") > 0);
+        });
+        let host = format!("unix://{}", text(&socket));
+        let connected = connect(Some(&host), &BTreeMap::new()).await.expect("an engine");
+        assert_eq!(connected.fact().version, "20.10");
+        let error = connected.published().await.expect_err("it hung up");
+        assert!(matches!(&error, DriverError::NoEngine { endpoint, .. } if *endpoint == host), "{error:?}");
+        engine.join().expect("it went as said");
+        let error = connected.published().await.expect_err("nobody listens").to_string();
+        assert!(error.contains("is the engine running?"), "{error}");
     }
 
     #[tokio::test]

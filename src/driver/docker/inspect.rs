@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum};
 use jiff::Timestamp;
 
-use crate::driver::docker::{ASIDE, Engine, marks, short};
+use crate::driver::docker::{Engine, marks, short};
 use crate::driver::{DriverError, Life, Look};
 use crate::model::desired::{Runtime, Service};
 use crate::model::facts::{EngineHealth, ExitFact, Marks};
 use crate::model::names::{ProjectName, ServiceName};
-use crate::model::observed::Instance;
+use crate::model::observed::{ASIDE_SUFFIX, Instance};
 
 /// A container as it is now.
 #[derive(Clone, Debug)]
@@ -123,7 +123,7 @@ impl Engine {
 
     /// The container of a name, and the one put aside for it.
     pub(super) async fn both(&self, name: &str) -> Result<(Option<Seen>, Option<Seen>), DriverError> {
-        let aside = format!("{name}{ASIDE}");
+        let aside = format!("{name}{ASIDE_SUFFIX}");
         let (current, aside) = tokio::join!(self.named(name), self.named(&aside));
         Ok((current?, aside?))
     }
@@ -205,10 +205,9 @@ fn running(state: &bollard::models::ContainerState) -> Running {
         Some(Status::RUNNING | Status::STOPPING) => Running::Yes,
         Some(Status::PAUSED) => Running::Paused,
         Some(Status::RESTARTING) => Running::Restarting,
-        Some(Status::EXITED | Status::DEAD | Status::REMOVING) => Running::Ended,
         // Engines that leave the word out still tell whether it runs.
         Some(Status::EMPTY) | None if state.running == Some(true) => Running::Yes,
-        Some(Status::EMPTY) | None => Running::Ended,
+        Some(Status::EXITED | Status::DEAD | Status::REMOVING | Status::EMPTY) | None => Running::Ended,
     }
 }
 

@@ -78,9 +78,11 @@ fn config(service: &Service) -> String {
     }))
 }
 
-/// GPUs by comma, as they are written on things.
+/// GPUs by comma, as they are written on things; in order, so that one placement is one text.
 pub(super) fn gpus(gpus: &[GpuId]) -> String {
-    gpus.iter().map(GpuId::as_str).collect::<Vec<_>>().join(",")
+    let mut names: Vec<&str> = gpus.iter().map(GpuId::as_str).collect();
+    names.sort_unstable();
+    names.join(",")
 }
 
 pub(super) fn new_salt() -> Result<String, DriverError> {

@@ -14,20 +14,18 @@ mod prepare;
 mod start;
 mod stop;
 
-use std::error::Error as _;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error;
+use futures_util::future::BoxFuture;
 
 pub use self::connect::connect;
 use crate::driver::DriverError;
 use crate::model::facts::EngineFact;
-
-/// What a container is called while a newer one is brought up in its place.
-const ASIDE: &str = ".lcm-old";
 
 /// A reading of the engine's own books. Milliseconds as a rule; a loaded machine takes seconds.
 const READ_DEADLINE: Duration = Duration::from_secs(10);
@@ -55,29 +53,33 @@ impl Engine {
         self.endpoint.starts_with("unix://")
     }
 
-    /// One call within its deadline. `what` completes "the engine refused to …".
-    async fn call<T>(
-        &self,
+    /// One call within its deadline. `what` completes "the engine refused to …". Boxed, since the client's futures
+    /// are as large as the answers that they hold.
+    fn call<'a, T>(
+        &'a self,
         what: impl Into<String>,
         deadline: Duration,
-        call: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, DriverError> {
-        match tokio::time::timeout(deadline, call).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(failure(&self.endpoint, what.into(), &error)),
-            Err(_elapsed) => Err(DriverError::NoEngine {
-                endpoint: self.endpoint.to_string(),
-                reason: format!("no answer within {} s when asked to {}", deadline.as_secs(), what.into()),
-            }),
-        }
+        call: impl Future<Output = Result<T, Error>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, DriverError>> {
+        let what = what.into();
+        Box::pin(async move {
+            match tokio::time::timeout(deadline, call).await {
+                Ok(Ok(value)) => Ok(value),
+                Ok(Err(error)) => Err(failure(&self.endpoint, what, &error)),
+                Err(_elapsed) => Err(DriverError::NoEngine {
+                    endpoint: self.endpoint.to_string(),
+                    reason: format!("no answer within {} s when asked to {what}", deadline.as_secs()),
+                }),
+            }
+        })
     }
 
     /// As [`Engine::call`]; `None`: there is no such thing.
-    async fn find<T>(
-        &self,
+    fn find<'a, T>(
+        &'a self,
         what: impl Into<String>,
-        call: impl Future<Output = Result<T, Error>>,
-    ) -> Result<Option<T>, DriverError> {
+        call: impl Future<Output = Result<T, Error>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<Option<T>, DriverError>> {
         let found = async {
             match call.await {
                 Ok(value) => Ok(Some(value)),
@@ -85,7 +87,7 @@ impl Engine {
                 Err(error) => Err(error),
             }
         };
-        self.call(what, READ_DEADLINE, found).await
+        self.call(what, READ_DEADLINE, found)
     }
 }
 
@@ -115,20 +117,18 @@ fn no_engine(endpoint: &str, error: &Error) -> DriverError {
         cause = source;
         kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind).or(kind);
     }
-    if let Error::IOError { err } = error {
-        kind = Some(err.kind());
-    }
-    let hint = match kind {
-        Some(std::io::ErrorKind::PermissionDenied) => " (may this user use it? it asks for root or the group docker)",
-        Some(std::io::ErrorKind::NotFound) => " (is an engine installed and running?)",
-        Some(std::io::ErrorKind::ConnectionRefused) => " (is the engine running?)",
-        _ => match error {
-            Error::SocketNotFoundError(_) => " (is an engine installed and running?)",
-            _ => "",
-        },
+    let reason = match (error, kind) {
+        (Error::SocketNotFoundError(_), _) => {
+            "there is no such socket (is an engine installed and running?)".to_owned()
+        }
+        (_, Some(ErrorKind::NotFound)) => format!("{cause} (is an engine installed and running?)"),
+        (_, Some(ErrorKind::ConnectionRefused)) => format!("{cause} (is the engine running?)"),
+        (_, Some(ErrorKind::PermissionDenied)) => {
+            format!("{cause} (may this user use it? it asks for root or the group docker)")
+        }
+        (_, Some(_) | None) => cause.to_string(),
     };
-    let text = if error.source().is_some() { cause.to_string() } else { error.to_string() };
-    DriverError::NoEngine { endpoint: endpoint.to_owned(), reason: format!("{text}{hint}") }
+    DriverError::NoEngine { endpoint: endpoint.to_owned(), reason }
 }
 
 /// Twelve digits tell containers apart, as everywhere in Docker.

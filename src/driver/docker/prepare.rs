@@ -54,8 +54,9 @@ impl Engine {
     }
 
     async fn prepare_networks(&self, service: &Service, container: &Container) -> Result<(), DriverError> {
-        let mut wanted = container.networks.iter().filter(|network| create::is_user_defined(network)).peekable();
-        if wanted.peek().is_none() {
+        let wanted: Vec<&String> =
+            container.networks.iter().filter(|network| create::is_user_defined(network)).collect();
+        if wanted.is_empty() {
             return Ok(());
         }
         let call = self.docker.list_networks(None::<ListNetworksOptions>);
@@ -63,7 +64,7 @@ impl Engine {
         let is_there = |wanted: &String| {
             networks.iter().any(|network| network.name.as_ref() == Some(wanted) || network.id.as_ref() == Some(wanted))
         };
-        match wanted.find(|network| !is_there(network)) {
+        match wanted.into_iter().find(|network| !is_there(network)) {
             Some(network) => Err(DriverError::Missing(format!(
                 "service {} needs network {network}, and there is none: `docker network create {network}` makes it",
                 service.name
@@ -100,10 +101,8 @@ impl Engine {
         let image = &container.image;
         let is_there = self.image_id(image).await?.is_some();
         match container.pull {
-            PullPolicy::Always => self.pull(image).await,
-            PullPolicy::Missing if is_there => Ok(()),
-            PullPolicy::Missing => self.pull(image).await,
-            PullPolicy::Never if is_there => Ok(()),
+            PullPolicy::Missing | PullPolicy::Never if is_there => Ok(()),
+            PullPolicy::Missing | PullPolicy::Always => self.pull(image).await,
             PullPolicy::Never => Err(DriverError::Missing(format!(
                 "service {} needs image {image}, it is not here, and `pull_policy: never` forbids to fetch it",
                 service.name

@@ -9,11 +9,11 @@ use bollard::query_parameters::{CreateContainerOptionsBuilder, RenameContainerOp
 
 use crate::driver::docker::inspect::{Seen, not_a_container};
 use crate::driver::docker::prepare::missing_container;
-use crate::driver::docker::{ASIDE, CHANGE_DEADLINE, Engine, create, marks};
+use crate::driver::docker::{CHANGE_DEADLINE, Engine, create, marks};
 use crate::driver::{DriverError, Start};
 use crate::model::desired::{Container, Runtime, Service};
 use crate::model::names::ProjectName;
-use crate::model::observed::Instance;
+use crate::model::observed::{ASIDE_SUFFIX, Instance};
 
 impl Engine {
     /// Starts what is there where it is as the service wants it, else a new one.
@@ -97,7 +97,7 @@ impl Engine {
                 Some(aside)
             }
             (Some(current), None) => {
-                self.rename(&current, &format!("{}{ASIDE}", container.name)).await?;
+                self.rename(&current, &format!("{}{ASIDE_SUFFIX}", container.name)).await?;
                 Some(current)
             }
             (None, Some(aside)) if !ours(&aside) => None,

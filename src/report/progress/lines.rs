@@ -15,8 +15,12 @@ pub(super) fn lines(event: &Event, style: Style) -> Vec<String> {
             let detail = detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
             vec![style.paint(Paint::Dim, &format!("  {step}: {}{detail}", stage.as_str()))]
         }
+        EventKind::Heartbeat { waiting, elapsed_ms } if !waiting.is_empty() => {
+            vec![style.paint(Paint::Dim, &format!("  still at {} after {}", listed(&ids(waiting)), took(*elapsed_ms)))]
+        }
         EventKind::StepStarted { .. }
         | EventKind::Planned { .. }
+        | EventKind::Heartbeat { .. }
         | EventKind::Run { .. }
         | EventKind::Transition { .. }
         | EventKind::Result { .. } => Vec::new(),
@@ -25,10 +29,6 @@ pub(super) fn lines(event: &Event, style: Style) -> Vec<String> {
         EventKind::StepSkipped { step, reason, .. } => {
             vec![format!("{} {step}: skipped, {reason}", style.paint(Paint::Warn, "-"))]
         }
-        EventKind::Heartbeat { waiting, elapsed_ms } if !waiting.is_empty() => {
-            vec![style.paint(Paint::Dim, &format!("  still at {} after {}", listed(&ids(waiting)), took(*elapsed_ms)))]
-        }
-        EventKind::Heartbeat { .. } => Vec::new(),
         EventKind::Warning { message } => vec![format!("{} {message}", style.paint(Paint::Warn, "warning:"))],
     }
 }

@@ -15,9 +15,9 @@ pub fn text(status: &Status, style: Style) -> String {
     let engine = status.engine.as_ref().map(|engine| format!(" · engine {engine}")).unwrap_or_default();
     let head = format!("lcm status · {} · {mode} · host {}{engine}", status.project, status.host);
     let mut text = format!("{}\n", style.paint(Paint::Strong, &head));
-    block(&mut text, services(status), style);
-    block(&mut text, status.gpus.iter().map(gpu).collect(), style);
-    block(&mut text, goals(status), style);
+    block(&mut text, &services(status), style);
+    block(&mut text, &status.gpus.iter().map(gpu).collect::<Vec<_>>(), style);
+    block(&mut text, &goals(status), style);
     if let Some(run) = &status.last_run {
         let error = run.first_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
         let _ = write!(
@@ -38,12 +38,12 @@ pub fn text(status: &Status, style: Style) -> String {
     text
 }
 
-fn block(text: &mut String, rows: Vec<Vec<Cell>>, style: Style) {
+fn block(text: &mut String, rows: &[Vec<Cell>], style: Style) {
     if rows.is_empty() {
         return;
     }
     text.push('\n');
-    for line in table::lines(&rows, style) {
+    for line in table::lines(rows, style) {
         let _ = writeln!(text, "  {line}");
     }
 }

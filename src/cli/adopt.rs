@@ -1,0 +1,46 @@
+//! `lcm adopt`.
+
+use std::path::PathBuf;
+
+use crate::cli::exit::Exit;
+use crate::cli::opened;
+use crate::cli::session::Session;
+use crate::cli::stop::Stop;
+use crate::cli::{names, wire};
+use crate::manifest::Choice;
+use crate::model::desired::Runtime;
+use crate::model::names::{ModeName, ServiceName};
+
+/// Take over a process that somebody else started, as this service
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Service that it is
+    service: ServiceName,
+    /// Process to take over, with all that it started
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(2..))]
+    pid: i32,
+    /// Manifest to read
+    #[arg(short, long, default_value = "lcm.yaml", value_name = "MANIFEST")]
+    manifest: PathBuf,
+    /// Use this mode to read the manifest by
+    #[arg(long, value_name = "MODE")]
+    mode: Option<ModeName>,
+}
+
+pub(super) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+    let choice = Choice { mode: args.mode.clone(), ..Choice::default() };
+    let desired = opened::load(session, &args.manifest, &choice)?;
+    names::check("service", [&args.service], desired.services.keys())?;
+    let service = &args.service;
+    if let Some(Runtime::Container(_) | Runtime::Existing(_)) = desired.services.get(service).map(|it| &it.runtime) {
+        let advice = "name the container in the manifest with `docker: { container: .. }`";
+        return Err(Stop::refused(format!("{service} is a container, so no process can be adopted as it: {advice}")));
+    }
+    let adopted = wire::adopt(&desired, &session.environment, service, args.pid)
+        .map_err(|error| Stop::refused(error.to_string()))?;
+    session.note(&format!(
+        "{service} is process {} ({}) from now on, with all that it started",
+        adopted.pid, adopted.program
+    ));
+    Ok(Exit::Done)
+}

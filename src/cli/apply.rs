@@ -1,0 +1,45 @@
+//! `lcm apply`.
+
+use std::path::PathBuf;
+
+use crate::cli::args::{ExecutionArgs, ManifestArgs, PlanningArgs};
+use crate::cli::execute::{self, Job};
+use crate::cli::exit::Exit;
+use crate::cli::saved;
+use crate::cli::session::Session;
+use crate::cli::stop::Stop;
+use crate::model::plan::Purpose;
+
+/// Make it so: stop and start what the plan says, in its order
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    manifest: ManifestArgs,
+    #[command(flatten)]
+    planning: PlanningArgs,
+    #[command(flatten)]
+    execution: ExecutionArgs,
+    /// Carry out this saved plan, if planning again now gives the same
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+}
+
+pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
+    let Args { manifest, planning, execution, plan } = args;
+    let saved = plan.as_deref().map(saved::read).transpose()?;
+    let mut choice = manifest.choose.choice();
+    if let Some(saved) = &saved {
+        saved::choose(saved, &mut choice)?;
+    }
+    let job = Job {
+        command: "lcm apply",
+        purpose: Purpose::Apply,
+        manifest: manifest.manifest,
+        choice,
+        world: manifest.choose.world,
+        planning,
+        execution,
+        saved,
+    };
+    execute::run(session, &job).await
+}

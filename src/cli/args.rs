@@ -1,0 +1,135 @@
+//! Arguments that several commands share.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::apply::{OnFailure, Options};
+use crate::cli::duration;
+use crate::manifest::Choice;
+use crate::model::names::{GoalName, ModeName, ServiceName};
+
+/// Which manifest, and what of it.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ManifestArgs {
+    /// Manifest to read
+    #[arg(default_value = "lcm.yaml", value_name = "MANIFEST")]
+    pub(super) manifest: PathBuf,
+    #[command(flatten)]
+    pub(super) choose: ChooseArgs,
+}
+
+/// The mode, goals and world of one run.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct ChooseArgs {
+    /// Use this mode, for this run
+    #[arg(long, value_name = "MODE")]
+    pub(super) mode: Option<ModeName>,
+    /// Want this goal too, for this run; may be given several times
+    #[arg(long = "goal", value_name = "GOAL")]
+    pub(super) goals: Vec<GoalName>,
+    /// Take this file for the world, and change it instead of the machine
+    #[arg(long, value_name = "FILE")]
+    pub(super) world: Option<PathBuf>,
+}
+
+impl ChooseArgs {
+    pub(super) fn choice(&self) -> Choice {
+        Choice { mode: self.mode.clone(), word: None, goals: self.goals.iter().cloned().collect() }
+    }
+}
+
+/// Which services a run is about.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct NarrowArgs {
+    /// Only this service and what it depends on; may be given several times
+    #[arg(long = "target", value_name = "SERVICE")]
+    pub(super) targets: Vec<ServiceName>,
+    /// Leave this service as it is; may be given several times
+    #[arg(long = "exclude", value_name = "SERVICE")]
+    pub(super) excludes: Vec<ServiceName>,
+}
+
+/// What a plan may do.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct PlanningArgs {
+    #[command(flatten)]
+    pub(super) narrow: NarrowArgs,
+    /// Do nothing while anything wanted is blocked
+    #[arg(long)]
+    pub(super) strict: bool,
+    /// Let services be moved to make room for their equals
+    #[arg(long)]
+    pub(super) repack: bool,
+    /// Stop what bears this project's mark but is not in the manifest
+    #[arg(long)]
+    pub(super) prune: bool,
+    /// Exit 2 where there are changes
+    #[arg(long)]
+    pub(super) detailed_exitcode: bool,
+}
+
+/// How a plan is carried out.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ExecutionArgs {
+    /// Don't ask
+    #[arg(short, long)]
+    pub(super) yes: bool,
+    /// Steps under way at once
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    parallelism: u16,
+    /// What a failed step means for the steps that don't need it
+    #[arg(long, value_enum, default_value_t = FailurePolicy::Continue, value_name = "WHAT")]
+    on_failure: FailurePolicy,
+    /// Longest time for the whole run
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = duration::parse)]
+    timeout: Duration,
+    /// Longest wait for memory to come back after a stop
+    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = duration::parse)]
+    release_timeout: Duration,
+    /// Longest wait for another lcm to finish
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration::parse)]
+    pub(super) lock_timeout: Duration,
+    /// Don't wait for busy services
+    #[arg(long)]
+    force: bool,
+    /// How to show the run
+    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub(super) format: Format,
+    /// Write the run's events into this file too, as JSON, one a line
+    #[arg(long, value_name = "FILE")]
+    pub(super) json_into: Option<PathBuf>,
+}
+
+impl ExecutionArgs {
+    pub(super) fn options(&self) -> Options {
+        Options {
+            parallelism: usize::from(self.parallelism),
+            on_failure: match self.on_failure {
+                FailurePolicy::Stop => OnFailure::Stop,
+                FailurePolicy::Continue => OnFailure::Continue,
+                FailurePolicy::Rollback => OnFailure::Rollback,
+            },
+            timeout: self.timeout,
+            force: self.force,
+            release_timeout: self.release_timeout,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FailurePolicy {
+    /// Begin no further step
+    Stop,
+    /// Go on with whatever does not need the failed one
+    Continue,
+    /// Go back to what ran before
+    Rollback,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Text,
+    Json,
+}

@@ -1,0 +1,32 @@
+//! `lcm down`.
+
+use crate::cli::args::{ExecutionArgs, ManifestArgs, PlanningArgs};
+use crate::cli::execute::{self, Job};
+use crate::cli::exit::Exit;
+use crate::cli::session::Session;
+use crate::cli::stop::Stop;
+use crate::model::plan::Purpose;
+
+/// Stop everything of the project, and remove the containers that lcm created
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    manifest: ManifestArgs,
+    #[command(flatten)]
+    execution: ExecutionArgs,
+}
+
+pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
+    let Args { manifest, execution } = args;
+    let job = Job {
+        command: "lcm down",
+        purpose: Purpose::Down,
+        manifest: manifest.manifest,
+        choice: manifest.choose.choice(),
+        world: manifest.choose.world,
+        planning: PlanningArgs::default(),
+        execution,
+        saved: None,
+    };
+    execute::run(session, &job).await
+}

@@ -1,0 +1,255 @@
+//! Carrying out: `lcm apply` and `lcm down` are this, with another purpose. Lock, look, plan, show, ask, do, tell.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+
+use crate::apply::{self, Context, Outcome};
+use crate::cli::args::{ExecutionArgs, Format, PlanningArgs};
+use crate::cli::exit::Exit;
+use crate::cli::interrupt::Interrupts;
+use crate::cli::opened::{self, Opened};
+use crate::cli::session::Session;
+use crate::cli::stop::Stop;
+use crate::cli::tally::Tally;
+use crate::cli::{files, locked, plan as plan_command, saved};
+use crate::manifest::Choice;
+use crate::model::event::{Event, EventKind};
+use crate::model::facts::Facts;
+use crate::model::lifecycle::Action;
+use crate::model::plan::{Plan, Purpose, Request};
+use crate::report::print;
+use crate::report::progress::{Progress, Show};
+use crate::report::text::{self, Looked, PlanText};
+use crate::store::Run;
+
+/// What is to be carried out.
+pub(super) struct Job {
+    /// `lcm apply`, for messages and the history.
+    pub(super) command: &'static str,
+    pub(super) purpose: Purpose,
+    pub(super) manifest: PathBuf,
+    pub(super) choice: Choice,
+    pub(super) world: Option<PathBuf>,
+    pub(super) planning: PlanningArgs,
+    pub(super) execution: ExecutionArgs,
+    pub(super) saved: Option<Plan>,
+}
+
+/// How it went.
+struct Ended {
+    outcome: Outcome,
+    exit: Exit,
+    message: String,
+}
+
+pub(super) async fn run(session: &Session, job: &Job) -> Result<Exit, Stop> {
+    let interrupts = Interrupts::listen()?;
+    let opened = opened::open(session, &job.manifest, &job.choice, job.world.as_deref())?;
+    let request = Request { purpose: job.purpose, ..plan_command::request(&opened, &job.planning)? };
+    let progress = progress(session, job)?;
+    let began = opened.driver().now();
+    // The simulated world is a file of the caller's own; the machine is everybody's.
+    let _lock = if opened.is_simulated() { None } else { Some(locked::take(session, job, &opened, began).await?) };
+    opened.ensure_writable()?;
+
+    let facts = opened.facts(session).await;
+    opened.refuse_if_all_unknown(&facts, &request)?;
+    let plan = opened.think(&facts, &request).map_err(Stop::refused)?;
+    if let Some(saved) = &job.saved {
+        saved::check(saved, &plan)?;
+    }
+    if job.execution.format == Format::Text && (!session.quiet || plan.steps.is_empty()) {
+        plan_command::data(&shown(session, job, &opened, &plan, &facts))?;
+    }
+    let ended = if plan.steps.is_empty() {
+        nothing_to_do(&opened, &plan, &progress)
+    } else {
+        if must_ask(job, &opened, &plan) && !agreed().await {
+            return Err(Stop::refused("not agreed to; nothing was done"));
+        }
+        interrupts.begin_run();
+        carry_out(
+            job,
+            &Agreed { opened: &opened, request: &request, plan: &plan, facts: &facts },
+            &progress,
+            &interrupts,
+        )
+        .await
+    };
+    tell(session, job, &opened, &progress, &ended, began);
+    opened.close()?;
+    if job.execution.format == Format::Text {
+        plan_command::data(&words(job, &ended))?;
+    }
+    Ok(ended.exit)
+}
+
+fn nothing_to_do(opened: &Opened, plan: &Plan, progress: &Progress) -> Ended {
+    let (project, mode) = (plan.project.clone(), plan.mode.clone());
+    progress.tell(&Event::new(opened.driver().now(), EventKind::Run { project, mode }));
+    let outcome = Outcome {
+        changed: false,
+        done: 0,
+        skipped: 0,
+        failures: Vec::new(),
+        interrupted: None,
+        refused: None,
+        last_plan: Some(plan.clone()),
+    };
+    let exit = Exit::of_outcome(&outcome, false);
+    Ended { outcome, exit, message: "nothing to do".to_owned() }
+}
+
+/// What was shown, and made from what.
+struct Agreed<'a> {
+    opened: &'a Opened,
+    request: &'a Request,
+    plan: &'a Plan,
+    facts: &'a Facts,
+}
+
+async fn carry_out(job: &Job, agreed: &Agreed<'_>, progress: &Progress, interrupts: &Interrupts) -> Ended {
+    let Agreed { opened, request, plan, facts } = *agreed;
+    let tally = Mutex::new(Tally::default());
+    let events = |event: Event| {
+        tally.lock().unwrap_or_else(PoisonError::into_inner).tell(&event.kind);
+        progress.tell(&event);
+    };
+    let think = |facts: &Facts, request: &Request| opened.think(facts, request);
+    let began = opened.driver().now();
+    let options = job.execution.options();
+    let orphans = opened.observed(facts).orphans;
+    let orphans = orphans.into_iter().map(|orphan| (orphan.service, orphan.stop)).collect();
+    let context = Context {
+        driver: opened.driver(),
+        store: opened.store(),
+        desired: &opened.desired,
+        request,
+        think: &think,
+        orphans: &orphans,
+        options: &options,
+        events: &events,
+        interrupt: &interrupts.heard,
+    };
+    let outcome = apply::apply(context, plan).await;
+    let took = opened.driver().now().duration_since(began).as_millis();
+    let tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+    let message = tally.sentence(&outcome, u64::try_from(took).unwrap_or_default());
+    let exit = Exit::of_outcome(&outcome, job.planning.detailed_exitcode);
+    Ended { outcome, exit, message }
+}
+
+/// The last event, and the history.
+fn tell(session: &Session, job: &Job, opened: &Opened, progress: &Progress, ended: &Ended, began: Timestamp) {
+    let Ended { outcome, exit, message } = ended;
+    progress.finish();
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let at = opened.driver().now();
+    let result = EventKind::Result {
+        exit_code: exit.code(),
+        changed: outcome.changed,
+        done: outcome.done,
+        failed: count(outcome.failures.len()),
+        skipped: outcome.skipped,
+        blocked: count(outcome.last_plan.as_ref().map_or(0, |plan| plan.blocked.len())),
+        message: message.clone(),
+    };
+    progress.tell(&Event::new(at, result));
+    let first_error = outcome.failures.first().map(|failure| format!("{}: {}", failure.step, failure.error));
+    let run = Run {
+        project: opened.desired.project.clone(),
+        command: job.command.to_owned(),
+        by: locked::who(&session.environment),
+        began,
+        ended: at,
+        exit_code: exit.code(),
+        changed: outcome.changed,
+        first_error: first_error.or_else(|| outcome.refused.clone()),
+    };
+    if let Err(error) = opened.store().record_run(&run) {
+        session.warn(&format!("this run is not in the history: {error}"));
+    }
+}
+
+/// How it ended, for people; nothing where the plan said it all.
+fn words(job: &Job, ended: &Ended) -> String {
+    let Ended { outcome, exit, message } = ended;
+    if message == "nothing to do" {
+        return String::new();
+    }
+    let done = match job.purpose {
+        Purpose::Apply => "Applied",
+        Purpose::Down => "Down",
+    };
+    let head = match exit {
+        Exit::Done | Exit::Changes | Exit::Blocked => done,
+        Exit::Interrupted => "Interrupted",
+        Exit::Terminated => "Terminated",
+        Exit::Failed | Exit::Refused => "Not all done",
+        Exit::Usage | Exit::Locked | Exit::Stale => "Not done",
+    };
+    let mut text = format!("\n{head}: {message}.\n");
+    if let Some(refused) = &outcome.refused {
+        let _ = writeln!(text, "It went no further: {refused}");
+    }
+    for failure in &outcome.failures {
+        let _ = writeln!(text, "  {} failed: {}", failure.step, failure.error);
+    }
+    let left = outcome.last_plan.iter().flat_map(|plan| &plan.blocked);
+    for blocked in left {
+        let _ = writeln!(text, "  {} is blocked: {}", blocked.service, blocked.reason.message);
+    }
+    text
+}
+
+fn shown(session: &Session, job: &Job, opened: &Opened, plan: &Plan, facts: &Facts) -> String {
+    text::plan(PlanText {
+        plan,
+        purpose: job.purpose,
+        mode_source: opened.desired.mode_source,
+        looked: &Looked::at(facts),
+        verbose: session.verbose,
+        style: session.stdout,
+    })
+}
+
+fn progress(session: &Session, job: &Job) -> Result<Progress, Stop> {
+    let copy = job.execution.json_into.as_ref().map(|path| {
+        let cannot = |error| Stop::refused(format!("can't write events to {}: {error}", path.display()));
+        files::stream(path).map_err(cannot)
+    });
+    let show = match job.execution.format {
+        Format::Json => Show::Json,
+        Format::Text if session.quiet => Show::Nothing,
+        Format::Text if io::stderr().is_terminal() => Show::Bars,
+        Format::Text => Show::Lines,
+    };
+    Ok(Progress::new(show, session.stderr, copy.transpose()?))
+}
+
+/// Only at a terminal, and only where something that runs is stopped. Without one the merge was the approval.
+fn must_ask(job: &Job, opened: &Opened, plan: &Plan) -> bool {
+    let stops = plan.steps.iter().any(|step| match step.action {
+        Action::Stop | Action::Remove => true,
+        Action::Evict | Action::Pause | Action::Unpause | Action::Start => false,
+    });
+    let terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
+    stops && terminal && !job.execution.yes && !opened.is_simulated()
+}
+
+/// Asks on stderr. The answer is waited for beside the work of hearing an interrupt.
+async fn agreed() -> bool {
+    print::ask("Do this? [y/N] ");
+    let answer = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        io::stdin().read_line(&mut line).map(|_| line)
+    });
+    match answer.await {
+        Ok(Ok(line)) => matches!(line.trim().to_lowercase().as_str(), "y" | "yes"),
+        Ok(Err(_)) | Err(_) => false,
+    }
+}

@@ -1,0 +1,130 @@
+//! The table of exit codes, row by row.
+
+use super::Exit;
+use crate::apply::{Failure, Interrupt, Outcome};
+use crate::model::lifecycle::{Action, State};
+use crate::model::plan::{Blocked, Expect, FORMAT, Held, Placement, Plan, Reason, ReasonCode, Step};
+
+fn empty() -> Plan {
+    Plan {
+        format: FORMAT.to_owned(),
+        project: "p".into(),
+        mode: None,
+        goals: Vec::new(),
+        host: "box".to_owned(),
+        engine: None,
+        observed_at: jiff::Timestamp::UNIX_EPOCH,
+        placement: Placement::Optimal,
+        changes: false,
+        steps: Vec::new(),
+        kept: Vec::new(),
+        blocked: Vec::new(),
+        held: Vec::new(),
+        orphans: Vec::new(),
+        gpus: Vec::new(),
+        warnings: Vec::new(),
+    }
+}
+
+fn reason(code: ReasonCode) -> Reason {
+    Reason { code, message: String::new(), by: None }
+}
+
+fn blocked(code: ReasonCode) -> Plan {
+    Plan { blocked: vec![Blocked { service: "a".into(), reason: reason(code) }], ..empty() }
+}
+
+fn held(code: ReasonCode) -> Plan {
+    Plan { held: vec![Held { service: "a".into(), reason: reason(code), by: None, since: None }], ..empty() }
+}
+
+fn with_a_step() -> Plan {
+    let step = Step {
+        id: "start:a".into(),
+        service: "a".into(),
+        action: Action::Start,
+        route: vec![State::Offline, State::Starting, State::Online],
+        needs: Vec::new(),
+        gpus: Vec::new(),
+        vram_mib: crate::model::size::Mebibytes::ZERO,
+        reason: reason(ReasonCode::WantedByMode),
+        expect: Expect { instance: None, state: State::Offline },
+        spec: None,
+        diff: None,
+        estimate_ms: None,
+    };
+    Plan { changes: true, steps: vec![step], ..empty() }
+}
+
+fn done(last_plan: Plan) -> Outcome {
+    Outcome {
+        changed: true,
+        done: 1,
+        skipped: 0,
+        failures: Vec::new(),
+        interrupted: None,
+        refused: None,
+        last_plan: Some(last_plan),
+    }
+}
+
+fn failure() -> Failure {
+    Failure { step: "start:a".into(), service: "a".into(), error: "no".to_owned(), log: Vec::new() }
+}
+
+#[test]
+fn the_first_of_several_is_told() {
+    let order = [64, 1, 6, 5, 143, 130, 3, 4, 2, 0];
+    let mut all = [
+        Exit::Done,
+        Exit::Refused,
+        Exit::Changes,
+        Exit::Failed,
+        Exit::Blocked,
+        Exit::Stale,
+        Exit::Locked,
+        Exit::Usage,
+        Exit::Interrupted,
+        Exit::Terminated,
+    ];
+    all.sort();
+    assert_eq!(all.map(Exit::code), order);
+    assert_eq!(Exit::first([Exit::Blocked, Exit::Failed, Exit::Changes]), Exit::Failed);
+    assert_eq!(Exit::first([]), Exit::Done);
+}
+
+#[test]
+fn a_plan_tells_of_changes_only_when_asked() {
+    assert_eq!(Exit::of_plan(&empty(), true), Exit::Done);
+    assert_eq!(Exit::of_plan(&with_a_step(), false), Exit::Done);
+    assert_eq!(Exit::of_plan(&with_a_step(), true), Exit::Changes);
+    assert_eq!(Exit::of_plan(&blocked(ReasonCode::NoRoom), true), Exit::Blocked);
+    assert_eq!(Exit::of_plan(&held(ReasonCode::Suspended), false), Exit::Done, "what an operator holds is no error");
+}
+
+#[test]
+fn an_apply_tells_what_is_left() {
+    let of = |outcome: &Outcome| Exit::of_outcome(outcome, true);
+    assert_eq!(of(&done(empty())), Exit::Changes);
+    assert_eq!(Exit::of_outcome(&done(empty()), false), Exit::Done);
+    assert_eq!(of(&Outcome { changed: false, ..done(empty()) }), Exit::Done);
+    assert_eq!(of(&done(blocked(ReasonCode::NoRoom))), Exit::Blocked);
+    assert_eq!(of(&done(blocked(ReasonCode::StartFailed))), Exit::Failed);
+    assert_eq!(of(&done(held(ReasonCode::BudgetSpent))), Exit::Failed);
+    assert_eq!(of(&done(held(ReasonCode::Maintenance))), Exit::Changes);
+    assert_eq!(of(&done(with_a_step())), Exit::Failed, "it did not converge");
+}
+
+#[test]
+fn failures_refusals_and_interrupts_come_in_their_order() {
+    let failed = Outcome { failures: vec![failure()], ..done(blocked(ReasonCode::NoRoom)) };
+    assert_eq!(Exit::of_outcome(&failed, true), Exit::Failed);
+    let cut = Outcome { interrupted: Some(Interrupt::Interrupted), ..failed.clone() };
+    assert_eq!(Exit::of_outcome(&cut, true), Exit::Interrupted);
+    let ended = Outcome { interrupted: Some(Interrupt::Terminated), ..failed };
+    assert_eq!(Exit::of_outcome(&ended, true), Exit::Terminated);
+    let refused = Outcome { refused: Some("audit".to_owned()), changed: false, ..done(empty()) };
+    assert_eq!(Exit::of_outcome(&refused, true), Exit::Refused);
+    let later = Outcome { changed: true, ..refused };
+    assert_eq!(Exit::of_outcome(&later, true), Exit::Failed, "something was changed before");
+}

@@ -1,0 +1,57 @@
+//! INT and TERM: before anything was begun they end lcm at once; in a run the first one asks it to end, and the
+//! second does not ask.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::apply::Interrupt;
+use crate::cli::exit::Exit;
+use crate::cli::stop::Stop;
+
+/// What was heard.
+#[derive(Debug)]
+pub(super) struct Interrupts {
+    pub(super) heard: watch::Receiver<Option<Interrupt>>,
+    run_under_way: Arc<AtomicBool>,
+}
+
+impl Interrupts {
+    /// Listens from now on.
+    pub(super) fn listen() -> Result<Self, Stop> {
+        let cannot = |error: std::io::Error| Stop::refused(format!("can't listen for signals: {error}"));
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
+        let (tell, heard) = watch::channel(None);
+        let run_under_way = Arc::new(AtomicBool::new(false));
+        let patient = Arc::clone(&run_under_way);
+        tokio::spawn(async move {
+            loop {
+                let now = tokio::select! {
+                    Some(()) = interrupt.recv() => Interrupt::Interrupted,
+                    Some(()) = terminate.recv() => Interrupt::Terminated,
+                    else => return,
+                };
+                if !patient.load(Ordering::SeqCst) || tell.borrow().is_some() {
+                    std::process::exit(i32::from(exit_of(now).code()));
+                }
+                tell.send_replace(Some(now));
+            }
+        });
+        Ok(Self { heard, run_under_way })
+    }
+
+    /// From here on the first signal only asks.
+    pub(super) fn begin_run(&self) {
+        self.run_under_way.store(true, Ordering::SeqCst);
+    }
+}
+
+pub(super) fn exit_of(interrupt: Interrupt) -> Exit {
+    match interrupt {
+        Interrupt::Interrupted => Exit::Interrupted,
+        Interrupt::Terminated => Exit::Terminated,
+    }
+}

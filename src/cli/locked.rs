@@ -1,0 +1,62 @@
+//! The host's lock, for the commands that change something, and who they say they are.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::cli::execute::Job;
+use crate::cli::exit::Exit;
+use crate::cli::opened::Opened;
+use crate::cli::session::Session;
+use crate::cli::stop::Stop;
+use crate::store::lock::{self, Holder, HostLock, LockError};
+
+/// Takes it, or says who holds it.
+pub(super) async fn take(session: &Session, job: &Job, opened: &Opened, since: Timestamp) -> Result<HostLock, Stop> {
+    let holder = Holder {
+        pid: std::process::id(),
+        user: who(&session.environment),
+        command: job.command.to_owned(),
+        since,
+        project: opened.desired.project.to_string(),
+    };
+    let path = lock::file(&session.environment);
+    let patience = job.execution.lock_timeout;
+    let on_wait = |held: &LockError| session.note(&format!("waiting: {held}"));
+    lock::take(&path, &holder, patience, on_wait).await.map_err(|error| match error {
+        LockError::Held { .. } => Stop::new(Exit::Locked, format!("{error}; --lock-timeout waits for it")),
+        LockError::Unusable { .. } => Stop::refused(error.to_string()),
+    })
+}
+
+/// `kim`, `kim as root`, `kim as root from 10.0.0.7`: for messages, never for a decision.
+pub(super) fn who(environment: &BTreeMap<String, String>) -> String {
+    let said = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+    let uid = rustix::process::geteuid();
+    let user = if uid.is_root() {
+        "root".to_owned()
+    } else {
+        said("USER").cloned().unwrap_or_else(|| format!("uid {}", uid.as_raw()))
+    };
+    let user = said("SUDO_USER").map_or_else(|| user.clone(), |person| format!("{person} as {user}"));
+    // `address port port`, by the SSH server.
+    let from = said("SSH_CONNECTION").and_then(|connection| connection.split(' ').next());
+    from.map_or_else(|| user.clone(), |from| format!("{user} from {from}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::who;
+
+    #[test]
+    fn who_it_is_says_where_from() {
+        let environment = BTreeMap::from([
+            ("SUDO_USER".to_owned(), "kim".to_owned()),
+            ("SSH_CONNECTION".to_owned(), "10.0.0.7 40000 10.0.0.1 22".to_owned()),
+        ]);
+        let who = who(&environment);
+        assert!(who.starts_with("kim as ") && who.ends_with(" from 10.0.0.7"), "{who}");
+    }
+}

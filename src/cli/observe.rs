@@ -1,0 +1,33 @@
+//! `lcm observe`.
+
+use std::path::PathBuf;
+
+use crate::cli::args::ManifestArgs;
+use crate::cli::exit::Exit;
+use crate::cli::files;
+use crate::cli::opened;
+use crate::cli::plan::data;
+use crate::cli::session::Session;
+use crate::cli::stop::Stop;
+use crate::report::json;
+
+/// Record what is there, as a file that `--world` takes for the world
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    manifest: ManifestArgs,
+    /// Write into this file instead of to stdout
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+    let opened = opened::open_chosen(session, &args.manifest.manifest, &args.manifest.choose)?;
+    let text = json::document(&opened.facts(session).await);
+    match &args.out {
+        None => data(&text)?,
+        Some(path) => files::replace(path, &text)
+            .map_err(|error| Stop::refused(format!("can't write the world to {}: {error}", path.display())))?,
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,74 @@
+//! `lcm plan`.
+
+use std::path::PathBuf;
+
+use crate::cli::args::{Format, ManifestArgs, NarrowArgs, PlanningArgs};
+use crate::cli::exit::Exit;
+use crate::cli::opened::{self, Opened};
+use crate::cli::session::Session;
+use crate::cli::stop::Stop;
+use crate::cli::{files, names};
+use crate::model::plan::{Purpose, Request};
+use crate::report::text::{self, Looked, PlanText};
+use crate::report::{json, print};
+
+/// Show what must change, and why; changes nothing
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    manifest: ManifestArgs,
+    #[command(flatten)]
+    planning: PlanningArgs,
+    /// Write the plan into this file too, for `lcm apply --plan`
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// How to show the plan
+    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    format: Format,
+}
+
+pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+    let ManifestArgs { manifest, choose } = &args.manifest;
+    let opened = opened::open_chosen(session, manifest, choose)?;
+    let request = request(&opened, &args.planning)?;
+    let facts = opened.facts(session).await;
+    opened.refuse_if_all_unknown(&facts, &request)?;
+    let plan = opened.think(&facts, &request).map_err(Stop::refused)?;
+    if let Some(path) = &args.out {
+        files::replace(path, &json::document(&plan))
+            .map_err(|error| Stop::refused(format!("can't write the plan to {}: {error}", path.display())))?;
+    }
+    let shown = match args.format {
+        Format::Json => json::document(&plan),
+        Format::Text => text::plan(PlanText {
+            plan: &plan,
+            purpose: request.purpose,
+            mode_source: opened.desired.mode_source,
+            looked: &Looked::at(&facts),
+            verbose: session.verbose,
+            style: session.stdout,
+        }),
+    };
+    data(&shown)?;
+    Ok(Exit::of_plan(&plan, args.planning.detailed_exitcode))
+}
+
+/// What is asked for, its names checked.
+pub(super) fn request(opened: &Opened, planning: &PlanningArgs) -> Result<Request, Stop> {
+    let NarrowArgs { targets, excludes } = &planning.narrow;
+    names::check("service", targets.iter().chain(excludes), opened.desired.services.keys())?;
+    Ok(Request {
+        targets: targets.iter().cloned().collect(),
+        excludes: excludes.iter().cloned().collect(),
+        strict: planning.strict,
+        prune: planning.prune,
+        repack: planning.repack,
+        purpose: Purpose::Apply,
+        ..Request::default()
+    })
+}
+
+/// Writes a command's answer.
+pub(super) fn data(text: &str) -> Result<(), Stop> {
+    print::data(text).map_err(|error| Stop::refused(format!("can't write to stdout: {error}")))
+}

@@ -1,0 +1,107 @@
+//! Saved plans against plans made now.
+
+use super::{check, choose, differences, read};
+use crate::cli::exit::Exit;
+use crate::manifest::Choice;
+use crate::model::lifecycle::{Action, State};
+use crate::model::plan::{Expect, FORMAT, Placement, Plan, Reason, ReasonCode, Step};
+use crate::model::size::Mebibytes;
+
+fn step(id: &str, action: Action) -> Step {
+    Step {
+        id: id.into(),
+        service: "web".into(),
+        action,
+        route: vec![State::Offline, State::Starting, State::Online],
+        needs: Vec::new(),
+        gpus: vec!["gpu-0".into()],
+        vram_mib: Mebibytes(10),
+        reason: Reason { code: ReasonCode::WantedByMode, message: "mode a wants it".to_owned(), by: None },
+        expect: Expect { instance: None, state: State::Offline },
+        spec: Some("v1:aa".to_owned()),
+        diff: None,
+        estimate_ms: None,
+    }
+}
+
+fn plan(steps: Vec<Step>) -> Plan {
+    Plan {
+        format: FORMAT.to_owned(),
+        project: "p".into(),
+        mode: Some("a".into()),
+        goals: vec!["g".into()],
+        host: "box".to_owned(),
+        engine: None,
+        observed_at: jiff::Timestamp::UNIX_EPOCH,
+        placement: Placement::Optimal,
+        changes: true,
+        steps,
+        kept: Vec::new(),
+        blocked: Vec::new(),
+        held: Vec::new(),
+        orphans: Vec::new(),
+        gpus: Vec::new(),
+        warnings: Vec::new(),
+    }
+}
+
+#[test]
+fn another_time_or_sentence_is_the_same_plan() {
+    let saved = plan(vec![step("start:web", Action::Start)]);
+    let mut now = plan(vec![Step { estimate_ms: Some(9), ..step("start:web", Action::Start) }]);
+    now.observed_at = jiff::Timestamp::MAX;
+    now.warnings.push("new".to_owned());
+    assert!(check(&saved, &now).is_ok());
+}
+
+#[test]
+fn what_differs_is_told_line_by_line() {
+    let saved = plan(vec![step("stop:old", Action::Stop), step("start:web", Action::Start)]);
+    let other = Step {
+        gpus: vec!["gpu-1".into()],
+        needs: vec!["stop:old".into()],
+        spec: Some("v1:bb".to_owned()),
+        ..step("start:web", Action::Start)
+    };
+    let now = Plan { host: "fox".to_owned(), ..plan(vec![other, step("start:new", Action::Start)]) };
+    assert_eq!(
+        differences(&saved, &now),
+        [
+            "the host is fox, and the plan was for box",
+            "- stop:old: not to be done any more",
+            "~ start:web: on gpu-1 instead of gpu-0",
+            "~ start:web: waits for stop:old instead of nothing",
+            "~ start:web: its definition changed",
+            "+ start:new: to be done too, mode a wants it",
+        ]
+    );
+    assert_eq!(check(&saved, &now).expect_err("stale").exit, Exit::Stale);
+}
+
+#[test]
+fn a_saved_plan_brings_its_mode_along() {
+    let saved = plan(Vec::new());
+    let mut choice = Choice::default();
+    choose(&saved, &mut choice).expect("no contradiction");
+    assert_eq!((choice.mode, choice.goals.len()), (Some("a".into()), 1));
+    let mut contradicts = Choice { mode: Some("b".into()), ..Choice::default() };
+    assert_eq!(choose(&saved, &mut contradicts).expect_err("another mode").exit, Exit::Usage);
+}
+
+#[test]
+fn what_is_no_plan_is_said_to_be_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("plan.json");
+    for (text, said) in [
+        ("{", "EOF"),
+        ("{}", "its format is not said"),
+        (r#"{"format": "lcm.plan/2"}"#, "its format is lcm.plan/2, and this lcm reads lcm.plan/1"),
+        (r#"{"format": "lcm.plan/1"}"#, "missing field"),
+    ] {
+        std::fs::write(&path, text).expect("written");
+        let stop = read(&path).expect_err("no plan");
+        let message = stop.text(crate::report::style::Style::PLAIN);
+        assert!(message.contains(said), "{message}");
+        assert_eq!(stop.exit, Exit::Refused);
+    }
+}

@@ -1,0 +1,40 @@
+//! `lcm schema`.
+
+use clap::ValueEnum;
+
+use crate::cli::exit::Exit;
+use crate::cli::plan::data;
+use crate::cli::stop::Stop;
+use crate::cli::wire;
+use crate::report::json;
+
+/// Print the JSON schema of a format
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Format to describe
+    #[arg(value_enum, default_value_t = Of::Manifest, value_name = "FORMAT")]
+    of: Of,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Of {
+    /// What editors check manifests by
+    Manifest,
+    /// What `lcm plan --format json` says
+    Plan,
+    /// What `lcm status --format json` says
+    Status,
+    /// Each line of `lcm apply --format json`
+    Event,
+}
+
+pub(super) fn run(args: &Args) -> Result<Exit, Stop> {
+    let schema = match args.of {
+        Of::Manifest => wire::manifest_schema(),
+        Of::Plan => json::plan_schema(),
+        Of::Status => json::status_schema(),
+        Of::Event => json::event_schema(),
+    };
+    data(&json::document(&schema))?;
+    Ok(Exit::Done)
+}

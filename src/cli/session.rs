@@ -1,0 +1,103 @@
+//! What holds for a whole command: its environment, and how it may speak.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal};
+
+use clap::{Args, ValueEnum};
+
+use crate::report::print;
+use crate::report::style::{Paint, Style};
+
+/// Where the terminal's width can't be told.
+const WIDTH_DEFAULT: usize = 100;
+
+/// How to speak; these go with every command.
+#[derive(Debug, Args)]
+pub(super) struct OutputArgs {
+    /// Paint the output; `NO_COLOR` is honoured by `auto`
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    color: Color,
+    /// Say more: whole routes, and what is kept
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    /// Say nothing but the answer and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+/// One command's surroundings.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) environment: BTreeMap<String, String>,
+    pub(super) stdout: Style,
+    pub(super) stderr: Style,
+    pub(super) verbose: bool,
+    pub(super) quiet: bool,
+}
+
+impl Session {
+    pub(super) fn new(args: &OutputArgs) -> Self {
+        // What is not UTF-8 can't be named in a manifest.
+        let environment: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let style = |terminal: bool| Style { colored: is_colored(args.color, &environment, terminal) };
+        let (stdout, stderr) = (style(io::stdout().is_terminal()), style(io::stderr().is_terminal()));
+        Self { stdout, stderr, verbose: args.verbose, quiet: args.quiet, environment }
+    }
+
+    /// Columns of the terminal that narration goes to.
+    pub(super) fn width(&self) -> usize {
+        let said = self.environment.get("COLUMNS").and_then(|columns| columns.parse().ok());
+        let asked = || rustix::termios::tcgetwinsize(io::stderr()).ok().map(|size| usize::from(size.ws_col));
+        said.or_else(asked).filter(|columns| *columns > 0).unwrap_or(WIDTH_DEFAULT)
+    }
+
+    pub(super) fn note(&self, line: &str) {
+        if !self.quiet {
+            print::note(line);
+        }
+    }
+
+    pub(super) fn warn(&self, message: &str) {
+        self.note(&format!("{} {message}", self.stderr.paint(Paint::Warn, "warning:")));
+    }
+}
+
+/// `NO_COLOR` counts when it is there and not empty: no-color.org.
+fn is_colored(color: Color, environment: &BTreeMap<String, String>, terminal: bool) -> bool {
+    match color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => {
+            let forbidden = environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
+            let dumb = environment.get("TERM").is_some_and(|term| term == "dumb");
+            terminal && !forbidden && !dumb
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{Color, is_colored};
+
+    #[test]
+    fn colour_is_for_terminals_that_want_it() {
+        let none = BTreeMap::new();
+        let no_color = BTreeMap::from([("NO_COLOR".to_owned(), "1".to_owned())]);
+        assert!(is_colored(Color::Auto, &none, true));
+        assert!(!is_colored(Color::Auto, &none, false));
+        assert!(!is_colored(Color::Auto, &no_color, true));
+        assert!(is_colored(Color::Always, &no_color, false));
+        assert!(!is_colored(Color::Never, &none, true));
+    }
+}

@@ -1,0 +1,42 @@
+//! Why a command ends before its work: what to say, and with which code.
+
+use crate::cli::exit::Exit;
+use crate::report::style::{Paint, Style};
+
+/// An early end.
+#[derive(Debug)]
+pub(super) struct Stop {
+    pub(super) exit: Exit,
+    message: Message,
+}
+
+#[derive(Debug)]
+enum Message {
+    /// A fragment, to be headed by `error:`.
+    Said(String),
+    /// A report that has its own head.
+    Shown(String),
+}
+
+impl Stop {
+    pub(super) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: Message::Said(message.into()) }
+    }
+
+    /// An error or a refusal before anything changed.
+    pub(super) fn refused(message: impl Into<String>) -> Self {
+        Self::new(Exit::Refused, message)
+    }
+
+    /// The same, with a text that is laid out already.
+    pub(super) fn shown(text: impl Into<String>) -> Self {
+        Self { exit: Exit::Refused, message: Message::Shown(text.into()) }
+    }
+
+    pub(super) fn text(&self, style: Style) -> String {
+        match &self.message {
+            Message::Said(message) => format!("{} {message}", style.paint(Paint::Bad, "error:")),
+            Message::Shown(text) => text.trim_end().to_owned(),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Which services a run is about. Not the planner's judgement of what should run: only whose readings matter. Pure.
+
+use std::collections::BTreeSet;
+
+use crate::model::desired::Desired;
+use crate::model::names::ServiceName;
+use crate::model::plan::{Purpose, Request};
+
+/// The mode's services, what active goals need, and all that they depend on; for a down, everything.
+pub(super) fn wanted(desired: &Desired, request: &Request) -> BTreeSet<ServiceName> {
+    let all = || desired.services.keys().cloned().collect::<BTreeSet<_>>();
+    let mode = desired.mode.as_ref().and_then(|name| desired.modes.get(name));
+    let mut wanted = match (request.purpose, mode) {
+        (Purpose::Down, _) | (Purpose::Apply, None) => all(),
+        (Purpose::Apply, Some(mode)) => mode.services.clone(),
+    };
+    for goal in desired.active_goals().iter().filter_map(|name| desired.goals.get(name)) {
+        wanted.extend(goal.services.iter().cloned());
+        let of_phase = desired.services.values().filter(|service| !service.phases.is_disjoint(&goal.phases));
+        wanted.extend(of_phase.map(|service| service.name.clone()));
+    }
+    if !request.targets.is_empty() {
+        wanted.retain(|name| request.targets.contains(name));
+    }
+    wanted.retain(|name| !request.excludes.contains(name));
+    with_dependencies(desired, wanted)
+}
+
+fn with_dependencies(desired: &Desired, wanted: BTreeSet<ServiceName>) -> BTreeSet<ServiceName> {
+    let mut found = BTreeSet::new();
+    let mut next: Vec<ServiceName> = wanted.into_iter().collect();
+    // Ends: each service is taken up once.
+    while let Some(name) = next.pop() {
+        let Some(service) = desired.services.get(&name) else { continue };
+        if found.insert(name) {
+            next.extend(service.depends_on.keys().cloned());
+        }
+    }
+    found
+}

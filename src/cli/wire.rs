@@ -1,0 +1,89 @@
+//! How the stages are put together: the one place that names their entry points.
+
+use std::path::{Path, PathBuf};
+
+use crate::driver::machine::Machine;
+use crate::driver::process;
+use crate::driver::sim::Sim;
+use crate::driver::{Driver, DriverError};
+use crate::manifest::{self, Choice, Environment, Problems};
+use crate::model::desired::Desired;
+use crate::model::facts::{Facts, ProcessFact};
+use crate::model::names::ServiceName;
+use crate::model::observed::Observed;
+use crate::model::plan::{Plan, Request};
+use crate::report::style::Style;
+
+/// This very program, even where its file was replaced meanwhile.
+const SHIM: &str = "/proc/self/exe";
+
+/// A simulated world, and what became of it.
+pub(super) trait Simulated: Driver {
+    fn world(&self) -> Facts;
+}
+
+/// The machine that lcm runs on.
+pub(super) fn machine(desired: &Desired, environment: &Environment) -> Box<dyn Driver> {
+    Box::new(Machine::new(desired, environment.clone(), PathBuf::from(SHIM)))
+}
+
+/// Where lcm keeps what outlives a run.
+pub(super) fn state_folder(environment: &Environment) -> PathBuf {
+    process::state_dir(environment)
+}
+
+/// What lies in a file does not age: the same command on the same file says the same.
+pub(super) fn simulated(facts: Facts) -> Box<dyn Simulated> {
+    Box::new(Sim::frozen(facts))
+}
+
+impl Simulated for Sim {
+    fn world(&self) -> Facts {
+        Sim::world(self)
+    }
+}
+
+pub(super) fn load(entry: &Path, environment: &Environment, choice: &Choice) -> Result<Desired, Problems> {
+    manifest::load(entry, environment, choice)
+}
+
+/// All that is wrong with a manifest, each underlined in its file.
+pub(super) fn render(problems: &Problems, style: Style, width: usize) -> String {
+    let _ = (style, width);
+    problems.0.iter().map(|problem| format!("{}: {}\n", problem.code, problem.message)).collect()
+}
+
+pub(super) fn manifest_schema() -> serde_json::Value {
+    manifest::schema()
+}
+
+pub(super) fn observe(facts: &Facts, desired: &Desired) -> Observed {
+    crate::observe::observe(facts, desired)
+}
+
+/// Facts to an audited plan: the only brain. `Err`: what the audit found.
+pub(super) fn think(desired: &Desired, facts: &Facts, request: &Request) -> Result<Plan, String> {
+    let observed = observe(facts, desired);
+    let plan = crate::plan::plan(desired, &observed, request);
+    let findings = crate::plan::audit(&plan, desired, &observed, request);
+    if findings.is_empty() {
+        return Ok(plan);
+    }
+    Err(format!("this plan is not sound, so it is not carried out: {}; please report it", findings.join("; ")))
+}
+
+/// Makes a process that somebody else started this service's own, and says which one it is.
+pub(super) fn adopt(
+    desired: &Desired,
+    environment: &Environment,
+    service: &ServiceName,
+    pid: i32,
+) -> Result<ProcessFact, DriverError> {
+    let machine = Machine::new(desired, environment.clone(), PathBuf::from(SHIM));
+    machine.processes().adopt(&desired.project, service, pid)
+}
+
+/// The same as [`load`], for a manifest that nobody is about to use: no mode need be chosen.
+pub(super) fn check(entry: &Path, environment: &Environment, choice: &Choice) -> Result<Desired, Problems> {
+    manifest::load(entry, environment, choice)
+}

@@ -1,0 +1,24 @@
+//! The GPUs that a manifest vouches for. Nobody is asked here: what is in use on them stays unknown.
+
+use crate::model::desired::{DeclaredGpu, Desired};
+use crate::model::facts::{GpuFact, Reading};
+use crate::model::names::GpuId;
+
+/// What the manifest declares; nothing declared, nothing known.
+pub(crate) fn declared(desired: &Desired) -> Reading<Vec<GpuFact>> {
+    if desired.declared_gpus.is_empty() {
+        return Reading::NotAsked;
+    }
+    Reading::Known(desired.declared_gpus.iter().map(fact).collect())
+}
+
+fn fact(declared: &DeclaredGpu) -> GpuFact {
+    GpuFact {
+        id: GpuId::new(declared.uuid.clone().unwrap_or_else(|| format!("gpu-{}", declared.index))),
+        index: declared.index,
+        name: String::new(),
+        capacity: declared.capacity,
+        used: None,
+        holders: Vec::new(),
+    }
+}

@@ -1,0 +1,276 @@
+//! The real machine: processes, containers, ports, probes and declared GPUs behind the one trait.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::OnceCell;
+use tokio::time::sleep;
+
+use crate::driver::docker::{self, Engine};
+use crate::driver::process::Processes;
+use crate::driver::{Driver, DriverError, Look, Start, Stop, gpu, ports};
+use crate::model::desired::{Desired, Runtime, Service};
+use crate::model::facts::{
+    BusyReading, ContainerFact, ContainerState, EngineFact, Facts, ListenerFact, ProbeFacts, ProbeReading, Reading,
+    TreeFact,
+};
+use crate::model::names::{ProjectName, ServiceName};
+use crate::model::observed::Instance;
+
+mod inquiry;
+
+/// Probes under way at once: enough for every service of one machine, few enough for its sockets.
+const PROBES_MAX: usize = 32;
+/// Between two failing probes of one observation.
+const PROBE_PAUSE: Duration = Duration::from_millis(50);
+
+/// This machine, as one manifest uses it.
+pub struct Machine {
+    project: ProjectName,
+    processes: Processes,
+    engine_host: Option<String>,
+    /// Whether the manifest has any use for an engine.
+    asks_engine: bool,
+    /// Connected at first use.
+    engine: OnceCell<Engine>,
+}
+
+impl fmt::Debug for Machine {
+    /// Without the environment, which holds secrets.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Machine").field("project", &self.project).finish_non_exhaustive()
+    }
+}
+
+/// Something that appears to run.
+struct Running<'a> {
+    service: &'a Service,
+    instance: Instance,
+    started_at: Option<Timestamp>,
+}
+
+impl Machine {
+    /// `environment` is lcm's own; `shim_program` is an lcm, `/proc/self/exe` for lcm itself. Nothing is asked yet.
+    #[must_use]
+    pub fn new(desired: &Desired, environment: BTreeMap<String, String>, shim_program: PathBuf) -> Self {
+        Self {
+            project: desired.project.clone(),
+            processes: Processes::new(environment, shim_program),
+            engine_host: desired.engine_host.clone(),
+            asks_engine: desired.services.values().any(|service| service.container_name().is_some()),
+            engine: OnceCell::new(),
+        }
+    }
+
+    /// The part of it that runs processes.
+    #[must_use]
+    pub fn processes(&self) -> &Processes {
+        &self.processes
+    }
+
+    async fn engine(&self) -> Result<&Engine, DriverError> {
+        let connect = || docker::connect(self.engine_host.as_deref(), &self.processes.environment);
+        self.engine.get_or_try_init(connect).await
+    }
+
+    async fn containers(&self, desired: &Desired) -> (Option<EngineFact>, Reading<Vec<ContainerFact>>) {
+        if !self.asks_engine {
+            return (None, Reading::NotAsked);
+        }
+        match self.engine().await {
+            Ok(engine) => (Some(engine.fact()), engine.containers(desired).await),
+            Err(error) => (None, Reading::Unknown(error.to_string())),
+        }
+    }
+
+    /// Everything that runs and has something to ask, asked at once.
+    async fn probes(&self, facts: &Facts, desired: &Desired) -> BTreeMap<ServiceName, ProbeFacts> {
+        let listeners = facts.listeners.known().map_or(&[][..], Vec::as_slice);
+        let mut asked = Vec::new();
+        for service in desired.services.values() {
+            let asks = service.health.probe.is_some() || service.busy.is_some();
+            if let Some(running) = running(facts, desired, service).filter(|_| asks) {
+                asked.push(self.ask(running, listeners, facts.observed_at));
+            }
+        }
+        stream::iter(asked).buffer_unordered(PROBES_MAX).collect().await
+    }
+
+    async fn ask(&self, running: Running<'_>, listeners: &[ListenerFact], now: Timestamp) -> (ServiceName, ProbeFacts) {
+        let busy = async {
+            match &running.service.busy {
+                Some(_) => Some(self.busy(running.service, &running.instance).await),
+                None => None,
+            }
+        };
+        let (health, busy) = tokio::join!(self.health(&running, listeners, now), busy);
+        (running.service.name.clone(), ProbeFacts { health, busy })
+    }
+
+    /// Up to so many failures in a row as make it unhealthy; one will do while it may still be starting.
+    async fn health(&self, running: &Running<'_>, listeners: &[ListenerFact], now: Timestamp) -> Option<ProbeReading> {
+        let Running { service, instance, .. } = running;
+        service.health.probe.as_ref()?;
+        let tries = if is_young(running, now) { 1 } else { service.health.failures.max(1) };
+        let mut count = 0;
+        loop {
+            let reading = self.inquire(service, instance, listeners).await;
+            let ProbeReading::Failed { detail, .. } = reading else { return Some(reading) };
+            count += 1;
+            if count >= tries {
+                return Some(ProbeReading::Failed { failures: count, detail });
+            }
+            sleep(PROBE_PAUSE).await;
+        }
+    }
+}
+
+#[async_trait]
+impl Driver for Machine {
+    async fn observe(&self, desired: &Desired) -> Facts {
+        let ports: BTreeSet<u16> = desired.services.values().flat_map(|service| service.ports.clone()).collect();
+        let mut facts = Facts::empty(host(), self.now());
+        let ((engine, containers), trees, listeners) =
+            tokio::join!(self.containers(desired), self.processes.trees(desired), ports::listeners(&ports));
+        facts.gpus = gpu::declared(desired);
+        (facts.engine, facts.containers, facts.trees, facts.listeners) = (engine, containers, trees, listeners);
+        let published = published(&facts);
+        if let Some(listeners) = facts.listeners.known_mut() {
+            let trees: &[TreeFact] = facts.trees.known().map_or(&[], Vec::as_slice);
+            ports::attribute(listeners, trees, &published);
+        }
+        facts.probes = self.probes(&facts, desired).await;
+        facts
+    }
+
+    async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
+        match &service.runtime {
+            Runtime::Process(_) => self.processes.look(project, service).await,
+            Runtime::Container(_) | Runtime::Existing(_) => self.engine().await?.look(project, service).await,
+        }
+    }
+
+    async fn prepare(&self, service: &Service) -> Result<(), DriverError> {
+        match &service.runtime {
+            Runtime::Process(_) => self.processes.prepare(service).await,
+            Runtime::Container(_) | Runtime::Existing(_) => self.engine().await?.prepare(service).await,
+        }
+    }
+
+    async fn start(&self, start: &Start<'_>) -> Result<Instance, DriverError> {
+        match &start.service.runtime {
+            Runtime::Process(_) => self.processes.start(start).await,
+            Runtime::Container(_) | Runtime::Existing(_) => self.engine().await?.start(start).await,
+        }
+    }
+
+    async fn settle(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
+        match &service.runtime {
+            // Of a process nothing is ever put aside.
+            Runtime::Process(_) => Ok(()),
+            Runtime::Container(_) | Runtime::Existing(_) => self.engine().await?.settle(project, service).await,
+        }
+    }
+
+    async fn restore(&self, project: &ProjectName, service: &Service) -> Result<bool, DriverError> {
+        match &service.runtime {
+            Runtime::Process(_) => Ok(false),
+            Runtime::Container(_) | Runtime::Existing(_) => self.engine().await?.restore(project, service).await,
+        }
+    }
+
+    async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
+        match stop.instance {
+            Instance::Tree { .. } => self.processes.stop(stop).await,
+            Instance::Container { .. } => self.engine().await?.stop(stop).await,
+        }
+    }
+
+    async fn remove(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError> {
+        match instance {
+            // What has ended has left nothing that could be removed.
+            Instance::Tree { .. } => Ok(()),
+            Instance::Container { .. } => self.engine().await?.remove(project, instance).await,
+        }
+    }
+
+    async fn evict(&self, service: &Service) -> Result<(), DriverError> {
+        self.evict_calls(service).await
+    }
+
+    async fn probe(&self, _: &ProjectName, service: &Service, instance: &Instance) -> ProbeReading {
+        self.inquire(service, instance, &[]).await
+    }
+
+    async fn busy(&self, service: &Service, instance: &Instance) -> BusyReading {
+        self.ask_busy(service, instance).await
+    }
+
+    async fn port_holder(&self, project: &ProjectName, service: &Service) -> Result<Option<String>, DriverError> {
+        self.other_holders(project, service).await
+    }
+
+    async fn log_tail(&self, project: &ProjectName, service: &Service, lines: usize) -> Vec<String> {
+        if service.container_name().is_none() {
+            return self.processes.log_tail(project, &service.name, lines).await;
+        }
+        let Ok(engine) = self.engine().await else { return Vec::new() };
+        match engine.look(project, service).await.map(|look| look.instance) {
+            Ok(Some(Instance::Container { id, .. })) => engine.log_tail(&id, lines).await,
+            Ok(Some(Instance::Tree { .. }) | None) | Err(_) => Vec::new(),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Host ports that running containers publish, and whose they are.
+fn published(facts: &Facts) -> BTreeMap<u16, String> {
+    let containers = facts.containers.known().into_iter().flatten();
+    containers
+        .filter(|container| container.state == ContainerState::Running)
+        .flat_map(|container| container.ports.iter().map(|port| (*port, container.id.clone())))
+        .collect()
+}
+
+/// The thing that carries a service, if it appears to run and is not another's.
+fn running<'a>(facts: &Facts, desired: &Desired, service: &'a Service) -> Option<Running<'a>> {
+    let Some(name) = service.container_name() else {
+        let tree = facts.trees.known()?.iter().find(|tree| {
+            tree.marks.project == desired.project.as_str() && tree.marks.service == service.name.as_str()
+        })?;
+        let instance = Instance::Tree { id: tree.marks.salt.clone() };
+        let runs = !tree.members.is_empty() && !tree.suspended;
+        return runs.then_some(Running { service, instance, started_at: tree.started_at });
+    };
+    let container = facts.containers.known()?.iter().find(|container| container.name == name)?;
+    let ours = match &service.runtime {
+        Runtime::Container(_) => container
+            .marks
+            .as_ref()
+            .is_some_and(|marks| marks.project == desired.project.as_str() && marks.service == service.name.as_str()),
+        Runtime::Existing(_) | Runtime::Process(_) => true,
+    };
+    let instance = Instance::Container { id: container.id.clone(), name: container.name.clone() };
+    let runs = ours && container.state == ContainerState::Running;
+    runs.then_some(Running { service, instance, started_at: container.started_at })
+}
+
+/// Whether a failing probe means no more than that it is not up yet. A clock that was set back makes nothing old.
+fn is_young(running: &Running<'_>, now: Timestamp) -> bool {
+    let health = &running.service.health;
+    let allowed = SignedDuration::try_from(health.warm_time + health.timeout).unwrap_or(SignedDuration::MAX);
+    running.started_at.is_some_and(|started_at| now.duration_since(started_at) < allowed)
+}

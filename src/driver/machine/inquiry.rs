@@ -1,0 +1,274 @@
+//! What the machine asks of one service: whether it answers, whether it is busy, whether it would give its memory back,
+//! and who else holds its ports. An answer counts only if it is the service's own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::driver::machine::Machine;
+use crate::driver::process::command::{self, Ended};
+use crate::driver::process::{environment, process_of};
+use crate::driver::{Driver as _, DriverError, Life, Look, ports, probe};
+use crate::model::desired::{BusyProbe, EvictCall, Probe, Runtime, Service};
+use crate::model::facts::{BusyReading, EngineHealth, ListenerFact, Owner, ProbeReading, Reading, TreeFact};
+use crate::model::names::ProjectName;
+use crate::model::observed::Instance;
+
+/// Of a log, for a pattern: what a chatty server writes in some minutes.
+const LOG_BYTES_MAX: usize = 4 << 20;
+
+impl Machine {
+    /// One health probe. `seen` are listeners that were read already, for ports of which nobody else needs to be asked.
+    pub(super) async fn inquire(&self, service: &Service, instance: &Instance, seen: &[ListenerFact]) -> ProbeReading {
+        let Some(asked) = &service.health.probe else { return self.alive(service, instance).await };
+        let reading = self.probe_once(service, instance, asked).await;
+        if reading != ProbeReading::Passed {
+            return reading;
+        }
+        let port = probe::local_port(asked);
+        let owned = |listener: &ListenerFact| Some(listener.port) == port && self.owns(service, instance, listener);
+        if seen.iter().any(owned) {
+            return ProbeReading::Passed;
+        }
+        match self.answered_by_another(service, instance, port).await {
+            Ok(None) => ProbeReading::Passed,
+            Ok(Some(reason)) => probe::failed(reason),
+            Err(error) => ProbeReading::Unknown(error.to_string()),
+        }
+    }
+
+    async fn probe_once(&self, service: &Service, instance: &Instance, asked: &Probe) -> ProbeReading {
+        let deadline = service.health.probe_timeout;
+        match asked {
+            Probe::Http(http) => probe::http(http, deadline).await,
+            Probe::Tcp { host, port } => probe::tcp(host, *port, deadline).await,
+            Probe::Exec(argv) => match self.exec(service, instance, argv, deadline).await {
+                Ok(Ended::Code(0)) => ProbeReading::Passed,
+                Ok(Ended::Code(code)) => probe::failed(format!("{} exits {code}", argv.join(" "))),
+                Ok(Ended::TimedOut) => {
+                    probe::failed(format!("{} did not end within {}", argv.join(" "), probe::seconds(deadline)))
+                }
+                Err(error) => ProbeReading::Unknown(error.to_string()),
+            },
+            Probe::Log(pattern) => self.log_shows(service, instance, pattern).await,
+            Probe::Docker => self.engine_health(instance).await,
+        }
+    }
+
+    /// Without a probe, being alive is enough; and healthy, for an image that checks itself.
+    async fn alive(&self, service: &Service, instance: &Instance) -> ProbeReading {
+        match instance {
+            Instance::Container { .. } => self.engine_health(instance).await,
+            Instance::Tree { .. } => match self.processes.look(&self.project, service).await {
+                Ok(look) => lives(&look, instance).map_or(ProbeReading::Passed, probe::failed),
+                Err(error) => ProbeReading::Unknown(error.to_string()),
+            },
+        }
+    }
+
+    async fn engine_health(&self, instance: &Instance) -> ProbeReading {
+        let Instance::Container { id, .. } = instance else {
+            return ProbeReading::Unknown("a process has no image that could check itself".to_owned());
+        };
+        let health = match self.engine().await {
+            Ok(engine) => engine.health(id).await,
+            Err(error) => Err(error),
+        };
+        match health {
+            Ok(Some(EngineHealth::Healthy) | None) => ProbeReading::Passed,
+            Ok(Some(EngineHealth::Starting)) => probe::failed("its own health check has not passed yet"),
+            Ok(Some(EngineHealth::Unhealthy)) => probe::failed("its own health check fails"),
+            Err(error) => ProbeReading::Unknown(error.to_string()),
+        }
+    }
+
+    async fn log_shows(&self, service: &Service, instance: &Instance, pattern: &str) -> ProbeReading {
+        let name = &service.name;
+        let text = match instance {
+            Instance::Tree { id } => {
+                if self.processes.was_matched(&self.project, name, id, pattern) {
+                    return ProbeReading::Passed;
+                }
+                self.processes.log_since_start(&self.project, name, LOG_BYTES_MAX).await
+            }
+            Instance::Container { id, .. } => match self.engine().await {
+                Ok(engine) => engine.log_since_start(id, LOG_BYTES_MAX).await,
+                Err(error) => Err(error),
+            },
+        };
+        let reading = match text {
+            Ok(text) => probe::log(pattern, &text),
+            Err(error) => ProbeReading::Unknown(error.to_string()),
+        };
+        if let (ProbeReading::Passed, Instance::Tree { id }) = (&reading, instance) {
+            self.processes.note_match(&self.project, name, id, pattern);
+        }
+        reading
+    }
+
+    /// On the host for a process, in its folder and environment; inside for a container.
+    async fn exec(
+        &self,
+        service: &Service,
+        instance: &Instance,
+        argv: &[String],
+        deadline: Duration,
+    ) -> Result<Ended, DriverError> {
+        if let Instance::Container { id, .. } = instance {
+            let code = self.engine().await?.exec(id, argv, deadline).await?;
+            return Ok(Ended::Code(i32::try_from(code).unwrap_or(-1)));
+        }
+        let invocation = environment::beside(service, process_of(service)?, &self.processes.environment, argv)?;
+        let what = || format!("can't run {}", invocation.program.display());
+        command::run(&invocation, deadline).await.map_err(|source| DriverError::Io { what: what(), source })
+    }
+
+    /// Anything but a clear no is busy.
+    pub(super) async fn ask_busy(&self, service: &Service, instance: &Instance) -> BusyReading {
+        let Some(busy) = &service.busy else { return BusyReading::Idle };
+        match &busy.probe {
+            BusyProbe::Http { url, pointer } => match probe::value_at(url, pointer, busy.probe_timeout).await {
+                Ok(value) if probe::truthy(&value) => {
+                    BusyReading::Busy(format!("{pointer} is {}", probe::shown(&value)))
+                }
+                Ok(_) => BusyReading::Idle,
+                Err(reason) => BusyReading::Busy(format!("can't tell: {reason}")),
+            },
+            BusyProbe::Exec(argv) => match self.exec(service, instance, argv, busy.probe_timeout).await {
+                Ok(Ended::Code(0)) => BusyReading::Busy(format!("{} says so", argv.join(" "))),
+                Ok(Ended::Code(_)) => BusyReading::Idle,
+                Ok(Ended::TimedOut) => BusyReading::Busy(format!("can't tell: {} did not end", argv.join(" "))),
+                Err(error) => BusyReading::Busy(format!("can't tell: {error}")),
+            },
+        }
+    }
+
+    /// One call after the other; the first that fails ends it.
+    pub(super) async fn evict_calls(&self, service: &Service) -> Result<(), DriverError> {
+        let Some(evict) = &service.evict else { return Ok(()) };
+        for call in &evict.calls {
+            let refused =
+                |reason: String| DriverError::Refused(format!("`{}` was not evicted: {reason}", service.name));
+            match call {
+                EvictCall::Http { method, url, json } => {
+                    let call: Option<&Value> = json.as_ref();
+                    probe::call(method, url, call, evict.timeout).await.map_err(refused)?;
+                }
+                EvictCall::Exec(argv) => {
+                    let Some(instance) = self.look_at(service).await?.instance else {
+                        return Err(refused("it is not there".to_owned()));
+                    };
+                    match self.exec(service, &instance, argv, evict.timeout).await? {
+                        Ended::Code(0) => {}
+                        Ended::Code(code) => return Err(refused(format!("{} exits {code}", argv.join(" ")))),
+                        Ended::TimedOut => {
+                            let deadline = probe::seconds(evict.timeout);
+                            return Err(refused(format!("{} did not end within {deadline}", argv.join(" "))));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Who holds a port that this service needs, other than itself.
+    pub(super) async fn other_holders(
+        &self,
+        project: &ProjectName,
+        service: &Service,
+    ) -> Result<Option<String>, DriverError> {
+        if service.ports.is_empty() {
+            return Ok(None);
+        }
+        let trees: Vec<TreeFact> = match &service.runtime {
+            Runtime::Process(_) => self.processes.tree(project, service).await?.into_iter().collect(),
+            Runtime::Container(_) | Runtime::Existing(_) => Vec::new(),
+        };
+        let instance = self.look_at(service).await?.instance;
+        let listeners = self.listeners(&service.ports, &trees).await?;
+        let other = |listener: &&ListenerFact| {
+            !instance.as_ref().is_some_and(|instance| self.owns(service, instance, listener))
+        };
+        let held: Vec<String> = listeners
+            .iter()
+            .filter(other)
+            .map(|listener| format!("{} by {}", listener.port, ports::describe(listener)))
+            .collect();
+        Ok((!held.is_empty()).then(|| held.join(", ")))
+    }
+
+    /// Why an answer is not this instance's own; `None` also where that can't be told.
+    async fn answered_by_another(
+        &self,
+        service: &Service,
+        instance: &Instance,
+        port: Option<u16>,
+    ) -> Result<Option<String>, DriverError> {
+        let trees: Vec<TreeFact> = match instance {
+            Instance::Tree { .. } => {
+                let look = self.processes.look(&self.project, service).await?;
+                if let Some(reason) = lives(&look, instance) {
+                    return Ok(Some(reason));
+                }
+                self.processes.tree(&self.project, service).await?.into_iter().collect()
+            }
+            Instance::Container { .. } => Vec::new(),
+        };
+        let Some(port) = port else { return Ok(None) };
+        let listeners = self.listeners(&[port].into(), &trees).await?;
+        if listeners.iter().any(|listener| self.owns(service, instance, listener)) {
+            return Ok(None);
+        }
+        let told = |listener: &&ListenerFact| listener.pid.is_some() || listener.owner != Owner::Stranger;
+        let other = listeners.iter().find(told);
+        Ok(other.map(|other| format!("port {port} is answered by {}, not by the service", ports::describe(other))))
+    }
+
+    async fn listeners(&self, asked: &BTreeSet<u16>, trees: &[TreeFact]) -> Result<Vec<ListenerFact>, DriverError> {
+        let mut listeners = match ports::listeners(asked).await {
+            Reading::Known(listeners) => listeners,
+            Reading::NotAsked => Vec::new(),
+            Reading::Unknown(reason) => return Err(DriverError::Missing(reason)),
+        };
+        let mut published = BTreeMap::new();
+        if self.asks_engine && listeners.iter().any(|listener| listener.owner == Owner::Stranger) {
+            // Without an answer of the engine, whoever forwards for it stays a stranger.
+            if let Ok(engine) = self.engine().await {
+                published = engine.published().await.unwrap_or_default();
+            }
+        }
+        ports::attribute(&mut listeners, trees, &published);
+        Ok(listeners)
+    }
+
+    fn owns(&self, service: &Service, instance: &Instance, listener: &ListenerFact) -> bool {
+        match (&listener.owner, instance) {
+            (Owner::Service { project, service: name }, Instance::Tree { .. }) => {
+                *project == self.project && *name == service.name
+            }
+            (Owner::Container(id), Instance::Container { id: own, .. }) => id == own,
+            (Owner::Service { .. }, Instance::Container { .. })
+            | (Owner::Container(_), Instance::Tree { .. })
+            | (Owner::Stranger, _) => false,
+        }
+    }
+
+    async fn look_at(&self, service: &Service) -> Result<Look, DriverError> {
+        self.look(&self.project, service).await
+    }
+}
+
+/// Why this is not that instance, up and running.
+fn lives(look: &Look, instance: &Instance) -> Option<String> {
+    if look.instance.as_ref() != Some(instance) {
+        return Some("it is not there any more".to_owned());
+    }
+    match &look.life {
+        Life::Running => None,
+        Life::Suspended => Some("it is suspended".to_owned()),
+        Life::Crippled(_) => Some("its first process has ended".to_owned()),
+        Life::Ended(_) | Life::Absent => Some("it has ended".to_owned()),
+    }
+}

@@ -1,0 +1,157 @@
+//! Who listens on a TCP port of this host. Only ports that somebody asks about are looked up; UDP is not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::{fs, io};
+
+use procfs::ProcError;
+use procfs::net::{TcpNetEntry, TcpState, tcp, tcp6};
+use tokio::task::spawn_blocking;
+
+use crate::driver::process::proc;
+use crate::driver::process::trees::Census;
+use crate::model::facts::{ListenerFact, Owner, ProcessFact, Reading, TreeFact};
+use crate::model::names::{ProjectName, ServiceName};
+
+/// The listeners on these ports, by port and pid.
+pub(crate) async fn listeners(ports: &BTreeSet<u16>) -> Reading<Vec<ListenerFact>> {
+    if ports.is_empty() {
+        return Reading::NotAsked;
+    }
+    let ports = ports.clone();
+    match spawn_blocking(move || read(&ports)).await.map_err(io::Error::other).and_then(|read| read) {
+        Ok(listeners) => Reading::Known(listeners),
+        Err(error) => Reading::Unknown(format!("can't read who listens on which port: {error}")),
+    }
+}
+
+/// Tells apart what marks and control groups alone can't: adopted trees, and ports that an engine forwards.
+pub(crate) fn attribute(listeners: &mut [ListenerFact], trees: &[TreeFact], published: &BTreeMap<u16, String>) {
+    for listener in listeners.iter_mut().filter(|listener| listener.owner == Owner::Stranger) {
+        let holds = |members: &[ProcessFact]| members.iter().any(|member| Some(member.pid) == listener.pid);
+        if let Some(tree) = trees.iter().find(|tree| holds(&tree.members)) {
+            listener.owner = service(&tree.marks.project, &tree.marks.service);
+        } else if let Some(id) = published.get(&listener.port) {
+            listener.owner = Owner::Container(id.clone());
+        }
+    }
+}
+
+/// `python3 (pid 4711)`, for messages.
+pub(crate) fn describe(listener: &ListenerFact) -> String {
+    let process = match (&listener.program, listener.pid) {
+        (Some(program), Some(pid)) => format!("{program} (pid {pid})"),
+        (None, Some(pid)) => format!("pid {pid}"),
+        (_, None) => "a process that this user may not look at".to_owned(),
+    };
+    match &listener.owner {
+        Owner::Service { project, service } => format!("`{service}` of project {project}, {process}"),
+        Owner::Container(id) => format!("container {}", id.get(..12).unwrap_or(id)),
+        Owner::Stranger => process,
+    }
+}
+
+fn read(ports: &BTreeSet<u16>) -> io::Result<Vec<ListenerFact>> {
+    let sockets: BTreeMap<u64, u16> = table(tcp())?
+        .into_iter()
+        .chain(table(tcp6())?)
+        .filter(|entry| entry.state == TcpState::Listen && ports.contains(&entry.local_address.port()))
+        .map(|entry| (entry.inode, entry.local_address.port()))
+        .collect();
+    if sockets.is_empty() {
+        return Ok(Vec::new());
+    }
+    let census = Census::take()?;
+    let holders = holders(&census, sockets.keys().copied().collect())?;
+    // One process that listens on several addresses is one listener.
+    let found: BTreeSet<(u16, Option<i32>)> =
+        sockets.iter().map(|(inode, port)| (*port, holders.get(inode).copied())).collect();
+    Ok(found.into_iter().map(|(port, pid)| fact(&census, port, pid)).collect())
+}
+
+/// A kernel without IPv6 has no table for it.
+fn table(read: Result<Vec<TcpNetEntry>, ProcError>) -> io::Result<Vec<TcpNetEntry>> {
+    match read {
+        Ok(entries) => Ok(entries),
+        Err(ProcError::NotFound(_)) => Ok(Vec::new()),
+        Err(error) => Err(io::Error::other(error)),
+    }
+}
+
+/// A process for each socket: one of ours rather than another that shares it. Those of other users stay unknown to all
+/// but root.
+fn holders(census: &Census, mut wanted: BTreeSet<u64>) -> io::Result<BTreeMap<u64, i32>> {
+    let mut pids: Vec<i32> = proc::pids()?.collect();
+    pids.sort_by_key(|pid| (census.owner(*pid).is_none(), *pid));
+    let mut holders = BTreeMap::new();
+    for pid in pids {
+        if wanted.is_empty() {
+            break;
+        }
+        let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
+        for descriptor in descriptors.flatten() {
+            let Some(inode) = fs::read_link(descriptor.path()).ok().and_then(|target| socket_of(target.to_str()?))
+            else {
+                continue;
+            };
+            if wanted.remove(&inode) {
+                holders.insert(inode, pid);
+            }
+        }
+    }
+    Ok(holders)
+}
+
+/// `socket:[12345]`.
+fn socket_of(target: &str) -> Option<u64> {
+    target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+fn fact(census: &Census, port: u16, pid: Option<i32>) -> ListenerFact {
+    let program = pid.and_then(proc::stat).map(|stat| stat.program);
+    let marked = pid.and_then(|pid| census.owner(pid));
+    let owner = match (marked, pid.and_then(proc::container)) {
+        (Some(marked), _) => service(&marked.marks.project, &marked.marks.service),
+        (None, Some(id)) => Owner::Container(id),
+        (None, None) => Owner::Stranger,
+    };
+    ListenerFact { port, pid, program, owner }
+}
+
+fn service(project: &str, service: &str) -> Owner {
+    Owner::Service { project: ProjectName::new(project), service: ServiceName::new(service) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{attribute, describe, socket_of};
+    use crate::model::facts::{ListenerFact, Marks, Owner, ProcessFact, TreeFact};
+
+    fn stranger(port: u16, pid: i32) -> ListenerFact {
+        ListenerFact { port, pid: Some(pid), program: Some("python3".into()), owner: Owner::Stranger }
+    }
+
+    #[test]
+    fn adopted_trees_and_forwarded_ports_are_no_strangers() {
+        let tree = TreeFact {
+            marks: Marks { project: "p".into(), service: "s".into(), salt: "7:9".into(), ..Marks::default() },
+            adopted: true,
+            shim: None,
+            members: vec![ProcessFact { pid: 7, start_ticks: 9, program: "python3".into() }],
+            started_at: None,
+            exit: None,
+            suspended: false,
+        };
+        let mut listeners = [stranger(1, 7), stranger(2, 8), stranger(3, 9)];
+        attribute(&mut listeners, &[tree], &BTreeMap::from([(2, "0123456789abcdef".to_owned())]));
+        let described: Vec<String> = listeners.iter().map(describe).collect();
+        assert_eq!(described, ["`s` of project p, python3 (pid 7)", "container 0123456789ab", "python3 (pid 9)"]);
+    }
+
+    #[test]
+    fn sockets_are_known_by_their_inode() {
+        assert_eq!(socket_of("socket:[123]"), Some(123));
+        assert_eq!(socket_of("pipe:[123]"), None);
+    }
+}

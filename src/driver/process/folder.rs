@@ -1,0 +1,218 @@
+//! The folder of one service below lcm's state folder: its log, its lock, and notes on its last start and end.
+//!
+//! Convenience, not truth: without it trees are still found, by their marks. Only log, exit status and adoptions are
+//! lost with it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{self, DirBuilder};
+use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::driver::DriverError;
+use crate::model::facts::{ExitFact, Marks};
+
+/// One service's folder; it need not exist.
+#[derive(Clone, Debug)]
+pub(crate) struct Folder(PathBuf);
+
+/// Written by the shim before the service runs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct StartNote {
+    pub(crate) marks: Marks,
+    pub(crate) started_at: Timestamp,
+    pub(crate) cwd: PathBuf,
+    /// Where this start's output begins in `log`.
+    pub(crate) log_offset: u64,
+    /// Where it begins in `log.1`, once the log was rotated.
+    #[serde(default)]
+    pub(crate) previous_offset: Option<u64>,
+}
+
+/// Written by the shim when the first process has ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ExitNote {
+    /// Of the start that it ends.
+    pub(crate) salt: String,
+    pub(crate) exit: ExitFact,
+}
+
+/// Written by `lcm adopt`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct AdoptNote {
+    pub(crate) pid: i32,
+    pub(crate) start_ticks: u64,
+}
+
+/// What a log probe has found in the output of a start: that output may be rotated away while the service runs on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MatchNote {
+    pub(crate) salt: String,
+    pub(crate) pattern: String,
+}
+
+impl Folder {
+    pub(crate) fn new(state_dir: &Path, project: &str, service: &str) -> Self {
+        Self(state_dir.join("projects").join(segment(project)).join(segment(service)))
+    }
+
+    /// The folder itself, as a shim is told.
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.0.join("log")
+    }
+
+    /// `log.1` is the youngest copy.
+    pub(crate) fn log_copy(&self, number: u32) -> PathBuf {
+        self.0.join(format!("log.{number}"))
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.0.join("lock")
+    }
+
+    /// What the shim itself had to say, or what kept it from running.
+    pub(crate) fn shim_log(&self) -> PathBuf {
+        self.0.join("shim.log")
+    }
+
+    pub(crate) fn start_note(&self) -> Option<StartNote> {
+        self.read("start.json")
+    }
+
+    pub(crate) fn write_start(&self, note: &StartNote) -> io::Result<()> {
+        self.write("start.json", note)
+    }
+
+    /// How the start with this salt ended.
+    pub(crate) fn exit(&self, salt: &str) -> Option<ExitFact> {
+        self.read::<ExitNote>("exit.json").filter(|note| note.salt == salt).map(|note| note.exit)
+    }
+
+    pub(crate) fn write_exit(&self, note: &ExitNote) -> io::Result<()> {
+        self.write("exit.json", note)
+    }
+
+    pub(crate) fn adopted(&self) -> Option<AdoptNote> {
+        self.read("adopted.json")
+    }
+
+    pub(crate) fn write_adopted(&self, note: &AdoptNote) -> io::Result<()> {
+        self.write("adopted.json", note)
+    }
+
+    /// What lcm starts itself replaces what was adopted.
+    pub(crate) fn forget_adopted(&self) {
+        let _ = fs::remove_file(self.0.join("adopted.json"));
+    }
+
+    pub(crate) fn matched(&self) -> Option<MatchNote> {
+        self.read("matched.json")
+    }
+
+    pub(crate) fn write_matched(&self, note: &MatchNote) -> io::Result<()> {
+        self.write("matched.json", note)
+    }
+
+    /// Makes it, for this user's eyes only, and proves that something can be written there.
+    pub(crate) fn ensure(&self) -> Result<(), DriverError> {
+        let unusable = |source| DriverError::Io {
+            what: format!("the state folder {} can't be written to (LCM_STATE_DIR names another)", self.0.display()),
+            source,
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.0).map_err(unusable)?;
+        let trial = self.0.join(format!("trial.{}", std::process::id()));
+        let written = write_through(&trial, &[b' '; 4096]);
+        let _ = fs::remove_file(&trial);
+        written.map_err(unusable)
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        serde_json::from_slice(&fs::read(self.0.join(name)).ok()?).ok()
+    }
+
+    /// Whole or not at all: readers never see half a note.
+    fn write(&self, name: &str, note: &impl Serialize) -> io::Result<()> {
+        let bytes = serde_json::to_vec(note).map_err(io::Error::other)?;
+        let trial = self.0.join(format!("{name}.{}", std::process::id()));
+        write_through(&trial, &bytes)?;
+        fs::rename(&trial, self.0.join(name))
+    }
+}
+
+/// A disk that is full says so at the latest when it is asked to keep what it took.
+fn write_through(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = fs::File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// A name as one part of a path, whatever stands in it: no name leaves its folder, and no two share one.
+fn segment(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for (position, byte) in name.bytes().enumerate() {
+        let plain = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') || (byte == b'.' && position > 0);
+        if plain {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02x}");
+        }
+    }
+    text
+}
+
+/// Where lcm keeps what outlives a run: `LCM_STATE_DIR`, else `/var/lib/lcm` for root, else `$XDG_STATE_HOME/lcm` or
+/// `~/.local/state/lcm`.
+pub(crate) fn state_dir(environment: &BTreeMap<String, String>, root: bool, home: &Path) -> PathBuf {
+    let absolute = |name: &str| environment.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    if let Some(path) = environment.get("LCM_STATE_DIR").filter(|path| !path.is_empty()) {
+        // Taken from here, once: the shim lives in another folder.
+        return std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
+    }
+    if root {
+        return PathBuf::from("/var/lib/lcm");
+    }
+    absolute("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state")).join("lcm")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::{Path, PathBuf};
+
+    use super::{segment, state_dir};
+
+    #[test]
+    fn no_name_leaves_its_folder() {
+        assert_eq!(segment("comfy-ui_2.1"), "comfy-ui_2.1");
+        assert_eq!(segment(".."), "%2e.");
+        assert_eq!(segment("../a b"), "%2e.%2fa%20b");
+        assert_ne!(segment("a/b"), segment("a%2fb"));
+    }
+
+    #[test]
+    fn the_state_folder_follows_its_rule() {
+        let home = Path::new("/home/u");
+        let with = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let named = with(&[("LCM_STATE_DIR", "/tmp/x"), ("XDG_STATE_HOME", "/s")]);
+        assert_eq!(state_dir(&named, true, home), PathBuf::from("/tmp/x"));
+        assert_eq!(state_dir(&with(&[("XDG_STATE_HOME", "/s")]), true, home), PathBuf::from("/var/lib/lcm"));
+        assert_eq!(state_dir(&with(&[("XDG_STATE_HOME", "/s")]), false, home), PathBuf::from("/s/lcm"));
+        let relative = with(&[("XDG_STATE_HOME", "s")]);
+        assert_eq!(state_dir(&relative, false, home), PathBuf::from("/home/u/.local/state/lcm"));
+    }
+}

@@ -1,0 +1,130 @@
+//! A service's log: bounded by copying and truncating, since the service itself holds the file open; and read back from
+//! where a start began.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+
+use crate::driver::process::folder::Folder;
+
+/// One step of a copy.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// Read for the last lines: some hundred long ones.
+const TAIL_BYTES_MAX: usize = 256 * 1024;
+
+/// Opens a log for a service to write to. Appending is what makes truncating safe: each write goes to the end as it is.
+pub(crate) fn open(folder: &Folder) -> io::Result<File> {
+    File::options().read(true).append(true).create(true).open(folder.log())
+}
+
+/// Moves the copies up by one, keeps the end of the log in `log.1`, and empties the log.
+///
+/// No more than `bytes_max` is copied, so that a service which writes faster than the disk copies can't win. What it
+/// writes between copy and truncation is lost, as with every log that is rotated beneath its writer.
+pub(crate) fn rotate(log: &mut File, folder: &Folder, bytes_max: u64, files: u32) -> io::Result<()> {
+    let size = log.metadata()?.len();
+    let kept_from = size.saturating_sub(bytes_max);
+    let copied = if files == 0 { Ok(()) } else { copy_out(log, folder, kept_from, size, files) };
+    // Even where no copy can be made, a flood must not fill the disk.
+    log.set_len(0)?;
+    if let Some(mut note) = folder.start_note() {
+        note.previous_offset = Some(note.log_offset.saturating_sub(kept_from)).filter(|_| files > 0);
+        note.log_offset = 0;
+        folder.write_start(&note)?;
+    }
+    copied
+}
+
+fn copy_out(log: &mut File, folder: &Folder, from: u64, to: u64, files: u32) -> io::Result<()> {
+    for number in (1..files).rev() {
+        match fs::rename(folder.log_copy(number), folder.log_copy(number + 1)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    let mut copy = File::create(folder.log_copy(1))?;
+    log.seek(SeekFrom::Start(from))?;
+    let mut rest = log.take(to - from);
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        let read = rest.read(&mut chunk)?;
+        if read == 0 {
+            return Ok(());
+        }
+        io::Write::write_all(&mut copy, &chunk[..read])?;
+    }
+}
+
+/// What was written since the last start, at most the last `bytes_max` of it.
+pub(crate) fn since_start(folder: &Folder, bytes_max: usize) -> io::Result<String> {
+    let note = folder.start_note();
+    let offset = note.as_ref().map_or(0, |note| note.log_offset);
+    let mut bytes = end_of(&folder.log(), offset, bytes_max)?;
+    let room = bytes_max - bytes.len();
+    if let Some(offset) = note.and_then(|note| note.previous_offset).filter(|_| room > 0) {
+        let mut earlier = end_of(&folder.log_copy(1), offset, room).unwrap_or_default();
+        earlier.append(&mut bytes);
+        bytes = earlier;
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The last lines since the last start.
+pub(crate) fn tail(folder: &Folder, lines: usize) -> Vec<String> {
+    let text = since_start(folder, TAIL_BYTES_MAX).unwrap_or_default();
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].iter().map(|line| (*line).to_owned()).collect()
+}
+
+/// A file from `offset` on, at most its last `bytes_max`. A file shorter than that was emptied since: all of it counts.
+pub(crate) fn end_of(path: &Path, offset: u64, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let offset = if offset > size { 0 } else { offset };
+    let from = offset.max(size.saturating_sub(bytes_max as u64));
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.take(bytes_max as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write as _;
+
+    use super::{open, rotate, since_start, tail};
+    use crate::driver::process::folder::{Folder, StartNote};
+    use crate::model::facts::Marks;
+
+    #[test]
+    fn a_rotation_loses_nothing_of_this_start_and_shows_nothing_of_the_last() {
+        let root = tempfile::tempdir().expect("a folder");
+        let folder = Folder::new(root.path(), "p", "s");
+        folder.ensure().expect("it can be made");
+        let mut log = open(&folder).expect("a log");
+        log.write_all(b"before\n").expect("written");
+        let note = StartNote {
+            marks: Marks::default(),
+            started_at: jiff::Timestamp::UNIX_EPOCH,
+            cwd: root.path().to_owned(),
+            log_offset: 7,
+            previous_offset: None,
+        };
+        folder.write_start(&note).expect("noted");
+        log.write_all(b"ready\n").expect("written");
+        assert_eq!(since_start(&folder, 100).expect("read"), "ready\n");
+
+        rotate(&mut log, &folder, 100, 2).expect("rotated");
+        log.write_all(b"later\n").expect("written");
+        assert_eq!(since_start(&folder, 100).expect("read"), "ready\nlater\n");
+        assert_eq!(tail(&folder, 1), ["later"]);
+        assert_eq!(since_start(&folder, 8).expect("read"), "y\nlater\n");
+
+        rotate(&mut log, &folder, 3, 2).expect("rotated");
+        assert_eq!(fs::read_to_string(folder.log_copy(1)).expect("a copy"), "er\n");
+        assert_eq!(fs::read_to_string(folder.log_copy(2)).expect("a copy"), "before\nready\n");
+        rotate(&mut log, &folder, 3, 2).expect("rotated");
+        assert!(!folder.log_copy(3).exists(), "only two copies are kept");
+    }
+}

@@ -1,0 +1,206 @@
+//! Services that are process trees: started under a shim, found by their marks, ended whole.
+//!
+//! Whose a process is stands in its own environment, not in lcm's notes; those only tell how it ended and where its
+//! output begins. What is not here: probes, ports, and all judgement.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::{fmt, io};
+
+use rustix::process::geteuid;
+use tokio::task::spawn_blocking;
+
+use crate::driver::{DriverError, Life, Look, Start, Stop};
+use crate::model::desired::{Desired, Process, Runtime, Service};
+use crate::model::facts::{ExitFact, ProcessFact, Reading, TreeFact};
+use crate::model::names::{ProjectName, ServiceName};
+use crate::model::observed::Instance;
+
+mod adopt;
+pub(crate) mod command;
+pub(crate) mod environment;
+pub(crate) mod folder;
+mod leaks;
+mod log;
+pub(crate) mod proc;
+mod scope;
+pub mod shim;
+mod signal;
+mod start;
+mod stop;
+mod survey;
+pub(crate) mod trees;
+
+use folder::{Folder, MatchNote};
+
+/// The process trees of this host, as this user may see and touch them.
+#[derive(Clone)]
+pub struct Processes {
+    /// See [`state_dir`].
+    pub state_dir: PathBuf,
+    /// lcm's own environment: what `inherit` takes from.
+    pub environment: BTreeMap<String, String>,
+    /// An lcm that becomes the shim; `/proc/self/exe` for lcm itself.
+    pub shim_program: PathBuf,
+}
+
+impl fmt::Debug for Processes {
+    /// Without the environment, which holds secrets.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Processes").field("state_dir", &self.state_dir).finish_non_exhaustive()
+    }
+}
+
+/// Where lcm keeps what outlives a run: `LCM_STATE_DIR`, else `/var/lib/lcm` for root, else `$XDG_STATE_HOME/lcm` or
+/// `~/.local/state/lcm`. It need not exist.
+#[must_use]
+pub fn state_dir(environment: &BTreeMap<String, String>) -> PathBuf {
+    folder::state_dir(environment, geteuid().is_root(), &environment::home(environment))
+}
+
+/// Makes the state folder, for this user's eyes only, and proves that something can be written there.
+pub fn ensure_state_dir(path: &Path) -> Result<(), DriverError> {
+    Folder::at(path.to_owned()).ensure()
+}
+
+impl Processes {
+    #[must_use]
+    pub fn new(environment: BTreeMap<String, String>, shim_program: PathBuf) -> Self {
+        Self { state_dir: state_dir(&environment), environment, shim_program }
+    }
+
+    /// All living trees that carry lcm's marks, of any project, and what has become of this manifest's others.
+    pub async fn trees(&self, desired: &Desired) -> Reading<Vec<TreeFact>> {
+        let (processes, desired) = (self.clone(), desired.clone());
+        match blocking(move || survey::all(&processes, &desired)).await {
+            Ok(trees) => Reading::Known(trees),
+            Err(error) => Reading::Unknown(error.to_string()),
+        }
+    }
+
+    /// One service as it is at this moment.
+    pub async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
+        Ok(look_of(self.tree(project, service).await?))
+    }
+
+    /// One service's tree, alive or ended.
+    pub async fn tree(&self, project: &ProjectName, service: &Service) -> Result<Option<TreeFact>, DriverError> {
+        let (processes, project, service) = (self.clone(), project.clone(), service.clone());
+        blocking(move || survey::one(&processes, &project, &service)).await
+    }
+
+    /// Whether its program, its folder and lcm's own are there, and whether it would outlive lcm.
+    pub async fn prepare(&self, service: &Service) -> Result<(), DriverError> {
+        let (processes, service) = (self.clone(), service.clone());
+        let prepare = move || process_of(&service).and_then(|process| start::prepare(&processes, &service, process));
+        blocking(move || Ok(prepare())).await?
+    }
+
+    /// Starts it, unless it runs already: never a second copy. The caller holds the host's lock.
+    pub async fn start(&self, start: &Start<'_>) -> Result<Instance, DriverError> {
+        let process = process_of(start.service)?;
+        if let Some(tree) = self.tree(start.project, start.service).await?
+            && !tree.members.is_empty()
+        {
+            return running(start.service, &tree);
+        }
+        start::start(self, start, process).await.map(|id| Instance::Tree { id })
+    }
+
+    /// Ends it and all that it started.
+    pub async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
+        stop::stop(self, stop).await
+    }
+
+    /// Takes a process that somebody else started for this service, until it ends.
+    pub fn adopt(&self, project: &ProjectName, service: &ServiceName, pid: i32) -> Result<ProcessFact, DriverError> {
+        adopt::adopt(&self.folder(project.as_str(), service.as_str()), service.as_str(), pid)
+    }
+
+    /// What it wrote since its last start, at most the last `bytes_max`.
+    pub async fn log_since_start(
+        &self,
+        project: &ProjectName,
+        service: &ServiceName,
+        bytes_max: usize,
+    ) -> Result<String, DriverError> {
+        let folder = self.folder(project.as_str(), service.as_str());
+        let what = format!("can't read {}", folder.log().display());
+        let read = spawn_blocking(move || log::since_start(&folder, bytes_max)).await;
+        read.map_err(io::Error::other).and_then(|read| read).map_err(|source| DriverError::Io { what, source })
+    }
+
+    /// The last lines since its last start.
+    pub async fn log_tail(&self, project: &ProjectName, service: &ServiceName, lines: usize) -> Vec<String> {
+        let folder = self.folder(project.as_str(), service.as_str());
+        spawn_blocking(move || log::tail(&folder, lines)).await.unwrap_or_default()
+    }
+
+    /// Whether this pattern was seen in the output of that start before.
+    pub(crate) fn was_matched(&self, project: &ProjectName, service: &ServiceName, salt: &str, pattern: &str) -> bool {
+        let note = MatchNote { salt: salt.to_owned(), pattern: pattern.to_owned() };
+        self.folder(project.as_str(), service.as_str()).matched() == Some(note)
+    }
+
+    /// Remembers that; without a folder to write to it is looked for again.
+    pub(crate) fn note_match(&self, project: &ProjectName, service: &ServiceName, salt: &str, pattern: &str) {
+        let note = MatchNote { salt: salt.to_owned(), pattern: pattern.to_owned() };
+        let _ = self.folder(project.as_str(), service.as_str()).write_matched(&note);
+    }
+
+    pub(crate) fn folder(&self, project: &str, service: &str) -> Folder {
+        Folder::new(&self.state_dir, project, service)
+    }
+}
+
+/// Off the threads that wait for sockets: `/proc` is some hundred small reads.
+async fn blocking<T: Send + 'static>(read: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, DriverError> {
+    let read = spawn_blocking(read).await.map_err(io::Error::other).and_then(|read| read);
+    read.map_err(|source| DriverError::Io { what: "can't read the processes of this host".to_owned(), source })
+}
+
+/// The process of a service that is one.
+pub(crate) fn process_of(service: &Service) -> Result<&Process, DriverError> {
+    match &service.runtime {
+        Runtime::Process(process) => Ok(process),
+        Runtime::Container(_) | Runtime::Existing(_) => {
+            Err(DriverError::Refused(format!("`{}` is a container, not a process", service.name)))
+        }
+    }
+}
+
+/// What a start finds when there is something already.
+fn running(service: &Service, tree: &TreeFact) -> Result<Instance, DriverError> {
+    let marks = &tree.marks;
+    let same = marks.spec == service.spec.hash() && marks.secrets == service.spec.secret_digest(&marks.salt);
+    if tree.adopted || (same && !is_bad(tree.exit.as_ref())) {
+        return Ok(Instance::Tree { id: marks.salt.clone() });
+    }
+    let members: Vec<String> =
+        tree.members.iter().map(|member| format!("{} (pid {})", member.program, member.pid)).collect();
+    let what = if same { "what is left of it" } else { "another version of it" };
+    Err(DriverError::Refused(format!(
+        "`{}` is not started beside {what} that still runs: {}; stop that first",
+        service.name,
+        members.join(", ")
+    )))
+}
+
+fn is_bad(exit: Option<&ExitFact>) -> bool {
+    exit.is_some_and(|exit| exit.code != Some(0))
+}
+
+fn look_of(tree: Option<TreeFact>) -> Look {
+    let Some(tree) = tree else {
+        return Look { instance: None, life: Life::Absent, previous: false, spec: None };
+    };
+    let life = match tree.exit {
+        exit if tree.members.is_empty() => Life::Ended(exit),
+        // Daemons leave on purpose, with 0.
+        Some(exit) if is_bad(Some(&exit)) => Life::Crippled(exit),
+        Some(_) | None if tree.suspended => Life::Suspended,
+        Some(_) | None => Life::Running,
+    };
+    let spec = Some(tree.marks.spec).filter(|spec| !spec.is_empty());
+    Look { instance: Some(Instance::Tree { id: tree.marks.salt }), life, previous: false, spec }
+}

@@ -1,0 +1,240 @@
+//! What `/proc` tells of one process, as far as lcm asks. A process that is gone, or that may not be read, is `None`:
+//! between a listing and a reading anything may end.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::time::Duration;
+use std::{fs, io};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::model::facts::{Marks, ProcessFact};
+
+/// The environment's names of lcm's marks. Commands that lcm runs beside a service must not carry them, or they would
+/// count as its members.
+pub(crate) const PROJECT: &str = "LCM_PROJECT";
+pub(crate) const SERVICE: &str = "LCM_SERVICE";
+pub(crate) const SPEC: &str = "LCM_SPEC";
+pub(crate) const SECRETS: &str = "LCM_SECRETS";
+pub(crate) const SALT: &str = "LCM_SALT";
+pub(crate) const CONFIG: &str = "LCM_CONFIG";
+pub(crate) const GPUS: &str = "LCM_GPUS";
+pub(crate) const VRAM_MIB: &str = "LCM_VRAM_MIB";
+pub(crate) const STARTED_AT: &str = "LCM_STARTED_AT";
+pub(crate) const ROLE: &str = "LCM_ROLE";
+/// What [`ROLE`] says on a shim; what it keeps carries no role.
+pub(crate) const ROLE_SHIM: &str = "shim";
+/// All of the above.
+pub(crate) const ALL_MARKS: [&str; 10] =
+    [PROJECT, SERVICE, SPEC, SECRETS, SALT, CONFIG, GPUS, VRAM_MIB, STARTED_AT, ROLE];
+
+/// The part of `/proc/PID/stat` that matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) pid: i32,
+    pub(crate) parent: i32,
+    pub(crate) state: char,
+    pub(crate) start_ticks: u64,
+    pub(crate) program: String,
+}
+
+impl Stat {
+    /// Zombies hold nothing any more but their pid.
+    pub(crate) fn is_alive(&self) -> bool {
+        !matches!(self.state, 'Z' | 'X' | 'x')
+    }
+
+    /// Stopped by a signal.
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.state == 'T'
+    }
+
+    pub(crate) fn fact(&self) -> ProcessFact {
+        ProcessFact { pid: self.pid, start_ticks: self.start_ticks, program: self.program.clone() }
+    }
+}
+
+/// What lcm wrote into the environment of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Marked {
+    pub(crate) marks: Marks,
+    pub(crate) started_at: Option<Timestamp>,
+    pub(crate) shim: bool,
+}
+
+/// All pids, in the order of `/proc`.
+pub(crate) fn pids() -> io::Result<impl Iterator<Item = i32>> {
+    Ok(fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
+}
+
+pub(crate) fn stat(pid: i32) -> Option<Stat> {
+    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    parse_stat(&String::from_utf8_lossy(&text))
+}
+
+/// The program's name stands in brackets and may hold brackets and blanks itself: the last bracket ends it.
+fn parse_stat(text: &str) -> Option<Stat> {
+    let (head, tail) = text.rsplit_once(')')?;
+    let (pid, program) = head.split_once('(')?;
+    let fields: Vec<&str> = tail.split_ascii_whitespace().collect();
+    Some(Stat {
+        pid: pid.trim().parse().ok()?,
+        parent: fields.get(1)?.parse().ok()?,
+        state: fields.first()?.chars().next()?,
+        // Field 22 of proc(5); the first one after the bracket is number 3.
+        start_ticks: fields.get(19)?.parse().ok()?,
+        program: program.to_owned(),
+    })
+}
+
+/// Whether exactly this process lives.
+pub(crate) fn is_alive(process: &ProcessFact) -> bool {
+    stat(process.pid).is_some_and(|stat| stat.start_ticks == process.start_ticks && stat.is_alive())
+}
+
+/// The marks of a process, where it carries a full set of them.
+pub(crate) fn marked(pid: i32) -> Option<Marked> {
+    let bytes = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    // Most processes carry none: look before taking the whole environment apart.
+    if !bytes.split(|byte| *byte == 0).any(|entry| entry.starts_with(PROJECT.as_bytes())) {
+        return None;
+    }
+    marks_of(&parse_environ(&bytes))
+}
+
+/// The marks in an environment. Without a salt there is no telling one start from the next: that is none of ours.
+fn marks_of(environ: &BTreeMap<String, String>) -> Option<Marked> {
+    let text = |name: &str| environ.get(name).cloned().unwrap_or_default();
+    let marks = Marks {
+        project: text(PROJECT),
+        service: text(SERVICE),
+        spec: text(SPEC),
+        secrets: text(SECRETS),
+        salt: text(SALT),
+        config: text(CONFIG),
+        gpus: text(GPUS),
+        vram_mib: text(VRAM_MIB).parse().unwrap_or_default(),
+    };
+    if marks.project.is_empty() || marks.service.is_empty() || marks.salt.is_empty() {
+        return None;
+    }
+    Some(Marked { marks, started_at: text(STARTED_AT).parse().ok(), shim: text(ROLE) == ROLE_SHIM })
+}
+
+/// The marks as an environment, the other way round.
+pub(crate) fn environment_of(marks: &Marks, started_at: Timestamp) -> BTreeMap<String, String> {
+    [
+        (PROJECT, marks.project.clone()),
+        (SERVICE, marks.service.clone()),
+        (SPEC, marks.spec.clone()),
+        (SECRETS, marks.secrets.clone()),
+        (SALT, marks.salt.clone()),
+        (CONFIG, marks.config.clone()),
+        (GPUS, marks.gpus.clone()),
+        (VRAM_MIB, marks.vram_mib.to_string()),
+        (STARTED_AT, started_at.to_string()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}
+
+/// The environment that a process was started with, unless it has overwritten it since.
+pub(crate) fn environ(pid: i32) -> Option<BTreeMap<String, String>> {
+    fs::read(format!("/proc/{pid}/environ")).ok().map(|bytes| parse_environ(&bytes))
+}
+
+fn parse_environ(bytes: &[u8]) -> BTreeMap<String, String> {
+    bytes
+        .split(|byte| *byte == 0)
+        .filter_map(|entry| {
+            let text = String::from_utf8_lossy(entry);
+            text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
+        })
+        .collect()
+}
+
+/// Its arguments, by blanks.
+pub(crate) fn arguments(pid: i32) -> Option<String> {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    Some(String::from_utf8_lossy(&bytes).replace('\0', " "))
+}
+
+/// Whose process it is.
+pub(crate) fn uid(pid: i32) -> Option<u32> {
+    fs::metadata(format!("/proc/{pid}")).ok().map(|metadata| metadata.uid())
+}
+
+/// The container that a process runs in, by its control group.
+pub(crate) fn container(pid: i32) -> Option<String> {
+    container_of(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
+}
+
+/// `…/docker/<64 hex>` or `…/docker-<64 hex>.scope`, in the first and the second version of control groups alike.
+fn container_of(cgroups: &str) -> Option<String> {
+    let is_id = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    cgroups.lines().find_map(|line| {
+        let mut parts = line.splitn(3, ':').nth(2)?.split('/').peekable();
+        while let Some(part) = parts.next() {
+            let scope = part.strip_prefix("docker-").and_then(|rest| rest.strip_suffix(".scope"));
+            let below = (part == "docker").then(|| parts.peek().copied()).flatten();
+            if let Some(id) = scope.or(below).filter(|id| is_id(id)) {
+                return Some(id.to_owned());
+            }
+        }
+        None
+    })
+}
+
+/// When a process started, by the wall clock: good to some 20 ms, and off by whatever the clock was set since.
+pub(crate) fn started_at(start_ticks: u64, now: Timestamp) -> Option<Timestamp> {
+    let uptime = fs::read_to_string("/proc/uptime").ok()?;
+    let uptime = Duration::try_from_secs_f64(uptime.split_whitespace().next()?.parse().ok()?).ok()?;
+    let after_boot = Duration::from_millis(start_ticks.saturating_mul(1000) / procfs::ticks_per_second().max(1));
+    let age = SignedDuration::try_from(uptime.saturating_sub(after_boot)).ok()?;
+    now.checked_sub(age).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{container_of, environment_of, marks_of, parse_stat};
+    use crate::model::facts::Marks;
+
+    #[test]
+    fn a_program_may_be_named_like_the_line_it_stands_in() {
+        let line = "42 (a) Z 7 (b) S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 977 0 0";
+        let stat = parse_stat(line).expect("a line of /proc/PID/stat");
+        assert_eq!((stat.pid, stat.parent, stat.state, stat.start_ticks), (42, 1, 'S', 977));
+        assert_eq!(stat.program, "a) Z 7 (b");
+    }
+
+    #[test]
+    fn marks_come_back_from_the_environment_as_they_went_in() {
+        let marks = Marks {
+            project: "p".into(),
+            service: "s".into(),
+            spec: "v1:0".into(),
+            secrets: String::new(),
+            salt: "ab".into(),
+            config: r#"{"spec":{"command":["a=b"]}}"#.into(),
+            gpus: "gpu-0,gpu-1".into(),
+            vram_mib: 7,
+        };
+        let started_at = "2026-11-20T10:00:00Z".parse().expect("a time");
+        let mut environment = environment_of(&marks, started_at);
+        let marked = marks_of(&environment).expect("a full set");
+        assert_eq!((marked.marks, marked.started_at, marked.shim), (marks, Some(started_at), false));
+        environment.remove("LCM_SALT");
+        assert_eq!(marks_of(&environment), None, "without a salt it is none of ours");
+    }
+
+    #[test]
+    fn containers_are_known_by_their_control_groups() {
+        let id = "0123456789abcdef".repeat(4);
+        assert_eq!(container_of(&format!("0::/system.slice/docker-{id}.scope\n")), Some(id.clone()));
+        assert_eq!(container_of(&format!("9:name=systemd:/docker/{id}\n8:pids:/docker/{id}\n")), Some(id.clone()));
+        assert_eq!(container_of(&format!("0::/docker/{id}/init\n")), Some(id));
+        assert_eq!(container_of("0::/system.slice/docker.service\n"), None);
+        assert_eq!(container_of("0::/user.slice/docker-short.scope\n"), None);
+    }
+}

@@ -1,0 +1,216 @@
+//! The shim: lcm executed again, once for each service, to stand between the service and whoever started it. It outlives
+//! lcm and the terminal, adopts what the service leaves behind, notes how it ended, and bounds its log.
+//!
+//! It takes its orders as JSON on stdin, so that no secret is ever on a command line; its arguments only show whose shim
+//! it is. Nothing depends on its living on: a tree without its shim is found by its marks.
+
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use std::{collections::BTreeMap, fs::File, fs::TryLockError, thread};
+
+use jiff::Timestamp;
+use rustix::fs::Mode;
+use rustix::process::{WaitOptions, WaitStatus, getpid, set_child_subreaper, setsid, umask, wait};
+use serde::{Deserialize, Serialize};
+
+use crate::driver::process::environment::Invocation;
+use crate::driver::process::folder::{ExitNote, Folder, StartNote};
+use crate::driver::process::{log, proc};
+use crate::model::facts::{ExitFact, Marks};
+
+/// The hidden subcommand by which lcm becomes a shim.
+pub const SUBCOMMAND: &str = "__shim";
+
+/// The shim of an earlier start leaves a moment after its service; this is long for that moment.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+/// How often a quiet log is looked at.
+const LOG_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// And one that is being flooded: at 1 GB/s some 50 MB are written meanwhile.
+const LOG_PAUSE_MIN: Duration = Duration::from_millis(50);
+/// Names, hashes and one command: orders beyond this are no orders.
+const ORDERS_BYTES_MAX: u64 = 16 << 20;
+
+/// What a shim is to do. It has no `Debug`: the environment holds secrets.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Orders {
+    pub(crate) folder: PathBuf,
+    pub(crate) program: PathBuf,
+    pub(crate) argv: Vec<String>,
+    pub(crate) cwd: PathBuf,
+    /// All of it, but for the marks.
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) marks: Marks,
+    pub(crate) started_at: Timestamp,
+    pub(crate) log_bytes_max: u64,
+    pub(crate) log_files: u32,
+}
+
+impl Orders {
+    pub(crate) fn new(folder: &Path, invocation: Invocation, marks: Marks, started_at: Timestamp) -> Self {
+        let Invocation { program, argv, cwd, environment } = invocation;
+        let folder = folder.to_owned();
+        Self { folder, program, argv, cwd, environment, marks, started_at, log_bytes_max: u64::MAX, log_files: 0 }
+    }
+}
+
+/// The one line that a shim answers.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Answer {
+    Pid(i32),
+    /// Why nothing was started.
+    Error(String),
+}
+
+/// Runs a service as its shim and returns lcm's exit code. Meant for the hidden subcommand alone.
+#[must_use]
+pub fn shim_main() -> u8 {
+    let begun = read_orders().and_then(|orders| begin(&orders).map(|keeper| (orders, keeper)));
+    match begun {
+        Ok((orders, keeper)) => {
+            answer(&Answer::Pid(keeper.pid));
+            keep(&orders, keeper);
+            0
+        }
+        Err(reason) => {
+            answer(&Answer::Error(reason));
+            1
+        }
+    }
+}
+
+/// Whoever asked may be gone by now: the service runs all the same.
+fn answer(answer: &Answer) {
+    if let Ok(mut line) = serde_json::to_string(answer) {
+        line.push('\n');
+        let mut stdout = io::stdout();
+        let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
+    }
+}
+
+fn read_orders() -> Result<Orders, String> {
+    let mut text = Vec::new();
+    io::stdin().take(ORDERS_BYTES_MAX).read_to_end(&mut text).map_err(|error| format!("no orders: {error}"))?;
+    serde_json::from_slice(&text).map_err(|error| format!("orders that make no sense: {error}"))
+}
+
+/// A service that runs, and what its shim holds for it.
+struct Keeper {
+    pid: i32,
+    folder: Folder,
+    log: File,
+    /// Held as long as this lives: by its file, so that nothing is left to clean up.
+    _lock: File,
+}
+
+fn begin(orders: &Orders) -> Result<Keeper, String> {
+    let folder = Folder::at(orders.folder.clone());
+    let failed = |what: &str, error: io::Error| format!("{what} {}: {error}", folder.path().display());
+    // Refused only to one who leads a group already, who then is out of reach of the terminal as well.
+    let _ = setsid();
+    set_child_subreaper(Some(getpid())).map_err(|error| format!("can't become a sub-reaper: {error}"))?;
+    umask(Mode::from_raw_mode(0o022));
+    let lock = take_lock(&folder)?;
+    let mut log = log::open(&folder).map_err(|error| failed("can't write the log in", error))?;
+    if orders.log_bytes_max < log.metadata().map_or(0, |metadata| metadata.len()) {
+        log::rotate(&mut log, &folder, orders.log_bytes_max, orders.log_files)
+            .map_err(|error| failed("can't rotate the log in", error))?;
+    }
+    let note = StartNote {
+        marks: orders.marks.clone(),
+        started_at: orders.started_at,
+        cwd: orders.cwd.clone(),
+        log_offset: log.metadata().map_err(|error| failed("can't read the log in", error))?.len(),
+        previous_offset: None,
+    };
+    folder.write_start(&note).map_err(|error| failed("can't write to", error))?;
+    let pid = spawn(orders, &log)?;
+    Ok(Keeper { pid, folder, log, _lock: lock })
+}
+
+fn take_lock(folder: &Folder) -> Result<File, String> {
+    let failed = |error: io::Error| format!("can't lock {}: {error}", folder.lock().display());
+    let lock = File::options().write(true).create(true).truncate(false).open(folder.lock()).map_err(failed)?;
+    let mut waited = Duration::ZERO;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+            Err(TryLockError::WouldBlock) if waited >= LOCK_WAIT => {
+                return Err(format!("already running: another shim holds {}", folder.lock().display()));
+            }
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+        }
+        waited += LOCK_PAUSE;
+    }
+}
+
+/// In a process group of its own, so that a service which signals its group does not end its shim.
+fn spawn(orders: &Orders, log: &File) -> Result<i32, String> {
+    let failed = |error: io::Error| format!("can't run {}: {error}", orders.program.display());
+    let child = Command::new(&orders.program)
+        .arg0(orders.argv.first().map_or("", String::as_str))
+        .args(orders.argv.iter().skip(1))
+        .current_dir(&orders.cwd)
+        .env_clear()
+        .envs(&orders.environment)
+        .envs(proc::environment_of(&orders.marks, orders.started_at))
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().map_err(failed)?)
+        .stderr(log.try_clone().map_err(failed)?)
+        .spawn()
+        .map_err(failed)?;
+    i32::try_from(child.id()).map_err(|_| "the kernel gave it no pid".to_owned())
+}
+
+/// Stays until nothing is left of the service.
+fn keep(orders: &Orders, keeper: Keeper) {
+    let Keeper { pid, folder, log, _lock } = keeper;
+    let log = Arc::new(Mutex::new(log));
+    let (bytes_max, files) = (orders.log_bytes_max, orders.log_files);
+    let watched = (Arc::clone(&log), folder.clone());
+    thread::spawn(move || watch_log(&watched.0, &watched.1, bytes_max, files));
+    loop {
+        match wait(WaitOptions::empty()) {
+            Ok(Some((ended, status))) if ended.as_raw_nonzero().get() == pid => {
+                let note = ExitNote { salt: orders.marks.salt.clone(), exit: exit_of(status) };
+                // A folder that is gone takes the exit status with it, and nothing else.
+                let _ = folder.write_exit(&note);
+            }
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            // No child is left, and as the sub-reaper that means no descendant.
+            Err(_) => break,
+        }
+    }
+    // A rotation under way is finished first.
+    let _last = log.lock().unwrap_or_else(PoisonError::into_inner);
+}
+
+fn exit_of(status: WaitStatus) -> ExitFact {
+    ExitFact { code: status.exit_status(), signal: status.terminating_signal(), at: Some(Timestamp::now()) }
+}
+
+/// Looks more often while the log grows fast, so that not even a flood outgrows its bounds by much.
+fn watch_log(log: &Mutex<File>, folder: &Folder, bytes_max: u64, files: u32) {
+    let mut before = 0;
+    let mut pause = LOG_PAUSE_MIN;
+    loop {
+        thread::sleep(pause);
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        let Ok(size) = log.metadata().map(|metadata| metadata.len()) else { continue };
+        let grown = size.saturating_sub(before);
+        before = size;
+        if size > bytes_max {
+            // What can't be rotated now is tried again at the next look.
+            let _ = log::rotate(&mut log, folder, bytes_max, files);
+            before = 0;
+        }
+        pause = if grown > bytes_max / 20 { LOG_PAUSE_MIN } else { (pause * 2).min(LOG_PAUSE_MAX) };
+    }
+}

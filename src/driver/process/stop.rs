@@ -1,0 +1,224 @@
+//! Ends a tree, all of it: a signal to each member, the grace, then KILL, until a look finds nothing more. Members are
+//! known by their marks and their descent, and held by pidfd; never by a name or a port.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep};
+
+use crate::driver::process::command::{self, Ended};
+use crate::driver::process::signal::send;
+use crate::driver::process::trees::Census;
+use crate::driver::process::{Processes, adopt, environment, proc, signal};
+use crate::driver::{DriverError, Stop};
+use crate::model::facts::ProcessFact;
+use crate::model::observed::Instance;
+
+/// A killed process lingers only in the kernel: a driver that gives back much memory takes seconds.
+const KILL_WAIT: Duration = Duration::from_secs(10);
+/// A shim leaves as soon as it has nothing to keep.
+const SHIM_WAIT: Duration = Duration::from_secs(2);
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_millis(50);
+
+/// What is to end.
+#[derive(Clone, Debug)]
+enum Quarry {
+    /// What lcm started, by its marks.
+    Marked { project: String, service: String },
+    /// What somebody else started, and all that descends from it.
+    Adopted { root: ProcessFact },
+}
+
+/// What of it is still there.
+#[derive(Clone, Debug, Default)]
+struct Left {
+    salt: String,
+    shim: Option<ProcessFact>,
+    members: Vec<ProcessFact>,
+}
+
+/// Returns when nothing of it is left.
+pub(crate) async fn stop(processes: &Processes, stop: &Stop<'_>) -> Result<(), DriverError> {
+    let Instance::Tree { id } = stop.instance else {
+        return Err(DriverError::Refused(format!("`{}` is no process tree", stop.service)));
+    };
+    let Some(quarry) = quarry(stop, id)? else { return Ok(()) };
+    let left = look(&quarry, &[]).await?;
+    if let Quarry::Marked { .. } = quarry
+        && left.salt != *id
+    {
+        if left.members.is_empty() && left.shim.is_none() {
+            return Ok(());
+        }
+        let reason = format!("`{}` was started anew since it was looked at: it is left alone", stop.service);
+        return Err(DriverError::Refused(reason));
+    }
+    if left.members.iter().any(|member| u32::try_from(member.pid) == Ok(std::process::id())) {
+        let reason = format!("lcm itself runs within `{}`, and can't stop it from there", stop.service);
+        return Err(DriverError::Refused(reason));
+    }
+    let deadline = Instant::now() + stop.policy.grace;
+    ask(processes, stop, &left).await?;
+    let (gone, left) = wait_until_gone(&quarry, left, deadline).await?;
+    let left = if gone { left } else { kill(&quarry, left).await? };
+    see_off_shim(&quarry, left).await
+}
+
+fn quarry(stop: &Stop<'_>, id: &str) -> Result<Option<Quarry>, DriverError> {
+    let Some((pid, ticks)) = adopt::pid_and_ticks(id) else {
+        let (project, service) = (stop.project.as_str().to_owned(), stop.service.as_str().to_owned());
+        return Ok(Some(Quarry::Marked { project, service }));
+    };
+    let Some(root) = adopt::living(pid, ticks) else { return Ok(None) };
+    if proc::uid(pid) != Some(rustix::process::geteuid().as_raw()) {
+        let reason = format!("`{}` is process {pid}, which belongs to another user", stop.service);
+        return Err(DriverError::Refused(reason));
+    }
+    Ok(Some(Quarry::Adopted { root }))
+}
+
+/// What is there of it now; of an adopted tree also what descends from members seen before.
+async fn look(quarry: &Quarry, known: &[ProcessFact]) -> Result<Left, DriverError> {
+    let (quarry, known) = (quarry.clone(), known.to_vec());
+    let looked = spawn_blocking(move || -> io::Result<Left> {
+        match quarry {
+            Quarry::Marked { project, service } => {
+                let tree = Census::take()?.trees().remove(&(project, service));
+                Ok(tree.map_or_else(Left::default, |tree| Left {
+                    salt: tree.marks.salt,
+                    shim: tree.shim,
+                    members: tree.members,
+                }))
+            }
+            Quarry::Adopted { root } => {
+                let census = Census::take_whole()?;
+                let roots = known.iter().chain([&root]);
+                let members: BTreeMap<i32, ProcessFact> =
+                    roots.flat_map(|root| census.below(root)).map(|member| (member.pid, member)).collect();
+                Ok(Left { members: members.into_values().collect(), ..Left::default() })
+            }
+        }
+    });
+    let looked = looked.await.map_err(io::Error::other).and_then(|looked| looked);
+    looked.map_err(|source| DriverError::Io { what: "can't read /proc".to_owned(), source })
+}
+
+/// The service's own way to stop, or the signal; the signal as well where that way fails.
+async fn ask(processes: &Processes, stop: &Stop<'_>, left: &Left) -> Result<(), DriverError> {
+    let name = stop.policy.signal.as_deref().unwrap_or("TERM");
+    let asked = signal::named(name)
+        .ok_or_else(|| DriverError::Refused(format!("`{}`: stop.signal {name} is no signal", stop.service)))?;
+    if let Some(exec) = &stop.policy.exec
+        && run_exec(processes, stop, left, exec).await
+    {
+        return Ok(());
+    }
+    for member in &left.members {
+        deliver(member, asked)?;
+        // A stopped process takes no signal but KILL before it goes on.
+        if proc::stat(member.pid).is_some_and(|stat| stat.is_suspended()) {
+            deliver(member, Signal::CONT)?;
+        }
+    }
+    Ok(())
+}
+
+fn deliver(member: &ProcessFact, signal: Signal) -> Result<(), DriverError> {
+    match send(member, signal) {
+        Ok(_) => Ok(()),
+        Err(source) => {
+            Err(DriverError::Io { what: format!("can't signal {} (pid {})", member.program, member.pid), source })
+        }
+    }
+}
+
+/// In the environment and folder that the service was started with; whether it did what it was for.
+async fn run_exec(processes: &Processes, stop: &Stop<'_>, left: &Left, exec: &[String]) -> bool {
+    let environs = || left.members.iter().filter_map(|member| Some((member.pid, proc::environ(member.pid)?)));
+    // A program may have overwritten its own: one that still holds the marks holds the rest as well.
+    let whole = environs().find(|(_, environ)| environ.contains_key(proc::SALT));
+    let Some((pid, environ)) = whole.or_else(|| environs().find(|(_, environ)| !environ.is_empty())) else {
+        return false;
+    };
+    let note = processes.folder(stop.project.as_str(), stop.service.as_str()).start_note();
+    let noted = note.filter(|note| note.marks.salt == left.salt).map(|note| note.cwd);
+    let cwd = noted.or_else(|| std::fs::read_link(format!("/proc/{pid}/cwd")).ok());
+    let Ok(invocation) = environment::invoke(exec, cwd.unwrap_or_else(|| PathBuf::from("/")), environ) else {
+        return false;
+    };
+    command::run(&invocation, stop.policy.grace).await.is_ok_and(|ended| ended == Ended::Code(0))
+}
+
+/// Cheap looks at the members known, and a full one whenever none of them is left.
+async fn wait_until_gone(quarry: &Quarry, left: Left, deadline: Instant) -> Result<(bool, Left), DriverError> {
+    let mut left = left;
+    let mut pause = PAUSE_MIN;
+    loop {
+        if !left.members.iter().any(proc::is_alive) {
+            let shim = left.shim.take();
+            left = look(quarry, &left.members).await?;
+            left.shim = left.shim.or(shim);
+            if left.members.is_empty() {
+                // What was forked by a process that ended while it was looked at shows in a second look.
+                sleep(PAUSE_MIN).await;
+                let again = look(quarry, &[]).await?;
+                if again.members.is_empty() {
+                    return Ok((true, left));
+                }
+                left.members = again.members;
+            }
+        }
+        if Instant::now() >= deadline {
+            return Ok((false, left));
+        }
+        sleep(pause.min(deadline.saturating_duration_since(Instant::now()))).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Kills whatever each look finds, until one finds nothing.
+async fn kill(quarry: &Quarry, left: Left) -> Result<Left, DriverError> {
+    let deadline = Instant::now() + KILL_WAIT;
+    let mut left = left;
+    loop {
+        let shim = left.shim.take();
+        left = look(quarry, &left.members).await?;
+        left.shim = left.shim.or(shim);
+        for member in &left.members {
+            deliver(member, Signal::KILL)?;
+        }
+        let soon = (Instant::now() + PAUSE_MAX).min(deadline);
+        let (gone, rest) = wait_until_gone(quarry, left, soon).await?;
+        if gone {
+            return Ok(rest);
+        }
+        left = rest;
+        if Instant::now() >= deadline {
+            let survivors: Vec<String> =
+                left.members.iter().map(|member| format!("{} (pid {})", member.program, member.pid)).collect();
+            return Err(DriverError::Survivors { survivors: survivors.join(", "), waited: KILL_WAIT });
+        }
+    }
+}
+
+/// The shim goes by itself once nothing is left below it; one that lingers has lost its way.
+async fn see_off_shim(quarry: &Quarry, left: Left) -> Result<(), DriverError> {
+    let Some(shim) = left.shim else { return Ok(()) };
+    let deadline = Instant::now() + SHIM_WAIT;
+    while proc::is_alive(&shim) {
+        if Instant::now() >= deadline {
+            let left = look(quarry, &[]).await?;
+            if !left.members.is_empty() {
+                kill(quarry, left).await?;
+            }
+            return deliver(&shim, Signal::KILL);
+        }
+        sleep(PAUSE_MIN).await;
+    }
+    Ok(())
+}

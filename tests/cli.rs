@@ -1,0 +1,16 @@
+//! The command line, with the real binary: usage and exit codes, scripts over simulated worlds with golden output, the
+//! lock, the store, and the schemas of what it says.
+
+#[path = "support/lcm.rs"]
+mod lcm;
+
+#[path = "cli/locks.rs"]
+mod locks;
+#[path = "cli/saved.rs"]
+mod saved;
+#[path = "cli/schemas.rs"]
+mod schemas;
+#[path = "cli/scripts.rs"]
+mod scripts;
+#[path = "cli/usage.rs"]
+mod usage;

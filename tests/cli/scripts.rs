@@ -1,0 +1,70 @@
+//! Whole stories over a simulated world, with golden output.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use insta::assert_snapshot;
+
+use crate::lcm::{Lcm, studio};
+
+/// Each command with what it said, one after the other.
+fn script(folder: &Path, lines: &[&str]) -> String {
+    let mut told = String::new();
+    for line in lines {
+        let words: Vec<&str> = line.split(' ').collect();
+        let ran = Lcm::new(folder).args(&words).simulated().run();
+        let _ = write!(told, "{}", ran.told());
+    }
+    told
+}
+
+#[test]
+fn up_switched_and_down() {
+    let folder = studio();
+    assert_snapshot!(script(
+        folder.path(),
+        &[
+            "plan",
+            "apply",
+            "plan --detailed-exitcode",
+            "plan --mode write -v",
+            "apply --mode write",
+            "status",
+            "down",
+            "down"
+        ]
+    ));
+}
+
+#[test]
+fn what_does_not_fit_is_blocked_with_its_arithmetic() {
+    let folder = studio();
+    assert_snapshot!(script(folder.path(), &["plan --mode both", "apply --mode both --strict", "apply --mode both"]));
+}
+
+#[test]
+fn events_tell_a_run_and_end_with_its_result() {
+    let folder = studio();
+    let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated().run();
+    let events = lcm(&["apply", "--format", "json", "--json-into", "events.jsonl"]).code(0).events();
+    let types: Vec<&str> = events.iter().filter_map(|event| event["type"].as_str()).collect();
+    assert_eq!((types.first(), types.last()), (Some(&"run"), Some(&"result")), "{types:?}");
+    let copy = std::fs::read_to_string(folder.path().join("events.jsonl")).expect("a copy");
+    assert_eq!(copy.lines().count(), events.len());
+
+    let again = lcm(&["apply", "--format", "json"]).code(0).events();
+    let types: Vec<&str> = again.iter().filter_map(|event| event["type"].as_str()).collect();
+    assert_eq!(types, ["run", "result"]);
+    assert_eq!(again[1]["changed"], false);
+}
+
+#[test]
+fn a_world_is_recorded_and_taken_up_again() {
+    let folder = studio();
+    let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated().run();
+    lcm(&["apply"]).code(0);
+    let world = lcm(&["observe"]).code(0).stdout;
+    lcm(&["observe", "--out", "again.json"]).code(0);
+    assert_eq!(std::fs::read_to_string(folder.path().join("again.json")).expect("written"), world);
+    Lcm::new(folder.path()).args(&["plan", "--detailed-exitcode", "--world", "again.json"]).run().code(0);
+}

@@ -1,0 +1,73 @@
+//! What is wrong with a command line is said before anything is read, with 64.
+
+use crate::lcm::{Lcm, studio};
+
+#[test]
+fn a_wrong_command_line_is_64() {
+    let folder = studio();
+    for words in [
+        &[][..],
+        &["fly"],
+        &["plan", "--format", "pdf"],
+        &["apply", "--parallelism", "0"],
+        &["apply", "--timeout", "30"],
+        &["status", "--state", "well"],
+        &["logs"],
+        &["adopt", "painter"],
+        &["plan", "-q", "-v"],
+    ] {
+        let ran = Lcm::new(folder.path()).args(words).run().code(64);
+        assert_eq!(ran.stdout, "", "{ran}");
+    }
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    let folder = studio();
+    let lcm = || Lcm::new(folder.path());
+    lcm().args(&["--help"]).run().code(0).stdout_has("Exit codes:").stdout_has("  plan ");
+    lcm().args(&["--version"]).run().code(0).stdout_has("lcm 0.1.0");
+    lcm().args(&["apply", "--help"]).run().code(0).stdout_has("--on-failure");
+}
+
+#[test]
+fn names_that_the_manifest_lacks_are_never_skipped() {
+    let folder = studio();
+    let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated().run();
+    lcm(&["plan", "--target", "paintr"]).code(64).stderr_has("did you mean painter?");
+    lcm(&["apply", "--exclude", "x"]).code(64).stderr_has("encoder, painter, writer");
+    Lcm::new(folder.path()).args(&["logs", "writr", "--world", "world.json"]).run().code(64).stderr_has("writer");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    let folder = studio();
+    let mut command = Lcm::new(folder.path()).args(&["schema", "plan"]).command();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = command.stdout(writer).stderr(std::process::Stdio::piped()).output().expect("lcm runs");
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+}
+
+#[test]
+fn what_can_not_be_written_is_an_error() {
+    let folder = studio();
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+    let mut command = Lcm::new(folder.path()).args(&["schema", "plan"]).command();
+    let output = command.stdout(full).output().expect("lcm runs");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_world_that_is_none_is_said_to_be_none() {
+    let folder = studio();
+    let lcm = |world: &str| Lcm::new(folder.path()).args(&["plan", "--world", world]).run().code(1);
+    lcm("nowhere.json").stderr_has("nowhere.json");
+    lcm("lcm.yaml").stderr_has("can't take lcm.yaml for the world");
+    std::fs::write(
+        folder.path().join("next.json"),
+        r#"{"format": "lcm.world/2", "host": "box", "observed_at": "2026-11-20T10:00:00Z"}"#,
+    )
+    .expect("written");
+    lcm("next.json").stderr_has("its format is lcm.world/2");
+}

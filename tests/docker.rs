@@ -1,0 +1,85 @@
+//! The driver on a real engine. Without one each test says `ignored`, and why; with `LCM_TEST_REQUIRE=docker` its
+//! absence is a failure.
+
+#[path = "support/bench.rs"]
+mod bench;
+#[path = "support/image.rs"]
+mod image;
+#[path = "docker/lifecycle.rs"]
+mod lifecycle;
+#[path = "docker/reading.rs"]
+mod reading;
+#[path = "docker/replacing.rs"]
+mod replacing;
+
+use std::future::Future;
+
+use lcm::driver::docker::connect;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// Each with its name, so that a list of functions is all there is to write.
+macro_rules! trials {
+    ($absent:expr; $($module:ident: $($name:ident),+;)+) => {
+        vec![$($(trial(concat!(stringify!($module), "::", stringify!($name)), $absent.as_ref(), $module::$name)),+),+]
+    };
+}
+
+fn main() -> std::process::ExitCode {
+    let arguments = Arguments::from_args();
+    let absent = absent();
+    let trials = trials![absent;
+        lifecycle:
+            a_container_is_created_started_stopped_and_removed,
+            an_existing_container_is_started_and_stopped,
+            a_restart_policy_does_not_bring_back_what_was_stopped,
+            what_ignores_its_signal_is_killed_after_the_grace,
+            a_signal_of_the_policy_is_sent_in_place_of_the_containers_own,
+            a_paused_container_is_stopped,
+            a_container_of_another_project_is_neither_stopped_nor_removed,
+            ports_devices_networks_and_labels_are_checked_before_anything_starts,
+            networks_are_joined_before_the_start,
+            secrets_reach_the_environment_and_no_label,
+            gpus_are_asked_for_by_id,
+            what_the_manifest_says_reaches_the_engine_and_volumes_stay;
+        replacing:
+            a_changed_spec_puts_the_old_one_aside_until_settled,
+            restore_brings_the_old_one_back,
+            a_failed_start_leaves_the_old_one_under_its_name,
+            a_crash_in_the_middle_of_replacing_is_mended,
+            a_strangers_container_is_refused_and_untouched,
+            another_placement_recreates,
+            an_image_that_cannot_be_had_is_named_and_the_old_one_runs_on;
+        reading:
+            a_moved_image_is_seen,
+            exit_codes_and_published_ports_are_read_from_the_list,
+            the_age_is_read_where_it_matters,
+            exec_tells_the_exit_status,
+            a_log_begins_with_the_last_start,
+            health_is_the_images_own;
+    ];
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trial<F: Future<Output = ()> + 'static>(name: &str, absent: Option<&String>, test: fn() -> F) -> Trial {
+    let required = std::env::var("LCM_TEST_REQUIRE").is_ok_and(|names| names.contains("docker"));
+    let reason = absent.cloned();
+    let run = move || {
+        if let Some(reason) = reason {
+            return Err(Failed::from(reason));
+        }
+        runtime().block_on(test());
+        Ok(())
+    };
+    let kind = absent.map(|reason| format!("needs docker: {reason}")).unwrap_or_default();
+    Trial::test(name, run).with_kind(kind).with_ignored_flag(absent.is_some() && !required)
+}
+
+/// Why there is no engine to test on.
+fn absent() -> Option<String> {
+    let environment = std::env::vars().collect();
+    runtime().block_on(connect(None, &environment)).err().map(|error| error.to_string())
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+}

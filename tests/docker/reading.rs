@@ -1,0 +1,142 @@
+//! What the engine tells, and what comes out of a container.
+
+use std::time::Duration;
+
+use lcm::model::desired::{ImageHealthcheck, Probe, Protocol, PublishedPort, Service};
+use lcm::model::facts::{ContainerState, EngineHealth};
+
+use crate::bench::{Bench, docker, id, own, until};
+use crate::image::SERVER;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn get(path: &str) -> Vec<String> {
+    [SERVER, "--get", &format!("http://127.0.0.1:8000{path}")].map(str::to_owned).to_vec()
+}
+
+pub(crate) async fn a_moved_image_is_seen() {
+    let bench = Bench::new().await;
+    let name = format!("lcm-test/moving:{}", bench.project);
+    // The same content under the same name, and by one label another image.
+    let source = bench.stranger(&format!("{}-source", bench.project), &[], &[]);
+    let make = |label: &str| docker(&["commit", "--change", &format!("LABEL variant={label}"), &source, &name]);
+    make("first").expect("an image");
+    bench.at_the_end(&["rmi", &name]);
+    let before = docker(&["image", "inspect", "--format", "{{.Id}}", &name]).expect("an image");
+    let mut container = bench.container("web", &[]);
+    container.image.clone_from(&name);
+    let web = own("web", container);
+    let first = bench.start(&web).await.expect("started");
+    let fact = bench.fact(&web).await;
+    assert_eq!((fact.image.as_str(), fact.image_moved), (name.as_str(), false));
+
+    make("second").expect("an image");
+    bench.at_the_end(&["rmi", &before]);
+    let fact = bench.fact(&web).await;
+    assert_eq!((fact.image.as_str(), fact.image_moved), (name.as_str(), true));
+    bench.stop(&web, &first).await.expect("stopped");
+    assert_ne!(bench.start(&web).await.expect("started"), first, "the next start takes the new image");
+    assert!(!bench.fact(&web).await.image_moved);
+}
+
+pub(crate) async fn exit_codes_and_published_ports_are_read_from_the_list() {
+    let bench = Bench::new().await;
+    let mut container = bench.container("web", &[]);
+    let port =
+        |protocol| PublishedPort { address: Some("127.0.0.1".to_owned()), host: None, container: 8000, protocol };
+    container.ports = vec![port(Protocol::Tcp)];
+    let web = own("web", container);
+    let instance = bench.start(&web).await.expect("started");
+    let fact = bench.fact(&web).await;
+    assert_eq!((fact.ports.len(), fact.started_at), (1, None), "the list is enough");
+    let published = bench.engine.published().await.expect("a list");
+    assert_eq!(published.get(&fact.ports[0]).map(String::as_str), Some(id(&instance)));
+
+    let dying = bench.serving("dying", &["--die-after", "0ms", "--exit-code", "3"]);
+    bench.start(&dying).await.expect("started");
+    until("it has ended", || async { bench.fact(&dying).await.state == ContainerState::Exited }).await;
+    let fact = bench.fact(&dying).await;
+    assert_eq!((fact.exit_code, fact.started_at), (Some(3), None));
+    bench.stop(&web, &instance).await.expect("stopped");
+    assert!(!bench.engine.published().await.expect("a list").values().any(|holder| holder == id(&instance)));
+}
+
+pub(crate) async fn the_age_is_read_where_it_matters() {
+    let bench = Bench::new().await;
+    let web = bench.serving("web", &[]);
+    bench.start(&web).await.expect("started");
+    assert_eq!(bench.fact(&web).await.started_at, None);
+    let mut probed = web.clone();
+    probed.health.probe = Some(Probe::Tcp { host: "127.0.0.1".to_owned(), port: 1 });
+    assert!(bench.fact(&probed).await.started_at.is_some());
+}
+
+pub(crate) async fn exec_tells_the_exit_status() {
+    let bench = Bench::new().await;
+    let web = bench.serving("web", &[]);
+    let instance = bench.start(&web).await.expect("started");
+    let run = async |command: &[String]| bench.engine.exec(id(&instance), command, DEADLINE).await;
+    until("it serves", || async { matches!(run(&get("/live")).await, Ok(0)) }).await;
+    assert_eq!(run(&get("/no/such/page")).await.expect("an answer"), 1);
+    // Engines differ in whether that is an answer or an error; it must only never be success.
+    assert!(!matches!(run(&["/no/such/program".to_owned()]).await, Ok(0)));
+    let slow = [SERVER.to_owned(), "--port".to_owned(), "0".to_owned()];
+    let late = bench.engine.exec(id(&instance), &slow, Duration::from_millis(300)).await.expect_err("it never ends");
+    assert!(late.to_string().contains("has not ended within 0.3 s"), "{late}");
+    bench.stop(&web, &instance).await.expect("stopped");
+    let error = run(&get("/live")).await.expect_err("it does not run").to_string();
+    assert!(error.contains("not running"), "{error}");
+}
+
+pub(crate) async fn a_log_begins_with_the_last_start() {
+    let bench = Bench::new().await;
+    let web = bench.serving("web", &[]);
+    let instance = bench.start(&web).await.expect("started");
+    let log = async || bench.engine.log_since_start(id(&instance), 64 << 10).await.expect("a log");
+    for _ in 0..3 {
+        until("it has loaded", async || log().await.contains("ready")).await;
+        let text = log().await;
+        assert_eq!(text.matches("listening on").count(), 1, "one start, one line: {text}");
+        assert!(!text.contains("stopped"), "the end of the one before is not in it: {text}");
+        bench.stop(&web, &instance).await.expect("stopped");
+        let tail = bench.engine.log_tail(id(&instance), 2).await;
+        assert_eq!(tail, ["stopping", "stopped"]);
+        bench.start(&web).await.expect("started");
+    }
+    until("it has loaded", async || log().await.contains("ready")).await;
+    let short = bench.engine.log_since_start(id(&instance), 8).await.expect("a log");
+    assert_eq!(short, "ready\n", "the last bytes are kept");
+}
+
+pub(crate) async fn health_is_the_images_own() {
+    let bench = Bench::new().await;
+    let checked = |name: &str, path: &str| -> Service {
+        let mut container = bench.container(name, &[]);
+        container.healthcheck = Some(ImageHealthcheck {
+            test: ["CMD".to_owned()].into_iter().chain(get(path)).collect(),
+            interval: Some(Duration::from_millis(100)),
+            timeout: Some(Duration::from_secs(10)),
+            retries: Some(1),
+            start_period: None,
+        });
+        own(name, container)
+    };
+    let (well, ill) = (checked("well", "/health"), checked("ill", "/no/such/page"));
+    for (service, health) in [(&well, EngineHealth::Healthy), (&ill, EngineHealth::Unhealthy)] {
+        let instance = bench.start(service).await.expect("started");
+        until("its health is known", || async {
+            bench.engine.health(id(&instance)).await.expect("a reading") == Some(health)
+        })
+        .await;
+        let fact = bench.fact(service).await;
+        assert_eq!(fact.health, Some(health));
+        assert_eq!(
+            fact.started_at.is_some(),
+            health != EngineHealth::Healthy,
+            "looked at closely only where it must be"
+        );
+    }
+    let plain = bench.serving("plain", &[]);
+    let instance = bench.start(&plain).await.expect("started");
+    assert_eq!(bench.engine.health(id(&instance)).await.expect("a reading"), None);
+}

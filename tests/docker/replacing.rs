@@ -1,0 +1,177 @@
+//! The old one is put aside, and removed or brought back; nobody else's container is ever in the way of that.
+
+use lcm::driver::Life;
+use lcm::model::desired::{GpuAccess, PullPolicy, Service};
+use lcm::model::names::GpuId;
+use lcm::model::observed::Instance;
+
+use crate::bench::{Bench, docker, id, inspected, own};
+
+/// Started and stopped, as the plan does before it starts a changed one.
+async fn stopped(bench: &Bench, service: &Service) -> Instance {
+    let instance = bench.start(service).await.expect("started");
+    bench.stop(service, &instance).await.expect("stopped");
+    instance
+}
+
+/// As `service`, but nothing of that name can be run.
+fn broken(bench: &Bench) -> Service {
+    let mut container = bench.container("web", &[]);
+    container.entrypoint = Some(vec!["/no/such/program".to_owned()]);
+    own("web", container)
+}
+
+fn name_of(instance: &Instance) -> String {
+    inspected(id(instance), ".Name").trim_matches(['"', '/']).to_owned()
+}
+
+pub(crate) async fn a_changed_spec_puts_the_old_one_aside_until_settled() {
+    let bench = Bench::new().await;
+    let (first, second) = (bench.serving("web", &[]), bench.serving("web", &["--work", "2s"]));
+    let old = bench.start(&first).await.expect("started");
+    let refused = bench.start(&second).await.expect_err("the old one runs");
+    assert!(refused.contains("still runs"), "{refused}");
+    bench.stop(&first, &old).await.expect("stopped");
+
+    let new = bench.start(&second).await.expect("started");
+    assert_ne!(new, old);
+    let look = bench.look(&second).await;
+    assert_eq!((look.instance, look.previous, look.spec), (Some(new), true, Some(second.spec.hash())));
+    let name = second.container_name().expect("a container");
+    assert_eq!(name_of(&old), format!("{name}.lcm-old"));
+    assert!(bench.facts(&[&second]).await.iter().any(|fact| fact.name == format!("{name}.lcm-old")));
+
+    bench.engine.settle(&bench.project, &second).await.expect("settled");
+    assert!(!bench.look(&second).await.previous);
+    bench.engine.settle(&bench.project, &second).await.expect("settling twice is fine");
+    assert!(!bench.engine.restore(&bench.project, &second).await.expect("nothing to restore"));
+    assert_eq!(bench.life(&second).await, Life::Running);
+}
+
+pub(crate) async fn restore_brings_the_old_one_back() {
+    let bench = Bench::new().await;
+    let (first, second) = (bench.serving("web", &[]), bench.serving("web", &["--hang-health"]));
+    let old = stopped(&bench, &first).await;
+    let new = bench.start(&second).await.expect("started");
+    assert!(bench.engine.restore(&bench.project, &second).await.expect("restored"));
+    let look = bench.look(&second).await;
+    assert_eq!((look.life, look.previous, look.instance), (Life::Running, false, Some(old.clone())));
+    assert_eq!(name_of(&old), first.container_name().expect("a container"));
+    docker(&["inspect", "--type", "container", id(&new)]).expect_err("the new one is gone");
+}
+
+pub(crate) async fn a_failed_start_leaves_the_old_one_under_its_name() {
+    let bench = Bench::new().await;
+    let first = bench.serving("web", &[]);
+    let old = stopped(&bench, &first).await;
+    let second = broken(&bench);
+    let error = bench.start(&second).await.expect_err("it can't run");
+    assert!(error.contains("/no/such/program"), "{error}");
+    let look = bench.look(&second).await;
+    assert_eq!((look.instance, look.previous), (Some(old.clone()), false));
+    assert!(matches!(look.life, Life::Ended(_)));
+    assert_eq!(
+        bench
+            .facts(&[&second])
+            .await
+            .iter()
+            .filter(|fact| fact.marks.as_ref().is_some_and(|marks| { marks.project == bench.project.as_str() }))
+            .count(),
+        1,
+        "nothing is left of the new one"
+    );
+    assert!(bench.engine.restore(&bench.project, &second).await.expect("restored"), "and it can be started again");
+    assert_eq!(bench.life(&second).await, Life::Running);
+
+    let alone = Service { name: "alone".into(), ..broken(&bench) };
+    let lcm::model::desired::Runtime::Container(mut container) = alone.runtime.clone() else { panic!("a container") };
+    container.name = format!("{}-alone", bench.project);
+    let alone = own("alone", *container);
+    bench.start(&alone).await.expect_err("it can't run");
+    assert_eq!(bench.life(&alone).await, Life::Ended(None), "with none to go back to it stays, and tells why");
+    assert!(!bench.engine.restore(&bench.project, &alone).await.expect("there was none"));
+}
+
+pub(crate) async fn a_crash_in_the_middle_of_replacing_is_mended() {
+    let bench = Bench::new().await;
+    let first = bench.serving("web", &[]);
+    let name = first.container_name().expect("a container").to_owned();
+    let old = stopped(&bench, &first).await;
+
+    // Renamed, and the new one was not made; then the manifest went back.
+    docker(&["rename", id(&old), &format!("{name}.lcm-old")]).expect("renamed");
+    let look = bench.look(&first).await;
+    assert_eq!((look.life, look.previous), (Life::Absent, true));
+    bench.engine.settle(&bench.project, &first).await.expect("settled");
+    assert!(bench.look(&first).await.previous, "the only one there is stays");
+    assert_eq!(bench.start(&first).await.as_ref(), Ok(&old));
+    bench.stop(&first, &old).await.expect("stopped");
+
+    // Renamed, and a new one was made that is not wanted any more: the one that worked stays the fallback.
+    let (second, third) = (bench.serving("web", &["--work", "2s"]), bench.serving("web", &["--work", "3s"]));
+    let middle = stopped(&bench, &second).await;
+    let last = bench.start(&third).await.expect("started");
+    docker(&["inspect", "--type", "container", id(&middle)]).expect_err("the one in the middle is gone");
+    assert_eq!((name_of(&last), name_of(&old)), (name.clone(), format!("{name}.lcm-old")));
+    bench.stop(&third, &last).await.expect("stopped");
+    bench.start(&broken(&bench)).await.expect_err("it can't run");
+    assert_eq!(name_of(&old), name, "and is what one goes back to");
+}
+
+pub(crate) async fn a_strangers_container_is_refused_and_untouched() {
+    let bench = Bench::new().await;
+    let web = bench.serving("web", &[]);
+    let name = web.container_name().expect("a container");
+    let made = bench.stranger(name, &[], &[]);
+    let created = inspected(&made, ".State");
+    assert_eq!(bench.life(&web).await, Life::Absent);
+    let refused = bench.start(&web).await.expect_err("a stranger's");
+    assert!(refused.contains(name) && refused.contains("was not made by lcm"), "{refused}");
+    bench.engine.restore(&bench.project, &web).await.expect("nothing of ours to restore");
+    bench.engine.settle(&bench.project, &web).await.expect("nothing of ours to settle");
+    assert_eq!(inspected(&made, ".State"), created);
+    docker(&["rename", &made, &format!("{name}.lcm-old")]).expect("renamed");
+
+    let old = stopped(&bench, &web).await;
+    let refused = bench.start(&bench.serving("web", &["--work", "2s"])).await.expect_err("the name is taken");
+    assert!(refused.contains(".lcm-old"), "{refused}");
+    assert_eq!(name_of(&old), name, "nothing was moved");
+    bench.engine.settle(&bench.project, &web).await.expect("nothing of ours to settle");
+    assert_eq!(inspected(&made, ".State"), created);
+}
+
+pub(crate) async fn another_placement_recreates() {
+    let bench = Bench::new().await;
+    let mut container = bench.container("web", &[]);
+    container.gpu_access = GpuAccess::None;
+    let web = own("web", container);
+    let (zero, one) = ([GpuId::new("gpu-0")], [GpuId::new("gpu-1")]);
+    let first = bench.start_on(&web, &zero).await.expect("started");
+    assert_eq!(bench.fact(&web).await.marks.expect("marks").gpus, "gpu-0");
+    bench.stop(&web, &first).await.expect("stopped");
+    assert_eq!(bench.start_on(&web, &zero).await.as_ref(), Ok(&first));
+    bench.stop(&web, &first).await.expect("stopped");
+    assert_ne!(bench.start_on(&web, &one).await.expect("started"), first);
+    assert_eq!(bench.fact(&web).await.marks.expect("marks").gpus, "gpu-1");
+}
+
+pub(crate) async fn an_image_that_cannot_be_had_is_named_and_the_old_one_runs_on() {
+    let bench = Bench::new().await;
+    let web = bench.serving("web", &[]);
+    let instance = bench.start(&web).await.expect("started");
+    let with = |pull: PullPolicy| {
+        let mut container = bench.container("web", &[]);
+        // Nobody listens on port 1 of this machine.
+        "127.0.0.1:1/lcm-test/none:1".clone_into(&mut container.image);
+        container.pull = pull;
+        own("web", container)
+    };
+    for pull in [PullPolicy::Missing, PullPolicy::Always] {
+        let error = bench.engine.prepare(&with(pull)).await.expect_err("no registry").to_string();
+        assert!(error.contains("pull image 127.0.0.1:1/lcm-test/none:1") && error.contains("refused"), "{error}");
+    }
+    let error = bench.engine.prepare(&with(PullPolicy::Never)).await.expect_err("not here").to_string();
+    assert!(error.contains("pull_policy: never"), "{error}");
+    assert_eq!(bench.look(&web).await.instance, Some(instance));
+    assert_eq!(bench.life(&web).await, Life::Running);
+}

@@ -1,0 +1,111 @@
+//! The machine as a whole: one picture of it, and who holds what others need.
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use lcm::driver::Driver as _;
+use lcm::model::desired::{Busy, BusyProbe, DeclaredGpu, Probe};
+use lcm::model::facts::{BusyReading, Owner, ProbeReading, Reading};
+use lcm::model::observed::Instance;
+use lcm::model::size::Mebibytes;
+
+use crate::probing::{get, machine};
+use crate::server;
+use crate::support::Bench;
+
+#[tokio::test]
+async fn one_picture_holds_all_that_was_asked_for() {
+    let bench = Bench::new();
+    let mut web = server::service(&bench, "web", "port");
+    bench.start(&web).await;
+    let port: u16 = bench.line_of("port").await.parse().expect("a port");
+    web.health.probe = Some(Probe::Http(get(port, "/ok")));
+    web.busy = Some(Busy {
+        probe: BusyProbe::Http { url: format!("http://localhost:{port}/working"), pointer: "/jobs".to_owned() },
+        probe_timeout: Duration::from_secs(5),
+    });
+    web.ports = BTreeSet::from([port]);
+    let mut sick = bench.service("sick", "exec sleep 600");
+    bench.start(&sick).await;
+    sick.health.probe = Some(Probe::Exec(vec!["false".to_owned()]));
+    sick.health.timeout = Duration::ZERO;
+    let mut young = bench.service("young", "exec sleep 600");
+    bench.start(&young).await;
+    young.health.probe = Some(Probe::Exec(vec!["false".to_owned()]));
+    let ended = {
+        let mut service = bench.service("ended", "exit 0");
+        service.health.probe = Some(Probe::Exec(vec!["true".to_owned()]));
+        bench.start(&service).await;
+        bench.until(&service, |life| matches!(life, lcm::driver::Life::Ended(_))).await;
+        service
+    };
+    let mut desired = bench.desired(&[&web, &sick, &young, &ended]);
+    desired.declared_gpus = vec![DeclaredGpu { index: 1, uuid: None, capacity: Mebibytes(24_576) }];
+
+    let machine = machine(&bench, &[&web]);
+    let facts = machine.observe(&desired).await;
+    assert!(!facts.host.is_empty() && facts.history.is_empty());
+    assert_eq!((facts.engine, facts.containers), (None, Reading::NotAsked), "no engine is used");
+    let Reading::Known(gpus) = facts.gpus else { panic!("they are declared") };
+    assert_eq!((gpus[0].id.as_str(), gpus[0].index, gpus[0].used), ("gpu-1", 1, None));
+    let Reading::Known(listeners) = facts.listeners else { panic!("they can be read") };
+    assert_eq!(listeners.len(), 1);
+    assert_eq!((listeners[0].port, listeners[0].pid.is_some()), (port, true));
+    let owner = Owner::Service { project: bench.project.clone(), service: web.name.clone() };
+    assert_eq!(listeners[0].owner, owner);
+    let Reading::Known(trees) = facts.trees else { panic!("they can be read") };
+    let ours = trees.iter().filter(|tree| tree.marks.project == bench.project.as_str());
+    let alive: Vec<(&str, bool)> = ours.map(|tree| (tree.marks.service.as_str(), !tree.members.is_empty())).collect();
+    assert_eq!(alive, [("ended", false), ("sick", true), ("web", true), ("young", true)]);
+
+    let failures = |name: &str| match &facts.probes[&lcm::model::names::ServiceName::new(name)].health {
+        Some(ProbeReading::Failed { failures, .. }) => *failures,
+        other => panic!("{name}: {other:?}"),
+    };
+    assert_eq!(facts.probes[&web.name].health, Some(ProbeReading::Passed));
+    assert_eq!(facts.probes[&web.name].busy, Some(BusyReading::Busy("/jobs is 3".to_owned())));
+    assert_eq!((failures("sick"), failures("young")), (3, 1), "what may still be starting is asked but once");
+    assert!(!facts.probes.contains_key(&ended.name), "what does not run is not probed");
+}
+
+#[tokio::test]
+async fn who_holds_a_needed_port_is_named() {
+    let bench = Bench::new();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    let mut service = bench.service("web", "exec sleep 600");
+    service.ports = BTreeSet::from([port]);
+    let machine = machine(&bench, &[&service]);
+    let holder = machine.port_holder(&bench.project, &service).await.expect("it can be read").expect("we hold it");
+    assert!(holder.starts_with(&format!("{port} by ")), "{holder}");
+    assert!(holder.ends_with(&format!("(pid {})", std::process::id())), "{holder}");
+    drop(listener);
+    assert_eq!(machine.port_holder(&bench.project, &service).await.expect("it can be read"), None);
+}
+
+#[tokio::test]
+async fn a_service_is_not_in_its_own_way_but_in_that_of_another() {
+    let bench = Bench::new();
+    let mut service = server::service(&bench, "web", "port");
+    bench.start(&service).await;
+    let port: u16 = bench.line_of("port").await.parse().expect("a port");
+    service.ports = BTreeSet::from([port]);
+    let mut other = bench.service("other", "exec sleep 600");
+    other.ports = BTreeSet::from([port]);
+    let machine = machine(&bench, &[&service, &other]);
+    assert_eq!(machine.port_holder(&bench.project, &service).await.expect("it can be read"), None);
+    let holder = machine.port_holder(&bench.project, &other).await.expect("it can be read").expect("it is held");
+    assert!(holder.contains(&format!("{port} by `web` of project {}", bench.project)), "{holder}");
+}
+
+#[tokio::test]
+async fn nothing_is_put_aside_for_a_process() {
+    let bench = Bench::new();
+    let service = bench.service("web", "exec sleep 600");
+    let machine = machine(&bench, &[&service]);
+    machine.settle(&bench.project, &service).await.expect("there is nothing to settle");
+    assert!(!machine.restore(&bench.project, &service).await.expect("there is nothing to restore"));
+    let instance = Instance::Tree { id: "none".to_owned() };
+    machine.remove(&bench.project, &instance).await.expect("there is nothing to remove");
+}

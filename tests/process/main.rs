@@ -1,0 +1,11 @@
+//! Real process trees on this machine: started, looked at, probed and stopped as `lcm apply` would. Only processes that
+//! the tests started themselves are ever signalled.
+
+mod adopting;
+mod machine;
+mod probing;
+mod server;
+mod starting;
+mod stopping;
+mod support;
+mod surviving;

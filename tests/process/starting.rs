@@ -1,0 +1,248 @@
+//! What a service is started with, and what must not be started.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+
+use lcm::driver::process::Processes;
+use lcm::driver::{DriverError, Life, Start};
+use lcm::model::facts::ExitFact;
+use lcm::model::names::GpuId;
+use lcm::model::size::Mebibytes;
+use rustix::fs::{Mode, OFlags};
+use rustix::process::Signal;
+
+use crate::support::{Bench, kill, pids, process_of, salt, set, set_secret};
+
+#[tokio::test]
+async fn a_service_starts_runs_and_stops() {
+    let bench = Bench::new();
+    let service = bench.service("web", "echo one; echo two >&2; exec sleep 600");
+    assert_eq!(bench.look(&service).await.life, Life::Absent);
+    bench.processes.prepare(&service).await.expect("all it needs is there");
+    let instance = bench.start(&service).await;
+    let look = bench.look(&service).await;
+    assert_eq!((look.life, look.instance.as_ref()), (Life::Running, Some(&instance)));
+    assert_eq!(look.spec, Some(service.spec.hash()));
+    bench.stop(&service, &instance).await;
+    bench.assert_empty();
+    let look = bench.look(&service).await;
+    let Life::Ended(Some(ExitFact { code: None, signal: Some(15), at: Some(_) })) = look.life else {
+        panic!("TERM ended it, not {:?}", look.life);
+    };
+    let log = bench.processes.log_since_start(&bench.project, &service.name, 1000).await.expect("a log");
+    assert_eq!(log, "one\ntwo\n");
+    assert_eq!(bench.processes.log_tail(&bench.project, &service.name, 1).await, ["two"]);
+}
+
+#[tokio::test]
+async fn the_environment_is_the_same_from_everywhere() {
+    let bench = Bench::new();
+    let mut service = bench.exec("web", &["env", "-0"]);
+    set(&mut service, "MODE", "two\nlines");
+    set_secret(&mut service, "TOKEN", "hf_s3cret");
+    process_of(&mut service).inherit = BTreeSet::from(["TAKEN_OVER".to_owned(), "NOT_SET".to_owned()]);
+    service.vram = Mebibytes(7);
+    let gpus = [GpuId::new("gpu-1")];
+    let start = Start { project: &bench.project, service: &service, gpus: &gpus };
+    let instance = bench.processes.start(&start).await.expect("it starts");
+    bench.until(&service, |life| matches!(life, Life::Ended(_))).await;
+
+    let output = bench.processes.log_since_start(&bench.project, &service.name, 100_000).await.expect("a log");
+    let mut environment: BTreeMap<&str, &str> =
+        output.split_terminator('\0').map(|entry| entry.split_once('=').expect("a variable")).collect();
+    for machine in ["HOME", "USER", "LOGNAME", "SHELL", "TZ", "LCM_STARTED_AT"] {
+        assert!(environment.remove(machine).is_some_and(|value| !value.is_empty()), "{machine}");
+    }
+    let config = environment.remove("LCM_CONFIG").expect("its making");
+    let config: serde_json::Value = serde_json::from_str(config).expect("JSON");
+    assert_eq!(config["spec"], service.spec.config);
+    assert_eq!(config["stop"]["grace_ms"], 60_000);
+    let (spec, salt) = (service.spec.hash(), salt(&instance));
+    let digest = service.spec.secret_digest(salt);
+    let expected = BTreeMap::from([
+        ("LANG", "C.UTF-8"),
+        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        ("MODE", "two\nlines"),
+        ("TOKEN", "hf_s3cret"),
+        ("TAKEN_OVER", "on purpose"),
+        ("CUDA_VISIBLE_DEVICES", "1"),
+        ("CUDA_DEVICE_ORDER", "PCI_BUS_ID"),
+        ("HIP_VISIBLE_DEVICES", "1"),
+        ("LCM_PROJECT", bench.project.as_str()),
+        ("LCM_SERVICE", "web"),
+        ("LCM_SPEC", &spec),
+        ("LCM_SECRETS", &digest),
+        ("LCM_SALT", salt),
+        ("LCM_GPUS", "gpu-1"),
+        ("LCM_VRAM_MIB", "7"),
+    ]);
+    assert_eq!(environment, expected);
+}
+
+#[tokio::test]
+async fn secrets_are_on_no_command_line_and_nothing_of_the_callers_on_the_shim() {
+    let bench = Bench::new();
+    let mut service = bench.service("web", "umask > umask; exec sleep 600");
+    set_secret(&mut service, "TOKEN", "hf_never_to_be_seen");
+    bench.start(&service).await;
+    let shim = bench.tree(&service).await.shim.expect("a shim").pid;
+    for pid in pids() {
+        let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        assert!(!String::from_utf8_lossy(&arguments).contains("hf_never_to_be_seen"), "process {pid}");
+    }
+    let environ = fs::read(format!("/proc/{shim}/environ")).expect("the shim's");
+    let environ = String::from_utf8_lossy(&environ).replace('\0', "\n");
+    assert!(environ.contains("LCM_ROLE=shim\n"), "{environ}");
+    assert!(!environ.contains("hf_never_to_be_seen") && !environ.contains("RUNNER_TRACKING_ID"), "{environ}");
+    let arguments = fs::read(format!("/proc/{shim}/cmdline")).expect("the shim's");
+    let shown = String::from_utf8_lossy(&arguments).replace('\0', " ");
+    assert!(shown.contains(&format!("__shim --project {} --service web", bench.project)), "{shown}");
+    assert_eq!(bench.line_of("umask").await, "0022");
+    let notes = fs::read_dir(bench.path(&format!("state/projects/{}/web", bench.project))).expect("its folder");
+    for note in notes.flatten() {
+        let text = fs::read(note.path()).unwrap_or_default();
+        assert!(!String::from_utf8_lossy(&text).contains("hf_never_to_be_seen"), "{:?}", note.path());
+    }
+}
+
+#[tokio::test]
+async fn what_the_caller_left_open_is_not_handed_on() {
+    let bench = Bench::new();
+    let path = bench.path("held");
+    let held = rustix::fs::open(&path, OFlags::RDWR | OFlags::CREATE, Mode::RUSR | Mode::WUSR).expect("a file");
+    let service = bench.service("web", "exec sleep 600");
+    bench.start(&service).await;
+    let tree = bench.tree(&service).await;
+    drop(held);
+    for process in tree.members.iter().chain(&tree.shim) {
+        for descriptor in fs::read_dir(format!("/proc/{}/fd", process.pid)).expect("its files").flatten() {
+            assert_ne!(fs::read_link(descriptor.path()).unwrap_or_default(), path, "{process:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn how_it_ended_is_known() {
+    let bench = Bench::new();
+    let failing = bench.service("failing", "exit 3");
+    bench.start(&failing).await;
+    let look = bench.until(&failing, |life| matches!(life, Life::Ended(_))).await;
+    assert!(matches!(look.life, Life::Ended(Some(ExitFact { code: Some(3), signal: None, .. }))), "{look:?}");
+
+    let killed = bench.service("killed", "exec sleep 600");
+    bench.start(&killed).await;
+    kill(bench.tree(&killed).await.members[0].pid, Signal::KILL);
+    let look = bench.until(&killed, |life| matches!(life, Life::Ended(_))).await;
+    assert!(matches!(look.life, Life::Ended(Some(ExitFact { code: None, signal: Some(9), .. }))), "{look:?}");
+
+    // A new start has not ended as the last one did.
+    let instance = bench.start(&killed).await;
+    let look = bench.look(&killed).await;
+    assert_eq!((look.life, look.instance), (Life::Running, Some(instance)));
+}
+
+#[tokio::test]
+async fn a_tree_that_lost_its_first_process_is_crippled_unless_that_left_on_purpose() {
+    let bench = Bench::new();
+    let daemon = bench.service("daemon", "sleep 600 & exit 0");
+    bench.start(&daemon).await;
+    let crippled = bench.service("crippled", "sleep 600 & exit 7");
+    let instance = bench.start(&crippled).await;
+    let look = bench.until(&crippled, |life| !matches!(life, Life::Running)).await;
+    assert!(matches!(look.life, Life::Crippled(ExitFact { code: Some(7), .. })), "{look:?}");
+    let start = Start { project: &bench.project, service: &crippled, gpus: &[] };
+    let error = bench.processes.start(&start).await.expect_err("not beside what is left");
+    assert!(matches!(&error, DriverError::Refused(text) if text.contains("sleep (pid ")), "{error}");
+    bench.stop(&crippled, &instance).await;
+    assert_eq!(bench.look(&daemon).await.life, Life::Running);
+}
+
+#[tokio::test]
+async fn running_it_twice_starts_one_copy() {
+    let bench = Bench::new();
+    let service = bench.service("web", "exec sleep 600");
+    let start = Start { project: &bench.project, service: &service, gpus: &[] };
+    let (first, second) = tokio::join!(bench.processes.start(&start), bench.processes.start(&start));
+    let started: Vec<_> = [first, second].into_iter().filter_map(Result::ok).collect();
+    assert!(!started.is_empty(), "one of the two must win");
+    assert_eq!(bench.tree(&service).await.members.len(), 1);
+    let instance = bench.start(&service).await;
+    assert!(started.contains(&instance), "the one that runs is given back");
+
+    let mut other = service.clone();
+    other.spec.config = serde_json::json!({ "command": ["another"] });
+    let start = Start { project: &bench.project, service: &other, gpus: &[] };
+    let error = bench.processes.start(&start).await.expect_err("another version runs");
+    assert!(matches!(error, DriverError::Refused(_)), "{error}");
+    let mut other = service.clone();
+    set_secret(&mut other, "TOKEN", "another");
+    let start = Start { project: &bench.project, service: &other, gpus: &[] };
+    assert!(matches!(bench.processes.start(&start).await, Err(DriverError::Refused(_))), "its secret changed");
+}
+
+#[tokio::test]
+async fn what_is_missing_is_named_before_anything_runs() {
+    let bench = Bench::new();
+    let refusal = async |service| {
+        let prepared = bench.processes.prepare(&service).await.expect_err("it can't run").to_string();
+        let start = Start { project: &bench.project, service: &service, gpus: &[] };
+        let started = bench.processes.start(&start).await.expect_err("it can't run").to_string();
+        assert_eq!(prepared, started);
+        prepared
+    };
+    let error = refusal(bench.exec("web", &["./no-such-program"])).await;
+    assert!(error.contains("`web` can't run: its program ./no-such-program is not there"), "{error}");
+    let error = refusal(bench.exec("web", &["no-such-program"])).await;
+    assert!(error.contains("no-such-program is not on its PATH"), "{error}");
+    crate::support::write(&bench.path("plain"), "#!/bin/sh\n");
+    let error = refusal(bench.exec("web", &["./plain"])).await;
+    assert!(error.contains("./plain is not executable"), "{error}");
+    let mut service = bench.exec("web", &["true"]);
+    process_of(&mut service).cwd = PathBuf::from("/no/such/folder");
+    let error = refusal(service).await;
+    assert!(error.contains("/no/such/folder is not there"), "{error}");
+    bench.assert_empty();
+}
+
+#[tokio::test]
+async fn a_program_is_found_below_its_folder_and_on_its_own_path() {
+    let bench = Bench::new();
+    let script = bench.path("serve");
+    crate::support::write(&script, "#!/bin/sh\necho \"$0\" > \"$OUT\"\n");
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
+    let mut below = bench.exec("below", &["./serve"]);
+    set(&mut below, "OUT", "below");
+    bench.start(&below).await;
+    assert!(bench.line_of("below").await.ends_with("/serve"));
+    let mut named = bench.exec("named", &["serve"]);
+    set(&mut named, "OUT", "named");
+    set(&mut named, "PATH", &format!("/no/such:{}", bench.folder.path().display()));
+    bench.start(&named).await;
+    assert!(bench.line_of("named").await.ends_with("/serve"));
+}
+
+#[tokio::test]
+async fn a_state_folder_that_can_not_be_written_is_named() {
+    let bench = Bench::new();
+    let file = bench.path("file");
+    crate::support::write(&file, "");
+    let environment = BTreeMap::from([("LCM_STATE_DIR".to_owned(), file.join("state").display().to_string())]);
+    let processes = Processes::new(environment, PathBuf::from(env!("CARGO_BIN_EXE_lcm")));
+    let service = bench.exec("web", &["true"]);
+    let error = processes.prepare(&service).await.expect_err("it can't be written to").to_string();
+    assert!(error.contains(&file.display().to_string()) && error.contains("Not a directory"), "{error}");
+    let start = Start { project: &bench.project, service: &service, gpus: &[] };
+    let error = processes.start(&start).await.expect_err("it can't be written to").to_string();
+    assert!(error.contains(&file.display().to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn the_state_folder_is_for_its_owners_eyes_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bench = Bench::new();
+    let service = bench.service("web", "exec sleep 600");
+    bench.start(&service).await;
+    let mode = fs::metadata(bench.path("state")).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}

@@ -1,0 +1,288 @@
+//! A bench to run real services on: its own project, its own state folder, and nothing left of them afterwards.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use lcm::driver::process::Processes;
+use lcm::driver::{Life, Look, Start, Stop};
+use lcm::model::desired::{
+    Command, Desired, EnvValue, GpuRequest, Health, LogPolicy, ModeSource, OrphanPolicy, Probe, Process, Runtime,
+    Service, StopPolicy,
+};
+use lcm::model::facts::TreeFact;
+use lcm::model::names::{ProjectName, ServiceName};
+use lcm::model::observed::Instance;
+use lcm::model::secret::Secret;
+use lcm::model::size::Mebibytes;
+use lcm::model::spec::Spec;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Long enough for any machine that does its work at all; nothing passes by waiting it out.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Bench {
+    pub(crate) project: ProjectName,
+    pub(crate) processes: Processes,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = folder.path().join("state");
+        let environment = BTreeMap::from([
+            ("LCM_STATE_DIR".to_owned(), state.display().to_string()),
+            ("RUNNER_TRACKING_ID".to_owned(), "from the caller".to_owned()),
+            ("TAKEN_OVER".to_owned(), "on purpose".to_owned()),
+        ]);
+        let project = ProjectName::new(format!("test-{}-{count}", std::process::id()));
+        let processes = Processes::new(environment, PathBuf::from(env!("CARGO_BIN_EXE_lcm")));
+        Self { project, processes, folder }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A service that runs a line of shell in the bench's folder.
+    pub(crate) fn service(&self, name: &str, line: &str) -> Service {
+        self.exec(name, &["sh", "-c", line])
+    }
+
+    pub(crate) fn exec(&self, name: &str, argv: &[&str]) -> Service {
+        let command = Command::Exec(argv.iter().map(|word| (*word).to_owned()).collect());
+        let config = serde_json::json!({ "command": argv });
+        Service {
+            name: ServiceName::new(name),
+            runtime: Runtime::Process(Box::new(Process {
+                command,
+                cwd: self.folder.path().to_owned(),
+                environment: BTreeMap::new(),
+                inherit: BTreeSet::new(),
+                log: LogPolicy { max_size_bytes: 20 << 20, files: 3 },
+                pid_file: None,
+            })),
+            stop: StopPolicy { signal: None, grace: PATIENCE, exec: None },
+            vram: Mebibytes::ZERO,
+            gpu: GpuRequest::None,
+            priority: 0,
+            phases: BTreeSet::new(),
+            depends_on: BTreeMap::new(),
+            health: health(None),
+            busy: None,
+            drain: None,
+            evict: None,
+            ports: BTreeSet::new(),
+            missing_secrets: Vec::new(),
+            spec: Spec { config, ..Spec::default() },
+            source: "lcm.yaml:1".to_owned(),
+        }
+    }
+
+    pub(crate) fn desired(&self, services: &[&Service]) -> Desired {
+        Desired {
+            project: self.project.clone(),
+            mode: None,
+            mode_source: ModeSource::Manifest,
+            goals_requested: BTreeSet::new(),
+            orphans: OrphanPolicy::Report,
+            reserve: Mebibytes::ZERO,
+            declared_gpus: Vec::new(),
+            engine_host: None,
+            services: services.iter().map(|service| (service.name.clone(), (*service).clone())).collect(),
+            modes: BTreeMap::new(),
+            goals: BTreeMap::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    pub(crate) async fn start(&self, service: &Service) -> Instance {
+        let start = Start { project: &self.project, service, gpus: &[] };
+        self.processes.start(&start).await.expect("it starts")
+    }
+
+    pub(crate) async fn look(&self, service: &Service) -> Look {
+        self.processes.look(&self.project, service).await.expect("it can be looked at")
+    }
+
+    pub(crate) async fn tree(&self, service: &Service) -> TreeFact {
+        let tree = self.processes.tree(&self.project, service).await.expect("it can be looked at");
+        tree.expect("there is something")
+    }
+
+    pub(crate) async fn stop(&self, service: &Service, instance: &Instance) {
+        self.try_stop(service, instance).await.expect("it stops");
+    }
+
+    pub(crate) async fn try_stop(
+        &self,
+        service: &Service,
+        instance: &Instance,
+    ) -> Result<(), lcm::driver::DriverError> {
+        let stop = Stop { project: &self.project, service: &service.name, instance, policy: &service.stop };
+        self.processes.stop(&stop).await
+    }
+
+    /// Waits until it has come to this.
+    pub(crate) async fn until(&self, service: &Service, life: impl Fn(&Life) -> bool) -> Look {
+        let begun = Instant::now();
+        loop {
+            let look = self.look(service).await;
+            if life(&look.life) {
+                return look;
+            }
+            assert!(begun.elapsed() < PATIENCE, "`{}` is still {:?}", service.name, look.life);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits for a file that a service writes, and for a whole line in it.
+    pub(crate) async fn line_of(&self, name: &str) -> String {
+        let path = self.path(name);
+        wait_for(&format!("a line in {}", path.display()), || {
+            fs::read_to_string(&path).ok().filter(|text| text.ends_with('\n')).map(|text| text.trim().to_owned())
+        })
+        .await
+    }
+
+    /// Every living process that carries this bench's marks.
+    pub(crate) fn marked(&self) -> Vec<i32> {
+        let mark = format!("LCM_PROJECT={}", self.project);
+        pids()
+            .filter(|pid| {
+                let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+                environ.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes())
+            })
+            .collect()
+    }
+}
+
+impl Bench {
+    /// Nothing of this bench lives, no shim either.
+    #[track_caller]
+    pub(crate) fn assert_empty(&self) {
+        let left = self.marked();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+/// What has one of these for its parent, and so on down.
+fn with_children(mut pids: Vec<i32>) -> Vec<i32> {
+    let mut next = 0;
+    while let Some(pid) = pids.get(next).copied() {
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        pids.extend(children.split_whitespace().filter_map(|child| child.parse::<i32>().ok()));
+        next += 1;
+    }
+    pids
+}
+
+impl Drop for Bench {
+    /// By the marks of this bench and what descends from them; what forks while it is killed is found at the next round.
+    fn drop(&mut self) {
+        for _ in 0..100 {
+            let left = with_children(self.marked());
+            if left.is_empty() {
+                return;
+            }
+            for pid in left {
+                kill(pid, Signal::KILL);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+pub(crate) fn health(probe: Option<Probe>) -> Health {
+    Health {
+        probe,
+        probe_timeout: Duration::from_secs(5),
+        interval: None,
+        warm_time: Duration::ZERO,
+        timeout: PATIENCE,
+        failures: 3,
+        successes: 1,
+        stable_for: Duration::ZERO,
+    }
+}
+
+pub(crate) fn process_of(service: &mut Service) -> &mut Process {
+    match &mut service.runtime {
+        Runtime::Process(process) => process,
+        Runtime::Container(_) | Runtime::Existing(_) => panic!("it is a process"),
+    }
+}
+
+pub(crate) fn set(service: &mut Service, name: &str, value: &str) {
+    process_of(service).environment.insert(name.to_owned(), EnvValue::Plain(value.to_owned()));
+}
+
+pub(crate) fn set_secret(service: &mut Service, name: &str, value: &str) {
+    let secret = Secret::new(value);
+    service.spec.secrets.insert(name.to_owned(), secret.clone());
+    process_of(service).environment.insert(name.to_owned(), EnvValue::Secret(Some(secret)));
+}
+
+pub(crate) fn salt(instance: &Instance) -> &str {
+    match instance {
+        Instance::Tree { id } => id,
+        Instance::Container { .. } => panic!("it is a process"),
+    }
+}
+
+pub(crate) fn pids() -> impl Iterator<Item = i32> {
+    fs::read_dir("/proc").expect("/proc").flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+pub(crate) fn kill(pid: i32, signal: Signal) {
+    let _ = kill_process(Pid::from_raw(pid).expect("a pid"), signal);
+}
+
+/// Whether a process is there and no zombie.
+pub(crate) fn lives(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z') && !rest.starts_with('X'))
+}
+
+pub(crate) async fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "still waiting for {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A process that lcm did not start; it ends with this.
+pub(crate) struct Stranger(pub(crate) std::process::Child);
+
+impl Stranger {
+    pub(crate) fn sleep(by: impl FnOnce(&mut std::process::Command)) -> Self {
+        let mut command = std::process::Command::new("sleep");
+        command.arg("600");
+        by(&mut command);
+        Self(command.spawn().expect("sleep runs"))
+    }
+
+    pub(crate) fn pid(&self) -> i32 {
+        i32::try_from(self.0.id()).expect("a pid")
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub(crate) fn write(path: &Path, text: &str) {
+    fs::write(path, text).expect("written");
+}

@@ -1,0 +1,232 @@
+//! A bench for tests on a real engine: a project name of its own, services to start, and an end of all containers that
+//! the test made, by id.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use lcm::driver::docker::{Engine, connect};
+use lcm::driver::{Life, Look, Start, Stop};
+use lcm::model::desired::{
+    Container, Desired, GpuAccess, GpuRequest, Health, ModeSource, OrphanPolicy, PullPolicy, Runtime, Service,
+    StopPolicy,
+};
+use lcm::model::facts::{ContainerFact, Reading};
+use lcm::model::names::{GpuId, ProjectName, ServiceName};
+use lcm::model::observed::Instance;
+use lcm::model::size::Mebibytes;
+use lcm::model::spec::Spec;
+use serde_json::json;
+
+use crate::image;
+
+/// Longer than anything takes on a loaded machine; only a failing test waits for so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the server is told in every container.
+pub(crate) const SERVE: [&str; 4] = ["--host", "0.0.0.0", "--port", "8000"];
+
+pub(crate) struct Bench {
+    pub(crate) engine: Engine,
+    pub(crate) project: ProjectName,
+    undo: Mutex<Vec<Vec<String>>>,
+}
+
+impl Bench {
+    pub(crate) async fn new() -> Self {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let project = ProjectName::new(format!("lcm-test-{}-{number}", std::process::id()));
+        let engine = connect(None, &std::env::vars().collect()).await.expect("an engine");
+        Self { engine, project, undo: Mutex::default() }
+    }
+
+    /// A container of lcm's own that serves.
+    pub(crate) fn container(&self, service: &str, words: &[&str]) -> Container {
+        Container {
+            name: format!("{}-{service}", self.project),
+            image: image::model_server().to_owned(),
+            pull: PullPolicy::Missing,
+            command: Some(SERVE.iter().chain(words).map(|word| (*word).to_owned()).collect()),
+            entrypoint: None,
+            environment: BTreeMap::new(),
+            ports: Vec::new(),
+            volumes: Vec::new(),
+            networks: Vec::new(),
+            user: None,
+            shm_size_bytes: None,
+            ipc: None,
+            devices: Vec::new(),
+            ulimits: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            healthcheck: None,
+            gpu_access: GpuAccess::None,
+        }
+    }
+
+    /// Serves, with these words more on its command line.
+    pub(crate) fn serving(&self, service: &str, words: &[&str]) -> Service {
+        own(service, self.container(service, words))
+    }
+
+    /// What the engine tells of all containers, with these in the manifest.
+    pub(crate) async fn facts(&self, services: &[&Service]) -> Vec<ContainerFact> {
+        let desired = Desired {
+            project: self.project.clone(),
+            mode: None,
+            mode_source: ModeSource::Manifest,
+            goals_requested: BTreeSet::new(),
+            orphans: OrphanPolicy::Report,
+            reserve: Mebibytes::ZERO,
+            declared_gpus: Vec::new(),
+            engine_host: None,
+            services: services.iter().map(|service| (service.name.clone(), (*service).clone())).collect(),
+            modes: BTreeMap::new(),
+            goals: BTreeMap::new(),
+            warnings: Vec::new(),
+        };
+        match self.engine.containers(&desired).await {
+            Reading::Known(facts) => facts,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn fact(&self, service: &Service) -> ContainerFact {
+        let name = service.container_name().expect("a container");
+        let found = self.facts(&[service]).await.into_iter().find(|fact| fact.name == name);
+        found.unwrap_or_else(|| panic!("no container {name}"))
+    }
+
+    pub(crate) async fn start(&self, service: &Service) -> Result<Instance, String> {
+        self.start_on(service, &[]).await
+    }
+
+    pub(crate) async fn start_on(&self, service: &Service, gpus: &[GpuId]) -> Result<Instance, String> {
+        let start = Start { project: &self.project, service, gpus };
+        self.engine.start(&start).await.map_err(|error| error.to_string())
+    }
+
+    /// Once it listens: the first process of a container ignores every signal that it has no handler for yet.
+    pub(crate) async fn stop(&self, service: &Service, instance: &Instance) -> Result<(), String> {
+        until("it listens or is gone", || async {
+            let log = self.engine.log_since_start(id(instance), 64 << 10).await;
+            log.map_or(true, |text| text.contains("listening on"))
+        })
+        .await;
+        let stop = Stop { project: &self.project, service: &service.name, instance, policy: &service.stop };
+        self.engine.stop(&stop).await.map_err(|error| error.to_string())
+    }
+
+    pub(crate) async fn look(&self, service: &Service) -> Look {
+        self.engine.look(&self.project, service).await.expect("a look")
+    }
+
+    pub(crate) async fn life(&self, service: &Service) -> Life {
+        self.look(service).await.life
+    }
+
+    /// A container that somebody else makes; it does not run yet. `options` are the engine's, `words` the server's.
+    pub(crate) fn stranger(&self, name: &str, options: &[&str], words: &[&str]) -> String {
+        let mut all = vec!["create", "--name", name];
+        all.extend(options);
+        all.push(image::model_server());
+        all.extend(SERVE.iter().chain(words));
+        let id = docker(&all).expect("a container");
+        self.at_the_end(&["rm", "--force", &id]);
+        id
+    }
+
+    /// A docker command that undoes something that the test did.
+    pub(crate) fn at_the_end(&self, command: &[&str]) {
+        let command = command.iter().map(|word| (*word).to_owned()).collect();
+        self.undo.lock().expect("no test thread panics here").push(command);
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let label = format!("label=lcm.project={}", self.project);
+        let ours = docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &label]).unwrap_or_default();
+        for id in ours.lines() {
+            let _ = docker(&["rm", "--force", id]);
+        }
+        for command in self.undo.lock().map(|commands| commands.clone()).unwrap_or_default() {
+            let _ = docker(&command.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+    }
+}
+
+/// A service with a container of lcm's own.
+pub(crate) fn own(name: &str, container: Container) -> Service {
+    let config = json!({
+        "image": container.image,
+        "command": container.command,
+        "entrypoint": container.entrypoint,
+    });
+    let spec = Spec { config, ..Spec::default() };
+    Service { spec, ..service(name, Runtime::Container(Box::new(container))) }
+}
+
+/// With defaults all over.
+pub(crate) fn service(name: &str, runtime: Runtime) -> Service {
+    Service {
+        name: ServiceName::new(name),
+        runtime,
+        stop: StopPolicy { signal: None, grace: PATIENCE, exec: None },
+        vram: Mebibytes(512),
+        gpu: GpuRequest::None,
+        priority: 0,
+        phases: BTreeSet::new(),
+        depends_on: BTreeMap::new(),
+        health: Health {
+            probe: None,
+            probe_timeout: Duration::from_secs(5),
+            interval: None,
+            warm_time: Duration::ZERO,
+            timeout: PATIENCE,
+            failures: 3,
+            successes: 1,
+            stable_for: Duration::ZERO,
+        },
+        busy: None,
+        drain: None,
+        evict: None,
+        ports: BTreeSet::new(),
+        missing_secrets: Vec::new(),
+        spec: Spec::default(),
+        source: "lcm.yaml:1".to_owned(),
+    }
+}
+
+/// The docker command's answer, without the last line's end.
+pub(crate) fn docker(words: &[&str]) -> Result<String, String> {
+    let output = Command::new("docker").args(words).output().map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
+    }
+    Err(format!("docker {words:?}: {}", String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+/// One field of what inspecting a container tells.
+pub(crate) fn inspected(id: &str, field: &str) -> String {
+    docker(&["inspect", "--type", "container", "--format", &format!("{{{{json {field}}}}}"), id]).expect("a container")
+}
+
+pub(crate) fn id(instance: &Instance) -> &str {
+    match instance {
+        Instance::Container { id, .. } => id,
+        Instance::Tree { id } => panic!("{id} is a tree"),
+    }
+}
+
+/// Waits until `holds` says so.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let begin = Instant::now();
+    while !holds().await {
+        assert!(begin.elapsed() < PATIENCE, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
