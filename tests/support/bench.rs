@@ -40,7 +40,7 @@ impl Bench {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let project = ProjectName::new(format!("lcm-test-{}-{number}", std::process::id()));
-        let engine = connect(None, &std::env::vars().collect()).await.expect("an engine");
+        let engine = connect(None, &std::env::vars().collect()).expect("an engine");
         Self { engine, project, undo: Mutex::default() }
     }
 

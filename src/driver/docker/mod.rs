@@ -25,7 +25,6 @@ use futures_util::future::BoxFuture;
 
 pub use self::connect::connect;
 use crate::driver::DriverError;
-use crate::model::facts::EngineFact;
 
 /// A reading of the engine's own books. Milliseconds as a rule; a loaded machine takes seconds.
 const READ_DEADLINE: Duration = Duration::from_secs(10);
@@ -38,16 +37,9 @@ const CHANGE_DEADLINE: Duration = Duration::from_secs(120);
 pub struct Engine {
     docker: Docker,
     endpoint: Arc<str>,
-    version: Arc<str>,
 }
 
 impl Engine {
-    /// Where it listens, and its version.
-    #[must_use]
-    pub fn fact(&self) -> EngineFact {
-        EngineFact { endpoint: self.endpoint.to_string(), version: self.version.to_string() }
-    }
-
     /// It shares this machine's file system.
     fn is_local(&self) -> bool {
         self.endpoint.starts_with("unix://")
