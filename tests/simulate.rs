@@ -97,7 +97,7 @@ fn killed_at_any_effect_the_next_run_converges() {
 
 #[test]
 fn one_fault_fails_what_it_touches_and_when_it_is_lifted_all_converges() {
-    hold(cases() / 5, |draft| async move {
+    hold(cases() / 10, |draft| async move {
         for index in 0..draft.services.len() {
             for fault in Fault::ALL {
                 let struck = strike(&draft, index, fault).await;

@@ -124,7 +124,7 @@ impl<'a> Placing<'a> {
     fn settle(&mut self, name: &ServiceName) {
         let before = self.decisions.0[name].clone();
         let decision = if let Some(base) = self.recreated_for_nothing(name) {
-            Decision::Leave(format!("it runs on: {base}, which it would be recreated with, stays as it is"))
+            self.runs_on(name, &before, &format!("{base}, which it would be recreated with, stays as it is"))
         } else {
             match self.try_settle(name) {
                 Ok(()) => {
@@ -134,6 +134,9 @@ impl<'a> Placing<'a> {
                 // It is stopped already for another's sake.
                 Err(blocked) if let Decision::Preempt { reason, .. } = &before => {
                     Decision::Preempt { reason: reason.clone(), blocked }
+                }
+                Err(blocked) if is_along(&before) && self.scene.seen(name).state == State::Starting => {
+                    self.runs_on(name, &before, &blocked.message)
                 }
                 Err(blocked) => Decision::Blocked(blocked),
             }
@@ -148,10 +151,20 @@ impl<'a> Placing<'a> {
         self.refused.insert(name.clone(), before);
     }
 
+    /// What would have been recreated along with another, and is not: it is left, or waited for if it is starting.
+    fn runs_on(&self, name: &ServiceName, before: &Decision, message: &str) -> Decision {
+        match before.stopped() {
+            Some(why) if self.scene.seen(name).state == State::Starting => {
+                Decision::Await(Reason { message: message.to_owned(), ..why.clone() })
+            }
+            Some(_) | None => Decision::Leave(format!("it runs on: {message}")),
+        }
+    }
+
     /// What is recreated only together with what it depends on, when that is not recreated after all.
     fn recreated_for_nothing(&self, name: &ServiceName) -> Option<ServiceName> {
-        let Decision::Recreate { reason, .. } = &self.decisions.0[name] else { return None };
-        let base = ServiceName::new(reason.by.clone().filter(|_| reason.code == ReasonCode::Dependency)?);
+        let decision = &self.decisions.0[name];
+        let base = ServiceName::new(decision.stopped().filter(|_| is_along(decision))?.by.clone()?);
         (!self.decisions.0.get(&base)?.stops()).then_some(base)
     }
 
@@ -409,6 +422,11 @@ impl<'a> Placing<'a> {
         };
         (heights(true), heights(false), victims.len())
     }
+}
+
+/// Recreated only because what it depends on is.
+fn is_along(decision: &Decision) -> bool {
+    matches!(decision, Decision::Recreate { reason, .. } if reason.code == ReasonCode::Dependency)
 }
 
 /// Wanted victims from the highest priority down, kept ones likewise, and how many there are.

@@ -86,8 +86,8 @@ fn stop_what_nobody_needs(draft: &Draft, desired: &mut Desired) {
         }
     }
     let off = (0..draft.services.len()).filter(|index| mode.stopped & (1 << index) != 0).map(name);
-    let off = off.filter(|name| !wanted.contains(name)).collect();
-    desired.modes.values_mut().for_each(|mode| mode.stop = BTreeSet::clone(&off));
+    let off: BTreeSet<ServiceName> = off.filter(|name| !wanted.contains(name)).collect();
+    desired.modes.values_mut().for_each(|mode| mode.stop.clone_from(&off));
 }
 
 fn resolve(draft: &Draft, index: usize, service: &ServiceDraft) -> Service {
