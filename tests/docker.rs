@@ -11,6 +11,8 @@ mod lifecycle;
 mod reading;
 #[path = "docker/replacing.rs"]
 mod replacing;
+#[path = "support/server.rs"]
+mod server;
 
 use std::future::Future;
 

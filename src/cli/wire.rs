@@ -49,8 +49,7 @@ pub(super) fn load(entry: &Path, environment: &Environment, choice: &Choice) -> 
 
 /// All that is wrong with a manifest, each underlined in its file.
 pub(super) fn render(problems: &Problems, style: Style, width: usize) -> String {
-    let _ = (style, width);
-    problems.0.iter().map(|problem| format!("{}: {}\n", problem.code, problem.message)).collect()
+    problems.render(style.colored, width)
 }
 
 pub(super) fn manifest_schema() -> serde_json::Value {
@@ -81,9 +80,4 @@ pub(super) fn adopt(
 ) -> Result<ProcessFact, DriverError> {
     let machine = Machine::new(desired, environment.clone(), PathBuf::from(SHIM));
     machine.processes().adopt(&desired.project, service, pid)
-}
-
-/// The same as [`load`], for a manifest that nobody is about to use: no mode need be chosen.
-pub(super) fn check(entry: &Path, environment: &Environment, choice: &Choice) -> Result<Desired, Problems> {
-    manifest::load(entry, environment, choice)
 }

@@ -1,10 +1,33 @@
 //! YAML to [`Desired`]: wire types, loading with places to point at, and a pure resolution.
+//!
+//! A file passes `yaml` (text to a tree that knows its places), `interpolate` (`${VAR}`), `extend` (templates), `read`
+//! (tree to `wire` types, gathering every fault) and, all files together, `resolve` (wire to [`Desired`]). Only `load`
+//! reads files; lcm's environment comes in as a map.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::model::desired::Desired;
 use crate::model::names::{GoalName, ModeName};
+
+mod dotenv;
+mod extend;
+mod fault;
+mod interpolate;
+mod load;
+mod located;
+mod problem;
+mod read;
+mod reader;
+mod render;
+mod resolve;
+mod schema;
+mod source;
+mod tree;
+mod wire;
+mod yaml;
+
+pub use problem::{Place, Problem, Problems, Severity};
 
 /// lcm's own environment, as `${VAR}` and `{ env: NAME }` see it.
 pub type Environment = BTreeMap<String, String>;
@@ -18,53 +41,17 @@ pub struct Choice {
     pub word: Option<ModeName>,
     /// `--goal`.
     pub goals: BTreeSet<GoalName>,
+    /// Whoever only looks, or stops everything, needs no mode: then there may be none though the manifest has some.
+    pub mode_optional: bool,
 }
 
 /// Reads the manifest and what it includes, and resolves it; or says everything that is wrong with it.
 pub fn load(entry: &Path, environment: &Environment, choice: &Choice) -> Result<Desired, Problems> {
-    let _ = (entry, environment, choice);
-    unimplemented!()
+    load::load(entry, environment, choice)
 }
 
 /// The JSON schema that editors validate manifests by.
 #[must_use]
 pub fn schema() -> serde_json::Value {
-    unimplemented!()
-}
-
-/// All that is wrong with a manifest; never empty in an `Err`.
-#[derive(Debug)]
-pub struct Problems(pub Vec<Problem>);
-
-/// One thing that is wrong, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    pub severity: Severity,
-    /// `lcm::unknown_key`, stable.
-    pub code: &'static str,
-    pub message: String,
-    /// What stands under the underlined place.
-    pub label: String,
-    pub help: Option<String>,
-    pub place: Option<Place>,
-    /// Further places, each with its own label: the first definition of a name that is defined twice.
-    pub related: Vec<(Place, String)>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Severity {
-    Error,
-    Warning,
-}
-
-/// A stretch of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// As the user named it, or relative to the folder lcm was called in.
-    pub file: PathBuf,
-    pub offset: usize,
-    pub length: usize,
-    /// From 1.
-    pub line: usize,
-    pub column: usize,
+    schema::schema()
 }

@@ -17,13 +17,14 @@ use crate::support::{Bench, kill, pids, process_of, salt, set, set_secret};
 #[tokio::test]
 async fn a_service_starts_runs_and_stops() {
     let bench = Bench::new();
-    let service = bench.service("web", "echo one; echo two >&2; exec sleep 600");
+    let service = bench.service("web", "echo one; echo two >&2; echo > said; exec sleep 600");
     assert_eq!(bench.look(&service).await.life, Life::Absent);
     bench.processes.prepare(&service).await.expect("all it needs is there");
     let instance = bench.start(&service).await;
     let look = bench.look(&service).await;
     assert_eq!((look.life, look.instance.as_ref()), (Life::Running, Some(&instance)));
     assert_eq!(look.spec, Some(service.spec.hash()));
+    bench.line_of("said").await;
     bench.stop(&service, &instance).await;
     bench.assert_empty();
     let look = bench.look(&service).await;

@@ -26,12 +26,15 @@ async fn a_tree_whose_shim_was_killed_is_still_ours() {
 #[tokio::test]
 async fn a_tree_whose_notes_are_gone_is_still_ours() {
     let bench = Bench::new();
-    let service = bench.service("web", "sleep 600 & exec sleep 600");
+    let service = bench.service("web", "echo ready; sleep 600 & exec sleep 600");
     let instance = bench.start(&service).await;
+    wait_for("both processes", || (bench.marked().len() == 3).then_some(())).await;
     fs::remove_dir_all(bench.path("state")).expect("removed");
     let look = bench.look(&service).await;
     assert_eq!((look.life, look.instance.as_ref()), (Life::Running, Some(&instance)));
     assert_eq!(look.spec, Some(service.spec.hash()));
+    let log = bench.processes.log_since_start(&bench.project, &service.name, 100).await.expect("it writes on");
+    assert_eq!(log, "ready\n");
     assert_eq!(bench.start(&service).await, instance, "there is no second copy");
     assert_eq!(bench.tree(&service).await.members.len(), 2);
     bench.stop(&service, &instance).await;
@@ -48,8 +51,15 @@ async fn the_shim_has_a_session_of_its_own_and_the_service_a_group_of_its_own() 
     let (shim, main) = (tree.shim.expect("a shim").pid, tree.members[0].pid);
     let numbers = |pid: i32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
-        let fields: Vec<i32> =
-            stat.rsplit_once(") S ").expect("it sleeps").1.split(' ').take(3).map(|n| n.parse().expect("n")).collect();
+        let fields: Vec<i32> = stat
+            .rsplit_once(") ")
+            .expect("it lives")
+            .1
+            .split(' ')
+            .skip(1)
+            .take(3)
+            .map(|n| n.parse().expect("n"))
+            .collect();
         (fields[1], fields[2])
     };
     assert_eq!(numbers(shim), (shim, shim), "group and session");

@@ -2,10 +2,12 @@
 //! where a start began.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::path::Path;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 
 use crate::driver::process::folder::Folder;
+use crate::model::facts::ProcessFact;
 
 /// One step of a copy.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -21,7 +23,7 @@ pub(crate) fn open(folder: &Folder) -> io::Result<File> {
 ///
 /// No more than `bytes_max` is copied, so that a service which writes faster than the disk copies can't win. What it
 /// writes between copy and truncation is lost, as with every log that is rotated beneath its writer.
-pub(crate) fn rotate(log: &mut File, folder: &Folder, bytes_max: u64, files: u32) -> io::Result<()> {
+pub(crate) fn rotate(log: &File, folder: &Folder, bytes_max: u64, files: u32) -> io::Result<()> {
     let size = log.metadata()?.len();
     let kept_from = size.saturating_sub(bytes_max);
     let copied = if files == 0 { Ok(()) } else { copy_out(log, folder, kept_from, size, files) };
@@ -35,7 +37,7 @@ pub(crate) fn rotate(log: &mut File, folder: &Folder, bytes_max: u64, files: u32
     copied
 }
 
-fn copy_out(log: &mut File, folder: &Folder, from: u64, to: u64, files: u32) -> io::Result<()> {
+fn copy_out(log: &File, folder: &Folder, from: u64, to: u64, files: u32) -> io::Result<()> {
     for number in (1..files).rev() {
         match fs::rename(folder.log_copy(number), folder.log_copy(number + 1)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -43,16 +45,19 @@ fn copy_out(log: &mut File, folder: &Folder, from: u64, to: u64, files: u32) -> 
         }
     }
     let mut copy = File::create(folder.log_copy(1))?;
-    log.seek(SeekFrom::Start(from))?;
-    let mut rest = log.take(to - from);
     let mut chunk = vec![0; CHUNK_BYTES];
-    loop {
-        let read = rest.read(&mut chunk)?;
+    let mut position = from;
+    while position < to {
+        let wanted = usize::try_from(to - position).map_or(CHUNK_BYTES, |rest| rest.min(CHUNK_BYTES));
+        // By position: the service shares this file's offset, and each of its writes would move it.
+        let read = log.read_at(&mut chunk[..wanted], position)?;
         if read == 0 {
-            return Ok(());
+            break;
         }
-        io::Write::write_all(&mut copy, &chunk[..read])?;
+        copy.write_all(&chunk[..read])?;
+        position += read as u64;
     }
+    Ok(())
 }
 
 /// What was written since the last start, at most the last `bytes_max` of it.
@@ -74,6 +79,15 @@ pub(crate) fn tail(folder: &Folder, lines: usize) -> Vec<String> {
     let text = since_start(folder, TAIL_BYTES_MAX).unwrap_or_default();
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].iter().map(|line| (*line).to_owned()).collect()
+}
+
+/// What a living process has written to a log that is deleted; where its start begins in it, nobody knows any more.
+pub(crate) fn of_deleted(process: &ProcessFact, bytes_max: usize) -> Option<String> {
+    let path = PathBuf::from(format!("/proc/{}/fd/1", process.pid));
+    let target = fs::read_link(&path).ok()?;
+    let ours = target.to_str()?.strip_suffix(" (deleted)")?.ends_with("/log");
+    let bytes = ours.then(|| end_of(&path, 0, bytes_max).ok()).flatten()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// A file from `offset` on, at most its last `bytes_max`. A file shorter than that was emptied since: all of it counts.
@@ -115,16 +129,16 @@ mod tests {
         log.write_all(b"ready\n").expect("written");
         assert_eq!(since_start(&folder, 100).expect("read"), "ready\n");
 
-        rotate(&mut log, &folder, 100, 2).expect("rotated");
+        rotate(&log, &folder, 100, 2).expect("rotated");
         log.write_all(b"later\n").expect("written");
         assert_eq!(since_start(&folder, 100).expect("read"), "ready\nlater\n");
         assert_eq!(tail(&folder, 1), ["later"]);
         assert_eq!(since_start(&folder, 8).expect("read"), "y\nlater\n");
 
-        rotate(&mut log, &folder, 3, 2).expect("rotated");
+        rotate(&log, &folder, 3, 2).expect("rotated");
         assert_eq!(fs::read_to_string(folder.log_copy(1)).expect("a copy"), "er\n");
         assert_eq!(fs::read_to_string(folder.log_copy(2)).expect("a copy"), "before\nready\n");
-        rotate(&mut log, &folder, 3, 2).expect("rotated");
+        rotate(&log, &folder, 3, 2).expect("rotated");
         assert!(!folder.log_copy(3).exists(), "only two copies are kept");
     }
 }

@@ -32,6 +32,7 @@ mod survey;
 pub(crate) mod trees;
 
 use folder::{Folder, MatchNote};
+use trees::Census;
 
 /// The process trees of this host, as this user may see and touch them.
 #[derive(Clone)]
@@ -126,8 +127,18 @@ impl Processes {
     ) -> Result<String, DriverError> {
         let folder = self.folder(project.as_str(), service.as_str());
         let what = format!("can't read {}", folder.log().display());
-        let read = spawn_blocking(move || log::since_start(&folder, bytes_max)).await;
-        read.map_err(io::Error::other).and_then(|read| read).map_err(|source| DriverError::Io { what, source })
+        let key = (project.as_str().to_owned(), service.as_str().to_owned());
+        let read = spawn_blocking(move || match log::since_start(&folder, bytes_max) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // The folder is gone, and the service writes on.
+                let tree = Census::take()?.trees().remove(&key).ok_or(error)?;
+                let text = tree.members.iter().find_map(|member| log::of_deleted(member, bytes_max));
+                text.ok_or_else(|| io::ErrorKind::NotFound.into())
+            }
+            read => read,
+        });
+        let read = read.await.map_err(io::Error::other).and_then(|read| read);
+        read.map_err(|source| DriverError::Io { what, source })
     }
 
     /// The last lines since its last start.

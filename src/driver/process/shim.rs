@@ -116,9 +116,9 @@ fn begin(orders: &Orders) -> Result<Keeper, String> {
     set_child_subreaper(Some(getpid())).map_err(|error| format!("can't become a sub-reaper: {error}"))?;
     umask(Mode::from_raw_mode(0o022));
     let lock = take_lock(&folder)?;
-    let mut log = log::open(&folder).map_err(|error| failed("can't write the log in", error))?;
+    let log = log::open(&folder).map_err(|error| failed("can't write the log in", error))?;
     if orders.log_bytes_max < log.metadata().map_or(0, |metadata| metadata.len()) {
-        log::rotate(&mut log, &folder, orders.log_bytes_max, orders.log_files)
+        log::rotate(&log, &folder, orders.log_bytes_max, orders.log_files)
             .map_err(|error| failed("can't rotate the log in", error))?;
     }
     let note = StartNote {
@@ -202,13 +202,13 @@ fn watch_log(log: &Mutex<File>, folder: &Folder, bytes_max: u64, files: u32) {
     let mut pause = LOG_PAUSE_MIN;
     loop {
         thread::sleep(pause);
-        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = log.lock().unwrap_or_else(PoisonError::into_inner);
         let Ok(size) = log.metadata().map(|metadata| metadata.len()) else { continue };
         let grown = size.saturating_sub(before);
         before = size;
         if size > bytes_max {
             // What can't be rotated now is tried again at the next look.
-            let _ = log::rotate(&mut log, folder, bytes_max, files);
+            let _ = log::rotate(&log, folder, bytes_max, files);
             before = 0;
         }
         pause = if grown > bytes_max / 20 { LOG_PAUSE_MIN } else { (pause * 2).min(LOG_PAUSE_MAX) };

@@ -52,7 +52,9 @@ impl Sim {
     async fn start_container(&self, start: &Start<'_>, container: &Container) -> Result<Instance, DriverError> {
         let name = &start.service.name;
         let (found, aside) = self.both(&container.name);
-        let fits = |found: &ContainerFact| found.marks.as_ref().is_some_and(|marks| is_made_from(marks, start));
+        let fits = |found: &ContainerFact| {
+            !found.image_moved && found.marks.as_ref().is_some_and(|marks| is_made_from(marks, start))
+        };
         if let Some(found) = &found {
             let mut world = self.lock();
             world.may_touch(start.project, name, found, "started over")?;

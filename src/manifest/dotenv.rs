@@ -1,0 +1,149 @@
+//! Files of `KEY=value` lines, as Compose reads them: comments, `export`, quotes; variables in what is not in single
+//! quotes. A line without `=` takes the value from lcm's own environment, where there is one.
+
+use std::collections::BTreeMap;
+
+use crate::manifest::Environment;
+use crate::manifest::interpolate::fill;
+
+/// Reads a whole file. `Err`: the line and what is wrong with it, without the value.
+pub(super) fn parse(text: &str, environment: &Environment) -> Result<BTreeMap<String, String>, String> {
+    let mut variables = BTreeMap::new();
+    let mut rest = text.trim_start_matches('\u{feff}');
+    while !rest.is_empty() {
+        rest = entry(rest, environment, &mut variables).map_err(|reason| {
+            let number = text[..text.len() - rest.len()].matches('\n').count() + 1;
+            format!("line {number}: {reason}")
+        })?;
+    }
+    Ok(variables)
+}
+
+/// Takes one line, or more where quotes hold them together, and gives the rest.
+fn entry<'a>(
+    text: &'a str,
+    environment: &Environment,
+    variables: &mut BTreeMap<String, String>,
+) -> Result<&'a str, String> {
+    let (line, after) = text.split_once('\n').unwrap_or((text, ""));
+    let written = line.trim();
+    if written.is_empty() || written.starts_with('#') {
+        return Ok(after);
+    }
+    let written = written.strip_prefix("export ").unwrap_or(written);
+    let Some((key, value)) = written.split_once('=') else {
+        let key = name(written)?;
+        if let Some(value) = environment.get(key) {
+            variables.insert(key.to_owned(), value.clone());
+        }
+        return Ok(after);
+    };
+    let key = name(key.trim())?.to_owned();
+    let value = value.trim_start();
+    let lookup = |variables: &BTreeMap<String, String>, text: &str| {
+        fill(text, &|name| environment.get(name).or_else(|| variables.get(name)).cloned())
+            .map(|filled| filled.text)
+            .map_err(|troubles| {
+                let told: Vec<String> = troubles.iter().map(ToString::to_string).collect();
+                format!("{} (single quotes keep a `$` as it is)", told.join(", "))
+            })
+    };
+    let Some(quote) = value.chars().next().filter(|first| ['"', '\''].contains(first)) else {
+        let comment = value.find(" #").or_else(|| value.starts_with('#').then_some(0));
+        let bare = &value[..comment.unwrap_or(value.len())];
+        let value = lookup(variables, bare.trim_end())?;
+        variables.insert(key, value);
+        return Ok(after);
+    };
+    // A quoted value may go on over the end of the line.
+    let start = text.find(quote).map_or(text.len(), |position| position + 1);
+    let (inside, rest) = quoted(&text[start..], quote).ok_or("a quote is never closed")?;
+    let (tail, after) = rest.split_once('\n').unwrap_or((rest, ""));
+    let tail = tail.trim();
+    if !(tail.is_empty() || tail.starts_with('#')) {
+        return Err("something stands after the closing quote".to_owned());
+    }
+    let value = if quote == '"' { lookup(variables, &unescape(inside))? } else { inside.to_owned() };
+    variables.insert(key, value);
+    Ok(after)
+}
+
+fn name(text: &str) -> Result<&str, String> {
+    let valid = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && text.chars().all(|character| character.is_ascii_alphanumeric() || "_.-".contains(character));
+    // A line without a name may be a secret that lost its quotes, so it is not shown.
+    if valid { Ok(text) } else { Err("no `KEY=value`".to_owned()) }
+}
+
+/// What stands before the closing quote, and what after.
+fn quoted(text: &str, quote: char) -> Option<(&str, &str)> {
+    let mut escaped = false;
+    for (position, character) in text.char_indices() {
+        if character == quote && !escaped {
+            return Some((&text[..position], &text[position + 1..]));
+        }
+        escaped = quote == '"' && character == '\\' && !escaped;
+    }
+    None
+}
+
+/// `\n`, `\r`, `\t`, `\"`, `\\`, and `\$` for a dollar sign that is no variable.
+fn unescape(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        if character != '\\' {
+            plain.push(character);
+            continue;
+        }
+        match characters.next() {
+            Some('n') => plain.push('\n'),
+            Some('r') => plain.push('\r'),
+            Some('t') => plain.push('\t'),
+            Some('$') => plain.push_str("$$"),
+            Some(other @ ('"' | '\\')) => plain.push(other),
+            Some(other) => plain.extend(['\\', other]),
+            None => plain.push('\\'),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::parse;
+
+    #[test]
+    fn lines_as_compose_reads_them() {
+        let environment = BTreeMap::from([("OUTER".to_owned(), "o".to_owned())]);
+        let text = "\u{feff}# a comment\n\nA=1\nexport B = two words # not this\nC='$5 #x'\nD=\"a\\n$A\\$ \\\"q\\\"\" # c\n\
+                    E=\nF=\"over\nlines\"\nG=${OUTER}${A}${NONE:-d}\nOUTER\nNOWHERE\nH=a#b\nI=#c\r\nJ=last";
+        let read = parse(text, &environment).unwrap();
+        let wanted = [
+            ("A", "1"),
+            ("B", "two words"),
+            ("C", "$5 #x"),
+            ("D", "a\n1$ \"q\""),
+            ("E", ""),
+            ("F", "over\nlines"),
+            ("G", "o1d"),
+            ("H", "a#b"),
+            ("I", ""),
+            ("J", "last"),
+            ("OUTER", "o"),
+        ];
+        let wanted: BTreeMap<String, String> = wanted.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        assert_eq!(read, wanted);
+    }
+
+    #[test]
+    fn faults_name_the_line_and_no_value() {
+        let fault = |text: &str| parse(text, &BTreeMap::new()).unwrap_err();
+        assert_eq!(fault("A=1\ns3cret!\n"), "line 2: no `KEY=value`");
+        assert_eq!(fault("A=\"s3cret\nB=2\n"), "line 1: a quote is never closed");
+        assert_eq!(fault("A='s3cret' x\n"), "line 1: something stands after the closing quote");
+        assert!(fault("A=1\n\nB=s3$cret\n").starts_with("line 3: the variable `cret` is not set"));
+    }
+}

@@ -1,0 +1,120 @@
+//! `extends`: templates laid under services, on trees, so that what a template says keeps its place in the template's
+//! file. Templates may extend templates.
+
+use std::collections::BTreeMap;
+
+use crate::manifest::fault::suggest;
+use crate::manifest::problem::Problem;
+use crate::manifest::source::{Sources, Span};
+use crate::manifest::tree::{Node, Value};
+
+/// Copies of values made for all services together; more is a mistake or an attack.
+const COPIES_MAX: usize = 100_000;
+/// Templates upon templates; nobody can follow more.
+const DEPTH_MAX: usize = 16;
+
+/// Every template of a set of files, by name.
+#[derive(Debug, Default)]
+pub(super) struct Templates {
+    nodes: BTreeMap<String, Node>,
+    /// Some file could not be read, so a name that is unknown may be known there.
+    incomplete: bool,
+    copies: usize,
+}
+
+impl Templates {
+    pub(super) fn of<'a>(roots: impl Iterator<Item = &'a Node>, incomplete: bool) -> Self {
+        let entries = roots.filter_map(|root| root.get("templates")).flat_map(Node::entries);
+        let nodes = entries.map(|entry| (entry.key.clone(), entry.value.clone())).collect();
+        Self { nodes, incomplete, copies: 0 }
+    }
+
+    /// Lays the templates under every service of one file.
+    pub(super) fn extend(&mut self, root: &mut Node, sources: &Sources, problems: &mut Vec<Problem>) {
+        let Some(Node { value: Value::Map(services), .. }) = root.get_mut("services") else { return };
+        for service in services {
+            let mut chain = Vec::new();
+            self.complete(&mut service.value, &mut chain, sources, problems);
+        }
+        // Templates are read by themselves too: one that nobody uses is checked all the same.
+        let names: Vec<(String, Span)> = root.get("templates").map(names).unwrap_or_default();
+        for (name, span) in names {
+            let mut node = self.nodes.get(&name).cloned().unwrap_or_else(|| Node::new(span, Value::Null));
+            self.complete(&mut node, &mut vec![name], sources, problems);
+        }
+    }
+
+    fn complete(&mut self, node: &mut Node, chain: &mut Vec<String>, sources: &Sources, problems: &mut Vec<Problem>) {
+        let wanted: Vec<(String, Span)> = node
+            .get("extends")
+            .map(|extends| extends.strings().into_iter().map(|(name, span)| (name.to_owned(), span)).collect())
+            .unwrap_or_default();
+        let mut base: Option<Node> = None;
+        for (name, span) in wanted {
+            let place = sources.place(span);
+            if let Some(start) = chain.iter().position(|other| *other == name) {
+                node.damaged = true;
+                // Each template of a circle is walked from; the first name tells for all.
+                if chain[start..].iter().all(|other| name <= *other) {
+                    let path = format!("{} -> {name}", chain[start..].join(" -> "));
+                    problems.push(
+                        Problem::error("lcm::cycle", format!("templates extend each other: {path}"))
+                            .at(place, "it comes back here"),
+                    );
+                }
+                continue;
+            }
+            if chain.len() >= DEPTH_MAX {
+                node.damaged = true;
+                problems.push(
+                    Problem::error("lcm::too_large", "templates extend templates too deep to follow")
+                        .at(place, "here it is enough"),
+                );
+                continue;
+            }
+            let Some(template) = self.nodes.get(&name).cloned() else {
+                node.damaged = true;
+                if !self.incomplete {
+                    problems.push(
+                        Problem::error("lcm::unknown_template", format!("there is no template `{name}`"))
+                            .at(place, "this name")
+                            .help(suggest(&name, self.nodes.keys().map(String::as_str))),
+                    );
+                }
+                continue;
+            };
+            let mut template = template;
+            self.copies = self.copies.saturating_add(size(&template));
+            if self.copies > COPIES_MAX {
+                node.damaged = true;
+                problems.push(
+                    Problem::error("lcm::too_large", "the templates come to more than any manifest needs")
+                        .at(place, "here it is enough"),
+                );
+                return;
+            }
+            chain.push(name);
+            self.complete(&mut template, chain, sources, problems);
+            chain.pop();
+            base = Some(match base {
+                Some(base) => template.over(&base),
+                None => template,
+            });
+        }
+        if let Some(base) = base {
+            *node = node.clone().over(&base);
+        }
+    }
+}
+
+fn names(templates: &Node) -> Vec<(String, Span)> {
+    templates.entries().iter().map(|entry| (entry.key.clone(), entry.key_span)).collect()
+}
+
+fn size(node: &Node) -> usize {
+    match &node.value {
+        Value::Null | Value::Scalar(_) => 1,
+        Value::List(items) => 1 + items.iter().map(size).sum::<usize>(),
+        Value::Map(entries) => 1 + entries.iter().map(|entry| size(&entry.value)).sum::<usize>(),
+    }
+}

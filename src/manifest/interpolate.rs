@@ -1,0 +1,279 @@
+//! Variables as Compose writes them: `$VAR`, `${VAR}`, `${VAR:-default}`, `${VAR-default}`, `${VAR:?message}`,
+//! `${VAR?message}`, `${VAR:+other}`, `${VAR+other}`, and `$$` for a dollar sign. Put into values after parsing, so
+//! that no value of a variable can change the shape of the file. Keys are left as they are.
+
+use std::fmt;
+
+use crate::manifest::Environment;
+use crate::manifest::problem::Problem;
+use crate::manifest::source::Sources;
+use crate::manifest::tree::{Kind, Node, Value};
+
+/// A default may hold variables with defaults; nobody reads more than this.
+const DEPTH_MAX: usize = 8;
+
+/// Puts variables into every value below `node`. A value that can't be made is taken out, and is a problem.
+pub(super) fn interpolate(node: &mut Node, environment: &Environment, sources: &Sources, problems: &mut Vec<Problem>) {
+    let mut kept = |child: &mut Node| {
+        let faults = problems.len();
+        match &mut child.value {
+            Value::Scalar(scalar) if scalar.kind == Kind::String && scalar.text.contains('$') => {
+                match fill(&scalar.text, &|name| environment.get(name).cloned()) {
+                    Ok(filled) => {
+                        scalar.interpolated = filled.variables;
+                        scalar.text = filled.text;
+                    }
+                    Err(troubles) => problems.extend(troubles.into_iter().map(|trouble| {
+                        Problem::error("lcm::variable", trouble.to_string())
+                            .at(sources.place(child.span), "in this value")
+                            .help(trouble.help())
+                    })),
+                }
+                problems.len() == faults
+            }
+            Value::Null | Value::Scalar(_) => true,
+            Value::List(_) | Value::Map(_) => {
+                interpolate(child, environment, sources, problems);
+                true
+            }
+        }
+    };
+    let mut damaged = false;
+    match &mut node.value {
+        Value::List(items) => items.retain_mut(|item| {
+            let keep = kept(item);
+            damaged |= !keep || item.damaged;
+            keep
+        }),
+        Value::Map(entries) => entries.retain_mut(|entry| {
+            let keep = kept(&mut entry.value);
+            damaged |= !keep || entry.value.damaged;
+            keep
+        }),
+        Value::Null | Value::Scalar(_) => {}
+    }
+    node.damaged |= damaged;
+}
+
+/// A text with its variables put in.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Filled {
+    pub text: String,
+    /// There were any; `$$` alone is none.
+    pub variables: bool,
+}
+
+/// Why a variable could not be put in.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    Unset(String),
+    /// Whoever wrote `${VAR:?message}` says why it is needed.
+    Required {
+        name: String,
+        message: String,
+    },
+    Malformed(String),
+}
+
+impl Trouble {
+    fn help(&self) -> String {
+        match self {
+            Self::Unset(name) => format!("set it, or give a default: `${{{name}:-default}}`"),
+            Self::Required { name, .. } => format!("set `{name}` where lcm is called"),
+            Self::Malformed(_) => "write `${NAME}`, `${NAME:-default}`, or `$$` for a dollar sign".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unset(name) => write!(formatter, "the variable `{name}` is not set"),
+            Self::Required { name, message } if message.is_empty() => {
+                write!(formatter, "the variable `{name}` is required")
+            }
+            Self::Required { name, message } => write!(formatter, "the variable `{name}` is required: {message}"),
+            Self::Malformed(text) => write!(formatter, "`{text}` is no variable"),
+        }
+    }
+}
+
+/// Puts the variables into one text; tells all that fail.
+pub(super) fn fill(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Filled, Vec<Trouble>> {
+    let mut filler = Filler { lookup, troubles: Vec::new(), variables: false };
+    let text = filler.fill(text, 0);
+    if filler.troubles.is_empty() { Ok(Filled { text, variables: filler.variables }) } else { Err(filler.troubles) }
+}
+
+struct Filler<'a> {
+    lookup: &'a dyn Fn(&str) -> Option<String>,
+    troubles: Vec<Trouble>,
+    variables: bool,
+}
+
+impl Filler<'_> {
+    fn fill(&mut self, text: &str, depth: usize) -> String {
+        let mut filled = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(dollar) = rest.find('$') {
+            filled.push_str(&rest[..dollar]);
+            rest = &rest[dollar + 1..];
+            if let Some(after) = rest.strip_prefix('$') {
+                filled.push('$');
+                rest = after;
+            } else if let Some(inner) = rest.strip_prefix('{') {
+                let Some(end) = closing_brace(inner).filter(|_| depth < DEPTH_MAX) else {
+                    self.malformed(&format!("${rest}"));
+                    return filled;
+                };
+                filled.push_str(&self.braced(&inner[..end], depth));
+                rest = &inner[end + 1..];
+            } else {
+                let name = name_at(rest);
+                if name.is_empty() {
+                    self.malformed(&format!("${}", rest.chars().take(1).collect::<String>()));
+                    return filled;
+                }
+                filled.push_str(&self.value(name));
+                rest = &rest[name.len()..];
+            }
+        }
+        filled.push_str(rest);
+        filled
+    }
+
+    /// What stands between the braces.
+    fn braced(&mut self, inner: &str, depth: usize) -> String {
+        let name = name_at(inner);
+        let operator = &inner[name.len()..];
+        if name.is_empty() {
+            self.malformed(&format!("${{{inner}}}"));
+            return String::new();
+        }
+        if operator.is_empty() {
+            return self.value(name);
+        }
+        // With a colon, a variable that is set and empty counts as unset.
+        let (bare, found) = match operator.strip_prefix(':') {
+            Some(bare) => (bare, (self.lookup)(name).filter(|value| !value.is_empty())),
+            None => (operator, (self.lookup)(name)),
+        };
+        self.variables = true;
+        match (bare.chars().next(), found) {
+            (Some('-'), None) | (Some('+'), Some(_)) => self.fill(&bare[1..], depth + 1),
+            (Some('+'), None) => String::new(),
+            (Some('-' | '?'), Some(value)) => value,
+            (Some('?'), None) => {
+                let message = self.fill(&bare[1..], depth + 1);
+                self.troubles.push(Trouble::Required { name: name.to_owned(), message });
+                String::new()
+            }
+            (Some(_) | None, _) => {
+                self.malformed(&format!("${{{inner}}}"));
+                String::new()
+            }
+        }
+    }
+
+    fn value(&mut self, name: &str) -> String {
+        self.variables = true;
+        (self.lookup)(name).unwrap_or_else(|| {
+            self.troubles.push(Trouble::Unset(name.to_owned()));
+            String::new()
+        })
+    }
+
+    fn malformed(&mut self, text: &str) {
+        // Enough to find it by; the place is underlined anyway.
+        const SHOWN_MAX: usize = 40;
+        self.troubles.push(Trouble::Malformed(text.chars().take(SHOWN_MAX).collect()));
+    }
+}
+
+/// The variable's name at the begin of a text.
+fn name_at(text: &str) -> &str {
+    let end = text
+        .char_indices()
+        .find(|(position, character)| {
+            let letter = character.is_ascii_alphabetic() || *character == '_';
+            !(letter || (*position > 0 && character.is_ascii_digit()))
+        })
+        .map_or(text.len(), |(position, _)| position);
+    &text[..end]
+}
+
+/// The brace that closes one opened just before `text`.
+fn closing_brace(text: &str) -> Option<usize> {
+    let mut open = 1_usize;
+    let mut previous = ' ';
+    for (position, character) in text.char_indices() {
+        match character {
+            '{' if previous == '$' => open += 1,
+            '}' => open -= 1,
+            _ => {}
+        }
+        if open == 0 {
+            return Some(position);
+        }
+        previous = character;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Trouble, fill};
+
+    fn filled(text: &str) -> Result<String, Vec<Trouble>> {
+        let lookup = |name: &str| match name {
+            "SET" => Some("value".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        };
+        fill(text, &lookup).map(|filled| filled.text)
+    }
+
+    #[test]
+    fn the_forms_of_compose() {
+        for (text, wanted) in [
+            ("$SET-${SET}", "value-value"),
+            ("${NONE:-d}${EMPTY:-e}${SET:-f}", "devalue"),
+            ("[${EMPTY-d}][${NONE-d}]", "[][d]"),
+            ("${NONE:-a${SET:-b}c}", "avaluec"),
+            ("${SET:+x}${NONE:+y}${EMPTY+z}${EMPTY:+w}", "xz"),
+            ("${SET:?needed}", "value"),
+            ("$$SET costs 5$$", "$SET costs 5$"),
+            ("http://localhost:${NONE:-80}/{id}", "http://localhost:80/{id}"),
+        ] {
+            assert_eq!(filled(text).as_deref(), Ok(wanted), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_trouble_is_told() {
+        assert_eq!(
+            filled("$NONE ${OTHER}").unwrap_err(),
+            [Trouble::Unset("NONE".into()), Trouble::Unset("OTHER".into())]
+        );
+        assert_eq!(
+            filled("${EMPTY:?say where}").unwrap_err(),
+            [Trouble::Required { name: "EMPTY".into(), message: "say where".into() }]
+        );
+        for text in ["a$", "$1", "${", "${}", "${SET", "${SET!x}", "${SET:x}"] {
+            assert!(matches!(filled(text).unwrap_err()[..], [Trouble::Malformed(_)]), "{text}");
+        }
+    }
+
+    #[test]
+    fn nesting_without_end_is_refused() {
+        assert!(filled(&"${A:-".repeat(100_000)).is_err());
+        let closed = format!("{}{}", "${A:-".repeat(1000), "}".repeat(1000));
+        assert!(filled(&closed).is_err());
+    }
+
+    #[test]
+    fn dollars_alone_are_no_variables() {
+        assert!(!fill("5$$", &|_| None).unwrap().variables);
+        assert!(fill("${A:-b}", &|_| None).unwrap().variables);
+    }
+}

@@ -1,0 +1,154 @@
+//! [`Node`] to wire types, through serde. A value that can't be read is told, taken out, and the rest is read again,
+//! until nothing is left to tell: so one run shows every unknown key and every wrong type of a file.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{self, Expected, Unexpected};
+
+use crate::manifest::fault::{Fault, suggest};
+use crate::manifest::problem::Problem;
+use crate::manifest::reader::Reader;
+use crate::manifest::source::{Sources, Span};
+use crate::manifest::tree::Node;
+
+/// Whoever has more of them than this in one file looks at the first ones only.
+const FAULTS_MAX: usize = 100;
+
+/// Reads a tree; what could not be read is missing in the answer and stands in `problems`.
+pub(super) fn read<T: for<'de> Deserialize<'de>>(
+    root: &mut Node,
+    sources: &Sources,
+    problems: &mut Vec<Problem>,
+) -> Option<T> {
+    for _ in 0..FAULTS_MAX {
+        let error = match T::deserialize(Reader { node: root }) {
+            Ok(value) => return Some(value),
+            Err(error) => error,
+        };
+        let path: Vec<usize> = error.path.iter().rev().copied().collect();
+        // What is missing beside something unreadable may be just that.
+        let consequence = error.absence && root.walk(&path).is_some_and(|node| node.damaged);
+        if !consequence {
+            let Fault { code, message, label, help } = *error.fault;
+            let place = sources.place(error.span.unwrap_or(root.span));
+            let problem = Problem::error(code, message).at(place, label);
+            problems.push(Problem { help, ..problem });
+        }
+        if path.is_empty() {
+            return None;
+        }
+        root.remove(&path);
+    }
+    None
+}
+
+/// A fault on its way up, which learns its place and path as it goes.
+#[derive(Debug)]
+pub(super) struct ReadError {
+    fault: Box<Fault>,
+    pub(super) span: Option<Span>,
+    /// Positions from the faulty value up to the root.
+    pub(super) path: Vec<usize>,
+    /// Something that must be there is not.
+    absence: bool,
+}
+
+impl ReadError {
+    pub(super) fn new(fault: Fault) -> Self {
+        Self { fault: Box::new(fault), span: None, path: Vec::new(), absence: false }
+    }
+
+    pub(super) fn at(mut self, span: Span) -> Self {
+        self.span.get_or_insert(span);
+        self
+    }
+
+    pub(super) fn below(mut self, position: usize) -> Self {
+        self.path.push(position);
+        self
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fault.fmt(formatter)
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+impl de::Error for ReadError {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::new(Fault::unpack(&message.to_string()))
+    }
+
+    fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        if unexpected == Unexpected::Unit {
+            return Self::new(empty());
+        }
+        let found = match unexpected {
+            Unexpected::Bool(value) => format!("`{value}`"),
+            Unexpected::Unsigned(value) => format!("the number `{value}`"),
+            Unexpected::Signed(value) => format!("the number `{value}`"),
+            Unexpected::Float(value) => format!("the number `{value}`"),
+            Unexpected::Str(text) => format!("the string `{}`", text.chars().take(40).collect::<String>()),
+            Unexpected::Seq => "a list".to_owned(),
+            Unexpected::Map => "a map".to_owned(),
+            other => other.to_string(),
+        };
+        Self::new(wrong_type(&plain(expected), &found))
+    }
+
+    fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::invalid_type(unexpected, expected)
+    }
+
+    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
+        let fault = Fault::new("lcm::unknown_word", format!("`{variant}` is not known here"), "this word");
+        Self::new(fault.help(suggest(variant, expected.iter().copied())))
+    }
+
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
+        let (in_service, in_docker) = (expected.contains(&"depends_on"), expected.contains(&"pull_policy"));
+        if field == "restart" && (in_service || in_docker) {
+            let fault =
+                Fault::new("lcm::restart", "`restart` is not a key of lcm", "who restarts what is lcm's to say");
+            return Self::new(fault.help(
+                "remove it: containers that lcm creates have no restart policy, since an engine that starts them by \
+                 itself would overcommit the GPU; lcm brings up what is wanted when it is applied",
+            ));
+        }
+        let fault = Fault::new("lcm::unknown_key", format!("unknown key `{field}`"), "this key");
+        let runtime_key = ["image", "command", "environment", "env_file", "ports", "volumes", "cwd"].contains(&field);
+        if in_service && runtime_key {
+            return Self::new(fault.help(format!("`{field}` stands below `process:` or `docker:`")));
+        }
+        Self::new(fault.help(suggest(field, expected.iter().copied())))
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        let fault = Fault::new("lcm::missing", format!("the key `{field}` is missing"), "in here");
+        Self { absence: true, ..Self::new(fault) }
+    }
+}
+
+pub(super) fn empty() -> Fault {
+    Fault::new("lcm::empty", "there is no value", "nothing stands here").help("write a value, or remove the key")
+}
+
+pub(super) fn wrong_type(expected: &str, found: &str) -> Fault {
+    let fault = Fault::new("lcm::type", format!("expected {expected}, found {found}"), format!("not {expected}"));
+    if expected == "a string" && found.contains('`') { fault.help("put it in quotes to mean the text") } else { fault }
+}
+
+/// Rust's words for types are not the reader's.
+fn plain(expected: &dyn Expected) -> String {
+    match expected.to_string().as_str() {
+        "u16" => "a whole number from 0 to 65535".to_owned(),
+        "u32" | "u64" => "a whole number, 0 or more".to_owned(),
+        "i64" => "a whole number".to_owned(),
+        "a boolean" => "`true` or `false`".to_owned(),
+        other => other.to_owned(),
+    }
+}

@@ -1,0 +1,133 @@
+//! URLs and addresses that probes ask. Plain HTTP only: a probe speaks to the service's own port on its own machine.
+
+use crate::manifest::located::Located;
+use crate::manifest::resolve::context::Context;
+
+/// A host and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    pub host: String,
+    pub port: u16,
+}
+
+impl Address {
+    /// On this machine, as the manifest says it.
+    pub(super) fn is_local(&self) -> bool {
+        ["localhost", "127.0.0.1", "::1"].contains(&self.host.as_str())
+    }
+}
+
+/// Checks a URL, and gives the address that it means.
+pub(super) fn url(context: &mut Context<'_>, written: &Located<String>) -> Option<Address> {
+    match parse_url(written) {
+        Ok(address) => Some(address),
+        Err(fault) => {
+            context.error_with_help("lcm::url", written.span, (fault.message, "this URL"), fault.help);
+            None
+        }
+    }
+}
+
+/// Why a text is no URL for us.
+struct UrlFault {
+    message: String,
+    help: &'static str,
+}
+
+fn parse_url(text: &str) -> Result<Address, UrlFault> {
+    const EXAMPLE: &str = "write it like `http://localhost:8188/health`";
+    let fault = |message: String, help| Err(UrlFault { message, help });
+    if text.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://")) {
+        return fault(
+            "lcm does not speak https to services".to_owned(),
+            "write the service's own port over plain http: probes stay on the machine, and a certificate or a proxy \
+             in between would be probed instead of the service",
+        );
+    }
+    let Some(rest) = text.strip_prefix("http://") else {
+        return fault(format!("`{text}` is no URL that can be asked"), EXAMPLE);
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return fault("a URL must not hold a user or a password".to_owned(), "it would show in plans and logs");
+    }
+    let odd =
+        |character: char| character.is_whitespace() || character.is_control() || "\"<>\\^`{|}".contains(character);
+    match split_port(authority, Some(80)) {
+        Some(address) if !rest.contains(odd) => Ok(address),
+        Some(_) | None => fault(format!("`{text}` is no URL that can be asked"), EXAMPLE),
+    }
+}
+
+/// `HOST:PORT`, `[v6]:PORT`; a port alone is one of this machine's.
+pub(super) fn tcp(text: &str) -> Option<Address> {
+    if let Ok(port) = text.parse::<u16>() {
+        return (port > 0).then(|| Address { host: "localhost".to_owned(), port });
+    }
+    split_port(text, None)
+}
+
+fn split_port(authority: &str, default: Option<u16>) -> Option<Address> {
+    let (host, rest) = match authority.strip_prefix('[') {
+        Some(v6) => {
+            let (host, rest) = v6.split_once(']')?;
+            host.parse::<std::net::Ipv6Addr>().ok()?;
+            (host, rest)
+        }
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+    };
+    let port = match rest.strip_prefix(':') {
+        Some(digits) if digits.chars().all(|digit| digit.is_ascii_digit()) => digits.parse().ok()?,
+        None if rest.is_empty() => default?,
+        Some(_) | None => return None,
+    };
+    let plain = |character: char| character.is_ascii_alphanumeric() || "-._:".contains(character);
+    let valid = !host.is_empty() && host.chars().all(plain) && port > 0;
+    valid.then(|| Address { host: host.to_ascii_lowercase(), port })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Address, parse_url, tcp};
+
+    #[test]
+    fn urls() {
+        for (text, host, port) in [
+            ("http://localhost:8188/system_stats", "localhost", 8188),
+            ("http://127.0.0.1", "127.0.0.1", 80),
+            ("http://[::1]:50000/docs?a=b", "::1", 50000),
+            ("http://HOST.example:1/", "host.example", 1),
+        ] {
+            assert_eq!(parse_url(text).ok(), Some(Address { host: host.to_owned(), port }), "{text}");
+        }
+        for text in [
+            "",
+            "localhost:80",
+            "https://localhost",
+            "HTTPS://x",
+            "ftp://x",
+            "http://",
+            "http://:80",
+            "http://a:b",
+            "http://a:99999",
+            "http://a:0",
+            "http://u:p@a/",
+            "http://a b/",
+            "http://[::1",
+            "http://[x]:1",
+            "http://a:80:81",
+        ] {
+            assert!(parse_url(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ports() {
+        assert_eq!(tcp("5432"), Some(Address { host: "localhost".to_owned(), port: 5432 }));
+        assert_eq!(tcp("db:5432"), Some(Address { host: "db".to_owned(), port: 5432 }));
+        assert_eq!(tcp("[::1]:5432").map(|address| address.is_local()), Some(true));
+        for text in ["0", "70000", "db", "db:", ":1", "a/b:1"] {
+            assert!(tcp(text).is_none(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! What can be wrong between services: circles, collisions, and more memory than there is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::manifest::problem::Problem;
+use crate::manifest::resolve::context::Context;
+use crate::manifest::resolve::graph::{Graph, closure, cycles};
+use crate::manifest::resolve::modes::Written;
+use crate::manifest::resolve::project::Settings;
+use crate::manifest::resolve::service::Resolved;
+use crate::manifest::source::Span;
+use crate::model::desired::{DeclaredGpu, Goal, GpuRef, GpuRequest, Mode};
+use crate::model::names::{GoalName, ModeName, ServiceName};
+use crate::model::size::Mebibytes;
+
+type Services = BTreeMap<ServiceName, Resolved>;
+
+pub(super) fn check(
+    context: &mut Context<'_>,
+    services: &Services,
+    modes: &BTreeMap<ModeName, Written>,
+    goals: &BTreeMap<GoalName, Goal>,
+    settings: &Settings,
+) {
+    let graph: Graph<'_> =
+        services.iter().map(|(name, resolved)| (name, resolved.service.depends_on.keys().collect())).collect();
+    circles(context, services, &graph);
+    containers(context, services);
+    too_large(context, services, settings);
+    // Without modes, all services are wanted together.
+    if modes.is_empty() && context.input.names.modes.is_empty() {
+        let set = Together { name: None, services: services.keys().map(|name| (name, None)).collect() };
+        set.check(context, services, settings);
+    }
+    for (name, Written { mode, name: span, stop }) in modes {
+        let by_goals = mode.goals.iter().filter_map(|goal| goals.get(goal));
+        let needed = by_goals.flat_map(|goal| {
+            let by_phase = services.values().filter(|resolved| !resolved.service.phases.is_disjoint(&goal.phases));
+            goal.services.iter().chain(by_phase.map(|resolved| &resolved.service.name))
+        });
+        let wanted = closure(mode.services.iter().chain(needed), &graph);
+        let set = Together { name: Some((name, *span)), services: wanted };
+        set.stopped(context, mode, stop);
+        set.check(context, services, settings);
+    }
+}
+
+fn circles(context: &mut Context<'_>, services: &Services, graph: &Graph<'_>) {
+    for cycle in cycles(graph) {
+        let names: Vec<&str> = cycle.iter().chain(cycle.first()).map(|name| name.as_str()).collect();
+        let mut problem =
+            Problem::error("lcm::cycle", format!("services depend on each other: {}", names.join(" -> ")));
+        for (position, name) in cycle.iter().enumerate() {
+            let next = cycle[(position + 1) % cycle.len()];
+            let Some(span) = services.get(*name).and_then(|resolved| resolved.depends_on.get(next)) else { continue };
+            let place = context.place(*span);
+            let label = format!("`{name}` needs `{next}`");
+            problem = if position == 0 { problem.at(place, label) } else { problem.also(place, label) };
+        }
+        context.problems.push(problem.help("a service can only start after all that it depends on"));
+    }
+}
+
+fn containers(context: &mut Context<'_>, services: &Services) {
+    let mut known: BTreeMap<&str, &Resolved> = BTreeMap::new();
+    for resolved in services.values() {
+        let Some(container) = resolved.service.container_name() else { continue };
+        match known.get(container) {
+            Some(first) => {
+                let (one, other) = (&first.service.name, &resolved.service.name);
+                let problem = Problem::error(
+                    "lcm::container_twice",
+                    format!("the services `{one}` and `{other}` name one container, `{container}`"),
+                )
+                .at(context.place(resolved.container), format!("`{other}` here"))
+                .also(context.place(first.container), format!("`{one}` here"))
+                .help("one would stop what the other starts");
+                context.problems.push(problem);
+            }
+            None => {
+                known.insert(container, resolved);
+            }
+        }
+    }
+}
+
+/// A service that fits on no GPU that is declared can never start.
+fn too_large(context: &mut Context<'_>, services: &Services, settings: &Settings) {
+    let devices: Vec<&DeclaredGpu> = settings.devices.iter().map(|(device, _)| device).collect();
+    for resolved in services.values() {
+        let service = &resolved.service;
+        let usable: Vec<&&DeclaredGpu> = match &service.gpu {
+            GpuRequest::None => continue,
+            GpuRequest::Auto | GpuRequest::Count(_) => devices.iter().collect(),
+            // What is not declared can't be judged.
+            GpuRequest::Any(ids) | GpuRequest::All(ids) => {
+                let found: Vec<_> = devices.iter().filter(|device| ids.iter().any(|id| is(device, id))).collect();
+                if found.len() < ids.len() {
+                    continue;
+                }
+                found
+            }
+        };
+        let room = |device: &&&DeclaredGpu| device.capacity - settings.reserve;
+        let largest = match &service.gpu {
+            GpuRequest::All(_) => usable.iter().map(room).min(),
+            GpuRequest::None | GpuRequest::Auto | GpuRequest::Any(_) | GpuRequest::Count(_) => {
+                usable.iter().map(room).max()
+            }
+        };
+        if let Some(largest) = largest
+            && service.vram > largest
+        {
+            let message = format!("`{}` is larger than any GPU that it may use", service.name);
+            let help = format!(
+                "it needs {}; of the declared GPUs, the largest has {largest} with {} in reserve",
+                service.vram, settings.reserve
+            );
+            context.error_with_help("lcm::too_large_for_gpu", resolved.vram, (message, "this much"), help);
+        }
+    }
+}
+
+fn is(device: &DeclaredGpu, id: &GpuRef) -> bool {
+    match id {
+        GpuRef::Index(index) => device.index == *index,
+        GpuRef::Uuid(uuid) => device.uuid.as_ref() == Some(uuid),
+    }
+}
+
+/// Services that run at one time, each with the one that needs it.
+struct Together<'a> {
+    name: Option<(&'a ModeName, Span)>,
+    services: BTreeMap<&'a ServiceName, Option<&'a ServiceName>>,
+}
+
+impl Together<'_> {
+    fn title(&self) -> String {
+        self.name.map_or_else(|| "this manifest".to_owned(), |(name, _)| format!("the mode `{name}`"))
+    }
+
+    fn members<'s>(&self, services: &'s Services) -> impl Iterator<Item = &'s Resolved> {
+        self.services.keys().filter_map(|name| services.get(*name))
+    }
+
+    fn check(&self, context: &mut Context<'_>, services: &Services, settings: &Settings) {
+        self.ports(context, services);
+        self.memory(context, services, settings);
+    }
+
+    fn stopped(&self, context: &mut Context<'_>, mode: &Mode, stop: &BTreeMap<ServiceName, Span>) {
+        let Some((name, _)) = self.name else { return };
+        for (stopped, span) in stop {
+            let Some(needed_by) = self.services.get(stopped) else { continue };
+            let why = match needed_by {
+                Some(dependent) => format!("`{dependent}` depends on it"),
+                None if mode.services.contains(stopped) => "it is in `services`".to_owned(),
+                None => "a goal of the mode needs it".to_owned(),
+            };
+            let message = format!("the mode `{name}` both wants and stops `{stopped}`: {why}");
+            context.error("lcm::wanted_and_stopped", *span, message, "stopped here");
+        }
+    }
+
+    fn ports(&self, context: &mut Context<'_>, services: &Services) {
+        let mut claimed: BTreeMap<u16, &Resolved> = BTreeMap::new();
+        let mut told: BTreeSet<(&ServiceName, &ServiceName)> = BTreeSet::new();
+        for resolved in self.members(services) {
+            for (port, span) in &resolved.ports {
+                let Some(first) = claimed.get(port) else {
+                    claimed.insert(*port, resolved);
+                    continue;
+                };
+                let (one, other) = (&first.service.name, &resolved.service.name);
+                // A range against a range is one mistake.
+                if !told.insert((one, other)) {
+                    continue;
+                }
+                let message = format!("in {}, `{one}` and `{other}` both claim port {port}", self.title());
+                let problem = Problem::error("lcm::port_twice", message)
+                    .at(context.place(*span), format!("`{other}` here"))
+                    .also(context.place(first.ports[port]), format!("`{one}` here"));
+                context.problems.push(problem);
+            }
+        }
+    }
+
+    /// More than all GPUs together hold can't run at one time; but something else may still make room.
+    fn memory(&self, context: &mut Context<'_>, services: &Services, settings: &Settings) {
+        if settings.devices.is_empty() {
+            return;
+        }
+        let room: Mebibytes = settings.devices.iter().map(|(device, _)| device.capacity - settings.reserve).sum();
+        let needed: Mebibytes = self.members(services).map(|resolved| total(&resolved.service)).sum();
+        if needed > room {
+            let message = format!("{} needs {needed} of GPU memory; the declared GPUs have {room}", self.title());
+            let problem = Problem::warning("lcm::mode_too_large", message)
+                .help("what matters least of it will be blocked; see `priority`");
+            let problem = match self.name {
+                Some((_, span)) => problem.at(context.place(span), "in this mode"),
+                None => problem,
+            };
+            context.problems.push(problem);
+        }
+    }
+}
+
+/// On all the GPUs that it uses.
+fn total(service: &crate::model::desired::Service) -> Mebibytes {
+    let gpus = match &service.gpu {
+        GpuRequest::None => 0,
+        GpuRequest::Auto | GpuRequest::Any(_) => 1,
+        GpuRequest::All(ids) => ids.len() as u64,
+        GpuRequest::Count(count) => u64::from(*count),
+    };
+    Mebibytes(service.vram.0.saturating_mul(gpus))
+}

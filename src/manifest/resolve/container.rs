@@ -1,0 +1,328 @@
+//! A container: one that somebody else made, or one of lcm's own with all that Compose's words say about it.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::manifest::located::Located;
+use crate::manifest::resolve::context::Context;
+use crate::manifest::resolve::environment::environment;
+use crate::manifest::resolve::service::Built;
+use crate::manifest::resolve::{ports, words};
+use crate::manifest::source::Span;
+use crate::manifest::wire;
+use crate::manifest::wire::docker::{Docker, Healthcheck};
+use crate::manifest::wire::scalar::{Word, is_name};
+use crate::manifest::wire::shape::{CommandLine, Pairs};
+use crate::model::desired::{
+    Container, ExistingContainer, GpuAccess, ImageHealthcheck, PublishedPort, PullPolicy, Runtime, Ulimit,
+};
+use crate::model::spec::Spec;
+
+/// On one address and by one protocol a host has no more.
+const PORTS_MAX: usize = 65_535;
+
+/// `service` gives the container its name, where the manifest gives none.
+pub(super) fn docker(context: &mut Context<'_>, service: &str, written: &Located<Docker>) -> Option<Built> {
+    let Some(container) = &written.container else { return created(context, service, written) };
+    valid_name(context, container);
+    let others = others(written);
+    if !others.is_empty() {
+        let message = format!("an existing container takes no further keys; here are: {}", others.join(", "));
+        let help = "a container that somebody else made is only started and stopped; for one of lcm's own, write \
+                    `image` and `container_name` in place of `container`";
+        context.error_with_help("lcm::conflict", container.span, (message, "this one exists already"), help);
+    }
+    Some(Built {
+        runtime: Runtime::Existing(ExistingContainer { container: container.value.clone() }),
+        spec: Spec::default(),
+        missing_secrets: Vec::new(),
+        published: Vec::new(),
+    })
+}
+
+/// The keys that only a container of lcm's own can have.
+fn others(written: &Docker) -> Vec<&'static str> {
+    [
+        ("image", written.image.is_some()),
+        ("pull_policy", written.pull_policy.is_some()),
+        ("container_name", written.container_name.is_some()),
+        ("command", written.command.is_some()),
+        ("entrypoint", written.entrypoint.is_some()),
+        ("environment", written.environment.is_some()),
+        ("env_file", written.env_file.is_some()),
+        ("ports", !written.ports.is_empty()),
+        ("volumes", !written.volumes.is_empty()),
+        ("networks", !written.networks.is_empty()),
+        ("user", written.user.is_some()),
+        ("shm_size", written.shm_size.is_some()),
+        ("ipc", written.ipc.is_some()),
+        ("devices", !written.devices.is_empty()),
+        ("ulimits", written.ulimits.is_some()),
+        ("labels", written.labels.is_some()),
+        ("healthcheck", written.healthcheck.is_some()),
+        ("gpu_access", written.gpu_access.is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(key, set)| set.then_some(key))
+    .collect()
+}
+
+fn created(context: &mut Context<'_>, service: &str, written: &Located<Docker>) -> Option<Built> {
+    let Some(image) = &written.image else {
+        let help = "write `image: …` for one that lcm creates, or `container: …` for one that exists";
+        context.missing(written, "a container needs an `image`, or is named by `container`", help);
+        return None;
+    };
+    if image.trim().is_empty() {
+        context.error("lcm::empty", image.span, "the image has no name", "this name");
+    }
+    let name = match &written.container_name {
+        Some(name) => {
+            valid_name(context, name);
+            name.value.clone()
+        }
+        None => format!("{}-{service}", context.project),
+    };
+    let environment = environment(context, written.environment.as_ref(), written.env_file.as_ref());
+    let published = published(context, written);
+    let container = Container {
+        name,
+        image: image.value.clone(),
+        pull: match written.pull_policy {
+            Some(wire::docker::PullPolicy::Always) => PullPolicy::Always,
+            Some(wire::docker::PullPolicy::Never) => PullPolicy::Never,
+            Some(wire::docker::PullPolicy::Missing) | None => PullPolicy::Missing,
+        },
+        command: argv(context, written.command.as_ref()),
+        entrypoint: argv(context, written.entrypoint.as_ref()),
+        environment: BTreeMap::new(),
+        ports: published.iter().map(|(port, _)| port.clone()).collect(),
+        volumes: Vec::new(),
+        networks: written.networks.iter().map(|network| network.value.clone()).collect(),
+        user: written.user.as_ref().map(|Word(user)| user.clone()),
+        shm_size_bytes: written.shm_size.as_ref().map(|size| size.0),
+        ipc: written.ipc.clone(),
+        devices: devices(context, &written.devices),
+        ulimits: ulimits(written),
+        labels: labels(context, written.labels.as_ref()),
+        healthcheck: written.healthcheck.as_ref().map(|check| healthcheck(context, check)),
+        gpu_access: match written.gpu_access {
+            Some(wire::docker::GpuAccess::Environment) => GpuAccess::Environment,
+            Some(wire::docker::GpuAccess::None) => GpuAccess::None,
+            Some(wire::docker::GpuAccess::Request) | None => GpuAccess::Request,
+        },
+    };
+    let (volumes, spec_volumes) = volumes(context, &written.volumes);
+    let mut config = config(written, &container, &spec_volumes);
+    if let Some(masked) = environment.masked() {
+        config.insert("environment".to_owned(), masked);
+    }
+    let container = Container { environment: environment.values, volumes, ..container };
+    Some(Built {
+        runtime: Runtime::Container(Box::new(container)),
+        spec: Spec { config: Value::Object(config), secrets: environment.secrets },
+        missing_secrets: environment.missing.into_iter().collect(),
+        published,
+    })
+}
+
+/// What the container is made from: only keys that are set, so that a new default recreates nothing.
+fn config(written: &Docker, container: &Container, volumes: &[String]) -> Map<String, Value> {
+    let healthcheck = container.healthcheck.as_ref().map(|check| {
+        let milliseconds = |period: std::time::Duration| json!(u64::try_from(period.as_millis()).unwrap_or(u64::MAX));
+        let fields = [
+            ("test", (!check.test.is_empty()).then(|| json!(check.test))),
+            ("interval_ms", check.interval.map(milliseconds)),
+            ("timeout_ms", check.timeout.map(milliseconds)),
+            ("retries", check.retries.map(|retries| json!(retries))),
+            ("start_period_ms", check.start_period.map(milliseconds)),
+        ];
+        Value::Object(set(fields))
+    });
+    let ulimits: Map<String, Value> = container
+        .ulimits
+        .iter()
+        .map(|(name, limit)| (name.clone(), json!({ "soft": limit.soft, "hard": limit.hard })))
+        .collect();
+    let ports: Vec<String> = container.ports.iter().map(ports::text).collect();
+    let list = |items: &[String]| (!items.is_empty()).then(|| json!(items));
+    set([
+        ("image", Some(json!(container.image))),
+        ("container_name", written.container_name.is_some().then(|| json!(container.name))),
+        ("command", container.command.as_ref().map(|command| json!(command))),
+        ("entrypoint", container.entrypoint.as_ref().map(|entrypoint| json!(entrypoint))),
+        ("ports", list(&ports)),
+        ("volumes", list(volumes)),
+        ("networks", list(&container.networks)),
+        ("user", container.user.as_ref().map(|user| json!(user))),
+        ("shm_size_bytes", container.shm_size_bytes.map(|size| json!(size))),
+        ("ipc", container.ipc.as_ref().map(|ipc| json!(ipc))),
+        ("devices", list(&container.devices)),
+        ("ulimits", (!ulimits.is_empty()).then_some(Value::Object(ulimits))),
+        ("labels", (!container.labels.is_empty()).then(|| json!(container.labels))),
+        ("healthcheck", healthcheck),
+        (
+            "gpu_access",
+            written.gpu_access.map(|access| {
+                json!(match access {
+                    wire::docker::GpuAccess::Request => "request",
+                    wire::docker::GpuAccess::Environment => "environment",
+                    wire::docker::GpuAccess::None => "none",
+                })
+            }),
+        ),
+    ])
+}
+
+fn set<const N: usize>(fields: [(&str, Option<Value>); N]) -> Map<String, Value> {
+    fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+}
+
+fn valid_name(context: &mut Context<'_>, name: &Located<String>) {
+    if !is_name(name) || name.len() < 2 {
+        let message = format!("`{}` is no name for a container", name.value);
+        let help = "two or more letters, digits, `_`, `.` and `-`, beginning with a letter or digit";
+        context.error_with_help("lcm::name", name.span, (message, "this name"), help);
+    }
+}
+
+fn argv(context: &mut Context<'_>, command: Option<&Located<CommandLine>>) -> Option<Vec<String>> {
+    let command = command?;
+    match &command.value {
+        CommandLine::Words(words) => Some(words.clone()),
+        CommandLine::Line(line) => match words::split(line) {
+            Ok(words) => Some(words),
+            Err(reason) => {
+                let message = format!("this can't be cut into words: {reason}");
+                context.error_with_help("lcm::command", command.span, (message, "this command"), "write it as a list");
+                None
+            }
+        },
+    }
+}
+
+fn published(context: &mut Context<'_>, written: &Docker) -> Vec<(PublishedPort, Span)> {
+    let mut all = Vec::new();
+    for port in &written.ports {
+        match ports::parse(&port.0) {
+            Ok(ports) if all.len() + ports.len() > PORTS_MAX => {
+                context.error("lcm::port", port.span, "more ports are published than a host has", "these too");
+                break;
+            }
+            Ok(ports) => all.extend(ports.into_iter().map(|published| (published, port.span))),
+            Err(fault) => {
+                context.error_with_help("lcm::port", port.span, (fault.message, "this port"), fault.help);
+            }
+        }
+    }
+    all
+}
+
+/// For the engine with absolute paths, and for the spec with those that the manifest means.
+fn volumes(context: &mut Context<'_>, written: &[Located<String>]) -> (Vec<String>, Vec<String>) {
+    let (mut volumes, mut spec) = (Vec::new(), Vec::new());
+    for volume in written {
+        let mut parts = volume.splitn(3, ':');
+        let (source, target, options) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
+        let Some(target) = target.filter(|target| target.starts_with('/')) else {
+            let message = format!("`{}` mounts nothing", volume.value);
+            let help = "write `SOURCE:TARGET`, the target absolute, with `:ro` where it is only read";
+            context.error_with_help("lcm::volume", volume.span, (message, "this volume"), help);
+            continue;
+        };
+        let options = options.map(|options| format!(":{options}")).unwrap_or_default();
+        if source.starts_with(['/', '.', '~']) {
+            let path = Located { value: source.to_owned(), ..volume.clone() };
+            let Some(absolute) = context.path(&path) else { continue };
+            spec.push(format!("{}:{target}{options}", context.spec_path(source, &absolute)));
+            volumes.push(format!("{}:{target}{options}", absolute.display()));
+        } else if is_name(source) {
+            spec.push(volume.value.clone());
+            volumes.push(volume.value.clone());
+        } else {
+            let message = format!("`{source}` is neither a volume's name nor a path");
+            let help = format!("for a folder beside this file write `./{source}`");
+            context.error_with_help("lcm::volume", volume.span, (message, "this volume"), help);
+        }
+    }
+    (volumes, spec)
+}
+
+fn devices(context: &mut Context<'_>, written: &[Located<String>]) -> Vec<String> {
+    let mut devices = Vec::new();
+    for device in written {
+        let parts: Vec<&str> = device.split(':').collect();
+        let rights = |text: &str| !text.is_empty() && text.chars().all(|right| "rwm".contains(right));
+        let valid = match parts[..] {
+            [host] => host.starts_with('/'),
+            [host, inside] => host.starts_with('/') && inside.starts_with('/'),
+            [host, inside, last] => host.starts_with('/') && inside.starts_with('/') && rights(last),
+            _ => false,
+        };
+        if valid {
+            let whole = if parts.len() == 1 { format!("{0}:{0}", device.value) } else { device.value.clone() };
+            devices.push(whole);
+        } else {
+            let message = format!("`{}` is no device", device.value);
+            let help = "write `/dev/dri` or `/dev/dri:/dev/dri:rw`; for NVIDIA GPUs write `gpu:` beside `docker:`";
+            context.error_with_help("lcm::device", device.span, (message, "this device"), help);
+        }
+    }
+    devices
+}
+
+fn ulimits(written: &Docker) -> BTreeMap<String, Ulimit> {
+    let limits = written.ulimits.iter().flat_map(|limits| &limits.0);
+    limits.map(|(name, limit)| (name.value.clone(), Ulimit { soft: limit.soft, hard: limit.hard })).collect()
+}
+
+fn labels(context: &mut Context<'_>, written: Option<&Located<Pairs<Word>>>) -> BTreeMap<String, String> {
+    let pairs: Vec<(String, String, Span)> = match written.map(|written| &written.value) {
+        Some(Pairs::Map(entries)) => {
+            entries.iter().map(|(name, value)| (name.value.clone(), value.0.clone(), name.span)).collect()
+        }
+        Some(Pairs::List(items)) => items
+            .iter()
+            .map(|item| {
+                // As in Compose, a label without a value is an empty one.
+                let (name, value) = item.split_once('=').unwrap_or((&item.value, ""));
+                (name.to_owned(), value.to_owned(), item.span)
+            })
+            .collect(),
+        None => Vec::new(),
+    };
+    let mut labels = BTreeMap::new();
+    for (name, value, span) in pairs {
+        if name.starts_with("lcm.") {
+            context.error("lcm::label", span, format!("the label `{name}` is lcm's own"), "choose another name");
+        }
+        labels.insert(name, value);
+    }
+    labels
+}
+
+fn healthcheck(context: &mut Context<'_>, written: &Located<Healthcheck>) -> ImageHealthcheck {
+    let test = match (written.disable, written.test.as_ref().map(|test| (test, &test.value))) {
+        (Some(true), _) => vec!["NONE".to_owned()],
+        (Some(false) | None, Some((_, CommandLine::Line(line)))) => vec!["CMD-SHELL".to_owned(), line.clone()],
+        (Some(false) | None, Some((test, CommandLine::Words(words)))) => {
+            if !["CMD", "CMD-SHELL", "NONE"].contains(&words[0].as_str()) {
+                let message =
+                    format!("a check that is a list begins with CMD, CMD-SHELL or NONE, not with `{}`", words[0]);
+                let help = "write `[CMD, …]`, or a string for the container's shell";
+                context.error_with_help("lcm::command", test.span, (message, "this list"), help);
+            }
+            words.clone()
+        }
+        // The image's own.
+        (Some(false) | None, None) => Vec::new(),
+    };
+    ImageHealthcheck {
+        test,
+        interval: written.interval.map(|period| period.0),
+        timeout: written.timeout.map(|period| period.0),
+        retries: written.retries,
+        start_period: written.start_period.map(|period| period.0),
+    }
+}

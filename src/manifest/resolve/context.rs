@@ -1,0 +1,156 @@
+//! What every part of the resolution needs: places, problems, paths.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use crate::manifest::Environment;
+use crate::manifest::fault::suggest;
+use crate::manifest::located::Located;
+use crate::manifest::problem::{Place, Problem};
+use crate::manifest::resolve::Input;
+use crate::manifest::source::{Sources, Span, tidy};
+use crate::manifest::wire::scalar::Period;
+
+/// So many problems get a suggestion, and unknown names are told: each is compared with every name that there is.
+const SUGGESTED_MAX: usize = 200;
+
+/// The way to problems and places.
+#[derive(Debug)]
+pub(super) struct Context<'a> {
+    pub input: &'a Input<'a>,
+    pub problems: &'a mut Vec<Problem>,
+    /// The project's name, empty where it could not be read.
+    pub project: String,
+    /// The folder of the file that names the project: whichever file lcm is called with, specs stay the same.
+    pub root: PathBuf,
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(input: &'a Input<'a>, problems: &'a mut Vec<Problem>) -> Self {
+        let named = input.files.iter().find(|file| file.manifest.name.is_some()).or(input.files.first());
+        let root = named.map(|file| input.sources.get(file.file).folder.clone()).unwrap_or_default();
+        Self { input, problems, project: String::new(), root }
+    }
+
+    pub(super) fn place(&self, span: Span) -> Place {
+        self.input.sources.place(span)
+    }
+
+    pub(super) fn error(&mut self, code: &'static str, span: Span, message: impl Into<String>, label: &str) {
+        let problem = Problem::error(code, message).at(self.place(span), label);
+        self.problems.push(problem);
+    }
+
+    pub(super) fn error_with_help(
+        &mut self,
+        code: &'static str,
+        span: Span,
+        (message, label): (impl Into<String>, &str),
+        help: impl Into<String>,
+    ) {
+        let problem = Problem::error(code, message).at(self.place(span), label).help(help);
+        self.problems.push(problem);
+    }
+
+    /// Something must be there and is not; not told where a part of `within` could not be read.
+    pub(super) fn missing<T>(&mut self, within: &Located<T>, message: impl Into<String>, help: &str) {
+        if !within.damaged {
+            self.error_with_help("lcm::missing", within.span, (message, "in here"), help);
+        }
+    }
+
+    /// Whether a name is defined; if not, that is a problem.
+    pub(super) fn known(&mut self, what: &str, name: &Located<String>, names: &BTreeMap<String, Span>) -> bool {
+        let known = names.contains_key(&name.value);
+        if !known && self.input.complete && self.problems.len() < SUGGESTED_MAX {
+            let code = match what {
+                "goal" => "lcm::unknown_goal",
+                "mode" => "lcm::unknown_mode",
+                _ => "lcm::unknown_service",
+            };
+            let help = suggest(name, names.keys().map(String::as_str));
+            self.error_with_help(code, name.span, (format!("there is no {what} `{}`", name.value), "this name"), help);
+        }
+        known
+    }
+
+    /// A duration that must be more than nothing.
+    pub(super) fn positive(&mut self, period: Option<&Located<Period>>) {
+        if let Some(period) = period
+            && period.0.is_zero()
+        {
+            self.error("lcm::duration", period.span, "this must be more than 0", "no time at all");
+        }
+    }
+
+    /// A count that must be 1 or more.
+    pub(super) fn at_least_one(&mut self, number: Option<&Located<u32>>) {
+        if let Some(number) = number
+            && number.value == 0
+        {
+            self.error("lcm::type", number.span, "this must be 1 or more", "none at all");
+        }
+    }
+
+    /// An absolute path from one that is relative to the file that says it.
+    pub(super) fn path(&mut self, written: &Located<String>) -> Option<PathBuf> {
+        let path = absolute(written, self.input.sources, self.input.environment);
+        if path.is_none() {
+            let message =
+                if written.is_empty() { "the path is empty" } else { "`~` stands for HOME, which is not set" };
+            self.error("lcm::path", written.span, message, "this path");
+        }
+        path
+    }
+
+    /// How a path stands in a spec: as it is written, or, where it is relative, from the project's folder; so that a
+    /// checkout may be moved and nothing changes.
+    pub(super) fn spec_path(&self, written: &str, absolute: &Path) -> String {
+        if written.starts_with(['/', '~']) {
+            return absolute.display().to_string();
+        }
+        relative(absolute, &self.root).display().to_string()
+    }
+}
+
+/// `None`: an empty path, or one in a home that is not known.
+pub(super) fn absolute(written: &Located<String>, sources: &Sources, environment: &Environment) -> Option<PathBuf> {
+    if written.is_empty() {
+        return None;
+    }
+    let from_home = match written.strip_prefix('~') {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => Some(rest.trim_start_matches('/')),
+        Some(_) | None => None,
+    };
+    match from_home {
+        Some(rest) => {
+            let home = environment.get("HOME").filter(|home| home.starts_with('/'))?;
+            Some(tidy(&Path::new(home).join(rest)))
+        }
+        None => Some(tidy(&sources.get(written.span.file).folder.join(&written.value))),
+    }
+}
+
+/// `path` as seen from `base`, both absolute and tidy.
+fn relative(path: &Path, base: &Path) -> PathBuf {
+    let shared = path.components().zip(base.components()).take_while(|(left, right)| left == right).count();
+    let up = base.components().skip(shared).map(|_| Component::ParentDir);
+    let relative: PathBuf = up.chain(path.components().skip(shared)).collect();
+    if relative.as_os_str().is_empty() { PathBuf::from(".") } else { relative }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::relative;
+
+    #[test]
+    fn a_path_as_seen_from_another() {
+        for (path, base, wanted) in
+            [("/a/b", "/a/b", "."), ("/a/b/c", "/a/b", "c"), ("/a/x", "/a/b", "../x"), ("/x", "/a/b", "../../x")]
+        {
+            assert_eq!(relative(Path::new(path), Path::new(base)), PathBuf::from(wanted));
+        }
+    }
+}

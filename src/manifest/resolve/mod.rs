@@ -1,0 +1,170 @@
+//! Wire to [`Desired`], with defaults filled in and everything checked that one file or one value can't tell. Pure:
+//! files, env files and lcm's environment come in as values.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use crate::manifest::problem::{Problem, Severity};
+use crate::manifest::source::{Sources, Span};
+use crate::manifest::tree::Node;
+use crate::manifest::wire::Manifest;
+use crate::manifest::wire::scalar::is_name;
+use crate::manifest::{Choice, Environment};
+use crate::model::desired::Desired;
+use crate::model::names::ServiceName;
+
+mod address;
+mod checks;
+mod container;
+mod context;
+mod environment;
+mod graph;
+mod modes;
+mod ports;
+mod probes;
+mod process;
+mod project;
+mod service;
+mod words;
+
+use context::Context;
+
+/// All that a resolution works with.
+#[derive(Debug)]
+pub(super) struct Input<'a> {
+    pub sources: &'a Sources,
+    /// The entry is the first.
+    pub files: &'a [ManifestFile],
+    pub names: &'a Names,
+    /// By absolute path.
+    pub env_files: &'a BTreeMap<PathBuf, EnvFile>,
+    pub environment: &'a Environment,
+    /// No file is missing: a name that is unknown is unknown.
+    pub complete: bool,
+}
+
+/// One file as a tree.
+#[derive(Debug)]
+pub(super) struct Root {
+    pub file: usize,
+    pub keys: BTreeSet<String>,
+    pub node: Node,
+}
+
+/// One file, read.
+#[derive(Debug)]
+pub(super) struct ManifestFile {
+    pub file: usize,
+    /// The keys at its top as they were written, also those whose values could not be read.
+    pub keys: BTreeSet<String>,
+    pub manifest: Manifest,
+}
+
+/// What an env file came to.
+#[derive(Debug)]
+pub(super) enum EnvFile {
+    Variables(BTreeMap<String, String>),
+    Missing,
+    Unreadable(String),
+}
+
+/// Every name that is defined, also of things that could not be read.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    pub services: BTreeMap<String, Span>,
+    pub modes: BTreeMap<String, Span>,
+    pub goals: BTreeMap<String, Span>,
+}
+
+impl Names {
+    /// Collects the names of all files; one that is defined twice, or that is no name, is a problem.
+    pub(super) fn of(roots: &[Root], sources: &Sources, problems: &mut Vec<Problem>) -> Self {
+        let mut collect = |section: &str, what: &str| {
+            let mut names: BTreeMap<String, Span> = BTreeMap::new();
+            let entries = roots.iter().filter_map(|root| root.node.get(section)).flat_map(Node::entries);
+            for entry in entries {
+                let place = sources.place(entry.key_span);
+                if !is_name(&entry.key) {
+                    let message = format!("`{}` is no name for a {what}", entry.key);
+                    let help = "a name is made of letters, digits, `_`, `.` and `-`, and begins with a letter or digit";
+                    problems.push(Problem::error("lcm::name", message).at(place.clone(), "this name").help(help));
+                }
+                match names.get(&entry.key) {
+                    Some(first) => problems.push(
+                        Problem::error("lcm::duplicate", format!("the {what} `{}` is defined twice", entry.key))
+                            .at(place, "the second one")
+                            .also(sources.place(*first), "the first one"),
+                    ),
+                    None => {
+                        names.insert(entry.key.clone(), entry.key_span);
+                    }
+                }
+            }
+            names
+        };
+        collect("templates", "template");
+        Self {
+            services: collect("services", "service"),
+            modes: collect("modes", "mode"),
+            goals: collect("goals", "goal"),
+        }
+    }
+}
+
+/// The env files that services name, by absolute path.
+pub(super) fn env_file_paths(
+    files: &[ManifestFile],
+    sources: &Sources,
+    environment: &Environment,
+) -> BTreeSet<PathBuf> {
+    let services = files.iter().flat_map(|file| &file.manifest.services.0);
+    services
+        .flat_map(|(_, service)| {
+            let process = service.process.as_ref().and_then(|process| process.env_file.as_ref());
+            let docker = service.docker.as_ref().and_then(|docker| docker.env_file.as_ref());
+            process.into_iter().chain(docker).flat_map(|files| &files.0)
+        })
+        .filter_map(|path| context::absolute(path, sources, environment))
+        .collect()
+}
+
+/// Everything that is wanted, or `None` where too much is missing; problems go to `problems`, warnings too.
+pub(super) fn resolve(input: &Input<'_>, choice: &Choice, problems: &mut Vec<Problem>) -> Option<Desired> {
+    let mut context = Context::new(input, problems);
+    let project = project::project(&mut context);
+    context.project = project.as_ref().map(ToString::to_string).unwrap_or_default();
+    let settings = project::settings(&mut context);
+
+    let mut services = BTreeMap::new();
+    for file in input.files {
+        for (name, written) in &file.manifest.services.0 {
+            if let Some(service) = service::service(&mut context, name, written) {
+                services.insert(ServiceName::new(name.value.clone()), service);
+            }
+        }
+    }
+    let goals = modes::goals(&mut context, &services);
+    let modes = modes::modes(&mut context);
+    let (mode, mode_source) = modes::choose(&mut context, choice);
+    modes::check_goals(&mut context, choice);
+    checks::check(&mut context, &services, &modes, &goals, &settings);
+
+    let failed = context.problems.iter().any(|problem| problem.severity == Severity::Error);
+    if failed || !input.complete {
+        return None;
+    }
+    Some(Desired {
+        project: project?,
+        mode,
+        mode_source,
+        goals_requested: choice.goals.clone(),
+        orphans: settings.orphans,
+        reserve: settings.reserve,
+        declared_gpus: settings.devices.into_iter().map(|(device, _)| device).collect(),
+        engine_host: settings.engine_host,
+        services: services.into_iter().map(|(name, resolved)| (name, resolved.service)).collect(),
+        modes: modes.into_iter().map(|(name, written)| (name, written.mode)).collect(),
+        goals,
+        warnings: Vec::new(),
+    })
+}

@@ -1,0 +1,127 @@
+//! Modes and goals, and which of them count in this run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::manifest::Choice;
+use crate::manifest::fault::suggest;
+use crate::manifest::located::Located;
+use crate::manifest::problem::Problem;
+use crate::manifest::resolve::context::Context;
+use crate::manifest::resolve::service::{self, Resolved};
+use crate::manifest::source::Span;
+use crate::manifest::wire;
+use crate::model::desired::{Goal, Mode, ModeSource, Others};
+use crate::model::names::{GoalName, ModeName, ServiceName};
+
+pub(super) fn goals(context: &mut Context<'_>, services: &BTreeMap<ServiceName, Resolved>) -> BTreeMap<GoalName, Goal> {
+    let mut goals = BTreeMap::new();
+    let input = context.input;
+    for (name, written) in input.files.iter().flat_map(|file| &file.manifest.goals.0) {
+        let goal = Goal {
+            description: written.description.clone(),
+            services: named(context, &written.services),
+            phases: service::phases(context, &written.phases),
+            priority: written.priority.unwrap_or_default(),
+        };
+        let needed = !written.services.is_empty()
+            || services.values().any(|resolved| !resolved.service.phases.is_disjoint(&goal.phases));
+        if !needed && !written.damaged {
+            let problem = Problem::warning("lcm::goal", format!("the goal `{}` needs no service", name.value))
+                .at(context.place(name.span), "this goal")
+                .help("name `services`, or `phases` that some service lists");
+            context.problems.push(problem);
+        }
+        goals.insert(GoalName::new(name.value.clone()), goal);
+    }
+    goals
+}
+
+/// A mode, and where it says what may contradict the rest.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub mode: Mode,
+    pub name: Span,
+    pub stop: BTreeMap<ServiceName, Span>,
+}
+
+pub(super) fn modes(context: &mut Context<'_>) -> BTreeMap<ModeName, Written> {
+    let mut modes = BTreeMap::new();
+    let input = context.input;
+    for (name, written) in input.files.iter().flat_map(|file| &file.manifest.modes.0) {
+        let goals = written.goals.iter().filter(|goal| context.known("goal", goal, &input.names.goals));
+        let goals = goals.map(|goal| GoalName::new(goal.value.clone())).collect();
+        let mode = Mode {
+            description: written.description.clone(),
+            services: named(context, &written.services),
+            goals,
+            stop: named(context, &written.stop),
+            others: match written.others {
+                Some(wire::Others::Keep) => Others::Keep,
+                Some(wire::Others::Stop) | None => Others::Stop,
+            },
+        };
+        let stop = written.stop.iter().map(|name| (ServiceName::new(name.value.clone()), name.span)).collect();
+        modes.insert(ModeName::new(name.value.clone()), Written { mode, name: name.span, stop });
+    }
+    modes
+}
+
+/// The services of a list that there are; the others are problems.
+fn named(context: &mut Context<'_>, written: &[Located<String>]) -> BTreeSet<ServiceName> {
+    let names = &context.input.names.services;
+    written
+        .iter()
+        .filter(|name| context.known("service", name, names))
+        .map(|name| ServiceName::new(name.value.clone()))
+        .collect()
+}
+
+/// The mode of this run: the command line's, else an operator's, else the entry file's own.
+pub(super) fn choose(context: &mut Context<'_>, choice: &Choice) -> (Option<ModeName>, ModeSource) {
+    let names = &context.input.names.modes;
+    let entry = context.input.files.first().filter(|_| context.input.complete);
+    let own = entry.and_then(|entry| entry.manifest.mode.as_ref());
+    if let Some(own) = own {
+        context.known("mode", own, names);
+    }
+    let (chosen, source) = match (&choice.mode, &choice.word) {
+        (Some(mode), _) => (Some(mode), ModeSource::CommandLine),
+        (None, Some(word)) => (Some(word), ModeSource::Word),
+        (None, None) => (None, ModeSource::Manifest),
+    };
+    if let Some(chosen) = chosen {
+        if !names.contains_key(chosen.as_str()) && context.input.complete {
+            let near = suggest(chosen.as_str(), names.keys().map(String::as_str));
+            let help = match source {
+                ModeSource::Word => format!("{near}; `lcm switch --clear` forgets the switch to it"),
+                ModeSource::CommandLine | ModeSource::Manifest => near,
+            };
+            let message = format!("there is no mode `{chosen}`");
+            context.problems.push(Problem::error("lcm::unknown_mode", message).help(help));
+        }
+        return (Some(chosen.clone()), source);
+    }
+    if own.is_none()
+        && !names.is_empty()
+        && !choice.mode_optional
+        && entry.is_some_and(|entry| !entry.keys.contains("mode"))
+    {
+        let list: Vec<&str> = names.keys().map(String::as_str).collect();
+        let message = format!("no mode is chosen; there are: {}", list.join(", "));
+        let help = "choose one with `--mode`, or write `mode:` into the manifest";
+        context.problems.push(Problem::error("lcm::no_mode", message).help(help));
+    }
+    (own.map(|own| ModeName::new(own.value.clone())), source)
+}
+
+/// Goals that the command line asks for must be there.
+pub(super) fn check_goals(context: &mut Context<'_>, choice: &Choice) {
+    let names = &context.input.names.goals;
+    for goal in &choice.goals {
+        if !names.contains_key(goal.as_str()) && context.input.complete {
+            let help = suggest(goal.as_str(), names.keys().map(String::as_str));
+            let problem = Problem::error("lcm::unknown_goal", format!("there is no goal `{goal}`")).help(help);
+            context.problems.push(problem);
+        }
+    }
+}

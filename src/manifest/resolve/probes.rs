@@ -1,0 +1,248 @@
+//! Health, busy, evict and stop: which one of several is meant, and with what deadlines.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::manifest::fault::suggest;
+use crate::manifest::located::Located;
+use crate::manifest::problem::Problem;
+use crate::manifest::resolve::address::{self, Address};
+use crate::manifest::resolve::context::Context;
+use crate::manifest::source::Span;
+use crate::manifest::wire;
+use crate::manifest::wire::scalar::Period;
+use crate::manifest::wire::shape::CommandLine;
+use crate::model::desired::{Busy, BusyProbe, Evict, EvictCall, Health, HttpProbe, Pointer, Probe, StopPolicy};
+use crate::model::size::Mebibytes;
+
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const FAILURES: u32 = 3;
+/// Docker's own.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+const EVICT_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a CUDA context holds with nothing loaded.
+const RESIDENT: Mebibytes = Mebibytes(512);
+/// Signals that end something, or that a service may take for it.
+const SIGNALS: [&str; 10] = ["TERM", "INT", "QUIT", "HUP", "KILL", "USR1", "USR2", "ABRT", "ALRM", "WINCH"];
+
+/// An address that a probe asks, and where it is said.
+pub(super) type Asked = (Address, Span);
+
+/// `docker`: whether the service is a container.
+pub(super) fn health(
+    context: &mut Context<'_>,
+    written: Option<&Located<wire::health::Health>>,
+    docker: bool,
+    asked: &mut Vec<Asked>,
+) -> Health {
+    let mut health = Health {
+        probe: None,
+        probe_timeout: PROBE_TIMEOUT,
+        interval: None,
+        warm_time: Duration::ZERO,
+        timeout: START_TIMEOUT,
+        failures: FAILURES,
+        successes: 1,
+        stable_for: Duration::ZERO,
+    };
+    let Some(written) = written else { return health };
+    one_of(
+        context,
+        "a service has one kind of health probe",
+        &[
+            written.http.as_ref().map(|http| http.span),
+            written.tcp.as_ref().map(|tcp| tcp.span),
+            written.exec.as_ref().map(|exec| exec.span),
+            written.log.as_ref().map(|log| log.span),
+            written.docker.as_ref().filter(|docker| docker.value).map(|docker| docker.span),
+        ],
+    );
+    only_with_http(context, written);
+    health.probe = probe(context, written, docker, asked);
+    for period in [&written.probe_timeout, &written.interval, &written.timeout] {
+        context.positive(period.as_ref());
+    }
+    context.at_least_one(written.failures.as_ref());
+    context.at_least_one(written.successes.as_ref());
+    let period = |period: &Option<Located<Period>>| period.as_ref().map(|period| period.0);
+    health.interval = period(&written.interval);
+    health.probe_timeout = period(&written.probe_timeout).unwrap_or(health.probe_timeout);
+    health.warm_time = period(&written.warm_time).unwrap_or(health.warm_time);
+    health.timeout = period(&written.timeout).unwrap_or(health.timeout);
+    health.stable_for = period(&written.stable_for).unwrap_or(health.stable_for);
+    health.failures = written.failures.as_ref().map_or(health.failures, |failures| failures.value);
+    health.successes = written.successes.as_ref().map_or(health.successes, |successes| successes.value);
+    health
+}
+
+fn only_with_http(context: &mut Context<'_>, written: &Located<wire::health::Health>) {
+    if written.http.is_none() && !written.damaged {
+        let status = written.status.as_ref().and_then(|status| status.0.first()).map(|status| ("status", status.span));
+        let body = written.body.as_ref().map(|body| ("body", body.span));
+        let pointer = written.pointer.as_ref().map(|pointer| ("pointer", pointer.span));
+        for (key, span) in [status, body, pointer].into_iter().flatten() {
+            context.error("lcm::conflict", span, format!("`{key}` has a meaning only with `http`"), "of what answer?");
+        }
+    }
+    if let (Some(equals), None, false) = (&written.equals, &written.pointer, written.damaged) {
+        context.error("lcm::conflict", equals.span, "`equals` has a meaning only with `pointer`", "what equals this?");
+    }
+}
+
+fn probe(
+    context: &mut Context<'_>,
+    written: &Located<wire::health::Health>,
+    docker: bool,
+    asked: &mut Vec<Asked>,
+) -> Option<Probe> {
+    if let Some(http) = &written.http {
+        asked.push((address::url(context, http)?, http.span));
+        let pointer = written.pointer.as_ref().map(|pointer| Pointer {
+            path: pointer.0.clone(),
+            equals: written.equals.as_ref().map(|equals| equals.value.clone()),
+        });
+        let status: BTreeSet<u16> =
+            written.status.iter().flat_map(|status| &status.0).map(|status| status.value.0).collect();
+        let body = written.body.as_ref().map(|body| body.value.clone());
+        return Some(Probe::Http(HttpProbe { url: http.value.clone(), status, body, pointer }));
+    }
+    if let Some(tcp) = &written.tcp {
+        let Some(address) = address::tcp(&tcp.0) else {
+            let message = format!("`{}` is no address", tcp.0);
+            context.error_with_help(
+                "lcm::url",
+                tcp.span,
+                (message, "this address"),
+                "write `localhost:5432` or `5432`",
+            );
+            return None;
+        };
+        asked.push((address.clone(), tcp.span));
+        return Some(Probe::Tcp { host: address.host, port: address.port });
+    }
+    if let Some(exec) = &written.exec {
+        return Some(Probe::Exec(exec_argv(exec)));
+    }
+    if let Some(log) = &written.log {
+        if let Err(error) = regex_lite::Regex::new(log) {
+            let message = format!("this is no regular expression: {error}");
+            context.error("lcm::regex", log.span, message, "this pattern");
+        }
+        return Some(Probe::Log(log.value.clone()));
+    }
+    let image = written.docker.as_ref().filter(|image| image.value)?;
+    if !docker {
+        let help = "a process has no image; write `http`, `tcp`, `exec` or `log`";
+        context.error_with_help(
+            "lcm::conflict",
+            image.span,
+            ("only a container can be `docker` healthy", "here"),
+            help,
+        );
+    }
+    Some(Probe::Docker)
+}
+
+pub(super) fn busy(
+    context: &mut Context<'_>,
+    written: &Located<wire::health::Busy>,
+    asked: &mut Vec<Asked>,
+) -> Option<Busy> {
+    let kinds = [written.http.as_ref().map(|http| http.span), written.exec.as_ref().map(|exec| exec.span)];
+    one_of(context, "a service has one kind of busy probe", &kinds);
+    context.positive(written.probe_timeout.as_ref());
+    let probe_timeout = written.probe_timeout.as_ref().map_or(PROBE_TIMEOUT, |period| period.0);
+    let probe = match (&written.http, &written.exec) {
+        (Some(http), _) => {
+            let address = address::url(context, http);
+            let Some(pointer) = &written.pointer else {
+                let help = "write `pointer: /…` to something that is false, 0, null or empty while it is idle";
+                context.missing(written, "`http` needs a `pointer` here", help);
+                return None;
+            };
+            asked.push((address?, http.span));
+            BusyProbe::Http { url: http.value.clone(), pointer: pointer.0.clone() }
+        }
+        (None, Some(exec)) => {
+            if let Some(pointer) = &written.pointer {
+                context.error("lcm::conflict", pointer.span, "`pointer` has a meaning only with `http`", "of what?");
+            }
+            BusyProbe::Exec(exec_argv(exec))
+        }
+        (None, None) => {
+            context.missing(written, "neither `http` nor `exec`", "write one of them, or remove `busy`");
+            return None;
+        }
+    };
+    Some(Busy { probe, probe_timeout })
+}
+
+pub(super) fn evict(context: &mut Context<'_>, written: &Located<wire::health::Evict>) -> Option<Evict> {
+    let kinds = [
+        written.http.as_ref().and_then(|http| http.0.first()).map(|http| http.span),
+        written.exec.as_ref().map(|exec| exec.span),
+    ];
+    one_of(context, "memory is evicted by `http` or by `exec`", &kinds);
+    context.positive(written.timeout.as_ref());
+    let mut calls = Vec::new();
+    for request in written.http.iter().flat_map(|http| &http.0) {
+        address::url(context, &request.url);
+        calls.push(EvictCall::Http {
+            method: request.method.unwrap_or(wire::health::Method::Post).as_str().to_owned(),
+            url: request.url.value.clone(),
+            json: request.json.clone(),
+        });
+    }
+    let commands = written.exec.iter().flat_map(|exec| &exec.value.0);
+    calls.extend(commands.map(|command| EvictCall::Exec(shell_argv(command))));
+    if calls.is_empty() {
+        context.missing(written, "neither `http` nor `exec`", "write one of them, or remove `evict`");
+        return None;
+    }
+    Some(Evict {
+        calls,
+        resident: written.resident.as_ref().map_or(RESIDENT, |size| Mebibytes::needed(size.0)),
+        timeout: written.timeout.as_ref().map_or(EVICT_TIMEOUT, |period| period.0),
+    })
+}
+
+pub(super) fn stop(context: &mut Context<'_>, written: Option<&Located<wire::health::Stop>>) -> StopPolicy {
+    let mut policy = StopPolicy { signal: None, grace: STOP_GRACE, exec: None };
+    let Some(written) = written else { return policy };
+    if let Some(signal) = &written.signal {
+        let name = signal.0.strip_prefix("SIG").unwrap_or(&signal.0);
+        if !SIGNALS.contains(&name) {
+            let message = format!("`{}` is no signal that stops a service", signal.0);
+            context.error_with_help("lcm::signal", signal.span, (message, "this signal"), suggest(name, SIGNALS));
+        }
+        policy.signal = Some(name.to_owned());
+    }
+    let kinds = [written.signal.as_ref().map(|signal| signal.span), written.exec.as_ref().map(|exec| exec.span)];
+    one_of(context, "a service is stopped by a signal or by a command", &kinds);
+    policy.exec = written.exec.as_ref().map(exec_argv);
+    policy.grace = written.grace.as_ref().map_or(policy.grace, |grace| grace.0);
+    policy
+}
+
+/// Of keys that exclude each other, two are a problem that shows both.
+fn one_of(context: &mut Context<'_>, rule: &str, spans: &[Option<Span>]) {
+    let mut set = spans.iter().flatten();
+    if let (Some(first), Some(second)) = (set.next(), set.next()) {
+        let problem = Problem::error("lcm::conflict", format!("{rule}; here are two"))
+            .at(context.place(*second), "this one")
+            .also(context.place(*first), "and this one");
+        context.problems.push(problem);
+    }
+}
+
+fn exec_argv(command: &Located<CommandLine>) -> Vec<String> {
+    shell_argv(&command.value)
+}
+
+fn shell_argv(command: &CommandLine) -> Vec<String> {
+    match command {
+        CommandLine::Words(words) => words.clone(),
+        CommandLine::Line(line) => vec!["sh".to_owned(), "-c".to_owned(), line.clone()],
+    }
+}

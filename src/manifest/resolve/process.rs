@@ -1,0 +1,105 @@
+//! A process: its command, folder, environment and log.
+
+use serde_json::{Map, Value, json};
+
+use crate::manifest::located::Located;
+use crate::manifest::resolve::context::Context;
+use crate::manifest::resolve::environment::environment;
+use crate::manifest::resolve::service::Built;
+use crate::manifest::source::Span;
+use crate::manifest::wire;
+use crate::manifest::wire::shape::CommandLine;
+use crate::model::desired::{Command, LogPolicy, PidFile, Process, Runtime};
+use crate::model::spec::Spec;
+
+/// Three full days of a chatty model server, and nothing that fills a disk.
+const LOG_BYTES_DEFAULT: u64 = 20 << 20;
+const LOG_FILES_DEFAULT: u32 = 3;
+const SHELL_DEFAULT: &str = "sh";
+
+/// `home` is where the service itself stands: without `cwd`, that file's folder is meant.
+pub(super) fn process(
+    context: &mut Context<'_>,
+    home: Span,
+    written: &Located<wire::process::Process>,
+) -> Option<Built> {
+    let mut config = Map::new();
+    let command = command(context, written, &mut config);
+    let said = written.cwd.as_ref().map_or("", |cwd| cwd.value.as_str());
+    let cwd = match &written.cwd {
+        Some(cwd) => context.path(cwd)?,
+        None => context.input.sources.get(home.file).folder.clone(),
+    };
+    config.insert("cwd".to_owned(), context.spec_path(said, &cwd).into());
+    let environment = environment(context, written.environment.as_ref(), written.env_file.as_ref());
+    if let Some(masked) = environment.masked() {
+        config.insert("environment".to_owned(), masked);
+    }
+    let inherit = written.inherit.iter().map(|name| name.value.clone()).collect();
+    if !written.inherit.is_empty() {
+        config.insert("inherit".to_owned(), json!(inherit));
+    }
+    // How much log is kept, and what else would count as this service, is no reason to restart it.
+    let log = log(context, written);
+    let pid_file = match &written.pid_file {
+        Some(file) => {
+            if file.matching.is_empty() {
+                context.error("lcm::empty", file.matching.span, "`match` is empty", "every process would match");
+            }
+            let path = context.path(&file.path)?;
+            Some(PidFile { path, matching: file.matching.value.clone() })
+        }
+        None => None,
+    };
+    let process = Process { command: command?, cwd, environment: environment.values, inherit, log, pid_file };
+    Some(Built {
+        runtime: Runtime::Process(Box::new(process)),
+        spec: Spec { config: Value::Object(config), secrets: environment.secrets },
+        missing_secrets: environment.missing.into_iter().collect(),
+        published: Vec::new(),
+    })
+}
+
+fn command(
+    context: &mut Context<'_>,
+    written: &Located<wire::process::Process>,
+    config: &mut Map<String, Value>,
+) -> Option<Command> {
+    let Some(command) = &written.command else {
+        context.missing(written, "a process needs a `command`", "write `command: [./serve.sh]`");
+        return None;
+    };
+    match &command.value {
+        CommandLine::Words(words) => {
+            if let Some(shell) = &written.shell {
+                let message = "`shell` has no meaning here: a command that is a list is run as it is";
+                context.error("lcm::conflict", shell.span, message, "this shell is never called");
+            }
+            config.insert("command".to_owned(), json!(words));
+            Some(Command::Exec(words.clone()))
+        }
+        CommandLine::Line(line) => {
+            config.insert("command".to_owned(), json!(line));
+            if let Some(shell) = &written.shell {
+                config.insert("shell".to_owned(), json!(shell.value));
+            }
+            let shell = written.shell.as_ref().map_or(SHELL_DEFAULT, |shell| shell.value.as_str());
+            Some(Command::Shell { shell: shell.to_owned(), line: line.clone() })
+        }
+    }
+}
+
+fn log(context: &mut Context<'_>, written: &Located<wire::process::Process>) -> LogPolicy {
+    let mut policy = LogPolicy { max_size_bytes: LOG_BYTES_DEFAULT, files: LOG_FILES_DEFAULT };
+    let Some(log) = &written.log else { return policy };
+    if let Some(size) = &log.max_size {
+        if size.0 == 0 {
+            context.error("lcm::size", size.span, "a log needs some room", "no room at all");
+        }
+        policy.max_size_bytes = size.0;
+    }
+    if let Some(files) = log.files {
+        policy.files = files;
+    }
+    policy
+}

@@ -1,0 +1,120 @@
+//! What holds for the whole project: its name, the format's version, GPUs, engine, orphans. Each is said once.
+
+use crate::manifest::located::Located;
+use crate::manifest::problem::Problem;
+use crate::manifest::resolve::context::Context;
+use crate::manifest::source::Span;
+use crate::manifest::wire::scalar::is_name;
+use crate::manifest::wire::{self, Manifest};
+use crate::model::desired::{DeclaredGpu, OrphanPolicy};
+use crate::model::names::ProjectName;
+use crate::model::size::Mebibytes;
+
+/// The version of the format that this lcm knows.
+const VERSION: u32 = 1;
+
+/// What is neither service, mode nor goal.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub orphans: OrphanPolicy,
+    pub reserve: Mebibytes,
+    pub devices: Vec<(DeclaredGpu, Span)>,
+    pub engine_host: Option<String>,
+}
+
+/// The project's name; checks the version on the way.
+pub(super) fn project(context: &mut Context<'_>) -> Option<ProjectName> {
+    if let Some(version) = once(context, "version", |manifest| manifest.version.as_ref())
+        && version.value != VERSION
+    {
+        let message = format!("this lcm reads version {VERSION} of the format, not {}", version.value);
+        context.error("lcm::version", version.span, message, "this version");
+    }
+    required(context, "version");
+    required(context, "name");
+    let name = once(context, "name", |manifest| manifest.name.as_ref())?;
+    if !is_name(name) {
+        let help = "a name is made of letters, digits, `_`, `.` and `-`, and begins with a letter or digit";
+        let message = format!("`{}` is no name for a project", name.value);
+        context.error_with_help("lcm::name", name.span, (message, "this name"), help);
+    }
+    Some(ProjectName::new(name.value.clone()))
+}
+
+pub(super) fn settings(context: &mut Context<'_>) -> Settings {
+    let orphans = match once(context, "orphans", |manifest| manifest.orphans.as_ref()).map(|orphans| orphans.value) {
+        Some(wire::Orphans::Stop) => OrphanPolicy::Stop,
+        Some(wire::Orphans::Report) | None => OrphanPolicy::Report,
+    };
+    let gpus = once(context, "gpus", |manifest| manifest.gpus.as_ref());
+    let reserve = gpus.and_then(|gpus| gpus.reserve.as_ref()).map(|reserve| Mebibytes::needed(reserve.0));
+    // A GPU that could not be read would make everything look too large for the others.
+    let devices = gpus.filter(|gpus| !gpus.damaged).map(|gpus| devices(context, &gpus.devices)).unwrap_or_default();
+    let engine = once(context, "docker", |manifest| manifest.docker.as_ref());
+    let engine_host = engine.and_then(|engine| {
+        let host = &engine.host;
+        let known = ["unix://", "tcp://", "http://"];
+        if !known.iter().any(|scheme| host.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty())) {
+            let message = format!("`{}` is no engine's address", host.value);
+            let help = "write `unix:///path/to/docker.sock` or `tcp://host:port`";
+            context.error_with_help("lcm::url", host.span, (message, "this address"), help);
+            return None;
+        }
+        Some(host.value.clone())
+    });
+    Settings { orphans, reserve: reserve.unwrap_or_default(), devices, engine_host }
+}
+
+fn devices(context: &mut Context<'_>, written: &[Located<wire::Device>]) -> Vec<(DeclaredGpu, Span)> {
+    let mut devices: Vec<(DeclaredGpu, Span)> = Vec::new();
+    for device in written {
+        let gpu = DeclaredGpu {
+            index: device.index.value,
+            uuid: device.uuid.as_ref().map(|uuid| uuid.value.clone()),
+            capacity: Mebibytes::available(device.vram.0),
+        };
+        let same = |other: &DeclaredGpu| other.index == gpu.index || (gpu.uuid.is_some() && other.uuid == gpu.uuid);
+        if let Some((_, first)) = devices.iter().find(|(other, _)| same(other)) {
+            let problem = Problem::error("lcm::duplicate", format!("GPU {} is declared twice", gpu.index))
+                .at(context.place(device.index.span), "the second time")
+                .also(context.place(*first), "the first time");
+            context.problems.push(problem);
+        }
+        devices.push((gpu, device.index.span));
+    }
+    devices
+}
+
+/// A key that only one file of the set may have.
+fn once<'a, T>(
+    context: &mut Context<'a>,
+    key: &str,
+    get: impl Fn(&'a Manifest) -> Option<&'a Located<T>>,
+) -> Option<&'a Located<T>> {
+    let mut found = context.input.files.iter().filter_map(|file| get(&file.manifest));
+    let first = found.next()?;
+    for second in found {
+        let problem = Problem::error("lcm::duplicate", format!("`{key}` stands in two files of this manifest"))
+            .at(context.place(second.span), "the second one")
+            .also(context.place(first.span), "the first one");
+        context.problems.push(problem);
+    }
+    Some(first)
+}
+
+/// A key that must stand in some file.
+fn required(context: &mut Context<'_>, key: &str) {
+    let input = context.input;
+    if input.complete
+        && let Some(entry) = input.files.first()
+        && !input.files.iter().any(|file| file.keys.contains(key))
+    {
+        let problem = Problem::error("lcm::missing", format!("no file of this manifest has a `{key}`"))
+            .at(context.place(Span { file: entry.file, offset: 0, length: 0 }), "it belongs here")
+            .help(match key {
+                "version" => "write `version: 1`",
+                _ => "write `name:` and a name for the project, the owner of everything in it on this host",
+            });
+        context.problems.push(problem);
+    }
+}

@@ -1,0 +1,192 @@
+//! One service, complete: its runtime, what it needs, what it depends on, and the ports that it claims.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::manifest::located::Located;
+use crate::manifest::problem::Problem;
+use crate::manifest::resolve::context::Context;
+use crate::manifest::resolve::probes::Asked;
+use crate::manifest::resolve::{container, probes, process};
+use crate::manifest::source::Span;
+use crate::manifest::wire;
+use crate::manifest::wire::service::{DependsOn, Gpu, GpuId};
+use crate::model::desired::{Condition, Dependency, GpuRef, GpuRequest, Protocol, PublishedPort, Runtime, Service};
+use crate::model::names::ServiceName;
+use crate::model::size::Mebibytes;
+use crate::model::spec::Spec;
+
+/// A runtime, and what comes with it.
+#[derive(Debug)]
+pub(super) struct Built {
+    pub runtime: Runtime,
+    pub spec: Spec,
+    pub missing_secrets: Vec<String>,
+    pub published: Vec<(PublishedPort, Span)>,
+}
+
+/// A service, and where it says what others may collide with.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    pub service: Service,
+    pub container: Span,
+    pub vram: Span,
+    pub ports: BTreeMap<u16, Span>,
+    pub depends_on: BTreeMap<ServiceName, Span>,
+}
+
+pub(super) fn service(
+    context: &mut Context<'_>,
+    name: &Located<String>,
+    written: &Located<wire::service::Service>,
+) -> Option<Resolved> {
+    let built = runtime(context, name, written);
+    let docker = written.docker.is_some();
+    let mut asked = Vec::new();
+    let stop = probes::stop(context, written.stop.as_ref());
+    let health = probes::health(context, written.health.as_ref(), docker, &mut asked);
+    let busy = written.busy.as_ref().and_then(|busy| probes::busy(context, busy, &mut asked));
+    let evict = written.evict.as_ref().and_then(|evict| probes::evict(context, evict));
+    let vram = written.vram.as_ref().map(|vram| Mebibytes::needed(vram.0)).unwrap_or_default();
+    let gpu = gpu(context, written, vram);
+    let phases = phases(context, &written.phases);
+    let (depends_on, dependency_spans) = depends_on(context, written.depends_on.as_ref());
+    let built = built?;
+    let ports = ports(&built, &asked);
+    let place = context.place(name.span);
+    let service = Service {
+        name: ServiceName::new(name.value.clone()),
+        stop,
+        vram,
+        gpu,
+        priority: written.priority.unwrap_or_default(),
+        phases,
+        depends_on,
+        health,
+        busy,
+        drain: written.drain.as_ref().map(|drain| drain.0),
+        evict,
+        ports: ports.keys().copied().collect(),
+        missing_secrets: built.missing_secrets,
+        spec: built.spec,
+        source: format!("{}:{}", place.file.display(), place.line),
+        runtime: built.runtime,
+    };
+    let docker = written.docker.as_ref();
+    let container = docker.and_then(|docker| docker.container.as_ref().or(docker.container_name.as_ref()));
+    Some(Resolved {
+        service,
+        container: container.map_or(name.span, |container| container.span),
+        vram: written.vram.as_ref().map_or(name.span, |vram| vram.span),
+        ports,
+        depends_on: dependency_spans,
+    })
+}
+
+fn runtime(
+    context: &mut Context<'_>,
+    name: &Located<String>,
+    written: &Located<wire::service::Service>,
+) -> Option<Built> {
+    match (&written.process, &written.docker) {
+        (Some(process), None) => process::process(context, name.span, process),
+        (None, Some(docker)) => container::docker(context, name, docker),
+        (Some(process), Some(docker)) => {
+            let problem =
+                Problem::error("lcm::runtime", format!("the service `{}` has two runtimes; it has one", name.value))
+                    .at(context.place(docker.span), "`docker`")
+                    .also(context.place(process.span), "and `process`");
+            context.problems.push(problem);
+            None
+        }
+        (None, None) => {
+            if !written.damaged {
+                let message = format!("the service `{}` has no runtime", name.value);
+                let help = "write `process:` with a command, or `docker:` with an image or a container";
+                context.error_with_help("lcm::runtime", name.span, (message, "what should run?"), help);
+            }
+            None
+        }
+    }
+}
+
+fn gpu(context: &mut Context<'_>, written: &Located<wire::service::Service>, vram: Mebibytes) -> GpuRequest {
+    let ids = |ids: &[GpuId]| {
+        ids.iter()
+            .map(|id| match id {
+                GpuId::Index(index) => GpuRef::Index(*index),
+                GpuId::Uuid(uuid) => GpuRef::Uuid(uuid.clone()),
+            })
+            .collect()
+    };
+    let Some(gpu) = &written.gpu else {
+        return if vram > Mebibytes::ZERO { GpuRequest::Auto } else { GpuRequest::None };
+    };
+    match &gpu.value {
+        Gpu::None => {
+            if vram > Mebibytes::ZERO {
+                let problem = Problem::warning("lcm::gpu", "`vram` counts for nothing where `gpu` is `none`")
+                    .at(context.place(gpu.span), "no GPU");
+                context.problems.push(problem);
+            }
+            GpuRequest::None
+        }
+        Gpu::Auto => GpuRequest::Auto,
+        Gpu::All(all) => GpuRequest::All(ids(all)),
+        Gpu::Any(any) => GpuRequest::Any(ids(any)),
+        Gpu::Count(count) => GpuRequest::Count(*count),
+    }
+}
+
+/// Phases are counted from 1.
+pub(super) fn phases(context: &mut Context<'_>, written: &[Located<u32>]) -> BTreeSet<u32> {
+    for phase in written {
+        context.at_least_one(Some(phase));
+    }
+    written.iter().map(|phase| phase.value).collect()
+}
+
+type Dependencies = (BTreeMap<ServiceName, Dependency>, BTreeMap<ServiceName, Span>);
+
+fn depends_on(context: &mut Context<'_>, written: Option<&DependsOn>) -> Dependencies {
+    let healthy = Dependency { condition: Condition::Healthy, restart: false };
+    let entries: Vec<(&Located<String>, Dependency)> = match written {
+        Some(DependsOn::List(names)) => names.iter().map(|name| (name, healthy.clone())).collect(),
+        Some(DependsOn::Map(entries)) => entries
+            .0
+            .iter()
+            .map(|(name, dependency)| {
+                let condition = match dependency.condition {
+                    Some(wire::service::Condition::ServiceStarted) => Condition::Started,
+                    Some(wire::service::Condition::ServiceHealthy) | None => Condition::Healthy,
+                };
+                (name, Dependency { condition, restart: dependency.restart.unwrap_or_default() })
+            })
+            .collect(),
+        None => Vec::new(),
+    };
+    let (mut dependencies, mut spans) = Dependencies::default();
+    for (name, dependency) in entries {
+        if context.known("service", name, &context.input.names.services) {
+            spans.insert(ServiceName::new(name.value.clone()), name.span);
+            dependencies.insert(ServiceName::new(name.value.clone()), dependency);
+        }
+    }
+    (dependencies, spans)
+}
+
+/// Published ports; for what publishes none that lcm knows of, the local ones that its own probes ask.
+fn ports(built: &Built, asked: &[Asked]) -> BTreeMap<u16, Span> {
+    match &built.runtime {
+        Runtime::Container(_) => built
+            .published
+            .iter()
+            .filter(|(port, _)| port.protocol == Protocol::Tcp)
+            .filter_map(|(port, span)| Some((port.host?, *span)))
+            .collect(),
+        Runtime::Process(_) | Runtime::Existing(_) => asked
+            .iter()
+            .filter(|(address, _)| address.is_local())
+            .map(|(address, span)| (address.port, *span))
+            .collect(),
+    }
+}

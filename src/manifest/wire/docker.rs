@@ -1,0 +1,205 @@
+//! A container as it is written. The words are Compose's, with its meaning.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+
+use crate::manifest::located::{Located, WORD};
+use crate::manifest::wire::Example;
+use crate::manifest::wire::scalar::{Period, Size, VARIABLE_PATTERN, Word};
+use crate::manifest::wire::shape::{CommandLine, EnvironmentValue, Named, OneOrMany, Pairs};
+
+/// A container: of lcm's own, by `image`, or one that somebody else made, by `container` alone.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("if" = { "required": ["container"] }, "then" = { "maxProperties": 1 }))]
+pub(in crate::manifest) struct Docker {
+    /// An existing container: started and stopped, never created or removed.
+    #[schemars(example = &"mcn_cosyvoice")]
+    pub container: Option<Located<String>>,
+    /// The image of a container that lcm creates, recreates on change, and removes on `down`.
+    #[schemars(length(min = 1), example = "ollama/ollama:0.12")]
+    pub image: Option<Located<String>>,
+    /// When the image is pulled.
+    #[schemars(extend("default" = "missing"), example = &"always")]
+    pub pull_policy: Option<PullPolicy>,
+    /// The container's name. Without it: the project's and the service's, with a dash between.
+    #[schemars(example = &"ollama")]
+    pub container_name: Option<Located<String>>,
+    /// Arguments of the entrypoint. A string is cut into words, as a shell would.
+    #[schemars(example = ["serve"], example = "serve --verbose")]
+    pub command: Option<Located<CommandLine>>,
+    /// The program, in place of the image's own. A string is cut into words, as a shell would.
+    #[schemars(example = ["/bin/ollama"])]
+    pub entrypoint: Option<Located<CommandLine>>,
+    /// Its environment. `{ env: NAME }` is a secret, taken from lcm's own environment and masked everywhere.
+    #[schemars(example = Example(r#"{ "OLLAMA_DEBUG": 1, "HF_TOKEN": { "env": "HF_TOKEN" } }"#), example = ["OLLAMA_DEBUG=1"])]
+    pub environment: Option<Located<Pairs<EnvironmentValue>>>,
+    /// Files of `KEY=value` lines, relative to this one; all their values are secrets. `environment` goes over them.
+    #[schemars(example = ".env", example = [".env", "secrets.env"])]
+    pub env_file: Option<OneOrMany<Located<String>>>,
+    /// Published ports: `HOST:CONTAINER`, `ADDRESS:HOST:CONTAINER`, with `/udp` where it is that; `CONTAINER` alone
+    /// takes any free port of the host.
+    #[serde(default)]
+    #[schemars(example = ["11434:11434"])]
+    pub ports: Vec<Located<Word>>,
+    /// `SOURCE:TARGET`, with `:ro` where it is only read. The source is a volume's name or a path relative to this file.
+    #[serde(default)]
+    #[schemars(example = ["ollama:/root/.ollama", "./models:/models:ro"])]
+    pub volumes: Vec<Located<String>>,
+    /// Networks to join; they must be there.
+    #[serde(default)]
+    #[schemars(example = ["bridge"])]
+    pub networks: Vec<Located<String>>,
+    /// The user, and the group, that it runs as.
+    #[schemars(example = "1000:1000")]
+    pub user: Option<Word>,
+    /// Size of `/dev/shm`.
+    #[schemars(example = "8GiB")]
+    pub shm_size: Option<Located<Size>>,
+    /// Its inter-process communication: `host`, `private`, `shareable`, or another container's.
+    #[schemars(example = &"host")]
+    pub ipc: Option<String>,
+    /// Devices of the host: `HOST:CONTAINER`, with `:rwm` for the rights.
+    #[serde(default)]
+    #[schemars(example = ["/dev/dri:/dev/dri"])]
+    pub devices: Vec<Located<String>>,
+    /// Limits, one number for both or soft and hard.
+    #[schemars(example = Example(r#"{ "memlock": -1, "nofile": { "soft": 1024, "hard": 4096 } }"#))]
+    pub ulimits: Option<Named<Located<Ulimit>>>,
+    /// Labels of your own. Those that begin with `lcm.` are lcm's.
+    #[schemars(example = Example(r#"{ "team": "audio" }"#), example = ["team=audio"])]
+    pub labels: Option<Located<Pairs<Word>>>,
+    /// A check that the engine runs in the container, in place of the image's own.
+    #[schemars(example = Example(r#"{ "test": ["CMD", "curl", "-f", "http://localhost"], "interval": "10s" }"#))]
+    pub healthcheck: Option<Located<Healthcheck>>,
+    /// How it gets its GPUs: a device request by UUID, `NVIDIA_VISIBLE_DEVICES` alone, or nothing.
+    #[schemars(extend("default" = "request"), example = &"environment")]
+    pub gpu_access: Option<GpuAccess>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::manifest) enum PullPolicy {
+    /// Where it is not there.
+    Missing,
+    /// Before each start.
+    Always,
+    /// It must be there.
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::manifest) enum GpuAccess {
+    /// A device request by UUID.
+    Request,
+    /// The variable alone, for runtimes that read it.
+    Environment,
+    /// Nothing, for containers that only play one.
+    None,
+}
+
+/// A check that the engine runs.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::manifest) struct Healthcheck {
+    /// `[CMD, …]`, `[CMD-SHELL, …]`, `[NONE]`, or a string for the container's shell.
+    #[schemars(example = ["CMD", "curl", "-f", "http://localhost"], example = "curl -f http://localhost")]
+    pub test: Option<Located<CommandLine>>,
+    /// Time between two checks.
+    #[schemars(extend("default" = "30s"), example = "10s")]
+    pub interval: Option<Period>,
+    /// Deadline of one check.
+    #[schemars(extend("default" = "30s"), example = "5s")]
+    pub timeout: Option<Period>,
+    /// So many failures in a row make it unhealthy.
+    #[schemars(extend("default" = 3), example = 5)]
+    pub retries: Option<u32>,
+    /// Failures before it count for nothing.
+    #[schemars(extend("default" = "0s"), example = "1m")]
+    pub start_period: Option<Period>,
+    /// Turns the image's own check off.
+    #[schemars(extend("default" = false), example = true)]
+    pub disable: Option<bool>,
+}
+
+/// A limit of the kernel; -1 is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::manifest) struct Ulimit {
+    pub soft: i64,
+    pub hard: i64,
+}
+
+/// A soft and a hard limit.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct UlimitPair {
+    /// What holds.
+    #[schemars(range(min = -1), example = 1024)]
+    soft: i64,
+    /// What it may be raised to.
+    #[schemars(range(min = -1), example = 4096)]
+    hard: i64,
+}
+
+impl<'de> Deserialize<'de> for Ulimit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(WORD, UlimitVisitor)
+    }
+}
+
+struct UlimitVisitor;
+
+impl UlimitVisitor {
+    fn check<E: Error>(soft: i64, hard: i64) -> Result<Ulimit, E> {
+        // -1 is no limit, so it is above every other.
+        let soft_is_higher = hard != -1 && (soft == -1 || soft > hard);
+        if soft < -1 || hard < -1 || soft_is_higher {
+            return Err(E::custom("expected a soft limit of -1 or more, and a hard one not below it"));
+        }
+        Ok(Ulimit { soft, hard })
+    }
+}
+
+impl<'de> Visitor<'de> for UlimitVisitor {
+    type Value = Ulimit;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a whole number, or `{ soft: 1024, hard: 4096 }`")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Ulimit, E> {
+        let limit = text.parse().map_err(|_| E::custom(format!("expected a whole number, found `{text}`")))?;
+        Self::check(limit, limit)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Ulimit, A::Error> {
+        let UlimitPair { soft, hard } = UlimitPair::deserialize(MapAccessDeserializer::new(map))?;
+        Self::check(soft, hard)
+    }
+}
+
+impl JsonSchema for Ulimit {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Ulimit".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                { "type": "integer", "minimum": -1 },
+                { "type": "string", "pattern": VARIABLE_PATTERN },
+                generator.subschema_for::<UlimitPair>(),
+            ]
+        })
+    }
+}

@@ -1,0 +1,65 @@
+//! A process as it is written.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::manifest::located::Located;
+use crate::manifest::wire::Example;
+use crate::manifest::wire::scalar::Size;
+use crate::manifest::wire::shape::{CommandLine, EnvironmentValue, OneOrMany, Pairs};
+
+/// A process tree that lcm starts. Its environment is a fixed one and what stands here, wherever lcm is called from.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::manifest) struct Process {
+    /// What to run: a list as it is, a string through a shell.
+    #[schemars(example = ["./start_comfy.sh", "--port", "8188"], example = "exec ./start_comfy.sh > /dev/null")]
+    pub command: Option<Located<CommandLine>>,
+    /// The shell for a command that is a string.
+    #[schemars(extend("default" = "sh"), example = &"bash")]
+    pub shell: Option<Located<String>>,
+    /// The folder that it runs in, relative to this file.
+    #[schemars(extend("default" = "."), example = "../comfy")]
+    pub cwd: Option<Located<String>>,
+    /// Its environment. `{ env: NAME }` is a secret, taken from lcm's own environment and masked everywhere.
+    #[schemars(example = Example(r#"{ "MODE": "fast", "HF_TOKEN": { "env": "HF_TOKEN" } }"#), example = ["MODE=fast"])]
+    pub environment: Option<Located<Pairs<EnvironmentValue>>>,
+    /// Files of `KEY=value` lines, relative to this one; all their values are secrets. `environment` goes over them.
+    #[schemars(example = ".env", example = [".env", "secrets.env"])]
+    pub env_file: Option<OneOrMany<Located<String>>>,
+    /// Names taken over from lcm's own environment, where they are set.
+    #[serde(default)]
+    #[schemars(example = ["CUDA_HOME"])]
+    pub inherit: Vec<Located<String>>,
+    /// What becomes of its output.
+    #[schemars(example = Example(r#"{ "max_size": "20MiB", "files": 3 }"#))]
+    pub log: Option<Located<Log>>,
+    /// How to know one that somebody else started: such a process is taken over as it runs.
+    #[schemars(example = Example(r#"{ "path": "/run/comfy.pid", "match": "main.py" }"#))]
+    pub pid_file: Option<Located<PidFile>>,
+}
+
+/// Logs, cut off by size.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::manifest) struct Log {
+    /// The log is rotated when it has grown to this.
+    #[schemars(extend("default" = "20MiB"), example = "100MiB")]
+    pub max_size: Option<Located<Size>>,
+    /// Rotated copies kept beside the one being written.
+    #[schemars(extend("default" = 3), example = 5)]
+    pub files: Option<u32>,
+}
+
+/// A process that wrote its pid into a file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::manifest) struct PidFile {
+    /// The file, relative to this one.
+    #[schemars(example = "/run/comfy.pid")]
+    pub path: Located<String>,
+    /// Must stand in the process's arguments: a pid alone may be another's by now.
+    #[serde(rename = "match")]
+    #[schemars(length(min = 1), example = "main.py")]
+    pub matching: Located<String>,
+}

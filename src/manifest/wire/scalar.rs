@@ -1,0 +1,232 @@
+//! Values with units, words, and names: each with the pattern that the schema and the reader share.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use jiff::fmt::friendly::SpanParser;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+
+use crate::manifest::fault::Fault;
+use crate::manifest::located::WORD;
+
+/// What names look like: they become parts of container names and file names.
+pub(in crate::manifest) const NAME_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]*$";
+/// A value that has a variable in it can be anything.
+pub(in crate::manifest) const VARIABLE_PATTERN: &str = r"\$";
+const SIZE_PATTERN: &str = r"^[0-9]+(\.[0-9]+)? ?(KB|KiB|MB|MiB|GB|GiB|TB|TiB)$";
+const PERIOD_PATTERN: &str = concat!(
+    r"^([0-9]+h( ?[0-9]+m)?( ?[0-9]+s)?( ?[0-9]+ms)?|[0-9]+m( ?[0-9]+s)?( ?[0-9]+ms)?|",
+    r"[0-9]+s( ?[0-9]+ms)?|[0-9]+ms|[0-9]+\.[0-9]+(h|m|s|ms))$"
+);
+
+/// Whether a text may name a service, mode, goal, template or project.
+pub(in crate::manifest) fn is_name(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && text.chars().all(|character| character.is_ascii_alphanumeric() || "_.-".contains(character))
+}
+
+/// An amount of memory or disk, in bytes: `20GB` is 20·10⁹, `20GiB` is 20·2³⁰.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::manifest) struct Size(pub u64);
+
+impl Size {
+    fn parse(text: &str) -> Result<Self, Fault> {
+        let wrong = |message: String| Fault::new("lcm::size", message, "a size with its unit is wanted");
+        let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
+        let unit = text[digits.len()..].trim_start();
+        let bytes_in_unit: u64 = match unit {
+            "KB" => 1000,
+            "MB" => 1000_u64.pow(2),
+            "GB" => 1000_u64.pow(3),
+            "TB" => 1000_u64.pow(4),
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            "TiB" => 1 << 40,
+            "" if !text.is_empty() => {
+                return Err(wrong(format!("`{text}` has no unit"))
+                    .help(format!("write `{text}GB` for 10⁹ bytes each, or `{text}GiB` for 2³⁰")));
+            }
+            _ => {
+                return Err(wrong(format!("`{text}` is no size"))
+                    .help("write a number and one of KB, MB, GB, TB (powers of 1000), KiB, MiB, GiB, TiB (of 1024)"));
+            }
+        };
+        regex_lite::Regex::new(SIZE_PATTERN)
+            .is_ok_and(|pattern| pattern.is_match(text))
+            .then(|| multiply(digits, bytes_in_unit))
+            .flatten()
+            .map(Self)
+            .ok_or_else(|| wrong(format!("`{text}` is no size")).help("write it like `20GB`, `512MiB` or `1.5GiB`"))
+    }
+}
+
+/// `1.5` times a unit, exactly, and rounded up: floating point would lose bytes. `None`: more than 2⁶⁴ bytes.
+fn multiply(decimal: &str, unit: u64) -> Option<u64> {
+    let (whole, fraction) = decimal.split_once('.').unwrap_or((decimal, ""));
+    let scale = 10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    let digits: u128 = format!("{whole}{fraction}").parse().ok()?;
+    u64::try_from(digits.checked_mul(u128::from(unit))?.div_ceil(scale)).ok()
+}
+
+/// A stretch of time with its unit: `250ms`, `30s`, `2m`, `1h30m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::manifest) struct Period(pub Duration);
+
+impl Period {
+    fn parse(text: &str) -> Result<Self, Fault> {
+        let wrong = |message: String| Fault::new("lcm::duration", message, "a duration with its unit is wanted");
+        if !text.is_empty() && text.chars().all(|character| character.is_ascii_digit() || character == '.') {
+            return Err(wrong(format!("`{text}` has no unit"))
+                .help(format!("write `{text}s` for seconds, `{text}ms` for milliseconds, `{text}m` for minutes")));
+        }
+        let help = if text.starts_with('-') {
+            "a duration is never negative"
+        } else {
+            "write it like `250ms`, `30s`, `2m` or `1h30m`; hours are the longest unit"
+        };
+        regex_lite::Regex::new(PERIOD_PATTERN)
+            .is_ok_and(|pattern| pattern.is_match(text))
+            .then(|| SpanParser::new().parse_unsigned_duration(text).ok())
+            .flatten()
+            .map(Self)
+            .ok_or_else(|| wrong(format!("`{text}` is no duration")).help(help))
+    }
+}
+
+/// A string, or a number or boolean as it is written: for commands and environments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::manifest) struct Word(pub String);
+
+struct WordVisitor<T>(fn(&str) -> Result<T, Fault>, &'static str);
+
+impl<T> Visitor<'_> for WordVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.1)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        (self.0)(text).map_err(E::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(WORD, WordVisitor(Self::parse, "a size like `20GB`"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(WORD, WordVisitor(Self::parse, "a duration like `30s`"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Word {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let keep = |text: &str| Ok(Self(text.to_owned()));
+        deserializer.deserialize_newtype_struct(WORD, WordVisitor(keep, "a string, a number or a boolean"))
+    }
+}
+
+impl JsonSchema for Size {
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "A number and its unit: `20GB` is 20·10⁹ bytes, `20GiB` is 20·2³⁰ bytes.",
+            "pattern": format!("{SIZE_PATTERN}|{VARIABLE_PATTERN}"),
+            "examples": ["20GB", "512MiB", "1.5GiB"],
+        })
+    }
+}
+
+impl JsonSchema for Period {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "Numbers and their units, hours at most: `250ms`, `30s`, `2m`, `1h30m`.",
+            "pattern": format!("{PERIOD_PATTERN}|{VARIABLE_PATTERN}"),
+            "examples": ["250ms", "30s", "2m", "1h30m"],
+        })
+    }
+}
+
+impl JsonSchema for Word {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Word".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "number", "boolean"] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Period, Size, is_name};
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("20GB", 20_000_000_000),
+            ("20GiB", 20 << 30),
+            ("1.5GiB", 3 << 29),
+            ("0.1MB", 100_000),
+            ("512 MiB", 512 << 20),
+            ("1TiB", 1 << 40),
+            ("2TB", 2_000_000_000_000),
+            ("0KB", 0),
+        ] {
+            assert_eq!(Size::parse(text).map(|size| size.0), Ok(bytes), "{text}");
+        }
+        for text in ["20", "", "GB", "20gb", "20G", "-1GB", "1.GB", "1,5GB", "20GBGB", "99999999999TB", "1e3GB", "٣GB"]
+        {
+            assert!(Size::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(Size::parse("20").unwrap_err().message, "`20` has no unit");
+    }
+
+    #[test]
+    fn durations() {
+        for (text, milliseconds) in [
+            ("250ms", 250),
+            ("30s", 30_000),
+            ("2m", 120_000),
+            ("1h30m", 5_400_000),
+            ("1m 30s", 90_000),
+            ("1.5s", 1_500),
+            ("0s", 0),
+        ] {
+            assert_eq!(Period::parse(text).map(|period| period.0), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in ["30", "", "-5s", "1d", "1w", "2months", "30m1h", "1y", "5 s", "s", "30S", "99999999999999999999h"]
+        {
+            assert!(Period::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(Period::parse("30").unwrap_err().message, "`30` has no unit");
+    }
+
+    #[test]
+    fn names() {
+        assert!(is_name("a") && is_name("0-x_Y.z"));
+        assert!(!is_name("") && !is_name("-a") && !is_name("a b") && !is_name("ä") && !is_name("a/b"));
+    }
+}

@@ -1,0 +1,321 @@
+//! A service as it is written.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+use crate::manifest::fault::{Fault, suggest};
+use crate::manifest::located::{Located, WORD};
+use crate::manifest::wire::Example;
+use crate::manifest::wire::docker::Docker;
+use crate::manifest::wire::health::{Busy, Evict, Health, Stop};
+use crate::manifest::wire::process::Process;
+use crate::manifest::wire::scalar::{Period, Size, Word};
+use crate::manifest::wire::shape::{Named, OneOrMany};
+
+/// Something that runs, or a part of it for others to extend.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::manifest) struct Service {
+    /// What it is for, in a few words.
+    #[schemars(example = "Image generation")]
+    #[expect(dead_code, reason = "for readers of the manifest alone")]
+    pub description: Option<String>,
+    /// A template, or several, the later over the earlier, and this over all: maps merge, lists and scalars are
+    /// replaced.
+    #[schemars(example = &"web", example = ["web", "large"])]
+    #[expect(dead_code, reason = "followed before types are known; here for the schema")]
+    pub extends: Option<OneOrMany<String>>,
+    /// A process tree that lcm starts and watches.
+    #[schemars(example = Example(r#"{ "command": ["./start_comfy.sh"], "cwd": "." }"#))]
+    pub process: Option<Located<Process>>,
+    /// A container: of lcm's own, by `image`, or one that somebody else made, by `container`.
+    #[schemars(example = Example(r#"{ "image": "ollama/ollama:0.12", "ports": ["11434:11434"] }"#), example = Example(r#"{ "container": "mcn_cosyvoice" }"#))]
+    pub docker: Option<Located<Docker>>,
+    /// How it is stopped.
+    #[schemars(example = Example(r#"{ "signal": "TERM", "grace": "30s" }"#))]
+    pub stop: Option<Located<Stop>>,
+    /// GPU memory that it needs, on each GPU that it uses.
+    #[schemars(extend("default" = "0MiB"), example = "20GB")]
+    pub vram: Option<Located<Size>>,
+    /// Which GPUs it uses. `auto`, where it needs memory: one, wherever there is room.
+    #[schemars(example = &"auto", example = &"none", example = 0, example = Example(r#"{ "any": [0, 1] }"#), example = Example(r#"{ "count": 2 }"#))]
+    pub gpu: Option<Located<Gpu>>,
+    /// Higher matters more: where room is short, the lower is stopped for the higher.
+    #[schemars(extend("default" = 0), example = 100)]
+    pub priority: Option<i64>,
+    /// Steps of your work that it serves; goals ask for services by these.
+    #[serde(default)]
+    #[schemars(example = [4], inner(range(min = 1)))]
+    pub phases: Vec<Located<u32>>,
+    /// Services that must be up before it starts.
+    #[schemars(example = ["cosyvoice"], example = Example(r#"{ "db": { "condition": "service_healthy", "restart": true } }"#))]
+    pub depends_on: Option<DependsOn>,
+    /// How it is seen to answer, and how long that may take. Without it, being alive is enough.
+    #[schemars(example = Example(r#"{ "http": "http://localhost:8188/system_stats", "warm_time": "30s", "timeout": "120s" }"#))]
+    pub health: Option<Located<Health>>,
+    /// How it is seen to be working on something; then it is not stopped before it is idle.
+    #[schemars(example = Example(r#"{ "http": "http://localhost:8188/prompt", "pointer": "/exec_info/queue_remaining" }"#))]
+    pub busy: Option<Located<Busy>>,
+    /// How long a busy service is waited for before it is stopped anyway. Without it: until apply's own time-out.
+    #[schemars(example = "5m")]
+    pub drain: Option<Located<Period>>,
+    /// How it gives GPU memory back without stopping.
+    #[schemars(example = Example(r#"{ "exec": ["./unload.sh"], "resident": "1GiB" }"#))]
+    pub evict: Option<Located<Evict>>,
+}
+
+/// To the schema: a service that is complete, unless it extends something.
+pub(in crate::manifest) struct Runnable;
+
+impl JsonSchema for Runnable {
+    fn schema_name() -> Cow<'static, str> {
+        "Runnable".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = Service::json_schema(generator);
+        schema.insert("description".to_owned(), "Something that runs; it has exactly one runtime.".into());
+        schema.insert("not".to_owned(), serde_json::json!({ "required": ["process", "docker"] }));
+        schema.insert("if".to_owned(), serde_json::json!({ "required": ["extends"] }));
+        schema.insert("then".to_owned(), true.into());
+        schema.insert(
+            "else".to_owned(),
+            serde_json::json!({ "oneOf": [
+                { "required": ["process"], "properties": { "process": { "required": ["command"] } } },
+                { "required": ["docker"], "properties": { "docker": {
+                    "oneOf": [{ "required": ["container"] }, { "required": ["image"] }]
+                } } },
+            ] }),
+        );
+        schema
+    }
+}
+
+/// Which GPUs.
+#[derive(Clone, Debug)]
+pub(in crate::manifest) enum Gpu {
+    None,
+    Auto,
+    All(Vec<GpuId>),
+    Any(Vec<GpuId>),
+    Count(u32),
+}
+
+/// One GPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::manifest) enum GpuId {
+    Index(u32),
+    Uuid(String),
+}
+
+/// One of several GPUs, or a number of them.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct GpuChoice {
+    /// One of these.
+    #[schemars(example = [0, 1])]
+    any: Option<Vec<GpuId>>,
+    /// So many different ones.
+    #[schemars(range(min = 1), example = 2)]
+    count: Option<u32>,
+}
+
+impl GpuId {
+    /// An index, or a UUID as the driver writes them.
+    fn parse(text: &str) -> Option<Self> {
+        if let Ok(index) = text.parse() {
+            return Some(Self::Index(index));
+        }
+        ["GPU-", "MIG-"].iter().any(|prefix| text.starts_with(prefix)).then(|| Self::Uuid(text.to_owned()))
+    }
+
+    fn unknown(text: &str) -> Fault {
+        Fault::new("lcm::gpu", format!("`{text}` names no GPU"), "neither an index nor a UUID")
+            .help("write an index like `0`, or a UUID like `GPU-8f1e…`, as `nvidia-smi -L` shows them")
+    }
+}
+
+impl<'de> Deserialize<'de> for GpuId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Word(text) = Word::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| D::Error::custom(Self::unknown(&text)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Gpu {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(WORD, GpuVisitor)
+    }
+}
+
+struct GpuVisitor;
+
+impl<'de> Visitor<'de> for GpuVisitor {
+    type Value = Gpu;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("`auto`, `none`, a GPU, a list of GPUs, `{ any: [..] }` or `{ count: 2 }`")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Gpu, E> {
+        match text {
+            "none" => Ok(Gpu::None),
+            "auto" => Ok(Gpu::Auto),
+            other => GpuId::parse(other).map(|id| Gpu::All(vec![id])).ok_or_else(|| {
+                let fault = GpuId::unknown(other);
+                let near = suggest(other, ["auto", "none"]);
+                E::custom(if near.starts_with("did") { fault.help(near) } else { fault })
+            }),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Gpu, A::Error> {
+        let mut all = Vec::new();
+        while let Some(id) = items.next_element()? {
+            all.push(id);
+        }
+        different(&all).map_err(A::Error::custom)?;
+        Ok(Gpu::All(all))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Gpu, A::Error> {
+        match GpuChoice::deserialize(MapAccessDeserializer::new(map))? {
+            GpuChoice { any: Some(any), count: None } => {
+                different(&any).map_err(A::Error::custom)?;
+                Ok(Gpu::Any(any))
+            }
+            GpuChoice { any: None, count: Some(count) } if count > 0 => Ok(Gpu::Count(count)),
+            GpuChoice { .. } => {
+                let fault = Fault::new("lcm::gpu", "neither `any` nor a `count` of 1 or more", "or both of them");
+                Err(A::Error::custom(fault.help("write `{ any: [0, 1] }` or `{ count: 2 }`")))
+            }
+        }
+    }
+}
+
+fn different(ids: &[GpuId]) -> Result<(), Fault> {
+    if ids.is_empty() {
+        return Err(Fault::new("lcm::gpu", "the list of GPUs is empty", "no GPU here").help("write `none` for none"));
+    }
+    let twice = ids.iter().enumerate().any(|(position, id)| ids[..position].contains(id));
+    if twice { Err(Fault::new("lcm::gpu", "the same GPU stands here twice", "these")) } else { Ok(()) }
+}
+
+/// Other services, by name.
+#[derive(Debug)]
+pub(in crate::manifest) enum DependsOn {
+    List(Vec<Located<String>>),
+    Map(Named<Dependency>),
+}
+
+/// What is asked of another service.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::manifest) struct Dependency {
+    /// How far the other must be.
+    #[schemars(extend("default" = "service_healthy"), example = &"service_started")]
+    pub condition: Option<Condition>,
+    /// Whether this one is recreated together with the other.
+    #[schemars(extend("default" = false), example = true)]
+    pub restart: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::manifest) enum Condition {
+    /// It runs.
+    ServiceStarted,
+    /// It runs and answers.
+    ServiceHealthy,
+}
+
+impl<'de> Deserialize<'de> for DependsOn {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DependsOnVisitor)
+    }
+}
+
+struct DependsOnVisitor;
+
+impl<'de> Visitor<'de> for DependsOnVisitor {
+    type Value = DependsOn;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a list of services, or a map of services and conditions")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<DependsOn, A::Error> {
+        let mut names = Vec::new();
+        while let Some(name) = items.next_element()? {
+            names.push(name);
+        }
+        Ok(DependsOn::List(names))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<DependsOn, A::Error> {
+        Named::deserialize(MapAccessDeserializer::new(map)).map(DependsOn::Map)
+    }
+}
+
+impl JsonSchema for Gpu {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Gpu".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let id = generator.subschema_for::<GpuId>();
+        json_schema!({
+            "anyOf": [
+                { "enum": ["auto", "none"] },
+                id,
+                { "type": "array", "minItems": 1, "uniqueItems": true, "items": id },
+                { "allOf": [generator.subschema_for::<GpuChoice>()], "minProperties": 1, "maxProperties": 1 },
+            ]
+        })
+    }
+}
+
+impl JsonSchema for GpuId {
+    fn schema_name() -> Cow<'static, str> {
+        "GpuId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A GPU, by its index or its UUID.",
+            "anyOf": [
+                { "type": "integer", "minimum": 0 },
+                { "type": "string", "pattern": r"^(GPU|MIG)-.+$|^[0-9]+$|\$" },
+            ],
+            "examples": [0, "GPU-8f1e2a34-1111-2222-3333-444455556666"],
+        })
+    }
+}
+
+impl JsonSchema for DependsOn {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "DependsOn".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                { "type": "array", "items": { "type": "string" } },
+                generator.subschema_for::<Named<Dependency>>(),
+            ]
+        })
+    }
+}

@@ -1,0 +1,308 @@
+//! Shapes that may be written in more than one way: a string or a list, a list or a map. Read by hand, since serde's
+//! `untagged` would lose every place inside.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+use crate::manifest::fault::Fault;
+use crate::manifest::located::{LIST, Located, WORD};
+use crate::manifest::wire::scalar::{NAME_PATTERN, Word};
+
+/// A map with names of the user's own, in the order of the file.
+#[derive(Clone, Debug)]
+pub(in crate::manifest) struct Named<V>(pub Vec<(Located<String>, V)>);
+
+impl<V> Default for Named<V> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+/// A list, or one value that stands for a list of one.
+#[derive(Clone, Debug)]
+pub(in crate::manifest) struct OneOrMany<T>(pub Vec<T>);
+
+/// What to run: a list as it is, a string through a shell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::manifest) enum CommandLine {
+    Line(String),
+    Words(Vec<String>),
+}
+
+/// One command, or a list of commands.
+#[derive(Clone, Debug)]
+pub(in crate::manifest) struct Commands(pub Vec<CommandLine>);
+
+/// `KEY: value`, or a list of `KEY=value`.
+#[derive(Clone, Debug)]
+pub(in crate::manifest) enum Pairs<V> {
+    Map(Vec<(Located<String>, Located<V>)>),
+    List(Vec<Located<String>>),
+}
+
+/// The value of an environment variable.
+#[derive(Clone, Debug)]
+pub(in crate::manifest) enum EnvironmentValue {
+    Text(String),
+    /// A secret, from lcm's own environment.
+    Secret(String),
+}
+
+/// A secret, taken from lcm's own environment and masked everywhere.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SecretReference {
+    /// The name of the variable in lcm's environment.
+    #[schemars(example = &"HF_TOKEN")]
+    env: String,
+}
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Named<V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(EntriesVisitor(PhantomData)).map(Self)
+    }
+}
+
+struct EntriesVisitor<V>(PhantomData<V>);
+
+impl<'de, V: Deserialize<'de>> Visitor<'de> for EntriesVisitor<V> {
+    type Value = Vec<(Located<String>, V)>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+}
+
+struct ItemsVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ItemsVisitor<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(list)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(LIST, ItemsVisitor(PhantomData)).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for CommandLine {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match deserializer.deserialize_any(CommandsVisitor)? {
+            Commands(mut commands) if commands.len() == 1 => Ok(commands.remove(0)),
+            Commands(_) => Err(D::Error::custom("expected one command, found a list of lists")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Commands {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(CommandsVisitor)
+    }
+}
+
+struct CommandsVisitor;
+
+impl<'de> Visitor<'de> for CommandsVisitor {
+    type Value = Commands;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a command, as a string or as a list of words")
+    }
+
+    fn visit_str<E: Error>(self, line: &str) -> Result<Commands, E> {
+        if line.trim().is_empty() {
+            return Err(E::custom(Fault::new("lcm::empty", "the command is empty", "nothing to run")));
+        }
+        Ok(Commands(vec![CommandLine::Line(line.to_owned())]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Commands, A::Error> {
+        let (mut words, mut commands) = (Vec::new(), Vec::new());
+        while let Some(item) = items.next_element()? {
+            match item {
+                Item::Word(word) => words.push(word),
+                Item::Words(words) => commands.push(CommandLine::Words(words)),
+            }
+        }
+        match (words.is_empty(), commands.is_empty()) {
+            (true, true) => Err(A::Error::custom(Fault::new("lcm::empty", "the command is empty", "nothing to run"))),
+            (false, false) => Err(A::Error::custom("words and lists of words stand side by side")),
+            (false, true) => Ok(Commands(vec![CommandLine::Words(words)])),
+            (true, false) => Ok(Commands(commands)),
+        }
+    }
+}
+
+/// A word of a command, or a command of a list.
+enum Item {
+    Word(String),
+    Words(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for Item {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(WORD, ItemVisitor)
+    }
+}
+
+struct ItemVisitor;
+
+impl<'de> Visitor<'de> for ItemVisitor {
+    type Value = Item;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a word of a command")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Item, E> {
+        Ok(Item::Word(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Item, A::Error> {
+        let words: Vec<Word> = ItemsVisitor(PhantomData).visit_seq(items)?;
+        if words.is_empty() {
+            return Err(A::Error::custom(Fault::new("lcm::empty", "the command is empty", "nothing to run")));
+        }
+        Ok(Item::Words(words.into_iter().map(|Word(text)| text).collect()))
+    }
+}
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Pairs<V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PairsVisitor(PhantomData))
+    }
+}
+
+struct PairsVisitor<V>(PhantomData<V>);
+
+impl<'de, V: Deserialize<'de>> Visitor<'de> for PairsVisitor<V> {
+    type Value = Pairs<V>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a map, or a list of `KEY=value`")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Pairs<V>, A::Error> {
+        ItemsVisitor(PhantomData).visit_seq(items).map(Pairs::List)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Pairs<V>, A::Error> {
+        EntriesVisitor(PhantomData).visit_map(map).map(Pairs::Map)
+    }
+}
+
+impl<'de> Deserialize<'de> for EnvironmentValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(WORD, ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = EnvironmentValue;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a string, a number, a boolean or `{ env: NAME }`")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<EnvironmentValue, E> {
+        Ok(EnvironmentValue::Text(text.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<EnvironmentValue, A::Error> {
+        let SecretReference { env } = SecretReference::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(EnvironmentValue::Secret(env))
+    }
+}
+
+/// Schemas of the same shapes. They have no names of their own, so that an editor shows the key's description.
+macro_rules! inline_schema {
+    ($type:ty $(, $parameter:ident)?: $name:literal, |$generator:ident| $body:expr) => {
+        impl$(<$parameter: JsonSchema>)? JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                concat!($name $(, "_of_", stringify!($parameter))?).into()
+            }
+
+            fn schema_id() -> Cow<'static, str> {
+                std::any::type_name::<Self>().into()
+            }
+
+            fn json_schema($generator: &mut SchemaGenerator) -> Schema {
+                $body
+            }
+        }
+    };
+}
+
+inline_schema!(Named<V>, V: "Named", |generator| json_schema!({
+    "type": "object",
+    "propertyNames": { "pattern": NAME_PATTERN },
+    "additionalProperties": generator.subschema_for::<V>(),
+}));
+inline_schema!(OneOrMany<T>, T: "OneOrMany", |generator| {
+    let item = generator.subschema_for::<T>();
+    json_schema!({ "anyOf": [item, { "type": "array", "items": item }] })
+});
+inline_schema!(CommandLine: "Command", |generator| json_schema!({
+    "anyOf": [
+        { "type": "string", "pattern": "\\S" },
+        { "type": "array", "minItems": 1, "items": generator.subschema_for::<Word>() },
+    ]
+}));
+inline_schema!(Commands: "Commands", |generator| {
+    let word = generator.subschema_for::<Word>();
+    json_schema!({
+        "anyOf": [
+            { "type": "string", "pattern": "\\S" },
+            { "type": "array", "minItems": 1, "items": word },
+            { "type": "array", "minItems": 1, "items": { "type": "array", "minItems": 1, "items": word } },
+        ]
+    })
+});
+inline_schema!(Pairs<EnvironmentValue>: "Environment", |generator| json_schema!({
+    "anyOf": [
+        { "type": "object", "additionalProperties": generator.subschema_for::<EnvironmentValue>() },
+        { "type": "array", "items": { "type": "string", "pattern": "^[^=]+=" } },
+    ]
+}));
+// A label may have no value.
+inline_schema!(Pairs<Word>: "Labels", |generator| json_schema!({
+    "anyOf": [
+        { "type": "object", "additionalProperties": generator.subschema_for::<Word>() },
+        { "type": "array", "items": { "type": "string", "pattern": "^[^=]" } },
+    ]
+}));
+inline_schema!(EnvironmentValue: "EnvironmentValue", |generator| json_schema!({
+    "anyOf": [generator.subschema_for::<Word>(), generator.subschema_for::<SecretReference>()]
+}));

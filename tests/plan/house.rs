@@ -1,0 +1,163 @@
+//! A manifest and a simulated world, and the one check that every planner test ends in.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lcm::apply::{Context, OnFailure, Options, Outcome, apply};
+use lcm::driver::Driver as _;
+use lcm::driver::sim::Sim;
+use lcm::manifest::{Choice, load};
+use lcm::model::desired::Desired;
+use lcm::model::facts::Facts;
+use lcm::model::plan::{Plan, Request};
+use lcm::observe::observe;
+use lcm::plan::{audit, plan};
+use lcm::store::memory::Memory;
+
+/// A manifest in a folder of its own, and the world that it meets.
+pub(crate) struct House {
+    folder: tempfile::TempDir,
+    pub(crate) sim: Sim,
+    store: Memory,
+}
+
+impl House {
+    /// An empty world, and this manifest.
+    pub(crate) fn new(manifest: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let observed_at: Timestamp = "2026-01-02T03:04:05Z".parse().expect("a time");
+        let house = Self { folder, sim: Sim::new(Facts::empty("box", observed_at)), store: Memory::default() };
+        house.rewrite(manifest);
+        house
+    }
+
+    /// The manifest as somebody edited it.
+    pub(crate) fn rewrite(&self, manifest: &str) {
+        std::fs::write(self.folder.path().join("lcm.yaml"), manifest).expect("a manifest");
+    }
+
+    pub(crate) fn desired(&self, mode: Option<&str>) -> Desired {
+        let environment = BTreeMap::from([("TOKEN".to_owned(), "s3cret-token".to_owned())]);
+        self.desired_with(mode, &environment)
+    }
+
+    pub(crate) fn desired_with(&self, mode: Option<&str>, environment: &BTreeMap<String, String>) -> Desired {
+        let choice = Choice { mode: mode.map(Into::into), ..Choice::default() };
+        load(&self.folder.path().join("lcm.yaml"), environment, &choice).unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    /// The plan for a mode, as text; audited, and made twice.
+    pub(crate) fn plan(&self, mode: &str) -> String {
+        text(&self.plan_for(&self.desired(Some(mode)), &Request::default()))
+    }
+
+    pub(crate) fn plan_with(&self, mode: &str, request: &Request) -> String {
+        text(&self.plan_for(&self.desired(Some(mode)), request))
+    }
+
+    pub(crate) fn plan_for(&self, desired: &Desired, request: &Request) -> Plan {
+        let facts = block_on(self.facts(desired));
+        think(desired, &facts, request).unwrap_or_else(|findings| panic!("the audit found: {findings}"))
+    }
+
+    async fn facts(&self, desired: &Desired) -> Facts {
+        use lcm::store::Store as _;
+        let mut facts = self.sim.observe(desired).await;
+        facts.history = self.store.last_known(&desired.project).expect("a memory");
+        facts
+    }
+
+    /// Applies a mode, which must converge: the next plan has no steps.
+    pub(crate) fn apply(&self, mode: &str) -> Outcome {
+        self.apply_for(&self.desired(Some(mode)), &Request::default())
+    }
+
+    pub(crate) fn apply_for(&self, desired: &Desired, request: &Request) -> Outcome {
+        let outcome = self.try_apply(desired, request);
+        let failures: Vec<&String> = outcome.failures.iter().map(|failure| &failure.error).collect();
+        assert!(failures.is_empty(), "{failures:?}");
+        let next = self.plan_for(desired, request);
+        assert!(next.steps.is_empty(), "not converged:\n{}", text(&next));
+        outcome
+    }
+
+    pub(crate) fn try_apply(&self, desired: &Desired, request: &Request) -> Outcome {
+        let outcome = block_on(async {
+            let first = think(desired, &self.facts(desired).await, request).expect("an audited plan");
+            let options = Options {
+                parallelism: 4,
+                on_failure: OnFailure::Continue,
+                timeout: Duration::from_secs(3600),
+                force: false,
+                release_timeout: Duration::from_secs(120),
+            };
+            let (_keep, interrupt) = tokio::sync::watch::channel(None);
+            let brain = |facts: &Facts, request: &Request| think(desired, facts, request);
+            let context = Context {
+                driver: &self.sim,
+                store: &self.store,
+                desired,
+                request,
+                think: &brain,
+                orphans: &BTreeMap::new(),
+                options: &options,
+                events: &|_| {},
+                interrupt: &interrupt,
+            };
+            apply(context, &first).await
+        });
+        assert_eq!(self.sim.violations(), Vec::<String>::new());
+        outcome
+    }
+}
+
+fn think(desired: &Desired, facts: &Facts, request: &Request) -> Result<Plan, String> {
+    let observed = observe(facts, desired);
+    let made = plan(desired, &observed, request);
+    assert_eq!(made, plan(desired, &observe(facts, desired), request), "same input, same plan");
+    let findings = audit(&made, desired, &observed, request);
+    if findings.is_empty() { Ok(made) } else { Err(format!("{}\n{}", findings.join("\n"), text(&made))) }
+}
+
+/// Runs in a time of its own, which passes at once wherever nothing else is to do.
+fn block_on<F: Future>(work: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime")
+        .block_on(work)
+}
+
+/// A plan in short: a line for each step and for everything that is not done.
+pub(crate) fn text(plan: &Plan) -> String {
+    let mut text = String::new();
+    for step in &plan.steps {
+        let needs: Vec<&str> = step.needs.iter().map(lcm::model::names::StepId::as_str).collect();
+        let after = if needs.is_empty() { String::new() } else { format!(" after {}", needs.join(", ")) };
+        let gpus: Vec<&str> = step.gpus.iter().map(lcm::model::names::GpuId::as_str).collect();
+        let room = if gpus.is_empty() { String::new() } else { format!(" {} on {}", step.vram_mib.0, gpus.join("+")) };
+        let _ = writeln!(text, "{} [{}]{room}{after}", step.id, step.reason.code.as_str());
+    }
+    for blocked in &plan.blocked {
+        let _ =
+            writeln!(text, "blocked {} [{}] {}", blocked.service, blocked.reason.code.as_str(), blocked.reason.message);
+    }
+    for held in &plan.held {
+        let _ = writeln!(text, "held {} [{}]", held.service, held.reason.code.as_str());
+    }
+    for orphan in &plan.orphans {
+        let _ = writeln!(text, "orphan {}: {}", orphan.service, orphan.message);
+    }
+    text
+}
+
+/// Holds a plan's text against lines, without their indentation.
+#[track_caller]
+pub(crate) fn assert_lines(found: &str, expected: &str) {
+    let expected: Vec<&str> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let found: Vec<&str> = found.lines().collect();
+    assert_eq!(found, expected);
+}

@@ -1,0 +1,146 @@
+//! What is wanted, kept and off; dependencies, goals, and the order of stops and starts.
+
+use crate::house::{House, assert_lines};
+
+const STUDIO: &str = r#"
+version: 1
+name: studio
+gpus: { reserve: 512MiB, devices: [{ index: 0, vram: 24GiB }] }
+services:
+  comfyui: { process: { command: [comfy] }, vram: 20GB, priority: 100, phases: [4], health: { http: "http://localhost:8188/" } }
+  cosyvoice: { process: { command: [cosy] }, vram: 4GB, priority: 50, phases: [3] }
+  vidi: { process: { command: [vidi] }, vram: 4GB, priority: 40, phases: [2] }
+  ollama: { docker: { image: "ollama/ollama:0.12" }, vram: 18GB, priority: 10 }
+modes:
+  video: { services: [comfyui, vidi], stop: [ollama] }
+  voice: { goals: [narrate] }
+  chat: { services: [ollama], others: keep }
+goals:
+  narrate: { phases: [3], priority: 60 }
+"#;
+
+#[test]
+fn from_nothing_a_mode_starts_what_it_names_the_most_important_first() {
+    let house = House::new(STUDIO);
+    assert_lines(
+        &house.plan("video"),
+        "start:comfyui [wanted_by_mode] 19074 on gpu-0
+         start:vidi [wanted_by_mode] 3815 on gpu-0",
+    );
+    house.apply("video");
+}
+
+#[test]
+fn a_goal_wants_services_by_phase() {
+    let house = House::new(STUDIO);
+    assert_lines(&house.plan("voice"), "start:cosyvoice [wanted_by_goal] 3815 on gpu-0");
+}
+
+#[test]
+fn a_switch_stops_first_and_a_start_waits_for_the_room_it_draws_on() {
+    let house = House::new(STUDIO);
+    house.apply("chat");
+    assert_lines(
+        &house.plan("video"),
+        "stop:ollama [stopped_by_mode] 17167 on gpu-0
+         start:comfyui [wanted_by_mode] 19074 on gpu-0 after stop:ollama
+         start:vidi [wanted_by_mode] 3815 on gpu-0 after stop:ollama",
+    );
+    house.apply("video");
+}
+
+#[test]
+fn what_others_keep_may_go_on_running_and_is_preempted_by_nobody_below_it() {
+    let house = House::new(STUDIO);
+    house.apply("voice");
+    // 24 576 − 512 − 3 815 leaves room for ollama's 17 167.
+    assert_lines(&house.plan("chat"), "start:ollama [wanted_by_mode] 17167 on gpu-0");
+    house.apply("chat");
+    house.apply("video");
+    assert_lines(
+        &house.plan("chat"),
+        "blocked ollama [no_room] it needs 17 167 MiB; GPU 0 has 24 576 − 512 reserve − 19 074 comfyui (priority 100) − 3 815 vidi (priority 40) = 1 175",
+    );
+}
+
+#[test]
+fn round_and_round_each_apply_converges() {
+    let house = House::new(STUDIO);
+    for mode in ["voice", "video", "voice", "video", "voice", "chat"] {
+        house.apply(mode);
+    }
+}
+
+const CHAIN: &str = r"
+version: 1
+name: chain
+services:
+  web: { process: { command: [web] }, depends_on: [api] }
+  api: { process: { command: [api] }, depends_on: [db, cache] }
+  db: { process: { command: [db] } }
+  cache: { process: { command: [cache] } }
+modes:
+  all: { services: [web] }
+  none: { services: [] }
+  data: { services: [db] }
+";
+
+#[test]
+fn dependencies_are_wanted_with_what_needs_them_and_come_first() {
+    let house = House::new(CHAIN);
+    assert_lines(
+        &house.plan("all"),
+        "start:cache [wanted_by_dependency]
+         start:db [wanted_by_dependency]
+         start:api [wanted_by_dependency] after start:cache, start:db
+         start:web [wanted_by_mode] after start:api",
+    );
+    house.apply("all");
+}
+
+#[test]
+fn stops_go_the_other_way() {
+    let house = House::new(CHAIN);
+    house.apply("all");
+    assert_lines(
+        &house.plan("none"),
+        "stop:web [not_in_mode]
+         stop:api [not_in_mode] after stop:web
+         stop:cache [not_in_mode] after stop:api
+         stop:db [not_in_mode] after stop:api",
+    );
+    assert_lines(
+        &house.plan("data"),
+        "stop:web [not_in_mode]
+         stop:api [not_in_mode] after stop:web
+         stop:cache [not_in_mode] after stop:api",
+    );
+    house.apply("none");
+}
+
+#[test]
+fn a_target_takes_along_what_it_depends_on_and_an_exclude_blocks_what_needs_it() {
+    use lcm::model::plan::Request;
+    let house = House::new(CHAIN);
+    let target = Request { targets: ["db".into()].into(), ..Request::default() };
+    assert_lines(&house.plan_with("all", &target), "start:db [wanted_by_dependency]");
+    let exclude = Request { excludes: ["db".into()].into(), ..Request::default() };
+    assert_lines(
+        &house.plan_with("all", &exclude),
+        "start:cache [wanted_by_dependency]
+         blocked api [dependency] it depends on db, which is not up: it is left out of this run
+         blocked web [dependency] it depends on api, which is blocked: it depends on db, which is not up: it is left out of this run",
+    );
+    let strict = Request { strict: true, ..exclude };
+    let text = house.plan_with("all", &strict);
+    assert!(!text.contains("start:"), "{text}");
+}
+
+#[test]
+fn without_modes_everything_is_wanted() {
+    let house = House::new("version: 1\nname: plain\nservices:\n  a: { process: { command: [a] } }\n");
+    let desired = house.desired(None);
+    let plan = house.plan_for(&desired, &lcm::model::plan::Request::default());
+    assert_lines(&crate::house::text(&plan), "start:a [wanted_by_mode]");
+    house.apply_for(&desired, &lcm::model::plan::Request::default());
+}

@@ -1,0 +1,113 @@
+//! What bears our mark and has no name in the manifest; what is another's; and `down`.
+
+use lcm::model::facts::Marks;
+use lcm::model::lifecycle::State;
+use lcm::model::plan::{Purpose, Request};
+
+use crate::house::{House, assert_lines, text};
+
+const BEFORE: &str = r#"
+version: 1
+name: yard
+services:
+  a: { docker: { image: "a:1" }, stop: { grace: 3s } }
+  b: { process: { command: [b] } }
+"#;
+
+const AFTER: &str = r"
+version: 1
+name: yard
+services:
+  b: { process: { command: [b] } }
+";
+
+fn request(prune: bool) -> Request {
+    Request { prune, ..Request::default() }
+}
+
+#[test]
+fn an_orphan_is_reported_and_goes_only_when_asked() {
+    let house = House::new(BEFORE);
+    house.apply_for(&house.desired(None), &request(false));
+    house.rewrite(AFTER);
+    let desired = house.desired(None);
+    assert_lines(
+        &text(&house.plan_for(&desired, &request(false))),
+        "orphan a: only reported; `lcm apply --prune` stops and removes it",
+    );
+    assert_lines(
+        &text(&house.plan_for(&desired, &request(true))),
+        "stop:a [orphaned]
+         remove:a [orphaned] after stop:a
+         orphan a: it goes in this plan",
+    );
+    house.apply_for(&desired, &request(true));
+}
+
+#[test]
+fn down_leaves_nothing_of_ours_and_does_not_touch_the_rest() {
+    let house = House::new(BEFORE);
+    house.apply_for(&house.desired(None), &request(false));
+    house.sim.meddle(|facts| {
+        let containers = facts.containers.known_mut().expect("containers");
+        let mut stranger = containers[0].clone();
+        stranger.id = "f".repeat(64);
+        stranger.name = "precious".to_owned();
+        stranger.marks = None;
+        let mut other = stranger.clone();
+        other.id = "e".repeat(64);
+        other.name = "others".to_owned();
+        other.marks = Some(Marks { project: "elsewhere".to_owned(), service: "a".to_owned(), ..Marks::default() });
+        containers.extend([stranger, other]);
+    });
+    let down = Request { purpose: Purpose::Down, ..Request::default() };
+    let desired = house.desired(None);
+    assert_lines(
+        &text(&house.plan_for(&desired, &down)),
+        "stop:a [requested]
+         stop:b [requested]
+         remove:a [requested] after stop:a",
+    );
+    house.apply_for(&desired, &down);
+    let names: Vec<String> =
+        house.sim.world().containers.known().expect("containers").iter().map(|found| found.name.clone()).collect();
+    assert_eq!(names, ["precious", "others"]);
+}
+
+#[test]
+fn a_container_of_another_project_blocks_and_is_named() {
+    let house = House::new(BEFORE);
+    house.apply_for(&house.desired(None), &request(false));
+    house.sim.meddle(|facts| {
+        let found = &mut facts.containers.known_mut().expect("containers")[0];
+        found.marks.as_mut().expect("marks").project = "elsewhere".to_owned();
+    });
+    assert_lines(
+        &text(&house.plan_for(&house.desired(None), &request(false))),
+        "blocked a [not_ours] it would need container yard-a of lcm project elsewhere; lcm does not touch that",
+    );
+}
+
+#[test]
+fn an_existing_container_is_never_created() {
+    let house = House::new("version: 1\nname: yard\nservices:\n  a: { docker: { container: mine } }\n");
+    assert_lines(
+        &text(&house.plan_for(&house.desired(None), &request(false))),
+        "blocked a [container_missing] container mine is not there; lcm starts it, but somebody else has to create it",
+    );
+}
+
+#[test]
+fn what_somebody_paused_is_held() {
+    let house = House::new(BEFORE);
+    let desired = house.desired(None);
+    house.apply_for(&desired, &request(false));
+    house.sim.meddle(|facts| {
+        for tree in facts.trees.known_mut().expect("trees") {
+            tree.suspended = true;
+        }
+    });
+    let plan = house.plan_for(&desired, &request(false));
+    assert_lines(&text(&plan), "held b [suspended]");
+    assert!(plan.kept.iter().any(|kept| kept.service.as_str() == "a" && kept.state == State::Online));
+}

@@ -1,0 +1,128 @@
+//! GPUs and ports as room: first fit, victims, moves, foreign memory, and the arithmetic of a refusal.
+
+use lcm::model::facts::{ListenerFact, Owner};
+use lcm::model::plan::Request;
+
+use crate::house::{House, assert_lines, text};
+
+const TWO: &str = r"
+version: 1
+name: two
+gpus: { reserve: 1GiB, devices: [{ index: 0, vram: 24GiB }, { index: 1, vram: 24GiB }] }
+services:
+  big: { process: { command: [big] }, vram: 20GiB, priority: 100 }
+  mid: { process: { command: [mid] }, vram: 12GiB, priority: 50 }
+  low: { process: { command: [low] }, vram: 12GiB, priority: 10 }
+  pair: { process: { command: [pair] }, vram: 20GiB, gpu: { count: 2 }, priority: 200 }
+  pinned: { process: { command: [pinned] }, vram: 12GiB, gpu: 0, priority: 70 }
+  odd: { process: { command: [odd] }, vram: 1GiB, gpu: 7 }
+modes:
+  small: { services: [mid, low] }
+  large: { services: [big, mid, low], others: keep }
+  pair: { services: [pair, low] }
+  pinned: { services: [pinned, mid] }
+  odd: { services: [odd] }
+";
+
+#[test]
+fn services_spread_over_gpus_as_they_fit() {
+    let house = House::new(TWO);
+    assert_lines(
+        &house.plan("small"),
+        "start:mid [wanted_by_mode] 12288 on gpu-0
+         start:low [wanted_by_mode] 12288 on gpu-1",
+    );
+    house.apply("small");
+}
+
+#[test]
+fn the_least_important_gives_way_and_is_blocked_with_the_arithmetic() {
+    let house = House::new(TWO);
+    house.apply("small");
+    assert_lines(
+        &house.plan("large"),
+        "stop:low [preempted] 12288 on gpu-1
+         start:big [wanted_by_mode] 20480 on gpu-1 after stop:low
+         blocked low [no_room] it needs 12 288 MiB; GPU 0 has 24 576 − 1 024 reserve − 12 288 mid (priority 50) = 11 264; GPU 1 has 24 576 − 1 024 reserve − 20 480 big (priority 100) = 3 072",
+    );
+    house.apply("large");
+    house.apply("large");
+}
+
+#[test]
+fn a_service_on_two_gpus_needs_both() {
+    let house = House::new(TWO);
+    assert_lines(
+        &house.plan("pair"),
+        "start:pair [wanted_by_mode] 20480 on gpu-0+gpu-1
+         blocked low [no_room] it needs 12 288 MiB; GPU 0 has 24 576 − 1 024 reserve − 20 480 pair (priority 200) = 3 072; GPU 1 has 24 576 − 1 024 reserve − 20 480 pair (priority 200) = 3 072",
+    );
+    house.apply("pair");
+}
+
+#[test]
+fn a_running_service_moves_where_a_more_important_one_is_pinned() {
+    let house = House::new(TWO);
+    house.apply("small");
+    assert_lines(
+        &house.plan("pinned"),
+        "stop:low [not_in_mode] 12288 on gpu-1
+         stop:mid [moved] 12288 on gpu-0
+         start:pinned [wanted_by_mode] 12288 on gpu-0 after stop:mid
+         start:mid [moved] 12288 on gpu-1 after stop:low, stop:mid",
+    );
+    house.apply("pinned");
+}
+
+#[test]
+fn a_gpu_that_is_not_there_blocks() {
+    let house = House::new(TWO);
+    assert_lines(&house.plan("odd"), "blocked odd [no_room] GPU 7 is not there");
+}
+
+#[test]
+fn without_a_gpu_only_those_that_want_one_are_blocked() {
+    let house = House::new(
+        "version: 1\nname: none\nservices:\n  a: { process: { command: [a] }, vram: 1GiB }\n  b: { process: { command: [b] } }\n",
+    );
+    let plan = text(&house.plan_for(&house.desired(None), &Request::default()));
+    assert!(
+        plan.starts_with("start:b [wanted_by_mode]\nblocked a [no_room] it wants a GPU, and none is known"),
+        "{plan}"
+    );
+}
+
+const PORTS: &str = r#"
+version: 1
+name: ports
+services:
+  old: { docker: { image: "old:1", ports: ["8080:80"] }, priority: 1 }
+  new: { docker: { image: "new:1", ports: ["8080:80"] }, priority: 2 }
+modes:
+  old: { services: [old] }
+  new: { services: [new] }
+  keep: { services: [new], others: keep }
+"#;
+
+#[test]
+fn a_port_is_room_like_memory() {
+    let house = House::new(PORTS);
+    house.apply("old");
+    assert_lines(&house.plan("new"), "stop:old [not_in_mode]\nstart:new [wanted_by_mode] after stop:old");
+    assert_lines(&house.plan("keep"), "stop:old [preempted]\nstart:new [wanted_by_mode] after stop:old");
+    house.apply("keep");
+}
+
+#[test]
+fn a_strangers_port_blocks_and_names_the_stranger() {
+    let house = House::new(PORTS);
+    house.sim.meddle(|facts| {
+        let stranger =
+            ListenerFact { port: 8080, pid: Some(4711), program: Some("python3".to_owned()), owner: Owner::Stranger };
+        facts.listeners.known_mut().expect("listeners").push(stranger);
+    });
+    assert_lines(
+        &house.plan("new"),
+        "blocked new [port_taken] port 8080 is held by python3 (pid 4711), which lcm does not touch",
+    );
+}
