@@ -18,14 +18,18 @@ use crate::plan::want::Want;
 
 /// The decisions with GPUs, victims, and what finds no room.
 pub(super) fn place(scene: &Scene<'_>, mut judged: Decisions) -> Decisions {
-    // Each turn takes one more for what it will stay, so there are at most as many as services.
+    let mut hopes = BTreeMap::new();
+    // Each turn takes one more for what it is now, so there are at most as many as services.
     loop {
-        let placing = Placing::of(scene, judged.clone());
-        let late = placing.refused_too_late();
+        let placing = Placing::of(scene, judged.clone(), &hopes);
+        let late = placing.refused_too_late(&hopes);
         if late.is_empty() {
             return placing.decisions;
         }
-        judged.0.extend(late);
+        for (name, (before, decision)) in late {
+            judged.0.insert(name.clone(), decision);
+            hopes.insert(name, before);
+        }
     }
 }
 
@@ -50,11 +54,13 @@ struct Offer {
 }
 
 impl<'a> Placing<'a> {
-    fn of(scene: &'a Scene<'a>, judged: Decisions) -> Self {
+    /// `hopes`: what is counted as it is until all others have their places, and what would become of it.
+    fn of(scene: &'a Scene<'a>, judged: Decisions, hopes: &BTreeMap<ServiceName, Decision>) -> Self {
         let seats = Seats::staying(scene, &judged);
         let (queue, claims, refused) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
         let mut placing = Self { scene, seats, decisions: judged, queue, claims, refused, progress: false };
         placing.fill();
+        placing.refused.extend(hopes.clone());
         // Each pass but the last places one more of those that the pass before refused.
         for _ in 0..=scene.desired.services.len() {
             // A service comes back into the queue only as a victim, and only of one that matters strictly more: that
@@ -70,15 +76,16 @@ impl<'a> Placing<'a> {
     }
 
     /// Services that were thought to be made anew, and smaller, when others were placed beside them, and that stay as
-    /// they are after all: with what becomes of them.
-    fn refused_too_late(&self) -> BTreeMap<ServiceName, Decision> {
+    /// they are after all: what was to become of them, and what does.
+    fn refused_too_late(&self, hopes: &BTreeMap<ServiceName, Decision>) -> BTreeMap<ServiceName, (Decision, Decision)> {
         let newcomer =
             |gpu: &GpuId| self.seats.on(gpu).any(|(name, amount)| amount.0 > 0 && self.decisions.0[name].starts());
         let overfull = |gpu: &&GpuId| !self.seats.fits(self.scene, gpu, Mebibytes::ZERO) && newcomer(gpu);
-        let late = self.refused.iter().filter(|(name, before)| {
+        let new = self.refused.iter().filter(|(name, _)| !hopes.contains_key(*name));
+        let late = new.filter(|(name, before)| {
             matches!(before, Decision::Recreate { .. }) && self.scene.seen(name).gpus.iter().any(|gpu| overfull(&gpu))
         });
-        late.map(|(name, _)| (name.clone(), self.decisions.0[name].clone())).collect()
+        late.map(|(name, before)| (name.clone(), (before.clone(), self.decisions.0[name].clone()))).collect()
     }
 
     fn fill(&mut self) {
