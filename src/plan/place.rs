@@ -18,14 +18,18 @@ use crate::plan::want::Want;
 
 /// The decisions with GPUs, victims, and what finds no room.
 pub(super) fn place(scene: &Scene<'_>, mut judged: Decisions) -> Decisions {
-    // Each turn takes one more for what it will stay, so there are at most as many as services.
+    let mut hopes = BTreeMap::new();
+    // Each turn takes one more for what it is now, so there are at most as many as services.
     loop {
-        let placing = Placing::of(scene, judged.clone());
-        let late = placing.refused_too_late();
+        let placing = Placing::of(scene, judged.clone(), &hopes);
+        let late = placing.refused_too_late(&hopes);
         if late.is_empty() {
             return placing.decisions;
         }
-        judged.0.extend(late);
+        for (name, (before, decision)) in late {
+            judged.0.insert(name.clone(), decision);
+            hopes.insert(name, before);
+        }
     }
 }
 
@@ -50,11 +54,13 @@ struct Offer {
 }
 
 impl<'a> Placing<'a> {
-    fn of(scene: &'a Scene<'a>, judged: Decisions) -> Self {
+    /// `hopes`: what is counted as it is until all others have their places, and what would become of it.
+    fn of(scene: &'a Scene<'a>, judged: Decisions, hopes: &BTreeMap<ServiceName, Decision>) -> Self {
         let seats = Seats::staying(scene, &judged);
         let (queue, claims, refused) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
         let mut placing = Self { scene, seats, decisions: judged, queue, claims, refused, progress: false };
         placing.fill();
+        placing.refused.extend(hopes.clone());
         // Each pass but the last places one more of those that the pass before refused.
         for _ in 0..=scene.desired.services.len() {
             // A service comes back into the queue only as a victim, and only of one that matters strictly more: that
@@ -70,15 +76,16 @@ impl<'a> Placing<'a> {
     }
 
     /// Services that were thought to be made anew, and smaller, when others were placed beside them, and that stay as
-    /// they are after all: with what becomes of them.
-    fn refused_too_late(&self) -> BTreeMap<ServiceName, Decision> {
+    /// they are after all: what was to become of them, and what does.
+    fn refused_too_late(&self, hopes: &BTreeMap<ServiceName, Decision>) -> BTreeMap<ServiceName, (Decision, Decision)> {
         let newcomer =
             |gpu: &GpuId| self.seats.on(gpu).any(|(name, amount)| amount.0 > 0 && self.decisions.0[name].starts());
         let overfull = |gpu: &&GpuId| !self.seats.fits(self.scene, gpu, Mebibytes::ZERO) && newcomer(gpu);
-        let late = self.refused.iter().filter(|(name, before)| {
+        let new = self.refused.iter().filter(|(name, _)| !hopes.contains_key(*name));
+        let late = new.filter(|(name, before)| {
             matches!(before, Decision::Recreate { .. }) && self.scene.seen(name).gpus.iter().any(|gpu| overfull(&gpu))
         });
-        late.map(|(name, _)| (name.clone(), self.decisions.0[name].clone())).collect()
+        late.map(|(name, before)| (name.clone(), (before.clone(), self.decisions.0[name].clone()))).collect()
     }
 
     fn fill(&mut self) {
@@ -124,7 +131,7 @@ impl<'a> Placing<'a> {
     fn settle(&mut self, name: &ServiceName) {
         let before = self.decisions.0[name].clone();
         let decision = if let Some(base) = self.recreated_for_nothing(name) {
-            Decision::Leave(format!("it runs on: {base}, which it would be recreated with, stays as it is"))
+            self.runs_on(name, &before, &format!("{base}, which it would be recreated with, stays as it is"))
         } else {
             match self.try_settle(name) {
                 Ok(()) => {
@@ -134,6 +141,9 @@ impl<'a> Placing<'a> {
                 // It is stopped already for another's sake.
                 Err(blocked) if let Decision::Preempt { reason, .. } = &before => {
                     Decision::Preempt { reason: reason.clone(), blocked }
+                }
+                Err(blocked) if is_along(&before) && self.scene.seen(name).state == State::Starting => {
+                    self.runs_on(name, &before, &blocked.message)
                 }
                 Err(blocked) => Decision::Blocked(blocked),
             }
@@ -148,10 +158,20 @@ impl<'a> Placing<'a> {
         self.refused.insert(name.clone(), before);
     }
 
+    /// What would have been recreated along with another, and is not: it is left, or waited for if it is starting.
+    fn runs_on(&self, name: &ServiceName, before: &Decision, message: &str) -> Decision {
+        match before.stopped() {
+            Some(why) if self.scene.seen(name).state == State::Starting => {
+                Decision::Await(Reason { message: message.to_owned(), ..why.clone() })
+            }
+            Some(_) | None => Decision::Leave(format!("it runs on: {message}")),
+        }
+    }
+
     /// What is recreated only together with what it depends on, when that is not recreated after all.
     fn recreated_for_nothing(&self, name: &ServiceName) -> Option<ServiceName> {
-        let Decision::Recreate { reason, .. } = &self.decisions.0[name] else { return None };
-        let base = ServiceName::new(reason.by.clone().filter(|_| reason.code == ReasonCode::Dependency)?);
+        let decision = &self.decisions.0[name];
+        let base = ServiceName::new(decision.stopped().filter(|_| is_along(decision))?.by.clone()?);
         (!self.decisions.0.get(&base)?.stops()).then_some(base)
     }
 
@@ -409,6 +429,11 @@ impl<'a> Placing<'a> {
         };
         (heights(true), heights(false), victims.len())
     }
+}
+
+/// Recreated only because what it depends on is.
+fn is_along(decision: &Decision) -> bool {
+    matches!(decision, Decision::Recreate { reason, .. } if reason.code == ReasonCode::Dependency)
 }
 
 /// Wanted victims from the highest priority down, kept ones likewise, and how many there are.

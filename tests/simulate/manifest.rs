@@ -62,32 +62,44 @@ pub(crate) fn desired(draft: &Draft) -> Desired {
         goals: goal.into_iter().map(|goal| (goal_name.clone(), goal)).collect(),
         warnings: Vec::new(),
     };
-    stop_what_nobody_needs(draft, &mut desired);
+    let wanted = wanted(draft, &desired);
+    stop_what_nobody_needs(draft, &mut desired, &wanted);
+    share_no_port(&mut desired, &wanted);
     desired
 }
 
-/// The loader refuses a service that is both wanted and to be off.
-fn stop_what_nobody_needs(draft: &Draft, desired: &mut Desired) {
-    let Some(mode) = &draft.mode else { return };
+/// The loader refuses two services of one mode that claim one port.
+fn share_no_port(desired: &mut Desired, wanted: &BTreeSet<ServiceName>) {
+    let mut taken = BTreeSet::new();
+    for service in desired.services.values_mut().filter(|service| wanted.contains(&service.name)) {
+        service.ports.retain(|port| taken.insert(*port));
+        if let Runtime::Container(container) = &mut service.runtime {
+            container.ports.retain(|port| port.host.is_some_and(|port| service.ports.contains(&port)));
+        }
+    }
+}
+
+fn wanted(draft: &Draft, desired: &Desired) -> BTreeSet<ServiceName> {
+    let Some(mode) = &draft.mode else { return desired.services.keys().cloned().collect() };
     let phase = mode.goal.map(|(phase, _)| phase);
-    let mut wanted: BTreeSet<ServiceName> =
-        desired.modes.values().flat_map(|mode| mode.services.iter().cloned()).collect();
-    wanted.extend(
-        desired
-            .services
-            .values()
-            .filter(|one| phase.is_some_and(|phase| one.phases.contains(&phase)))
-            .map(|one| one.name.clone()),
-    );
+    let by_goal = desired.services.values().filter(|one| phase.is_some_and(|phase| one.phases.contains(&phase)));
+    let by_mode = desired.modes.values().flat_map(|mode| mode.services.iter().cloned());
+    let mut wanted: BTreeSet<ServiceName> = by_goal.map(|one| one.name.clone()).chain(by_mode).collect();
     // Dependencies have lower numbers than their dependents.
     for index in (0..draft.services.len()).rev() {
         if wanted.contains(&name(index)) {
             wanted.extend(desired.services[&name(index)].depends_on.keys().cloned());
         }
     }
+    wanted
+}
+
+/// The loader refuses a service that is both wanted and to be off.
+fn stop_what_nobody_needs(draft: &Draft, desired: &mut Desired, wanted: &BTreeSet<ServiceName>) {
+    let Some(mode) = &draft.mode else { return };
     let off = (0..draft.services.len()).filter(|index| mode.stopped & (1 << index) != 0).map(name);
-    let off = off.filter(|name| !wanted.contains(name)).collect();
-    desired.modes.values_mut().for_each(|mode| mode.stop = BTreeSet::clone(&off));
+    let off: BTreeSet<ServiceName> = off.filter(|name| !wanted.contains(name)).collect();
+    desired.modes.values_mut().for_each(|mode| mode.stop.clone_from(&off));
 }
 
 fn resolve(draft: &Draft, index: usize, service: &ServiceDraft) -> Service {

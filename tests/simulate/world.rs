@@ -84,8 +84,13 @@ impl World {
         let mut tree = self.tree(marks, draft.found == Found::Starting);
         match draft.found {
             Found::Nothing | Found::Created | Found::Aside | Found::HalfMade => return,
-            Found::Running | Found::Stale | Found::OtherSecret | Found::Unhealthy | Found::Starting => {}
-            Found::Unsettled | Found::Renamed => {}
+            Found::Running
+            | Found::Stale
+            | Found::OtherSecret
+            | Found::Unhealthy
+            | Found::Starting
+            | Found::Unsettled
+            | Found::Renamed => {}
             Found::Ended(code) => {
                 tree.members.clear();
                 tree.shim = None;
@@ -157,10 +162,13 @@ impl World {
             Found::Created => ContainerState::Created,
             Found::Suspended => ContainerState::Paused,
             Found::Crippled => ContainerState::Dead,
-            Found::Running | Found::Stale | Found::OtherSecret | Found::Unhealthy | Found::Starting => {
-                ContainerState::Running
-            }
-            Found::Unsettled | Found::Renamed => ContainerState::Running,
+            Found::Running
+            | Found::Stale
+            | Found::OtherSecret
+            | Found::Unhealthy
+            | Found::Starting
+            | Found::Unsettled
+            | Found::Renamed => ContainerState::Running,
         };
         let own = service.container_name().unwrap_or_default().to_owned();
         let container = self.container(&own, index, state, None, draft.found == Found::Starting);
@@ -327,10 +335,18 @@ fn made(found: Found) -> Made {
     match found {
         Found::Stale => Made::Before,
         Found::OtherSecret => Made::WithOtherSecret,
-        Found::Nothing | Found::Running | Found::Unhealthy | Found::Starting | Found::Ended(_) | Found::Suspended => {
-            Made::Now
-        }
-        Found::Crippled | Found::Created | Found::Aside | Found::HalfMade | Found::Unsettled => Made::Now,
-        Found::Renamed | Found::OtherRuntime => Made::Now,
+        Found::Nothing
+        | Found::Running
+        | Found::Unhealthy
+        | Found::Starting
+        | Found::Ended(_)
+        | Found::Suspended
+        | Found::Crippled
+        | Found::Created
+        | Found::Aside
+        | Found::HalfMade
+        | Found::Unsettled
+        | Found::Renamed
+        | Found::OtherRuntime => Made::Now,
     }
 }
