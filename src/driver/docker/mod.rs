@@ -30,7 +30,7 @@ use crate::driver::DriverError;
 const READ_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Create, start, rename, remove: unpacking layers on a slow disk and the GPU's start hooks take their time.
-const CHANGE_DEADLINE: Duration = Duration::from_secs(120);
+const CHANGE_DEADLINE: Duration = Duration::from_mins(2);
 
 /// An engine, ready to be asked. Clones share it.
 #[derive(Clone, Debug)]
