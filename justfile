@@ -58,13 +58,12 @@ laws:
 # The long run of what `test` runs in short
 [group('test')]
 soak cases="20000":
-    PROPTEST_CASES={{ cases }} LCM_SOAK=1 LCM_TEST_REQUIRE=docker cargo test --release
+    LCM_SOAK_CASES={{ cases }} cargo test --release --test simulate -- --nocapture
 
 # Take what the tests saw for what they should see; then read the diff
 [group('test')]
 bless:
-    INSTA_UPDATE=always INSTA_FORCE_PASS=1 cargo test
-    cargo run -q -- schema manifest > schemas/manifest.schema.json
+    LCM_BLESS=1 INSTA_UPDATE=always INSTA_FORCE_PASS=1 cargo test
     git diff --stat
 
 # How late a healthy service is seen, and what a plan with nothing to do costs

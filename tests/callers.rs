@@ -7,6 +7,8 @@ use std::os::unix::fs::MetadataExt as _;
 #[expect(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/sandbox.rs"]
 mod sandbox;
+#[path = "support/server.rs"]
+mod server;
 
 use sandbox::{Sandbox, free_port, run};
 

@@ -4,6 +4,8 @@
 #[path = "support/lcm.rs"]
 mod lcm;
 
+#[path = "cli/live.rs"]
+mod live;
 #[path = "cli/locks.rs"]
 mod locks;
 #[path = "cli/saved.rs"]

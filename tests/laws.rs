@@ -31,7 +31,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 const IMPURE: &[&str] = &[
     "std::fs",
     "std::env",
-    "std::net",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "ToSocketAddrs",
     "std::process",
     "std::io",
     "std::thread",

@@ -10,8 +10,10 @@ mod plans;
 #[expect(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/sandbox.rs"]
 mod sandbox;
+#[path = "support/server.rs"]
+mod server;
 
-use plans::{position, reason, result, steps, timeless};
+use plans::{position, reason, result, stage, steps, timeless};
 use sandbox::{Sandbox, answers, free_port, is_alive, kill, wait_until};
 
 /// The example as it is, under names and ports of its own.
@@ -91,7 +93,7 @@ fn another_mode_stops_before_it_starts_and_keeps_what_both_want() {
     let encoder = quickstart.pid("encoder");
     let ran = quickstart.lcm(&["apply", "--mode", "write", "--format", "json"]).exits(0);
     let events = ran.events();
-    assert!(position(&events, "step_done", "stop:painter") < position(&events, "step_started", "start:writer"));
+    assert!(position(&events, "step_done", "stop:painter") < stage(&events, "start:writer", "start"));
     assert_eq!(quickstart.pid("encoder"), encoder, "the encoder was left alone");
     assert!(answers(quickstart.port("writer")) && !answers(quickstart.port("painter")));
     quickstart.lcm(&["plan", "--mode", "write", "--detailed-exitcode"]).exits(0);

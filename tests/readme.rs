@@ -13,11 +13,13 @@ use regex_lite::Regex;
 #[expect(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/sandbox.rs"]
 mod sandbox;
+#[path = "support/server.rs"]
+mod server;
 #[expect(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/studio.rs"]
 mod studio;
 
-use sandbox::{Sandbox, free_port, run};
+use sandbox::{Ran, Sandbox, free_port, run};
 use studio::{Studio, engine_missing};
 
 const README: &str = include_str!("../README.md");
@@ -32,7 +34,7 @@ fn main() -> ExitCode {
         None => passed(blocks_that_need_an_engine),
     });
     let engine = match no_engine {
-        Some(reason) if !required => engine.with_kind(reason).with_ignored_flag(true),
+        Some(_) if !required => engine.with_kind("no Docker engine answers").with_ignored_flag(true),
         Some(_) | None => engine,
     };
     let trials = vec![
@@ -60,8 +62,8 @@ fn blocks_that_need_no_engine() {
     }
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/quickstart/lcm.yaml");
     sandbox.take_down(manifest);
-    // The first screen begins with this mode's services running.
-    sandbox.lcm(&["apply", "--yes", manifest]).exits(0);
+    // The first screen begins with the manifest's own mode.
+    in_repository(&sandbox, "lcm apply --yes examples/quickstart/lcm.yaml", "README.md").exits(0);
     for command in commands().filter(|command| !command.needs_engine) {
         command.run(&sandbox, "quickstart");
     }
@@ -102,26 +104,9 @@ struct Shown {
 }
 
 impl Shown {
-    /// In the repository, with `lcm` on the PATH.
     fn run(&self, sandbox: &Sandbox, project: &str) {
-        let lcm = Path::new(env!("CARGO_BIN_EXE_lcm"));
-        let bin = sandbox.path("bin");
-        if !bin.exists() {
-            std::fs::create_dir(&bin).expect("a folder");
-            std::os::unix::fs::symlink(lcm, bin.join("lcm")).expect("a link");
-        }
-        let mut script = Command::new("bash");
-        let command = self.command.replace("target/debug/lcm", "lcm");
-        script.args(["-c", &format!("exec 2>&1; {command}")]).current_dir(env!("CARGO_MANIFEST_DIR"));
-        for (name, value) in sandbox.command::<&str>(&[]).get_envs() {
-            // The quickstart is run with the server that the command has built, and cargo needs its home.
-            if let Some(value) = value.filter(|_| name != "MODEL_SERVER" && name != "HOME") {
-                script.env(name, value);
-            }
-        }
-        script.env("PATH", format!("{}:{}", bin.display(), sandbox.get("PATH")));
         let what = format!("README.md:{}: {}", self.line, self.command);
-        let ran = run(script, &what).exits(0);
+        let ran = in_repository(sandbox, &self.command.replace("target/debug/lcm", "lcm"), &what).exits(0);
         let said = ran.stdout.replace(&sandbox.name, project);
         let mut said = said.lines().map(redact);
         for line in &self.output {
@@ -129,6 +114,25 @@ impl Shown {
             assert!(said.any(|line| line == wanted), "{what}\nnothing says, in its place:\n{line}\n{ran}");
         }
     }
+}
+
+/// Runs a line of shell in the repository, with `lcm` on the PATH.
+fn in_repository(sandbox: &Sandbox, command: &str, what: &str) -> Ran {
+    let bin = sandbox.path("bin");
+    if !bin.exists() {
+        std::fs::create_dir(&bin).expect("a folder");
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_lcm"), bin.join("lcm")).expect("a link");
+    }
+    let mut script = Command::new("bash");
+    script.args(["-c", &format!("exec 2>&1; {command}")]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    for (name, value) in sandbox.command::<&str>(&[]).get_envs() {
+        // The quickstart is run with the server that its command has built, and cargo needs its home.
+        if let Some(value) = value.filter(|_| name != "MODEL_SERVER" && name != "HOME") {
+            script.env(name, value);
+        }
+    }
+    script.env("PATH", format!("{}:{}", bin.display(), sandbox.get("PATH")));
+    run(script, what)
 }
 
 fn commands() -> impl Iterator<Item = Shown> {

@@ -230,7 +230,7 @@ impl<'p> Graph<'p> {
             if !matches!(self.fates.get(&step.id), Some(Fate::Waiting)) {
                 continue;
             }
-            let lost = step.needs.iter().find(|need| self.is_lost(need) && !self.is_met(run, step, need));
+            let lost = step.needs.iter().find(|need| self.is_lost(need));
             let reason = match lost {
                 Some(need) => format!("it needs {need}, which did not succeed"),
                 None if run.ledger().failed.contains(&step.id) => "it failed earlier in this run".to_owned(),
@@ -271,8 +271,11 @@ impl<'p> Graph<'p> {
 
     /// A dependency that need only be started is met before it is healthy.
     fn is_met(&self, run: &Run<'_>, step: &Step, need: &StepId) -> bool {
-        if matches!(self.fates.get(need), Some(Fate::Well)) {
-            return true;
+        match self.fates.get(need) {
+            Some(Fate::Well) => return true,
+            // Started, and over already.
+            Some(Fate::Lost) | None => return false,
+            Some(Fate::Waiting | Fate::UnderWay) => {}
         }
         let Some(needed) = self.plan.step(need).filter(|needed| needed.action == Action::Start) else { return false };
         let dependent = run.context.desired.services.get(&step.service);

@@ -21,13 +21,15 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use self::execute::Trouble;
 use self::run::{Cut, Run};
 use crate::driver::Driver;
 use crate::model::desired::{Desired, StopPolicy};
 use crate::model::event::{Event, EventKind};
 use crate::model::facts::Facts;
+use crate::model::lifecycle::Action;
 use crate::model::names::{ServiceName, StepId};
-use crate::model::plan::{Plan, Request};
+use crate::model::plan::{Plan, ReasonCode, Request, Step};
 use crate::store::Store;
 
 /// A run that has not converged in so many plans is kept from it by somebody: two are usual after a failure, one more
@@ -161,6 +163,15 @@ async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, End> {
             go_back(run, &plan).await;
         }
         plan = think(run).await?;
+        if relapses(run, &plan).await {
+            if on_failure == OnFailure::Rollback {
+                go_back(run, &plan).await;
+            }
+            plan = think(run).await?;
+            if on_failure != OnFailure::Continue {
+                return Ok(plan);
+            }
+        }
         let something_new = plan.steps.iter().any(|step| !run.ledger().failed.contains(&step.id));
         let moved = progress.done > 0 || progress.stale > 0 || progress.failed > 0;
         let halted = progress.failed > 0 && on_failure != OnFailure::Continue;
@@ -170,6 +181,21 @@ async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, End> {
     }
     run.warn(&format!("not converged after {ROUNDS_MAX} plans: somebody else changes the same things"));
     Ok(plan)
+}
+
+/// Finds services that this run brought up and that are down again: they have failed, and are not brought up twice.
+async fn relapses(run: &Run<'_>, plan: &Plan) -> bool {
+    let again = |step: &&Step| {
+        let fell = matches!(step.reason.code, ReasonCode::Exited | ReasonCode::Unhealthy);
+        fell && step.action == Action::Start && run.ledger().risen.contains(&step.service)
+    };
+    let fallen: Vec<&Step> = plan.steps.iter().filter(again).collect();
+    for step in &fallen {
+        let error = format!("it came up, and did not stay: {}", step.reason.message);
+        let log = start::last_words(run, &step.service).await;
+        execute::fail(run, step, &Trouble { code: ReasonCode::StartFailed, error, log }, 0);
+    }
+    !fallen.is_empty()
 }
 
 /// Whether a plan is ready to be carried out.

@@ -45,7 +45,7 @@ pub(super) async fn admit(run: &Run<'_>, plan: &Plan, step: &Step, service: &Ser
         run.nap(growing(waited).min(patience.saturating_sub(waited))).await.map_err(Refusal::Cut)?;
     }
     if !step.gpus.is_empty() && !stops.is_empty() {
-        let detail = "UNPROVEN: the processes are gone, but no driver measures the memory that they held";
+        let detail = "UNPROVEN: no driver measures what came back";
         run.stage(step, Stage::Release, Some(detail.to_owned()));
     }
     Ok(())

@@ -60,6 +60,8 @@ pub(super) struct Ledger {
     pub(super) under_way: BTreeSet<StepId>,
     /// Of the present round: starts that have returned, healthy or not.
     pub(super) launched: BTreeSet<StepId>,
+    /// Services that a start of this run has brought up.
+    pub(super) risen: BTreeSet<ServiceName>,
     pub(super) started: Vec<Moved>,
     pub(super) stopped: Vec<Moved>,
     pub(super) freed_ports: BTreeSet<u16>,

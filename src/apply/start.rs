@@ -11,6 +11,7 @@ use crate::driver::Start;
 use crate::model::desired::Service;
 use crate::model::event::Stage;
 use crate::model::lifecycle::{Action, State, route};
+use crate::model::names::ServiceName;
 use crate::model::observed::Instance;
 use crate::model::plan::{Plan, ReasonCode, Step};
 
@@ -91,6 +92,7 @@ async fn well(
     match health::wait(run, service, instance).await {
         Ok(()) => {
             cursor.walk_to(State::Online);
+            run.ledger().risen.insert(step.service.clone());
             if let Err(error) = run.context.driver.settle(&run.context.desired.project, service).await {
                 run.warn(&format!("{} is well, but its older self is still there: {error}", step.service));
             }
@@ -117,8 +119,7 @@ async fn give_way(
     sick: Sick,
 ) -> Verdict {
     let (driver, project) = (run.context.driver, &run.context.desired.project);
-    let log = driver.log_tail(project, service, LOG_LINES).await;
-    let log = log.iter().map(|line| run.mask(line)).collect();
+    let log = last_words(run, &step.service).await;
     cursor.go(sick.state, &sick.error);
     let mut error = sick.error;
     match room_of_older(plan, step) {
@@ -142,6 +143,14 @@ async fn give_way(
         },
     }
     Verdict::Failed(Trouble { code: ReasonCode::StartFailed, error, log })
+}
+
+/// The last lines that a service wrote, fit to be read.
+pub(super) async fn last_words(run: &Run<'_>, service: &ServiceName) -> Vec<String> {
+    let desired = run.context.desired;
+    let Some(service) = desired.services.get(service) else { return Vec::new() };
+    let log = run.context.driver.log_tail(&desired.project, service, LOG_LINES).await;
+    log.iter().map(|line| run.mask(line)).collect()
 }
 
 /// Whether what ran before has room to come back to.

@@ -9,7 +9,7 @@ use crate::cli::stop::Stop;
 use crate::cli::{names, wire};
 use crate::manifest::Choice;
 use crate::model::desired::Runtime;
-use crate::model::names::{ModeName, ServiceName};
+use crate::model::names::ServiceName;
 
 /// Take over a process that somebody else started, as this service
 #[derive(Debug, clap::Args)]
@@ -22,13 +22,10 @@ pub(super) struct Args {
     /// Manifest to read
     #[arg(short, long, default_value = "lcm.yaml", value_name = "MANIFEST")]
     manifest: PathBuf,
-    /// Use this mode to read the manifest by
-    #[arg(long, value_name = "MODE")]
-    mode: Option<ModeName>,
 }
 
 pub(super) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
-    let choice = Choice { mode: args.mode.clone(), ..Choice::default() };
+    let choice = Choice { mode_optional: true, ..Choice::default() };
     let desired = opened::load(session, &args.manifest, &choice)?;
     names::check("service", [&args.service], desired.services.keys())?;
     let service = &args.service;

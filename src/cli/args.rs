@@ -35,8 +35,15 @@ pub(super) struct ChooseArgs {
 }
 
 impl ChooseArgs {
+    /// For a run that brings services up.
     pub(super) fn choice(&self) -> Choice {
-        Choice { mode: self.mode.clone(), word: None, goals: self.goals.iter().cloned().collect() }
+        let goals = self.goals.iter().cloned().collect();
+        Choice { mode: self.mode.clone(), word: None, goals, mode_optional: false }
+    }
+
+    /// For whoever only looks, or stops everything.
+    pub(super) fn choice_if_any(&self) -> Choice {
+        Choice { mode_optional: true, ..self.choice() }
     }
 }
 

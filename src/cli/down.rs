@@ -22,7 +22,7 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
         command: "lcm down",
         purpose: Purpose::Down,
         manifest: manifest.manifest,
-        choice: manifest.choose.choice(),
+        choice: manifest.choose.choice_if_any(),
         world: manifest.choose.world,
         planning: PlanningArgs::default(),
         execution,

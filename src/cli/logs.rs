@@ -40,7 +40,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
-    let opened = opened::open_chosen(session, &args.manifest, &args.choose)?;
+    let opened = opened::open_to_look(session, &args.manifest, &args.choose)?;
     names::check("service", &args.services, opened.desired.services.keys())?;
     let lines = usize::from(args.lines);
     if !args.follow {

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
-use crate::cli::exit::Exit;
 use crate::cli::stop::Stop;
 
 /// Further off than this, a name was not meant.
@@ -19,7 +18,7 @@ pub(super) fn check<N: Ord + Display>(
     for name in given {
         if !known.contains(&name) {
             let known: Vec<String> = known.iter().map(ToString::to_string).collect();
-            return Err(Stop::new(Exit::Usage, unknown(what, &name.to_string(), &known)));
+            return Err(Stop::refused(unknown(what, &name.to_string(), &known)));
         }
     }
     Ok(())

@@ -47,9 +47,6 @@ pub(super) fn load(session: &Session, manifest: &Path, choice: &Choice) -> Resul
 pub(super) fn open(session: &Session, manifest: &Path, choice: &Choice, world: Option<&Path>) -> Result<Opened, Stop> {
     let desired = load(session, manifest, choice)?;
     names::check("goal", choice.goals.iter(), desired.goals.keys())?;
-    for warning in &desired.warnings {
-        session.warn(warning);
-    }
     let Some(path) = world else {
         let world = World::Machine(wire::machine(&desired, &session.environment));
         return Ok(Opened {
@@ -64,9 +61,9 @@ pub(super) fn open(session: &Session, manifest: &Path, choice: &Choice, world: O
     Ok(Opened { desired, world, store: Keeper::Memory(Memory::default()) })
 }
 
-/// For the commands that only look.
-pub(super) fn open_chosen(session: &Session, manifest: &Path, choose: &ChooseArgs) -> Result<Opened, Stop> {
-    open(session, manifest, &choose.choice(), choose.world.as_deref())
+/// For the commands that only look at what is there.
+pub(super) fn open_to_look(session: &Session, manifest: &Path, choose: &ChooseArgs) -> Result<Opened, Stop> {
+    open(session, manifest, &choose.choice_if_any(), choose.world.as_deref())
 }
 
 impl Opened {

@@ -29,7 +29,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let ManifestArgs { manifest, choose } = &args.manifest;
-    let opened = opened::open_chosen(session, manifest, choose)?;
+    let opened = opened::open(session, manifest, &choose.choice(), choose.world.as_deref())?;
     let request = request(&opened, &args.planning)?;
     let facts = opened.facts(session).await;
     opened.refuse_if_all_unknown(&facts, &request)?;

@@ -40,7 +40,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
-    let opened = opened::open_chosen(session, &args.manifest.manifest, &args.manifest.choose)?;
+    let opened = opened::open_to_look(session, &args.manifest.manifest, &args.manifest.choose)?;
     names::check("service", args.narrow.targets.iter().chain(&args.narrow.excludes), opened.desired.services.keys())?;
     if args.watch {
         return watch(session, args, &opened).await;

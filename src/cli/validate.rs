@@ -55,7 +55,7 @@ pub(super) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
 }
 
 fn check(session: &Session, path: &Path) -> Result<Desired, Problems> {
-    wire::check(path, &session.environment, &Choice::default())
+    wire::load(path, &session.environment, &Choice { mode_optional: true, ..Choice::default() })
 }
 
 fn text(session: &Session, path: &Path, found: &Result<Desired, Problems>) -> String {

@@ -81,8 +81,3 @@ pub(super) fn adopt(
     let machine = Machine::new(desired, environment.clone(), PathBuf::from(SHIM));
     machine.processes().adopt(&desired.project, service, pid)
 }
-
-/// The same as [`load`], for a manifest that nobody is about to use: no mode need be chosen.
-pub(super) fn check(entry: &Path, environment: &Environment, choice: &Choice) -> Result<Desired, Problems> {
-    manifest::load(entry, environment, choice)
-}

@@ -11,8 +11,10 @@ pub(super) fn parse(text: &str, environment: &Environment) -> Result<BTreeMap<St
     let mut variables = BTreeMap::new();
     let mut rest = text.trim_start_matches('\u{feff}');
     while !rest.is_empty() {
-        let number = text[..text.len() - rest.len()].matches('\n').count() + 1;
-        rest = entry(rest, environment, &mut variables).map_err(|reason| format!("line {number}: {reason}"))?;
+        rest = entry(rest, environment, &mut variables).map_err(|reason| {
+            let number = text[..text.len() - rest.len()].matches('\n').count() + 1;
+            format!("line {number}: {reason}")
+        })?;
     }
     Ok(variables)
 }
@@ -46,27 +48,22 @@ fn entry<'a>(
                 format!("{} (single quotes keep a `$` as it is)", told.join(", "))
             })
     };
-    let (value, after) = match value.chars().next() {
-        Some(quote @ ('"' | '\'')) => {
-            // The value may go on over the end of the line.
-            let start = value.as_ptr() as usize - text.as_ptr() as usize + 1;
-            let (inside, rest) = quoted(&text[start..], quote).ok_or("a quote is never closed")?;
-            let (tail, after) = rest.split_once('\n').unwrap_or((rest, ""));
-            let tail = tail.trim();
-            if !(tail.is_empty() || tail.starts_with('#')) {
-                return Err("something stands after the closing quote".to_owned());
-            }
-            let value = if quote == '"' { lookup(variables, &unescape(inside))? } else { inside.to_owned() };
-            (value, after)
-        }
-        Some(_) | None => {
-            let bare = match value.find(" #").or_else(|| value.starts_with('#').then_some(0)) {
-                Some(comment) => &value[..comment],
-                None => value,
-            };
-            (lookup(variables, bare.trim_end())?, after)
-        }
+    let Some(quote) = value.chars().next().filter(|first| ['"', '\''].contains(first)) else {
+        let comment = value.find(" #").or_else(|| value.starts_with('#').then_some(0));
+        let bare = &value[..comment.unwrap_or(value.len())];
+        let value = lookup(variables, bare.trim_end())?;
+        variables.insert(key, value);
+        return Ok(after);
     };
+    // A quoted value may go on over the end of the line.
+    let start = text.find(quote).map_or(text.len(), |position| position + 1);
+    let (inside, rest) = quoted(&text[start..], quote).ok_or("a quote is never closed")?;
+    let (tail, after) = rest.split_once('\n').unwrap_or((rest, ""));
+    let tail = tail.trim();
+    if !(tail.is_empty() || tail.starts_with('#')) {
+        return Err("something stands after the closing quote".to_owned());
+    }
+    let value = if quote == '"' { lookup(variables, &unescape(inside))? } else { inside.to_owned() };
     variables.insert(key, value);
     Ok(after)
 }

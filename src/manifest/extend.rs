@@ -37,7 +37,7 @@ impl Templates {
             self.complete(&mut service.value, &mut chain, sources, problems);
         }
         // Templates are read by themselves too: one that nobody uses is checked all the same.
-        let names: Vec<(String, Span)> = root.get("templates").map(|templates| names(templates)).unwrap_or_default();
+        let names: Vec<(String, Span)> = root.get("templates").map(names).unwrap_or_default();
         for (name, span) in names {
             let mut node = self.nodes.get(&name).cloned().unwrap_or_else(|| Node::new(span, Value::Null));
             self.complete(&mut node, &mut vec![name], sources, problems);
@@ -52,13 +52,24 @@ impl Templates {
         let mut base: Option<Node> = None;
         for (name, span) in wanted {
             let place = sources.place(span);
-            if chain.contains(&name) || chain.len() >= DEPTH_MAX {
-                let path = format!("{} -> {name}", chain.join(" -> "));
-                problems.push(
-                    Problem::error("lcm::cycle", format!("templates extend each other without end: {path}"))
-                        .at(place, "it comes back here"),
-                );
+            if let Some(start) = chain.iter().position(|other| *other == name) {
                 node.damaged = true;
+                // Each template of a circle is walked from; the first name tells for all.
+                if chain[start..].iter().all(|other| name <= *other) {
+                    let path = format!("{} -> {name}", chain[start..].join(" -> "));
+                    problems.push(
+                        Problem::error("lcm::cycle", format!("templates extend each other: {path}"))
+                            .at(place, "it comes back here"),
+                    );
+                }
+                continue;
+            }
+            if chain.len() >= DEPTH_MAX {
+                node.damaged = true;
+                problems.push(
+                    Problem::error("lcm::too_large", "templates extend templates too deep to follow")
+                        .at(place, "here it is enough"),
+                );
                 continue;
             }
             let Some(template) = self.nodes.get(&name).cloned() else {

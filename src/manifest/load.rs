@@ -19,6 +19,8 @@ use crate::model::desired::Desired;
 /// A manifest for a whole cluster stays below a tenth of it.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 const FILES_MAX: usize = 64;
+/// Nobody reads more of them.
+const PROBLEMS_MAX: usize = 500;
 /// What lcm takes where no file is named.
 const DEFAULT_FILE: &str = "lcm.yaml";
 
@@ -57,17 +59,10 @@ pub(super) fn load(entry: &Path, environment: &Environment, choice: &Choice) -> 
 
 /// In the order of the files, each once: a template's fault shows in every service that extends it.
 fn settle(problems: &mut Vec<Problem>, sources: &Sources) {
-    problems.sort_by_key(|problem| sources.order(problem.place.as_ref()));
-    let mut seen: Vec<Problem> = Vec::new();
-    problems.retain(|problem| {
-        let again = seen.iter().any(|other| {
-            other.code == problem.code && other.place == problem.place && other.message == problem.message
-        });
-        if !again {
-            seen.push(problem.clone());
-        }
-        !again
-    });
+    problems
+        .sort_by_cached_key(|problem| (sources.order(problem.place.as_ref()), problem.code, problem.message.clone()));
+    problems.dedup_by(|one, other| (&one.place, one.code, &one.message) == (&other.place, other.code, &other.message));
+    problems.truncate(PROBLEMS_MAX);
 }
 
 struct Loader<'a> {
@@ -106,6 +101,9 @@ impl<'a> Loader<'a> {
         if !self.known.insert(identity.clone()) {
             return;
         }
+        if self.known.len() > FILES_MAX + 1 {
+            return;
+        }
         if self.known.len() > FILES_MAX {
             let message = format!("more than {FILES_MAX} files are included");
             return self.refuse(Problem::error("lcm::too_large", message), from, "this one is too many");
@@ -126,7 +124,7 @@ impl<'a> Loader<'a> {
         };
         let folder = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let folder = tidy(folder.parent().unwrap_or(Path::new("/")));
-        let file = self.sources.add(Source { path: path.to_owned(), folder, text });
+        let file = self.sources.add(Source::new(path.to_owned(), folder, text));
         let Some(mut root) = yaml::parse(&self.sources, file, &mut self.problems) else {
             self.complete = false;
             return;

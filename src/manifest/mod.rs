@@ -18,6 +18,7 @@ mod load;
 mod located;
 mod problem;
 mod read;
+mod reader;
 mod render;
 mod resolve;
 mod schema;
@@ -40,6 +41,8 @@ pub struct Choice {
     pub word: Option<ModeName>,
     /// `--goal`.
     pub goals: BTreeSet<GoalName>,
+    /// Whoever only looks, or stops everything, needs no mode: then there may be none though the manifest has some.
+    pub mode_optional: bool,
 }
 
 /// Reads the manifest and what it includes, and resolves it; or says everything that is wrong with it.

@@ -36,9 +36,10 @@ fn say_what_is_read(schema: &mut Schema) {
             let only = only.clone();
             object.remove("anyOf");
             // A reference has no siblings in this draft.
-            match only.contains_key("$ref") {
-                true => drop(object.insert("allOf".to_owned(), json!([only]))),
-                false => object.extend(only),
+            if only.contains_key("$ref") {
+                object.insert("allOf".to_owned(), json!([only]));
+            } else {
+                object.extend(only);
             }
         }
     }

@@ -13,6 +13,14 @@ pub(super) struct Source {
     /// Absolute: what relative paths in this file start from.
     pub folder: PathBuf,
     pub text: String,
+    line_starts: Vec<usize>,
+}
+
+impl Source {
+    pub(super) fn new(path: PathBuf, folder: PathBuf, text: String) -> Self {
+        let line_starts = [0].into_iter().chain(text.match_indices('\n').map(|(newline, _)| newline + 1)).collect();
+        Self { path, folder, text, line_starts }
+    }
 }
 
 /// The files read so far; a [`Span`] names one by its position.
@@ -43,14 +51,14 @@ impl Sources {
     pub(super) fn place(&self, span: Span) -> Place {
         let source = self.get(span.file);
         let offset = span.offset.min(source.text.len());
-        let before = source.text.get(..offset).unwrap_or_default();
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = source.line_starts.partition_point(|start| *start <= offset).max(1);
+        let before = source.text.get(source.line_starts[line - 1]..offset).unwrap_or_default();
         Place {
             file: source.path.clone(),
             offset,
             length: span.length,
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].trim_start_matches('\u{feff}').chars().count() + 1,
+            line,
+            column: before.trim_start_matches('\u{feff}').chars().count() + 1,
         }
     }
 }
@@ -106,7 +114,7 @@ mod tests {
         let mut sources = Sources::default();
         let text = "a: 1\né: wörd x\n".to_owned();
         let offset = text.find('x').unwrap();
-        let file = sources.add(Source { path: "m.yaml".into(), folder: "/".into(), text });
+        let file = sources.add(Source::new("m.yaml".into(), "/".into(), text));
         let place = sources.place(Span { file, offset, length: 1 });
         assert_eq!((place.line, place.column), (2, 9));
     }

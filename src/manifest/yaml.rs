@@ -1,6 +1,8 @@
 //! Text to [`Node`], by serde-saphyr. Its own messages speak of its options and types; ours speak of the file.
 //! No type is known here: `NO` and `on` are strings, and numbers keep the digits that were written.
 
+use std::collections::BTreeMap;
+
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DuplicateKeyPolicy, Error, Location, Spanned};
 
@@ -168,17 +170,18 @@ impl Planter<'_> {
 
     fn map(&mut self, pairs: Vec<(Spanned<String>, Raw)>, span: &mut Span) -> Value {
         let mut entries: Vec<Entry> = Vec::with_capacity(pairs.len());
+        let mut known: BTreeMap<String, Span> = BTreeMap::new();
         for (key, raw) in pairs {
             let key_span = self.span(key.defined);
             let value = self.plant(raw);
-            if let Some(first) = entries.iter().find(|entry| entry.key == key.value) {
-                let first = self.sources.place(first.key_span);
+            if let Some(first) = known.get(&key.value) {
                 self.problems.push(
                     Problem::error("lcm::duplicate", format!("`{}` stands twice in one map", key.value))
                         .at(self.sources.place(key_span), "the second one")
-                        .also(first, "the first one"),
+                        .also(self.sources.place(*first), "the first one"),
                 );
             } else {
+                known.insert(key.value.clone(), key_span);
                 entries.push(Entry { key: key.value, key_span, value });
             }
         }

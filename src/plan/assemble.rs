@@ -110,8 +110,7 @@ fn moved(steps: &[Step], gpu: &GpuId, action: Action) -> Mebibytes {
 }
 
 fn warnings(scene: &Scene<'_>, gpus: &[GpuLine], steps: &[Step]) -> Vec<String> {
-    let mut warnings = scene.desired.warnings.clone();
-    warnings.extend(scene.observed.warnings.iter().cloned());
+    let mut warnings = scene.observed.warnings.clone();
     for (name, seen) in &scene.observed.services {
         let Ownership::Foreign { holder } = &seen.ownership else { continue };
         if seen.state.is_operational() && scene.wants.is_wanted(name) {

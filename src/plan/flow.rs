@@ -172,8 +172,12 @@ mod tests {
                         match step.action {
                             Action::Start if holds(2 * at) => amount,
                             Action::Stop if holds(2 * at + 1) => -amount,
-                            Action::Start | Action::Stop | Action::Evict => 0,
-                            Action::Remove | Action::Pause | Action::Unpause => 0,
+                            Action::Start
+                            | Action::Stop
+                            | Action::Evict
+                            | Action::Remove
+                            | Action::Pause
+                            | Action::Unpause => 0,
                         }
                     })
                     .sum();

@@ -165,11 +165,11 @@ fn recreate_dependents(scene: &Scene<'_>, decisions: &mut BTreeMap<ServiceName, 
     // Each service is recreated once, so this ends.
     while let Some(name) = open.pop() {
         for dependent in scene.dependents(&name).filter(|service| service.depends_on[&name].restart) {
-            let runs_well = matches!(decisions[&dependent.name], Decision::Leave(_))
+            let runs_well = matches!(decisions[&dependent.name], Decision::Leave(_) | Decision::Await(_))
                 && scene.wants.is_wanted(&dependent.name)
                 && scene.wants.in_scope.contains(&dependent.name)
                 && matches!(scene.seen(&dependent.name).ownership, Ownership::Ours | Ownership::Adopted)
-                && scene.seen(&dependent.name).state.is_operational();
+                && may_be_recreated(scene.seen(&dependent.name).state);
             if runs_well {
                 let message = format!("{name}, which it depends on with restart: true, is recreated");
                 let why = reason(ReasonCode::Dependency, message, Some(name.to_string()));
@@ -178,6 +178,11 @@ fn recreate_dependents(scene: &Scene<'_>, decisions: &mut BTreeMap<ServiceName, 
             }
         }
     }
+}
+
+/// It answers, or is about to.
+fn may_be_recreated(state: State) -> bool {
+    state.is_operational() || state == State::Starting
 }
 
 /// What is merely kept does not outlive what it depends on.

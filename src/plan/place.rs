@@ -9,6 +9,7 @@ use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{Ownership, PortHolder};
 use crate::model::plan::{Reason, ReasonCode};
+use crate::model::size::Mebibytes;
 use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::explain;
 use crate::plan::judge::reason;
@@ -16,15 +17,20 @@ use crate::plan::room::{Seats, candidates};
 use crate::plan::want::Want;
 
 /// The decisions with GPUs, victims, and what finds no room.
-pub(super) fn place(scene: &Scene<'_>, judged: Decisions) -> Decisions {
-    let seats = Seats::staying(scene, &judged);
-    let mut placing = Placing { scene, seats, decisions: judged, queue: BTreeSet::new(), claims: BTreeMap::new() };
-    placing.fill();
-    // A service comes back into the queue only as a victim, and only of one that matters strictly more: that ends.
-    while let Some((_, _, name)) = placing.queue.pop_first() {
-        placing.settle(&name);
+pub(super) fn place(scene: &Scene<'_>, mut judged: Decisions) -> Decisions {
+    let mut hopes = BTreeMap::new();
+    // Each turn takes one more for what it is now, so there are at most as many as services.
+    loop {
+        let placing = Placing::of(scene, judged.clone(), &hopes);
+        let late = placing.refused_too_late(&hopes);
+        if late.is_empty() {
+            return placing.decisions;
+        }
+        for (name, (before, decision)) in late {
+            judged.0.insert(name.clone(), decision);
+            hopes.insert(name, before);
+        }
     }
-    placing.decisions
 }
 
 struct Placing<'a> {
@@ -35,6 +41,10 @@ struct Placing<'a> {
     queue: BTreeSet<(std::cmp::Reverse<i64>, usize, ServiceName)>,
     /// Ports by the service that has them at the plan's end.
     claims: BTreeMap<u16, ServiceName>,
+    /// What was to become of those that found no room in this pass.
+    refused: BTreeMap<ServiceName, Decision>,
+    /// Somebody found room in this pass.
+    progress: bool,
 }
 
 /// What one candidate set of GPUs would cost.
@@ -43,7 +53,41 @@ struct Offer {
     victims: BTreeSet<ServiceName>,
 }
 
-impl Placing<'_> {
+impl<'a> Placing<'a> {
+    /// `hopes`: what is counted as it is until all others have their places, and what would become of it.
+    fn of(scene: &'a Scene<'a>, judged: Decisions, hopes: &BTreeMap<ServiceName, Decision>) -> Self {
+        let seats = Seats::staying(scene, &judged);
+        let (queue, claims, refused) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
+        let mut placing = Self { scene, seats, decisions: judged, queue, claims, refused, progress: false };
+        placing.fill();
+        placing.refused.extend(hopes.clone());
+        // Each pass but the last places one more of those that the pass before refused.
+        for _ in 0..=scene.desired.services.len() {
+            // A service comes back into the queue only as a victim, and only of one that matters strictly more: that
+            // ends.
+            while let Some((_, _, name)) = placing.queue.pop_first() {
+                placing.settle(&name);
+            }
+            if !placing.try_again() {
+                break;
+            }
+        }
+        placing
+    }
+
+    /// Services that were thought to be made anew, and smaller, when others were placed beside them, and that stay as
+    /// they are after all: what was to become of them, and what does.
+    fn refused_too_late(&self, hopes: &BTreeMap<ServiceName, Decision>) -> BTreeMap<ServiceName, (Decision, Decision)> {
+        let newcomer =
+            |gpu: &GpuId| self.seats.on(gpu).any(|(name, amount)| amount.0 > 0 && self.decisions.0[name].starts());
+        let overfull = |gpu: &&GpuId| !self.seats.fits(self.scene, gpu, Mebibytes::ZERO) && newcomer(gpu);
+        let new = self.refused.iter().filter(|(name, _)| !hopes.contains_key(*name));
+        let late = new.filter(|(name, before)| {
+            matches!(before, Decision::Recreate { .. }) && self.scene.seen(name).gpus.iter().any(|gpu| overfull(&gpu))
+        });
+        late.map(|(name, before)| (name.clone(), (before.clone(), self.decisions.0[name].clone()))).collect()
+    }
+
     fn fill(&mut self) {
         let names: Vec<ServiceName> = self.decisions.0.keys().cloned().collect();
         for name in names {
@@ -51,8 +95,9 @@ impl Placing<'_> {
             if matches!(decision, Decision::Start { .. } | Decision::Recreate { .. }) {
                 self.enqueue(&name);
             }
-            let stays = !decision.stops() && self.scene.seen(&name).holds_room;
-            if stays {
+            // What is recreated holds its ports until somebody who matters more takes them.
+            let stays = !decision.stops() || matches!(decision, Decision::Recreate { .. });
+            if stays && self.scene.seen(&name).holds_room {
                 self.claim(&name);
             }
         }
@@ -69,22 +114,65 @@ impl Placing<'_> {
         }
     }
 
+    /// Whoever was placed after a refusal may have left the very room that was missing.
+    fn try_again(&mut self) -> bool {
+        if !std::mem::take(&mut self.progress) || self.refused.is_empty() {
+            return false;
+        }
+        let refused = std::mem::take(&mut self.refused);
+        for (name, decision) in refused {
+            self.decisions.0.insert(name.clone(), decision);
+            self.enqueue(&name);
+        }
+        true
+    }
+
     /// Finds room for one service, or says why there is none.
     fn settle(&mut self, name: &ServiceName) {
-        if let Err(blocked) = self.try_settle(name) {
-            let decision = match &self.decisions.0[name] {
+        let before = self.decisions.0[name].clone();
+        let decision = if let Some(base) = self.recreated_for_nothing(name) {
+            self.runs_on(name, &before, &format!("{base}, which it would be recreated with, stays as it is"))
+        } else {
+            match self.try_settle(name) {
+                Ok(()) => {
+                    self.progress = true;
+                    return;
+                }
                 // It is stopped already for another's sake.
-                Decision::Preempt { reason, .. } => Decision::Preempt { reason: reason.clone(), blocked },
-                _ => Decision::Blocked(blocked),
-            };
-            if matches!(decision, Decision::Blocked(_)) && self.scene.seen(name).holds_room {
-                // It runs on as it is, where it is.
-                self.seats.leave(name);
-                self.seats.seat(name, &self.scene.seen(name).gpus, self.scene.held(name));
-                self.claim(name);
+                Err(blocked) if let Decision::Preempt { reason, .. } = &before => {
+                    Decision::Preempt { reason: reason.clone(), blocked }
+                }
+                Err(blocked) if is_along(&before) && self.scene.seen(name).state == State::Starting => {
+                    self.runs_on(name, &before, &blocked.message)
+                }
+                Err(blocked) => Decision::Blocked(blocked),
             }
-            self.decisions.0.insert(name.clone(), decision);
+        };
+        if !decision.stops() && self.scene.seen(name).holds_room {
+            // It runs on as it is, where it is.
+            self.seats.leave(name);
+            self.seats.seat(name, &self.scene.seen(name).gpus, self.scene.held(name));
+            self.claim(name);
         }
+        self.decisions.0.insert(name.clone(), decision);
+        self.refused.insert(name.clone(), before);
+    }
+
+    /// What would have been recreated along with another, and is not: it is left, or waited for if it is starting.
+    fn runs_on(&self, name: &ServiceName, before: &Decision, message: &str) -> Decision {
+        match before.stopped() {
+            Some(why) if self.scene.seen(name).state == State::Starting => {
+                Decision::Await(Reason { message: message.to_owned(), ..why.clone() })
+            }
+            Some(_) | None => Decision::Leave(format!("it runs on: {message}")),
+        }
+    }
+
+    /// What is recreated only together with what it depends on, when that is not recreated after all.
+    fn recreated_for_nothing(&self, name: &ServiceName) -> Option<ServiceName> {
+        let decision = &self.decisions.0[name];
+        let base = ServiceName::new(decision.stopped().filter(|_| is_along(decision))?.by.clone()?);
+        (!self.decisions.0.get(&base)?.stops()).then_some(base)
     }
 
     fn try_settle(&mut self, name: &ServiceName) -> Result<(), Reason> {
@@ -341,6 +429,11 @@ impl Placing<'_> {
         };
         (heights(true), heights(false), victims.len())
     }
+}
+
+/// Recreated only because what it depends on is.
+fn is_along(decision: &Decision) -> bool {
+    matches!(decision, Decision::Recreate { reason, .. } if reason.code == ReasonCode::Dependency)
 }
 
 /// Wanted victims from the highest priority down, kept ones likewise, and how many there are.

@@ -115,7 +115,7 @@ impl Status {
     pub fn of(desired: &Desired, observed: &Observed, last_run: Option<LastRun>) -> Self {
         let pairs =
             || desired.services.iter().filter_map(|(name, service)| Some((service, observed.services.get(name)?)));
-        let warnings = desired.warnings.iter().chain(&observed.warnings).cloned();
+        let warnings = observed.warnings.iter().cloned();
         let unread = [observed.gpus_unknown.as_ref(), observed.ports_unknown.as_ref()].into_iter().flatten().cloned();
         Self {
             format: FORMAT.to_owned(),

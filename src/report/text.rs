@@ -55,7 +55,7 @@ pub fn plan(view: PlanText<'_>) -> String {
     if !plan.steps.is_empty() {
         let _ = write!(text, "\nPlan: {}.\n", summary(plan));
         if plan.placement == Placement::Bounded {
-            text.push_str("The search for a place for everything was cut short: a better one may exist.\n");
+            text.push_str("The placing is sound, but not proven to be the best.\n");
         }
     }
     text
@@ -201,7 +201,7 @@ fn summary(plan: &Plan) -> String {
             parts.push(format!("{count} to {}", kind.verb()));
         }
     }
-    for (count, word) in [(plan.kept.len(), "kept"), (plan.blocked.len(), "blocked"), (plan.held.len(), "held")] {
+    for (count, word) in [(plan.kept.len(), "unchanged"), (plan.blocked.len(), "blocked"), (plan.held.len(), "held")] {
         if count > 0 {
             parts.push(format!("{count} {word}"));
         }

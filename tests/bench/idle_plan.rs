@@ -9,6 +9,8 @@ use std::time::Instant;
 #[expect(dead_code, reason = "each program uses a part of it")]
 #[path = "../support/sandbox.rs"]
 mod sandbox;
+#[path = "../support/server.rs"]
+mod server;
 #[expect(dead_code, reason = "each program uses a part of it")]
 #[path = "../support/studio.rs"]
 mod studio;

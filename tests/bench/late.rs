@@ -13,6 +13,8 @@ mod plans;
 #[expect(dead_code, reason = "each program uses a part of it")]
 #[path = "../support/sandbox.rs"]
 mod sandbox;
+#[path = "../support/server.rs"]
+mod server;
 
 use plans::position;
 use sandbox::{Sandbox, free_port, run};

@@ -25,12 +25,12 @@ fn up_switched_and_down() {
         folder.path(),
         &[
             "plan",
-            "apply",
+            "apply --parallelism 1",
             "plan --detailed-exitcode",
             "plan --mode write -v",
-            "apply --mode write",
+            "apply --parallelism 1 --mode write",
             "status",
-            "down",
+            "down --parallelism 1",
             "down"
         ]
     ));
@@ -39,7 +39,10 @@ fn up_switched_and_down() {
 #[test]
 fn what_does_not_fit_is_blocked_with_its_arithmetic() {
     let folder = studio();
-    assert_snapshot!(script(folder.path(), &["plan --mode both", "apply --mode both --strict", "apply --mode both"]));
+    assert_snapshot!(script(
+        folder.path(),
+        &["plan --mode both", "apply --mode both --strict", "apply --parallelism 1 --mode both"]
+    ));
 }
 
 #[test]

@@ -34,9 +34,9 @@ fn help_and_version_are_answers() {
 fn names_that_the_manifest_lacks_are_never_skipped() {
     let folder = studio();
     let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated().run();
-    lcm(&["plan", "--target", "paintr"]).code(64).stderr_has("did you mean painter?");
-    lcm(&["apply", "--exclude", "x"]).code(64).stderr_has("encoder, painter, writer");
-    Lcm::new(folder.path()).args(&["logs", "writr", "--world", "world.json"]).run().code(64).stderr_has("writer");
+    lcm(&["plan", "--target", "paintr"]).code(1).stderr_has("did you mean painter?");
+    lcm(&["apply", "--exclude", "x"]).code(1).stderr_has("encoder, painter, writer");
+    Lcm::new(folder.path()).args(&["logs", "writr", "--world", "world.json"]).run().code(1).stderr_has("writer");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A manifest and a simulated world, and the one check that every planner test ends in.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ impl House {
     }
 
     pub(crate) fn desired_with(&self, mode: Option<&str>, environment: &BTreeMap<String, String>) -> Desired {
-        let choice = Choice { mode: mode.map(Into::into), word: None, goals: BTreeSet::new() };
+        let choice = Choice { mode: mode.map(Into::into), ..Choice::default() };
         load(&self.folder.path().join("lcm.yaml"), environment, &choice).unwrap_or_else(|problems| panic!("{problems}"))
     }
 
@@ -94,9 +94,9 @@ impl House {
             let options = Options {
                 parallelism: 4,
                 on_failure: OnFailure::Continue,
-                timeout: Duration::from_secs(3600),
+                timeout: Duration::from_hours(1),
                 force: false,
-                release_timeout: Duration::from_secs(120),
+                release_timeout: Duration::from_mins(2),
             };
             let (_keep, interrupt) = tokio::sync::watch::channel(None);
             let brain = |facts: &Facts, request: &Request| think(desired, facts, request);

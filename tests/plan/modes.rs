@@ -71,7 +71,7 @@ fn round_and_round_each_apply_converges() {
     }
 }
 
-const CHAIN: &str = r#"
+const CHAIN: &str = r"
 version: 1
 name: chain
 services:
@@ -83,7 +83,7 @@ modes:
   all: { services: [web] }
   none: { services: [] }
   data: { services: [db] }
-"#;
+";
 
 #[test]
 fn dependencies_are_wanted_with_what_needs_them_and_come_first() {

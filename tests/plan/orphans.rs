@@ -14,12 +14,12 @@ services:
   b: { process: { command: [b] } }
 "#;
 
-const AFTER: &str = r#"
+const AFTER: &str = r"
 version: 1
 name: yard
 services:
   b: { process: { command: [b] } }
-"#;
+";
 
 fn request(prune: bool) -> Request {
     Request { prune, ..Request::default() }

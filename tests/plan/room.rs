@@ -5,7 +5,7 @@ use lcm::model::plan::Request;
 
 use crate::house::{House, assert_lines, text};
 
-const TWO: &str = r#"
+const TWO: &str = r"
 version: 1
 name: two
 gpus: { reserve: 1GiB, devices: [{ index: 0, vram: 24GiB }, { index: 1, vram: 24GiB }] }
@@ -22,7 +22,7 @@ modes:
   pair: { services: [pair, low] }
   pinned: { services: [pinned, mid] }
   odd: { services: [odd] }
-"#;
+";
 
 #[test]
 fn services_spread_over_gpus_as_they_fit() {

@@ -40,6 +40,15 @@ pub(crate) fn position(events: &[Value], kind: &str, step: &str) -> usize {
         .unwrap_or_else(|| panic!("no {kind} of {step} in {events:#?}"))
 }
 
+/// Where a step enters a stage. It is prepared before anything is stopped; its `start` is when it takes its room.
+#[track_caller]
+pub(crate) fn stage(events: &[Value], step: &str, stage: &str) -> usize {
+    events
+        .iter()
+        .position(|event| event["type"] == "stage" && event["step"] == step && event["stage"] == stage)
+        .unwrap_or_else(|| panic!("{step} enters no stage {stage} in {events:#?}"))
+}
+
 /// The last event.
 #[track_caller]
 pub(crate) fn result(events: &[Value]) -> &Value {

@@ -8,17 +8,18 @@ use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::server::static_server;
+
 /// Nothing here takes a tenth of it; a machine that does is not slow but stuck.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One test's corner.
 pub(crate) struct Sandbox {
@@ -271,30 +272,6 @@ pub(crate) fn is_alive(pid: i32) -> bool {
 pub(crate) fn kill(pid: i32, signal: &str) {
     let status = Command::new("kill").args([format!("-{signal}"), pid.to_string()]).status().expect("kill");
     assert!(status.success(), "kill -{signal} {pid}");
-}
-
-/// The server as a static binary: it runs as a process, and in an image that holds nothing else.
-pub(crate) fn static_server() -> &'static Path {
-    static SERVER: OnceLock<PathBuf> = OnceLock::new();
-    SERVER.get_or_init(|| {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/model_server.rs");
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let server = folder.join("model_server-static");
-        let changed =
-            |path: &Path| fs::metadata(path).and_then(|data| data.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-        if changed(&server) < changed(&source) {
-            // Beside it first: another test program may be building it too.
-            let mine = folder.join(format!("model_server-{}", std::process::id()));
-            let status = Command::new("rustc")
-                .args(["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-C", "strip=symbols", "-o"])
-                .args([&mine, &source])
-                .status()
-                .expect("rustc");
-            assert!(status.success(), "rustc could not build {}", source.display());
-            fs::rename(&mine, &server).expect("a server in its place");
-        }
-        server
-    })
 }
 
 /// All living processes but zombies, with their arguments.

@@ -42,6 +42,18 @@ async fn what_failed_is_not_tried_twice_in_one_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_came_up_and_is_down_again_has_failed_and_is_not_brought_up_twice() {
+    let bench = Bench::new(vec![service("a")], &[]);
+    let mut again = start_again("a", &[]);
+    again.reason.code = ReasonCode::Exited;
+    bench.thoughts.lock().expect("unpoisoned").push_back(plan(vec![again]));
+    let outcome = bench.apply(vec![start("a", &[])]).await;
+    assert_eq!(bench.deeds(), ["start a"]);
+    assert_eq!(outcome.failures[0].error, "it came up, and did not stay: a test wants it");
+    assert_eq!(bench.requests.lock().expect("unpoisoned")[1].prevented.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn on_failure_stop_begins_nothing_more_and_lets_what_is_under_way_end() {
     let mut bench = Bench::new(["a", "b", "c"].map(service).into(), &[]);
     bench.options.on_failure = OnFailure::Stop;

@@ -236,10 +236,11 @@ pub(super) fn key_of_tree(tree: &TreeFact) -> String {
     }
 }
 
-/// Whether it was made from just this, on just these GPUs.
+/// Whether it was made from just this, and its marks say the truth of where it would run and what it would take.
 pub(super) fn is_made_from(marks: &Marks, start: &Start<'_>) -> bool {
     let spec = &start.service.spec;
-    is_as_wanted(marks, spec) && gpus_of(marks) == start.gpus
+    let as_marked = gpus_of(marks) == start.gpus && marks.vram_mib == start.service.vram.0;
+    is_as_wanted(marks, spec) && as_marked
 }
 
 pub(super) fn is_as_wanted(marks: &Marks, spec: &Spec) -> bool {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::things::key_of_tree;
 use super::{Behaviour, Crash, Deed, Effect};
 use crate::driver::DriverError;
-use crate::model::facts::{ContainerFact, ContainerState, ExitFact, Facts, Marks};
+use crate::model::facts::{ContainerFact, ContainerState, ExitFact, Facts, Marks, ProbeReading};
 use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::observed::Instance;
 use crate::model::size::Mebibytes;
@@ -156,6 +156,10 @@ impl World {
         let behaviour = self.behaviour(service);
         let life = self.lives.get(key);
         if life.is_some_and(|life| life.well) {
+            return true;
+        }
+        let given = self.facts.probes.get(service).and_then(|probes| probes.health.as_ref());
+        if life.is_none() && given == Some(&ProbeReading::Passed) {
             return true;
         }
         let since = life.map_or(self.began, |life| life.since);

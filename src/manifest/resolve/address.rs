@@ -78,9 +78,8 @@ fn split_port(authority: &str, default: Option<u16>) -> Option<Address> {
     };
     let port = match rest.strip_prefix(':') {
         Some(digits) if digits.chars().all(|digit| digit.is_ascii_digit()) => digits.parse().ok()?,
-        Some(_) => return None,
         None if rest.is_empty() => default?,
-        None => return None,
+        Some(_) | None => return None,
     };
     let plain = |character: char| character.is_ascii_alphanumeric() || "-._:".contains(character);
     let valid = !host.is_empty() && host.chars().all(plain) && port > 0;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::manifest::problem::Problem;
 use crate::manifest::resolve::context::Context;
 use crate::manifest::resolve::graph::{Graph, closure, cycles};
+use crate::manifest::resolve::modes::Written;
 use crate::manifest::resolve::project::Settings;
 use crate::manifest::resolve::service::Resolved;
 use crate::manifest::source::Span;
@@ -17,7 +18,7 @@ type Services = BTreeMap<ServiceName, Resolved>;
 pub(super) fn check(
     context: &mut Context<'_>,
     services: &Services,
-    modes: &BTreeMap<ModeName, (Mode, Span)>,
+    modes: &BTreeMap<ModeName, Written>,
     goals: &BTreeMap<GoalName, Goal>,
     settings: &Settings,
 ) {
@@ -31,7 +32,7 @@ pub(super) fn check(
         let set = Together { name: None, services: services.keys().map(|name| (name, None)).collect() };
         set.check(context, services, settings);
     }
-    for (name, (mode, span)) in modes {
+    for (name, Written { mode, name: span, stop }) in modes {
         let by_goals = mode.goals.iter().filter_map(|goal| goals.get(goal));
         let needed = by_goals.flat_map(|goal| {
             let by_phase = services.values().filter(|resolved| !resolved.service.phases.is_disjoint(&goal.phases));
@@ -39,7 +40,7 @@ pub(super) fn check(
         });
         let wanted = closure(mode.services.iter().chain(needed), &graph);
         let set = Together { name: Some((name, *span)), services: wanted };
-        set.stopped(context, services, mode);
+        set.stopped(context, mode, stop);
         set.check(context, services, settings);
     }
 }
@@ -94,7 +95,10 @@ fn too_large(context: &mut Context<'_>, services: &Services, settings: &Settings
             // What is not declared can't be judged.
             GpuRequest::Any(ids) | GpuRequest::All(ids) => {
                 let found: Vec<_> = devices.iter().filter(|device| ids.iter().any(|id| is(device, id))).collect();
-                if found.len() < ids.len() { continue } else { found }
+                if found.len() < ids.len() {
+                    continue;
+                }
+                found
             }
         };
         let room = |device: &&&DeclaredGpu| device.capacity - settings.reserve;
@@ -144,9 +148,9 @@ impl Together<'_> {
         self.memory(context, services, settings);
     }
 
-    fn stopped(&self, context: &mut Context<'_>, services: &Services, mode: &Mode) {
-        let Some((name, span)) = self.name else { return };
-        for stopped in &mode.stop {
+    fn stopped(&self, context: &mut Context<'_>, mode: &Mode, stop: &BTreeMap<ServiceName, Span>) {
+        let Some((name, _)) = self.name else { return };
+        for (stopped, span) in stop {
             let Some(needed_by) = self.services.get(stopped) else { continue };
             let why = match needed_by {
                 Some(dependent) => format!("`{dependent}` depends on it"),
@@ -154,12 +158,7 @@ impl Together<'_> {
                 None => "a goal of the mode needs it".to_owned(),
             };
             let message = format!("the mode `{name}` both wants and stops `{stopped}`: {why}");
-            let problem = Problem::error("lcm::wanted_and_stopped", message).at(context.place(span), "in this mode");
-            let problem = match services.get(stopped) {
-                Some(resolved) => problem.also(context.place(resolved.name), "this service"),
-                None => problem,
-            };
-            context.problems.push(problem);
+            context.error("lcm::wanted_and_stopped", *span, message, "stopped here");
         }
     }
 

@@ -19,6 +19,9 @@ use crate::model::desired::{
 };
 use crate::model::spec::Spec;
 
+/// On one address and by one protocol a host has no more.
+const PORTS_MAX: usize = 65_535;
+
 /// `service` gives the container its name, where the manifest gives none.
 pub(super) fn docker(context: &mut Context<'_>, service: &str, written: &Located<Docker>) -> Option<Built> {
     let Some(container) = &written.container else { return created(context, service, written) };
@@ -203,6 +206,10 @@ fn published(context: &mut Context<'_>, written: &Docker) -> Vec<(PublishedPort,
     let mut all = Vec::new();
     for port in &written.ports {
         match ports::parse(&port.0) {
+            Ok(ports) if all.len() + ports.len() > PORTS_MAX => {
+                context.error("lcm::port", port.span, "more ports are published than a host has", "these too");
+                break;
+            }
             Ok(ports) => all.extend(ports.into_iter().map(|published| (published, port.span))),
             Err(fault) => {
                 context.error_with_help("lcm::port", port.span, (fault.message, "this port"), fault.help);

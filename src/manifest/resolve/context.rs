@@ -11,6 +11,9 @@ use crate::manifest::resolve::Input;
 use crate::manifest::source::{Sources, Span, tidy};
 use crate::manifest::wire::scalar::Period;
 
+/// So many problems get a suggestion, and unknown names are told: each is compared with every name that there is.
+const SUGGESTED_MAX: usize = 200;
+
 /// The way to problems and places.
 #[derive(Debug)]
 pub(super) struct Context<'a> {
@@ -59,7 +62,7 @@ impl<'a> Context<'a> {
     /// Whether a name is defined; if not, that is a problem.
     pub(super) fn known(&mut self, what: &str, name: &Located<String>, names: &BTreeMap<String, Span>) -> bool {
         let known = names.contains_key(&name.value);
-        if !known && self.input.complete {
+        if !known && self.input.complete && self.problems.len() < SUGGESTED_MAX {
             let code = match what {
                 "goal" => "lcm::unknown_goal",
                 "mode" => "lcm::unknown_mode",

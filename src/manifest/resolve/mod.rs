@@ -163,7 +163,7 @@ pub(super) fn resolve(input: &Input<'_>, choice: &Choice, problems: &mut Vec<Pro
         declared_gpus: settings.devices.into_iter().map(|(device, _)| device).collect(),
         engine_host: settings.engine_host,
         services: services.into_iter().map(|(name, resolved)| (name, resolved.service)).collect(),
-        modes: modes.into_iter().map(|(name, (mode, _))| (name, mode)).collect(),
+        modes: modes.into_iter().map(|(name, written)| (name, written.mode)).collect(),
         goals,
         warnings: Vec::new(),
     })

@@ -23,7 +23,7 @@ pub(super) fn goals(context: &mut Context<'_>, services: &BTreeMap<ServiceName, 
             phases: service::phases(context, &written.phases),
             priority: written.priority.unwrap_or_default(),
         };
-        let needed = !goal.services.is_empty()
+        let needed = !written.services.is_empty()
             || services.values().any(|resolved| !resolved.service.phases.is_disjoint(&goal.phases));
         if !needed && !written.damaged {
             let problem = Problem::warning("lcm::goal", format!("the goal `{}` needs no service", name.value))
@@ -36,8 +36,15 @@ pub(super) fn goals(context: &mut Context<'_>, services: &BTreeMap<ServiceName, 
     goals
 }
 
-/// Modes, and where each is defined.
-pub(super) fn modes(context: &mut Context<'_>) -> BTreeMap<ModeName, (Mode, Span)> {
+/// A mode, and where it says what may contradict the rest.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub mode: Mode,
+    pub name: Span,
+    pub stop: BTreeMap<ServiceName, Span>,
+}
+
+pub(super) fn modes(context: &mut Context<'_>) -> BTreeMap<ModeName, Written> {
     let mut modes = BTreeMap::new();
     let input = context.input;
     for (name, written) in input.files.iter().flat_map(|file| &file.manifest.modes.0) {
@@ -53,7 +60,8 @@ pub(super) fn modes(context: &mut Context<'_>) -> BTreeMap<ModeName, (Mode, Span
                 Some(wire::Others::Stop) | None => Others::Stop,
             },
         };
-        modes.insert(ModeName::new(name.value.clone()), (mode, name.span));
+        let stop = written.stop.iter().map(|name| (ServiceName::new(name.value.clone()), name.span)).collect();
+        modes.insert(ModeName::new(name.value.clone()), Written { mode, name: name.span, stop });
     }
     modes
 }
@@ -93,7 +101,11 @@ pub(super) fn choose(context: &mut Context<'_>, choice: &Choice) -> (Option<Mode
         }
         return (Some(chosen.clone()), source);
     }
-    if own.is_none() && !names.is_empty() && entry.is_some_and(|entry| !entry.keys.contains("mode")) {
+    if own.is_none()
+        && !names.is_empty()
+        && !choice.mode_optional
+        && entry.is_some_and(|entry| !entry.keys.contains("mode"))
+    {
         let list: Vec<&str> = names.keys().map(String::as_str).collect();
         let message = format!("no mode is chosen; there are: {}", list.join(", "));
         let help = "choose one with `--mode`, or write `mode:` into the manifest";

@@ -71,9 +71,9 @@ pub(super) fn text(port: &PublishedPort) -> String {
         Protocol::Udp => "/udp",
     };
     let host = port.host.map(|host| format!("{host}:"));
-    let address = port.address.as_ref().map(|address| match address.contains(':') {
-        true => format!("[{address}]:"),
-        false => format!("{address}:"),
+    let address = port.address.as_ref().map(|address| {
+        let v6 = address.contains(':');
+        if v6 { format!("[{address}]:") } else { format!("{address}:") }
     });
     let host = host.or_else(|| address.is_some().then(|| ":".to_owned()));
     format!("{}{}{}{protocol}", address.unwrap_or_default(), host.unwrap_or_default(), port.container)

@@ -25,18 +25,12 @@ pub(super) fn process(
 ) -> Option<Built> {
     let mut config = Map::new();
     let command = command(context, written, &mut config);
+    let said = written.cwd.as_ref().map_or("", |cwd| cwd.value.as_str());
     let cwd = match &written.cwd {
-        Some(cwd) => {
-            let path = context.path(cwd)?;
-            config.insert("cwd".to_owned(), context.spec_path(cwd, &path).into());
-            path
-        }
-        None => {
-            let folder = context.input.sources.get(home.file).folder.clone();
-            config.insert("cwd".to_owned(), context.spec_path("", &folder).into());
-            folder
-        }
+        Some(cwd) => context.path(cwd)?,
+        None => context.input.sources.get(home.file).folder.clone(),
     };
+    config.insert("cwd".to_owned(), context.spec_path(said, &cwd).into());
     let environment = environment(context, written.environment.as_ref(), written.env_file.as_ref());
     if let Some(masked) = environment.masked() {
         config.insert("environment".to_owned(), masked);
@@ -45,15 +39,14 @@ pub(super) fn process(
     if !written.inherit.is_empty() {
         config.insert("inherit".to_owned(), json!(inherit));
     }
-    let log = log(context, written, &mut config);
+    // How much log is kept, and what else would count as this service, is no reason to restart it.
+    let log = log(context, written);
     let pid_file = match &written.pid_file {
         Some(file) => {
             if file.matching.is_empty() {
                 context.error("lcm::empty", file.matching.span, "`match` is empty", "every process would match");
             }
             let path = context.path(&file.path)?;
-            let shown = context.spec_path(&file.path, &path);
-            config.insert("pid_file".to_owned(), json!({ "path": shown, "match": file.matching.value }));
             Some(PidFile { path, matching: file.matching.value.clone() })
         }
         None => None,
@@ -96,27 +89,17 @@ fn command(
     }
 }
 
-fn log(
-    context: &mut Context<'_>,
-    written: &Located<wire::process::Process>,
-    config: &mut Map<String, Value>,
-) -> LogPolicy {
+fn log(context: &mut Context<'_>, written: &Located<wire::process::Process>) -> LogPolicy {
     let mut policy = LogPolicy { max_size_bytes: LOG_BYTES_DEFAULT, files: LOG_FILES_DEFAULT };
     let Some(log) = &written.log else { return policy };
-    let mut set = Map::new();
     if let Some(size) = &log.max_size {
         if size.0 == 0 {
             context.error("lcm::size", size.span, "a log needs some room", "no room at all");
         }
         policy.max_size_bytes = size.0;
-        set.insert("max_size_bytes".to_owned(), json!(size.0));
     }
     if let Some(files) = log.files {
         policy.files = files;
-        set.insert("files".to_owned(), json!(files));
-    }
-    if !set.is_empty() {
-        config.insert("log".to_owned(), Value::Object(set));
     }
     policy
 }

@@ -48,7 +48,8 @@ pub(super) fn settings(context: &mut Context<'_>) -> Settings {
     };
     let gpus = once(context, "gpus", |manifest| manifest.gpus.as_ref());
     let reserve = gpus.and_then(|gpus| gpus.reserve.as_ref()).map(|reserve| Mebibytes::needed(reserve.0));
-    let devices = gpus.map(|gpus| devices(context, &gpus.devices)).unwrap_or_default();
+    // A GPU that could not be read would make everything look too large for the others.
+    let devices = gpus.filter(|gpus| !gpus.damaged).map(|gpus| devices(context, &gpus.devices)).unwrap_or_default();
     let engine = once(context, "docker", |manifest| manifest.docker.as_ref());
     let engine_host = engine.and_then(|engine| {
         let host = &engine.host;

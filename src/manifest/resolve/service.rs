@@ -28,7 +28,6 @@ pub(super) struct Built {
 #[derive(Debug)]
 pub(super) struct Resolved {
     pub service: Service,
-    pub name: Span,
     pub container: Span,
     pub vram: Span,
     pub ports: BTreeMap<u16, Span>,
@@ -76,7 +75,6 @@ pub(super) fn service(
     let container = docker.and_then(|docker| docker.container.as_ref().or(docker.container_name.as_ref()));
     Some(Resolved {
         service,
-        name: name.span,
         container: container.map_or(name.span, |container| container.span),
         vram: written.vram.as_ref().map_or(name.span, |vram| vram.span),
         ports,

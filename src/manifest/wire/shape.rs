@@ -290,10 +290,17 @@ inline_schema!(Commands: "Commands", |generator| {
         ]
     })
 });
-inline_schema!(Pairs<V>, V: "Pairs", |generator| json_schema!({
+inline_schema!(Pairs<EnvironmentValue>: "Environment", |generator| json_schema!({
     "anyOf": [
-        { "type": "object", "additionalProperties": generator.subschema_for::<V>() },
+        { "type": "object", "additionalProperties": generator.subschema_for::<EnvironmentValue>() },
         { "type": "array", "items": { "type": "string", "pattern": "^[^=]+=" } },
+    ]
+}));
+// A label may have no value.
+inline_schema!(Pairs<Word>: "Labels", |generator| json_schema!({
+    "anyOf": [
+        { "type": "object", "additionalProperties": generator.subschema_for::<Word>() },
+        { "type": "array", "items": { "type": "string", "pattern": "^[^=]" } },
     ]
 }));
 inline_schema!(EnvironmentValue: "EnvironmentValue", |generator| json_schema!({

@@ -32,7 +32,7 @@ impl Bars {
         match &event.kind {
             EventKind::StepStarted { step, .. } => {
                 let bar = self.all.add(ProgressBar::new_spinner().with_style(look(self.style)));
-                bar.set_prefix(step.to_string());
+                bar.set_prefix(step.as_str().replacen(':', " ", 1));
                 bar.enable_steady_tick(TICK);
                 running.insert(step.clone(), bar);
             }

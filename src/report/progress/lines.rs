@@ -11,9 +11,9 @@ pub(super) fn lines(event: &Event, style: Style) -> Vec<String> {
         EventKind::Planned { round, steps } if *round > 1 && !steps.is_empty() => {
             vec![format!("round {round}: {}", listed(&ids(steps)))]
         }
-        EventKind::Stage { step, stage, detail, .. } => {
+        EventKind::Stage { service, stage, detail, .. } => {
             let detail = detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
-            vec![style.paint(Paint::Dim, &format!("  {step}: {}{detail}", stage.as_str()))]
+            vec![style.paint(Paint::Dim, &format!("  {service}: {}{detail}", stage.as_str()))]
         }
         EventKind::Heartbeat { waiting, elapsed_ms } if !waiting.is_empty() => {
             vec![style.paint(Paint::Dim, &format!("  still at {} after {}", listed(&ids(waiting)), took(*elapsed_ms)))]
@@ -27,28 +27,34 @@ pub(super) fn lines(event: &Event, style: Style) -> Vec<String> {
         EventKind::StepDone { step, outcome, took_ms, .. } => vec![done(step, *outcome, *took_ms, style)],
         EventKind::StepFailed { step, error, log, took_ms, .. } => failed(step, error, log, *took_ms, style),
         EventKind::StepSkipped { step, reason, .. } => {
-            vec![format!("{} {step}: skipped, {reason}", style.paint(Paint::Warn, "-"))]
+            vec![format!("{} {}: skipped, {reason}", style.paint(Paint::Warn, "-"), name(step))]
         }
         EventKind::Warning { message } => vec![format!("{} {message}", style.paint(Paint::Warn, "warning:"))],
     }
 }
 
 pub(super) fn done(step: &StepId, outcome: Outcome, took_ms: u64, style: Style) -> String {
+    let tick = style.paint(Paint::Good, "✓");
     match outcome {
-        Outcome::Done => format!("{} {step}: done in {}", style.paint(Paint::Good, "✓"), took(took_ms)),
-        Outcome::NotNeeded => format!("{} {step}: not needed any more", style.paint(Paint::Good, "✓")),
+        Outcome::Done => format!("{tick} {}: done in {}", name(step), took(took_ms)),
+        Outcome::NotNeeded => format!("{tick} {}: not needed any more", name(step)),
     }
+}
+
+/// `stop:ollama` as one would say it.
+fn name(step: &StepId) -> String {
+    step.as_str().replacen(':', " ", 1)
 }
 
 /// The last lines that the service wrote stand below.
 pub(super) fn failed(step: &StepId, error: &str, log: &[String], took_ms: u64, style: Style) -> Vec<String> {
-    let head = format!("{} {step}: failed after {}: {error}", style.paint(Paint::Bad, "✗"), took(took_ms));
+    let head = format!("{} {}: failed after {}: {error}", style.paint(Paint::Bad, "✗"), name(step), took(took_ms));
     let log = log.iter().map(|line| style.paint(Paint::Dim, &format!("    | {line}")));
     std::iter::once(head).chain(log).collect()
 }
 
 fn ids(steps: &[StepId]) -> Vec<String> {
-    steps.iter().map(ToString::to_string).collect()
+    steps.iter().map(name).collect()
 }
 
 #[cfg(test)]
@@ -93,13 +99,13 @@ mod tests {
             EventKind::StepSkipped { step: "start:ui".into(), service: "ui".into(), reason: "web failed".to_owned() },
         ]);
         let expected = "  \
-  stop:ollama: drain (2 in its queue)
-  stop:ollama: stop
-  still at stop:ollama after 10.0 s
-✓ stop:ollama: done in 12.3 s
-✗ start:web: failed after 0.3 s: it ended with status 1
+  ollama: drain (2 in its queue)
+  ollama: stop
+  still at stop ollama after 10.0 s
+✓ stop ollama: done in 12.3 s
+✗ start web: failed after 0.3 s: it ended with status 1
     | no such file
-- start:ui: skipped, web failed";
+- start ui: skipped, web failed";
         assert_eq!(text, expected);
     }
 }

@@ -11,9 +11,9 @@ use crate::report::table::{self, Cell, elapsed, figure, listed};
 /// The whole text, ending in a newline.
 #[must_use]
 pub fn text(status: &Status, style: Style) -> String {
-    let mode = status.mode.as_ref().map_or_else(|| "all services".to_owned(), |mode| format!("mode {mode}"));
+    let mode = status.mode.as_ref().map(|mode| format!(" · mode {mode}")).unwrap_or_default();
     let engine = status.engine.as_ref().map(|engine| format!(" · engine {engine}")).unwrap_or_default();
-    let head = format!("lcm status · {} · {mode} · host {}{engine}", status.project, status.host);
+    let head = format!("lcm status · {}{mode} · host {}{engine}", status.project, status.host);
     let mut text = format!("{}\n", style.paint(Paint::Strong, &head));
     block(&mut text, &services(status), style);
     block(&mut text, &status.gpus.iter().map(gpu).collect::<Vec<_>>(), style);

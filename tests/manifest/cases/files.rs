@@ -1,0 +1,114 @@
+//! Files that are hostile, odd or not there: each ends quickly, with one clear message.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use lcm::manifest::{Choice, Environment, Problems, load};
+use tempfile::TempDir;
+
+/// What is wrong with a manifest of these bytes.
+fn problems_of(bytes: &[u8]) -> Problems {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("lcm.yaml");
+    fs::write(&path, bytes).unwrap();
+    load(&path, &Environment::new(), &Choice::default()).unwrap_err()
+}
+
+fn one(bytes: &[u8]) -> (String, String) {
+    let problems = problems_of(bytes);
+    assert_eq!(problems.0.len(), 1, "{problems}");
+    // Whatever it is, it can be drawn.
+    assert!(!problems.render(true, 80).is_empty());
+    (problems.0[0].code.to_owned(), problems.0[0].message.clone())
+}
+
+#[test]
+fn an_alias_bomb_is_refused() {
+    let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x]\n");
+    for level in 1..12 {
+        let aliases = vec![format!("*a{}", level - 1); 9].join(",");
+        let _ = writeln!(bomb, "a{level}: &a{level} [{aliases}]");
+    }
+    let (code, message) = one(bomb.as_bytes());
+    assert_eq!(code, "lcm::too_large");
+    assert!(message.contains("aliases"), "{message}");
+}
+
+#[test]
+fn nesting_without_end_is_refused() {
+    for opener in ["[", "{a: ", "- "] {
+        let (code, message) = one(opener.repeat(900_000 / opener.len()).as_bytes());
+        assert_eq!((code.as_str(), message.contains("nested too deep")), ("lcm::too_large", true), "{message}");
+    }
+    let (code, message) = one("[".repeat(10_000_000).as_bytes());
+    assert_eq!((code.as_str(), message.contains("larger than 1 MiB")), ("lcm::file", true), "{message}");
+}
+
+#[test]
+fn what_is_no_text_is_refused() {
+    assert!(one(b"\x7fELF\xff\xfe\x00").1.contains("not text in UTF-8"));
+    assert_eq!(one(b"name: a\x00b").0, "lcm::syntax");
+    assert_eq!(one("PK\u{3}\u{4}".as_bytes()).0, "lcm::syntax");
+}
+
+#[test]
+fn an_empty_file_says_so() {
+    for text in ["", "\n\n", "# nothing\n", "---\n"] {
+        let (code, message) = one(text.as_bytes());
+        assert_eq!((code.as_str(), message.ends_with("is empty")), ("lcm::empty", true), "{message}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_tells_how_to_begin() {
+    let problems = load(Path::new("lcm.yaml"), &Environment::new(), &Choice::default()).unwrap_err();
+    assert_eq!(problems.0[0].message, "can't read lcm.yaml: there is no such file");
+    assert!(problems.0[0].help.as_deref().unwrap_or_default().contains("lcm init"));
+    let folder = load(Path::new("tests"), &Environment::new(), &Choice::default()).unwrap_err();
+    assert_eq!(folder.0[0].message, "can't read tests: it is a folder, not a file");
+}
+
+#[test]
+fn too_many_files_are_refused_once() {
+    let folder = TempDir::new().unwrap();
+    let names: Vec<String> = (0..200).map(|number| format!("part{number}.yaml")).collect();
+    for name in &names {
+        fs::write(folder.path().join(name), "services: {}\n").unwrap();
+    }
+    let entry = folder.path().join("lcm.yaml");
+    fs::write(&entry, format!("version: 1\nname: x\ninclude: [{}]\n", names.join(", "))).unwrap();
+    let problems = load(&entry, &Environment::new(), &Choice::default()).unwrap_err();
+    assert_eq!(problems.0.len(), 1, "{problems}");
+    assert_eq!(problems.0[0].code, "lcm::too_large");
+}
+
+#[test]
+fn a_thousand_mistakes_are_told_within_bounds() {
+    let services: Vec<String> =
+        (0..1000).map(|number| format!("  s{number}: {{ vrma: 1, depends_on: [x{number}] }}\n")).collect();
+    let problems = problems_of(format!("version: 1\nname: x\nservices:\n{}", services.concat()).as_bytes());
+    assert!((100..=500).contains(&problems.0.len()), "{}", problems.0.len());
+}
+
+#[test]
+fn templates_that_multiply_are_refused() {
+    let items: Vec<String> = (0..2000).map(|number| format!("K{number}: v")).collect();
+    let services: Vec<String> = (0..500).map(|number| format!("  s{number}: {{ extends: big }}\n")).collect();
+    let text = format!(
+        "version: 1\nname: x\ntemplates:\n  big: {{ process: {{ command: ./a, environment: {{ {} }} }} }}\nservices:\n{}",
+        items.join(", "),
+        services.concat()
+    );
+    let problems = problems_of(text.as_bytes());
+    assert!(problems.0.iter().all(|problem| problem.code == "lcm::too_large"), "{problems}");
+}
+
+#[test]
+fn places_count_lines_and_columns_from_one() {
+    let problems = problems_of("version: 1\nname: x\nservices:\n  ä: 5\n".as_bytes());
+    let place = problems.0.iter().find(|problem| problem.code == "lcm::type").and_then(|problem| problem.place.clone());
+    let place = place.unwrap();
+    assert_eq!((place.line, place.column, place.length), (4, 6, 1));
+    assert!(problems.to_string().contains(":4:6: expected a map, found the number `5`"), "{problems}");
+}

@@ -1,0 +1,5 @@
+//! Cases that a corpus file can't say: what a manifest comes to, and files made on the spot.
+
+mod files;
+mod resolved;
+mod secrets;

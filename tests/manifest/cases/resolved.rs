@@ -1,0 +1,257 @@
+//! What a manifest comes to: defaults, templates, paths, ports, modes and specs.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lcm::manifest::{Choice, Environment, Problems, load};
+use lcm::model::desired::{
+    Command, Condition, Desired, EvictCall, GpuRef, GpuRequest, ModeSource, Others, Probe, Process, Runtime, Service,
+};
+use lcm::model::names::ModeName;
+use lcm::model::size::Mebibytes;
+use serde_json::json;
+use tempfile::TempDir;
+
+fn corpus(name: &str) -> Desired {
+    let path = format!("tests/manifest/valid/{name}.yaml");
+    let environment = [("TAG", "1.2"), ("PASSWORD", "secret"), ("DRAIN", "5m")];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    load(Path::new(&path), &environment, &Choice::default()).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn written(text: &str, choice: &Choice) -> Result<Desired, Problems> {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("lcm.yaml");
+    fs::write(&path, format!("version: 1\nname: studio\n{text}")).unwrap();
+    load(&path, &Environment::new(), choice)
+}
+
+fn service<'a>(desired: &'a Desired, name: &str) -> &'a Service {
+    &desired.services[&name.into()]
+}
+
+fn process<'a>(desired: &'a Desired, name: &str) -> &'a Process {
+    match &service(desired, name).runtime {
+        Runtime::Process(process) => process,
+        Runtime::Container(_) | Runtime::Existing(_) => panic!("{name} is a container"),
+    }
+}
+
+/// The corpus' folder, absolute.
+fn here() -> PathBuf {
+    std::env::current_dir().unwrap().join("tests/manifest")
+}
+
+#[test]
+fn the_example_of_the_design() {
+    let desired = corpus("design");
+    assert_eq!(desired.project.as_str(), "studio");
+    assert_eq!(
+        (desired.mode.as_ref().map(ModeName::as_str), desired.mode_source),
+        (Some("voice"), ModeSource::Manifest)
+    );
+    assert_eq!(desired.reserve, Mebibytes(512));
+    assert_eq!(desired.declared_gpus[0].capacity, Mebibytes(24 * 1024));
+    assert_eq!(desired.active_goals().len(), 1);
+
+    let comfyui = service(&desired, "comfyui");
+    assert_eq!(comfyui.vram, Mebibytes(19_074));
+    assert_eq!((comfyui.gpu.clone(), comfyui.priority), (GpuRequest::Auto, 100));
+    assert_eq!(comfyui.stop.grace, Duration::from_secs(30));
+    assert_eq!(comfyui.health.timeout, Duration::from_mins(2), "over the template's 60 s");
+    assert_eq!(comfyui.health.warm_time, Duration::from_secs(30));
+    assert_eq!(comfyui.drain, Some(Duration::from_mins(5)));
+    assert_eq!(comfyui.ports, BTreeSet::from([8188]));
+    assert_eq!(comfyui.depends_on[&"cosyvoice".into()].condition, Condition::Healthy);
+    assert_eq!(comfyui.missing_secrets, ["the environment variable HF_TOKEN"]);
+    assert!(comfyui.source.starts_with("tests/manifest/valid/design.yaml:"), "{}", comfyui.source);
+    let comfyui = process(&desired, "comfyui");
+    assert_eq!(comfyui.command, Command::Exec(vec!["./start_comfy.sh".to_owned()]));
+    assert_eq!(comfyui.cwd, here().join("valid"));
+    assert_eq!((comfyui.log.max_size_bytes, comfyui.log.files), (20 << 20, 3));
+
+    let cosyvoice = service(&desired, "cosyvoice");
+    assert_eq!(cosyvoice.container_name(), Some("mcn_cosyvoice"));
+    assert_eq!(cosyvoice.spec.config, json!(null));
+    assert_eq!(cosyvoice.ports, BTreeSet::from([50_000]));
+
+    let ollama = service(&desired, "ollama");
+    assert_eq!(ollama.container_name(), Some("studio-ollama"));
+    assert_eq!(
+        ollama.spec.config,
+        json!({ "image": "ollama/ollama:0.12", "ports": ["11434:11434"], "volumes": ["ollama:/root/.ollama"] })
+    );
+    let evict = ollama.evict.as_ref().unwrap();
+    let body = json!({ "model": "qwen2.5:32b", "keep_alive": "0s" });
+    let url = "http://localhost:11434/api/generate".to_owned();
+    assert_eq!(evict.calls, [EvictCall::Http { method: "POST".to_owned(), url, json: Some(body) }]);
+    assert_eq!(evict.resident, Mebibytes(1024));
+    assert_eq!(desired.modes[&"chat".into()].others, Others::Keep);
+}
+
+#[test]
+fn specs_are_the_same_whichever_file_is_the_entry() {
+    let (whole, mode_file) = (corpus("design"), corpus("design-mode-file"));
+    assert_eq!(mode_file.mode.as_ref().map(ModeName::as_str), Some("video"));
+    for (name, service) in &whole.services {
+        assert_eq!(service.spec, mode_file.services[name].spec, "{name}");
+    }
+    // Nor does it matter where the checkout lies.
+    let folder = TempDir::new().unwrap();
+    fs::create_dir_all(folder.path().join("parts")).unwrap();
+    fs::create_dir_all(folder.path().join("elsewhere")).unwrap();
+    for part in ["parts/gpu-templates.yaml", "valid/design.yaml"] {
+        let target = folder.path().join(part.replace("valid/", "elsewhere/"));
+        fs::copy(here().join(part), target).unwrap();
+    }
+    let moved = load(&folder.path().join("elsewhere/design.yaml"), &Environment::new(), &Choice::default()).unwrap();
+    assert_eq!(whole.services[&"comfyui".into()].spec.hash(), moved.services[&"comfyui".into()].spec.hash());
+}
+
+#[test]
+fn paths_start_from_the_file_that_says_them() {
+    let folder = TempDir::new().unwrap();
+    fs::create_dir_all(folder.path().join("lib")).unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write(
+        "lcm.yaml",
+        "version: 1\nname: x\ninclude: lib/t.yaml\nservices:\n  a: { extends: t, process: { command: ./a } }\n  b: { process: { command: ./b, cwd: ~/b } }\n  c: { docker: { image: c, volumes: ['./c:/c', '/abs/../d:/d', 'v:/v'] } }\n",
+    );
+    write(
+        "lib/t.yaml",
+        "templates:\n  t: { process: { cwd: work, env_file: ../lib/t.env, pid_file: { path: a.pid, match: a } } }\n",
+    );
+    write("lib/t.env", "A=abc\n");
+    let environment = [("HOME".to_owned(), "/home/me".to_owned())].into();
+    let desired = load(&folder.path().join("lcm.yaml"), &environment, &Choice::default()).unwrap();
+    let root = folder.path();
+    let a = process(&desired, "a");
+    assert_eq!((a.cwd.clone(), a.pid_file.clone().unwrap().path), (root.join("lib/work"), root.join("lib/a.pid")));
+    assert!(a.environment.contains_key("A"));
+    assert_eq!(service(&desired, "a").spec.config["cwd"], "lib/work");
+    assert_eq!(process(&desired, "b").cwd, Path::new("/home/me/b"));
+    let Runtime::Container(c) = &service(&desired, "c").runtime else { panic!("c is a container") };
+    assert_eq!(c.volumes, [format!("{}/c:/c", root.display()), "/d:/d".to_owned(), "v:/v".to_owned()]);
+    assert_eq!(service(&desired, "c").spec.config["volumes"], json!(["c:/c", "/d:/d", "v:/v"]));
+}
+
+#[test]
+fn templates_merge_maps_and_replace_the_rest() {
+    let desired = corpus("extends-chain");
+    let web = service(&desired, "web");
+    assert_eq!(web.health.timeout, Duration::from_secs(30));
+    assert_eq!(web.health.interval, Some(Duration::from_millis(100)));
+    assert_eq!(web.priority, 5);
+    let web = process(&desired, "web");
+    assert_eq!(web.cwd, Path::new("/srv"));
+    assert_eq!(service(&desired, "web").spec.config["environment"], json!({ "A": "base", "B": "fast" }));
+    assert_eq!(process(&desired, "again").cwd, here().join("valid"));
+}
+
+#[test]
+fn variables_reach_every_kind_of_value() {
+    let desired = corpus("variables");
+    assert_eq!(desired.mode.as_ref().map(ModeName::as_str), Some("day"));
+    let web = service(&desired, "web");
+    assert_eq!(
+        (web.vram, web.priority, web.drain),
+        (Mebibytes::needed(4_000_000_000), 10, Some(Duration::from_mins(5)))
+    );
+    assert_eq!(web.gpu, GpuRequest::All(vec![GpuRef::Index(0)]));
+    assert_eq!(web.health.probe, Some(Probe::Tcp { host: "localhost".to_owned(), port: 8080 }));
+    assert_eq!((web.health.successes, web.health.timeout), (2, Duration::from_secs(90)));
+    assert_eq!(web.ports, BTreeSet::from([8080]));
+    assert_eq!(web.spec.config["image"], "web:1.2");
+    assert_eq!(web.spec.config["environment"], json!({ "PASSWORD": "***", "PRICE": "5$" }));
+}
+
+#[test]
+fn gpus_are_asked_for_in_many_ways() {
+    let gpu = |name: &str| service(&corpus(name), "web").gpu.clone();
+    assert_eq!(gpu("gpu-auto"), GpuRequest::Auto);
+    assert_eq!(gpu("gpu-none"), GpuRequest::None);
+    assert_eq!(gpu("gpu-index"), GpuRequest::All(vec![GpuRef::Index(1)]));
+    assert_eq!(gpu("gpu-list"), GpuRequest::All(vec![GpuRef::Index(0), GpuRef::Uuid("GPU-abc".to_owned())]));
+    assert_eq!(gpu("gpu-any"), GpuRequest::Any(vec![GpuRef::Index(0), GpuRef::Index(1)]));
+    assert_eq!(gpu("gpu-count"), GpuRequest::Count(2));
+    assert_eq!(gpu("process-words"), GpuRequest::None, "no memory, no GPU");
+}
+
+#[test]
+fn a_service_that_says_nothing_gets_the_defaults() {
+    let desired = corpus("process-words");
+    let web = service(&desired, "web");
+    let health = &web.health;
+    assert_eq!((health.probe.clone(), health.interval, health.failures, health.successes), (None, None, 3, 1));
+    assert_eq!((health.probe_timeout, health.timeout), (Duration::from_secs(5), Duration::from_mins(1)));
+    assert_eq!((health.warm_time, health.stable_for), (Duration::ZERO, Duration::ZERO));
+    assert_eq!((web.stop.signal.clone(), web.stop.grace, web.priority), (None, Duration::from_secs(10), 0));
+    assert_eq!(web.spec.config, json!({ "command": ["python3", "-m", "http.server", "8000", "true"], "cwd": "." }));
+    assert_eq!((desired.mode, desired.reserve), (None, Mebibytes::ZERO));
+}
+
+/// The literal is what running things carry: whoever changes it restarts everything that users run.
+#[test]
+fn specs_keep_their_hashes() {
+    assert_eq!(service(&corpus("process-words"), "web").spec.hash(), "v1:90069f8cdd4c805518e0e1c90c6a9e8f");
+    assert_eq!(service(&corpus("container-whole"), "big").spec.hash(), "v1:df3774dbae3c8bbbb0f0bcdac92a82c3");
+}
+
+#[test]
+fn what_probes_and_places_a_service_is_not_in_its_spec() {
+    let with = |more: &str| {
+        let text = format!("services:\n  a: {{ process: {{ command: ./a }}{more} }}\n");
+        written(&text, &Choice::default()).unwrap().services[&"a".into()].spec.hash()
+    };
+    let plain = with("");
+    assert_eq!(with(", vram: 1GB, gpu: 0, priority: 3, phases: [1], drain: 1s, stop: { grace: 1s }"), plain);
+    assert_eq!(with(", health: { tcp: 1 }, busy: { exec: ./b }, evict: { exec: ./e }"), plain);
+}
+
+#[test]
+fn the_newest_word_on_the_mode_wins() {
+    let text = "mode: one\nservices:\n  a: { process: { command: ./a } }\nmodes: { one: {}, two: {}, three: {} }\n";
+    let chosen = |mode: Option<&str>, word: Option<&str>| {
+        let choice = Choice { mode: mode.map(ModeName::from), word: word.map(ModeName::from), ..Choice::default() };
+        written(text, &choice).map(|desired| (desired.mode.unwrap().as_str().to_owned(), desired.mode_source))
+    };
+    assert_eq!(chosen(None, None).unwrap(), ("one".to_owned(), ModeSource::Manifest));
+    assert_eq!(chosen(None, Some("two")).unwrap(), ("two".to_owned(), ModeSource::Word));
+    assert_eq!(chosen(Some("three"), Some("two")).unwrap(), ("three".to_owned(), ModeSource::CommandLine));
+    assert!(chosen(None, Some("gone")).unwrap_err().to_string().contains("lcm switch --clear"));
+    assert!(chosen(Some("tow"), None).unwrap_err().to_string().contains("did you mean `two`?"));
+    let goal = Choice { goals: ["gaol".into()].into(), mode: Some("one".into()), ..Choice::default() };
+    assert!(written(text, &goal).unwrap_err().to_string().contains("there is no goal `gaol`; there are none"));
+    let none = Choice { mode: Some("one".into()), ..Choice::default() };
+    assert!(written("services: {}\n", &none).unwrap_err().to_string().contains("there is no mode `one`"));
+}
+
+#[test]
+fn warnings_stop_nothing() {
+    let text = "gpus: { devices: [{ index: 0, vram: 24GiB }] }\nmode: m\nmodes:\n  m: { services: [a, b], goals: [g] }\n\
+                goals:\n  g: { phases: [9] }\nservices:\n  a: { process: { command: ./a }, vram: 20GiB }\n  \
+                b: { process: { command: ./b }, vram: 20GiB }\n  c: { process: { command: ./b }, vram: 1GiB, gpu: none }\n";
+    let warnings = written(text, &Choice::default()).unwrap().warnings;
+    let expected = ["the mode `m` needs 40 960 MiB", "the goal `g` needs no service", "`vram` counts for nothing"];
+    assert_eq!(warnings.len(), expected.len(), "{warnings:?}");
+    for (warning, wanted) in warnings.iter().zip(expected) {
+        assert!(warning.contains(wanted) && warning.contains("lcm.yaml:"), "{warning}");
+    }
+}
+
+#[test]
+fn ports_of_containers_are_the_published_ones() {
+    let big = corpus("container-whole");
+    let ports: Vec<u16> = service(&big, "big").ports.iter().copied().collect();
+    assert_eq!(ports, [9, 3000, 3001, 3002, 8080, 11_434], "neither UDP nor those that the engine picks");
+}
+
+#[test]
+fn problems_are_an_error_like_any_other() {
+    let problems = written("services: { a: {} }\n", &Choice::default()).unwrap_err();
+    assert!(problems.has_errors());
+    let error: Box<dyn std::error::Error> = Box::new(problems);
+    assert!(error.to_string().contains("the service `a` has no runtime"), "{error}");
+}

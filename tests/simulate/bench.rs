@@ -1,0 +1,247 @@
+//! One manifest, one simulated world, and runs of lcm over them, each checked as it goes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use lcm::apply::{Context, OnFailure, Options, Outcome, apply};
+use lcm::driver::Driver;
+use lcm::driver::sim::{Crash, Deed, Sim};
+use lcm::model::desired::{Condition, Desired, GpuRef, GpuRequest, Runtime, StopPolicy};
+use lcm::model::event::EventKind;
+use lcm::model::facts::{ContainerState, Facts};
+use lcm::model::names::{GpuId, ServiceName};
+use lcm::model::plan::{Plan, Request};
+use lcm::model::size::Mebibytes;
+use lcm::observe::observe;
+use lcm::plan::{audit, plan};
+use lcm::store::Store;
+use lcm::store::memory::Memory;
+use proptest::test_runner::TestCaseError;
+use proptest::{prop_assert, prop_assert_eq};
+use tokio::sync::watch;
+
+use crate::draft::{Draft, Fault};
+use crate::manifest::{PROJECT, desired, name};
+use crate::world::world;
+
+pub(crate) struct Bench {
+    pub(crate) desired: Desired,
+    pub(crate) sim: Sim,
+    draft: Draft,
+    began: Facts,
+    /// Who has a fault, or had one.
+    struck: Mutex<BTreeSet<ServiceName>>,
+    pub(crate) store: Memory,
+}
+
+/// A run, and how many plans it took.
+pub(crate) struct Ran {
+    pub(crate) outcome: Outcome,
+    pub(crate) rounds: usize,
+}
+
+impl Bench {
+    pub(crate) fn new(draft: &Draft) -> Self {
+        let desired = desired(draft);
+        let facts = world(draft, &desired);
+        let sim = Sim::new(facts.clone());
+        let bench = Self {
+            desired,
+            sim,
+            draft: draft.clone(),
+            began: facts,
+            store: Memory::default(),
+            struck: Mutex::default(),
+        };
+        bench.lift();
+        bench
+    }
+
+    /// Nothing fails from now on.
+    pub(crate) fn lift(&self) {
+        for (index, service) in self.draft.services.iter().enumerate() {
+            self.sim.set_behaviour(name(index), service.behaviour());
+        }
+    }
+
+    pub(crate) fn strike(&self, index: usize, fault: Fault) {
+        let behaviour = self.draft.services[index].behaviour();
+        self.struck.lock().expect("unpoisoned").insert(name(index));
+        self.sim.set_behaviour(name(index), fault.strike(behaviour));
+    }
+
+    /// Facts to an audited plan, as the command line's own brain does it.
+    pub(crate) fn think(&self, facts: &Facts, request: &Request) -> Result<Plan, String> {
+        let observed = observe(facts, &self.desired);
+        let made = plan(&self.desired, &observed, request);
+        let findings = audit(&made, &self.desired, &observed, request);
+        if findings.is_empty() { Ok(made) } else { Err(findings.join("; ")) }
+    }
+
+    pub(crate) async fn facts(&self) -> Facts {
+        let mut facts = self.sim.observe(&self.desired).await;
+        facts.history = self.store.last_known(&self.desired.project).expect("it is in memory");
+        facts
+    }
+
+    pub(crate) async fn plan(&self) -> Result<Plan, TestCaseError> {
+        self.think(&self.facts().await, &Request::default())
+            .map_err(|found| TestCaseError::fail(format!("audit: {found}")))
+    }
+
+    pub(crate) async fn apply(&self) -> Result<Ran, TestCaseError> {
+        let facts = self.facts().await;
+        let first = self.plan().await?;
+        let orphans: BTreeMap<ServiceName, StopPolicy> =
+            observe(&facts, &self.desired).orphans.into_iter().map(|orphan| (orphan.service, orphan.stop)).collect();
+        let rounds = Mutex::new(0);
+        let events = |event: lcm::model::event::Event| {
+            if matches!(event.kind, EventKind::Planned { .. }) {
+                *rounds.lock().expect("unpoisoned") += 1;
+            }
+        };
+        let think = |facts: &Facts, request: &Request| self.think(facts, request);
+        let (_keep, interrupt) = watch::channel(None);
+        let options = Options {
+            parallelism: 3,
+            on_failure: OnFailure::Continue,
+            timeout: Duration::from_hours(10),
+            force: false,
+            release_timeout: Duration::from_mins(1),
+        };
+        let context = Context {
+            driver: &self.sim,
+            store: &self.store,
+            desired: &self.desired,
+            request: &Request::default(),
+            think: &think,
+            orphans: &orphans,
+            options: &options,
+            events: &events,
+            interrupt: &interrupt,
+        };
+        let outcome = apply(context, &first).await;
+        let rounds = *rounds.lock().expect("unpoisoned");
+        Ok(Ran { outcome, rounds })
+    }
+
+    /// Runs until the effect of this number, and is killed there. `false`: there was none.
+    pub(crate) async fn apply_and_crash(&self, effect_number: usize, side: Crash) -> Result<bool, TestCaseError> {
+        self.sim.crash_at(effect_number, side);
+        let crashed = tokio::select! {
+            biased;
+            () = self.sim.crashed() => true,
+            ran = self.apply() => ran.map(|_| false)?,
+        };
+        self.sim.revive();
+        Ok(crashed)
+    }
+
+    /// Nothing that is not ours was touched, no GPU was overcommitted, nothing started without what it depends on.
+    pub(crate) fn is_lawful(&self) -> Result<(), TestCaseError> {
+        prop_assert_eq!(self.sim.violations(), Vec::<String>::new());
+        prop_assert_eq!(self.foreign(&self.sim.world()), self.foreign(&self.began), "what is foreign stays as it was");
+        let struck = self.struck.lock().expect("unpoisoned").clone();
+        let mut started: BTreeSet<ServiceName> = BTreeSet::new();
+        for effect in self.sim.log().iter().filter(|effect| effect.deed == Deed::Start) {
+            started.insert(effect.service.clone());
+            let Some(service) = self.desired.services.get(&effect.service) else { continue };
+            for (dependency, edge) in &service.depends_on {
+                let probed = self.desired.services[dependency].health.probe.is_some();
+                let up = match edge.condition {
+                    Condition::Healthy if probed => &effect.answering,
+                    Condition::Healthy | Condition::Started => &effect.running,
+                };
+                // One that dies is found dead a moment later.
+                let died = struck.contains(dependency) && (edge.condition == Condition::Started || !probed);
+                let name = &effect.service;
+                prop_assert!(died || up.contains(dependency), "{name} started without {dependency}: {effect:?}");
+            }
+            let runs = effect.running.contains(&effect.service);
+            for gpu in self.gpus_of_last_start(&effect.service).into_iter().filter(|_| runs) {
+                let used = effect.memory.get(&gpu).copied().unwrap_or_default();
+                let used = used + self.unmarked(&gpu, &effect.running, &started);
+                let (capacity, name) = (self.capacity(&gpu), &effect.service);
+                // What ran before may be put back where it was, be it in an overcommit that is none of lcm's making.
+                let as_before = used <= self.used_before(&gpu);
+                prop_assert!(
+                    used + self.desired.reserve <= capacity || as_before || service.vram == Mebibytes::ZERO,
+                    "{gpu} holds {used} of {capacity} after the start of {name}: {effect:?}"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// What the facts hold of things that are neither ours nor named by us.
+    fn foreign(&self, facts: &Facts) -> (Vec<String>, Vec<String>) {
+        let named = |name: &str| self.desired.services.values().any(|one| one.container_name() == Some(name));
+        let containers = facts.containers.known().into_iter().flatten();
+        let containers = containers.filter(|found| match &found.marks {
+            Some(marks) => marks.project != PROJECT,
+            None => !self.is_existing(&found.name) || !named(&found.name),
+        });
+        let trees = facts.trees.known().into_iter().flatten().filter(|tree| tree.marks.project != PROJECT);
+        (containers.map(|one| format!("{one:?}")).collect(), trees.map(|one| format!("{one:?}")).collect())
+    }
+
+    fn is_existing(&self, container: &str) -> bool {
+        self.desired
+            .services
+            .values()
+            .any(|one| matches!(&one.runtime, Runtime::Existing(existing) if existing.container == container))
+    }
+
+    fn capacity(&self, gpu: &GpuId) -> Mebibytes {
+        let index = gpu.as_str().trim_start_matches("gpu-").parse::<usize>().expect("a declared GPU");
+        Mebibytes(self.draft.gpus[index])
+    }
+
+    /// Declared memory on a GPU when the world began, by everybody's marks.
+    fn used_before(&self, gpu: &GpuId) -> Mebibytes {
+        let containers = self.began.containers.known().into_iter().flatten();
+        let up = |state| matches!(state, ContainerState::Running | ContainerState::Paused);
+        let containers = containers.filter(|found| up(found.state)).filter_map(|found| found.marks.as_ref());
+        let trees = self.began.trees.known().into_iter().flatten().filter(|tree| !tree.members.is_empty());
+        let marks = containers.chain(trees.map(|tree| &tree.marks));
+        let here = marks.filter(|marks| marks.gpus.split(',').any(|id| id == gpu.as_str()));
+        let marked: Mebibytes = here.map(|marks| Mebibytes(marks.vram_mib)).sum();
+        let all = self.desired.services.keys().cloned().collect();
+        marked + self.unmarked(gpu, &all, &BTreeSet::new())
+    }
+
+    /// Where the last start of a service put it, by its marks.
+    fn gpus_of_last_start(&self, service: &ServiceName) -> Vec<GpuId> {
+        let facts = self.sim.world();
+        let containers = facts.containers.known().into_iter().flatten().filter_map(|found| found.marks.clone());
+        let trees = facts.trees.known().into_iter().flatten().map(|tree| tree.marks.clone());
+        let marks = containers.chain(trees).find(|marks| marks.service == service.as_str() && marks.project == PROJECT);
+        let gpus = marks.map(|marks| marks.gpus).unwrap_or_default();
+        gpus.split(',').filter(|gpu| !gpu.is_empty()).map(GpuId::from).collect()
+    }
+
+    /// Memory of containers that somebody else made and that ran from the beginning: they bear no marks.
+    fn unmarked(&self, gpu: &GpuId, running: &BTreeSet<ServiceName>, started: &BTreeSet<ServiceName>) -> Mebibytes {
+        let ran = |name: &str| {
+            let mut found = self.began.containers.known().into_iter().flatten();
+            found.any(|one| one.name == name && matches!(one.state, ContainerState::Running | ContainerState::Paused))
+        };
+        let sits = |request: &GpuRequest| match request {
+            GpuRequest::None => false,
+            GpuRequest::Auto | GpuRequest::Count(_) => true,
+            GpuRequest::All(refs) | GpuRequest::Any(refs) => refs.iter().any(|one| match one {
+                GpuRef::Index(index) => gpu.as_str() == format!("gpu-{index}"),
+                GpuRef::Uuid(uuid) => gpu.as_str() == uuid,
+            }),
+        };
+        let services = self.desired.services.values().filter(|service| match &service.runtime {
+            Runtime::Existing(existing) => ran(&existing.container),
+            Runtime::Process(_) | Runtime::Container(_) => false,
+        });
+        services
+            .filter(|one| running.contains(&one.name) && !started.contains(&one.name) && sits(&one.gpu))
+            .map(|service| service.vram)
+            .sum()
+    }
+}

@@ -1,0 +1,264 @@
+//! Random manifests, and random worlds that they meet: small numbers and plain choices, so that what fails shrinks.
+
+use std::time::Duration;
+
+use lcm::driver::sim::Behaviour;
+use proptest::collection::vec;
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
+
+pub(crate) const GPUS_MAX: usize = 3;
+pub(crate) const PORT_BASE: u16 = 8000;
+
+/// A manifest, and what is there already.
+#[derive(Clone, Debug)]
+pub(crate) struct Draft {
+    pub(crate) services: Vec<ServiceDraft>,
+    /// Capacity of each declared GPU.
+    pub(crate) gpus: Vec<u64>,
+    pub(crate) reserve: u64,
+    /// `None`: no modes, so all is wanted.
+    pub(crate) mode: Option<ModeDraft>,
+    pub(crate) strangers: Vec<StrangerDraft>,
+    pub(crate) orphans_go: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ServiceDraft {
+    pub(crate) kind: Kind,
+    /// Earlier services that it depends on, by their distance; whether started is enough; whether it restarts too.
+    pub(crate) needs: Vec<(usize, bool, bool)>,
+    pub(crate) vram: u64,
+    pub(crate) gpu: GpuDraft,
+    pub(crate) priority: i64,
+    pub(crate) phase: u32,
+    pub(crate) port: Option<u16>,
+    pub(crate) probed: bool,
+    pub(crate) secret: bool,
+    pub(crate) found: Found,
+    /// GPU that the running one sits on, and memory that was declared for it then.
+    pub(crate) found_on: usize,
+    pub(crate) found_vram: u64,
+    pub(crate) loading_ms: u64,
+    /// Busy for so long from the beginning; `None`: nobody asks.
+    pub(crate) busy_ms: Option<u64>,
+    pub(crate) stop_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Process,
+    Container,
+    Existing,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum GpuDraft {
+    None,
+    Auto,
+    Index(usize),
+    Count(usize),
+    All,
+}
+
+/// What is there of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Nothing,
+    Running,
+    /// Made from another spec.
+    Stale,
+    /// Started with another secret.
+    OtherSecret,
+    /// Old, and failing its probe.
+    Unhealthy,
+    /// Young, and failing its probe.
+    Starting,
+    Ended(i32),
+    Suspended,
+    /// Its first process failed and others are left; of a container: dead.
+    Crippled,
+    /// A container that never ran.
+    Created,
+    /// A crash left only the older self.
+    Aside,
+    /// A crash left the newer one not running beside the older self.
+    HalfMade,
+    /// A crash left both, and the newer one is well.
+    Unsettled,
+    /// Runs under an earlier container name.
+    Renamed,
+    /// Runs the other way: a tree where a container is wanted, and the reverse.
+    OtherRuntime,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ModeDraft {
+    /// One bit for each service.
+    pub(crate) wanted: u8,
+    pub(crate) stopped: u8,
+    pub(crate) keep: bool,
+    pub(crate) goal: Option<(u32, i64)>,
+}
+
+/// What is not a service of the manifest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum StrangerDraft {
+    /// Bears our mark, but no name that the manifest has.
+    Orphan {
+        container: bool,
+        runs: bool,
+        gpu: usize,
+        vram: u64,
+        port: Option<u16>,
+    },
+    /// Another project's.
+    Other {
+        container: bool,
+        gpu: usize,
+        vram: u64,
+        port: Option<u16>,
+    },
+    /// A container that nobody marked, under a name that a service wants.
+    NameTaken {
+        service: usize,
+    },
+    Listener {
+        port: u16,
+    },
+}
+
+pub(crate) fn drafts() -> impl Strategy<Value = Draft> {
+    let mode = (any::<u8>(), any::<u8>(), any::<u8>(), any::<bool>(), proptest::option::of((0..3_u32, 0..6_i64)));
+    // Two draws at once: few services must be off in any case.
+    let mode = mode.prop_map(|(wanted, first, second, keep, goal)| {
+        let stopped = first & second & !wanted;
+        ModeDraft { wanted, stopped, keep, goal }
+    });
+    (
+        vec(service(), 1..=8),
+        vec(8..=24_u64, 0..=GPUS_MAX),
+        0..=1_u64,
+        proptest::option::weighted(0.8, mode),
+        vec(stranger(), 0..=3),
+        any::<bool>(),
+    )
+        .prop_map(|(services, gpus, reserve, mode, strangers, orphans_go)| Draft {
+            services,
+            gpus,
+            reserve,
+            mode,
+            strangers,
+            orphans_go,
+        })
+}
+
+fn service() -> impl Strategy<Value = ServiceDraft> {
+    let kind = prop_oneof![3 => Just(Kind::Process), 3 => Just(Kind::Container), 1 => Just(Kind::Existing)];
+    let gpu = prop_oneof![
+        2 => Just(GpuDraft::None),
+        4 => Just(GpuDraft::Auto),
+        2 => (0..GPUS_MAX).prop_map(GpuDraft::Index),
+        1 => (1..=2_usize).prop_map(GpuDraft::Count),
+        1 => Just(GpuDraft::All),
+    ];
+    let needs = vec((1..=4_usize, any::<bool>(), any::<bool>()), 0..=2);
+    let wanted = (kind, needs, 0..=12_u64, gpu, 0..6_i64, 0..3_u32);
+    let port = proptest::option::weighted(0.4, 0..4_u16);
+    let manner = (port, any::<bool>(), proptest::bool::weighted(0.2), proptest::option::weighted(0.3, 0..20_000_u64));
+    let there = (found(), 0..GPUS_MAX, 0..=12_u64, 0..20_000_u64, 0..15_000_u64);
+    (wanted, manner, there).prop_map(
+        |((kind, needs, vram, gpu, priority, phase), (port, probed, secret, busy_ms), there)| ServiceDraft {
+            kind,
+            needs,
+            vram,
+            gpu,
+            priority,
+            phase,
+            port,
+            probed,
+            secret,
+            found: there.0,
+            found_on: there.1,
+            found_vram: there.2,
+            loading_ms: there.3,
+            busy_ms,
+            stop_ms: there.4,
+        },
+    )
+}
+
+fn found() -> impl Strategy<Value = Found> {
+    prop_oneof![
+        4 => Just(Found::Nothing),
+        6 => Just(Found::Running),
+        2 => Just(Found::Stale),
+        1 => Just(Found::OtherSecret),
+        1 => Just(Found::Unhealthy),
+        1 => Just(Found::Starting),
+        1 => prop_oneof![Just(0), Just(1), Just(143)].prop_map(Found::Ended),
+        1 => Just(Found::Suspended),
+        1 => Just(Found::Crippled),
+        1 => Just(Found::Created),
+        1 => Just(Found::Aside),
+        1 => Just(Found::HalfMade),
+        1 => Just(Found::Unsettled),
+        1 => Just(Found::Renamed),
+        1 => Just(Found::OtherRuntime),
+    ]
+}
+
+fn stranger() -> impl Strategy<Value = StrangerDraft> {
+    let port = || proptest::option::weighted(0.3, 0..4_u16);
+    prop_oneof![
+        3 => (any::<bool>(), any::<bool>(), 0..GPUS_MAX, 0..=8_u64, port()).prop_map(
+            |(container, runs, gpu, vram, port)| StrangerDraft::Orphan { container, runs, gpu, vram, port }
+        ),
+        2 => (any::<bool>(), 0..GPUS_MAX, 0..=8_u64, port()).prop_map(
+            |(container, gpu, vram, port)| StrangerDraft::Other { container, gpu, vram, port }
+        ),
+        1 => (0..8_usize).prop_map(|service| StrangerDraft::NameTaken { service }),
+        1 => (0..4_u16).prop_map(|port| StrangerDraft::Listener { port }),
+    ]
+}
+
+impl ServiceDraft {
+    /// What it does when nothing fails.
+    pub(crate) fn behaviour(&self) -> Behaviour {
+        Behaviour {
+            loading: Duration::from_millis(self.loading_ms),
+            busy_for: self.busy_ms.map(Duration::from_millis),
+            stop_takes: Duration::from_millis(self.stop_ms),
+            ..Behaviour::default()
+        }
+    }
+}
+
+/// One thing that goes wrong, and can be lifted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Prepare,
+    Start,
+    Dies,
+    Cripples,
+    NeverHealthy,
+    Stop,
+}
+
+impl Fault {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Prepare, Self::Start, Self::Dies, Self::Cripples, Self::NeverHealthy, Self::Stop];
+
+    pub(crate) fn strike(self, behaviour: Behaviour) -> Behaviour {
+        let error = || Some("a fault that a test has set".to_owned());
+        match self {
+            Self::Prepare => Behaviour { prepare_error: error(), ..behaviour },
+            Self::Start => Behaviour { start_error: error(), ..behaviour },
+            Self::Dies => Behaviour { dies_while_loading: true, never_healthy: true, ..behaviour },
+            Self::Cripples => {
+                Behaviour { dies_while_loading: true, leaves_children: true, never_healthy: true, ..behaviour }
+            }
+            Self::NeverHealthy => Behaviour { never_healthy: true, ..behaviour },
+            Self::Stop => Behaviour { stop_error: error(), ..behaviour },
+        }
+    }
+}

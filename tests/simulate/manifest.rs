@@ -1,0 +1,196 @@
+//! A draft as the manifest's loader would resolve it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lcm::model::desired::{
+    Busy, BusyProbe, Command, Condition, Container, DeclaredGpu, Dependency, Desired, ExistingContainer, Goal,
+    GpuAccess, GpuRef, GpuRequest, Health, LogPolicy, Mode, ModeSource, OrphanPolicy, Others, Probe, Process, Protocol,
+    PublishedPort, PullPolicy, Runtime, Service, StopPolicy,
+};
+use lcm::model::names::{GoalName, ModeName, ProjectName, ServiceName};
+use lcm::model::secret::Secret;
+use lcm::model::size::Mebibytes;
+use lcm::model::spec::Spec;
+use serde_json::json;
+
+use crate::draft::{Draft, GpuDraft, Kind, PORT_BASE, ServiceDraft};
+
+pub(crate) const PROJECT: &str = "studio";
+
+/// Longer than the longest that a service loads.
+pub(crate) const HEALTH_TIMEOUT: Duration = Duration::from_secs(30);
+
+pub(crate) fn name(index: usize) -> ServiceName {
+    ServiceName::new(format!("s{index}"))
+}
+
+pub(crate) fn desired(draft: &Draft) -> Desired {
+    let services =
+        draft.services.iter().enumerate().map(|(index, service)| (name(index), resolve(draft, index, service)));
+    let bits = |mask: u8| (0..draft.services.len()).filter(move |index| mask & (1 << index) != 0).map(name);
+    let mode_name = ModeName::from("now");
+    let goal_name = GoalName::from("goal");
+    let mode = draft.mode.as_ref().map(|mode| Mode {
+        description: None,
+        services: bits(mode.wanted).collect(),
+        goals: mode.goal.iter().map(|_| goal_name.clone()).collect(),
+        stop: BTreeSet::new(),
+        others: if mode.keep { Others::Keep } else { Others::Stop },
+    });
+    let goal = draft.mode.as_ref().and_then(|mode| mode.goal).map(|(phase, priority)| Goal {
+        description: None,
+        services: BTreeSet::new(),
+        phases: BTreeSet::from([phase]),
+        priority,
+    });
+    let mut desired = Desired {
+        project: ProjectName::from(PROJECT),
+        mode: mode.as_ref().map(|_| mode_name.clone()),
+        mode_source: ModeSource::Manifest,
+        goals_requested: BTreeSet::new(),
+        orphans: if draft.orphans_go { OrphanPolicy::Stop } else { OrphanPolicy::Report },
+        reserve: Mebibytes(draft.reserve),
+        declared_gpus: (0_u32..)
+            .zip(&draft.gpus)
+            .map(|(index, capacity)| DeclaredGpu { index, uuid: None, capacity: Mebibytes(*capacity) })
+            .collect(),
+        engine_host: None,
+        services: services.collect(),
+        modes: mode.into_iter().map(|mode| (mode_name.clone(), mode)).collect(),
+        goals: goal.into_iter().map(|goal| (goal_name.clone(), goal)).collect(),
+        warnings: Vec::new(),
+    };
+    let wanted = wanted(draft, &desired);
+    stop_what_nobody_needs(draft, &mut desired, &wanted);
+    share_no_port(&mut desired, &wanted);
+    desired
+}
+
+/// The loader refuses two services of one mode that claim one port.
+fn share_no_port(desired: &mut Desired, wanted: &BTreeSet<ServiceName>) {
+    let mut taken = BTreeSet::new();
+    for service in desired.services.values_mut().filter(|service| wanted.contains(&service.name)) {
+        service.ports.retain(|port| taken.insert(*port));
+        if let Runtime::Container(container) = &mut service.runtime {
+            container.ports.retain(|port| port.host.is_some_and(|port| service.ports.contains(&port)));
+        }
+    }
+}
+
+fn wanted(draft: &Draft, desired: &Desired) -> BTreeSet<ServiceName> {
+    let Some(mode) = &draft.mode else { return desired.services.keys().cloned().collect() };
+    let phase = mode.goal.map(|(phase, _)| phase);
+    let by_goal = desired.services.values().filter(|one| phase.is_some_and(|phase| one.phases.contains(&phase)));
+    let by_mode = desired.modes.values().flat_map(|mode| mode.services.iter().cloned());
+    let mut wanted: BTreeSet<ServiceName> = by_goal.map(|one| one.name.clone()).chain(by_mode).collect();
+    // Dependencies have lower numbers than their dependents.
+    for index in (0..draft.services.len()).rev() {
+        if wanted.contains(&name(index)) {
+            wanted.extend(desired.services[&name(index)].depends_on.keys().cloned());
+        }
+    }
+    wanted
+}
+
+/// The loader refuses a service that is both wanted and to be off.
+fn stop_what_nobody_needs(draft: &Draft, desired: &mut Desired, wanted: &BTreeSet<ServiceName>) {
+    let Some(mode) = &draft.mode else { return };
+    let off = (0..draft.services.len()).filter(|index| mode.stopped & (1 << index) != 0).map(name);
+    let off: BTreeSet<ServiceName> = off.filter(|name| !wanted.contains(name)).collect();
+    desired.modes.values_mut().for_each(|mode| mode.stop.clone_from(&off));
+}
+
+fn resolve(draft: &Draft, index: usize, service: &ServiceDraft) -> Service {
+    let port = service.port.map(|port| PORT_BASE + port);
+    let needs = service.needs.iter().filter(|(distance, ..)| *distance <= index).map(|(distance, started, restart)| {
+        let condition = if *started { Condition::Started } else { Condition::Healthy };
+        (name(index - distance), Dependency { condition, restart: *restart })
+    });
+    let secrets = service.secret.then(|| ("TOKEN".to_owned(), Secret::new("of today")));
+    Service {
+        name: name(index),
+        runtime: runtime(index, service.kind, port),
+        stop: StopPolicy { signal: None, grace: Duration::from_secs(10), exec: None },
+        vram: Mebibytes(if matches!(service.gpu, GpuDraft::None) { 0 } else { service.vram }),
+        gpu: gpu(draft, service.gpu),
+        priority: service.priority,
+        phases: BTreeSet::from([service.phase]),
+        depends_on: needs.collect(),
+        health: health(service.probed),
+        busy: service
+            .busy_ms
+            .map(|_| Busy { probe: BusyProbe::Exec(vec!["busy".to_owned()]), probe_timeout: Duration::from_secs(5) }),
+        drain: None,
+        evict: None,
+        ports: port.into_iter().collect(),
+        missing_secrets: Vec::new(),
+        spec: match service.kind {
+            Kind::Existing => Spec::default(),
+            Kind::Process | Kind::Container => {
+                Spec { config: json!({ "command": index }), secrets: secrets.into_iter().collect() }
+            }
+        },
+        source: "lcm.yaml:1".to_owned(),
+    }
+}
+
+fn gpu(draft: &Draft, gpu: GpuDraft) -> GpuRequest {
+    match gpu {
+        GpuDraft::None => GpuRequest::None,
+        GpuDraft::Auto => GpuRequest::Auto,
+        GpuDraft::Index(index) => GpuRequest::Any(vec![GpuRef::Index(u32::try_from(index).unwrap_or(0))]),
+        GpuDraft::Count(count) => GpuRequest::Count(u32::try_from(count).unwrap_or(1)),
+        GpuDraft::All => GpuRequest::All((0_u32..).zip(&draft.gpus).map(|(index, _)| GpuRef::Index(index)).collect()),
+    }
+}
+
+fn health(probed: bool) -> Health {
+    Health {
+        probe: probed.then(|| Probe::Tcp { host: "localhost".to_owned(), port: 1 }),
+        probe_timeout: Duration::from_secs(5),
+        interval: None,
+        warm_time: Duration::ZERO,
+        timeout: HEALTH_TIMEOUT,
+        failures: 3,
+        successes: 1,
+        stable_for: Duration::ZERO,
+    }
+}
+
+fn runtime(index: usize, kind: Kind, port: Option<u16>) -> Runtime {
+    match kind {
+        Kind::Process => Runtime::Process(Box::new(Process {
+            command: Command::Exec(vec![format!("./s{index}")]),
+            cwd: PathBuf::from("/"),
+            environment: BTreeMap::new(),
+            inherit: BTreeSet::new(),
+            log: LogPolicy { max_size_bytes: 1 << 20, files: 1 },
+            pid_file: None,
+        })),
+        Kind::Container => Runtime::Container(Box::new(Container {
+            name: format!("{PROJECT}-s{index}"),
+            image: "image".to_owned(),
+            pull: PullPolicy::Never,
+            command: None,
+            entrypoint: None,
+            environment: BTreeMap::new(),
+            ports: port
+                .map(|port| PublishedPort { address: None, host: Some(port), container: 80, protocol: Protocol::Tcp })
+                .into_iter()
+                .collect(),
+            volumes: Vec::new(),
+            networks: Vec::new(),
+            user: None,
+            shm_size_bytes: None,
+            ipc: None,
+            devices: Vec::new(),
+            ulimits: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            healthcheck: None,
+            gpu_access: GpuAccess::None,
+        })),
+        Kind::Existing => Runtime::Existing(ExistingContainer { container: format!("their-s{index}") }),
+    }
+}

@@ -1,0 +1,45 @@
+//! The model server as a static binary: it runs as a process, and in an image that holds nothing else. Built once for
+//! each content, also by test programs that run side by side.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use sha2::{Digest, Sha256};
+
+const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/model_server.rs");
+
+const FLAGS: [&str; 7] = ["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-C", "strip=symbols"];
+
+/// Its path, which ends in `model_server`.
+pub(crate) fn static_server() -> &'static Path {
+    static SERVER: OnceLock<PathBuf> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("server-{}", hash()));
+        let server = folder.join("model_server");
+        if !server.exists() {
+            fs::create_dir_all(&folder).expect("a folder");
+            // Beside it first, and renamed: half a file is never taken for a whole one.
+            let draft = folder.join(format!("draft-{}", std::process::id()));
+            let compiler = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+            let output = Command::new(&compiler).args(FLAGS).arg("-o").arg(&draft).arg(SOURCE).output();
+            let output = output.unwrap_or_else(|error| panic!("{compiler}: {error}"));
+            assert!(output.status.success(), "{compiler} {SOURCE}: {}", String::from_utf8_lossy(&output.stderr));
+            fs::rename(&draft, &server).expect("a server in its place");
+        }
+        server
+    })
+}
+
+/// Of the source, and of how it is built.
+pub(crate) fn hash() -> String {
+    let mut hasher = Sha256::new();
+    hasher.update(fs::read(SOURCE).expect("the server's source"));
+    hasher.update(FLAGS.join(" "));
+    hasher.finalize().iter().take(6).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
