@@ -127,12 +127,16 @@ pub(crate) async fn a_strangers_container_is_refused_and_untouched() {
     assert_eq!(bench.life(&web).await, Life::Absent);
     let refused = bench.start(&web).await.expect_err("a stranger's");
     assert!(refused.contains(name) && refused.contains("was not made by lcm"), "{refused}");
+    let unfit = bench.engine.prepare(&bench.project, &web).await.expect_err("known beforehand").to_string();
+    assert!(unfit.contains(name) && unfit.contains("was not made by lcm"), "{unfit}");
     bench.engine.restore(&bench.project, &web).await.expect("nothing of ours to restore");
     bench.engine.settle(&bench.project, &web).await.expect("nothing of ours to settle");
     assert_eq!(inspected(&made, ".State"), created);
     docker(&["rename", &made, &format!("{name}.lcm-old")]).expect("renamed");
 
     let old = stopped(&bench, &web).await;
+    let unfit = bench.engine.prepare(&bench.project, &web).await.expect_err("known before a stop").to_string();
+    assert!(unfit.contains(".lcm-old") && unfit.contains("rename or remove it"), "{unfit}");
     let refused = bench.start(&bench.serving("web", &["--work", "2s"])).await.expect_err("the name is taken");
     assert!(refused.contains(".lcm-old"), "{refused}");
     assert_eq!(name_of(&old), name, "nothing was moved");
