@@ -58,7 +58,7 @@ laws:
 # The long run of what `test` runs in short
 [group('test')]
 soak cases="20000":
-    LCM_SOAK_CASES={{ cases }} LCM_SOAK=1 LCM_TEST_REQUIRE=docker cargo test --release
+    LCM_SOAK_CASES={{ cases }} cargo test --release --test simulate -- --nocapture
 
 # Take what the tests saw for what they should see; then read the diff
 [group('test')]

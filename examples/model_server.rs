@@ -57,7 +57,7 @@ const CONNECTIONS_MAX: usize = 256;
 /// A client that sends nothing is let go after this.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Nothing that a test forgot lives for ever.
-const SLEEPER_LIFE_MAX: Duration = Duration::from_secs(3600);
+const SLEEPER_LIFE_MAX: Duration = Duration::from_hours(1);
 
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;

@@ -79,7 +79,8 @@ fn trial<F: Future<Output = ()> + 'static>(name: &str, absent: Option<&String>, 
 /// Why there is no engine to test on.
 fn absent() -> Option<String> {
     let environment = std::env::vars().collect();
-    runtime().block_on(connect(None, &environment)).err().map(|error| error.to_string())
+    let answer = runtime().block_on(async { connect(None, &environment)?.fact().await });
+    answer.err().map(|error| error.to_string())
 }
 
 fn runtime() -> tokio::runtime::Runtime {

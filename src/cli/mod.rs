@@ -1,6 +1,6 @@
 //! The command line: one file a command. The only room that knows all others.
 //!
-//! How the stages are put together is in [`wire`] alone; which exit code means what, in [`exit`].
+//! How the stages are put together is in `wire` alone; which exit code means what, in [`exit`].
 
 mod adopt;
 mod apply;

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::OnceCell;
 use tokio::time::sleep;
 
 use crate::driver::docker::{self, Engine};
@@ -37,8 +37,8 @@ pub struct Machine {
     engine_host: Option<String>,
     /// Whether the manifest has any use for an engine.
     asks_engine: bool,
-    /// Connected at first use.
-    engine: OnceCell<Engine>,
+    /// Found at first use.
+    engine: OnceLock<Engine>,
 }
 
 impl fmt::Debug for Machine {
@@ -64,7 +64,7 @@ impl Machine {
             processes: Processes::new(environment, shim_program),
             engine_host: desired.engine_host.clone(),
             asks_engine: desired.services.values().any(|service| service.container_name().is_some()),
-            engine: OnceCell::new(),
+            engine: OnceLock::new(),
         }
     }
 
@@ -74,17 +74,24 @@ impl Machine {
         &self.processes
     }
 
-    async fn engine(&self) -> Result<&Engine, DriverError> {
-        let connect = || docker::connect(self.engine_host.as_deref(), &self.processes.environment);
-        self.engine.get_or_try_init(connect).await
+    fn engine(&self) -> Result<&Engine, DriverError> {
+        if let Some(engine) = self.engine.get() {
+            return Ok(engine);
+        }
+        let engine = docker::connect(self.engine_host.as_deref(), &self.processes.environment)?;
+        Ok(self.engine.get_or_init(|| engine))
     }
 
     async fn containers(&self, desired: &Desired) -> (Option<EngineFact>, Reading<Vec<ContainerFact>>) {
         if !self.asks_engine {
             return (None, Reading::NotAsked);
         }
-        match self.engine().await {
-            Ok(engine) => (Some(engine.fact()), engine.containers(desired).await),
+        match self.engine() {
+            Ok(engine) => {
+                // Its version is for the reader alone, and takes the engine as long to tell as its containers.
+                let (fact, containers) = tokio::join!(engine.fact(), engine.containers(desired));
+                (fact.ok(), containers)
+            }
             Err(error) => (None, Reading::Unknown(error.to_string())),
         }
     }
@@ -152,21 +159,21 @@ impl Driver for Machine {
     async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
         match &service.runtime {
             Runtime::Process(_) => self.processes.look(project, service).await,
-            Runtime::Container(_) | Runtime::Existing(_) => self.engine().await?.look(project, service).await,
+            Runtime::Container(_) | Runtime::Existing(_) => self.engine()?.look(project, service).await,
         }
     }
 
     async fn prepare(&self, service: &Service) -> Result<(), DriverError> {
         match &service.runtime {
             Runtime::Process(_) => self.processes.prepare(service).await,
-            Runtime::Container(_) | Runtime::Existing(_) => self.engine().await?.prepare(service).await,
+            Runtime::Container(_) | Runtime::Existing(_) => self.engine()?.prepare(service).await,
         }
     }
 
     async fn start(&self, start: &Start<'_>) -> Result<Instance, DriverError> {
         match &start.service.runtime {
             Runtime::Process(_) => self.processes.start(start).await,
-            Runtime::Container(_) | Runtime::Existing(_) => self.engine().await?.start(start).await,
+            Runtime::Container(_) | Runtime::Existing(_) => self.engine()?.start(start).await,
         }
     }
 
@@ -174,21 +181,21 @@ impl Driver for Machine {
         match &service.runtime {
             // Of a process nothing is ever put aside.
             Runtime::Process(_) => Ok(()),
-            Runtime::Container(_) | Runtime::Existing(_) => self.engine().await?.settle(project, service).await,
+            Runtime::Container(_) | Runtime::Existing(_) => self.engine()?.settle(project, service).await,
         }
     }
 
     async fn restore(&self, project: &ProjectName, service: &Service) -> Result<bool, DriverError> {
         match &service.runtime {
             Runtime::Process(_) => Ok(false),
-            Runtime::Container(_) | Runtime::Existing(_) => self.engine().await?.restore(project, service).await,
+            Runtime::Container(_) | Runtime::Existing(_) => self.engine()?.restore(project, service).await,
         }
     }
 
     async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
         match stop.instance {
             Instance::Tree { .. } => self.processes.stop(stop).await,
-            Instance::Container { .. } => self.engine().await?.stop(stop).await,
+            Instance::Container { .. } => self.engine()?.stop(stop).await,
         }
     }
 
@@ -196,7 +203,7 @@ impl Driver for Machine {
         match instance {
             // What has ended has left nothing that could be removed.
             Instance::Tree { .. } => Ok(()),
-            Instance::Container { .. } => self.engine().await?.remove(project, instance).await,
+            Instance::Container { .. } => self.engine()?.remove(project, instance).await,
         }
     }
 
@@ -220,7 +227,7 @@ impl Driver for Machine {
         if service.container_name().is_none() {
             return self.processes.log_tail(project, &service.name, lines).await;
         }
-        let Ok(engine) = self.engine().await else { return Vec::new() };
+        let Ok(engine) = self.engine() else { return Vec::new() };
         match engine.look(project, service).await.map(|look| look.instance) {
             Ok(Some(Instance::Container { id, .. })) => engine.log_tail(&id, lines).await,
             Ok(Some(Instance::Tree { .. }) | None) | Err(_) => Vec::new(),

@@ -1,7 +1,7 @@
 //! What people and pipelines see: plans, states and progress as text and as JSON. Data goes to stdout, narration to
 //! stderr, and nothing depends on colour.
 //!
-//! Nothing is judged here: a report says what `model` types hold. Where it is written to is in [`print`] alone.
+//! Nothing is judged here: a report says what `model` types hold. Where it is written to is in [`mod@print`] alone.
 
 pub mod json;
 pub mod print;

@@ -90,6 +90,6 @@ fn an_adopted_process_is_the_service_until_it_is_stopped() {
     let (told, tells) = std::sync::mpsc::channel();
     let reaper = std::thread::spawn(move || told.send(stranger.0.wait().is_ok()));
     live.lcm(&["down", "--yes"]).run().code(0).stdout_has("1 stopped");
-    assert!(tells.recv_timeout(std::time::Duration::from_secs(60)).expect("it ended"));
+    assert!(tells.recv_timeout(std::time::Duration::from_mins(1)).expect("it ended"));
     drop(reaper.join());
 }

@@ -8,7 +8,7 @@ use lcm::model::facts::{ContainerState, EngineHealth};
 use crate::bench::{Bench, docker, id, own, until};
 use crate::image::SERVER;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 fn get(path: &str) -> Vec<String> {
     [SERVER, "--get", &format!("http://127.0.0.1:8000{path}")].map(str::to_owned).to_vec()

@@ -89,9 +89,9 @@ impl House {
             let options = Options {
                 parallelism: 4,
                 on_failure: OnFailure::Continue,
-                timeout: Duration::from_secs(3600),
+                timeout: Duration::from_hours(1),
                 force: false,
-                release_timeout: Duration::from_secs(120),
+                release_timeout: Duration::from_mins(2),
             };
             let (_keep, interrupt) = tokio::sync::watch::channel(None);
             let brain = |facts: &Facts, request: &Request| think(desired, facts, request);

@@ -48,7 +48,7 @@ async fn a_pid_file_that_lies_names_nothing() {
 
     // Written long before that process was started: the pid was another's then.
     let file = std::fs::File::options().write(true).open(&path).expect("the file");
-    file.set_modified(std::time::SystemTime::now() - Duration::from_secs(3600)).expect("set back");
+    file.set_modified(std::time::SystemTime::now() - Duration::from_hours(1)).expect("set back");
     assert_eq!(bench.look(&name("sleep")).await.life, Life::Absent);
     write(&path, "no pid");
     assert_eq!(bench.look(&name("sleep")).await.life, Life::Absent);

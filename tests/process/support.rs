@@ -21,7 +21,7 @@ use lcm::model::spec::Spec;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Long enough for any machine that does its work at all; nothing passes by waiting it out.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Bench {
     pub(crate) project: ProjectName,

@@ -106,9 +106,9 @@ impl Bench {
         let options = Options {
             parallelism: 3,
             on_failure: OnFailure::Continue,
-            timeout: Duration::from_secs(36_000),
+            timeout: Duration::from_hours(10),
             force: false,
-            release_timeout: Duration::from_secs(60),
+            release_timeout: Duration::from_mins(1),
         };
         let context = Context {
             driver: &self.sim,

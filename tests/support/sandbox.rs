@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use crate::server::static_server;
 
 /// Nothing here takes a tenth of it; a machine that does is not slow but stuck.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One test's corner.
 pub(crate) struct Sandbox {

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::driver::DriverError;
 use crate::driver::docker::{Engine, READ_DEADLINE, failure};
+use crate::model::facts::EngineFact;
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
@@ -19,21 +20,25 @@ const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// day, must only never come first.
 const CLIENT_TIMEOUT_S: u64 = 24 * 60 * 60;
 
-/// Finds the engine and asks for its version. `host`: what the manifest says (`docker: { host }`); without it the
+/// Finds the engine; nothing is asked yet. `host`: what the manifest says (`docker: { host }`); without it the
 /// local one is meant: `DOCKER_HOST` or the current context where they name a unix socket, the default socket, the
 /// rootless one.
-pub async fn connect(host: Option<&str>, environment: &BTreeMap<String, String>) -> Result<Engine, DriverError> {
+pub fn connect(host: Option<&str>, environment: &BTreeMap<String, String>) -> Result<Engine, DriverError> {
     let endpoint = match host {
         Some(host) => host.to_owned(),
         None => local(environment)?,
     };
     let docker = client(&endpoint)?;
-    let mut engine = Engine { docker, endpoint: Arc::from(endpoint), version: Arc::from("") };
-    // Bollard sends requests without an API version in their path: the engine answers by its newest one, so that its
-    // version is all there is to ask.
-    let version = engine.call("tell its version", READ_DEADLINE, engine.docker.version()).await?;
-    engine.version = Arc::from(version.version.unwrap_or_default());
-    Ok(engine)
+    Ok(Engine { docker, endpoint: Arc::from(endpoint) })
+}
+
+impl Engine {
+    /// Where it listens, and its version. Bollard sends requests without an API version in their path: the engine
+    /// answers by its newest one, so that its version is all there is to ask.
+    pub async fn fact(&self) -> Result<EngineFact, DriverError> {
+        let version = self.call("tell its version", READ_DEADLINE, self.docker.version()).await?;
+        Ok(EngineFact { endpoint: self.endpoint.to_string(), version: version.version.unwrap_or_default() })
+    }
 }
 
 fn client(endpoint: &str) -> Result<Docker, DriverError> {
@@ -165,8 +170,8 @@ mod tests {
             assert!(second.read(&mut [0; 4096]).expect("a request") > 0);
         });
         let host = format!("unix://{}", text(&socket));
-        let connected = connect(Some(&host), &BTreeMap::new()).await.expect("an engine");
-        assert_eq!(connected.fact().version, "20.10");
+        let connected = connect(Some(&host), &BTreeMap::new()).expect("an engine");
+        assert_eq!(connected.fact().await.expect("a version").version, "20.10");
         let error = connected.published().await.expect_err("it hung up");
         assert!(matches!(&error, DriverError::NoEngine { endpoint, .. } if *endpoint == host), "{error:?}");
         engine.join().expect("it went as said");
@@ -174,9 +179,9 @@ mod tests {
         assert!(error.contains("is the engine running?"), "{error}");
     }
 
-    #[tokio::test]
-    async fn an_engine_that_is_not_there_is_named_with_a_hint() {
-        let error = connect(Some("unix:///nowhere/docker.sock"), &BTreeMap::new()).await.expect_err("no engine");
+    #[test]
+    fn an_engine_that_is_not_there_is_named_with_a_hint() {
+        let error = connect(Some("unix:///nowhere/docker.sock"), &BTreeMap::new()).expect_err("no engine");
         assert!(matches!(error, DriverError::NoEngine { .. }), "{error:?}");
         let message = error.to_string();
         assert!(message.contains("unix:///nowhere/docker.sock") && message.contains("running?"), "{message}");

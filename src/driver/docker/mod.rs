@@ -25,29 +25,21 @@ use futures_util::future::BoxFuture;
 
 pub use self::connect::connect;
 use crate::driver::DriverError;
-use crate::model::facts::EngineFact;
 
 /// A reading of the engine's own books. Milliseconds as a rule; a loaded machine takes seconds.
 const READ_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Create, start, rename, remove: unpacking layers on a slow disk and the GPU's start hooks take their time.
-const CHANGE_DEADLINE: Duration = Duration::from_secs(120);
+const CHANGE_DEADLINE: Duration = Duration::from_mins(2);
 
 /// An engine, ready to be asked. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Engine {
     docker: Docker,
     endpoint: Arc<str>,
-    version: Arc<str>,
 }
 
 impl Engine {
-    /// Where it listens, and its version.
-    #[must_use]
-    pub fn fact(&self) -> EngineFact {
-        EngineFact { endpoint: self.endpoint.to_string(), version: self.version.to_string() }
-    }
-
     /// It shares this machine's file system.
     fn is_local(&self) -> bool {
         self.endpoint.starts_with("unix://")

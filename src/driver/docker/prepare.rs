@@ -13,7 +13,7 @@ use crate::driver::docker::{Engine, READ_DEADLINE, create, failure};
 use crate::model::desired::{Container, GpuAccess, PullPolicy, Runtime, Service};
 
 /// A pull may take hours; one that says nothing for so long is stuck (layers report several times a second).
-const PULL_SILENCE_MAX: Duration = Duration::from_secs(5 * 60);
+const PULL_SILENCE_MAX: Duration = Duration::from_mins(5);
 
 /// Where packages put the hook that gives containers their GPUs; with it the engine needs no runtime of that name.
 const GPU_HOOKS: [&str; 2] = ["/usr/bin/nvidia-container-runtime-hook", "/usr/local/bin/nvidia-container-runtime-hook"];

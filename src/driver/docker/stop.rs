@@ -16,7 +16,7 @@ use crate::model::names::ProjectName;
 use crate::model::observed::Instance;
 
 /// Beyond the grace, for the engine's own kill (it waits 10 s and tries again), network and mounts.
-const STOP_MARGIN: Duration = Duration::from_secs(60);
+const STOP_MARGIN: Duration = Duration::from_mins(1);
 
 impl Engine {
     /// Ends a container of this project, or one that bears no mark and was adopted. One that has ended is fine.

@@ -71,7 +71,7 @@ impl Machine {
         let Instance::Container { id, .. } = instance else {
             return ProbeReading::Unknown("a process has no image that could check itself".to_owned());
         };
-        let health = match self.engine().await {
+        let health = match self.engine() {
             Ok(engine) => engine.health(id).await,
             Err(error) => Err(error),
         };
@@ -92,7 +92,7 @@ impl Machine {
                 }
                 self.processes.log_since_start(&self.project, name, LOG_BYTES_MAX).await
             }
-            Instance::Container { id, .. } => match self.engine().await {
+            Instance::Container { id, .. } => match self.engine() {
                 Ok(engine) => engine.log_since_start(id, LOG_BYTES_MAX).await,
                 Err(error) => Err(error),
             },
@@ -116,7 +116,7 @@ impl Machine {
         deadline: Duration,
     ) -> Result<Ended, DriverError> {
         if let Instance::Container { id, .. } = instance {
-            let code = self.engine().await?.exec(id, argv, deadline).await?;
+            let code = self.engine()?.exec(id, argv, deadline).await?;
             return Ok(Ended::Code(i32::try_from(code).unwrap_or(-1)));
         }
         let invocation = environment::beside(service, process_of(service)?, &self.processes.environment, argv)?;
@@ -235,7 +235,7 @@ impl Machine {
         let mut published = BTreeMap::new();
         if self.asks_engine && listeners.iter().any(|listener| listener.owner == Owner::Stranger) {
             // Without an answer of the engine, whoever forwards for it stays a stranger.
-            if let Ok(engine) = self.engine().await {
+            if let Ok(engine) = self.engine() {
                 published = engine.published().await.unwrap_or_default();
             }
         }

@@ -2,6 +2,7 @@
 //! between a listing and a reading anything may end.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 use std::{fs, io};
@@ -27,6 +28,11 @@ pub(crate) const ROLE_SHIM: &str = "shim";
 /// All of the above.
 pub(crate) const ALL_MARKS: [&str; 10] =
     [PROJECT, SERVICE, SPEC, SECRETS, SALT, CONFIG, GPUS, VRAM_MIB, STARTED_AT, ROLE];
+
+/// What environments and the like come to; longer ones take more than one reading.
+const FILE_BYTES_USUAL: usize = 8 << 10;
+/// The kernel's own limit for arguments and environment together is 6 MiB (three quarters of its stack limit).
+const FILE_BYTES_MAX: u64 = 8 << 20;
 
 /// The part of `/proc/PID/stat` that matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,8 +73,15 @@ pub(crate) fn pids() -> io::Result<impl Iterator<Item = i32>> {
     Ok(fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
 }
 
+/// A file of `/proc`. Their sizes can't be asked for, and growing a buffer from nothing costs ten readings a file.
+fn read(pid: i32, name: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(FILE_BYTES_USUAL);
+    fs::File::open(format!("/proc/{pid}/{name}"))?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 pub(crate) fn stat(pid: i32) -> Option<Stat> {
-    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = read(pid, "stat").ok()?;
     parse_stat(&String::from_utf8_lossy(&text))
 }
 
@@ -92,14 +105,34 @@ pub(crate) fn is_alive(process: &ProcessFact) -> bool {
     stat(process.pid).is_some_and(|stat| stat.start_ticks == process.start_ticks && stat.is_alive())
 }
 
-/// The marks of a process, where it carries a full set of them.
-pub(crate) fn marked(pid: i32) -> Option<Marked> {
-    let bytes = fs::read(format!("/proc/{pid}/environ")).ok()?;
+/// What a process's environment says of whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Bearing {
+    Marked(Box<Marked>),
+    Unmarked,
+    /// It has no memory of its own: a thread of the kernel's, or what is left of one that ended. Never ours.
+    Hollow,
+}
+
+pub(crate) fn bearing(pid: i32) -> Bearing {
+    let bytes = match read(pid, "environ") {
+        Ok(bytes) => bytes,
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => return Bearing::Hollow,
+        Err(_) => return Bearing::Unmarked,
+    };
     // Most processes carry none: look before taking the whole environment apart.
     if !bytes.split(|byte| *byte == 0).any(|entry| entry.starts_with(PROJECT.as_bytes())) {
-        return None;
+        return Bearing::Unmarked;
     }
-    marks_of(&parse_environ(&bytes))
+    marks_of(&parse_environ(&bytes)).map_or(Bearing::Unmarked, |marked| Bearing::Marked(Box::new(marked)))
+}
+
+/// The marks of a process, where it carries a full set of them.
+pub(crate) fn marked(pid: i32) -> Option<Marked> {
+    match bearing(pid) {
+        Bearing::Marked(marked) => Some(*marked),
+        Bearing::Unmarked | Bearing::Hollow => None,
+    }
 }
 
 /// The marks in an environment. Without a salt there is no telling one start from the next: that is none of ours.
@@ -141,7 +174,7 @@ pub(crate) fn environment_of(marks: &Marks, started_at: Timestamp) -> BTreeMap<S
 
 /// The environment that a process was started with, unless it has overwritten it since.
 pub(crate) fn environ(pid: i32) -> Option<BTreeMap<String, String>> {
-    fs::read(format!("/proc/{pid}/environ")).ok().map(|bytes| parse_environ(&bytes))
+    read(pid, "environ").ok().map(|bytes| parse_environ(&bytes))
 }
 
 fn parse_environ(bytes: &[u8]) -> BTreeMap<String, String> {
@@ -156,7 +189,7 @@ fn parse_environ(bytes: &[u8]) -> BTreeMap<String, String> {
 
 /// Its arguments, by blanks.
 pub(crate) fn arguments(pid: i32) -> Option<String> {
-    let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let bytes = read(pid, "cmdline").ok()?;
     Some(String::from_utf8_lossy(&bytes).replace('\0', " "))
 }
 

@@ -8,7 +8,7 @@ use std::io;
 
 use jiff::Timestamp;
 
-use crate::driver::process::proc::{self, Marked, Stat};
+use crate::driver::process::proc::{self, Bearing, Marked, Stat};
 use crate::model::facts::{Marks, ProcessFact};
 
 /// No chain of parents is longer on any machine that still works; it ends a circle that a race could show.
@@ -19,6 +19,7 @@ const ANCESTORS_MAX: usize = 10_000;
 pub(crate) struct Census {
     marked: BTreeMap<i32, Marked>,
     stats: BTreeMap<i32, Stat>,
+    hollow: BTreeSet<i32>,
 }
 
 /// One living tree.
@@ -60,6 +61,9 @@ impl Census {
             if !seen.contains(&pid) {
                 self.note_marks(pid);
             }
+            if self.hollow.contains(&pid) {
+                continue;
+            }
             if let Some(stat) = proc::stat(pid) {
                 self.stats.insert(pid, stat);
             }
@@ -68,8 +72,10 @@ impl Census {
     }
 
     fn note_marks(&mut self, pid: i32) {
-        if let Some(marked) = proc::marked(pid) {
-            self.marked.insert(pid, marked);
+        match proc::bearing(pid) {
+            Bearing::Marked(marked) => drop(self.marked.insert(pid, *marked)),
+            Bearing::Hollow => drop(self.hollow.insert(pid)),
+            Bearing::Unmarked => {}
         }
     }
 

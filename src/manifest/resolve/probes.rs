@@ -16,7 +16,7 @@ use crate::model::desired::{Busy, BusyProbe, Evict, EvictCall, Health, HttpProbe
 use crate::model::size::Mebibytes;
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 const FAILURES: u32 = 3;
 /// Docker's own.
 const STOP_GRACE: Duration = Duration::from_secs(10);

@@ -46,7 +46,7 @@ async fn waiting_ends_when_it_is_freed() {
     let first = std::sync::Mutex::new(Some(try_take(&path, &holder(1)).expect("it is free")));
     // The holder lets go at the moment when the second says that it waits.
     let free = |_: &LockError| drop(first.lock().expect("not poisoned").take());
-    take(&path, &holder(2), Duration::from_secs(60), free).await.expect("it was freed");
+    take(&path, &holder(2), Duration::from_mins(1), free).await.expect("it was freed");
 }
 
 #[test]

@@ -60,9 +60,9 @@ fn the_example_of_the_design() {
     assert_eq!(comfyui.vram, Mebibytes(19_074));
     assert_eq!((comfyui.gpu.clone(), comfyui.priority), (GpuRequest::Auto, 100));
     assert_eq!(comfyui.stop.grace, Duration::from_secs(30));
-    assert_eq!(comfyui.health.timeout, Duration::from_secs(120), "over the template's 60 s");
+    assert_eq!(comfyui.health.timeout, Duration::from_mins(2), "over the template's 60 s");
     assert_eq!(comfyui.health.warm_time, Duration::from_secs(30));
-    assert_eq!(comfyui.drain, Some(Duration::from_secs(300)));
+    assert_eq!(comfyui.drain, Some(Duration::from_mins(5)));
     assert_eq!(comfyui.ports, BTreeSet::from([8188]));
     assert_eq!(comfyui.depends_on[&"cosyvoice".into()].condition, Condition::Healthy);
     assert_eq!(comfyui.missing_secrets, ["the environment variable HF_TOKEN"]);
@@ -157,7 +157,7 @@ fn variables_reach_every_kind_of_value() {
     let web = service(&desired, "web");
     assert_eq!(
         (web.vram, web.priority, web.drain),
-        (Mebibytes::needed(4_000_000_000), 10, Some(Duration::from_secs(300)))
+        (Mebibytes::needed(4_000_000_000), 10, Some(Duration::from_mins(5)))
     );
     assert_eq!(web.gpu, GpuRequest::All(vec![GpuRef::Index(0)]));
     assert_eq!(web.health.probe, Some(Probe::Tcp { host: "localhost".to_owned(), port: 8080 }));
@@ -185,7 +185,7 @@ fn a_service_that_says_nothing_gets_the_defaults() {
     let web = service(&desired, "web");
     let health = &web.health;
     assert_eq!((health.probe.clone(), health.interval, health.failures, health.successes), (None, None, 3, 1));
-    assert_eq!((health.probe_timeout, health.timeout), (Duration::from_secs(5), Duration::from_secs(60)));
+    assert_eq!((health.probe_timeout, health.timeout), (Duration::from_secs(5), Duration::from_mins(1)));
     assert_eq!((health.warm_time, health.stable_for), (Duration::ZERO, Duration::ZERO));
     assert_eq!((web.stop.signal.clone(), web.stop.grace, web.priority), (None, Duration::from_secs(10), 0));
     assert_eq!(web.spec.config, json!({ "command": ["python3", "-m", "http.server", "8000", "true"], "cwd": "." }));
