@@ -143,7 +143,7 @@ pub(crate) async fn a_paused_container_is_stopped() {
 }
 
 pub(crate) async fn a_container_of_another_project_is_neither_stopped_nor_removed() {
-    let (bench, other) = (Bench::new(), Bench::new().await);
+    let (bench, other) = (Bench::new(), Bench::new());
     let theirs = other.serving("web", &[]);
     let instance = other.start(&theirs).await.expect("started");
     let stop = Stop { project: &bench.project, service: &theirs.name, instance: &instance, policy: &theirs.stop };
