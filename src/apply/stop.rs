@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::execute::{Trouble, Verdict};
-use super::expect::{Ready, can_be_looked_at, is_of_service, of_remove, of_stop};
+use super::expect::{Ready, can_be_looked_at, is_of_older, is_of_service, of_remove, of_stop};
 use super::health::growing;
 use super::record::Cursor;
 use super::run::{Cut, Moved, Run, spoken};
@@ -24,7 +24,8 @@ const ORPHAN_GRACE: Duration = Duration::from_secs(10);
 pub(super) async fn stop(run: &Run<'_>, step: &Step) -> Verdict {
     let service = run.context.desired.services.get(&step.service).filter(|_| is_of_service(step));
     // What can't be looked up, the driver stops by its instance, or finds it gone.
-    if let Some(service) = service.filter(|service| can_be_looked_at(step, service))
+    // A look at the service says nothing of what was put aside.
+    if let Some(service) = service.filter(|service| can_be_looked_at(step, service) && !is_of_older(step))
         && let Err(verdict) = look_first(run, service, |look| of_stop(step, look)).await
     {
         return verdict;

@@ -82,8 +82,11 @@ pub(super) async fn run(session: &Session, job: &Job) -> Result<Exit, Stop> {
     };
     tell(session, job, &opened, &progress, &ended, began);
     opened.close()?;
-    if job.execution.format == Format::Text {
-        plan_command::data(&words(job, &ended))?;
+    if job.execution.format == Format::Text
+        && let Err(error) = print::data(&words(job, &ended))
+    {
+        // It is done all the same, and the exit code must say so.
+        session.warn(&format!("can't write to stdout: {error}"));
     }
     Ok(ended.exit)
 }

@@ -7,18 +7,18 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::StreamExt as _;
 use futures_util::stream;
+use futures_util::{FutureExt as _, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::driver::docker::{self, Engine};
 use crate::driver::process::Processes;
-use crate::driver::{Driver, DriverError, Look, Start, Stop, gpu, ports};
-use crate::model::desired::{Desired, Runtime, Service};
+use crate::driver::{Driver, DriverError, Look, Start, Stop, gpu, ports, probe};
+use crate::model::desired::{Desired, Probe, Runtime, Service};
 use crate::model::facts::{
-    BusyReading, ContainerFact, ContainerState, EngineFact, Facts, ListenerFact, ProbeFacts, ProbeReading, Reading,
-    TreeFact,
+    BusyReading, ContainerFact, ContainerState, EngineFact, Facts, ListenerFact, Owner, ProbeFacts, ProbeReading,
+    Reading, TreeFact,
 };
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::observed::Instance;
@@ -29,6 +29,9 @@ mod inquiry;
 const PROBES_MAX: usize = 32;
 /// Between two failing probes of one observation.
 const PROBE_PAUSE: Duration = Duration::from_millis(50);
+
+/// An engine of this machine answers within milliseconds; one that hangs must not hold up those who don't need it.
+const LEFT_BEHIND_WAIT: Duration = Duration::from_secs(2);
 
 /// This machine, as one manifest uses it.
 pub struct Machine {
@@ -84,7 +87,7 @@ impl Machine {
 
     async fn containers(&self, desired: &Desired) -> (Option<EngineFact>, Reading<Vec<ContainerFact>>) {
         if !self.asks_engine {
-            return (None, Reading::NotAsked);
+            return self.left_behind(desired).await;
         }
         match self.engine() {
             Ok(engine) => {
@@ -96,17 +99,40 @@ impl Machine {
         }
     }
 
+    /// Containers of this project though its manifest names none any more: what they hold is taken all the same. An
+    /// engine that does not answer at once is no trouble to one who has no use for it.
+    async fn left_behind(&self, desired: &Desired) -> (Option<EngineFact>, Reading<Vec<ContainerFact>>) {
+        let asked = async {
+            let engine = self.engine().ok()?;
+            let found = engine.left_behind(desired).await.ok().filter(|found| !found.is_empty())?;
+            Some((engine.fact().await.ok(), Reading::Known(found)))
+        };
+        timeout(LEFT_BEHIND_WAIT, asked).await.ok().flatten().unwrap_or((None, Reading::NotAsked))
+    }
+
     /// Everything that runs and has something to ask, asked at once.
     async fn probes(&self, facts: &Facts, desired: &Desired) -> BTreeMap<ServiceName, ProbeFacts> {
         let listeners = facts.listeners.known().map_or(&[][..], Vec::as_slice);
         let mut asked = Vec::new();
         for service in desired.services.values() {
             let asks = service.health.probe.is_some() || service.busy.is_some();
-            if let Some(running) = running(facts, desired, service).filter(|_| asks) {
-                asked.push(self.ask(running, listeners, facts.observed_at));
+            match running(facts, desired, service) {
+                Some(running) if asks => asked.push(self.ask(running, listeners, facts.observed_at).boxed()),
+                None if self.has_stranger(service, listeners) => asked.push(ask_stranger(service).boxed()),
+                Some(_) | None => {}
             }
         }
         stream::iter(asked).buffer_unordered(PROBES_MAX).collect().await
+    }
+
+    /// Whether the port that its probe asks is held by one who is no service of this project.
+    fn has_stranger(&self, service: &Service, listeners: &[ListenerFact]) -> bool {
+        let port = service.health.probe.as_ref().and_then(probe::local_port);
+        let is_strange = |listener: &&ListenerFact| match &listener.owner {
+            Owner::Service { project, .. } => *project != self.project,
+            Owner::Container(_) | Owner::Stranger => true,
+        };
+        listeners.iter().filter(is_strange).any(|listener| Some(listener.port) == port)
     }
 
     async fn ask(&self, running: Running<'_>, listeners: &[ListenerFact], now: Timestamp) -> (ServiceName, ProbeFacts) {
@@ -166,7 +192,7 @@ impl Driver for Machine {
     async fn prepare(&self, service: &Service) -> Result<(), DriverError> {
         match &service.runtime {
             Runtime::Process(_) => self.processes.prepare(service).await,
-            Runtime::Container(_) | Runtime::Existing(_) => self.engine()?.prepare(service).await,
+            Runtime::Container(_) | Runtime::Existing(_) => self.engine()?.prepare(&self.project, service).await,
         }
     }
 
@@ -237,6 +263,17 @@ impl Driver for Machine {
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }
+}
+
+/// Once: whoever holds the port of a service that does not run either answers as that would, or stands in its way.
+async fn ask_stranger(service: &Service) -> (ServiceName, ProbeFacts) {
+    let deadline = service.health.probe_timeout;
+    let health = match &service.health.probe {
+        Some(Probe::Http(http)) => Some(probe::http(http, deadline).await),
+        Some(Probe::Tcp { host, port }) => Some(probe::tcp(host, *port, deadline).await),
+        Some(Probe::Exec(_) | Probe::Log(_) | Probe::Docker) | None => None,
+    };
+    (service.name.clone(), ProbeFacts { health, busy: None })
 }
 
 fn host() -> String {

@@ -13,18 +13,17 @@ pub(super) fn own(facts: &Facts, desired: &Desired, service: &Service) -> Observ
         return unknown(&format!("its container can't be read: {reason}"));
     }
     let name = service.container_name().unwrap_or_default();
-    let aside = find(facts, &format!("{name}{ASIDE_SUFFIX}")).filter(|other| is_of(other, desired, service));
     match find(facts, name) {
         Some(container) if is_of(container, desired, service) => {
             let mut seen = picture(facts, service, container, Ownership::Ours);
-            seen.previous = aside.map(instance);
+            seen.previous = aside(facts, desired, service).filter(|other| !holds_room(other.state)).map(instance);
             seen
         }
         Some(stranger) => {
             nothing(State::Registered, "its name is taken", Ownership::Foreign { holder: whose(stranger, desired) })
         }
-        None => match aside.or_else(|| elsewhere(facts, desired, service)) {
-            Some(container) => picture(facts, service, container, Ownership::Ours),
+        None => match under_another_name(facts, desired, service) {
+            Some(container) => misplaced(facts, service, container),
             None => nothing(State::Registered, "there is no container yet", Ownership::Absent),
         },
     }
@@ -59,9 +58,47 @@ pub(super) fn existing(facts: &Facts, desired: &Desired, service: &Service, name
 
 /// A running container of a service that is a process by now.
 pub(super) fn running_of(facts: &Facts, desired: &Desired, service: &Service) -> Option<ObservedService> {
-    let container = elsewhere(facts, desired, service)
-        .filter(|container| matches!(container.state, ContainerState::Running | ContainerState::Paused))?;
-    Some(picture(facts, service, container, Ownership::Ours))
+    running(facts, desired, service).map(|container| misplaced(facts, service, container))
+}
+
+/// One of ours that holds its room.
+pub(super) fn running<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Option<&'a ContainerFact> {
+    elsewhere(facts, desired, service).filter(|container| holds_room(container.state))
+}
+
+/// The container that stands for a service without being called as the manifest says: the one put aside, or one with
+/// an earlier name.
+pub(super) fn under_another_name<'a>(
+    facts: &'a Facts,
+    desired: &Desired,
+    service: &Service,
+) -> Option<&'a ContainerFact> {
+    aside(facts, desired, service).or_else(|| elsewhere(facts, desired, service))
+}
+
+fn aside<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Option<&'a ContainerFact> {
+    let name = format!("{}{ASIDE_SUFFIX}", service.container_name()?);
+    find(facts, &name).filter(|other| is_of(other, desired, service))
+}
+
+/// Ours, but not where the manifest has the service by now. It goes or is made anew in any case, so that its health
+/// is not asked for: the manifest's probes are for what it will be.
+fn misplaced(facts: &Facts, service: &Service, container: &ContainerFact) -> ObservedService {
+    let verdict = match container.state {
+        ContainerState::Running => Verdict {
+            state: State::Online,
+            detail: format!("it runs in container {}", container.name),
+            unknown: None,
+            warning: None,
+        },
+        ContainerState::Created
+        | ContainerState::Paused
+        | ContainerState::Restarting
+        | ContainerState::Removing
+        | ContainerState::Exited
+        | ContainerState::Dead => judge_container(facts, service, container),
+    };
+    judged(facts, service, container, Ownership::Ours, verdict)
 }
 
 fn find<'a>(facts: &'a Facts, name: &str) -> Option<&'a ContainerFact> {
@@ -75,8 +112,9 @@ pub(super) fn exists(facts: &Facts, name: &str) -> bool {
 /// One of ours under another name, as an earlier `container_name` left it; a running one before a stopped one.
 fn elsewhere<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Option<&'a ContainerFact> {
     let all = facts.containers.known()?.iter();
-    all.filter(|container| is_of(container, desired, service))
-        .min_by_key(|container| (container.state != ContainerState::Running, &container.name))
+    all.filter(|container| is_of(container, desired, service)).min_by_key(|container| {
+        (container.state != ContainerState::Running, !holds_room(container.state), &container.name)
+    })
 }
 
 pub(super) fn is_of(container: &ContainerFact, desired: &Desired, service: &Service) -> bool {
@@ -104,7 +142,16 @@ pub(super) fn whose(container: &ContainerFact, desired: &Desired) -> String {
 }
 
 fn picture(facts: &Facts, service: &Service, container: &ContainerFact, ownership: Ownership) -> ObservedService {
-    let verdict = judge_container(facts, service, container);
+    judged(facts, service, container, ownership, judge_container(facts, service, container))
+}
+
+fn judged(
+    facts: &Facts,
+    service: &Service,
+    container: &ContainerFact,
+    ownership: Ownership,
+    verdict: Verdict,
+) -> ObservedService {
     let exit = container
         .exit_code
         .filter(|_| matches!(container.state, ContainerState::Exited | ContainerState::Dead))

@@ -6,6 +6,7 @@ mod container;
 mod judge;
 mod orphan;
 mod room;
+mod stranger;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +25,8 @@ pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
         .services
         .values()
         .map(|service| {
-            let mut seen = picture(facts, desired, service);
+            let seen = picture(facts, desired, service);
+            let mut seen = stranger::instead(facts, desired, service, &seen).unwrap_or(seen);
             seen.gpus = room::gpus_of(service, &seen, &gpus);
             (service.name.clone(), seen)
         })

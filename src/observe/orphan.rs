@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::model::desired::{Desired, StopPolicy};
+use crate::model::desired::{Desired, Runtime, Service, StopPolicy};
 use crate::model::facts::{ContainerFact, Facts, Marks, TreeFact};
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
@@ -31,18 +31,30 @@ pub(super) fn orphans(facts: &Facts, desired: &Desired) -> Vec<Orphan> {
 fn of_container(found: &ContainerFact, facts: &Facts, desired: &Desired) -> Option<Orphan> {
     let marks = found.marks.as_ref().filter(|marks| marks.project == desired.project.as_str())?;
     let name = ServiceName::from(marks.service.as_str());
-    if let Some(service) = desired.services.get(&name) {
-        // A container of what is a process now is that service, as long as it runs.
-        let own = service.container_name()?;
-        let known = found.name == own || found.name == format!("{own}{ASIDE_SUFFIX}");
-        // Under an earlier name it is still the service, unless that has one under its own name too.
-        if known || !container::exists(facts, own) {
-            return None;
-        }
+    if desired.services.get(&name).is_some_and(|service| stands_for(found, facts, desired, service)) {
+        return None;
     }
     let state = container::plain_state(found.state);
     let instance = container::instance(found);
     Some(Orphan { ports: found.ports.iter().copied().collect(), ..orphan(name, instance, state, marks) })
+}
+
+/// Whether this container is what the service is taken to be, or was put aside for it: all others are surplus.
+fn stands_for(found: &ContainerFact, facts: &Facts, desired: &Desired, service: &Service) -> bool {
+    let is_found = |other: Option<&ContainerFact>| other.is_some_and(|other| other.id == found.id);
+    match &service.runtime {
+        // A container of what is a process now is that service, as long as it runs.
+        Runtime::Process(_) => is_found(container::running(facts, desired, service)),
+        Runtime::Existing(existing) => found.name == existing.container,
+        Runtime::Container(own) => {
+            let put_aside = found.name == format!("{}{ASIDE_SUFFIX}", own.name) && !container::holds_room(found.state);
+            // Under an earlier name it is still the service, unless that has one under its own name too.
+            let earlier = || {
+                !container::exists(facts, &own.name) && is_found(container::under_another_name(facts, desired, service))
+            };
+            found.name == own.name || put_aside || earlier()
+        }
+    }
 }
 
 fn of_tree(found: &TreeFact, desired: &Desired) -> Option<Orphan> {

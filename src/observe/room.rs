@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::desired::{Desired, GpuRef, GpuRequest, Service};
-use crate::model::facts::{Facts, ListenerFact, Marks, Owner, Reading};
+use crate::model::facts::{ContainerFact, Facts, ListenerFact, Marks, Owner, Reading};
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{ObservedGpu, ObservedService, PortHolder};
 use crate::model::size::Mebibytes;
@@ -109,6 +109,44 @@ fn holder(listener: &ListenerFact, facts: &Facts, desired: &Desired) -> PortHold
     }
 }
 
+/// Who holds a service's port and is none of this project's.
+pub(super) struct Stranger {
+    /// For messages: `python3 (pid 4711)`.
+    pub(super) name: String,
+    /// It carries another project's marks, so that its memory is counted by those.
+    pub(super) counted: bool,
+}
+
+/// The stranger on one of a service's ports, if there is one and nobody of this project beside it.
+pub(super) fn stranger_on(facts: &Facts, desired: &Desired, service: &Service) -> Option<Stranger> {
+    let (holders, _) = ports(facts, desired);
+    let mut found = None;
+    for port in &service.ports {
+        match holders.get(port) {
+            Some(PortHolder::Foreign(name)) => found = found.or(Some((port, name.clone()))),
+            Some(PortHolder::Service(_) | PortHolder::Orphan(_)) => return None,
+            None => {}
+        }
+    }
+    let (port, name) = found?;
+    Some(Stranger { name, counted: is_counted(facts, *port) })
+}
+
+/// Whether what holds a port is marked.
+fn is_counted(facts: &Facts, port: u16) -> bool {
+    let containers = || facts.containers.known().into_iter().flatten();
+    let marked = |id: &str| containers().any(|found| found.id == id && found.marks.is_some());
+    let publishes = |found: &ContainerFact| container::holds_room(found.state) && found.ports.contains(&port);
+    containers().any(|found| publishes(found) && found.marks.is_some())
+        || facts.listeners.known().into_iter().flatten().filter(|listener| listener.port == port).any(|listener| {
+            match &listener.owner {
+                Owner::Service { .. } => true,
+                Owner::Container(id) => marked(id),
+                Owner::Stranger => false,
+            }
+        })
+}
+
 fn of_service(service: &ServiceName, desired: &Desired) -> PortHolder {
     if desired.services.contains_key(service) {
         PortHolder::Service(service.clone())
@@ -135,7 +173,7 @@ fn of_container(id: &str, facts: &Facts, desired: &Desired) -> PortHolder {
 }
 
 /// `python3 (pid 4711)`.
-pub(super) fn stranger_name(listener: &ListenerFact) -> String {
+fn stranger_name(listener: &ListenerFact) -> String {
     match (&listener.program, listener.pid) {
         (Some(program), Some(pid)) => format!("{program} (pid {pid})"),
         (None, Some(pid)) => format!("pid {pid}"),

@@ -16,8 +16,7 @@ pub(super) fn picture(facts: &Facts, desired: &Desired, service: &Service) -> Ob
     // A living one before the end of an earlier one.
     trees.sort_by_key(|tree| (tree.members.is_empty(), tree.adopted, tree.marks.salt.clone()));
     let Some(tree) = trees.first() else {
-        return stranger(facts, service)
-            .unwrap_or_else(|| nothing(State::Registered, "it was never started", Ownership::Absent));
+        return nothing(State::Registered, "it was never started", Ownership::Absent);
     };
     if tree.members.is_empty() { ended(facts, service, tree) } else { alive(facts, service, tree) }
 }
@@ -25,7 +24,14 @@ pub(super) fn picture(facts: &Facts, desired: &Desired, service: &Service) -> Ob
 /// The service's tree if one lives, whatever the manifest says that the service runs on.
 pub(super) fn living(facts: &Facts, desired: &Desired, service: &Service) -> Option<ObservedService> {
     let tree = of(facts, desired, service).find(|tree| !tree.members.is_empty())?;
-    Some(alive(facts, service, tree))
+    // It goes or is made anew in any case: the manifest's probes are for what it will be.
+    let verdict = Verdict {
+        state: if tree.suspended { State::Suspended } else { State::Online },
+        detail: "it runs as a process tree".to_owned(),
+        unknown: None,
+        warning: None,
+    };
+    Some(judged(tree, verdict))
 }
 
 fn of<'a>(facts: &'a Facts, desired: &'a Desired, service: &'a Service) -> impl Iterator<Item = &'a TreeFact> {
@@ -56,6 +62,10 @@ fn alive(facts: &Facts, service: &Service, tree: &TreeFact) -> ObservedService {
         Some(exit) if is_bad(exit) => crippled(service, tree, exit),
         Some(_) | None => judge::running(facts, service, tree.started_at, None),
     };
+    judged(tree, verdict)
+}
+
+fn judged(tree: &TreeFact, verdict: Verdict) -> ObservedService {
     ObservedService {
         unknown: verdict.unknown,
         instance: Some(instance(tree)),
@@ -95,22 +105,4 @@ fn ended(facts: &Facts, service: &Service, tree: &TreeFact) -> ObservedService {
         since: exit.at,
         ..nothing(state, &detail, Ownership::Absent)
     }
-}
-
-/// Something that is not ours answers in the service's place.
-fn stranger(facts: &Facts, service: &Service) -> Option<ObservedService> {
-    use crate::model::facts::{Owner, ProbeReading};
-    let answers = facts.probes.get(&service.name)?.health == Some(ProbeReading::Passed);
-    let holder = facts
-        .listeners
-        .known()?
-        .iter()
-        .find(|listener| service.ports.contains(&listener.port) && listener.owner == Owner::Stranger)?;
-    answers.then(|| {
-        nothing(
-            State::Online,
-            "something that lcm did not start answers in its place",
-            Ownership::Foreign { holder: crate::observe::room::stranger_name(holder) },
-        )
-    })
 }

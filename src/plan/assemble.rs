@@ -112,10 +112,10 @@ fn moved(steps: &[Step], gpu: &GpuId, action: Action) -> Mebibytes {
 fn warnings(scene: &Scene<'_>, gpus: &[GpuLine], steps: &[Step]) -> Vec<String> {
     let mut warnings = scene.observed.warnings.clone();
     for (name, seen) in &scene.observed.services {
-        let foreign = matches!(seen.ownership, Ownership::Foreign { .. }) && seen.state.is_operational();
-        if foreign && scene.wants.is_wanted(name) {
+        let Ownership::Foreign { holder } = &seen.ownership else { continue };
+        if seen.state.is_operational() && scene.wants.is_wanted(name) {
             warnings.push(format!(
-                "{name}: something that lcm did not start answers in its place; it is left and counted once"
+                "{name}: what answers in its place is not lcm's: {holder}; it is left alone and counted as {name}"
             ));
         }
     }

@@ -88,9 +88,15 @@ impl Audit<'_> {
         let seen = self.observed.services.get(&step.service);
         let own = seen.is_some_and(|seen| {
             let known = seen.instance.as_ref() == Some(instance) || seen.previous.as_ref() == Some(instance);
-            known && matches!(seen.ownership, Ownership::Ours | Ownership::Adopted)
+            let ours = match &seen.ownership {
+                Ownership::Ours | Ownership::Adopted => true,
+                // Something of ours that does not run, while a stranger answers in its place.
+                Ownership::Foreign { .. } => step.action == Action::Remove,
+                Ownership::Absent | Ownership::Missing { .. } => false,
+            };
+            known && ours
         });
-        let adopted = seen.is_some_and(|seen| seen.ownership == Ownership::Adopted);
+        let adopted = seen.is_some_and(|seen| seen.ownership == Ownership::Adopted) && !orphan;
         if !own && !orphan {
             findings.push(format!("{}: {} is not ours", step.id, describe(instance)));
         }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::model::desired::Service;
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
-use crate::model::observed::{ObservedService, Ownership};
+use crate::model::observed::{Instance, ObservedService, Ownership};
 use crate::model::plan::{Reason, ReasonCode};
 use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::want::Want;
@@ -118,6 +119,9 @@ fn bring_up(scene: &Scene<'_>, name: &ServiceName, why: Reason, runs: bool) -> D
 fn drift(scene: &Scene<'_>, name: &ServiceName) -> Option<Reason> {
     let (service, seen) = (scene.service(name), scene.seen(name));
     let marks = seen.marks.as_ref()?;
+    if let Some(message) = misplaced(service, seen) {
+        return Some(reason(ReasonCode::SpecChanged, message, None));
+    }
     if marks.spec != service.spec.hash() {
         let message = "what it is made from has changed in the manifest".to_owned();
         return Some(reason(ReasonCode::SpecChanged, message, None));
@@ -133,6 +137,22 @@ fn drift(scene: &Scene<'_>, name: &ServiceName) -> Option<Reason> {
         return Some(reason(ReasonCode::ImageChanged, message, None));
     }
     None
+}
+
+/// Ours, but in another runtime or under another name than the manifest has by now.
+fn misplaced(service: &Service, seen: &ObservedService) -> Option<String> {
+    match (seen.instance.as_ref()?, service.container_name()) {
+        (Instance::Container { name, .. }, Some(own)) if name != own => {
+            Some(format!("its container is called {name}, and should be called {own}"))
+        }
+        (Instance::Container { name, .. }, None) => {
+            Some(format!("it runs in container {name}, and is a process in the manifest"))
+        }
+        (Instance::Tree { .. }, Some(own)) => {
+            Some(format!("it runs as a process, and is container {own} in the manifest"))
+        }
+        (Instance::Container { .. }, Some(_)) | (Instance::Tree { .. }, None) => None,
+    }
 }
 
 /// `restart: true`: what depends on a recreated service is recreated with it.

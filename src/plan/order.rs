@@ -157,11 +157,13 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, stops: &[Step]) -> Vec<Ste
         if seen.unknown.is_some() || scene.request.prevented.contains_key(name) {
             continue;
         }
-        let down = scene.request.purpose == Purpose::Down && seen.ownership == Ownership::Ours;
+        // Beside a stranger that answers in its place, only what is ours has an instance.
+        let beside = matches!(seen.ownership, Ownership::Foreign { .. });
+        let down = scene.request.purpose == Purpose::Down && (beside || seen.ownership == Ownership::Ours);
         let renamed = decision.starts() && !decision.is_await() && is_renamed(scene, name);
         let (instance, why) = match (&seen.instance, &seen.previous) {
             (Some(current @ Instance::Container { .. }), _) if down => (current, "everything of this project is to go"),
-            (Some(current), _) if renamed => (current, "the manifest gives it another container name by now"),
+            (Some(current), _) if renamed => (current, renamed_why(scene, name)),
             (_, Some(previous)) if !decision.starts() => {
                 (previous, "an older container was put aside, and is not needed any more")
             }
@@ -171,7 +173,7 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, stops: &[Step]) -> Vec<Ste
             .iter()
             .find(|step| step.id == id(Action::Stop, name) && step.expect.instance.as_ref() == Some(instance));
         let aside = seen.previous.as_ref() == Some(instance);
-        let state = if stop.is_some() || aside { State::Offline } else { seen.state };
+        let state = if stop.is_some() || aside || beside { State::Offline } else { seen.state };
         let Some(route) = route(Action::Remove, state) else { continue };
         let code = if down { ReasonCode::Requested } else { ReasonCode::SpecChanged };
         steps.push(Step {
@@ -190,6 +192,13 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, stops: &[Step]) -> Vec<Ste
         });
     }
     steps
+}
+
+fn renamed_why(scene: &Scene<'_>, name: &ServiceName) -> &'static str {
+    match scene.service(name).container_name() {
+        Some(_) => "the manifest gives it another container name by now",
+        None => "the manifest has it as a process by now",
+    }
 }
 
 /// Its thing carries neither its name nor the name of one that was put aside.

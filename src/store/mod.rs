@@ -56,6 +56,8 @@ pub struct Run {
 pub enum StoreError {
     #[error("{what} {path}: {reason}")]
     Unusable { what: String, path: String, reason: String },
-    #[error("{path} was written by a newer lcm (format {found}, this one knows {known}); it is left as it is")]
+    #[error(
+        "{path} was written by a newer lcm (format {found}, this one knows {known}); it is left as it is: use that lcm, or move the file away (the history goes with it, and nothing else)"
+    )]
     Newer { path: String, found: u32, known: u32 },
 }

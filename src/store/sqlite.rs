@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 
 use crate::model::facts::HistoryFact;
 use crate::model::lifecycle::State;
@@ -93,11 +93,11 @@ impl Sqlite {
             match self.path.try_exists() {
                 Ok(true) => *guard = Some(self.open()?),
                 Ok(false) => return Ok(None),
-                Err(error) => return Err(self.unusable("can't read", &error)),
+                Err(error) => return Err(self.out_of_reach("can't read", &error)),
             }
         }
         let Some(connection) = guard.as_ref() else { return Ok(None) };
-        query(connection).map(Some).map_err(|error| self.unusable("can't read", &error))
+        query(connection).map(Some).map_err(|error| self.failed("can't read", &error))
     }
 
     fn write(&self, change: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> Result<(), StoreError> {
@@ -107,7 +107,7 @@ impl Sqlite {
             *guard = Some(self.open()?);
         }
         let Some(connection) = guard.as_ref() else { return Ok(()) };
-        change(connection).map_err(|error| self.unusable("can't write", &error))
+        change(connection).map_err(|error| self.failed("can't write", &error))
     }
 
     fn guard(&self) -> MutexGuard<'_, Option<Connection>> {
@@ -122,15 +122,15 @@ impl Sqlite {
             .recursive(true)
             .mode(0o700)
             .create(folder)
-            .map_err(|error| self.unusable("can't make the state folder of", &error))?;
+            .map_err(|error| self.out_of_reach("can't make the state folder of", &error))?;
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(self.unusable("can't make", &error)),
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(self.out_of_reach("can't make", &error)),
             Ok(_) | Err(_) => Ok(()),
         }
     }
 
     fn open(&self) -> Result<Connection, StoreError> {
-        let unusable = |error: rusqlite::Error| self.unusable("can't open", &error);
+        let unusable = |error: rusqlite::Error| self.failed("can't open", &error);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(&self.path, flags).map_err(unusable)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(unusable)?;
@@ -148,7 +148,7 @@ impl Sqlite {
 
     /// Tables for a file that has none; under a write lock, since two may come at once.
     fn lay_out(&self, connection: &mut Connection) -> Result<(), StoreError> {
-        let unusable = |error: rusqlite::Error| self.unusable("can't lay out", &error);
+        let unusable = |error: rusqlite::Error| self.failed("can't lay out", &error);
         connection.pragma_update(None, "journal_mode", "WAL").map_err(unusable)?;
         let transaction =
             connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(unusable)?;
@@ -168,6 +168,14 @@ impl Sqlite {
     fn unusable(&self, what: &str, reason: &dyn std::fmt::Display) -> StoreError {
         let path = self.path.display().to_string();
         StoreError::Unusable { what: format!("{what} the store"), path, reason: reason.to_string() }
+    }
+
+    fn failed(&self, what: &str, error: &rusqlite::Error) -> StoreError {
+        self.unusable(what, &format!("{error}{}", advice(error)))
+    }
+
+    fn out_of_reach(&self, what: &str, error: &std::io::Error) -> StoreError {
+        self.unusable(what, &format!("{error}; LCM_STATE_DIR names another folder"))
     }
 }
 
@@ -265,6 +273,21 @@ impl Store for Sqlite {
             statement.query_row([project.as_str()], run).optional()
         })?;
         Ok(found.flatten())
+    }
+}
+
+/// What to do about it, where that is known.
+fn advice(error: &rusqlite::Error) -> &'static str {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            "; it is left as it is: move it away, and a new one is begun (the history goes with it, and nothing else)"
+        }
+        Some(ErrorCode::SystemIoFailure | ErrorCode::DiskFull) => " (is the disk full?)",
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            "; LCM_STATE_DIR names another folder"
+        }
+        // SQLite has some twenty more: none that its user could do something about.
+        _ => "",
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) async fn a_container_is_created_started_stopped_and_removed() {
     let bench = Bench::new();
     let web = bench.serving("web", &[]);
     assert_eq!(bench.life(&web).await, Life::Absent);
-    bench.engine.prepare(&web).await.expect("prepared");
+    bench.engine.prepare(&bench.project, &web).await.expect("prepared");
     let instance = bench.start(&web).await.expect("started");
 
     let look = bench.look(&web).await;
@@ -57,12 +57,12 @@ pub(crate) async fn an_existing_container_is_started_and_stopped() {
     let name = format!("{}-existing", bench.project);
     let service = existing(&name);
     assert_eq!(bench.life(&service).await, Life::Absent);
-    let missing = bench.engine.prepare(&service).await.expect_err("missing").to_string();
+    let missing = bench.engine.prepare(&bench.project, &service).await.expect_err("missing").to_string();
     assert!(missing.contains(&name) && missing.contains("does not exist"), "{missing}");
     assert!(bench.start(&service).await.expect_err("missing").contains("does not exist"));
 
     let made = bench.stranger(&name, &["--restart", "always"], &[]);
-    bench.engine.prepare(&service).await.expect("prepared");
+    bench.engine.prepare(&bench.project, &service).await.expect("prepared");
     let instance = bench.start(&service).await.expect("started");
     assert_eq!(id(&instance), made);
     let fact = bench.fact(&service).await;
@@ -164,7 +164,7 @@ pub(crate) async fn ports_devices_networks_and_labels_are_checked_before_anythin
     let refusal = async |change: fn(&mut Container)| {
         let mut container = bench.container("web", &[]);
         change(&mut container);
-        bench.engine.prepare(&own("web", container)).await.expect_err("refused").to_string()
+        bench.engine.prepare(&bench.project, &own("web", container)).await.expect_err("refused").to_string()
     };
     let message = refusal(|container| container.networks = vec!["lcm-test-no-such".to_owned()]).await;
     assert!(message.contains("network lcm-test-no-such"), "{message}");
@@ -194,7 +194,7 @@ pub(crate) async fn networks_are_joined_before_the_start() {
     }];
     let networks = container.networks.clone();
     let web = own("web", container);
-    bench.engine.prepare(&web).await.expect("prepared");
+    bench.engine.prepare(&bench.project, &web).await.expect("prepared");
     let instance = bench.start(&web).await.expect("started");
     let joined = inspected(id(&instance), ".NetworkSettings.Networks");
     assert!(networks.iter().all(|network| joined.contains(network)), "{joined}");
@@ -237,7 +237,7 @@ pub(crate) async fn gpus_are_asked_for_by_id() {
     let gpus = [GpuId::new("GPU-00000000-0000-0000-0000-00000000beef"), GpuId::new("gpu-1")];
     let asking = with("asking", GpuAccess::Request);
     if !docker(&["info", "--format", "{{json .Runtimes}}"]).expect("an engine").contains("nvidia") {
-        let missing = bench.engine.prepare(&asking).await.expect_err("no GPU to give").to_string();
+        let missing = bench.engine.prepare(&bench.project, &asking).await.expect_err("no GPU to give").to_string();
         assert!(missing.contains("NVIDIA Container Toolkit"), "{missing}");
     }
     // No machine has that GPU, so that the container is made and does not start.
@@ -250,7 +250,7 @@ pub(crate) async fn gpus_are_asked_for_by_id() {
     assert!(requests.contains(r#""Driver":"nvidia""#) && requests.contains(r#"[["gpu"]]"#), "{requests}");
 
     let told = with("told", GpuAccess::Environment);
-    bench.engine.prepare(&told).await.expect("it asks for nothing");
+    bench.engine.prepare(&bench.project, &told).await.expect("it asks for nothing");
     let instance = bench.start_on(&told, &gpus).await.expect("started");
     let environment = inspected(id(&instance), ".Config.Env");
     assert!(environment.contains("NVIDIA_VISIBLE_DEVICES=GPU-00000000-0000-0000-0000-00000000beef,1"), "{environment}");
@@ -270,7 +270,7 @@ pub(crate) async fn what_the_manifest_says_reaches_the_engine_and_volumes_stay()
     container.ulimits.insert("nofile".to_owned(), Ulimit { soft: 2000, hard: 3000 });
     container.labels.insert("team".to_owned(), "voice".to_owned());
     let web = own("web", container);
-    bench.engine.prepare(&web).await.expect("prepared");
+    bench.engine.prepare(&bench.project, &web).await.expect("prepared");
     let instance = bench.start(&web).await.expect("started");
     let host = inspected(id(&instance), ".HostConfig");
     let expected = [

@@ -167,10 +167,10 @@ pub(crate) async fn an_image_that_cannot_be_had_is_named_and_the_old_one_runs_on
         own("web", container)
     };
     for pull in [PullPolicy::Missing, PullPolicy::Always] {
-        let error = bench.engine.prepare(&with(pull)).await.expect_err("no registry").to_string();
+        let error = bench.engine.prepare(&bench.project, &with(pull)).await.expect_err("no registry").to_string();
         assert!(error.contains("pull image 127.0.0.1:1/lcm-test/none:1") && error.contains("refused"), "{error}");
     }
-    let error = bench.engine.prepare(&with(PullPolicy::Never)).await.expect_err("not here").to_string();
+    let error = bench.engine.prepare(&bench.project, &with(PullPolicy::Never)).await.expect_err("not here").to_string();
     assert!(error.contains("pull_policy: never"), "{error}");
     assert_eq!(bench.look(&web).await.instance, Some(instance));
     assert_eq!(bench.life(&web).await, Life::Running);

@@ -62,6 +62,11 @@ impl House {
         think(desired, &facts, request).unwrap_or_else(|findings| panic!("the audit found: {findings}"))
     }
 
+    /// The world as it is read for this manifest.
+    pub(crate) fn look(&self, desired: &Desired) -> Facts {
+        block_on(self.facts(desired))
+    }
+
     async fn facts(&self, desired: &Desired) -> Facts {
         use lcm::store::Store as _;
         let mut facts = self.sim.observe(desired).await;

@@ -3,7 +3,9 @@
 
 mod drift;
 mod house;
+mod misplaced;
 mod modes;
 mod orphans;
 mod room;
+mod strangers;
 mod unknown;

@@ -29,6 +29,13 @@ impl Engine {
         }
     }
 
+    /// Containers that bear this project's mark.
+    pub async fn left_behind(&self, desired: &Desired) -> Result<Vec<ContainerFact>, DriverError> {
+        let mut facts = self.read_containers(desired).await?;
+        facts.retain(|fact| fact.marks.as_ref().is_some_and(|marks| marks.project == desired.project.as_str()));
+        Ok(facts)
+    }
+
     /// Host ports that running containers publish, and the container's id.
     pub async fn published(&self) -> Result<BTreeMap<u16, String>, DriverError> {
         let mut published = BTreeMap::new();

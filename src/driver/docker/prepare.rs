@@ -8,9 +8,11 @@ use bollard::query_parameters::{CreateImageOptionsBuilder, ListNetworksOptions};
 use futures_util::StreamExt as _;
 
 use crate::driver::DriverError;
-use crate::driver::docker::inspect::not_a_container;
+use crate::driver::docker::inspect::{Seen, not_a_container};
+use crate::driver::docker::start::not_ours;
 use crate::driver::docker::{Engine, READ_DEADLINE, create, failure};
 use crate::model::desired::{Container, GpuAccess, PullPolicy, Runtime, Service};
+use crate::model::names::ProjectName;
 
 /// A pull may take hours; one that says nothing for so long is stuck (layers report several times a second).
 const PULL_SILENCE_MAX: Duration = Duration::from_mins(5);
@@ -20,7 +22,7 @@ const GPU_HOOKS: [&str; 2] = ["/usr/bin/nvidia-container-runtime-hook", "/usr/lo
 
 impl Engine {
     /// Makes sure that starting can't fail for want of something that is known beforehand.
-    pub async fn prepare(&self, service: &Service) -> Result<(), DriverError> {
+    pub async fn prepare(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
         match &service.runtime {
             Runtime::Process(_) => Err(not_a_container(service)),
             Runtime::Existing(existing) => match self.named(&existing.container).await? {
@@ -29,11 +31,34 @@ impl Engine {
             },
             Runtime::Container(container) => {
                 create::check_labels(service, container)?;
+                self.prepare_names(project, service, container).await?;
                 self.prepare_devices(service, container)?;
                 self.prepare_networks(service, container).await?;
                 self.prepare_gpus(service, container).await?;
                 self.prepare_image(service, container).await
             }
+        }
+    }
+
+    /// The service's name, and the one under which its older self is put aside, are its own or nobody's.
+    async fn prepare_names(
+        &self,
+        project: &ProjectName,
+        service: &Service,
+        container: &Container,
+    ) -> Result<(), DriverError> {
+        let (current, aside) = self.both(&container.name).await?;
+        let stranger = |seen: &Seen| !seen.carries(project, &service.name);
+        if let Some(stranger) = current.filter(stranger) {
+            return Err(not_ours(&stranger, "replace"));
+        }
+        match aside.filter(stranger) {
+            Some(stranger) => Err(DriverError::Refused(format!(
+                "{}, and {} could not be put aside under that name: rename or remove it",
+                stranger.describe(),
+                container.name
+            ))),
+            None => Ok(()),
         }
     }
 

@@ -193,6 +193,6 @@ impl Engine {
     }
 }
 
-fn not_ours(seen: &Seen, verb: &str) -> DriverError {
+pub(super) fn not_ours(seen: &Seen, verb: &str) -> DriverError {
     DriverError::Refused(format!("{}: lcm does not {verb} it", seen.describe()))
 }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::driver::process::environment::Invocation;
 use crate::driver::process::folder::{ExitNote, Folder, StartNote};
-use crate::driver::process::{log, proc};
+use crate::driver::process::{ignored, log, proc};
 use crate::model::facts::{ExitFact, Marks};
 
 /// The hidden subcommand by which lcm becomes a shim.
@@ -115,6 +115,7 @@ fn begin(orders: &Orders) -> Result<Keeper, String> {
     let _ = setsid();
     set_child_subreaper(Some(getpid())).map_err(|error| format!("can't become a sub-reaper: {error}"))?;
     umask(Mode::from_raw_mode(0o022));
+    let _hearing = ignored::hear_again();
     let lock = take_lock(&folder)?;
     let log = log::open(&folder).map_err(|error| failed("can't write the log in", error))?;
     if orders.log_bytes_max < log.metadata().map_or(0, |metadata| metadata.len()) {

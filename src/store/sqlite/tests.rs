@@ -127,7 +127,7 @@ fn what_is_not_a_store_is_refused_and_left_as_it_is() {
     fs::write(&path, "not a database, but long enough to be taken for one").expect("written");
     let before = fs::read(&path).expect("read");
     let error = Sqlite::at(folder.path()).ensure_writable().expect_err("damaged");
-    assert!(error.to_string().contains("not a database"), "{error}");
+    assert!(error.to_string().contains("not a database; it is left as it is: move it away"), "{error}");
     assert_eq!(fs::read(&path).expect("read"), before);
 
     fs::remove_file(&path).expect("removed");
@@ -143,4 +143,5 @@ fn a_folder_that_cannot_be_made_is_an_error_with_its_name() {
     fs::write(&file, "").expect("written");
     let error = Sqlite::at(&file.join("state")).ensure_writable().expect_err("below a file");
     assert!(error.to_string().contains("file/state"), "{error}");
+    assert!(error.to_string().contains("LCM_STATE_DIR"), "{error}");
 }

@@ -1,0 +1,121 @@
+//! A service whose runtime or container name changed in the manifest, and things of ours under names that they should
+//! not have: no reading of health stands in the way, nothing of it is forgotten, and nothing of it counts for nothing.
+
+use lcm::model::desired::Desired;
+use lcm::model::facts::{ContainerFact, ContainerState, Facts};
+use lcm::model::observed::Instance;
+use lcm::model::plan::{Purpose, Request};
+use lcm::model::size::Mebibytes;
+use lcm::observe::observe;
+use lcm::plan::{audit, plan};
+
+use crate::house::{House, assert_lines, text};
+
+fn manifest(run: &str) -> String {
+    format!(
+        "version: 1\nname: move\ngpus: {{ devices: [{{ index: 0, vram: 24GiB }}] }}\nservices:\n  a: {{ {run}, vram: 8GiB, \
+         health: {{ http: \"http://localhost:9000/\" }} }}\nmodes: {{ on: {{ services: [a] }}, idle: {{ services: [] }} }}\n"
+    )
+}
+
+const PROCESS: &str = "process: { command: [a] }";
+const CONTAINER: &str = "docker: { image: \"a:1\", gpu_access: none, ports: [\"9000:9000\"] }";
+const RENAMED: &str = "docker: { image: \"a:1\", container_name: other, gpu_access: none, ports: [\"9000:9000\"] }";
+const EXISTING: &str = "docker: { container: theirs }";
+
+/// What is planned for facts as a machine gives them: it probes nothing of which the manifest says something else.
+fn planned(facts: &Facts, desired: &Desired, request: &Request) -> String {
+    let mut facts = facts.clone();
+    facts.probes.clear();
+    let observed = observe(&facts, desired);
+    let made = plan(desired, &observed, request);
+    assert_eq!(audit(&made, desired, &observed, request), Vec::<String>::new());
+    text(&made)
+}
+
+fn moved(from: &str, to: &str) -> (House, Desired) {
+    let house = House::new(&manifest(from));
+    house.apply("on");
+    house.rewrite(&manifest(to));
+    let desired = house.desired(Some("on"));
+    (house, desired)
+}
+
+#[test]
+fn another_runtime_or_name_is_a_restart_whatever_its_health() {
+    let restart = "stop:a [spec_changed] 8192 on gpu-0
+         start:a [spec_changed] 8192 on gpu-0 after stop:a";
+    let removed = "stop:a [spec_changed] 8192 on gpu-0
+         remove:a [spec_changed] after stop:a
+         start:a [spec_changed] 8192 on gpu-0 after stop:a, remove:a";
+    for (from, to, expected) in
+        [(PROCESS, CONTAINER, restart), (CONTAINER, PROCESS, removed), (CONTAINER, RENAMED, removed)]
+    {
+        let (house, desired) = moved(from, to);
+        assert_lines(&planned(&house.look(&desired), &desired, &Request::default()), expected);
+        house.apply("on");
+    }
+}
+
+#[test]
+fn another_runtime_is_still_stopped_where_it_is_off_and_on_down() {
+    let (house, _) = moved(PROCESS, CONTAINER);
+    let idle = house.desired(Some("idle"));
+    assert_lines(&planned(&house.look(&idle), &idle, &Request::default()), "stop:a [not_in_mode] 8192 on gpu-0");
+    let down = Request { purpose: Purpose::Down, ..Request::default() };
+    assert_lines(&planned(&house.look(&idle), &idle, &down), "stop:a [requested] 8192 on gpu-0");
+    house.apply("idle");
+}
+
+#[test]
+fn a_container_left_behind_by_a_service_that_is_another_thing_now_is_an_orphan() {
+    for to in [PROCESS, EXISTING] {
+        let (house, desired) = moved(CONTAINER, to);
+        let mut facts = house.look(&desired);
+        let left = &mut facts.containers.known_mut().expect("containers")[0];
+        left.name = "left".to_owned();
+        if to == PROCESS {
+            left.state = ContainerState::Exited;
+            left.exit_code = Some(0);
+        }
+        let theirs =
+            ContainerFact { id: "e".repeat(64), name: "theirs".to_owned(), marks: None, ports: vec![], ..left.clone() };
+        facts.containers.known_mut().expect("containers").push(theirs);
+        let observed = observe(&facts, &desired);
+        assert_eq!(observed.orphans.len(), 1, "{to}: {:?}", observed.orphans);
+        let held = if to == PROCESS { Mebibytes::ZERO } else { Mebibytes(2 * 8192) };
+        let made = plan(&desired, &observed, &Request::default());
+        assert_eq!(made.gpus[0].before_mib, held, "{to}: what it holds is counted");
+        let prune = Request { prune: true, ..Request::default() };
+        assert!(planned(&facts, &desired, &prune).contains("remove:a#1 [orphaned]"), "{to}");
+    }
+}
+
+#[test]
+fn what_was_put_aside_and_runs_is_counted() {
+    let (house, desired) = moved(CONTAINER, CONTAINER);
+    let mut facts = house.look(&desired);
+    let containers = facts.containers.known_mut().expect("containers");
+    let current: &ContainerFact = &containers[0];
+    let aside = ContainerFact {
+        id: "f".repeat(64),
+        name: "move-a.lcm-old".to_owned(),
+        state: ContainerState::Running,
+        ports: Vec::new(),
+        ..current.clone()
+    };
+    containers.push(aside.clone());
+    let observed = observe(&facts, &desired);
+    assert_eq!(observed.services.values().next().expect("a").previous, None);
+    let orphan = &observed.orphans[0];
+    assert_eq!(orphan.instance, Instance::Container { id: aside.id.clone(), name: aside.name.clone() });
+    let made = plan(&desired, &observed, &Request::default());
+    assert_eq!(made.gpus[0].before_mib, Mebibytes(2 * 8192));
+
+    // Without a successor it is the service, by another name.
+    facts.containers.known_mut().expect("containers").remove(0);
+    facts.listeners.known_mut().expect("listeners").clear();
+    let expected = "stop:a [spec_changed] 8192 on gpu-0
+         start:a [spec_changed] 8192 on gpu-0 after stop:a";
+    assert_lines(&planned(&facts, &desired, &Request::default()), expected);
+}
