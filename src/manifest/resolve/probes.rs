@@ -230,8 +230,8 @@ fn one_of(context: &mut Context<'_>, rule: &str, spans: &[Option<Span>]) {
     let mut set = spans.iter().flatten();
     if let (Some(first), Some(second)) = (set.next(), set.next()) {
         let problem = Problem::error("lcm::conflict", format!("{rule}; here are two"))
-            .at(context.place(*second), "this one")
-            .also(context.place(*first), "and this one");
+            .at(context.place(*second), "and this one")
+            .also(context.place(*first), "this one");
         context.problems.push(problem);
     }
 }
