@@ -93,18 +93,18 @@ fn elsewhere(field: &str, level: Level) -> Option<String> {
 
 /// A key of Compose's whose work is done by something else here.
 fn instead(field: &str, level: Level) -> Option<String> {
-    let help = match (level, field) {
-        (Level::Other | Level::Process, _) => return None,
-        (Level::Service | Level::Docker, "deploy" | "gpus" | "runtime") => {
+    if !matches!(level, Level::Service | Level::Docker) {
+        return None;
+    }
+    let help = match field {
+        "deploy" | "gpus" | "runtime" => {
             "remove it: lcm hands the container its GPU; the service says with `vram:` how much it takes, and with \
              `gpu:` which one, where that matters"
         }
-        (Level::Service | Level::Docker, "build") => "lcm builds no images: build it before, and name it in `image:`",
-        (Level::Service | Level::Docker, "profiles") => "`modes:`, beside `services:`, says what runs together",
-        (Level::Service | Level::Docker, "stop_signal" | "stop_grace_period") => {
-            "write `stop: { signal: TERM, grace: 30s }` into the service"
-        }
-        (Level::Service | Level::Docker, _) => return None,
+        "build" => "lcm builds no images: build it before, and name it in `image:`",
+        "profiles" => "`modes:`, beside `services:`, says what runs together",
+        "stop_signal" | "stop_grace_period" => "write `stop: { signal: TERM, grace: 30s }` into the service",
+        _ => return None,
     };
     Some(help.to_owned())
 }
