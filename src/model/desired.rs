@@ -122,7 +122,7 @@ pub struct Service {
     pub evict: Option<Evict>,
     /// Host ports that it takes while it runs: published ones, and local ones that its probes ask.
     pub ports: BTreeSet<u16>,
-    /// Secrets that it needs and that are not there, by where they should come from.
+    /// Secrets that it needs and that are not there: where they should come from, and what is wrong there.
     pub missing_secrets: Vec<String>,
     pub spec: Spec,
     /// `lcm.yaml:12`, for messages.
