@@ -26,7 +26,7 @@ const CASES: u32 = 500;
 
 /// One is usual. First fit does not see the room that comes of a service being made anew, and smaller, when that has to
 /// wait for another: a second look does.
-const ROUNDS_MAX: u32 = 2;
+const ROUNDS_MAX: usize = 2;
 
 fn soak_cases() -> Option<u32> {
     std::env::var("LCM_SOAK_CASES").ok()?.parse().ok()
