@@ -65,7 +65,13 @@ async fn hindrance(run: &Run<'_>, plan: &Plan, service: &Service, stops: &[&Step
         // One that is started again by this plan may run by now, and rightly so.
         let returns = plan.steps.iter().any(|other| other.action == Action::Start && other.service == stop.service);
         let Some(gone) = desired.services.get(&stop.service).filter(|_| !returns) else { continue };
-        let Ok(look) = driver.look(&desired.project, gone).await else { continue };
+        let look = match driver.look(&desired.project, gone).await {
+            Ok(look) => look,
+            Err(error) => {
+                let error = format!("whether {} is gone can't be told: {error}", stop.service);
+                return Some(Trouble::new(ReasonCode::Unknown, error));
+            }
+        };
         let is_there = match look.life {
             Life::Running | Life::Suspended | Life::Crippled(_) => true,
             Life::Absent | Life::Ended(_) => false,

@@ -128,6 +128,7 @@ async fn give_way(
         }
         Older::Free => match driver.restore(project, service).await {
             Ok(true) => {
+                forget(run, step);
                 let back = "the older one was brought back".to_owned();
                 for state in route(Action::Start, cursor.state).unwrap_or_default().iter().skip(1) {
                     if *state != State::Online {
@@ -150,6 +151,13 @@ pub(super) async fn last_words(run: &Run<'_>, service: &ServiceName) -> Vec<Stri
     let Some(service) = desired.services.get(service) else { return Vec::new() };
     let log = run.context.driver.log_tail(&desired.project, service, LOG_LINES).await;
     log.iter().map(|line| run.mask(line)).collect()
+}
+
+/// What is back as it was needs no way back any more.
+fn forget(run: &Run<'_>, step: &Step) {
+    let mut ledger = run.ledger();
+    ledger.started.retain(|moved| moved.step.service != step.service);
+    ledger.stopped.retain(|moved| moved.step.service != step.service);
 }
 
 /// Whether what ran before has room to come back to.

@@ -40,10 +40,17 @@ pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
         services,
         orphans: orphan::orphans(facts, desired),
         gpus,
-        gpus_unknown: facts.gpus.unknown().map(str::to_owned),
+        gpus_unknown: gpus_unknown(facts),
         ports,
         ports_unknown,
     }
+}
+
+/// Why it can't be told what is free: what could not be read may hold any part of it.
+fn gpus_unknown(facts: &Facts) -> Option<String> {
+    let holders = [("containers", facts.containers.unknown()), ("processes", facts.trees.unknown())];
+    let unread = holders.into_iter().find_map(|(what, why)| Some(format!("what {what} hold is not known: {}", why?)));
+    facts.gpus.unknown().map(str::to_owned).or(unread)
 }
 
 fn picture(facts: &Facts, desired: &Desired, service: &Service) -> ObservedService {

@@ -26,7 +26,11 @@ fn judge_one(scene: &Scene<'_>, name: &ServiceName) -> Decision {
     }
     match (&scene.wants.of[name], &seen.unknown) {
         (Want::Wanted(_), Some(why)) => Decision::Blocked(reason(ReasonCode::Unknown, why.clone(), None)),
-        (Want::Kept | Want::Off(_), Some(why)) => Decision::Leave(format!("it is not touched: {why}")),
+        (Want::Kept, Some(why)) => Decision::Leave(format!("it is not touched: {why}")),
+        (Want::Off(off), Some(why)) => {
+            let message = format!("{}, and whether it runs can't be told: {why}", off.message);
+            Decision::Blocked(reason(ReasonCode::Unknown, message, None))
+        }
         (Want::Wanted(why), None) => wanted(scene, name, why),
         (Want::Kept, None) if seen.holds_room => Decision::Leave("it may go on running".to_owned()),
         (Want::Kept, None) => Decision::Leave("it is off, and nobody wants it".to_owned()),

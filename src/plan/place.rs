@@ -232,7 +232,10 @@ impl<'a> Placing<'a> {
     /// Whether a recreated service still fits where it is.
     fn keeps_its_seat(&self, name: &ServiceName) -> bool {
         let (service, seen) = (self.scene.service(name), self.scene.seen(name));
-        if !matches!(self.decisions.0[name], Decision::Recreate { .. }) {
+        // Where nobody knows what is free, it may have again what it has, and no more.
+        let grows = service.vram > self.scene.held(name);
+        let guesses = grows && self.scene.observed.gpus_unknown.is_some();
+        if guesses || !matches!(self.decisions.0[name], Decision::Recreate { .. }) {
             return false;
         }
         let valid = candidates(self.scene, service).is_ok_and(|sets| sets.contains(&seen.gpus));
@@ -280,7 +283,7 @@ impl<'a> Placing<'a> {
     fn best_offer(&self, name: &ServiceName, spent: &BTreeSet<ServiceName>) -> Result<Offer, Reason> {
         let service = self.scene.service(name);
         if let (Some(why), true) = (&self.scene.observed.gpus_unknown, service.wants_gpu()) {
-            let message = format!("its GPUs can't be read: {why}");
+            let message = format!("what is free on its GPUs can't be told: {why}");
             return Err(reason(ReasonCode::Unknown, message, None));
         }
         let no_room = |message: String| reason(ReasonCode::NoRoom, message, None);

@@ -31,7 +31,11 @@ fn an_engine_that_does_not_answer_blocks_what_runs_on_it_and_nothing_else() {
              blocked box [unknown] its container can't be read: the engine does not answer
              blocked web [dependency] it depends on box, which is blocked: its container can't be read: the engine does not answer",
         ),
-        ("off", ""),
+        // Whether it is off can't be told, so nobody may say that it is.
+        (
+            "off",
+            "blocked box [unknown] it is not in mode off, and whether it runs can't be told: its container can't be read: the engine does not answer",
+        ),
     ] {
         let desired = house.desired(Some(mode));
         let observed = observe(&facts, &desired);
@@ -39,4 +43,35 @@ fn an_engine_that_does_not_answer_blocks_what_runs_on_it_and_nothing_else() {
         assert_eq!(audit(&made, &desired, &observed, &Request::default()), Vec::<String>::new());
         assert_lines(&text(&made), expected);
     }
+}
+
+const GPU: &str = r#"
+version: 1
+name: mixed
+gpus: { devices: [{ index: 0, vram: 24GiB }] }
+services:
+  box: { docker: { image: "box:1", gpu_access: none }, vram: 18GiB }
+  native: { process: { command: [native] }, vram: 20GiB }
+  small: { process: { command: [small] } }
+modes:
+  box: { services: [box] }
+  native: { services: [native, small] }
+"#;
+
+#[test]
+fn no_memory_is_given_away_while_nobody_knows_what_containers_hold() {
+    let house = House::new(GPU);
+    house.apply("box");
+    let desired = house.desired(Some("native"));
+    let mut facts = house.look(&desired);
+    facts.containers = Reading::Unknown("the engine does not answer".to_owned());
+    let observed = observe(&facts, &desired);
+    let made = plan(&desired, &observed, &Request::default());
+    assert_eq!(audit(&made, &desired, &observed, &Request::default()), Vec::<String>::new());
+    assert_lines(
+        &text(&made),
+        "start:small [wanted_by_mode]
+         blocked box [unknown] it is not in mode native, and whether it runs can't be told: its container can't be read: the engine does not answer
+         blocked native [unknown] what is free on its GPUs can't be told: what containers hold is not known: the engine does not answer",
+    );
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::bench::{Bench, container, loads_in, service, start, start_again, stop, wait_for};
-use crate::apply::Outcome;
+use crate::apply::{OnFailure, Outcome};
 use crate::driver::sim::Behaviour;
 use crate::model::desired::{Health, Service};
 use crate::model::event::{EventKind, Outcome as StepOutcome};
@@ -138,8 +138,9 @@ async fn a_port_that_a_stranger_holds_fails_the_start_at_once_and_names_him() {
 }
 
 /// A container that runs, and a manifest that wants another made in its place.
-async fn with_older(behaviour: Behaviour) -> (Outcome, Bench) {
+async fn with_older(behaviour: Behaviour, on_failure: OnFailure) -> (Outcome, Bench) {
     let mut bench = Bench::new(vec![container("a")], &[]);
+    bench.options.on_failure = on_failure;
     bench.apply(vec![start("a", &[])]).await;
     let older = bench.sim.world().containers.known().expect("known")[0].clone();
     if let Some(service) = bench.desired.services.get_mut(&"a".into()) {
@@ -156,7 +157,7 @@ async fn with_older(behaviour: Behaviour) -> (Outcome, Bench) {
 
 #[tokio::test(start_paused = true)]
 async fn an_older_container_is_removed_when_the_newer_one_is_well() {
-    let (outcome, bench) = with_older(loads_in(SECOND)).await;
+    let (outcome, bench) = with_older(loads_in(SECOND), OnFailure::Continue).await;
     assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
     assert_eq!(bench.deeds()[2..], ["stop a", "putaside a", "create a", "start a", "remove a"]);
     assert_eq!(bench.sim.world().containers.known().map(Vec::len), Some(1));
@@ -166,8 +167,14 @@ async fn an_older_container_is_removed_when_the_newer_one_is_well() {
 async fn an_older_container_runs_again_when_the_newer_one_does_not_come_up() {
     let refused = Behaviour { start_error: Some("no such device".to_owned()), ..Behaviour::default() };
     let never = Behaviour { never_healthy: true, ..Behaviour::default() };
-    for behaviour in [refused, never] {
-        let (outcome, bench) = with_older(behaviour).await;
+    // A way back finds nothing left to do.
+    for (behaviour, on_failure) in [
+        (refused.clone(), OnFailure::Continue),
+        (never.clone(), OnFailure::Continue),
+        (refused, OnFailure::Rollback),
+        (never, OnFailure::Rollback),
+    ] {
+        let (outcome, bench) = with_older(behaviour, on_failure).await;
         let error = &outcome.failures[0].error;
         assert!(error.ends_with("; the older one was brought back"), "{error}");
         assert_eq!(bench.warnings(), ["a: the older one was brought back, since the new one did not come up"]);
