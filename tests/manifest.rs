@@ -86,6 +86,22 @@ fn valid_manifests_load() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// An editor must find nothing wrong in what is shown to newcomers.
+#[test]
+fn the_examples_pass_the_schema() {
+    let validator = jsonschema::validator_for(&schema()).unwrap();
+    for path in [
+        "quickstart/lcm.yaml",
+        "studio/lcm.yaml",
+        "studio/modes/chat.yaml",
+        "studio/modes/video.yaml",
+        "studio/modes/voice.yaml",
+    ] {
+        let path = Path::new("examples").join(path);
+        assert_eq!(schema_verdict(&validator, &path), Some(Ok(())), "{}", path.display());
+    }
+}
+
 #[test]
 fn invalid_manifests_are_refused_for_their_reasons() {
     let validator = jsonschema::validator_for(&schema()).unwrap();

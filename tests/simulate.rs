@@ -24,6 +24,10 @@ use crate::draft::{Draft, Fault, drafts};
 /// What a test has time for while somebody waits.
 const CASES: u32 = 500;
 
+/// One is usual. First fit does not see the room that comes of a service being made anew, and smaller, when that has to
+/// wait for another: a second look does.
+const ROUNDS_MAX: usize = 2;
+
 fn soak_cases() -> Option<u32> {
     std::env::var("LCM_SOAK_CASES").ok()?.parse().ok()
 }
@@ -55,7 +59,7 @@ async fn converge(bench: &Bench) -> Result<(), TestCaseError> {
     prop_assert!(ran.outcome.failures.is_empty(), "{:#?}", ran.outcome.failures);
     let left: Vec<_> = bench.plan().await?.steps.into_iter().map(|step| (step.id, step.reason)).collect();
     prop_assert!(left.is_empty(), "left to do after {} rounds: {left:#?}", ran.rounds);
-    prop_assert!(ran.rounds <= 1, "{} rounds", ran.rounds);
+    prop_assert!(ran.rounds <= ROUNDS_MAX, "{} rounds", ran.rounds);
     bench.is_lawful()
 }
 

@@ -9,6 +9,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 
 use super::run::{Cut, Run, millis};
+use super::verdict::{Trouble, Verdict};
 use super::{Failure, OnFailure, start, stop};
 use crate::model::desired::Condition;
 use crate::model::event::{EventKind, Outcome};
@@ -21,31 +22,6 @@ const PATIENCE_INTERRUPTED: Duration = Duration::from_secs(4);
 
 /// When the run's time is over, an effect under way may finish for so long: three times the usual grace of a stop.
 const PATIENCE_OUT_OF_TIME: Duration = Duration::from_secs(30);
-
-/// How one step came to its end.
-#[derive(Debug)]
-pub(super) enum Verdict {
-    Done,
-    NotNeeded,
-    /// The world is another than the plan was made for.
-    Stale(String),
-    Failed(Trouble),
-    Cut(Cut),
-}
-
-/// Why a step failed.
-#[derive(Debug)]
-pub(super) struct Trouble {
-    pub(super) code: ReasonCode,
-    pub(super) error: String,
-    pub(super) log: Vec<String>,
-}
-
-impl Trouble {
-    pub(super) fn new(code: ReasonCode, error: String) -> Self {
-        Self { code, error, log: Vec::new() }
-    }
-}
 
 /// What a round came to.
 #[derive(Clone, Copy, Debug, Default)]

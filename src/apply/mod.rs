@@ -15,14 +15,15 @@ mod start;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use self::execute::Trouble;
 use self::run::{Cut, Run};
+use self::verdict::Trouble;
 use crate::driver::Driver;
 use crate::model::desired::{Desired, StopPolicy};
 use crate::model::event::{Event, EventKind};

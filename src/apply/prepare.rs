@@ -2,8 +2,9 @@
 
 use futures_util::stream::{self, StreamExt};
 
-use super::execute::{Trouble, fail};
+use super::execute::fail;
 use super::run::{Cut, Run};
+use super::verdict::Trouble;
 use crate::model::event::Stage;
 use crate::model::lifecycle::{Action, State};
 use crate::model::plan::{Plan, ReasonCode, Step};

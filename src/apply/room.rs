@@ -5,9 +5,9 @@
 
 use tokio::time::Instant;
 
-use super::execute::Trouble;
 use super::health::growing;
 use super::run::{Cut, Run, spoken};
+use super::verdict::Trouble;
 use crate::driver::Life;
 use crate::model::desired::Service;
 use crate::model::event::Stage;

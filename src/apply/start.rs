@@ -1,12 +1,11 @@
 //! The stages of a start: admission, start, health. What fails gives way to the older self that was put aside.
 
-use super::execute::{Trouble, Verdict};
 use super::expect::{Launch, of_start};
 use super::health::{self, Illness};
 use super::record::Cursor;
 use super::room::{Refusal, admit};
 use super::run::{Cut, Moved, Run};
-use super::stop::unseen;
+use super::verdict::{Trouble, Verdict, unseen};
 use crate::driver::Start;
 use crate::model::desired::Service;
 use crate::model::event::Stage;

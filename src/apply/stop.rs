@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::execute::{Trouble, Verdict};
 use super::expect::{Ready, can_be_looked_at, is_of_older, is_of_service, of_remove, of_stop};
 use super::health::growing;
 use super::record::Cursor;
 use super::run::{Cut, Moved, Run, spoken};
-use crate::driver::{DriverError, Life, Stop};
+use super::verdict::{Trouble, Verdict, unseen};
+use crate::driver::{Life, Stop};
 use crate::model::desired::{Service, StopPolicy};
 use crate::model::event::Stage;
 use crate::model::facts::BusyReading;
@@ -224,9 +224,4 @@ async fn look_first(
         },
         Err(error) => Err(Verdict::Failed(unseen(&error))),
     }
-}
-
-/// Nothing is done on the strength of an unknown.
-pub(super) fn unseen(error: &DriverError) -> Trouble {
-    Trouble::new(ReasonCode::Unknown, format!("it can't be looked at, so it is left alone: {error}"))
 }

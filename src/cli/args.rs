@@ -29,7 +29,7 @@ pub(super) struct ChooseArgs {
     /// Want this goal too, for this run; may be given several times
     #[arg(long = "goal", value_name = "GOAL")]
     pub(super) goals: Vec<GoalName>,
-    /// Take this file for the world, and change it instead of the machine
+    /// Take this file, made by `lcm observe`, for the machine: plan on it, and change it instead
     #[arg(long, value_name = "FILE")]
     pub(super) world: Option<PathBuf>,
 }
@@ -86,7 +86,7 @@ pub(super) struct ExecutionArgs {
     /// Steps under way at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     parallelism: u16,
-    /// What a failed step means for the steps that don't need it
+    /// After a failed step: begin no other one, go on with what does not need it, or go back to what ran before
     #[arg(long, value_enum, default_value_t = FailurePolicy::Continue, value_name = "WHAT")]
     on_failure: FailurePolicy,
     /// Longest time for the whole run
@@ -127,11 +127,8 @@ impl ExecutionArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum FailurePolicy {
-    /// Begin no further step
     Stop,
-    /// Go on with whatever does not need the failed one
     Continue,
-    /// Go back to what ran before
     Rollback,
 }
 

@@ -14,15 +14,18 @@ use crate::cli::interrupt::Interrupts;
 use crate::cli::opened::{self, Opened};
 use crate::cli::session::Session;
 use crate::cli::stop::Stop;
-use crate::cli::tally::Tally;
+use crate::cli::tally::{self, Tally};
 use crate::cli::{files, locked, plan as plan_command, saved};
 use crate::manifest::Choice;
 use crate::model::event::{Event, EventKind};
 use crate::model::facts::Facts;
 use crate::model::lifecycle::Action;
 use crate::model::plan::{Plan, Purpose, Request};
+use crate::report::fold::folded;
 use crate::report::print;
 use crate::report::progress::{Progress, Show};
+use crate::report::style::Style;
+use crate::report::table::spoken;
 use crate::report::text::{self, Looked, PlanText};
 use crate::store::Run;
 
@@ -83,7 +86,7 @@ pub(super) async fn run(session: &Session, job: &Job) -> Result<Exit, Stop> {
     tell(session, job, &opened, &progress, &ended, began);
     opened.close()?;
     if job.execution.format == Format::Text
-        && let Err(error) = print::data(&words(job, &ended))
+        && let Err(error) = print::data(&words(job, &ended, session.stdout))
     {
         // It is done all the same, and the exit code must say so.
         session.warn(&format!("can't write to stdout: {error}"));
@@ -162,7 +165,7 @@ fn tell(session: &Session, job: &Job, opened: &Opened, progress: &Progress, ende
         message: message.clone(),
     };
     progress.tell(&Event::new(at, result));
-    let first_error = outcome.failures.first().map(|failure| format!("{}: {}", failure.step, failure.error));
+    let first_error = outcome.failures.first().map(|failure| format!("{}: {}", spoken(&failure.step), failure.error));
     let run = Run {
         project: opened.desired.project.clone(),
         command: job.command.to_owned(),
@@ -179,7 +182,7 @@ fn tell(session: &Session, job: &Job, opened: &Opened, progress: &Progress, ende
 }
 
 /// How it ended, for people; nothing where the plan said it all.
-fn words(job: &Job, ended: &Ended) -> String {
+fn words(job: &Job, ended: &Ended, style: Style) -> String {
     let Ended { outcome, exit, message } = ended;
     if message == "nothing to do" {
         return String::new();
@@ -200,13 +203,15 @@ fn words(job: &Job, ended: &Ended) -> String {
         let _ = writeln!(text, "It went no further: {refused}");
     }
     for failure in &outcome.failures {
-        let _ = writeln!(text, "  {} failed: {}", failure.step, failure.error);
+        let _ = writeln!(text, "  {} failed: {}", spoken(&failure.step), failure.error);
     }
-    let left = outcome.last_plan.iter().flat_map(|plan| &plan.blocked);
-    for blocked in left {
+    for blocked in tally::blocked(outcome) {
         let _ = writeln!(text, "  {} is blocked: {}", blocked.service, blocked.reason.message);
     }
-    text
+    if matches!(exit, Exit::Interrupted | Exit::Terminated) {
+        text.push_str("Nothing is lost: run it again, and it goes on from what is there.\n");
+    }
+    folded(&text, style)
 }
 
 fn shown(session: &Session, job: &Job, opened: &Opened, plan: &Plan, facts: &Facts) -> String {

@@ -1,6 +1,7 @@
 //! INT and TERM: before anything was begun they end lcm at once; in a run the first one asks it to end, and the
 //! second does not ask.
 
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,6 +11,7 @@ use tokio::sync::watch;
 use crate::apply::Interrupt;
 use crate::cli::exit::Exit;
 use crate::cli::stop::Stop;
+use crate::report::print;
 
 /// What was heard.
 #[derive(Debug)]
@@ -34,7 +36,13 @@ impl Interrupts {
                     Some(()) = terminate.recv() => Interrupt::Terminated,
                     else => return,
                 };
-                if !patient.load(Ordering::SeqCst) || tell.borrow().is_some() {
+                let begun = patient.load(Ordering::SeqCst);
+                if !begun || tell.borrow().is_some() {
+                    // The question that may stand there has no end of line.
+                    let end = if io::stderr().is_terminal() { "\n" } else { "" };
+                    if !begun {
+                        print::note(&format!("{end}interrupted; nothing was done"));
+                    }
                     std::process::exit(i32::from(exit_of(now).code()));
                 }
                 tell.send_replace(Some(now));

@@ -2,26 +2,31 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 
 use clap::{Args, ValueEnum};
 
+use crate::report::fold::folded;
 use crate::report::print;
 use crate::report::style::{Paint, Style};
 
 /// Where the terminal's width can't be told.
 const WIDTH_DEFAULT: usize = 100;
 
+/// Apart, since every help has them.
+const HEADING: &str = "With every command";
+
 /// How to speak; these go with every command.
 #[derive(Debug, Args)]
 pub(super) struct OutputArgs {
     /// Paint the output; `NO_COLOR` is honoured by `auto`
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN", help_heading = HEADING)]
     color: Color,
     /// Say more: whole routes, and what is kept
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = HEADING)]
     verbose: bool,
     /// Say nothing but the answer and errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = HEADING)]
     quiet: bool,
 }
 
@@ -48,16 +53,18 @@ impl Session {
         let environment: BTreeMap<String, String> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        let style = |terminal: bool| Style { colored: is_colored(args.color, &environment, terminal) };
-        let (stdout, stderr) = (style(io::stdout().is_terminal()), style(io::stderr().is_terminal()));
+        let style = |terminal: bool, columns: Option<usize>| Style {
+            colored: is_colored(args.color, &environment, terminal),
+            width: columns.filter(|_| terminal),
+        };
+        let stdout = style(io::stdout().is_terminal(), width_of(&environment, io::stdout()));
+        let stderr = style(io::stderr().is_terminal(), width_of(&environment, io::stderr()));
         Self { stdout, stderr, verbose: args.verbose, quiet: args.quiet, environment }
     }
 
     /// Columns of the terminal that narration goes to.
     pub(super) fn width(&self) -> usize {
-        let said = self.environment.get("COLUMNS").and_then(|columns| columns.parse().ok());
-        let asked = || rustix::termios::tcgetwinsize(io::stderr()).ok().map(|size| usize::from(size.ws_col));
-        said.or_else(asked).filter(|columns| *columns > 0).unwrap_or(WIDTH_DEFAULT)
+        width_of(&self.environment, io::stderr()).unwrap_or(WIDTH_DEFAULT)
     }
 
     pub(super) fn note(&self, line: &str) {
@@ -67,8 +74,15 @@ impl Session {
     }
 
     pub(super) fn warn(&self, message: &str) {
-        self.note(&format!("{} {message}", self.stderr.paint(Paint::Warn, "warning:")));
+        self.note(&folded(&format!("{} {message}", self.stderr.paint(Paint::Warn, "warning:")), self.stderr));
     }
+}
+
+/// What the environment says counts more than what the terminal does.
+fn width_of(environment: &BTreeMap<String, String>, stream: impl AsFd) -> Option<usize> {
+    let said = environment.get("COLUMNS").and_then(|columns| columns.parse().ok());
+    let asked = || rustix::termios::tcgetwinsize(stream).ok().map(|size| usize::from(size.ws_col));
+    said.or_else(asked).filter(|columns| *columns > 0)
 }
 
 /// `NO_COLOR` counts when it is there and not empty: no-color.org.

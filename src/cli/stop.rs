@@ -1,6 +1,7 @@
 //! Why a command ends before its work: what to say, and with which code.
 
 use crate::cli::exit::Exit;
+use crate::report::fold::folded;
 use crate::report::style::{Paint, Style};
 
 /// An early end.
@@ -35,7 +36,7 @@ impl Stop {
 
     pub(super) fn text(&self, style: Style) -> String {
         match &self.message {
-            Message::Said(message) => format!("{} {message}", style.paint(Paint::Bad, "error:")),
+            Message::Said(message) => folded(&format!("{} {message}", style.paint(Paint::Bad, "error:")), style),
             Message::Shown(text) => text.trim_end().to_owned(),
         }
     }

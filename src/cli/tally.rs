@@ -6,6 +6,7 @@ use crate::apply::Outcome;
 use crate::model::event::{EventKind, Outcome as StepOutcome};
 use crate::model::lifecycle::Action;
 use crate::model::names::{ServiceName, StepId};
+use crate::model::plan::Blocked;
 use crate::report::table::took;
 
 /// Counts what was done as it is told.
@@ -48,7 +49,7 @@ impl Tally {
                 parts.push(format!("{} {}", count(action), past(action)));
             }
         }
-        let blocked = outcome.last_plan.as_ref().map_or(0, |plan| plan.blocked.len());
+        let blocked = blocked(outcome).count();
         let skipped = usize::try_from(outcome.skipped).unwrap_or(usize::MAX);
         for (count, word) in [(outcome.failures.len(), "failed"), (skipped, "skipped"), (blocked, "blocked")] {
             if count > 0 {
@@ -58,6 +59,12 @@ impl Tally {
         let did = if parts.is_empty() { "nothing was done".to_owned() } else { parts.join(", ") };
         format!("{did} in {}", took(took_ms))
     }
+}
+
+/// What is blocked by more than its own failure, which is told already.
+pub(super) fn blocked(outcome: &Outcome) -> impl Iterator<Item = &Blocked> {
+    let blocked = outcome.last_plan.iter().flat_map(|plan| &plan.blocked);
+    blocked.filter(|blocked| !outcome.failures.iter().any(|failure| failure.service == blocked.service))
 }
 
 fn past(action: Action) -> &'static str {

@@ -25,7 +25,7 @@ pub(super) struct Args {
     /// Manifests to check
     #[arg(default_value = "lcm.yaml", value_name = "MANIFEST")]
     manifests: Vec<PathBuf>,
-    /// How to show what is wrong
+    /// How to show what is wrong; `github` makes annotations of GitHub's runner
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     format: Format,
 }
@@ -34,7 +34,6 @@ pub(super) struct Args {
 enum Format {
     Text,
     Json,
-    /// Annotations of GitHub's runner
     Github,
 }
 
@@ -71,7 +70,11 @@ fn text(session: &Session, path: &Path, found: &Result<Desired, Problems>) -> St
             let warning = |warning: &String| format!("{}: warning: {warning}\n", path.display());
             desired.warnings.iter().map(warning).chain([ok]).collect()
         }
-        Err(problems) => wire::render(problems, session.stdout, session.width()),
+        Err(problems) => {
+            let errors = problems.0.iter().filter(|problem| problem.severity == Severity::Error).count();
+            let errors = session.stdout.paint(Paint::Bad, &counted(errors, "error", "errors"));
+            format!("{}\n{}: {errors}\n", wire::render(problems, session.stdout, session.width()), path.display())
+        }
     }
 }
 

@@ -114,9 +114,10 @@ impl<'a> Loader<'a> {
                 let mut problem = Problem::error("lcm::file", format!("can't read {}: {reason}", path.display()));
                 if from.is_none() && reason == NOT_THERE {
                     problem = problem.help(if path == Path::new(DEFAULT_FILE) {
-                        "name a manifest, go to the folder that has one, or begin one here with `lcm init`"
+                        "name a manifest (`lcm plan path/to/lcm.yaml`), or go to the folder that has one; the least that one says \
+                         is `version: 1`, `name: …` and `services:`"
                     } else {
-                        "name a manifest that is there, or begin one with `lcm init`"
+                        "name a manifest that is there"
                     });
                 }
                 return self.refuse(problem, from, "named here");

@@ -10,6 +10,7 @@ use std::path::Path;
 use crate::model::desired::Desired;
 use crate::model::names::{GoalName, ModeName};
 
+mod advice;
 mod dotenv;
 mod extend;
 mod fault;

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{self, Expected, Unexpected};
 
+use crate::manifest::advice::unknown_key;
 use crate::manifest::fault::{Fault, suggest};
 use crate::manifest::problem::Problem;
 use crate::manifest::reader::Reader;
@@ -110,21 +111,7 @@ impl de::Error for ReadError {
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        let (in_service, in_docker) = (expected.contains(&"depends_on"), expected.contains(&"pull_policy"));
-        if field == "restart" && (in_service || in_docker) {
-            let fault =
-                Fault::new("lcm::restart", "`restart` is not a key of lcm", "who restarts what is lcm's to say");
-            return Self::new(fault.help(
-                "remove it: containers that lcm creates have no restart policy, since an engine that starts them by \
-                 itself would overcommit the GPU; lcm brings up what is wanted when it is applied",
-            ));
-        }
-        let fault = Fault::new("lcm::unknown_key", format!("unknown key `{field}`"), "this key");
-        let runtime_key = ["image", "command", "environment", "env_file", "ports", "volumes", "cwd"].contains(&field);
-        if in_service && runtime_key {
-            return Self::new(fault.help(format!("`{field}` stands below `process:` or `docker:`")));
-        }
-        Self::new(fault.help(suggest(field, expected.iter().copied())))
+        Self::new(unknown_key(field, expected))
     }
 
     fn missing_field(field: &'static str) -> Self {

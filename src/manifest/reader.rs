@@ -141,9 +141,13 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        keys: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ReadError> {
+        if let Value::Scalar(_) | Value::List(_) = &self.node.value {
+            let fault = wrong_type("a map", &self.node.describe());
+            return Err(ReadError::new(fault.help(format!("its keys are: {}", keys.join(", ")))).at(self.node.span));
+        }
         self.map(visitor)
     }
 

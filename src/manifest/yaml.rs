@@ -103,7 +103,9 @@ fn explain(sources: &Sources, file: usize, error: &Error) -> Problem {
             }
         }
     };
+    let tab = message.contains("tabs disallowed");
     let problem = Problem::error(code, message);
+    let problem = if tab { problem.help("YAML is indented with spaces only: replace each tab") } else { problem };
     match place {
         Some(place) => problem.at(place, label),
         None => problem,

@@ -2,6 +2,8 @@
 //!
 //! Not serializable on purpose: it carries secrets. What may leave is in [`crate::model::spec`].
 
+mod plain;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +12,8 @@ use crate::model::names::{GoalName, ModeName, ProjectName, ServiceName};
 use crate::model::secret::Secret;
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
+
+pub use self::plain::{GRACE_DEFAULT, PROBE_TIMEOUT_DEFAULT};
 
 /// A whole manifest, for one run: its mode and active goals are settled.
 #[derive(Clone, Debug)]
@@ -118,7 +122,7 @@ pub struct Service {
     pub evict: Option<Evict>,
     /// Host ports that it takes while it runs: published ones, and local ones that its probes ask.
     pub ports: BTreeSet<u16>,
-    /// Secrets that it needs and that are not there, by where they should come from.
+    /// Secrets that it needs and that are not there: where they should come from, and what is wrong there.
     pub missing_secrets: Vec<String>,
     pub spec: Spec,
     /// `lcm.yaml:12`, for messages.

@@ -5,16 +5,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::model::desired::{Desired, Runtime, Service, StopPolicy};
+use crate::model::desired::{Desired, GRACE_DEFAULT, Runtime, Service, StopPolicy};
 use crate::model::facts::{ContainerFact, Facts, Marks, TreeFact};
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 use crate::model::observed::{ASIDE_SUFFIX, Instance, Orphan};
 use crate::model::size::Mebibytes;
 use crate::observe::{container, marked_gpus, tree};
-
-/// Docker's own grace, for an orphan whose label does not say.
-const GRACE_DEFAULT: Duration = Duration::from_secs(10);
 
 /// Orphans by service name, then by what they are.
 pub(super) fn orphans(facts: &Facts, desired: &Desired) -> Vec<Orphan> {

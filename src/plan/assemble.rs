@@ -10,8 +10,7 @@ use crate::plan::decide::{Decisions, Scene};
 use crate::plan::flow::worst_addition;
 use crate::plan::order::taken;
 
-const UNPROVEN: &str = "GPU memory is UNPROVEN: no driver was asked, so declared sizes stand for measured ones, \
-                        and memory counts as released when its processes are gone";
+const UNPROVEN: &str = "GPU memory is UNPROVEN: declared sizes count, no driver was asked";
 
 /// Everything in its place.
 pub(super) fn assemble(scene: &Scene<'_>, decisions: &Decisions, steps: Vec<Step>) -> Plan {

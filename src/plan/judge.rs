@@ -109,7 +109,7 @@ fn because(code: ReasonCode, seen: &ObservedService, why: &Reason) -> Reason {
 fn bring_up(scene: &Scene<'_>, name: &ServiceName, why: Reason, runs: bool) -> Decision {
     let service = scene.service(name);
     if !service.missing_secrets.is_empty() {
-        let message = format!("it needs {}, which is not set", service.missing_secrets.join(" and "));
+        let message = format!("it needs {}", service.missing_secrets.join(", and "));
         return Decision::Blocked(reason(ReasonCode::SecretMissing, message, None));
     }
     if runs {

@@ -406,6 +406,8 @@ impl<'a> Placing<'a> {
     fn preempt(&mut self, victim: &ServiceName, name: &ServiceName) {
         self.seats.leave(victim);
         self.claims.retain(|_, claimant| claimant != victim);
+        // What was hoped for it before, it has lost.
+        self.refused.remove(victim);
         let message = format!(
             "{name} (priority {}) needs its room, and matters more than {victim} (priority {})",
             self.scene.priority(name),

@@ -1,9 +1,11 @@
-//! Colour, as decoration: whatever it says, the text beside it says too.
+//! How text is set. Colour is decoration: whatever it says, the text beside it says too.
 
-/// Whether text is painted.
+/// Whether text is painted, and how wide it may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {
     pub colored: bool,
+    /// Columns of the terminal; `None` where nobody looks and a line may be as long as it is.
+    pub width: Option<usize>,
 }
 
 /// What a stretch of text is.
@@ -34,7 +36,7 @@ impl Paint {
 }
 
 impl Style {
-    pub const PLAIN: Self = Self { colored: false };
+    pub const PLAIN: Self = Self { colored: false, width: None };
 
     /// `text`, painted where there is colour. Measure and pad before.
     #[must_use]

@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 
+use crate::model::names::StepId;
 use crate::model::size::Mebibytes;
+use crate::report::fold::columns;
 use crate::report::style::{Paint, Style};
 
 /// Between two columns.
@@ -69,6 +71,12 @@ fn width(text: &str) -> usize {
     text.chars().count()
 }
 
+/// Whether all lines, set in this far, fit beside each other as they are.
+#[must_use]
+pub fn fit(lines: &[String], indent: usize, style: Style) -> bool {
+    style.width.is_none_or(|width| lines.iter().all(|line| columns(line) + indent <= width))
+}
+
 /// `24 576`: a figure whose unit stands elsewhere.
 #[must_use]
 pub fn figure(amount: Mebibytes) -> String {
@@ -79,6 +87,12 @@ pub fn figure(amount: Mebibytes) -> String {
 #[must_use]
 pub fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// `stop:ollama`, as one would say it.
+#[must_use]
+pub fn spoken(step: &StepId) -> String {
+    step.as_str().replacen(':', " ", 1)
 }
 
 /// `a, b and c`.
@@ -134,7 +148,7 @@ mod tests {
             vec![Cell::new("é").paint(Paint::Good), Cell::new("")],
         ];
         assert_eq!(lines(&rows, Style::PLAIN), ["a     100  a long remark at the end", "long    1", "é"]);
-        assert_eq!(lines(&rows, Style { colored: true })[2], "\u{1b}[32mé\u{1b}[0m");
+        assert_eq!(lines(&rows, Style { colored: true, width: None })[2], "\u{1b}[32mé\u{1b}[0m");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use crate::model::desired::ModeSource;
 use crate::model::lifecycle::State;
 use crate::model::plan::{GpuLine, Placement, Plan, Purpose};
+use crate::report::fold::folded;
 use crate::report::style::{Paint, Style};
 use crate::report::table::{self, Cell, counted, figure};
 
@@ -18,6 +19,9 @@ pub use looked::Looked;
 
 /// Reasons stand below what they are the reasons of, and further in.
 const INDENT: &str = "    ";
+
+/// All but the first line and the last ones stand in by this.
+const BLOCK_INDENT: usize = 2;
 
 /// A plan, and what its text needs besides.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +62,7 @@ pub fn plan(view: PlanText<'_>) -> String {
             text.push_str("The placing is sound, but not proven to be the best.\n");
         }
     }
-    text
+    folded(&text, style)
 }
 
 /// `lcm plan · studio · mode video (manifest) · goals narrate · host box · engine … 20.10`
@@ -115,30 +119,33 @@ fn rows(view: PlanText<'_>) -> Vec<String> {
     let entries = entry::entries(plan);
     let mut cells: Vec<Vec<Cell>> = Vec::new();
     let mut below: Vec<Vec<String>> = Vec::new();
+    let mut effects: Vec<String> = Vec::new();
     for entry in &entries {
         let (symbol, paint) = entry.kind.symbol();
         let named = Cell::new(entry.service.as_str()).paint(Paint::Strong);
         let route = Cell::new(entry.route(verbose));
-        cells.push(vec![
-            Cell::new(format!("{symbol} {}", entry.kind.verb())).paint(paint),
-            named,
-            route,
-            Cell::new(entry.effect(plan)),
-        ]);
+        cells.push(vec![Cell::new(format!("{symbol} {}", entry.kind.verb())).paint(paint), named, route]);
+        effects.push(entry.effect(plan));
         below.push(entry.below(style));
     }
     for (symbol, verb, service, state, why) in not_done(plan, verbose) {
         let paint = if symbol == "=" { Paint::Dim } else { Paint::Warn };
         let state = state.map_or("", State::as_str);
-        cells.push(vec![
-            Cell::new(format!("{symbol} {verb}")).paint(paint),
-            Cell::new(service),
-            Cell::new(state),
-            Cell::new(""),
-        ]);
+        cells.push(vec![Cell::new(format!("{symbol} {verb}")).paint(paint), Cell::new(service), Cell::new(state)]);
+        effects.push(String::new());
         below.push(vec![why]);
     }
-    let lines = table::lines(&cells, style);
+    let beside: Vec<Vec<Cell>> = cells
+        .iter()
+        .zip(&effects)
+        .map(|(row, effect)| row.iter().cloned().chain([Cell::new(effect)]).collect())
+        .collect();
+    let mut lines = table::lines(&beside, style);
+    if !table::fit(&lines, BLOCK_INDENT, style) {
+        // Too little room beside a step, so what it does stands below it, above its reasons.
+        lines = table::lines(&cells, style);
+        below.iter_mut().zip(effects).for_each(|(below, effect)| below.insert(0, effect));
+    }
     let pairs = lines.into_iter().zip(below);
     pairs
         .flat_map(|(line, below)| {
@@ -218,7 +225,7 @@ fn push_block(text: &mut String, lines: &[String]) {
     }
     text.push('\n');
     for line in lines {
-        let _ = writeln!(text, "  {line}");
+        let _ = writeln!(text, "{:BLOCK_INDENT$}{line}", "");
     }
 }
 

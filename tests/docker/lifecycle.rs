@@ -17,7 +17,7 @@ use crate::bench::{Bench, docker, id, inspected, own, service, until};
 use crate::image::SERVER;
 
 pub(crate) async fn a_container_is_created_started_stopped_and_removed() {
-    let bench = Bench::new().await;
+    let bench = Bench::new();
     let web = bench.serving("web", &[]);
     assert_eq!(bench.life(&web).await, Life::Absent);
     bench.engine.prepare(&bench.project, &web).await.expect("prepared");
@@ -53,7 +53,7 @@ fn existing(name: &str) -> Service {
 }
 
 pub(crate) async fn an_existing_container_is_started_and_stopped() {
-    let bench = Bench::new().await;
+    let bench = Bench::new();
     let name = format!("{}-existing", bench.project);
     let service = existing(&name);
     assert_eq!(bench.life(&service).await, Life::Absent);
@@ -76,7 +76,7 @@ pub(crate) async fn an_existing_container_is_started_and_stopped() {
 }
 
 pub(crate) async fn a_restart_policy_does_not_bring_back_what_was_stopped() {
-    let bench = Bench::new().await;
+    let bench = Bench::new();
     // It ends again and again, and its policy starts it again at once.
     let name = format!("{}-again", bench.project);
     bench.stranger(&name, &["--restart", "always"], &["--die-after", "50ms"]);
@@ -94,7 +94,7 @@ pub(crate) async fn a_restart_policy_does_not_bring_back_what_was_stopped() {
 }
 
 pub(crate) async fn what_ignores_its_signal_is_killed_after_the_grace() {
-    let bench = Bench::new().await;
+    let bench = Bench::new();
     let mut web = bench.serving("web", &["--ignore-term"]);
     web.stop.grace = Duration::from_millis(200);
     let instance = bench.start(&web).await.expect("started");
@@ -110,7 +110,7 @@ pub(crate) async fn what_ignores_its_signal_is_killed_after_the_grace() {
 }
 
 pub(crate) async fn a_signal_of_the_policy_is_sent_in_place_of_the_containers_own() {
-    let bench = Bench::new().await;
+    let bench = Bench::new();
     let name = format!("{}-signal", bench.project);
     bench.stranger(&name, &[], &[]);
     let mut named = existing(&name);
@@ -129,7 +129,7 @@ pub(crate) async fn a_signal_of_the_policy_is_sent_in_place_of_the_containers_ow
 }
 
 pub(crate) async fn a_paused_container_is_stopped() {
-    let bench = Bench::new().await;
+    let bench = Bench::new();
     let web = bench.serving("web", &[]);
     let instance = bench.start(&web).await.expect("started");
     bench.engine.pause(id(&instance)).await.expect("paused");
@@ -143,7 +143,7 @@ pub(crate) async fn a_paused_container_is_stopped() {
 }
 
 pub(crate) async fn a_container_of_another_project_is_neither_stopped_nor_removed() {
-    let (bench, other) = (Bench::new().await, Bench::new().await);
+    let (bench, other) = (Bench::new(), Bench::new());
     let theirs = other.serving("web", &[]);
     let instance = other.start(&theirs).await.expect("started");
     let stop = Stop { project: &bench.project, service: &theirs.name, instance: &instance, policy: &theirs.stop };
@@ -160,7 +160,7 @@ pub(crate) async fn a_container_of_another_project_is_neither_stopped_nor_remove
 }
 
 pub(crate) async fn ports_devices_networks_and_labels_are_checked_before_anything_starts() {
-    let bench = Bench::new().await;
+    let bench = Bench::new();
     let refusal = async |change: fn(&mut Container)| {
         let mut container = bench.container("web", &[]);
         change(&mut container);
@@ -178,7 +178,7 @@ pub(crate) async fn ports_devices_networks_and_labels_are_checked_before_anythin
 }
 
 pub(crate) async fn networks_are_joined_before_the_start() {
-    let bench = Bench::new().await;
+    let bench = Bench::new();
     let mut container = bench.container("web", &[]);
     for side in ["a", "b"] {
         let network = format!("{}-{side}", bench.project);
@@ -202,7 +202,7 @@ pub(crate) async fn networks_are_joined_before_the_start() {
 }
 
 pub(crate) async fn secrets_reach_the_environment_and_no_label() {
-    let bench = Bench::new().await;
+    let bench = Bench::new();
     let with = |token: &str| {
         let mut container = bench.container("web", &[]);
         container.environment.insert("MODE".to_owned(), EnvValue::Plain("fast".to_owned()));
@@ -228,7 +228,7 @@ pub(crate) async fn secrets_reach_the_environment_and_no_label() {
 }
 
 pub(crate) async fn gpus_are_asked_for_by_id() {
-    let bench = Bench::new().await;
+    let bench = Bench::new();
     let with = |name: &str, access: GpuAccess| {
         let mut container = bench.container(name, &[]);
         container.gpu_access = access;
@@ -258,7 +258,7 @@ pub(crate) async fn gpus_are_asked_for_by_id() {
 }
 
 pub(crate) async fn what_the_manifest_says_reaches_the_engine_and_volumes_stay() {
-    let bench = Bench::new().await;
+    let bench = Bench::new();
     let volume = format!("{}-data", bench.project);
     bench.at_the_end(&["volume", "rm", &volume]);
     let mut container = bench.container("web", &[]);

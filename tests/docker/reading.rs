@@ -15,7 +15,7 @@ fn get(path: &str) -> Vec<String> {
 }
 
 pub(crate) async fn a_moved_image_is_seen() {
-    let bench = Bench::new().await;
+    let bench = Bench::new();
     let name = format!("lcm-test/moving:{}", bench.project);
     // The same content under the same name, and by one label another image.
     let source = bench.stranger(&format!("{}-source", bench.project), &[], &[]);
@@ -40,7 +40,7 @@ pub(crate) async fn a_moved_image_is_seen() {
 }
 
 pub(crate) async fn exit_codes_and_published_ports_are_read_from_the_list() {
-    let bench = Bench::new().await;
+    let bench = Bench::new();
     let mut container = bench.container("web", &[]);
     let port =
         |protocol| PublishedPort { address: Some("127.0.0.1".to_owned()), host: None, container: 8000, protocol };
@@ -62,7 +62,7 @@ pub(crate) async fn exit_codes_and_published_ports_are_read_from_the_list() {
 }
 
 pub(crate) async fn the_age_is_read_where_it_matters() {
-    let bench = Bench::new().await;
+    let bench = Bench::new();
     let web = bench.serving("web", &[]);
     bench.start(&web).await.expect("started");
     assert_eq!(bench.fact(&web).await.started_at, None);
@@ -72,7 +72,7 @@ pub(crate) async fn the_age_is_read_where_it_matters() {
 }
 
 pub(crate) async fn exec_tells_the_exit_status() {
-    let bench = Bench::new().await;
+    let bench = Bench::new();
     let web = bench.serving("web", &[]);
     let instance = bench.start(&web).await.expect("started");
     let run = async |command: &[String]| bench.engine.exec(id(&instance), command, DEADLINE).await;
@@ -89,7 +89,7 @@ pub(crate) async fn exec_tells_the_exit_status() {
 }
 
 pub(crate) async fn a_log_begins_with_the_last_start() {
-    let bench = Bench::new().await;
+    let bench = Bench::new();
     let web = bench.serving("web", &[]);
     let instance = bench.start(&web).await.expect("started");
     let log = async || bench.engine.log_since_start(id(&instance), 64 << 10).await.expect("a log");
@@ -109,7 +109,7 @@ pub(crate) async fn a_log_begins_with_the_last_start() {
 }
 
 pub(crate) async fn health_is_the_images_own() {
-    let bench = Bench::new().await;
+    let bench = Bench::new();
     let checked = |name: &str, path: &str| -> Service {
         let mut container = bench.container(name, &[]);
         container.healthcheck = Some(ImageHealthcheck {

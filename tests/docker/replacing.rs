@@ -26,7 +26,7 @@ fn name_of(instance: &Instance) -> String {
 }
 
 pub(crate) async fn a_changed_spec_puts_the_old_one_aside_until_settled() {
-    let bench = Bench::new().await;
+    let bench = Bench::new();
     let (first, second) = (bench.serving("web", &[]), bench.serving("web", &["--work", "2s"]));
     let old = bench.start(&first).await.expect("started");
     let refused = bench.start(&second).await.expect_err("the old one runs");
@@ -49,7 +49,7 @@ pub(crate) async fn a_changed_spec_puts_the_old_one_aside_until_settled() {
 }
 
 pub(crate) async fn restore_brings_the_old_one_back() {
-    let bench = Bench::new().await;
+    let bench = Bench::new();
     let (first, second) = (bench.serving("web", &[]), bench.serving("web", &["--hang-health"]));
     let old = stopped(&bench, &first).await;
     let new = bench.start(&second).await.expect("started");
@@ -61,7 +61,7 @@ pub(crate) async fn restore_brings_the_old_one_back() {
 }
 
 pub(crate) async fn a_failed_start_leaves_the_old_one_under_its_name() {
-    let bench = Bench::new().await;
+    let bench = Bench::new();
     let first = bench.serving("web", &[]);
     let old = stopped(&bench, &first).await;
     let second = broken(&bench);
@@ -93,7 +93,7 @@ pub(crate) async fn a_failed_start_leaves_the_old_one_under_its_name() {
 }
 
 pub(crate) async fn a_crash_in_the_middle_of_replacing_is_mended() {
-    let bench = Bench::new().await;
+    let bench = Bench::new();
     let first = bench.serving("web", &[]);
     let name = first.container_name().expect("a container").to_owned();
     let old = stopped(&bench, &first).await;
@@ -119,7 +119,7 @@ pub(crate) async fn a_crash_in_the_middle_of_replacing_is_mended() {
 }
 
 pub(crate) async fn a_strangers_container_is_refused_and_untouched() {
-    let bench = Bench::new().await;
+    let bench = Bench::new();
     let web = bench.serving("web", &[]);
     let name = web.container_name().expect("a container");
     let made = bench.stranger(name, &[], &[]);
@@ -145,7 +145,7 @@ pub(crate) async fn a_strangers_container_is_refused_and_untouched() {
 }
 
 pub(crate) async fn another_placement_recreates() {
-    let bench = Bench::new().await;
+    let bench = Bench::new();
     let mut container = bench.container("web", &[]);
     container.gpu_access = GpuAccess::None;
     let web = own("web", container);
@@ -160,7 +160,7 @@ pub(crate) async fn another_placement_recreates() {
 }
 
 pub(crate) async fn an_image_that_cannot_be_had_is_named_and_the_old_one_runs_on() {
-    let bench = Bench::new().await;
+    let bench = Bench::new();
     let web = bench.serving("web", &[]);
     let instance = bench.start(&web).await.expect("started");
     let with = |pull: PullPolicy| {

@@ -9,14 +9,12 @@ use std::time::{Duration, Instant};
 use lcm::driver::process::Processes;
 use lcm::driver::{Life, Look, Start, Stop};
 use lcm::model::desired::{
-    Command, Desired, EnvValue, GpuRequest, Health, LogPolicy, ModeSource, OrphanPolicy, Probe, Process, Runtime,
-    Service, StopPolicy,
+    Command, Desired, EnvValue, Health, LogPolicy, Probe, Process, Runtime, Service, StopPolicy,
 };
 use lcm::model::facts::TreeFact;
 use lcm::model::names::{ProjectName, ServiceName};
 use lcm::model::observed::Instance;
 use lcm::model::secret::Secret;
-use lcm::model::size::Mebibytes;
 use lcm::model::spec::Spec;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -57,48 +55,24 @@ impl Bench {
     pub(crate) fn exec(&self, name: &str, argv: &[&str]) -> Service {
         let command = Command::Exec(argv.iter().map(|word| (*word).to_owned()).collect());
         let config = serde_json::json!({ "command": argv });
+        let runtime = Runtime::Process(Box::new(Process {
+            command,
+            cwd: self.folder.path().to_owned(),
+            environment: BTreeMap::new(),
+            inherit: BTreeSet::new(),
+            log: LogPolicy { max_size_bytes: 20 << 20, files: 3 },
+            pid_file: None,
+        }));
         Service {
-            name: ServiceName::new(name),
-            runtime: Runtime::Process(Box::new(Process {
-                command,
-                cwd: self.folder.path().to_owned(),
-                environment: BTreeMap::new(),
-                inherit: BTreeSet::new(),
-                log: LogPolicy { max_size_bytes: 20 << 20, files: 3 },
-                pid_file: None,
-            })),
-            stop: StopPolicy { signal: None, grace: PATIENCE, exec: None },
-            vram: Mebibytes::ZERO,
-            gpu: GpuRequest::None,
-            priority: 0,
-            phases: BTreeSet::new(),
-            depends_on: BTreeMap::new(),
+            stop: StopPolicy { grace: PATIENCE, ..StopPolicy::default() },
             health: health(None),
-            busy: None,
-            drain: None,
-            evict: None,
-            ports: BTreeSet::new(),
-            missing_secrets: Vec::new(),
             spec: Spec { config, ..Spec::default() },
-            source: "lcm.yaml:1".to_owned(),
+            ..Service::plain(ServiceName::new(name), runtime)
         }
     }
 
     pub(crate) fn desired(&self, services: &[&Service]) -> Desired {
-        Desired {
-            project: self.project.clone(),
-            mode: None,
-            mode_source: ModeSource::Manifest,
-            goals_requested: BTreeSet::new(),
-            orphans: OrphanPolicy::Report,
-            reserve: Mebibytes::ZERO,
-            declared_gpus: Vec::new(),
-            engine_host: None,
-            services: services.iter().map(|service| (service.name.clone(), (*service).clone())).collect(),
-            modes: BTreeMap::new(),
-            goals: BTreeMap::new(),
-            warnings: Vec::new(),
-        }
+        Desired::plain(self.project.clone(), services.iter().map(|service| (*service).clone()))
     }
 
     pub(crate) async fn start(&self, service: &Service) -> Instance {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use lcm::model::desired::{
     Busy, BusyProbe, Command, Condition, Container, DeclaredGpu, Dependency, Desired, ExistingContainer, Goal,
     GpuAccess, GpuRef, GpuRequest, Health, LogPolicy, Mode, ModeSource, OrphanPolicy, Others, Probe, Process, Protocol,
-    PublishedPort, PullPolicy, Runtime, Service, StopPolicy,
+    PublishedPort, PullPolicy, Runtime, Service,
 };
 use lcm::model::names::{GoalName, ModeName, ProjectName, ServiceName};
 use lcm::model::secret::Secret;
@@ -110,9 +110,6 @@ fn resolve(draft: &Draft, index: usize, service: &ServiceDraft) -> Service {
     });
     let secrets = service.secret.then(|| ("TOKEN".to_owned(), Secret::new("of today")));
     Service {
-        name: name(index),
-        runtime: runtime(index, service.kind, port),
-        stop: StopPolicy { signal: None, grace: Duration::from_secs(10), exec: None },
         vram: Mebibytes(if matches!(service.gpu, GpuDraft::None) { 0 } else { service.vram }),
         gpu: gpu(draft, service.gpu),
         priority: service.priority,
@@ -122,17 +119,14 @@ fn resolve(draft: &Draft, index: usize, service: &ServiceDraft) -> Service {
         busy: service
             .busy_ms
             .map(|_| Busy { probe: BusyProbe::Exec(vec!["busy".to_owned()]), probe_timeout: Duration::from_secs(5) }),
-        drain: None,
-        evict: None,
         ports: port.into_iter().collect(),
-        missing_secrets: Vec::new(),
         spec: match service.kind {
             Kind::Existing => Spec::default(),
             Kind::Process | Kind::Container => {
                 Spec { config: json!({ "command": index }), secrets: secrets.into_iter().collect() }
             }
         },
-        source: "lcm.yaml:1".to_owned(),
+        ..Service::plain(name(index), runtime(index, service.kind, port))
     }
 }
 
@@ -149,13 +143,8 @@ fn gpu(draft: &Draft, gpu: GpuDraft) -> GpuRequest {
 fn health(probed: bool) -> Health {
     Health {
         probe: probed.then(|| Probe::Tcp { host: "localhost".to_owned(), port: 1 }),
-        probe_timeout: Duration::from_secs(5),
-        interval: None,
-        warm_time: Duration::ZERO,
         timeout: HEALTH_TIMEOUT,
-        failures: 3,
-        successes: 1,
-        stable_for: Duration::ZERO,
+        ..Health::default()
     }
 }
 
@@ -170,26 +159,13 @@ fn runtime(index: usize, kind: Kind, port: Option<u16>) -> Runtime {
             pid_file: None,
         })),
         Kind::Container => Runtime::Container(Box::new(Container {
-            name: format!("{PROJECT}-s{index}"),
-            image: "image".to_owned(),
             pull: PullPolicy::Never,
-            command: None,
-            entrypoint: None,
-            environment: BTreeMap::new(),
             ports: port
                 .map(|port| PublishedPort { address: None, host: Some(port), container: 80, protocol: Protocol::Tcp })
                 .into_iter()
                 .collect(),
-            volumes: Vec::new(),
-            networks: Vec::new(),
-            user: None,
-            shm_size_bytes: None,
-            ipc: None,
-            devices: Vec::new(),
-            ulimits: BTreeMap::new(),
-            labels: BTreeMap::new(),
-            healthcheck: None,
             gpu_access: GpuAccess::None,
+            ..Container::plain(format!("{PROJECT}-s{index}"), "image")
         })),
         Kind::Existing => Runtime::Existing(ExistingContainer { container: format!("their-s{index}") }),
     }

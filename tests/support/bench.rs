@@ -1,7 +1,6 @@
 //! A bench for tests on a real engine: a project name of its own, services to start, and an end of all containers that
 //! the test made, by id.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::process::Command;
 use std::sync::Mutex;
@@ -10,10 +9,7 @@ use std::time::{Duration, Instant};
 
 use lcm::driver::docker::{Engine, connect};
 use lcm::driver::{Life, Look, Start, Stop};
-use lcm::model::desired::{
-    Container, Desired, GpuAccess, GpuRequest, Health, ModeSource, OrphanPolicy, PullPolicy, Runtime, Service,
-    StopPolicy,
-};
+use lcm::model::desired::{Container, Desired, GpuAccess, Health, Runtime, Service, StopPolicy};
 use lcm::model::facts::{ContainerFact, Reading};
 use lcm::model::names::{GpuId, ProjectName, ServiceName};
 use lcm::model::observed::Instance;
@@ -36,7 +32,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    pub(crate) async fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let project = ProjectName::new(format!("lcm-test-{}-{number}", std::process::id()));
@@ -47,23 +43,9 @@ impl Bench {
     /// A container of lcm's own that serves.
     pub(crate) fn container(&self, service: &str, words: &[&str]) -> Container {
         Container {
-            name: format!("{}-{service}", self.project),
-            image: image::model_server().to_owned(),
-            pull: PullPolicy::Missing,
             command: Some(SERVE.iter().chain(words).map(|word| (*word).to_owned()).collect()),
-            entrypoint: None,
-            environment: BTreeMap::new(),
-            ports: Vec::new(),
-            volumes: Vec::new(),
-            networks: Vec::new(),
-            user: None,
-            shm_size_bytes: None,
-            ipc: None,
-            devices: Vec::new(),
-            ulimits: BTreeMap::new(),
-            labels: BTreeMap::new(),
-            healthcheck: None,
             gpu_access: GpuAccess::None,
+            ..Container::plain(format!("{}-{service}", self.project), image::model_server())
         }
     }
 
@@ -74,20 +56,7 @@ impl Bench {
 
     /// What the engine tells of all containers, with these in the manifest.
     pub(crate) async fn facts(&self, services: &[&Service]) -> Vec<ContainerFact> {
-        let desired = Desired {
-            project: self.project.clone(),
-            mode: None,
-            mode_source: ModeSource::Manifest,
-            goals_requested: BTreeSet::new(),
-            orphans: OrphanPolicy::Report,
-            reserve: Mebibytes::ZERO,
-            declared_gpus: Vec::new(),
-            engine_host: None,
-            services: services.iter().map(|service| (service.name.clone(), (*service).clone())).collect(),
-            modes: BTreeMap::new(),
-            goals: BTreeMap::new(),
-            warnings: Vec::new(),
-        };
+        let desired = Desired::plain(self.project.clone(), services.iter().map(|service| (*service).clone()));
         match self.engine.containers(&desired).await {
             Reading::Known(facts) => facts,
             other => panic!("{other:?}"),
@@ -173,31 +142,10 @@ pub(crate) fn own(name: &str, container: Container) -> Service {
 /// With defaults all over.
 pub(crate) fn service(name: &str, runtime: Runtime) -> Service {
     Service {
-        name: ServiceName::new(name),
-        runtime,
-        stop: StopPolicy { signal: None, grace: PATIENCE, exec: None },
+        stop: StopPolicy { grace: PATIENCE, ..StopPolicy::default() },
         vram: Mebibytes(512),
-        gpu: GpuRequest::None,
-        priority: 0,
-        phases: BTreeSet::new(),
-        depends_on: BTreeMap::new(),
-        health: Health {
-            probe: None,
-            probe_timeout: Duration::from_secs(5),
-            interval: None,
-            warm_time: Duration::ZERO,
-            timeout: PATIENCE,
-            failures: 3,
-            successes: 1,
-            stable_for: Duration::ZERO,
-        },
-        busy: None,
-        drain: None,
-        evict: None,
-        ports: BTreeSet::new(),
-        missing_secrets: Vec::new(),
-        spec: Spec::default(),
-        source: "lcm.yaml:1".to_owned(),
+        health: Health { timeout: PATIENCE, ..Health::default() },
+        ..Service::plain(ServiceName::new(name), runtime)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::apply::{Context, Interrupt, OnFailure, Options, Outcome, apply};
 use crate::driver::sim::{Behaviour, Deed, Sim};
 use crate::model::desired::{
     Busy, BusyProbe, Command, Condition, Container, Dependency, Desired, GpuAccess, GpuRequest, Health, LogPolicy,
-    ModeSource, OrphanPolicy, Probe, Process, PullPolicy, Runtime, Service, StopPolicy,
+    Probe, Process, PullPolicy, Runtime, Service,
 };
 use crate::model::event::{Event, EventKind};
 use crate::model::facts::{Facts, Marks, ProcessFact, Reading, TreeFact};
@@ -213,59 +213,25 @@ pub(super) fn service(name: &str) -> Service {
         pid_file: None,
     };
     Service {
-        name: name.into(),
-        runtime: Runtime::Process(Box::new(process)),
-        stop: StopPolicy { signal: None, grace: Duration::from_secs(10), exec: None },
         vram: Mebibytes(1),
         gpu: GpuRequest::Auto,
-        priority: 0,
-        phases: BTreeSet::new(),
-        depends_on: BTreeMap::new(),
         health: health(),
-        busy: None,
-        drain: None,
-        evict: None,
-        ports: BTreeSet::new(),
-        missing_secrets: Vec::new(),
         spec: Spec { config: json!({ "command": name }), secrets: BTreeMap::new() },
-        source: "lcm.yaml:1".to_owned(),
+        ..Service::plain(name.into(), Runtime::Process(Box::new(process)))
     }
 }
 
 pub(super) fn container(name: &str) -> Service {
     let container = Container {
-        name: format!("{PROJECT}-{name}"),
-        image: "image".to_owned(),
         pull: PullPolicy::Never,
-        command: None,
-        entrypoint: None,
-        environment: BTreeMap::new(),
-        ports: Vec::new(),
-        volumes: Vec::new(),
-        networks: Vec::new(),
-        user: None,
-        shm_size_bytes: None,
-        ipc: None,
-        devices: Vec::new(),
-        ulimits: BTreeMap::new(),
-        labels: BTreeMap::new(),
-        healthcheck: None,
         gpu_access: GpuAccess::None,
+        ..Container::plain(format!("{PROJECT}-{name}"), "image")
     };
     Service { runtime: Runtime::Container(Box::new(container)), ..service(name) }
 }
 
 fn health() -> Health {
-    Health {
-        probe: Some(Probe::Tcp { host: "localhost".to_owned(), port: 1 }),
-        probe_timeout: Duration::from_secs(5),
-        interval: None,
-        warm_time: Duration::ZERO,
-        timeout: Duration::from_mins(1),
-        failures: 3,
-        successes: 1,
-        stable_for: Duration::ZERO,
-    }
+    Health { probe: Some(Probe::Tcp { host: "localhost".to_owned(), port: 1 }), ..Health::default() }
 }
 
 pub(super) fn depends(mut service: Service, on: &str, condition: Condition) -> Service {
@@ -283,20 +249,7 @@ pub(super) fn loads_in(time: Duration) -> Behaviour {
 }
 
 fn desired(services: Vec<Service>) -> Desired {
-    Desired {
-        project: ProjectName::from(PROJECT),
-        mode: None,
-        mode_source: ModeSource::Manifest,
-        goals_requested: BTreeSet::new(),
-        orphans: OrphanPolicy::Report,
-        reserve: Mebibytes::ZERO,
-        declared_gpus: Vec::new(),
-        engine_host: None,
-        services: services.into_iter().map(|service| (service.name.clone(), service)).collect(),
-        modes: BTreeMap::new(),
-        goals: BTreeMap::new(),
-        warnings: Vec::new(),
-    }
+    Desired::plain(ProjectName::from(PROJECT), services)
 }
 
 fn tree(service: &Service) -> TreeFact {

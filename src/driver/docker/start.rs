@@ -160,9 +160,14 @@ impl Engine {
         Ok(())
     }
 
-    /// As this start wants it: spec, secrets, image, and the GPUs that it was given.
+    /// As this start wants it: spec, secrets, image, the GPUs that it was given, and the memory that it counts for
+    /// there: both stand on the container, where the next plan reads them.
     async fn fits(&self, seen: &Seen, start: &Start<'_>, container: &Container) -> Result<bool, DriverError> {
-        let placed = seen.marks.as_ref().is_some_and(|marks| marks.gpus == marks::gpus(start.gpus));
+        let vram_mib = start.service.vram.0;
+        let placed = seen
+            .marks
+            .as_ref()
+            .is_some_and(|marks| marks.gpus == marks::gpus(start.gpus) && marks.vram_mib == vram_mib);
         Ok(placed && self.is_as_wanted(seen, start.service, container).await?)
     }
 

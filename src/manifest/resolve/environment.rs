@@ -64,7 +64,7 @@ pub(super) fn environment(
                 }
             }
             Some(EnvFile::Missing) | None => {
-                resolved.missing.insert(format!("the env file {}", written.value));
+                resolved.missing.insert(format!("the env file {}, which is not there", written.value));
             }
             Some(EnvFile::Unreadable(reason)) => {
                 let message = format!("can't read the env file {}: {reason}", written.value);
@@ -93,7 +93,7 @@ fn put(context: &Context<'_>, resolved: &mut Resolved, name: &str, value: &Locat
         EnvironmentValue::Secret(source) => {
             let found = context.input.environment.get(source);
             if found.is_none() {
-                resolved.missing.insert(format!("the environment variable {source}"));
+                resolved.missing.insert(format!("the environment variable {source}, which is not set"));
             }
             resolved.secret(name, found.map(Secret::new));
         }

@@ -12,14 +12,11 @@ use crate::manifest::source::Span;
 use crate::manifest::wire;
 use crate::manifest::wire::scalar::Period;
 use crate::manifest::wire::shape::CommandLine;
-use crate::model::desired::{Busy, BusyProbe, Evict, EvictCall, Health, HttpProbe, Pointer, Probe, StopPolicy};
+use crate::model::desired::{
+    Busy, BusyProbe, Evict, EvictCall, Health, HttpProbe, PROBE_TIMEOUT_DEFAULT, Pointer, Probe, StopPolicy,
+};
 use crate::model::size::Mebibytes;
 
-const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
-const START_TIMEOUT: Duration = Duration::from_mins(1);
-const FAILURES: u32 = 3;
-/// Docker's own.
-const STOP_GRACE: Duration = Duration::from_secs(10);
 const EVICT_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a CUDA context holds with nothing loaded.
 const RESIDENT: Mebibytes = Mebibytes(512);
@@ -36,16 +33,7 @@ pub(super) fn health(
     docker: bool,
     asked: &mut Vec<Asked>,
 ) -> Health {
-    let mut health = Health {
-        probe: None,
-        probe_timeout: PROBE_TIMEOUT,
-        interval: None,
-        warm_time: Duration::ZERO,
-        timeout: START_TIMEOUT,
-        failures: FAILURES,
-        successes: 1,
-        stable_for: Duration::ZERO,
-    };
+    let mut health = Health::default();
     let Some(written) = written else { return health };
     one_of(
         context,
@@ -152,7 +140,7 @@ pub(super) fn busy(
     let kinds = [written.http.as_ref().map(|http| http.span), written.exec.as_ref().map(|exec| exec.span)];
     one_of(context, "a service has one kind of busy probe", &kinds);
     context.positive(written.probe_timeout.as_ref());
-    let probe_timeout = written.probe_timeout.as_ref().map_or(PROBE_TIMEOUT, |period| period.0);
+    let probe_timeout = written.probe_timeout.as_ref().map_or(PROBE_TIMEOUT_DEFAULT, |period| period.0);
     let probe = match (&written.http, &written.exec) {
         (Some(http), _) => {
             let address = address::url(context, http);
@@ -208,7 +196,7 @@ pub(super) fn evict(context: &mut Context<'_>, written: &Located<wire::health::E
 }
 
 pub(super) fn stop(context: &mut Context<'_>, written: Option<&Located<wire::health::Stop>>) -> StopPolicy {
-    let mut policy = StopPolicy { signal: None, grace: STOP_GRACE, exec: None };
+    let mut policy = StopPolicy::default();
     let Some(written) = written else { return policy };
     if let Some(signal) = &written.signal {
         let name = signal.0.strip_prefix("SIG").unwrap_or(&signal.0);
@@ -230,8 +218,8 @@ fn one_of(context: &mut Context<'_>, rule: &str, spans: &[Option<Span>]) {
     let mut set = spans.iter().flatten();
     if let (Some(first), Some(second)) = (set.next(), set.next()) {
         let problem = Problem::error("lcm::conflict", format!("{rule}; here are two"))
-            .at(context.place(*second), "this one")
-            .also(context.place(*first), "and this one");
+            .at(context.place(*second), "and this one")
+            .also(context.place(*first), "this one");
         context.problems.push(problem);
     }
 }

@@ -91,10 +91,12 @@ fn runtime(
         (Some(process), None) => process::process(context, name.span, process),
         (None, Some(docker)) => container::docker(context, name, docker),
         (Some(process), Some(docker)) => {
-            let problem =
-                Problem::error("lcm::runtime", format!("the service `{}` has two runtimes; it has one", name.value))
-                    .at(context.place(docker.span), "`docker`")
-                    .also(context.place(process.span), "and `process`");
+            let problem = Problem::error(
+                "lcm::runtime",
+                format!("the service `{}` has two runtimes, and can have one", name.value),
+            )
+            .at(context.place(docker.span), "one is `docker`")
+            .also(context.place(process.span), "one is `process`");
             context.problems.push(problem);
             None
         }

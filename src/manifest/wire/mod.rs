@@ -26,7 +26,7 @@ pub(super) struct Manifest {
     #[schemars(extend("enum" = [1]), example = 1)]
     pub version: Option<Located<u32>>,
     /// The project: the owner of everything below on this host. In exactly one file of the set.
-    #[schemars(regex(pattern = scalar::NAME_PATTERN), example = &"studio")]
+    #[schemars(regex(pattern = scalar::NAME_OR_VARIABLE_PATTERN), example = &"studio")]
     pub name: Option<Located<String>>,
     /// Further files, relative to this one. What is defined in two of them is an error.
     #[schemars(example = "gpu-templates.yaml", example = ["gpu-templates.yaml", "voices.yaml"])]

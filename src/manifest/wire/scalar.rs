@@ -13,6 +13,8 @@ use crate::manifest::located::WORD;
 
 /// What names look like: they become parts of container names and file names.
 pub(in crate::manifest) const NAME_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]*$";
+/// A name, or a variable that makes one.
+pub(in crate::manifest) const NAME_OR_VARIABLE_PATTERN: &str = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$|\$";
 /// A value that has a variable in it can be anything.
 pub(in crate::manifest) const VARIABLE_PATTERN: &str = r"\$";
 const SIZE_PATTERN: &str = r"^[0-9]+(\.[0-9]+)? ?(KB|KiB|MB|MiB|GB|GiB|TB|TiB)$";
@@ -49,6 +51,12 @@ impl Size {
                 return Err(wrong(format!("`{text}` has no unit"))
                     .help(format!("write `{text}GB` for 10⁹ bytes each, or `{text}GiB` for 2³⁰")));
             }
+            _ if digits.ends_with(|last: char| last.is_ascii_digit())
+                && let Some(letter) = sloppy_unit(unit) =>
+            {
+                return Err(wrong(format!("`{text}` is no size"))
+                    .help(format!("write `{digits}{letter}B` (powers of 1000) or `{digits}{letter}iB` (of 1024)")));
+            }
             _ => {
                 return Err(wrong(format!("`{text}` is no size"))
                     .help("write a number and one of KB, MB, GB, TB (powers of 1000), KiB, MiB, GiB, TiB (of 1024)"));
@@ -61,6 +69,13 @@ impl Size {
             .map(Self)
             .ok_or_else(|| wrong(format!("`{text}` is no size")).help("write it like `20GB`, `512MiB` or `1.5GiB`"))
     }
+}
+
+/// `G` of `G`, `g`, `gb`, `Gi`: a unit in another tool's spelling, which leaves open which one is meant.
+fn sloppy_unit(unit: &str) -> Option<char> {
+    let lower = unit.to_ascii_lowercase();
+    let letter = lower.chars().next().filter(|letter| "kmgt".contains(*letter))?;
+    ["", "b", "i", "ib"].contains(&&lower[1..]).then(|| letter.to_ascii_uppercase())
 }
 
 /// `1.5` times a unit, exactly, and rounded up: floating point would lose bytes. `None`: more than 2⁶⁴ bytes.
@@ -202,6 +217,14 @@ mod tests {
             assert!(Size::parse(text).is_err(), "{text}");
         }
         assert_eq!(Size::parse("20").unwrap_err().message, "`20` has no unit");
+        for text in ["20G", "20gb", "20 Gb", "20gib"] {
+            let help = Size::parse(text).unwrap_err().help.unwrap_or_default();
+            assert_eq!(help, "write `20GB` (powers of 1000) or `20GiB` (of 1024)", "{text}");
+        }
+        for text in ["20X", "20Gx", "20é"] {
+            let help = Size::parse(text).unwrap_err().help.unwrap_or_default();
+            assert!(help.starts_with("write a number"), "{text}: {help}");
+        }
     }
 
     #[test]

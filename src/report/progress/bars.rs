@@ -8,8 +8,11 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::model::event::{Event, EventKind};
 use crate::model::names::StepId;
+use crate::report::fold::folded;
+use crate::report::print;
 use crate::report::progress::lines;
 use crate::report::style::Style;
+use crate::report::table::spoken;
 
 /// Smooth to the eye, nothing to the machine.
 const TICK: Duration = Duration::from_millis(120);
@@ -32,7 +35,7 @@ impl Bars {
         match &event.kind {
             EventKind::StepStarted { step, .. } => {
                 let bar = self.all.add(ProgressBar::new_spinner().with_style(look(self.style)));
-                bar.set_prefix(step.as_str().replacen(':', " ", 1));
+                bar.set_prefix(spoken(step));
                 bar.enable_steady_tick(TICK);
                 running.insert(step.clone(), bar);
             }
@@ -67,17 +70,19 @@ impl Bars {
 
     /// Above the spinners, to stay.
     fn say(&self, event: &Event) {
-        for line in lines::lines(event, self.style) {
-            let _ = self.all.println(line);
+        let lines = lines::lines(event, self.style);
+        if !lines.is_empty() {
+            // Not by the spinners' own means, which leave the last line without its end.
+            self.all.suspend(|| lines.iter().for_each(|line| print::note(&folded(line, self.style))));
         }
     }
 }
 
 fn look(style: Style) -> ProgressStyle {
     let template = if style.colored {
-        "{spinner:.cyan} {prefix:.bold} {msg} {elapsed:.dim}"
+        "{spinner:.cyan} {prefix:.bold} · {msg} · {elapsed:.dim}"
     } else {
-        "{spinner} {prefix} {msg} {elapsed}"
+        "{spinner} {prefix} · {msg} · {elapsed}"
     };
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }

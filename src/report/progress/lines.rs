@@ -3,7 +3,7 @@
 use crate::model::event::{Event, EventKind, Outcome};
 use crate::model::names::StepId;
 use crate::report::style::{Paint, Style};
-use crate::report::table::{listed, took};
+use crate::report::table::{listed, spoken, took};
 
 /// The lines that an event deserves; most deserve one.
 pub(super) fn lines(event: &Event, style: Style) -> Vec<String> {
@@ -27,7 +27,7 @@ pub(super) fn lines(event: &Event, style: Style) -> Vec<String> {
         EventKind::StepDone { step, outcome, took_ms, .. } => vec![done(step, *outcome, *took_ms, style)],
         EventKind::StepFailed { step, error, log, took_ms, .. } => failed(step, error, log, *took_ms, style),
         EventKind::StepSkipped { step, reason, .. } => {
-            vec![format!("{} {}: skipped, {reason}", style.paint(Paint::Warn, "-"), name(step))]
+            vec![format!("{} {}: skipped, {reason}", style.paint(Paint::Warn, "-"), spoken(step))]
         }
         EventKind::Warning { message } => vec![format!("{} {message}", style.paint(Paint::Warn, "warning:"))],
     }
@@ -36,25 +36,20 @@ pub(super) fn lines(event: &Event, style: Style) -> Vec<String> {
 pub(super) fn done(step: &StepId, outcome: Outcome, took_ms: u64, style: Style) -> String {
     let tick = style.paint(Paint::Good, "✓");
     match outcome {
-        Outcome::Done => format!("{tick} {}: done in {}", name(step), took(took_ms)),
-        Outcome::NotNeeded => format!("{tick} {}: not needed any more", name(step)),
+        Outcome::Done => format!("{tick} {}: done in {}", spoken(step), took(took_ms)),
+        Outcome::NotNeeded => format!("{tick} {}: not needed any more", spoken(step)),
     }
-}
-
-/// `stop:ollama` as one would say it.
-fn name(step: &StepId) -> String {
-    step.as_str().replacen(':', " ", 1)
 }
 
 /// The last lines that the service wrote stand below.
 pub(super) fn failed(step: &StepId, error: &str, log: &[String], took_ms: u64, style: Style) -> Vec<String> {
-    let head = format!("{} {}: failed after {}: {error}", style.paint(Paint::Bad, "✗"), name(step), took(took_ms));
+    let head = format!("{} {}: failed after {}: {error}", style.paint(Paint::Bad, "✗"), spoken(step), took(took_ms));
     let log = log.iter().map(|line| style.paint(Paint::Dim, &format!("    | {line}")));
     std::iter::once(head).chain(log).collect()
 }
 
 fn ids(steps: &[StepId]) -> Vec<String> {
-    steps.iter().map(name).collect()
+    steps.iter().map(spoken).collect()
 }
 
 #[cfg(test)]

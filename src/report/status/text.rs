@@ -4,9 +4,14 @@ use std::fmt::Write as _;
 
 use crate::model::lifecycle::State;
 use crate::model::names::GpuId;
+use crate::report::fold::folded;
 use crate::report::status::{GpuLine, ServiceLine, Status};
 use crate::report::style::{Paint, Style};
 use crate::report::table::{self, Cell, elapsed, figure, listed};
+
+/// Tables stand in by this, and reasons below their services by more.
+const BLOCK_INDENT: usize = 2;
+const INDENT: &str = "    ";
 
 /// The whole text, ending in a newline.
 #[must_use]
@@ -15,9 +20,9 @@ pub fn text(status: &Status, style: Style) -> String {
     let engine = status.engine.as_ref().map(|engine| format!(" · engine {engine}")).unwrap_or_default();
     let head = format!("lcm status · {}{mode} · host {}{engine}", status.project, status.host);
     let mut text = format!("{}\n", style.paint(Paint::Strong, &head));
-    block(&mut text, &services(status), style);
-    block(&mut text, &status.gpus.iter().map(gpu).collect::<Vec<_>>(), style);
-    block(&mut text, &goals(status), style);
+    block(&mut text, &service_lines(status, style));
+    block(&mut text, &table::lines(&status.gpus.iter().map(gpu).collect::<Vec<_>>(), style));
+    block(&mut text, &table::lines(&goals(status), style));
     if let Some(run) = &status.last_run {
         let error = run.first_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
         let _ = write!(
@@ -35,17 +40,38 @@ pub fn text(status: &Status, style: Style) -> String {
     for warning in &status.warnings {
         let _ = writeln!(text, "{} {warning}", style.paint(Paint::Warn, "warning:"));
     }
-    text
+    folded(&text, style)
 }
 
-fn block(text: &mut String, rows: &[Vec<Cell>], style: Style) {
-    if rows.is_empty() {
+fn block(text: &mut String, lines: &[String]) {
+    if lines.is_empty() {
         return;
     }
     text.push('\n');
-    for line in table::lines(rows, style) {
-        let _ = writeln!(text, "  {line}");
+    for line in lines {
+        let _ = writeln!(text, "{:BLOCK_INDENT$}{line}", "");
     }
+}
+
+/// Where there is no room for reasons beside the services, those of services that are up are left out, and the
+/// others stand below.
+fn service_lines(status: &Status, style: Style) -> Vec<String> {
+    let rows = services(status);
+    let lines = table::lines(&rows, style);
+    if table::fit(&lines, BLOCK_INDENT, style) {
+        return lines;
+    }
+    let up = status.services.iter().map(|line| line.known && line.state.is_operational());
+    let dull = std::iter::once(true).chain(up).chain(status.orphans.iter().map(|_| false));
+    let (short, reasons): (Vec<Vec<Cell>>, Vec<Cell>) =
+        rows.into_iter().filter_map(|mut row| row.last_mut().map(std::mem::take).map(|reason| (row, reason))).unzip();
+    let lines = table::lines(&short, style);
+    let rows = lines.into_iter().zip(reasons).zip(dull);
+    rows.flat_map(|((line, reason), dull)| {
+        let below = table::lines(&[vec![reason]], style).pop().filter(|below| !dull && !below.is_empty());
+        std::iter::once(line).chain(below.map(|below| format!("{INDENT}{below}")))
+    })
+    .collect()
 }
 
 fn services(status: &Status) -> Vec<Vec<Cell>> {
@@ -144,4 +170,71 @@ fn goals(status: &Status) -> Vec<Vec<Cell>> {
         ]
     });
     rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::text;
+    use crate::model::lifecycle::State;
+    use crate::model::size::Mebibytes;
+    use crate::report::status::{FORMAT, ServiceLine, Status};
+    use crate::report::style::Style;
+
+    fn service(name: &str, state: State, reason: &str) -> ServiceLine {
+        ServiceLine {
+            name: name.into(),
+            runtime: "process".to_owned(),
+            state,
+            known: true,
+            owned: true,
+            operational: state.is_operational(),
+            available: state.is_available(),
+            priority: 0,
+            gpus: Vec::new(),
+            vram_declared_mib: Mebibytes(19_074),
+            vram_measured_mib: None,
+            since: None,
+            reason: reason.to_owned(),
+        }
+    }
+
+    #[test]
+    fn reasons_stand_beside_services_or_below_those_that_are_not_up() {
+        let status = Status {
+            format: FORMAT.to_owned(),
+            project: "studio".into(),
+            mode: None,
+            host: "box".to_owned(),
+            engine: None,
+            observed_at: Timestamp::UNIX_EPOCH,
+            services: vec![
+                service("web", State::Online, "its health probe passes"),
+                service("tts", State::Failed, "it exited with 3"),
+            ],
+            orphans: Vec::new(),
+            gpus: Vec::new(),
+            goals: Vec::new(),
+            last_run: None,
+            warnings: Vec::new(),
+        };
+        let wide = "\
+lcm status · studio · host box
+
+  SERVICE  STATE   FOR  RUNTIME  PRIORITY  GPU    DECLARED  MEASURED
+  web      online       process         0       19 074 MiB         –  its health probe passes
+  tts      failed       process         0       19 074 MiB         –  it exited with 3
+";
+        assert_eq!(text(&status, Style::PLAIN), wide);
+        let narrow = "\
+lcm status · studio · host box
+
+  SERVICE  STATE   FOR  RUNTIME  PRIORITY  GPU    DECLARED  MEASURED
+  web      online       process         0       19 074 MiB         –
+  tts      failed       process         0       19 074 MiB         –
+      it exited with 3
+";
+        assert_eq!(text(&status, Style { width: Some(80), ..Style::PLAIN }), narrow);
+    }
 }

@@ -131,14 +131,11 @@ fn switch() -> Plan {
 }
 
 fn shown(plan_of: &Plan, purpose: Purpose, verbose: bool) -> String {
-    plan(PlanText {
-        plan: plan_of,
-        purpose,
-        mode_source: ModeSource::Manifest,
-        looked: &LOOKED,
-        verbose,
-        style: Style::PLAIN,
-    })
+    set(plan_of, purpose, verbose, Style::PLAIN)
+}
+
+fn set(plan_of: &Plan, purpose: Purpose, verbose: bool, style: Style) -> String {
+    plan(PlanText { plan: plan_of, purpose, mode_source: ModeSource::Manifest, looked: &LOOKED, verbose, style })
 }
 
 #[test]
@@ -149,6 +146,14 @@ fn a_plan_says_what_why_and_after_what() {
 #[test]
 fn more_is_said_when_asked_for() {
     assert_snapshot!(shown(&switch(), Purpose::Apply, true));
+}
+
+#[test]
+fn a_narrow_terminal_gets_whole_words_below_each_other() {
+    let style = Style { width: Some(60), ..Style::PLAIN };
+    let text = set(&switch(), Purpose::Apply, true, style);
+    assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
+    assert_snapshot!(text);
 }
 
 #[test]
@@ -197,14 +202,7 @@ fn down_removes_and_moves_name_both_gpus() {
 
 #[test]
 fn colour_is_decoration() {
-    let colored = plan(PlanText {
-        plan: &switch(),
-        purpose: Purpose::Apply,
-        mode_source: ModeSource::Manifest,
-        looked: &LOOKED,
-        verbose: false,
-        style: Style { colored: true },
-    });
+    let colored = set(&switch(), Purpose::Apply, false, Style { colored: true, width: None });
     let plain = regex_lite::Regex::new("\u{1b}\\[[0-9]+m").expect("a pattern").replace_all(&colored, "").into_owned();
     assert_eq!(plain, shown(&switch(), Purpose::Apply, false));
     assert_ne!(plain, colored);

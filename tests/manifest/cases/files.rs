@@ -64,7 +64,7 @@ fn an_empty_file_says_so() {
 fn a_file_that_is_not_there_tells_how_to_begin() {
     let problems = load(Path::new("lcm.yaml"), &Environment::new(), &Choice::default()).unwrap_err();
     assert_eq!(problems.0[0].message, "can't read lcm.yaml: there is no such file");
-    assert!(problems.0[0].help.as_deref().unwrap_or_default().contains("lcm init"));
+    assert!(problems.0[0].help.as_deref().unwrap_or_default().contains("name a manifest"));
     let folder = load(Path::new("tests"), &Environment::new(), &Choice::default()).unwrap_err();
     assert_eq!(folder.0[0].message, "can't read tests: it is a folder, not a file");
 }

@@ -65,7 +65,7 @@ fn the_example_of_the_design() {
     assert_eq!(comfyui.drain, Some(Duration::from_mins(5)));
     assert_eq!(comfyui.ports, BTreeSet::from([8188]));
     assert_eq!(comfyui.depends_on[&"cosyvoice".into()].condition, Condition::Healthy);
-    assert_eq!(comfyui.missing_secrets, ["the environment variable HF_TOKEN"]);
+    assert_eq!(comfyui.missing_secrets, ["the environment variable HF_TOKEN, which is not set"]);
     assert!(comfyui.source.starts_with("tests/manifest/valid/design.yaml:"), "{}", comfyui.source);
     let comfyui = process(&desired, "comfyui");
     assert_eq!(comfyui.command, Command::Exec(vec!["./start_comfy.sh".to_owned()]));

@@ -89,7 +89,10 @@ fn environments_are_laid_over_each_other_and_masked() {
 fn what_is_missing_blocks_only_its_service() {
     let desired = loaded(&[("lcm.yaml", MANIFEST), ("first.env", "ONE=1\n")], &[("VAR", "variable")]);
     let (service, values) = environment_of(&desired, "a");
-    assert_eq!(service.missing_secrets, ["the env file second.env", "the environment variable TOKEN"]);
+    assert_eq!(
+        service.missing_secrets,
+        ["the env file second.env, which is not there", "the environment variable TOKEN, which is not set"]
+    );
     assert!(values.contains(&("TOKEN", None, true)));
     assert!(!service.spec.secrets.contains_key("TOKEN"));
     assert_eq!(service.spec.config["environment"]["TOKEN"], "***");

@@ -1,0 +1,111 @@
+//! The plainest of each: what a manifest means that says no more than it must. Defaults stand here once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::model::desired::{
+    Container, Desired, GpuAccess, GpuRequest, Health, ModeSource, OrphanPolicy, PullPolicy, Runtime, Service,
+    StopPolicy,
+};
+use crate::model::names::{ProjectName, ServiceName};
+use crate::model::size::Mebibytes;
+use crate::model::spec::Spec;
+
+/// Docker's own grace.
+pub const GRACE_DEFAULT: Duration = Duration::from_secs(10);
+
+/// Of one probe. Who answers at all answers sooner, on the busiest machine.
+pub const PROBE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+
+impl Desired {
+    /// A manifest without modes, goals and GPUs: all of these services are wanted.
+    #[must_use]
+    pub fn plain(project: ProjectName, services: impl IntoIterator<Item = Service>) -> Self {
+        Self {
+            project,
+            mode: None,
+            mode_source: ModeSource::Manifest,
+            goals_requested: BTreeSet::new(),
+            orphans: OrphanPolicy::Report,
+            reserve: Mebibytes::ZERO,
+            declared_gpus: Vec::new(),
+            engine_host: None,
+            services: services.into_iter().map(|service| (service.name.clone(), service)).collect(),
+            modes: BTreeMap::new(),
+            goals: BTreeMap::new(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+impl Service {
+    /// A service that is up when it is alive, wants no GPU and depends on nothing.
+    #[must_use]
+    pub fn plain(name: ServiceName, runtime: Runtime) -> Self {
+        Self {
+            name,
+            runtime,
+            stop: StopPolicy::default(),
+            vram: Mebibytes::ZERO,
+            gpu: GpuRequest::None,
+            priority: 0,
+            phases: BTreeSet::new(),
+            depends_on: BTreeMap::new(),
+            health: Health::default(),
+            busy: None,
+            drain: None,
+            evict: None,
+            ports: BTreeSet::new(),
+            missing_secrets: Vec::new(),
+            spec: Spec::default(),
+            source: String::new(),
+        }
+    }
+}
+
+impl Container {
+    /// An image, run as it is.
+    #[must_use]
+    pub fn plain(name: impl Into<String>, image: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            image: image.into(),
+            pull: PullPolicy::Missing,
+            command: None,
+            entrypoint: None,
+            environment: BTreeMap::new(),
+            ports: Vec::new(),
+            volumes: Vec::new(),
+            networks: Vec::new(),
+            user: None,
+            shm_size_bytes: None,
+            ipc: None,
+            devices: Vec::new(),
+            ulimits: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            healthcheck: None,
+            gpu_access: GpuAccess::Request,
+        }
+    }
+}
+
+impl Default for StopPolicy {
+    fn default() -> Self {
+        Self { signal: None, grace: GRACE_DEFAULT, exec: None }
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            probe: None,
+            probe_timeout: PROBE_TIMEOUT_DEFAULT,
+            interval: None,
+            warm_time: Duration::ZERO,
+            timeout: Duration::from_mins(1),
+            failures: 3,
+            successes: 1,
+            stable_for: Duration::ZERO,
+        }
+    }
+}

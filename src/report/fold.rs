@@ -1,0 +1,116 @@
+//! Lines that are longer than the terminal is wide, broken between words: a terminal breaks them anywhere.
+//!
+//! Only for people at a terminal. In a pipe and in a file a line stays a line.
+
+use std::iter;
+
+use crate::report::style::Style;
+
+/// What follows of a broken line stands this much further in.
+const HANG: usize = 2;
+
+/// `text` with no line wider than the terminal, as far as its words allow.
+#[must_use]
+pub fn folded(text: &str, style: Style) -> String {
+    let Some(width) = style.width else { return text.to_owned() };
+    let fold = |line: &str| match line.strip_suffix('\n') {
+        Some(line) => format!("{}\n", fold_line(line, width)),
+        None => fold_line(line, width),
+    };
+    text.split_inclusive('\n').map(fold).collect()
+}
+
+/// Columns that a text takes, its paint not counted.
+#[must_use]
+pub fn columns(text: &str) -> usize {
+    letters(text).count()
+}
+
+fn fold_line(line: &str, width: usize) -> String {
+    let indent = line.chars().take_while(|letter| *letter == ' ').count();
+    // Where next to nothing is left beside it, an indent helps nobody.
+    let hang = if indent + HANG < width / 2 { indent + HANG } else { 0 };
+    let (mut lines, mut rest) = (Vec::new(), line);
+    loop {
+        let room = if lines.is_empty() { width } else { width - hang };
+        let Some(cut) = (columns(rest) > room).then(|| cut(rest, room)).flatten() else { break };
+        let (before, after) = rest.split_at(cut);
+        lines.push(before.trim_end());
+        rest = after.trim_start();
+    }
+    lines.push(rest);
+    lines.join(&format!("\n{}", " ".repeat(hang)))
+}
+
+/// The last place to break within `room` columns, or else the first one after it.
+fn cut(line: &str, room: usize) -> Option<usize> {
+    let indent = line.len() - line.trim_start().len();
+    let mut last = None;
+    for (column, (offset, letter)) in letters(line).enumerate() {
+        if column > room && last.is_some() {
+            break;
+        }
+        if offset > indent && letter == ' ' && !is_figure(line, offset) {
+            last = Some(offset);
+            if column > room {
+                break;
+            }
+        }
+    }
+    last
+}
+
+/// Whether the space here is one inside `24 576 MiB`.
+fn is_figure(line: &str, space: usize) -> bool {
+    let (before, after) = (&line[..space], &line[space + 1..]);
+    let digit = |letter: char| letter.is_ascii_digit();
+    before.ends_with(digit) && (after.starts_with(digit) || after.starts_with("MiB"))
+}
+
+/// What a terminal shows of a text, letter by letter, with offsets: all but the codes that paint it.
+fn letters(text: &str) -> impl Iterator<Item = (usize, char)> {
+    let mut all = text.char_indices();
+    iter::from_fn(move || {
+        loop {
+            match all.next()? {
+                (_, '\u{1b}') => {
+                    all.find(|(_, letter)| *letter == 'm');
+                }
+                shown => return Some(shown),
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{columns, folded};
+    use crate::report::style::{Paint, Style};
+
+    fn at(width: usize) -> Style {
+        Style { width: Some(width), ..Style::PLAIN }
+    }
+
+    #[test]
+    fn lines_break_between_words_and_hang() {
+        let text = "  one two three four\nshort\n";
+        assert_eq!(folded(text, at(12)), "  one two\n    three\n    four\nshort\n");
+        assert_eq!(folded(text, at(20)), text);
+        assert_eq!(folded(text, Style::PLAIN), text, "a pipe has no width");
+    }
+
+    #[test]
+    fn figures_stay_whole_and_long_words_too() {
+        assert_eq!(folded("takes 17 167 MiB on GPU 0", at(12)), "takes\n  17 167 MiB\n  on GPU 0");
+        assert_eq!(folded("a /a/path/longer/than/that b", at(8)), "a\n  /a/path/longer/than/that\n  b");
+        assert_eq!(folded("nothing_to_break_here", at(4)), "nothing_to_break_here");
+    }
+
+    #[test]
+    fn paint_takes_no_room() {
+        let painted = Style { colored: true, width: Some(10) };
+        let text = format!("{} no room", painted.paint(Paint::Warn, "warning:"));
+        assert_eq!(columns(&text), 16);
+        assert_eq!(folded(&text, painted), format!("{}\n  no room", painted.paint(Paint::Warn, "warning:")));
+    }
+}
