@@ -94,3 +94,15 @@ fn without_a_folder_an_environment_or_open_files_it_does_its_work() {
     shell(&sandbox, &format!("\"$LCM\" plan --detailed-exitcode {manifest} | head -1")).exits(0);
     assert_eq!(sandbox.servers().len(), 1);
 }
+
+/// A limit on the size of files fails every write, as a full disk does, and needs no disk to be filled.
+#[test]
+fn where_nothing_can_be_written_nothing_is_started_and_a_plan_is_shown_all_the_same() {
+    let mut sandbox = Sandbox::new("full");
+    let manifest = one_server(&mut sandbox);
+    let full = "trap '' XFSZ; ulimit -f 0; exec \"$LCM\"";
+    let refused = shell(&sandbox, &format!("{full} apply --yes '{manifest}'"));
+    refused.exits(1).says(sandbox.get("LCM_STATE_DIR")).says("is the disk full?");
+    assert_eq!((sandbox.servers(), sandbox.shims()), (vec![], vec![]), "nothing was started");
+    shell(&sandbox, &format!("{full} plan '{manifest}'")).exits(0).says("start  one");
+}
