@@ -23,6 +23,7 @@ pub(crate) mod folder;
 mod ignored;
 mod leaks;
 mod log;
+mod others;
 pub(crate) mod proc;
 mod scope;
 pub mod shim;

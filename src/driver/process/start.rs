@@ -54,7 +54,12 @@ pub(crate) async fn start(processes: &Processes, start: &Start<'_>, process: &Pr
         Ok(Ok(Answer::Error(reason))) => Err(DriverError::Missing(format!("`{}` can't run: {reason}", service.name))),
         Ok(Err(source)) => {
             let complaint = complaint(&folder);
-            Err(DriverError::Io { what: format!("the shim of `{}` gave no answer{complaint}", service.name), source })
+            let name = &service.name;
+            if source.kind() == io::ErrorKind::UnexpectedEof && complaint.is_empty() {
+                let reason = "ended before it said whether that runs (did somebody kill it?): the next apply finds out";
+                return Err(DriverError::Refused(format!("the shim of `{name}` {reason}")));
+            }
+            Err(DriverError::Io { what: format!("the shim of `{name}` gave no answer{complaint}"), source })
         }
         Err(_) => {
             // It may have got as far as starting the service: the next look tells.

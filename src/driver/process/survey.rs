@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::driver::process::folder::Folder;
 use crate::driver::process::trees::{Census, Tree};
-use crate::driver::process::{Processes, adopt, proc};
+use crate::driver::process::{Processes, adopt, others, proc};
 use crate::model::desired::{Desired, PidFile, Runtime, Service};
 use crate::model::facts::{Marks, TreeFact};
 use crate::model::names::ProjectName;
@@ -21,6 +21,7 @@ type Trees = BTreeMap<(String, String), Tree>;
 
 /// All trees of all projects, and the ends of this manifest's.
 pub(crate) fn all(processes: &Processes, desired: &Desired) -> io::Result<Vec<TreeFact>> {
+    others::refuse(desired.project.as_str(), None)?;
     let mut trees = settled(|_| true)?;
     let mut facts = Vec::new();
     for (service, pid_file) in desired.services.values().filter_map(process_of) {
@@ -44,6 +45,7 @@ pub(crate) fn all(processes: &Processes, desired: &Desired) -> io::Result<Vec<Tr
 pub(crate) fn one(processes: &Processes, project: &ProjectName, service: &Service) -> io::Result<Option<TreeFact>> {
     let pid_file = process_of(service).and_then(|(_, pid_file)| pid_file);
     let key = (project.as_str().to_owned(), service.name.as_str().to_owned());
+    others::refuse(&key.0, Some(&key.1))?;
     let tree = settled(|other| *other == key)?.remove(&key);
     fact(&processes.folder(&key.0, &key.1), &key, tree, pid_file)
 }
