@@ -67,6 +67,29 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Nothing to do, and nothing to say.
+    #[must_use]
+    pub fn empty(project: ProjectName, host: impl Into<String>, observed_at: Timestamp) -> Self {
+        Self {
+            format: FORMAT.to_owned(),
+            project,
+            mode: None,
+            goals: Vec::new(),
+            host: host.into(),
+            engine: None,
+            observed_at,
+            placement: Placement::Optimal,
+            changes: false,
+            steps: Vec::new(),
+            kept: Vec::new(),
+            blocked: Vec::new(),
+            held: Vec::new(),
+            orphans: Vec::new(),
+            gpus: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
     #[must_use]
     pub fn step(&self, id: &StepId) -> Option<&Step> {
         self.steps.iter().find(|step| step.id == *id)

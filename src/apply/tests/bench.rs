@@ -20,7 +20,7 @@ use crate::model::facts::{Facts, Marks, ProcessFact, Reading, TreeFact};
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{GpuId, ProjectName, StepId};
 use crate::model::observed::Instance;
-use crate::model::plan::{Expect, FORMAT, Placement, Plan, Reason, ReasonCode, Request, Step};
+use crate::model::plan::{Expect, Plan, Reason, ReasonCode, Request, Step};
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
 use crate::store::memory::Memory;
@@ -145,24 +145,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 pub(super) fn plan(steps: Vec<Step>) -> Plan {
-    Plan {
-        format: FORMAT.to_owned(),
-        project: ProjectName::from(PROJECT),
-        mode: None,
-        goals: Vec::new(),
-        host: "host".to_owned(),
-        engine: None,
-        observed_at: Timestamp::UNIX_EPOCH,
-        placement: Placement::Bounded,
-        changes: !steps.is_empty(),
-        steps,
-        kept: Vec::new(),
-        blocked: Vec::new(),
-        held: Vec::new(),
-        orphans: Vec::new(),
-        gpus: Vec::new(),
-        warnings: Vec::new(),
-    }
+    let changes = !steps.is_empty();
+    Plan { changes, steps, ..Plan::empty(ProjectName::from(PROJECT), "host", Timestamp::UNIX_EPOCH) }
 }
 
 fn step(action: Action, service: &str, from: State, instance: Option<Instance>, needs: &[&str]) -> Step {

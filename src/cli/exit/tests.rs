@@ -3,27 +3,10 @@
 use super::Exit;
 use crate::apply::{Failure, Interrupt, Outcome};
 use crate::model::lifecycle::{Action, State};
-use crate::model::plan::{Blocked, Expect, FORMAT, Held, Placement, Plan, Reason, ReasonCode, Step};
+use crate::model::plan::{Blocked, Expect, Held, Plan, Reason, ReasonCode, Step};
 
 fn empty() -> Plan {
-    Plan {
-        format: FORMAT.to_owned(),
-        project: "p".into(),
-        mode: None,
-        goals: Vec::new(),
-        host: "box".to_owned(),
-        engine: None,
-        observed_at: jiff::Timestamp::UNIX_EPOCH,
-        placement: Placement::Optimal,
-        changes: false,
-        steps: Vec::new(),
-        kept: Vec::new(),
-        blocked: Vec::new(),
-        held: Vec::new(),
-        orphans: Vec::new(),
-        gpus: Vec::new(),
-        warnings: Vec::new(),
-    }
+    Plan::empty("p".into(), "box", jiff::Timestamp::UNIX_EPOCH)
 }
 
 fn reason(code: ReasonCode) -> Reason {

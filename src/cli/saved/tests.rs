@@ -4,7 +4,7 @@ use super::{check, choose, differences, read};
 use crate::cli::exit::Exit;
 use crate::manifest::Choice;
 use crate::model::lifecycle::{Action, State};
-use crate::model::plan::{Expect, FORMAT, Placement, Plan, Reason, ReasonCode, Step};
+use crate::model::plan::{Expect, Plan, Reason, ReasonCode, Step};
 use crate::model::size::Mebibytes;
 
 fn step(id: &str, action: Action) -> Step {
@@ -26,22 +26,11 @@ fn step(id: &str, action: Action) -> Step {
 
 fn plan(steps: Vec<Step>) -> Plan {
     Plan {
-        format: FORMAT.to_owned(),
-        project: "p".into(),
         mode: Some("a".into()),
         goals: vec!["g".into()],
-        host: "box".to_owned(),
-        engine: None,
-        observed_at: jiff::Timestamp::UNIX_EPOCH,
-        placement: Placement::Optimal,
         changes: true,
         steps,
-        kept: Vec::new(),
-        blocked: Vec::new(),
-        held: Vec::new(),
-        orphans: Vec::new(),
-        gpus: Vec::new(),
-        warnings: Vec::new(),
+        ..Plan::empty("p".into(), "box", jiff::Timestamp::UNIX_EPOCH)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{GpuId, StepId};
 use crate::model::observed::Instance;
 use crate::model::plan::{
-    Blocked, Expect, FORMAT, GpuLine, Held, Kept, OrphanLine, Placement, Plan, Purpose, Reason, ReasonCode, Step,
+    Blocked, Expect, GpuLine, Held, Kept, OrphanLine, Placement, Plan, Purpose, Reason, ReasonCode, Step,
 };
 use crate::model::size::Mebibytes;
 use crate::report::style::Style;
@@ -54,23 +54,12 @@ fn gpu(id: &str, index: u32) -> GpuLine {
 }
 
 fn empty() -> Plan {
+    let observed_at = "2026-11-20T10:00:00Z".parse().expect("a timestamp");
     Plan {
-        format: FORMAT.to_owned(),
-        project: "studio".into(),
         mode: Some("video".into()),
-        goals: Vec::new(),
-        host: "box".to_owned(),
         engine: Some("unix:///var/run/docker.sock 20.10.24".to_owned()),
-        observed_at: "2026-11-20T10:00:00Z".parse().expect("a timestamp"),
-        placement: Placement::Optimal,
-        changes: false,
-        steps: Vec::new(),
-        kept: Vec::new(),
-        blocked: Vec::new(),
-        held: Vec::new(),
-        orphans: Vec::new(),
         gpus: vec![gpu("GPU-aaaa", 0)],
-        warnings: Vec::new(),
+        ..Plan::empty("studio".into(), "box", observed_at)
     }
 }
 
