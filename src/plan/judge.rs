@@ -32,10 +32,17 @@ fn judge_one(scene: &Scene<'_>, name: &ServiceName) -> Decision {
             Decision::Blocked(reason(ReasonCode::Unknown, message, None))
         }
         (Want::Wanted(why), None) => wanted(scene, name, why),
-        (Want::Kept, None) if seen.holds_room => Decision::Leave("it may go on running".to_owned()),
+        (Want::Kept, None) if seen.holds_room => Decision::Leave(kept(scene, name)),
         (Want::Kept, None) => Decision::Leave("it is off, and nobody wants it".to_owned()),
         (Want::Off(why), None) => off(scene, name, why),
     }
+}
+
+/// Why it is left alone though nobody wants it; what it should be by now is told, and not acted on.
+fn kept(scene: &Scene<'_>, name: &ServiceName) -> String {
+    let drifted = drift(scene, name).map(|change| change.message);
+    let told = |change| format!("it may go on running, though it is not what the manifest describes: {change}");
+    drifted.map_or_else(|| "it may go on running".to_owned(), told)
 }
 
 fn off(scene: &Scene<'_>, name: &ServiceName, why: &Reason) -> Decision {

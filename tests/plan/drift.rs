@@ -67,6 +67,16 @@ fn kept_services_do_not_follow_the_manifest() {
     house.apply("on");
     house.rewrite(&manifest("slow", "idle: { services: [], others: keep }"));
     assert_lines(&house.plan("idle"), "");
+    let plan = house.plan_for(&house.desired(Some("idle")), &Request::default());
+    let kept: Vec<String> = plan.kept.iter().map(|kept| format!("{}: {}", kept.service, kept.message)).collect();
+    let told = [
+        "api: it may go on running, though it is not what the manifest describes: what it is made from has changed in \
+         the manifest",
+        "log: it may go on running",
+        "web: it may go on running",
+    ];
+    assert_eq!(kept, told);
+    assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
 }
 
 #[test]
