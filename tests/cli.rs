@@ -4,6 +4,8 @@
 #[path = "support/lcm.rs"]
 mod lcm;
 
+#[path = "cli/ends.rs"]
+mod ends;
 #[path = "cli/live.rs"]
 mod live;
 #[path = "cli/locks.rs"]

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use crate::cli::args::{ExecutionArgs, ManifestArgs, PlanningArgs};
 use crate::cli::execute::{self, Job};
 use crate::cli::exit::Exit;
-use crate::cli::saved;
 use crate::cli::session::Session;
 use crate::cli::stop::Stop;
 use crate::model::plan::Purpose;
@@ -26,20 +25,15 @@ pub(super) struct Args {
 
 pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
     let Args { manifest, planning, execution, plan } = args;
-    let saved = plan.as_deref().map(saved::read).transpose()?;
-    let mut choice = manifest.choose.choice();
-    if let Some(saved) = &saved {
-        saved::choose(saved, &mut choice)?;
-    }
     let job = Job {
         command: "lcm apply",
         purpose: Purpose::Apply,
         manifest: manifest.manifest,
-        choice,
+        choice: manifest.choose.choice(),
         world: manifest.choose.world,
         planning,
         execution,
-        saved,
+        saved: plan,
     };
-    execute::run(session, &job).await
+    execute::run(session, job).await
 }

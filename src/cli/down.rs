@@ -28,5 +28,5 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
         execution,
         saved: None,
     };
-    execute::run(session, &job).await
+    execute::run(session, job).await
 }

@@ -1,6 +1,7 @@
 //! Carrying out: `lcm apply` and `lcm down` are this, with another purpose. Lock, look, plan, show, ask, do, tell.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -39,7 +40,8 @@ pub(super) struct Job {
     pub(super) world: Option<PathBuf>,
     pub(super) planning: PlanningArgs,
     pub(super) execution: ExecutionArgs,
-    pub(super) saved: Option<Plan>,
+    /// The file of a saved plan, which brings its mode and options along.
+    pub(super) saved: Option<PathBuf>,
 }
 
 /// How it went.
@@ -49,11 +51,45 @@ struct Ended {
     message: String,
 }
 
-pub(super) async fn run(session: &Session, job: &Job) -> Result<Exit, Stop> {
+/// Whoever reads the events is told of every end, also of one before there is a manifest.
+pub(super) async fn run(session: &Session, job: Job) -> Result<Exit, Stop> {
+    let (progress, ended) = match copy(&job) {
+        Ok(copy) => {
+            let progress = Progress::new(show(session, &job), session.stderr, copy);
+            let ended = work(session, job, &progress).await;
+            (progress, ended)
+        }
+        Err(stop) => (Progress::new(show(session, &job), session.stderr, None), Err(stop)),
+    };
+    progress.finish();
+    if let Err(stop) = &ended {
+        progress.tell(&Event::new(Timestamp::now(), ended_early(stop)));
+    }
+    ended
+}
+
+/// The last event of a run that did nothing.
+fn ended_early(stop: &Stop) -> EventKind {
+    EventKind::Result {
+        exit_code: stop.exit.code(),
+        changed: false,
+        done: 0,
+        failed: 0,
+        skipped: 0,
+        blocked: 0,
+        message: stop.message().to_owned(),
+    }
+}
+
+async fn work(session: &Session, mut job: Job, progress: &Progress) -> Result<Exit, Stop> {
     let interrupts = Interrupts::listen()?;
+    let saved = job.saved.as_deref().map(saved::read).transpose()?;
+    if let Some(saved) = &saved {
+        saved::choose(saved, &mut job.choice)?;
+    }
+    let job = &job;
     let opened = opened::open(session, &job.manifest, &job.choice, job.world.as_deref())?;
     let request = Request { purpose: job.purpose, ..plan_command::request(&opened, &job.planning)? };
-    let progress = progress(session, job)?;
     let began = opened.driver().now();
     // The simulated world is a file of the caller's own; the machine is everybody's.
     let _lock = if opened.is_simulated() { None } else { Some(locked::take(session, job, &opened, began).await?) };
@@ -62,29 +98,25 @@ pub(super) async fn run(session: &Session, job: &Job) -> Result<Exit, Stop> {
     let facts = opened.facts(session).await;
     opened.refuse_if_all_unknown(&facts, &request)?;
     let plan = opened.think(&facts, &request).map_err(Stop::refused)?;
-    if let Some(saved) = &job.saved {
+    if let Some(saved) = &saved {
         saved::check(saved, &plan)?;
     }
     if job.execution.format == Format::Text && (!session.quiet || plan.steps.is_empty()) {
         plan_command::data(&shown(session, job, &opened, &plan, &facts))?;
     }
     let ended = if plan.steps.is_empty() {
-        nothing_to_do(&opened, &plan, &progress)
+        nothing_to_do(&opened, &plan, progress)
     } else {
         if must_ask(job, &opened, &plan) && !agreed().await {
             return Err(Stop::refused("not agreed to; nothing was done"));
         }
         interrupts.begin_run();
-        carry_out(
-            job,
-            &Agreed { opened: &opened, request: &request, plan: &plan, facts: &facts },
-            &progress,
-            &interrupts,
-        )
-        .await
+        let agreed = Agreed { opened: &opened, request: &request, plan: &plan, facts: &facts };
+        carry_out(job, &agreed, progress, &interrupts).await
     };
-    tell(session, job, &opened, &progress, &ended, began);
+    // Before the last event: a world that can't be written back has not changed.
     opened.close()?;
+    tell(session, job, &opened, progress, &ended, began);
     if job.execution.format == Format::Text
         && let Err(error) = print::data(&words(job, &ended, session.stdout))
     {
@@ -225,18 +257,22 @@ fn shown(session: &Session, job: &Job, opened: &Opened, plan: &Plan, facts: &Fac
     })
 }
 
-fn progress(session: &Session, job: &Job) -> Result<Progress, Stop> {
-    let copy = job.execution.json_into.as_ref().map(|path| {
+/// Where a copy of the events goes; made before anything else is tried, so that it can say how that ended.
+fn copy(job: &Job) -> Result<Option<File>, Stop> {
+    let stream = |path: &PathBuf| {
         let cannot = |error| Stop::refused(format!("can't write events to {}: {error}", path.display()));
         files::stream(path).map_err(cannot)
-    });
-    let show = match job.execution.format {
+    };
+    job.execution.json_into.as_ref().map(stream).transpose()
+}
+
+fn show(session: &Session, job: &Job) -> Show {
+    match job.execution.format {
         Format::Json => Show::Json,
         Format::Text if session.quiet => Show::Nothing,
         Format::Text if io::stderr().is_terminal() => Show::Bars,
         Format::Text => Show::Lines,
-    };
-    Ok(Progress::new(show, session.stderr, copy.transpose()?))
+    }
 }
 
 /// Only at a terminal, and only where something that runs is stopped. Without one the merge was the approval.

@@ -14,6 +14,7 @@ use crate::model::desired::Desired;
 use crate::model::facts::{self, Facts};
 use crate::model::observed::Observed;
 use crate::model::plan::{Plan, Request};
+use crate::report::style::Style;
 use crate::report::{json, print};
 use crate::store::Store;
 use crate::store::memory::Memory;
@@ -39,8 +40,10 @@ enum Keeper {
 
 /// Reads a manifest; what is wrong with it ends the command.
 pub(super) fn load(session: &Session, manifest: &Path, choice: &Choice) -> Result<Desired, Stop> {
-    wire::load(manifest, &session.environment, choice)
-        .map_err(|problems| Stop::shown(wire::render(&problems, session.stderr, session.width())))
+    wire::load(manifest, &session.environment, choice).map_err(|problems| {
+        let render = |style| wire::render(&problems, style, session.width());
+        Stop::shown(render(session.stderr), render(Style::PLAIN))
+    })
 }
 
 /// Reads the manifest and opens the world that it is about.

@@ -15,8 +15,8 @@ pub(super) struct Stop {
 enum Message {
     /// A fragment, to be headed by `error:`.
     Said(String),
-    /// A report that has its own head.
-    Shown(String),
+    /// A report that has its own head, and the same without colours.
+    Shown { text: String, plain: String },
 }
 
 impl Stop {
@@ -30,14 +30,22 @@ impl Stop {
     }
 
     /// The same, with a text that is laid out already.
-    pub(super) fn shown(text: impl Into<String>) -> Self {
-        Self { exit: Exit::Refused, message: Message::Shown(text.into()) }
+    pub(super) fn shown(text: impl Into<String>, plain: impl Into<String>) -> Self {
+        Self { exit: Exit::Refused, message: Message::Shown { text: text.into(), plain: plain.into() } }
+    }
+
+    /// For programs: neither headed nor painted.
+    pub(super) fn message(&self) -> &str {
+        match &self.message {
+            Message::Said(message) => message,
+            Message::Shown { plain, .. } => plain.trim_end(),
+        }
     }
 
     pub(super) fn text(&self, style: Style) -> String {
         match &self.message {
             Message::Said(message) => folded(&format!("{} {message}", style.paint(Paint::Bad, "error:")), style),
-            Message::Shown(text) => text.trim_end().to_owned(),
+            Message::Shown { text, .. } => text.trim_end().to_owned(),
         }
     }
 }

@@ -1,0 +1,80 @@
+//! Every end of a run is told as an event, also of one that ends before it begins.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::lcm::{Lcm, studio};
+
+/// Runs it with events on stdout and in a file; both hold this one event and nothing else.
+#[track_caller]
+fn only_result(folder: &Path, words: &[&str], code: i32) -> Value {
+    let into = folder.join("events.jsonl");
+    let _ = fs::remove_file(&into);
+    let ran = Lcm::new(folder).args(words).args(&["--format", "json", "--json-into", "events.jsonl"]).run().code(code);
+    assert_eq!(fs::read_to_string(&into).expect("written"), ran.stdout, "{ran}");
+    let events = ran.events();
+    assert_eq!(events.len(), 1, "{ran}");
+    let event = events[0].clone();
+    assert_eq!((&event["type"], &event["exit_code"]), (&"result".into(), &code.into()), "{ran}");
+    assert_eq!(event["changed"], false, "{ran}");
+    event
+}
+
+#[track_caller]
+fn says(event: &Value, text: &str) {
+    let message = event["message"].as_str().expect("a message");
+    assert!(message.contains(text) && !message.contains('\u{1b}'), "{message}");
+}
+
+#[test]
+fn a_held_lock_is_a_result() {
+    let folder = studio();
+    let lock = File::create(folder.path().join("lcm.lock")).expect("a lock");
+    lock.lock().expect("locked");
+    says(&only_result(folder.path(), &["apply"], 6), "holds the lock");
+    says(&only_result(folder.path(), &["down"], 6), "holds the lock");
+    // With text, the file alone.
+    let told = Lcm::new(folder.path()).args(&["apply", "--json-into", "events.jsonl"]).run().code(6);
+    assert_eq!(told.stdout, "");
+    let event: Value = serde_json::from_str(&fs::read_to_string(folder.path().join("events.jsonl")).expect("written"))
+        .expect("one event");
+    assert_eq!(event["exit_code"], 6);
+}
+
+#[test]
+fn a_plan_or_manifest_that_is_not_to_be_carried_out_is_a_result() {
+    let folder = studio();
+    let folder = folder.path();
+    let simulated = ["--world", "world.json"];
+    Lcm::new(folder).args(&["plan", "--mode", "write", "--out", "plan.json"]).simulated().run().code(0);
+    Lcm::new(folder).args(&["apply", "--mode", "paint"]).simulated().run().code(0);
+    let apply = |words: &[&str], code| only_result(folder, &[&["apply"], words, &simulated[..]].concat(), code);
+    says(&apply(&["--plan", "plan.json"], 5), "+ stop:painter: to be done too");
+    says(&apply(&["--plan", "plan.json", "--mode", "paint"], 64), "--mode says paint");
+    says(&apply(&["--plan", "nothing.json"], 1), "nothing.json");
+    says(&apply(&["nothing.yaml"], 1), "nothing.yaml");
+    fs::write(folder.join("bad.yaml"), "version: 1\nname: bad\nservices: { a: { proces: {} } }\n").expect("written");
+    says(&apply(&["bad.yaml", "--color", "always"], 1), "proces");
+    says(&apply(&["--target", "nobody"], 1), "nobody");
+}
+
+#[test]
+fn events_that_can_not_be_written_down_are_still_told() {
+    let folder = studio();
+    let words = ["apply", "--format", "json", "--json-into", "no/such/folder"];
+    let events = Lcm::new(folder.path()).args(&words).simulated().run().code(1).events();
+    assert_eq!((events.len(), &events[0]["exit_code"]), (1, &1.into()));
+    says(&events[0], "can't write events to no/such/folder");
+}
+
+#[test]
+fn nothing_known_of_anything_wanted_is_a_result() {
+    let folder = studio();
+    let world = r#"{"format": "lcm.world/1", "host": "box", "observed_at": "2026-11-20T10:00:00Z",
+                    "trees": { "unknown": "no /proc" }}"#;
+    fs::write(folder.path().join("world.json"), world).expect("a world");
+    let event = only_result(folder.path(), &["apply", "--world", "world.json"], 1);
+    says(&event, "nothing is known of any wanted service");
+}
