@@ -86,6 +86,7 @@ async fn work(session: &Session, mut job: Job, progress: &Progress) -> Result<Ex
     let saved = job.saved.as_deref().map(saved::read).transpose()?;
     if let Some(saved) = &saved {
         saved::choose(saved, &mut job.choice)?;
+        saved::narrow(saved, &mut job.planning)?;
     }
     let job = &job;
     let opened = opened::open(session, &job.manifest, &job.choice, job.world.as_deref())?;

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use crate::cli::args::{NarrowArgs, PlanningArgs};
 use crate::cli::exit::Exit;
 use crate::cli::files;
 use crate::cli::stop::Stop;
 use crate::manifest::Choice;
-use crate::model::names::StepId;
-use crate::model::plan::{FORMAT, Plan, Step};
+use crate::model::names::{ServiceName, StepId};
+use crate::model::plan::{Asked, FORMAT, Plan, Step};
 
 /// Reads a plan that `lcm plan --out` wrote.
 pub(super) fn read(path: &Path) -> Result<Plan, Stop> {
@@ -36,6 +37,30 @@ pub(super) fn choose(saved: &Plan, choice: &mut Choice) -> Result<(), Stop> {
     Ok(())
 }
 
+/// It brings along what narrowed or widened it, too; an option that it was not made with contradicts it.
+pub(super) fn narrow(saved: &Plan, planning: &mut PlanningArgs) -> Result<(), Stop> {
+    let Asked { targets, excludes, strict, prune, repack } = &saved.request;
+    let NarrowArgs { targets: only, excludes: without } = &mut planning.narrow;
+    for (option, asked, saved) in [("--target", &*only, targets), ("--exclude", &*without, excludes)] {
+        let named: BTreeSet<ServiceName> = asked.iter().cloned().collect();
+        if !named.is_empty() && named != *saved {
+            let (saved, named) = (words(saved), words(&named));
+            let message = format!("the saved plan was made with {option} {saved}, and {option} says {named}");
+            return Err(Stop::new(Exit::Usage, message));
+        }
+    }
+    let flags = [("--strict", planning.strict, *strict), ("--prune", planning.prune, *prune)];
+    for (option, asked, saved) in flags.into_iter().chain([("--repack", planning.repack, *repack)]) {
+        if asked && !saved {
+            return Err(Stop::new(Exit::Usage, format!("the saved plan was made without {option}")));
+        }
+    }
+    *only = targets.iter().cloned().collect();
+    *without = excludes.iter().cloned().collect();
+    (planning.strict, planning.prune, planning.repack) = (*strict, *prune, *repack);
+    Ok(())
+}
+
 /// Refuses a plan that is not what would be done now.
 pub(super) fn check(saved: &Plan, now: &Plan) -> Result<(), Stop> {
     let differences = differences(saved, now);
@@ -43,7 +68,7 @@ pub(super) fn check(saved: &Plan, now: &Plan) -> Result<(), Stop> {
         return Ok(());
     }
     let lines = differences.join("\n  ");
-    let advice = "plan again, with the same options as for apply, and look at it again";
+    let advice = "plan again, and look at it again";
     Err(Stop::new(Exit::Stale, format!("the saved plan is stale; nothing was done. Now:\n  {lines}\n{advice}")))
 }
 

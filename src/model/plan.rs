@@ -1,6 +1,6 @@
 //! A plan: what will be done, in which order and why, and why all the rest is not. Its JSON is `lcm.plan/1`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -18,8 +18,8 @@ pub const FORMAT: &str = "lcm.plan/1";
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// Only these, and what they depend on; empty: all.
-    pub targets: std::collections::BTreeSet<ServiceName>,
-    pub excludes: std::collections::BTreeSet<ServiceName>,
+    pub targets: BTreeSet<ServiceName>,
+    pub excludes: BTreeSet<ServiceName>,
     /// Nothing is done while anything wanted is blocked.
     pub strict: bool,
     /// Stop orphans even where the manifest only reports them.
@@ -29,6 +29,40 @@ pub struct Request {
     /// What this run has found out: these can't be started now, for this reason, so nothing is stopped for them.
     pub prevented: BTreeMap<ServiceName, Reason>,
     pub purpose: Purpose,
+}
+
+/// What of a request a plan keeps, so that it can be made again when it is carried out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Asked {
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub targets: BTreeSet<ServiceName>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub excludes: BTreeSet<ServiceName>,
+    #[serde(skip_serializing_if = "is_not")]
+    pub strict: bool,
+    #[serde(skip_serializing_if = "is_not")]
+    pub prune: bool,
+    #[serde(skip_serializing_if = "is_not")]
+    pub repack: bool,
+}
+
+impl Asked {
+    #[must_use]
+    pub fn of(request: &Request) -> Self {
+        let Request { targets, excludes, strict, prune, repack, prevented: _, purpose: _ } = request;
+        Self { targets: targets.clone(), excludes: excludes.clone(), strict: *strict, prune: *prune, repack: *repack }
+    }
+
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_not(flag: &bool) -> bool {
+    !flag
 }
 
 /// What the plan is for.
@@ -49,6 +83,9 @@ pub struct Plan {
     pub project: ProjectName,
     pub mode: Option<ModeName>,
     pub goals: Vec<GoalName>,
+    /// What narrowed or widened it; not there where nothing did.
+    #[serde(default, skip_serializing_if = "Asked::is_nothing")]
+    pub request: Asked,
     pub host: String,
     /// Engine and version, where one was asked.
     pub engine: Option<String>,
@@ -75,6 +112,7 @@ impl Plan {
             project,
             mode: None,
             goals: Vec::new(),
+            request: Asked::default(),
             host: host.into(),
             engine: None,
             observed_at,

@@ -4,7 +4,7 @@ use crate::model::desired::OrphanPolicy;
 use crate::model::lifecycle::Action;
 use crate::model::names::GpuId;
 use crate::model::observed::Ownership;
-use crate::model::plan::{Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine, Placement, Plan, ReasonCode, Step};
+use crate::model::plan::{Asked, Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine, Placement, Plan, ReasonCode, Step};
 use crate::model::size::Mebibytes;
 use crate::plan::decide::{Decisions, Scene};
 use crate::plan::flow::worst_addition;
@@ -20,6 +20,7 @@ pub(super) fn assemble(scene: &Scene<'_>, decisions: &Decisions, steps: Vec<Step
         project: scene.desired.project.clone(),
         mode: scene.desired.mode.clone(),
         goals: scene.desired.active_goals().into_iter().collect(),
+        request: Asked::of(scene.request),
         host: scene.observed.host.clone(),
         engine: scene.observed.engine.clone(),
         observed_at: scene.observed.observed_at,

@@ -41,3 +41,19 @@ fn a_changed_manifest_makes_it_stale() {
     lcm(&["apply", "--plan", "plan.json"]).code(5).stderr_has("~ start:encoder: its definition changed");
     lcm(&["apply", "--plan", "lcm.yaml"]).code(1).stderr_has("can't take lcm.yaml for a plan");
 }
+
+#[test]
+fn what_narrowed_a_plan_comes_with_it() {
+    let folder = studio();
+    let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated().run();
+    let narrow = ["plan", "--mode", "write", "--target", "writer", "--prune", "--out", "plan.json", "--format", "json"];
+    let plan = lcm(&narrow).code(0).json();
+    assert_eq!(plan["request"], serde_json::json!({ "targets": ["writer"], "prune": true }));
+    assert_eq!(lcm(&["plan", "--format", "json"]).code(0).json().get("request"), None);
+
+    let apply = |words: &[&str]| lcm(&[&["apply", "--plan", "plan.json"], words].concat());
+    apply(&["--target", "encoder"]).code(64).stderr_has("made with --target writer, and --target says encoder");
+    apply(&["--exclude", "writer"]).code(64).stderr_has("made with --exclude nothing");
+    apply(&["--strict"]).code(64).stderr_has("the saved plan was made without --strict");
+    apply(&["--target", "writer", "--prune"]).code(0).stdout_has("1 started");
+}
