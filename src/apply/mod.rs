@@ -45,6 +45,8 @@ pub struct Context<'a> {
     pub store: &'a dyn Store,
     pub desired: &'a Desired,
     pub request: &'a Request,
+    /// Where only this was agreed to: no step is begun that is not in it, whatever a later round would do.
+    pub approved: Option<&'a Plan>,
     /// Facts to an audited plan: the only brain, handed in so that this stage needs no other.
     /// `Err`: why the plan must not be carried out.
     pub think: &'a (dyn Fn(&Facts, &Request) -> Result<Plan, String> + Sync),
@@ -123,6 +125,7 @@ pub async fn apply(context: Context<'_>, first: &Plan) -> Outcome {
     let (last_plan, refused) = match end {
         Ok(plan) => (Some(plan), None),
         Err(End::Refused(reason)) => (None, Some(reason)),
+        Err(End::Unapproved { plan, reason }) => (Some(*plan), Some(reason)),
         Err(End::Interrupted) => (None, None),
     };
     Outcome {
@@ -136,10 +139,15 @@ pub async fn apply(context: Context<'_>, first: &Plan) -> Outcome {
     }
 }
 
-/// Why a run ends without a last plan.
+/// Why a run ends otherwise than by its rounds.
 enum End {
     Interrupted,
     Refused(String),
+    /// The world asks for more than was agreed to.
+    Unapproved {
+        plan: Box<Plan>,
+        reason: String,
+    },
 }
 
 /// Returns the plan for the world as the last round left it.
@@ -151,6 +159,7 @@ async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, End> {
             Prepared::Go(ready) => plan = *ready,
             Prepared::Halt => return think(run).await,
         }
+        plan = within_approved(run, plan)?;
         let steps = plan.steps.iter().map(|step| step.id.clone()).collect();
         run.say(EventKind::Planned { round, steps });
         if plan.steps.is_empty() {
@@ -182,6 +191,18 @@ async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, End> {
     }
     run.warn(&format!("not converged after {ROUNDS_MAX} plans: somebody else changes the same things"));
     Ok(plan)
+}
+
+/// Lets a plan pass that holds no step but approved ones.
+fn within_approved(run: &Run<'_>, plan: Plan) -> Result<Plan, End> {
+    let Some(approved) = run.context.approved else { return Ok(plan) };
+    let is_new = |step: &&Step| approved.step(&step.id).is_none_or(|other| other.gpus != step.gpus);
+    let added: Vec<&str> = plan.steps.iter().filter(is_new).map(|step| step.id.as_str()).collect();
+    if added.is_empty() {
+        return Ok(plan);
+    }
+    let reason = format!("the world has changed, and the saved plan does not hold {}; plan again", added.join(", "));
+    Err(End::Unapproved { plan: Box::new(plan), reason })
 }
 
 /// Finds services that this run brought up and that are down again: they have failed, and are not brought up twice.

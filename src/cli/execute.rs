@@ -168,6 +168,7 @@ async fn carry_out(job: &Job, agreed: &Agreed<'_>, progress: &Progress, interrup
         store: opened.store(),
         desired: &opened.desired,
         request,
+        approved: job.saved.as_ref().map(|_| plan),
         think: &think,
         orphans: &orphans,
         options: &options,

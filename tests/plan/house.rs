@@ -105,6 +105,7 @@ impl House {
                 store: &self.store,
                 desired,
                 request,
+                approved: None,
                 think: &brain,
                 orphans: &BTreeMap::new(),
                 options: &options,

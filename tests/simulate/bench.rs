@@ -115,6 +115,7 @@ impl Bench {
             store: &self.store,
             desired: &self.desired,
             request: &Request::default(),
+            approved: None,
             think: &think,
             orphans: &orphans,
             options: &options,

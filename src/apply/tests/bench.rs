@@ -32,6 +32,8 @@ pub(super) struct Bench {
     pub(super) sim: Sim,
     pub(super) store: Memory,
     pub(super) options: Options,
+    /// Only the first plan was agreed to.
+    pub(super) approved: bool,
     pub(super) interrupt: watch::Sender<Option<Interrupt>>,
     /// What the planner says in later rounds; nothing to do, when they are used up.
     pub(super) thoughts: Mutex<VecDeque<Plan>>,
@@ -58,6 +60,7 @@ impl Bench {
                 force: false,
                 release_timeout: Duration::from_mins(2),
             },
+            approved: false,
             interrupt: watch::Sender::new(None),
             thoughts: Mutex::default(),
             requests: Mutex::default(),
@@ -75,19 +78,21 @@ impl Bench {
             Ok(lock(&self.thoughts).pop_front().unwrap_or_else(|| plan(Vec::new())))
         };
         let events = |event: Event| lock(&self.events).push(event);
+        let first = plan(steps);
         let (interrupt, request, orphans) = (self.interrupt.subscribe(), Request::default(), BTreeMap::new());
         let context = Context {
             driver: &self.sim,
             store: &self.store,
             desired: &self.desired,
             request: &request,
+            approved: self.approved.then_some(&first),
             think: &think,
             orphans: &orphans,
             options: &self.options,
             events: &events,
             interrupt: &interrupt,
         };
-        apply(context, &plan(steps)).await
+        apply(context, &first).await
     }
 
     pub(super) fn events(&self) -> Vec<EventKind> {

@@ -42,6 +42,19 @@ async fn what_failed_is_not_tried_twice_in_one_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_not_agreed_to_is_left_and_told() {
+    let mut bench = Bench::new(["a", "b", "c"].map(service).into(), &["c"]);
+    bench.approved = true;
+    let second = plan(vec![stop("c", &[]), start("b", &["stop:c"])]);
+    bench.thoughts.lock().expect("unpoisoned").push_back(second);
+    let outcome = bench.apply(vec![start("a", &[]), start("b", &[])]).await;
+    assert_eq!(bench.deeds(), ["start a", "start b"]);
+    let refused = outcome.refused.expect("it went no further");
+    assert_eq!(refused, "the world has changed, and the saved plan does not hold stop:c; plan again");
+    assert_eq!(outcome.last_plan.map(|plan| plan.steps.len()), Some(2), "what is left is told");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_came_up_and_is_down_again_has_failed_and_is_not_brought_up_twice() {
     let bench = Bench::new(vec![service("a")], &[]);
     let mut again = start_again("a", &[]);
