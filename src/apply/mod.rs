@@ -170,12 +170,12 @@ async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, End> {
             return Err(End::Interrupted);
         }
         if progress.failed > 0 && on_failure == OnFailure::Rollback {
-            go_back(run, &plan).await;
+            go_back(run, &plan, round).await;
         }
         plan = think(run).await?;
         if relapses(run, &plan).await {
             if on_failure == OnFailure::Rollback {
-                go_back(run, &plan).await;
+                go_back(run, &plan, round).await;
             }
             plan = think(run).await?;
             if on_failure != OnFailure::Continue {
@@ -248,10 +248,12 @@ async fn prepared(run: &Run<'_>, mut plan: Plan) -> Result<Prepared, End> {
     Ok(Prepared::Go(Box::new(plan)))
 }
 
-async fn go_back(run: &Run<'_>, plan: &Plan) {
+/// The way back is told like any other plan, as part of the round that failed.
+async fn go_back(run: &Run<'_>, plan: &Plan, round: u32) {
     let Some(back) = rollback::plan_back(run, plan).await else { return };
     run.begin_anew();
     run.warn("a step failed: going back to what ran before");
+    run.say(EventKind::Planned { round, steps: back.steps.iter().map(|step| step.id.clone()).collect() });
     execute::execute(run, &back, OnFailure::Continue).await;
 }
 

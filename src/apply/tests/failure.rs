@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::bench::{Bench, loads_in, plan, service, start, start_again, stop};
 use crate::apply::OnFailure;
 use crate::driver::sim::Behaviour;
+use crate::model::event::EventKind;
 use crate::model::plan::ReasonCode;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -90,6 +91,9 @@ async fn on_failure_rollback_returns_to_what_ran_before() {
     assert_eq!(deeds[..3], ["stop old", "start mid", "start new"]);
     assert_eq!(deeds[5], "start old", "after both are gone: {deeds:?}");
     assert_eq!(outcome.failures.len(), 1);
+    let told =
+        |kind: &EventKind| matches!(kind, EventKind::Planned { steps, .. } if steps.contains(&"start:old".into()));
+    assert!(bench.events().iter().any(told), "the way back is told before it is taken");
     assert!(bench.sim.violations().is_empty());
 }
 
