@@ -56,7 +56,11 @@ pub(super) async fn run(session: &Session, job: &Job) -> Result<Exit, Stop> {
     let progress = progress(session, job)?;
     let began = opened.driver().now();
     // The simulated world is a file of the caller's own; the machine is everybody's.
-    let _lock = if opened.is_simulated() { None } else { Some(locked::take(session, job, &opened, began).await?) };
+    let _lock = if opened.is_simulated() {
+        None
+    } else {
+        Some(locked::take(session, job.command, &opened, job.execution.lock_timeout).await?)
+    };
     opened.ensure_writable()?;
 
     let facts = opened.facts(session).await;
