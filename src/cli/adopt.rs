@@ -1,12 +1,12 @@
 //! `lcm adopt`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::cli::exit::Exit;
-use crate::cli::opened;
 use crate::cli::session::Session;
 use crate::cli::stop::Stop;
-use crate::cli::{names, wire};
+use crate::cli::{duration, locked, names, opened, wire};
 use crate::manifest::Choice;
 use crate::model::desired::Runtime;
 use crate::model::names::ServiceName;
@@ -22,18 +22,24 @@ pub(super) struct Args {
     /// Manifest to read
     #[arg(short, long, default_value = "lcm.yaml", value_name = "MANIFEST")]
     manifest: PathBuf,
+    /// Longest wait for another lcm to finish
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration::parse)]
+    lock_timeout: Duration,
 }
 
-pub(super) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let choice = Choice { mode_optional: true, ..Choice::default() };
-    let desired = opened::load(session, &args.manifest, &choice)?;
+    let opened = opened::open(session, &args.manifest, &choice, None)?;
+    let desired = &opened.desired;
     names::check("service", [&args.service], desired.services.keys())?;
     let service = &args.service;
     if let Some(Runtime::Container(_) | Runtime::Existing(_)) = desired.services.get(service).map(|it| &it.runtime) {
         let advice = "name the container in the manifest with `docker: { container: .. }`";
         return Err(Stop::refused(format!("{service} is a container, so no process can be adopted as it: {advice}")));
     }
-    let adopted = wire::adopt(&desired, &session.environment, service, args.pid)
+    // What it changes is what a running apply looks at.
+    let _lock = locked::take(session, "lcm adopt", &opened, args.lock_timeout).await?;
+    let adopted = wire::adopt(desired, &session.environment, service, args.pid)
         .map_err(|error| Stop::refused(error.to_string()))?;
     session.note(&format!(
         "{service} is process {} ({}) from now on, with all that it started",

@@ -93,7 +93,11 @@ async fn work(session: &Session, mut job: Job, progress: &Progress) -> Result<Ex
     let request = Request { purpose: job.purpose, ..plan_command::request(&opened, &job.planning)? };
     let began = opened.driver().now();
     // The simulated world is a file of the caller's own; the machine is everybody's.
-    let _lock = if opened.is_simulated() { None } else { Some(locked::take(session, job, &opened, began).await?) };
+    let _lock = if opened.is_simulated() {
+        None
+    } else {
+        Some(locked::take(session, job.command, &opened, job.execution.lock_timeout).await?)
+    };
     opened.ensure_writable()?;
 
     let facts = opened.facts(session).await;

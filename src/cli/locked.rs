@@ -1,27 +1,29 @@
 //! The host's lock, for the commands that change something, and who they say they are.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use jiff::Timestamp;
-
-use crate::cli::execute::Job;
 use crate::cli::exit::Exit;
 use crate::cli::opened::Opened;
 use crate::cli::session::Session;
 use crate::cli::stop::Stop;
 use crate::store::lock::{self, Holder, HostLock, LockError};
 
-/// Takes it, or says who holds it.
-pub(super) async fn take(session: &Session, job: &Job, opened: &Opened, since: Timestamp) -> Result<HostLock, Stop> {
+/// Takes it for this command, or says who holds it.
+pub(super) async fn take(
+    session: &Session,
+    command: &str,
+    opened: &Opened,
+    patience: Duration,
+) -> Result<HostLock, Stop> {
     let holder = Holder {
         pid: std::process::id(),
         user: who(&session.environment),
-        command: job.command.to_owned(),
-        since,
+        command: command.to_owned(),
+        since: opened.driver().now(),
         project: opened.desired.project.to_string(),
     };
     let path = lock::file(&session.environment);
-    let patience = job.execution.lock_timeout;
     let on_wait = |held: &LockError| session.note(&format!("waiting: {held}"));
     lock::take(&path, &holder, patience, on_wait).await.map_err(|error| match error {
         LockError::Held { .. } => Stop::new(Exit::Locked, format!("{error}; --lock-timeout waits for it")),

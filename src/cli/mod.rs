@@ -95,13 +95,13 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
     match command {
         Command::Validate(args) => return validate::run(session, &args),
         Command::Schema(args) => return schema::run(&args),
-        Command::Adopt(args) => return adopt::run(session, &args),
         Command::Plan(_)
         | Command::Apply(_)
         | Command::Status(_)
         | Command::Down(_)
         | Command::Logs(_)
-        | Command::Observe(_) => {}
+        | Command::Observe(_)
+        | Command::Adopt(_) => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
@@ -116,7 +116,7 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
             Command::Down(args) => down::run(session, args).await,
             Command::Logs(args) => logs::run(session, &args).await,
             Command::Observe(args) => observe::run(session, &args).await,
-            Command::Adopt(args) => adopt::run(session, &args),
+            Command::Adopt(args) => adopt::run(session, &args).await,
             Command::Validate(args) => validate::run(session, &args),
             Command::Schema(args) => schema::run(&args),
         }

@@ -71,7 +71,7 @@ pub(super) fn think(desired: &Desired, facts: &Facts, request: &Request) -> Resu
     Err(format!("this plan is not sound, so it is not carried out: {}; please report it", findings.join("; ")))
 }
 
-/// Makes a process that somebody else started this service's own, and says which one it is.
+/// Makes a process that somebody else started this service's own, and says which one it is. The caller holds the host's lock.
 pub(super) fn adopt(
     desired: &Desired,
     environment: &Environment,
@@ -79,5 +79,5 @@ pub(super) fn adopt(
     pid: i32,
 ) -> Result<ProcessFact, DriverError> {
     let machine = Machine::new(desired, environment.clone(), PathBuf::from(SHIM));
-    machine.processes().adopt(&desired.project, service, pid)
+    machine.processes().adopt(desired, service, pid)
 }

@@ -14,6 +14,7 @@ use crate::model::facts::{BusyReading, ExitFact, Facts, ProbeReading};
 use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::observed::Instance;
 
+pub(crate) mod disk;
 pub mod docker;
 pub mod gpu;
 pub mod machine;

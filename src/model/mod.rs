@@ -11,5 +11,6 @@ pub mod names;
 pub mod observed;
 pub mod plan;
 pub mod secret;
+pub mod signal;
 pub mod size;
 pub mod spec;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::model::desired::{Health, Probe, Service};
 use crate::model::facts::{BusyReading, EngineHealth, ExitFact, Facts, ProbeReading};
 use crate::model::lifecycle::State;
+use crate::model::signal::SIGNALS;
 
 /// What running and answering came to.
 pub(super) struct Verdict {
@@ -109,32 +110,16 @@ pub(super) fn ended(exit: &ExitFact, stop_signal: Option<&str>) -> (State, Strin
     }
 }
 
-/// Signals by number on Linux, for messages and for telling a stop from a crash.
-const SIGNALS: [(i32, &str); 12] = [
-    (1, "HUP"),
-    (2, "INT"),
-    (3, "QUIT"),
-    (4, "ILL"),
-    (6, "ABRT"),
-    (7, "BUS"),
-    (8, "FPE"),
-    (9, "KILL"),
-    (10, "USR1"),
-    (11, "SEGV"),
-    (12, "USR2"),
-    (15, "TERM"),
-];
-
 fn is_stop_signal(signal: i32, own: Option<&str>) -> bool {
     let own = own.map(|name| name.trim_start_matches("SIG"));
-    matches!(signal, 9 | 15) || SIGNALS.iter().any(|(number, name)| *number == signal && Some(*name) == own)
+    matches!(signal, 9 | 15) || SIGNALS.iter().any(|known| known.number == signal && Some(known.name) == own)
 }
 
 fn signal_name(signal: i32) -> String {
     SIGNALS
         .iter()
-        .find(|(number, _)| *number == signal)
-        .map_or_else(|| format!("signal {signal}"), |(_, name)| format!("signal {signal} (SIG{name})"))
+        .find(|known| known.number == signal)
+        .map_or_else(|| format!("signal {signal}"), |known| format!("signal {signal} (SIG{})", known.name))
 }
 
 /// Whether something that does not run ended without lcm's doing: the last that lcm wrote down was that it ran.
@@ -142,5 +127,32 @@ pub(super) fn ended_by_itself(facts: &Facts, service: &Service, state: State) ->
     match facts.history.get(&service.name) {
         Some(last) => last.state.is_operational() || last.state == State::Starting,
         None => state == State::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ended;
+    use crate::model::facts::ExitFact;
+    use crate::model::lifecycle::State;
+    use crate::model::signal::SIGNALS;
+
+    #[test]
+    fn an_end_by_the_services_own_stop_signal_is_no_failure_whichever_a_manifest_names() {
+        for signal in SIGNALS {
+            let by_signal = ExitFact { code: None, signal: Some(signal.number), at: None };
+            let by_code = ExitFact { code: Some(128 + signal.number), signal: None, at: None };
+            for exit in [by_signal, by_code] {
+                if signal.stops {
+                    for own in [signal.name.to_owned(), format!("SIG{}", signal.name)] {
+                        let (state, detail) = ended(&exit, Some(&own));
+                        assert_eq!(state, State::Offline, "{own}");
+                        assert!(detail.contains(&format!("SIG{}", signal.name)), "{detail}");
+                    }
+                }
+                let always = matches!(signal.name, "KILL" | "TERM");
+                assert_eq!(ended(&exit, None).0 == State::Failed, !always, "{}", signal.name);
+            }
+        }
     }
 }

@@ -21,6 +21,10 @@ fn who_holds_the_lock_is_named_and_a_plan_needs_no_lock() {
     lcm(&["apply", "none.yaml"]).code(6).stderr_has("`lcm apply` of kim (pid 4711");
     lcm(&["down", "none.yaml"]).code(6);
     lcm(&["apply", "none.yaml", "--lock-timeout", "150ms"]).code(6).stderr_has("waiting: another lcm holds the lock");
+    let one = "version: 1\nname: one\nservices:\n  one: { process: { command: [sleep, '300'] } }\n";
+    fs::write(folder.path().join("one.yaml"), one).expect("written");
+    let pid = std::process::id().to_string();
+    lcm(&["adopt", "one", "-m", "one.yaml", "--pid", &pid]).code(6).stderr_has("`lcm apply` of kim (pid 4711");
     lcm(&["plan", "none.yaml"]).code(0);
     lcm(&["status", "none.yaml"]).code(0);
     assert!(!folder.path().join("state").exists(), "who only looks leaves nothing behind");

@@ -170,6 +170,9 @@ pub(crate) async fn ports_devices_networks_and_labels_are_checked_before_anythin
     assert!(message.contains("network lcm-test-no-such"), "{message}");
     let message = refusal(|container| container.devices = vec!["/dev/lcm-none:/dev/x".to_owned()]).await;
     assert!(message.contains("device /dev/lcm-none"), "{message}");
+    let message = refusal(|container| container.volumes = vec!["/lcm/no/such:/data:ro".to_owned()]).await;
+    assert!(message.contains("volume /lcm/no/such:/data:ro: there is no /lcm/no/such on this machine"), "{message}");
+    assert!(!std::path::Path::new("/lcm").exists(), "nothing was made");
     let label = |container: &mut Container| {
         container.labels.insert("lcm.project".to_owned(), "mine".to_owned());
     };

@@ -4,7 +4,9 @@ use std::os::unix::process::CommandExt as _;
 use std::time::Duration;
 
 use lcm::driver::{DriverError, Life};
-use lcm::model::desired::PidFile;
+use lcm::model::desired::{Desired, PidFile, Service};
+use lcm::model::facts::ProcessFact;
+use lcm::model::names::ProjectName;
 use lcm::model::observed::Instance;
 use rustix::process::geteuid;
 
@@ -59,7 +61,8 @@ async fn a_pid_file_that_lies_names_nothing() {
         });
         write(&path, &other.pid().to_string());
         assert_eq!(bench.look(&name("sleep")).await.life, Life::Absent, "it is another user's");
-        let error = bench.processes.adopt(&bench.project, &service.name, other.pid()).expect_err("not ours");
+        let error =
+            bench.processes.adopt(&bench.desired(&[&service]), &service.name, other.pid()).expect_err("not ours");
         assert!(error.to_string().contains("user 65534's"), "{error}");
     }
 }
@@ -69,7 +72,7 @@ async fn an_operator_may_say_what_a_service_is() {
     let bench = Bench::new();
     let service = bench.service("web", "exec sleep 600");
     let stranger = Stranger::sleep(|_| {});
-    let adopted = bench.processes.adopt(&bench.project, &service.name, stranger.pid()).expect("adopted");
+    let adopted = bench.processes.adopt(&bench.desired(&[&service]), &service.name, stranger.pid()).expect("adopted");
     assert_eq!(adopted.pid, stranger.pid());
     let look = bench.look(&service).await;
     assert_eq!((look.life, look.spec), (Life::Running, None));
@@ -88,7 +91,7 @@ async fn an_adopted_tree_ends_with_what_it_started_and_no_more() {
     let mut stranger = Stranger(command.args(["-c", &line]).spawn().expect("sh runs"));
     let bystander = Stranger::sleep(|_| {});
     let child: i32 = bench.line_of("child").await.parse().expect("a pid");
-    bench.processes.adopt(&bench.project, &service.name, stranger.pid()).expect("adopted");
+    bench.processes.adopt(&bench.desired(&[&service]), &service.name, stranger.pid()).expect("adopted");
     let tree = bench.tree(&service).await;
     assert_eq!(tree.members.iter().map(|member| member.pid).collect::<Vec<_>>(), [stranger.pid(), child]);
     let instance = Instance::Tree { id: tree.marks.salt };
@@ -104,7 +107,7 @@ async fn what_is_a_service_already_or_nothing_at_all_is_not_adopted() {
     bench.start(&service).await;
     let pid = bench.tree(&service).await.members[0].pid;
     let other = bench.service("other", "exec sleep 600");
-    let adopt = |pid| bench.processes.adopt(&bench.project, &other.name, pid);
+    let adopt = |pid| bench.processes.adopt(&bench.desired(&[&service, &other]), &other.name, pid);
     let error = adopt(pid).expect_err("it is a service already");
     assert!(matches!(&error, DriverError::Refused(text) if text.contains("part of `web`")), "{error}");
     let gone = {
@@ -114,4 +117,83 @@ async fn what_is_a_service_already_or_nothing_at_all_is_not_adopted() {
     assert!(adopt(gone).is_err() && adopt(1).is_err());
     assert!(adopt(i32::try_from(std::process::id()).expect("a pid")).is_err(), "lcm itself is no service");
     assert_eq!(bench.look(&other).await.life, Life::Absent);
+}
+
+fn refused(result: Result<ProcessFact, DriverError>, reason: &str) {
+    match result {
+        Err(DriverError::Refused(text)) => assert!(text.contains(reason), "{text}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_an_operator_gave_to_one_service_is_not_given_to_a_second_in_part_or_whole() {
+    let bench = Bench::new();
+    let (one, two) = (bench.service("one", "exec sleep 600"), bench.service("two", "exec sleep 600"));
+    let mut command = std::process::Command::new("sh");
+    let line = format!("sh -c 'echo $$ > {}; sleep 600 & wait' & wait", bench.path("child").display());
+    let parent = Stranger(command.args(["-c", &line]).spawn().expect("sh runs"));
+    let child: i32 = bench.line_of("child").await.parse().expect("a pid");
+    let desired = bench.desired(&[&one, &two]);
+    // Another project of the same state folder.
+    let elsewhere = Desired::plain(ProjectName::new(format!("{}-other", bench.project)), [two.clone()]);
+    let adopt = |desired, service: &Service, pid| bench.processes.adopt(desired, &service.name, pid);
+
+    adopt(&desired, &one, parent.pid()).expect("adopted");
+    let whose = format!("part of `one` of project {}", bench.project);
+    for desired in [&desired, &elsewhere] {
+        refused(adopt(desired, &two, parent.pid()), &format!("it is {whose}"));
+        refused(adopt(desired, &two, child), &format!("it comes from process {} (sh), which is {whose}", parent.pid()));
+    }
+    adopt(&desired, &one, parent.pid()).expect("it is its own already");
+    assert_eq!(bench.look(&two).await.life, Life::Absent);
+    let id = bench.look(&one).await.instance.expect("it is there");
+    let members: Vec<i32> = bench.tree(&one).await.members.iter().map(|member| member.pid).collect();
+    bench.stop(&one, &id).await;
+    assert!(members.iter().all(|pid| !lives(*pid)));
+
+    let mut command = std::process::Command::new("sh");
+    let line = format!("sh -c 'echo $$ > {}; sleep 600 & wait' & wait", bench.path("second").display());
+    let parent = Stranger(command.args(["-c", &line]).spawn().expect("sh runs"));
+    let child: i32 = bench.line_of("second").await.parse().expect("a pid");
+    adopt(&desired, &one, child).expect("adopted: what it was before has ended");
+    refused(adopt(&desired, &two, parent.pid()), &format!("process {child} (sh) comes from it, and is {whose}"));
+    let id = bench.look(&one).await.instance.expect("it is there");
+    bench.stop(&one, &id).await;
+    assert!(!lives(child));
+}
+
+#[tokio::test]
+async fn what_another_services_pid_file_names_is_not_adopted() {
+    let bench = Bench::new();
+    let stranger = Stranger::sleep(|_| {});
+    let path = bench.path("pid");
+    write(&path, &stranger.pid().to_string());
+    let (mut one, two) = (bench.service("one", "exec sleep 600"), bench.service("two", "exec sleep 600"));
+    process_of(&mut one).pid_file = Some(PidFile { path: path.clone(), matching: "sleep 600".to_owned() });
+    let desired = bench.desired(&[&one, &two]);
+    let reason = format!("part of `one` of project {}, by {}", bench.project, path.display());
+    refused(bench.processes.adopt(&desired, &two.name, stranger.pid()), &reason);
+    bench.processes.adopt(&desired, &one.name, stranger.pid()).expect("its own");
+}
+
+#[tokio::test]
+async fn a_service_that_runs_adopts_nothing_else() {
+    let bench = Bench::new();
+    let (web, known) = (bench.service("web", "exec sleep 600"), bench.service("known", "exec sleep 600"));
+    let desired = bench.desired(&[&web, &known]);
+    let instance = bench.start(&web).await;
+    let (first, second) = (Stranger::sleep(|_| {}), Stranger::sleep(|_| {}));
+    let running = bench.tree(&web).await.members[0].pid;
+    let adopt = |service: &Service, pid| bench.processes.adopt(&desired, &service.name, pid);
+    refused(adopt(&web, first.pid()), &format!("`web` already runs as pid {running}"));
+    assert_eq!(bench.look(&web).await.instance, Some(instance.clone()));
+
+    adopt(&known, first.pid()).expect("adopted");
+    refused(adopt(&known, second.pid()), &format!("`known` already runs as pid {}", first.pid()));
+    assert_eq!(bench.tree(&known).await.members[0].pid, first.pid(), "nothing changed");
+    drop(first);
+    adopt(&known, second.pid()).expect("the first has ended");
+    bench.stop(&web, &instance).await;
+    adopt(&web, second.pid()).expect_err("it is another's by now");
 }

@@ -191,7 +191,7 @@ async fn an_adopted_service_answers_for_itself() {
     command.args(["--ignored", "--exact", "server::serve", "--nocapture"]).env("LCM_TEST_SERVE", bench.path("port"));
     let stranger = Stranger(command.stdout(std::process::Stdio::null()).spawn().expect("it runs"));
     let port = bench.line_of("port").await.parse().expect("a port");
-    bench.processes.adopt(&bench.project, &service.name, stranger.pid()).expect("adopted");
+    bench.processes.adopt(&bench.desired(&[&service]), &service.name, stranger.pid()).expect("adopted");
     let instance = bench.look(&service).await.instance.expect("it is there");
     let answer = reading(&bench, &service, &instance, Probe::Http(get(port, "/ok"))).await;
     assert_eq!(answer, ProbeReading::Passed);

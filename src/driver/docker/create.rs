@@ -76,6 +76,11 @@ pub(super) fn host_device(device: &str) -> &str {
     device.split(':').next().unwrap_or(device)
 }
 
+/// The path on this machine that a volume mounts; `None`: it is the engine's own, by its name.
+pub(super) fn host_path(volume: &str) -> Option<&str> {
+    volume.split(':').next().filter(|source| source.starts_with('/'))
+}
+
 /// Whole seconds, the next: a grace is never cut short.
 pub(super) fn seconds(time: Duration) -> i64 {
     let up = u64::from(time.subsec_nanos() > 0);
@@ -180,7 +185,7 @@ fn healthcheck(check: &ImageHealthcheck) -> HealthConfig {
 mod tests {
     use std::time::Duration;
 
-    use super::{device_ids, device_mapping, host_device, port_bindings, seconds};
+    use super::{device_ids, device_mapping, host_device, host_path, port_bindings, seconds};
     use crate::model::desired::{Protocol, PublishedPort};
     use crate::model::names::GpuId;
 
@@ -195,6 +200,12 @@ mod tests {
         let bindings = port_bindings(&[port(Some(8080)), port(None)]);
         let hosts: Vec<_> = bindings["80/tcp"].iter().flatten().map(|binding| binding.host_port.as_deref()).collect();
         assert_eq!(hosts, [Some("8080"), Some("")]);
+    }
+
+    #[test]
+    fn a_mounted_path_is_told_from_a_named_volume() {
+        assert_eq!(host_path("/srv/models:/models:ro"), Some("/srv/models"));
+        assert_eq!(host_path("models:/models"), None);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Everything that a start needs and that can fail beforehand: image, networks, devices, GPU access. What runs is not
-//! touched. Networks are not created: they are not one service's alone.
+//! Everything that a start needs and that can fail beforehand: image and room for it, networks, devices, mounted paths,
+//! GPU access. What runs is not touched. Networks are not created: they are not one service's alone.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use bollard::query_parameters::{CreateImageOptionsBuilder, ListNetworksOptions};
 use futures_util::StreamExt as _;
 
 use crate::driver::DriverError;
+use crate::driver::disk;
 use crate::driver::docker::inspect::{Seen, not_a_container};
 use crate::driver::docker::start::not_ours;
 use crate::driver::docker::{Engine, READ_DEADLINE, create, failure};
@@ -16,6 +17,10 @@ use crate::model::names::ProjectName;
 
 /// A pull may take hours; one that says nothing for so long is stuck (layers report several times a second).
 const PULL_SILENCE_MAX: Duration = Duration::from_mins(5);
+
+/// The size of an image is known only while it is pulled. Those of AI services are some GiB: with less than one free
+/// hardly any will fit, and what is smaller leaves no room to run.
+const PULL_FREE_BYTES_MIN: u64 = 1 << 30;
 
 /// Where packages put the hook that gives containers their GPUs; with it the engine needs no runtime of that name.
 const GPU_HOOKS: [&str; 2] = ["/usr/bin/nvidia-container-runtime-hook", "/usr/local/bin/nvidia-container-runtime-hook"];
@@ -33,6 +38,7 @@ impl Engine {
                 create::check_labels(service, container)?;
                 self.prepare_names(project, service, container).await?;
                 self.prepare_devices(service, container)?;
+                self.prepare_volumes(service, container)?;
                 self.prepare_networks(service, container).await?;
                 self.prepare_gpus(service, container).await?;
                 self.prepare_image(service, container).await
@@ -76,6 +82,25 @@ impl Engine {
             }
             None => Ok(()),
         }
+    }
+
+    /// The engine would make a missing one itself: an empty folder owned by root, in place of the data.
+    fn prepare_volumes(&self, service: &Service, container: &Container) -> Result<(), DriverError> {
+        if !self.is_local() {
+            return Ok(());
+        }
+        for volume in &container.volumes {
+            // What this user may not look into, the engine may.
+            let is_missing = |path: &&str| matches!(Path::new(path).try_exists(), Ok(false));
+            if let Some(path) = create::host_path(volume).filter(is_missing) {
+                return Err(DriverError::Missing(format!(
+                    "service {} needs volume {volume}: there is no {path} on this machine; create it (the engine would \
+                     make an empty folder owned by root)",
+                    service.name
+                )));
+            }
+        }
+        Ok(())
     }
 
     async fn prepare_networks(&self, service: &Service, container: &Container) -> Result<(), DriverError> {
@@ -127,11 +152,29 @@ impl Engine {
         let is_there = self.image_id(image).await?.is_some();
         match container.pull {
             PullPolicy::Missing | PullPolicy::Never if is_there => Ok(()),
-            PullPolicy::Missing | PullPolicy::Always => self.pull(image).await,
+            PullPolicy::Missing | PullPolicy::Always => {
+                if !is_there {
+                    self.require_room(image).await?;
+                }
+                self.pull(image).await
+            }
             PullPolicy::Never => Err(DriverError::Missing(format!(
                 "service {} needs image {image}, it is not here, and `pull_policy: never` forbids to fetch it",
                 service.name
             ))),
+        }
+    }
+
+    /// A disk that a pull has filled stops every other service on it too.
+    async fn require_room(&self, image: &str) -> Result<(), DriverError> {
+        // Another machine's disk can't be asked from here.
+        if !self.is_local() {
+            return Ok(());
+        }
+        let info = self.call("describe itself", READ_DEADLINE, self.docker.info()).await?;
+        match info.docker_root_dir {
+            Some(root) => disk::require(Path::new(&root), PULL_FREE_BYTES_MIN, &format!("image {image}")),
+            None => Ok(()),
         }
     }
 

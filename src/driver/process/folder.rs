@@ -61,6 +61,15 @@ impl Folder {
         Self(state_dir.join("projects").join(segment(project)).join(segment(service)))
     }
 
+    /// Those of all services of all projects, as far as they can be read, with both names as they are in paths.
+    pub(crate) fn all(state_dir: &Path) -> Vec<(String, String, Self)> {
+        let mut all = Vec::new();
+        for (project, path) in entries(&state_dir.join("projects")) {
+            all.extend(entries(&path).into_iter().map(|(service, path)| (project.clone(), service, Self(path))));
+        }
+        all
+    }
+
     /// The folder itself, as a shim is told.
     pub(crate) fn at(path: PathBuf) -> Self {
         Self(path)
@@ -150,6 +159,11 @@ impl Folder {
         write_through(&trial, &bytes)?;
         fs::rename(&trial, self.0.join(name))
     }
+}
+
+fn entries(folder: &Path) -> Vec<(String, PathBuf)> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())).collect()
 }
 
 /// A disk that is full says so at the latest when it is asked to keep what it took.

@@ -115,9 +115,9 @@ impl Processes {
         stop::stop(self, stop).await
     }
 
-    /// Takes a process that somebody else started for this service, until it ends.
-    pub fn adopt(&self, project: &ProjectName, service: &ServiceName, pid: i32) -> Result<ProcessFact, DriverError> {
-        adopt::adopt(&self.folder(project.as_str(), service.as_str()), service.as_str(), pid)
+    /// Takes a process that somebody else started for this service, until it ends. The caller holds the host's lock.
+    pub fn adopt(&self, desired: &Desired, service: &ServiceName, pid: i32) -> Result<ProcessFact, DriverError> {
+        adopt::adopt(self, desired, service, pid)
     }
 
     /// What it wrote since its last start, at most the last `bytes_max`.

@@ -68,6 +68,7 @@ mod tests {
 
     use super::{Sent, named, send};
     use crate::driver::process::proc;
+    use crate::model::signal;
 
     struct Sleeper(Child);
 
@@ -98,5 +99,8 @@ mod tests {
         assert_eq!(named("SIGINT"), Some(Signal::INT));
         assert_eq!(named("usr1"), Some(Signal::USR1));
         assert_eq!(named("FETCH"), None);
+        for known in signal::stopping() {
+            assert!(named(known).is_some(), "a manifest may name {known}");
+        }
     }
 }

@@ -17,7 +17,7 @@ use crate::driver::process::environment::{self, Invocation};
 use crate::driver::process::folder::Folder;
 use crate::driver::process::shim::{Answer, Orders, SUBCOMMAND};
 use crate::driver::process::{Processes, leaks, proc, scope};
-use crate::driver::{DriverError, Start};
+use crate::driver::{DriverError, Start, disk};
 use crate::model::desired::{Process, Service};
 use crate::model::facts::Marks;
 use crate::model::names::GpuId;
@@ -26,6 +26,8 @@ use crate::model::names::GpuId;
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
 /// The kernel takes 128 KiB for one variable; a longer text is left out, and its diff with it.
 const CONFIG_BYTES_MAX: usize = 100 << 10;
+/// A start's notes are some 100 KiB at most, its marks' config among them; the rest is for the first of its log.
+const STATE_FREE_BYTES_MIN: u64 = 1 << 20;
 /// Of what a shim that failed had to say.
 const COMPLAINT_BYTES_MAX: u64 = 2000;
 
@@ -75,7 +77,8 @@ pub(crate) fn prepare(processes: &Processes, service: &Service, process: &Proces
     if let scope::Launch::Refuse(reason) = scope::launch(&processes.environment) {
         return Err(DriverError::Refused(reason));
     }
-    Folder::at(processes.state_dir.clone()).ensure()
+    Folder::at(processes.state_dir.clone()).ensure()?;
+    disk::require(&processes.state_dir, STATE_FREE_BYTES_MIN, "the notes and the log of a start")
 }
 
 /// What the shim itself carries of the environment: the marks alone, nothing of the caller's.

@@ -155,6 +155,13 @@ impl Census {
         false
     }
 
+    /// Whether a process is this one or comes from it, whatever marks are in between.
+    pub(crate) fn comes_from(&self, pid: i32, ancestor: &ProcessFact) -> bool {
+        let parent = |stat: &&Stat| self.stats.get(&stat.parent);
+        let mut chain = std::iter::successors(self.stats.get(&pid), parent).take(ANCESTORS_MAX);
+        chain.any(|stat| stat.pid == ancestor.pid && stat.start_ticks == ancestor.start_ticks)
+    }
+
     /// Whether all of these are stopped by a signal.
     pub(crate) fn are_suspended(&self, members: &[ProcessFact]) -> bool {
         !members.is_empty() && members.iter().all(|member| self.stats.get(&member.pid).is_some_and(Stat::is_suspended))

@@ -15,13 +15,12 @@ use crate::manifest::wire::shape::CommandLine;
 use crate::model::desired::{
     Busy, BusyProbe, Evict, EvictCall, Health, HttpProbe, PROBE_TIMEOUT_DEFAULT, Pointer, Probe, StopPolicy,
 };
+use crate::model::signal;
 use crate::model::size::Mebibytes;
 
 const EVICT_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a CUDA context holds with nothing loaded.
 const RESIDENT: Mebibytes = Mebibytes(512);
-/// Signals that end something, or that a service may take for it.
-const SIGNALS: [&str; 10] = ["TERM", "INT", "QUIT", "HUP", "KILL", "USR1", "USR2", "ABRT", "ALRM", "WINCH"];
 
 /// An address that a probe asks, and where it is said.
 pub(super) type Asked = (Address, Span);
@@ -200,9 +199,14 @@ pub(super) fn stop(context: &mut Context<'_>, written: Option<&Located<wire::hea
     let Some(written) = written else { return policy };
     if let Some(signal) = &written.signal {
         let name = signal.0.strip_prefix("SIG").unwrap_or(&signal.0);
-        if !SIGNALS.contains(&name) {
+        if !signal::stopping().any(|known| known == name) {
             let message = format!("`{}` is no signal that stops a service", signal.0);
-            context.error_with_help("lcm::signal", signal.span, (message, "this signal"), suggest(name, SIGNALS));
+            context.error_with_help(
+                "lcm::signal",
+                signal.span,
+                (message, "this signal"),
+                suggest(name, signal::stopping()),
+            );
         }
         policy.signal = Some(name.to_owned());
     }
