@@ -1,11 +1,10 @@
-//! Asks a service whether it answers: by HTTP, by TCP, by a pattern in what it wrote. Every question has a deadline and
+//! Asks a service whether it answers: by HTTP, by TCP. Every question has a deadline and
 //! every answer a bound. Whether the one who answered is the service, is not asked here.
 
 use std::error::Error as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use regex_lite::Regex;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, Url};
 use serde_json::Value;
@@ -86,15 +85,6 @@ pub(crate) async fn tcp(host: &str, port: u16, deadline: Duration) -> ProbeReadi
         Ok(Ok(_)) => ProbeReading::Passed,
         Ok(Err(error)) => failed(format!("{host}:{port}: {error}")),
         Err(_) => failed(format!("{host}:{port} took no connection within {}", seconds(deadline))),
-    }
-}
-
-/// Whether a pattern stands in what a service wrote.
-pub(crate) fn log(pattern: &str, text: &str) -> ProbeReading {
-    match Regex::new(pattern) {
-        Ok(regex) if regex.is_match(text) => ProbeReading::Passed,
-        Ok(_) => failed(format!("its output does not show `{pattern}` yet")),
-        Err(error) => ProbeReading::Unknown(format!("`{pattern}` is no pattern: {error}")),
     }
 }
 
@@ -239,8 +229,7 @@ pub(crate) fn seconds(duration: Duration) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::{is_local, log, truthy};
-    use crate::model::facts::ProbeReading;
+    use super::{is_local, truthy};
 
     #[test]
     fn anything_but_false_zero_null_or_empty_is_true() {
@@ -258,12 +247,5 @@ mod tests {
             assert!(is_local(host), "{host}");
         }
         assert!(!is_local("192.0.2.1") && !is_local("example.org"));
-    }
-
-    #[test]
-    fn a_pattern_that_is_none_says_nothing_of_the_service() {
-        assert_eq!(log("Uvicorn running on .*:\\d+", "INFO: Uvicorn running on http://x:80\n"), ProbeReading::Passed);
-        assert!(matches!(log("ready", "loading"), ProbeReading::Failed { .. }));
-        assert!(matches!(log("(", "("), ProbeReading::Unknown(_)));
     }
 }

@@ -1,9 +1,15 @@
 //! What the engine tells, and what comes out of a container.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use lcm::model::desired::{ImageHealthcheck, Probe, Protocol, PublishedPort, Service};
-use lcm::model::facts::{ContainerState, EngineHealth};
+use lcm::driver::Driver as _;
+use lcm::driver::docker::{Ran, Searched};
+use lcm::driver::machine::Machine;
+use lcm::model::desired::{Desired, Health, ImageHealthcheck, Probe, Protocol, PublishedPort, Service};
+use lcm::model::facts::{ContainerState, EngineHealth, ProbeReading};
+use lcm::model::observed::Instance;
 
 use crate::bench::{Bench, docker, id, own, until};
 use crate::image::SERVER;
@@ -12,6 +18,19 @@ const DEADLINE: Duration = Duration::from_mins(1);
 
 fn get(path: &str) -> Vec<String> {
     [SERVER, "--get", &format!("http://127.0.0.1:8000{path}")].map(str::to_owned).to_vec()
+}
+
+fn state_folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+/// Through the machine's own door, as one lcm after the other asks.
+async fn probe(bench: &Bench, state: &tempfile::TempDir, service: &Service, instance: &Instance) -> ProbeReading {
+    let mut environment: BTreeMap<String, String> = std::env::vars().collect();
+    environment.insert("LCM_STATE_DIR".to_owned(), state.path().display().to_string());
+    let desired = Desired::plain(bench.project.clone(), [service.clone()]);
+    let machine = Machine::new(&desired, environment, PathBuf::from(env!("CARGO_BIN_EXE_lcm")));
+    machine.probe(&bench.project, service, instance).await
 }
 
 pub(crate) async fn a_moved_image_is_seen() {
@@ -76,13 +95,21 @@ pub(crate) async fn exec_tells_the_exit_status() {
     let web = bench.serving("web", &[]);
     let instance = bench.start(&web).await.expect("started");
     let run = async |command: &[String]| bench.engine.exec(id(&instance), command, DEADLINE).await;
-    until("it serves", || async { matches!(run(&get("/live")).await, Ok(0)) }).await;
-    assert_eq!(run(&get("/no/such/page")).await.expect("an answer"), 1);
-    // Engines differ in whether that is an answer or an error; it must only never be success.
-    assert!(!matches!(run(&["/no/such/program".to_owned()]).await, Ok(0)));
+    until("it serves", || async { matches!(run(&get("/live")).await, Ok(Ran::Ended(0))) }).await;
+    assert_eq!(run(&get("/no/such/page")).await.expect("an answer"), Ran::Ended(1));
+    // Engines differ in whether they refuse or answer in the command's place.
+    let absent = run(&["/no/such/program".to_owned()]).await.expect("an answer");
+    assert!(matches!(&absent, Ran::NotRun(reason) if reason.contains("/no/such/program")), "{absent:?}");
     let slow = [SERVER.to_owned(), "--port".to_owned(), "0".to_owned()];
-    let late = bench.engine.exec(id(&instance), &slow, Duration::from_millis(300)).await.expect_err("it never ends");
-    assert!(late.to_string().contains("has not ended within 0.3 s"), "{late}");
+    let late = bench.engine.exec(id(&instance), &slow, Duration::from_millis(300)).await.expect("an answer");
+    assert_eq!(late, Ran::TimedOut);
+    for (command, why) in [(&slow[..], "did not end within 300ms"), (&["/no/such/program".to_owned()], "/no/such")] {
+        let mut probed = web.clone();
+        probed.health.probe = Some(Probe::Exec(command.to_vec()));
+        probed.health.probe_timeout = if why.contains("300ms") { Duration::from_millis(300) } else { DEADLINE };
+        let reading = probe(&bench, &state_folder(), &probed, &instance).await;
+        assert!(matches!(&reading, ProbeReading::Failed { detail, .. } if detail.contains(why)), "{reading:?}");
+    }
     bench.stop(&web, &instance).await.expect("stopped");
     let error = run(&get("/live")).await.expect_err("it does not run").to_string();
     assert!(error.contains("not running"), "{error}");
@@ -106,6 +133,47 @@ pub(crate) async fn a_log_begins_with_the_last_start() {
     until("it has loaded", async || log().await.contains("ready")).await;
     let short = bench.engine.log_since_start(id(&instance), 8).await.expect("a log");
     assert_eq!(short, "ready\n", "the last bytes are kept");
+}
+
+pub(crate) async fn a_pattern_in_a_log_is_remembered_for_the_start_that_showed_it() {
+    let bench = Bench::new();
+    let (state, another) = (state_folder(), state_folder());
+    let mut web = bench.serving("web", &[]);
+    let instance = bench.start(&web).await.expect("started");
+    web.health.probe = Some(Probe::Log("(?m)^ready$".to_owned()));
+    web.health.probe_timeout = DEADLINE;
+    until("it has loaded", async || probe(&bench, &state, &web, &instance).await == ProbeReading::Passed).await;
+    // With no time to read anything, only what is remembered counts, and for a start that is over nothing must.
+    web.health.probe_timeout = Duration::ZERO;
+    assert_eq!(probe(&bench, &state, &web, &instance).await, ProbeReading::Passed);
+    let reading = probe(&bench, &another, &web, &instance).await;
+    assert!(matches!(reading, ProbeReading::Failed { .. }), "young, and nothing seen: {reading:?}");
+    web.health.timeout = Duration::ZERO;
+    assert_eq!(probe(&bench, &another, &web, &instance).await, ProbeReading::Passed);
+    web.health.probe_timeout = DEADLINE;
+    web.health.probe = Some(Probe::Log("never written".to_owned()));
+    let reading = probe(&bench, &state, &web, &instance).await;
+    assert!(matches!(reading, ProbeReading::Failed { .. }), "all was read: {reading:?}");
+
+    bench.stop(&web, &instance).await.expect("stopped");
+    let instance = bench.start(&web).await.expect("started");
+    web.health = Health { timeout: DEADLINE, probe_timeout: Duration::ZERO, ..web.health };
+    web.health.probe = Some(Probe::Log("(?m)^ready$".to_owned()));
+    let reading = probe(&bench, &state, &web, &instance).await;
+    assert!(matches!(reading, ProbeReading::Failed { .. }), "another start: {reading:?}");
+}
+
+pub(crate) async fn a_log_that_lost_its_beginning_is_told_from_a_whole_one() {
+    let bench = Bench::new();
+    let name = format!("{}-small", bench.project);
+    let container = bench.stranger(&name, &["--log-opt", "max-size=100"], &[]);
+    docker(&["start", &container]).expect("started");
+    let search = async |text: &str| {
+        let found = |log: &str| log.contains(text);
+        bench.engine.search_log(&container, found, DEADLINE).await.expect("a log")
+    };
+    until("it has loaded", async || search("ready").await == Searched::Found).await;
+    assert_eq!(search("listening on").await, Searched::Incomplete);
 }
 
 pub(crate) async fn health_is_the_images_own() {

@@ -166,6 +166,30 @@ async fn a_log_that_was_ready_once_stays_so_while_the_service_lives() {
 }
 
 #[tokio::test]
+async fn output_that_lost_its_beginning_says_nothing_of_a_start_that_is_over() {
+    let bench = Bench::new();
+    let mut service = bench.service("web", "echo loading; exec sleep 600");
+    let instance = bench.start(&service).await;
+    let log = bench.path(&format!("state/projects/{}/web/log", bench.project));
+    wait_for("its output", || std::fs::read_to_string(&log).ok().filter(|text| !text.is_empty())).await;
+    let probe = |pattern: &str| Probe::Log(pattern.to_owned());
+    let answer = reading(&bench, &service, &instance, probe("(")).await;
+    assert!(matches!(&answer, ProbeReading::Unknown(reason) if reason.contains("no pattern")), "{answer:?}");
+    let young = service.clone();
+    service.health.timeout = Duration::ZERO;
+    let answer = reading(&bench, &service, &instance, probe("ready")).await;
+    assert!(failed(&answer).contains("does not show"), "all of it can be read: {answer:?}");
+    for moved in ["elsewhere", "further"] {
+        // Moved away, then a folder with nothing but a note in its place.
+        let _ = std::fs::rename(bench.path("state"), bench.path(moved));
+        let answer = reading(&bench, &young, &instance, probe("ready")).await;
+        assert!(failed(&answer).contains("does not show"), "{answer:?}");
+        assert_eq!(reading(&bench, &service, &instance, probe("ready")).await, ProbeReading::Passed);
+        assert_eq!(reading(&bench, &young, &instance, probe("loading")).await, ProbeReading::Passed);
+    }
+}
+
+#[tokio::test]
 async fn the_answer_of_a_stranger_does_not_count() {
     let bench = Bench::new();
     let service = bench.service("web", "exec sleep 600");

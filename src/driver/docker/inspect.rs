@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum};
+use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, HostConfigLogConfig};
 use jiff::Timestamp;
 
 use crate::driver::docker::{Engine, marks, short};
@@ -27,6 +27,8 @@ pub(super) struct Seen {
     pub(super) started_at: Option<Timestamp>,
     pub(super) finished_at: Option<Timestamp>,
     pub(super) restart_policy: Option<String>,
+    /// Its log may have lost its beginning.
+    pub(super) log_is_bounded: bool,
     pub(super) stop_signal: Option<String>,
     /// Those that it is connected to.
     pub(super) networks: BTreeSet<String>,
@@ -179,7 +181,9 @@ pub(super) fn not_a_container(service: &Service) -> DriverError {
 fn seen(response: ContainerInspectResponse) -> Seen {
     let state = response.state.unwrap_or_default();
     let config = response.config.unwrap_or_default();
-    let policy = response.host_config.and_then(|host| host.restart_policy).and_then(|policy| policy.name);
+    let host = response.host_config.unwrap_or_default();
+    let log_is_bounded = is_bounded(&host.log_config.unwrap_or_default());
+    let policy = host.restart_policy.and_then(|policy| policy.name);
     let networks = response.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
     Seen {
         id: response.id.unwrap_or_default(),
@@ -193,9 +197,16 @@ fn seen(response: ContainerInspectResponse) -> Seen {
         started_at: state.started_at.as_deref().and_then(moment),
         finished_at: state.finished_at.as_deref().and_then(moment),
         restart_policy: policy.map(|name| name.to_string()).filter(|name| !name.is_empty() && name != "no"),
+        log_is_bounded,
         stop_signal: config.stop_signal,
         networks: networks.into_keys().collect(),
     }
+}
+
+/// Only the engine's plain file grows for ever, and that only where nobody has given it a size.
+fn is_bounded(log: &HostConfigLogConfig) -> bool {
+    let plain = log.typ.as_deref() == Some("json-file");
+    !plain || log.config.as_ref().is_some_and(|config| config.contains_key("max-size"))
 }
 
 fn running(state: &bollard::models::ContainerState) -> Running {

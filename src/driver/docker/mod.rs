@@ -24,6 +24,7 @@ use bollard::errors::Error;
 use futures_util::future::BoxFuture;
 
 pub use self::connect::connect;
+pub use self::output::{Ran, Searched};
 use crate::driver::DriverError;
 
 /// A reading of the engine's own books. Milliseconds as a rule; a loaded machine takes seconds.

@@ -1,12 +1,16 @@
 //! What comes out of a container: commands run in it, and its log since its last start.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
+use bollard::container::LogOutput;
+use bollard::errors::Error;
 use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
 use bollard::query_parameters::{LogsOptions, LogsOptionsBuilder};
 use futures_util::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::driver::DriverError;
 use crate::driver::docker::inspect::Seen;
@@ -18,45 +22,127 @@ const LOG_DEADLINE: Duration = Duration::from_secs(20);
 /// The most that is kept of the last lines: a service that writes without line ends must not fill our memory.
 const TAIL_BYTES_MAX: usize = 256 << 10;
 
+/// Kept of a log while a pattern is looked for in it: what a chatty server writes in some minutes.
+const WINDOW_BYTES_MAX: usize = 4 << 20;
+/// Looked through for the first time; then whenever it has doubled, so that no byte is looked at more than twice or so.
+const FIRST_LOOK_BYTES: usize = 64 << 10;
+/// Read in one search: a log of weeks is not read whole for a line that its start wrote.
+const SEARCH_BYTES_MAX: usize = 64 << 20;
+
+/// An output that begins so soon after the start has its beginning; of a bounded log that begins later, nobody knows.
+const BEGINNING_MAX: SignedDuration = SignedDuration::from_secs(5);
+
+/// How an engine begins to say that there was nothing to run. It says so in place of the command's output, or refuses.
+const NOT_RUN: &str = "OCI runtime exec failed";
+/// A shell's words for the same, and those of the engines that answer.
+const NOT_RUN_STATUS: [i64; 2] = [126, 127];
+/// Of the reason why it was not run.
+const REASON_BYTES_MAX: usize = 2 << 10;
+
 /// A command's exit status is on the books an instant after its output has ended.
 const EXIT_STATUS_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The first lines can be older than the start that the engine notes: it notes it once the process runs.
 const START_MARGIN: SignedDuration = SignedDuration::from_millis(500);
 
+/// What became of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ran {
+    /// With its exit status.
+    Ended(i64),
+    /// There was nothing to run, or it may not be run.
+    NotRun(String),
+    /// It did not end in time.
+    TimedOut,
+}
+
+/// What a search of a log has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Searched {
+    Found,
+    /// It is not in there, and all of it was read.
+    Absent,
+    /// It is not in what could be read.
+    Incomplete,
+}
+
 impl Engine {
-    /// Runs a command in a running container and returns its exit status. One that takes longer than `timeout` is an
-    /// error; the engine knows no way to end it.
-    pub async fn exec(&self, id: &str, command: &[String], timeout: Duration) -> Result<i64, DriverError> {
+    /// Runs a command in a running container. One that takes longer than `deadline` runs on: the engine knows no way to
+    /// end it.
+    pub async fn exec(&self, id: &str, command: &[String], deadline: Duration) -> Result<Ran, DriverError> {
         let program = command.first().map_or("", String::as_str);
-        let what = format!("run {program} in container {}", short(id));
-        match tokio::time::timeout(timeout, self.run_in(id, command)).await {
-            Ok(Ok(status)) => Ok(status),
-            Ok(Err(error)) => Err(failure(&self.endpoint, what, &error)),
-            Err(_elapsed) => {
-                let reason = format!("it has not ended within {} s", timeout.as_secs_f32());
-                Err(DriverError::Engine { what, reason })
+        match timeout(deadline, self.run_in(id, command)).await {
+            Ok(Ok(ran)) => Ok(ran),
+            Ok(Err(Error::DockerResponseServerError { message, .. })) if message.contains(NOT_RUN) => {
+                Ok(Ran::NotRun(message.trim().to_owned()))
             }
+            Ok(Err(error)) => Err(failure(&self.endpoint, format!("run {program} in container {}", short(id)), &error)),
+            Err(_elapsed) => Ok(Ran::TimedOut),
         }
+    }
+
+    /// When its last start was; `None`: it is gone, or was never started.
+    pub async fn started_at(&self, id: &str) -> Result<Option<Timestamp>, DriverError> {
+        Ok(self.inspect(id).await?.and_then(|seen| seen.started_at))
+    }
+
+    /// Looks for something in what it wrote since its last start, no longer than `deadline`.
+    pub async fn search_log(
+        &self,
+        id: &str,
+        found: impl Fn(&str) -> bool + Send,
+        deadline: Duration,
+    ) -> Result<Searched, DriverError> {
+        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).timestamps(true);
+        let (mut window, mut look_at, mut bytes) = (String::new(), FIRST_LOOK_BYTES, 0);
+        let mut is_found = false;
+        let read = self
+            .read_log(
+                id,
+                Instant::now() + deadline,
+                |since| options.since(since).build(),
+                |line| {
+                    window.push_str(line);
+                    bytes += line.len();
+                    if window.len() >= look_at {
+                        is_found = found(&window);
+                        if window.len() >= WINDOW_BYTES_MAX {
+                            forget_half(&mut window);
+                        }
+                        look_at = (window.len() * 2).min(WINDOW_BYTES_MAX);
+                    }
+                    if is_found || bytes >= SEARCH_BYTES_MAX {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                },
+            )
+            .await?;
+        Ok(match read {
+            _ if is_found || found(&window) => Searched::Found,
+            Read::Whole => Searched::Absent,
+            Read::Part => Searched::Incomplete,
+        })
     }
 
     /// What it wrote since its last start, at most the last `bytes_max`.
     pub async fn log_since_start(&self, id: &str, bytes_max: usize) -> Result<String, DriverError> {
         let options = LogsOptionsBuilder::new().stdout(true).stderr(true).timestamps(true);
-        let lines = self.read_log(id, bytes_max, |since| options.since(since).build()).await?;
+        let lines = self.last_lines(id, bytes_max, |since| options.since(since).build()).await?;
         Ok(lines.into_iter().collect())
     }
 
     /// The last lines since its last start; none where they can't be read.
     pub async fn log_tail(&self, id: &str, lines: usize) -> Vec<String> {
         let options = LogsOptionsBuilder::new().stdout(true).stderr(true).timestamps(true).tail(&lines.to_string());
-        let read = self.read_log(id, TAIL_BYTES_MAX, |since| options.since(since).build()).await.unwrap_or_default();
+        let read = self.last_lines(id, TAIL_BYTES_MAX, |since| options.since(since).build()).await.unwrap_or_default();
         let text: String = read.into_iter().collect();
         let all: Vec<&str> = text.lines().collect();
         all.iter().skip(all.len().saturating_sub(lines)).map(|line| (*line).to_owned()).collect()
     }
 
-    async fn run_in(&self, id: &str, command: &[String]) -> Result<i64, bollard::errors::Error> {
+    async fn run_in(&self, id: &str, command: &[String]) -> Result<Ran, Error> {
         let options = CreateExecOptions {
             cmd: Some(command.to_vec()),
             attach_stdout: Some(true),
@@ -64,28 +150,58 @@ impl Engine {
             ..CreateExecOptions::default()
         };
         let exec = self.docker.create_exec(id, options).await?.id;
+        let mut reason = None;
         match self.docker.start_exec(&exec, None::<StartExecOptions>).await? {
-            // Read to its end, since that is when the command ends; kept nowhere.
-            StartExecResults::Attached { mut output, .. } => while output.next().await.transpose()?.is_some() {},
+            // Read to its end, since that is when the command ends. It could hold secrets: but for the engine's own
+            // words it is kept nowhere.
+            StartExecResults::Attached { mut output, .. } => {
+                while let Some(part) = output.next().await.transpose()? {
+                    reason = reason.or_else(|| engines_words(&part));
+                }
+            }
             StartExecResults::Detached => {}
         }
         // Bounded by the caller's timeout.
         loop {
             let exec = self.docker.inspect_exec(&exec).await?;
             if let (Some(false), Some(status)) = (exec.running, exec.exit_code) {
-                return Ok(status);
+                let reason = reason.filter(|_| NOT_RUN_STATUS.contains(&status));
+                return Ok(reason.map_or(Ran::Ended(status), Ran::NotRun));
             }
             tokio::time::sleep(EXIT_STATUS_INTERVAL).await;
         }
     }
 
-    /// Lines with their ends, in order. `options` is given the second from which on the engine shall tell.
-    async fn read_log(
+    /// Lines with their ends, in order; the last of them, where they are more than `bytes_max`.
+    async fn last_lines(
         &self,
         id: &str,
         bytes_max: usize,
         options: impl FnOnce(i32) -> LogsOptions,
     ) -> Result<VecDeque<String>, DriverError> {
+        let mut lines = VecDeque::new();
+        let mut bytes = 0;
+        self.read_log(id, Instant::now() + LOG_DEADLINE, options, |line| {
+            bytes += line.len();
+            lines.push_back(line.to_owned());
+            while bytes > bytes_max && lines.len() > 1 {
+                bytes -= lines.pop_front().map_or(0, |line: String| line.len());
+            }
+            ControlFlow::Continue(())
+        })
+        .await?;
+        Ok(lines)
+    }
+
+    /// Hands over each line since the last start, with its end, until it is told to stop. `options` is given the second
+    /// from which on the engine shall tell.
+    async fn read_log(
+        &self,
+        id: &str,
+        deadline: Instant,
+        options: impl FnOnce(i32) -> LogsOptions,
+        mut take: impl FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<Read, DriverError> {
         let what = format!("show the log of container {}", short(id));
         let Some(seen) = self.inspect(id).await? else {
             return Err(DriverError::Missing(format!("container {} is gone, and its log with it", short(id))));
@@ -93,21 +209,57 @@ impl Engine {
         let from = began(&seen);
         let second = from.map_or(0, Timestamp::as_second);
         let mut output = std::pin::pin!(self.docker.logs(id, Some(options(i32::try_from(second).unwrap_or_default()))));
-        let mut lines = VecDeque::new();
-        let mut bytes = 0;
-        let deadline = tokio::time::Instant::now() + LOG_DEADLINE;
-        while let Ok(Some(entry)) = tokio::time::timeout_at(deadline, output.next()).await {
+        let (mut is_whole, mut begun) = (true, false);
+        loop {
+            // Lines that are there already would be handed over without a look at the clock.
+            let next = if Instant::now() < deadline { timeout_at(deadline, output.next()).await.ok() } else { None };
+            let Some(next) = next else { return Ok(Read::Part) };
+            let Some(entry) = next else { break };
             let entry = entry.map_err(|error| failure(&self.endpoint, what.clone(), &error))?;
             let entry = String::from_utf8_lossy(entry.as_ref());
-            let Some(line) = line_since(&entry, from) else { continue };
-            bytes += line.len();
-            lines.push_back(line.to_owned());
-            while bytes > bytes_max && lines.len() > 1 {
-                bytes -= lines.pop_front().map_or(0, |line| line.len());
+            let Some(line) = line_since(&entry, from) else {
+                // What is older is still there: nothing of this start can be gone.
+                begun = true;
+                continue;
+            };
+            if !begun {
+                begun = true;
+                is_whole = !seen.log_is_bounded || is_beginning(&entry, seen.started_at);
+            }
+            if take(line).is_break() {
+                return Ok(Read::Part);
             }
         }
-        Ok(lines)
+        Ok(if is_whole { Read::Whole } else { Read::Part })
     }
+}
+
+/// Whether a log was read from the start's first line to its last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Read {
+    Whole,
+    Part,
+}
+
+/// Whether a line was written right after the start.
+fn is_beginning(entry: &str, started_at: Option<Timestamp>) -> bool {
+    let time = entry.split_once(' ').and_then(|(time, _)| time.parse::<Timestamp>().ok());
+    time.zip(started_at).is_some_and(|(time, started_at)| time.duration_since(started_at) <= BEGINNING_MAX)
+}
+
+/// The younger half stays, from the beginning of a line on where there is one.
+fn forget_half(window: &mut String) {
+    let half = window.len() / 2;
+    let line = window.bytes().skip(half).position(|byte| byte == b'\n').map(|end| half + end + 1);
+    let to = line.filter(|to| *to < window.len()).unwrap_or_else(|| window.ceil_char_boundary(half));
+    window.drain(..to);
+}
+
+/// What the engine says in place of a command that it can't run.
+fn engines_words(part: &LogOutput) -> Option<String> {
+    let text = String::from_utf8_lossy(part.as_ref());
+    let words = text.trim();
+    words.starts_with(NOT_RUN).then(|| words[..words.floor_char_boundary(REASON_BYTES_MAX)].to_owned())
 }
 
 /// A moment that parts the output of the last start from what was written before it. Lines carry the time at which the

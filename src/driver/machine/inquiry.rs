@@ -4,18 +4,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
+use regex_lite::Regex;
 use serde_json::Value;
 
+use crate::driver::docker::{Ran, Searched};
 use crate::driver::machine::Machine;
 use crate::driver::process::command::{self, Ended};
 use crate::driver::process::{environment, process_of};
 use crate::driver::{Driver as _, DriverError, Life, Look, ports, probe};
-use crate::model::desired::{BusyProbe, EvictCall, Probe, Runtime, Service};
+use crate::model::desired::{BusyProbe, EvictCall, Health, Probe, Runtime, Service};
 use crate::model::facts::{BusyReading, EngineHealth, ListenerFact, Owner, ProbeReading, Reading, TreeFact};
 use crate::model::names::ProjectName;
 use crate::model::observed::Instance;
 
-/// Of a log, for a pattern: what a chatty server writes in some minutes.
+/// Of a process's log, for a pattern: what a chatty server writes in some minutes.
 const LOG_BYTES_MAX: usize = 4 << 20;
 
 impl Machine {
@@ -44,9 +47,10 @@ impl Machine {
             Probe::Http(http) => probe::http(http, deadline).await,
             Probe::Tcp { host, port } => probe::tcp(host, *port, deadline).await,
             Probe::Exec(argv) => match self.exec(service, instance, argv, deadline).await {
-                Ok(Ended::Code(0)) => ProbeReading::Passed,
-                Ok(Ended::Code(code)) => probe::failed(format!("{} exits {code}", argv.join(" "))),
-                Ok(Ended::TimedOut) => {
+                Ok(Ran::Ended(0)) => ProbeReading::Passed,
+                Ok(Ran::Ended(code)) => probe::failed(format!("{} exits {code}", argv.join(" "))),
+                Ok(Ran::NotRun(reason)) => probe::failed(format!("can't run {}: {reason}", argv.join(" "))),
+                Ok(Ran::TimedOut) => {
                     probe::failed(format!("{} did not end within {}", argv.join(" "), probe::seconds(deadline)))
                 }
                 Err(error) => ProbeReading::Unknown(error.to_string()),
@@ -83,28 +87,78 @@ impl Machine {
         }
     }
 
+    /// A start that has shown the pattern is never asked again: its output may be cut while the service runs on.
     async fn log_shows(&self, service: &Service, instance: &Instance, pattern: &str) -> ProbeReading {
-        let name = &service.name;
-        let text = match instance {
-            Instance::Tree { id } => {
-                if self.processes.was_matched(&self.project, name, id, pattern) {
-                    return ProbeReading::Passed;
-                }
-                self.processes.log_since_start(&self.project, name, LOG_BYTES_MAX).await
-            }
-            Instance::Container { id, .. } => match self.engine() {
-                Ok(engine) => engine.log_since_start(id, LOG_BYTES_MAX).await,
-                Err(error) => Err(error),
-            },
+        let start = match self.start_of(instance).await {
+            Ok(start) => start,
+            Err(error) => return ProbeReading::Unknown(error.to_string()),
         };
-        let reading = match text {
-            Ok(text) => probe::log(pattern, &text),
-            Err(error) => ProbeReading::Unknown(error.to_string()),
-        };
-        if let (ProbeReading::Passed, Instance::Tree { id }) = (&reading, instance) {
-            self.processes.note_match(&self.project, name, id, pattern);
+        if self.processes.was_matched(&self.project, &service.name, &start, pattern) {
+            return ProbeReading::Passed;
         }
-        reading
+        let regex = match Regex::new(pattern) {
+            Ok(regex) => regex,
+            Err(error) => return ProbeReading::Unknown(format!("`{pattern}` is no pattern: {error}")),
+        };
+        let searched = match self.search_log(service, instance, &regex).await {
+            Ok(searched) => searched,
+            Err(error) => return ProbeReading::Unknown(error.to_string()),
+        };
+        match searched {
+            Searched::Found => {
+                self.processes.note_match(&self.project, &service.name, &start, pattern);
+                ProbeReading::Passed
+            }
+            // The pattern speaks of the start. Of one that is over, and whose output can't be read from its beginning,
+            // a missing line says nothing about how the service is now.
+            Searched::Incomplete if self.start_is_over(service, instance).await => ProbeReading::Passed,
+            Searched::Incomplete | Searched::Absent => {
+                probe::failed(format!("its output does not show `{pattern}` yet"))
+            }
+        }
+    }
+
+    /// What tells this start from all others.
+    async fn start_of(&self, instance: &Instance) -> Result<String, DriverError> {
+        match instance {
+            Instance::Tree { id } => Ok(id.clone()),
+            Instance::Container { id, .. } => {
+                let started_at = self.engine()?.started_at(id).await?;
+                Ok(format!("{id} {}", started_at.unwrap_or_default()))
+            }
+        }
+    }
+
+    async fn search_log(&self, service: &Service, instance: &Instance, regex: &Regex) -> Result<Searched, DriverError> {
+        match instance {
+            Instance::Container { id, .. } => {
+                let found = |text: &str| regex.is_match(text);
+                self.engine()?.search_log(id, found, service.health.probe_timeout).await
+            }
+            Instance::Tree { id } => {
+                let written = self.processes.written(&self.project, &service.name, Some(id), LOG_BYTES_MAX).await?;
+                Ok(match written.is_whole {
+                    _ if regex.is_match(&written.text) => Searched::Found,
+                    true => Searched::Absent,
+                    false => Searched::Incomplete,
+                })
+            }
+        }
+    }
+
+    /// Whether it has run for longer than it may take to start; one whose age is not known has not.
+    async fn start_is_over(&self, service: &Service, instance: &Instance) -> bool {
+        let started_at = match instance {
+            Instance::Container { id, .. } => match self.engine() {
+                Ok(engine) => engine.started_at(id).await.ok().flatten(),
+                Err(_) => None,
+            },
+            Instance::Tree { .. } => {
+                let tree = self.processes.tree(&self.project, service).await.ok().flatten();
+                tree.and_then(|tree| tree.started_at)
+            }
+        };
+        started_at.is_some_and(|started_at| is_over(&service.health, started_at, Timestamp::now()))
     }
 
     /// On the host for a process, in its folder and environment; inside for a container.
@@ -114,14 +168,17 @@ impl Machine {
         instance: &Instance,
         argv: &[String],
         deadline: Duration,
-    ) -> Result<Ended, DriverError> {
+    ) -> Result<Ran, DriverError> {
         if let Instance::Container { id, .. } = instance {
-            let code = self.engine()?.exec(id, argv, deadline).await?;
-            return Ok(Ended::Code(i32::try_from(code).unwrap_or(-1)));
+            return self.engine()?.exec(id, argv, deadline).await;
         }
         let invocation = environment::beside(service, process_of(service)?, &self.processes.environment, argv)?;
         let what = || format!("can't run {}", invocation.program.display());
-        command::run(&invocation, deadline).await.map_err(|source| DriverError::Io { what: what(), source })
+        match command::run(&invocation, deadline).await {
+            Ok(Ended::Code(code)) => Ok(Ran::Ended(code.into())),
+            Ok(Ended::TimedOut) => Ok(Ran::TimedOut),
+            Err(source) => Err(DriverError::Io { what: what(), source }),
+        }
     }
 
     /// Anything but a clear no is busy.
@@ -136,9 +193,10 @@ impl Machine {
                 Err(reason) => BusyReading::Busy(format!("can't tell: {reason}")),
             },
             BusyProbe::Exec(argv) => match self.exec(service, instance, argv, busy.probe_timeout).await {
-                Ok(Ended::Code(0)) => BusyReading::Busy(format!("{} says so", argv.join(" "))),
-                Ok(Ended::Code(_)) => BusyReading::Idle,
-                Ok(Ended::TimedOut) => BusyReading::Busy(format!("can't tell: {} did not end", argv.join(" "))),
+                Ok(Ran::Ended(0)) => BusyReading::Busy(format!("{} says so", argv.join(" "))),
+                Ok(Ran::Ended(_)) => BusyReading::Idle,
+                Ok(Ran::NotRun(reason)) => BusyReading::Busy(format!("can't tell: {reason}")),
+                Ok(Ran::TimedOut) => BusyReading::Busy(format!("can't tell: {} did not end", argv.join(" "))),
                 Err(error) => BusyReading::Busy(format!("can't tell: {error}")),
             },
         }
@@ -160,9 +218,12 @@ impl Machine {
                         return Err(refused("it is not there".to_owned()));
                     };
                     match self.exec(service, &instance, argv, evict.timeout).await? {
-                        Ended::Code(0) => {}
-                        Ended::Code(code) => return Err(refused(format!("{} exits {code}", argv.join(" ")))),
-                        Ended::TimedOut => {
+                        Ran::Ended(0) => {}
+                        Ran::Ended(code) => return Err(refused(format!("{} exits {code}", argv.join(" ")))),
+                        Ran::NotRun(reason) => {
+                            return Err(refused(format!("can't run {}: {reason}", argv.join(" "))));
+                        }
+                        Ran::TimedOut => {
                             let deadline = probe::seconds(evict.timeout);
                             return Err(refused(format!("{} did not end within {deadline}", argv.join(" "))));
                         }
@@ -258,6 +319,11 @@ impl Machine {
     async fn look_at(&self, service: &Service) -> Result<Look, DriverError> {
         self.look(&self.project, service).await
     }
+}
+
+fn is_over(health: &Health, started_at: Timestamp, now: Timestamp) -> bool {
+    let allowed = SignedDuration::try_from(health.warm_time + health.timeout).unwrap_or(SignedDuration::MAX);
+    now.duration_since(started_at) >= allowed
 }
 
 /// Why this is not that instance, up and running.

@@ -32,6 +32,9 @@ pub(crate) struct StartNote {
     /// Where it begins in `log.1`, once the log was rotated.
     #[serde(default)]
     pub(crate) previous_offset: Option<u64>,
+    /// Rotations have taken its beginning out of both.
+    #[serde(default)]
+    pub(crate) beginning_is_gone: bool,
 }
 
 /// Written by the shim when the first process has ended.
@@ -52,6 +55,7 @@ pub(crate) struct AdoptNote {
 /// What a log probe has found in the output of a start: that output may be rotated away while the service runs on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MatchNote {
+    /// The start: its salt, or a container's id and when it was started.
     pub(crate) salt: String,
     pub(crate) pattern: String,
 }

@@ -30,6 +30,8 @@ pub(crate) fn rotate(log: &File, folder: &Folder, bytes_max: u64, files: u32) ->
     // Even where no copy can be made, a flood must not fill the disk.
     log.set_len(0)?;
     if let Some(mut note) = folder.start_note() {
+        // What is cut off here, not copied, or copied for the second time is not looked for any more.
+        note.beginning_is_gone |= files == 0 || kept_from > note.log_offset || note.previous_offset.is_some();
         note.previous_offset = Some(note.log_offset.saturating_sub(kept_from)).filter(|_| files > 0);
         note.log_offset = 0;
         folder.write_start(&note)?;
@@ -60,34 +62,57 @@ fn copy_out(log: &File, folder: &Folder, from: u64, to: u64, files: u32) -> io::
     Ok(())
 }
 
-/// What was written since the last start, at most the last `bytes_max` of it.
-pub(crate) fn since_start(folder: &Folder, bytes_max: usize) -> io::Result<String> {
+/// What a service wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Written {
+    pub(crate) text: String,
+    /// From the first byte of its start on.
+    pub(crate) is_whole: bool,
+}
+
+/// What was written since the last start, at most the last `bytes_max` of it. With a `salt`, of that start or
+/// nothing at all.
+pub(crate) fn since_start(folder: &Folder, salt: Option<&str>, bytes_max: usize) -> io::Result<Written> {
     let note = folder.start_note();
+    if salt.is_some_and(|salt| note.as_ref().is_none_or(|note| note.marks.salt != salt)) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let mut is_whole = note.as_ref().is_some_and(|note| !note.beginning_is_gone);
     let offset = note.as_ref().map_or(0, |note| note.log_offset);
+    is_whole &= is_all(&folder.log(), offset, bytes_max);
     let mut bytes = end_of(&folder.log(), offset, bytes_max)?;
     let room = bytes_max - bytes.len();
-    if let Some(offset) = note.and_then(|note| note.previous_offset).filter(|_| room > 0) {
+    if let Some(offset) = note.and_then(|note| note.previous_offset) {
+        is_whole &= is_all(&folder.log_copy(1), offset, room);
         let mut earlier = end_of(&folder.log_copy(1), offset, room).unwrap_or_default();
         earlier.append(&mut bytes);
         bytes = earlier;
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(Written { text: String::from_utf8_lossy(&bytes).into_owned(), is_whole })
+}
+
+/// Whether a file reaches from `offset` on no further than `bytes_max`. One that is shorter was emptied by somebody.
+fn is_all(path: &Path, offset: u64, bytes_max: usize) -> bool {
+    let rest = fs::metadata(path).ok().and_then(|metadata| metadata.len().checked_sub(offset));
+    rest.is_some_and(|rest| rest <= bytes_max as u64)
 }
 
 /// The last lines since the last start.
 pub(crate) fn tail(folder: &Folder, lines: usize) -> Vec<String> {
-    let text = since_start(folder, TAIL_BYTES_MAX).unwrap_or_default();
+    let text = since_start(folder, None, TAIL_BYTES_MAX).map(|written| written.text).unwrap_or_default();
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].iter().map(|line| (*line).to_owned()).collect()
 }
 
-/// What a living process has written to a log that is deleted; where its start begins in it, nobody knows any more.
-pub(crate) fn of_deleted(process: &ProcessFact, bytes_max: usize) -> Option<String> {
+/// What a living process has written to a log that is deleted or moved away; where its start begins in it, nobody knows
+/// any more.
+pub(crate) fn of_living(process: &ProcessFact, bytes_max: usize) -> Option<Written> {
     let path = PathBuf::from(format!("/proc/{}/fd/1", process.pid));
     let target = fs::read_link(&path).ok()?;
-    let ours = target.to_str()?.strip_suffix(" (deleted)")?.ends_with("/log");
+    let target = target.to_str()?;
+    let ours = target.strip_suffix(" (deleted)").unwrap_or(target).ends_with("/log");
     let bytes = ours.then(|| end_of(&path, 0, bytes_max).ok()).flatten()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    Some(Written { text: String::from_utf8_lossy(&bytes).into_owned(), is_whole: false })
 }
 
 /// A file from `offset` on, at most its last `bytes_max`. A file shorter than that was emptied since: all of it counts.
@@ -107,7 +132,7 @@ mod tests {
     use std::fs;
     use std::io::Write as _;
 
-    use super::{open, rotate, since_start, tail};
+    use super::{Written, open, rotate, since_start, tail};
     use crate::driver::process::folder::{Folder, StartNote};
     use crate::model::facts::Marks;
 
@@ -124,20 +149,26 @@ mod tests {
             cwd: root.path().to_owned(),
             log_offset: 7,
             previous_offset: None,
+            beginning_is_gone: false,
         };
+        let read = |bytes_max| since_start(&folder, None, bytes_max).expect("read");
+        let written = |text: &str, is_whole| Written { text: text.to_owned(), is_whole };
         folder.write_start(&note).expect("noted");
         log.write_all(b"ready\n").expect("written");
-        assert_eq!(since_start(&folder, 100).expect("read"), "ready\n");
+        assert_eq!(read(100), written("ready\n", true));
+        assert!(since_start(&folder, Some("another"), 100).is_err(), "nobody knows where that begins");
 
         rotate(&log, &folder, 100, 2).expect("rotated");
         log.write_all(b"later\n").expect("written");
-        assert_eq!(since_start(&folder, 100).expect("read"), "ready\nlater\n");
+        assert_eq!(read(100), written("ready\nlater\n", true));
         assert_eq!(tail(&folder, 1), ["later"]);
-        assert_eq!(since_start(&folder, 8).expect("read"), "y\nlater\n");
+        assert_eq!(read(8), written("y\nlater\n", false));
+        assert!(!read(6).is_whole);
 
         rotate(&log, &folder, 3, 2).expect("rotated");
         assert_eq!(fs::read_to_string(folder.log_copy(1)).expect("a copy"), "er\n");
         assert_eq!(fs::read_to_string(folder.log_copy(2)).expect("a copy"), "before\nready\n");
+        assert_eq!(read(100), written("er\n", false));
         rotate(&log, &folder, 3, 2).expect("rotated");
         assert!(!folder.log_copy(3).exists(), "only two copies are kept");
     }

@@ -34,6 +34,7 @@ mod survey;
 pub(crate) mod trees;
 
 use folder::{Folder, MatchNote};
+use log::Written;
 use trees::Census;
 
 /// The process trees of this host, as this user may see and touch them.
@@ -127,14 +128,26 @@ impl Processes {
         service: &ServiceName,
         bytes_max: usize,
     ) -> Result<String, DriverError> {
+        Ok(self.written(project, service, None, bytes_max).await?.text)
+    }
+
+    /// The same, and whether it is whole; with a `salt`, of that start.
+    pub(crate) async fn written(
+        &self,
+        project: &ProjectName,
+        service: &ServiceName,
+        salt: Option<&str>,
+        bytes_max: usize,
+    ) -> Result<Written, DriverError> {
         let folder = self.folder(project.as_str(), service.as_str());
+        let salt = salt.map(str::to_owned);
         let what = format!("can't read {}", folder.log().display());
         let key = (project.as_str().to_owned(), service.as_str().to_owned());
-        let read = spawn_blocking(move || match log::since_start(&folder, bytes_max) {
+        let read = spawn_blocking(move || match log::since_start(&folder, salt.as_deref(), bytes_max) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // The folder is gone, and the service writes on.
+                // The folder is gone or was moved, and the service writes on.
                 let tree = Census::take()?.trees().remove(&key).ok_or(error)?;
-                let text = tree.members.iter().find_map(|member| log::of_deleted(member, bytes_max));
+                let text = tree.members.iter().find_map(|member| log::of_living(member, bytes_max));
                 text.ok_or_else(|| io::ErrorKind::NotFound.into())
             }
             read => read,
@@ -158,7 +171,9 @@ impl Processes {
     /// Remembers that; without a folder to write to it is looked for again.
     pub(crate) fn note_match(&self, project: &ProjectName, service: &ServiceName, salt: &str, pattern: &str) {
         let note = MatchNote { salt: salt.to_owned(), pattern: pattern.to_owned() };
-        let _ = self.folder(project.as_str(), service.as_str()).write_matched(&note);
+        let folder = self.folder(project.as_str(), service.as_str());
+        // Of a container it may be the first thing that is noted.
+        let _ = folder.ensure().map(|()| folder.write_matched(&note));
     }
 
     pub(crate) fn folder(&self, project: &str, service: &str) -> Folder {
