@@ -166,7 +166,7 @@ pub(crate) async fn a_pattern_in_a_log_is_remembered_for_the_start_that_showed_i
 pub(crate) async fn a_log_that_lost_its_beginning_is_told_from_a_whole_one() {
     let bench = Bench::new();
     let name = format!("{}-small", bench.project);
-    let container = bench.stranger(&name, &["--log-opt", "max-size=100"], &[]);
+    let container = bench.stranger(&name, &["--log-opt", "max-size=10", "--log-opt", "max-file=1"], &[]);
     docker(&["start", &container]).expect("started");
     let search = async |text: &str| {
         let found = |log: &str| log.contains(text);

@@ -27,8 +27,8 @@ pub(super) struct Seen {
     pub(super) started_at: Option<Timestamp>,
     pub(super) finished_at: Option<Timestamp>,
     pub(super) restart_policy: Option<String>,
-    /// Its log may have lost its beginning.
-    pub(super) log_is_bounded: bool,
+    /// A log that has lost its beginning holds so much at least; `None`: it loses nothing.
+    pub(super) log_kept_bytes: Option<u64>,
     pub(super) stop_signal: Option<String>,
     /// Those that it is connected to.
     pub(super) networks: BTreeSet<String>,
@@ -182,7 +182,7 @@ fn seen(response: ContainerInspectResponse) -> Seen {
     let state = response.state.unwrap_or_default();
     let config = response.config.unwrap_or_default();
     let host = response.host_config.unwrap_or_default();
-    let log_is_bounded = is_bounded(&host.log_config.unwrap_or_default());
+    let log_kept_bytes = kept_bytes(&host.log_config.unwrap_or_default());
     let policy = host.restart_policy.and_then(|policy| policy.name);
     let networks = response.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
     Seen {
@@ -197,16 +197,29 @@ fn seen(response: ContainerInspectResponse) -> Seen {
         started_at: state.started_at.as_deref().and_then(moment),
         finished_at: state.finished_at.as_deref().and_then(moment),
         restart_policy: policy.map(|name| name.to_string()).filter(|name| !name.is_empty() && name != "no"),
-        log_is_bounded,
+        log_kept_bytes,
         stop_signal: config.stop_signal,
         networks: networks.into_keys().collect(),
     }
 }
 
-/// Only the engine's plain file grows for ever, and that only where nobody has given it a size.
-fn is_bounded(log: &HostConfigLogConfig) -> bool {
-    let plain = log.typ.as_deref() == Some("json-file");
-    !plain || log.config.as_ref().is_some_and(|config| config.contains_key("max-size"))
+/// What a rotation leaves of the engine's plain files; `None`: they grow for ever. Of other logs nothing is known.
+fn kept_bytes(log: &HostConfigLogConfig) -> Option<u64> {
+    if log.typ.as_deref() != Some("json-file") {
+        return Some(0);
+    }
+    let option = |name: &str| log.config.as_ref().and_then(|config| config.get(name));
+    let size = option("max-size")?.to_ascii_lowercase();
+    let digits = size.bytes().take_while(u8::is_ascii_digit).count();
+    let unit: u64 = match size[digits..].bytes().next() {
+        Some(b'k') => 1_000,
+        Some(b'm') => 1_000_000,
+        Some(b'g') => 1_000_000_000,
+        Some(_) | None => 1,
+    };
+    let files: u64 = option("max-file").and_then(|files| files.parse().ok()).unwrap_or(1);
+    let size: u64 = size[..digits].parse().unwrap_or(0);
+    Some(size.saturating_mul(unit).saturating_mul(files.saturating_sub(1)))
 }
 
 fn running(state: &bollard::models::ContainerState) -> Running {

@@ -29,8 +29,9 @@ const FIRST_LOOK_BYTES: usize = 64 << 10;
 /// Read in one search: a log of weeks is not read whole for a line that its start wrote.
 const SEARCH_BYTES_MAX: usize = 64 << 20;
 
-/// An output that begins so soon after the start has its beginning; of a bounded log that begins later, nobody knows.
-const BEGINNING_MAX: SignedDuration = SignedDuration::from_secs(5);
+/// A byte and a line, at most, in the engine's files. Less than a rotation leaves: there was none.
+const ESCAPED_BYTES_MAX: u64 = 6;
+const LINE_BYTES_MAX: u64 = 128;
 
 /// How an engine begins to say that there was nothing to run. It says so in place of the command's output, or refuses.
 const NOT_RUN: &str = "OCI runtime exec failed";
@@ -209,7 +210,7 @@ impl Engine {
         let from = began(&seen);
         let second = from.map_or(0, Timestamp::as_second);
         let mut output = std::pin::pin!(self.docker.logs(id, Some(options(i32::try_from(second).unwrap_or_default()))));
-        let (mut is_whole, mut begun) = (true, false);
+        let (mut older, mut written_max) = (false, 0_u64);
         loop {
             // Lines that are there already would be handed over without a look at the clock.
             let next = if Instant::now() < deadline { timeout_at(deadline, output.next()).await.ok() } else { None };
@@ -219,17 +220,15 @@ impl Engine {
             let entry = String::from_utf8_lossy(entry.as_ref());
             let Some(line) = line_since(&entry, from) else {
                 // What is older is still there: nothing of this start can be gone.
-                begun = true;
+                older = true;
                 continue;
             };
-            if !begun {
-                begun = true;
-                is_whole = !seen.log_is_bounded || is_beginning(&entry, seen.started_at);
-            }
+            written_max += line.len() as u64 * ESCAPED_BYTES_MAX + LINE_BYTES_MAX;
             if take(line).is_break() {
                 return Ok(Read::Part);
             }
         }
+        let is_whole = older || written_max == 0 || seen.log_kept_bytes.is_none_or(|kept| written_max < kept);
         Ok(if is_whole { Read::Whole } else { Read::Part })
     }
 }
@@ -239,12 +238,6 @@ impl Engine {
 enum Read {
     Whole,
     Part,
-}
-
-/// Whether a line was written right after the start.
-fn is_beginning(entry: &str, started_at: Option<Timestamp>) -> bool {
-    let time = entry.split_once(' ').and_then(|(time, _)| time.parse::<Timestamp>().ok());
-    time.zip(started_at).is_some_and(|(time, started_at)| time.duration_since(started_at) <= BEGINNING_MAX)
 }
 
 /// The younger half stays, from the beginning of a line on where there is one.
