@@ -36,7 +36,7 @@ pub(super) async fn wait(run: &Run<'_>, service: &Service, instance: &Instance) 
     let (driver, project) = (run.context.driver, &run.context.desired.project);
     let health = &service.health;
     let began = Instant::now();
-    let time_max = health.warm_time.saturating_add(health.timeout);
+    let time_max = health.start_time_max();
     let mut row = Row::default();
     loop {
         let asked_at = Instant::now();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::stream;
 use futures_util::{FutureExt as _, StreamExt as _};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::time::{sleep, timeout};
 
 use crate::driver::docker::{self, Engine};
@@ -292,19 +292,16 @@ fn published(facts: &Facts) -> BTreeMap<u16, String> {
 /// The thing that carries a service, if it appears to run and is not another's.
 fn running<'a>(facts: &Facts, desired: &Desired, service: &'a Service) -> Option<Running<'a>> {
     let Some(name) = service.container_name() else {
-        let tree = facts.trees.known()?.iter().find(|tree| {
-            tree.marks.project == desired.project.as_str() && tree.marks.service == service.name.as_str()
-        })?;
+        let tree = facts.trees.known()?.iter().find(|tree| tree.marks.are_of(&desired.project, &service.name))?;
         let instance = Instance::Tree { id: tree.marks.salt.clone() };
         let runs = !tree.members.is_empty() && !tree.suspended;
         return runs.then_some(Running { service, instance, started_at: tree.started_at });
     };
     let container = facts.containers.known()?.iter().find(|container| container.name == name)?;
     let ours = match &service.runtime {
-        Runtime::Container(_) => container
-            .marks
-            .as_ref()
-            .is_some_and(|marks| marks.project == desired.project.as_str() && marks.service == service.name.as_str()),
+        Runtime::Container(_) => {
+            container.marks.as_ref().is_some_and(|marks| marks.are_of(&desired.project, &service.name))
+        }
         Runtime::Existing(_) | Runtime::Process(_) => true,
     };
     let instance = Instance::Container { id: container.id.clone(), name: container.name.clone() };
@@ -312,9 +309,7 @@ fn running<'a>(facts: &Facts, desired: &Desired, service: &'a Service) -> Option
     runs.then_some(Running { service, instance, started_at: container.started_at })
 }
 
-/// Whether a failing probe means no more than that it is not up yet. A clock that was set back makes nothing old.
+/// Whether a failing probe means no more than that it is not up yet.
 fn is_young(running: &Running<'_>, now: Timestamp) -> bool {
-    let health = &running.service.health;
-    let allowed = SignedDuration::try_from(health.warm_time + health.timeout).unwrap_or(SignedDuration::MAX);
-    running.started_at.is_some_and(|started_at| now.duration_since(started_at) < allowed)
+    running.started_at.is_some_and(|started_at| running.service.health.may_be_starting(started_at, now))
 }

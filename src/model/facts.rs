@@ -133,6 +133,15 @@ pub struct Marks {
     pub vram_mib: u64,
 }
 
+impl Marks {
+    /// Whether the thing that carries them was made for just this service: the one question that decides what may be
+    /// touched.
+    #[must_use]
+    pub fn are_of(&self, project: &ProjectName, service: &ServiceName) -> bool {
+        self.project == project.as_str() && self.service == service.as_str()
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ContainerFact {

@@ -118,10 +118,7 @@ fn elsewhere<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Opti
 }
 
 pub(super) fn is_of(container: &ContainerFact, desired: &Desired, service: &Service) -> bool {
-    container
-        .marks
-        .as_ref()
-        .is_some_and(|marks| marks.project == desired.project.as_str() && marks.service == service.name.as_str())
+    container.marks.as_ref().is_some_and(|marks| marks.are_of(&desired.project, &service.name))
 }
 
 pub(super) fn instance(container: &ContainerFact) -> Instance {

@@ -1,10 +1,8 @@
 //! From a running thing, its age and its probes to a lifecycle state; and from an exit to one.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
-use crate::model::desired::{Health, Probe, Service};
+use crate::model::desired::{Probe, Service};
 use crate::model::facts::{BusyReading, EngineHealth, ExitFact, Facts, ProbeReading};
 use crate::model::lifecycle::State;
 use crate::model::signal::SIGNALS;
@@ -30,7 +28,7 @@ pub(super) fn running(
     started_at: Option<Timestamp>,
     engine: Option<EngineHealth>,
 ) -> Verdict {
-    let young = started_at.is_some_and(|started| is_young(&service.health, started, facts.observed_at));
+    let young = started_at.is_some_and(|started| service.health.may_be_starting(started, facts.observed_at));
     let verdict = match &service.health.probe {
         None | Some(Probe::Docker) => by_engine(engine, young),
         Some(_) => by_probe(facts, service, young),
@@ -86,11 +84,6 @@ fn timed_out(facts: &Facts, service: &Service, verdict: Verdict) -> Verdict {
         return Verdict { state: State::Timeout, ..verdict };
     }
     verdict
-}
-
-fn is_young(health: &Health, started: Timestamp, now: Timestamp) -> bool {
-    let age = Duration::try_from(now.duration_since(started)).unwrap_or(Duration::ZERO);
-    age < health.warm_time + health.timeout
 }
 
 /// How an end reads, and whether it is a failure: 0, KILL, TERM and the service's own stop signal are not.

@@ -35,12 +35,7 @@ pub(super) fn living(facts: &Facts, desired: &Desired, service: &Service) -> Opt
 }
 
 fn of<'a>(facts: &'a Facts, desired: &'a Desired, service: &'a Service) -> impl Iterator<Item = &'a TreeFact> {
-    facts
-        .trees
-        .known()
-        .into_iter()
-        .flatten()
-        .filter(|tree| tree.marks.project == desired.project.as_str() && tree.marks.service == service.name.as_str())
+    facts.trees.known().into_iter().flatten().filter(|tree| tree.marks.are_of(&desired.project, &service.name))
 }
 
 pub(super) fn instance(tree: &TreeFact) -> Instance {

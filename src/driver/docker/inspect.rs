@@ -61,7 +61,7 @@ impl Seen {
 
     /// lcm made it, for this service.
     pub(super) fn carries(&self, project: &ProjectName, service: &ServiceName) -> bool {
-        self.marks.as_ref().is_some_and(|marks| marks.project == project.as_str() && marks.service == service.as_str())
+        self.marks.as_ref().is_some_and(|marks| marks.are_of(project, service))
     }
 
     /// It bears another project's mark.

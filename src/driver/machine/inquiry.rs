@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use regex_lite::Regex;
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ use crate::driver::machine::Machine;
 use crate::driver::process::command::{self, Ended};
 use crate::driver::process::{environment, process_of};
 use crate::driver::{Driver as _, DriverError, Life, Look, ports, probe};
-use crate::model::desired::{BusyProbe, EvictCall, Health, Probe, Runtime, Service};
+use crate::model::desired::{BusyProbe, EvictCall, Probe, Runtime, Service};
 use crate::model::facts::{BusyReading, EngineHealth, ListenerFact, Owner, ProbeReading, Reading, TreeFact};
 use crate::model::names::ProjectName;
 use crate::model::observed::Instance;
@@ -158,7 +158,7 @@ impl Machine {
                 tree.and_then(|tree| tree.started_at)
             }
         };
-        started_at.is_some_and(|started_at| is_over(&service.health, started_at, Timestamp::now()))
+        started_at.is_some_and(|started_at| !service.health.may_be_starting(started_at, Timestamp::now()))
     }
 
     /// On the host for a process, in its folder and environment; inside for a container.
@@ -319,11 +319,6 @@ impl Machine {
     async fn look_at(&self, service: &Service) -> Result<Look, DriverError> {
         self.look(&self.project, service).await
     }
-}
-
-fn is_over(health: &Health, started_at: Timestamp, now: Timestamp) -> bool {
-    let allowed = SignedDuration::try_from(health.warm_time + health.timeout).unwrap_or(SignedDuration::MAX);
-    now.duration_since(started_at) >= allowed
 }
 
 /// Why this is not that instance, up and running.

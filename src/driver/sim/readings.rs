@@ -75,7 +75,7 @@ impl World {
             return Err(DriverError::NoEngine { endpoint: "simulated".to_owned(), reason: reason.to_owned() });
         }
         let ours = |container: &&ContainerFact| match (&container.marks, &service.runtime) {
-            (Some(marks), _) => marks.project == project.as_str() && marks.service == service.name.as_str(),
+            (Some(marks), _) => marks.are_of(project, &service.name),
             (None, Runtime::Existing(_)) => true,
             (None, Runtime::Container(_) | Runtime::Process(_)) => false,
         };
@@ -94,7 +94,7 @@ impl World {
         if matches!(look.life, Life::Running | Life::Crippled(_)) {
             return look.instance;
         }
-        let is_ours = |marks: &Marks| marks.project == project.as_str() && marks.service == service.name.as_str();
+        let is_ours = |marks: &Marks| marks.are_of(project, &service.name);
         let tree = self.tree(project, &service.name).filter(|tree| matches!(life_of_tree(tree), Life::Running));
         let containers = self.facts.containers.known().into_iter().flatten();
         let running = |found: &&ContainerFact| found.state == ContainerState::Running;

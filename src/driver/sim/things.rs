@@ -37,7 +37,7 @@ impl World {
     pub(super) fn tree(&self, project: &ProjectName, service: &ServiceName) -> Option<&TreeFact> {
         let trees = || {
             let all = self.facts.trees.known().into_iter().flatten();
-            all.filter(|tree| tree.marks.project == project.as_str() && tree.marks.service == service.as_str())
+            all.filter(|tree| tree.marks.are_of(project, service))
         };
         trees().find(|tree| !tree.members.is_empty()).or_else(|| trees().next_back())
     }
@@ -209,7 +209,7 @@ impl World {
         what: &str,
     ) -> Result<(), DriverError> {
         let ours = match &container.marks {
-            Some(marks) => marks.project == project.as_str() && marks.service == service.as_str(),
+            Some(marks) => marks.are_of(project, service),
             None => self.named.get(&container.name) == Some(service),
         };
         if ours {

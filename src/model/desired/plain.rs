@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
+
 use crate::model::desired::{
     Container, Desired, GpuAccess, GpuRequest, Health, ModeSource, OrphanPolicy, PullPolicy, Runtime, Service,
     StopPolicy,
@@ -92,6 +94,21 @@ impl Container {
 impl Default for StopPolicy {
     fn default() -> Self {
         Self { signal: None, grace: GRACE_DEFAULT, exec: None }
+    }
+}
+
+impl Health {
+    /// How long a start may take.
+    #[must_use]
+    pub fn start_time_max(&self) -> Duration {
+        self.warm_time.saturating_add(self.timeout)
+    }
+
+    /// Whether what was started then may still be starting now. A clock that was set back makes nothing old.
+    #[must_use]
+    pub fn may_be_starting(&self, started_at: Timestamp, now: Timestamp) -> bool {
+        let allowed = SignedDuration::try_from(self.start_time_max()).unwrap_or(SignedDuration::MAX);
+        now.duration_since(started_at) < allowed
     }
 }
 
