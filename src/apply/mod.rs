@@ -31,6 +31,7 @@ use crate::model::facts::Facts;
 use crate::model::lifecycle::Action;
 use crate::model::names::{ServiceName, StepId};
 use crate::model::plan::{Plan, ReasonCode, Request, Step};
+use crate::model::room::Room;
 use crate::store::Store;
 
 /// A run that has not converged in so many plans is kept from it by somebody: two are usual after a failure, one more
@@ -50,6 +51,8 @@ pub struct Context<'a> {
     /// Facts to an audited plan: the only brain, handed in so that this stage needs no other.
     /// `Err`: why the plan must not be carried out.
     pub think: &'a (dyn Fn(&Facts, &Request) -> Result<Plan, String> + Sync),
+    /// Facts to what each GPU has now, by the planner's own arithmetic.
+    pub room: &'a (dyn Fn(&Facts, &Request) -> Room + Sync),
     /// How orphans wish to be stopped; one that is not here gets a TERM and 10 s.
     pub orphans: &'a BTreeMap<ServiceName, StopPolicy>,
     pub options: &'a Options,

@@ -163,6 +163,7 @@ async fn carry_out(job: &Job, agreed: &Agreed<'_>, progress: &Progress, interrup
         progress.tell(&event);
     };
     let think = |facts: &Facts, request: &Request| opened.think(facts, request);
+    let room = |facts: &Facts, request: &Request| opened.room(facts, request);
     let began = opened.driver().now();
     let options = job.execution.options();
     let orphans = opened.observed(facts).orphans;
@@ -174,6 +175,7 @@ async fn carry_out(job: &Job, agreed: &Agreed<'_>, progress: &Progress, interrup
         request,
         approved: job.saved.as_ref().map(|_| plan),
         think: &think,
+        room: &room,
         orphans: &orphans,
         options: &options,
         events: &events,

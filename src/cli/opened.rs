@@ -14,6 +14,7 @@ use crate::model::desired::Desired;
 use crate::model::facts::{self, Facts};
 use crate::model::observed::Observed;
 use crate::model::plan::{Plan, Request};
+use crate::model::room::Room;
 use crate::report::style::Style;
 use crate::report::{json, print};
 use crate::store::Store;
@@ -110,6 +111,11 @@ impl Opened {
     /// The plan for these facts, audited.
     pub(super) fn think(&self, facts: &Facts, request: &Request) -> Result<Plan, String> {
         wire::think(&self.desired, facts, request)
+    }
+
+    /// What each GPU has now.
+    pub(super) fn room(&self, facts: &Facts, request: &Request) -> Room {
+        wire::room(&self.desired, facts, request)
     }
 
     pub(super) fn observed(&self, facts: &Facts) -> Observed {

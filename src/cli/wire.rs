@@ -12,6 +12,7 @@ use crate::model::facts::{Facts, ProcessFact};
 use crate::model::names::ServiceName;
 use crate::model::observed::Observed;
 use crate::model::plan::{Plan, Request};
+use crate::model::room::Room;
 use crate::report::style::Style;
 
 /// This very program, even where its file was replaced meanwhile.
@@ -69,6 +70,11 @@ pub(super) fn think(desired: &Desired, facts: &Facts, request: &Request) -> Resu
         return Ok(plan);
     }
     Err(format!("this plan is not sound, so it is not carried out: {}; please report it", findings.join("; ")))
+}
+
+/// What each GPU has now, by the planner's arithmetic.
+pub(super) fn room(desired: &Desired, facts: &Facts, request: &Request) -> Room {
+    crate::plan::room(desired, &observe(facts, desired), request)
 }
 
 /// Makes a process that somebody else started this service's own, and says which one it is. The caller holds the host's lock.

@@ -3,6 +3,7 @@
 use crate::model::desired::{DeclaredGpu, Desired};
 use crate::model::facts::{GpuFact, Reading};
 use crate::model::names::GpuId;
+use crate::model::size::Mebibytes;
 
 /// What the manifest declares; nothing declared, nothing known.
 pub(crate) fn declared(desired: &Desired) -> Reading<Vec<GpuFact>> {
@@ -19,6 +20,8 @@ fn fact(declared: &DeclaredGpu) -> GpuFact {
         name: String::new(),
         capacity: declared.capacity,
         used: None,
+        reserved: Mebibytes::ZERO,
+        lost: None,
         holders: Vec::new(),
     }
 }

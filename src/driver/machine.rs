@@ -182,6 +182,14 @@ impl Driver for Machine {
         facts
     }
 
+    async fn survey(&self, desired: &Desired) -> Facts {
+        let mut facts = Facts::empty(host(), self.now());
+        let ((engine, containers), trees) = tokio::join!(self.containers(desired), self.processes.trees(desired));
+        facts.gpus = gpu::declared(desired);
+        (facts.engine, facts.containers, facts.trees) = (engine, containers, trees);
+        facts
+    }
+
     async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
         match &service.runtime {
             Runtime::Process(_) => self.processes.look(project, service).await,

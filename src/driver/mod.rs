@@ -30,6 +30,9 @@ pub trait Driver: Send + Sync {
     /// `history` is left empty: it is the store's.
     async fn observe(&self, desired: &Desired) -> Facts;
 
+    /// Containers, process trees and GPUs alone: who holds what now. Asks no service anything.
+    async fn survey(&self, desired: &Desired) -> Facts;
+
     /// One service as it is at this moment, without probing it.
     async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError>;
 

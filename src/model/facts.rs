@@ -251,14 +251,20 @@ pub struct GpuFact {
     #[serde(default)]
     pub name: String,
     pub capacity: Mebibytes,
-    /// `None`: nobody could be asked.
+    /// By all processes together, without `reserved`. `None`: nobody could be asked.
     #[serde(default)]
     pub used: Option<Mebibytes>,
+    /// What the driver keeps for itself.
+    #[serde(default)]
+    pub reserved: Mebibytes,
     #[serde(default)]
     pub holders: Vec<GpuHolder>,
+    /// Why it can't be used though it is known: it fell off the bus.
+    #[serde(default)]
+    pub lost: Option<String>,
 }
 
-/// A process that holds GPU memory.
+/// A process that holds GPU memory, or held it when it ended and has not given it back yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GpuHolder {
@@ -326,11 +332,31 @@ pub enum BusyReading {
     Busy(String),
 }
 
-/// The last change of a service that lcm's store holds.
+/// What lcm's store holds of a service: its last change, and what is worth knowing of its past.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HistoryFact {
     pub state: State,
     /// `lcm` made it, rather than saw it.
     pub made: bool,
+    /// When it was last asked to give its GPU memory back.
+    #[serde(default)]
+    pub evicted_at: Option<Timestamp>,
+    #[serde(default)]
+    pub estimates: Estimates,
+}
+
+/// What earlier runs of a service came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Estimates {
+    /// From the start to the first healthy answer.
+    #[serde(default)]
+    pub ready_ms: Option<u64>,
+    /// From the first rung of a stop until its memory was back.
+    #[serde(default)]
+    pub stopped_ms: Option<u64>,
+    /// The most that it was seen to hold on one GPU.
+    #[serde(default)]
+    pub memory: Option<Mebibytes>,
 }

@@ -10,6 +10,7 @@ pub mod lifecycle;
 pub mod names;
 pub mod observed;
 pub mod plan;
+pub mod room;
 pub mod secret;
 pub mod signal;
 pub mod size;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::desired::StopPolicy;
-use crate::model::facts::{ExitFact, Marks};
+use crate::model::desired::{Service, StopPolicy};
+use crate::model::facts::{Estimates, ExitFact, Marks};
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::size::Mebibytes;
@@ -51,14 +51,48 @@ pub struct ObservedService {
     pub marks: Option<Marks>,
     pub image_moved: bool,
     pub gpus: BTreeSet<GpuId>,
-    /// Per GPU; `None`: the driver does not tell.
-    pub measured: Option<Mebibytes>,
+    /// What it holds on each GPU; `None`: the driver does not tell.
+    pub measured: Option<BTreeMap<GpuId, Mebibytes>>,
+    /// It was evicted a short while ago, and has taken its memory again since.
+    pub grew_back: bool,
+    pub estimates: Estimates,
     pub exit: Option<ExitFact>,
     /// It stopped without lcm's doing, as far as the history tells.
     pub ended_by_itself: bool,
     pub since: Option<Timestamp>,
     /// Restart policy of an adopted container and the like.
     pub warnings: Vec<String>,
+}
+
+impl ObservedService {
+    /// GPU memory that it takes on `gpu` while it runs: the larger of declared and measured.
+    #[must_use]
+    pub fn held(&self, service: &Service, gpu: &GpuId) -> Mebibytes {
+        if !self.holds_room {
+            return Mebibytes::ZERO;
+        }
+        let measured = self.measured.as_ref().map(|measured| measured.get(gpu).copied().unwrap_or_default());
+        if !self.gpus.contains(gpu) {
+            return measured.unwrap_or_default();
+        }
+        // What it was started with counts until it is measured: its declaration may have shrunk since.
+        let marked = self.marks.as_ref().map_or(Mebibytes::ZERO, |marks| Mebibytes(marks.vram_mib));
+        service.vram.max(measured.unwrap_or(marked))
+    }
+
+    /// It has given its memory back, all but what it keeps: measured, not hoped.
+    #[must_use]
+    pub fn is_evicted(&self, service: &Service) -> bool {
+        let Some(evict) = &service.evict else { return false };
+        let all_back = |measured: &BTreeMap<GpuId, Mebibytes>| measured.values().all(|held| *held <= evict.resident);
+        self.measured.as_ref().is_some_and(all_back)
+    }
+
+    /// The most that is measured of it on one GPU.
+    #[must_use]
+    pub fn measured_most(&self) -> Option<Mebibytes> {
+        self.measured.as_ref().map(|measured| measured.values().copied().max().unwrap_or_default())
+    }
 }
 
 /// Whose a thing is.
@@ -116,12 +150,18 @@ pub struct ObservedGpu {
     pub index: u32,
     pub name: String,
     pub capacity: Mebibytes,
-    /// Everything that is not this manifest's: strangers and other projects.
+    /// Everything that is not this manifest's: strangers, other projects, the driver itself, and what it names no
+    /// holder of.
     pub foreign: Mebibytes,
     /// Who they are, for the arithmetic of a refusal.
     pub foreign_holders: Vec<String>,
-    /// Nothing but the manifest vouches for it.
-    pub declared: bool,
+    /// By the driver, all processes together and what it keeps for itself. `None`: nothing but the manifest vouches for
+    /// this GPU.
+    pub used: Option<Mebibytes>,
+    /// The driver says how much each process holds.
+    pub told: bool,
+    /// Why nothing can be started on it: it fell off the bus.
+    pub lost: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

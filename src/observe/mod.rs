@@ -12,7 +12,7 @@ mod tree;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::desired::{Desired, Runtime, Service};
-use crate::model::facts::{Facts, Marks};
+use crate::model::facts::{Estimates, Facts, Marks};
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{Observed, ObservedService, Ownership};
@@ -84,6 +84,8 @@ fn nothing(state: State, detail: &str, ownership: Ownership) -> ObservedService 
         image_moved: false,
         gpus: BTreeSet::new(),
         measured: None,
+        grew_back: false,
+        estimates: Estimates::default(),
         exit: None,
         ended_by_itself: false,
         since: None,

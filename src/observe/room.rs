@@ -24,7 +24,9 @@ pub(super) fn gpus(facts: &Facts, desired: &Desired) -> BTreeMap<GpuId, Observed
                 capacity: fact.capacity,
                 foreign: memory.into_iter().sum(),
                 foreign_holders: names,
-                declared: fact.used.is_none(),
+                used: fact.used.map(|used| used + fact.reserved),
+                told: fact.used.is_some() && fact.holders.iter().all(|holder| holder.memory.is_some()),
+                lost: fact.lost.clone(),
             },
         );
     }

@@ -125,7 +125,7 @@ fn warnings(scene: &Scene<'_>, gpus: &[GpuLine], steps: &[Step]) -> Vec<String> 
             gpu.index, gpu.before_mib, gpu.reserve_mib, gpu.capacity_mib
         ));
     }
-    let declared = |id: &GpuId| scene.observed.gpus.get(id).is_some_and(|gpu| gpu.declared);
+    let declared = |id: &GpuId| scene.observed.gpus.get(id).is_some_and(|gpu| gpu.used.is_none());
     if steps.iter().any(|step| step.vram_mib > Mebibytes::ZERO && step.gpus.iter().any(declared)) {
         warnings.push(UNPROVEN.to_owned());
     }

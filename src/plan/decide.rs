@@ -7,7 +7,7 @@ use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{Observed, ObservedService, Orphan};
 use crate::model::plan::{Purpose, Reason, Request};
 use crate::model::size::Mebibytes;
-use crate::plan::want::Wants;
+use crate::plan::want::{Want, Wants};
 
 /// All that the planner may look at.
 #[derive(Clone, Copy, Debug)]
@@ -31,15 +31,21 @@ impl<'a> Scene<'a> {
         self.wants.priority(name)
     }
 
-    /// GPU memory that it takes on each of its GPUs while it runs: the larger of declared and measured.
-    pub(super) fn held(&self, name: &ServiceName) -> Mebibytes {
-        let seen = self.seen(name);
-        if !seen.holds_room || seen.gpus.is_empty() {
-            return Mebibytes::ZERO;
+    /// GPU memory that it takes on `gpu` while it runs; what may go on running and is evicted, no more than that.
+    pub(super) fn held_on(&self, name: &ServiceName, gpu: &GpuId) -> Mebibytes {
+        let (service, seen) = (self.service(name), self.seen(name));
+        match &service.evict {
+            Some(evict) if seen.holds_room && self.wants.of[name] == Want::Kept && seen.is_evicted(service) => {
+                if seen.gpus.contains(gpu) { evict.resident } else { Mebibytes::ZERO }
+            }
+            Some(_) | None => seen.held(service, gpu),
         }
-        let marked = seen.marks.as_ref().map_or(Mebibytes::ZERO, |marks| Mebibytes(marks.vram_mib));
-        // What it was started with counts until it is measured: its declaration may have shrunk since.
-        self.service(name).vram.max(seen.measured.unwrap_or(marked))
+    }
+
+    /// The most that it takes on any of its GPUs.
+    pub(super) fn held(&self, name: &ServiceName) -> Mebibytes {
+        let gpus = self.seen(name).gpus.iter();
+        gpus.map(|gpu| self.held_on(name, gpu)).max().unwrap_or_default()
     }
 
     /// Whether an orphan goes in this run.

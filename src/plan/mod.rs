@@ -10,6 +10,7 @@ mod decide;
 mod diff;
 mod explain;
 mod flow;
+mod free;
 mod judge;
 mod ledger;
 mod order;
@@ -18,6 +19,7 @@ mod room;
 mod want;
 
 pub use audit::audit;
+pub use free::room;
 
 use crate::model::desired::Desired;
 use crate::model::observed::Observed;

@@ -171,7 +171,7 @@ fn service_line(service: &Service, seen: &ObservedService) -> ServiceLine {
         priority: service.priority,
         gpus: seen.gpus.iter().cloned().collect(),
         vram_declared_mib: service.vram,
-        vram_measured_mib: seen.measured,
+        vram_measured_mib: seen.measured_most(),
         since: seen.since,
         reason,
     }
@@ -185,7 +185,7 @@ fn gpus(desired: &Desired, observed: &Observed) -> Vec<GpuLine> {
             let on_it = desired.services.iter().filter_map(|(name, service)| {
                 let seen = observed.services.get(name)?;
                 let counted = seen.holds_room && seen.gpus.contains(id);
-                counted.then(|| service.vram.max(seen.measured.unwrap_or_default()))
+                counted.then(|| seen.held(service, id))
             });
             let orphaned = observed.orphans.iter().filter(|orphan| orphan.gpus.contains(id)).map(|orphan| orphan.vram);
             GpuLine {
@@ -196,7 +196,7 @@ fn gpus(desired: &Desired, observed: &Observed) -> Vec<GpuLine> {
                 reserve_mib: desired.reserve,
                 foreign_mib: gpu.foreign,
                 used_mib: gpu.foreign + on_it.chain(orphaned).sum(),
-                declared: gpu.declared,
+                declared: gpu.used.is_none(),
             }
         })
         .collect();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::model::facts::HistoryFact;
+use crate::model::facts::{Estimates, HistoryFact};
 use crate::model::names::{ProjectName, ServiceName};
 use crate::store::{Run, Store, StoreError, Transition};
 
@@ -32,7 +32,17 @@ impl Store for Memory {
         let of_project = self.transitions().into_iter().filter(|transition| transition.project == *project);
         // A later change of a service replaces the earlier one.
         Ok(of_project
-            .map(|transition| (transition.service, HistoryFact { state: transition.to, made: transition.made }))
+            .map(|transition| {
+                (
+                    transition.service,
+                    HistoryFact {
+                        state: transition.to,
+                        made: transition.made,
+                        evicted_at: None,
+                        estimates: Estimates::default(),
+                    },
+                )
+            })
             .collect())
     }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 
-use crate::model::facts::HistoryFact;
+use crate::model::facts::{Estimates, HistoryFact};
 use crate::model::lifecycle::State;
 use crate::model::names::{ProjectName, ServiceName};
 use crate::store::{Run, Store, StoreError, Transition};
@@ -217,7 +217,15 @@ impl Store for Sqlite {
             )?;
             let rows = statement.query_map([project.as_str()], |row| {
                 let service: String = row.get(0)?;
-                Ok((ServiceName::new(service), HistoryFact { state: state(row, 1)?, made: row.get(2)? }))
+                Ok((
+                    ServiceName::new(service),
+                    HistoryFact {
+                        state: state(row, 1)?,
+                        made: row.get(2)?,
+                        evicted_at: None,
+                        estimates: Estimates::default(),
+                    },
+                ))
             })?;
             rows.collect()
         })?;

@@ -100,6 +100,7 @@ impl House {
             };
             let (_keep, interrupt) = tokio::sync::watch::channel(None);
             let brain = |facts: &Facts, request: &Request| think(desired, facts, request);
+            let room = |facts: &Facts, request: &Request| lcm::plan::room(desired, &observe(facts, desired), request);
             let context = Context {
                 driver: &self.sim,
                 store: &self.store,
@@ -107,6 +108,7 @@ impl House {
                 request,
                 approved: None,
                 think: &brain,
+                room: &room,
                 orphans: &BTreeMap::new(),
                 options: &options,
                 events: &|_| {},

@@ -102,6 +102,8 @@ impl Bench {
             }
         };
         let think = |facts: &Facts, request: &Request| self.think(facts, request);
+        let room =
+            |facts: &Facts, request: &Request| lcm::plan::room(&self.desired, &observe(facts, &self.desired), request);
         let (_keep, interrupt) = watch::channel(None);
         let options = Options {
             parallelism: 3,
@@ -117,6 +119,7 @@ impl Bench {
             request: &Request::default(),
             approved: None,
             think: &think,
+            room: &room,
             orphans: &orphans,
             options: &options,
             events: &events,

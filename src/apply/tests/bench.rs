@@ -21,6 +21,7 @@ use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{GpuId, ProjectName, StepId};
 use crate::model::observed::Instance;
 use crate::model::plan::{Expect, Plan, Reason, ReasonCode, Request, Step};
+use crate::model::room::Room;
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
 use crate::store::memory::Memory;
@@ -77,6 +78,7 @@ impl Bench {
             lock(&self.requests).push(request.clone());
             Ok(lock(&self.thoughts).pop_front().unwrap_or_else(|| plan(Vec::new())))
         };
+        let room = |_: &Facts, _: &Request| Room::default();
         let events = |event: Event| lock(&self.events).push(event);
         let first = plan(steps);
         let (interrupt, request, orphans) = (self.interrupt.subscribe(), Request::default(), BTreeMap::new());
@@ -87,6 +89,7 @@ impl Bench {
             request: &request,
             approved: self.approved.then_some(&first),
             think: &think,
+            room: &room,
             orphans: &orphans,
             options: &self.options,
             events: &events,

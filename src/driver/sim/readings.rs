@@ -13,6 +13,7 @@ use crate::model::facts::{
 };
 use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::observed::Instance;
+use crate::model::size::Mebibytes;
 
 impl Sim {
     pub(super) fn read_all(&self, desired: &Desired) -> Facts {
@@ -51,6 +52,8 @@ fn declared(desired: &Desired) -> Reading<Vec<GpuFact>> {
         name: String::new(),
         capacity: gpu.capacity,
         used: None,
+        reserved: Mebibytes::ZERO,
+        lost: None,
         holders: Vec::new(),
     };
     if desired.declared_gpus.is_empty() {

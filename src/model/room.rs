@@ -1,0 +1,87 @@
+//! GPU memory at one moment, by the one arithmetic that plans, waits and tables share: what a GPU has, less all that is
+//! taken or promised on it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::model::names::{GpuId, ServiceName};
+use crate::model::size::Mebibytes;
+
+/// Every GPU, or why nothing can be said of them.
+#[derive(Clone, Debug, Default)]
+pub struct Room {
+    pub gpus: BTreeMap<GpuId, GpuRoom>,
+    pub unknown: Option<String>,
+}
+
+/// One GPU.
+#[derive(Clone, Debug)]
+pub struct GpuRoom {
+    pub index: u32,
+    pub capacity: Mebibytes,
+    /// Kept free in any case.
+    pub reserve: Mebibytes,
+    pub foreign: Mebibytes,
+    /// Who they are: `Xorg`, `chrome`.
+    pub foreign_holders: Vec<String>,
+    /// By the driver, all processes together; `None`: nobody measures.
+    pub used: Option<Mebibytes>,
+    /// The driver says how much each process holds.
+    pub told: bool,
+    /// Why it can't be used any more.
+    pub lost: Option<String>,
+    /// Services and orphans that run on it, by the label that people know them by: `ollama (priority 200)`.
+    pub holders: Vec<Holder>,
+}
+
+/// What one service or orphan of this project has on one GPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    pub service: ServiceName,
+    /// `ollama (priority 200)`, `orphan old`.
+    pub label: String,
+    /// The larger of declared and measured; what it keeps, once it is evicted.
+    pub counts: Mebibytes,
+    /// `None`: nobody tells.
+    pub measured: Option<Mebibytes>,
+}
+
+impl GpuRoom {
+    /// What is left for one more, `except` itself: negative where the GPU is overcommitted.
+    #[must_use]
+    pub fn left(&self, except: Option<&ServiceName>) -> i64 {
+        let held: Mebibytes =
+            self.holders.iter().filter(|held| Some(&held.service) != except).map(|held| held.counts).sum();
+        signed(self.capacity) - signed(self.reserve) - signed(self.foreign) - signed(held)
+    }
+
+    /// `GPU 0 has 24564 − 512 reserve − 3200 foreign (Xorg, chrome) − 18000 ollama (priority 200) = 2852`.
+    #[must_use]
+    pub fn arithmetic(&self, except: Option<&ServiceName>) -> String {
+        let mut line = format!("GPU {} has {}", self.index, number(self.capacity));
+        let mut subtract = |amount: Mebibytes, what: &str| {
+            if amount > Mebibytes::ZERO {
+                let _ = write!(line, " − {} {what}", number(amount));
+            }
+        };
+        subtract(self.reserve, "reserve");
+        let names = self.foreign_holders.join(", ");
+        subtract(self.foreign, &if names.is_empty() { "foreign".to_owned() } else { format!("foreign ({names})") });
+        for held in self.holders.iter().filter(|held| Some(&held.service) != except) {
+            subtract(held.counts, &held.label);
+        }
+        let left = self.left(except);
+        let sign = if left < 0 { "−" } else { "" };
+        let _ = write!(line, " = {sign}{}", number(Mebibytes(left.unsigned_abs())));
+        line
+    }
+}
+
+fn signed(amount: Mebibytes) -> i64 {
+    i64::try_from(amount.0).unwrap_or(i64::MAX / 8)
+}
+
+/// Without its unit: a row of figures names it once.
+fn number(amount: Mebibytes) -> String {
+    amount.to_string().trim_end_matches(" MiB").to_owned()
+}
