@@ -1,0 +1,1 @@
+//! The search against all answers there are, on problems of its own.
