@@ -4,7 +4,7 @@
 //! levels so far are searched for a better one before those below are looked at. In the end all of it is searched for
 //! whatever is left to save. Within the budget nothing is guessed: the answer is the best there is.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use super::problem::{Cost, Fate, Gpu, Kind, Problem, cost};
 use super::state::{Before, Choice, Now, State, Turn};
@@ -92,10 +92,8 @@ impl<'p> Search<'p> {
     fn level_by_level(&mut self) {
         let mut way: Vec<Choice> = Vec::new();
         for level in 0..self.problem.levels {
-            let Some(mut found) = self.carried_on(&way, level) else {
-                self.is_proven = false;
-                return;
-            };
+            // A dead end says nothing of other ways: the search through all of it finds one, or keeps to doing nothing.
+            let Some(mut found) = self.carried_on(&way, level) else { return };
             // Most of what is left out fits nowhere, and no search finds that out faster.
             if found.left_out[level] > self.hopeless(level) {
                 while let Some(better) = self.descend(Goal::LeftOut(level), &found) {
@@ -176,7 +174,7 @@ impl<'p> Search<'p> {
         };
         let mut state = State::new(self.problem);
         let mut frames: Vec<Frame> = Vec::new();
-        let mut seen = HashSet::new();
+        let mut seen = BTreeSet::new();
         loop {
             let position = frames.len();
             let is_open = self.may_be_better(&state, goal, known, position) && self.is_new(&state, position, &mut seen);
@@ -295,7 +293,7 @@ impl Search<'_> {
     }
 
     /// Whether nothing was seen before that has the same to hope for and has cost as much.
-    fn is_new(&self, state: &State<'_>, position: usize, seen: &mut HashSet<Vec<i64>>) -> bool {
+    fn is_new(&self, state: &State<'_>, position: usize, seen: &mut BTreeSet<Vec<i64>>) -> bool {
         // Among equals, later starts count for who may be moved: more than a key says.
         if self.problem.repack || position == 0 {
             return true;
