@@ -85,23 +85,9 @@ impl Telling<'_> {
         if waits { before.runs_on(state, &blocked.message) } else { Decision::Blocked(blocked) }
     }
 
-    /// For whose sake it gives way, be it by way of what it depends on.
-    fn winner(&self, id: ItemId) -> Option<ItemId> {
-        let mut at = id;
-        // Dependencies make no circle, so each turn is one step down.
-        for _ in 0..self.names.len() {
-            if let Some(winner) = self.end.winner(at) {
-                return Some(winner);
-            }
-            let bases = self.end.problem().items[at].bases.iter();
-            at = *bases.into_iter().find(|base| self.end.gives_way(**base))?;
-        }
-        None
-    }
-
     fn preempted(&self, id: ItemId) -> Reason {
         let name = &self.names[id];
-        let Some(winner) = self.winner(id).map(|winner| &self.names[winner]) else {
+        let Some(winner) = self.end.winner(id).map(|winner| &self.names[winner]) else {
             return reason(ReasonCode::Preempted, "it gives way".to_owned(), None);
         };
         let (higher, lower) = (self.scene.priority(winner), self.scene.priority(name));

@@ -247,28 +247,37 @@ impl<'p> End<'p> {
         if !self.gives_way(id) {
             return true;
         }
-        !item.pinned && (item.bases.iter().any(|base| self.goes(*base)) || self.winner(id).is_some())
+        !item.pinned && self.winner(id).is_some()
     }
 
-    /// For whose sake this one gives way by itself, if it has to.
+    /// For whose sake this one gives way: one who matters more, or where it is only moved to repack, as much.
     pub(super) fn winner(&self, id: ItemId) -> Option<ItemId> {
+        let level = self.problem.items[id].level;
+        let among_equals = self.problem.repack && matches!(self.fates[id], Fate::On(_));
+        self.winner_above(id, if among_equals { level + 1 } else { level })
+    }
+
+    /// The first of levels below `level` who needs its room, or that of something that it depends on.
+    fn winner_above(&self, id: ItemId, level: usize) -> Option<ItemId> {
         let item = &self.problem.items[id];
         let takes_port = item.ports.iter().filter_map(|port| self.port_takers[*port]);
-        let by_port = takes_port.into_iter().find(|other| self.problem.items[*other].level < item.level);
-        by_port.or_else(|| {
+        let by_port = || takes_port.into_iter().find(|other| self.problem.items[*other].level < item.level);
+        let by_room = || {
             let contested = item.seat.iter().filter(|(_, amount)| *amount > 0);
-            contested.filter_map(|(gpu, amount)| self.winner_on(id, *gpu, *amount)).next()
-        })
+            contested.filter_map(|(gpu, amount)| self.winner_on(id, level, *gpu, *amount)).next()
+        };
+        // Dependencies make no circle.
+        let along = || {
+            let mut going = item.bases.iter().filter(|base| self.goes(**base));
+            going.find_map(|base| self.winner_above(*base, level))
+        };
+        by_port().or_else(by_room).or_else(along)
     }
 
     /// With those who matter more and those who stay, there is no place for it here.
-    fn winner_on(&self, id: ItemId, gpu: Gpu, amount: i64) -> Option<ItemId> {
+    fn winner_on(&self, id: ItemId, level: usize, gpu: Gpu, amount: i64) -> Option<ItemId> {
         let item = &self.problem.items[id];
-        let moves = matches!(self.fates[id], Fate::On(_));
-        let matters_more = |other: &&ItemId| {
-            let level = self.problem.items[**other].level;
-            **other != id && (level < item.level || (self.problem.repack && moves && level == item.level))
-        };
+        let matters_more = |other: &&ItemId| **other != id && self.problem.items[**other].level < level;
         let above = || self.newcomers[gpu].iter().filter(matters_more);
         let taken: i64 = above().map(|other| self.problem.items[*other].need).sum();
         // What stays of an evicted one is counted among those that stay already.

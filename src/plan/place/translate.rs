@@ -149,7 +149,7 @@ impl<'a> Work<'a> {
                     } else {
                         Kind::Settled
                     };
-                    let sets = if kind == Kind::Settled { self.sets(name).ok() } else { None };
+                    let sets = self.movable_to(name).filter(|_| kind == Kind::Settled);
                     self.draft(name, kind, sets, None);
                 }
             }
@@ -189,6 +189,14 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// Where what runs well could be started again; nowhere, if it could not be started again at all.
+    fn movable_to(&mut self, name: &ServiceName) -> Option<Rc<Sets>> {
+        let service = self.scene.service(name);
+        let may_stand = |base: &ServiceName| self.drafts.contains_key(base) || self.stands(base);
+        let startable = service.missing_secrets.is_empty() && service.depends_on.keys().all(may_stand);
+        if startable { self.sets(name).ok() } else { None }
+    }
+
     /// It runs on as it is, unless somebody needs its room.
     fn stick(&mut self, name: &ServiceName) {
         if self.pinned.contains(name) {
@@ -203,7 +211,7 @@ impl<'a> Work<'a> {
         if self.pinned.contains(name) {
             self.fixed.insert(name.clone());
         } else {
-            let sets = self.sets(name).ok();
+            let sets = self.movable_to(name);
             self.draft(name, Kind::Settled, sets, None);
         }
     }
