@@ -64,7 +64,7 @@ impl Facts {
     /// Adds what a store remembers to the past that a world file brings along.
     pub fn remember(&mut self, known: BTreeMap<ServiceName, HistoryFact>) {
         for (service, fact) in known {
-            self.history.entry(service).or_default().learn(fact);
+            self.history.entry(service).or_default().learn(&fact);
         }
     }
 }
@@ -358,8 +358,8 @@ pub struct HistoryFact {
 
 impl HistoryFact {
     /// What is known later replaces what was known, each thing for itself: who knows nothing of one, takes nothing away.
-    fn learn(&mut self, later: Self) {
-        let Self { state, made, evicted_at, estimates } = later;
+    fn learn(&mut self, later: &Self) {
+        let Self { state, made, evicted_at, estimates } = *later;
         if state.is_some() {
             (self.state, self.made) = (state, made);
         }
