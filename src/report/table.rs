@@ -137,7 +137,7 @@ pub fn took(milliseconds: u64) -> String {
 #[must_use]
 pub fn about(milliseconds: u64) -> String {
     // Below so many seconds in steps of so many: nobody takes `95 s` for a promise, as `94.7 s` would be.
-    const STEPS: [(u64, u64); 4] = [(10, 1), (120, 5), (600, 30), (7_200, 60)];
+    const STEPS: [(u64, u64); 4] = [(20, 1), (120, 5), (600, 30), (7_200, 60)];
     let exact = milliseconds.saturating_add(500) / 1000;
     let step = STEPS.iter().find(|(below, _)| exact < *below).map_or(600, |(_, step)| *step);
     let seconds = ((exact + step / 2) / step * step).max(1);
@@ -186,7 +186,8 @@ mod tests {
             (3, "1 s"),
             (1_499, "1 s"),
             (4_200, "4 s"),
-            (9_700, "10 s"),
+            (12_100, "12 s"),
+            (19_700, "20 s"),
             (42_000, "40 s"),
             (94_732, "95 s"),
             (118_000, "2 min"),

@@ -19,8 +19,11 @@ pub(super) fn lines(event: &Event, waits: &Waits, style: Style) -> Vec<String> {
             vec![style.paint(Paint::Dim, &format!("  {service}: {}{detail}", stage.as_str()))]
         }
         EventKind::Heartbeat { waiting, elapsed_ms } if !waiting.is_empty() => {
+            // Where each step says its own time, that of the whole run is one too many.
+            let all_known = waiting.iter().all(|step| waits.estimate(step).is_some());
+            let after = if all_known { String::new() } else { format!(" after {}", took(*elapsed_ms)) };
             let waiting: Vec<String> = waiting.iter().map(|step| waits.label(step, event.at)).collect();
-            vec![style.paint(Paint::Dim, &format!("  still at {} after {}", listed(&waiting), took(*elapsed_ms)))]
+            vec![style.paint(Paint::Dim, &format!("  still at {}{after}", listed(&waiting)))]
         }
         EventKind::StepStarted { .. }
         | EventKind::Planned { .. }
@@ -91,21 +94,21 @@ mod tests {
         };
         let stage =
             |stage| EventKind::Stage { step: "start:comfyui".into(), service: "comfyui".into(), stage, detail: None };
-        let beat =
-            |elapsed_ms| EventKind::Heartbeat { waiting: vec!["start:comfyui".into(), "start:tts".into()], elapsed_ms };
+        let both = || vec!["start:comfyui".into(), "start:tts".into()];
+        let beat = |waiting, elapsed_ms| EventKind::Heartbeat { waiting, elapsed_ms };
         let text = told_at(vec![
             (0, started("start:comfyui", Some(94_732))),
             (0, stage(Stage::Start)),
             (1, stage(Stage::Health)),
             (5, started("start:tts", None)),
-            (40, beat(40_000)),
-            (150, beat(150_000)),
+            (40, beat(both(), 40_000)),
+            (150, beat(vec!["start:comfyui".into()], 150_000)),
         ]);
         let expected = "  \
   comfyui: start (ready in about 95 s)
   comfyui: health
   still at start comfyui (about 95 s, 40 s so far) and start tts after 40.0 s
-  still at start comfyui (about 95 s, 2 min 30 s so far) and start tts after 2m 30s";
+  still at start comfyui (about 95 s, 2 min 30 s so far)";
         assert_eq!(text, expected);
     }
 
