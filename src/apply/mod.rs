@@ -6,6 +6,7 @@
 mod execute;
 mod expect;
 mod health;
+mod measure;
 mod prepare;
 mod record;
 mod rollback;
@@ -123,6 +124,7 @@ pub async fn apply(context: Context<'_>, first: &Plan) -> Outcome {
     let (project, mode) = (context.desired.project.clone(), context.desired.mode.clone());
     run.say(EventKind::Run { project, mode });
     let end = run.beating(rounds(&run, first)).await;
+    measure::close(&run);
     let interrupted = *context.interrupt.borrow();
     let ledger = std::mem::take(&mut *run.ledger());
     let (last_plan, refused) = match end {
@@ -270,9 +272,10 @@ async fn think(run: &Run<'_>) -> Result<Plan, End> {
         facts = context.driver.observe(context.desired) => facts,
     };
     match context.store.last_known(&context.desired.project) {
-        Ok(known) => facts.history.extend(known),
+        Ok(known) => facts.remember(known),
         Err(error) => run.store_failed(&error),
     }
+    measure::weigh(run, &facts, context.request);
     let mut request = context.request.clone();
     request.prevented.extend(run.ledger().prevented.clone());
     (context.think)(&facts, &request).map_err(End::Refused)

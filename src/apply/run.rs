@@ -18,6 +18,7 @@ use crate::model::names::{ServiceName, StepId};
 use crate::model::observed::Instance;
 use crate::model::plan::{Reason, Step};
 use crate::model::secret;
+use crate::model::size::Mebibytes;
 
 /// Whoever watches should hear something at least so often: CI systems give up on a silent job after minutes,
 /// people after seconds.
@@ -65,6 +66,8 @@ pub(super) struct Ledger {
     pub(super) started: Vec<Moved>,
     pub(super) stopped: Vec<Moved>,
     pub(super) freed_ports: BTreeSet<u16>,
+    /// The most that each service was measured to hold on one GPU.
+    pub(super) heaviest: BTreeMap<ServiceName, Mebibytes>,
     /// Where each service was last brought to.
     pub(super) states: BTreeMap<ServiceName, State>,
 }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::expect::{Ready, can_be_looked_at, is_of_older, is_of_service, of_remove, of_stop};
 use super::health::growing;
+use super::measure::{self, Watch};
 use super::record::Cursor;
 use super::run::{Cut, Moved, Run, spoken};
 use super::verdict::{Trouble, Verdict, unseen};
@@ -41,7 +42,10 @@ pub(super) async fn stop(run: &Run<'_>, step: &Step) -> Verdict {
             return verdict;
         }
     }
-    end(run, step, service, instance).await
+    let watch = Watch::begin(run);
+    let verdict = end(run, step, service, instance).await;
+    watch.stopped(run, step, &verdict);
+    verdict
 }
 
 async fn end(run: &Run<'_>, step: &Step, service: Option<&Service>, instance: &Instance) -> Verdict {
@@ -205,7 +209,10 @@ pub(super) async fn evict(run: &Run<'_>, step: &Step) -> Verdict {
     run.stage(step, Stage::Evict, None);
     run.ledger().changed = true;
     match run.context.driver.evict(service).await {
-        Ok(()) => Verdict::Done,
+        Ok(()) => {
+            measure::evicted(run, step);
+            Verdict::Done
+        }
         Err(error) => Verdict::Failed(Trouble::new(ReasonCode::StopFailed, error.to_string())),
     }
 }

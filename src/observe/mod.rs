@@ -28,6 +28,7 @@ pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
             let seen = picture(facts, desired, service);
             let mut seen = stranger::instead(facts, desired, service, &seen).unwrap_or(seen);
             seen.gpus = room::gpus_of(service, &seen, &gpus);
+            seen.estimates = facts.history.get(&service.name).map(|past| past.estimates).unwrap_or_default();
             (service.name.clone(), seen)
         })
         .collect();

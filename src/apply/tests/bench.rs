@@ -16,15 +16,16 @@ use crate::model::desired::{
     Probe, Process, PullPolicy, Runtime, Service,
 };
 use crate::model::event::{Event, EventKind};
-use crate::model::facts::{Facts, Marks, ProcessFact, Reading, TreeFact};
+use crate::model::facts::{Facts, HistoryFact, Marks, ProcessFact, Reading, TreeFact};
 use crate::model::lifecycle::{Action, State, route};
-use crate::model::names::{GpuId, ProjectName, StepId};
+use crate::model::names::{GpuId, ProjectName, ServiceName, StepId};
 use crate::model::observed::Instance;
 use crate::model::plan::{Expect, Plan, Reason, ReasonCode, Request, Step};
 use crate::model::room::Room;
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
 use crate::store::memory::Memory;
+use crate::store::{Measure, Run, Store, StoreError, Transition};
 
 pub(super) const PROJECT: &str = "studio";
 
@@ -39,6 +40,10 @@ pub(super) struct Bench {
     /// What the planner says in later rounds; nothing to do, when they are used up.
     pub(super) thoughts: Mutex<VecDeque<Plan>>,
     pub(super) requests: Mutex<Vec<Request>>,
+    /// What the GPUs have in later rounds; none, when they are used up.
+    pub(super) rooms: Mutex<VecDeque<Room>>,
+    /// Nothing can be written down.
+    pub(super) forgets: bool,
     events: Mutex<Vec<Event>>,
 }
 
@@ -65,6 +70,8 @@ impl Bench {
             interrupt: watch::Sender::new(None),
             thoughts: Mutex::default(),
             requests: Mutex::default(),
+            rooms: Mutex::default(),
+            forgets: false,
             events: Mutex::default(),
         }
     }
@@ -78,13 +85,14 @@ impl Bench {
             lock(&self.requests).push(request.clone());
             Ok(lock(&self.thoughts).pop_front().unwrap_or_else(|| plan(Vec::new())))
         };
-        let room = |_: &Facts, _: &Request| Room::default();
+        let room = |_: &Facts, _: &Request| lock(&self.rooms).pop_front().unwrap_or_default();
+        let store: &dyn Store = if self.forgets { &Forgetful } else { &self.store };
         let events = |event: Event| lock(&self.events).push(event);
         let first = plan(steps);
         let (interrupt, request, orphans) = (self.interrupt.subscribe(), Request::default(), BTreeMap::new());
         let context = Context {
             driver: &self.sim,
-            store: &self.store,
+            store,
             desired: &self.desired,
             request: &request,
             approved: self.approved.then_some(&first),
@@ -145,6 +153,38 @@ impl Bench {
                 .filter_map(|found| found.marks.as_ref()),
         );
         all.any(|marks| marks.service == service)
+    }
+}
+
+/// A store on a full disk.
+struct Forgetful;
+
+impl Forgetful {
+    fn full<T>() -> Result<T, StoreError> {
+        let (what, path) = ("can't write the store".to_owned(), "lcm.db".to_owned());
+        Err(StoreError::Unusable { what, path, reason: "the disk is full".to_owned() })
+    }
+}
+
+impl Store for Forgetful {
+    fn record(&self, _: &Transition) -> Result<(), StoreError> {
+        Self::full()
+    }
+
+    fn remember(&self, _: &Measure) -> Result<(), StoreError> {
+        Self::full()
+    }
+
+    fn last_known(&self, _: &ProjectName) -> Result<BTreeMap<ServiceName, HistoryFact>, StoreError> {
+        Self::full()
+    }
+
+    fn record_run(&self, _: &Run) -> Result<(), StoreError> {
+        Self::full()
+    }
+
+    fn last_run(&self, _: &ProjectName) -> Result<Option<Run>, StoreError> {
+        Self::full()
     }
 }
 

@@ -6,5 +6,6 @@ mod bench;
 mod failure;
 mod graph;
 mod interrupt;
+mod measuring;
 mod starting;
 mod stopping;
