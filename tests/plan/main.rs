@@ -2,7 +2,9 @@
 //! that follows, as text. Every plan here is audited, made twice, applied, and must then be empty.
 
 mod drift;
+mod gpus;
 mod house;
+mod measured;
 mod misplaced;
 mod modes;
 mod orphans;
