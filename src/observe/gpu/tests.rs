@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::model::desired::{Command, Desired, Evict, GpuRequest, LogPolicy, Process, Runtime, Service};
-use crate::model::facts::{Facts, Owner, Reading};
+use crate::model::facts::{Facts, GpuHolder, Owner, Reading};
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{Observed, ObservedService};
 use crate::model::size::Mebibytes;
@@ -87,7 +87,7 @@ fn everything_in_use_counts_for_somebody() {
         holder(20, "chrome", Some(400), &Owner::Stranger),
         holder(21, "chrome", Some(100), &Owner::Stranger),
         holder(22, "Xorg", Some(200), &Owner::Stranger),
-        holder(4711, "", Some(1_000), &Owner::Stranger),
+        holder(4711, GpuHolder::ENDED, Some(1_000), &Owner::Stranger),
     ];
     let observed = with_llm(&holders, Some(10_000));
     assert_eq!(measured(&observed), Some(6_500));
