@@ -164,6 +164,33 @@ pub struct ObservedGpu {
     pub lost: Option<String>,
 }
 
+/// Whether a driver told of these GPUs; else nothing but the manifest vouches for them.
+#[must_use]
+pub fn told_by_a_driver(gpus: &BTreeMap<GpuId, ObservedGpu>) -> bool {
+    gpus.values().any(|gpu| gpu.used.is_some() || gpu.lost.is_some())
+}
+
+/// The GPU that a thing carries as its placement, by the id that it has now. `gpu-1`, as it is called where only the
+/// manifest knows of it, is index 1 once a driver tells its UUID.
+#[must_use]
+pub fn known_as(gpus: &BTreeMap<GpuId, ObservedGpu>, marked: &GpuId) -> Option<GpuId> {
+    if gpus.contains_key(marked) {
+        return Some(marked.clone());
+    }
+    let index: u32 = marked.as_str().strip_prefix("gpu-")?.parse().ok()?;
+    let mut of_index = gpus.iter().filter(|(_, gpu)| gpu.index == index).map(|(id, _)| id);
+    // The instances of one GPU may share its index; then it does not say which.
+    of_index.next().filter(|_| of_index.next().is_none()).cloned()
+}
+
+/// `GPU 1`; by its id where the index does not say which.
+#[must_use]
+pub fn called(gpus: &BTreeMap<GpuId, ObservedGpu>, id: &GpuId) -> String {
+    let index = gpus.get(id).map(|gpu| gpu.index);
+    let alone = gpus.values().filter(|gpu| Some(gpu.index) == index).count() == 1;
+    index.filter(|_| alone).map_or_else(|| format!("GPU {id}"), |index| format!("GPU {index}"))
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PortHolder {
     /// A service of this manifest.
