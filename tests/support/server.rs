@@ -11,6 +11,13 @@ use sha2::{Digest, Sha256};
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/model_server.rs");
 
+/// What that one takes in.
+const PARTS: [&str; 3] = [
+    concat!(env!("CARGO_MANIFEST_DIR"), "/examples/model_server/memory.rs"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/examples/model_server/options.rs"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/examples/simulated_gpu/world.rs"),
+];
+
 const FLAGS: [&str; 7] = ["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-C", "strip=symbols"];
 
 /// Its path, which ends in `model_server`.
@@ -36,7 +43,9 @@ pub(crate) fn static_server() -> &'static Path {
 /// Of the source, and of how it is built.
 pub(crate) fn hash() -> String {
     let mut hasher = Sha256::new();
-    hasher.update(fs::read(SOURCE).expect("the server's source"));
+    for source in [SOURCE].iter().chain(&PARTS) {
+        hasher.update(fs::read(source).expect("the server's source"));
+    }
     hasher.update(FLAGS.join(" "));
     hasher.finalize().iter().take(6).fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

@@ -209,8 +209,7 @@ fn holders(device: &Device<'_>, used: Mebibytes) -> Result<Vec<GpuHolder>, NvmlE
         listed => listed,
     });
     let (computing, drawing) = match (computing, drawing) {
-        (Err(error), _) if is_grave(&error) => return Err(error),
-        (_, Err(error)) if is_grave(&error) => return Err(error),
+        (Err(error), _) | (_, Err(error)) if is_grave(&error) => return Err(error),
         // Some boards have no graphics to list.
         (Ok(computing), drawing) => (computing, drawing.unwrap_or_default()),
         // Without the list that matters nobody can say who holds what is used.
