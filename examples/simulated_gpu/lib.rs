@@ -2,7 +2,8 @@
 //! world anew: the file that `LCM_SIMULATED_GPU` names, else the one that lies beside the library and is named as it
 //! is, with `.world` behind it (so that a copy of the library is a machine of its own).
 //!
-//! Names, numbers and layouts are those of `nvml.h`. What lcm has no use for is not here.
+//! Names, numbers and layouts are those of `nvml.h`. What lcm has no use for is not here. No symbol uses another one, so
+//! that a test can take any of them away.
 #![expect(clippy::not_unsafe_ptr_arg_deref, reason = "the contracts are those of nvml.h, and the wrapper keeps them")]
 
 use std::ffi::{CStr, OsStr, c_char, c_int, c_uint, c_ulonglong, c_void};
@@ -93,7 +94,7 @@ fn path() -> PathBuf {
     };
     // SAFETY: the address is one of this library's, and the name lives as long as that is loaded.
     let name = unsafe {
-        dladdr(nvmlShutdown as *const c_void, &raw mut info);
+        dladdr(path as *const c_void, &raw mut info);
         if info.file.is_null() { c"" } else { CStr::from_ptr(info.file) }
     };
     let mut name = OsStr::from_bytes(name.to_bytes()).to_owned();
@@ -162,6 +163,10 @@ fn put_text(place: *mut c_char, length: c_uint, text: &str) -> Answer<()> {
 
 #[unsafe(no_mangle)]
 pub extern "C" fn nvmlInit_v2() -> c_int {
+    init()
+}
+
+fn init() -> c_int {
     let Ok(world) = World::read(&path()) else { return UNKNOWN };
     if world.has(&Quirk::NotLoaded) {
         return DRIVER_NOT_LOADED;
@@ -172,7 +177,7 @@ pub extern "C" fn nvmlInit_v2() -> c_int {
 
 #[unsafe(no_mangle)]
 pub extern "C" fn nvmlInitWithFlags(_flags: c_uint) -> c_int {
-    nvmlInit_v2()
+    init()
 }
 
 #[unsafe(no_mangle)]
@@ -279,6 +284,14 @@ pub extern "C" fn nvmlDeviceGetMemoryInfo_v2(device: Device, place: *mut MemoryV
     code(told())
 }
 
+fn computes(hold: &Hold) -> Option<u64> {
+    Some(hold.mib)
+}
+
+fn draws(hold: &Hold) -> Option<u64> {
+    hold.draws_mib
+}
+
 /// Fills the caller's list, or says how long that must be.
 fn list(device: Device, count: *mut c_uint, place: *mut ProcessInfo, mib: fn(&Hold) -> Option<u64>) -> Answer<()> {
     let world = now()?;
@@ -310,7 +323,7 @@ pub extern "C" fn nvmlDeviceGetComputeRunningProcesses_v3(
     count: *mut c_uint,
     place: *mut ProcessInfo,
 ) -> c_int {
-    code(list(device, count, place, |hold| Some(hold.mib)))
+    code(list(device, count, place, computes))
 }
 
 #[unsafe(no_mangle)]
@@ -319,7 +332,7 @@ pub extern "C" fn nvmlDeviceGetComputeRunningProcesses_v2(
     count: *mut c_uint,
     place: *mut ProcessInfo,
 ) -> c_int {
-    nvmlDeviceGetComputeRunningProcesses_v3(device, count, place)
+    code(list(device, count, place, computes))
 }
 
 #[unsafe(no_mangle)]
@@ -328,7 +341,7 @@ pub extern "C" fn nvmlDeviceGetGraphicsRunningProcesses_v3(
     count: *mut c_uint,
     place: *mut ProcessInfo,
 ) -> c_int {
-    code(list(device, count, place, |hold| hold.draws_mib))
+    code(list(device, count, place, draws))
 }
 
 #[unsafe(no_mangle)]
@@ -337,7 +350,7 @@ pub extern "C" fn nvmlDeviceGetGraphicsRunningProcesses_v2(
     count: *mut c_uint,
     place: *mut ProcessInfo,
 ) -> c_int {
-    nvmlDeviceGetGraphicsRunningProcesses_v3(device, count, place)
+    code(list(device, count, place, draws))
 }
 
 #[unsafe(no_mangle)]

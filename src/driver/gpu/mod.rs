@@ -24,7 +24,7 @@ pub(crate) use owner::attribute;
 use nvml::Library;
 use worker::Worker;
 
-/// Names another NVML library; empty: there is none.
+/// Names another NVML library; empty: no driver is asked, AMD's neither.
 pub const NVML_LIBRARY: &str = "LCM_NVML_LIB";
 
 /// A driver that is well answers each question within milliseconds, and wakes a sleeping GPU in about one second.
@@ -35,7 +35,8 @@ const MEMORY_UNTOLD: &str = "its driver does not tell how much memory it has; de
 
 /// The GPUs of this machine. Nothing is loaded or asked before the first reading; the driver's handle is kept after it.
 pub struct Gpus {
-    worker: Worker,
+    /// `None`: no driver is asked.
+    worker: Option<Worker>,
     deadline: Duration,
 }
 
@@ -59,13 +60,13 @@ impl Gpus {
     /// `environment` is lcm's own: see [`NVML_LIBRARY`].
     #[must_use]
     pub fn new(environment: &BTreeMap<String, String>) -> Self {
-        let nvml = match environment.get(NVML_LIBRARY).map(String::as_str) {
-            None => Library::Usual,
-            Some("") => Library::None,
-            Some(path) => Library::At(PathBuf::from(path)),
+        let library = match environment.get(NVML_LIBRARY).map(String::as_str) {
+            None => Some(Library::Usual),
+            Some("") => None,
+            Some(path) => Some(Library::At(PathBuf::from(path))),
         };
-        let sources = Sources { nvml, drm: "/sys/class/drm".into(), processes: "/proc".into() };
-        Self { worker: Worker::new(sources), deadline: DEADLINE }
+        let sources = |nvml| Sources { nvml, drm: "/sys/class/drm".into(), processes: "/proc".into() };
+        Self { worker: library.map(|library| Worker::new(sources(library))), deadline: DEADLINE }
     }
 
     /// For how long a driver may be silent before it counts as stuck; 3 s unless set.
@@ -80,7 +81,8 @@ impl Gpus {
         if !has_use_for(desired) {
             return Reading::NotAsked;
         }
-        match self.worker.ask(self.deadline).await {
+        let Some(worker) = &self.worker else { return declared::declared(desired) };
+        match worker.ask(self.deadline).await {
             Ok(Some(mut gpus)) => {
                 for gpu in &mut gpus {
                     complete(gpu, &desired.declared_gpus);
@@ -155,8 +157,10 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_name_means_no_library() {
-        let environment = BTreeMap::from([(NVML_LIBRARY.to_owned(), String::new())]);
-        assert!(format!("{:?}", Gpus::new(&environment).worker).contains("None"));
+    fn an_empty_name_means_that_no_driver_is_asked() {
+        let asks = |value: &str| Gpus::new(&BTreeMap::from([(NVML_LIBRARY.to_owned(), value.to_owned())])).worker;
+        assert!(asks("").is_none());
+        assert!(asks("/usr/lib/libnvidia-ml.so.1").is_some());
+        assert!(Gpus::new(&BTreeMap::new()).worker.is_some());
     }
 }

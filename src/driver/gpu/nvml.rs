@@ -25,7 +25,6 @@ const LIST_TRIES_MAX: u32 = 3;
 pub(super) enum Library {
     /// As the system's loader finds it.
     Usual,
-    None,
     At(PathBuf),
 }
 
@@ -118,7 +117,6 @@ impl From<NvmlError> for Trouble {
 
 fn load(library: &Library) -> Result<Nvml, Trouble> {
     let (path, named) = match library {
-        Library::None => return Err(Trouble::NotHere),
         Library::Usual => (None, false),
         Library::At(path) if !path.exists() => return Err(Trouble::NotHere),
         Library::At(path) => (Some(path.as_os_str()), true),

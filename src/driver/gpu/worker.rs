@@ -1,7 +1,6 @@
 //! The one thread that talks to GPU drivers. It owns their handles, and it alone may hang in them: the end of lcm does
 //! not wait for it, and while it hangs no second one is started.
 
-use std::fmt;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -28,12 +27,6 @@ pub(super) struct Worker {
     sources: Sources,
     asks: Mutex<Option<mpsc::Sender<oneshot::Sender<Answer>>>>,
     progress: Arc<Progress>,
-}
-
-impl fmt::Debug for Worker {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Worker").field("sources", &self.sources).finish_non_exhaustive()
-    }
 }
 
 /// How far the thread has come: each call into a driver that returns is a step.
