@@ -284,14 +284,6 @@ pub extern "C" fn nvmlDeviceGetMemoryInfo_v2(device: Device, place: *mut MemoryV
     code(told())
 }
 
-fn computes(hold: &Hold) -> Option<u64> {
-    Some(hold.mib)
-}
-
-fn draws(hold: &Hold) -> Option<u64> {
-    hold.draws_mib
-}
-
 /// Fills the caller's list, or says how long that must be.
 fn list(device: Device, count: *mut c_uint, place: *mut ProcessInfo, mib: fn(&Hold) -> Option<u64>) -> Answer<()> {
     let world = now()?;
@@ -323,7 +315,7 @@ pub extern "C" fn nvmlDeviceGetComputeRunningProcesses_v3(
     count: *mut c_uint,
     place: *mut ProcessInfo,
 ) -> c_int {
-    code(list(device, count, place, computes))
+    code(list(device, count, place, |hold| Some(hold.mib)))
 }
 
 #[unsafe(no_mangle)]
@@ -332,7 +324,7 @@ pub extern "C" fn nvmlDeviceGetComputeRunningProcesses_v2(
     count: *mut c_uint,
     place: *mut ProcessInfo,
 ) -> c_int {
-    code(list(device, count, place, computes))
+    code(list(device, count, place, |hold| Some(hold.mib)))
 }
 
 #[unsafe(no_mangle)]
@@ -341,7 +333,7 @@ pub extern "C" fn nvmlDeviceGetGraphicsRunningProcesses_v3(
     count: *mut c_uint,
     place: *mut ProcessInfo,
 ) -> c_int {
-    code(list(device, count, place, draws))
+    code(list(device, count, place, |hold| hold.draws_mib))
 }
 
 #[unsafe(no_mangle)]
@@ -350,7 +342,7 @@ pub extern "C" fn nvmlDeviceGetGraphicsRunningProcesses_v2(
     count: *mut c_uint,
     place: *mut ProcessInfo,
 ) -> c_int {
-    code(list(device, count, place, draws))
+    code(list(device, count, place, |hold| hold.draws_mib))
 }
 
 #[unsafe(no_mangle)]

@@ -89,6 +89,8 @@ impl World {
 
     /// Changes the file under its lock, after what has ended meanwhile was noted.
     pub(crate) fn change<T>(path: &Path, change: impl FnOnce(&mut Self) -> T) -> io::Result<T> {
+        // Whoever comes first makes them, and that should be the host, not a container with another user.
+        fs::create_dir_all(lives(path))?;
         let lock = File::create(beside(path, "lock"))?;
         lock.lock()?;
         let mut world = Self::read(path)?;
@@ -156,7 +158,7 @@ pub(crate) struct Holder {
 
 impl Holder {
     pub(crate) fn new(path: &Path) -> io::Result<Self> {
-        fs::create_dir_all(lives(path))?;
+        World::change(path, |_| ())?;
         let life = format!("{}-{}-{}", container().unwrap_or_default(), std::process::id(), now_ms());
         let file = File::create(lives(path).join(&life))?;
         file.lock()?;

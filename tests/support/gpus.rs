@@ -46,6 +46,7 @@ impl Gpus {
         let gpus = Self { folder };
         fs::copy(simulated_library(), gpus.library()).expect("a copy of the library");
         world.replace(&gpus.path()).expect("a world");
+        gpus.change(|_| ());
         gpus
     }
 
