@@ -20,6 +20,9 @@ use crate::model::size::Mebibytes;
 /// A list that outgrows its buffer is asked for again; one that does so each time is given up.
 const LIST_TRIES_MAX: u32 = 3;
 
+/// `NVML_ERROR_ARGUMENT_VERSION_MISMATCH`: it knows the call, and not the struct that goes with it.
+const ARGUMENT_VERSION_MISMATCH: u32 = 25;
+
 /// Where the library is.
 #[derive(Clone, Debug)]
 pub(super) enum Library {
@@ -244,7 +247,12 @@ fn listed(ask: impl Fn() -> Result<Vec<ProcessInfo>, NvmlError>) -> Result<Vec<P
 
 /// The driver is too old to know this call.
 fn is_missing(error: &NvmlError) -> bool {
-    matches!(error, NvmlError::FailedToLoadSymbol(_) | NvmlError::FunctionNotFound)
+    matches!(
+        error,
+        NvmlError::FailedToLoadSymbol(_)
+            | NvmlError::FunctionNotFound
+            | NvmlError::UnexpectedVariant(ARGUMENT_VERSION_MISMATCH)
+    )
 }
 
 /// It says something about the GPU, not about the list.
