@@ -55,12 +55,12 @@ fn main() -> std::process::ExitCode {
 fn trial(name: &str, absent: Option<&str>, test: fn()) -> Trial {
     let required = std::env::var("LCM_TEST_REQUIRE").is_ok_and(|names| names.contains("gpu"));
     let reason = absent.map(str::to_owned);
-    let run = move || match reason {
-        Some(reason) => Err(Failed::from(reason)),
-        None => {
-            test();
-            Ok(())
+    let run = move || {
+        if let Some(reason) = reason {
+            return Err(Failed::from(reason));
         }
+        test();
+        Ok(())
     };
     let kind = absent.map(|reason| format!("needs an NVIDIA GPU: {reason}")).unwrap_or_default();
     Trial::test(name, run).with_kind(kind).with_ignored_flag(absent.is_some() && !required)
@@ -91,12 +91,15 @@ impl Holder {
         let child = command.spawn().map_err(|error| format!("python3: {error}"))?;
         let mut holder = Self { child, _folder: folder };
         let mut line = String::new();
-        let said = holder.child.stdout.take().map(|out| BufReader::new(out).read_line(&mut line));
+        if let Some(out) = holder.child.stdout.take() {
+            BufReader::new(out).read_line(&mut line).map_err(|error| error.to_string())?;
+        }
         if line.trim() == "holding" {
             return Ok(holder);
         }
-        let error = holder.child.stderr.take().map(std::io::read_to_string);
-        Err(format!("a process can't take GPU memory: {error:?} {said:?}"))
+        let complaint = holder.child.stderr.take().and_then(|pipe| std::io::read_to_string(pipe).ok());
+        let last = complaint.as_deref().and_then(|text| text.lines().last()).unwrap_or("it says nothing");
+        Err(format!("a process can't take GPU memory: {last}"))
     }
 
     fn pid(&self) -> i32 {
