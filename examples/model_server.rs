@@ -1,7 +1,7 @@
 //! A small HTTP server that behaves like a model server, and misbehaves on demand: for the examples and the tests.
 //!
 //! It needs nothing but std, so that one `rustc` call makes a static binary, which in a tar is a container image.
-//! It holds no GPU memory and does no work: time alone passes.
+//! It does no work, time alone passes; and what GPU memory it holds is played, in a file that tests can read.
 
 use std::collections::VecDeque;
 use std::env;
@@ -10,45 +10,21 @@ use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{self, Command, Stdio};
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-const HELP: &str = "\
-A server that behaves like a model server, and misbehaves on demand
+#[path = "model_server/memory.rs"]
+mod memory;
+#[path = "model_server/options.rs"]
+mod options;
+#[expect(dead_code, reason = "the simulated library reads what is written here")]
+#[path = "simulated_gpu/world.rs"]
+mod world;
 
-Usage: model_server [OPTIONS]
-       model_server --get URL     ask once, print the body; exit 0 for a 2xx, 1 for anything else
-
-  --host ADDRESS        listen here [127.0.0.1]; containers want 0.0.0.0
-  --port N              listen here [$PORT, else 8000]; 0 takes a free one and prints it
-  --load D              time to load [0ms]; until then all but /live answers 503
-  --work D              time that one job takes [1s]; jobs run one after the other
-  --stop-time D         time from TERM or INT to the end [0ms]
-
-Misbehaviour:
-  --ignore-term         ignore TERM and INT; children and daemons do too
-  --children N          start N children that sleep
-  --daemons N           start N daemons that sleep: forked twice, each in a session of its own
-  --hang-health         take connections and never answer, but on /live
-  --die-after D         end after so long
-  --die-while-loading   end when half of the time to load is over
-  --exit-code N         what those two end with [1]
-  --fail-work           /health is fine, and work fails with 500
-  --keep-port D         a detached child holds the port for so long after the server ended
-  --flood-log N         write N bytes a second to the log
-
-Durations D: 250ms, 30s, 2m.
-
-GET  /live              200 always
-GET  /health /system_stats /docs /api/tags       200 once loaded (and while unloaded on request)
-GET  /queue /prompt     {\"exec_info\":{\"queue_remaining\":N},\"queue\":N}
-GET  /env/NAME          that variable's value, or 404
-POST /work              a job more
-POST /unload /load      gives the memory back; takes it again
-POST /api/generate      with keep_alive 0 as /unload, else a job more
-";
+use memory::Memory;
+use options::{HELP, Options, duration};
 
 /// Longest request that is read: head and body.
 const REQUEST_BYTES_MAX: usize = 64 << 10;
@@ -76,6 +52,7 @@ fn main() {
         Some("--get") => get(words.get(1).map_or("", String::as_str)),
         Some("--sleeper") => sleeper(&words[1..]),
         Some("--daemonize") => daemonize(&words[1..]),
+        Some("--hold") => hold(&words[1..]),
         Some("--hold-port") => hold_port(words.get(1).map_or("", String::as_str)),
         Some("--help" | "-h") => say(HELP.trim_end()),
         _ => Options::parse(&words).and_then(serve),
@@ -88,64 +65,12 @@ fn main() {
 
 type Outcome = Result<(), String>;
 
-/// What the command line says.
-#[derive(Default)]
-struct Options {
-    host: String,
-    port: u16,
-    load: Duration,
-    work: Duration,
-    stop_time: Duration,
-    ignore_term: bool,
-    children: u32,
-    daemons: u32,
-    hang_health: bool,
-    die_after: Option<Duration>,
-    die_while_loading: bool,
-    exit_code: i32,
-    fail_work: bool,
-    keep_port: Option<Duration>,
-    flood_log: usize,
-}
-
-impl Options {
-    fn parse(words: &[String]) -> Result<Options, String> {
-        let mut options = Options {
-            host: "127.0.0.1".to_owned(),
-            port: env::var("PORT").ok().map_or(Ok(8000), |text| number("PORT", &text))?,
-            work: Duration::from_secs(1),
-            exit_code: 1,
-            ..Options::default()
-        };
-        let mut words = words.iter();
-        while let Some(flag) = words.next() {
-            let mut value = || words.next().map(String::as_str).ok_or_else(|| format!("{flag} needs a value"));
-            match flag.as_str() {
-                "--host" => value()?.clone_into(&mut options.host),
-                "--port" => options.port = number(flag, value()?)?,
-                "--load" => options.load = duration(value()?)?,
-                "--work" => options.work = duration(value()?)?,
-                "--stop-time" => options.stop_time = duration(value()?)?,
-                "--ignore-term" => options.ignore_term = true,
-                "--children" => options.children = number(flag, value()?)?,
-                "--daemons" => options.daemons = number(flag, value()?)?,
-                "--hang-health" => options.hang_health = true,
-                "--die-after" => options.die_after = Some(duration(value()?)?),
-                "--die-while-loading" => options.die_while_loading = true,
-                "--exit-code" => options.exit_code = number(flag, value()?)?,
-                "--fail-work" => options.fail_work = true,
-                "--keep-port" => options.keep_port = Some(duration(value()?)?),
-                "--flood-log" => options.flood_log = number(flag, value()?)?,
-                _ => return Err(format!("no option {flag}; --help lists them")),
-            }
-        }
-        Ok(options)
-    }
-}
-
 /// One model, loaded or not, and its jobs.
 struct Model {
     options: Options,
+    memory: Memory,
+    /// It has never been ready yet.
+    first: AtomicBool,
     /// When the model answers; it is loading until then.
     ready_at: Mutex<Instant>,
     unloaded: Mutex<bool>,
@@ -163,6 +88,9 @@ fn serve(options: Options) -> Outcome {
     say(&format!("loading for {:?}, listening on {address}", options.load))?;
 
     let model = Arc::new(Model {
+        memory: Memory::new(&options)?,
+        // Without any memory to take, time alone decides.
+        first: AtomicBool::new(options.vram_mib > 0),
         ready_at: Mutex::new(Instant::now() + options.load),
         unloaded: Mutex::new(false),
         jobs: Mutex::new(VecDeque::new()),
@@ -216,8 +144,18 @@ fn load(model: &Model) {
         thread::sleep(time / 2);
         end(model, "dying while loading");
     }
-    thread::sleep(time);
+    let late = model.options.vram_late;
+    if late.is_some() {
+        thread::sleep(time);
+    } else {
+        model.memory.take(time);
+    }
+    model.first.store(false, Ordering::Release);
     let _ = say("ready");
+    if let Some(late) = late {
+        thread::sleep(late);
+        model.memory.take(Duration::ZERO);
+    }
 }
 
 fn die(model: &Model) {
@@ -332,7 +270,7 @@ impl Model {
         if path == "/live" {
             return ("200 OK", "{\"status\":\"alive\"}".to_owned());
         }
-        if Instant::now() < *self.ready_at.lock().unwrap() {
+        if self.first.load(Ordering::Acquire) || Instant::now() < *self.ready_at.lock().unwrap() {
             return ("503 Service Unavailable", "{\"status\":\"loading\"}".to_owned());
         }
         match (method, path) {
@@ -381,14 +319,26 @@ impl Model {
         let begin = jobs.back().copied().unwrap_or_else(Instant::now);
         jobs.push_back(begin + self.options.work);
         *self.unloaded.lock().unwrap() = false;
+        drop(jobs);
+        self.memory.take(Duration::ZERO);
         ("202 Accepted", format!("{{\"queue\":{queue}}}"))
     }
 
+    /// What is loaded again has its memory before it says so.
     fn set_unloaded(&self, unloaded: bool) -> (&'static str, String) {
-        if std::mem::replace(&mut *self.unloaded.lock().unwrap(), unloaded) && !unloaded {
-            *self.ready_at.lock().unwrap() = Instant::now() + self.options.load;
+        let was = std::mem::replace(&mut *self.unloaded.lock().unwrap(), unloaded);
+        match (was, unloaded) {
+            (true, false) => {
+                let _ = say("loading again");
+                *self.ready_at.lock().unwrap() = Instant::now() + self.options.load;
+                self.memory.take(Duration::ZERO);
+            }
+            (false, true) => {
+                self.memory.give_back();
+                let _ = say("unloaded");
+            }
+            (true, true) | (false, false) => {}
         }
-        let _ = say(if unloaded { "unloaded" } else { "loading again" });
         ("200 OK", format!("{{\"loaded\":{}}}", !unloaded))
     }
 }
@@ -419,6 +369,18 @@ fn get(url: &str) -> Outcome {
     let (head, body) = text.split_once("\r\n\r\n").ok_or_else(|| format!("{url}: not an answer"))?;
     let status = head.split_whitespace().nth(1).unwrap_or_default();
     if status.starts_with('2') { say(body) } else { Err(format!("{url}: {status}")) }
+}
+
+/// Somebody else who uses a GPU.
+fn hold(words: &[String]) -> Outcome {
+    let words: Vec<String> = ["--vram".to_owned()].into_iter().chain(words.iter().cloned()).collect();
+    let options = Options::parse(&words)?;
+    let mut signals = watch_signals(options.ignore_term)?;
+    let memory = Memory::new(&options)?;
+    memory.take(options.load);
+    say("holding")?;
+    let _ = signals.read_exact(&mut [0]);
+    Ok(())
 }
 
 fn sleeper(words: &[String]) -> Outcome {
@@ -477,22 +439,7 @@ fn watch_signals(ignore: bool) -> Result<UnixStream, String> {
 }
 
 /// One line to the log, at once.
-fn say(line: &str) -> Outcome {
+pub(crate) fn say(line: &str) -> Outcome {
     let mut out = io::stdout().lock();
     writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| error.to_string())
-}
-
-fn number<T: std::str::FromStr>(flag: &str, text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| format!("{flag} needs a number, not {text}"))
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let amount: u64 = number("a duration", &text[..digits])?;
-    match &text[digits..] {
-        "ms" => Ok(Duration::from_millis(amount)),
-        "s" => Ok(Duration::from_secs(amount)),
-        "m" => Ok(Duration::from_secs(amount * 60)),
-        _ => Err(format!("a duration is 250ms, 30s or 2m, not {text}")),
-    }
 }

@@ -11,7 +11,7 @@
 //! Stages meet only in [`model`]. No stage imports another, but that [`apply`] knows the traits of [`driver`] and
 //! [`store`], and [`cli`] knows all. `model`, `observe`, `plan` and `manifest::resolve` are pure: no clock, no I/O, no
 //! async, no environment. Only `driver` touches the machine. A test reads the imports and holds this.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod apply;
 pub mod cli;

@@ -18,7 +18,8 @@ if [ "${1:-}" = --undo ]; then
   exit 0
 fi
 
-if [ ! -x "$server" ] || [ ../model_server.rs -nt "$server" ]; then
+sources=(../model_server.rs ../model_server/*.rs ../simulated_gpu/world.rs)
+if [ ! -x "$server" ] || [ -n "$(find "${sources[@]}" -newer "$server")" ]; then
   mkdir -p "$(dirname "$server")"
   # Beside it first, so that a server that runs is not written over.
   rustc --edition 2024 -O -C target-feature=+crt-static -C strip=symbols ../model_server.rs -o "$server.new"

@@ -1,4 +1,4 @@
-//! The real machine: processes, containers, ports, probes and declared GPUs behind the one trait.
+//! The real machine: processes, containers, ports, probes and GPUs behind the one trait.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,12 +13,13 @@ use jiff::Timestamp;
 use tokio::time::{sleep, timeout};
 
 use crate::driver::docker::{self, Engine};
+use crate::driver::gpu::{self, Gpus};
 use crate::driver::process::Processes;
-use crate::driver::{Driver, DriverError, Look, Start, Stop, gpu, ports, probe};
+use crate::driver::{Driver, DriverError, Look, Start, Stop, ports, probe};
 use crate::model::desired::{Desired, Probe, Runtime, Service};
 use crate::model::facts::{
-    BusyReading, ContainerFact, ContainerState, EngineFact, Facts, ListenerFact, Owner, ProbeFacts, ProbeReading,
-    Reading, TreeFact,
+    BusyReading, ContainerFact, ContainerState, EngineFact, Facts, GpuFact, ListenerFact, Owner, ProbeFacts,
+    ProbeReading, Reading, TreeFact,
 };
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::observed::Instance;
@@ -37,6 +38,7 @@ const LEFT_BEHIND_WAIT: Duration = Duration::from_secs(2);
 pub struct Machine {
     project: ProjectName,
     processes: Processes,
+    gpus: Gpus,
     engine_host: Option<String>,
     /// Whether the manifest has any use for an engine.
     asks_engine: bool,
@@ -51,6 +53,8 @@ impl fmt::Debug for Machine {
     }
 }
 
+type Held = (Option<EngineFact>, Reading<Vec<ContainerFact>>, Reading<Vec<TreeFact>>, Reading<Vec<GpuFact>>);
+
 /// Something that appears to run.
 struct Running<'a> {
     service: &'a Service,
@@ -64,6 +68,7 @@ impl Machine {
     pub fn new(desired: &Desired, environment: BTreeMap<String, String>, shim_program: PathBuf) -> Self {
         Self {
             project: desired.project.clone(),
+            gpus: Gpus::new(&environment),
             processes: Processes::new(environment, shim_program),
             engine_host: desired.engine_host.clone(),
             asks_engine: desired.services.values().any(|service| service.container_name().is_some()),
@@ -97,6 +102,16 @@ impl Machine {
             }
             Err(error) => (None, Reading::Unknown(error.to_string())),
         }
+    }
+
+    /// Who runs, and who holds GPU memory, read at one time.
+    async fn held(&self, desired: &Desired) -> Held {
+        let ((engine, containers), trees, mut gpus) =
+            tokio::join!(self.containers(desired), self.processes.trees(desired), self.gpus.read(desired));
+        if let Some(gpus) = gpus.known_mut() {
+            gpu::attribute(gpus, trees.known().map_or(&[], Vec::as_slice));
+        }
+        (engine, containers, trees, gpus)
     }
 
     /// Containers of this project though its manifest names none any more: what they hold is taken all the same. An
@@ -169,10 +184,9 @@ impl Driver for Machine {
     async fn observe(&self, desired: &Desired) -> Facts {
         let ports: BTreeSet<u16> = desired.services.values().flat_map(|service| service.ports.clone()).collect();
         let mut facts = Facts::empty(host(), self.now());
-        let ((engine, containers), trees, listeners) =
-            tokio::join!(self.containers(desired), self.processes.trees(desired), ports::listeners(&ports));
-        facts.gpus = gpu::declared(desired);
-        (facts.engine, facts.containers, facts.trees, facts.listeners) = (engine, containers, trees, listeners);
+        let (held, listeners) = tokio::join!(self.held(desired), ports::listeners(&ports));
+        (facts.engine, facts.containers, facts.trees, facts.gpus) = held;
+        facts.listeners = listeners;
         let published = published(&facts);
         if let Some(listeners) = facts.listeners.known_mut() {
             let trees: &[TreeFact] = facts.trees.known().map_or(&[], Vec::as_slice);
@@ -184,9 +198,7 @@ impl Driver for Machine {
 
     async fn survey(&self, desired: &Desired) -> Facts {
         let mut facts = Facts::empty(host(), self.now());
-        let ((engine, containers), trees) = tokio::join!(self.containers(desired), self.processes.trees(desired));
-        facts.gpus = gpu::declared(desired);
-        (facts.engine, facts.containers, facts.trees) = (engine, containers, trees);
+        (facts.engine, facts.containers, facts.trees, facts.gpus) = self.held(desired).await;
         facts
     }
 

@@ -35,6 +35,8 @@ impl Bench {
         let state = folder.path().join("state");
         let environment = BTreeMap::from([
             ("LCM_STATE_DIR".to_owned(), state.display().to_string()),
+            // No GPU of this machine's own gets in.
+            ("LCM_NVML_LIB".to_owned(), String::new()),
             ("RUNNER_TRACKING_ID".to_owned(), "from the caller".to_owned()),
             ("TAKEN_OVER".to_owned(), "on purpose".to_owned()),
         ]);

@@ -22,6 +22,8 @@ impl Lcm {
         let environment = [
             ("HOME", at("home")),
             ("LCM_LOCK", at("lcm.lock")),
+            // No GPU of this machine's own gets in.
+            ("LCM_NVML_LIB", String::new()),
             ("LCM_STATE_DIR", at("state")),
             ("PATH", "/usr/bin:/bin".to_owned()),
         ];

@@ -45,6 +45,8 @@ impl Sandbox {
             ("HOME", sandbox.path("home").display().to_string()),
             ("LCM_STATE_DIR", sandbox.path("state").display().to_string()),
             ("LCM_LOCK", sandbox.path("lcm.lock").display().to_string()),
+            // No GPU of this machine's own gets in.
+            ("LCM_NVML_LIB", String::new()),
             ("MODEL_SERVER", server.display().to_string()),
         ] {
             sandbox.set(name, value);

@@ -11,33 +11,49 @@ use sha2::{Digest, Sha256};
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/model_server.rs");
 
+/// What that one takes in.
+const PARTS: [&str; 3] = [
+    concat!(env!("CARGO_MANIFEST_DIR"), "/examples/model_server/memory.rs"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/examples/model_server/options.rs"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/examples/simulated_gpu/world.rs"),
+];
+
 const FLAGS: [&str; 7] = ["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-C", "strip=symbols"];
 
 /// Its path, which ends in `model_server`.
 pub(crate) fn static_server() -> &'static Path {
     static SERVER: OnceLock<PathBuf> = OnceLock::new();
-    SERVER.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("server-{}", hash()));
-        let server = folder.join("model_server");
-        if !server.exists() {
-            fs::create_dir_all(&folder).expect("a folder");
-            // Beside it first, and renamed: half a file is never taken for a whole one.
-            let draft = folder.join(format!("draft-{}", std::process::id()));
-            let compiler = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
-            let output = Command::new(&compiler).args(FLAGS).arg("-o").arg(&draft).arg(SOURCE).output();
-            let output = output.unwrap_or_else(|error| panic!("{compiler}: {error}"));
-            assert!(output.status.success(), "{compiler} {SOURCE}: {}", String::from_utf8_lossy(&output.stderr));
-            fs::rename(&draft, &server).expect("a server in its place");
-        }
-        server
-    })
+    SERVER.get_or_init(|| built("model_server", SOURCE, &FLAGS, &hash()))
+}
+
+/// A program or a library of one `rustc` call, built once for each content.
+pub(crate) fn built(name: &str, source: &str, flags: &[&str], hash: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("server-{hash}"));
+    let built = folder.join(name);
+    if !built.exists() {
+        fs::create_dir_all(&folder).expect("a folder");
+        // Beside it first, and renamed: half a file is never taken for a whole one.
+        let draft = folder.join(format!("draft-{}", std::process::id()));
+        let compiler = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+        let output = Command::new(&compiler).args(flags).arg("-o").arg(&draft).arg(source).output();
+        let output = output.unwrap_or_else(|error| panic!("{compiler}: {error}"));
+        assert!(output.status.success(), "{compiler} {source}: {}", String::from_utf8_lossy(&output.stderr));
+        fs::rename(&draft, &built).expect("it in its place");
+    }
+    built
 }
 
 /// Of the source, and of how it is built.
 pub(crate) fn hash() -> String {
+    hash_of([SOURCE].iter().chain(&PARTS), &FLAGS)
+}
+
+pub(crate) fn hash_of<'a>(sources: impl IntoIterator<Item = &'a &'a str>, flags: &[&str]) -> String {
     let mut hasher = Sha256::new();
-    hasher.update(fs::read(SOURCE).expect("the server's source"));
-    hasher.update(FLAGS.join(" "));
+    for source in sources {
+        hasher.update(fs::read(source).expect("a readable source"));
+    }
+    hasher.update(flags.join(" "));
     hasher.finalize().iter().take(6).fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

@@ -1,7 +1,7 @@
 //! A service as the engine wants to hear it. Pure, but that secrets are revealed here: into the environment, and
 //! nowhere else.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use bollard::models::{
@@ -10,6 +10,7 @@ use bollard::models::{
 };
 
 use crate::driver::docker::marks;
+use crate::driver::gpu::visible;
 use crate::driver::{DriverError, Start};
 use crate::model::desired::{Container, EnvValue, GpuAccess, ImageHealthcheck, Protocol, PublishedPort, Service};
 use crate::model::names::GpuId;
@@ -92,8 +93,13 @@ fn some<T>(items: Vec<T>) -> Option<Vec<T>> {
 }
 
 fn environment(start: &Start<'_>, container: &Container) -> Result<Vec<String>, DriverError> {
-    let mut lines = Vec::with_capacity(container.environment.len() + 1);
-    for (name, value) in &container.environment {
+    let told = match container.gpu_access {
+        GpuAccess::Environment => visible::of_container(start.gpus),
+        GpuAccess::Request | GpuAccess::None => BTreeMap::new(),
+    };
+    let mut lines = Vec::with_capacity(container.environment.len() + told.len());
+    // Of two lines with one name programs take one or the other: the plan's word is the only one.
+    for (name, value) in container.environment.iter().filter(|(name, _)| !told.contains_key(*name)) {
         let text = match value {
             EnvValue::Plain(text) => text,
             EnvValue::Secret(Some(secret)) => secret.reveal(),
@@ -105,9 +111,7 @@ fn environment(start: &Start<'_>, container: &Container) -> Result<Vec<String>, 
         };
         lines.push(format!("{name}={text}"));
     }
-    if container.gpu_access == GpuAccess::Environment && !start.gpus.is_empty() {
-        lines.push(format!("NVIDIA_VISIBLE_DEVICES={}", device_ids(start.gpus).join(",")));
-    }
+    lines.extend(told.iter().map(|(name, value)| format!("{name}={value}")));
     Ok(lines)
 }
 
@@ -118,19 +122,10 @@ fn device_request(access: GpuAccess, gpus: &[GpuId]) -> Option<DeviceRequest> {
     };
     wanted.then(|| DeviceRequest {
         driver: Some("nvidia".to_owned()),
-        device_ids: Some(device_ids(gpus)),
+        device_ids: Some(visible::device_ids(gpus)),
         capabilities: Some(vec![vec!["gpu".to_owned()]]),
         ..DeviceRequest::default()
     })
-}
-
-/// A GPU that is only declared is `gpu-N`, and `N` for the driver.
-fn device_ids(gpus: &[GpuId]) -> Vec<String> {
-    let id = |gpu: &GpuId| {
-        let index = gpu.as_str().strip_prefix("gpu-").filter(|rest| rest.parse::<u32>().is_ok());
-        index.unwrap_or(gpu.as_str()).to_owned()
-    };
-    gpus.iter().map(id).collect()
 }
 
 fn container_port(port: &PublishedPort) -> String {
@@ -185,9 +180,8 @@ fn healthcheck(check: &ImageHealthcheck) -> HealthConfig {
 mod tests {
     use std::time::Duration;
 
-    use super::{device_ids, device_mapping, host_device, host_path, port_bindings, seconds};
+    use super::{device_mapping, host_device, host_path, port_bindings, seconds};
     use crate::model::desired::{Protocol, PublishedPort};
-    use crate::model::names::GpuId;
 
     #[test]
     fn devices_and_ports_are_told_as_the_engine_takes_them() {
@@ -206,11 +200,6 @@ mod tests {
     fn a_mounted_path_is_told_from_a_named_volume() {
         assert_eq!(host_path("/srv/models:/models:ro"), Some("/srv/models"));
         assert_eq!(host_path("models:/models"), None);
-    }
-
-    #[test]
-    fn a_declared_gpu_is_named_by_its_index_and_a_real_one_by_its_uuid() {
-        assert_eq!(device_ids(&[GpuId::new("gpu-1"), GpuId::new("GPU-5f0a")]), ["1", "GPU-5f0a"]);
     }
 
     #[test]

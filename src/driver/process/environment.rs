@@ -11,7 +11,6 @@ use rustix::process::geteuid;
 
 use crate::driver::DriverError;
 use crate::model::desired::{EnvValue, Process, Service};
-use crate::model::names::GpuId;
 
 /// Where programs are looked up, unless the service's own environment says otherwise.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -86,31 +85,6 @@ pub(crate) fn environment(
         environment.insert(name.clone(), text);
     }
     Ok(environment)
-}
-
-/// The variables that show a service its GPUs and no others; none where it was not placed.
-pub(crate) fn gpu_variables(gpus: &[GpuId]) -> BTreeMap<String, String> {
-    if gpus.is_empty() {
-        return BTreeMap::new();
-    }
-    // A device that is only declared has no UUID, just its place on the bus.
-    let visible: Vec<&str> = gpus
-        .iter()
-        .map(|gpu| {
-            let number =
-                gpu.as_str().strip_prefix("gpu-").filter(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
-            number.unwrap_or(gpu.as_str())
-        })
-        .collect();
-    let visible = visible.join(",");
-    [
-        ("CUDA_VISIBLE_DEVICES", visible.clone()),
-        ("HIP_VISIBLE_DEVICES", visible),
-        ("CUDA_DEVICE_ORDER", "PCI_BUS_ID".to_owned()),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect()
 }
 
 /// This user's home folder, by the user database rather than by the caller's word.
@@ -205,19 +179,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
 
-    use super::{find_program, gpu_variables};
-    use crate::model::names::GpuId;
-
-    #[test]
-    fn declared_gpus_are_shown_by_their_index_and_real_ones_by_their_uuid() {
-        let shown = |ids: &[&str]| {
-            let ids: Vec<GpuId> = ids.iter().map(|id| GpuId::new(*id)).collect();
-            gpu_variables(&ids).remove("CUDA_VISIBLE_DEVICES")
-        };
-        assert_eq!(shown(&["gpu-0", "gpu-2"]).as_deref(), Some("0,2"));
-        assert_eq!(shown(&["GPU-3b1f-aa"]).as_deref(), Some("GPU-3b1f-aa"));
-        assert_eq!(shown(&[]), None);
-    }
+    use super::find_program;
 
     #[test]
     fn what_can_not_run_is_named() {

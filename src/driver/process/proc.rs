@@ -203,20 +203,21 @@ pub(crate) fn container(pid: i32) -> Option<String> {
     container_of(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
 }
 
-/// `…/docker/<64 hex>` or `…/docker-<64 hex>.scope`, in the first and the second version of control groups alike.
+/// In the first and the second version of control groups alike, a group is named after the container's id: by itself
+/// (`/docker/<id>`, `/kubepods/besteffort/pod…/<id>`), or between a prefix and `.scope` where systemd makes the groups.
 fn container_of(cgroups: &str) -> Option<String> {
-    let is_id = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    cgroups.lines().find_map(|line| {
-        let mut parts = line.splitn(3, ':').nth(2)?.split('/').peekable();
-        while let Some(part) = parts.next() {
-            let scope = part.strip_prefix("docker-").and_then(|rest| rest.strip_suffix(".scope"));
-            let below = (part == "docker").then(|| parts.peek().copied()).flatten();
-            if let Some(id) = scope.or(below).filter(|id| is_id(id)) {
-                return Some(id.to_owned());
-            }
-        }
-        None
-    })
+    cgroups.lines().find_map(|line| line.splitn(3, ':').nth(2)?.split('/').find_map(container_id).map(str::to_owned))
+}
+
+/// 64 hexadecimal digits are nobody else's name. `libpod-conmon-…` is podman's watcher, outside of its container.
+fn container_id(group: &str) -> Option<&str> {
+    const PREFIXES: [&str; 4] = ["docker-", "libpod-", "cri-containerd-", "crio-"];
+    let is_id = |text: &&str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let name = group.strip_suffix(".scope").unwrap_or(group);
+    // containerd without systemd: `<slice>:cri-containerd:<id>`.
+    let name = name.rsplit_once(':').map_or(name, |(_, id)| id);
+    let name = PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
+    Some(name).filter(is_id)
 }
 
 /// When a process started, by the wall clock: good to some 20 ms, and off by whatever the clock was set since.
@@ -264,10 +265,40 @@ mod tests {
     #[test]
     fn containers_are_known_by_their_control_groups() {
         let id = "0123456789abcdef".repeat(4);
-        assert_eq!(container_of(&format!("0::/system.slice/docker-{id}.scope\n")), Some(id.clone()));
-        assert_eq!(container_of(&format!("9:name=systemd:/docker/{id}\n8:pids:/docker/{id}\n")), Some(id.clone()));
-        assert_eq!(container_of(&format!("0::/docker/{id}/init\n")), Some(id));
-        assert_eq!(container_of("0::/system.slice/docker.service\n"), None);
-        assert_eq!(container_of("0::/user.slice/docker-short.scope\n"), None);
+        let pod = "pod2f6bd5a1_4e0d_4c35_9c5a_0f6ae0d4b5ec";
+        for line in [
+            // Docker: both versions, with and without systemd, and below the container's own groups.
+            format!("0::/system.slice/docker-{id}.scope"),
+            format!("0::/docker/{id}"),
+            format!("0::/docker/{id}/init"),
+            format!("12:memory:/docker/{id}"),
+            format!("1:name=systemd:/system.slice/docker-{id}.scope"),
+            format!("0::/user.slice/user-1000.slice/user@1000.service/user.slice/docker-{id}.scope"),
+            // Podman, as root and without.
+            format!("0::/machine.slice/libpod-{id}.scope/container"),
+            format!("0::/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{id}.scope/container"),
+            format!("11:devices:/libpod_parent/libpod-{id}"),
+            // containerd: nerdctl, Kubernetes with either driver, CRI-O.
+            format!("0::/default/{id}"),
+            format!("0::/system.slice/containerd.service/kubepods-besteffort-{pod}.slice:cri-containerd:{id}"),
+            format!("0::/kubepods.slice/kubepods-burstable.slice/kubepods-{pod}.slice/cri-containerd-{id}.scope"),
+            format!("0::/kubepods.slice/kubepods-{pod}.slice/crio-{id}.scope"),
+            format!("4:cpu,cpuacct:/kubepods/besteffort/{pod}/{id}"),
+        ] {
+            assert_eq!(container_of(&format!("{line}\n")), Some(id.clone()), "{line}");
+        }
+        let several = format!("9:name=systemd:/\n8:pids:/docker/{id}\n");
+        assert_eq!(container_of(&several), Some(id.clone()), "any line will do");
+        for line in [
+            "0::/".to_owned(),
+            "0::/system.slice/docker.service".to_owned(),
+            "0::/user.slice/docker-short.scope".to_owned(),
+            "0::/user.slice/user-1000.slice/session-3.scope".to_owned(),
+            format!("0::/machine.slice/libpod-conmon-{id}.scope"),
+            format!("0::/system.slice/{id}0.scope"),
+            "0::/system.slice/lcm-studio-comfyui.scope".to_owned(),
+        ] {
+            assert_eq!(container_of(&line), None, "{line}");
+        }
     }
 }

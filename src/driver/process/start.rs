@@ -13,6 +13,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use crate::driver::gpu::visible;
 use crate::driver::process::environment::{self, Invocation};
 use crate::driver::process::folder::Folder;
 use crate::driver::process::shim::{Answer, Orders, SUBCOMMAND};
@@ -35,7 +36,7 @@ const COMPLAINT_BYTES_MAX: u64 = 2000;
 pub(crate) async fn start(processes: &Processes, start: &Start<'_>, process: &Process) -> Result<String, DriverError> {
     let service = start.service;
     let mut invocation = environment::invocation(service, process, &processes.environment)?;
-    invocation.environment.extend(environment::gpu_variables(start.gpus));
+    invocation.environment.extend(visible::of_process(start.gpus));
     let folder = processes.folder(start.project.as_str(), service.name.as_str());
     folder.ensure()?;
     folder.forget_adopted();

@@ -1,4 +1,4 @@
-//! The GPUs that a manifest vouches for. Nobody is asked here: what is in use on them stays unknown.
+//! The GPUs that a manifest vouches for, where no driver can be asked: what is in use on them stays unknown.
 
 use crate::model::desired::{DeclaredGpu, Desired};
 use crate::model::facts::{GpuFact, Reading};
@@ -6,7 +6,7 @@ use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
 
 /// What the manifest declares; nothing declared, nothing known.
-pub(crate) fn declared(desired: &Desired) -> Reading<Vec<GpuFact>> {
+pub(super) fn declared(desired: &Desired) -> Reading<Vec<GpuFact>> {
     if desired.declared_gpus.is_empty() {
         return Reading::NotAsked;
     }

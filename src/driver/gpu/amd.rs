@@ -1,0 +1,191 @@
+//! AMD's GPUs, as the kernel tells of them in files: `/sys/class/drm` for the boards, `/proc/PID/fdinfo` for who holds
+//! their memory. Of other users' processes only root may read that; then what is used has fewer names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::model::facts::{GpuFact, GpuHolder, Owner};
+use crate::model::names::GpuId;
+use crate::model::size::Mebibytes;
+
+const VENDOR: &str = "0x1002";
+
+struct Card {
+    gpu: GpuFact,
+    /// `0000:0c:00.0`: how open files name the board.
+    address: String,
+}
+
+/// `None`: this machine has none.
+pub(super) fn read(drm: &Path, processes: &Path) -> Option<Vec<GpuFact>> {
+    let mut cards = cards(drm);
+    if cards.is_empty() {
+        return None;
+    }
+    let mut held = held(processes);
+    for card in &mut cards {
+        let holder = |(pid, bytes): (i32, u64)| GpuHolder {
+            pid,
+            program: String::new(),
+            memory: Some(Mebibytes::needed(bytes)),
+            owner: Owner::Stranger,
+        };
+        card.gpu.holders = held.remove(&card.address).into_iter().flatten().map(holder).collect();
+    }
+    Some(cards.into_iter().map(|card| card.gpu).collect())
+}
+
+fn cards(drm: &Path) -> Vec<Card> {
+    let entries = fs::read_dir(drm).into_iter().flatten().flatten();
+    let mut numbered: Vec<(u32, PathBuf)> = entries
+        .filter_map(|entry| {
+            // `card0-DP-1` is a plug of it.
+            let number = entry.file_name().to_str()?.strip_prefix("card")?.parse().ok()?;
+            Some((number, entry.path().join("device")))
+        })
+        .filter(|(_, device)| text(device, "vendor").as_deref() == Some(VENDOR))
+        .collect();
+    numbered.sort();
+    // Its runtimes count boards from 0, whatever number the kernel gave them.
+    (0..).zip(numbered).filter_map(|(index, (_, device))| card(index, &device)).collect()
+}
+
+fn card(index: u32, device: &Path) -> Option<Card> {
+    let bytes = |name: &str| text(device, name)?.parse().ok();
+    let address = text(device, "uevent")?
+        .lines()
+        .find_map(|line| line.strip_prefix("PCI_SLOT_NAME=").map(str::to_owned))
+        .unwrap_or_default();
+    // Boards without a number of their own have just their place, as declared ones have.
+    let id = text(device, "unique_id").map_or_else(|| format!("gpu-{index}"), |unique| format!("GPU-{unique}"));
+    let gpu = GpuFact {
+        id: GpuId::new(id),
+        index,
+        name: text(device, "product_name").unwrap_or_else(|| format!("AMD GPU at {address}")),
+        capacity: Mebibytes::available(bytes("mem_info_vram_total")?),
+        used: bytes("mem_info_vram_used").map(Mebibytes::needed),
+        reserved: Mebibytes::ZERO,
+        lost: None,
+        holders: Vec::new(),
+    };
+    Some(Card { gpu, address })
+}
+
+/// A small file of the kernel's, without blanks around; `None` also where it says nothing.
+fn text(folder: &Path, name: &str) -> Option<String> {
+    let text = fs::read_to_string(folder.join(name)).ok()?;
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// Bytes by board and process. A client of the kernel that several files or processes share counts once.
+fn held(processes: &Path) -> BTreeMap<String, BTreeMap<i32, u64>> {
+    let mut held: BTreeMap<String, BTreeMap<i32, u64>> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    let entries = fs::read_dir(processes).into_iter().flatten().flatten();
+    let mut pids: Vec<i32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    pids.sort_unstable();
+    for pid in pids {
+        let files = fs::read_dir(processes.join(pid.to_string()).join("fdinfo")).into_iter().flatten().flatten();
+        for client in files.filter_map(|file| client_of(&fs::read_to_string(file.path()).ok()?)) {
+            if client.bytes > 0 && seen.insert((client.address.clone(), client.id)) {
+                *held.entry(client.address).or_default().entry(pid).or_default() += client.bytes;
+            }
+        }
+    }
+    held
+}
+
+struct Client {
+    address: String,
+    id: String,
+    bytes: u64,
+}
+
+/// One open file of a GPU; others have none of these lines.
+fn client_of(fdinfo: &str) -> Option<Client> {
+    let field = |name: &str| {
+        let line = |line: &'_ str| line.strip_prefix(name)?.strip_prefix(':').map(|value| value.trim().to_owned());
+        fdinfo.lines().find_map(line)
+    };
+    let (address, id) = (field("drm-pdev")?, field("drm-client-id")?);
+    let amount = field("drm-memory-vram")?;
+    let mut words = amount.split_whitespace();
+    let number: u64 = words.next()?.parse().ok()?;
+    let unit = match words.next() {
+        None => 1,
+        Some("KiB") => 1 << 10,
+        Some("MiB") => 1 << 20,
+        Some(_) => return None,
+    };
+    Some(Client { address, id, bytes: number.saturating_mul(unit) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::read;
+    use crate::model::size::Mebibytes;
+
+    fn write(root: &Path, path: &str, text: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, text).expect("written");
+    }
+
+    fn card(root: &Path, number: u32, vendor: &str, unique: Option<&str>) {
+        let device = format!("drm/card{number}/device");
+        write(root, &format!("{device}/vendor"), &format!("{vendor}\n"));
+        write(root, &format!("{device}/uevent"), &format!("DRIVER=amdgpu\nPCI_SLOT_NAME=0000:0{number}:00.0\n"));
+        write(root, &format!("{device}/mem_info_vram_total"), "25753026560\n");
+        write(root, &format!("{device}/mem_info_vram_used"), "1073741825\n");
+        if let Some(unique) = unique {
+            write(root, &format!("{device}/unique_id"), &format!("{unique}\n"));
+        }
+    }
+
+    fn open(root: &Path, pid: i32, file: u32, address: &str, client: u32, memory: &str) {
+        let text = format!(
+            "pos:\t0\nflags:\t02100002\ndrm-driver:\tamdgpu\ndrm-client-id:\t{client}\ndrm-pdev:\t{address}\n\
+             drm-memory-vram:\t{memory}\ndrm-memory-gtt: \t2048 KiB\n"
+        );
+        write(root, &format!("proc/{pid}/fdinfo/{file}"), &text);
+    }
+
+    #[test]
+    fn boards_and_their_holders_are_read_from_files() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        card(root, 1, "0x1002", Some("4b2c1a9f8d3e6f7a"));
+        card(root, 2, "0x10de", None);
+        card(root, 3, "0x1002", None);
+        write(root, "drm/card1-DP-1/device/vendor", "0x1002\n");
+        // One client through two files, and again in a process that inherited it; another client beside it.
+        open(root, 40, 5, "0000:01:00.0", 7, "2048 KiB");
+        open(root, 40, 6, "0000:01:00.0", 7, "2048 KiB");
+        open(root, 41, 5, "0000:01:00.0", 7, "2048 KiB");
+        open(root, 40, 8, "0000:01:00.0", 8, "1 MiB");
+        // The same number on another board is another client.
+        open(root, 42, 3, "0000:03:00.0", 7, "512 KiB");
+        write(root, "proc/43/fdinfo/0", "pos:\t0\nflags:\t0100000\n");
+
+        let gpus = read(&root.join("drm"), &root.join("proc")).expect("there are some");
+        let seen: Vec<_> = gpus.iter().map(|gpu| (gpu.id.as_str(), gpu.index, gpu.capacity, gpu.used)).collect();
+        let used = Some(Mebibytes(1_025));
+        let expected = [("GPU-4b2c1a9f8d3e6f7a", 0, Mebibytes(24_560), used), ("gpu-1", 1, Mebibytes(24_560), used)];
+        assert_eq!(seen, expected);
+        let holders = |at: usize| gpus[at].holders.iter().map(|one| (one.pid, one.memory)).collect::<Vec<_>>();
+        assert_eq!(holders(0), [(40, Some(Mebibytes(3)))]);
+        assert_eq!(holders(1), [(42, Some(Mebibytes(1)))]);
+    }
+
+    #[test]
+    fn a_machine_without_such_boards_has_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        card(folder.path(), 0, "0x10de", None);
+        assert_eq!(read(&folder.path().join("drm"), folder.path()), None);
+        assert_eq!(read(&folder.path().join("nowhere"), folder.path()), None);
+    }
+}

@@ -1,0 +1,167 @@
+//! What each GPU holds and who holds it: asked of the NVIDIA driver, else of AMD's, else taken from the manifest.
+//!
+//! A driver may hang, and no caller may hang with it: one thread of its own asks, everybody else waits with a deadline.
+//! What is not here: whether anything fits. `observe` and `plan` judge.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::desired::{DeclaredGpu, Desired};
+use crate::model::facts::{GpuFact, Reading};
+use crate::model::size::Mebibytes;
+
+mod amd;
+mod declared;
+mod memory_v1;
+mod nvml;
+mod owner;
+pub(crate) mod visible;
+mod worker;
+
+pub(crate) use owner::attribute;
+
+use nvml::Library;
+use worker::Worker;
+
+/// Names another NVML library; empty: no driver is asked, AMD's neither.
+pub const NVML_LIBRARY: &str = "LCM_NVML_LIB";
+
+/// A driver that is well answers each question within milliseconds, and wakes a sleeping GPU in about one second.
+const DEADLINE: Duration = Duration::from_secs(3);
+
+/// Instead of a capacity: boards that share the machine's memory have none of their own to tell.
+const MEMORY_UNTOLD: &str = "its driver does not tell how much memory it has; declare it under `gpus.devices`";
+
+/// The GPUs of this machine. Nothing is loaded or asked before the first reading; the driver's handle is kept after it.
+pub struct Gpus {
+    /// `None`: no driver is asked.
+    worker: Option<Worker>,
+    deadline: Duration,
+}
+
+impl fmt::Debug for Gpus {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Gpus").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
+/// Where to look.
+#[derive(Clone, Debug)]
+struct Sources {
+    nvml: Library,
+    /// `/sys/class/drm`, but for tests.
+    drm: PathBuf,
+    /// `/proc`, but for tests.
+    processes: PathBuf,
+}
+
+impl Gpus {
+    /// `environment` is lcm's own: see [`NVML_LIBRARY`].
+    #[must_use]
+    pub fn new(environment: &BTreeMap<String, String>) -> Self {
+        let library = match environment.get(NVML_LIBRARY).map(String::as_str) {
+            None => Some(Library::Usual),
+            Some("") => None,
+            Some(path) => Some(Library::At(PathBuf::from(path))),
+        };
+        let sources = |nvml| Sources { nvml, drm: "/sys/class/drm".into(), processes: "/proc".into() };
+        Self { worker: library.map(|library| Worker::new(sources(library))), deadline: DEADLINE }
+    }
+
+    /// For how long a driver may be silent before it counts as stuck; 3 s unless set.
+    #[must_use]
+    pub fn with_deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
+    }
+
+    /// All GPUs with their holders: containers by their control groups, processes by the marks that they carry, the
+    /// rest strangers. Not asked where the manifest has no use for one.
+    pub async fn read(&self, desired: &Desired) -> Reading<Vec<GpuFact>> {
+        if !has_use_for(desired) {
+            return Reading::NotAsked;
+        }
+        let Some(worker) = &self.worker else { return declared::declared(desired) };
+        match worker.ask(self.deadline).await {
+            Ok(Some(mut gpus)) => {
+                for gpu in &mut gpus {
+                    complete(gpu, &desired.declared_gpus);
+                }
+                Reading::Known(gpus)
+            }
+            Ok(None) => declared::declared(desired),
+            Err(reason) => Reading::Unknown(reason),
+        }
+    }
+}
+
+/// A plan for services that need no GPU should not wait for a driver to wake up.
+fn has_use_for(desired: &Desired) -> bool {
+    let uses = |service: &crate::model::desired::Service| service.wants_gpu() || service.vram > Mebibytes::ZERO;
+    !desired.declared_gpus.is_empty() || desired.services.values().any(uses)
+}
+
+/// What the driver could not tell, and the manifest can.
+fn complete(gpu: &mut GpuFact, declared: &[DeclaredGpu]) {
+    if gpu.lost.as_deref() != Some(MEMORY_UNTOLD) {
+        return;
+    }
+    let is_it = |one: &&DeclaredGpu| match &one.uuid {
+        Some(uuid) => uuid == gpu.id.as_str(),
+        None => one.index == gpu.index,
+    };
+    if let Some(one) = declared.iter().find(is_it) {
+        (gpu.capacity, gpu.lost) = (one.capacity, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{Gpus, MEMORY_UNTOLD, NVML_LIBRARY, complete, declared, has_use_for};
+    use crate::model::desired::{Desired, ExistingContainer, GpuRequest, Runtime, Service};
+    use crate::model::facts::Reading;
+    use crate::model::names::{ProjectName, ServiceName};
+    use crate::model::size::Mebibytes;
+
+    fn desired() -> Desired {
+        let runtime = Runtime::Existing(ExistingContainer { container: "web".to_owned() });
+        Desired::plain(ProjectName::new("p"), [Service::plain(ServiceName::new("web"), runtime)])
+    }
+
+    #[tokio::test]
+    async fn nobody_is_asked_for_services_that_need_no_gpu() {
+        let mut desired = desired();
+        for service in desired.services.values_mut() {
+            (service.vram, service.gpu) = (Mebibytes::ZERO, GpuRequest::None);
+        }
+        assert!(!has_use_for(&desired));
+        assert_eq!(Gpus::new(&BTreeMap::new()).read(&desired).await, Reading::NotAsked);
+        desired.services.values_mut().for_each(|service| service.gpu = GpuRequest::Auto);
+        assert!(has_use_for(&desired));
+    }
+
+    #[test]
+    fn a_declaration_stands_in_for_what_the_driver_does_not_tell() {
+        let mut desired = desired();
+        desired.declared_gpus =
+            vec![crate::model::desired::DeclaredGpu { index: 1, uuid: None, capacity: Mebibytes(24_576) }];
+        let Reading::Known(mut gpus) = declared::declared(&desired) else { panic!("it is declared") };
+        (gpus[0].capacity, gpus[0].lost) = (Mebibytes::ZERO, Some(MEMORY_UNTOLD.to_owned()));
+        complete(&mut gpus[0], &desired.declared_gpus);
+        assert_eq!((gpus[0].capacity, gpus[0].lost.as_deref(), gpus[0].used), (Mebibytes(24_576), None, None));
+        gpus[0].lost = Some("it fell off the bus".to_owned());
+        complete(&mut gpus[0], &desired.declared_gpus);
+        assert!(gpus[0].lost.is_some(), "nothing brings back what is lost");
+    }
+
+    #[test]
+    fn an_empty_name_means_that_no_driver_is_asked() {
+        let asks = |value: &str| Gpus::new(&BTreeMap::from([(NVML_LIBRARY.to_owned(), value.to_owned())])).worker;
+        assert!(asks("").is_none());
+        assert!(asks("/usr/lib/libnvidia-ml.so.1").is_some());
+        assert!(Gpus::new(&BTreeMap::new()).worker.is_some());
+    }
+}

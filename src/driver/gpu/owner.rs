@@ -1,0 +1,115 @@
+//! Whose the processes on a GPU are: by the marks that they carry, by their control group, by the process trees of the
+//! same reading. What nobody claims is a stranger, known by its program's name alone.
+
+use std::collections::BTreeMap;
+
+use crate::driver::process::proc;
+use crate::model::facts::{GpuFact, GpuHolder, Owner, TreeFact};
+use crate::model::names::{ProjectName, ServiceName};
+
+/// The driver goes on listing what has ended until its memory is back.
+const ENDED: &str = "a process that has ended";
+const UNNAMED: &str = "processes that the driver does not name";
+
+/// Somebody holds what is used, and the driver gives no list of them.
+pub(super) fn unnamed() -> GpuHolder {
+    GpuHolder { pid: 0, program: UNNAMED.to_owned(), memory: None, owner: Owner::Stranger }
+}
+
+/// What each process tells of itself: its program, its marks, its container. Reads `/proc`.
+pub(super) fn name(mut gpus: Vec<GpuFact>) -> Vec<GpuFact> {
+    for holder in gpus.iter_mut().flat_map(|gpu| &mut gpu.holders).filter(|holder| holder.pid > 0) {
+        match proc::stat(holder.pid).filter(proc::Stat::is_alive) {
+            Some(stat) => (holder.program, holder.owner) = (stat.program, own_word(holder.pid)),
+            // What it was can't be read any more; its pid may still be one of a tree.
+            None => ENDED.clone_into(&mut holder.program),
+        }
+    }
+    gpus
+}
+
+fn own_word(pid: i32) -> Owner {
+    match (proc::marked(pid), proc::container(pid)) {
+        (Some(marked), _) => of_service(&marked.marks.project, &marked.marks.service),
+        (None, Some(id)) => Owner::Container(id),
+        (None, None) => Owner::Stranger,
+    }
+}
+
+/// Members of trees are their services', whatever else was said of them: a tree is found by more than a process's own
+/// word.
+pub(crate) fn attribute(gpus: &mut [GpuFact], trees: &[TreeFact]) {
+    let members: BTreeMap<i32, &TreeFact> = trees
+        .iter()
+        .flat_map(|tree| tree.members.iter().chain(&tree.shim).map(move |process| (process.pid, tree)))
+        .collect();
+    for holder in gpus.iter_mut().flat_map(|gpu| &mut gpu.holders) {
+        if let Some(tree) = members.get(&holder.pid) {
+            holder.owner = of_service(&tree.marks.project, &tree.marks.service);
+        }
+    }
+}
+
+fn of_service(project: &str, service: &str) -> Owner {
+    Owner::Service { project: ProjectName::new(project), service: ServiceName::new(service) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ENDED, attribute, name, of_service, unnamed};
+    use crate::model::facts::{GpuFact, GpuHolder, Marks, Owner, ProcessFact, TreeFact};
+    use crate::model::names::GpuId;
+    use crate::model::size::Mebibytes;
+
+    fn gpu(pids: &[i32]) -> GpuFact {
+        let holder = |pid: &i32| GpuHolder {
+            pid: *pid,
+            program: String::new(),
+            memory: Some(Mebibytes(1)),
+            owner: Owner::Container("c".to_owned()),
+        };
+        GpuFact {
+            id: GpuId::new("GPU-1"),
+            index: 0,
+            name: String::new(),
+            capacity: Mebibytes(10),
+            used: None,
+            reserved: Mebibytes::ZERO,
+            lost: None,
+            holders: pids.iter().map(holder).collect(),
+        }
+    }
+
+    fn process(pid: i32) -> ProcessFact {
+        ProcessFact { pid, start_ticks: 1, program: "python3".to_owned() }
+    }
+
+    #[test]
+    fn members_and_shims_of_trees_are_their_services_and_others_stay() {
+        let tree = TreeFact {
+            marks: Marks { project: "p".into(), service: "s".into(), ..Marks::default() },
+            adopted: true,
+            shim: Some(process(6)),
+            members: vec![process(7), process(8)],
+            started_at: None,
+            exit: None,
+            suspended: false,
+        };
+        let mut gpus = [gpu(&[6, 8, 9])];
+        attribute(&mut gpus, &[tree]);
+        let owners: Vec<&Owner> = gpus[0].holders.iter().map(|holder| &holder.owner).collect();
+        let ours = of_service("p", "s");
+        assert_eq!(owners, [&ours, &ours, &Owner::Container("c".to_owned())]);
+    }
+
+    #[test]
+    fn the_ended_are_named_as_such_and_the_unnamed_stay_so() {
+        // No process has this pid: the kernel's largest is 2^22.
+        let mut ended = gpu(&[i32::MAX, i32::try_from(std::process::id()).expect("a pid")]);
+        ended.holders.push(unnamed());
+        let named = name(vec![ended]);
+        let programs: Vec<&str> = named[0].holders.iter().map(|holder| holder.program.as_str()).collect();
+        assert_eq!((programs[0], programs[2]), (ENDED, unnamed().program.as_str()));
+        assert!(!programs[1].is_empty() && programs[1] != ENDED, "{programs:?}");
+    }
+}

@@ -1,0 +1,107 @@
+//! How programs are told which GPUs are theirs: variables for each make's runtime. Pure.
+//!
+//! NVIDIA's takes UUIDs. AMD's takes UUIDs in `ROCR_VISIBLE_DEVICES`; HIP counts from 0 what that one leaves
+//! (<https://rocm.docs.amd.com/en/latest/conceptual/gpu-isolation.html>). A GPU without a UUID has just its index.
+
+use std::collections::BTreeMap;
+
+use crate::model::names::GpuId;
+
+/// Of AMD's UUIDs: `GPU-4b2c1a9f8d3e6f7a`. NVIDIA's are longer, and in groups.
+const AMD_DIGITS: usize = 16;
+
+/// What a process needs to see these GPUs and no others; nothing where it was not placed.
+pub(crate) fn of_process(gpus: &[GpuId]) -> BTreeMap<String, String> {
+    if are_amd(gpus) {
+        return of_amd(gpus);
+    }
+    let visible = device_ids(gpus).join(",");
+    named(
+        gpus,
+        [
+            ("CUDA_VISIBLE_DEVICES", visible.clone()),
+            ("HIP_VISIBLE_DEVICES", visible),
+            // By speed otherwise, which no index means.
+            ("CUDA_DEVICE_ORDER", "PCI_BUS_ID".to_owned()),
+        ],
+    )
+}
+
+/// The same for a container, whose runtime hands it what the variable names.
+pub(crate) fn of_container(gpus: &[GpuId]) -> BTreeMap<String, String> {
+    if are_amd(gpus) {
+        return of_amd(gpus);
+    }
+    named(gpus, [("NVIDIA_VISIBLE_DEVICES", device_ids(gpus).join(","))])
+}
+
+/// As drivers call them: a GPU that is only declared is `gpu-N`, and `N` for its driver.
+pub(crate) fn device_ids(gpus: &[GpuId]) -> Vec<String> {
+    let id = |gpu: &GpuId| {
+        let index = gpu.as_str().strip_prefix("gpu-").filter(|rest| rest.parse::<u32>().is_ok());
+        index.unwrap_or(gpu.as_str()).to_owned()
+    };
+    gpus.iter().map(id).collect()
+}
+
+fn of_amd(gpus: &[GpuId]) -> BTreeMap<String, String> {
+    let places: Vec<String> = (0..gpus.len()).map(|place| place.to_string()).collect();
+    named(gpus, [("ROCR_VISIBLE_DEVICES", device_ids(gpus).join(",")), ("HIP_VISIBLE_DEVICES", places.join(","))])
+}
+
+fn are_amd(gpus: &[GpuId]) -> bool {
+    let is_amd = |gpu: &GpuId| {
+        let digits = gpu.as_str().strip_prefix("GPU-");
+        digits.is_some_and(|rest| rest.len() == AMD_DIGITS && rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    !gpus.is_empty() && gpus.iter().all(is_amd)
+}
+
+fn named<const N: usize>(gpus: &[GpuId], variables: [(&str, String); N]) -> BTreeMap<String, String> {
+    let variables = variables.into_iter().filter(|_| !gpus.is_empty());
+    variables.map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{of_container, of_process};
+    use crate::model::names::GpuId;
+
+    const NVIDIA: &str = "GPU-8f1e4f6a-0b1c-4a5e-9d7f-2c3b4a5d6e7f";
+    const MIG: &str = "MIG-c7384736-a75d-5afc-978f-d2f1294409fd";
+
+    fn shown(variables: fn(&[GpuId]) -> BTreeMap<String, String>, ids: &[&str]) -> Vec<String> {
+        let ids: Vec<GpuId> = ids.iter().map(|id| GpuId::new(*id)).collect();
+        variables(&ids).into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+
+    #[test]
+    fn processes_see_their_gpus_by_uuid_and_declared_ones_by_index() {
+        let order = "CUDA_DEVICE_ORDER=PCI_BUS_ID";
+        for (ids, visible) in [
+            (&[NVIDIA, MIG][..], format!("{NVIDIA},{MIG}")),
+            (&["gpu-0", "gpu-2"], "0,2".to_owned()),
+            (&["GPU-3b1f-aa"], "GPU-3b1f-aa".to_owned()),
+        ] {
+            let (cuda, hip) = (format!("CUDA_VISIBLE_DEVICES={visible}"), format!("HIP_VISIBLE_DEVICES={visible}"));
+            assert_eq!(shown(of_process, ids), [order.to_owned(), cuda, hip]);
+        }
+        assert_eq!(shown(of_process, &[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn amd_programs_count_what_their_runtime_leaves() {
+        let ids = ["GPU-4b2c1a9f8d3e6f7a", "GPU-deadbeefdeadbeef"];
+        let told = ["HIP_VISIBLE_DEVICES=0,1", "ROCR_VISIBLE_DEVICES=GPU-4b2c1a9f8d3e6f7a,GPU-deadbeefdeadbeef"];
+        assert_eq!(shown(of_process, &ids), told);
+        assert_eq!(shown(of_container, &ids), told);
+    }
+
+    #[test]
+    fn containers_are_told_by_the_variable_of_their_runtime() {
+        assert_eq!(shown(of_container, &[NVIDIA, "gpu-1"]), [format!("NVIDIA_VISIBLE_DEVICES={NVIDIA},1")]);
+        assert_eq!(shown(of_container, &[]), Vec::<String>::new());
+    }
+}

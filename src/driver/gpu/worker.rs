@@ -1,0 +1,138 @@
+//! The one thread that talks to GPU drivers. It owns their handles, and it alone may hang in them: the end of lcm does
+//! not wait for it, and while it hangs no second one is started.
+
+use std::mem::ManuallyDrop;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
+use std::{io, thread};
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::driver::gpu::nvml::{Nvidia, Told};
+use crate::driver::gpu::{Sources, amd, owner};
+use crate::model::facts::GpuFact;
+
+/// `None`: this machine has no GPU that could be asked. `Err`: why a driver that is there does not tell.
+pub(super) type Answer = Result<Option<Vec<GpuFact>>, String>;
+
+/// Deadlines that may pass, each with some progress, before a reading is given up: 16 GPUs that have to be woken.
+const DEADLINES_MAX: u32 = 20;
+
+/// No step was found stuck yet.
+const NEVER: u64 = u64::MAX;
+
+pub(super) struct Worker {
+    sources: Sources,
+    asks: Mutex<Option<mpsc::Sender<oneshot::Sender<Answer>>>>,
+    progress: Arc<Progress>,
+}
+
+/// How far the thread has come: each call into a driver that returns is a step.
+pub(super) struct Progress {
+    steps: AtomicU64,
+    /// The step at which its silence was noticed.
+    stuck_at: AtomicU64,
+    /// Whose driver is being asked.
+    driver: Mutex<&'static str>,
+}
+
+impl Progress {
+    pub(super) fn step(&self) {
+        self.steps.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn asks(&self, driver: &'static str) {
+        *self.driver.lock().unwrap_or_else(PoisonError::into_inner) = driver;
+        self.step();
+    }
+
+    fn steps(&self) -> u64 {
+        self.steps.load(Ordering::SeqCst)
+    }
+
+    fn silence(&self, deadline: Duration) -> String {
+        let driver = *self.driver.lock().unwrap_or_else(PoisonError::into_inner);
+        format!("the {driver} driver did not answer within {} s", deadline.as_secs_f64())
+    }
+}
+
+impl Worker {
+    pub(super) fn new(sources: Sources) -> Self {
+        let progress =
+            Progress { steps: AtomicU64::new(0), stuck_at: AtomicU64::new(NEVER), driver: Mutex::new("GPU") };
+        Self { sources, asks: Mutex::default(), progress: Arc::new(progress) }
+    }
+
+    /// One reading. `deadline` is for each call into a driver; of one that is known to hang nobody waits for it again.
+    pub(super) async fn ask(&self, deadline: Duration) -> Answer {
+        let progress = &self.progress;
+        let mut seen = progress.steps();
+        if progress.stuck_at.load(Ordering::SeqCst) == seen {
+            return Err(progress.silence(deadline));
+        }
+        let mut answer = self.send().map_err(|error| format!("can't ask the GPU drivers: {error}"))?;
+        for _ in 0..DEADLINES_MAX {
+            match timeout(deadline, &mut answer).await {
+                Ok(Ok(answer)) => return answer,
+                Ok(Err(_)) => return Err("asking the GPU drivers ended without an answer".to_owned()),
+                Err(_) => {}
+            }
+            let now = progress.steps();
+            if now == seen {
+                progress.stuck_at.store(seen, Ordering::SeqCst);
+                break;
+            }
+            seen = now;
+        }
+        Err(progress.silence(deadline))
+    }
+
+    /// Hands the question to the thread, which is started where there is none, or none any more.
+    fn send(&self) -> io::Result<oneshot::Receiver<Answer>> {
+        let (sender, receiver) = oneshot::channel();
+        let mut asks = self.asks.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = match asks.as_ref() {
+            Some(asks) => asks.send(sender).err().map(|refused| refused.0),
+            None => Some(sender),
+        };
+        if let Some(sender) = refused {
+            let (fresh, inbox) = mpsc::channel();
+            let (sources, progress) = (self.sources.clone(), Arc::clone(&self.progress));
+            thread::Builder::new().name("gpus".to_owned()).spawn(move || work(&sources, &progress, &inbox))?;
+            // Its inbox lives at least as long as it waits for a first question.
+            let _ = fresh.send(sender);
+            *asks = Some(fresh);
+        }
+        Ok(receiver)
+    }
+}
+
+/// Ends with the [`Worker`], but leaves the driver's handle open: lcm ends then, and giving it back could hang.
+fn work(sources: &Sources, progress: &Progress, inbox: &mpsc::Receiver<oneshot::Sender<Answer>>) {
+    let mut nvidia = ManuallyDrop::new(Nvidia::new(sources.nvml.clone()));
+    while let Ok(asker) = inbox.recv() {
+        // Whoever asked while it hung has left.
+        if asker.is_closed() {
+            continue;
+        }
+        let answer = read(&mut nvidia, sources, progress);
+        progress.step();
+        // Or leaves now.
+        let _ = asker.send(answer);
+    }
+}
+
+fn read(nvidia: &mut Nvidia, sources: &Sources, progress: &Progress) -> Answer {
+    progress.asks("NVIDIA");
+    let gpus = match nvidia.read(progress) {
+        Told::Gpus(gpus) => Some(gpus),
+        Told::Nothing => {
+            progress.asks("AMD");
+            amd::read(&sources.drm, &sources.processes)
+        }
+        Told::Failure(reason) => return Err(reason),
+    };
+    Ok(gpus.map(owner::name))
+}

@@ -1,0 +1,268 @@
+//! Who holds what: real processes and a real container that take memory in a played world, and what becomes of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use lcm::driver::machine::Machine;
+use lcm::driver::{Driver as _, Start, Stop};
+use lcm::model::desired::{
+    Command as Line, Desired, EnvValue, GpuRequest, LogPolicy, Process, Runtime, Service, StopPolicy,
+};
+use lcm::model::facts::{Facts, GpuFact, GpuHolder, Owner, Reading};
+use lcm::model::names::{GpuId, ProjectName, ServiceName};
+use lcm::model::observed::Instance;
+use lcm::model::size::Mebibytes;
+
+use crate::bench::{self, Bench};
+use crate::gpus::Gpus;
+use crate::reading::reader;
+use crate::server::static_server;
+use crate::world::VARIABLE;
+
+/// Longer than anything takes on a loaded machine; only a failing test waits for so long.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A model server that the test itself runs; it ends with this.
+struct Server {
+    child: Child,
+    log: BufReader<std::process::ChildStdout>,
+}
+
+impl Server {
+    fn start(gpus: &Gpus, words: &[&str]) -> Self {
+        let mut command = Command::new(static_server());
+        command.args(words).env(VARIABLE, gpus.path()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("it starts");
+        let log = BufReader::new(child.stdout.take().expect("its output"));
+        Self { child, log }
+    }
+
+    /// Reads its output up to a line with these words, and gives that line.
+    fn says(&mut self, words: &str) -> String {
+        loop {
+            let mut line = String::new();
+            let count = self.log.read_line(&mut line).expect("its output");
+            assert!(count > 0, "it ended without saying `{words}`");
+            if line.contains(words) {
+                return line;
+            }
+        }
+    }
+
+    fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("a pid")
+    }
+
+    fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Asks a server and gives the first line of its answer.
+fn ask(address: &str, method: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    write!(stream, "{method} {path} HTTP/1.1\r\ncontent-length: 0\r\n\r\n").expect("asked");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !holds() {
+        assert!(begin.elapsed() < PATIENCE, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// What is read of the only GPU.
+async fn first(reader: &lcm::driver::gpu::Gpus) -> GpuFact {
+    match reader.read(&desired(&[service("x", Vec::new())])).await {
+        Reading::Known(mut gpus) => gpus.remove(0),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn first_of(facts: &Facts) -> &GpuFact {
+    match &facts.gpus {
+        Reading::Known(gpus) => &gpus[0],
+        other => panic!("{other:?}"),
+    }
+}
+
+fn desired(services: &[Service]) -> Desired {
+    let name = format!("gpu-test-{}", std::process::id());
+    Desired::plain(ProjectName::new(name), services.iter().cloned())
+}
+
+fn service(name: &str, words: Vec<String>) -> Service {
+    let argv = [static_server().display().to_string()].into_iter().chain(words).collect();
+    let runtime = Runtime::Process(Box::new(Process {
+        command: Line::Exec(argv),
+        cwd: PathBuf::from("/"),
+        environment: BTreeMap::new(),
+        inherit: BTreeSet::from([VARIABLE.to_owned()]),
+        log: LogPolicy { max_size_bytes: 1 << 20, files: 1 },
+        pid_file: None,
+    }));
+    let service = Service::plain(ServiceName::new(name), runtime);
+    Service { gpu: GpuRequest::Auto, stop: StopPolicy { grace: PATIENCE, ..StopPolicy::default() }, ..service }
+}
+
+fn machine(gpus: &Gpus, desired: &Desired) -> Machine {
+    let path = |path: PathBuf| path.display().to_string();
+    let environment = [
+        ("LCM_STATE_DIR", path(gpus.folder().join("state"))),
+        ("LCM_NVML_LIB", path(gpus.library())),
+        (VARIABLE, path(gpus.path())),
+    ];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value)).into();
+    Machine::new(desired, environment, PathBuf::from(env!("CARGO_BIN_EXE_lcm")))
+}
+
+pub(crate) async fn a_process_tree_holds_and_a_stranger_beside_it() {
+    let gpus = Gpus::new(&[8_192, 24_564]);
+    let words = ["--port", "0", "--vram", "2GiB"].map(str::to_owned).to_vec();
+    let model = service("model", words);
+    let desired = desired(std::slice::from_ref(&model));
+    let machine = machine(&gpus, &desired);
+    let mut stranger = Server::start(&gpus, &["--hold", "1GiB"]);
+    stranger.says("holding");
+    let placed = [GpuId::new("GPU-1")];
+    let start = Start { project: &desired.project, service: &model, gpus: &placed };
+    let instance = machine.start(&start).await.expect("it starts");
+    until("it holds its memory", || gpus.world().used_mib("GPU-1") == 2_048);
+
+    // Both readings know whose it is.
+    for facts in [machine.observe(&desired).await, machine.survey(&desired).await] {
+        let Reading::Known(read) = &facts.gpus else { panic!("{:?}", facts.gpus) };
+        let [ref foreign] = read[0].holders[..] else { panic!("{read:?}") };
+        assert_eq!((foreign.pid, foreign.memory), (stranger.pid(), Some(Mebibytes(1_024))));
+        assert_eq!((foreign.program.as_str(), &foreign.owner), ("model_server", &Owner::Stranger));
+        let [ref ours] = read[1].holders[..] else { panic!("{read:?}") };
+        let owner = Owner::Service { project: desired.project.clone(), service: model.name.clone() };
+        assert_eq!((ours.memory, &ours.owner), (Some(Mebibytes(2_048)), &owner), "on the GPU that it was given");
+    }
+
+    let stop = Stop { project: &desired.project, service: &model.name, instance: &instance, policy: &model.stop };
+    machine.stop(&stop).await.expect("it stops");
+    let facts = machine.survey(&desired).await;
+    let Reading::Known(read) = &facts.gpus else { panic!("{:?}", facts.gpus) };
+    assert_eq!((read[1].used, read[1].holders.len()), (Some(Mebibytes(0)), 0));
+}
+
+pub(crate) async fn what_has_ended_is_listed_until_its_memory_is_back() {
+    let gpus = Gpus::new(&[24_564]);
+    let reader = reader(&gpus);
+    let mut server = Server::start(&gpus, &["--hold", "3GiB", "--release-lag", "60m"]);
+    server.says("holding");
+    let pid = server.pid();
+    server.kill();
+    let ended = |gpu: &GpuFact| gpu.holders.iter().map(|one| (one.pid, one.program.clone())).collect::<Vec<_>>();
+    let gpu = first(&reader).await;
+    assert_eq!(ended(&gpu), [(pid, "a process that has ended".to_owned())]);
+    assert_eq!(gpu.used, Some(Mebibytes(3_072)));
+    // An hour passes.
+    gpus.change(|world| world.holds[0].died_ms = Some(0));
+    let gpu = first(&reader).await;
+    assert_eq!((ended(&gpu), gpu.used), (Vec::new(), Some(Mebibytes(0))));
+}
+
+pub(crate) async fn a_leak_never_comes_back() {
+    let gpus = Gpus::new(&[24_564]);
+    let mut server = Server::start(&gpus, &["--hold", "3GiB", "--leak"]);
+    server.says("holding");
+    server.kill();
+    let reader = reader(&gpus);
+    assert_eq!(first(&reader).await.used, Some(Mebibytes(3_072)));
+    gpus.change(|world| world.holds[0].died_ms = Some(0));
+    assert_eq!(first(&reader).await.used, Some(Mebibytes(3_072)));
+}
+
+pub(crate) async fn a_model_gives_back_and_takes_again() {
+    let gpus = Gpus::new(&[24_564]);
+    let mut server = Server::start(&gpus, &["--port", "0", "--vram", "10GiB", "--resident", "1GiB"]);
+    let line = server.says("listening on");
+    let address = line.trim().rsplit(' ').next().expect("an address").to_owned();
+    server.says("ready");
+    let reader = reader(&gpus);
+    let mut seen = Vec::new();
+    seen.push(first(&reader).await.used);
+    for path in ["/unload", "/load", "/unload", "/work"] {
+        let answer = ask(&address, "POST", path);
+        assert!(answer.contains(" 20"), "{path}: {answer}");
+        seen.push(first(&reader).await.used);
+    }
+    let mib = |mib| Some(Mebibytes(mib));
+    assert_eq!(seen, [mib(10_240), mib(1_024), mib(10_240), mib(1_024), mib(10_240)]);
+}
+
+pub(crate) async fn memory_is_taken_while_loading_or_late() {
+    let gpus = Gpus::new(&[24_564]);
+    let mut slow = Server::start(&gpus, &["--port", "0", "--vram", "8GiB", "--load", "4s"]);
+    slow.says("listening on");
+    until("a part of it is taken", || (1..8_192).contains(&gpus.world().used_mib("GPU-0")));
+    slow.kill();
+    until("its memory is back", || gpus.world().holds.is_empty());
+    let mut late = Server::start(&gpus, &["--port", "0", "--vram", "8GiB", "--vram-late", "60m"]);
+    late.says("ready");
+    assert_eq!(gpus.world().used_mib("GPU-0"), 0);
+}
+
+pub(crate) async fn what_is_not_there_is_refused_and_noted() {
+    let gpus = Gpus::new(&[8_192]);
+    let mut first = Server::start(&gpus, &["--hold", "6GiB"]);
+    first.says("holding");
+    assert_eq!(gpus.world().overcommitted, Vec::<String>::new());
+    let mut second = Server::start(&gpus, &["--port", "0", "--vram", "3GiB"]);
+    second.says("out of memory");
+    assert_eq!(second.child.wait().expect("it ends").code(), Some(1));
+    let world = gpus.world();
+    assert_eq!(world.used_mib("GPU-0"), 6_144);
+    // 8 192 less 100 that the driver keeps less 6 144 is 1 948.
+    let noted = format!("GPU-0 by pid {}: 1124 MiB more than there is", second.child.id());
+    assert_eq!(world.overcommitted, [noted]);
+}
+
+pub(crate) async fn a_container_holds() {
+    let gpus = Gpus::new(&[24_564]);
+    let bench = Bench::new();
+    let mut container = bench.container("model", &["--vram", "2GiB"]);
+    let folder = gpus.folder().display();
+    container.volumes = vec![format!("{folder}:{folder}")];
+    container.environment = BTreeMap::from([
+        (VARIABLE.to_owned(), EnvValue::Plain(gpus.path().display().to_string())),
+        ("NVIDIA_VISIBLE_DEVICES".to_owned(), EnvValue::Plain("GPU-0".to_owned())),
+    ]);
+    let model = Service { gpu: GpuRequest::Auto, ..bench::own("model", container) };
+    let desired = Desired::plain(bench.project.clone(), [model.clone()]);
+    let machine = machine(&gpus, &desired);
+    let instance = bench.start(&model).await.expect("it starts");
+    until("it holds its memory", || gpus.world().used_mib("GPU-0") == 2_048);
+    let facts = machine.survey(&desired).await;
+    let [ref holder] = first_of(&facts).holders[..] else { panic!("{:?}", facts.gpus) };
+    assert_eq!(holder.owner, Owner::Container(bench::id(&instance).to_owned()));
+    assert_eq!((holder.program.as_str(), holder.memory), ("model_server", Some(Mebibytes(2_048))));
+    assert!(holder.pid > 1, "its number on the host, not the one inside");
+    let GpuHolder { pid, .. } = holder;
+
+    // It ends, and its memory does not come back yet: who held it is known by its number alone.
+    gpus.change(|world| world.holds[0].after = crate::world::After::Never);
+    let Instance::Container { id, .. } = &instance else { panic!("it is a container") };
+    bench::docker(&["kill", id]).expect("it is killed");
+    until("its end is seen", || gpus.world().holds[0].died_ms.is_some());
+    let facts = machine.survey(&desired).await;
+    let [ref ended] = first_of(&facts).holders[..] else { panic!("{:?}", facts.gpus) };
+    assert_eq!((ended.pid, ended.program.as_str()), (*pid, "a process that has ended"));
+}
