@@ -20,6 +20,11 @@ pub trait Store: Send + Sync {
     /// The last change of each service of a project.
     fn last_known(&self, project: &ProjectName) -> Result<BTreeMap<ServiceName, HistoryFact>, StoreError>;
 
+    /// Writes down that a service was asked to give its GPU memory back, for [`HistoryFact::evicted_at`].
+    fn evicted(&self, _project: &ProjectName, _service: &ServiceName, _at: Timestamp) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Writes down how a run ended.
     fn record_run(&self, run: &Run) -> Result<(), StoreError>;
 

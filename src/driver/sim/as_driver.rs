@@ -60,11 +60,16 @@ impl Driver for Sim {
 
     async fn evict(&self, service: &Service) -> Result<(), DriverError> {
         self.effect(Deed::Evict, &service.name, |world, _| {
+            let project = world.project.clone();
             if let Some(reason) = world.behaviour(&service.name).evict_error {
                 return Err(DriverError::Refused(reason));
             }
+            let behaviour = world.behaviour(&service.name);
             let resident = service.evict.as_ref().map_or(Mebibytes::ZERO, |evict| evict.resident);
-            world.shrink(service, resident);
+            let running = project.and_then(|project| world.running(&project, service));
+            if let Some(instance) = running {
+                world.evict(key_of(&instance), behaviour.release_lag, behaviour.evicts_to.unwrap_or(resident));
+            }
             Ok(())
         })
         .await

@@ -1,0 +1,136 @@
+//! Whether GPU memory for a start is there: what the driver measures now, less what this run has promised to others and
+//! no measurement shows for certain yet. Arithmetic alone; who waits for it, and how long, is `room`'s business.
+
+use std::collections::BTreeMap;
+
+use super::run::Run;
+use crate::model::desired::Service;
+use crate::model::names::{GpuId, ServiceName};
+use crate::model::room::{GpuRoom, Holder, Room};
+use crate::model::size::Mebibytes;
+
+/// Memory that one start is to take, on each of these GPUs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Need<'a> {
+    pub(super) service: &'a Service,
+    pub(super) gpus: &'a [GpuId],
+    pub(super) amount: Mebibytes,
+}
+
+/// Memory that a start of this run was let in with.
+#[derive(Clone, Debug)]
+pub(super) struct Promise {
+    pub(super) gpus: Vec<GpuId>,
+    pub(super) amount: Mebibytes,
+    pub(super) standing: Standing,
+}
+
+/// How far the one has come to whom memory was promised. Once it is healthy, there is no promise any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// On its way: the measurement may not show it yet, or but a part of what it will take.
+    Loading,
+    /// It did not come up, and is still there: who tells what single processes hold, shows it.
+    Astray,
+}
+
+/// Why a start can't have its memory now.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// A GPU can't be used any more.
+    Lost(String),
+    Unknown(String),
+    /// `it needs 20 000 MiB; GPU 0 has 24 564 − …`.
+    Short {
+        line: String,
+        /// Only services that load hide what is free, and they will be done.
+        passes: bool,
+    },
+}
+
+/// What each GPU has at this moment.
+pub(super) async fn room_now(run: &Run<'_>) -> Room {
+    let facts = run.context.driver.survey(run.context.desired).await;
+    (run.context.room)(&facts, run.context.request)
+}
+
+/// What is in the way, if anything is.
+pub(super) fn lack(room: &Room, need: &Need<'_>, promises: &BTreeMap<ServiceName, Promise>) -> Option<Lack> {
+    if let Some(reason) = &room.unknown {
+        return Some(Lack::Unknown(format!("whether its memory is free can't be told: {reason}")));
+    }
+    let mut short = None;
+    for id in need.gpus {
+        let Some(gpu) = room.gpus.get(id) else { return Some(Lack::Lost(format!("GPU {id} is not there any more"))) };
+        if let Some(reason) = &gpu.lost {
+            return Some(Lack::Lost(format!("GPU {} can't be used any more: {reason}", gpu.index)));
+        }
+        short = short.or_else(|| shortage(id, gpu, need, promises));
+    }
+    short
+}
+
+/// Whether a driver proves what is free on all of them.
+pub(super) fn is_measured(room: &Room, gpus: &[GpuId]) -> bool {
+    gpus.iter().all(|id| room.gpus.get(id).is_some_and(|gpu| gpu.used.is_some()))
+}
+
+fn shortage(id: &GpuId, gpu: &GpuRoom, need: &Need<'_>, promises: &BTreeMap<ServiceName, Promise>) -> Option<Lack> {
+    let itself = Some(&need.service.name);
+    let others = promises.iter().filter(|(name, promise)| Some(*name) != itself && promise.gpus.contains(id));
+    let others: Vec<(&ServiceName, &Promise)> = others.collect();
+    let amount = i64::try_from(need.amount.0).unwrap_or(i64::MAX);
+    let says = |gpu: &GpuRoom| format!("it needs {}; {}{}", need.amount, gpu.arithmetic(itself), silence(gpu));
+    let counted = with_promises(gpu, &others);
+    if counted.left(itself) < amount {
+        return Some(Lack::Short { line: says(&counted), passes: false });
+    }
+    if gpu.told {
+        return None;
+    }
+    let whole = as_a_whole(gpu, &others)?;
+    if whole.left(itself) >= amount {
+        return None;
+    }
+    let settled: Vec<_> = others.iter().filter(|(_, promise)| promise.standing != Standing::Loading).copied().collect();
+    let passes = as_a_whole(gpu, &settled).is_some_and(|gpu| gpu.left(itself) >= amount);
+    Some(Lack::Short { line: says(&whole), passes })
+}
+
+/// Each promise counts in full until a reading shows its service there, and then for the rest of it.
+fn with_promises(gpu: &GpuRoom, promises: &[(&ServiceName, &Promise)]) -> GpuRoom {
+    let mut gpu = gpu.clone();
+    for (name, promise) in promises.iter().filter(|(_, promise)| promise.standing == Standing::Loading) {
+        match gpu.holders.iter_mut().find(|holder| holder.service == **name) {
+            Some(holder) => holder.counts = holder.counts.max(promise.amount),
+            None => gpu.holders.push(promised(name, promise)),
+        }
+    }
+    gpu
+}
+
+/// Where the driver says how much is used, and not by whom: how much of a promise is taken already, nobody knows, so
+/// all of it counts beside what is used. `None`: nobody measures.
+fn as_a_whole(gpu: &GpuRoom, promises: &[(&ServiceName, &Promise)]) -> Option<GpuRoom> {
+    let used = Holder {
+        // No service has this name.
+        service: ServiceName::new(""),
+        label: "used (the driver does not say by whom)".to_owned(),
+        counts: gpu.used?,
+        measured: None,
+    };
+    let promises = promises.iter().map(|(name, promise)| promised(name, promise));
+    let holders = [used].into_iter().chain(promises).collect();
+    Some(GpuRoom { foreign: Mebibytes::ZERO, foreign_holders: Vec::new(), holders, ..gpu.clone() })
+}
+
+fn promised(name: &ServiceName, promise: &Promise) -> Holder {
+    let label = format!("promised to {name}");
+    Holder { service: name.clone(), label, counts: promise.amount, measured: None }
+}
+
+/// Where something foreign is there and nobody says what.
+fn silence(gpu: &GpuRoom) -> &'static str {
+    let named = gpu.foreign == Mebibytes::ZERO || !gpu.foreign_holders.is_empty();
+    if named { "" } else { "; the driver names no holder" }
+}
