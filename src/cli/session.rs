@@ -56,6 +56,7 @@ impl Session {
         let style = |terminal: bool, columns: Option<usize>| Style {
             colored: is_colored(args.color, &environment, terminal),
             width: columns.filter(|_| terminal),
+            bars: terminal && !args.quiet,
         };
         let stdout = style(io::stdout().is_terminal(), width_of(&environment, io::stdout()));
         let stderr = style(io::stderr().is_terminal(), width_of(&environment, io::stderr()));

@@ -140,6 +140,11 @@ impl Marks {
     pub fn are_of(&self, project: &ProjectName, service: &ServiceName) -> bool {
         self.project == project.as_str() && self.service == service.as_str()
     }
+
+    /// GPUs that it was placed on, by the ids that they had then.
+    pub fn placed_on(&self) -> impl Iterator<Item = GpuId> {
+        self.gpus.split(',').filter(|id| !id.is_empty()).map(GpuId::from)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -33,6 +33,14 @@ pub struct Observed {
     pub warnings: Vec<String>,
 }
 
+impl Observed {
+    /// Whether a driver told of the GPUs; else nothing but the manifest vouches for them.
+    #[must_use]
+    pub fn asked_a_driver(&self) -> bool {
+        self.gpus.values().any(|gpu| gpu.used.is_some() || gpu.lost.is_some())
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct ObservedService {
     pub state: State,
@@ -162,6 +170,27 @@ pub struct ObservedGpu {
     pub told: bool,
     /// Why nothing can be started on it: it fell off the bus.
     pub lost: Option<String>,
+}
+
+/// The GPU that a thing carries as its placement, by the id that it has now. `gpu-1`, as it is called where only the
+/// manifest knows of it, is index 1 once a driver tells its UUID.
+#[must_use]
+pub fn known_as(gpus: &BTreeMap<GpuId, ObservedGpu>, marked: &GpuId) -> Option<GpuId> {
+    if gpus.contains_key(marked) {
+        return Some(marked.clone());
+    }
+    let index: u32 = marked.as_str().strip_prefix("gpu-")?.parse().ok()?;
+    let mut of_index = gpus.iter().filter(|(_, gpu)| gpu.index == index).map(|(id, _)| id);
+    // The instances of one GPU may share its index; then it does not say which.
+    of_index.next().filter(|_| of_index.next().is_none()).cloned()
+}
+
+/// `GPU 1`; by its id where the index does not say which.
+#[must_use]
+pub fn called(gpus: &BTreeMap<GpuId, ObservedGpu>, id: &GpuId) -> String {
+    let index = gpus.get(id).map(|gpu| gpu.index);
+    let alone = gpus.values().filter(|gpu| Some(gpu.index) == index).count() == 1;
+    index.filter(|_| alone).map_or_else(|| format!("GPU {id}"), |index| format!("GPU {index}"))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -312,6 +312,9 @@ pub struct GpuLine {
     pub capacity_mib: Mebibytes,
     pub reserve_mib: Mebibytes,
     pub foreign_mib: Mebibytes,
+    /// In use by the driver's word, all processes together; `null`: nobody measures.
+    #[serde(default)]
+    pub measured_mib: Option<Mebibytes>,
     pub before_mib: Mebibytes,
     pub peak_mib: Mebibytes,
     pub after_mib: Mebibytes,

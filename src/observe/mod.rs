@@ -2,43 +2,46 @@
 //!
 //! A reading that failed makes a service `unknown`, never absent. What to do about anything is the planner's business.
 
+mod advice;
 mod container;
+mod gpu;
+mod holders;
 mod judge;
 mod orphan;
-mod room;
+mod ports;
 mod stranger;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::desired::{Desired, Runtime, Service};
-use crate::model::facts::{Estimates, Facts, Marks};
+use crate::model::facts::{Estimates, Facts};
 use crate::model::lifecycle::State;
-use crate::model::names::{GpuId, ServiceName};
+use crate::model::names::ServiceName;
 use crate::model::observed::{Observed, ObservedService, Ownership};
 
 /// What the facts mean for this manifest.
 #[must_use]
 pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
-    let gpus = room::gpus(facts, desired);
-    let services: BTreeMap<ServiceName, ObservedService> = desired
+    let mut services: BTreeMap<ServiceName, ObservedService> = desired
         .services
         .values()
         .map(|service| {
             let seen = picture(facts, desired, service);
-            let mut seen = stranger::instead(facts, desired, service, &seen).unwrap_or(seen);
-            seen.gpus = room::gpus_of(service, &seen, &gpus);
+            let seen = stranger::instead(facts, desired, service, &seen).unwrap_or(seen);
             (service.name.clone(), seen)
         })
         .collect();
-    let (ports, ports_unknown) = room::ports(facts, desired);
+    let mut orphans = orphan::orphans(facts, desired);
+    let gpus = gpu::settle(facts, desired, &mut services, &mut orphans);
+    let (ports, ports_unknown) = ports::ports(facts, desired);
     Observed {
         host: facts.host.clone(),
         engine: facts.engine.as_ref().map(|engine| format!("{} {}", engine.endpoint, engine.version)),
         observed_at: facts.observed_at,
-        warnings: warnings(&services),
+        warnings: warnings(&services).chain(advice::advice(desired, &services, &gpus)).collect(),
         services,
-        orphans: orphan::orphans(facts, desired),
+        orphans,
         gpus,
         gpus_unknown: gpus_unknown(facts),
         ports,
@@ -66,8 +69,8 @@ fn picture(facts: &Facts, desired: &Desired, service: &Service) -> ObservedServi
     })
 }
 
-fn warnings(services: &BTreeMap<ServiceName, ObservedService>) -> Vec<String> {
-    services.values().flat_map(|service| service.warnings.iter().cloned()).collect()
+fn warnings(services: &BTreeMap<ServiceName, ObservedService>) -> impl Iterator<Item = String> {
+    services.values().flat_map(|service| service.warnings.iter().cloned())
 }
 
 /// A service of which there is nothing.
@@ -99,9 +102,4 @@ fn unknown(reason: &str) -> ObservedService {
         unknown: Some(reason.to_owned()),
         ..nothing(State::Registered, "it could not be looked at", Ownership::Absent)
     }
-}
-
-/// GPUs that a thing carries as its placement.
-fn marked_gpus(marks: &Marks) -> BTreeSet<GpuId> {
-    marks.gpus.split(',').filter(|id| !id.is_empty()).map(GpuId::from).collect()
 }

@@ -11,7 +11,7 @@ use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 use crate::model::observed::{ASIDE_SUFFIX, Instance, Orphan};
 use crate::model::size::Mebibytes;
-use crate::observe::{container, marked_gpus, tree};
+use crate::observe::{container, tree};
 
 /// Orphans by service name, then by what they are.
 pub(super) fn orphans(facts: &Facts, desired: &Desired) -> Vec<Orphan> {
@@ -71,7 +71,7 @@ fn orphan(service: ServiceName, instance: Instance, state: State, marks: &Marks)
         instance,
         state,
         stop: stop_policy(&config["stop"]),
-        gpus: marked_gpus(marks),
+        gpus: marks.placed_on().collect(),
         vram: Mebibytes(marks.vram_mib),
         ports: ports(&config["ports"]),
     }

@@ -5,7 +5,7 @@ use crate::model::desired::{Desired, Service};
 use crate::model::facts::{Facts, ProbeReading};
 use crate::model::lifecycle::State;
 use crate::model::observed::{ObservedService, Ownership};
-use crate::observe::{nothing, room};
+use crate::observe::{nothing, ports};
 
 /// The picture with the stranger in it, where nothing of the service runs, one holds its port, and its probe passes.
 pub(super) fn instead(
@@ -25,7 +25,7 @@ pub(super) fn instead(
     if !absent || answers().is_none() {
         return None;
     }
-    let holder = room::stranger_on(facts, desired, service)?;
+    let holder = ports::stranger_on(facts, desired, service)?;
     let detail = format!("what answers in its place is not lcm's: {}", holder.name);
     Some(ObservedService {
         // What of it is ours and does not run is still to be removed when all goes.

@@ -1,5 +1,7 @@
 //! The plan around the steps: what is kept, blocked, held and orphaned, the GPUs, and what the reader should know.
 
+use std::collections::BTreeSet;
+
 use crate::model::desired::OrphanPolicy;
 use crate::model::lifecycle::Action;
 use crate::model::names::GpuId;
@@ -95,6 +97,7 @@ fn gpu_lines(scene: &Scene<'_>, steps: &[Step]) -> Vec<GpuLine> {
                 capacity_mib: gpu.capacity,
                 reserve_mib: scene.desired.reserve,
                 foreign_mib: gpu.foreign,
+                measured_mib: gpu.used,
                 before_mib: before,
                 peak_mib: before + worst_addition(steps, id),
                 after_mib: before + moved(steps, id, Action::Start) - moved(steps, id, Action::Stop),
@@ -125,9 +128,15 @@ fn warnings(scene: &Scene<'_>, gpus: &[GpuLine], steps: &[Step]) -> Vec<String> 
             gpu.index, gpu.before_mib, gpu.reserve_mib, gpu.capacity_mib
         ));
     }
-    let declared = |id: &GpuId| scene.observed.gpus.get(id).is_some_and(|gpu| gpu.used.is_none());
+    let declared = |id: &GpuId| scene.observed.gpus.get(id).is_some_and(|gpu| gpu.used.is_none() && gpu.lost.is_none());
     if steps.iter().any(|step| step.vram_mib > Mebibytes::ZERO && step.gpus.iter().any(declared)) {
         warnings.push(UNPROVEN.to_owned());
     }
-    warnings
+    once(warnings)
+}
+
+/// Each the first time alone.
+fn once(warnings: Vec<String>) -> Vec<String> {
+    let mut told = BTreeSet::new();
+    warnings.into_iter().filter(|warning| told.insert(warning.clone())).collect()
 }

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::desired::Service;
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
-use crate::model::observed::{Instance, ObservedService, Ownership};
+use crate::model::observed::{ObservedService, Ownership};
 use crate::model::plan::{Reason, ReasonCode};
 use crate::plan::decide::{Decision, Decisions, Scene};
+use crate::plan::drift::{drift, gpu_lost};
 use crate::plan::want::Want;
 
 /// A first decision for every service; starts have no GPUs yet.
@@ -91,7 +91,8 @@ fn wanted(scene: &Scene<'_>, name: &ServiceName, why: &Reason) -> Decision {
         },
         State::Error | State::Timeout => {
             let code = if seen.ended_by_itself { ReasonCode::Exited } else { ReasonCode::Unhealthy };
-            bring_up(scene, name, because(code, seen, why), true)
+            let change = gpu_lost(scene, name).unwrap_or_else(|| because(code, seen, why));
+            bring_up(scene, name, change, true)
         }
         State::Registered | State::Deployed | State::Offline | State::Failed | State::Terminated | State::Deleted => {
             let change = if seen.ended_by_itself { because(ReasonCode::Exited, seen, why) } else { why.clone() };
@@ -123,46 +124,6 @@ fn bring_up(scene: &Scene<'_>, name: &ServiceName, why: Reason, runs: bool) -> D
         Decision::Recreate { reason: why, gpus: BTreeSet::new() }
     } else {
         Decision::Start { reason: why, gpus: BTreeSet::new() }
-    }
-}
-
-/// What makes a thing of ours another than the manifest asks for.
-fn drift(scene: &Scene<'_>, name: &ServiceName) -> Option<Reason> {
-    let (service, seen) = (scene.service(name), scene.seen(name));
-    let marks = seen.marks.as_ref()?;
-    if let Some(message) = misplaced(service, seen) {
-        return Some(reason(ReasonCode::SpecChanged, message, None));
-    }
-    if marks.spec != service.spec.hash() {
-        let message = "what it is made from has changed in the manifest".to_owned();
-        return Some(reason(ReasonCode::SpecChanged, message, None));
-    }
-    // With a secret missing there is nothing to compare; that alone is no reason to touch what runs.
-    let comparable = service.missing_secrets.is_empty();
-    if comparable && marks.secrets != service.spec.secret_digest(&marks.salt) {
-        let message = "a secret that it was started with has changed".to_owned();
-        return Some(reason(ReasonCode::SecretChanged, message, None));
-    }
-    if seen.image_moved {
-        let message = "its image's name means another image by now".to_owned();
-        return Some(reason(ReasonCode::ImageChanged, message, None));
-    }
-    None
-}
-
-/// Ours, but in another runtime or under another name than the manifest has by now.
-fn misplaced(service: &Service, seen: &ObservedService) -> Option<String> {
-    match (seen.instance.as_ref()?, service.container_name()) {
-        (Instance::Container { name, .. }, Some(own)) if name != own => {
-            Some(format!("its container is called {name}, and should be called {own}"))
-        }
-        (Instance::Container { name, .. }, None) => {
-            Some(format!("it runs in container {name}, and is a process in the manifest"))
-        }
-        (Instance::Tree { .. }, Some(own)) => {
-            Some(format!("it runs as a process, and is container {own} in the manifest"))
-        }
-        (Instance::Container { .. }, Some(_)) | (Instance::Tree { .. }, None) => None,
     }
 }
 

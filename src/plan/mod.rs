@@ -8,6 +8,7 @@ mod assemble;
 mod audit;
 mod decide;
 mod diff;
+mod drift;
 mod explain;
 mod flow;
 mod free;

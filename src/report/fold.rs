@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn paint_takes_no_room() {
-        let painted = Style { colored: true, width: Some(10) };
+        let painted = Style { colored: true, width: Some(10), ..Style::PLAIN };
         let text = format!("{} no room", painted.paint(Paint::Warn, "warning:"));
         assert_eq!(columns(&text), 16);
         assert_eq!(folded(&text, painted), format!("{}\n  no room", painted.paint(Paint::Warn, "warning:")));

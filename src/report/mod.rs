@@ -3,6 +3,7 @@
 //!
 //! Nothing is judged here: a report says what `model` types hold. Where it is written to is in [`mod@print`] alone.
 
+pub mod bar;
 pub mod fold;
 pub mod json;
 pub mod print;

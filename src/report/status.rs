@@ -1,5 +1,6 @@
 //! What is, now: services, GPUs and goals in one document, `lcm.status/1`, and as a table.
 
+mod gpus;
 mod text;
 
 use std::collections::BTreeSet;
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::desired::{Desired, Goal, Service};
 use crate::model::lifecycle::State;
 use crate::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName};
-use crate::model::observed::{Observed, ObservedService, Ownership};
+use crate::model::observed::{Observed, ObservedGpu, ObservedService, Ownership};
 use crate::model::size::Mebibytes;
 
 pub use text::text;
@@ -80,10 +81,20 @@ pub struct GpuLine {
     pub reserve_mib: Mebibytes,
     /// Held by what is not this manifest's.
     pub foreign_mib: Mebibytes,
+    /// Who that is.
+    pub foreign_holders: Vec<String>,
+    /// By the services and orphans that run on it.
+    pub declared_mib: Mebibytes,
+    /// In use by the driver's word, all processes together; `null`: nobody measures.
+    pub measured_mib: Option<Mebibytes>,
     /// Foreign memory and, for each service that runs, the larger of declared and measured.
     pub used_mib: Mebibytes,
+    /// What one more service may have there.
+    pub free_mib: Mebibytes,
     /// Nothing but the manifest vouches for it.
     pub declared: bool,
+    /// Why it can't be used, though it is known.
+    pub lost: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -133,7 +144,7 @@ impl Status {
             gpus: gpus(desired, observed),
             goals: goals(desired, observed),
             last_run,
-            warnings: warnings.chain(unread).collect(),
+            warnings: once(warnings.chain(unread)),
         }
     }
 
@@ -146,6 +157,12 @@ impl Status {
         }
         self
     }
+}
+
+/// Each the first time alone.
+fn once(warnings: impl Iterator<Item = String>) -> Vec<String> {
+    let mut told = BTreeSet::new();
+    warnings.filter(|warning| told.insert(warning.clone())).collect()
 }
 
 fn service_line(service: &Service, seen: &ObservedService) -> ServiceLine {
@@ -178,30 +195,35 @@ fn service_line(service: &Service, seen: &ObservedService) -> ServiceLine {
 }
 
 fn gpus(desired: &Desired, observed: &Observed) -> Vec<GpuLine> {
-    let mut lines: Vec<GpuLine> = observed
-        .gpus
-        .iter()
-        .map(|(id, gpu)| {
-            let on_it = desired.services.iter().filter_map(|(name, service)| {
-                let seen = observed.services.get(name)?;
-                let counted = seen.holds_room && seen.gpus.contains(id);
-                counted.then(|| seen.held(service, id))
-            });
-            let orphaned = observed.orphans.iter().filter(|orphan| orphan.gpus.contains(id)).map(|orphan| orphan.vram);
-            GpuLine {
-                id: id.clone(),
-                index: gpu.index,
-                name: gpu.name.clone(),
-                capacity_mib: gpu.capacity,
-                reserve_mib: desired.reserve,
-                foreign_mib: gpu.foreign,
-                used_mib: gpu.foreign + on_it.chain(orphaned).sum(),
-                declared: gpu.used.is_none(),
-            }
-        })
-        .collect();
+    let mut lines: Vec<GpuLine> = observed.gpus.iter().map(|(id, gpu)| gpu_line(desired, observed, id, gpu)).collect();
     lines.sort_by(|a, b| a.index.cmp(&b.index).then_with(|| a.id.cmp(&b.id)));
     lines
+}
+
+fn gpu_line(desired: &Desired, observed: &Observed, id: &GpuId, gpu: &ObservedGpu) -> GpuLine {
+    let services = || {
+        let pairs = desired.services.iter().filter_map(|(name, service)| Some((service, observed.services.get(name)?)));
+        pairs.filter(|(_, seen)| seen.holds_room && seen.gpus.contains(id))
+    };
+    let orphans = observed.orphans.iter().filter(|orphan| orphan.holds_room() && orphan.gpus.contains(id));
+    let orphaned: Mebibytes = orphans.map(|orphan| orphan.vram).sum();
+    let counted: Mebibytes = services().map(|(service, seen)| seen.held(service, id)).sum();
+    let used = gpu.foreign + counted + orphaned;
+    GpuLine {
+        id: id.clone(),
+        index: gpu.index,
+        name: gpu.name.clone(),
+        capacity_mib: gpu.capacity,
+        reserve_mib: desired.reserve,
+        foreign_mib: gpu.foreign,
+        foreign_holders: gpu.foreign_holders.clone(),
+        declared_mib: services().map(|(service, _)| service.vram).sum::<Mebibytes>() + orphaned,
+        measured_mib: gpu.used,
+        used_mib: used,
+        free_mib: if gpu.lost.is_some() { Mebibytes::ZERO } else { gpu.capacity - desired.reserve - used },
+        declared: gpu.used.is_none() && gpu.lost.is_none(),
+        lost: gpu.lost.clone(),
+    }
 }
 
 fn goals(desired: &Desired, observed: &Observed) -> Vec<GoalLine> {

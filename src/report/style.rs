@@ -6,6 +6,8 @@ pub struct Style {
     pub colored: bool,
     /// Columns of the terminal; `None` where nobody looks and a line may be as long as it is.
     pub width: Option<usize>,
+    /// Amounts are drawn, beside being told.
+    pub bars: bool,
 }
 
 /// What a stretch of text is.
@@ -36,7 +38,7 @@ impl Paint {
 }
 
 impl Style {
-    pub const PLAIN: Self = Self { colored: false, width: None };
+    pub const PLAIN: Self = Self { colored: false, width: None, bars: false };
 
     /// `text`, painted where there is colour. Measure and pad before.
     #[must_use]

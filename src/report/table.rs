@@ -67,8 +67,9 @@ fn line(row: &[Cell], widths: &[usize], style: Style) -> String {
     line
 }
 
+/// A text may be painted already.
 fn width(text: &str) -> usize {
-    text.chars().count()
+    columns(text)
 }
 
 /// Whether all lines, set in this far, fit beside each other as they are.
@@ -148,7 +149,7 @@ mod tests {
             vec![Cell::new("é").paint(Paint::Good), Cell::new("")],
         ];
         assert_eq!(lines(&rows, Style::PLAIN), ["a     100  a long remark at the end", "long    1", "é"]);
-        assert_eq!(lines(&rows, Style { colored: true, width: None })[2], "\u{1b}[32mé\u{1b}[0m");
+        assert_eq!(lines(&rows, Style { colored: true, ..Style::PLAIN })[2], "\u{1b}[32mé\u{1b}[0m");
     }
 
     #[test]

@@ -4,16 +4,17 @@
 //! Reasons are the planner's own sentences; nothing is explained here that the plan does not say.
 
 mod entry;
+mod gpus;
 mod looked;
 
 use std::fmt::Write as _;
 
 use crate::model::desired::ModeSource;
 use crate::model::lifecycle::State;
-use crate::model::plan::{GpuLine, Placement, Plan, Purpose};
+use crate::model::plan::{Placement, Plan, Purpose};
 use crate::report::fold::folded;
 use crate::report::style::{Paint, Style};
-use crate::report::table::{self, Cell, counted, figure};
+use crate::report::table::{self, Cell, counted};
 
 pub use looked::Looked;
 
@@ -47,7 +48,7 @@ pub fn plan(view: PlanText<'_>) -> String {
     } else {
         text.push_str(&style.paint(Paint::Strong, &head(view)));
         text.push('\n');
-        push_block(&mut text, &table::lines(&gpu_rows(&plan.gpus), style));
+        push_block(&mut text, &gpus::lines(&plan.gpus, style));
         push_block(&mut text, &rows(view));
     }
     if !plan.warnings.is_empty() {
@@ -174,28 +175,6 @@ fn not_done(plan: &Plan, verbose: bool) -> Vec<NotDone<'_>> {
     let orphans =
         orphans.map(|orphan| ("?", "orphan", orphan.service.as_str(), Some(orphan.state), orphan.message.clone()));
     kept.chain(blocked).chain(held).chain(orphans).collect()
-}
-
-fn gpu_rows(gpus: &[GpuLine]) -> Vec<Vec<Cell>> {
-    let widest = gpus.iter().map(|gpu| figure(gpu.before_mib.max(gpu.after_mib)).len()).max();
-    let width = widest.unwrap_or(0);
-    gpus.iter()
-        .map(|gpu| {
-            let over = (gpu.peak_mib + gpu.reserve_mib) - gpu.capacity_mib;
-            let over = if over.0 > 0 { format!("over by {over}") } else { String::new() };
-            let foreign =
-                if gpu.foreign_mib.0 > 0 { format!("foreign {}", figure(gpu.foreign_mib)) } else { String::new() };
-            vec![
-                Cell::new(format!("GPU {}", gpu.index)).paint(Paint::Strong),
-                Cell::new(gpu.capacity_mib.to_string()).right(),
-                Cell::new(format!("used {:>width$} → {:>width$}", figure(gpu.before_mib), figure(gpu.after_mib))),
-                Cell::new(format!("peak {}", figure(gpu.peak_mib))),
-                Cell::new(format!("reserve {}", figure(gpu.reserve_mib))),
-                Cell::new(foreign),
-                Cell::new(over).paint(Paint::Bad),
-            ]
-        })
-        .collect()
 }
 
 /// `1 to stop, 2 to start, 3 kept, 1 blocked`

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use crate::model::lifecycle::State;
 use crate::model::names::GpuId;
 use crate::report::fold::folded;
-use crate::report::status::{GpuLine, ServiceLine, Status};
+use crate::report::status::{ServiceLine, Status, gpus};
 use crate::report::style::{Paint, Style};
-use crate::report::table::{self, Cell, elapsed, figure, listed};
+use crate::report::table::{self, Cell, elapsed, listed};
 
 /// Tables stand in by this, and reasons below their services by more.
 const BLOCK_INDENT: usize = 2;
@@ -21,7 +21,7 @@ pub fn text(status: &Status, style: Style) -> String {
     let head = format!("lcm status · {}{mode} · host {}{engine}", status.project, status.host);
     let mut text = format!("{}\n", style.paint(Paint::Strong, &head));
     block(&mut text, &service_lines(status, style));
-    block(&mut text, &table::lines(&status.gpus.iter().map(gpu).collect::<Vec<_>>(), style));
+    block(&mut text, &gpus::lines(&status.gpus, style));
     block(&mut text, &table::lines(&goals(status), style));
     if let Some(run) = &status.last_run {
         let error = run.first_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
@@ -98,7 +98,7 @@ fn services(status: &Status) -> Vec<Vec<Cell>> {
 fn service(line: &ServiceLine, status: &Status) -> Vec<Cell> {
     let state = if line.known { line.state.to_string() } else { format!("{}?", line.state) };
     let for_how_long = line.since.map(|since| elapsed(since, status.observed_at)).unwrap_or_default();
-    let (declared, measured) = if line.vram_declared_mib.0 == 0 && line.vram_measured_mib.is_none() {
+    let (declared, measured) = if line.vram_declared_mib.0 == 0 && line.vram_measured_mib.unwrap_or_default().0 == 0 {
         (String::new(), String::new())
     } else {
         let measured = line.vram_measured_mib.map_or_else(|| "–".to_owned(), |measured| measured.to_string());
@@ -141,18 +141,6 @@ fn gpu_names(status: &Status, ids: &[GpuId]) -> String {
         line.map_or_else(|| id.to_string(), |line| line.index.to_string())
     };
     ids.iter().map(name).collect::<Vec<_>>().join(",")
-}
-
-fn gpu(line: &GpuLine) -> Vec<Cell> {
-    vec![
-        Cell::new(format!("GPU {}", line.index)).paint(Paint::Strong),
-        Cell::new(line.capacity_mib.to_string()).right(),
-        Cell::new("used"),
-        Cell::new(figure(line.used_mib)).right(),
-        Cell::new(format!("reserve {}", figure(line.reserve_mib))),
-        Cell::new(format!("foreign {}", figure(line.foreign_mib))),
-        Cell::new(if line.declared { "declared, not measured" } else { line.name.as_str() }),
-    ]
 }
 
 fn goals(status: &Status) -> Vec<Vec<Cell>> {

@@ -47,6 +47,7 @@ fn gpu(id: &str, index: u32) -> GpuLine {
         capacity_mib: Mebibytes(24_576),
         reserve_mib: Mebibytes(512),
         foreign_mib: Mebibytes(511),
+        measured_mib: Some(Mebibytes(17_690)),
         before_mib: Mebibytes(17_678),
         peak_mib: Mebibytes(19_586),
         after_mib: Mebibytes(19_585),
@@ -191,7 +192,7 @@ fn down_removes_and_moves_name_both_gpus() {
 
 #[test]
 fn colour_is_decoration() {
-    let colored = set(&switch(), Purpose::Apply, false, Style { colored: true, width: None });
+    let colored = set(&switch(), Purpose::Apply, false, Style { colored: true, ..Style::PLAIN });
     let plain = regex_lite::Regex::new("\u{1b}\\[[0-9]+m").expect("a pattern").replace_all(&colored, "").into_owned();
     assert_eq!(plain, shown(&switch(), Purpose::Apply, false));
     assert_ne!(plain, colored);

@@ -1,0 +1,108 @@
+//! What people should know of their GPUs, and what they could write so that it need not be said again.
+
+use std::collections::BTreeMap;
+
+use crate::model::desired::{Desired, GpuRef, GpuRequest, Service};
+use crate::model::names::{GpuId, ServiceName};
+use crate::model::observed::{ObservedGpu, ObservedService, Ownership, called, known_as};
+use crate::model::size::Mebibytes;
+use crate::observe::gpu::resolve;
+
+type Gpus = BTreeMap<GpuId, ObservedGpu>;
+
+/// Warnings, each once.
+pub(super) fn advice(desired: &Desired, services: &BTreeMap<ServiceName, ObservedService>, gpus: &Gpus) -> Vec<String> {
+    let lost = gpus.iter().filter_map(|(id, gpu)| Some((id, gpu.lost.as_ref()?)));
+    let mut warnings: Vec<String> =
+        lost.map(|(id, why)| format!("{} can't be used: {why}", called(gpus, id))).collect();
+    if gpus.values().any(|gpu| gpu.used.is_some() && !gpu.told) {
+        warnings.push("the driver does not tell what each process holds: declared sizes count".to_owned());
+    }
+    if gpus.values().any(|gpu| gpu.used.is_some()) {
+        warnings.extend(overruled(desired, gpus));
+    }
+    for service in desired.services.values() {
+        warnings.extend(by_index(service, gpus));
+        let seen = &services[&service.name];
+        warnings.extend(over_its_declaration(service, seen, gpus));
+        warnings.extend(elsewhere(service, seen, gpus));
+    }
+    warnings
+}
+
+/// `gpus.devices` is for hosts that can't be asked.
+fn overruled(desired: &Desired, gpus: &Gpus) -> Vec<String> {
+    let declared = desired.declared_gpus.iter().map(|gpu| match &gpu.uuid {
+        Some(uuid) => (GpuRef::Uuid(uuid.clone()), uuid.clone()),
+        None => (GpuRef::Index(gpu.index), gpu.index.to_string()),
+    });
+    let absent = declared.filter(|(wanted, _)| resolve(wanted, gpus).is_none());
+    absent
+        .map(|(_, name)| format!("gpus.devices declares GPU {name}, and the driver has none such: it does not count"))
+        .collect()
+}
+
+/// An index is the driver's order, and that may change with the next boot.
+fn by_index(service: &Service, gpus: &Gpus) -> Option<String> {
+    let refs = match &service.gpu {
+        GpuRequest::All(refs) | GpuRequest::Any(refs) => refs,
+        GpuRequest::None | GpuRequest::Auto | GpuRequest::Count(_) => return None,
+    };
+    // Where only the manifest knows of GPUs, an index is all that there is.
+    let read = |id: &GpuId| gpus.len() > 1 && gpus[id].used.is_some();
+    let better: Vec<String> = refs
+        .iter()
+        .filter_map(|one| match one {
+            GpuRef::Index(index) => Some(format!("{} for {index}", resolve(one, gpus).filter(read)?)),
+            GpuRef::Uuid(_) => None,
+        })
+        .collect();
+    (!better.is_empty()).then(|| {
+        format!(
+            "{}: with several GPUs an index may mean another one after the next boot: write {}",
+            service.name,
+            better.join(" and ")
+        )
+    })
+}
+
+/// More than a tenth is no rounding, and what is placed beside it may not find its room.
+fn over_its_declaration(service: &Service, seen: &ObservedService, gpus: &Gpus) -> Option<String> {
+    let ours = match seen.ownership {
+        Ownership::Ours | Ownership::Adopted => true,
+        Ownership::Absent | Ownership::Missing { .. } | Ownership::Foreign { .. } => false,
+    };
+    let (id, held) = seen.measured.as_ref().filter(|_| ours)?.iter().max_by_key(|(id, held)| (**held, *id))?;
+    let tenth = Mebibytes(service.vram.0 / 10);
+    (*held > service.vram + tenth).then(|| {
+        let declared = service.vram.to_string();
+        let declared = declared.trim_end_matches(" MiB");
+        format!(
+            "{} holds {held} on {}, and declares {declared}: write vram: {}MiB",
+            service.name,
+            called(gpus, id),
+            held.0
+        )
+    })
+}
+
+/// A program that picks its GPU itself is not made to do otherwise by another start.
+fn elsewhere(service: &Service, seen: &ObservedService, gpus: &Gpus) -> Option<String> {
+    let marks = seen.marks.as_ref()?;
+    let placed: Vec<GpuId> = marks.placed_on().filter_map(|id| known_as(gpus, &id)).collect();
+    let all = seen.measured.as_ref()?.iter();
+    let strayed: Vec<String> = all
+        .filter(|(id, held)| **held > Mebibytes::ZERO && !placed.contains(id))
+        .map(|(id, held)| format!("{held} on {}", called(gpus, id)))
+        .collect();
+    let given: Vec<String> = placed.iter().map(|id| called(gpus, id)).collect();
+    // One that was given none is told to declare what it holds.
+    (!strayed.is_empty() && !given.is_empty()).then(|| {
+        format!(
+            "{} holds {}, and was given {}: it chooses for itself, and counts where it is",
+            service.name,
+            strayed.join(" and "),
+            given.join(" and ")
+        )
+    })
+}

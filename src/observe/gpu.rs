@@ -1,0 +1,265 @@
+//! GPUs and the memory on them: what each service and orphan of this project sits on and holds, and what is left as
+//! foreign.
+//!
+//! What a driver does not tell is unknown, never zero; and nothing that is in use may count for nobody.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::SignedDuration;
+
+use crate::model::desired::{Desired, GpuRef, GpuRequest, Service};
+use crate::model::facts::{Facts, GpuFact, Marks};
+use crate::model::lifecycle::State;
+use crate::model::names::{GpuId, ServiceName};
+use crate::model::observed::{ObservedGpu, ObservedService, Orphan, Ownership, known_as};
+use crate::model::size::Mebibytes;
+use crate::observe::container;
+use crate::observe::holders::{self, Own, Party, Share};
+
+/// Memory that grows back so soon after an eviction will do so again: the manifest's contract with `evict`.
+const EVICTION_HOLDS: SignedDuration = SignedDuration::from_mins(10);
+
+/// More are counted, not named: a refusal is one line.
+const NAMED_MAX: usize = 6;
+
+/// So little that nobody is named for is what rounding each process to MiB leaves.
+const ROUNDING_MAX: Mebibytes = Mebibytes(16);
+
+/// Sets what services and orphans sit on and hold, and returns every GPU with what is foreign on it.
+pub(super) fn settle(
+    facts: &Facts,
+    desired: &Desired,
+    services: &mut BTreeMap<ServiceName, ObservedService>,
+    orphans: &mut [Orphan],
+) -> BTreeMap<GpuId, ObservedGpu> {
+    let read = || facts.gpus.known().into_iter().flatten();
+    let mut gpus: BTreeMap<GpuId, ObservedGpu> = read().map(|fact| (fact.id.clone(), bare(fact))).collect();
+    let shares = holders::shares(facts, desired, Own { services, orphans });
+    for (name, seen) in services.iter_mut() {
+        let service = &desired.services[name];
+        let share = shares.get(&Party::Service(name.clone()));
+        seen.gpus = gpus_of(service, seen, &gpus, share);
+        seen.measured = measured(seen, &gpus, share);
+        let history = facts.history.get(name);
+        seen.estimates = history.map(|history| history.estimates).unwrap_or_default();
+        let evicted_at = history.and_then(|history| history.evicted_at);
+        let age = evicted_at.map(|evicted_at| facts.observed_at.duration_since(evicted_at));
+        let lately = age.is_some_and(|age| !age.is_negative() && age <= EVICTION_HOLDS);
+        let most = seen.measured_most().unwrap_or_default();
+        seen.grew_back = lately && service.evict.as_ref().is_some_and(|evict| most > evict.resident);
+    }
+    for orphan in orphans.iter_mut() {
+        let share = shares.get(&Party::Orphan(orphan.instance.clone()));
+        orphan.gpus = orphan.gpus.iter().filter_map(|marked| known_as(&gpus, marked)).chain(holding(share)).collect();
+        let most = share.and_then(|share| share.on.values().copied().max()).unwrap_or_default();
+        orphan.vram = orphan.vram.max(most);
+    }
+    let others = other_projects(facts, desired, &gpus);
+    let tally = Tally { desired, services, orphans, shares: &shares, others: &others };
+    for fact in read() {
+        let (foreign, holders) = tally.foreign(fact, &gpus[&fact.id]);
+        if let Some(gpu) = gpus.get_mut(&fact.id) {
+            gpu.foreign = foreign;
+            gpu.foreign_holders = holders;
+        }
+    }
+    gpus
+}
+
+/// As it was read, with nothing foreign on it yet.
+fn bare(fact: &GpuFact) -> ObservedGpu {
+    ObservedGpu {
+        index: fact.index,
+        name: fact.name.clone(),
+        capacity: fact.capacity,
+        foreign: Mebibytes::ZERO,
+        foreign_holders: Vec::new(),
+        used: fact.used.map(|used| used + fact.reserved),
+        told: fact.used.is_some() && fact.holders.iter().all(|holder| holder.memory.is_some()),
+        lost: fact.lost.clone(),
+    }
+}
+
+/// Where a thing sits: as it is marked, and wherever it holds memory. What bears no marks sits where it holds memory,
+/// else where the manifest puts it; else, to be safe, wherever it may be.
+fn gpus_of(
+    service: &Service,
+    seen: &ObservedService,
+    gpus: &BTreeMap<GpuId, ObservedGpu>,
+    share: Option<&Share>,
+) -> BTreeSet<GpuId> {
+    if !seen.holds_room {
+        return BTreeSet::new();
+    }
+    let holding: BTreeSet<GpuId> = holding(share).collect();
+    let placed = match &seen.marks {
+        Some(marks) => marked(marks, gpus).unwrap_or_else(|| by_manifest(service, gpus, &BTreeSet::new())),
+        None => by_manifest(service, gpus, &holding),
+    };
+    placed.union(&holding).cloned().collect()
+}
+
+/// The GPUs of its marks; `None`: none of them is known by that name, and no driver was there to ask.
+fn marked(marks: &Marks, gpus: &BTreeMap<GpuId, ObservedGpu>) -> Option<BTreeSet<GpuId>> {
+    let known: BTreeSet<GpuId> = marks.placed_on().filter_map(|id| known_as(gpus, &id)).collect();
+    let asked = gpus.values().any(|gpu| gpu.used.is_some() || gpu.lost.is_some());
+    (asked || !known.is_empty() || marks.placed_on().next().is_none()).then_some(known)
+}
+
+fn by_manifest(service: &Service, gpus: &BTreeMap<GpuId, ObservedGpu>, holding: &BTreeSet<GpuId>) -> BTreeSet<GpuId> {
+    let named = |refs: &[GpuRef]| -> BTreeSet<GpuId> { refs.iter().filter_map(|one| resolve(one, gpus)).collect() };
+    let whole = || gpus.iter().filter(|(_, gpu)| gpu.lost.is_none()).map(|(id, _)| id.clone()).collect();
+    let (all, count) = match &service.gpu {
+        GpuRequest::None => return BTreeSet::new(),
+        GpuRequest::All(refs) => return named(refs),
+        GpuRequest::Any(refs) => (named(refs), 1),
+        GpuRequest::Auto => (whole(), 1),
+        GpuRequest::Count(count) => (whole(), *count as usize),
+    };
+    if holding.len() >= count { holding.clone() } else { all }
+}
+
+/// The GPU that the manifest means.
+pub(super) fn resolve(wanted: &GpuRef, gpus: &BTreeMap<GpuId, ObservedGpu>) -> Option<GpuId> {
+    match wanted {
+        GpuRef::Uuid(uuid) => gpus.keys().find(|id| id.as_str() == uuid).cloned(),
+        GpuRef::Index(index) => gpus.iter().find(|(_, gpu)| gpu.index == *index).map(|(id, _)| id.clone()),
+    }
+}
+
+/// What it holds by the driver, where that tells all of it.
+fn measured(
+    seen: &ObservedService,
+    gpus: &BTreeMap<GpuId, ObservedGpu>,
+    share: Option<&Share>,
+) -> Option<BTreeMap<GpuId, Mebibytes>> {
+    let asked = gpus.values().any(|gpu| gpu.used.is_some());
+    // Of a stranger no more is known than one process; its memory may be another's.
+    let guest = matches!(seen.ownership, Ownership::Foreign { .. }) && share.is_none();
+    if !seen.holds_room || !asked || guest || share.is_some_and(|share| !share.untold.is_empty()) {
+        return None;
+    }
+    let on = |id: &GpuId| share.and_then(|share| share.on.get(id));
+    let told = |id: &GpuId| gpus[id].used.is_some() && (gpus[id].told || on(id).is_some());
+    seen.gpus.iter().all(told).then(|| share.map(|share| share.on.clone()).unwrap_or_default())
+}
+
+/// GPUs on which it is measured with more than nothing.
+fn holding(share: Option<&Share>) -> impl Iterator<Item = GpuId> {
+    let on = share.into_iter().flat_map(|share| &share.on);
+    on.filter(|(_, held)| **held > Mebibytes::ZERO).map(|(id, _)| id.clone())
+}
+
+/// What services of other lcm projects declared, on each GPU that they were placed on.
+fn other_projects(
+    facts: &Facts,
+    desired: &Desired,
+    gpus: &BTreeMap<GpuId, ObservedGpu>,
+) -> BTreeMap<Party, BTreeMap<GpuId, Mebibytes>> {
+    let containers = facts.containers.known().into_iter().flatten().filter(|found| container::holds_room(found.state));
+    let trees = facts.trees.known().into_iter().flatten().filter(|tree| !tree.members.is_empty());
+    let marks = containers.filter_map(|found| found.marks.as_ref()).chain(trees.map(|tree| &tree.marks));
+    let mut others: BTreeMap<Party, BTreeMap<GpuId, Mebibytes>> = BTreeMap::new();
+    for marks in marks.filter(|marks| marks.project != desired.project.as_str()) {
+        let party = Party::Other { project: marks.project.clone(), service: marks.service.clone() };
+        let declared = others.entry(party).or_default();
+        for id in marks.placed_on().filter_map(|id| known_as(gpus, &id)) {
+            *declared.entry(id).or_default() += Mebibytes(marks.vram_mib);
+        }
+    }
+    others
+}
+
+/// All that holds memory or may, for the arithmetic of one GPU after the other.
+struct Tally<'a> {
+    desired: &'a Desired,
+    services: &'a BTreeMap<ServiceName, ObservedService>,
+    orphans: &'a [Orphan],
+    shares: &'a BTreeMap<Party, Share>,
+    others: &'a BTreeMap<Party, BTreeMap<GpuId, Mebibytes>>,
+}
+
+/// Somebody foreign on one GPU.
+struct Foreign {
+    name: String,
+    amount: Mebibytes,
+    times: usize,
+}
+
+impl Tally<'_> {
+    /// What on this GPU is not this manifest's, and who that is.
+    fn foreign(&self, fact: &GpuFact, gpu: &ObservedGpu) -> (Mebibytes, Vec<String>) {
+        let mut parties = self.parties(fact);
+        let known: Mebibytes = parties.iter().map(|party| party.amount).sum();
+        let foreign = match gpu.used {
+            None => known,
+            Some(used) if gpu.told => known + (used - fact.reserved - self.named_by_the_driver(&fact.id)),
+            Some(used) => known.max(used - self.ours(&fact.id)),
+        };
+        let unnamed = foreign - known;
+        // Where processes are there whose share the driver does not tell, it is theirs.
+        if unnamed > ROUNDING_MAX && parties.iter().all(|party| party.amount > Mebibytes::ZERO) {
+            parties.push(Foreign { name: "nobody that the driver names".to_owned(), amount: unnamed, times: 1 });
+        }
+        (foreign, if foreign > Mebibytes::ZERO { named(parties) } else { Vec::new() })
+    }
+
+    /// Strangers by what they hold, other projects by the larger of declared and measured, and the driver.
+    fn parties(&self, fact: &GpuFact) -> Vec<Foreign> {
+        let mut parties = Vec::new();
+        for (party, share) in self.shares {
+            if let (Party::Stranger(name), Some(times)) = (party, share.processes.get(&fact.id)) {
+                let amount = share.on.get(&fact.id).copied().unwrap_or_default();
+                parties.push(Foreign { name: name.clone(), amount, times: *times });
+            }
+        }
+        let held = |party: &Party| self.shares.get(party).and_then(|share| share.on.get(&fact.id)).copied();
+        let others: BTreeSet<&Party> = self.others.keys().chain(self.shares.keys()).collect();
+        for party in others {
+            let Party::Other { project, service } = party else { continue };
+            let declared = self.others.get(party).and_then(|declared| declared.get(&fact.id)).copied();
+            let here = self.shares.get(party).is_some_and(|share| share.processes.contains_key(&fact.id));
+            if declared.is_some() || here {
+                let amount = declared.unwrap_or_default().max(held(party).unwrap_or_default());
+                parties.push(Foreign { name: format!("{service} of project {project}"), amount, times: 1 });
+            }
+        }
+        if fact.reserved > Mebibytes::ZERO {
+            parties.push(Foreign { name: "the driver".to_owned(), amount: fact.reserved, times: 1 });
+        }
+        parties
+    }
+
+    fn named_by_the_driver(&self, id: &GpuId) -> Mebibytes {
+        self.shares.values().filter_map(|share| share.on.get(id)).copied().sum()
+    }
+
+    /// How much of what is in use is this project's, where the driver does not tell: what it declares. Not that of a
+    /// service that still loads, which may not have taken its own yet.
+    fn ours(&self, id: &GpuId) -> Mebibytes {
+        let measured = |party: &Party| self.shares.get(party).and_then(|share| share.on.get(id)).copied();
+        let services = self.services.iter().filter(|(_, seen)| seen.holds_room).map(|(name, seen)| {
+            let measured = measured(&Party::Service(name.clone())).unwrap_or_default();
+            let counts = seen.measured.is_none() && seen.state != State::Starting && seen.gpus.contains(id);
+            if counts { seen.held(&self.desired.services[name], id) } else { measured }
+        });
+        let orphans = self.orphans.iter().filter(|orphan| orphan.holds_room()).map(|orphan| {
+            let declared = if orphan.gpus.contains(id) { orphan.vram } else { Mebibytes::ZERO };
+            measured(&Party::Orphan(orphan.instance.clone())).unwrap_or(declared)
+        });
+        services.chain(orphans).sum()
+    }
+}
+
+/// The largest first, each once.
+fn named(mut parties: Vec<Foreign>) -> Vec<String> {
+    parties.sort_by(|a, b| b.amount.cmp(&a.amount).then_with(|| a.name.cmp(&b.name)));
+    let times = |party: &Foreign| if party.times > 1 { format!(" ×{}", party.times) } else { String::new() };
+    let mut names: Vec<String> = parties.iter().map(|party| format!("{}{}", party.name, times(party))).collect();
+    if names.len() > NAMED_MAX {
+        let more = format!("and {} more", names.len() - NAMED_MAX);
+        names.truncate(NAMED_MAX);
+        names.push(more);
+    }
+    names
+}

@@ -1,0 +1,152 @@
+//! Whose the memory on the GPUs is: each process that a driver names belongs to a service or an orphan of this project,
+//! to another lcm project, or to a stranger.
+//!
+//! Only added up here. What it means for the room on a GPU is in `gpu`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::desired::Desired;
+use crate::model::facts::{Facts, GpuHolder, Owner, TreeFact};
+use crate::model::names::{GpuId, ServiceName};
+use crate::model::observed::{Instance, ObservedService, Orphan, Ownership, PortHolder};
+use crate::model::size::Mebibytes;
+use crate::observe::{ports, tree};
+
+/// Who may hold memory on a GPU.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Party {
+    Service(ServiceName),
+    Orphan(Instance),
+    /// A service of another lcm project.
+    Other {
+        project: String,
+        service: String,
+    },
+    /// For messages: `Xorg`.
+    Stranger(String),
+}
+
+/// What one party holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Share {
+    pub(super) on: BTreeMap<GpuId, Mebibytes>,
+    /// GPUs on which the driver does not tell how much it is.
+    pub(super) untold: BTreeSet<GpuId>,
+    /// Processes, by GPU.
+    pub(super) processes: BTreeMap<GpuId, usize>,
+}
+
+/// The things of this project that can hold memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Own<'a> {
+    pub(super) services: &'a BTreeMap<ServiceName, ObservedService>,
+    pub(super) orphans: &'a [Orphan],
+}
+
+/// What each party holds, as far as the driver tells.
+pub(super) fn shares(facts: &Facts, desired: &Desired, own: Own<'_>) -> BTreeMap<Party, Share> {
+    let register = Register::of(facts, desired, own);
+    let mut shares: BTreeMap<Party, Share> = BTreeMap::new();
+    for gpu in facts.gpus.known().into_iter().flatten() {
+        for holder in &gpu.holders {
+            let share = shares.entry(register.whose(holder)).or_default();
+            *share.processes.entry(gpu.id.clone()).or_default() += 1;
+            match holder.memory {
+                Some(memory) => *share.on.entry(gpu.id.clone()).or_default() += memory,
+                None => {
+                    share.untold.insert(gpu.id.clone());
+                }
+            }
+        }
+    }
+    shares
+}
+
+/// Who is known by what, looked up once for all holders.
+struct Register<'a> {
+    facts: &'a Facts,
+    desired: &'a Desired,
+    own: Own<'a>,
+    containers: BTreeMap<String, Party>,
+    /// Strangers that answer in a service's place.
+    pids: BTreeMap<i32, Party>,
+}
+
+impl<'a> Register<'a> {
+    fn of(facts: &'a Facts, desired: &'a Desired, own: Own<'a>) -> Self {
+        let (mut containers, mut pids) = (BTreeMap::new(), BTreeMap::new());
+        for orphan in own.orphans.iter().filter(|orphan| orphan.holds_room()) {
+            if let Instance::Container { id, .. } = &orphan.instance {
+                containers.insert(id.clone(), Party::Orphan(orphan.instance.clone()));
+            }
+        }
+        for (name, seen) in own.services.iter().filter(|(_, seen)| seen.holds_room) {
+            let party = Party::Service(name.clone());
+            if let Ownership::Foreign { .. } = &seen.ownership {
+                let guest = ports::stranger_on(facts, desired, &desired.services[name]);
+                let (pid, container) = guest.map_or((None, None), |guest| (guest.pid, guest.container));
+                containers.extend(container.map(|id| (id, party.clone())));
+                pids.extend(pid.map(|pid| (pid, party)));
+                continue;
+            }
+            for instance in seen.instance.iter().chain(&seen.previous) {
+                if let Instance::Container { id, .. } = instance {
+                    containers.insert(id.clone(), party.clone());
+                }
+            }
+        }
+        Self { facts, desired, own, containers, pids }
+    }
+
+    fn whose(&self, holder: &GpuHolder) -> Party {
+        match &holder.owner {
+            Owner::Service { project, service } if *project == self.desired.project => {
+                self.of_tree(service, holder).unwrap_or_else(|| stranger(holder))
+            }
+            Owner::Service { project, service } => {
+                Party::Other { project: project.to_string(), service: service.to_string() }
+            }
+            Owner::Container(id) => self.of_container(id).unwrap_or_else(|| stranger(holder)),
+            Owner::Stranger => self.pids.get(&holder.pid).cloned().unwrap_or_else(|| stranger(holder)),
+        }
+    }
+
+    /// A service that runs; else the orphan whose process it is.
+    fn of_tree(&self, service: &ServiceName, holder: &GpuHolder) -> Option<Party> {
+        if let Some(seen) = self.own.services.get(service) {
+            // What holds no room does not count for anything, so this would count nowhere.
+            return seen.holds_room.then(|| Party::Service(service.clone()));
+        }
+        let trees = self.facts.trees.known().into_iter().flatten();
+        let owns = |tree: &&TreeFact| tree.members.iter().any(|member| member.pid == holder.pid);
+        let own = trees.filter(|tree| tree.marks.are_of(&self.desired.project, service)).find(owns).map(tree::instance);
+        let mut orphans = self.own.orphans.iter().filter(|orphan| orphan.service == *service && orphan.holds_room());
+        let found = orphans.clone().find(|orphan| Some(&orphan.instance) == own.as_ref()).or_else(|| orphans.next());
+        found.map(|orphan| Party::Orphan(orphan.instance.clone()))
+    }
+
+    fn of_container(&self, id: &str) -> Option<Party> {
+        if let Some(party) = self.containers.get(id) {
+            return Some(party.clone());
+        }
+        let mut containers = self.facts.containers.known().into_iter().flatten();
+        let marks = containers.find(|found| found.id == id).and_then(|found| found.marks.as_ref());
+        let other = marks.filter(|marks| marks.project != self.desired.project.as_str());
+        if let Some(marks) = other {
+            return Some(Party::Other { project: marks.project.clone(), service: marks.service.clone() });
+        }
+        match ports::of_container(id, self.facts, self.desired) {
+            PortHolder::Service(name) => self.own.services[&name].holds_room.then_some(Party::Service(name)),
+            PortHolder::Orphan(_) | PortHolder::Foreign(_) => None,
+        }
+    }
+}
+
+/// By program name alone: arguments may hold secrets. What has ended has no name any more.
+fn stranger(holder: &GpuHolder) -> Party {
+    Party::Stranger(if holder.program.is_empty() {
+        format!("a process that has ended (pid {})", holder.pid)
+    } else {
+        holder.program.clone()
+    })
+}

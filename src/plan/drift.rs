@@ -1,0 +1,87 @@
+//! What makes a running thing of ours another than the manifest asks for: what it is made from, where it runs, and on
+//! which GPUs.
+//!
+//! Not what it holds there: a program that picks its own GPU would do so again.
+
+use std::collections::BTreeSet;
+
+use crate::model::desired::Service;
+use crate::model::names::{GpuId, ServiceName};
+use crate::model::observed::{Instance, ObservedService, called, known_as};
+use crate::model::plan::{Reason, ReasonCode};
+use crate::plan::decide::Scene;
+use crate::plan::judge::reason;
+use crate::plan::room::candidates;
+
+/// What makes a thing of ours another than the manifest asks for.
+pub(super) fn drift(scene: &Scene<'_>, name: &ServiceName) -> Option<Reason> {
+    let (service, seen) = (scene.service(name), scene.seen(name));
+    let marks = seen.marks.as_ref()?;
+    if let Some(message) = misplaced(service, seen) {
+        return Some(reason(ReasonCode::SpecChanged, message, None));
+    }
+    if marks.spec != service.spec.hash() {
+        let message = "what it is made from has changed in the manifest".to_owned();
+        return Some(reason(ReasonCode::SpecChanged, message, None));
+    }
+    // With a secret missing there is nothing to compare; that alone is no reason to touch what runs.
+    let comparable = service.missing_secrets.is_empty();
+    if comparable && marks.secrets != service.spec.secret_digest(&marks.salt) {
+        let message = "a secret that it was started with has changed".to_owned();
+        return Some(reason(ReasonCode::SecretChanged, message, None));
+    }
+    if seen.image_moved {
+        let message = "its image's name means another image by now".to_owned();
+        return Some(reason(ReasonCode::ImageChanged, message, None));
+    }
+    gpu_lost(scene, name).or_else(|| wrong_gpu(scene, name))
+}
+
+/// A GPU that it was placed on is not there any more. Only a driver knows that: a shorter list in the manifest does not
+/// take a GPU out of a machine.
+pub(super) fn gpu_lost(scene: &Scene<'_>, name: &ServiceName) -> Option<Reason> {
+    let (seen, gpus) = (scene.seen(name), &scene.observed.gpus);
+    let marks = seen.marks.as_ref().filter(|_| seen.holds_room && scene.observed.asked_a_driver())?;
+    if scene.observed.gpus_unknown.is_some() {
+        return None;
+    }
+    let message = marks.placed_on().find_map(|marked| match known_as(gpus, &marked) {
+        Some(id) => {
+            gpus[&id].lost.as_ref().map(|why| format!("{}, which it runs on, is lost: {why}", called(gpus, &id)))
+        }
+        None => Some(format!("{}, which it runs on, is not there any more", called(gpus, &marked))),
+    })?;
+    Some(reason(ReasonCode::GpuLost, message, None))
+}
+
+/// It was placed where the manifest does not allow it by now.
+fn wrong_gpu(scene: &Scene<'_>, name: &ServiceName) -> Option<Reason> {
+    let (service, seen, gpus) = (scene.service(name), scene.seen(name), &scene.observed.gpus);
+    let marks = seen.marks.as_ref().filter(|_| seen.holds_room)?;
+    if scene.observed.gpus_unknown.is_some() || gpus.is_empty() {
+        return None;
+    }
+    // With a GPU that nobody knows by its name there is nothing to compare.
+    let placed: BTreeSet<GpuId> = marks.placed_on().map(|id| known_as(gpus, &id)).collect::<Option<_>>()?;
+    let allowed = candidates(scene, service).is_ok_and(|sets| sets.contains(&placed));
+    let on: Vec<String> = placed.iter().map(|id| called(gpus, id)).collect();
+    let on = if on.is_empty() { "no GPU".to_owned() } else { on.join(" and ") };
+    let message = format!("it was placed on {on}, and the manifest puts it elsewhere by now");
+    (!allowed).then(|| reason(ReasonCode::WrongGpu, message, None))
+}
+
+/// Ours, but in another runtime or under another name than the manifest has by now.
+fn misplaced(service: &Service, seen: &ObservedService) -> Option<String> {
+    match (seen.instance.as_ref()?, service.container_name()) {
+        (Instance::Container { name, .. }, Some(own)) if name != own => {
+            Some(format!("its container is called {name}, and should be called {own}"))
+        }
+        (Instance::Container { name, .. }, None) => {
+            Some(format!("it runs in container {name}, and is a process in the manifest"))
+        }
+        (Instance::Tree { .. }, Some(own)) => {
+            Some(format!("it runs as a process, and is container {own} in the manifest"))
+        }
+        (Instance::Container { .. }, Some(_)) | (Instance::Tree { .. }, None) => None,
+    }
+}

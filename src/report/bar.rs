@@ -1,0 +1,108 @@
+//! A GPU as a bar: what is foreign, what services hold, what is free and what is kept free, told apart by their signs
+//! alone. Only for people at a terminal; the figures beside it say the same.
+
+use crate::model::size::Mebibytes;
+use crate::report::style::{Paint, Style};
+
+/// Wide enough to see a gigabyte on a small GPU, narrow enough for two columns of figures beside it.
+const CELLS: usize = 24;
+
+/// Each part by its sign and its colour, in the order in which they stand.
+const PARTS: [(&str, &str, Paint); 4] = [
+    ("▒", "foreign", Paint::Warn),
+    ("█", "services", Paint::Good),
+    ("·", "free", Paint::Dim),
+    ("-", "reserve", Paint::Dim),
+];
+
+/// What is on a GPU at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts {
+    pub capacity: Mebibytes,
+    pub foreign: Mebibytes,
+    /// All that counts, foreign memory with it.
+    pub used: Mebibytes,
+    pub reserve: Mebibytes,
+}
+
+impl Parts {
+    /// What one more service may have.
+    #[must_use]
+    pub fn free(&self) -> Mebibytes {
+        self.capacity - self.reserve - self.used
+    }
+
+    /// By how much too much is on it.
+    #[must_use]
+    pub fn over(&self) -> Mebibytes {
+        (self.used + self.reserve) - self.capacity
+    }
+}
+
+/// `[▒████████████·········-]`
+#[must_use]
+pub fn bar(parts: Parts, style: Style) -> String {
+    let cells = cells(parts);
+    let painted = PARTS.iter().zip(cells).map(|((sign, _, paint), count)| style.paint(*paint, &sign.repeat(count)));
+    format!("[{}]", painted.collect::<String>())
+}
+
+/// `▒ foreign  █ services  · free  - reserve`
+#[must_use]
+pub fn legend(style: Style) -> String {
+    let words = PARTS.iter().map(|(sign, word, paint)| format!("{} {word}", style.paint(*paint, sign)));
+    words.collect::<Vec<_>>().join("  ")
+}
+
+/// So many for each part, and together all: whatever is more than nothing has one at least.
+fn cells(parts: Parts) -> [usize; 4] {
+    let amounts = [parts.foreign, parts.used - parts.foreign, parts.free(), parts.reserve];
+    // Where a GPU holds more than it has, the bar is as long as all of it.
+    let whole = parts.capacity.max(amounts.iter().copied().sum()).0.max(1);
+    let share = |amount: Mebibytes| {
+        let cells = u128::from(amount.0) * CELLS as u128 / u128::from(whole);
+        usize::try_from(cells).unwrap_or(CELLS).max(usize::from(amount > Mebibytes::ZERO))
+    };
+    let mut cells = amounts.map(share);
+    // What rounding leaves or takes is least seen on the largest.
+    let largest = (0..amounts.len()).max_by_key(|part| amounts[*part]).unwrap_or_default();
+    let others: usize = (0..cells.len()).filter(|part| *part != largest).map(|part| cells[part]).sum();
+    cells[largest] = CELLS.saturating_sub(others);
+    cells
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CELLS, Parts, bar, cells};
+    use crate::model::size::Mebibytes;
+    use crate::report::style::Style;
+
+    fn parts(foreign: u64, used: u64, reserve: u64) -> Parts {
+        Parts {
+            capacity: Mebibytes(24_576),
+            foreign: Mebibytes(foreign),
+            used: Mebibytes(used),
+            reserve: Mebibytes(reserve),
+        }
+    }
+
+    #[test]
+    fn each_part_has_its_sign() {
+        assert_eq!(bar(parts(2_048, 12_288, 1_024), Style::PLAIN), "[▒▒██████████···········-]");
+        assert_eq!(bar(parts(0, 0, 0), Style::PLAIN), format!("[{}]", "·".repeat(CELLS)));
+        assert_eq!(bar(parts(1, 24_575, 1), Style::PLAIN), "[▒██████████████████████-]", "the least has a cell too");
+        assert_eq!(bar(parts(1_024, 30_000, 1_024), Style::PLAIN), "[▒██████████████████████-]", "overcommitted");
+    }
+
+    #[test]
+    fn a_bar_is_always_as_long() {
+        for foreign in [0, 1, 511, 9_000, 24_576] {
+            for held in [0, 1, 300, 12_288, 24_000, 90_000] {
+                for reserve in [0, 1, 512, 8_192] {
+                    let of = parts(foreign, foreign + held, reserve);
+                    assert_eq!(cells(of).iter().sum::<usize>(), CELLS, "{of:?}");
+                }
+            }
+        }
+    }
+}

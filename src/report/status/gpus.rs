@@ -1,0 +1,68 @@
+//! What is on each GPU, and who has it. Drawn at a terminal, a row of figures elsewhere.
+
+use crate::report::bar::{Parts, bar, legend};
+use crate::report::status::GpuLine;
+use crate::report::style::{Paint, Style};
+use crate::report::table::{self, Cell, figure};
+
+/// One GPU after the other.
+pub(super) fn lines(gpus: &[GpuLine], style: Style) -> Vec<String> {
+    let amounts = table::lines(&gpus.iter().map(amounts).collect::<Vec<_>>(), style);
+    let heads: Vec<Vec<Cell>> = gpus.iter().map(|gpu| head(gpu, style)).collect();
+    let mut lines = Vec::new();
+    if !style.bars {
+        let rows =
+            heads.into_iter().zip(gpus).map(|(head, gpu)| [head, self::amounts(gpu), vec![remark(gpu)]].concat());
+        return table::lines(&rows.collect::<Vec<_>>(), style);
+    }
+    for ((head, amounts), gpu) in table::lines(&heads, style).into_iter().zip(amounts).zip(gpus) {
+        lines.push(head);
+        lines.push(format!("  {amounts}"));
+        if !gpu.foreign_holders.is_empty() {
+            lines.push(format!("  foreign: {}", gpu.foreign_holders.join(", ")));
+        }
+    }
+    if !lines.is_empty() {
+        lines.push(legend(style));
+    }
+    lines
+}
+
+fn head(gpu: &GpuLine, style: Style) -> Vec<Cell> {
+    let mut head = vec![Cell::new(format!("GPU {}", gpu.index)).paint(Paint::Strong)];
+    if style.bars {
+        head.push(Cell::new(bar(parts(gpu), style)));
+    }
+    head.push(Cell::new(gpu.capacity_mib.to_string()).right());
+    if style.bars {
+        head.push(remark(gpu));
+    }
+    head
+}
+
+fn parts(gpu: &GpuLine) -> Parts {
+    Parts { capacity: gpu.capacity_mib, foreign: gpu.foreign_mib, used: gpu.used_mib, reserve: gpu.reserve_mib }
+}
+
+fn amounts(gpu: &GpuLine) -> Vec<Cell> {
+    let measured = gpu.measured_mib.map_or_else(|| "–".to_owned(), figure);
+    let (over, free) = (parts(gpu).over(), figure(gpu.free_mib));
+    vec![
+        Cell::new(format!("declared {}", figure(gpu.declared_mib))),
+        Cell::new(format!("measured {measured}")),
+        Cell::new(format!("foreign {}", figure(gpu.foreign_mib))),
+        Cell::new(format!("reserve {}", figure(gpu.reserve_mib))),
+        match over.0 {
+            0 => Cell::new(format!("free {free}")),
+            _ => Cell::new(format!("over by {}", figure(over))).paint(Paint::Bad),
+        },
+    ]
+}
+
+fn remark(gpu: &GpuLine) -> Cell {
+    match &gpu.lost {
+        Some(why) => Cell::new(format!("lost: {why}")).paint(Paint::Bad),
+        None if gpu.declared => Cell::new("declared, not measured"),
+        None => Cell::new(&gpu.name),
+    }
+}
