@@ -25,13 +25,15 @@ pub(super) struct Promise {
     pub(super) standing: Standing,
 }
 
-/// How far the one has come to whom memory was promised. Once it is healthy, there is no promise any more.
+/// How far the one has come to whom memory was promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
     /// On its way: the measurement may not show it yet, or but a part of what it will take.
     Loading,
     /// It did not come up, and is still there: who tells what single processes hold, shows it.
     Astray,
+    /// It is healthy: what is measured of it, is what it takes. Only where it was put is still worth knowing.
+    Well,
 }
 
 /// Why a start can't have its memory now.
@@ -77,8 +79,10 @@ pub(super) fn is_measured(room: &Room, gpus: &[GpuId]) -> bool {
 
 fn shortage(id: &GpuId, gpu: &GpuRoom, need: &Need<'_>, promises: &BTreeMap<ServiceName, Promise>) -> Option<Lack> {
     let itself = Some(&need.service.name);
-    let others = promises.iter().filter(|(name, promise)| Some(*name) != itself && promise.gpus.contains(id));
-    let others: Vec<(&ServiceName, &Promise)> = others.collect();
+    let others = || promises.iter().filter(|(name, _)| Some(*name) != itself);
+    let elsewhere: Vec<_> = others().filter(|(_, promise)| !promise.gpus.contains(id)).map(|(name, _)| name).collect();
+    let others: Vec<_> = others().filter(|(_, promise)| promise.gpus.contains(id)).collect();
+    let gpu = &without(gpu, &elsewhere);
     let amount = i64::try_from(need.amount.0).unwrap_or(i64::MAX);
     let says = |gpu: &GpuRoom| format!("it needs {}; {}{}", need.amount, gpu.arithmetic(itself), silence(gpu));
     let counted = with_promises(gpu, &others);
@@ -92,9 +96,19 @@ fn shortage(id: &GpuId, gpu: &GpuRoom, need: &Need<'_>, promises: &BTreeMap<Serv
     if whole.left(itself) >= amount {
         return None;
     }
-    let settled: Vec<_> = others.iter().filter(|(_, promise)| promise.standing != Standing::Loading).copied().collect();
-    let passes = as_a_whole(gpu, &settled).is_some_and(|gpu| gpu.left(itself) >= amount);
+    let lasting = |(_, promise): &&(&ServiceName, &Promise)| promise.standing == Standing::Astray;
+    let lasting: Vec<_> = others.iter().filter(lasting).copied().collect();
+    let passes = as_a_whole(gpu, &lasting).is_some_and(|gpu| gpu.left(itself) >= amount);
     Some(Lack::Short { line: says(&whole), passes })
+}
+
+/// What bears no marks is counted wherever it may be; of what this run has put elsewhere, only what is measured here.
+fn without(gpu: &GpuRoom, elsewhere: &[&ServiceName]) -> GpuRoom {
+    let mut gpu = gpu.clone();
+    for holder in gpu.holders.iter_mut().filter(|holder| elsewhere.contains(&&holder.service)) {
+        holder.counts = holder.measured.unwrap_or_default();
+    }
+    gpu
 }
 
 /// Each promise counts in full until a reading shows its service there, and then for the rest of it.
@@ -119,7 +133,8 @@ fn as_a_whole(gpu: &GpuRoom, promises: &[(&ServiceName, &Promise)]) -> Option<Gp
         counts: gpu.used?,
         measured: None,
     };
-    let promises = promises.iter().map(|(name, promise)| promised(name, promise));
+    let promises = promises.iter().filter(|(_, promise)| promise.standing != Standing::Well);
+    let promises = promises.map(|(name, promise)| promised(name, promise));
     let holders = [used].into_iter().chain(promises).collect();
     Some(GpuRoom { foreign: Mebibytes::ZERO, foreign_holders: Vec::new(), holders, ..gpu.clone() })
 }

@@ -56,9 +56,8 @@ pub(super) async fn released(
     let began = Instant::now();
     let patience = run.context.options.release_timeout;
     loop {
-        let Some(left) = run.unless_cut(left(run, service, instance, before)).await.map_err(Refusal::Cut)? else {
-            return Ok(());
-        };
+        // Not cut: whoever interrupts a stop wants to know how it ended.
+        let Some(left) = left(run, service, instance, before).await else { return Ok(()) };
         let waited = began.elapsed();
         if waited >= patience {
             let error = format!("stopped, but its room did not come back within {}: {left}", spoken(patience));

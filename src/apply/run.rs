@@ -68,7 +68,7 @@ pub(super) struct Ledger {
     pub(super) started: Vec<Moved>,
     pub(super) stopped: Vec<Moved>,
     pub(super) freed_ports: BTreeSet<u16>,
-    /// GPU memory that was promised to starts, and that no measurement shows for certain yet.
+    /// GPU memory that starts of this run were let in with, until they are stopped again.
     pub(super) promises: BTreeMap<ServiceName, Promise>,
     /// Where each service was last brought to.
     pub(super) states: BTreeMap<ServiceName, State>,

@@ -102,7 +102,9 @@ async fn well(
             {
                 let mut ledger = run.ledger();
                 ledger.risen.insert(step.service.clone());
-                ledger.promises.remove(&step.service);
+                if let Some(promise) = ledger.promises.get_mut(&step.service) {
+                    promise.standing = Standing::Well;
+                }
             }
             if let Err(error) = run.context.driver.settle(&run.context.desired.project, service).await {
                 run.warn(&format!("{} is well, but its older self is still there: {error}", step.service));

@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use crate::apply::{Context, Interrupt, OnFailure, Options, Outcome, apply};
 use crate::driver::sim::{Behaviour, Deed, Sim};
 use crate::model::desired::{
-    Busy, BusyProbe, Command, Condition, Container, Dependency, Desired, GpuAccess, GpuRequest, Health, LogPolicy,
-    Probe, Process, PullPolicy, Runtime, Service,
+    Busy, BusyProbe, Command, Condition, Container, DeclaredGpu, Dependency, Desired, GpuAccess, GpuRequest, Health,
+    LogPolicy, Probe, Process, PullPolicy, Runtime, Service,
 };
 use crate::model::event::{Event, EventKind};
 use crate::model::facts::{Facts, Marks, ProcessFact, Reading, TreeFact};
@@ -21,7 +21,6 @@ use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{GpuId, ProjectName, StepId};
 use crate::model::observed::Instance;
 use crate::model::plan::{Expect, Plan, Reason, ReasonCode, Request, Step};
-use crate::model::room::Room;
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
 use crate::store::memory::Memory;
@@ -78,7 +77,9 @@ impl Bench {
             lock(&self.requests).push(request.clone());
             Ok(lock(&self.thoughts).pop_front().unwrap_or_else(|| plan(Vec::new())))
         };
-        let room = |_: &Facts, _: &Request| Room::default();
+        let room = |facts: &Facts, request: &Request| {
+            crate::plan::room(&self.desired, &crate::observe::observe(facts, &self.desired), request)
+        };
         let events = |event: Event| lock(&self.events).push(event);
         let first = plan(steps);
         let (interrupt, request, orphans) = (self.interrupt.subscribe(), Request::default(), BTreeMap::new());
@@ -241,7 +242,8 @@ pub(super) fn loads_in(time: Duration) -> Behaviour {
 }
 
 fn desired(services: Vec<Service>) -> Desired {
-    Desired::plain(ProjectName::from(PROJECT), services)
+    let gpu = DeclaredGpu { index: 0, uuid: None, capacity: Mebibytes(100) };
+    Desired { declared_gpus: vec![gpu], ..Desired::plain(ProjectName::from(PROJECT), services) }
 }
 
 fn tree(service: &Service) -> TreeFact {
