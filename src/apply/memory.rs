@@ -83,23 +83,25 @@ fn shortage(id: &GpuId, gpu: &GpuRoom, need: &Need<'_>, promises: &BTreeMap<Serv
     let elsewhere: Vec<_> = others().filter(|(_, promise)| !promise.gpus.contains(id)).map(|(name, _)| name).collect();
     let others: Vec<_> = others().filter(|(_, promise)| promise.gpus.contains(id)).collect();
     let gpu = &without(gpu, &elsewhere);
-    let amount = i64::try_from(need.amount.0).unwrap_or(i64::MAX);
-    let says = |gpu: &GpuRoom| format!("it needs {}; {}{}", need.amount, gpu.arithmetic(itself), silence(gpu));
     let counted = with_promises(gpu, &others);
-    if counted.left(itself) < amount {
-        return Some(Lack::Short { line: says(&counted), passes: false });
-    }
-    if gpu.told {
-        return None;
-    }
-    let whole = as_a_whole(gpu, &others)?;
-    if whole.left(itself) >= amount {
-        return None;
-    }
-    let lasting = |(_, promise): &&(&ServiceName, &Promise)| promise.standing == Standing::Astray;
-    let lasting: Vec<_> = others.iter().filter(lasting).copied().collect();
-    let passes = as_a_whole(gpu, &lasting).is_some_and(|gpu| gpu.left(itself) >= amount);
-    Some(Lack::Short { line: says(&whole), passes })
+    let whole = if gpu.told { None } else { as_a_whole(gpu, &others) };
+    let short = [Some(&counted), whole.as_ref()].into_iter().flatten().find(|gpu| !has_room(gpu, need))?;
+    let line = format!("it needs {}; {}", need.amount, short.arithmetic(itself));
+    Some(Lack::Short { line, passes: whole.is_some() && passes(&counted, &others, need) })
+}
+
+fn has_room(gpu: &GpuRoom, need: &Need<'_>) -> bool {
+    u64::try_from(gpu.left(Some(&need.service.name))).is_ok_and(|left| left >= need.amount.0)
+}
+
+/// Whether there would be room if those that load were done. What they have taken already counts as theirs, as used, and
+/// as foreign too, until then.
+fn passes(counted: &GpuRoom, others: &[(&ServiceName, &Promise)], need: &Need<'_>) -> bool {
+    let (loading, rest): (Vec<_>, Vec<_>) =
+        others.iter().copied().partition(|(_, promise)| promise.standing == Standing::Loading);
+    let theirs: Mebibytes = loading.iter().map(|(_, promise)| promise.amount).sum();
+    let done = GpuRoom { foreign: counted.foreign - theirs, ..counted.clone() };
+    !loading.is_empty() && has_room(&done, need) && as_a_whole(counted, &rest).is_some_and(|gpu| has_room(&gpu, need))
 }
 
 /// What bears no marks is counted wherever it may be; of what this run has put elsewhere, only what is measured here.
@@ -142,10 +144,4 @@ fn as_a_whole(gpu: &GpuRoom, promises: &[(&ServiceName, &Promise)]) -> Option<Gp
 fn promised(name: &ServiceName, promise: &Promise) -> Holder {
     let label = format!("promised to {name}");
     Holder { service: name.clone(), label, counts: promise.amount, measured: None }
-}
-
-/// Where something foreign is there and nobody says what.
-fn silence(gpu: &GpuRoom) -> &'static str {
-    let named = gpu.foreign == Mebibytes::ZERO || !gpu.foreign_holders.is_empty();
-    if named { "" } else { "; the driver names no holder" }
 }

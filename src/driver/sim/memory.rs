@@ -21,9 +21,6 @@ const LOADING_STEPS: u32 = 4;
 /// Beyond those of trees, so that no two things share one.
 const PIDS_FROM: i32 = 3_000_000;
 
-/// As a driver speaks of a pid that belongs to nobody any more.
-const ENDED: &str = "a process that has ended";
-
 /// A foreign program that comes to take some memory, and goes again.
 #[derive(Clone, Debug)]
 pub struct Intrusion {
@@ -239,7 +236,8 @@ impl World {
             }
             for holder in gpu.holders.iter_mut().filter(|holder| is_its(holder)) {
                 holder.owner = Owner::Stranger;
-                ENDED.clone_into(&mut holder.program);
+                // A pid that belongs to nobody any more has no program.
+                holder.program.clear();
                 if !behaviour.leaks {
                     self.memory.ghosts.push(Ghost { until, gpu: gpu.id.clone(), pid: holder.pid });
                 }
