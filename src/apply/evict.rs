@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use super::expect::of_stop;
 use super::health::growing;
+use super::measure;
 use super::memory::room_now;
 use super::run::{Run, spoken};
 use super::stop::look_first;
@@ -34,9 +35,7 @@ pub(super) async fn evict(run: &Run<'_>, step: &Step) -> Verdict {
     if let Err(error) = context.driver.evict(service).await {
         return Verdict::Failed(Trouble::new(ReasonCode::StopFailed, error.to_string()));
     }
-    if let Err(error) = context.store.evicted(&context.desired.project, &service.name, context.driver.now()) {
-        run.store_failed(&error);
-    }
+    measure::evicted(run, step);
     run.stage(step, Stage::Release, None);
     shrunk(run, step, evict.resident).await
 }

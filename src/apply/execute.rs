@@ -110,7 +110,7 @@ async fn carry<'p>(run: &Run<'_>, plan: &'p Plan, step: &'p Step) -> (&'p Step, 
     run.ledger().under_way.insert(step.id.clone());
     run.time_stages(&step.id);
     let (id, service) = (step.id.clone(), step.service.clone());
-    run.say(EventKind::StepStarted { step: id, service, action: step.action });
+    run.say(EventKind::StepStarted { step: id, service, action: step.action, estimate_ms: step.estimate_ms });
     let verdict = match step.action {
         Action::Stop => stop::stop(run, step).await,
         Action::Start => start::start(run, plan, step).await,

@@ -7,6 +7,7 @@ mod evict;
 mod execute;
 mod expect;
 mod health;
+mod measure;
 mod memory;
 mod older;
 mod prepare;
@@ -127,6 +128,7 @@ pub async fn apply(context: Context<'_>, first: &Plan) -> Outcome {
     let (project, mode) = (context.desired.project.clone(), context.desired.mode.clone());
     run.say(EventKind::Run { project, mode });
     let end = run.beating(rounds(&run, first)).await;
+    measure::close(&run);
     let interrupted = *context.interrupt.borrow();
     let ledger = std::mem::take(&mut *run.ledger());
     let (last_plan, refused) = match end {
@@ -274,9 +276,10 @@ async fn think(run: &Run<'_>) -> Result<Plan, End> {
         facts = context.driver.observe(context.desired) => facts,
     };
     match context.store.last_known(&context.desired.project) {
-        Ok(known) => facts.history.extend(known),
+        Ok(known) => facts.remember(known),
         Err(error) => run.store_failed(&error),
     }
+    measure::weigh(run, &facts, context.request);
     let mut request = context.request.clone();
     request.prevented.extend(run.ledger().prevented.clone());
     (context.think)(&facts, &request).map_err(End::Refused)

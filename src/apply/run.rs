@@ -19,6 +19,7 @@ use crate::model::names::{ServiceName, StepId};
 use crate::model::observed::Instance;
 use crate::model::plan::{Reason, Step};
 use crate::model::secret;
+use crate::model::size::Mebibytes;
 
 /// Whoever watches should hear something at least so often: CI systems give up on a silent job after minutes,
 /// people after seconds.
@@ -70,6 +71,8 @@ pub(super) struct Ledger {
     pub(super) freed_ports: BTreeSet<u16>,
     /// GPU memory that starts of this run were let in with, until they are stopped again.
     pub(super) promises: BTreeMap<ServiceName, Promise>,
+    /// The most that each service was measured to hold on one GPU.
+    pub(super) heaviest: BTreeMap<ServiceName, Mebibytes>,
     /// Where each service was last brought to.
     pub(super) states: BTreeMap<ServiceName, State>,
 }

@@ -2,6 +2,7 @@
 
 use super::expect::{Launch, of_start};
 use super::health::{self, Illness};
+use super::measure::Watch;
 use super::memory::{Need, Standing};
 use super::older::{Older, bring_back, room_of};
 use super::record::Cursor;
@@ -70,6 +71,7 @@ async fn begin(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> Ve
     let moved = Moved { step: step.clone(), instance: None };
     run.ledger().started.push(moved);
     let start = Start { project: &run.context.desired.project, service, gpus: &step.gpus };
+    let watch = Watch::begin(run);
     match run.context.driver.start(&start).await {
         Ok(instance) => {
             for moved in run.ledger().started.iter_mut().filter(|moved| moved.step.id == step.id) {
@@ -77,7 +79,9 @@ async fn begin(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> Ve
             }
             cursor.walk_to(State::Starting);
             run.launch(&step.id);
-            well(run, plan, step, service, &instance, cursor).await
+            let verdict = well(run, plan, step, service, &instance, cursor).await;
+            watch.started(run, step, &verdict);
+            verdict
         }
         Err(error) => {
             let failed = Sick { state: State::Failed, error: error.to_string() };

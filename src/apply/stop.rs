@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::expect::{Ready, can_be_looked_at, is_of_older, is_of_service, of_remove, of_stop};
 use super::health::growing;
+use super::measure::Watch;
 use super::record::Cursor;
 use super::release::{Before, released};
 use super::room::Refusal;
@@ -43,7 +44,10 @@ pub(super) async fn stop(run: &Run<'_>, step: &Step) -> Verdict {
             return verdict;
         }
     }
-    end(run, step, service, instance).await
+    let watch = Watch::begin(run);
+    let verdict = end(run, step, service, instance).await;
+    watch.stopped(run, step, &verdict);
+    verdict
 }
 
 async fn end(run: &Run<'_>, step: &Step, service: Option<&Service>, instance: &Instance) -> Verdict {

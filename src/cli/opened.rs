@@ -102,7 +102,7 @@ impl Opened {
         let mut facts = self.driver().observe(&self.desired).await;
         match self.store().last_known(&self.desired.project) {
             // A world file brings its own past.
-            Ok(history) => facts.history.extend(history),
+            Ok(history) => facts.remember(history),
             Err(error) => session.warn(&format!("{error}; going on without history")),
         }
         facts
@@ -141,7 +141,7 @@ impl Opened {
     pub(super) fn close(&self) -> Result<(), Stop> {
         let World::Simulated { simulated, path } = &self.world else { return Ok(()) };
         let mut facts = simulated.world();
-        facts.history.extend(self.store().last_known(&self.desired.project).unwrap_or_default());
+        facts.remember(self.store().last_known(&self.desired.project).unwrap_or_default());
         files::replace(path, &json::document(&facts))
             .map_err(|error| Stop::refused(format!("can't write the world back to {}: {error}", path.display())))
     }

@@ -48,7 +48,7 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let (status, known) = look(session, args, &opened).await;
     let text = match args.format {
         Format::Json => json::document(&status),
-        Format::Text => status::text(&status, session.stdout),
+        Format::Text => status::text(&status, session.verbose, session.stdout),
     };
     data(&text)?;
     known.map(|()| Exit::Done)
@@ -62,8 +62,8 @@ async fn watch(session: &Session, args: &Args, opened: &Opened) -> Result<Exit, 
         let (status, _) = look(session, args, opened).await;
         let text = match args.format {
             Format::Json => json::line(&status),
-            Format::Text if screen => format!("{REDRAW}{}", status::text(&status, session.stdout)),
-            Format::Text => format!("{}\n", status::text(&status, session.stdout)),
+            Format::Text if screen => format!("{REDRAW}{}", status::text(&status, session.verbose, session.stdout)),
+            Format::Text => format!("{}\n", status::text(&status, session.verbose, session.stdout)),
         };
         data(&text)?;
         tokio::select! {

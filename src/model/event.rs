@@ -45,6 +45,8 @@ pub enum EventKind {
         step: StepId,
         service: ServiceName,
         action: Action,
+        /// As in the plan.
+        estimate_ms: Option<u64>,
     },
     /// A step enters a stage.
     Stage {

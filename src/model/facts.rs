@@ -60,6 +60,13 @@ impl Facts {
             history: BTreeMap::new(),
         }
     }
+
+    /// Adds what a store remembers to the past that a world file brings along.
+    pub fn remember(&mut self, known: BTreeMap<ServiceName, HistoryFact>) {
+        for (service, fact) in known {
+            self.history.entry(service).or_default().learn(&fact);
+        }
+    }
 }
 
 /// A reading that failed is not an absence.
@@ -338,11 +345,14 @@ pub enum BusyReading {
 }
 
 /// What lcm's store holds of a service: its last change, and what is worth knowing of its past.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HistoryFact {
-    pub state: State,
-    /// `lcm` made it, rather than saw it.
+    /// What its last change came to; `None`: only measures are kept of it.
+    #[serde(default)]
+    pub state: Option<State>,
+    /// `lcm` made that change, rather than saw it.
+    #[serde(default)]
     pub made: bool,
     /// When it was last asked to give its GPU memory back.
     #[serde(default)]
@@ -351,14 +361,31 @@ pub struct HistoryFact {
     pub estimates: Estimates,
 }
 
-/// What earlier runs of a service came to.
+impl HistoryFact {
+    /// What is known later replaces what was known, each thing for itself: who knows nothing of one, takes nothing away.
+    fn learn(&mut self, later: &Self) {
+        let Self { state, made, evicted_at, estimates } = *later;
+        if state.is_some() {
+            (self.state, self.made) = (state, made);
+        }
+        self.evicted_at = evicted_at.or(self.evicted_at);
+        let Estimates { ready_ms, stopped_ms, memory } = estimates;
+        self.estimates = Estimates {
+            ready_ms: ready_ms.or(self.estimates.ready_ms),
+            stopped_ms: stopped_ms.or(self.estimates.stopped_ms),
+            memory: memory.or(self.estimates.memory),
+        };
+    }
+}
+
+/// What earlier runs of a service came to. They are shown, and decide nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Estimates {
-    /// From the start to the first healthy answer.
+    /// From the order to start until it was healthy. How long it waited for room is others' time, not its own.
     #[serde(default)]
     pub ready_ms: Option<u64>,
-    /// From the first rung of a stop until its memory was back.
+    /// From the order to stop until its room was back. How long it was busy before is its work's time, not its own.
     #[serde(default)]
     pub stopped_ms: Option<u64>,
     /// The most that it was seen to hold on one GPU.

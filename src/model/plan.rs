@@ -166,6 +166,8 @@ pub struct Step {
     /// What changed in the resolved spec, masked, as a unified diff.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diff: Option<String>,
+    /// How long it takes, by what was measured in earlier runs: a stop until its room is back, a start until it is
+    /// healthy, each from its own begin. `null`: nothing was measured yet.
     pub estimate_ms: Option<u64>,
 }
 

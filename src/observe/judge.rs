@@ -80,7 +80,7 @@ fn by_probe(facts: &Facts, service: &Service, young: bool) -> Verdict {
 /// An error is a `timeout` where lcm itself ended the wait for this start.
 fn timed_out(facts: &Facts, service: &Service, verdict: Verdict) -> Verdict {
     let last = facts.history.get(&service.name);
-    if verdict.state == State::Error && last.is_some_and(|last| last.made && last.state == State::Timeout) {
+    if verdict.state == State::Error && last.is_some_and(|last| last.made && last.state == Some(State::Timeout)) {
         return Verdict { state: State::Timeout, ..verdict };
     }
     verdict
@@ -117,8 +117,8 @@ fn signal_name(signal: i32) -> String {
 
 /// Whether something that does not run ended without lcm's doing: the last that lcm wrote down was that it ran.
 pub(super) fn ended_by_itself(facts: &Facts, service: &Service, state: State) -> bool {
-    match facts.history.get(&service.name) {
-        Some(last) => last.state.is_operational() || last.state == State::Starting,
+    match facts.history.get(&service.name).and_then(|last| last.state) {
+        Some(last) => last.is_operational() || last == State::Starting,
         None => state == State::Failed,
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{GpuId, ServiceName, StepId};
-use crate::model::observed::{ASIDE_SUFFIX, Instance, Orphan, Ownership, PortHolder};
+use crate::model::observed::{ASIDE_SUFFIX, Instance, ObservedService, Orphan, Ownership, PortHolder};
 use crate::model::plan::{Expect, Purpose, Reason, ReasonCode, Step};
 use crate::model::size::Mebibytes;
 use crate::plan::decide::{Decision, Decisions, Scene};
@@ -60,7 +60,7 @@ fn stops(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
                 expect: Expect { instance: seen.instance.clone(), state: seen.state },
                 spec: None,
                 diff: None,
-                estimate_ms: None,
+                estimate_ms: seen.estimates.stopped_ms,
                 service: name,
             })
         })
@@ -282,8 +282,15 @@ fn start(scene: &Scene<'_>, decisions: &Decisions, name: &ServiceName, ledger: &
         expect: Expect { instance: seen.instance.clone(), state },
         spec: (!service.spec.config.is_null()).then(|| service.spec.hash()),
         diff: before.filter(|_| !waits).and_then(|config| diff(&config["spec"], &service.spec.config)),
-        estimate_ms: None,
+        estimate_ms: if waits { left_of_start(scene, seen) } else { seen.estimates.ready_ms },
     }
+}
+
+/// Of a start that is under way, so much is left; `None` where it is overdue, and nobody can tell.
+fn left_of_start(scene: &Scene<'_>, seen: &ObservedService) -> Option<u64> {
+    let elapsed = scene.observed.observed_at.duration_since(seen.since?).as_millis();
+    let elapsed_ms = u64::try_from(elapsed.max(0)).unwrap_or(u64::MAX);
+    seen.estimates.ready_ms?.checked_sub(elapsed_ms).filter(|left| *left > 0)
 }
 
 /// Stops of those that hold its ports now.

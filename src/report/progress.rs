@@ -4,6 +4,7 @@
 
 mod bars;
 mod lines;
+mod waits;
 
 use std::fs::File;
 use std::io::Write;
@@ -37,7 +38,7 @@ pub enum Show {
 #[derive(Debug)]
 enum Shown {
     Bars(bars::Bars),
-    Lines(Style),
+    Lines(Style, Mutex<waits::Waits>),
     Json,
     Nothing,
 }
@@ -48,7 +49,7 @@ impl Progress {
     pub fn new(show: Show, style: Style, copy: Option<File>) -> Self {
         let shown = match show {
             Show::Bars => Shown::Bars(bars::Bars::new(style)),
-            Show::Lines => Shown::Lines(style),
+            Show::Lines => Shown::Lines(style, Mutex::default()),
             Show::Json => Shown::Json,
             Show::Nothing => Shown::Nothing,
         };
@@ -59,8 +60,10 @@ impl Progress {
     pub fn tell(&self, event: &Event) {
         match &self.shown {
             Shown::Bars(bars) => bars.tell(event),
-            Shown::Lines(style) => {
-                for line in lines::lines(event, *style) {
+            Shown::Lines(style, waits) => {
+                let mut waits = waits.lock().unwrap_or_else(PoisonError::into_inner);
+                waits.tell(event);
+                for line in lines::lines(event, &waits, *style) {
                     print::note(&line);
                 }
             }
@@ -81,7 +84,7 @@ impl Progress {
     pub fn finish(&self) {
         match &self.shown {
             Shown::Bars(bars) => bars.finish(),
-            Shown::Lines(_) | Shown::Json | Shown::Nothing => {}
+            Shown::Lines(..) | Shown::Json | Shown::Nothing => {}
         }
     }
 }

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::desired::{Desired, Goal, Service};
+use crate::model::facts::Estimates;
 use crate::model::lifecycle::State;
 use crate::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName};
 use crate::model::observed::{Observed, ObservedGpu, ObservedService, Ownership};
@@ -62,6 +63,19 @@ pub struct ServiceLine {
     #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
     pub reason: String,
+    pub estimates: EstimatesLine,
+}
+
+/// What earlier runs of it came to; `null`: nothing was measured yet.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EstimatesLine {
+    /// From the order to start until it is healthy.
+    pub ready_ms: Option<u64>,
+    /// From the order to stop until its room is back.
+    pub stopped_ms: Option<u64>,
+    /// The most that it held on one GPU.
+    pub vram_mib: Option<Mebibytes>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -177,6 +191,7 @@ fn service_line(service: &Service, seen: &ObservedService) -> ServiceLine {
     {
         reason = format!("{reason}; it is {holder}'s");
     }
+    let Estimates { ready_ms, stopped_ms, memory } = seen.estimates;
     ServiceLine {
         name: service.name.clone(),
         runtime: service.runtime.as_str().to_owned(),
@@ -191,6 +206,7 @@ fn service_line(service: &Service, seen: &ObservedService) -> ServiceLine {
         vram_measured_mib: seen.measured_most(),
         since: seen.since,
         reason,
+        estimates: EstimatesLine { ready_ms, stopped_ms, vram_mib: memory },
     }
 }
 

@@ -134,11 +134,30 @@ pub fn took(milliseconds: u64) -> String {
     }
 }
 
+/// `95 s`, `2 min 30 s`, `1 h 10 min`: a time that is known about, in steps that people think in.
+#[must_use]
+pub fn about(milliseconds: u64) -> String {
+    // Below so many seconds in steps of so many: nobody takes `95 s` for a promise, as `94.7 s` would be.
+    const STEPS: [(u64, u64); 4] = [(20, 1), (120, 5), (600, 30), (7_200, 60)];
+    let exact = milliseconds.saturating_add(500) / 1000;
+    let step = STEPS.iter().find(|(below, _)| exact < *below).map_or(600, |(_, step)| *step);
+    let seconds = ((exact + step / 2) / step * step).max(1);
+    let in_two = |large: u64, small: u64, units: [&str; 2]| match small {
+        0 => format!("{large} {}", units[0]),
+        small => format!("{large} {} {small} {}", units[0], units[1]),
+    };
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => in_two(seconds / 60, seconds % 60, ["min", "s"]),
+        7_200.. => in_two(seconds / 3_600, seconds % 3_600 / 60, ["h", "min"]),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
 
-    use super::{Cell, elapsed, lines, listed, took};
+    use super::{Cell, about, elapsed, lines, listed, took};
     use crate::report::style::{Paint, Style};
 
     #[test]
@@ -160,6 +179,28 @@ mod tests {
         assert_eq!(elapsed(at(0), at(90_000)), "1d 01h");
         assert_eq!(elapsed(at(9), at(0)), "0s");
         assert_eq!((took(49), took(12_345), took(125_000)), ("0.0 s".into(), "12.3 s".into(), "2m 05s".into()));
+    }
+
+    #[test]
+    fn estimates_are_rounded_as_people_do() {
+        let spoken = [
+            (3, "1 s"),
+            (1_499, "1 s"),
+            (4_200, "4 s"),
+            (12_100, "12 s"),
+            (19_700, "20 s"),
+            (42_000, "40 s"),
+            (94_732, "95 s"),
+            (118_000, "2 min"),
+            (140_000, "2 min 30 s"),
+            (590_000, "10 min"),
+            (2_680_000, "45 min"),
+            (7_190_000, "2 h"),
+            (7_700_000, "2 h 10 min"),
+        ];
+        for (milliseconds, expected) in spoken {
+            assert_eq!(about(milliseconds), expected, "{milliseconds}");
+        }
     }
 
     #[test]

@@ -1,16 +1,18 @@
 //! A store that lasts as long as the command: for simulated worlds, which have no past of this machine.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::model::facts::{Estimates, HistoryFact};
+use super::past::{self, Change, Reading};
+use crate::model::facts::HistoryFact;
 use crate::model::names::{ProjectName, ServiceName};
-use crate::store::{Run, Store, StoreError, Transition};
+use crate::store::{Measure, Run, Store, StoreError, Transition};
 
 /// What one command wrote down.
 #[derive(Debug, Default)]
 pub struct Memory {
     transitions: Mutex<Vec<Transition>>,
+    measures: Mutex<Vec<Measure>>,
     runs: Mutex<Vec<Run>>,
 }
 
@@ -18,41 +20,83 @@ impl Memory {
     /// All changes so far, the oldest first.
     #[must_use]
     pub fn transitions(&self) -> Vec<Transition> {
-        self.transitions.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.transitions).clone()
+    }
+
+    /// All measures that are kept, the oldest first.
+    #[must_use]
+    pub fn measures(&self) -> Vec<Measure> {
+        lock(&self.measures).clone()
     }
 }
 
 impl Store for Memory {
     fn record(&self, transition: &Transition) -> Result<(), StoreError> {
-        self.transitions.lock().unwrap_or_else(PoisonError::into_inner).push(transition.clone());
+        lock(&self.transitions).push(transition.clone());
+        Ok(())
+    }
+
+    fn remember(&self, measure: &Measure) -> Result<(), StoreError> {
+        let mut measures = lock(&self.measures);
+        measures.push(measure.clone());
+        let alike = |other: &Measure| {
+            let of_kind = std::mem::discriminant(&other.what) == std::mem::discriminant(&measure.what);
+            of_kind && other.service == measure.service && other.project == measure.project
+        };
+        if measures.iter().filter(|other| alike(other)).count() > past::KEPT
+            && let Some(oldest) = measures.iter().position(alike)
+        {
+            measures.remove(oldest);
+        }
         Ok(())
     }
 
     fn last_known(&self, project: &ProjectName) -> Result<BTreeMap<ServiceName, HistoryFact>, StoreError> {
-        let of_project = self.transitions().into_iter().filter(|transition| transition.project == *project);
-        // A later change of a service replaces the earlier one.
-        Ok(of_project
-            .map(|transition| {
-                (
-                    transition.service,
-                    HistoryFact {
-                        state: transition.to,
-                        made: transition.made,
-                        evicted_at: None,
-                        estimates: Estimates::default(),
-                    },
-                )
-            })
-            .collect())
+        let changes = self.transitions().into_iter().filter(|transition| transition.project == *project);
+        let changes =
+            changes.map(|transition| Change { service: transition.service, to: transition.to, made: transition.made });
+        let measures = self.measures().into_iter().filter(|measure| measure.project == *project);
+        let readings = measures.map(|measure| Reading { at: measure.at, service: measure.service, what: measure.what });
+        Ok(past::known(changes, readings))
     }
 
     fn record_run(&self, run: &Run) -> Result<(), StoreError> {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner).push(run.clone());
+        lock(&self.runs).push(run.clone());
         Ok(())
     }
 
     fn last_run(&self, project: &ProjectName) -> Result<Option<Run>, StoreError> {
-        let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(runs.iter().rev().find(|run| run.project == *project).cloned())
+        Ok(lock(&self.runs).iter().rev().find(|run| run.project == *project).cloned())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::Memory;
+    use crate::store::{Measure, Measured, Store as _};
+
+    #[test]
+    fn of_each_kind_and_service_the_newest_twenty_are_kept() {
+        let store = Memory::default();
+        let measure = |service: &str, what| Measure {
+            at: Timestamp::UNIX_EPOCH,
+            project: "studio".into(),
+            service: service.into(),
+            what,
+        };
+        store.remember(&measure("a", Measured::Evicted)).expect("kept");
+        for took_ms in 1..=23 {
+            store.remember(&measure("b", Measured::Ready { took_ms })).expect("kept");
+        }
+        let measures = store.measures();
+        assert_eq!(measures.len(), 21);
+        assert_eq!(measures[0].what, Measured::Evicted, "another kind does not drive it out");
+        assert_eq!(measures[1].what, Measured::Ready { took_ms: 4 });
     }
 }

@@ -1,7 +1,9 @@
-//! What reality can't tell: which changes lcm made, and how its runs ended. Deleting it changes no step of a plan.
+//! What reality can't tell: which changes lcm made, what they took, and how its runs ended. Deleting it changes no step
+//! of a plan, only its estimates.
 
 pub mod lock;
 pub mod memory;
+mod past;
 pub mod sqlite;
 
 use std::collections::BTreeMap;
@@ -11,19 +13,19 @@ use jiff::Timestamp;
 use crate::model::facts::HistoryFact;
 use crate::model::lifecycle::State;
 use crate::model::names::{ProjectName, ServiceName};
+use crate::model::size::Mebibytes;
 
 /// Where changes and runs are kept.
 pub trait Store: Send + Sync {
     /// Writes one change down, durably.
     fn record(&self, transition: &Transition) -> Result<(), StoreError>;
 
-    /// The last change of each service of a project.
-    fn last_known(&self, project: &ProjectName) -> Result<BTreeMap<ServiceName, HistoryFact>, StoreError>;
+    /// Writes down what was measured; of each service and kind, only the newest are kept.
+    fn remember(&self, measure: &Measure) -> Result<(), StoreError>;
 
-    /// Writes down that a service was asked to give its GPU memory back, for [`HistoryFact::evicted_at`].
-    fn evicted(&self, _project: &ProjectName, _service: &ServiceName, _at: Timestamp) -> Result<(), StoreError> {
-        Ok(())
-    }
+    /// The last change of each service of a project, and what its measures let expect. A service of which there is only
+    /// one of the two is there, too.
+    fn last_known(&self, project: &ProjectName) -> Result<BTreeMap<ServiceName, HistoryFact>, StoreError>;
 
     /// Writes down how a run ended.
     fn record_run(&self, run: &Run) -> Result<(), StoreError>;
@@ -42,6 +44,28 @@ pub struct Transition {
     pub reason: String,
     /// lcm made it, rather than saw it.
     pub made: bool,
+}
+
+/// Something that a run found out about one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measure {
+    pub at: Timestamp,
+    pub project: ProjectName,
+    pub service: ServiceName,
+    pub what: Measured,
+}
+
+/// What was measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measured {
+    /// A start took so long until it was healthy.
+    Ready { took_ms: u64 },
+    /// A stop took so long until its room was back.
+    Stopped { took_ms: u64 },
+    /// It held so much on one of its GPUs.
+    Memory(Mebibytes),
+    /// It was asked to give its GPU memory back, and is to go on running.
+    Evicted,
 }
 
 /// One apply or down.

@@ -1,7 +1,11 @@
 //! The store on disk: one `SQLite` file, in WAL mode so that a reader never waits for an apply.
 //!
 //! It is opened when first needed, and made only by what writes: a plan on a machine without a state folder leaves
-//! none behind. A file that this lcm can't read is an error and stays as it is.
+//! none behind. Likewise an older file is read as it is, and brought to this lcm's format only by what writes. A file
+//! that this lcm can't read is an error and stays as it is.
+
+mod format;
+mod measures;
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, OpenOptions};
@@ -14,13 +18,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 
-use crate::model::facts::{Estimates, HistoryFact};
+use self::format::{Brought, FORMAT, WITH_MEASURES, version};
+use crate::model::facts::HistoryFact;
 use crate::model::lifecycle::State;
 use crate::model::names::{ProjectName, ServiceName};
-use crate::store::{Run, Store, StoreError, Transition};
-
-/// In the file's `user_version`. A newer one is refused.
-const FORMAT: u32 = 1;
+use crate::store::past::{self, Change};
+use crate::store::{Measure, Run, Store, StoreError, Transition};
 
 const FILE: &str = "lcm.db";
 
@@ -37,34 +40,25 @@ const AGE_MAX: jiff::SignedDuration = jiff::SignedDuration::from_hours(24 * 400)
 /// Old rows are looked for once in so many writes.
 const PRUNE_EVERY: i64 = 256;
 
-const SCHEMA: &str = "
-    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-    CREATE TABLE transitions (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, at_us INTEGER NOT NULL,
-        project TEXT NOT NULL, service TEXT NOT NULL,
-        from_state TEXT NOT NULL, to_state TEXT NOT NULL, reason TEXT NOT NULL, made INTEGER NOT NULL
-    ) STRICT;
-    CREATE INDEX transitions_of_service ON transitions (project, service, id);
-    CREATE TABLE runs (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, command TEXT NOT NULL, by_whom TEXT NOT NULL,
-        began_us INTEGER NOT NULL, ended_us INTEGER NOT NULL,
-        exit_code INTEGER NOT NULL, changed INTEGER NOT NULL, first_error TEXT
-    ) STRICT;
-    CREATE TABLE quiet_runs (project TEXT PRIMARY KEY, count INTEGER NOT NULL, last_us INTEGER NOT NULL) STRICT;
-";
-
 /// The store of a state folder.
 #[derive(Debug)]
 pub struct Sqlite {
     path: PathBuf,
-    connection: Mutex<Option<Connection>>,
+    opened: Mutex<Option<Opened>>,
+}
+
+#[derive(Debug)]
+struct Opened {
+    connection: Connection,
+    /// As it was found, or brought to since.
+    format: u32,
 }
 
 impl Sqlite {
     /// The store of this state folder. Touches nothing yet.
     #[must_use]
     pub fn at(folder: &Path) -> Self {
-        Self { path: folder.join(FILE), connection: Mutex::new(None) }
+        Self { path: folder.join(FILE), opened: Mutex::new(None) }
     }
 
     /// Makes folder and file where they are missing, and proves that they can be written: called before anything
@@ -79,15 +73,15 @@ impl Sqlite {
 
     /// Runs that changed nothing, and when the last of them ended.
     pub fn quiet_runs(&self, project: &ProjectName) -> Result<Option<(u32, Timestamp)>, StoreError> {
-        let found = self.read(|connection| {
+        let found = self.read(|connection, _| {
             let mut statement = connection.prepare("SELECT count, last_us FROM quiet_runs WHERE project = ?1")?;
             statement.query_row([project.as_str()], |row| Ok((row.get(0)?, timestamp(row, 1)?))).optional()
         })?;
         Ok(found.flatten())
     }
 
-    /// `None`: there is no file, so there is nothing to read.
-    fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<Option<T>, StoreError> {
+    /// `None`: there is no file, so there is nothing to read. The query is told the format of the file.
+    fn read<T>(&self, query: impl FnOnce(&Connection, u32) -> rusqlite::Result<T>) -> Result<Option<T>, StoreError> {
         let mut guard = self.guard();
         if guard.is_none() {
             match self.path.try_exists() {
@@ -96,8 +90,8 @@ impl Sqlite {
                 Err(error) => return Err(self.out_of_reach("can't read", &error)),
             }
         }
-        let Some(connection) = guard.as_ref() else { return Ok(None) };
-        query(connection).map(Some).map_err(|error| self.failed("can't read", &error))
+        let Some(Opened { connection, format }) = guard.as_ref() else { return Ok(None) };
+        query(connection, *format).map(Some).map_err(|error| self.failed("can't read", &error))
     }
 
     fn write(&self, change: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> Result<(), StoreError> {
@@ -106,12 +100,15 @@ impl Sqlite {
             self.make_file()?;
             *guard = Some(self.open()?);
         }
-        let Some(connection) = guard.as_ref() else { return Ok(()) };
-        change(connection).map_err(|error| self.failed("can't write", &error))
+        let Some(opened) = guard.as_mut() else { return Ok(()) };
+        if opened.format < FORMAT {
+            self.bring_up(opened)?;
+        }
+        change(&opened.connection).map_err(|error| self.failed("can't write", &error))
     }
 
-    fn guard(&self) -> MutexGuard<'_, Option<Connection>> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    fn guard(&self) -> MutexGuard<'_, Option<Opened>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An empty file of our own, so that no moment exists in which others may read it; `SQLite`'s files beside it take
@@ -129,40 +126,38 @@ impl Sqlite {
         }
     }
 
-    fn open(&self) -> Result<Connection, StoreError> {
+    fn open(&self) -> Result<Opened, StoreError> {
         let unusable = |error: rusqlite::Error| self.failed("can't open", &error);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(&self.path, flags).map_err(unusable)?;
+        let connection = Connection::open_with_flags(&self.path, flags).map_err(unusable)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(unusable)?;
-        let found = version(&connection).map_err(unusable)?;
-        if found > FORMAT {
-            return Err(StoreError::Newer { path: self.path.display().to_string(), found, known: FORMAT });
+        let format = version(&connection).map_err(unusable)?;
+        if format > FORMAT {
+            return Err(self.newer(format));
         }
-        if found == 0 {
-            self.lay_out(&mut connection)?;
+        let mut opened = Opened { connection, format };
+        if format == 0 {
+            opened.connection.pragma_update(None, "journal_mode", "WAL").map_err(unusable)?;
+            self.bring_up(&mut opened)?;
         }
         // FULL: a change that was written down survives a power cut.
-        connection.pragma_update(None, "synchronous", "FULL").map_err(unusable)?;
-        Ok(connection)
+        opened.connection.pragma_update(None, "synchronous", "FULL").map_err(unusable)?;
+        Ok(opened)
     }
 
-    /// Tables for a file that has none; under a write lock, since two may come at once.
-    fn lay_out(&self, connection: &mut Connection) -> Result<(), StoreError> {
-        let unusable = |error: rusqlite::Error| self.failed("can't lay out", &error);
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(unusable)?;
-        let transaction =
-            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(unusable)?;
-        if version(&transaction).map_err(unusable)? > 0 {
-            return Ok(());
+    /// Lays out an empty file, and adds to an older one what it lacks; one that can't be, stays as it is.
+    fn bring_up(&self, opened: &mut Opened) -> Result<(), StoreError> {
+        let what = if opened.format == 0 { "can't lay out" } else { "can't bring up to date" };
+        match format::bring_up(&mut opened.connection).map_err(|error| self.failed(what, &error))? {
+            Brought::UpToDate => opened.format = FORMAT,
+            Brought::Newer(found) => return Err(self.newer(found)),
+            Brought::NotOurs => return Err(self.unusable("won't use", &"it holds tables that are not lcm's")),
         }
-        let tables: i64 =
-            transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(unusable)?;
-        if tables > 0 {
-            return Err(self.unusable("won't use", &"it holds tables that are not lcm's"));
-        }
-        transaction.execute_batch(SCHEMA).map_err(unusable)?;
-        transaction.pragma_update(None, "user_version", FORMAT).map_err(unusable)?;
-        transaction.commit().map_err(unusable)
+        Ok(())
+    }
+
+    fn newer(&self, found: u32) -> StoreError {
+        StoreError::Newer { path: self.path.display().to_string(), found, known: FORMAT }
     }
 
     fn unusable(&self, what: &str, reason: &dyn std::fmt::Display) -> StoreError {
@@ -209,27 +204,25 @@ impl Store for Sqlite {
         })
     }
 
+    fn remember(&self, measure: &Measure) -> Result<(), StoreError> {
+        self.write(|connection| measures::write(connection, measure))
+    }
+
     fn last_known(&self, project: &ProjectName) -> Result<BTreeMap<ServiceName, HistoryFact>, StoreError> {
-        let rows = self.read(|connection| {
+        let found = self.read(|connection, format| {
             let mut statement = connection.prepare(
                 "SELECT service, to_state, made FROM transitions
                  WHERE id IN (SELECT max(id) FROM transitions WHERE project = ?1 GROUP BY service)",
             )?;
-            let rows = statement.query_map([project.as_str()], |row| {
+            let changes = statement.query_map([project.as_str()], |row| {
                 let service: String = row.get(0)?;
-                Ok((
-                    ServiceName::new(service),
-                    HistoryFact {
-                        state: state(row, 1)?,
-                        made: row.get(2)?,
-                        evicted_at: None,
-                        estimates: Estimates::default(),
-                    },
-                ))
+                Ok(Change { service: ServiceName::new(service), to: state(row, 1)?, made: row.get(2)? })
             })?;
-            rows.collect()
+            let changes: Vec<Change> = changes.collect::<rusqlite::Result<_>>()?;
+            let readings = if format >= WITH_MEASURES { measures::read(connection, project)? } else { Vec::new() };
+            Ok(past::known(changes, readings))
         })?;
-        Ok(rows.unwrap_or_default())
+        Ok(found.unwrap_or_default())
     }
 
     fn record_run(&self, run: &Run) -> Result<(), StoreError> {
@@ -261,7 +254,7 @@ impl Store for Sqlite {
     }
 
     fn last_run(&self, project: &ProjectName) -> Result<Option<Run>, StoreError> {
-        let found = self.read(|connection| {
+        let found = self.read(|connection, _| {
             let mut statement = connection.prepare(
                 "SELECT command, by_whom, began_us, ended_us, exit_code, changed, first_error
                  FROM runs WHERE project = ?1 ORDER BY id DESC LIMIT 1",
@@ -297,10 +290,6 @@ fn advice(error: &rusqlite::Error) -> &'static str {
         // SQLite has some twenty more: none that its user could do something about.
         _ => "",
     }
-}
-
-fn version(connection: &Connection) -> rusqlite::Result<u32> {
-    connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
 fn timestamp(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {

@@ -64,6 +64,34 @@ fn logs_hide_secrets_and_follow_until_interrupted() {
 }
 
 #[test]
+fn what_a_start_took_is_expected_of_the_next_one_until_it_is_forgotten() {
+    let live = Live::new(TALKS);
+    let estimates = || {
+        let status = live.lcm(&["status", "--format", "json"]).run().code(0).json();
+        status["services"][0]["estimates"].clone()
+    };
+    let plan = || live.lcm(&["plan", "--format", "json"]).run().code(0).json();
+    assert_eq!(estimates(), serde_json::json!({ "ready_ms": null, "stopped_ms": null, "vram_mib": null }));
+    live.lcm(&["apply"]).run().code(0);
+    assert!(estimates()["ready_ms"].is_u64(), "{}", estimates());
+    live.lcm(&["down", "--yes"]).run().code(0);
+    assert!(estimates()["stopped_ms"].is_u64(), "{}", estimates());
+    let mut known = plan();
+    assert_eq!(known["steps"][0]["estimate_ms"], estimates()["ready_ms"]);
+
+    for file in ["lcm.db", "lcm.db-wal", "lcm.db-shm"] {
+        let _ = fs::remove_file(live.folder.path().join("state").join(file));
+    }
+    let mut forgotten = plan();
+    assert!(forgotten["steps"][0]["estimate_ms"].is_null());
+    for plan in [&mut known, &mut forgotten] {
+        plan["steps"][0]["estimate_ms"].take();
+        plan["observed_at"].take();
+    }
+    assert_eq!(known, forgotten);
+}
+
+#[test]
 fn the_last_run_is_remembered_and_a_run_without_changes_is_not_listed() {
     let live = Live::new(TALKS);
     live.lcm(&["apply"]).run().code(0);

@@ -71,3 +71,40 @@ fn a_world_is_recorded_and_taken_up_again() {
     assert_eq!(std::fs::read_to_string(folder.path().join("again.json")).expect("written"), world);
     Lcm::new(folder.path()).args(&["plan", "--detailed-exitcode", "--world", "again.json"]).run().code(0);
 }
+
+/// What a store remembers of three services, as a world file brings it along.
+const PAST: &str = r#"{
+  "encoder": { "estimates": { "ready_ms": 3210 } },
+  "painter": { "estimates": { "ready_ms": 94732, "stopped_ms": 4180, "memory": 17402 } },
+  "writer": { "state": "offline", "made": true, "estimates": { "ready_ms": 151000 } }
+}"#;
+
+#[test]
+fn what_earlier_runs_took_is_expected_of_the_next() {
+    let folder = studio();
+    remember(folder.path(), PAST);
+    assert_snapshot!(script(
+        folder.path(),
+        &["plan", "apply --parallelism 1", "status", "status -v", "plan --mode write", "plan --mode write -v"]
+    ));
+}
+
+#[test]
+fn an_estimate_that_changed_makes_no_saved_plan_stale() {
+    let folder = studio();
+    remember(folder.path(), PAST);
+    let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated().run();
+    lcm(&["plan", "--out", "plan.json"]).code(0).stdout_has("ready in about 95 s");
+    remember(folder.path(), &PAST.replace("94732", "7000"));
+    lcm(&["plan"]).code(0).stdout_has("ready in about 7 s");
+    lcm(&["apply", "--plan", "plan.json"]).code(0).stdout_has("2 started");
+}
+
+/// Gives the world of a folder this past.
+fn remember(folder: &Path, past: &str) {
+    let path = folder.join("world.json");
+    let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
+    let mut world = parse(&std::fs::read_to_string(&path).expect("a world"));
+    world["history"] = parse(past);
+    std::fs::write(path, world.to_string()).expect("written");
+}

@@ -2,6 +2,7 @@
 //! that follows, as text. Every plan here is audited, made twice, applied, and must then be empty.
 
 mod drift;
+mod estimates;
 mod house;
 mod misplaced;
 mod modes;

@@ -12,18 +12,20 @@ use tokio::sync::watch;
 use crate::apply::{Context, Interrupt, OnFailure, Options, Outcome, apply};
 use crate::driver::sim::{Behaviour, Deed, Sim};
 use crate::model::desired::{
-    Busy, BusyProbe, Command, Condition, Container, DeclaredGpu, Dependency, Desired, GpuAccess, GpuRequest, Health,
-    LogPolicy, Probe, Process, PullPolicy, Runtime, Service,
+    Busy, BusyProbe, Command, Condition, Container, DeclaredGpu, Dependency, Desired, Evict, EvictCall, GpuAccess,
+    GpuRequest, Health, LogPolicy, Probe, Process, PullPolicy, Runtime, Service,
 };
-use crate::model::event::{Event, EventKind};
-use crate::model::facts::{Facts, Marks, ProcessFact, Reading, TreeFact};
+use crate::model::event::{Event, EventKind, Stage};
+use crate::model::facts::{Facts, GpuFact, GpuHolder, HistoryFact, Marks, Owner, ProcessFact, Reading, TreeFact};
 use crate::model::lifecycle::{Action, State, route};
-use crate::model::names::{GpuId, ProjectName, StepId};
+use crate::model::names::{GpuId, ProjectName, ServiceName, StepId};
 use crate::model::observed::Instance;
 use crate::model::plan::{Expect, Plan, Reason, ReasonCode, Request, Step};
+use crate::model::room::Room;
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
 use crate::store::memory::Memory;
+use crate::store::{Measure, Run, Store, StoreError, Transition};
 
 pub(super) const PROJECT: &str = "studio";
 
@@ -38,6 +40,10 @@ pub(super) struct Bench {
     /// What the planner says in later rounds; nothing to do, when they are used up.
     pub(super) thoughts: Mutex<VecDeque<Plan>>,
     pub(super) requests: Mutex<Vec<Request>>,
+    /// What the GPUs have in later rounds; none, when they are used up.
+    pub(super) rooms: Mutex<VecDeque<Room>>,
+    /// Nothing can be written down.
+    pub(super) forgets: bool,
     events: Mutex<Vec<Event>>,
 }
 
@@ -64,8 +70,44 @@ impl Bench {
             interrupt: watch::Sender::new(None),
             thoughts: Mutex::default(),
             requests: Mutex::default(),
+            rooms: Mutex::default(),
+            forgets: false,
             events: Mutex::default(),
         }
+    }
+
+    /// A driver measures the one GPU: its capacity in MiB, and what services that run hold, the first as pid 4711.
+    pub(super) fn measured(self, capacity: u64, held: &[(&str, u64)]) -> Self {
+        let holders = (4711..).zip(held).map(|(pid, (service, memory))| GpuHolder {
+            pid,
+            program: (*service).to_owned(),
+            memory: Some(Mebibytes(*memory)),
+            owner: Owner::Service { project: PROJECT.into(), service: (*service).into() },
+        });
+        let gpu = GpuFact {
+            id: GpuId::from("gpu-0"),
+            index: 0,
+            name: String::new(),
+            capacity: Mebibytes(capacity),
+            used: Some(held.iter().map(|(_, memory)| Mebibytes(*memory)).sum()),
+            reserved: Mebibytes::ZERO,
+            holders: holders.collect(),
+            lost: None,
+        };
+        self.sim.meddle(|facts| facts.gpus = Reading::Known(vec![gpu]));
+        self
+    }
+
+    /// The stages of the step's end, with their times.
+    pub(super) fn stages(&self, wanted: &str) -> Vec<(Stage, Duration)> {
+        let stages = self.events().into_iter().find_map(|kind| match kind {
+            EventKind::StepDone { step, stages, .. } | EventKind::StepFailed { step, stages, .. } => {
+                (step.as_str() == wanted).then_some(stages)
+            }
+            _ => None,
+        });
+        let stages = stages.unwrap_or_default();
+        stages.into_iter().map(|time| (time.stage, Duration::from_millis(time.took_ms))).collect()
     }
 
     pub(super) fn behaves(&self, service: &str, behaviour: Behaviour) {
@@ -78,14 +120,16 @@ impl Bench {
             Ok(lock(&self.thoughts).pop_front().unwrap_or_else(|| plan(Vec::new())))
         };
         let room = |facts: &Facts, request: &Request| {
-            crate::plan::room(&self.desired, &crate::observe::observe(facts, &self.desired), request)
+            let seen = || crate::plan::room(&self.desired, &crate::observe::observe(facts, &self.desired), request);
+            lock(&self.rooms).pop_front().unwrap_or_else(seen)
         };
+        let store: &dyn Store = if self.forgets { &Forgetful } else { &self.store };
         let events = |event: Event| lock(&self.events).push(event);
         let first = plan(steps);
         let (interrupt, request, orphans) = (self.interrupt.subscribe(), Request::default(), BTreeMap::new());
         let context = Context {
             driver: &self.sim,
-            store: &self.store,
+            store,
             desired: &self.desired,
             request: &request,
             approved: self.approved.then_some(&first),
@@ -146,6 +190,38 @@ impl Bench {
                 .filter_map(|found| found.marks.as_ref()),
         );
         all.any(|marks| marks.service == service)
+    }
+}
+
+/// A store on a full disk.
+struct Forgetful;
+
+impl Forgetful {
+    fn full<T>() -> Result<T, StoreError> {
+        let (what, path) = ("can't write the store".to_owned(), "lcm.db".to_owned());
+        Err(StoreError::Unusable { what, path, reason: "the disk is full".to_owned() })
+    }
+}
+
+impl Store for Forgetful {
+    fn record(&self, _: &Transition) -> Result<(), StoreError> {
+        Self::full()
+    }
+
+    fn remember(&self, _: &Measure) -> Result<(), StoreError> {
+        Self::full()
+    }
+
+    fn last_known(&self, _: &ProjectName) -> Result<BTreeMap<ServiceName, HistoryFact>, StoreError> {
+        Self::full()
+    }
+
+    fn record_run(&self, _: &Run) -> Result<(), StoreError> {
+        Self::full()
+    }
+
+    fn last_run(&self, _: &ProjectName) -> Result<Option<Run>, StoreError> {
+        Self::full()
     }
 }
 
@@ -235,6 +311,24 @@ pub(super) fn depends(mut service: Service, on: &str, condition: Condition) -> S
 pub(super) fn busy(service: Service, drain: Option<Duration>) -> Service {
     let probe = BusyProbe::Exec(vec!["busy".to_owned()]);
     Service { busy: Some(Busy { probe, probe_timeout: Duration::from_secs(5) }), drain, ..service }
+}
+
+/// A service that declares so many MiB.
+pub(super) fn takes(vram: u64, name: &str) -> Service {
+    Service { vram: Mebibytes(vram), ..service(name) }
+}
+
+/// It gives back all but so many MiB.
+pub(super) fn evictable(service: Service, resident: u64) -> Service {
+    let calls = vec![EvictCall::Exec(vec!["free".to_owned()])];
+    let evict = Evict { calls, resident: Mebibytes(resident), timeout: Duration::from_secs(1) };
+    Service { evict: Some(evict), ..service }
+}
+
+/// Of what [`Bench::new`] had running, and goes on running.
+pub(super) fn evict(service: &str) -> Step {
+    let instance = Instance::Tree { id: format!("salt-{service}") };
+    step(Action::Evict, service, State::Online, Some(instance), &[])
 }
 
 pub(super) fn loads_in(time: Duration) -> Behaviour {

@@ -6,5 +6,8 @@ mod bench;
 mod failure;
 mod graph;
 mod interrupt;
+mod measuring;
+mod memory;
+mod release;
 mod starting;
 mod stopping;

@@ -26,6 +26,7 @@ impl Driver for Sim {
 
     async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
         let mut world = self.lock();
+        world.serve(project);
         world.learn(service);
         world.tick();
         world.look(project, service)

@@ -11,8 +11,9 @@ use crate::model::names::StepId;
 use crate::report::fold::folded;
 use crate::report::print;
 use crate::report::progress::lines;
+use crate::report::progress::waits::Waits;
 use crate::report::style::Style;
-use crate::report::table::spoken;
+use crate::report::table::{about, spoken};
 
 /// Smooth to the eye, nothing to the machine.
 const TICK: Duration = Duration::from_millis(120);
@@ -33,8 +34,8 @@ impl Bars {
     pub(super) fn tell(&self, event: &Event) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         match &event.kind {
-            EventKind::StepStarted { step, .. } => {
-                let bar = self.all.add(ProgressBar::new_spinner().with_style(look(self.style)));
+            EventKind::StepStarted { step, estimate_ms, .. } => {
+                let bar = self.all.add(ProgressBar::new_spinner().with_style(look(self.style, *estimate_ms)));
                 bar.set_prefix(spoken(step));
                 bar.enable_steady_tick(TICK);
                 running.insert(step.clone(), bar);
@@ -70,7 +71,8 @@ impl Bars {
 
     /// Above the spinners, to stay.
     fn say(&self, event: &Event) {
-        let lines = lines::lines(event, self.style);
+        // The spinners say what is waited for.
+        let lines = lines::lines(event, &Waits::default(), self.style);
         if !lines.is_empty() {
             // Not by the spinners' own means, which leave the last line without its end.
             self.all.suspend(|| lines.iter().for_each(|line| print::note(&folded(line, self.style))));
@@ -78,11 +80,16 @@ impl Bars {
     }
 }
 
-fn look(style: Style) -> ProgressStyle {
-    let template = if style.colored {
-        "{spinner:.cyan} {prefix:.bold} · {msg} · {elapsed:.dim}"
+/// With an estimate the time goes on as `40s of about 95 s`.
+fn look(style: Style, estimate_ms: Option<u64>) -> ProgressStyle {
+    let mut template = if style.colored {
+        "{spinner:.cyan} {prefix:.bold} · {msg} · {elapsed:.dim}".to_owned()
     } else {
-        "{spinner} {prefix} · {msg} · {elapsed}"
+        "{spinner} {prefix} · {msg} · {elapsed}".to_owned()
     };
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+    if let Some(estimate_ms) = estimate_ms {
+        template.push_str(" of about ");
+        template.push_str(&about(estimate_ms));
+    }
+    ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }

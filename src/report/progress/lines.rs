@@ -1,22 +1,29 @@
 //! Events as plain lines. Transitions are left out: the steps tell the same with less noise.
 
-use crate::model::event::{Event, EventKind, Outcome};
+use super::waits::Waits;
+use crate::model::event::{Event, EventKind, Outcome, Stage};
 use crate::model::names::StepId;
 use crate::report::style::{Paint, Style};
 use crate::report::table::{listed, spoken, took};
 
 /// The lines that an event deserves; most deserve one.
-pub(super) fn lines(event: &Event, style: Style) -> Vec<String> {
+pub(super) fn lines(event: &Event, waits: &Waits, style: Style) -> Vec<String> {
     match &event.kind {
         EventKind::Planned { round, steps } if *round > 1 && !steps.is_empty() => {
             vec![format!("round {round}: {}", listed(&ids(steps)))]
         }
-        EventKind::Stage { service, stage, detail, .. } => {
-            let detail = detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+        EventKind::Stage { step, service, stage, detail } => {
+            let ready = waits.estimate(step).filter(|_| *stage == Stage::Start);
+            let ready = ready.map(|estimate| format!("ready in {estimate}"));
+            let detail = detail.as_ref().or(ready.as_ref()).map(|detail| format!(" ({detail})")).unwrap_or_default();
             vec![style.paint(Paint::Dim, &format!("  {service}: {}{detail}", stage.as_str()))]
         }
         EventKind::Heartbeat { waiting, elapsed_ms } if !waiting.is_empty() => {
-            vec![style.paint(Paint::Dim, &format!("  still at {} after {}", listed(&ids(waiting)), took(*elapsed_ms)))]
+            // Where each step says its own time, that of the whole run is one too many.
+            let all_known = waiting.iter().all(|step| waits.estimate(step).is_some());
+            let after = if all_known { String::new() } else { format!(" after {}", took(*elapsed_ms)) };
+            let waiting: Vec<String> = waiting.iter().map(|step| waits.label(step, event.at)).collect();
+            vec![style.paint(Paint::Dim, &format!("  still at {}{after}", listed(&waiting)))]
         }
         EventKind::StepStarted { .. }
         | EventKind::Planned { .. }
@@ -58,11 +65,51 @@ mod tests {
 
     use super::lines;
     use crate::model::event::{Event, EventKind, Outcome, Stage};
+    use crate::model::lifecycle::Action;
+    use crate::report::progress::waits::Waits;
     use crate::report::style::Style;
 
     fn told(kinds: Vec<EventKind>) -> String {
-        let events = kinds.into_iter().map(|kind| Event::new(Timestamp::UNIX_EPOCH, kind));
-        events.flat_map(|event| lines(&event, Style::PLAIN)).collect::<Vec<_>>().join("\n")
+        told_at(kinds.into_iter().map(|kind| (0, kind)).collect())
+    }
+
+    fn told_at(kinds: Vec<(i64, EventKind)>) -> String {
+        let mut waits = Waits::default();
+        let mut text = Vec::new();
+        for (second, kind) in kinds {
+            let event = Event::new(Timestamp::from_second(second).expect("in range"), kind);
+            waits.tell(&event);
+            text.extend(lines(&event, &waits, Style::PLAIN));
+        }
+        text.join("\n")
+    }
+
+    #[test]
+    fn a_wait_says_how_long_it_usually_takes_where_that_is_known() {
+        let started = |step: &str, estimate_ms| EventKind::StepStarted {
+            step: step.into(),
+            service: "comfyui".into(),
+            action: Action::Start,
+            estimate_ms,
+        };
+        let stage =
+            |stage| EventKind::Stage { step: "start:comfyui".into(), service: "comfyui".into(), stage, detail: None };
+        let both = || vec!["start:comfyui".into(), "start:tts".into()];
+        let beat = |waiting, elapsed_ms| EventKind::Heartbeat { waiting, elapsed_ms };
+        let text = told_at(vec![
+            (0, started("start:comfyui", Some(94_732))),
+            (0, stage(Stage::Start)),
+            (1, stage(Stage::Health)),
+            (5, started("start:tts", None)),
+            (40, beat(both(), 40_000)),
+            (150, beat(vec!["start:comfyui".into()], 150_000)),
+        ]);
+        let expected = "  \
+  comfyui: start (ready in about 95 s)
+  comfyui: health
+  still at start comfyui (about 95 s, 40 s so far) and start tts after 40.0 s
+  still at start comfyui (about 95 s, 2 min 30 s so far)";
+        assert_eq!(text, expected);
     }
 
     #[test]

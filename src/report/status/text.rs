@@ -5,22 +5,25 @@ use std::fmt::Write as _;
 use crate::model::lifecycle::State;
 use crate::model::names::GpuId;
 use crate::report::fold::folded;
-use crate::report::status::{ServiceLine, Status, gpus};
+use crate::report::status::{EstimatesLine, ServiceLine, Status, gpus};
 use crate::report::style::{Paint, Style};
-use crate::report::table::{self, Cell, elapsed, listed};
+use crate::report::table::{self, Cell, about, elapsed, listed};
 
 /// Tables stand in by this, and reasons below their services by more.
 const BLOCK_INDENT: usize = 2;
 const INDENT: &str = "    ";
 
-/// The whole text, ending in a newline.
+/// The whole text, ending in a newline; `verbose`: with what earlier runs let expect of each service.
 #[must_use]
-pub fn text(status: &Status, style: Style) -> String {
+pub fn text(status: &Status, verbose: bool, style: Style) -> String {
     let mode = status.mode.as_ref().map(|mode| format!(" · mode {mode}")).unwrap_or_default();
     let engine = status.engine.as_ref().map(|engine| format!(" · engine {engine}")).unwrap_or_default();
     let head = format!("lcm status · {}{mode} · host {}{engine}", status.project, status.host);
     let mut text = format!("{}\n", style.paint(Paint::Strong, &head));
     block(&mut text, &service_lines(status, style));
+    if verbose {
+        block(&mut text, &table::lines(&estimates(status), style));
+    }
     block(&mut text, &gpus::lines(&status.gpus, style));
     block(&mut text, &table::lines(&goals(status), style));
     if let Some(run) = &status.last_run {
@@ -117,6 +120,20 @@ fn service(line: &ServiceLine, status: &Status) -> Vec<Cell> {
     ]
 }
 
+/// `comfyui  ready in about 95 s, gone in about 5 s, held up to 18 400 MiB`; nothing of one that was never measured.
+fn estimates(status: &Status) -> Vec<Vec<Cell>> {
+    let rows = status.services.iter().filter_map(|line| {
+        let EstimatesLine { ready_ms, stopped_ms, vram_mib } = &line.estimates;
+        let ready = ready_ms.map(|ready_ms| format!("ready in about {}", about(ready_ms)));
+        let gone = stopped_ms.map(|stopped_ms| format!("gone in about {}", about(stopped_ms)));
+        let held = vram_mib.map(|most| format!("held up to {most}"));
+        let parts: Vec<String> = [ready, gone, held].into_iter().flatten().collect();
+        let cells = || vec![Cell::new(line.name.as_str()).paint(Paint::Strong), Cell::new(parts.join(", "))];
+        (!parts.is_empty()).then(cells)
+    });
+    rows.collect()
+}
+
 fn paint(line: &ServiceLine) -> Paint {
     if !line.known {
         return Paint::Warn;
@@ -167,7 +184,7 @@ mod tests {
     use super::text;
     use crate::model::lifecycle::State;
     use crate::model::size::Mebibytes;
-    use crate::report::status::{FORMAT, ServiceLine, Status};
+    use crate::report::status::{EstimatesLine, FORMAT, ServiceLine, Status};
     use crate::report::style::Style;
 
     fn service(name: &str, state: State, reason: &str) -> ServiceLine {
@@ -185,12 +202,12 @@ mod tests {
             vram_measured_mib: None,
             since: None,
             reason: reason.to_owned(),
+            estimates: EstimatesLine::default(),
         }
     }
 
-    #[test]
-    fn reasons_stand_beside_services_or_below_those_that_are_not_up() {
-        let status = Status {
+    fn status() -> Status {
+        Status {
             format: FORMAT.to_owned(),
             project: "studio".into(),
             mode: None,
@@ -206,7 +223,23 @@ mod tests {
             goals: Vec::new(),
             last_run: None,
             warnings: Vec::new(),
-        };
+        }
+    }
+
+    #[test]
+    fn what_earlier_runs_let_expect_is_said_when_asked_for() {
+        let mut status = status();
+        status.services[0].estimates =
+            EstimatesLine { ready_ms: Some(94_732), stopped_ms: Some(4_200), vram_mib: Some(Mebibytes(18_400)) };
+        let style = Style { width: Some(80), ..Style::PLAIN };
+        let line = "\n  web  ready in about 95 s, gone in about 4 s, held up to 18 400 MiB\n";
+        assert!(text(&status, true, style).ends_with(line), "{}", text(&status, true, style));
+        assert!(!text(&status, false, style).contains("about"));
+    }
+
+    #[test]
+    fn reasons_stand_beside_services_or_below_those_that_are_not_up() {
+        let status = status();
         let wide = "\
 lcm status · studio · host box
 
@@ -214,7 +247,7 @@ lcm status · studio · host box
   web      online       process         0       19 074 MiB         –  its health probe passes
   tts      failed       process         0       19 074 MiB         –  it exited with 3
 ";
-        assert_eq!(text(&status, Style::PLAIN), wide);
+        assert_eq!(text(&status, false, Style::PLAIN), wide);
         let narrow = "\
 lcm status · studio · host box
 
@@ -223,6 +256,6 @@ lcm status · studio · host box
   tts      failed       process         0       19 074 MiB         –
       it exited with 3
 ";
-        assert_eq!(text(&status, Style { width: Some(80), ..Style::PLAIN }), narrow);
+        assert_eq!(text(&status, false, Style { width: Some(80), ..Style::PLAIN }), narrow);
     }
 }

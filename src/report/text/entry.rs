@@ -4,7 +4,7 @@ use crate::model::lifecycle::{Action, State};
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::plan::{Plan, ReasonCode, Step};
 use crate::report::style::{Paint, Style};
-use crate::report::table::{figure, listed, took};
+use crate::report::table::{about, figure, listed};
 
 /// A route longer than this shows its ends only, unless asked for more.
 const ROUTE_SHOWN_MAX: usize = 3;
@@ -97,14 +97,14 @@ impl Entry<'_> {
         }
     }
 
-    /// `takes 19 074 MiB on GPU 0, after ollama is gone`
+    /// `takes 19 074 MiB on GPU 0, after ollama is gone, ready in about 95 s`
     pub(super) fn effect(&self, plan: &Plan) -> String {
         let mut parts: Vec<String> = self.memory(plan).into_iter().collect();
         let after = self.after(plan);
         if !after.is_empty() {
             parts.push(format!("after {}", listed(&after)));
         }
-        parts.extend(self.estimate_ms().map(|estimate_ms| format!("about {}", took(estimate_ms))));
+        parts.extend(self.estimate());
         parts.join(", ")
     }
 
@@ -168,8 +168,16 @@ impl Entry<'_> {
         words
     }
 
-    fn estimate_ms(&self) -> Option<u64> {
-        self.steps.iter().filter_map(|step| step.estimate_ms).reduce(u64::saturating_add)
+    /// What the last of its steps comes to, and when; without an estimate of that one the others say too little.
+    fn estimate(&self) -> Option<String> {
+        let (last, word) = match self.kind {
+            Kind::Start | Kind::Unpause | Kind::Restart | Kind::Move => (Action::Start, "ready"),
+            Kind::Stop | Kind::Remove | Kind::Evict | Kind::Pause => (Action::Stop, "gone"),
+        };
+        let known = |step: &&&Step| step.action == last && step.estimate_ms.is_some();
+        self.steps.iter().find(known)?;
+        let sum = self.steps.iter().filter_map(|step| step.estimate_ms).fold(0, u64::saturating_add);
+        Some(format!("{word} in about {}", about(sum)))
     }
 }
 

@@ -1,0 +1,134 @@
+//! What is written down of starts, stops and memory, for later runs to expect.
+
+use std::time::Duration;
+
+use super::bench::{Bench, busy, evict, evictable, loads_in, service, start, stop, wait_for};
+use crate::driver::sim::Behaviour;
+use crate::model::facts::{Estimates, HistoryFact};
+use crate::model::lifecycle::State;
+use crate::model::names::StepId;
+use crate::model::plan::Step;
+use crate::model::room::{GpuRoom, Holder, Room};
+use crate::model::size::Mebibytes;
+use crate::store::{Measured, Store as _};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn known(bench: &Bench, service: &str) -> HistoryFact {
+    let known = bench.store.last_known(&"studio".into()).expect("it is in memory");
+    known.get(&service.into()).cloned().unwrap_or_default()
+}
+
+/// A wait is seen to end at most a twentieth late.
+#[track_caller]
+fn assert_about(found_ms: Option<u64>, expected: Duration) {
+    let found = Duration::from_millis(found_ms.expect("it was measured"));
+    assert!(found >= expected && found <= expected * 21 / 20, "{found:?} instead of {expected:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_of_thirty_seconds_is_expected_to_take_thirty_seconds() {
+    let bench = Bench::new(vec![service("a"), service("b")], &[]);
+    bench.behaves("a", loads_in(20 * SECOND));
+    bench.behaves("b", loads_in(30 * SECOND));
+    bench.apply(vec![start("a", &[]), start("b", &["start:a"])]).await;
+    // What it waited for is not its own time.
+    assert_about(known(&bench, "b").estimates.ready_ms, 30 * SECOND);
+    assert_eq!(known(&bench, "b").state, Some(State::Online));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_is_measured_from_its_order_and_not_from_when_it_was_still_busy() {
+    let bench = Bench::new(vec![busy(service("a"), None)], &["a"]);
+    let behaviour = Behaviour { busy_for: Some(60 * SECOND), stop_takes: 7 * SECOND, ..Behaviour::default() };
+    bench.behaves("a", behaviour);
+    bench.apply(vec![stop("a", &[])]).await;
+    assert_about(known(&bench, "a").estimates.stopped_ms, 7 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_or_was_begun_by_others_or_took_no_time_is_not_measured() {
+    let failing = Bench::new(vec![service("a")], &[]);
+    failing.behaves("a", Behaviour { never_healthy: true, ..Behaviour::default() });
+    failing.apply(vec![start("a", &[])]).await;
+    assert_eq!(known(&failing, "a").state, Some(State::Timeout));
+
+    let waiting = Bench::new(vec![service("a")], &["a"]);
+    waiting.behaves("a", loads_in(30 * SECOND));
+    assert_eq!(waiting.apply(vec![wait_for("a", &[])]).await.done, 1);
+
+    let instant = Bench::new(vec![service("a")], &[]);
+    assert_eq!(instant.apply(vec![start("a", &[])]).await.done, 1);
+    for bench in [failing, waiting, instant] {
+        assert_eq!(bench.store.measures(), []);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_surplus_copy_says_nothing_of_its_service() {
+    let bench = Bench::new(vec![service("a")], &["a"]);
+    bench.behaves("a", Behaviour { stop_takes: 7 * SECOND, ..Behaviour::default() });
+    let surplus = Step { id: StepId::from("stop:a#1"), ..stop("a", &[]) };
+    assert_eq!(bench.apply(vec![surplus]).await.done, 1);
+    assert_eq!(bench.store.measures(), []);
+}
+
+fn holding(amounts: &[(&str, Option<u64>)]) -> Room {
+    let holder = |(service, amount): &(&str, Option<u64>)| Holder {
+        service: (*service).into(),
+        label: (*service).to_owned(),
+        counts: Mebibytes(1),
+        measured: amount.map(Mebibytes),
+    };
+    let gpu = GpuRoom {
+        index: 0,
+        capacity: Mebibytes(24_576),
+        reserve: Mebibytes::ZERO,
+        foreign: Mebibytes::ZERO,
+        foreign_holders: Vec::new(),
+        used: None,
+        told: true,
+        lost: None,
+        holders: amounts.iter().map(holder).collect(),
+    };
+    Room { gpus: [("gpu-0".into(), gpu)].into(), unknown: None }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_most_memory_that_a_run_saw_is_written_down_once() {
+    let bench = Bench::new(vec![service("a"), service("b")], &[]);
+    bench.behaves("a", Behaviour { never_healthy: true, ..Behaviour::default() });
+    let looks = [
+        holding(&[("a", Some(9_000)), ("b", None), ("orphan", Some(4))]),
+        holding(&[("a", Some(700)), ("b", Some(0))]),
+    ];
+    // One for each start to be let in, and one for each round.
+    let looks = looks.into_iter().flat_map(|look| [look.clone(), look]);
+    bench.rooms.lock().expect("unpoisoned").extend(looks);
+    bench.thoughts.lock().expect("unpoisoned").push_back(super::bench::plan(vec![start("b", &[])]));
+    bench.apply(vec![start("a", &[])]).await;
+    let measured: Vec<Measured> = bench.store.measures().iter().map(|measure| measure.what).collect();
+    assert_eq!(measured, [Measured::Memory(Mebibytes(9_000))]);
+    let expected = Estimates { memory: Some(Mebibytes(9_000)), ..Estimates::default() };
+    assert_eq!(known(&bench, "a").estimates, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_eviction_is_remembered_with_its_time() {
+    let bench = Bench::new(vec![evictable(service("a"), 1)], &["a"]).measured(24_000, &[("a", 1)]);
+    assert_eq!(bench.apply(vec![evict("a")]).await.done, 1);
+    let began = "2026-01-02T03:04:05Z".parse().expect("a time");
+    assert_eq!(known(&bench, "a").evicted_at, Some(began));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_is_told_once_and_stops_nothing() {
+    let mut bench = Bench::new(vec![service("a"), service("b")], &["b"]);
+    bench.forgets = true;
+    bench.behaves("a", loads_in(30 * SECOND));
+    bench.behaves("b", Behaviour { stop_takes: SECOND, ..Behaviour::default() });
+    let outcome = bench.apply(vec![stop("b", &[]), start("a", &["stop:b"])]).await;
+    assert_eq!((outcome.done, outcome.failures.len()), (2, 0));
+    let warned = "the history is not kept in this run: can't write the store lcm.db: the disk is full";
+    assert_eq!(bench.warnings(), [warned]);
+}

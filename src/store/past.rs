@@ -1,0 +1,145 @@
+//! Changes and measures to what is known of each service: the one arithmetic of all stores.
+//!
+//! Measures are not kept apart by the spec that they were taken under. Most changes of a spec leave a start as long as
+//! it was, an estimate decides nothing, and one that is somewhat off says more than none: after a change that matters,
+//! the median follows with the third start, and the most of memory with the last of [`CONSIDERED`].
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::Measured;
+use crate::model::facts::{Estimates, HistoryFact};
+use crate::model::lifecycle::State;
+use crate::model::names::ServiceName;
+use crate::model::size::Mebibytes;
+
+/// So many of the newest measures of one kind make an estimate: few enough to follow a change, enough that one start
+/// from a cold disk does not move it.
+pub(super) const CONSIDERED: usize = 5;
+
+/// So many measures of one kind are kept of a service: whoever wonders about an estimate finds whether it is getting
+/// slower, and a thousand services come to less than ten megabytes.
+pub(super) const KEPT: usize = 20;
+
+/// The last change of a service.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    pub(super) service: ServiceName,
+    pub(super) to: State,
+    pub(super) made: bool,
+}
+
+/// One measure, as a store hands it out.
+#[derive(Clone, Debug)]
+pub(super) struct Reading {
+    pub(super) at: Timestamp,
+    pub(super) service: ServiceName,
+    pub(super) what: Measured,
+}
+
+/// What is known of each service. `changes`: a later one replaces an earlier one. `readings`: the oldest first.
+pub(super) fn known(
+    changes: impl IntoIterator<Item = Change>,
+    readings: impl IntoIterator<Item = Reading>,
+) -> BTreeMap<ServiceName, HistoryFact> {
+    let mut known: BTreeMap<ServiceName, HistoryFact> = BTreeMap::new();
+    for Change { service, to, made } in changes {
+        let fact = known.entry(service).or_default();
+        (fact.state, fact.made) = (Some(to), made);
+    }
+    let mut measured: BTreeMap<ServiceName, Kinds> = BTreeMap::new();
+    for Reading { at, service, what } in readings {
+        let kinds = measured.entry(service).or_default();
+        match what {
+            Measured::Ready { took_ms } => kinds.ready_ms.push(took_ms),
+            Measured::Stopped { took_ms } => kinds.stopped_ms.push(took_ms),
+            Measured::Memory(amount) => kinds.memory.push(amount),
+            Measured::Evicted => kinds.evicted_at = Some(at),
+        }
+    }
+    for (service, kinds) in measured {
+        let fact = known.entry(service).or_default();
+        fact.evicted_at = kinds.evicted_at;
+        fact.estimates = Estimates {
+            ready_ms: median(newest(&kinds.ready_ms)),
+            stopped_ms: median(newest(&kinds.stopped_ms)),
+            // Not the median: a look at a moment when it held little says nothing of what it may come to.
+            memory: newest(&kinds.memory).iter().copied().max(),
+        };
+    }
+    known
+}
+
+#[derive(Default)]
+struct Kinds {
+    ready_ms: Vec<u64>,
+    stopped_ms: Vec<u64>,
+    memory: Vec<Mebibytes>,
+    evicted_at: Option<Timestamp>,
+}
+
+fn newest<T>(all: &[T]) -> &[T] {
+    all.get(all.len().saturating_sub(CONSIDERED)..).unwrap_or_default()
+}
+
+/// Of two in the middle the larger: whoever waits would rather be surprised by the shorter.
+fn median(times_ms: &[u64]) -> Option<u64> {
+    let mut sorted = times_ms.to_vec();
+    sorted.sort_unstable();
+    sorted.get(sorted.len() / 2).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::{Change, Reading, known};
+    use crate::model::facts::{Estimates, HistoryFact};
+    use crate::model::lifecycle::State;
+    use crate::model::size::Mebibytes;
+    use crate::store::Measured;
+
+    fn reading(second: i64, what: Measured) -> Reading {
+        let at = Timestamp::from_second(second).expect("in range");
+        Reading { at, service: "a".into(), what }
+    }
+
+    fn of_starts(times_ms: &[u64]) -> Option<u64> {
+        let readings = times_ms.iter().map(|took_ms| reading(0, Measured::Ready { took_ms: *took_ms }));
+        known([], readings)[&"a".into()].estimates.ready_ms
+    }
+
+    #[test]
+    fn an_estimate_is_the_median_of_the_newest_five() {
+        assert_eq!(of_starts(&[7]), Some(7));
+        assert_eq!(of_starts(&[7, 9]), Some(9));
+        assert_eq!(of_starts(&[90, 10, 10, 10, 10, 900]), Some(10), "one slow start moves nothing");
+        assert_eq!(of_starts(&[90, 90, 90, 90, 90, 10, 10]), Some(90));
+        assert_eq!(of_starts(&[90, 90, 90, 90, 90, 10, 10, 10]), Some(10), "the third start after a change does");
+    }
+
+    #[test]
+    fn memory_is_the_most_of_the_newest_and_an_eviction_is_the_last() {
+        let amounts = [9_000, 400, 8_000, 200, 300, 100];
+        let memory = amounts.map(|amount| reading(0, Measured::Memory(Mebibytes(amount))));
+        let evicted = [3, 5].map(|second| reading(second, Measured::Evicted));
+        let known = known([], memory.into_iter().chain(evicted));
+        let expected = HistoryFact {
+            evicted_at: Some(Timestamp::from_second(5).expect("in range")),
+            estimates: Estimates { memory: Some(Mebibytes(8_000)), ..Estimates::default() },
+            ..HistoryFact::default()
+        };
+        assert_eq!(known, [("a".into(), expected)].into());
+    }
+
+    #[test]
+    fn who_has_only_changes_or_only_measures_is_known_too() {
+        let change = |to, made| Change { service: "b".into(), to, made };
+        let changes = [change(State::Online, true), change(State::Failed, false)];
+        let known = known(changes, [reading(0, Measured::Stopped { took_ms: 4 })]);
+        assert_eq!((known[&"a".into()].state, known[&"a".into()].estimates.stopped_ms), (None, Some(4)));
+        assert_eq!((known[&"b".into()].state, known[&"b".into()].made), (Some(State::Failed), false));
+        assert_eq!(known[&"b".into()].estimates, Estimates::default());
+    }
+}

@@ -1,0 +1,125 @@
+//! A store of an older lcm, taken over by this one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use super::{FILE, Sqlite, at, transition};
+use crate::model::facts::HistoryFact;
+use crate::model::lifecycle::State;
+use crate::store::{Measure, Measured, Store, StoreError};
+
+/// Word for word what the first lcm laid out; it never changes again.
+const FORMAT_ONE: &str = "
+    PRAGMA journal_mode = WAL;
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+    CREATE TABLE transitions (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, at_us INTEGER NOT NULL,
+        project TEXT NOT NULL, service TEXT NOT NULL,
+        from_state TEXT NOT NULL, to_state TEXT NOT NULL, reason TEXT NOT NULL, made INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX transitions_of_service ON transitions (project, service, id);
+    CREATE TABLE runs (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, command TEXT NOT NULL, by_whom TEXT NOT NULL,
+        began_us INTEGER NOT NULL, ended_us INTEGER NOT NULL,
+        exit_code INTEGER NOT NULL, changed INTEGER NOT NULL, first_error TEXT
+    ) STRICT;
+    CREATE TABLE quiet_runs (project TEXT PRIMARY KEY, count INTEGER NOT NULL, last_us INTEGER NOT NULL) STRICT;
+    INSERT INTO meta VALUES ('writer', '0.1.0');
+    INSERT INTO transitions VALUES (1, 1790000000000000, 'studio', 'a', 'starting', 'online', 'it answers', 1);
+    INSERT INTO runs VALUES (1, 'studio', 'lcm apply', 'kim@box', 1790000000000000, 1790000009000000, 0, 1, NULL);
+    PRAGMA user_version = 1;
+";
+
+fn version_one(folder: &Path) -> PathBuf {
+    let path = folder.join(FILE);
+    Connection::open(&path).and_then(|old| old.execute_batch(FORMAT_ONE)).expect("made");
+    path
+}
+
+fn version_of(path: &Path) -> u32 {
+    let file = Connection::open(path).expect("opened");
+    file.pragma_query_value(None, "user_version", |row| row.get(0)).expect("read")
+}
+
+fn ready(took_ms: u64) -> Measure {
+    Measure { at: at(1), project: "studio".into(), service: "a".into(), what: Measured::Ready { took_ms } }
+}
+
+fn online() -> HistoryFact {
+    HistoryFact { state: Some(State::Online), made: true, ..HistoryFact::default() }
+}
+
+#[test]
+fn an_older_store_is_read_as_it_is_and_brought_up_by_the_first_write() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = version_one(folder.path());
+    let store = Sqlite::at(folder.path());
+    assert_eq!(store.last_known(&"studio".into()).expect("read"), [("a".into(), online())].into());
+    assert_eq!(version_of(&path), 1, "who only looks leaves the file to the lcm that it is of");
+
+    store.remember(&ready(95_000)).expect("written");
+    assert_eq!(version_of(&path), 2);
+    let known = Sqlite::at(folder.path()).last_known(&"studio".into()).expect("read");
+    assert_eq!((known[&"a".into()].state, known[&"a".into()].estimates.ready_ms), (Some(State::Online), Some(95_000)));
+    let run = store.last_run(&"studio".into()).expect("read").expect("it was kept");
+    assert_eq!((run.by.as_str(), run.ended), ("kim@box", at(9)));
+}
+
+#[test]
+fn a_store_that_was_brought_up_is_like_one_made_new() {
+    let (old, new) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    version_one(old.path());
+    let schema = |folder: &Path| {
+        Sqlite::at(folder).ensure_writable().expect("writable");
+        let file = Connection::open(folder.join(FILE)).expect("opened");
+        let mut statement = file.prepare("SELECT name, sql FROM sqlite_schema ORDER BY name").expect("a query");
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
+        rows.collect::<rusqlite::Result<Vec<(String, Option<String>)>>>().expect("read")
+    };
+    assert_eq!(schema(old.path()), schema(new.path()));
+}
+
+#[test]
+fn two_may_bring_it_up_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    version_one(folder.path());
+    let stores = [Sqlite::at(folder.path()), Sqlite::at(folder.path())];
+    for store in &stores {
+        // Both have found the old format before either writes.
+        store.last_known(&"studio".into()).expect("read");
+    }
+    for store in &stores {
+        store.remember(&ready(7)).expect("written");
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_brought_up_stays_as_it_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = version_one(folder.path());
+    // The table can be made, and then the index can't.
+    let in_the_way = "CREATE INDEX measures_of_kind ON runs (project); PRAGMA wal_checkpoint(TRUNCATE);";
+    Connection::open(&path).and_then(|other| other.execute_batch(in_the_way)).expect("made");
+    let before = fs::read(&path).expect("read");
+    let store = Sqlite::at(folder.path());
+    let error = store.ensure_writable().expect_err("something is in the way");
+    assert!(error.to_string().contains("can't bring up to date the store"), "{error}");
+    assert!(store.record(&transition("a", State::Error, 3)).is_err());
+    assert_eq!(store.last_known(&"studio".into()).expect("read"), [("a".into(), online())].into());
+    assert_eq!(fs::read(&path).expect("read"), before);
+    assert_eq!(version_of(&path), 1);
+    let half = Connection::open(&path).and_then(|file| file.query_row("SELECT 1 FROM measures", [], |_| Ok(())));
+    assert!(half.is_err(), "half of the way is none");
+}
+
+#[test]
+fn a_store_that_somebody_made_newer_meanwhile_is_not_written_to() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = version_one(folder.path());
+    let store = Sqlite::at(folder.path());
+    store.last_known(&"studio".into()).expect("read");
+    Connection::open(&path).and_then(|newer| newer.pragma_update(None, "user_version", 3)).expect("made");
+    assert!(matches!(store.remember(&ready(1)), Err(StoreError::Newer { found: 3, known: 2, .. })));
+}
