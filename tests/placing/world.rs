@@ -1,0 +1,179 @@
+//! A case as the planner gets it: what should be, and what is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use lcm::model::desired::{
+    Command, Condition, Dependency, Desired, Goal, GpuRef, GpuRequest, LogPolicy, Mode, Others, Process, Runtime,
+    Service,
+};
+use lcm::model::facts::{Estimates, Marks};
+use lcm::model::lifecycle::State;
+use lcm::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName};
+use lcm::model::observed::{Instance, Observed, ObservedGpu, ObservedService, Ownership, PortHolder};
+use lcm::model::plan::Request;
+use lcm::model::size::Mebibytes;
+use lcm::model::spec::Spec;
+use serde_json::json;
+
+use crate::case::{self, Case, holds, members};
+use crate::draft::{Found, Wish};
+
+pub(crate) struct World {
+    pub(crate) desired: Desired,
+    pub(crate) observed: Observed,
+    pub(crate) request: Request,
+}
+
+pub(crate) fn name(index: usize) -> ServiceName {
+    ServiceName::new(format!("s{index}"))
+}
+
+pub(crate) fn gpu_id(gpu: usize) -> GpuId {
+    GpuId::new(format!("gpu-{gpu}"))
+}
+
+impl World {
+    pub(crate) fn new(case: &Case) -> Self {
+        let desired = desired(case);
+        let observed = observed(case, &desired);
+        Self { desired, observed, request: Request { repack: case.repack, ..Request::default() } }
+    }
+}
+
+fn desired(case: &Case) -> Desired {
+    let (mode, goal) = (ModeName::from("now"), GoalName::from("goal"));
+    let services = case.services.iter().enumerate().map(|(index, service)| wanted(index, service));
+    let named = (0..case.services.len()).filter(|index| case.services[*index].named).map(name);
+    let goals = case.goal.map(|(services, priority)| Goal {
+        description: None,
+        services: members(services).map(name).collect(),
+        phases: BTreeSet::new(),
+        priority,
+    });
+    Desired {
+        mode: Some(mode.clone()),
+        modes: BTreeMap::from([(
+            mode,
+            Mode {
+                description: None,
+                services: named.collect(),
+                goals: goals.iter().map(|_| goal.clone()).collect(),
+                stop: BTreeSet::new(),
+                others: Others::Keep,
+            },
+        )]),
+        goals: goals.into_iter().map(|one| (goal.clone(), one)).collect(),
+        reserve: mebibytes(case.reserve),
+        ..Desired::plain(ProjectName::from("placing"), services)
+    }
+}
+
+fn wanted(index: usize, service: &case::Service) -> Service {
+    let process = Process {
+        command: Command::Exec(vec![format!("./s{index}")]),
+        cwd: PathBuf::from("/"),
+        environment: BTreeMap::new(),
+        inherit: BTreeSet::new(),
+        log: LogPolicy { max_size_bytes: 1 << 20, files: 1 },
+        pid_file: None,
+    };
+    let need = |need| (name(need), Dependency { condition: Condition::Healthy, restart: false });
+    Service {
+        vram: mebibytes(service.vram),
+        gpu: wish(service.wish),
+        priority: service.own_priority,
+        depends_on: members(service.needs).map(need).collect(),
+        ports: service.port.into_iter().map(|port| 8000 + port).collect(),
+        spec: Spec { config: json!({ "command": index }), ..Spec::default() },
+        ..Service::plain(name(index), Runtime::Process(Box::new(process)))
+    }
+}
+
+fn wish(wish: Wish) -> GpuRequest {
+    let refs = |bits| members(bits).map(|gpu| GpuRef::Index(u32::try_from(gpu).expect("few"))).collect();
+    match wish {
+        Wish::Auto => GpuRequest::Auto,
+        Wish::None => GpuRequest::None,
+        Wish::Index(index) => GpuRequest::Any(refs(1 << index)),
+        Wish::Any(bits) => GpuRequest::Any(refs(bits)),
+        Wish::Count(count) => GpuRequest::Count(u32::from(count)),
+        Wish::All(bits) => GpuRequest::All(refs(bits)),
+    }
+}
+
+fn observed(case: &Case, desired: &Desired) -> Observed {
+    let services = || case.services.iter().enumerate();
+    let held = services().filter(|(_, service)| service.runs());
+    let ports = held.filter_map(|(index, service)| Some((8000 + service.port?, PortHolder::Service(name(index)))));
+    let gpus = case.gpus.iter().enumerate().map(|(index, gpu)| (gpu_id(index), seen_gpu(index, gpu)));
+    Observed {
+        host: "host".to_owned(),
+        engine: None,
+        observed_at: Timestamp::UNIX_EPOCH,
+        services: services()
+            .map(|(index, service)| (name(index), seen(index, service, &desired.services[&name(index)])))
+            .collect(),
+        orphans: Vec::new(),
+        gpus: gpus.collect(),
+        gpus_unknown: None,
+        ports: ports.collect(),
+        ports_unknown: None,
+        warnings: Vec::new(),
+    }
+}
+
+fn seen_gpu(index: usize, gpu: &case::Gpu) -> ObservedGpu {
+    ObservedGpu {
+        index: u32::try_from(index).expect("few"),
+        name: "some GPU".to_owned(),
+        capacity: mebibytes(gpu.capacity),
+        foreign: mebibytes(gpu.foreign),
+        foreign_holders: Vec::new(),
+        used: None,
+        told: false,
+        lost: None,
+    }
+}
+
+fn seen(index: usize, service: &case::Service, wanted: &Service) -> ObservedService {
+    let state = match service.found {
+        Found::Off => State::Registered,
+        Found::Running | Found::Drifted => State::Online,
+        Found::Suspended => State::Suspended,
+    };
+    let spec = if service.found == Found::Drifted { "v1:of-before".to_owned() } else { wanted.spec.hash() };
+    let seat: BTreeSet<GpuId> = (0..8).filter(|gpu| holds(service.seat, *gpu)).map(gpu_id).collect();
+    let marks = Marks {
+        project: "placing".to_owned(),
+        service: wanted.name.to_string(),
+        spec,
+        gpus: seat.iter().map(GpuId::as_str).collect::<Vec<_>>().join(","),
+        vram_mib: mebibytes(service.marked).0,
+        ..Marks::default()
+    };
+    ObservedService {
+        state,
+        detail: format!("it is {state}"),
+        unknown: None,
+        ownership: if service.runs() { Ownership::Ours } else { Ownership::Absent },
+        instance: service.runs().then(|| Instance::Tree { id: index.to_string() }),
+        holds_room: service.runs(),
+        previous: None,
+        marks: service.runs().then_some(marks),
+        image_moved: false,
+        gpus: seat,
+        measured: None,
+        grew_back: false,
+        estimates: Estimates::default(),
+        exit: None,
+        ended_by_itself: false,
+        since: None,
+        warnings: Vec::new(),
+    }
+}
+
+fn mebibytes(amount: i64) -> Mebibytes {
+    Mebibytes(u64::try_from(amount).expect("not negative"))
+}
