@@ -21,6 +21,12 @@ const LOADING_STEPS: u32 = 4;
 /// Beyond those of trees, so that no two things share one.
 const PIDS_FROM: i32 = 3_000_000;
 
+/// A start whose memory is not there.
+pub const OVERCOMMITTED: &str = "GPU overcommitted by a start";
+
+/// A start whose memory is there, while others that run are still to take it.
+pub const OVERPROMISED: &str = "GPU overcommitted by a start, once all have taken what they declare";
+
 /// A foreign program that comes to take some memory, and goes again.
 #[derive(Clone, Debug)]
 pub struct Intrusion {
@@ -186,11 +192,11 @@ impl World {
             let declared = others.iter().flat_map(|thing| thing.holds.iter().map(|held| (&*thing.key, held)));
             let here = declared.filter(|(_, (id, _))| *id == gpu.id).map(|(key, (_, declared))| (key, *declared));
             let promised: Mebibytes = here.map(outstanding).sum();
-            if used + gpu.reserved + promised + need > gpu.capacity {
-                found.push(format!(
-                    "GPU {} overcommitted by a start: {} needs {need}, {used} are held and {promised} promised of {}",
-                    gpu.index, start.service.name, gpu.capacity
-                ));
+            let held = used + gpu.reserved;
+            if held + promised + need > gpu.capacity {
+                let (name, capacity) = (&start.service.name, gpu.capacity);
+                let what = if held + need > gpu.capacity { OVERCOMMITTED } else { OVERPROMISED };
+                found.push(format!("{what}: {name} needs {need}; {held} are held, {promised} promised of {capacity}"));
             }
         }
         self.violations.extend(found);

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub use self::behaviour::Behaviour;
-pub use self::memory::Intrusion;
+pub use self::memory::{Intrusion, OVERCOMMITTED, OVERPROMISED};
 use self::world::World;
 use crate::driver::DriverError;
 use crate::model::facts::{Facts, HistoryFact, Reading};
