@@ -194,6 +194,11 @@ impl Bench {
         Ok(())
     }
 
+    /// What was done to the world: `Start s1`.
+    pub(crate) fn deeds(&self) -> Vec<String> {
+        self.sim.log().iter().map(|effect| format!("{:?} {}", effect.deed, effect.service)).collect()
+    }
+
     /// No GPU was given away twice. Where the driver does not tell what single processes hold, nobody knows of one that
     /// has not taken all that it may: then it is what is there that counts.
     pub(crate) fn keeps_to_what_is_there(&self, draft: &Draft) -> Result<(), TestCaseError> {
@@ -201,6 +206,11 @@ impl Bench {
         let violations = self.sim.violations();
         let known = violations.iter().filter(|what| !(hides && what.starts_with(OVERPROMISED)));
         prop_assert_eq!(known.collect::<Vec<_>>(), Vec::<&String>::new());
+        // Where nobody comes in between, what was proved before a start is there when it is taken.
+        let alone = draft.memory.as_ref().is_some_and(|memory| memory.intrusions.is_empty());
+        for (gpu, worst) in self.sim.worst() {
+            prop_assert!(hides || !alone || worst <= self.capacity(&gpu), "{gpu} was asked for {worst}");
+        }
         Ok(())
     }
 

@@ -56,6 +56,22 @@ async fn two_starts_that_fit_together_are_let_in_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_let_in_and_does_not_run_yet_has_its_memory_all_the_same() {
+    let bench = two(15_000, 15_000);
+    bench.behaves("a", Behaviour { begins_after: 20 * SECOND, ..Behaviour::default() });
+    let outcome = bench.apply(vec![start("a", &[]), start("b", &[])]).await;
+    assert_eq!((outcome.done, bench.runs("a"), bench.runs("b")), (1, true, false), "{:?}", outcome.failures);
+    let promised = |kind: &EventKind| match kind {
+        EventKind::Stage { stage: Stage::Release, detail: Some(detail), .. } => {
+            detail.contains("− 15 000 promised to a")
+        }
+        _ => false,
+    };
+    assert!(bench.time_of(promised).is_some(), "{:?}", bench.events());
+    assert_eq!(bench.sim.violations(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_healthy_and_loads_late_lets_no_second_in() {
     let bench = two(15_000, 15_000);
     bench.behaves("a", Behaviour { late: Some(300 * SECOND), ..Behaviour::default() });

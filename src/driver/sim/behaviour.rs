@@ -7,6 +7,8 @@ use crate::model::size::Mebibytes;
 /// What one service does from its next start on; `busy_for` and the faults count at once.
 #[derive(Clone, Debug, Default)]
 pub struct Behaviour {
+    /// From the order to start it until it runs.
+    pub begins_after: Duration,
     /// From its start until its probe passes.
     pub loading: Duration,
     /// Ends with 1, so long after its start.
