@@ -15,7 +15,7 @@ use crate::draft::{Draft, GPUS_MAX, ServiceDraft, drafts};
 use crate::manifest::{PROJECT, name};
 
 /// Of the longest that anything in these worlds lasts.
-pub(crate) const LONG: Duration = Duration::from_secs(3600);
+pub(crate) const LONG: Duration = Duration::from_hours(1);
 
 const SERVICES_MAX: usize = 8;
 
