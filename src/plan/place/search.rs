@@ -4,9 +4,10 @@
 //! levels so far are searched for a better one before those below are looked at. In the end all of it is searched for
 //! whatever is left to save. Within the budget nothing is guessed: the answer is the best there is.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use super::problem::{Cost, Fate, Gpu, Kind, Problem, cost};
+use super::problem::{Cost, Fate, Gpu, Item, Kind, Problem, cost};
 use super::state::{Before, Choice, Now, State, Turn};
 use super::twins::twins;
 
@@ -38,10 +39,14 @@ struct Search<'p> {
     nodes_left: usize,
     /// Nothing was cut off so far but what can't be better.
     is_proven: bool,
+    /// No answer leaves out fewer, level by level.
+    proven: Vec<u32>,
     best_cost: Cost,
     best_fates: Vec<Fate>,
     /// The first GPU that is just like this one in all that the problem says.
     twins: Vec<Gpu>,
+    /// Wanted items by level, the largest first.
+    by_size: Vec<Size>,
     /// Items on which the future may depend by more than the memory that they take.
     watched: Vec<usize>,
 }
@@ -81,9 +86,11 @@ impl<'p> Search<'p> {
             ends,
             nodes_left: if searches { NODES_MAX } else { 0 },
             is_proven: true,
+            proven: Vec::new(),
             best_cost,
             best_fates,
             twins: if searches { twins(problem) } else { Vec::new() },
+            by_size: by_size(problem),
             watched: if searches { watched(problem) } else { Vec::new() },
         }
     }
@@ -95,10 +102,13 @@ impl<'p> Search<'p> {
             // A dead end says nothing of other ways: the search through all of it finds one, or keeps to doing nothing.
             let Some(mut found) = self.carried_on(&way, level) else { return };
             // Most of what is left out fits nowhere, and no search finds that out faster.
-            if found.left_out[level] > self.hopeless(level) {
-                while let Some(better) = self.descend(Goal::LeftOut(level), &found) {
-                    found = better;
-                }
+            let hopeless = self.hopeless(level);
+            while found.left_out[level] > hopeless {
+                let Some(better) = self.descend(Goal::LeftOut(level), &found) else { break };
+                found = better;
+            }
+            if self.is_proven {
+                self.proven.push(found.left_out[level]);
             }
             way = found.way;
         }
@@ -177,7 +187,7 @@ impl<'p> Search<'p> {
         let mut seen = BTreeSet::new();
         loop {
             let position = frames.len();
-            let is_open = self.may_be_better(&state, goal, known, position) && self.is_new(&state, position, &mut seen);
+            let is_open = self.may_be_better(&state, goal, known) && self.is_new(&state, position, &mut seen);
             if is_open && position == end {
                 let way = frames.iter().filter_map(|frame| Some(frame.made?.0)).collect();
                 match goal {
@@ -223,57 +233,47 @@ impl<'p> Search<'p> {
 }
 
 impl Search<'_> {
-    /// What has been paid so far, and what must be paid in this level yet, is less than what is known.
-    fn may_be_better(&self, state: &State<'_>, goal: Goal, known: &Found, position: usize) -> bool {
-        let more = self.unavoidable(state, position);
-        let level = self.turns.get(position).map_or(0, |turn| self.level(*turn));
-        let so_far = |at: usize| state.cost.left_out[at] + if at == level { more } else { 0 };
+    /// What has been paid so far is less than what is known, and what is left can still be had for less.
+    fn may_be_better(&self, state: &State<'_>, goal: Goal, known: &Found) -> bool {
         match goal {
-            Goal::LeftOut(last) => (0..=last).map(so_far).lt(known.left_out[..=last].iter().copied()),
+            Goal::LeftOut(last) => {
+                let paid = &state.cost.left_out[..=last];
+                *paid < known.left_out[..=last] && self.may_fit(state, last, &known.left_out, 1)
+            }
             Goal::All => {
-                let best = &self.best_cost;
-                let left_out = (0..self.problem.levels).map(so_far).cmp(best.left_out.iter().copied());
-                let (kept, stopped, moved) = (&state.cost.kept_stopped, state.cost.stopped, state.cost.moved);
-                left_out
-                    .then_with(|| kept.cmp(&best.kept_stopped))
-                    .then_with(|| (stopped, moved, 0).cmp(&(best.stopped, best.moved, best.waste)))
-                    .is_lt()
+                let (paid, best) = (&state.cost, &self.best_cost);
+                let less = (&paid.left_out, &paid.kept_stopped, (paid.stopped, paid.moved, 0))
+                    < (&best.left_out, &best.kept_stopped, (best.stopped, best.moved, best.waste));
+                // As far as no answer leaves out fewer than the best one, a better one leaves out no more either.
+                let same = self.proven.iter().zip(&best.left_out).take_while(|(least, known)| least == known).count();
+                less && self.may_fit(state, same.min(self.problem.levels - 1), &best.left_out, 0)
             }
         }
     }
 
-    fn level(&self, turn: Turn) -> usize {
-        let (Turn::Remain(id) | Turn::Place(id)) = turn;
-        self.problem.items[id].level
-    }
-
-    /// Of those of this level that are still to be placed, so many can't all be: by the memory that is left.
-    fn unavoidable(&self, state: &State<'_>, position: usize) -> u32 {
-        let Some(Turn::Place(first)) = self.turns.get(position) else { return 0 };
-        let end = self.ends[self.problem.items[*first].level];
-        let mut needs: Vec<i64> =
-            self.turns[position..end].iter().filter_map(|turn| self.wanted_by(state, *turn)).collect();
-        needs.sort_unstable();
-        let on_each: Vec<i64> = (0..self.problem.usable.len()).map(|gpu| state.left_on(gpu)).collect();
-        let (mut left, most) = (on_each.iter().sum::<i64>(), on_each.iter().copied().max().unwrap_or_default());
-        let mut fitting = 0;
-        for need in &needs {
-            if *need > most || *need > left {
-                break;
+    /// Whether so many of the open ones as must be placed could be, by their sizes alone: no more than `known` are left
+    /// out on each level, and `fewer` on the last. Room that is too small for any of them is no room.
+    fn may_fit(&self, state: &State<'_>, last: usize, known: &[u32], fewer: u32) -> bool {
+        let (mut needed, mut smallest) = (0, i64::MAX);
+        let mut open = self.by_size.iter().peekable();
+        for (level, allowed) in known.iter().enumerate().take(last + 1) {
+            let allowed = if level == last { allowed - fewer } else { *allowed };
+            let Some(mut spare) = allowed.checked_sub(state.cost.left_out[level]) else { return false };
+            // The largest first: those are left out where any are.
+            while let Some(size) = open.next_if(|size| size.level == level) {
+                if !matches!(state.now[size.id], Now::Open | Now::Left) {
+                    continue;
+                }
+                if spare > 0 {
+                    spare -= 1;
+                } else {
+                    needed += size.total;
+                    smallest = smallest.min(size.on_one);
+                }
             }
-            left -= need;
-            fitting += 1;
         }
-        u32::try_from(needs.len() - fitting).unwrap_or(u32::MAX)
-    }
-
-    /// MiB that an open start needs on one GPU at least; `None`: it does not start, or runs on where it fails to.
-    fn wanted_by(&self, state: &State<'_>, turn: Turn) -> Option<i64> {
-        let Turn::Place(id) = turn else { return None };
-        let item = &self.problem.items[id];
-        let is_open = matches!(state.now[id], Now::Open | Now::Left);
-        let on_a_gpu = item.sets.sets.iter().any(|set| !set.is_empty());
-        is_open.then_some(if on_a_gpu { item.need } else { 0 })
+        let left = (0..self.problem.usable.len()).map(|gpu| state.left_on(gpu)).filter(|left| *left >= smallest);
+        needed == 0 || needed <= left.sum()
     }
 
     /// Of GPUs that are alike and in the same state, the first stands for all.
@@ -321,6 +321,40 @@ impl Search<'_> {
     }
 }
 
+/// What a wanted item needs at the very least.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    level: usize,
+    id: usize,
+    /// On all its GPUs together.
+    total: i64,
+    /// On one of them.
+    on_one: i64,
+}
+
+fn by_size(problem: &Problem) -> Vec<Size> {
+    let mut before = vec![0; problem.usable.len()];
+    problem.items.iter().flat_map(|item| &item.seat).for_each(|(gpu, amount)| before[*gpu] += amount);
+    // Where there is too much already, what stays needs no room.
+    let is_crowded = |item: &Item| item.seat.iter().any(|(gpu, _)| before[*gpu] > problem.usable[*gpu]);
+    let mut sizes: Vec<Size> = Vec::new();
+    for (id, item) in problem.items.iter().enumerate() {
+        let stays: Option<i64> = match item.kind {
+            Kind::Fresh => None,
+            Kind::Settled if is_crowded(item) => Some(0),
+            Kind::Settled => Some(item.seat.iter().map(|(_, amount)| amount).sum()),
+            Kind::Drifted | Kind::Stuck | Kind::Kept => continue,
+        };
+        let sets = item.sets.sets.iter();
+        let total = sets.map(|set| item.need * i64::try_from(set.len()).unwrap_or(1)).chain(stays).min().unwrap_or(0);
+        let amounts = item.seat.iter().map(|(_, amount)| *amount);
+        let on_one = amounts.chain([item.need]).min().unwrap_or(0).min(total);
+        sizes.push(Size { level: item.level, id, total, on_one });
+    }
+    sizes.sort_by_key(|size| (size.level, Reverse(size.total), size.id));
+    sizes
+}
+
 /// What runs, what others depend on, and what has ports.
 fn watched(problem: &Problem) -> Vec<usize> {
     let mut is_base = vec![false; problem.items.len()];
@@ -340,11 +374,24 @@ fn turns(problem: &Problem) -> (Vec<Turn>, Vec<usize>) {
         let of_level = || problem.items[first..end].iter().enumerate().map(|(at, item)| (first + at, item));
         turns.extend(of_level().filter(|(_, item)| item.runs()).map(|(id, _)| Turn::Remain(id)));
         let starts = |kind| matches!(kind, Kind::Fresh | Kind::Settled | Kind::Drifted);
-        turns.extend(of_level().filter(|(_, item)| starts(item.kind)).map(|(id, _)| Turn::Place(id)));
+        // Large ones find a place first or not at all; but nothing before what it depends on.
+        let mut placed: Vec<(usize, Reverse<i64>, usize)> = of_level()
+            .filter(|(_, item)| starts(item.kind))
+            .map(|(id, item)| (height(problem, id), Reverse(item.need), id))
+            .collect();
+        placed.sort_unstable();
+        turns.extend(placed.into_iter().map(|(_, _, id)| Turn::Place(id)));
         ends.push(turns.len());
         first = end;
     }
     (turns, ends)
+}
+
+/// How many items of its own level it stands on, one on the other.
+fn height(problem: &Problem, id: usize) -> usize {
+    let item = &problem.items[id];
+    let bases = item.bases.iter().filter(|base| problem.items[**base].level == item.level);
+    bases.map(|base| height(problem, *base) + 1).max().unwrap_or(0)
 }
 
 /// Beyond any answer.

@@ -121,10 +121,11 @@ impl<'p> State<'p> {
 
     fn to_remain(&self, id: ItemId) -> Vec<Choice> {
         let item = self.item(id);
-        let dragged = item.bases.iter().any(|base| self.gone[*base]);
+        let dragged = self.is_dragged(item);
         // What is started again anyway may leave its seat without being asked to.
-        let stays = !dragged && (item.kind == Kind::Drifted || self.may_stay(item, 0));
-        let leaves = !item.pinned && (dragged || self.is_wanted_by_others(item));
+        let stays = item.kind == Kind::Drifted || (!dragged && self.may_stay(item, 0));
+        let may_lose_its_base = item.bases.iter().any(|base| self.now[*base] == Now::Holding);
+        let leaves = !item.pinned && (dragged || may_lose_its_base || self.is_wanted_by_others(item));
         let evicts =
             leaves && stays_evicted(item) && !dragged && item.ports.iter().all(|port| self.started_ports[*port] == 0);
         let mut choices = Vec::with_capacity(3);
@@ -142,6 +143,11 @@ impl<'p> State<'p> {
             choices.push(Choice::Stay);
         }
         choices
+    }
+
+    /// What it depends on has gone, for a while or for good.
+    fn is_dragged(&self, item: &Item) -> bool {
+        item.bases.iter().any(|base| self.gone[*base])
     }
 
     /// Nobody who was started is in its way; `held`: it is counted already.
@@ -184,10 +190,11 @@ impl<'p> State<'p> {
         }
         ranked.sort_unstable();
         let mut choices: Vec<Choice> = ranked.into_iter().map(|(_, position)| Choice::On(position)).collect();
-        if held && self.may_stay(item, 1) {
+        let dragged = self.is_dragged(item);
+        if held && !dragged && self.may_stay(item, 1) {
             choices.push(Choice::Stay);
         }
-        if !held || (!item.pinned && self.is_wanted_by_others(item)) {
+        if !held || (!item.pinned && (dragged || self.is_wanted_by_others(item))) {
             choices.push(Choice::Out);
         }
         choices
@@ -355,7 +362,14 @@ impl<'p> State<'p> {
             Now::Done(Fate::Stay) => 3,
             Now::Done(Fate::Evicted) => 4,
             Now::Done(Fate::Out) => 5,
-            Now::Done(Fate::On(_)) => 6,
+            // What it freed elsewhere counts in the end.
+            Now::Done(Fate::On(set)) => {
+                if self.item(id).home == Some(set) {
+                    6
+                } else {
+                    7
+                }
+            }
         };
         now + if self.gone[id] { 8 } else { 0 }
     }

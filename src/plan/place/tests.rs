@@ -138,3 +138,69 @@ proptest! {
         prop_assert_eq!(cost(&problem, &answer.fates), by_trying_all(&problem), "{:#?} of {:#?}", answer, problem);
     }
 }
+
+/// Numbers of one kind for one machine: the same ones in every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+/// Eight GPUs and forty services of the sizes that models have, `running` of a hundred of them up already.
+fn what_people_have(seed: u64, running: u64, levels: usize) -> Problem {
+    let mut numbers = Numbers(seed);
+    let mut left = vec![24_000_i64; 8];
+    let any = Rc::new(Sets { sets: (0..8).map(|gpu| vec![gpu]).collect(), named: false });
+    let mut items: Vec<Item> = Vec::new();
+    for _ in 0..40 {
+        let need = [1500, 2000, 3000, 4000, 5500, 6000, 8000, 10_000, 12_000, 14_000, 18_000, 20_000]
+            [usize::try_from(numbers.below(12)).expect("small")];
+        let level = usize::try_from(numbers.below(levels as u64)).expect("small");
+        let gpu = usize::try_from(numbers.below(8)).expect("small");
+        let runs = numbers.below(100) < running && left[gpu] >= need;
+        let kept = numbers.below(4) == 0;
+        if runs {
+            left[gpu] -= need;
+        }
+        let kind = match (runs, kept) {
+            (false, _) => Kind::Fresh,
+            (true, true) => Kind::Kept,
+            (true, false) => Kind::Settled,
+        };
+        items.push(Item {
+            level,
+            kind,
+            seat: if runs { vec![(gpu, need)] } else { Vec::new() },
+            resident: None,
+            need,
+            sets: any.clone(),
+            home: runs.then_some(gpu),
+            bases: Vec::new(),
+            ports: Vec::new(),
+            stands: runs,
+            pinned: false,
+            follows: None,
+        });
+    }
+    items.sort_by_key(|item| item.level);
+    Problem { usable: vec![24_000; 8], items, levels, ports: 0, repack: false }
+}
+
+#[test]
+fn probe() {
+    for levels in [1, 3, 10] {
+        for running in [0, 30, 60] {
+            let mut optimal = 0;
+            let began = std::time::Instant::now();
+            for seed in 0..20 {
+                let problem = what_people_have(seed, running, levels);
+                let answer = solve(&problem);
+                optimal += u32::from(answer.is_optimal);
+            }
+            println!("levels {levels} running {running}: {optimal}/20 {:?} each", began.elapsed() / 20);
+        }
+    }
+}
