@@ -288,6 +288,11 @@ pub struct GpuHolder {
     pub owner: Owner,
 }
 
+impl GpuHolder {
+    /// The program of one that has ended while the driver still counts its memory.
+    pub const ENDED: &'static str = "a process that has ended";
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerFact {

@@ -33,14 +33,6 @@ pub struct Observed {
     pub warnings: Vec<String>,
 }
 
-impl Observed {
-    /// Whether a driver told of the GPUs; else nothing but the manifest vouches for them.
-    #[must_use]
-    pub fn asked_a_driver(&self) -> bool {
-        self.gpus.values().any(|gpu| gpu.used.is_some() || gpu.lost.is_some())
-    }
-}
-
 #[derive(Clone, Debug)]
 pub struct ObservedService {
     pub state: State,
@@ -170,6 +162,12 @@ pub struct ObservedGpu {
     pub told: bool,
     /// Why nothing can be started on it: it fell off the bus.
     pub lost: Option<String>,
+}
+
+/// Whether a driver told of these GPUs; else nothing but the manifest vouches for them.
+#[must_use]
+pub fn told_by_a_driver(gpus: &BTreeMap<GpuId, ObservedGpu>) -> bool {
+    gpus.values().any(|gpu| gpu.used.is_some() || gpu.lost.is_some())
 }
 
 /// The GPU that a thing carries as its placement, by the id that it has now. `gpu-1`, as it is called where only the

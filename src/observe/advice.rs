@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::desired::{Desired, GpuRef, GpuRequest, Service};
 use crate::model::names::{GpuId, ServiceName};
-use crate::model::observed::{ObservedGpu, ObservedService, Ownership, called, known_as};
+use crate::model::observed::{ObservedGpu, ObservedService, Ownership, called, known_as, told_by_a_driver};
 use crate::model::size::Mebibytes;
 use crate::observe::gpu::resolve;
 
@@ -18,7 +18,7 @@ pub(super) fn advice(desired: &Desired, services: &BTreeMap<ServiceName, Observe
     if gpus.values().any(|gpu| gpu.used.is_some() && !gpu.told) {
         warnings.push("the driver does not tell what each process holds: declared sizes count".to_owned());
     }
-    if gpus.values().any(|gpu| gpu.used.is_some()) {
+    if told_by_a_driver(gpus) {
         warnings.extend(overruled(desired, gpus));
     }
     for service in desired.services.values() {

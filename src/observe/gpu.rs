@@ -11,7 +11,7 @@ use crate::model::desired::{Desired, GpuRef, GpuRequest, Service};
 use crate::model::facts::{Facts, GpuFact, Marks};
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
-use crate::model::observed::{ObservedGpu, ObservedService, Orphan, Ownership, known_as};
+use crate::model::observed::{ObservedGpu, ObservedService, Orphan, Ownership, known_as, told_by_a_driver};
 use crate::model::size::Mebibytes;
 use crate::observe::container;
 use crate::observe::holders::{self, Own, Party, Share};
@@ -102,8 +102,7 @@ fn gpus_of(
 /// The GPUs of its marks; `None`: none of them is known by that name, and no driver was there to ask.
 fn marked(marks: &Marks, gpus: &BTreeMap<GpuId, ObservedGpu>) -> Option<BTreeSet<GpuId>> {
     let known: BTreeSet<GpuId> = marks.placed_on().filter_map(|id| known_as(gpus, &id)).collect();
-    let asked = gpus.values().any(|gpu| gpu.used.is_some() || gpu.lost.is_some());
-    (asked || !known.is_empty() || marks.placed_on().next().is_none()).then_some(known)
+    (told_by_a_driver(gpus) || !known.is_empty() || marks.placed_on().next().is_none()).then_some(known)
 }
 
 fn by_manifest(service: &Service, gpus: &BTreeMap<GpuId, ObservedGpu>, holding: &BTreeSet<GpuId>) -> BTreeSet<GpuId> {
@@ -197,9 +196,10 @@ impl Tally<'_> {
             Some(used) => known.max(used - self.ours(&fact.id)),
         };
         let unnamed = foreign - known;
-        // Where processes are there whose share the driver does not tell, it is theirs.
+        // Where strangers are there whose share the driver does not tell, it is theirs.
         if unnamed > ROUNDING_MAX && parties.iter().all(|party| party.amount > Mebibytes::ZERO) {
-            parties.push(Foreign { name: "nobody that the driver names".to_owned(), amount: unnamed, times: 1 });
+            let name = if gpu.told { "nobody that the driver names" } else { "processes whose share is not told" };
+            parties.push(Foreign { name: name.to_owned(), amount: unnamed, times: 1 });
         }
         (foreign, if foreign > Mebibytes::ZERO { named(parties) } else { Vec::new() })
     }
@@ -263,3 +263,6 @@ fn named(mut parties: Vec<Foreign>) -> Vec<String> {
     }
     names
 }
+
+#[cfg(test)]
+mod tests;

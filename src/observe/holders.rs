@@ -144,9 +144,7 @@ impl<'a> Register<'a> {
 
 /// By program name alone: arguments may hold secrets. What has ended has no name any more.
 fn stranger(holder: &GpuHolder) -> Party {
-    Party::Stranger(if holder.program.is_empty() {
-        format!("a process that has ended (pid {})", holder.pid)
-    } else {
-        holder.program.clone()
-    })
+    let nameless = holder.program.is_empty() || holder.program == GpuHolder::ENDED;
+    let ended = || format!("{} (pid {})", GpuHolder::ENDED, holder.pid);
+    Party::Stranger(if nameless { ended() } else { holder.program.clone() })
 }

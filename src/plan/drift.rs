@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::model::desired::Service;
 use crate::model::names::{GpuId, ServiceName};
-use crate::model::observed::{Instance, ObservedService, called, known_as};
+use crate::model::observed::{Instance, ObservedService, called, known_as, told_by_a_driver};
 use crate::model::plan::{Reason, ReasonCode};
 use crate::plan::decide::Scene;
 use crate::plan::judge::reason;
@@ -41,7 +41,7 @@ pub(super) fn drift(scene: &Scene<'_>, name: &ServiceName) -> Option<Reason> {
 /// take a GPU out of a machine.
 pub(super) fn gpu_lost(scene: &Scene<'_>, name: &ServiceName) -> Option<Reason> {
     let (seen, gpus) = (scene.seen(name), &scene.observed.gpus);
-    let marks = seen.marks.as_ref().filter(|_| seen.holds_room && scene.observed.asked_a_driver())?;
+    let marks = seen.marks.as_ref().filter(|_| seen.holds_room && told_by_a_driver(gpus))?;
     if scene.observed.gpus_unknown.is_some() {
         return None;
     }
@@ -65,8 +65,11 @@ fn wrong_gpu(scene: &Scene<'_>, name: &ServiceName) -> Option<Reason> {
     let placed: BTreeSet<GpuId> = marks.placed_on().map(|id| known_as(gpus, &id)).collect::<Option<_>>()?;
     let allowed = candidates(scene, service).is_ok_and(|sets| sets.contains(&placed));
     let on: Vec<String> = placed.iter().map(|id| called(gpus, id)).collect();
-    let on = if on.is_empty() { "no GPU".to_owned() } else { on.join(" and ") };
-    let message = format!("it was placed on {on}, and the manifest puts it elsewhere by now");
+    let message = if on.is_empty() {
+        "it was given no GPU, and the manifest gives it one by now".to_owned()
+    } else {
+        format!("it was placed on {}, and the manifest puts it elsewhere by now", on.join(" and "))
+    };
     (!allowed).then(|| reason(ReasonCode::WrongGpu, message, None))
 }
 

@@ -3,7 +3,9 @@
 
 mod drift;
 mod estimates;
+mod gpus;
 mod house;
+mod measured;
 mod misplaced;
 mod modes;
 mod orphans;

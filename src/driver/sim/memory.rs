@@ -242,8 +242,7 @@ impl World {
             }
             for holder in gpu.holders.iter_mut().filter(|holder| is_its(holder)) {
                 holder.owner = Owner::Stranger;
-                // A pid that belongs to nobody any more has no program.
-                holder.program.clear();
+                GpuHolder::ENDED.clone_into(&mut holder.program);
                 if !behaviour.leaks {
                     self.memory.ghosts.push(Ghost { until, gpu: gpu.id.clone(), pid: holder.pid });
                 }

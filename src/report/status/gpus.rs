@@ -31,7 +31,7 @@ pub(super) fn lines(gpus: &[GpuLine], style: Style) -> Vec<String> {
 fn head(gpu: &GpuLine, style: Style) -> Vec<Cell> {
     let mut head = vec![Cell::new(format!("GPU {}", gpu.index)).paint(Paint::Strong)];
     if style.bars {
-        head.push(Cell::new(bar(parts(gpu), style)));
+        head.push(Cell::new(if gpu.lost.is_none() { bar(parts(gpu), style) } else { String::new() }));
     }
     head.push(Cell::new(gpu.capacity_mib.to_string()).right());
     if style.bars {
@@ -64,5 +64,58 @@ fn remark(gpu: &GpuLine) -> Cell {
         Some(why) => Cell::new(format!("lost: {why}")).paint(Paint::Bad),
         None if gpu.declared => Cell::new("declared, not measured"),
         None => Cell::new(&gpu.name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::lines;
+    use crate::model::size::Mebibytes;
+    use crate::report::status::GpuLine;
+    use crate::report::style::Style;
+
+    fn gpu(index: u32, foreign: u64, used: u64) -> GpuLine {
+        GpuLine {
+            id: "GPU-aaaa".into(),
+            index,
+            name: "NVIDIA GeForce RTX 4090".to_owned(),
+            capacity_mib: Mebibytes(24_564),
+            reserve_mib: Mebibytes(512),
+            foreign_mib: Mebibytes(foreign),
+            foreign_holders: if foreign > 0 { vec!["Xorg".to_owned(), "chrome ×2".to_owned()] } else { Vec::new() },
+            declared_mib: Mebibytes(used - foreign),
+            measured_mib: Some(Mebibytes(used + 12)),
+            used_mib: Mebibytes(used),
+            free_mib: Mebibytes(24_564 - 512) - Mebibytes(used),
+            declared: false,
+            lost: None,
+        }
+    }
+
+    /// One that is half full, one that is declared and overcommitted, and one that is lost.
+    fn gpus() -> [GpuLine; 3] {
+        let declared = GpuLine { declared: true, measured_mib: None, ..gpu(1, 0, 24_300) };
+        let lost = Some("it fell off the bus".to_owned());
+        let lost = GpuLine { lost, measured_mib: None, free_mib: Mebibytes::ZERO, ..gpu(10, 0, 8_000) };
+        [gpu(0, 3_200, 12_000), declared, lost]
+    }
+
+    #[test]
+    fn a_pipe_gets_a_row() {
+        assert_snapshot!(lines(&gpus(), Style::PLAIN).join("\n"));
+    }
+
+    #[test]
+    fn a_terminal_gets_bars() {
+        let lines = lines(&gpus(), Style { width: Some(80), bars: true, ..Style::PLAIN });
+        assert!(lines.iter().all(|line| line.chars().count() <= 78), "{lines:#?}");
+        assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn without_gpus_there_is_nothing_to_explain() {
+        assert!(lines(&[], Style { bars: true, ..Style::PLAIN }).is_empty());
     }
 }

@@ -51,14 +51,14 @@ fn moments(gpu: &GpuLine, style: Style) -> Vec<Vec<Cell>> {
             Cell::new(bar(parts, style)),
             Cell::new("used"),
             Cell::new(figure(used)).right(),
-            Cell::new("free"),
-            Cell::new(figure(parts.free())).right(),
-            over(parts),
+            Cell::new(if parts.over() > Mebibytes::ZERO { "over" } else { "free" }),
+            left(parts).right(),
         ]
     });
     drawn.collect()
 }
 
+/// What is not there everywhere stands last.
 fn row(gpu: &GpuLine, width: usize) -> Vec<Cell> {
     vec![
         Cell::new(format!("GPU {}", gpu.index)).paint(Paint::Strong),
@@ -66,15 +66,23 @@ fn row(gpu: &GpuLine, width: usize) -> Vec<Cell> {
         Cell::new(format!("used {:>width$} → {:>width$}", figure(gpu.before_mib), figure(gpu.after_mib))),
         Cell::new(said("peak", Some(gpu.peak_mib))),
         Cell::new(said("reserve", Some(gpu.reserve_mib))),
+        Cell::new(said("free", Some(parts(gpu, gpu.after_mib).free()))),
         Cell::new(said("foreign", Some(gpu.foreign_mib).filter(|foreign| *foreign > Mebibytes::ZERO))),
         Cell::new(said("measured", gpu.measured_mib)),
-        Cell::new(said("free", Some(parts(gpu, gpu.after_mib).free()))),
         over(parts(gpu, gpu.peak_mib)),
     ]
 }
 
 fn said(word: &str, amount: Option<Mebibytes>) -> String {
     amount.map_or_else(String::new, |amount| format!("{word} {}", figure(amount)))
+}
+
+/// What is free, or by how much too much is there.
+fn left(parts: Parts) -> Cell {
+    match parts.over() {
+        Mebibytes::ZERO => Cell::new(figure(parts.free())),
+        over => Cell::new(figure(over)).paint(Paint::Bad),
+    }
 }
 
 fn over(parts: Parts) -> Cell {

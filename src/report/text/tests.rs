@@ -148,6 +148,17 @@ fn a_narrow_terminal_gets_whole_words_below_each_other() {
 }
 
 #[test]
+fn a_terminal_gets_bars() {
+    let style = Style { width: Some(80), bars: true, ..Style::PLAIN };
+    let still = GpuLine { peak_mib: Mebibytes(17_678), after_mib: Mebibytes(17_678), ..gpu("GPU-bbbb", 1) };
+    let over = GpuLine { before_mib: Mebibytes(25_000), peak_mib: Mebibytes(25_000), ..gpu("GPU-cccc", 10) };
+    let plan = Plan { gpus: vec![gpu("GPU-aaaa", 0), still, over], warnings: Vec::new(), ..switch() };
+    let text = set(&plan, Purpose::Apply, false, style);
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    assert_snapshot!(text);
+}
+
+#[test]
 fn nothing_to_do_is_one_line_that_says_what_was_looked_at() {
     let kept = switch().kept;
     let plan = Plan { kept, ..empty() };
@@ -193,8 +204,8 @@ fn down_removes_and_moves_name_both_gpus() {
 
 #[test]
 fn colour_is_decoration() {
-    let colored = set(&switch(), Purpose::Apply, false, Style { colored: true, ..Style::PLAIN });
+    let colored = set(&switch(), Purpose::Apply, false, Style { colored: true, bars: true, ..Style::PLAIN });
     let plain = regex_lite::Regex::new("\u{1b}\\[[0-9]+m").expect("a pattern").replace_all(&colored, "").into_owned();
-    assert_eq!(plain, shown(&switch(), Purpose::Apply, false));
+    assert_eq!(plain, set(&switch(), Purpose::Apply, false, Style { bars: true, ..Style::PLAIN }));
     assert_ne!(plain, colored);
 }

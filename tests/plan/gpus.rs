@@ -1,0 +1,169 @@
+//! Services on GPUs that are lost, or that the manifest does not mean any more; and what is told of GPUs alone.
+
+use lcm::model::facts::{GpuFact, Reading};
+use lcm::model::names::GpuId;
+use lcm::model::plan::{Plan, Request};
+use lcm::model::size::Mebibytes;
+
+use crate::house::{House, assert_lines, text};
+
+/// A GPU of 24 GiB that a driver tells of; nothing is on it.
+pub(crate) fn driven(index: u32) -> GpuFact {
+    GpuFact {
+        id: GpuId::new(format!("GPU-{index}")),
+        index,
+        name: "A card".to_owned(),
+        capacity: Mebibytes(24 << 10),
+        used: Some(Mebibytes::ZERO),
+        reserved: Mebibytes::ZERO,
+        holders: Vec::new(),
+        lost: None,
+    }
+}
+
+/// A world with these GPUs, of which a driver tells.
+pub(crate) fn driven_house(manifest: &str, indices: &[u32]) -> House {
+    let house = House::new(manifest);
+    let gpus = indices.iter().map(|index| driven(*index)).collect();
+    house.sim.meddle(|facts| facts.gpus = Reading::Known(gpus));
+    house
+}
+
+fn gpus_of(house: &House, change: impl FnOnce(&mut Vec<GpuFact>)) {
+    house.sim.meddle(|facts| change(facts.gpus.known_mut().expect("GPUs")));
+}
+
+fn manifest(gpu: &str) -> String {
+    format!(
+        "version: 1\nname: cards\nservices:\n  a: {{ process: {{ command: [a] }}, vram: 8GiB{gpu} }}\nmodes: {{ on: {{ \
+         services: [a] }}, idle: {{ services: [], others: keep }} }}\nmode: on\n"
+    )
+}
+
+fn look(house: &House) -> Plan {
+    house.plan_for(&house.desired(None), &Request::default())
+}
+
+#[track_caller]
+fn assert_warns(plan: &Plan, warnings: &[&str]) {
+    assert_eq!(plan.warnings, warnings);
+}
+
+fn kept(house: &House) -> String {
+    let plan = house.plan_for(&house.desired(Some("idle")), &Request::default());
+    assert_lines(&text(&plan), "");
+    plan.kept[0].message.clone()
+}
+
+#[test]
+fn a_gpu_that_the_driver_has_no_more_is_left_for_another() {
+    let house = driven_house(&manifest(""), &[0, 1]);
+    house.apply("on");
+    gpus_of(&house, |gpus| drop(gpus.remove(0)));
+    let plan = look(&house);
+    assert_lines(&text(&plan), "stop:a [gpu_lost]\nstart:a [gpu_lost] 8192 on GPU-1 after stop:a");
+    assert_eq!(plan.steps[0].reason.message, "GPU GPU-0, which it runs on, is not there any more");
+    assert!(kept(&house).ends_with("GPU GPU-0, which it runs on, is not there any more"), "{}", kept(&house));
+    house.apply("on");
+}
+
+#[test]
+fn a_gpu_that_fell_off_the_bus_is_lost_too() {
+    let house = driven_house(&manifest(""), &[0, 1]);
+    house.apply("on");
+    gpus_of(&house, |gpus| {
+        gpus[0].lost = Some("it fell off the bus".to_owned());
+        (gpus[0].used, gpus[0].holders) = (None, Vec::new());
+    });
+    let plan = look(&house);
+    assert!(text(&plan).starts_with("stop:a [gpu_lost] 8192 on GPU-0\nstart:a [gpu_lost]"), "{}", text(&plan));
+    assert_eq!(plan.steps[0].reason.message, "GPU 0, which it runs on, is lost: it fell off the bus");
+    assert_warns(&plan, &["GPU 0 can't be used: it fell off the bus"]);
+    assert!(kept(&house).contains("is lost"), "{}", kept(&house));
+}
+
+#[test]
+fn a_shorter_list_in_the_manifest_loses_no_gpu() {
+    let devices = |list: &str| format!("gpus: {{ devices: [{list}] }}\n{}", manifest(", gpu: { any: [0, 1] }"));
+    let house = House::new(&devices("{ index: 1, vram: 24GiB }"));
+    house.apply("on");
+    house.rewrite(&devices("{ index: 0, vram: 24GiB }"));
+    assert_lines(&house.plan("on"), "");
+    // Nobody knows where it is, so it counts wherever it may be.
+    assert_eq!(look(&house).gpus[0].before_mib, Mebibytes(8 << 10));
+}
+
+#[test]
+fn what_cannot_be_read_is_not_lost() {
+    let house = driven_house(&manifest(""), &[0, 1]);
+    house.apply("on");
+    house.sim.meddle(|facts| facts.gpus = Reading::Unknown("the driver hangs".to_owned()));
+    assert_lines(&house.plan("on"), "");
+}
+
+#[test]
+fn a_manifest_that_means_another_gpu_moves_it() {
+    let house = driven_house(&manifest(", gpu: 0"), &[0, 1]);
+    house.apply("on");
+    house.rewrite(&manifest(", gpu: { any: [0, 1] }"));
+    assert_lines(&house.plan("on"), "");
+    house.rewrite(&manifest(", gpu: 1"));
+    let plan = look(&house);
+    assert_lines(
+        &text(&plan),
+        "stop:a [wrong_gpu] 8192 on GPU-0
+         start:a [wrong_gpu] 8192 on GPU-1 after stop:a",
+    );
+    assert_eq!(plan.steps[0].reason.message, "it was placed on GPU 0, and the manifest puts it elsewhere by now");
+    assert!(kept(&house).ends_with("the manifest puts it elsewhere by now"), "{}", kept(&house));
+    house.apply("on");
+    house.rewrite(&manifest(", gpu: { count: 2 }"));
+    assert_lines(
+        &house.plan("on"),
+        "stop:a [wrong_gpu] 8192 on GPU-1
+         start:a [wrong_gpu] 8192 on GPU-0+GPU-1 after stop:a",
+    );
+    house.apply("on");
+}
+
+#[test]
+fn a_driver_that_comes_later_changes_no_place() {
+    let devices = "gpus: { devices: [{ index: 0, vram: 24GiB }, { index: 1, vram: 24GiB }] }\n";
+    let house = House::new(&format!("{devices}{}", manifest(", gpu: 1")));
+    house.apply("on");
+    house.sim.meddle(|facts| facts.gpus = Reading::Known(vec![driven(0), driven(1)]));
+    let plan = look(&house);
+    assert_lines(&text(&plan), "");
+    assert_eq!((plan.gpus[0].before_mib, plan.gpus[1].before_mib), (Mebibytes::ZERO, Mebibytes(8 << 10)));
+}
+
+#[test]
+fn an_index_is_warned_about_where_there_are_several() {
+    let warned = |gpu: &str, indices: &[u32]| look(&driven_house(&manifest(gpu), indices)).warnings;
+    assert_eq!(
+        warned(", gpu: 1", &[0, 1]),
+        ["a: with several GPUs an index may mean another one after the next boot: write GPU-1 for 1"]
+    );
+    assert_eq!(
+        warned(", gpu: [0, 1]", &[0, 1]),
+        ["a: with several GPUs an index may mean another one after the next boot: write GPU-0 for 0 and GPU-1 for 1"]
+    );
+    for (gpu, indices) in [(", gpu: 0", &[0][..]), (", gpu: GPU-1", &[0, 1]), ("", &[0, 1])] {
+        assert!(warned(gpu, indices).is_empty(), "{gpu}: {:?}", warned(gpu, indices));
+    }
+}
+
+#[test]
+fn a_declared_gpu_that_the_driver_does_not_have_is_told() {
+    let devices = "gpus: { devices: [{ index: 0, vram: 24GiB }, { index: 3, vram: 24GiB }] }\n";
+    let house = driven_house(&format!("{devices}{}", manifest("")), &[0]);
+    assert_warns(&look(&house), &["gpus.devices declares GPU 3, and the driver has none such: it does not count"]);
+}
+
+#[test]
+fn unproven_is_said_where_a_gpu_is_only_declared() {
+    let unproven = "GPU memory is UNPROVEN: declared sizes count, no driver was asked";
+    let devices = "gpus: { devices: [{ index: 0, vram: 24GiB }] }\n";
+    assert_warns(&look(&House::new(&format!("{devices}{}", manifest("")))), &[unproven]);
+    assert_warns(&look(&driven_house(&manifest(""), &[0])), &[]);
+}

@@ -1,0 +1,169 @@
+//! Memory as a driver measures it: what counts for a service, what is foreign, and what people are told.
+
+use lcm::model::facts::{GpuHolder, ListenerFact, Owner, ProbeFacts, ProbeReading, Reading};
+use lcm::model::names::ServiceName;
+use lcm::model::plan::{Plan, Request};
+use lcm::model::size::Mebibytes;
+
+use crate::gpus::driven_house;
+use crate::house::{House, assert_lines, text};
+
+const MANIFEST: &str = r#"
+version: 1
+name: measured
+services:
+  big: { process: { command: [big] }, vram: 16GiB, priority: 100 }
+  small: { process: { command: [small] }, vram: 8GiB, priority: 10, health: { http: "http://localhost:9000/" } }
+modes: { small: { services: [small] }, big: { services: [big] }, both: { services: [big, small] } }
+"#;
+
+fn look(house: &House, mode: &str) -> Plan {
+    house.plan_for(&house.desired(Some(mode)), &Request::default())
+}
+
+/// What the driver tells of the holder in this place; what is in use follows.
+fn holds(house: &House, gpu: usize, memory: Option<u64>) {
+    house.sim.meddle(|facts| {
+        let gpu = &mut facts.gpus.known_mut().expect("GPUs")[gpu];
+        gpu.holders[0].memory = memory.map(Mebibytes);
+        gpu.used = memory.map(Mebibytes).or(gpu.used);
+    });
+}
+
+fn stranger(pid: i32, program: &str, memory: u64) -> GpuHolder {
+    GpuHolder { pid, program: program.to_owned(), memory: Some(Mebibytes(memory)), owner: Owner::Stranger }
+}
+
+/// Strangers come to the first GPU.
+fn visit(house: &House, strangers: &[GpuHolder]) {
+    house.sim.meddle(|facts| {
+        let gpu = &mut facts.gpus.known_mut().expect("GPUs")[0];
+        let more: Mebibytes = strangers.iter().filter_map(|holder| holder.memory).sum();
+        gpu.used = gpu.used.map(|used| used + more);
+        gpu.holders.extend(strangers.iter().cloned());
+    });
+}
+
+#[test]
+fn a_service_counts_the_larger_of_declared_and_measured() {
+    let house = driven_house(MANIFEST, &[0]);
+    house.apply("small");
+    for (measured, counts) in [(6 << 10, 8 << 10), (8 << 10, 8 << 10), (10 << 10, 10 << 10)] {
+        holds(&house, 0, Some(measured));
+        assert_eq!(look(&house, "small").gpus[0].before_mib, Mebibytes(counts));
+    }
+    assert_lines(
+        &house.plan("big"),
+        "stop:small [not_in_mode] 10240 on GPU-0
+         start:big [wanted_by_mode] 16384 on GPU-0 after stop:small",
+    );
+}
+
+#[test]
+fn more_than_a_tenth_over_its_declaration_is_told_with_the_figure() {
+    let house = driven_house(MANIFEST, &[0]);
+    house.apply("small");
+    holds(&house, 0, Some(9_011));
+    assert!(look(&house, "small").warnings.is_empty(), "a tenth is no more than that");
+    holds(&house, 0, Some(9_012));
+    assert_eq!(
+        look(&house, "small").warnings,
+        ["small holds 9 012 MiB on GPU 0, and declares 8 192: write vram: 9012MiB"]
+    );
+}
+
+#[test]
+fn strangers_take_room_and_are_named_in_the_refusal() {
+    let house = driven_house(MANIFEST, &[0]);
+    visit(&house, &[stranger(1, "Xorg", 200), stranger(2, "chrome", 5_000), stranger(3, "chrome", 5_000)]);
+    assert_lines(
+        &house.plan("big"),
+        "blocked big [no_room] it needs 16 384 MiB; GPU 0 has 24 576 − 10 200 foreign (chrome ×2, Xorg) = 14 376",
+    );
+    assert_lines(&house.plan("small"), "start:small [wanted_by_mode] 8192 on GPU-0");
+    house.apply("small");
+}
+
+#[test]
+fn what_the_driver_keeps_and_what_nobody_is_named_for_is_foreign() {
+    let house = driven_house(MANIFEST, &[0]);
+    house.sim.meddle(|facts| {
+        let gpu = &mut facts.gpus.known_mut().expect("GPUs")[0];
+        (gpu.used, gpu.reserved) = (Some(Mebibytes(9_000)), Mebibytes(400));
+    });
+    let plan = look(&house, "big");
+    assert_lines(
+        &text(&plan),
+        "blocked big [no_room] it needs 16 384 MiB; GPU 0 has 24 576 − 9 400 foreign (nobody that the driver names, the driver) = 15 176",
+    );
+    assert_eq!(plan.gpus[0].measured_mib, Some(Mebibytes(9_400)));
+}
+
+#[test]
+fn where_shares_are_not_told_declared_sizes_count_and_that_is_said() {
+    let house = driven_house(MANIFEST, &[0]);
+    house.apply("small");
+    holds(&house, 0, None);
+    visit(&house, &[stranger(1, "game", 3_000)]);
+    let plan = look(&house, "small");
+    assert_lines(&text(&plan), "");
+    assert_eq!((plan.gpus[0].foreign_mib, plan.gpus[0].before_mib), (Mebibytes(3_000), Mebibytes(11_192)));
+    assert_eq!(plan.warnings, ["the driver does not tell what each process holds: declared sizes count"]);
+}
+
+#[test]
+fn one_that_takes_another_gpu_than_it_was_given_counts_there_and_is_left() {
+    let house = driven_house(MANIFEST, &[0, 1]);
+    house.apply("small");
+    house.sim.meddle(|facts| {
+        let gpus = facts.gpus.known_mut().expect("GPUs");
+        let holders = std::mem::take(&mut gpus[0].holders);
+        (gpus[0].used, gpus[1].used) = (Some(Mebibytes::ZERO), Some(Mebibytes(8 << 10)));
+        gpus[1].holders = holders;
+    });
+    let plan = look(&house, "small");
+    assert_lines(&text(&plan), "");
+    assert_eq!(
+        plan.warnings,
+        ["small holds 8 192 MiB on GPU 1, and was given GPU 0: it chooses for itself, and counts where it is"]
+    );
+    // It may still take what it was given.
+    assert_eq!((plan.gpus[0].before_mib, plan.gpus[1].before_mib), (Mebibytes(8 << 10), Mebibytes(8 << 10)));
+}
+
+#[test]
+fn a_stranger_in_a_services_place_counts_once() {
+    let house = driven_house(MANIFEST, &[0]);
+    house.sim.meddle(|facts| {
+        let program = Some("python3".to_owned());
+        let owner = Owner::Stranger;
+        facts.listeners = Reading::Known(vec![ListenerFact { port: 9000, pid: Some(4711), program, owner }]);
+        let health = Some(ProbeReading::Passed);
+        facts.probes.insert(ServiceName::new("small"), ProbeFacts { health, busy: None });
+    });
+    for (measured, counts) in [(6_000, 8 << 10), (9_500, 9_500)] {
+        house.sim.meddle(|facts| {
+            let gpu = &mut facts.gpus.known_mut().expect("GPUs")[0];
+            (gpu.used, gpu.holders) = (Some(Mebibytes(measured)), vec![stranger(4711, "python3", measured)]);
+        });
+        let gpu = look(&house, "small").gpus[0].clone();
+        assert_eq!((gpu.foreign_mib, gpu.before_mib), (Mebibytes::ZERO, Mebibytes(counts)));
+    }
+}
+
+#[test]
+fn what_an_orphan_holds_counts_for_the_orphan() {
+    let house = driven_house(MANIFEST, &[0]);
+    house.apply("small");
+    house.rewrite("version: 1\nname: measured\nservices:\n  big: { process: { command: [big] }, vram: 16GiB }\n");
+    holds(&house, 0, Some(9_000));
+    let plan = house.plan_for(&house.desired(None), &Request::default());
+    assert_lines(
+        &text(&plan),
+        "blocked big [no_room] it needs 16 384 MiB; GPU 0 has 24 576 − 9 000 orphan small = 15 576
+         orphan small: only reported; `lcm apply --prune` stops and removes it",
+    );
+    let prune = Request { prune: true, ..Request::default() };
+    let plan = text(&house.plan_for(&house.desired(None), &prune));
+    assert!(plan.starts_with("stop:small [orphaned] 9000 on GPU-0\nstart:big"), "{plan}");
+}
