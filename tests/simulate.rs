@@ -7,6 +7,8 @@ mod bench;
 mod draft;
 #[path = "simulate/manifest.rs"]
 mod manifest;
+#[path = "simulate/memory.rs"]
+mod memory;
 #[path = "simulate/world.rs"]
 mod world;
 
@@ -15,6 +17,7 @@ use std::future::Future;
 
 use lcm::driver::sim::Crash;
 use lcm::model::names::StepId;
+use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 use proptest::{prop_assert, prop_assert_eq};
 
@@ -38,12 +41,20 @@ fn cases() -> u32 {
 
 /// Holds a law over so many drafts; what breaks it is made as small as it can be.
 fn hold<F: Future<Output = Result<(), TestCaseError>>>(cases: u32, law: impl Fn(Draft) -> F) {
+    hold_over(cases, drafts(), law);
+}
+
+fn hold_over<F: Future<Output = Result<(), TestCaseError>>>(
+    cases: u32,
+    drafts: impl Strategy<Value = Draft>,
+    law: impl Fn(Draft) -> F,
+) {
     // The long run draws anew each time; the short one must say the same today as yesterday. A failure prints its
     // draft, which is all that is needed to repeat it.
     let rng_seed = if soak_cases().is_some() { RngSeed::Random } else { RngSeed::Fixed(1) };
     let config = Config { cases, rng_seed, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
     let mut runner = TestRunner::new(config);
-    let result = runner.run(&drafts(), |draft| {
+    let result = runner.run(&drafts, |draft| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.expect("a runtime").block_on(law(draft))
     });
@@ -137,6 +148,44 @@ async fn strike(draft: &Draft, index: usize, fault: Fault) -> Result<(), TestCas
     bench.lift();
     let converged = settle_then_converge(&bench).await;
     converged.map_err(|error| TestCaseError::fail(format!("lifted: {error}")))
+}
+
+/// So many runs settle any of these worlds: each leak changes what the next one finds, and each service leaks but once.
+const RUNS_MAX: usize = 10;
+
+#[test]
+fn no_start_counts_on_memory_that_is_not_there_and_all_comes_to_rest() {
+    hold_over(cases(), memory::measured(), |draft| async move {
+        let bench = Bench::new(&draft);
+        let (mut settled, mut calm) = (false, false);
+        for _ in 0..RUNS_MAX {
+            let effects = bench.sim.effects();
+            let ran = bench.apply().await?;
+            prop_assert_eq!(ran.outcome.refused, None);
+            for failure in &ran.outcome.failures {
+                prop_assert!(is_explained(&failure.error), "{}", failure.error);
+            }
+            bench.keeps_to_what_is_there(&draft)?;
+            let rests = bench.sim.effects() == effects;
+            prop_assert!(rests || !settled, "moved again, though nothing had changed: {:?}", bench.deeds());
+            let left = bench.plan().await?.steps;
+            prop_assert!(left.is_empty() || !rests || !ran.outcome.failures.is_empty(), "not begun: {left:#?}");
+            if rests && settled {
+                return Ok(());
+            }
+            settled = calm && (rests || ran.outcome.failures.is_empty());
+            // Whoever came is gone then, and what was on its way back is back.
+            tokio::time::sleep(memory::LONG).await;
+            calm = true;
+        }
+        Err(TestCaseError::fail(format!("it does not come to rest: {:?}", bench.deeds())))
+    });
+}
+
+/// It names a holder, or says that the driver does not, or does the sum.
+fn is_explained(error: &str) -> bool {
+    let held = error.contains("its room did not come back within") && error.contains(" still holds ");
+    held || (error.starts_with("it needs ") && error.contains("; GPU ") && error.contains(" waited "))
 }
 
 /// What was signalled ends, what was begun gets its time; then one run must do.

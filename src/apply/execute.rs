@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::run::{Cut, Run, millis};
 use super::verdict::{Trouble, Verdict};
-use super::{Failure, OnFailure, start, stop};
+use super::{Failure, OnFailure, evict, start, stop};
 use crate::model::desired::Condition;
 use crate::model::event::{EventKind, Outcome};
 use crate::model::lifecycle::Action;
@@ -108,13 +108,14 @@ async fn patience(run: &Run<'_>) -> Cut {
 async fn carry<'p>(run: &Run<'_>, plan: &'p Plan, step: &'p Step) -> (&'p Step, Verdict) {
     let began = Instant::now();
     run.ledger().under_way.insert(step.id.clone());
+    run.time_stages(&step.id);
     let (id, service) = (step.id.clone(), step.service.clone());
     run.say(EventKind::StepStarted { step: id, service, action: step.action, estimate_ms: step.estimate_ms });
     let verdict = match step.action {
         Action::Stop => stop::stop(run, step).await,
         Action::Start => start::start(run, plan, step).await,
         Action::Remove => stop::remove(run, step).await,
-        Action::Evict => stop::evict(run, step).await,
+        Action::Evict => evict::evict(run, step).await,
         Action::Pause | Action::Unpause => {
             Verdict::Stale(format!("this lcm does not know how to {} a service", step.action))
         }
@@ -142,8 +143,8 @@ fn well(run: &Run<'_>, step: &Step, outcome: Outcome, took_ms: u64) {
         ledger.skipped.remove(&step.id);
         ledger.done += u32::from(outcome == Outcome::Done);
     }
-    let (id, service) = (step.id.clone(), step.service.clone());
-    run.say(EventKind::StepDone { step: id, service, outcome, took_ms });
+    let (id, service, stages) = (step.id.clone(), step.service.clone(), run.stage_times(&step.id));
+    run.say(EventKind::StepDone { step: id, service, outcome, took_ms, stages });
 }
 
 pub(super) fn fail(run: &Run<'_>, step: &Step, trouble: &Trouble, took_ms: u64) {
@@ -158,7 +159,8 @@ pub(super) fn fail(run: &Run<'_>, step: &Step, trouble: &Trouble, took_ms: u64) 
         let failure = Failure { step: id.clone(), service: service.clone(), error: error.clone(), log: log.clone() };
         ledger.failures.push(failure);
     }
-    run.say(EventKind::StepFailed { step: id, service, error, log, took_ms });
+    let stages = run.stage_times(&id);
+    run.say(EventKind::StepFailed { step: id, service, error, log, took_ms, stages });
 }
 
 fn skip(run: &Run<'_>, step: &Step, reason: &str) {

@@ -3,12 +3,16 @@
 //!
 //! Not here: the lock, the choice of an exit code, the last event of a run. Those are the caller's.
 
+mod evict;
 mod execute;
 mod expect;
 mod health;
 mod measure;
+mod memory;
+mod older;
 mod prepare;
 mod record;
+mod release;
 mod rollback;
 mod room;
 mod run;

@@ -1,18 +1,17 @@
-//! Room is proved before a start, one start at a time: needed ports are free, and what was to end for it has ended.
-//!
-//! Not here yet: free memory as a driver measures it, less what is promised to services that still load. It belongs
-//! into [`hindrance`], under the same lock. Until then the plan's arithmetic stands alone, and the event says UNPROVEN.
+//! Room is proved before a start, one start at a time: needed ports are free, what was to end for it has ended, and its
+//! GPU memory is measured to be there. What this run lets in is promised to that start until it is healthy.
 
 use tokio::time::Instant;
 
 use super::health::growing;
+use super::memory::{Lack, Need, Promise, Standing, is_measured, lack, room_now};
 use super::run::{Cut, Run, spoken};
 use super::verdict::Trouble;
 use crate::driver::Life;
-use crate::model::desired::Service;
 use crate::model::event::Stage;
 use crate::model::lifecycle::Action;
 use crate::model::plan::{Plan, ReasonCode, Step};
+use crate::model::room::Room;
 
 /// Why a start was not let in.
 #[derive(Debug)]
@@ -21,47 +20,129 @@ pub(super) enum Refusal {
     Cut(Cut),
 }
 
-/// Lets a start in as soon as its room is proved. It waits only for room that this run has freed: what somebody else
-/// holds is not going to come back.
-pub(super) async fn admit(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> Result<(), Refusal> {
-    let began = Instant::now();
-    let patience = run.context.options.release_timeout;
-    let stops: Vec<&Step> = step.needs.iter().filter_map(|need| plan.step(need)).filter(|need| is_stop(need)).collect();
-    let freed = !stops.is_empty() || service.ports.iter().any(|port| run.ledger().freed_ports.contains(port));
-    loop {
-        let found = {
-            let _one_at_a_time = run.room.lock().await;
-            run.unless_cut(hindrance(run, plan, service, &stops)).await.map_err(Refusal::Cut)?
+/// Something that is in the way.
+struct Hindrance {
+    trouble: Trouble,
+    hope: Hope,
+}
+
+/// Whether what is in the way is going to pass.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hope {
+    /// It is not.
+    None,
+    /// It may.
+    Some,
+    /// It will: a service of this run is loading, and its own time bounds that.
+    Sure,
+}
+
+/// How the memory was found.
+enum Proof {
+    NotNeeded,
+    Measured,
+    /// No driver measures: the plan's arithmetic stands alone.
+    Unproven,
+}
+
+/// Lets a start in as soon as its room is proved. Memory is waited for whoever holds it: it may be on its way out. Of
+/// ports only those are waited for that this run has freed.
+pub(super) async fn admit(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'_>) -> Result<(), Refusal> {
+    let (began, patience) = (Instant::now(), run.context.options.release_timeout);
+    let mut hopeful_since = began;
+    let mut told = false;
+    let proof = loop {
+        let mut hindrance = {
+            let _one_at_a_time = run.unless_cut(run.room.lock()).await.map_err(Refusal::Cut)?;
+            match run.unless_cut(prove(run, plan, step, need)).await.map_err(Refusal::Cut)? {
+                Ok(proof) => {
+                    promise(run, need);
+                    break proof;
+                }
+                Err(hindrance) => hindrance,
+            }
         };
-        let Some(mut trouble) = found else { break };
-        let waited = began.elapsed();
-        if !freed {
-            return Err(Refusal::Trouble(trouble));
+        match hindrance.hope {
+            Hope::None => return Err(Refusal::Trouble(hindrance.trouble)),
+            Hope::Sure => hopeful_since = Instant::now(),
+            Hope::Some => {}
         }
+        let waited = hopeful_since.elapsed();
         if waited >= patience {
-            trouble.error = format!("{}; waited {} for it", trouble.error, spoken(patience));
-            return Err(Refusal::Trouble(trouble));
+            hindrance.trouble.error = format!("{}; waited {} for it", hindrance.trouble.error, spoken(patience));
+            return Err(Refusal::Trouble(hindrance.trouble));
         }
-        run.nap(growing(waited).min(patience.saturating_sub(waited))).await.map_err(Refusal::Cut)?;
-    }
-    if !step.gpus.is_empty() && !stops.is_empty() {
-        let detail = "UNPROVEN: no driver measures what came back";
-        run.stage(step, Stage::Release, Some(detail.to_owned()));
+        if !told {
+            run.stage(step, Stage::Release, Some(hindrance.trouble.error));
+            told = true;
+        }
+        run.nap(growing(began.elapsed()).min(patience.saturating_sub(waited))).await.map_err(Refusal::Cut)?;
+    };
+    match proof {
+        Proof::NotNeeded | Proof::Measured => {}
+        Proof::Unproven => {
+            if stops(plan, step).next().is_some() {
+                let detail = "UNPROVEN: no driver measures what came back";
+                run.stage(step, Stage::Release, Some(detail.to_owned()));
+            }
+        }
     }
     Ok(())
 }
 
-/// What is in the way of a start, if anything is.
-async fn hindrance(run: &Run<'_>, plan: &Plan, service: &Service, stops: &[&Step]) -> Option<Trouble> {
-    let (driver, desired) = (run.context.driver, run.context.desired);
-    match driver.port_holder(&desired.project, service).await {
-        Ok(None) => {}
-        Ok(Some(holder)) => return Some(Trouble::new(ReasonCode::PortTaken, format!("port {holder} is held"))),
-        Err(error) => {
-            return Some(Trouble::new(ReasonCode::Unknown, format!("its ports can't be looked at: {error}")));
-        }
+/// Its memory is spoken for, from now until it is healthy or over.
+pub(super) fn promise(run: &Run<'_>, need: &Need<'_>) {
+    if need.gpus.is_empty() {
+        return;
     }
-    for stop in stops {
+    let promise = Promise { gpus: need.gpus.to_vec(), amount: need.amount, standing: Standing::Loading };
+    run.ledger().promises.insert(need.service.name.clone(), promise);
+}
+
+async fn prove(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'_>) -> Result<Proof, Hindrance> {
+    if let Some(trouble) = busy_port(run, need).await {
+        let ports = &need.service.ports;
+        let freed = stops(plan, step).next().is_some() || !run.ledger().freed_ports.is_disjoint(ports);
+        return Err(Hindrance { trouble, hope: if freed { Hope::Some } else { Hope::None } });
+    }
+    if let Some(trouble) = still_there(run, plan, step).await {
+        return Err(Hindrance { trouble, hope: Hope::Some });
+    }
+    if need.gpus.is_empty() {
+        return Ok(Proof::NotNeeded);
+    }
+    // What is promised before the reading begins, counts: it may have come too late for it.
+    let promises = run.ledger().promises.clone();
+    let room: Room = room_now(run).await;
+    match lack(&room, need, &promises) {
+        None if is_measured(&room, need.gpus) => Ok(Proof::Measured),
+        None => Ok(Proof::Unproven),
+        Some(lack) => Err(hindrance(lack)),
+    }
+}
+
+fn hindrance(lack: Lack) -> Hindrance {
+    let (code, error, hope) = match lack {
+        Lack::Lost(error) => (ReasonCode::GpuLost, error, Hope::None),
+        Lack::Unknown(error) => (ReasonCode::Unknown, error, Hope::Some),
+        Lack::Short { line, passes: false } => (ReasonCode::NoRoom, line, Hope::Some),
+        Lack::Short { line, passes: true } => (ReasonCode::NoRoom, line, Hope::Sure),
+    };
+    Hindrance { trouble: Trouble::new(code, error), hope }
+}
+
+async fn busy_port(run: &Run<'_>, need: &Need<'_>) -> Option<Trouble> {
+    match run.context.driver.port_holder(&run.context.desired.project, need.service).await {
+        Ok(None) => None,
+        Ok(Some(holder)) => Some(Trouble::new(ReasonCode::PortTaken, format!("port {holder} is held"))),
+        Err(error) => Some(Trouble::new(ReasonCode::Unknown, format!("its ports can't be looked at: {error}"))),
+    }
+}
+
+/// Something of what was to end for it.
+async fn still_there(run: &Run<'_>, plan: &Plan, step: &Step) -> Option<Trouble> {
+    let (driver, desired) = (run.context.driver, run.context.desired);
+    for stop in stops(plan, step) {
         // One that is started again by this plan may run by now, and rightly so.
         let returns = plan.steps.iter().any(|other| other.action == Action::Start && other.service == stop.service);
         let Some(gone) = desired.services.get(&stop.service).filter(|_| !returns) else { continue };
@@ -83,6 +164,7 @@ async fn hindrance(run: &Run<'_>, plan: &Plan, service: &Service, stops: &[&Step
     None
 }
 
-fn is_stop(step: &Step) -> bool {
-    step.action == Action::Stop
+/// The stops that a start needs.
+fn stops<'p>(plan: &'p Plan, step: &'p Step) -> impl Iterator<Item = &'p Step> {
+    step.needs.iter().filter_map(|need| plan.step(need)).filter(|need| need.action == Action::Stop)
 }

@@ -11,8 +11,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::memory::Promise;
 use super::{Context, Failure};
-use crate::model::event::{Event, EventKind, Stage};
+use crate::model::event::{Event, EventKind, Stage, StageTime};
 use crate::model::lifecycle::State;
 use crate::model::names::{ServiceName, StepId};
 use crate::model::observed::Instance;
@@ -59,6 +60,8 @@ pub(super) struct Ledger {
     pub(super) prevented: BTreeMap<ServiceName, Reason>,
     pub(super) prepared: BTreeSet<ServiceName>,
     pub(super) under_way: BTreeSet<StepId>,
+    /// When each step under way entered its stages.
+    stages: BTreeMap<StepId, Vec<(Stage, Instant)>>,
     /// Of the present round: starts that have returned, healthy or not.
     pub(super) launched: BTreeSet<StepId>,
     /// Services that a start of this run has brought up.
@@ -66,6 +69,8 @@ pub(super) struct Ledger {
     pub(super) started: Vec<Moved>,
     pub(super) stopped: Vec<Moved>,
     pub(super) freed_ports: BTreeSet<u16>,
+    /// GPU memory that starts of this run were let in with, until they are stopped again.
+    pub(super) promises: BTreeMap<ServiceName, Promise>,
     /// The most that each service was measured to hold on one GPU.
     pub(super) heaviest: BTreeMap<ServiceName, Mebibytes>,
     /// Where each service was last brought to.
@@ -109,7 +114,25 @@ impl<'a> Run<'a> {
 
     pub(super) fn stage(&self, step: &Step, stage: Stage, detail: Option<String>) {
         let detail = detail.map(|detail| self.mask(&detail));
+        if let Some(stages) = self.ledger().stages.get_mut(&step.id)
+            && stages.last().is_none_or(|(last, _)| *last != stage)
+        {
+            stages.push((stage, Instant::now()));
+        }
         self.say(EventKind::Stage { step: step.id.clone(), service: step.service.clone(), stage, detail });
+    }
+
+    /// From now on the step's time is told by its stages.
+    pub(super) fn time_stages(&self, step: &StepId) {
+        self.ledger().stages.insert(step.clone(), Vec::new());
+    }
+
+    /// How long the step was in each stage, the last one until now; nothing where it never began.
+    pub(super) fn stage_times(&self, step: &StepId) -> Vec<StageTime> {
+        let entered = self.ledger().stages.remove(step).unwrap_or_default();
+        let left = entered.iter().skip(1).map(|(_, at)| *at).chain([Instant::now()]);
+        let times = entered.iter().zip(left);
+        times.map(|((stage, at), left)| StageTime { stage: *stage, took_ms: millis(left - *at) }).collect()
     }
 
     /// What a service wrote may hold what nobody should read.

@@ -3,8 +3,10 @@
 use super::expect::{Launch, of_start};
 use super::health::{self, Illness};
 use super::measure::Watch;
+use super::memory::{Need, Standing};
+use super::older::{Older, bring_back, room_of};
 use super::record::Cursor;
-use super::room::{Refusal, admit};
+use super::room::{Refusal, admit, promise};
 use super::run::{Cut, Moved, Run};
 use super::verdict::{Trouble, Verdict, unseen};
 use crate::driver::Start;
@@ -31,6 +33,7 @@ pub(super) async fn start(run: &Run<'_>, plan: &Plan, step: &Step) -> Verdict {
     match of_start(step, service, &look) {
         Launch::Stale(reason) => Verdict::Stale(reason),
         Launch::Await(instance) => {
+            promise(run, &need(step, service));
             run.launch(&step.id);
             // Where somebody else has started it, that change is not ours to tell.
             let mut cursor = Cursor::at(run, step);
@@ -45,14 +48,19 @@ pub(super) async fn start(run: &Run<'_>, plan: &Plan, step: &Step) -> Verdict {
     }
 }
 
+fn need<'a>(step: &'a Step, service: &'a Service) -> Need<'a> {
+    Need { service, gpus: &step.gpus, amount: service.vram }
+}
+
 async fn begin(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> Verdict {
     let mut cursor = Cursor::at(run, step);
-    match admit(run, plan, step, service).await {
+    match admit(run, plan, step, &need(step, service)).await {
         Ok(()) => {}
         Err(Refusal::Trouble(trouble)) => return Verdict::Failed(trouble),
         Err(Refusal::Cut(cut)) => return Verdict::Cut(cut),
     }
     if let Some(cut) = run.cut() {
+        run.ledger().promises.remove(&step.service);
         return Verdict::Cut(cut);
     }
     // What is created first is deploying until it is there.
@@ -95,7 +103,13 @@ async fn well(
     match health::wait(run, service, instance).await {
         Ok(()) => {
             cursor.walk_to(State::Online);
-            run.ledger().risen.insert(step.service.clone());
+            {
+                let mut ledger = run.ledger();
+                ledger.risen.insert(step.service.clone());
+                if let Some(promise) = ledger.promises.get_mut(&step.service) {
+                    promise.standing = Standing::Well;
+                }
+            }
             if let Err(error) = run.context.driver.settle(&run.context.desired.project, service).await {
                 run.warn(&format!("{} is well, but its older self is still there: {error}", step.service));
             }
@@ -121,16 +135,16 @@ async fn give_way(
     mut cursor: Cursor<'_, '_>,
     sick: Sick,
 ) -> Verdict {
-    let (driver, project) = (run.context.driver, &run.context.desired.project);
     let log = last_words(run, &step.service).await;
     cursor.go(sick.state, &sick.error);
+    stray(run, step, sick.state);
     let mut error = sick.error;
-    match room_of_older(plan, step) {
+    match room_of(plan, step) {
         Older::NeverStopped => {}
         Older::GivenAway(to) => {
             error = format!("{error}; what ran before is not brought back: its room was given to {to}");
         }
-        Older::Free => match driver.restore(project, service).await {
+        Older::Free(stop) => match bring_back(run, plan, step, service, stop).await {
             Ok(true) => {
                 forget(run, step);
                 let back = "the older one was brought back".to_owned();
@@ -149,6 +163,16 @@ async fn give_way(
     Verdict::Failed(Trouble { code: ReasonCode::StartFailed, error, log })
 }
 
+/// What did not come up and is still there, may take its memory yet.
+fn stray(run: &Run<'_>, step: &Step, state: State) {
+    let mut ledger = run.ledger();
+    if state.is_not_running() {
+        ledger.promises.remove(&step.service);
+    } else if let Some(promise) = ledger.promises.get_mut(&step.service) {
+        promise.standing = Standing::Astray;
+    }
+}
+
 /// The last lines that a service wrote, fit to be read.
 pub(super) async fn last_words(run: &Run<'_>, service: &ServiceName) -> Vec<String> {
     let desired = run.context.desired;
@@ -162,23 +186,4 @@ fn forget(run: &Run<'_>, step: &Step) {
     let mut ledger = run.ledger();
     ledger.started.retain(|moved| moved.step.service != step.service);
     ledger.stopped.retain(|moved| moved.step.service != step.service);
-}
-
-/// Whether what ran before has room to come back to.
-enum Older {
-    /// This plan stopped nothing under this name: whatever stands aside did not run.
-    NeverStopped,
-    /// Another start draws on the room that the stop freed.
-    GivenAway(String),
-    Free,
-}
-
-fn room_of_older(plan: &Plan, step: &Step) -> Older {
-    let stop = plan.steps.iter().find(|other| other.action == Action::Stop && other.service == step.service);
-    let Some(stop) = stop else { return Older::NeverStopped };
-    let others = plan.steps.iter().filter(|other| other.action == Action::Start && other.id != step.id);
-    match others.into_iter().find(|other| other.needs.contains(&stop.id)) {
-        Some(other) => Older::GivenAway(other.service.to_string()),
-        None => Older::Free,
-    }
 }

@@ -1,4 +1,4 @@
-//! The stages of a stop: evict, drain, stop, release. And the two steps that are but one effect: remove and evict.
+//! The stages of a stop: evict, drain, stop, release. And the step that is but one effect: remove.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,11 +7,13 @@ use tokio::time::Instant;
 
 use super::expect::{Ready, can_be_looked_at, is_of_older, is_of_service, of_remove, of_stop};
 use super::health::growing;
-use super::measure::{self, Watch};
+use super::measure::Watch;
 use super::record::Cursor;
+use super::release::{Before, released};
+use super::room::Refusal;
 use super::run::{Cut, Moved, Run, spoken};
 use super::verdict::{Trouble, Verdict, unseen};
-use crate::driver::{Life, Stop};
+use crate::driver::{Life, Look, Stop};
 use crate::model::desired::{Service, StopPolicy};
 use crate::model::event::Stage;
 use crate::model::facts::BusyReading;
@@ -55,9 +57,9 @@ async fn end(run: &Run<'_>, step: &Step, service: Option<&Service>, instance: &I
     }
     let policy = service.map(|service| &service.stop).or_else(|| run.context.orphans.get(&step.service)).cloned();
     let policy = policy.unwrap_or(StopPolicy { signal: None, grace: ORPHAN_GRACE, exec: None });
-    let held_before = match service {
-        Some(service) => driver.port_holder(&desired.project, service).await.ok().flatten(),
-        None => None,
+    let before = match run.unless_cut(Before::of(run, step, service, instance)).await {
+        Ok(before) => before,
+        Err(cut) => return Verdict::Cut(cut),
     };
     let mut cursor = Cursor::at(run, step);
     cursor.walk_up_to_last();
@@ -69,17 +71,21 @@ async fn end(run: &Run<'_>, step: &Step, service: Option<&Service>, instance: &I
         return Verdict::Failed(Trouble::new(ReasonCode::StopFailed, error.to_string()));
     }
     run.stage(step, Stage::Release, None);
-    if let Some(service) = service.filter(|service| can_be_looked_at(step, service))
-        && let Err(verdict) = released(run, service, instance, held_before.as_deref()).await
-    {
-        if let Verdict::Failed(trouble) = &verdict {
+    let seen = service.filter(|service| can_be_looked_at(step, service));
+    match released(run, seen, instance, &before).await {
+        Ok(()) => {}
+        Err(Refusal::Trouble(trouble)) => {
             cursor.go(State::Error, &trouble.error);
+            return Verdict::Failed(trouble);
         }
-        return verdict;
+        Err(Refusal::Cut(cut)) => return Verdict::Cut(cut),
     }
     cursor.walk_to_last();
     let ports = service.map_or_else(BTreeSet::new, |service| service.ports.clone());
     let mut ledger = run.ledger();
+    if is_of_service(step) {
+        ledger.promises.remove(&step.service);
+    }
     ledger.freed_ports.extend(ports);
     let moved = Moved { step: step.clone(), instance: Some(instance.clone()) };
     ledger.stopped.push(moved);
@@ -147,41 +153,6 @@ fn still_busy(cut: Cut, waited: Duration, said: Option<&str>) -> Verdict {
     }
 }
 
-/// Waits until nothing of it is left; `held_before`: a stranger who held one of its ports already.
-async fn released(
-    run: &Run<'_>,
-    service: &Service,
-    instance: &Instance,
-    held_before: Option<&str>,
-) -> Result<(), Verdict> {
-    let (driver, project) = (run.context.driver, &run.context.desired.project);
-    let began = Instant::now();
-    let patience = run.context.options.release_timeout;
-    loop {
-        let holder = match driver.look(project, service).await {
-            Ok(look) if look.instance.as_ref() != Some(instance) => None,
-            Ok(look) => match look.life {
-                Life::Absent | Life::Ended(_) => None,
-                Life::Running | Life::Suspended | Life::Crippled(_) => Some("it runs again or still".to_owned()),
-            },
-            Err(error) => Some(format!("it can't be looked at: {error}")),
-        };
-        let holder = if holder.is_some() {
-            holder
-        } else {
-            let held = driver.port_holder(project, service).await.ok().flatten();
-            held.filter(|held| Some(held.as_str()) != held_before).map(|held| format!("port {held} is held"))
-        };
-        let Some(holder) = holder else { return Ok(()) };
-        let waited = began.elapsed();
-        if waited >= patience {
-            let error = format!("stopped, but its room did not come back within {}: {holder}", spoken(patience));
-            return Err(Verdict::Failed(Trouble::new(ReasonCode::StopFailed, error)));
-        }
-        run.nap(growing(waited).min(patience.saturating_sub(waited))).await.map_err(Verdict::Cut)?;
-    }
-}
-
 pub(super) async fn remove(run: &Run<'_>, step: &Step) -> Verdict {
     let service = run.context.desired.services.get(&step.service).filter(|_| is_of_service(step));
     if let Some(service) = service.filter(|service| can_be_looked_at(step, service))
@@ -202,25 +173,11 @@ pub(super) async fn remove(run: &Run<'_>, step: &Step) -> Verdict {
     }
 }
 
-pub(super) async fn evict(run: &Run<'_>, step: &Step) -> Verdict {
-    let Some(service) = run.context.desired.services.get(&step.service) else {
-        return Verdict::Stale("the manifest does not know it".to_owned());
-    };
-    run.stage(step, Stage::Evict, None);
-    run.ledger().changed = true;
-    match run.context.driver.evict(service).await {
-        Ok(()) => {
-            measure::evicted(run, step);
-            Verdict::Done
-        }
-        Err(error) => Verdict::Failed(Trouble::new(ReasonCode::StopFailed, error.to_string())),
-    }
-}
-
-async fn look_first(
+/// Goes on where a look says that the step is to be taken; `Err` where it is not.
+pub(super) async fn look_first(
     run: &Run<'_>,
     service: &Service,
-    judge: impl FnOnce(&crate::driver::Look) -> Ready,
+    judge: impl FnOnce(&Look) -> Ready,
 ) -> Result<(), Verdict> {
     let look = run.unless_cut(run.context.driver.look(&run.context.desired.project, service)).await;
     match look.map_err(Verdict::Cut)? {

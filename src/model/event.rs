@@ -67,6 +67,7 @@ pub enum EventKind {
         service: ServiceName,
         outcome: Outcome,
         took_ms: u64,
+        stages: Vec<StageTime>,
     },
     StepFailed {
         step: StepId,
@@ -74,6 +75,7 @@ pub enum EventKind {
         error: String,
         log: Vec<String>,
         took_ms: u64,
+        stages: Vec<StageTime>,
     },
     /// Not begun, for this reason.
     StepSkipped {
@@ -127,6 +129,13 @@ impl Stage {
             Self::Health => "health",
         }
     }
+}
+
+/// How long a step was in one stage; in the order in which they came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StageTime {
+    pub stage: Stage,
+    pub took_ms: u64,
 }
 
 /// How a step came to its end, where it did well.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lcm::apply::{Context, OnFailure, Options, Outcome, apply};
 use lcm::driver::Driver;
-use lcm::driver::sim::{Crash, Deed, Sim};
+use lcm::driver::sim::{Behaviour, Crash, Deed, OVERPROMISED, Sim};
 use lcm::model::desired::{Condition, Desired, GpuRef, GpuRequest, Runtime, StopPolicy};
 use lcm::model::event::EventKind;
 use lcm::model::facts::{ContainerState, Facts};
@@ -21,8 +21,9 @@ use proptest::test_runner::TestCaseError;
 use proptest::{prop_assert, prop_assert_eq};
 use tokio::sync::watch;
 
-use crate::draft::{Draft, Fault};
+use crate::draft::{Draft, Fault, ServiceDraft};
 use crate::manifest::{PROJECT, desired, name};
+use crate::memory::measure;
 use crate::world::world;
 
 pub(crate) struct Bench {
@@ -44,8 +45,15 @@ pub(crate) struct Ran {
 impl Bench {
     pub(crate) fn new(draft: &Draft) -> Self {
         let desired = desired(draft);
-        let facts = world(draft, &desired);
+        let mut facts = world(draft, &desired);
+        measure(draft, &desired, &mut facts);
         let sim = Sim::new(facts.clone());
+        if let Some(memory) = &draft.memory {
+            if memory.silent {
+                sim.silence();
+            }
+            memory.intrusions(draft.gpus.len()).for_each(|intrusion| sim.intrude(intrusion));
+        }
         let bench = Self {
             desired,
             sim,
@@ -61,12 +69,20 @@ impl Bench {
     /// Nothing fails from now on.
     pub(crate) fn lift(&self) {
         for (index, service) in self.draft.services.iter().enumerate() {
-            self.sim.set_behaviour(name(index), service.behaviour());
+            self.sim.set_behaviour(name(index), self.behaviour(index, service));
+        }
+    }
+
+    fn behaviour(&self, index: usize, service: &ServiceDraft) -> Behaviour {
+        let behaviour = service.behaviour();
+        match &self.draft.memory {
+            Some(memory) => memory.habit(index, behaviour, service),
+            None => behaviour,
         }
     }
 
     pub(crate) fn strike(&self, index: usize, fault: Fault) {
-        let behaviour = self.draft.services[index].behaviour();
+        let behaviour = self.behaviour(index, &self.draft.services[index]);
         self.struck.lock().expect("unpoisoned").insert(name(index));
         self.sim.set_behaviour(name(index), fault.strike(behaviour));
     }
@@ -174,6 +190,26 @@ impl Bench {
                     "{gpu} holds {used} of {capacity} after the start of {name}: {effect:?}"
                 );
             }
+        }
+        Ok(())
+    }
+
+    /// What was done to the world: `Start s1`.
+    pub(crate) fn deeds(&self) -> Vec<String> {
+        self.sim.log().iter().map(|effect| format!("{:?} {}", effect.deed, effect.service)).collect()
+    }
+
+    /// No GPU was given away twice. Where the driver does not tell what single processes hold, nobody knows of one that
+    /// has not taken all that it may: then it is what is there that counts.
+    pub(crate) fn keeps_to_what_is_there(&self, draft: &Draft) -> Result<(), TestCaseError> {
+        let hides = draft.memory.as_ref().is_some_and(|memory| memory.silent);
+        let violations = self.sim.violations();
+        let known = violations.iter().filter(|what| !(hides && what.starts_with(OVERPROMISED)));
+        prop_assert_eq!(known.collect::<Vec<_>>(), Vec::<&String>::new());
+        // Where nobody comes in between, what was proved before a start is there when it is taken.
+        let alone = draft.memory.as_ref().is_some_and(|memory| memory.intrusions.is_empty());
+        for (gpu, worst) in self.sim.worst() {
+            prop_assert!(hides || !alone || worst <= self.capacity(&gpu), "{gpu} was asked for {worst}");
         }
         Ok(())
     }

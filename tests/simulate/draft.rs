@@ -6,6 +6,8 @@ use lcm::driver::sim::Behaviour;
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
+use crate::memory::MemoryDraft;
+
 pub(crate) const GPUS_MAX: usize = 3;
 pub(crate) const PORT_BASE: u16 = 8000;
 
@@ -20,6 +22,8 @@ pub(crate) struct Draft {
     pub(crate) mode: Option<ModeDraft>,
     pub(crate) strangers: Vec<StrangerDraft>,
     pub(crate) orphans_go: bool,
+    /// What a driver measures; `None`: there is no driver, and the manifest vouches for the GPUs.
+    pub(crate) memory: Option<MemoryDraft>,
 }
 
 #[derive(Clone, Debug)]
@@ -149,6 +153,7 @@ pub(crate) fn drafts() -> impl Strategy<Value = Draft> {
             mode,
             strangers,
             orphans_go,
+            memory: None,
         })
 }
 

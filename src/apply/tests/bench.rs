@@ -12,11 +12,11 @@ use tokio::sync::watch;
 use crate::apply::{Context, Interrupt, OnFailure, Options, Outcome, apply};
 use crate::driver::sim::{Behaviour, Deed, Sim};
 use crate::model::desired::{
-    Busy, BusyProbe, Command, Condition, Container, Dependency, Desired, GpuAccess, GpuRequest, Health, LogPolicy,
-    Probe, Process, PullPolicy, Runtime, Service,
+    Busy, BusyProbe, Command, Condition, Container, DeclaredGpu, Dependency, Desired, Evict, EvictCall, GpuAccess,
+    GpuRequest, Health, LogPolicy, Probe, Process, PullPolicy, Runtime, Service,
 };
-use crate::model::event::{Event, EventKind};
-use crate::model::facts::{Facts, HistoryFact, Marks, ProcessFact, Reading, TreeFact};
+use crate::model::event::{Event, EventKind, Stage};
+use crate::model::facts::{Facts, GpuFact, GpuHolder, HistoryFact, Marks, Owner, ProcessFact, Reading, TreeFact};
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{GpuId, ProjectName, ServiceName, StepId};
 use crate::model::observed::Instance;
@@ -76,6 +76,40 @@ impl Bench {
         }
     }
 
+    /// A driver measures the one GPU: its capacity in MiB, and what services that run hold, the first as pid 4711.
+    pub(super) fn measured(self, capacity: u64, held: &[(&str, u64)]) -> Self {
+        let holders = (4711..).zip(held).map(|(pid, (service, memory))| GpuHolder {
+            pid,
+            program: (*service).to_owned(),
+            memory: Some(Mebibytes(*memory)),
+            owner: Owner::Service { project: PROJECT.into(), service: (*service).into() },
+        });
+        let gpu = GpuFact {
+            id: GpuId::from("gpu-0"),
+            index: 0,
+            name: String::new(),
+            capacity: Mebibytes(capacity),
+            used: Some(held.iter().map(|(_, memory)| Mebibytes(*memory)).sum()),
+            reserved: Mebibytes::ZERO,
+            holders: holders.collect(),
+            lost: None,
+        };
+        self.sim.meddle(|facts| facts.gpus = Reading::Known(vec![gpu]));
+        self
+    }
+
+    /// The stages of the step's end, with their times.
+    pub(super) fn stages(&self, wanted: &str) -> Vec<(Stage, Duration)> {
+        let stages = self.events().into_iter().find_map(|kind| match kind {
+            EventKind::StepDone { step, stages, .. } | EventKind::StepFailed { step, stages, .. } => {
+                (step.as_str() == wanted).then_some(stages)
+            }
+            _ => None,
+        });
+        let stages = stages.unwrap_or_default();
+        stages.into_iter().map(|time| (time.stage, Duration::from_millis(time.took_ms))).collect()
+    }
+
     pub(super) fn behaves(&self, service: &str, behaviour: Behaviour) {
         self.sim.set_behaviour(service, behaviour);
     }
@@ -85,7 +119,10 @@ impl Bench {
             lock(&self.requests).push(request.clone());
             Ok(lock(&self.thoughts).pop_front().unwrap_or_else(|| plan(Vec::new())))
         };
-        let room = |_: &Facts, _: &Request| lock(&self.rooms).pop_front().unwrap_or_default();
+        let room = |facts: &Facts, request: &Request| {
+            let seen = || crate::plan::room(&self.desired, &crate::observe::observe(facts, &self.desired), request);
+            lock(&self.rooms).pop_front().unwrap_or_else(seen)
+        };
         let store: &dyn Store = if self.forgets { &Forgetful } else { &self.store };
         let events = |event: Event| lock(&self.events).push(event);
         let first = plan(steps);
@@ -277,12 +314,31 @@ pub(super) fn busy(service: Service, drain: Option<Duration>) -> Service {
     Service { busy: Some(Busy { probe, probe_timeout: Duration::from_secs(5) }), drain, ..service }
 }
 
+/// A service that declares so many MiB.
+pub(super) fn takes(vram: u64, name: &str) -> Service {
+    Service { vram: Mebibytes(vram), ..service(name) }
+}
+
+/// It gives back all but so many MiB.
+pub(super) fn evictable(service: Service, resident: u64) -> Service {
+    let calls = vec![EvictCall::Exec(vec!["free".to_owned()])];
+    let evict = Evict { calls, resident: Mebibytes(resident), timeout: Duration::from_secs(1) };
+    Service { evict: Some(evict), ..service }
+}
+
+/// Of what [`Bench::new`] had running, and goes on running.
+pub(super) fn evict(service: &str) -> Step {
+    let instance = Instance::Tree { id: format!("salt-{service}") };
+    step(Action::Evict, service, State::Online, Some(instance), &[])
+}
+
 pub(super) fn loads_in(time: Duration) -> Behaviour {
     Behaviour { loading: time, ..Behaviour::default() }
 }
 
 fn desired(services: Vec<Service>) -> Desired {
-    Desired::plain(ProjectName::from(PROJECT), services)
+    let gpu = DeclaredGpu { index: 0, uuid: None, capacity: Mebibytes(100) };
+    Desired { declared_gpus: vec![gpu], ..Desired::plain(ProjectName::from(PROJECT), services) }
 }
 
 fn tree(service: &Service) -> TreeFact {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, busy, loads_in, service, start, stop, wait_for};
+use super::bench::{Bench, busy, evict, evictable, loads_in, service, start, stop, wait_for};
 use crate::driver::sim::Behaviour;
 use crate::model::facts::{Estimates, HistoryFact};
-use crate::model::lifecycle::{Action, State};
+use crate::model::lifecycle::State;
 use crate::model::names::StepId;
 use crate::model::plan::Step;
 use crate::model::room::{GpuRoom, Holder, Room};
@@ -102,6 +102,8 @@ async fn the_most_memory_that_a_run_saw_is_written_down_once() {
         holding(&[("a", Some(9_000)), ("b", None), ("orphan", Some(4))]),
         holding(&[("a", Some(700)), ("b", Some(0))]),
     ];
+    // One for each start to be let in, and one for each round.
+    let looks = looks.into_iter().flat_map(|look| [look.clone(), look]);
     bench.rooms.lock().expect("unpoisoned").extend(looks);
     bench.thoughts.lock().expect("unpoisoned").push_back(super::bench::plan(vec![start("b", &[])]));
     bench.apply(vec![start("a", &[])]).await;
@@ -113,12 +115,10 @@ async fn the_most_memory_that_a_run_saw_is_written_down_once() {
 
 #[tokio::test(start_paused = true)]
 async fn an_eviction_is_remembered_with_its_time() {
-    let bench = Bench::new(vec![service("a")], &["a"]);
-    let id = StepId::from("evict:a");
-    let evict = Step { id, action: Action::Evict, route: vec![State::Online], ..stop("a", &[]) };
-    assert_eq!(bench.apply(vec![evict]).await.done, 1);
+    let bench = Bench::new(vec![evictable(service("a"), 1)], &["a"]).measured(24_000, &[("a", 1)]);
+    assert_eq!(bench.apply(vec![evict("a")]).await.done, 1);
     let began = "2026-01-02T03:04:05Z".parse().expect("a time");
-    assert_eq!(known(&bench, "a"), HistoryFact { evicted_at: Some(began), ..HistoryFact::default() });
+    assert_eq!(known(&bench, "a").evicted_at, Some(began));
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,5 +7,7 @@ mod failure;
 mod graph;
 mod interrupt;
 mod measuring;
+mod memory;
+mod release;
 mod starting;
 mod stopping;

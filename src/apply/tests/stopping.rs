@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, busy, service, stop};
+use super::bench::{Bench, busy, evictable, service, stop};
 use crate::driver::sim::Behaviour;
-use crate::model::desired::{Evict, EvictCall};
 use crate::model::event::EventKind;
 use crate::model::facts::Marks;
 use crate::model::lifecycle::State;
 use crate::model::names::StepId;
-use crate::model::size::Mebibytes;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -69,10 +67,7 @@ async fn force_waits_for_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_eviction_is_a_warning_and_the_stop_goes_on() {
-    let mut evictable = service("a");
-    let calls = vec![EvictCall::Exec(vec!["free".to_owned()])];
-    evictable.evict = Some(Evict { calls, resident: Mebibytes(1), timeout: SECOND });
-    let bench = Bench::new(vec![evictable], &["a"]);
+    let bench = Bench::new(vec![evictable(service("a"), 1)], &["a"]);
     bench.behaves("a", Behaviour { evict_error: Some("it would not".to_owned()), ..Behaviour::default() });
     let outcome = bench.apply(vec![stop("a", &[])]).await;
     assert_eq!(outcome.done, 1);

@@ -26,6 +26,7 @@ impl Driver for Sim {
 
     async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
         let mut world = self.lock();
+        world.serve(project);
         world.learn(service);
         world.tick();
         world.look(project, service)
@@ -60,11 +61,16 @@ impl Driver for Sim {
 
     async fn evict(&self, service: &Service) -> Result<(), DriverError> {
         self.effect(Deed::Evict, &service.name, |world, _| {
+            let project = world.project.clone();
             if let Some(reason) = world.behaviour(&service.name).evict_error {
                 return Err(DriverError::Refused(reason));
             }
+            let behaviour = world.behaviour(&service.name);
             let resident = service.evict.as_ref().map_or(Mebibytes::ZERO, |evict| evict.resident);
-            world.shrink(service, resident);
+            let running = project.and_then(|project| world.running(&project, service));
+            if let Some(instance) = running {
+                world.evict(key_of(&instance), behaviour.release_lag, behaviour.evicts_to.unwrap_or(resident));
+            }
             Ok(())
         })
         .await

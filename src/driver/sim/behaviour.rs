@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use crate::model::size::Mebibytes;
+
 /// What one service does from its next start on; `busy_for` and the faults count at once.
 #[derive(Clone, Debug, Default)]
 pub struct Behaviour {
+    /// From the order to start it until it runs.
+    pub begins_after: Duration,
     /// From its start until its probe passes.
     pub loading: Duration,
     /// Ends with 1, so long after its start.
@@ -21,6 +25,17 @@ pub struct Behaviour {
     pub ignores_term: bool,
     /// Its busy probe says so for this long, from the world's beginning.
     pub busy_for: Option<Duration>,
+    /// GPU memory that it takes on each of its GPUs, in steps while it loads; what is declared for it where nothing else
+    /// is said.
+    pub takes: Option<Mebibytes>,
+    /// It takes its memory only so long after it answers, all at once.
+    pub late: Option<Duration>,
+    /// From its end, or from an eviction, until its memory is back.
+    pub release_lag: Duration,
+    /// Its memory never comes back after its end.
+    pub leaks: bool,
+    /// What an eviction leaves it, where that is not what is declared.
+    pub evicts_to: Option<Mebibytes>,
     pub prepare_error: Option<String>,
     pub start_error: Option<String>,
     /// It survives being killed.

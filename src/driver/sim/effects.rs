@@ -17,11 +17,15 @@ use crate::model::size::Mebibytes;
 impl Sim {
     pub(super) async fn bring_up(&self, start: &Start<'_>) -> Result<Instance, DriverError> {
         let service = start.service;
-        {
+        let begins_after = {
             let mut world = self.lock();
             world.serve(start.project);
             world.learn(service);
             world.tick();
+            world.behaviour(&service.name).begins_after
+        };
+        if !begins_after.is_zero() {
+            tokio::time::sleep(begins_after).await;
         }
         match &service.runtime {
             Runtime::Process(_) => self.start_tree(start).await,

@@ -7,6 +7,7 @@
 mod as_driver;
 mod behaviour;
 mod effects;
+mod memory;
 mod readings;
 mod things;
 mod world;
@@ -19,6 +20,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub use self::behaviour::Behaviour;
+pub use self::memory::{Intrusion, OVERCOMMITTED, OVERPROMISED};
 use self::world::World;
 use crate::driver::DriverError;
 use crate::model::facts::{Facts, HistoryFact, Reading};
@@ -128,6 +130,24 @@ impl Sim {
         change(&mut self.lock().facts);
     }
 
+    /// A foreign program takes some memory, in the middle of whatever goes on then.
+    pub fn intrude(&self, intrusion: Intrusion) {
+        self.lock().expect_visit(intrusion);
+    }
+
+    /// The driver measures GPUs as a whole from now on, and does not tell what single processes hold.
+    pub fn silence(&self) {
+        self.lock().memory.silent = true;
+    }
+
+    /// The most that was ever held on each measured GPU at one time, with what was asked for in vain.
+    #[must_use]
+    pub fn worst(&self) -> BTreeMap<GpuId, Mebibytes> {
+        let mut world = self.lock();
+        world.tick();
+        world.memory.worst.clone()
+    }
+
     /// What a store would remember, for worlds that carry their history with them.
     pub fn remember(&self, service: ServiceName, fact: HistoryFact) {
         self.lock().facts.history.insert(service, fact);
@@ -161,7 +181,8 @@ impl Sim {
         self.lock().log.clone()
     }
 
-    /// Everything that lcm tried and must not: touching what is another's, starting over what runs, taken ports.
+    /// Everything that lcm tried and must not: touching what is another's, starting over what runs, taken
+    /// ports, memory that is not there.
     #[must_use]
     pub fn violations(&self) -> Vec<String> {
         self.lock().violations.clone()

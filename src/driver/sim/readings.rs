@@ -38,7 +38,7 @@ impl Sim {
         }
         let gpus = match &world.facts.gpus {
             Reading::NotAsked => declared(desired),
-            given => given.clone(),
+            Reading::Known(_) | Reading::Unknown(_) => world.gpus_as_read(),
         };
         Facts { observed_at: self.time(), probes, gpus, ..world.facts.clone() }
     }
@@ -92,7 +92,7 @@ impl World {
     }
 
     /// Whatever runs of the service, under whichever name and runtime it was made.
-    fn running(&self, project: &ProjectName, service: &Service) -> Option<Instance> {
+    pub(super) fn running(&self, project: &ProjectName, service: &Service) -> Option<Instance> {
         let look = self.look(project, service).ok()?;
         if matches!(look.life, Life::Running | Life::Crippled(_)) {
             return look.instance;

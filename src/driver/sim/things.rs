@@ -10,12 +10,10 @@ use super::world::{End, Life, World, gpus_of, is_up, salt_of};
 use crate::driver::{DriverError, Start};
 use crate::model::desired::{Container, Runtime, Service};
 use crate::model::facts::{
-    ContainerFact, ContainerState, EngineHealth, ExitFact, GpuHolder, ListenerFact, Marks, Owner, ProcessFact, Reading,
-    TreeFact,
+    ContainerFact, ContainerState, EngineHealth, ExitFact, ListenerFact, Marks, Owner, ProcessFact, TreeFact,
 };
 use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::observed::ASIDE_SUFFIX;
-use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
 
 /// What a shell says of a program that failed.
@@ -125,7 +123,8 @@ impl World {
             }
         }
         self.listen(start.service, &owner);
-        self.hold(&gpus, start.service, &owner);
+        let pid = self.pid_of(key);
+        self.claim(key, start, owner, pid);
     }
 
     fn listen(&mut self, service: &Service, owner: &Owner) {
@@ -136,20 +135,17 @@ impl World {
         }
     }
 
-    /// GPU memory, where the world measures any.
-    fn hold(&mut self, gpus: &[GpuId], service: &Service, owner: &Owner) {
-        let Reading::Known(facts) = &mut self.facts.gpus else { return };
-        for gpu in facts.iter_mut().filter(|gpu| gpus.contains(&gpu.id)) {
-            let Some(used) = gpu.used else { continue };
-            gpu.used = Some(used + service.vram);
-            let holder =
-                GpuHolder { pid: 0, program: program(service), memory: Some(service.vram), owner: owner.clone() };
-            gpu.holders.push(holder);
-        }
+    /// The first of its processes; the engine does not show those of a container.
+    fn pid_of(&mut self, key: &str) -> i32 {
+        let member = self.tree_mut(key).and_then(|tree| tree.members.first().map(|first| first.pid));
+        member.unwrap_or_else(|| self.memory.new_pid())
     }
 
     /// Ends now: nothing of it is left but the note of its end.
     pub(super) fn end(&mut self, key: &str, exit: &ExitFact, leaves_children: bool) {
+        if !leaves_children {
+            self.give_back(key);
+        }
         let owner = if let Some(container) = self.container_mut(key) {
             let code = exit.code.or(exit.signal.map(|signal| 128 + signal)).unwrap_or_default();
             container.state = ContainerState::Exited;
@@ -169,34 +165,8 @@ impl World {
         } else {
             return;
         };
-        self.release(&owner);
-    }
-
-    fn release(&mut self, owner: &Owner) {
         if let Some(listeners) = self.facts.listeners.known_mut() {
-            listeners.retain(|listener| listener.owner != *owner);
-        }
-        for gpu in self.facts.gpus.known_mut().into_iter().flatten() {
-            let freed = gpu.holders.iter().filter(|holder| holder.owner == *owner).filter_map(|holder| holder.memory);
-            gpu.used = gpu.used.map(|used| used - freed.sum());
-            gpu.holders.retain(|holder| holder.owner != *owner);
-        }
-    }
-
-    /// It holds no more than `resident` from now on, where the world measures any.
-    pub(super) fn shrink(&mut self, service: &Service, resident: Mebibytes) {
-        let id = service.container_name().and_then(|name| self.container(name)).map(|container| container.id.clone());
-        let is_own = |owner: &Owner| match owner {
-            Owner::Service { service: name, .. } => *name == service.name,
-            Owner::Container(holder) => Some(holder) == id.as_ref(),
-            Owner::Stranger => false,
-        };
-        for gpu in self.facts.gpus.known_mut().into_iter().flatten() {
-            for holder in gpu.holders.iter_mut().filter(|holder| is_own(&holder.owner)) {
-                let Some(held) = holder.memory else { continue };
-                holder.memory = Some(held.min(resident));
-                gpu.used = gpu.used.map(|used| used - (held - resident));
-            }
+            listeners.retain(|listener| listener.owner != owner);
         }
     }
 
@@ -271,7 +241,7 @@ fn marks(start: &Start<'_>, salt: &str) -> Marks {
     }
 }
 
-fn program(service: &Service) -> String {
+pub(super) fn program(service: &Service) -> String {
     match &service.runtime {
         Runtime::Process(process) => process.command.argv().swap_remove(0),
         Runtime::Container(container) => container.image.clone(),

@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::memory::Memory;
 use super::things::key_of_tree;
 use super::{Behaviour, Crash, Deed, Effect};
 use crate::driver::DriverError;
@@ -27,7 +30,8 @@ pub(super) struct World {
     /// lcm was killed: nothing is done any more.
     pub(super) down: bool,
     pub(super) began: Instant,
-    project: Option<ProjectName>,
+    pub(super) memory: Memory,
+    pub(super) project: Option<ProjectName>,
     counter: u64,
 }
 
@@ -53,12 +57,12 @@ pub(super) struct End {
 }
 
 /// Something that runs or is paused.
-struct Alive {
-    key: String,
+pub(super) struct Alive {
+    pub(super) key: String,
     /// Where it is ours.
-    service: Option<ServiceName>,
+    pub(super) service: Option<ServiceName>,
     /// Declared for it.
-    holds: Vec<(GpuId, Mebibytes)>,
+    pub(super) holds: Vec<(GpuId, Mebibytes)>,
 }
 
 impl World {
@@ -73,6 +77,7 @@ impl World {
             crash: None,
             down: false,
             began: Instant::now(),
+            memory: Memory::new(Instant::now()),
             project: None,
             counter: 0,
         }
@@ -114,6 +119,23 @@ impl World {
     /// Lets everything happen whose time has come.
     pub(super) fn tick(&mut self) {
         let now = Instant::now();
+        while let Some(next) = self.next_moment(now) {
+            self.pass(next);
+        }
+        self.pass(now);
+        self.refresh_engine_health();
+    }
+
+    /// When something happens next, up to now: what comes first must be over before what it makes room for.
+    fn next_moment(&self, now: Instant) -> Option<Instant> {
+        let ends = self.lives.values().filter_map(|life| life.end.as_ref()).map(|end| end.at);
+        ends.chain(self.memory.moments())
+            .filter(|at| (self.memory.moment + Duration::from_nanos(1)..=now).contains(at))
+            .min()
+    }
+
+    fn pass(&mut self, now: Instant) {
+        self.memory.moment = now;
         let due: Vec<(String, Life)> = self
             .lives
             .iter()
@@ -132,7 +154,7 @@ impl World {
             }
             self.facts.probes.remove(&life.service);
         }
-        self.refresh_engine_health();
+        self.pass_memory();
     }
 
     pub(super) fn note(&mut self, at: Timestamp, deed: Deed, service: &ServiceName) {
@@ -166,7 +188,7 @@ impl World {
         !behaviour.never_healthy && since.elapsed() >= behaviour.loading
     }
 
-    fn alive(&self) -> Vec<Alive> {
+    pub(super) fn alive(&self) -> Vec<Alive> {
         let trees = self.facts.trees.known().into_iter().flatten().filter(|tree| !tree.members.is_empty());
         let trees = trees.map(|tree| Alive {
             key: key_of_tree(tree),

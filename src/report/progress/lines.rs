@@ -130,6 +130,7 @@ mod tests {
                 service: "ollama".into(),
                 outcome: Outcome::Done,
                 took_ms: 12_340,
+                stages: Vec::new(),
             },
             EventKind::StepFailed {
                 step: "start:web".into(),
@@ -137,6 +138,7 @@ mod tests {
                 error: "it ended with status 1".to_owned(),
                 log: vec!["no such file".to_owned()],
                 took_ms: 250,
+                stages: Vec::new(),
             },
             EventKind::StepSkipped { step: "start:ui".into(), service: "ui".into(), reason: "web failed".to_owned() },
         ]);

@@ -1,0 +1,89 @@
+//! Eviction as a step of its own: the service goes on, and what it held is measured to be gone. A call that was answered
+//! well proves nothing.
+
+use tokio::time::Instant;
+
+use super::expect::of_stop;
+use super::health::growing;
+use super::measure;
+use super::memory::room_now;
+use super::run::{Run, spoken};
+use super::stop::look_first;
+use super::verdict::{Trouble, Verdict};
+use crate::model::event::Stage;
+use crate::model::names::ServiceName;
+use crate::model::plan::{ReasonCode, Step};
+use crate::model::room::{GpuRoom, Room};
+use crate::model::size::Mebibytes;
+
+pub(super) async fn evict(run: &Run<'_>, step: &Step) -> Verdict {
+    let context = &run.context;
+    let Some(service) = context.desired.services.get(&step.service) else {
+        return Verdict::Stale("the manifest does not know it".to_owned());
+    };
+    let Some(evict) = &service.evict else {
+        return Verdict::Stale("the manifest does not say how to evict it".to_owned());
+    };
+    if let Err(verdict) = look_first(run, service, |look| of_stop(step, look)).await {
+        return verdict;
+    }
+    if let Some(cut) = run.cut() {
+        return Verdict::Cut(cut);
+    }
+    run.stage(step, Stage::Evict, None);
+    run.ledger().changed = true;
+    if let Err(error) = context.driver.evict(service).await {
+        return Verdict::Failed(Trouble::new(ReasonCode::StopFailed, error.to_string()));
+    }
+    measure::evicted(run, step);
+    run.stage(step, Stage::Release, None);
+    shrunk(run, step, evict.resident).await
+}
+
+/// Waits until it holds no more than it may keep, on every GPU.
+async fn shrunk(run: &Run<'_>, step: &Step, resident: Mebibytes) -> Verdict {
+    let began = Instant::now();
+    let patience = run.context.options.release_timeout;
+    loop {
+        let room = match run.unless_cut(room_now(run)).await {
+            Ok(room) => room,
+            Err(cut) => return Verdict::Cut(cut),
+        };
+        let Some(left) = left(&room, step, resident) else { return Verdict::Done };
+        let waited = began.elapsed();
+        if waited >= patience {
+            let error = format!("evicted, but after {} {left}", spoken(patience));
+            return Verdict::Failed(Trouble::new(ReasonCode::StopFailed, error));
+        }
+        if let Err(cut) = run.nap(growing(waited).min(patience.saturating_sub(waited))).await {
+            return Verdict::Cut(cut);
+        }
+    }
+}
+
+/// What it still holds beyond that, or why nobody can tell.
+fn left(room: &Room, step: &Step, resident: Mebibytes) -> Option<String> {
+    if let Some(reason) = &room.unknown {
+        return Some(format!("what it holds can't be told: {reason}"));
+    }
+    let lines = room.gpus.iter().filter_map(|(id, gpu)| {
+        let held = held(gpu, &step.service);
+        if held.is_none() && step.gpus.contains(id) {
+            return Some(format!("nobody tells what it holds on GPU {}", gpu.index));
+        }
+        let over = held.unwrap_or_default() - resident;
+        let beyond =
+            || format!("it still holds {} on GPU {}, {over} more than it may keep", resident + over, gpu.index);
+        (over > Mebibytes::ZERO).then(beyond)
+    });
+    let lines: Vec<String> = lines.collect();
+    (!lines.is_empty()).then(|| lines.join("; "))
+}
+
+/// What is measured of a service; nothing, where all that is there is told and it is not among that.
+fn held(gpu: &GpuRoom, service: &ServiceName) -> Option<Mebibytes> {
+    match gpu.holders.iter().find(|holder| holder.service == *service) {
+        Some(holder) => holder.measured,
+        None => gpu.told.then_some(Mebibytes::ZERO),
+    }
+}

@@ -1,0 +1,147 @@
+//! Whether GPU memory for a start is there: what the driver measures now, less what this run has promised to others and
+//! no measurement shows for certain yet. Arithmetic alone; who waits for it, and how long, is `room`'s business.
+
+use std::collections::BTreeMap;
+
+use super::run::Run;
+use crate::model::desired::Service;
+use crate::model::names::{GpuId, ServiceName};
+use crate::model::room::{GpuRoom, Holder, Room};
+use crate::model::size::Mebibytes;
+
+/// Memory that one start is to take, on each of these GPUs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Need<'a> {
+    pub(super) service: &'a Service,
+    pub(super) gpus: &'a [GpuId],
+    pub(super) amount: Mebibytes,
+}
+
+/// Memory that a start of this run was let in with.
+#[derive(Clone, Debug)]
+pub(super) struct Promise {
+    pub(super) gpus: Vec<GpuId>,
+    pub(super) amount: Mebibytes,
+    pub(super) standing: Standing,
+}
+
+/// How far the one has come to whom memory was promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// On its way: the measurement may not show it yet, or but a part of what it will take.
+    Loading,
+    /// It did not come up, and is still there: who tells what single processes hold, shows it.
+    Astray,
+    /// It is healthy: what is measured of it, is what it takes. Only where it was put is still worth knowing.
+    Well,
+}
+
+/// Why a start can't have its memory now.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// A GPU can't be used any more.
+    Lost(String),
+    Unknown(String),
+    /// `it needs 20 000 MiB; GPU 0 has 24 564 − …`.
+    Short {
+        line: String,
+        /// Only services that load hide what is free, and they will be done.
+        passes: bool,
+    },
+}
+
+/// What each GPU has at this moment.
+pub(super) async fn room_now(run: &Run<'_>) -> Room {
+    let facts = run.context.driver.survey(run.context.desired).await;
+    (run.context.room)(&facts, run.context.request)
+}
+
+/// What is in the way, if anything is.
+pub(super) fn lack(room: &Room, need: &Need<'_>, promises: &BTreeMap<ServiceName, Promise>) -> Option<Lack> {
+    if let Some(reason) = &room.unknown {
+        return Some(Lack::Unknown(format!("whether its memory is free can't be told: {reason}")));
+    }
+    let mut short = None;
+    for id in need.gpus {
+        let Some(gpu) = room.gpus.get(id) else { return Some(Lack::Lost(format!("GPU {id} is not there any more"))) };
+        if let Some(reason) = &gpu.lost {
+            return Some(Lack::Lost(format!("GPU {} can't be used any more: {reason}", gpu.index)));
+        }
+        short = short.or_else(|| shortage(id, gpu, need, promises));
+    }
+    short
+}
+
+/// Whether a driver proves what is free on all of them.
+pub(super) fn is_measured(room: &Room, gpus: &[GpuId]) -> bool {
+    gpus.iter().all(|id| room.gpus.get(id).is_some_and(|gpu| gpu.used.is_some()))
+}
+
+fn shortage(id: &GpuId, gpu: &GpuRoom, need: &Need<'_>, promises: &BTreeMap<ServiceName, Promise>) -> Option<Lack> {
+    let itself = Some(&need.service.name);
+    let others = || promises.iter().filter(|(name, _)| Some(*name) != itself);
+    let elsewhere: Vec<_> = others().filter(|(_, promise)| !promise.gpus.contains(id)).map(|(name, _)| name).collect();
+    let others: Vec<_> = others().filter(|(_, promise)| promise.gpus.contains(id)).collect();
+    let gpu = &without(gpu, &elsewhere);
+    let counted = with_promises(gpu, &others);
+    let whole = if gpu.told { None } else { as_a_whole(gpu, &others) };
+    let short = [Some(&counted), whole.as_ref()].into_iter().flatten().find(|gpu| !has_room(gpu, need))?;
+    let line = format!("it needs {}; {}", need.amount, short.arithmetic(itself));
+    Some(Lack::Short { line, passes: whole.is_some() && passes(&counted, &others, need) })
+}
+
+fn has_room(gpu: &GpuRoom, need: &Need<'_>) -> bool {
+    u64::try_from(gpu.left(Some(&need.service.name))).is_ok_and(|left| left >= need.amount.0)
+}
+
+/// Whether there would be room if those that load were done. What they have taken already counts as theirs, as used, and
+/// as foreign too, until then.
+fn passes(counted: &GpuRoom, others: &[(&ServiceName, &Promise)], need: &Need<'_>) -> bool {
+    let (loading, rest): (Vec<_>, Vec<_>) =
+        others.iter().copied().partition(|(_, promise)| promise.standing == Standing::Loading);
+    let theirs: Mebibytes = loading.iter().map(|(_, promise)| promise.amount).sum();
+    let done = GpuRoom { foreign: counted.foreign - theirs, ..counted.clone() };
+    !loading.is_empty() && has_room(&done, need) && as_a_whole(counted, &rest).is_some_and(|gpu| has_room(&gpu, need))
+}
+
+/// What bears no marks is counted wherever it may be; of what this run has put elsewhere, only what is measured here.
+fn without(gpu: &GpuRoom, elsewhere: &[&ServiceName]) -> GpuRoom {
+    let mut gpu = gpu.clone();
+    for holder in gpu.holders.iter_mut().filter(|holder| elsewhere.contains(&&holder.service)) {
+        holder.counts = holder.measured.unwrap_or_default();
+    }
+    gpu
+}
+
+/// Each promise counts in full until a reading shows its service there, and then for the rest of it.
+fn with_promises(gpu: &GpuRoom, promises: &[(&ServiceName, &Promise)]) -> GpuRoom {
+    let mut gpu = gpu.clone();
+    for (name, promise) in promises.iter().filter(|(_, promise)| promise.standing == Standing::Loading) {
+        match gpu.holders.iter_mut().find(|holder| holder.service == **name) {
+            Some(holder) => holder.counts = holder.counts.max(promise.amount),
+            None => gpu.holders.push(promised(name, promise)),
+        }
+    }
+    gpu
+}
+
+/// Where the driver says how much is used, and not by whom: how much of a promise is taken already, nobody knows, so
+/// all of it counts beside what is used. `None`: nobody measures.
+fn as_a_whole(gpu: &GpuRoom, promises: &[(&ServiceName, &Promise)]) -> Option<GpuRoom> {
+    let used = Holder {
+        // No service has this name.
+        service: ServiceName::new(""),
+        label: "used (the driver does not say by whom)".to_owned(),
+        counts: gpu.used?,
+        measured: None,
+    };
+    let promises = promises.iter().filter(|(_, promise)| promise.standing != Standing::Well);
+    let promises = promises.map(|(name, promise)| promised(name, promise));
+    let holders = [used].into_iter().chain(promises).collect();
+    Some(GpuRoom { foreign: Mebibytes::ZERO, foreign_holders: Vec::new(), holders, ..gpu.clone() })
+}
+
+fn promised(name: &ServiceName, promise: &Promise) -> Holder {
+    let label = format!("promised to {name}");
+    Holder { service: name.clone(), label, counts: promise.amount, measured: None }
+}

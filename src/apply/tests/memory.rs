@@ -1,0 +1,206 @@
+//! Starts are let in when their memory is measured to be there, one at a time; what keeps them out is named.
+
+use std::time::Duration;
+
+use super::bench::{Bench, loads_in, start, stop, takes, wait_for};
+use crate::apply::Interrupt;
+use crate::driver::sim::{Behaviour, Intrusion};
+use crate::model::event::{EventKind, Stage};
+use crate::model::facts::Reading;
+use crate::model::plan::ReasonCode;
+use crate::model::size::Mebibytes;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn two(a: u64, b: u64) -> Bench {
+    Bench::new(vec![takes(a, "a"), takes(b, "b")], &[]).measured(24_000, &[])
+}
+
+fn intrusion(after: Duration, memory: u64, lasts: Duration) -> Intrusion {
+    let program = "blender".to_owned();
+    Intrusion { gpu: "gpu-0".into(), after, program, memory: Mebibytes(memory), lasts }
+}
+
+fn is_begun(service: &'static str) -> impl Fn(&EventKind) -> bool {
+    move |kind| matches!(kind, EventKind::Stage { stage: Stage::Start, service: name, .. } if name.as_str() == service)
+}
+
+/// A wait is seen to end at most a twentieth late.
+#[track_caller]
+fn assert_about(found: Option<Duration>, expected: Duration) {
+    let found = found.expect("it came");
+    assert!(found >= expected && found <= expected * 21 / 20 + SECOND / 20, "{found:?} instead of {expected:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_starts_that_would_both_fit_alone_one_is_let_in() {
+    let bench = two(15_000, 15_000);
+    bench.behaves("a", loads_in(10 * SECOND));
+    let outcome = bench.apply(vec![start("a", &[]), start("b", &[])]).await;
+    assert_eq!(outcome.done, 1);
+    let why = "it needs 15 000 MiB; GPU 0 has 24 000 − 15 000 a (priority 0) = 9 000; waited 2m for it";
+    assert_eq!(outcome.failures[0].error, why);
+    assert_eq!(bench.requests.lock().expect("unpoisoned")[0].prevented[&"b".into()].code, ReasonCode::NoRoom);
+    assert!(bench.runs("a") && !bench.runs("b"));
+    assert_eq!(bench.sim.violations(), Vec::<String>::new());
+    let waits = |kind: &EventKind| matches!(kind, EventKind::Stage { stage: Stage::Release, detail: Some(_), .. });
+    assert_eq!(bench.time_of(waits), Some(Duration::ZERO), "whoever watches knows what it waits for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_starts_that_fit_together_are_let_in_at_once() {
+    let bench = two(12_000, 12_000);
+    bench.behaves("a", loads_in(10 * SECOND));
+    let outcome = bench.apply(vec![start("a", &[]), start("b", &[])]).await;
+    assert_eq!((outcome.done, bench.time_of(is_begun("b"))), (2, Some(Duration::ZERO)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_let_in_and_does_not_run_yet_has_its_memory_all_the_same() {
+    let bench = two(15_000, 15_000);
+    bench.behaves("a", Behaviour { begins_after: 20 * SECOND, ..Behaviour::default() });
+    let outcome = bench.apply(vec![start("a", &[]), start("b", &[])]).await;
+    assert_eq!((outcome.done, bench.runs("a"), bench.runs("b")), (1, true, false), "{:?}", outcome.failures);
+    let promised = |kind: &EventKind| match kind {
+        EventKind::Stage { stage: Stage::Release, detail: Some(detail), .. } => {
+            detail.contains("− 15 000 promised to a")
+        }
+        _ => false,
+    };
+    assert!(bench.time_of(promised).is_some(), "{:?}", bench.events());
+    assert_eq!(bench.sim.violations(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_healthy_and_loads_late_lets_no_second_in() {
+    let bench = two(15_000, 15_000);
+    bench.behaves("a", Behaviour { late: Some(300 * SECOND), ..Behaviour::default() });
+    let outcome = bench.apply(vec![start("a", &[]), start("b", &["start:a"])]).await;
+    assert!(outcome.failures[0].error.contains("− 15 000 a (priority 0)"), "{:?}", outcome.failures);
+    tokio::time::sleep(300 * SECOND).await;
+    assert_eq!(bench.sim.worst()[&"gpu-0".into()], Mebibytes(15_000));
+    assert_eq!(bench.sim.violations(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn somebody_elses_memory_may_be_on_its_way_out() {
+    let bench = two(15_000, 1);
+    bench.sim.intrude(intrusion(Duration::ZERO, 20_000, 60 * SECOND));
+    let outcome = bench.apply(vec![start("a", &[])]).await;
+    assert_eq!(outcome.done, 1);
+    assert_about(bench.time_of(is_begun("a")), 60 * SECOND);
+    let stages = bench.stages("start:a");
+    assert_eq!(
+        stages.iter().map(|(stage, _)| *stage).collect::<Vec<_>>(),
+        [Stage::Release, Stage::Start, Stage::Health]
+    );
+    assert_about(Some(stages[0].1), 60 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_foreign_program_that_comes_in_the_middle_of_a_wait_is_named() {
+    let bench = Bench::new(vec![takes(15_000, "old"), takes(15_001, "new")], &["old"]);
+    let bench = bench.measured(24_000, &[("old", 15_000)]);
+    bench.behaves("old", Behaviour { release_lag: 20 * SECOND, ..Behaviour::default() });
+    bench.sim.intrude(intrusion(10 * SECOND, 20_000, 3600 * SECOND));
+    let outcome = bench.apply(vec![stop("old", &[]), start("new", &["stop:old"])]).await;
+    // It wanted more, and took what was free while the memory of the old one was still on its way back.
+    let why = "it needs 15 001 MiB; GPU 0 has 24 000 − 9 000 foreign (blender) = 15 000; waited 2m for it";
+    assert_eq!((outcome.done, outcome.failures[0].error.as_str()), (1, why));
+    assert_eq!(bench.sim.worst()[&"gpu-0".into()], Mebibytes(24_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nobody_tells_who_holds_what_all_that_is_promised_counts() {
+    let mut bench = Bench::new(["a", "b", "c"].map(|name| takes(8_000, name)).into(), &[]).measured(24_000, &[]);
+    bench.sim.silence();
+    bench.behaves("a", loads_in(600 * SECOND));
+    bench.desired.services.get_mut(&"a".into()).expect("it is there").health.timeout = 700 * SECOND;
+    bench.behaves("b", loads_in(300 * SECOND));
+    bench.desired.services.get_mut(&"b".into()).expect("it is there").health.timeout = 700 * SECOND;
+    let outcome = bench.apply(vec![start("a", &[]), start("b", &[]), start("c", &["start:b"])]).await;
+    assert_eq!((outcome.done, outcome.failures.len()), (3, 0), "{:?}", outcome.failures);
+    // Longer than anybody's memory is waited for: one that loads will be done. How much of its promise is among what
+    // is used, nobody knows until then.
+    assert_about(bench.time_of(is_begun("c")), 600 * SECOND);
+
+    let mut bench = two(12_000, 12_000);
+    bench.sim.silence();
+    bench.behaves("a", loads_in(600 * SECOND));
+    bench.desired.services.get_mut(&"a".into()).expect("it is there").health.timeout = 700 * SECOND;
+    bench.sim.intrude(intrusion(Duration::ZERO, 4_000, 3600 * SECOND));
+    let outcome = bench.apply(vec![start("a", &[]), start("b", &[])]).await;
+    let why = "it needs 12 000 MiB; GPU 0 has 24 000 − 1 000 foreign (blender) − 12 000 a (priority 0) = 11 000; waited 2m for it";
+    assert_eq!(outcome.failures[0].error, why);
+    assert_eq!(bench.sim.violations(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gpu_that_is_lost_or_gone_is_not_waited_for() {
+    let bench = two(1, 1);
+    bench.sim.meddle(|facts| facts.gpus.known_mut().expect("known")[0].lost = Some("it fell off the bus".to_owned()));
+    let outcome = bench.apply(vec![start("a", &[])]).await;
+    assert_eq!(outcome.failures[0].error, "GPU 0 can't be used any more: it fell off the bus");
+    assert_eq!(bench.requests.lock().expect("unpoisoned")[0].prevented[&"a".into()].code, ReasonCode::GpuLost);
+
+    let gone = two(1, 1);
+    gone.sim.meddle(|facts| facts.gpus = Reading::Known(Vec::new()));
+    let outcome = gone.apply(vec![start("a", &[])]).await;
+    assert_eq!(outcome.failures[0].error, "GPU gpu-0 is not there any more");
+    for bench in [bench, gone] {
+        let failed = |kind: &EventKind| matches!(kind, EventKind::StepFailed { .. });
+        assert_eq!((bench.time_of(failed), bench.runs("a")), (Some(Duration::ZERO), false));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_started_while_gpus_can_not_be_read() {
+    let bench = two(1, 1);
+    bench.sim.meddle(|facts| facts.gpus = Reading::Unknown("NVML does not answer".to_owned()));
+    let outcome = bench.apply(vec![start("a", &[])]).await;
+    let why = "whether its memory is free can't be told: NVML does not answer; waited 2m for it";
+    assert_eq!(outcome.failures[0].error, why);
+    assert_eq!(bench.requests.lock().expect("unpoisoned")[0].prevented[&"a".into()].code, ReasonCode::Unknown);
+    assert!(!bench.runs("a"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupt_ends_the_wait_for_memory() {
+    let bench = two(15_000, 1);
+    bench.sim.intrude(intrusion(Duration::ZERO, 20_000, 3600 * SECOND));
+    let interrupt = async {
+        tokio::time::sleep(30 * SECOND).await;
+        bench.interrupt.send_replace(Some(Interrupt::Interrupted));
+        tokio::time::Instant::now()
+    };
+    let (outcome, at) = tokio::join!(bench.apply(vec![start("a", &[])]), interrupt);
+    assert!(at.elapsed().is_zero() && outcome.failures.is_empty() && outcome.skipped == 1);
+    assert!(!bench.runs("a") && !outcome.changed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_runs_time_ends_the_wait_for_memory() {
+    let mut bench = two(15_000, 1);
+    bench.options.timeout = 50 * SECOND;
+    bench.sim.intrude(intrusion(Duration::ZERO, 20_000, 3600 * SECOND));
+    let outcome = bench.apply(vec![start("a", &[])]).await;
+    assert_eq!(outcome.failures[0].error, "the run's time of 50s is over while it was under way");
+    assert!(!bench.runs("a"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_was_starting_already_is_promised_its_memory_too() {
+    let bench = Bench::new(vec![takes(15_000, "a"), takes(15_000, "b")], &["a"]).measured(24_000, &[]);
+    bench.sim.silence();
+    bench.behaves("a", loads_in(20 * SECOND));
+    let outcome = bench.apply(vec![wait_for("a", &[]), start("b", &[])]).await;
+    assert!(!bench.runs("b") && outcome.done == 1, "{:?}", outcome.failures);
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_of_a_start_that_failed_is_promised_to_nobody() {
+    let bench = two(15_000, 15_000);
+    bench.behaves("a", Behaviour { start_error: Some("no such device".to_owned()), ..Behaviour::default() });
+    let outcome = bench.apply(vec![start("a", &[]), start("b", &[])]).await;
+    assert_eq!((outcome.done, bench.runs("b")), (1, true), "{:?}", outcome.failures);
+}

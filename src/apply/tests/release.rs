@@ -1,0 +1,167 @@
+//! After a stop its memory is waited for; an eviction is proved by what is measured, not by its answer.
+
+use std::time::Duration;
+
+use super::bench::{Bench, busy, container, evict, evictable, start, start_again, stop, takes};
+use crate::driver::sim::Behaviour;
+use crate::model::desired::Service;
+use crate::model::event::Stage;
+use crate::model::lifecycle::State;
+use crate::model::observed::Instance;
+use crate::model::size::Mebibytes;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn old_and_new(behaviour: Behaviour) -> Bench {
+    let bench = Bench::new(vec![takes(15_000, "old"), takes(15_000, "new")], &["old"]);
+    let bench = bench.measured(24_000, &[("old", 15_000)]);
+    bench.behaves("old", behaviour);
+    bench
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_that_comes_back_late_is_waited_for_and_its_time_is_told() {
+    let bench = old_and_new(Behaviour { release_lag: 20 * SECOND, stop_takes: 3 * SECOND, ..Behaviour::default() });
+    let outcome = bench.apply(vec![stop("old", &[]), start("new", &["stop:old"])]).await;
+    assert_eq!(outcome.done, 2, "{:?}", outcome.failures);
+    let stages = bench.stages("stop:old");
+    assert_eq!(stages[0], (Stage::Stop, 3 * SECOND));
+    let (stage, took) = stages[1];
+    assert!(stage == Stage::Release && took >= 20 * SECOND && took <= 21 * SECOND, "{stages:?}");
+    assert_eq!(stages.len(), 2);
+    assert_eq!(bench.sim.violations(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_that_never_comes_back_fails_the_stop_and_names_its_holder() {
+    let bench = old_and_new(Behaviour { leaks: true, ..Behaviour::default() });
+    let outcome = bench.apply(vec![stop("old", &[]), start("new", &["stop:old"])]).await;
+    let why = "stopped, but its room did not come back within 2m: pid 4711 (old) still holds 15 000 MiB on GPU 0";
+    assert_eq!(outcome.failures[0].error, why);
+    assert!(!bench.runs("new"));
+    assert_eq!(bench.skipped(), ["start:new: it needs stop:old, which did not succeed"]);
+
+    let outcome = bench.apply(vec![start("new", &[])]).await;
+    let why = "it needs 15 000 MiB; GPU 0 has 24 000 − 15 000 foreign (a process that has ended (pid 4711)) = 9 000; \
+               waited 2m for it";
+    assert_eq!(outcome.failures[0].error, why);
+    assert!(!bench.runs("new"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_driver_does_not_tell_how_much_an_entry_holds_it_is_an_entry_all_the_same() {
+    let bench = old_and_new(Behaviour { leaks: true, ..Behaviour::default() });
+    bench.sim.silence();
+    let outcome = bench.apply(vec![stop("old", &[])]).await;
+    let why = "stopped, but its room did not come back within 2m: pid 4711 (old) still holds memory on GPU 0";
+    assert_eq!(outcome.failures[0].error, why);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_surplus_copy_does_not_wait_for_the_memory_of_its_service() {
+    let bench = Bench::new(vec![takes(4_000, "a")], &["a"]).measured(24_000, &[("a", 4_000)]);
+    bench.sim.meddle(|facts| {
+        let trees = facts.trees.known_mut().expect("known");
+        trees[0].members[0].pid = 4711;
+        let mut copy = trees[0].clone();
+        copy.marks.salt = "surplus".to_owned();
+        copy.members[0].pid = 5000;
+        trees.push(copy);
+    });
+    let mut surplus = stop("a", &[]);
+    surplus.id = "stop:a#1".into();
+    surplus.expect.instance = Some(Instance::Tree { id: "surplus".to_owned() });
+    let outcome = bench.apply(vec![surplus]).await;
+    assert_eq!((outcome.done, bench.runs("a")), (1, true), "{:?}", outcome.failures);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_evicts_drains_stops_and_waits_in_this_order() {
+    let service = busy(evictable(takes(15_000, "old"), 1_000), None);
+    let bench = Bench::new(vec![service], &["old"]).measured(24_000, &[("old", 15_000)]);
+    let behaviour = Behaviour {
+        busy_for: Some(10 * SECOND),
+        stop_takes: 2 * SECOND,
+        release_lag: 5 * SECOND,
+        ..Behaviour::default()
+    };
+    bench.behaves("old", behaviour);
+    bench.apply(vec![stop("old", &[])]).await;
+    let stages = bench.stages("stop:old");
+    let names: Vec<Stage> = stages.iter().map(|(stage, _)| *stage).collect();
+    assert_eq!(names, [Stage::Evict, Stage::Drain, Stage::Stop, Stage::Release]);
+    assert!(stages[1].1 >= 10 * SECOND && stages[2].1 == 2 * SECOND && stages[3].1 >= 5 * SECOND, "{stages:?}");
+}
+
+fn evicting(behaviour: Behaviour) -> Bench {
+    let bench = Bench::new(vec![evictable(takes(18_000, "a"), 1_024)], &["a"]).measured(24_000, &[("a", 18_000)]);
+    bench.behaves("a", behaviour);
+    bench
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_eviction_is_done_when_no_more_is_measured_than_it_may_keep() {
+    let bench = evicting(Behaviour { release_lag: 7 * SECOND, ..Behaviour::default() });
+    let outcome = bench.apply(vec![evict("a")]).await;
+    assert_eq!((outcome.done, bench.runs("a")), (1, true), "{:?}", outcome.failures);
+    let stages = bench.stages("evict:a");
+    assert_eq!(stages[0].0, Stage::Evict);
+    assert!(stages[1].0 == Stage::Release && stages[1].1 >= 7 * SECOND && stages[1].1 <= 8 * SECOND, "{stages:?}");
+    assert_eq!(bench.sim.world().gpus.known().expect("known")[0].used, Some(Mebibytes(1_024)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_eviction_that_frees_too_little_fails_and_says_by_how_much() {
+    let bench = evicting(Behaviour { evicts_to: Some(Mebibytes(2_000)), ..Behaviour::default() });
+    let outcome = bench.apply(vec![evict("a")]).await;
+    let why = "evicted, but after 2m it still holds 2 000 MiB on GPU 0, 976 MiB more than it may keep";
+    assert_eq!(outcome.failures[0].error, why);
+    assert!(bench.runs("a"));
+
+    let refused = evicting(Behaviour { evict_error: Some("it would not".to_owned()), ..Behaviour::default() });
+    assert_eq!(refused.apply(vec![evict("a")]).await.failures[0].error, "it would not");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_eviction_that_nobody_measures_is_not_believed() {
+    let bench = evicting(Behaviour::default());
+    bench.sim.silence();
+    let outcome = bench.apply(vec![evict("a")]).await;
+    assert_eq!(outcome.failures[0].error, "evicted, but after 2m nobody tells what it holds on GPU 0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_ended_needs_no_eviction() {
+    let bench = evicting(Behaviour::default());
+    bench.sim.meddle(|facts| facts.trees.known_mut().expect("known")[0].members.clear());
+    let outcome = bench.apply(vec![evict("a")]).await;
+    assert!(bench.deeds().is_empty() && outcome.failures.is_empty() && !outcome.changed);
+}
+
+/// A container that ran, and a newer one in its place that never gets well.
+async fn with_older(behaviour: Behaviour) -> (Bench, String) {
+    let bench = Bench::new(vec![Service { vram: Mebibytes(15_000), ..container("a") }], &[]);
+    let mut bench = bench.measured(24_000, &[]);
+    bench.apply(vec![start("a", &[])]).await;
+    let older = bench.sim.world().containers.known().expect("known")[0].clone();
+    bench.desired.services.get_mut(&"a".into()).expect("there").spec.config = serde_json::json!({ "command": "newer" });
+    bench.behaves("a", behaviour);
+    let instance = Instance::Container { id: older.id, name: older.name };
+    let (mut stop, mut start) = (stop("a", &[]), start_again("a", &["stop:a"]));
+    stop.expect.instance = Some(instance.clone());
+    stop.vram_mib = Mebibytes(15_000);
+    start.expect.instance = Some(instance);
+    let outcome = bench.apply(vec![stop, start]).await;
+    let error = outcome.failures[0].error.clone();
+    (bench, error)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_one_comes_back_when_the_newer_ones_memory_has() {
+    let lags = Behaviour { never_healthy: true, release_lag: 5 * SECOND, ..Behaviour::default() };
+    let (bench, error) = with_older(lags).await;
+    assert!(error.ends_with("; the older one was brought back"), "{error}");
+    assert!(bench.runs("a"));
+    assert_eq!(bench.states("a").last(), Some(&State::Starting));
+    assert_eq!(bench.sim.violations(), Vec::<String>::new());
+}

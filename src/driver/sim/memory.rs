@@ -1,0 +1,334 @@
+//! GPU memory of the simulated world, where it measures any: taken while a service loads or later, shrunk when it is
+//! evicted, given back at its end, late or never. What is there is there: nobody takes more than is free.
+//!
+//! The facts hold the truth. A driver that tells nothing of single processes is silent in its readings alone.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::things::{key_of_tree, program};
+use super::world::World;
+use crate::driver::Start;
+use crate::model::facts::{GpuFact, GpuHolder, Marks, Owner, Reading};
+use crate::model::names::GpuId;
+use crate::model::size::Mebibytes;
+
+/// Models are read in pieces: enough to see one half loaded.
+const LOADING_STEPS: u32 = 4;
+
+/// Beyond those of trees, so that no two things share one.
+const PIDS_FROM: i32 = 3_000_000;
+
+/// A start whose memory is not there.
+pub const OVERCOMMITTED: &str = "GPU overcommitted by a start";
+
+/// A start whose memory is there, while others that run are still to take it.
+pub const OVERPROMISED: &str = "GPU overcommitted by a start, once all have taken what they declare";
+
+/// A foreign program that comes to take some memory, and goes again.
+#[derive(Clone, Debug)]
+pub struct Intrusion {
+    pub gpu: GpuId,
+    /// From now.
+    pub after: Duration,
+    pub program: String,
+    /// It takes what is free, where that is less.
+    pub memory: Mebibytes,
+    pub lasts: Duration,
+}
+
+/// What will become of memory, beside what the facts say of it.
+#[derive(Debug)]
+pub(super) struct Memory {
+    /// By the instance's key.
+    claims: BTreeMap<String, Claim>,
+    /// What each evicted thing is down to, or will be, by the instance's key.
+    evicted: BTreeMap<String, Evicted>,
+    ghosts: Vec<Ghost>,
+    visits: Vec<Visit>,
+    pids: i32,
+    pub(super) silent: bool,
+    /// The most that was ever held and asked for on each GPU at one time.
+    pub(super) worst: BTreeMap<GpuId, Mebibytes>,
+    /// Up to when everything has happened.
+    pub(super) moment: Instant,
+}
+
+/// What something that runs takes on each of its GPUs.
+#[derive(Clone, Debug)]
+struct Claim {
+    owner: Owner,
+    pid: i32,
+    program: String,
+    gpus: Vec<GpuId>,
+    takes: Mebibytes,
+    since: Instant,
+    loading: Duration,
+    late: Option<Duration>,
+}
+
+#[derive(Clone, Debug)]
+struct Evicted {
+    at: Instant,
+    to: Mebibytes,
+}
+
+/// Memory of what has ended, on its way back.
+#[derive(Clone, Debug)]
+struct Ghost {
+    until: Instant,
+    gpu: GpuId,
+    pid: i32,
+}
+
+#[derive(Clone, Debug)]
+struct Visit {
+    from: Instant,
+    until: Instant,
+    pid: i32,
+    intrusion: Intrusion,
+}
+
+impl Memory {
+    pub(super) fn new(moment: Instant) -> Self {
+        Self {
+            claims: BTreeMap::new(),
+            evicted: BTreeMap::new(),
+            ghosts: Vec::new(),
+            visits: Vec::new(),
+            pids: PIDS_FROM,
+            silent: false,
+            worst: BTreeMap::new(),
+            moment,
+        }
+    }
+
+    /// Of something that nobody shows the processes of.
+    pub(super) fn new_pid(&mut self) -> i32 {
+        self.pids += 1;
+        self.pids
+    }
+
+    /// When something happens next by itself.
+    pub(super) fn moments(&self) -> impl Iterator<Item = Instant> {
+        let claims = self.claims.values().flat_map(Claim::moments);
+        let visits = self.visits.iter().flat_map(|visit| [visit.from, visit.until]);
+        let evicted = self.evicted.values().map(|evicted| evicted.at);
+        claims.chain(visits).chain(evicted).chain(self.ghosts.iter().map(|ghost| ghost.until))
+    }
+
+    /// What a thing would hold by now, if there were room for it.
+    fn wants(&self, key: &str, claim: &Claim) -> Mebibytes {
+        let wants = claim.wants(self.moment);
+        self.evicted.get(key).filter(|evicted| evicted.at <= self.moment).map_or(wants, |it| wants.min(it.to))
+    }
+}
+
+impl Claim {
+    fn wants(&self, at: Instant) -> Mebibytes {
+        let reached = self.moments().filter(|moment| *moment <= at).count() as u64;
+        let steps = self.moments().count() as u64;
+        Mebibytes(self.takes.0 * reached / steps.max(1))
+    }
+
+    fn moments(&self) -> impl Iterator<Item = Instant> {
+        let steps = if self.late.is_some() { 1 } else { LOADING_STEPS };
+        let (since, loading, late) = (self.since, self.loading, self.late.unwrap_or_default());
+        (1..=steps).map(move |step| since + loading * step / steps + late)
+    }
+}
+
+impl World {
+    /// What a driver says of the GPUs.
+    pub(super) fn gpus_as_read(&self) -> Reading<Vec<GpuFact>> {
+        let mut gpus = self.facts.gpus.clone();
+        for gpu in gpus.known_mut().into_iter().flatten() {
+            if self.memory.silent || gpu.holders.iter().any(|holder| holder.memory.is_none()) {
+                gpu.holders.iter_mut().for_each(|holder| holder.memory = None);
+            }
+        }
+        gpus
+    }
+
+    /// A foreign program is on its way.
+    pub(super) fn expect_visit(&mut self, intrusion: Intrusion) {
+        let from = Instant::now() + intrusion.after;
+        let pid = self.memory.new_pid();
+        self.memory.visits.push(Visit { from, until: from + intrusion.lasts, pid, intrusion });
+        self.tick();
+    }
+
+    /// It begins to take its memory. What does not fit beside all that is held and promised, must not be begun.
+    pub(super) fn claim(&mut self, key: &str, start: &Start<'_>, owner: Owner, pid: i32) {
+        let (service, now) = (start.service, Instant::now());
+        self.judge_start(key, start);
+        let behaviour = self.behaviour(&service.name);
+        self.memory.evicted.remove(key);
+        let claim = Claim {
+            owner,
+            pid,
+            program: program(service),
+            gpus: start.gpus.to_vec(),
+            takes: behaviour.takes.unwrap_or(service.vram),
+            since: now,
+            loading: behaviour.loading,
+            late: behaviour.late,
+        };
+        self.memory.claims.insert(key.to_owned(), claim);
+    }
+
+    fn judge_start(&mut self, key: &str, start: &Start<'_>) {
+        let need = start.service.vram;
+        let others = self.alive().into_iter().filter(|thing| thing.key != key).collect::<Vec<_>>();
+        let mut found = Vec::new();
+        for gpu in self.facts.gpus.known().into_iter().flatten().filter(|gpu| start.gpus.contains(&gpu.id)) {
+            let Some(used) = gpu.used.filter(|_| need > Mebibytes::ZERO) else { continue };
+            let outstanding = |(key, declared): (&str, Mebibytes)| {
+                let evicted = self.memory.evicted.get(key).map(|evicted| evicted.to);
+                evicted.map_or(declared, |to| declared.min(to)) - self.held(key, gpu)
+            };
+            let declared = others.iter().flat_map(|thing| thing.holds.iter().map(|held| (&*thing.key, held)));
+            let here = declared.filter(|(_, (id, _))| *id == gpu.id).map(|(key, (_, declared))| (key, *declared));
+            let promised: Mebibytes = here.map(outstanding).sum();
+            let held = used + gpu.reserved;
+            if held + promised + need > gpu.capacity {
+                let (name, capacity) = (&start.service.name, gpu.capacity);
+                let what = if held + need > gpu.capacity { OVERCOMMITTED } else { OVERPROMISED };
+                found.push(format!("{what}: {name} needs {need}; {held} are held, {promised} promised of {capacity}"));
+            }
+        }
+        self.violations.extend(found);
+    }
+
+    /// What one thing really holds on a GPU.
+    fn held(&self, key: &str, gpu: &GpuFact) -> Mebibytes {
+        let is_its = self.is_holder_of(key);
+        gpu.holders.iter().filter(|holder| is_its(holder)).filter_map(|holder| holder.memory).sum()
+    }
+
+    /// By its container, or by the processes of its tree where several trees are one service's.
+    fn is_holder_of(&self, key: &str) -> impl Fn(&GpuHolder) -> bool + use<> {
+        let trees = self.facts.trees.known().into_iter().flatten();
+        let living: Vec<_> = trees.filter(|tree| !tree.members.is_empty()).collect();
+        let of =
+            |marks: &Marks| Owner::Service { project: (&*marks.project).into(), service: (&*marks.service).into() };
+        let own = living.iter().find(|tree| key_of_tree(tree) == key);
+        let owner = own.map_or_else(|| Owner::Container(key.to_owned()), |tree| of(&tree.marks));
+        let is_one_of_many = living.iter().filter(|tree| of(&tree.marks) == owner).count() > 1;
+        let pids: Option<Vec<i32>> =
+            own.filter(|_| is_one_of_many).map(|tree| tree.members.iter().map(|one| one.pid).collect());
+        move |holder| holder.owner == owner && pids.as_ref().is_none_or(|pids| pids.contains(&holder.pid))
+    }
+
+    /// It is about to end: its memory comes back now, late or never. To be called while its processes are still known.
+    pub(super) fn give_back(&mut self, key: &str) {
+        let Some(thing) = self.alive().into_iter().find(|thing| thing.key == key) else { return };
+        let behaviour = thing.service.map(|service| self.behaviour(&service)).unwrap_or_default();
+        let declared = thing.holds.first().map(|(_, declared)| *declared).unwrap_or_default();
+        let is_its = self.is_holder_of(key);
+        self.memory.claims.remove(key);
+        self.memory.evicted.remove(key);
+        let until = self.memory.moment + behaviour.release_lag;
+        let at_once = behaviour.release_lag.is_zero() && !behaviour.leaks;
+        for gpu in self.facts.gpus.known_mut().into_iter().flatten() {
+            if at_once {
+                let freed = gpu.holders.iter().filter(|holder| is_its(holder));
+                let freed: Mebibytes = freed.map(|holder| holder.memory.unwrap_or(declared)).sum();
+                gpu.used = gpu.used.map(|used| used - freed);
+                gpu.holders.retain(|holder| !is_its(holder));
+                continue;
+            }
+            for holder in gpu.holders.iter_mut().filter(|holder| is_its(holder)) {
+                holder.owner = Owner::Stranger;
+                GpuHolder::ENDED.clone_into(&mut holder.program);
+                if !behaviour.leaks {
+                    self.memory.ghosts.push(Ghost { until, gpu: gpu.id.clone(), pid: holder.pid });
+                }
+            }
+        }
+    }
+
+    /// It is down to so much from then on.
+    pub(super) fn evict(&mut self, key: &str, after: Duration, to: Mebibytes) {
+        self.memory.evicted.insert(key.to_owned(), Evicted { at: Instant::now() + after, to });
+    }
+
+    /// Everything of this moment that concerns memory.
+    pub(super) fn pass_memory(&mut self) {
+        let moment = self.memory.moment;
+        let over: Vec<(GpuId, i32)> = {
+            let ghosts = self.memory.ghosts.extract_if(.., |ghost| ghost.until <= moment);
+            let ghosts: Vec<_> = ghosts.map(|ghost| (ghost.gpu, ghost.pid)).collect();
+            let visits = self.memory.visits.iter().filter(|visit| visit.until <= moment);
+            ghosts.into_iter().chain(visits.map(|visit| (visit.intrusion.gpu.clone(), visit.pid))).collect()
+        };
+        for (gpu, pid) in over {
+            self.set(&gpu, pid, Mebibytes::ZERO, &Owner::Stranger, "");
+        }
+        for (key, evicted) in self.memory.evicted.clone() {
+            if evicted.at <= moment {
+                self.shrink(&key, evicted.to);
+            }
+        }
+        for visit in self.memory.visits.clone() {
+            if visit.from == moment {
+                let Intrusion { gpu, program, memory, .. } = &visit.intrusion;
+                self.set(gpu, visit.pid, *memory, &Owner::Stranger, program);
+            }
+        }
+        for (key, claim) in self.memory.claims.clone() {
+            let wants = self.memory.wants(&key, &claim);
+            for gpu in &claim.gpus {
+                self.set(gpu, claim.pid, wants, &claim.owner, &claim.program);
+            }
+        }
+        self.note_worst();
+    }
+
+    fn shrink(&mut self, key: &str, to: Mebibytes) {
+        let is_its = self.is_holder_of(key);
+        for gpu in self.facts.gpus.known_mut().into_iter().flatten() {
+            for holder in gpu.holders.iter_mut().filter(|holder| is_its(holder)) {
+                let Some(held) = holder.memory else { continue };
+                holder.memory = Some(held.min(to));
+                gpu.used = gpu.used.map(|used| used - (held - to));
+            }
+        }
+    }
+
+    /// A process holds so much from now on, or as much of it as there is.
+    fn set(&mut self, gpu: &GpuId, pid: i32, memory: Mebibytes, owner: &Owner, program: &str) {
+        let Some(gpu) = self.facts.gpus.known_mut().into_iter().flatten().find(|fact| fact.id == *gpu) else { return };
+        let Some(used) = gpu.used else { return };
+        let position = gpu.holders.iter().position(|holder| holder.pid == pid && holder.owner == *owner);
+        let held = position.and_then(|position| gpu.holders[position].memory).unwrap_or_default();
+        let others = used - held;
+        let memory = memory.min(held.max(gpu.capacity - gpu.reserved - others));
+        gpu.used = Some(others + memory);
+        match position {
+            Some(position) if memory == Mebibytes::ZERO => drop(gpu.holders.remove(position)),
+            Some(position) => gpu.holders[position].memory = Some(memory),
+            None if memory == Mebibytes::ZERO => {}
+            None => {
+                let (program, owner) = (program.to_owned(), owner.clone());
+                gpu.holders.push(GpuHolder { pid, program, memory: Some(memory), owner });
+            }
+        }
+    }
+
+    fn note_worst(&mut self) {
+        let mut asked = BTreeMap::new();
+        for gpu in self.facts.gpus.known().into_iter().flatten() {
+            let Some(used) = gpu.used else { continue };
+            let claims = self.memory.claims.iter().filter(|(_, claim)| claim.gpus.contains(&gpu.id));
+            let unmet: Mebibytes = claims.map(|(key, claim)| self.memory.wants(key, claim) - self.held(key, gpu)).sum();
+            asked.insert(gpu.id.clone(), used + gpu.reserved + unmet);
+        }
+        for (gpu, asked) in asked {
+            let worst = self.memory.worst.entry(gpu).or_default();
+            *worst = asked.max(*worst);
+        }
+    }
+}

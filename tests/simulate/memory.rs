@@ -1,0 +1,184 @@
+//! GPU memory as a driver measures it, over the random worlds: what runs holds some, gives it back late or never, loads
+//! it late, and strangers come and go.
+
+use std::time::Duration;
+
+use lcm::driver::sim::{Behaviour, Intrusion};
+use lcm::model::desired::Desired;
+use lcm::model::facts::{ContainerState, Facts, GpuFact, GpuHolder, Marks, Owner, Reading};
+use lcm::model::names::GpuId;
+use lcm::model::size::Mebibytes;
+use proptest::collection::vec;
+use proptest::prelude::{Strategy, any};
+
+use crate::draft::{Draft, GPUS_MAX, ServiceDraft, drafts};
+use crate::manifest::{PROJECT, name};
+
+/// Of the longest that anything in these worlds lasts.
+pub(crate) const LONG: Duration = Duration::from_hours(1);
+
+const SERVICES_MAX: usize = 8;
+
+/// What a driver measures, and what comes of it.
+#[derive(Clone, Debug)]
+pub(crate) struct MemoryDraft {
+    pub(crate) habits: Vec<Habit>,
+    pub(crate) intrusions: Vec<IntrusionDraft>,
+    /// The driver tells nothing of single processes.
+    pub(crate) silent: bool,
+    /// The driver keeps so much of each GPU.
+    pub(crate) reserved: u64,
+}
+
+/// What one service does with its memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Habit {
+    /// Of what is declared.
+    pub(crate) takes_percent: u64,
+    pub(crate) late_ms: Option<u64>,
+    pub(crate) lag_ms: u64,
+    pub(crate) leaks: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IntrusionDraft {
+    gpu: usize,
+    after_ms: u64,
+    memory: u64,
+    lasts_ms: u64,
+}
+
+/// Worlds that a driver measures.
+pub(crate) fn measured() -> impl Strategy<Value = Draft> {
+    let habit = (0..=100_u64, proptest::option::weighted(0.2, 0..60_000_u64), lag(), proptest::bool::weighted(0.05));
+    let habit =
+        habit.prop_map(|(takes_percent, late_ms, lag_ms, leaks)| Habit { takes_percent, late_ms, lag_ms, leaks });
+    let intrusion = (0..GPUS_MAX, 0..40_000_u64, 1..=16_u64, 0..200_000_u64);
+    let intrusion =
+        intrusion.prop_map(|(gpu, after_ms, memory, lasts_ms)| IntrusionDraft { gpu, after_ms, memory, lasts_ms });
+    let memory = (vec(habit, SERVICES_MAX), vec(intrusion, 0..=2), any::<bool>(), 0..=1_u64);
+    let memory =
+        memory.prop_map(|(habits, intrusions, silent, reserved)| MemoryDraft { habits, intrusions, silent, reserved });
+    (drafts(), memory).prop_map(|(mut draft, memory)| {
+        // What once declared more, and is measured, may take what the manifest says of it now.
+        for service in &mut draft.services {
+            service.found_vram = service.found_vram.min(service.vram);
+        }
+        Draft { memory: Some(memory), ..draft }
+    })
+}
+
+/// Mostly a while, now and then longer than anybody waits.
+fn lag() -> impl Strategy<Value = u64> {
+    proptest::prop_oneof![3 => proptest::prelude::Just(0), 4 => 0..30_000_u64, 1 => 30_000..100_000_u64]
+}
+
+impl MemoryDraft {
+    pub(crate) fn habit(&self, index: usize, behaviour: Behaviour, service: &ServiceDraft) -> Behaviour {
+        let habit = &self.habits[index];
+        Behaviour {
+            takes: Some(Mebibytes(service.vram * habit.takes_percent / 100)),
+            late: habit.late_ms.map(Duration::from_millis),
+            release_lag: Duration::from_millis(habit.lag_ms),
+            leaks: habit.leaks,
+            ..behaviour
+        }
+    }
+
+    pub(crate) fn intrusions(&self, gpus: usize) -> impl Iterator<Item = Intrusion> {
+        let intrusions = self.intrusions.iter().filter(move |_| gpus > 0);
+        intrusions.map(move |intrusion| Intrusion {
+            gpu: gpu(intrusion.gpu % gpus),
+            after: Duration::from_millis(intrusion.after_ms),
+            program: "blender".to_owned(),
+            memory: Mebibytes(intrusion.memory),
+            lasts: Duration::from_millis(intrusion.lasts_ms),
+        })
+    }
+}
+
+fn gpu(index: usize) -> GpuId {
+    GpuId::new(format!("gpu-{index}"))
+}
+
+/// What a driver reads before lcm begins: what runs holds its part of what it was marked with.
+pub(crate) fn measure(draft: &Draft, desired: &Desired, facts: &mut Facts) {
+    let Some(memory) = &draft.memory else { return };
+    let mut gpus: Vec<GpuFact> = (0_u32..).zip(&draft.gpus).map(|(index, capacity)| bare(index, *capacity)).collect();
+    for fact in &mut gpus {
+        fact.reserved = Mebibytes(memory.reserved);
+    }
+    let part = |service: &str, marked: u64| {
+        let index = service.strip_prefix('s').and_then(|index| index.parse::<usize>().ok());
+        let habit = index.and_then(|index| memory.habits.get(index));
+        Mebibytes(habit.map_or(marked, |habit| marked * habit.takes_percent / 100))
+    };
+    let of_tree = |marks: &Marks| Owner::Service {
+        project: marks.project.as_str().into(),
+        service: marks.service.as_str().into(),
+    };
+    let mut seated = Vec::new();
+    for tree in facts.trees.known().into_iter().flatten().filter(|tree| !tree.members.is_empty()) {
+        let share = part(&tree.marks.service, tree.marks.vram_mib);
+        seated.push((of_tree(&tree.marks), tree.members[0].pid, tree.marks.gpus.clone(), share));
+    }
+    let up = |state| matches!(state, ContainerState::Running | ContainerState::Paused);
+    let containers = facts.containers.known().into_iter().flatten().filter(|found| up(found.state));
+    for (pid, container) in (50_000..).zip(containers) {
+        let existing = (0..draft.services.len())
+            .find(|index| desired.services[&name(*index)].container_name() == Some(&*container.name));
+        let (service, marked, gpus) = match (&container.marks, existing) {
+            (Some(marks), _) => (marks.service.clone(), marks.vram_mib, marks.gpus.clone()),
+            (None, Some(index)) => {
+                let service = &desired.services[&name(index)];
+                (service.name.to_string(), service.vram.0, seat(draft, index))
+            }
+            (None, None) => continue,
+        };
+        seated.push((Owner::Container(container.id.clone()), pid, gpus, part(&service, marked)));
+    }
+    for (owner, pid, on, share) in seated {
+        for fact in gpus.iter_mut().filter(|fact| on.split(',').any(|id| id == fact.id.as_str())) {
+            let used = fact.used.unwrap_or_default();
+            let share = share.min(fact.capacity - fact.reserved - used);
+            if share > Mebibytes::ZERO {
+                fact.used = Some(used + share);
+                fact.holders.push(GpuHolder {
+                    pid,
+                    program: PROJECT.to_owned(),
+                    memory: Some(share),
+                    owner: owner.clone(),
+                });
+            }
+        }
+    }
+    if !gpus.is_empty() {
+        facts.gpus = Reading::Known(gpus);
+    }
+}
+
+fn bare(index: u32, capacity: u64) -> GpuFact {
+    GpuFact {
+        id: gpu(index as usize),
+        index,
+        name: String::new(),
+        capacity: Mebibytes(capacity),
+        used: Some(Mebibytes::ZERO),
+        reserved: Mebibytes::ZERO,
+        holders: Vec::new(),
+        lost: None,
+    }
+}
+
+/// Where a container sits that somebody else made: the manifest is right about it.
+fn seat(draft: &Draft, index: usize) -> String {
+    use crate::draft::GpuDraft;
+    let all = || (0..draft.gpus.len()).map(|index| format!("gpu-{index}"));
+    match draft.services[index].gpu {
+        GpuDraft::None => String::new(),
+        GpuDraft::Auto => all().take(1).collect(),
+        GpuDraft::Index(index) => format!("gpu-{index}"),
+        GpuDraft::Count(count) => all().take(count).collect::<Vec<_>>().join(","),
+        GpuDraft::All => all().collect::<Vec<_>>().join(","),
+    }
+}
