@@ -158,6 +158,9 @@ pub struct Step {
     pub gpus: Vec<GpuId>,
     /// On each of `gpus`: taken by a start, freed by a stop.
     pub vram_mib: Mebibytes,
+    /// On those of `gpus` where it is another amount; not there where it is the same on all.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub uneven_mib: BTreeMap<GpuId, Mebibytes>,
     pub reason: Reason,
     pub expect: Expect,
     /// Spec hash that a start leaves on the thing.
@@ -167,6 +170,18 @@ pub struct Step {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diff: Option<String>,
     pub estimate_ms: Option<u64>,
+}
+
+impl Step {
+    /// What it takes or frees on one GPU.
+    #[must_use]
+    pub fn vram_on(&self, gpu: &GpuId) -> Mebibytes {
+        if self.gpus.contains(gpu) {
+            self.uneven_mib.get(gpu).copied().unwrap_or(self.vram_mib)
+        } else {
+            Mebibytes::ZERO
+        }
+    }
 }
 
 /// What must hold when the step begins, or it is stale.

@@ -7,6 +7,9 @@ use std::fmt::Write as _;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::size::Mebibytes;
 
+/// Of the services on one GPU, so many are named, the largest first; the rest is one figure.
+const LISTED_MAX: usize = 8;
+
 /// Every GPU, or why nothing can be said of them.
 #[derive(Clone, Debug, Default)]
 pub struct Room {
@@ -67,9 +70,13 @@ impl GpuRoom {
         subtract(self.reserve, "reserve");
         let names = self.foreign_holders.join(", ");
         subtract(self.foreign, &if names.is_empty() { "foreign".to_owned() } else { format!("foreign ({names})") });
-        for held in self.holders.iter().filter(|held| Some(&held.service) != except) {
-            subtract(held.counts, &held.label);
+        let mut holders: Vec<&Holder> = self.holders.iter().filter(|held| Some(&held.service) != except).collect();
+        if holders.len() > LISTED_MAX {
+            holders.sort_by(|a, b| (b.counts, &a.label).cmp(&(a.counts, &b.label)));
         }
+        let (listed, others) = holders.split_at(holders.len().min(LISTED_MAX));
+        listed.iter().for_each(|held| subtract(held.counts, &held.label));
+        subtract(others.iter().map(|held| held.counts).sum(), &format!("{} more", others.len()));
         let left = self.left(except);
         let sign = if left < 0 { "−" } else { "" };
         let _ = write!(line, " = {sign}{}", number(Mebibytes(left.unsigned_abs())));

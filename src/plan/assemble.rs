@@ -4,7 +4,7 @@ use crate::model::desired::OrphanPolicy;
 use crate::model::lifecycle::Action;
 use crate::model::names::GpuId;
 use crate::model::observed::Ownership;
-use crate::model::plan::{Asked, Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine, Placement, Plan, ReasonCode, Step};
+use crate::model::plan::{Asked, Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine, Placement, Plan, Step};
 use crate::model::size::Mebibytes;
 use crate::plan::decide::{Decisions, Scene};
 use crate::plan::flow::worst_addition;
@@ -13,7 +13,7 @@ use crate::plan::order::taken;
 const UNPROVEN: &str = "GPU memory is UNPROVEN: declared sizes count, no driver was asked";
 
 /// Everything in its place.
-pub(super) fn assemble(scene: &Scene<'_>, decisions: &Decisions, steps: Vec<Step>) -> Plan {
+pub(super) fn assemble(scene: &Scene<'_>, decisions: &Decisions, placement: Placement, steps: Vec<Step>) -> Plan {
     let gpus = gpu_lines(scene, &steps);
     Plan {
         format: FORMAT.to_owned(),
@@ -24,7 +24,7 @@ pub(super) fn assemble(scene: &Scene<'_>, decisions: &Decisions, steps: Vec<Step
         host: scene.observed.host.clone(),
         engine: scene.observed.engine.clone(),
         observed_at: scene.observed.observed_at,
-        placement: placement(decisions),
+        placement,
         changes: !steps.is_empty(),
         kept: kept(scene, decisions),
         blocked: blocked(decisions),
@@ -44,14 +44,6 @@ fn kept(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Kept> {
         message: message.to_owned(),
     })
     .collect()
-}
-
-/// First fit is the best placing where it costs nothing; where it cost something, a better one may exist.
-fn placement(decisions: &Decisions) -> Placement {
-    let mut reasons =
-        decisions.0.values().flat_map(|decision| decision.stopped().into_iter().chain(decision.blocked()));
-    let paid = |code| matches!(code, ReasonCode::Preempted | ReasonCode::Moved | ReasonCode::NoRoom);
-    if reasons.any(|reason| paid(reason.code)) { Placement::Bounded } else { Placement::Optimal }
 }
 
 fn blocked(decisions: &Decisions) -> Vec<Blocked> {
@@ -97,7 +89,9 @@ fn gpu_lines(scene: &Scene<'_>, steps: &[Step]) -> Vec<GpuLine> {
                 foreign_mib: gpu.foreign,
                 before_mib: before,
                 peak_mib: before + worst_addition(steps, id),
-                after_mib: before + moved(steps, id, Action::Start) - moved(steps, id, Action::Stop),
+                after_mib: before + moved(steps, id, Action::Start)
+                    - moved(steps, id, Action::Stop)
+                    - moved(steps, id, Action::Evict),
             }
         })
         .collect();
@@ -106,7 +100,7 @@ fn gpu_lines(scene: &Scene<'_>, steps: &[Step]) -> Vec<GpuLine> {
 }
 
 fn moved(steps: &[Step], gpu: &GpuId, action: Action) -> Mebibytes {
-    steps.iter().filter(|step| step.action == action && step.gpus.contains(gpu)).map(|step| step.vram_mib).sum()
+    steps.iter().filter(|step| step.action == action).map(|step| step.vram_on(gpu)).sum()
 }
 
 fn warnings(scene: &Scene<'_>, gpus: &[GpuLine], steps: &[Step]) -> Vec<String> {

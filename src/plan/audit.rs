@@ -19,7 +19,8 @@ pub fn audit(plan: &Plan, desired: &Desired, observed: &Observed, request: &Requ
         Err(finding) => return vec![finding],
     };
     let wants = want::wants(desired, request);
-    let audit = Audit { plan, desired, observed, reach, wants, down: request.purpose == Purpose::Down };
+    let down = request.purpose == Purpose::Down;
+    let audit = Audit { plan, desired, observed, reach, wants, down, repacks: request.repack };
     let mut findings = Vec::new();
     for step in &plan.steps {
         check_route(step, &mut findings);
@@ -73,6 +74,8 @@ struct Audit<'a> {
     reach: BTreeMap<&'a StepId, BTreeSet<&'a StepId>>,
     wants: Wants,
     down: bool,
+    /// Services may be moved for their equals.
+    repacks: bool,
 }
 
 impl Audit<'_> {
@@ -134,7 +137,9 @@ impl Audit<'_> {
             findings.push(format!("{}: preempted for nobody", step.id));
             return;
         };
-        if self.wants.priority(&step.service) >= self.wants.priority(&winner) {
+        let (lower, higher) = (self.wants.priority(&step.service), self.wants.priority(&winner));
+        let among_equals = self.repacks && step.reason.code == ReasonCode::Moved;
+        if lower > higher || (lower == higher && !among_equals) {
             findings.push(format!("{}: {winner} does not matter more", step.id));
         }
     }

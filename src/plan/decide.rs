@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::desired::{Desired, OrphanPolicy, Service};
+use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{Observed, ObservedService, Orphan};
-use crate::model::plan::{Purpose, Reason, Request};
+use crate::model::plan::{Purpose, Reason, ReasonCode, Request};
 use crate::model::size::Mebibytes;
 use crate::plan::want::{Want, Wants};
 
@@ -48,6 +49,17 @@ impl<'a> Scene<'a> {
         gpus.map(|gpu| self.held_on(name, gpu)).max().unwrap_or_default()
     }
 
+    /// Whether others may depend on it once this is done.
+    pub(super) fn stands(&self, name: &ServiceName, decision: &Decision) -> bool {
+        let seen = self.seen(name);
+        match decision {
+            Decision::Await(_) | Decision::Start { .. } | Decision::Recreate { .. } | Decision::Evict(_) => true,
+            Decision::Leave(_) => seen.state.is_operational(),
+            Decision::Blocked(_) => seen.unknown.is_none() && seen.state.is_operational(),
+            Decision::Stop(_) | Decision::Preempt { .. } | Decision::Held(_) => false,
+        }
+    }
+
     /// Whether an orphan goes in this run.
     pub(super) fn stops_orphan(&self, orphan: &Orphan) -> bool {
         let asked =
@@ -79,6 +91,8 @@ pub(super) enum Decision {
         gpus: BTreeSet<GpuId>,
     },
     Stop(Reason),
+    /// Not wanted: it may go on running, and gives its GPU memory back.
+    Evict(Reason),
     /// Wanted, but stopped for the sake of something that matters more, and without room elsewhere.
     Preempt {
         reason: Reason,
@@ -99,7 +113,31 @@ impl Decision {
     pub(super) fn stopped(&self) -> Option<&Reason> {
         match self {
             Self::Recreate { reason, .. } | Self::Stop(reason) | Self::Preempt { reason, .. } => Some(reason),
-            Self::Leave(_) | Self::Start { .. } | Self::Await(_) | Self::Blocked(_) | Self::Held(_) => None,
+            Self::Leave(_)
+            | Self::Start { .. }
+            | Self::Await(_)
+            | Self::Evict(_)
+            | Self::Blocked(_)
+            | Self::Held(_) => None,
+        }
+    }
+
+    /// Why it is evicted.
+    pub(super) fn evicted(&self) -> Option<&Reason> {
+        if let Self::Evict(reason) = self { Some(reason) } else { None }
+    }
+
+    /// The service with which it is recreated, and without which it is not.
+    pub(super) fn along(&self) -> Option<&str> {
+        let Self::Recreate { reason, .. } = self else { return None };
+        reason.by.as_deref().filter(|_| reason.code == ReasonCode::Dependency)
+    }
+
+    /// What would have been recreated along with another, and is not: it is left, or waited for if it is starting.
+    pub(super) fn runs_on(&self, state: State, message: &str) -> Self {
+        match self.stopped() {
+            Some(why) if state == State::Starting => Self::Await(Reason { message: message.to_owned(), ..why.clone() }),
+            Some(_) | None => Self::Leave(format!("it runs on: {message}")),
         }
     }
 
@@ -141,7 +179,11 @@ impl Decisions {
         let message = "left as it is: --strict, and something wanted is blocked";
         for decision in self.0.values_mut() {
             match decision {
-                Decision::Start { .. } | Decision::Await(_) | Decision::Recreate { .. } | Decision::Stop(_) => {
+                Decision::Start { .. }
+                | Decision::Await(_)
+                | Decision::Recreate { .. }
+                | Decision::Evict(_)
+                | Decision::Stop(_) => {
                     *decision = Decision::Leave(message.to_owned());
                 }
                 Decision::Preempt { blocked, .. } => *decision = Decision::Blocked(blocked.clone()),

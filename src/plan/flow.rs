@@ -28,11 +28,11 @@ pub(super) fn worst_addition(steps: &[Step], gpu: &GpuId) -> Mebibytes {
         }
         match step.action {
             Action::Start => {
-                gains += step.vram_mib.0;
-                network.edge(source, begin, step.vram_mib.0);
+                gains += step.vram_on(gpu).0;
+                network.edge(source, begin, step.vram_on(gpu).0);
             }
-            Action::Stop => network.edge(end, sink, step.vram_mib.0),
-            Action::Evict | Action::Remove | Action::Pause | Action::Unpause => {}
+            Action::Stop | Action::Evict => network.edge(end, sink, step.vram_on(gpu).0),
+            Action::Remove | Action::Pause | Action::Unpause => {}
         }
     }
     Mebibytes(gains - network.max_flow(source, sink))
@@ -145,6 +145,7 @@ mod tests {
             needs: needs.iter().map(|need| StepId::new(need.to_string())).collect(),
             gpus: vec![GpuId::from("gpu-0")],
             vram_mib: Mebibytes(vram_mib),
+            uneven_mib: std::collections::BTreeMap::new(),
             reason: Reason { code: ReasonCode::Requested, message: String::new(), by: None },
             expect: Expect { instance: None, state },
             spec: None,

@@ -1,10 +1,13 @@
-//! What each GPU has now, and who counts for how much of it: the planner's arithmetic for those who wait for room.
+//! What each GPU has, and who counts for how much of it: the planner's arithmetic, for refusals and for those who wait.
+
+use std::collections::BTreeMap;
 
 use crate::model::desired::Desired;
-use crate::model::names::GpuId;
-use crate::model::observed::Observed;
+use crate::model::names::{GpuId, ServiceName};
+use crate::model::observed::{Observed, Orphan};
 use crate::model::plan::Request;
 use crate::model::room::{GpuRoom, Holder, Room};
+use crate::model::size::Mebibytes;
 use crate::plan::decide::Scene;
 use crate::plan::want;
 
@@ -13,26 +16,43 @@ use crate::plan::want;
 pub fn room(desired: &Desired, observed: &Observed, request: &Request) -> Room {
     let wants = want::wants(desired, request);
     let scene = Scene { desired, observed, request, wants: &wants };
-    let gpus = observed.gpus.keys().map(|id| (id.clone(), one_gpu(&scene, id))).collect();
-    Room { gpus, unknown: observed.gpus_unknown.clone() }
+    Room { gpus: gpus(&scene, &|_| true, &|_| true), unknown: observed.gpus_unknown.clone() }
 }
 
-fn one_gpu(scene: &Scene<'_>, id: &GpuId) -> GpuRoom {
+/// Every GPU with those services and orphans on it that are asked for.
+pub(super) fn gpus(
+    scene: &Scene<'_>,
+    counts: &dyn Fn(&ServiceName) -> bool,
+    orphan_counts: &dyn Fn(&Orphan) -> bool,
+) -> BTreeMap<GpuId, GpuRoom> {
+    let mut gpus: BTreeMap<GpuId, GpuRoom> =
+        scene.observed.gpus.keys().map(|id| (id.clone(), empty(scene, id))).collect();
+    let orphans = scene.observed.orphans.iter().filter(|orphan| orphan.holds_room() && orphan_counts(orphan));
+    for orphan in orphans {
+        for gpu in &orphan.gpus {
+            let (service, label) = (orphan.service.clone(), format!("orphan {}", orphan.service));
+            let held = Holder { service, label, counts: orphan.vram, measured: None };
+            gpus.entry(gpu.clone()).and_modify(|gpu| gpu.holders.push(held));
+        }
+    }
+    for (name, seen) in scene.observed.services.iter().filter(|(name, seen)| seen.holds_room && counts(name)) {
+        for gpu in &seen.gpus {
+            let measured = seen.measured.as_ref().map(|measured| measured.get(gpu).copied().unwrap_or_default());
+            let held = Holder { counts: scene.held_on(name, gpu), measured, ..holder(scene, name) };
+            gpus.entry(gpu.clone()).and_modify(|gpu| gpu.holders.push(held));
+        }
+    }
+    gpus
+}
+
+/// A service as it is called in an arithmetic, with nothing to its name yet.
+pub(super) fn holder(scene: &Scene<'_>, name: &ServiceName) -> Holder {
+    let label = format!("{name} (priority {})", scene.priority(name));
+    Holder { service: name.clone(), label, counts: Mebibytes::ZERO, measured: None }
+}
+
+fn empty(scene: &Scene<'_>, id: &GpuId) -> GpuRoom {
     let gpu = &scene.observed.gpus[id];
-    let services = scene.observed.services.iter().filter(|(_, seen)| seen.holds_room);
-    let services = services.map(|(name, seen)| Holder {
-        service: name.clone(),
-        label: format!("{name} (priority {})", scene.priority(name)),
-        counts: scene.held_on(name, id),
-        measured: seen.measured.as_ref().map(|measured| measured.get(id).copied().unwrap_or_default()),
-    });
-    let orphans = scene.observed.orphans.iter().filter(|orphan| orphan.holds_room() && orphan.gpus.contains(id));
-    let orphans = orphans.map(|orphan| Holder {
-        service: orphan.service.clone(),
-        label: format!("orphan {}", orphan.service),
-        counts: orphan.vram,
-        measured: None,
-    });
     GpuRoom {
         index: gpu.index,
         capacity: gpu.capacity,
@@ -42,6 +62,6 @@ fn one_gpu(scene: &Scene<'_>, id: &GpuId) -> GpuRoom {
         used: gpu.used,
         told: gpu.told,
         lost: gpu.lost.clone(),
-        holders: services.chain(orphans).filter(|held| held.counts.0 > 0).collect(),
+        holders: Vec::new(),
     }
 }

@@ -1,8 +1,8 @@
 //! What is wanted and what is there, to what will be done. Pure: same input, same bytes out.
 //!
-//! `want` says what should run, `judge` holds each service against what is there, `place` finds room and victims,
+//! `want` says what should run, `judge` holds each service against what is there, `place` finds the best places and victims,
 //! `order` turns the decisions into a graph of steps, and `audit` reads any plan and lists what is wrong with it.
-//! No time, no machine and no search for the best placing here: services are placed first fit, by priority.
+//! No time and no machine here.
 
 mod assemble;
 mod audit;
@@ -31,8 +31,8 @@ pub fn plan(desired: &Desired, observed: &Observed, request: &Request) -> Plan {
     let wants = want::wants(desired, request);
     let scene = decide::Scene { desired, observed, request, wants: &wants };
     let judged = judge::judge(&scene);
-    let placed = place::place(&scene, judged);
+    let (placed, placement) = place::place(&scene, judged);
     let decisions = if request.strict && placed.any_blocked() { placed.without_changes() } else { placed };
     let steps = order::order(&scene, &decisions);
-    assemble::assemble(&scene, &decisions, steps)
+    assemble::assemble(&scene, &decisions, placement, steps)
 }

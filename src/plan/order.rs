@@ -21,7 +21,8 @@ pub(super) fn order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
     if scene.request.strict && decisions.any_blocked() {
         return Vec::new();
     }
-    let mut steps = stops(scene, decisions);
+    let mut steps = evictions(scene, decisions);
+    steps.extend(stops(scene, decisions));
     steps.extend(orphan_steps(scene));
     let removals = removals(scene, decisions, &steps);
     steps.extend(removals);
@@ -37,6 +38,40 @@ fn id(action: Action, service: &ServiceName) -> StepId {
     StepId::new(format!("{action}:{service}"))
 }
 
+/// Memory that comes back without a stop.
+fn evictions(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
+    let evicted = decisions.0.iter().filter_map(|(name, decision)| Some((name, decision.evicted()?)));
+    evicted
+        .filter_map(|(name, why)| {
+            let (seen, evict) = (scene.seen(name), scene.service(name).evict.as_ref()?);
+            let (vram_mib, uneven_mib) = on_its_seat(scene, name, evict.resident);
+            Some(Step {
+                id: id(Action::Evict, name),
+                service: name.clone(),
+                action: Action::Evict,
+                route: route(Action::Evict, seen.state).unwrap_or_default().to_vec(),
+                needs: Vec::new(),
+                gpus: seen.gpus.iter().cloned().collect(),
+                vram_mib,
+                uneven_mib,
+                reason: why.clone(),
+                expect: Expect { instance: seen.instance.clone(), state: seen.state },
+                spec: None,
+                diff: None,
+                estimate_ms: None,
+            })
+        })
+        .collect()
+}
+
+/// What it holds beyond `rest`, and where that is another amount than on most of its GPUs.
+fn on_its_seat(scene: &Scene<'_>, name: &ServiceName, rest: Mebibytes) -> (Mebibytes, BTreeMap<GpuId, Mebibytes>) {
+    let gpus = scene.seen(name).gpus.iter();
+    let amounts: BTreeMap<GpuId, Mebibytes> = gpus.map(|gpu| (gpu.clone(), scene.held_on(name, gpu) - rest)).collect();
+    let most = amounts.values().copied().max().unwrap_or_default();
+    (most, amounts.into_iter().filter(|(_, amount)| *amount != most).collect())
+}
+
 fn stops(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
     let stopping: BTreeSet<ServiceName> =
         decisions.0.iter().filter(|(_, decision)| decision.stops()).map(|(name, _)| name.clone()).collect();
@@ -49,13 +84,15 @@ fn stops(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
         .filter_map(|name| {
             let why = decisions.0[&name].stopped()?;
             let seen = scene.seen(&name);
+            let (vram_mib, uneven_mib) = on_its_seat(scene, &name, Mebibytes::ZERO);
             Some(Step {
                 id: id(Action::Stop, &name),
                 action: Action::Stop,
                 route: route(Action::Stop, seen.state).unwrap_or_default().to_vec(),
                 needs: above(&name).iter().map(|other| id(Action::Stop, other)).collect(),
                 gpus: seen.gpus.iter().cloned().collect(),
-                vram_mib: scene.held(&name),
+                vram_mib,
+                uneven_mib,
                 reason: why.clone(),
                 expect: Expect { instance: seen.instance.clone(), state: seen.state },
                 spec: None,
@@ -141,6 +178,7 @@ fn orphan_step(orphan: &Orphan, action: Action, state: State, label: &str, why: 
         needs: Vec::new(),
         gpus: if frees { orphan.gpus.iter().cloned().collect() } else { Vec::new() },
         vram_mib: if frees { orphan.vram } else { Mebibytes::ZERO },
+        uneven_mib: BTreeMap::new(),
         reason: why.clone(),
         expect: Expect { instance: Some(orphan.instance.clone()), state },
         spec: None,
@@ -184,6 +222,7 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, stops: &[Step]) -> Vec<Ste
             needs: stop.map(|step| step.id.clone()).into_iter().collect(),
             gpus: Vec::new(),
             vram_mib: Mebibytes::ZERO,
+            uneven_mib: BTreeMap::new(),
             reason: reason(code, why.to_owned(), None),
             expect: Expect { instance: Some(instance.clone()), state },
             spec: None,
@@ -219,8 +258,8 @@ fn open_ledger(scene: &Scene<'_>, steps: &[Step]) -> Ledger {
         let usable = gpu.capacity - scene.desired.reserve - gpu.foreign;
         let stops = steps
             .iter()
-            .filter(|step| step.action == Action::Stop && step.gpus.contains(id))
-            .map(|step| (step.id.clone(), step.vram_mib))
+            .filter(|step| matches!(step.action, Action::Stop | Action::Evict) && step.gpus.contains(id))
+            .map(|step| (step.id.clone(), step.vram_on(id)))
             .collect();
         ledger.open(id, usable, taken(scene, id), stops);
     }
@@ -231,7 +270,7 @@ fn open_ledger(scene: &Scene<'_>, steps: &[Step]) -> Ledger {
 pub(super) fn taken(scene: &Scene<'_>, gpu: &GpuId) -> Mebibytes {
     let services = scene.observed.services.iter().filter(|(_, seen)| seen.gpus.contains(gpu));
     let orphans = scene.observed.orphans.iter().filter(|orphan| orphan.holds_room() && orphan.gpus.contains(gpu));
-    services.map(|(name, _)| scene.held(name)).chain(orphans.map(|orphan| orphan.vram)).sum()
+    services.map(|(name, _)| scene.held_on(name, gpu)).chain(orphans.map(|orphan| orphan.vram)).sum()
 }
 
 fn starting_order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<ServiceName> {
@@ -251,9 +290,11 @@ fn start(scene: &Scene<'_>, decisions: &Decisions, name: &ServiceName, ledger: &
         Decision::Recreate { reason, gpus } => (reason.clone(), gpus, true, false),
         Decision::Await(reason) => (reason.clone(), &none, false, true),
         Decision::Leave(why) => (reason(ReasonCode::Requested, why.clone(), None), &none, false, false),
-        Decision::Stop(why) | Decision::Blocked(why) | Decision::Held(why) | Decision::Preempt { reason: why, .. } => {
-            (why.clone(), &none, false, false)
-        }
+        Decision::Stop(why)
+        | Decision::Evict(why)
+        | Decision::Blocked(why)
+        | Decision::Held(why)
+        | Decision::Preempt { reason: why, .. } => (why.clone(), &none, false, false),
     };
     let own_stop = stopped_first.then(|| id(Action::Stop, name));
     let mut needs: BTreeSet<StepId> = own_stop.iter().cloned().collect();
@@ -278,6 +319,7 @@ fn start(scene: &Scene<'_>, decisions: &Decisions, name: &ServiceName, ledger: &
         needs: steps.iter().map(|step| &step.id).filter(|id| needs.contains(*id)).cloned().collect(),
         gpus: gpus.iter().cloned().collect(),
         vram_mib: if waits { Mebibytes::ZERO } else { service.vram },
+        uneven_mib: BTreeMap::new(),
         reason: why,
         expect: Expect { instance: seen.instance.clone(), state },
         spec: (!service.spec.config.is_null()).then(|| service.spec.hash()),

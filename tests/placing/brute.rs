@@ -209,25 +209,30 @@ impl Judge<'_> {
         if !self.is_displaced(index) {
             return Ok(());
         }
+        // What is moved may be moved for an equal, with `--repack`; what is stopped is stopped for nobody but its better,
+        // also where it goes along with something that is moved.
+        let floor = self.case.services[index].priority;
+        let floor = if self.case.repack && matches!(self.fates[index], Fate::Move(_)) { floor } else { floor + 1 };
+        if self.gives_way(index, floor) { Ok(()) } else { Err(format!("s{index}: displaced for nobody")) }
+    }
+
+    /// Somebody of at least this priority needs its room, or that of something that it depends on.
+    fn gives_way(&self, index: usize, floor: i64) -> bool {
         let service = &self.case.services[index];
-        let taken_along = members(service.needs).any(|need| self.is_displaced(need));
-        let for_room = members(service.seat).any(|gpu| self.gives_way(index, gpu));
+        let taken_along = members(service.needs).any(|need| self.is_displaced(need) && self.gives_way(need, floor));
+        let for_room = members(service.seat).any(|gpu| self.has_to_leave(index, gpu, floor));
         let wins_port = |other: usize| {
             let winner = &self.case.services[other];
             self.fates[other].comes().is_some() && winner.priority > service.priority && winner.port == service.port
         };
         let for_port = service.port.is_some() && (0..self.fates.len()).any(wins_port);
-        if taken_along || for_room || for_port { Ok(()) } else { Err(format!("s{index}: displaced for nobody")) }
+        taken_along || for_room || for_port
     }
 
-    /// Something that matters more comes to this GPU, and would not fit beside it.
-    fn gives_way(&self, index: usize, gpu: usize) -> bool {
+    /// Something of at least this priority comes to this GPU, and would not fit beside it.
+    fn has_to_leave(&self, index: usize, gpu: usize, floor: i64) -> bool {
         let service = &self.case.services[index];
-        let among_equals = self.case.repack && matches!(self.fates[index], Fate::Move(_));
-        let wins = |other: usize| {
-            let priority = self.case.services[other].priority;
-            other != index && (priority > service.priority || (among_equals && priority == service.priority))
-        };
+        let wins = |other: usize| other != index && self.case.services[other].priority >= floor;
         let comes = coming(self.case, self.fates, gpu, wins);
         service.held > 0
             && comes > 0

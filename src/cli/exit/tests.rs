@@ -30,6 +30,7 @@ fn with_a_step() -> Plan {
         needs: Vec::new(),
         gpus: Vec::new(),
         vram_mib: crate::model::size::Mebibytes::ZERO,
+        uneven_mib: std::collections::BTreeMap::new(),
         reason: reason(ReasonCode::WantedByMode),
         expect: Expect { instance: None, state: State::Offline },
         spec: None,

@@ -16,6 +16,7 @@ fn step(id: &str, action: Action) -> Step {
         needs: Vec::new(),
         gpus: vec!["gpu-0".into()],
         vram_mib: Mebibytes(10),
+        uneven_mib: std::collections::BTreeMap::new(),
         reason: Reason { code: ReasonCode::WantedByMode, message: "mode a wants it".to_owned(), by: None },
         expect: Expect { instance: None, state: State::Offline },
         spec: Some("v1:aa".to_owned()),

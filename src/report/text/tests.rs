@@ -28,6 +28,7 @@ fn step(action: Action, service: &str, from: State, vram_mib: u64, why: Reason) 
         needs: Vec::new(),
         gpus: if vram_mib > 0 { vec![GpuId::new("GPU-aaaa")] } else { Vec::new() },
         vram_mib: Mebibytes(vram_mib),
+        uneven_mib: std::collections::BTreeMap::new(),
         reason: why,
         expect: Expect { instance: None, state: from },
         spec: None,

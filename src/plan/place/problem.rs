@@ -1,0 +1,329 @@
+//! The placing as numbers: services as items with seats and sets of GPUs, and what an answer costs. Knows no names.
+//!
+//! [`cost`] is the one judge of an answer: it knows all rules, and the search only ever proposes.
+
+use std::rc::Rc;
+
+/// Position of a GPU in [`Problem::usable`].
+pub(super) type Gpu = usize;
+
+/// Position of an item in [`Problem::items`].
+pub(super) type ItemId = usize;
+
+/// Sets of GPUs that would do, the first choice first.
+#[derive(Debug)]
+pub(super) struct Sets {
+    pub(super) sets: Vec<Vec<Gpu>>,
+    /// The manifest names these very GPUs; else any GPU is as good as any other of the list.
+    pub(super) named: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Problem {
+    /// MiB on each GPU, less all that no placing changes; negative where that is too much already.
+    pub(super) usable: Vec<i64>,
+    /// By level; of one level, what others depend on first.
+    pub(super) items: Vec<Item>,
+    /// How many distinct priorities there are; level 0 matters most.
+    pub(super) levels: usize,
+    /// How many distinct ports there are.
+    pub(super) ports: usize,
+    pub(super) repack: bool,
+}
+
+/// One service that may be placed, moved or stopped.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) level: usize,
+    pub(super) kind: Kind,
+    /// What it holds where, in MiB; empty where it does not run.
+    pub(super) seat: Vec<(Gpu, i64)>,
+    /// Kept ones that can be evicted: what they hold on each GPU after that.
+    pub(super) resident: Option<i64>,
+    /// What it takes on each GPU once it is started anew.
+    pub(super) need: i64,
+    pub(super) sets: Rc<Sets>,
+    /// Which of `sets` is its seat.
+    pub(super) home: Option<usize>,
+    /// Items that it depends on.
+    pub(super) bases: Vec<ItemId>,
+    pub(super) ports: Vec<usize>,
+    /// While it runs on as it is, others may depend on it.
+    pub(super) stands: bool,
+    /// Something that can't be stopped depends on it.
+    pub(super) pinned: bool,
+    /// It is started again only if this one is.
+    pub(super) follows: Option<ItemId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Wanted, and does not run.
+    Fresh,
+    /// Wanted, and runs as it should.
+    Settled,
+    /// Wanted, runs, and is to be started again.
+    Drifted,
+    /// Wanted and runs, but can't be started again: it stays as it is, or goes.
+    Stuck,
+    /// May go on running, and is never started.
+    Kept,
+}
+
+impl Item {
+    pub(super) fn runs(&self) -> bool {
+        self.kind != Kind::Fresh
+    }
+}
+
+/// What becomes of one item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It runs on as it is; a drifted one is left out by that.
+    Stay,
+    Evicted,
+    /// It does not run at the end.
+    Out,
+    /// It is started on this one of its sets.
+    On(usize),
+}
+
+/// What is minimised, in this order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Cost {
+    /// Wanted ones that are not as they should be, by level.
+    pub(super) left_out: Vec<u32>,
+    /// Kept ones that are stopped, by level.
+    pub(super) kept_stopped: Vec<u32>,
+    pub(super) stopped: u32,
+    /// Started elsewhere, started again for another's sake, or evicted.
+    pub(super) moved: u32,
+    /// Freed and not taken again, in MiB.
+    pub(super) waste: i64,
+}
+
+impl Cost {
+    pub(super) fn nothing(levels: usize) -> Self {
+        Self { left_out: vec![0; levels], kept_stopped: vec![0; levels], ..Self::default() }
+    }
+}
+
+/// The end that an answer leads to.
+pub(super) struct End<'p> {
+    problem: &'p Problem,
+    fates: &'p [Fate],
+    /// Memory of what runs on as it is.
+    staying: Vec<i64>,
+    /// Started ones with memory, by GPU.
+    newcomers: Vec<Vec<ItemId>>,
+    /// Somebody is started here, with memory or without.
+    is_joined: Vec<bool>,
+    /// Who is started with a port.
+    port_takers: Vec<Option<ItemId>>,
+}
+
+/// What an answer costs; `None` where it breaks a rule.
+pub(super) fn cost(problem: &Problem, fates: &[Fate]) -> Option<Cost> {
+    let end = End::of(problem, fates)?;
+    let ids = 0..problem.items.len();
+    let lawful =
+        end.fits() && ids.clone().all(|id| end.stands_on_its_bases(id)) && ids.clone().all(|id| end.is_just(id));
+    lawful.then(|| end.cost())
+}
+
+impl<'p> End<'p> {
+    /// `None` where two would share a port.
+    pub(super) fn of(problem: &'p Problem, fates: &'p [Fate]) -> Option<Self> {
+        let gpus = problem.usable.len();
+        let mut end = Self {
+            problem,
+            fates,
+            staying: vec![0; gpus],
+            newcomers: vec![Vec::new(); gpus],
+            is_joined: vec![false; gpus],
+            port_takers: vec![None; problem.ports],
+        };
+        for (id, item) in problem.items.iter().enumerate() {
+            match fates[id] {
+                Fate::Stay => item.seat.iter().for_each(|(gpu, amount)| end.staying[*gpu] += amount),
+                Fate::Evicted => item.seat.iter().for_each(|(gpu, _)| end.staying[*gpu] += item.resident.unwrap_or(0)),
+                Fate::Out => {}
+                Fate::On(set) => {
+                    for gpu in &item.sets.sets[set] {
+                        end.is_joined[*gpu] = true;
+                        end.newcomers[*gpu].push(id);
+                    }
+                    for port in &item.ports {
+                        if end.port_takers[*port].replace(id).is_some() {
+                            return None;
+                        }
+                    }
+                }
+            }
+        }
+        let shares = |(id, item): (ItemId, &Item)| {
+            matches!(fates[id], Fate::Stay | Fate::Evicted)
+                && item.ports.iter().any(|port| end.port_takers[*port].is_some())
+        };
+        let shared = problem.items.iter().enumerate().filter(|(_, item)| item.runs()).any(shares);
+        (!shared).then_some(end)
+    }
+
+    pub(super) fn problem(&self) -> &'p Problem {
+        self.problem
+    }
+
+    pub(super) fn fates(&self) -> &'p [Fate] {
+        self.fates
+    }
+
+    /// MiB that an item has on each GPU at the end.
+    pub(super) fn takes(&self, id: ItemId) -> Vec<(Gpu, i64)> {
+        let item = &self.problem.items[id];
+        match self.fates[id] {
+            Fate::Stay => item.seat.clone(),
+            Fate::Evicted => item.seat.iter().map(|(gpu, _)| (*gpu, item.resident.unwrap_or(0))).collect(),
+            Fate::Out => Vec::new(),
+            Fate::On(set) => item.sets.sets[set].iter().map(|gpu| (*gpu, item.need)).collect(),
+        }
+    }
+
+    /// Who other than this one has a port at the end.
+    pub(super) fn user_of(&self, port: usize, except: ItemId) -> Option<ItemId> {
+        let has_it = |(id, item): &(ItemId, &Item)| {
+            let up = item.runs() || matches!(self.fates[*id], Fate::On(_));
+            *id != except && up && self.fates[*id] != Fate::Out && item.ports.contains(&port)
+        };
+        self.problem.items.iter().enumerate().find(has_it).map(|(id, _)| id)
+    }
+
+    fn on(&self, gpu: Gpu) -> i64 {
+        let started: i64 = self.newcomers[gpu].iter().map(|id| self.problem.items[*id].need).sum();
+        self.staying[gpu] + started
+    }
+
+    /// Nobody is started where there is no room.
+    fn fits(&self) -> bool {
+        (0..self.problem.usable.len()).all(|gpu| !self.is_joined[gpu] || self.on(gpu) <= self.problem.usable[gpu])
+    }
+
+    /// It is made to give way: stopped, evicted, or started again though it is as it should be.
+    pub(super) fn gives_way(&self, id: ItemId) -> bool {
+        let item = &self.problem.items[id];
+        match (item.kind, self.fates[id]) {
+            (Kind::Fresh, _) | (_, Fate::Stay) | (Kind::Drifted, Fate::On(_)) => false,
+            (_, Fate::Evicted | Fate::Out | Fate::On(_)) => true,
+        }
+    }
+
+    /// It is gone for a while or for good, so that what depends on it can't go on.
+    fn goes(&self, id: ItemId) -> bool {
+        self.gives_way(id) && self.fates[id] != Fate::Evicted
+    }
+
+    fn is_up(&self, id: ItemId) -> bool {
+        match self.fates[id] {
+            Fate::Stay | Fate::Evicted => self.problem.items[id].runs() && self.problem.items[id].stands,
+            Fate::On(_) => true,
+            Fate::Out => false,
+        }
+    }
+
+    fn stands_on_its_bases(&self, id: ItemId) -> bool {
+        let item = &self.problem.items[id];
+        match self.fates[id] {
+            Fate::On(_) => {
+                let follows = item.follows.is_none_or(|base| matches!(self.fates[base], Fate::On(_)));
+                follows && item.bases.iter().all(|base| self.is_up(*base))
+            }
+            Fate::Stay | Fate::Evicted => !item.runs() || item.bases.iter().all(|base| !self.goes(*base)),
+            Fate::Out => true,
+        }
+    }
+
+    /// Whoever gives way does so for somebody who matters more, and who needs that very room.
+    fn is_just(&self, id: ItemId) -> bool {
+        let item = &self.problem.items[id];
+        if !self.gives_way(id) {
+            return true;
+        }
+        !item.pinned && self.winner(id).is_some()
+    }
+
+    /// For whose sake this one gives way: one who matters more, or where it is only moved to repack, as much.
+    pub(super) fn winner(&self, id: ItemId) -> Option<ItemId> {
+        let level = self.problem.items[id].level;
+        let among_equals = self.problem.repack && matches!(self.fates[id], Fate::On(_));
+        self.winner_above(id, if among_equals { level + 1 } else { level })
+    }
+
+    /// The first of levels below `level` who needs its room, or that of something that it depends on.
+    fn winner_above(&self, id: ItemId, level: usize) -> Option<ItemId> {
+        let item = &self.problem.items[id];
+        let takes_port = item.ports.iter().filter_map(|port| self.port_takers[*port]);
+        let by_port = || takes_port.into_iter().find(|other| self.problem.items[*other].level < item.level);
+        let by_room = || {
+            let contested = item.seat.iter().filter(|(_, amount)| *amount > 0);
+            contested.filter_map(|(gpu, amount)| self.winner_on(id, level, *gpu, *amount)).next()
+        };
+        // Dependencies make no circle.
+        let along = || {
+            let mut going = item.bases.iter().filter(|base| self.goes(**base));
+            going.find_map(|base| self.winner_above(*base, level))
+        };
+        by_port().or_else(by_room).or_else(along)
+    }
+
+    /// With those who matter more and those who stay, there is no place for it here.
+    fn winner_on(&self, id: ItemId, level: usize, gpu: Gpu, amount: i64) -> Option<ItemId> {
+        let item = &self.problem.items[id];
+        let matters_more = |other: &&ItemId| **other != id && self.problem.items[**other].level < level;
+        let above = || self.newcomers[gpu].iter().filter(matters_more);
+        let taken: i64 = above().map(|other| self.problem.items[*other].need).sum();
+        // What stays of an evicted one is counted among those that stay already.
+        let rest = if self.fates[id] == Fate::Evicted { item.resident.unwrap_or(0) } else { 0 };
+        if self.staying[gpu] - rest + taken + amount <= self.problem.usable[gpu] {
+            return None;
+        }
+        let needy = above().filter(|other| self.problem.items[**other].need > 0);
+        needy.max_by_key(|other| (self.problem.items[**other].need, std::cmp::Reverse(**other))).copied()
+    }
+
+    fn cost(&self) -> Cost {
+        let mut cost = Cost::nothing(self.problem.levels);
+        let mut freed = vec![0; self.problem.usable.len()];
+        for (id, item) in self.problem.items.iter().enumerate() {
+            let elsewhere = match (item.kind, self.fates[id]) {
+                (_, Fate::Stay) | (Kind::Fresh, _) => false,
+                (Kind::Drifted, Fate::On(set)) => item.home != Some(set),
+                (_, Fate::Evicted | Fate::Out | Fate::On(_)) => true,
+            };
+            if elsewhere {
+                let rest = if self.fates[id] == Fate::Evicted { item.resident.unwrap_or(0) } else { 0 };
+                item.seat.iter().for_each(|(gpu, amount)| freed[*gpu] += (amount - rest).max(0));
+            }
+            match self.fates[id] {
+                Fate::Out if item.kind == Kind::Kept => cost.kept_stopped[item.level] += 1,
+                Fate::Out if item.kind != Kind::Stuck => cost.left_out[item.level] += 1,
+                Fate::Stay if item.kind == Kind::Drifted && !self.is_spared(item) => cost.left_out[item.level] += 1,
+                Fate::Stay | Fate::Evicted | Fate::Out | Fate::On(_) => {}
+            }
+            match self.fates[id] {
+                Fate::Out => cost.stopped += u32::from(item.runs()),
+                Fate::On(_) | Fate::Evicted => cost.moved += u32::from(elsewhere),
+                Fate::Stay => {}
+            }
+        }
+        cost.waste = freed.iter().enumerate().map(|(gpu, freed)| self.unused(gpu).min(*freed)).sum();
+        cost
+    }
+
+    /// Nothing is to be started again after all, since what it follows is not.
+    fn is_spared(&self, item: &Item) -> bool {
+        item.follows.is_some_and(|base| !matches!(self.fates[base], Fate::On(_)))
+    }
+
+    fn unused(&self, gpu: Gpu) -> i64 {
+        (self.problem.usable[gpu] - self.on(gpu)).max(0)
+    }
+}

@@ -1,0 +1,401 @@
+//! An answer in the making: what has been decided so far, what that has taken, and which choices are open next.
+//!
+//! Each level has two rounds. First all that runs there stays or gives way, then whatever is to be started finds its
+//! place: so nobody is started on room that an equal sits on. The checks here let pass whatever may still come right;
+//! [`cost`](super::problem::cost) has the last word.
+
+use super::problem::{Cost, Fate, Gpu, Item, ItemId, Kind, Problem};
+
+/// One decision to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Does it stay?
+    Remain(ItemId),
+    /// Where is it started?
+    Place(ItemId),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    Stay,
+    Evict,
+    Leave,
+    On(usize),
+    Out,
+    /// There is nothing to decide.
+    Pass,
+}
+
+/// How far one item has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Now {
+    Open,
+    /// Drifted: it may have its seat, and is to be started again.
+    Holding,
+    /// It has given way, and may find another place.
+    Left,
+    Done(Fate),
+}
+
+/// What a choice replaced.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Before {
+    now: Now,
+    gone: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct State<'p> {
+    pub(super) problem: &'p Problem,
+    pub(super) now: Vec<Now>,
+    /// Has given way, whatever came after.
+    pub(super) gone: Vec<bool>,
+    /// By all that is decided, in MiB.
+    pub(super) used: Vec<i64>,
+    /// That part of it that drifted ones of this level may yet give back.
+    soft: Vec<i64>,
+    /// By what runs and is not decided yet.
+    rest: Vec<i64>,
+    /// That part of it that can't be made to go.
+    firm: Vec<i64>,
+    /// Starts on each GPU.
+    pub(super) joined: Vec<u32>,
+    /// MiB of starts, by level and GPU.
+    started: Vec<Vec<i64>>,
+    started_ports: Vec<u32>,
+    staying_ports: Vec<u32>,
+    /// So far; only more can come, and `waste` comes last.
+    pub(super) cost: Cost,
+    /// What runs on each GPU, in the order in which it would be missed least.
+    dispensable: Vec<Vec<ItemId>>,
+}
+
+impl<'p> State<'p> {
+    pub(super) fn new(problem: &'p Problem) -> Self {
+        let (gpus, items) = (problem.usable.len(), problem.items.len());
+        let mut state = Self {
+            problem,
+            now: vec![Now::Open; items],
+            gone: vec![false; items],
+            used: vec![0; gpus],
+            soft: vec![0; gpus],
+            rest: vec![0; gpus],
+            firm: vec![0; gpus],
+            joined: vec![0; gpus],
+            started: vec![vec![0; gpus]; problem.levels],
+            started_ports: vec![0; problem.ports],
+            staying_ports: vec![0; problem.ports],
+            cost: Cost::nothing(problem.levels),
+            dispensable: vec![Vec::new(); gpus],
+        };
+        for (id, item) in problem.items.iter().enumerate().rev() {
+            for (gpu, amount) in &item.seat {
+                state.rest[*gpu] += amount;
+                state.firm[*gpu] += if item.pinned { *amount } else { 0 };
+                if !item.pinned && *amount > 0 {
+                    state.dispensable[*gpu].push(id);
+                }
+            }
+        }
+        for here in &mut state.dispensable {
+            // The last of the items matter least; of those, what is merely kept goes first.
+            here.sort_by_key(|id| problem.items[*id].kind != Kind::Kept);
+        }
+        state
+    }
+
+    fn item(&self, id: ItemId) -> &'p Item {
+        &self.problem.items[id]
+    }
+
+    /// What may be decided, the most promising first; nothing where all ways are barred.
+    pub(super) fn choices(&self, turn: Turn) -> Vec<Choice> {
+        match turn {
+            Turn::Remain(id) => self.to_remain(id),
+            Turn::Place(id) => match self.now[id] {
+                Now::Open | Now::Left | Now::Holding => self.to_place(id),
+                Now::Done(_) => vec![Choice::Pass],
+            },
+        }
+    }
+
+    fn to_remain(&self, id: ItemId) -> Vec<Choice> {
+        let item = self.item(id);
+        let dragged = item.bases.iter().any(|base| self.gone[*base]);
+        // What is started again anyway may leave its seat without being asked to.
+        let stays = !dragged && (item.kind == Kind::Drifted || self.may_stay(item, 0));
+        let leaves = !item.pinned && (dragged || self.is_wanted_by_others(item));
+        let evicts =
+            leaves && stays_evicted(item) && !dragged && item.ports.iter().all(|port| self.started_ports[*port] == 0);
+        let mut choices = Vec::with_capacity(3);
+        let gives_way = item.kind == Kind::Kept && leaves && self.is_missed_less_than_others(id);
+        if stays && !gives_way {
+            choices.push(Choice::Stay);
+        }
+        if evicts {
+            choices.push(Choice::Evict);
+        }
+        if leaves {
+            choices.push(Choice::Leave);
+        }
+        if stays && gives_way {
+            choices.push(Choice::Stay);
+        }
+        choices
+    }
+
+    /// Nobody who was started is in its way; `held`: it is counted already.
+    fn may_stay(&self, item: &Item, held: i64) -> bool {
+        let room = |(gpu, amount): &(Gpu, i64)| {
+            let others = self.used[*gpu] - self.soft[*gpu] + held * amount;
+            self.joined[*gpu] == 0 || others + (1 - held) * amount <= self.problem.usable[*gpu]
+        };
+        item.seat.iter().all(room) && item.ports.iter().all(|port| self.started_ports[*port] == 0)
+    }
+
+    /// Somebody was started where it is, or may be.
+    fn is_wanted_by_others(&self, item: &Item) -> bool {
+        self.problem.repack
+            || item.seat.iter().any(|(gpu, _)| self.joined[*gpu] > 0)
+            || item.ports.iter().any(|port| self.started_ports[*port] > 0)
+    }
+
+    /// Somewhere too much is promised, and all that matters less and is merely kept would not make up for it.
+    fn is_missed_less_than_others(&self, id: ItemId) -> bool {
+        self.item(id).seat.iter().any(|(gpu, _)| {
+            let over = self.used[*gpu] + self.rest[*gpu] - self.problem.usable[*gpu];
+            let kept = self.dispensable[*gpu].iter().filter(|other| self.item(**other).kind == Kind::Kept);
+            let lower = kept.filter(|other| **other > id && self.now[**other] == Now::Open);
+            let amounts: i64 = lower.map(|other| amount_on(self.item(*other), *gpu)).sum();
+            self.joined[*gpu] > 0 && over > amounts
+        })
+    }
+
+    fn to_place(&self, id: ItemId) -> Vec<Choice> {
+        let item = self.item(id);
+        let held = self.now[id] == Now::Holding;
+        let mut ranked: Vec<(Rank, usize)> = Vec::new();
+        if self.may_start(id, held) {
+            for (position, set) in item.sets.sets.iter().enumerate() {
+                if self.has_room(item, set) {
+                    ranked.push((self.rank(item, held, position), position));
+                }
+            }
+        }
+        ranked.sort_unstable();
+        let mut choices: Vec<Choice> = ranked.into_iter().map(|(_, position)| Choice::On(position)).collect();
+        if held && self.may_stay(item, 1) {
+            choices.push(Choice::Stay);
+        }
+        if !held || (!item.pinned && self.is_wanted_by_others(item)) {
+            choices.push(Choice::Out);
+        }
+        choices
+    }
+
+    /// What it depends on is up, and its ports are free.
+    fn may_start(&self, id: ItemId, held: bool) -> bool {
+        let item = self.item(id);
+        let is_up = |base: &ItemId| match self.now[*base] {
+            Now::Done(Fate::On(_)) => true,
+            Now::Done(Fate::Stay | Fate::Evicted) | Now::Holding => self.item(*base).stands,
+            Now::Done(Fate::Out) | Now::Open | Now::Left => false,
+        };
+        let own = u32::from(held);
+        let free = |port: &usize| self.started_ports[*port] == 0 && self.staying_ports[*port] == own;
+        let follows = item.follows.is_none_or(|base| matches!(self.now[base], Now::Done(Fate::On(_))));
+        follows && item.bases.iter().all(is_up) && item.ports.iter().all(free)
+    }
+
+    /// Once those of this level that may move have moved, and those of lower ones have gone.
+    fn has_room(&self, item: &Item, set: &[Gpu]) -> bool {
+        set.iter().all(|gpu| self.used[*gpu] - self.soft[*gpu] + item.need <= self.problem.usable[*gpu])
+    }
+
+    fn rank(&self, item: &Item, held: bool, position: usize) -> Rank {
+        let mut rank = Rank { strange: item.home != Some(position), ..Rank::default() };
+        for gpu in &item.sets.sets[position] {
+            let own = if held { amount_on(item, *gpu) } else { 0 };
+            let taken = self.used[*gpu] - own + item.need - self.problem.usable[*gpu];
+            rank.unsafe_ |= taken + self.firm[*gpu] > 0;
+            self.add_harm(&mut rank, item.level, *gpu, taken + self.rest[*gpu]);
+        }
+        rank
+    }
+
+    /// Who would have to go, roughly: the least missed ones until enough is free.
+    fn add_harm(&self, rank: &mut Rank, level: usize, gpu: Gpu, mut missing: i64) {
+        let open = self.dispensable[gpu].iter().filter(|id| self.now[**id] == Now::Open);
+        for id in open.filter(|id| self.item(**id).level > level) {
+            if missing <= 0 {
+                return;
+            }
+            let item = self.item(*id);
+            missing -= amount_on(item, gpu);
+            if item.kind == Kind::Kept {
+                rank.kept += 1;
+            } else {
+                rank.height = rank.height.max(self.problem.levels - item.level);
+                rank.wanted += 1;
+            }
+        }
+    }
+
+    pub(super) fn decide(&mut self, turn: Turn, choice: Choice) -> Before {
+        let (Turn::Remain(id) | Turn::Place(id)) = turn;
+        let before = Before { now: self.now[id], gone: self.gone[id] };
+        self.count(turn, choice, 1);
+        self.move_on(turn, choice);
+        before
+    }
+
+    fn move_on(&mut self, turn: Turn, choice: Choice) {
+        let (id, now) = match (turn, choice) {
+            (_, Choice::Pass) => return,
+            (Turn::Remain(id), Choice::Stay) if self.item(id).kind == Kind::Drifted => (id, Now::Holding),
+            (Turn::Remain(id) | Turn::Place(id), Choice::Stay) => (id, Now::Done(Fate::Stay)),
+            (Turn::Remain(id) | Turn::Place(id), Choice::Evict) => (id, Now::Done(Fate::Evicted)),
+            (Turn::Remain(id) | Turn::Place(id), Choice::Leave) => {
+                self.gone[id] = true;
+                let ends = matches!(self.item(id).kind, Kind::Kept | Kind::Stuck);
+                (id, if ends { Now::Done(Fate::Out) } else { Now::Left })
+            }
+            (Turn::Remain(id) | Turn::Place(id), Choice::On(set)) => (id, Now::Done(Fate::On(set))),
+            (Turn::Remain(id) | Turn::Place(id), Choice::Out) => {
+                self.gone[id] = self.item(id).runs();
+                (id, Now::Done(Fate::Out))
+            }
+        };
+        self.now[id] = now;
+    }
+
+    /// Choices are taken back in the opposite order.
+    pub(super) fn take_back(&mut self, turn: Turn, choice: Choice, before: Before) {
+        let (Turn::Remain(id) | Turn::Place(id)) = turn;
+        self.now[id] = before.now;
+        self.gone[id] = before.gone;
+        self.count(turn, choice, -1);
+    }
+
+    /// Books a choice, or takes it off the books; called while `now` is as it was before the choice.
+    fn count(&mut self, turn: Turn, choice: Choice, sign: i64) {
+        let (Turn::Remain(id) | Turn::Place(id)) = turn;
+        let item = self.item(id);
+        match (turn, choice) {
+            (_, Choice::Pass) => {}
+            (Turn::Remain(_), _) => {
+                self.book_remaining(item, choice, sign);
+            }
+            (Turn::Place(_), _) => {
+                let held = self.now[id] == Now::Holding;
+                if held {
+                    item.seat.iter().for_each(|(gpu, amount)| self.soft[*gpu] -= sign * amount);
+                }
+                if let Choice::On(set) = choice {
+                    self.book_start(item, set, held, sign);
+                }
+                let spared = item.follows.is_some_and(|base| !matches!(self.now[base], Now::Done(Fate::On(_))));
+                let moves = matches!(choice, Choice::On(set) if match item.kind {
+                    Kind::Drifted => item.home != Some(set),
+                    Kind::Settled | Kind::Stuck | Kind::Kept => true,
+                    Kind::Fresh => false,
+                });
+                let left_out = choice == Choice::Out || (choice == Choice::Stay && !spared);
+                add(&mut self.cost.left_out[item.level], u32::from(left_out), sign);
+                add(&mut self.cost.stopped, u32::from(choice == Choice::Out && item.runs()), sign);
+                add(&mut self.cost.moved, u32::from(moves), sign);
+            }
+        }
+    }
+
+    fn book_remaining(&mut self, item: &Item, choice: Choice, sign: i64) {
+        for (gpu, amount) in &item.seat {
+            self.rest[*gpu] -= sign * amount;
+            if item.pinned {
+                self.firm[*gpu] -= sign * amount;
+            }
+            self.used[*gpu] += sign
+                * match choice {
+                    Choice::Stay => *amount,
+                    Choice::Evict => item.resident.unwrap_or(0),
+                    Choice::Leave | Choice::On(_) | Choice::Out | Choice::Pass => 0,
+                };
+            if choice == Choice::Stay && item.kind == Kind::Drifted {
+                self.soft[*gpu] += sign * amount;
+            }
+        }
+        if choice != Choice::Leave {
+            item.ports.iter().for_each(|port| add(&mut self.staying_ports[*port], 1, sign));
+        }
+        let ends = choice == Choice::Leave && matches!(item.kind, Kind::Kept | Kind::Stuck);
+        add(&mut self.cost.stopped, u32::from(ends), sign);
+        add(&mut self.cost.kept_stopped[item.level], u32::from(ends && item.kind == Kind::Kept), sign);
+        add(&mut self.cost.moved, u32::from(choice == Choice::Evict), sign);
+    }
+
+    fn book_start(&mut self, item: &Item, set: usize, held: bool, sign: i64) {
+        for gpu in &item.sets.sets[set] {
+            self.used[*gpu] += sign * item.need;
+            self.started[item.level][*gpu] += sign * item.need;
+            add(&mut self.joined[*gpu], 1, sign);
+        }
+        if held {
+            item.seat.iter().for_each(|(gpu, amount)| self.used[*gpu] -= sign * amount);
+            item.ports.iter().for_each(|port| add(&mut self.staying_ports[*port], 1, -sign));
+        }
+        item.ports.iter().for_each(|port| add(&mut self.started_ports[*port], 1, sign));
+    }
+
+    /// All that may matter later of how far an item has come, as a number.
+    pub(super) fn progress_of(&self, id: ItemId) -> i64 {
+        let now = match self.now[id] {
+            Now::Open => 0,
+            Now::Holding => 1,
+            Now::Left => 2,
+            Now::Done(Fate::Stay) => 3,
+            Now::Done(Fate::Evicted) => 4,
+            Now::Done(Fate::Out) => 5,
+            Now::Done(Fate::On(_)) => 6,
+        };
+        now + if self.gone[id] { 8 } else { 0 }
+    }
+
+    pub(super) fn is_yielding(&self, id: ItemId) -> bool {
+        self.gone[id] || self.now[id] == Now::Done(Fate::Evicted)
+    }
+
+    /// MiB of starts that matter more than this level.
+    pub(super) fn started_above(&self, level: usize, gpu: Gpu) -> i64 {
+        self.started[..level].iter().map(|on_gpus| on_gpus[gpu]).sum()
+    }
+
+    /// MiB that starts of this level may still get on a GPU, at the very best.
+    pub(super) fn left_on(&self, gpu: Gpu) -> i64 {
+        (self.problem.usable[gpu] - self.used[gpu] + self.soft[gpu]).max(0)
+    }
+}
+
+fn stays_evicted(item: &Item) -> bool {
+    item.kind == Kind::Kept && item.resident.is_some()
+}
+
+fn add(count: &mut u32, more: u32, sign: i64) {
+    if sign > 0 { *count += more } else { *count -= more }
+}
+
+fn amount_on(item: &Item, gpu: Gpu) -> i64 {
+    item.seat.iter().find(|(other, _)| *other == gpu).map_or(0, |(_, amount)| *amount)
+}
+
+/// What speaks against a set of GPUs, the gravest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    /// Only if others move that nobody can make to.
+    unsafe_: bool,
+    /// Of the most important one that would have to go.
+    height: usize,
+    wanted: usize,
+    kept: usize,
+    /// Not where it sits.
+    strange: bool,
+}

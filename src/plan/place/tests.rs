@@ -1,0 +1,140 @@
+//! The search against a walk over all answers there are, on random small problems.
+
+use std::rc::Rc;
+
+use proptest::prelude::*;
+
+use super::problem::{Cost, Fate, Item, Kind, Problem, Sets, cost};
+use super::search::solve;
+
+/// What a proptest draws for one item; made lawful by [`problem`].
+#[derive(Clone, Debug)]
+struct Draft {
+    level: usize,
+    kind: u8,
+    need: i64,
+    held: i64,
+    on: usize,
+    sets: u8,
+    base: Option<usize>,
+    port: Option<usize>,
+    stands: bool,
+    pinned: bool,
+    resident: Option<i64>,
+    follows: bool,
+}
+
+fn draft() -> impl Strategy<Value = Draft> {
+    let sizes = (0..6_i64, 0..6_i64, proptest::option::weighted(0.3, 0..3_i64));
+    let places =
+        (0..3_usize, 0..6_u8, proptest::option::weighted(0.3, 0..4_usize), proptest::option::weighted(0.3, 0..2_usize));
+    let flags = (proptest::bool::weighted(0.9), proptest::bool::weighted(0.1), proptest::bool::weighted(0.5));
+    (0..3_usize, 0..10_u8, sizes, places, flags).prop_map(|(level, kind, (need, held, resident), places, flags)| {
+        let ((on, sets, base, port), (stands, pinned, follows)) = (places, flags);
+        Draft { level, kind, need, held, on, sets, base, port, stands, pinned, resident, follows }
+    })
+}
+
+fn problem(usable: &[i64], drafts: &[Draft], repack: bool) -> Problem {
+    let mut drafts = drafts.to_vec();
+    // As effective priorities make it: what others depend on matters as much, and comes first.
+    drafts.sort_by_key(|draft| draft.level);
+    let lists: Vec<Rc<Sets>> = lists(usable.len()).into_iter().map(Rc::new).collect();
+    let items: Vec<Item> =
+        drafts.iter().enumerate().map(|(id, draft)| item(draft, id, usable.len(), &lists, &drafts)).collect();
+    Problem { usable: usable.to_vec(), items, levels: 3, ports: 2, repack }
+}
+
+fn lists(gpus: usize) -> Vec<Sets> {
+    let alone: Vec<Vec<usize>> = (0..gpus).map(|gpu| vec![gpu]).collect();
+    let pairs = (0..gpus).flat_map(|one| (one + 1..gpus).map(move |other| vec![one, other])).collect();
+    vec![
+        Sets { sets: alone, named: false },
+        Sets { sets: pairs, named: false },
+        Sets { sets: vec![vec![0]], named: true },
+        Sets { sets: vec![vec![gpus - 1], vec![0]].into_iter().take(gpus).collect(), named: true },
+        Sets { sets: vec![Vec::new()], named: false },
+        Sets { sets: vec![(0..gpus).collect()], named: true },
+    ]
+}
+
+fn item(draft: &Draft, id: usize, gpus: usize, lists: &[Rc<Sets>], drafts: &[Draft]) -> Item {
+    let kind = match draft.kind {
+        0..=3 => Kind::Fresh,
+        4..=5 => Kind::Settled,
+        6..=7 => Kind::Drifted,
+        8 => Kind::Kept,
+        _ => Kind::Stuck,
+    };
+    let runs = kind != Kind::Fresh;
+    let seat: Vec<(usize, i64)> = if runs && draft.held > 0 { vec![(draft.on % gpus, draft.held)] } else { Vec::new() };
+    let sets = lists[usize::from(draft.sets)].clone();
+    let home = sets.sets.iter().position(|set| runs && set.iter().eq(seat.iter().map(|(gpu, _)| gpu)));
+    let bases: Vec<usize> = draft.base.filter(|base| *base < id).into_iter().collect();
+    let drifts = |base: &usize| matches!(drafts[*base].kind, 6..=7);
+    let follows = bases.first().copied().filter(|base| kind == Kind::Drifted && draft.follows && drifts(base));
+    let resident = draft.resident.filter(|rest| kind == Kind::Kept && *rest < draft.held);
+    // What a pinned one depends on is pinned too, and then no item, unless it drifts.
+    let pinned = kind == Kind::Drifted && draft.pinned && bases.is_empty();
+    Item {
+        level: draft.level,
+        kind,
+        seat,
+        resident,
+        need: draft.need,
+        sets,
+        home,
+        bases,
+        ports: draft.port.into_iter().collect(),
+        stands: runs && (draft.stands || kind == Kind::Settled),
+        pinned,
+        follows,
+    }
+}
+
+/// The best of all answers, by trying them.
+fn by_trying_all(problem: &Problem) -> Option<Cost> {
+    let mut fates = vec![Fate::Out; problem.items.len()];
+    let mut best = None;
+    try_from(problem, 0, &mut fates, &mut best);
+    best
+}
+
+fn try_from(problem: &Problem, id: usize, fates: &mut Vec<Fate>, best: &mut Option<Cost>) {
+    let Some(item) = problem.items.get(id) else {
+        let found = cost(problem, fates);
+        if let Some(found) = found.filter(|found| best.as_ref().is_none_or(|best| found < best)) {
+            *best = Some(found);
+        }
+        return;
+    };
+    let starts = matches!(item.kind, Kind::Fresh | Kind::Settled | Kind::Drifted);
+    let mut open = vec![Fate::Out];
+    open.extend(item.runs().then_some(Fate::Stay));
+    open.extend(item.resident.map(|_| Fate::Evicted));
+    open.extend((0..item.sets.sets.len()).filter(|_| starts).map(Fate::On));
+    for fate in open {
+        fates[id] = fate;
+        try_from(problem, id + 1, fates, best);
+    }
+}
+
+fn cases() -> u32 {
+    std::env::var("LCM_SOAK_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1000)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_search_finds_what_trying_all_finds(
+        usable in proptest::collection::vec(-2..9_i64, 1..4),
+        drafts in proptest::collection::vec(draft(), 1..6),
+        repack: bool,
+    ) {
+        let problem = problem(&usable, &drafts, repack);
+        let answer = solve(&problem);
+        prop_assert!(answer.is_optimal);
+        prop_assert_eq!(cost(&problem, &answer.fates), by_trying_all(&problem), "{:#?} of {:#?}", answer, problem);
+    }
+}

@@ -1,0 +1,35 @@
+//! GPUs of which one is as good as the other: what is tried on the first need not be tried on the rest.
+
+use std::collections::BTreeMap;
+
+use super::problem::{Gpu, Problem, Sets};
+
+/// For each GPU the first one that is just like it: the same size, nobody on either, and nobody asks for one of them.
+pub(super) fn twins(problem: &Problem) -> Vec<Gpu> {
+    let gpus = problem.usable.len();
+    let mut is_seat = vec![false; gpus];
+    problem.items.iter().flat_map(|item| &item.seat).for_each(|(gpu, _)| is_seat[*gpu] = true);
+    let mut marks: Vec<Vec<usize>> = vec![Vec::new(); gpus];
+    for sets in distinct(problem) {
+        for (gpu, marks) in marks.iter_mut().enumerate() {
+            let count = sets.sets.iter().filter(|set| set.contains(&gpu)).count();
+            // One that is asked for by name is like no other.
+            marks.push(if sets.named && count > 0 { gpus + gpu } else { count });
+        }
+    }
+    let mut first: BTreeMap<(i64, &[usize]), Gpu> = BTreeMap::new();
+    let like =
+        |gpu: Gpu| if is_seat[gpu] { gpu } else { *first.entry((problem.usable[gpu], &marks[gpu])).or_insert(gpu) };
+    (0..gpus).map(like).collect()
+}
+
+/// Services that ask alike share their list.
+fn distinct(problem: &Problem) -> Vec<&Sets> {
+    let mut lists: Vec<&Sets> = Vec::new();
+    for item in &problem.items {
+        if !lists.iter().any(|known| std::ptr::eq(*known, &*item.sets)) {
+            lists.push(&item.sets);
+        }
+    }
+    lists
+}
