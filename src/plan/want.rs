@@ -25,6 +25,8 @@ pub(super) struct Wants {
     pub(super) priority: BTreeMap<ServiceName, i64>,
     /// Services of this run; the others are left as they are.
     pub(super) in_scope: BTreeSet<ServiceName>,
+    /// Those that depend on a service directly, by name; not there where nothing does.
+    pub(super) dependents: BTreeMap<ServiceName, Vec<ServiceName>>,
 }
 
 impl Wants {
@@ -44,7 +46,18 @@ pub(super) fn wants(desired: &Desired, request: &Request) -> Wants {
         Purpose::Apply => by_mode(desired),
     };
     let priority = effective_priorities(desired, &of);
-    Wants { of, priority, in_scope: scope(desired, request) }
+    Wants { of, priority, in_scope: scope(desired, request), dependents: dependents(desired) }
+}
+
+/// `depends_on`, turned around once: who looks for dependents one by one would read the whole manifest each time.
+fn dependents(desired: &Desired) -> BTreeMap<ServiceName, Vec<ServiceName>> {
+    let mut dependents: BTreeMap<ServiceName, Vec<ServiceName>> = BTreeMap::new();
+    for service in desired.services.values() {
+        for dependency in service.depends_on.keys() {
+            dependents.entry(dependency.clone()).or_default().push(service.name.clone());
+        }
+    }
+    dependents
 }
 
 fn requested() -> Reason {
