@@ -58,7 +58,7 @@ laws:
 # The long run of what `test` runs in short
 [group('test')]
 soak cases="20000":
-    LCM_SOAK_CASES={{ cases }} cargo test --release --test simulate -- --nocapture
+    LCM_SOAK_CASES={{ cases }} cargo test --release --test simulate --test placing -- --nocapture
 
 # Take what the tests saw for what they should see; then read the diff
 [group('test')]
@@ -66,10 +66,10 @@ bless:
     LCM_BLESS=1 INSTA_UPDATE=always INSTA_FORCE_PASS=1 cargo test
     git diff --stat
 
-# How late a healthy service is seen, and what a plan with nothing to do costs
+# How late a healthy service is seen, what a plan with nothing to do costs, and what planning alone costs
 [group('measure')]
 bench *ARGS:
-    cargo bench --bench late --bench idle_plan {{ ARGS }}
+    cargo bench --bench late --bench idle_plan --bench planning {{ ARGS }}
 
 # What the pipeline runs, from a bare machine on
 [group('pipeline')]

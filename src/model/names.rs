@@ -1,22 +1,24 @@
 //! Names as types, so that a mode can't be passed where a service is meant.
-//! What a valid name looks like is the manifest's business; here a name is only carried and compared.
+//! What a valid name looks like is the manifest's business; here a name is only carried and compared: short ones lie
+//! within themselves, since planning is mostly looking up names in maps.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
-        pub struct $type(String);
+        pub struct $type(#[schemars(with = "String")] SmolStr);
 
         impl $type {
             /// Takes any text as it is.
             pub fn new(text: impl Into<String>) -> Self {
-                Self(text.into())
+                Self(SmolStr::from(text.into()))
             }
 
             /// The name as written.

@@ -1,6 +1,6 @@
 //! The plan around the steps: what is kept, blocked, held and orphaned, the GPUs, and what the reader should know.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::desired::OrphanPolicy;
 use crate::model::lifecycle::Action;
@@ -9,7 +9,7 @@ use crate::model::observed::Ownership;
 use crate::model::plan::{Asked, Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine, Placement, Plan, Step};
 use crate::model::size::Mebibytes;
 use crate::plan::decide::{Decisions, Scene};
-use crate::plan::flow::worst_addition;
+use crate::plan::flow::Flow;
 use crate::plan::order::taken;
 
 const UNPROVEN: &str = "GPU memory is UNPROVEN: declared sizes count, no driver was asked";
@@ -77,12 +77,16 @@ fn orphans(scene: &Scene<'_>) -> Vec<OrphanLine> {
 }
 
 fn gpu_lines(scene: &Scene<'_>, steps: &[Step]) -> Vec<GpuLine> {
+    let (flow, taken) = (Flow::new(steps), taken(scene));
+    let takes = amounts(steps, |action| action == Action::Start);
+    let frees = amounts(steps, |action| matches!(action, Action::Stop | Action::Evict));
+    let of = |amounts: &BTreeMap<&GpuId, Mebibytes>, gpu| amounts.get(gpu).copied().unwrap_or_default();
     let mut lines: Vec<GpuLine> = scene
         .observed
         .gpus
         .iter()
         .map(|(id, gpu)| {
-            let before = gpu.foreign + taken(scene, id);
+            let before = gpu.foreign + of(&taken, id);
             GpuLine {
                 id: id.clone(),
                 index: gpu.index,
@@ -91,10 +95,8 @@ fn gpu_lines(scene: &Scene<'_>, steps: &[Step]) -> Vec<GpuLine> {
                 foreign_mib: gpu.foreign,
                 measured_mib: gpu.used,
                 before_mib: before,
-                peak_mib: before + worst_addition(steps, id),
-                after_mib: before + moved(steps, id, Action::Start)
-                    - moved(steps, id, Action::Stop)
-                    - moved(steps, id, Action::Evict),
+                peak_mib: before + flow.worst_addition(id),
+                after_mib: before + of(&takes, id) - of(&frees, id),
             }
         })
         .collect();
@@ -102,8 +104,15 @@ fn gpu_lines(scene: &Scene<'_>, steps: &[Step]) -> Vec<GpuLine> {
     lines
 }
 
-fn moved(steps: &[Step], gpu: &GpuId, action: Action) -> Mebibytes {
-    steps.iter().filter(|step| step.action == action).map(|step| step.vram_on(gpu)).sum()
+/// What steps of some actions come to on each GPU.
+fn amounts(steps: &[Step], counts: impl Fn(Action) -> bool) -> BTreeMap<&GpuId, Mebibytes> {
+    let mut amounts: BTreeMap<&GpuId, Mebibytes> = BTreeMap::new();
+    for step in steps.iter().filter(|step| counts(step.action)) {
+        for gpu in &step.gpus {
+            *amounts.entry(gpu).or_default() += step.vram_on(gpu);
+        }
+    }
+    amounts
 }
 
 fn warnings(scene: &Scene<'_>, gpus: &[GpuLine], steps: &[Step]) -> Vec<String> {

@@ -5,22 +5,31 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::desired::Desired;
 use crate::model::lifecycle::{Action, State, route};
-use crate::model::names::{ServiceName, StepId};
+use crate::model::names::ServiceName;
 use crate::model::observed::{Instance, Observed, Ownership};
 use crate::model::plan::{Plan, Purpose, ReasonCode, Request, Step};
-use crate::plan::flow::worst_addition;
+use crate::plan::flow::Flow;
 use crate::plan::want::{self, Wants};
 
 /// Everything that is wrong with a plan; empty for every plan that [`crate::plan::plan`] makes.
 #[must_use]
 pub fn audit(plan: &Plan, desired: &Desired, observed: &Observed, request: &Request) -> Vec<String> {
-    let reach = match reach(plan) {
-        Ok(reach) => reach,
+    let position = match positions(plan) {
+        Ok(position) => position,
         Err(finding) => return vec![finding],
     };
-    let wants = want::wants(desired, request);
-    let down = request.purpose == Purpose::Down;
-    let audit = Audit { plan, desired, observed, reach, wants, down, repacks: request.repack };
+    let audit = Audit {
+        plan,
+        desired,
+        observed,
+        position,
+        held: plan.held.iter().map(|held| &held.service).collect(),
+        orphaned: observed.orphans.iter().map(|orphan| &orphan.service).collect(),
+        orphans: observed.orphans.iter().map(|orphan| &orphan.instance).collect(),
+        wants: want::wants(desired, request),
+        down: request.purpose == Purpose::Down,
+        repacks: request.repack,
+    };
     let mut findings = Vec::new();
     for step in &plan.steps {
         check_route(step, &mut findings);
@@ -33,24 +42,19 @@ pub fn audit(plan: &Plan, desired: &Desired, observed: &Observed, request: &Requ
     findings
 }
 
-/// For each step, all that must have succeeded before it; `Err` where ids or needs make no graph.
-fn reach(plan: &Plan) -> Result<BTreeMap<&StepId, BTreeSet<&StepId>>, String> {
-    let mut reach: BTreeMap<&StepId, BTreeSet<&StepId>> = BTreeMap::new();
+/// Where each step stands; `Err` where ids or needs make no graph.
+fn positions(plan: &Plan) -> Result<BTreeMap<&str, usize>, String> {
+    let mut positions = BTreeMap::new();
     // Needs point backwards in every plan, which also rules out cycles.
-    for step in &plan.steps {
-        let mut all = BTreeSet::new();
-        for need in &step.needs {
-            let Some(further) = reach.get(need) else {
-                return Err(format!("{} needs {need}, which does not come before it", step.id));
-            };
-            all.extend(further.iter().copied());
-            all.insert(need);
+    for (at, step) in plan.steps.iter().enumerate() {
+        if let Some(need) = step.needs.iter().find(|need| !positions.contains_key(need.as_str())) {
+            return Err(format!("{} needs {need}, which does not come before it", step.id));
         }
-        if reach.insert(&step.id, all).is_some() {
+        if positions.insert(step.id.as_str(), at).is_some() {
             return Err(format!("two steps are called {}", step.id));
         }
     }
-    Ok(reach)
+    Ok(positions)
 }
 
 fn check_route(step: &Step, findings: &mut Vec<String>) {
@@ -71,7 +75,11 @@ struct Audit<'a> {
     plan: &'a Plan,
     desired: &'a Desired,
     observed: &'a Observed,
-    reach: BTreeMap<&'a StepId, BTreeSet<&'a StepId>>,
+    position: BTreeMap<&'a str, usize>,
+    held: BTreeSet<&'a ServiceName>,
+    /// Names and things of orphans.
+    orphaned: BTreeSet<&'a ServiceName>,
+    orphans: BTreeSet<&'a Instance>,
     wants: Wants,
     down: bool,
     /// Services may be moved for their equals.
@@ -87,7 +95,7 @@ impl Audit<'_> {
             }
             return;
         };
-        let orphan = self.observed.orphans.iter().any(|orphan| orphan.instance == *instance);
+        let orphan = self.orphans.contains(instance);
         let seen = self.observed.services.get(&step.service);
         let own = seen.is_some_and(|seen| {
             let known = seen.instance.as_ref() == Some(instance) || seen.previous.as_ref() == Some(instance);
@@ -118,7 +126,7 @@ impl Audit<'_> {
         for dependency in service.depends_on.keys() {
             let start = self.find(Action::Start, dependency);
             let up = if let Some(start) = start {
-                self.reach[&step.id].contains(&start.id)
+                self.is_before(start, step)
             } else {
                 let state = self.observed.services.get(dependency).map(|seen| seen.state);
                 state.is_some_and(State::is_operational) && self.find(Action::Stop, dependency).is_none()
@@ -154,17 +162,17 @@ impl Audit<'_> {
                     findings.push(format!("{}: nobody wants it", step.id));
                 }
                 let waits = step.expect.state == State::Starting;
-                let after_stop = stop.is_some_and(|stop| self.reach[&step.id].contains(&stop.id));
+                let after_stop = stop.is_some_and(|stop| self.is_before(stop, step));
                 if runs && !waits && !after_stop {
                     findings.push(format!("{}: it runs already", step.id));
                 }
-                if self.plan.held.iter().any(|held| held.service == step.service) {
+                if self.held.contains(&step.service) {
                     findings.push(format!("{}: it is held", step.id));
                 }
             }
             Action::Stop | Action::Remove => {
                 let foreign = self.observed.services.get(&step.service).is_some_and(|seen| seen.unknown.is_some());
-                if foreign && self.observed.orphans.iter().all(|orphan| orphan.service != step.service) {
+                if foreign && !self.orphaned.contains(&step.service) {
                     findings.push(format!("{}: nothing is known of it", step.id));
                 }
             }
@@ -174,12 +182,13 @@ impl Audit<'_> {
 
     /// At no moment does a GPU hold more than it may by these steps.
     fn memory(&self, findings: &mut Vec<String>) {
+        let flow = Flow::new(&self.plan.steps);
         for line in &self.plan.gpus {
             let Some(gpu) = self.observed.gpus.get(&line.id) else {
                 findings.push(format!("GPU {} was never seen", line.id));
                 continue;
             };
-            let addition = worst_addition(&self.plan.steps, &line.id);
+            let addition = flow.worst_addition(&line.id);
             let peak = line.before_mib + addition;
             if addition.0 > 0 && peak + self.desired.reserve > gpu.capacity {
                 findings.push(format!(
@@ -200,7 +209,25 @@ impl Audit<'_> {
 
     fn find(&self, action: Action, service: &ServiceName) -> Option<&Step> {
         // Steps of orphans carry the orphan's name; only a service's own thing counts here.
-        self.plan.steps.iter().find(|step| step.id.as_str() == format!("{action}:{service}"))
+        let at = self.position.get(format!("{action}:{service}").as_str())?;
+        Some(&self.plan.steps[*at])
+    }
+
+    /// Whether a step must have succeeded before another begins.
+    fn is_before(&self, earlier: &Step, later: &Step) -> bool {
+        let first = self.position[earlier.id.as_str()];
+        let needs =
+            |step: &Step| -> Vec<usize> { step.needs.iter().map(|need| self.position[need.as_str()]).collect() };
+        let mut seen = BTreeSet::new();
+        let mut open = needs(later);
+        // Most needs are direct; those that are not are looked for no further back than `earlier` itself.
+        while !open.contains(&first) {
+            let Some(at) = open.pop() else { return false };
+            if at > first && seen.insert(at) {
+                open.extend(needs(&self.plan.steps[at]));
+            }
+        }
+        true
     }
 }
 

@@ -67,10 +67,10 @@ impl<'a> Scene<'a> {
         asked && !self.request.prevented.contains_key(&orphan.service)
     }
 
-    /// Services that depend on this one directly.
+    /// Services that depend on this one directly, by name.
     pub(super) fn dependents(&self, name: &ServiceName) -> impl Iterator<Item = &'a Service> {
-        let name = name.clone();
-        self.desired.services.values().filter(move |service| service.depends_on.contains_key(&name))
+        let dependents = self.wants.dependents.get(name).map_or(&[][..], Vec::as_slice);
+        dependents.iter().map(|dependent| &self.desired.services[dependent])
     }
 }
 

@@ -4,38 +4,74 @@
 //! happened at a moment is a set of such events closed under "comes before", so the peak is the heaviest closed set:
 //! a maximum closure, found by one minimum cut. Knows nothing of the ledger that made the plan.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::model::lifecycle::Action;
 use crate::model::names::{GpuId, StepId};
 use crate::model::plan::Step;
 use crate::model::size::Mebibytes;
 
-/// What the steps add at the worst moment to what a GPU holds before; never negative, for nothing may have happened.
-pub(super) fn worst_addition(steps: &[Step], gpu: &GpuId) -> Mebibytes {
-    let position: BTreeMap<&StepId, usize> = steps.iter().enumerate().map(|(at, step)| (&step.id, at)).collect();
-    let (source, sink) = (2 * steps.len(), 2 * steps.len() + 1);
-    let mut network = Network::new(sink + 1);
-    let mut gains = 0;
-    for (at, step) in steps.iter().enumerate() {
-        let (begin, end) = (2 * at, 2 * at + 1);
-        network.edge(end, begin, u64::MAX);
-        for need in step.needs.iter().filter_map(|need| position.get(need)) {
-            network.edge(begin, 2 * need + 1, u64::MAX);
-        }
-        if !step.gpus.contains(gpu) {
-            continue;
-        }
-        match step.action {
-            Action::Start => {
-                gains += step.vram_on(gpu).0;
-                network.edge(source, begin, step.vram_on(gpu).0);
+/// The steps of one plan, found by their needs and their GPUs.
+pub(super) struct Flow<'a> {
+    steps: &'a [Step],
+    /// Of each step, where those stand that it needs.
+    needs: Vec<Vec<usize>>,
+    on: BTreeMap<&'a GpuId, Vec<usize>>,
+}
+
+impl<'a> Flow<'a> {
+    pub(super) fn new(steps: &'a [Step]) -> Self {
+        let position: BTreeMap<&StepId, usize> = steps.iter().enumerate().map(|(at, step)| (&step.id, at)).collect();
+        let needs = steps.iter().map(|step| step.needs.iter().filter_map(|need| position.get(need).copied()).collect());
+        let mut on: BTreeMap<&GpuId, Vec<usize>> = BTreeMap::new();
+        for (at, step) in steps.iter().enumerate() {
+            for gpu in &step.gpus {
+                on.entry(gpu).or_default().push(at);
             }
-            Action::Stop | Action::Evict => network.edge(end, sink, step.vram_on(gpu).0),
-            Action::Remove | Action::Pause | Action::Unpause => {}
         }
+        Self { steps, needs: needs.collect(), on }
     }
-    Mebibytes(gains - network.max_flow(source, sink))
+
+    /// What the steps add at the worst moment to what a GPU holds before; never negative, for nothing may have
+    /// happened.
+    pub(super) fn worst_addition(&self, gpu: &GpuId) -> Mebibytes {
+        let matters = self.before_starts_on(gpu);
+        let node: BTreeMap<usize, usize> = matters.iter().enumerate().map(|(node, at)| (*at, node)).collect();
+        let (source, sink) = (2 * matters.len(), 2 * matters.len() + 1);
+        let mut network = Network::new(sink + 1);
+        let mut gains = 0;
+        for (at, node_at) in &node {
+            let (step, begin, end) = (&self.steps[*at], 2 * node_at, 2 * node_at + 1);
+            network.edge(end, begin, u64::MAX);
+            for need in &self.needs[*at] {
+                network.edge(begin, 2 * node[need] + 1, u64::MAX);
+            }
+            let amount = step.vram_on(gpu).0;
+            match step.action {
+                Action::Start => {
+                    gains += amount;
+                    network.edge(source, begin, amount);
+                }
+                Action::Stop | Action::Evict => network.edge(end, sink, amount),
+                Action::Remove | Action::Pause | Action::Unpause => {}
+            }
+        }
+        Mebibytes(gains - network.max_flow(source, sink))
+    }
+
+    /// The starts on a GPU and all that must come before them. Nothing else can make the worst moment worse: what
+    /// takes nothing there is only waited for, and what gives back need not have happened.
+    fn before_starts_on(&self, gpu: &GpuId) -> BTreeSet<usize> {
+        let on = self.on.get(gpu).map_or(&[][..], Vec::as_slice);
+        let mut open: Vec<usize> = on.iter().copied().filter(|at| self.steps[*at].action == Action::Start).collect();
+        let mut found = BTreeSet::new();
+        while let Some(at) = open.pop() {
+            if found.insert(at) {
+                open.extend(&self.needs[at]);
+            }
+        }
+        found
+    }
 }
 
 /// A flow network; every edge has its reverse beside it, at its index with the lowest bit flipped.
@@ -128,7 +164,7 @@ impl Network {
 mod tests {
     use proptest::prelude::*;
 
-    use super::worst_addition;
+    use super::Flow;
     use crate::model::lifecycle::{Action, State, route};
     use crate::model::names::{GpuId, ServiceName, StepId};
     use crate::model::plan::{Expect, Reason, ReasonCode, Step};
@@ -202,7 +238,7 @@ mod tests {
                     step(at, *is_start, *vram, &needs)
                 })
                 .collect();
-            let found = i64::try_from(worst_addition(&steps, &GpuId::from("gpu-0")).0).expect("small");
+            let found = i64::try_from(Flow::new(&steps).worst_addition(&GpuId::from("gpu-0")).0).expect("small");
             prop_assert_eq!(found, by_brute_force(&steps));
         }
     }

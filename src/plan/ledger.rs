@@ -17,6 +17,9 @@ struct Account {
     free: Mebibytes,
     /// In plan order.
     stops: Vec<(StepId, Mebibytes)>,
+    position: BTreeMap<StepId, usize>,
+    /// Stops before this one have nothing left.
+    first: usize,
     /// Stops whose memory only makes up for what is over the capacity already: any start waits for them.
     makes_up: BTreeSet<StepId>,
 }
@@ -24,7 +27,8 @@ struct Account {
 impl Ledger {
     /// A GPU with what is usable on it and what is taken now; `stops` give theirs back, in plan order.
     pub(super) fn open(&mut self, gpu: &GpuId, usable: Mebibytes, taken: Mebibytes, stops: Vec<(StepId, Mebibytes)>) {
-        let mut account = Account { free: usable - taken, stops, makes_up: BTreeSet::new() };
+        let position = stops.iter().enumerate().map(|(at, (step, _))| (step.clone(), at)).collect();
+        let mut account = Account { free: usable - taken, stops, position, first: 0, makes_up: BTreeSet::new() };
         let mut deficit = taken - usable;
         for (step, left) in &mut account.stops {
             if deficit == Mebibytes::ZERO {
@@ -46,15 +50,15 @@ impl Ledger {
         };
         let mut needs = account.makes_up.clone();
         let mut open = amount;
-        let own_first = account.stops.iter().position(|(step, _)| Some(step) == own);
-        if let Some(position) = own_first {
-            draw_on(&mut account.stops[position], &mut open, &mut needs);
+        if let Some(position) = own.and_then(|own| account.position.get(own)) {
+            draw_on(&mut account.stops[*position], &mut open, &mut needs);
         }
         let from_free = open.min(account.free);
         account.free = account.free - from_free;
         open = open - from_free;
-        for stop in &mut account.stops {
+        while let Some(stop) = account.stops.get_mut(account.first).filter(|_| open > Mebibytes::ZERO) {
             draw_on(stop, &mut open, &mut needs);
+            account.first += usize::from(stop.1 == Mebibytes::ZERO);
         }
         needs
     }

@@ -17,6 +17,7 @@ mod ledger;
 mod order;
 mod place;
 mod room;
+mod steps;
 mod want;
 
 pub use audit::audit;

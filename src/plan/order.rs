@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::model::desired::Service;
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{GpuId, ServiceName, StepId};
 use crate::model::observed::{ASIDE_SUFFIX, Instance, ObservedService, Orphan, Ownership, PortHolder};
@@ -15,27 +16,26 @@ use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::diff::diff;
 use crate::plan::judge::reason;
 use crate::plan::ledger::Ledger;
+use crate::plan::steps::{Steps, id};
 
 /// The steps, in the order in which they read best; only `needs` bind.
 pub(super) fn order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
     if scene.request.strict && decisions.any_blocked() {
         return Vec::new();
     }
-    let mut steps = evictions(scene, decisions);
+    let mut steps = Steps::default();
+    steps.extend(evictions(scene, decisions));
     steps.extend(stops(scene, decisions));
     steps.extend(orphan_steps(scene));
     let removals = removals(scene, decisions, &steps);
     steps.extend(removals);
-    let mut ledger = open_ledger(scene, &steps);
+    let mut starts =
+        Starts { scene, decisions, ledger: open_ledger(scene, &steps), claimants: claimants(scene), steps };
     for name in starting_order(scene, decisions) {
-        let start = start(scene, decisions, &name, &mut ledger, &steps);
-        steps.push(start);
+        let start = starts.start(&name);
+        starts.steps.push(start);
     }
-    steps
-}
-
-fn id(action: Action, service: &ServiceName) -> StepId {
-    StepId::new(format!("{action}:{service}"))
+    starts.steps.into_all()
 }
 
 /// Memory that comes back without a stop.
@@ -188,7 +188,7 @@ fn orphan_step(orphan: &Orphan, action: Action, state: State, label: &str, why: 
 }
 
 /// Containers of lcm's own that nobody needs any more: on `down` all, else those that were put aside or renamed away.
-fn removals(scene: &Scene<'_>, decisions: &Decisions, stops: &[Step]) -> Vec<Step> {
+fn removals(scene: &Scene<'_>, decisions: &Decisions, earlier: &Steps) -> Vec<Step> {
     let mut steps = Vec::new();
     for (name, decision) in decisions.0.iter().filter(|(name, _)| scene.wants.in_scope.contains(*name)) {
         let seen = scene.seen(name);
@@ -207,9 +207,8 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, stops: &[Step]) -> Vec<Ste
             }
             _ => continue,
         };
-        let stop = stops
-            .iter()
-            .find(|step| step.id == id(Action::Stop, name) && step.expect.instance.as_ref() == Some(instance));
+        let stop = earlier.find(Action::Stop, name);
+        let stop = stop.filter(|step| step.expect.instance.as_ref() == Some(instance));
         let aside = seen.previous.as_ref() == Some(instance);
         let state = if stop.is_some() || aside || beside { State::Offline } else { seen.state };
         let Some(route) = route(Action::Remove, state) else { continue };
@@ -252,25 +251,48 @@ fn is_renamed(scene: &Scene<'_>, name: &ServiceName) -> bool {
     }
 }
 
-fn open_ledger(scene: &Scene<'_>, steps: &[Step]) -> Ledger {
+fn open_ledger(scene: &Scene<'_>, steps: &Steps) -> Ledger {
+    let mut stops: BTreeMap<&GpuId, Vec<(StepId, Mebibytes)>> = BTreeMap::new();
+    for step in steps.iter().filter(|step| matches!(step.action, Action::Stop | Action::Evict)) {
+        for gpu in &step.gpus {
+            stops.entry(gpu).or_default().push((step.id.clone(), step.vram_on(gpu)));
+        }
+    }
+    let taken = taken(scene);
     let mut ledger = Ledger::default();
     for (id, gpu) in &scene.observed.gpus {
         let usable = gpu.capacity - scene.desired.reserve - gpu.foreign;
-        let stops = steps
-            .iter()
-            .filter(|step| matches!(step.action, Action::Stop | Action::Evict) && step.gpus.contains(id))
-            .map(|step| (step.id.clone(), step.vram_on(id)))
-            .collect();
-        ledger.open(id, usable, taken(scene, id), stops);
+        let taken = taken.get(id).copied().unwrap_or_default();
+        ledger.open(id, usable, taken, stops.remove(id).unwrap_or_default());
     }
     ledger
 }
 
-/// What services and orphans of this project hold on a GPU now.
-pub(super) fn taken(scene: &Scene<'_>, gpu: &GpuId) -> Mebibytes {
-    let services = scene.observed.services.iter().filter(|(_, seen)| seen.gpus.contains(gpu));
-    let orphans = scene.observed.orphans.iter().filter(|orphan| orphan.holds_room() && orphan.gpus.contains(gpu));
-    services.map(|(name, _)| scene.held_on(name, gpu)).chain(orphans.map(|orphan| orphan.vram)).sum()
+/// What services and orphans of this project hold on each GPU now.
+pub(super) fn taken<'a>(scene: &Scene<'a>) -> BTreeMap<&'a GpuId, Mebibytes> {
+    let mut taken: BTreeMap<&GpuId, Mebibytes> = BTreeMap::new();
+    for (name, seen) in &scene.observed.services {
+        for gpu in &seen.gpus {
+            *taken.entry(gpu).or_default() += scene.held_on(name, gpu);
+        }
+    }
+    for orphan in scene.observed.orphans.iter().filter(|orphan| orphan.holds_room()) {
+        for gpu in &orphan.gpus {
+            *taken.entry(gpu).or_default() += orphan.vram;
+        }
+    }
+    taken
+}
+
+/// Who takes a port while it runs, for every port that the manifest names.
+fn claimants<'a>(scene: &Scene<'a>) -> BTreeMap<u16, Vec<&'a ServiceName>> {
+    let mut claimants: BTreeMap<u16, Vec<&ServiceName>> = BTreeMap::new();
+    for service in scene.desired.services.values() {
+        for port in &service.ports {
+            claimants.entry(*port).or_default().push(&service.name);
+        }
+    }
+    claimants
 }
 
 fn starting_order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<ServiceName> {
@@ -282,52 +304,6 @@ fn starting_order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<ServiceName> 
     topological(&starting, below, |name| Reverse(scene.priority(name)))
 }
 
-fn start(scene: &Scene<'_>, decisions: &Decisions, name: &ServiceName, ledger: &mut Ledger, steps: &[Step]) -> Step {
-    let (service, seen) = (scene.service(name), scene.seen(name));
-    let none = BTreeSet::new();
-    let (why, gpus, stopped_first, waits) = match &decisions.0[name] {
-        Decision::Start { reason, gpus } => (reason.clone(), gpus, false, false),
-        Decision::Recreate { reason, gpus } => (reason.clone(), gpus, true, false),
-        Decision::Await(reason) => (reason.clone(), &none, false, true),
-        Decision::Leave(why) => (reason(ReasonCode::Requested, why.clone(), None), &none, false, false),
-        Decision::Stop(why)
-        | Decision::Evict(why)
-        | Decision::Blocked(why)
-        | Decision::Held(why)
-        | Decision::Preempt { reason: why, .. } => (why.clone(), &none, false, false),
-    };
-    let own_stop = stopped_first.then(|| id(Action::Stop, name));
-    let mut needs: BTreeSet<StepId> = own_stop.iter().cloned().collect();
-    needs.extend(steps.iter().filter(|step| step.id == id(Action::Remove, name)).map(|step| step.id.clone()));
-    for dependency in service.depends_on.keys().filter(|dependency| decisions.0[*dependency].starts()) {
-        needs.insert(id(Action::Start, dependency));
-    }
-    if !waits {
-        for gpu in gpus {
-            needs.extend(ledger.draw(gpu, service.vram, own_stop.as_ref()));
-        }
-        needs.extend(port_needs(scene, name, steps));
-    }
-    let state = if stopped_first { State::Offline } else { seen.state };
-    let before = seen.marks.as_ref().and_then(|marks| serde_json::from_str::<Value>(&marks.config).ok());
-    Step {
-        id: id(Action::Start, name),
-        service: name.clone(),
-        action: Action::Start,
-        route: route(Action::Start, state).unwrap_or_default().to_vec(),
-        // In the order of the steps themselves, not of their names.
-        needs: steps.iter().map(|step| &step.id).filter(|id| needs.contains(*id)).cloned().collect(),
-        gpus: gpus.iter().cloned().collect(),
-        vram_mib: if waits { Mebibytes::ZERO } else { service.vram },
-        uneven_mib: BTreeMap::new(),
-        reason: why,
-        expect: Expect { instance: seen.instance.clone(), state },
-        spec: (!service.spec.config.is_null()).then(|| service.spec.hash()),
-        diff: before.filter(|_| !waits).and_then(|config| diff(&config["spec"], &service.spec.config)),
-        estimate_ms: if waits { left_of_start(scene, seen) } else { seen.estimates.ready_ms },
-    }
-}
-
 /// Of a start that is under way, so much is left; `None` where it is overdue, and nobody can tell.
 fn left_of_start(scene: &Scene<'_>, seen: &ObservedService) -> Option<u64> {
     let elapsed = scene.observed.observed_at.duration_since(seen.since?).as_millis();
@@ -335,21 +311,76 @@ fn left_of_start(scene: &Scene<'_>, seen: &ObservedService) -> Option<u64> {
     seen.estimates.ready_ms?.checked_sub(elapsed_ms).filter(|left| *left > 0)
 }
 
-/// Stops of those that hold its ports now.
-fn port_needs(scene: &Scene<'_>, name: &ServiceName, steps: &[Step]) -> BTreeSet<StepId> {
-    let service = scene.service(name);
-    let mut givers: BTreeSet<&ServiceName> = BTreeSet::new();
-    for port in &service.ports {
-        match scene.observed.ports.get(port) {
-            Some(PortHolder::Service(other) | PortHolder::Orphan(other)) if other != name => {
-                givers.insert(other);
-            }
-            Some(PortHolder::Service(_) | PortHolder::Orphan(_) | PortHolder::Foreign(_)) | None => {}
+/// All that a start asks after.
+struct Starts<'a> {
+    scene: &'a Scene<'a>,
+    decisions: &'a Decisions,
+    ledger: Ledger,
+    claimants: BTreeMap<u16, Vec<&'a ServiceName>>,
+    steps: Steps,
+}
+
+impl Starts<'_> {
+    fn start(&mut self, name: &ServiceName) -> Step {
+        let (service, seen) = (self.scene.service(name), self.scene.seen(name));
+        let none = BTreeSet::new();
+        let (why, gpus, stopped_first, waits) = match &self.decisions.0[name] {
+            Decision::Start { reason, gpus } => (reason.clone(), gpus, false, false),
+            Decision::Recreate { reason, gpus } => (reason.clone(), gpus, true, false),
+            Decision::Await(reason) => (reason.clone(), &none, false, true),
+            Decision::Leave(why) => (reason(ReasonCode::Requested, why.clone(), None), &none, false, false),
+            Decision::Stop(why)
+            | Decision::Evict(why)
+            | Decision::Blocked(why)
+            | Decision::Held(why)
+            | Decision::Preempt { reason: why, .. } => (why.clone(), &none, false, false),
+        };
+        let own_stop = stopped_first.then(|| id(Action::Stop, name));
+        let mut needs: BTreeSet<StepId> = own_stop.iter().cloned().collect();
+        needs.extend(self.steps.find(Action::Remove, name).map(|step| step.id.clone()));
+        for dependency in service.depends_on.keys().filter(|dependency| self.decisions.0[*dependency].starts()) {
+            needs.insert(id(Action::Start, dependency));
         }
-        // One that is loading claims its port before it listens.
-        let claimants = scene.desired.services.values().filter(|other| other.ports.contains(port));
-        givers.extend(claimants.map(|other| &other.name).filter(|other| *other != name));
+        if !waits {
+            for gpu in gpus {
+                needs.extend(self.ledger.draw(gpu, service.vram, own_stop.as_ref()));
+            }
+            needs.extend(self.port_needs(service));
+        }
+        let state = if stopped_first { State::Offline } else { seen.state };
+        let before = seen.marks.as_ref().filter(|_| !waits);
+        let before = before.and_then(|marks| serde_json::from_str::<Value>(&marks.config).ok());
+        Step {
+            id: id(Action::Start, name),
+            service: name.clone(),
+            action: Action::Start,
+            route: route(Action::Start, state).unwrap_or_default().to_vec(),
+            needs: self.steps.in_order(needs),
+            gpus: gpus.iter().cloned().collect(),
+            vram_mib: if waits { Mebibytes::ZERO } else { service.vram },
+            uneven_mib: BTreeMap::new(),
+            reason: why,
+            expect: Expect { instance: seen.instance.clone(), state },
+            spec: (!service.spec.config.is_null()).then(|| service.spec.hash()),
+            diff: before.and_then(|config| diff(&config["spec"], &service.spec.config)),
+            estimate_ms: if waits { left_of_start(self.scene, seen) } else { seen.estimates.ready_ms },
+        }
     }
-    let of_giver = steps.iter().filter(|step| step.action == Action::Stop && givers.contains(&step.service));
-    of_giver.map(|step| step.id.clone()).collect()
+
+    /// Stops of those that hold its ports now.
+    fn port_needs(&self, service: &Service) -> BTreeSet<StepId> {
+        let mut givers: BTreeSet<&ServiceName> = BTreeSet::new();
+        for port in &service.ports {
+            match self.scene.observed.ports.get(port) {
+                Some(PortHolder::Service(other) | PortHolder::Orphan(other)) => {
+                    givers.insert(other);
+                }
+                Some(PortHolder::Foreign(_)) | None => {}
+            }
+            // One that is loading claims its port before it listens.
+            givers.extend(self.claimants.get(port).into_iter().flatten());
+        }
+        givers.remove(&service.name);
+        givers.into_iter().flat_map(|giver| self.steps.stops_of(giver)).cloned().collect()
+    }
 }

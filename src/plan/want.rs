@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::desired::{Desired, Others};
+use crate::model::desired::{Desired, Others, Service};
 use crate::model::names::{GoalName, ServiceName};
 use crate::model::plan::{Purpose, Reason, ReasonCode, Request};
 
@@ -24,7 +24,25 @@ pub(super) struct Wants {
     /// Effective priorities.
     pub(super) priority: BTreeMap<ServiceName, i64>,
     /// Services of this run; the others are left as they are.
-    pub(super) in_scope: BTreeSet<ServiceName>,
+    pub(super) in_scope: Scope,
+    /// Those that depend on a service directly, by name; not there where nothing does.
+    pub(super) dependents: BTreeMap<ServiceName, Vec<ServiceName>>,
+}
+
+/// Which services a run is about.
+#[derive(Debug)]
+pub(super) enum Scope {
+    All,
+    Only(BTreeSet<ServiceName>),
+}
+
+impl Scope {
+    pub(super) fn contains(&self, service: &ServiceName) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(services) => services.contains(service),
+        }
+    }
 }
 
 impl Wants {
@@ -44,7 +62,18 @@ pub(super) fn wants(desired: &Desired, request: &Request) -> Wants {
         Purpose::Apply => by_mode(desired),
     };
     let priority = effective_priorities(desired, &of);
-    Wants { of, priority, in_scope: scope(desired, request) }
+    Wants { of, priority, in_scope: scope(desired, request), dependents: dependents(desired) }
+}
+
+/// `depends_on`, turned around once: who looks for dependents one by one would read the whole manifest each time.
+fn dependents(desired: &Desired) -> BTreeMap<ServiceName, Vec<ServiceName>> {
+    let mut dependents: BTreeMap<ServiceName, Vec<ServiceName>> = BTreeMap::new();
+    for service in desired.services.values() {
+        for dependency in service.depends_on.keys() {
+            dependents.entry(dependency.clone()).or_default().push(service.name.clone());
+        }
+    }
+    dependents
 }
 
 fn requested() -> Reason {
@@ -153,17 +182,16 @@ fn effective_priorities(desired: &Desired, of: &BTreeMap<ServiceName, Want>) -> 
             priority.entry(service).and_modify(|own| *own = (*own).max(height));
         }
     }
-    let mut open: Vec<ServiceName> = desired.services.keys().cloned().collect();
+    let matters = |service: &ServiceName| !matches!(of.get(service), Some(Want::Off(_)) | None);
+    let depends = desired.services.values().filter(|service| !service.depends_on.is_empty());
+    let mut open: Vec<&Service> = depends.filter(|service| matters(&service.name)).collect();
     // A service comes back only when its priority rose, which it does at most once for each height there is.
-    while let Some(name) = open.pop() {
-        if matches!(of.get(&name), Some(Want::Off(_)) | None) {
-            continue;
-        }
-        let height = priority[&name];
-        for dependency in desired.services[&name].depends_on.keys() {
+    while let Some(service) = open.pop() {
+        let height = priority[&service.name];
+        for dependency in service.depends_on.keys() {
             if let Some(own) = priority.get_mut(dependency).filter(|own| **own < height) {
                 *own = height;
-                open.push(dependency.clone());
+                open.extend(desired.services.get(dependency).filter(|service| matters(&service.name)));
             }
         }
     }
@@ -171,9 +199,13 @@ fn effective_priorities(desired: &Desired, of: &BTreeMap<ServiceName, Want>) -> 
 }
 
 /// `--target` and what those depend on, without `--exclude`.
-fn scope(desired: &Desired, request: &Request) -> BTreeSet<ServiceName> {
+fn scope(desired: &Desired, request: &Request) -> Scope {
+    if request.targets.is_empty() && request.excludes.is_empty() {
+        return Scope::All;
+    }
     if request.targets.is_empty() {
-        return desired.services.keys().filter(|name| !request.excludes.contains(*name)).cloned().collect();
+        let others = desired.services.keys().filter(|name| !request.excludes.contains(*name));
+        return Scope::Only(others.cloned().collect());
     }
     let mut scope = BTreeSet::new();
     let mut open: Vec<ServiceName> = request.targets.iter().cloned().collect();
@@ -184,5 +216,5 @@ fn scope(desired: &Desired, request: &Request) -> BTreeSet<ServiceName> {
         }
     }
     scope.retain(|name| !request.excludes.contains(name));
-    scope
+    Scope::Only(scope)
 }

@@ -90,7 +90,7 @@ fn service() -> impl Strategy<Value = ServiceDraft> {
     ];
     let size = || prop_oneof![1 => Just(0), 12 => 1..=4_u64, 12 => 4..=8_u64];
     // Most were started as the manifest says today.
-    let marked = proptest::option::weighted(0.2, size());
+    let marked = proptest::option::weighted(0.35, size());
     let port = proptest::option::weighted(0.3, 0..3_u16);
     let needs = prop_oneof![3 => vec(1..=4_usize, 0), 1 => vec(1..=4_usize, 1..=2)];
     (proptest::bool::weighted(0.8), found, (size(), marked), wish(), any::<u8>(), 0..=PRIORITY_MAX, needs, port)

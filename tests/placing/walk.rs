@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use lcm::model::lifecycle::Action;
 use lcm::model::names::GpuId;
-use lcm::model::plan::Plan;
+use lcm::model::plan::{Plan, Step};
 
 /// Walks are short: a plan of six steps has at most 3^6 moments.
 pub(crate) const STEPS_MAX: usize = 6;
@@ -13,17 +13,38 @@ pub(crate) const STEPS_MAX: usize = 6;
 /// What has happened by some moment: steps that have begun, and those of them that have ended, by their bits.
 type Moment = (u8, u8);
 
-/// The most that the steps ever add on a GPU; never negative, since nothing may have happened yet.
-pub(crate) fn worst_addition(plan: &Plan, gpu: &GpuId) -> i64 {
-    let needs: Vec<u8> = plan.steps.iter().map(|step| positions(plan, &step.needs)).collect();
-    let mut seen: BTreeSet<Moment> = BTreeSet::new();
-    let mut open: Vec<Moment> = vec![(0, 0)];
-    let mut worst = 0;
+/// The most that a walk met on one GPU, as what the steps had added by then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Worst {
+    /// Never negative, since nothing may have happened yet.
+    pub(crate) addition: i64,
+    /// Once something that takes memory there had begun to; `None`: nothing does.
+    pub(crate) while_started: Option<i64>,
+}
+
+pub(crate) fn worst(plan: &Plan, gpu: &GpuId) -> Worst {
+    let takes = |step: &Step| step.action == Action::Start && step.vram_mib.0 > 0 && step.gpus.contains(gpu);
+    let starts = bits(plan, takes);
+    let mut worst = Worst { addition: 0, while_started: None };
+    for (begun, ended) in moments(plan) {
+        let addition = addition(plan, gpu, (begun, ended));
+        worst.addition = worst.addition.max(addition);
+        if begun & starts != 0 {
+            worst.while_started = worst.while_started.max(Some(addition));
+        }
+    }
+    worst
+}
+
+/// All that can be, in any order that the needs allow.
+fn moments(plan: &Plan) -> BTreeSet<Moment> {
+    let needs: Vec<u8> = plan.steps.iter().map(|step| bits(plan, |other| step.needs.contains(&other.id))).collect();
+    let mut seen = BTreeSet::new();
+    let mut open = vec![(0, 0)];
     while let Some((begun, ended)) = open.pop() {
         if !seen.insert((begun, ended)) {
             continue;
         }
-        worst = worst.max(addition(plan, gpu, (begun, ended)));
         for (at, needs) in needs.iter().enumerate() {
             let bit = 1 << at;
             if begun & bit == 0 && ended & needs == *needs {
@@ -34,7 +55,7 @@ pub(crate) fn worst_addition(plan: &Plan, gpu: &GpuId) -> i64 {
             }
         }
     }
-    worst
+    seen
 }
 
 fn addition(plan: &Plan, gpu: &GpuId, (begun, ended): Moment) -> i64 {
@@ -51,7 +72,8 @@ fn addition(plan: &Plan, gpu: &GpuId, (begun, ended): Moment) -> i64 {
         .sum()
 }
 
-fn positions(plan: &Plan, ids: &[lcm::model::names::StepId]) -> u8 {
-    let all = plan.steps.iter().enumerate().filter(|(_, step)| ids.contains(&step.id));
+/// The steps for which this holds, by their bits.
+fn bits(plan: &Plan, holds: impl Fn(&Step) -> bool) -> u8 {
+    let all = plan.steps.iter().enumerate().filter(|(_, step)| holds(step));
     all.fold(0, |set, (at, _)| set | 1 << at)
 }

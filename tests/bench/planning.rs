@@ -1,0 +1,277 @@
+//! What planning alone costs, without a machine: large manifests on many GPUs, half of the services running, a tenth
+//! to be preempted. And what it costs to audit such a plan.
+//!
+//! The promise: 1 000 services on 8 GPUs in 5 ms, 10 000 on 64 in 60 ms; ten times the services on as many GPUs in at
+//! most 13 times the time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hint::black_box;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use jiff::{Timestamp, Zoned};
+use lcm::model::desired::{
+    Condition, Container, Dependency, Desired, GpuRef, GpuRequest, Mode, Others, Runtime, Service,
+};
+use lcm::model::facts::{Estimates, Marks};
+use lcm::model::lifecycle::{Action, State};
+use lcm::model::names::{GpuId, ModeName, ProjectName, ServiceName};
+use lcm::model::observed::{Instance, Observed, ObservedGpu, ObservedService, Ownership, PortHolder};
+use lcm::model::plan::{Placement, Plan, Request};
+use lcm::model::size::Mebibytes;
+use lcm::model::spec::Spec;
+use lcm::plan::{audit, plan};
+use serde_json::json;
+
+const PROJECT: &str = "fleet";
+const SCALE_MAX: f64 = 13.0;
+const GIB: u64 = 1024;
+
+/// One row of the table.
+struct Size {
+    services: usize,
+    gpus: usize,
+    turns: usize,
+    /// Milliseconds for the plan.
+    promised: Option<f64>,
+}
+
+const SIZES: [Size; 3] = [
+    Size { services: 1_000, gpus: 8, turns: 101, promised: Some(5.0) },
+    Size { services: 10_000, gpus: 8, turns: 21, promised: None },
+    Size { services: 10_000, gpus: 64, turns: 21, promised: Some(60.0) },
+];
+
+fn main() -> ExitCode {
+    println!("{}, {}\n", machine(), Zoned::now().strftime("%Y-%m-%d"));
+    println!("services  GPUs  running  stops  starts  placement  plan ms  (least)  audit ms  promised");
+    let measured: Vec<(f64, bool)> = SIZES.iter().map(row).collect();
+    let scale = measured[1].0 / measured[0].0;
+    let scales = scale <= SCALE_MAX;
+    println!("\nten times the services on 8 GPUs: {scale:.1} times the time, {SCALE_MAX} promised");
+    println!("medians of {} turns", SIZES.map(|size| size.turns.to_string()).join(", "));
+    ExitCode::from(u8::from(!(scales && measured.iter().all(|(_, kept)| *kept))))
+}
+
+/// Measures and prints; the plan's milliseconds, and whether they are as promised.
+fn row(size: &Size) -> (f64, bool) {
+    let fleet = Fleet::new(size.services, size.gpus);
+    let request = Request::default();
+    let made = plan(&fleet.desired, &fleet.observed, &request);
+    let findings = audit(&made, &fleet.desired, &fleet.observed, &request);
+    assert!(findings.is_empty(), "{findings:#?}");
+    let (plan_ms, least_ms) =
+        median_and_least(size.turns, || drop(black_box(plan(&fleet.desired, &fleet.observed, &request))));
+    let (audit_ms, _) =
+        median_and_least(size.turns, || drop(black_box(audit(&made, &fleet.desired, &fleet.observed, &request))));
+    let kept = size.promised.is_none_or(|promised| plan_ms <= promised);
+    println!(
+        "{:>8}  {:>4}  {:>7}  {:>5}  {:>6}  {:>9}  {plan_ms:>7.2}  {least_ms:>7.2}  {audit_ms:>8.2}  {:>8}{}",
+        size.services,
+        size.gpus,
+        fleet.observed.services.values().filter(|seen| seen.holds_room).count(),
+        count(&made, Action::Stop),
+        count(&made, Action::Start),
+        if made.placement == Placement::Optimal { "optimal" } else { "bounded" },
+        size.promised.map_or_else(|| "–".to_owned(), |promised| format!("{promised:.0}")),
+        if kept { "" } else { "  missed" },
+    );
+    (plan_ms, kept)
+}
+
+fn count(plan: &Plan, action: Action) -> usize {
+    plan.steps.iter().filter(|step| step.action == action).count()
+}
+
+/// Milliseconds of the middle turn; and of the shortest, which tells how much of it was the machine's other work.
+fn median_and_least(turns: usize, mut work: impl FnMut()) -> (f64, f64) {
+    let mut values: Vec<f64> = (0..turns)
+        .map(|_| {
+            let begin = Instant::now();
+            work();
+            begin.elapsed().as_secs_f64() * 1000.0
+        })
+        .collect();
+    values.sort_by(f64::total_cmp);
+    (values[values.len() / 2], values[0])
+}
+
+fn machine() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, name)| name));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{cores} × {}", model.unwrap_or("an unknown processor").trim())
+}
+
+/// What a service is in the fleet, by its number.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Three tenths: the mode names it, and it runs.
+    Wanted,
+    /// Two tenths: runs, and the mode does not name it.
+    Kept,
+    /// A tenth: the mode names it, it is off, and matters more than what runs. GPUs are full.
+    Newcomer,
+    /// Four tenths: off, and nobody wants it.
+    Off,
+}
+
+impl Part {
+    fn of(number: usize) -> Self {
+        match number % 10 {
+            0..3 => Self::Wanted,
+            3..5 => Self::Kept,
+            5 => Self::Newcomer,
+            _ => Self::Off,
+        }
+    }
+
+    fn runs(self) -> bool {
+        matches!(self, Self::Wanted | Self::Kept)
+    }
+}
+
+struct Fleet {
+    desired: Desired,
+    observed: Observed,
+}
+
+impl Fleet {
+    fn new(services: usize, gpus: usize) -> Self {
+        let mut dice = Dice(0x5EED);
+        let services: Vec<(Part, usize, Service)> = (0..services)
+            .map(|number| {
+                let (part, seat) = (Part::of(number), dice.below(gpus));
+                (part, seat, service(&mut dice, number, part, seat))
+            })
+            .collect();
+        let observed = observed(&services, gpus);
+        let mode = ModeName::from("now");
+        let named = services.iter().filter(|(part, ..)| matches!(part, Part::Wanted | Part::Newcomer));
+        let wanted = Mode {
+            description: None,
+            services: named.map(|(_, _, service)| service.name.clone()).collect(),
+            goals: BTreeSet::new(),
+            stop: BTreeSet::new(),
+            others: Others::Keep,
+        };
+        let all = services.iter().map(|(_, _, service)| service.clone());
+        let desired = Desired {
+            mode: Some(mode.clone()),
+            modes: BTreeMap::from([(mode, wanted)]),
+            reserve: Mebibytes(512),
+            ..Desired::plain(ProjectName::from(PROJECT), all)
+        };
+        Self { desired, observed }
+    }
+}
+
+fn name(number: usize) -> ServiceName {
+    ServiceName::new(format!("service-{number:05}"))
+}
+
+fn gpu(index: usize) -> GpuId {
+    GpuId::new(format!("GPU-{index:08x}-0000-0000-0000-000000000000"))
+}
+
+fn service(dice: &mut Dice, number: usize, part: Part, seat: usize) -> Service {
+    let container = Container::plain(format!("{PROJECT}-{number:05}"), "image:1");
+    // A fifth depends on its like, the one ten before it: what runs on what runs.
+    let needs = (number >= 10 && dice.below(5) == 0).then(|| name(number - 10));
+    let pinned = GpuRequest::Any(vec![GpuRef::Index(u32::try_from(seat).expect("few"))]);
+    Service {
+        vram: Mebibytes(GIB * (1 + dice.below(8) as u64)),
+        gpu: if dice.below(10) == 0 { pinned } else { GpuRequest::Auto },
+        priority: if part == Part::Newcomer { 100 } else { i64::try_from(dice.below(10)).expect("few") },
+        depends_on: needs
+            .map(|need| (need, Dependency { condition: Condition::Healthy, restart: false }))
+            .into_iter()
+            .collect(),
+        ports: u16::try_from(number)
+            .ok()
+            .filter(|_| dice.below(3) == 0)
+            .map(|port| 10_000 + port)
+            .into_iter()
+            .collect(),
+        spec: Spec { config: json!({ "image": "image:1", "command": ["serve", number] }), ..Spec::default() },
+        ..Service::plain(name(number), Runtime::Container(Box::new(container)))
+    }
+}
+
+fn observed(services: &[(Part, usize, Service)], gpus: usize) -> Observed {
+    let mut held = vec![Mebibytes::ZERO; gpus];
+    let mut ports = BTreeMap::new();
+    for (_, seat, service) in services.iter().filter(|(part, ..)| part.runs()) {
+        held[*seat] += service.vram;
+        ports.extend(service.ports.iter().map(|port| (*port, PortHolder::Service(service.name.clone()))));
+    }
+    let seen = services.iter().map(|(part, seat, service)| (service.name.clone(), seen(*part, *seat, service)));
+    let gpus = held.iter().enumerate().map(|(index, held)| {
+        let seen = ObservedGpu {
+            index: u32::try_from(index).expect("few"),
+            name: "some GPU".to_owned(),
+            // Full, but for the reserve.
+            capacity: *held + Mebibytes(512),
+            foreign: Mebibytes::ZERO,
+            foreign_holders: Vec::new(),
+            used: Some(*held),
+            told: false,
+            lost: None,
+        };
+        (gpu(index), seen)
+    });
+    Observed {
+        host: "host".to_owned(),
+        engine: None,
+        observed_at: Timestamp::UNIX_EPOCH,
+        services: seen.collect(),
+        orphans: Vec::new(),
+        gpus: gpus.collect(),
+        gpus_unknown: None,
+        ports,
+        ports_unknown: None,
+        warnings: Vec::new(),
+    }
+}
+
+fn seen(part: Part, seat: usize, service: &Service) -> ObservedService {
+    let marks = Marks {
+        project: PROJECT.to_owned(),
+        service: service.name.to_string(),
+        spec: service.spec.hash(),
+        config: json!({ "spec": service.spec.config }).to_string(),
+        vram_mib: service.vram.0,
+        ..Marks::default()
+    };
+    let container = service.container_name().unwrap_or_default().to_owned();
+    let runs = part.runs();
+    ObservedService {
+        state: if runs { State::Online } else { State::Registered },
+        detail: "it is as it is".to_owned(),
+        unknown: None,
+        ownership: if runs { Ownership::Ours } else { Ownership::Absent },
+        instance: runs.then(|| Instance::Container { id: format!("id-{container}"), name: container }),
+        holds_room: runs,
+        previous: None,
+        marks: runs.then_some(marks),
+        image_moved: false,
+        gpus: if runs { BTreeSet::from([gpu(seat)]) } else { BTreeSet::new() },
+        measured: None,
+        grew_back: false,
+        estimates: Estimates::default(),
+        exit: None,
+        ended_by_itself: false,
+        since: None,
+        warnings: Vec::new(),
+    }
+}
+
+/// The same throws each time (Knuth's MMIX constants).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, count: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).expect("31 bits") % count
+    }
+}
