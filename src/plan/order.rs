@@ -190,7 +190,7 @@ fn orphan_step(orphan: &Orphan, action: Action, state: State, label: &str, why: 
 /// Containers of lcm's own that nobody needs any more: on `down` all, else those that were put aside or renamed away.
 fn removals(scene: &Scene<'_>, decisions: &Decisions, earlier: &Steps) -> Vec<Step> {
     let mut steps = Vec::new();
-    for (name, decision) in decisions.0.iter().filter(|(name, _)| scene.wants.in_scope.contains(*name)) {
+    for (name, decision) in decisions.0.iter().filter(|(name, _)| scene.wants.in_scope.contains(name)) {
         let seen = scene.seen(name);
         if seen.unknown.is_some() || scene.request.prevented.contains_key(name) {
             continue;
