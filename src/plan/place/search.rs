@@ -12,7 +12,7 @@ use super::state::{Before, Choice, Now, State, Turn};
 use super::twins::twins;
 
 /// A node is a handful of comparisons for each GPU: so many take some tens of milliseconds at most.
-const NODES_MAX: usize = 60_000;
+const NODES_MAX: usize = 20_000;
 
 /// With more items than this a search gets nowhere within any budget; the first answer stands.
 const SEARCHED_MAX: usize = 400;
@@ -51,10 +51,40 @@ struct Search<'p> {
     watched: Vec<usize>,
 }
 
-/// A way down to the end of some level, and whom it leaves out.
-struct Found {
-    left_out: Vec<u32>,
-    way: Vec<Choice>,
+/// What was chosen for each item, be the order what it may.
+struct Way {
+    remain: Vec<Choice>,
+    place: Vec<Choice>,
+}
+
+impl Way {
+    fn new(items: usize) -> Self {
+        Self { remain: vec![Choice::Pass; items], place: vec![Choice::Pass; items] }
+    }
+
+    fn of(items: usize, turns: &[Turn], frames: &[Frame]) -> Self {
+        let mut way = Self::new(items);
+        for (turn, frame) in turns.iter().zip(frames) {
+            if let Some((choice, _)) = frame.made {
+                way.note(*turn, choice);
+            }
+        }
+        way
+    }
+
+    fn note(&mut self, turn: Turn, choice: Choice) {
+        match turn {
+            Turn::Remain(id) => self.remain[id] = choice,
+            Turn::Place(id) => self.place[id] = choice,
+        }
+    }
+
+    fn choice(&self, turn: Turn) -> Choice {
+        match turn {
+            Turn::Remain(id) => self.remain[id],
+            Turn::Place(id) => self.place[id],
+        }
+    }
 }
 
 /// One decision on the way down.
@@ -97,56 +127,50 @@ impl<'p> Search<'p> {
 
     /// A first answer, as good as its levels one after the other can be made.
     fn level_by_level(&mut self) {
-        let mut way: Vec<Choice> = Vec::new();
-        for level in 0..self.problem.levels {
-            // A dead end says nothing of other ways: the search through all of it finds one, or keeps to doing nothing.
-            let Some(mut found) = self.carried_on(&way, level) else { return };
+        let hopeless = hopeless(self.problem);
+        let mut state = State::new(self.problem);
+        let mut way = Way::new(self.problem.items.len());
+        let mut first = 0;
+        for (level, end) in self.ends.clone().into_iter().enumerate() {
+            for turn in &self.turns[first..end] {
+                // A dead end says nothing of other ways: the search through all of it finds one, or does nothing.
+                let Some(choice) = state.choices(*turn, false).first().copied() else { return };
+                state.decide(*turn, choice);
+                way.note(*turn, choice);
+            }
+            first = end;
+            let mut left_out = state.cost.left_out.clone();
             // Most of what is left out fits nowhere, and no search finds that out faster.
-            let hopeless = self.hopeless(level);
-            while found.left_out[level] > hopeless {
-                let Some(better) = self.descend(Goal::LeftOut(level), &found) else { break };
-                found = better;
+            while left_out[level] > hopeless[level] {
+                let Some(better) = self.descend(Goal::LeftOut(level), &left_out) else { break };
+                way = better;
+                state = self.followed(&way, end);
+                left_out = state.cost.left_out.clone();
             }
             if self.is_proven {
-                self.proven.push(found.left_out[level]);
+                self.proven.push(left_out[level]);
             }
-            way = found.way;
         }
-        self.take(&way);
+        self.take(&state);
     }
 
-    /// The way so far, and from there on the first choice each time to the end of the level.
-    fn carried_on(&self, way: &[Choice], level: usize) -> Option<Found> {
+    /// What a way leads to.
+    fn followed(&self, way: &Way, end: usize) -> State<'p> {
         let mut state = State::new(self.problem);
-        let mut whole = Vec::with_capacity(self.ends[level]);
-        for (position, turn) in self.turns[..self.ends[level]].iter().enumerate() {
-            let choice = match way.get(position) {
-                Some(choice) => *choice,
-                None => *state.choices(*turn, false).first()?,
-            };
-            state.decide(*turn, choice);
-            whole.push(choice);
+        for turn in &self.turns[..end] {
+            state.decide(*turn, way.choice(*turn));
         }
-        Some(Found { left_out: state.cost.left_out, way: whole })
+        state
     }
 
-    /// Of this level, those that have no place even on an empty machine.
-    fn hopeless(&self, level: usize) -> u32 {
-        let of_level = self.problem.items.iter().filter(|item| item.level == level && item.kind == Kind::Fresh);
-        let fits = |set: &Vec<Gpu>, need: i64| set.iter().all(|gpu| need <= self.problem.usable[*gpu]);
-        let lost = of_level.filter(|item| !item.sets.sets.iter().any(|set| fits(set, item.need)));
-        u32::try_from(lost.count()).unwrap_or(u32::MAX)
-    }
-
-    /// Takes a whole way for the best answer, if it is a lawful and better one.
-    fn take(&mut self, way: &[Choice]) {
-        let mut state = State::new(self.problem);
-        for (turn, choice) in self.turns.iter().zip(way) {
-            state.decide(*turn, *choice);
-        }
-        if let Some((cost, fates)) = self.judged(&state).filter(|(cost, _)| *cost < self.best_cost) {
+    /// Takes an answer for the best one, if it is lawful and better.
+    fn take(&mut self, state: &State<'_>) -> bool {
+        let found = self.judged(state).filter(|(cost, _)| *cost < self.best_cost);
+        let is_better = found.is_some();
+        if let Some((cost, fates)) = found {
             (self.best_cost, self.best_fates) = (cost, fates);
         }
+        is_better
     }
 
     fn judged(&self, state: &State<'_>) -> Option<(Cost, Vec<Fate>)> {
@@ -163,41 +187,35 @@ impl<'p> Search<'p> {
         if !self.is_worth_searching() {
             return;
         }
-        let none = Found { left_out: self.best_cost.left_out.clone(), way: Vec::new() };
         // Each turn finds a better answer, and there are only so many nodes.
-        while self.descend(Goal::All, &none).is_some() {}
+        while self.descend(Goal::All, &[]).is_some() {}
     }
 
     /// Something is lost in the best answer that might be saved.
     fn is_worth_searching(&self) -> bool {
         let best = &self.best_cost;
         let saved = best.kept_stopped.iter().all(|count| *count == 0) && best.stopped == 0 && best.moved == 0;
-        let hopeless = |(level, count): (usize, &u32)| *count == 0 || *count <= self.hopeless(level);
-        !(saved && best.left_out.iter().enumerate().all(hopeless))
+        !(saved && best.left_out == self.proven)
     }
 
-    /// One walk through all that may be better; `None`: there is nothing, or no nodes are left.
-    fn descend(&mut self, goal: Goal, known: &Found) -> Option<Found> {
-        let end = match goal {
-            Goal::LeftOut(level) => self.ends[level],
-            Goal::All => self.turns.len(),
+    /// One walk through all that may be better than what leaves out `known`, or than the best answer; `None`: there is
+    /// nothing, or no nodes are left.
+    fn descend(&mut self, goal: Goal, known: &[u32]) -> Option<Way> {
+        let turns = match goal {
+            Goal::LeftOut(level) => packing_turns(self.problem, level),
+            Goal::All => self.turns.clone(),
         };
         let mut state = State::new(self.problem);
+        state.gives_way_early = goal != Goal::All;
         let mut frames: Vec<Frame> = Vec::new();
         let mut seen = BTreeSet::new();
         loop {
             let position = frames.len();
             let is_open = self.may_be_better(&state, goal, known) && self.is_new(&state, position, &mut seen);
-            if is_open && position == end {
-                let way = frames.iter().filter_map(|frame| Some(frame.made?.0)).collect();
-                match goal {
-                    Goal::LeftOut(_) => return Some(Found { left_out: state.cost.left_out.clone(), way }),
-                    Goal::All => {
-                        if let Some((cost, fates)) = self.judged(&state).filter(|(cost, _)| *cost < self.best_cost) {
-                            (self.best_cost, self.best_fates) = (cost, fates);
-                            return Some(Found { left_out: self.best_cost.left_out.clone(), way });
-                        }
-                    }
+            if is_open && position == turns.len() {
+                let is_found = if goal == Goal::All { self.take(&state) } else { state.may_be_just() };
+                if is_found {
+                    return Some(Way::of(self.problem.items.len(), &turns, &frames));
                 }
             } else if is_open {
                 if self.nodes_left == 0 {
@@ -205,44 +223,41 @@ impl<'p> Search<'p> {
                     return None;
                 }
                 self.nodes_left -= 1;
-                let choices = self.without_twins(
-                    &state,
-                    self.turns[position],
-                    state.choices(self.turns[position], goal != Goal::All),
-                );
+                let choices = state.choices(turns[position], goal != Goal::All);
+                let choices = self.without_twins(&state, turns[position], choices);
                 frames.push(Frame { choices, next: 0, made: None });
             }
-            if !self.step(&mut state, &mut frames) {
+            if !step(&turns, &mut state, &mut frames) {
                 return None;
             }
         }
     }
+}
 
-    /// On to the next choice that has not been tried; `false`: there is none.
-    fn step(&self, state: &mut State<'_>, frames: &mut Vec<Frame>) -> bool {
-        while let Some(position) = frames.len().checked_sub(1) {
-            let (turn, frame) = (self.turns[position], &mut frames[position]);
-            if let Some((choice, before)) = frame.made.take() {
-                state.take_back(turn, choice, before);
-            }
-            if let Some(choice) = frame.choices.get(frame.next).copied() {
-                frame.next += 1;
-                frame.made = Some((choice, state.decide(turn, choice)));
-                return true;
-            }
-            frames.pop();
+/// On to the next choice that has not been tried; `false`: there is none.
+fn step(turns: &[Turn], state: &mut State<'_>, frames: &mut Vec<Frame>) -> bool {
+    while let Some(position) = frames.len().checked_sub(1) {
+        let (turn, frame) = (turns[position], &mut frames[position]);
+        if let Some((choice, before)) = frame.made.take() {
+            state.take_back(turn, choice, before);
         }
-        false
+        if let Some(choice) = frame.choices.get(frame.next).copied() {
+            frame.next += 1;
+            frame.made = Some((choice, state.decide(turn, choice)));
+            return true;
+        }
+        frames.pop();
     }
+    false
 }
 
 impl Search<'_> {
     /// What has been paid so far is less than what is known, and what is left can still be had for less.
-    fn may_be_better(&self, state: &State<'_>, goal: Goal, known: &Found) -> bool {
+    fn may_be_better(&self, state: &State<'_>, goal: Goal, known: &[u32]) -> bool {
         match goal {
             Goal::LeftOut(last) => {
                 let paid = &state.cost.left_out[..=last];
-                *paid < known.left_out[..=last] && self.may_fit(state, last, &known.left_out, 1)
+                *paid < known[..=last] && self.may_fit(state, last, known, 1)
             }
             Goal::All => {
                 let (paid, best) = (&state.cost, &self.best_cost);
@@ -389,6 +404,35 @@ fn turns(problem: &Problem) -> (Vec<Turn>, Vec<usize>) {
         first = end;
     }
     (turns, ends)
+}
+
+/// The decisions down to a level, in the order in which what fits is found soonest: all that runs first, then the
+/// largest.
+fn packing_turns(problem: &Problem, last: usize) -> Vec<Turn> {
+    let items = || problem.items.iter().enumerate().take_while(|(_, item)| item.level <= last);
+    let starts = |kind| matches!(kind, Kind::Fresh | Kind::Settled | Kind::Drifted);
+    let mut placed: Vec<(usize, Reverse<i64>, usize)> = items()
+        .filter(|(_, item)| starts(item.kind))
+        .map(|(id, item)| (depth(problem, id), Reverse(item.need), id))
+        .collect();
+    placed.sort_unstable();
+    let remaining = items().filter(|(_, item)| item.runs()).map(|(id, _)| Turn::Remain(id));
+    remaining.chain(placed.into_iter().map(|(_, _, id)| Turn::Place(id))).collect()
+}
+
+/// How many items it stands on, one on the other.
+fn depth(problem: &Problem, id: usize) -> usize {
+    problem.items[id].bases.iter().map(|base| depth(problem, *base) + 1).max().unwrap_or(0)
+}
+
+/// By level, how many have no place even on an empty machine.
+fn hopeless(problem: &Problem) -> Vec<u32> {
+    let mut counts = vec![0; problem.levels];
+    for item in problem.items.iter().filter(|item| item.kind == Kind::Fresh) {
+        let fits = |set: &Vec<Gpu>| set.iter().all(|gpu| item.need <= problem.usable[*gpu]);
+        counts[item.level] += u32::from(!item.sets.sets.iter().any(fits));
+    }
+    counts
 }
 
 /// How many items of its own level it stands on, one on the other.

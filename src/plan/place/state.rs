@@ -47,6 +47,8 @@ pub(super) struct Before {
 #[derive(Debug)]
 pub(super) struct State<'p> {
     pub(super) problem: &'p Problem,
+    /// What runs decides before anybody is started.
+    pub(super) gives_way_early: bool,
     pub(super) now: Vec<Now>,
     /// Has given way, whatever came after.
     pub(super) gone: Vec<bool>,
@@ -75,6 +77,7 @@ impl<'p> State<'p> {
         let (gpus, items) = (problem.usable.len(), problem.items.len());
         let mut state = Self {
             problem,
+            gives_way_early: false,
             now: vec![Now::Open; items],
             gone: vec![false; items],
             used: vec![0; gpus],
@@ -162,7 +165,8 @@ impl<'p> State<'p> {
 
     /// Somebody was started where it is, or may be.
     fn is_wanted_by_others(&self, item: &Item) -> bool {
-        self.problem.repack
+        self.gives_way_early
+            || self.problem.repack
             || item.seat.iter().any(|(gpu, _)| self.joined[*gpu] > 0)
             || item.ports.iter().any(|port| self.started_ports[*port] > 0)
     }
@@ -383,6 +387,24 @@ impl<'p> State<'p> {
     /// MiB of starts that matter more than this level.
     pub(super) fn started_above(&self, level: usize, gpu: Gpu) -> i64 {
         self.started[..level].iter().map(|on_gpus| on_gpus[gpu]).sum()
+    }
+
+    /// Everybody who gives way so far may come to do so for somebody's sake, if all that is open stays.
+    pub(super) fn may_be_just(&self) -> bool {
+        let all = self.started.len();
+        let yielding = (0..self.now.len()).filter(|id| self.is_yielding(*id));
+        yielding.into_iter().all(|id| {
+            let item = self.item(id);
+            let level = item.level + usize::from(self.problem.repack && matches!(self.now[id], Now::Done(Fate::On(_))));
+            let contested = |(gpu, amount): &(Gpu, i64)| {
+                let above = self.started_above(level.min(all), *gpu);
+                let staying = self.used[*gpu] - self.started_above(all, *gpu) + self.rest[*gpu];
+                above > 0 && *amount > 0 && staying + above + amount > self.problem.usable[*gpu]
+            };
+            self.is_dragged(item)
+                || item.seat.iter().any(contested)
+                || item.ports.iter().any(|port| self.started_ports[*port] > 0)
+        })
     }
 
     /// MiB that starts of this level may still get on a GPU, at the very best.

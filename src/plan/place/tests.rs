@@ -190,20 +190,20 @@ fn what_people_have(seed: u64, running: u64, levels: usize, size: i64) -> Proble
 }
 
 #[test]
-#[ignore = "a probe"]
-fn probe() {
-    for size in [32_000, 40_000, 48_000] {
-        for levels in [5, 20] {
-            for running in [0, 50] {
-                let mut optimal = 0;
-                let began = std::time::Instant::now();
-                for seed in 0..10 {
-                    let problem = what_people_have(seed, running, levels, size);
-                    let answer = solve(&problem);
-                    optimal += u32::from(answer.is_optimal);
-                }
-                println!("size {size} levels {levels} running {running}: {optimal}/10 {:?} each", began.elapsed() / 10);
+fn forty_services_find_the_best_places_on_eight_gpus() {
+    for (size, running) in [(24_000, 0), (32_000, 0), (40_000, 0), (48_000, 0), (80_000, 50)] {
+        for levels in [1, 5, 20] {
+            for seed in 0..10 {
+                let answer = solve(&what_people_have(seed, running, levels, size));
+                assert!(answer.is_optimal, "{size} MiB each, {levels} priorities, seed {seed}");
             }
         }
     }
+}
+
+#[test]
+fn beyond_the_budget_an_answer_is_lawful_and_says_that_it_is_bounded() {
+    let problem = what_people_have(0, 90, 20, 24_000);
+    let answer = solve(&problem);
+    assert!(!answer.is_optimal && cost(&problem, &answer.fates).is_some());
 }
