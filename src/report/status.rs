@@ -14,6 +14,7 @@ use crate::model::facts::Estimates;
 use crate::model::lifecycle::State;
 use crate::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName};
 use crate::model::observed::{Observed, ObservedGpu, ObservedService, Ownership};
+use crate::model::room::{GpuRoom, Room};
 use crate::model::size::Mebibytes;
 
 pub use text::text;
@@ -137,7 +138,7 @@ pub struct LastRun {
 
 impl Status {
     #[must_use]
-    pub fn of(desired: &Desired, observed: &Observed, last_run: Option<LastRun>) -> Self {
+    pub fn of(desired: &Desired, observed: &Observed, room: &Room, last_run: Option<LastRun>) -> Self {
         let pairs =
             || desired.services.iter().filter_map(|(name, service)| Some((service, observed.services.get(name)?)));
         let warnings = observed.warnings.iter().cloned();
@@ -155,7 +156,7 @@ impl Status {
                 .iter()
                 .map(|orphan| OrphanLine { name: orphan.service.clone(), state: orphan.state })
                 .collect(),
-            gpus: gpus(desired, observed),
+            gpus: gpus(desired, observed, room),
             goals: goals(desired, observed),
             last_run,
             warnings: once(warnings.chain(unread)),
@@ -210,21 +211,17 @@ fn service_line(service: &Service, seen: &ObservedService) -> ServiceLine {
     }
 }
 
-fn gpus(desired: &Desired, observed: &Observed) -> Vec<GpuLine> {
-    let mut lines: Vec<GpuLine> = observed.gpus.iter().map(|(id, gpu)| gpu_line(desired, observed, id, gpu)).collect();
+fn gpus(desired: &Desired, observed: &Observed, room: &Room) -> Vec<GpuLine> {
+    let line = |(id, gpu)| Some(gpu_line(desired, observed, id, gpu, room.gpus.get(id)?));
+    let mut lines: Vec<GpuLine> = observed.gpus.iter().filter_map(line).collect();
     lines.sort_by(|a, b| a.index.cmp(&b.index).then_with(|| a.id.cmp(&b.id)));
     lines
 }
 
-fn gpu_line(desired: &Desired, observed: &Observed, id: &GpuId, gpu: &ObservedGpu) -> GpuLine {
-    let services = || {
-        let pairs = desired.services.iter().filter_map(|(name, service)| Some((service, observed.services.get(name)?)));
-        pairs.filter(|(_, seen)| seen.holds_room && seen.gpus.contains(id))
-    };
+fn gpu_line(desired: &Desired, observed: &Observed, id: &GpuId, gpu: &ObservedGpu, room: &GpuRoom) -> GpuLine {
+    let pairs = desired.services.iter().filter_map(|(name, service)| Some((service, observed.services.get(name)?)));
+    let services = pairs.filter(|(_, seen)| seen.holds_room && seen.gpus.contains(id));
     let orphans = observed.orphans.iter().filter(|orphan| orphan.holds_room() && orphan.gpus.contains(id));
-    let orphaned: Mebibytes = orphans.map(|orphan| orphan.vram).sum();
-    let counted: Mebibytes = services().map(|(service, seen)| seen.held(service, id)).sum();
-    let used = gpu.foreign + counted + orphaned;
     GpuLine {
         id: id.clone(),
         index: gpu.index,
@@ -233,10 +230,14 @@ fn gpu_line(desired: &Desired, observed: &Observed, id: &GpuId, gpu: &ObservedGp
         reserve_mib: desired.reserve,
         foreign_mib: gpu.foreign,
         foreign_holders: gpu.foreign_holders.clone(),
-        declared_mib: services().map(|(service, _)| service.vram).sum::<Mebibytes>() + orphaned,
+        declared_mib: services.map(|(service, _)| service.vram).chain(orphans.map(|orphan| orphan.vram)).sum(),
         measured_mib: gpu.used,
-        used_mib: used,
-        free_mib: if gpu.lost.is_some() { Mebibytes::ZERO } else { gpu.capacity - desired.reserve - used },
+        used_mib: gpu.foreign + room.holders.iter().map(|held| held.counts).sum(),
+        free_mib: if gpu.lost.is_some() {
+            Mebibytes::ZERO
+        } else {
+            Mebibytes(u64::try_from(room.left(None)).unwrap_or(0))
+        },
         declared: gpu.used.is_none() && gpu.lost.is_none(),
         lost: gpu.lost.clone(),
     }
