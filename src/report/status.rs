@@ -14,6 +14,7 @@ use crate::model::facts::Estimates;
 use crate::model::lifecycle::State;
 use crate::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName};
 use crate::model::observed::{Observed, ObservedGpu, ObservedService, Ownership};
+use crate::model::room::{GpuRoom, Room};
 use crate::model::size::Mebibytes;
 
 pub use text::text;
@@ -101,7 +102,8 @@ pub struct GpuLine {
     pub declared_mib: Mebibytes,
     /// In use by the driver's word, all processes together; `null`: nobody measures.
     pub measured_mib: Option<Mebibytes>,
-    /// Foreign memory and, for each service that runs, the larger of declared and measured.
+    /// Foreign memory and, for each service that runs, the larger of declared and measured; what a kept one may keep,
+    /// once it is evicted.
     pub used_mib: Mebibytes,
     /// What one more service may have there.
     pub free_mib: Mebibytes,
@@ -137,7 +139,7 @@ pub struct LastRun {
 
 impl Status {
     #[must_use]
-    pub fn of(desired: &Desired, observed: &Observed, last_run: Option<LastRun>) -> Self {
+    pub fn of(desired: &Desired, observed: &Observed, room: &Room, last_run: Option<LastRun>) -> Self {
         let pairs =
             || desired.services.iter().filter_map(|(name, service)| Some((service, observed.services.get(name)?)));
         let warnings = observed.warnings.iter().cloned();
@@ -155,7 +157,7 @@ impl Status {
                 .iter()
                 .map(|orphan| OrphanLine { name: orphan.service.clone(), state: orphan.state })
                 .collect(),
-            gpus: gpus(desired, observed),
+            gpus: gpus(desired, observed, room),
             goals: goals(desired, observed),
             last_run,
             warnings: once(warnings.chain(unread)),
@@ -210,21 +212,19 @@ fn service_line(service: &Service, seen: &ObservedService) -> ServiceLine {
     }
 }
 
-fn gpus(desired: &Desired, observed: &Observed) -> Vec<GpuLine> {
-    let mut lines: Vec<GpuLine> = observed.gpus.iter().map(|(id, gpu)| gpu_line(desired, observed, id, gpu)).collect();
+fn gpus(desired: &Desired, observed: &Observed, room: &Room) -> Vec<GpuLine> {
+    let lines = room.gpus.iter().filter_map(|(id, room)| Some((id, observed.gpus.get(id)?, room)));
+    let mut lines: Vec<GpuLine> = lines.map(|(id, gpu, room)| gpu_line(desired, observed, (id, gpu), room)).collect();
     lines.sort_by(|a, b| a.index.cmp(&b.index).then_with(|| a.id.cmp(&b.id)));
     lines
 }
 
-fn gpu_line(desired: &Desired, observed: &Observed, id: &GpuId, gpu: &ObservedGpu) -> GpuLine {
-    let services = || {
-        let pairs = desired.services.iter().filter_map(|(name, service)| Some((service, observed.services.get(name)?)));
-        pairs.filter(|(_, seen)| seen.holds_room && seen.gpus.contains(id))
-    };
+fn gpu_line(desired: &Desired, observed: &Observed, (id, gpu): (&GpuId, &ObservedGpu), room: &GpuRoom) -> GpuLine {
+    let services = desired.services.iter().filter_map(|(name, service)| Some((service, observed.services.get(name)?)));
+    let services = services.filter(|(_, seen)| seen.holds_room && seen.gpus.contains(id));
     let orphans = observed.orphans.iter().filter(|orphan| orphan.holds_room() && orphan.gpus.contains(id));
-    let orphaned: Mebibytes = orphans.map(|orphan| orphan.vram).sum();
-    let counted: Mebibytes = services().map(|(service, seen)| seen.held(service, id)).sum();
-    let used = gpu.foreign + counted + orphaned;
+    let declared = services.map(|(service, _)| service.vram).chain(orphans.map(|orphan| orphan.vram)).sum();
+    let used = gpu.foreign + room.holders.iter().map(|held| held.counts).sum();
     GpuLine {
         id: id.clone(),
         index: gpu.index,
@@ -233,7 +233,7 @@ fn gpu_line(desired: &Desired, observed: &Observed, id: &GpuId, gpu: &ObservedGp
         reserve_mib: desired.reserve,
         foreign_mib: gpu.foreign,
         foreign_holders: gpu.foreign_holders.clone(),
-        declared_mib: services().map(|(service, _)| service.vram).sum::<Mebibytes>() + orphaned,
+        declared_mib: declared,
         measured_mib: gpu.used,
         used_mib: used,
         free_mib: if gpu.lost.is_some() { Mebibytes::ZERO } else { gpu.capacity - desired.reserve - used },
