@@ -75,7 +75,9 @@ impl GpuRoom {
             holders.sort_by(|a, b| (b.counts, &a.label).cmp(&(a.counts, &b.label)));
         }
         let (listed, others) = holders.split_at(holders.len().min(LISTED_MAX));
-        listed.iter().for_each(|held| subtract(held.counts, &held.label));
+        for held in listed {
+            subtract(held.counts, &held.label);
+        }
         subtract(others.iter().map(|held| held.counts).sum(), &format!("{} more", others.len()));
         let left = self.left(except);
         let sign = if left < 0 { "−" } else { "" };

@@ -67,12 +67,16 @@ struct Claim {
     since: Instant,
     loading: Duration,
     late: Option<Duration>,
+    /// What it wanted when it last had all of that: from then on a test may say otherwise.
+    settled: Option<Mebibytes>,
 }
 
 #[derive(Clone, Debug)]
 struct Evicted {
     at: Instant,
     to: Mebibytes,
+    /// It was so small once, and may have grown since.
+    done: bool,
 }
 
 /// Memory of what has ended, on its way back.
@@ -175,6 +179,7 @@ impl World {
             since: now,
             loading: behaviour.loading,
             late: behaviour.late,
+            settled: None,
         };
         self.memory.claims.insert(key.to_owned(), claim);
     }
@@ -252,7 +257,7 @@ impl World {
 
     /// It is down to so much from then on.
     pub(super) fn evict(&mut self, key: &str, after: Duration, to: Mebibytes) {
-        self.memory.evicted.insert(key.to_owned(), Evicted { at: Instant::now() + after, to });
+        self.memory.evicted.insert(key.to_owned(), Evicted { at: Instant::now() + after, to, done: false });
     }
 
     /// Everything of this moment that concerns memory.
@@ -267,10 +272,15 @@ impl World {
         for (gpu, pid) in over {
             self.set(&gpu, pid, Mebibytes::ZERO, &Owner::Stranger, "");
         }
-        for (key, evicted) in self.memory.evicted.clone() {
-            if evicted.at <= moment {
-                self.shrink(&key, evicted.to);
-            }
+        let due = self.memory.evicted.iter_mut().filter(|(_, evicted)| evicted.at <= moment && !evicted.done);
+        let due: Vec<_> = due
+            .map(|(key, evicted)| {
+                evicted.done = true;
+                (key.clone(), evicted.to)
+            })
+            .collect();
+        for (key, to) in due {
+            self.shrink(&key, to);
         }
         for visit in self.memory.visits.clone() {
             if visit.from == moment {
@@ -280,8 +290,16 @@ impl World {
         }
         for (key, claim) in self.memory.claims.clone() {
             let wants = self.memory.wants(&key, &claim);
+            if claim.settled == Some(wants) {
+                continue;
+            }
+            let mut settled = Some(wants);
             for gpu in &claim.gpus {
-                self.set(gpu, claim.pid, wants, &claim.owner, &claim.program);
+                let has = self.set(gpu, claim.pid, wants, &claim.owner, &claim.program);
+                settled = settled.filter(|_| has.is_none_or(|has| has >= wants));
+            }
+            if let Some(claim) = self.memory.claims.get_mut(&key) {
+                claim.settled = settled;
             }
         }
         self.note_worst();
@@ -298,10 +316,10 @@ impl World {
         }
     }
 
-    /// A process holds so much from now on, or as much of it as there is.
-    fn set(&mut self, gpu: &GpuId, pid: i32, memory: Mebibytes, owner: &Owner, program: &str) {
-        let Some(gpu) = self.facts.gpus.known_mut().into_iter().flatten().find(|fact| fact.id == *gpu) else { return };
-        let Some(used) = gpu.used else { return };
+    /// A process holds so much from now on, or as much of it as there is: returns that. `None`: nobody measures.
+    fn set(&mut self, gpu: &GpuId, pid: i32, memory: Mebibytes, owner: &Owner, program: &str) -> Option<Mebibytes> {
+        let gpu = self.facts.gpus.known_mut()?.iter_mut().find(|fact| fact.id == *gpu)?;
+        let used = gpu.used?;
         let position = gpu.holders.iter().position(|holder| holder.pid == pid && holder.owner == *owner);
         let held = position.and_then(|position| gpu.holders[position].memory).unwrap_or_default();
         let others = used - held;
@@ -316,6 +334,7 @@ impl World {
                 gpu.holders.push(GpuHolder { pid, program, memory: Some(memory), owner });
             }
         }
+        Some(memory)
     }
 
     fn note_worst(&mut self) {

@@ -263,8 +263,8 @@ impl<'p> End<'p> {
         let takes_port = item.ports.iter().filter_map(|port| self.port_takers[*port]);
         let by_port = || takes_port.into_iter().find(|other| self.problem.items[*other].level < item.level);
         let by_room = || {
-            let contested = item.seat.iter().filter(|(_, amount)| *amount > 0);
-            contested.filter_map(|(gpu, amount)| self.winner_on(id, level, *gpu, *amount)).next()
+            let mut contested = item.seat.iter().filter(|(_, amount)| *amount > 0);
+            contested.find_map(|(gpu, amount)| self.winner_on(id, level, *gpu, *amount))
         };
         // Dependencies make no circle.
         let along = || {

@@ -122,7 +122,7 @@ impl<'p> Search<'p> {
         for (position, turn) in self.turns[..self.ends[level]].iter().enumerate() {
             let choice = match way.get(position) {
                 Some(choice) => *choice,
-                None => *state.choices(*turn).first()?,
+                None => *state.choices(*turn, false).first()?,
             };
             state.decide(*turn, choice);
             whole.push(choice);
@@ -205,7 +205,11 @@ impl<'p> Search<'p> {
                     return None;
                 }
                 self.nodes_left -= 1;
-                let choices = self.without_twins(&state, self.turns[position], state.choices(self.turns[position]));
+                let choices = self.without_twins(
+                    &state,
+                    self.turns[position],
+                    state.choices(self.turns[position], goal != Goal::All),
+                );
                 frames.push(Frame { choices, next: 0, made: None });
             }
             if !self.step(&mut state, &mut frames) {

@@ -109,11 +109,12 @@ impl<'p> State<'p> {
     }
 
     /// What may be decided, the most promising first; nothing where all ways are barred.
-    pub(super) fn choices(&self, turn: Turn) -> Vec<Choice> {
+    /// `tightly`: of places that are as good otherwise, the one that leaves the least; else the first.
+    pub(super) fn choices(&self, turn: Turn, tightly: bool) -> Vec<Choice> {
         match turn {
             Turn::Remain(id) => self.to_remain(id),
             Turn::Place(id) => match self.now[id] {
-                Now::Open | Now::Left | Now::Holding => self.to_place(id),
+                Now::Open | Now::Left | Now::Holding => self.to_place(id, tightly),
                 Now::Done(_) => vec![Choice::Pass],
             },
         }
@@ -177,19 +178,20 @@ impl<'p> State<'p> {
         })
     }
 
-    fn to_place(&self, id: ItemId) -> Vec<Choice> {
+    fn to_place(&self, id: ItemId, tightly: bool) -> Vec<Choice> {
         let item = self.item(id);
         let held = self.now[id] == Now::Holding;
-        let mut ranked: Vec<(Rank, usize)> = Vec::new();
+        let mut ranked: Vec<(Rank, i64, usize)> = Vec::new();
         if self.may_start(id, held) {
             for (position, set) in item.sets.sets.iter().enumerate() {
                 if self.has_room(item, set) {
-                    ranked.push((self.rank(item, held, position), position));
+                    let left: i64 = set.iter().filter(|_| tightly).map(|gpu| self.left_on(*gpu)).sum();
+                    ranked.push((self.rank(item, held, position), left, position));
                 }
             }
         }
         ranked.sort_unstable();
-        let mut choices: Vec<Choice> = ranked.into_iter().map(|(_, position)| Choice::On(position)).collect();
+        let mut choices: Vec<Choice> = ranked.into_iter().map(|(_, _, position)| Choice::On(position)).collect();
         let dragged = self.is_dragged(item);
         if held && !dragged && self.may_stay(item, 1) {
             choices.push(Choice::Stay);

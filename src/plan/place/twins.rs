@@ -1,6 +1,7 @@
 //! GPUs of which one is as good as the other: what is tried on the first need not be tried on the rest.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::problem::{Gpu, Problem, Sets};
 
@@ -27,7 +28,7 @@ pub(super) fn twins(problem: &Problem) -> Vec<Gpu> {
 fn distinct(problem: &Problem) -> Vec<&Sets> {
     let mut lists: Vec<&Sets> = Vec::new();
     for item in &problem.items {
-        if !lists.iter().any(|known| std::ptr::eq(*known, &*item.sets)) {
+        if !lists.iter().any(|known| std::ptr::eq(*known, Rc::as_ptr(&item.sets))) {
             lists.push(&item.sets);
         }
     }
