@@ -8,9 +8,16 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::json;
 
+#[expect(dead_code, reason = "the tests of the readings use the rest")]
+#[path = "support/gpus.rs"]
+mod gpus;
+#[path = "studio/memory.rs"]
+mod memory;
 #[expect(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/plans.rs"]
 mod plans;
+#[path = "support/played.rs"]
+mod played;
 #[expect(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/sandbox.rs"]
 mod sandbox;
@@ -18,6 +25,9 @@ mod sandbox;
 mod server;
 #[path = "support/studio.rs"]
 mod studio;
+#[path = "../examples/simulated_gpu/world.rs"]
+#[expect(dead_code, reason = "the library and the server use the rest")]
+mod world;
 
 use plans::{blocked, position, reason, result, stage, steps};
 use sandbox::{Sandbox, answers, free_port, kill, wait_until};
@@ -39,6 +49,12 @@ const TESTS: &[(&str, fn())] = &[
     ("a_container_that_is_not_there_blocks_and_is_named", a_container_that_is_not_there_blocks_and_is_named),
     ("a_killed_apply_is_finished_by_the_next", a_killed_apply_is_finished_by_the_next),
     ("the_script_can_be_run_twice_and_undone", the_script_can_be_run_twice_and_undone),
+    ("memory::a_switch_unloads_stops_waits_and_starts", memory::a_switch_unloads_stops_waits_and_starts),
+    ("memory::memory_that_does_not_come_back_is_named", memory::memory_that_does_not_come_back_is_named),
+    ("memory::a_strangers_memory_is_counted_and_named", memory::a_strangers_memory_is_counted_and_named),
+    ("memory::a_busy_one_is_waited_for_or_not", memory::a_busy_one_is_waited_for_or_not),
+    ("memory::a_kept_one_unloads_and_the_next_time_it_stops", memory::a_kept_one_unloads_and_the_next_time_it_stops),
+    ("memory::status_and_plan_show_what_is_measured", memory::status_and_plan_show_what_is_measured),
 ];
 
 fn main() -> ExitCode {

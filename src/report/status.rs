@@ -102,7 +102,8 @@ pub struct GpuLine {
     pub declared_mib: Mebibytes,
     /// In use by the driver's word, all processes together; `null`: nobody measures.
     pub measured_mib: Option<Mebibytes>,
-    /// Foreign memory and, for each service that runs, the larger of declared and measured.
+    /// Foreign memory and, for each service that runs, the larger of declared and measured; what a kept one may keep,
+    /// once it is evicted.
     pub used_mib: Mebibytes,
     /// What one more service may have there.
     pub free_mib: Mebibytes,
@@ -212,16 +213,18 @@ fn service_line(service: &Service, seen: &ObservedService) -> ServiceLine {
 }
 
 fn gpus(desired: &Desired, observed: &Observed, room: &Room) -> Vec<GpuLine> {
-    let line = |(id, gpu)| Some(gpu_line(desired, observed, id, gpu, room.gpus.get(id)?));
-    let mut lines: Vec<GpuLine> = observed.gpus.iter().filter_map(line).collect();
+    let lines = room.gpus.iter().filter_map(|(id, room)| Some((id, observed.gpus.get(id)?, room)));
+    let mut lines: Vec<GpuLine> = lines.map(|(id, gpu, room)| gpu_line(desired, observed, (id, gpu), room)).collect();
     lines.sort_by(|a, b| a.index.cmp(&b.index).then_with(|| a.id.cmp(&b.id)));
     lines
 }
 
-fn gpu_line(desired: &Desired, observed: &Observed, id: &GpuId, gpu: &ObservedGpu, room: &GpuRoom) -> GpuLine {
-    let pairs = desired.services.iter().filter_map(|(name, service)| Some((service, observed.services.get(name)?)));
-    let services = pairs.filter(|(_, seen)| seen.holds_room && seen.gpus.contains(id));
+fn gpu_line(desired: &Desired, observed: &Observed, (id, gpu): (&GpuId, &ObservedGpu), room: &GpuRoom) -> GpuLine {
+    let services = desired.services.iter().filter_map(|(name, service)| Some((service, observed.services.get(name)?)));
+    let services = services.filter(|(_, seen)| seen.holds_room && seen.gpus.contains(id));
     let orphans = observed.orphans.iter().filter(|orphan| orphan.holds_room() && orphan.gpus.contains(id));
+    let declared = services.map(|(service, _)| service.vram).chain(orphans.map(|orphan| orphan.vram)).sum();
+    let used = gpu.foreign + room.holders.iter().map(|held| held.counts).sum();
     GpuLine {
         id: id.clone(),
         index: gpu.index,
@@ -230,14 +233,10 @@ fn gpu_line(desired: &Desired, observed: &Observed, id: &GpuId, gpu: &ObservedGp
         reserve_mib: desired.reserve,
         foreign_mib: gpu.foreign,
         foreign_holders: gpu.foreign_holders.clone(),
-        declared_mib: services.map(|(service, _)| service.vram).chain(orphans.map(|orphan| orphan.vram)).sum(),
+        declared_mib: declared,
         measured_mib: gpu.used,
-        used_mib: gpu.foreign + room.holders.iter().map(|held| held.counts).sum(),
-        free_mib: if gpu.lost.is_some() {
-            Mebibytes::ZERO
-        } else {
-            Mebibytes(u64::try_from(room.left(None)).unwrap_or(0))
-        },
+        used_mib: used,
+        free_mib: if gpu.lost.is_some() { Mebibytes::ZERO } else { gpu.capacity - desired.reserve - used },
         declared: gpu.used.is_none() && gpu.lost.is_none(),
         lost: gpu.lost.clone(),
     }

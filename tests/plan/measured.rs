@@ -167,3 +167,15 @@ fn what_an_orphan_holds_counts_for_the_orphan() {
     let plan = text(&house.plan_for(&house.desired(None), &prune));
     assert!(plan.starts_with("stop:small [orphaned] 9000 on GPU-0\nstart:big"), "{plan}");
 }
+
+#[test]
+fn what_matters_less_is_not_why_something_is_blocked() {
+    let house = driven_house(MANIFEST, &[0]);
+    visit(&house, &[stranger(4711, "game", 9_000)]);
+    // Without small there would be too little as well.
+    assert_lines(
+        &house.plan("both"),
+        "start:small [wanted_by_mode] 8192 on GPU-0
+         blocked big [no_room] it needs 16 384 MiB; GPU 0 has 24 576 − 9 000 foreign (game) = 15 576",
+    );
+}

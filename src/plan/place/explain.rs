@@ -128,8 +128,23 @@ impl Telling<'_> {
             }
         }
         let sets = candidates(self.scene, service).unwrap_or_default();
-        let room = self.room.get_or_init(|| self.at_the_end());
-        reason(ReasonCode::NoRoom, arithmetic(room, name, service.vram, &sets), None)
+        let mut room = self.room.get_or_init(|| self.at_the_end()).clone();
+        room.retain(|id, _| sets.iter().any(|set| set.contains(id)));
+        room.values_mut().for_each(|gpu| self.leave_out_lower(gpu, name, service.vram));
+        reason(ReasonCode::NoRoom, arithmetic(&room, name, service.vram, &sets), None)
+    }
+
+    /// Where it would not fit without all that matters less either, that is not what stands in its way.
+    fn leave_out_lower(&self, gpu: &mut GpuRoom, name: &ServiceName, need: Mebibytes) {
+        let matters_less = |held: &Holder| {
+            self.names.contains(&held.service) && self.scene.priority(&held.service) < self.scene.priority(name)
+        };
+        let mut without = gpu.clone();
+        without.holders.retain(|held| !matters_less(held));
+        if u64::try_from(without.left(Some(name))).is_ok_and(|left| left >= need.0) {
+            return;
+        }
+        *gpu = without;
     }
 
     /// Every GPU as the plan leaves it.
