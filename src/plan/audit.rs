@@ -196,6 +196,14 @@ impl Audit<'_> {
                     line.index, self.desired.reserve, gpu.capacity
                 ));
             }
+            let (before, usable) = (line.before_mib, gpu.capacity - self.desired.reserve);
+            // What is too much already is nobody's doing here; but nothing starts on top of it.
+            if before > usable
+                && let Some(added) = flow.worst_with_a_start(&line.id)
+                && before.0.saturating_add_signed(added) > usable.0
+            {
+                findings.push(format!("something may start on GPU {} while that is still too full", line.index));
+            }
             if line.peak_mib != peak {
                 findings.push(format!("GPU {}: its peak is {peak}, not {}", line.index, line.peak_mib));
             }

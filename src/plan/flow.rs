@@ -35,6 +35,24 @@ impl<'a> Flow<'a> {
     /// What the steps add at the worst moment to what a GPU holds before; never negative, for nothing may have
     /// happened.
     pub(super) fn worst_addition(&self, gpu: &GpuId) -> Mebibytes {
+        Mebibytes(self.heaviest(gpu, None))
+    }
+
+    /// The same once a start that takes memory there has begun: less than nothing where more must have come back by
+    /// then. `None`: nothing starts there.
+    pub(super) fn worst_with_a_start(&self, gpu: &GpuId) -> Option<i64> {
+        let starts = self.on.get(gpu)?.iter().filter(|at| {
+            let step = &self.steps[**at];
+            step.action == Action::Start && step.vram_on(gpu) > Mebibytes::ZERO
+        });
+        // Weighed so heavily that whatever must come before it is taken along.
+        let weight = self.steps.iter().map(|step| step.vram_on(gpu).0).sum::<u64>() + 1;
+        let with = |at: &usize| signed(self.heaviest(gpu, Some((*at, weight)))) - signed(weight);
+        starts.map(with).max()
+    }
+
+    /// The weight of the heaviest closed set; one step may weigh more than it takes.
+    fn heaviest(&self, gpu: &GpuId, more: Option<(usize, u64)>) -> u64 {
         let matters = self.before_starts_on(gpu);
         let node: BTreeMap<usize, usize> = matters.iter().enumerate().map(|(node, at)| (*at, node)).collect();
         let (source, sink) = (2 * matters.len(), 2 * matters.len() + 1);
@@ -49,14 +67,15 @@ impl<'a> Flow<'a> {
             let amount = step.vram_on(gpu).0;
             match step.action {
                 Action::Start => {
-                    gains += amount;
-                    network.edge(source, begin, amount);
+                    let weight = amount + more.filter(|(heavy, _)| heavy == at).map_or(0, |(_, weight)| weight);
+                    gains += weight;
+                    network.edge(source, begin, weight);
                 }
                 Action::Stop | Action::Evict => network.edge(end, sink, amount),
                 Action::Remove | Action::Pause | Action::Unpause => {}
             }
         }
-        Mebibytes(gains - network.max_flow(source, sink))
+        gains - network.max_flow(source, sink)
     }
 
     /// The starts on a GPU and all that must come before them. Nothing else can make the worst moment worse: what
@@ -72,6 +91,10 @@ impl<'a> Flow<'a> {
         }
         found
     }
+}
+
+fn signed(amount: u64) -> i64 {
+    i64::try_from(amount).unwrap_or(i64::MAX)
 }
 
 /// A flow network; every edge has its reverse beside it, at its index with the lowest bit flipped.
