@@ -66,10 +66,11 @@ bless:
     LCM_BLESS=1 INSTA_UPDATE=always INSTA_FORCE_PASS=1 cargo test
     git diff --stat
 
-# How late a healthy service is seen, what a plan with nothing to do costs, and what planning alone costs
+# How late a healthy service is seen, what switching costs beyond the services' own times, what a plan with nothing
+# to do costs, and what planning alone costs
 [group('measure')]
 bench *ARGS:
-    cargo bench --bench late --bench idle_plan --bench planning {{ ARGS }}
+    cargo bench --bench late --bench switch --bench idle_plan --bench planning {{ ARGS }}
 
 # What the pipeline runs, from a bare machine on
 [group('pipeline')]

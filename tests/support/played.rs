@@ -118,6 +118,7 @@ services:
 modes:
   video: {{ services: [comfyui, vidi], stop: [ollama] }}
   beside: {{ services: [comfyui], others: keep }}
+  painting: {{ services: [comfyui] }}
   chat: {{ services: [ollama] }}
 ",
             process("comfyui", "20GB"),

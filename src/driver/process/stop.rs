@@ -22,8 +22,11 @@ use crate::model::observed::Instance;
 const KILL_WAIT: Duration = Duration::from_secs(10);
 /// A shim leaves as soon as it has nothing to keep.
 const SHIM_WAIT: Duration = Duration::from_secs(2);
-const PAUSE_MIN: Duration = Duration::from_millis(10);
+/// Whether a known process lives costs next to nothing to ask.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_millis(50);
+/// The pause is this part of the wait so far.
+const PAUSE_PART: u32 = 50;
 
 /// What is to end.
 #[derive(Clone, Debug)]
@@ -156,8 +159,8 @@ async fn run_exec(processes: &Processes, stop: &Stop<'_>, left: &Left, exec: &[S
 
 /// Cheap looks at the members known, and a full one whenever none of them is left.
 async fn wait_until_gone(quarry: &Quarry, left: Left, deadline: Instant) -> Result<(bool, Left), DriverError> {
+    let began = Instant::now();
     let mut left = left;
-    let mut pause = PAUSE_MIN;
     loop {
         if !left.members.iter().any(proc::is_alive) {
             let shim = left.shim.take();
@@ -176,8 +179,8 @@ async fn wait_until_gone(quarry: &Quarry, left: Left, deadline: Instant) -> Resu
         if Instant::now() >= deadline {
             return Ok((false, left));
         }
+        let pause = (began.elapsed() / PAUSE_PART).clamp(PAUSE_MIN, PAUSE_MAX);
         sleep(pause.min(deadline.saturating_duration_since(Instant::now()))).await;
-        pause = (pause * 2).min(PAUSE_MAX);
     }
 }
 

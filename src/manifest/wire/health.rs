@@ -46,7 +46,7 @@ pub(in crate::manifest) struct Health {
     /// Deadline of one probe.
     #[schemars(extend("default" = "5s"), example = "2s")]
     pub probe_timeout: Option<Located<Period>>,
-    /// Time between two probes. Without it, it grows with the wait, between 50 ms and 2 s.
+    /// Time between two probes. Without it, it grows with the wait, between 10 ms and 2 s.
     #[schemars(example = "500ms")]
     pub interval: Option<Located<Period>>,
     /// Failures before it count for nothing; a success counts at once.
