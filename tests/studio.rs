@@ -16,6 +16,7 @@ mod memory;
 #[expect(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/plans.rs"]
 mod plans;
+#[expect(dead_code, reason = "each program uses a part of it")]
 #[path = "support/played.rs"]
 mod played;
 #[expect(dead_code, reason = "each test program uses a part of it")]

@@ -101,7 +101,9 @@ pub(crate) fn a_busy_one_is_waited_for_or_not() {
 
     played.lcm("chat", &["apply", "--yes"]).exits(0);
     // More work than anybody waits for.
-    (0..100).for_each(|_| played.post("ollama", "/work"));
+    for _ in 0..100 {
+        played.post("ollama", "/work");
+    }
     let ran = played.lcm("video", &["apply", "--yes", "--force", "--format", "json"]).exits(0);
     let events = ran.events();
     assert!(events.iter().all(|event| event["stage"] != "drain"), "{ran}");

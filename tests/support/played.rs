@@ -92,7 +92,7 @@ impl Played {
                 words("ollama", "18GB")
             ),
         };
-        let more: String = manners.ollama.iter().map(|key| format!("\n    {key}")).collect();
+        let more = [&[""], manners.ollama].concat().join("\n    ");
         let text = format!(
             "version: 1
 name: \"@NAME@\"

@@ -130,7 +130,9 @@ impl Telling<'_> {
         let sets = candidates(self.scene, service).unwrap_or_default();
         let mut room = self.room.get_or_init(|| self.at_the_end()).clone();
         room.retain(|id, _| sets.iter().any(|set| set.contains(id)));
-        room.values_mut().for_each(|gpu| self.leave_out_lower(gpu, name, service.vram));
+        for gpu in room.values_mut() {
+            self.leave_out_lower(gpu, name, service.vram);
+        }
         reason(ReasonCode::NoRoom, arithmetic(&room, name, service.vram, &sets), None)
     }
 
