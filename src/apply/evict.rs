@@ -32,10 +32,11 @@ pub(super) async fn evict(run: &Run<'_>, step: &Step) -> Verdict {
     }
     run.stage(step, Stage::Evict, None);
     run.ledger().changed = true;
+    // Before the answer: one that can't be evicted is stopped the next time, else no run would ever get past it.
+    measure::evicted(run, step);
     if let Err(error) = context.driver.evict(service).await {
         return Verdict::Failed(Trouble::new(ReasonCode::StopFailed, error.to_string()));
     }
-    measure::evicted(run, step);
     run.stage(step, Stage::Release, None);
     shrunk(run, step, evict.resident).await
 }

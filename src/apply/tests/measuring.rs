@@ -122,6 +122,14 @@ async fn an_eviction_is_remembered_with_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_eviction_that_fails_is_remembered_so_that_the_next_run_stops_it_instead() {
+    let bench = Bench::new(vec![evictable(service("a"), 1)], &["a"]).measured(24_000, &[("a", 9_000)]);
+    bench.behaves("a", Behaviour { evict_error: Some("connection refused".to_owned()), ..Behaviour::default() });
+    assert_eq!(bench.apply(vec![evict("a")]).await.failures[0].error, "connection refused");
+    assert!(known(&bench, "a").evicted_at.is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_store_that_fails_is_told_once_and_stops_nothing() {
     let mut bench = Bench::new(vec![service("a"), service("b")], &["b"]);
     bench.forgets = true;
