@@ -88,7 +88,8 @@ async fn look(session: &Session, args: &Args, opened: &Opened) -> (Status, Resul
         first_error: run.first_error,
     });
     let NarrowArgs { targets, excludes } = &args.narrow;
-    let mut status = Status::of(&opened.desired, &opened.observed(&facts), last_run).only(&args.states);
+    let room = opened.room(&facts, &Request::default());
+    let mut status = Status::of(&opened.desired, &opened.observed(&facts), &room, last_run).only(&args.states);
     status.services.retain(|line| {
         let named = targets.is_empty() || targets.contains(&line.name);
         named && !excludes.contains(&line.name)

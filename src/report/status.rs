@@ -14,6 +14,7 @@ use crate::model::facts::Estimates;
 use crate::model::lifecycle::State;
 use crate::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName};
 use crate::model::observed::{Observed, ObservedGpu, ObservedService, Ownership};
+use crate::model::room::Room;
 use crate::model::size::Mebibytes;
 
 pub use text::text;
@@ -101,7 +102,8 @@ pub struct GpuLine {
     pub declared_mib: Mebibytes,
     /// In use by the driver's word, all processes together; `null`: nobody measures.
     pub measured_mib: Option<Mebibytes>,
-    /// Foreign memory and, for each service that runs, the larger of declared and measured.
+    /// Foreign memory and, for each service that runs, the larger of declared and measured; of one that is evicted and
+    /// only goes on running, what it may keep.
     pub used_mib: Mebibytes,
     /// What one more service may have there.
     pub free_mib: Mebibytes,
@@ -137,7 +139,7 @@ pub struct LastRun {
 
 impl Status {
     #[must_use]
-    pub fn of(desired: &Desired, observed: &Observed, last_run: Option<LastRun>) -> Self {
+    pub fn of(desired: &Desired, observed: &Observed, room: &Room, last_run: Option<LastRun>) -> Self {
         let pairs =
             || desired.services.iter().filter_map(|(name, service)| Some((service, observed.services.get(name)?)));
         let warnings = observed.warnings.iter().cloned();
@@ -155,7 +157,7 @@ impl Status {
                 .iter()
                 .map(|orphan| OrphanLine { name: orphan.service.clone(), state: orphan.state })
                 .collect(),
-            gpus: gpus(desired, observed),
+            gpus: gpus(desired, observed, room),
             goals: goals(desired, observed),
             last_run,
             warnings: once(warnings.chain(unread)),
@@ -210,21 +212,28 @@ fn service_line(service: &Service, seen: &ObservedService) -> ServiceLine {
     }
 }
 
-fn gpus(desired: &Desired, observed: &Observed) -> Vec<GpuLine> {
-    let mut lines: Vec<GpuLine> = observed.gpus.iter().map(|(id, gpu)| gpu_line(desired, observed, id, gpu)).collect();
+fn gpus(desired: &Desired, observed: &Observed, room: &Room) -> Vec<GpuLine> {
+    let mut lines: Vec<GpuLine> = observed
+        .gpus
+        .iter()
+        .map(|(id, gpu)| {
+            let held =
+                room.gpus.get(id).map_or(Mebibytes::ZERO, |gpu| gpu.holders.iter().map(|held| held.counts).sum());
+            gpu_line(desired, observed, id, (gpu, held))
+        })
+        .collect();
     lines.sort_by(|a, b| a.index.cmp(&b.index).then_with(|| a.id.cmp(&b.id)));
     lines
 }
 
-fn gpu_line(desired: &Desired, observed: &Observed, id: &GpuId, gpu: &ObservedGpu) -> GpuLine {
+fn gpu_line(desired: &Desired, observed: &Observed, id: &GpuId, (gpu, held): (&ObservedGpu, Mebibytes)) -> GpuLine {
     let services = || {
         let pairs = desired.services.iter().filter_map(|(name, service)| Some((service, observed.services.get(name)?)));
         pairs.filter(|(_, seen)| seen.holds_room && seen.gpus.contains(id))
     };
     let orphans = observed.orphans.iter().filter(|orphan| orphan.holds_room() && orphan.gpus.contains(id));
     let orphaned: Mebibytes = orphans.map(|orphan| orphan.vram).sum();
-    let counted: Mebibytes = services().map(|(service, seen)| seen.held(service, id)).sum();
-    let used = gpu.foreign + counted + orphaned;
+    let used = gpu.foreign + held;
     GpuLine {
         id: id.clone(),
         index: gpu.index,

@@ -167,3 +167,28 @@ fn what_an_orphan_holds_counts_for_the_orphan() {
     let plan = text(&house.plan_for(&house.desired(None), &prune));
     assert!(plan.starts_with("stop:small [orphaned] 9000 on GPU-0\nstart:big"), "{plan}");
 }
+
+#[test]
+fn one_that_is_evicted_and_only_goes_on_running_counts_in_the_status_as_in_the_plan() {
+    let house = driven_house(
+        r"
+version: 1
+name: evicted
+services:
+  big: { process: { command: [big] }, vram: 16GiB, priority: 100 }
+  small: { process: { command: [small] }, vram: 8GiB, evict: { exec: [unload], resident: 1GiB } }
+modes: { small: { services: [small] }, big: { services: [big], others: keep } }
+",
+        &[0],
+    );
+    house.apply("small");
+    holds(&house, 0, Some(512));
+    let used = |mode| {
+        let desired = house.desired(Some(mode));
+        let observed = lcm::observe::observe(&house.sim.world(), &desired);
+        let room = lcm::plan::room(&desired, &observed, &Request::default());
+        lcm::report::status::Status::of(&desired, &observed, &room, None).gpus[0].used_mib
+    };
+    assert_eq!((used("small"), used("big")), (Mebibytes(8 << 10), Mebibytes(1 << 10)));
+    assert_eq!(look(&house, "big").gpus[0].before_mib, used("big"));
+}
