@@ -169,6 +169,17 @@ fn what_an_orphan_holds_counts_for_the_orphan() {
 }
 
 #[test]
+fn instances_that_share_an_index_are_called_by_their_ids() {
+    let house = driven_house(
+        "version: 1\nname: instances\nservices:\n  a: { process: { command: [a] }, vram: 99GiB }\n",
+        &[0, 1],
+    );
+    house.sim.meddle(|facts| facts.gpus.known_mut().expect("GPUs").iter_mut().for_each(|gpu| gpu.index = 0));
+    let plan = text(&house.plan_for(&house.desired(None), &Request::default()));
+    assert!(plan.contains("GPU GPU-0 has ") && plan.contains("; GPU GPU-1 has "), "{plan}");
+}
+
+#[test]
 fn one_that_is_evicted_and_only_goes_on_running_counts_in_the_status_as_in_the_plan() {
     let house = driven_house(
         r"

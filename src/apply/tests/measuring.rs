@@ -82,6 +82,7 @@ fn holding(amounts: &[(&str, Option<u64>)]) -> Room {
     };
     let gpu = GpuRoom {
         index: 0,
+        called: "GPU 0".to_owned(),
         capacity: Mebibytes(24_576),
         reserve: Mebibytes::ZERO,
         foreign: Mebibytes::ZERO,
