@@ -32,10 +32,11 @@ pub(super) async fn evict(run: &Run<'_>, step: &Step) -> Verdict {
     }
     run.stage(step, Stage::Evict, None);
     run.ledger().changed = true;
+    // Before the answer: one that can't be evicted is stopped the next time, else no run would ever get past it.
+    measure::evicted(run, step);
     if let Err(error) = context.driver.evict(service).await {
         return Verdict::Failed(Trouble::new(ReasonCode::StopFailed, error.to_string()));
     }
-    measure::evicted(run, step);
     run.stage(step, Stage::Release, None);
     shrunk(run, step, evict.resident).await
 }
@@ -69,11 +70,10 @@ fn left(room: &Room, step: &Step, resident: Mebibytes) -> Option<String> {
     let lines = room.gpus.iter().filter_map(|(id, gpu)| {
         let held = held(gpu, &step.service);
         if held.is_none() && step.gpus.contains(id) {
-            return Some(format!("nobody tells what it holds on GPU {}", gpu.index));
+            return Some(format!("nobody tells what it holds on {}", gpu.called));
         }
         let over = held.unwrap_or_default() - resident;
-        let beyond =
-            || format!("it still holds {} on GPU {}, {over} more than it may keep", resident + over, gpu.index);
+        let beyond = || format!("it still holds {} on {}, {over} more than it may keep", resident + over, gpu.called);
         (over > Mebibytes::ZERO).then(beyond)
     });
     let lines: Vec<String> = lines.collect();

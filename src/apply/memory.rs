@@ -65,7 +65,7 @@ pub(super) fn lack(room: &Room, need: &Need<'_>, promises: &BTreeMap<ServiceName
     for id in need.gpus {
         let Some(gpu) = room.gpus.get(id) else { return Some(Lack::Lost(format!("GPU {id} is not there any more"))) };
         if let Some(reason) = &gpu.lost {
-            return Some(Lack::Lost(format!("GPU {} can't be used any more: {reason}", gpu.index)));
+            return Some(Lack::Lost(format!("{} can't be used any more: {reason}", gpu.called)));
         }
         short = short.or_else(|| shortage(id, gpu, need, promises));
     }

@@ -21,6 +21,8 @@ pub struct Room {
 #[derive(Clone, Debug)]
 pub struct GpuRoom {
     pub index: u32,
+    /// `GPU 0`; by its id where the index does not say which.
+    pub called: String,
     pub capacity: Mebibytes,
     /// Kept free in any case.
     pub reserve: Mebibytes,
@@ -61,7 +63,7 @@ impl GpuRoom {
     /// `GPU 0 has 24564 − 512 reserve − 3200 foreign (Xorg, chrome) − 18000 ollama (priority 200) = 2852`.
     #[must_use]
     pub fn arithmetic(&self, except: Option<&ServiceName>) -> String {
-        let mut line = format!("GPU {} has {}", self.index, number(self.capacity));
+        let mut line = format!("{} has {}", self.called, number(self.capacity));
         let mut subtract = |amount: Mebibytes, what: &str| {
             if amount > Mebibytes::ZERO {
                 let _ = write!(line, " − {} {what}", number(amount));

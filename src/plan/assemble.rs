@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::desired::OrphanPolicy;
 use crate::model::lifecycle::Action;
 use crate::model::names::GpuId;
-use crate::model::observed::Ownership;
+use crate::model::observed::{Ownership, called};
 use crate::model::plan::{Asked, Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine, Placement, Plan, Step};
 use crate::model::size::Mebibytes;
 use crate::plan::decide::{Decisions, Scene};
@@ -127,8 +127,11 @@ fn warnings(scene: &Scene<'_>, gpus: &[GpuLine], steps: &[Step]) -> Vec<String> 
     }
     for gpu in gpus.iter().filter(|gpu| gpu.before_mib + gpu.reserve_mib > gpu.capacity_mib) {
         warnings.push(format!(
-            "GPU {} is overcommitted as it is: {} in use and {} to be kept free, of {}; nothing starts there before that is made up for",
-            gpu.index, gpu.before_mib, gpu.reserve_mib, gpu.capacity_mib
+            "{} is overcommitted as it is: {} in use and {} to be kept free, of {}; nothing starts there before that is made up for",
+            called(&scene.observed.gpus, &gpu.id),
+            gpu.before_mib,
+            gpu.reserve_mib,
+            gpu.capacity_mib
         ));
     }
     let declared = |id: &GpuId| scene.observed.gpus.get(id).is_some_and(|gpu| gpu.used.is_none() && gpu.lost.is_none());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::desired::Desired;
 use crate::model::names::{GpuId, ServiceName};
-use crate::model::observed::{Observed, Orphan};
+use crate::model::observed::{Observed, Orphan, called};
 use crate::model::plan::Request;
 use crate::model::room::{GpuRoom, Holder, Room};
 use crate::model::size::Mebibytes;
@@ -55,6 +55,7 @@ fn empty(scene: &Scene<'_>, id: &GpuId) -> GpuRoom {
     let gpu = &scene.observed.gpus[id];
     GpuRoom {
         index: gpu.index,
+        called: called(&scene.observed.gpus, id),
         capacity: gpu.capacity,
         reserve: scene.desired.reserve,
         foreign: gpu.foreign,

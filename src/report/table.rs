@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::model::names::StepId;
+use crate::model::names::{GpuId, StepId};
 use crate::model::size::Mebibytes;
 use crate::report::fold::columns;
 use crate::report::style::{Paint, Style};
@@ -96,6 +96,14 @@ pub fn spoken(step: &StepId) -> String {
     step.as_str().replacen(':', " ", 1)
 }
 
+/// `0`; the id where the index does not say which: instances of one GPU share theirs.
+pub(super) fn gpu_name<'a>(id: &GpuId, all: impl Iterator<Item = (&'a GpuId, u32)>) -> String {
+    let all: Vec<(&GpuId, u32)> = all.collect();
+    let index = all.iter().find(|(other, _)| *other == id).map(|(_, index)| *index);
+    let alone = |index: &u32| all.iter().filter(|(_, other)| other == index).count() == 1;
+    index.filter(alone).map_or_else(|| id.to_string(), |index| index.to_string())
+}
+
 /// `a, b and c`.
 #[must_use]
 pub fn listed<T: AsRef<str>>(words: &[T]) -> String {
@@ -157,7 +165,7 @@ pub fn about(milliseconds: u64) -> String {
 mod tests {
     use jiff::Timestamp;
 
-    use super::{Cell, about, elapsed, lines, listed, took};
+    use super::{Cell, about, elapsed, gpu_name, lines, listed, took};
     use crate::report::style::{Paint, Style};
 
     #[test]
@@ -169,6 +177,14 @@ mod tests {
         ];
         assert_eq!(lines(&rows, Style::PLAIN), ["a     100  a long remark at the end", "long    1", "é"]);
         assert_eq!(lines(&rows, Style { colored: true, ..Style::PLAIN })[2], "\u{1b}[32mé\u{1b}[0m");
+    }
+
+    #[test]
+    fn a_gpu_is_called_by_its_index_where_that_says_which() {
+        let ids = ["GPU-a", "MIG-b", "MIG-c"].map(Into::into);
+        let all = || ids.iter().zip([0, 1, 1]);
+        assert_eq!(ids.each_ref().map(|id| gpu_name(id, all())), ["0", "MIG-b", "MIG-c"]);
+        assert_eq!(gpu_name(&"gone".into(), all()), "gone");
     }
 
     #[test]

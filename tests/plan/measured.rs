@@ -179,3 +179,39 @@ fn what_matters_less_is_not_why_something_is_blocked() {
          blocked big [no_room] it needs 16 384 MiB; GPU 0 has 24 576 − 9 000 foreign (game) = 15 576",
     );
 }
+
+#[test]
+fn instances_that_share_an_index_are_called_by_their_ids() {
+    let house = driven_house(
+        "version: 1\nname: instances\nservices:\n  a: { process: { command: [a] }, vram: 99GiB }\n",
+        &[0, 1],
+    );
+    house.sim.meddle(|facts| facts.gpus.known_mut().expect("GPUs").iter_mut().for_each(|gpu| gpu.index = 0));
+    let plan = text(&house.plan_for(&house.desired(None), &Request::default()));
+    assert!(plan.contains("GPU GPU-0 has ") && plan.contains("; GPU GPU-1 has "), "{plan}");
+}
+
+#[test]
+fn one_that_is_evicted_and_only_goes_on_running_counts_in_the_status_as_in_the_plan() {
+    let house = driven_house(
+        r"
+version: 1
+name: evicted
+services:
+  big: { process: { command: [big] }, vram: 16GiB, priority: 100 }
+  small: { process: { command: [small] }, vram: 8GiB, evict: { exec: [unload], resident: 1GiB } }
+modes: { small: { services: [small] }, big: { services: [big], others: keep } }
+",
+        &[0],
+    );
+    house.apply("small");
+    holds(&house, 0, Some(512));
+    let used = |mode| {
+        let desired = house.desired(Some(mode));
+        let observed = lcm::observe::observe(&house.sim.world(), &desired);
+        let room = lcm::plan::room(&desired, &observed, &Request::default());
+        lcm::report::status::Status::of(&desired, &observed, &room, None).gpus[0].used_mib
+    };
+    assert_eq!((used("small"), used("big")), (Mebibytes(8 << 10), Mebibytes(1 << 10)));
+    assert_eq!(look(&house, "big").gpus[0].before_mib, used("big"));
+}

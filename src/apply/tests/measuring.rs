@@ -82,6 +82,7 @@ fn holding(amounts: &[(&str, Option<u64>)]) -> Room {
     };
     let gpu = GpuRoom {
         index: 0,
+        called: "GPU 0".to_owned(),
         capacity: Mebibytes(24_576),
         reserve: Mebibytes::ZERO,
         foreign: Mebibytes::ZERO,
@@ -119,6 +120,14 @@ async fn an_eviction_is_remembered_with_its_time() {
     assert_eq!(bench.apply(vec![evict("a")]).await.done, 1);
     let began = "2026-01-02T03:04:05Z".parse().expect("a time");
     assert_eq!(known(&bench, "a").evicted_at, Some(began));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_eviction_that_fails_is_remembered_so_that_the_next_run_stops_it_instead() {
+    let bench = Bench::new(vec![evictable(service("a"), 1)], &["a"]).measured(24_000, &[("a", 9_000)]);
+    bench.behaves("a", Behaviour { evict_error: Some("connection refused".to_owned()), ..Behaviour::default() });
+    assert_eq!(bench.apply(vec![evict("a")]).await.failures[0].error, "connection refused");
+    assert!(known(&bench, "a").evicted_at.is_some());
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use crate::report::table::{self, Cell, figure};
 /// One GPU after the other.
 pub(super) fn lines(gpus: &[GpuLine], style: Style) -> Vec<String> {
     let amounts = table::lines(&gpus.iter().map(amounts).collect::<Vec<_>>(), style);
-    let heads: Vec<Vec<Cell>> = gpus.iter().map(|gpu| head(gpu, style)).collect();
+    let heads: Vec<Vec<Cell>> = gpus.iter().map(|gpu| head(gpu, &name(gpu, gpus), style)).collect();
     let mut lines = Vec::new();
     if !style.bars {
         let rows =
@@ -28,8 +28,12 @@ pub(super) fn lines(gpus: &[GpuLine], style: Style) -> Vec<String> {
     lines
 }
 
-fn head(gpu: &GpuLine, style: Style) -> Vec<Cell> {
-    let mut head = vec![Cell::new(format!("GPU {}", gpu.index)).paint(Paint::Strong)];
+fn name(gpu: &GpuLine, gpus: &[GpuLine]) -> String {
+    table::gpu_name(&gpu.id, gpus.iter().map(|gpu| (&gpu.id, gpu.index)))
+}
+
+fn head(gpu: &GpuLine, name: &str, style: Style) -> Vec<Cell> {
+    let mut head = vec![Cell::new(format!("GPU {name}")).paint(Paint::Strong)];
     if style.bars {
         head.push(Cell::new(if gpu.lost.is_none() { bar(parts(gpu), style) } else { String::new() }));
     }
@@ -78,7 +82,7 @@ mod tests {
 
     fn gpu(index: u32, foreign: u64, used: u64) -> GpuLine {
         GpuLine {
-            id: "GPU-aaaa".into(),
+            id: crate::model::names::GpuId::new(format!("GPU-{index}")),
             index,
             name: "NVIDIA GeForce RTX 4090".to_owned(),
             capacity_mib: Mebibytes(24_564),

@@ -153,11 +153,8 @@ fn paint(line: &ServiceLine) -> Paint {
 }
 
 fn gpu_names(status: &Status, ids: &[GpuId]) -> String {
-    let name = |id: &GpuId| {
-        let line = status.gpus.iter().find(|line| line.id == *id);
-        line.map_or_else(|| id.to_string(), |line| line.index.to_string())
-    };
-    ids.iter().map(name).collect::<Vec<_>>().join(",")
+    let all = || status.gpus.iter().map(|line| (&line.id, line.index));
+    ids.iter().map(|id| table::gpu_name(id, all())).collect::<Vec<_>>().join(",")
 }
 
 fn goals(status: &Status) -> Vec<Vec<Cell>> {

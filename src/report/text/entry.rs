@@ -4,7 +4,7 @@ use crate::model::lifecycle::{Action, State};
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::plan::{Plan, ReasonCode, Step};
 use crate::report::style::{Paint, Style};
-use crate::report::table::{about, figure, listed};
+use crate::report::table::{self, about, figure, listed};
 
 /// A route longer than this shows its ends only, unless asked for more.
 const ROUTE_SHOWN_MAX: usize = 3;
@@ -183,14 +183,8 @@ impl Entry<'_> {
 
 /// `GPU 0`, `each of GPU 0 and 1`; by id where an index does not say which.
 fn gpus(plan: &Plan, ids: &[GpuId]) -> String {
-    let names: Vec<String> = ids
-        .iter()
-        .map(|id| {
-            let line = plan.gpus.iter().find(|line| line.id == *id);
-            let alone = |index: u32| plan.gpus.iter().filter(|line| line.index == index).count() == 1;
-            line.filter(|line| alone(line.index)).map_or_else(|| id.to_string(), |line| line.index.to_string())
-        })
-        .collect();
+    let all = || plan.gpus.iter().map(|line| (&line.id, line.index));
+    let names: Vec<String> = ids.iter().map(|id| table::gpu_name(id, all())).collect();
     let each = if names.len() > 1 { "each of " } else { "" };
     format!("{each}GPU {}", listed(&names))
 }

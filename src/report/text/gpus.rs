@@ -10,9 +10,9 @@ use crate::report::table::{self, Cell, figure};
 pub(super) fn lines(gpus: &[GpuLine], style: Style) -> Vec<String> {
     if !style.bars || gpus.is_empty() {
         let widest = gpus.iter().map(|gpu| figure(gpu.before_mib.max(gpu.after_mib)).len()).max().unwrap_or(0);
-        return table::lines(&gpus.iter().map(|gpu| row(gpu, widest)).collect::<Vec<_>>(), style);
+        return table::lines(&gpus.iter().map(|gpu| row(gpu, &name(gpu, gpus), widest)).collect::<Vec<_>>(), style);
     }
-    let heads = table::lines(&gpus.iter().map(head).collect::<Vec<_>>(), style);
+    let heads = table::lines(&gpus.iter().map(|gpu| head(gpu, &name(gpu, gpus))).collect::<Vec<_>>(), style);
     let moments: Vec<Vec<Vec<Cell>>> = gpus.iter().map(|gpu| moments(gpu, style)).collect();
     // All in one table, so that figures line up from one GPU to the next.
     let mut drawn = table::lines(&moments.concat(), style).into_iter();
@@ -29,9 +29,13 @@ fn parts(gpu: &GpuLine, used: Mebibytes) -> Parts {
     Parts { capacity: gpu.capacity_mib, foreign: gpu.foreign_mib, used, reserve: gpu.reserve_mib }
 }
 
-fn head(gpu: &GpuLine) -> Vec<Cell> {
+fn name(gpu: &GpuLine, gpus: &[GpuLine]) -> String {
+    table::gpu_name(&gpu.id, gpus.iter().map(|gpu| (&gpu.id, gpu.index)))
+}
+
+fn head(gpu: &GpuLine, name: &str) -> Vec<Cell> {
     vec![
-        Cell::new(format!("GPU {}", gpu.index)).paint(Paint::Strong),
+        Cell::new(format!("GPU {name}")).paint(Paint::Strong),
         Cell::new(gpu.capacity_mib.to_string()).right(),
         Cell::new(said("measured", gpu.measured_mib)),
         Cell::new(said("foreign", Some(gpu.foreign_mib))),
@@ -59,9 +63,9 @@ fn moments(gpu: &GpuLine, style: Style) -> Vec<Vec<Cell>> {
 }
 
 /// What is not there everywhere stands last.
-fn row(gpu: &GpuLine, width: usize) -> Vec<Cell> {
+fn row(gpu: &GpuLine, name: &str, width: usize) -> Vec<Cell> {
     vec![
-        Cell::new(format!("GPU {}", gpu.index)).paint(Paint::Strong),
+        Cell::new(format!("GPU {name}")).paint(Paint::Strong),
         Cell::new(gpu.capacity_mib.to_string()).right(),
         Cell::new(format!("used {:>width$} → {:>width$}", figure(gpu.before_mib), figure(gpu.after_mib))),
         Cell::new(said("peak", Some(gpu.peak_mib))),
