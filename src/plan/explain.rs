@@ -10,21 +10,33 @@ use crate::plan::decide::Decision;
 /// More GPUs than this are counted, not listed.
 const LISTED_MAX: usize = 4;
 
-/// Why `name` fits on none of the sets: what each GPU has, less all that is on it at the plan's end.
-pub(super) fn arithmetic(
-    room: &BTreeMap<GpuId, GpuRoom>,
-    name: &ServiceName,
-    need: Mebibytes,
-    sets: &[BTreeSet<GpuId>],
-) -> String {
-    let listed: BTreeSet<&GpuId> = sets.iter().flatten().collect();
-    let mut gpus: Vec<&GpuRoom> = listed.into_iter().filter_map(|id| room.get(id)).collect();
-    gpus.sort_by_key(|gpu| gpu.index);
-    let mut lines: Vec<String> = gpus.iter().take(LISTED_MAX).map(|gpu| gpu.arithmetic(Some(name))).collect();
-    if gpus.len() > LISTED_MAX {
-        lines.push(format!("and {} more are as full", gpus.len() - LISTED_MAX));
+/// Every GPU's arithmetic, worked out once: many may be refused for the same reason.
+pub(super) struct Sums {
+    room: BTreeMap<GpuId, GpuRoom>,
+    /// Those who sit on each, and the line for whoever does not.
+    lines: BTreeMap<GpuId, (BTreeSet<ServiceName>, String)>,
+}
+
+impl Sums {
+    pub(super) fn of(room: BTreeMap<GpuId, GpuRoom>) -> Self {
+        let holders = |gpu: &GpuRoom| gpu.holders.iter().map(|held| held.service.clone()).collect();
+        let lines = room.iter().map(|(id, gpu)| (id.clone(), (holders(gpu), gpu.arithmetic(None)))).collect();
+        Self { room, lines }
     }
-    format!("it needs {need}; {}", lines.join("; "))
+
+    /// Why `name` fits on none of the GPUs that would do, which are in their order: what each has, less all that is on
+    /// it at the plan's end.
+    pub(super) fn arithmetic(&self, name: &ServiceName, need: Mebibytes, gpus: &[GpuId]) -> String {
+        let line = |id: &GpuId| match self.lines.get(id) {
+            Some((holders, line)) if !holders.contains(name) => Some(line.clone()),
+            Some(_) | None => self.room.get(id).map(|gpu| gpu.arithmetic(Some(name))),
+        };
+        let mut lines: Vec<String> = gpus.iter().take(LISTED_MAX).filter_map(line).collect();
+        if gpus.len() > LISTED_MAX {
+            lines.push(format!("and {} more are as full", gpus.len() - LISTED_MAX));
+        }
+        format!("it needs {need}; {}", lines.join("; "))
+    }
 }
 
 /// What is the matter with a dependency, after "which".
