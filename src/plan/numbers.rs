@@ -11,7 +11,8 @@ pub(super) type Number = usize;
 
 #[derive(Debug)]
 pub(super) struct Numbers<'a> {
-    names: Vec<&'a ServiceName>,
+    /// Copies, which lie side by side: a search touches little memory.
+    names: Vec<ServiceName>,
     services: Vec<&'a Service>,
     bases: Vec<Vec<Number>>,
     dependents: Vec<Vec<Number>>,
@@ -19,13 +20,16 @@ pub(super) struct Numbers<'a> {
 
 impl<'a> Numbers<'a> {
     pub(super) fn of(desired: &'a Desired) -> Self {
-        let (names, services): (Vec<_>, Vec<_>) = desired.services.iter().unzip();
+        let (names, services): (Vec<_>, Vec<_>) =
+            desired.services.iter().map(|(name, service)| (name.clone(), service)).unzip();
         let nobody = vec![Vec::new(); names.len()];
         let mut numbers = Self { names, services, bases: nobody.clone(), dependents: nobody };
         for number in numbers.all() {
             let bases = numbers.services[number].depends_on.keys();
             let bases: Vec<Number> = bases.filter_map(|base| numbers.find(base)).collect();
-            bases.iter().for_each(|base| numbers.dependents[*base].push(number));
+            for base in &bases {
+                numbers.dependents[*base].push(number);
+            }
             numbers.bases[number] = bases;
         }
         numbers
@@ -36,11 +40,11 @@ impl<'a> Numbers<'a> {
     }
 
     pub(super) fn find(&self, name: &ServiceName) -> Option<Number> {
-        self.names.binary_search(&name).ok()
+        self.names.binary_search(name).ok()
     }
 
-    pub(super) fn name(&self, number: Number) -> &'a ServiceName {
-        self.names[number]
+    pub(super) fn name(&self, number: Number) -> &ServiceName {
+        &self.names[number]
     }
 
     pub(super) fn service(&self, number: Number) -> &'a Service {

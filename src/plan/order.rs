@@ -31,7 +31,7 @@ pub(super) fn order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
     let removals = removals(scene, decisions, &steps);
     steps.extend(removals);
     let mut starts =
-        Starts { scene, decisions, ledger: open_ledger(scene, &steps), claimants: claimants(scene), steps };
+        Starts { scene, decisions, ledger: open_ledger(scene, &steps), claimants: claimants(scene, &steps), steps };
     for number in starting_order(scene, decisions) {
         let start = starts.start(number);
         starts.steps.push(start);
@@ -285,10 +285,11 @@ pub(super) fn taken<'a>(scene: &Scene<'a>) -> BTreeMap<&'a GpuId, Mebibytes> {
     taken
 }
 
-/// Who takes a port while it runs, for every port that the manifest names.
-fn claimants<'a>(scene: &Scene<'a>) -> BTreeMap<u16, Vec<&'a ServiceName>> {
+/// Who of those that are stopped takes which port while it runs.
+fn claimants<'a>(scene: &Scene<'a>, steps: &Steps) -> BTreeMap<u16, Vec<&'a ServiceName>> {
     let mut claimants: BTreeMap<u16, Vec<&ServiceName>> = BTreeMap::new();
-    for service in scene.desired.services.values() {
+    let stopped = steps.stopped().filter_map(|name| scene.wants.numbers.find(name));
+    for service in stopped.map(|number| scene.service(number)) {
         for port in &service.ports {
             claimants.entry(*port).or_default().push(&service.name);
         }

@@ -84,19 +84,16 @@ fn by_mode(desired: &Desired, numbers: &Numbers<'_>) -> Vec<Want> {
 /// Those that the mode or a goal names, each with its reason.
 fn wanted_by_name(desired: &Desired, numbers: &Numbers<'_>) -> Vec<Option<Reason>> {
     let code = ReasonCode::WantedByMode;
-    let mut wanted = match mode_of(desired) {
-        Some((name, mode)) => {
-            let mut wanted = vec![None; numbers.all().len()];
-            for number in mode.services.iter().filter_map(|service| numbers.find(service)) {
-                let message = format!("mode {name} wants it");
-                wanted[number] = Some(Reason { code, message, by: Some(name.to_string()) });
-            }
-            wanted
+    let mut wanted = if let Some((name, mode)) = mode_of(desired) {
+        let mut wanted = vec![None; numbers.all().len()];
+        for number in mode.services.iter().filter_map(|service| numbers.find(service)) {
+            let message = format!("mode {name} wants it");
+            wanted[number] = Some(Reason { code, message, by: Some(name.to_string()) });
         }
-        None => {
-            let message = "the manifest has no modes, so all of it is wanted".to_owned();
-            vec![Some(Reason { code, message, by: None }); numbers.all().len()]
-        }
+        wanted
+    } else {
+        let message = "the manifest has no modes, so all of it is wanted".to_owned();
+        vec![Some(Reason { code, message, by: None }); numbers.all().len()]
     };
     for goal in desired.active_goals() {
         for number in needed_by_goal(desired, numbers, &goal) {
@@ -170,6 +167,8 @@ fn scope(numbers: &Numbers<'_>, request: &Request) -> Vec<bool> {
             open.extend(numbers.bases(number));
         }
     }
-    find(&request.excludes).into_iter().for_each(|number| scope[number] = false);
+    for number in find(&request.excludes) {
+        scope[number] = false;
+    }
     scope
 }
