@@ -312,7 +312,7 @@ pub struct StopPolicy {
     pub exec: Option<Vec<String>>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GpuRequest {
     None,
     /// One, wherever there is room.
@@ -325,7 +325,7 @@ pub enum GpuRequest {
     Count(u32),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GpuRef {
     Index(u32),
     Uuid(String),

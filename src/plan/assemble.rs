@@ -29,8 +29,8 @@ pub(super) fn assemble(scene: &Scene<'_>, decisions: &Decisions, placement: Plac
         placement,
         changes: !steps.is_empty(),
         kept: kept(scene, decisions),
-        blocked: blocked(decisions),
-        held: held(decisions),
+        blocked: blocked(scene, decisions),
+        held: held(scene, decisions),
         orphans: orphans(scene),
         warnings: warnings(scene, &gpus, &steps),
         gpus,
@@ -39,24 +39,29 @@ pub(super) fn assemble(scene: &Scene<'_>, decisions: &Decisions, placement: Plac
 }
 
 fn kept(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Kept> {
-    let left = decisions.0.iter().filter_map(|(name, decision)| Some((name, decision.left()?)));
-    left.map(|(name, message)| Kept {
-        service: name.clone(),
-        state: scene.seen(name).state,
+    let left = decisions.0.iter().enumerate().filter_map(|(number, decision)| Some((number, decision.left()?)));
+    left.map(|(number, message)| Kept {
+        service: scene.name(number).clone(),
+        state: scene.seen(number).state,
         message: message.to_owned(),
     })
     .collect()
 }
 
-fn blocked(decisions: &Decisions) -> Vec<Blocked> {
-    let blocked = decisions.0.iter().filter_map(|(name, decision)| Some((name, decision.blocked()?)));
-    blocked.map(|(service, reason)| Blocked { service: service.clone(), reason: reason.clone() }).collect()
+fn blocked(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Blocked> {
+    let blocked = decisions.0.iter().enumerate().filter_map(|(number, decision)| Some((number, decision.blocked()?)));
+    blocked.map(|(number, reason)| Blocked { service: scene.name(number).clone(), reason: reason.clone() }).collect()
 }
 
-fn held(decisions: &Decisions) -> Vec<Held> {
-    let held = decisions.0.iter().filter_map(|(name, decision)| Some((name, decision.held()?)));
-    held.map(|(service, reason)| Held { service: service.clone(), reason: reason.clone(), by: None, since: None })
-        .collect()
+fn held(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Held> {
+    let held = decisions.0.iter().enumerate().filter_map(|(number, decision)| Some((number, decision.held()?)));
+    held.map(|(number, reason)| Held {
+        service: scene.name(number).clone(),
+        reason: reason.clone(),
+        by: None,
+        since: None,
+    })
+    .collect()
 }
 
 fn orphans(scene: &Scene<'_>) -> Vec<OrphanLine> {
@@ -117,9 +122,10 @@ fn amounts(steps: &[Step], counts: impl Fn(Action) -> bool) -> BTreeMap<&GpuId, 
 
 fn warnings(scene: &Scene<'_>, gpus: &[GpuLine], steps: &[Step]) -> Vec<String> {
     let mut warnings = scene.observed.warnings.clone();
-    for (name, seen) in &scene.observed.services {
+    for number in scene.all() {
+        let (name, seen) = (scene.name(number), scene.seen(number));
         let Ownership::Foreign { holder } = &seen.ownership else { continue };
-        if seen.state.is_operational() && scene.wants.is_wanted(name) {
+        if seen.state.is_operational() && scene.wants.is_wanted(number) {
             warnings.push(format!(
                 "{name}: what answers in its place is not lcm's: {holder}; it is left alone and counted as {name}"
             ));

@@ -80,7 +80,7 @@ struct Audit<'a> {
     /// Names and things of orphans.
     orphaned: BTreeSet<&'a ServiceName>,
     orphans: BTreeSet<&'a Instance>,
-    wants: Wants,
+    wants: Wants<'a>,
     down: bool,
     /// Services may be moved for their equals.
     repacks: bool,
@@ -145,7 +145,7 @@ impl Audit<'_> {
             findings.push(format!("{}: preempted for nobody", step.id));
             return;
         };
-        let (lower, higher) = (self.wants.priority(&step.service), self.wants.priority(&winner));
+        let (lower, higher) = (self.priority(&step.service), self.priority(&winner));
         let among_equals = self.repacks && step.reason.code == ReasonCode::Moved;
         if lower > higher || (lower == higher && !among_equals) {
             findings.push(format!("{}: {winner} does not matter more", step.id));
@@ -158,7 +158,7 @@ impl Audit<'_> {
         let runs = self.observed.services.get(&step.service).is_some_and(|seen| seen.holds_room);
         match step.action {
             Action::Start => {
-                if self.down || !self.wants.is_wanted(&step.service) {
+                if self.down || !self.is_wanted(&step.service) {
                     findings.push(format!("{}: nobody wants it", step.id));
                 }
                 let waits = step.expect.state == State::Starting;
@@ -213,6 +213,15 @@ impl Audit<'_> {
                 findings.push(format!("{}: GPU {gpu} was never seen", step.id));
             }
         }
+    }
+
+    /// Nothing for what is not in the manifest.
+    fn priority(&self, service: &ServiceName) -> i64 {
+        self.wants.numbers.find(service).map_or(0, |number| self.wants.priority[number])
+    }
+
+    fn is_wanted(&self, service: &ServiceName) -> bool {
+        self.wants.numbers.find(service).is_some_and(|number| self.wants.is_wanted(number))
     }
 
     fn find(&self, action: Action, service: &ServiceName) -> Option<&Step> {

@@ -1,42 +1,92 @@
 //! The planner's own words: what it looks at, and what it decides for each service.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
-use crate::model::desired::{Desired, OrphanPolicy, Service};
+use crate::model::desired::{Desired, GpuRequest, OrphanPolicy, Service};
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{Observed, ObservedService, Orphan};
 use crate::model::plan::{Purpose, Reason, ReasonCode, Request};
 use crate::model::size::Mebibytes;
+use crate::plan::numbers::Number;
+use crate::plan::room::{self, Places};
 use crate::plan::want::{Want, Wants};
 
-/// All that the planner may look at.
-#[derive(Clone, Copy, Debug)]
+/// All that the planner may look at. Services go by their numbers.
+#[derive(Debug)]
 pub(super) struct Scene<'a> {
     pub(super) desired: &'a Desired,
     pub(super) observed: &'a Observed,
     pub(super) request: &'a Request,
-    pub(super) wants: &'a Wants,
+    pub(super) wants: &'a Wants<'a>,
+    seen: Vec<&'a ObservedService>,
+    /// Services that ask alike share one list.
+    places: BTreeMap<&'a GpuRequest, Result<Places, String>>,
 }
 
 impl<'a> Scene<'a> {
-    pub(super) fn service(&self, name: &ServiceName) -> &'a Service {
-        &self.desired.services[name]
+    pub(super) fn new(
+        desired: &'a Desired,
+        observed: &'a Observed,
+        request: &'a Request,
+        wants: &'a Wants<'a>,
+    ) -> Self {
+        // Both are in the order of their names, and nothing of the manifest goes unobserved.
+        let mut observations = observed.services.iter();
+        let mut seen = |name: &ServiceName| observations.find(|(other, _)| *other == name).map(|(_, seen)| seen);
+        let seen = desired.services.keys().map(|name| seen(name).expect("every service is observed")).collect();
+        let mut places = BTreeMap::new();
+        for service in desired.services.values() {
+            places.entry(&service.gpu).or_insert_with(|| room::places(&observed.gpus, &service.gpu));
+        }
+        Self { desired, observed, request, wants, seen, places }
     }
 
-    pub(super) fn seen(&self, name: &ServiceName) -> &'a ObservedService {
-        &self.observed.services[name]
+    /// Every service of the manifest, by name.
+    pub(super) fn all(&self) -> Range<Number> {
+        self.wants.numbers.all()
     }
 
-    pub(super) fn priority(&self, name: &ServiceName) -> i64 {
-        self.wants.priority(name)
+    pub(super) fn name(&self, number: Number) -> &'a ServiceName {
+        self.wants.numbers.name(number)
+    }
+
+    pub(super) fn service(&self, number: Number) -> &'a Service {
+        self.wants.numbers.service(number)
+    }
+
+    pub(super) fn seen(&self, number: Number) -> &'a ObservedService {
+        self.seen[number]
+    }
+
+    pub(super) fn want(&self, number: Number) -> &'a Want {
+        &self.wants.of[number]
+    }
+
+    pub(super) fn priority(&self, number: Number) -> i64 {
+        self.wants.priority[number]
+    }
+
+    pub(super) fn is_in_scope(&self, number: Number) -> bool {
+        self.wants.in_scope[number]
+    }
+
+    /// Why this run has found that it can't be started now.
+    pub(super) fn prevented(&self, number: Number) -> Option<&'a Reason> {
+        self.request.prevented.get(self.name(number))
+    }
+
+    /// Where it may be placed; `Err` says why that is nowhere.
+    pub(super) fn places(&self, number: Number) -> Result<&Places, &String> {
+        self.places[&self.service(number).gpu].as_ref()
     }
 
     /// GPU memory that it takes on `gpu` while it runs; what may go on running and is evicted, no more than that.
-    pub(super) fn held_on(&self, name: &ServiceName, gpu: &GpuId) -> Mebibytes {
-        let (service, seen) = (self.service(name), self.seen(name));
+    pub(super) fn held_on(&self, number: Number, gpu: &GpuId) -> Mebibytes {
+        let (service, seen) = (self.service(number), self.seen(number));
         match &service.evict {
-            Some(evict) if seen.holds_room && self.wants.of[name] == Want::Kept && seen.is_evicted(service) => {
+            Some(evict) if seen.holds_room && *self.want(number) == Want::Kept && seen.is_evicted(service) => {
                 if seen.gpus.contains(gpu) { evict.resident } else { Mebibytes::ZERO }
             }
             Some(_) | None => seen.held(service, gpu),
@@ -44,14 +94,14 @@ impl<'a> Scene<'a> {
     }
 
     /// The most that it takes on any of its GPUs.
-    pub(super) fn held(&self, name: &ServiceName) -> Mebibytes {
-        let gpus = self.seen(name).gpus.iter();
-        gpus.map(|gpu| self.held_on(name, gpu)).max().unwrap_or_default()
+    pub(super) fn held(&self, number: Number) -> Mebibytes {
+        let gpus = self.seen(number).gpus.iter();
+        gpus.map(|gpu| self.held_on(number, gpu)).max().unwrap_or_default()
     }
 
     /// Whether others may depend on it once this is done.
-    pub(super) fn stands(&self, name: &ServiceName, decision: &Decision) -> bool {
-        let seen = self.seen(name);
+    pub(super) fn stands(&self, number: Number, decision: &Decision) -> bool {
+        let seen = self.seen(number);
         match decision {
             Decision::Await(_) | Decision::Start { .. } | Decision::Recreate { .. } | Decision::Evict(_) => true,
             Decision::Leave(_) => seen.state.is_operational(),
@@ -67,10 +117,14 @@ impl<'a> Scene<'a> {
         asked && !self.request.prevented.contains_key(&orphan.service)
     }
 
+    /// What it depends on directly, by name.
+    pub(super) fn bases(&self, number: Number) -> &'a [Number] {
+        self.wants.numbers.bases(number)
+    }
+
     /// Services that depend on this one directly, by name.
-    pub(super) fn dependents(&self, name: &ServiceName) -> impl Iterator<Item = &'a Service> {
-        let dependents = self.wants.dependents.get(name).map_or(&[][..], Vec::as_slice);
-        dependents.iter().map(|dependent| &self.desired.services[dependent])
+    pub(super) fn dependents(&self, number: Number) -> &'a [Number] {
+        self.wants.numbers.dependents(number)
     }
 }
 
@@ -165,19 +219,24 @@ impl Decision {
     }
 }
 
-/// The decision for every service of the manifest.
+/// The decision for every service of the manifest, by number.
 #[derive(Clone, Debug)]
-pub(super) struct Decisions(pub(super) BTreeMap<ServiceName, Decision>);
+pub(super) struct Decisions(pub(super) Vec<Decision>);
 
 impl Decisions {
     pub(super) fn any_blocked(&self) -> bool {
-        self.0.values().any(|decision| decision.blocked().is_some())
+        self.0.iter().any(|decision| decision.blocked().is_some())
+    }
+
+    /// Those of which something holds; the least number first.
+    pub(super) fn those(&self, holds: impl Fn(&Decision) -> bool) -> impl DoubleEndedIterator<Item = Number> {
+        self.0.iter().enumerate().filter(move |(_, decision)| holds(decision)).map(|(number, _)| number)
     }
 
     /// `--strict`: all or nothing.
     pub(super) fn without_changes(mut self) -> Self {
         let message = "left as it is: --strict, and something wanted is blocked";
-        for decision in self.0.values_mut() {
+        for decision in &mut self.0 {
             match decision {
                 Decision::Start { .. }
                 | Decision::Await(_)

@@ -6,16 +6,16 @@
 use std::collections::BTreeSet;
 
 use crate::model::desired::Service;
-use crate::model::names::{GpuId, ServiceName};
+use crate::model::names::GpuId;
 use crate::model::observed::{Instance, ObservedService, called, known_as, told_by_a_driver};
 use crate::model::plan::{Reason, ReasonCode};
 use crate::plan::decide::Scene;
 use crate::plan::judge::reason;
-use crate::plan::room::candidates;
+use crate::plan::numbers::Number;
 
 /// What makes a thing of ours another than the manifest asks for.
-pub(super) fn drift(scene: &Scene<'_>, name: &ServiceName) -> Option<Reason> {
-    let (service, seen) = (scene.service(name), scene.seen(name));
+pub(super) fn drift(scene: &Scene<'_>, number: Number) -> Option<Reason> {
+    let (service, seen) = (scene.service(number), scene.seen(number));
     let marks = seen.marks.as_ref()?;
     if let Some(message) = misplaced(service, seen) {
         return Some(reason(ReasonCode::SpecChanged, message, None));
@@ -34,13 +34,13 @@ pub(super) fn drift(scene: &Scene<'_>, name: &ServiceName) -> Option<Reason> {
         let message = "its image's name means another image by now".to_owned();
         return Some(reason(ReasonCode::ImageChanged, message, None));
     }
-    gpu_lost(scene, name).or_else(|| wrong_gpu(scene, name))
+    gpu_lost(scene, number).or_else(|| wrong_gpu(scene, number))
 }
 
 /// A GPU that it was placed on is not there any more. Only a driver knows that: a shorter list in the manifest does not
 /// take a GPU out of a machine.
-pub(super) fn gpu_lost(scene: &Scene<'_>, name: &ServiceName) -> Option<Reason> {
-    let (seen, gpus) = (scene.seen(name), &scene.observed.gpus);
+pub(super) fn gpu_lost(scene: &Scene<'_>, number: Number) -> Option<Reason> {
+    let (seen, gpus) = (scene.seen(number), &scene.observed.gpus);
     let marks = seen.marks.as_ref().filter(|_| seen.holds_room && told_by_a_driver(gpus))?;
     if scene.observed.gpus_unknown.is_some() {
         return None;
@@ -55,22 +55,24 @@ pub(super) fn gpu_lost(scene: &Scene<'_>, name: &ServiceName) -> Option<Reason> 
 }
 
 /// It was placed where the manifest does not allow it by now.
-fn wrong_gpu(scene: &Scene<'_>, name: &ServiceName) -> Option<Reason> {
-    let (service, seen, gpus) = (scene.service(name), scene.seen(name), &scene.observed.gpus);
+fn wrong_gpu(scene: &Scene<'_>, number: Number) -> Option<Reason> {
+    let (seen, gpus) = (scene.seen(number), &scene.observed.gpus);
     let marks = seen.marks.as_ref().filter(|_| seen.holds_room)?;
     if scene.observed.gpus_unknown.is_some() || gpus.is_empty() {
         return None;
     }
     // With a GPU that nobody knows by its name there is nothing to compare.
     let placed: BTreeSet<GpuId> = marks.placed_on().map(|id| known_as(gpus, &id)).collect::<Option<_>>()?;
-    let allowed = candidates(scene, service).is_ok_and(|sets| sets.contains(&placed));
+    if scene.places(number).is_ok_and(|places| places.sets.contains(&placed)) {
+        return None;
+    }
     let on: Vec<String> = placed.iter().map(|id| called(gpus, id)).collect();
     let message = if on.is_empty() {
         "it was given no GPU, and the manifest gives it one by now".to_owned()
     } else {
         format!("it was placed on {}, and the manifest puts it elsewhere by now", on.join(" and "))
     };
-    (!allowed).then(|| reason(ReasonCode::WrongGpu, message, None))
+    Some(reason(ReasonCode::WrongGpu, message, None))
 }
 
 /// Ours, but in another runtime or under another name than the manifest has by now.

@@ -3,26 +3,27 @@
 use std::collections::BTreeMap;
 
 use crate::model::desired::Desired;
-use crate::model::names::{GpuId, ServiceName};
+use crate::model::names::GpuId;
 use crate::model::observed::{Observed, Orphan, called};
 use crate::model::plan::Request;
 use crate::model::room::{GpuRoom, Holder, Room};
 use crate::model::size::Mebibytes;
 use crate::plan::decide::Scene;
+use crate::plan::numbers::Number;
 use crate::plan::want;
 
 /// Every GPU as it is now. Nothing that a plan would change is counted as changed.
 #[must_use]
 pub fn room(desired: &Desired, observed: &Observed, request: &Request) -> Room {
     let wants = want::wants(desired, request);
-    let scene = Scene { desired, observed, request, wants: &wants };
+    let scene = Scene::new(desired, observed, request, &wants);
     Room { gpus: gpus(&scene, &|_| true, &|_| true), unknown: observed.gpus_unknown.clone() }
 }
 
 /// Every GPU with those services and orphans on it that are asked for.
 pub(super) fn gpus(
     scene: &Scene<'_>,
-    counts: &dyn Fn(&ServiceName) -> bool,
+    counts: &dyn Fn(Number) -> bool,
     orphan_counts: &dyn Fn(&Orphan) -> bool,
 ) -> BTreeMap<GpuId, GpuRoom> {
     let mut gpus: BTreeMap<GpuId, GpuRoom> =
@@ -35,10 +36,11 @@ pub(super) fn gpus(
             gpus.entry(gpu.clone()).and_modify(|gpu| gpu.holders.push(held));
         }
     }
-    for (name, seen) in scene.observed.services.iter().filter(|(name, seen)| seen.holds_room && counts(name)) {
+    for number in scene.all().filter(|number| scene.seen(*number).holds_room && counts(*number)) {
+        let seen = scene.seen(number);
         for gpu in &seen.gpus {
             let measured = seen.measured.as_ref().map(|measured| measured.get(gpu).copied().unwrap_or_default());
-            let held = Holder { counts: scene.held_on(name, gpu), measured, ..holder(scene, name) };
+            let held = Holder { counts: scene.held_on(number, gpu), measured, ..holder(scene, number) };
             gpus.entry(gpu.clone()).and_modify(|gpu| gpu.holders.push(held));
         }
     }
@@ -46,8 +48,9 @@ pub(super) fn gpus(
 }
 
 /// A service as it is called in an arithmetic, with nothing to its name yet.
-pub(super) fn holder(scene: &Scene<'_>, name: &ServiceName) -> Holder {
-    let label = format!("{name} (priority {})", scene.priority(name));
+pub(super) fn holder(scene: &Scene<'_>, number: Number) -> Holder {
+    let name = scene.name(number);
+    let label = format!("{name} (priority {})", scene.priority(number));
     Holder { service: name.clone(), label, counts: Mebibytes::ZERO, measured: None }
 }
 

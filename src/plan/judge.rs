@@ -1,52 +1,51 @@
 //! Each service alone: what is wanted of it against what is there. Room and neighbours come later, in `place`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::model::lifecycle::State;
-use crate::model::names::ServiceName;
 use crate::model::observed::{ObservedService, Ownership};
 use crate::model::plan::{Reason, ReasonCode};
 use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::drift::{drift, gpu_lost};
+use crate::plan::numbers::Number;
 use crate::plan::want::Want;
 
 /// A first decision for every service; starts have no GPUs yet.
 pub(super) fn judge(scene: &Scene<'_>) -> Decisions {
-    let mut decisions: BTreeMap<ServiceName, Decision> =
-        scene.desired.services.keys().map(|name| (name.clone(), judge_one(scene, name))).collect();
+    let mut decisions = Decisions(scene.all().map(|number| judge_one(scene, number)).collect());
     recreate_dependents(scene, &mut decisions);
     stop_kept_dependents(scene, &mut decisions);
-    Decisions(decisions)
+    decisions
 }
 
-fn judge_one(scene: &Scene<'_>, name: &ServiceName) -> Decision {
-    let seen = scene.seen(name);
-    if !scene.wants.in_scope.contains(name) {
+fn judge_one(scene: &Scene<'_>, number: Number) -> Decision {
+    let seen = scene.seen(number);
+    if !scene.is_in_scope(number) {
         return Decision::Leave("it is left out of this run".to_owned());
     }
-    match (&scene.wants.of[name], &seen.unknown) {
+    match (scene.want(number), &seen.unknown) {
         (Want::Wanted(_), Some(why)) => Decision::Blocked(reason(ReasonCode::Unknown, why.clone(), None)),
         (Want::Kept, Some(why)) => Decision::Leave(format!("it is not touched: {why}")),
         (Want::Off(off), Some(why)) => {
             let message = format!("{}, and whether it runs can't be told: {why}", off.message);
             Decision::Blocked(reason(ReasonCode::Unknown, message, None))
         }
-        (Want::Wanted(why), None) => wanted(scene, name, why),
-        (Want::Kept, None) if seen.holds_room => Decision::Leave(kept(scene, name)),
+        (Want::Wanted(why), None) => wanted(scene, number, why),
+        (Want::Kept, None) if seen.holds_room => Decision::Leave(kept(scene, number)),
         (Want::Kept, None) => Decision::Leave("it is off, and nobody wants it".to_owned()),
-        (Want::Off(why), None) => off(scene, name, why),
+        (Want::Off(why), None) => off(scene, number, why),
     }
 }
 
 /// Why it is left alone though nobody wants it; what it should be by now is told, and not acted on.
-fn kept(scene: &Scene<'_>, name: &ServiceName) -> String {
-    let drifted = drift(scene, name).map(|change| change.message);
+fn kept(scene: &Scene<'_>, number: Number) -> String {
+    let drifted = drift(scene, number).map(|change| change.message);
     let told = |change| format!("it may go on running, though it is not what the manifest describes: {change}");
     drifted.map_or_else(|| "it may go on running".to_owned(), told)
 }
 
-fn off(scene: &Scene<'_>, name: &ServiceName, why: &Reason) -> Decision {
-    let seen = scene.seen(name);
+fn off(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
+    let seen = scene.seen(number);
     if let (Ownership::Foreign { holder }, true) = (&seen.ownership, seen.state.is_operational()) {
         let message = format!("{}, but what answers in its place is not lcm's to stop: {holder}", why.message);
         return Decision::Blocked(reason(ReasonCode::NotOurs, message, None));
@@ -54,15 +53,15 @@ fn off(scene: &Scene<'_>, name: &ServiceName, why: &Reason) -> Decision {
     if !seen.holds_room {
         return Decision::Leave("it is off".to_owned());
     }
-    match scene.request.prevented.get(name) {
+    match scene.prevented(number) {
         Some(prevented) => Decision::Leave(prevented.message.clone()),
         None => Decision::Stop(why.clone()),
     }
 }
 
-fn wanted(scene: &Scene<'_>, name: &ServiceName, why: &Reason) -> Decision {
-    let seen = scene.seen(name);
-    if let Some(prevented) = scene.request.prevented.get(name) {
+fn wanted(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
+    let seen = scene.seen(number);
+    if let Some(prevented) = scene.prevented(number) {
         return Decision::Blocked(prevented.clone());
     }
     match &seen.ownership {
@@ -81,22 +80,22 @@ fn wanted(scene: &Scene<'_>, name: &ServiceName, why: &Reason) -> Decision {
         Ownership::Absent | Ownership::Ours | Ownership::Adopted => {}
     }
     match seen.state {
-        State::Online | State::Busy | State::Idle => match drift(scene, name) {
-            Some(change) => bring_up(scene, name, change, true),
+        State::Online | State::Busy | State::Idle => match drift(scene, number) {
+            Some(change) => bring_up(scene, number, change, true),
             None => Decision::Leave(format!("{}, as it should be: {}", seen.state, why.message)),
         },
-        State::Starting => match drift(scene, name) {
-            Some(change) => bring_up(scene, name, change, true),
+        State::Starting => match drift(scene, number) {
+            Some(change) => bring_up(scene, number, change, true),
             None => Decision::Await(Reason { message: format!("{}; {}", why.message, seen.detail), ..why.clone() }),
         },
         State::Error | State::Timeout => {
             let code = if seen.ended_by_itself { ReasonCode::Exited } else { ReasonCode::Unhealthy };
-            let change = gpu_lost(scene, name).unwrap_or_else(|| because(code, seen, why));
-            bring_up(scene, name, change, true)
+            let change = gpu_lost(scene, number).unwrap_or_else(|| because(code, seen, why));
+            bring_up(scene, number, change, true)
         }
         State::Registered | State::Deployed | State::Offline | State::Failed | State::Terminated | State::Deleted => {
             let change = if seen.ended_by_itself { because(ReasonCode::Exited, seen, why) } else { why.clone() };
-            bring_up(scene, name, change, false)
+            bring_up(scene, number, change, false)
         }
         State::Suspended | State::Maintenance => {
             let message = format!("{}; lcm leaves it so until it is resumed", seen.detail);
@@ -114,8 +113,8 @@ fn because(code: ReasonCode, seen: &ObservedService, why: &Reason) -> Reason {
 }
 
 /// A start, or a stop and a start; not without its secrets.
-fn bring_up(scene: &Scene<'_>, name: &ServiceName, why: Reason, runs: bool) -> Decision {
-    let service = scene.service(name);
+fn bring_up(scene: &Scene<'_>, number: Number, why: Reason, runs: bool) -> Decision {
+    let service = scene.service(number);
     if !service.missing_secrets.is_empty() {
         let message = format!("it needs {}", service.missing_secrets.join(", and "));
         return Decision::Blocked(reason(ReasonCode::SecretMissing, message, None));
@@ -128,25 +127,24 @@ fn bring_up(scene: &Scene<'_>, name: &ServiceName, why: Reason, runs: bool) -> D
 }
 
 /// `restart: true`: what depends on a recreated service is recreated with it.
-fn recreate_dependents(scene: &Scene<'_>, decisions: &mut BTreeMap<ServiceName, Decision>) {
-    let mut open: Vec<ServiceName> = decisions
-        .iter()
-        .filter(|(_, decision)| matches!(decision, Decision::Recreate { .. }))
-        .map(|(name, _)| name.clone())
-        .collect();
+fn recreate_dependents(scene: &Scene<'_>, decisions: &mut Decisions) {
+    let mut open: Vec<Number> = decisions.those(|decision| matches!(decision, Decision::Recreate { .. })).collect();
     // Each service is recreated once, so this ends.
-    while let Some(name) = open.pop() {
-        for dependent in scene.dependents(&name).filter(|service| service.depends_on[&name].restart) {
-            let runs_well = matches!(decisions[&dependent.name], Decision::Leave(_) | Decision::Await(_))
-                && scene.wants.is_wanted(&dependent.name)
-                && scene.wants.in_scope.contains(&dependent.name)
-                && matches!(scene.seen(&dependent.name).ownership, Ownership::Ours | Ownership::Adopted)
-                && may_be_recreated(scene.seen(&dependent.name).state);
+    while let Some(number) = open.pop() {
+        let name = scene.name(number);
+        let restarts = |dependent: &&Number| scene.service(**dependent).depends_on[name].restart;
+        for dependent in scene.dependents(number).iter().filter(restarts).copied() {
+            let seen = scene.seen(dependent);
+            let runs_well = matches!(decisions.0[dependent], Decision::Leave(_) | Decision::Await(_))
+                && scene.wants.is_wanted(dependent)
+                && scene.is_in_scope(dependent)
+                && matches!(seen.ownership, Ownership::Ours | Ownership::Adopted)
+                && may_be_recreated(seen.state);
             if runs_well {
                 let message = format!("{name}, which it depends on with restart: true, is recreated");
                 let why = reason(ReasonCode::Dependency, message, Some(name.to_string()));
-                decisions.insert(dependent.name.clone(), bring_up(scene, &dependent.name, why, true));
-                open.push(dependent.name.clone());
+                decisions.0[dependent] = bring_up(scene, dependent, why, true);
+                open.push(dependent);
             }
         }
     }
@@ -158,22 +156,19 @@ fn may_be_recreated(state: State) -> bool {
 }
 
 /// What is merely kept does not outlive what it depends on.
-fn stop_kept_dependents(scene: &Scene<'_>, decisions: &mut BTreeMap<ServiceName, Decision>) {
-    let mut open: Vec<ServiceName> = decisions
-        .iter()
-        .filter(|(_, decision)| matches!(decision, Decision::Stop(_)))
-        .map(|(name, _)| name.clone())
-        .collect();
-    while let Some(name) = open.pop() {
-        for dependent in scene.dependents(&name) {
-            let seen = scene.seen(&dependent.name);
-            let kept = scene.wants.of[&dependent.name] == Want::Kept && seen.unknown.is_none() && seen.holds_room;
-            let untouched = matches!(decisions[&dependent.name], Decision::Leave(_));
-            if kept && untouched && scene.wants.in_scope.contains(&dependent.name) {
+fn stop_kept_dependents(scene: &Scene<'_>, decisions: &mut Decisions) {
+    let mut open: Vec<Number> = decisions.those(|decision| matches!(decision, Decision::Stop(_))).collect();
+    while let Some(number) = open.pop() {
+        for dependent in scene.dependents(number).iter().copied() {
+            let seen = scene.seen(dependent);
+            let kept = *scene.want(dependent) == Want::Kept && seen.unknown.is_none() && seen.holds_room;
+            let untouched = matches!(decisions.0[dependent], Decision::Leave(_));
+            if kept && untouched && scene.is_in_scope(dependent) {
+                let name = scene.name(number);
                 let message = format!("{name}, which it depends on, is stopped");
                 let why = reason(ReasonCode::Dependency, message, Some(name.to_string()));
-                decisions.insert(dependent.name.clone(), Decision::Stop(why));
-                open.push(dependent.name.clone());
+                decisions.0[dependent] = Decision::Stop(why);
+                open.push(dependent);
             }
         }
     }

@@ -14,6 +14,7 @@ mod flow;
 mod free;
 mod judge;
 mod ledger;
+mod numbers;
 mod order;
 mod place;
 mod room;
@@ -31,7 +32,7 @@ use crate::model::plan::{Plan, Request};
 #[must_use]
 pub fn plan(desired: &Desired, observed: &Observed, request: &Request) -> Plan {
     let wants = want::wants(desired, request);
-    let scene = decide::Scene { desired, observed, request, wants: &wants };
+    let scene = decide::Scene::new(desired, observed, request, &wants);
     let judged = judge::judge(&scene);
     let (placed, placement) = place::place(&scene, judged);
     let decisions = if request.strict && placed.any_blocked() { placed.without_changes() } else { placed };

@@ -16,6 +16,7 @@ use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::diff::diff;
 use crate::plan::judge::reason;
 use crate::plan::ledger::Ledger;
+use crate::plan::numbers::Number;
 use crate::plan::steps::{Steps, id};
 
 /// The steps, in the order in which they read best; only `needs` bind.
@@ -30,9 +31,9 @@ pub(super) fn order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
     let removals = removals(scene, decisions, &steps);
     steps.extend(removals);
     let mut starts =
-        Starts { scene, decisions, ledger: open_ledger(scene, &steps), claimants: claimants(scene), steps };
-    for name in starting_order(scene, decisions) {
-        let start = starts.start(&name);
+        Starts { scene, decisions, ledger: open_ledger(scene, &steps), claimants: claimants(scene, &steps), steps };
+    for number in starting_order(scene, decisions) {
+        let start = starts.start(number);
         starts.steps.push(start);
     }
     starts.steps.into_all()
@@ -40,11 +41,11 @@ pub(super) fn order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
 
 /// Memory that comes back without a stop.
 fn evictions(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
-    let evicted = decisions.0.iter().filter_map(|(name, decision)| Some((name, decision.evicted()?)));
+    let evicted = decisions.0.iter().enumerate().filter_map(|(number, decision)| Some((number, decision.evicted()?)));
     evicted
-        .filter_map(|(name, why)| {
-            let (seen, evict) = (scene.seen(name), scene.service(name).evict.as_ref()?);
-            let (vram_mib, uneven_mib) = on_its_seat(scene, name, evict.resident);
+        .filter_map(|(number, why)| {
+            let (name, seen, evict) = (scene.name(number), scene.seen(number), scene.service(number).evict.as_ref()?);
+            let (vram_mib, uneven_mib) = on_its_seat(scene, number, evict.resident);
             Some(Step {
                 id: id(Action::Evict, name),
                 service: name.clone(),
@@ -65,31 +66,32 @@ fn evictions(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
 }
 
 /// What it holds beyond `rest`, and where that is another amount than on most of its GPUs.
-fn on_its_seat(scene: &Scene<'_>, name: &ServiceName, rest: Mebibytes) -> (Mebibytes, BTreeMap<GpuId, Mebibytes>) {
-    let gpus = scene.seen(name).gpus.iter();
-    let amounts: BTreeMap<GpuId, Mebibytes> = gpus.map(|gpu| (gpu.clone(), scene.held_on(name, gpu) - rest)).collect();
+fn on_its_seat(scene: &Scene<'_>, number: Number, rest: Mebibytes) -> (Mebibytes, BTreeMap<GpuId, Mebibytes>) {
+    let gpus = scene.seen(number).gpus.iter();
+    let amounts: BTreeMap<GpuId, Mebibytes> =
+        gpus.map(|gpu| (gpu.clone(), scene.held_on(number, gpu) - rest)).collect();
     let most = amounts.values().copied().max().unwrap_or_default();
     (most, amounts.into_iter().filter(|(_, amount)| *amount != most).collect())
 }
 
 fn stops(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
-    let stopping: BTreeSet<ServiceName> =
-        decisions.0.iter().filter(|(_, decision)| decision.stops()).map(|(name, _)| name.clone()).collect();
-    let above = |name: &ServiceName| -> BTreeSet<ServiceName> {
-        scene.dependents(name).map(|service| service.name.clone()).filter(|other| stopping.contains(other)).collect()
+    let above = |number: Number| -> Vec<Number> {
+        scene.dependents(number).iter().copied().filter(|other| decisions.0[*other].stops()).collect()
     };
-    let ordered = topological(&stopping, above, |name| scene.priority(name));
+    let stopping: Vec<Number> = decisions.those(Decision::stops).collect();
+    let ordered = topological(&stopping, above, |number| scene.priority(number));
     ordered
         .into_iter()
-        .filter_map(|name| {
-            let why = decisions.0[&name].stopped()?;
-            let seen = scene.seen(&name);
-            let (vram_mib, uneven_mib) = on_its_seat(scene, &name, Mebibytes::ZERO);
+        .filter_map(|number| {
+            let why = decisions.0[number].stopped()?;
+            let (name, seen) = (scene.name(number), scene.seen(number));
+            let (vram_mib, uneven_mib) = on_its_seat(scene, number, Mebibytes::ZERO);
             Some(Step {
-                id: id(Action::Stop, &name),
+                id: id(Action::Stop, name),
+                service: name.clone(),
                 action: Action::Stop,
                 route: route(Action::Stop, seen.state).unwrap_or_default().to_vec(),
-                needs: above(&name).iter().map(|other| id(Action::Stop, other)).collect(),
+                needs: above(number).iter().map(|other| id(Action::Stop, scene.name(*other))).collect(),
                 gpus: seen.gpus.iter().cloned().collect(),
                 vram_mib,
                 uneven_mib,
@@ -98,40 +100,39 @@ fn stops(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
                 spec: None,
                 diff: None,
                 estimate_ms: seen.estimates.stopped_ms,
-                service: name,
             })
         })
         .collect()
 }
 
-/// Each name after those that `before` gives for it; of those that are ready, the least key first.
+/// Each number after those that `before` gives for it; of those that are ready, the least key first, then by name.
 fn topological<K: Ord>(
-    names: &BTreeSet<ServiceName>,
-    before: impl Fn(&ServiceName) -> BTreeSet<ServiceName>,
-    key: impl Fn(&ServiceName) -> K,
-) -> Vec<ServiceName> {
-    let mut waiting: BTreeMap<ServiceName, usize> = BTreeMap::new();
-    let mut after: BTreeMap<ServiceName, Vec<ServiceName>> = BTreeMap::new();
-    for name in names {
-        let first = before(name);
-        waiting.insert(name.clone(), first.len());
+    numbers: &[Number],
+    before: impl Fn(Number) -> Vec<Number>,
+    key: impl Fn(Number) -> K,
+) -> Vec<Number> {
+    let mut waiting: BTreeMap<Number, usize> = BTreeMap::new();
+    let mut after: BTreeMap<Number, Vec<Number>> = BTreeMap::new();
+    for number in numbers.iter().copied() {
+        let first = before(number);
+        waiting.insert(number, first.len());
         for earlier in first {
-            after.entry(earlier).or_default().push(name.clone());
+            after.entry(earlier).or_default().push(number);
         }
     }
-    let mut ready: BTreeSet<(K, ServiceName)> =
-        waiting.iter().filter(|(_, count)| **count == 0).map(|(name, _)| (key(name), name.clone())).collect();
+    let mut ready: BTreeSet<(K, Number)> =
+        waiting.iter().filter(|(_, count)| **count == 0).map(|(number, _)| (key(*number), *number)).collect();
     let mut ordered = Vec::new();
-    while let Some((_, name)) = ready.pop_first() {
-        for later in after.remove(&name).unwrap_or_default() {
+    while let Some((_, number)) = ready.pop_first() {
+        for later in after.remove(&number).unwrap_or_default() {
             if let Some(count) = waiting.get_mut(&later) {
                 *count -= 1;
                 if *count == 0 {
-                    ready.insert((key(&later), later));
+                    ready.insert((key(later), later));
                 }
             }
         }
-        ordered.push(name);
+        ordered.push(number);
     }
     ordered
 }
@@ -190,18 +191,18 @@ fn orphan_step(orphan: &Orphan, action: Action, state: State, label: &str, why: 
 /// Containers of lcm's own that nobody needs any more: on `down` all, else those that were put aside or renamed away.
 fn removals(scene: &Scene<'_>, decisions: &Decisions, earlier: &Steps) -> Vec<Step> {
     let mut steps = Vec::new();
-    for (name, decision) in decisions.0.iter().filter(|(name, _)| scene.wants.in_scope.contains(name)) {
-        let seen = scene.seen(name);
-        if seen.unknown.is_some() || scene.request.prevented.contains_key(name) {
+    for number in scene.all().filter(|number| scene.is_in_scope(*number)) {
+        let (name, seen, decision) = (scene.name(number), scene.seen(number), &decisions.0[number]);
+        if seen.unknown.is_some() || scene.prevented(number).is_some() {
             continue;
         }
         // Beside a stranger that answers in its place, only what is ours has an instance.
         let beside = matches!(seen.ownership, Ownership::Foreign { .. });
         let down = scene.request.purpose == Purpose::Down && (beside || seen.ownership == Ownership::Ours);
-        let renamed = decision.starts() && !decision.is_await() && is_renamed(scene, name);
+        let renamed = decision.starts() && !decision.is_await() && is_renamed(scene, number);
         let (instance, why) = match (&seen.instance, &seen.previous) {
             (Some(current @ Instance::Container { .. }), _) if down => (current, "everything of this project is to go"),
-            (Some(current), _) if renamed => (current, renamed_why(scene, name)),
+            (Some(current), _) if renamed => (current, renamed_why(scene, number)),
             (_, Some(previous)) if !decision.starts() => {
                 (previous, "an older container was put aside, and is not needed any more")
             }
@@ -232,18 +233,18 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, earlier: &Steps) -> Vec<St
     steps
 }
 
-fn renamed_why(scene: &Scene<'_>, name: &ServiceName) -> &'static str {
-    match scene.service(name).container_name() {
+fn renamed_why(scene: &Scene<'_>, number: Number) -> &'static str {
+    match scene.service(number).container_name() {
         Some(_) => "the manifest gives it another container name by now",
         None => "the manifest has it as a process by now",
     }
 }
 
 /// Its thing carries neither its name nor the name of one that was put aside.
-fn is_renamed(scene: &Scene<'_>, name: &ServiceName) -> bool {
-    let seen = scene.seen(name);
+fn is_renamed(scene: &Scene<'_>, number: Number) -> bool {
+    let seen = scene.seen(number);
     let Some(Instance::Container { name: found, .. }) = &seen.instance else { return false };
-    match (&seen.ownership, scene.service(name).container_name()) {
+    match (&seen.ownership, scene.service(number).container_name()) {
         (Ownership::Ours, Some(own)) => found != own && *found != format!("{own}{ASIDE_SUFFIX}"),
         // It is a process by now.
         (Ownership::Ours, None) => true,
@@ -271,9 +272,9 @@ fn open_ledger(scene: &Scene<'_>, steps: &Steps) -> Ledger {
 /// What services and orphans of this project hold on each GPU now.
 pub(super) fn taken<'a>(scene: &Scene<'a>) -> BTreeMap<&'a GpuId, Mebibytes> {
     let mut taken: BTreeMap<&GpuId, Mebibytes> = BTreeMap::new();
-    for (name, seen) in &scene.observed.services {
-        for gpu in &seen.gpus {
-            *taken.entry(gpu).or_default() += scene.held_on(name, gpu);
+    for number in scene.all() {
+        for gpu in &scene.seen(number).gpus {
+            *taken.entry(gpu).or_default() += scene.held_on(number, gpu);
         }
     }
     for orphan in scene.observed.orphans.iter().filter(|orphan| orphan.holds_room()) {
@@ -284,10 +285,11 @@ pub(super) fn taken<'a>(scene: &Scene<'a>) -> BTreeMap<&'a GpuId, Mebibytes> {
     taken
 }
 
-/// Who takes a port while it runs, for every port that the manifest names.
-fn claimants<'a>(scene: &Scene<'a>) -> BTreeMap<u16, Vec<&'a ServiceName>> {
+/// Who of those that are stopped takes which port while it runs.
+fn claimants<'a>(scene: &Scene<'a>, steps: &Steps) -> BTreeMap<u16, Vec<&'a ServiceName>> {
     let mut claimants: BTreeMap<u16, Vec<&ServiceName>> = BTreeMap::new();
-    for service in scene.desired.services.values() {
+    let stopped = steps.stopped().filter_map(|name| scene.wants.numbers.find(name));
+    for service in stopped.map(|number| scene.service(number)) {
         for port in &service.ports {
             claimants.entry(*port).or_default().push(&service.name);
         }
@@ -295,13 +297,12 @@ fn claimants<'a>(scene: &Scene<'a>) -> BTreeMap<u16, Vec<&'a ServiceName>> {
     claimants
 }
 
-fn starting_order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<ServiceName> {
-    let starting: BTreeSet<ServiceName> =
-        decisions.0.iter().filter(|(_, decision)| decision.starts()).map(|(name, _)| name.clone()).collect();
-    let below = |name: &ServiceName| -> BTreeSet<ServiceName> {
-        scene.service(name).depends_on.keys().filter(|other| starting.contains(*other)).cloned().collect()
+fn starting_order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Number> {
+    let starting: Vec<Number> = decisions.those(Decision::starts).collect();
+    let below = |number: Number| -> Vec<Number> {
+        scene.bases(number).iter().copied().filter(|other| decisions.0[*other].starts()).collect()
     };
-    topological(&starting, below, |name| Reverse(scene.priority(name)))
+    topological(&starting, below, |number| Reverse(scene.priority(number)))
 }
 
 /// Of a start that is under way, so much is left; `None` where it is overdue, and nobody can tell.
@@ -321,10 +322,11 @@ struct Starts<'a> {
 }
 
 impl Starts<'_> {
-    fn start(&mut self, name: &ServiceName) -> Step {
-        let (service, seen) = (self.scene.service(name), self.scene.seen(name));
+    fn start(&mut self, number: Number) -> Step {
+        let (scene, decisions) = (self.scene, &self.decisions.0);
+        let (name, service, seen) = (scene.name(number), scene.service(number), scene.seen(number));
         let none = BTreeSet::new();
-        let (why, gpus, stopped_first, waits) = match &self.decisions.0[name] {
+        let (why, gpus, stopped_first, waits) = match &decisions[number] {
             Decision::Start { reason, gpus } => (reason.clone(), gpus, false, false),
             Decision::Recreate { reason, gpus } => (reason.clone(), gpus, true, false),
             Decision::Await(reason) => (reason.clone(), &none, false, true),
@@ -338,9 +340,8 @@ impl Starts<'_> {
         let own_stop = stopped_first.then(|| id(Action::Stop, name));
         let mut needs: BTreeSet<StepId> = own_stop.iter().cloned().collect();
         needs.extend(self.steps.find(Action::Remove, name).map(|step| step.id.clone()));
-        for dependency in service.depends_on.keys().filter(|dependency| self.decisions.0[*dependency].starts()) {
-            needs.insert(id(Action::Start, dependency));
-        }
+        let bases = scene.bases(number).iter().filter(|base| decisions[**base].starts());
+        needs.extend(bases.map(|base| id(Action::Start, scene.name(*base))));
         if !waits {
             for gpu in gpus {
                 needs.extend(self.ledger.draw(gpu, service.vram, own_stop.as_ref()));

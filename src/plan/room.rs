@@ -1,8 +1,8 @@
 //! Where a service may be placed, and what on a GPU is nobody's to give.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::desired::{GpuRef, GpuRequest, Service};
+use crate::model::desired::{GpuRef, GpuRequest};
 use crate::model::names::GpuId;
 use crate::model::observed::ObservedGpu;
 use crate::model::size::Mebibytes;
@@ -16,25 +16,39 @@ pub(super) fn taken_by_others(scene: &Scene<'_>, gpu: &GpuId) -> Mebibytes {
     scene.desired.reserve + scene.observed.gpus[gpu].foreign + orphaned
 }
 
-/// Every set of GPUs that would do for a service, the first choice first; `Err` says why there is none.
-pub(super) fn candidates(scene: &Scene<'_>, service: &Service) -> Result<Vec<BTreeSet<GpuId>>, String> {
-    if service.gpu == GpuRequest::None {
+/// Where a service may be placed.
+#[derive(Debug)]
+pub(super) struct Places {
+    /// The first choice first.
+    pub(super) sets: Vec<BTreeSet<GpuId>>,
+    /// All that are in any of them, by index.
+    pub(super) all: Vec<GpuId>,
+}
+
+/// Every set of GPUs that would do; `Err` says why there is none.
+pub(super) fn places(gpus: &BTreeMap<GpuId, ObservedGpu>, request: &GpuRequest) -> Result<Places, String> {
+    let known = known(gpus);
+    let sets = candidates(&known, request)?;
+    let listed: BTreeSet<&GpuId> = sets.iter().flatten().collect();
+    let all = known.iter().filter(|(id, _)| listed.contains(id)).map(|(id, _)| (*id).clone()).collect();
+    Ok(Places { sets, all })
+}
+
+fn candidates(known: &[(&GpuId, &ObservedGpu)], request: &GpuRequest) -> Result<Vec<BTreeSet<GpuId>>, String> {
+    if *request == GpuRequest::None {
         return Ok(vec![BTreeSet::new()]);
     }
-    let known = known(scene);
-    if service.wants_gpu() && known.is_empty() {
+    if known.is_empty() {
         return Err("it wants a GPU, and none is known on this host; `gpus.devices` in the manifest names those that can't be asked".to_owned());
     }
     let usable: Vec<&GpuId> = known.iter().filter(|(_, gpu)| gpu.lost.is_none()).map(|(id, _)| *id).collect();
-    let find = |wanted: &GpuRef| find(&known, wanted);
+    let find = |wanted: &GpuRef| find(known, wanted);
     let alone = |id: GpuId| BTreeSet::from([id]);
-    let all_lost = || {
-        let lost: Vec<String> = known.iter().filter_map(|(_, gpu)| lost(gpu)).collect();
-        if lost.is_empty() { "no GPU is known".to_owned() } else { lost.join(", ") }
-    };
-    match &service.gpu {
+    match request {
         GpuRequest::None => Ok(vec![BTreeSet::new()]),
-        GpuRequest::Auto if usable.is_empty() && service.wants_gpu() => Err(all_lost()),
+        GpuRequest::Auto if usable.is_empty() => {
+            Err(known.iter().filter_map(|(_, gpu)| lost(gpu)).collect::<Vec<_>>().join(", "))
+        }
         GpuRequest::Auto => Ok(usable.into_iter().cloned().map(alone).collect()),
         GpuRequest::All(refs) => Ok(vec![refs.iter().map(find).collect::<Result<_, _>>()?]),
         GpuRequest::Any(refs) => {
@@ -55,8 +69,8 @@ pub(super) fn candidates(scene: &Scene<'_>, service: &Service) -> Result<Vec<BTr
 }
 
 /// By index.
-fn known<'a>(scene: &Scene<'a>) -> Vec<(&'a GpuId, &'a ObservedGpu)> {
-    let mut known: Vec<(&GpuId, &ObservedGpu)> = scene.observed.gpus.iter().collect();
+fn known(gpus: &BTreeMap<GpuId, ObservedGpu>) -> Vec<(&GpuId, &ObservedGpu)> {
+    let mut known: Vec<(&GpuId, &ObservedGpu)> = gpus.iter().collect();
     known.sort_by_key(|(id, gpu)| (gpu.index, *id));
     known
 }

@@ -34,6 +34,11 @@ impl Steps {
         self.stops.get(service).map_or(&[], Vec::as_slice)
     }
 
+    /// All names of which there are stops.
+    pub(super) fn stopped(&self) -> impl Iterator<Item = &ServiceName> {
+        self.stops.keys()
+    }
+
     /// Those of them that there are, in the order of the steps themselves and not of their names.
     pub(super) fn in_order(&self, ids: BTreeSet<StepId>) -> Vec<StepId> {
         let placed: BTreeMap<usize, StepId> =

@@ -60,6 +60,7 @@ fn row(size: &Size) -> (f64, bool) {
     let made = plan(&fleet.desired, &fleet.observed, &request);
     let findings = audit(&made, &fleet.desired, &fleet.observed, &request);
     assert!(findings.is_empty(), "{findings:#?}");
+    assert!(made.steps.len() > size.services / 10, "newcomers are to find room, or nothing is measured");
     let (plan_ms, least_ms) =
         median_and_least(size.turns, || drop(black_box(plan(&fleet.desired, &fleet.observed, &request))));
     let (audit_ms, _) =
@@ -240,6 +241,7 @@ fn seen(part: Part, seat: usize, service: &Service) -> ObservedService {
         service: service.name.to_string(),
         spec: service.spec.hash(),
         config: json!({ "spec": service.spec.config }).to_string(),
+        gpus: gpu(seat).to_string(),
         vram_mib: service.vram.0,
         ..Marks::default()
     };

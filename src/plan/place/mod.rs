@@ -18,7 +18,7 @@ use crate::plan::decide::{Decision, Decisions, Scene};
 /// The decisions with GPUs, victims, and what finds no room; and whether a better placing may exist.
 pub(super) fn place(scene: &Scene<'_>, judged: Decisions) -> (Decisions, Placement) {
     let begins = |decision: &Decision| matches!(decision, Decision::Start { .. } | Decision::Recreate { .. });
-    if !judged.0.values().any(begins) {
+    if !judged.0.iter().any(begins) {
         return (judged, Placement::Optimal);
     }
     let translated = translate::translate(scene, judged);

@@ -188,13 +188,16 @@ impl<'p> End<'p> {
         }
     }
 
-    /// Who other than this one has a port at the end.
-    pub(super) fn user_of(&self, port: usize, except: ItemId) -> Option<ItemId> {
-        let has_it = |(id, item): &(ItemId, &Item)| {
-            let up = item.runs() || matches!(self.fates[*id], Fate::On(_));
-            *id != except && up && self.fates[*id] != Fate::Out && item.ports.contains(&port)
-        };
-        self.problem.items.iter().enumerate().find(has_it).map(|(id, _)| id)
+    /// Who has each port at the end, by port.
+    pub(super) fn users(&self) -> Vec<Vec<ItemId>> {
+        let mut users = vec![Vec::new(); self.problem.ports];
+        for (id, item) in self.problem.items.iter().enumerate() {
+            let up = item.runs() || matches!(self.fates[id], Fate::On(_));
+            if up && self.fates[id] != Fate::Out {
+                item.ports.iter().for_each(|port| users[*port].push(id));
+            }
+        }
+        users
     }
 
     fn on(&self, gpu: Gpu) -> i64 {

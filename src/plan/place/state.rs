@@ -175,10 +175,15 @@ impl<'p> State<'p> {
     fn is_missed_less_than_others(&self, id: ItemId) -> bool {
         self.item(id).seat.iter().any(|(gpu, _)| {
             let over = self.used[*gpu] + self.rest[*gpu] - self.problem.usable[*gpu];
-            let kept = self.dispensable[*gpu].iter().filter(|other| self.item(**other).kind == Kind::Kept);
-            let lower = kept.filter(|other| **other > id && self.now[**other] == Now::Open);
-            let amounts: i64 = lower.map(|other| amount_on(self.item(*other), *gpu)).sum();
-            self.joined[*gpu] > 0 && over > amounts
+            if self.joined[*gpu] == 0 || over <= 0 {
+                return false;
+            }
+            // They come first there, the last of the items before the others.
+            let is_lower = |other: &&ItemId| **other > id && self.item(**other).kind == Kind::Kept;
+            let lower = self.dispensable[*gpu].iter().take_while(is_lower);
+            let open = lower.filter(|other| self.now[**other] == Now::Open);
+            let amounts: i64 = open.map(|other| amount_on(self.item(*other), *gpu)).sum();
+            over > amounts
         })
     }
 
