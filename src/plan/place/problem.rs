@@ -210,6 +210,15 @@ impl<'p> End<'p> {
         (0..self.problem.usable.len()).all(|gpu| !self.is_joined[gpu] || self.on(gpu) <= self.problem.usable[gpu])
     }
 
+    /// On each GPU that has too much by what is started there: the least important one of that.
+    pub(super) fn excess(&self) -> Vec<ItemId> {
+        let full = (0..self.problem.usable.len()).filter(|gpu| self.on(*gpu) > self.problem.usable[*gpu]);
+        let mut ids: Vec<ItemId> = full.filter_map(|gpu| self.newcomers[gpu].iter().max().copied()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
     /// It is made to give way: stopped, evicted, or started again though it is as it should be.
     pub(super) fn gives_way(&self, id: ItemId) -> bool {
         let item = &self.problem.items[id];
@@ -245,7 +254,7 @@ impl<'p> End<'p> {
     }
 
     /// Whoever gives way does so for somebody who matters more, and who needs that very room.
-    fn is_just(&self, id: ItemId) -> bool {
+    pub(super) fn is_just(&self, id: ItemId) -> bool {
         let item = &self.problem.items[id];
         if !self.gives_way(id) {
             return true;

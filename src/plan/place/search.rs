@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use super::problem::{Cost, Fate, Gpu, Item, Kind, Problem, cost};
+use super::problem::{Cost, End, Fate, Gpu, Item, Kind, Problem, cost};
 use super::state::{Before, Choice, Now, State, Turn};
 use super::twins::twins;
 
@@ -16,6 +16,9 @@ const NODES_MAX: usize = 20_000;
 
 /// With more items than this a search gets nowhere within any budget; the first answer stands.
 const SEARCHED_MAX: usize = 400;
+
+/// Putting one back may push out another, on each GPU once a turn; what has not settled by then is given up.
+const MENDS_MAX: usize = 64;
 
 /// What was found.
 #[derive(Debug)]
@@ -179,6 +182,7 @@ impl<'p> Search<'p> {
             Now::Open | Now::Holding | Now::Left => None,
         };
         let fates: Vec<Fate> = state.now.iter().map(fate).collect::<Option<_>>()?;
+        let fates = mended(self.problem, fates);
         Some((cost(self.problem, &fates)?, fates))
     }
 
@@ -433,6 +437,26 @@ fn hopeless(problem: &Problem) -> Vec<u32> {
         counts[item.level] += u32::from(!item.sets.sets.iter().any(fits));
     }
     counts
+}
+
+/// What gave way for nobody's sake in the end stays after all; whoever matters least of those that were started in its
+/// place is not.
+fn mended(problem: &Problem, mut fates: Vec<Fate>) -> Vec<Fate> {
+    for _ in 0..MENDS_MAX {
+        let Some(end) = End::of(problem, &fates) else { return fates };
+        let unjust: Vec<usize> = (0..fates.len()).filter(|id| !end.is_just(*id)).collect();
+        let excess = end.excess();
+        if unjust.is_empty() && excess.is_empty() {
+            break;
+        }
+        for id in excess {
+            fates[id] = if problem.items[id].kind == Kind::Drifted { Fate::Stay } else { Fate::Out };
+        }
+        for id in unjust {
+            fates[id] = Fate::Stay;
+        }
+    }
+    fates
 }
 
 /// How many items of its own level it stands on, one on the other.

@@ -68,8 +68,38 @@ pub(super) struct State<'p> {
     staying_ports: Vec<u32>,
     /// So far; only more can come, and `waste` comes last.
     pub(super) cost: Cost,
-    /// What runs on each GPU, in the order in which it would be missed least.
-    dispensable: Vec<Vec<ItemId>>,
+    /// What may go on each GPU: what is merely kept, and what is wanted.
+    kept: Vec<Dispensable>,
+    wanted: Vec<Dispensable>,
+}
+
+/// What could be made to go on one GPU, the least important first.
+#[derive(Clone, Debug, Default)]
+struct Dispensable {
+    ids: Vec<ItemId>,
+    /// MiB of each and of all before it.
+    sums: Vec<i64>,
+}
+
+impl Dispensable {
+    fn push(&mut self, id: ItemId, amount: i64) {
+        self.ids.push(id);
+        self.sums.push(self.sums.last().copied().unwrap_or(0) + amount);
+    }
+
+    /// How many come after this item in importance.
+    fn below(&self, id: ItemId) -> usize {
+        self.ids.partition_point(|other| *other > id)
+    }
+
+    fn sum(&self, count: usize) -> i64 {
+        count.checked_sub(1).map_or(0, |last| self.sums[last])
+    }
+
+    /// How many of the first `most` make up for what is missing.
+    fn enough(&self, missing: i64, most: usize) -> usize {
+        if missing <= 0 { 0 } else { (self.sums[..most].partition_point(|sum| *sum < missing) + 1).min(most) }
+    }
 }
 
 impl<'p> State<'p> {
@@ -89,20 +119,19 @@ impl<'p> State<'p> {
             started_ports: vec![0; problem.ports],
             staying_ports: vec![0; problem.ports],
             cost: Cost::nothing(problem.levels),
-            dispensable: vec![Vec::new(); gpus],
+            kept: vec![Dispensable::default(); gpus],
+            wanted: vec![Dispensable::default(); gpus],
         };
+        // The last of the items matter least.
         for (id, item) in problem.items.iter().enumerate().rev() {
             for (gpu, amount) in &item.seat {
                 state.rest[*gpu] += amount;
                 state.firm[*gpu] += if item.pinned { *amount } else { 0 };
                 if !item.pinned && *amount > 0 {
-                    state.dispensable[*gpu].push(id);
+                    let alike = if item.kind == Kind::Kept { &mut state.kept } else { &mut state.wanted };
+                    alike[*gpu].push(id, *amount);
                 }
             }
-        }
-        for here in &mut state.dispensable {
-            // The last of the items matter least; of those, what is merely kept goes first.
-            here.sort_by_key(|id| problem.items[*id].kind != Kind::Kept);
         }
         state
     }
@@ -178,11 +207,7 @@ impl<'p> State<'p> {
             if self.joined[*gpu] == 0 || over <= 0 {
                 return false;
             }
-            // They come first there, the last of the items before the others.
-            let is_lower = |other: &&ItemId| **other > id && self.item(**other).kind == Kind::Kept;
-            let lower = self.dispensable[*gpu].iter().take_while(is_lower);
-            let open = lower.filter(|other| self.now[**other] == Now::Open);
-            let amounts: i64 = open.map(|other| amount_on(self.item(*other), *gpu)).sum();
+            let amounts = self.kept[*gpu].sum(self.kept[*gpu].below(id));
             over > amounts
         })
     }
@@ -195,7 +220,7 @@ impl<'p> State<'p> {
             for (position, set) in item.sets.sets.iter().enumerate() {
                 if self.has_room(item, set) {
                     let left: i64 = set.iter().filter(|_| tightly).map(|gpu| self.left_on(*gpu)).sum();
-                    ranked.push((self.rank(item, held, position), left, position));
+                    ranked.push((self.rank(id, held, position), left, position));
                 }
             }
         }
@@ -230,32 +255,30 @@ impl<'p> State<'p> {
         set.iter().all(|gpu| self.used[*gpu] - self.soft[*gpu] + item.need <= self.problem.usable[*gpu])
     }
 
-    fn rank(&self, item: &Item, held: bool, position: usize) -> Rank {
+    fn rank(&self, id: ItemId, held: bool, position: usize) -> Rank {
+        let item = self.item(id);
         let mut rank = Rank { strange: item.home != Some(position), ..Rank::default() };
         for gpu in &item.sets.sets[position] {
             let own = if held { amount_on(item, *gpu) } else { 0 };
             let taken = self.used[*gpu] - own + item.need - self.problem.usable[*gpu];
             rank.unsafe_ |= taken + self.firm[*gpu] > 0;
-            self.add_harm(&mut rank, item.level, *gpu, taken + self.rest[*gpu]);
+            self.add_harm(&mut rank, id, *gpu, taken + self.rest[*gpu]);
         }
         rank
     }
 
-    /// Who would have to go, roughly: the least missed ones until enough is free.
-    fn add_harm(&self, rank: &mut Rank, level: usize, gpu: Gpu, mut missing: i64) {
-        let open = self.dispensable[gpu].iter().filter(|id| self.now[**id] == Now::Open);
-        for id in open.filter(|id| self.item(**id).level > level) {
-            if missing <= 0 {
-                return;
-            }
-            let item = self.item(*id);
-            missing -= amount_on(item, gpu);
-            if item.kind == Kind::Kept {
-                rank.kept += 1;
-            } else {
-                rank.height = rank.height.max(self.problem.levels - item.level);
-                rank.wanted += 1;
-            }
+    /// Who would have to go, roughly: of those that matter less than this item, the least missed ones until enough is
+    /// free, and first of all what is merely kept.
+    fn add_harm(&self, rank: &mut Rank, id: ItemId, gpu: Gpu, missing: i64) {
+        let (kept, wanted) = (&self.kept[gpu], &self.wanted[gpu]);
+        let level = self.item(id).level;
+        let lower = |of: &Dispensable| of.ids.partition_point(|other| self.item(*other).level > level);
+        let most = lower(kept);
+        rank.kept += kept.enough(missing, most);
+        let count = wanted.enough(missing - kept.sum(most), lower(wanted));
+        rank.wanted += count;
+        if let Some(last) = count.checked_sub(1) {
+            rank.height = rank.height.max(self.problem.levels - self.item(wanted.ids[last]).level);
         }
     }
 

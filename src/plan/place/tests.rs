@@ -202,6 +202,36 @@ fn forty_services_find_the_best_places_on_eight_gpus() {
 }
 
 #[test]
+fn a_fleet_too_large_to_search_gets_an_answer_that_starts_something_all_the_same() {
+    for seed in 0..20 {
+        // Twelve times what people have, side by side.
+        let mut parts = (0..12).map(|part| what_people_have(seed * 12 + part, 60, 5, 24_000)).collect::<Vec<_>>();
+        let any = Rc::new(Sets { sets: (0..96).map(|gpu| vec![gpu]).collect(), named: false });
+        let mut items: Vec<Item> = Vec::new();
+        for (part, problem) in parts.iter_mut().enumerate() {
+            for mut item in problem.items.drain(..) {
+                item.seat.iter_mut().for_each(|(gpu, _)| *gpu += 8 * part);
+                item.home = item.seat.first().map(|(gpu, _)| *gpu);
+                items.push(Item { sets: any.clone(), ..item });
+            }
+        }
+        items.sort_by_key(|item| item.level);
+        let problem = Problem { usable: vec![24_000; 96], items, levels: 5, ports: 0, repack: false };
+        let answer = solve(&problem);
+        let starts = |level| {
+            let fresh = problem
+                .items
+                .iter()
+                .zip(&answer.fates)
+                .filter(|(item, _)| item.level == level && item.kind == Kind::Fresh);
+            fresh.filter(|(_, fate)| matches!(fate, Fate::On(_))).count()
+        };
+        assert!(!answer.is_optimal && cost(&problem, &answer.fates).is_some());
+        assert!(starts(0) > 20, "seed {seed}: {} start", starts(0));
+    }
+}
+
+#[test]
 fn beyond_the_budget_an_answer_is_lawful_and_says_that_it_is_bounded() {
     let problem = what_people_have(0, 90, 20, 24_000);
     let answer = solve(&problem);
