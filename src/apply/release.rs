@@ -27,20 +27,23 @@ pub(super) struct Before {
 impl Before {
     pub(super) async fn of(run: &Run<'_>, step: &Step, service: Option<&Service>, instance: &Instance) -> Self {
         let (driver, desired) = (run.context.driver, run.context.desired);
-        let port_holder = match service {
-            Some(service) => driver.port_holder(&desired.project, service).await.ok().flatten(),
-            None => None,
+        let port = async {
+            match service {
+                Some(service) => driver.port_holder(&desired.project, service).await.ok().flatten(),
+                None => None,
+            }
         };
+        let survey = async { if step.gpus.is_empty() { None } else { Some(driver.survey(desired).await) } };
+        let (port_holder, facts) = tokio::join!(port, survey);
         let owner = owner(&desired.project, &step.service, instance);
-        let on_gpus = if step.gpus.is_empty() {
-            BTreeMap::new()
-        } else {
-            let facts = driver.survey(desired).await;
+        let on_gpus = if let Some(facts) = facts {
             let others = other_trees(&facts, &owner, instance);
             let own = |holder: &&GpuHolder| holder.owner == owner && !others.contains(&holder.pid);
             let gpus = facts.gpus.known().into_iter().flatten();
             let holders = gpus.flat_map(|gpu| &gpu.holders).filter(own);
             holders.map(|holder| (holder.pid, holder.program.clone())).collect()
+        } else {
+            BTreeMap::new()
         };
         Self { owner, on_gpus, port_holder }
     }
@@ -69,9 +72,25 @@ pub(super) async fn released(
 
 /// What is still there of it, if anything is.
 async fn left(run: &Run<'_>, service: Option<&Service>, instance: &Instance, before: &Before) -> Option<String> {
+    let driver = run.context.driver;
+    let survey =
+        async { if before.on_gpus.is_empty() { None } else { Some(driver.survey(run.context.desired).await) } };
+    // The readings take about as long as each other, and a switch waits for all of them.
+    let (left, facts) = tokio::join!(left_outside(run, service, instance, before), survey);
+    left.or_else(|| still_on_gpus(&facts?, before))
+}
+
+/// Of processes and ports.
+async fn left_outside(
+    run: &Run<'_>,
+    service: Option<&Service>,
+    instance: &Instance,
+    before: &Before,
+) -> Option<String> {
     let (driver, project) = (run.context.driver, &run.context.desired.project);
     if let Some(service) = service {
-        match driver.look(project, service).await {
+        let (look, held) = tokio::join!(driver.look(project, service), driver.port_holder(project, service));
+        match look {
             Ok(look) if look.instance.as_ref() != Some(instance) => {}
             Ok(look) => match look.life {
                 Life::Absent | Life::Ended(_) => {}
@@ -81,16 +100,11 @@ async fn left(run: &Run<'_>, service: Option<&Service>, instance: &Instance, bef
             },
             Err(error) => return Some(format!("it can't be looked at: {error}")),
         }
-        let held = driver.port_holder(project, service).await.ok().flatten();
-        if let Some(held) = held.filter(|held| Some(held) != before.port_holder.as_ref()) {
+        if let Some(held) = held.ok().flatten().filter(|held| Some(held) != before.port_holder.as_ref()) {
             return Some(format!("port {held} is held"));
         }
     }
-    if before.on_gpus.is_empty() {
-        return None;
-    }
-    let facts = driver.survey(run.context.desired).await;
-    still_on_gpus(&facts, before)
+    None
 }
 
 /// `pid 4711 (ollama) still holds 18 000 MiB on GPU 0`.

@@ -100,20 +100,19 @@ pub(super) fn promise(run: &Run<'_>, need: &Need<'_>) {
 }
 
 async fn prove(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'_>) -> Result<Proof, Hindrance> {
-    if let Some(trouble) = busy_port(run, need).await {
+    // What is promised before the reading begins, counts: it may have come too late for it.
+    let promises = run.ledger().promises.clone();
+    let room = async { if need.gpus.is_empty() { None } else { Some(room_now(run).await) } };
+    let (busy, there, room) = tokio::join!(busy_port(run, need), still_there(run, plan, step), room);
+    if let Some(trouble) = busy {
         let ports = &need.service.ports;
         let freed = stops(plan, step).next().is_some() || !run.ledger().freed_ports.is_disjoint(ports);
         return Err(Hindrance { trouble, hope: if freed { Hope::Some } else { Hope::None } });
     }
-    if let Some(trouble) = still_there(run, plan, step).await {
+    if let Some(trouble) = there {
         return Err(Hindrance { trouble, hope: Hope::Some });
     }
-    if need.gpus.is_empty() {
-        return Ok(Proof::NotNeeded);
-    }
-    // What is promised before the reading begins, counts: it may have come too late for it.
-    let promises = run.ledger().promises.clone();
-    let room: Room = room_now(run).await;
+    let Some(room): Option<Room> = room else { return Ok(Proof::NotNeeded) };
     match lack(&room, need, &promises) {
         None if is_measured(&room, need.gpus) => Ok(Proof::Measured),
         None => Ok(Proof::Unproven),
