@@ -57,8 +57,9 @@ laws:
 
 # The long run of what `test` runs in short
 [group('test')]
-soak cases="20000":
+soak cases="50000":
     LCM_SOAK_CASES={{ cases }} cargo test --release --test simulate --test placing -- --nocapture
+    LCM_SOAK_CASES={{ cases }} cargo test --release --lib place
 
 # Take what the tests saw for what they should see; then read the diff
 [group('test')]
