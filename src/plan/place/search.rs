@@ -144,12 +144,13 @@ impl<'p> Search<'p> {
             first = end;
             let mut left_out = state.cost.left_out.clone();
             // Most of what is left out fits nowhere, and no search finds that out faster.
-            while left_out[level] > hopeless[level] {
+            while left_out[level] > hopeless[level] && self.nodes_left > 0 {
                 let Some(better) = self.descend(Goal::LeftOut(level), &left_out) else { break };
                 way = better;
                 state = self.followed(&way, end);
                 left_out = state.cost.left_out.clone();
             }
+            self.is_proven &= left_out[level] == hopeless[level] || self.nodes_left > 0;
             if self.is_proven {
                 self.proven.push(left_out[level]);
             }
