@@ -1,7 +1,7 @@
 //! Sentences for what is not done: the arithmetic of a GPU that is too full, and what became of a dependency.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::desired::Service;
 use crate::model::names::{GpuId, ServiceName};
@@ -14,6 +14,8 @@ const LISTED_MAX: usize = 4;
 /// Every GPU's arithmetic, worked out once: many may be refused for the same reason.
 pub(super) struct Sums {
     room: BTreeMap<GpuId, GpuRoom>,
+    /// Who sits on each.
+    holders: BTreeMap<GpuId, BTreeSet<ServiceName>>,
     /// Of those who could be made to give way.
     priorities: BTreeMap<ServiceName, i64>,
     /// By GPU and by the priority of who asks.
@@ -21,7 +23,6 @@ pub(super) struct Sums {
 }
 
 /// One GPU's arithmetic, with and without those who matter less than who asks.
-#[derive(Clone)]
 struct Line {
     all: String,
     without: String,
@@ -30,19 +31,16 @@ struct Line {
 
 impl Sums {
     pub(super) fn of(room: BTreeMap<GpuId, GpuRoom>, priorities: BTreeMap<ServiceName, i64>) -> Self {
-        Self { room, priorities, lines: RefCell::default() }
+        let names = |gpu: &GpuRoom| gpu.holders.iter().map(|held| held.service.clone()).collect();
+        let holders = room.iter().map(|(id, gpu)| (id.clone(), names(gpu))).collect();
+        Self { room, holders, priorities, lines: RefCell::default() }
     }
 
     /// Why a service fits on none of the GPUs that would do, which are in their order: what each has, less all that is
     /// on it at the plan's end.
     pub(super) fn arithmetic(&self, service: &Service, priority: i64, gpus: &[GpuId]) -> String {
         let need = service.vram;
-        let line = |id: &GpuId| {
-            let line = self.line(id, priority, &service.name)?;
-            // Where it would not fit without all that matters less either, that is not what stands in its way.
-            let lower_matter = u64::try_from(line.left_without).is_ok_and(|left| left >= need.0);
-            Some(if lower_matter { line.all } else { line.without })
-        };
+        let line = |id: &GpuId| self.line(id, priority, service);
         let mut lines: Vec<String> = gpus.iter().take(LISTED_MAX).filter_map(line).collect();
         if gpus.len() > LISTED_MAX {
             lines.push(format!("and {} more are as full", gpus.len() - LISTED_MAX));
@@ -50,19 +48,29 @@ impl Sums {
         format!("it needs {need}; {}", lines.join("; "))
     }
 
-    fn line(&self, id: &GpuId, priority: i64, name: &ServiceName) -> Option<Line> {
+    fn line(&self, id: &GpuId, priority: i64, service: &Service) -> Option<String> {
         let gpu = self.room.get(id)?;
-        let made = || {
-            let mut without = gpu.clone();
-            without.holders.retain(|held| self.priorities.get(&held.service).is_none_or(|other| *other >= priority));
-            let (except, left_without) = (Some(name), without.left(Some(name)));
-            Line { all: gpu.arithmetic(except), without: without.arithmetic(except), left_without }
-        };
         // Whoever sits there itself is no part of its own refusal.
-        if gpu.holders.iter().any(|held| held.service == *name) {
-            return Some(made());
+        if self.holders.get(id).is_some_and(|holders| holders.contains(&service.name)) {
+            return Some(self.both(gpu, priority, Some(&service.name)).of(service));
         }
-        Some(self.lines.borrow_mut().entry((id.clone(), priority)).or_insert_with(made).clone())
+        let mut lines = self.lines.borrow_mut();
+        Some(lines.entry((id.clone(), priority)).or_insert_with(|| self.both(gpu, priority, None)).of(service))
+    }
+
+    fn both(&self, gpu: &GpuRoom, priority: i64, except: Option<&ServiceName>) -> Line {
+        let mut without = gpu.clone();
+        without.holders.retain(|held| self.priorities.get(&held.service).is_none_or(|other| *other >= priority));
+        let (all, left_without) = (gpu.arithmetic(except), without.left(except));
+        Line { all, without: without.arithmetic(except), left_without }
+    }
+}
+
+impl Line {
+    /// Where it would not fit without all that matters less either, that is not what stands in its way.
+    fn of(&self, service: &Service) -> String {
+        let lower_matter = u64::try_from(self.left_without).is_ok_and(|left| left >= service.vram.0);
+        if lower_matter { self.all.clone() } else { self.without.clone() }
     }
 }
 
