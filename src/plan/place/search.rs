@@ -6,6 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use super::problem::{Cost, End, Fate, Gpu, Item, Kind, Problem, cost};
 use super::state::{Before, Choice, Now, State, Turn};
@@ -395,39 +396,35 @@ fn turns(problem: &Problem) -> (Vec<Turn>, Vec<usize>) {
     let mut first = 0;
     for level in 0..problem.levels {
         let end = first + problem.items[first..].iter().take_while(|item| item.level == level).count();
-        let of_level = || problem.items[first..end].iter().enumerate().map(|(at, item)| (first + at, item));
-        turns.extend(of_level().filter(|(_, item)| item.runs()).map(|(id, _)| Turn::Remain(id)));
-        let starts = |kind| matches!(kind, Kind::Fresh | Kind::Settled | Kind::Drifted);
-        // Large ones find a place first or not at all; but nothing before what it depends on.
-        let mut placed: Vec<(usize, Reverse<i64>, usize)> = of_level()
-            .filter(|(_, item)| starts(item.kind))
-            .map(|(id, item)| (height(problem, id), Reverse(item.need), id))
-            .collect();
-        placed.sort_unstable();
-        turns.extend(placed.into_iter().map(|(_, _, id)| Turn::Place(id)));
+        turns.extend(turns_of(problem, first..end));
         ends.push(turns.len());
         first = end;
     }
     (turns, ends)
 }
 
-/// The decisions down to a level, in the order in which what fits is found soonest: all that runs first, then the
-/// largest.
+/// The decisions down to a level, in the order in which what fits is found soonest.
 fn packing_turns(problem: &Problem, last: usize) -> Vec<Turn> {
-    let items = || problem.items.iter().enumerate().take_while(|(_, item)| item.level <= last);
-    let starts = |kind| matches!(kind, Kind::Fresh | Kind::Settled | Kind::Drifted);
+    let end = problem.items.iter().take_while(|item| item.level <= last).count();
+    turns_of(problem, 0..end)
+}
+
+/// All that runs first; then large ones find a place or none, but nothing before what it depends on.
+fn turns_of(problem: &Problem, ids: Range<usize>) -> Vec<Turn> {
+    let items = || ids.clone().map(|id| (id, &problem.items[id]));
     let mut placed: Vec<(usize, Reverse<i64>, usize)> = items()
-        .filter(|(_, item)| starts(item.kind))
-        .map(|(id, item)| (depth(problem, id), Reverse(item.need), id))
+        .filter(|(_, item)| matches!(item.kind, Kind::Fresh | Kind::Settled | Kind::Drifted))
+        .map(|(id, item)| (depth(problem, id, ids.start), Reverse(item.need), id))
         .collect();
     placed.sort_unstable();
     let remaining = items().filter(|(_, item)| item.runs()).map(|(id, _)| Turn::Remain(id));
     remaining.chain(placed.into_iter().map(|(_, _, id)| Turn::Place(id))).collect()
 }
 
-/// How many items it stands on, one on the other.
-fn depth(problem: &Problem, id: usize) -> usize {
-    problem.items[id].bases.iter().map(|base| depth(problem, *base) + 1).max().unwrap_or(0)
+/// How many items from `first` on it stands on, one on the other.
+fn depth(problem: &Problem, id: usize, first: usize) -> usize {
+    let bases = problem.items[id].bases.iter().filter(|base| **base >= first);
+    bases.map(|base| depth(problem, *base, first) + 1).max().unwrap_or(0)
 }
 
 /// By level, how many have no place even on an empty machine.
@@ -458,13 +455,6 @@ fn mended(problem: &Problem, mut fates: Vec<Fate>) -> Vec<Fate> {
         }
     }
     fates
-}
-
-/// How many items of its own level it stands on, one on the other.
-fn height(problem: &Problem, id: usize) -> usize {
-    let item = &problem.items[id];
-    let bases = item.bases.iter().filter(|base| problem.items[**base].level == item.level);
-    bases.map(|base| height(problem, *base) + 1).max().unwrap_or(0)
 }
 
 /// Beyond any answer.
