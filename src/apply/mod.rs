@@ -37,7 +37,7 @@ use crate::model::lifecycle::Action;
 use crate::model::names::{ServiceName, StepId};
 use crate::model::plan::{Plan, ReasonCode, Request, Step};
 use crate::model::room::Room;
-use crate::store::Store;
+use crate::store::{Author, Store};
 
 /// A run that has not converged in so many plans is kept from it by somebody: two are usual after a failure, one more
 /// for each time that the world changes underneath.
@@ -49,6 +49,8 @@ const ROUNDS_MAX: u32 = 5;
 pub struct Context<'a> {
     pub driver: &'a dyn Driver,
     pub store: &'a dyn Store,
+    /// Who applies, and which run this is.
+    pub author: &'a Author,
     pub desired: &'a Desired,
     pub request: &'a Request,
     /// Where only this was agreed to: no step is begun that is not in it, whatever a later round would do.
@@ -277,6 +279,10 @@ async fn think(run: &Run<'_>) -> Result<Plan, End> {
     };
     match context.store.last_known(&context.desired.project) {
         Ok(known) => facts.remember(known),
+        Err(error) => run.store_failed(&error),
+    }
+    match context.store.words(&context.desired.project) {
+        Ok(words) => facts.heed(words.services),
         Err(error) => run.store_failed(&error),
     }
     measure::weigh(run, &facts, context.request);

@@ -1,5 +1,7 @@
 //! Every change of state that a run makes, told and written down. A store that fails stops nothing.
 
+use std::collections::BTreeMap;
+
 use super::expect::{is_of_older, is_of_service};
 use super::run::Run;
 use crate::model::event::EventKind;
@@ -72,6 +74,8 @@ impl<'r, 'a> Cursor<'r, 'a> {
             to,
             reason: reason.clone(),
             made: true,
+            author: run.context.author.clone(),
+            metadata: BTreeMap::new(),
         };
         if let Err(error) = run.context.store.record(&transition) {
             run.store_failed(&error);

@@ -28,7 +28,7 @@ use crate::report::progress::{Progress, Show};
 use crate::report::style::Style;
 use crate::report::table::spoken;
 use crate::report::text::{self, Looked, PlanText};
-use crate::store::Run;
+use crate::store::{Author, Run};
 
 /// What is to be carried out.
 pub(super) struct Job {
@@ -92,6 +92,7 @@ async fn work(session: &Session, mut job: Job, progress: &Progress) -> Result<Ex
     let opened = opened::open(session, &job.manifest, &job.choice, job.world.as_deref())?;
     let request = Request { purpose: job.purpose, ..plan_command::request(&opened, &job.planning)? };
     let began = opened.driver().now();
+    let author = Author { by: locked::who(&session.environment), run: run_id(began) };
     // The simulated world is a file of the caller's own; the machine is everybody's.
     let _lock = if opened.is_simulated() {
         None
@@ -116,12 +117,12 @@ async fn work(session: &Session, mut job: Job, progress: &Progress) -> Result<Ex
             return Err(Stop::refused("not agreed to; nothing was done"));
         }
         interrupts.begin_run();
-        let agreed = Agreed { opened: &opened, request: &request, plan: &plan, facts: &facts };
+        let agreed = Agreed { opened: &opened, request: &request, plan: &plan, facts: &facts, author: &author };
         carry_out(job, &agreed, progress, &interrupts).await
     };
     // Before the last event: a world that can't be written back has not changed.
     opened.close()?;
-    tell(session, job, &opened, progress, &ended, began);
+    tell(session, &opened, progress, &ended, Began { job, author: &author, at: began });
     if job.execution.format == Format::Text
         && let Err(error) = print::data(&words(job, &ended, session.stdout))
     {
@@ -153,10 +154,11 @@ struct Agreed<'a> {
     request: &'a Request,
     plan: &'a Plan,
     facts: &'a Facts,
+    author: &'a Author,
 }
 
 async fn carry_out(job: &Job, agreed: &Agreed<'_>, progress: &Progress, interrupts: &Interrupts) -> Ended {
-    let Agreed { opened, request, plan, facts } = *agreed;
+    let Agreed { opened, request, plan, facts, author } = *agreed;
     let tally = Mutex::new(Tally::default());
     let events = |event: Event| {
         tally.lock().unwrap_or_else(PoisonError::into_inner).tell(&event.kind);
@@ -171,6 +173,7 @@ async fn carry_out(job: &Job, agreed: &Agreed<'_>, progress: &Progress, interrup
     let context = Context {
         driver: opened.driver(),
         store: opened.store(),
+        author,
         desired: &opened.desired,
         request,
         approved: job.saved.as_ref().map(|_| plan),
@@ -189,8 +192,22 @@ async fn carry_out(job: &Job, agreed: &Agreed<'_>, progress: &Progress, interrup
     Ended { outcome, exit, message }
 }
 
+/// What a run began as.
+#[derive(Clone, Copy)]
+struct Began<'a> {
+    job: &'a Job,
+    author: &'a Author,
+    at: Timestamp,
+}
+
+/// `20261121-153000-4711`: when it began, and the process. People read it, and in this order runs are sorted.
+fn run_id(began: Timestamp) -> String {
+    format!("{}-{}", began.strftime("%Y%m%d-%H%M%S"), std::process::id())
+}
+
 /// The last event, and the history.
-fn tell(session: &Session, job: &Job, opened: &Opened, progress: &Progress, ended: &Ended, began: Timestamp) {
+fn tell(session: &Session, opened: &Opened, progress: &Progress, ended: &Ended, began: Began<'_>) {
+    let Began { job, author, at: began } = began;
     let Ended { outcome, exit, message } = ended;
     progress.finish();
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
@@ -207,9 +224,11 @@ fn tell(session: &Session, job: &Job, opened: &Opened, progress: &Progress, ende
     progress.tell(&Event::new(at, result));
     let first_error = outcome.failures.first().map(|failure| format!("{}: {}", spoken(&failure.step), failure.error));
     let run = Run {
+        id: author.run.clone(),
+        manifest: opened.desired.entry.display().to_string(),
         project: opened.desired.project.clone(),
         command: job.command.to_owned(),
-        by: locked::who(&session.environment),
+        by: author.by.clone(),
         began,
         ended: at,
         exit_code: exit.code(),

@@ -88,6 +88,7 @@ fn of_blocked(code: ReasonCode) -> Exit {
         | ReasonCode::StartFailed
         | ReasonCode::StopFailed
         | ReasonCode::Unhealthy
+        | ReasonCode::Vetoed
         | ReasonCode::BudgetSpent => Exit::Failed,
         ReasonCode::WantedByMode
         | ReasonCode::WantedByGoal
@@ -113,7 +114,8 @@ fn of_blocked(code: ReasonCode) -> Exit {
         | ReasonCode::SecretMissing
         | ReasonCode::Dependency
         | ReasonCode::Maintenance
-        | ReasonCode::Suspended => Exit::Blocked,
+        | ReasonCode::Suspended
+        | ReasonCode::Terminated => Exit::Blocked,
     }
 }
 

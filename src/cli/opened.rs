@@ -105,6 +105,10 @@ impl Opened {
             Ok(history) => facts.remember(history),
             Err(error) => session.warn(&format!("{error}; going on without history")),
         }
+        match self.store().words(&self.desired.project) {
+            Ok(words) => facts.heed(words.services),
+            Err(error) => session.warn(&format!("{error}; what operators said is not known")),
+        }
         facts
     }
 

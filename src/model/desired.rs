@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::model::hooks::{Hooks, Notifier};
 use crate::model::names::{GoalName, ModeName, ProjectName, ServiceName};
+use crate::model::rules::Rules;
 use crate::model::secret::Secret;
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
@@ -22,6 +24,10 @@ pub struct Desired {
     /// `None` where the manifest has no modes: then all services are wanted.
     pub mode: Option<ModeName>,
     pub mode_source: ModeSource,
+    /// What the entry file itself says, whoever chose.
+    pub own_mode: Option<ModeName>,
+    /// The entry file, absolute.
+    pub entry: PathBuf,
     /// Asked for with `--goal`; those that the mode names come on top.
     pub goals_requested: BTreeSet<GoalName>,
     pub orphans: OrphanPolicy,
@@ -33,6 +39,8 @@ pub struct Desired {
     pub services: BTreeMap<ServiceName, Service>,
     pub modes: BTreeMap<ModeName, Mode>,
     pub goals: BTreeMap<GoalName, Goal>,
+    pub rules: Rules,
+    pub notify: Vec<Notifier>,
     /// What the reader should know though it stops nothing.
     pub warnings: Vec<String>,
 }
@@ -120,6 +128,8 @@ pub struct Service {
     /// How long a busy service is waited for before it is stopped anyway; `None`: until apply's own timeout.
     pub drain: Option<Duration>,
     pub evict: Option<Evict>,
+    pub hooks: Hooks,
+    pub recover: Recover,
     /// Host ports that it takes while it runs: published ones, and local ones that its probes ask.
     pub ports: BTreeSet<u16>,
     /// Secrets that it needs and that are not there: where they should come from, and what is wrong there.
@@ -414,15 +424,26 @@ pub enum BusyProbe {
 /// How a service gives GPU memory back without stopping.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evict {
-    pub calls: Vec<EvictCall>,
+    pub calls: Vec<Call>,
     /// Evicted means measured at most this.
     pub resident: Mebibytes,
     /// Deadline of one call.
     pub timeout: Duration,
 }
 
+/// How often, and how soon, a service is brought back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recover {
+    /// So often, until it has been well for a while.
+    pub attempts: u32,
+    /// Before the second attempt; twice as long before each further one.
+    pub backoff: Duration,
+    pub max_backoff: Duration,
+}
+
+/// Something that lcm calls: a program, or an address.
 #[derive(Clone, Debug, PartialEq)]
-pub enum EvictCall {
+pub enum Call {
     Http { method: String, url: String, json: Option<serde_json::Value> },
     Exec(Vec<String>),
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::size::Mebibytes;
+use crate::model::words::Said;
 
 /// The version of a world file.
 pub const FORMAT: &str = "lcm.world/1";
@@ -41,6 +42,9 @@ pub struct Facts {
     /// What lcm's own store remembers; empty where the store is gone.
     #[serde(default)]
     pub history: BTreeMap<ServiceName, HistoryFact>,
+    /// What operators said, and did not take back.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub words: BTreeMap<ServiceName, Said>,
 }
 
 impl Facts {
@@ -58,7 +62,13 @@ impl Facts {
             listeners: Reading::NotAsked,
             probes: BTreeMap::new(),
             history: BTreeMap::new(),
+            words: BTreeMap::new(),
         }
+    }
+
+    /// Adds what operators said to what a world file brings along; the later word counts.
+    pub fn heed(&mut self, words: BTreeMap<ServiceName, Said>) {
+        self.words.extend(words);
     }
 
     /// Adds what a store remembers to the past that a world file brings along.
@@ -364,16 +374,32 @@ pub struct HistoryFact {
     pub evicted_at: Option<Timestamp>,
     #[serde(default)]
     pub estimates: Estimates,
+    /// How often it was brought back of late, without lasting success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<Attempts>,
+}
+
+/// What was tried to bring a service up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attempts {
+    pub count: u32,
+    pub last_at: Timestamp,
+    /// The hash of the spec that was tried: another one has a budget of its own.
+    pub spec: String,
 }
 
 impl HistoryFact {
     /// What is known later replaces what was known, each thing for itself: who knows nothing of one, takes nothing away.
     fn learn(&mut self, later: &Self) {
-        let Self { state, made, evicted_at, estimates } = *later;
+        let Self { state, made, evicted_at, estimates, ref attempts } = *later;
         if state.is_some() {
             (self.state, self.made) = (state, made);
         }
         self.evicted_at = evicted_at.or(self.evicted_at);
+        if attempts.is_some() {
+            self.attempts.clone_from(attempts);
+        }
         let Estimates { ready_ms, stopped_ms, memory } = estimates;
         self.estimates = Estimates {
             ready_ms: ready_ms.or(self.estimates.ready_ms),

@@ -124,6 +124,35 @@ impl State {
     }
 }
 
+/// States that are asked after together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// It answers.
+    Operational,
+    /// It answers and has time for more.
+    Available,
+    /// It should run, and does not do well.
+    InError,
+    /// An operator keeps it.
+    InMaintenance,
+    /// Nothing of it is left to stop.
+    NotRunning,
+}
+
+impl Class {
+    #[must_use]
+    pub fn contains(self, state: State) -> bool {
+        match self {
+            Self::Operational => state.is_operational(),
+            Self::Available => state.is_available(),
+            Self::InError => state.is_in_error(),
+            Self::InMaintenance => state.is_in_maintenance(),
+            Self::NotRunning => state.is_not_running(),
+        }
+    }
+}
+
 impl fmt::Display for State {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(self.as_str())

@@ -6,12 +6,15 @@
 pub mod desired;
 pub mod event;
 pub mod facts;
+pub mod hooks;
 pub mod lifecycle;
 pub mod names;
 pub mod observed;
 pub mod plan;
 pub mod room;
+pub mod rules;
 pub mod secret;
 pub mod signal;
 pub mod size;
 pub mod spec;
+pub mod words;

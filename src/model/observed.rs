@@ -6,10 +6,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::desired::{Service, StopPolicy};
-use crate::model::facts::{Estimates, ExitFact, Marks};
+use crate::model::facts::{Attempts, Estimates, ExitFact, Marks};
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::size::Mebibytes;
+use crate::model::words::Said;
 
 /// Behind the name of a container that is put aside while its successor comes up.
 pub const ASIDE_SUFFIX: &str = ".lcm-old";
@@ -56,6 +57,10 @@ pub struct ObservedService {
     /// It was evicted a short while ago, and has taken its memory again since.
     pub grew_back: bool,
     pub estimates: Estimates,
+    /// What an operator said of it; `state` is seen through it.
+    pub word: Option<Said>,
+    /// How often it was brought back of late.
+    pub attempts: Option<Attempts>,
     pub exit: Option<ExitFact>,
     /// It stopped without lcm's doing, as far as the history tells.
     pub ended_by_itself: bool,
@@ -65,6 +70,32 @@ pub struct ObservedService {
 }
 
 impl ObservedService {
+    /// A service of which there is no more than this to say.
+    #[must_use]
+    pub fn plain(state: State, detail: impl Into<String>, ownership: Ownership) -> Self {
+        Self {
+            state,
+            detail: detail.into(),
+            unknown: None,
+            ownership,
+            instance: None,
+            holds_room: false,
+            previous: None,
+            marks: None,
+            image_moved: false,
+            gpus: BTreeSet::new(),
+            measured: None,
+            grew_back: false,
+            estimates: Estimates::default(),
+            word: None,
+            attempts: None,
+            exit: None,
+            ended_by_itself: false,
+            since: None,
+            warnings: Vec::new(),
+        }
+    }
+
     /// GPU memory that it takes on `gpu` while it runs: the larger of declared and measured.
     #[must_use]
     pub fn held(&self, service: &Service, gpu: &GpuId) -> Mebibytes {

@@ -235,12 +235,16 @@ pub enum ReasonCode {
     Dependency,
     Maintenance,
     Suspended,
+    /// An operator wants it off.
+    Terminated,
     BudgetSpent,
     /// Something that a start needs is not there: image, executable, folder.
     PrepareFailed,
     /// It failed earlier in this run, and is not tried twice in one.
     StartFailed,
     StopFailed,
+    /// A hook that is required failed.
+    Vetoed,
 }
 
 impl ReasonCode {
@@ -274,10 +278,12 @@ impl ReasonCode {
             Self::Dependency => "dependency",
             Self::Maintenance => "maintenance",
             Self::Suspended => "suspended",
+            Self::Terminated => "terminated",
             Self::BudgetSpent => "budget_spent",
             Self::PrepareFailed => "prepare_failed",
             Self::StartFailed => "start_failed",
             Self::StopFailed => "stop_failed",
+            Self::Vetoed => "vetoed",
         }
     }
 }

@@ -12,10 +12,10 @@ mod ports;
 mod stranger;
 mod tree;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::model::desired::{Desired, Runtime, Service};
-use crate::model::facts::{Estimates, Facts};
+use crate::model::facts::Facts;
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 use crate::model::observed::{Observed, ObservedService, Ownership};
@@ -28,7 +28,9 @@ pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
         .values()
         .map(|service| {
             let seen = picture(facts, desired, service);
-            let seen = stranger::instead(facts, desired, service, &seen).unwrap_or(seen);
+            let mut seen = stranger::instead(facts, desired, service, &seen).unwrap_or(seen);
+            seen.word = facts.words.get(&service.name).cloned();
+            seen.attempts = facts.history.get(&service.name).and_then(|past| past.attempts.clone());
             (service.name.clone(), seen)
         })
         .collect();
@@ -75,25 +77,7 @@ fn warnings(services: &BTreeMap<ServiceName, ObservedService>) -> impl Iterator<
 
 /// A service of which there is nothing.
 fn nothing(state: State, detail: &str, ownership: Ownership) -> ObservedService {
-    ObservedService {
-        state,
-        detail: detail.to_owned(),
-        unknown: None,
-        ownership,
-        instance: None,
-        holds_room: false,
-        previous: None,
-        marks: None,
-        image_moved: false,
-        gpus: BTreeSet::new(),
-        measured: None,
-        grew_back: false,
-        estimates: Estimates::default(),
-        exit: None,
-        ended_by_itself: false,
-        since: None,
-        warnings: Vec::new(),
-    }
+    ObservedService::plain(state, detail, ownership)
 }
 
 /// A service of which nothing can be said.

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::past::{self, Change, Reading};
-use crate::model::facts::HistoryFact;
+use crate::model::facts::{Attempts, HistoryFact};
 use crate::model::names::{ProjectName, ServiceName};
-use crate::store::{Measure, Run, Store, StoreError, Transition};
+use crate::model::words::{Said, Switched, Words};
+use crate::store::{Called, Measure, Run, Store, StoreError, Transition};
 
 /// What one command wrote down.
 #[derive(Debug, Default)]
@@ -14,6 +15,9 @@ pub struct Memory {
     transitions: Mutex<Vec<Transition>>,
     measures: Mutex<Vec<Measure>>,
     runs: Mutex<Vec<Run>>,
+    words: Mutex<Words>,
+    attempts: Mutex<BTreeMap<(ProjectName, ServiceName), Attempts>>,
+    calls: Mutex<Vec<Called>>,
 }
 
 impl Memory {
@@ -27,6 +31,14 @@ impl Memory {
     #[must_use]
     pub fn measures(&self) -> Vec<Measure> {
         lock(&self.measures).clone()
+    }
+}
+
+impl Memory {
+    /// All calls of hooks and notifiers so far, the oldest first.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Called> {
+        lock(&self.calls).clone()
     }
 }
 
@@ -57,7 +69,11 @@ impl Store for Memory {
             changes.map(|transition| Change { service: transition.service, to: transition.to, made: transition.made });
         let measures = self.measures().into_iter().filter(|measure| measure.project == *project);
         let readings = measures.map(|measure| Reading { at: measure.at, service: measure.service, what: measure.what });
-        Ok(past::known(changes, readings))
+        let mut known = past::known(changes, readings);
+        for ((_, service), attempts) in lock(&self.attempts).iter().filter(|((of, _), _)| of == project) {
+            known.entry(service.clone()).or_default().attempts = Some(attempts.clone());
+        }
+        Ok(known)
     }
 
     fn record_run(&self, run: &Run) -> Result<(), StoreError> {
@@ -67,6 +83,46 @@ impl Store for Memory {
 
     fn last_run(&self, project: &ProjectName) -> Result<Option<Run>, StoreError> {
         Ok(lock(&self.runs).iter().rev().find(|run| run.project == *project).cloned())
+    }
+
+    /// One command knows one project: the words are its own.
+    fn words(&self, _project: &ProjectName) -> Result<Words, StoreError> {
+        Ok(lock(&self.words).clone())
+    }
+
+    fn say(&self, _project: &ProjectName, service: &ServiceName, said: Option<&Said>) -> Result<(), StoreError> {
+        let services = &mut lock(&self.words).services;
+        match said {
+            Some(said) => services.insert(service.clone(), said.clone()),
+            None => services.remove(service),
+        };
+        Ok(())
+    }
+
+    fn switch(&self, _project: &ProjectName, entry: &str, switched: Option<&Switched>) -> Result<(), StoreError> {
+        let modes = &mut lock(&self.words).modes;
+        modes.retain(|other| other.entry != entry);
+        modes.extend(switched.cloned());
+        Ok(())
+    }
+
+    fn set_attempts(
+        &self,
+        project: &ProjectName,
+        service: &ServiceName,
+        attempts: Option<&Attempts>,
+    ) -> Result<(), StoreError> {
+        let key = (project.clone(), service.clone());
+        match attempts {
+            Some(attempts) => lock(&self.attempts).insert(key, attempts.clone()),
+            None => lock(&self.attempts).remove(&key),
+        };
+        Ok(())
+    }
+
+    fn record_call(&self, call: &Called) -> Result<(), StoreError> {
+        lock(&self.calls).push(call.clone());
+        Ok(())
     }
 }
 

@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::model::facts::HistoryFact;
+use crate::model::facts::{Attempts, HistoryFact};
 use crate::model::lifecycle::State;
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::size::Mebibytes;
+use crate::model::words::{Said, Switched, Words};
 
 /// Where changes and runs are kept.
 pub trait Store: Send + Sync {
@@ -31,6 +32,53 @@ pub trait Store: Send + Sync {
     fn record_run(&self, run: &Run) -> Result<(), StoreError>;
 
     fn last_run(&self, project: &ProjectName) -> Result<Option<Run>, StoreError>;
+
+    /// What operators said of a project, and did not take back.
+    fn words(&self, project: &ProjectName) -> Result<Words, StoreError>;
+
+    /// Keeps a word about a service in the place of an earlier one; `None` takes it back.
+    fn say(&self, project: &ProjectName, service: &ServiceName, said: Option<&Said>) -> Result<(), StoreError>;
+
+    /// Keeps a switch of this entry file in the place of an earlier one; `None` takes it back.
+    fn switch(&self, project: &ProjectName, entry: &str, switched: Option<&Switched>) -> Result<(), StoreError>;
+
+    /// What was tried to bring a service up, durably; `None`: it has its whole budget again.
+    fn set_attempts(
+        &self,
+        project: &ProjectName,
+        service: &ServiceName,
+        attempts: Option<&Attempts>,
+    ) -> Result<(), StoreError>;
+
+    /// Writes down what a hook or a notifier came to.
+    fn record_call(&self, call: &Called) -> Result<(), StoreError>;
+}
+
+/// On whose account something is written down.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Author {
+    /// `kim as root`.
+    pub by: String,
+    /// The run that it is part of; empty: none.
+    pub run: String,
+}
+
+/// One call of a hook or a notifier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Called {
+    pub at: Timestamp,
+    pub project: ProjectName,
+    pub service: ServiceName,
+    pub run: String,
+    /// `pre_stop`, `notify`.
+    pub hook: String,
+    /// What was called: `./warm.sh`, `POST http://localhost:9000/lcm`.
+    pub call: String,
+    pub took_ms: u64,
+    /// `None`: it went well.
+    pub error: Option<String>,
+    /// What it wrote, masked and bounded.
+    pub output: String,
 }
 
 /// One change of one service.
@@ -44,6 +92,9 @@ pub struct Transition {
     pub reason: String,
     /// lcm made it, rather than saw it.
     pub made: bool,
+    pub author: Author,
+    /// `--meta key=value`.
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// Something that a run found out about one service.
@@ -71,6 +122,10 @@ pub enum Measured {
 /// One apply or down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
+    /// As in [`Author`].
+    pub id: String,
+    /// The entry file.
+    pub manifest: String,
     pub project: ProjectName,
     pub command: String,
     pub by: String,

@@ -6,6 +6,7 @@
 
 mod format;
 mod measures;
+mod words;
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, OpenOptions};
@@ -18,12 +19,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 
-use self::format::{Brought, FORMAT, WITH_MEASURES, version};
-use crate::model::facts::HistoryFact;
+use self::format::{Brought, FORMAT, WITH_MEASURES, WITH_WORDS, version};
+use crate::model::facts::{Attempts, HistoryFact};
 use crate::model::lifecycle::State;
 use crate::model::names::{ProjectName, ServiceName};
+use crate::model::words::{Said, Switched, Words};
 use crate::store::past::{self, Change};
-use crate::store::{Measure, Run, Store, StoreError, Transition};
+use crate::store::{Called, Measure, Run, Store, StoreError, Transition};
 
 const FILE: &str = "lcm.db";
 
@@ -33,6 +35,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// About 20 MB; a host that switches modes every quarter of an hour fills it in a year.
 const TRANSITIONS_MAX: i64 = 100_000;
 const RUNS_MAX: i64 = 1_000;
+
+/// About 10 MB at most, with outputs that are bounded to 4 KiB.
+const CALLS_MAX: i64 = 2_000;
 
 /// Older than this, a change says nothing about today.
 const AGE_MAX: jiff::SignedDuration = jiff::SignedDuration::from_hours(24 * 400);
@@ -178,8 +183,8 @@ impl Store for Sqlite {
     fn record(&self, transition: &Transition) -> Result<(), StoreError> {
         self.write(|connection| {
             connection.execute(
-                "INSERT INTO transitions (at_us, project, service, from_state, to_state, reason, made)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO transitions (at_us, project, service, from_state, to_state, reason, made, by_whom, run, metadata)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
                 params![
                     transition.at.as_microsecond(),
                     transition.project.as_str(),
@@ -188,6 +193,9 @@ impl Store for Sqlite {
                     transition.to.as_str(),
                     transition.reason,
                     transition.made,
+                    transition.author.by,
+                    transition.author.run,
+                    words::to_json(&transition.metadata),
                 ],
             )?;
             let id = connection.last_insert_rowid();
@@ -220,7 +228,13 @@ impl Store for Sqlite {
             })?;
             let changes: Vec<Change> = changes.collect::<rusqlite::Result<_>>()?;
             let readings = if format >= WITH_MEASURES { measures::read(connection, project)? } else { Vec::new() };
-            Ok(past::known(changes, readings))
+            let mut known = past::known(changes, readings);
+            if format >= WITH_WORDS {
+                for (service, attempts) in words::attempts(connection, project)? {
+                    known.entry(service).or_default().attempts = Some(attempts);
+                }
+            }
+            Ok(known)
         })?;
         Ok(found.unwrap_or_default())
     }
@@ -235,8 +249,8 @@ impl Store for Sqlite {
                 return connection.execute(count, params![run.project.as_str(), ended_us]).map(|_| ());
             }
             connection.execute(
-                "INSERT INTO runs (project, command, by_whom, began_us, ended_us, exit_code, changed, first_error)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT INTO runs (project, command, by_whom, began_us, ended_us, exit_code, changed, first_error, run, manifest)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
                 params![
                     run.project.as_str(),
                     run.command,
@@ -246,6 +260,8 @@ impl Store for Sqlite {
                     run.exit_code,
                     run.changed,
                     run.first_error,
+                    run.id,
+                    run.manifest,
                 ],
             )?;
             let oldest = connection.last_insert_rowid().saturating_sub(RUNS_MAX);
@@ -254,11 +270,12 @@ impl Store for Sqlite {
     }
 
     fn last_run(&self, project: &ProjectName) -> Result<Option<Run>, StoreError> {
-        let found = self.read(|connection, _| {
-            let mut statement = connection.prepare(
-                "SELECT command, by_whom, began_us, ended_us, exit_code, changed, first_error
+        let found = self.read(|connection, format| {
+            let named = if format >= WITH_WORDS { "run, manifest" } else { "'', ''" };
+            let mut statement = connection.prepare(&format!(
+                "SELECT command, by_whom, began_us, ended_us, exit_code, changed, first_error, {named}
                  FROM runs WHERE project = ?1 ORDER BY id DESC LIMIT 1",
-            )?;
+            ))?;
             let run = |row: &Row<'_>| {
                 Ok(Run {
                     project: project.clone(),
@@ -269,11 +286,62 @@ impl Store for Sqlite {
                     exit_code: row.get(4)?,
                     changed: row.get(5)?,
                     first_error: row.get(6)?,
+                    id: row.get(7)?,
+                    manifest: row.get(8)?,
                 })
             };
             statement.query_row([project.as_str()], run).optional()
         })?;
         Ok(found.flatten())
+    }
+
+    fn words(&self, project: &ProjectName) -> Result<Words, StoreError> {
+        let found = self.read(|connection, format| {
+            if format < WITH_WORDS {
+                return Ok(Words::default());
+            }
+            words::read(connection, project)
+        })?;
+        Ok(found.unwrap_or_default())
+    }
+
+    fn say(&self, project: &ProjectName, service: &ServiceName, said: Option<&Said>) -> Result<(), StoreError> {
+        self.write(|connection| words::say(connection, project, service, said))
+    }
+
+    fn switch(&self, project: &ProjectName, entry: &str, switched: Option<&Switched>) -> Result<(), StoreError> {
+        self.write(|connection| words::switch(connection, project, entry, switched))
+    }
+
+    fn set_attempts(
+        &self,
+        project: &ProjectName,
+        service: &ServiceName,
+        attempts: Option<&Attempts>,
+    ) -> Result<(), StoreError> {
+        self.write(|connection| words::set_attempts(connection, project, service, attempts))
+    }
+
+    fn record_call(&self, call: &Called) -> Result<(), StoreError> {
+        self.write(|connection| {
+            connection.execute(
+                "INSERT INTO calls (at_us, project, service, run, hook, call, took_ms, error, output)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                params![
+                    call.at.as_microsecond(),
+                    call.project.as_str(),
+                    call.service.as_str(),
+                    call.run,
+                    call.hook,
+                    call.call,
+                    i64::try_from(call.took_ms).unwrap_or(i64::MAX),
+                    call.error,
+                    call.output,
+                ],
+            )?;
+            let oldest = connection.last_insert_rowid().saturating_sub(CALLS_MAX);
+            connection.execute("DELETE FROM calls WHERE id <= ?1", [oldest]).map(|_| ())
+        })
     }
 }
 
@@ -301,10 +369,12 @@ fn timestamp(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
 fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
     let word: String = row.get(column)?;
     let known = State::ALL.into_iter().find(|state| state.as_str() == word);
-    known.ok_or_else(|| {
-        let reason = format!("{word} is no state of a service");
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, reason.into())
-    })
+    known.ok_or_else(|| text_error(column, format!("{word} is no state of a service")))
+}
+
+/// A text that says nothing to this lcm.
+fn text_error(column: usize, reason: String) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, reason.into())
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use jiff::{Timestamp, Zoned};
 use lcm::model::desired::{
     Condition, Container, Dependency, Desired, GpuRef, GpuRequest, Mode, Others, Runtime, Service,
 };
-use lcm::model::facts::{Estimates, Marks};
+use lcm::model::facts::Marks;
 use lcm::model::lifecycle::{Action, State};
 use lcm::model::names::{GpuId, ModeName, ProjectName, ServiceName};
 use lcm::model::observed::{Instance, Observed, ObservedGpu, ObservedService, Ownership, PortHolder};
@@ -248,23 +248,15 @@ fn seen(part: Part, seat: usize, service: &Service) -> ObservedService {
     let container = service.container_name().unwrap_or_default().to_owned();
     let runs = part.runs();
     ObservedService {
-        state: if runs { State::Online } else { State::Registered },
-        detail: "it is as it is".to_owned(),
-        unknown: None,
-        ownership: if runs { Ownership::Ours } else { Ownership::Absent },
         instance: runs.then(|| Instance::Container { id: format!("id-{container}"), name: container }),
         holds_room: runs,
-        previous: None,
         marks: runs.then_some(marks),
-        image_moved: false,
         gpus: if runs { BTreeSet::from([gpu(seat)]) } else { BTreeSet::new() },
-        measured: None,
-        grew_back: false,
-        estimates: Estimates::default(),
-        exit: None,
-        ended_by_itself: false,
-        since: None,
-        warnings: Vec::new(),
+        ..ObservedService::plain(
+            if runs { State::Online } else { State::Registered },
+            "it is as it is",
+            if runs { Ownership::Ours } else { Ownership::Absent },
+        )
     }
 }
 

@@ -8,7 +8,7 @@ use lcm::model::desired::{
     Command, Condition, Dependency, Desired, Goal, GpuRef, GpuRequest, LogPolicy, Mode, Others, Process, Runtime,
     Service,
 };
-use lcm::model::facts::{Estimates, Marks};
+use lcm::model::facts::Marks;
 use lcm::model::lifecycle::State;
 use lcm::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName};
 use lcm::model::observed::{Instance, Observed, ObservedGpu, ObservedService, Ownership, PortHolder};
@@ -154,23 +154,15 @@ fn seen(index: usize, service: &case::Service, wanted: &Service) -> ObservedServ
         ..Marks::default()
     };
     ObservedService {
-        state,
-        detail: format!("it is {state}"),
-        unknown: None,
-        ownership: if service.runs() { Ownership::Ours } else { Ownership::Absent },
         instance: service.runs().then(|| Instance::Tree { id: index.to_string() }),
         holds_room: service.runs(),
-        previous: None,
         marks: service.runs().then_some(marks),
-        image_moved: false,
         gpus: seat,
-        measured: None,
-        grew_back: false,
-        estimates: Estimates::default(),
-        exit: None,
-        ended_by_itself: false,
-        since: None,
-        warnings: Vec::new(),
+        ..ObservedService::plain(
+            state,
+            format!("it is {state}"),
+            if service.runs() { Ownership::Ours } else { Ownership::Absent },
+        )
     }
 }
 

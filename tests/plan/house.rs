@@ -14,6 +14,7 @@ use lcm::model::facts::Facts;
 use lcm::model::plan::{Plan, Request};
 use lcm::observe::observe;
 use lcm::plan::{audit, plan};
+use lcm::store::Author;
 use lcm::store::memory::Memory;
 
 /// A manifest in a folder of its own, and the world that it meets.
@@ -104,6 +105,7 @@ impl House {
             let context = Context {
                 driver: &self.sim,
                 store: &self.store,
+                author: &Author::default(),
                 desired,
                 request,
                 approved: None,

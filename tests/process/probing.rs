@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lcm::driver::Driver as _;
 use lcm::driver::machine::Machine;
-use lcm::model::desired::{Busy, BusyProbe, Evict, EvictCall, HttpProbe, Pointer, Probe, Service};
+use lcm::model::desired::{Busy, BusyProbe, Call, Evict, HttpProbe, Pointer, Probe, Service};
 use lcm::model::facts::{BusyReading, ProbeReading};
 use lcm::model::observed::Instance;
 use lcm::model::size::Mebibytes;
@@ -268,12 +268,12 @@ async fn busy_is_everything_but_a_clear_no() {
 async fn an_eviction_is_called_for_and_must_be_answered() {
     let bench = Bench::new();
     let (mut service, _instance, port) = serving(&bench).await;
-    let http = |method: &str, path: &str| EvictCall::Http {
+    let http = |method: &str, path: &str| Call::Http {
         method: method.to_owned(),
         url: format!("http://localhost:{port}{path}"),
         json: Some(json!({ "keep_alive": 0 })),
     };
-    let exec = |line: &str| EvictCall::Exec(["sh", "-c", line].map(str::to_owned).to_vec());
+    let exec = |line: &str| Call::Exec(["sh", "-c", line].map(str::to_owned).to_vec());
     let mut evict = async |calls| {
         service.evict = Some(Evict { calls, resident: Mebibytes::ZERO, timeout: Duration::from_millis(500) });
         machine(&bench, &[&service]).evict(&service).await.map_err(|error| error.to_string())

@@ -15,8 +15,8 @@ use lcm::model::plan::{Plan, Request};
 use lcm::model::size::Mebibytes;
 use lcm::observe::observe;
 use lcm::plan::{audit, plan};
-use lcm::store::Store;
 use lcm::store::memory::Memory;
+use lcm::store::{Author, Store};
 use proptest::test_runner::TestCaseError;
 use proptest::{prop_assert, prop_assert_eq};
 use tokio::sync::watch;
@@ -131,6 +131,7 @@ impl Bench {
         let context = Context {
             driver: &self.sim,
             store: &self.store,
+            author: &Author::default(),
             desired: &self.desired,
             request: &Request::default(),
             approved: None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lcm::model::desired::{
     Busy, BusyProbe, Command, Condition, Container, DeclaredGpu, Dependency, Desired, ExistingContainer, Goal,
-    GpuAccess, GpuRef, GpuRequest, Health, LogPolicy, Mode, ModeSource, OrphanPolicy, Others, Probe, Process, Protocol,
+    GpuAccess, GpuRef, GpuRequest, Health, LogPolicy, Mode, OrphanPolicy, Others, Probe, Process, Protocol,
     PublishedPort, PullPolicy, Runtime, Service,
 };
 use lcm::model::names::{GoalName, ModeName, ProjectName, ServiceName};
@@ -46,21 +46,16 @@ pub(crate) fn desired(draft: &Draft) -> Desired {
         priority,
     });
     let mut desired = Desired {
-        project: ProjectName::from(PROJECT),
         mode: mode.as_ref().map(|_| mode_name.clone()),
-        mode_source: ModeSource::Manifest,
-        goals_requested: BTreeSet::new(),
         orphans: if draft.orphans_go { OrphanPolicy::Stop } else { OrphanPolicy::Report },
         reserve: Mebibytes(draft.reserve),
         declared_gpus: (0_u32..)
             .zip(&draft.gpus)
             .map(|(index, capacity)| DeclaredGpu { index, uuid: None, capacity: Mebibytes(*capacity) })
             .collect(),
-        engine_host: None,
-        services: services.collect(),
         modes: mode.into_iter().map(|mode| (mode_name.clone(), mode)).collect(),
         goals: goal.into_iter().map(|goal| (goal_name.clone(), goal)).collect(),
-        warnings: Vec::new(),
+        ..Desired::plain(ProjectName::from(PROJECT), services.map(|(_, service)| service))
     };
     let wanted = wanted(draft, &desired);
     stop_what_nobody_needs(draft, &mut desired, &wanted);

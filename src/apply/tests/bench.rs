@@ -12,11 +12,13 @@ use tokio::sync::watch;
 use crate::apply::{Context, Interrupt, OnFailure, Options, Outcome, apply};
 use crate::driver::sim::{Behaviour, Deed, Sim};
 use crate::model::desired::{
-    Busy, BusyProbe, Command, Condition, Container, DeclaredGpu, Dependency, Desired, Evict, EvictCall, GpuAccess,
+    Busy, BusyProbe, Call, Command, Condition, Container, DeclaredGpu, Dependency, Desired, Evict, GpuAccess,
     GpuRequest, Health, LogPolicy, Probe, Process, PullPolicy, Runtime, Service,
 };
 use crate::model::event::{Event, EventKind, Stage};
-use crate::model::facts::{Facts, GpuFact, GpuHolder, HistoryFact, Marks, Owner, ProcessFact, Reading, TreeFact};
+use crate::model::facts::{
+    Attempts, Facts, GpuFact, GpuHolder, HistoryFact, Marks, Owner, ProcessFact, Reading, TreeFact,
+};
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{GpuId, ProjectName, ServiceName, StepId};
 use crate::model::observed::Instance;
@@ -24,8 +26,9 @@ use crate::model::plan::{Expect, Plan, Reason, ReasonCode, Request, Step};
 use crate::model::room::Room;
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
+use crate::model::words::{Said, Switched, Words};
 use crate::store::memory::Memory;
-use crate::store::{Measure, Run, Store, StoreError, Transition};
+use crate::store::{Author, Called, Measure, Run, Store, StoreError, Transition};
 
 pub(super) const PROJECT: &str = "studio";
 
@@ -130,6 +133,7 @@ impl Bench {
         let context = Context {
             driver: &self.sim,
             store,
+            author: &Author::default(),
             desired: &self.desired,
             request: &request,
             approved: self.approved.then_some(&first),
@@ -221,6 +225,26 @@ impl Store for Forgetful {
     }
 
     fn last_run(&self, _: &ProjectName) -> Result<Option<Run>, StoreError> {
+        Self::full()
+    }
+
+    fn words(&self, _: &ProjectName) -> Result<Words, StoreError> {
+        Self::full()
+    }
+
+    fn say(&self, _: &ProjectName, _: &ServiceName, _: Option<&Said>) -> Result<(), StoreError> {
+        Self::full()
+    }
+
+    fn switch(&self, _: &ProjectName, _: &str, _: Option<&Switched>) -> Result<(), StoreError> {
+        Self::full()
+    }
+
+    fn set_attempts(&self, _: &ProjectName, _: &ServiceName, _: Option<&Attempts>) -> Result<(), StoreError> {
+        Self::full()
+    }
+
+    fn record_call(&self, _: &Called) -> Result<(), StoreError> {
         Self::full()
     }
 }
@@ -321,7 +345,7 @@ pub(super) fn takes(vram: u64, name: &str) -> Service {
 
 /// It gives back all but so many MiB.
 pub(super) fn evictable(service: Service, resident: u64) -> Service {
-    let calls = vec![EvictCall::Exec(vec!["free".to_owned()])];
+    let calls = vec![Call::Exec(vec!["free".to_owned()])];
     let evict = Evict { calls, resident: Mebibytes(resident), timeout: Duration::from_secs(1) };
     Service { evict: Some(evict), ..service }
 }

@@ -13,7 +13,7 @@ use crate::driver::machine::Machine;
 use crate::driver::process::command::{self, Ended};
 use crate::driver::process::{environment, process_of};
 use crate::driver::{Driver as _, DriverError, Life, Look, ports, probe};
-use crate::model::desired::{BusyProbe, EvictCall, Probe, Runtime, Service};
+use crate::model::desired::{BusyProbe, Call, Probe, Runtime, Service};
 use crate::model::facts::{BusyReading, EngineHealth, ListenerFact, Owner, ProbeReading, Reading, TreeFact};
 use crate::model::names::ProjectName;
 use crate::model::observed::Instance;
@@ -209,11 +209,11 @@ impl Machine {
             let refused =
                 |reason: String| DriverError::Refused(format!("`{}` was not evicted: {reason}", service.name));
             match call {
-                EvictCall::Http { method, url, json } => {
+                Call::Http { method, url, json } => {
                     let call: Option<&Value> = json.as_ref();
                     probe::call(method, url, call, evict.timeout).await.map_err(refused)?;
                 }
-                EvictCall::Exec(argv) => {
+                Call::Exec(argv) => {
                     let Some(instance) = self.look_at(service).await?.instance else {
                         return Err(refused("it is not there".to_owned()));
                     };

@@ -12,6 +12,7 @@ use crate::manifest::wire::scalar::is_name;
 use crate::manifest::{Choice, Environment};
 use crate::model::desired::Desired;
 use crate::model::names::ServiceName;
+use crate::model::rules::Rules;
 
 mod address;
 mod checks;
@@ -157,6 +158,8 @@ pub(super) fn resolve(input: &Input<'_>, choice: &Choice, problems: &mut Vec<Pro
         project: project?,
         mode,
         mode_source,
+        own_mode: modes::own(&context),
+        entry: entry(input),
         goals_requested: choice.goals.clone(),
         orphans: settings.orphans,
         reserve: settings.reserve,
@@ -165,6 +168,14 @@ pub(super) fn resolve(input: &Input<'_>, choice: &Choice, problems: &mut Vec<Pro
         services: services.into_iter().map(|(name, resolved)| (name, resolved.service)).collect(),
         modes: modes.into_iter().map(|(name, written)| (name, written.mode)).collect(),
         goals,
+        rules: Rules::default(),
+        notify: Vec::new(),
         warnings: Vec::new(),
     })
+}
+
+/// The file that lcm was called with, absolute.
+fn entry(input: &Input<'_>) -> PathBuf {
+    let entry = input.files.first().map(|entry| input.sources.get(entry.file));
+    entry.map(|entry| entry.folder.join(entry.path.file_name().unwrap_or_default())).unwrap_or_default()
 }

@@ -114,6 +114,12 @@ pub(super) fn choose(context: &mut Context<'_>, choice: &Choice) -> (Option<Mode
     (own.map(|own| ModeName::new(own.value.clone())), source)
 }
 
+/// The mode that the entry file itself names.
+pub(super) fn own(context: &Context<'_>) -> Option<ModeName> {
+    let own = context.input.files.first()?.manifest.mode.as_ref()?;
+    Some(ModeName::new(own.value.clone()))
+}
+
 /// Goals that the command line asks for must be there.
 pub(super) fn check_goals(context: &mut Context<'_>, choice: &Choice) {
     let names = &context.input.names.goals;

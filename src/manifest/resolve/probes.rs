@@ -13,7 +13,7 @@ use crate::manifest::wire;
 use crate::manifest::wire::scalar::Period;
 use crate::manifest::wire::shape::CommandLine;
 use crate::model::desired::{
-    Busy, BusyProbe, Evict, EvictCall, Health, HttpProbe, PROBE_TIMEOUT_DEFAULT, Pointer, Probe, StopPolicy,
+    Busy, BusyProbe, Call, Evict, Health, HttpProbe, PROBE_TIMEOUT_DEFAULT, Pointer, Probe, StopPolicy,
 };
 use crate::model::signal;
 use crate::model::size::Mebibytes;
@@ -175,14 +175,14 @@ pub(super) fn evict(context: &mut Context<'_>, written: &Located<wire::health::E
     let mut calls = Vec::new();
     for request in written.http.iter().flat_map(|http| &http.0) {
         address::url(context, &request.url);
-        calls.push(EvictCall::Http {
+        calls.push(Call::Http {
             method: request.method.unwrap_or(wire::health::Method::Post).as_str().to_owned(),
             url: request.url.value.clone(),
             json: request.json.clone(),
         });
     }
     let commands = written.exec.iter().flat_map(|exec| &exec.value.0);
-    calls.extend(commands.map(|command| EvictCall::Exec(shell_argv(command))));
+    calls.extend(commands.map(|command| Call::Exec(shell_argv(command))));
     if calls.is_empty() {
         context.missing(written, "neither `http` nor `exec`", "write one of them, or remove `evict`");
         return None;

@@ -10,7 +10,10 @@ use crate::manifest::resolve::{container, probes, process};
 use crate::manifest::source::Span;
 use crate::manifest::wire;
 use crate::manifest::wire::service::{DependsOn, Gpu, GpuId};
-use crate::model::desired::{Condition, Dependency, GpuRef, GpuRequest, Protocol, PublishedPort, Runtime, Service};
+use crate::model::desired::{
+    Condition, Dependency, GpuRef, GpuRequest, Protocol, PublishedPort, Recover, Runtime, Service,
+};
+use crate::model::hooks::Hooks;
 use crate::model::names::ServiceName;
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
@@ -65,6 +68,8 @@ pub(super) fn service(
         busy,
         drain: written.drain.as_ref().map(|drain| drain.0),
         evict,
+        hooks: Hooks::default(),
+        recover: Recover::default(),
         ports: ports.keys().copied().collect(),
         missing_secrets: built.missing_secrets,
         spec: built.spec,

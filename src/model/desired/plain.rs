@@ -1,15 +1,18 @@
 //! The plainest of each: what a manifest means that says no more than it must. Defaults stand here once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::desired::{
-    Container, Desired, GpuAccess, GpuRequest, Health, ModeSource, OrphanPolicy, PullPolicy, Runtime, Service,
+    Container, Desired, GpuAccess, GpuRequest, Health, ModeSource, OrphanPolicy, PullPolicy, Recover, Runtime, Service,
     StopPolicy,
 };
+use crate::model::hooks::Hooks;
 use crate::model::names::{ProjectName, ServiceName};
+use crate::model::rules::Rules;
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
 
@@ -27,6 +30,8 @@ impl Desired {
             project,
             mode: None,
             mode_source: ModeSource::Manifest,
+            own_mode: None,
+            entry: PathBuf::new(),
             goals_requested: BTreeSet::new(),
             orphans: OrphanPolicy::Report,
             reserve: Mebibytes::ZERO,
@@ -35,6 +40,8 @@ impl Desired {
             services: services.into_iter().map(|service| (service.name.clone(), service)).collect(),
             modes: BTreeMap::new(),
             goals: BTreeMap::new(),
+            rules: Rules::default(),
+            notify: Vec::new(),
             warnings: Vec::new(),
         }
     }
@@ -57,6 +64,8 @@ impl Service {
             busy: None,
             drain: None,
             evict: None,
+            hooks: Hooks::default(),
+            recover: Recover::default(),
             ports: BTreeSet::new(),
             missing_secrets: Vec::new(),
             spec: Spec::default(),
@@ -94,6 +103,12 @@ impl Container {
 impl Default for StopPolicy {
     fn default() -> Self {
         Self { signal: None, grace: GRACE_DEFAULT, exec: None }
+    }
+}
+
+impl Default for Recover {
+    fn default() -> Self {
+        Self { attempts: 3, backoff: Duration::from_secs(1), max_backoff: Duration::from_hours(1) }
     }
 }
 

@@ -3,10 +3,13 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// In the file's `user_version`; it is that of a file with all tables below.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 /// The first format that has measures.
 pub(super) const WITH_MEASURES: u32 = 2;
+
+/// The first format that has words, attempts, calls, and on whose account a change was made.
+pub(super) const WITH_WORDS: u32 = 3;
 
 const CHANGES_AND_RUNS: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -31,6 +34,32 @@ const MEASURES: &str = "
         project TEXT NOT NULL, service TEXT NOT NULL, kind TEXT NOT NULL, amount INTEGER NOT NULL
     ) STRICT;
     CREATE INDEX measures_of_kind ON measures (project, service, kind, id);
+";
+
+/// `metadata`: a JSON object of texts. The columns that were added say nothing of changes that were there before.
+const WORDS: &str = "
+    ALTER TABLE transitions ADD COLUMN by_whom TEXT NOT NULL DEFAULT '';
+    ALTER TABLE transitions ADD COLUMN run TEXT NOT NULL DEFAULT '';
+    ALTER TABLE transitions ADD COLUMN metadata TEXT NOT NULL DEFAULT '{}';
+    ALTER TABLE runs ADD COLUMN run TEXT NOT NULL DEFAULT '';
+    ALTER TABLE runs ADD COLUMN manifest TEXT NOT NULL DEFAULT '';
+    CREATE TABLE words (
+        project TEXT NOT NULL, service TEXT NOT NULL, word TEXT NOT NULL, by_whom TEXT NOT NULL,
+        since_us INTEGER NOT NULL, reason TEXT, metadata TEXT NOT NULL, PRIMARY KEY (project, service)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE switches (
+        project TEXT NOT NULL, entry TEXT NOT NULL, mode TEXT NOT NULL, own_mode TEXT, by_whom TEXT NOT NULL,
+        since_us INTEGER NOT NULL, reason TEXT, PRIMARY KEY (project, entry)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE attempts (
+        project TEXT NOT NULL, service TEXT NOT NULL, count INTEGER NOT NULL, last_us INTEGER NOT NULL,
+        spec TEXT NOT NULL, PRIMARY KEY (project, service)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE calls (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, at_us INTEGER NOT NULL,
+        project TEXT NOT NULL, service TEXT NOT NULL, run TEXT NOT NULL, hook TEXT NOT NULL, call TEXT NOT NULL,
+        took_ms INTEGER NOT NULL, error TEXT, output TEXT NOT NULL
+    ) STRICT;
 ";
 
 /// How a file stands to [`FORMAT`] after [`bring_up`].
@@ -59,8 +88,13 @@ pub(super) fn bring_up(connection: &mut Connection) -> rusqlite::Result<Brought>
             }
             transaction.execute_batch(CHANGES_AND_RUNS)?;
             transaction.execute_batch(MEASURES)?;
+            transaction.execute_batch(WORDS)?;
         }
-        1 => transaction.execute_batch(MEASURES)?,
+        1 => {
+            transaction.execute_batch(MEASURES)?;
+            transaction.execute_batch(WORDS)?;
+        }
+        2 => transaction.execute_batch(WORDS)?,
         FORMAT => return Ok(Brought::UpToDate),
         newer => return Ok(Brought::Newer(newer)),
     }

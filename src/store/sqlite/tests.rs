@@ -3,6 +3,7 @@
 mod formats;
 mod measures;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -13,7 +14,7 @@ use rusqlite::Connection;
 use super::{FILE, Sqlite};
 use crate::model::lifecycle::State;
 use crate::model::names::ProjectName;
-use crate::store::{Run, Store, StoreError, Transition};
+use crate::store::{Author, Run, Store, StoreError, Transition};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + second).expect("in range")
@@ -28,11 +29,15 @@ fn transition(service: &str, to: State, second: i64) -> Transition {
         to,
         reason: "it answers".to_owned(),
         made: true,
+        author: Author { by: "kim".to_owned(), run: "r1".to_owned() },
+        metadata: BTreeMap::new(),
     }
 }
 
 fn run(changed: bool, exit_code: u8) -> Run {
     Run {
+        id: "r1".to_owned(),
+        manifest: "/home/kim/lcm.yaml".to_owned(),
         project: "studio".into(),
         command: "lcm apply".to_owned(),
         by: "kim@box".to_owned(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lcm::manifest::{Choice, Environment, Problems, load};
 use lcm::model::desired::{
-    Command, Condition, Desired, EvictCall, GpuRef, GpuRequest, ModeSource, Others, Probe, Process, Runtime, Service,
+    Call, Command, Condition, Desired, GpuRef, GpuRequest, ModeSource, Others, Probe, Process, Runtime, Service,
 };
 use lcm::model::names::ModeName;
 use lcm::model::size::Mebibytes;
@@ -86,7 +86,7 @@ fn the_example_of_the_design() {
     let evict = ollama.evict.as_ref().unwrap();
     let body = json!({ "model": "qwen2.5:32b", "keep_alive": "0s" });
     let url = "http://localhost:11434/api/generate".to_owned();
-    assert_eq!(evict.calls, [EvictCall::Http { method: "POST".to_owned(), url, json: Some(body) }]);
+    assert_eq!(evict.calls, [Call::Http { method: "POST".to_owned(), url, json: Some(body) }]);
     assert_eq!(evict.resident, Mebibytes(1024));
     assert_eq!(desired.modes[&"chat".into()].others, Others::Keep);
 }
