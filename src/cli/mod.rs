@@ -9,6 +9,7 @@ mod down;
 mod duration;
 mod execute;
 pub mod exit;
+mod explain;
 mod files;
 mod github;
 mod interrupt;
@@ -52,6 +53,7 @@ enum Command {
     Status(status::Args),
     Validate(validate::Args),
     Schema(schema::Args),
+    Explain(explain::Args),
     Down(down::Args),
     Logs(logs::Args),
     Observe(observe::Args),
@@ -95,6 +97,7 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
     match command {
         Command::Validate(args) => return validate::run(session, &args),
         Command::Schema(args) => return schema::run(&args),
+        Command::Explain(args) => return explain::run(session, &args),
         Command::Plan(_)
         | Command::Apply(_)
         | Command::Status(_)
@@ -119,6 +122,7 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
             Command::Adopt(args) => adopt::run(session, &args).await,
             Command::Validate(args) => validate::run(session, &args),
             Command::Schema(args) => schema::run(&args),
+            Command::Explain(args) => explain::run(session, &args),
         }
     });
     // A question that nobody answered holds a thread; the process ends all the same.

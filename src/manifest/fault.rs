@@ -3,10 +3,12 @@
 
 use std::fmt;
 
+use strsim::osa_distance;
+
 /// Between the parts of a packed fault; no YAML scalar can hold it.
 const SEPARATOR: char = '\u{1f}';
 
-/// No key or name is longer by a slip of the finger; the table below grows with the square.
+/// No key or name is longer by a slip of the finger; the comparison grows with the square.
 const COMPARED_LENGTH_MAX: usize = 64;
 
 /// All codes that a fault can carry through serde.
@@ -71,7 +73,7 @@ pub(super) fn suggest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>)
     let near = known
         .iter()
         .filter(|word| wrong.len().max(word.len()) <= COMPARED_LENGTH_MAX)
-        .map(|word| (distance(&wrong.to_lowercase(), &word.to_lowercase()), *word))
+        .map(|word| (osa_distance(&wrong.to_lowercase(), &word.to_lowercase()), *word))
         // A third of the word, so that short words don't all resemble each other.
         .filter(|(distance, word)| *distance <= (wrong.len().max(word.len()) / 3).max(1))
         .min();
@@ -80,29 +82,6 @@ pub(super) fn suggest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>)
         None if known.is_empty() => "there are none".to_owned(),
         None => format!("there are: {}", known.join(", ")),
     }
-}
-
-/// Insertions, deletions, replacements and swaps of neighbours between two words.
-fn distance(left: &str, right: &str) -> usize {
-    let (left, right): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
-    let mut rows = vec![vec![0; right.len() + 1]; left.len() + 1];
-    for (row, cells) in rows.iter_mut().enumerate() {
-        cells[0] = row;
-    }
-    for (column, cell) in rows[0].iter_mut().enumerate() {
-        *cell = column;
-    }
-    for row in 1..=left.len() {
-        for column in 1..=right.len() {
-            let replaced = rows[row - 1][column - 1] + usize::from(left[row - 1] != right[column - 1]);
-            let mut best = replaced.min(rows[row - 1][column] + 1).min(rows[row][column - 1] + 1);
-            if row > 1 && column > 1 && left[row - 1] == right[column - 2] && left[row - 2] == right[column - 1] {
-                best = best.min(rows[row - 2][column - 2] + 1);
-            }
-            rows[row][column] = best;
-        }
-    }
-    rows[left.len()][right.len()]
 }
 
 #[cfg(test)]
