@@ -34,7 +34,7 @@ use clap::{Parser, Subcommand};
 use crate::report::print;
 use exit::Exit;
 use session::{OutputArgs, Session};
-use stop::Stop;
+use stop::{Code, Stop};
 
 /// Plan and apply for AI services that share a GPU
 #[derive(Debug, Parser)]
@@ -110,7 +110,7 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
         .worker_threads(WORKERS)
         .enable_all()
         .build()
-        .map_err(|error| Stop::refused(format!("can't begin: {error}")))?;
+        .map_err(|error| Stop::refused(Code::System, format!("can't begin: {error}")))?;
     let ended = runtime.block_on(async {
         match command {
             Command::Plan(args) => plan::run(session, &args).await,

@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use strsim::osa_distance;
 
-use crate::cli::stop::Stop;
+use crate::cli::stop::{Code, Stop};
 
 /// Further off than this, a name was not meant.
 const DISTANCE_MAX: usize = 3;
@@ -20,7 +20,7 @@ pub(super) fn check<N: Ord + Display>(
     for name in given {
         if !known.contains(&name) {
             let known: Vec<String> = known.iter().map(ToString::to_string).collect();
-            return Err(Stop::refused(unknown(what, &name.to_string(), &known)));
+            return Err(Stop::refused(Code::UnknownName, unknown(what, &name.to_string(), &known)));
         }
     }
     Ok(())
@@ -38,7 +38,7 @@ fn unknown(what: &str, name: &str, known: &[String]) -> String {
 /// A code that no page explains.
 pub(super) fn unknown_code<'a>(code: &str, known: impl IntoIterator<Item = &'a str>) -> Stop {
     let meant = meant(code, known).map(|near| format!("did you mean {near}? ")).unwrap_or_default();
-    Stop::refused(format!("there is no code {code}; {meant}`lcm explain` lists all"))
+    Stop::refused(Code::UnknownName, format!("there is no code {code}; {meant}`lcm explain` lists all"))
 }
 
 /// The nearest of the known names, where one is near enough.

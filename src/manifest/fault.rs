@@ -13,18 +13,18 @@ const COMPARED_LENGTH_MAX: usize = 64;
 
 /// All codes that a fault can carry through serde.
 const CODES: [&str; 12] = [
-    "lcm::type",
-    "lcm::size",
-    "lcm::duration",
-    "lcm::unknown_key",
-    "lcm::restart",
-    "lcm::unknown_word",
-    "lcm::missing",
-    "lcm::empty",
-    "lcm::gpu",
-    "lcm::conflict",
-    "lcm::environment",
-    "lcm::hours",
+    "lcm::manifest::type",
+    "lcm::manifest::size",
+    "lcm::manifest::duration",
+    "lcm::manifest::unknown_key",
+    "lcm::manifest::restart",
+    "lcm::manifest::unknown_word",
+    "lcm::manifest::missing",
+    "lcm::manifest::empty",
+    "lcm::manifest::gpu",
+    "lcm::manifest::conflict",
+    "lcm::manifest::environment",
+    "lcm::manifest::hours",
 ];
 
 /// What is wrong with one value.
@@ -56,7 +56,7 @@ impl Fault {
             let help = (!help.is_empty()).then(|| help.to_owned());
             return Self { code, message: message.to_owned(), label: label.to_owned(), help };
         }
-        Self::new("lcm::type", text, "this")
+        Self::new("lcm::manifest::type", text, "this")
     }
 }
 
@@ -91,9 +91,9 @@ mod tests {
 
     #[test]
     fn a_fault_comes_through_text() {
-        let fault = Fault::new("lcm::size", "`20` has no unit", "a size").help("write `20GB`");
+        let fault = Fault::new("lcm::manifest::size", "`20` has no unit", "a size").help("write `20GB`");
         assert_eq!(Fault::unpack(&fault.to_string()), fault);
-        assert_eq!(Fault::unpack("odd").code, "lcm::type");
+        assert_eq!(Fault::unpack("odd").code, "lcm::manifest::type");
     }
 
     #[test]
