@@ -159,8 +159,8 @@ impl Marks {
     }
 
     /// GPUs that it was placed on, by the ids that they had then.
-    pub fn placed_on(&self) -> impl Iterator<Item = GpuId> {
-        self.gpus.split(',').filter(|id| !id.is_empty()).map(GpuId::from)
+    pub fn placed_on(&self) -> impl Iterator<Item = &str> {
+        self.gpus.split(',').filter(|id| !id.is_empty())
     }
 }
 

@@ -17,8 +17,8 @@ macro_rules! name {
 
         impl $type {
             /// Takes any text as it is.
-            pub fn new(text: impl Into<String>) -> Self {
-                Self(SmolStr::from(text.into()))
+            pub fn new(text: impl Into<SmolStr>) -> Self {
+                Self(text.into())
             }
 
             /// The name as written.

@@ -204,14 +204,14 @@ pub fn told_by_a_driver(gpus: &BTreeMap<GpuId, ObservedGpu>) -> bool {
 /// The GPU that a thing carries as its placement, by the id that it has now. `gpu-1`, as it is called where only the
 /// manifest knows of it, is index 1 once a driver tells its UUID.
 #[must_use]
-pub fn known_as(gpus: &BTreeMap<GpuId, ObservedGpu>, marked: &GpuId) -> Option<GpuId> {
-    if gpus.contains_key(marked) {
-        return Some(marked.clone());
+pub fn known_as<'a>(gpus: &'a BTreeMap<GpuId, ObservedGpu>, marked: &str) -> Option<&'a GpuId> {
+    if let Some((id, _)) = gpus.get_key_value(&GpuId::from(marked)) {
+        return Some(id);
     }
-    let index: u32 = marked.as_str().strip_prefix("gpu-")?.parse().ok()?;
+    let index: u32 = marked.strip_prefix("gpu-")?.parse().ok()?;
     let mut of_index = gpus.iter().filter(|(_, gpu)| gpu.index == index).map(|(id, _)| id);
     // The instances of one GPU may share its index; then it does not say which.
-    of_index.next().filter(|_| of_index.next().is_none()).cloned()
+    of_index.next().filter(|_| of_index.next().is_none())
 }
 
 /// `GPU 1`; by its id where the index does not say which.

@@ -4,8 +4,8 @@
 //! are not in it: a change of those recreates nothing.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
+use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -13,6 +13,9 @@ use crate::model::secret::Secret;
 
 /// A change of this recreates everything that was hashed the old way: never for a new lcm alone.
 const VERSION: &str = "v1";
+
+/// Half of what SHA-256 gives: short enough to be read in a label, and far more than chance or haste collides in.
+const DIGEST_BYTES: usize = 16;
 
 /// The resolved form of a service, and what of it must stay hidden.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,7 +30,7 @@ impl Spec {
     /// `v1:` and the hash of [`Spec::config`].
     #[must_use]
     pub fn hash(&self) -> String {
-        digest(&[canonical(&self.config).as_bytes()])
+        digest(&[&canonical_bytes(&self.config)])
     }
 
     /// A digest of the secrets under the salt that the thing carries; empty where there are none.
@@ -48,36 +51,44 @@ impl Spec {
 /// JSON with sorted keys: two maps that say the same are the same text.
 #[must_use]
 pub fn canonical(value: &Value) -> String {
-    let mut text = String::new();
-    write_canonical(&mut text, value);
-    text
+    String::from_utf8(canonical_bytes(value)).expect("JSON is UTF-8")
 }
 
-fn write_canonical(text: &mut String, value: &Value) {
+fn canonical_bytes(value: &Value) -> Vec<u8> {
+    // Most specs are shorter than this.
+    let mut bytes = Vec::with_capacity(512);
+    write_canonical(&mut bytes, value);
+    bytes
+}
+
+fn write_canonical(bytes: &mut Vec<u8>, value: &Value) {
     match value {
         Value::Object(map) => {
             let mut fields: Vec<(&String, &Value)> = map.iter().collect();
             fields.sort_unstable_by_key(|(key, _)| *key);
-            text.push('{');
+            bytes.push(b'{');
             for (at, (key, value)) in fields.into_iter().enumerate() {
-                text.push_str(if at > 0 { "," } else { "" });
-                let _ = write!(text, "{}:", Value::String(key.clone()));
-                write_canonical(text, value);
+                bytes.extend((at > 0).then_some(b','));
+                write_scalar(bytes, key);
+                bytes.push(b':');
+                write_canonical(bytes, value);
             }
-            text.push('}');
+            bytes.push(b'}');
         }
         Value::Array(items) => {
-            text.push('[');
+            bytes.push(b'[');
             for (at, item) in items.iter().enumerate() {
-                text.push_str(if at > 0 { "," } else { "" });
-                write_canonical(text, item);
+                bytes.extend((at > 0).then_some(b','));
+                write_canonical(bytes, item);
             }
-            text.push(']');
+            bytes.push(b']');
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            let _ = write!(text, "{value}");
-        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => write_scalar(bytes, value),
     }
+}
+
+fn write_scalar(bytes: &mut Vec<u8>, scalar: &impl Serialize) {
+    serde_json::to_writer(bytes, scalar).expect("memory takes all that is written");
 }
 
 /// Each part is hashed with its length, so that `ab, c` and `a, bc` differ.
@@ -87,10 +98,11 @@ fn digest(parts: &[&[u8]]) -> String {
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part);
     }
-    let mut text = format!("{VERSION}:");
-    for byte in hasher.finalize().iter().take(16) {
-        let _ = write!(text, "{byte:02x}");
-    }
+    // Every service is hashed for every plan: digit by digit, without a formatter.
+    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
+    let mut text = String::with_capacity(VERSION.len() + 1 + 2 * DIGEST_BYTES);
+    text.extend([VERSION, ":"]);
+    text.extend(hasher.finalize().iter().take(DIGEST_BYTES).flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
     text
 }
 

@@ -89,7 +89,7 @@ fn over_its_declaration(service: &Service, seen: &ObservedService, gpus: &Gpus) 
 /// A program that picks its GPU itself is not made to do otherwise by another start.
 fn elsewhere(service: &Service, seen: &ObservedService, gpus: &Gpus) -> Option<String> {
     let marks = seen.marks.as_ref()?;
-    let placed: Vec<GpuId> = marks.placed_on().filter_map(|id| known_as(gpus, &id)).collect();
+    let placed: Vec<&GpuId> = marks.placed_on().filter_map(|id| known_as(gpus, id)).collect();
     let all = seen.measured.as_ref()?.iter();
     let strayed: Vec<String> = all
         .filter(|(id, held)| **held > Mebibytes::ZERO && !placed.contains(id))

@@ -50,7 +50,12 @@ pub(super) fn settle(
     }
     for orphan in orphans.iter_mut() {
         let share = shares.get(&Party::Orphan(orphan.instance.clone()));
-        orphan.gpus = orphan.gpus.iter().filter_map(|marked| known_as(&gpus, marked)).chain(holding(share)).collect();
+        orphan.gpus = orphan
+            .gpus
+            .iter()
+            .filter_map(|marked| known_as(&gpus, marked.as_str()).cloned())
+            .chain(holding(share))
+            .collect();
         let most = share.and_then(|share| share.on.values().copied().max()).unwrap_or_default();
         orphan.vram = orphan.vram.max(most);
     }
@@ -101,7 +106,7 @@ fn gpus_of(
 
 /// The GPUs of its marks; `None`: none of them is known by that name, and no driver was there to ask.
 fn marked(marks: &Marks, gpus: &BTreeMap<GpuId, ObservedGpu>) -> Option<BTreeSet<GpuId>> {
-    let known: BTreeSet<GpuId> = marks.placed_on().filter_map(|id| known_as(gpus, &id)).collect();
+    let known: BTreeSet<GpuId> = marks.placed_on().filter_map(|id| known_as(gpus, id)).cloned().collect();
     (told_by_a_driver(gpus) || !known.is_empty() || marks.placed_on().next().is_none()).then_some(known)
 }
 
@@ -162,8 +167,8 @@ fn other_projects(
     for marks in marks.filter(|marks| marks.project != desired.project.as_str()) {
         let party = Party::Other { project: marks.project.clone(), service: marks.service.clone() };
         let declared = others.entry(party).or_default();
-        for id in marks.placed_on().filter_map(|id| known_as(gpus, &id)) {
-            *declared.entry(id).or_default() += Mebibytes(marks.vram_mib);
+        for id in marks.placed_on().filter_map(|id| known_as(gpus, id)) {
+            *declared.entry(id.clone()).or_default() += Mebibytes(marks.vram_mib);
         }
     }
     others

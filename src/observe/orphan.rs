@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::model::desired::{Desired, GRACE_DEFAULT, Runtime, Service, StopPolicy};
 use crate::model::facts::{ContainerFact, Facts, Marks, TreeFact};
 use crate::model::lifecycle::State;
-use crate::model::names::ServiceName;
+use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{ASIDE_SUFFIX, Instance, Orphan};
 use crate::model::size::Mebibytes;
 use crate::observe::{container, tree};
@@ -71,7 +71,7 @@ fn orphan(service: ServiceName, instance: Instance, state: State, marks: &Marks)
         instance,
         state,
         stop: stop_policy(&config["stop"]),
-        gpus: marks.placed_on().collect(),
+        gpus: marks.placed_on().map(GpuId::from).collect(),
         vram: Mebibytes(marks.vram_mib),
         ports: ports(&config["ports"]),
     }

@@ -8,15 +8,15 @@ use crate::model::names::GpuId;
 use crate::model::observed::{Ownership, called};
 use crate::model::plan::{Asked, Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine, Placement, Plan, Step};
 use crate::model::size::Mebibytes;
-use crate::plan::decide::{Decisions, Scene};
+use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::flow::Flow;
-use crate::plan::order::taken;
 
 const UNPROVEN: &str = "GPU memory is UNPROVEN: declared sizes count, no driver was asked";
 
 /// Everything in its place.
-pub(super) fn assemble(scene: &Scene<'_>, decisions: &Decisions, placement: Placement, steps: Vec<Step>) -> Plan {
+pub(super) fn assemble(scene: &Scene<'_>, decisions: Decisions, placement: Placement, steps: Vec<Step>) -> Plan {
     let gpus = gpu_lines(scene, &steps);
+    let Idle { kept, blocked, held } = idle(scene, decisions);
     Plan {
         format: FORMAT.to_owned(),
         project: scene.desired.project.clone(),
@@ -28,9 +28,9 @@ pub(super) fn assemble(scene: &Scene<'_>, decisions: &Decisions, placement: Plac
         observed_at: scene.observed.observed_at,
         placement,
         changes: !steps.is_empty(),
-        kept: kept(scene, decisions),
-        blocked: blocked(scene, decisions),
-        held: held(scene, decisions),
+        kept,
+        blocked,
+        held,
         orphans: orphans(scene),
         warnings: warnings(scene, &gpus, &steps),
         gpus,
@@ -38,30 +38,34 @@ pub(super) fn assemble(scene: &Scene<'_>, decisions: &Decisions, placement: Plac
     }
 }
 
-fn kept(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Kept> {
-    let left = decisions.0.iter().enumerate().filter_map(|(number, decision)| Some((number, decision.left()?)));
-    left.map(|(number, message)| Kept {
-        service: scene.name(number).clone(),
-        state: scene.seen(number).state,
-        message: message.to_owned(),
-    })
-    .collect()
+/// All to which nothing is done, by why that is.
+#[derive(Default)]
+struct Idle {
+    kept: Vec<Kept>,
+    blocked: Vec<Blocked>,
+    held: Vec<Held>,
 }
 
-fn blocked(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Blocked> {
-    let blocked = decisions.0.iter().enumerate().filter_map(|(number, decision)| Some((number, decision.blocked()?)));
-    blocked.map(|(number, reason)| Blocked { service: scene.name(number).clone(), reason: reason.clone() }).collect()
-}
-
-fn held(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Held> {
-    let held = decisions.0.iter().enumerate().filter_map(|(number, decision)| Some((number, decision.held()?)));
-    held.map(|(number, reason)| Held {
-        service: scene.name(number).clone(),
-        reason: reason.clone(),
-        by: None,
-        since: None,
-    })
-    .collect()
+fn idle(scene: &Scene<'_>, decisions: Decisions) -> Idle {
+    let mut idle = Idle::default();
+    for (number, decision) in decisions.0.into_iter().enumerate() {
+        let service = || scene.name(number).clone();
+        match decision {
+            Decision::Leave(message) => {
+                idle.kept.push(Kept { service: service(), state: scene.seen(number).state, message });
+            }
+            Decision::Blocked(reason) | Decision::Preempt { blocked: reason, .. } => {
+                idle.blocked.push(Blocked { service: service(), reason });
+            }
+            Decision::Held(reason) => idle.held.push(Held { service: service(), reason, by: None, since: None }),
+            Decision::Start { .. }
+            | Decision::Await(_)
+            | Decision::Recreate { .. }
+            | Decision::Stop(_)
+            | Decision::Evict(_) => {}
+        }
+    }
+    idle
 }
 
 fn orphans(scene: &Scene<'_>) -> Vec<OrphanLine> {
@@ -82,7 +86,7 @@ fn orphans(scene: &Scene<'_>) -> Vec<OrphanLine> {
 }
 
 fn gpu_lines(scene: &Scene<'_>, steps: &[Step]) -> Vec<GpuLine> {
-    let (flow, taken) = (Flow::new(steps), taken(scene));
+    let flow = Flow::new(steps);
     let takes = amounts(steps, |action| action == Action::Start);
     let frees = amounts(steps, |action| matches!(action, Action::Stop | Action::Evict));
     let of = |amounts: &BTreeMap<&GpuId, Mebibytes>, gpu| amounts.get(gpu).copied().unwrap_or_default();
@@ -90,8 +94,9 @@ fn gpu_lines(scene: &Scene<'_>, steps: &[Step]) -> Vec<GpuLine> {
         .observed
         .gpus
         .iter()
-        .map(|(id, gpu)| {
-            let before = gpu.foreign + of(&taken, id);
+        .zip(scene.taken())
+        .map(|((id, gpu), taken)| {
+            let before = gpu.foreign + taken;
             GpuLine {
                 id: id.clone(),
                 index: gpu.index,

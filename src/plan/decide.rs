@@ -9,7 +9,7 @@ use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{Observed, ObservedService, Orphan};
 use crate::model::plan::{Purpose, Reason, ReasonCode, Request};
 use crate::model::size::Mebibytes;
-use crate::plan::numbers::Number;
+use crate::plan::numbers::{Number, Rows};
 use crate::plan::room::{self, Places};
 use crate::plan::want::{Want, Wants};
 
@@ -21,9 +21,19 @@ pub(super) struct Scene<'a> {
     pub(super) request: &'a Request,
     pub(super) wants: &'a Wants<'a>,
     seen: Vec<&'a ObservedService>,
+    /// Which of `places` is a service's own.
+    asks: Vec<Ask>,
     /// Services that ask alike share one list.
-    places: BTreeMap<&'a GpuRequest, Result<Places, String>>,
+    places: Vec<Result<Places, String>>,
+    /// What each holds where: all parts of a plan ask for it, and a GPU goes by its place among those observed.
+    seats: Rows<(Gpu, Mebibytes)>,
 }
+
+/// Position of a GPU in [`Observed::gpus`].
+pub(super) type Gpu = usize;
+
+/// What services want of GPUs, by number: the same for all that want the same.
+pub(super) type Ask = usize;
 
 impl<'a> Scene<'a> {
     pub(super) fn new(
@@ -36,11 +46,28 @@ impl<'a> Scene<'a> {
         let mut observations = observed.services.iter();
         let mut seen = |name: &ServiceName| observations.find(|(other, _)| *other == name).map(|(_, seen)| seen);
         let seen = desired.services.keys().map(|name| seen(name).expect("every service is observed")).collect();
-        let mut places = BTreeMap::new();
-        for service in desired.services.values() {
-            places.entry(&service.gpu).or_insert_with(|| room::places(&observed.gpus, &service.gpu));
+        let (mut asks, mut places) = (Vec::with_capacity(wants.of.len()), Vec::new());
+        let mut known: BTreeMap<&GpuRequest, Ask> = BTreeMap::new();
+        for number in wants.numbers.all() {
+            let wanted = &wants.numbers.service(number).gpu;
+            asks.push(*known.entry(wanted).or_insert_with(|| {
+                places.push(room::places(&observed.gpus, wanted));
+                places.len() - 1
+            }));
         }
-        Self { desired, observed, request, wants, seen, places }
+        let mut scene = Self { desired, observed, request, wants, seen, asks, places, seats: Rows::default() };
+        scene.seats = scene.seats();
+        scene
+    }
+
+    fn seats(&self) -> Rows<(Gpu, Mebibytes)> {
+        let gpus: BTreeMap<&GpuId, Gpu> = self.observed.gpus.keys().enumerate().map(|(at, id)| (id, at)).collect();
+        let mut seats = Rows::default();
+        for number in self.all() {
+            let known = self.seen(number).gpus.iter().filter_map(|id| Some((id, *gpus.get(id)?)));
+            seats.push(known.map(|(id, gpu)| (gpu, self.held_on(number, id))));
+        }
+        seats
     }
 
     /// Every service of the manifest, by name.
@@ -79,7 +106,35 @@ impl<'a> Scene<'a> {
 
     /// Where it may be placed; `Err` says why that is nowhere.
     pub(super) fn places(&self, number: Number) -> Result<&Places, &String> {
-        self.places[&self.service(number).gpu].as_ref()
+        self.places[self.ask(number)].as_ref()
+    }
+
+    pub(super) fn ask(&self, number: Number) -> Ask {
+        self.asks[number]
+    }
+
+    /// How many asks there are.
+    pub(super) fn asks(&self) -> usize {
+        self.places.len()
+    }
+
+    /// What it holds on each of its GPUs that are known, in their order; see [`Scene::held_on`].
+    pub(super) fn seat(&self, number: Number) -> &[(Gpu, Mebibytes)] {
+        self.seats.of(number)
+    }
+
+    /// What services and orphans of this project hold on each GPU now.
+    pub(super) fn taken(&self) -> Vec<Mebibytes> {
+        let mut taken = vec![Mebibytes::ZERO; self.observed.gpus.len()];
+        for (gpu, amount) in self.seats.all() {
+            taken[*gpu] += *amount;
+        }
+        for orphan in self.observed.orphans.iter().filter(|orphan| orphan.holds_room()) {
+            for (id, taken) in self.observed.gpus.keys().zip(&mut taken) {
+                *taken += if orphan.gpus.contains(id) { orphan.vram } else { Mebibytes::ZERO };
+            }
+        }
+        taken
     }
 
     /// GPU memory that it takes on `gpu` while it runs; what may go on running and is evicted, no more than that.
@@ -195,18 +250,9 @@ impl Decision {
         }
     }
 
-    /// Why nothing is done to it, though nothing is wrong.
-    pub(super) fn left(&self) -> Option<&str> {
-        if let Self::Leave(message) = self { Some(message) } else { None }
-    }
-
     /// Why it can't be, though it is wanted.
     pub(super) fn blocked(&self) -> Option<&Reason> {
         if let Self::Blocked(reason) | Self::Preempt { blocked: reason, .. } = self { Some(reason) } else { None }
-    }
-
-    pub(super) fn held(&self) -> Option<&Reason> {
-        if let Self::Held(reason) = self { Some(reason) } else { None }
     }
 
     pub(super) fn is_await(&self) -> bool {

@@ -45,11 +45,9 @@ pub(super) fn gpu_lost(scene: &Scene<'_>, number: Number) -> Option<Reason> {
     if scene.observed.gpus_unknown.is_some() {
         return None;
     }
-    let message = marks.placed_on().find_map(|marked| match known_as(gpus, &marked) {
-        Some(id) => {
-            gpus[&id].lost.as_ref().map(|why| format!("{}, which it runs on, is lost: {why}", called(gpus, &id)))
-        }
-        None => Some(format!("{}, which it runs on, is not there any more", called(gpus, &marked))),
+    let message = marks.placed_on().find_map(|marked| match known_as(gpus, marked) {
+        Some(id) => gpus[id].lost.as_ref().map(|why| format!("{}, which it runs on, is lost: {why}", called(gpus, id))),
+        None => Some(format!("{}, which it runs on, is not there any more", called(gpus, &GpuId::from(marked)))),
     })?;
     Some(reason(ReasonCode::GpuLost, message, None))
 }
@@ -62,7 +60,7 @@ fn wrong_gpu(scene: &Scene<'_>, number: Number) -> Option<Reason> {
         return None;
     }
     // With a GPU that nobody knows by its name there is nothing to compare.
-    let placed: BTreeSet<GpuId> = marks.placed_on().map(|id| known_as(gpus, &id)).collect::<Option<_>>()?;
+    let placed: BTreeSet<GpuId> = marks.placed_on().map(|id| known_as(gpus, id).cloned()).collect::<Option<_>>()?;
     if scene.places(number).is_ok_and(|places| places.sets.contains(&placed)) {
         return None;
     }

@@ -1,10 +1,11 @@
 //! Each MiB is promised once: starts, in plan order, draw on what is free and then on stops. Every stop that a start
 //! draws on is a need of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use crate::model::names::{GpuId, StepId};
+use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
+use crate::plan::steps::Position;
 
 /// What there is to draw on, per GPU.
 #[derive(Debug, Default)]
@@ -16,19 +17,17 @@ pub(super) struct Ledger {
 struct Account {
     free: Mebibytes,
     /// In plan order.
-    stops: Vec<(StepId, Mebibytes)>,
-    position: BTreeMap<StepId, usize>,
+    stops: Vec<(Position, Mebibytes)>,
     /// Stops before this one have nothing left.
     first: usize,
     /// Stops whose memory only makes up for what is over the capacity already: any start waits for them.
-    makes_up: BTreeSet<StepId>,
+    makes_up: Vec<Position>,
 }
 
 impl Ledger {
     /// A GPU with what is usable on it and what is taken now; `stops` give theirs back, in plan order.
-    pub(super) fn open(&mut self, gpu: &GpuId, usable: Mebibytes, taken: Mebibytes, stops: Vec<(StepId, Mebibytes)>) {
-        let position = stops.iter().enumerate().map(|(at, (step, _))| (step.clone(), at)).collect();
-        let mut account = Account { free: usable - taken, stops, position, first: 0, makes_up: BTreeSet::new() };
+    pub(super) fn open(&mut self, gpu: &GpuId, usable: Mebibytes, taken: Mebibytes, stops: Vec<(Position, Mebibytes)>) {
+        let mut account = Account { free: usable - taken, stops, first: 0, makes_up: Vec::new() };
         let mut deficit = taken - usable;
         for (step, left) in &mut account.stops {
             if deficit == Mebibytes::ZERO {
@@ -37,21 +36,22 @@ impl Ledger {
             let used = deficit.min(*left);
             *left = *left - used;
             deficit = deficit - used;
-            account.makes_up.insert(step.clone());
+            account.makes_up.push(*step);
         }
         self.gpus.insert(gpu.clone(), account);
     }
 
     /// Promises `amount`; returns the stops drawn on. `own`, the service's own stop, is drawn on first: a recreate
-    /// takes its own place again.
-    pub(super) fn draw(&mut self, gpu: &GpuId, amount: Mebibytes, own: Option<&StepId>) -> BTreeSet<StepId> {
+    /// takes its own place again. One may be named twice.
+    pub(super) fn draw(&mut self, gpu: &GpuId, amount: Mebibytes, own: Option<Position>) -> Vec<Position> {
         let Some(account) = self.gpus.get_mut(gpu).filter(|_| amount > Mebibytes::ZERO) else {
-            return BTreeSet::new();
+            return Vec::new();
         };
         let mut needs = account.makes_up.clone();
         let mut open = amount;
-        if let Some(position) = own.and_then(|own| account.position.get(own)) {
-            draw_on(&mut account.stops[*position], &mut open, &mut needs);
+        let own = own.and_then(|own| account.stops.binary_search_by_key(&own, |(step, _)| *step).ok());
+        if let Some(at) = own {
+            draw_on(&mut account.stops[at], &mut open, &mut needs);
         }
         let from_free = open.min(account.free);
         account.free = account.free - from_free;
@@ -64,56 +64,50 @@ impl Ledger {
     }
 }
 
-fn draw_on(stop: &mut (StepId, Mebibytes), open: &mut Mebibytes, needs: &mut BTreeSet<StepId>) {
+fn draw_on(stop: &mut (Position, Mebibytes), open: &mut Mebibytes, needs: &mut Vec<Position>) {
     let used = stop.1.min(*open);
     if used > Mebibytes::ZERO {
         stop.1 = stop.1 - used;
         *open = *open - used;
-        needs.insert(stop.0.clone());
+        needs.push(stop.0);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::Ledger;
-    use crate::model::names::{GpuId, StepId};
+    use crate::model::names::GpuId;
     use crate::model::size::Mebibytes;
 
-    fn step(name: &str) -> StepId {
-        StepId::from(name)
-    }
-
-    fn set(names: &[&str]) -> BTreeSet<StepId> {
-        names.iter().map(|name| step(name)).collect()
-    }
+    const A: usize = 3;
+    const B: usize = 7;
+    const NOTHING: [usize; 0] = [];
 
     #[test]
     fn free_memory_goes_first_then_stops_in_order() {
         let gpu = GpuId::from("gpu-0");
         let mut ledger = Ledger::default();
-        let stops = vec![(step("a"), Mebibytes(4)), (step("b"), Mebibytes(4))];
+        let stops = vec![(A, Mebibytes(4)), (B, Mebibytes(4))];
         ledger.open(&gpu, Mebibytes(10), Mebibytes(8), stops);
-        assert_eq!(ledger.draw(&gpu, Mebibytes(2), None), set(&[]));
-        assert_eq!(ledger.draw(&gpu, Mebibytes(3), None), set(&["a"]));
-        assert_eq!(ledger.draw(&gpu, Mebibytes(3), None), set(&["a", "b"]));
+        assert_eq!(ledger.draw(&gpu, Mebibytes(2), None), NOTHING);
+        assert_eq!(ledger.draw(&gpu, Mebibytes(3), None), [A]);
+        assert_eq!(ledger.draw(&gpu, Mebibytes(3), None), [A, B]);
     }
 
     #[test]
     fn a_recreate_takes_its_own_place_again() {
         let gpu = GpuId::from("gpu-0");
         let mut ledger = Ledger::default();
-        ledger.open(&gpu, Mebibytes(10), Mebibytes(8), vec![(step("a"), Mebibytes(4)), (step("b"), Mebibytes(4))]);
-        assert_eq!(ledger.draw(&gpu, Mebibytes(4), Some(&step("b"))), set(&["b"]));
-        assert_eq!(ledger.draw(&gpu, Mebibytes(2), None), set(&[]));
+        ledger.open(&gpu, Mebibytes(10), Mebibytes(8), vec![(A, Mebibytes(4)), (B, Mebibytes(4))]);
+        assert_eq!(ledger.draw(&gpu, Mebibytes(4), Some(B)), [B]);
+        assert_eq!(ledger.draw(&gpu, Mebibytes(2), None), NOTHING);
     }
 
     #[test]
     fn what_is_over_the_capacity_is_made_up_for_before_anything_starts() {
         let gpu = GpuId::from("gpu-0");
         let mut ledger = Ledger::default();
-        ledger.open(&gpu, Mebibytes(10), Mebibytes(12), vec![(step("a"), Mebibytes(2)), (step("b"), Mebibytes(4))]);
-        assert_eq!(ledger.draw(&gpu, Mebibytes(3), None), set(&["a", "b"]));
+        ledger.open(&gpu, Mebibytes(10), Mebibytes(12), vec![(A, Mebibytes(2)), (B, Mebibytes(4))]);
+        assert_eq!(ledger.draw(&gpu, Mebibytes(3), None), [A, B]);
     }
 }

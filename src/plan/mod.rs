@@ -37,5 +37,5 @@ pub fn plan(desired: &Desired, observed: &Observed, request: &Request) -> Plan {
     let (placed, placement) = place::place(&scene, judged);
     let decisions = if request.strict && placed.any_blocked() { placed.without_changes() } else { placed };
     let steps = order::order(&scene, &decisions);
-    assemble::assemble(&scene, &decisions, placement, steps)
+    assemble::assemble(&scene, decisions, placement, steps)
 }

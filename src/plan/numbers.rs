@@ -14,7 +14,7 @@ pub(super) struct Numbers<'a> {
     /// Copies, which lie side by side: a search touches little memory.
     names: Vec<ServiceName>,
     services: Vec<&'a Service>,
-    bases: Vec<Vec<Number>>,
+    bases: Rows<Number>,
     dependents: Vec<Vec<Number>>,
 }
 
@@ -22,17 +22,14 @@ impl<'a> Numbers<'a> {
     pub(super) fn of(desired: &'a Desired) -> Self {
         let (names, services): (Vec<_>, Vec<_>) =
             desired.services.iter().map(|(name, service)| (name.clone(), service)).unzip();
-        let nobody = vec![Vec::new(); names.len()];
-        let mut numbers = Self { names, services, bases: nobody.clone(), dependents: nobody };
-        for number in numbers.all() {
-            let bases = numbers.services[number].depends_on.keys();
-            let bases: Vec<Number> = bases.filter_map(|base| numbers.find(base)).collect();
-            for base in &bases {
-                numbers.dependents[*base].push(number);
+        let (mut bases, mut dependents) = (Rows::default(), vec![Vec::new(); names.len()]);
+        for (number, service) in services.iter().enumerate() {
+            bases.push(service.depends_on.keys().filter_map(|base| names.binary_search(base).ok()));
+            for base in bases.of(number) {
+                dependents[*base].push(number);
             }
-            numbers.bases[number] = bases;
         }
-        numbers
+        Self { names, services, bases, dependents }
     }
 
     pub(super) fn all(&self) -> Range<Number> {
@@ -53,11 +50,41 @@ impl<'a> Numbers<'a> {
 
     /// What it depends on directly, by name.
     pub(super) fn bases(&self, number: Number) -> &[Number] {
-        &self.bases[number]
+        self.bases.of(number)
     }
 
     /// Those that depend on it directly, by name.
     pub(super) fn dependents(&self, number: Number) -> &[Number] {
         &self.dependents[number]
+    }
+}
+
+/// A list for each service, one behind the other: most are short or empty, and all together lie side by side.
+#[derive(Debug)]
+pub(super) struct Rows<T> {
+    all: Vec<T>,
+    /// Where each begins, and the last ends.
+    bounds: Vec<usize>,
+}
+
+impl<T> Default for Rows<T> {
+    fn default() -> Self {
+        Self { all: Vec::new(), bounds: vec![0] }
+    }
+}
+
+impl<T> Rows<T> {
+    /// The list of the next service.
+    pub(super) fn push(&mut self, row: impl Iterator<Item = T>) {
+        self.all.extend(row);
+        self.bounds.push(self.all.len());
+    }
+
+    pub(super) fn of(&self, number: Number) -> &[T] {
+        &self.all[self.bounds[number]..self.bounds[number + 1]]
+    }
+
+    pub(super) fn all(&self) -> &[T] {
+        &self.all
     }
 }

@@ -17,92 +17,89 @@ use crate::plan::diff::diff;
 use crate::plan::judge::reason;
 use crate::plan::ledger::Ledger;
 use crate::plan::numbers::Number;
-use crate::plan::steps::{Steps, id};
+use crate::plan::steps::{Position, Steps, id};
 
 /// The steps, in the order in which they read best; only `needs` bind.
 pub(super) fn order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
     if scene.request.strict && decisions.any_blocked() {
         return Vec::new();
     }
-    let mut steps = Steps::default();
-    steps.extend(evictions(scene, decisions));
-    steps.extend(stops(scene, decisions));
-    steps.extend(orphan_steps(scene));
+    let mut steps = Steps::none(&scene.wants.numbers);
+    evictions(scene, decisions).for_each(|(number, step)| steps.push(number, step));
+    stops(scene, decisions).for_each(|(number, step)| steps.push(number, step));
+    orphan_steps(scene).into_iter().for_each(|step| steps.push_orphans(step));
     let removals = removals(scene, decisions, &steps);
-    steps.extend(removals);
+    removals.into_iter().for_each(|(number, step)| steps.push(number, step));
     let mut starts =
         Starts { scene, decisions, ledger: open_ledger(scene, &steps), claimants: claimants(scene, &steps), steps };
     for number in starting_order(scene, decisions) {
         let start = starts.start(number);
-        starts.steps.push(start);
+        starts.steps.push(number, start);
     }
     starts.steps.into_all()
 }
 
 /// Memory that comes back without a stop.
-fn evictions(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
+fn evictions(scene: &Scene<'_>, decisions: &Decisions) -> impl Iterator<Item = (Number, Step)> {
     let evicted = decisions.0.iter().enumerate().filter_map(|(number, decision)| Some((number, decision.evicted()?)));
-    evicted
-        .filter_map(|(number, why)| {
-            let (name, seen, evict) = (scene.name(number), scene.seen(number), scene.service(number).evict.as_ref()?);
-            let (vram_mib, uneven_mib) = on_its_seat(scene, number, evict.resident);
-            Some(Step {
-                id: id(Action::Evict, name),
-                service: name.clone(),
-                action: Action::Evict,
-                route: route(Action::Evict, seen.state).unwrap_or_default().to_vec(),
-                needs: Vec::new(),
-                gpus: seen.gpus.iter().cloned().collect(),
-                vram_mib,
-                uneven_mib,
-                reason: why.clone(),
-                expect: Expect { instance: seen.instance.clone(), state: seen.state },
-                spec: None,
-                diff: None,
-                estimate_ms: None,
-            })
-        })
-        .collect()
+    evicted.filter_map(|(number, why)| {
+        let (name, seen, evict) = (scene.name(number), scene.seen(number), scene.service(number).evict.as_ref()?);
+        let (vram_mib, uneven_mib) = on_its_seat(scene, number, evict.resident);
+        let step = Step {
+            id: id(Action::Evict, name),
+            service: name.clone(),
+            action: Action::Evict,
+            route: route(Action::Evict, seen.state).unwrap_or_default().to_vec(),
+            needs: Vec::new(),
+            gpus: seen.gpus.iter().cloned().collect(),
+            vram_mib,
+            uneven_mib,
+            reason: why.clone(),
+            expect: Expect { instance: seen.instance.clone(), state: seen.state },
+            spec: None,
+            diff: None,
+            estimate_ms: None,
+        };
+        Some((number, step))
+    })
 }
 
 /// What it holds beyond `rest`, and where that is another amount than on most of its GPUs.
 fn on_its_seat(scene: &Scene<'_>, number: Number, rest: Mebibytes) -> (Mebibytes, BTreeMap<GpuId, Mebibytes>) {
     let gpus = scene.seen(number).gpus.iter();
-    let amounts: BTreeMap<GpuId, Mebibytes> =
-        gpus.map(|gpu| (gpu.clone(), scene.held_on(number, gpu) - rest)).collect();
-    let most = amounts.values().copied().max().unwrap_or_default();
-    (most, amounts.into_iter().filter(|(_, amount)| *amount != most).collect())
+    let amounts: Vec<(&GpuId, Mebibytes)> = gpus.map(|gpu| (gpu, scene.held_on(number, gpu) - rest)).collect();
+    let most = amounts.iter().map(|(_, amount)| *amount).max().unwrap_or_default();
+    let uneven = amounts.into_iter().filter(|(_, amount)| *amount != most);
+    (most, uneven.map(|(gpu, amount)| (gpu.clone(), amount)).collect())
 }
 
-fn stops(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
-    let above = |number: Number| -> Vec<Number> {
+fn stops(scene: &Scene<'_>, decisions: &Decisions) -> impl Iterator<Item = (Number, Step)> {
+    let above = move |number: Number| -> Vec<Number> {
         scene.dependents(number).iter().copied().filter(|other| decisions.0[*other].stops()).collect()
     };
     let stopping: Vec<Number> = decisions.those(Decision::stops).collect();
-    let ordered = topological(&stopping, above, |number| scene.priority(number));
-    ordered
-        .into_iter()
-        .filter_map(|number| {
-            let why = decisions.0[number].stopped()?;
-            let (name, seen) = (scene.name(number), scene.seen(number));
-            let (vram_mib, uneven_mib) = on_its_seat(scene, number, Mebibytes::ZERO);
-            Some(Step {
-                id: id(Action::Stop, name),
-                service: name.clone(),
-                action: Action::Stop,
-                route: route(Action::Stop, seen.state).unwrap_or_default().to_vec(),
-                needs: above(number).iter().map(|other| id(Action::Stop, scene.name(*other))).collect(),
-                gpus: seen.gpus.iter().cloned().collect(),
-                vram_mib,
-                uneven_mib,
-                reason: why.clone(),
-                expect: Expect { instance: seen.instance.clone(), state: seen.state },
-                spec: None,
-                diff: None,
-                estimate_ms: seen.estimates.stopped_ms,
-            })
-        })
-        .collect()
+    let ordered = topological(&stopping, &above, |number| scene.priority(number));
+    ordered.into_iter().filter_map(move |number| {
+        let why = decisions.0[number].stopped()?;
+        let (name, seen) = (scene.name(number), scene.seen(number));
+        let (vram_mib, uneven_mib) = on_its_seat(scene, number, Mebibytes::ZERO);
+        let step = Step {
+            id: id(Action::Stop, name),
+            service: name.clone(),
+            action: Action::Stop,
+            route: route(Action::Stop, seen.state).unwrap_or_default().to_vec(),
+            needs: above(number).iter().map(|other| id(Action::Stop, scene.name(*other))).collect(),
+            gpus: seen.gpus.iter().cloned().collect(),
+            vram_mib,
+            uneven_mib,
+            reason: why.clone(),
+            expect: Expect { instance: seen.instance.clone(), state: seen.state },
+            spec: None,
+            diff: None,
+            estimate_ms: seen.estimates.stopped_ms,
+        };
+        Some((number, step))
+    })
 }
 
 /// Each number after those that `before` gives for it; of those that are ready, the least key first, then by name.
@@ -189,7 +186,7 @@ fn orphan_step(orphan: &Orphan, action: Action, state: State, label: &str, why: 
 }
 
 /// Containers of lcm's own that nobody needs any more: on `down` all, else those that were put aside or renamed away.
-fn removals(scene: &Scene<'_>, decisions: &Decisions, earlier: &Steps) -> Vec<Step> {
+fn removals(scene: &Scene<'_>, decisions: &Decisions, earlier: &Steps<'_>) -> Vec<(Number, Step)> {
     let mut steps = Vec::new();
     for number in scene.all().filter(|number| scene.is_in_scope(*number)) {
         let (name, seen, decision) = (scene.name(number), scene.seen(number), &decisions.0[number]);
@@ -208,13 +205,13 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, earlier: &Steps) -> Vec<St
             }
             _ => continue,
         };
-        let stop = earlier.find(Action::Stop, name);
+        let stop = earlier.stop(number).map(|stop| earlier.at(stop));
         let stop = stop.filter(|step| step.expect.instance.as_ref() == Some(instance));
         let aside = seen.previous.as_ref() == Some(instance);
         let state = if stop.is_some() || aside || beside { State::Offline } else { seen.state };
         let Some(route) = route(Action::Remove, state) else { continue };
         let code = if down { ReasonCode::Requested } else { ReasonCode::SpecChanged };
-        steps.push(Step {
+        let step = Step {
             id: id(Action::Remove, name),
             service: name.clone(),
             action: Action::Remove,
@@ -228,7 +225,8 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, earlier: &Steps) -> Vec<St
             spec: None,
             diff: None,
             estimate_ms: None,
-        });
+        };
+        steps.push((number, step));
     }
     steps
 }
@@ -252,44 +250,25 @@ fn is_renamed(scene: &Scene<'_>, number: Number) -> bool {
     }
 }
 
-fn open_ledger(scene: &Scene<'_>, steps: &Steps) -> Ledger {
-    let mut stops: BTreeMap<&GpuId, Vec<(StepId, Mebibytes)>> = BTreeMap::new();
-    for step in steps.iter().filter(|step| matches!(step.action, Action::Stop | Action::Evict)) {
+fn open_ledger(scene: &Scene<'_>, steps: &Steps<'_>) -> Ledger {
+    let mut stops: BTreeMap<&GpuId, Vec<(Position, Mebibytes)>> = BTreeMap::new();
+    for (at, step) in steps.iter().enumerate().filter(|(_, step)| matches!(step.action, Action::Stop | Action::Evict)) {
         for gpu in &step.gpus {
-            stops.entry(gpu).or_default().push((step.id.clone(), step.vram_on(gpu)));
+            stops.entry(gpu).or_default().push((at, step.vram_on(gpu)));
         }
     }
-    let taken = taken(scene);
     let mut ledger = Ledger::default();
-    for (id, gpu) in &scene.observed.gpus {
+    for ((id, gpu), taken) in scene.observed.gpus.iter().zip(scene.taken()) {
         let usable = gpu.capacity - scene.desired.reserve - gpu.foreign;
-        let taken = taken.get(id).copied().unwrap_or_default();
         ledger.open(id, usable, taken, stops.remove(id).unwrap_or_default());
     }
     ledger
 }
 
-/// What services and orphans of this project hold on each GPU now.
-pub(super) fn taken<'a>(scene: &Scene<'a>) -> BTreeMap<&'a GpuId, Mebibytes> {
-    let mut taken: BTreeMap<&GpuId, Mebibytes> = BTreeMap::new();
-    for number in scene.all() {
-        for gpu in &scene.seen(number).gpus {
-            *taken.entry(gpu).or_default() += scene.held_on(number, gpu);
-        }
-    }
-    for orphan in scene.observed.orphans.iter().filter(|orphan| orphan.holds_room()) {
-        for gpu in &orphan.gpus {
-            *taken.entry(gpu).or_default() += orphan.vram;
-        }
-    }
-    taken
-}
-
 /// Who of those that are stopped takes which port while it runs.
-fn claimants<'a>(scene: &Scene<'a>, steps: &Steps) -> BTreeMap<u16, Vec<&'a ServiceName>> {
+fn claimants<'a>(scene: &Scene<'a>, steps: &Steps<'_>) -> BTreeMap<u16, Vec<&'a ServiceName>> {
     let mut claimants: BTreeMap<u16, Vec<&ServiceName>> = BTreeMap::new();
-    let stopped = steps.stopped().filter_map(|name| scene.wants.numbers.find(name));
-    for service in stopped.map(|number| scene.service(number)) {
+    for service in steps.stopped().map(|number| scene.service(number)) {
         for port in &service.ports {
             claimants.entry(*port).or_default().push(&service.name);
         }
@@ -318,7 +297,7 @@ struct Starts<'a> {
     decisions: &'a Decisions,
     ledger: Ledger,
     claimants: BTreeMap<u16, Vec<&'a ServiceName>>,
-    steps: Steps,
+    steps: Steps<'a>,
 }
 
 impl Starts<'_> {
@@ -337,14 +316,13 @@ impl Starts<'_> {
             | Decision::Held(why)
             | Decision::Preempt { reason: why, .. } => (why.clone(), &none, false, false),
         };
-        let own_stop = stopped_first.then(|| id(Action::Stop, name));
-        let mut needs: BTreeSet<StepId> = own_stop.iter().cloned().collect();
-        needs.extend(self.steps.find(Action::Remove, name).map(|step| step.id.clone()));
+        let own_stop = self.steps.stop(number).filter(|_| stopped_first);
+        let mut needs: Vec<Position> = own_stop.into_iter().chain(self.steps.removal(number)).collect();
         let bases = scene.bases(number).iter().filter(|base| decisions[**base].starts());
-        needs.extend(bases.map(|base| id(Action::Start, scene.name(*base))));
+        needs.extend(bases.filter_map(|base| self.steps.start(*base)));
         if !waits {
             for gpu in gpus {
-                needs.extend(self.ledger.draw(gpu, service.vram, own_stop.as_ref()));
+                needs.extend(self.ledger.draw(gpu, service.vram, own_stop));
             }
             needs.extend(self.port_needs(service));
         }
@@ -356,7 +334,7 @@ impl Starts<'_> {
             service: name.clone(),
             action: Action::Start,
             route: route(Action::Start, state).unwrap_or_default().to_vec(),
-            needs: self.steps.in_order(needs),
+            needs: self.steps.ids(needs),
             gpus: gpus.iter().cloned().collect(),
             vram_mib: if waits { Mebibytes::ZERO } else { service.vram },
             uneven_mib: BTreeMap::new(),
@@ -369,19 +347,18 @@ impl Starts<'_> {
     }
 
     /// Stops of those that hold its ports now.
-    fn port_needs(&self, service: &Service) -> BTreeSet<StepId> {
-        let mut givers: BTreeSet<&ServiceName> = BTreeSet::new();
+    fn port_needs(&self, service: &Service) -> Vec<Position> {
+        let mut needs = Vec::new();
         for port in &service.ports {
-            match self.scene.observed.ports.get(port) {
-                Some(PortHolder::Service(other) | PortHolder::Orphan(other)) => {
-                    givers.insert(other);
-                }
-                Some(PortHolder::Foreign(_)) | None => {}
-            }
+            let holder = match self.scene.observed.ports.get(port) {
+                Some(PortHolder::Service(other) | PortHolder::Orphan(other)) => Some(other),
+                Some(PortHolder::Foreign(_)) | None => None,
+            };
             // One that is loading claims its port before it listens.
-            givers.extend(self.claimants.get(port).into_iter().flatten());
+            let claimants = self.claimants.get(port).into_iter().flatten().copied();
+            let givers = holder.into_iter().chain(claimants).filter(|giver| **giver != service.name);
+            needs.extend(givers.flat_map(|giver| self.steps.stops_of(giver)));
         }
-        givers.remove(&service.name);
-        givers.into_iter().flat_map(|giver| self.steps.stops_of(giver)).cloned().collect()
+        needs
     }
 }

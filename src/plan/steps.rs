@@ -1,49 +1,95 @@
-//! The steps of a plan while it is made, each found by what it does and to whom: a plan may have thousands, and each
-//! start asks after others. Decides nothing.
+//! The steps of a plan while it is made. A plan may have thousands, and each start asks after others: a step goes by its
+//! position, and its id is copied only into the needs of those that wait for it. Decides nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+
+use smol_str::format_smolstr;
 
 use crate::model::lifecycle::Action;
 use crate::model::names::{ServiceName, StepId};
 use crate::model::plan::Step;
+use crate::plan::numbers::{Number, Numbers};
 
-#[derive(Debug, Default)]
-pub(super) struct Steps {
+/// Where a step stands in its plan.
+pub(super) type Position = usize;
+
+#[derive(Debug)]
+pub(super) struct Steps<'a> {
+    numbers: &'a Numbers<'a>,
     all: Vec<Step>,
-    position: BTreeMap<StepId, usize>,
+    /// By service.
+    own: Vec<Own>,
     /// An orphan may bear the name of a service, so there may be more than one.
-    stops: BTreeMap<ServiceName, Vec<StepId>>,
+    orphans_stops: BTreeMap<ServiceName, Vec<Position>>,
 }
 
-impl Steps {
-    pub(super) fn push(&mut self, step: Step) {
-        self.position.insert(step.id.clone(), self.all.len());
-        if step.action == Action::Stop {
-            self.stops.entry(step.service.clone()).or_default().push(step.id.clone());
+/// The steps of one service.
+#[derive(Clone, Copy, Debug, Default)]
+struct Own {
+    stop: Option<Position>,
+    remove: Option<Position>,
+    start: Option<Position>,
+}
+
+impl<'a> Steps<'a> {
+    pub(super) fn none(numbers: &'a Numbers<'a>) -> Self {
+        let own = vec![Own::default(); numbers.all().len()];
+        Self { numbers, all: Vec::new(), own, orphans_stops: BTreeMap::new() }
+    }
+
+    /// A step of a service.
+    pub(super) fn push(&mut self, number: Number, step: Step) {
+        let (position, own) = (Some(self.all.len()), &mut self.own[number]);
+        match step.action {
+            Action::Stop => own.stop = position,
+            Action::Remove => own.remove = position,
+            Action::Start => own.start = position,
+            Action::Evict | Action::Pause | Action::Unpause => {}
         }
         self.all.push(step);
     }
 
-    /// A service's own step of this action.
-    pub(super) fn find(&self, action: Action, service: &ServiceName) -> Option<&Step> {
-        self.position.get(&id(action, service)).map(|at| &self.all[*at])
+    pub(super) fn push_orphans(&mut self, step: Step) {
+        if step.action == Action::Stop {
+            self.orphans_stops.entry(step.service.clone()).or_default().push(self.all.len());
+        }
+        self.all.push(step);
+    }
+
+    pub(super) fn stop(&self, number: Number) -> Option<Position> {
+        self.own[number].stop
+    }
+
+    pub(super) fn removal(&self, number: Number) -> Option<Position> {
+        self.own[number].remove
+    }
+
+    pub(super) fn start(&self, number: Number) -> Option<Position> {
+        self.own[number].start
+    }
+
+    pub(super) fn at(&self, position: Position) -> &Step {
+        &self.all[position]
     }
 
     /// Stops of all that bears this name.
-    pub(super) fn stops_of(&self, service: &ServiceName) -> &[StepId] {
-        self.stops.get(service).map_or(&[], Vec::as_slice)
+    pub(super) fn stops_of(&self, name: &ServiceName) -> impl Iterator<Item = Position> {
+        let own = self.numbers.find(name).and_then(|number| self.stop(number));
+        own.into_iter().chain(self.orphans_stops.get(name).into_iter().flatten().copied())
     }
 
-    /// All names of which there are stops.
-    pub(super) fn stopped(&self) -> impl Iterator<Item = &ServiceName> {
-        self.stops.keys()
+    /// All services of whose name there are stops.
+    pub(super) fn stopped(&self) -> impl Iterator<Item = Number> {
+        let own = self.numbers.all().filter(|number| self.stop(*number).is_some());
+        let namesakes = self.orphans_stops.keys().filter_map(|name| self.numbers.find(name));
+        own.chain(namesakes.filter(|number| self.stop(*number).is_none()))
     }
 
-    /// Those of them that there are, in the order of the steps themselves and not of their names.
-    pub(super) fn in_order(&self, ids: BTreeSet<StepId>) -> Vec<StepId> {
-        let placed: BTreeMap<usize, StepId> =
-            ids.into_iter().filter_map(|id| Some((*self.position.get(&id)?, id))).collect();
-        placed.into_values().collect()
+    /// Each once, in the order of the steps themselves and not of their names.
+    pub(super) fn ids(&self, mut positions: Vec<Position>) -> Vec<StepId> {
+        positions.sort_unstable();
+        positions.dedup();
+        positions.into_iter().map(|position| self.all[position].id.clone()).collect()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Step> {
@@ -55,13 +101,7 @@ impl Steps {
     }
 }
 
-impl Extend<Step> for Steps {
-    fn extend<I: IntoIterator<Item = Step>>(&mut self, steps: I) {
-        steps.into_iter().for_each(|step| self.push(step));
-    }
-}
-
 /// `start:comfyui`; steps of orphans that bear a service's name have others.
 pub(super) fn id(action: Action, service: &ServiceName) -> StepId {
-    StepId::new(format!("{action}:{service}"))
+    StepId::new(format_smolstr!("{action}:{service}"))
 }

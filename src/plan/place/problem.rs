@@ -114,12 +114,20 @@ pub(super) struct End<'p> {
     fates: &'p [Fate],
     /// Memory of what runs on as it is.
     staying: Vec<i64>,
-    /// Started ones with memory, by GPU.
-    newcomers: Vec<Vec<ItemId>>,
+    /// Started ones, by GPU.
+    newcomers: Vec<Vec<Newcomer>>,
     /// Somebody is started here, with memory or without.
     is_joined: Vec<bool>,
     /// Who is started with a port.
     port_takers: Vec<Option<ItemId>>,
+}
+
+/// What is asked of a started item whenever somebody is to give way on its GPU: copied, since thousands may be there.
+#[derive(Clone, Copy, Debug)]
+struct Newcomer {
+    id: ItemId,
+    level: usize,
+    need: i64,
 }
 
 /// What an answer costs; `None` where it breaks a rule.
@@ -151,7 +159,7 @@ impl<'p> End<'p> {
                 Fate::On(set) => {
                     for gpu in &item.sets.sets[set] {
                         end.is_joined[*gpu] = true;
-                        end.newcomers[*gpu].push(id);
+                        end.newcomers[*gpu].push(Newcomer { id, level: item.level, need: item.need });
                     }
                     for port in &item.ports {
                         if end.port_takers[*port].replace(id).is_some() {
@@ -201,7 +209,7 @@ impl<'p> End<'p> {
     }
 
     fn on(&self, gpu: Gpu) -> i64 {
-        let started: i64 = self.newcomers[gpu].iter().map(|id| self.problem.items[*id].need).sum();
+        let started: i64 = self.newcomers[gpu].iter().map(|newcomer| newcomer.need).sum();
         self.staying[gpu] + started
     }
 
@@ -213,7 +221,8 @@ impl<'p> End<'p> {
     /// On each GPU that has too much by what is started there: the least important one of that.
     pub(super) fn excess(&self) -> Vec<ItemId> {
         let full = (0..self.problem.usable.len()).filter(|gpu| self.on(*gpu) > self.problem.usable[*gpu]);
-        let mut ids: Vec<ItemId> = full.filter_map(|gpu| self.newcomers[gpu].iter().max().copied()).collect();
+        let mut ids: Vec<ItemId> =
+            full.filter_map(|gpu| self.newcomers[gpu].iter().map(|newcomer| newcomer.id).max()).collect();
         ids.sort_unstable();
         ids.dedup();
         ids
@@ -288,17 +297,16 @@ impl<'p> End<'p> {
 
     /// With those who matter more and those who stay, there is no place for it here.
     fn winner_on(&self, id: ItemId, level: usize, gpu: Gpu, amount: i64) -> Option<ItemId> {
-        let item = &self.problem.items[id];
-        let matters_more = |other: &&ItemId| **other != id && self.problem.items[**other].level < level;
+        let matters_more = |other: &&Newcomer| other.level < level && other.id != id;
         let above = || self.newcomers[gpu].iter().filter(matters_more);
-        let taken: i64 = above().map(|other| self.problem.items[*other].need).sum();
+        let taken: i64 = above().map(|other| other.need).sum();
         // What stays of an evicted one is counted among those that stay already.
-        let rest = if self.fates[id] == Fate::Evicted { item.resident.unwrap_or(0) } else { 0 };
+        let rest = if self.fates[id] == Fate::Evicted { self.problem.items[id].resident.unwrap_or(0) } else { 0 };
         if self.staying[gpu] - rest + taken + amount <= self.problem.usable[gpu] {
             return None;
         }
-        let needy = above().filter(|other| self.problem.items[**other].need > 0);
-        needy.max_by_key(|other| (self.problem.items[**other].need, std::cmp::Reverse(**other))).copied()
+        let needy = above().filter(|other| other.need > 0);
+        needy.max_by_key(|other| (other.need, std::cmp::Reverse(other.id))).map(|other| other.id)
     }
 
     fn cost(&self) -> Cost {

@@ -71,6 +71,8 @@ pub(super) struct State<'p> {
     /// What may go on each GPU: what is merely kept, and what is wanted.
     kept: Vec<Dispensable>,
     wanted: Vec<Dispensable>,
+    /// The first item that matters less than those of each level.
+    lower: Vec<ItemId>,
 }
 
 /// What could be made to go on one GPU, the least important first.
@@ -90,6 +92,11 @@ impl Dispensable {
     /// How many come after this item in importance.
     fn below(&self, id: ItemId) -> usize {
         self.ids.partition_point(|other| *other > id)
+    }
+
+    /// How many come from this item on.
+    fn from(&self, first: ItemId) -> usize {
+        self.ids.partition_point(|other| *other >= first)
     }
 
     fn sum(&self, count: usize) -> i64 {
@@ -121,6 +128,7 @@ impl<'p> State<'p> {
             cost: Cost::nothing(problem.levels),
             kept: vec![Dispensable::default(); gpus],
             wanted: vec![Dispensable::default(); gpus],
+            lower: (0..problem.levels).map(|level| problem.items.partition_point(|item| item.level <= level)).collect(),
         };
         // The last of the items matter least.
         for (id, item) in problem.items.iter().enumerate().rev() {
@@ -271,11 +279,11 @@ impl<'p> State<'p> {
     /// free, and first of all what is merely kept.
     fn add_harm(&self, rank: &mut Rank, id: ItemId, gpu: Gpu, missing: i64) {
         let (kept, wanted) = (&self.kept[gpu], &self.wanted[gpu]);
-        let level = self.item(id).level;
-        let lower = |of: &Dispensable| of.ids.partition_point(|other| self.item(*other).level > level);
-        let most = lower(kept);
+        // Items come by level, so that who matters less is known by number alone.
+        let lower = self.lower[self.item(id).level];
+        let most = kept.from(lower);
         rank.kept += kept.enough(missing, most);
-        let count = wanted.enough(missing - kept.sum(most), lower(wanted));
+        let count = wanted.enough(missing - kept.sum(most), wanted.from(lower));
         rank.wanted += count;
         if let Some(last) = count.checked_sub(1) {
             rank.height = rank.height.max(self.problem.levels - self.item(wanted.ids[last]).level);

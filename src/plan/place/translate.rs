@@ -78,7 +78,8 @@ struct Work<'a> {
     pinned: Vec<bool>,
     /// Ports of those that are fixed.
     claimed: BTreeMap<u16, Number>,
-    lists: BTreeMap<&'a GpuRequest, Rc<Sets>>,
+    /// By ask.
+    lists: Vec<Option<Rc<Sets>>>,
     gpus: BTreeMap<&'a GpuId, Gpu>,
     nothing: Rc<Sets>,
 }
@@ -89,7 +90,7 @@ impl<'a> Work<'a> {
         let nothing = Rc::new(Sets { sets: Vec::new(), named: false });
         let services = scene.all().len();
         let (fixed, pinned, claimed) = (vec![false; services], vec![false; services], BTreeMap::new());
-        let (drafts, lists) = (scene.all().map(|_| None).collect(), BTreeMap::new());
+        let (drafts, lists) = (scene.all().map(|_| None).collect(), vec![None; scene.asks()]);
         let mut work = Self { scene, decisions, drafts, fixed, pinned, claimed, lists, gpus, nothing };
         work.fix();
         work
@@ -283,15 +284,15 @@ impl<'a> Work<'a> {
 
     /// Services that ask alike share one list.
     fn sets(&mut self, number: Number) -> Result<Rc<Sets>, String> {
-        let request = &self.scene.service(number).gpu;
-        if let Some(known) = self.lists.get(request) {
+        let ask = self.scene.ask(number);
+        if let Some(known) = &self.lists[ask] {
             return Ok(known.clone());
         }
-        let named = matches!(request, GpuRequest::All(_) | GpuRequest::Any(_));
+        let named = matches!(self.scene.service(number).gpu, GpuRequest::All(_) | GpuRequest::Any(_));
         let position = |set: &BTreeSet<GpuId>| set.iter().filter_map(|id| self.gpus.get(id).copied()).collect();
         let places = self.scene.places(number).map_err(Clone::clone)?;
         let made = Rc::new(Sets { sets: places.sets.iter().map(position).collect(), named });
-        self.lists.insert(request, made.clone());
+        self.lists[ask] = Some(made.clone());
         Ok(made)
     }
 
@@ -330,8 +331,8 @@ impl<'a> Work<'a> {
             |(id, gpu): (&GpuId, &ObservedGpu)| signed(gpu.capacity.0) - signed(taken_by_others(self.scene, id).0);
         let mut usable: Vec<i64> = self.scene.observed.gpus.iter().map(free).collect();
         for number in self.scene.all().filter(|number| self.fixed[*number]) {
-            for (id, gpu) in self.scene.seen(number).gpus.iter().filter_map(|id| Some((id, *self.gpus.get(id)?))) {
-                usable[gpu] -= signed(self.scene.held_on(number, id).0);
+            for (gpu, amount) in self.scene.seat(number) {
+                usable[*gpu] -= signed(amount.0);
             }
         }
         usable
@@ -342,8 +343,8 @@ impl<'a> Work<'a> {
         let (service, seen) = (self.scene.service(number), self.scene.seen(number));
         let signed = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX / 4);
         let sits = draft.kind != Kind::Fresh;
-        let held = |id: &GpuId| Some((*self.gpus.get(id)?, signed(self.scene.held_on(number, id).0)));
-        let seat: Vec<(Gpu, i64)> = seen.gpus.iter().filter(|_| sits).filter_map(held).collect();
+        let held = self.scene.seat(number).iter().filter(|_| sits);
+        let seat: Vec<(Gpu, i64)> = held.map(|(gpu, amount)| (*gpu, signed(amount.0))).collect();
         let home = draft.sets.sets.iter().position(|set| sits && set.iter().eq(seat.iter().map(|(gpu, _)| gpu)));
         let resident = service.evict.as_ref().map(|evict| signed(evict.resident.0));
         let evictable = draft.kind == Kind::Kept
