@@ -12,15 +12,16 @@ use crate::model::facts::{ExitFact, ProbeReading};
 use crate::model::lifecycle::State;
 use crate::model::observed::Instance;
 
-/// About what the asking itself takes. A switch waits three times, for an end, for memory and for an answer, and is to
-/// lose less than 100 ms by all that it does.
-const INTERVAL_MIN: Duration = Duration::from_millis(10);
+/// About what the asking itself takes. A switch waits twice, for memory and for an answer, and is to lose less than
+/// 100 ms by all that it does.
+const INTERVAL_MIN: Duration = Duration::from_millis(3);
 
 /// Nobody minds two seconds in a wait of a hundred.
 const INTERVAL_MAX: Duration = Duration::from_secs(2);
 
-/// The interval is this part of the wait so far: with the asking itself, a service is seen at most 5 % late.
-const INTERVAL_PART: u32 = 50;
+/// The interval is this part of the wait so far: with the asking itself, a service is seen 2 % late at most, and after
+/// one second a third of a core at most is spent on asking.
+const INTERVAL_PART: u32 = 100;
 
 /// Why a service did not come up.
 #[derive(Debug)]
