@@ -55,6 +55,14 @@ impl fmt::Debug for Machine {
 
 type Held = (Option<EngineFact>, Reading<Vec<ContainerFact>>, Reading<Vec<TreeFact>>, Reading<Vec<GpuFact>>);
 
+/// For whom a reading is.
+#[derive(Clone, Copy)]
+enum Whose {
+    /// Who reads a plan wants to know the engine's version, too, which takes it as long to tell as its containers.
+    Readers,
+    Lcm,
+}
+
 /// Something that appears to run.
 struct Running<'a> {
     service: &'a Service,
@@ -90,24 +98,28 @@ impl Machine {
         Ok(self.engine.get_or_init(|| engine))
     }
 
-    async fn containers(&self, desired: &Desired) -> (Option<EngineFact>, Reading<Vec<ContainerFact>>) {
+    async fn containers(&self, desired: &Desired, whose: Whose) -> (Option<EngineFact>, Reading<Vec<ContainerFact>>) {
         if !self.asks_engine {
             return self.left_behind(desired).await;
         }
         match self.engine() {
             Ok(engine) => {
-                // Its version is for the reader alone, and takes the engine as long to tell as its containers.
-                let (fact, containers) = tokio::join!(engine.fact(), engine.containers(desired));
-                (fact.ok(), containers)
+                let version = async {
+                    match whose {
+                        Whose::Readers => engine.fact().await.ok(),
+                        Whose::Lcm => None,
+                    }
+                };
+                tokio::join!(version, engine.containers(desired))
             }
             Err(error) => (None, Reading::Unknown(error.to_string())),
         }
     }
 
     /// Who runs, and who holds GPU memory, read at one time.
-    async fn held(&self, desired: &Desired) -> Held {
+    async fn held(&self, desired: &Desired, whose: Whose) -> Held {
         let ((engine, containers), trees, mut gpus) =
-            tokio::join!(self.containers(desired), self.processes.trees(desired), self.gpus.read(desired));
+            tokio::join!(self.containers(desired, whose), self.processes.trees(desired), self.gpus.read(desired));
         if let Some(gpus) = gpus.known_mut() {
             gpu::attribute(gpus, trees.known().map_or(&[], Vec::as_slice));
         }
@@ -184,7 +196,7 @@ impl Driver for Machine {
     async fn observe(&self, desired: &Desired) -> Facts {
         let ports: BTreeSet<u16> = desired.services.values().flat_map(|service| service.ports.clone()).collect();
         let mut facts = Facts::empty(host(), self.now());
-        let (held, listeners) = tokio::join!(self.held(desired), ports::listeners(&ports));
+        let (held, listeners) = tokio::join!(self.held(desired, Whose::Readers), ports::listeners(&ports));
         (facts.engine, facts.containers, facts.trees, facts.gpus) = held;
         facts.listeners = listeners;
         let published = published(&facts);
@@ -198,7 +210,7 @@ impl Driver for Machine {
 
     async fn survey(&self, desired: &Desired) -> Facts {
         let mut facts = Facts::empty(host(), self.now());
-        (facts.engine, facts.containers, facts.trees, facts.gpus) = self.held(desired).await;
+        (facts.engine, facts.containers, facts.trees, facts.gpus) = self.held(desired, Whose::Lcm).await;
         facts
     }
 

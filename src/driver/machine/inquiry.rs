@@ -1,7 +1,7 @@
 //! What the machine asks of one service: whether it answers, whether it is busy, whether it would give its memory back,
 //! and who else holds its ports. An answer counts only if it is the service's own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::driver::docker::{Ran, Searched};
 use crate::driver::machine::Machine;
 use crate::driver::process::command::{self, Ended};
-use crate::driver::process::{environment, process_of};
+use crate::driver::process::{environment, look_of, process_of};
 use crate::driver::{Driver as _, DriverError, Life, Look, ports, probe};
 use crate::model::desired::{BusyProbe, Call, Probe, Runtime, Service};
 use crate::model::facts::{BusyReading, EngineHealth, ListenerFact, Owner, ProbeReading, Reading, TreeFact};
@@ -243,12 +243,10 @@ impl Machine {
         if service.ports.is_empty() {
             return Ok(None);
         }
-        let trees: Vec<TreeFact> = match &service.runtime {
-            Runtime::Process(_) => self.processes.tree(project, service).await?.into_iter().collect(),
-            Runtime::Container(_) | Runtime::Existing(_) => Vec::new(),
-        };
-        let instance = self.look_at(service).await?.instance;
-        let listeners = self.listeners(&service.ports, &trees).await?;
+        let (there, listeners) = tokio::join!(self.there(project, service), ports::listeners(&service.ports));
+        let (look, trees) = there?;
+        let instance = look.instance;
+        let listeners = self.attributed(listeners, &trees).await?;
         let other = |listener: &&ListenerFact| {
             !instance.as_ref().is_some_and(|instance| self.owns(service, instance, listener))
         };
@@ -267,18 +265,21 @@ impl Machine {
         instance: &Instance,
         port: Option<u16>,
     ) -> Result<Option<String>, DriverError> {
-        let trees: Vec<TreeFact> = match instance {
-            Instance::Tree { .. } => {
-                let look = self.processes.look(&self.project, service).await?;
-                if let Some(reason) = lives(&look, instance) {
-                    return Ok(Some(reason));
+        let there = async {
+            match instance {
+                Instance::Tree { .. } => {
+                    let (look, trees) = self.there(&self.project, service).await?;
+                    Ok::<_, DriverError>((lives(&look, instance), trees))
                 }
-                self.processes.tree(&self.project, service).await?.into_iter().collect()
+                Instance::Container { .. } => Ok((None, Vec::new())),
             }
-            Instance::Container { .. } => Vec::new(),
         };
-        let Some(port) = port else { return Ok(None) };
-        let listeners = self.listeners(&[port].into(), &trees).await?;
+        // Both are read after the answer.
+        let asked = port.into_iter().collect();
+        let (there, listeners) = tokio::join!(there, ports::listeners(&asked));
+        let (ended, trees) = there?;
+        let (None, Some(port)) = (&ended, port) else { return Ok(ended) };
+        let listeners = self.attributed(listeners, &trees).await?;
         if listeners.iter().any(|listener| self.owns(service, instance, listener)) {
             return Ok(None);
         }
@@ -287,8 +288,23 @@ impl Machine {
         Ok(other.map(|other| format!("port {port} is answered by {}, not by the service", ports::describe(other))))
     }
 
-    async fn listeners(&self, asked: &BTreeSet<u16>, trees: &[TreeFact]) -> Result<Vec<ListenerFact>, DriverError> {
-        let mut listeners = match ports::listeners(asked).await {
+    /// What is there of a service, and its tree where it is one: of one reading.
+    async fn there(&self, project: &ProjectName, service: &Service) -> Result<(Look, Vec<TreeFact>), DriverError> {
+        match &service.runtime {
+            Runtime::Process(_) => {
+                let tree = self.processes.tree(project, service).await?;
+                Ok((look_of(tree.clone()), tree.into_iter().collect()))
+            }
+            Runtime::Container(_) | Runtime::Existing(_) => Ok((self.look_at(service).await?, Vec::new())),
+        }
+    }
+
+    async fn attributed(
+        &self,
+        listeners: Reading<Vec<ListenerFact>>,
+        trees: &[TreeFact],
+    ) -> Result<Vec<ListenerFact>, DriverError> {
+        let mut listeners = match listeners {
             Reading::Known(listeners) => listeners,
             Reading::NotAsked => Vec::new(),
             Reading::Unknown(reason) => return Err(DriverError::Missing(reason)),

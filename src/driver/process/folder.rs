@@ -139,15 +139,24 @@ impl Folder {
         self.write("matched.json", note)
     }
 
-    /// Makes it, for this user's eyes only, and proves that something can be written there.
+    /// Makes it, for this user's eyes only, and tries that something can be written there.
     pub(crate) fn ensure(&self) -> Result<(), DriverError> {
+        self.ensure_by(write)
+    }
+
+    /// The same, and proves it: a disk that is full says so at the latest when it is asked to keep what it took.
+    pub(crate) fn prove(&self) -> Result<(), DriverError> {
+        self.ensure_by(write_through)
+    }
+
+    fn ensure_by(&self, write: fn(&Path, &[u8]) -> io::Result<()>) -> Result<(), DriverError> {
         let unusable = |source| DriverError::Io {
             what: format!("the state folder {} can't be written to (LCM_STATE_DIR names another)", self.0.display()),
             source,
         };
         DirBuilder::new().recursive(true).mode(0o700).create(&self.0).map_err(unusable)?;
         let trial = self.0.join(format!("trial.{}", std::process::id()));
-        let written = write_through(&trial, &[b' '; 4096]);
+        let written = write(&trial, &[b' '; 4096]);
         let _ = fs::remove_file(&trial);
         written.map_err(unusable)
     }
@@ -156,11 +165,12 @@ impl Folder {
         serde_json::from_slice(&fs::read(self.0.join(name)).ok()?).ok()
     }
 
-    /// Whole or not at all: readers never see half a note.
+    /// Whole or not at all: readers never see half a note. What it tells of is over after a power cut: nobody waits
+    /// until the disk has it.
     fn write(&self, name: &str, note: &impl Serialize) -> io::Result<()> {
         let bytes = serde_json::to_vec(note).map_err(io::Error::other)?;
         let trial = self.0.join(format!("{name}.{}", std::process::id()));
-        write_through(&trial, &bytes)?;
+        write(&trial, &bytes)?;
         fs::rename(&trial, self.0.join(name))
     }
 }
@@ -170,7 +180,10 @@ fn entries(folder: &Path) -> Vec<(String, PathBuf)> {
     entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())).collect()
 }
 
-/// A disk that is full says so at the latest when it is asked to keep what it took.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fs::write(path, bytes)
+}
+
 fn write_through(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = fs::File::create(path)?;
     file.write_all(bytes)?;

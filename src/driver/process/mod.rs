@@ -18,6 +18,7 @@ use crate::model::observed::Instance;
 
 mod adopt;
 pub(crate) mod command;
+mod ending;
 pub(crate) mod environment;
 pub(crate) mod folder;
 mod ignored;
@@ -64,7 +65,7 @@ pub fn state_dir(environment: &BTreeMap<String, String>) -> PathBuf {
 
 /// Makes the state folder, for this user's eyes only, and proves that something can be written there.
 pub fn ensure_state_dir(path: &Path) -> Result<(), DriverError> {
-    Folder::at(path.to_owned()).ensure()
+    Folder::at(path.to_owned()).prove()
 }
 
 impl Processes {
@@ -218,7 +219,8 @@ fn is_bad(exit: Option<&ExitFact>) -> bool {
     exit.is_some_and(|exit| exit.code != Some(0))
 }
 
-fn look_of(tree: Option<TreeFact>) -> Look {
+/// What a tree means for whoever asks after its service.
+pub(crate) fn look_of(tree: Option<TreeFact>) -> Look {
     let Some(tree) = tree else {
         return Look { instance: None, life: Life::Absent, previous: false, spec: None };
     };

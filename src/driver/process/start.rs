@@ -78,7 +78,7 @@ pub(crate) fn prepare(processes: &Processes, service: &Service, process: &Proces
     if let scope::Launch::Refuse(reason) = scope::launch(&processes.environment) {
         return Err(DriverError::Refused(reason));
     }
-    Folder::at(processes.state_dir.clone()).ensure()?;
+    Folder::at(processes.state_dir.clone()).prove()?;
     disk::require(&processes.state_dir, STATE_FREE_BYTES_MIN, "the notes and the log of a start")
 }
 

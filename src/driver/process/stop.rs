@@ -4,16 +4,17 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
+use std::slice;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::driver::process::command::{self, Ended};
 use crate::driver::process::signal::send;
 use crate::driver::process::trees::Census;
-use crate::driver::process::{Processes, adopt, environment, proc, signal};
+use crate::driver::process::{Processes, adopt, ending, environment, proc, signal};
 use crate::driver::{DriverError, Stop};
 use crate::model::facts::ProcessFact;
 use crate::model::observed::Instance;
@@ -22,11 +23,10 @@ use crate::model::observed::Instance;
 const KILL_WAIT: Duration = Duration::from_secs(10);
 /// A shim leaves as soon as it has nothing to keep.
 const SHIM_WAIT: Duration = Duration::from_secs(2);
-/// Whether a known process lives costs next to nothing to ask.
-const PAUSE_MIN: Duration = Duration::from_millis(5);
-const PAUSE_MAX: Duration = Duration::from_millis(50);
-/// The pause is this part of the wait so far.
-const PAUSE_PART: u32 = 50;
+/// A shim leaves in one or two once nothing is below it, and without one a fork under way is over by then.
+const SETTLE: Duration = Duration::from_millis(5);
+/// Between two rounds of killing.
+const KILL_PAUSE: Duration = Duration::from_millis(50);
 
 /// What is to end.
 #[derive(Clone, Debug)]
@@ -157,30 +157,36 @@ async fn run_exec(processes: &Processes, stop: &Stop<'_>, left: &Left, exec: &[S
     command::run(&invocation, stop.policy.grace).await.is_ok_and(|ended| ended == Ended::Code(0))
 }
 
-/// Cheap looks at the members known, and a full one whenever none of them is left.
+/// Waits for the ends of the members known, and looks at all whenever none of them is left.
 async fn wait_until_gone(quarry: &Quarry, left: Left, deadline: Instant) -> Result<(bool, Left), DriverError> {
-    let began = Instant::now();
     let mut left = left;
     loop {
-        if !left.members.iter().any(proc::is_alive) {
-            let shim = left.shim.take();
-            left = look(quarry, &left.members).await?;
-            left.shim = left.shim.or(shim);
-            if left.members.is_empty() {
-                // What was forked by a process that ended while it was looked at shows in a second look.
-                sleep(PAUSE_MIN).await;
-                let again = look(quarry, &[]).await?;
-                if again.members.is_empty() {
-                    return Ok((true, left));
-                }
-                left.members = again.members;
+        if timeout_at(deadline, ending::all(&left.members)).await.is_err() {
+            return Ok((false, left));
+        }
+        let shim = left.shim.take();
+        left = look(quarry, &left.members).await?;
+        left.shim = left.shim.or(shim);
+        if left.members.is_empty() {
+            // What was forked by a process that ended while it was looked at shows in a second look.
+            settle(left.shim.as_ref()).await;
+            let again = look(quarry, &[]).await?;
+            if again.members.is_empty() {
+                return Ok((true, left));
             }
+            left.members = again.members;
         }
         if Instant::now() >= deadline {
             return Ok((false, left));
         }
-        let pause = (began.elapsed() / PAUSE_PART).clamp(PAUSE_MIN, PAUSE_MAX);
-        sleep(pause.min(deadline.saturating_duration_since(Instant::now()))).await;
+    }
+}
+
+/// A moment; less where the shim leaves, which it does not while anything is below it.
+async fn settle(shim: Option<&ProcessFact>) {
+    match shim {
+        Some(shim) => drop(timeout(SETTLE, ending::all(slice::from_ref(shim))).await),
+        None => sleep(SETTLE).await,
     }
 }
 
@@ -195,7 +201,7 @@ async fn kill(quarry: &Quarry, left: Left) -> Result<Left, DriverError> {
         for member in &left.members {
             deliver(member, Signal::KILL)?;
         }
-        let soon = (Instant::now() + PAUSE_MAX).min(deadline);
+        let soon = (Instant::now() + KILL_PAUSE).min(deadline);
         let (gone, rest) = wait_until_gone(quarry, left, soon).await?;
         if gone {
             return Ok(rest);
@@ -212,16 +218,12 @@ async fn kill(quarry: &Quarry, left: Left) -> Result<Left, DriverError> {
 /// The shim goes by itself once nothing is left below it; one that lingers has lost its way.
 async fn see_off_shim(quarry: &Quarry, left: Left) -> Result<(), DriverError> {
     let Some(shim) = left.shim else { return Ok(()) };
-    let deadline = Instant::now() + SHIM_WAIT;
-    while proc::is_alive(&shim) {
-        if Instant::now() >= deadline {
-            let left = look(quarry, &[]).await?;
-            if !left.members.is_empty() {
-                kill(quarry, left).await?;
-            }
-            return deliver(&shim, Signal::KILL);
-        }
-        sleep(PAUSE_MIN).await;
+    if timeout(SHIM_WAIT, ending::all(slice::from_ref(&shim))).await.is_ok() {
+        return Ok(());
     }
-    Ok(())
+    let left = look(quarry, &[]).await?;
+    if !left.members.is_empty() {
+        kill(quarry, left).await?;
+    }
+    deliver(&shim, Signal::KILL)
 }
