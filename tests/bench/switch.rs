@@ -62,7 +62,7 @@ fn measure(what: &str, studio: Option<Studio>, turns: usize) -> bool {
     );
     let played = Played::of(studio, &Manners::default());
     let mut kept = true;
-    for [stop, release, load] in WORK_MS {
+    for [stop, release, load] in rows() {
         let leaving = format!("--stop-time {stop}ms --release-lag {release}ms");
         let coming = format!("--load {load}ms");
         played.write(&Manners {
@@ -94,6 +94,14 @@ fn measure(what: &str, studio: Option<Studio>, turns: usize) -> bool {
     }
     println!();
     kept
+}
+
+/// All of them, or those that `BENCH_ROWS` names: `0,3`.
+fn rows() -> impl Iterator<Item = [u32; 3]> {
+    let wanted = std::env::var("BENCH_ROWS").ok();
+    let is_wanted =
+        move |row: usize| wanted.as_ref().is_none_or(|rows| rows.split(',').any(|word| word.parse() == Ok(row)));
+    WORK_MS.into_iter().enumerate().filter(move |(row, _)| is_wanted(*row)).map(|(_, work)| work)
 }
 
 /// Scripts sleep through the warm time and then ask each 2 s. Here it is guessed as well as whole seconds can be, so
