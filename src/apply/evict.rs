@@ -46,6 +46,7 @@ async fn shrunk(run: &Run<'_>, step: &Step, resident: Mebibytes) -> Verdict {
     let began = Instant::now();
     let patience = run.context.options.release_timeout;
     loop {
+        let asked_at = Instant::now();
         let room = match run.unless_cut(room_now(run)).await {
             Ok(room) => room,
             Err(cut) => return Verdict::Cut(cut),
@@ -56,7 +57,7 @@ async fn shrunk(run: &Run<'_>, step: &Step, resident: Mebibytes) -> Verdict {
             let error = format!("evicted, but after {} {left}", spoken(patience));
             return Verdict::Failed(Trouble::new(ReasonCode::StopFailed, error));
         }
-        if let Err(cut) = run.nap(growing(waited).min(patience.saturating_sub(waited))).await {
+        if let Err(cut) = run.nap(growing(waited, asked_at.elapsed()).min(patience.saturating_sub(waited))).await {
             return Verdict::Cut(cut);
         }
     }

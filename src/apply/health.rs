@@ -12,15 +12,15 @@ use crate::model::facts::{ExitFact, ProbeReading};
 use crate::model::lifecycle::State;
 use crate::model::observed::Instance;
 
-/// About what the asking itself takes. A switch waits twice, for memory and for an answer, and is to lose less than
+/// A switch waits twice, for memory and for an answer, and is to lose less than
 /// 100 ms by all that it does.
 const INTERVAL_MIN: Duration = Duration::from_millis(3);
 
 /// Nobody minds two seconds in a wait of a hundred.
 const INTERVAL_MAX: Duration = Duration::from_secs(2);
 
-/// The interval is this part of the wait so far: with the asking itself, a service is seen 2 % late at most, and after
-/// one second a third of a core at most is spent on asking.
+/// The interval is this part of the wait so far, so that a service is seen about 1 % late; and never shorter than the
+/// asking itself took, so that whoever is asked has at least as much time to himself.
 const INTERVAL_PART: u32 = 100;
 
 /// Why a service did not come up.
@@ -55,15 +55,16 @@ pub(super) async fn wait(run: &Run<'_>, service: &Service, instance: &Instance) 
             let state = State::Timeout;
             return Err(Illness::Final { state, error: late(time_max, &row) });
         }
-        let pause = health.interval.unwrap_or_else(|| growing(elapsed)).max(Duration::from_millis(1));
+        let pause =
+            health.interval.unwrap_or_else(|| growing(elapsed, asked_at.elapsed())).max(Duration::from_millis(1));
         let pause = pause.min(time_max.saturating_sub(elapsed)).min(row.until_stable(health));
         run.nap(pause).await.map_err(Illness::Cut)?;
     }
 }
 
-/// How long to wait before asking again, after having waited so long.
-pub(super) fn growing(elapsed: Duration) -> Duration {
-    (elapsed / INTERVAL_PART).clamp(INTERVAL_MIN, INTERVAL_MAX)
+/// How long to wait before asking again, after having waited so long, the last asking included.
+pub(super) fn growing(elapsed: Duration, asking: Duration) -> Duration {
+    asking.max(elapsed / INTERVAL_PART).clamp(INTERVAL_MIN, INTERVAL_MAX)
 }
 
 /// Successes without a failure between them.

@@ -59,6 +59,7 @@ pub(super) async fn released(
     let began = Instant::now();
     let patience = run.context.options.release_timeout;
     loop {
+        let asked_at = Instant::now();
         // Not cut: whoever interrupts a stop wants to know how it ended.
         let Some(left) = left(run, service, instance, before).await else { return Ok(()) };
         let waited = began.elapsed();
@@ -66,7 +67,9 @@ pub(super) async fn released(
             let error = format!("stopped, but its room did not come back within {}: {left}", spoken(patience));
             return Err(Refusal::Trouble(Trouble::new(ReasonCode::StopFailed, error)));
         }
-        run.nap(growing(waited).min(patience.saturating_sub(waited))).await.map_err(Refusal::Cut)?;
+        run.nap(growing(waited, asked_at.elapsed()).min(patience.saturating_sub(waited)))
+            .await
+            .map_err(Refusal::Cut)?;
     }
 }
 

@@ -52,8 +52,10 @@ pub(super) async fn admit(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'
     let mut hopeful_since = began;
     let mut told = false;
     let proof = loop {
+        let asked_at;
         let mut hindrance = {
             let _one_at_a_time = run.unless_cut(run.room.lock()).await.map_err(Refusal::Cut)?;
+            asked_at = Instant::now();
             match run.unless_cut(prove(run, plan, step, need)).await.map_err(Refusal::Cut)? {
                 Ok(proof) => {
                     promise(run, need);
@@ -76,7 +78,9 @@ pub(super) async fn admit(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'
             run.stage(step, Stage::Release, Some(hindrance.trouble.error));
             told = true;
         }
-        run.nap(growing(began.elapsed()).min(patience.saturating_sub(waited))).await.map_err(Refusal::Cut)?;
+        run.nap(growing(began.elapsed(), asked_at.elapsed()).min(patience.saturating_sub(waited)))
+            .await
+            .map_err(Refusal::Cut)?;
     };
     match proof {
         Proof::NotNeeded | Proof::Measured => {}

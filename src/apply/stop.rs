@@ -28,9 +28,16 @@ pub(super) async fn stop(run: &Run<'_>, step: &Step) -> Verdict {
     let service = run.context.desired.services.get(&step.service).filter(|_| is_of_service(step));
     // What can't be looked up, the driver stops by its instance, or finds it gone.
     // A look at the service says nothing of what was put aside.
-    if let Some(service) = service.filter(|service| can_be_looked_at(step, service) && !is_of_older(step))
-        && let Err(verdict) = look_first(run, service, |look| of_stop(step, look)).await
-    {
+    let looked_at = service.filter(|service| can_be_looked_at(step, service) && !is_of_older(step));
+    let look = async {
+        match looked_at {
+            Some(service) => look_first(run, service, |look| of_stop(step, look)).await,
+            None => Ok(()),
+        }
+    };
+    // The readings take about as long as each other, and a switch waits for all of them.
+    let (ready, early) = tokio::join!(look, early(run, step, service));
+    if let Err(verdict) = ready {
         return verdict;
     }
     let Some(instance) = &step.expect.instance else {
@@ -45,21 +52,39 @@ pub(super) async fn stop(run: &Run<'_>, step: &Step) -> Verdict {
         }
     }
     let watch = Watch::begin(run);
-    let verdict = end(run, step, service, instance).await;
+    let verdict = end(run, step, service, instance, early).await;
     watch.stopped(run, step, &verdict);
     verdict
 }
 
-async fn end(run: &Run<'_>, step: &Step, service: Option<&Service>, instance: &Instance) -> Verdict {
+/// What is worth knowing before the stop, where nothing comes between that would change it.
+async fn early(run: &Run<'_>, step: &Step, service: Option<&Service>) -> Option<Before> {
+    let instance = step.expect.instance.as_ref()?;
+    if service.is_some_and(|service| service.evict.is_some() || service.busy.is_some()) {
+        return None;
+    }
+    run.unless_cut(Before::of(run, step, service, instance)).await.ok()
+}
+
+async fn end(
+    run: &Run<'_>,
+    step: &Step,
+    service: Option<&Service>,
+    instance: &Instance,
+    early: Option<Before>,
+) -> Verdict {
     let (driver, desired) = (run.context.driver, run.context.desired);
     if let Some(cut) = run.cut() {
         return Verdict::Cut(cut);
     }
     let policy = service.map(|service| &service.stop).or_else(|| run.context.orphans.get(&step.service)).cloned();
     let policy = policy.unwrap_or(StopPolicy { signal: None, grace: ORPHAN_GRACE, exec: None });
-    let before = match run.unless_cut(Before::of(run, step, service, instance)).await {
-        Ok(before) => before,
-        Err(cut) => return Verdict::Cut(cut),
+    let before = match early {
+        Some(before) => before,
+        None => match run.unless_cut(Before::of(run, step, service, instance)).await {
+            Ok(before) => before,
+            Err(cut) => return Verdict::Cut(cut),
+        },
     };
     let mut cursor = Cursor::at(run, step);
     cursor.walk_up_to_last();
@@ -112,6 +137,7 @@ async fn drain(run: &Run<'_>, step: &Step, service: &Service, instance: &Instanc
     let began = Instant::now();
     let mut told = false;
     loop {
+        let asked_at = Instant::now();
         let said = match run.unless_cut(driver.busy(service, instance)).await {
             Ok(BusyReading::Idle) => return Ok(()),
             Ok(BusyReading::Busy(said)) => said,
@@ -132,7 +158,8 @@ async fn drain(run: &Run<'_>, step: &Step, service: &Service, instance: &Instanc
             run.stage(step, Stage::Drain, Some(said.clone()));
             told = true;
         }
-        let pause = service.drain.map_or(growing(waited), |bound| growing(waited).min(bound.saturating_sub(waited)));
+        let pause = growing(waited, asked_at.elapsed());
+        let pause = service.drain.map_or(pause, |bound| pause.min(bound.saturating_sub(waited)));
         if let Err(cut) = run.nap(pause).await {
             return Err(still_busy(cut, began.elapsed(), Some(&said)));
         }
