@@ -34,8 +34,9 @@ impl Rules {
             };
         }
         let mut refusal = None;
-        // Who is at the end, or on the way, needs no way of a rule's making.
-        for rest in shortcuts(action).iter().filter(|rest| !rest.contains(&from)) {
+        // A row that the table leaves unused is left so: only what a rule opened is new.
+        let opened = |rest: &&&[State]| !rest.contains(&from) && !from.may_become(rest[0]);
+        for rest in shortcuts(action).iter().filter(opened) {
             let route: Vec<State> = [from].iter().chain(*rest).copied().collect();
             match self.judge_route(case, &route) {
                 None => return Ok(route),
