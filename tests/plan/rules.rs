@@ -3,7 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use lcm::model::lifecycle::State;
 use lcm::model::plan::{Purpose, Request};
+use lcm::observe::observe;
+use lcm::plan::audit;
 
 use crate::house::{House, assert_lines, text};
 
@@ -234,4 +237,51 @@ fn an_allowance_changes_no_plan_that_has_its_ways() {
     house.apply("low");
     house.apply("big");
     house.apply("low");
+}
+
+/// No observation shows it today, but whoever says it of a service must get a plan with a way, or a reason.
+#[test]
+fn without_a_way_it_says_what_may_follow_and_an_allowance_opens_one() {
+    for (rules, wanted) in [
+        (
+            "",
+            "blocked low [rule] it can't be started: the lifecycle has no way to start what is terminated; what may follow from there: deleted\n",
+        ),
+        (
+            "allow: [{ from: terminated, to: offline }]",
+            "blocked low [rule] it can't be started: the lifecycle has no way to start what is terminated; what may follow from there: offline, deleted\n",
+        ),
+        ("allow: [{ from: terminated, to: starting }]", "start:low [wanted_by_mode] 12288 on gpu-0\n"),
+        (
+            "allow: [{ from: terminated, to: starting }], deny: [{ to: starting }]",
+            "blocked low [rule] it can't be started: the rule at lcm.yaml:16 forbids terminated to starting\n",
+        ),
+    ] {
+        let house = house(rules);
+        let desired = house.desired(Some("low"));
+        let mut observed = observe(&house.look(&desired), &desired);
+        observed.services.get_mut(&"low".into()).expect("it is seen").state = State::Terminated;
+        let plan = lcm::plan::plan(&desired, &observed, &Request::default());
+        assert_eq!(short(&text(&plan)), wanted, "{rules}");
+        assert_eq!(audit(&plan, &desired, &observed, &Request::default()), Vec::<String>::new());
+        if let Some(step) = plan.steps.first() {
+            assert_eq!(step.route, [State::Terminated, State::Starting, State::Online]);
+        }
+    }
+}
+
+#[test]
+fn the_audit_judges_each_change_by_itself() {
+    let free = house("");
+    let desired = free.desired(Some("low"));
+    let observed = observe(&free.look(&desired), &desired);
+    let plan = lcm::plan::plan(&desired, &observed, &Request::default());
+    let ruled = |rules: &str| {
+        let desired = house(rules).desired(Some("low"));
+        audit(&plan, &desired, &observed, &Request::default()).iter().map(|finding| short(finding)).collect::<Vec<_>>()
+    };
+    assert_eq!(ruled(""), Vec::<String>::new());
+    assert_eq!(ruled("deny: [{ to: online }]"), ["start:low: the rule at lcm.yaml:16 forbids starting to online"]);
+    assert_eq!(ruled("deny: [{ to: online, services: big }]"), Vec::<String>::new());
+    assert_eq!(ruled("deny: [{ to: online, hours: 00:00-03:04, zone: UTC }]"), Vec::<String>::new());
 }
