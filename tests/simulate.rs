@@ -9,10 +9,13 @@ mod draft;
 mod manifest;
 #[path = "simulate/memory.rs"]
 mod memory;
+#[path = "simulate/rules.rs"]
+mod rules;
 #[path = "simulate/world.rs"]
 mod world;
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::future::Future;
 
 use lcm::driver::sim::Crash;
@@ -44,10 +47,10 @@ fn hold<F: Future<Output = Result<(), TestCaseError>>>(cases: u32, law: impl Fn(
     hold_over(cases, drafts(), law);
 }
 
-fn hold_over<F: Future<Output = Result<(), TestCaseError>>>(
+fn hold_over<T: Debug, F: Future<Output = Result<(), TestCaseError>>>(
     cases: u32,
-    drafts: impl Strategy<Value = Draft>,
-    law: impl Fn(Draft) -> F,
+    drafts: impl Strategy<Value = T>,
+    law: impl Fn(T) -> F,
 ) {
     // The long run draws anew each time; the short one must say the same today as yesterday. A failure prints its
     // draft, which is all that is needed to repeat it.
@@ -82,6 +85,17 @@ fn one_apply_brings_about_what_is_wanted_and_the_next_has_nothing_to_do() {
         let effects = bench.sim.effects();
         let again = bench.apply().await?;
         prop_assert!(!again.outcome.changed && bench.sim.effects() == effects);
+        Ok(())
+    });
+}
+
+#[test]
+fn what_rules_forbid_is_not_done_and_the_rest_comes_to_rest() {
+    hold_over(cases() / 2, rules::ruled(), |ruled| async move {
+        let mut bench = Bench::new(&ruled.0);
+        bench.desired.rules = rules::rules(&ruled);
+        converge(&bench).await?;
+        prop_assert_eq!(rules::broken(&bench), Vec::<String>::new());
         Ok(())
     });
 }

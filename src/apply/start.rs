@@ -5,7 +5,7 @@ use super::health::{self, Illness};
 use super::measure::Watch;
 use super::memory::{Need, Standing};
 use super::older::{Older, bring_back, room_of};
-use super::record::Cursor;
+use super::record::{Cursor, forbidden};
 use super::room::{Refusal, admit, promise};
 use super::run::{Cut, Moved, Run};
 use super::verdict::{Trouble, Verdict, unseen};
@@ -62,6 +62,10 @@ async fn begin(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> Ve
     if let Some(cut) = run.cut() {
         run.ledger().promises.remove(&step.service);
         return Verdict::Cut(cut);
+    }
+    if let Some(stale) = forbidden(run, step) {
+        run.ledger().promises.remove(&step.service);
+        return stale;
     }
     // What is created first is deploying until it is there.
     let creates = step.route.contains(&State::Deploying);

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::expect::{Ready, can_be_looked_at, is_of_older, is_of_service, of_remove, of_stop};
 use super::health::growing;
 use super::measure::Watch;
-use super::record::Cursor;
+use super::record::{Cursor, forbidden};
 use super::release::{Before, released};
 use super::room::Refusal;
 use super::run::{Cut, Moved, Run, spoken};
@@ -86,6 +86,9 @@ async fn end(
             Err(cut) => return Verdict::Cut(cut),
         },
     };
+    if let Some(stale) = forbidden(run, step) {
+        return stale;
+    }
     let mut cursor = Cursor::at(run, step);
     cursor.walk_up_to_last();
     run.stage(step, Stage::Stop, None);

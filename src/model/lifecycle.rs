@@ -84,6 +84,31 @@ impl State {
         }
     }
 
+    /// What it means, as a sentence for people.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Registered => "It is in the manifest, and nothing of it is there yet.",
+            Deploying => "What it needs to run is being pulled or created.",
+            Deployed => "It was created, and has never run.",
+            Starting => "It runs, and does not answer yet; it still has time for that.",
+            Online => "It runs and answers.",
+            Busy => "It answers, and is working on something.",
+            Idle => "It answers, and has nothing to do.",
+            Stopping => "It was told to end, and has not ended yet.",
+            Updating => "It is being changed to a newer version of itself.",
+            Scaling => "The number of its copies is being changed.",
+            Error => "It runs, and does not do well: it fails its probe, or a part of it died.",
+            Failed => "It ended, and not as it was asked to.",
+            Timeout => "It runs, and did not answer in the time that it had for its start.",
+            Maintenance => "An operator looks after it; lcm leaves it as it is.",
+            Suspended => "It is paused, and keeps its memory.",
+            Offline => "It does not run; it ended well, or was stopped.",
+            Terminated => "An operator ended it; it is not brought back.",
+            Deleted => "Nothing of it is left.",
+        }
+    }
+
     /// It answers.
     #[must_use]
     pub fn is_operational(self) -> bool {

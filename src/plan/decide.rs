@@ -9,6 +9,7 @@ use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{Observed, ObservedService, Orphan};
 use crate::model::plan::{Purpose, Reason, ReasonCode, Request};
 use crate::model::size::Mebibytes;
+use crate::plan::legal::Firm;
 use crate::plan::numbers::{Number, Rows};
 use crate::plan::room::{self, Places};
 use crate::plan::want::{Want, Wants};
@@ -27,6 +28,8 @@ pub(super) struct Scene<'a> {
     places: Vec<Result<Places, String>>,
     /// What each holds where: all parts of a plan ask for it, and a GPU goes by its place among those observed.
     seats: Rows<(Gpu, Mebibytes)>,
+    /// What a rule keeps from being stopped.
+    pub(super) firm: Firm,
 }
 
 /// Position of a GPU in [`Observed::gpus`].
@@ -55,9 +58,10 @@ impl<'a> Scene<'a> {
                 places.len() - 1
             }));
         }
-        let mut scene = Self { desired, observed, request, wants, seen, asks, places, seats: Rows::default() };
-        scene.seats = scene.seats();
-        scene
+        let (seats, firm) = (Rows::default(), Firm::default());
+        let scene = Self { desired, observed, request, wants, seen, asks, places, seats, firm };
+        let (seats, firm) = (scene.seats(), Firm::of(&scene));
+        Self { seats, firm, ..scene }
     }
 
     fn seats(&self) -> Rows<(Gpu, Mebibytes)> {
@@ -167,6 +171,11 @@ impl<'a> Scene<'a> {
 
     /// Whether an orphan goes in this run.
     pub(super) fn stops_orphan(&self, orphan: &Orphan) -> bool {
+        self.asks_orphan_to_go(orphan) && self.firm_orphan(orphan).is_none()
+    }
+
+    /// Whether it should go, if the rules let it.
+    pub(super) fn asks_orphan_to_go(&self, orphan: &Orphan) -> bool {
         let asked =
             self.request.purpose == Purpose::Down || self.request.prune || self.desired.orphans == OrphanPolicy::Stop;
         asked && !self.request.prevented.contains_key(&orphan.service)
