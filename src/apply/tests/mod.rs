@@ -9,5 +9,6 @@ mod interrupt;
 mod measuring;
 mod memory;
 mod release;
+mod seen;
 mod starting;
 mod stopping;
