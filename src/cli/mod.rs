@@ -11,9 +11,11 @@ mod execute;
 pub mod exit;
 mod files;
 mod github;
+mod history;
 mod interrupt;
 mod locked;
 mod logs;
+mod moment;
 mod names;
 mod observe;
 mod opened;
@@ -54,6 +56,7 @@ enum Command {
     Schema(schema::Args),
     Down(down::Args),
     Logs(logs::Args),
+    History(history::Args),
     Observe(observe::Args),
     Adopt(adopt::Args),
 }
@@ -95,6 +98,7 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
     match command {
         Command::Validate(args) => return validate::run(session, &args),
         Command::Schema(args) => return schema::run(&args),
+        Command::History(args) => return history::run(session, &args),
         Command::Plan(_)
         | Command::Apply(_)
         | Command::Status(_)
@@ -119,6 +123,7 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
             Command::Adopt(args) => adopt::run(session, &args).await,
             Command::Validate(args) => validate::run(session, &args),
             Command::Schema(args) => schema::run(&args),
+            Command::History(args) => history::run(session, &args),
         }
     });
     // A question that nobody answered holds a thread; the process ends all the same.
