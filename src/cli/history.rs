@@ -73,13 +73,14 @@ pub(super) struct Args {
 }
 
 const DEFINITIONS: &str = "\
-What --stats counts, of all changes that lcm made or saw from --since on and before --until:
-  time in a state  from a change to the next one, or to the end of the time asked for; before a service's first
-                   change nothing is counted
-  starts           changes to starting
-  failures         changes to error, failed or timeout from any other state than these
-  ready            from a change to starting to the next one, where that is to online, busy or idle and lcm made both:
-                   the median (of two in the middle the larger), and the time that 95 of 100 did not exceed";
+Figures are of all changes from --since on and before --until, made by lcm or seen by it:
+  time in a state: from a change to it, to the next change or to the end of that time;
+    before the first change of a service nothing is counted
+  starts: changes to starting
+  failures: changes to error, failed or timeout from any other state than these
+  ready: starts whose next change was one to online, busy or idle, both made by lcm;
+    median: of their times between the two; of two in the middle the larger
+    95 %: the smallest of these times that 95 of 100 did not exceed";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
