@@ -26,8 +26,8 @@ const RECORDS: usize = 400;
 
 const QUESTION_MS_MAX: f64 = 20.0;
 const RECORD_RATIO_MAX: f64 = 3.0;
-/// Said at the store's bound of rows.
-const FILE_MB_MAX: f64 = 30.0;
+/// 20 MB are said at the store's bound of rows; reasons may be longer than those here.
+const FILE_MB_MAX: f64 = 25.0;
 
 /// Of the life of a service, in this order.
 const STATES: [State; 5] = [State::Starting, State::Online, State::Busy, State::Stopping, State::Offline];

@@ -15,7 +15,7 @@ use crate::store::asked::Asked;
 use crate::store::past::Change;
 use crate::store::{Author, Transition};
 
-/// 24 MB with its indexes, as `cargo bench --bench store` measures it; a host that switches modes every quarter of an
+/// 20 MB with its indexes, as `cargo bench --bench store` measures it; a host that switches modes every quarter of an
 /// hour fills it in a year.
 const ROWS_MAX: i64 = 100_000;
 
