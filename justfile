@@ -68,10 +68,10 @@ bless:
     git diff --stat
 
 # How late a healthy service is seen, what switching costs beyond the services' own times, what a plan with nothing
-# to do costs, and what planning alone costs
+# to do costs, what planning alone costs, and what the history costs
 [group('measure')]
 bench *ARGS:
-    cargo bench --bench late --bench switch --bench idle_plan --bench planning {{ ARGS }}
+    cargo bench --bench late --bench switch --bench idle_plan --bench planning --bench store {{ ARGS }}
 
 # What the pipeline runs, from a bare machine on
 [group('pipeline')]

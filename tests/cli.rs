@@ -6,6 +6,8 @@ mod lcm;
 
 #[path = "cli/ends.rs"]
 mod ends;
+#[path = "cli/history.rs"]
+mod history;
 #[path = "cli/live.rs"]
 mod live;
 #[path = "cli/locks.rs"]

@@ -1,6 +1,8 @@
 //! From whatever state: lcm is killed after each line that it says, or finds its services in another runtime than the
 //! manifest has by now; the next apply converges, nothing runs twice, and `down` leaves nothing.
 //!
+//! Likewise the store alone: killed between any two writes, and on a disk that is full.
+//!
 //! Without an engine the parts that need one say `ignored`; with `LCM_TEST_REQUIRE=docker` its absence is a failure.
 
 use std::io::{BufRead as _, BufReader};
@@ -8,6 +10,8 @@ use std::process::{ExitCode, Stdio};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
+#[path = "crash/disk.rs"]
+mod disk;
 #[path = "support/image.rs"]
 mod image;
 #[expect(dead_code, reason = "each test program uses a part of it")]
@@ -15,6 +19,8 @@ mod image;
 mod sandbox;
 #[path = "support/server.rs"]
 mod server;
+#[path = "crash/store.rs"]
+mod store;
 #[expect(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/studio.rs"]
 mod studio;
@@ -29,31 +35,59 @@ const DYING_EVERY: usize = 3;
 
 struct Test {
     name: &'static str,
-    needs_engine: bool,
+    needs: Need,
     run: fn(),
 }
 
-const TESTS: [Test; 4] = [
-    Test { name: "processes_survive_a_kill_after_any_line", needs_engine: false, run: processes },
-    Test { name: "containers_survive_a_kill_after_any_line", needs_engine: true, run: containers },
-    Test { name: "a_service_moves_between_runtimes_and_names", needs_engine: true, run: another_runtime },
-    Test { name: "what_was_left_behind_is_seen_and_goes_when_asked", needs_engine: true, run: left_behind },
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Nothing,
+    Engine,
+    /// A small disk of its own.
+    Disk,
+}
+
+const TESTS: [Test; 7] = [
+    Test { name: "processes_survive_a_kill_after_any_line", needs: Need::Nothing, run: processes },
+    Test { name: "containers_survive_a_kill_after_any_line", needs: Need::Engine, run: containers },
+    Test { name: "a_service_moves_between_runtimes_and_names", needs: Need::Engine, run: another_runtime },
+    Test { name: "what_was_left_behind_is_seen_and_goes_when_asked", needs: Need::Engine, run: left_behind },
+    Test {
+        name: "a_kill_loses_no_acknowledged_record",
+        needs: Need::Nothing,
+        run: store::loses_no_acknowledged_record,
+    },
+    Test { name: "a_migration_that_is_killed_is_repeated", needs: Need::Nothing, run: store::a_migration_is_repeated },
+    Test {
+        name: "a_full_disk_fails_the_record_and_not_the_service",
+        needs: Need::Disk,
+        run: disk::fails_the_record_and_not_the_service,
+    },
 ];
 
 fn main() -> ExitCode {
-    let missing = engine_missing();
+    if store::is_writer() {
+        return ExitCode::SUCCESS;
+    }
+    let engine = engine_missing().map(|reason| format!("no Docker engine: {reason}"));
+    let disk = disk::missing();
     let required = std::env::var("LCM_TEST_REQUIRE").is_ok_and(|value| value.contains("docker"));
     let trials = TESTS.iter().map(|test| {
-        let reason = missing.clone().filter(|_| test.needs_engine);
-        let ignored = reason.is_some() && !required;
+        let reason = match test.needs {
+            Need::Nothing => None,
+            Need::Engine => engine.clone(),
+            Need::Disk => disk.clone(),
+        };
+        let ignored = reason.is_some() && !(required && test.needs == Need::Engine);
+        let kind = reason.clone().filter(|_| ignored).unwrap_or_default();
         let trial = Trial::test(test.name, move || {
             if let Some(reason) = reason {
-                return Err(Failed::from(format!("no Docker engine: {reason}")));
+                return Err(Failed::from(reason));
             }
             (test.run)();
             Ok(())
         });
-        if ignored { trial.with_kind("no Docker engine answers").with_ignored_flag(true) } else { trial }
+        trial.with_kind(kind).with_ignored_flag(ignored)
     });
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
 }

@@ -1,7 +1,7 @@
 //! The README does what it says: every `console` block is run with the real binary, in order, and says what it shows.
 //!
-//! A block is lines of `$ command`, each followed by lines that its output must hold, in this order. Times, the host
-//! and the engine differ from one machine to the next and are not compared. Blocks in other languages are not run,
+//! A block is lines of `$ command`, each followed by lines that its output must hold, in this order. Times, the host,
+//! the user and the engine differ from one machine to the next and are not compared. Blocks in other languages are not run,
 //! but whole manifests among them are validated.
 
 use std::path::Path;
@@ -181,6 +181,8 @@ fn blocks(language: &str) -> Vec<(usize, String)> {
 fn redact(line: &str) -> String {
     let mut line = line.trim_end().to_owned();
     for (pattern, instead) in [
+        (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "WHEN"),
+        (r"\broot\b|\buid \d+", "WHO"),
         (r"\d+(\.\d+)? ?(ms|s|min)\b", "TIME"),
         (r"host [^ ]+", "host HOST"),
         (r"engine [^ ]+ [^ ]+", "engine ENGINE"),

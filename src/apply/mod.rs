@@ -16,6 +16,7 @@ mod release;
 mod rollback;
 mod room;
 mod run;
+mod seen;
 mod start;
 mod stop;
 #[cfg(test)]
@@ -23,11 +24,13 @@ mod tests;
 mod verdict;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use self::run::{Cut, Run};
+pub use self::seen::{Look, record_seen};
 use self::verdict::Trouble;
 use crate::driver::Driver;
 use crate::model::desired::{Desired, StopPolicy};
@@ -35,6 +38,7 @@ use crate::model::event::{Event, EventKind};
 use crate::model::facts::Facts;
 use crate::model::lifecycle::Action;
 use crate::model::names::{ServiceName, StepId};
+use crate::model::observed::Observed;
 use crate::model::plan::{Plan, ReasonCode, Request, Step};
 use crate::model::room::Room;
 use crate::store::{Author, Store};
@@ -49,6 +53,8 @@ const ROUNDS_MAX: u32 = 5;
 pub struct Context<'a> {
     pub driver: &'a dyn Driver,
     pub store: &'a dyn Store,
+    /// Whether somebody was told that the store fails: that is told once.
+    pub store_told: &'a AtomicBool,
     /// Who applies, and which run this is.
     pub author: &'a Author,
     pub desired: &'a Desired,
@@ -58,6 +64,8 @@ pub struct Context<'a> {
     /// Facts to an audited plan: the only brain, handed in so that this stage needs no other.
     /// `Err`: why the plan must not be carried out.
     pub think: &'a (dyn Fn(&Facts, &Request) -> Result<Plan, String> + Sync),
+    /// Facts to what they mean for this manifest.
+    pub observe: &'a (dyn Fn(&Facts) -> Observed + Sync),
     /// Facts to what each GPU has now, by the planner's own arithmetic.
     pub room: &'a (dyn Fn(&Facts, &Request) -> Room + Sync),
     /// How orphans wish to be stopped; one that is not here gets a TERM and 10 s.
@@ -284,6 +292,11 @@ async fn think(run: &Run<'_>) -> Result<Plan, End> {
     match context.store.words(&context.desired.project) {
         Ok(words) => facts.heed(words.services),
         Err(error) => run.store_failed(&error),
+    }
+    let observed = (context.observe)(&facts);
+    let look = Look { desired: context.desired, facts: &facts, observed: &observed, author: context.author };
+    if let Err(error) = record_seen(context.store, look) {
+        run.store_failed(&error);
     }
     measure::weigh(run, &facts, context.request);
     let mut request = context.request.clone();

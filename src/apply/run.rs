@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,7 +37,6 @@ pub(super) struct Run<'a> {
     deadline: Mutex<Option<Instant>>,
     said: Mutex<Instant>,
     ledger: Mutex<Ledger>,
-    store_failed: AtomicBool,
 }
 
 /// Why a wait ended before what it waited for.
@@ -95,7 +94,6 @@ impl<'a> Run<'a> {
             launched: Notify::new(),
             said: Mutex::new(began),
             ledger: Mutex::default(),
-            store_failed: AtomicBool::new(false),
         }
     }
 
@@ -142,7 +140,7 @@ impl<'a> Run<'a> {
 
     /// The first time that the store fails is told, the rest is the same trouble.
     pub(super) fn store_failed(&self, error: &dyn std::error::Error) {
-        if !self.store_failed.swap(true, Ordering::Relaxed) {
+        if !self.context.store_told.swap(true, Ordering::Relaxed) {
             self.warn(&format!("the history is not kept in this run: {error}"));
         }
     }

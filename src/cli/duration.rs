@@ -7,6 +7,12 @@ const MAX: Duration = Duration::from_hours(720);
 
 /// Reads one, for clap.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
+    parse_up_to(text, MAX)
+}
+
+/// Likewise, where so much is no slip.
+pub(super) fn parse_up_to(text: &str, max: Duration) -> Result<Duration, String> {
+    let too_much = || format!("more than {} days", max.as_secs() / 86_400);
     let mut rest = text.trim();
     if rest.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err("a time needs a unit, as in 30s, 2m or 1h30m".to_owned());
@@ -23,8 +29,8 @@ pub(super) fn parse(text: &str) -> Result<Duration, String> {
             "d" => number.checked_mul(86_400_000),
             _ => return Err(format!("{unit} is no unit of time: ms, s, m, h and d are")),
         };
-        let part = milliseconds.map(Duration::from_millis).filter(|part| *part <= MAX);
-        total = part.map(|part| total + part).filter(|total| *total <= MAX).ok_or("more than 30 days")?;
+        let part = milliseconds.map(Duration::from_millis).filter(|part| *part <= max);
+        total = part.map(|part| total + part).filter(|total| *total <= max).ok_or_else(too_much)?;
         rest = after;
     }
     Ok(total)

@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 
-use crate::apply::{self, Context, Outcome};
+use crate::apply::{self, Context, Look, Outcome};
 use crate::cli::args::{ExecutionArgs, Format, PlanningArgs};
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
@@ -21,6 +22,7 @@ use crate::manifest::Choice;
 use crate::model::event::{Event, EventKind};
 use crate::model::facts::Facts;
 use crate::model::lifecycle::Action;
+use crate::model::observed::Observed;
 use crate::model::plan::{Plan, Purpose, Request};
 use crate::report::fold::folded;
 use crate::report::print;
@@ -28,7 +30,7 @@ use crate::report::progress::{Progress, Show};
 use crate::report::style::Style;
 use crate::report::table::spoken;
 use crate::report::text::{self, Looked, PlanText};
-use crate::store::{Author, Run};
+use crate::store::{Author, Run, StoreError};
 
 /// What is to be carried out.
 pub(super) struct Job {
@@ -99,10 +101,19 @@ async fn work(session: &Session, mut job: Job, progress: &Progress) -> Result<Ex
     } else {
         Some(locked::take(session, job.command, &opened, job.execution.lock_timeout).await?)
     };
-    opened.ensure_writable()?;
+    let store_told = AtomicBool::new(false);
+    let tell_of_store = |error: &StoreError| {
+        if !store_told.swap(true, Ordering::Relaxed) {
+            session.warn(&format!("the history is not kept in this run: {error}"));
+        }
+    };
+    opened.ensure_writable(tell_of_store)?;
 
     let facts = opened.facts(session).await;
     opened.refuse_if_all_unknown(&facts, &request)?;
+    let observed = opened.observed(&facts);
+    let look = Look { desired: &opened.desired, facts: &facts, observed: &observed, author: &author };
+    apply::record_seen(opened.store(), look).unwrap_or_else(|error| tell_of_store(&error));
     let plan = opened.think(&facts, &request).map_err(|reason| Stop::refused(Code::Audit, reason))?;
     if let Some(saved) = &saved {
         saved::check(saved, &plan)?;
@@ -117,12 +128,19 @@ async fn work(session: &Session, mut job: Job, progress: &Progress) -> Result<Ex
             return Err(Stop::refused(Code::Declined, "not agreed to; nothing was done"));
         }
         interrupts.begin_run();
-        let agreed = Agreed { opened: &opened, request: &request, plan: &plan, facts: &facts, author: &author };
+        let agreed = Agreed {
+            opened: &opened,
+            request: &request,
+            plan: &plan,
+            observed: &observed,
+            author: &author,
+            store_told: &store_told,
+        };
         carry_out(job, &agreed, progress, &interrupts).await
     };
     // Before the last event: a world that can't be written back has not changed.
     opened.close()?;
-    tell(session, &opened, progress, &ended, Began { job, author: &author, at: began });
+    tell(&opened, progress, &ended, Began { job, author: &author, at: began }, tell_of_store);
     if job.execution.format == Format::Text
         && let Err(error) = print::data(&words(job, &ended, session.stdout))
     {
@@ -153,12 +171,13 @@ struct Agreed<'a> {
     opened: &'a Opened,
     request: &'a Request,
     plan: &'a Plan,
-    facts: &'a Facts,
+    observed: &'a Observed,
     author: &'a Author,
+    store_told: &'a AtomicBool,
 }
 
 async fn carry_out(job: &Job, agreed: &Agreed<'_>, progress: &Progress, interrupts: &Interrupts) -> Ended {
-    let Agreed { opened, request, plan, facts, author } = *agreed;
+    let Agreed { opened, request, plan, observed, author, store_told } = *agreed;
     let tally = Mutex::new(Tally::default());
     let events = |event: Event| {
         tally.lock().unwrap_or_else(PoisonError::into_inner).tell(&event.kind);
@@ -168,16 +187,18 @@ async fn carry_out(job: &Job, agreed: &Agreed<'_>, progress: &Progress, interrup
     let room = |facts: &Facts, request: &Request| opened.room(facts, request);
     let began = opened.driver().now();
     let options = job.execution.options();
-    let orphans = opened.observed(facts).orphans;
-    let orphans = orphans.into_iter().map(|orphan| (orphan.service, orphan.stop)).collect();
+    let observe = |facts: &Facts| opened.observed(facts);
+    let orphans = observed.orphans.iter().map(|orphan| (orphan.service.clone(), orphan.stop.clone())).collect();
     let context = Context {
         driver: opened.driver(),
         store: opened.store(),
+        store_told,
         author,
         desired: &opened.desired,
         request,
         approved: job.saved.as_ref().map(|_| plan),
         think: &think,
+        observe: &observe,
         room: &room,
         orphans: &orphans,
         options: &options,
@@ -206,7 +227,7 @@ fn run_id(began: Timestamp) -> String {
 }
 
 /// The last event, and the history.
-fn tell(session: &Session, opened: &Opened, progress: &Progress, ended: &Ended, began: Began<'_>) {
+fn tell(opened: &Opened, progress: &Progress, ended: &Ended, began: Began<'_>, tell_of_store: impl Fn(&StoreError)) {
     let Began { job, author, at: began } = began;
     let Ended { outcome, exit, message } = ended;
     progress.finish();
@@ -236,7 +257,7 @@ fn tell(session: &Session, opened: &Opened, progress: &Progress, ended: &Ended, 
         first_error: first_error.or_else(|| outcome.refused.clone()),
     };
     if let Err(error) = opened.store().record_run(&run) {
-        session.warn(&format!("this run is not in the history: {error}"));
+        tell_of_store(&error);
     }
 }
 

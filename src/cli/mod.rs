@@ -12,9 +12,11 @@ pub mod exit;
 mod explain;
 mod files;
 mod github;
+mod history;
 mod interrupt;
 mod locked;
 mod logs;
+mod moment;
 mod names;
 mod observe;
 mod opened;
@@ -56,6 +58,7 @@ enum Command {
     Explain(explain::Args),
     Down(down::Args),
     Logs(logs::Args),
+    History(history::Args),
     Observe(observe::Args),
     Adopt(adopt::Args),
 }
@@ -98,6 +101,7 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
         Command::Validate(args) => return validate::run(session, &args),
         Command::Schema(args) => return schema::run(&args),
         Command::Explain(args) => return explain::run(session, &args),
+        Command::History(args) => return history::run(session, &args),
         Command::Plan(_)
         | Command::Apply(_)
         | Command::Status(_)
@@ -123,6 +127,7 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
             Command::Validate(args) => validate::run(session, &args),
             Command::Schema(args) => schema::run(&args),
             Command::Explain(args) => explain::run(session, &args),
+            Command::History(args) => history::run(session, &args),
         }
     });
     // A question that nobody answered holds a thread; the process ends all the same.

@@ -17,9 +17,9 @@ use crate::model::plan::{Plan, Request};
 use crate::model::room::Room;
 use crate::report::style::Style;
 use crate::report::{json, print};
-use crate::store::Store;
 use crate::store::memory::Memory;
 use crate::store::sqlite::Sqlite;
+use crate::store::{Store, StoreError};
 
 /// What a command works with.
 pub(super) struct Opened {
@@ -89,11 +89,19 @@ impl Opened {
         matches!(self.world, World::Simulated { .. })
     }
 
-    /// What is done must be written down: proved before anything is.
-    pub(super) fn ensure_writable(&self) -> Result<(), Stop> {
-        match &self.store {
-            Keeper::Disk(disk) => disk.ensure_writable().map_err(|error| Stop::refused(Code::Store, error.to_string())),
-            Keeper::Memory(_) => Ok(()),
+    /// What is done must be written down: proved before anything is. On a full disk it can't be, and is done all the
+    /// same: the service matters more than its record, and stopping it may be what makes room.
+    pub(super) fn ensure_writable(&self, tell: impl Fn(&StoreError)) -> Result<(), Stop> {
+        let Keeper::Disk(disk) = &self.store else { return Ok(()) };
+        match disk.ensure_writable() {
+            Ok(()) => Ok(()),
+            Err(error @ StoreError::Full { .. }) => {
+                tell(&error);
+                Ok(())
+            }
+            Err(error @ (StoreError::Unusable { .. } | StoreError::Newer { .. })) => {
+                Err(Stop::refused(Code::Store, error.to_string()))
+            }
         }
     }
 

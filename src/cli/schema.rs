@@ -24,6 +24,8 @@ enum Of {
     Plan,
     /// What `lcm status --format json` says
     Status,
+    /// What `lcm history --format json` says
+    History,
     /// Each line of `lcm apply --format json`
     Event,
 }
@@ -33,6 +35,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Stop> {
         Of::Manifest => wire::manifest_schema(),
         Of::Plan => json::plan_schema(),
         Of::Status => json::status_schema(),
+        Of::History => json::history_schema(),
         Of::Event => json::event_schema(),
     };
     data(&json::document(&schema))?;

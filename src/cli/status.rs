@@ -97,7 +97,7 @@ async fn look(session: &Session, args: &Args, opened: &Opened) -> (Status, Resul
     (status, known)
 }
 
-fn state(word: &str) -> Result<State, String> {
+pub(super) fn state(word: &str) -> Result<State, String> {
     let found = State::ALL.into_iter().find(|state| state.as_str() == word);
     found.ok_or_else(|| {
         let words: Vec<&str> = State::ALL.into_iter().map(State::as_str).collect();

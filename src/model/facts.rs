@@ -363,12 +363,16 @@ pub enum BusyReading {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HistoryFact {
-    /// What its last change came to; `None`: only measures are kept of it.
+    /// What the last change came to that lcm made; `None`: it made none.
     #[serde(default)]
     pub state: Option<State>,
     /// `lcm` made that change, rather than saw it.
     #[serde(default)]
     pub made: bool,
+    /// What was last seen of it, where that was after the last change that lcm made. It decides only whether anything
+    /// new is seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<State>,
     /// When it was last asked to give its GPU memory back.
     #[serde(default)]
     pub evicted_at: Option<Timestamp>,
@@ -390,12 +394,19 @@ pub struct Attempts {
 }
 
 impl HistoryFact {
+    /// What the history holds it for: the last that was made or seen.
+    #[must_use]
+    pub fn last(&self) -> Option<State> {
+        self.seen.or(self.state)
+    }
+
     /// What is known later replaces what was known, each thing for itself: who knows nothing of one, takes nothing away.
     fn learn(&mut self, later: &Self) {
-        let Self { state, made, evicted_at, estimates, ref attempts } = *later;
+        let Self { state, made, seen, evicted_at, estimates, ref attempts } = *later;
         if state.is_some() {
-            (self.state, self.made) = (state, made);
+            (self.state, self.made, self.seen) = (state, made, None);
         }
+        self.seen = seen.or(self.seen);
         self.evicted_at = evicted_at.or(self.evicted_at);
         if attempts.is_some() {
             self.attempts.clone_from(attempts);

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::model::event::Event;
 use crate::model::plan::Plan;
+use crate::report::history::History;
 use crate::report::status::Status;
 
 /// A whole document, for people to read too; ends in a newline.
@@ -35,6 +36,12 @@ pub fn plan_schema() -> Value {
 #[must_use]
 pub fn status_schema() -> Value {
     schema::<Status>("lcm.status/1")
+}
+
+/// What `lcm history --format json` says.
+#[must_use]
+pub fn history_schema() -> Value {
+    schema::<History>("lcm.history/1")
 }
 
 /// Each line of `lcm apply --format json`.

@@ -5,6 +5,7 @@
 
 pub mod bar;
 pub mod fold;
+pub mod history;
 pub mod json;
 pub mod print;
 pub mod progress;

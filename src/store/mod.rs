@@ -1,12 +1,14 @@
 //! What reality can't tell: which changes lcm made, what they took, and how its runs ended. Deleting it changes no step
 //! of a plan, only its estimates.
 
+pub mod asked;
 #[cfg(test)]
 mod checks;
 pub mod lock;
 pub mod memory;
 mod past;
 pub mod sqlite;
+pub mod stats;
 
 use std::collections::BTreeMap;
 
@@ -26,7 +28,7 @@ pub trait Store: Send + Sync {
     /// Writes down what was measured; of each service and kind, only the newest are kept.
     fn remember(&self, measure: &Measure) -> Result<(), StoreError>;
 
-    /// The last change of each service of a project, and what its measures let expect. A service of which there is only
+    /// The last changes of each service of a project, made and seen, and what its measures let expect. A service of which there is only
     /// one of the two is there, too.
     fn last_known(&self, project: &ProjectName) -> Result<BTreeMap<ServiceName, HistoryFact>, StoreError>;
 
@@ -142,6 +144,8 @@ pub struct Run {
 pub enum StoreError {
     #[error("{what} {path}: {reason}")]
     Unusable { what: String, path: String, reason: String },
+    #[error("{what} {path}: the disk is full")]
+    Full { what: String, path: String },
     #[error(
         "{path} was written by a newer lcm (format {found}, this one knows {known}); it is left as it is: use that lcm, or move the file away (the history goes with it, and nothing else)"
     )]

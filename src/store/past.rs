@@ -22,7 +22,7 @@ pub(super) const CONSIDERED: usize = 5;
 /// slower, and a thousand services come to less than ten megabytes.
 pub(super) const KEPT: usize = 20;
 
-/// The last change of a service.
+/// One change of a service.
 #[derive(Clone, Debug)]
 pub(super) struct Change {
     pub(super) service: ServiceName,
@@ -38,7 +38,8 @@ pub(super) struct Reading {
     pub(super) what: Measured,
 }
 
-/// What is known of each service. `changes`: a later one replaces an earlier one. `readings`: the oldest first.
+/// What is known of each service. `changes`: a later one replaces an earlier one; what was seen does not replace what
+/// was made, and is past with the next that is made. `readings`: the oldest first.
 pub(super) fn known(
     changes: impl IntoIterator<Item = Change>,
     readings: impl IntoIterator<Item = Reading>,
@@ -46,7 +47,11 @@ pub(super) fn known(
     let mut known: BTreeMap<ServiceName, HistoryFact> = BTreeMap::new();
     for Change { service, to, made } in changes {
         let fact = known.entry(service).or_default();
-        (fact.state, fact.made) = (Some(to), made);
+        if made {
+            (fact.state, fact.made, fact.seen) = (Some(to), true, None);
+        } else {
+            fact.seen = Some(to);
+        }
     }
     let mut measured: BTreeMap<ServiceName, Kinds> = BTreeMap::new();
     for Reading { at, service, what } in readings {
@@ -134,12 +139,20 @@ mod tests {
     }
 
     #[test]
+    fn what_was_seen_is_past_with_the_next_change() {
+        let change = |to, made| Change { service: "b".into(), to, made };
+        let known = known([change(State::Failed, false), change(State::Starting, true)], []);
+        assert_eq!((known[&"b".into()].state, known[&"b".into()].seen), (Some(State::Starting), None));
+    }
+
+    #[test]
     fn who_has_only_changes_or_only_measures_is_known_too() {
         let change = |to, made| Change { service: "b".into(), to, made };
-        let changes = [change(State::Online, true), change(State::Failed, false)];
+        let changes = [change(State::Online, true), change(State::Busy, false), change(State::Failed, false)];
         let known = known(changes, [reading(0, Measured::Stopped { took_ms: 4 })]);
         assert_eq!((known[&"a".into()].state, known[&"a".into()].estimates.stopped_ms), (None, Some(4)));
-        assert_eq!((known[&"b".into()].state, known[&"b".into()].made), (Some(State::Failed), false));
-        assert_eq!(known[&"b".into()].estimates, Estimates::default());
+        let seen =
+            HistoryFact { state: Some(State::Online), made: true, seen: Some(State::Failed), ..HistoryFact::default() };
+        assert_eq!(known[&"b".into()], seen, "what was made is known beside what was seen since");
     }
 }

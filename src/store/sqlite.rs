@@ -5,7 +5,9 @@
 //! that this lcm can't read is an error and stays as it is.
 
 mod format;
+mod history;
 mod measures;
+mod runs;
 mod words;
 
 use std::collections::BTreeMap;
@@ -17,33 +19,21 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row, ffi};
 
 use self::format::{Brought, FORMAT, WITH_MEASURES, WITH_WORDS, version};
 use crate::model::facts::{Attempts, HistoryFact};
 use crate::model::lifecycle::State;
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::words::{Said, Switched, Words};
-use crate::store::past::{self, Change};
+use crate::store::asked::Asked;
+use crate::store::past;
 use crate::store::{Called, Measure, Run, Store, StoreError, Transition};
 
 const FILE: &str = "lcm.db";
 
 /// Writers hold the file for milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// About 20 MB; a host that switches modes every quarter of an hour fills it in a year.
-const TRANSITIONS_MAX: i64 = 100_000;
-const RUNS_MAX: i64 = 1_000;
-
-/// About 10 MB at most, with outputs that are bounded to 4 KiB.
-const CALLS_MAX: i64 = 2_000;
-
-/// Older than this, a change says nothing about today.
-const AGE_MAX: jiff::SignedDuration = jiff::SignedDuration::from_hours(24 * 400);
-
-/// Old rows are looked for once in so many writes.
-const PRUNE_EVERY: i64 = 256;
 
 /// The store of a state folder.
 #[derive(Debug)]
@@ -57,6 +47,15 @@ struct Opened {
     connection: Connection,
     /// As it was found, or brought to since.
     format: u32,
+}
+
+/// Whether others have the file open as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sharing {
+    Shared,
+    /// For one reading: then `SQLite` needs no memory that is shared, which is a file beside this one, and takes room.
+    /// On a full disk the words of operators are to be read all the same.
+    Alone,
 }
 
 impl Sqlite {
@@ -76,26 +75,54 @@ impl Sqlite {
         })
     }
 
+    /// The changes that are asked for, the oldest first.
+    pub fn transitions(&self, asked: &Asked) -> Result<Vec<Transition>, StoreError> {
+        let found = self.read(|connection, format| history::transitions(connection, format, asked))?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// The last change of each service before the time that is asked for; none where that has no beginning.
+    pub fn transitions_before(&self, asked: &Asked) -> Result<Vec<Transition>, StoreError> {
+        let found = self.read(|connection, format| history::before(connection, format, asked))?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// The runs that are asked for, the oldest first, but those that changed nothing.
+    pub fn runs(&self, asked: &Asked) -> Result<Vec<Run>, StoreError> {
+        Ok(self.read(|connection, format| runs::runs(connection, format, asked))?.unwrap_or_default())
+    }
+
     /// Runs that changed nothing, and when the last of them ended.
     pub fn quiet_runs(&self, project: &ProjectName) -> Result<Option<(u32, Timestamp)>, StoreError> {
-        let found = self.read(|connection, _| {
-            let mut statement = connection.prepare("SELECT count, last_us FROM quiet_runs WHERE project = ?1")?;
-            statement.query_row([project.as_str()], |row| Ok((row.get(0)?, timestamp(row, 1)?))).optional()
-        })?;
-        Ok(found.flatten())
+        Ok(self.read(|connection, _| runs::quiet(connection, project))?.flatten())
+    }
+
+    /// The calls of hooks and notifiers that are asked for, the oldest first.
+    pub fn calls(&self, asked: &Asked) -> Result<Vec<Called>, StoreError> {
+        let found = self.read(
+            |connection, format| {
+                if format < WITH_WORDS { Ok(Vec::new()) } else { runs::calls(connection, asked) }
+            },
+        )?;
+        Ok(found.unwrap_or_default())
     }
 
     /// `None`: there is no file, so there is nothing to read. The query is told the format of the file.
     fn read<T>(&self, query: impl FnOnce(&Connection, u32) -> rusqlite::Result<T>) -> Result<Option<T>, StoreError> {
         let mut guard = self.guard();
+        let mut alone = None;
         if guard.is_none() {
             match self.path.try_exists() {
-                Ok(true) => *guard = Some(self.open()?),
+                Ok(true) => match self.open(Sharing::Shared) {
+                    Ok(opened) => *guard = Some(opened),
+                    Err(StoreError::Full { .. }) => alone = Some(self.open(Sharing::Alone)?),
+                    Err(error @ (StoreError::Unusable { .. } | StoreError::Newer { .. })) => return Err(error),
+                },
                 Ok(false) => return Ok(None),
                 Err(error) => return Err(self.out_of_reach("can't read", &error)),
             }
         }
-        let Some(Opened { connection, format }) = guard.as_ref() else { return Ok(None) };
+        let Some(Opened { connection, format }) = guard.as_ref().or(alone.as_ref()) else { return Ok(None) };
         query(connection, *format).map(Some).map_err(|error| self.failed("can't read", &error))
     }
 
@@ -103,7 +130,7 @@ impl Sqlite {
         let mut guard = self.guard();
         if guard.is_none() {
             self.make_file()?;
-            *guard = Some(self.open()?);
+            *guard = Some(self.open(Sharing::Shared)?);
         }
         let Some(opened) = guard.as_mut() else { return Ok(()) };
         if opened.format < FORMAT {
@@ -131,11 +158,14 @@ impl Sqlite {
         }
     }
 
-    fn open(&self) -> Result<Opened, StoreError> {
+    fn open(&self, sharing: Sharing) -> Result<Opened, StoreError> {
         let unusable = |error: rusqlite::Error| self.failed("can't open", &error);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags).map_err(unusable)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(unusable)?;
+        if sharing == Sharing::Alone {
+            connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(unusable)?;
+        }
         let format = version(&connection).map_err(unusable)?;
         if format > FORMAT {
             return Err(self.newer(format));
@@ -171,45 +201,23 @@ impl Sqlite {
     }
 
     fn failed(&self, what: &str, error: &rusqlite::Error) -> StoreError {
+        if is_full(error) {
+            return StoreError::Full { what: format!("{what} the store"), path: self.path.display().to_string() };
+        }
         self.unusable(what, &format!("{error}{}", advice(error)))
     }
 
     fn out_of_reach(&self, what: &str, error: &std::io::Error) -> StoreError {
+        if error.kind() == ErrorKind::StorageFull {
+            return StoreError::Full { what: format!("{what} the store"), path: self.path.display().to_string() };
+        }
         self.unusable(what, &format!("{error}; LCM_STATE_DIR names another folder"))
     }
 }
 
 impl Store for Sqlite {
     fn record(&self, transition: &Transition) -> Result<(), StoreError> {
-        self.write(|connection| {
-            connection.execute(
-                "INSERT INTO transitions (at_us, project, service, from_state, to_state, reason, made, by_whom, run, metadata)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-                params![
-                    transition.at.as_microsecond(),
-                    transition.project.as_str(),
-                    transition.service.as_str(),
-                    transition.from.as_str(),
-                    transition.to.as_str(),
-                    transition.reason,
-                    transition.made,
-                    transition.author.by,
-                    transition.author.run,
-                    words::to_json(&transition.metadata),
-                ],
-            )?;
-            let id = connection.last_insert_rowid();
-            if id % PRUNE_EVERY != 0 {
-                return Ok(());
-            }
-            let oldest = (transition.at - AGE_MAX).as_microsecond();
-            connection
-                .execute(
-                    "DELETE FROM transitions WHERE id <= ?1 OR at_us < ?2",
-                    params![id.saturating_sub(TRANSITIONS_MAX), oldest],
-                )
-                .map(|_| ())
-        })
+        self.write(|connection| history::record(connection, transition))
     }
 
     fn remember(&self, measure: &Measure) -> Result<(), StoreError> {
@@ -218,15 +226,7 @@ impl Store for Sqlite {
 
     fn last_known(&self, project: &ProjectName) -> Result<BTreeMap<ServiceName, HistoryFact>, StoreError> {
         let found = self.read(|connection, format| {
-            let mut statement = connection.prepare(
-                "SELECT service, to_state, made FROM transitions
-                 WHERE id IN (SELECT max(id) FROM transitions WHERE project = ?1 GROUP BY service)",
-            )?;
-            let changes = statement.query_map([project.as_str()], |row| {
-                let service: String = row.get(0)?;
-                Ok(Change { service: ServiceName::new(service), to: state(row, 1)?, made: row.get(2)? })
-            })?;
-            let changes: Vec<Change> = changes.collect::<rusqlite::Result<_>>()?;
+            let changes = history::last_changes(connection, project)?;
             let readings = if format >= WITH_MEASURES { measures::read(connection, project)? } else { Vec::new() };
             let mut known = past::known(changes, readings);
             if format >= WITH_WORDS {
@@ -240,59 +240,11 @@ impl Store for Sqlite {
     }
 
     fn record_run(&self, run: &Run) -> Result<(), StoreError> {
-        let ended_us = run.ended.as_microsecond();
-        self.write(|connection| {
-            // Exit 2 tells of changes, and is no fault.
-            if !run.changed && matches!(run.exit_code, 0 | 2) {
-                let count = "INSERT INTO quiet_runs VALUES (?1, 1, ?2)
-                             ON CONFLICT (project) DO UPDATE SET count = count + 1, last_us = excluded.last_us";
-                return connection.execute(count, params![run.project.as_str(), ended_us]).map(|_| ());
-            }
-            connection.execute(
-                "INSERT INTO runs (project, command, by_whom, began_us, ended_us, exit_code, changed, first_error, run, manifest)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-                params![
-                    run.project.as_str(),
-                    run.command,
-                    run.by,
-                    run.began.as_microsecond(),
-                    ended_us,
-                    run.exit_code,
-                    run.changed,
-                    run.first_error,
-                    run.id,
-                    run.manifest,
-                ],
-            )?;
-            let oldest = connection.last_insert_rowid().saturating_sub(RUNS_MAX);
-            connection.execute("DELETE FROM runs WHERE id <= ?1", [oldest]).map(|_| ())
-        })
+        self.write(|connection| runs::record(connection, run))
     }
 
     fn last_run(&self, project: &ProjectName) -> Result<Option<Run>, StoreError> {
-        let found = self.read(|connection, format| {
-            let named = if format >= WITH_WORDS { "run, manifest" } else { "'', ''" };
-            let mut statement = connection.prepare(&format!(
-                "SELECT command, by_whom, began_us, ended_us, exit_code, changed, first_error, {named}
-                 FROM runs WHERE project = ?1 ORDER BY id DESC LIMIT 1",
-            ))?;
-            let run = |row: &Row<'_>| {
-                Ok(Run {
-                    project: project.clone(),
-                    command: row.get(0)?,
-                    by: row.get(1)?,
-                    began: timestamp(row, 2)?,
-                    ended: timestamp(row, 3)?,
-                    exit_code: row.get(4)?,
-                    changed: row.get(5)?,
-                    first_error: row.get(6)?,
-                    id: row.get(7)?,
-                    manifest: row.get(8)?,
-                })
-            };
-            statement.query_row([project.as_str()], run).optional()
-        })?;
-        Ok(found.flatten())
+        Ok(self.runs(&Asked { limit: Some(1), ..Asked::all(project.clone()) })?.pop())
     }
 
     fn words(&self, project: &ProjectName) -> Result<Words, StoreError> {
@@ -323,26 +275,14 @@ impl Store for Sqlite {
     }
 
     fn record_call(&self, call: &Called) -> Result<(), StoreError> {
-        self.write(|connection| {
-            connection.execute(
-                "INSERT INTO calls (at_us, project, service, run, hook, call, took_ms, error, output)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-                params![
-                    call.at.as_microsecond(),
-                    call.project.as_str(),
-                    call.service.as_str(),
-                    call.run,
-                    call.hook,
-                    call.call,
-                    i64::try_from(call.took_ms).unwrap_or(i64::MAX),
-                    call.error,
-                    call.output,
-                ],
-            )?;
-            let oldest = connection.last_insert_rowid().saturating_sub(CALLS_MAX);
-            connection.execute("DELETE FROM calls WHERE id <= ?1", [oldest]).map(|_| ())
-        })
+        self.write(|connection| runs::record_call(connection, call))
     }
+}
+
+/// Also where `SQLite` can't lay out what readers and writers share.
+fn is_full(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    matches!(code, Some(ffi::SQLITE_FULL | ffi::SQLITE_IOERR_SHMSIZE))
 }
 
 /// What to do about it, where that is known.
@@ -351,7 +291,6 @@ fn advice(error: &rusqlite::Error) -> &'static str {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             "; it is left as it is: move it away, and a new one is begun (the history goes with it, and nothing else)"
         }
-        Some(ErrorCode::SystemIoFailure | ErrorCode::DiskFull) => " (is the disk full?)",
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             "; LCM_STATE_DIR names another folder"
         }

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::lcm::Lcm;
 
 /// A project of one service, taken down when dropped.
-struct Live {
-    folder: tempfile::TempDir,
+pub(crate) struct Live {
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Live {
-    fn new(service: &str) -> Self {
+    pub(crate) fn new(service: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let folder = tempfile::tempdir().expect("a temporary folder");
         let name = format!("live-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -22,7 +22,7 @@ impl Live {
         Self { folder }
     }
 
-    fn lcm(&self, words: &[&str]) -> Lcm {
+    pub(crate) fn lcm(&self, words: &[&str]) -> Lcm {
         Lcm::new(self.folder.path()).args(words).env("TOKEN", "hf_secret")
     }
 }

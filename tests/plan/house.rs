@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -105,11 +106,13 @@ impl House {
             let context = Context {
                 driver: &self.sim,
                 store: &self.store,
+                store_told: &AtomicBool::new(false),
                 author: &Author::default(),
                 desired,
                 request,
                 approved: None,
                 think: &brain,
+                observe: &|facts| observe(facts, desired),
                 room: &room,
                 orphans: &BTreeMap::new(),
                 options: &options,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use lcm::apply::{Context, OnFailure, Options, Outcome, apply};
@@ -131,11 +132,13 @@ impl Bench {
         let context = Context {
             driver: &self.sim,
             store: &self.store,
+            store_told: &AtomicBool::new(false),
             author: &Author::default(),
             desired: &self.desired,
             request: &Request::default(),
             approved: None,
             think: &think,
+            observe: &|facts| observe(facts, &self.desired),
             room: &room,
             orphans: &orphans,
             options: &options,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -133,11 +134,13 @@ impl Bench {
         let context = Context {
             driver: &self.sim,
             store,
+            store_told: &AtomicBool::new(false),
             author: &Author::default(),
             desired: &self.desired,
             request: &request,
             approved: self.approved.then_some(&first),
             think: &think,
+            observe: &|facts| crate::observe::observe(facts, &self.desired),
             room: &room,
             orphans: &orphans,
             options: &self.options,
@@ -149,6 +152,13 @@ impl Bench {
 
     pub(super) fn events(&self) -> Vec<EventKind> {
         lock(&self.events).iter().map(|event| event.kind.clone()).collect()
+    }
+
+    /// What was seen of a service without being made: from, to, and why.
+    pub(super) fn sightings(&self, service: &str) -> Vec<(State, State, String)> {
+        let all = self.store.transitions();
+        let seen = all.into_iter().filter(|one| !one.made && one.service.as_str() == service);
+        seen.map(|one| (one.from, one.to, one.reason)).collect()
     }
 
     /// When an event came, from the beginning of the world.
@@ -167,7 +177,7 @@ impl Bench {
 
     pub(super) fn states(&self, service: &str) -> Vec<State> {
         let all = self.store.transitions();
-        all.iter().filter(|one| one.service.as_str() == service).map(|one| one.to).collect()
+        all.iter().filter(|one| one.made && one.service.as_str() == service).map(|one| one.to).collect()
     }
 
     pub(super) fn warnings(&self) -> Vec<String> {
@@ -203,7 +213,7 @@ struct Forgetful;
 impl Forgetful {
     fn full<T>() -> Result<T, StoreError> {
         let (what, path) = ("can't write the store".to_owned(), "lcm.db".to_owned());
-        Err(StoreError::Unusable { what, path, reason: "the disk is full".to_owned() })
+        Err(StoreError::Full { what, path })
     }
 }
 

@@ -10,5 +10,6 @@ mod measuring;
 mod memory;
 mod release;
 mod rules;
+mod seen;
 mod starting;
 mod stopping;

@@ -41,6 +41,9 @@ const WORDS: &str = "
     ALTER TABLE transitions ADD COLUMN by_whom TEXT NOT NULL DEFAULT '';
     ALTER TABLE transitions ADD COLUMN run TEXT NOT NULL DEFAULT '';
     ALTER TABLE transitions ADD COLUMN metadata TEXT NOT NULL DEFAULT '{}';
+    DROP INDEX transitions_of_service;
+    CREATE INDEX transitions_of_service ON transitions (project, service, made);
+    CREATE INDEX transitions_of_time ON transitions (project, at_us);
     ALTER TABLE runs ADD COLUMN run TEXT NOT NULL DEFAULT '';
     ALTER TABLE runs ADD COLUMN manifest TEXT NOT NULL DEFAULT '';
     CREATE TABLE words (

@@ -1,6 +1,7 @@
 //! The store on a real file system.
 
 mod formats;
+mod history;
 mod measures;
 
 use std::collections::BTreeMap;

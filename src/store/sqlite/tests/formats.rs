@@ -13,29 +13,9 @@ use crate::model::names::ProjectName;
 use crate::model::words::Words;
 use crate::store::{Measure, Measured, Store, StoreError};
 
-/// Word for word what the first lcm laid out; it never changes again.
-const FORMAT_ONE: &str = "
-    PRAGMA journal_mode = WAL;
-    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-    CREATE TABLE transitions (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, at_us INTEGER NOT NULL,
-        project TEXT NOT NULL, service TEXT NOT NULL,
-        from_state TEXT NOT NULL, to_state TEXT NOT NULL, reason TEXT NOT NULL, made INTEGER NOT NULL
-    ) STRICT;
-    CREATE INDEX transitions_of_service ON transitions (project, service, id);
-    CREATE TABLE runs (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, command TEXT NOT NULL, by_whom TEXT NOT NULL,
-        began_us INTEGER NOT NULL, ended_us INTEGER NOT NULL,
-        exit_code INTEGER NOT NULL, changed INTEGER NOT NULL, first_error TEXT
-    ) STRICT;
-    CREATE TABLE quiet_runs (project TEXT PRIMARY KEY, count INTEGER NOT NULL, last_us INTEGER NOT NULL) STRICT;
-    INSERT INTO meta VALUES ('writer', '0.1.0');
-    INSERT INTO transitions VALUES (1, 1790000000000000, 'studio', 'a', 'starting', 'online', 'it answers', 1);
-    INSERT INTO runs VALUES (1, 'studio', 'lcm apply', 'kim@box', 1790000000000000, 1790000009000000, 0, 1, NULL);
-    PRAGMA user_version = 1;
-";
+const FORMAT_ONE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/store-1.sql"));
 
-/// Likewise, what came with the second, which measured.
+/// Word for word what came with the second, which measured; it never changes again.
 const FORMAT_TWO: &str = "
     CREATE TABLE measures (
         id INTEGER PRIMARY KEY AUTOINCREMENT, at_us INTEGER NOT NULL,
@@ -57,7 +37,9 @@ fn version_two(folder: &Path) -> PathBuf {
 fn older(folder: &Path, formats: &[&str]) -> PathBuf {
     let path = folder.join(FILE);
     let old = Connection::open(&path).expect("made");
-    formats.iter().for_each(|format| old.execute_batch(format).expect("laid out"));
+    for format in formats {
+        old.execute_batch(format).expect("laid out");
+    }
     path
 }
 

@@ -1,0 +1,46 @@
+//! What nobody made, and every look finds.
+
+use super::bench::{Bench, service, start, stop};
+use crate::model::facts::Reading;
+use crate::model::lifecycle::State;
+use crate::store::Store as _;
+
+fn last(bench: &Bench, service: &str) -> Option<State> {
+    let known = bench.store.last_known(&"studio".into()).expect("it is in memory");
+    known.get(&service.into()).and_then(crate::model::facts::HistoryFact::last)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_look_finds_otherwise_is_written_down_once() {
+    let bench = Bench::new(vec![service("a"), service("b"), service("c")], &["a", "b"]);
+    bench.apply(vec![stop("b", &[])]).await;
+    let found = [(State::Registered, State::Online, "its health probe passes".to_owned())];
+    assert_eq!(bench.sightings("a"), found, "it ran before there was a history");
+    assert_eq!(bench.sightings("c"), [], "it is not there, and never was");
+
+    bench.apply(vec![start("c", &[])]).await;
+    assert_eq!(bench.sightings("a"), found, "nothing new is seen");
+    assert_eq!(last(&bench, "c"), Some(State::Online));
+    assert_eq!(bench.sightings("c"), [], "what was made is not seen as well");
+
+    bench.sim.meddle(|facts| {
+        let trees = facts.trees.known_mut().expect("known");
+        trees.retain(|tree| tree.marks.service.as_str() != "a");
+    });
+    bench.apply(vec![stop("c", &[])]).await;
+    assert_eq!(bench.sightings("a").last().map(|(from, ..)| *from), Some(State::Online), "somebody took it away");
+    assert_eq!(bench.sightings("a").len(), 2);
+    let made: Vec<State> = bench.states("a");
+    assert_eq!(made, [], "lcm did nothing to it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_what_cannot_be_looked_at_nothing_is_written_down() {
+    let bench = Bench::new(vec![service("a"), service("b")], &["a", "b"]);
+    bench.apply(vec![stop("b", &[])]).await;
+    let before = bench.store.transitions().len();
+    bench.sim.meddle(|facts| facts.trees = Reading::Unknown("no /proc".to_owned()));
+    bench.apply(vec![start("b", &[])]).await;
+    let seen = bench.store.transitions().into_iter().skip(before).filter(|one| !one.made).count();
+    assert_eq!(seen, 0);
+}

@@ -1,0 +1,93 @@
+//! The history for spreadsheets: a header, and a line for each row, quoted as RFC 4180 says. Lines end in a line feed
+//! alone, as every tool here has it. Calls of hooks are not here: a file has one kind of row.
+
+use crate::model::lifecycle::State;
+use crate::report::history::{History, RunLine, StatsLine, TransitionLine};
+
+/// Changes, or runs, or figures, whichever were asked for.
+#[must_use]
+pub fn csv(history: &History) -> String {
+    let rows: Vec<Vec<String>> = if let Some(runs) = &history.runs {
+        std::iter::once(words(&RUNS)).chain(runs.iter().map(run)).collect()
+    } else if let Some(stats) = &history.stats {
+        std::iter::once(stats_header()).chain(stats.iter().map(figures)).collect()
+    } else {
+        let transitions = history.transitions.iter().flatten();
+        std::iter::once(words(&TRANSITIONS)).chain(transitions.map(transition)).collect()
+    };
+    rows.iter().map(|row| line(row)).collect()
+}
+
+const TRANSITIONS: [&str; 9] = ["at", "service", "from", "to", "reason", "by", "run", "made", "metadata"];
+const RUNS: [&str; 9] =
+    ["run", "command", "manifest", "by", "began_at", "ended_at", "exit_code", "changed", "first_error"];
+const STATS: [&str; 6] = ["service", "starts", "failures", "ready", "ready_median_ms", "ready_p95_ms"];
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(ToString::to_string).collect()
+}
+
+fn transition(line: &TransitionLine) -> Vec<String> {
+    let TransitionLine { at, service, from, to, reason, by, run, made, metadata } = line;
+    let metadata = serde_json::to_string(metadata).unwrap_or_default();
+    let (at, service, from, to) = (at.to_string(), service.to_string(), from.to_string(), to.to_string());
+    vec![at, service, from, to, reason.clone(), by.clone(), run.clone(), made.to_string(), metadata]
+}
+
+fn run(line: &RunLine) -> Vec<String> {
+    let RunLine { run, command, manifest, by, began_at, ended_at, exit_code, changed, first_error } = line;
+    let (began_at, ended_at) = (began_at.to_string(), ended_at.to_string());
+    let (exit_code, changed) = (exit_code.to_string(), changed.to_string());
+    let first_error = first_error.clone().unwrap_or_default();
+    vec![
+        run.clone(),
+        command.clone(),
+        manifest.clone(),
+        by.clone(),
+        began_at,
+        ended_at,
+        exit_code,
+        changed,
+        first_error,
+    ]
+}
+
+/// Every state has its column, so that files of several times fit below each other.
+fn stats_header() -> Vec<String> {
+    words(&STATS).into_iter().chain(State::ALL.iter().map(|state| format!("{state}_ms"))).collect()
+}
+
+fn figures(line: &StatsLine) -> Vec<String> {
+    let StatsLine { service, starts, failures, ready, ready_median_ms, ready_p95_ms, time_ms } = line;
+    let known = |time: &Option<u64>| time.map(|time| time.to_string()).unwrap_or_default();
+    let counted = [service.to_string(), starts.to_string(), failures.to_string(), ready.to_string()];
+    let times = State::ALL.iter().map(|state| time_ms.get(state).copied().unwrap_or_default().to_string());
+    counted.into_iter().chain([known(ready_median_ms), known(ready_p95_ms)]).chain(times).collect()
+}
+
+fn line(row: &[String]) -> String {
+    let fields: Vec<String> = row.iter().map(|field| quoted(field)).collect();
+    format!("{}\n", fields.join(","))
+}
+
+fn quoted(field: &str) -> String {
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn fields_are_quoted_where_they_must_be() {
+        assert_eq!(quoted("it answers"), "it answers");
+        assert_eq!(quoted(""), "");
+        assert_eq!(quoted("a, b"), "\"a, b\"");
+        assert_eq!(quoted("it said \"no\""), "\"it said \"\"no\"\"\"");
+        assert_eq!(quoted("two\nlines"), "\"two\nlines\"");
+    }
+}
