@@ -11,6 +11,7 @@ use crate::model::size::Mebibytes;
 use crate::plan::decide::{Decisions, Scene};
 use crate::plan::flow::Flow;
 use crate::plan::order::taken;
+use crate::plan::recover;
 
 const UNPROVEN: &str = "GPU memory is UNPROVEN: declared sizes count, no driver was asked";
 
@@ -32,6 +33,7 @@ pub(super) fn assemble(scene: &Scene<'_>, decisions: &Decisions, placement: Plac
         blocked: blocked(scene, decisions),
         held: held(scene, decisions),
         orphans: orphans(scene),
+        recovered: recover::recovered(scene),
         warnings: warnings(scene, &gpus, &steps),
         gpus,
         steps,
@@ -59,7 +61,7 @@ fn held(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Held> {
         service: scene.name(number).clone(),
         reason: reason.clone(),
         by: None,
-        since: None,
+        since: recover::since(scene, number, reason),
     })
     .collect()
 }

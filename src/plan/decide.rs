@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use crate::model::budget::Budget;
 use crate::model::desired::{Desired, GpuRequest, OrphanPolicy, Service};
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
@@ -77,6 +78,16 @@ impl<'a> Scene<'a> {
         self.request.prevented.get(self.name(number))
     }
 
+    /// How often, and from when on, it may be brought up.
+    pub(super) fn budget(&self, number: Number) -> Budget {
+        Budget::of(self.service(number), self.seen(number), self.observed.observed_at)
+    }
+
+    /// Its budget is spent, and it is tried again all the same: nobody gives way for that.
+    pub(super) fn is_retry(&self, number: Number) -> bool {
+        matches!(self.budget(number), Budget::Retry { .. })
+    }
+
     /// Where it may be placed; `Err` says why that is nowhere.
     pub(super) fn places(&self, number: Number) -> Result<&Places, &String> {
         self.places[&self.service(number).gpu].as_ref()
@@ -106,7 +117,7 @@ impl<'a> Scene<'a> {
             Decision::Await(_) | Decision::Start { .. } | Decision::Recreate { .. } | Decision::Evict(_) => true,
             Decision::Leave(_) => seen.state.is_operational(),
             Decision::Blocked(_) => seen.unknown.is_none() && seen.state.is_operational(),
-            Decision::Stop(_) | Decision::Preempt { .. } | Decision::Held(_) => false,
+            Decision::Stop(_) | Decision::GiveUp(_) | Decision::Preempt { .. } | Decision::Held(_) => false,
         }
     }
 
@@ -145,6 +156,8 @@ pub(super) enum Decision {
         gpus: BTreeSet<GpuId>,
     },
     Stop(Reason),
+    /// Wanted, but its budget is spent: what runs of it, badly, makes room, and then it is held.
+    GiveUp(Reason),
     /// Not wanted: it may go on running, and gives its GPU memory back.
     Evict(Reason),
     /// Wanted, but stopped for the sake of something that matters more, and without room elsewhere.
@@ -166,7 +179,10 @@ impl Decision {
     /// Why it is stopped.
     pub(super) fn stopped(&self) -> Option<&Reason> {
         match self {
-            Self::Recreate { reason, .. } | Self::Stop(reason) | Self::Preempt { reason, .. } => Some(reason),
+            Self::Recreate { reason, .. }
+            | Self::Stop(reason)
+            | Self::GiveUp(reason)
+            | Self::Preempt { reason, .. } => Some(reason),
             Self::Leave(_)
             | Self::Start { .. }
             | Self::Await(_)
@@ -206,7 +222,7 @@ impl Decision {
     }
 
     pub(super) fn held(&self) -> Option<&Reason> {
-        if let Self::Held(reason) = self { Some(reason) } else { None }
+        if let Self::Held(reason) | Self::GiveUp(reason) = self { Some(reason) } else { None }
     }
 
     pub(super) fn is_await(&self) -> bool {
@@ -246,6 +262,7 @@ impl Decisions {
                     *decision = Decision::Leave(message.to_owned());
                 }
                 Decision::Preempt { blocked, .. } => *decision = Decision::Blocked(blocked.clone()),
+                Decision::GiveUp(held) => *decision = Decision::Held(held.clone()),
                 Decision::Leave(_) | Decision::Blocked(_) | Decision::Held(_) => {}
             }
         }

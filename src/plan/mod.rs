@@ -17,6 +17,7 @@ mod ledger;
 mod numbers;
 mod order;
 mod place;
+mod recover;
 mod room;
 mod steps;
 mod want;

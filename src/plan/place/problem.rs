@@ -54,6 +54,8 @@ pub(super) struct Item {
     pub(super) pinned: bool,
     /// It is started again only if this one is.
     pub(super) follows: Option<ItemId>,
+    /// Nobody gives way for it.
+    pub(super) is_modest: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -273,7 +275,11 @@ impl<'p> End<'p> {
     fn winner_above(&self, id: ItemId, level: usize) -> Option<ItemId> {
         let item = &self.problem.items[id];
         let takes_port = item.ports.iter().filter_map(|port| self.port_takers[*port]);
-        let by_port = || takes_port.into_iter().find(|other| self.problem.items[*other].level < item.level);
+        let claims = |other: &ItemId| {
+            let other = &self.problem.items[*other];
+            other.level < item.level && !other.is_modest
+        };
+        let by_port = || takes_port.into_iter().find(claims);
         let by_room = || {
             let mut contested = item.seat.iter().filter(|(_, amount)| *amount > 0);
             contested.find_map(|(gpu, amount)| self.winner_on(id, level, *gpu, *amount))
@@ -297,7 +303,10 @@ impl<'p> End<'p> {
         if self.staying[gpu] - rest + taken + amount <= self.problem.usable[gpu] {
             return None;
         }
-        let needy = above().filter(|other| self.problem.items[**other].need > 0);
+        let needy = above().filter(|other| {
+            let other = &self.problem.items[**other];
+            other.need > 0 && !other.is_modest
+        });
         needy.max_by_key(|other| (self.problem.items[**other].need, std::cmp::Reverse(**other))).copied()
     }
 
