@@ -88,6 +88,11 @@ impl<'a> Scene<'a> {
         matches!(self.budget(number), Budget::Retry { .. })
     }
 
+    /// It has to wait for its next attempt, and that is not its last chance: its room is kept for it where it is free.
+    pub(super) fn is_soon_tried_again(&self, number: Number) -> bool {
+        matches!(self.budget(number), Budget::Waits { .. })
+    }
+
     /// Where it may be placed; `Err` says why that is nowhere.
     pub(super) fn places(&self, number: Number) -> Result<&Places, &String> {
         self.places[&self.service(number).gpu].as_ref()

@@ -114,7 +114,10 @@ fn what_is_held_says_what_was_tried_and_when_it_goes_on() {
     let plan = look(&house, &house.desired(Some("big")));
     let said = held(&plan);
     assert!(said.starts_with("it exited with 1; 2 of 3 attempts are spent; the next is due in "), "{said}");
-    assert_eq!(plan.held[0].since, Some(house.look(&house.desired(None)).history[&"big".into()].attempts.clone().expect("tried").last_at));
+    assert_eq!(
+        plan.held[0].since,
+        Some(house.look(&house.desired(None)).history[&"big".into()].attempts.clone().expect("tried").last_at)
+    );
     tried(&house, "big", 4, 0);
     let plan = look(&house, &house.desired(Some("big")));
     let said = held(&plan);
@@ -198,6 +201,24 @@ fn whoever_depends_on_a_retry_waits_until_it_is_up() {
     // Once it is, the same run starts what waits for it.
     house.apply_for(&desired, &Request::default());
     assert_short(&text(&look(&house, &desired)), "");
+}
+
+#[test]
+fn the_room_of_one_that_is_soon_tried_again_is_kept_for_it_where_it_is_free() {
+    let house = house("big");
+    dies(&house, "big", 0);
+    tried(&house, "big", 2, 0);
+    assert_short(
+        &house.plan("all"),
+        "blocked small [no_room]
+         blocked web [dependency]
+         held big [budget_spent]",
+    );
+    tried(&house, "big", 3, 0);
+    let outcome = house.try_apply(&house.desired(Some("both")), &Request::default());
+    assert!(outcome.failures.is_empty());
+    tried(&house, "big", 2, 0);
+    assert_short(&house.plan("both"), "held big [budget_spent]");
 }
 
 #[test]

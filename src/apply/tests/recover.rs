@@ -92,6 +92,7 @@ async fn what_is_not_its_own_doing_counts_for_nothing() {
     bench.options.timeout = SECOND;
     bench.behaves("a", Behaviour { loading: 60 * SECOND, ..Behaviour::default() });
     bench.behaves("b", Behaviour { prepare_error: Some("no such image".to_owned()), ..Behaviour::default() });
+    bench.thinks([plan(vec![start("a", &[])])]);
     let outcome = bench.apply(vec![start("a", &[]), start("b", &[])]).await;
     assert_eq!(outcome.failures.len(), 2);
     assert_eq!(["a", "b"].map(|name| bench.count(name)), [None, None]);

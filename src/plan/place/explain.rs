@@ -55,6 +55,8 @@ impl Telling<'_> {
         let gpus = |set: usize| item.sets.sets[set].iter().map(|gpu| self.gpus[*gpu].clone()).collect();
         let decision = match (item.kind, self.end.fates()[id]) {
             (Kind::Settled | Kind::Stuck | Kind::Kept, Fate::Stay) => return None,
+            // Its room is kept for it, or there is none.
+            (Kind::Fresh, _) if before.held().is_some() => return None,
             (Kind::Fresh, Fate::Stay | Fate::Evicted | Fate::Out) => {
                 recover::left_out(self.scene, self.numbers[id], self.lack(id, decided))
             }

@@ -297,7 +297,12 @@ impl<'p> End<'p> {
         let item = &self.problem.items[id];
         let matters_more = |other: &&ItemId| **other != id && self.problem.items[**other].level < level;
         let above = || self.newcomers[gpu].iter().filter(matters_more);
-        let taken: i64 = above().map(|other| self.problem.items[*other].need).sum();
+        // Nor does anybody go for what a modest one would add.
+        let adds = |other: &&ItemId| {
+            let other = &self.problem.items[**other];
+            other.kind != Kind::Fresh || !other.is_modest
+        };
+        let taken: i64 = above().filter(adds).map(|other| self.problem.items[*other].need).sum();
         // What stays of an evicted one is counted among those that stay already.
         let rest = if self.fates[id] == Fate::Evicted { item.resident.unwrap_or(0) } else { 0 };
         if self.staying[gpu] - rest + taken + amount <= self.problem.usable[gpu] {

@@ -80,7 +80,7 @@ fn item(draft: &Draft, id: usize, gpus: usize, lists: &[Rc<Sets>], drafts: &[Dra
     let drifts = |base: &usize| matches!(drafts[*base].kind, 6..=7);
     let follows = bases.first().copied().filter(|base| kind == Kind::Drifted && draft.follows && drifts(base));
     // What runs badly and is tried again in vain so far has no place but its own.
-    let modest = draft.modest && kind == Kind::Drifted && home.is_some();
+    let modest = draft.modest && (kind == Kind::Fresh || (kind == Kind::Drifted && home.is_some()));
     let (sets, home) = match home.filter(|_| modest) {
         Some(home) => (Rc::new(Sets { sets: vec![sets.sets[home].clone()], named: true }), Some(0)),
         None => (sets, home),

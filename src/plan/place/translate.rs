@@ -146,6 +146,12 @@ impl<'a> Work<'a> {
         let is_kept = *self.scene.want(number) == Want::Kept;
         match decision {
             Decision::Start { .. } | Decision::Recreate { .. } => self.sort_out_start(number),
+            Decision::Held(_) if self.scene.is_soon_tried_again(number) && !seen.holds_room => {
+                // Whoever took its room now would have to give way in a moment.
+                if let Ok(sets) = self.startable(number) {
+                    self.draft(number, Kind::Fresh, Some(sets), None);
+                }
+            }
             Decision::Leave(_) | Decision::Await(_) | Decision::Blocked(_) | Decision::Held(_) => {
                 if seen.holds_room && !self.fixed[number] {
                     let blocked = matches!(decision, Decision::Blocked(_) | Decision::Held(_));
@@ -213,7 +219,7 @@ impl<'a> Work<'a> {
     fn movable_to(&mut self, number: Number) -> Option<Rc<Sets>> {
         let service = self.scene.service(number);
         let may_stand =
-            |base: &Number| (self.drafts[*base].is_some() || self.stands(*base)) && !self.is_tried_again(*base);
+            |base: &Number| (self.drafts[*base].is_some() || self.stands(*base)) && !self.is_on_trial(*base);
         let startable = service.missing_secrets.is_empty() && self.scene.bases(number).iter().all(may_stand);
         if startable { self.sets(number).ok() } else { None }
     }
@@ -243,6 +249,9 @@ impl<'a> Work<'a> {
             if self.is_tried_again(dependency) {
                 return Err(is_tried_again(self.scene, dependency));
             }
+            if self.is_on_trial(dependency) {
+                return Err(lacks(self.scene, dependency, &self.decisions.0[dependency]));
+            }
             let may_stand = match &self.drafts[dependency] {
                 Some(draft) => matches!(draft.kind, Kind::Fresh | Kind::Drifted) || self.stands(dependency),
                 None => self.stands(dependency),
@@ -269,6 +278,11 @@ impl<'a> Work<'a> {
     /// It is brought up in this plan, and may well fail again: whoever waits for it, waits until it is up.
     fn is_tried_again(&self, number: Number) -> bool {
         self.decisions.0[number].starts() && self.scene.is_retry(number)
+    }
+
+    /// What it is drafted for, is not to be counted on.
+    fn is_on_trial(&self, number: Number) -> bool {
+        self.is_tried_again(number) || self.decisions.0[number].held().is_some()
     }
 
     /// As it is now, others may depend on it.
@@ -399,7 +413,7 @@ impl<'a> Work<'a> {
             stands: sits && self.stands_as_it_is(number, draft.kind),
             pinned: self.pinned[number],
             follows: draft.follows.and_then(|base| ids[base]),
-            is_modest: self.scene.is_retry(number),
+            is_modest: self.scene.is_retry(number) || self.scene.is_soon_tried_again(number),
         }
     }
 }
