@@ -50,10 +50,15 @@ pub(super) fn no_room_from(run: &Run<'_>, step: &Step) {
     }
 }
 
-/// What answered until it was stopped has come up well: what comes later is another story.
+/// What answered until it was stopped has come up well: what comes later is another story. One that is to be made anew
+/// is not what was tried.
 pub(super) fn stopped(run: &Run<'_>, step: &Step) {
     let was_well = step.route.first().is_some_and(|state| state.is_operational());
-    if was_well && counted(run, &step.service) > 0 {
+    let anew = matches!(
+        step.reason.code,
+        ReasonCode::SpecChanged | ReasonCode::SecretChanged | ReasonCode::ImageChanged | ReasonCode::WrongGpu
+    );
+    if was_well && !anew && counted(run, &step.service) > 0 {
         set(run, &step.service, None);
     }
 }

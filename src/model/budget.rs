@@ -33,7 +33,7 @@ pub enum Budget {
 impl Budget {
     #[must_use]
     pub fn of(service: &Service, seen: &ObservedService, now: Timestamp) -> Self {
-        if is_up(seen) {
+        if is_up(service, seen) {
             return Self::Open;
         }
         let recover = &service.recover;
@@ -91,7 +91,8 @@ pub fn is_void(service: &Service, attempts: &Attempts, seen: &ObservedService, n
     let lived = if seen.unknown.is_some() {
         None
     } else if seen.state.is_operational() {
-        seen.since.map(|since| now.duration_since(since.max(attempts.last_at)))
+        let since = seen.since.filter(|_| is_as_described(service, seen));
+        since.map(|since| now.duration_since(since.max(attempts.last_at)))
     } else {
         // What runs badly may never have been well, however long it runs.
         let ended = ended_at(seen).filter(|_| seen.ended_by_itself && !seen.holds_room);
@@ -138,9 +139,13 @@ fn retry_after(recover: &Recover, count: u32) -> Duration {
     first.saturating_mul(2_u32.checked_pow(further).unwrap_or(u32::MAX)).min(recover.max_backoff)
 }
 
-/// It answers, or is on its way.
-fn is_up(seen: &ObservedService) -> bool {
-    seen.state.is_operational() || seen.state == State::Starting
+/// It answers, or is on its way. An older self that runs on says nothing of what the manifest describes by now.
+fn is_up(service: &Service, seen: &ObservedService) -> bool {
+    (seen.state.is_operational() || seen.state == State::Starting) && is_as_described(service, seen)
+}
+
+fn is_as_described(service: &Service, seen: &ObservedService) -> bool {
+    seen.marks.as_ref().is_none_or(|marks| marks.spec == service.spec.hash())
 }
 
 /// It is down, or badly off, and nobody wanted that.

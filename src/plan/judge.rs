@@ -82,11 +82,15 @@ fn wanted(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
     }
     match seen.state {
         State::Online | State::Busy | State::Idle => match drift(scene, number) {
-            Some(change) => bring_up(scene, number, change, true),
+            Some(change) => {
+                recover::runs_on(scene, number, &change).unwrap_or_else(|| bring_up(scene, number, change, true))
+            }
             None => Decision::Leave(format!("{}, as it should be: {}", seen.state, why.message)),
         },
         State::Starting => match drift(scene, number) {
-            Some(change) => bring_up(scene, number, change, true),
+            Some(change) => {
+                recover::runs_on(scene, number, &change).unwrap_or_else(|| bring_up(scene, number, change, true))
+            }
             None => Decision::Await(Reason { message: format!("{}; {}", why.message, seen.detail), ..why.clone() }),
         },
         State::Error | State::Timeout => {

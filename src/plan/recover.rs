@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 
 use crate::model::budget::{Budget, is_void};
+use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 use crate::model::observed::Ownership;
 use crate::model::plan::{Reason, ReasonCode};
@@ -23,13 +24,20 @@ pub(super) fn held(scene: &Scene<'_>, number: Number) -> Option<Decision> {
     Some(if is_spent && scene.seen(number).holds_room { Decision::GiveUp(why) } else { Decision::Held(why) })
 }
 
+/// A changed service whose new self does not come up runs on as it was.
+pub(super) fn runs_on(scene: &Scene<'_>, number: Number, change: &Reason) -> Option<Decision> {
+    let budget = Some(scene.budget(number)).filter(|budget| budget.holds())?;
+    why(scene, number, budget, &format!("it runs on as it was: {}", change.message)).map(Decision::Blocked)
+}
+
 /// What failed in this run, and has spent its budget by that, makes room in this very run. What could not be stopped is
 /// not stopped again.
 pub(super) fn given_up(scene: &Scene<'_>, number: Number, prevented: &Reason) -> Option<Decision> {
     let (budget, seen) = (scene.budget(number), scene.seen(number));
     let ours = matches!(seen.ownership, Ownership::Ours | Ownership::Adopted);
     let is_spent = matches!(budget, Budget::Spent { .. });
-    let goes = is_spent && ours && seen.holds_room && prevented.code != ReasonCode::StopFailed;
+    let is_up = seen.state.is_operational() || seen.state == State::Starting;
+    let goes = is_spent && ours && seen.holds_room && !is_up && prevented.code != ReasonCode::StopFailed;
     goes.then(|| why(scene, number, budget, &prevented.message).map(Decision::GiveUp))?
 }
 
@@ -42,7 +50,12 @@ pub(super) fn left_out(scene: &Scene<'_>, number: Number, lack: Reason) -> Decis
     }) else {
         return Decision::Blocked(lack);
     };
-    if scene.seen(number).holds_room { Decision::GiveUp(why) } else { Decision::Held(why) }
+    let seen = scene.seen(number);
+    match (seen.holds_room, seen.state.is_operational() || seen.state == State::Starting) {
+        (true, true) => Decision::Blocked(why),
+        (true, false) => Decision::GiveUp(why),
+        (false, _) => Decision::Held(why),
+    }
 }
 
 fn why(scene: &Scene<'_>, number: Number, budget: Budget, trouble: &str) -> Option<Reason> {

@@ -259,6 +259,22 @@ fn another_spec_or_ten_minutes_of_being_well_make_the_budget_whole() {
 }
 
 #[test]
+fn an_older_self_runs_on_when_the_new_one_does_not_come_up() {
+    let house = house("big");
+    house.rewrite(&MANIFEST.replace("command: [big]", "command: [big, --more]"));
+    tried(&house, "big", 3, 0);
+    assert_short(&house.plan("big"), "blocked big [budget_spent]");
+    each_tree(&house, "big", |tree| tree.started_at = Some("2025-01-02T03:04:05Z".parse().expect("a time")));
+    assert_eq!(look(&house, &house.desired(None)).recovered, [], "it is not the new one that is well");
+    tried(&house, "big", 3, 5 * MINUTE);
+    assert_short(
+        &house.plan("big"),
+        "stop:big [spec_changed] 16384 on gpu-0
+         start:big [spec_changed] 16384 on gpu-0 after stop:big",
+    );
+}
+
+#[test]
 fn one_without_attempts_is_started_and_never_brought_back() {
     let house = House::new(MANIFEST);
     let mut desired = house.desired(Some("big"));
