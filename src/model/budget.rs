@@ -33,9 +33,12 @@ pub enum Budget {
 impl Budget {
     #[must_use]
     pub fn of(service: &Service, seen: &ObservedService, now: Timestamp) -> Self {
-        if is_up(service, seen) {
-            return Self::Open;
-        }
+        if is_up(service, seen) { Self::Open } else { Self::of_start(service, seen, now) }
+    }
+
+    /// As if it were to be started now, whatever runs.
+    #[must_use]
+    pub fn of_start(service: &Service, seen: &ObservedService, now: Timestamp) -> Self {
         let recover = &service.recover;
         match counted(service, seen, now) {
             None if recover.attempts == 0 && needs_recovery(seen) => Self::Spent { count: 0, due: None },
@@ -145,7 +148,11 @@ fn is_up(service: &Service, seen: &ObservedService) -> bool {
 }
 
 fn is_as_described(service: &Service, seen: &ObservedService) -> bool {
-    seen.marks.as_ref().is_none_or(|marks| marks.spec == service.spec.hash())
+    let Some(marks) = &seen.marks else { return true };
+    // With a secret missing there is nothing to compare.
+    let same_secrets = || marks.secrets == service.spec.secret_digest(&marks.salt);
+    let secrets = !service.missing_secrets.is_empty() || same_secrets();
+    marks.spec == service.spec.hash() && !seen.image_moved && secrets
 }
 
 /// It is down, or badly off, and nobody wanted that.

@@ -26,7 +26,10 @@ pub(super) fn held(scene: &Scene<'_>, number: Number) -> Option<Decision> {
 
 /// A changed service whose new self does not come up runs on as it was.
 pub(super) fn runs_on(scene: &Scene<'_>, number: Number, change: &Reason) -> Option<Decision> {
-    let budget = Some(scene.budget(number)).filter(|budget| budget.holds())?;
+    let budget = Budget::of_start(scene.service(number), scene.seen(number), scene.observed.observed_at);
+    if !budget.holds() {
+        return None;
+    }
     why(scene, number, budget, &format!("it runs on as it was: {}", change.message)).map(Decision::Blocked)
 }
 
