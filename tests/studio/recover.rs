@@ -117,8 +117,9 @@ pub(crate) fn a_crash_loop_is_held_after_its_budget_and_nothing_swings() {
     // Mended in the manifest, both come up and stay.
     let text = fs::read_to_string(sandbox.path("loop.yaml")).expect("the manifest");
     fs::write(sandbox.path("loop.yaml"), text.replace(&format!(", {DIES}"), "")).expect("a manifest");
-    house.apply().exits(4);
-    let again = house.apply().exits(4).events();
+    let apply = || sandbox.lcm(&["apply", "--yes", "--format", "json", "loop.yaml"]);
+    apply().exits(4);
+    let again = apply().exits(4).events();
     assert_eq!(result(&again)["changed"], Value::Bool(false));
     assert_eq!(house.up().len(), 2, "one of two that do not fit together, and one beside it");
 }
