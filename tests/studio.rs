@@ -19,6 +19,8 @@ mod plans;
 #[expect(dead_code, reason = "each program uses a part of it")]
 #[path = "support/played.rs"]
 mod played;
+#[path = "studio/recover.rs"]
+mod recover;
 #[expect(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/sandbox.rs"]
 mod sandbox;
@@ -56,6 +58,10 @@ const TESTS: &[(&str, fn())] = &[
     ("memory::a_busy_one_is_waited_for_or_not", memory::a_busy_one_is_waited_for_or_not),
     ("memory::a_kept_one_unloads_and_the_next_time_it_stops", memory::a_kept_one_unloads_and_the_next_time_it_stops),
     ("memory::status_and_plan_show_what_is_measured", memory::status_and_plan_show_what_is_measured),
+    (
+        "recover::a_crash_loop_is_held_after_its_budget_and_nothing_swings",
+        recover::a_crash_loop_is_held_after_its_budget_and_nothing_swings,
+    ),
 ];
 
 fn main() -> ExitCode {

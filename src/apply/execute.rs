@@ -11,11 +11,11 @@ use tokio::time::Instant;
 use super::record::forbidden;
 use super::run::{Cut, Run, millis};
 use super::verdict::{Trouble, Verdict};
-use super::{Failure, OnFailure, evict, start, stop};
+use super::{Failure, OnFailure, attempts, evict, start, stop};
 use crate::model::desired::Condition;
 use crate::model::event::{EventKind, Outcome};
 use crate::model::lifecycle::Action;
-use crate::model::names::StepId;
+use crate::model::names::{ServiceName, StepId};
 use crate::model::plan::{Plan, Reason, ReasonCode, Step};
 
 /// After an interrupt, an effect under way may finish for so long; with what follows that makes the promised 5 s.
@@ -133,9 +133,12 @@ fn close(run: &Run<'_>, step: &Step, verdict: &Verdict, began: Instant) {
         Verdict::Done => well(run, step, Outcome::Done, took_ms),
         Verdict::NotNeeded => well(run, step, Outcome::NotNeeded, took_ms),
         Verdict::Stale(reason) => skip(run, step, &format!("stale: {reason}; it is planned anew")),
-        Verdict::Failed(trouble) => fail(run, step, trouble, took_ms),
+        Verdict::Failed(trouble) => {
+            attempts::failed(run, step, trouble.code);
+            fail(run, name(step), trouble, took_ms);
+        }
         Verdict::Cut(Cut::Interrupted) => skip(run, step, "interrupted while it was under way"),
-        Verdict::Cut(Cut::OutOfTime) => fail(run, step, &out_of_time(run, "while it was under way"), took_ms),
+        Verdict::Cut(Cut::OutOfTime) => fail(run, name(step), &out_of_time(run, "while it was under way"), took_ms),
     }
 }
 
@@ -149,9 +152,16 @@ fn well(run: &Run<'_>, step: &Step, outcome: Outcome, took_ms: u64) {
     run.say(EventKind::StepDone { step: id, service, outcome, took_ms, stages });
 }
 
-pub(super) fn fail(run: &Run<'_>, step: &Step, trouble: &Trouble, took_ms: u64) {
+/// A step, and whose it is.
+pub(super) type Name<'a> = (&'a StepId, &'a ServiceName);
+
+fn name(step: &Step) -> Name<'_> {
+    (&step.id, &step.service)
+}
+
+pub(super) fn fail(run: &Run<'_>, (step, service): Name<'_>, trouble: &Trouble, took_ms: u64) {
     let error = run.mask(&trouble.error);
-    let (id, service, log) = (step.id.clone(), step.service.clone(), trouble.log.clone());
+    let (id, service, log) = (step.clone(), service.clone(), trouble.log.clone());
     {
         let mut ledger = run.ledger();
         ledger.failed.insert(id.clone());
@@ -184,7 +194,9 @@ fn drop_under_way(run: &Run<'_>, plan: &Plan, cut: Cut) {
             Cut::Interrupted => {
                 skip(run, step, "interrupted while it was under way; the next run finds how it went on");
             }
-            Cut::OutOfTime => fail(run, step, &out_of_time(run, "while it was under way"), millis(run.began.elapsed())),
+            Cut::OutOfTime => {
+                fail(run, name(step), &out_of_time(run, "while it was under way"), millis(run.began.elapsed()));
+            }
         }
     }
 }
@@ -231,7 +243,7 @@ impl<'p> Graph<'p> {
                 Some(Cut::OutOfTime) if told => skip(run, step, "the run's time is over"),
                 Some(Cut::OutOfTime) => {
                     told = true;
-                    fail(run, step, &out_of_time(run, "before it could begin"), 0);
+                    fail(run, name(step), &out_of_time(run, "before it could begin"), 0);
                 }
                 None if progress.failed > 0 && on_failure != OnFailure::Continue => {
                     skip(run, step, "a step failed before, and this run goes no further then");

@@ -3,6 +3,7 @@
 //!
 //! Not here: the lock, the choice of an exit code, the last event of a run. Those are the caller's.
 
+mod attempts;
 mod evict;
 mod execute;
 mod expect;
@@ -179,6 +180,7 @@ async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, End> {
             Prepared::Halt => return think(run).await,
         }
         plan = within_approved(run, plan)?;
+        attempts::forget(run, &plan);
         let steps = plan.steps.iter().map(|step| step.id.clone()).collect();
         run.say(EventKind::Planned { round, steps });
         if plan.steps.is_empty() {
@@ -224,17 +226,21 @@ fn within_approved(run: &Run<'_>, plan: Plan) -> Result<Plan, End> {
     Err(End::Unapproved { plan: Box::new(plan), reason })
 }
 
-/// Finds services that this run brought up and that are down again: they have failed, and are not brought up twice.
+/// Finds services that this run brought up and that are down again: they have failed, and are not brought up twice,
+/// whether the plan would, or holds them by their budgets.
 async fn relapses(run: &Run<'_>, plan: &Plan) -> bool {
-    let again = |step: &&Step| {
-        let fell = matches!(step.reason.code, ReasonCode::Exited | ReasonCode::Unhealthy);
-        fell && step.action == Action::Start && run.ledger().risen.contains(&step.service)
-    };
-    let fallen: Vec<&Step> = plan.steps.iter().filter(again).collect();
-    for step in &fallen {
-        let error = format!("it came up, and did not stay: {}", step.reason.message);
-        let log = start::last_words(run, &step.service).await;
-        execute::fail(run, step, &Trouble { code: ReasonCode::StartFailed, error, log }, 0);
+    let fell = |code| matches!(code, ReasonCode::Exited | ReasonCode::Unhealthy);
+    let starts = plan.steps.iter().filter(|step| step.action == Action::Start && fell(step.reason.code));
+    let again = starts.map(|step| (&step.service, &step.reason.message));
+    let spent = plan.held.iter().filter(|held| held.reason.code == ReasonCode::BudgetSpent);
+    let held = spent.map(|held| (&held.service, &held.reason.message));
+    let fallen: Vec<_> = again.chain(held).filter(|(service, _)| run.ledger().risen.contains(*service)).collect();
+    for (service, message) in &fallen {
+        let error = format!("it came up, and did not stay: {message}");
+        let log = start::last_words(run, service).await;
+        attempts::fell(run, service);
+        let step = StepId::new(format!("{}:{service}", Action::Start));
+        execute::fail(run, (&step, service), &Trouble { code: ReasonCode::StartFailed, error, log }, 0);
     }
     !fallen.is_empty()
 }
@@ -269,6 +275,7 @@ async fn prepared(run: &Run<'_>, mut plan: Plan) -> Result<Prepared, End> {
 
 /// The way back is told like any other plan, as part of the round that failed.
 async fn go_back(run: &Run<'_>, plan: &Plan, round: u32) {
+    attempts::spend(run);
     let Some(back) = rollback::plan_back(run, plan).await else { return };
     run.begin_anew();
     run.warn("a step failed: going back to what ran before");

@@ -25,7 +25,7 @@ pub(super) async fn prepare(run: &Run<'_>, plan: &Plan) -> Result<usize, Cut> {
             }
             Err(trouble) => {
                 failed += 1;
-                fail(run, step, &trouble, 0);
+                fail(run, (&step.id, &step.service), &trouble, 0);
             }
         }
     }

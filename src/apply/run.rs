@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::memory::Promise;
 use super::{Context, Failure};
 use crate::model::event::{Event, EventKind, Stage, StageTime};
+use crate::model::facts::Attempts;
 use crate::model::lifecycle::State;
 use crate::model::names::{ServiceName, StepId};
 use crate::model::observed::Instance;
@@ -72,6 +73,10 @@ pub(super) struct Ledger {
     pub(super) promises: BTreeMap<ServiceName, Promise>,
     /// The most that each service was measured to hold on one GPU.
     pub(super) heaviest: BTreeMap<ServiceName, Mebibytes>,
+    /// Services that this run has counted an attempt of.
+    pub(super) tried: BTreeSet<ServiceName>,
+    /// All attempts that count; `None`: not read yet.
+    pub(super) attempts: Option<BTreeMap<ServiceName, Attempts>>,
     /// Where each service was last brought to.
     pub(super) states: BTreeMap<ServiceName, State>,
 }

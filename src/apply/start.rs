@@ -1,5 +1,6 @@
 //! The stages of a start: admission, start, health. What fails gives way to the older self that was put aside.
 
+use super::attempts;
 use super::expect::{Launch, of_start};
 use super::health::{self, Illness};
 use super::measure::Watch;
@@ -67,6 +68,7 @@ async fn begin(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> Ve
         run.ledger().promises.remove(&step.service);
         return stale;
     }
+    attempts::begin(run, step);
     // What is created first is deploying until it is there.
     let creates = step.route.contains(&State::Deploying);
     cursor.walk_to(if creates { State::Deploying } else { State::Starting });

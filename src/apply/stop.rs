@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::attempts;
 use super::expect::{Ready, can_be_looked_at, is_of_older, is_of_service, of_remove, of_stop};
 use super::health::growing;
 use super::measure::Watch;
@@ -103,12 +104,16 @@ async fn end(
     match released(run, seen, instance, &before).await {
         Ok(()) => {}
         Err(Refusal::Trouble(trouble)) => {
+            attempts::no_room_from(run, step);
             cursor.go(State::Error, &trouble.error);
             return Verdict::Failed(trouble);
         }
         Err(Refusal::Cut(cut)) => return Verdict::Cut(cut),
     }
     cursor.walk_to_last();
+    if is_of_service(step) {
+        attempts::stopped(run, step);
+    }
     let ports = service.map_or_else(BTreeSet::new, |service| service.ports.clone());
     let mut ledger = run.ledger();
     if is_of_service(step) {

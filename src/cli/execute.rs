@@ -122,6 +122,7 @@ async fn work(session: &Session, mut job: Job, progress: &Progress) -> Result<Ex
         plan_command::data(&shown(session, job, &opened, &plan, &facts))?;
     }
     let ended = if plan.steps.is_empty() {
+        forget(session, &opened, &plan);
         nothing_to_do(&opened, &plan, progress)
     } else {
         if must_ask(job, &opened, &plan) && !agreed().await {
@@ -148,6 +149,15 @@ async fn work(session: &Session, mut job: Job, progress: &Progress) -> Result<Ex
         session.warn(&format!("can't write to stdout: {error}"));
     }
     Ok(ended.exit)
+}
+
+/// Attempts that do not count any more; where there is something to do, the run itself forgets them.
+fn forget(session: &Session, opened: &Opened, plan: &Plan) {
+    for service in &plan.recovered {
+        if let Err(error) = opened.store().set_attempts(&plan.project, service, None) {
+            session.warn(&format!("{error}; what was tried of {service} goes on counting"));
+        }
+    }
 }
 
 fn nothing_to_do(opened: &Opened, plan: &Plan, progress: &Progress) -> Ended {

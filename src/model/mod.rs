@@ -3,6 +3,7 @@
 //! A manifest becomes a [`desired::Desired`], a machine's [`facts::Facts`] become an [`observed::Observed`], both
 //! together a [`plan::Plan`], and carrying that out makes [`event::Event`]s.
 
+pub mod budget;
 pub mod desired;
 pub mod event;
 pub mod facts;

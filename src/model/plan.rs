@@ -100,6 +100,9 @@ pub struct Plan {
     pub held: Vec<Held>,
     pub orphans: Vec<OrphanLine>,
     pub gpus: Vec<GpuLine>,
+    /// Services whose earlier attempts do not count any more: well for long since, or of another spec by now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recovered: Vec<ServiceName>,
     pub warnings: Vec<String>,
 }
 
@@ -124,6 +127,7 @@ impl Plan {
             held: Vec::new(),
             orphans: Vec::new(),
             gpus: Vec::new(),
+            recovered: Vec::new(),
             warnings: Vec::new(),
         }
     }

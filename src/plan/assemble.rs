@@ -11,6 +11,7 @@ use crate::model::size::Mebibytes;
 use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::flow::Flow;
 use crate::plan::legal::by_rule;
+use crate::plan::recover;
 
 const UNPROVEN: &str = "GPU memory is UNPROVEN: declared sizes count, no driver was asked";
 
@@ -33,6 +34,7 @@ pub(super) fn assemble(scene: &Scene<'_>, decisions: Decisions, placement: Place
         blocked,
         held,
         orphans: orphans(scene),
+        recovered: recover::recovered(scene),
         warnings: warnings(scene, &gpus, &steps),
         gpus,
         steps,
@@ -58,7 +60,10 @@ fn idle(scene: &Scene<'_>, decisions: Decisions) -> Idle {
             Decision::Blocked(reason) | Decision::Preempt { blocked: reason, .. } => {
                 idle.blocked.push(Blocked { service: service(), reason });
             }
-            Decision::Held(reason) => idle.held.push(Held { service: service(), reason, by: None, since: None }),
+            Decision::Held(reason) | Decision::GiveUp(reason) => {
+                let since = recover::since(scene, number, &reason);
+                idle.held.push(Held { service: service(), reason, by: None, since });
+            }
             Decision::Start { .. }
             | Decision::Await(_)
             | Decision::Recreate { .. }

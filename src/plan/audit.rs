@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::model::budget::Budget;
 use crate::model::desired::Desired;
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::ServiceName;
@@ -38,6 +39,7 @@ pub fn audit(plan: &Plan, desired: &Desired, observed: &Observed, request: &Requ
         audit.dependencies(step, &mut findings);
         audit.victims(step, &mut findings);
         audit.standing(step, &mut findings);
+        audit.budgets(step, &mut findings);
     }
     audit.memory(&mut findings);
     findings
@@ -160,6 +162,29 @@ impl Audit<'_> {
         if lower > higher || (lower == higher && !among_equals) {
             findings.push(format!("{}: {winner} does not matter more", step.id));
         }
+        if matches!(self.budget(&winner), Budget::Retry { .. }) {
+            findings.push(format!("{}: {winner} is only tried again, and nobody gives way for that", step.id));
+        }
+    }
+
+    /// Nothing is brought up, and nothing given up, but by its budget.
+    fn budgets(&self, step: &Step, findings: &mut Vec<String>) {
+        let budget = self.budget(&step.service);
+        let begins = step.action == Action::Start && step.expect.state != State::Starting;
+        if begins && budget.holds() {
+            findings.push(format!("{}: its budget keeps it from being brought up", step.id));
+        }
+        let given_up = step.action == Action::Stop && step.reason.code == ReasonCode::BudgetSpent;
+        let is_spent = matches!(budget, Budget::Spent { .. } | Budget::Retry { .. });
+        if given_up && !(is_spent && self.held.contains(&step.service)) {
+            findings.push(format!("{}: its budget is not spent", step.id));
+        }
+    }
+
+    fn budget(&self, service: &ServiceName) -> Budget {
+        let (service, seen) = (self.desired.services.get(service), self.observed.services.get(service));
+        let both = service.zip(seen);
+        both.map_or(Budget::Open, |(service, seen)| Budget::of(service, seen, self.observed.observed_at))
     }
 
     /// Starts and stops of one service fit together, and with what was said of it elsewhere.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use crate::model::budget::Budget;
 use crate::model::desired::{Desired, GpuRequest, OrphanPolicy, Service};
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
@@ -108,6 +109,21 @@ impl<'a> Scene<'a> {
         self.request.prevented.get(self.name(number))
     }
 
+    /// How often, and from when on, it may be brought up.
+    pub(super) fn budget(&self, number: Number) -> Budget {
+        Budget::of(self.service(number), self.seen(number), self.observed.observed_at)
+    }
+
+    /// Its budget is spent, and it is tried again all the same: nobody gives way for that.
+    pub(super) fn is_retry(&self, number: Number) -> bool {
+        matches!(self.budget(number), Budget::Retry { .. })
+    }
+
+    /// It has to wait for its next attempt, and that is not its last chance: its room is kept for it where it is free.
+    pub(super) fn is_soon_tried_again(&self, number: Number) -> bool {
+        matches!(self.budget(number), Budget::Waits { .. })
+    }
+
     /// Where it may be placed; `Err` says why that is nowhere.
     pub(super) fn places(&self, number: Number) -> Result<&Places, &String> {
         self.places[self.ask(number)].as_ref()
@@ -165,7 +181,7 @@ impl<'a> Scene<'a> {
             Decision::Await(_) | Decision::Start { .. } | Decision::Recreate { .. } | Decision::Evict(_) => true,
             Decision::Leave(_) => seen.state.is_operational(),
             Decision::Blocked(_) => seen.unknown.is_none() && seen.state.is_operational(),
-            Decision::Stop(_) | Decision::Preempt { .. } | Decision::Held(_) => false,
+            Decision::Stop(_) | Decision::GiveUp(_) | Decision::Preempt { .. } | Decision::Held(_) => false,
         }
     }
 
@@ -209,6 +225,8 @@ pub(super) enum Decision {
         gpus: BTreeSet<GpuId>,
     },
     Stop(Reason),
+    /// Wanted, but its budget is spent: what runs of it, badly, makes room, and then it is held.
+    GiveUp(Reason),
     /// Not wanted: it may go on running, and gives its GPU memory back.
     Evict(Reason),
     /// Wanted, but stopped for the sake of something that matters more, and without room elsewhere.
@@ -230,7 +248,10 @@ impl Decision {
     /// Why it is stopped.
     pub(super) fn stopped(&self) -> Option<&Reason> {
         match self {
-            Self::Recreate { reason, .. } | Self::Stop(reason) | Self::Preempt { reason, .. } => Some(reason),
+            Self::Recreate { reason, .. }
+            | Self::Stop(reason)
+            | Self::GiveUp(reason)
+            | Self::Preempt { reason, .. } => Some(reason),
             Self::Leave(_)
             | Self::Start { .. }
             | Self::Await(_)
@@ -262,6 +283,11 @@ impl Decision {
     /// Why it can't be, though it is wanted.
     pub(super) fn blocked(&self) -> Option<&Reason> {
         if let Self::Blocked(reason) | Self::Preempt { blocked: reason, .. } = self { Some(reason) } else { None }
+    }
+
+    /// Why it is kept from running.
+    pub(super) fn held(&self) -> Option<&Reason> {
+        if let Self::Held(reason) | Self::GiveUp(reason) = self { Some(reason) } else { None }
     }
 
     pub(super) fn is_await(&self) -> bool {
@@ -301,6 +327,7 @@ impl Decisions {
                     *decision = Decision::Leave(message.to_owned());
                 }
                 Decision::Preempt { blocked, .. } => *decision = Decision::Blocked(blocked.clone()),
+                Decision::GiveUp(held) => *decision = Decision::Held(held.clone()),
                 Decision::Leave(_) | Decision::Blocked(_) | Decision::Held(_) => {}
             }
         }

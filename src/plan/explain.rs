@@ -79,7 +79,7 @@ pub(super) fn absence(decision: &Decision) -> String {
     match decision {
         Decision::Blocked(reason) => format!("is blocked: {}", reason.message),
         Decision::Preempt { blocked, .. } => format!("is blocked: {}", blocked.message),
-        Decision::Held(reason) => format!("is held: {}", reason.message),
+        Decision::Held(reason) | Decision::GiveUp(reason) => format!("is held: {}", reason.message),
         Decision::Stop(reason) => format!("is stopped: {}", reason.message),
         Decision::Evict(reason) => format!("is evicted: {}", reason.message),
         Decision::Leave(why) => format!("is not up: {why}"),

@@ -9,6 +9,7 @@ use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::drift::{drift, gpu_lost};
 use crate::plan::legal::hold_to_rules;
 use crate::plan::numbers::Number;
+use crate::plan::recover;
 use crate::plan::want::Want;
 
 /// A first decision for every service; starts have no GPUs yet.
@@ -64,7 +65,7 @@ fn off(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
 fn wanted(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
     let seen = scene.seen(number);
     if let Some(prevented) = scene.prevented(number) {
-        return Decision::Blocked(prevented.clone());
+        return recover::given_up(scene, number, prevented).unwrap_or_else(|| Decision::Blocked(prevented.clone()));
     }
     match &seen.ownership {
         Ownership::Missing { container } => {
@@ -83,19 +84,29 @@ fn wanted(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
     }
     match seen.state {
         State::Online | State::Busy | State::Idle => match drift(scene, number) {
-            Some(change) => bring_up(scene, number, change, true),
+            Some(change) => {
+                recover::runs_on(scene, number, &change).unwrap_or_else(|| bring_up(scene, number, change, true))
+            }
             None => Decision::Leave(format!("{}, as it should be: {}", seen.state, why.message)),
         },
         State::Starting => match drift(scene, number) {
-            Some(change) => bring_up(scene, number, change, true),
+            Some(change) => {
+                recover::runs_on(scene, number, &change).unwrap_or_else(|| bring_up(scene, number, change, true))
+            }
             None => Decision::Await(Reason { message: format!("{}; {}", why.message, seen.detail), ..why.clone() }),
         },
         State::Error | State::Timeout => {
+            if let Some(held) = recover::held(scene, number) {
+                return held;
+            }
             let code = if seen.ended_by_itself { ReasonCode::Exited } else { ReasonCode::Unhealthy };
             let change = gpu_lost(scene, number).unwrap_or_else(|| because(code, seen, why));
             bring_up(scene, number, change, true)
         }
         State::Registered | State::Deployed | State::Offline | State::Failed | State::Terminated | State::Deleted => {
+            if let Some(held) = recover::held(scene, number) {
+                return held;
+            }
             let change = if seen.ended_by_itself { because(ReasonCode::Exited, seen, why) } else { why.clone() };
             bring_up(scene, number, change, false)
         }
@@ -130,7 +141,9 @@ fn bring_up(scene: &Scene<'_>, number: Number, why: Reason, runs: bool) -> Decis
 
 /// `restart: true`: what depends on a recreated service is recreated with it.
 fn recreate_dependents(scene: &Scene<'_>, decisions: &mut Decisions) {
-    let mut open: Vec<Number> = decisions.those(|decision| matches!(decision, Decision::Recreate { .. })).collect();
+    let recreated = decisions.those(|decision| matches!(decision, Decision::Recreate { .. }));
+    // What is only tried again takes nobody along: it may well fail again.
+    let mut open: Vec<Number> = recreated.filter(|number| !scene.is_retry(*number)).collect();
     // Each service is recreated once, so this ends.
     while let Some(number) = open.pop() {
         let name = scene.name(number);
@@ -157,9 +170,14 @@ fn may_be_recreated(state: State) -> bool {
     state.is_operational() || state == State::Starting
 }
 
+/// It is off at the end.
+fn goes(decision: &Decision) -> bool {
+    matches!(decision, Decision::Stop(_) | Decision::GiveUp(_))
+}
+
 /// What is merely kept does not outlive what it depends on.
 fn stop_kept_dependents(scene: &Scene<'_>, decisions: &mut Decisions) {
-    let mut open: Vec<Number> = decisions.those(|decision| matches!(decision, Decision::Stop(_))).collect();
+    let mut open: Vec<Number> = decisions.those(goes).collect();
     while let Some(number) = open.pop() {
         for dependent in scene.dependents(number).iter().copied() {
             let seen = scene.seen(dependent);

@@ -18,6 +18,7 @@ mod legal;
 mod numbers;
 mod order;
 mod place;
+mod recover;
 mod room;
 mod steps;
 mod want;

@@ -317,6 +317,7 @@ impl Starts<'_> {
             Decision::Await(reason) => (reason.clone(), &none, false, true),
             Decision::Leave(why) => (reason(ReasonCode::Requested, why.clone(), None), &none, false, false),
             Decision::Stop(why)
+            | Decision::GiveUp(why)
             | Decision::Evict(why)
             | Decision::Blocked(why)
             | Decision::Held(why)

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::model::budget::{self, Budget};
 use crate::model::desired::{Desired, Goal, Service};
 use crate::model::facts::Estimates;
 use crate::model::lifecycle::State;
@@ -64,7 +65,25 @@ pub struct ServiceLine {
     #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
     pub reason: String,
+    /// What was tried to bring it up; not there where nothing was, or where it does not count any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetLine>,
     pub estimates: EstimatesLine,
+}
+
+/// How much of its budget a service has spent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetLine {
+    pub attempts: u32,
+    pub spent: u32,
+    #[schemars(with = "String")]
+    pub last_at: Timestamp,
+    /// It is kept from being brought up, for now.
+    pub held: bool,
+    /// Tried again from then on; `null`: at once, or not by itself.
+    #[schemars(with = "Option<String>")]
+    pub due: Option<Timestamp>,
 }
 
 /// What earlier runs of it came to; `null`: nothing was measured yet.
@@ -151,7 +170,7 @@ impl Status {
             host: observed.host.clone(),
             engine: observed.engine.clone(),
             observed_at: observed.observed_at,
-            services: pairs().map(|(service, seen)| service_line(service, seen)).collect(),
+            services: pairs().map(|(service, seen)| service_line(service, seen, observed.observed_at)).collect(),
             orphans: observed
                 .orphans
                 .iter()
@@ -181,7 +200,19 @@ fn once(warnings: impl Iterator<Item = String>) -> Vec<String> {
     warnings.filter(|warning| told.insert(warning.clone())).collect()
 }
 
-fn service_line(service: &Service, seen: &ObservedService) -> ServiceLine {
+fn budget_line(service: &Service, seen: &ObservedService, now: Timestamp) -> Option<BudgetLine> {
+    let counted = budget::counted(service, seen, now)?;
+    let budget = Budget::of(service, seen, now);
+    let due = match budget {
+        Budget::Waits { due, .. } => Some(due),
+        Budget::Spent { due, .. } => due,
+        Budget::Open | Budget::Retry { .. } => None,
+    };
+    let (attempts, held) = (service.recover.attempts, budget.holds());
+    Some(BudgetLine { attempts, spent: counted.count, last_at: counted.last_at, held, due })
+}
+
+fn service_line(service: &Service, seen: &ObservedService, now: Timestamp) -> ServiceLine {
     let known = seen.unknown.is_none();
     let owned = match &seen.ownership {
         Ownership::Ours | Ownership::Adopted => true,
@@ -192,6 +223,9 @@ fn service_line(service: &Service, seen: &ObservedService) -> ServiceLine {
         && !reason.contains(holder)
     {
         reason = format!("{reason}; it is {holder}'s");
+    }
+    if let Some(spent) = Budget::of(service, seen, now).sentence(service, now) {
+        reason = format!("{reason}; {spent}");
     }
     let Estimates { ready_ms, stopped_ms, memory } = seen.estimates;
     ServiceLine {
@@ -208,6 +242,7 @@ fn service_line(service: &Service, seen: &ObservedService) -> ServiceLine {
         vram_measured_mib: seen.measured_most(),
         since: seen.since,
         reason,
+        budget: budget_line(service, seen, now),
         estimates: EstimatesLine { ready_ms, stopped_ms, vram_mib: memory },
     }
 }

@@ -22,7 +22,7 @@ use lcm::store::memory::Memory;
 pub(crate) struct House {
     folder: tempfile::TempDir,
     pub(crate) sim: Sim,
-    store: Memory,
+    pub(crate) store: Memory,
 }
 
 impl House {

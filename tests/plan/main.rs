@@ -9,6 +9,7 @@ mod measured;
 mod misplaced;
 mod modes;
 mod orphans;
+mod recover;
 mod room;
 mod rules;
 mod strangers;

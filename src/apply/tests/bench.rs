@@ -119,6 +119,10 @@ impl Bench {
     }
 
     pub(super) async fn apply(&self, steps: Vec<Step>) -> Outcome {
+        self.apply_plan(plan(steps)).await
+    }
+
+    pub(super) async fn apply_plan(&self, first: Plan) -> Outcome {
         let think = |_: &Facts, request: &Request| {
             lock(&self.requests).push(request.clone());
             Ok(lock(&self.thoughts).pop_front().unwrap_or_else(|| plan(Vec::new())))
@@ -129,7 +133,6 @@ impl Bench {
         };
         let store: &dyn Store = if self.forgets { &Forgetful } else { &self.store };
         let events = |event: Event| lock(&self.events).push(event);
-        let first = plan(steps);
         let (interrupt, request, orphans) = (self.interrupt.subscribe(), Request::default(), BTreeMap::new());
         let context = Context {
             driver: &self.sim,

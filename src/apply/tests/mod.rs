@@ -8,6 +8,7 @@ mod graph;
 mod interrupt;
 mod measuring;
 mod memory;
+mod recover;
 mod release;
 mod rules;
 mod seen;

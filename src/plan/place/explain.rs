@@ -16,6 +16,7 @@ use crate::plan::explain::Sums;
 use crate::plan::free;
 use crate::plan::judge::reason;
 use crate::plan::numbers::Number;
+use crate::plan::recover;
 
 /// The decisions as the answer has them.
 pub(super) fn decisions(scene: &Scene<'_>, translated: Translated, fates: &[Fate]) -> Decisions {
@@ -54,7 +55,11 @@ impl Telling<'_> {
         let gpus = |set: usize| item.sets.sets[set].iter().map(|gpu| self.gpus[*gpu].clone()).collect();
         let decision = match (item.kind, self.end.fates()[id]) {
             (Kind::Settled | Kind::Stuck | Kind::Kept, Fate::Stay) => return None,
-            (Kind::Fresh, Fate::Stay | Fate::Evicted | Fate::Out) => Decision::Blocked(self.lack(id, decided)),
+            // Its room is kept for it, or there is none.
+            (Kind::Fresh, _) if before.held().is_some() => return None,
+            (Kind::Fresh, Fate::Stay | Fate::Evicted | Fate::Out) => {
+                recover::left_out(self.scene, self.numbers[id], self.lack(id, decided))
+            }
             (Kind::Drifted, Fate::Stay) => self.left_as_it_is(id, before, decided),
             (Kind::Fresh | Kind::Drifted, Fate::On(set)) => match before.clone() {
                 Decision::Recreate { reason, .. } => Decision::Recreate { reason, gpus: gpus(set) },
@@ -67,7 +72,7 @@ impl Telling<'_> {
             (_, Fate::Evicted) => Decision::Evict(self.preempted(id)),
             (Kind::Kept, Fate::Out) => Decision::Stop(self.preempted(id)),
             (Kind::Stuck, Fate::Out) => {
-                let blocked = before.blocked().cloned().unwrap_or_else(|| self.preempted(id));
+                let blocked = before.blocked().or(before.held()).cloned().unwrap_or_else(|| self.preempted(id));
                 Decision::Preempt { reason: self.preempted(id), blocked }
             }
             (Kind::Settled | Kind::Drifted, Fate::Out) => {
@@ -87,7 +92,11 @@ impl Telling<'_> {
         }
         let blocked = self.lack(id, decided);
         let waits = before.along().is_some() && state == State::Starting;
-        if waits { before.runs_on(state, &blocked.message) } else { Decision::Blocked(blocked) }
+        if waits {
+            before.runs_on(state, &blocked.message)
+        } else {
+            recover::left_out(self.scene, self.numbers[id], blocked)
+        }
     }
 
     fn preempted(&self, id: ItemId) -> Reason {

@@ -54,6 +54,8 @@ pub(super) struct Item {
     pub(super) pinned: bool,
     /// It is started again only if this one is.
     pub(super) follows: Option<ItemId>,
+    /// Nobody gives way for it.
+    pub(super) is_modest: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +130,16 @@ struct Newcomer {
     id: ItemId,
     level: usize,
     need: i64,
+    is_modest: bool,
+    /// What it takes counts against others: it runs already, or others may have to go for it.
+    draws: bool,
+}
+
+impl Newcomer {
+    fn of(id: ItemId, item: &Item) -> Self {
+        let Item { level, need, is_modest, .. } = *item;
+        Self { id, level, need, is_modest, draws: item.kind != Kind::Fresh || !is_modest }
+    }
 }
 
 /// What an answer costs; `None` where it breaks a rule.
@@ -159,7 +171,7 @@ impl<'p> End<'p> {
                 Fate::On(set) => {
                     for gpu in &item.sets.sets[set] {
                         end.is_joined[*gpu] = true;
-                        end.newcomers[*gpu].push(Newcomer { id, level: item.level, need: item.need });
+                        end.newcomers[*gpu].push(Newcomer::of(id, item));
                     }
                     for port in &item.ports {
                         if end.port_takers[*port].replace(id).is_some() {
@@ -282,7 +294,11 @@ impl<'p> End<'p> {
     fn winner_above(&self, id: ItemId, level: usize) -> Option<ItemId> {
         let item = &self.problem.items[id];
         let takes_port = item.ports.iter().filter_map(|port| self.port_takers[*port]);
-        let by_port = || takes_port.into_iter().find(|other| self.problem.items[*other].level < item.level);
+        let claims = |other: &ItemId| {
+            let other = &self.problem.items[*other];
+            other.level < item.level && !other.is_modest
+        };
+        let by_port = || takes_port.into_iter().find(claims);
         let by_room = || {
             let mut contested = item.seat.iter().filter(|(_, amount)| *amount > 0);
             contested.find_map(|(gpu, amount)| self.winner_on(id, level, *gpu, *amount))
@@ -299,13 +315,14 @@ impl<'p> End<'p> {
     fn winner_on(&self, id: ItemId, level: usize, gpu: Gpu, amount: i64) -> Option<ItemId> {
         let matters_more = |other: &&Newcomer| other.level < level && other.id != id;
         let above = || self.newcomers[gpu].iter().filter(matters_more);
-        let taken: i64 = above().map(|other| other.need).sum();
+        // Nor does anybody go for what a modest one would add.
+        let taken: i64 = above().filter(|other| other.draws).map(|other| other.need).sum();
         // What stays of an evicted one is counted among those that stay already.
         let rest = if self.fates[id] == Fate::Evicted { self.problem.items[id].resident.unwrap_or(0) } else { 0 };
         if self.staying[gpu] - rest + taken + amount <= self.problem.usable[gpu] {
             return None;
         }
-        let needy = above().filter(|other| other.need > 0);
+        let needy = above().filter(|other| other.need > 0 && !other.is_modest);
         needy.max_by_key(|other| (other.need, std::cmp::Reverse(other.id))).map(|other| other.id)
     }
 

@@ -22,16 +22,22 @@ struct Draft {
     pinned: bool,
     resident: Option<i64>,
     follows: bool,
+    modest: bool,
 }
 
 fn draft() -> impl Strategy<Value = Draft> {
     let sizes = (0..6_i64, 0..6_i64, proptest::option::weighted(0.3, 0..3_i64));
     let places =
         (0..3_usize, 0..6_u8, proptest::option::weighted(0.3, 0..4_usize), proptest::option::weighted(0.3, 0..2_usize));
-    let flags = (proptest::bool::weighted(0.9), proptest::bool::weighted(0.1), proptest::bool::weighted(0.5));
+    let flags = (
+        proptest::bool::weighted(0.9),
+        proptest::bool::weighted(0.1),
+        proptest::bool::weighted(0.5),
+        proptest::bool::weighted(0.3),
+    );
     (0..3_usize, 0..10_u8, sizes, places, flags).prop_map(|(level, kind, (need, held, resident), places, flags)| {
-        let ((on, sets, base, port), (stands, pinned, follows)) = (places, flags);
-        Draft { level, kind, need, held, on, sets, base, port, stands, pinned, resident, follows }
+        let ((on, sets, base, port), (stands, pinned, follows, modest)) = (places, flags);
+        Draft { level, kind, need, held, on, sets, base, port, stands, pinned, resident, follows, modest }
     })
 }
 
@@ -73,6 +79,12 @@ fn item(draft: &Draft, id: usize, gpus: usize, lists: &[Rc<Sets>], drafts: &[Dra
     let bases: Vec<usize> = draft.base.filter(|base| *base < id).into_iter().collect();
     let drifts = |base: &usize| matches!(drafts[*base].kind, 6..=7);
     let follows = bases.first().copied().filter(|base| kind == Kind::Drifted && draft.follows && drifts(base));
+    // What runs badly and is tried again in vain so far has no place but its own.
+    let modest = draft.modest && (kind == Kind::Fresh || (kind == Kind::Drifted && home.is_some()));
+    let (sets, home) = match home.filter(|_| modest) {
+        Some(home) => (Rc::new(Sets { sets: vec![sets.sets[home].clone()], named: true }), Some(0)),
+        None => (sets, home),
+    };
     let resident = draft.resident.filter(|rest| kind == Kind::Kept && *rest < draft.held);
     // What a pinned one depends on is pinned too, and then no item, unless it drifts.
     let pinned = kind == Kind::Drifted && draft.pinned && bases.is_empty();
@@ -89,6 +101,7 @@ fn item(draft: &Draft, id: usize, gpus: usize, lists: &[Rc<Sets>], drafts: &[Dra
         stands: runs && (draft.stands || kind == Kind::Settled),
         pinned,
         follows,
+        is_modest: modest,
     }
 }
 
@@ -183,6 +196,7 @@ fn what_people_have(seed: u64, running: u64, levels: usize, size: i64) -> Proble
             stands: runs,
             pinned: false,
             follows: None,
+            is_modest: false,
         });
     }
     items.sort_by_key(|item| item.level);

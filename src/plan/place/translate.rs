@@ -15,6 +15,7 @@ use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::explain::absence;
 use crate::plan::judge::reason;
 use crate::plan::numbers::Number;
+use crate::plan::recover;
 use crate::plan::room::taken_by_others;
 use crate::plan::want::Want;
 
@@ -40,12 +41,22 @@ pub(super) fn translate(scene: &Scene<'_>, decisions: Decisions) -> Translated {
     work.finish(&order)
 }
 
-/// The most important first; of equals, what others depend on, then by name.
+/// The most important first; of equals, what others depend on, then by name. What is only tried again, and does not
+/// run, takes what the rest leaves; nothing waits for it.
 fn placing_order(scene: &Scene<'_>) -> Vec<Number> {
     let mut depths = vec![None; scene.all().len()];
     let mut order: Vec<Number> = scene.all().collect();
-    order.sort_by_cached_key(|number| (Reverse(scene.priority(*number)), depth(scene, *number, &mut depths), *number));
+    order.sort_by_cached_key(|number| (height(scene, *number), depth(scene, *number, &mut depths), *number));
     order
+}
+
+/// What matters most has the least.
+fn height(scene: &Scene<'_>, number: Number) -> (bool, Reverse<i64>) {
+    (comes_last(scene, number), Reverse(scene.priority(number)))
+}
+
+fn comes_last(scene: &Scene<'_>, number: Number) -> bool {
+    scene.is_retry(number) && scene.wants.is_wanted(number) && !scene.seen(number).holds_room
 }
 
 /// The longest chain of dependencies below a service.
@@ -137,9 +148,15 @@ impl<'a> Work<'a> {
         let is_kept = *self.scene.want(number) == Want::Kept;
         match decision {
             Decision::Start { .. } | Decision::Recreate { .. } => self.sort_out_start(number),
+            Decision::Held(_) if self.scene.is_soon_tried_again(number) && !seen.holds_room => {
+                // Whoever took its room now would have to give way in a moment.
+                if let Ok(sets) = self.startable(number) {
+                    self.draft(number, Kind::Fresh, Some(sets), None);
+                }
+            }
             Decision::Leave(_) | Decision::Await(_) | Decision::Blocked(_) | Decision::Held(_) => {
                 if seen.holds_room && !self.fixed[number] {
-                    let blocked = matches!(decision, Decision::Blocked(_));
+                    let blocked = matches!(decision, Decision::Blocked(_) | Decision::Held(_));
                     let kind = if is_kept {
                         Kind::Kept
                     } else if blocked {
@@ -151,7 +168,7 @@ impl<'a> Work<'a> {
                     self.draft(number, kind, sets, None);
                 }
             }
-            Decision::Stop(_) | Decision::Preempt { .. } | Decision::Evict(_) => {}
+            Decision::Stop(_) | Decision::GiveUp(_) | Decision::Preempt { .. } | Decision::Evict(_) => {}
         }
     }
 
@@ -169,7 +186,7 @@ impl<'a> Work<'a> {
             self.run_on(number, &before, &format!("{base}, which it would be recreated with, stays as it is"));
             return;
         }
-        match self.startable(number) {
+        match self.startable(number).and_then(|sets| self.at_home(number, sets)) {
             Ok(sets) => {
                 let kind = if recreates { Kind::Drifted } else { Kind::Fresh };
                 let follows = base.filter(|base| self.drafts[*base].is_some());
@@ -179,18 +196,32 @@ impl<'a> Work<'a> {
                 self.run_on(number, &before, &blocked.message);
             }
             Err(blocked) => {
-                self.decisions.0[number] = Decision::Blocked(blocked);
-                if recreates {
+                self.decisions.0[number] = recover::left_out(self.scene, number, blocked);
+                if recreates && !self.decisions.0[number].stops() {
                     self.stick(number);
                 }
             }
         }
     }
 
+    /// What runs badly and is only tried again has no place but its own.
+    fn at_home(&self, number: Number, sets: Rc<Sets>) -> Result<Rc<Sets>, Reason> {
+        if !self.scene.is_retry(number) || !self.decisions.0[number].stops() {
+            return Ok(sets);
+        }
+        let seen = self.scene.seen(number);
+        let home: Vec<Gpu> = seen.gpus.iter().filter_map(|gpu| self.gpus.get(gpu).copied()).collect();
+        if sets.sets.contains(&home) && self.scene.service(number).vram <= self.scene.held(number) {
+            return Ok(Rc::new(Sets { sets: vec![home], named: true }));
+        }
+        Err(reason(ReasonCode::NoRoom, "where it runs now it can't be started again".to_owned(), None))
+    }
+
     /// Where what runs well could be started again; nowhere, if it could not be started again at all.
     fn movable_to(&mut self, number: Number) -> Option<Rc<Sets>> {
         let service = self.scene.service(number);
-        let may_stand = |base: &Number| self.drafts[*base].is_some() || self.stands(*base);
+        let may_stand =
+            |base: &Number| (self.drafts[*base].is_some() || self.stands(*base)) && !self.is_on_trial(*base);
         let startable = service.missing_secrets.is_empty()
             && self.scene.bases(number).iter().all(may_stand)
             && self.scene.way(number, Action::Start, State::Offline).is_ok();
@@ -219,6 +250,12 @@ impl<'a> Work<'a> {
     /// Where it may be started, if nothing but other services' room stands in its way.
     fn startable(&mut self, number: Number) -> Result<Rc<Sets>, Reason> {
         for dependency in self.scene.bases(number).iter().copied() {
+            if self.is_tried_again(dependency) {
+                return Err(is_tried_again(self.scene, dependency));
+            }
+            if self.is_on_trial(dependency) {
+                return Err(lacks(self.scene, dependency, &self.decisions.0[dependency]));
+            }
             let may_stand = match &self.drafts[dependency] {
                 Some(draft) => matches!(draft.kind, Kind::Fresh | Kind::Drifted) || self.stands(dependency),
                 None => self.stands(dependency),
@@ -240,6 +277,16 @@ impl<'a> Work<'a> {
             return Err(reason(ReasonCode::Unknown, message, None));
         }
         self.sets(number).map_err(|message| reason(ReasonCode::NoRoom, message, None))
+    }
+
+    /// It is brought up in this plan, and may well fail again: whoever waits for it, waits until it is up.
+    fn is_tried_again(&self, number: Number) -> bool {
+        self.decisions.0[number].starts() && self.scene.is_retry(number)
+    }
+
+    /// What it is drafted for, is not to be counted on.
+    fn is_on_trial(&self, number: Number) -> bool {
+        self.is_tried_again(number) || self.decisions.0[number].held().is_some()
     }
 
     /// As it is now, others may depend on it.
@@ -307,12 +354,12 @@ impl<'a> Work<'a> {
             numbers.iter().flat_map(|number| self.scene.service(*number).ports.iter().copied()).collect();
         ports.sort_unstable();
         ports.dedup();
-        let mut heights: Vec<i64> = numbers.iter().map(|number| self.scene.priority(*number)).collect();
+        let mut heights: Vec<_> = numbers.iter().map(|number| height(self.scene, *number)).collect();
         heights.dedup();
         let mut level = 0;
         let mut items = Vec::with_capacity(numbers.len());
         for (number, draft) in numbers.iter().filter_map(|number| Some((*number, self.drafts[*number].as_ref()?))) {
-            while heights[level] != self.scene.priority(number) {
+            while heights[level] != height(self.scene, number) {
                 level += 1;
             }
             items.push(Item { level, ..self.item(number, draft, &ids, &ports) });
@@ -355,6 +402,8 @@ impl<'a> Work<'a> {
             && seen.measured.is_some()
             && !seen.grew_back
             && resident.is_some_and(|resident| seat.iter().any(|(_, amount)| *amount > resident));
+        // Nothing that is placed hangs on it.
+        let bases = self.scene.bases(number).iter().filter(|base| !comes_last(self.scene, **base));
         Item {
             level: 0,
             kind: draft.kind,
@@ -363,11 +412,12 @@ impl<'a> Work<'a> {
             need: signed(service.vram.0),
             sets: draft.sets.clone(),
             home,
-            bases: self.scene.bases(number).iter().filter_map(|base| ids[*base]).collect(),
+            bases: bases.filter_map(|base| ids[*base]).collect(),
             ports: service.ports.iter().filter_map(|port| ports.binary_search(port).ok()).collect(),
             stands: sits && self.stands_as_it_is(number, draft.kind),
             pinned: self.pinned[number],
             follows: draft.follows.and_then(|base| ids[base]),
+            is_modest: self.scene.is_retry(number) || self.scene.is_soon_tried_again(number),
         }
     }
 }
@@ -375,6 +425,13 @@ impl<'a> Work<'a> {
 /// `port 8188 is comfyui's (priority 100)`.
 pub(super) fn port_of(scene: &Scene<'_>, port: u16, claimant: Number) -> String {
     format!("port {port} is {}'s (priority {})", scene.name(claimant), scene.priority(claimant))
+}
+
+/// Something that it depends on may not be up by the end.
+fn is_tried_again(scene: &Scene<'_>, dependency: Number) -> Reason {
+    let name = scene.name(dependency);
+    let message = format!("it depends on {name}, which is tried again, and first has to stay up");
+    reason(ReasonCode::Dependency, message, Some(name.to_string()))
 }
 
 /// Something that it depends on is not up, and won't be.

@@ -200,6 +200,7 @@ mod tests {
             since: None,
             reason: reason.to_owned(),
             estimates: EstimatesLine::default(),
+            budget: None,
         }
     }
 

@@ -1,0 +1,173 @@
+//! What a run writes down of attempts, and when.
+
+use std::time::Duration;
+
+use super::bench::{Bench, PROJECT, plan, service, start, start_again, stop, wait_for};
+use crate::apply::OnFailure;
+use crate::driver::Driver as _;
+use crate::driver::sim::{Behaviour, Crash};
+use crate::model::facts::Attempts;
+use crate::model::lifecycle::State;
+use crate::model::plan::{Held, Plan, Reason, ReasonCode, Step};
+use crate::store::Store as _;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn because(code: ReasonCode, mut step: Step) -> Step {
+    step.reason.code = code;
+    step
+}
+
+/// Another go at something that ended by itself.
+fn back(service: &str) -> Step {
+    because(ReasonCode::Exited, start(service, &[]))
+}
+
+fn fails() -> Behaviour {
+    Behaviour { start_error: Some("no such program".to_owned()), ..Behaviour::default() }
+}
+
+impl Bench {
+    fn attempts(&self, service: &str) -> Option<Attempts> {
+        let known = self.store.last_known(&PROJECT.into()).expect("a memory");
+        known.get(&service.into()).and_then(|fact| fact.attempts.clone())
+    }
+
+    fn count(&self, service: &str) -> Option<u32> {
+        self.attempts(service).map(|attempts| attempts.count)
+    }
+
+    fn tried(&self, service: &str, count: u32) {
+        let spec = self.desired.services[&service.into()].spec.hash();
+        let attempts = Attempts { count, last_at: self.sim.now(), spec };
+        self.store.set_attempts(&PROJECT.into(), &service.into(), Some(&attempts)).expect("a memory");
+    }
+
+    fn thinks(&self, plans: impl IntoIterator<Item = Plan>) {
+        self.thoughts.lock().expect("unpoisoned").extend(plans);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_is_written_down_before_the_start_has_its_effect() {
+    for side in [Crash::Before, Crash::After] {
+        let bench = Bench::new(vec![service("a")], &[]);
+        bench.sim.crash_at(1, side);
+        tokio::select! {
+            biased;
+            () = bench.sim.crashed() => {}
+            _ = bench.apply(vec![back("a")]) => panic!("it goes on"),
+        }
+        assert_eq!(bench.count("a"), Some(1), "{side:?}");
+        bench.sim.revive();
+        // What is starting by now, is that same attempt.
+        if side == Crash::After {
+            bench.behaves("a", Behaviour { dies_after: Some(SECOND), loading: 2 * SECOND, ..Behaviour::default() });
+            assert!(bench.runs("a"));
+        }
+        bench.apply(vec![back("a")]).await;
+        assert_eq!(bench.count("a"), Some(if side == Crash::Before { 2 } else { 1 }), "{side:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_attempt_counts_once_whether_it_fails_or_not() {
+    let bench = Bench::new(["a", "b", "c", "d"].map(service).into(), &[]);
+    bench.behaves("a", fails());
+    bench.behaves("b", fails());
+    bench.apply(vec![back("a"), start("b", &[]), back("c"), start("d", &[])]).await;
+    assert_eq!(["a", "b", "c", "d"].map(|name| bench.count(name)), [Some(1), Some(1), Some(1), None]);
+    let first = bench.attempts("b").expect("it failed");
+    assert_eq!(first.spec, bench.desired.services[&"b".into()].spec.hash());
+    tokio::time::sleep(SECOND).await;
+    // A start after a failure is one more, whatever it is for.
+    bench.apply(vec![start("b", &[])]).await;
+    let second = bench.attempts("b").expect("it failed");
+    assert!(second.count == 2 && second.last_at > first.last_at, "{first:?} {second:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_its_own_doing_counts_for_nothing() {
+    let mut bench = Bench::new(["a", "b"].map(service).into(), &[]);
+    bench.options.timeout = SECOND;
+    bench.behaves("a", Behaviour { loading: 60 * SECOND, ..Behaviour::default() });
+    bench.behaves("b", Behaviour { prepare_error: Some("no such image".to_owned()), ..Behaviour::default() });
+    bench.thinks([plan(vec![start("a", &[])])]);
+    let outcome = bench.apply(vec![start("a", &[]), start("b", &[])]).await;
+    assert_eq!(outcome.failures.len(), 2);
+    assert_eq!(["a", "b"].map(|name| bench.count(name)), [None, None]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_start_that_fails_while_it_is_awaited_counts_too() {
+    let bench = Bench::new(vec![service("a")], &["a"]);
+    bench.behaves("a", Behaviour { never_healthy: true, ..Behaviour::default() });
+    bench.apply(vec![wait_for("a", &[])]).await;
+    assert_eq!(bench.count("a"), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_up_and_did_not_stay_is_told_and_counted_though_its_budget_holds_it_already() {
+    let bench = Bench::new(vec![service("a"), service("b")], &[]);
+    let held = |service: &str| {
+        let reason = Reason { code: ReasonCode::BudgetSpent, message: "it exited with 1".to_owned(), by: None };
+        Held { service: service.into(), reason, by: None, since: None }
+    };
+    bench.thinks([Plan { held: vec![held("a"), held("b")], ..plan(Vec::new()) }]);
+    let outcome = bench.apply(vec![back("a")]).await;
+    let errors: Vec<&str> = outcome.failures.iter().map(|failure| failure.error.as_str()).collect();
+    assert_eq!(errors, ["it came up, and did not stay: it exited with 1"]);
+    assert_eq!((bench.count("a"), bench.count("b")), (Some(1), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_needs_room_that_does_not_come_back_has_tried() {
+    let bench = Bench::new(["a", "b"].map(service).into(), &["b"]).measured(100, &[("b", 60)]);
+    bench.behaves("b", Behaviour { leaks: true, ..Behaviour::default() });
+    let mut makes_room = because(ReasonCode::Preempted, stop("b", &[]));
+    makes_room.reason.by = Some("a".to_owned());
+    makes_room.gpus = vec!["gpu-0".into()];
+    let outcome = bench.apply(vec![makes_room, start("a", &["stop:b"])]).await;
+    assert!(outcome.failures[0].error.contains("its room did not come back"), "{:?}", outcome.failures);
+    assert_eq!((bench.count("a"), bench.count("b")), (Some(1), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_well_when_it_is_stopped_is_counted_anew_and_what_is_given_up_is_not() {
+    let bench = Bench::new(["a", "b"].map(service).into(), &["a", "b"]);
+    bench.tried("a", 2);
+    bench.tried("b", 3);
+    let mut given_up = because(ReasonCode::BudgetSpent, stop("b", &[]));
+    (given_up.expect.state, given_up.route) = (State::Error, vec![State::Error, State::Offline]);
+    bench.apply(vec![stop("a", &[]), given_up]).await;
+    assert_eq!((bench.count("a"), bench.count("b")), (None, Some(3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_planner_counts_no_more_is_forgotten_before_anything_is_done() {
+    let bench = Bench::new(vec![service("a")], &[]);
+    bench.tried("a", 3);
+    bench.thinks([plan(vec![back("a")]), plan(Vec::new())]);
+    let recovered = vec!["a".into()];
+    bench.apply_plan(Plan { recovered, ..plan(vec![back("a")]) }).await;
+    assert_eq!(bench.count("a"), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_way_back_spends_the_whole_budget_of_what_failed() {
+    let mut bench = Bench::new(["a", "b"].map(service).into(), &["b"]);
+    bench.options.on_failure = OnFailure::Rollback;
+    bench.behaves("a", fails());
+    bench.apply(vec![stop("b", &[]), start("a", &["stop:b"])]).await;
+    assert!(bench.runs("b"));
+    assert_eq!((bench.count("a"), bench.count("b")), (Some(3), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_stops_no_start() {
+    let mut bench = Bench::new(vec![service("a")], &[]);
+    bench.forgets = true;
+    let outcome = bench.apply(vec![because(ReasonCode::Unhealthy, start_again("a", &[]))]).await;
+    assert!(bench.runs("a") && outcome.failures.is_empty());
+    assert_eq!(bench.warnings().len(), 1, "{:?}", bench.warnings());
+}

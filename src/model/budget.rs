@@ -1,0 +1,186 @@
+//! How often a service that does not stay up is brought back, and from when on. Plain arithmetic over what was tried:
+//! who counts the attempts is `apply`, who draws the consequence is the planner.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::model::desired::{Recover, Service};
+use crate::model::facts::Attempts;
+use crate::model::lifecycle::State;
+use crate::model::observed::ObservedService;
+
+/// Up for so long after all that a start may take, and what went wrong before is another story: longer than programs
+/// take to trip over what they load, shorter than anybody waits to trust one again.
+pub const WELL_FOR: Duration = Duration::from_mins(10);
+
+/// Once the budget is spent, nothing is tried again sooner: cron comes each minute, and each attempt costs a start.
+pub const RETRY_AFTER_MIN: Duration = Duration::from_mins(5);
+
+/// Where a service stands with its budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Budget {
+    /// It may be brought up.
+    Open,
+    /// It may be brought up again from `due` on.
+    Waits { count: u32, due: Timestamp },
+    /// Spent; tried again from `due` on, `None`: not by itself.
+    Spent { count: u32, due: Option<Timestamp> },
+    /// Spent, and it is time to try again, if nobody has to give way for that.
+    Retry { count: u32 },
+}
+
+impl Budget {
+    #[must_use]
+    pub fn of(service: &Service, seen: &ObservedService, now: Timestamp) -> Self {
+        if is_up(service, seen) { Self::Open } else { Self::of_start(service, seen, now) }
+    }
+
+    /// As if it were to be started now, whatever runs.
+    #[must_use]
+    pub fn of_start(service: &Service, seen: &ObservedService, now: Timestamp) -> Self {
+        let recover = &service.recover;
+        match counted(service, seen, now) {
+            None if recover.attempts == 0 && needs_recovery(seen) => Self::Spent { count: 0, due: None },
+            None => Self::Open,
+            // Leave for one start, given by an operator after its end.
+            Some(Attempts { count: 0, last_at, .. }) => match recover.attempts {
+                0 if needs_recovery(seen) && ended_at(seen).is_none_or(|ended| ended > *last_at) => {
+                    Self::Spent { count: 0, due: None }
+                }
+                _ => Self::Open,
+            },
+            Some(Attempts { count, last_at, .. }) => tried(recover, *count, *last_at, now),
+        }
+    }
+
+    /// As a part of a sentence; nothing where nothing is to be said.
+    #[must_use]
+    pub fn sentence(self, service: &Service, now: Timestamp) -> Option<String> {
+        let (name, attempts) = (&service.name, service.recover.attempts);
+        match self {
+            Self::Open => None,
+            Self::Waits { count, due } => {
+                Some(format!("{count} of {attempts} attempts are spent; the next is due {}", when(due, now)))
+            }
+            Self::Spent { due: None, .. } => Some(format!(
+                "lcm does not bring it back (`recover.attempts` is 0) until its spec changes or `lcm resume {name}`"
+            )),
+            Self::Spent { count, due: Some(due) } => Some(format!(
+                "{}; it is tried again {}, when its spec changes, or after `lcm resume {name}`",
+                spent(count, attempts),
+                when(due, now)
+            )),
+            Self::Retry { count } => Some(format!("{}; it is tried again without making room", spent(count, attempts))),
+        }
+    }
+
+    /// It is kept from running.
+    #[must_use]
+    pub fn holds(self) -> bool {
+        match self {
+            Self::Open | Self::Retry { .. } => false,
+            Self::Waits { .. } | Self::Spent { .. } => true,
+        }
+    }
+}
+
+/// Whether what was tried does not count any more: another spec was tried, or it was well for long since.
+#[must_use]
+pub fn is_void(service: &Service, attempts: &Attempts, seen: &ObservedService, now: Timestamp) -> bool {
+    if attempts.spec != service.spec.hash() {
+        return true;
+    }
+    let lived = if seen.unknown.is_some() {
+        None
+    } else if seen.state.is_operational() {
+        let since = seen.since.filter(|_| is_as_described(service, seen));
+        since.map(|since| now.duration_since(since.max(attempts.last_at)))
+    } else {
+        // What runs badly may never have been well, however long it runs.
+        let ended = ended_at(seen).filter(|_| seen.ended_by_itself && !seen.holds_room);
+        ended.map(|ended| ended.duration_since(attempts.last_at))
+    };
+    let long = signed(service.health.start_time_max().saturating_add(WELL_FOR));
+    lived.is_some_and(|lived| lived >= long)
+}
+
+/// What was tried of this spec, and counts.
+#[must_use]
+pub fn counted<'a>(service: &Service, seen: &'a ObservedService, now: Timestamp) -> Option<&'a Attempts> {
+    seen.attempts.as_ref().filter(|attempts| !is_void(service, attempts, seen, now))
+}
+
+fn tried(recover: &Recover, count: u32, last_at: Timestamp, now: Timestamp) -> Budget {
+    let is_spent = count >= recover.attempts;
+    if is_spent && recover.attempts == 0 {
+        return Budget::Spent { count, due: None };
+    }
+    let wait = if is_spent { retry_after(recover, count) } else { backoff(recover, count.saturating_sub(1)) };
+    // Where no such time can be told, it is beyond everybody's patience.
+    let due = last_at.checked_add(signed(wait)).unwrap_or(Timestamp::MAX);
+    // A clock that was set back must not hold anything for years.
+    let is_due = due <= now || last_at > now;
+    match (is_spent, is_due) {
+        (true, true) => Budget::Retry { count },
+        (true, false) => Budget::Spent { count, due: Some(due) },
+        (false, true) => Budget::Open,
+        (false, false) => Budget::Waits { count, due },
+    }
+}
+
+/// Doubled so many times.
+fn backoff(recover: &Recover, doublings: u32) -> Duration {
+    let factor = 2_u32.checked_pow(doublings).unwrap_or(u32::MAX);
+    recover.backoff.saturating_mul(factor).min(recover.max_backoff)
+}
+
+/// The backoff goes on growing once the budget is spent, from [`RETRY_AFTER_MIN`] at the least.
+fn retry_after(recover: &Recover, count: u32) -> Duration {
+    let further = count.saturating_sub(recover.attempts);
+    let first = backoff(recover, recover.attempts).max(RETRY_AFTER_MIN);
+    first.saturating_mul(2_u32.checked_pow(further).unwrap_or(u32::MAX)).min(recover.max_backoff)
+}
+
+/// It answers, or is on its way. An older self that runs on says nothing of what the manifest describes by now.
+fn is_up(service: &Service, seen: &ObservedService) -> bool {
+    (seen.state.is_operational() || seen.state == State::Starting) && is_as_described(service, seen)
+}
+
+fn is_as_described(service: &Service, seen: &ObservedService) -> bool {
+    let Some(marks) = &seen.marks else { return true };
+    // With a secret missing there is nothing to compare.
+    let same_secrets = || marks.secrets == service.spec.secret_digest(&marks.salt);
+    let secrets = !service.missing_secrets.is_empty() || same_secrets();
+    marks.spec == service.spec.hash() && !seen.image_moved && secrets
+}
+
+/// It is down, or badly off, and nobody wanted that.
+fn needs_recovery(seen: &ObservedService) -> bool {
+    seen.ended_by_itself || matches!(seen.state, State::Error | State::Timeout)
+}
+
+fn ended_at(seen: &ObservedService) -> Option<Timestamp> {
+    seen.exit.as_ref().and_then(|exit| exit.at)
+}
+
+fn spent(count: u32, attempts: u32) -> String {
+    if count > attempts {
+        format!("all {attempts} attempts are spent, and {} more", count - attempts)
+    } else {
+        format!("all {attempts} attempts are spent")
+    }
+}
+
+/// `in 5m, at 2026-01-02 03:09:05Z`.
+fn when(due: Timestamp, now: Timestamp) -> String {
+    // Never sooner than it is true.
+    let whole = due.as_second() + i64::from(due.subsec_nanosecond() > 0);
+    let due = Timestamp::from_second(whole).unwrap_or(due);
+    let left = SignedDuration::from_secs(due.duration_since(now).as_secs().max(1));
+    format!("in {left:#}, at {}", due.strftime("%Y-%m-%d %H:%M:%SZ"))
+}
+
+fn signed(time: Duration) -> SignedDuration {
+    SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX)
+}

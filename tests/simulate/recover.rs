@@ -1,0 +1,110 @@
+//! A service that never stays up, and runs of lcm at any time: how often it is started is bounded, and the others come
+//! to rest beside it.
+
+use std::time::Duration;
+
+use lcm::driver::sim::{Behaviour, Deed};
+use lcm::model::desired::Recover;
+use lcm::model::names::ServiceName;
+use proptest::collection::vec;
+use proptest::prelude::Strategy;
+use proptest::prop_assert;
+use proptest::test_runner::TestCaseError;
+
+use crate::bench::Bench;
+use crate::draft::{Draft, drafts};
+use crate::manifest::name;
+use crate::{cases, hold_over};
+
+/// How it fails, and when somebody applies.
+#[derive(Clone, Debug)]
+pub(crate) struct Loop {
+    draft: Draft,
+    index: usize,
+    manner: Manner,
+    pauses_ms: Vec<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Manner {
+    DiesAfter(u64),
+    DiesLoading,
+    NeverHealthy,
+    NeverStarts,
+}
+
+fn loops() -> impl Strategy<Value = Loop> {
+    let manner = proptest::prop_oneof![
+        (0..60_000_u64).prop_map(Manner::DiesAfter),
+        proptest::prelude::Just(Manner::DiesLoading),
+        proptest::prelude::Just(Manner::NeverHealthy),
+        proptest::prelude::Just(Manner::NeverStarts),
+    ];
+    // From one after the other to what cron does, and longer.
+    let pause = proptest::prop_oneof![0..5_000_u64, 0..120_000_u64];
+    (drafts(), 0..8_usize, manner, vec(pause, 12..=20)).prop_map(|(draft, index, manner, pauses_ms)| {
+        let index = index % draft.services.len().max(1);
+        Loop { draft, index, manner, pauses_ms }
+    })
+}
+
+impl Manner {
+    fn behaviour(self) -> Behaviour {
+        let plain = Behaviour::default();
+        match self {
+            Self::DiesAfter(after) => Behaviour { dies_after: Some(Duration::from_millis(after)), ..plain },
+            Self::DiesLoading => {
+                Behaviour { dies_while_loading: true, loading: Duration::from_secs(2), never_healthy: true, ..plain }
+            }
+            Self::NeverHealthy => Behaviour { never_healthy: true, ..plain },
+            Self::NeverStarts => Behaviour { start_error: Some("no such program".to_owned()), ..plain },
+        }
+    }
+}
+
+/// Runs of this service began so often.
+fn starts(bench: &Bench, service: &ServiceName) -> usize {
+    bench.sim.log().iter().filter(|effect| effect.deed == Deed::Start && effect.service == *service).count()
+}
+
+/// Its first start, its budget, and retries after 5, 10 and 20 minutes: these runs take less than 40, and what they wait
+/// for beside that is bounded by the timeouts of a few starts.
+const STARTS_MAX: usize = 1 + 3 + 4;
+
+#[test]
+fn a_crash_loop_is_started_as_often_as_its_budget_allows_and_its_neighbours_come_to_rest() {
+    hold_over(cases() / 5, loops(), |case| async move {
+        if case.draft.services.is_empty() {
+            return Ok(());
+        }
+        let looping = name(case.index);
+        let mut bench = Bench::new(&case.draft);
+        let service = bench.desired.services.get_mut(&looping).expect("it is drawn");
+        service.recover = Recover { backoff: Duration::from_millis(1), ..Recover::default() };
+        bench.sim.set_behaviour(looping.clone(), case.manner.behaviour());
+        for pause in &case.pauses_ms {
+            let ran = bench.apply().await?;
+            prop_assert!(ran.outcome.refused.is_none(), "{:?}", ran.outcome.refused);
+            tokio::time::sleep(Duration::from_millis(*pause)).await;
+        }
+        let count = starts(&bench, &looping);
+        prop_assert!(count <= STARTS_MAX, "{looping} was started {count} times: {:?}", bench.deeds());
+        rests(&bench, &looping).await
+    });
+}
+
+/// With a spent budget, two more runs at once change nothing.
+async fn rests(bench: &Bench, looping: &ServiceName) -> Result<(), TestCaseError> {
+    // It may have been about to be tried once more.
+    bench.apply().await?;
+    tokio::time::sleep(Duration::from_mins(2)).await;
+    bench.apply().await?;
+    let effects = bench.sim.effects();
+    let before = bench.deeds();
+    for _ in 0..2 {
+        bench.apply().await?;
+    }
+    let after = bench.deeds();
+    prop_assert!(bench.sim.effects() == effects, "moved beside {looping}: {:?}", &after[before.len()..]);
+    Ok(())
+}
