@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::memory::Promise;
+use super::notify::Notices;
 use super::{Context, Failure};
 use crate::model::event::{Event, EventKind, Stage, StageTime};
 use crate::model::lifecycle::State;
@@ -37,6 +38,8 @@ pub(super) struct Run<'a> {
     deadline: Mutex<Option<Instant>>,
     said: Mutex<Instant>,
     ledger: Mutex<Ledger>,
+    /// What notifiers are to be told.
+    pub(super) notices: Notices,
     store_failed: AtomicBool,
 }
 
@@ -95,6 +98,7 @@ impl<'a> Run<'a> {
             launched: Notify::new(),
             said: Mutex::new(began),
             ledger: Mutex::default(),
+            notices: Notices::new(context.desired.notify.len()),
             store_failed: AtomicBool::new(false),
         }
     }
