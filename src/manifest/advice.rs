@@ -13,8 +13,8 @@ enum Level {
     Other,
 }
 
-const IN_SERVICE: [&str; 10] =
-    ["vram", "gpu", "priority", "phases", "depends_on", "health", "busy", "drain", "evict", "stop"];
+const IN_SERVICE: [&str; 12] =
+    ["vram", "gpu", "priority", "phases", "depends_on", "health", "busy", "drain", "evict", "stop", "hooks", "recover"];
 const IN_EITHER: [&str; 3] = ["command", "environment", "env_file"];
 const IN_PROCESS: [&str; 5] = ["shell", "cwd", "inherit", "log", "pid_file"];
 const IN_DOCKER: [&str; 16] = [
@@ -37,13 +37,17 @@ const IN_DOCKER: [&str; 16] = [
 ];
 
 /// Words of other tools, and the key that says the same here.
-const SAME_AS: [(&[&str], &str); 9] = [
+const SAME_AS: [(&[&str], &str); 13] = [
     (&["env", "envs"], "environment"),
     (&["cmd", "args", "exec", "run", "script"], "command"),
+    (&["cmd", "command", "run", "script"], "exec"),
     (&["working_dir", "workdir", "dir", "directory"], "cwd"),
     (&["needs", "requires", "after"], "depends_on"),
     (&["memory", "gpu_memory", "gpu_mem", "mem"], "vram"),
     (&["retries"], "failures"),
+    (&["retries", "max_attempts"], "attempts"),
+    (&["delay", "interval"], "backoff"),
+    (&["to", "end"], "until"),
     (&["start_period", "warmup", "warm_up"], "warm_time"),
     (&["url", "endpoint"], "http"),
     (&["port"], "tcp"),
@@ -56,7 +60,8 @@ pub(super) fn unknown_key(field: &str, expected: &[&str]) -> Fault {
         let fault = Fault::new("lcm::restart", "`restart` is not a key of lcm", "who restarts what is lcm's to say");
         return fault.help(
             "remove it: containers that lcm creates have no restart policy, since an engine that starts them by \
-             itself would overcommit the GPU; lcm brings up what is wanted when it is applied",
+             itself would overcommit the GPU; lcm brings up what is wanted when it is applied, and what failed as \
+             often and as soon as `recover:`, a key of the service, says",
         );
     }
     let fault = Fault::new("lcm::unknown_key", format!("unknown key `{field}`"), "this key");
@@ -103,6 +108,9 @@ fn instead(field: &str, level: Level) -> Option<String> {
         }
         "build" => "lcm builds no images: build it before, and name it in `image:`",
         "profiles" => "`modes:`, beside `services:`, says what runs together",
+        "post_start" | "pre_stop" => {
+            return Some(format!("write `hooks: {{ {field}: [{{ exec: [..] }}] }}` into the service"));
+        }
         "stop_signal" | "stop_grace_period" => "write `stop: { signal: TERM, grace: 30s }` into the service",
         _ => return None,
     };

@@ -10,7 +10,7 @@ const SEPARATOR: char = '\u{1f}';
 const COMPARED_LENGTH_MAX: usize = 64;
 
 /// All codes that a fault can carry through serde.
-const CODES: [&str; 11] = [
+const CODES: [&str; 12] = [
     "lcm::type",
     "lcm::size",
     "lcm::duration",
@@ -22,6 +22,7 @@ const CODES: [&str; 11] = [
     "lcm::gpu",
     "lcm::conflict",
     "lcm::environment",
+    "lcm::hours",
 ];
 
 /// What is wrong with one value.

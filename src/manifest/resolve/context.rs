@@ -10,6 +10,7 @@ use crate::manifest::problem::{Place, Problem};
 use crate::manifest::resolve::Input;
 use crate::manifest::source::{Sources, Span, tidy};
 use crate::manifest::wire::scalar::Period;
+use crate::manifest::wire::shape::OneOrMany;
 
 /// So many problems get a suggestion, and unknown names are told: each is compared with every name that there is.
 const SUGGESTED_MAX: usize = 200;
@@ -90,6 +91,22 @@ impl<'a> Context<'a> {
         {
             self.error("lcm::type", number.span, "this must be 1 or more", "none at all");
         }
+    }
+
+    /// A list that is written, or nothing where none is. One that is empty is a problem: left out, it would mean any.
+    pub(super) fn listed<'b, T>(&mut self, written: Option<&'b Located<OneOrMany<T>>>) -> &'b [T] {
+        let Some(written) = written else { return &[] };
+        if written.0.is_empty() && !written.damaged {
+            let help = "name at least one, or remove the key to mean any";
+            self.error_with_help("lcm::empty", written.span, ("this list is empty", "none at all"), help);
+        }
+        &written.value.0
+    }
+
+    /// `lcm.yaml:12`, for messages.
+    pub(super) fn source(&self, span: Span) -> String {
+        let place = self.place(span);
+        format!("{}:{}", place.file.display(), place.line)
     }
 
     /// An absolute path from one that is relative to the file that says it.

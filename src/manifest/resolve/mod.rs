@@ -12,7 +12,6 @@ use crate::manifest::wire::scalar::is_name;
 use crate::manifest::{Choice, Environment};
 use crate::model::desired::Desired;
 use crate::model::names::ServiceName;
-use crate::model::rules::Rules;
 
 mod address;
 mod checks;
@@ -20,11 +19,13 @@ mod container;
 mod context;
 mod environment;
 mod graph;
+mod hooks;
 mod modes;
 mod ports;
 mod probes;
 mod process;
 mod project;
+mod rules;
 mod service;
 mod words;
 
@@ -149,6 +150,8 @@ pub(super) fn resolve(input: &Input<'_>, choice: &Choice, problems: &mut Vec<Pro
     let (mode, mode_source) = modes::choose(&mut context, choice);
     modes::check_goals(&mut context, choice);
     checks::check(&mut context, &services, &modes, &goals, &settings);
+    let rules = rules::rules(&mut context);
+    let notify = hooks::notifiers(&mut context);
 
     let failed = context.problems.iter().any(|problem| problem.severity == Severity::Error);
     if failed || !input.complete {
@@ -168,8 +171,8 @@ pub(super) fn resolve(input: &Input<'_>, choice: &Choice, problems: &mut Vec<Pro
         services: services.into_iter().map(|(name, resolved)| (name, resolved.service)).collect(),
         modes: modes.into_iter().map(|(name, written)| (name, written.mode)).collect(),
         goals,
-        rules: Rules::default(),
-        notify: Vec::new(),
+        rules,
+        notify,
         warnings: Vec::new(),
     })
 }

@@ -67,7 +67,7 @@ pub(super) fn modes(context: &mut Context<'_>) -> BTreeMap<ModeName, Written> {
 }
 
 /// The services of a list that there are; the others are problems.
-fn named(context: &mut Context<'_>, written: &[Located<String>]) -> BTreeSet<ServiceName> {
+pub(super) fn named(context: &mut Context<'_>, written: &[Located<String>]) -> BTreeSet<ServiceName> {
     let names = &context.input.names.services;
     written
         .iter()

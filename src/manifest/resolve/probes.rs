@@ -174,12 +174,7 @@ pub(super) fn evict(context: &mut Context<'_>, written: &Located<wire::health::E
     context.positive(written.timeout.as_ref());
     let mut calls = Vec::new();
     for request in written.http.iter().flat_map(|http| &http.0) {
-        address::url(context, &request.url);
-        calls.push(Call::Http {
-            method: request.method.unwrap_or(wire::health::Method::Post).as_str().to_owned(),
-            url: request.url.value.clone(),
-            json: request.json.clone(),
-        });
+        calls.push(self::request(context, request));
     }
     let commands = written.exec.iter().flat_map(|exec| &exec.value.0);
     calls.extend(commands.map(|command| Call::Exec(shell_argv(command))));
@@ -217,8 +212,18 @@ pub(super) fn stop(context: &mut Context<'_>, written: Option<&Located<wire::hea
     policy
 }
 
+/// A request as it will be made.
+pub(super) fn request(context: &mut Context<'_>, written: &wire::health::Request) -> Call {
+    address::url(context, &written.url);
+    Call::Http {
+        method: written.method.unwrap_or(wire::health::Method::Post).as_str().to_owned(),
+        url: written.url.value.clone(),
+        json: written.json.clone(),
+    }
+}
+
 /// Of keys that exclude each other, two are a problem that shows both.
-fn one_of(context: &mut Context<'_>, rule: &str, spans: &[Option<Span>]) {
+pub(super) fn one_of(context: &mut Context<'_>, rule: &str, spans: &[Option<Span>]) {
     let mut set = spans.iter().flatten();
     if let (Some(first), Some(second)) = (set.next(), set.next()) {
         let problem = Problem::error("lcm::conflict", format!("{rule}; here are two"))
@@ -228,7 +233,7 @@ fn one_of(context: &mut Context<'_>, rule: &str, spans: &[Option<Span>]) {
     }
 }
 
-fn exec_argv(command: &Located<CommandLine>) -> Vec<String> {
+pub(super) fn exec_argv(command: &Located<CommandLine>) -> Vec<String> {
     shell_argv(&command.value)
 }
 

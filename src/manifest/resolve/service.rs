@@ -6,14 +6,11 @@ use crate::manifest::located::Located;
 use crate::manifest::problem::Problem;
 use crate::manifest::resolve::context::Context;
 use crate::manifest::resolve::probes::Asked;
-use crate::manifest::resolve::{container, probes, process};
+use crate::manifest::resolve::{container, hooks, probes, process};
 use crate::manifest::source::Span;
 use crate::manifest::wire;
 use crate::manifest::wire::service::{DependsOn, Gpu, GpuId};
-use crate::model::desired::{
-    Condition, Dependency, GpuRef, GpuRequest, Protocol, PublishedPort, Recover, Runtime, Service,
-};
-use crate::model::hooks::Hooks;
+use crate::model::desired::{Condition, Dependency, GpuRef, GpuRequest, Protocol, PublishedPort, Runtime, Service};
 use crate::model::names::ServiceName;
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
@@ -49,13 +46,14 @@ pub(super) fn service(
     let health = probes::health(context, written.health.as_ref(), docker, &mut asked);
     let busy = written.busy.as_ref().and_then(|busy| probes::busy(context, busy, &mut asked));
     let evict = written.evict.as_ref().and_then(|evict| probes::evict(context, evict));
+    let hooks = hooks::hooks(context, written.hooks.as_ref());
+    let recover = hooks::recover(context, written.recover.as_ref());
     let vram = written.vram.as_ref().map(|vram| Mebibytes::needed(vram.0)).unwrap_or_default();
     let gpu = gpu(context, written, vram);
     let phases = phases(context, &written.phases);
     let (depends_on, dependency_spans) = depends_on(context, written.depends_on.as_ref());
     let built = built?;
     let ports = ports(&built, &asked);
-    let place = context.place(name.span);
     let service = Service {
         name: ServiceName::new(name.value.clone()),
         stop,
@@ -68,12 +66,12 @@ pub(super) fn service(
         busy,
         drain: written.drain.as_ref().map(|drain| drain.0),
         evict,
-        hooks: Hooks::default(),
-        recover: Recover::default(),
+        hooks,
+        recover,
         ports: ports.keys().copied().collect(),
         missing_secrets: built.missing_secrets,
         spec: built.spec,
-        source: format!("{}:{}", place.file.display(), place.line),
+        source: context.source(name.span),
         runtime: built.runtime,
     };
     let docker = written.docker.as_ref();

@@ -102,7 +102,7 @@ pub(in crate::manifest) struct Evict {
     pub timeout: Option<Located<Period>>,
 }
 
-/// A request to the service.
+/// A request.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::manifest) struct Request {

@@ -8,11 +8,15 @@ use crate::manifest::located::Located;
 
 pub(super) mod docker;
 pub(super) mod health;
+pub(super) mod hooks;
+pub(super) mod lifecycle;
 pub(super) mod process;
 pub(super) mod scalar;
 pub(super) mod service;
 pub(super) mod shape;
 
+use hooks::Notifier;
+use lifecycle::Lifecycle;
 use scalar::Size;
 use service::{Runnable, Service};
 use shape::{Named, OneOrMany};
@@ -61,6 +65,13 @@ pub(super) struct Manifest {
     #[serde(default)]
     #[schemars(example = Example(r#"{ "narrate": { "phases": [3], "priority": 60 } }"#))]
     pub goals: Named<Located<Goal>>,
+    /// Rules that narrow or widen which changes are made, and when. Those of all files add up.
+    #[schemars(example = Example(r#"{ "deny": [{ "from": "busy", "services": "comfyui", "reason": "renders for clients" }] }"#))]
+    pub lifecycle: Option<Located<Lifecycle>>,
+    /// Who is told of changes. Those of all files add up.
+    #[serde(default)]
+    #[schemars(example = Example(r#"[{ "exec": ["./tell.sh"], "classes": "in_error" }]"#))]
+    pub notify: Vec<Located<Notifier>>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]

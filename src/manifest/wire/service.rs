@@ -13,6 +13,7 @@ use crate::manifest::located::{Located, WORD};
 use crate::manifest::wire::Example;
 use crate::manifest::wire::docker::Docker;
 use crate::manifest::wire::health::{Busy, Evict, Health, Stop};
+use crate::manifest::wire::hooks::{Hooks, Recover};
 use crate::manifest::wire::process::Process;
 use crate::manifest::wire::scalar::{Period, Size, Word};
 use crate::manifest::wire::shape::{Named, OneOrMany};
@@ -67,6 +68,12 @@ pub(in crate::manifest) struct Service {
     /// How it gives GPU memory back without stopping.
     #[schemars(example = Example(r#"{ "exec": ["./unload.sh"], "resident": "1GiB" }"#))]
     pub evict: Option<Located<Evict>>,
+    /// What is called when it starts or stops.
+    #[schemars(example = Example(r#"{ "post_start": [{ "exec": ["./warm.sh"], "timeout": "2m" }] }"#))]
+    pub hooks: Option<Located<Hooks>>,
+    /// How it is brought back after it failed.
+    #[schemars(example = Example(r#"{ "attempts": 3, "backoff": "1s", "max_backoff": "1h" }"#))]
+    pub recover: Option<Located<Recover>>,
 }
 
 /// To the schema: a service that is complete, unless it extends something.

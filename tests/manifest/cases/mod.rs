@@ -1,5 +1,6 @@
 //! Cases that a corpus file can't say: what a manifest comes to, and files made on the spot.
 
+mod beside;
 mod files;
 mod resolved;
 mod secrets;

@@ -1,0 +1,132 @@
+//! Hooks, notifiers, and how a service is brought back.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::manifest::located::Located;
+use crate::manifest::resolve::context::Context;
+use crate::manifest::resolve::{modes, probes};
+use crate::manifest::source::Span;
+use crate::manifest::wire;
+use crate::manifest::wire::health::Request;
+use crate::manifest::wire::scalar::Period;
+use crate::manifest::wire::shape::{CommandLine, OneOrMany};
+use crate::model::desired::{Call, Recover};
+use crate::model::hooks::{Hook, Hooks, Notifier, When};
+
+/// Long enough for a first request to a model that was just loaded.
+const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
+/// Nobody waits for a notifier, but one that hangs should not pile up.
+const NOTIFY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whether a hook comes before the change, and so may prevent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Pre,
+    Post,
+}
+
+pub(super) fn hooks(context: &mut Context<'_>, written: Option<&Located<wire::hooks::Hooks>>) -> Hooks {
+    let Some(written) = written else { return Hooks::default() };
+    Hooks {
+        pre_start: list(context, written.pre_start.as_ref(), Side::Pre),
+        post_start: list(context, written.post_start.as_ref(), Side::Post),
+        pre_stop: list(context, written.pre_stop.as_ref(), Side::Pre),
+        post_stop: list(context, written.post_stop.as_ref(), Side::Post),
+    }
+}
+
+fn list(context: &mut Context<'_>, written: Option<&OneOrMany<Located<wire::hooks::Hook>>>, side: Side) -> Vec<Hook> {
+    written.iter().flat_map(|list| &list.0).filter_map(|written| hook(context, written, side)).collect()
+}
+
+fn hook(context: &mut Context<'_>, written: &Located<wire::hooks::Hook>, side: Side) -> Option<Hook> {
+    if let (Some(required), Side::Post) = (&written.required, side) {
+        let help = "remove it, or put the hook into `pre_start` or `pre_stop`: those can prevent what they precede; \
+                    a hook that fails afterwards is recorded, and stops nothing";
+        let message = "`required` has a meaning only before a change";
+        context.error_with_help("lcm::conflict", required.span, (message, "it is too late to prevent"), help);
+    }
+    let required = written.required.as_ref().is_some_and(|required| required.value);
+    let call = call(context, written, written.exec.as_ref(), written.http.as_ref());
+    let timeout = timeout(context, written.timeout.as_ref(), HOOK_TIMEOUT);
+    Some(Hook { call: call?, cwd: folder(context, written.span), timeout, required })
+}
+
+/// Those of all files, in the order of the files.
+pub(super) fn notifiers(context: &mut Context<'_>) -> Vec<Notifier> {
+    let input = context.input;
+    let written = input.files.iter().flat_map(|file| &file.manifest.notify);
+    written.filter_map(|written| notifier(context, written)).collect()
+}
+
+fn notifier(context: &mut Context<'_>, written: &Located<wire::hooks::Notifier>) -> Option<Notifier> {
+    let call = call(context, written, written.exec.as_ref(), written.http.as_ref());
+    let timeout = timeout(context, written.timeout.as_ref(), NOTIFY_TIMEOUT);
+    let states = context.listed(written.states.as_ref()).iter().map(|state| state.value).collect();
+    let classes = context.listed(written.classes.as_ref()).iter().map(|class| class.value).collect();
+    let services = context.listed(written.services.as_ref());
+    let services = modes::named(context, services);
+    let when = match written.when {
+        Some(wire::hooks::When::Before) => When::Before,
+        Some(wire::hooks::When::After) | None => When::After,
+    };
+    let cwd = folder(context, written.span);
+    Some(Notifier { call: call?, cwd, timeout, when, states, classes, services, source: context.source(written.span) })
+}
+
+pub(super) fn recover(context: &mut Context<'_>, written: Option<&Located<wire::hooks::Recover>>) -> Recover {
+    let Recover { attempts, backoff, max_backoff } = Recover::default();
+    let Some(written) = written else { return Recover { attempts, backoff, max_backoff } };
+    context.positive(written.backoff.as_ref());
+    context.positive(written.max_backoff.as_ref());
+    let period = |period: &Option<Located<Period>>| period.as_ref().map(|period| period.0);
+    let recover = Recover {
+        attempts: written.attempts.as_ref().map_or(attempts, |attempts| attempts.value),
+        backoff: period(&written.backoff).unwrap_or(backoff),
+        max_backoff: period(&written.max_backoff).unwrap_or(max_backoff),
+    };
+    let said = written.backoff.as_ref().or(written.max_backoff.as_ref());
+    if let Some(said) = said
+        && recover.backoff > recover.max_backoff
+        && !recover.max_backoff.is_zero()
+        && !written.damaged
+    {
+        let message = "`backoff` is more than `max_backoff`";
+        let help = "a wait begins with `backoff` (1s where nothing is said) and grows up to `max_backoff` (1h)";
+        context.error_with_help("lcm::conflict", said.span, (message, "no wait is both"), help);
+    }
+    recover
+}
+
+/// One of both, or a problem.
+fn call<T>(
+    context: &mut Context<'_>,
+    within: &Located<T>,
+    exec: Option<&Located<CommandLine>>,
+    http: Option<&Located<Request>>,
+) -> Option<Call> {
+    probes::one_of(
+        context,
+        "one call is by `exec` or by `http`",
+        &[exec.map(|exec| exec.span), http.map(|http| http.span)],
+    );
+    match (exec, http) {
+        (Some(exec), _) => Some(Call::Exec(probes::exec_argv(exec))),
+        (None, Some(http)) => Some(probes::request(context, http)),
+        (None, None) => {
+            context.missing(within, "neither `exec` nor `http`", "write `exec: [./program]` or `http: { url: … }`");
+            None
+        }
+    }
+}
+
+fn timeout(context: &mut Context<'_>, written: Option<&Located<Period>>, default: Duration) -> Duration {
+    context.positive(written);
+    written.map_or(default, |period| period.0)
+}
+
+/// Of the file that says it.
+fn folder(context: &Context<'_>, span: Span) -> PathBuf {
+    context.input.sources.get(span.file).folder.clone()
+}

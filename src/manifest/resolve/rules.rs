@@ -1,0 +1,142 @@
+//! `lifecycle.allow` and `lifecycle.deny`: what each rule means, and which of them change nothing.
+
+use std::collections::BTreeSet;
+
+use jiff::civil::{Time, Weekday};
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+
+use crate::manifest::fault::suggest;
+use crate::manifest::located::Located;
+use crate::manifest::problem::Problem;
+use crate::manifest::resolve::context::Context;
+use crate::manifest::resolve::modes;
+use crate::manifest::wire;
+use crate::manifest::wire::lifecycle::{DAY_MINUTES, Days, TimeOfDay};
+use crate::manifest::wire::shape::OneOrMany;
+use crate::model::lifecycle::State;
+use crate::model::names::ModeName;
+use crate::model::rules::{Day, Hours, Rule, Rules};
+
+/// Those of all files, in the order of the files.
+pub(super) fn rules(context: &mut Context<'_>) -> Rules {
+    let input = context.input;
+    let written = || input.files.iter().filter_map(|file| file.manifest.lifecycle.as_ref());
+    let mut rules = Rules::default();
+    for written in written().flat_map(|lifecycle| &lifecycle.allow) {
+        let Some(rule) = rule(context, written) else { continue };
+        if rule.speaks_only_of(State::may_become) {
+            let help = "the lifecycle has it already; remove the rule, or write it below `deny` to forbid it";
+            idle(context, written, "this rule allows only what is legal anyway", help);
+        }
+        rules.allow.push(rule);
+    }
+    for written in written().flat_map(|lifecycle| &lifecycle.deny) {
+        let Some(rule) = rule(context, written) else { continue };
+        // A denial may be of what another rule allows, in whichever file.
+        let exists = |from: State, to| from.may_become(to) || rules.allow.iter().any(|allow| allow.names(from, to));
+        if rule.speaks_only_of(|from, to| !exists(from, to)) {
+            let help = "the lifecycle has no such change to begin with; remove the rule, or correct its states";
+            idle(context, written, "this rule denies only what is never done anyway", help);
+        }
+        rules.deny.push(rule);
+    }
+    rules
+}
+
+fn idle(context: &mut Context<'_>, written: &Located<wire::lifecycle::Rule>, message: &str, help: &str) {
+    if written.damaged {
+        return;
+    }
+    let place = context.place(written.span);
+    context.problems.push(Problem::warning("lcm::rule", message).at(place, "it changes nothing").help(help));
+}
+
+fn rule(context: &mut Context<'_>, written: &Located<wire::lifecycle::Rule>) -> Option<Rule> {
+    if written.from.is_none() && written.to.is_none() {
+        let help = "write `from:` or `to:`, or both, with a state or a list of states";
+        context.missing(written, "a rule needs a `from` or a `to`", help);
+    }
+    let from = states(context, written.from.as_ref());
+    let to = states(context, written.to.as_ref());
+    let services = context.listed(written.services.as_ref());
+    let services = modes::named(context, services);
+    let modes = context.listed(written.mode.as_ref()).iter();
+    let names = &context.input.names.modes;
+    let modes: Vec<_> = modes.filter(|mode| context.known("mode", mode, names)).collect();
+    let modes = modes.into_iter().map(|mode| ModeName::new(mode.value.clone())).collect();
+    let hours = match (&written.hours, &written.zone) {
+        (Some(hours), zone) => Some(self::hours(context, hours, zone.as_ref())?),
+        (None, Some(zone)) if !written.damaged => {
+            let message = "`zone` has a meaning only with `hours`";
+            context.error("lcm::conflict", zone.span, message, "of what hours?");
+            None
+        }
+        (None, Some(_) | None) => None,
+    };
+    let reason = written.reason.as_ref().map(|reason| reason.value.clone());
+    Some(Rule { from, to, services, modes, hours, reason, source: context.source(written.span) })
+}
+
+fn states(context: &mut Context<'_>, written: Option<&Located<OneOrMany<Located<State>>>>) -> BTreeSet<State> {
+    context.listed(written).iter().map(|state| state.value).collect()
+}
+
+/// `None`: there is a problem.
+fn hours(
+    context: &mut Context<'_>,
+    written: &Located<wire::lifecycle::Hours>,
+    beside: Option<&Located<String>>,
+) -> Option<Hours> {
+    let (from, until, days, within) = match &written.value {
+        wire::lifecycle::Hours::Line(from, until) => (*from, *until, None, None),
+        wire::lifecycle::Hours::Parts(parts) => {
+            (parts.from.value, parts.until.value, parts.days.as_ref(), parts.zone.as_ref())
+        }
+    };
+    let days = context.listed(days).iter().flat_map(|days| in_a_row(days.value)).collect();
+    if from.0 == DAY_MINUTES || from == until {
+        let help =
+            "the second time is not included: write `00:00-24:00` for whole days, or leave `hours` out for always";
+        context.error_with_help("lcm::hours", written.span, ("these hours never come", "no time at all"), help);
+        return None;
+    }
+    if let (Some(beside), Some(within)) = (beside, within) {
+        let problem = Problem::error("lcm::conflict", "hours go by one zone; here are two")
+            .at(context.place(beside.span), "and this one")
+            .also(context.place(within.span), "this one");
+        context.problems.push(problem);
+    }
+    let Some(zone) = within.or(beside) else {
+        let help = "write `zone: Europe/Berlin` or the like: a plan must mean the same wherever it is made";
+        context.missing(written, "hours need a `zone`", help);
+        return None;
+    };
+    Some(Hours { from: time(from), until: time(until), days, zone: zone_of(context, zone)? })
+}
+
+fn time(TimeOfDay(minutes): TimeOfDay) -> Time {
+    let part = |number: u16| i8::try_from(number).unwrap_or_default();
+    Time::new(part(minutes % DAY_MINUTES / 60), part(minutes % 60), 0, 0).unwrap_or(Time::midnight())
+}
+
+/// `fri-mon` goes over the end of the week.
+fn in_a_row(Days { first, last }: Days) -> impl Iterator<Item = Day> {
+    let length = (last + 7 - first) % 7 + 1;
+    Weekday::Monday.cycle_forward().skip(first).take(length).map(Day)
+}
+
+fn zone_of(context: &mut Context<'_>, written: &Located<String>) -> Option<TimeZone> {
+    // Built in: this reads nothing from the host.
+    let database = TimeZoneDatabase::bundled();
+    if let Ok(zone) = database.get(written) {
+        return Some(zone);
+    }
+    let names: Vec<String> = database.available().map(|name| name.to_string()).collect();
+    let near = suggest(written, names.iter().map(String::as_str));
+    // All six hundred would be no help.
+    let near = if near.starts_with("did") { near } else { String::new() };
+    let help = format!("{near} write a name of the IANA database, like `Europe/Berlin` or `UTC`");
+    let message = format!("there is no time zone `{}`", written.value);
+    context.error_with_help("lcm::zone", written.span, (message, "this zone"), help.trim_start());
+    None
+}

@@ -1,0 +1,267 @@
+//! Rules that narrow or widen the lifecycle, as they are written.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+
+use crate::manifest::fault::Fault;
+use crate::manifest::located::{Located, WORD};
+use crate::manifest::wire::Example;
+use crate::manifest::wire::scalar::VARIABLE_PATTERN;
+use crate::manifest::wire::shape::OneOrMany;
+use crate::model::lifecycle::State;
+
+/// Changes that are legal here, or are not, beside what the lifecycle itself says. A denial goes over an allowance.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::manifest) struct Lifecycle {
+    /// Changes that are made though the lifecycle has none like them.
+    #[serde(default)]
+    #[schemars(example = Example(r#"[{ "from": "terminated", "to": "starting" }]"#))]
+    pub allow: Vec<Located<Rule>>,
+    /// Changes that are not made though the lifecycle has them.
+    #[serde(default)]
+    #[schemars(example = Example(r#"[{ "from": "busy", "to": "stopping", "services": "comfyui", "hours": "09:00-18:00", "zone": "Europe/Berlin", "reason": "renders for clients" }]"#))]
+    pub deny: Vec<Located<Rule>>,
+}
+
+/// Which changes, of which services, when. What is left out stands for any.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("anyOf" = [{ "required": ["from"] }, { "required": ["to"] }]))]
+pub(in crate::manifest) struct Rule {
+    /// Changes from this state, or from these.
+    #[schemars(example = &"busy", example = ["online", "busy", "idle"])]
+    pub from: Option<Located<OneOrMany<Located<State>>>>,
+    /// Changes to this state, or to these.
+    #[schemars(example = &"stopping", example = ["stopping", "suspended"])]
+    pub to: Option<Located<OneOrMany<Located<State>>>>,
+    /// Of this service, or of these.
+    #[schemars(example = &"comfyui", example = ["comfyui", "ollama"])]
+    pub services: Option<Located<OneOrMany<Located<String>>>>,
+    /// In this mode, or in these.
+    #[schemars(example = &"video", example = ["video", "voice"])]
+    pub mode: Option<Located<OneOrMany<Located<String>>>>,
+    /// Between these times of day, the first included, the second not; a second that is earlier is on the next day.
+    #[schemars(example = &"09:00-18:00", example = Example(r#"{ "from": "22:00", "until": "06:00", "days": ["mon-fri"], "zone": "Europe/Berlin" }"#))]
+    pub hours: Option<Located<Hours>>,
+    /// Whose clock `hours` goes by: a name of the IANA database. A plan then means the same wherever it is made.
+    #[schemars(example = &"Europe/Berlin", example = &"UTC")]
+    pub zone: Option<Located<String>>,
+    /// Why, for whoever meets the rule.
+    #[schemars(example = "renders for clients")]
+    pub reason: Option<Located<String>>,
+}
+
+/// Times of day.
+#[derive(Debug)]
+pub(in crate::manifest) enum Hours {
+    /// `09:00-18:00`
+    Line(TimeOfDay, TimeOfDay),
+    Parts(Box<HoursParts>),
+}
+
+/// Times of day, on some days of the week.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::manifest) struct HoursParts {
+    /// Included.
+    #[schemars(example = &"22:00")]
+    pub from: Located<TimeOfDay>,
+    /// Not included; one before `from` is on the next day.
+    #[schemars(example = &"06:00", example = &"24:00")]
+    pub until: Located<TimeOfDay>,
+    /// Days on which `from` lies; without it, all.
+    #[schemars(example = &"mon-fri", example = ["sat", "sun"])]
+    pub days: Option<Located<OneOrMany<Located<Days>>>>,
+    /// Whose clock they go by: a name of the IANA database.
+    #[schemars(example = &"Europe/Berlin", example = &"UTC")]
+    pub zone: Option<Located<String>>,
+}
+
+/// Minutes since midnight, up to 24:00.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::manifest) struct TimeOfDay(pub u16);
+
+/// The end of a day.
+pub(in crate::manifest) const DAY_MINUTES: u16 = 24 * 60;
+
+/// A day of the week, or some in a row: places in the week, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::manifest) struct Days {
+    pub first: usize,
+    pub last: usize,
+}
+
+/// From Monday on.
+pub(in crate::manifest) const WEEK: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+
+const TIME: &str = "([01]?[0-9]|2[0-3]):[0-5][0-9]|24:00";
+const DAY: &str = "mon|tue|wed|thu|fri|sat|sun";
+
+impl TimeOfDay {
+    fn parse(text: &str) -> Result<Self, Fault> {
+        let minutes = text.split_once(':').filter(|(hour, minute)| {
+            (1..=2).contains(&hour.len())
+                && minute.len() == 2
+                && format!("{hour}{minute}").chars().all(|character| character.is_ascii_digit())
+        });
+        let minutes = minutes.and_then(|(hour, minute)| {
+            let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
+            Some((hour * 60 + minute, minute)).filter(|(all, minute)| *all <= DAY_MINUTES && *minute < 60)
+        });
+        minutes.map(|(all, _)| Self(all)).ok_or_else(|| {
+            Fault::new("lcm::hours", format!("`{text}` is no time of day"), "this time")
+                .help("write hours and minutes, from `00:00` to `24:00`")
+        })
+    }
+}
+
+impl Days {
+    fn parse(text: &str) -> Result<Self, Fault> {
+        let place = |name: &str| WEEK.iter().position(|day| *day == name);
+        let days = match text.split_once('-') {
+            Some((first, last)) => place(first).zip(place(last)),
+            None => place(text).zip(place(text)),
+        };
+        days.map(|(first, last)| Self { first, last }).ok_or_else(|| {
+            Fault::new("lcm::hours", format!("`{text}` is no day of the week"), "these days")
+                .help(format!("there are: {}; write `mon-fri` for some in a row", WEEK.join(", ")))
+        })
+    }
+}
+
+struct HoursVisitor;
+
+impl<'de> Visitor<'de> for HoursVisitor {
+    type Value = Hours;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("hours like `09:00-18:00`, or `{ from: 09:00, until: 18:00, days: [mon-fri] }`")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Hours, E> {
+        let Some((from, until)) = text.split_once('-') else {
+            let fault = Fault::new("lcm::hours", format!("`{text}` are no hours"), "these hours");
+            return Err(E::custom(fault.help("write two times of day with a dash between, like `09:00-18:00`")));
+        };
+        let time = |text: &str| TimeOfDay::parse(text.trim()).map_err(E::custom);
+        Ok(Hours::Line(time(from)?, time(until)?))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Hours, A::Error> {
+        let parts = HoursParts::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(Hours::Parts(Box::new(parts)))
+    }
+}
+
+struct WordVisitor<T>(fn(&str) -> Result<T, Fault>, &'static str);
+
+impl<T> Visitor<'_> for WordVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.1)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        (self.0)(text).map_err(E::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Hours {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(WORD, HoursVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for TimeOfDay {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(WORD, WordVisitor(Self::parse, "a time of day like `09:00`"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Days {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(WORD, WordVisitor(Self::parse, "a day like `mon`, or `mon-fri`"))
+    }
+}
+
+fn pattern_schema(pattern: &str) -> Schema {
+    json_schema!({ "type": "string", "pattern": format!("{pattern}|{VARIABLE_PATTERN}") })
+}
+
+impl JsonSchema for Hours {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Hours".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                pattern_schema(&format!("^ *({TIME}) *- *({TIME}) *$")),
+                generator.subschema_for::<HoursParts>(),
+            ]
+        })
+    }
+}
+
+impl JsonSchema for TimeOfDay {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "TimeOfDay".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        pattern_schema(&format!("^({TIME})$"))
+    }
+}
+
+impl JsonSchema for Days {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Days".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        pattern_schema(&format!("^({DAY})(-({DAY}))?$"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Days, TimeOfDay};
+
+    #[test]
+    fn times_of_day() {
+        for (text, minutes) in [("00:00", 0), ("9:05", 545), ("09:05", 545), ("23:59", 1439), ("24:00", 1440)] {
+            assert_eq!(TimeOfDay::parse(text), Ok(TimeOfDay(minutes)), "{text}");
+        }
+        for text in ["", "9", "9:5", "24:01", "25:00", "09:60", "009:00", "-9:00", "+9:00", "09:00:00", "9h", "٩:00"] {
+            assert!(TimeOfDay::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn days() {
+        assert_eq!(Days::parse("tue"), Ok(Days { first: 1, last: 1 }));
+        assert_eq!(Days::parse("sat-mon"), Ok(Days { first: 5, last: 0 }));
+        for text in ["", "monday", "Mon", "mon-", "-fri", "mon..fri", "mon-fri-sun"] {
+            assert!(Days::parse(text).is_err(), "{text}");
+        }
+    }
+}
