@@ -6,6 +6,8 @@ mod lcm;
 
 #[path = "cli/ends.rs"]
 mod ends;
+#[path = "cli/hooks.rs"]
+mod hooks;
 #[path = "cli/live.rs"]
 mod live;
 #[path = "cli/locks.rs"]

@@ -10,7 +10,7 @@ use super::record::occasion;
 use super::run::{Run, millis};
 use super::verdict::{Trouble, Verdict};
 use crate::driver::Errand;
-use crate::model::desired::Service;
+use crate::model::desired::{Call, Service};
 use crate::model::event::{CallOutcome, EventKind, Stage};
 use crate::model::hooks::{Hook, Occasion, Point};
 use crate::model::names::ServiceName;
@@ -21,6 +21,8 @@ use crate::store::Called;
 /// Half of what is kept of one output comes from its beginning, half from its end: an error is told in a line or two,
 /// and a thousand calls come to four megabytes.
 const OUTPUT_BYTES_MAX: usize = 4 << 10;
+/// A script may stand where a program's name is expected.
+const NAME_CHARS_MAX: usize = 60;
 /// Of an output, with a step that failed for it.
 const LOG_LINES: usize = 10;
 
@@ -60,7 +62,7 @@ pub(super) async fn after(run: &Run<'_>, scene: Scene<'_>) {
 /// `Some`: it failed, and what that would mean where it is required.
 async fn call(run: &Run<'_>, scene: Scene<'_>, hook: &Hook) -> Option<Trouble> {
     let Scene { step, point, instance, .. } = scene;
-    let what = run.mask(&hook.call.to_string());
+    let what = named(run, &hook.call);
     run.stage(step, Stage::Hook, Some(format!("{point}: {what}")));
     let occasion = Occasion { hook: point, instance: instance.cloned(), ..occasion(run, step) };
     let began = Instant::now();
@@ -111,12 +113,22 @@ pub(super) fn tell(run: &Run<'_>, told: Told<'_>) {
     run.say(EventKind::Hook { service, hook: occasion.hook, call, outcome, error, output, took_ms });
 }
 
+/// A call in one short line.
+pub(super) fn named(run: &Run<'_>, call: &Call) -> String {
+    // Masked as a whole: a part of a secret would not be known for one.
+    let whole = run.mask(&call.to_string());
+    let line = whole.lines().next().unwrap_or_default();
+    let short: String = line.chars().take(NAME_CHARS_MAX).collect();
+    if short == whole { short } else { format!("{short}…") }
+}
+
 fn vetoed(point: Point, what: &str, error: &str, output: &str) -> Trouble {
     let lines: Vec<String> =
         output.lines().map(str::trim_end).filter(|line| !line.is_empty()).map(Into::into).collect();
     let said = lines.last().map(|line| format!(": {line}")).unwrap_or_default();
     let error = format!("vetoed by its {point} hook {what}, which {}{said}", predicate(error));
-    let log = lines[lines.len().saturating_sub(LOG_LINES)..].to_vec();
+    // A single line is told with the error already.
+    let log = if lines.len() > 1 { lines[lines.len().saturating_sub(LOG_LINES)..].to_vec() } else { Vec::new() };
     Trouble { code: ReasonCode::Vetoed, error, log }
 }
 

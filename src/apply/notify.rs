@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 
-use super::hooks::{Told, shortened, tell};
+use super::hooks::{Told, named, shortened, tell};
 use super::run::{Run, millis, spoken};
 use crate::driver::Errand;
 use crate::model::event::CallOutcome;
@@ -122,7 +122,7 @@ async fn serve_one(run: &Run<'_>, notifier: &Notifier, mailbox: &Mailbox) {
         () = work => {}
         () = out_of_patience(run, patience) => {}
     }
-    let called = || format!("{} ({})", notifier.call, notifier.source);
+    let called = || format!("{} ({})", named(run, &notifier.call), notifier.source);
     let dropped = *lock(&mailbox.dropped);
     if dropped > 0 {
         run.warn(&format!("{} not told to {}: more came than it took", changes(dropped), called()));
@@ -160,7 +160,7 @@ async fn deliver(run: &Run<'_>, notifier: &Notifier, occasion: &Occasion) {
     let Some(error) = answer.error else { return };
     let told = Told {
         occasion,
-        call: run.mask(&notifier.call.to_string()),
+        call: named(run, &notifier.call),
         outcome: CallOutcome::Failed,
         took_ms: millis(began.elapsed()),
         error: Some(run.mask(&error)),

@@ -26,6 +26,8 @@ enum Of {
     Status,
     /// Each line of `lcm apply --format json`
     Event,
+    /// What a hook or a notifier is told
+    Hook,
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Stop> {
@@ -34,6 +36,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Stop> {
         Of::Plan => json::plan_schema(),
         Of::Status => json::status_schema(),
         Of::Event => json::event_schema(),
+        Of::Hook => json::hook_schema(),
     };
     data(&json::document(&schema))?;
     Ok(Exit::Done)

@@ -12,7 +12,7 @@ fn what_is_committed_is_what_is_printed() {
     let folder = studio();
     let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
     let mut stale = Vec::new();
-    for name in ["plan", "status", "event"] {
+    for name in ["plan", "status", "event", "hook"] {
         let printed = Lcm::new(folder.path()).args(&["schema", name]).run().code(0).stdout;
         let path = schemas.join(format!("{name}.schema.json"));
         if std::env::var_os("LCM_BLESS").is_some() {
@@ -38,7 +38,7 @@ fn what_is_said_fits_its_schema() {
 }
 
 #[track_caller]
-fn check(name: &str, documents: &[Value]) {
+pub(crate) fn check(name: &str, documents: &[Value]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("schemas/{name}.schema.json"));
     let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).expect("committed")).expect("JSON");
     let validator = jsonschema::validator_for(&schema).expect("a schema");
