@@ -7,11 +7,12 @@ use tokio::time::{Instant, sleep};
 
 use super::bench::{Bench, busy, container, depends, loads_in, service, start, start_again, stop, wait_for};
 use crate::apply::{Interrupt, OnFailure};
-use crate::driver::sim::{self, Behaviour, Reply};
+use crate::driver::sim::{self, Behaviour, Intrusion, Reply};
 use crate::model::desired::{Call, Condition, Service};
 use crate::model::event::{CallOutcome, EventKind, Stage};
 use crate::model::hooks::{Hook, Hooks, Notifier, When};
 use crate::model::lifecycle::{Class, State};
+use crate::model::observed::Instance;
 use crate::model::plan::ReasonCode;
 use crate::model::size::Mebibytes;
 
@@ -147,6 +148,19 @@ async fn the_room_of_a_vetoed_start_is_free_for_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn room_that_is_taken_while_a_hook_is_asked_is_missed_before_the_start() {
+    let mut bench = Bench::new(vec![Service { vram: Mebibytes(60), ..hooked("a") }], &[]).measured(100, &[]);
+    bench.options.release_timeout = 5 * SECOND;
+    bench.sim.set_reply("pre_start-a", takes(9 * SECOND));
+    let program = "blender".to_owned();
+    let gpu = "gpu-0".into();
+    bench.sim.intrude(Intrusion { gpu, after: 4 * SECOND, program, memory: Mebibytes(50), lasts: 3600 * SECOND });
+    let outcome = bench.apply(vec![start("a", &[])]).await;
+    assert!(outcome.failures[0].error.contains("it needs 60 MiB"), "{:?}", outcome.failures);
+    assert_eq!((bench.called(), bench.deeds().len()), (vec!["pre_start-a".to_owned()], 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn any_other_that_fails_stops_nothing() {
     let mut a = hooked("a");
     a.hooks.pre_start = vec![hook("first", false), hook("second", false)];
@@ -191,10 +205,35 @@ async fn a_start_that_fails_or_is_none_calls_nobody_afterwards() {
 #[tokio::test(start_paused = true)]
 async fn an_older_self_that_is_brought_back_calls_nobody() {
     let a = Service { hooks: hooked("a").hooks, ..container("a") };
-    let bench = Bench::new(vec![a], &[]);
-    bench.behaves("a", Behaviour { never_healthy: true, ..Behaviour::default() });
+    let mut bench = Bench::new(vec![a], &[]);
     bench.apply(vec![start("a", &[])]).await;
-    assert_eq!(bench.called(), ["pre_start-a"]);
+    let older = bench.sim.world().containers.known().expect("known")[0].clone();
+    let instance = Instance::Container { id: older.id, name: older.name };
+    if let Some(service) = bench.desired.services.get_mut(&"a".into()) {
+        service.spec.config = serde_json::json!({ "command": "newer" });
+    }
+    bench.behaves("a", Behaviour { never_healthy: true, ..Behaviour::default() });
+    let (mut stop, mut start) = (stop("a", &[]), start_again("a", &["stop:a"]));
+    (stop.expect.instance, start.expect.instance) = (Some(instance.clone()), Some(instance));
+    let outcome = bench.apply(vec![stop, start]).await;
+    assert!(outcome.failures[0].error.ends_with("; the older one was brought back"), "{:?}", outcome.failures);
+    assert_eq!(bench.called()[2..], ["pre_stop-a", "post_stop-a", "pre_start-a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_surplus_copy_calls_nobody() {
+    let bench = Bench::new(vec![hooked("a")], &["a"]);
+    bench.sim.meddle(|facts| {
+        let trees = facts.trees.known_mut().expect("known");
+        let mut copy = trees[0].clone();
+        copy.marks.salt = "surplus".to_owned();
+        trees.push(copy);
+    });
+    let mut surplus = stop("a", &[]);
+    surplus.id = "stop:a#1".into();
+    surplus.expect.instance = Some(Instance::Tree { id: "surplus".to_owned() });
+    let outcome = bench.apply(vec![surplus]).await;
+    assert_eq!((outcome.done, bench.called().len()), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
