@@ -102,6 +102,7 @@ fn serve(options: Options) -> Outcome {
         thread::spawn(move || run(&model))
     };
     of(load);
+    of(fill);
     of(die);
     of(flood);
     let accepting = Arc::clone(&model);
@@ -168,6 +169,15 @@ fn die(model: &Model) {
 fn end(model: &Model, why: &str) {
     let _ = say(why);
     process::exit(model.options.exit_code);
+}
+
+/// Written to, so that it is really taken.
+fn fill(model: &Model) {
+    let mut taken = Vec::new();
+    for _ in 0..model.options.fill_mib {
+        taken.push(vec![1_u8; 1 << 20]);
+    }
+    std::mem::forget(taken);
 }
 
 /// Ten times a second, a tenth each.

@@ -13,6 +13,8 @@ mod reading;
 mod replacing;
 #[path = "support/server.rs"]
 mod server;
+#[path = "docker/states.rs"]
+mod states;
 
 use std::future::Future;
 
@@ -60,6 +62,17 @@ fn main() -> std::process::ExitCode {
             a_pattern_in_a_log_is_remembered_for_the_start_that_showed_it,
             a_log_that_lost_its_beginning_is_told_from_a_whole_one,
             health_is_the_images_own;
+        states:
+            without_a_container_it_is_registered,
+            created_and_never_run_it_is_deployed,
+            young_and_without_an_answer_it_is_starting,
+            what_the_engine_restarts_is_starting,
+            what_answers_is_online_busy_or_idle,
+            old_and_without_an_answer_it_is_in_error_or_timed_out,
+            paused_it_is_suspended,
+            ended_with_0_or_by_a_stop_signal_it_is_offline,
+            ended_otherwise_it_has_failed,
+            killed_for_want_of_memory_it_has_failed;
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -42,7 +42,7 @@ fn main() -> std::process::ExitCode {
             figures_that_are_not_told_are_unknown_and_not_zero,
             a_missing_list_leaves_somebody_unnamed,
             a_board_that_tells_no_memory_is_what_the_manifest_says,
-            without_library_or_driver_the_manifest_speaks,
+            without_a_driver_or_a_gpu_the_manifest_speaks,
             a_library_that_is_none_is_an_error_where_it_was_named,
             a_lost_gpu_is_named_and_the_others_are_read,
             a_gpu_that_was_lost_from_the_beginning_has_its_place,

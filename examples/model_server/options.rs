@@ -31,6 +31,7 @@ Misbehaviour:
   --exit-code N         what those two end with [1]
   --fail-work           /health is fine, and work fails with 500
   --keep-port D         a detached child holds the port for so long after the server ended
+  --fill SIZE           take so much main memory, more than a container may have
   --flood-log N         write N bytes a second to the log
   --vram-late D         take the memory only so long after it is loaded
   --release-lag D       the memory comes back so long after its end
@@ -64,6 +65,7 @@ pub(crate) struct Options {
     pub(crate) exit_code: i32,
     pub(crate) fail_work: bool,
     pub(crate) keep_port: Option<Duration>,
+    pub(crate) fill_mib: u64,
     pub(crate) flood_log: usize,
     pub(crate) vram_mib: u64,
     pub(crate) resident_mib: u64,
@@ -99,6 +101,7 @@ impl Options {
                 "--exit-code" => options.exit_code = number(flag, value()?)?,
                 "--fail-work" => options.fail_work = true,
                 "--keep-port" => options.keep_port = Some(duration(value()?)?),
+                "--fill" => options.fill_mib = mebibytes(value()?)?,
                 "--flood-log" => options.flood_log = number(flag, value()?)?,
                 "--vram" => options.vram_mib = mebibytes(value()?)?,
                 "--resident" => options.resident_mib = mebibytes(value()?)?,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
-use crate::cli::stop::Stop;
+use crate::cli::stop::{Code, Stop};
 use crate::cli::{duration, locked, names, opened, wire};
 use crate::manifest::Choice;
 use crate::model::desired::Runtime;
@@ -35,12 +35,15 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let service = &args.service;
     if let Some(Runtime::Container(_) | Runtime::Existing(_)) = desired.services.get(service).map(|it| &it.runtime) {
         let advice = "name the container in the manifest with `docker: { container: .. }`";
-        return Err(Stop::refused(format!("{service} is a container, so no process can be adopted as it: {advice}")));
+        return Err(Stop::refused(
+            Code::Adopt,
+            format!("{service} is a container, so no process can be adopted as it: {advice}"),
+        ));
     }
     // What it changes is what a running apply looks at.
     let _lock = locked::take(session, "lcm adopt", &opened, args.lock_timeout).await?;
     let adopted = wire::adopt(desired, &session.environment, service, args.pid)
-        .map_err(|error| Stop::refused(error.to_string()))?;
+        .map_err(|error| Stop::refused(Code::Adopt, error.to_string()))?;
     session.note(&format!(
         "{service} is process {} ({}) from now on, with all that it started",
         adopted.pid, adopted.program

@@ -14,7 +14,7 @@ use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
 use crate::cli::opened::{self, Opened};
 use crate::cli::session::Session;
-use crate::cli::stop::Stop;
+use crate::cli::stop::{Code, Stop};
 use crate::cli::tally::{self, Tally};
 use crate::cli::{files, locked, plan as plan_command, saved};
 use crate::manifest::Choice;
@@ -103,7 +103,7 @@ async fn work(session: &Session, mut job: Job, progress: &Progress) -> Result<Ex
 
     let facts = opened.facts(session).await;
     opened.refuse_if_all_unknown(&facts, &request)?;
-    let plan = opened.think(&facts, &request).map_err(Stop::refused)?;
+    let plan = opened.think(&facts, &request).map_err(|reason| Stop::refused(Code::Audit, reason))?;
     if let Some(saved) = &saved {
         saved::check(saved, &plan)?;
     }
@@ -114,7 +114,7 @@ async fn work(session: &Session, mut job: Job, progress: &Progress) -> Result<Ex
         nothing_to_do(&opened, &plan, progress)
     } else {
         if must_ask(job, &opened, &plan) && !agreed().await {
-            return Err(Stop::refused("not agreed to; nothing was done"));
+            return Err(Stop::refused(Code::Declined, "not agreed to; nothing was done"));
         }
         interrupts.begin_run();
         let agreed = Agreed { opened: &opened, request: &request, plan: &plan, facts: &facts, author: &author };
@@ -287,7 +287,7 @@ fn shown(session: &Session, job: &Job, opened: &Opened, plan: &Plan, facts: &Fac
 /// Where a copy of the events goes; made before anything else is tried, so that it can say how that ended.
 fn copy(job: &Job) -> Result<Option<File>, Stop> {
     let stream = |path: &PathBuf| {
-        let cannot = |error| Stop::refused(format!("can't write events to {}: {error}", path.display()));
+        let cannot = |error| Stop::refused(Code::File, format!("can't write events to {}: {error}", path.display()));
         files::stream(path).map_err(cannot)
     };
     job.execution.json_into.as_ref().map(stream).transpose()

@@ -45,7 +45,7 @@ mod tests {
     fn a_problem_is_one_line_whatever_it_says() {
         let problem = Problem {
             severity: Severity::Error,
-            code: "lcm::unknown_key",
+            code: "lcm::manifest::unknown_key",
             message: "unknown key `vrm`: 100%".to_owned(),
             label: "here".to_owned(),
             help: Some("did you mean\n`vram`?".to_owned()),
@@ -54,7 +54,7 @@ mod tests {
         };
         assert_eq!(
             annotation(Path::new("lcm.yaml"), &problem),
-            "::error file=a%2Cb.yaml,line=3,col=5,title=lcm%3A%3Aunknown_key::unknown key `vrm`: 100%25%0Ahere%0Adid you \
+            "::error file=a%2Cb.yaml,line=3,col=5,title=lcm%3A%3Amanifest%3A%3Aunknown_key::unknown key `vrm`: 100%25%0Ahere%0Adid you \
              mean%0A`vram`?\n"
         );
     }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::apply::Interrupt;
 use crate::cli::exit::Exit;
-use crate::cli::stop::Stop;
+use crate::cli::stop::{Code, Stop};
 use crate::report::print;
 
 /// What was heard.
@@ -23,7 +23,7 @@ pub(super) struct Interrupts {
 impl Interrupts {
     /// Listens from now on.
     pub(super) fn listen() -> Result<Self, Stop> {
-        let cannot = |error: std::io::Error| Stop::refused(format!("can't listen for signals: {error}"));
+        let cannot = |error: std::io::Error| Stop::refused(Code::System, format!("can't listen for signals: {error}"));
         let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
         let (tell, heard) = watch::channel(None);

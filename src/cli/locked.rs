@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cli::exit::Exit;
 use crate::cli::opened::Opened;
 use crate::cli::session::Session;
-use crate::cli::stop::Stop;
+use crate::cli::stop::{Code, Stop};
 use crate::store::lock::{self, Holder, HostLock, LockError};
 
 /// Takes it for this command, or says who holds it.
@@ -26,8 +26,10 @@ pub(super) async fn take(
     let path = lock::file(&session.environment);
     let on_wait = |held: &LockError| session.note(&format!("waiting: {held}"));
     lock::take(&path, &holder, patience, on_wait).await.map_err(|error| match error {
-        LockError::Held { .. } => Stop::new(Exit::Locked, format!("{error}; --lock-timeout waits for it")),
-        LockError::Unusable { .. } => Stop::refused(error.to_string()),
+        LockError::Held { .. } => {
+            Stop::new(Exit::Locked, Code::Locked, format!("{error}; --lock-timeout waits for it"))
+        }
+        LockError::Unusable { .. } => Stop::refused(Code::Lock, error.to_string()),
     })
 }
 

@@ -9,6 +9,7 @@ mod down;
 mod duration;
 mod execute;
 pub mod exit;
+mod explain;
 mod files;
 mod github;
 mod interrupt;
@@ -33,7 +34,7 @@ use clap::{Parser, Subcommand};
 use crate::report::print;
 use exit::Exit;
 use session::{OutputArgs, Session};
-use stop::Stop;
+use stop::{Code, Stop};
 
 /// Plan and apply for AI services that share a GPU
 #[derive(Debug, Parser)]
@@ -52,6 +53,7 @@ enum Command {
     Status(status::Args),
     Validate(validate::Args),
     Schema(schema::Args),
+    Explain(explain::Args),
     Down(down::Args),
     Logs(logs::Args),
     Observe(observe::Args),
@@ -95,6 +97,7 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
     match command {
         Command::Validate(args) => return validate::run(session, &args),
         Command::Schema(args) => return schema::run(&args),
+        Command::Explain(args) => return explain::run(session, &args),
         Command::Plan(_)
         | Command::Apply(_)
         | Command::Status(_)
@@ -107,7 +110,7 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
         .worker_threads(WORKERS)
         .enable_all()
         .build()
-        .map_err(|error| Stop::refused(format!("can't begin: {error}")))?;
+        .map_err(|error| Stop::refused(Code::System, format!("can't begin: {error}")))?;
     let ended = runtime.block_on(async {
         match command {
             Command::Plan(args) => plan::run(session, &args).await,
@@ -119,6 +122,7 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
             Command::Adopt(args) => adopt::run(session, &args).await,
             Command::Validate(args) => validate::run(session, &args),
             Command::Schema(args) => schema::run(&args),
+            Command::Explain(args) => explain::run(session, &args),
         }
     });
     // A question that nobody answered holds a thread; the process ends all the same.

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
-use crate::cli::stop::Stop;
+use strsim::osa_distance;
+
+use crate::cli::stop::{Code, Stop};
 
 /// Further off than this, a name was not meant.
 const DISTANCE_MAX: usize = 3;
@@ -18,7 +20,7 @@ pub(super) fn check<N: Ord + Display>(
     for name in given {
         if !known.contains(&name) {
             let known: Vec<String> = known.iter().map(ToString::to_string).collect();
-            return Err(Stop::refused(unknown(what, &name.to_string(), &known)));
+            return Err(Stop::refused(Code::UnknownName, unknown(what, &name.to_string(), &known)));
         }
     }
     Ok(())
@@ -28,31 +30,27 @@ fn unknown(what: &str, name: &str, known: &[String]) -> String {
     if known.is_empty() {
         return format!("the manifest has no {what} named {name}: it has no {what} at all");
     }
-    let nearest = known.iter().map(|candidate| (distance(name, candidate), candidate)).min();
-    let meant = nearest.filter(|(distance, _)| *distance <= DISTANCE_MAX && *distance < name.chars().count());
-    let meant = meant.map(|(_, candidate)| format!("did you mean {candidate}? ")).unwrap_or_default();
+    let meant = meant(name, known.iter().map(String::as_str));
+    let meant = meant.map(|candidate| format!("did you mean {candidate}? ")).unwrap_or_default();
     format!("the manifest has no {what} named {name}; {meant}it has {}", known.join(", "))
 }
 
-/// How many letters must be put in, taken out or replaced.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
+/// A code that no page explains.
+pub(super) fn unknown_code<'a>(code: &str, known: impl IntoIterator<Item = &'a str>) -> Stop {
+    let meant = meant(code, known).map(|near| format!("did you mean {near}? ")).unwrap_or_default();
+    Stop::refused(Code::UnknownName, format!("there is no code {code}; {meant}`lcm explain` lists all"))
+}
+
+/// The nearest of the known names, where one is near enough.
+fn meant<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let nearest = known.into_iter().map(|candidate| (osa_distance(name, candidate), candidate)).min();
+    let near = nearest.filter(|(distance, _)| *distance <= DISTANCE_MAX && *distance < name.chars().count());
+    near.map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{check, distance, unknown};
+    use super::{check, unknown};
 
     #[test]
     fn what_was_meant_is_offered() {
@@ -64,10 +62,5 @@ mod tests {
         assert_eq!(unknown("service", "x", &known), "the manifest has no service named x; it has comfyui, ollama");
         assert_eq!(unknown("goal", "x", &[]), "the manifest has no goal named x: it has no goal at all");
         assert!(check("service", ["a"], ["a", "b"]).is_ok());
-    }
-
-    #[test]
-    fn distances_count_letters() {
-        assert_eq!((distance("", "abc"), distance("kitten", "sitting"), distance("a", "a")), (3, 3, 0));
     }
 }

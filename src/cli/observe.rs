@@ -8,7 +8,7 @@ use crate::cli::files;
 use crate::cli::opened;
 use crate::cli::plan::data;
 use crate::cli::session::Session;
-use crate::cli::stop::Stop;
+use crate::cli::stop::{Code, Stop};
 use crate::report::json;
 
 /// Record what is there, as a file that `--world` takes for the world
@@ -26,8 +26,9 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let text = json::document(&opened.facts(session).await);
     match &args.out {
         None => data(&text)?,
-        Some(path) => files::replace(path, &text)
-            .map_err(|error| Stop::refused(format!("can't write the world to {}: {error}", path.display())))?,
+        Some(path) => files::replace(path, &text).map_err(|error| {
+            Stop::refused(Code::File, format!("can't write the world to {}: {error}", path.display()))
+        })?,
     }
     Ok(Exit::Done)
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::args::ChooseArgs;
 use crate::cli::session::Session;
-use crate::cli::stop::Stop;
+use crate::cli::stop::{Code, Stop};
 use crate::cli::wire::{self, Simulated};
 use crate::cli::{files, names, wanted};
 use crate::driver::Driver;
@@ -92,7 +92,7 @@ impl Opened {
     /// What is done must be written down: proved before anything is.
     pub(super) fn ensure_writable(&self) -> Result<(), Stop> {
         match &self.store {
-            Keeper::Disk(disk) => disk.ensure_writable().map_err(|error| Stop::refused(error.to_string())),
+            Keeper::Disk(disk) => disk.ensure_writable().map_err(|error| Stop::refused(Code::Store, error.to_string())),
             Keeper::Memory(_) => Ok(()),
         }
     }
@@ -135,7 +135,10 @@ impl Opened {
         match reasons {
             Some(reasons) if !reasons.is_empty() => {
                 let reasons: Vec<String> = reasons.into_iter().collect();
-                Err(Stop::refused(format!("nothing is known of any wanted service: {}", reasons.join("; "))))
+                Err(Stop::refused(
+                    Code::AllUnknown,
+                    format!("nothing is known of any wanted service: {}", reasons.join("; ")),
+                ))
             }
             Some(_) | None => Ok(()),
         }
@@ -146,13 +149,15 @@ impl Opened {
         let World::Simulated { simulated, path } = &self.world else { return Ok(()) };
         let mut facts = simulated.world();
         facts.remember(self.store().last_known(&self.desired.project).unwrap_or_default());
-        files::replace(path, &json::document(&facts))
-            .map_err(|error| Stop::refused(format!("can't write the world back to {}: {error}", path.display())))
+        files::replace(path, &json::document(&facts)).map_err(|error| {
+            Stop::refused(Code::File, format!("can't write the world back to {}: {error}", path.display()))
+        })
     }
 }
 
 fn read_world(path: &Path) -> Result<Facts, Stop> {
-    let wrong = |reason: String| Stop::refused(format!("can't take {} for the world: {reason}", path.display()));
+    let wrong =
+        |reason: String| Stop::refused(Code::World, format!("can't take {} for the world: {reason}", path.display()));
     let text = files::read(path).map_err(|error| wrong(error.to_string()))?;
     let facts: Facts = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
     if facts.format != facts::FORMAT {

@@ -6,7 +6,7 @@ use crate::cli::args::{Format, ManifestArgs, NarrowArgs, PlanningArgs};
 use crate::cli::exit::Exit;
 use crate::cli::opened::{self, Opened};
 use crate::cli::session::Session;
-use crate::cli::stop::Stop;
+use crate::cli::stop::{Code, Stop};
 use crate::cli::{files, names};
 use crate::model::plan::{Purpose, Request};
 use crate::report::text::{self, Looked, PlanText};
@@ -33,10 +33,11 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let request = request(&opened, &args.planning)?;
     let facts = opened.facts(session).await;
     opened.refuse_if_all_unknown(&facts, &request)?;
-    let plan = opened.think(&facts, &request).map_err(Stop::refused)?;
+    let plan = opened.think(&facts, &request).map_err(|reason| Stop::refused(Code::Audit, reason))?;
     if let Some(path) = &args.out {
-        files::replace(path, &json::document(&plan))
-            .map_err(|error| Stop::refused(format!("can't write the plan to {}: {error}", path.display())))?;
+        files::replace(path, &json::document(&plan)).map_err(|error| {
+            Stop::refused(Code::File, format!("can't write the plan to {}: {error}", path.display()))
+        })?;
     }
     let shown = match args.format {
         Format::Json => json::document(&plan),
@@ -70,5 +71,5 @@ pub(super) fn request(opened: &Opened, planning: &PlanningArgs) -> Result<Reques
 
 /// Writes a command's answer.
 pub(super) fn data(text: &str) -> Result<(), Stop> {
-    print::data(text).map_err(|error| Stop::refused(format!("can't write to stdout: {error}")))
+    print::data(text).map_err(|error| Stop::refused(Code::System, format!("can't write to stdout: {error}")))
 }

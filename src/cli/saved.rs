@@ -6,14 +6,15 @@ use std::path::Path;
 use crate::cli::args::{NarrowArgs, PlanningArgs};
 use crate::cli::exit::Exit;
 use crate::cli::files;
-use crate::cli::stop::Stop;
+use crate::cli::stop::{Code, Stop};
 use crate::manifest::Choice;
 use crate::model::names::{ServiceName, StepId};
 use crate::model::plan::{Asked, FORMAT, Plan, Step};
 
 /// Reads a plan that `lcm plan --out` wrote.
 pub(super) fn read(path: &Path) -> Result<Plan, Stop> {
-    let wrong = |reason: String| Stop::refused(format!("can't take {} for a plan: {reason}", path.display()));
+    let wrong =
+        |reason: String| Stop::refused(Code::SavedPlan, format!("can't take {} for a plan: {reason}", path.display()));
     let text = files::read(path).map_err(|error| wrong(error.to_string()))?;
     // The format first: a newer plan has fields that this one would stumble over.
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
@@ -30,7 +31,11 @@ pub(super) fn choose(saved: &Plan, choice: &mut Choice) -> Result<(), Stop> {
         && saved_mode.as_ref() != Some(asked)
     {
         let saved_mode = saved_mode.as_ref().map_or_else(|| "no mode".to_owned(), |mode| format!("mode {mode}"));
-        return Err(Stop::new(Exit::Usage, format!("the saved plan is for {saved_mode}, and --mode says {asked}")));
+        return Err(Stop::new(
+            Exit::Usage,
+            Code::SavedPlan,
+            format!("the saved plan is for {saved_mode}, and --mode says {asked}"),
+        ));
     }
     choice.mode.clone_from(&saved.mode);
     choice.goals.extend(saved.goals.iter().cloned());
@@ -46,13 +51,13 @@ pub(super) fn narrow(saved: &Plan, planning: &mut PlanningArgs) -> Result<(), St
         if !named.is_empty() && named != *saved {
             let (saved, named) = (words(saved), words(&named));
             let message = format!("the saved plan was made with {option} {saved}, and {option} says {named}");
-            return Err(Stop::new(Exit::Usage, message));
+            return Err(Stop::new(Exit::Usage, Code::SavedPlan, message));
         }
     }
     let flags = [("--strict", planning.strict, *strict), ("--prune", planning.prune, *prune)];
     for (option, asked, saved) in flags.into_iter().chain([("--repack", planning.repack, *repack)]) {
         if asked && !saved {
-            return Err(Stop::new(Exit::Usage, format!("the saved plan was made without {option}")));
+            return Err(Stop::new(Exit::Usage, Code::SavedPlan, format!("the saved plan was made without {option}")));
         }
     }
     *only = targets.iter().cloned().collect();
@@ -69,7 +74,11 @@ pub(super) fn check(saved: &Plan, now: &Plan) -> Result<(), Stop> {
     }
     let lines = differences.join("\n  ");
     let advice = "plan again, and look at it again";
-    Err(Stop::new(Exit::Stale, format!("the saved plan is stale; nothing was done. Now:\n  {lines}\n{advice}")))
+    Err(Stop::new(
+        Exit::Stale,
+        Code::Stale,
+        format!("the saved plan is stale; nothing was done. Now:\n  {lines}\n{advice}"),
+    ))
 }
 
 /// What differs, a line each; empty where the plan made now does the same.

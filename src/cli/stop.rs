@@ -11,22 +11,60 @@ pub(super) struct Stop {
     message: Message,
 }
 
+/// What kind of refusal it is; [`Code::as_str`] is what `lcm explain` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Code {
+    Adopt,
+    AllUnknown,
+    Audit,
+    Declined,
+    File,
+    Lock,
+    Locked,
+    SavedPlan,
+    Stale,
+    Store,
+    System,
+    UnknownName,
+    World,
+}
+
+impl Code {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Adopt => "lcm::command::adopt",
+            Self::AllUnknown => "lcm::command::all_unknown",
+            Self::Audit => "lcm::command::audit",
+            Self::Declined => "lcm::command::declined",
+            Self::File => "lcm::command::file",
+            Self::Lock => "lcm::command::lock",
+            Self::Locked => "lcm::command::locked",
+            Self::SavedPlan => "lcm::command::saved_plan",
+            Self::Stale => "lcm::command::stale",
+            Self::Store => "lcm::command::store",
+            Self::System => "lcm::command::system",
+            Self::UnknownName => "lcm::command::unknown_name",
+            Self::World => "lcm::command::world",
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Message {
-    /// A fragment, to be headed by `error:`.
-    Said(String),
+    /// A fragment, to be headed by `error[code]:`.
+    Said { code: Code, message: String },
     /// A report that has its own head, and the same without colours.
     Shown { text: String, plain: String },
 }
 
 impl Stop {
-    pub(super) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: Message::Said(message.into()) }
+    pub(super) fn new(exit: Exit, code: Code, message: impl Into<String>) -> Self {
+        Self { exit, message: Message::Said { code, message: message.into() } }
     }
 
     /// An error or a refusal before anything changed.
-    pub(super) fn refused(message: impl Into<String>) -> Self {
-        Self::new(Exit::Refused, message)
+    pub(super) fn refused(code: Code, message: impl Into<String>) -> Self {
+        Self::new(Exit::Refused, code, message)
     }
 
     /// The same, with a text that is laid out already.
@@ -37,14 +75,17 @@ impl Stop {
     /// For programs: neither headed nor painted.
     pub(super) fn message(&self) -> &str {
         match &self.message {
-            Message::Said(message) => message,
+            Message::Said { message, .. } => message,
             Message::Shown { plain, .. } => plain.trim_end(),
         }
     }
 
     pub(super) fn text(&self, style: Style) -> String {
         match &self.message {
-            Message::Said(message) => folded(&format!("{} {message}", style.paint(Paint::Bad, "error:")), style),
+            Message::Said { code, message } => {
+                let head = format!("error[{}]:", code.as_str());
+                folded(&format!("{} {message}", style.paint(Paint::Bad, &head)), style)
+            }
             Message::Shown { text, .. } => text.trim_end().to_owned(),
         }
     }

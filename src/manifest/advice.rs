@@ -57,14 +57,15 @@ const SAME_AS: [(&[&str], &str); 13] = [
 pub(super) fn unknown_key(field: &str, expected: &[&str]) -> Fault {
     let level = level(expected);
     if field == "restart" && matches!(level, Level::Service | Level::Docker) {
-        let fault = Fault::new("lcm::restart", "`restart` is not a key of lcm", "who restarts what is lcm's to say");
+        let fault =
+            Fault::new("lcm::manifest::restart", "`restart` is not a key of lcm", "who restarts what is lcm's to say");
         return fault.help(
             "remove it: containers that lcm creates have no restart policy, since an engine that starts them by \
              itself would overcommit the GPU; lcm brings up what is wanted when it is applied, and what failed as \
              often and as soon as `recover:`, a key of the service, says",
         );
     }
-    let fault = Fault::new("lcm::unknown_key", format!("unknown key `{field}`"), "this key");
+    let fault = Fault::new("lcm::manifest::unknown_key", format!("unknown key `{field}`"), "this key");
     let help = elsewhere(field, level).or_else(|| instead(field, level)).or_else(|| same(field, expected));
     fault.help(help.unwrap_or_else(|| suggest(field, expected.iter().copied())))
 }
@@ -149,7 +150,7 @@ mod tests {
             assert!(help(field, &DOCKER).contains("`vram:`"), "{field}");
         }
         assert!(help("build", &SERVICE).contains("`image:`"));
-        assert_eq!(unknown_key("restart", &DOCKER).code, "lcm::restart");
+        assert_eq!(unknown_key("restart", &DOCKER).code, "lcm::manifest::restart");
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Templates {
                 if chain[start..].iter().all(|other| name <= *other) {
                     let path = format!("{} -> {name}", chain[start..].join(" -> "));
                     problems.push(
-                        Problem::error("lcm::cycle", format!("templates extend each other: {path}"))
+                        Problem::error("lcm::manifest::cycle", format!("templates extend each other: {path}"))
                             .at(place, "it comes back here"),
                     );
                 }
@@ -67,7 +67,7 @@ impl Templates {
             if chain.len() >= DEPTH_MAX {
                 node.damaged = true;
                 problems.push(
-                    Problem::error("lcm::too_large", "templates extend templates too deep to follow")
+                    Problem::error("lcm::manifest::too_large", "templates extend templates too deep to follow")
                         .at(place, "here it is enough"),
                 );
                 continue;
@@ -76,7 +76,7 @@ impl Templates {
                 node.damaged = true;
                 if !self.incomplete {
                     problems.push(
-                        Problem::error("lcm::unknown_template", format!("there is no template `{name}`"))
+                        Problem::error("lcm::manifest::unknown_template", format!("there is no template `{name}`"))
                             .at(place, "this name")
                             .help(suggest(&name, self.nodes.keys().map(String::as_str))),
                     );
@@ -88,7 +88,7 @@ impl Templates {
             if self.copies > COPIES_MAX {
                 node.damaged = true;
                 problems.push(
-                    Problem::error("lcm::too_large", "the templates come to more than any manifest needs")
+                    Problem::error("lcm::manifest::too_large", "the templates come to more than any manifest needs")
                         .at(place, "here it is enough"),
                 );
                 return;

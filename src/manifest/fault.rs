@@ -3,26 +3,28 @@
 
 use std::fmt;
 
+use strsim::osa_distance;
+
 /// Between the parts of a packed fault; no YAML scalar can hold it.
 const SEPARATOR: char = '\u{1f}';
 
-/// No key or name is longer by a slip of the finger; the table below grows with the square.
+/// No key or name is longer by a slip of the finger; the comparison grows with the square.
 const COMPARED_LENGTH_MAX: usize = 64;
 
 /// All codes that a fault can carry through serde.
 const CODES: [&str; 12] = [
-    "lcm::type",
-    "lcm::size",
-    "lcm::duration",
-    "lcm::unknown_key",
-    "lcm::restart",
-    "lcm::unknown_word",
-    "lcm::missing",
-    "lcm::empty",
-    "lcm::gpu",
-    "lcm::conflict",
-    "lcm::environment",
-    "lcm::hours",
+    "lcm::manifest::type",
+    "lcm::manifest::size",
+    "lcm::manifest::duration",
+    "lcm::manifest::unknown_key",
+    "lcm::manifest::restart",
+    "lcm::manifest::unknown_word",
+    "lcm::manifest::missing",
+    "lcm::manifest::empty",
+    "lcm::manifest::gpu",
+    "lcm::manifest::conflict",
+    "lcm::manifest::environment",
+    "lcm::manifest::hours",
 ];
 
 /// What is wrong with one value.
@@ -54,7 +56,7 @@ impl Fault {
             let help = (!help.is_empty()).then(|| help.to_owned());
             return Self { code, message: message.to_owned(), label: label.to_owned(), help };
         }
-        Self::new("lcm::type", text, "this")
+        Self::new("lcm::manifest::type", text, "this")
     }
 }
 
@@ -72,7 +74,7 @@ pub(super) fn suggest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>)
     let near = known
         .iter()
         .filter(|word| wrong.len().max(word.len()) <= COMPARED_LENGTH_MAX)
-        .map(|word| (distance(&wrong.to_lowercase(), &word.to_lowercase()), *word))
+        .map(|word| (osa_distance(&wrong.to_lowercase(), &word.to_lowercase()), *word))
         // A third of the word, so that short words don't all resemble each other.
         .filter(|(distance, word)| *distance <= (wrong.len().max(word.len()) / 3).max(1))
         .min();
@@ -83,38 +85,15 @@ pub(super) fn suggest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>)
     }
 }
 
-/// Insertions, deletions, replacements and swaps of neighbours between two words.
-fn distance(left: &str, right: &str) -> usize {
-    let (left, right): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
-    let mut rows = vec![vec![0; right.len() + 1]; left.len() + 1];
-    for (row, cells) in rows.iter_mut().enumerate() {
-        cells[0] = row;
-    }
-    for (column, cell) in rows[0].iter_mut().enumerate() {
-        *cell = column;
-    }
-    for row in 1..=left.len() {
-        for column in 1..=right.len() {
-            let replaced = rows[row - 1][column - 1] + usize::from(left[row - 1] != right[column - 1]);
-            let mut best = replaced.min(rows[row - 1][column] + 1).min(rows[row][column - 1] + 1);
-            if row > 1 && column > 1 && left[row - 1] == right[column - 2] && left[row - 2] == right[column - 1] {
-                best = best.min(rows[row - 2][column - 2] + 1);
-            }
-            rows[row][column] = best;
-        }
-    }
-    rows[left.len()][right.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::{Fault, suggest};
 
     #[test]
     fn a_fault_comes_through_text() {
-        let fault = Fault::new("lcm::size", "`20` has no unit", "a size").help("write `20GB`");
+        let fault = Fault::new("lcm::manifest::size", "`20` has no unit", "a size").help("write `20GB`");
         assert_eq!(Fault::unpack(&fault.to_string()), fault);
-        assert_eq!(Fault::unpack("odd").code, "lcm::type");
+        assert_eq!(Fault::unpack("odd").code, "lcm::manifest::type");
     }
 
     #[test]

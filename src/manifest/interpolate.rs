@@ -24,7 +24,7 @@ pub(super) fn interpolate(node: &mut Node, environment: &Environment, sources: &
                         scalar.text = filled.text;
                     }
                     Err(troubles) => problems.extend(troubles.into_iter().map(|trouble| {
-                        Problem::error("lcm::variable", trouble.to_string())
+                        Problem::error("lcm::manifest::variable", trouble.to_string())
                             .at(sources.place(child.span), "in this value")
                             .help(trouble.help())
                     })),

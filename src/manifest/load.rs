@@ -95,7 +95,7 @@ impl<'a> Loader<'a> {
             let names: Vec<String> =
                 chain[position..].iter().chain([&identity]).map(|path| short(path, &identity)).collect();
             let message = format!("files include each other: {}", names.join(" -> "));
-            return self.refuse(Problem::error("lcm::include_cycle", message), from, "it comes back here");
+            return self.refuse(Problem::error("lcm::manifest::include_cycle", message), from, "it comes back here");
         }
         // A file that two others include is read once.
         if !self.known.insert(identity.clone()) {
@@ -106,12 +106,13 @@ impl<'a> Loader<'a> {
         }
         if self.known.len() > FILES_MAX {
             let message = format!("more than {FILES_MAX} files are included");
-            return self.refuse(Problem::error("lcm::too_large", message), from, "this one is too many");
+            return self.refuse(Problem::error("lcm::manifest::too_large", message), from, "this one is too many");
         }
         let text = match read_text(path) {
             Ok(text) => text,
             Err(reason) => {
-                let mut problem = Problem::error("lcm::file", format!("can't read {}: {reason}", path.display()));
+                let mut problem =
+                    Problem::error("lcm::manifest::file", format!("can't read {}: {reason}", path.display()));
                 if from.is_none() && reason == NOT_THERE {
                     problem = problem.help(if path == Path::new(DEFAULT_FILE) {
                         "name a manifest (`lcm plan path/to/lcm.yaml`), or go to the folder that has one; the least that one says \
@@ -132,7 +133,7 @@ impl<'a> Loader<'a> {
         };
         if matches!(root.value, Value::Null) {
             self.complete = false;
-            let problem = Problem::error("lcm::empty", format!("{} is empty", path.display()));
+            let problem = Problem::error("lcm::manifest::empty", format!("{} is empty", path.display()));
             let help = "the least that a manifest says is `version: 1`, `name: …` and one of `services:`";
             self.problems.push(problem.at(self.sources.place(root.span), "nothing stands here").help(help));
             return;

@@ -36,7 +36,7 @@ impl std::error::Error for Problems {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub severity: Severity,
-    /// `lcm::unknown_key`, stable.
+    /// `lcm::manifest::unknown_key`, stable.
     pub code: &'static str,
     pub message: String,
     /// What stands under the underlined place.

@@ -106,7 +106,7 @@ impl de::Error for ReadError {
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        let fault = Fault::new("lcm::unknown_word", format!("`{variant}` is not known here"), "this word");
+        let fault = Fault::new("lcm::manifest::unknown_word", format!("`{variant}` is not known here"), "this word");
         Self::new(fault.help(suggest(variant, expected.iter().copied())))
     }
 
@@ -115,17 +115,19 @@ impl de::Error for ReadError {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        let fault = Fault::new("lcm::missing", format!("the key `{field}` is missing"), "in here");
+        let fault = Fault::new("lcm::manifest::missing", format!("the key `{field}` is missing"), "in here");
         Self { absence: true, ..Self::new(fault) }
     }
 }
 
 pub(super) fn empty() -> Fault {
-    Fault::new("lcm::empty", "there is no value", "nothing stands here").help("write a value, or remove the key")
+    Fault::new("lcm::manifest::empty", "there is no value", "nothing stands here")
+        .help("write a value, or remove the key")
 }
 
 pub(super) fn wrong_type(expected: &str, found: &str) -> Fault {
-    let fault = Fault::new("lcm::type", format!("expected {expected}, found {found}"), format!("not {expected}"));
+    let fault =
+        Fault::new("lcm::manifest::type", format!("expected {expected}, found {found}"), format!("not {expected}"));
     if expected == "a string" && found.contains('`') { fault.help("put it in quotes to mean the text") } else { fault }
 }
 

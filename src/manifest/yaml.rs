@@ -74,32 +74,34 @@ fn explain(sources: &Sources, file: usize, error: &Error) -> Problem {
     let (code, message, label) = match innermost {
         Error::DuplicateMappingKey { key, .. } => {
             let key = key.as_deref().unwrap_or("?");
-            ("lcm::duplicate", format!("`{key}` stands twice in one map"), "the second one")
+            ("lcm::manifest::duplicate", format!("`{key}` stands twice in one map"), "the second one")
         }
         Error::Budget { .. }
         | Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
         | Error::AliasReplayStackDepthExceeded { .. } => (
-            "lcm::too_large",
+            "lcm::manifest::too_large",
             format!("{name} is nested too deep, or grows too large by its aliases"),
             "here it is enough",
         ),
         Error::MultipleDocuments { .. } => {
-            ("lcm::syntax", format!("{name} holds more than one YAML document"), "a second one begins here")
+            ("lcm::manifest::syntax", format!("{name} holds more than one YAML document"), "a second one begins here")
         }
         Error::NullIntoString { .. } | Error::Unexpected { .. } => {
-            ("lcm::syntax", "a key must be a plain word".to_owned(), "this is none")
+            ("lcm::manifest::syntax", "a key must be a plain word".to_owned(), "this is none")
         }
-        Error::UnknownAnchor { .. } => {
-            ("lcm::syntax", "this alias has no anchor".to_owned(), "nothing above is marked with `&` and this name")
-        }
+        Error::UnknownAnchor { .. } => (
+            "lcm::manifest::syntax",
+            "this alias has no anchor".to_owned(),
+            "nothing above is marked with `&` and this name",
+        ),
         other => {
             let text = other.to_string();
             let text = text.split(" at line ").next().unwrap_or_default();
             if text.contains("recursion limit") {
-                ("lcm::too_large", format!("{name} is nested too deep"), "here it is enough")
+                ("lcm::manifest::too_large", format!("{name} is nested too deep"), "here it is enough")
             } else {
-                ("lcm::syntax", format!("{name} is not valid YAML: {text}"), "here")
+                ("lcm::manifest::syntax", format!("{name} is not valid YAML: {text}"), "here")
             }
         }
     };
@@ -178,7 +180,7 @@ impl Planter<'_> {
             let value = self.plant(raw);
             if let Some(first) = known.get(&key.value) {
                 self.problems.push(
-                    Problem::error("lcm::duplicate", format!("`{}` stands twice in one map", key.value))
+                    Problem::error("lcm::manifest::duplicate", format!("`{}` stands twice in one map", key.value))
                         .at(self.sources.place(key_span), "the second one")
                         .also(self.sources.place(*first), "the first one"),
                 );

@@ -135,7 +135,38 @@ mod tests {
     use jiff::Timestamp;
 
     use super::Memory;
-    use crate::store::{Measure, Measured, Store as _};
+    use crate::store::{Called, Measure, Measured, Store as _, checks};
+
+    #[test]
+    fn words_hold_until_they_are_taken_back() {
+        let store = Memory::default();
+        checks::words(&store, &store);
+    }
+
+    #[test]
+    fn attempts_are_kept_until_all_is_well() {
+        let store = Memory::default();
+        checks::attempts(&store, &store);
+    }
+
+    #[test]
+    fn calls_are_kept_in_their_order() {
+        let store = Memory::default();
+        let call = |hook: &str| Called {
+            at: Timestamp::UNIX_EPOCH,
+            project: "studio".into(),
+            service: "a".into(),
+            run: String::new(),
+            hook: hook.to_owned(),
+            call: "./warm.sh".to_owned(),
+            took_ms: 7,
+            error: None,
+            output: String::new(),
+        };
+        store.record_call(&call("pre_start")).expect("kept");
+        store.record_call(&call("post_start")).expect("kept");
+        assert_eq!(store.calls(), [call("pre_start"), call("post_start")]);
+    }
 
     #[test]
     fn of_each_kind_and_service_the_newest_twenty_are_kept() {

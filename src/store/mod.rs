@@ -1,6 +1,8 @@
 //! What reality can't tell: which changes lcm made, what they took, and how its runs ended. Deleting it changes no step
 //! of a plan, only its estimates.
 
+#[cfg(test)]
+mod checks;
 pub mod lock;
 pub mod memory;
 mod past;

@@ -7,6 +7,7 @@ mod machine;
 mod probing;
 mod server;
 mod starting;
+mod states;
 mod stopping;
 mod support;
 mod surviving;

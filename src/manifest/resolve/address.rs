@@ -22,7 +22,7 @@ pub(super) fn url(context: &mut Context<'_>, written: &Located<String>) -> Optio
     match parse_url(written) {
         Ok(address) => Some(address),
         Err(fault) => {
-            context.error_with_help("lcm::url", written.span, (fault.message, "this URL"), fault.help);
+            context.error_with_help("lcm::manifest::url", written.span, (fault.message, "this URL"), fault.help);
             None
         }
     }

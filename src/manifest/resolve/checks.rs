@@ -49,7 +49,7 @@ fn circles(context: &mut Context<'_>, services: &Services, graph: &Graph<'_>) {
     for cycle in cycles(graph) {
         let names: Vec<&str> = cycle.iter().chain(cycle.first()).map(|name| name.as_str()).collect();
         let mut problem =
-            Problem::error("lcm::cycle", format!("services depend on each other: {}", names.join(" -> ")));
+            Problem::error("lcm::manifest::cycle", format!("services depend on each other: {}", names.join(" -> ")));
         for (position, name) in cycle.iter().enumerate() {
             let next = cycle[(position + 1) % cycle.len()];
             let Some(span) = services.get(*name).and_then(|resolved| resolved.depends_on.get(next)) else { continue };
@@ -69,7 +69,7 @@ fn containers(context: &mut Context<'_>, services: &Services) {
             Some(first) => {
                 let (one, other) = (&first.service.name, &resolved.service.name);
                 let problem = Problem::error(
-                    "lcm::container_twice",
+                    "lcm::manifest::container_twice",
                     format!("the services `{one}` and `{other}` name one container, `{container}`"),
                 )
                 .at(context.place(resolved.container), format!("`{other}` here"))
@@ -116,7 +116,7 @@ fn too_large(context: &mut Context<'_>, services: &Services, settings: &Settings
                 "it needs {}; of the declared GPUs, the largest has {largest} with {} in reserve",
                 service.vram, settings.reserve
             );
-            context.error_with_help("lcm::too_large_for_gpu", resolved.vram, (message, "this much"), help);
+            context.error_with_help("lcm::manifest::too_large_for_gpu", resolved.vram, (message, "this much"), help);
         }
     }
 }
@@ -158,7 +158,7 @@ impl Together<'_> {
                 None => "a goal of the mode needs it".to_owned(),
             };
             let message = format!("the mode `{name}` both wants and stops `{stopped}`: {why}");
-            context.error("lcm::wanted_and_stopped", *span, message, "stopped here");
+            context.error("lcm::manifest::wanted_and_stopped", *span, message, "stopped here");
         }
     }
 
@@ -177,7 +177,7 @@ impl Together<'_> {
                     continue;
                 }
                 let message = format!("in {}, `{one}` and `{other}` both claim port {port}", self.title());
-                let problem = Problem::error("lcm::port_twice", message)
+                let problem = Problem::error("lcm::manifest::port_twice", message)
                     .at(context.place(*span), format!("`{other}` here"))
                     .also(context.place(first.ports[port]), format!("`{one}` here"));
                 context.problems.push(problem);
@@ -194,7 +194,7 @@ impl Together<'_> {
         let needed: Mebibytes = self.members(services).map(|resolved| total(&resolved.service)).sum();
         if needed > room {
             let message = format!("{} needs {needed} of GPU memory; the declared GPUs have {room}", self.title());
-            let problem = Problem::warning("lcm::mode_too_large", message)
+            let problem = Problem::warning("lcm::manifest::mode_too_large", message)
                 .help("what matters least of it will be blocked; see `priority`");
             let problem = match self.name {
                 Some((_, span)) => problem.at(context.place(span), "in this mode"),

@@ -31,7 +31,7 @@ pub(super) fn docker(context: &mut Context<'_>, service: &str, written: &Located
         let message = format!("an existing container takes no further keys; here are: {}", others.join(", "));
         let help = "a container that somebody else made is only started and stopped; for one of lcm's own, write \
                     `image` and `container_name` in place of `container`";
-        context.error_with_help("lcm::conflict", container.span, (message, "this one exists already"), help);
+        context.error_with_help("lcm::manifest::conflict", container.span, (message, "this one exists already"), help);
     }
     Some(Built {
         runtime: Runtime::Existing(ExistingContainer { container: container.value.clone() }),
@@ -75,7 +75,7 @@ fn created(context: &mut Context<'_>, service: &str, written: &Located<Docker>) 
         return None;
     };
     if image.trim().is_empty() {
-        context.error("lcm::empty", image.span, "the image has no name", "this name");
+        context.error("lcm::manifest::empty", image.span, "the image has no name", "this name");
     }
     let name = match &written.container_name {
         Some(name) => {
@@ -183,7 +183,7 @@ fn valid_name(context: &mut Context<'_>, name: &Located<String>) {
     if !is_name(name) || name.len() < 2 {
         let message = format!("`{}` is no name for a container", name.value);
         let help = "two or more letters, digits, `_`, `.` and `-`, beginning with a letter or digit";
-        context.error_with_help("lcm::name", name.span, (message, "this name"), help);
+        context.error_with_help("lcm::manifest::name", name.span, (message, "this name"), help);
     }
 }
 
@@ -195,7 +195,12 @@ fn argv(context: &mut Context<'_>, command: Option<&Located<CommandLine>>) -> Op
             Ok(words) => Some(words),
             Err(reason) => {
                 let message = format!("this can't be cut into words: {reason}");
-                context.error_with_help("lcm::command", command.span, (message, "this command"), "write it as a list");
+                context.error_with_help(
+                    "lcm::manifest::command",
+                    command.span,
+                    (message, "this command"),
+                    "write it as a list",
+                );
                 None
             }
         },
@@ -207,12 +212,17 @@ fn published(context: &mut Context<'_>, written: &Docker) -> Vec<(PublishedPort,
     for port in &written.ports {
         match ports::parse(&port.0) {
             Ok(ports) if all.len() + ports.len() > PORTS_MAX => {
-                context.error("lcm::port", port.span, "more ports are published than a host has", "these too");
+                context.error(
+                    "lcm::manifest::port",
+                    port.span,
+                    "more ports are published than a host has",
+                    "these too",
+                );
                 break;
             }
             Ok(ports) => all.extend(ports.into_iter().map(|published| (published, port.span))),
             Err(fault) => {
-                context.error_with_help("lcm::port", port.span, (fault.message, "this port"), fault.help);
+                context.error_with_help("lcm::manifest::port", port.span, (fault.message, "this port"), fault.help);
             }
         }
     }
@@ -228,7 +238,7 @@ fn volumes(context: &mut Context<'_>, written: &[Located<String>]) -> (Vec<Strin
         let Some(target) = target.filter(|target| target.starts_with('/')) else {
             let message = format!("`{}` mounts nothing", volume.value);
             let help = "write `SOURCE:TARGET`, the target absolute, with `:ro` where it is only read";
-            context.error_with_help("lcm::volume", volume.span, (message, "this volume"), help);
+            context.error_with_help("lcm::manifest::volume", volume.span, (message, "this volume"), help);
             continue;
         };
         let options = options.map(|options| format!(":{options}")).unwrap_or_default();
@@ -243,7 +253,7 @@ fn volumes(context: &mut Context<'_>, written: &[Located<String>]) -> (Vec<Strin
         } else {
             let message = format!("`{source}` is neither a volume's name nor a path");
             let help = format!("for a folder beside this file write `./{source}`");
-            context.error_with_help("lcm::volume", volume.span, (message, "this volume"), help);
+            context.error_with_help("lcm::manifest::volume", volume.span, (message, "this volume"), help);
         }
     }
     (volumes, spec)
@@ -266,7 +276,7 @@ fn devices(context: &mut Context<'_>, written: &[Located<String>]) -> Vec<String
         } else {
             let message = format!("`{}` is no device", device.value);
             let help = "write `/dev/dri` or `/dev/dri:/dev/dri:rw`; for NVIDIA GPUs write `gpu:` beside `docker:`";
-            context.error_with_help("lcm::device", device.span, (message, "this device"), help);
+            context.error_with_help("lcm::manifest::device", device.span, (message, "this device"), help);
         }
     }
     devices
@@ -295,7 +305,12 @@ fn labels(context: &mut Context<'_>, written: Option<&Located<Pairs<Word>>>) -> 
     let mut labels = BTreeMap::new();
     for (name, value, span) in pairs {
         if name.starts_with("lcm.") {
-            context.error("lcm::label", span, format!("the label `{name}` is lcm's own"), "choose another name");
+            context.error(
+                "lcm::manifest::label",
+                span,
+                format!("the label `{name}` is lcm's own"),
+                "choose another name",
+            );
         }
         labels.insert(name, value);
     }
@@ -311,7 +326,7 @@ fn healthcheck(context: &mut Context<'_>, written: &Located<Healthcheck>) -> Ima
                 let message =
                     format!("a check that is a list begins with CMD, CMD-SHELL or NONE, not with `{}`", words[0]);
                 let help = "write `[CMD, …]`, or a string for the container's shell";
-                context.error_with_help("lcm::command", test.span, (message, "this list"), help);
+                context.error_with_help("lcm::manifest::command", test.span, (message, "this list"), help);
             }
             words.clone()
         }

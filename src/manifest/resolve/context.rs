@@ -56,7 +56,7 @@ impl<'a> Context<'a> {
     /// Something must be there and is not; not told where a part of `within` could not be read.
     pub(super) fn missing<T>(&mut self, within: &Located<T>, message: impl Into<String>, help: &str) {
         if !within.damaged {
-            self.error_with_help("lcm::missing", within.span, (message, "in here"), help);
+            self.error_with_help("lcm::manifest::missing", within.span, (message, "in here"), help);
         }
     }
 
@@ -65,9 +65,9 @@ impl<'a> Context<'a> {
         let known = names.contains_key(&name.value);
         if !known && self.input.complete && self.problems.len() < SUGGESTED_MAX {
             let code = match what {
-                "goal" => "lcm::unknown_goal",
-                "mode" => "lcm::unknown_mode",
-                _ => "lcm::unknown_service",
+                "goal" => "lcm::manifest::unknown_goal",
+                "mode" => "lcm::manifest::unknown_mode",
+                _ => "lcm::manifest::unknown_service",
             };
             let help = suggest(name, names.keys().map(String::as_str));
             self.error_with_help(code, name.span, (format!("there is no {what} `{}`", name.value), "this name"), help);
@@ -80,7 +80,7 @@ impl<'a> Context<'a> {
         if let Some(period) = period
             && period.0.is_zero()
         {
-            self.error("lcm::duration", period.span, "this must be more than 0", "no time at all");
+            self.error("lcm::manifest::duration", period.span, "this must be more than 0", "no time at all");
         }
     }
 
@@ -89,7 +89,7 @@ impl<'a> Context<'a> {
         if let Some(number) = number
             && number.value == 0
         {
-            self.error("lcm::type", number.span, "this must be 1 or more", "none at all");
+            self.error("lcm::manifest::type", number.span, "this must be 1 or more", "none at all");
         }
     }
 
@@ -98,7 +98,7 @@ impl<'a> Context<'a> {
         let Some(written) = written else { return &[] };
         if written.0.is_empty() && !written.damaged {
             let help = "name at least one, or remove the key to mean any";
-            self.error_with_help("lcm::empty", written.span, ("this list is empty", "none at all"), help);
+            self.error_with_help("lcm::manifest::empty", written.span, ("this list is empty", "none at all"), help);
         }
         &written.value.0
     }
@@ -115,7 +115,7 @@ impl<'a> Context<'a> {
         if path.is_none() {
             let message =
                 if written.is_empty() { "the path is empty" } else { "`~` stands for HOME, which is not set" };
-            self.error("lcm::path", written.span, message, "this path");
+            self.error("lcm::manifest::path", written.span, message, "this path");
         }
         path
     }

@@ -68,7 +68,7 @@ pub(super) fn environment(
             }
             Some(EnvFile::Unreadable(reason)) => {
                 let message = format!("can't read the env file {}: {reason}", written.value);
-                context.error("lcm::env_file", written.span, message, "this file");
+                context.error("lcm::manifest::env_file", written.span, message, "this file");
             }
         }
     }
@@ -109,11 +109,16 @@ fn list(context: &mut Context<'_>, resolved: &mut Resolved, items: &[Located<Str
                 "write `{0}=value`, or, to take it over from lcm's own environment, `{0}: {{ env: {0} }}` in a map",
                 item.value
             );
-            context.error_with_help("lcm::environment", item.span, (message, "there is no `=`"), help);
+            context.error_with_help("lcm::manifest::environment", item.span, (message, "there is no `=`"), help);
             continue;
         };
         if !seen.insert(name) {
-            context.error("lcm::duplicate", item.span, format!("`{name}` stands twice in one list"), "the second one");
+            context.error(
+                "lcm::manifest::duplicate",
+                item.span,
+                format!("`{name}` stands twice in one list"),
+                "the second one",
+            );
         }
         if valid(context, name, item.span) {
             if item.interpolated {
@@ -129,7 +134,7 @@ fn list(context: &mut Context<'_>, resolved: &mut Resolved, items: &[Located<Str
 fn valid(context: &mut Context<'_>, name: &str, span: Span) -> bool {
     let valid = !name.is_empty() && !name.contains(['=', '\0']) && !name.contains(char::is_whitespace);
     if !valid {
-        context.error("lcm::environment", span, format!("`{name}` is no name of a variable"), "this name");
+        context.error("lcm::manifest::environment", span, format!("`{name}` is no name of a variable"), "this name");
     }
     valid
 }

@@ -45,7 +45,7 @@ fn hook(context: &mut Context<'_>, written: &Located<wire::hooks::Hook>, side: S
         let help = "remove it, or put the hook into `pre_start` or `pre_stop`: those can prevent what they precede; \
                     a hook that fails afterwards is recorded, and stops nothing";
         let message = "`required` has a meaning only before a change";
-        context.error_with_help("lcm::conflict", required.span, (message, "it is too late to prevent"), help);
+        context.error_with_help("lcm::manifest::conflict", required.span, (message, "it is too late to prevent"), help);
     }
     let required = written.required.as_ref().is_some_and(|required| required.value);
     let call = call(context, written, written.exec.as_ref(), written.http.as_ref());
@@ -94,7 +94,7 @@ pub(super) fn recover(context: &mut Context<'_>, written: Option<&Located<wire::
     {
         let message = "`backoff` is more than `max_backoff`";
         let help = "a wait begins with `backoff` (1s where nothing is said) and grows up to `max_backoff` (1h)";
-        context.error_with_help("lcm::conflict", said.span, (message, "no wait is both"), help);
+        context.error_with_help("lcm::manifest::conflict", said.span, (message, "no wait is both"), help);
     }
     recover
 }

@@ -89,13 +89,17 @@ impl Names {
                 if !is_name(&entry.key) {
                     let message = format!("`{}` is no name for a {what}", entry.key);
                     let help = "a name is made of letters, digits, `_`, `.` and `-`, and begins with a letter or digit";
-                    problems.push(Problem::error("lcm::name", message).at(place.clone(), "this name").help(help));
+                    problems
+                        .push(Problem::error("lcm::manifest::name", message).at(place.clone(), "this name").help(help));
                 }
                 match names.get(&entry.key) {
                     Some(first) => problems.push(
-                        Problem::error("lcm::duplicate", format!("the {what} `{}` is defined twice", entry.key))
-                            .at(place, "the second one")
-                            .also(sources.place(*first), "the first one"),
+                        Problem::error(
+                            "lcm::manifest::duplicate",
+                            format!("the {what} `{}` is defined twice", entry.key),
+                        )
+                        .at(place, "the second one")
+                        .also(sources.place(*first), "the first one"),
                     ),
                     None => {
                         names.insert(entry.key.clone(), entry.key_span);

@@ -26,9 +26,10 @@ pub(super) fn goals(context: &mut Context<'_>, services: &BTreeMap<ServiceName, 
         let needed = !written.services.is_empty()
             || services.values().any(|resolved| !resolved.service.phases.is_disjoint(&goal.phases));
         if !needed && !written.damaged {
-            let problem = Problem::warning("lcm::goal", format!("the goal `{}` needs no service", name.value))
-                .at(context.place(name.span), "this goal")
-                .help("name `services`, or `phases` that some service lists");
+            let problem =
+                Problem::warning("lcm::manifest::goal", format!("the goal `{}` needs no service", name.value))
+                    .at(context.place(name.span), "this goal")
+                    .help("name `services`, or `phases` that some service lists");
             context.problems.push(problem);
         }
         goals.insert(GoalName::new(name.value.clone()), goal);
@@ -97,7 +98,7 @@ pub(super) fn choose(context: &mut Context<'_>, choice: &Choice) -> (Option<Mode
                 ModeSource::CommandLine | ModeSource::Manifest => near,
             };
             let message = format!("there is no mode `{chosen}`");
-            context.problems.push(Problem::error("lcm::unknown_mode", message).help(help));
+            context.problems.push(Problem::error("lcm::manifest::unknown_mode", message).help(help));
         }
         return (Some(chosen.clone()), source);
     }
@@ -109,7 +110,7 @@ pub(super) fn choose(context: &mut Context<'_>, choice: &Choice) -> (Option<Mode
         let list: Vec<&str> = names.keys().map(String::as_str).collect();
         let message = format!("no mode is chosen; there are: {}", list.join(", "));
         let help = "choose one with `--mode`, or write `mode:` into the manifest";
-        context.problems.push(Problem::error("lcm::no_mode", message).help(help));
+        context.problems.push(Problem::error("lcm::manifest::no_mode", message).help(help));
     }
     (own.map(|own| ModeName::new(own.value.clone())), source)
 }
@@ -126,7 +127,8 @@ pub(super) fn check_goals(context: &mut Context<'_>, choice: &Choice) {
     for goal in &choice.goals {
         if !names.contains_key(goal.as_str()) && context.input.complete {
             let help = suggest(goal.as_str(), names.keys().map(String::as_str));
-            let problem = Problem::error("lcm::unknown_goal", format!("there is no goal `{goal}`")).help(help);
+            let problem =
+                Problem::error("lcm::manifest::unknown_goal", format!("there is no goal `{goal}`")).help(help);
             context.problems.push(problem);
         }
     }

@@ -69,11 +69,21 @@ fn only_with_http(context: &mut Context<'_>, written: &Located<wire::health::Hea
         let body = written.body.as_ref().map(|body| ("body", body.span));
         let pointer = written.pointer.as_ref().map(|pointer| ("pointer", pointer.span));
         for (key, span) in [status, body, pointer].into_iter().flatten() {
-            context.error("lcm::conflict", span, format!("`{key}` has a meaning only with `http`"), "of what answer?");
+            context.error(
+                "lcm::manifest::conflict",
+                span,
+                format!("`{key}` has a meaning only with `http`"),
+                "of what answer?",
+            );
         }
     }
     if let (Some(equals), None, false) = (&written.equals, &written.pointer, written.damaged) {
-        context.error("lcm::conflict", equals.span, "`equals` has a meaning only with `pointer`", "what equals this?");
+        context.error(
+            "lcm::manifest::conflict",
+            equals.span,
+            "`equals` has a meaning only with `pointer`",
+            "what equals this?",
+        );
     }
 }
 
@@ -98,7 +108,7 @@ fn probe(
         let Some(address) = address::tcp(&tcp.0) else {
             let message = format!("`{}` is no address", tcp.0);
             context.error_with_help(
-                "lcm::url",
+                "lcm::manifest::url",
                 tcp.span,
                 (message, "this address"),
                 "write `localhost:5432` or `5432`",
@@ -114,7 +124,7 @@ fn probe(
     if let Some(log) = &written.log {
         if let Err(error) = regex_lite::Regex::new(log) {
             let message = format!("this is no regular expression: {error}");
-            context.error("lcm::regex", log.span, message, "this pattern");
+            context.error("lcm::manifest::regex", log.span, message, "this pattern");
         }
         return Some(Probe::Log(log.value.clone()));
     }
@@ -122,7 +132,7 @@ fn probe(
     if !docker {
         let help = "a process has no image; write `http`, `tcp`, `exec` or `log`";
         context.error_with_help(
-            "lcm::conflict",
+            "lcm::manifest::conflict",
             image.span,
             ("only a container can be `docker` healthy", "here"),
             help,
@@ -153,7 +163,12 @@ pub(super) fn busy(
         }
         (None, Some(exec)) => {
             if let Some(pointer) = &written.pointer {
-                context.error("lcm::conflict", pointer.span, "`pointer` has a meaning only with `http`", "of what?");
+                context.error(
+                    "lcm::manifest::conflict",
+                    pointer.span,
+                    "`pointer` has a meaning only with `http`",
+                    "of what?",
+                );
             }
             BusyProbe::Exec(exec_argv(exec))
         }
@@ -197,7 +212,7 @@ pub(super) fn stop(context: &mut Context<'_>, written: Option<&Located<wire::hea
         if !signal::stopping().any(|known| known == name) {
             let message = format!("`{}` is no signal that stops a service", signal.0);
             context.error_with_help(
-                "lcm::signal",
+                "lcm::manifest::signal",
                 signal.span,
                 (message, "this signal"),
                 suggest(name, signal::stopping()),
@@ -226,7 +241,7 @@ pub(super) fn request(context: &mut Context<'_>, written: &wire::health::Request
 pub(super) fn one_of(context: &mut Context<'_>, rule: &str, spans: &[Option<Span>]) {
     let mut set = spans.iter().flatten();
     if let (Some(first), Some(second)) = (set.next(), set.next()) {
-        let problem = Problem::error("lcm::conflict", format!("{rule}; here are two"))
+        let problem = Problem::error("lcm::manifest::conflict", format!("{rule}; here are two"))
             .at(context.place(*second), "and this one")
             .also(context.place(*first), "this one");
         context.problems.push(problem);

@@ -44,7 +44,12 @@ pub(super) fn process(
     let pid_file = match &written.pid_file {
         Some(file) => {
             if file.matching.is_empty() {
-                context.error("lcm::empty", file.matching.span, "`match` is empty", "every process would match");
+                context.error(
+                    "lcm::manifest::empty",
+                    file.matching.span,
+                    "`match` is empty",
+                    "every process would match",
+                );
             }
             let path = context.path(&file.path)?;
             Some(PidFile { path, matching: file.matching.value.clone() })
@@ -73,7 +78,7 @@ fn command(
         CommandLine::Words(words) => {
             if let Some(shell) = &written.shell {
                 let message = "`shell` has no meaning here: a command that is a list is run as it is";
-                context.error("lcm::conflict", shell.span, message, "this shell is never called");
+                context.error("lcm::manifest::conflict", shell.span, message, "this shell is never called");
             }
             config.insert("command".to_owned(), json!(words));
             Some(Command::Exec(words.clone()))
@@ -94,7 +99,7 @@ fn log(context: &mut Context<'_>, written: &Located<wire::process::Process>) -> 
     let Some(log) = &written.log else { return policy };
     if let Some(size) = &log.max_size {
         if size.0 == 0 {
-            context.error("lcm::size", size.span, "a log needs some room", "no room at all");
+            context.error("lcm::manifest::size", size.span, "a log needs some room", "no room at all");
         }
         policy.max_size_bytes = size.0;
     }

@@ -28,7 +28,7 @@ pub(super) fn project(context: &mut Context<'_>) -> Option<ProjectName> {
         && version.value != VERSION
     {
         let message = format!("this lcm reads version {VERSION} of the format, not {}", version.value);
-        context.error("lcm::version", version.span, message, "this version");
+        context.error("lcm::manifest::version", version.span, message, "this version");
     }
     required(context, "version");
     required(context, "name");
@@ -36,7 +36,7 @@ pub(super) fn project(context: &mut Context<'_>) -> Option<ProjectName> {
     if !is_name(name) {
         let help = "a name is made of letters, digits, `_`, `.` and `-`, and begins with a letter or digit";
         let message = format!("`{}` is no name for a project", name.value);
-        context.error_with_help("lcm::name", name.span, (message, "this name"), help);
+        context.error_with_help("lcm::manifest::name", name.span, (message, "this name"), help);
     }
     Some(ProjectName::new(name.value.clone()))
 }
@@ -57,7 +57,7 @@ pub(super) fn settings(context: &mut Context<'_>) -> Settings {
         if !known.iter().any(|scheme| host.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty())) {
             let message = format!("`{}` is no engine's address", host.value);
             let help = "write `unix:///path/to/docker.sock` or `tcp://host:port`";
-            context.error_with_help("lcm::url", host.span, (message, "this address"), help);
+            context.error_with_help("lcm::manifest::url", host.span, (message, "this address"), help);
             return None;
         }
         Some(host.value.clone())
@@ -75,7 +75,7 @@ fn devices(context: &mut Context<'_>, written: &[Located<wire::Device>]) -> Vec<
         };
         let same = |other: &DeclaredGpu| other.index == gpu.index || (gpu.uuid.is_some() && other.uuid == gpu.uuid);
         if let Some((_, first)) = devices.iter().find(|(other, _)| same(other)) {
-            let problem = Problem::error("lcm::duplicate", format!("GPU {} is declared twice", gpu.index))
+            let problem = Problem::error("lcm::manifest::duplicate", format!("GPU {} is declared twice", gpu.index))
                 .at(context.place(device.index.span), "the second time")
                 .also(context.place(*first), "the first time");
             context.problems.push(problem);
@@ -94,9 +94,10 @@ fn once<'a, T>(
     let mut found = context.input.files.iter().filter_map(|file| get(&file.manifest));
     let first = found.next()?;
     for second in found {
-        let problem = Problem::error("lcm::duplicate", format!("`{key}` stands in two files of this manifest"))
-            .at(context.place(second.span), "the second one")
-            .also(context.place(first.span), "the first one");
+        let problem =
+            Problem::error("lcm::manifest::duplicate", format!("`{key}` stands in two files of this manifest"))
+                .at(context.place(second.span), "the second one")
+                .also(context.place(first.span), "the first one");
         context.problems.push(problem);
     }
     Some(first)
@@ -109,7 +110,7 @@ fn required(context: &mut Context<'_>, key: &str) {
         && let Some(entry) = input.files.first()
         && !input.files.iter().any(|file| file.keys.contains(key))
     {
-        let problem = Problem::error("lcm::missing", format!("no file of this manifest has a `{key}`"))
+        let problem = Problem::error("lcm::manifest::missing", format!("no file of this manifest has a `{key}`"))
             .at(context.place(Span { file: entry.file, offset: 0, length: 0 }), "it belongs here")
             .help(match key {
                 "version" => "write `version: 1`",

@@ -48,7 +48,7 @@ fn idle(context: &mut Context<'_>, written: &Located<wire::lifecycle::Rule>, mes
         return;
     }
     let place = context.place(written.span);
-    context.problems.push(Problem::warning("lcm::rule", message).at(place, "it changes nothing").help(help));
+    context.problems.push(Problem::warning("lcm::manifest::rule", message).at(place, "it changes nothing").help(help));
 }
 
 fn rule(context: &mut Context<'_>, written: &Located<wire::lifecycle::Rule>) -> Option<Rule> {
@@ -68,7 +68,7 @@ fn rule(context: &mut Context<'_>, written: &Located<wire::lifecycle::Rule>) -> 
         (Some(hours), zone) => Some(self::hours(context, hours, zone.as_ref())?),
         (None, Some(zone)) if !written.damaged => {
             let message = "`zone` has a meaning only with `hours`";
-            context.error("lcm::conflict", zone.span, message, "of what hours?");
+            context.error("lcm::manifest::conflict", zone.span, message, "of what hours?");
             None
         }
         (None, Some(_) | None) => None,
@@ -97,11 +97,16 @@ fn hours(
     if from.0 == DAY_MINUTES || from == until {
         let help =
             "the second time is not included: write `00:00-24:00` for whole days, or leave `hours` out for always";
-        context.error_with_help("lcm::hours", written.span, ("these hours never come", "no time at all"), help);
+        context.error_with_help(
+            "lcm::manifest::hours",
+            written.span,
+            ("these hours never come", "no time at all"),
+            help,
+        );
         return None;
     }
     if let (Some(beside), Some(within)) = (beside, within) {
-        let problem = Problem::error("lcm::conflict", "hours go by one zone; here are two")
+        let problem = Problem::error("lcm::manifest::conflict", "hours go by one zone; here are two")
             .at(context.place(beside.span), "and this one")
             .also(context.place(within.span), "this one");
         context.problems.push(problem);
@@ -137,6 +142,6 @@ fn zone_of(context: &mut Context<'_>, written: &Located<String>) -> Option<TimeZ
     let near = if near.starts_with("did") { near } else { String::new() };
     let help = format!("{near} write a name of the IANA database, like `Europe/Berlin` or `UTC`");
     let message = format!("there is no time zone `{}`", written.value);
-    context.error_with_help("lcm::zone", written.span, (message, "this zone"), help.trim_start());
+    context.error_with_help("lcm::manifest::zone", written.span, (message, "this zone"), help.trim_start());
     None
 }

@@ -95,7 +95,7 @@ fn runtime(
         (None, Some(docker)) => container::docker(context, name, docker),
         (Some(process), Some(docker)) => {
             let problem = Problem::error(
-                "lcm::runtime",
+                "lcm::manifest::runtime",
                 format!("the service `{}` has two runtimes, and can have one", name.value),
             )
             .at(context.place(docker.span), "one is `docker`")
@@ -107,7 +107,7 @@ fn runtime(
             if !written.damaged {
                 let message = format!("the service `{}` has no runtime", name.value);
                 let help = "write `process:` with a command, or `docker:` with an image or a container";
-                context.error_with_help("lcm::runtime", name.span, (message, "what should run?"), help);
+                context.error_with_help("lcm::manifest::runtime", name.span, (message, "what should run?"), help);
             }
             None
         }
@@ -129,7 +129,7 @@ fn gpu(context: &mut Context<'_>, written: &Located<wire::service::Service>, vra
     match &gpu.value {
         Gpu::None => {
             if vram > Mebibytes::ZERO {
-                let problem = Problem::warning("lcm::gpu", "`vram` counts for nothing where `gpu` is `none`")
+                let problem = Problem::warning("lcm::manifest::gpu", "`vram` counts for nothing where `gpu` is `none`")
                     .at(context.place(gpu.span), "no GPU");
                 context.problems.push(problem);
             }

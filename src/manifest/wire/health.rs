@@ -168,7 +168,7 @@ impl<'de> Deserialize<'de> for JsonPointer {
         if text.is_empty() || text.starts_with('/') {
             return Ok(Self(text));
         }
-        let fault = Fault::new("lcm::type", format!("`{text}` is no JSON pointer"), "it begins with a slash");
+        let fault = Fault::new("lcm::manifest::type", format!("`{text}` is no JSON pointer"), "it begins with a slash");
         Err(D::Error::custom(fault.help(format!("write `/{}`", text.replace('.', "/")))))
     }
 }
@@ -179,7 +179,11 @@ impl<'de> Deserialize<'de> for Status {
         if (100..600).contains(&status) {
             return Ok(Self(status));
         }
-        Err(D::Error::custom(Fault::new("lcm::type", format!("{status} is no status of HTTP"), "from 100 to 599")))
+        Err(D::Error::custom(Fault::new(
+            "lcm::manifest::type",
+            format!("{status} is no status of HTTP"),
+            "from 100 to 599",
+        )))
     }
 }
 

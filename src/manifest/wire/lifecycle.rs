@@ -115,7 +115,7 @@ impl TimeOfDay {
             Some((hour * 60 + minute, minute)).filter(|(all, minute)| *all <= DAY_MINUTES && *minute < 60)
         });
         minutes.map(|(all, _)| Self(all)).ok_or_else(|| {
-            Fault::new("lcm::hours", format!("`{text}` is no time of day"), "this time")
+            Fault::new("lcm::manifest::hours", format!("`{text}` is no time of day"), "this time")
                 .help("write hours and minutes, from `00:00` to `24:00`")
         })
     }
@@ -129,7 +129,7 @@ impl Days {
             None => place(text).zip(place(text)),
         };
         days.map(|(first, last)| Self { first, last }).ok_or_else(|| {
-            Fault::new("lcm::hours", format!("`{text}` is no day of the week"), "these days")
+            Fault::new("lcm::manifest::hours", format!("`{text}` is no day of the week"), "these days")
                 .help(format!("there are: {}; write `mon-fri` for some in a row", WEEK.join(", ")))
         })
     }
@@ -146,7 +146,7 @@ impl<'de> Visitor<'de> for HoursVisitor {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Hours, E> {
         let Some((from, until)) = text.split_once('-') else {
-            let fault = Fault::new("lcm::hours", format!("`{text}` are no hours"), "these hours");
+            let fault = Fault::new("lcm::manifest::hours", format!("`{text}` are no hours"), "these hours");
             return Err(E::custom(fault.help("write two times of day with a dash between, like `09:00-18:00`")));
         };
         let time = |text: &str| TimeOfDay::parse(text.trim()).map_err(E::custom);

@@ -35,7 +35,7 @@ pub(in crate::manifest) struct Size(pub u64);
 
 impl Size {
     fn parse(text: &str) -> Result<Self, Fault> {
-        let wrong = |message: String| Fault::new("lcm::size", message, "a size with its unit is wanted");
+        let wrong = |message: String| Fault::new("lcm::manifest::size", message, "a size with its unit is wanted");
         let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
         let unit = text[digits.len()..].trim_start();
         let bytes_in_unit: u64 = match unit {
@@ -92,7 +92,8 @@ pub(in crate::manifest) struct Period(pub Duration);
 
 impl Period {
     fn parse(text: &str) -> Result<Self, Fault> {
-        let wrong = |message: String| Fault::new("lcm::duration", message, "a duration with its unit is wanted");
+        let wrong =
+            |message: String| Fault::new("lcm::manifest::duration", message, "a duration with its unit is wanted");
         if !text.is_empty() && text.chars().all(|character| character.is_ascii_digit() || character == '.') {
             return Err(wrong(format!("`{text}` has no unit"))
                 .help(format!("write `{text}s` for seconds, `{text}ms` for milliseconds, `{text}m` for minutes")));

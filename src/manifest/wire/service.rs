@@ -142,7 +142,7 @@ impl GpuId {
     }
 
     fn unknown(text: &str) -> Fault {
-        Fault::new("lcm::gpu", format!("`{text}` names no GPU"), "neither an index nor a UUID")
+        Fault::new("lcm::manifest::gpu", format!("`{text}` names no GPU"), "neither an index nor a UUID")
             .help("write an index like `0`, or a UUID like `GPU-8f1e…`, as `nvidia-smi -L` shows them")
     }
 }
@@ -198,7 +198,8 @@ impl<'de> Visitor<'de> for GpuVisitor {
             }
             GpuChoice { any: None, count: Some(count) } if count > 0 => Ok(Gpu::Count(count)),
             GpuChoice { .. } => {
-                let fault = Fault::new("lcm::gpu", "neither `any` nor a `count` of 1 or more", "or both of them");
+                let fault =
+                    Fault::new("lcm::manifest::gpu", "neither `any` nor a `count` of 1 or more", "or both of them");
                 Err(A::Error::custom(fault.help("write `{ any: [0, 1] }` or `{ count: 2 }`")))
             }
         }
@@ -207,10 +208,12 @@ impl<'de> Visitor<'de> for GpuVisitor {
 
 fn different(ids: &[GpuId]) -> Result<(), Fault> {
     if ids.is_empty() {
-        return Err(Fault::new("lcm::gpu", "the list of GPUs is empty", "no GPU here").help("write `none` for none"));
+        return Err(
+            Fault::new("lcm::manifest::gpu", "the list of GPUs is empty", "no GPU here").help("write `none` for none")
+        );
     }
     let twice = ids.iter().enumerate().any(|(position, id)| ids[..position].contains(id));
-    if twice { Err(Fault::new("lcm::gpu", "the same GPU stands here twice", "these")) } else { Ok(()) }
+    if twice { Err(Fault::new("lcm::manifest::gpu", "the same GPU stands here twice", "these")) } else { Ok(()) }
 }
 
 /// Other services, by name.

@@ -137,7 +137,7 @@ impl<'de> Visitor<'de> for CommandsVisitor {
 
     fn visit_str<E: Error>(self, line: &str) -> Result<Commands, E> {
         if line.trim().is_empty() {
-            return Err(E::custom(Fault::new("lcm::empty", "the command is empty", "nothing to run")));
+            return Err(E::custom(Fault::new("lcm::manifest::empty", "the command is empty", "nothing to run")));
         }
         Ok(Commands(vec![CommandLine::Line(line.to_owned())]))
     }
@@ -151,7 +151,9 @@ impl<'de> Visitor<'de> for CommandsVisitor {
             }
         }
         match (words.is_empty(), commands.is_empty()) {
-            (true, true) => Err(A::Error::custom(Fault::new("lcm::empty", "the command is empty", "nothing to run"))),
+            (true, true) => {
+                Err(A::Error::custom(Fault::new("lcm::manifest::empty", "the command is empty", "nothing to run")))
+            }
             (false, false) => Err(A::Error::custom("words and lists of words stand side by side")),
             (false, true) => Ok(Commands(vec![CommandLine::Words(words)])),
             (true, false) => Ok(Commands(commands)),
@@ -187,7 +189,7 @@ impl<'de> Visitor<'de> for ItemVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Item, A::Error> {
         let words: Vec<Word> = ItemsVisitor(PhantomData).visit_seq(items)?;
         if words.is_empty() {
-            return Err(A::Error::custom(Fault::new("lcm::empty", "the command is empty", "nothing to run")));
+            return Err(A::Error::custom(Fault::new("lcm::manifest::empty", "the command is empty", "nothing to run")));
         }
         Ok(Item::Words(words.into_iter().map(|Word(text)| text).collect()))
     }

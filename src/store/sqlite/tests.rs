@@ -11,10 +11,11 @@ use std::path::Path;
 use jiff::Timestamp;
 use rusqlite::Connection;
 
+use super::format::FORMAT;
 use super::{FILE, Sqlite};
 use crate::model::lifecycle::State;
 use crate::model::names::ProjectName;
-use crate::store::{Author, Run, Store, StoreError, Transition};
+use crate::store::{Author, Called, Run, Store, StoreError, Transition, checks};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + second).expect("in range")
@@ -46,6 +47,20 @@ fn run(changed: bool, exit_code: u8) -> Run {
         exit_code,
         changed,
         first_error: (exit_code != 0).then(|| "it went wrong".to_owned()),
+    }
+}
+
+fn call() -> Called {
+    Called {
+        at: at(2),
+        project: "studio".into(),
+        service: "a".into(),
+        run: "r1".to_owned(),
+        hook: "post_start".to_owned(),
+        call: "./warm.sh".to_owned(),
+        took_ms: 7,
+        error: Some("it exited with 1".to_owned()),
+        output: "no such file".to_owned(),
     }
 }
 
@@ -102,7 +117,7 @@ fn rows_are_bounded() {
     let path = folder.path().join(FILE);
     let other = Connection::open(&path).expect("opened");
     let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100351)
-                INSERT INTO transitions SELECT i, 1800000000000000, 'p', 's', 'online', 'error', '', 1 FROM n";
+                INSERT INTO transitions SELECT i, 1800000000000000, 'p', 's', 'online', 'error', '', 1, '', '', '{}' FROM n";
     other.execute_batch(fill).expect("filled");
     let old = "UPDATE transitions SET at_us = 0 WHERE id = 100000";
     other.execute_batch(old).expect("aged");
@@ -110,11 +125,32 @@ fn rows_are_bounded() {
     let count: i64 = other.query_row("SELECT count(*) FROM transitions", [], |row| row.get(0)).expect("read");
     assert_eq!(count, 100_000 - 1, "of 100 352 rows the newest 100 000, less the one that is too old");
 
-    for _ in 0..1_005 {
-        store.record_run(&run(true, 0)).expect("written");
-    }
+    let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1005)
+                INSERT INTO runs SELECT i, 'p', 'lcm apply', 'kim', 0, 0, 0, 1, NULL, '', '' FROM n";
+    other.execute_batch(fill).expect("filled");
+    store.record_run(&run(true, 0)).expect("written");
     let count: i64 = other.query_row("SELECT count(*) FROM runs", [], |row| row.get(0)).expect("read");
     assert_eq!(count, 1_000);
+
+    let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2005)
+                INSERT INTO calls SELECT i, 0, 'p', 's', '', 'notify', 'x', i, NULL, '' FROM n";
+    other.execute_batch(fill).expect("filled");
+    store.record_call(&call()).expect("written");
+    let kept = "SELECT count(*), min(id) FROM calls";
+    let kept: (i64, i64) = other.query_row(kept, [], |row| Ok((row.get(0)?, row.get(1)?))).expect("read");
+    assert_eq!(kept, (2_000, 7));
+}
+
+#[test]
+fn words_hold_until_they_are_taken_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    checks::words(&Sqlite::at(folder.path()), &Sqlite::at(folder.path()));
+}
+
+#[test]
+fn attempts_are_kept_until_all_is_well() {
+    let folder = tempfile::tempdir().expect("a folder");
+    checks::attempts(&Sqlite::at(folder.path()), &Sqlite::at(folder.path()));
 }
 
 #[test]
@@ -124,7 +160,7 @@ fn a_newer_store_is_refused_and_left_as_it_is() {
     Connection::open(&path).and_then(|newer| newer.pragma_update(None, "user_version", 7)).expect("made");
     let before = fs::read(&path).expect("read");
     let store = Sqlite::at(folder.path());
-    assert!(matches!(store.ensure_writable(), Err(StoreError::Newer { found: 7, known: 2, .. })));
+    assert!(matches!(store.ensure_writable(), Err(StoreError::Newer { found: 7, known: FORMAT, .. })));
     assert!(store.last_known(&"studio".into()).is_err());
     assert_eq!(fs::read(&path).expect("read"), before);
 }

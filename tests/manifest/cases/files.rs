@@ -31,7 +31,7 @@ fn an_alias_bomb_is_refused() {
         let _ = writeln!(bomb, "a{level}: &a{level} [{aliases}]");
     }
     let (code, message) = one(bomb.as_bytes());
-    assert_eq!(code, "lcm::too_large");
+    assert_eq!(code, "lcm::manifest::too_large");
     assert!(message.contains("aliases"), "{message}");
 }
 
@@ -39,24 +39,28 @@ fn an_alias_bomb_is_refused() {
 fn nesting_without_end_is_refused() {
     for opener in ["[", "{a: ", "- "] {
         let (code, message) = one(opener.repeat(900_000 / opener.len()).as_bytes());
-        assert_eq!((code.as_str(), message.contains("nested too deep")), ("lcm::too_large", true), "{message}");
+        assert_eq!(
+            (code.as_str(), message.contains("nested too deep")),
+            ("lcm::manifest::too_large", true),
+            "{message}"
+        );
     }
     let (code, message) = one("[".repeat(10_000_000).as_bytes());
-    assert_eq!((code.as_str(), message.contains("larger than 1 MiB")), ("lcm::file", true), "{message}");
+    assert_eq!((code.as_str(), message.contains("larger than 1 MiB")), ("lcm::manifest::file", true), "{message}");
 }
 
 #[test]
 fn what_is_no_text_is_refused() {
     assert!(one(b"\x7fELF\xff\xfe\x00").1.contains("not text in UTF-8"));
-    assert_eq!(one(b"name: a\x00b").0, "lcm::syntax");
-    assert_eq!(one("PK\u{3}\u{4}".as_bytes()).0, "lcm::syntax");
+    assert_eq!(one(b"name: a\x00b").0, "lcm::manifest::syntax");
+    assert_eq!(one("PK\u{3}\u{4}".as_bytes()).0, "lcm::manifest::syntax");
 }
 
 #[test]
 fn an_empty_file_says_so() {
     for text in ["", "\n\n", "# nothing\n", "---\n"] {
         let (code, message) = one(text.as_bytes());
-        assert_eq!((code.as_str(), message.ends_with("is empty")), ("lcm::empty", true), "{message}");
+        assert_eq!((code.as_str(), message.ends_with("is empty")), ("lcm::manifest::empty", true), "{message}");
     }
 }
 
@@ -80,7 +84,7 @@ fn too_many_files_are_refused_once() {
     fs::write(&entry, format!("version: 1\nname: x\ninclude: [{}]\n", names.join(", "))).unwrap();
     let problems = load(&entry, &Environment::new(), &Choice::default()).unwrap_err();
     assert_eq!(problems.0.len(), 1, "{problems}");
-    assert_eq!(problems.0[0].code, "lcm::too_large");
+    assert_eq!(problems.0[0].code, "lcm::manifest::too_large");
 }
 
 #[test]
@@ -101,13 +105,17 @@ fn templates_that_multiply_are_refused() {
         services.concat()
     );
     let problems = problems_of(text.as_bytes());
-    assert!(problems.0.iter().all(|problem| problem.code == "lcm::too_large"), "{problems}");
+    assert!(problems.0.iter().all(|problem| problem.code == "lcm::manifest::too_large"), "{problems}");
 }
 
 #[test]
 fn places_count_lines_and_columns_from_one() {
     let problems = problems_of("version: 1\nname: x\nservices:\n  ä: 5\n".as_bytes());
-    let place = problems.0.iter().find(|problem| problem.code == "lcm::type").and_then(|problem| problem.place.clone());
+    let place = problems
+        .0
+        .iter()
+        .find(|problem| problem.code == "lcm::manifest::type")
+        .and_then(|problem| problem.place.clone());
     let place = place.unwrap();
     assert_eq!((place.line, place.column, place.length), (4, 6, 1));
     assert!(problems.to_string().contains(":4:6: expected a map, found the number `5`"), "{problems}");

@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
+use super::super::format::FORMAT;
 use super::{FILE, Sqlite, at, transition};
-use crate::model::facts::HistoryFact;
+use crate::model::facts::{Attempts, HistoryFact};
 use crate::model::lifecycle::State;
+use crate::model::names::ProjectName;
+use crate::model::words::Words;
 use crate::store::{Measure, Measured, Store, StoreError};
 
 /// Word for word what the first lcm laid out; it never changes again.
@@ -32,9 +35,29 @@ const FORMAT_ONE: &str = "
     PRAGMA user_version = 1;
 ";
 
+/// Likewise, what came with the second, which measured.
+const FORMAT_TWO: &str = "
+    CREATE TABLE measures (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, at_us INTEGER NOT NULL,
+        project TEXT NOT NULL, service TEXT NOT NULL, kind TEXT NOT NULL, amount INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX measures_of_kind ON measures (project, service, kind, id);
+    INSERT INTO measures VALUES (1, 1790000001000000, 'studio', 'a', 'ready', 95000);
+    PRAGMA user_version = 2;
+";
+
 fn version_one(folder: &Path) -> PathBuf {
+    older(folder, &[FORMAT_ONE])
+}
+
+fn version_two(folder: &Path) -> PathBuf {
+    older(folder, &[FORMAT_ONE, FORMAT_TWO])
+}
+
+fn older(folder: &Path, formats: &[&str]) -> PathBuf {
     let path = folder.join(FILE);
-    Connection::open(&path).and_then(|old| old.execute_batch(FORMAT_ONE)).expect("made");
+    let old = Connection::open(&path).expect("made");
+    formats.iter().for_each(|format| old.execute_batch(format).expect("laid out"));
     path
 }
 
@@ -45,6 +68,10 @@ fn version_of(path: &Path) -> u32 {
 
 fn ready(took_ms: u64) -> Measure {
     Measure { at: at(1), project: "studio".into(), service: "a".into(), what: Measured::Ready { took_ms } }
+}
+
+fn attempts() -> Attempts {
+    Attempts { count: 2, last_at: at(4), spec: "v1:aa".to_owned() }
 }
 
 fn online() -> HistoryFact {
@@ -60,7 +87,7 @@ fn an_older_store_is_read_as_it_is_and_brought_up_by_the_first_write() {
     assert_eq!(version_of(&path), 1, "who only looks leaves the file to the lcm that it is of");
 
     store.remember(&ready(95_000)).expect("written");
-    assert_eq!(version_of(&path), 2);
+    assert_eq!(version_of(&path), FORMAT);
     let known = Sqlite::at(folder.path()).last_known(&"studio".into()).expect("read");
     assert_eq!((known[&"a".into()].state, known[&"a".into()].estimates.ready_ms), (Some(State::Online), Some(95_000)));
     let run = store.last_run(&"studio".into()).expect("read").expect("it was kept");
@@ -68,9 +95,31 @@ fn an_older_store_is_read_as_it_is_and_brought_up_by_the_first_write() {
 }
 
 #[test]
+fn a_store_with_measures_and_without_words_is_read_and_brought_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = version_two(folder.path());
+    let (store, project) = (Sqlite::at(folder.path()), ProjectName::from("studio"));
+    let known = store.last_known(&project).expect("read");
+    assert_eq!((known[&"a".into()].state, known[&"a".into()].estimates.ready_ms), (Some(State::Online), Some(95_000)));
+    assert_eq!(store.words(&project).expect("read"), Words::default());
+    assert_eq!(store.last_run(&project).expect("read").expect("it is there").id, "", "nobody wrote down which");
+    assert_eq!(version_of(&path), 2);
+
+    store.set_attempts(&project, &"a".into(), Some(&attempts())).expect("written");
+    assert_eq!(version_of(&path), FORMAT);
+    let known = Sqlite::at(folder.path()).last_known(&project).expect("read");
+    assert_eq!(
+        (known[&"a".into()].estimates.ready_ms, &known[&"a".into()].attempts),
+        (Some(95_000), &Some(attempts()))
+    );
+}
+
+#[test]
 fn a_store_that_was_brought_up_is_like_one_made_new() {
     let (old, new) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
-    version_one(old.path());
+    let older = tempfile::tempdir().expect("a folder");
+    version_two(old.path());
+    version_one(older.path());
     let schema = |folder: &Path| {
         Sqlite::at(folder).ensure_writable().expect("writable");
         let file = Connection::open(folder.join(FILE)).expect("opened");
@@ -79,6 +128,7 @@ fn a_store_that_was_brought_up_is_like_one_made_new() {
         rows.collect::<rusqlite::Result<Vec<(String, Option<String>)>>>().expect("read")
     };
     assert_eq!(schema(old.path()), schema(new.path()));
+    assert_eq!(schema(older.path()), schema(new.path()));
 }
 
 #[test]
@@ -120,6 +170,8 @@ fn a_store_that_somebody_made_newer_meanwhile_is_not_written_to() {
     let path = version_one(folder.path());
     let store = Sqlite::at(folder.path());
     store.last_known(&"studio".into()).expect("read");
-    Connection::open(&path).and_then(|newer| newer.pragma_update(None, "user_version", 3)).expect("made");
-    assert!(matches!(store.remember(&ready(1)), Err(StoreError::Newer { found: 3, known: 2, .. })));
+    Connection::open(&path).and_then(|newer| newer.pragma_update(None, "user_version", FORMAT + 1)).expect("made");
+    assert!(
+        matches!(store.remember(&ready(1)), Err(StoreError::Newer { found, known: FORMAT, .. }) if found == FORMAT + 1)
+    );
 }

@@ -1,0 +1,86 @@
+//! `lcm explain`: a page for every code that lcm's messages bear. The pages are texts beside this file; tests hold them
+//! against the codes that the source has.
+
+use std::fmt::Write as _;
+
+use crate::cli::exit::Exit;
+use crate::cli::names;
+use crate::cli::plan::data;
+use crate::cli::session::Session;
+use crate::cli::stop::Stop;
+use crate::report::fold::folded;
+use crate::report::style::{Paint, Style};
+use crate::report::table::{self, Cell};
+
+/// What is wrong with a manifest, why a plan does what it does or does not, and why a command would not.
+const PAGES: [&str; 3] =
+    [include_str!("explain/manifest.md"), include_str!("explain/plan.md"), include_str!("explain/command.md")];
+
+/// Explain a code that a message bears, with what to do about it
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Code to explain, whole or its last word; without one all are listed
+    #[arg(value_name = "CODE")]
+    code: Option<String>,
+}
+
+/// One code, and what there is to say of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Page {
+    code: &'static str,
+    text: &'static str,
+}
+
+pub(super) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+    let text = match &args.code {
+        None => list(session.stdout),
+        Some(code) => find(code)?.iter().map(|page| shown(*page, session.stdout)).collect::<Vec<_>>().join("\n"),
+    };
+    data(&text)?;
+    Ok(Exit::Done)
+}
+
+/// Every page, in the order of the texts.
+fn pages() -> impl Iterator<Item = Page> {
+    PAGES.into_iter().flat_map(|file| file.split("# ").skip(1)).filter_map(|page| {
+        let (code, text) = page.split_once('\n')?;
+        Some(Page { code: code.trim(), text: text.trim() })
+    })
+}
+
+/// The page of this code; a last word may be that of several.
+fn find(code: &str) -> Result<Vec<Page>, Stop> {
+    let found: Vec<Page> = pages().filter(|page| page.code == code || last_word(page.code) == code).collect();
+    if found.is_empty() {
+        let words = pages().map(|page| if code.contains(':') { page.code } else { last_word(page.code) });
+        return Err(names::unknown_code(code, words));
+    }
+    Ok(found)
+}
+
+fn last_word(code: &str) -> &str {
+    code.rsplit("::").next().unwrap_or(code)
+}
+
+fn shown(page: Page, style: Style) -> String {
+    folded(&format!("{}\n\n{}\n", style.paint(Paint::Strong, page.code), page.text), style)
+}
+
+/// Each with its first sentence.
+fn list(style: Style) -> String {
+    let first = |text: &'static str| {
+        let end = text.find(". ").or_else(|| text.find(".\n")).unwrap_or(text.len());
+        text.get(..end).unwrap_or(text)
+    };
+    let rows: Vec<Vec<Cell>> = pages()
+        .map(|page| vec![Cell::new(page.code).paint(Paint::Strong), Cell::new(first(page.text)).paint(Paint::Dim)])
+        .collect();
+    let mut text = String::new();
+    for line in table::lines(&rows, style) {
+        let _ = writeln!(text, "{line}");
+    }
+    folded(&text, style)
+}
+
+#[cfg(test)]
+mod tests;
