@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 
+use super::record::forbidden;
 use super::run::{Cut, Run, millis};
 use super::verdict::{Trouble, Verdict};
 use super::{Failure, OnFailure, evict, start, stop};
@@ -111,12 +112,13 @@ async fn carry<'p>(run: &Run<'_>, plan: &'p Plan, step: &'p Step) -> (&'p Step, 
     run.time_stages(&step.id);
     let (id, service) = (step.id.clone(), step.service.clone());
     run.say(EventKind::StepStarted { step: id, service, action: step.action, estimate_ms: step.estimate_ms });
-    let verdict = match step.action {
-        Action::Stop => stop::stop(run, step).await,
-        Action::Start => start::start(run, plan, step).await,
-        Action::Remove => stop::remove(run, step).await,
-        Action::Evict => evict::evict(run, step).await,
-        Action::Pause | Action::Unpause => {
+    let verdict = match (forbidden(run, step), step.action) {
+        (Some(stale), _) => stale,
+        (None, Action::Stop) => stop::stop(run, step).await,
+        (None, Action::Start) => start::start(run, plan, step).await,
+        (None, Action::Remove) => stop::remove(run, step).await,
+        (None, Action::Evict) => evict::evict(run, step).await,
+        (None, Action::Pause | Action::Unpause) => {
             Verdict::Stale(format!("this lcm does not know how to {} a service", step.action))
         }
     };

@@ -5,13 +5,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::expect::{is_of_older, is_of_service};
 use super::notify::point_of;
 use super::run::Run;
+use super::verdict::Verdict;
 use crate::model::event::EventKind;
 use crate::model::hooks::{FORMAT, Occasion, Point, When};
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 use crate::model::observed::Instance;
 use crate::model::plan::Step;
+use crate::model::rules::{Case, Verdict as Forbidden};
 use crate::store::{Author, Transition};
+
+/// Which rule stands against a step by now, though it did not when the plan was made. To be asked before the step
+/// changes anything, and again after each wait before that.
+pub(super) fn forbidden(run: &Run<'_>, step: &Step) -> Option<Verdict> {
+    let rules = &run.context.desired.rules;
+    match rules.judge_route(&case(run, &step.service), &step.route) {
+        Some(Forbidden::Denied(denial)) => Some(Verdict::Stale(denial.to_string())),
+        Some(Forbidden::NoRow) => Some(Verdict::Stale("the lifecycle has no such way by now".to_owned())),
+        Some(Forbidden::Legal) | None => None,
+    }
+}
+
+/// Here and now.
+fn case<'a>(run: &'a Run<'_>, service: &'a ServiceName) -> Case<'a> {
+    Case { service, mode: run.context.desired.mode.as_ref(), at: run.context.driver.now() }
+}
 
 /// Where one service is on the route of one step.
 pub(super) struct Cursor<'r, 'a> {
@@ -81,9 +99,11 @@ impl<'r, 'a> Cursor<'r, 'a> {
         }
     }
 
-    /// One change, where the lifecycle has such a row: what it has not, is not claimed.
+    /// One change, where rows or rules have it: what they have not, is not claimed. What they deny, was asked before
+    /// the step began to change anything; what has begun is gone through with, and a failure asks nobody.
     pub(super) fn go(&mut self, to: State, reason: &str) {
-        if !self.state.may_become(to) {
+        let case = case(self.run, &self.service);
+        if !self.run.context.desired.rules.has(&case, self.state, to) {
             return;
         }
         let from = std::mem::replace(&mut self.state, to);

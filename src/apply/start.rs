@@ -6,7 +6,7 @@ use super::hooks::{self, Scene};
 use super::measure::Watch;
 use super::memory::{Need, Standing};
 use super::older::{Older, bring_back, room_of};
-use super::record::Cursor;
+use super::record::{Cursor, forbidden};
 use super::room::{Refusal, admit, admit_again, promise};
 use super::run::{Cut, Moved, Run};
 use super::verdict::{Trouble, Verdict, unseen};
@@ -95,12 +95,15 @@ async fn begin(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> Ve
     }
 }
 
-/// Nobody objects; and where asking took its time, its room is proved once more.
+/// No rule forbids it and nobody objects; and where asking took its time, its room is proved once more.
 async fn agreed(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> Result<(), Verdict> {
+    let allowed = || forbidden(run, step).map_or(Ok(()), Err);
+    allowed()?;
     let scene = Scene { step, service, point: Point::PreStart, instance: step.expect.instance.as_ref() };
     hooks::before(run, scene).await?;
     if !service.hooks.pre_start.is_empty() {
         admit_again(run, plan, step, &need(step, service)).await.map_err(refused)?;
+        allowed()?;
     }
     run.cut().map_or(Ok(()), |cut| Err(Verdict::Cut(cut)))
 }

@@ -9,7 +9,7 @@ use super::expect::{Ready, can_be_looked_at, is_of_older, is_of_service, of_remo
 use super::health::growing;
 use super::hooks::{self, Scene};
 use super::measure::Watch;
-use super::record::Cursor;
+use super::record::{Cursor, forbidden};
 use super::release::{Before, released};
 use super::room::Refusal;
 use super::run::{Cut, Moved, Run, spoken};
@@ -48,10 +48,14 @@ pub(super) async fn stop(run: &Run<'_>, step: &Step) -> Verdict {
     }
     let hooked = service.filter(|_| !is_of_older(step));
     let scene = |point| hooked.map(|service| Scene { step, service, point, instance: Some(instance) });
-    if let Some(scene) = scene(Point::PreStop)
-        && let Err(verdict) = hooks::before(run, scene).await
-    {
-        return verdict;
+    if let Some(scene) = scene(Point::PreStop) {
+        // Nobody is asked about a stop that is not going to be.
+        if let Some(stale) = forbidden(run, step) {
+            return stale;
+        }
+        if let Err(verdict) = hooks::before(run, scene).await {
+            return verdict;
+        }
     }
     let watch = Watch::begin(run);
     let verdict = end(run, step, service, instance).await;
@@ -75,6 +79,9 @@ async fn end(run: &Run<'_>, step: &Step, service: Option<&Service>, instance: &I
         Ok(before) => before,
         Err(cut) => return Verdict::Cut(cut),
     };
+    if let Some(stale) = forbidden(run, step) {
+        return stale;
+    }
     let mut cursor = Cursor::at(run, step);
     cursor.walk_up_to_last();
     run.stage(step, Stage::Stop, None);

@@ -1,7 +1,8 @@
 //! Rules that narrow or widen the lifecycle's rows: `lifecycle.deny` and `lifecycle.allow`; and which change is legal
-//! by rows and rules together. When hours hold is [`hours`]' to say.
+//! by rows and rules together. When hours hold is `hours`' to say, which way an action takes `way`'s.
 
 mod hours;
+mod way;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,6 +13,7 @@ use crate::model::lifecycle::State;
 use crate::model::names::{ModeName, ServiceName};
 
 pub use hours::{Day, Hours};
+pub use way::Refusal;
 
 /// All rules of a manifest. Where both speak of a change, the denial counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,6 +58,8 @@ pub enum Verdict<'a> {
 /// The rule that stands in the way, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial<'a> {
+    pub from: State,
+    pub to: State,
     pub rule: &'a Rule,
     /// On the clock of the rule's zone; `None`: it has no end.
     pub until: Option<Zoned>,
@@ -71,21 +75,30 @@ impl Rules {
             return Verdict::Legal;
         }
         // Of several, the one that holds longest: the others are no reason to come back earlier.
-        let denials = self.deny.iter().filter(|rule| rule.names(from, to)).filter_map(|rule| rule.denial(case));
-        if let Some(denial) = denials.reduce(|longest, other| if other.outlasts(&longest) { other } else { longest }) {
-            return Verdict::Denied(denial);
+        let denials = self.deny.iter().filter(|rule| rule.names(from, to)).filter_map(|rule| {
+            let Holds { until } = rule.holds(case)?;
+            Some(Denial { from, to, rule, until, at: case.at })
+        });
+        match denials.reduce(|longest, other| if other.outlasts(&longest) { other } else { longest }) {
+            Some(denial) => Verdict::Denied(denial),
+            None if self.has(case, from, to) => Verdict::Legal,
+            None => Verdict::NoRow,
         }
-        let allowed = || self.allow.iter().any(|rule| rule.names(from, to) && rule.denial(case).is_some());
-        if from.may_become(to) || allowed() { Verdict::Legal } else { Verdict::NoRow }
     }
 
-    /// The first change of a route that is not legal, with the reason; `None`: all are.
+    /// Whether the rows, or an allowance, have such a change, be it denied or not: what happens to a service by
+    /// itself, asks no rule.
     #[must_use]
-    pub fn judge_route(&self, case: &Case<'_>, route: &[State]) -> Option<(State, State, Verdict<'_>)> {
-        route.windows(2).find_map(|pair| match self.judge(case, pair[0], pair[1]) {
-            Verdict::Legal => None,
-            verdict @ (Verdict::NoRow | Verdict::Denied(_)) => Some((pair[0], pair[1], verdict)),
-        })
+    pub fn has(&self, case: &Case<'_>, from: State, to: State) -> bool {
+        let allows = |rule: &Rule| rule.names(from, to) && rule.holds(case).is_some();
+        from.may_become(to) || self.allow.iter().any(allows)
+    }
+
+    /// What stands in the way of a route: the verdict on its first change that is not legal. `None`: all are.
+    #[must_use]
+    pub fn judge_route(&self, case: &Case<'_>, route: &[State]) -> Option<Verdict<'_>> {
+        let verdicts = route.windows(2).map(|pair| self.judge(case, pair[0], pair[1]));
+        verdicts.into_iter().find(|verdict| *verdict != Verdict::Legal)
     }
 
     /// The states that may follow from here by rows and rules, in the order of the states.
@@ -108,20 +121,24 @@ impl Rule {
         State::ALL.iter().all(|from| State::ALL.iter().all(|to| !self.names(*from, *to) || is_such(*from, *to)))
     }
 
-    /// What it says in a case; `None`: nothing, since it is of other services, modes or hours.
-    fn denial(&self, case: &Case<'_>) -> Option<Denial<'_>> {
+    /// `None`: it says nothing in this case, since it is of other services, modes or hours.
+    fn holds(&self, case: &Case<'_>) -> Option<Holds> {
         let of_service = self.services.is_empty() || self.services.contains(case.service);
         let in_mode = self.modes.is_empty() || case.mode.is_some_and(|mode| self.modes.contains(mode));
         if !(of_service && in_mode) {
             return None;
         }
-        let until = match &self.hours {
-            None => None,
-            Some(hours) if !hours.contain(case.at) => return None,
-            Some(hours) => hours.end_after(case.at).map(|end| end.to_zoned(hours.zone.clone())),
-        };
-        Some(Denial { rule: self, until, at: case.at })
+        match &self.hours {
+            None => Some(Holds { until: None }),
+            Some(hours) if !hours.contain(case.at) => None,
+            Some(hours) => Some(Holds { until: hours.end_after(case.at).map(|end| end.to_zoned(hours.zone.clone())) }),
+        }
     }
+}
+
+/// A rule speaks; to when.
+struct Holds {
+    until: Option<Zoned>,
 }
 
 impl Denial<'_> {
@@ -134,18 +151,20 @@ impl Denial<'_> {
     }
 }
 
-/// `the rule at lcm.yaml:12 (renders for clients), until 18:00 Europe/Berlin`
+/// `the rule at lcm.yaml:12 forbids busy to stopping until 18:00 Europe/Berlin: renders for clients`
 impl fmt::Display for Denial<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "the rule at {}", self.rule.source)?;
-        if let Some(reason) = &self.rule.reason {
-            write!(formatter, " ({reason})")?;
+        write!(formatter, "the rule at {} forbids {} to {}", self.rule.source, self.from, self.to)?;
+        if let Some(until) = &self.until {
+            let zone = until.time_zone();
+            let today = self.at.to_zoned(zone.clone()).date() == until.date();
+            let time = until.strftime(if today { "%H:%M" } else { "%Y-%m-%d %H:%M" });
+            write!(formatter, " until {time} {}", zone.iana_name().unwrap_or_default())?;
         }
-        let Some(until) = &self.until else { return Ok(()) };
-        let zone = until.time_zone();
-        let today = self.at.to_zoned(zone.clone()).date() == until.date();
-        let time = until.strftime(if today { "%H:%M" } else { "%Y-%m-%d %H:%M" });
-        write!(formatter, ", until {time} {}", zone.iana_name().unwrap_or_default())
+        match &self.rule.reason {
+            Some(reason) => write!(formatter, ": {reason}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -181,7 +200,7 @@ mod tests {
         match rules.judge(&Case { service: &service, mode: Some(&mode), at }, from, to) {
             Verdict::Legal => "legal".to_owned(),
             Verdict::NoRow => "no row".to_owned(),
-            Verdict::Denied(denial) => denial.to_string(),
+            Verdict::Denied(denial) => denial.to_string().replace(&format!(" forbids {from} to {to}"), ""),
         }
     }
 
@@ -223,9 +242,9 @@ mod tests {
     #[test]
     fn other_services_and_modes_are_none_of_its_business() {
         for (services, modes, wanted) in [
-            (vec!["comfyui", "ollama"], vec![], "the rule at a:1 (renders)"),
+            (vec!["comfyui", "ollama"], vec![], "the rule at a:1: renders"),
             (vec!["ollama"], vec![], "legal"),
-            (vec![], vec!["video"], "the rule at a:1 (renders)"),
+            (vec![], vec!["video"], "the rule at a:1: renders"),
             (vec![], vec!["voice"], "legal"),
             (vec!["comfyui"], vec!["voice"], "legal"),
         ] {
@@ -251,9 +270,9 @@ mod tests {
             Rule { hours: Some(hours), ..rule(source, &[Busy], &[]) }
         };
         let mut rules = Rules { deny: vec![during("a:1", 9, 13), during("a:2", 9, 18)], ..Rules::default() };
-        assert_eq!(told(&rules, Busy, Stopping), "the rule at a:2, until 18:00 Europe/Berlin");
+        assert_eq!(told(&rules, Busy, Stopping), "the rule at a:2 until 18:00 Europe/Berlin");
         rules.deny.insert(0, during("a:3", 10, 6));
-        assert_eq!(told(&rules, Busy, Stopping), "the rule at a:3, until 2026-11-22 06:00 Europe/Berlin");
+        assert_eq!(told(&rules, Busy, Stopping), "the rule at a:3 until 2026-11-22 06:00 Europe/Berlin");
         rules.deny.push(rule("a:4", &[Busy], &[]));
         assert_eq!(told(&rules, Busy, Stopping), "the rule at a:4");
         // Out of its hours, an allowance allows nothing.

@@ -10,6 +10,7 @@ use crate::model::plan::{Asked, Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine
 use crate::model::size::Mebibytes;
 use crate::plan::decide::{Decisions, Scene};
 use crate::plan::flow::Flow;
+use crate::plan::legal::by_rule;
 use crate::plan::order::taken;
 
 const UNPROVEN: &str = "GPU memory is UNPROVEN: declared sizes count, no driver was asked";
@@ -50,7 +51,19 @@ fn kept(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Kept> {
 
 fn blocked(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Blocked> {
     let blocked = decisions.0.iter().enumerate().filter_map(|(number, decision)| Some((number, decision.blocked()?)));
-    blocked.map(|(number, reason)| Blocked { service: scene.name(number).clone(), reason: reason.clone() }).collect()
+    let services =
+        blocked.map(|(number, reason)| Blocked { service: scene.name(number).clone(), reason: reason.clone() });
+    services.chain(firm_orphans(scene)).collect()
+}
+
+/// Orphans that should go, and may not by a rule.
+fn firm_orphans(scene: &Scene<'_>) -> impl Iterator<Item = Blocked> {
+    let asked = scene.observed.orphans.iter().filter(|orphan| scene.asks_orphan_to_go(orphan));
+    asked.filter_map(|orphan| {
+        let message =
+            format!("nothing in the manifest has its name, but it can't be stopped: {}", scene.firm_orphan(orphan)?);
+        Some(Blocked { service: orphan.service.clone(), reason: by_rule(message) })
+    })
 }
 
 fn held(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Held> {
@@ -68,6 +81,7 @@ fn orphans(scene: &Scene<'_>) -> Vec<OrphanLine> {
     let lines = scene.observed.orphans.iter().map(|orphan| {
         let message = match (scene.stops_orphan(orphan), scene.desired.orphans) {
             (true, _) => "it goes in this plan",
+            (false, _) if scene.asks_orphan_to_go(orphan) => "a rule keeps it from being stopped",
             (false, OrphanPolicy::Report) => "only reported; `lcm apply --prune` stops and removes it",
             (false, OrphanPolicy::Stop) => "left as it is",
         };

@@ -8,6 +8,7 @@ use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::ServiceName;
 use crate::model::observed::{Instance, Observed, Ownership};
 use crate::model::plan::{Plan, Purpose, ReasonCode, Request, Step};
+use crate::model::rules::{Case, Verdict};
 use crate::plan::flow::Flow;
 use crate::plan::want::{self, Wants};
 
@@ -32,7 +33,7 @@ pub fn audit(plan: &Plan, desired: &Desired, observed: &Observed, request: &Requ
     };
     let mut findings = Vec::new();
     for step in &plan.steps {
-        check_route(step, &mut findings);
+        audit.route(step, &mut findings);
         audit.ownership(step, &mut findings);
         audit.dependencies(step, &mut findings);
         audit.victims(step, &mut findings);
@@ -57,20 +58,6 @@ fn positions(plan: &Plan) -> Result<BTreeMap<&str, usize>, String> {
     Ok(positions)
 }
 
-fn check_route(step: &Step, findings: &mut Vec<String>) {
-    if route(step.action, step.expect.state) != Some(step.route.as_slice()) {
-        let (way, from) = (words(&step.route), step.expect.state);
-        findings.push(format!("{}: {way} is no way to {} from {from}", step.id, step.action));
-    }
-    for pair in step.route.windows(2) {
-        if let [from, to] = pair
-            && !from.may_become(*to)
-        {
-            findings.push(format!("{}: nothing may go from {from} to {to}", step.id));
-        }
-    }
-}
-
 struct Audit<'a> {
     plan: &'a Plan,
     desired: &'a Desired,
@@ -87,6 +74,27 @@ struct Audit<'a> {
 }
 
 impl Audit<'_> {
+    /// The table's way, or one that a rule opens where it has none; and no change that the rules forbid.
+    fn route(&self, step: &Step, findings: &mut Vec<String>) {
+        let from = step.expect.state;
+        let is_way = match route(step.action, from) {
+            Some(route) => step.route == route,
+            None => step.route.first() == Some(&from) && step.route.last() == Some(&aim(step.action)),
+        };
+        if !is_way {
+            findings.push(format!("{}: {} is no way to {} from {from}", step.id, words(&step.route), step.action));
+        }
+        let case = Case { service: &step.service, mode: self.desired.mode.as_ref(), at: self.observed.observed_at };
+        for pair in step.route.windows(2) {
+            let (from, to) = (pair[0], pair[1]);
+            match self.desired.rules.judge(&case, from, to) {
+                Verdict::Legal => {}
+                Verdict::NoRow => findings.push(format!("{}: nothing may go from {from} to {to}", step.id)),
+                Verdict::Denied(denial) => findings.push(format!("{}: {denial}", step.id)),
+            }
+        }
+    }
+
     /// Only what is ours or adopted is touched, and only the thing that was seen.
     fn ownership(&self, step: &Step, findings: &mut Vec<String>) {
         let Some(instance) = &step.expect.instance else {
@@ -245,6 +253,16 @@ impl Audit<'_> {
             }
         }
         true
+    }
+}
+
+/// Where an action ends that changes something.
+fn aim(action: Action) -> State {
+    match action {
+        Action::Start | Action::Unpause | Action::Evict => State::Online,
+        Action::Stop => State::Offline,
+        Action::Remove => State::Deleted,
+        Action::Pause => State::Suspended,
     }
 }
 

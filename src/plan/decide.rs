@@ -9,6 +9,7 @@ use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{Observed, ObservedService, Orphan};
 use crate::model::plan::{Purpose, Reason, ReasonCode, Request};
 use crate::model::size::Mebibytes;
+use crate::plan::legal::Firm;
 use crate::plan::numbers::Number;
 use crate::plan::room::{self, Places};
 use crate::plan::want::{Want, Wants};
@@ -23,6 +24,8 @@ pub(super) struct Scene<'a> {
     seen: Vec<&'a ObservedService>,
     /// Services that ask alike share one list.
     places: BTreeMap<&'a GpuRequest, Result<Places, String>>,
+    /// What a rule keeps from being stopped.
+    pub(super) firm: Firm,
 }
 
 impl<'a> Scene<'a> {
@@ -40,7 +43,9 @@ impl<'a> Scene<'a> {
         for service in desired.services.values() {
             places.entry(&service.gpu).or_insert_with(|| room::places(&observed.gpus, &service.gpu));
         }
-        Self { desired, observed, request, wants, seen, places }
+        let scene = Self { desired, observed, request, wants, seen, places, firm: Firm::default() };
+        let firm = Firm::of(&scene);
+        Self { firm, ..scene }
     }
 
     /// Every service of the manifest, by name.
@@ -112,6 +117,11 @@ impl<'a> Scene<'a> {
 
     /// Whether an orphan goes in this run.
     pub(super) fn stops_orphan(&self, orphan: &Orphan) -> bool {
+        self.asks_orphan_to_go(orphan) && self.firm_orphan(orphan).is_none()
+    }
+
+    /// Whether it should go, if the rules let it.
+    pub(super) fn asks_orphan_to_go(&self, orphan: &Orphan) -> bool {
         let asked =
             self.request.purpose == Purpose::Down || self.request.prune || self.desired.orphans == OrphanPolicy::Stop;
         asked && !self.request.prevented.contains_key(&orphan.service)

@@ -7,12 +7,14 @@ use crate::model::observed::{ObservedService, Ownership};
 use crate::model::plan::{Reason, ReasonCode};
 use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::drift::{drift, gpu_lost};
+use crate::plan::legal::hold_to_rules;
 use crate::plan::numbers::Number;
 use crate::plan::want::Want;
 
 /// A first decision for every service; starts have no GPUs yet.
 pub(super) fn judge(scene: &Scene<'_>) -> Decisions {
     let mut decisions = Decisions(scene.all().map(|number| judge_one(scene, number)).collect());
+    hold_to_rules(scene, &mut decisions);
     recreate_dependents(scene, &mut decisions);
     stop_kept_dependents(scene, &mut decisions);
     decisions

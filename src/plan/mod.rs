@@ -14,6 +14,7 @@ mod flow;
 mod free;
 mod judge;
 mod ledger;
+mod legal;
 mod numbers;
 mod order;
 mod place;

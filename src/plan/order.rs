@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::model::desired::Service;
-use crate::model::lifecycle::{Action, State, route};
+use crate::model::lifecycle::{Action, State};
 use crate::model::names::{GpuId, ServiceName, StepId};
 use crate::model::observed::{ASIDE_SUFFIX, Instance, ObservedService, Orphan, Ownership, PortHolder};
 use crate::model::plan::{Expect, Purpose, Reason, ReasonCode, Step};
@@ -50,7 +50,7 @@ fn evictions(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
                 id: id(Action::Evict, name),
                 service: name.clone(),
                 action: Action::Evict,
-                route: route(Action::Evict, seen.state).unwrap_or_default().to_vec(),
+                route: scene.way(number, Action::Evict, seen.state).unwrap_or_default(),
                 needs: Vec::new(),
                 gpus: seen.gpus.iter().cloned().collect(),
                 vram_mib,
@@ -90,7 +90,7 @@ fn stops(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
                 id: id(Action::Stop, name),
                 service: name.clone(),
                 action: Action::Stop,
-                route: route(Action::Stop, seen.state).unwrap_or_default().to_vec(),
+                route: scene.way(number, Action::Stop, seen.state).unwrap_or_default(),
                 needs: above(number).iter().map(|other| id(Action::Stop, scene.name(*other))).collect(),
                 gpus: seen.gpus.iter().cloned().collect(),
                 vram_mib,
@@ -155,27 +155,33 @@ fn orphan_steps(scene: &Scene<'_>) -> Vec<Step> {
         // Several things may carry one orphaned name, or the name of a service that has another thing by now.
         let taken = *count > 1 || scene.desired.services.contains_key(&orphan.service);
         let label = if taken { format!("{}#{count}", orphan.service) } else { orphan.service.to_string() };
-        let stop = orphan_step(orphan, Action::Stop, orphan.state, &label, &why);
+        let stop = orphan_step(scene, orphan, (Action::Stop, orphan.state), &label, &why);
         let needs: Vec<StepId> = stop.iter().map(|step| step.id.clone()).collect();
         let state = if stop.is_some() { State::Offline } else { orphan.state };
         steps.extend(stop);
         let removes = scene.request.prune || scene.request.purpose == Purpose::Down;
         if removes && matches!(orphan.instance, Instance::Container { .. }) {
-            let removal = orphan_step(orphan, Action::Remove, state, &label, &why);
+            let removal = orphan_step(scene, orphan, (Action::Remove, state), &label, &why);
             steps.extend(removal.map(|step| Step { needs, ..step }));
         }
     }
     steps
 }
 
-fn orphan_step(orphan: &Orphan, action: Action, state: State, label: &str, why: &Reason) -> Option<Step> {
-    let route = route(action, state)?;
+fn orphan_step(
+    scene: &Scene<'_>,
+    orphan: &Orphan,
+    (action, state): (Action, State),
+    label: &str,
+    why: &Reason,
+) -> Option<Step> {
+    let route = scene.way_of(&orphan.service, action, state).ok()?;
     let frees = action == Action::Stop;
     Some(Step {
         id: StepId::new(format!("{action}:{label}")),
         service: orphan.service.clone(),
         action,
-        route: route.to_vec(),
+        route,
         needs: Vec::new(),
         gpus: if frees { orphan.gpus.iter().cloned().collect() } else { Vec::new() },
         vram_mib: if frees { orphan.vram } else { Mebibytes::ZERO },
@@ -212,13 +218,13 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, earlier: &Steps) -> Vec<St
         let stop = stop.filter(|step| step.expect.instance.as_ref() == Some(instance));
         let aside = seen.previous.as_ref() == Some(instance);
         let state = if stop.is_some() || aside || beside { State::Offline } else { seen.state };
-        let Some(route) = route(Action::Remove, state) else { continue };
+        let Ok(route) = scene.way(number, Action::Remove, state) else { continue };
         let code = if down { ReasonCode::Requested } else { ReasonCode::SpecChanged };
         steps.push(Step {
             id: id(Action::Remove, name),
             service: name.clone(),
             action: Action::Remove,
-            route: route.to_vec(),
+            route,
             needs: stop.map(|step| step.id.clone()).into_iter().collect(),
             gpus: Vec::new(),
             vram_mib: Mebibytes::ZERO,
@@ -241,7 +247,7 @@ fn renamed_why(scene: &Scene<'_>, number: Number) -> &'static str {
 }
 
 /// Its thing carries neither its name nor the name of one that was put aside.
-fn is_renamed(scene: &Scene<'_>, number: Number) -> bool {
+pub(super) fn is_renamed(scene: &Scene<'_>, number: Number) -> bool {
     let seen = scene.seen(number);
     let Some(Instance::Container { name: found, .. }) = &seen.instance else { return false };
     match (&seen.ownership, scene.service(number).container_name()) {
@@ -355,7 +361,7 @@ impl Starts<'_> {
             id: id(Action::Start, name),
             service: name.clone(),
             action: Action::Start,
-            route: route(Action::Start, state).unwrap_or_default().to_vec(),
+            route: scene.way(number, Action::Start, state).unwrap_or_default(),
             needs: self.steps.in_order(needs),
             gpus: gpus.iter().cloned().collect(),
             vram_mib: if waits { Mebibytes::ZERO } else { service.vram },

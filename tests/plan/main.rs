@@ -10,5 +10,6 @@ mod misplaced;
 mod modes;
 mod orphans;
 mod room;
+mod rules;
 mod strangers;
 mod unknown;

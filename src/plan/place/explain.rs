@@ -133,7 +133,19 @@ impl Telling<'_> {
         let service = scene.service(number);
         let gpus = scene.places(number).map_or(&[][..], |places| &places.all);
         let room = self.room.get_or_init(|| Sums::of(self.at_the_end(), self.priorities()));
-        reason(ReasonCode::NoRoom, room.arithmetic(service, scene.priority(number), gpus), None)
+        let message = room.arithmetic(service, scene.priority(number), gpus);
+        reason(ReasonCode::NoRoom, message + &self.firm_on(number, gpus), None)
+    }
+
+    /// Those that would have given way on some of these GPUs, if no rule kept them from being stopped.
+    fn firm_on(&self, number: Number, gpus: &[GpuId]) -> String {
+        let scene = self.scene;
+        let lower = scene.all().filter(|other| scene.priority(*other) < scene.priority(number));
+        let holds = |other: &Number| gpus.iter().any(|gpu| scene.held_on(*other, gpu) > Mebibytes::ZERO);
+        let told = lower
+            .filter(holds)
+            .filter_map(|other| Some(format!("; {} can't be stopped: {}", scene.name(other), scene.firm.any(other)?)));
+        told.collect()
     }
 
     /// Of all that was placed.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::problem::{Gpu, Item, ItemId, Kind, Problem, Sets};
 use crate::model::desired::GpuRequest;
-use crate::model::lifecycle::State;
+use crate::model::lifecycle::{Action, State};
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{ObservedGpu, Ownership, PortHolder};
 use crate::model::plan::{Reason, ReasonCode};
@@ -126,6 +126,7 @@ impl<'a> Work<'a> {
             && self.scene.is_in_scope(number)
             && self.scene.prevented(number).is_none()
             && !matches!(self.scene.want(number), Want::Off(_))
+            && self.scene.firm.own(number).is_none()
     }
 
     /// What is to become of one service as far as it does not hang on room. Those that it depends on come first.
@@ -189,7 +190,9 @@ impl<'a> Work<'a> {
     fn movable_to(&mut self, number: Number) -> Option<Rc<Sets>> {
         let service = self.scene.service(number);
         let may_stand = |base: &Number| self.drafts[*base].is_some() || self.stands(*base);
-        let startable = service.missing_secrets.is_empty() && self.scene.bases(number).iter().all(may_stand);
+        let startable = service.missing_secrets.is_empty()
+            && self.scene.bases(number).iter().all(may_stand)
+            && self.scene.way(number, Action::Start, State::Offline).is_ok();
         if startable { self.sets(number).ok() } else { None }
     }
 

@@ -1,0 +1,157 @@
+//! The way that an action takes where rules hold, or who stands in it.
+
+use std::fmt;
+
+use crate::model::lifecycle::{Action, State, route};
+use crate::model::rules::{Case, Denial, Rules, Verdict};
+
+/// Why there is no way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal<'a> {
+    Denied(Denial<'a>),
+    /// The table has no way for this action from this state, and no rule opens one.
+    NoWay {
+        action: Action,
+        from: State,
+        /// What may follow instead.
+        next: Vec<State>,
+    },
+}
+
+impl Rules {
+    /// The states that an action passes, the present one first: the table's route where it has one, else the most
+    /// direct one that `allow` opens.
+    pub fn way(&self, case: &Case<'_>, action: Action, from: State) -> Result<Vec<State>, Refusal<'_>> {
+        if let Some(route) = route(action, from) {
+            // Every route of the table is legal by the rows.
+            if self.deny.is_empty() {
+                return Ok(route.to_vec());
+            }
+            return match self.judge_route(case, route) {
+                None => Ok(route.to_vec()),
+                Some(Verdict::Denied(denial)) => Err(Refusal::Denied(denial)),
+                Some(Verdict::Legal | Verdict::NoRow) => Err(self.no_way(case, action, from)),
+            };
+        }
+        let mut refusal = None;
+        // Who is at the end, or on the way, needs no way of a rule's making.
+        for rest in shortcuts(action).iter().filter(|rest| !rest.contains(&from)) {
+            let route: Vec<State> = [from].iter().chain(*rest).copied().collect();
+            match self.judge_route(case, &route) {
+                None => return Ok(route),
+                // A way that is open but for a denial: the denial is what must go.
+                Some(Verdict::Denied(denial)) if self.has(case, from, rest[0]) => {
+                    refusal.get_or_insert(Refusal::Denied(denial));
+                }
+                Some(Verdict::Legal | Verdict::NoRow | Verdict::Denied(_)) => {}
+            }
+        }
+        Err(refusal.unwrap_or_else(|| self.no_way(case, action, from)))
+    }
+
+    fn no_way(&self, case: &Case<'_>, action: Action, from: State) -> Refusal<'_> {
+        Refusal::NoWay { action, from, next: self.next(case, from).collect() }
+    }
+}
+
+/// What comes after the first state, where a rule makes way to it. An eviction changes no state.
+fn shortcuts(action: Action) -> &'static [&'static [State]] {
+    match action {
+        Action::Start => &[&[State::Starting, State::Online]],
+        Action::Stop => &[&[State::Stopping, State::Offline], &[State::Offline]],
+        Action::Remove => &[&[State::Deleted]],
+        Action::Pause => &[&[State::Suspended]],
+        Action::Unpause => &[&[State::Online]],
+        Action::Evict => &[],
+    }
+}
+
+impl fmt::Display for Refusal<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied(denial) => denial.fmt(formatter),
+            Self::NoWay { action, from, next } => {
+                write!(formatter, "the lifecycle has no way to {action} what is {from}; ")?;
+                if next.is_empty() {
+                    return formatter.write_str("nothing may follow from there");
+                }
+                let next: Vec<&str> = next.iter().map(|state| state.as_str()).collect();
+                write!(formatter, "what may follow from there: {}", next.join(", "))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use jiff::Timestamp;
+
+    use super::Refusal;
+    use crate::model::lifecycle::{Action, State, route};
+    use crate::model::names::ServiceName;
+    use crate::model::rules::{Case, Rule, Rules};
+
+    fn rule(from: State, to: State) -> Rule {
+        Rule {
+            from: BTreeSet::from([from]),
+            to: BTreeSet::from([to]),
+            services: BTreeSet::new(),
+            modes: BTreeSet::new(),
+            hours: None,
+            reason: None,
+            source: "lcm.yaml:3".to_owned(),
+        }
+    }
+
+    fn way(rules: &Rules, action: Action, from: State) -> Result<Vec<State>, String> {
+        let case = Case { service: &ServiceName::from("a"), mode: None, at: Timestamp::UNIX_EPOCH };
+        rules.way(&case, action, from).map_err(|refusal| refusal.to_string())
+    }
+
+    #[test]
+    fn without_rules_the_table_is_the_way() {
+        for action in Action::ALL {
+            for from in State::ALL {
+                let way = way(&Rules::default(), action, from);
+                assert_eq!(way.clone().ok().as_deref(), route(action, from), "{action} from {from}");
+                assert!(way.is_ok() || way.is_err_and(|why| why.contains("the lifecycle has no way to")));
+            }
+        }
+    }
+
+    #[test]
+    fn a_denial_anywhere_on_the_route_closes_it() {
+        for action in Action::ALL {
+            for from in State::ALL {
+                for pair in route(action, from).unwrap_or_default().windows(2) {
+                    let rules = Rules { deny: vec![rule(pair[0], pair[1])], ..Rules::default() };
+                    let told = way(&rules, action, from).expect_err("it is denied");
+                    assert_eq!(told, format!("the rule at lcm.yaml:3 forbids {} to {}", pair[0], pair[1]));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_allowance_opens_the_most_direct_way_where_there_is_none() {
+        use State::{Offline, Online, Starting, Terminated};
+        let allow = vec![rule(Terminated, Starting)];
+        let mut rules = Rules { allow, ..Rules::default() };
+        assert_eq!(way(&rules, Action::Start, Terminated), Ok(vec![Terminated, Starting, Online]));
+        assert_eq!(way(&rules, Action::Start, Offline), Ok(vec![Offline, Starting, Online]), "the table goes first");
+        rules.deny.push(rule(Starting, Online));
+        let told = way(&rules, Action::Start, Terminated);
+        assert_eq!(told, Err("the rule at lcm.yaml:3 forbids starting to online".to_owned()));
+        assert_eq!(
+            way(&Rules::default(), Action::Start, Terminated),
+            Err("the lifecycle has no way to start what is terminated; what may follow from there: deleted".to_owned())
+        );
+        let service = ServiceName::from("a");
+        let case = Case { service: &service, mode: None, at: Timestamp::UNIX_EPOCH };
+        let none = Rules::default();
+        let refusal = none.way(&case, Action::Stop, State::Deleted).expect_err("nothing to stop");
+        assert!(matches!(&refusal, Refusal::NoWay { next, .. } if next.is_empty()), "{refusal}");
+    }
+}

@@ -1,0 +1,237 @@
+//! `lifecycle.deny` and `lifecycle.allow` in plans: what a rule leaves no way for is blocked and names the rule, and
+//! nobody makes room who may not be stopped. The world's clock shows 2026-01-02 03:04 UTC, 04:04 in Berlin: a Friday.
+
+use std::collections::BTreeSet;
+
+use lcm::model::plan::{Purpose, Request};
+
+use crate::house::{House, assert_lines, text};
+
+const SERVICES: &str = "
+version: 1
+name: ruled
+gpus: { devices: [{ index: 0, vram: 24GiB }] }
+services:
+  big: { process: { command: [big] }, vram: 20GiB, priority: 100 }
+  low: { process: { command: [low] }, vram: 12GiB, priority: 10 }
+  mate: { process: { command: [mate] }, depends_on: [low], priority: 10 }
+modes:
+  low: { services: [low] }
+  mate: { services: [mate] }
+  big: { services: [big] }
+  both: { services: [big, low] }
+  all: { services: [big, mate] }
+  keep: { services: [big], others: keep }
+";
+
+/// Services and rules; the rules begin in line 16.
+fn house(rules: &str) -> House {
+    House::new(&format!("{SERVICES}lifecycle: {{ {rules} }}\n"))
+}
+
+/// The plan without the folder that the manifest is in.
+fn plan(house: &House, mode: &str) -> String {
+    short(&house.plan(mode))
+}
+
+fn short(text: &str) -> String {
+    regex_lite::Regex::new("at [^ ]*/lcm.yaml").unwrap().replace_all(text, "at lcm.yaml").into_owned()
+}
+
+#[test]
+fn what_is_not_wanted_and_may_not_be_stopped_is_blocked() {
+    let house = house("deny: [{ from: online, to: stopping, reason: it renders }]");
+    house.apply("low");
+    assert_lines(
+        &plan(&house, "big"),
+        "blocked big [no_room] it needs 20 480 MiB; GPU 0 has 24 576 − 12 288 low (priority 10) = 12 288; low can't be stopped: the rule at lcm.yaml:16 forbids online to stopping: it renders
+         blocked low [rule] it is not in mode big, but it can't be stopped: the rule at lcm.yaml:16 forbids online to stopping: it renders",
+    );
+    house.apply("big");
+}
+
+#[test]
+fn a_start_that_a_rule_forbids_is_blocked_and_so_is_what_depends_on_it() {
+    let house = house("deny: [{ to: starting, services: low }]");
+    assert_lines(
+        &plan(&house, "all"),
+        "start:big [wanted_by_mode] 20480 on gpu-0
+         blocked low [rule] it can't be started: the rule at lcm.yaml:16 forbids deployed to starting
+         blocked mate [dependency] it depends on low, which is blocked: it can't be started: the rule at lcm.yaml:16 forbids deployed to starting",
+    );
+    house.apply("all");
+}
+
+#[test]
+fn who_may_not_be_stopped_makes_room_for_nobody() {
+    for (rules, mode) in [
+        ("deny: [{ to: stopping, services: low }]", "both"),
+        ("deny: [{ to: offline, services: low }]", "both"),
+        ("deny: [{ from: online, to: stopping }]", "keep"),
+    ] {
+        let house = house(rules);
+        house.apply("low");
+        let plan = plan(&house, mode);
+        assert!(plan.starts_with("blocked big [no_room]"), "{rules}: {plan}");
+        assert!(plan.contains("; low can't be stopped: the rule at lcm.yaml:16 forbids "), "{rules}: {plan}");
+        house.apply(mode);
+    }
+}
+
+#[test]
+fn what_would_be_taken_along_is_safe_too() {
+    let house = house("deny: [{ to: stopping, services: mate }]");
+    house.apply("mate");
+    // Low might go, but mate depends on it.
+    assert_lines(
+        &plan(&house, "all"),
+        "blocked big [no_room] it needs 20 480 MiB; GPU 0 has 24 576 − 12 288 low (priority 10) = 12 288; low can't be stopped: mate, which depends on it, can't be stopped: the rule at lcm.yaml:16 forbids online to stopping",
+    );
+    assert_lines(
+        &plan(&house, "low"),
+        "blocked mate [rule] it is not in mode low, but it can't be stopped: the rule at lcm.yaml:16 forbids online to stopping",
+    );
+    let none = house.plan("big");
+    assert!(none.contains("blocked low [rule]") && none.contains("blocked mate [rule]"), "{none}");
+    assert!(!none.contains("stop:"), "{none}");
+    house.apply("big");
+}
+
+#[test]
+fn hours_are_judged_by_the_time_of_the_observation() {
+    for (hours, wanted) in [
+        ("hours: 04:00-05:00, zone: Europe/Berlin", "forbids online to stopping until 05:00 Europe/Berlin\n"),
+        ("hours: 03:00-03:05, zone: UTC", "forbids online to stopping until 03:05 UTC\n"),
+        ("hours: 22:00-06:00, zone: UTC", "forbids online to stopping until 06:00 UTC\n"),
+        (
+            "hours: { from: 00:00, until: 24:00, days: [fri-sat], zone: UTC }, reason: weekend",
+            "forbids online to stopping until 2026-01-04 00:00 UTC: weekend\n",
+        ),
+        ("hours: 04:00-05:00, zone: UTC", ""),
+        ("hours: { from: 22:00, until: 06:00, days: fri, zone: UTC }", ""),
+        ("mode: low", ""),
+        ("mode: [low, big]", "forbids online to stopping\n"),
+        ("services: big", ""),
+    ] {
+        let house = house(&format!("deny: [{{ from: online, to: stopping, {hours} }}]"));
+        house.apply("low");
+        let plan = plan(&house, "big");
+        let blocked = plan.contains(&format!("can't be stopped: the rule at lcm.yaml:16 {wanted}"));
+        assert_eq!(blocked, !wanted.is_empty(), "{hours}: {plan}");
+        assert_eq!(plan.contains("stop:low [not_in_mode]"), wanted.is_empty(), "{hours}: {plan}");
+        house.apply("big");
+    }
+}
+
+#[test]
+fn a_service_is_not_stopped_that_could_not_be_started_again() {
+    let rules = "lifecycle: { deny: [{ from: offline, to: starting, services: api }] }\n";
+    let manifest = |image: &str| {
+        format!(
+            "version: 1\nname: ruled\nservices:\n  api: {{ docker: {{ image: '{image}' }} }}\nmodes: {{ on: {{ services: [api] }} }}\n{rules}"
+        )
+    };
+    let house = House::new(&manifest("api:1"));
+    house.apply("on");
+    house.rewrite(&manifest("api:2"));
+    assert_lines(
+        &plan(&house, "on"),
+        "blocked api [rule] what it is made from has changed in the manifest; it should be started anew, but it could not be started again: the rule at lcm.yaml:6 forbids offline to starting",
+    );
+    house.apply("on");
+}
+
+#[test]
+fn what_is_recreated_together_is_left_together() {
+    let manifest = |image: &str, rules: &str| {
+        format!(
+            "version: 1\nname: ruled\nservices:\n  api: {{ docker: {{ image: '{image}' }} }}\n  web: {{ process: {{ command: [web] }}, depends_on: {{ api: {{ restart: true }} }} }}\n  log: {{ process: {{ command: [log] }}, depends_on: [api] }}\nmodes: {{ on: {{ services: [web, log] }} }}\nlifecycle: {{ deny: [{rules}] }}\n"
+        )
+    };
+    for (rules, blocked) in [
+        (
+            "{ to: stopping, services: web }",
+            "web, which is started anew with it, can't be: the rule at lcm.yaml:8 forbids online to stopping",
+        ),
+        ("{ to: stopping, services: api }", "it can't be stopped: the rule at lcm.yaml:8 forbids online to stopping"),
+    ] {
+        let house = House::new(&manifest("api:1", rules));
+        house.apply("on");
+        house.rewrite(&manifest("api:2", rules));
+        let wanted = format!(
+            "blocked api [rule] what it is made from has changed in the manifest; it should be started anew, but {blocked}"
+        );
+        assert_lines(&plan(&house, "on"), &wanted);
+        house.apply("on");
+    }
+    // One that is not started anew with it keeps nothing from it.
+    let rules = "{ to: stopping, services: log }";
+    let house = House::new(&manifest("api:1", rules));
+    house.apply("on");
+    house.rewrite(&manifest("api:2", rules));
+    assert!(plan(&house, "on").starts_with("stop:web [dependency]"));
+    house.apply("on");
+}
+
+#[test]
+fn down_obeys_too() {
+    let down = Request { purpose: Purpose::Down, ..Request::default() };
+    let house = house("deny: [{ to: stopping, services: mate }]");
+    house.apply("mate");
+    let desired = house.desired(Some("mate"));
+    assert_lines(
+        &short(&text(&house.plan_for(&desired, &down))),
+        "blocked low [rule] everything of this project is to go, but it can't be stopped: mate, which depends on it, can't be stopped: the rule at lcm.yaml:16 forbids online to stopping
+         blocked mate [rule] everything of this project is to go, but it can't be stopped: the rule at lcm.yaml:16 forbids online to stopping",
+    );
+    let text_of = |house: &House| short(&text(&house.plan_for(&house.desired(Some("on")), &down)));
+    let kept = House::new(
+        "version: 1\nname: ruled\nservices: { api: { docker: { image: api } } }\nmodes: { on: { services: [api] } }\nlifecycle: { deny: [{ to: deleted }] }\n",
+    );
+    kept.apply("on");
+    assert_lines(&text_of(&kept), "stop:api [requested]");
+    kept.apply_for(&kept.desired(Some("on")), &down);
+    assert_lines(
+        &text_of(&kept),
+        "blocked api [rule] everything of this project is to go, but its container can't be removed: the rule at lcm.yaml:5 forbids offline to deleted",
+    );
+}
+
+#[test]
+fn an_orphan_that_may_not_be_stopped_stays_and_is_told() {
+    let manifest = |services: &str| {
+        format!(
+            "version: 1\nname: ruled\norphans: stop\nservices: {{ {services} }}\nmodes: {{ on: {{ services: [a] }}, off: {{}} }}\nlifecycle: {{ deny: [{{ to: stopping }}] }}\n"
+        )
+    };
+    let house = House::new(&manifest("a: { process: { command: [a] } }, b: { process: { command: [b] } }"));
+    let everything = manifest("a: { process: { command: [a] } }, b: { process: { command: [b] } }")
+        .replace("services: [a]", "services: [a, b]");
+    house.rewrite(&everything);
+    house.apply("on");
+    house.rewrite(&manifest("a: { process: { command: [a] } }"));
+    assert_lines(
+        &plan(&house, "on"),
+        "blocked b [rule] nothing in the manifest has its name, but it can't be stopped: the rule at lcm.yaml:6 forbids online to stopping
+         orphan b: a rule keeps it from being stopped",
+    );
+    house.apply("on");
+}
+
+#[test]
+fn targets_and_strictness_see_rules() {
+    let house = house("deny: [{ to: starting, services: low }]");
+    let strict = Request { strict: true, ..Request::default() };
+    assert!(!house.plan_with("both", &strict).contains("start:"));
+    let target = Request { targets: BTreeSet::from(["big".into()]), ..Request::default() };
+    assert_lines(&house.plan_with("both", &target), "start:big [wanted_by_mode] 20480 on gpu-0");
+}
+
+#[test]
+fn an_allowance_changes_no_plan_that_has_its_ways() {
+    let house = house("allow: [{ from: offline, to: online }, { from: terminated, to: starting }]");
+    assert_lines(&plan(&house, "low"), "start:low [wanted_by_mode] 12288 on gpu-0");
+    house.apply("low");
+    house.apply("big");
+    house.apply("low");
+}
