@@ -8,6 +8,8 @@ mod lcm;
 mod ends;
 #[path = "cli/history.rs"]
 mod history;
+#[path = "cli/hooks.rs"]
+mod hooks;
 #[path = "cli/live.rs"]
 mod live;
 #[path = "cli/locks.rs"]

@@ -8,8 +8,10 @@ mod evict;
 mod execute;
 mod expect;
 mod health;
+mod hooks;
 mod measure;
 mod memory;
+mod notify;
 mod older;
 mod prepare;
 mod record;
@@ -138,7 +140,12 @@ pub async fn apply(context: Context<'_>, first: &Plan) -> Outcome {
     let run = Run::new(context);
     let (project, mode) = (context.desired.project.clone(), context.desired.mode.clone());
     run.say(EventKind::Run { project, mode });
-    let end = run.beating(rounds(&run, first)).await;
+    let work = async {
+        let end = run.beating(rounds(&run, first)).await;
+        run.notices.close();
+        end
+    };
+    let (end, ()) = tokio::join!(work, notify::serve(&run));
     measure::close(&run);
     let interrupted = *context.interrupt.borrow();
     let ledger = std::mem::take(&mut *run.ledger());

@@ -1,16 +1,19 @@
 //! Every change of state that a run makes, told and written down. A store that fails stops nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::expect::{is_of_older, is_of_service};
+use super::notify::point_of;
 use super::run::Run;
 use super::verdict::Verdict;
 use crate::model::event::EventKind;
+use crate::model::hooks::{FORMAT, Occasion, Point, When};
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
+use crate::model::observed::Instance;
 use crate::model::plan::Step;
 use crate::model::rules::{Case, Verdict as Forbidden};
-use crate::store::Transition;
+use crate::store::{Author, Transition};
 
 /// Which rule stands against a step by now, though it did not when the plan was made. To be asked before the step
 /// changes anything, and again after each wait before that.
@@ -36,6 +39,9 @@ pub(super) struct Cursor<'r, 'a> {
     reason: String,
     /// What is done to a surplus copy or an older self changes nothing for the service of that name.
     counts: bool,
+    occasion: Occasion,
+    /// Changes that notifiers were told of as about to be made.
+    announced: BTreeSet<State>,
     pub(super) state: State,
 }
 
@@ -46,7 +52,26 @@ impl<'r, 'a> Cursor<'r, 'a> {
         let (service, route) = (step.service.clone(), step.route.clone());
         let is_known = run.context.desired.services.contains_key(&service);
         let counts = !is_of_older(step) && (is_of_service(step) || !is_known);
-        Self { run, service, route, reason: step.reason.message.clone(), counts, state }
+        let reason = step.reason.message.clone();
+        let occasion = occasion(run, step);
+        Self { run, service, route, reason, counts, occasion, announced: BTreeSet::new(), state }
+    }
+
+    /// What notifiers are told of as the service's own.
+    pub(super) fn is_now(&mut self, instance: &Instance) {
+        self.occasion.instance = Some(instance.clone());
+    }
+
+    /// Tells who wants to know beforehand of all that the step is about to do.
+    pub(super) fn announce(&mut self) {
+        let Some(here) = self.route.iter().position(|state| *state == self.state) else { return };
+        let ahead: Vec<State> = self.route.get(here..).unwrap_or_default().to_vec();
+        let reason = self.reason.clone();
+        for pair in ahead.windows(2) {
+            if self.announced.insert(pair[1]) {
+                self.notify(When::Before, pair[0], pair[1], &reason);
+            }
+        }
     }
 
     /// Along the route, up to and including `end`, where that lies ahead.
@@ -54,6 +79,7 @@ impl<'r, 'a> Cursor<'r, 'a> {
         let Some(here) = self.route.iter().position(|state| *state == self.state) else { return };
         let Some(there) = self.route.iter().rposition(|state| *state == end) else { return };
         let ahead: Vec<State> = self.route.get(here + 1..=there).unwrap_or_default().to_vec();
+        self.announce();
         let reason = self.reason.clone();
         for state in ahead {
             self.go(state, &reason);
@@ -84,6 +110,9 @@ impl<'r, 'a> Cursor<'r, 'a> {
         if !self.counts {
             return;
         }
+        if self.announced.insert(to) {
+            self.notify(When::Before, from, to, reason);
+        }
         let (run, reason) = (self.run, self.run.mask(reason));
         run.ledger().states.insert(self.service.clone(), to);
         let transition = Transition {
@@ -100,6 +129,39 @@ impl<'r, 'a> Cursor<'r, 'a> {
         if let Err(error) = run.context.store.record(&transition) {
             run.store_failed(&error);
         }
+        self.notify(When::After, from, to, &reason);
         run.say(EventKind::Transition { service: self.service.clone(), from, to, reason });
+    }
+
+    fn notify(&self, when: When, from: State, to: State, reason: &str) {
+        let run = self.run;
+        if !self.counts || run.context.desired.notify.is_empty() {
+            return;
+        }
+        let (at, reason) = (run.context.driver.now(), run.mask(reason));
+        let occasion = Occasion { at, hook: point_of(when), from, to, reason, ..self.occasion.clone() };
+        run.notices.post(&run.context.desired.notify, when, &occasion);
+    }
+}
+
+/// What hooks and notifiers are told of a step: its ends, and of whom it is.
+pub(super) fn occasion(run: &Run<'_>, step: &Step) -> Occasion {
+    let state = |state: Option<&State>| state.copied().unwrap_or(step.expect.state);
+    let Author { by, run: id } = run.context.author.clone();
+    Occasion {
+        format: FORMAT,
+        at: run.context.driver.now(),
+        hook: Point::NotifyAfter,
+        project: run.context.desired.project.clone(),
+        service: step.service.clone(),
+        from: state(step.route.first()),
+        to: state(step.route.last()),
+        reason: run.mask(&step.reason.message),
+        code: Some(step.reason.code),
+        made: true,
+        by,
+        run: id,
+        gpus: step.gpus.clone(),
+        instance: step.expect.instance.clone(),
     }
 }

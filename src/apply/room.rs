@@ -38,7 +38,7 @@ enum Hope {
 }
 
 /// How the memory was found.
-enum Proof {
+pub(super) enum Proof {
     NotNeeded,
     Measured,
     /// No driver measures: the plan's arithmetic stands alone.
@@ -48,10 +48,24 @@ enum Proof {
 /// Lets a start in as soon as its room is proved. Memory is waited for whoever holds it: it may be on its way out. Of
 /// ports only those are waited for that this run has freed.
 pub(super) async fn admit(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'_>) -> Result<(), Refusal> {
+    match admit_again(run, plan, step, need).await? {
+        Proof::NotNeeded | Proof::Measured => {}
+        Proof::Unproven => {
+            if stops(plan, step).next().is_some() {
+                let detail = "UNPROVEN: no driver measures what came back";
+                run.stage(step, Stage::Release, Some(detail.to_owned()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The same for one that was let in a while ago: that nothing measures is said already.
+pub(super) async fn admit_again(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'_>) -> Result<Proof, Refusal> {
     let (began, patience) = (Instant::now(), run.context.options.release_timeout);
     let mut hopeful_since = began;
     let mut told = false;
-    let proof = loop {
+    loop {
         let asked_at;
         let mut hindrance = {
             let _one_at_a_time = run.unless_cut(run.room.lock()).await.map_err(Refusal::Cut)?;
@@ -59,7 +73,7 @@ pub(super) async fn admit(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'
             match run.unless_cut(prove(run, plan, step, need)).await.map_err(Refusal::Cut)? {
                 Ok(proof) => {
                     promise(run, need);
-                    break proof;
+                    return Ok(proof);
                 }
                 Err(hindrance) => hindrance,
             }
@@ -81,17 +95,7 @@ pub(super) async fn admit(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'
         run.nap(growing(began.elapsed(), asked_at.elapsed()).min(patience.saturating_sub(waited)))
             .await
             .map_err(Refusal::Cut)?;
-    };
-    match proof {
-        Proof::NotNeeded | Proof::Measured => {}
-        Proof::Unproven => {
-            if stops(plan, step).next().is_some() {
-                let detail = "UNPROVEN: no driver measures what came back";
-                run.stage(step, Stage::Release, Some(detail.to_owned()));
-            }
-        }
     }
-    Ok(())
 }
 
 /// Its memory is spoken for, from now until it is healthy or over.

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::memory::Promise;
+use super::notify::Notices;
 use super::{Context, Failure};
 use crate::model::event::{Event, EventKind, Stage, StageTime};
 use crate::model::facts::Attempts;
@@ -38,6 +39,8 @@ pub(super) struct Run<'a> {
     deadline: Mutex<Option<Instant>>,
     said: Mutex<Instant>,
     ledger: Mutex<Ledger>,
+    /// What notifiers are to be told.
+    pub(super) notices: Notices,
 }
 
 /// Why a wait ended before what it waited for.
@@ -99,6 +102,7 @@ impl<'a> Run<'a> {
             launched: Notify::new(),
             said: Mutex::new(began),
             ledger: Mutex::default(),
+            notices: Notices::new(context.desired.notify.len()),
         }
     }
 

@@ -1,18 +1,20 @@
-//! The stages of a start: admission, start, health. What fails gives way to the older self that was put aside.
+//! The stages of a start: admission, hooks, start, health, hooks again. What fails gives way to the older self that was put aside.
 
 use super::attempts;
 use super::expect::{Launch, of_start};
 use super::health::{self, Illness};
+use super::hooks::{self, Scene};
 use super::measure::Watch;
 use super::memory::{Need, Standing};
 use super::older::{Older, bring_back, room_of};
 use super::record::{Cursor, forbidden};
-use super::room::{Refusal, admit, promise};
+use super::room::{Refusal, admit, admit_again, promise};
 use super::run::{Cut, Moved, Run};
 use super::verdict::{Trouble, Verdict, unseen};
 use crate::driver::Start;
 use crate::model::desired::Service;
 use crate::model::event::Stage;
+use crate::model::hooks::Point;
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::ServiceName;
 use crate::model::observed::Instance;
@@ -42,6 +44,7 @@ pub(super) async fn start(run: &Run<'_>, plan: &Plan, step: &Step) -> Verdict {
             let awaited = well(run, plan, step, service, &instance, cursor).await;
             match awaited {
                 Verdict::Done if step.route.first() != Some(&State::Starting) => Verdict::NotNeeded,
+                Verdict::Done => risen(run, step, service, &instance).await,
                 other => other,
             }
         }
@@ -55,18 +58,12 @@ fn need<'a>(step: &'a Step, service: &'a Service) -> Need<'a> {
 
 async fn begin(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> Verdict {
     let mut cursor = Cursor::at(run, step);
-    match admit(run, plan, step, &need(step, service)).await {
-        Ok(()) => {}
-        Err(Refusal::Trouble(trouble)) => return Verdict::Failed(trouble),
-        Err(Refusal::Cut(cut)) => return Verdict::Cut(cut),
+    if let Err(refusal) = admit(run, plan, step, &need(step, service)).await {
+        return refused(refusal);
     }
-    if let Some(cut) = run.cut() {
+    if let Err(verdict) = agreed(run, plan, step, service).await {
         run.ledger().promises.remove(&step.service);
-        return Verdict::Cut(cut);
-    }
-    if let Some(stale) = forbidden(run, step) {
-        run.ledger().promises.remove(&step.service);
-        return stale;
+        return verdict;
     }
     attempts::begin(run, step);
     // What is created first is deploying until it is there.
@@ -83,17 +80,47 @@ async fn begin(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> Ve
             for moved in run.ledger().started.iter_mut().filter(|moved| moved.step.id == step.id) {
                 moved.instance = Some(instance.clone());
             }
+            cursor.is_now(&instance);
             cursor.walk_to(State::Starting);
             run.launch(&step.id);
             let verdict = well(run, plan, step, service, &instance, cursor).await;
             watch.started(run, step, &verdict);
-            verdict
+            match verdict {
+                Verdict::Done => risen(run, step, service, &instance).await,
+                other => other,
+            }
         }
         Err(error) => {
             let failed = Sick { state: State::Failed, error: error.to_string() };
             give_way(run, plan, step, service, cursor, failed).await
         }
     }
+}
+
+/// No rule forbids it and nobody objects; and where asking took its time, its room is proved once more.
+async fn agreed(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> Result<(), Verdict> {
+    let allowed = || forbidden(run, step).map_or(Ok(()), Err);
+    allowed()?;
+    let scene = Scene { step, service, point: Point::PreStart, instance: step.expect.instance.as_ref() };
+    hooks::before(run, scene).await?;
+    if !service.hooks.pre_start.is_empty() {
+        admit_again(run, plan, step, &need(step, service)).await.map_err(refused)?;
+        allowed()?;
+    }
+    run.cut().map_or(Ok(()), |cut| Err(Verdict::Cut(cut)))
+}
+
+fn refused(refusal: Refusal) -> Verdict {
+    match refusal {
+        Refusal::Trouble(trouble) => Verdict::Failed(trouble),
+        Refusal::Cut(cut) => Verdict::Cut(cut),
+    }
+}
+
+/// It is up, whoever began it: those who are told afterwards are told.
+async fn risen(run: &Run<'_>, step: &Step, service: &Service, instance: &Instance) -> Verdict {
+    hooks::after(run, Scene { step, service, point: Point::PostStart, instance: Some(instance) }).await;
+    Verdict::Done
 }
 
 /// Waits until it is well, and draws the consequence.

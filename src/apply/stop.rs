@@ -1,4 +1,4 @@
-//! The stages of a stop: evict, drain, stop, release. And the step that is but one effect: remove.
+//! The stages of a stop: evict, drain, hooks, stop, release, hooks again. And the step that is but one effect: remove.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::attempts;
 use super::expect::{Ready, can_be_looked_at, is_of_older, is_of_service, of_remove, of_stop};
 use super::health::growing;
+use super::hooks::{self, Scene};
 use super::measure::Watch;
 use super::record::{Cursor, forbidden};
 use super::release::{Before, released};
@@ -18,6 +19,7 @@ use crate::driver::{Life, Look, Stop};
 use crate::model::desired::{Service, StopPolicy};
 use crate::model::event::Stage;
 use crate::model::facts::BusyReading;
+use crate::model::hooks::Point;
 use crate::model::lifecycle::State;
 use crate::model::observed::Instance;
 use crate::model::plan::{ReasonCode, Step};
@@ -52,9 +54,25 @@ pub(super) async fn stop(run: &Run<'_>, step: &Step) -> Verdict {
             return verdict;
         }
     }
+    let hooked = service.filter(|_| !is_of_older(step));
+    let scene = |point| hooked.map(|service| Scene { step, service, point, instance: Some(instance) });
+    if let Some(scene) = scene(Point::PreStop) {
+        // Nobody is asked about a stop that is not going to be.
+        if let Some(stale) = forbidden(run, step) {
+            return stale;
+        }
+        if let Err(verdict) = hooks::before(run, scene).await {
+            return verdict;
+        }
+    }
     let watch = Watch::begin(run);
     let verdict = end(run, step, service, instance, early).await;
     watch.stopped(run, step, &verdict);
+    if let Some(scene) = scene(Point::PostStop)
+        && matches!(verdict, Verdict::Done)
+    {
+        hooks::after(run, scene).await;
+    }
     verdict
 }
 
@@ -199,9 +217,11 @@ pub(super) async fn remove(run: &Run<'_>, step: &Step) -> Verdict {
         return Verdict::NotNeeded;
     };
     run.ledger().changed = true;
+    let mut cursor = Cursor::at(run, step);
+    cursor.announce();
     match run.context.driver.remove(&run.context.desired.project, instance).await {
         Ok(()) => {
-            Cursor::at(run, step).walk_to_last();
+            cursor.walk_to_last();
             Verdict::Done
         }
         Err(error) => Verdict::Failed(Trouble::new(ReasonCode::StopFailed, error.to_string())),

@@ -28,6 +28,8 @@ enum Of {
     History,
     /// Each line of `lcm apply --format json`
     Event,
+    /// What a hook or a notifier is told
+    Hook,
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Stop> {
@@ -37,6 +39,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Stop> {
         Of::Status => json::status_schema(),
         Of::History => json::history_schema(),
         Of::Event => json::event_schema(),
+        Of::Hook => json::hook_schema(),
     };
     data(&json::document(&schema))?;
     Ok(Exit::Done)

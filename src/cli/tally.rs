@@ -34,6 +34,7 @@ impl Tally {
             | EventKind::Transition { .. }
             | EventKind::StepFailed { .. }
             | EventKind::StepSkipped { .. }
+            | EventKind::Hook { .. }
             | EventKind::Heartbeat { .. }
             | EventKind::Warning { .. }
             | EventKind::Result { .. } => {}

@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use crate::driver::docker::{self, Engine};
 use crate::driver::gpu::{self, Gpus};
 use crate::driver::process::Processes;
-use crate::driver::{Driver, DriverError, Look, Start, Stop, ports, probe};
+use crate::driver::{Answer, Driver, DriverError, Errand, Look, Start, Stop, ports, probe};
 use crate::model::desired::{Desired, Probe, Runtime, Service};
 use crate::model::facts::{
     BusyReading, ContainerFact, ContainerState, EngineFact, Facts, GpuFact, ListenerFact, Owner, ProbeFacts,
@@ -24,6 +24,7 @@ use crate::model::facts::{
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::observed::Instance;
 
+mod errand;
 mod inquiry;
 
 /// Probes under way at once: enough for every service of one machine, few enough for its sockets.
@@ -290,6 +291,10 @@ impl Driver for Machine {
             Ok(Some(Instance::Container { id, .. })) => engine.log_tail(&id, lines).await,
             Ok(Some(Instance::Tree { .. }) | None) | Err(_) => Vec::new(),
         }
+    }
+
+    async fn call(&self, errand: &Errand<'_>) -> Answer {
+        errand::run(errand, &self.processes.environment).await
     }
 
     fn now(&self) -> Timestamp {

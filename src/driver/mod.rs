@@ -4,13 +4,15 @@
 //! Each method is one reading or one effect. Order, retries, waiting for health and all other judgement are the
 //! caller's: a driver decides nothing.
 
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::model::desired::{Desired, Service, StopPolicy};
+use crate::model::desired::{Call, Desired, Service, StopPolicy};
 use crate::model::facts::{BusyReading, ExitFact, Facts, ProbeReading};
+use crate::model::hooks::Occasion;
 use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::observed::Instance;
 
@@ -70,6 +72,10 @@ pub trait Driver: Send + Sync {
     /// The last lines that it wrote, unmasked.
     async fn log_tail(&self, project: &ProjectName, service: &Service, lines: usize) -> Vec<String>;
 
+    /// Tells what is called beside a change of its occasion, and returns within its deadline. Of a program, and of all
+    /// that this started in its own process group, nothing is left then.
+    async fn call(&self, errand: &Errand<'_>) -> Answer;
+
     /// The machine's clock; a simulated one has its own.
     fn now(&self) -> Timestamp;
 }
@@ -112,6 +118,25 @@ pub struct Stop<'a> {
     pub service: &'a ServiceName,
     pub instance: &'a Instance,
     pub policy: &'a StopPolicy,
+}
+
+/// Something to be called, once.
+#[derive(Clone, Copy, Debug)]
+pub struct Errand<'a> {
+    pub call: &'a Call,
+    /// Where a program is run.
+    pub cwd: &'a Path,
+    pub timeout: Duration,
+    pub occasion: &'a Occasion,
+}
+
+/// What a call came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// `None`: it exited 0, or answered with a 2xx.
+    pub error: Option<String>,
+    /// What it wrote or answered: unmasked, and from its middle something may be missing.
+    pub output: String,
 }
 
 /// Why the machine would not.

@@ -100,17 +100,24 @@ pub(crate) async fn value_at(url: &str, pointer: &str, deadline: Duration) -> Re
     within(deadline, url, asked).await.map_err(Flaw::into_text)
 }
 
-/// A call that must be answered with a 2xx.
-pub(crate) async fn call(method: &str, url: &str, json: Option<&Value>, deadline: Duration) -> Result<(), String> {
+/// A call that must be answered with a 2xx; and what was answered in any case.
+pub(crate) async fn call(
+    method: &str,
+    url: &str,
+    json: Option<&Value>,
+    deadline: Duration,
+) -> (Result<(), String>, Vec<u8>) {
+    let mut body = Vec::new();
     let asked = async {
         let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes())
             .map_err(|_| Flaw::Question(format!("{method} is no HTTP method")))?;
         let mut response = ask(method, url, json, true).await?;
-        check_status(&response, |status| (200..300).contains(&status))?;
-        // Some servers do the work while they answer.
-        body_of(&mut response).await.map(drop)
+        // Some servers do the work while they answer, and some say with their body what is wrong.
+        body = body_of(&mut response).await?;
+        check_status(&response, |status| (200..300).contains(&status))
     };
-    within(deadline, url, asked).await.map_err(Flaw::into_text)
+    let answered = within(deadline, url, asked).await.map_err(Flaw::into_text);
+    (answered, body)
 }
 
 /// A short form of a value, for messages.

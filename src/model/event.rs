@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::model::hooks::Point;
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::{ModeName, ProjectName, ServiceName, StepId};
 
@@ -83,6 +84,19 @@ pub enum EventKind {
         service: ServiceName,
         reason: String,
     },
+    /// A hook was called, or a notifier failed.
+    Hook {
+        service: ServiceName,
+        hook: Point,
+        /// `./warm.sh`, `POST http://localhost:9000/lcm`.
+        call: String,
+        outcome: CallOutcome,
+        /// `null`: it went well.
+        error: Option<String>,
+        /// What it wrote or answered, masked and bounded.
+        output: String,
+        took_ms: u64,
+    },
     /// Still at it; sent while nothing else is.
     Heartbeat {
         waiting: Vec<StepId>,
@@ -110,6 +124,8 @@ pub enum Stage {
     Prepare,
     Evict,
     Drain,
+    /// Hooks of the service are called.
+    Hook,
     Stop,
     Release,
     Start,
@@ -123,6 +139,7 @@ impl Stage {
             Self::Prepare => "prepare",
             Self::Evict => "evict",
             Self::Drain => "drain",
+            Self::Hook => "hook",
             Self::Stop => "stop",
             Self::Release => "release",
             Self::Start => "start",
@@ -145,4 +162,15 @@ pub enum Outcome {
     Done,
     /// The world had it already.
     NotNeeded,
+}
+
+/// How a call came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CallOutcome {
+    Well,
+    /// It stops nothing.
+    Failed,
+    /// It failed, and the step that asked it is not taken.
+    Vetoed,
 }

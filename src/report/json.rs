@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::model::event::Event;
+use crate::model::hooks::Occasion;
 use crate::model::plan::Plan;
 use crate::report::history::History;
 use crate::report::status::Status;
@@ -48,6 +49,12 @@ pub fn history_schema() -> Value {
 #[must_use]
 pub fn event_schema() -> Value {
     schema::<Event>("lcm.event/1")
+}
+
+/// What hooks and notifiers are told.
+#[must_use]
+pub fn hook_schema() -> Value {
+    schema::<Occasion>("lcm.hook/1")
 }
 
 /// Described as it is written, not as it is read: what may be left out when reading is always there.

@@ -12,7 +12,7 @@ fn what_is_committed_is_what_is_printed() {
     let folder = studio();
     let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
     let mut stale = Vec::new();
-    for name in ["plan", "status", "history", "event"] {
+    for name in ["plan", "status", "history", "event", "hook"] {
         let printed = Lcm::new(folder.path()).args(&["schema", name]).run().code(0).stdout;
         let path = schemas.join(format!("{name}.schema.json"));
         if std::env::var_os("LCM_BLESS").is_some() {

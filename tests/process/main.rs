@@ -2,6 +2,7 @@
 //! the tests started themselves are ever signalled.
 
 mod adopting;
+mod calling;
 mod machine;
 mod probing;
 mod server;

@@ -5,6 +5,7 @@
 mod bench;
 mod failure;
 mod graph;
+mod hooks;
 mod interrupt;
 mod measuring;
 mod memory;

@@ -211,7 +211,7 @@ impl Machine {
             match call {
                 Call::Http { method, url, json } => {
                     let call: Option<&Value> = json.as_ref();
-                    probe::call(method, url, call, evict.timeout).await.map_err(refused)?;
+                    probe::call(method, url, call, evict.timeout).await.0.map_err(refused)?;
                 }
                 Call::Exec(argv) => {
                     let Some(instance) = self.look_at(service).await?.instance else {

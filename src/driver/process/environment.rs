@@ -92,7 +92,8 @@ pub(crate) fn home(own: &BTreeMap<String, String>) -> PathBuf {
     PathBuf::from(account(own).home)
 }
 
-fn fixed(own: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+/// What every program gets, whoever calls lcm.
+pub(crate) fn fixed(own: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let account = account(own);
     [
         ("HOME", account.home),

@@ -18,6 +18,7 @@ use crate::model::observed::Instance;
 
 mod adopt;
 pub(crate) mod command;
+pub(crate) mod converse;
 mod ending;
 pub(crate) mod environment;
 pub(crate) mod folder;

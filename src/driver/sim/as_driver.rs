@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::world::key_of;
 use super::{Deed, Sim};
-use crate::driver::{Driver, DriverError, Look, Start, Stop};
+use crate::driver::{Answer, Driver, DriverError, Errand, Look, Start, Stop};
 use crate::model::desired::{Desired, Service};
 use crate::model::facts::{BusyReading, Facts, ProbeReading};
 use crate::model::names::ProjectName;
@@ -107,6 +107,10 @@ impl Driver for Sim {
     async fn log_tail(&self, _project: &ProjectName, service: &Service, lines: usize) -> Vec<String> {
         let log = self.lock().behaviour(&service.name).log;
         log[log.len().saturating_sub(lines)..].to_vec()
+    }
+
+    async fn call(&self, errand: &Errand<'_>) -> Answer {
+        self.run_errand(errand).await
     }
 
     fn now(&self) -> Timestamp {

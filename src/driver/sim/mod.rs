@@ -7,6 +7,7 @@
 mod as_driver;
 mod behaviour;
 mod effects;
+mod errands;
 mod memory;
 mod readings;
 mod things;
@@ -20,6 +21,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub use self::behaviour::Behaviour;
+pub use self::errands::{Call, Reply};
 pub use self::memory::{Intrusion, OVERCOMMITTED, OVERPROMISED};
 use self::world::World;
 use crate::driver::DriverError;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::memory::Memory;
 use super::things::key_of_tree;
-use super::{Behaviour, Crash, Deed, Effect};
+use super::{Behaviour, Call, Crash, Deed, Effect, Reply};
 use crate::driver::DriverError;
 use crate::model::facts::{ContainerFact, ContainerState, ExitFact, Facts, Marks, ProbeReading};
 use crate::model::names::{GpuId, ProjectName, ServiceName};
@@ -32,6 +32,9 @@ pub(super) struct World {
     pub(super) began: Instant,
     pub(super) memory: Memory,
     pub(super) project: Option<ProjectName>,
+    /// How calls go, by what is called.
+    pub(super) replies: BTreeMap<String, Reply>,
+    pub(super) calls: Vec<Call>,
     counter: u64,
 }
 
@@ -79,6 +82,8 @@ impl World {
             began: Instant::now(),
             memory: Memory::new(Instant::now()),
             project: None,
+            replies: BTreeMap::new(),
+            calls: Vec::new(),
             counter: 0,
         }
     }

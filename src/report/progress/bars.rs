@@ -59,6 +59,7 @@ impl Bars {
             | EventKind::Planned { .. }
             | EventKind::Run { .. }
             | EventKind::Transition { .. }
+            | EventKind::Hook { .. }
             | EventKind::Warning { .. }
             | EventKind::Result { .. } => self.say(event),
         }

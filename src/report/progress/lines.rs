@@ -1,10 +1,13 @@
 //! Events as plain lines. Transitions are left out: the steps tell the same with less noise.
 
 use super::waits::Waits;
-use crate::model::event::{Event, EventKind, Outcome, Stage};
+use crate::model::event::{CallOutcome, Event, EventKind, Outcome, Stage};
 use crate::model::names::StepId;
 use crate::report::style::{Paint, Style};
 use crate::report::table::{listed, spoken, took};
+
+/// Of what a failing hook wrote: as many as of a failing service.
+const OUTPUT_LINES: usize = 10;
 
 /// The lines that an event deserves; most deserve one.
 pub(super) fn lines(event: &Event, waits: &Waits, style: Style) -> Vec<String> {
@@ -25,7 +28,16 @@ pub(super) fn lines(event: &Event, waits: &Waits, style: Style) -> Vec<String> {
             let waiting: Vec<String> = waiting.iter().map(|step| waits.label(step, event.at)).collect();
             vec![style.paint(Paint::Dim, &format!("  still at {}{after}", listed(&waiting)))]
         }
-        EventKind::StepStarted { .. }
+        EventKind::Hook { service, hook, call, outcome: CallOutcome::Failed, error, output, .. } => {
+            let error = error.as_deref().unwrap_or("it failed");
+            let head = format!("{} {service}: {hook}: {call}: {error}", style.paint(Paint::Warn, "warning:"));
+            let said = output.lines().rev().take(OUTPUT_LINES).collect::<Vec<_>>().into_iter().rev();
+            let said = said.map(|line| style.paint(Paint::Dim, &format!("    | {line}")));
+            std::iter::once(head).chain(said).collect()
+        }
+        // A stage said that it is called, and a step that fails says who vetoed it.
+        EventKind::Hook { outcome: CallOutcome::Well | CallOutcome::Vetoed, .. }
+        | EventKind::StepStarted { .. }
         | EventKind::Planned { .. }
         | EventKind::Heartbeat { .. }
         | EventKind::Run { .. }
@@ -64,7 +76,8 @@ mod tests {
     use jiff::Timestamp;
 
     use super::lines;
-    use crate::model::event::{Event, EventKind, Outcome, Stage};
+    use crate::model::event::{CallOutcome, Event, EventKind, Outcome, Stage};
+    use crate::model::hooks::Point;
     use crate::model::lifecycle::Action;
     use crate::report::progress::waits::Waits;
     use crate::report::style::Style;
@@ -151,5 +164,20 @@ mod tests {
     | no such file
 - start ui: skipped, web failed";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_hook_that_fails_says_what_it_said_and_one_that_vetoes_leaves_that_to_its_step() {
+        let hook = |outcome| EventKind::Hook {
+            service: "web".into(),
+            hook: Point::PostStop,
+            call: "./sweep.sh".to_owned(),
+            outcome,
+            error: Some("exits 1".to_owned()),
+            output: "sweeping\nno broom\n".to_owned(),
+            took_ms: 3,
+        };
+        let text = told([CallOutcome::Well, CallOutcome::Vetoed, CallOutcome::Failed].map(hook).into());
+        assert_eq!(text, "warning: web: post_stop: ./sweep.sh: exits 1\n    | sweeping\n    | no broom");
     }
 }

@@ -33,6 +33,7 @@ impl Waits {
             | EventKind::Planned { .. }
             | EventKind::Stage { .. }
             | EventKind::Transition { .. }
+            | EventKind::Hook { .. }
             | EventKind::Heartbeat { .. }
             | EventKind::Warning { .. }
             | EventKind::Result { .. } => {}

@@ -1,0 +1,164 @@
+//! Calls the hooks of a service around its start and its stop. One that is required and fails before a change prevents
+//! it; whatever else a hook does, is written down and told.
+//!
+//! They belong to the service of the manifest: none is called for an orphan, a surplus copy or an older self, and none
+//! where the undoing of a start that failed stops or starts something.
+
+use tokio::time::Instant;
+
+use super::record::occasion;
+use super::run::{Run, millis};
+use super::verdict::{Trouble, Verdict};
+use crate::driver::Errand;
+use crate::model::desired::{Call, Service};
+use crate::model::event::{CallOutcome, EventKind, Stage};
+use crate::model::hooks::{Hook, Occasion, Point};
+use crate::model::names::ServiceName;
+use crate::model::observed::Instance;
+use crate::model::plan::{ReasonCode, Step};
+use crate::store::Called;
+
+/// Half of what is kept of one output comes from its beginning, half from its end: an error is told in a line or two,
+/// and a thousand calls come to four megabytes.
+const OUTPUT_BYTES_MAX: usize = 4 << 10;
+/// A script may stand where a program's name is expected.
+const NAME_CHARS_MAX: usize = 60;
+/// Of an output, with a step that failed for it.
+const LOG_LINES: usize = 10;
+
+/// A service at one point of a step.
+#[derive(Clone, Copy)]
+pub(super) struct Scene<'a> {
+    pub(super) step: &'a Step,
+    pub(super) service: &'a Service,
+    pub(super) point: Point,
+    /// What is there of it by now.
+    pub(super) instance: Option<&'a Instance>,
+}
+
+/// Calls them one after the other; `Err`: the step is not to be taken, and nothing was done.
+pub(super) async fn before(run: &Run<'_>, scene: Scene<'_>) -> Result<(), Verdict> {
+    for hook in scene.service.hooks.at(scene.point) {
+        if let Some(cut) = run.cut() {
+            return Err(Verdict::Cut(cut));
+        }
+        match call(run, scene, hook).await {
+            None => {}
+            Some(_) if !hook.required => {}
+            Some(trouble) => return Err(Verdict::Failed(trouble)),
+        }
+    }
+    // It took its time.
+    run.cut().map_or(Ok(()), |cut| Err(Verdict::Cut(cut)))
+}
+
+/// Calls them one after the other, whatever the earlier ones came to: the change is made.
+pub(super) async fn after(run: &Run<'_>, scene: Scene<'_>) {
+    for hook in scene.service.hooks.at(scene.point) {
+        call(run, scene, hook).await;
+    }
+}
+
+/// `Some`: it failed, and what that would mean where it is required.
+async fn call(run: &Run<'_>, scene: Scene<'_>, hook: &Hook) -> Option<Trouble> {
+    let Scene { step, point, instance, .. } = scene;
+    let what = named(run, &hook.call);
+    run.stage(step, Stage::Hook, Some(format!("{point}: {what}")));
+    let occasion = Occasion { hook: point, instance: instance.cloned(), ..occasion(run, step) };
+    let began = Instant::now();
+    let errand = Errand { call: &hook.call, cwd: &hook.cwd, timeout: hook.timeout, occasion: &occasion };
+    let answer = run.context.driver.call(&errand).await;
+    let prevents = matches!(point, Point::PreStart | Point::PreStop) && hook.required;
+    let outcome = match &answer.error {
+        None => CallOutcome::Well,
+        Some(_) if prevents => CallOutcome::Vetoed,
+        Some(_) => CallOutcome::Failed,
+    };
+    let took_ms = millis(began.elapsed());
+    let (error, output) = (answer.error.map(|error| run.mask(&error)), shortened(&run.mask(&answer.output)));
+    let told = Told { occasion: &occasion, call: what.clone(), outcome, took_ms, error: error.clone(), output };
+    let output = told.output.clone();
+    tell(run, told);
+    error.map(|error| vetoed(point, &what, &error, &output))
+}
+
+/// What a call came to, masked and bounded.
+pub(super) struct Told<'a> {
+    pub(super) occasion: &'a Occasion,
+    pub(super) call: String,
+    pub(super) outcome: CallOutcome,
+    pub(super) took_ms: u64,
+    pub(super) error: Option<String>,
+    pub(super) output: String,
+}
+
+/// Writes a call down, and says it.
+pub(super) fn tell(run: &Run<'_>, told: Told<'_>) {
+    let Told { occasion, call, outcome, took_ms, error, output } = told;
+    let service: ServiceName = occasion.service.clone();
+    let called = Called {
+        at: occasion.at,
+        project: occasion.project.clone(),
+        service: service.clone(),
+        run: occasion.run.clone(),
+        hook: occasion.hook.as_str().to_owned(),
+        call: call.clone(),
+        took_ms,
+        error: error.clone(),
+        output: output.clone(),
+    };
+    if let Err(error) = run.context.store.record_call(&called) {
+        run.store_failed(&error);
+    }
+    run.say(EventKind::Hook { service, hook: occasion.hook, call, outcome, error, output, took_ms });
+}
+
+/// A call in one short line.
+pub(super) fn named(run: &Run<'_>, call: &Call) -> String {
+    // Masked as a whole: a part of a secret would not be known for one.
+    let whole = run.mask(&call.to_string());
+    let line = whole.lines().next().unwrap_or_default();
+    let short: String = line.chars().take(NAME_CHARS_MAX).collect();
+    if short == whole { short } else { format!("{short}…") }
+}
+
+fn vetoed(point: Point, what: &str, error: &str, output: &str) -> Trouble {
+    let lines: Vec<String> =
+        output.lines().map(str::trim_end).filter(|line| !line.is_empty()).map(Into::into).collect();
+    let said = lines.last().map(|line| format!(": {line}")).unwrap_or_default();
+    let error = format!("vetoed by its {point} hook {what}, which {}{said}", predicate(error));
+    // A single line is told with the error already.
+    let log = if lines.len() > 1 { lines[lines.len().saturating_sub(LOG_LINES)..].to_vec() } else { Vec::new() };
+    Trouble { code: ReasonCode::Vetoed, error, log }
+}
+
+/// `exits 1` reads on as it is, `connection refused` does not.
+fn predicate(error: &str) -> String {
+    let verbs = ["exits ", "did not ", "can't ", "answered "];
+    if verbs.iter().any(|verb| error.starts_with(verb)) { error.to_owned() } else { format!("failed: {error}") }
+}
+
+/// Its beginning and its end, without what would meddle with a terminal.
+pub(super) fn shortened(text: &str) -> String {
+    let text: String = text.chars().filter(|char| !char.is_control() || matches!(char, '\n' | '\t')).collect();
+    if text.len() <= OUTPUT_BYTES_MAX {
+        return text;
+    }
+    let head = &text[..text.floor_char_boundary(OUTPUT_BYTES_MAX / 2)];
+    let tail = &text[text.ceil_char_boundary(text.len() - OUTPUT_BYTES_MAX / 2)..];
+    format!("{head}\n…\n{tail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OUTPUT_BYTES_MAX, shortened};
+
+    #[test]
+    fn of_a_long_output_both_ends_are_kept() {
+        assert_eq!(shortened("well\r\n\u{1b}[31mdone\tnow"), "well\n[31mdone\tnow");
+        let text = format!("first\n{}last", "é".repeat(OUTPUT_BYTES_MAX));
+        let short = shortened(&text);
+        assert!(short.starts_with("first\n") && short.ends_with("last") && short.contains("\n…\n"));
+        assert!(short.len() <= OUTPUT_BYTES_MAX + 10, "{}", short.len());
+    }
+}

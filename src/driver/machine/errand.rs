@@ -1,0 +1,73 @@
+//! Calls hooks and notifiers: a program with the occasion on its stdin, or an address with it as the body. They get the
+//! same environment from a shell, from cron and from CI, and nothing of any service's own: that may hold secrets.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::driver::process::command::Ended;
+use crate::driver::process::converse::{Excerpt, converse};
+use crate::driver::process::{environment, proc};
+use crate::driver::{Answer, Errand, probe};
+use crate::model::desired::Call;
+use crate::model::hooks::Occasion;
+
+/// An lcm that is called by one of these must find the store and the lock of the lcm that calls.
+const HANDED_ON: [&str; 2] = ["LCM_STATE_DIR", "LCM_LOCK"];
+
+/// `own` is lcm's own environment.
+pub(super) async fn run(errand: &Errand<'_>, own: &BTreeMap<String, String>) -> Answer {
+    let told = serde_json::to_value(errand.occasion).expect("an occasion is made of maps, lists and texts");
+    match errand.call {
+        Call::Http { method, url, json } => ask(errand, method, url, json.as_ref().unwrap_or(&told)).await,
+        Call::Exec(argv) => exec(errand, argv, &told, own).await,
+    }
+}
+
+async fn ask(errand: &Errand<'_>, method: &str, url: &str, json: &Value) -> Answer {
+    let (answered, body) = probe::call(method, url, Some(json), errand.timeout).await;
+    let mut excerpt = Excerpt::default();
+    excerpt.add(&body);
+    // Whoever shows the error names the address already.
+    let error = answered.err().map(|error| error.strip_prefix(&format!("{url}: ")).unwrap_or(&error).to_owned());
+    Answer { error, output: excerpt.text() }
+}
+
+async fn exec(errand: &Errand<'_>, argv: &[String], told: &Value, own: &BTreeMap<String, String>) -> Answer {
+    let not_run = |reason: String| Answer { error: Some(format!("can't run: {reason}")), output: String::new() };
+    let environment = environment(errand.occasion, own);
+    let invocation = match environment::invoke(argv, errand.cwd.to_owned(), environment) {
+        Ok(invocation) => invocation,
+        Err(reason) => return not_run(reason),
+    };
+    match converse(&invocation, format!("{told}\n").as_bytes(), errand.timeout).await {
+        Ok((ended, excerpt)) => {
+            let error = match ended {
+                Ended::Code(0) => None,
+                Ended::Code(code) => Some(format!("exits {code}")),
+                Ended::TimedOut => Some(format!("did not end within {}", probe::seconds(errand.timeout))),
+            };
+            Answer { error, output: excerpt.text() }
+        }
+        Err(error) => not_run(error.to_string()),
+    }
+}
+
+/// Project and service alone make nobody a part of a service: only lcm's own starts carry a salt.
+fn environment(occasion: &Occasion, own: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut environment = environment::fixed(own);
+    for name in HANDED_ON {
+        // Relative to lcm's own folder, which is not the hook's.
+        if let Some(path) = own.get(name).and_then(|value| std::path::absolute(value).ok()) {
+            environment.insert(name.to_owned(), path.display().to_string());
+        }
+    }
+    for (name, value) in [
+        (proc::PROJECT, occasion.project.to_string()),
+        (proc::SERVICE, occasion.service.to_string()),
+        ("LCM_HOOK", occasion.hook.to_string()),
+    ] {
+        environment.insert(name.to_owned(), value);
+    }
+    environment
+}

@@ -1,0 +1,162 @@
+//! Hooks and notifiers over real processes: a veto holds up one service only, nothing is called by a plan or in a
+//! simulated world, and a hook that would change something itself is turned away.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::lcm::Lcm;
+use crate::schemas;
+
+/// A project of its own, taken down when dropped.
+struct Hooked {
+    folder: tempfile::TempDir,
+}
+
+impl Hooked {
+    /// `NAME` stands for the project's.
+    fn new(manifest: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let name = format!("hooked-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        fs::write(folder.path().join("lcm.yaml"), manifest.replace("NAME", &name)).expect("a manifest");
+        Self { folder }
+    }
+
+    fn lcm(&self, words: &[&str]) -> Lcm {
+        Lcm::new(self.folder.path()).args(words).env("TOKEN", "hf_secret")
+    }
+
+    fn at(&self, file: &str) -> PathBuf {
+        self.folder.path().join(file)
+    }
+
+    fn lines(&self, file: &str) -> Vec<String> {
+        fs::read_to_string(self.at(file)).unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+
+    fn states(&self) -> Vec<(String, String)> {
+        let status = self.lcm(&["status", "--format", "json"]).run().json();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let services = status["services"].as_array().cloned().unwrap_or_default();
+        services.iter().map(|service| (text(&service["name"]), text(&service["state"]))).collect()
+    }
+}
+
+impl Drop for Hooked {
+    fn drop(&mut self) {
+        // The hook would not have it otherwise.
+        let _ = fs::write(self.at("agreed"), "");
+        let _ = self.lcm(&["down", "--yes"]).command().stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
+}
+
+const VETOED: &str = r#"version: 1
+name: NAME
+services:
+  one:
+    process: { command: [sleep, "600"], environment: { TOKEN: { env: TOKEN } } }
+    hooks:
+      pre_start: { exec: "echo asked >> asked; echo token hf_secret is not agreed; test -f agreed", required: true }
+      pre_stop: { exec: "test -f agreed", required: true }
+      post_start: { exec: "cat >> risen; exit 5" }
+    stop: { grace: 1s }
+  two: { process: { command: [sleep, "600"] }, stop: { grace: 1s } }
+  three: { process: { command: [sleep, "600"] }, depends_on: [one], stop: { grace: 1s } }
+notify:
+  - { exec: "cat >> changes", states: online }
+"#;
+
+fn pairs(states: [(&str, &str); 3]) -> Vec<(String, String)> {
+    states.map(|(name, state)| (name.to_owned(), state.to_owned())).into()
+}
+
+#[test]
+fn a_veto_holds_up_one_service_and_what_depends_on_it() {
+    let hooked = Hooked::new(VETOED);
+    let ran = hooked.lcm(&["apply"]).run().code(3).stdout_has("1 started, 1 failed");
+    let ran = ran.stderr_has("vetoed by its pre_start hook sh -c echo asked").stderr_has("which exits 1: token *** is");
+    assert!(!ran.stderr.contains("TOKEN=hf_secret") && !ran.stderr.contains("token hf_secret"), "{ran}");
+    assert_eq!(hooked.states(), pairs([("one", "registered"), ("three", "registered"), ("two", "online")]));
+    assert_eq!(hooked.lines("asked"), ["asked"], "once in a run");
+    let changes: Value = serde_json::from_str(&hooked.lines("changes").concat()).expect("one change");
+    assert_eq!(
+        (&changes["service"], &changes["to"], &changes["made"]),
+        (&json!("two"), &json!("online"), &json!(true))
+    );
+
+    fs::write(hooked.at("agreed"), "").expect("written");
+    let ran = hooked.lcm(&["apply"]).run().code(0).stdout_has("2 started");
+    ran.stderr_has("warning: one: post_start: sh -c cat >> risen; exit 5: exits 5");
+    let risen: Value = serde_json::from_str(&hooked.lines("risen").concat()).expect("JSON on stdin");
+    schemas::check("hook", &[risen.clone(), changes]);
+    assert_eq!((&risen["format"], &risen["hook"]), (&json!("lcm.hook/1"), &json!("post_start")));
+    assert_eq!(
+        (&risen["from"], &risen["to"], &risen["code"]),
+        (&json!("registered"), &json!("online"), &json!("wanted_by_mode"))
+    );
+    assert!(risen["instance"].is_object() && !risen["run"].as_str().unwrap_or_default().is_empty(), "{risen:#}");
+
+    fs::remove_file(hooked.at("agreed")).expect("there");
+    hooked.lcm(&["down", "--yes"]).run().code(3).stderr_has("vetoed by its pre_stop hook sh -c test -f agreed");
+    assert_eq!(hooked.states(), pairs([("one", "online"), ("three", "offline"), ("two", "offline")]));
+}
+
+#[test]
+fn a_plan_and_a_simulated_world_call_nobody() {
+    let manifest = "version: 1\nname: NAME\nservices:\n  one:\n    process: { command: [sleep, '600'] }\n    \
+                    hooks: { pre_start: { exec: 'touch called' }, post_start: { exec: 'touch called' } }\n\
+                    notify: [{ exec: 'touch called' }, { exec: 'touch called', when: before }]\n";
+    let hooked = Hooked::new(manifest);
+    hooked.lcm(&["plan"]).run().code(0).stdout_has("one");
+    let world = hooked.at("world.json");
+    hooked.lcm(&["observe", "--out", "world.json"]).run().code(0);
+    let ran = hooked.lcm(&["apply", "--format", "json", "--world"]).args(&[&world.display().to_string()]).run().code(0);
+    let called: Vec<Value> = ran.events().into_iter().filter(|event| event["type"] == "hook").collect();
+    assert_eq!(called.len(), 2, "{ran}");
+    assert!(called.iter().all(|event| event["output"] == "simulated: nothing was run or asked"), "{ran}");
+    assert!(!hooked.at("called").exists());
+    hooked.lcm(&["apply"]).run().code(0);
+    assert!(hooked.at("called").exists(), "or all of this proves nothing");
+}
+
+#[test]
+fn a_hook_that_calls_an_lcm_that_changes_things_is_turned_away() {
+    let hooked = Hooked::new(&format!(
+        "version: 1\nname: NAME\nservices:\n  one:\n    process: {{ command: [sleep, '600'] }}\n    stop: {{ grace: 1s }}\n    \
+         hooks: {{ post_start: {{ exec: '{} apply; echo $$? > code' }} }}\n",
+        env!("CARGO_BIN_EXE_lcm")
+    ));
+    let ran = hooked.lcm(&["apply", "--format", "json"]).run().code(0);
+    assert_eq!(hooked.lines("code"), ["6"], "{ran}");
+    let hook = ran.events().into_iter().find(|event| event["type"] == "hook").expect("it was called");
+    let said = hook["output"].as_str().unwrap_or_default();
+    assert!(said.contains("lcm apply") && said.contains("(pid "), "it names who holds the lock: {said}");
+}
+
+/// The chapter's manifest does what the chapter says.
+#[test]
+fn the_readmes_example_works() {
+    let (_, chapter) =
+        include_str!("../../README.md").split_once("\n## Hooks and notifications\n").expect("the chapter");
+    let (_, block) = chapter.split_once("```yaml\n").expect("a manifest");
+    let (manifest, _) = block.split_once("```").expect("its end");
+    let hooked = Hooked::new(&manifest.replace("name: gallery", "name: NAME"));
+    hooked.lcm(&["apply"]).run().code(3).stderr_has("which exits 1: there is no licence.txt");
+    fs::write(hooked.at("licence.txt"), "").expect("written");
+    hooked.lcm(&["apply"]).run().code(0);
+    hooked.lcm(&["down", "--yes"]).run().code(0);
+    let hooks = |file: &str| -> Vec<String> {
+        let calls = hooked.lines(file).into_iter().map(|line| serde_json::from_str::<Value>(&line).expect("JSON"));
+        calls
+            .map(|call| {
+                format!("{} {}", call["hook"].as_str().unwrap_or_default(), call["to"].as_str().unwrap_or_default())
+            })
+            .collect()
+    };
+    assert_eq!(hooks("calls.log"), ["post_start online", "post_stop offline"]);
+    assert_eq!(hooks("changes.log"), ["notify_after online", "notify_after offline"]);
+}

@@ -1,0 +1,205 @@
+//! Hooks and notifiers as the machine calls them: real programs, and a real server. Nothing of a program outlives its
+//! call, and nothing that it does makes a call last longer than it may.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use lcm::driver::{Answer, Driver as _, Errand};
+use lcm::model::desired::Call;
+use lcm::model::hooks::{FORMAT, Occasion, Point};
+use lcm::model::lifecycle::State;
+use lcm::model::plan::ReasonCode;
+use serde_json::{Value, json};
+
+use crate::probing::machine;
+use crate::support::{Bench, PATIENCE, kill, lives, wait_for};
+use rustix::process::Signal;
+
+fn occasion(bench: &Bench) -> Occasion {
+    Occasion {
+        format: FORMAT,
+        at: jiff::Timestamp::UNIX_EPOCH,
+        hook: Point::PreStop,
+        project: bench.project.clone(),
+        service: "web".into(),
+        from: State::Online,
+        to: State::Offline,
+        reason: "It is not in mode voice.".to_owned(),
+        code: Some(ReasonCode::NotInMode),
+        made: true,
+        by: "kim".to_owned(),
+        run: "20260102-030405-7".to_owned(),
+        gpus: vec!["GPU-1".into()],
+        instance: None,
+    }
+}
+
+async fn call_within(bench: &Bench, call: &Call, timeout: Duration, cwd: &Path, occasion: &Occasion) -> Answer {
+    machine(bench, &[]).call(&Errand { call, cwd, timeout, occasion }).await
+}
+
+async fn call(bench: &Bench, line: &str) -> Answer {
+    let call = Call::Exec(["sh", "-c", line].map(str::to_owned).to_vec());
+    call_within(bench, &call, PATIENCE, bench.folder.path(), &occasion(bench)).await
+}
+
+fn well(output: &str) -> Answer {
+    Answer { error: None, output: output.to_owned() }
+}
+
+#[tokio::test]
+async fn it_is_told_on_stdin_and_what_it_writes_is_kept_in_order() {
+    let bench = Bench::new();
+    let answer = call(&bench, "cat > told; env > environment; echo one; echo two >&2; echo three").await;
+    assert_eq!(answer, well("one\ntwo\nthree\n"));
+    let told: Value = serde_json::from_str(&fs::read_to_string(bench.path("told")).expect("told")).expect("JSON");
+    assert_eq!(told, json!(occasion(&bench)));
+    assert_eq!(
+        (&told["format"], &told["hook"], &told["code"]),
+        (&json!(FORMAT), &json!("pre_stop"), &json!("not_in_mode"))
+    );
+    let environment = fs::read_to_string(bench.path("environment")).expect("its environment");
+    let state = bench.path("state");
+    for line in [
+        format!("LCM_PROJECT={}", bench.project),
+        "LCM_SERVICE=web".to_owned(),
+        "LCM_HOOK=pre_stop".to_owned(),
+        format!("LCM_STATE_DIR={}", state.display()),
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
+    ] {
+        assert!(environment.lines().any(|found| found == line), "{line} is not in\n{environment}");
+    }
+    assert!(!environment.contains("TAKEN_OVER") && !environment.contains("LCM_SALT"), "{environment}");
+}
+
+#[tokio::test]
+async fn how_it_ended_is_said() {
+    let bench = Bench::new();
+    let answer = call(&bench, "echo no licence; exit 3").await;
+    assert_eq!(answer, Answer { error: Some("exits 3".to_owned()), output: "no licence\n".to_owned() });
+    assert_eq!(call(&bench, "kill -9 $$").await.error.as_deref(), Some("exits 137"));
+    let absent = Call::Exec(vec!["./no-such-program".to_owned()]);
+    let answer = call_within(&bench, &absent, PATIENCE, bench.folder.path(), &occasion(&bench)).await;
+    let error = answer.error.expect("it can't be run");
+    assert!(error.starts_with("can't run: its program ./no-such-program is not there"), "{error}");
+    let nowhere = bench.path("nowhere");
+    let answer = call_within(&bench, &absent, PATIENCE, &nowhere, &occasion(&bench)).await;
+    assert!(answer.error.is_some_and(|error| error.contains("its folder")));
+}
+
+#[tokio::test]
+async fn who_does_not_listen_and_who_talks_too_much_are_borne() {
+    let bench = Bench::new();
+    let mut long = occasion(&bench);
+    long.reason = "why ".repeat(1 << 18);
+    let deaf = Call::Exec(["sh", "-c", "exec 0<&-; echo well"].map(str::to_owned).to_vec());
+    let answer = call_within(&bench, &deaf, PATIENCE, bench.folder.path(), &long).await;
+    assert_eq!(answer, well("well\n"));
+    let answer = call(&bench, "echo first; head -c 3000000 /dev/zero | tr '\\0' x; echo; echo last").await;
+    assert_eq!(answer.error, None);
+    let output = answer.output;
+    assert!(output.starts_with("first\nxx") && output.ends_with("xx\nlast\n"), "{} bytes", output.len());
+    assert!(output.len() < 40_000 && output.contains("x\n…\nx"), "{} bytes", output.len());
+}
+
+#[tokio::test]
+async fn at_its_deadline_it_is_killed_with_all_that_it_started() {
+    let bench = Bench::new();
+    let line = "sh -c 'trap \"\" TERM; echo $$ > child; sleep 600' & echo begun; sleep 600; echo never";
+    let stubborn = Call::Exec(["sh", "-c", line].map(str::to_owned).to_vec());
+    // As soon as the machine was quick enough to let it begin.
+    for timeout in [1, 5, 20, 60].map(Duration::from_secs) {
+        let answer = call_within(&bench, &stubborn, timeout, bench.folder.path(), &occasion(&bench)).await;
+        assert_eq!(answer.error, Some(format!("did not end within {}s", timeout.as_secs())));
+        if let Ok(pid) = fs::read_to_string(bench.path("child")).unwrap_or_default().trim().parse() {
+            assert_eq!(answer.output, "begun\n");
+            return wait_for("the child's end", || (!lives(pid)).then_some(())).await;
+        }
+    }
+    panic!("it never began");
+}
+
+#[tokio::test]
+async fn what_it_leaves_behind_ends_with_it_and_what_fled_is_not_waited_for() {
+    let bench = Bench::new();
+    let answer = call(&bench, "sleep 600 & echo $! > child; echo done").await;
+    assert_eq!(answer, well("done\n"));
+    let child = bench.line_of("child").await.parse().expect("a pid");
+    wait_for("the child's end", || (!lives(child)).then_some(())).await;
+
+    let flees = "setsid sh -c 'echo $$ > fled; exec sleep 600' & while ! [ -s fled ]; do sleep 0.01; done; echo done";
+    assert_eq!(call(&bench, flees).await, well("done\n"));
+    let fled = bench.line_of("fled").await.parse().expect("a pid");
+    assert!(lives(fled), "it holds the pipe, and nobody waited for it");
+    kill(fled, Signal::KILL);
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_leaves_nothing() {
+    let bench = Bench::new();
+    let pid = tokio::select! {
+        answer = call(&bench, "sleep 600 & echo $! > child; sleep 600") => panic!("it ended: {answer:?}"),
+        line = bench.line_of("child") => line.parse().expect("a pid"),
+    };
+    wait_for("the child's end", || (!lives(pid)).then_some(())).await;
+}
+
+/// Answers one request after the other, and hands on what was asked.
+fn server(answers: Vec<&'static str>) -> (u16, mpsc::Receiver<(String, Vec<u8>)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    let (ask, asked) = mpsc::channel();
+    std::thread::spawn(move || {
+        for answer in answers {
+            let mut stream = listener.accept().expect("a caller").0;
+            let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).is_ok_and(|count| count > 0) {}
+            let length =
+                head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+            let mut body = vec![0; length.unwrap_or(0)];
+            reader.read_exact(&mut body).expect("a body");
+            if ask.send((head, body)).is_err() || stream.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    });
+    (port, asked)
+}
+
+#[tokio::test]
+async fn an_address_gets_the_event_or_what_the_manifest_gives_and_any_2xx_is_well() {
+    let bench = Bench::new();
+    let (port, asked) = server(vec![
+        "HTTP/1.1 204 No Content\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nthanks",
+        "HTTP/1.1 409 Conflict\r\ncontent-length: 11\r\n\r\nstill in us",
+    ]);
+    let url = format!("http://127.0.0.1:{port}/lcm");
+    let request = |json| Call::Http { method: "POST".to_owned(), url: url.clone(), json };
+    let ask = async |call| call_within(&bench, &call, PATIENCE, Path::new("/"), &occasion(&bench)).await;
+    assert_eq!(ask(request(None)).await, well(""));
+    let (head, body) = asked.recv_timeout(PATIENCE).expect("asked");
+    assert!(head.starts_with("POST /lcm HTTP/1.1\r\n") && head.contains("application/json"), "{head}");
+    assert_eq!(serde_json::from_slice::<Value>(&body).expect("JSON"), json!(occasion(&bench)));
+    assert_eq!(ask(request(Some(json!({ "text": "hello" })))).await, well("thanks"));
+    assert_eq!(asked.recv_timeout(PATIENCE).expect("asked").1, br#"{"text":"hello"}"#);
+    let answer = ask(request(None)).await;
+    assert_eq!(answer, Answer { error: Some("answered 409 Conflict".to_owned()), output: "still in us".to_owned() });
+    assert!(ask(request(None)).await.error.is_some(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn an_address_that_hangs_fails_at_its_deadline() {
+    let bench = Bench::new();
+    // It takes connections, and nobody answers them.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    let call = Call::Http { method: "POST".to_owned(), url: format!("http://127.0.0.1:{port}/"), json: None };
+    let answer = call_within(&bench, &call, Duration::from_millis(300), Path::new("/"), &occasion(&bench)).await;
+    assert_eq!(answer.error.as_deref(), Some("no answer within 300ms"));
+}
