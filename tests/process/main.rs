@@ -3,6 +3,7 @@
 
 mod adopting;
 mod machine;
+mod pausing;
 mod probing;
 mod server;
 mod starting;

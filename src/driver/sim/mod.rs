@@ -7,6 +7,7 @@
 mod as_driver;
 mod behaviour;
 mod effects;
+mod freeze;
 mod memory;
 mod readings;
 mod things;
@@ -68,6 +69,8 @@ pub enum Deed {
     Remove,
     PutBack,
     Evict,
+    Pause,
+    Unpause,
 }
 
 /// Which side of an effect a crash is on.
