@@ -20,6 +20,7 @@ use crate::model::observed::Instance;
 use crate::model::plan::{Reason, Step};
 use crate::model::secret;
 use crate::model::size::Mebibytes;
+use crate::model::words::Said;
 
 /// Whoever watches should hear something at least so often: CI systems give up on a silent job after minutes,
 /// people after seconds.
@@ -38,6 +39,7 @@ pub(super) struct Run<'a> {
     said: Mutex<Instant>,
     ledger: Mutex<Ledger>,
     store_failed: AtomicBool,
+    deaf: AtomicBool,
 }
 
 /// Why a wait ended before what it waited for.
@@ -75,6 +77,10 @@ pub(super) struct Ledger {
     pub(super) heaviest: BTreeMap<ServiceName, Mebibytes>,
     /// Where each service was last brought to.
     pub(super) states: BTreeMap<ServiceName, State>,
+    /// Services that a plan of this run stops to start them again.
+    pub(super) restarting: BTreeSet<ServiceName>,
+    /// What operators had said when somebody last asked.
+    pub(super) said: BTreeMap<ServiceName, Said>,
 }
 
 /// A service that this run started or stopped, as a way back needs it.
@@ -96,6 +102,7 @@ impl<'a> Run<'a> {
             said: Mutex::new(began),
             ledger: Mutex::default(),
             store_failed: AtomicBool::new(false),
+            deaf: AtomicBool::new(false),
         }
     }
 
@@ -144,6 +151,13 @@ impl<'a> Run<'a> {
     pub(super) fn store_failed(&self, error: &dyn std::error::Error) {
         if !self.store_failed.swap(true, Ordering::Relaxed) {
             self.warn(&format!("the history is not kept in this run: {error}"));
+        }
+    }
+
+    /// The same for operators' words.
+    pub(super) fn deaf(&self, error: &dyn std::error::Error) {
+        if !self.deaf.swap(true, Ordering::Relaxed) {
+            self.warn(&format!("what operators say is not heard in this run: {error}"));
         }
     }
 

@@ -62,7 +62,7 @@ async fn end(run: &Run<'_>, step: &Step, service: Option<&Service>, instance: &I
         Err(cut) => return Verdict::Cut(cut),
     };
     let mut cursor = Cursor::at(run, step);
-    cursor.walk_up_to_last();
+    cursor.walk_while_it_runs();
     run.stage(step, Stage::Stop, None);
     run.ledger().changed = true;
     let stop = Stop { project: &desired.project, service: &step.service, instance, policy: &policy };

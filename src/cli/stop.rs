@@ -34,6 +34,11 @@ impl Stop {
         Self { exit: Exit::Refused, message: Message::Shown { text: text.into(), plain: plain.into() } }
     }
 
+    /// The same, with more to say.
+    pub(super) fn and(self, more: &str) -> Self {
+        Self::new(self.exit, format!("{}; {more}", self.message()))
+    }
+
     /// For programs: neither headed nor painted.
     pub(super) fn message(&self) -> &str {
         match &self.message {

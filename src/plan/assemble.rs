@@ -6,7 +6,7 @@ use crate::model::desired::OrphanPolicy;
 use crate::model::lifecycle::Action;
 use crate::model::names::GpuId;
 use crate::model::observed::{Ownership, called};
-use crate::model::plan::{Asked, Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine, Placement, Plan, Step};
+use crate::model::plan::{Asked, Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine, Placement, Plan, ReasonCode, Step};
 use crate::model::size::Mebibytes;
 use crate::plan::decide::{Decisions, Scene};
 use crate::plan::flow::Flow;
@@ -55,13 +55,21 @@ fn blocked(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Blocked> {
 
 fn held(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Held> {
     let held = decisions.0.iter().enumerate().filter_map(|(number, decision)| Some((number, decision.held()?)));
-    held.map(|(number, reason)| Held {
-        service: scene.name(number).clone(),
-        reason: reason.clone(),
-        by: None,
-        since: None,
+    held.map(|(number, reason)| {
+        let said = scene.seen(number).word.as_ref().filter(|_| is_word(reason.code));
+        Held {
+            service: scene.name(number).clone(),
+            reason: reason.clone(),
+            by: said.map(|said| said.by.clone()),
+            since: said.map(|said| said.since),
+        }
     })
     .collect()
+}
+
+/// It is an operator's word that holds it.
+fn is_word(code: ReasonCode) -> bool {
+    matches!(code, ReasonCode::Maintenance | ReasonCode::Suspended | ReasonCode::Terminated)
 }
 
 fn orphans(scene: &Scene<'_>) -> Vec<OrphanLine> {

@@ -8,7 +8,9 @@ use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::ServiceName;
 use crate::model::observed::{Instance, Observed, Ownership};
 use crate::model::plan::{Plan, Purpose, ReasonCode, Request, Step};
+use crate::model::words::Word;
 use crate::plan::flow::Flow;
+use crate::plan::steps::stop_route;
 use crate::plan::want::{self, Wants};
 
 /// Everything that is wrong with a plan; empty for every plan that [`crate::plan::plan`] makes.
@@ -28,6 +30,7 @@ pub fn audit(plan: &Plan, desired: &Desired, observed: &Observed, request: &Requ
         orphans: observed.orphans.iter().map(|orphan| &orphan.instance).collect(),
         wants: want::wants(desired, request),
         down: request.purpose == Purpose::Down,
+        restarts: request.purpose == Purpose::Restart,
         repacks: request.repack,
     };
     let mut findings = Vec::new();
@@ -37,6 +40,7 @@ pub fn audit(plan: &Plan, desired: &Desired, observed: &Observed, request: &Requ
         audit.dependencies(step, &mut findings);
         audit.victims(step, &mut findings);
         audit.standing(step, &mut findings);
+        audit.words(step, &mut findings);
     }
     audit.memory(&mut findings);
     findings
@@ -58,7 +62,13 @@ fn positions(plan: &Plan) -> Result<BTreeMap<&str, usize>, String> {
 }
 
 fn check_route(step: &Step, findings: &mut Vec<String>) {
-    if route(step.action, step.expect.state) != Some(step.route.as_slice()) {
+    let way = match step.action {
+        Action::Stop => stop_route(step.reason.code, step.expect.state),
+        Action::Start | Action::Remove | Action::Evict | Action::Pause | Action::Unpause => {
+            route(step.action, step.expect.state)
+        }
+    };
+    if way != Some(step.route.as_slice()) {
         let (way, from) = (words(&step.route), step.expect.state);
         findings.push(format!("{}: {way} is no way to {} from {from}", step.id, step.action));
     }
@@ -82,6 +92,7 @@ struct Audit<'a> {
     orphans: BTreeSet<&'a Instance>,
     wants: Wants<'a>,
     down: bool,
+    restarts: bool,
     /// Services may be moved for their equals.
     repacks: bool,
 }
@@ -129,7 +140,8 @@ impl Audit<'_> {
                 self.is_before(start, step)
             } else {
                 let state = self.observed.services.get(dependency).map(|seen| seen.state);
-                state.is_some_and(State::is_operational) && self.find(Action::Stop, dependency).is_none()
+                let goes = |action| self.find(action, dependency).is_some();
+                state.is_some_and(State::is_operational) && !goes(Action::Stop) && !goes(Action::Pause)
             };
             if !up {
                 findings.push(format!("{}: {dependency} may not be up by then", step.id));
@@ -158,7 +170,9 @@ impl Audit<'_> {
         let runs = self.observed.services.get(&step.service).is_some_and(|seen| seen.holds_room);
         match step.action {
             Action::Start => {
-                if self.down || !self.is_wanted(&step.service) {
+                // A restart takes along what depends on it, wanted or not.
+                let along = self.restarts && stop.is_some() && step.reason.code == ReasonCode::Dependency;
+                if self.down || !(self.is_wanted(&step.service) || along) {
                     findings.push(format!("{}: nobody wants it", step.id));
                 }
                 let waits = step.expect.state == State::Starting;
@@ -177,6 +191,23 @@ impl Audit<'_> {
                 }
             }
             Action::Evict | Action::Pause | Action::Unpause => {}
+        }
+    }
+
+    /// Nothing is done against an operator's word, and nothing is paused without one.
+    fn words(&self, step: &Step, findings: &mut Vec<String>) {
+        let is_own = step.id.as_str() == format!("{}:{}", step.action, step.service);
+        let word = self.observed.services.get(&step.service).and_then(|seen| seen.word.as_ref()).map(|said| said.word);
+        let against = match (word, step.action) {
+            (None, Action::Pause | Action::Unpause) => true,
+            (None, _) | (Some(Word::Suspend), Action::Pause) => false,
+            (Some(Word::Terminate), action) => !matches!(action, Action::Stop | Action::Remove),
+            (Some(Word::Suspend), action) => action != Action::Remove,
+            (Some(Word::Maintain), _) => true,
+        };
+        if is_own && against {
+            let said = word.map_or("nobody said anything", Word::as_str);
+            findings.push(format!("{}: it is against an operator's word ({said})", step.id));
         }
     }
 

@@ -4,16 +4,19 @@ use std::collections::BTreeSet;
 
 use crate::model::lifecycle::State;
 use crate::model::observed::{ObservedService, Ownership};
-use crate::model::plan::{Reason, ReasonCode};
+use crate::model::plan::{Purpose, Reason, ReasonCode};
 use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::drift::{drift, gpu_lost};
 use crate::plan::numbers::Number;
 use crate::plan::want::Want;
+use crate::plan::word;
 
 /// A first decision for every service; starts have no GPUs yet.
 pub(super) fn judge(scene: &Scene<'_>) -> Decisions {
     let mut decisions = Decisions(scene.all().map(|number| judge_one(scene, number)).collect());
     recreate_dependents(scene, &mut decisions);
+    word::stop_dependents(scene, &mut decisions);
+    word::keep_bases(scene, &mut decisions);
     stop_kept_dependents(scene, &mut decisions);
     decisions
 }
@@ -22,6 +25,9 @@ fn judge_one(scene: &Scene<'_>, number: Number) -> Decision {
     let seen = scene.seen(number);
     if !scene.is_in_scope(number) {
         return Decision::Leave("it is left out of this run".to_owned());
+    }
+    if let Some(decision) = word::heeded(scene, number) {
+        return decision;
     }
     match (scene.want(number), &seen.unknown) {
         (Want::Wanted(_), Some(why)) => Decision::Blocked(reason(ReasonCode::Unknown, why.clone(), None)),
@@ -79,7 +85,11 @@ fn wanted(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
         }
         Ownership::Absent | Ownership::Ours | Ownership::Adopted => {}
     }
+    let again = is_to_restart(scene, number);
     match seen.state {
+        State::Online | State::Busy | State::Idle | State::Starting if again => {
+            bring_up(scene, number, why.clone(), true)
+        }
         State::Online | State::Busy | State::Idle => match drift(scene, number) {
             Some(change) => bring_up(scene, number, change, true),
             None => Decision::Leave(format!("{}, as it should be: {}", seen.state, why.message)),
@@ -106,6 +116,12 @@ fn wanted(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
             Decision::Blocked(reason(ReasonCode::Unknown, message, None))
         }
     }
+}
+
+/// `lcm restart` names it, and this run has not brought it up again yet.
+fn is_to_restart(scene: &Scene<'_>, number: Number) -> bool {
+    let (request, name) = (scene.request, scene.name(number));
+    request.purpose == Purpose::Restart && request.targets.contains(name) && !request.restarted.contains(name)
 }
 
 fn because(code: ReasonCode, seen: &ObservedService, why: &Reason) -> Reason {
@@ -136,7 +152,7 @@ fn recreate_dependents(scene: &Scene<'_>, decisions: &mut Decisions) {
         for dependent in scene.dependents(number).iter().filter(restarts).copied() {
             let seen = scene.seen(dependent);
             let runs_well = matches!(decisions.0[dependent], Decision::Leave(_) | Decision::Await(_))
-                && scene.wants.is_wanted(dependent)
+                && (scene.wants.is_wanted(dependent) || scene.request.purpose == Purpose::Restart)
                 && scene.is_in_scope(dependent)
                 && matches!(seen.ownership, Ownership::Ours | Ownership::Adopted)
                 && may_be_recreated(seen.state);

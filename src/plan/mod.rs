@@ -20,6 +20,7 @@ mod place;
 mod room;
 mod steps;
 mod want;
+mod word;
 
 pub use audit::audit;
 pub use free::room;

@@ -17,7 +17,7 @@ use crate::plan::diff::diff;
 use crate::plan::judge::reason;
 use crate::plan::ledger::Ledger;
 use crate::plan::numbers::Number;
-use crate::plan::steps::{Steps, id};
+use crate::plan::steps::{Steps, id, stop_route};
 
 /// The steps, in the order in which they read best; only `needs` bind.
 pub(super) fn order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
@@ -25,6 +25,7 @@ pub(super) fn order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
         return Vec::new();
     }
     let mut steps = Steps::default();
+    steps.extend(pauses(scene, decisions));
     steps.extend(evictions(scene, decisions));
     steps.extend(stops(scene, decisions));
     steps.extend(orphan_steps(scene));
@@ -37,6 +38,31 @@ pub(super) fn order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
         starts.steps.push(start);
     }
     starts.steps.into_all()
+}
+
+/// What an operator wants paused, and is not yet. It gives nothing back, so nobody waits for it.
+fn pauses(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
+    let paused = decisions.0.iter().enumerate().filter_map(|(number, decision)| Some((number, decision.paused()?)));
+    paused
+        .map(|(number, why)| {
+            let (name, seen) = (scene.name(number), scene.seen(number));
+            Step {
+                id: id(Action::Pause, name),
+                service: name.clone(),
+                action: Action::Pause,
+                route: route(Action::Pause, seen.state).unwrap_or_default().to_vec(),
+                needs: Vec::new(),
+                gpus: Vec::new(),
+                vram_mib: Mebibytes::ZERO,
+                uneven_mib: BTreeMap::new(),
+                reason: why.clone(),
+                expect: Expect { instance: seen.instance.clone(), state: seen.state },
+                spec: None,
+                diff: None,
+                estimate_ms: None,
+            }
+        })
+        .collect()
 }
 
 /// Memory that comes back without a stop.
@@ -90,7 +116,7 @@ fn stops(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
                 id: id(Action::Stop, name),
                 service: name.clone(),
                 action: Action::Stop,
-                route: route(Action::Stop, seen.state).unwrap_or_default().to_vec(),
+                route: stop_route(why.code, seen.state).unwrap_or_default().to_vec(),
                 needs: above(number).iter().map(|other| id(Action::Stop, scene.name(*other))).collect(),
                 gpus: seen.gpus.iter().cloned().collect(),
                 vram_mib,
@@ -143,7 +169,7 @@ fn orphan_steps(scene: &Scene<'_>) -> Vec<Step> {
     let mut counts: BTreeMap<&ServiceName, u32> = BTreeMap::new();
     let why = match scene.request.purpose {
         Purpose::Down => reason(ReasonCode::Requested, "everything of this project is to go".to_owned(), None),
-        Purpose::Apply => reason(
+        Purpose::Apply | Purpose::Start | Purpose::Stop | Purpose::Restart => reason(
             ReasonCode::Orphaned,
             "it bears this project's mark, but the manifest has no such service".to_owned(),
             None,
@@ -193,7 +219,9 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, earlier: &Steps) -> Vec<St
     let mut steps = Vec::new();
     for number in scene.all().filter(|number| scene.is_in_scope(*number)) {
         let (name, seen, decision) = (scene.name(number), scene.seen(number), &decisions.0[number]);
-        if seen.unknown.is_some() || scene.prevented(number).is_some() {
+        // What an operator maintains is left as it is, all of it.
+        let hands_off = seen.state == State::Maintenance;
+        if seen.unknown.is_some() || scene.prevented(number).is_some() || hands_off {
             continue;
         }
         // Beside a stranger that answers in its place, only what is ours has an instance.
@@ -203,7 +231,7 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, earlier: &Steps) -> Vec<St
         let (instance, why) = match (&seen.instance, &seen.previous) {
             (Some(current @ Instance::Container { .. }), _) if down => (current, "everything of this project is to go"),
             (Some(current), _) if renamed => (current, renamed_why(scene, number)),
-            (_, Some(previous)) if !decision.starts() => {
+            (_, Some(previous)) if !decision.starts() && !scene.request.purpose.is_one_shot() => {
                 (previous, "an older container was put aside, and is not needed any more")
             }
             _ => continue,
@@ -333,6 +361,7 @@ impl Starts<'_> {
             Decision::Leave(why) => (reason(ReasonCode::Requested, why.clone(), None), &none, false, false),
             Decision::Stop(why)
             | Decision::Evict(why)
+            | Decision::Pause(why)
             | Decision::Blocked(why)
             | Decision::Held(why)
             | Decision::Preempt { reason: why, .. } => (why.clone(), &none, false, false),

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::lifecycle::Action;
+use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{ServiceName, StepId};
-use crate::model::plan::Step;
+use crate::model::plan::{ReasonCode, Step};
+use crate::model::words::{Word, way};
 
 #[derive(Debug, Default)]
 pub(super) struct Steps {
@@ -64,4 +65,9 @@ impl Extend<Step> for Steps {
 /// `start:comfyui`; steps of orphans that bear a service's name have others.
 pub(super) fn id(action: Action, service: &ServiceName) -> StepId {
     StepId::new(format!("{action}:{service}"))
+}
+
+/// A stop that an operator asked for with `terminate` ends elsewhere.
+pub(super) fn stop_route(why: ReasonCode, from: State) -> Option<&'static [State]> {
+    if why == ReasonCode::Terminated { way(Word::Terminate, from) } else { route(Action::Stop, from) }
 }
