@@ -177,7 +177,9 @@ async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, End> {
         if plan.steps.is_empty() {
             return Ok(plan);
         }
-        run.ledger().restarting.extend(restarting(&plan));
+        if run.context.request.purpose == Purpose::Restart {
+            run.ledger().restarting.extend(restarting(&plan));
+        }
         let progress = execute::execute(run, &plan, on_failure).await;
         if run.cut() == Some(Cut::Interrupted) {
             return Err(End::Interrupted);

@@ -192,7 +192,10 @@ impl Opened {
             Err(error) => session.warn(&format!("{error}; going on without history")),
         }
         match self.store().words(&self.desired.project) {
-            Ok(words) => facts.heed(words.services),
+            Ok(Words { services, modes }) => {
+                facts.heed(services);
+                facts.switches = modes;
+            }
             Err(error) => session.warn(&format!("{error}; what operators said is not known")),
         }
         facts

@@ -109,9 +109,10 @@ async fn take_back(session: &Session, spoken: &mut Spoken<'_>, held: &Held) -> R
     let changed: Vec<&str> = route.iter().map(|state| state.as_str()).collect();
     let mut told: Vec<String> = (!changed.is_empty()).then(|| changed.join(" → ")).into_iter().collect();
     match word {
+        // It was never carried out.
+        Some(_) if route.is_empty() => told.push("the word is taken back".to_owned()),
         Some(Word::Terminate) => told.push("the next `lcm apply` may start it".to_owned()),
         Some(Word::Maintain) => told.push("it is lcm's again".to_owned()),
-        Some(Word::Suspend) if !paused => told.push("the word is taken back".to_owned()),
         Some(Word::Suspend) | None => {}
     }
     if *tried {

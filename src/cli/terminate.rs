@@ -27,14 +27,13 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
     let running = {
         let mut spoken = Spoken::of(session, &words, &opened).await?;
         let running = say(&mut spoken)?;
-        if running.is_empty() {
-            spoken.end()?;
-            return Ok(Exit::Done);
+        match (execution.format, running.is_empty()) {
+            (Format::Text, true) => return spoken.end().map(|()| Exit::Done),
+            (Format::Text, false) => spoken.answer()?,
+            // Its events are the answer, also where nothing has to be stopped.
+            (Format::Json, _) => {}
         }
-        if execution.format == Format::Text {
-            spoken.answer()?;
-        }
-        running
+        spoken.named.iter().filter(|name| running.is_empty() || running.contains(name)).cloned().collect()
     };
     let narrow = NarrowArgs { targets: running, excludes: Vec::new() };
     let job = Job {

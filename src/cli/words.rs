@@ -140,12 +140,11 @@ impl<'a> Spoken<'a> {
         for name in self.named.clone() {
             let seen = self.seen(&name)?;
             let holds = seen.word.as_ref().filter(|said| said.word == word && seen.state == word.state());
-            match holds.map(Said::by_whom) {
-                Some(whom) => self.tell(&format!("{name} is {} already ({whom})", spoken(word.state()))),
-                None => {
-                    may_say(&name, seen, word)?;
-                    open.push(name);
-                }
+            if let Some(whom) = holds.map(Said::by_whom) {
+                self.tell(&format!("{name} is {} already ({whom})", spoken(word.state())));
+            } else {
+                may_say(&name, seen, word)?;
+                open.push(name);
             }
         }
         Ok(open)

@@ -198,12 +198,11 @@ impl Audit<'_> {
     fn words(&self, step: &Step, findings: &mut Vec<String>) {
         let is_own = step.id.as_str() == format!("{}:{}", step.action, step.service);
         let word = self.observed.services.get(&step.service).and_then(|seen| seen.word.as_ref()).map(|said| said.word);
-        let against = match (word, step.action) {
-            (None, Action::Pause | Action::Unpause) => true,
-            (None, _) | (Some(Word::Suspend), Action::Pause) => false,
-            (Some(Word::Terminate), action) => !matches!(action, Action::Stop | Action::Remove),
-            (Some(Word::Suspend), action) => action != Action::Remove,
-            (Some(Word::Maintain), _) => true,
+        let against = match word {
+            None => matches!(step.action, Action::Pause | Action::Unpause),
+            Some(Word::Maintain) => true,
+            Some(Word::Suspend) => !matches!(step.action, Action::Pause | Action::Remove),
+            Some(Word::Terminate) => !matches!(step.action, Action::Stop | Action::Remove),
         };
         if is_own && against {
             let said = word.map_or("nobody said anything", Word::as_str);

@@ -49,6 +49,54 @@ fn a_word_is_said_shown_and_taken_back() {
 }
 
 #[test]
+fn what_a_word_changed_is_in_the_history_and_a_budget_is_given_anew() {
+    let folder = studio();
+    let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated().run().code(0);
+    let path = folder.path().join("world.json");
+    let world =
+        || -> serde_json::Value { serde_json::from_str(&fs::read_to_string(&path).expect("a world")).expect("JSON") };
+    lcm(&["apply"]);
+    lcm(&["maintain", "painter", "--as", "kim", "--meta", "ticket=7"]);
+    let known = world();
+    assert_eq!(
+        (&known["history"]["painter"]["state"], &known["history"]["painter"]["made"]),
+        (&"maintenance".into(), &true.into())
+    );
+    assert_eq!(
+        (&known["words"]["painter"]["by"], &known["words"]["painter"]["metadata"]["ticket"]),
+        (&"kim".into(), &"7".into())
+    );
+    lcm(&["resume", "painter"]);
+    assert_eq!(world()["history"]["painter"]["state"], "online");
+    assert!(world()["words"].is_null());
+
+    let mut tried = world();
+    tried["history"]["painter"]["attempts"] =
+        serde_json::json!({ "count": 3, "last_at": "2026-11-20T09:00:00Z", "spec": "v1:x" });
+    fs::write(&path, tried.to_string()).expect("written");
+    lcm(&["resume", "painter"]).stdout_has("it has its whole budget again");
+    assert!(world()["history"]["painter"]["attempts"].is_null());
+    lcm(&["resume", "painter"]).stdout_has("nothing to resume");
+    // Only what runs is told by events, and their last one is the result.
+    let events = lcm(&["terminate", "painter", "--format", "json"]).events();
+    assert_eq!(events.last().expect("a result")["done"], 1);
+    assert_eq!(world()["history"]["painter"]["state"], "terminated");
+    let again = lcm(&["terminate", "painter", "--format", "json"]).events();
+    assert_eq!(again.last().expect("a result")["changed"], false);
+}
+
+#[test]
+fn a_switch_that_does_not_come_to_its_end_is_gone_on_with() {
+    let folder = studio();
+    let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated().run();
+    lcm(&["switch", "both", "--as", "kim"]).code(4).stdout_has("1 blocked");
+    lcm(&["apply"]).code(4).stdout_has("mode both (kim, since");
+    // What is refused is not kept.
+    lcm(&["switch", "write", "--target", "nobody"]).code(1);
+    lcm(&["plan"]).code(4).stdout_has("mode both (kim, since");
+}
+
+#[test]
 fn what_is_not_legal_is_refused_and_changes_nothing() {
     let folder = studio();
     Lcm::new(folder.path()).args(&["apply"]).simulated().run().code(0);

@@ -25,7 +25,7 @@ pub(crate) fn a_container_is_suspended_maintained_and_terminated() {
     studio.lcm("lcm", &["apply", "--yes"]).exits(0).says("pause");
     assert_eq!(status(&container), "paused");
     lcm(&["maintain", "cosyvoice"]).exits(0).says("suspended → maintenance");
-    studio.lcm("video", &["apply", "--yes"]).exits(0);
+    studio.lcm("chat", &["apply", "--yes"]).exits(0);
     assert_eq!(status(&container), "paused", "hands off");
     lcm(&["resume", "cosyvoice"]).exits(0).says("maintenance → suspended → online");
     assert_eq!(status(&container), "running");
@@ -46,25 +46,24 @@ struct Engine {
 
 impl Engine {
     fn start(folder: &Path) -> Self {
-        let at = |name: &str| folder.join(name).display().to_string();
         // The machine's own settings are another engine's.
         fs::write(folder.join("engine.json"), "{}").expect("settings");
-        let log = fs::File::options().create(true).append(true).open(folder.join("engine.log")).expect("a log");
-        let child = Command::new("unshare")
-            .args(["--net", "dockerd", "--bridge=none", "--iptables=false", "--storage-driver=vfs"])
-            .args(["--config-file", &at("engine.json")])
-            .args(["--host", &format!("unix://{}", at("engine.sock")), "--data-root", &at("data")])
-            .args(["--exec-root", &at("exec"), "--pidfile", &at("engine.pid")])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a log"))
-            .stderr(log)
-            .spawn()
-            .expect("unshare");
-        let engine = Self { folder: folder.to_owned(), child };
-        wait_until("the engine answers", || {
-            engine.command(&["version"]).output().is_ok_and(|said| said.status.success())
-        });
+        let engine = Self { folder: folder.to_owned(), child: spawn(folder) };
+        engine.wait();
         engine
+    }
+
+    /// The same one, ended and started; its containers do not live through that.
+    fn start_again(&mut self) {
+        self.end();
+        self.child = spawn(&self.folder);
+        self.wait();
+    }
+
+    fn wait(&self) {
+        wait_until("the engine answers", || {
+            self.command(&["version"]).output().is_ok_and(|said| said.status.success())
+        });
     }
 
     fn command(&self, words: &[&str]) -> Command {
@@ -78,7 +77,7 @@ impl Engine {
         run(self.command(words), &format!("docker {}", words.join(" "))).exits(0).stdout.trim().to_owned()
     }
 
-    /// By its own signal, so that it ends what it started; its containers do not outlive it.
+    /// By its own signal, so that it ends what it started.
     fn end(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
             super::kill(i32::try_from(self.child.id()).expect("a pid"), "TERM");
@@ -96,6 +95,20 @@ impl Drop for Engine {
         }
         self.end();
     }
+}
+
+fn spawn(folder: &Path) -> Child {
+    let at = |name: &str| folder.join(name).display().to_string();
+    let log = fs::File::options().create(true).append(true).open(folder.join("engine.log")).expect("a log");
+    Command::new("unshare")
+        .args(["--net", "dockerd", "--bridge=none", "--iptables=false", "--storage-driver=vfs"])
+        .args(["--config-file", &at("engine.json"), "--host", &format!("unix://{}", at("engine.sock"))])
+        .args(["--data-root", &at("data"), "--exec-root", &at("exec"), "--pidfile", &at("engine.pid")])
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a log"))
+        .stderr(log)
+        .spawn()
+        .expect("unshare")
 }
 
 pub(crate) fn maintenance_outlives_an_engine() {
@@ -136,7 +149,7 @@ services:
     engine.end();
     sandbox.lcm(&["plan", &manifest]).exits(1).says("nothing is known");
     sandbox.lcm(&["suspend", "two", "-m", &manifest]).exits(1).says("can't be judged");
-    engine = Engine::start(socket.parent().expect("a folder"));
+    engine.start_again();
     assert!(state(&engine, "one", &name).ends_with("exited"), "it went down with its engine");
     let stopped = state(&engine, "one", &name);
     for _ in 0..3 {
