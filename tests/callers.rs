@@ -9,6 +9,8 @@ use std::os::unix::fs::MetadataExt as _;
 mod sandbox;
 #[path = "support/server.rs"]
 mod server;
+#[path = "callers/words.rs"]
+mod words;
 
 use sandbox::{Sandbox, free_port, run};
 

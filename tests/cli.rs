@@ -22,3 +22,5 @@ mod schemas;
 mod scripts;
 #[path = "cli/usage.rs"]
 mod usage;
+#[path = "cli/words.rs"]
+mod words;

@@ -38,7 +38,7 @@ fn main() -> std::process::ExitCode {
             a_restart_policy_does_not_bring_back_what_was_stopped,
             what_ignores_its_signal_is_killed_after_the_grace,
             a_signal_of_the_policy_is_sent_in_place_of_the_containers_own,
-            a_paused_container_is_stopped,
+            a_paused_container_goes_on_or_is_stopped,
             a_container_of_another_project_is_neither_stopped_nor_removed,
             ports_devices_networks_and_labels_are_checked_before_anything_starts,
             networks_are_joined_before_the_start,

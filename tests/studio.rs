@@ -28,6 +28,8 @@ mod sandbox;
 mod server;
 #[path = "support/studio.rs"]
 mod studio;
+#[path = "studio/words.rs"]
+mod words;
 #[path = "../examples/simulated_gpu/world.rs"]
 #[expect(dead_code, reason = "the library and the server use the rest")]
 mod world;
@@ -57,6 +59,11 @@ const TESTS: &[(&str, fn())] = &[
     ("memory::a_strangers_memory_is_counted_and_named", memory::a_strangers_memory_is_counted_and_named),
     ("memory::a_busy_one_is_waited_for_or_not", memory::a_busy_one_is_waited_for_or_not),
     ("memory::a_kept_one_unloads_and_the_next_time_it_stops", memory::a_kept_one_unloads_and_the_next_time_it_stops),
+    (
+        "words::a_container_is_suspended_maintained_and_terminated",
+        words::a_container_is_suspended_maintained_and_terminated,
+    ),
+    ("words::maintenance_outlives_an_engine", words::maintenance_outlives_an_engine),
     ("memory::status_and_plan_show_what_is_measured", memory::status_and_plan_show_what_is_measured),
     (
         "recover::a_crash_loop_is_held_after_its_budget_and_nothing_swings",

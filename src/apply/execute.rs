@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::record::forbidden;
 use super::run::{Cut, Run, millis};
 use super::verdict::{Trouble, Verdict};
-use super::{Failure, OnFailure, attempts, evict, start, stop};
+use super::{Failure, OnFailure, attempts, evict, start, stop, words};
 use crate::model::desired::Condition;
 use crate::model::event::{EventKind, Outcome};
 use crate::model::lifecycle::Action;
@@ -112,15 +112,16 @@ async fn carry<'p>(run: &Run<'_>, plan: &'p Plan, step: &'p Step) -> (&'p Step, 
     run.time_stages(&step.id);
     let (id, service) = (step.id.clone(), step.service.clone());
     run.say(EventKind::StepStarted { step: id, service, action: step.action, estimate_ms: step.estimate_ms });
-    let verdict = match (forbidden(run, step), step.action) {
+    let stale = words::forbids(run, step).map(Verdict::Stale).or_else(|| forbidden(run, step));
+    let verdict = match (stale, step.action) {
         (Some(stale), _) => stale,
         (None, Action::Stop) => stop::stop(run, step).await,
         (None, Action::Start) => start::start(run, plan, step).await,
         (None, Action::Remove) => stop::remove(run, step).await,
         (None, Action::Evict) => evict::evict(run, step).await,
-        (None, Action::Pause | Action::Unpause) => {
-            Verdict::Stale(format!("this lcm does not know how to {} a service", step.action))
-        }
+        (None, Action::Pause) => words::pause(run, step).await,
+        // Only an operator lets something go on, and needs no plan for that.
+        (None, Action::Unpause) => Verdict::Stale("no plan asks for that".to_owned()),
     };
     close(run, step, &verdict, began);
     (step, verdict)

@@ -25,6 +25,7 @@ mod stop;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod words;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -42,7 +43,7 @@ use crate::model::facts::Facts;
 use crate::model::lifecycle::Action;
 use crate::model::names::{ServiceName, StepId};
 use crate::model::observed::Observed;
-use crate::model::plan::{Plan, ReasonCode, Request, Step};
+use crate::model::plan::{Plan, Purpose, ReasonCode, Request, Step};
 use crate::model::room::Room;
 use crate::store::{Author, Store};
 
@@ -193,6 +194,9 @@ async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, End> {
         if plan.steps.is_empty() {
             return Ok(plan);
         }
+        if run.context.request.purpose == Purpose::Restart {
+            run.ledger().restarting.extend(restarting(&plan));
+        }
         let progress = execute::execute(run, &plan, on_failure).await;
         if run.cut() == Some(Cut::Interrupted) {
             return Err(End::Interrupted);
@@ -219,6 +223,14 @@ async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, End> {
     }
     run.warn(&format!("not converged after {ROUNDS_MAX} plans: somebody else changes the same things"));
     Ok(plan)
+}
+
+/// Services with a stop and a start in one plan.
+fn restarting(plan: &Plan) -> impl Iterator<Item = ServiceName> {
+    let stops = |step: &&Step| step.action == Action::Stop;
+    let again =
+        |stop: &&Step| plan.steps.iter().any(|step| step.action == Action::Start && step.service == stop.service);
+    plan.steps.iter().filter(stops).filter(again).map(|step| step.service.clone())
 }
 
 /// Lets a plan pass that holds no step but approved ones.
@@ -290,6 +302,15 @@ async fn go_back(run: &Run<'_>, plan: &Plan, round: u32) {
     execute::execute(run, &back, OnFailure::Continue).await;
 }
 
+/// What this run has stopped to start it again is asked for from now on; what it has brought up needs no more.
+fn go_on_restarting(run: &Run<'_>, request: &mut Request) {
+    let ledger = run.ledger();
+    let stopped = ledger.stopped.iter().map(|moved| &moved.step.service);
+    let stopped: Vec<&ServiceName> = stopped.filter(|name| ledger.restarting.contains(*name)).collect();
+    request.targets.extend(stopped.iter().copied().cloned());
+    request.restarted.extend(stopped.into_iter().chain(&ledger.risen).cloned());
+}
+
 /// Looks at the world, and has it thought about.
 async fn think(run: &Run<'_>) -> Result<Plan, End> {
     let context = &run.context;
@@ -305,7 +326,7 @@ async fn think(run: &Run<'_>) -> Result<Plan, End> {
     }
     match context.store.words(&context.desired.project) {
         Ok(words) => facts.heed(words.services),
-        Err(error) => run.store_failed(&error),
+        Err(error) => run.deaf(&error),
     }
     let observed = (context.observe)(&facts);
     let look = Look { desired: context.desired, facts: &facts, observed: &observed, author: context.author };
@@ -315,5 +336,8 @@ async fn think(run: &Run<'_>) -> Result<Plan, End> {
     measure::weigh(run, &facts, context.request);
     let mut request = context.request.clone();
     request.prevented.extend(run.ledger().prevented.clone());
+    if request.purpose == Purpose::Restart {
+        go_on_restarting(run, &mut request);
+    }
     (context.think)(&facts, &request).map_err(End::Refused)
 }

@@ -1,6 +1,6 @@
 //! Every change of state that a run makes, told and written down. A store that fails stops nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::expect::{is_of_older, is_of_service};
 use super::notify::point_of;
@@ -86,10 +86,10 @@ impl<'r, 'a> Cursor<'r, 'a> {
         }
     }
 
-    /// Along the route, up to the state before its last: what holds while the effect is under way.
-    pub(super) fn walk_up_to_last(&mut self) {
-        if let Some(last_but_one) = self.route.len().checked_sub(2).and_then(|at| self.route.get(at).copied()) {
-            self.walk_to(last_but_one);
+    /// Along the route of a stop, up to what holds while the effect is under way: the last state in which it still runs.
+    pub(super) fn walk_while_it_runs(&mut self) {
+        if let Some(last) = self.route.iter().rfind(|state| !state.is_not_running()).copied() {
+            self.walk_to(last);
         }
     }
 
@@ -124,7 +124,7 @@ impl<'r, 'a> Cursor<'r, 'a> {
             reason: reason.clone(),
             made: true,
             author: run.context.author.clone(),
-            metadata: BTreeMap::new(),
+            metadata: run.said_of(&self.service),
         };
         if let Err(error) = run.context.store.record(&transition) {
             run.store_failed(&error);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use crate::model::observed::Instance;
 use crate::model::plan::{Reason, Step};
 use crate::model::secret;
 use crate::model::size::Mebibytes;
+use crate::model::words::Said;
 
 /// Whoever watches should hear something at least so often: CI systems give up on a silent job after minutes,
 /// people after seconds.
@@ -41,6 +42,7 @@ pub(super) struct Run<'a> {
     ledger: Mutex<Ledger>,
     /// What notifiers are to be told.
     pub(super) notices: Notices,
+    deaf: AtomicBool,
 }
 
 /// Why a wait ended before what it waited for.
@@ -82,6 +84,10 @@ pub(super) struct Ledger {
     pub(super) attempts: Option<BTreeMap<ServiceName, Attempts>>,
     /// Where each service was last brought to.
     pub(super) states: BTreeMap<ServiceName, State>,
+    /// Services that a plan of this run stops to start them again.
+    pub(super) restarting: BTreeSet<ServiceName>,
+    /// What operators had said when somebody last asked.
+    pub(super) said: BTreeMap<ServiceName, Said>,
 }
 
 /// A service that this run started or stopped, as a way back needs it.
@@ -103,6 +109,7 @@ impl<'a> Run<'a> {
             said: Mutex::new(began),
             ledger: Mutex::default(),
             notices: Notices::new(context.desired.notify.len()),
+            deaf: AtomicBool::new(false),
         }
     }
 
@@ -151,6 +158,13 @@ impl<'a> Run<'a> {
     pub(super) fn store_failed(&self, error: &dyn std::error::Error) {
         if !self.context.store_told.swap(true, Ordering::Relaxed) {
             self.warn(&format!("the history is not kept in this run: {error}"));
+        }
+    }
+
+    /// The same for operators' words.
+    pub(super) fn deaf(&self, error: &dyn std::error::Error) {
+        if !self.deaf.swap(true, Ordering::Relaxed) {
+            self.warn(&format!("what operators say is not heard in this run: {error}"));
         }
     }
 

@@ -109,7 +109,7 @@ async fn end(
         return stale;
     }
     let mut cursor = Cursor::at(run, step);
-    cursor.walk_up_to_last();
+    cursor.walk_while_it_runs();
     run.stage(step, Stage::Stop, None);
     run.ledger().changed = true;
     let stop = Stop { project: &desired.project, service: &step.service, instance, policy: &policy };

@@ -34,6 +34,8 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
         planning,
         execution,
         saved: plan,
+        switch: None,
+        opened: None,
     };
     execute::run(session, job).await
 }

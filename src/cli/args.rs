@@ -110,6 +110,11 @@ pub(super) struct ExecutionArgs {
 }
 
 impl ExecutionArgs {
+    /// The command itself is the answer.
+    pub(super) fn unasked(self) -> Self {
+        Self { yes: true, ..self }
+    }
+
     pub(super) fn options(&self) -> Options {
         Options {
             parallelism: usize::from(self.parallelism),

@@ -27,6 +27,8 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
         planning: PlanningArgs::default(),
         execution,
         saved: None,
+        switch: None,
+        opened: None,
     };
     execute::run(session, job).await
 }

@@ -17,7 +17,8 @@ use crate::cli::opened::{self, Opened};
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::tally::{self, Tally};
-use crate::cli::{files, locked, plan as plan_command, saved};
+use crate::cli::words::VoiceArgs;
+use crate::cli::{files, locked, oneshot, plan as plan_command, saved, switch};
 use crate::manifest::Choice;
 use crate::model::event::{Event, EventKind};
 use crate::model::facts::Facts;
@@ -44,6 +45,10 @@ pub(super) struct Job {
     pub(super) execution: ExecutionArgs,
     /// The file of a saved plan, which brings its mode and options along.
     pub(super) saved: Option<PathBuf>,
+    /// On whose word the chosen mode is to be that of all runs from now on.
+    pub(super) switch: Option<VoiceArgs>,
+    /// The world, where the command has opened it already.
+    pub(super) opened: Option<Opened>,
 }
 
 /// How it went.
@@ -51,6 +56,8 @@ struct Ended {
     outcome: Outcome,
     exit: Exit,
     message: String,
+    /// What the next apply would undo of it.
+    undone: Vec<String>,
 }
 
 /// Whoever reads the events is told of every end, also of one before there is a manifest.
@@ -90,8 +97,16 @@ async fn work(session: &Session, mut job: Job, progress: &Progress) -> Result<Ex
         saved::choose(saved, &mut job.choice)?;
         saved::narrow(saved, &mut job.planning)?;
     }
+    let mut opened = match job.opened.take() {
+        Some(opened) => opened,
+        None => opened::open(session, &job.manifest, &job.choice, job.world.as_deref())?,
+    };
     let job = &job;
-    let opened = opened::open(session, &job.manifest, &job.choice, job.world.as_deref())?;
+    if let (Some(voice), Some(mode)) = (&job.switch, opened.desired.mode.clone()) {
+        let switched = switch::switched(session, &opened, voice, mode);
+        opened.switch(switched);
+    }
+    let opened = opened;
     let request = Request { purpose: job.purpose, ..plan_command::request(&opened, &job.planning)? };
     let began = opened.driver().now();
     let author = Author { by: locked::who(&session.environment), run: run_id(began) };
@@ -114,6 +129,7 @@ async fn work(session: &Session, mut job: Job, progress: &Progress) -> Result<Ex
     let observed = opened.observed(&facts);
     let look = Look { desired: &opened.desired, facts: &facts, observed: &observed, author: &author };
     apply::record_seen(opened.store(), look).unwrap_or_else(|error| tell_of_store(&error));
+    oneshot::refuse_held(&opened, &facts, &request)?;
     let plan = opened.think(&facts, &request).map_err(|reason| Stop::refused(Code::Audit, reason))?;
     if let Some(saved) = &saved {
         saved::check(saved, &plan)?;
@@ -121,13 +137,14 @@ async fn work(session: &Session, mut job: Job, progress: &Progress) -> Result<Ex
     if job.execution.format == Format::Text && (!session.quiet || plan.steps.is_empty()) {
         plan_command::data(&shown(session, job, &opened, &plan, &facts))?;
     }
-    let ended = if plan.steps.is_empty() {
+    if !plan.steps.is_empty() && must_ask(job, &opened, &plan) && !agreed().await {
+        return Err(Stop::refused(Code::Declined, "not agreed to; nothing was done"));
+    }
+    keep_mode(job, &opened)?;
+    let mut ended = if plan.steps.is_empty() {
         forget(session, &opened, &plan);
         nothing_to_do(&opened, &plan, progress)
     } else {
-        if must_ask(job, &opened, &plan) && !agreed().await {
-            return Err(Stop::refused(Code::Declined, "not agreed to; nothing was done"));
-        }
         interrupts.begin_run();
         let agreed = Agreed {
             opened: &opened,
@@ -139,6 +156,7 @@ async fn work(session: &Session, mut job: Job, progress: &Progress) -> Result<Ex
         };
         carry_out(job, &agreed, progress, &interrupts).await
     };
+    ended.undone = oneshot::undone(session, &opened, &request, &plan).await;
     // Before the last event: a world that can't be written back has not changed.
     opened.close()?;
     tell(&opened, progress, &ended, Began { job, author: &author, at: began }, tell_of_store);
@@ -160,6 +178,15 @@ fn forget(session: &Session, opened: &Opened, plan: &Plan) {
     }
 }
 
+/// Once the plan is agreed to, and before it is carried out: a switch that fails half way is gone on with.
+fn keep_mode(job: &Job, opened: &Opened) -> Result<(), Stop> {
+    match (&job.switch, job.purpose) {
+        (Some(_), _) => opened.keep_switch(),
+        (None, Purpose::Apply) => opened.forget_outlived(),
+        (None, Purpose::Down | Purpose::Start | Purpose::Stop | Purpose::Restart) => Ok(()),
+    }
+}
+
 fn nothing_to_do(opened: &Opened, plan: &Plan, progress: &Progress) -> Ended {
     let (project, mode) = (plan.project.clone(), plan.mode.clone());
     progress.tell(&Event::new(opened.driver().now(), EventKind::Run { project, mode }));
@@ -173,7 +200,7 @@ fn nothing_to_do(opened: &Opened, plan: &Plan, progress: &Progress) -> Ended {
         last_plan: Some(plan.clone()),
     };
     let exit = Exit::of_outcome(&outcome, false);
-    Ended { outcome, exit, message: "nothing to do".to_owned() }
+    Ended { outcome, exit, message: "nothing to do".to_owned(), undone: Vec::new() }
 }
 
 /// What was shown, and made from what.
@@ -220,7 +247,7 @@ async fn carry_out(job: &Job, agreed: &Agreed<'_>, progress: &Progress, interrup
     let tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
     let message = tally.sentence(&outcome, u64::try_from(took).unwrap_or_default());
     let exit = Exit::of_outcome(&outcome, job.planning.detailed_exitcode);
-    Ended { outcome, exit, message }
+    Ended { outcome, exit, message, undone: Vec::new() }
 }
 
 /// What a run began as.
@@ -239,7 +266,12 @@ fn run_id(began: Timestamp) -> String {
 /// The last event, and the history.
 fn tell(opened: &Opened, progress: &Progress, ended: &Ended, began: Began<'_>, tell_of_store: impl Fn(&StoreError)) {
     let Began { job, author, at: began } = began;
-    let Ended { outcome, exit, message } = ended;
+    let Ended { outcome, exit, message, undone } = ended;
+    if job.execution.format == Format::Json {
+        for line in undone {
+            progress.tell(&Event::new(opened.driver().now(), EventKind::Warning { message: line.clone() }));
+        }
+    }
     progress.finish();
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let at = opened.driver().now();
@@ -273,13 +305,16 @@ fn tell(opened: &Opened, progress: &Progress, ended: &Ended, began: Began<'_>, t
 
 /// How it ended, for people; nothing where the plan said it all.
 fn words(job: &Job, ended: &Ended, style: Style) -> String {
-    let Ended { outcome, exit, message } = ended;
+    let Ended { outcome, exit, message, undone } = ended;
     if message == "nothing to do" {
-        return String::new();
+        return folded(&undone.iter().flat_map(|line| [line, "\n"]).collect::<String>(), style);
     }
     let done = match job.purpose {
         Purpose::Apply => "Applied",
         Purpose::Down => "Down",
+        Purpose::Start => "Started",
+        Purpose::Stop => "Stopped",
+        Purpose::Restart => "Restarted",
     };
     let head = match exit {
         Exit::Done | Exit::Changes | Exit::Blocked => done,
@@ -298,6 +333,9 @@ fn words(job: &Job, ended: &Ended, style: Style) -> String {
     for blocked in tally::blocked(outcome) {
         let _ = writeln!(text, "  {} is blocked: {}", blocked.service, blocked.reason.message);
     }
+    for line in undone {
+        let _ = writeln!(text, "{line}");
+    }
     if matches!(exit, Exit::Interrupted | Exit::Terminated) {
         text.push_str("Nothing is lost: run it again, and it goes on from what is there.\n");
     }
@@ -309,6 +347,7 @@ fn shown(session: &Session, job: &Job, opened: &Opened, plan: &Plan, facts: &Fac
         plan,
         purpose: job.purpose,
         mode_source: opened.desired.mode_source,
+        switched: opened.switched.as_ref(),
         looked: &Looked::at(facts),
         verbose: session.verbose,
         style: session.stdout,

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// A plan or world of a few thousand services; anything larger was not written by lcm.
 const BYTES_MAX: u64 = 64 << 20;
@@ -16,6 +16,19 @@ pub(super) fn read(path: &Path) -> io::Result<String> {
         return Err(io::Error::other("it is larger than 64 MiB"));
     }
     Ok(text)
+}
+
+/// An absolute path without detours, so that the same file is called the same from wherever it is named.
+pub(super) fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(plain.pop()),
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => plain.push(part),
+        }
+    }
+    plain
 }
 
 /// Puts `text` at `path` in one step, for this user's eyes only unless the file is there already, with its own

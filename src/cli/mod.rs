@@ -16,23 +16,31 @@ mod history;
 mod interrupt;
 mod locked;
 mod logs;
+mod maintain;
 mod moment;
 mod names;
 mod observe;
+mod oneshot;
 mod opened;
 mod plan;
+mod resume;
 mod saved;
 mod schema;
 mod session;
 mod status;
 mod stop;
+mod suspend;
+mod switch;
 mod tally;
+mod terminate;
 mod validate;
 mod wanted;
 mod wire;
+mod words;
 
 use clap::{Parser, Subcommand};
 
+use crate::model::plan::Purpose;
 use crate::report::print;
 use exit::Exit;
 use session::{OutputArgs, Session};
@@ -52,11 +60,22 @@ struct Cli {
 enum Command {
     Plan(plan::Args),
     Apply(apply::Args),
+    Switch(switch::Args),
     Status(status::Args),
     Validate(validate::Args),
     Schema(schema::Args),
     Explain(explain::Args),
     Down(down::Args),
+    /// Start services and what they depend on, whatever the mode says; the next apply may differ
+    Start(oneshot::Args),
+    /// Stop services and what depends on them, whatever the mode says; the next apply may differ
+    Stop(oneshot::Args),
+    /// Stop services and start them again
+    Restart(oneshot::Args),
+    Maintain(maintain::Args),
+    Suspend(suspend::Args),
+    Resume(resume::Args),
+    Terminate(terminate::Args),
     Logs(logs::Args),
     History(history::Args),
     Observe(observe::Args),
@@ -105,7 +124,15 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
         Command::Plan(_)
         | Command::Apply(_)
         | Command::Status(_)
+        | Command::Switch(_)
         | Command::Down(_)
+        | Command::Start(_)
+        | Command::Stop(_)
+        | Command::Restart(_)
+        | Command::Maintain(_)
+        | Command::Suspend(_)
+        | Command::Resume(_)
+        | Command::Terminate(_)
         | Command::Logs(_)
         | Command::Observe(_)
         | Command::Adopt(_) => {}
@@ -120,7 +147,15 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
             Command::Plan(args) => plan::run(session, &args).await,
             Command::Apply(args) => apply::run(session, args).await,
             Command::Status(args) => status::run(session, &args).await,
+            Command::Switch(args) => switch::run(session, args).await,
             Command::Down(args) => down::run(session, args).await,
+            Command::Start(args) => oneshot::run(session, args, Purpose::Start).await,
+            Command::Stop(args) => oneshot::run(session, args, Purpose::Stop).await,
+            Command::Restart(args) => oneshot::run(session, args, Purpose::Restart).await,
+            Command::Maintain(args) => maintain::run(session, &args).await,
+            Command::Suspend(args) => suspend::run(session, &args).await,
+            Command::Resume(args) => resume::run(session, &args).await,
+            Command::Terminate(args) => terminate::run(session, args).await,
             Command::Logs(args) => logs::run(session, &args).await,
             Command::Observe(args) => observe::run(session, &args).await,
             Command::Adopt(args) => adopt::run(session, &args).await,

@@ -10,11 +10,12 @@ use crate::cli::wire::{self, Simulated};
 use crate::cli::{files, names, wanted};
 use crate::driver::Driver;
 use crate::manifest::Choice;
-use crate::model::desired::Desired;
+use crate::model::desired::{Desired, ModeSource};
 use crate::model::facts::{self, Facts};
 use crate::model::observed::Observed;
 use crate::model::plan::{Plan, Request};
 use crate::model::room::Room;
+use crate::model::words::{Switched, Words};
 use crate::report::style::Style;
 use crate::report::{json, print};
 use crate::store::memory::Memory;
@@ -24,6 +25,10 @@ use crate::store::{Store, StoreError};
 /// What a command works with.
 pub(super) struct Opened {
     pub(super) desired: Desired,
+    /// The word that the mode follows, where it follows one.
+    pub(super) switched: Option<Switched>,
+    /// A switch that the manifest has outlived: its own mode is another one since.
+    outlived: Option<Switched>,
     world: World,
     store: Keeper,
 }
@@ -47,22 +52,51 @@ pub(super) fn load(session: &Session, manifest: &Path, choice: &Choice) -> Resul
     })
 }
 
-/// Reads the manifest and opens the world that it is about.
+/// Reads the manifest and opens the world that it is about, in the mode that an operator switched to, where one did.
 pub(super) fn open(session: &Session, manifest: &Path, choice: &Choice, world: Option<&Path>) -> Result<Opened, Stop> {
+    // Which mode counts stands in the store, and which store, in the manifest.
+    let mut opened = open_for(session, manifest, &Choice { mode_optional: true, ..choice.clone() }, world)?;
+    opened.follow(session, manifest, choice)?;
+    Ok(opened)
+}
+
+/// For whom it does not matter which mode is active.
+pub(super) fn open_without_mode(session: &Session, manifest: &Path, world: Option<&Path>) -> Result<Opened, Stop> {
+    open_for(session, manifest, &Choice { mode_optional: true, ..Choice::default() }, world)
+}
+
+fn open_for(session: &Session, manifest: &Path, choice: &Choice, world: Option<&Path>) -> Result<Opened, Stop> {
     let desired = load(session, manifest, choice)?;
     names::check("goal", choice.goals.iter(), desired.goals.keys())?;
-    let Some(path) = world else {
-        let world = World::Machine(wire::machine(&desired, &session.environment));
-        return Ok(Opened {
-            desired,
-            world,
-            store: Keeper::Disk(Sqlite::at(&wire::state_folder(&session.environment))),
-        });
+    let (world, store) = match world {
+        None => {
+            let machine = World::Machine(wire::machine(&desired, &session.environment));
+            (machine, Keeper::Disk(Sqlite::at(&wire::state_folder(&session.environment))))
+        }
+        Some(path) => simulated(path, &desired)?,
     };
+    Ok(Opened { desired, switched: None, outlived: None, world, store })
+}
+
+/// What a world file tells of words and attempts is this world's store, so that it can be taken back.
+fn simulated(path: &Path, desired: &Desired) -> Result<(World, Keeper), Stop> {
     print::note("SIMULATED: the world is a file, and the machine is neither asked nor touched");
-    let simulated = wire::simulated(read_world(path)?);
-    let world = World::Simulated { simulated, path: path.to_owned() };
-    Ok(Opened { desired, world, store: Keeper::Memory(Memory::default()) })
+    let mut facts = read_world(path)?;
+    let memory = Memory::default();
+    let unusable = |error: crate::store::StoreError| Stop::refused(Code::Store, error.to_string());
+    for (service, said) in std::mem::take(&mut facts.words) {
+        memory.say(&desired.project, &service, Some(&said)).map_err(unusable)?;
+    }
+    for switched in std::mem::take(&mut facts.switches) {
+        memory.switch(&desired.project, &switched.entry, Some(&switched)).map_err(unusable)?;
+    }
+    for (service, past) in &mut facts.history {
+        if let Some(attempts) = past.attempts.take() {
+            memory.set_attempts(&desired.project, service, Some(&attempts)).map_err(unusable)?;
+        }
+    }
+    let simulated = wire::simulated(facts);
+    Ok((World::Simulated { simulated, path: path.to_owned() }, Keeper::Memory(memory)))
 }
 
 /// For the commands that only look at what is there.
@@ -71,6 +105,58 @@ pub(super) fn open_to_look(session: &Session, manifest: &Path, choose: &ChooseAr
 }
 
 impl Opened {
+    /// Takes the mode from an operator's word, where nobody names one here.
+    fn follow(&mut self, session: &Session, manifest: &Path, choice: &Choice) -> Result<(), Stop> {
+        // A store that can't be read is told of when the facts are read.
+        let words = self.store().words(&self.desired.project).unwrap_or_default();
+        let entry = self.entry();
+        match words.modes.into_iter().find(|switched| switched.entry == entry) {
+            Some(switched) if switched.own_mode != self.desired.own_mode => self.outlived = Some(switched),
+            Some(switched) if choice.mode.is_none() => self.switched = Some(switched),
+            Some(_) | None => {}
+        }
+        let none_chosen = choice.mode.is_none() && self.desired.mode.is_none() && !choice.mode_optional;
+        if self.switched.is_none() && !none_chosen {
+            return Ok(());
+        }
+        let word = self.switched.as_ref().map(|switched| switched.mode.clone());
+        match (load(session, manifest, &Choice { word, ..choice.clone() }), self.switched.take()) {
+            (Ok(desired), switched) => (self.desired, self.switched) = (desired, switched),
+            // Whoever only looks, or stops everything, can do so in any mode.
+            (Err(_), Some(switched)) if choice.mode_optional => session.warn(&format!(
+                "the switch to mode {} can't be followed: there is no such mode; `lcm switch --clear` forgets it",
+                switched.mode
+            )),
+            (Err(stop), _) => return Err(stop),
+        }
+        Ok(())
+    }
+
+    /// From now on the mode is an operator's, for this command at least.
+    pub(super) fn switch(&mut self, switched: Switched) {
+        self.desired.mode_source = ModeSource::Word;
+        self.switched = Some(switched);
+    }
+
+    /// Keeps the switch that this command made.
+    pub(super) fn keep_switch(&self) -> Result<(), Stop> {
+        let Some(switched) = &self.switched else { return Ok(()) };
+        let kept = self.store().switch(&self.desired.project, &switched.entry, Some(switched));
+        kept.map_err(|error| Stop::refused(Code::Store, error.to_string()))
+    }
+
+    /// The entry file, as switches know it.
+    pub(super) fn entry(&self) -> String {
+        files::plain(&self.desired.entry).display().to_string()
+    }
+
+    /// What the manifest has outlived must not come to life again when the manifest goes back to what it was.
+    pub(super) fn forget_outlived(&self) -> Result<(), Stop> {
+        let Some(outlived) = &self.outlived else { return Ok(()) };
+        let forgotten = self.store().switch(&self.desired.project, &outlived.entry, None);
+        forgotten.map_err(|error| Stop::refused(Code::Store, error.to_string()))
+    }
+
     pub(super) fn driver(&self) -> &dyn Driver {
         match &self.world {
             World::Machine(machine) => machine.as_ref(),
@@ -114,7 +200,10 @@ impl Opened {
             Err(error) => session.warn(&format!("{error}; going on without history")),
         }
         match self.store().words(&self.desired.project) {
-            Ok(words) => facts.heed(words.services),
+            Ok(Words { services, modes }) => {
+                facts.heed(services);
+                facts.switches = modes;
+            }
             Err(error) => session.warn(&format!("{error}; what operators said is not known")),
         }
         facts
@@ -157,6 +246,8 @@ impl Opened {
         let World::Simulated { simulated, path } = &self.world else { return Ok(()) };
         let mut facts = simulated.world();
         facts.remember(self.store().last_known(&self.desired.project).unwrap_or_default());
+        let Words { services, modes } = self.store().words(&self.desired.project).unwrap_or_default();
+        (facts.words, facts.switches) = (services, modes);
         files::replace(path, &json::document(&facts)).map_err(|error| {
             Stop::refused(Code::File, format!("can't write the world back to {}: {error}", path.display()))
         })

@@ -45,6 +45,7 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
             plan: &plan,
             purpose: request.purpose,
             mode_source: opened.desired.mode_source,
+            switched: opened.switched.as_ref(),
             looked: &Looked::at(&facts),
             verbose: session.verbose,
             style: session.stdout,

@@ -89,7 +89,9 @@ async fn look(session: &Session, args: &Args, opened: &Opened) -> (Status, Resul
     });
     let NarrowArgs { targets, excludes } = &args.narrow;
     let room = opened.room(&facts, &Request::default());
-    let mut status = Status::of(&opened.desired, &opened.observed(&facts), &room, last_run).only(&args.states);
+    let mut status = Status::of(&opened.desired, &opened.observed(&facts), &room, last_run)
+        .switched_by(opened.switched.as_ref())
+        .only(&args.states);
     status.services.retain(|line| {
         let named = targets.is_empty() || targets.contains(&line.name);
         named && !excludes.contains(&line.name)

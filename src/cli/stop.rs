@@ -19,6 +19,8 @@ pub(super) enum Code {
     Audit,
     Declined,
     File,
+    Held,
+    Illegal,
     Lock,
     Locked,
     SavedPlan,
@@ -27,6 +29,7 @@ pub(super) enum Code {
     Store,
     System,
     UnknownName,
+    Usage,
     World,
 }
 
@@ -38,6 +41,8 @@ impl Code {
             Self::Audit => "lcm::command::audit",
             Self::Declined => "lcm::command::declined",
             Self::File => "lcm::command::file",
+            Self::Held => "lcm::command::held",
+            Self::Illegal => "lcm::command::illegal",
             Self::Lock => "lcm::command::lock",
             Self::Locked => "lcm::command::locked",
             Self::SavedPlan => "lcm::command::saved_plan",
@@ -46,6 +51,7 @@ impl Code {
             Self::Store => "lcm::command::store",
             Self::System => "lcm::command::system",
             Self::UnknownName => "lcm::command::unknown_name",
+            Self::Usage => "lcm::command::usage",
             Self::World => "lcm::command::world",
         }
     }
@@ -72,6 +78,14 @@ impl Stop {
     /// The same, with a text that is laid out already.
     pub(super) fn shown(text: impl Into<String>, plain: impl Into<String>) -> Self {
         Self { exit: Exit::Refused, message: Message::Shown { text: text.into(), plain: plain.into() } }
+    }
+
+    /// The same, with more to say.
+    pub(super) fn and(self, more: &str) -> Self {
+        match self.message {
+            Message::Said { code, message } => Self::new(self.exit, code, format!("{message}; {more}")),
+            shown @ Message::Shown { .. } => Self { exit: self.exit, message: shown },
+        }
     }
 
     /// For programs: neither headed nor painted.

@@ -13,7 +13,11 @@ pub(super) fn wanted(desired: &Desired, request: &Request) -> BTreeSet<ServiceNa
     let mut wanted = match (request.purpose, mode) {
         (Purpose::Down, _) | (Purpose::Apply, None) => all(),
         (Purpose::Apply, Some(mode)) => mode.services.clone(),
+        (Purpose::Start | Purpose::Stop | Purpose::Restart, _) => request.targets.clone(),
     };
+    if request.purpose.is_one_shot() {
+        return with_dependencies(desired, wanted);
+    }
     for goal in desired.active_goals().iter().filter_map(|name| desired.goals.get(name)) {
         wanted.extend(goal.services.iter().cloned());
         let of_phase = desired.services.values().filter(|service| !service.phases.is_disjoint(&goal.phases));

@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use crate::driver::docker::{self, Engine};
 use crate::driver::gpu::{self, Gpus};
 use crate::driver::process::Processes;
-use crate::driver::{Answer, Driver, DriverError, Errand, Look, Start, Stop, ports, probe};
+use crate::driver::{Answer, Driver, DriverError, Errand, Look, Pause, Start, Stop, ports, probe};
 use crate::model::desired::{Desired, Probe, Runtime, Service};
 use crate::model::facts::{
     BusyReading, ContainerFact, ContainerState, EngineFact, Facts, GpuFact, ListenerFact, Owner, ProbeFacts,
@@ -255,6 +255,20 @@ impl Driver for Machine {
         match stop.instance {
             Instance::Tree { .. } => self.processes.stop(stop).await,
             Instance::Container { .. } => self.engine()?.stop(stop).await,
+        }
+    }
+
+    async fn pause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
+        match pause.instance {
+            Instance::Tree { .. } => self.processes.pause(pause).await,
+            Instance::Container { .. } => self.engine()?.pause(pause).await,
+        }
+    }
+
+    async fn unpause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
+        match pause.instance {
+            Instance::Tree { .. } => self.processes.unpause(pause).await,
+            Instance::Container { .. } => self.engine()?.unpause(pause).await,
         }
     }
 

@@ -54,6 +54,12 @@ pub trait Driver: Send + Sync {
     /// Ends it and all that it started; returns when nothing of it is left.
     async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError>;
 
+    /// Freezes it and all that it started: it keeps what it holds. Returns when nothing of it runs any more.
+    async fn pause(&self, pause: &Pause<'_>) -> Result<(), DriverError>;
+
+    /// Lets what is frozen go on.
+    async fn unpause(&self, pause: &Pause<'_>) -> Result<(), DriverError>;
+
     /// Removes a stopped container that lcm created; its volumes stay.
     async fn remove(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError>;
 
@@ -137,6 +143,14 @@ pub struct Answer {
     pub error: Option<String>,
     /// What it wrote or answered: unmasked, and from its middle something may be missing.
     pub output: String,
+}
+
+/// What is to be frozen, or to go on.
+#[derive(Clone, Copy, Debug)]
+pub struct Pause<'a> {
+    pub project: &'a ProjectName,
+    pub service: &'a ServiceName,
+    pub instance: &'a Instance,
 }
 
 /// Why the machine would not.

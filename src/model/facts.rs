@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::size::Mebibytes;
-use crate::model::words::Said;
+use crate::model::words::{Said, Switched};
 
 /// The version of a world file.
 pub const FORMAT: &str = "lcm.world/1";
@@ -45,6 +45,9 @@ pub struct Facts {
     /// What operators said, and did not take back.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub words: BTreeMap<ServiceName, Said>,
+    /// Modes that operators switched to: a world file keeps them for the next command.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub switches: Vec<Switched>,
 }
 
 impl Facts {
@@ -63,6 +66,7 @@ impl Facts {
             probes: BTreeMap::new(),
             history: BTreeMap::new(),
             words: BTreeMap::new(),
+            switches: Vec::new(),
         }
     }
 

@@ -28,6 +28,8 @@ pub struct Request {
     pub repack: bool,
     /// What this run has found out: these can't be started now, for this reason, so nothing is stopped for them.
     pub prevented: BTreeMap<ServiceName, Reason>,
+    /// For [`Purpose::Restart`]: these have been stopped or started by this run already, and only have to be up.
+    pub restarted: BTreeSet<ServiceName>,
     pub purpose: Purpose,
 }
 
@@ -50,7 +52,7 @@ pub struct Asked {
 impl Asked {
     #[must_use]
     pub fn of(request: &Request) -> Self {
-        let Request { targets, excludes, strict, prune, repack, prevented: _, purpose: _ } = request;
+        let Request { targets, excludes, strict, prune, repack, prevented: _, restarted: _, purpose: _ } = request;
         Self { targets: targets.clone(), excludes: excludes.clone(), strict: *strict, prune: *prune, repack: *repack }
     }
 
@@ -73,6 +75,23 @@ pub enum Purpose {
     Apply,
     /// Stop everything of the project, remove the containers that lcm created.
     Down,
+    /// Bring up the targets and what they depend on, and leave everything else as it is, but for what must make room.
+    Start,
+    /// Stop the targets, and what runs and depends on them.
+    Stop,
+    /// Stop and start the targets, and with them what depends on them with `restart: true`.
+    Restart,
+}
+
+impl Purpose {
+    /// Whether it is about its targets alone, whatever the mode says.
+    #[must_use]
+    pub fn is_one_shot(self) -> bool {
+        match self {
+            Self::Apply | Self::Down => false,
+            Self::Start | Self::Stop | Self::Restart => true,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

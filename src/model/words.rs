@@ -9,6 +9,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::lifecycle::State;
+use crate::model::lifecycle::State::{
+    Busy, Deleted, Deploying, Error, Idle, Maintenance, Offline, Online, Scaling, Starting, Stopping, Suspended,
+    Terminated, Timeout, Updating,
+};
 use crate::model::names::{ModeName, ServiceName};
 
 /// What an operator wants of one service, against the manifest.
@@ -39,12 +43,55 @@ impl Word {
     #[must_use]
     pub fn state(self) -> State {
         match self {
-            Self::Maintain => State::Maintenance,
-            Self::Suspend => State::Suspended,
-            Self::Terminate => State::Terminated,
+            Self::Maintain => Maintenance,
+            Self::Suspend => Suspended,
+            Self::Terminate => Terminated,
         }
     }
 }
+
+/// The one way that a service takes from `from` once this is said of it, both ends included; `None`: it can't be said
+/// then.
+#[must_use]
+pub fn way(word: Word, from: State) -> Option<&'static [State]> {
+    WAYS.iter().find(|(of, states)| *of == word && states[0] == from).map(|(_, states)| *states)
+}
+
+/// What each word does, as [`crate::model::lifecycle::ROUTES`] has it for actions: from where it can be said, and what
+/// is passed on the way to [`Word::state`].
+pub const WAYS: &[(Word, &[State])] = &[
+    (Word::Maintain, &[Online, Maintenance]),
+    (Word::Maintain, &[Busy, Maintenance]),
+    (Word::Maintain, &[Idle, Maintenance]),
+    (Word::Maintain, &[Error, Maintenance]),
+    (Word::Maintain, &[Offline, Maintenance]),
+    (Word::Maintain, &[Suspended, Maintenance]),
+    (Word::Suspend, &[Online, Suspended]),
+    (Word::Suspend, &[Idle, Suspended]),
+    (Word::Suspend, &[Busy, Suspended]),
+    (Word::Terminate, &[Online, Stopping, Terminated]),
+    (Word::Terminate, &[Idle, Stopping, Terminated]),
+    (Word::Terminate, &[Busy, Stopping, Terminated]),
+    (Word::Terminate, &[Stopping, Terminated]),
+    (Word::Terminate, &[Error, Offline, Terminated]),
+    (Word::Terminate, &[Timeout, Offline, Terminated]),
+    (Word::Terminate, &[Suspended, Offline, Terminated]),
+    (Word::Terminate, &[Maintenance, Offline, Terminated]),
+    (Word::Terminate, &[Starting, Error, Offline, Terminated]),
+    (Word::Terminate, &[Deploying, Error, Offline, Terminated]),
+    (Word::Terminate, &[Updating, Error, Offline, Terminated]),
+    (Word::Terminate, &[Scaling, Online, Stopping, Terminated]),
+    (Word::Terminate, &[Offline, Terminated]),
+];
+
+/// Where a service may go from a word's state when the word is taken back. What is deleted is registered anew.
+pub const RETURNS: &[(Word, &[State])] = &[
+    (Word::Maintain, &[Maintenance, Online]),
+    (Word::Maintain, &[Maintenance, Offline]),
+    (Word::Maintain, &[Maintenance, Suspended]),
+    (Word::Suspend, &[Suspended, Online]),
+    (Word::Terminate, &[Terminated, Deleted]),
+];
 
 impl fmt::Display for Word {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -66,9 +113,25 @@ pub struct Said {
     pub metadata: BTreeMap<String, String>,
 }
 
+impl Said {
+    /// `kim, since 2026-11-21T14:02:05Z: rendering`
+    #[must_use]
+    pub fn by_whom(&self) -> String {
+        by_whom(&self.by, self.since, self.reason.as_deref())
+    }
+}
+
+/// The same of any word's parts.
+#[must_use]
+pub fn by_whom(by: &str, since: Timestamp, reason: Option<&str>) -> String {
+    let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!("{by}, since {since:.0}{reason}")
+}
+
 /// `lcm switch`: the mode from now on, for whoever names none. It is about one entry file, and holds until that file's
 /// own `mode:` is another than when it was said: the newest word wins.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Switched {
     pub mode: ModeName,
     /// The entry file, absolute.
@@ -80,9 +143,71 @@ pub struct Switched {
     pub reason: Option<String>,
 }
 
+impl Switched {
+    /// As [`Said::by_whom`].
+    #[must_use]
+    pub fn by_whom(&self) -> String {
+        by_whom(&self.by, self.since, self.reason.as_deref())
+    }
+}
+
 /// All that operators said of one project.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Words {
     pub services: BTreeMap<ServiceName, Said>,
     pub modes: Vec<Switched>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{RETURNS, WAYS, Word, way};
+    use crate::model::lifecycle::{Action, State, route};
+
+    #[test]
+    fn every_way_there_and_back_walks_legal_rows() {
+        for (word, states) in WAYS.iter().chain(RETURNS) {
+            for pair in states.windows(2) {
+                assert!(pair[0].may_become(pair[1]), "{word} from {}: {} to {}", states[0], pair[0], pair[1]);
+            }
+        }
+        for word in Word::ALL {
+            for from in State::ALL {
+                let Some(states) = way(word, from) else { continue };
+                assert_eq!((states[0], states[states.len() - 1]), (from, word.state()), "{word}");
+            }
+            let back = RETURNS.iter().filter(|(of, _)| *of == word);
+            assert!(back.clone().count() > 0 && back.clone().all(|(_, states)| states[0] == word.state()), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_suspension_is_a_pause_and_its_end_an_unpause() {
+        for from in State::ALL {
+            assert_eq!(way(Word::Suspend, from), route(Action::Pause, from), "{from}");
+        }
+        assert!(
+            RETURNS.iter().any(|(word, back)| *word == Word::Suspend && Some(*back) == route(Action::Unpause, back[0]))
+        );
+    }
+
+    #[test]
+    fn a_termination_is_a_stop_that_ends_elsewhere() {
+        for from in State::ALL {
+            let Some(stop) = route(Action::Stop, from) else {
+                assert_eq!(way(Word::Terminate, from).is_some(), from == State::Offline, "{from}");
+                continue;
+            };
+            let terminate = way(Word::Terminate, from).expect("what can be stopped can be terminated");
+            let before: Vec<State> = stop.iter().copied().filter(|state| *state != State::Offline).collect();
+            let rest: Vec<State> = terminate.iter().copied().filter(|state| *state != State::Offline).collect();
+            assert_eq!(rest, [before, vec![State::Terminated]].concat(), "{from}");
+        }
+    }
+
+    #[test]
+    fn hands_off_can_be_said_of_what_the_table_names() {
+        let said = State::ALL.into_iter().filter(|from| way(Word::Maintain, *from).is_some());
+        let names: Vec<&str> = said.map(State::as_str).collect();
+        assert_eq!(names, ["online", "busy", "idle", "error", "suspended", "offline"]);
+    }
 }

@@ -11,6 +11,7 @@ mod orphan;
 mod ports;
 mod stranger;
 mod tree;
+mod word;
 
 use std::collections::BTreeMap;
 
@@ -29,7 +30,6 @@ pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
         .map(|service| {
             let seen = picture(facts, desired, service);
             let mut seen = stranger::instead(facts, desired, service, &seen).unwrap_or(seen);
-            seen.word = facts.words.get(&service.name).cloned();
             seen.attempts = facts.history.get(&service.name).and_then(|past| past.attempts.clone());
             (service.name.clone(), seen)
         })
@@ -37,6 +37,9 @@ pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
     let mut orphans = orphan::orphans(facts, desired);
     let gpus = gpu::settle(facts, desired, &mut services, &mut orphans);
     let (ports, ports_unknown) = ports::ports(facts, desired);
+    for (name, seen) in &mut services {
+        word::through(seen, facts.words.get(name));
+    }
     Observed {
         host: facts.host.clone(),
         engine: facts.engine.as_ref().map(|engine| format!("{} {}", engine.endpoint, engine.version)),

@@ -6,7 +6,7 @@ use crate::model::desired::OrphanPolicy;
 use crate::model::lifecycle::Action;
 use crate::model::names::GpuId;
 use crate::model::observed::{Ownership, called};
-use crate::model::plan::{Asked, Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine, Placement, Plan, Step};
+use crate::model::plan::{Asked, Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine, Placement, Plan, ReasonCode, Step};
 use crate::model::size::Mebibytes;
 use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::flow::Flow;
@@ -61,13 +61,15 @@ fn idle(scene: &Scene<'_>, decisions: Decisions) -> Idle {
                 idle.blocked.push(Blocked { service: service(), reason });
             }
             Decision::Held(reason) | Decision::GiveUp(reason) => {
-                let since = recover::since(scene, number, &reason);
-                idle.held.push(Held { service: service(), reason, by: None, since });
+                let said = scene.seen(number).word.as_ref().filter(|_| is_word(reason.code));
+                let since = said.map(|said| said.since).or_else(|| recover::since(scene, number, &reason));
+                idle.held.push(Held { service: service(), reason, by: said.map(|said| said.by.clone()), since });
             }
             Decision::Start { .. }
             | Decision::Await(_)
             | Decision::Recreate { .. }
             | Decision::Stop(_)
+            | Decision::Pause(_)
             | Decision::Evict(_) => {}
         }
     }
@@ -83,6 +85,11 @@ fn firm_orphans(scene: &Scene<'_>) -> impl Iterator<Item = Blocked> {
             format!("nothing in the manifest has its name, but it can't be stopped: {}", scene.firm_orphan(orphan)?);
         Some(Blocked { service: orphan.service.clone(), reason: by_rule(message) })
     })
+}
+
+/// It is an operator's word that holds it.
+fn is_word(code: ReasonCode) -> bool {
+    matches!(code, ReasonCode::Maintenance | ReasonCode::Suspended | ReasonCode::Terminated)
 }
 
 fn orphans(scene: &Scene<'_>) -> Vec<OrphanLine> {

@@ -10,7 +10,9 @@ use crate::model::names::ServiceName;
 use crate::model::observed::{Instance, Observed, Ownership};
 use crate::model::plan::{Plan, Purpose, ReasonCode, Request, Step};
 use crate::model::rules::{Case, Verdict};
+use crate::model::words::Word;
 use crate::plan::flow::Flow;
+use crate::plan::steps::stop_route;
 use crate::plan::want::{self, Wants};
 
 /// Everything that is wrong with a plan; empty for every plan that [`crate::plan::plan`] makes.
@@ -30,6 +32,7 @@ pub fn audit(plan: &Plan, desired: &Desired, observed: &Observed, request: &Requ
         orphans: observed.orphans.iter().map(|orphan| &orphan.instance).collect(),
         wants: want::wants(desired, request),
         down: request.purpose == Purpose::Down,
+        restarts: request.purpose == Purpose::Restart,
         repacks: request.repack,
     };
     let mut findings = Vec::new();
@@ -40,6 +43,7 @@ pub fn audit(plan: &Plan, desired: &Desired, observed: &Observed, request: &Requ
         audit.victims(step, &mut findings);
         audit.standing(step, &mut findings);
         audit.budgets(step, &mut findings);
+        audit.words(step, &mut findings);
     }
     audit.memory(&mut findings);
     findings
@@ -71,6 +75,7 @@ struct Audit<'a> {
     orphans: BTreeSet<&'a Instance>,
     wants: Wants<'a>,
     down: bool,
+    restarts: bool,
     /// Services may be moved for their equals.
     repacks: bool,
 }
@@ -79,7 +84,13 @@ impl Audit<'_> {
     /// The table's way, or one that a rule opens where it has none; and no change that the rules forbid.
     fn route(&self, step: &Step, findings: &mut Vec<String>) {
         let from = step.expect.state;
-        let is_way = if let Some(route) = route(step.action, from) {
+        let table = match step.action {
+            Action::Stop => stop_route(step.reason.code, from),
+            Action::Start | Action::Remove | Action::Evict | Action::Pause | Action::Unpause => {
+                route(step.action, from)
+            }
+        };
+        let is_way = if let Some(route) = table {
             step.route == route
         } else {
             let opened = step.route.get(1).is_some_and(|next| !from.may_become(*next));
@@ -141,7 +152,8 @@ impl Audit<'_> {
                 self.is_before(start, step)
             } else {
                 let state = self.observed.services.get(dependency).map(|seen| seen.state);
-                state.is_some_and(State::is_operational) && self.find(Action::Stop, dependency).is_none()
+                let goes = |action| self.find(action, dependency).is_some();
+                state.is_some_and(State::is_operational) && !goes(Action::Stop) && !goes(Action::Pause)
             };
             if !up {
                 findings.push(format!("{}: {dependency} may not be up by then", step.id));
@@ -193,7 +205,9 @@ impl Audit<'_> {
         let runs = self.observed.services.get(&step.service).is_some_and(|seen| seen.holds_room);
         match step.action {
             Action::Start => {
-                if self.down || !self.is_wanted(&step.service) {
+                // A restart takes along what depends on it, wanted or not.
+                let along = self.restarts && stop.is_some() && step.reason.code == ReasonCode::Dependency;
+                if self.down || !(self.is_wanted(&step.service) || along) {
                     findings.push(format!("{}: nobody wants it", step.id));
                 }
                 let waits = step.expect.state == State::Starting;
@@ -212,6 +226,22 @@ impl Audit<'_> {
                 }
             }
             Action::Evict | Action::Pause | Action::Unpause => {}
+        }
+    }
+
+    /// Nothing is done against an operator's word, and nothing is paused without one.
+    fn words(&self, step: &Step, findings: &mut Vec<String>) {
+        let is_own = step.id.as_str() == format!("{}:{}", step.action, step.service);
+        let word = self.observed.services.get(&step.service).and_then(|seen| seen.word.as_ref()).map(|said| said.word);
+        let against = match word {
+            None => matches!(step.action, Action::Pause | Action::Unpause),
+            Some(Word::Maintain) => true,
+            Some(Word::Suspend) => !matches!(step.action, Action::Pause | Action::Remove),
+            Some(Word::Terminate) => !matches!(step.action, Action::Stop | Action::Remove),
+        };
+        if is_own && against {
+            let said = word.map_or("nobody said anything", Word::as_str);
+            findings.push(format!("{}: it is against an operator's word ({said})", step.id));
         }
     }
 

@@ -161,8 +161,18 @@ impl<'a> Scene<'a> {
     pub(super) fn held_on(&self, number: Number, gpu: &GpuId) -> Mebibytes {
         let (service, seen) = (self.service(number), self.seen(number));
         match &service.evict {
-            Some(evict) if seen.holds_room && *self.want(number) == Want::Kept && seen.is_evicted(service) => {
-                if seen.gpus.contains(gpu) { evict.resident } else { Mebibytes::ZERO }
+            // What an operator holds counts in full.
+            Some(evict)
+                if seen.holds_room
+                    && seen.word.is_none()
+                    && *self.want(number) == Want::Kept
+                    && seen.is_evicted(service) =>
+            {
+                if seen.gpus.contains(gpu) {
+                    evict.resident
+                } else {
+                    Mebibytes::ZERO
+                }
             }
             Some(_) | None => seen.held(service, gpu),
         }
@@ -181,7 +191,11 @@ impl<'a> Scene<'a> {
             Decision::Await(_) | Decision::Start { .. } | Decision::Recreate { .. } | Decision::Evict(_) => true,
             Decision::Leave(_) => seen.state.is_operational(),
             Decision::Blocked(_) => seen.unknown.is_none() && seen.state.is_operational(),
-            Decision::Stop(_) | Decision::GiveUp(_) | Decision::Preempt { .. } | Decision::Held(_) => false,
+            Decision::Stop(_)
+            | Decision::GiveUp(_)
+            | Decision::Preempt { .. }
+            | Decision::Pause(_)
+            | Decision::Held(_) => false,
         }
     }
 
@@ -192,8 +206,11 @@ impl<'a> Scene<'a> {
 
     /// Whether it should go, if the rules let it.
     pub(super) fn asks_orphan_to_go(&self, orphan: &Orphan) -> bool {
-        let asked =
-            self.request.purpose == Purpose::Down || self.request.prune || self.desired.orphans == OrphanPolicy::Stop;
+        let asked = match self.request.purpose {
+            Purpose::Down => true,
+            Purpose::Apply => self.request.prune || self.desired.orphans == OrphanPolicy::Stop,
+            Purpose::Start | Purpose::Stop | Purpose::Restart => false,
+        };
         asked && !self.request.prevented.contains_key(&orphan.service)
     }
 
@@ -229,6 +246,8 @@ pub(super) enum Decision {
     GiveUp(Reason),
     /// Not wanted: it may go on running, and gives its GPU memory back.
     Evict(Reason),
+    /// An operator wants it paused, and it is not yet.
+    Pause(Reason),
     /// Wanted, but stopped for the sake of something that matters more, and without room elsewhere.
     Preempt {
         reason: Reason,
@@ -256,6 +275,7 @@ impl Decision {
             | Self::Start { .. }
             | Self::Await(_)
             | Self::Evict(_)
+            | Self::Pause(_)
             | Self::Blocked(_)
             | Self::Held(_) => None,
         }
@@ -264,6 +284,11 @@ impl Decision {
     /// Why it is evicted.
     pub(super) fn evicted(&self) -> Option<&Reason> {
         if let Self::Evict(reason) = self { Some(reason) } else { None }
+    }
+
+    /// Why it is paused.
+    pub(super) fn paused(&self) -> Option<&Reason> {
+        if let Self::Pause(reason) = self { Some(reason) } else { None }
     }
 
     /// The service with which it is recreated, and without which it is not.
@@ -323,6 +348,7 @@ impl Decisions {
                 | Decision::Await(_)
                 | Decision::Recreate { .. }
                 | Decision::Evict(_)
+                | Decision::Pause(_)
                 | Decision::Stop(_) => {
                     *decision = Decision::Leave(message.to_owned());
                 }

@@ -4,19 +4,22 @@ use std::collections::BTreeSet;
 
 use crate::model::lifecycle::State;
 use crate::model::observed::{ObservedService, Ownership};
-use crate::model::plan::{Reason, ReasonCode};
+use crate::model::plan::{Purpose, Reason, ReasonCode};
 use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::drift::{drift, gpu_lost};
 use crate::plan::legal::hold_to_rules;
 use crate::plan::numbers::Number;
 use crate::plan::recover;
 use crate::plan::want::Want;
+use crate::plan::word;
 
 /// A first decision for every service; starts have no GPUs yet.
 pub(super) fn judge(scene: &Scene<'_>) -> Decisions {
     let mut decisions = Decisions(scene.all().map(|number| judge_one(scene, number)).collect());
     hold_to_rules(scene, &mut decisions);
     recreate_dependents(scene, &mut decisions);
+    word::stop_dependents(scene, &mut decisions);
+    word::keep_bases(scene, &mut decisions);
     stop_kept_dependents(scene, &mut decisions);
     decisions
 }
@@ -25,6 +28,9 @@ fn judge_one(scene: &Scene<'_>, number: Number) -> Decision {
     let seen = scene.seen(number);
     if !scene.is_in_scope(number) {
         return Decision::Leave("it is left out of this run".to_owned());
+    }
+    if let Some(decision) = word::heeded(scene, number) {
+        return decision;
     }
     match (scene.want(number), &seen.unknown) {
         (Want::Wanted(_), Some(why)) => Decision::Blocked(reason(ReasonCode::Unknown, why.clone(), None)),
@@ -82,7 +88,11 @@ fn wanted(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
         }
         Ownership::Absent | Ownership::Ours | Ownership::Adopted => {}
     }
+    let again = is_to_restart(scene, number);
     match seen.state {
+        State::Online | State::Busy | State::Idle | State::Starting if again => {
+            bring_up(scene, number, why.clone(), true)
+        }
         State::Online | State::Busy | State::Idle => match drift(scene, number) {
             Some(change) => {
                 recover::runs_on(scene, number, &change).unwrap_or_else(|| bring_up(scene, number, change, true))
@@ -121,6 +131,12 @@ fn wanted(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
     }
 }
 
+/// `lcm restart` names it, and this run has not brought it up again yet.
+fn is_to_restart(scene: &Scene<'_>, number: Number) -> bool {
+    let (request, name) = (scene.request, scene.name(number));
+    request.purpose == Purpose::Restart && request.targets.contains(name) && !request.restarted.contains(name)
+}
+
 fn because(code: ReasonCode, seen: &ObservedService, why: &Reason) -> Reason {
     reason(code, format!("{}; {}", seen.detail, why.message), why.by.clone())
 }
@@ -151,7 +167,7 @@ fn recreate_dependents(scene: &Scene<'_>, decisions: &mut Decisions) {
         for dependent in scene.dependents(number).iter().filter(restarts).copied() {
             let seen = scene.seen(dependent);
             let runs_well = matches!(decisions.0[dependent], Decision::Leave(_) | Decision::Await(_))
-                && scene.wants.is_wanted(dependent)
+                && (scene.wants.is_wanted(dependent) || scene.request.purpose == Purpose::Restart)
                 && scene.is_in_scope(dependent)
                 && matches!(seen.ownership, Ownership::Ours | Ownership::Adopted)
                 && may_be_recreated(seen.state);

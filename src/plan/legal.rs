@@ -123,6 +123,11 @@ fn refused(scene: &Scene<'_>, number: Number, decision: &Decision) -> Option<Dec
             let message = format!("{}; its container stays: {why}", reason.message);
             Some(Decision::Stop(Reason { message, ..reason.clone() }))
         }
+        Decision::Pause(reason) => {
+            let why = scene.way(number, Action::Pause, state).err()?;
+            let message = format!("{}; it can't be: {why}", reason.message);
+            Some(Decision::Held(Reason { message, ..reason.clone() }))
+        }
         Decision::GiveUp(reason) => {
             let why = scene.firm.any(number)?;
             let message = format!("{}; it can't be stopped: {why}", reason.message);

@@ -22,6 +22,7 @@ mod recover;
 mod room;
 mod steps;
 mod want;
+mod word;
 
 pub use audit::audit;
 pub use free::room;

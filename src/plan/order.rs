@@ -17,7 +17,7 @@ use crate::plan::diff::diff;
 use crate::plan::judge::reason;
 use crate::plan::ledger::Ledger;
 use crate::plan::numbers::Number;
-use crate::plan::steps::{Position, Steps, id};
+use crate::plan::steps::{Position, Steps, id, stop_route};
 
 /// The steps, in the order in which they read best; only `needs` bind.
 pub(super) fn order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
@@ -25,6 +25,7 @@ pub(super) fn order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
         return Vec::new();
     }
     let mut steps = Steps::none(&scene.wants.numbers);
+    pauses(scene, decisions).for_each(|(number, step)| steps.push(number, step));
     evictions(scene, decisions).for_each(|(number, step)| steps.push(number, step));
     stops(scene, decisions).for_each(|(number, step)| steps.push(number, step));
     orphan_steps(scene).into_iter().for_each(|step| steps.push_orphans(step));
@@ -37,6 +38,39 @@ pub(super) fn order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
         starts.steps.push(number, start);
     }
     starts.steps.into_all()
+}
+
+/// What an operator wants paused, and is not yet. It gives nothing back, so nobody waits for it.
+fn pauses(scene: &Scene<'_>, decisions: &Decisions) -> impl Iterator<Item = (Number, Step)> {
+    let paused = decisions.0.iter().enumerate().filter_map(|(number, decision)| Some((number, decision.paused()?)));
+    paused.map(|(number, why)| {
+        let (name, seen) = (scene.name(number), scene.seen(number));
+        let step = Step {
+            id: id(Action::Pause, name),
+            service: name.clone(),
+            action: Action::Pause,
+            route: scene.way(number, Action::Pause, seen.state).unwrap_or_default(),
+            needs: Vec::new(),
+            gpus: Vec::new(),
+            vram_mib: Mebibytes::ZERO,
+            uneven_mib: BTreeMap::new(),
+            reason: why.clone(),
+            expect: Expect { instance: seen.instance.clone(), state: seen.state },
+            spec: None,
+            diff: None,
+            estimate_ms: None,
+        };
+        (number, step)
+    })
+}
+
+/// What a stop passes. Where an operator asked for it with `terminate`, it ends elsewhere.
+fn way_down(scene: &Scene<'_>, number: Number, why: ReasonCode) -> Vec<State> {
+    let from = scene.seen(number).state;
+    if why == ReasonCode::Terminated {
+        return stop_route(why, from).unwrap_or_default().to_vec();
+    }
+    scene.way(number, Action::Stop, from).unwrap_or_default()
 }
 
 /// Memory that comes back without a stop.
@@ -87,7 +121,7 @@ fn stops(scene: &Scene<'_>, decisions: &Decisions) -> impl Iterator<Item = (Numb
             id: id(Action::Stop, name),
             service: name.clone(),
             action: Action::Stop,
-            route: scene.way(number, Action::Stop, seen.state).unwrap_or_default(),
+            route: way_down(scene, number, why.code),
             needs: above(number).iter().map(|other| id(Action::Stop, scene.name(*other))).collect(),
             gpus: seen.gpus.iter().cloned().collect(),
             vram_mib,
@@ -140,7 +174,7 @@ fn orphan_steps(scene: &Scene<'_>) -> Vec<Step> {
     let mut counts: BTreeMap<&ServiceName, u32> = BTreeMap::new();
     let why = match scene.request.purpose {
         Purpose::Down => reason(ReasonCode::Requested, "everything of this project is to go".to_owned(), None),
-        Purpose::Apply => reason(
+        Purpose::Apply | Purpose::Start | Purpose::Stop | Purpose::Restart => reason(
             ReasonCode::Orphaned,
             "it bears this project's mark, but the manifest has no such service".to_owned(),
             None,
@@ -196,7 +230,9 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, earlier: &Steps<'_>) -> Ve
     let mut steps = Vec::new();
     for number in scene.all().filter(|number| scene.is_in_scope(*number)) {
         let (name, seen, decision) = (scene.name(number), scene.seen(number), &decisions.0[number]);
-        if seen.unknown.is_some() || scene.prevented(number).is_some() {
+        // What an operator maintains is left as it is, all of it.
+        let hands_off = seen.state == State::Maintenance;
+        if seen.unknown.is_some() || scene.prevented(number).is_some() || hands_off {
             continue;
         }
         // Beside a stranger that answers in its place, only what is ours has an instance.
@@ -206,7 +242,7 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, earlier: &Steps<'_>) -> Ve
         let (instance, why) = match (&seen.instance, &seen.previous) {
             (Some(current @ Instance::Container { .. }), _) if down => (current, "everything of this project is to go"),
             (Some(current), _) if renamed => (current, renamed_why(scene, number)),
-            (_, Some(previous)) if !decision.starts() => {
+            (_, Some(previous)) if !decision.starts() && !scene.request.purpose.is_one_shot() => {
                 (previous, "an older container was put aside, and is not needed any more")
             }
             _ => continue,
@@ -319,6 +355,7 @@ impl Starts<'_> {
             Decision::Stop(why)
             | Decision::GiveUp(why)
             | Decision::Evict(why)
+            | Decision::Pause(why)
             | Decision::Blocked(why)
             | Decision::Held(why)
             | Decision::Preempt { reason: why, .. } => (why.clone(), &none, false, false),

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use smol_str::format_smolstr;
 
-use crate::model::lifecycle::Action;
+use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{ServiceName, StepId};
-use crate::model::plan::Step;
+use crate::model::plan::{ReasonCode, Step};
+use crate::model::words::{Word, way};
 use crate::plan::numbers::{Number, Numbers};
 
 /// Where a step stands in its plan.
@@ -104,4 +105,9 @@ impl<'a> Steps<'a> {
 /// `start:comfyui`; steps of orphans that bear a service's name have others.
 pub(super) fn id(action: Action, service: &ServiceName) -> StepId {
     StepId::new(format_smolstr!("{action}:{service}"))
+}
+
+/// A stop that an operator asked for with `terminate` ends elsewhere.
+pub(super) fn stop_route(why: ReasonCode, from: State) -> Option<&'static [State]> {
+    if why == ReasonCode::Terminated { way(Word::Terminate, from) } else { route(Action::Stop, from) }
 }

@@ -41,6 +41,7 @@ pub(super) fn wants<'a>(desired: &'a Desired, request: &Request) -> Wants<'a> {
     let of = match request.purpose {
         Purpose::Down => numbers.all().map(|_| Want::Off(requested())).collect(),
         Purpose::Apply => by_mode(desired, &numbers),
+        Purpose::Start | Purpose::Stop | Purpose::Restart => on_request(request, &numbers),
     };
     let priority = effective_priorities(desired, &numbers, &of);
     let in_scope = scope(&numbers, request);
@@ -49,6 +50,20 @@ pub(super) fn wants<'a>(desired: &'a Desired, request: &Request) -> Wants<'a> {
 
 fn requested() -> Reason {
     Reason { code: ReasonCode::Requested, message: "everything of this project is to go".to_owned(), by: None }
+}
+
+/// One-shots: what is named is to run or not, and everything else may go on as it is.
+fn on_request(request: &Request, numbers: &Numbers<'_>) -> Vec<Want> {
+    let asked = |message: &str| Reason { code: ReasonCode::Requested, message: message.to_owned(), by: None };
+    let named = |number: &Number| request.targets.contains(numbers.name(*number));
+    if request.purpose == Purpose::Stop {
+        let off = |number| if named(&number) { Want::Off(asked("it is asked to stop")) } else { Want::Kept };
+        return numbers.all().map(off).collect();
+    }
+    let message = if request.purpose == Purpose::Restart { "it is asked to restart" } else { "it is asked to start" };
+    let mut wanted: Vec<Option<Reason>> = numbers.all().map(|number| named(&number).then(|| asked(message))).collect();
+    add_dependencies(numbers, &mut wanted);
+    wanted.into_iter().map(|why| why.map_or(Want::Kept, Want::Wanted)).collect()
 }
 
 fn mode_of(desired: &Desired) -> Option<(&ModeName, &Mode)> {
@@ -159,7 +174,9 @@ fn effective_priorities(desired: &Desired, numbers: &Numbers<'_>, of: &[Want]) -
 fn scope(numbers: &Numbers<'_>, request: &Request) -> Vec<bool> {
     let find =
         |names: &BTreeSet<ServiceName>| -> Vec<Number> { names.iter().filter_map(|name| numbers.find(name)).collect() };
-    let mut scope = vec![request.targets.is_empty(); numbers.all().len()];
+    // One-shots name what they are about, and may stop others to make room for it.
+    let everything = request.targets.is_empty() || request.purpose.is_one_shot();
+    let mut scope = vec![everything; numbers.all().len()];
     let mut open = find(&request.targets);
     while let Some(number) = open.pop() {
         if !scope[number] {

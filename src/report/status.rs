@@ -17,6 +17,7 @@ use crate::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName};
 use crate::model::observed::{Observed, ObservedGpu, ObservedService, Ownership};
 use crate::model::room::{GpuRoom, Room};
 use crate::model::size::Mebibytes;
+use crate::model::words::{Said, Switched, by_whom};
 
 pub use text::text;
 
@@ -30,6 +31,9 @@ pub struct Status {
     pub format: String,
     pub project: ProjectName,
     pub mode: Option<ModeName>,
+    /// Whose word the mode follows; not there where it is the manifest's or the command line's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switched: Option<WordLine>,
     pub host: String,
     /// Engine and version, where one was asked.
     pub engine: Option<String>,
@@ -65,6 +69,9 @@ pub struct ServiceLine {
     #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
     pub reason: String,
+    /// What an operator said of it; not there where nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub word: Option<WordLine>,
     /// What was tried to bring it up; not there where nothing was, or where it does not count any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<BudgetLine>,
@@ -84,6 +91,30 @@ pub struct BudgetLine {
     /// Tried again from then on; `null`: at once, or not by itself.
     #[schemars(with = "Option<String>")]
     pub due: Option<Timestamp>,
+}
+
+/// A word of an operator's, kept until it is taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WordLine {
+    /// `maintain`, `suspend`, `terminate` or `switch`.
+    pub word: String,
+    pub by: String,
+    #[schemars(with = "String")]
+    pub since: Timestamp,
+    pub reason: Option<String>,
+}
+
+impl WordLine {
+    /// `kim, since 2026-11-21T14:02:05Z: rendering`
+    fn by_whom(&self) -> String {
+        by_whom(&self.by, self.since, self.reason.as_deref())
+    }
+
+    fn of(said: &Said) -> Self {
+        let Said { word, by, since, reason, metadata: _ } = said;
+        Self { word: word.to_string(), by: by.clone(), since: *since, reason: reason.clone() }
+    }
 }
 
 /// What earlier runs of it came to; `null`: nothing was measured yet.
@@ -167,6 +198,7 @@ impl Status {
             format: FORMAT.to_owned(),
             project: desired.project.clone(),
             mode: desired.mode.clone(),
+            switched: None,
             host: observed.host.clone(),
             engine: observed.engine.clone(),
             observed_at: observed.observed_at,
@@ -181,6 +213,16 @@ impl Status {
             last_run,
             warnings: once(warnings.chain(unread)),
         }
+    }
+
+    /// In a mode that an operator switched to.
+    #[must_use]
+    pub fn switched_by(mut self, switched: Option<&Switched>) -> Self {
+        self.switched = switched.map(|switched| {
+            let Switched { mode: _, entry: _, own_mode: _, by, since, reason } = switched;
+            WordLine { word: "switch".to_owned(), by: by.clone(), since: *since, reason: reason.clone() }
+        });
+        self
     }
 
     /// Only what is in one of these states; none given: all.
@@ -243,6 +285,7 @@ fn service_line(service: &Service, seen: &ObservedService, now: Timestamp) -> Se
         since: seen.since,
         reason,
         budget: budget_line(service, seen, now),
+        word: seen.word.as_ref().map(WordLine::of),
         estimates: EstimatesLine { ready_ms, stopped_ms, vram_mib: memory },
     }
 }

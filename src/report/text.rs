@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 use crate::model::desired::ModeSource;
 use crate::model::lifecycle::State;
 use crate::model::plan::{Placement, Plan, Purpose};
+use crate::model::words::Switched;
 use crate::report::fold::folded;
 use crate::report::style::{Paint, Style};
 use crate::report::table::{self, Cell, counted};
@@ -30,6 +31,8 @@ pub struct PlanText<'a> {
     pub plan: &'a Plan,
     pub purpose: Purpose,
     pub mode_source: ModeSource,
+    /// The word that the mode follows, where it follows one.
+    pub switched: Option<&'a Switched>,
     pub looked: &'a Looked,
     /// Whole routes, and what is kept, line by line.
     pub verbose: bool,
@@ -73,26 +76,30 @@ fn head(view: PlanText<'_>) -> String {
     let command = match view.purpose {
         Purpose::Down => "lcm down",
         Purpose::Apply => {
-            parts.push(mode(plan, view.mode_source));
+            parts.push(mode(view));
             if !plan.goals.is_empty() {
                 let goals: Vec<&str> = plan.goals.iter().map(crate::model::names::GoalName::as_str).collect();
                 parts.push(format!("goals {}", goals.join(", ")));
             }
             "lcm plan"
         }
+        Purpose::Start => "lcm start",
+        Purpose::Stop => "lcm stop",
+        Purpose::Restart => "lcm restart",
     };
     parts.push(format!("host {}", plan.host));
     parts.extend(plan.engine.iter().map(|engine| format!("engine {engine}")));
     format!("{command} · {}", parts.join(" · "))
 }
 
-fn mode(plan: &Plan, source: ModeSource) -> String {
-    let source = match source {
-        ModeSource::Manifest => "manifest",
-        ModeSource::CommandLine => "command line",
-        ModeSource::Word => "switched",
+fn mode(view: PlanText<'_>) -> String {
+    let source = match (view.mode_source, view.switched) {
+        (ModeSource::Manifest, _) => "manifest".to_owned(),
+        (ModeSource::CommandLine, _) => "command line".to_owned(),
+        (ModeSource::Word, Some(switched)) => switched.by_whom(),
+        (ModeSource::Word, None) => "switched".to_owned(),
     };
-    plan.mode.as_ref().map_or_else(|| "all services".to_owned(), |mode| format!("mode {mode} ({source})"))
+    view.plan.mode.as_ref().map_or_else(|| "all services".to_owned(), |mode| format!("mode {mode} ({source})"))
 }
 
 /// The one line of a plan without steps.
@@ -100,18 +107,45 @@ fn nothing(view: PlanText<'_>) -> String {
     let plan = view.plan;
     let looked = view.looked.to_string();
     if !plan.blocked.is_empty() {
-        return format!("Nothing can be done now: {} ({looked}).", summary(plan));
+        let mode = switched_mode(view).map(|mode| format!(" in {mode}")).unwrap_or_default();
+        return format!("Nothing can be done now{mode}: {} ({looked}).", summary(plan));
     }
     let running = plan.kept.iter().filter(|kept| !kept.state.is_not_running()).count();
-    if view.purpose == Purpose::Down {
-        return format!("Nothing to do: nothing of {} runs ({looked}).", plan.project);
+    match view.purpose {
+        Purpose::Apply => {}
+        Purpose::Down if plan.held.is_empty() => {
+            return format!("Nothing to do: nothing of {} runs ({looked}).", plan.project);
+        }
+        Purpose::Down => {
+            return format!("Nothing to do: nothing of {} runs but what is held ({looked}).", plan.project);
+        }
+        Purpose::Start | Purpose::Restart => {
+            return format!("Nothing to do: {} ({looked}).", named(plan, "runs", "run"));
+        }
+        Purpose::Stop => return format!("Nothing to do: {} ({looked}).", named(plan, "is off", "are off")),
     }
     let one = plan.kept.len() == 1;
     let them = if one { "it" } else { "them" };
-    let wish = plan.mode.as_ref().map_or_else(|| "wanted".to_owned(), |mode| format!("mode {mode} wants {them}"));
+    let mode = switched_mode(view).or_else(|| plan.mode.as_ref().map(|mode| format!("mode {mode}")));
+    let wish = mode.map_or_else(|| "wanted".to_owned(), |mode| format!("{mode} wants {them}"));
     let (services, are) = (counted(plan.kept.len(), "service", "services"), if one { "is" } else { "are" });
     let off = plan.kept.len() - running;
-    format!("Nothing to do: {services} of {} {are} as {wish} ({running} running, {off} off; {looked}).", plan.project)
+    let held = if plan.held.is_empty() { String::new() } else { format!(", {} held", plan.held.len()) };
+    format!(
+        "Nothing to do: {services} of {} {are} as {wish} ({running} running, {off} off{held}; {looked}).",
+        plan.project
+    )
+}
+
+/// A mode that an operator switched to is told with whose it is, also where there is nothing to do.
+fn switched_mode(view: PlanText<'_>) -> Option<String> {
+    view.switched.map(|_| mode(view))
+}
+
+/// `comfyui and ollama run`
+fn named(plan: &Plan, one: &str, several: &str) -> String {
+    let names: Vec<String> = plan.request.targets.iter().map(ToString::to_string).collect();
+    format!("{} {}", table::listed(&names), if names.len() == 1 { one } else { several })
 }
 
 /// Steps first, then all that is not done, each with its reason below it or beside it.
@@ -166,9 +200,10 @@ fn not_done(plan: &Plan, verbose: bool) -> Vec<NotDone<'_>> {
         ("!", "blocked", blocked.service.as_str(), None, why)
     });
     let held = plan.held.iter().map(|held| {
-        let by = held.by.as_ref().map(|by| format!(", by {by}")).unwrap_or_default();
-        let since = held.since.map(|since| format!(", since {since:.0}")).unwrap_or_default();
-        let why = format!("{}: {}{by}{since}", held.reason.code.as_str(), held.reason.message);
+        let since = held.since.map(|since| format!("since {since:.0}"));
+        let whom: Vec<String> = held.by.iter().cloned().chain(since).collect();
+        let whom = if whom.is_empty() { String::new() } else { format!(" ({})", whom.join(", ")) };
+        let why = format!("{}: {}{whom}", held.reason.code.as_str(), held.reason.message);
         ("!", "held", held.service.as_str(), None, why)
     });
     let orphans = plan.orphans.iter();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lcm::driver::{Life, Stop};
+use lcm::driver::{Life, Pause, Stop};
 use lcm::model::desired::{
     Container, EnvValue, ExistingContainer, GpuAccess, GpuRequest, Protocol, PublishedPort, Runtime, Service,
     StopPolicy, Ulimit,
@@ -128,18 +128,22 @@ pub(crate) async fn a_signal_of_the_policy_is_sent_in_place_of_the_containers_ow
     assert_eq!(inspected(id(&instance), ".Config.StopSignal"), r#""INT""#, "whoever stops it does it so");
 }
 
-pub(crate) async fn a_paused_container_is_stopped() {
+pub(crate) async fn a_paused_container_goes_on_or_is_stopped() {
     let bench = Bench::new();
     let web = bench.serving("web", &[]);
     let instance = bench.start(&web).await.expect("started");
-    bench.engine.pause(id(&instance)).await.expect("paused");
+    let pause = Pause { project: &bench.project, service: &web.name, instance: &instance };
+    bench.engine.pause(&pause).await.expect("paused");
+    bench.engine.pause(&pause).await.expect("one that is paused is fine");
     assert_eq!(bench.life(&web).await, Life::Suspended);
     assert_eq!(bench.fact(&web).await.state, ContainerState::Paused);
-    bench.engine.unpause(id(&instance)).await.expect("unpaused");
+    bench.engine.unpause(&pause).await.expect("unpaused");
+    bench.engine.unpause(&pause).await.expect("one that goes on is fine");
     assert_eq!(bench.life(&web).await, Life::Running);
-    bench.engine.pause(id(&instance)).await.expect("paused");
+    bench.engine.pause(&pause).await.expect("paused");
     bench.stop(&web, &instance).await.expect("stopped");
     assert_eq!(bench.fact(&web).await.exit_code, Some(0), "it could still end in peace");
+    bench.engine.pause(&pause).await.expect_err("it does not run");
 }
 
 pub(crate) async fn a_container_of_another_project_is_neither_stopped_nor_removed() {
@@ -150,6 +154,9 @@ pub(crate) async fn a_container_of_another_project_is_neither_stopped_nor_remove
     let refused = bench.engine.stop(&stop).await.expect_err("not ours").to_string();
     assert!(refused.contains(&format!("lcm project {}", other.project)), "{refused}");
     bench.engine.remove(&bench.project, &instance).await.expect_err("not ours");
+    let pause = Pause { project: &bench.project, service: &theirs.name, instance: &instance };
+    bench.engine.pause(&pause).await.expect_err("not ours");
+    assert_eq!(other.life(&theirs).await, Life::Running);
 
     let named = existing(theirs.container_name().expect("a container"));
     assert_eq!(bench.life(&named).await, Life::Absent, "nothing of ours");

@@ -13,10 +13,11 @@ use lcm::manifest::{Choice, load};
 use lcm::model::desired::Desired;
 use lcm::model::facts::Facts;
 use lcm::model::plan::{Plan, Request};
+use lcm::model::words::{Said, Word};
 use lcm::observe::observe;
 use lcm::plan::{audit, plan};
-use lcm::store::Author;
 use lcm::store::memory::Memory;
+use lcm::store::{Author, Store as _, Transition};
 
 /// A manifest in a folder of its own, and the world that it meets.
 pub(crate) struct House {
@@ -70,10 +71,23 @@ impl House {
     }
 
     async fn facts(&self, desired: &Desired) -> Facts {
-        use lcm::store::Store as _;
         let mut facts = self.sim.observe(desired).await;
         facts.history = self.store.last_known(&desired.project).expect("a memory");
+        facts.heed(self.store.words(&desired.project).expect("a memory").services);
         facts
+    }
+
+    /// Kim says it, or takes back whatever was said.
+    pub(crate) fn say(&self, service: &str, word: Option<Word>) {
+        let since: Timestamp = "2026-01-02T02:00:00Z".parse().expect("a time");
+        let metadata = BTreeMap::from([("ticket".to_owned(), "7".to_owned())]);
+        let said = word.map(|word| Said { word, by: "kim".to_owned(), since, reason: None, metadata });
+        self.store.say(&"studio".into(), &service.into(), said.as_ref()).expect("a memory");
+    }
+
+    /// All changes so far: `painter: online → offline`.
+    pub(crate) fn transitions(&self) -> Vec<Transition> {
+        self.store.transitions()
     }
 
     /// Applies a mode, which must converge: the next plan has no steps.
@@ -91,7 +105,17 @@ impl House {
     }
 
     pub(crate) fn try_apply(&self, desired: &Desired, request: &Request) -> Outcome {
-        let outcome = block_on(async {
+        self.apply_while(desired, request, async {})
+    }
+
+    /// Something goes on beside it.
+    pub(crate) fn apply_while(
+        &self,
+        desired: &Desired,
+        request: &Request,
+        beside: impl Future<Output = ()>,
+    ) -> Outcome {
+        let applied = async {
             let first = think(desired, &self.facts(desired).await, request).expect("an audited plan");
             let options = Options {
                 parallelism: 4,
@@ -120,7 +144,8 @@ impl House {
                 interrupt: &interrupt,
             };
             apply(context, &first).await
-        });
+        };
+        let (outcome, ()) = block_on(async { tokio::join!(applied, beside) });
         assert_eq!(self.sim.violations(), Vec::<String>::new());
         outcome
     }

@@ -4,6 +4,7 @@
 mod adopting;
 mod calling;
 mod machine;
+mod pausing;
 mod probing;
 mod server;
 mod starting;

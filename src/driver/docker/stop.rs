@@ -1,4 +1,5 @@
-//! Ending a container: as its policy wishes, and after the grace by force. Returns once nothing of it runs.
+//! Ending a container: as its policy wishes, and after the grace by force. Returns once nothing of it runs. And
+//! freezing one, which ends nothing.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use futures_util::StreamExt as _;
 
 use crate::driver::docker::inspect::{Running, Seen};
 use crate::driver::docker::{CHANGE_DEADLINE, Engine, create, short};
-use crate::driver::{DriverError, Stop};
+use crate::driver::{DriverError, Pause, Stop};
 use crate::model::desired::StopPolicy;
 use crate::model::names::ProjectName;
 use crate::model::observed::Instance;
@@ -37,13 +38,37 @@ impl Engine {
         self.delete(&seen).await
     }
 
-    /// Freezes it; it keeps its memory.
-    pub async fn pause(&self, id: &str) -> Result<(), DriverError> {
-        let what = format!("pause container {}", short(id));
-        self.call(what, CHANGE_DEADLINE, self.docker.pause_container(id)).await
+    /// Freezes a container of this project, or one that bears no mark and was adopted. One that is frozen is fine.
+    pub async fn pause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
+        let seen = self.may_be_paused(pause, "pause").await?;
+        match seen.state {
+            Running::Paused => Ok(()),
+            Running::Yes => {
+                let what = format!("pause container {}", seen.name);
+                self.call(what, CHANGE_DEADLINE, self.docker.pause_container(&seen.id)).await
+            }
+            Running::Created | Running::Ended | Running::Restarting => {
+                Err(DriverError::Refused(format!("container {} does not run, so it can't be paused", seen.name)))
+            }
+        }
     }
 
-    pub async fn unpause(&self, id: &str) -> Result<(), DriverError> {
+    /// Lets a frozen one go on; one that is not frozen is fine.
+    pub async fn unpause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
+        let seen = self.may_be_paused(pause, "let go on").await?;
+        if seen.state == Running::Paused { self.thaw(&seen.id).await } else { Ok(()) }
+    }
+
+    async fn may_be_paused(&self, pause: &Pause<'_>, what: &str) -> Result<Seen, DriverError> {
+        let gone = || DriverError::Missing(format!("the container of `{}` is gone", pause.service));
+        let seen = self.instance(pause.instance).await?.ok_or_else(gone)?;
+        if seen.is_anothers(pause.project) {
+            return Err(DriverError::Refused(format!("{}: lcm does not {what} it", seen.describe())));
+        }
+        Ok(seen)
+    }
+
+    async fn thaw(&self, id: &str) -> Result<(), DriverError> {
         let what = format!("unpause container {}", short(id));
         self.call(what, CHANGE_DEADLINE, self.docker.unpause_container(id)).await
     }
@@ -62,7 +87,7 @@ impl Engine {
         match seen.state {
             Running::Created | Running::Ended => return Ok(()),
             // Frozen processes take no signal, and answer no command.
-            Running::Paused => self.unpause(id).await?,
+            Running::Paused => self.thaw(id).await?,
             Running::Yes | Running::Restarting => {}
         }
         match Way::of(seen, policy) {

@@ -26,6 +26,7 @@ mod ignored;
 mod leaks;
 mod log;
 mod others;
+mod pause;
 pub(crate) mod proc;
 mod scope;
 pub mod shim;

@@ -17,6 +17,7 @@ use crate::driver::process::trees::Census;
 use crate::driver::process::{Processes, adopt, ending, environment, proc, signal};
 use crate::driver::{DriverError, Stop};
 use crate::model::facts::ProcessFact;
+use crate::model::names::{ProjectName, ServiceName};
 use crate::model::observed::Instance;
 
 /// A killed process lingers only in the kernel: a driver that gives back much memory takes seconds.
@@ -28,9 +29,9 @@ const SETTLE: Duration = Duration::from_millis(5);
 /// Between two rounds of killing.
 const KILL_PAUSE: Duration = Duration::from_millis(50);
 
-/// What is to end.
+/// What is meant.
 #[derive(Clone, Debug)]
-enum Quarry {
+pub(super) enum Quarry {
     /// What lcm started, by its marks.
     Marked { project: String, service: String },
     /// What somebody else started, and all that descends from it.
@@ -39,10 +40,10 @@ enum Quarry {
 
 /// What of it is still there.
 #[derive(Clone, Debug, Default)]
-struct Left {
-    salt: String,
-    shim: Option<ProcessFact>,
-    members: Vec<ProcessFact>,
+pub(super) struct Left {
+    pub(super) salt: String,
+    pub(super) shim: Option<ProcessFact>,
+    pub(super) members: Vec<ProcessFact>,
 }
 
 /// Returns when nothing of it is left.
@@ -50,21 +51,7 @@ pub(crate) async fn stop(processes: &Processes, stop: &Stop<'_>) -> Result<(), D
     let Instance::Tree { id } = stop.instance else {
         return Err(DriverError::Refused(format!("`{}` is no process tree", stop.service)));
     };
-    let Some(quarry) = quarry(stop, id)? else { return Ok(()) };
-    let left = look(&quarry, &[]).await?;
-    if let Quarry::Marked { .. } = quarry
-        && left.salt != *id
-    {
-        if left.members.is_empty() && left.shim.is_none() {
-            return Ok(());
-        }
-        let reason = format!("`{}` was started anew since it was looked at: it is left alone", stop.service);
-        return Err(DriverError::Refused(reason));
-    }
-    if left.members.iter().any(|member| u32::try_from(member.pid) == Ok(std::process::id())) {
-        let reason = format!("lcm itself runs within `{}`, and can't stop it from there", stop.service);
-        return Err(DriverError::Refused(reason));
-    }
+    let Some((quarry, left)) = found(stop.project, stop.service, id, "stop").await? else { return Ok(()) };
     let deadline = Instant::now() + stop.policy.grace;
     ask(processes, stop, &left).await?;
     let (gone, left) = wait_until_gone(&quarry, left, deadline).await?;
@@ -72,21 +59,47 @@ pub(crate) async fn stop(processes: &Processes, stop: &Stop<'_>) -> Result<(), D
     see_off_shim(&quarry, left).await
 }
 
-fn quarry(stop: &Stop<'_>, id: &str) -> Result<Option<Quarry>, DriverError> {
+/// The tree that is meant and what there is of it; `None`: it is gone. Another one than was looked at is refused, and so
+/// is the one that lcm itself runs in.
+pub(super) async fn found(
+    project: &ProjectName,
+    service: &ServiceName,
+    id: &str,
+    what: &str,
+) -> Result<Option<(Quarry, Left)>, DriverError> {
+    let Some(quarry) = quarry(project, service, id)? else { return Ok(None) };
+    let left = look(&quarry, &[]).await?;
+    if let Quarry::Marked { .. } = quarry
+        && left.salt != *id
+    {
+        if left.members.is_empty() && left.shim.is_none() {
+            return Ok(None);
+        }
+        let reason = format!("`{service}` was started anew since it was looked at: it is left alone");
+        return Err(DriverError::Refused(reason));
+    }
+    if left.members.iter().any(|member| u32::try_from(member.pid) == Ok(std::process::id())) {
+        let reason = format!("lcm itself runs within `{service}`, and can't {what} it from there");
+        return Err(DriverError::Refused(reason));
+    }
+    Ok(Some((quarry, left)))
+}
+
+fn quarry(project: &ProjectName, service: &ServiceName, id: &str) -> Result<Option<Quarry>, DriverError> {
     let Some((pid, ticks)) = adopt::pid_and_ticks(id) else {
-        let (project, service) = (stop.project.as_str().to_owned(), stop.service.as_str().to_owned());
+        let (project, service) = (project.as_str().to_owned(), service.as_str().to_owned());
         return Ok(Some(Quarry::Marked { project, service }));
     };
     let Some(root) = adopt::living(pid, ticks) else { return Ok(None) };
     if proc::uid(pid) != Some(rustix::process::geteuid().as_raw()) {
-        let reason = format!("`{}` is process {pid}, which belongs to another user", stop.service);
+        let reason = format!("`{service}` is process {pid}, which belongs to another user");
         return Err(DriverError::Refused(reason));
     }
     Ok(Some(Quarry::Adopted { root }))
 }
 
 /// What is there of it now; of an adopted tree also what descends from members seen before.
-async fn look(quarry: &Quarry, known: &[ProcessFact]) -> Result<Left, DriverError> {
+pub(super) async fn look(quarry: &Quarry, known: &[ProcessFact]) -> Result<Left, DriverError> {
     let (quarry, known) = (quarry.clone(), known.to_vec());
     let looked = spawn_blocking(move || -> io::Result<Left> {
         match quarry {
@@ -131,7 +144,7 @@ async fn ask(processes: &Processes, stop: &Stop<'_>, left: &Left) -> Result<(), 
     Ok(())
 }
 
-fn deliver(member: &ProcessFact, signal: Signal) -> Result<(), DriverError> {
+pub(super) fn deliver(member: &ProcessFact, signal: Signal) -> Result<(), DriverError> {
     match send(member, signal) {
         Ok(_) => Ok(()),
         Err(source) => {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::world::key_of;
 use super::{Deed, Sim};
-use crate::driver::{Answer, Driver, DriverError, Errand, Look, Start, Stop};
+use crate::driver::{Answer, Driver, DriverError, Errand, Look, Pause, Start, Stop};
 use crate::model::desired::{Desired, Service};
 use crate::model::facts::{BusyReading, Facts, ProbeReading};
 use crate::model::names::ProjectName;
@@ -53,6 +53,14 @@ impl Driver for Sim {
 
     async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
         self.end(stop).await
+    }
+
+    async fn pause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
+        self.freeze(pause, true).await
+    }
+
+    async fn unpause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
+        self.freeze(pause, false).await
     }
 
     async fn remove(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError> {

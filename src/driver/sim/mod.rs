@@ -8,6 +8,7 @@ mod as_driver;
 mod behaviour;
 mod effects;
 mod errands;
+mod freeze;
 mod memory;
 mod readings;
 mod things;
@@ -70,6 +71,8 @@ pub enum Deed {
     Remove,
     PutBack,
     Evict,
+    Pause,
+    Unpause,
 }
 
 /// Which side of an effect a crash is on.

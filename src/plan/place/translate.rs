@@ -133,6 +133,7 @@ impl<'a> Work<'a> {
     fn may_give_way(&self, number: Number) -> bool {
         let seen = self.scene.seen(number);
         seen.unknown.is_none()
+            && seen.word.is_none()
             && !matches!(seen.state, State::Suspended | State::Maintenance | State::Stopping)
             && matches!(seen.ownership, Ownership::Ours | Ownership::Adopted)
             && self.scene.is_in_scope(number)
@@ -168,7 +169,11 @@ impl<'a> Work<'a> {
                     self.draft(number, kind, sets, None);
                 }
             }
-            Decision::Stop(_) | Decision::GiveUp(_) | Decision::Preempt { .. } | Decision::Evict(_) => {}
+            Decision::Stop(_)
+            | Decision::GiveUp(_)
+            | Decision::Preempt { .. }
+            | Decision::Evict(_)
+            | Decision::Pause(_) => {}
         }
     }
 

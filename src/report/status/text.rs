@@ -16,7 +16,8 @@ const INDENT: &str = "    ";
 /// The whole text, ending in a newline; `verbose`: with what earlier runs let expect of each service.
 #[must_use]
 pub fn text(status: &Status, verbose: bool, style: Style) -> String {
-    let mode = status.mode.as_ref().map(|mode| format!(" · mode {mode}")).unwrap_or_default();
+    let whose = status.switched.as_ref().map(|word| format!(" ({})", word.by_whom())).unwrap_or_default();
+    let mode = status.mode.as_ref().map(|mode| format!(" · mode {mode}{whose}")).unwrap_or_default();
     let engine = status.engine.as_ref().map(|engine| format!(" · engine {engine}")).unwrap_or_default();
     let head = format!("lcm status · {}{mode} · host {}{engine}", status.project, status.host);
     let mut text = format!("{}\n", style.paint(Paint::Strong, &head));
@@ -199,6 +200,7 @@ mod tests {
             vram_measured_mib: None,
             since: None,
             reason: reason.to_owned(),
+            word: None,
             estimates: EstimatesLine::default(),
             budget: None,
         }
@@ -209,6 +211,7 @@ mod tests {
             format: FORMAT.to_owned(),
             project: "studio".into(),
             mode: None,
+            switched: None,
             host: "box".to_owned(),
             engine: None,
             observed_at: Timestamp::UNIX_EPOCH,

@@ -126,7 +126,8 @@ fn shown(plan_of: &Plan, purpose: Purpose, verbose: bool) -> String {
 }
 
 fn set(plan_of: &Plan, purpose: Purpose, verbose: bool, style: Style) -> String {
-    plan(PlanText { plan: plan_of, purpose, mode_source: ModeSource::Manifest, looked: &LOOKED, verbose, style })
+    let mode_source = ModeSource::Manifest;
+    plan(PlanText { plan: plan_of, purpose, mode_source, switched: None, looked: &LOOKED, verbose, style })
 }
 
 #[test]

@@ -1,0 +1,84 @@
+//! What operators say while a run is under way: heard before each step, so that what was planned before a word came is
+//! not done after it. And pausing, which only a word asks for.
+
+use std::collections::BTreeMap;
+
+use super::expect::is_of_service;
+use super::record::Cursor;
+use super::run::Run;
+use super::verdict::{Trouble, Verdict, unseen};
+use crate::driver::{Life, Pause};
+use crate::model::event::Stage;
+use crate::model::lifecycle::Action;
+use crate::model::names::ServiceName;
+use crate::model::plan::{ReasonCode, Step};
+use crate::model::words::{Said, Word};
+
+/// Why a step is not to be taken any more, by what operators say now.
+pub(super) fn forbids(run: &Run<'_>, step: &Step) -> Option<String> {
+    if !is_of_service(step) {
+        return None;
+    }
+    // A store that can't be read forbids nothing; that it can't is told.
+    let said = match run.context.store.words(&run.context.desired.project) {
+        Ok(words) => {
+            run.ledger().said.clone_from(&words.services);
+            words.services.get(&step.service).cloned()
+        }
+        Err(error) => {
+            run.deaf(&error);
+            return None;
+        }
+    };
+    let Some(said) = said else { return taken_back(step) };
+    let may = match said.word {
+        Word::Maintain => false,
+        Word::Suspend => step.action == Action::Pause,
+        Word::Terminate => matches!(step.action, Action::Stop | Action::Remove),
+    };
+    (!may).then(|| format!("an operator said {} meanwhile ({})", said.word, said.by_whom()))
+}
+
+/// What is done for the sake of a word alone, is not done once that is gone.
+fn taken_back(step: &Step) -> Option<String> {
+    let for_a_word = matches!(step.reason.code, ReasonCode::Terminated | ReasonCode::Suspended);
+    for_a_word.then(|| "an operator took that back meanwhile".to_owned())
+}
+
+impl Run<'_> {
+    /// What goes with an operator's word into the history.
+    pub(super) fn said_of(&self, service: &ServiceName) -> BTreeMap<String, String> {
+        let metadata = |said: &Said| said.metadata.clone();
+        self.ledger().said.get(service).map(metadata).unwrap_or_default()
+    }
+}
+
+/// Freezes what an operator suspended.
+pub(super) async fn pause(run: &Run<'_>, step: &Step) -> Verdict {
+    let (driver, desired) = (run.context.driver, run.context.desired);
+    let (Some(service), Some(instance)) = (desired.services.get(&step.service), &step.expect.instance) else {
+        return Verdict::Stale("the plan names nothing to pause".to_owned());
+    };
+    let look = match run.unless_cut(driver.look(&desired.project, service)).await {
+        Ok(Ok(look)) => look,
+        Ok(Err(error)) => return Verdict::Failed(unseen(&error)),
+        Err(cut) => return Verdict::Cut(cut),
+    };
+    match look.life {
+        Life::Suspended if look.instance.as_ref() == Some(instance) => return Verdict::NotNeeded,
+        Life::Running if look.instance.as_ref() == Some(instance) => {}
+        Life::Absent | Life::Ended(_) | Life::Crippled(_) | Life::Running | Life::Suspended => {
+            return Verdict::Stale("it is another one by now, or does not run well".to_owned());
+        }
+    }
+    run.stage(step, Stage::Stop, None);
+    run.ledger().changed = true;
+    let pause = Pause { project: &desired.project, service: &step.service, instance };
+    match driver.pause(&pause).await {
+        Ok(()) => {
+            Cursor::at(run, step).walk_to_last();
+            Verdict::Done
+        }
+        Err(error) => Verdict::Failed(Trouble::new(ReasonCode::StopFailed, error.to_string())),
+    }
+}

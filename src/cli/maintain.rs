@@ -1,0 +1,27 @@
+//! `lcm maintain`.
+
+use crate::cli::exit::Exit;
+use crate::cli::session::Session;
+use crate::cli::stop::Stop;
+use crate::cli::words::{self, Spoken, WordArgs};
+use crate::model::words::Word;
+
+/// Keep lcm's hands off services, until `lcm resume`; the machine is left as it is
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    words: WordArgs,
+}
+
+pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+    let opened = words::open(session, &args.words)?;
+    let mut spoken = Spoken::of(session, &args.words, &opened).await?;
+    for (name, route) in spoken.judge(Word::Maintain)? {
+        let from = spoken.seen(&name)?.state;
+        spoken.keep(&name, Word::Maintain)?;
+        spoken.record(&name, &route, "lcm maintain");
+        spoken.tell(&format!("{name}: {from} → maintenance; it is left as it is until `lcm resume {name}`"));
+    }
+    spoken.end()?;
+    Ok(Exit::Done)
+}

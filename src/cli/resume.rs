@@ -1,0 +1,134 @@
+//! `lcm resume`: takes an operator's word back, lets what is paused go on, and gives a spent budget anew.
+
+use crate::cli::exit::Exit;
+use crate::cli::session::Session;
+use crate::cli::stop::{Code, Stop};
+use crate::cli::words::{self, Spoken, WordArgs};
+use crate::driver::Life;
+use crate::model::budget::Budget;
+use crate::model::facts::Attempts;
+use crate::model::lifecycle::State;
+use crate::model::names::ServiceName;
+use crate::model::observed::ObservedService;
+use crate::model::words::Word;
+
+/// Take a word about services back: what is paused goes on, and what is held is lcm's again
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    words: WordArgs,
+}
+
+/// What there is to resume of one service.
+struct Held {
+    name: ServiceName,
+    word: Option<Word>,
+    /// It is paused, by a word or by hand.
+    paused: bool,
+    /// It was tried to bring it up, without lasting success.
+    tried: bool,
+    /// As it is taken up again, from the state that the word gave it.
+    route: Vec<State>,
+}
+
+pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+    let opened = words::open(session, &args.words)?;
+    let mut spoken = Spoken::of(session, &args.words, &opened).await?;
+    let mut all = Vec::new();
+    for name in &spoken.named {
+        all.push(held(&spoken, name).await?);
+    }
+    let mut exit = Exit::Done;
+    for held in all {
+        exit = Exit::first([exit, take_back(session, &mut spoken, &held).await?]);
+    }
+    spoken.end()?;
+    Ok(exit)
+}
+
+async fn held(spoken: &Spoken<'_>, name: &ServiceName) -> Result<Held, Stop> {
+    let seen = spoken.seen(name)?;
+    let word = seen.word.as_ref().map(|said| said.word);
+    if let (Some(why), Some(Word::Suspend) | None) = (&seen.unknown, word) {
+        return Err(Stop::refused(Code::Illegal, format!("what becomes of {name} can't be judged: {why}")));
+    }
+    let paused = seen.state == State::Suspended || is_frozen(spoken, name, seen).await;
+    let route = match seen.state {
+        State::Suspended => vec![State::Suspended, State::Online],
+        State::Maintenance if paused => vec![State::Maintenance, State::Suspended, State::Online],
+        State::Maintenance if seen.holds_room => vec![State::Maintenance, State::Online],
+        State::Maintenance if seen.unknown.is_none() => vec![State::Maintenance, State::Offline],
+        State::Terminated => vec![State::Terminated, State::Deleted],
+        // A word that was never carried out has changed nothing.
+        State::Maintenance
+        | State::Registered
+        | State::Deploying
+        | State::Deployed
+        | State::Starting
+        | State::Online
+        | State::Busy
+        | State::Idle
+        | State::Stopping
+        | State::Updating
+        | State::Scaling
+        | State::Error
+        | State::Failed
+        | State::Timeout
+        | State::Offline
+        | State::Deleted => Vec::new(),
+    };
+    let now = spoken.opened.driver().now();
+    let is_held = spoken.service(name).is_some_and(|service| Budget::of(service, seen, now) != Budget::Open);
+    Ok(Held { name: name.clone(), word, paused, tried: is_held || seen.attempts.is_some(), route })
+}
+
+/// What is maintained shows by a look alone whether it is paused.
+async fn is_frozen(spoken: &Spoken<'_>, name: &ServiceName, seen: &ObservedService) -> bool {
+    let maintained = seen.state == State::Maintenance && seen.instance.is_some();
+    let Some(service) = spoken.service(name).filter(|_| maintained) else { return false };
+    let look = spoken.opened.driver().look(&spoken.opened.desired.project, service).await;
+    look.is_ok_and(|look| look.life == Life::Suspended && look.instance == seen.instance)
+}
+
+/// What is paused goes on before the word goes: what crashes in between is resumed once more.
+async fn take_back(session: &Session, spoken: &mut Spoken<'_>, held: &Held) -> Result<Exit, Stop> {
+    let Held { name, word, paused, tried, route } = held;
+    if word.is_none() && !paused && !tried {
+        spoken.tell(&format!("{name}: there is nothing to resume"));
+        return Ok(Exit::Done);
+    }
+    if *paused && let Err(error) = spoken.freeze(name, false).await {
+        session.warn(&format!("{name} could not be let go on: {error}"));
+        return Ok(Exit::Failed);
+    }
+    if word.is_some() {
+        spoken.forget(name)?;
+    }
+    if *tried {
+        let project = &spoken.opened.desired.project;
+        // Who is never brought back by himself is given leave for one start.
+        let never = spoken.service(name).filter(|service| service.recover.attempts == 0);
+        let leave = never.map(|service| Attempts {
+            count: 0,
+            last_at: spoken.opened.driver().now(),
+            spec: service.spec.hash(),
+        });
+        let reset = spoken.opened.store().set_attempts(project, name, leave.as_ref());
+        reset.map_err(|error| Stop::refused(Code::Store, error.to_string()))?;
+    }
+    spoken.record(name, route, "lcm resume");
+    let changed: Vec<&str> = route.iter().map(|state| state.as_str()).collect();
+    let mut told: Vec<String> = (!changed.is_empty()).then(|| changed.join(" → ")).into_iter().collect();
+    match word {
+        // It was never carried out.
+        Some(_) if route.is_empty() => told.push("the word is taken back".to_owned()),
+        Some(Word::Terminate) => told.push("the next `lcm apply` may start it".to_owned()),
+        Some(Word::Maintain) => told.push("it is lcm's again".to_owned()),
+        Some(Word::Suspend) | None => {}
+    }
+    if *tried {
+        told.push("it has its whole budget again".to_owned());
+    }
+    spoken.tell(&format!("{name}: {}", told.join("; ")));
+    Ok(Exit::Done)
+}

@@ -1,0 +1,42 @@
+//! `lcm suspend`.
+
+use crate::cli::exit::Exit;
+use crate::cli::session::Session;
+use crate::cli::stop::Stop;
+use crate::cli::words::{self, Spoken, WordArgs};
+use crate::model::lifecycle::State;
+use crate::model::words::Word;
+
+/// Pause services, until `lcm resume`; they keep their memory
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    words: WordArgs,
+}
+
+pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+    let opened = words::open(session, &args.words)?;
+    let mut spoken = Spoken::of(session, &args.words, &opened).await?;
+    let mut exit = Exit::Done;
+    for (name, route) in spoken.judge(Word::Suspend)? {
+        let from = spoken.seen(&name)?.state;
+        spoken.keep(&name, Word::Suspend)?;
+        if from == State::Suspended {
+            spoken.tell(&format!("{name} is paused already, and stays so until `lcm resume {name}`"));
+            continue;
+        }
+        match spoken.freeze(&name, true).await {
+            Ok(()) => {
+                spoken.record(&name, &route, "lcm suspend");
+                spoken.tell(&format!("{name}: {from} → suspended; it keeps its memory until `lcm resume {name}`"));
+            }
+            Err(error) => {
+                exit = Exit::Failed;
+                session.warn(&format!("{name} could not be paused: {error}"));
+                spoken.tell(&format!("{name}: the word is kept, and the next `lcm apply` tries again to pause it"));
+            }
+        }
+    }
+    spoken.end()?;
+    Ok(exit)
+}

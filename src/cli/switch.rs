@@ -1,0 +1,103 @@
+//! `lcm switch`: the mode from now on, for whoever names none; and its application.
+
+use std::path::{Path, PathBuf};
+
+use crate::cli::args::{ExecutionArgs, PlanningArgs};
+use crate::cli::execute::{self, Job};
+use crate::cli::exit::Exit;
+use crate::cli::opened::{self, Opened};
+use crate::cli::plan::data;
+use crate::cli::session::Session;
+use crate::cli::stop::{Code, Stop};
+use crate::cli::words::VoiceArgs;
+use crate::manifest::Choice;
+use crate::model::names::{GoalName, ModeName};
+use crate::model::plan::Purpose;
+use crate::model::words::Switched;
+use crate::report::fold::folded;
+
+/// Use this mode from now on, and apply it; until `--clear`, or until the manifest itself names another one
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Mode to use
+    #[arg(required_unless_present = "clear", value_name = "MODE")]
+    mode: Option<String>,
+    /// Manifest to read
+    #[arg(value_name = "MANIFEST")]
+    manifest: Option<PathBuf>,
+    /// Forget the switch: the manifest's own mode counts again. Applies nothing
+    #[arg(long)]
+    clear: bool,
+    #[command(flatten)]
+    voice: VoiceArgs,
+    /// Want this goal too, for this run; may be given several times
+    #[arg(long = "goal", value_name = "GOAL")]
+    goals: Vec<GoalName>,
+    /// Take this file, made by `lcm observe`, for the machine: plan on it, and change it instead
+    #[arg(long, value_name = "FILE")]
+    world: Option<PathBuf>,
+    #[command(flatten)]
+    planning: PlanningArgs,
+    #[command(flatten)]
+    execution: ExecutionArgs,
+}
+
+pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
+    let Args { mode, manifest, clear, voice, goals, world, planning, execution } = args;
+    let default = || PathBuf::from("lcm.yaml");
+    let mode = match (mode, clear) {
+        // Without a mode, what stands first is the manifest.
+        (mode, true) if mode.is_none() || manifest.is_none() => {
+            let manifest = mode.map(PathBuf::from).or(manifest).unwrap_or_else(default);
+            return forget(session, &manifest, world.as_deref());
+        }
+        (Some(mode), false) => ModeName::new(mode),
+        (_, _) => return Err(Stop::new(Exit::Usage, Code::Usage, "--clear forgets a switch, and takes no mode")),
+    };
+    let job = Job {
+        command: "lcm switch",
+        purpose: Purpose::Apply,
+        manifest: manifest.unwrap_or_else(default),
+        choice: Choice { mode: Some(mode), word: None, goals: goals.into_iter().collect(), mode_optional: false },
+        world,
+        planning,
+        execution,
+        saved: None,
+        switch: Some(voice),
+        opened: None,
+    };
+    execute::run(session, job).await
+}
+
+/// The word as it is to be kept.
+pub(super) fn switched(session: &Session, opened: &Opened, voice: &VoiceArgs, mode: ModeName) -> Switched {
+    Switched {
+        mode,
+        entry: opened.entry(),
+        own_mode: opened.desired.own_mode.clone(),
+        by: voice.by(session),
+        since: opened.driver().now(),
+        reason: voice.reason(),
+    }
+}
+
+fn forget(session: &Session, manifest: &Path, world: Option<&Path>) -> Result<Exit, Stop> {
+    let opened = opened::open_without_mode(session, manifest, world)?;
+    let unusable = |error: crate::store::StoreError| Stop::refused(Code::Store, error.to_string());
+    let (project, entry) = (&opened.desired.project, opened.entry());
+    let words = opened.store().words(project).map_err(unusable)?;
+    let own = match &opened.desired.own_mode {
+        Some(own) => format!("the mode is {own}, by {}", manifest.display()),
+        None => format!("{} names no mode", manifest.display()),
+    };
+    let Some(switched) = words.modes.into_iter().find(|switched| switched.entry == entry) else {
+        data(&folded(&format!("nothing to forget: {own}\n"), session.stdout))?;
+        return Ok(Exit::Done);
+    };
+    opened.store().switch(project, &entry, None).map_err(unusable)?;
+    opened.close()?;
+    let then = if opened.desired.own_mode.is_some() { "; `lcm apply` goes there" } else { "; `--mode` chooses one" };
+    let told = format!("forgotten: mode {} ({}); {own}{then}\n", switched.mode, switched.by_whom());
+    data(&folded(&told, session.stdout))?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,87 @@
+//! `lcm terminate`: the word first, then the stop, by the same lock, plan and apply as everything else.
+
+use crate::cli::args::{ExecutionArgs, Format, NarrowArgs, PlanningArgs};
+use crate::cli::execute::{self, Job};
+use crate::cli::exit::Exit;
+use crate::cli::oneshot;
+use crate::cli::session::Session;
+use crate::cli::stop::Stop;
+use crate::cli::words::{self, Spoken, WordArgs};
+use crate::manifest::Choice;
+use crate::model::names::ServiceName;
+use crate::model::plan::Purpose;
+use crate::model::words::Word;
+
+/// Stop services, and keep them off until `lcm resume`; asks nobody
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    words: WordArgs,
+    #[command(flatten)]
+    execution: ExecutionArgs,
+}
+
+pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
+    let Args { words, execution } = args;
+    let opened = words::open(session, &words)?;
+    let running = {
+        let mut spoken = Spoken::of(session, &words, &opened).await?;
+        let running = say(&mut spoken)?;
+        match (execution.format, running.is_empty()) {
+            (Format::Text, true) => return spoken.end().map(|()| Exit::Done),
+            (Format::Text, false) => spoken.answer()?,
+            // Its events are the answer, also where nothing has to be stopped.
+            (Format::Json, _) => {}
+        }
+        spoken.named.iter().filter(|name| running.is_empty() || running.contains(name)).cloned().collect()
+    };
+    let narrow = NarrowArgs { targets: running, excludes: Vec::new() };
+    let job = Job {
+        command: "lcm terminate",
+        purpose: Purpose::Stop,
+        manifest: words.manifest,
+        choice: Choice { mode_optional: true, ..Choice::default() },
+        world: words.world,
+        planning: PlanningArgs { narrow, ..PlanningArgs::default() },
+        // The word is the order.
+        execution: execution.unasked(),
+        saved: None,
+        switch: None,
+        opened: Some(opened),
+    };
+    let ended = execute::run(session, job).await;
+    ended.map_err(|stop| match stop.exit {
+        Exit::Locked => stop.and("the word is kept: the next `lcm apply` stops it"),
+        Exit::Usage
+        | Exit::Refused
+        | Exit::Stale
+        | Exit::Terminated
+        | Exit::Interrupted
+        | Exit::Failed
+        | Exit::Blocked
+        | Exit::Changes
+        | Exit::Done => stop,
+    })
+}
+
+/// Keeps the words, and returns what still has to be stopped for them.
+fn say(spoken: &mut Spoken<'_>) -> Result<Vec<ServiceName>, Stop> {
+    let said = spoken.judge(Word::Terminate)?;
+    let named: Vec<ServiceName> = said.iter().map(|(name, _)| name.clone()).collect();
+    oneshot::refuse_held_dependents(spoken.opened, &spoken.observed, &named)?;
+    let mut running = Vec::new();
+    for (name, route) in said {
+        let (from, runs) = spoken.seen(&name).map(|seen| (seen.state, seen.holds_room))?;
+        spoken.keep(&name, Word::Terminate)?;
+        if runs {
+            running.push(name);
+            continue;
+        }
+        spoken.record(&name, &route, "lcm terminate");
+        spoken.tell(&format!("{name}: {from} → terminated; it is kept off until `lcm resume {name}`"));
+    }
+    for name in &running {
+        spoken.tell(&format!("{name}: it is stopped now, and kept off until `lcm resume {name}`"));
+    }
+    Ok(running)
+}

@@ -1,0 +1,298 @@
+//! What `maintain`, `suspend`, `resume` and `terminate` share: whose word it is, and whether it can be said of a service
+//! as it is now. All that are named are judged before any is touched.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use crate::cli::exit::Exit;
+use crate::cli::opened::{self, Opened};
+use crate::cli::plan::data;
+use crate::cli::session::Session;
+use crate::cli::stop::{Code, Stop};
+use crate::cli::{locked, names};
+use crate::driver::Pause;
+use crate::model::desired::{Desired, Service};
+use crate::model::lifecycle::State;
+use crate::model::names::ServiceName;
+use crate::model::observed::{ObservedService, Ownership};
+use crate::model::rules::{Case, Verdict};
+use crate::model::words::{Said, Word, way};
+use crate::report::fold::folded;
+use crate::store::{Author, Transition};
+
+/// A word is read in a line of a plan; what needs more belongs into a ticket that it names.
+const TEXT_MAX: usize = 500;
+/// As many as anybody reads, and few enough for one row of the store.
+const METADATA_MAX: usize = 20;
+
+/// Whose word it is, and why.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct VoiceArgs {
+    /// Why, for whoever asks later
+    #[arg(long, value_name = "TEXT", value_parser = text)]
+    reason: Option<String>,
+    /// In whose name, where the login name does not tell
+    #[arg(long = "as", value_name = "NAME", value_parser = text)]
+    by: Option<String>,
+}
+
+/// What a word is said of.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct WordArgs {
+    /// Services that it is about
+    #[arg(required = true, value_name = "SERVICE")]
+    pub(super) services: Vec<ServiceName>,
+    /// Manifest to read
+    #[arg(short, long, default_value = "lcm.yaml", value_name = "MANIFEST")]
+    pub(super) manifest: PathBuf,
+    #[command(flatten)]
+    pub(super) voice: VoiceArgs,
+    /// Something to keep with it, for programs; may be given several times
+    #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = pair)]
+    metadata: Vec<(String, String)>,
+    /// Take this file, made by `lcm observe`, for the machine, and change it instead
+    #[arg(long, value_name = "FILE")]
+    pub(super) world: Option<PathBuf>,
+}
+
+/// On one line, and short enough for one.
+fn text(given: &str) -> Result<String, String> {
+    let given = given.trim();
+    match given.chars().count() {
+        0 => Err("it is empty".to_owned()),
+        _ if given.chars().any(char::is_control) => Err("it has to be one line of plain text".to_owned()),
+        count if count > TEXT_MAX => Err(format!("it has {count} characters, and may have {TEXT_MAX}")),
+        _ => Ok(given.to_owned()),
+    }
+}
+
+fn pair(given: &str) -> Result<(String, String), String> {
+    let (key, value) = given.split_once('=').ok_or("write KEY=VALUE")?;
+    Ok((text(key)?, text(value)?))
+}
+
+impl VoiceArgs {
+    pub(super) fn by(&self, session: &Session) -> String {
+        self.by.clone().unwrap_or_else(|| locked::who(&session.environment))
+    }
+
+    pub(super) fn reason(&self) -> Option<String> {
+        self.reason.clone()
+    }
+}
+
+impl WordArgs {
+    fn metadata(&self) -> Result<BTreeMap<String, String>, Stop> {
+        let metadata: BTreeMap<String, String> = self.metadata.iter().cloned().collect();
+        if metadata.len() > METADATA_MAX {
+            let message = format!("--meta may be given {METADATA_MAX} times, not {}", metadata.len());
+            return Err(Stop::new(Exit::Usage, Code::Usage, message));
+        }
+        Ok(metadata)
+    }
+}
+
+/// A command of an operator's, with the world that it is about.
+pub(super) struct Spoken<'a> {
+    session: &'a Session,
+    pub(super) opened: &'a Opened,
+    pub(super) observed: BTreeMap<ServiceName, ObservedService>,
+    /// Each once, in the order given.
+    pub(super) named: Vec<ServiceName>,
+    pub(super) voice: &'a VoiceArgs,
+    pub(super) metadata: BTreeMap<String, String>,
+    told: String,
+}
+
+/// Opens the world that the words are about.
+pub(super) fn open(session: &Session, args: &WordArgs) -> Result<Opened, Stop> {
+    opened::open_without_mode(session, &args.manifest, args.world.as_deref())
+}
+
+impl<'a> Spoken<'a> {
+    /// Looks at the world; nothing is judged yet.
+    pub(super) async fn of(session: &'a Session, args: &'a WordArgs, opened: &'a Opened) -> Result<Self, Stop> {
+        let metadata = args.metadata()?;
+        names::check("service", &args.services, opened.desired.services.keys())?;
+        // A word that can't be kept is refused when it is said, on a full disk too.
+        opened.ensure_writable(|_| ())?;
+        let mut named: Vec<ServiceName> = Vec::new();
+        for name in &args.services {
+            if !named.contains(name) {
+                named.push(name.clone());
+            }
+        }
+        let facts = opened.facts(session).await;
+        let observed = opened.observed(&facts).services;
+        Ok(Self { session, opened, observed, named, voice: &args.voice, metadata, told: String::new() })
+    }
+
+    pub(super) fn seen(&self, name: &ServiceName) -> Result<&ObservedService, Stop> {
+        self.observed.get(name).ok_or_else(|| Stop::refused(Code::Illegal, format!("nothing is known of {name}")))
+    }
+
+    pub(super) fn service(&self, name: &ServiceName) -> Option<&Service> {
+        self.opened.desired.services.get(name)
+    }
+
+    /// Whether the word can be said of all that are named; those of which it holds already are told, and left out.
+    /// With each the changes that it makes.
+    pub(super) fn judge(&mut self, word: Word) -> Result<Vec<(ServiceName, Vec<State>)>, Stop> {
+        let mut open = Vec::new();
+        for name in self.named.clone() {
+            let seen = self.seen(&name)?;
+            let holds = seen.word.as_ref().filter(|said| said.word == word && seen.state == word.state());
+            if let Some(whom) = holds.map(Said::by_whom) {
+                self.tell(&format!("{name} is {} already ({whom})", spoken(word.state())));
+            } else {
+                let route = may_say((&self.opened.desired, self.opened.driver().now()), &name, seen, word)?;
+                open.push((name, route));
+            }
+        }
+        Ok(open)
+    }
+
+    /// Keeps the word. What it does to the machine comes after that: what crashes in between is made up for by the next
+    /// apply.
+    pub(super) fn keep(&self, name: &ServiceName, word: Word) -> Result<(), Stop> {
+        let said = Said {
+            word,
+            by: self.voice.by(self.session),
+            since: self.opened.driver().now(),
+            reason: self.voice.reason(),
+            metadata: self.metadata.clone(),
+        };
+        let kept = self.opened.store().say(&self.opened.desired.project, name, Some(&said));
+        kept.map_err(|error| Stop::refused(Code::Store, error.to_string()))
+    }
+
+    /// Takes it back.
+    pub(super) fn forget(&self, name: &ServiceName) -> Result<(), Stop> {
+        let forgotten = self.opened.store().say(&self.opened.desired.project, name, None);
+        forgotten.map_err(|error| Stop::refused(Code::Store, error.to_string()))
+    }
+
+    /// Writes changes of a service down, one after the other. A store that fails stops nothing here: the word is kept.
+    pub(super) fn record(&self, name: &ServiceName, route: &[State], what: &str) {
+        for pair in route.windows(2) {
+            let transition = Transition {
+                at: self.opened.driver().now(),
+                project: self.opened.desired.project.clone(),
+                service: name.clone(),
+                from: pair[0],
+                to: pair[1],
+                reason: self.voice.reason().unwrap_or_else(|| what.to_owned()),
+                made: true,
+                author: Author { by: self.voice.by(self.session), run: String::new() },
+                metadata: self.metadata.clone(),
+            };
+            if let Err(error) = self.opened.store().record(&transition) {
+                self.session.warn(&format!("this is not in the history: {error}"));
+            }
+        }
+    }
+
+    /// Freezes it, or lets it go on.
+    pub(super) async fn freeze(&self, name: &ServiceName, frozen: bool) -> Result<(), String> {
+        let Some(instance) = self.observed.get(name).and_then(|seen| seen.instance.as_ref()) else {
+            return Err("there is nothing that runs".to_owned());
+        };
+        let (driver, pause) =
+            (self.opened.driver(), Pause { project: &self.opened.desired.project, service: name, instance });
+        let done = if frozen { driver.pause(&pause).await } else { driver.unpause(&pause).await };
+        done.map_err(|error| error.to_string())
+    }
+
+    /// A line of the answer.
+    pub(super) fn tell(&mut self, line: &str) {
+        let _ = writeln!(self.told, "{line}");
+    }
+
+    /// Ends the command: a simulated world is written back, and the answer given.
+    pub(super) fn end(self) -> Result<(), Stop> {
+        self.opened.close()?;
+        self.answer()
+    }
+
+    pub(super) fn answer(&self) -> Result<(), Stop> {
+        data(&folded(&self.told, self.session.stdout))
+    }
+}
+
+/// The changes that it makes, or the refusal, where this can't be said of it now; with what can be.
+fn may_say(
+    (desired, now): (&Desired, Timestamp),
+    name: &ServiceName,
+    seen: &ObservedService,
+    word: Word,
+) -> Result<Vec<State>, Stop> {
+    let refused = |message: String| Err(Stop::refused(Code::Illegal, message));
+    if let Some(why) = &seen.unknown {
+        return refused(format!("what becomes of {name} can't be judged: {why}"));
+    }
+    match &seen.ownership {
+        Ownership::Foreign { holder } => return refused(format!("{name} is not lcm's to {word}: {holder}")),
+        Ownership::Missing { container } => {
+            return refused(format!("there is no {name} to {word}: container {container} is not there"));
+        }
+        Ownership::Absent | Ownership::Ours | Ownership::Adopted => {}
+    }
+    // What is paused by hand is where the word would bring it.
+    if seen.state == word.state() {
+        return Ok(Vec::new());
+    }
+    // Without a row of its own, a change may be opened by a rule.
+    let direct = [seen.state, word.state()];
+    let route = way(word, seen.state).unwrap_or(&direct);
+    let case = Case { service: name, mode: desired.mode.as_ref(), at: now };
+    match desired.rules.judge_route(&case, route) {
+        None => Ok(route.to_vec()),
+        Some(Verdict::Denied(denial)) => refused(format!("{name} can't be {}: {denial}", past(word))),
+        Some(Verdict::NoRow | Verdict::Legal) => refused(illegal(name, seen.state, word)),
+    }
+}
+
+fn illegal(name: &ServiceName, state: State, word: Word) -> String {
+    let next: Vec<&str> = state.next().map(State::as_str).collect();
+    let mut commands: Vec<String> = Vec::new();
+    if matches!(state, State::Maintenance | State::Suspended | State::Terminated) {
+        commands.push("resume".to_owned());
+    }
+    commands.extend(Word::ALL.into_iter().filter(|other| way(*other, state).is_some()).map(|other| other.to_string()));
+    if matches!(state, State::Registered | State::Deployed | State::Failed | State::Timeout) {
+        commands.push("start".to_owned());
+    }
+    let commands: Vec<String> = commands.iter().map(|command| format!("`lcm {command} {name}`")).collect();
+    let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
+    let legal = if commands.is_empty() { "wait".to_owned() } else { alternatives(&commands) };
+    format!(
+        "{name} is {}, and can't be {}; from there a service can become {}: {legal}",
+        spoken(state),
+        past(word),
+        alternatives(&next)
+    )
+}
+
+fn spoken(state: State) -> &'static str {
+    if state == State::Maintenance { "in maintenance" } else { state.as_str() }
+}
+
+fn past(word: Word) -> &'static str {
+    match word {
+        Word::Maintain => "maintained",
+        Word::Suspend => "suspended",
+        Word::Terminate => "terminated",
+    }
+}
+
+/// `starting, deploying or deleted`
+fn alternatives(words: &[&str]) -> String {
+    match words {
+        [] => "nothing else".to_owned(),
+        [one] => (*one).to_owned(),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
+    }
+}

@@ -1,0 +1,31 @@
+//! What is there, seen through what operators said of it.
+
+use crate::model::lifecycle::State;
+use crate::model::observed::ObservedService;
+use crate::model::words::{Said, Word};
+
+/// The picture as the word has it. Only what is so already shows: a word that still has to be carried out is told, and
+/// changes no state.
+pub(super) fn through(seen: &mut ObservedService, said: Option<&Said>) {
+    let Some(said) = said else { return };
+    let whom = said.by_whom();
+    match said.word {
+        Word::Maintain => {
+            let now = if seen.holds_room { "it runs" } else { "it does not run" };
+            if seen.unknown.is_none() || seen.instance.is_some() {
+                // Whether it answers is nobody's business now.
+                seen.unknown = None;
+                seen.detail = format!("it is left as it is ({whom}); {now}");
+            }
+            seen.state = State::Maintenance;
+        }
+        Word::Suspend if seen.state == State::Suspended => seen.detail = format!("{} ({whom})", seen.detail),
+        Word::Suspend => seen.detail = format!("{}; it is to be paused ({whom})", seen.detail),
+        Word::Terminate if seen.unknown.is_none() && !seen.holds_room && !seen.state.is_operational() => {
+            seen.state = State::Terminated;
+            seen.detail = format!("it is kept off ({whom})");
+        }
+        Word::Terminate => seen.detail = format!("{}; it is to be off ({whom})", seen.detail),
+    }
+    seen.word = Some(said.clone());
+}

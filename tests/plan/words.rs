@@ -1,0 +1,214 @@
+//! Operators' words: what is held for them, what still has to be done for them, and what that means for others.
+
+use std::time::Duration;
+
+use lcm::driver::sim::Behaviour;
+use lcm::model::facts::{ProbeReading, Reading};
+use lcm::model::lifecycle::State;
+use lcm::model::plan::{Purpose, Request};
+use lcm::model::words::Word;
+use lcm::observe::observe;
+
+use crate::house::{House, assert_lines};
+
+const STUDIO: &str = r#"
+version: 1
+name: studio
+gpus: { devices: [{ index: 0, vram: 24GiB }] }
+services:
+  encoder: { docker: { image: "encoder:1" }, vram: 2GB, priority: 60 }
+  painter: { process: { command: [paint] }, vram: 18GB, priority: 100, depends_on: [encoder], health: { http: "http://localhost:8188/" } }
+  writer: { process: { command: [write] }, vram: 20GB, priority: 50 }
+modes:
+  paint: { services: [painter] }
+  write: { services: [writer, encoder] }
+  rest: { services: [] }
+"#;
+
+fn painting() -> House {
+    let house = House::new(STUDIO);
+    house.apply("paint");
+    house
+}
+
+fn state(house: &House, service: &str) -> State {
+    let desired = house.desired(Some("paint"));
+    observe(&house.look(&desired), &desired).services[&service.into()].state
+}
+
+#[test]
+fn what_is_maintained_is_left_as_it_is_by_every_mode() {
+    let house = painting();
+    house.say("painter", Some(Word::Maintain));
+    let held = "held painter [maintenance]";
+    assert_lines(&house.plan("paint"), held);
+    // What it depends on is not stopped beneath it.
+    assert_lines(&house.plan("rest"), held);
+    let down = Request { purpose: Purpose::Down, ..Request::default() };
+    assert_lines(&house.plan_with("rest", &down), held);
+    for _ in 0..3 {
+        assert!(!house.apply("rest").changed);
+    }
+    assert_eq!(state(&house, "painter"), State::Maintenance);
+}
+
+#[test]
+fn what_is_maintained_counts_in_full_and_gives_way_to_nobody() {
+    let house = House::new(&STUDIO.replace("priority: 50", "priority: 500"));
+    house.apply("paint");
+    house.say("painter", Some(Word::Maintain));
+    assert_lines(
+        &house.plan("write"),
+        "blocked writer [no_room] it needs 19 074 MiB; GPU 0 has 24 576 − 1 908 encoder (priority 60) − 17 167 painter (priority 100) = 5 501
+         held painter [maintenance]",
+    );
+}
+
+#[test]
+fn nobody_asks_how_what_is_maintained_does_and_one_that_does_not_run_is_not_started() {
+    let house = painting();
+    house.say("painter", Some(Word::Maintain));
+    house.sim.meddle(|facts| {
+        let failed = ProbeReading::Failed { failures: 9, detail: "it answers 503".to_owned() };
+        facts.probes.entry("painter".into()).or_default().health = Some(failed);
+    });
+    assert_lines(&house.plan("paint"), "held painter [maintenance]");
+    house.sim.meddle(|facts| {
+        for tree in facts.trees.known_mut().expect("asked") {
+            tree.members.clear();
+        }
+    });
+    assert_lines(&house.plan("paint"), "held painter [maintenance]");
+    assert_eq!(state(&house, "painter"), State::Maintenance);
+    house.sim.meddle(|facts| facts.probes.clear());
+    house.say("painter", None);
+    assert_lines(&house.plan("paint"), "start:painter [wanted_by_mode] 17167 on gpu-0");
+}
+
+#[test]
+fn an_engine_that_does_not_answer_takes_no_word_away() {
+    let house = painting();
+    house.say("encoder", Some(Word::Maintain));
+    house.sim.meddle(|facts| facts.containers = Reading::Unknown("no engine".to_owned()));
+    assert!(house.plan("paint").contains("held encoder [maintenance]"), "{}", house.plan("paint"));
+    house.say("encoder", Some(Word::Terminate));
+    assert!(house.plan("paint").contains("held encoder [terminated]"), "{}", house.plan("paint"));
+    house.say("encoder", Some(Word::Suspend));
+    assert!(house.plan("paint").contains("held encoder [suspended]"), "{}", house.plan("paint"));
+}
+
+#[test]
+fn a_suspension_that_was_not_carried_out_is_by_the_next_apply() {
+    let house = painting();
+    house.say("painter", Some(Word::Suspend));
+    assert_lines(&house.plan("paint"), "pause:painter [suspended]");
+    house.apply("paint");
+    assert_eq!(state(&house, "painter"), State::Suspended);
+    assert_lines(&house.plan("rest"), "held painter [suspended]");
+    let last = house.transitions().pop().expect("it is recorded");
+    assert_eq!((last.from, last.to, last.made), (State::Online, State::Suspended, true));
+    assert_eq!(last.metadata["ticket"], "7");
+    // A container likewise; one that has ended meanwhile is not brought up for it.
+    house.say("painter", None);
+    house.sim.meddle(|facts| facts.trees.known_mut().expect("asked")[0].suspended = false);
+    house.say("encoder", Some(Word::Suspend));
+    assert_lines(&house.plan("paint"), "pause:encoder [suspended]");
+    house.apply("paint");
+    house.sim.meddle(|facts| {
+        facts.containers.known_mut().expect("asked")[0].state = lcm::model::facts::ContainerState::Exited;
+    });
+    assert_lines(&house.plan("paint"), "held encoder [suspended]");
+}
+
+#[test]
+fn what_is_starting_or_ill_is_not_paused_yet() {
+    let house = painting();
+    house.say("painter", Some(Word::Suspend));
+    house.sim.set_behaviour("painter", Behaviour { never_healthy: true, ..Behaviour::default() });
+    assert_lines(&house.plan("paint"), "held painter [suspended]");
+}
+
+#[test]
+fn what_is_terminated_is_stopped_with_what_depends_on_it_and_stays_off() {
+    let house = painting();
+    house.say("encoder", Some(Word::Terminate));
+    let after = "blocked painter [dependency] encoder, which it depends on, is kept off by an operator";
+    assert_lines(
+        &house.plan("paint"),
+        &format!(
+            "stop:painter [dependency] 17167 on gpu-0
+             stop:encoder [terminated] 1908 on gpu-0 after stop:painter
+             {after}"
+        ),
+    );
+    house.apply("paint");
+    assert_eq!(state(&house, "encoder"), State::Terminated);
+    assert_eq!(state(&house, "painter"), State::Offline);
+    let made: Vec<State> =
+        house.transitions().iter().filter(|made| made.service == "encoder".into()).map(|made| made.to).collect();
+    assert_eq!(made[made.len() - 2..], [State::Stopping, State::Terminated]);
+    assert_lines(
+        &house.plan("paint"),
+        "blocked painter [dependency] it depends on encoder, which is held: it is kept off
+         held encoder [terminated]",
+    );
+    house.say("encoder", None);
+    house.apply("paint");
+    assert_eq!(state(&house, "painter"), State::Online);
+}
+
+#[test]
+fn a_wish_to_start_does_not_stop_what_is_to_be_off() {
+    let house = painting();
+    house.say("painter", Some(Word::Terminate));
+    let start = Request { purpose: Purpose::Start, targets: ["encoder".into()].into(), ..Request::default() };
+    assert_lines(&house.plan_with("paint", &start), "held painter [terminated]");
+}
+
+/// Stops the painter for a second, and then the encoder.
+fn resting_while(house: &House, word: Word) -> lcm::apply::Outcome {
+    house.sim.set_behaviour("painter", Behaviour { stop_takes: Duration::from_secs(1), ..Behaviour::default() });
+    let desired = house.desired(Some("rest"));
+    house.apply_while(&desired, &Request::default(), async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        house.say("encoder", Some(word));
+    })
+}
+
+#[test]
+fn a_word_that_comes_meanwhile_is_heard_before_the_next_step() {
+    let house = painting();
+    let outcome = resting_while(&house, Word::Maintain);
+    assert_eq!((outcome.done, outcome.skipped, outcome.failures.len()), (1, 1, 0));
+    assert_eq!(outcome.last_plan.expect("a plan").held.len(), 1);
+    assert_eq!(state(&house, "encoder"), State::Maintenance);
+
+    let house = painting();
+    let outcome = resting_while(&house, Word::Suspend);
+    // The stop was stale, and the next round paused it.
+    assert_eq!((outcome.done, outcome.failures.len()), (2, 0));
+    assert_eq!(state(&house, "encoder"), State::Suspended);
+
+    let house = painting();
+    let outcome = resting_while(&house, Word::Terminate);
+    assert_eq!((outcome.done, outcome.failures.len()), (2, 0));
+    assert_eq!(state(&house, "encoder"), State::Terminated);
+}
+
+#[test]
+fn a_word_that_is_taken_back_meanwhile_is_not_carried_out() {
+    let house = painting();
+    house.say("encoder", Some(Word::Terminate));
+    house.sim.set_behaviour("painter", Behaviour { stop_takes: Duration::from_secs(1), ..Behaviour::default() });
+    let desired = house.desired(Some("paint"));
+    let outcome = house.apply_while(&desired, &Request::default(), async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        house.say("encoder", None);
+    });
+    assert!(outcome.failures.is_empty());
+    assert_eq!(outcome.last_plan.expect("a plan").steps, []);
+    assert_eq!((state(&house, "encoder"), state(&house, "painter")), (State::Online, State::Online));
+    let stopped =
+        house.transitions().iter().any(|made| made.service == "encoder".into() && made.to == State::Terminated);
+    assert!(!stopped);
+}

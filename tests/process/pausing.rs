@@ -1,0 +1,90 @@
+//! Freezing a tree: all of it, also what it forks meanwhile; and letting it go on.
+
+use std::fs;
+
+use lcm::driver::{DriverError, Life, Pause};
+use lcm::model::desired::Service;
+use lcm::model::observed::Instance;
+
+use crate::support::{Bench, wait_for};
+
+/// The letter of its state; `None`: it is gone.
+fn state(pid: i32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+impl Bench {
+    async fn pause(&self, service: &Service, instance: &Instance) -> Result<(), DriverError> {
+        self.processes.pause(&Pause { project: &self.project, service: &service.name, instance }).await
+    }
+
+    async fn unpause(&self, service: &Service, instance: &Instance) -> Result<(), DriverError> {
+        self.processes.unpause(&Pause { project: &self.project, service: &service.name, instance }).await
+    }
+}
+
+#[tokio::test]
+async fn double_forks_are_frozen_and_go_on() {
+    let bench = Bench::new();
+    let line = "setsid sh -c '(sleep 600 & echo $! > grandchild; sleep 600) & exec sleep 600' &
+        env -i sleep 600 &
+        while :; do echo >> beats; sleep 0.01; done";
+    let service = bench.service("web", line);
+    let instance = bench.start(&service).await;
+    let grandchild: i32 = bench.line_of("grandchild").await.parse().expect("a pid");
+    bench.pause(&service, &instance).await.expect("frozen");
+    bench.pause(&service, &instance).await.expect("what is frozen stays so");
+    assert_eq!(bench.look(&service).await.life, Life::Suspended);
+    assert_eq!(state(grandchild), Some('T'));
+    let members = bench.tree(&service).await.members;
+    assert!(members.len() >= 5 && members.iter().all(|member| state(member.pid) == Some('T')), "{members:?}");
+
+    let beats = || fs::read_to_string(bench.path("beats")).unwrap_or_default().len();
+    let before = beats();
+    bench.unpause(&service, &instance).await.expect("it goes on");
+    assert_eq!(bench.look(&service).await.life, Life::Running);
+    wait_for("a beat", || (beats() > before).then_some(())).await;
+    bench.pause(&service, &instance).await.expect("frozen");
+    bench.stop(&service, &instance).await;
+    bench.assert_empty();
+}
+
+#[tokio::test]
+async fn what_forks_while_it_is_frozen_is_frozen_as_well() {
+    let bench = Bench::new();
+    // Each one lives for a moment, and leaves another one behind.
+    let line = "echo 'sleep 0.05; setsid sh ./fork & sleep 0.05; exit' > fork
+        for each in 1 2 3 4 5 6; do sh ./fork & done; echo > ready; while :; do sleep 600; done";
+    let service = bench.service("forking", line);
+    let instance = bench.start(&service).await;
+    bench.line_of("ready").await;
+    bench.pause(&service, &instance).await.expect("frozen");
+    let frozen = bench.marked();
+    assert!(frozen.len() > 2, "{frozen:?}");
+    assert_eq!(bench.look(&service).await.life, Life::Suspended);
+    // What slipped through would be gone after one of so many looks, or have forked.
+    for _ in 0..20 {
+        assert_eq!(bench.look(&service).await.life, Life::Suspended);
+        assert_eq!(bench.marked(), frozen);
+    }
+    bench.unpause(&service, &instance).await.expect("it goes on");
+    wait_for("others than before", || (bench.marked() != frozen).then_some(())).await;
+    bench.stop(&service, &instance).await;
+    bench.assert_empty();
+}
+
+#[tokio::test]
+async fn another_start_than_the_one_seen_is_left_alone() {
+    let bench = Bench::new();
+    let service = bench.service("web", "sleep 600");
+    let first = bench.start(&service).await;
+    bench.stop(&service, &first).await;
+    bench.pause(&service, &first).await.expect_err("it is gone");
+    bench.unpause(&service, &first).await.expect("nothing is left to go on");
+    let second = bench.start(&service).await;
+    let refused = bench.pause(&service, &first).await.expect_err("another one").to_string();
+    assert!(refused.contains("started anew"), "{refused}");
+    assert_eq!(bench.look(&service).await.life, Life::Running);
+    bench.stop(&service, &second).await;
+}
