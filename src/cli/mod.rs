@@ -11,6 +11,7 @@ mod execute;
 pub mod exit;
 mod files;
 mod github;
+mod init;
 mod interrupt;
 mod locked;
 mod logs;
@@ -56,6 +57,7 @@ enum Command {
     Logs(logs::Args),
     Observe(observe::Args),
     Adopt(adopt::Args),
+    Init(init::Args),
 }
 
 const EXIT_CODES: &str = "\
@@ -101,7 +103,8 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
         | Command::Down(_)
         | Command::Logs(_)
         | Command::Observe(_)
-        | Command::Adopt(_) => {}
+        | Command::Adopt(_)
+        | Command::Init(_) => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
@@ -117,6 +120,7 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
             Command::Logs(args) => logs::run(session, &args).await,
             Command::Observe(args) => observe::run(session, &args).await,
             Command::Adopt(args) => adopt::run(session, &args).await,
+            Command::Init(args) => init::run(session, &args).await,
             Command::Validate(args) => validate::run(session, &args),
             Command::Schema(args) => schema::run(&args),
         }

@@ -151,7 +151,7 @@ impl Opened {
     }
 }
 
-fn read_world(path: &Path) -> Result<Facts, Stop> {
+pub(super) fn read_world(path: &Path) -> Result<Facts, Stop> {
     let wrong = |reason: String| Stop::refused(format!("can't take {} for the world: {reason}", path.display()));
     let text = files::read(path).map_err(|error| wrong(error.to_string()))?;
     let facts: Facts = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;

@@ -24,6 +24,7 @@ use crate::model::facts::{
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::observed::Instance;
 
+mod found;
 mod inquiry;
 
 /// Probes under way at once: enough for every service of one machine, few enough for its sockets.

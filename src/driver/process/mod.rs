@@ -20,6 +20,7 @@ mod adopt;
 pub(crate) mod command;
 pub(crate) mod environment;
 pub(crate) mod folder;
+pub(crate) mod found;
 mod ignored;
 mod leaks;
 mod log;

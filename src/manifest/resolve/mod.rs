@@ -21,12 +21,12 @@ mod context;
 mod environment;
 mod graph;
 mod modes;
-mod ports;
+pub(super) mod ports;
 mod probes;
 mod process;
 mod project;
 mod service;
-mod words;
+pub(super) mod words;
 
 use context::Context;
 
