@@ -71,13 +71,8 @@ impl InUse {
         fs::create_dir(sandbox.path(FOLDER)).expect("a folder");
         let ports = [free_port(), free_port(), free_port()];
         let mut machine = Self { containers: Vec::new(), programs: Vec::new(), sandbox, gpus, ports };
-        machine.compose("ollama", "ollama:0.12", &["--restart", "unless-stopped"], &["--vram", "6200MB"]);
-        machine.compose(
-            "webui",
-            "webui",
-            &["--label", "com.docker.compose.depends_on=ollama:service_started:false"],
-            &[],
-        );
+        machine.compose("ollama", &["--restart", "unless-stopped"], &["--vram", "6200MB"]);
+        machine.compose("webui", &["--label", "com.docker.compose.depends_on=ollama:service_started:false"], &[]);
         let name = machine.comfyui();
         let created = ["--name", &name, "--gpus", "all", "--env", "HF_TOKEN=hf_s3cr3t0123", image::model_server()];
         machine.containers.push(Stranger::create(&created));
@@ -94,7 +89,7 @@ impl InUse {
     }
 
     /// A container as Compose makes and marks it.
-    fn compose(&mut self, service: &str, _image: &str, words: &[&str], server: &[&str]) {
+    fn compose(&mut self, service: &str, words: &[&str], server: &[&str]) {
         let project = self.sandbox.name.clone();
         let port = self.ports[self.containers.len()];
         let name = format!("{project}-{service}-1");
@@ -164,8 +159,6 @@ impl InUse {
             .command
             .replace("comfyui", &self.comfyui())
             .replace("--only chat", &format!("--only {}", self.sandbox.name));
-        // What a mode is called is not what the container is.
-        let command = command.replace(&format!("--mode {}", self.comfyui()), &format!("--mode {}", self.comfyui()));
         let mut script = Command::new("bash");
         script.args(["-c", &format!("exec 2>&1; {command}")]).current_dir(self.sandbox.path(FOLDER)).env_clear();
         for (name, value) in self.sandbox.command::<&str>(&[]).get_envs() {

@@ -3,7 +3,7 @@
 
 mod programs;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::manifest::draft::names::{Names, tamed};
 use crate::manifest::draft::write::{Block, Value};
@@ -30,6 +30,8 @@ struct Adopted<'a> {
     life: Life,
     /// On each GPU that it was seen to hold something of.
     held: BTreeMap<GpuId, Option<Mebibytes>>,
+    /// Others of these that must be up before it.
+    needs: Vec<String>,
 }
 
 /// What the first plan may ask of it.
@@ -78,7 +80,7 @@ pub fn machine(found: &Found, name: &str) -> Draft {
                 None => "Containers of no Compose project:".to_owned(),
             });
         }
-        service(&mut services, one, &adopted, gpus, step, &mut notes);
+        service(&mut services, one, gpus, step, &mut notes);
     }
     for line in others {
         services.gap().say(notes.tell("left alone", line));
@@ -122,9 +124,32 @@ fn adopted<'a>(found: &'a Found, gpus: &[GpuFact], names: &mut Names) -> (Vec<Ad
             ..FoundContainer::default()
         });
         let wanted = extra.compose_service.clone().unwrap_or_else(|| fact.name.clone());
-        adopted.push(Adopted { name: names.give(&wanted), held: held(fact, gpus), found: extra, fact, life });
+        adopted.push(Adopted {
+            name: names.give(&wanted),
+            held: held(fact, gpus),
+            found: extra,
+            fact,
+            life,
+            needs: Vec::new(),
+        });
+    }
+    let needs: Vec<Vec<String>> = adopted.iter().map(|one| needs(one, &adopted)).collect();
+    for (one, needs) in adopted.iter_mut().zip(needs) {
+        one.needs = needs;
     }
     (adopted, others)
+}
+
+/// What Compose says that it needs, as far as that runs: what does not is not to be started for it.
+fn needs(one: &Adopted<'_>, all: &[Adopted<'_>]) -> Vec<String> {
+    let of_project = |service: &String| {
+        let same = |other: &&Adopted<'_>| {
+            other.fact.compose_project == one.fact.compose_project
+                && other.found.compose_service.as_ref() == Some(service)
+        };
+        all.iter().find(same).filter(|other| other.runs() && one.runs() && other.name != one.name)
+    };
+    one.found.depends_on.iter().filter_map(of_project).map(|other| other.name.clone()).collect()
 }
 
 /// What its processes hold, by GPU.
@@ -157,7 +182,7 @@ pub(super) fn rounded(held: Mebibytes, step: Mebibytes) -> Mebibytes {
 /// `6GiB` or `5632MiB`.
 pub(super) fn size(memory: Mebibytes) -> Value {
     let gibibytes = memory.0 / 1024;
-    Value::word(if memory.0 > 0 && memory.0 % 1024 == 0 {
+    Value::word(if memory.0 > 0 && memory.0.is_multiple_of(1024) {
         format!("{gibibytes}GiB")
     } else {
         format!("{}MiB", memory.0)
@@ -186,14 +211,7 @@ fn seen_gpus(block: &mut Block, found: &Found, gpus: &[GpuFact], notes: &mut Not
     block.propose("gpus", Value::Flow(settings), beside).gap();
 }
 
-fn service(
-    services: &mut Block,
-    one: &Adopted<'_>,
-    all: &[Adopted<'_>],
-    gpus: &[GpuFact],
-    step: Mebibytes,
-    notes: &mut Notes,
-) {
+fn service(services: &mut Block, one: &Adopted<'_>, gpus: &[GpuFact], step: Mebibytes, notes: &mut Notes) {
     let mut block = Block::default();
     match one.life {
         Life::Runs => {}
@@ -207,19 +225,8 @@ fn service(
     }
     block.put("docker", Value::Flow(vec![("container".to_owned(), Value::text(&one.fact.name))]));
     memory(&mut block, one, gpus, step, notes);
-    let up: BTreeSet<&str> = all.iter().filter(|other| other.runs()).map(|other| other.name.as_str()).collect();
-    let of_project = |service: &String| {
-        all.iter()
-            .find(|other| {
-                other.fact.compose_project == one.fact.compose_project
-                    && other.found.compose_service.as_ref() == Some(service)
-            })
-            .map(|other| other.name.as_str())
-    };
-    let needs: Vec<&str> =
-        one.found.depends_on.iter().filter_map(of_project).filter(|name| up.contains(name)).collect();
-    if !needs.is_empty() {
-        block.put("depends_on", Value::texts(needs));
+    if !one.needs.is_empty() {
+        block.put("depends_on", Value::texts(&one.needs));
     }
     health(&mut block, one);
     if let Some(policy) = &one.found.restart_policy {
@@ -303,10 +310,28 @@ fn mode_drafts(adopted: &[Adopted<'_>]) -> Vec<ModeDraft> {
             drafts.push(ModeDraft {
                 name: names.give(&one.name),
                 description: format!("{} with the GPU to itself", one.name),
-                services: named(&|other| other.name == one.name || (other.runs() && !other.wants_gpu())),
+                services: named(&|other| {
+                    other.name == one.name || (other.runs() && goes_with(other, &one.name, adopted))
+                }),
                 keeps_others: false,
             });
         }
     }
     drafts
+}
+
+/// Whether it needs no GPU but that of this one: what it depends on would come with it.
+fn goes_with(other: &Adopted<'_>, name: &str, all: &[Adopted<'_>]) -> bool {
+    let (mut open, mut seen) = (vec![other], Vec::new());
+    while let Some(next) = open.pop() {
+        if next.name == name || seen.contains(&&next.name) {
+            continue;
+        }
+        if next.wants_gpu() {
+            return false;
+        }
+        seen.push(&next.name);
+        open.extend(all.iter().filter(|one| next.needs.contains(&one.name)));
+    }
+    true
 }

@@ -52,6 +52,7 @@ impl Value {
         Self::Text(text.replace('$', "$$"))
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "words and numbers alike, as they come")]
     pub(super) fn word(word: impl ToString) -> Self {
         Self::Word(word.to_string())
     }
@@ -176,18 +177,12 @@ impl Block {
 fn entry(text: &mut String, indent: usize, key: Option<&str>, value: &Value, beside: Option<&str>) {
     let head = key.map_or_else(|| "-".to_owned(), |key| format!("{}:", quoted(key)));
     let beside = beside.map(|beside| format!("  # {}", on_one_line(beside))).unwrap_or_default();
-    match value.inline() {
-        Some(inline) => {
-            let _ = writeln!(text, "{:indent$}{head} {inline}{beside}", "");
-            if let Value::Map(_) | Value::Items(_) = value {
-                // Only comments stand in it.
-                value.below(text, indent + 2);
-            }
-        }
-        None => {
-            let _ = writeln!(text, "{:indent$}{head}{beside}", "");
-            value.below(text, indent + 2);
-        }
+    let inline = value.inline();
+    let shown = inline.as_ref().map(|inline| format!(" {inline}")).unwrap_or_default();
+    let _ = writeln!(text, "{:indent$}{head}{shown}{beside}", "");
+    // A map or a list that is empty may hold comments.
+    if inline.is_none() || matches!(value, Value::Map(_) | Value::Items(_)) {
+        value.below(text, indent + 2);
     }
 }
 

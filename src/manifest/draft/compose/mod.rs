@@ -45,6 +45,7 @@ struct Done {
     name: String,
     profiles: BTreeSet<String>,
     on_gpu: bool,
+    needs: BTreeSet<String>,
 }
 
 pub(super) fn draft(root: &Node, setting: &Setting) -> Draft {
@@ -235,16 +236,25 @@ fn mode_drafts(done: &[Done]) -> Vec<ModeDraft> {
     drafts
 }
 
-/// One mode for each service on a GPU, with all that need none.
+/// One mode for each service on a GPU, with all that need no other.
 fn alone(done: &[Done]) -> Vec<ModeDraft> {
+    let goes_with = |other: &Done, name: &str| {
+        let (mut open, mut seen) = (vec![other], BTreeSet::new());
+        while let Some(next) = open.pop() {
+            if next.name == name || !seen.insert(&next.name) {
+                continue;
+            }
+            if next.on_gpu {
+                return false;
+            }
+            open.extend(done.iter().filter(|one| next.needs.contains(&one.name)));
+        }
+        true
+    };
     let of = |one: &Done| ModeDraft {
         name: one.name.clone(),
         description: format!("{} with the GPU to itself", one.name),
-        services: done
-            .iter()
-            .filter(|other| other.name == one.name || !other.on_gpu)
-            .map(|one| one.name.clone())
-            .collect(),
+        services: done.iter().filter(|other| goes_with(other, &one.name)).map(|other| other.name.clone()).collect(),
         keeps_others: false,
     };
     done.iter().filter(|one| one.on_gpu).map(of).collect()

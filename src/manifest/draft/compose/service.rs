@@ -78,12 +78,12 @@ impl Compose<'_> {
         }
         block.put("docker", Value::Map(docker));
         self.gpu(&mut block, name, &wish);
-        self.depends_on(&mut block, name, node);
+        let needs = self.depends_on(&mut block, name, node);
         self.health(&mut block, node, checked);
         self.stop(&mut block, name, node);
         services.put(name, Value::Map(block));
         let profiles = listed(node, "profiles").into_iter().map(|profile| filled(&self.variables.adapt(profile)));
-        Done { name: name.to_owned(), profiles: profiles.collect(), on_gpu: wish != Wish::Nothing }
+        Done { name: name.to_owned(), profiles: profiles.collect(), on_gpu: wish != Wish::Nothing, needs }
     }
 
     /// What lcm has no word for.
@@ -127,18 +127,15 @@ impl Compose<'_> {
         let built = node.get("build").is_some_and(|build| !matches!(build.value, Read::Null));
         let image = image.filter(|image| !filled(image).trim().is_empty());
         let only_built = image.is_none();
-        match image {
-            Some(image) => {
-                docker.put("image", Value::text(image));
-                if built {
-                    docker.say(self.notes.add(name, "`build`: lcm builds nothing; `docker compose build` does"));
-                }
+        if let Some(image) = image {
+            docker.put("image", Value::text(image));
+            if built {
+                docker.say(self.notes.add(name, "`build`: lcm builds nothing; `docker compose build` does"));
             }
-            None => {
-                let image = format!("{}-{key}", self.project);
-                let note = format!("`build`: lcm builds nothing; `docker compose build {key}` makes {image}");
-                docker.put("image", Value::text(image)).say(self.notes.add(name, note));
-            }
+        } else {
+            let image = format!("{}-{key}", self.project);
+            let note = format!("`build`: lcm builds nothing; `docker compose build {key}` makes {image}");
+            docker.put("image", Value::text(image)).say(self.notes.add(name, note));
         }
         let policy = match below(node, "pull_policy") {
             Some("always") => Some("always"),
@@ -260,8 +257,8 @@ impl Compose<'_> {
         }
     }
 
-    fn depends_on(&mut self, block: &mut Block, name: &str, node: &Node) {
-        let Some(written) = node.get("depends_on") else { return };
+    fn depends_on(&mut self, block: &mut Block, name: &str, node: &Node) -> BTreeSet<String> {
+        let Some(written) = node.get("depends_on") else { return BTreeSet::new() };
         let entries: Vec<(&str, Option<&str>, bool)> = match &written.value {
             Read::Map(entries) => entries
                 .iter()
@@ -295,6 +292,7 @@ impl Compose<'_> {
         if map.holds_any() {
             block.put("depends_on", Value::Map(map));
         }
+        seen
     }
 
     fn stop(&mut self, block: &mut Block, name: &str, node: &Node) {

@@ -66,13 +66,11 @@ impl<'a> Variables<'a> {
         match operator.chars().next() {
             _ if name.is_empty() => format!("$${{{inner}}}"),
             Some('+') => format!("${{{inner}}}"),
-            Some('-') => match self.known(name) {
-                Some(value) => format!("${{{name}:-{value}}}"),
-                None => {
-                    let default = self.walk(&operator[1..], otherwise, depth + 1);
-                    format!("${{{name}:-{default}}}")
-                }
-            },
+            Some('-') => {
+                let known = self.known(name);
+                let default = known.unwrap_or_else(|| self.walk(&operator[1..], otherwise, depth + 1));
+                format!("${{{name}:-{default}}}")
+            }
             Some(_) | None => self.plain(name, otherwise),
         }
     }

@@ -66,7 +66,7 @@ pub(super) fn write(
     if !desktop.is_empty() {
         let parts: Vec<String> = desktop.iter().map(|one| format!("{} {}", one.program, holds(one, gpus))).collect();
         services.gap().say(
-            notes.add(
+            notes.tell(
                 "the desktop",
                 format!("{}: that room counts as taken, and lcm never touches it", parts.join(", ")),
             ),

@@ -98,8 +98,7 @@ impl Compose<'_> {
                         .get("services")
                         .and_then(|services| services.get(of))
                         .and_then(|node| below(node, "container_name"))
-                        .map(str::to_owned)
-                        .unwrap_or_else(|| format!("{}-{of}", self.lcm_name));
+                        .map_or_else(|| format!("{}-{of}", self.lcm_name), str::to_owned);
                     docker.say(self.notes.add(
                         name,
                         format!("it shares the network of the container {of}: start that first (`depends_on`)"),

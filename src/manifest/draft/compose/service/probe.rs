@@ -8,6 +8,7 @@ use crate::manifest::draft::write::{Block, Value};
 use crate::manifest::tree::{Node, Value as Read};
 
 /// What a container's check is worth for lcm.
+#[derive(Clone, Copy)]
 pub(super) enum Checked {
     Never,
     /// The engine calls it unhealthy after so many seconds at the earliest.
