@@ -34,7 +34,7 @@ const PARTS: [&str; 24] = [
     "PIN",
 ];
 /// Endings of a part that do so too: `HFTOKEN`, `accesskey`.
-const ENDINGS: [&str; 5] = ["TOKEN", "SECRET", "PASSWORD", "APIKEY", "ACCESSKEY"];
+const ENDINGS: [&str; 6] = ["TOKEN", "SECRET", "PASSWORD", "APIKEY", "ACCESSKEY", "PASS"];
 /// A name that ends so tells where a secret lies.
 const PLACES: [&str; 4] = ["FILE", "PATH", "DIR", "URL"];
 
@@ -75,7 +75,9 @@ fn is_harmless(value: &str) -> bool {
 }
 
 fn is_variable(value: &str) -> bool {
-    Regex::new(r"^\$([A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*(:?[-?])?\})$").expect("a pattern").is_match(value)
+    Regex::new(r"^\$\$?([A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*(:?[-?])?\})$")
+        .expect("a pattern")
+        .is_match(value)
 }
 
 /// How many of something.
@@ -85,59 +87,86 @@ fn is_count(value: &str) -> bool {
 
 /// The words of a command with what looks like a secret replaced. `true`: something was.
 pub(super) fn masked(words: &[String]) -> (Vec<String>, bool) {
-    let (mut clean, mut expected) = (Vec::with_capacity(words.len()), false);
+    let redis = words.iter().any(|word| word.contains(REDIS));
+    let (mut clean, mut announcer) = (Vec::with_capacity(words.len()), None);
     for word in words {
-        let flag = word.starts_with('-') && !word.contains(char::is_whitespace);
-        let secret = expected && !flag && !is_harmless(word) && !is_count(word);
+        let secret = announcer.is_some_and(|announcer| is_announced(announcer, word));
         clean.push(if secret { LEFT_OUT.to_owned() } else { masked_text(word) });
-        expected = flag && !word.contains('=') && is_secret_flag(word);
+        let flag = !word.contains(char::is_whitespace) && announces(word, redis);
+        announcer = flag.then_some(word.as_str());
     }
     let changed = clean != words;
     (clean, changed)
 }
 
-fn is_secret_flag(word: &str) -> bool {
-    is_secret_name(word.trim_start_matches('-'))
+/// Its password has a flag of one letter, which means something else everywhere else.
+const REDIS: &str = "redis-cli";
+/// Behind these stands a name and, after a colon, a password.
+const LOGINS: [&str; 3] = ["-u", "--user", "--proxy-user"];
+/// A word between a header's name and its secret.
+const SCHEMES: [&str; 4] = ["Bearer", "bearer", "Basic", "Token"];
+
+/// A flag, a header, or an assignment whose value is quoted: what comes next is a secret.
+fn announces(word: &str, redis: bool) -> bool {
+    let flag = word.starts_with('-') && !word.contains('=');
+    let by_flag = flag && (is_secret_name(word) || LOGINS.contains(&word) || (redis && word == "-a"));
+    by_flag || SCHEMES.contains(&word) || word.strip_suffix(['=', ':']).is_some_and(is_secret_name)
+}
+
+/// Whether this is the secret that was announced.
+fn is_announced(announcer: &str, word: &str) -> bool {
+    if word.starts_with('-') || is_harmless(word) || SCHEMES.contains(&word) {
+        return false;
+    }
+    if LOGINS.contains(&announcer) {
+        return word.split_once(':').is_some_and(|(_, password)| !is_harmless(password) && !is_count(password));
+    }
+    !(is_count(word) && announcer.to_ascii_uppercase().contains("TOKEN"))
 }
 
 /// A text with what looks like a secret in it replaced: `--key=…`, `TOKEN=…`, `sk-…`, also in the midst of a script.
 pub(super) fn masked_text(text: &str) -> String {
     // Blanks and quotes stay where they are; what is between them is judged piece by piece.
     let piece = Regex::new(r#"[^\s"']+"#).expect("a pattern");
-    let (mut clean, mut last, mut expected) = (String::with_capacity(text.len()), 0, false);
+    let redis = text.contains(REDIS);
+    let (mut clean, mut last) = (String::with_capacity(text.len()), 0);
+    let (mut announcer, mut before) = (None, "");
     for found in piece.find_iter(text) {
         clean.push_str(&text[last..found.start()]);
         last = found.end();
         let word = found.as_str();
-        let flag = word.starts_with('-');
-        let announced = expected && !flag && !is_harmless(word) && !is_count(word);
-        let announces_header = word.ends_with(':') && is_secret_name(word);
-        match word.split_once('=') {
-            _ if announced && !matches!(word, "Bearer" | "Basic" | "Token") => clean.push_str(LEFT_OUT),
-            Some((name, value)) if is_secret_assignment(name, value) => {
-                clean.push_str(name);
-                clean.push('=');
-                clean.push_str(LEFT_OUT);
-            }
-            _ if is_secret_value(word) => clean.push_str(LEFT_OUT),
-            _ => clean.push_str(word),
+        if announcer.is_some_and(|announcer| is_announced(announcer, word)) {
+            clean.push_str(LEFT_OUT);
+        } else {
+            clean.push_str(&masked_word(word));
         }
-        let introduced = announced && matches!(word, "Bearer" | "Basic" | "Token");
-        let bearer = matches!(word, "Bearer" | "bearer");
-        let assigned = word.strip_suffix('=').is_some_and(is_secret_name);
-        expected = introduced
-            || bearer
-            || assigned
-            || announces_header
-            || (flag && !word.contains('=') && is_secret_flag(word));
+        // In `"api_key": "…"` the colon is a piece of its own; a scheme hands on what its header announced.
+        let by_colon = word.starts_with(':') && is_secret_name(before);
+        announcer = if by_colon { Some(before) } else { announces(word, redis).then_some(word) };
+        before = word;
     }
     clean.push_str(&text[last..]);
     clean
 }
 
-fn is_secret_assignment(name: &str, value: &str) -> bool {
-    let bare = name.trim_start_matches('-');
-    !value.is_empty() && !is_count(value) && is_secret(bare, value)
+/// One piece: `NAME=value`, `--env=NAME=value`, `name:value`, or a secret by itself.
+fn masked_word(word: &str) -> String {
+    if let Some((name, value)) = word.split_once('=') {
+        let counts = is_count(value) && name.to_ascii_uppercase().contains("TOKEN");
+        if !counts && is_secret(name, value) {
+            return format!("{name}={LEFT_OUT}");
+        }
+        return format!("{name}={}", if value.is_empty() { String::new() } else { masked_word(value) });
+    }
+    match word.split_once(':') {
+        Some((name, value))
+            if !word.contains('$') && !value.starts_with("//") && is_secret_name(name) && !is_harmless(value) =>
+        {
+            format!("{name}:{LEFT_OUT}")
+        }
+        Some(_) | None if is_secret_value(word) => LEFT_OUT.to_owned(),
+        Some(_) | None => word.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -198,6 +227,19 @@ mod tests {
                 "sh|-c|export API_KEY='SECRET-LEFT-OUT' && run --token SECRET-LEFT-OUT",
             ),
             ("x|sk-0123456789abcdef", "x|SECRET-LEFT-OUT"),
+            (
+                "docker|run|--env=API_KEY=abc|-e|A_TOKEN=b",
+                "docker|run|--env=API_KEY=SECRET-LEFT-OUT|-e|A_TOKEN=SECRET-LEFT-OUT",
+            ),
+            (
+                "curl|-u|elastic:changeme|http://x/?a=b&token=c",
+                "curl|-u|SECRET-LEFT-OUT|http://x/?a=b&token=SECRET-LEFT-OUT",
+            ),
+            ("x|{\"api_key\": \"abc\", \"n\": 1}", "x|{\"api_key\": \"SECRET-LEFT-OUT\", \"n\": 1}"),
+            ("redis-cli|-a|abc|ping", "redis-cli|-a|SECRET-LEFT-OUT|ping"),
+            ("sh|-c|redis-cli -a $$PASS ping", "sh|-c|redis-cli -a $$PASS ping"),
+            ("x|--requirepass|1234|--user|1000:1000", "x|--requirepass|SECRET-LEFT-OUT|--user|1000:1000"),
+            ("x|--lora|key:${API_KEY:-}|vllm/vllm:v1", "x|--lora|key:${API_KEY:-}|vllm/vllm:v1"),
         ] {
             let (clean, changed) = masked(&words(line));
             assert_eq!((clean, changed), (words(wanted), line != wanted), "{line}");

@@ -7,7 +7,7 @@ mod text;
 use std::collections::BTreeMap;
 
 use crate::manifest::draft::names::{Names, tamed};
-use crate::manifest::draft::secrets::{is_secret, masked};
+use crate::manifest::draft::secrets::{is_secret, is_secret_value, masked};
 use crate::manifest::draft::write::{Block, Value};
 use crate::manifest::draft::{Draft, Notes, Setting, head};
 use crate::manifest::resolve::words;
@@ -231,6 +231,10 @@ impl Swap<'_> {
         }
         if !proxy.starts_with("http://") {
             block.say(self.notes.add(name, "its proxy is not plain HTTP, which lcm does not probe: write a `health:`"));
+            return;
+        }
+        if is_secret_value(proxy) {
+            block.say(self.notes.add(name, "its proxy names a password, which was not copied: write a `health:`"));
             return;
         }
         let url = format!("{}/{}", proxy.trim_end_matches('/'), path.trim_start_matches('/'));
