@@ -11,6 +11,13 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use regex_lite::Regex;
 
 #[expect(dead_code, reason = "each test program uses a part of it")]
+#[path = "support/gpus.rs"]
+mod gpus;
+#[path = "support/image.rs"]
+mod image;
+#[path = "readme/in_use.rs"]
+mod in_use;
+#[expect(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/sandbox.rs"]
 mod sandbox;
 #[path = "support/server.rs"]
@@ -18,6 +25,9 @@ mod server;
 #[expect(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/studio.rs"]
 mod studio;
+#[expect(dead_code, reason = "the library and the server use the rest")]
+#[path = "../examples/simulated_gpu/world.rs"]
+mod world;
 
 use sandbox::{Ran, Sandbox, free_port, run};
 use studio::{Studio, engine_missing};
@@ -28,17 +38,20 @@ fn main() -> ExitCode {
     let missing = engine_missing();
     let required = std::env::var("LCM_TEST_REQUIRE").is_ok_and(|value| value.contains("docker"));
     let no_engine = missing.map(|reason| format!("no Docker engine: {reason}"));
-    let why = no_engine.clone();
-    let engine = Trial::test("blocks_that_need_an_engine", move || match why {
-        Some(reason) => Err(Failed::from(reason)),
-        None => passed(blocks_that_need_an_engine),
-    });
-    let engine = match no_engine {
-        Some(_) if !required => engine.with_kind("no Docker engine answers").with_ignored_flag(true),
-        Some(_) | None => engine,
+    let with_engine = |name: &str, test: fn()| {
+        let why = no_engine.clone();
+        let engine = Trial::test(name, move || match why {
+            Some(reason) => Err(Failed::from(reason)),
+            None => passed(test),
+        });
+        match no_engine {
+            Some(_) if !required => engine.with_kind("no Docker engine answers").with_ignored_flag(true),
+            Some(_) | None => engine,
+        }
     };
     let trials = vec![
-        engine,
+        with_engine("blocks_that_need_an_engine", blocks_that_need_an_engine),
+        with_engine("a_machine_that_is_in_use", || in_use::chapter(of_kind(Kind::InUse))),
         Trial::test("blocks_that_need_no_engine", || passed(blocks_that_need_no_engine)),
         Trial::test("manifests_are_valid", || passed(manifests_are_valid)),
         Trial::test("the_pipeline_runs_the_command_for_the_tests", || passed(the_pipeline_runs_the_tests)),
@@ -64,7 +77,7 @@ fn blocks_that_need_no_engine() {
     sandbox.take_down(manifest);
     // The first screen begins with the manifest's own mode.
     in_repository(&sandbox, "lcm apply --yes examples/quickstart/lcm.yaml", "README.md").exits(0);
-    for command in commands().filter(|command| !command.needs_engine) {
+    for command in of_kind(Kind::Plain) {
         command.run(&sandbox, "quickstart");
     }
 }
@@ -73,7 +86,7 @@ fn blocks_that_need_an_engine() {
     let studio = Studio::new();
     studio.prepare(&["--undo"]).exits(0);
     // It builds the server, as it does for a newcomer, but in this test's own place.
-    for command in commands().filter(|command| command.needs_engine) {
+    for command in of_kind(Kind::Studio) {
         command.run(&studio.sandbox, "studio");
     }
 }
@@ -100,7 +113,17 @@ struct Shown {
     line: usize,
     command: String,
     output: Vec<String>,
-    needs_engine: bool,
+    kind: Kind,
+}
+
+/// What must be there to run it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    /// The studio, with an engine.
+    Studio,
+    /// A machine on which others run things.
+    InUse,
 }
 
 impl Shown {
@@ -135,15 +158,26 @@ fn in_repository(sandbox: &Sandbox, command: &str, what: &str) -> Ran {
     run(script, what)
 }
 
+fn of_kind(kind: Kind) -> Vec<Shown> {
+    commands().filter(|command| command.kind == kind).collect()
+}
+
 fn commands() -> impl Iterator<Item = Shown> {
-    blocks("console").into_iter().flat_map(|(first_line, text)| {
-        let needs_engine = text.contains("examples/studio");
+    // A chapter begins with what makes its manifest.
+    let mut in_use = false;
+    blocks("console").into_iter().flat_map(move |(first_line, text)| {
+        in_use = text.contains("lcm init --only") || (in_use && !text.contains("examples/"));
+        let kind = match text.contains("examples/studio") {
+            _ if in_use => Kind::InUse,
+            true => Kind::Studio,
+            false => Kind::Plain,
+        };
         let mut shown: Vec<Shown> = Vec::new();
         for (index, line) in text.lines().enumerate() {
             match (line.strip_prefix("$ "), shown.last_mut()) {
                 (Some(command), _) => {
                     let (line, command) = (first_line + index, command.to_owned());
-                    shown.push(Shown { line, command, output: Vec::new(), needs_engine });
+                    shown.push(Shown { line, command, output: Vec::new(), kind });
                 }
                 (None, Some(last)) if !line.trim().is_empty() => last.output.push(line.to_owned()),
                 (None, Some(_)) => {}

@@ -13,6 +13,7 @@ mod explain;
 mod files;
 mod github;
 mod history;
+mod init;
 mod interrupt;
 mod locked;
 mod logs;
@@ -80,6 +81,7 @@ enum Command {
     History(history::Args),
     Observe(observe::Args),
     Adopt(adopt::Args),
+    Init(init::Args),
 }
 
 const EXIT_CODES: &str = "\
@@ -135,7 +137,8 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
         | Command::Terminate(_)
         | Command::Logs(_)
         | Command::Observe(_)
-        | Command::Adopt(_) => {}
+        | Command::Adopt(_)
+        | Command::Init(_) => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
@@ -159,6 +162,7 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
             Command::Logs(args) => logs::run(session, &args).await,
             Command::Observe(args) => observe::run(session, &args).await,
             Command::Adopt(args) => adopt::run(session, &args).await,
+            Command::Init(args) => init::run(session, &args).await,
             Command::Validate(args) => validate::run(session, &args),
             Command::Schema(args) => schema::run(&args),
             Command::Explain(args) => explain::run(session, &args),

@@ -254,7 +254,7 @@ impl Opened {
     }
 }
 
-fn read_world(path: &Path) -> Result<Facts, Stop> {
+pub(super) fn read_world(path: &Path) -> Result<Facts, Stop> {
     let wrong =
         |reason: String| Stop::refused(Code::World, format!("can't take {} for the world: {reason}", path.display()));
     let text = files::read(path).map_err(|error| wrong(error.to_string()))?;

@@ -7,9 +7,10 @@ use crate::driver::process;
 use crate::driver::sim::Sim;
 use crate::driver::{Driver, DriverError};
 use crate::manifest::{self, Choice, Environment, Problems};
-use crate::model::desired::Desired;
+use crate::model::desired::{Desired, ExistingContainer, GpuRequest, Runtime, Service};
 use crate::model::facts::{Facts, ProcessFact};
-use crate::model::names::ServiceName;
+use crate::model::found::Found;
+use crate::model::names::{ProjectName, ServiceName};
 use crate::model::observed::Observed;
 use crate::model::plan::{Plan, Request};
 use crate::model::room::Room;
@@ -55,6 +56,21 @@ pub(super) fn render(problems: &Problems, style: Style, width: usize) -> String 
 
 pub(super) fn manifest_schema() -> serde_json::Value {
     manifest::schema()
+}
+
+/// What runs here, looked at without a manifest.
+pub(super) async fn found(environment: &Environment) -> Found {
+    // Whose only use is to have use for an engine and for GPUs.
+    let runtime = Runtime::Existing(ExistingContainer { container: "none".to_owned() });
+    let service = Service { gpu: GpuRequest::Auto, ..Service::plain(ServiceName::new("none"), runtime) };
+    let desired = Desired::plain(ProjectName::new("none"), [service]);
+    let machine = Machine::new(&desired, environment.clone(), PathBuf::from(SHIM));
+    machine.found(&desired).await
+}
+
+/// The variables of an env file; none where it can't be read.
+pub(super) fn dotenv(text: &str, environment: &Environment) -> Environment {
+    manifest::dotenv(text, environment)
 }
 
 pub(super) fn observe(facts: &Facts, desired: &Desired) -> Observed {

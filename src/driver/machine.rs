@@ -25,6 +25,7 @@ use crate::model::names::{ProjectName, ServiceName};
 use crate::model::observed::Instance;
 
 mod errand;
+mod found;
 mod inquiry;
 
 /// Probes under way at once: enough for every service of one machine, few enough for its sockets.

@@ -68,6 +68,16 @@ fn read(ports: &BTreeSet<u16>) -> io::Result<Vec<ListenerFact>> {
     Ok(found.into_iter().map(|(port, pid)| fact(&census, port, pid)).collect())
 }
 
+/// The ports that these processes listen on.
+pub(crate) fn of(pids: &BTreeSet<i32>) -> BTreeSet<u16> {
+    let listening = |entry: &TcpNetEntry| entry.state == TcpState::Listen;
+    let entries = [table(tcp()), table(tcp6())].into_iter().flat_map(Result::unwrap_or_default).filter(listening);
+    let ports: BTreeMap<u64, u16> = entries.map(|entry| (entry.inode, entry.local_address.port())).collect();
+    let descriptors = pids.iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok()).flatten().flatten();
+    let sockets = descriptors.filter_map(|descriptor| socket_of(fs::read_link(descriptor.path()).ok()?.to_str()?));
+    sockets.filter_map(|inode| ports.get(&inode).copied()).collect()
+}
+
 /// A kernel without IPv6 has no table for it.
 fn table(read: Result<Vec<TcpNetEntry>, ProcError>) -> io::Result<Vec<TcpNetEntry>> {
     match read {

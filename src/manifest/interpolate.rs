@@ -191,7 +191,7 @@ impl Filler<'_> {
 }
 
 /// The variable's name at the begin of a text.
-fn name_at(text: &str) -> &str {
+pub(super) fn name_at(text: &str) -> &str {
     let end = text
         .char_indices()
         .find(|(position, character)| {
@@ -203,7 +203,7 @@ fn name_at(text: &str) -> &str {
 }
 
 /// The brace that closes one opened just before `text`.
-fn closing_brace(text: &str) -> Option<usize> {
+pub(super) fn closing_brace(text: &str) -> Option<usize> {
     let mut open = 1_usize;
     let mut previous = ' ';
     for (position, character) in text.char_indices() {

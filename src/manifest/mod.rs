@@ -12,6 +12,7 @@ use crate::model::names::{GoalName, ModeName};
 
 mod advice;
 mod dotenv;
+pub mod draft;
 mod extend;
 mod fault;
 mod interpolate;
@@ -49,6 +50,12 @@ pub struct Choice {
 /// Reads the manifest and what it includes, and resolves it; or says everything that is wrong with it.
 pub fn load(entry: &Path, environment: &Environment, choice: &Choice) -> Result<Desired, Problems> {
     load::load(entry, environment, choice)
+}
+
+/// The variables of an env file; none where it can't be read.
+#[must_use]
+pub fn dotenv(text: &str, environment: &Environment) -> Environment {
+    dotenv::parse(text, environment).unwrap_or_default()
 }
 
 /// The JSON schema that editors validate manifests by.

@@ -7,6 +7,7 @@ pub mod budget;
 pub mod desired;
 pub mod event;
 pub mod facts;
+pub mod found;
 pub mod hooks;
 pub mod lifecycle;
 pub mod names;

@@ -15,7 +15,7 @@ use crate::model::facts::{ContainerFact, ContainerState, EngineHealth, Reading};
 const KILLED: i64 = 137;
 
 /// Closer looks at once: enough to hide their latency, few enough to leave the engine's others alone.
-const PARALLEL_MAX: usize = 8;
+pub(super) const PARALLEL_MAX: usize = 8;
 
 /// Compose's mark, for saying whose a container is.
 const COMPOSE_PROJECT: &str = "com.docker.compose.project";

@@ -22,6 +22,7 @@ pub(crate) mod converse;
 mod ending;
 pub(crate) mod environment;
 pub(crate) mod folder;
+pub(crate) mod found;
 mod ignored;
 mod leaks;
 mod log;

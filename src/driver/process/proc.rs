@@ -100,6 +100,45 @@ fn parse_stat(text: &str) -> Option<Stat> {
     })
 }
 
+/// What a shell or a service manager started together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Job {
+    pub(crate) group: i32,
+    /// It has a terminal.
+    pub(crate) terminal: bool,
+}
+
+pub(crate) fn job(pid: i32) -> Option<Job> {
+    let text = read(pid, "stat").ok()?;
+    parse_job(&String::from_utf8_lossy(&text))
+}
+
+/// Fields 5 and 7 of proc(5); the first one after the bracket is number 3.
+fn parse_job(text: &str) -> Option<Job> {
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    Some(Job { group: fields.get(2)?.parse().ok()?, terminal: fields.get(4)?.parse::<i64>().ok()? != 0 })
+}
+
+/// Its arguments, one by one; empty where they can't be read.
+pub(crate) fn words(pid: i32) -> Vec<String> {
+    let bytes = read(pid, "cmdline").unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let text = text.strip_suffix('\0').unwrap_or(&text);
+    if text.is_empty() { Vec::new() } else { text.split('\0').map(str::to_owned).collect() }
+}
+
+/// The systemd unit that it belongs to.
+pub(crate) fn unit(pid: i32) -> Option<String> {
+    unit_of(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
+}
+
+/// The innermost service; the one that a user's whole session lies in is none.
+fn unit_of(cgroups: &str) -> Option<String> {
+    let paths = cgroups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    let mut units = paths.flat_map(|path| path.rsplit('/')).filter(|group| group.ends_with(".service"));
+    units.find(|unit| !unit.starts_with("user@")).map(str::to_owned)
+}
+
 /// Whether exactly this process lives.
 pub(crate) fn is_alive(process: &ProcessFact) -> bool {
     stat(process.pid).is_some_and(|stat| stat.start_ticks == process.start_ticks && stat.is_alive())
@@ -231,7 +270,7 @@ pub(crate) fn started_at(start_ticks: u64, now: Timestamp) -> Option<Timestamp> 
 
 #[cfg(test)]
 mod tests {
-    use super::{container_of, environment_of, marks_of, parse_stat};
+    use super::{Job, container_of, environment_of, marks_of, parse_job, parse_stat, unit_of};
     use crate::model::facts::Marks;
 
     #[test]
@@ -240,6 +279,18 @@ mod tests {
         let stat = parse_stat(line).expect("a line of /proc/PID/stat");
         assert_eq!((stat.pid, stat.parent, stat.state, stat.start_ticks), (42, 1, 'S', 977));
         assert_eq!(stat.program, "a) Z 7 (b");
+        assert_eq!(parse_job(line), Some(Job { group: 42, terminal: false }));
+    }
+
+    #[test]
+    fn units_are_known_by_their_control_groups() {
+        assert_eq!(unit_of("0::/system.slice/ollama.service\n").as_deref(), Some("ollama.service"));
+        let session =
+            "0::/user.slice/user-1000.slice/user@1000.service/app.slice/app-org.gnome.Terminal.slice/vte.scope";
+        assert_eq!(unit_of(session), None);
+        let desktop = "0::/user.slice/user-1000.slice/user@1000.service/session.slice/org.gnome.Shell@x11.service";
+        assert_eq!(unit_of(desktop).as_deref(), Some("org.gnome.Shell@x11.service"));
+        assert_eq!(unit_of("0::/user.slice/user-1000.slice/session-3.scope"), None);
     }
 
     #[test]

@@ -21,13 +21,13 @@ mod environment;
 mod graph;
 mod hooks;
 mod modes;
-mod ports;
+pub(super) mod ports;
 mod probes;
 mod process;
 mod project;
 mod rules;
 mod service;
-mod words;
+pub(super) mod words;
 
 use context::Context;
 

@@ -4,13 +4,13 @@ use crate::manifest::fault::suggest;
 use crate::model::desired::{Protocol, PublishedPort};
 
 /// Why a text publishes nothing, and what to write.
-pub(super) struct PortFault {
+pub(in crate::manifest) struct PortFault {
     pub message: String,
     pub help: String,
 }
 
 /// One text may be a range, and so many ports.
-pub(super) fn parse(text: &str) -> Result<Vec<PublishedPort>, PortFault> {
+pub(in crate::manifest) fn parse(text: &str) -> Result<Vec<PublishedPort>, PortFault> {
     let wrong = || PortFault {
         message: format!("`{text}` publishes no port"),
         help: "write `HOST:CONTAINER`, `ADDRESS:HOST:CONTAINER` or `CONTAINER`, numbers from 1 to 65535, with `/udp` \

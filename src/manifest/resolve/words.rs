@@ -1,7 +1,7 @@
 //! A command line cut into words, as Compose does for containers: quotes and backslashes count, nothing else does.
 
 /// `Err`: why it can't be cut.
-pub(super) fn split(line: &str) -> Result<Vec<String>, &'static str> {
+pub(in crate::manifest) fn split(line: &str) -> Result<Vec<String>, &'static str> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote: Option<char> = None;

@@ -91,7 +91,7 @@ fn multiply(decimal: &str, unit: u64) -> Option<u64> {
 pub(in crate::manifest) struct Period(pub Duration);
 
 impl Period {
-    fn parse(text: &str) -> Result<Self, Fault> {
+    pub(in crate::manifest) fn parse(text: &str) -> Result<Self, Fault> {
         let wrong =
             |message: String| Fault::new("lcm::manifest::duration", message, "a duration with its unit is wanted");
         if !text.is_empty() && text.chars().all(|character| character.is_ascii_digit() || character == '.') {

@@ -1,0 +1,150 @@
+//! A manifest's first draft: from what runs on a machine, from Compose files, or from a configuration of llama-swap.
+//!
+//! Text and facts in, text and notes out; pure. What can't be said in a manifest is a note, and a comment at its place:
+//! nothing is dropped in silence, and no secret is ever copied.
+
+mod compose;
+mod machine;
+mod names;
+mod secrets;
+mod swap;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use machine::machine;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::manifest::problem::Problems;
+use crate::manifest::source::{Source, Sources};
+use crate::manifest::tree::{Node, Value as Read};
+use crate::manifest::yaml;
+use write::{Block, Value};
+
+/// A draft, and what there is to say about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// The manifest.
+    pub text: String,
+    /// What it does not say, or says otherwise; each stands in the text too.
+    pub notes: Vec<String>,
+    /// How many services it has.
+    pub services: usize,
+    /// How many more stand in it as comments.
+    pub proposals: usize,
+}
+
+/// One file to translate.
+#[derive(Clone, Debug)]
+pub struct Given {
+    pub path: PathBuf,
+    pub text: String,
+}
+
+/// What the files were written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    Compose,
+    LlamaSwap,
+}
+
+/// What stands around the files.
+#[derive(Clone, Debug, Default)]
+pub struct Setting {
+    /// The project's name, where they give none.
+    pub name: String,
+    /// What Compose finds beside them, in `.env`.
+    pub variables: BTreeMap<String, String>,
+    /// From the manifest's folder to theirs; empty where it is the same.
+    pub base: PathBuf,
+}
+
+/// Translates files of another tool; several are laid over each other, as that tool would.
+pub fn translate(given: &[Given], setting: &Setting) -> Result<Draft, Problems> {
+    let mut sources = Sources::default();
+    let (mut problems, mut merged) = (Vec::new(), None::<Node>);
+    for file in given {
+        let folder = file.path.parent().unwrap_or(Path::new("")).to_owned();
+        let number = sources.add(Source::new(file.path.clone(), folder, file.text.clone()));
+        let read = yaml::parse(&sources, number, &mut problems);
+        merged = match (read, merged) {
+            (Some(read), Some(base)) => Some(read.over(&base)),
+            (read, base) => read.or(base),
+        };
+    }
+    if !problems.is_empty() {
+        return Err(Problems(problems, sources));
+    }
+    let root = merged.unwrap_or_else(|| Node::new(crate::manifest::source::Span::default(), Read::Null));
+    Ok(match dialect(&root) {
+        Dialect::Compose => compose::draft(&root, setting),
+        Dialect::LlamaSwap => swap::draft(&root, setting),
+    })
+}
+
+/// Compose has services, llama-swap has models.
+fn dialect(root: &Node) -> Dialect {
+    if root.get("models").is_some() && root.get("services").is_none() { Dialect::LlamaSwap } else { Dialect::Compose }
+}
+
+/// The first lines of every draft: for editors, and for whoever opens it.
+fn head(origin: &str) -> Block {
+    let mut block = Block::default();
+    block.say("yaml-language-server: $schema=lcm.schema.json");
+    block.say(
+        "Editors check and complete this file by its schema: `lcm schema manifest > lcm.schema.json` puts it here.",
+    );
+    block.say("");
+    block.say(origin.to_owned());
+    block.say(
+        "`lcm validate` checks this file, `lcm plan` shows what would be done, and only `lcm apply` does anything.",
+    );
+    block.gap();
+    block
+}
+
+/// Notes gathered for one service, which stand above it and are told at the end.
+#[derive(Debug, Default)]
+struct Notes {
+    all: Vec<String>,
+}
+
+impl Notes {
+    /// The note with what it is about, for a comment that stands by itself.
+    fn tell(&mut self, about: &str, note: impl std::fmt::Display) -> String {
+        let told = format!("{about}: {note}");
+        self.all.push(told.clone());
+        told
+    }
+
+    /// The note alone, for the comment.
+    fn add(&mut self, about: &str, note: impl std::fmt::Display) -> String {
+        self.all.push(format!("{about}: {note}"));
+        note.to_string()
+    }
+}
+
+/// Modes as they are written, in order.
+#[derive(Debug)]
+struct ModeDraft {
+    name: String,
+    description: String,
+    services: Vec<String>,
+    keeps_others: bool,
+}
+
+fn modes(drafts: &[ModeDraft]) -> Value {
+    let mut modes = Block::default();
+    for draft in drafts {
+        let mut mode = Block::default();
+        mode.put("description", Value::literal(&draft.description));
+        mode.put("services", Value::texts(&draft.services));
+        if draft.keeps_others {
+            mode.put_with("others", Value::word("keep"), "what runs beside these goes on running");
+        }
+        modes.put(&draft.name, Value::Map(mode));
+    }
+    Value::Map(modes)
+}

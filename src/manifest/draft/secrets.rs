@@ -1,0 +1,249 @@
+//! What looks like a secret, by its name or by itself. It errs towards taking too much for one: a name to fill in again
+//! costs a minute, a password in a repository costs more.
+
+use regex_lite::Regex;
+
+/// What stands in the place of a secret that can't be had from the environment.
+pub(super) const LEFT_OUT: &str = "SECRET-LEFT-OUT";
+
+/// Parts of a name, between underscores, that make its value a secret.
+const PARTS: [&str; 24] = [
+    "KEY",
+    "KEYS",
+    "APIKEY",
+    "TOKEN",
+    "TOKENS",
+    "SECRET",
+    "SECRETS",
+    "PASSWORD",
+    "PASSWORDS",
+    "PASSWD",
+    "PASSPHRASE",
+    "PASS",
+    "PWD",
+    "PW",
+    "CREDENTIAL",
+    "CREDENTIALS",
+    "AUTH",
+    "AUTHORIZATION",
+    "BEARER",
+    "COOKIE",
+    "SALT",
+    "PAT",
+    "DSN",
+    "PIN",
+];
+/// Endings of a part that do so too: `HFTOKEN`, `accesskey`.
+const ENDINGS: [&str; 6] = ["TOKEN", "SECRET", "PASSWORD", "APIKEY", "ACCESSKEY", "PASS"];
+/// A name that ends so tells where a secret lies.
+const PLACES: [&str; 4] = ["FILE", "PATH", "DIR", "URL"];
+
+/// Whether a variable, a label or a flag of this name may hold this value only as a secret.
+pub(super) fn is_secret(name: &str, value: &str) -> bool {
+    // A number of tokens is none, a password of digits is one.
+    let counts = is_count(value) && name.to_ascii_uppercase().contains("TOKEN");
+    !is_harmless(value) && !counts && (is_secret_name(name) || is_secret_value(value))
+}
+
+/// `HF_TOKEN`, `--api-key`, `api.secretKey`.
+pub(super) fn is_secret_name(name: &str) -> bool {
+    let spaced = Regex::new("([a-z0-9])([A-Z])").expect("a pattern").replace_all(name, "${1}_$2").into_owned();
+    let upper = spaced.to_ascii_uppercase();
+    let parts: Vec<&str> =
+        upper.split(|character: char| !character.is_ascii_alphanumeric()).filter(|part| !part.is_empty()).collect();
+    let tells_a_place = parts.last().is_some_and(|last| PLACES.contains(last));
+    let is_one = |part: &&str| PARTS.contains(part) || ENDINGS.iter().any(|ending| part.ends_with(ending));
+    !tells_a_place && parts.iter().any(is_one)
+}
+
+/// By its own looks: tokens that name their maker, and passwords within an address.
+pub(super) fn is_secret_value(value: &str) -> bool {
+    const PATTERN: &str = concat!(
+        r"(^|[^A-Za-z0-9])(sk|pk|rk)[-_][A-Za-z0-9_-]{8,}|(^|[^A-Za-z0-9])(hf|r8|nvapi|ghp|gho|ghs|ghu|glpat)[-_][A-Za-z0-9]{8,}",
+        r"|github_pat_[A-Za-z0-9_]{8,}|xox[abpr]-[A-Za-z0-9-]{8,}|AKIA[0-9A-Z]{12,}|AIza[0-9A-Za-z_-]{20,}",
+        r"|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}|-----BEGIN|[Bb]earer +[^ $]|[Bb]asic +[A-Za-z0-9+/]{8,}",
+        r"|://[^/@\s:$]*:[^/@\s$][^/@\s]*@"
+    );
+    Regex::new(PATTERN).expect("a pattern").is_match(value)
+}
+
+/// Nothing, a switch, or a variable without a value of its own: `${HF_TOKEN}`, `${HF_TOKEN:-}`.
+fn is_harmless(value: &str) -> bool {
+    let value = value.trim();
+    let switch = ["", "true", "false", "yes", "no", "on", "off", "none", "null", "0", "1"];
+    switch.contains(&value.to_ascii_lowercase().as_str()) || is_variable(value)
+}
+
+fn is_variable(value: &str) -> bool {
+    Regex::new(r"^\$\$?([A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*(:?[-?])?\})$")
+        .expect("a pattern")
+        .is_match(value)
+}
+
+/// How many of something.
+fn is_count(value: &str) -> bool {
+    value.len() <= 9 && value.chars().all(|digit| digit.is_ascii_digit())
+}
+
+/// The words of a command with what looks like a secret replaced. `true`: something was.
+pub(super) fn masked(words: &[String]) -> (Vec<String>, bool) {
+    let redis = words.iter().any(|word| word.contains(REDIS));
+    let (mut clean, mut announcer) = (Vec::with_capacity(words.len()), None);
+    for word in words {
+        let secret = announcer.is_some_and(|announcer| is_announced(announcer, word));
+        clean.push(if secret { LEFT_OUT.to_owned() } else { masked_text(word) });
+        let flag = !word.contains(char::is_whitespace) && announces(word, redis);
+        announcer = flag.then_some(word.as_str());
+    }
+    let changed = clean != words;
+    (clean, changed)
+}
+
+/// Its password has a flag of one letter, which means something else everywhere else.
+const REDIS: &str = "redis-cli";
+/// Behind these stands a name and, after a colon, a password.
+const LOGINS: [&str; 3] = ["-u", "--user", "--proxy-user"];
+/// A word between a header's name and its secret.
+const SCHEMES: [&str; 4] = ["Bearer", "bearer", "Basic", "Token"];
+
+/// A flag, a header, or an assignment whose value is quoted: what comes next is a secret.
+fn announces(word: &str, redis: bool) -> bool {
+    let flag = word.starts_with('-') && !word.contains('=');
+    let by_flag = flag && (is_secret_name(word) || LOGINS.contains(&word) || (redis && word == "-a"));
+    by_flag || SCHEMES.contains(&word) || word.strip_suffix(['=', ':']).is_some_and(is_secret_name)
+}
+
+/// Whether this is the secret that was announced.
+fn is_announced(announcer: &str, word: &str) -> bool {
+    if word.starts_with('-') || is_harmless(word) || SCHEMES.contains(&word) {
+        return false;
+    }
+    if LOGINS.contains(&announcer) {
+        return word.split_once(':').is_some_and(|(_, password)| !is_harmless(password) && !is_count(password));
+    }
+    !(is_count(word) && announcer.to_ascii_uppercase().contains("TOKEN"))
+}
+
+/// A text with what looks like a secret in it replaced: `--key=…`, `TOKEN=…`, `sk-…`, also in the midst of a script.
+pub(super) fn masked_text(text: &str) -> String {
+    // Blanks and quotes stay where they are; what is between them is judged piece by piece.
+    let piece = Regex::new(r#"[^\s"']+"#).expect("a pattern");
+    let redis = text.contains(REDIS);
+    let (mut clean, mut last) = (String::with_capacity(text.len()), 0);
+    let (mut announcer, mut before) = (None, "");
+    for found in piece.find_iter(text) {
+        clean.push_str(&text[last..found.start()]);
+        last = found.end();
+        let word = found.as_str();
+        if announcer.is_some_and(|announcer| is_announced(announcer, word)) {
+            clean.push_str(LEFT_OUT);
+        } else {
+            clean.push_str(&masked_word(word));
+        }
+        // In `"api_key": "…"` the colon is a piece of its own; a scheme hands on what its header announced.
+        let by_colon = word.starts_with(':') && is_secret_name(before);
+        announcer = if by_colon { Some(before) } else { announces(word, redis).then_some(word) };
+        before = word;
+    }
+    clean.push_str(&text[last..]);
+    clean
+}
+
+/// One piece: `NAME=value`, `--env=NAME=value`, `name:value`, or a secret by itself.
+fn masked_word(word: &str) -> String {
+    if let Some((name, value)) = word.split_once('=') {
+        let counts = is_count(value) && name.to_ascii_uppercase().contains("TOKEN");
+        if !counts && is_secret(name, value) {
+            return format!("{name}={LEFT_OUT}");
+        }
+        return format!("{name}={}", if value.is_empty() { String::new() } else { masked_word(value) });
+    }
+    match word.split_once(':') {
+        Some((name, value))
+            if !word.contains('$') && !value.starts_with("//") && is_secret_name(name) && !is_harmless(value) =>
+        {
+            format!("{name}:{LEFT_OUT}")
+        }
+        Some(_) | None if is_secret_value(word) => LEFT_OUT.to_owned(),
+        Some(_) | None => word.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_secret, masked, masked_text};
+
+    #[test]
+    fn secrets_are_known_by_their_names_and_by_themselves() {
+        for (name, value) in [
+            ("OPENAI_API_KEY", "abc"),
+            ("HF_TOKEN", "abc"),
+            ("hfToken", "abc"),
+            ("POSTGRES_PASSWORD", "postgres"),
+            ("DB_PASS", "x"),
+            ("DB_PASSWORD", "1234"),
+            ("WEBUI_SECRET_KEY", "t0p"),
+            ("ANYTHING", "sk-0123456789abcdef"),
+            ("ANYTHING", "hf_AbCdEfGhIjKl"),
+            ("DATABASE", "postgres://user:hunter2@db/x"),
+            ("HEADERS", "Authorization: Bearer abc"),
+            ("POSTGRES_PASSWORD", "${POSTGRES_PASSWORD:-postgres}"),
+        ] {
+            assert!(is_secret(name, value), "{name}={value}");
+        }
+        for (name, value) in [
+            ("TOKENIZERS_PARALLELISM", "abc"),
+            ("MAX_TOTAL_TOKENS", "4096"),
+            ("OLLAMA_KEEP_ALIVE", "5m"),
+            ("WEBUI_AUTH", "False"),
+            ("WEBUI_SECRET_KEY", ""),
+            ("HF_TOKEN", "${HF_TOKEN}"),
+            ("HF_TOKEN", "${MY_TOKEN:-}"),
+            ("POSTGRES_PASSWORD_FILE", "/run/secrets/pg"),
+            ("DATABASE", "postgres://db:5432/x"),
+            ("DATABASE", "postgres://user:${DB_PASSWORD}@db/x"),
+            ("MODEL", "sk-learn"),
+            ("KEYBOARD", "us"),
+        ] {
+            assert!(!is_secret(name, value), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn commands_lose_their_secrets_and_nothing_else() {
+        let words = |line: &str| line.split('|').map(str::to_owned).collect::<Vec<_>>();
+        for (line, wanted) in [
+            ("vllm|serve|--api-key|abc|--port|8000", "vllm|serve|--api-key|SECRET-LEFT-OUT|--port|8000"),
+            ("x|--api-key=abc|--hf-token=${HF_TOKEN}", "x|--api-key=SECRET-LEFT-OUT|--hf-token=${HF_TOKEN}"),
+            ("x|--max-tokens|4096|--tokenizer|/m", "x|--max-tokens|4096|--tokenizer|/m"),
+            ("x|--password|--port|80", "x|--password|--port|80"),
+            (
+                "env|token=abc|HF_TOKEN=hf_abcdefghijk|python",
+                "env|token=SECRET-LEFT-OUT|HF_TOKEN=SECRET-LEFT-OUT|python",
+            ),
+            ("curl|-H|Authorization: Bearer abc", "curl|-H|Authorization: Bearer SECRET-LEFT-OUT"),
+            (
+                "sh|-c|export API_KEY='a' && run --token b",
+                "sh|-c|export API_KEY='SECRET-LEFT-OUT' && run --token SECRET-LEFT-OUT",
+            ),
+            ("x|sk-0123456789abcdef", "x|SECRET-LEFT-OUT"),
+            (
+                "docker|run|--env=API_KEY=abc|-e|A_TOKEN=b",
+                "docker|run|--env=API_KEY=SECRET-LEFT-OUT|-e|A_TOKEN=SECRET-LEFT-OUT",
+            ),
+            (
+                "curl|-u|elastic:changeme|http://x/?a=b&token=c",
+                "curl|-u|SECRET-LEFT-OUT|http://x/?a=b&token=SECRET-LEFT-OUT",
+            ),
+            ("x|{\"api_key\": \"abc\", \"n\": 1}", "x|{\"api_key\": \"SECRET-LEFT-OUT\", \"n\": 1}"),
+            ("redis-cli|-a|abc|ping", "redis-cli|-a|SECRET-LEFT-OUT|ping"),
+            ("sh|-c|redis-cli -a $$PASS ping", "sh|-c|redis-cli -a $$PASS ping"),
+            ("x|--requirepass|1234|--user|1000:1000", "x|--requirepass|SECRET-LEFT-OUT|--user|1000:1000"),
+            ("x|--lora|key:${API_KEY:-}|vllm/vllm:v1", "x|--lora|key:${API_KEY:-}|vllm/vllm:v1"),
+        ] {
+            let (clean, changed) = masked(&words(line));
+            assert_eq!((clean, changed), (words(wanted), line != wanted), "{line}");
+        }
+        assert_eq!(masked_text("plain  text 'x'"), "plain  text 'x'");
+    }
+}
