@@ -92,21 +92,8 @@ fn ended_early(stop: &Stop) -> EventKind {
 
 async fn work(session: &Session, mut job: Job, progress: &Progress) -> Result<Exit, Stop> {
     let interrupts = Interrupts::listen()?;
-    let saved = job.saved.as_deref().map(saved::read).transpose()?;
-    if let Some(saved) = &saved {
-        saved::choose(saved, &mut job.choice)?;
-        saved::narrow(saved, &mut job.planning)?;
-    }
-    let mut opened = match job.opened.take() {
-        Some(opened) => opened,
-        None => opened::open(session, &job.manifest, &job.choice, job.world.as_deref())?,
-    };
+    let (opened, saved) = open(session, &mut job)?;
     let job = &job;
-    if let (Some(voice), Some(mode)) = (&job.switch, opened.desired.mode.clone()) {
-        let switched = switch::switched(session, &opened, voice, mode);
-        opened.switch(switched);
-    }
-    let opened = opened;
     let request = Request { purpose: job.purpose, ..plan_command::request(&opened, &job.planning)? };
     let began = opened.driver().now();
     let author = Author { by: locked::who(&session.environment), run: run_id(began) };
@@ -167,6 +154,24 @@ async fn work(session: &Session, mut job: Job, progress: &Progress) -> Result<Ex
         session.warn(&format!("can't write to stdout: {error}"));
     }
     Ok(ended.exit)
+}
+
+/// The manifest in the mode that this job is about, and the saved plan where it is one's.
+fn open(session: &Session, job: &mut Job) -> Result<(Opened, Option<Plan>), Stop> {
+    let saved = job.saved.as_deref().map(saved::read).transpose()?;
+    if let Some(saved) = &saved {
+        saved::choose(saved, &mut job.choice)?;
+        saved::narrow(saved, &mut job.planning)?;
+    }
+    let mut opened = match job.opened.take() {
+        Some(opened) => opened,
+        None => opened::open(session, &job.manifest, &job.choice, job.world.as_deref())?,
+    };
+    if let (Some(voice), Some(mode)) = (&job.switch, opened.desired.mode.clone()) {
+        let switched = switch::switched(session, &opened, voice, mode);
+        opened.switch(switched);
+    }
+    Ok((opened, saved))
 }
 
 /// Attempts that do not count any more; where there is something to do, the run itself forgets them.

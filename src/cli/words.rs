@@ -244,9 +244,10 @@ fn may_say(
     if seen.state == word.state() {
         return Ok(Vec::new());
     }
-    // Without a row of its own, a change may be opened by a rule.
+    // Where the rows have no such change at all, a rule may open one.
     let direct = [seen.state, word.state()];
-    let route = way(word, seen.state).unwrap_or(&direct);
+    let opened = (!seen.state.may_become(word.state())).then_some(direct.as_slice());
+    let Some(route) = way(word, seen.state).or(opened) else { return refused(illegal(name, seen.state, word)) };
     let case = Case { service: name, mode: desired.mode.as_ref(), at: now };
     match desired.rules.judge_route(&case, route) {
         None => Ok(route.to_vec()),

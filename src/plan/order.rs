@@ -28,9 +28,13 @@ pub(super) fn order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
     pauses(scene, decisions).for_each(|(number, step)| steps.push(number, step));
     evictions(scene, decisions).for_each(|(number, step)| steps.push(number, step));
     stops(scene, decisions).for_each(|(number, step)| steps.push(number, step));
-    orphan_steps(scene).into_iter().for_each(|step| steps.push_orphans(step));
+    for step in orphan_steps(scene) {
+        steps.push_orphans(step);
+    }
     let removals = removals(scene, decisions, &steps);
-    removals.into_iter().for_each(|(number, step)| steps.push(number, step));
+    for (number, step) in removals {
+        steps.push(number, step);
+    }
     let mut starts =
         Starts { scene, decisions, ledger: open_ledger(scene, &steps), claimants: claimants(scene, &steps), steps };
     for number in starting_order(scene, decisions) {
@@ -112,7 +116,7 @@ fn stops(scene: &Scene<'_>, decisions: &Decisions) -> impl Iterator<Item = (Numb
         scene.dependents(number).iter().copied().filter(|other| decisions.0[*other].stops()).collect()
     };
     let stopping: Vec<Number> = decisions.those(Decision::stops).collect();
-    let ordered = topological(&stopping, &above, |number| scene.priority(number));
+    let ordered = topological(&stopping, above, |number| scene.priority(number));
     ordered.into_iter().filter_map(move |number| {
         let why = decisions.0[number].stopped()?;
         let (name, seen) = (scene.name(number), scene.seen(number));

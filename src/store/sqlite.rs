@@ -294,6 +294,7 @@ fn advice(error: &rusqlite::Error) -> &'static str {
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             "; LCM_STATE_DIR names another folder"
         }
+        Some(ErrorCode::SystemIoFailure) => " (is the disk full?)",
         // SQLite has some twenty more: none that its user could do something about.
         _ => "",
     }
