@@ -33,6 +33,10 @@ pub enum Budget {
 impl Budget {
     #[must_use]
     pub fn of(service: &Service, seen: &ObservedService, now: Timestamp) -> Self {
+        // Nearly all have no past of this kind, and whether one is as described takes a hash to tell.
+        if seen.attempts.is_none() && service.recover.attempts > 0 {
+            return Self::Open;
+        }
         if is_up(service, seen) { Self::Open } else { Self::of_start(service, seen, now) }
     }
 
