@@ -1,11 +1,11 @@
 //! What may follow from where a service is: what it may become, what a rule forbids, and what an operator may order.
 //! What happens to a service by itself asks no rule.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::budget::Budget;
 use crate::model::desired::Desired;
-use crate::model::lifecycle::State;
+use crate::model::lifecycle::{Action, State};
 use crate::model::names::ServiceName;
 use crate::model::observed::{Observed, ObservedService, Ownership};
 use crate::model::rules::{Case, Rules};
@@ -21,6 +21,8 @@ pub type Outlooks = BTreeMap<ServiceName, Outlook>;
 pub struct Outlook {
     /// `stopping until 18:00 Europe/Berlin: renders for clients (lcm.yaml:12)`, one for each rule.
     denied: Vec<String>,
+    /// Why it can't be stopped, though its own rules have nothing against it.
+    needed: Option<String>,
     /// `lcm stop comfyui`, each legal from here.
     commands: Vec<String>,
 }
@@ -32,8 +34,14 @@ impl Outlook {
         let (service, seen) = (desired.services.get(name)?, observed.services.get(name)?);
         let case = Case { service: name, mode: desired.mode.as_ref(), at: observed.observed_at };
         let budget = Budget::of(service, seen, observed.observed_at);
-        let commands = orders(&desired.rules, &case, seen, budget).into_iter();
+        let mut commands = orders(&desired.rules, &case, seen, budget);
+        let needed = needed(desired, observed, name).filter(|_| seen.holds_room);
+        if needed.is_some() {
+            commands.retain(|command| !["stop", "restart", "terminate"].contains(command));
+        }
+        let commands = commands.into_iter();
         Some(Self {
+            needed,
             denied: denied(&desired.rules, &case, seen.state),
             commands: commands.map(|command| format!("lcm {command} {name}")).collect(),
         })
@@ -51,6 +59,29 @@ fn denied(rules: &Rules, case: &Case<'_>, from: State) -> Vec<String> {
         }
     }
     told.into_iter().map(|(terms, states)| format!("{}{terms}", states.join(", "))).collect()
+}
+
+/// What runs and depends on it would be stopped along: who of these stands against that.
+fn needed(desired: &Desired, observed: &Observed, name: &ServiceName) -> Option<String> {
+    let mut open = vec![name];
+    let mut met = BTreeSet::from([name]);
+    // Ends: each service is taken up once.
+    while let Some(base) = open.pop() {
+        let depends = desired.services.values().filter(|service| service.depends_on.contains_key(base));
+        for dependent in depends.map(|service| &service.name).filter(|other| met.insert(*other)) {
+            let Some(seen) = observed.services.get(dependent).filter(|seen| seen.holds_room) else { continue };
+            let case = Case { service: dependent, mode: desired.mode.as_ref(), at: observed.observed_at };
+            let held = seen.word.as_ref().filter(|said| said.word != Word::Terminate);
+            if let Some(said) = held {
+                return Some(format!("{dependent}, which depends on it, is held ({})", said.by_whom()));
+            }
+            if let Err(refusal) = desired.rules.way(&case, Action::Stop, seen.state) {
+                return Some(format!("{dependent}, which depends on it, can't be stopped: {refusal}"));
+            }
+            open.push(dependent);
+        }
+    }
+    None
 }
 
 /// Nothing can be ordered of what is not known or not lcm's; what an operator holds is resumed first.
@@ -89,6 +120,9 @@ pub(super) fn lines(line: &ServiceLine, outlook: &Outlook, style: Style) -> Vec<
     tell("may become:", &or_nothing(&line.next.iter().map(ToString::to_string).collect::<Vec<_>>()));
     for denied in &outlook.denied {
         tell("not now, by rule:", denied);
+    }
+    if let Some(why) = &outlook.needed {
+        tell("not to be stopped:", why);
     }
     let commands: Vec<String> = outlook.commands.iter().map(|command| format!("`{command}`")).collect();
     tell("you can:", &or_nothing(&commands));
@@ -177,7 +211,7 @@ mod tests {
             budget: None,
         };
         let commands = orders(rules, &case, seen, Budget::Open).into_iter().map(|order| format!("lcm {order} {name}"));
-        let outlook = Outlook { denied: denied(rules, &case, seen.state), commands: commands.collect() };
+        let outlook = Outlook { denied: denied(rules, &case, seen.state), needed: None, commands: commands.collect() };
         folded(&lines(&line, &outlook, Style::PLAIN).join("\n"), Style { width: Some(80), ..Style::PLAIN })
     }
 
