@@ -215,7 +215,7 @@ fn blocks(language: &str) -> Vec<(usize, String)> {
 fn redact(line: &str) -> String {
     let mut line = line.trim_end().to_owned();
     for (pattern, instead) in [
-        (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "WHEN"),
+        (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\dZ?", "WHEN"),
         (r"\broot\b|\buid \d+", "WHO"),
         (r"\d+(\.\d+)? ?(ms|s|min)\b", "TIME"),
         (r"host [^ ]+", "host HOST"),

@@ -18,8 +18,8 @@ use crate::model::desired::{Desired, Service};
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 use crate::model::observed::{ObservedService, Ownership};
-use crate::model::rules::{Case, Verdict};
-use crate::model::words::{Said, Word, way};
+use crate::model::rules::{Case, Rules, Verdict};
+use crate::model::words::{Said, Word};
 use crate::report::fold::folded;
 use crate::store::{Author, Transition};
 
@@ -146,7 +146,7 @@ impl<'a> Spoken<'a> {
             let seen = self.seen(&name)?;
             let holds = seen.word.as_ref().filter(|said| said.word == word && seen.state == word.state());
             if let Some(whom) = holds.map(Said::by_whom) {
-                self.tell(&format!("{name} is {} already ({whom})", spoken(word.state())));
+                self.tell(&format!("{name} is {} already ({whom})", word.state().spoken()));
             } else {
                 let route = may_say((&self.opened.desired, self.opened.driver().now()), &name, seen, word)?;
                 open.push((name, route));
@@ -244,41 +244,27 @@ fn may_say(
     if seen.state == word.state() {
         return Ok(Vec::new());
     }
-    // Where the rows have no such change at all, a rule may open one.
-    let direct = [seen.state, word.state()];
-    let opened = (!seen.state.may_become(word.state())).then_some(direct.as_slice());
-    let Some(route) = way(word, seen.state).or(opened) else { return refused(illegal(name, seen.state, word)) };
     let case = Case { service: name, mode: desired.mode.as_ref(), at: now };
-    match desired.rules.judge_route(&case, route) {
-        None => Ok(route.to_vec()),
-        Some(Verdict::Denied(denial)) => refused(format!("{name} can't be {}: {denial}", past(word))),
-        Some(Verdict::NoRow | Verdict::Legal) => refused(illegal(name, seen.state, word)),
+    match desired.rules.may_say(&case, word, seen.state) {
+        Ok(route) => Ok(route),
+        Err(Verdict::Denied(denial)) => refused(format!("{name} can't be {}: {denial}", past(word))),
+        Err(Verdict::NoRow | Verdict::Legal) => refused(illegal(&desired.rules, &case, seen.state, word)),
     }
 }
 
-fn illegal(name: &ServiceName, state: State, word: Word) -> String {
-    let next: Vec<&str> = state.next().map(State::as_str).collect();
-    let mut commands: Vec<String> = Vec::new();
-    if matches!(state, State::Maintenance | State::Suspended | State::Terminated) {
-        commands.push("resume".to_owned());
-    }
-    commands.extend(Word::ALL.into_iter().filter(|other| way(*other, state).is_some()).map(|other| other.to_string()));
-    if matches!(state, State::Registered | State::Deployed | State::Failed | State::Timeout) {
-        commands.push("start".to_owned());
-    }
-    let commands: Vec<String> = commands.iter().map(|command| format!("`lcm {command} {name}`")).collect();
+fn illegal(rules: &Rules, case: &Case<'_>, state: State, word: Word) -> String {
+    let name = case.service;
+    let next: Vec<&str> = rules.next(case, state).map(State::as_str).collect();
+    let commands: Vec<String> =
+        rules.commands(case, state).iter().map(|command| format!("`lcm {command} {name}`")).collect();
     let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
     let legal = if commands.is_empty() { "wait".to_owned() } else { alternatives(&commands) };
     format!(
         "{name} is {}, and can't be {}; from there a service can become {}: {legal}",
-        spoken(state),
+        state.spoken(),
         past(word),
         alternatives(&next)
     )
-}
-
-fn spoken(state: State) -> &'static str {
-    if state == State::Maintenance { "in maintenance" } else { state.as_str() }
 }
 
 fn past(word: Word) -> &'static str {

@@ -84,6 +84,12 @@ impl State {
         }
     }
 
+    /// As it stands after "is": `in maintenance`.
+    #[must_use]
+    pub fn spoken(self) -> &'static str {
+        if self == Maintenance { "in maintenance" } else { self.as_str() }
+    }
+
     /// What it means, as a sentence for people.
     #[must_use]
     pub fn meaning(self) -> &'static str {

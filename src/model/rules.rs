@@ -1,7 +1,9 @@
 //! Rules that narrow or widen the lifecycle's rows: `lifecycle.deny` and `lifecycle.allow`; and which change is legal
-//! by rows and rules together. When hours hold is `hours`' to say, which way an action takes `way`'s.
+//! by rows and rules together. When hours hold is `hours`' to say, which way an action takes `way`'s, and what an operator
+//! may order `orders`'.
 
 mod hours;
+mod orders;
 mod way;
 
 use std::collections::BTreeSet;
@@ -101,6 +103,15 @@ impl Rules {
         verdicts.into_iter().find(|verdict| *verdict != Verdict::Legal)
     }
 
+    /// What rows or an allowance have from here and a rule forbids, in the order of the states.
+    pub fn denials<'a>(&'a self, case: &'a Case<'_>, from: State) -> impl Iterator<Item = Denial<'a>> + 'a {
+        let had = State::ALL.into_iter().filter(move |to| self.has(case, from, *to));
+        had.filter_map(move |to| match self.judge(case, from, to) {
+            Verdict::Denied(denial) => Some(denial),
+            Verdict::Legal | Verdict::NoRow => None,
+        })
+    }
+
     /// The states that may follow from here by rows and rules, in the order of the states.
     pub fn next<'a>(&'a self, case: &'a Case<'_>, from: State) -> impl Iterator<Item = State> + 'a {
         let others = State::ALL.into_iter().filter(move |to| *to != from);
@@ -142,6 +153,17 @@ struct Holds {
 }
 
 impl Denial<'_> {
+    /// ` until 18:00 Europe/Berlin: renders for clients`: until when, and why, as far as the rule says.
+    #[must_use]
+    pub fn terms(&self) -> String {
+        let reason = self.rule.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let Some(until) = &self.until else { return reason };
+        let zone = until.time_zone();
+        let today = self.at.to_zoned(zone.clone()).date() == until.date();
+        let time = until.strftime(if today { "%H:%M" } else { "%Y-%m-%d %H:%M" });
+        format!(" until {time} {}{reason}", zone.iana_name().unwrap_or_default())
+    }
+
     fn outlasts(&self, other: &Self) -> bool {
         match (&self.until, &other.until) {
             (_, None) => false,
@@ -154,17 +176,8 @@ impl Denial<'_> {
 /// `the rule at lcm.yaml:12 forbids busy to stopping until 18:00 Europe/Berlin: renders for clients`
 impl fmt::Display for Denial<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "the rule at {} forbids {} to {}", self.rule.source, self.from, self.to)?;
-        if let Some(until) = &self.until {
-            let zone = until.time_zone();
-            let today = self.at.to_zoned(zone.clone()).date() == until.date();
-            let time = until.strftime(if today { "%H:%M" } else { "%Y-%m-%d %H:%M" });
-            write!(formatter, " until {time} {}", zone.iana_name().unwrap_or_default())?;
-        }
-        match &self.rule.reason {
-            Some(reason) => write!(formatter, ": {reason}"),
-            None => Ok(()),
-        }
+        let Self { from, to, rule, until: _, at: _ } = self;
+        write!(formatter, "the rule at {} forbids {from} to {to}{}", rule.source, self.terms())
     }
 }
 

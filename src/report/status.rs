@@ -1,6 +1,7 @@
 //! What is, now: services, GPUs and goals in one document, `lcm.status/1`, and as a table.
 
 mod gpus;
+mod next;
 mod text;
 
 use std::collections::BTreeSet;
@@ -16,9 +17,11 @@ use crate::model::lifecycle::State;
 use crate::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName};
 use crate::model::observed::{Observed, ObservedGpu, ObservedService, Ownership};
 use crate::model::room::{GpuRoom, Room};
+use crate::model::rules::Case;
 use crate::model::size::Mebibytes;
 use crate::model::words::{Said, Switched, by_whom};
 
+pub use next::{Outlook, Outlooks};
 pub use text::text;
 
 /// The version of the status's JSON.
@@ -56,6 +59,8 @@ pub struct ServiceLine {
     /// The best guess where `known` is false.
     pub state: State,
     pub known: bool,
+    /// The states that may follow from here, by the lifecycle and the manifest's rules, as of now and in this mode.
+    pub next: Vec<State>,
     /// lcm started it, or the manifest names it as its own.
     pub owned: bool,
     pub operational: bool,
@@ -202,7 +207,9 @@ impl Status {
             host: observed.host.clone(),
             engine: observed.engine.clone(),
             observed_at: observed.observed_at,
-            services: pairs().map(|(service, seen)| service_line(service, seen, observed.observed_at)).collect(),
+            services: pairs()
+                .map(|(service, seen)| service_line(desired, service, seen, observed.observed_at))
+                .collect(),
             orphans: observed
                 .orphans
                 .iter()
@@ -254,7 +261,8 @@ fn budget_line(service: &Service, seen: &ObservedService, now: Timestamp) -> Opt
     Some(BudgetLine { attempts, spent: counted.count, last_at: counted.last_at, held, due })
 }
 
-fn service_line(service: &Service, seen: &ObservedService, now: Timestamp) -> ServiceLine {
+fn service_line(desired: &Desired, service: &Service, seen: &ObservedService, now: Timestamp) -> ServiceLine {
+    let case = Case { service: &service.name, mode: desired.mode.as_ref(), at: now };
     let known = seen.unknown.is_none();
     let owned = match &seen.ownership {
         Ownership::Ours | Ownership::Adopted => true,
@@ -275,6 +283,7 @@ fn service_line(service: &Service, seen: &ObservedService, now: Timestamp) -> Se
         runtime: service.runtime.as_str().to_owned(),
         state: seen.state,
         known,
+        next: desired.rules.next(&case, seen.state).collect(),
         owned,
         operational: known && seen.state.is_operational(),
         available: known && seen.state.is_available(),

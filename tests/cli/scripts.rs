@@ -45,6 +45,50 @@ fn what_does_not_fit_is_blocked_with_its_arithmetic() {
     ));
 }
 
+/// At the hour of the world, 11:00 in Berlin.
+const RENDERS: &str = "\
+lifecycle:
+  deny:
+    - from: online
+      to: [stopping, suspended]
+      services: painter
+      hours: 09:00-18:00
+      zone: Europe/Berlin
+      reason: renders for clients
+";
+
+#[test]
+fn a_service_that_is_named_is_told_of_with_what_may_follow() {
+    let folder = studio();
+    let manifest = folder.path().join("lcm.yaml");
+    let text = std::fs::read_to_string(&manifest).expect("a manifest");
+    std::fs::write(&manifest, text + RENDERS).expect("written");
+    // A file by the name of a service is taken for a manifest, unless that is named.
+    std::fs::write(folder.path().join("writer"), "no manifest").expect("written");
+    assert_snapshot!(script(
+        folder.path(),
+        &[
+            "apply --parallelism 1",
+            "status painter encoder -v",
+            "stop encoder --parallelism 1",
+            "status encoder lcm.yaml",
+            "status -m lcm.yaml writer -v",
+            "status encoder --target painter --exclude encoder",
+            "maintain painter --as kim",
+            "status painter encoder -v",
+            "stop encoder",
+            "suspend writer -m lcm.yaml",
+            "status paintr",
+            "status writer",
+            "status ./lcm.yaml more.yml"
+        ]
+    ));
+    let status = Lcm::new(folder.path()).args(&["status", "encoder", "--format", "json"]).simulated().run().code(0);
+    let services = status.json()["services"].clone();
+    assert_eq!((services.as_array().map(Vec::len), &services[0]["name"]), (Some(1), &"encoder".into()));
+    assert_eq!(services[0]["next"][0], "busy");
+}
+
 #[test]
 fn events_tell_a_run_and_end_with_its_result() {
     let folder = studio();

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::model::lifecycle::State;
 use crate::model::names::GpuId;
 use crate::report::fold::folded;
-use crate::report::status::{EstimatesLine, ServiceLine, Status, gpus};
+use crate::report::status::{EstimatesLine, Outlooks, ServiceLine, Status, gpus, next};
 use crate::report::style::{Paint, Style};
 use crate::report::table::{self, Cell, about, elapsed, listed};
 
@@ -13,15 +13,19 @@ use crate::report::table::{self, Cell, about, elapsed, listed};
 const BLOCK_INDENT: usize = 2;
 const INDENT: &str = "    ";
 
-/// The whole text, ending in a newline; `verbose`: with what earlier runs let expect of each service.
+/// The whole text, ending in a newline; `verbose`: with what earlier runs let expect of each service. What has an
+/// outlook is told of at length, below the table.
 #[must_use]
-pub fn text(status: &Status, verbose: bool, style: Style) -> String {
+pub fn text(status: &Status, outlooks: &Outlooks, verbose: bool, style: Style) -> String {
     let whose = status.switched.as_ref().map(|word| format!(" ({})", word.by_whom())).unwrap_or_default();
     let mode = status.mode.as_ref().map(|mode| format!(" · mode {mode}{whose}")).unwrap_or_default();
     let engine = status.engine.as_ref().map(|engine| format!(" · engine {engine}")).unwrap_or_default();
     let head = format!("lcm status · {}{mode} · host {}{engine}", status.project, status.host);
     let mut text = format!("{}\n", style.paint(Paint::Strong, &head));
-    block(&mut text, &service_lines(status, style));
+    block(&mut text, &service_lines(status, outlooks, style));
+    for (line, outlook) in status.services.iter().filter_map(|line| Some((line, outlooks.get(&line.name)?))) {
+        block(&mut text, &next::lines(line, outlook, style));
+    }
     if verbose {
         block(&mut text, &table::lines(&estimates(status), style));
     }
@@ -59,8 +63,8 @@ fn block(text: &mut String, lines: &[String]) {
 
 /// Where there is no room for reasons beside the services, those of services that are up are left out, and the
 /// others stand below.
-fn service_lines(status: &Status, style: Style) -> Vec<String> {
-    let rows = services(status);
+fn service_lines(status: &Status, outlooks: &Outlooks, style: Style) -> Vec<String> {
+    let rows = services(status, outlooks);
     let lines = table::lines(&rows, style);
     if table::fit(&lines, BLOCK_INDENT, style) {
         return lines;
@@ -78,7 +82,7 @@ fn service_lines(status: &Status, style: Style) -> Vec<String> {
     .collect()
 }
 
-fn services(status: &Status) -> Vec<Vec<Cell>> {
+fn services(status: &Status, outlooks: &Outlooks) -> Vec<Vec<Cell>> {
     if status.services.is_empty() && status.orphans.is_empty() {
         return Vec::new();
     }
@@ -89,7 +93,11 @@ fn services(status: &Status) -> Vec<Vec<Cell>> {
         if right.contains(word) { cell.right() } else { cell }
     };
     let mut rows: Vec<Vec<Cell>> = vec![titles.iter().map(title).collect()];
-    rows.extend(status.services.iter().map(|line| service(line, status)));
+    rows.extend(status.services.iter().map(|line| {
+        // Its block says why.
+        let reason = if outlooks.contains_key(&line.name) { "" } else { &line.reason };
+        service(line, reason, status)
+    }));
     rows.extend(status.orphans.iter().map(|orphan| {
         let mut row = vec![Cell::new(orphan.name.as_str()), Cell::new(orphan.state.as_str())];
         row.extend([""; 6].map(Cell::new));
@@ -99,7 +107,7 @@ fn services(status: &Status) -> Vec<Vec<Cell>> {
     rows
 }
 
-fn service(line: &ServiceLine, status: &Status) -> Vec<Cell> {
+fn service(line: &ServiceLine, reason: &str, status: &Status) -> Vec<Cell> {
     let state = if line.known { line.state.to_string() } else { format!("{}?", line.state) };
     let for_how_long = line.since.map(|since| elapsed(since, status.observed_at)).unwrap_or_default();
     let (declared, measured) = if line.vram_declared_mib.0 == 0 && line.vram_measured_mib.unwrap_or_default().0 == 0 {
@@ -117,7 +125,7 @@ fn service(line: &ServiceLine, status: &Status) -> Vec<Cell> {
         Cell::new(gpu_names(status, &line.gpus)),
         Cell::new(declared).right(),
         Cell::new(measured).right(),
-        Cell::new(&line.reason).paint(Paint::Dim),
+        Cell::new(reason).paint(Paint::Dim),
     ]
 }
 
@@ -182,7 +190,7 @@ mod tests {
     use super::text;
     use crate::model::lifecycle::State;
     use crate::model::size::Mebibytes;
-    use crate::report::status::{EstimatesLine, FORMAT, ServiceLine, Status};
+    use crate::report::status::{EstimatesLine, FORMAT, Outlooks, ServiceLine, Status};
     use crate::report::style::Style;
 
     fn service(name: &str, state: State, reason: &str) -> ServiceLine {
@@ -191,6 +199,7 @@ mod tests {
             runtime: "process".to_owned(),
             state,
             known: true,
+            next: Vec::new(),
             owned: true,
             operational: state.is_operational(),
             available: state.is_available(),
@@ -234,8 +243,12 @@ mod tests {
             EstimatesLine { ready_ms: Some(94_732), stopped_ms: Some(4_200), vram_mib: Some(Mebibytes(18_400)) };
         let style = Style { width: Some(80), ..Style::PLAIN };
         let line = "\n  web  ready in about 95 s, gone in about 4 s, held up to 18 400 MiB\n";
-        assert!(text(&status, true, style).ends_with(line), "{}", text(&status, true, style));
-        assert!(!text(&status, false, style).contains("about"));
+        assert!(
+            text(&status, &Outlooks::new(), true, style).ends_with(line),
+            "{}",
+            text(&status, &Outlooks::new(), true, style)
+        );
+        assert!(!text(&status, &Outlooks::new(), false, style).contains("about"));
     }
 
     #[test]
@@ -248,7 +261,7 @@ lcm status · studio · host box
   web      online       process         0       19 074 MiB         –  its health probe passes
   tts      failed       process         0       19 074 MiB         –  it exited with 3
 ";
-        assert_eq!(text(&status, false, Style::PLAIN), wide);
+        assert_eq!(text(&status, &Outlooks::new(), false, Style::PLAIN), wide);
         let narrow = "\
 lcm status · studio · host box
 
@@ -257,6 +270,6 @@ lcm status · studio · host box
   tts      failed       process         0       19 074 MiB         –
       it exited with 3
 ";
-        assert_eq!(text(&status, false, Style { width: Some(80), ..Style::PLAIN }), narrow);
+        assert_eq!(text(&status, &Outlooks::new(), false, Style { width: Some(80), ..Style::PLAIN }), narrow);
     }
 }

@@ -1,0 +1,95 @@
+//! What an operator may order of a service, by rows and rules. Whether it is lcm's to order about at all, and what
+//! becomes of its neighbours, is not asked here.
+
+use crate::model::lifecycle::{Action, State};
+use crate::model::rules::{Case, Rules, Verdict};
+use crate::model::words::{Word, way};
+
+impl Rules {
+    /// The states that a service passes once this is said of it, both ends included; or why it can't be said.
+    pub fn may_say(&self, case: &Case<'_>, word: Word, from: State) -> Result<Vec<State>, Verdict<'_>> {
+        // Where the rows have no such change at all, a rule may open one.
+        let direct = [from, word.state()];
+        let opened = (!from.may_become(word.state())).then_some(direct.as_slice());
+        let Some(route) = way(word, from).or(opened) else { return Err(Verdict::NoRow) };
+        match self.judge_route(case, route) {
+            None => Ok(route.to_vec()),
+            Some(verdict) => Err(verdict),
+        }
+    }
+
+    /// The commands that may be given of a service from here, as they are typed after `lcm`. What an operator holds is
+    /// not started or stopped before it is resumed.
+    #[must_use]
+    pub fn commands(&self, case: &Case<'_>, from: State) -> Vec<&'static str> {
+        let may = |action, from| self.way(case, action, from).is_ok();
+        let is_held = matches!(from, State::Maintenance | State::Suspended | State::Terminated);
+        let runs = from.is_operational() || matches!(from, State::Starting | State::Error | State::Timeout);
+        let starts = !is_held && (from.is_not_running() || from.is_in_error()) && may(Action::Start, from);
+        let stops = runs && may(Action::Stop, from);
+        let restarts = from.is_operational() && stops && may(Action::Start, State::Offline);
+        let orders = [("resume", is_held), ("start", starts), ("stop", stops), ("restart", restarts)];
+        let may_say = |word: &Word| word.state() != from && self.may_say(case, *word, from).is_ok();
+        let words = Word::ALL.into_iter().filter(may_say);
+        orders.into_iter().filter(|(_, may)| *may).map(|(order, _)| order).chain(words.map(Word::as_str)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use jiff::Timestamp;
+
+    use crate::model::lifecycle::State;
+    use crate::model::names::ServiceName;
+    use crate::model::rules::{Case, Rule, Rules};
+
+    fn commands(rules: &Rules, from: State) -> String {
+        let case = Case { service: &ServiceName::from("a"), mode: None, at: Timestamp::UNIX_EPOCH };
+        rules.commands(&case, from).join(" ")
+    }
+
+    fn rule(from: State, to: State) -> Rule {
+        Rule {
+            from: BTreeSet::from([from]),
+            to: BTreeSet::from([to]),
+            services: BTreeSet::new(),
+            modes: BTreeSet::new(),
+            hours: None,
+            reason: None,
+            source: "lcm.yaml:3".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_may_be_ordered_depends_on_where_it_is() {
+        for (from, wanted) in [
+            (State::Registered, "start"),
+            (State::Deploying, "terminate"),
+            (State::Starting, "stop terminate"),
+            (State::Idle, "stop restart maintain suspend terminate"),
+            (State::Stopping, "terminate"),
+            (State::Error, "start stop maintain terminate"),
+            (State::Failed, "start"),
+            (State::Maintenance, "resume terminate"),
+            (State::Suspended, "resume maintain terminate"),
+            (State::Offline, "start maintain terminate"),
+            (State::Terminated, "resume"),
+            (State::Deleted, ""),
+        ] {
+            assert_eq!(commands(&Rules::default(), from), wanted, "{from}");
+        }
+    }
+
+    #[test]
+    fn rules_close_and_open_what_may_be_ordered() {
+        let deny = vec![rule(State::Idle, State::Stopping)];
+        assert_eq!(commands(&Rules { deny, ..Rules::default() }, State::Idle), "maintain suspend");
+        // What could not be started again is not offered for a restart.
+        let deny = vec![rule(State::Offline, State::Starting)];
+        assert_eq!(commands(&Rules { deny, ..Rules::default() }, State::Idle), "stop maintain suspend terminate");
+        let allow = vec![rule(State::Failed, State::Maintenance)];
+        assert_eq!(commands(&Rules { allow, ..Rules::default() }, State::Failed), "start maintain");
+    }
+}
