@@ -28,8 +28,12 @@ pub(super) fn begin(run: &Run<'_>, step: &Step) {
 
 /// A step failed on its own account, and not for want of time.
 pub(super) fn failed(run: &Run<'_>, step: &Step, code: ReasonCode) {
-    // Nothing was stopped for what could not be prepared, and a veto is somebody's decision.
-    let tried = step.action == Action::Start && !matches!(code, ReasonCode::PrepareFailed | ReasonCode::Vetoed);
+    // Nothing was stopped for what could not be prepared, and a veto is somebody's decision; but where others gave way
+    // for it, they must not do so again and again.
+    let cost_a_stop = step.needs.iter().any(|need| need.as_str().starts_with("stop:"));
+    let tried = step.action == Action::Start
+        && code != ReasonCode::PrepareFailed
+        && (code != ReasonCode::Vetoed || cost_a_stop);
     // What was starting already has been counted at its begin, unless it was the first.
     let awaited = step.route.first() == Some(&State::Starting);
     if tried && !(awaited && counted(run, &step.service) > 0) {

@@ -112,8 +112,7 @@ async fn carry<'p>(run: &Run<'_>, plan: &'p Plan, step: &'p Step) -> (&'p Step, 
     run.time_stages(&step.id);
     let (id, service) = (step.id.clone(), step.service.clone());
     run.say(EventKind::StepStarted { step: id, service, action: step.action, estimate_ms: step.estimate_ms });
-    let stale = words::forbids(run, step).map(Verdict::Stale).or_else(|| forbidden(run, step));
-    let verdict = match (stale, step.action) {
+    let verdict = match (forbidden(run, step), step.action) {
         (Some(stale), _) => stale,
         (None, Action::Stop) => stop::stop(run, step).await,
         (None, Action::Start) => start::start(run, plan, step).await,

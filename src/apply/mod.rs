@@ -326,7 +326,10 @@ async fn think(run: &Run<'_>) -> Result<Plan, End> {
     }
     match context.store.words(&context.desired.project) {
         Ok(words) => facts.heed(words.services),
-        Err(error) => run.deaf(&error),
+        Err(error) => {
+            run.deaf(&error);
+            facts.heed(run.ledger().said.clone());
+        }
     }
     let observed = (context.observe)(&facts);
     let look = Look { desired: context.desired, facts: &facts, observed: &observed, author: context.author };

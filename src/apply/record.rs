@@ -6,6 +6,7 @@ use super::expect::{is_of_older, is_of_service};
 use super::notify::point_of;
 use super::run::Run;
 use super::verdict::Verdict;
+use super::words;
 use crate::model::event::EventKind;
 use crate::model::hooks::{FORMAT, Occasion, Point, When};
 use crate::model::lifecycle::State;
@@ -15,9 +16,13 @@ use crate::model::plan::Step;
 use crate::model::rules::{Case, Verdict as Forbidden};
 use crate::store::{Author, Transition};
 
-/// Which rule stands against a step by now, though it did not when the plan was made. To be asked before the step
-/// changes anything, and again after each wait before that.
+/// Which word or rule stands against a step by now, though it did not when the plan was made. To be asked before the
+/// step changes anything, and again after each wait before that.
 pub(super) fn forbidden(run: &Run<'_>, step: &Step) -> Option<Verdict> {
+    words::forbids(run, step).map(Verdict::Stale).or_else(|| by_rule(run, step))
+}
+
+fn by_rule(run: &Run<'_>, step: &Step) -> Option<Verdict> {
     let rules = &run.context.desired.rules;
     match rules.judge_route(&case(run, &step.service), &step.route) {
         Some(Forbidden::Denied(denial)) => Some(Verdict::Stale(denial.to_string())),

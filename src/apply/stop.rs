@@ -169,6 +169,9 @@ async fn drain(run: &Run<'_>, step: &Step, service: &Service, instance: &Instanc
             Ok(BusyReading::Busy(said)) => said,
             Err(cut) => return Err(still_busy(cut, began.elapsed(), None)),
         };
+        if let Some(stale) = forbidden(run, step) {
+            return Err(stale);
+        }
         let waited = began.elapsed();
         if let Some(bound) = service.drain.filter(|bound| waited >= *bound) {
             run.warn(&format!("{} is still busy after {} ({said}); it is stopped anyway", step.service, spoken(bound)));

@@ -16,10 +16,11 @@ use crate::model::words::{Said, Word};
 
 /// Why a step is not to be taken any more, by what operators say now.
 pub(super) fn forbids(run: &Run<'_>, step: &Step) -> Option<String> {
-    if !is_of_service(step) {
+    // What the manifest does not name any more is nobody's to hold.
+    if !is_of_service(step) || !run.context.desired.services.contains_key(&step.service) {
         return None;
     }
-    // A store that can't be read forbids nothing; that it can't is told.
+    // Where the store can't be read, what was heard last holds; that it can't is told.
     let said = match run.context.store.words(&run.context.desired.project) {
         Ok(words) => {
             run.ledger().said.clone_from(&words.services);
@@ -27,7 +28,7 @@ pub(super) fn forbids(run: &Run<'_>, step: &Step) -> Option<String> {
         }
         Err(error) => {
             run.deaf(&error);
-            return None;
+            run.ledger().said.get(&step.service).cloned()
         }
     };
     let Some(said) = said else { return taken_back(step) };

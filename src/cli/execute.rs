@@ -110,6 +110,7 @@ async fn work(session: &Session, mut job: Job, progress: &Progress) -> Result<Ex
         }
     };
     opened.ensure_writable(tell_of_store)?;
+    opened.hear()?;
 
     let facts = opened.facts(session).await;
     opened.refuse_if_all_unknown(&facts, &request)?;

@@ -191,6 +191,13 @@ impl Opened {
         }
     }
 
+    /// Nothing is changed while nobody knows what operators want.
+    pub(super) fn hear(&self) -> Result<(), Stop> {
+        let deaf = |error: StoreError| format!("what operators said can't be read, so nothing is done: {error}");
+        let words = self.store().words(&self.desired.project);
+        words.map(|_| ()).map_err(|error| Stop::refused(Code::Store, deaf(error)))
+    }
+
     /// The world now, with what the store remembers. A store that can't be read is a warning: it changes no step.
     pub(super) async fn facts(&self, session: &Session) -> Facts {
         let mut facts = self.driver().observe(&self.desired).await;

@@ -10,6 +10,7 @@ use crate::model::facts::Attempts;
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 use crate::model::observed::ObservedService;
+use crate::model::rules::{Case, Verdict};
 use crate::model::words::Word;
 
 /// Take a word about services back: what is paused goes on, and what is held is lcm's again
@@ -78,6 +79,11 @@ async fn held(spoken: &Spoken<'_>, name: &ServiceName) -> Result<Held, Stop> {
         | State::Deleted => Vec::new(),
     };
     let now = spoken.opened.driver().now();
+    let desired = &spoken.opened.desired;
+    let case = Case { service: name, mode: desired.mode.as_ref(), at: now };
+    if let Some(Verdict::Denied(denial)) = desired.rules.judge_route(&case, &route) {
+        return Err(Stop::refused(Code::Illegal, format!("{name} can't be resumed: {denial}")));
+    }
     let is_held = spoken.service(name).is_some_and(|service| Budget::of(service, seen, now) != Budget::Open);
     Ok(Held { name: name.clone(), word, paused, tried: is_held || seen.attempts.is_some(), route })
 }

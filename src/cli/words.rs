@@ -14,6 +14,7 @@ use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::{locked, names};
 use crate::driver::Pause;
+use crate::manifest::Choice;
 use crate::model::desired::{Desired, Service};
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
@@ -109,7 +110,9 @@ pub(super) struct Spoken<'a> {
 
 /// Opens the world that the words are about.
 pub(super) fn open(session: &Session, args: &WordArgs) -> Result<Opened, Stop> {
-    opened::open_without_mode(session, &args.manifest, args.world.as_deref())
+    // In the mode that counts: rules may be of one mode.
+    let choice = Choice { mode_optional: true, ..Choice::default() };
+    opened::open(session, &args.manifest, &choice, args.world.as_deref())
 }
 
 impl<'a> Spoken<'a> {

@@ -236,7 +236,7 @@ impl Audit<'_> {
         let against = match word {
             None => matches!(step.action, Action::Pause | Action::Unpause),
             Some(Word::Maintain) => true,
-            Some(Word::Suspend) => !matches!(step.action, Action::Pause | Action::Remove),
+            Some(Word::Suspend) => step.action != Action::Pause,
             Some(Word::Terminate) => !matches!(step.action, Action::Stop | Action::Remove),
         };
         if is_own && against {

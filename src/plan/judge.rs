@@ -91,7 +91,8 @@ fn wanted(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
     let again = is_to_restart(scene, number);
     match seen.state {
         State::Online | State::Busy | State::Idle | State::Starting if again => {
-            bring_up(scene, number, why.clone(), true)
+            let spent = scene.budget(number).holds().then(|| recover::runs_on(scene, number, why)).flatten();
+            spent.unwrap_or_else(|| bring_up(scene, number, why.clone(), true))
         }
         State::Online | State::Busy | State::Idle => match drift(scene, number) {
             Some(change) => {

@@ -68,8 +68,12 @@ impl Scene<'_> {
 
     /// As [`Scene::way`], by name: orphans have no number.
     pub(super) fn way_of(&self, name: &ServiceName, action: Action, from: State) -> Result<Vec<State>, Refusal<'_>> {
-        let case = Case { service: name, mode: self.desired.mode.as_ref(), at: self.observed.observed_at };
-        self.desired.rules.way(&case, action, from)
+        self.desired.rules.way(&self.case(name), action, from)
+    }
+
+    /// What rules are asked about: a service, here and now.
+    pub(super) fn case<'s>(&'s self, name: &'s ServiceName) -> Case<'s> {
+        Case { service: name, mode: self.desired.mode.as_ref(), at: self.observed.observed_at }
     }
 
     /// Why an orphan that should go may not be stopped.
@@ -116,7 +120,9 @@ fn refused(scene: &Scene<'_>, number: Number, decision: &Decision) -> Option<Dec
             blocked(format!("{}; it should be started anew, but {why}", reason.message))
         }
         Decision::Stop(reason) => {
-            if let Some(why) = scene.firm.any(number) {
+            // The way of an operator's word was judged with the word; only who depends on it may stand against it.
+            let by_word = reason.code == ReasonCode::Terminated && scene.firm.own(number).is_some();
+            if let Some(why) = scene.firm.any(number).filter(|_| !by_word) {
                 return blocked(format!("{}, but it can't be stopped: {why}", reason.message));
             }
             let why = stays(scene, number, State::Offline)?;

@@ -12,6 +12,7 @@ use crate::model::names::{GpuId, ServiceName, StepId};
 use crate::model::observed::{ASIDE_SUFFIX, Instance, ObservedService, Orphan, Ownership, PortHolder};
 use crate::model::plan::{Expect, Purpose, Reason, ReasonCode, Step};
 use crate::model::size::Mebibytes;
+use crate::model::words::Word;
 use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::diff::diff;
 use crate::plan::judge::reason;
@@ -234,8 +235,9 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, earlier: &Steps<'_>) -> Ve
     let mut steps = Vec::new();
     for number in scene.all().filter(|number| scene.is_in_scope(*number)) {
         let (name, seen, decision) = (scene.name(number), scene.seen(number), &decisions.0[number]);
-        // What an operator maintains is left as it is, all of it.
-        let hands_off = seen.state == State::Maintenance;
+        // What an operator maintains or suspends is left as it is, all of it.
+        let word = seen.word.as_ref().map(|said| said.word);
+        let hands_off = seen.state == State::Maintenance || word == Some(Word::Suspend);
         if seen.unknown.is_some() || scene.prevented(number).is_some() || hands_off {
             continue;
         }

@@ -40,7 +40,11 @@ pub(super) fn given_up(scene: &Scene<'_>, number: Number, prevented: &Reason) ->
     let ours = matches!(seen.ownership, Ownership::Ours | Ownership::Adopted);
     let is_spent = matches!(budget, Budget::Spent { .. });
     let is_up = seen.state.is_operational() || seen.state == State::Starting;
-    let goes = is_spent && ours && seen.holds_room && !is_up && prevented.code != ReasonCode::StopFailed;
+    let goes = is_spent
+        && ours
+        && seen.holds_room
+        && !is_up
+        && !matches!(prevented.code, ReasonCode::StopFailed | ReasonCode::Vetoed);
     goes.then(|| why(scene, number, budget, &prevented.message).map(Decision::GiveUp))?
 }
 
@@ -56,9 +60,15 @@ pub(super) fn left_out(scene: &Scene<'_>, number: Number, lack: Reason) -> Decis
     let seen = scene.seen(number);
     match (seen.holds_room, seen.state.is_operational() || seen.state == State::Starting) {
         (true, true) => Decision::Blocked(why),
-        (true, false) if scene.firm.any(number).is_none() => Decision::GiveUp(why),
+        (true, false) if may_go(scene, number) => Decision::GiveUp(why),
         (true, false) | (false, _) => Decision::Held(why),
     }
+}
+
+/// No rule keeps it from being stopped, and nothing that an operator holds runs above it.
+fn may_go(scene: &Scene<'_>, number: Number) -> bool {
+    let holds = |other: &Number| scene.seen(*other).word.is_some() && scene.seen(*other).holds_room;
+    scene.firm.any(number).is_none() && !scene.dependents(number).iter().any(holds)
 }
 
 fn why(scene: &Scene<'_>, number: Number, budget: Budget, trouble: &str) -> Option<Reason> {

@@ -4,10 +4,12 @@
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::observed::Ownership;
 use crate::model::plan::{Purpose, ReasonCode};
+use crate::model::rules::Verdict;
 use crate::model::words::{Said, Word};
 use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::judge::reason;
 use crate::plan::numbers::Number;
+use crate::plan::steps::stop_route;
 
 /// The decision that an operator's word makes; `None`: nobody said anything of it.
 pub(super) fn heeded(scene: &Scene<'_>, number: Number) -> Option<Decision> {
@@ -64,6 +66,11 @@ fn terminated(scene: &Scene<'_>, number: Number, said: &Said) -> Decision {
     if !asked || scene.prevented(number).is_some() {
         return held("it is to be stopped");
     }
+    let way = stop_route(ReasonCode::Terminated, seen.state).unwrap_or_default();
+    let case = scene.case(scene.name(number));
+    if let Some(Verdict::Denied(denial)) = scene.desired.rules.judge_route(&case, way) {
+        return held(&format!("it is to be stopped, and can't be: {denial}"));
+    }
     let message = format!("it is to be off for good ({})", said.by_whom());
     Decision::Stop(reason(ReasonCode::Terminated, message, Some(said.by.clone())))
 }
@@ -117,6 +124,9 @@ pub(super) fn keep_bases(scene: &Scene<'_>, decisions: &mut Decisions) {
                 let message =
                     format!("it may go on running: {}, which an operator holds, depends on it", scene.name(number));
                 decisions.0[base] = Decision::Leave(message);
+                open.push(base);
+            } else if let Decision::GiveUp(why) = &decisions.0[base] {
+                decisions.0[base] = Decision::Held(why.clone());
                 open.push(base);
             }
         }
