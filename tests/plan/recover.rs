@@ -9,6 +9,7 @@ use lcm::model::desired::{Desired, Recover};
 use lcm::model::facts::{Attempts, ExitFact, TreeFact};
 use lcm::model::names::ServiceName;
 use lcm::model::plan::{Plan, ReasonCode, Request};
+use lcm::model::words::Word;
 use lcm::observe::observe;
 use lcm::plan::audit;
 use lcm::store::Store as _;
@@ -330,5 +331,19 @@ fn the_audit_knows_the_budgets() {
     assert_eq!(
         audit(&preempts, &desired, &observed, &Request::default()),
         ["stop:small: big is only tried again, and nobody gives way for that"]
+    );
+}
+
+#[test]
+fn what_an_operator_holds_keeps_what_it_depends_on() {
+    let house = house("all");
+    house.say("web", Some(Word::Maintain));
+    falls_sick(&house, "big");
+    tried(&house, "big", 3, 1);
+    assert_short(
+        &house.plan("both"),
+        "blocked small [no_room]
+         held big [budget_spent]
+         held web [maintenance]",
     );
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use lcm::model::lifecycle::State;
 use lcm::model::plan::{Purpose, Request};
+use lcm::model::words::Word;
 use lcm::observe::observe;
 use lcm::plan::audit;
 
@@ -284,4 +285,19 @@ fn the_audit_judges_each_change_by_itself() {
     assert_eq!(ruled("deny: [{ to: online }]"), ["start:low: the rule at lcm.yaml:16 forbids starting to online"]);
     assert_eq!(ruled("deny: [{ to: online, services: big }]"), Vec::<String>::new());
     assert_eq!(ruled("deny: [{ to: online, hours: 00:00-03:04, zone: UTC }]"), Vec::<String>::new());
+}
+
+#[test]
+fn an_operators_word_is_held_to_the_rules_by_its_own_way() {
+    let way = |rules: &str| {
+        let house = house(rules);
+        house.apply("low");
+        house.say("low", Some(Word::Terminate));
+        let plan = plan(&house, "low");
+        house.apply("low");
+        plan
+    };
+    assert_lines(&way("deny: [{ to: terminated }]"), "held low [terminated]");
+    let plan = way("deny: [{ from: stopping, to: offline }]");
+    assert!(plan.starts_with("stop:low [terminated]"), "{plan}");
 }

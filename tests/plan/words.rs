@@ -212,3 +212,30 @@ fn a_word_that_is_taken_back_meanwhile_is_not_carried_out() {
         house.transitions().iter().any(|made| made.service == "encoder".into() && made.to == State::Terminated);
     assert!(!stopped);
 }
+
+#[test]
+fn a_word_that_comes_while_a_busy_one_is_waited_for_is_heard() {
+    let busy = r#"busy: { http: "http://localhost:8188/queue", pointer: /left }"#;
+    let house = House::new(&STUDIO.replace("depends_on: [encoder],", &format!("depends_on: [encoder], {busy},")));
+    house.apply("paint");
+    let work = Duration::from_secs(20);
+    house.sim.set_behaviour("painter", Behaviour { busy_for: Some(work), ..Behaviour::default() });
+    let desired = house.desired(Some("rest"));
+    let outcome = house.apply_while(&desired, &Request::default(), async {
+        tokio::time::sleep(work / 2).await;
+        house.say("painter", Some(Word::Maintain));
+    });
+    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
+    assert_eq!(state(&house, "painter"), State::Maintenance);
+    let stopped = |made: &lcm::store::Transition| made.service == "painter".into() && made.to == State::Stopping;
+    assert!(!house.transitions().iter().any(stopped));
+}
+
+#[test]
+fn what_is_suspended_is_left_as_it_is_when_all_goes() {
+    let house = painting();
+    house.say("painter", Some(Word::Suspend));
+    house.apply("paint");
+    let down = Request { purpose: Purpose::Down, ..Request::default() };
+    assert_lines(&house.plan_with("paint", &down), "held painter [suspended]");
+}
