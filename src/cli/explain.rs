@@ -69,7 +69,7 @@ fn shown(page: Page, style: Style) -> String {
 /// Each with its first sentence.
 fn list(style: Style) -> String {
     let first = |text: &'static str| {
-        let end = text.find(". ").or_else(|| text.find(".\n")).unwrap_or(text.len());
+        let end = [". ", ".\n"].iter().filter_map(|end| text.find(end)).min().unwrap_or(text.len());
         text.get(..end).unwrap_or(text)
     };
     let rows: Vec<Vec<Cell>> = pages()

@@ -45,28 +45,30 @@ pub(super) fn order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
     starts.steps.into_all()
 }
 
+/// A step on what a service is now, and that nobody waits for; it frees and takes nothing yet.
+fn plain(scene: &Scene<'_>, number: Number, action: Action, reason: &Reason) -> Step {
+    let (name, seen) = (scene.name(number), scene.seen(number));
+    Step {
+        id: id(action, name),
+        service: name.clone(),
+        action,
+        route: scene.way(number, action, seen.state).unwrap_or_default(),
+        needs: Vec::new(),
+        gpus: Vec::new(),
+        vram_mib: Mebibytes::ZERO,
+        uneven_mib: BTreeMap::new(),
+        reason: reason.clone(),
+        expect: Expect { instance: seen.instance.clone(), state: seen.state },
+        spec: None,
+        diff: None,
+        estimate_ms: None,
+    }
+}
+
 /// What an operator wants paused, and is not yet. It gives nothing back, so nobody waits for it.
 fn pauses(scene: &Scene<'_>, decisions: &Decisions) -> impl Iterator<Item = (Number, Step)> {
     let paused = decisions.0.iter().enumerate().filter_map(|(number, decision)| Some((number, decision.paused()?)));
-    paused.map(|(number, why)| {
-        let (name, seen) = (scene.name(number), scene.seen(number));
-        let step = Step {
-            id: id(Action::Pause, name),
-            service: name.clone(),
-            action: Action::Pause,
-            route: scene.way(number, Action::Pause, seen.state).unwrap_or_default(),
-            needs: Vec::new(),
-            gpus: Vec::new(),
-            vram_mib: Mebibytes::ZERO,
-            uneven_mib: BTreeMap::new(),
-            reason: why.clone(),
-            expect: Expect { instance: seen.instance.clone(), state: seen.state },
-            spec: None,
-            diff: None,
-            estimate_ms: None,
-        };
-        (number, step)
-    })
+    paused.map(|(number, why)| (number, plain(scene, number, Action::Pause, why)))
 }
 
 /// What a stop passes. Where an operator asked for it with `terminate`, it ends elsewhere.
@@ -82,23 +84,10 @@ fn way_down(scene: &Scene<'_>, number: Number, why: ReasonCode) -> Vec<State> {
 fn evictions(scene: &Scene<'_>, decisions: &Decisions) -> impl Iterator<Item = (Number, Step)> {
     let evicted = decisions.0.iter().enumerate().filter_map(|(number, decision)| Some((number, decision.evicted()?)));
     evicted.filter_map(|(number, why)| {
-        let (name, seen, evict) = (scene.name(number), scene.seen(number), scene.service(number).evict.as_ref()?);
+        let evict = scene.service(number).evict.as_ref()?;
         let (vram_mib, uneven_mib) = on_its_seat(scene, number, evict.resident);
-        let step = Step {
-            id: id(Action::Evict, name),
-            service: name.clone(),
-            action: Action::Evict,
-            route: scene.way(number, Action::Evict, seen.state).unwrap_or_default(),
-            needs: Vec::new(),
-            gpus: seen.gpus.iter().cloned().collect(),
-            vram_mib,
-            uneven_mib,
-            reason: why.clone(),
-            expect: Expect { instance: seen.instance.clone(), state: seen.state },
-            spec: None,
-            diff: None,
-            estimate_ms: None,
-        };
+        let gpus = scene.seen(number).gpus.iter().cloned().collect();
+        let step = Step { gpus, vram_mib, uneven_mib, ..plain(scene, number, Action::Evict, why) };
         Some((number, step))
     })
 }
@@ -120,22 +109,16 @@ fn stops(scene: &Scene<'_>, decisions: &Decisions) -> impl Iterator<Item = (Numb
     let ordered = topological(&stopping, above, |number| scene.priority(number));
     ordered.into_iter().filter_map(move |number| {
         let why = decisions.0[number].stopped()?;
-        let (name, seen) = (scene.name(number), scene.seen(number));
+        let seen = scene.seen(number);
         let (vram_mib, uneven_mib) = on_its_seat(scene, number, Mebibytes::ZERO);
         let step = Step {
-            id: id(Action::Stop, name),
-            service: name.clone(),
-            action: Action::Stop,
             route: way_down(scene, number, why.code),
             needs: above(number).iter().map(|other| id(Action::Stop, scene.name(*other))).collect(),
             gpus: seen.gpus.iter().cloned().collect(),
             vram_mib,
             uneven_mib,
-            reason: why.clone(),
-            expect: Expect { instance: seen.instance.clone(), state: seen.state },
-            spec: None,
-            diff: None,
             estimate_ms: seen.estimates.stopped_ms,
+            ..plain(scene, number, Action::Stop, why)
         };
         Some((number, step))
     })
