@@ -53,8 +53,8 @@ async fn double_forks_are_frozen_and_go_on() {
 #[tokio::test]
 async fn what_forks_while_it_is_frozen_is_frozen_as_well() {
     let bench = Bench::new();
-    // Each one lives for a moment, and leaves another one behind.
-    let line = "echo 'sleep 0.05; setsid sh ./fork & sleep 0.05; exit' > fork
+    // Each one lives for a moment, longer than a look takes on a busy machine, and leaves another one behind.
+    let line = "echo 'sleep 0.4; setsid sh ./fork & sleep 0.4; exit' > fork
         for each in 1 2 3 4 5 6; do sh ./fork & done; echo > ready; while :; do sleep 600; done";
     let service = bench.service("forking", line);
     let instance = bench.start(&service).await;
