@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::room::stops;
 use super::run::Run;
 use crate::model::facts::Attempts;
 use crate::model::lifecycle::{Action, State};
@@ -27,10 +28,10 @@ pub(super) fn begin(run: &Run<'_>, step: &Step) {
 }
 
 /// A step failed on its own account, and not for want of time.
-pub(super) fn failed(run: &Run<'_>, step: &Step, code: ReasonCode) {
+pub(super) fn failed(run: &Run<'_>, plan: &Plan, step: &Step, code: ReasonCode) {
     // Nothing was stopped for what could not be prepared, and a veto is somebody's decision; but where others gave way
     // for it, they must not do so again and again.
-    let cost_a_stop = step.needs.iter().any(|need| need.as_str().starts_with("stop:"));
+    let cost_a_stop = stops(plan, step).next().is_some();
     let tried = step.action == Action::Start
         && code != ReasonCode::PrepareFailed
         && (code != ReasonCode::Vetoed || cost_a_stop);

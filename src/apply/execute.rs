@@ -122,11 +122,11 @@ async fn carry<'p>(run: &Run<'_>, plan: &'p Plan, step: &'p Step) -> (&'p Step, 
         // Only an operator lets something go on, and needs no plan for that.
         (None, Action::Unpause) => Verdict::Stale("no plan asks for that".to_owned()),
     };
-    close(run, step, &verdict, began);
+    close(run, plan, step, (&verdict, began));
     (step, verdict)
 }
 
-fn close(run: &Run<'_>, step: &Step, verdict: &Verdict, began: Instant) {
+fn close(run: &Run<'_>, plan: &Plan, step: &Step, (verdict, began): (&Verdict, Instant)) {
     let took_ms = millis(began.elapsed());
     run.ledger().under_way.remove(&step.id);
     match verdict {
@@ -134,7 +134,7 @@ fn close(run: &Run<'_>, step: &Step, verdict: &Verdict, began: Instant) {
         Verdict::NotNeeded => well(run, step, Outcome::NotNeeded, took_ms),
         Verdict::Stale(reason) => skip(run, step, &format!("stale: {reason}; it is planned anew")),
         Verdict::Failed(trouble) => {
-            attempts::failed(run, step, trouble.code);
+            attempts::failed(run, plan, step, trouble.code);
             fail(run, name(step), trouble, took_ms);
         }
         Verdict::Cut(Cut::Interrupted) => skip(run, step, "interrupted while it was under way"),

@@ -12,8 +12,7 @@ use crate::model::facts::{ExitFact, ProbeReading};
 use crate::model::lifecycle::State;
 use crate::model::observed::Instance;
 
-/// A switch waits twice, for memory and for an answer, and is to lose less than
-/// 100 ms by all that it does.
+/// A switch waits twice, for memory and for an answer, and is to lose less than 100 ms by all that it does.
 const INTERVAL_MIN: Duration = Duration::from_millis(3);
 
 /// Nobody minds two seconds in a wait of a hundred.

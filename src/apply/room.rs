@@ -172,6 +172,6 @@ async fn still_there(run: &Run<'_>, plan: &Plan, step: &Step) -> Option<Trouble>
 }
 
 /// The stops that a start needs.
-fn stops<'p>(plan: &'p Plan, step: &'p Step) -> impl Iterator<Item = &'p Step> {
+pub(super) fn stops<'p>(plan: &'p Plan, step: &'p Step) -> impl Iterator<Item = &'p Step> {
     step.needs.iter().filter_map(|need| plan.step(need)).filter(|need| need.action == Action::Stop)
 }

@@ -56,7 +56,7 @@ pub(super) async fn stop(run: &Run<'_>, step: &Step) -> Verdict {
     }
     let hooked = service.filter(|_| !is_of_older(step));
     let scene = |point| hooked.map(|service| Scene { step, service, point, instance: Some(instance) });
-    if let Some(scene) = scene(Point::PreStop) {
+    if let Some(scene) = scene(Point::PreStop).filter(|scene| !scene.service.hooks.pre_stop.is_empty()) {
         // Nobody is asked about a stop that is not going to be.
         if let Some(stale) = forbidden(run, step) {
             return stale;

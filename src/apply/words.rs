@@ -1,13 +1,14 @@
-//! What operators say while a run is under way: heard before each step, so that what was planned before a word came is
-//! not done after it. And pausing, which only a word asks for.
+//! What operators say while a run is under way: heard before each step and after each of its waits, so that what was
+//! planned before a word came is not done after it. And pausing, which only a word asks for.
 
 use std::collections::BTreeMap;
 
-use super::expect::is_of_service;
+use super::expect::{is_of_service, of_pause};
 use super::record::Cursor;
 use super::run::Run;
-use super::verdict::{Trouble, Verdict, unseen};
-use crate::driver::{Life, Pause};
+use super::stop::look_first;
+use super::verdict::{Trouble, Verdict};
+use crate::driver::Pause;
 use crate::model::event::Stage;
 use crate::model::lifecycle::Action;
 use crate::model::names::ServiceName;
@@ -60,17 +61,8 @@ pub(super) async fn pause(run: &Run<'_>, step: &Step) -> Verdict {
     let (Some(service), Some(instance)) = (desired.services.get(&step.service), &step.expect.instance) else {
         return Verdict::Stale("the plan names nothing to pause".to_owned());
     };
-    let look = match run.unless_cut(driver.look(&desired.project, service)).await {
-        Ok(Ok(look)) => look,
-        Ok(Err(error)) => return Verdict::Failed(unseen(&error)),
-        Err(cut) => return Verdict::Cut(cut),
-    };
-    match look.life {
-        Life::Suspended if look.instance.as_ref() == Some(instance) => return Verdict::NotNeeded,
-        Life::Running if look.instance.as_ref() == Some(instance) => {}
-        Life::Absent | Life::Ended(_) | Life::Crippled(_) | Life::Running | Life::Suspended => {
-            return Verdict::Stale("it is another one by now, or does not run well".to_owned());
-        }
+    if let Err(verdict) = look_first(run, service, |look| of_pause(step, look)).await {
+        return verdict;
     }
     run.stage(step, Stage::Stop, None);
     run.ledger().changed = true;

@@ -182,6 +182,22 @@ impl fmt::Display for Denial<'_> {
 }
 
 #[cfg(test)]
+impl Rule {
+    /// About these changes of every service, always.
+    fn between(from: &[State], to: &[State]) -> Self {
+        Self {
+            from: from.iter().copied().collect(),
+            to: to.iter().copied().collect(),
+            services: BTreeSet::new(),
+            modes: BTreeSet::new(),
+            hours: None,
+            reason: None,
+            source: "lcm.yaml:3".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
@@ -195,15 +211,7 @@ mod tests {
     use crate::model::names::{ModeName, ServiceName};
 
     fn rule(source: &str, from: &[State], to: &[State]) -> Rule {
-        Rule {
-            from: from.iter().copied().collect(),
-            to: to.iter().copied().collect(),
-            services: BTreeSet::new(),
-            modes: BTreeSet::new(),
-            hours: None,
-            reason: None,
-            source: source.to_owned(),
-        }
+        Rule { source: source.to_owned(), ..Rule::between(from, to) }
     }
 
     /// What is said of `comfyui`, in mode `video`, on a Saturday at 12:00 in Berlin.

@@ -89,10 +89,15 @@ fn newest<T>(all: &[T]) -> &[T] {
 }
 
 /// Of two in the middle the larger: whoever waits would rather be surprised by the shorter.
-fn median(times_ms: &[u64]) -> Option<u64> {
+pub(super) fn median(times_ms: &[u64]) -> Option<u64> {
+    ranked(times_ms, |count| count / 2)
+}
+
+/// The time at a rank, told from how many there are; the shortest is at 0.
+pub(super) fn ranked(times_ms: &[u64], rank: impl FnOnce(usize) -> usize) -> Option<u64> {
     let mut sorted = times_ms.to_vec();
     sorted.sort_unstable();
-    sorted.get(sorted.len() / 2).copied()
+    sorted.get(rank(sorted.len())).copied()
 }
 
 #[cfg(test)]

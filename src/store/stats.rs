@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 use crate::store::Transition;
+use crate::store::past::{median, ranked};
 
 /// What one service did within a span of time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,19 +30,13 @@ impl Stats {
     /// The middle of all times to ready; of two in the middle the larger.
     #[must_use]
     pub fn ready_median_ms(&self) -> Option<u64> {
-        self.ready_rank(|count| count / 2)
+        median(&self.ready_ms)
     }
 
     /// The smallest time to ready that at least 95 of 100 starts did not exceed.
     #[must_use]
     pub fn ready_p95_ms(&self) -> Option<u64> {
-        self.ready_rank(|count| (count * 95).div_ceil(100).saturating_sub(1))
-    }
-
-    fn ready_rank(&self, rank: impl FnOnce(usize) -> usize) -> Option<u64> {
-        let mut sorted = self.ready_ms.clone();
-        sorted.sort_unstable();
-        sorted.get(rank(sorted.len())).copied()
+        ranked(&self.ready_ms, |count| (count * 95).div_ceil(100).saturating_sub(1))
     }
 }
 

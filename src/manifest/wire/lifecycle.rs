@@ -11,7 +11,7 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use crate::manifest::fault::Fault;
 use crate::manifest::located::{Located, WORD};
 use crate::manifest::wire::Example;
-use crate::manifest::wire::scalar::VARIABLE_PATTERN;
+use crate::manifest::wire::scalar::{VARIABLE_PATTERN, WordVisitor};
 use crate::manifest::wire::shape::OneOrMany;
 use crate::model::lifecycle::State;
 
@@ -156,20 +156,6 @@ impl<'de> Visitor<'de> for HoursVisitor {
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Hours, A::Error> {
         let parts = HoursParts::deserialize(MapAccessDeserializer::new(map))?;
         Ok(Hours::Parts(Box::new(parts)))
-    }
-}
-
-struct WordVisitor<T>(fn(&str) -> Result<T, Fault>, &'static str);
-
-impl<T> Visitor<'_> for WordVisitor<T> {
-    type Value = T;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.1)
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-        (self.0)(text).map_err(E::custom)
     }
 }
 

@@ -116,7 +116,8 @@ impl Period {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::manifest) struct Word(pub String);
 
-struct WordVisitor<T>(fn(&str) -> Result<T, Fault>, &'static str);
+/// Takes a scalar as it is written; the second says what is wanted.
+pub(super) struct WordVisitor<T>(pub(super) fn(&str) -> Result<T, Fault>, pub(super) &'static str);
 
 impl<T> Visitor<'_> for WordVisitor<T> {
     type Value = T;

@@ -37,8 +37,6 @@ impl Rules {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use jiff::Timestamp;
 
     use crate::model::lifecycle::State;
@@ -51,15 +49,7 @@ mod tests {
     }
 
     fn rule(from: State, to: State) -> Rule {
-        Rule {
-            from: BTreeSet::from([from]),
-            to: BTreeSet::from([to]),
-            services: BTreeSet::new(),
-            modes: BTreeSet::new(),
-            hours: None,
-            reason: None,
-            source: "lcm.yaml:3".to_owned(),
-        }
+        Rule::between(&[from], &[to])
     }
 
     #[test]

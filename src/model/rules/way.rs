@@ -85,8 +85,6 @@ impl fmt::Display for Refusal<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use jiff::Timestamp;
 
     use super::Refusal;
@@ -95,15 +93,7 @@ mod tests {
     use crate::model::rules::{Case, Rule, Rules};
 
     fn rule(from: State, to: State) -> Rule {
-        Rule {
-            from: BTreeSet::from([from]),
-            to: BTreeSet::from([to]),
-            services: BTreeSet::new(),
-            modes: BTreeSet::new(),
-            hours: None,
-            reason: None,
-            source: "lcm.yaml:3".to_owned(),
-        }
+        Rule::between(&[from], &[to])
     }
 
     fn way(rules: &Rules, action: Action, from: State) -> Result<Vec<State>, String> {
