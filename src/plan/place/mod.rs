@@ -7,6 +7,7 @@ mod explain;
 mod problem;
 mod search;
 mod state;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod translate;

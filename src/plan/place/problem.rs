@@ -76,6 +76,16 @@ impl Item {
     pub(super) fn runs(&self) -> bool {
         self.kind != Kind::Fresh
     }
+
+    /// What it takes counts against others once it is started: it runs already, or others may have to go for it.
+    pub(super) fn draws(&self) -> bool {
+        self.runs() || !self.is_modest
+    }
+
+    /// Others may have to go for its memory.
+    pub(super) fn claims_room(&self) -> bool {
+        self.need > 0 && !self.is_modest
+    }
 }
 
 /// What becomes of one item.
@@ -130,15 +140,14 @@ struct Newcomer {
     id: ItemId,
     level: usize,
     need: i64,
-    is_modest: bool,
-    /// What it takes counts against others: it runs already, or others may have to go for it.
     draws: bool,
+    claims_room: bool,
 }
 
 impl Newcomer {
     fn of(id: ItemId, item: &Item) -> Self {
-        let Item { level, need, is_modest, .. } = *item;
-        Self { id, level, need, is_modest, draws: item.kind != Kind::Fresh || !is_modest }
+        let Item { level, need, .. } = *item;
+        Self { id, level, need, draws: item.draws(), claims_room: item.claims_room() }
     }
 }
 
@@ -322,7 +331,7 @@ impl<'p> End<'p> {
         if self.staying[gpu] - rest + taken + amount <= self.problem.usable[gpu] {
             return None;
         }
-        let needy = above().filter(|other| other.need > 0 && !other.is_modest);
+        let needy = above().filter(|other| other.claims_room);
         needy.max_by_key(|other| (other.need, std::cmp::Reverse(other.id))).map(|other| other.id)
     }
 

@@ -289,11 +289,12 @@ impl Search<'_> {
                 if !matches!(state.now[size.id], Now::Open | Now::Left) {
                     continue;
                 }
+                // Of several GPUs a large one may take little each: another may be left out in its stead.
+                smallest = smallest.min(size.on_one);
                 if spare > 0 {
                     spare -= 1;
                 } else {
                     needed += size.total;
-                    smallest = smallest.min(size.on_one);
                 }
             }
         }
@@ -336,10 +337,13 @@ impl Search<'_> {
         key.extend([i64::from(state.cost.stopped), i64::from(state.cost.moved)]);
         for id in &self.watched {
             key.push(state.progress_of(*id));
-            // Whether it rightly gives way depends on those who matter more and sit there.
-            if state.is_yielding(*id) {
+            // Whether it rightly gives way, now or later, depends on those who matter more and are started there.
+            if state.is_yielding(*id) || state.may_yield(*id) {
                 let item = &self.problem.items[*id];
-                key.extend(item.seat.iter().map(|(gpu, _)| state.started_above(item.level, *gpu)));
+                for (gpu, _) in &item.seat {
+                    let above = state.started_above(item.level, *gpu);
+                    key.extend([above.drawn, i64::from(above.claims > 0)]);
+                }
             }
         }
         seen.insert(key)

@@ -5,6 +5,7 @@
 //! [`cost`](super::problem::cost) has the last word.
 
 use super::problem::{Cost, Fate, Gpu, Item, ItemId, Kind, Problem};
+use super::sums::{Dispensable, Started};
 
 /// One decision to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +63,8 @@ pub(super) struct State<'p> {
     firm: Vec<i64>,
     /// Starts on each GPU.
     pub(super) joined: Vec<u32>,
-    /// MiB of starts, by level and GPU.
-    started: Vec<Vec<i64>>,
+    /// Starts, by level and GPU.
+    started: Vec<Vec<Started>>,
     started_ports: Vec<u32>,
     staying_ports: Vec<u32>,
     /// So far; only more can come, and `waste` comes last.
@@ -73,40 +74,6 @@ pub(super) struct State<'p> {
     wanted: Vec<Dispensable>,
     /// The first item that matters less than those of each level.
     lower: Vec<ItemId>,
-}
-
-/// What could be made to go on one GPU, the least important first.
-#[derive(Clone, Debug, Default)]
-struct Dispensable {
-    ids: Vec<ItemId>,
-    /// MiB of each and of all before it.
-    sums: Vec<i64>,
-}
-
-impl Dispensable {
-    fn push(&mut self, id: ItemId, amount: i64) {
-        self.ids.push(id);
-        self.sums.push(self.sums.last().copied().unwrap_or(0) + amount);
-    }
-
-    /// How many come after this item in importance.
-    fn below(&self, id: ItemId) -> usize {
-        self.ids.partition_point(|other| *other > id)
-    }
-
-    /// How many come from this item on.
-    fn from(&self, first: ItemId) -> usize {
-        self.ids.partition_point(|other| *other >= first)
-    }
-
-    fn sum(&self, count: usize) -> i64 {
-        count.checked_sub(1).map_or(0, |last| self.sums[last])
-    }
-
-    /// How many of the first `most` make up for what is missing.
-    fn enough(&self, missing: i64, most: usize) -> usize {
-        if missing <= 0 { 0 } else { (self.sums[..most].partition_point(|sum| *sum < missing) + 1).min(most) }
-    }
 }
 
 impl<'p> State<'p> {
@@ -122,7 +89,7 @@ impl<'p> State<'p> {
             rest: vec![0; gpus],
             firm: vec![0; gpus],
             joined: vec![0; gpus],
-            started: vec![vec![0; gpus]; problem.levels],
+            started: vec![vec![Started::default(); gpus]; problem.levels],
             started_ports: vec![0; problem.ports],
             staying_ports: vec![0; problem.ports],
             cost: Cost::nothing(problem.levels),
@@ -286,7 +253,7 @@ impl<'p> State<'p> {
         let count = wanted.enough(missing - kept.sum(most), wanted.from(lower));
         rank.wanted += count;
         if let Some(last) = count.checked_sub(1) {
-            rank.height = rank.height.max(self.problem.levels - self.item(wanted.ids[last]).level);
+            rank.height = rank.height.max(self.problem.levels - self.item(wanted.at(last)).level);
         }
     }
 
@@ -385,7 +352,7 @@ impl<'p> State<'p> {
     fn book_start(&mut self, item: &Item, set: usize, held: bool, sign: i64) {
         for gpu in &item.sets.sets[set] {
             self.used[*gpu] += sign * item.need;
-            self.started[item.level][*gpu] += sign * item.need;
+            self.started[item.level][*gpu].book(item, sign);
             add(&mut self.joined[*gpu], 1, sign);
         }
         if held {
@@ -420,9 +387,14 @@ impl<'p> State<'p> {
         self.gone[id] || self.now[id] == Now::Done(Fate::Evicted)
     }
 
-    /// MiB of starts that matter more than this level.
-    pub(super) fn started_above(&self, level: usize, gpu: Gpu) -> i64 {
-        self.started[..level].iter().map(|on_gpus| on_gpus[gpu]).sum()
+    /// It runs, and whether it stays is not decided for good.
+    pub(super) fn may_yield(&self, id: ItemId) -> bool {
+        self.item(id).runs() && matches!(self.now[id], Now::Open | Now::Holding)
+    }
+
+    /// Starts that matter more than this level.
+    pub(super) fn started_above(&self, level: usize, gpu: Gpu) -> Started {
+        self.started[..level].iter().fold(Started::default(), |sum, on_gpus| sum.and(on_gpus[gpu]))
     }
 
     /// Everybody who gives way so far may come to do so for somebody's sake, if all that is open stays.
@@ -434,8 +406,8 @@ impl<'p> State<'p> {
             let level = item.level + usize::from(self.problem.repack && matches!(self.now[id], Now::Done(Fate::On(_))));
             let contested = |(gpu, amount): &(Gpu, i64)| {
                 let above = self.started_above(level.min(all), *gpu);
-                let staying = self.used[*gpu] - self.started_above(all, *gpu) + self.rest[*gpu];
-                above > 0 && *amount > 0 && staying + above + amount > self.problem.usable[*gpu]
+                let staying = self.used[*gpu] - self.started_above(all, *gpu).taken + self.rest[*gpu];
+                above.claims > 0 && *amount > 0 && staying + above.drawn + amount > self.problem.usable[*gpu]
             };
             self.is_dragged(item)
                 || item.seat.iter().any(contested)

@@ -132,6 +132,40 @@ fn try_from(problem: &Problem, id: usize, fates: &mut Vec<Fate>, best: &mut Opti
     }
 }
 
+/// A wanted service that does not run, and needs this on GPU 0.
+const FRESH: Draft = Draft {
+    level: 0,
+    kind: 0,
+    need: 5,
+    held: 0,
+    on: 0,
+    sets: 2,
+    base: None,
+    port: None,
+    stands: false,
+    pinned: false,
+    resident: None,
+    follows: false,
+    modest: false,
+};
+
+#[test]
+fn of_two_that_need_as_much_the_one_is_placed_for_whom_others_give_way() {
+    let modest = Draft { modest: true, ..FRESH };
+    let runs = Draft { level: 1, kind: 4, held: 1, sets: 0, need: 0, ..FRESH };
+    let problem = problem(&[5], &[modest, FRESH, runs], false);
+    assert_eq!(solve(&problem).fates, [Fate::Out, Fate::On(0), Fate::On(0)]);
+}
+
+#[test]
+fn what_takes_little_on_each_of_many_gpus_is_tried_where_the_larger_ones_are_left_out() {
+    let drifted = Draft { kind: 6, need: 3, held: 1, sets: 1, ..FRESH };
+    let on_all = Draft { level: 1, need: 2, sets: 5, ..FRESH };
+    let problem = problem(&[5, 3, 5], &[drifted, Draft { level: 1, need: 4, ..FRESH }, on_all], false);
+    // The second pair is GPUs 0 and 2.
+    assert_eq!(solve(&problem).fates, [Fate::On(1), Fate::Out, Fate::On(0)]);
+}
+
 fn cases() -> u32 {
     std::env::var("LCM_SOAK_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1000)
 }
