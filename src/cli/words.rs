@@ -147,7 +147,7 @@ impl<'a> Spoken<'a> {
         let mut open = Vec::new();
         for name in self.named.clone() {
             let seen = self.seen(&name)?;
-            let holds = seen.word.as_ref().filter(|said| said.word == word && seen.state == word.state());
+            let holds = seen.word.as_deref().filter(|said| said.word == word && seen.state == word.state());
             if let Some(whom) = holds.map(Said::by_whom) {
                 self.tell(&format!("{name} is {} already ({whom})", word.state().spoken()));
             } else {

@@ -112,7 +112,7 @@ pub fn is_void(service: &Service, attempts: &Attempts, seen: &ObservedService, n
 /// What was tried of this spec, and counts.
 #[must_use]
 pub fn counted<'a>(service: &Service, seen: &'a ObservedService, now: Timestamp) -> Option<&'a Attempts> {
-    seen.attempts.as_ref().filter(|attempts| !is_void(service, attempts, seen, now))
+    seen.attempts.as_deref().filter(|attempts| !is_void(service, attempts, seen, now))
 }
 
 fn tried(recover: &Recover, count: u32, last_at: Timestamp, now: Timestamp) -> Budget {

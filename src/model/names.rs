@@ -2,6 +2,7 @@
 //! What a valid name looks like is the manifest's business; here a name is only carried and compared: short ones lie
 //! within themselves, since planning is mostly looking up names in maps.
 
+use std::borrow::Borrow;
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -62,6 +63,13 @@ name!(
     /// A GPU's UUID, or `gpu-N` where a device is only declared.
     GpuId
 );
+/// Marks carry ids as text: a map is asked by it, and no id is made for that. Both compare as text.
+impl Borrow<str> for GpuId {
+    fn borrow(&self) -> &str {
+        self.as_str()
+    }
+}
+
 name!(
     /// One step of one plan, `start:comfyui`.
     StepId

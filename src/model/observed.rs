@@ -34,6 +34,7 @@ pub struct Observed {
     pub warnings: Vec<String>,
 }
 
+/// What is large and seldom asked after is boxed: of thousands of services the rest is to stay in a cache.
 #[derive(Clone, Debug)]
 pub struct ObservedService {
     pub state: State,
@@ -47,9 +48,9 @@ pub struct ObservedService {
     /// It holds its room: memory, ports, name.
     pub holds_room: bool,
     /// Container only: an older self, put aside while a newer one was brought up.
-    pub previous: Option<Instance>,
+    pub previous: Option<Box<Instance>>,
     /// What it carries of its making; `None` for adopted things.
-    pub marks: Option<Marks>,
+    pub marks: Option<Box<Marks>>,
     pub image_moved: bool,
     pub gpus: BTreeSet<GpuId>,
     /// What it holds on each GPU; `None`: the driver does not tell.
@@ -58,10 +59,10 @@ pub struct ObservedService {
     pub grew_back: bool,
     pub estimates: Estimates,
     /// What an operator said of it; `state` is seen through it.
-    pub word: Option<Said>,
+    pub word: Option<Box<Said>>,
     /// How often it was brought back of late.
-    pub attempts: Option<Attempts>,
-    pub exit: Option<ExitFact>,
+    pub attempts: Option<Box<Attempts>>,
+    pub exit: Option<Box<ExitFact>>,
     /// It stopped without lcm's doing, as far as the history tells.
     pub ended_by_itself: bool,
     pub since: Option<Timestamp>,
@@ -205,7 +206,7 @@ pub fn told_by_a_driver(gpus: &BTreeMap<GpuId, ObservedGpu>) -> bool {
 /// manifest knows of it, is index 1 once a driver tells its UUID.
 #[must_use]
 pub fn known_as<'a>(gpus: &'a BTreeMap<GpuId, ObservedGpu>, marked: &str) -> Option<&'a GpuId> {
-    if let Some((id, _)) = gpus.get_key_value(&GpuId::from(marked)) {
+    if let Some((id, _)) = gpus.get_key_value(marked) {
         return Some(id);
     }
     let index: u32 = marked.strip_prefix("gpu-")?.parse().ok()?;

@@ -16,7 +16,8 @@ pub(super) fn own(facts: &Facts, desired: &Desired, service: &Service) -> Observ
     match find(facts, name) {
         Some(container) if is_of(container, desired, service) => {
             let mut seen = picture(facts, service, container, Ownership::Ours);
-            seen.previous = aside(facts, desired, service).filter(|other| !holds_room(other.state)).map(instance);
+            seen.previous =
+                aside(facts, desired, service).filter(|other| !holds_room(other.state)).map(instance).map(Box::new);
             seen
         }
         Some(stranger) => {
@@ -158,9 +159,9 @@ fn judged(
         unknown: verdict.unknown,
         instance: Some(instance(container)),
         holds_room: holds_room(container.state),
-        marks: container.marks.clone(),
+        marks: container.marks.clone().map(Box::new),
         image_moved: container.image_moved,
-        exit,
+        exit: exit.map(Box::new),
         ended_by_itself: ended && judge::ended_by_itself(facts, service, verdict.state),
         since: container.started_at,
         warnings: verdict.warning.into_iter().collect(),

@@ -89,7 +89,7 @@ impl<'a> Register<'a> {
                 pids.extend(pid.map(|pid| (pid, party)));
                 continue;
             }
-            for instance in seen.instance.iter().chain(&seen.previous) {
+            for instance in seen.instance.iter().chain(seen.previous.as_deref()) {
                 if let Instance::Container { id, .. } = instance {
                     containers.insert(id.clone(), party.clone());
                 }

@@ -30,7 +30,7 @@ pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
         .map(|service| {
             let seen = picture(facts, desired, service);
             let mut seen = stranger::instead(facts, desired, service, &seen).unwrap_or(seen);
-            seen.attempts = facts.history.get(&service.name).and_then(|past| past.attempts.clone());
+            seen.attempts = facts.history.get(&service.name).and_then(|past| past.attempts.clone()).map(Box::new);
             (service.name.clone(), seen)
         })
         .collect();

@@ -65,8 +65,8 @@ fn judged(tree: &TreeFact, verdict: Verdict) -> ObservedService {
         unknown: verdict.unknown,
         instance: Some(instance(tree)),
         holds_room: true,
-        marks: (!tree.adopted).then(|| tree.marks.clone()),
-        exit: tree.exit.clone(),
+        marks: (!tree.adopted).then(|| Box::new(tree.marks.clone())),
+        exit: tree.exit.clone().map(Box::new),
         ended_by_itself: tree.exit.as_ref().is_some_and(is_bad),
         since: tree.started_at,
         warnings: verdict.warning.into_iter().collect(),
@@ -95,7 +95,7 @@ fn ended(facts: &Facts, service: &Service, tree: &TreeFact) -> ObservedService {
     };
     let (state, detail) = judge::ended(exit, service.stop.signal.as_deref());
     ObservedService {
-        exit: Some(exit.clone()),
+        exit: Some(Box::new(exit.clone())),
         ended_by_itself: judge::ended_by_itself(facts, service, state),
         since: exit.at,
         ..nothing(state, &detail, Ownership::Absent)

@@ -27,5 +27,5 @@ pub(super) fn through(seen: &mut ObservedService, said: Option<&Said>) {
         }
         Word::Terminate => seen.detail = format!("{}; it is to be off ({whom})", seen.detail),
     }
-    seen.word = Some(said.clone());
+    seen.word = Some(Box::new(said.clone()));
 }

@@ -10,6 +10,7 @@ use crate::model::plan::{Asked, Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine
 use crate::model::size::Mebibytes;
 use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::flow::Flow;
+use crate::plan::glance::Owner;
 use crate::plan::legal::by_rule;
 use crate::plan::recover;
 
@@ -55,7 +56,7 @@ fn idle(scene: &Scene<'_>, decisions: Decisions) -> Idle {
         let service = || scene.name(number).clone();
         match decision {
             Decision::Leave(message) => {
-                idle.kept.push(Kept { service: service(), state: scene.seen(number).state, message });
+                idle.kept.push(Kept { service: service(), state: scene.glance(number).state, message });
             }
             Decision::Blocked(reason) | Decision::Preempt { blocked: reason, .. } => {
                 idle.blocked.push(Blocked { service: service(), reason });
@@ -153,6 +154,9 @@ fn amounts(steps: &[Step], counts: impl Fn(Action) -> bool) -> BTreeMap<&GpuId, 
 fn warnings(scene: &Scene<'_>, gpus: &[GpuLine], steps: &[Step]) -> Vec<String> {
     let mut warnings = scene.observed.warnings.clone();
     for number in scene.all() {
+        if scene.glance(number).owner != Owner::Foreign {
+            continue;
+        }
         let (name, seen) = (scene.name(number), scene.seen(number));
         let Ownership::Foreign { holder } = &seen.ownership else { continue };
         if seen.state.is_operational() && scene.wants.is_wanted(number) {

@@ -121,7 +121,7 @@ impl Audit<'_> {
         let orphan = self.orphans.contains(instance);
         let seen = self.observed.services.get(&step.service);
         let own = seen.is_some_and(|seen| {
-            let known = seen.instance.as_ref() == Some(instance) || seen.previous.as_ref() == Some(instance);
+            let known = seen.instance.as_ref() == Some(instance) || seen.previous.as_deref() == Some(instance);
             let ours = match &seen.ownership {
                 Ownership::Ours | Ownership::Adopted => true,
                 // Something of ours that does not run, while a stranger answers in its place.

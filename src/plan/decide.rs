@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
 use crate::model::budget::Budget;
 use crate::model::desired::{Desired, GpuRequest, OrphanPolicy, Service};
 use crate::model::lifecycle::State;
@@ -10,6 +12,7 @@ use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{Observed, ObservedService, Orphan};
 use crate::model::plan::{Purpose, Reason, ReasonCode, Request};
 use crate::model::size::Mebibytes;
+use crate::plan::glance::Glance;
 use crate::plan::legal::Firm;
 use crate::plan::numbers::{Number, Rows};
 use crate::plan::room::{self, Places};
@@ -23,10 +26,12 @@ pub(super) struct Scene<'a> {
     pub(super) request: &'a Request,
     pub(super) wants: &'a Wants<'a>,
     seen: Vec<&'a ObservedService>,
+    glances: Vec<Glance>,
     /// Which of `places` is a service's own.
     asks: Vec<Ask>,
     /// Services that ask alike share one list.
     places: Vec<Result<Places, String>>,
+    ports: Rows<u16>,
     /// What each holds where: all parts of a plan ask for it, and a GPU goes by its place among those observed.
     seats: Rows<(Gpu, Mebibytes)>,
     /// What a rule keeps from being stopped.
@@ -49,30 +54,41 @@ impl<'a> Scene<'a> {
         // Both are in the order of their names, and nothing of the manifest goes unobserved.
         let mut observations = observed.services.iter();
         let mut seen = |name: &ServiceName| observations.find(|(other, _)| *other == name).map(|(_, seen)| seen);
-        let seen = desired.services.keys().map(|name| seen(name).expect("every service is observed")).collect();
-        let (mut asks, mut places) = (Vec::with_capacity(wants.of.len()), Vec::new());
+        let gpus: BTreeMap<&GpuId, Gpu> = observed.gpus.keys().enumerate().map(|(at, id)| (id, at)).collect();
         let mut known: BTreeMap<&GpuRequest, Ask> = BTreeMap::new();
-        for number in wants.numbers.all() {
-            let wanted = &wants.numbers.service(number).gpu;
-            asks.push(*known.entry(wanted).or_insert_with(|| {
-                places.push(room::places(&observed.gpus, wanted));
-                places.len() - 1
+        let mut scene = Self::empty(desired, observed, request, wants);
+        // All that is asked after often is read in one go: what a service is, is large, and read once.
+        for (number, (name, service)) in desired.services.iter().enumerate() {
+            let seen = seen(name).expect("every service is observed");
+            scene.seen.push(seen);
+            scene.glances.push(Glance::at(service, seen, observed.observed_at));
+            scene.ports.push(service.ports.iter().copied());
+            scene.asks.push(*known.entry(&service.gpu).or_insert_with(|| {
+                scene.places.push(room::places(&observed.gpus, &service.gpu));
+                scene.places.len() - 1
             }));
+            let seats = seen.gpus.iter().filter_map(|id| Some((*gpus.get(id)?, scene.held_on(number, id))));
+            let seats: SmallVec<[_; 1]> = seats.collect();
+            scene.seats.push(seats.into_iter());
         }
-        let (seats, firm) = (Rows::default(), Firm::default());
-        let scene = Self { desired, observed, request, wants, seen, asks, places, seats, firm };
-        let (seats, firm) = (scene.seats(), Firm::of(&scene));
-        Self { seats, firm, ..scene }
+        Self { firm: Firm::of(&scene), ..scene }
     }
 
-    fn seats(&self) -> Rows<(Gpu, Mebibytes)> {
-        let gpus: BTreeMap<&GpuId, Gpu> = self.observed.gpus.keys().enumerate().map(|(at, id)| (id, at)).collect();
-        let mut seats = Rows::default();
-        for number in self.all() {
-            let known = self.seen(number).gpus.iter().filter_map(|id| Some((id, *gpus.get(id)?)));
-            seats.push(known.map(|(id, gpu)| (gpu, self.held_on(number, id))));
+    fn empty(desired: &'a Desired, observed: &'a Observed, request: &'a Request, wants: &'a Wants<'a>) -> Self {
+        let services = wants.of.len();
+        Self {
+            desired,
+            observed,
+            request,
+            wants,
+            seen: Vec::with_capacity(services),
+            glances: Vec::with_capacity(services),
+            asks: Vec::with_capacity(services),
+            places: Vec::new(),
+            ports: Rows::default(),
+            seats: Rows::default(),
+            firm: Firm::default(),
         }
-        seats
     }
 
     /// Every service of the manifest, by name.
@@ -90,6 +106,11 @@ impl<'a> Scene<'a> {
 
     pub(super) fn seen(&self, number: Number) -> &'a ObservedService {
         self.seen[number]
+    }
+
+    /// What most questions about it come down to.
+    pub(super) fn glance(&self, number: Number) -> Glance {
+        self.glances[number]
     }
 
     pub(super) fn want(&self, number: Number) -> &'a Want {
@@ -111,7 +132,7 @@ impl<'a> Scene<'a> {
 
     /// How often, and from when on, it may be brought up.
     pub(super) fn budget(&self, number: Number) -> Budget {
-        Budget::of(self.service(number), self.seen(number), self.observed.observed_at)
+        self.glance(number).budget
     }
 
     /// Its budget is spent, and it is tried again all the same: nobody gives way for that.
@@ -136,6 +157,11 @@ impl<'a> Scene<'a> {
     /// How many asks there are.
     pub(super) fn asks(&self) -> usize {
         self.places.len()
+    }
+
+    /// Host ports that it takes while it runs.
+    pub(super) fn ports(&self, number: Number) -> &[u16] {
+        self.ports.of(number)
     }
 
     /// What it holds on each of its GPUs that are known, in their order; see [`Scene::held_on`].
@@ -186,11 +212,11 @@ impl<'a> Scene<'a> {
 
     /// Whether others may depend on it once this is done.
     pub(super) fn stands(&self, number: Number, decision: &Decision) -> bool {
-        let seen = self.seen(number);
+        let seen = self.glance(number);
         match decision {
             Decision::Await(_) | Decision::Start { .. } | Decision::Recreate { .. } | Decision::Evict(_) => true,
             Decision::Leave(_) => seen.state.is_operational(),
-            Decision::Blocked(_) => seen.unknown.is_none() && seen.state.is_operational(),
+            Decision::Blocked(_) => seen.is_known && seen.state.is_operational(),
             Decision::Stop(_)
             | Decision::GiveUp(_)
             | Decision::Preempt { .. }

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use smallvec::SmallVec;
+
 use crate::model::desired::Service;
 use crate::model::names::GpuId;
 use crate::model::observed::{Instance, ObservedService, called, known_as, told_by_a_driver};
@@ -60,11 +62,14 @@ fn wrong_gpu(scene: &Scene<'_>, number: Number) -> Option<Reason> {
         return None;
     }
     // With a GPU that nobody knows by its name there is nothing to compare.
-    let placed: BTreeSet<GpuId> = marks.placed_on().map(|id| known_as(gpus, id).cloned()).collect::<Option<_>>()?;
-    if scene.places(number).is_ok_and(|places| places.sets.contains(&placed)) {
+    let mut placed: SmallVec<[&GpuId; 2]> = marks.placed_on().map(|id| known_as(gpus, id)).collect::<Option<_>>()?;
+    placed.sort_unstable();
+    placed.dedup();
+    let is_there = |set: &BTreeSet<GpuId>| set.iter().eq(placed.iter().copied());
+    if scene.places(number).is_ok_and(|places| places.sets.iter().any(is_there)) {
         return None;
     }
-    let on: Vec<String> = placed.iter().map(|id| called(gpus, id)).collect();
+    let on: Vec<String> = placed.into_iter().map(|id| called(gpus, id)).collect();
     let message = if on.is_empty() {
         "it was given no GPU, and the manifest gives it one by now".to_owned()
     } else {

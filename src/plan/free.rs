@@ -36,7 +36,7 @@ pub(super) fn gpus(
             gpus.entry(gpu.clone()).and_modify(|gpu| gpu.holders.push(held));
         }
     }
-    for number in scene.all().filter(|number| scene.seen(*number).holds_room && counts(*number)) {
+    for number in scene.all().filter(|number| scene.glance(*number).holds_room && counts(*number)) {
         let seen = scene.seen(number);
         for gpu in &seen.gpus {
             let measured = seen.measured.as_ref().map(|measured| measured.get(gpu).copied().unwrap_or_default());

@@ -166,11 +166,11 @@ fn recreate_dependents(scene: &Scene<'_>, decisions: &mut Decisions) {
         let name = scene.name(number);
         let restarts = |dependent: &&Number| scene.service(**dependent).depends_on[name].restart;
         for dependent in scene.dependents(number).iter().filter(restarts).copied() {
-            let seen = scene.seen(dependent);
+            let seen = scene.glance(dependent);
             let runs_well = matches!(decisions.0[dependent], Decision::Leave(_) | Decision::Await(_))
                 && (scene.wants.is_wanted(dependent) || scene.request.purpose == Purpose::Restart)
                 && scene.is_in_scope(dependent)
-                && matches!(seen.ownership, Ownership::Ours | Ownership::Adopted)
+                && seen.is_ours()
                 && may_be_recreated(seen.state);
             if runs_well {
                 let message = format!("{name}, which it depends on with restart: true, is recreated");
@@ -197,8 +197,8 @@ fn stop_kept_dependents(scene: &Scene<'_>, decisions: &mut Decisions) {
     let mut open: Vec<Number> = decisions.those(goes).collect();
     while let Some(number) = open.pop() {
         for dependent in scene.dependents(number).iter().copied() {
-            let seen = scene.seen(dependent);
-            let kept = *scene.want(dependent) == Want::Kept && seen.unknown.is_none() && seen.holds_room;
+            let seen = scene.glance(dependent);
+            let kept = *scene.want(dependent) == Want::Kept && seen.is_known && seen.holds_room;
             let untouched = matches!(decisions.0[dependent], Decision::Leave(_));
             if kept && untouched && scene.is_in_scope(dependent) {
                 let name = scene.name(number);

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::ServiceName;
-use crate::model::observed::{Instance, Orphan, Ownership};
+use crate::model::observed::Orphan;
 use crate::model::plan::{Purpose, Reason, ReasonCode};
 use crate::model::rules::{Case, Refusal};
 use crate::plan::decide::{Decision, Decisions, Scene};
+use crate::plan::glance::Owner;
 use crate::plan::numbers::Number;
 use crate::plan::order::is_renamed;
 
@@ -30,8 +31,8 @@ impl Firm {
         }
         let own: BTreeMap<Number, String> = scene
             .all()
-            .filter(|number| scene.seen(*number).holds_room && scene.seen(*number).unknown.is_none())
-            .filter_map(|number| Some((number, scene.way(number, Action::Stop, scene.seen(number).state).err()?)))
+            .filter(|number| scene.glance(*number).holds_room && scene.glance(*number).is_known)
+            .filter_map(|number| Some((number, scene.way(number, Action::Stop, scene.glance(number).state).err()?)))
             .collect();
         let mut all = own.clone();
         let mut open: Vec<Number> = own.keys().rev().copied().collect();
@@ -101,7 +102,7 @@ pub(super) fn hold_to_rules(scene: &Scene<'_>, decisions: &mut Decisions) {
 
 /// The decision instead, where a rule forbids this one.
 fn refused(scene: &Scene<'_>, number: Number, decision: &Decision) -> Option<Decision> {
-    let state = scene.seen(number).state;
+    let state = scene.glance(number).state;
     let blocked = |message: String| Some(Decision::Blocked(by_rule(message)));
     match decision {
         Decision::Start { .. } => match starts(scene, number, state) {
@@ -161,7 +162,8 @@ fn along(scene: &Scene<'_>, number: Number) -> Option<String> {
     let (mut open, mut seen) = (vec![number], BTreeSet::new());
     while let Some(base) = open.pop() {
         let name = scene.name(base);
-        let restarts = |other: &Number| scene.service(*other).depends_on[name].restart && scene.seen(*other).holds_room;
+        let restarts =
+            |other: &Number| scene.service(*other).depends_on[name].restart && scene.glance(*other).holds_room;
         for dependent in scene.dependents(base).iter().copied().filter(restarts) {
             let cant_start = || starts(scene, dependent, State::Offline);
             if let Some(why) = scene.firm.own(dependent).map(str::to_owned).or_else(cant_start) {
@@ -178,9 +180,9 @@ fn along(scene: &Scene<'_>, number: Number) -> Option<String> {
 
 /// Why its container can't be removed though all is to go.
 fn stays(scene: &Scene<'_>, number: Number, state: State) -> Option<String> {
-    let seen = scene.seen(number);
-    let own = seen.ownership == Ownership::Ours && matches!(seen.instance, Some(Instance::Container { .. }));
-    let goes = scene.request.purpose == Purpose::Down && scene.is_in_scope(number) && seen.unknown.is_none();
+    let seen = scene.glance(number);
+    let own = seen.owner == Owner::Ours && seen.is_container;
+    let goes = scene.request.purpose == Purpose::Down && scene.is_in_scope(number) && seen.is_known;
     if !(own && goes) {
         return None;
     }

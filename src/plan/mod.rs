@@ -12,6 +12,7 @@ mod drift;
 mod explain;
 mod flow;
 mod free;
+mod glance;
 mod judge;
 mod ledger;
 mod legal;

@@ -1,6 +1,7 @@
 //! The services of a manifest by number. A plan asks after each of them many times: by its number the answer is at
 //! hand, where a name would have to be looked for. Decides nothing.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::model::desired::{Desired, Service};
@@ -14,22 +15,23 @@ pub(super) struct Numbers<'a> {
     /// Copies, which lie side by side: a search touches little memory.
     names: Vec<ServiceName>,
     services: Vec<&'a Service>,
+    /// Their own, as the manifest has them.
+    priorities: Vec<i64>,
     bases: Rows<Number>,
-    dependents: Vec<Vec<Number>>,
+    dependents: Rows<Number>,
 }
 
 impl<'a> Numbers<'a> {
     pub(super) fn of(desired: &'a Desired) -> Self {
         let (names, services): (Vec<_>, Vec<_>) =
             desired.services.iter().map(|(name, service)| (name.clone(), service)).unzip();
-        let (mut bases, mut dependents) = (Rows::default(), vec![Vec::new(); names.len()]);
-        for (number, service) in services.iter().enumerate() {
+        let (mut bases, mut priorities) = (Rows::default(), Vec::with_capacity(names.len()));
+        for service in &services {
+            priorities.push(service.priority);
             bases.push(service.depends_on.keys().filter_map(|base| names.binary_search(base).ok()));
-            for base in bases.of(number) {
-                dependents[*base].push(number);
-            }
         }
-        Self { names, services, bases, dependents }
+        let dependents = bases.turned();
+        Self { names, services, priorities, bases, dependents }
     }
 
     pub(super) fn all(&self) -> Range<Number> {
@@ -38,6 +40,32 @@ impl<'a> Numbers<'a> {
 
     pub(super) fn find(&self, name: &ServiceName) -> Option<Number> {
         self.names.binary_search(name).ok()
+    }
+
+    /// Those of these names that are there. Both are in order, so that none is looked for but near the one before.
+    pub(super) fn find_all(&self, names: &BTreeSet<ServiceName>) -> Vec<Number> {
+        let (mut found, mut from) = (Vec::with_capacity(names.len()), 0);
+        for name in names {
+            // Twice as far each time: the way is as long as the gap, not as the list.
+            let mut step = 1;
+            while self.names.get(from + step).is_some_and(|other| other < name) {
+                from += step;
+                step *= 2;
+            }
+            let until = (from + step + 1).min(self.names.len());
+            match self.names[from..until].binary_search(name) {
+                Ok(at) => {
+                    from += at;
+                    found.push(from);
+                }
+                Err(at) => from += at,
+            }
+        }
+        found
+    }
+
+    pub(super) fn priorities(&self) -> &[i64] {
+        &self.priorities
     }
 
     pub(super) fn name(&self, number: Number) -> &ServiceName {
@@ -55,7 +83,7 @@ impl<'a> Numbers<'a> {
 
     /// Those that depend on it directly, by name.
     pub(super) fn dependents(&self, number: Number) -> &[Number] {
-        &self.dependents[number]
+        self.dependents.of(number)
     }
 }
 
@@ -86,5 +114,23 @@ impl<T> Rows<T> {
 
     pub(super) fn all(&self) -> &[T] {
         &self.all
+    }
+}
+
+impl Rows<Number> {
+    /// For each number the rows that have it, in their order.
+    fn turned(&self) -> Self {
+        let rows = self.bounds.len() - 1;
+        let mut bounds = vec![0; rows + 1];
+        self.all.iter().for_each(|number| bounds[number + 1] += 1);
+        (0..rows).for_each(|number| bounds[number + 1] += bounds[number]);
+        let (mut next, mut all) = (bounds.clone(), vec![0; self.all.len()]);
+        for row in 0..rows {
+            for number in self.of(row) {
+                all[next[*number]] = row;
+                next[*number] += 1;
+            }
+        }
+        Self { all, bounds }
     }
 }

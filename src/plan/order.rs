@@ -73,7 +73,7 @@ fn pauses(scene: &Scene<'_>, decisions: &Decisions) -> impl Iterator<Item = (Num
 
 /// What a stop passes. Where an operator asked for it with `terminate`, it ends elsewhere.
 fn way_down(scene: &Scene<'_>, number: Number, why: ReasonCode) -> Vec<State> {
-    let from = scene.seen(number).state;
+    let from = scene.glance(number).state;
     if why == ReasonCode::Terminated {
         return stop_route(why, from).unwrap_or_default().to_vec();
     }
@@ -216,8 +216,13 @@ fn orphan_step(
 /// Containers of lcm's own that nobody needs any more: on `down` all, else those that were put aside or renamed away.
 fn removals(scene: &Scene<'_>, decisions: &Decisions, earlier: &Steps<'_>) -> Vec<(Number, Step)> {
     let mut steps = Vec::new();
+    let is_down = scene.request.purpose == Purpose::Down;
     for number in scene.all().filter(|number| scene.is_in_scope(*number)) {
-        let (name, seen, decision) = (scene.name(number), scene.seen(number), &decisions.0[number]);
+        let (decision, glance) = (&decisions.0[number], scene.glance(number));
+        if !(is_down || decision.starts() || glance.has_previous) {
+            continue;
+        }
+        let (name, seen) = (scene.name(number), scene.seen(number));
         // What an operator maintains or suspends is left as it is, all of it.
         let word = seen.word.as_ref().map(|said| said.word);
         let hands_off = seen.state == State::Maintenance || word == Some(Word::Suspend);
@@ -226,9 +231,9 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, earlier: &Steps<'_>) -> Ve
         }
         // Beside a stranger that answers in its place, only what is ours has an instance.
         let beside = matches!(seen.ownership, Ownership::Foreign { .. });
-        let down = scene.request.purpose == Purpose::Down && (beside || seen.ownership == Ownership::Ours);
+        let down = is_down && (beside || seen.ownership == Ownership::Ours);
         let renamed = decision.starts() && !decision.is_await() && is_renamed(scene, number);
-        let (instance, why) = match (&seen.instance, &seen.previous) {
+        let (instance, why) = match (&seen.instance, seen.previous.as_deref()) {
             (Some(current @ Instance::Container { .. }), _) if down => (current, "everything of this project is to go"),
             (Some(current), _) if renamed => (current, renamed_why(scene, number)),
             (_, Some(previous)) if !decision.starts() && !scene.request.purpose.is_one_shot() => {
@@ -238,7 +243,7 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, earlier: &Steps<'_>) -> Ve
         };
         let stop = earlier.stop(number).map(|stop| earlier.at(stop));
         let stop = stop.filter(|step| step.expect.instance.as_ref() == Some(instance));
-        let aside = seen.previous.as_ref() == Some(instance);
+        let aside = seen.previous.as_deref() == Some(instance);
         let state = if stop.is_some() || aside || beside { State::Offline } else { seen.state };
         let Ok(route) = scene.way(number, Action::Remove, state) else { continue };
         let code = if down { ReasonCode::Requested } else { ReasonCode::SpecChanged };
@@ -299,9 +304,9 @@ fn open_ledger(scene: &Scene<'_>, steps: &Steps<'_>) -> Ledger {
 /// Who of those that are stopped takes which port while it runs.
 fn claimants<'a>(scene: &Scene<'a>, steps: &Steps<'_>) -> BTreeMap<u16, Vec<&'a ServiceName>> {
     let mut claimants: BTreeMap<u16, Vec<&ServiceName>> = BTreeMap::new();
-    for service in steps.stopped().map(|number| scene.service(number)) {
-        for port in &service.ports {
-            claimants.entry(*port).or_default().push(&service.name);
+    for number in steps.stopped() {
+        for port in scene.ports(number) {
+            claimants.entry(*port).or_default().push(scene.name(number));
         }
     }
     claimants

@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use crate::model::budget::{Budget, is_void};
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
-use crate::model::observed::Ownership;
 use crate::model::plan::{Reason, ReasonCode};
 use crate::plan::decide::{Decision, Scene};
 use crate::plan::judge::reason;
@@ -21,7 +20,7 @@ pub(super) fn held(scene: &Scene<'_>, number: Number) -> Option<Decision> {
     let why = why(scene, number, budget, &scene.seen(number).detail)?;
     // What is soon tried again may yet recover by itself, and its room would be taken in vain.
     let is_spent = matches!(budget, Budget::Spent { .. });
-    Some(if is_spent && scene.seen(number).holds_room { Decision::GiveUp(why) } else { Decision::Held(why) })
+    Some(if is_spent && scene.glance(number).holds_room { Decision::GiveUp(why) } else { Decision::Held(why) })
 }
 
 /// A changed service whose new self does not come up runs on as it was.
@@ -36,12 +35,11 @@ pub(super) fn runs_on(scene: &Scene<'_>, number: Number, change: &Reason) -> Opt
 /// What failed in this run, and has spent its budget by that, makes room in this very run. What could not be stopped is
 /// not stopped again.
 pub(super) fn given_up(scene: &Scene<'_>, number: Number, prevented: &Reason) -> Option<Decision> {
-    let (budget, seen) = (scene.budget(number), scene.seen(number));
-    let ours = matches!(seen.ownership, Ownership::Ours | Ownership::Adopted);
+    let (budget, seen) = (scene.budget(number), scene.glance(number));
     let is_spent = matches!(budget, Budget::Spent { .. });
     let is_up = seen.state.is_operational() || seen.state == State::Starting;
     let goes = is_spent
-        && ours
+        && seen.is_ours()
         && seen.holds_room
         && !is_up
         && !matches!(prevented.code, ReasonCode::StopFailed | ReasonCode::Vetoed);
@@ -57,7 +55,7 @@ pub(super) fn left_out(scene: &Scene<'_>, number: Number, lack: Reason) -> Decis
     }) else {
         return Decision::Blocked(lack);
     };
-    let seen = scene.seen(number);
+    let seen = scene.glance(number);
     match (seen.holds_room, seen.state.is_operational() || seen.state == State::Starting) {
         (true, true) => Decision::Blocked(why),
         (true, false) if may_go(scene, number) => Decision::GiveUp(why),
@@ -67,7 +65,7 @@ pub(super) fn left_out(scene: &Scene<'_>, number: Number, lack: Reason) -> Decis
 
 /// No rule keeps it from being stopped, and nothing that an operator holds runs above it.
 fn may_go(scene: &Scene<'_>, number: Number) -> bool {
-    let holds = |other: &Number| scene.seen(*other).word.is_some() && scene.seen(*other).holds_room;
+    let holds = |other: &Number| scene.glance(*other).has_word && scene.glance(*other).holds_room;
     scene.firm.any(number).is_none() && !scene.dependents(number).iter().any(holds)
 }
 
@@ -91,5 +89,6 @@ pub(super) fn recovered(scene: &Scene<'_>) -> Vec<ServiceName> {
         let attempts = seen.attempts.as_ref();
         attempts.is_some_and(|attempts| is_void(service, attempts, seen, scene.observed.observed_at))
     };
-    scene.all().filter(is_void).map(|number| scene.name(number).clone()).collect()
+    let tried = scene.all().filter(|number| scene.glance(*number).has_attempts);
+    tried.filter(is_void).map(|number| scene.name(number).clone()).collect()
 }

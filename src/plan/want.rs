@@ -1,21 +1,22 @@
 //! Which services should run, which may, which must not; and how much each matters.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use crate::model::desired::{Desired, Mode, Others};
-use crate::model::names::{GoalName, ModeName, ServiceName};
+use crate::model::names::{GoalName, ModeName};
 use crate::model::plan::{Purpose, Reason, ReasonCode, Request};
 use crate::plan::numbers::{Number, Numbers};
 
-/// What is wanted of one service.
+/// What is wanted of one service. A mode has one reason for thousands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Want {
     /// Must run.
-    Wanted(Reason),
+    Wanted(Rc<Reason>),
     /// May go on running, and is never started, restarted or recreated.
     Kept,
     /// Must not run.
-    Off(Reason),
+    Off(Rc<Reason>),
 }
 
 /// The answer for every service of the manifest, by number.
@@ -39,7 +40,7 @@ impl Wants<'_> {
 pub(super) fn wants<'a>(desired: &'a Desired, request: &Request) -> Wants<'a> {
     let numbers = Numbers::of(desired);
     let of = match request.purpose {
-        Purpose::Down => numbers.all().map(|_| Want::Off(requested())).collect(),
+        Purpose::Down => vec![Want::Off(requested()); numbers.all().len()],
         Purpose::Apply => by_mode(desired, &numbers),
         Purpose::Start | Purpose::Stop | Purpose::Restart => on_request(request, &numbers),
     };
@@ -48,20 +49,26 @@ pub(super) fn wants<'a>(desired: &'a Desired, request: &Request) -> Wants<'a> {
     Wants { numbers, of, priority, in_scope }
 }
 
-fn requested() -> Reason {
-    Reason { code: ReasonCode::Requested, message: "everything of this project is to go".to_owned(), by: None }
+fn requested() -> Rc<Reason> {
+    because(ReasonCode::Requested, "everything of this project is to go".to_owned(), None)
+}
+
+fn because(code: ReasonCode, message: String, by: Option<String>) -> Rc<Reason> {
+    Rc::new(Reason { code, message, by })
 }
 
 /// One-shots: what is named is to run or not, and everything else may go on as it is.
 fn on_request(request: &Request, numbers: &Numbers<'_>) -> Vec<Want> {
-    let asked = |message: &str| Reason { code: ReasonCode::Requested, message: message.to_owned(), by: None };
+    let asked = |message: &str| because(ReasonCode::Requested, message.to_owned(), None);
     let named = |number: &Number| request.targets.contains(numbers.name(*number));
     if request.purpose == Purpose::Stop {
-        let off = |number| if named(&number) { Want::Off(asked("it is asked to stop")) } else { Want::Kept };
+        let why = asked("it is asked to stop");
+        let off = |number| if named(&number) { Want::Off(why.clone()) } else { Want::Kept };
         return numbers.all().map(off).collect();
     }
     let message = if request.purpose == Purpose::Restart { "it is asked to restart" } else { "it is asked to start" };
-    let mut wanted: Vec<Option<Reason>> = numbers.all().map(|number| named(&number).then(|| asked(message))).collect();
+    let why = asked(message);
+    let mut wanted: Vec<Option<Rc<Reason>>> = numbers.all().map(|number| named(&number).then(|| why.clone())).collect();
     add_dependencies(numbers, &mut wanted);
     wanted.into_iter().map(|why| why.map_or(Want::Kept, Want::Wanted)).collect()
 }
@@ -73,50 +80,41 @@ fn mode_of(desired: &Desired) -> Option<(&ModeName, &Mode)> {
 fn by_mode(desired: &Desired, numbers: &Numbers<'_>) -> Vec<Want> {
     let mut wanted = wanted_by_name(desired, numbers);
     add_dependencies(numbers, &mut wanted);
-    let mode = mode_of(desired);
-    let to_want = |(wanted, number): (Option<Reason>, Number)| {
-        let stopped = mode.filter(|(_, mode)| mode.stop.contains(numbers.name(number)));
-        match (stopped, wanted, mode) {
-            (Some((name, _)), _, _) => Want::Off(Reason {
-                code: ReasonCode::StoppedByMode,
-                message: format!("mode {name} wants it stopped"),
-                by: Some(name.to_string()),
-            }),
-            (None, Some(reason), _) => Want::Wanted(reason),
-            (None, None, Some((_, mode))) if mode.others == Others::Keep => Want::Kept,
-            (None, None, Some((name, _))) => Want::Off(Reason {
-                code: ReasonCode::NotInMode,
-                message: format!("it is not in mode {name}"),
-                by: Some(name.to_string()),
-            }),
-            // Without modes all services are wanted, so this is never reached with one left over.
-            (None, None, None) => Want::Kept,
-        }
+    let Some((name, mode)) = mode_of(desired) else {
+        // Without modes all services are wanted.
+        return wanted.into_iter().map(|why| why.map_or(Want::Kept, Want::Wanted)).collect();
     };
-    wanted.into_iter().zip(numbers.all()).map(to_want).collect()
+    let by = || Some(name.to_string());
+    let stopped = Want::Off(because(ReasonCode::StoppedByMode, format!("mode {name} wants it stopped"), by()));
+    let other = match mode.others {
+        Others::Keep => Want::Kept,
+        Others::Stop => Want::Off(because(ReasonCode::NotInMode, format!("it is not in mode {name}"), by())),
+    };
+    let mut wants: Vec<Want> = wanted.into_iter().map(|why| why.map_or_else(|| other.clone(), Want::Wanted)).collect();
+    for number in numbers.find_all(&mode.stop) {
+        wants[number] = stopped.clone();
+    }
+    wants
 }
 
 /// Those that the mode or a goal names, each with its reason.
-fn wanted_by_name(desired: &Desired, numbers: &Numbers<'_>) -> Vec<Option<Reason>> {
+fn wanted_by_name(desired: &Desired, numbers: &Numbers<'_>) -> Vec<Option<Rc<Reason>>> {
     let code = ReasonCode::WantedByMode;
     let mut wanted = if let Some((name, mode)) = mode_of(desired) {
         let mut wanted = vec![None; numbers.all().len()];
-        for number in mode.services.iter().filter_map(|service| numbers.find(service)) {
-            let message = format!("mode {name} wants it");
-            wanted[number] = Some(Reason { code, message, by: Some(name.to_string()) });
+        let why = because(code, format!("mode {name} wants it"), Some(name.to_string()));
+        for number in numbers.find_all(&mode.services) {
+            wanted[number] = Some(why.clone());
         }
         wanted
     } else {
         let message = "the manifest has no modes, so all of it is wanted".to_owned();
-        vec![Some(Reason { code, message, by: None }); numbers.all().len()]
+        vec![Some(because(code, message, None)); numbers.all().len()]
     };
     for goal in desired.active_goals() {
+        let why = because(ReasonCode::WantedByGoal, format!("goal {goal} needs it"), Some(goal.to_string()));
         for number in needed_by_goal(desired, numbers, &goal) {
-            wanted[number].get_or_insert_with(|| Reason {
-                code: ReasonCode::WantedByGoal,
-                message: format!("goal {goal} needs it"),
-                by: Some(goal.to_string()),
-            });
+            wanted[number].get_or_insert_with(|| why.clone());
         }
     }
     wanted
@@ -126,21 +124,18 @@ fn wanted_by_name(desired: &Desired, numbers: &Numbers<'_>) -> Vec<Option<Reason
 fn needed_by_goal(desired: &Desired, numbers: &Numbers<'_>, goal: &GoalName) -> BTreeSet<Number> {
     let Some(goal) = desired.goals.get(goal) else { return BTreeSet::new() };
     let by_phase = numbers.all().filter(|number| !numbers.service(*number).phases.is_disjoint(&goal.phases));
-    goal.services.iter().filter_map(|name| numbers.find(name)).chain(by_phase).collect()
+    numbers.find_all(&goal.services).into_iter().chain(by_phase).collect()
 }
 
-fn add_dependencies(numbers: &Numbers<'_>, wanted: &mut [Option<Reason>]) {
+fn add_dependencies(numbers: &Numbers<'_>, wanted: &mut [Option<Rc<Reason>>]) {
     let mut open: Vec<Number> = numbers.all().rev().filter(|number| wanted[*number].is_some()).collect();
     // Each service is opened once: at most as many rounds as services.
     while let Some(number) = open.pop() {
         for base in numbers.bases(number) {
             if wanted[*base].is_none() {
                 let name = numbers.name(number);
-                wanted[*base] = Some(Reason {
-                    code: ReasonCode::WantedByDependency,
-                    message: format!("{name} depends on it"),
-                    by: Some(name.to_string()),
-                });
+                let message = format!("{name} depends on it");
+                wanted[*base] = Some(because(ReasonCode::WantedByDependency, message, Some(name.to_string())));
                 open.push(*base);
             }
         }
@@ -149,7 +144,7 @@ fn add_dependencies(numbers: &Numbers<'_>, wanted: &mut [Option<Reason>]) {
 
 /// The highest of its own, of the active goals that need it, and of its wanted or kept dependents.
 fn effective_priorities(desired: &Desired, numbers: &Numbers<'_>, of: &[Want]) -> Vec<i64> {
-    let mut priority: Vec<i64> = numbers.all().map(|number| numbers.service(number).priority).collect();
+    let mut priority = numbers.priorities().to_vec();
     for goal in desired.active_goals() {
         let height = desired.goals.get(&goal).map_or(i64::MIN, |goal| goal.priority);
         for number in needed_by_goal(desired, numbers, &goal) {
@@ -172,19 +167,17 @@ fn effective_priorities(desired: &Desired, numbers: &Numbers<'_>, of: &[Want]) -
 
 /// `--target` and what those depend on, without `--exclude`.
 fn scope(numbers: &Numbers<'_>, request: &Request) -> Vec<bool> {
-    let find =
-        |names: &BTreeSet<ServiceName>| -> Vec<Number> { names.iter().filter_map(|name| numbers.find(name)).collect() };
     // One-shots name what they are about, and may stop others to make room for it.
     let everything = request.targets.is_empty() || request.purpose.is_one_shot();
     let mut scope = vec![everything; numbers.all().len()];
-    let mut open = find(&request.targets);
+    let mut open = numbers.find_all(&request.targets);
     while let Some(number) = open.pop() {
         if !scope[number] {
             scope[number] = true;
             open.extend(numbers.bases(number));
         }
     }
-    for number in find(&request.excludes) {
+    for number in numbers.find_all(&request.excludes) {
         scope[number] = false;
     }
     scope

@@ -2,7 +2,6 @@
 //! for those who depend on it. The state is seen through the word already; here it is what is done about it.
 
 use crate::model::lifecycle::{Action, State, route};
-use crate::model::observed::Ownership;
 use crate::model::plan::{Purpose, ReasonCode};
 use crate::model::rules::Verdict;
 use crate::model::words::{Said, Word};
@@ -13,7 +12,7 @@ use crate::plan::steps::stop_route;
 
 /// The decision that an operator's word makes; `None`: nobody said anything of it.
 pub(super) fn heeded(scene: &Scene<'_>, number: Number) -> Option<Decision> {
-    let said = scene.seen(number).word.as_ref()?;
+    let said = scene.glance(number).has_word.then(|| scene.seen(number).word.as_ref())??;
     Some(match said.word {
         Word::Maintain => held(said, ReasonCode::Maintenance, "it is left as it is"),
         Word::Suspend => suspended(scene, number, said),
@@ -35,7 +34,7 @@ fn suspended(scene: &Scene<'_>, number: Number, said: &Said) -> Decision {
     if let Some(why) = &seen.unknown {
         return held(&format!("it is to be paused, and nothing is known of it ({why})"));
     }
-    let ours = matches!(seen.ownership, Ownership::Ours | Ownership::Adopted);
+    let ours = scene.glance(number).is_ours();
     let asked = scene.request.purpose == Purpose::Apply && scene.prevented(number).is_none();
     if ours && asked && route(Action::Pause, seen.state).is_some() {
         let message = format!("it is to be paused ({})", said.by_whom());
@@ -53,7 +52,7 @@ fn terminated(scene: &Scene<'_>, number: Number, said: &Said) -> Decision {
     if let Some(why) = &seen.unknown {
         return held(&format!("it is to be off, and whether it runs can't be told ({why})"));
     }
-    let ours = matches!(seen.ownership, Ownership::Ours | Ownership::Adopted);
+    let ours = scene.glance(number).is_ours();
     if !seen.holds_room || !ours {
         return held("it is kept off");
     }
@@ -83,8 +82,7 @@ pub(super) fn stop_dependents(scene: &Scene<'_>, decisions: &mut Decisions) {
     while let Some(number) = open.pop() {
         let name = scene.name(number);
         for dependent in scene.dependents(number).iter().copied() {
-            let seen = scene.seen(dependent);
-            let ours = matches!(seen.ownership, Ownership::Ours | Ownership::Adopted);
+            let seen = scene.glance(dependent);
             let may = match decisions.0[dependent] {
                 Decision::Leave(_) | Decision::Await(_) | Decision::Blocked(_) => scene.wants.is_wanted(dependent),
                 Decision::Recreate { .. } => true,
@@ -96,7 +94,7 @@ pub(super) fn stop_dependents(scene: &Scene<'_>, decisions: &mut Decisions) {
                 | Decision::Preempt { .. }
                 | Decision::Held(_) => false,
             };
-            if may && ours && seen.holds_room && seen.unknown.is_none() && scene.is_in_scope(dependent) {
+            if may && seen.is_ours() && seen.holds_room && seen.is_known && scene.is_in_scope(dependent) {
                 let because = |what: &str| {
                     let message = format!("{name}, which it depends on, {what}");
                     reason(ReasonCode::Dependency, message, Some(name.to_string()))
@@ -112,8 +110,8 @@ pub(super) fn stop_dependents(scene: &Scene<'_>, decisions: &mut Decisions) {
 /// What a held service depends on is not stopped beneath it, unless an operator wants just that.
 pub(super) fn keep_bases(scene: &Scene<'_>, decisions: &mut Decisions) {
     let runs_held = |number: &Number| {
-        let seen = scene.seen(*number);
-        seen.word.is_some() && seen.holds_room && !decisions.0[*number].stops()
+        let seen = scene.glance(*number);
+        seen.has_word && seen.holds_room && !decisions.0[*number].stops()
     };
     let mut open: Vec<Number> = scene.all().filter(runs_held).collect();
     // Each is kept once, so this ends.

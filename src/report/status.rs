@@ -294,7 +294,7 @@ fn service_line(desired: &Desired, service: &Service, seen: &ObservedService, no
         since: seen.since,
         reason,
         budget: budget_line(service, seen, now),
-        word: seen.word.as_ref().map(WordLine::of),
+        word: seen.word.as_deref().map(WordLine::of),
         estimates: EstimatesLine { ready_ms, stopped_ms, vram_mib: memory },
     }
 }

@@ -209,7 +209,11 @@ fn observed(services: &[(Part, usize, Service)], gpus: usize) -> Observed {
         held[*seat] += service.vram;
         ports.extend(service.ports.iter().map(|port| (*port, PortHolder::Service(service.name.clone()))));
     }
-    let seen = services.iter().map(|(part, seat, service)| (service.name.clone(), seen(*part, *seat, service)));
+    // One id for each GPU, which services share, as observing does it.
+    let ids: Vec<GpuId> = (0..gpus).map(gpu).collect();
+    let seen =
+        |(part, seat, service): &(Part, usize, Service)| (service.name.clone(), seen(*part, &ids[*seat], service));
+    let seen: BTreeMap<_, _> = services.iter().map(seen).collect();
     let gpus = held.iter().enumerate().map(|(index, held)| {
         let seen = ObservedGpu {
             index: u32::try_from(index).expect("few"),
@@ -222,13 +226,13 @@ fn observed(services: &[(Part, usize, Service)], gpus: usize) -> Observed {
             told: false,
             lost: None,
         };
-        (gpu(index), seen)
+        (ids[index].clone(), seen)
     });
     Observed {
         host: "host".to_owned(),
         engine: None,
         observed_at: Timestamp::UNIX_EPOCH,
-        services: seen.collect(),
+        services: seen,
         orphans: Vec::new(),
         gpus: gpus.collect(),
         gpus_unknown: None,
@@ -238,13 +242,13 @@ fn observed(services: &[(Part, usize, Service)], gpus: usize) -> Observed {
     }
 }
 
-fn seen(part: Part, seat: usize, service: &Service) -> ObservedService {
+fn seen(part: Part, seat: &GpuId, service: &Service) -> ObservedService {
     let marks = Marks {
         project: PROJECT.to_owned(),
         service: service.name.to_string(),
         spec: service.spec.hash(),
         config: json!({ "spec": service.spec.config }).to_string(),
-        gpus: gpu(seat).to_string(),
+        gpus: seat.to_string(),
         vram_mib: service.vram.0,
         ..Marks::default()
     };
@@ -253,8 +257,8 @@ fn seen(part: Part, seat: usize, service: &Service) -> ObservedService {
     ObservedService {
         instance: runs.then(|| Instance::Container { id: format!("id-{container}"), name: container }),
         holds_room: runs,
-        marks: runs.then_some(marks),
-        gpus: if runs { BTreeSet::from([gpu(seat)]) } else { BTreeSet::new() },
+        marks: runs.then(|| Box::new(marks)),
+        gpus: if runs { BTreeSet::from([seat.clone()]) } else { BTreeSet::new() },
         ..ObservedService::plain(
             if runs { State::Online } else { State::Registered },
             "it is as it is",

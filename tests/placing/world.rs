@@ -156,7 +156,7 @@ fn seen(index: usize, service: &case::Service, wanted: &Service) -> ObservedServ
     ObservedService {
         instance: service.runs().then(|| Instance::Tree { id: index.to_string() }),
         holds_room: service.runs(),
-        marks: service.runs().then_some(marks),
+        marks: service.runs().then(|| Box::new(marks)),
         gpus: seat,
         ..ObservedService::plain(
             state,

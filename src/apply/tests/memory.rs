@@ -78,7 +78,7 @@ async fn what_is_healthy_and_loads_late_lets_no_second_in() {
     let outcome = bench.apply(vec![start("a", &[]), start("b", &["start:a"])]).await;
     assert!(outcome.failures[0].error.contains("− 15 000 a (priority 0)"), "{:?}", outcome.failures);
     tokio::time::sleep(300 * SECOND).await;
-    assert_eq!(bench.sim.worst()[&"gpu-0".into()], Mebibytes(15_000));
+    assert_eq!(bench.sim.worst()["gpu-0"], Mebibytes(15_000));
     assert_eq!(bench.sim.violations(), Vec::<String>::new());
 }
 
@@ -107,7 +107,7 @@ async fn a_foreign_program_that_comes_in_the_middle_of_a_wait_is_named() {
     // It wanted more, and took what was free while the memory of the old one was still on its way back.
     let why = "it needs 15 001 MiB; GPU 0 has 24 000 − 9 000 foreign (blender) = 15 000; waited 2m for it";
     assert_eq!((outcome.done, outcome.failures[0].error.as_str()), (1, why));
-    assert_eq!(bench.sim.worst()[&"gpu-0".into()], Mebibytes(24_000));
+    assert_eq!(bench.sim.worst()["gpu-0"], Mebibytes(24_000));
 }
 
 #[tokio::test(start_paused = true)]

@@ -84,7 +84,7 @@ impl Telling<'_> {
 
     /// A changed service that can't be started anew runs on as it was.
     fn left_as_it_is(&self, id: ItemId, before: &Decision, decided: &Decisions) -> Decision {
-        let state = self.scene.seen(self.numbers[id]).state;
+        let state = self.scene.glance(self.numbers[id]).state;
         let follows = self.end.problem().items[id].follows;
         if let Some(base) = follows.filter(|base| !matches!(self.end.fates()[*base], Fate::On(_))) {
             let base = self.scene.name(self.numbers[base]);

@@ -2,13 +2,19 @@
 //!
 //! [`cost`] is the one judge of an answer: it knows all rules, and the search only ever proposes.
 
+use std::cmp::Reverse;
 use std::rc::Rc;
+
+use smallvec::SmallVec;
 
 /// Position of a GPU in [`Problem::usable`].
 pub(super) type Gpu = usize;
 
 /// Position of an item in [`Problem::items`].
 pub(super) type ItemId = usize;
+
+/// Most have one of a kind: kept in place, so that thousands of items are one piece of memory and not many.
+pub(super) type Few<T> = SmallVec<[T; 1]>;
 
 /// Sets of GPUs that would do, the first choice first.
 #[derive(Debug)]
@@ -37,7 +43,7 @@ pub(super) struct Item {
     pub(super) level: usize,
     pub(super) kind: Kind,
     /// What it holds where, in MiB; empty where it does not run.
-    pub(super) seat: Vec<(Gpu, i64)>,
+    pub(super) seat: Few<(Gpu, i64)>,
     /// Kept ones that can be evicted: what they hold on each GPU after that.
     pub(super) resident: Option<i64>,
     /// What it takes on each GPU once it is started anew.
@@ -46,8 +52,8 @@ pub(super) struct Item {
     /// Which of `sets` is its seat.
     pub(super) home: Option<usize>,
     /// Items that it depends on.
-    pub(super) bases: Vec<ItemId>,
-    pub(super) ports: Vec<usize>,
+    pub(super) bases: Few<ItemId>,
+    pub(super) ports: Few<usize>,
     /// While it runs on as it is, others may depend on it.
     pub(super) stands: bool,
     /// Something that can't be stopped depends on it.
@@ -134,20 +140,30 @@ pub(super) struct End<'p> {
     port_takers: Vec<Option<ItemId>>,
 }
 
-/// What is asked of a started item whenever somebody is to give way on its GPU: copied, since thousands may be there.
+/// An item that is started on a GPU. There may be thousands, and each that gives way asks after all of them that matter
+/// more: they stand by level, and each knows what it comes to with those before it.
 #[derive(Clone, Copy, Debug)]
 struct Newcomer {
     id: ItemId,
     level: usize,
     need: i64,
-    draws: bool,
-    claims_room: bool,
+    /// MiB of those that draw, up to this one.
+    drawn: i64,
+    /// Up to this one, who needs the most of those for whom others may have to go.
+    neediest: Option<(i64, Reverse<ItemId>)>,
 }
 
 impl Newcomer {
-    fn of(id: ItemId, item: &Item) -> Self {
-        let Item { level, need, .. } = *item;
-        Self { id, level, need, draws: item.draws(), claims_room: item.claims_room() }
+    fn after(before: &[Self], id: ItemId, item: &Item) -> Self {
+        let (drawn, neediest) = before.last().map_or((0, None), |last| (last.drawn, last.neediest));
+        let own = item.claims_room().then_some((item.need, Reverse(id)));
+        Self {
+            id,
+            level: item.level,
+            need: item.need,
+            drawn: drawn + if item.draws() { item.need } else { 0 },
+            neediest: neediest.max(own),
+        }
     }
 }
 
@@ -180,7 +196,8 @@ impl<'p> End<'p> {
                 Fate::On(set) => {
                     for gpu in &item.sets.sets[set] {
                         end.is_joined[*gpu] = true;
-                        end.newcomers[*gpu].push(Newcomer::of(id, item));
+                        let newcomer = Newcomer::after(&end.newcomers[*gpu], id, item);
+                        end.newcomers[*gpu].push(newcomer);
                     }
                     for port in &item.ports {
                         if end.port_takers[*port].replace(id).is_some() {
@@ -210,7 +227,7 @@ impl<'p> End<'p> {
     pub(super) fn takes(&self, id: ItemId) -> Vec<(Gpu, i64)> {
         let item = &self.problem.items[id];
         match self.fates[id] {
-            Fate::Stay => item.seat.clone(),
+            Fate::Stay => item.seat.to_vec(),
             Fate::Evicted => item.seat.iter().map(|(gpu, _)| (*gpu, item.resident.unwrap_or(0))).collect(),
             Fate::Out => Vec::new(),
             Fate::On(set) => item.sets.sets[set].iter().map(|gpu| (*gpu, item.need)).collect(),
@@ -322,17 +339,22 @@ impl<'p> End<'p> {
 
     /// With those who matter more and those who stay, there is no place for it here.
     fn winner_on(&self, id: ItemId, level: usize, gpu: Gpu, amount: i64) -> Option<ItemId> {
-        let matters_more = |other: &&Newcomer| other.level < level && other.id != id;
-        let above = || self.newcomers[gpu].iter().filter(matters_more);
-        // Nor does anybody go for what a modest one would add.
-        let taken: i64 = above().filter(|other| other.draws).map(|other| other.need).sum();
+        let above = &self.newcomers[gpu][..self.newcomers[gpu].partition_point(|other| other.level < level)];
+        let Newcomer { mut drawn, mut neediest, .. } = *above.last()?;
+        let item = &self.problem.items[id];
+        if item.level < level && above.iter().any(|other| other.id == id) {
+            // It is moved, and gives way for no need of its own.
+            drawn -= if item.draws() { item.need } else { 0 };
+            let others =
+                above.iter().filter(|other| other.id != id).map(|other| (other.id, &self.problem.items[other.id]));
+            neediest = others.filter(|(_, item)| item.claims_room()).map(|(id, item)| (item.need, Reverse(id))).max();
+        }
         // What stays of an evicted one is counted among those that stay already.
         let rest = if self.fates[id] == Fate::Evicted { self.problem.items[id].resident.unwrap_or(0) } else { 0 };
-        if self.staying[gpu] - rest + taken + amount <= self.problem.usable[gpu] {
+        if self.staying[gpu] - rest + drawn + amount <= self.problem.usable[gpu] {
             return None;
         }
-        let needy = above().filter(|other| other.claims_room);
-        needy.max_by_key(|other| (other.need, std::cmp::Reverse(other.id))).map(|other| other.id)
+        neediest.map(|(_, Reverse(id))| id)
     }
 
     fn cost(&self) -> Cost {

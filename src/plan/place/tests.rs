@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 
-use super::problem::{Cost, Fate, Item, Kind, Problem, Sets, cost};
+use super::problem::{Cost, Fate, Few, Item, Kind, Problem, Sets, cost};
 use super::search::solve;
 
 /// What a proptest draws for one item; made lawful by [`problem`].
@@ -73,10 +73,11 @@ fn item(draft: &Draft, id: usize, gpus: usize, lists: &[Rc<Sets>], drafts: &[Dra
         _ => Kind::Stuck,
     };
     let runs = kind != Kind::Fresh;
-    let seat: Vec<(usize, i64)> = if runs && draft.held > 0 { vec![(draft.on % gpus, draft.held)] } else { Vec::new() };
+    let seat: Few<(usize, i64)> =
+        (runs && draft.held > 0).then_some((draft.on % gpus, draft.held)).into_iter().collect();
     let sets = lists[usize::from(draft.sets)].clone();
     let home = sets.sets.iter().position(|set| runs && set.iter().eq(seat.iter().map(|(gpu, _)| gpu)));
-    let bases: Vec<usize> = draft.base.filter(|base| *base < id).into_iter().collect();
+    let bases: Few<usize> = draft.base.filter(|base| *base < id).into_iter().collect();
     let drifts = |base: &usize| matches!(drafts[*base].kind, 6..=7);
     let follows = bases.first().copied().filter(|base| kind == Kind::Drifted && draft.follows && drifts(base));
     // What runs badly and is tried again in vain so far has no place but its own.
@@ -220,13 +221,13 @@ fn what_people_have(seed: u64, running: u64, levels: usize, size: i64) -> Proble
         items.push(Item {
             level,
             kind,
-            seat: if runs { vec![(gpu, need)] } else { Vec::new() },
+            seat: runs.then_some((gpu, need)).into_iter().collect(),
             resident: None,
             need,
             sets: any.clone(),
             home: runs.then_some(gpu),
-            bases: Vec::new(),
-            ports: Vec::new(),
+            bases: Few::new(),
+            ports: Few::new(),
             stands: runs,
             pinned: false,
             follows: None,

@@ -5,11 +5,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::problem::{Gpu, Item, ItemId, Kind, Problem, Sets};
+use super::problem::{Few, Gpu, Item, ItemId, Kind, Problem, Sets};
 use crate::model::desired::GpuRequest;
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::{GpuId, ServiceName};
-use crate::model::observed::{ObservedGpu, Ownership, PortHolder};
+use crate::model::observed::{ObservedGpu, PortHolder};
 use crate::model::plan::{Reason, ReasonCode};
 use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::explain::absence;
@@ -56,7 +56,7 @@ fn height(scene: &Scene<'_>, number: Number) -> (bool, Reverse<i64>) {
 }
 
 fn comes_last(scene: &Scene<'_>, number: Number) -> bool {
-    scene.is_retry(number) && scene.wants.is_wanted(number) && !scene.seen(number).holds_room
+    scene.is_retry(number) && scene.wants.is_wanted(number) && !scene.glance(number).holds_room
 }
 
 /// The longest chain of dependencies below a service.
@@ -110,18 +110,18 @@ impl<'a> Work<'a> {
     /// Finds what nobody may be asked to stop; and what such a one depends on can't be stopped either.
     fn fix(&mut self) {
         let scene = self.scene;
-        let runs_on = |number: &Number| scene.seen(*number).holds_room && !self.decisions.0[*number].stops();
+        let runs_on = |number: &Number| scene.glance(*number).holds_room && !self.decisions.0[*number].stops();
         let mut open: Vec<Number> = scene.all().filter(runs_on).filter(|number| !self.may_give_way(*number)).collect();
         while let Some(number) = open.pop() {
             for base in scene.bases(number).iter().copied() {
-                if scene.seen(base).holds_room && !self.fixed[base] && !self.pinned[base] {
+                if scene.glance(base).holds_room && !self.fixed[base] && !self.pinned[base] {
                     self.pinned[base] = true;
                     open.push(base);
                 }
             }
             // One that is started again by itself keeps its question: where.
             if !self.decisions.0[number].stops() {
-                for port in &scene.service(number).ports {
+                for port in scene.ports(number) {
                     self.claimed.entry(*port).or_insert(number);
                 }
                 self.fixed[number] = true;
@@ -131,11 +131,11 @@ impl<'a> Work<'a> {
 
     /// Whether it may be a victim at all; of whom, priorities say.
     fn may_give_way(&self, number: Number) -> bool {
-        let seen = self.scene.seen(number);
-        seen.unknown.is_none()
-            && seen.word.is_none()
+        let seen = self.scene.glance(number);
+        seen.is_known
+            && !seen.has_word
             && !matches!(seen.state, State::Suspended | State::Maintenance | State::Stopping)
-            && matches!(seen.ownership, Ownership::Ours | Ownership::Adopted)
+            && seen.is_ours()
             && self.scene.is_in_scope(number)
             && self.scene.prevented(number).is_none()
             && !matches!(self.scene.want(number), Want::Off(_))
@@ -144,7 +144,7 @@ impl<'a> Work<'a> {
 
     /// What is to become of one service as far as it does not hang on room. Those that it depends on come first.
     fn sort_out(&mut self, number: Number) {
-        let seen = self.scene.seen(number);
+        let seen = self.scene.glance(number);
         let decision = &self.decisions.0[number];
         let is_kept = *self.scene.want(number) == Want::Kept;
         match decision {
@@ -197,7 +197,7 @@ impl<'a> Work<'a> {
                 let follows = base.filter(|base| self.drafts[*base].is_some());
                 self.draft(number, kind, Some(sets), follows);
             }
-            Err(blocked) if before.along().is_some() && self.scene.seen(number).state == State::Starting => {
+            Err(blocked) if before.along().is_some() && self.scene.glance(number).state == State::Starting => {
                 self.run_on(number, &before, &blocked.message);
             }
             Err(blocked) => {
@@ -216,7 +216,7 @@ impl<'a> Work<'a> {
         }
         let seen = self.scene.seen(number);
         let home: Vec<Gpu> = seen.gpus.iter().filter_map(|gpu| self.gpus.get(gpu).copied()).collect();
-        if sets.sets.contains(&home) && self.scene.service(number).vram <= self.scene.held(number) {
+        if sets.sets.contains(&home) && self.scene.glance(number).vram <= self.scene.held(number) {
             return Ok(Rc::new(Sets { sets: vec![home], named: true }));
         }
         Err(reason(ReasonCode::NoRoom, "where it runs now it can't be started again".to_owned(), None))
@@ -224,10 +224,9 @@ impl<'a> Work<'a> {
 
     /// Where what runs well could be started again; nowhere, if it could not be started again at all.
     fn movable_to(&mut self, number: Number) -> Option<Rc<Sets>> {
-        let service = self.scene.service(number);
         let may_stand =
             |base: &Number| (self.drafts[*base].is_some() || self.stands(*base)) && !self.is_on_trial(*base);
-        let startable = service.missing_secrets.is_empty()
+        let startable = !self.scene.glance(number).lacks_secret
             && self.scene.bases(number).iter().all(may_stand)
             && self.scene.way(number, Action::Start, State::Offline).is_ok();
         if startable { self.sets(number).ok() } else { None }
@@ -243,7 +242,7 @@ impl<'a> Work<'a> {
     }
 
     fn run_on(&mut self, number: Number, before: &Decision, message: &str) {
-        self.decisions.0[number] = before.runs_on(self.scene.seen(number).state, message);
+        self.decisions.0[number] = before.runs_on(self.scene.glance(number).state, message);
         if self.pinned[number] {
             self.fixed[number] = true;
         } else {
@@ -301,7 +300,7 @@ impl<'a> Work<'a> {
 
     /// Without being started again.
     fn stands_as_it_is(&self, number: Number, kind: Kind) -> bool {
-        let (decision, state) = (&self.decisions.0[number], self.scene.seen(number).state);
+        let (decision, state) = (&self.decisions.0[number], self.scene.glance(number).state);
         match kind {
             Kind::Drifted => state.is_operational() || (decision.along().is_some() && state == State::Starting),
             Kind::Fresh | Kind::Settled | Kind::Stuck | Kind::Kept => self.stands(number),
@@ -309,12 +308,12 @@ impl<'a> Work<'a> {
     }
 
     fn ports_are_free(&self, number: Number) -> Result<(), Reason> {
-        let service = self.scene.service(number);
-        if let (Some(why), false) = (&self.scene.observed.ports_unknown, service.ports.is_empty()) {
+        let ports = self.scene.ports(number);
+        if let (Some(why), false) = (&self.scene.observed.ports_unknown, ports.is_empty()) {
             let message = format!("whether its ports are free can't be told: {why}");
             return Err(reason(ReasonCode::Unknown, message, None));
         }
-        for port in &service.ports {
+        for port in ports {
             let taken = |message: String| Err(reason(ReasonCode::PortTaken, message, None));
             match self.scene.observed.ports.get(port) {
                 Some(PortHolder::Foreign(who)) => {
@@ -355,8 +354,7 @@ impl<'a> Work<'a> {
         let numbers: Vec<Number> = order.iter().filter(|number| self.drafts[**number].is_some()).copied().collect();
         let mut ids: Vec<Option<ItemId>> = vec![None; self.drafts.len()];
         numbers.iter().enumerate().for_each(|(id, number)| ids[*number] = Some(id));
-        let mut ports: Vec<u16> =
-            numbers.iter().flat_map(|number| self.scene.service(*number).ports.iter().copied()).collect();
+        let mut ports: Vec<u16> = numbers.iter().flat_map(|number| self.scene.ports(*number).iter().copied()).collect();
         ports.sort_unstable();
         ports.dedup();
         let mut heights: Vec<_> = numbers.iter().map(|number| height(self.scene, *number)).collect();
@@ -395,14 +393,15 @@ impl<'a> Work<'a> {
 
     /// On the first level, until it is told another.
     fn item(&self, number: Number, draft: &Draft, ids: &[Option<ItemId>], ports: &[u16]) -> Item {
-        let (service, seen) = (self.scene.service(number), self.scene.seen(number));
+        let seen = self.scene.seen(number);
         let signed = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX / 4);
         let sits = draft.kind != Kind::Fresh;
         let held = self.scene.seat(number).iter().filter(|_| sits);
-        let seat: Vec<(Gpu, i64)> = held.map(|(gpu, amount)| (*gpu, signed(amount.0))).collect();
+        let seat: Few<(Gpu, i64)> = held.map(|(gpu, amount)| (*gpu, signed(amount.0))).collect();
         let home = draft.sets.sets.iter().position(|set| sits && set.iter().eq(seat.iter().map(|(gpu, _)| gpu)));
-        let resident = service.evict.as_ref().map(|evict| signed(evict.resident.0));
-        let evictable = draft.kind == Kind::Kept
+        let evict = (draft.kind == Kind::Kept).then(|| self.scene.service(number).evict.as_ref()).flatten();
+        let resident = evict.map(|evict| signed(evict.resident.0));
+        let evictable = resident.is_some()
             && seen.state.is_operational()
             && seen.measured.is_some()
             && !seen.grew_back
@@ -414,11 +413,11 @@ impl<'a> Work<'a> {
             kind: draft.kind,
             seat,
             resident: resident.filter(|_| evictable),
-            need: signed(service.vram.0),
+            need: signed(self.scene.glance(number).vram.0),
             sets: draft.sets.clone(),
             home,
             bases: bases.filter_map(|base| ids[*base]).collect(),
-            ports: service.ports.iter().filter_map(|port| ports.binary_search(port).ok()).collect(),
+            ports: self.scene.ports(number).iter().filter_map(|port| ports.binary_search(port).ok()).collect(),
             stands: sits && self.stands_as_it_is(number, draft.kind),
             pinned: self.pinned[number],
             follows: draft.follows.and_then(|base| ids[base]),

@@ -242,7 +242,7 @@ comfyui is idle: it answers, and has nothing to do
     fn what_an_operator_holds_is_resumed_before_anything_else() {
         let commands = |state, word| {
             let said = Said { word, by: "kim".to_owned(), since: noon(), reason: None, metadata: [].into() };
-            let text = told(&Rules::default(), &ObservedService { word: Some(said), ..seen(state) });
+            let text = told(&Rules::default(), &ObservedService { word: Some(Box::new(said)), ..seen(state) });
             text.split_once("you can: ").expect("commands").1.replace(" comfyui", "").replace("\n   ", "")
         };
         assert_eq!(commands(State::Maintenance, Word::Maintain), "`lcm resume`, `lcm terminate`");

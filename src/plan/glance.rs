@@ -1,0 +1,74 @@
+//! What most questions about a service come down to, copied side by side. A plan asks them again and again of all
+//! services, and what was observed of one fills many cache lines: thousands of them do not stay in a cache, these do.
+//!
+//! Decides nothing, and adds nothing to what was observed.
+
+use jiff::Timestamp;
+
+use crate::model::budget::Budget;
+use crate::model::desired::Service;
+use crate::model::lifecycle::State;
+use crate::model::observed::{Instance, ObservedService, Ownership};
+use crate::model::size::Mebibytes;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Glance {
+    /// How often, and from when on, it may be brought up.
+    pub(super) budget: Budget,
+    /// On each GPU that it uses.
+    pub(super) vram: Mebibytes,
+    pub(super) state: State,
+    pub(super) owner: Owner,
+    pub(super) holds_room: bool,
+    /// Something can be said of it.
+    pub(super) is_known: bool,
+    /// An operator said something of it.
+    pub(super) has_word: bool,
+    /// It was brought back of late.
+    pub(super) has_attempts: bool,
+    /// Without it there is no start.
+    pub(super) lacks_secret: bool,
+    /// What there is of it, is a container.
+    pub(super) is_container: bool,
+    /// An older self was put aside.
+    pub(super) has_previous: bool,
+}
+
+/// Whose it is; who that is where it is somebody else's, [`Ownership`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    Absent,
+    Ours,
+    Adopted,
+    Missing,
+    Foreign,
+}
+
+impl Glance {
+    pub(super) fn at(service: &Service, seen: &ObservedService, now: Timestamp) -> Self {
+        Self {
+            budget: Budget::of(service, seen, now),
+            vram: service.vram,
+            state: seen.state,
+            owner: match seen.ownership {
+                Ownership::Absent => Owner::Absent,
+                Ownership::Ours => Owner::Ours,
+                Ownership::Adopted => Owner::Adopted,
+                Ownership::Missing { .. } => Owner::Missing,
+                Ownership::Foreign { .. } => Owner::Foreign,
+            },
+            holds_room: seen.holds_room,
+            is_known: seen.unknown.is_none(),
+            has_word: seen.word.is_some(),
+            has_attempts: seen.attempts.is_some(),
+            lacks_secret: !service.missing_secrets.is_empty(),
+            is_container: matches!(seen.instance, Some(Instance::Container { .. })),
+            has_previous: seen.previous.is_some(),
+        }
+    }
+
+    /// lcm may stop it.
+    pub(super) fn is_ours(self) -> bool {
+        matches!(self.owner, Owner::Ours | Owner::Adopted)
+    }
+}
