@@ -6,6 +6,8 @@ mod lcm;
 
 #[path = "cli/ends.rs"]
 mod ends;
+#[path = "cli/forms.rs"]
+mod forms;
 #[path = "cli/history.rs"]
 mod history;
 #[path = "cli/hooks.rs"]

@@ -7,9 +7,15 @@ pub mod bar;
 pub mod fold;
 pub mod history;
 pub mod json;
+pub mod markdown;
+pub mod mermaid;
 pub mod print;
 pub mod progress;
 pub mod status;
 pub mod style;
 pub mod table;
 pub mod text;
+pub mod view;
+
+#[cfg(test)]
+pub(crate) mod tests;
