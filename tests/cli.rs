@@ -22,6 +22,8 @@ mod saved;
 mod schemas;
 #[path = "cli/scripts.rs"]
 mod scripts;
+#[path = "cli/show.rs"]
+mod show;
 #[path = "cli/usage.rs"]
 mod usage;
 #[path = "cli/words.rs"]

@@ -154,4 +154,6 @@ pub(super) enum PlanFormat {
     Markdown,
     /// The steps as a graph, which GitHub draws
     Mermaid,
+    /// One page for a browser, which needs nothing else
+    Html,
 }

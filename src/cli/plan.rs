@@ -11,7 +11,7 @@ use crate::cli::{files, names};
 use crate::model::plan::{Purpose, Request};
 use crate::report::text::{self, Setting};
 use crate::report::view::{Looked, View};
-use crate::report::{json, markdown, mermaid, print};
+use crate::report::{html, json, markdown, mermaid, print};
 
 /// Show what must change, and why; changes nothing
 #[derive(Debug, clap::Args)]
@@ -53,6 +53,7 @@ pub(super) fn shown(session: &Session, view: View<'_>, format: PlanFormat) -> St
         PlanFormat::Json => json::document(view.plan),
         PlanFormat::Markdown => markdown::plan(view),
         PlanFormat::Mermaid => mermaid::plan(view.plan),
+        PlanFormat::Html => html::plan(view),
     }
 }
 

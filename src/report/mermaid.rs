@@ -3,13 +3,12 @@
 //! Only the oldest and simplest of the syntax is used, and every label is in quotes, with all that Mermaid could read as
 //! its own written as a number. No colours: shape and words tell steps apart, in a light theme and in a dark one.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::model::lifecycle::Action;
-use crate::model::names::StepId;
 use crate::model::plan::{Plan, Step};
 use crate::report::table::about;
+use crate::report::timeline::edges;
 use crate::report::view::{entry, is_unseen};
 
 /// Mermaid's own defaults, which GitHub keeps: beyond these it shows an error in place of the picture.
@@ -57,17 +56,6 @@ fn words(plan: &Plan, step: &Step) -> Vec<String> {
     lines.extend(entry::step_memory(plan, step));
     lines.extend(step.estimate_ms.map(|estimate| format!("about {}", about(estimate))));
     lines
-}
-
-/// From each need to the step that waits for it, by position. A need that the plan lacks is left out.
-fn edges(plan: &Plan) -> Vec<(usize, usize)> {
-    let steps = || plan.steps.iter().enumerate();
-    let positions: BTreeMap<&StepId, usize> = steps().map(|(position, step)| (&step.id, position)).collect();
-    let needs = |(to, step): (usize, &Step)| {
-        let from = step.needs.iter().filter_map(|need| positions.get(need).copied());
-        from.map(|from| (from, to)).collect::<Vec<_>>()
-    };
-    steps().flat_map(needs).collect()
 }
 
 fn blocked(plan: &Plan) -> String {

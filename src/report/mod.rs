@@ -6,6 +6,7 @@
 pub mod bar;
 pub mod fold;
 pub mod history;
+pub mod html;
 pub mod json;
 pub mod markdown;
 pub mod mermaid;
@@ -15,6 +16,7 @@ pub mod status;
 pub mod style;
 pub mod table;
 pub mod text;
+mod timeline;
 pub mod view;
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fs;
 
 use crate::lcm::{Lcm, Ran, studio};
 
-const FORMS: [&str; 4] = ["text", "json", "markdown", "mermaid"];
+const FORMS: [&str; 5] = ["text", "json", "markdown", "mermaid", "html"];
 
 #[test]
 fn every_form_ends_alike_and_saves_the_same_plan() {

@@ -72,7 +72,9 @@ fn the_largest_plan_fits_and_says_what_is_left_out() {
     let why = || reason(ReasonCode::WantedByMode, &long);
     let mut steps: Vec<_> =
         (0..900).map(|at| step(Action::Start, &format!("service-{at}"), State::Offline, 100, why())).collect();
-    steps.iter_mut().for_each(|step| step.diff = Some("+ é\n".repeat(300)));
+    for step in &mut steps {
+        step.diff = Some("+ é\n".repeat(300));
+    }
     let blocked =
         (0..900).map(|at| Blocked { service: format!("blocked-{at}").as_str().into(), reason: why() }).collect();
     let of = Plan {
