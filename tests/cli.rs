@@ -6,6 +6,8 @@ mod lcm;
 
 #[path = "cli/ends.rs"]
 mod ends;
+#[path = "cli/forms.rs"]
+mod forms;
 #[path = "cli/history.rs"]
 mod history;
 #[path = "cli/hooks.rs"]
@@ -20,6 +22,8 @@ mod saved;
 mod schemas;
 #[path = "cli/scripts.rs"]
 mod scripts;
+#[path = "cli/show.rs"]
+mod show;
 #[path = "cli/usage.rs"]
 mod usage;
 #[path = "cli/words.rs"]

@@ -14,6 +14,8 @@ use libtest_mimic::{Arguments, Failed, Trial};
 mod disk;
 #[path = "support/image.rs"]
 mod image;
+#[path = "support/require.rs"]
+mod require;
 #[expect(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/sandbox.rs"]
 mod sandbox;
@@ -71,7 +73,7 @@ fn main() -> ExitCode {
     }
     let engine = engine_missing().map(|reason| format!("no Docker engine: {reason}"));
     let disk = disk::missing();
-    let required = std::env::var("LCM_TEST_REQUIRE").is_ok_and(|value| value.contains("docker"));
+    let required = require::required("docker");
     let trials = TESTS.iter().map(|test| {
         let reason = match test.needs {
             Need::Nothing => None,

@@ -11,6 +11,8 @@ mod lifecycle;
 mod reading;
 #[path = "docker/replacing.rs"]
 mod replacing;
+#[path = "support/require.rs"]
+mod require;
 #[path = "support/server.rs"]
 mod server;
 #[path = "docker/states.rs"]
@@ -78,7 +80,7 @@ fn main() -> std::process::ExitCode {
 }
 
 fn trial<F: Future<Output = ()> + 'static>(name: &str, absent: Option<&String>, test: fn() -> F) -> Trial {
-    let required = std::env::var("LCM_TEST_REQUIRE").is_ok_and(|names| names.contains("docker"));
+    let required = require::required("docker");
     let reason = absent.cloned();
     let run = move || {
         if let Some(reason) = reason {

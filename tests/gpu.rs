@@ -1,6 +1,9 @@
 //! A real NVIDIA GPU, where there is one; elsewhere each test says `ignored`, and why. `nvidia-smi` is the witness, and
 //! who holds memory is a small Python program that asks the driver for it, since no toolkit need be there.
 
+#[path = "support/require.rs"]
+mod require;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -53,7 +56,7 @@ fn main() -> std::process::ExitCode {
 }
 
 fn trial(name: &str, absent: Option<&str>, test: fn()) -> Trial {
-    let required = std::env::var("LCM_TEST_REQUIRE").is_ok_and(|names| names.contains("gpu"));
+    let required = require::required("gpu");
     let reason = absent.map(str::to_owned);
     let run = move || {
         if let Some(reason) = reason {

@@ -12,6 +12,8 @@ mod holding;
 mod image;
 #[path = "gpu_simulated/reading.rs"]
 mod reading;
+#[path = "support/require.rs"]
+mod require;
 #[path = "support/server.rs"]
 mod server;
 #[path = "../examples/simulated_gpu/world.rs"]
@@ -59,7 +61,7 @@ fn main() -> std::process::ExitCode {
             memory_is_taken_while_loading_or_late,
             what_is_not_there_is_refused_and_noted;
     ];
-    let required = std::env::var("LCM_TEST_REQUIRE").is_ok_and(|names| names.contains("docker"));
+    let required = require::required("docker");
     let kind = absent.as_ref().map(|reason| format!("needs docker: {reason}")).unwrap_or_default();
     let container = trial("holding::a_container_holds", holding::a_container_holds);
     trials.push(container.with_kind(kind).with_ignored_flag(absent.is_some() && !required));

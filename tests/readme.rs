@@ -17,6 +17,8 @@ mod gpus;
 mod image;
 #[path = "readme/in_use.rs"]
 mod in_use;
+#[path = "support/require.rs"]
+mod require;
 #[expect(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/sandbox.rs"]
 mod sandbox;
@@ -36,7 +38,7 @@ const README: &str = include_str!("../README.md");
 
 fn main() -> ExitCode {
     let missing = engine_missing();
-    let required = std::env::var("LCM_TEST_REQUIRE").is_ok_and(|value| value.contains("docker"));
+    let required = require::required("docker");
     let no_engine = missing.map(|reason| format!("no Docker engine: {reason}"));
     let with_engine = |name: &str, test: fn()| {
         let why = no_engine.clone();

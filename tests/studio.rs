@@ -21,6 +21,8 @@ mod plans;
 mod played;
 #[path = "studio/recover.rs"]
 mod recover;
+#[path = "support/require.rs"]
+mod require;
 #[expect(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/sandbox.rs"]
 mod sandbox;
@@ -73,7 +75,7 @@ const TESTS: &[(&str, fn())] = &[
 
 fn main() -> ExitCode {
     let missing = engine_missing();
-    let required = std::env::var("LCM_TEST_REQUIRE").is_ok_and(|value| value.contains("docker"));
+    let required = require::required("docker");
     let trials = TESTS.iter().map(|(name, test)| {
         let reason = missing.clone();
         let trial = Trial::test(*name, move || {

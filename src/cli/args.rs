@@ -142,3 +142,18 @@ pub(super) enum Format {
     Text,
     Json,
 }
+
+/// How a plan may be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum PlanFormat {
+    /// For people at a terminal
+    Text,
+    /// For programs; `lcm schema plan` describes it
+    Json,
+    /// For a comment on a pull request
+    Markdown,
+    /// The steps as a graph, which GitHub draws
+    Mermaid,
+    /// One page for a browser, which needs nothing else
+    Html,
+}

@@ -30,7 +30,8 @@ use crate::report::print;
 use crate::report::progress::{Progress, Show};
 use crate::report::style::Style;
 use crate::report::table::spoken;
-use crate::report::text::{self, Looked, PlanText};
+use crate::report::text::{self, Setting};
+use crate::report::view::{Looked, View};
 use crate::store::{Author, Run, StoreError};
 
 /// What is to be carried out.
@@ -349,15 +350,9 @@ fn words(job: &Job, ended: &Ended, style: Style) -> String {
 }
 
 fn shown(session: &Session, job: &Job, opened: &Opened, plan: &Plan, facts: &Facts) -> String {
-    text::plan(PlanText {
-        plan,
-        purpose: job.purpose,
-        mode_source: opened.desired.mode_source,
-        switched: opened.switched.as_ref(),
-        looked: &Looked::at(facts),
-        verbose: session.verbose,
-        style: session.stdout,
-    })
+    let looked = Looked::at(facts);
+    let view = View { plan, purpose: job.purpose, origin: opened.origin(&looked) };
+    text::plan(view, Setting { verbose: session.verbose, style: session.stdout })
 }
 
 /// Where a copy of the events goes; made before anything else is tried, so that it can say how that ended.

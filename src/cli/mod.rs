@@ -28,6 +28,7 @@ mod resume;
 mod saved;
 mod schema;
 mod session;
+mod show;
 mod status;
 mod stop;
 mod suspend;
@@ -60,6 +61,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Plan(plan::Args),
+    Show(show::Args),
     Apply(apply::Args),
     Switch(switch::Args),
     Status(status::Args),
@@ -124,6 +126,7 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
         Command::Explain(args) => return explain::run(session, &args),
         Command::History(args) => return history::run(session, &args),
         Command::Plan(_)
+        | Command::Show(_)
         | Command::Apply(_)
         | Command::Status(_)
         | Command::Switch(_)
@@ -148,6 +151,7 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
     let ended = runtime.block_on(async {
         match command {
             Command::Plan(args) => plan::run(session, &args).await,
+            Command::Show(args) => show::run(session, &args).await,
             Command::Apply(args) => apply::run(session, args).await,
             Command::Status(args) => status::run(session, &args).await,
             Command::Switch(args) => switch::run(session, args).await,

@@ -17,6 +17,7 @@ use crate::model::plan::{Plan, Request};
 use crate::model::room::Room;
 use crate::model::words::{Switched, Words};
 use crate::report::style::Style;
+use crate::report::view::{Looked, Origin};
 use crate::report::{json, print};
 use crate::store::memory::Memory;
 use crate::store::sqlite::Sqlite;
@@ -219,6 +220,11 @@ impl Opened {
     /// The plan for these facts, audited.
     pub(super) fn think(&self, facts: &Facts, request: &Request) -> Result<Plan, String> {
         wire::think(&self.desired, facts, request)
+    }
+
+    /// Where a plan of these facts comes from.
+    pub(super) fn origin<'a>(&'a self, looked: &'a Looked) -> Origin<'a> {
+        Origin::Now { mode_source: self.desired.mode_source, switched: self.switched.as_ref(), looked }
     }
 
     /// What each GPU has now.

@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 
-use crate::cli::args::{Format, ManifestArgs, NarrowArgs, PlanningArgs};
+use crate::cli::args::{ManifestArgs, NarrowArgs, PlanFormat, PlanningArgs};
 use crate::cli::exit::Exit;
 use crate::cli::opened::{self, Opened};
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::{files, names};
 use crate::model::plan::{Purpose, Request};
-use crate::report::text::{self, Looked, PlanText};
-use crate::report::{json, print};
+use crate::report::text::{self, Setting};
+use crate::report::view::{Looked, View};
+use crate::report::{html, json, markdown, mermaid, print};
 
 /// Show what must change, and why; changes nothing
 #[derive(Debug, clap::Args)]
@@ -23,8 +24,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// How to show the plan
-    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = PlanFormat::Text, value_name = "FORMAT")]
+    format: PlanFormat,
 }
 
 pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
@@ -39,20 +40,21 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
             Stop::refused(Code::File, format!("can't write the plan to {}: {error}", path.display()))
         })?;
     }
-    let shown = match args.format {
-        Format::Json => json::document(&plan),
-        Format::Text => text::plan(PlanText {
-            plan: &plan,
-            purpose: request.purpose,
-            mode_source: opened.desired.mode_source,
-            switched: opened.switched.as_ref(),
-            looked: &Looked::at(&facts),
-            verbose: session.verbose,
-            style: session.stdout,
-        }),
-    };
-    data(&shown)?;
+    let looked = Looked::at(&facts);
+    let view = View { plan: &plan, purpose: request.purpose, origin: opened.origin(&looked) };
+    data(&shown(session, view, args.format))?;
     Ok(Exit::of_plan(&plan, args.planning.detailed_exitcode))
+}
+
+/// A plan in one of its forms. Only text is painted and folded: the others go into files.
+pub(super) fn shown(session: &Session, view: View<'_>, format: PlanFormat) -> String {
+    match format {
+        PlanFormat::Text => text::plan(view, Setting { verbose: session.verbose, style: session.stdout }),
+        PlanFormat::Json => json::document(view.plan),
+        PlanFormat::Markdown => markdown::plan(view),
+        PlanFormat::Mermaid => mermaid::plan(view.plan),
+        PlanFormat::Html => html::plan(view),
+    }
 }
 
 /// What is asked for, its names checked.

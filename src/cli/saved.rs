@@ -82,7 +82,7 @@ pub(super) fn check(saved: &Plan, now: &Plan) -> Result<(), Stop> {
 }
 
 /// What differs, a line each; empty where the plan made now does the same.
-fn differences(saved: &Plan, now: &Plan) -> Vec<String> {
+pub(super) fn differences(saved: &Plan, now: &Plan) -> Vec<String> {
     let mut lines = Vec::new();
     if saved.project != now.project {
         lines.push(format!("the project is {}, and the plan was for {}", now.project, saved.project));

@@ -6,10 +6,18 @@
 pub mod bar;
 pub mod fold;
 pub mod history;
+pub mod html;
 pub mod json;
+pub mod markdown;
+pub mod mermaid;
 pub mod print;
 pub mod progress;
 pub mod status;
 pub mod style;
 pub mod table;
 pub mod text;
+mod timeline;
+pub mod view;
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -2,132 +2,20 @@
 
 use insta::assert_snapshot;
 
-use super::{Looked, PlanText, plan};
-use crate::model::desired::ModeSource;
-use crate::model::lifecycle::{Action, State, route};
-use crate::model::names::{GpuId, StepId};
-use crate::model::observed::Instance;
-use crate::model::plan::{
-    Blocked, Expect, GpuLine, Held, Kept, OrphanLine, Placement, Plan, Purpose, Reason, ReasonCode, Step,
-};
+use super::{Setting, plan};
+use crate::model::lifecycle::{Action, State};
+use crate::model::plan::{GpuLine, Placement, Plan, Purpose, ReasonCode};
 use crate::model::size::Mebibytes;
 use crate::report::style::Style;
-
-const LOOKED: Looked = Looked { containers: Some(3), trees: Some(2), gpus: Some(1) };
-
-fn reason(code: ReasonCode, message: &str) -> Reason {
-    Reason { code, message: message.to_owned(), by: None }
-}
-
-fn step(action: Action, service: &str, from: State, vram_mib: u64, why: Reason) -> Step {
-    Step {
-        id: StepId::new(format!("{action}:{service}")),
-        service: service.into(),
-        action,
-        route: route(action, from).expect("a legal route").to_vec(),
-        needs: Vec::new(),
-        gpus: if vram_mib > 0 { vec![GpuId::new("GPU-aaaa")] } else { Vec::new() },
-        vram_mib: Mebibytes(vram_mib),
-        uneven_mib: std::collections::BTreeMap::new(),
-        reason: why,
-        expect: Expect { instance: None, state: from },
-        spec: None,
-        diff: None,
-        estimate_ms: None,
-    }
-}
-
-fn kept(service: &str, state: State, message: &str) -> Kept {
-    Kept { service: service.into(), state, message: message.to_owned() }
-}
-
-fn gpu(id: &str, index: u32) -> GpuLine {
-    GpuLine {
-        id: id.into(),
-        index,
-        capacity_mib: Mebibytes(24_576),
-        reserve_mib: Mebibytes(512),
-        foreign_mib: Mebibytes(511),
-        measured_mib: Some(Mebibytes(17_690)),
-        before_mib: Mebibytes(17_678),
-        peak_mib: Mebibytes(19_586),
-        after_mib: Mebibytes(19_585),
-    }
-}
-
-fn empty() -> Plan {
-    let observed_at = "2026-11-20T10:00:00Z".parse().expect("a timestamp");
-    Plan {
-        mode: Some("video".into()),
-        engine: Some("unix:///var/run/docker.sock 20.10.24".to_owned()),
-        gpus: vec![gpu("GPU-aaaa", 0)],
-        ..Plan::empty("studio".into(), "box", observed_at)
-    }
-}
-
-fn switch() -> Plan {
-    let mut start = step(
-        Action::Start,
-        "comfyui",
-        State::Registered,
-        19_074,
-        reason(ReasonCode::WantedByMode, "mode video wants it"),
-    );
-    start.needs = vec!["stop:ollama".into(), "start:web".into()];
-    start.estimate_ms = Some(42_000);
-    let changed = reason(ReasonCode::SpecChanged, "its definition changed");
-    let mut again = step(Action::Start, "web", State::Offline, 0, changed.clone());
-    again.needs = vec!["stop:web".into()];
-    again.diff = Some("@@ -1,2 +1,2 @@\n command:\n-- --port=80\n+- --port=81\n".to_owned());
-    Plan {
-        changes: true,
-        steps: vec![
-            step(
-                Action::Stop,
-                "ollama",
-                State::Idle,
-                17_167,
-                reason(ReasonCode::NotInMode, "mode video does not name it"),
-            ),
-            step(Action::Stop, "web", State::Online, 0, changed),
-            again,
-            start,
-        ],
-        kept: vec![
-            kept("cosyvoice", State::Online, "it runs as mode video wants it"),
-            kept("whisper", State::Offline, "it is off, and nothing wants it"),
-        ],
-        blocked: vec![Blocked {
-            service: "vidi".into(),
-            reason: reason(
-                ReasonCode::NoRoom,
-                "it needs 16 000 MiB, and GPU 0 has 4 478 MiB left beside what is wanted more",
-            ),
-        }],
-        held: vec![Held {
-            service: "trainer".into(),
-            reason: reason(ReasonCode::Suspended, "an operator suspended it"),
-            by: Some("kim".to_owned()),
-            since: Some("2026-11-19T08:30:00.5Z".parse().expect("a timestamp")),
-        }],
-        orphans: vec![OrphanLine {
-            service: "old".into(),
-            instance: Instance::Tree { id: "abc".to_owned() },
-            state: State::Online,
-            message: "it bears this project's mark, but the manifest does not name it".to_owned(),
-        }],
-        warnings: vec!["UNPROVEN: no driver tells of GPU memory, so declared sizes stand in".to_owned()],
-        ..empty()
-    }
-}
+use crate::report::tests::{empty, gpu, reason, step, switch, view};
+use crate::report::view::{Origin, Standing, View};
 
 fn shown(plan_of: &Plan, purpose: Purpose, verbose: bool) -> String {
     set(plan_of, purpose, verbose, Style::PLAIN)
 }
 
 fn set(plan_of: &Plan, purpose: Purpose, verbose: bool, style: Style) -> String {
-    let mode_source = ModeSource::Manifest;
-    plan(PlanText { plan: plan_of, purpose, mode_source, switched: None, looked: &LOOKED, verbose, style })
+    plan(view(plan_of, purpose), Setting { verbose, style })
 }
 
 #[test]
@@ -209,4 +97,16 @@ fn colour_is_decoration() {
     let plain = regex_lite::Regex::new("\u{1b}\\[[0-9]+m").expect("a pattern").replace_all(&colored, "").into_owned();
     assert_eq!(plain, set(&switch(), Purpose::Apply, false, Style { bars: true, ..Style::PLAIN }));
     assert_ne!(plain, colored);
+}
+
+#[test]
+fn a_saved_plan_says_when_where_and_what_it_is_worth() {
+    let text = |plan_of: &Plan, standing: &Standing| {
+        let view = View { plan: plan_of, purpose: Purpose::Apply, origin: Origin::Saved(standing) };
+        plan(view, Setting { verbose: false, style: Style::PLAIN })
+    };
+    let stale = Standing::Stale(vec!["- stop:ollama: not to be done any more".to_owned()]);
+    assert_snapshot!(text(&switch(), &stale));
+    let unknown = Standing::Unknown("there is no lcm.yaml".to_owned());
+    assert_snapshot!(text(&Plan { kept: switch().kept, ..empty() }, &unknown));
 }

@@ -3,23 +3,24 @@
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::plan::{Plan, ReasonCode, Step};
-use crate::report::style::{Paint, Style};
-use crate::report::table::{self, about, figure, listed};
+use crate::report::style::Paint;
+use crate::report::table::{about, figure, listed};
+use crate::report::view::gpu_name;
 
 /// A route longer than this shows its ends only, unless asked for more.
 const ROUTE_SHOWN_MAX: usize = 3;
 
 /// One service's steps, in plan order.
 #[derive(Debug)]
-pub(super) struct Entry<'a> {
-    pub(super) kind: Kind,
-    pub(super) service: &'a ServiceName,
-    steps: Vec<&'a Step>,
+pub(in crate::report) struct Entry<'a> {
+    pub(in crate::report) kind: Kind,
+    pub(in crate::report) service: &'a ServiceName,
+    pub(in crate::report) steps: Vec<&'a Step>,
 }
 
 /// What the steps come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::report) enum Kind {
     Stop,
     Remove,
     Evict,
@@ -32,10 +33,10 @@ pub(super) enum Kind {
 
 impl Kind {
     /// In the order of a plan's summary.
-    pub(super) const ALL: [Self; 8] =
+    pub(in crate::report) const ALL: [Self; 8] =
         [Self::Stop, Self::Remove, Self::Evict, Self::Pause, Self::Restart, Self::Move, Self::Unpause, Self::Start];
 
-    pub(super) fn verb(self) -> &'static str {
+    pub(in crate::report) fn verb(self) -> &'static str {
         match self {
             Self::Stop => "stop",
             Self::Remove => "remove",
@@ -48,7 +49,7 @@ impl Kind {
         }
     }
 
-    pub(super) fn symbol(self) -> (&'static str, Paint) {
+    pub(in crate::report) fn symbol(self) -> (&'static str, Paint) {
         match self {
             Self::Start | Self::Unpause => ("+", Paint::Good),
             Self::Stop | Self::Remove | Self::Pause => ("-", Paint::Bad),
@@ -72,7 +73,7 @@ impl Kind {
 }
 
 /// One entry a service, in the order of their first steps.
-pub(super) fn entries(plan: &Plan) -> Vec<Entry<'_>> {
+pub(in crate::report) fn entries(plan: &Plan) -> Vec<Entry<'_>> {
     let mut entries: Vec<Entry<'_>> = Vec::new();
     for step in &plan.steps {
         match entries.iter_mut().find(|entry| *entry.service == step.service) {
@@ -86,9 +87,9 @@ pub(super) fn entries(plan: &Plan) -> Vec<Entry<'_>> {
     entries
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
     /// The states passed by all steps; a long way is shown by its ends.
-    pub(super) fn route(&self, verbose: bool) -> String {
+    pub(in crate::report) fn route(&self, verbose: bool) -> String {
         let mut states: Vec<State> = self.steps.iter().flat_map(|step| step.route.iter().copied()).collect();
         states.dedup();
         match states.as_slice() {
@@ -98,7 +99,7 @@ impl Entry<'_> {
     }
 
     /// `takes 19 074 MiB on GPU 0, after ollama is gone, ready in about 95 s`
-    pub(super) fn effect(&self, plan: &Plan) -> String {
+    pub(in crate::report) fn effect(&self, plan: &Plan) -> String {
         let mut parts: Vec<String> = self.memory(plan).into_iter().collect();
         let after = self.after(plan);
         if !after.is_empty() {
@@ -108,20 +109,24 @@ impl Entry<'_> {
         parts.join(", ")
     }
 
-    /// Why, and for a changed spec what changed.
-    pub(super) fn below(&self, style: Style) -> Vec<String> {
-        let mut lines: Vec<String> = Vec::new();
+    /// Why, each sentence once.
+    pub(in crate::report) fn reasons(&self) -> Vec<&'a str> {
+        let mut reasons: Vec<&str> = Vec::new();
         for step in &self.steps {
-            if !lines.contains(&step.reason.message) {
-                lines.push(step.reason.message.clone());
+            if !reasons.contains(&step.reason.message.as_str()) {
+                reasons.push(&step.reason.message);
             }
         }
-        let diff = self.steps.iter().find_map(|step| step.diff.as_deref()).unwrap_or_default();
-        lines.extend(diff.lines().map(|line| format!("  {}", style.diff_line(line))));
-        lines
+        reasons
     }
 
-    fn memory(&self, plan: &Plan) -> Option<String> {
+    /// For a changed spec what changed, as a unified diff.
+    pub(in crate::report) fn diff(&self) -> Option<&'a str> {
+        self.steps.iter().find_map(|step| step.diff.as_deref())
+    }
+
+    /// `takes 19 074 MiB on GPU 0`
+    pub(in crate::report) fn memory(&self, plan: &Plan) -> Option<String> {
         let of = |actions: &[Action]| {
             let mut with_memory = self.steps.iter().filter(|step| step.vram_mib.0 > 0 && !step.gpus.is_empty());
             with_memory.find(|step| actions.contains(&step.action)).copied()
@@ -130,8 +135,7 @@ impl Entry<'_> {
         let taken = of(&[Action::Start, Action::Unpause]);
         match (freed, taken) {
             (None, None) => None,
-            (Some(freed), None) => Some(format!("frees {} on {}", freed.vram_mib, gpus(plan, &freed.gpus))),
-            (None, Some(taken)) => Some(format!("takes {} on {}", taken.vram_mib, gpus(plan, &taken.gpus))),
+            (Some(one), None) | (None, Some(one)) => step_memory(plan, one),
             (Some(freed), Some(taken)) if freed.gpus != taken.gpus => Some(format!(
                 "frees {} on {}, takes {} on {}",
                 freed.vram_mib,
@@ -150,7 +154,7 @@ impl Entry<'_> {
     }
 
     /// What other services must have come to first.
-    fn after(&self, plan: &Plan) -> Vec<String> {
+    pub(in crate::report) fn after(&self, plan: &Plan) -> Vec<String> {
         let mut words: Vec<String> = Vec::new();
         let needed = self.steps.iter().flat_map(|step| &step.needs).filter_map(|id| plan.step(id));
         for step in needed.filter(|step| step.service != *self.service) {
@@ -169,7 +173,7 @@ impl Entry<'_> {
     }
 
     /// What the last of its steps comes to, and when; without an estimate of that one the others say too little.
-    fn estimate(&self) -> Option<String> {
+    pub(in crate::report) fn estimate(&self) -> Option<String> {
         let (last, word) = match self.kind {
             Kind::Start | Kind::Unpause | Kind::Restart | Kind::Move => (Action::Start, "ready"),
             Kind::Stop | Kind::Remove | Kind::Evict | Kind::Pause => (Action::Stop, "gone"),
@@ -181,10 +185,19 @@ impl Entry<'_> {
     }
 }
 
+/// `takes 19 074 MiB on GPU 0`: of one step alone.
+pub(in crate::report) fn step_memory(plan: &Plan, step: &Step) -> Option<String> {
+    let verb = match step.action {
+        Action::Start | Action::Unpause => "takes",
+        Action::Stop | Action::Evict | Action::Pause | Action::Remove => "frees",
+    };
+    let some = step.vram_mib.0 > 0 && !step.gpus.is_empty();
+    some.then(|| format!("{verb} {} on {}", step.vram_mib, gpus(plan, &step.gpus)))
+}
+
 /// `GPU 0`, `each of GPU 0 and 1`; by id where an index does not say which.
-fn gpus(plan: &Plan, ids: &[GpuId]) -> String {
-    let all = || plan.gpus.iter().map(|line| (&line.id, line.index));
-    let names: Vec<String> = ids.iter().map(|id| table::gpu_name(id, all())).collect();
+pub(in crate::report) fn gpus(plan: &Plan, ids: &[GpuId]) -> String {
+    let names: Vec<String> = ids.iter().map(|id| gpu_name(plan, id)).collect();
     let each = if names.len() > 1 { "each of " } else { "" };
     format!("{each}GPU {}", listed(&names))
 }

@@ -1,0 +1,90 @@
+//! `lcm show`: a saved plan, and whether it still holds. Looks as `lcm apply --plan` would, without its lock, and changes
+//! nothing; where it can't look, it shows the plan all the same.
+
+use std::path::PathBuf;
+
+use crate::cli::args::{PlanFormat, PlanningArgs};
+use crate::cli::exit::Exit;
+use crate::cli::opened;
+use crate::cli::plan::{data, request, shown};
+use crate::cli::saved;
+use crate::cli::session::Session;
+use crate::cli::stop::{Code, Stop};
+use crate::manifest::Choice;
+use crate::model::plan::{Plan, Purpose};
+use crate::report::fold::folded;
+use crate::report::view::{Origin, Standing, View};
+
+/// Show a saved plan, and whether it still holds
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Plan to show, made by `lcm plan --out`
+    #[arg(value_name = "PLANFILE")]
+    plan: PathBuf,
+    /// Manifest that it was made from
+    #[arg(short, long, default_value = "lcm.yaml", value_name = "MANIFEST")]
+    manifest: PathBuf,
+    /// Take this file, made by `lcm observe`, for the machine
+    #[arg(long, value_name = "FILE")]
+    world: Option<PathBuf>,
+    /// Don't look whether it still holds
+    #[arg(long, conflicts_with = "world")]
+    offline: bool,
+    /// How to show the plan
+    #[arg(long, value_enum, default_value_t = PlanFormat::Text, value_name = "FORMAT")]
+    format: PlanFormat,
+}
+
+pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+    let plan = saved::read(&args.plan)?;
+    let standing = if args.offline {
+        Standing::Unknown("nobody looked".to_owned())
+    } else {
+        // What it can't be held against is no reason not to show it.
+        standing(session, args, &plan).await.unwrap_or_else(|stop| Standing::Unknown(reason(&stop)))
+    };
+    let view = View { plan: &plan, purpose: Purpose::Apply, origin: Origin::Saved(&standing) };
+    data(&shown(session, view, args.format))?;
+    match args.format {
+        PlanFormat::Text | PlanFormat::Markdown | PlanFormat::Html => {}
+        // These have no place for it.
+        PlanFormat::Json | PlanFormat::Mermaid => session.note(&folded(&standing.sentence(), session.stderr)),
+    }
+    Ok(match standing {
+        Standing::Holds | Standing::Unknown(_) => Exit::Done,
+        Standing::Stale(_) => Exit::Stale,
+    })
+}
+
+/// Plans again as it was planned, and compares.
+async fn standing(session: &Session, args: &Args, plan: &Plan) -> Result<Standing, Stop> {
+    let mut choice = Choice::default();
+    saved::choose(plan, &mut choice)?;
+    let mut planning = PlanningArgs::default();
+    saved::narrow(plan, &mut planning)?;
+    let opened = opened::open(session, &args.manifest, &choice, args.world.as_deref())?;
+    if opened.desired.project != plan.project {
+        let (manifest, project) = (args.manifest.display(), &opened.desired.project);
+        return Ok(Standing::Unknown(format!("{manifest} is about {project}, and the plan about {}", plan.project)));
+    }
+    let request = request(&opened, &planning)?;
+    let facts = opened.facts(session).await;
+    if facts.host != plan.host {
+        return Ok(Standing::Unknown(format!("this is {}, and the plan is for {}", facts.host, plan.host)));
+    }
+    opened.refuse_if_all_unknown(&facts, &request)?;
+    let now = opened.think(&facts, &request).map_err(|reason| Stop::refused(Code::Audit, reason))?;
+    let differences = saved::differences(plan, &now);
+    Ok(if differences.is_empty() { Standing::Holds } else { Standing::Stale(differences) })
+}
+
+/// The first line of a refusal: a manifest's errors are many, and `lcm validate` shows them all.
+fn reason(stop: &Stop) -> String {
+    stop.message()
+        .lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+        .unwrap_or_default()
+        .trim_end_matches('.')
+        .to_owned()
+}

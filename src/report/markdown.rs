@@ -1,0 +1,186 @@
+//! A plan as Markdown, for a comment on a pull request: what it comes to in the first line, then the steps, and what
+//! few want to read folded away. The last line is a mark that nobody sees, by which a bot finds its own comment again.
+//!
+//! It fits into one comment on GitHub, whatever the plan: what does not fit is left out in whole entries, counted, and
+//! it says how to see them.
+
+mod escape;
+
+use std::fmt::Write as _;
+
+use crate::model::lifecycle::State;
+use crate::model::plan::{GpuLine, Placement, Plan};
+use crate::report::mermaid;
+use crate::report::table::figure;
+use crate::report::view::entry::{self, Entry};
+use crate::report::view::{self, NotDone, View, gpu_name};
+
+use escape::{code, fenced, prose};
+
+/// GitHub takes 65 536 characters; counted in bytes, of which no text has fewer, and with room for what a bot adds.
+const BYTES_MAX: usize = 65_000;
+
+/// The first lines: goals and engines may be many.
+const HEAD_BYTES_MAX: usize = 2_000;
+
+/// No section may crowd out the others: this is what each may have at most. What is over goes to the folded ones.
+const STEPS_BYTES_MAX: usize = 22_000;
+const GPUS_BYTES_MAX: usize = 6_000;
+const IN_THE_WAY_BYTES_MAX: usize = 10_000;
+const WARNINGS_BYTES_MAX: usize = 5_000;
+const DIFFERENCES_BYTES_MAX: usize = 4_000;
+
+/// Beyond this a graph is a carpet, and its text is better spent on words.
+const GRAPH_STEPS_MAX: usize = 40;
+const GRAPH_BYTES_MAX: usize = 6_000;
+
+/// Kept back from the changed definitions, so that a long one leaves something to the sections behind it.
+const BEHIND_DIFFS_BYTES: usize = 5_000;
+
+/// A line that says how much is left out.
+const MORE_BYTES_MAX: usize = 200;
+
+/// The whole comment, ending in a newline.
+#[must_use]
+pub fn plan(view: View<'_>) -> String {
+    let plan = view.plan;
+    let mark = format!("<!-- lcm plan: {} -->\n", mark_name(plan.project.as_str()));
+    let mut comment = Comment { text: head(view), bytes_max: BYTES_MAX - mark.len(), how: how(view) };
+    let differences = view.saved().map_or(&[][..], |(_, standing)| standing.differences());
+    comment.section(DIFFERENCES_BYTES_MAX, "\n", differences.iter().map(|line| format!("- {}\n", prose(line))), "");
+    let entries = entry::entries(plan);
+    comment.section(STEPS_BYTES_MAX, STEPS_HEAD, entries.iter().map(|entry| step_row(plan, entry)), "");
+    if !entries.is_empty() {
+        comment.section(GPUS_BYTES_MAX, GPUS_HEAD, plan.gpus.iter().map(|gpu| gpu_row(plan, gpu)), "");
+    }
+    let in_the_way = view::in_the_way(plan);
+    comment.section(IN_THE_WAY_BYTES_MAX, "\n**Not done**\n\n", in_the_way.iter().map(not_done), "");
+    let warnings = plan.warnings.iter().map(|warning| format!("- **warning:** {}\n", prose(warning)));
+    comment.section(WARNINGS_BYTES_MAX, "\n", warnings, "");
+    comment.graph(plan);
+    let diffs = entries.iter().filter_map(|entry| entry.diff().map(|diff| changed(entry, diff)));
+    let room = comment.room().saturating_sub(BEHIND_DIFFS_BYTES);
+    comment.section(room, &folded_head("Changed definitions"), diffs, FOLD_END);
+    let long = entries.iter().filter(|entry| entry.route(true) != entry.route(false));
+    let routes = long.map(|entry| format!("- {}: {}\n", code(entry.service.as_str()), entry.route(true)));
+    comment.section(BEHIND_DIFFS_BYTES / 2, &folded_head("Whole routes"), routes, FOLD_END);
+    let room = comment.room();
+    comment.section(room, &folded_head("Unchanged"), view::kept(plan).iter().map(not_done), FOLD_END);
+    format!("{}\n{mark}", comment.text)
+}
+
+const STEPS_HEAD: &str = "\n| | service | route | memory and order | why |\n|---|---|---|---|---|\n";
+
+const GPUS_HEAD: &str = "\n| GPU, MiB | before | peak | after | capacity | reserve |\n|---|---:|---:|---:|---:|---:|\n";
+
+/// Without the empty lines GitHub takes what is inside for HTML.
+fn folded_head(title: &str) -> String {
+    format!("\n<details><summary>{title}</summary>\n\n")
+}
+
+const FOLD_END: &str = "\n</details>\n";
+
+/// What has been written so far, and how much it may become.
+struct Comment {
+    text: String,
+    bytes_max: usize,
+    /// How to see what is left out.
+    how: &'static str,
+}
+
+impl Comment {
+    fn room(&self) -> usize {
+        self.bytes_max.saturating_sub(self.text.len())
+    }
+
+    /// Head, as many whole entries as fit, how many more there are, and tail; nothing where there are no entries.
+    fn section(&mut self, bytes_max: usize, head: &str, entries: impl Iterator<Item = String>, tail: &str) {
+        let room = bytes_max.min(self.room()).saturating_sub(head.len() + tail.len() + MORE_BYTES_MAX);
+        let (mut body, mut left_out) = (String::new(), 0_usize);
+        for entry in entries {
+            // Later ones that would fit are left out too: what is shown is the beginning.
+            if left_out > 0 || body.len() + entry.len() > room {
+                left_out += 1;
+            } else {
+                body.push_str(&entry);
+            }
+        }
+        if left_out > 0 {
+            let _ = write!(body, "\n… and {left_out} more: {} shows them.\n", self.how);
+        }
+        if !body.is_empty() && self.room() >= head.len() + body.len() + tail.len() {
+            self.text.push_str(head);
+            self.text.push_str(&body);
+            self.text.push_str(tail);
+        }
+    }
+
+    fn graph(&mut self, plan: &Plan) {
+        if !(2..=GRAPH_STEPS_MAX).contains(&plan.steps.len()) {
+            return;
+        }
+        let graph = mermaid::plan(plan);
+        if graph.len() <= GRAPH_BYTES_MAX {
+            let block = fenced("mermaid", &graph);
+            self.section(
+                GRAPH_BYTES_MAX + MORE_BYTES_MAX,
+                &folded_head("As a graph"),
+                std::iter::once(block),
+                FOLD_END,
+            );
+        }
+    }
+}
+
+fn how(view: View<'_>) -> &'static str {
+    if view.saved().is_some() { "`lcm show -v`" } else { "`lcm plan -v`" }
+}
+
+/// The summary, then whose plan it is.
+fn head(view: View<'_>) -> String {
+    let parts: Vec<String> = view.parts().iter().map(|part| prose(part)).collect();
+    let mut head = format!("**{}**\n\n{}\n", prose(view.headline().trim_end_matches('.')), parts.join(" · "));
+    if head.len() > HEAD_BYTES_MAX {
+        head = format!("**{}**\n\n{}\n", prose(&view::summary(view.plan)), prose(view.plan.project.as_str()));
+    }
+    if view.plan.placement == Placement::Bounded && !view.plan.steps.is_empty() {
+        head.push_str("\nThe placing is sound, but not proven to be the best.\n");
+    }
+    if let Some((made, standing)) = view.saved() {
+        let _ = writeln!(head, "\nSaved plan, {}. {}", prose(&made), prose(&standing.sentence()));
+    }
+    head
+}
+
+fn step_row(plan: &Plan, entry: &Entry<'_>) -> String {
+    let (symbol, _) = entry.kind.symbol();
+    let (verb, service) = (entry.kind.verb(), code(entry.service.as_str()));
+    let why = prose(&entry.reasons().join("; "));
+    format!("| `{symbol}` {verb} | {service} | {} | {} | {why} |\n", entry.route(false), prose(&entry.effect(plan)))
+}
+
+fn gpu_row(plan: &Plan, gpu: &GpuLine) -> String {
+    let figures = [gpu.before_mib, gpu.peak_mib, gpu.after_mib, gpu.capacity_mib, gpu.reserve_mib].map(figure);
+    format!("| {} | {} |\n", prose(&gpu_name(plan, &gpu.id)), figures.join(" | "))
+}
+
+fn not_done(line: &NotDone<'_>) -> String {
+    let NotDone { symbol, verb, service, state, why } = line;
+    let state = state.map(State::as_str).map(|state| format!(" ({state})")).unwrap_or_default();
+    format!("- `{symbol}` {verb} {}{state}: {}\n", code(service), prose(why))
+}
+
+fn changed(entry: &Entry<'_>, diff: &str) -> String {
+    format!("{}\n\n{}", code(entry.service.as_str()), fenced("diff", diff))
+}
+
+/// A comment ends with the first `-->`; and a bot looks for a word.
+fn mark_name(project: &str) -> String {
+    project
+        .chars()
+        .map(|letter| if letter.is_alphanumeric() || "-_.".contains(letter) { letter } else { '_' })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! Text that Markdown, HTML and GitHub take for text: no table breaks, nobody is told, nothing is run.
+
+use crate::report::view::is_unseen;
+
+/// Breaks `@name` and `#12` for GitHub, which looks for them in what is drawn, and is not seen.
+const NO_WIDTH: char = '\u{200b}';
+
+/// A sentence, on one line.
+pub(super) fn prose(text: &str) -> String {
+    let mut prose = String::with_capacity(text.len());
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' | '`' | '*' | '_' | '[' | ']' | '~' => prose.extend(['\\', letter]),
+            '<' => prose.push_str("&lt;"),
+            '>' => prose.push_str("&gt;"),
+            '&' => prose.push_str("&amp;"),
+            // Splits a table's cells even where it is escaped, in some readers.
+            '|' => prose.push_str("&#124;"),
+            // Two of them would be a formula.
+            '$' => prose.push_str("<span>$</span>"),
+            '@' | '#' => {
+                prose.push(letter);
+                if letters.peek().is_some_and(|next| next.is_alphanumeric()) {
+                    prose.push(NO_WIDTH);
+                }
+            }
+            letter if is_unseen(letter) => prose.push(' '),
+            letter => prose.push(letter),
+        }
+    }
+    prose
+}
+
+/// A name, set as one: within code nothing is linked.
+pub(super) fn code(name: &str) -> String {
+    let plain = !name.is_empty() && !name.contains(|letter: char| letter == '`' || letter == '|' || is_unseen(letter));
+    if plain { format!("`{name}`") } else { prose(name) }
+}
+
+/// A block whose fence is longer than any in it.
+pub(super) fn fenced(language: &str, text: &str) -> String {
+    let mut longest = 0;
+    let mut run = 0;
+    for letter in text.chars() {
+        run = if letter == '`' { run + 1 } else { 0 };
+        longest = longest.max(run);
+    }
+    let fence = "`".repeat((longest + 1).max(3));
+    format!("{fence}{language}\n{}\n{fence}\n", text.trim_end_matches('\n'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{code, fenced, prose};
+
+    #[test]
+    fn nothing_in_a_sentence_is_read_as_more_than_that() {
+        assert_eq!(prose("a|b <script> & `x` *y* _z_"), "a&#124;b &lt;script&gt; &amp; \\`x\\` \\*y\\* \\_z\\_");
+        assert_eq!(prose("[a](http://b) $HOME"), "\\[a\\](http://b) <span>$</span>HOME");
+        assert_eq!(prose("ask @kim, see #12; a @ b"), "ask @\u{200b}kim, see #\u{200b}12; a @ b");
+        assert_eq!(prose("two\nlines\u{202e}"), "two lines ");
+    }
+
+    #[test]
+    fn names_are_code_where_code_can_hold_them() {
+        assert_eq!(code("my_service"), "`my_service`");
+        assert_eq!(code("a`b"), "a\\`b");
+        assert_eq!(code("a|b"), "a&#124;b");
+    }
+
+    #[test]
+    fn a_fence_is_longer_than_what_it_holds() {
+        assert_eq!(fenced("diff", "+ a\n"), "```diff\n+ a\n```\n");
+        assert_eq!(fenced("diff", "+ ````\n"), "`````diff\n+ ````\n`````\n");
+    }
+}

@@ -1,0 +1,276 @@
+//! What every form of a plan says alike: whose it is, what it comes to, what is not done and why. Text, Markdown and
+//! HTML only set it.
+//!
+//! Reasons are the planner's own sentences; nothing is explained here that the plan does not say.
+
+pub(super) mod entry;
+mod looked;
+
+use jiff::Timestamp;
+
+use crate::model::desired::ModeSource;
+use crate::model::lifecycle::State;
+use crate::model::names::{GoalName, GpuId};
+use crate::model::plan::{Plan, Purpose};
+use crate::model::words::Switched;
+use crate::report::table::{self, counted, listed};
+
+pub use looked::Looked;
+
+/// A plan, and what is known of it besides.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    pub plan: &'a Plan,
+    pub purpose: Purpose,
+    pub origin: Origin<'a>,
+}
+
+/// Where a plan comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum Origin<'a> {
+    /// Made for whoever reads it, from the world as it is.
+    Now {
+        mode_source: ModeSource,
+        /// The word that the mode follows, where it follows one.
+        switched: Option<&'a Switched>,
+        looked: &'a Looked,
+    },
+    /// Read from a file.
+    Saved(&'a Standing),
+}
+
+/// What a saved plan is worth by now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Planning again now gives the same steps.
+    Holds,
+    /// It does not; what differs, a line each.
+    Stale(Vec<String>),
+    /// It can't be told, for this reason.
+    Unknown(String),
+}
+
+impl Standing {
+    /// In one sentence.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Holds => "It still holds: planning again now gives the same steps.".to_owned(),
+            Self::Stale(_) => {
+                "It is stale: planning again now gives another plan, so `lcm apply --plan` would refuse it.".to_owned()
+            }
+            Self::Unknown(why) => format!("Whether it still holds is not known: {why}."),
+        }
+    }
+
+    /// What differs, where that is known.
+    #[must_use]
+    pub fn differences(&self) -> &[String] {
+        match self {
+            Self::Stale(differences) => differences,
+            Self::Holds | Self::Unknown(_) => &[],
+        }
+    }
+}
+
+impl<'a> View<'a> {
+    /// When and where a saved plan was made, and what it is worth by now; nothing of one that was made just now.
+    pub(super) fn saved(&self) -> Option<(String, &'a Standing)> {
+        match self.origin {
+            Origin::Now { .. } => None,
+            Origin::Saved(standing) => Some((made(self.plan.observed_at, &self.plan.host), standing)),
+        }
+    }
+
+    /// `studio`, `mode video (manifest)`, `goals narrate`, `host box`, `engine … 20.10`
+    pub(super) fn parts(&self) -> Vec<String> {
+        let plan = self.plan;
+        let mut parts = vec![plan.project.to_string()];
+        if self.purpose == Purpose::Apply {
+            parts.push(self.mode());
+            if !plan.goals.is_empty() {
+                let goals: Vec<&str> = plan.goals.iter().map(GoalName::as_str).collect();
+                parts.push(format!("goals {}", goals.join(", ")));
+            }
+        }
+        parts.push(format!("host {}", plan.host));
+        parts.extend(plan.engine.iter().map(|engine| format!("engine {engine}")));
+        parts
+    }
+
+    /// What made it: `lcm plan`, or the command that shows what it is about to do.
+    pub(super) fn command(&self) -> &'static str {
+        match self.purpose {
+            Purpose::Apply => "lcm plan",
+            Purpose::Down => "lcm down",
+            Purpose::Start => "lcm start",
+            Purpose::Stop => "lcm stop",
+            Purpose::Restart => "lcm restart",
+        }
+    }
+
+    fn mode(&self) -> String {
+        let source = match self.origin {
+            Origin::Saved(_) => "saved plan".to_owned(),
+            Origin::Now { mode_source: ModeSource::Manifest, .. } => "manifest".to_owned(),
+            Origin::Now { mode_source: ModeSource::CommandLine, .. } => "command line".to_owned(),
+            Origin::Now { mode_source: ModeSource::Word, switched, .. } => {
+                switched.map_or_else(|| "switched".to_owned(), Switched::by_whom)
+            }
+        };
+        self.plan.mode.as_ref().map_or_else(|| "all services".to_owned(), |mode| format!("mode {mode} ({source})"))
+    }
+
+    /// A mode that an operator switched to is told with whose it is, also where there is nothing to do.
+    fn switched_mode(&self) -> Option<String> {
+        match self.origin {
+            Origin::Now { switched: Some(_), .. } => Some(self.mode()),
+            Origin::Now { switched: None, .. } | Origin::Saved(_) => None,
+        }
+    }
+
+    /// What it was made from: `looked at 3 containers and 1 GPU`; a file does not tell.
+    fn looked(&self) -> Option<String> {
+        match self.origin {
+            Origin::Now { looked, .. } => Some(looked.to_string()),
+            Origin::Saved(_) => None,
+        }
+    }
+
+    /// The one sentence of a plan without steps.
+    pub(super) fn nothing(&self) -> String {
+        let plan = self.plan;
+        let looked = self.looked();
+        let evidence = looked.as_ref().map(|looked| format!(" ({looked})")).unwrap_or_default();
+        if !plan.blocked.is_empty() {
+            let mode = self.switched_mode().map(|mode| format!(" in {mode}")).unwrap_or_default();
+            return format!("Nothing can be done now{mode}: {}{evidence}.", summary(plan));
+        }
+        let running = plan.kept.iter().filter(|kept| !kept.state.is_not_running()).count();
+        match self.purpose {
+            Purpose::Apply => {}
+            Purpose::Down if plan.held.is_empty() => {
+                return format!("Nothing to do: nothing of {} runs{evidence}.", plan.project);
+            }
+            Purpose::Down => {
+                return format!("Nothing to do: nothing of {} runs but what is held{evidence}.", plan.project);
+            }
+            Purpose::Start | Purpose::Restart => {
+                return format!("Nothing to do: {}{evidence}.", named(plan, "runs", "run"));
+            }
+            Purpose::Stop => return format!("Nothing to do: {}{evidence}.", named(plan, "is off", "are off")),
+        }
+        let one = plan.kept.len() == 1;
+        let them = if one { "it" } else { "them" };
+        let mode = self.switched_mode().or_else(|| plan.mode.as_ref().map(|mode| format!("mode {mode}")));
+        let wish = mode.map_or_else(|| "wanted".to_owned(), |mode| format!("{mode} wants {them}"));
+        let (services, are) = (counted(plan.kept.len(), "service", "services"), if one { "is" } else { "are" });
+        let off = plan.kept.len() - running;
+        let held = if plan.held.is_empty() { String::new() } else { format!(", {} held", plan.held.len()) };
+        let looked = looked.map(|looked| format!("; {looked}")).unwrap_or_default();
+        format!(
+            "Nothing to do: {services} of {} {are} as {wish} ({running} running, {off} off{held}{looked}).",
+            plan.project
+        )
+    }
+
+    /// What it comes to, as a sentence.
+    pub(super) fn headline(&self) -> String {
+        if self.plan.steps.is_empty() { self.nothing() } else { format!("Plan: {}.", summary(self.plan)) }
+    }
+}
+
+/// `made on box at 2026-11-20 10:00:00 UTC`
+fn made(at: Timestamp, host: &str) -> String {
+    format!("made on {host} at {}", at.strftime("%Y-%m-%d %H:%M:%S UTC"))
+}
+
+/// `comfyui and ollama run`
+fn named(plan: &Plan, one: &str, several: &str) -> String {
+    let names: Vec<String> = plan.request.targets.iter().map(ToString::to_string).collect();
+    format!("{} {}", listed(&names), if names.len() == 1 { one } else { several })
+}
+
+/// What nothing is done to, and why.
+#[derive(Clone, Debug)]
+pub(super) struct NotDone<'a> {
+    pub(super) symbol: &'static str,
+    pub(super) verb: &'static str,
+    pub(super) service: &'a str,
+    pub(super) state: Option<State>,
+    pub(super) why: String,
+}
+
+/// What runs, or is off, as it should be.
+pub(super) fn kept(plan: &Plan) -> Vec<NotDone<'_>> {
+    let kept = plan.kept.iter().map(|kept| NotDone {
+        symbol: "=",
+        verb: "kept",
+        service: kept.service.as_str(),
+        state: Some(kept.state),
+        why: kept.message.clone(),
+    });
+    kept.collect()
+}
+
+/// What is blocked, held or an orphan: somebody may want to do something about it.
+pub(super) fn in_the_way(plan: &Plan) -> Vec<NotDone<'_>> {
+    let blocked = plan.blocked.iter().map(|blocked| NotDone {
+        symbol: "!",
+        verb: "blocked",
+        service: blocked.service.as_str(),
+        state: None,
+        why: format!("{}: {}", blocked.reason.code.as_str(), blocked.reason.message),
+    });
+    let held = plan.held.iter().map(|held| {
+        let since = held.since.map(|since| format!("since {since:.0}"));
+        let whom: Vec<String> = held.by.iter().cloned().chain(since).collect();
+        let whom = if whom.is_empty() { String::new() } else { format!(" ({})", whom.join(", ")) };
+        NotDone {
+            symbol: "!",
+            verb: "held",
+            service: held.service.as_str(),
+            state: None,
+            why: format!("{}: {}{whom}", held.reason.code.as_str(), held.reason.message),
+        }
+    });
+    let orphans = plan.orphans.iter().map(|orphan| NotDone {
+        symbol: "?",
+        verb: "orphan",
+        service: orphan.service.as_str(),
+        state: Some(orphan.state),
+        why: orphan.message.clone(),
+    });
+    blocked.chain(held).chain(orphans).collect()
+}
+
+/// `1 to stop, 2 to start, 3 unchanged, 1 blocked`
+pub(super) fn summary(plan: &Plan) -> String {
+    let entries = entry::entries(plan);
+    let mut parts: Vec<String> = Vec::new();
+    for kind in entry::Kind::ALL {
+        let count = entries.iter().filter(|entry| entry.kind == kind).count();
+        if count > 0 {
+            parts.push(format!("{count} to {}", kind.verb()));
+        }
+    }
+    for (count, word) in [(plan.kept.len(), "unchanged"), (plan.blocked.len(), "blocked"), (plan.held.len(), "held")] {
+        if count > 0 {
+            parts.push(format!("{count} {word}"));
+        }
+    }
+    if !plan.orphans.is_empty() {
+        parts.push(counted(plan.orphans.len(), "orphan", "orphans"));
+    }
+    parts.join(", ")
+}
+
+/// What moves or hides what stands beside it: line ends, codes of terminals, and what turns the direction of writing.
+pub(super) fn is_unseen(letter: char) -> bool {
+    letter.is_control() || matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// `0`; by id where an index does not say which.
+pub(super) fn gpu_name(plan: &Plan, id: &GpuId) -> String {
+    table::gpu_name(id, plan.gpus.iter().map(|line| (&line.id, line.index)))
+}

@@ -1,0 +1,52 @@
+//! A plan in each of its forms, by the real binary: the same plan, the same exit codes, and no colour where it goes into a
+//! file.
+
+use std::fs;
+
+use crate::lcm::{Lcm, Ran, studio};
+
+const FORMS: [&str; 5] = ["text", "json", "markdown", "mermaid", "html"];
+
+#[test]
+fn every_form_ends_alike_and_saves_the_same_plan() {
+    let folder = studio();
+    let plan = |form: &str, words: &[&str]| -> Ran {
+        Lcm::new(folder.path()).args(&["plan", "--format", form]).args(words).simulated().run()
+    };
+    let json = plan("json", &[]).code(0).stdout;
+    for form in FORMS {
+        plan(form, &["--detailed-exitcode"]).code(2);
+        // One of the two does not fit.
+        plan(form, &["--mode", "both"]).code(4);
+        let shown = plan(form, &["--out", "saved.json"]).code(0).stdout;
+        assert!(shown.ends_with('\n'), "{shown}");
+        assert_eq!(fs::read_to_string(folder.path().join("saved.json")).expect("saved"), json, "{form}");
+    }
+}
+
+#[test]
+fn colour_is_for_text_alone() {
+    let folder = studio();
+    for form in FORMS {
+        let plan = |color: &str| {
+            let words = ["plan", "--format", form, "--color", color];
+            Lcm::new(folder.path()).args(&words).env("COLUMNS", "40").simulated().run().code(0).stdout
+        };
+        let painted = plan("always");
+        assert_eq!(painted.contains('\u{1b}'), form == "text", "{painted}");
+        if form != "text" {
+            assert_eq!(painted, plan("never"));
+        }
+    }
+}
+
+#[test]
+fn markdown_begins_with_what_it_comes_to() {
+    let folder = studio();
+    let plan = || Lcm::new(folder.path()).args(&["plan", "--format", "markdown"]).simulated();
+    let text = plan().run().code(0).stdout;
+    assert!(text.starts_with("**Plan: 2 to start, 1 unchanged**\n"), "{text}");
+    assert!(text.ends_with("\n<!-- lcm plan: studio -->\n"), "{text}");
+    Lcm::new(folder.path()).args(&["apply", "--yes"]).simulated().run().code(0);
+    assert!(plan().run().code(0).stdout.starts_with("**Nothing to do: 3 services of studio are as mode paint wants"));
+}

@@ -1,0 +1,89 @@
+//! `lcm show`: a saved plan, when and where it was made, and whether it still holds.
+
+use std::fs;
+use std::path::Path;
+
+use crate::lcm::{Lcm, Ran, studio};
+
+fn lcm(folder: &Path, words: &[&str]) -> Ran {
+    Lcm::new(folder).args(words).run()
+}
+
+/// A folder with a plan that still holds.
+fn planned() -> tempfile::TempDir {
+    let folder = studio();
+    let words = ["plan", "--mode", "write", "--out", "plan.json"];
+    Lcm::new(folder.path()).args(&words).simulated().run().code(0);
+    folder
+}
+
+#[test]
+fn a_plan_that_holds_is_shown_with_when_and_where() {
+    let folder = planned();
+    let before = fs::read(folder.path().join("world.json")).expect("a world");
+    let show = |words: &[&str]| Lcm::new(folder.path()).args(&["show", "plan.json"]).args(words).simulated().run();
+    let shown = show(&[]).code(0);
+    assert!(shown.stdout.starts_with("Saved plan, made on box at 2026-11-20 10:00:00 UTC.\n"), "{shown}");
+    let shown = shown.stdout_has("mode write (saved plan)").stdout_has("+ start");
+    assert!(shown.stdout.ends_with("\nIt still holds: planning again now gives the same steps.\n"), "{shown}");
+    assert_eq!(fs::read(folder.path().join("world.json")).expect("a world"), before, "nothing was changed");
+    assert!(!folder.path().join("lcm.lock").exists(), "and no lock was taken");
+
+    let saved = fs::read_to_string(folder.path().join("plan.json")).expect("a plan");
+    let json = show(&["--format", "json"]).code(0).stderr_has("It still holds");
+    assert_eq!(json.stdout, saved);
+    show(&["--format", "mermaid"]).code(0).stdout_has("flowchart LR").stderr_has("It still holds");
+    show(&["--format", "markdown"]).code(0).stdout_has("**Plan: 2 to start").stdout_has("It still holds");
+    show(&["--format", "html"]).code(0).stdout_has("class=\"standing holds\"");
+}
+
+#[test]
+fn a_stale_one_says_what_differs() {
+    let folder = planned();
+    Lcm::new(folder.path()).args(&["apply", "--mode", "paint"]).simulated().run().code(0);
+    let show = |words: &[&str]| Lcm::new(folder.path()).args(&["show", "plan.json"]).args(words).simulated().run();
+    let shown = show(&[]).code(5).stdout_has("It is stale").stdout_has("\n  + stop:painter: to be done too");
+    assert!(shown.stdout.contains("+ start"), "the plan is shown all the same: {shown}");
+    show(&["--format", "json"]).code(5).stderr_has("It is stale");
+    show(&["--format", "html"]).code(5).stdout_has("class=\"standing stale\"");
+    // What `apply` says of it is the same.
+    Lcm::new(folder.path()).args(&["apply", "--plan", "plan.json"]).simulated().run().code(5);
+}
+
+#[test]
+fn where_nobody_can_look_it_is_shown_all_the_same() {
+    let folder = planned();
+    let here = folder.path();
+    let unknown = |words: &[&str], why: &str| {
+        let shown = lcm(here, &[&["show", "plan.json"], words].concat()).code(0).stdout_has("+ start");
+        shown.stdout_has(&format!("Whether it still holds is not known: {why}"));
+    };
+    unknown(&["--offline"], "nobody looked.");
+    unknown(&["-m", "none.yaml", "--world", "world.json"], "");
+    unknown(&["--world", "none.json"], "can't take none.json for the world");
+    // This machine is not the one that it was made on.
+    unknown(&[], "this is ");
+    let other = fs::read_to_string(here.join("lcm.yaml")).expect("a manifest").replace("name: studio", "name: other");
+    fs::write(here.join("other.yaml"), other).expect("written");
+    unknown(&["-m", "other.yaml", "--world", "world.json"], "other.yaml is about other, and the plan about studio.");
+    lcm(here, &["show", "plan.json", "--offline", "--world", "world.json"]).code(64);
+}
+
+#[test]
+fn what_is_no_plan_or_a_newer_one_is_refused() {
+    let folder = planned();
+    let here = folder.path();
+    let plan = fs::read_to_string(here.join("plan.json")).expect("a plan");
+    fs::write(here.join("newer.json"), plan.replace("lcm.plan/1", "lcm.plan/2")).expect("written");
+    fs::write(here.join("half.json"), &plan[..plan.len() / 2]).expect("written");
+    let refused = |file: &str, why: &str| {
+        let shown = lcm(here, &["show", "--offline", file]).code(1).stderr_has("error[lcm::command::saved_plan]");
+        assert_eq!(shown.stdout, "");
+        shown.stderr_has(why);
+    };
+    refused("newer.json", "its format is lcm.plan/2, and this lcm reads lcm.plan/1");
+    refused("half.json", "can't take half.json for a plan");
+    refused("lcm.yaml", "can't take lcm.yaml for a plan");
+    refused("none.json", "No such file");
+    lcm(here, &["show"]).code(64);
+}

@@ -1,0 +1,193 @@
+//! A real browser without a window, spoken to by its protocol for developers over two pipes: no port, no crate. Each
+//! has a profile of its own, which goes with it.
+//!
+//! Every wait is for an answer, and ends when all together have taken too long: that is a failure, not a measurement.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// For one browser and all that is asked of it; a busy machine takes seconds to start one.
+const PATIENCE: Duration = Duration::from_mins(3);
+
+/// Where Debian and others put it.
+const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
+
+/// Why there is no browser to test in.
+pub(crate) fn chromium_missing() -> Option<String> {
+    binary().is_none().then(|| format!("none of {} is installed", NAMES.join(", ")))
+}
+
+fn binary() -> Option<String> {
+    let path = std::env::var_os("PATH")?;
+    let folders: Vec<_> = std::env::split_paths(&path).collect();
+    let found = NAMES.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+    found.into_iter().find(|file| file.is_file()).map(|file| file.display().to_string())
+}
+
+/// One page in one browser.
+pub(crate) struct Page {
+    child: Child,
+    commands: ChildStdin,
+    messages: Receiver<Value>,
+    session: Option<String>,
+    last: u64,
+    /// All that it told of without being asked, in order.
+    pub(crate) events: Vec<Value>,
+    deadline: Instant,
+    profile: tempfile::TempDir,
+}
+
+impl Page {
+    /// An empty page.
+    pub(crate) fn new() -> Self {
+        let profile = tempfile::tempdir().expect("a folder for the profile");
+        let binary = binary().expect("a browser");
+        // It reads commands from the third file and answers into the fourth.
+        let mut child = Command::new("sh")
+            .args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null", &binary])
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"])
+            .args(["--remote-debugging-pipe", "--disable-background-networking", "--disable-component-update"])
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .env("HOME", profile.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a browser starts");
+        let commands = child.stdin.take().expect("piped");
+        let mut answers = BufReader::new(child.stdout.take().expect("piped"));
+        let (sender, messages) = channel();
+        // Ends with the browser, whose end closes the pipe.
+        std::thread::spawn(move || {
+            let mut message = Vec::new();
+            while answers.read_until(0, &mut message).is_ok_and(|read| read > 0) {
+                message.pop();
+                let said = serde_json::from_slice(&message).unwrap_or(Value::Null);
+                message.clear();
+                if sender.send(said).is_err() {
+                    break;
+                }
+            }
+        });
+        let deadline = Instant::now() + PATIENCE;
+        let mut page =
+            Self { child, commands, messages, session: None, last: 0, events: Vec::new(), deadline, profile };
+        let target = page.call("Target.createTarget", &json!({ "url": "about:blank" }));
+        let attach = json!({ "targetId": target["targetId"], "flatten": true });
+        let session = page.call("Target.attachToTarget", &attach);
+        page.session = session["sessionId"].as_str().map(ToOwned::to_owned);
+        for domain in ["Page", "Runtime", "Log", "Network"] {
+            page.call(&format!("{domain}.enable"), &json!({}));
+        }
+        page
+    }
+
+    /// Shows a page of this text, and waits until it is loaded.
+    pub(crate) fn show(&mut self, html: &str) -> String {
+        let path = self.profile.path().join("page.html");
+        std::fs::write(&path, html).expect("a page");
+        self.open(&path)
+    }
+
+    fn open(&mut self, path: &Path) -> String {
+        let url = format!("file://{}", path.display());
+        self.events.clear();
+        self.call("Page.navigate", &json!({ "url": url }));
+        while !self.events.iter().any(|event| event["method"] == "Page.loadEventFired") {
+            let event = self.next("the page is loaded");
+            self.events.push(event);
+        }
+        url
+    }
+
+    /// What the browser answers; an error is a failure.
+    pub(crate) fn call(&mut self, method: &str, parameters: &Value) -> Value {
+        self.last += 1;
+        let mut command = json!({ "id": self.last, "method": method, "params": parameters });
+        if let Some(session) = &self.session {
+            command["sessionId"] = session.as_str().into();
+        }
+        let mut bytes = command.to_string().into_bytes();
+        bytes.push(0);
+        self.commands.write_all(&bytes).and_then(|()| self.commands.flush()).expect("the browser listens");
+        loop {
+            let message = self.next(method);
+            if message["id"] == self.last {
+                assert!(message.get("error").is_none(), "{method} {parameters}: {}", message["error"]);
+                return message["result"].clone();
+            }
+            if message.get("method").is_some() {
+                self.events.push(message);
+            }
+        }
+    }
+
+    fn next(&mut self, what: &str) -> Value {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        self.messages.recv_timeout(left).unwrap_or_else(|error| panic!("{what}: no answer from the browser: {error}"))
+    }
+
+    /// What an expression comes to in the page.
+    pub(crate) fn eval(&mut self, expression: &str) -> Value {
+        let asked = json!({ "expression": expression, "returnByValue": true });
+        let answer = self.call("Runtime.evaluate", &asked);
+        assert!(answer.get("exceptionDetails").is_none(), "{expression}: {}", answer["exceptionDetails"]);
+        answer["result"]["value"].clone()
+    }
+
+    /// Presses and lets go a key.
+    pub(crate) fn press(&mut self, key: &str, number: u32) {
+        let text = match key {
+            "Enter" => "\r",
+            " " => " ",
+            _ => "",
+        };
+        for kind in ["keyDown", "keyUp"] {
+            let text = if kind == "keyDown" { text } else { "" };
+            let event = json!({ "type": kind, "key": key, "windowsVirtualKeyCode": number, "text": text });
+            self.call("Input.dispatchKeyEvent", &event);
+        }
+    }
+
+    /// Clicks into the middle of the first element that this selects.
+    pub(crate) fn click(&mut self, selector: &str) {
+        let place = self.eval(&format!(
+            "(() => {{ const element = document.querySelector({selector:?}); element.scrollIntoView({{ block: 'center' }}); \
+             const box = element.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; }})()"
+        ));
+        for kind in ["mousePressed", "mouseReleased"] {
+            let (x, y) = (&place[0], &place[1]);
+            let event = json!({ "type": kind, "x": x, "y": y, "button": "left", "clickCount": 1 });
+            self.call("Input.dispatchMouseEvent", &event);
+        }
+    }
+
+    /// As wide and high as a screen.
+    pub(crate) fn size(&mut self, width: u32, height: u32) {
+        let screen = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
+        self.call("Emulation.setDeviceMetricsOverride", &screen);
+    }
+
+    /// What the reader's system asks for: `prefers-color-scheme`, `prefers-reduced-motion`; a medium other than a screen.
+    pub(crate) fn media(&mut self, medium: &str, name: &str, value: &str) {
+        let features = json!([{ "name": name, "value": value }]);
+        self.call("Emulation.setEmulatedMedia", &json!({ "media": medium, "features": features }));
+    }
+}
+
+impl Drop for Page {
+    /// Asked to go, then waited for: its profile can't be removed while it writes there.
+    fn drop(&mut self) {
+        let _ = self.commands.write_all(b"{\"id\":0,\"method\":\"Browser.close\"}\0");
+        let _ = self.commands.flush();
+        // Its end closes the pipe; whoever still says something is heard out.
+        while self.messages.recv_timeout(self.deadline.saturating_duration_since(Instant::now())).is_ok() {}
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,7 @@
+//! What a pipeline insists on: with `LCM_TEST_REQUIRE=docker,chromium` the absence of either is a failure.
+
+/// Whether this is on the list.
+pub(crate) fn required(what: &str) -> bool {
+    let list = std::env::var("LCM_TEST_REQUIRE").unwrap_or_default();
+    list.split(',').any(|name| name.trim() == what)
+}
