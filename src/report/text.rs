@@ -67,7 +67,7 @@ pub fn plan(view: View<'_>, setting: Setting) -> String {
     }
     // Where one line says that there is nothing to do, the counts belong to it.
     let is_one_line = text.lines().count() == 1;
-    let _ = write!(text, "{}Plan: {}.\n", if is_one_line { "" } else { "\n" }, view::summary(plan));
+    let _ = writeln!(text, "{}Plan: {}.", if is_one_line { "" } else { "\n" }, view::summary(plan));
     folded(&text, style)
 }
 
