@@ -209,7 +209,7 @@ impl<'a> Entry<'a> {
     pub(in crate::report) fn estimate(&self) -> Option<String> {
         let (last, word) = match self.kind {
             Kind::Start | Kind::Unpause | Kind::Restart | Kind::Move => (Action::Start, "ready"),
-            Kind::Stop | Kind::Remove | Kind::Evict | Kind::Pause => (Action::Stop, "gone"),
+            Kind::Stop | Kind::Remove | Kind::Evict | Kind::Pause => (Action::Stop, "done"),
         };
         let known = |step: &&&Step| step.action == last && step.estimate_ms.is_some();
         self.steps.iter().find(known)?;
