@@ -25,7 +25,7 @@ const WIDTHS: [u16; 2] = [80, 60];
 const WORLD_LINES_MAX: usize = 150;
 
 /// A plan in forms for other readers; each has tests of its own, here it is seen in many worlds.
-const FORMS: [(&str, &str); 2] = [("markdown", "plan.md"), ("mermaid", "plan.mmd")];
+const FORMS: [(&str, &str); 3] = [("markdown", "plan.md"), ("mermaid", "plan.mmd"), ("html", "plan.html.txt")];
 
 /// The last line of each plan, for scripts: these four are always there, the others where there are any.
 const TAIL: &str = r"^Plan: \d+ to stop(, \d+ to (remove|evict|pause|restart|move|unpause))*, \d+ to start, \d+ kept, \d+ blocked(, \d+ held)?(, \d+ orphans?)?\.$";
@@ -101,7 +101,8 @@ impl World {
         self.fits("plan", &plan);
         self.golden("plan.json", &said.stdout);
         for (format, file) in FORMS {
-            self.golden(file, &self.run(&[command, &["--format", format]].concat()).stdout);
+            let shown = self.run(&[command, &["--format", format]].concat()).stdout;
+            self.golden(file, &if format == "html" { words_of(&shown) } else { shown });
         }
 
         let told: BTreeSet<&str> =
@@ -185,6 +186,17 @@ impl World {
             self.faults.push(format!("{}: {else_said}", self.folder.display()));
         }
     }
+}
+
+/// What a page says, a piece of it a line: how it is set, is for its own tests, and would be most of this gallery.
+fn words_of(page: &str) -> String {
+    let without = |text: &str, pattern: &str, instead: &str| {
+        Regex::new(pattern).expect("a pattern").replace_all(text, instead).into_owned()
+    };
+    let page = without(page, r"(?s)<(style|script)\b.*?</(style|script)>", "");
+    let page = without(&page, r"(?s)<[^>]*>", "\n");
+    let lines = page.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 fn list<'a>(plan: &'a Value, what: &str) -> impl Iterator<Item = &'a Value> {
