@@ -68,10 +68,10 @@ bless:
     git diff --stat
 
 # How late a healthy service is seen, what switching costs beyond the services' own times, what a plan with nothing
-# to do costs, what planning alone costs, and what the history costs
+# to do costs, what planning alone costs, what the history costs, and the small figures: a start, a check, memory, size
 [group('measure')]
 bench *ARGS:
-    cargo bench --bench late --bench switch --bench idle_plan --bench planning --bench store {{ ARGS }}
+    cargo bench --bench late --bench switch --bench idle_plan --bench planning --bench store --bench small {{ ARGS }}
 
 # What the pipeline runs, from a bare machine on
 [group('pipeline')]

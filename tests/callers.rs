@@ -4,6 +4,8 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
+#[path = "callers/pipeline.rs"]
+mod pipeline;
 #[expect(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/sandbox.rs"]
 mod sandbox;

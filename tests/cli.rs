@@ -1,13 +1,17 @@
-//! The command line, with the real binary: usage and exit codes, scripts over simulated worlds with golden output, the
-//! lock, the store, and the schemas of what it says.
+//! The command line, with the real binary: usage and exit codes, scripts and a gallery of simulated worlds with golden
+//! output, the lock, the store, and the schemas of what it says.
 
 #[path = "support/lcm.rs"]
 mod lcm;
+#[path = "support/terminal.rs"]
+mod terminal;
 
 #[path = "cli/ends.rs"]
 mod ends;
 #[path = "cli/forms.rs"]
 mod forms;
+#[path = "cli/gallery.rs"]
+mod gallery;
 #[path = "cli/history.rs"]
 mod history;
 #[path = "cli/hooks.rs"]

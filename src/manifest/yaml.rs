@@ -10,8 +10,9 @@ use crate::manifest::problem::Problem;
 use crate::manifest::source::{Sources, Span};
 use crate::manifest::tree::{Entry, Kind, Node, Scalar, Value};
 
-/// Far more than any manifest has; with the other limits it ends alias bombs within 100 ms.
-const NODES_MAX: usize = 20_000;
+/// A thousand services with a hundred keys and values each. What aliases repeat has bounds of its own, which end alias
+/// bombs within 100 ms.
+const NODES_MAX: usize = 100_000;
 const ALIASES_MAX: usize = 200;
 /// The deepest key of the format stands at 7; JSON bodies may be deeper.
 const DEPTH_MAX: usize = 24;
@@ -81,7 +82,7 @@ fn explain(sources: &Sources, file: usize, error: &Error) -> Problem {
         | Error::AliasExpansionLimitExceeded { .. }
         | Error::AliasReplayStackDepthExceeded { .. } => (
             "lcm::manifest::too_large",
-            format!("{name} is nested too deep, or grows too large by its aliases"),
+            format!("{name} holds too much, is nested too deep, or grows too large by its aliases"),
             "here it is enough",
         ),
         Error::MultipleDocuments { .. } => {

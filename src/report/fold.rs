@@ -4,6 +4,8 @@
 
 use std::iter;
 
+use unicode_width::UnicodeWidthChar as _;
+
 use crate::report::style::Style;
 
 /// What follows of a broken line stands this much further in.
@@ -23,7 +25,12 @@ pub fn folded(text: &str, style: Style) -> String {
 /// Columns that a text takes, its paint not counted.
 #[must_use]
 pub fn columns(text: &str) -> usize {
-    letters(text).count()
+    letters(text).map(|(_, letter)| width_of(letter)).sum()
+}
+
+/// As terminals have it: two for `界`, none for an accent that joins the letter before it.
+fn width_of(letter: char) -> usize {
+    letter.width().unwrap_or(0)
 }
 
 fn fold_line(line: &str, width: usize) -> String {
@@ -46,7 +53,8 @@ fn fold_line(line: &str, width: usize) -> String {
 fn cut(line: &str, room: usize) -> Option<usize> {
     let indent = line.len() - line.trim_start().len();
     let mut last = None;
-    for (column, (offset, letter)) in letters(line).enumerate() {
+    let mut column = 0;
+    for (offset, letter) in letters(line) {
         if column > room && last.is_some() {
             break;
         }
@@ -56,6 +64,7 @@ fn cut(line: &str, room: usize) -> Option<usize> {
                 break;
             }
         }
+        column += width_of(letter);
     }
     last
 }
@@ -104,6 +113,7 @@ mod tests {
         assert_eq!(folded("takes 17 167 MiB on GPU 0", at(12)), "takes\n  17 167 MiB\n  on GPU 0");
         assert_eq!(folded("a /a/path/longer/than/that b", at(8)), "a\n  /a/path/longer/than/that\n  b");
         assert_eq!(folded("nothing_to_break_here", at(4)), "nothing_to_break_here");
+        assert_eq!(folded("世界 世界 世界", at(9)), "世界 世界\n  世界", "each letter is two wide");
     }
 
     #[test]

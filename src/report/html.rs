@@ -192,10 +192,10 @@ fn kept(view: View<'_>) -> String {
     }
     let open = if view.plan.steps.is_empty() { " open" } else { "" };
     format!(
-        "<section aria-labelledby=\"kept\">\n<h2 id=\"kept\">Unchanged</h2>\n<details{open}><summary>{}</summary>\n{}\
+        "<section aria-labelledby=\"kept\">\n<h2 id=\"kept\">Kept</h2>\n<details{open}><summary>{}</summary>\n{}\
          </details>\n</section>\n",
         counted(lines.len(), "service as it should be", "services as they should be"),
-        table("Unchanged", &lines)
+        table("Kept", &lines)
     )
 }
 

@@ -65,7 +65,7 @@ pub fn plan(view: View<'_>) -> String {
     let routes = long.map(|entry| format!("- {}: {}\n", code(entry.service.as_str()), entry.route(true)));
     comment.section(BEHIND_DIFFS_BYTES / 2, &folded_head("Whole routes"), routes, FOLD_END);
     let room = comment.room();
-    comment.section(room, &folded_head("Unchanged"), view::kept(plan).iter().map(not_done), FOLD_END);
+    comment.section(room, &folded_head("Kept"), view::kept(plan).iter().map(not_done), FOLD_END);
     format!("{}\n{mark}", comment.text)
 }
 

@@ -47,6 +47,19 @@ pub fn lines(rows: &[Vec<Cell>], style: Style) -> Vec<String> {
     rows.iter().map(|row| line(row, &widths, style)).collect()
 }
 
+/// What no row has anything to say of leaves no gap.
+#[must_use]
+pub fn without_empty_columns(mut rows: Vec<Vec<Cell>>) -> Vec<Vec<Cell>> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let is_empty = |column: usize| rows.iter().all(|row| row.get(column).is_none_or(|cell| cell.text.is_empty()));
+    let empty: Vec<bool> = (0..columns).map(is_empty).collect();
+    for row in &mut rows {
+        let mut empty = empty.iter();
+        row.retain(|_| empty.next() != Some(&true));
+    }
+    rows
+}
+
 fn line(row: &[Cell], widths: &[usize], style: Style) -> String {
     // Spaces are held back until something follows them, so that paint can't hide them at the end of a line.
     let (mut line, mut pending) = (String::new(), String::new());
@@ -74,8 +87,8 @@ fn width(text: &str) -> usize {
 
 /// Whether all lines, set in this far, fit beside each other as they are.
 #[must_use]
-pub fn fit(lines: &[String], indent: usize, style: Style) -> bool {
-    style.width.is_none_or(|width| lines.iter().all(|line| columns(line) + indent <= width))
+pub fn fit<'a>(lines: impl IntoIterator<Item = &'a String>, indent: usize, style: Style) -> bool {
+    style.width.is_none_or(|width| lines.into_iter().all(|line| columns(line) + indent <= width))
 }
 
 /// `24 576`: a figure whose unit stands elsewhere.
@@ -96,12 +109,19 @@ pub fn spoken(step: &StepId) -> String {
     step.as_str().replacen(':', " ", 1)
 }
 
-/// `0`; the id where the index does not say which: instances of one GPU share theirs.
+/// `0`; the beginning of the id where the index does not say which: instances of one GPU share theirs.
 pub(super) fn gpu_name<'a>(id: &GpuId, all: impl Iterator<Item = (&'a GpuId, u32)>) -> String {
     let all: Vec<(&GpuId, u32)> = all.collect();
     let index = all.iter().find(|(other, _)| *other == id).map(|(_, index)| *index);
     let alone = |index: &u32| all.iter().filter(|(_, other)| other == index).count() == 1;
-    index.filter(alone).map_or_else(|| id.to_string(), |index| index.to_string())
+    index.filter(alone).map_or_else(|| beginning(id, &all), |index| index.to_string())
+}
+
+/// `MIG-3a9be2f0`: up to the second dash, as long as that is one of all.
+fn beginning(id: &GpuId, all: &[(&GpuId, u32)]) -> String {
+    let short = id.as_str().match_indices('-').nth(1).map_or(id.as_str(), |(end, _)| &id.as_str()[..end]);
+    let is_one = all.iter().filter(|(other, _)| other.as_str().starts_with(short)).count() <= 1;
+    if is_one { short.to_owned() } else { id.to_string() }
 }
 
 /// `a, b and c`.
@@ -185,6 +205,12 @@ mod tests {
         let all = || ids.iter().zip([0, 1, 1]);
         assert_eq!(ids.each_ref().map(|id| gpu_name(id, all())), ["0", "MIG-b", "MIG-c"]);
         assert_eq!(gpu_name(&"gone".into(), all()), "gone");
+        let ids = ["MIG-3a9be2f0-1111-5222", "MIG-77d0c1a4-1111-5222", "MIG-77d0c1a4-2222-5222"].map(Into::into);
+        let all = || ids.iter().zip([0, 0, 0]);
+        assert_eq!(
+            ids.each_ref().map(|id| gpu_name(id, all())),
+            ["MIG-3a9be2f0", "MIG-77d0c1a4-1111-5222", "MIG-77d0c1a4-2222-5222"]
+        );
     }
 
     #[test]

@@ -1,21 +1,22 @@
 //! A plan for people: what will be done and why, what it frees or takes, what it waits for, and why the rest is not
-//! done. With nothing to do it is one line, which says what was looked at.
+//! done. With nothing to do one line says so, and what was looked at. The last line counts, always in the same words.
 //!
 //! Reasons are the planner's own sentences; nothing is explained here that the plan does not say.
 
+mod blocks;
 mod gpus;
 
 use std::fmt::Write as _;
 
 use crate::model::lifecycle::State;
-use crate::model::plan::Placement;
+use crate::model::plan::{Placement, ReasonCode};
 use crate::report::fold::folded;
 use crate::report::style::{Paint, Style};
 use crate::report::table::{self, Cell};
-use crate::report::view::{self, View, entry};
+use crate::report::view::entry::{self, Group};
+use crate::report::view::{self, View};
 
-/// Reasons stand below what they are the reasons of, and further in.
-const INDENT: &str = "    ";
+use blocks::Row;
 
 /// All but the first line and the last ones stand in by this.
 const BLOCK_INDENT: usize = 2;
@@ -37,15 +38,19 @@ pub fn plan(view: View<'_>, setting: Setting) -> String {
         let _ = writeln!(text, "Saved plan, {made}.\n");
     }
     if plan.steps.is_empty() {
-        text.push_str(&view.nothing());
-        text.push('\n');
-        push_block(&mut text, &rows(view, setting));
+        let _ = writeln!(text, "{}", view.nothing());
     } else {
-        let head = format!("{} · {}", view.command(), view.parts().join(" · "));
-        text.push_str(&style.paint(Paint::Strong, &head));
-        text.push('\n');
+        for line in head(view, style) {
+            let _ = writeln!(text, "{}", style.paint(Paint::Strong, &line));
+        }
+    }
+    // Where nothing can be done, it may be for want of room.
+    let is_about_room = plan.blocked.iter().any(|blocked| blocked.reason.code == ReasonCode::NoRoom);
+    if is_about_room || !plan.steps.is_empty() {
         push_block(&mut text, &gpus::lines(&plan.gpus, style));
-        push_block(&mut text, &rows(view, setting));
+    }
+    for block in blocks::blocks(&rows(view, setting), BLOCK_INDENT, style) {
+        push_block(&mut text, &block);
     }
     if !plan.warnings.is_empty() {
         text.push('\n');
@@ -53,66 +58,66 @@ pub fn plan(view: View<'_>, setting: Setting) -> String {
     for warning in &plan.warnings {
         let _ = writeln!(text, "{} {warning}", style.paint(Paint::Warn, "warning:"));
     }
-    if !plan.steps.is_empty() {
-        let _ = write!(text, "\n{}\n", view.headline());
-        if plan.placement == Placement::Bounded {
-            text.push_str("The placing is sound, but not proven to be the best.\n");
-        }
+    if plan.placement == Placement::Bounded && !plan.steps.is_empty() {
+        text.push_str("\nThe placing is sound, but not proven to be the best.\n");
     }
     if let Some((_, standing)) = view.saved() {
         let _ = write!(text, "\n{}\n", standing.sentence());
         push_lines(&mut text, standing.differences());
     }
+    // Where one line says that there is nothing to do, the counts belong to it.
+    let is_one_line = text.lines().count() == 1;
+    let _ = writeln!(text, "{}Plan: {}.", if is_one_line { "" } else { "\n" }, view::summary(plan));
     folded(&text, style)
 }
 
-/// Steps first, then all that is not done, each with its reason below it or beside it.
-fn rows(view: View<'_>, setting: Setting) -> Vec<String> {
-    let (plan, Setting { verbose, style }) = (view.plan, setting);
-    let entries = entry::entries(plan);
-    let mut cells: Vec<Vec<Cell>> = Vec::new();
-    let mut below: Vec<Vec<String>> = Vec::new();
-    let mut effects: Vec<String> = Vec::new();
-    for entry in &entries {
-        let (symbol, paint) = entry.kind.symbol();
-        let named = Cell::new(entry.service.as_str()).paint(Paint::Strong);
-        let route = Cell::new(entry.route(verbose));
-        cells.push(vec![Cell::new(format!("{symbol} {}", entry.kind.verb())).paint(paint), named, route]);
-        effects.push(entry.effect(plan));
-        below.push(reasons(entry, style));
+/// `lcm plan · studio · mode video (manifest) · goals narrate · host box · engine … 20.10`; broken between its parts.
+fn head(view: View<'_>, style: Style) -> Vec<String> {
+    let mut lines = vec![view.command().to_owned()];
+    for part in view.parts() {
+        let with = lines.last().map(|line| format!("{line} · {part}")).filter(|with| table::fit([with], 0, style));
+        match (with, lines.last_mut()) {
+            (Some(with), Some(line)) => *line = with,
+            (Some(_) | None, _) => lines.push(format!("{:BLOCK_INDENT$}{part}", "")),
+        }
     }
-    let kept = if verbose { view::kept(plan) } else { Vec::new() };
-    for line in kept.into_iter().chain(view::in_the_way(plan)) {
-        let paint = if line.symbol == "=" { Paint::Dim } else { Paint::Warn };
-        let verb = Cell::new(format!("{} {}", line.symbol, line.verb)).paint(paint);
-        cells.push(vec![verb, Cell::new(line.service), Cell::new(line.state.map_or("", State::as_str))]);
-        effects.push(String::new());
-        below.push(vec![line.why]);
-    }
-    let beside: Vec<Vec<Cell>> = cells
-        .iter()
-        .zip(&effects)
-        .map(|(row, effect)| row.iter().cloned().chain([Cell::new(effect)]).collect())
-        .collect();
-    let mut lines = table::lines(&beside, style);
-    if !table::fit(&lines, BLOCK_INDENT, style) {
-        // Too little room beside a step, so what it does stands below it, above its reasons.
-        lines = table::lines(&cells, style);
-        below.iter_mut().zip(effects).for_each(|(below, effect)| below.insert(0, effect));
-    }
-    let pairs = lines.into_iter().zip(below);
-    pairs
-        .flat_map(|(line, below)| {
-            let below = below.into_iter().filter(|line| !line.is_empty()).map(|line| format!("{INDENT}{line}"));
-            std::iter::once(line).chain(below).collect::<Vec<_>>()
-        })
-        .collect()
+    lines
 }
 
-/// Why, and for a changed spec what changed.
-fn reasons(entry: &entry::Entry<'_>, style: Style) -> Vec<String> {
-    let diff = entry.diff().unwrap_or_default().lines().map(|line| format!("  {}", style.diff_line(line)));
-    entry.reasons().into_iter().map(ToOwned::to_owned).chain(diff).collect()
+/// What goes, what changes, what comes, what is kept, and what is not done.
+fn rows(view: View<'_>, setting: Setting) -> Vec<Row> {
+    let (plan, Setting { style, verbose }) = (view.plan, setting);
+    let mut rows: Vec<Row> = Vec::new();
+    for entry in entry::entries(plan) {
+        let (symbol, paint) = entry.kind.symbol();
+        let named = Cell::new(entry.service.as_str()).paint(Paint::Strong);
+        let verb = Cell::new(format!("{symbol} {}", entry.kind.verb())).paint(paint);
+        rows.push(Row {
+            group: entry.kind.group(),
+            cells: [verb, named],
+            route: entry.route(verbose),
+            effect: entry.effect(plan),
+            reasons: entry.reasons().into_iter().map(ToOwned::to_owned).collect(),
+            diff: entry.diff().unwrap_or_default().lines().map(|line| style.diff_line(line)).collect(),
+        });
+    }
+    let kept = if verbose { view::kept(plan) } else { Vec::new() };
+    let kept = kept.into_iter().map(|line| (Group::Kept, Paint::Dim, line));
+    let in_the_way = view::in_the_way(plan).into_iter().map(|line| (Group::InTheWay, Paint::Warn, line));
+    for (group, paint, line) in kept.chain(in_the_way) {
+        let verb = Cell::new(format!("{} {}", line.symbol, line.verb)).paint(paint);
+        rows.push(Row {
+            group,
+            cells: [verb, Cell::new(line.service)],
+            route: line.state.map_or("", State::as_str).to_owned(),
+            effect: String::new(),
+            reasons: vec![line.why],
+            diff: Vec::new(),
+        });
+    }
+    // Within a group they stay in the order of the plan.
+    rows.sort_by_key(|row| row.group);
+    rows
 }
 
 fn push_block(text: &mut String, lines: &[String]) {

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::model::desired::ModeSource;
 use crate::model::lifecycle::State;
 use crate::model::names::{GoalName, GpuId};
-use crate::model::plan::{Plan, Purpose};
+use crate::model::plan::{OrphanLine, Plan, Purpose};
 use crate::model::words::Switched;
 use crate::report::table::{self, counted, listed};
 
@@ -143,8 +143,10 @@ impl<'a> View<'a> {
         let looked = self.looked();
         let evidence = looked.as_ref().map(|looked| format!(" ({looked})")).unwrap_or_default();
         if !plan.blocked.is_empty() {
-            let mode = self.switched_mode().map(|mode| format!(" in {mode}")).unwrap_or_default();
-            return format!("Nothing can be done now{mode}: {}{evidence}.", summary(plan));
+            let mode = plan.mode.as_ref().map(|_| format!(" in {}", self.mode())).unwrap_or_default();
+            let are = if plan.blocked.len() == 1 { "is" } else { "are" };
+            let services = counted(plan.blocked.len(), "service", "services");
+            return format!("Nothing can be done now{mode}: {services} {are} blocked{evidence}.");
         }
         let running = plan.kept.iter().filter(|kept| !kept.state.is_not_running()).count();
         match self.purpose {
@@ -220,7 +222,7 @@ pub(super) fn in_the_way(plan: &Plan) -> Vec<NotDone<'_>> {
         verb: "blocked",
         service: blocked.service.as_str(),
         state: None,
-        why: format!("{}: {}", blocked.reason.code.as_str(), blocked.reason.message),
+        why: format!("{}: {}", blocked.reason.code.as_str(), told_once(plan, &blocked.reason.message)),
     });
     let held = plan.held.iter().map(|held| {
         let since = held.since.map(|since| format!("since {since:.0}"));
@@ -234,7 +236,7 @@ pub(super) fn in_the_way(plan: &Plan) -> Vec<NotDone<'_>> {
             why: format!("{}: {}{whom}", held.reason.code.as_str(), held.reason.message),
         }
     });
-    let orphans = plan.orphans.iter().map(|orphan| NotDone {
+    let orphans = left(plan).map(|orphan| NotDone {
         symbol: "?",
         verb: "orphan",
         service: orphan.service.as_str(),
@@ -244,25 +246,38 @@ pub(super) fn in_the_way(plan: &Plan) -> Vec<NotDone<'_>> {
     blocked.chain(held).chain(orphans).collect()
 }
 
-/// `1 to stop, 2 to start, 3 unchanged, 1 blocked`
+/// `1 to stop, 2 to start, 3 kept, 0 blocked`: these four are always there, and always in this order, so that a script
+/// can look for them; the others only where there are any. Each service is counted once.
 pub(super) fn summary(plan: &Plan) -> String {
     let entries = entry::entries(plan);
     let mut parts: Vec<String> = Vec::new();
     for kind in entry::Kind::ALL {
         let count = entries.iter().filter(|entry| entry.kind == kind).count();
-        if count > 0 {
+        if count > 0 || matches!(kind, entry::Kind::Stop | entry::Kind::Start) {
             parts.push(format!("{count} to {}", kind.verb()));
         }
     }
-    for (count, word) in [(plan.kept.len(), "unchanged"), (plan.blocked.len(), "blocked"), (plan.held.len(), "held")] {
-        if count > 0 {
-            parts.push(format!("{count} {word}"));
-        }
+    parts.push(format!("{} kept", plan.kept.len()));
+    parts.push(format!("{} blocked", plan.blocked.len()));
+    if !plan.held.is_empty() {
+        parts.push(format!("{} held", plan.held.len()));
     }
-    if !plan.orphans.is_empty() {
-        parts.push(counted(plan.orphans.len(), "orphan", "orphans"));
+    match left(plan).count() {
+        0 => {}
+        orphans => parts.push(counted(orphans, "orphan", "orphans")),
     }
     parts.join(", ")
+}
+
+/// Orphans that this plan leaves: those that go have steps.
+fn left(plan: &Plan) -> impl Iterator<Item = &OrphanLine> {
+    plan.orphans.iter().filter(|orphan| plan.steps.iter().all(|step| step.service != orphan.service))
+}
+
+/// Without what is said of another service anyway: why that one is blocked, on which this one depends.
+fn told_once<'a>(plan: &Plan, message: &'a str) -> &'a str {
+    let mut causes = plan.blocked.iter().map(|blocked| blocked.reason.message.as_str());
+    causes.find_map(|cause| message.strip_suffix(cause)?.strip_suffix(": ")).unwrap_or(message)
 }
 
 /// What moves or hides what stands beside it: line ends, codes of terminals, and what turns the direction of writing.

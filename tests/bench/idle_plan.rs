@@ -7,6 +7,9 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 #[expect(dead_code, reason = "each program uses a part of it")]
+#[path = "../support/figures.rs"]
+mod figures;
+#[expect(dead_code, reason = "each program uses a part of it")]
 #[path = "../support/sandbox.rs"]
 mod sandbox;
 #[path = "../support/server.rs"]
@@ -15,6 +18,7 @@ mod server;
 #[path = "../support/studio.rs"]
 mod studio;
 
+use figures::median;
 use sandbox::Sandbox;
 use studio::{Studio, engine_missing, remove_labelled};
 
@@ -72,9 +76,4 @@ fn milliseconds(command: &mut Command) -> f64 {
     let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().expect("a program to run");
     assert!(status.success(), "{command:?}: {status}");
     begin.elapsed().as_secs_f64() * 1000.0
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

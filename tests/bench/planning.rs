@@ -23,6 +23,12 @@ use lcm::model::spec::Spec;
 use lcm::plan::{audit, plan};
 use serde_json::json;
 
+#[expect(dead_code, reason = "each program uses a part of it")]
+#[path = "../support/figures.rs"]
+mod figures;
+
+use figures::machine;
+
 const PROJECT: &str = "fleet";
 const SCALE_MAX: f64 = 13.0;
 const GIB: u64 = 1024;
@@ -98,13 +104,6 @@ fn median_and_least<T>(turns: usize, mut work: impl FnMut() -> T) -> (f64, f64) 
         .collect();
     values.sort_by(f64::total_cmp);
     (values[values.len() / 2], values[0])
-}
-
-fn machine() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, name)| name));
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{cores} × {}", model.unwrap_or("an unknown processor").trim())
 }
 
 /// What a service is in the fleet, by its number.

@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+#[expect(dead_code, reason = "each program uses a part of it")]
+#[path = "../support/figures.rs"]
+mod figures;
 #[expect(dead_code, reason = "the tests of the readings use the rest")]
 #[path = "../support/gpus.rs"]
 mod gpus;
@@ -27,6 +30,7 @@ mod studio;
 #[expect(dead_code, reason = "the library and the server use the rest")]
 mod world;
 
+use figures::median;
 use played::{Manners, Played};
 use sandbox::wait_until;
 use studio::{Studio, docker, engine_missing};
@@ -127,9 +131,4 @@ fn engine_ms(played: &Played, stop: u32) -> f64 {
 
 fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

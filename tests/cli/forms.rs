@@ -45,7 +45,7 @@ fn markdown_begins_with_what_it_comes_to() {
     let folder = studio();
     let plan = || Lcm::new(folder.path()).args(&["plan", "--format", "markdown"]).simulated();
     let text = plan().run().code(0).stdout;
-    assert!(text.starts_with("**Plan: 2 to start, 1 unchanged**\n"), "{text}");
+    assert!(text.starts_with("**Plan: 0 to stop, 2 to start, 1 kept, 0 blocked**\n"), "{text}");
     assert!(text.ends_with("\n<!-- lcm plan: studio -->\n"), "{text}");
     Lcm::new(folder.path()).args(&["apply", "--yes"]).simulated().run().code(0);
     assert!(plan().run().code(0).stdout.starts_with("**Nothing to do: 3 services of studio are as mode paint wants"));

@@ -39,12 +39,17 @@ fn what_is_said_fits_its_schema() {
 
 #[track_caller]
 pub(crate) fn check(name: &str, documents: &[Value]) {
+    assert!(!documents.is_empty());
+    for document in documents {
+        let faults = faults(name, document);
+        assert!(faults.is_empty(), "{faults:?} in {document:#}");
+    }
+}
+
+/// What in a document is not as its schema says.
+pub(crate) fn faults(name: &str, document: &Value) -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("schemas/{name}.schema.json"));
     let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).expect("committed")).expect("JSON");
     let validator = jsonschema::validator_for(&schema).expect("a schema");
-    assert!(!documents.is_empty());
-    for document in documents {
-        let faults: Vec<String> = validator.iter_errors(document).map(|fault| fault.to_string()).collect();
-        assert!(faults.is_empty(), "{faults:?} in {document:#}");
-    }
+    validator.iter_errors(document).map(|fault| fault.to_string()).collect()
 }

@@ -25,7 +25,8 @@ fn a_plan_that_holds_is_shown_with_when_and_where() {
     let shown = show(&[]).code(0);
     assert!(shown.stdout.starts_with("Saved plan, made on box at 2026-11-20 10:00:00 UTC.\n"), "{shown}");
     let shown = shown.stdout_has("mode write (saved plan)").stdout_has("+ start");
-    assert!(shown.stdout.ends_with("\nIt still holds: planning again now gives the same steps.\n"), "{shown}");
+    let end = "\nIt still holds: planning again now gives the same steps.\n\nPlan: 0 to stop, 2 to start, 1 kept, 0 blocked.\n";
+    assert!(shown.stdout.ends_with(end), "{shown}");
     assert_eq!(fs::read(folder.path().join("world.json")).expect("a world"), before, "nothing was changed");
     assert!(!folder.path().join("lcm.lock").exists(), "and no lock was taken");
 
@@ -33,7 +34,7 @@ fn a_plan_that_holds_is_shown_with_when_and_where() {
     let json = show(&["--format", "json"]).code(0).stderr_has("It still holds");
     assert_eq!(json.stdout, saved);
     show(&["--format", "mermaid"]).code(0).stdout_has("flowchart LR").stderr_has("It still holds");
-    show(&["--format", "markdown"]).code(0).stdout_has("**Plan: 2 to start").stdout_has("It still holds");
+    show(&["--format", "markdown"]).code(0).stdout_has("**Plan: 0 to stop, 2 to start").stdout_has("It still holds");
     show(&["--format", "html"]).code(0).stdout_has("class=\"standing holds\"");
 }
 

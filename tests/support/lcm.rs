@@ -79,6 +79,11 @@ impl Ran {
         }
     }
 
+    /// What the shell sees.
+    pub(crate) fn exit(&self) -> Option<i32> {
+        self.code
+    }
+
     #[track_caller]
     pub(crate) fn code(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self}");

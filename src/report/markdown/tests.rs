@@ -88,7 +88,11 @@ fn the_largest_plan_fits_and_says_what_is_left_out() {
     };
     let text = shown(&of);
     assert!(text.len() <= LETTERS_MAX, "{} bytes", text.len());
-    assert!(text.starts_with("**Plan: 900 to start") || text.starts_with("**900 to start"), "{}", &text[..200]);
+    assert!(
+        text.starts_with("**Plan: 0 to stop, 900 to start") || text.starts_with("**0 to stop, 900 to start"),
+        "{}",
+        &text[..200]
+    );
     assert!(text.ends_with("\n<!-- lcm plan: studio -->\n"));
     assert_eq!(text.matches("<details>").count(), text.matches("</details>").count());
     // Each section shows some, and counts the others.

@@ -9,10 +9,13 @@ use crate::report::table::{self, Cell, figure};
 /// One GPU after the other.
 pub(super) fn lines(gpus: &[GpuLine], style: Style) -> Vec<String> {
     if !style.bars || gpus.is_empty() {
-        let widest = gpus.iter().map(|gpu| figure(gpu.before_mib.max(gpu.after_mib)).len()).max().unwrap_or(0);
-        return table::lines(&gpus.iter().map(|gpu| row(gpu, &name(gpu, gpus), widest)).collect::<Vec<_>>(), style);
+        let widest = |at: usize| gpus.iter().map(|gpu| figure(figures(gpu)[at].1).len()).max().unwrap_or(0);
+        let widths = [0, 1, 2, 3].map(widest);
+        let rows = gpus.iter().map(|gpu| row(gpu, &name(gpu, gpus), widths));
+        return table::lines(&table::without_empty_columns(rows.collect()), style);
     }
-    let heads = table::lines(&gpus.iter().map(|gpu| head(gpu, &name(gpu, gpus))).collect::<Vec<_>>(), style);
+    let heads = table::without_empty_columns(gpus.iter().map(|gpu| head(gpu, &name(gpu, gpus))).collect());
+    let heads = table::lines(&heads, style);
     let moments: Vec<Vec<Vec<Cell>>> = gpus.iter().map(|gpu| moments(gpu, style)).collect();
     // All in one table, so that figures line up from one GPU to the next.
     let mut drawn = table::lines(&moments.concat(), style).into_iter();
@@ -38,8 +41,8 @@ fn head(gpu: &GpuLine, name: &str) -> Vec<Cell> {
         Cell::new(format!("GPU {name}")).paint(Paint::Strong),
         Cell::new(gpu.capacity_mib.to_string()).right(),
         Cell::new(said("measured", gpu.measured_mib)),
-        Cell::new(said("foreign", Some(gpu.foreign_mib))),
-        Cell::new(said("reserve", Some(gpu.reserve_mib))),
+        Cell::new(said("foreign", more_than_none(gpu.foreign_mib))),
+        Cell::new(said("reserve", more_than_none(gpu.reserve_mib))),
     ]
 }
 
@@ -53,28 +56,37 @@ fn moments(gpu: &GpuLine, style: Style) -> Vec<Vec<Cell>> {
         vec![
             Cell::new(moment),
             Cell::new(bar(parts, style)),
-            Cell::new("used"),
             Cell::new(figure(used)).right(),
-            Cell::new(if parts.over() > Mebibytes::ZERO { "over" } else { "free" }),
             left(parts).right(),
+            // What stands last, lines up with nothing.
+            Cell::default(),
         ]
     });
     drawn.collect()
 }
 
-/// What is not there everywhere stands last.
-fn row(gpu: &GpuLine, name: &str, width: usize) -> Vec<Cell> {
-    vec![
-        Cell::new(format!("GPU {name}")).paint(Paint::Strong),
-        Cell::new(gpu.capacity_mib.to_string()).right(),
-        Cell::new(format!("used {:>width$} → {:>width$}", figure(gpu.before_mib), figure(gpu.after_mib))),
-        Cell::new(said("peak", Some(gpu.peak_mib))),
-        Cell::new(said("reserve", Some(gpu.reserve_mib))),
-        Cell::new(said("free", Some(parts(gpu, gpu.after_mib).free()))),
-        Cell::new(said("foreign", Some(gpu.foreign_mib).filter(|foreign| *foreign > Mebibytes::ZERO))),
+/// What is not there everywhere stands last; `widths` is how wide the widest of each figure is.
+fn row(gpu: &GpuLine, name: &str, widths: [usize; 4]) -> Vec<Cell> {
+    let figures = figures(gpu).into_iter().zip(widths);
+    let figures = figures.map(|((word, amount), width)| Cell::new(format!("{word} {:>width$}", figure(amount))));
+    let heads =
+        [Cell::new(format!("GPU {name}")).paint(Paint::Strong), Cell::new(gpu.capacity_mib.to_string()).right()];
+    let tails = [
+        Cell::new(said("reserve", more_than_none(gpu.reserve_mib))),
+        Cell::new(said("foreign", more_than_none(gpu.foreign_mib))),
         Cell::new(said("measured", gpu.measured_mib)),
         over(parts(gpu, gpu.peak_mib)),
-    ]
+    ];
+    heads.into_iter().chain(figures).chain(tails).collect()
+}
+
+fn figures(gpu: &GpuLine) -> [(&'static str, Mebibytes); 4] {
+    let free = parts(gpu, gpu.after_mib).free();
+    [("before", gpu.before_mib), ("peak", gpu.peak_mib), ("after", gpu.after_mib), ("free", free)]
+}
+
+fn more_than_none(amount: Mebibytes) -> Option<Mebibytes> {
+    Some(amount).filter(|amount| *amount > Mebibytes::ZERO)
 }
 
 fn said(word: &str, amount: Option<Mebibytes>) -> String {
@@ -84,8 +96,8 @@ fn said(word: &str, amount: Option<Mebibytes>) -> String {
 /// What is free, or by how much too much is there.
 fn left(parts: Parts) -> Cell {
     match parts.over() {
-        Mebibytes::ZERO => Cell::new(figure(parts.free())),
-        over => Cell::new(figure(over)).paint(Paint::Bad),
+        Mebibytes::ZERO => Cell::new(format!("{} free", figure(parts.free()))),
+        over => Cell::new(format!("{} over", figure(over))).paint(Paint::Bad),
     }
 }
 

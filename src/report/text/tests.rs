@@ -48,24 +48,57 @@ fn a_terminal_gets_bars() {
 }
 
 #[test]
-fn nothing_to_do_is_one_line_that_says_what_was_looked_at() {
+fn nothing_to_do_is_said_with_what_was_looked_at() {
     let kept = switch().kept;
     let plan = Plan { kept, ..empty() };
     assert_eq!(
         shown(&plan, Purpose::Apply, false),
         "Nothing to do: 2 services of studio are as mode video wants them (1 running, 1 off; looked at 3 containers, \
-         2 process trees and 1 GPU).\n"
+         2 process trees and 1 GPU).\nPlan: 0 to stop, 0 to start, 2 kept, 0 blocked.\n"
     );
     let plan = Plan { mode: None, kept: plan.kept[..1].to_vec(), ..plan };
     assert_eq!(
         shown(&plan, Purpose::Apply, false),
         "Nothing to do: 1 service of studio is as wanted (1 running, 0 off; looked at 3 containers, 2 process trees and \
-         1 GPU).\n"
+         1 GPU).\nPlan: 0 to stop, 0 to start, 1 kept, 0 blocked.\n"
     );
     assert_eq!(
         shown(&empty(), Purpose::Down, false),
-        "Nothing to do: nothing of studio runs (looked at 3 containers, 2 process trees and 1 GPU).\n"
+        "Nothing to do: nothing of studio runs (looked at 3 containers, 2 process trees and 1 GPU).\n\
+         Plan: 0 to stop, 0 to start, 0 kept, 0 blocked.\n"
     );
+}
+
+/// As many as share one sentence, from three on.
+#[test]
+fn a_reason_that_several_share_is_told_once() {
+    let start = |service: &str| {
+        let why = reason(ReasonCode::WantedByMode, "mode video wants it");
+        step(Action::Start, service, State::Registered, 0, why)
+    };
+    let text = |services: &[&str]| {
+        let steps = services.iter().map(|service| start(service)).collect();
+        shown(&Plan { changes: true, steps, ..empty() }, Purpose::Apply, false)
+    };
+    assert_eq!(text(&["a", "b"]).matches("      mode video wants it\n").count(), 2);
+    assert_eq!(text(&["a", "b", "c"]).matches("wants it").count(), 1);
+    assert!(text(&["a", "b", "c"]).contains("→ online\n      all 3: mode video wants it\n"));
+}
+
+#[test]
+fn what_goes_and_comes_says_which_half_waits_for_whom() {
+    let why = || reason(ReasonCode::SpecChanged, "its definition changed");
+    let mut off = step(Action::Stop, "web", State::Online, 0, why());
+    off.needs = vec!["stop:a".into(), "stop:b".into()];
+    let mut on = step(Action::Start, "web", State::Offline, 0, why());
+    on.needs = vec![off.id.clone(), "start:c".into(), "stop:a".into()];
+    let others = [(Action::Stop, "a"), (Action::Stop, "b"), (Action::Start, "c")].map(|(action, service)| {
+        let from = if action == Action::Stop { State::Online } else { State::Offline };
+        step(action, service, from, 0, why())
+    });
+    let plan = Plan { changes: true, steps: others.into_iter().chain([off, on]).collect(), ..empty() };
+    let text = shown(&plan, Purpose::Apply, false);
+    assert!(text.contains("goes after a and b are gone, comes after c is up and a is gone\n"), "{text}");
 }
 
 #[test]

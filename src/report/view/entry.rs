@@ -31,6 +31,16 @@ pub(in crate::report) enum Kind {
     Start,
 }
 
+/// What is shown together, in the order in which it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::report) enum Group {
+    Goes,
+    Changes,
+    Comes,
+    Kept,
+    InTheWay,
+}
+
 impl Kind {
     /// In the order of a plan's summary.
     pub(in crate::report) const ALL: [Self; 8] =
@@ -46,6 +56,14 @@ impl Kind {
             Self::Move => "move",
             Self::Unpause => "unpause",
             Self::Start => "start",
+        }
+    }
+
+    pub(in crate::report) fn group(self) -> Group {
+        match self {
+            Self::Stop | Self::Remove | Self::Evict | Self::Pause => Group::Goes,
+            Self::Restart | Self::Move => Group::Changes,
+            Self::Unpause | Self::Start => Group::Comes,
         }
     }
 
@@ -101,10 +119,7 @@ impl<'a> Entry<'a> {
     /// `takes 19 074 MiB on GPU 0, after ollama is gone, ready in about 95 s`
     pub(in crate::report) fn effect(&self, plan: &Plan) -> String {
         let mut parts: Vec<String> = self.memory(plan).into_iter().collect();
-        let after = self.after(plan);
-        if !after.is_empty() {
-            parts.push(format!("after {}", listed(&after)));
-        }
+        parts.extend(self.waits(plan));
         parts.extend(self.estimate());
         parts.join(", ")
     }
@@ -153,30 +168,48 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// What other services must have come to first.
-    pub(in crate::report) fn after(&self, plan: &Plan) -> Vec<String> {
-        let mut words: Vec<String> = Vec::new();
-        let needed = self.steps.iter().flat_map(|step| &step.needs).filter_map(|id| plan.step(id));
+    /// What other services must have come to first. Of something that goes and comes again, each half has its own.
+    pub(in crate::report) fn waits(&self, plan: &Plan) -> Vec<String> {
+        let (comes, goes): (Vec<&Step>, Vec<&Step>) =
+            self.steps.iter().partition(|step| matches!(step.action, Action::Start | Action::Unpause));
+        let is_both = !comes.is_empty() && !goes.is_empty();
+        let half = |word: &str, steps: &[&Step]| {
+            let came_to = self.came_to(plan, steps);
+            let word = if is_both { format!("{word} ") } else { String::new() };
+            (!came_to.is_empty()).then(|| format!("{word}after {}", listed(&came_to)))
+        };
+        half("goes", &goes).into_iter().chain(half("comes", &comes)).collect()
+    }
+
+    /// `painter and writer are gone`, `encoder is up`
+    fn came_to(&self, plan: &Plan, steps: &[&Step]) -> Vec<String> {
+        let mut groups: Vec<([&str; 2], Vec<&str>)> = Vec::new();
+        let needed = steps.iter().flat_map(|step| &step.needs).filter_map(|id| plan.step(id));
         for step in needed.filter(|step| step.service != *self.service) {
-            let word = match step.action {
-                Action::Start | Action::Unpause => format!("{} is up", step.service),
-                Action::Stop => format!("{} is gone", step.service),
-                Action::Remove => format!("{} is removed", step.service),
-                Action::Evict => format!("{} has given its memory back", step.service),
-                Action::Pause => format!("{} is paused", step.service),
+            let words = match step.action {
+                Action::Start | Action::Unpause => ["is up", "are up"],
+                Action::Stop => ["is gone", "are gone"],
+                Action::Remove => ["is removed", "are removed"],
+                Action::Evict => ["has given its memory back", "have given their memory back"],
+                Action::Pause => ["is paused", "are paused"],
             };
-            if !words.contains(&word) {
-                words.push(word);
+            match groups.iter_mut().find(|(of, _)| *of == words) {
+                Some((_, names)) if names.contains(&step.service.as_str()) => {}
+                Some((_, names)) => names.push(step.service.as_str()),
+                None => groups.push((words, vec![step.service.as_str()])),
             }
         }
-        words
+        let said = |([one, several], names): ([&str; 2], Vec<&str>)| {
+            format!("{} {}", listed(&names), if names.len() == 1 { one } else { several })
+        };
+        groups.into_iter().map(said).collect()
     }
 
     /// What the last of its steps comes to, and when; without an estimate of that one the others say too little.
     pub(in crate::report) fn estimate(&self) -> Option<String> {
         let (last, word) = match self.kind {
             Kind::Start | Kind::Unpause | Kind::Restart | Kind::Move => (Action::Start, "ready"),
-            Kind::Stop | Kind::Remove | Kind::Evict | Kind::Pause => (Action::Stop, "gone"),
+            Kind::Stop | Kind::Remove | Kind::Evict | Kind::Pause => (Action::Stop, "done"),
         };
         let known = |step: &&&Step| step.action == last && step.estimate_ms.is_some();
         self.steps.iter().find(known)?;

@@ -120,3 +120,21 @@ fn places_count_lines_and_columns_from_one() {
     assert_eq!((place.line, place.column, place.length), (4, 6, 1));
     assert!(problems.to_string().contains(":4:6: expected a map, found the number `5`"), "{problems}");
 }
+
+/// What planning promises to be quick with must be readable.
+#[test]
+fn a_thousand_services_are_no_bomb() {
+    let mut text = "version: 1\nname: fleet\nservices:\n".to_owned();
+    let names: Vec<String> = (0..1_000).map(|number| format!("s{number}")).collect();
+    for name in &names {
+        let _ =
+            writeln!(text, "  {name}: {{ process: {{ command: [sleep, inf], environment: {{ A: b }} }}, vram: 1GB }}");
+    }
+    let _ = writeln!(text, "modes:\n  all: {{ services: [{0}] }}\n  most: {{ services: [{0}] }}", names.join(", "));
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("lcm.yaml");
+    fs::write(&path, text).unwrap();
+    let choice = Choice { mode_optional: true, ..Choice::default() };
+    let desired = load(&path, &Environment::new(), &choice).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!((desired.services.len(), desired.modes.len()), (1_000, 2));
+}

@@ -1,0 +1,65 @@
+//! Rows of a plan set as blocks: columns that line up from block to block, what there is no room for beside a row below
+//! it, and a reason that several rows in a row share, once.
+
+use crate::report::style::Style;
+use crate::report::table::{self, Cell};
+use crate::report::view::entry::Group;
+
+/// Reasons stand below what they are the reasons of, and further in.
+const INDENT: &str = "    ";
+
+/// So many in a row that share a reason are told it once, below the last of them. Of two, each is read faster alone.
+const SHARED_MIN: usize = 3;
+
+/// One service of a plan.
+pub(super) struct Row {
+    pub(super) group: Group,
+    /// What is done, and to whom.
+    pub(super) cells: [Cell; 2],
+    /// These two stand beside the cells where there is room in all rows, else below: first the effect, then the route.
+    pub(super) route: String,
+    pub(super) effect: String,
+    pub(super) reasons: Vec<String>,
+    pub(super) diff: Vec<String>,
+}
+
+/// The lines of each group.
+pub(super) fn blocks(rows: &[Row], indent: usize, style: Style) -> Vec<Vec<String>> {
+    let set = |beside: usize| {
+        let row = |row: &Row| {
+            row.cells.iter().cloned().chain(row.more().iter().take(beside).map(|more| Cell::new(*more))).collect()
+        };
+        table::lines(&rows.iter().map(row).collect::<Vec<_>>(), style)
+    };
+    let fits = |beside: &usize| table::fit(&set(*beside), indent, style);
+    let beside = [2, 1].into_iter().find(fits).unwrap_or(0);
+    let mut lines = set(beside).into_iter();
+    let of_a_group = rows.chunk_by(|one, other| one.group == other.group);
+    let block = |rows: &[Row]| {
+        let mut block = Vec::new();
+        for alike in rows.chunk_by(is_alike) {
+            let is_shared = alike.len() >= SHARED_MIN;
+            for row in alike {
+                block.extend(lines.next());
+                let more = row.more().into_iter().skip(beside).filter(|more| !more.is_empty());
+                let reasons = row.reasons.iter().map(String::as_str).filter(|_| !is_shared);
+                block.extend(more.chain(reasons).map(|line| format!("{INDENT}{line}")));
+                block.extend(row.diff.iter().map(|line| format!("{INDENT}  {line}")));
+            }
+            let shared = alike[0].reasons.iter().filter(|_| is_shared);
+            block.extend(shared.map(|reason| format!("{INDENT}all {}: {reason}", alike.len())));
+        }
+        block
+    };
+    of_a_group.map(block).collect()
+}
+
+impl Row {
+    fn more(&self) -> [&str; 2] {
+        [&self.route, &self.effect]
+    }
+}
+
+fn is_alike(one: &Row, other: &Row) -> bool {
+    one.reasons == other.reasons && one.diff.is_empty() && other.diff.is_empty()
+}

@@ -1,0 +1,133 @@
+//! The script of README's recipes for a pipeline, as it stands there, on real processes: one way through it, and each exit
+//! code that it can come to.
+
+use std::fs::{self, File};
+
+use super::sandbox::{Ran, Sandbox, answers, free_port, kill, wait_until};
+use super::shell;
+
+const README: &str = include_str!("../../README.md");
+
+/// A folder that was checked out, with the script beside its manifests.
+struct Checkout {
+    sandbox: Sandbox,
+    port: u16,
+}
+
+impl Checkout {
+    fn new() -> Self {
+        let mut sandbox = Sandbox::new("pipeline");
+        let (_, after) = README.split_once("```sh\n#!/bin/sh\n# pipeline.sh ").expect("README.md has the script");
+        let (script, _) = after.split_once("\n```\n").expect("its end");
+        sandbox.write("pipeline.sh", &format!("# pipeline.sh {script}\n"));
+        let bin = sandbox.path("bin");
+        fs::create_dir(&bin).expect("a folder");
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_lcm"), bin.join("lcm")).expect("a link");
+        let path = format!("{}:{}", bin.display(), sandbox.get("PATH"));
+        sandbox.set("PATH", path);
+        let port = free_port();
+        let manifest = sandbox.write("lcm.yaml", &manifest(port));
+        sandbox.take_down(&manifest);
+        for mode in ["full", "dead"] {
+            sandbox.write(&format!("{mode}.yaml"), &format!("include: lcm.yaml\nmode: {mode}\n"));
+        }
+        sandbox.write("wrong.yaml", "version: 1\nname: wrong\nservises: {}\n");
+        Self { sandbox, port }
+    }
+
+    /// `check`, `merge full.yaml`
+    #[track_caller]
+    fn job(&self, words: &str) -> Ran {
+        shell(&self.sandbox, &format!("exec sh pipeline.sh {words}"))
+    }
+
+    fn comment(&self) -> String {
+        fs::read_to_string(self.sandbox.path("comment.md")).expect("a comment")
+    }
+}
+
+/// Two that don't fit beside each other, and one that never comes up.
+fn manifest(port: u16) -> String {
+    let [other, dead] = [free_port(), free_port()];
+    let service = |port: u16, more: &str| {
+        format!(
+            "process: {{ command: [\"@SERVER@\", --port, \"{port}\"{more}] }}, stop: {{ grace: 1s }}, health: {{ http: \
+             \"http://127.0.0.1:{port}/health\" }}"
+        )
+    };
+    format!(
+        "version: 1
+name: \"@NAME@\"
+mode: one
+gpus: {{ devices: [{{ index: 0, uuid: \"@GPU@\", vram: 24GiB }}] }}
+services:
+  one: {{ {}, vram: 20GB, priority: 100 }}
+  two: {{ {}, vram: 20GB }}
+  dead: {{ {} }}
+modes:
+  one: {{ services: [one] }}
+  full: {{ services: [one, two] }}
+  dead: {{ services: [dead] }}
+",
+        service(port, ""),
+        service(other, ""),
+        service(dead, ", --load, 100ms, --die-while-loading")
+    )
+}
+
+#[test]
+fn what_is_checked_is_merged_and_drift_is_seen() {
+    let checkout = Checkout::new();
+    checkout.job("check").exits(0).says("lcm.yaml: ok");
+    let comment = checkout.comment();
+    assert!(comment.starts_with("**Plan: 0 to stop, 1 to start, 2 kept, 0 blocked**\n"), "{comment}");
+    checkout.job("drift").exits(2).says("drift: the machine is not as lcm.yaml says");
+    assert!(!answers(checkout.port), "so far it was only looked at");
+    checkout.job("merge").exits(0).says("Applied: 1 started");
+    assert!(answers(checkout.port));
+    checkout.job("drift").exits(0).says("Plan: 0 to stop, 0 to start, 3 kept, 0 blocked.");
+    checkout.job("check").exits(0);
+    assert!(checkout.comment().starts_with("**Nothing to do"), "{}", checkout.comment());
+
+    let servers = checkout.sandbox.servers();
+    let [(pid, _)] = servers[..] else { panic!("{servers:?}") };
+    kill(pid, "KILL");
+    wait_until("it is gone", || !answers(checkout.port));
+    checkout.job("drift").exits(2).says("Plan: 0 to stop, 1 to start, 2 kept, 0 blocked.");
+}
+
+#[test]
+fn what_is_wrong_stops_it_before_anything_is_changed() {
+    let checkout = Checkout::new();
+    checkout.job("").exits(64).says("pipeline.sh check|merge|drift");
+    shell(&checkout.sandbox, "PATIENCE=soon exec sh pipeline.sh merge").exits(64).says("--lock-timeout");
+    checkout.job("check wrong.yaml").exits(1).says("services");
+    assert!(!checkout.sandbox.path("plan.json").exists(), "what is invalid is not planned");
+    checkout.job("merge").exits(1).says("plan.json");
+
+    checkout.job("check").exits(0);
+    let lock = File::create(checkout.sandbox.path("lcm.lock")).expect("a lock");
+    lock.lock().expect("locked");
+    shell(&checkout.sandbox, "PATIENCE=0s exec sh pipeline.sh merge").exits(6).says("once more, later");
+    drop(lock);
+    assert_eq!(checkout.sandbox.servers(), []);
+
+    checkout.sandbox.lcm(&["apply", "--yes"]).exits(0);
+    let servers = checkout.sandbox.servers();
+    checkout.job("merge").exits(5).says("check again, and read again");
+    assert_eq!(checkout.sandbox.servers(), servers, "a stale plan does nothing");
+}
+
+#[test]
+fn what_is_blocked_or_does_not_come_up_is_told_and_the_rest_is_done() {
+    let checkout = Checkout::new();
+    checkout.job("check full.yaml").exits(4).says("something that is wanted is blocked");
+    let comment = checkout.comment();
+    assert!(comment.contains("- `!` blocked `two`: no\\_room: "), "{comment}");
+    checkout.job("merge full.yaml").exits(4);
+    assert!(answers(checkout.port), "what fits is up");
+    checkout.job("drift full.yaml").exits(4);
+
+    checkout.job("check dead.yaml").exits(0);
+    checkout.job("merge dead.yaml").exits(3).says("not all of it came up");
+}

@@ -1,0 +1,28 @@
+//! A terminal of a given width, and what a program shows there.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+/// As high as terminals were made once, and are still opened.
+const ROWS: u16 = 24;
+
+/// Runs a program to its end with a terminal for its stdout alone; returns its exit code and what it wrote.
+pub(crate) fn shown(mut command: Command, columns: u16) -> (Option<i32>, String) {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let outer = openpt(flags).expect("a terminal");
+    grantpt(&outer).and_then(|()| unlockpt(&outer)).expect("a terminal of ours");
+    let inner = ioctl_tiocgptpeer(&outer, flags).expect("its other side");
+    tcsetwinsize(&inner, Winsize { ws_row: ROWS, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).expect("a size");
+    let mut child = command.stdout(inner).stderr(Stdio::null()).spawn().expect("a program to run");
+    // The command holds the inner side too, and reading ends when nobody does.
+    drop(command);
+    let (mut outer, mut bytes) = (File::from(outer), Vec::new());
+    // A terminal whose other side is closed fails to be read, with EIO.
+    let _ = outer.read_to_end(&mut bytes);
+    let code = child.wait().expect("its end").code();
+    (code, String::from_utf8(bytes).expect("UTF-8").replace("\r\n", "\n"))
+}
