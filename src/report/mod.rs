@@ -8,6 +8,7 @@ pub mod fold;
 pub mod history;
 pub mod json;
 pub mod print;
+pub mod problems;
 pub mod progress;
 pub mod status;
 pub mod style;
