@@ -20,6 +20,8 @@ mod saved;
 mod schemas;
 #[path = "cli/scripts.rs"]
 mod scripts;
+#[path = "cli/terminal.rs"]
+mod terminal;
 #[path = "cli/usage.rs"]
 mod usage;
 #[path = "cli/words.rs"]

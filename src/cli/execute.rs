@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 
@@ -16,7 +16,8 @@ use crate::cli::interrupt::Interrupts;
 use crate::cli::opened::{self, Opened};
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
-use crate::cli::tally::{self, Tally};
+use crate::cli::tally;
+use crate::cli::teller::Teller;
 use crate::cli::words::VoiceArgs;
 use crate::cli::{files, locked, oneshot, plan as plan_command, saved, switch};
 use crate::manifest::Choice;
@@ -62,36 +63,25 @@ struct Ended {
 
 /// Whoever reads the events is told of every end, also of one before there is a manifest.
 pub(super) async fn run(session: &Session, job: Job) -> Result<Exit, Stop> {
-    let (progress, ended) = match copy(&job) {
-        Ok(copy) => {
-            let progress = Progress::new(show(session, &job), session.stderr, copy);
-            let ended = work(session, job, &progress).await;
-            (progress, ended)
-        }
-        Err(stop) => (Progress::new(show(session, &job), session.stderr, None), Err(stop)),
+    let (copy, refused) = match copy(&job) {
+        Ok(copy) => (copy, None),
+        Err(stop) => (None, Some(stop)),
     };
-    progress.finish();
+    let teller = Arc::new(Teller::new(Progress::new(show(session, &job), session.stderr, copy)));
+    let ended = match refused {
+        None => work(session, job, &teller).await,
+        Some(stop) => Err(stop),
+    };
+    teller.still();
     if let Err(stop) = &ended {
-        progress.tell(&Event::new(Timestamp::now(), ended_early(stop)));
+        teller.end_early(stop);
     }
     ended
 }
 
-/// The last event of a run that did nothing.
-fn ended_early(stop: &Stop) -> EventKind {
-    EventKind::Result {
-        exit_code: stop.exit.code(),
-        changed: false,
-        done: 0,
-        failed: 0,
-        skipped: 0,
-        blocked: 0,
-        message: stop.message().to_owned(),
-    }
-}
-
-async fn work(session: &Session, mut job: Job, progress: &Progress) -> Result<Exit, Stop> {
-    let interrupts = Interrupts::listen()?;
+async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<Exit, Stop> {
+    let hearing = Arc::clone(teller);
+    let interrupts = Interrupts::listen(move |interrupt, heard| hearing.hear(interrupt, heard))?;
     let (opened, saved) = open(session, &mut job)?;
     let job = &job;
     let request = Request { purpose: job.purpose, ..plan_command::request(&opened, &job.planning)? };
@@ -131,7 +121,7 @@ async fn work(session: &Session, mut job: Job, progress: &Progress) -> Result<Ex
     keep_mode(job, &opened)?;
     let mut ended = if plan.steps.is_empty() {
         forget(session, &opened, &plan);
-        nothing_to_do(&opened, &plan, progress)
+        nothing_to_do(&opened, &plan, teller)
     } else {
         interrupts.begin_run();
         let agreed = Agreed {
@@ -142,12 +132,12 @@ async fn work(session: &Session, mut job: Job, progress: &Progress) -> Result<Ex
             author: &author,
             store_told: &store_told,
         };
-        carry_out(job, &agreed, progress, &interrupts).await
+        carry_out(job, &agreed, teller, &interrupts).await
     };
     ended.undone = oneshot::undone(session, &opened, &request, &plan).await;
     // Before the last event: a world that can't be written back has not changed.
     opened.close()?;
-    tell(&opened, progress, &ended, Began { job, author: &author, at: began }, tell_of_store);
+    tell(&opened, teller, &ended, Began { job, author: &author, at: began }, tell_of_store);
     if job.execution.format == Format::Text
         && let Err(error) = print::data(&words(job, &ended, session.stdout))
     {
@@ -193,9 +183,9 @@ fn keep_mode(job: &Job, opened: &Opened) -> Result<(), Stop> {
     }
 }
 
-fn nothing_to_do(opened: &Opened, plan: &Plan, progress: &Progress) -> Ended {
+fn nothing_to_do(opened: &Opened, plan: &Plan, teller: &Teller) -> Ended {
     let (project, mode) = (plan.project.clone(), plan.mode.clone());
-    progress.tell(&Event::new(opened.driver().now(), EventKind::Run { project, mode }));
+    teller.tell(&Event::new(opened.driver().now(), EventKind::Run { project, mode }));
     let outcome = Outcome {
         changed: false,
         done: 0,
@@ -219,13 +209,9 @@ struct Agreed<'a> {
     store_told: &'a AtomicBool,
 }
 
-async fn carry_out(job: &Job, agreed: &Agreed<'_>, progress: &Progress, interrupts: &Interrupts) -> Ended {
+async fn carry_out(job: &Job, agreed: &Agreed<'_>, teller: &Teller, interrupts: &Interrupts) -> Ended {
     let Agreed { opened, request, plan, observed, author, store_told } = *agreed;
-    let tally = Mutex::new(Tally::default());
-    let events = |event: Event| {
-        tally.lock().unwrap_or_else(PoisonError::into_inner).tell(&event.kind);
-        progress.tell(&event);
-    };
+    let events = |event: Event| teller.tell(&event);
     let think = |facts: &Facts, request: &Request| opened.think(facts, request);
     let room = |facts: &Facts, request: &Request| opened.room(facts, request);
     let began = opened.driver().now();
@@ -250,8 +236,7 @@ async fn carry_out(job: &Job, agreed: &Agreed<'_>, progress: &Progress, interrup
     };
     let outcome = apply::apply(context, plan).await;
     let took = opened.driver().now().duration_since(began).as_millis();
-    let tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-    let message = tally.sentence(&outcome, u64::try_from(took).unwrap_or_default());
+    let message = teller.sentence(&outcome, u64::try_from(took).unwrap_or_default());
     let exit = Exit::of_outcome(&outcome, job.planning.detailed_exitcode);
     Ended { outcome, exit, message, undone: Vec::new() }
 }
@@ -270,27 +255,17 @@ fn run_id(began: Timestamp) -> String {
 }
 
 /// The last event, and the history.
-fn tell(opened: &Opened, progress: &Progress, ended: &Ended, began: Began<'_>, tell_of_store: impl Fn(&StoreError)) {
+fn tell(opened: &Opened, teller: &Teller, ended: &Ended, began: Began<'_>, tell_of_store: impl Fn(&StoreError)) {
     let Began { job, author, at: began } = began;
     let Ended { outcome, exit, message, undone } = ended;
     if job.execution.format == Format::Json {
         for line in undone {
-            progress.tell(&Event::new(opened.driver().now(), EventKind::Warning { message: line.clone() }));
+            teller.tell(&Event::new(opened.driver().now(), EventKind::Warning { message: line.clone() }));
         }
     }
-    progress.finish();
-    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    teller.still();
     let at = opened.driver().now();
-    let result = EventKind::Result {
-        exit_code: exit.code(),
-        changed: outcome.changed,
-        done: outcome.done,
-        failed: count(outcome.failures.len()),
-        skipped: outcome.skipped,
-        blocked: count(outcome.last_plan.as_ref().map_or(0, |plan| plan.blocked.len())),
-        message: message.clone(),
-    };
-    progress.tell(&Event::new(at, result));
+    teller.end(at, *exit, outcome, message);
     let first_error = outcome.failures.first().map(|failure| format!("{}: {}", spoken(&failure.step), failure.error));
     let run = Run {
         id: author.run.clone(),
@@ -373,7 +348,7 @@ fn show(session: &Session, job: &Job) -> Show {
     match job.execution.format {
         Format::Json => Show::Json,
         Format::Text if session.quiet => Show::Nothing,
-        Format::Text if io::stderr().is_terminal() => Show::Bars,
+        Format::Text if io::stderr().is_terminal() && session.may_redraw() => Show::Bars,
         Format::Text => Show::Lines,
     }
 }

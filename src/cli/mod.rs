@@ -33,6 +33,7 @@ mod stop;
 mod suspend;
 mod switch;
 mod tally;
+mod teller;
 mod terminate;
 mod validate;
 mod wanted;
@@ -102,6 +103,7 @@ const WORKERS: usize = 2;
 /// The whole program.
 #[must_use]
 pub fn main() -> Exit {
+    print::still_on_panic();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(answer) => {
