@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::lcm::{Lcm, schema};
+use crate::lcm::Lcm;
+use crate::lcm::promised::schema;
 
 /// A project of its own, taken down when dropped.
 struct Hooked {

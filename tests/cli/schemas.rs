@@ -6,7 +6,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::lcm::{Lcm, schema, studio};
+use crate::lcm::promised::schema;
+use crate::lcm::{Lcm, studio};
 
 #[test]
 fn what_is_committed_is_what_is_printed() {

@@ -102,12 +102,11 @@ fn is_drawn(shown: &str) -> bool {
 /// Forty services that run and are busy, in a simulated world, and a mode that wants none of them.
 fn busy(folder: &Path) {
     let names: Vec<String> = (0..40).map(|number| format!("svc-{number:02}")).collect();
-    let services: String = names
-        .iter()
-        .map(|name| format!("  {name}: {{ process: {{ command: [sleep, inf] }}, busy: {{ exec: [work] }} }}\n"))
-        .collect();
+    let service =
+        |name: &String| format!("  {name}: {{ process: {{ command: [sleep, inf] }}, busy: {{ exec: [work] }} }}");
+    let services = names.iter().map(service).collect::<Vec<_>>().join("\n");
     let manifest = format!(
-        "version: 1\nname: many\nmode: all\nservices:\n{services}modes:\n  all: {{ services: [{}] }}\n  none: {{ services: [] }}\n",
+        "version: 1\nname: many\nmode: all\nservices:\n{services}\nmodes:\n  all: {{ services: [{}] }}\n  none: {{ services: [] }}\n",
         names.join(", ")
     );
     fs::write(folder.join("lcm.yaml"), manifest).expect("a manifest");
@@ -175,5 +174,5 @@ fn a_second_interrupt_leaves_at_once_and_the_terminal_as_it_was() {
     let events = fs::read_to_string(live.folder.path().join("events.jsonl")).expect("written");
     let last: serde_json::Value = serde_json::from_str(events.lines().last().expect("an event")).expect("JSON");
     assert_eq!((&last["type"], &last["exit_code"]), (&"result".into(), &130.into()), "{last:#}");
-    crate::lcm::schema::check(&last, "lcm down, interrupted twice");
+    crate::lcm::promised::schema::check(&last, "lcm down, interrupted twice");
 }

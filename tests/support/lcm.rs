@@ -8,10 +8,10 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use schema::Promised;
+use promised::Promised;
 
-#[path = "schema.rs"]
-pub(crate) mod schema;
+#[path = "promised.rs"]
+pub(crate) mod promised;
 
 /// One call of `lcm`, being put together.
 pub(crate) struct Lcm {

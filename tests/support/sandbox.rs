@@ -17,10 +17,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::server::static_server;
-use schema::Promised;
+use promised::Promised;
 
-#[path = "schema.rs"]
-mod schema;
+#[path = "promised.rs"]
+mod promised;
 
 /// Nothing here takes a tenth of it; a machine that does is not slow but stuck.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);

@@ -49,7 +49,10 @@ fn forty() -> Board {
     let starts = (0..40).map(|number| id(Action::Start, number));
     board.tell(&planned((40..45).map(|number| id(Action::Stop, number)).chain(starts)), at(0));
     for number in 0..29 {
-        board.tell(&started(Action::Start, number, (number % 2 == 0).then_some(95_000)), at(number as i64));
+        board.tell(
+            &started(Action::Start, number, (number % 2 == 0).then_some(95_000)),
+            at(i64::try_from(number).expect("few")),
+        );
         board.tell(&stage(Action::Start, number, Stage::Health, (number == 3).then_some("loads its model")), at(30));
     }
     board.tell(&started(Action::Stop, 40, None), at(30));
