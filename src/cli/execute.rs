@@ -57,17 +57,19 @@ struct Ended {
     outcome: Outcome,
     exit: Exit,
     message: String,
+    /// Those of the plan that was shown.
+    warnings: Vec<String>,
     /// What the next apply would undo of it.
     undone: Vec<String>,
 }
 
 /// Whoever reads the events is told of every end, also of one before there is a manifest.
 pub(super) async fn run(session: &Session, job: Job) -> Result<Exit, Stop> {
-    let (copy, refused) = match copy(&job) {
+    let (copy, refused) = match copy(&job.execution) {
         Ok(copy) => (copy, None),
         Err(stop) => (None, Some(stop)),
     };
-    let teller = Arc::new(Teller::new(Progress::new(show(session, &job), session.stderr, copy)));
+    let teller = Arc::new(Teller::new(Progress::new(show(session, &job.execution), session.stderr, copy)));
     let ended = match refused {
         None => work(session, job, &teller).await,
         Some(stop) => Err(stop),
@@ -77,6 +79,13 @@ pub(super) async fn run(session: &Session, job: Job) -> Result<Exit, Stop> {
         teller.end_early(stop);
     }
     ended
+}
+
+/// The same for a command that ends before it knows what is to be carried out.
+pub(super) fn tell_refused(session: &Session, execution: &ExecutionArgs, stop: &Stop) {
+    // Where it can't be opened, there is nobody to tell.
+    let copy = copy(execution).unwrap_or_default();
+    Teller::new(Progress::new(show(session, execution), session.stderr, copy)).end_early(stop);
 }
 
 async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<Exit, Stop> {
@@ -196,7 +205,7 @@ fn nothing_to_do(opened: &Opened, plan: &Plan, teller: &Teller) -> Ended {
         last_plan: Some(plan.clone()),
     };
     let exit = Exit::of_outcome(&outcome, false);
-    Ended { outcome, exit, message: "nothing to do".to_owned(), undone: Vec::new() }
+    Ended { outcome, exit, message: "nothing to do".to_owned(), warnings: plan.warnings.clone(), undone: Vec::new() }
 }
 
 /// What was shown, and made from what.
@@ -238,7 +247,7 @@ async fn carry_out(job: &Job, agreed: &Agreed<'_>, teller: &Teller, interrupts: 
     let took = opened.driver().now().duration_since(began).as_millis();
     let message = teller.sentence(&outcome, u64::try_from(took).unwrap_or_default());
     let exit = Exit::of_outcome(&outcome, job.planning.detailed_exitcode);
-    Ended { outcome, exit, message, undone: Vec::new() }
+    Ended { outcome, exit, message, warnings: plan.warnings.clone(), undone: Vec::new() }
 }
 
 /// What a run began as.
@@ -257,11 +266,9 @@ fn run_id(began: Timestamp) -> String {
 /// The last event, and the history.
 fn tell(opened: &Opened, teller: &Teller, ended: &Ended, began: Began<'_>, tell_of_store: impl Fn(&StoreError)) {
     let Began { job, author, at: began } = began;
-    let Ended { outcome, exit, message, undone } = ended;
-    if job.execution.format == Format::Json {
-        for line in undone {
-            teller.tell(&Event::new(opened.driver().now(), EventKind::Warning { message: line.clone() }));
-        }
+    let Ended { outcome, exit, message, warnings, undone } = ended;
+    for line in warnings.iter().chain(undone) {
+        teller.record(&Event::new(opened.driver().now(), EventKind::Warning { message: line.clone() }));
     }
     teller.still();
     let at = opened.driver().now();
@@ -286,7 +293,7 @@ fn tell(opened: &Opened, teller: &Teller, ended: &Ended, began: Began<'_>, tell_
 
 /// How it ended, for people; nothing where the plan said it all.
 fn words(job: &Job, ended: &Ended, style: Style) -> String {
-    let Ended { outcome, exit, message, undone } = ended;
+    let Ended { outcome, exit, message, undone, .. } = ended;
     if message == "nothing to do" {
         return folded(&undone.iter().flat_map(|line| [line, "\n"]).collect::<String>(), style);
     }
@@ -336,16 +343,16 @@ fn shown(session: &Session, job: &Job, opened: &Opened, plan: &Plan, facts: &Fac
 }
 
 /// Where a copy of the events goes; made before anything else is tried, so that it can say how that ended.
-fn copy(job: &Job) -> Result<Option<File>, Stop> {
+fn copy(execution: &ExecutionArgs) -> Result<Option<File>, Stop> {
     let stream = |path: &PathBuf| {
         let cannot = |error| Stop::refused(Code::File, format!("can't write events to {}: {error}", path.display()));
         files::stream(path).map_err(cannot)
     };
-    job.execution.json_into.as_ref().map(stream).transpose()
+    execution.json_into.as_ref().map(stream).transpose()
 }
 
-fn show(session: &Session, job: &Job) -> Show {
-    match job.execution.format {
+fn show(session: &Session, execution: &ExecutionArgs) -> Show {
+    match execution.format {
         Format::Json => Show::Json,
         Format::Text if session.quiet => Show::Nothing,
         Format::Text if io::stderr().is_terminal() && session.may_redraw() => Show::Bars,

@@ -88,7 +88,7 @@ impl Session {
 /// What the environment says counts more than what the terminal does.
 fn width_of(environment: &BTreeMap<String, String>, stream: impl AsFd) -> Option<usize> {
     let said = environment.get("COLUMNS").and_then(|columns| columns.parse().ok());
-    let asked = || rustix::termios::tcgetwinsize(stream).ok().map(|size| usize::from(size.ws_col));
+    let asked = || print::size_of(stream).map(|size| size.columns);
     said.or_else(asked).filter(|columns| *columns > 0)
 }
 

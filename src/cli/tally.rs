@@ -39,21 +39,21 @@ impl Tally {
         self.began.get_or_insert_with(|| (event.at, Instant::now()));
         match &event.kind {
             EventKind::Prepared { step, took_ms, .. } => {
-                self.add(step, StageTime { stage: Stage::Prepare, took_ms: *took_ms });
+                self.add_all(step, &[StageTime { stage: Stage::Prepare, took_ms: *took_ms }]);
             }
             EventKind::StepStarted { step, action, .. } => {
                 self.actions.insert(step.clone(), *action);
             }
             EventKind::StepDone { step, service, outcome, stages, .. } => {
                 self.ended.well += 1;
-                stages.iter().for_each(|time| self.add(step, *time));
+                self.add_all(step, stages);
                 if let (Some(action), StepOutcome::Done) = (self.actions.get(step), outcome) {
                     self.done.entry(*action).or_default().insert(service.clone());
                 }
             }
             EventKind::StepFailed { step, stages, .. } => {
                 self.ended.failed += 1;
-                stages.iter().for_each(|time| self.add(step, *time));
+                self.add_all(step, stages);
             }
             EventKind::StepSkipped { .. } => self.ended.skipped += 1,
             EventKind::Run { .. }
@@ -67,15 +67,16 @@ impl Tally {
         }
     }
 
-    fn add(&mut self, step: &StepId, time: StageTime) {
-        let StageTime { stage, took_ms } = time;
-        let longest = || StepTime { step: step.clone(), took_ms };
-        let total = self.stages.entry(stage);
-        let total = total.or_insert_with(|| StageTotal { stage, took_ms: 0, steps: 0, longest: longest() });
-        total.took_ms += took_ms;
-        total.steps += 1;
-        if took_ms > total.longest.took_ms {
-            total.longest = longest();
+    fn add_all(&mut self, step: &StepId, times: &[StageTime]) {
+        for StageTime { stage, took_ms } in times.iter().copied() {
+            let longest = || StepTime { step: step.clone(), took_ms };
+            let total = self.stages.entry(stage);
+            let total = total.or_insert_with(|| StageTotal { stage, took_ms: 0, steps: 0, longest: longest() });
+            total.took_ms += took_ms;
+            total.steps += 1;
+            if took_ms > total.longest.took_ms {
+                total.longest = longest();
+            }
         }
     }
 

@@ -36,6 +36,11 @@ impl Teller {
         self.progress.tell(event);
     }
 
+    /// Tells programs alone what people read elsewhere.
+    pub(super) fn record(&self, event: &Event) {
+        self.progress.record(event);
+    }
+
     /// Takes what moves off the screen.
     pub(super) fn still(&self) {
         self.progress.finish();

@@ -11,7 +11,7 @@ use crate::model::size::Mebibytes;
 use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::flow::Flow;
 use crate::plan::legal::by_rule;
-use crate::plan::recover;
+use crate::plan::{recover, selection};
 
 const UNPROVEN: &str = "GPU memory is UNPROVEN: declared sizes count, no driver was asked";
 
@@ -152,6 +152,7 @@ fn amounts(steps: &[Step], counts: impl Fn(Action) -> bool) -> BTreeMap<&GpuId, 
 
 fn warnings(scene: &Scene<'_>, gpus: &[GpuLine], steps: &[Step]) -> Vec<String> {
     let mut warnings = scene.observed.warnings.clone();
+    warnings.extend(selection::left_out(scene));
     for number in scene.all() {
         let (name, seen) = (scene.name(number), scene.seen(number));
         let Ownership::Foreign { holder } = &seen.ownership else { continue };

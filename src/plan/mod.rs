@@ -20,6 +20,7 @@ mod order;
 mod place;
 mod recover;
 mod room;
+mod selection;
 mod steps;
 mod want;
 mod word;

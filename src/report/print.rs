@@ -4,6 +4,7 @@
 //! The cursor is never hidden and always at the beginning of the line below: however lcm ends, nothing has to be restored.
 
 use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
 use std::panic;
 use std::sync::{Mutex, PoisonError};
 
@@ -54,9 +55,15 @@ pub fn ask(text: &str) {
 /// Of the terminal that narration goes to.
 #[must_use]
 pub fn size() -> Size {
-    let told = rustix::termios::tcgetwinsize(io::stderr()).ok();
-    let size = told.map(|size| Size { rows: size.ws_row.into(), columns: size.ws_col.into() });
-    size.filter(|size| size.rows > 0 && size.columns > 0).unwrap_or(SIZE_DEFAULT)
+    size_of(io::stderr()).unwrap_or(SIZE_DEFAULT)
+}
+
+/// Of the terminal that this is, where it is one and tells.
+#[must_use]
+pub fn size_of(stream: impl AsFd) -> Option<Size> {
+    let told = rustix::termios::tcgetwinsize(stream).ok()?;
+    let size = Size { rows: told.ws_row.into(), columns: told.ws_col.into() };
+    Some(size).filter(|size| size.rows > 0 && size.columns > 0)
 }
 
 /// From now on these lines move at the bottom of the terminal; none: nothing does.

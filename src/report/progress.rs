@@ -77,6 +77,11 @@ impl Progress {
             }
             Shown::Nothing => {}
         }
+        self.record(event);
+    }
+
+    /// Tells programs alone what people read elsewhere.
+    pub fn record(&self, event: &Event) {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         if !streams.is_empty() {
             let line = json::line(event);

@@ -59,6 +59,7 @@ fn a_plan_or_manifest_that_is_not_to_be_carried_out_is_a_result() {
     fs::write(folder.join("bad.yaml"), "version: 1\nname: bad\nservices: { a: { proces: {} } }\n").expect("written");
     says(&apply(&["bad.yaml", "--color", "always"], 1), "proces");
     says(&apply(&["--target", "nobody"], 1), "nobody");
+    says(&only_result(folder, &[&["terminate", "nobody"], &simulated[..]].concat(), 1), "no service named nobody");
 }
 
 #[test]
