@@ -6,6 +6,8 @@ mod lcm;
 #[path = "support/terminal.rs"]
 mod terminal;
 
+#[path = "cli/drawn.rs"]
+mod drawn;
 #[path = "cli/ends.rs"]
 mod ends;
 #[path = "cli/forms.rs"]

@@ -70,7 +70,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("std::process::Command", &["driver"]),
     ("rusqlite", &["store"]),
     ("serde_saphyr", &["manifest"]),
-    ("indicatif", &["report"]),
+    ("unicode_width", &["report"]),
     ("clap", &["cli", "main"]),
 ];
 

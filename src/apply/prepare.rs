@@ -1,11 +1,12 @@
 //! All that can fail and needs no room, before the first stop: what fails here leaves the old one running.
 
 use futures_util::stream::{self, StreamExt};
+use tokio::time::Instant;
 
 use super::execute::fail;
-use super::run::{Cut, Run};
+use super::run::{Cut, Run, millis};
 use super::verdict::Trouble;
-use crate::model::event::Stage;
+use crate::model::event::{EventKind, Stage};
 use crate::model::lifecycle::{Action, State};
 use crate::model::plan::{Plan, ReasonCode, Step};
 
@@ -34,9 +35,13 @@ pub(super) async fn prepare(run: &Run<'_>, plan: &Plan) -> Result<usize, Cut> {
 
 async fn one(run: &Run<'_>, step: &Step) -> Result<(), Trouble> {
     let Some(service) = run.context.desired.services.get(&step.service) else { return Ok(()) };
+    let began = Instant::now();
     run.stage(step, Stage::Prepare, None);
     let prepared = run.context.driver.prepare(service).await;
-    prepared.map_err(|error| Trouble::new(ReasonCode::PrepareFailed, error.to_string()))
+    prepared.map_err(|error| Trouble::new(ReasonCode::PrepareFailed, error.to_string()))?;
+    let (id, service) = (step.id.clone(), step.service.clone());
+    run.say(EventKind::Prepared { step: id, service, took_ms: millis(began.elapsed()) });
+    Ok(())
 }
 
 /// What is starting already, needs nothing but patience.

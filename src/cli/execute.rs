@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 
@@ -16,7 +16,8 @@ use crate::cli::interrupt::Interrupts;
 use crate::cli::opened::{self, Opened};
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
-use crate::cli::tally::{self, Tally};
+use crate::cli::tally;
+use crate::cli::teller::Teller;
 use crate::cli::words::VoiceArgs;
 use crate::cli::{files, locked, oneshot, plan as plan_command, saved, switch};
 use crate::manifest::Choice;
@@ -57,42 +58,40 @@ struct Ended {
     outcome: Outcome,
     exit: Exit,
     message: String,
+    /// Those of the plan that was shown.
+    warnings: Vec<String>,
     /// What the next apply would undo of it.
     undone: Vec<String>,
 }
 
 /// Whoever reads the events is told of every end, also of one before there is a manifest.
 pub(super) async fn run(session: &Session, job: Job) -> Result<Exit, Stop> {
-    let (progress, ended) = match copy(&job) {
-        Ok(copy) => {
-            let progress = Progress::new(show(session, &job), session.stderr, copy);
-            let ended = work(session, job, &progress).await;
-            (progress, ended)
-        }
-        Err(stop) => (Progress::new(show(session, &job), session.stderr, None), Err(stop)),
+    let (copy, refused) = match copy(&job.execution) {
+        Ok(copy) => (copy, None),
+        Err(stop) => (None, Some(stop)),
     };
-    progress.finish();
+    let teller = Arc::new(Teller::new(Progress::new(show(session, &job.execution), session.stderr, copy)));
+    let ended = match refused {
+        None => work(session, job, &teller).await,
+        Some(stop) => Err(stop),
+    };
+    teller.still();
     if let Err(stop) = &ended {
-        progress.tell(&Event::new(Timestamp::now(), ended_early(stop)));
+        teller.end_early(stop);
     }
     ended
 }
 
-/// The last event of a run that did nothing.
-fn ended_early(stop: &Stop) -> EventKind {
-    EventKind::Result {
-        exit_code: stop.exit.code(),
-        changed: false,
-        done: 0,
-        failed: 0,
-        skipped: 0,
-        blocked: 0,
-        message: stop.message().to_owned(),
-    }
+/// The same for a command that ends before it knows what is to be carried out.
+pub(super) fn tell_refused(session: &Session, execution: &ExecutionArgs, stop: &Stop) {
+    // Where it can't be opened, there is nobody to tell.
+    let copy = copy(execution).unwrap_or_default();
+    Teller::new(Progress::new(show(session, execution), session.stderr, copy)).end_early(stop);
 }
 
-async fn work(session: &Session, mut job: Job, progress: &Progress) -> Result<Exit, Stop> {
-    let interrupts = Interrupts::listen()?;
+async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<Exit, Stop> {
+    let hearing = Arc::clone(teller);
+    let interrupts = Interrupts::listen(move |interrupt, heard| hearing.hear(interrupt, heard))?;
     let (opened, saved) = open(session, &mut job)?;
     let job = &job;
     let request = Request { purpose: job.purpose, ..plan_command::request(&opened, &job.planning)? };
@@ -132,7 +131,7 @@ async fn work(session: &Session, mut job: Job, progress: &Progress) -> Result<Ex
     keep_mode(job, &opened)?;
     let mut ended = if plan.steps.is_empty() {
         forget(session, &opened, &plan);
-        nothing_to_do(&opened, &plan, progress)
+        nothing_to_do(&opened, &plan, teller)
     } else {
         interrupts.begin_run();
         let agreed = Agreed {
@@ -143,12 +142,12 @@ async fn work(session: &Session, mut job: Job, progress: &Progress) -> Result<Ex
             author: &author,
             store_told: &store_told,
         };
-        carry_out(job, &agreed, progress, &interrupts).await
+        carry_out(job, &agreed, teller, &interrupts).await
     };
     ended.undone = oneshot::undone(session, &opened, &request, &plan).await;
     // Before the last event: a world that can't be written back has not changed.
     opened.close()?;
-    tell(&opened, progress, &ended, Began { job, author: &author, at: began }, tell_of_store);
+    tell(&opened, teller, &ended, Began { job, author: &author, at: began }, tell_of_store);
     if job.execution.format == Format::Text
         && let Err(error) = print::data(&words(job, &ended, session.stdout))
     {
@@ -194,9 +193,9 @@ fn keep_mode(job: &Job, opened: &Opened) -> Result<(), Stop> {
     }
 }
 
-fn nothing_to_do(opened: &Opened, plan: &Plan, progress: &Progress) -> Ended {
+fn nothing_to_do(opened: &Opened, plan: &Plan, teller: &Teller) -> Ended {
     let (project, mode) = (plan.project.clone(), plan.mode.clone());
-    progress.tell(&Event::new(opened.driver().now(), EventKind::Run { project, mode }));
+    teller.tell(&Event::new(opened.driver().now(), EventKind::Run { project, mode }));
     let outcome = Outcome {
         changed: false,
         done: 0,
@@ -207,7 +206,7 @@ fn nothing_to_do(opened: &Opened, plan: &Plan, progress: &Progress) -> Ended {
         last_plan: Some(plan.clone()),
     };
     let exit = Exit::of_outcome(&outcome, false);
-    Ended { outcome, exit, message: "nothing to do".to_owned(), undone: Vec::new() }
+    Ended { outcome, exit, message: "nothing to do".to_owned(), warnings: plan.warnings.clone(), undone: Vec::new() }
 }
 
 /// What was shown, and made from what.
@@ -220,13 +219,9 @@ struct Agreed<'a> {
     store_told: &'a AtomicBool,
 }
 
-async fn carry_out(job: &Job, agreed: &Agreed<'_>, progress: &Progress, interrupts: &Interrupts) -> Ended {
+async fn carry_out(job: &Job, agreed: &Agreed<'_>, teller: &Teller, interrupts: &Interrupts) -> Ended {
     let Agreed { opened, request, plan, observed, author, store_told } = *agreed;
-    let tally = Mutex::new(Tally::default());
-    let events = |event: Event| {
-        tally.lock().unwrap_or_else(PoisonError::into_inner).tell(&event.kind);
-        progress.tell(&event);
-    };
+    let events = |event: Event| teller.tell(&event);
     let think = |facts: &Facts, request: &Request| opened.think(facts, request);
     let room = |facts: &Facts, request: &Request| opened.room(facts, request);
     let began = opened.driver().now();
@@ -251,10 +246,9 @@ async fn carry_out(job: &Job, agreed: &Agreed<'_>, progress: &Progress, interrup
     };
     let outcome = apply::apply(context, plan).await;
     let took = opened.driver().now().duration_since(began).as_millis();
-    let tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-    let message = tally.sentence(&outcome, u64::try_from(took).unwrap_or_default());
+    let message = teller.sentence(&outcome, u64::try_from(took).unwrap_or_default());
     let exit = Exit::of_outcome(&outcome, job.planning.detailed_exitcode);
-    Ended { outcome, exit, message, undone: Vec::new() }
+    Ended { outcome, exit, message, warnings: plan.warnings.clone(), undone: Vec::new() }
 }
 
 /// What a run began as.
@@ -271,27 +265,15 @@ fn run_id(began: Timestamp) -> String {
 }
 
 /// The last event, and the history.
-fn tell(opened: &Opened, progress: &Progress, ended: &Ended, began: Began<'_>, tell_of_store: impl Fn(&StoreError)) {
+fn tell(opened: &Opened, teller: &Teller, ended: &Ended, began: Began<'_>, tell_of_store: impl Fn(&StoreError)) {
     let Began { job, author, at: began } = began;
-    let Ended { outcome, exit, message, undone } = ended;
-    if job.execution.format == Format::Json {
-        for line in undone {
-            progress.tell(&Event::new(opened.driver().now(), EventKind::Warning { message: line.clone() }));
-        }
+    let Ended { outcome, exit, message, warnings, undone } = ended;
+    for line in warnings.iter().chain(undone) {
+        teller.record(&Event::new(opened.driver().now(), EventKind::Warning { message: line.clone() }));
     }
-    progress.finish();
-    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    teller.still();
     let at = opened.driver().now();
-    let result = EventKind::Result {
-        exit_code: exit.code(),
-        changed: outcome.changed,
-        done: outcome.done,
-        failed: count(outcome.failures.len()),
-        skipped: outcome.skipped,
-        blocked: count(outcome.last_plan.as_ref().map_or(0, |plan| plan.blocked.len())),
-        message: message.clone(),
-    };
-    progress.tell(&Event::new(at, result));
+    teller.end(at, *exit, outcome, message);
     let first_error = outcome.failures.first().map(|failure| format!("{}: {}", spoken(&failure.step), failure.error));
     let run = Run {
         id: author.run.clone(),
@@ -312,7 +294,7 @@ fn tell(opened: &Opened, progress: &Progress, ended: &Ended, began: Began<'_>, t
 
 /// How it ended, for people; nothing where the plan said it all.
 fn words(job: &Job, ended: &Ended, style: Style) -> String {
-    let Ended { outcome, exit, message, undone } = ended;
+    let Ended { outcome, exit, message, undone, .. } = ended;
     if message == "nothing to do" {
         return folded(&undone.iter().flat_map(|line| [line, "\n"]).collect::<String>(), style);
     }
@@ -356,19 +338,19 @@ fn shown(session: &Session, job: &Job, opened: &Opened, plan: &Plan, facts: &Fac
 }
 
 /// Where a copy of the events goes; made before anything else is tried, so that it can say how that ended.
-fn copy(job: &Job) -> Result<Option<File>, Stop> {
+fn copy(execution: &ExecutionArgs) -> Result<Option<File>, Stop> {
     let stream = |path: &PathBuf| {
         let cannot = |error| Stop::refused(Code::File, format!("can't write events to {}: {error}", path.display()));
         files::stream(path).map_err(cannot)
     };
-    job.execution.json_into.as_ref().map(stream).transpose()
+    execution.json_into.as_ref().map(stream).transpose()
 }
 
-fn show(session: &Session, job: &Job) -> Show {
-    match job.execution.format {
+fn show(session: &Session, execution: &ExecutionArgs) -> Show {
+    match execution.format {
         Format::Json => Show::Json,
         Format::Text if session.quiet => Show::Nothing,
-        Format::Text if io::stderr().is_terminal() => Show::Bars,
+        Format::Text if io::stderr().is_terminal() && session.may_redraw() => Show::Bars,
         Format::Text => Show::Lines,
     }
 }

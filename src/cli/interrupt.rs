@@ -20,9 +20,23 @@ pub(super) struct Interrupts {
     run_under_way: Arc<AtomicBool>,
 }
 
+/// A signal, by what comes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// lcm ends at once: nothing was begun.
+    BeforeTheRun,
+    /// The run is asked to end.
+    First,
+    /// lcm ends at once.
+    Again,
+}
+
+/// What is said of an end before anything was begun.
+pub(super) const NOTHING_DONE: &str = "interrupted; nothing was done";
+
 impl Interrupts {
-    /// Listens from now on.
-    pub(super) fn listen() -> Result<Self, Stop> {
+    /// Listens from now on. `hear` is called before anything comes of a signal.
+    pub(super) fn listen(hear: impl Fn(Interrupt, Heard) + Send + 'static) -> Result<Self, Stop> {
         let cannot = |error: std::io::Error| Stop::refused(Code::System, format!("can't listen for signals: {error}"));
         let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
@@ -36,14 +50,21 @@ impl Interrupts {
                     Some(()) = terminate.recv() => Interrupt::Terminated,
                     else => return,
                 };
-                let begun = patient.load(Ordering::SeqCst);
-                if !begun || tell.borrow().is_some() {
-                    // The question that may stand there has no end of line.
-                    let end = if io::stderr().is_terminal() { "\n" } else { "" };
-                    if !begun {
-                        print::note(&format!("{end}interrupted; nothing was done"));
+                let heard = match (patient.load(Ordering::SeqCst), tell.borrow().is_some()) {
+                    (false, _) => Heard::BeforeTheRun,
+                    (true, false) => Heard::First,
+                    (true, true) => Heard::Again,
+                };
+                hear(now, heard);
+                match heard {
+                    Heard::First => {}
+                    Heard::BeforeTheRun => {
+                        // The question that may stand there has no end of line.
+                        let end = if io::stderr().is_terminal() { "\n" } else { "" };
+                        print::note(&format!("{end}{NOTHING_DONE}"));
+                        std::process::exit(i32::from(exit_of(now).code()));
                     }
-                    std::process::exit(i32::from(exit_of(now).code()));
+                    Heard::Again => std::process::exit(i32::from(exit_of(now).code())),
                 }
                 tell.send_replace(Some(now));
             }

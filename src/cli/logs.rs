@@ -50,7 +50,7 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
         }
         return Ok(Exit::Done);
     }
-    let mut interrupts = Interrupts::listen()?;
+    let mut interrupts = Interrupts::listen(|_, _| ())?;
     interrupts.begin_run();
     let mut seen: Vec<Option<Vec<String>>> = vec![None; args.services.len()];
     loop {

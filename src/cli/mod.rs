@@ -34,6 +34,7 @@ mod stop;
 mod suspend;
 mod switch;
 mod tally;
+mod teller;
 mod terminate;
 mod validate;
 mod wanted;
@@ -104,6 +105,7 @@ const WORKERS: usize = 2;
 /// The whole program.
 #[must_use]
 pub fn main() -> Exit {
+    print::still_on_panic();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(answer) => {

@@ -92,13 +92,22 @@ pub(super) fn differences(saved: &Plan, now: &Plan) -> Vec<String> {
     }
     for step in &saved.steps {
         match now.step(&step.id) {
-            None => lines.push(format!("- {}: not to be done any more", step.id)),
+            None => lines.push(format!("- {}: not to be done any more{}", step.id, why_not(now, &step.service))),
             Some(other) => lines.extend(of_step(step, other)),
         }
     }
     let added = now.steps.iter().filter(|step| saved.step(&step.id).is_none());
     lines.extend(added.map(|step| format!("+ {}: to be done too, {}", step.id, step.reason.message)));
     lines
+}
+
+/// What the plan made now says of a service to which it does nothing.
+fn why_not(now: &Plan, service: &ServiceName) -> String {
+    let blocked = now.blocked.iter().map(|blocked| (&blocked.service, &blocked.reason.message));
+    let held = now.held.iter().map(|held| (&held.service, &held.reason.message));
+    let kept = now.kept.iter().map(|kept| (&kept.service, &kept.message));
+    let why = blocked.chain(held).chain(kept).find(|(name, _)| *name == service);
+    why.map(|(_, message)| format!(", {message}")).unwrap_or_default()
 }
 
 fn of_step(saved: &Step, now: &Step) -> Vec<String> {

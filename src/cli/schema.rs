@@ -30,6 +30,10 @@ enum Of {
     Event,
     /// What a hook or a notifier is told
     Hook,
+    /// What `lcm validate --format json` says
+    Problems,
+    /// What `lcm observe` says, and `--world` takes
+    World,
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Stop> {
@@ -40,6 +44,8 @@ pub(super) fn run(args: &Args) -> Result<Exit, Stop> {
         Of::History => json::history_schema(),
         Of::Event => json::event_schema(),
         Of::Hook => json::hook_schema(),
+        Of::Problems => json::problems_schema(),
+        Of::World => json::world_schema(),
     };
     data(&json::document(&schema))?;
     Ok(Exit::Done)

@@ -68,6 +68,12 @@ impl Session {
         width_of(&self.environment, io::stderr()).unwrap_or(WIDTH_DEFAULT)
     }
 
+    /// Whether a terminal can draw over what stands there. The log of a CI keeps every drawing, and some have a terminal.
+    pub(super) fn may_redraw(&self) -> bool {
+        let said = |name: &str| self.environment.get(name).map_or("", String::as_str);
+        said("TERM") != "dumb" && matches!(said("CI"), "" | "0" | "false")
+    }
+
     pub(super) fn note(&self, line: &str) {
         if !self.quiet {
             print::note(line);
@@ -82,7 +88,7 @@ impl Session {
 /// What the environment says counts more than what the terminal does.
 fn width_of(environment: &BTreeMap<String, String>, stream: impl AsFd) -> Option<usize> {
     let said = environment.get("COLUMNS").and_then(|columns| columns.parse().ok());
-    let asked = || rustix::termios::tcgetwinsize(stream).ok().map(|size| usize::from(size.ws_col));
+    let asked = || print::size_of(stream).map(|size| size.columns);
     said.or_else(asked).filter(|columns| *columns > 0)
 }
 

@@ -113,7 +113,7 @@ fn shown(session: &Session, look: &Look) -> String {
 }
 
 async fn watch(session: &Session, view: &View<'_>) -> Result<Exit, Stop> {
-    let mut interrupts = Interrupts::listen()?;
+    let mut interrupts = Interrupts::listen(|_, _| ())?;
     interrupts.begin_run();
     let screen = std::io::IsTerminal::is_terminal(&std::io::stdout());
     loop {

@@ -4,6 +4,7 @@ use crate::cli::args::{ExecutionArgs, Format, NarrowArgs, PlanningArgs};
 use crate::cli::execute::{self, Job};
 use crate::cli::exit::Exit;
 use crate::cli::oneshot;
+use crate::cli::opened::Opened;
 use crate::cli::session::Session;
 use crate::cli::stop::Stop;
 use crate::cli::words::{self, Spoken, WordArgs};
@@ -23,17 +24,10 @@ pub(super) struct Args {
 
 pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
     let Args { words, execution } = args;
-    let opened = words::open(session, &words)?;
-    let running = {
-        let mut spoken = Spoken::of(session, &words, &opened).await?;
-        let running = say(&mut spoken)?;
-        match (execution.format, running.is_empty()) {
-            (Format::Text, true) => return spoken.end().map(|()| Exit::Done),
-            (Format::Text, false) => spoken.answer()?,
-            // Its events are the answer, also where nothing has to be stopped.
-            (Format::Json, _) => {}
-        }
-        spoken.named.iter().filter(|name| running.is_empty() || running.contains(name)).cloned().collect()
+    let said = said(session, &words, execution.format).await;
+    let (opened, running) = match said.inspect_err(|stop| execute::tell_refused(session, &execution, stop))? {
+        Said::Kept => return Ok(Exit::Done),
+        Said::ToStop(opened, running) => (*opened, running),
     };
     let narrow = NarrowArgs { targets: running, excludes: Vec::new() };
     let job = Job {
@@ -62,6 +56,28 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
         | Exit::Changes
         | Exit::Done => stop,
     })
+}
+
+/// What is left to be done once the words are kept.
+enum Said {
+    Kept,
+    ToStop(Box<Opened>, Vec<ServiceName>),
+}
+
+async fn said(session: &Session, words: &WordArgs, format: Format) -> Result<Said, Stop> {
+    let opened = words::open(session, words)?;
+    let running = {
+        let mut spoken = Spoken::of(session, words, &opened).await?;
+        let running = say(&mut spoken)?;
+        match (format, running.is_empty()) {
+            (Format::Text, true) => return spoken.end().map(|()| Said::Kept),
+            (Format::Text, false) => spoken.answer()?,
+            // Its events are the answer, also where nothing has to be stopped.
+            (Format::Json, _) => {}
+        }
+        spoken.named.iter().filter(|name| running.is_empty() || running.contains(name)).cloned().collect()
+    };
+    Ok(Said::ToStop(Box::new(opened), running))
 }
 
 /// Keeps the words, and returns what still has to be stopped for them.

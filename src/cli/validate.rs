@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use serde_json::{Value, json};
 
 use crate::cli::exit::Exit;
 use crate::cli::plan::data;
@@ -13,11 +12,9 @@ use crate::cli::{github, wire};
 use crate::manifest::{Choice, Place, Problem, Problems, Severity};
 use crate::model::desired::Desired;
 use crate::report::json::document;
+use crate::report::problems::{self, Checked, CheckedFile};
 use crate::report::style::Paint;
 use crate::report::table::counted;
-
-/// The version of what `--format json` says.
-const FORMAT: &str = "lcm.problems/1";
 
 /// Check manifests offline, and show everything that is wrong with them
 #[derive(Debug, clap::Args)]
@@ -44,8 +41,7 @@ pub(super) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
         Format::Text => checked.iter().map(|(path, found)| text(session, path, found)).collect(),
         Format::Github => checked.iter().map(|(path, found)| annotations(path, found)).collect(),
         Format::Json => {
-            let files: Vec<Value> = checked.iter().map(|(path, found)| as_json(path, found)).collect();
-            document(&json!({ "format": FORMAT, "files": files }))
+            document(&Checked::new(checked.iter().map(|(path, found)| for_programs(path, found)).collect()))
         }
     };
     data(&text)?;
@@ -85,29 +81,27 @@ fn annotations(path: &Path, found: &Result<Desired, Problems>) -> String {
     }
 }
 
-fn as_json(path: &Path, found: &Result<Desired, Problems>) -> Value {
+fn for_programs(path: &Path, found: &Result<Desired, Problems>) -> CheckedFile {
     let (warnings, problems) = match found {
         Ok(desired) => (desired.warnings.clone(), Vec::new()),
-        Err(problems) => (Vec::new(), problems.0.iter().map(problem_json).collect()),
+        Err(problems) => (Vec::new(), problems.0.iter().map(problem).collect()),
     };
-    json!({ "file": path, "valid": found.is_ok(), "problems": problems, "warnings": warnings })
+    CheckedFile { file: path.to_owned(), valid: found.is_ok(), problems, warnings }
 }
 
-fn problem_json(problem: &Problem) -> Value {
-    let severity = match problem.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-    };
-    let place = |place: &Place| json!({ "file": place.file, "line": place.line, "column": place.column });
-    let related: Vec<Value> =
-        problem.related.iter().map(|(at, label)| json!({ "place": place(at), "label": label })).collect();
-    json!({
-        "severity": severity,
-        "code": problem.code,
-        "message": problem.message,
-        "label": problem.label,
-        "help": problem.help,
-        "place": problem.place.as_ref().map(place),
-        "related": related,
-    })
+fn problem(problem: &Problem) -> problems::Problem {
+    let place = |place: &Place| problems::Place { file: place.file.clone(), line: place.line, column: place.column };
+    let related = |(at, label): &(Place, String)| problems::Related { place: place(at), label: label.clone() };
+    problems::Problem {
+        severity: match problem.severity {
+            Severity::Error => problems::Severity::Error,
+            Severity::Warning => problems::Severity::Warning,
+        },
+        code: problem.code.to_owned(),
+        message: problem.message.clone(),
+        label: problem.label.clone(),
+        help: problem.help.clone(),
+        place: problem.place.as_ref().map(place),
+        related: problem.related.iter().map(related).collect(),
+    }
 }

@@ -11,7 +11,7 @@ use crate::model::names::{ModeName, ProjectName, ServiceName, StepId};
 /// The version of an event's JSON.
 pub const FORMAT: &str = "lcm.event/1";
 
-/// One thing that happened.
+/// One thing that happened. Later versions of lcm add fields and types: a reader passes over what it does not know.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     #[schemars(extend("const" = FORMAT))]
@@ -42,6 +42,12 @@ pub enum EventKind {
         round: u32,
         steps: Vec<StepId>,
     },
+    /// All of a start that can fail and needs no room is done; before the first stop of a round.
+    Prepared {
+        step: StepId,
+        service: ServiceName,
+        took_ms: u64,
+    },
     StepStarted {
         step: StepId,
         service: ServiceName,
@@ -68,14 +74,17 @@ pub enum EventKind {
         service: ServiceName,
         outcome: Outcome,
         took_ms: u64,
+        /// Where that time went.
         stages: Vec<StageTime>,
     },
     StepFailed {
         step: StepId,
         service: ServiceName,
         error: String,
+        /// What the service wrote last, masked and bounded.
         log: Vec<String>,
         took_ms: u64,
+        /// Where that time went.
         stages: Vec<StageTime>,
     },
     /// Not begun, for this reason.
@@ -105,20 +114,47 @@ pub enum EventKind {
     Warning {
         message: String,
     },
-    /// The last one.
+    /// The last one, whatever became of the run.
     Result {
+        /// That of the command.
         exit_code: u8,
+        /// Anything was changed, or may have been.
         changed: bool,
+        /// Steps that came to a good end, or were not needed any more.
         done: u32,
         failed: u32,
+        /// Steps that were not begun, or not followed to their end.
         skipped: u32,
+        /// Services that are wanted and can't be.
         blocked: u32,
+        /// In one sentence.
         message: String,
+        /// From the run's first event to this one.
+        #[serde(default)]
+        took_ms: u64,
+        /// Services by what was done with them.
+        #[serde(default)]
+        services: ServiceCounts,
+        /// Where the time of all steps went, in the order in which a step goes through them. What went on side by side
+        /// is added up.
+        #[serde(default)]
+        stages: Vec<StageTotal>,
     },
 }
 
+/// Services by what was done with them; one that was stopped and started again counts twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceCounts {
+    pub evicted: u32,
+    pub stopped: u32,
+    pub removed: u32,
+    pub paused: u32,
+    pub unpaused: u32,
+    pub started: u32,
+}
+
 /// What a step is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     Prepare,
@@ -152,6 +188,25 @@ impl Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StageTime {
     pub stage: Stage,
+    pub took_ms: u64,
+}
+
+/// How long the steps of a run were in one stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StageTotal {
+    pub stage: Stage,
+    /// Of all of them together.
+    pub took_ms: u64,
+    /// How many were in it.
+    pub steps: u32,
+    /// The one that was in it longest.
+    pub longest: StepTime,
+}
+
+/// How long one step took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StepTime {
+    pub step: StepId,
     pub took_ms: u64,
 }
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::lifecycle::State;
@@ -16,11 +17,13 @@ use crate::model::words::{Said, Switched};
 pub const FORMAT: &str = "lcm.world/1";
 
 /// Everything read at one time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
+    #[schemars(extend("const" = FORMAT))]
     pub format: String,
     pub host: String,
+    #[schemars(with = "String")]
     pub observed_at: Timestamp,
     /// The engine that was asked.
     #[serde(default)]
@@ -84,7 +87,7 @@ impl Facts {
 }
 
 /// A reading that failed is not an absence.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reading<T> {
     /// The manifest has no use for it.
@@ -120,7 +123,7 @@ impl<T> Reading<T> {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EngineFact {
     /// `unix:///var/run/docker.sock`.
@@ -129,7 +132,7 @@ pub struct EngineFact {
 }
 
 /// What lcm wrote on a thing that it started.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Marks {
     pub project: String,
@@ -168,7 +171,7 @@ impl Marks {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContainerFact {
     pub id: String,
@@ -189,6 +192,7 @@ pub struct ContainerFact {
     pub health: Option<EngineHealth>,
     /// Known where the list was not enough and the container was inspected.
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     pub started_at: Option<Timestamp>,
     #[serde(default)]
     pub marks: Option<Marks>,
@@ -203,7 +207,7 @@ pub struct ContainerFact {
     pub restart_policy: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ContainerState {
     Created,
@@ -215,7 +219,7 @@ pub enum ContainerState {
     Dead,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EngineHealth {
     Starting,
@@ -224,7 +228,7 @@ pub enum EngineHealth {
 }
 
 /// One process tree of one service, alive or ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TreeFact {
     pub marks: Marks,
@@ -238,6 +242,7 @@ pub struct TreeFact {
     #[serde(default)]
     pub members: Vec<ProcessFact>,
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     pub started_at: Option<Timestamp>,
     /// How the first process ended, where its shim could record it.
     #[serde(default)]
@@ -248,7 +253,7 @@ pub struct TreeFact {
 }
 
 /// A process that can't be mistaken for a later one with the same pid.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessFact {
     pub pid: i32,
@@ -258,7 +263,7 @@ pub struct ProcessFact {
     pub program: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExitFact {
     #[serde(default)]
@@ -266,10 +271,11 @@ pub struct ExitFact {
     #[serde(default)]
     pub signal: Option<i32>,
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     pub at: Option<Timestamp>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GpuFact {
     pub id: GpuId,
@@ -291,7 +297,7 @@ pub struct GpuFact {
 }
 
 /// A process that holds GPU memory, or held it when it ended and has not given it back yet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GpuHolder {
     pub pid: i32,
@@ -307,7 +313,7 @@ impl GpuHolder {
     pub const ENDED: &'static str = "a process that has ended";
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerFact {
     pub port: u16,
@@ -319,7 +325,7 @@ pub struct ListenerFact {
 }
 
 /// Whose a process is, as far as its marks tell.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Owner {
     /// A process tree that carries lcm's marks.
@@ -332,7 +338,7 @@ pub enum Owner {
     Stranger,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeFacts {
     #[serde(default)]
@@ -342,7 +348,7 @@ pub struct ProbeFacts {
 }
 
 /// What probing came to within one observation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProbeReading {
     Passed,
@@ -355,7 +361,7 @@ pub enum ProbeReading {
     Unknown(String),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BusyReading {
     Idle,
@@ -364,7 +370,7 @@ pub enum BusyReading {
 }
 
 /// What lcm's store holds of a service: its last change, and what is worth knowing of its past.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HistoryFact {
     /// What the last change came to that lcm made; `None`: it made none.
@@ -379,6 +385,7 @@ pub struct HistoryFact {
     pub seen: Option<State>,
     /// When it was last asked to give its GPU memory back.
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     pub evicted_at: Option<Timestamp>,
     #[serde(default)]
     pub estimates: Estimates,
@@ -388,10 +395,11 @@ pub struct HistoryFact {
 }
 
 /// What was tried to bring a service up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Attempts {
     pub count: u32,
+    #[schemars(with = "String")]
     pub last_at: Timestamp,
     /// The hash of the spec that was tried: another one has a budget of its own.
     pub spec: String,
@@ -425,7 +433,7 @@ impl HistoryFact {
 }
 
 /// What earlier runs of a service came to. They are shown, and decide nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Estimates {
     /// From the order to start until it was healthy. How long it waited for room is others' time, not its own.

@@ -100,11 +100,12 @@ impl fmt::Display for Word {
 }
 
 /// A word as it is kept: who said it, when, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Said {
     pub word: Word,
     pub by: String,
+    #[schemars(with = "String")]
     pub since: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -130,7 +131,7 @@ pub fn by_whom(by: &str, since: Timestamp, reason: Option<&str>) -> String {
 
 /// `lcm switch`: the mode from now on, for whoever names none. It is about one entry file, and holds until that file's
 /// own `mode:` is another than when it was said: the newest word wins.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Switched {
     pub mode: ModeName,
@@ -139,6 +140,7 @@ pub struct Switched {
     /// What the entry file itself said then.
     pub own_mode: Option<ModeName>,
     pub by: String,
+    #[schemars(with = "String")]
     pub since: Timestamp,
     pub reason: Option<String>,
 }

@@ -12,7 +12,7 @@ use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::flow::Flow;
 use crate::plan::glance::Owner;
 use crate::plan::legal::by_rule;
-use crate::plan::recover;
+use crate::plan::{recover, selection};
 
 const UNPROVEN: &str = "GPU memory is UNPROVEN: declared sizes count, no driver was asked";
 
@@ -153,6 +153,7 @@ fn amounts(steps: &[Step], counts: impl Fn(Action) -> bool) -> BTreeMap<&GpuId, 
 
 fn warnings(scene: &Scene<'_>, gpus: &[GpuLine], steps: &[Step]) -> Vec<String> {
     let mut warnings = scene.observed.warnings.clone();
+    warnings.extend(selection::left_out(scene));
     for number in scene.all() {
         if scene.glance(number).owner != Owner::Foreign {
             continue;

@@ -21,6 +21,7 @@ mod order;
 mod place;
 mod recover;
 mod room;
+mod selection;
 mod steps;
 mod want;
 mod word;

@@ -4,7 +4,7 @@
 
 use std::iter;
 
-use unicode_width::UnicodeWidthChar as _;
+use unicode_width::UnicodeWidthChar;
 
 use crate::report::style::Style;
 
@@ -25,12 +25,44 @@ pub fn folded(text: &str, style: Style) -> String {
 /// Columns that a text takes, its paint not counted.
 #[must_use]
 pub fn columns(text: &str) -> usize {
-    letters(text).map(|(_, letter)| width_of(letter)).sum()
+    letters(text).map(|(_, letter)| letter.width().unwrap_or(0)).sum()
 }
 
-/// As terminals have it: two for `界`, none for an accent that joins the letter before it.
-fn width_of(letter: char) -> usize {
-    letter.width().unwrap_or(0)
+/// `text` cut to so many columns, with `…` where something is missing; its paint ends with it.
+#[must_use]
+pub fn cut_off(text: &str, room: usize) -> String {
+    if columns(text) <= room {
+        return text.to_owned();
+    }
+    let mut taken = 0;
+    let shown = letters(text).take_while(|(_, letter)| {
+        taken += letter.width().unwrap_or(0);
+        // The last column is for the sign.
+        taken < room
+    });
+    let end = shown.last().map_or(0, |(offset, letter)| offset + letter.len_utf8());
+    let sign = if room > 0 { "…" } else { "" };
+    let unpaint = if text[..end].contains('\u{1b}') { "\u{1b}[0m" } else { "" };
+    format!("{}{sign}{unpaint}", &text[..end])
+}
+
+/// What a service wrote, as one line that does nothing to a terminal: without codes and other signs that can't be seen.
+/// Of a line that was drawn over and over, the last drawing.
+#[must_use]
+pub fn harmless(line: &str) -> String {
+    let line = line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default();
+    let mut text = String::with_capacity(line.len());
+    let mut all = line.chars().peekable();
+    while let Some(letter) = all.next() {
+        match letter {
+            // `ESC [ … letter`
+            '\u{1b}' if all.next_if_eq(&'[').is_some() => drop(all.find(char::is_ascii_alphabetic)),
+            '\t' => text.push_str("  "),
+            _ if letter.is_control() => {}
+            _ => text.push(letter),
+        }
+    }
+    text
 }
 
 fn fold_line(line: &str, width: usize) -> String {
@@ -52,9 +84,10 @@ fn fold_line(line: &str, width: usize) -> String {
 /// The last place to break within `room` columns, or else the first one after it.
 fn cut(line: &str, room: usize) -> Option<usize> {
     let indent = line.len() - line.trim_start().len();
-    let mut last = None;
-    let mut column = 0;
+    let (mut last, mut next) = (None, 0);
     for (offset, letter) in letters(line) {
+        let column = next;
+        next += letter.width().unwrap_or(0);
         if column > room && last.is_some() {
             break;
         }
@@ -64,7 +97,6 @@ fn cut(line: &str, room: usize) -> Option<usize> {
                 break;
             }
         }
-        column += width_of(letter);
     }
     last
 }
@@ -93,7 +125,7 @@ fn letters(text: &str) -> impl Iterator<Item = (usize, char)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{columns, folded};
+    use super::{columns, cut_off, folded, harmless};
     use crate::report::style::{Paint, Style};
 
     fn at(width: usize) -> Style {
@@ -122,5 +154,27 @@ mod tests {
         let text = format!("{} no room", painted.paint(Paint::Warn, "warning:"));
         assert_eq!(columns(&text), 16);
         assert_eq!(folded(&text, painted), format!("{}\n  no room", painted.paint(Paint::Warn, "warning:")));
+    }
+
+    #[test]
+    fn what_is_cut_off_takes_no_more_than_its_room() {
+        assert_eq!(cut_off("loading", 7), "loading");
+        assert_eq!(cut_off("loading", 5), "load…");
+        assert_eq!((cut_off("loading", 1), cut_off("loading", 0)), ("…".to_owned(), String::new()));
+        assert_eq!(cut_off("模型加载中", 6), "模型…", "each takes two columns");
+        let painted = Style { colored: true, ..Style::PLAIN }.paint(Paint::Dim, "loading");
+        assert_eq!(cut_off(&painted, 5), "\u{1b}[2mload…\u{1b}[0m");
+        for room in 0..20 {
+            for text in ["模型 is loading, 60%", "é\u{301}🦀 done", &painted] {
+                assert!(columns(&cut_off(text, room)) <= room, "{text:?} in {room}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_service_writes_moves_no_cursor() {
+        assert_eq!(harmless("\u{1b}[1;31mno model\u{1b}[0m\t404\u{7}"), "no model  404");
+        assert_eq!(harmless("10% \r60% █\r"), "60% █");
+        assert_eq!(harmless("\u{1b}[2J\u{1b}[H"), "");
     }
 }

@@ -6,9 +6,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::model::event::Event;
+use crate::model::facts::Facts;
 use crate::model::hooks::Occasion;
 use crate::model::plan::Plan;
 use crate::report::history::History;
+use crate::report::problems::Checked;
 use crate::report::status::Status;
 
 /// A whole document, for people to read too; ends in a newline.
@@ -55,6 +57,18 @@ pub fn event_schema() -> Value {
 #[must_use]
 pub fn hook_schema() -> Value {
     schema::<Occasion>("lcm.hook/1")
+}
+
+/// A world file: what `lcm observe` says, and what `--world` takes.
+#[must_use]
+pub fn world_schema() -> Value {
+    schema::<Facts>("lcm.world/1")
+}
+
+/// What `lcm validate --format json` says.
+#[must_use]
+pub fn problems_schema() -> Value {
+    schema::<Checked>("lcm.problems/1")
 }
 
 /// Described as it is written, not as it is read: what may be left out when reading is always there.

@@ -11,6 +11,7 @@ pub mod json;
 pub mod markdown;
 pub mod mermaid;
 pub mod print;
+pub mod problems;
 pub mod progress;
 pub mod status;
 pub mod style;

@@ -1,13 +1,15 @@
 //! A run as it goes: bars at a terminal, plain lines in a pipe, events as JSON for programs. One event type feeds all.
 //!
-//! Text goes to stderr, as narration; a stream of events is data. Nothing is decided here, and nothing waits on it.
+//! Text goes to stderr, as narration; a stream of events is data. Nothing is decided here, and nothing waits on it: a
+//! run goes on where nobody reads any more.
 
 mod bars;
+mod board;
 mod lines;
 mod waits;
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::sync::{Mutex, PoisonError};
 
 use crate::model::event::Event;
@@ -19,8 +21,7 @@ use crate::report::style::Style;
 #[derive(Debug)]
 pub struct Progress {
     shown: Shown,
-    /// A copy of the stream, one event a line.
-    copy: Mutex<Option<File>>,
+    streams: Mutex<Vec<Stream>>,
 }
 
 /// How the events of a run are shown.
@@ -39,8 +40,14 @@ pub enum Show {
 enum Shown {
     Bars(bars::Bars),
     Lines(Style, Mutex<waits::Waits>),
-    Json,
     Nothing,
+}
+
+/// Where events go as JSON, one a line, each at once.
+#[derive(Debug)]
+enum Stream {
+    Stdout,
+    File(File),
 }
 
 impl Progress {
@@ -50,10 +57,11 @@ impl Progress {
         let shown = match show {
             Show::Bars => Shown::Bars(bars::Bars::new(style)),
             Show::Lines => Shown::Lines(style, Mutex::default()),
-            Show::Json => Shown::Json,
-            Show::Nothing => Shown::Nothing,
+            Show::Json | Show::Nothing => Shown::Nothing,
         };
-        Self { shown, copy: Mutex::new(copy) }
+        let stdout = (show == Show::Json).then_some(Stream::Stdout);
+        let streams = stdout.into_iter().chain(copy.map(Stream::File)).collect();
+        Self { shown, streams: Mutex::new(streams) }
     }
 
     /// Shows one event.
@@ -67,16 +75,26 @@ impl Progress {
                     print::note(&line);
                 }
             }
-            // A reader that went away must not end a run half done.
-            Shown::Json => drop(print::data(&json::line(event))),
             Shown::Nothing => {}
         }
-        let mut copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = copy.as_mut()
-            && let Err(error) = file.write_all(json::line(event).as_bytes())
-        {
-            print::note(&format!("warning: the events can't be written down any more: {error}"));
-            *copy = None;
+        self.record(event);
+    }
+
+    /// Tells programs alone what people read elsewhere.
+    pub fn record(&self, event: &Event) {
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        if !streams.is_empty() {
+            let line = json::line(event);
+            streams.retain_mut(|stream| stream.takes(&line));
+        }
+    }
+
+    /// Says to people what is no event.
+    pub fn remark(&self, text: &str) {
+        match &self.shown {
+            Shown::Bars(bars) => bars.remark(text),
+            Shown::Lines(..) => print::note(text),
+            Shown::Nothing => {}
         }
     }
 
@@ -84,7 +102,25 @@ impl Progress {
     pub fn finish(&self) {
         match &self.shown {
             Shown::Bars(bars) => bars.finish(),
-            Shown::Lines(..) | Shown::Json | Shown::Nothing => {}
+            Shown::Lines(..) | Shown::Nothing => {}
         }
+    }
+}
+
+impl Stream {
+    /// Whether it can go on being written to. What can't is told once, and not tried again: a run must not end half
+    /// done for want of a reader.
+    fn takes(&mut self, line: &str) -> bool {
+        let (whereto, written) = match self {
+            Self::Stdout => ("to stdout", print::stream(line)),
+            Self::File(file) => ("down", file.write_all(line.as_bytes())),
+        };
+        let Err(error) = written else { return true };
+        let why = match error.kind() {
+            ErrorKind::BrokenPipe => "nobody reads them".to_owned(),
+            _ => error.to_string(),
+        };
+        print::note(&format!("warning: the events can't be written {whereto} any more ({why}); the run goes on"));
+        false
     }
 }

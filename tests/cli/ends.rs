@@ -2,8 +2,9 @@
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::process::Stdio;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::lcm::{Lcm, studio};
 
@@ -58,6 +59,7 @@ fn a_plan_or_manifest_that_is_not_to_be_carried_out_is_a_result() {
     fs::write(folder.join("bad.yaml"), "version: 1\nname: bad\nservices: { a: { proces: {} } }\n").expect("written");
     says(&apply(&["bad.yaml", "--color", "always"], 1), "proces");
     says(&apply(&["--target", "nobody"], 1), "nobody");
+    says(&only_result(folder, &[&["terminate", "nobody"], &simulated[..]].concat(), 1), "no service named nobody");
 }
 
 #[test]
@@ -77,4 +79,45 @@ fn nothing_known_of_anything_wanted_is_a_result() {
     fs::write(folder.path().join("world.json"), world).expect("a world");
     let event = only_result(folder.path(), &["apply", "--world", "world.json"], 1);
     says(&event, "nothing is known of any wanted service");
+}
+
+#[test]
+fn the_last_event_says_what_was_done_and_where_the_time_went() {
+    let folder = studio();
+    let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).args(&["--format", "json"]).simulated().run();
+    let result = |ran: &crate::lcm::Ran| ran.events().pop().expect("a result");
+    lcm(&["apply"]).code(0);
+    let ended = result(&lcm(&["apply", "--mode", "write"]).code(0));
+    let counts = ["exit_code", "done", "failed", "skipped", "blocked", "took_ms"].map(|name| ended[name].as_u64());
+    assert_eq!(counts, [Some(0), Some(2), Some(0), Some(0), Some(0), Some(0)], "{ended:#}");
+    let services = json!({ "evicted": 0, "stopped": 1, "removed": 0, "paused": 0, "unpaused": 0, "started": 1 });
+    assert_eq!(ended["services"], services, "{ended:#}");
+    let stages: Vec<&Value> = ended["stages"].as_array().expect("a list").iter().map(|total| &total["stage"]).collect();
+    assert_eq!(stages, ["prepare", "stop", "release", "start", "health"], "{ended:#}");
+    assert_eq!(ended["stages"][1]["longest"]["step"], "stop:painter", "{ended:#}");
+    assert_eq!(ended["stages"][1]["steps"], 1, "{ended:#}");
+
+    let nothing = result(&lcm(&["apply", "--mode", "write"]).code(0));
+    assert_eq!((&nothing["done"], &nothing["changed"], &nothing["stages"]), (&0.into(), &false.into(), &json!([])));
+}
+
+/// Whoever reads the events may go away; the run does not.
+#[test]
+fn a_run_goes_on_where_nobody_reads_its_events() {
+    let folder = studio();
+    let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = lcm(&["apply", "--format", "json", "--json-into", "events.jsonl"]).command();
+    let output = command.stdout(writer).stderr(Stdio::piped()).output().expect("lcm runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_eq!(said.matches("nobody reads them").count(), 1, "told once: {said}");
+    let written = fs::read_to_string(folder.path().join("events.jsonl")).expect("written");
+    assert!(written.lines().last().is_some_and(|line| line.contains("\"type\":\"result\"")), "{written}");
+    lcm(&["plan", "--detailed-exitcode"]).run().code(0);
+
+    // The same of a file on a full disk.
+    let ran = lcm(&["apply", "--mode", "write", "--json-into", "/dev/full"]).run().code(0).stdout_has("1 started");
+    assert_eq!(ran.stderr.matches("the events can't be written down any more").count(), 1, "{ran}");
 }

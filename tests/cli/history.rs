@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use crate::lcm::Lcm;
 use crate::live::Live;
-use crate::schemas;
 
 /// Ends with 0 once there is a file `gone`.
 const ENDS: &str = "{ process: { command: 'echo up; until [ -e gone ]; do sleep 0.05; done' }, \
@@ -47,12 +46,10 @@ fn what_lcm_made_and_what_it_saw_is_told_and_looking_writes_nothing() {
     let found = json();
     let again = ["seen online→offline", "made offline→starting", "made starting→online"];
     assert_eq!(changes(&found)[4..], again);
-    schemas::check("history", std::slice::from_ref(&found));
 
     let seen = &found["transitions"][4];
     assert_eq!(seen["reason"], "it exited with 0");
     let runs = history(&["--runs", "--format", "json"]).json();
-    schemas::check("history", std::slice::from_ref(&runs));
     assert_eq!(runs["runs"].as_array().expect("runs").len(), 2, "{runs:#}");
     assert_eq!(runs["quiet_runs"]["count"], 1);
     assert_eq!(
@@ -83,7 +80,6 @@ fn it_can_be_asked_in_every_way_and_says_what_is_wrong() {
     assert!(lines.next().is_some_and(|line| line.contains(",one,starting,online,")), "{csv}");
 
     let stats = live.lcm(&["history", "--stats", "--format", "json"]).run().code(0).json();
-    schemas::check("history", std::slice::from_ref(&stats));
     let one = &stats["stats"][0];
     assert_eq!((&one["starts"], &one["failures"], &one["ready"]), (&json!(1), &json!(0), &json!(1)), "{stats:#}");
     assert_eq!(one["ready_median_ms"], one["time_ms"]["starting"], "its only start");

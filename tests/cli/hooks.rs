@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::{Value, json};
 
 use crate::lcm::Lcm;
-use crate::schemas;
+use crate::lcm::promised::schema;
 
 /// A project of its own, taken down when dropped.
 struct Hooked {
@@ -92,7 +92,9 @@ fn a_veto_holds_up_one_service_and_what_depends_on_it() {
     let ran = hooked.lcm(&["apply"]).run().code(0).stdout_has("2 started");
     ran.stderr_has("warning: one: post_start: sh -c cat >> risen; exit 5: exits 5");
     let risen: Value = serde_json::from_str(&hooked.lines("risen").concat()).expect("JSON on stdin");
-    schemas::check("hook", &[risen.clone(), changes]);
+    for told in [&risen, &changes] {
+        schema::check(told, "a hook");
+    }
     assert_eq!((&risen["format"], &risen["hook"]), (&json!("lcm.hook/1"), &json!("post_start")));
     assert_eq!(
         (&risen["from"], &risen["to"], &risen["code"]),

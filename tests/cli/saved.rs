@@ -2,8 +2,43 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
-use crate::lcm::{Lcm, studio};
+use serde_json::{Value, json};
+
+use crate::lcm::{Lcm, Ran, studio};
+
+/// Changes the world behind lcm's back.
+fn meddle(folder: &Path, change: impl FnOnce(&mut Value)) {
+    let path = folder.join("world.json");
+    let mut world = serde_json::from_str(&fs::read_to_string(&path).expect("a world")).expect("JSON");
+    change(&mut world);
+    fs::write(path, world.to_string()).expect("written");
+}
+
+/// A project of one service in a world in which two GPUs are free, and a plan saved for it.
+fn two_gpus(service: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let manifest = format!("version: 1\nname: two\nservices:\n  one: {service}\n");
+    fs::write(folder.path().join("lcm.yaml"), manifest).expect("a manifest");
+    let gpu = |id: &str, index: u32| json!({ "id": id, "index": index, "capacity": 24576, "used": 0 });
+    let world = json!({ "format": "lcm.world/1", "host": "box", "observed_at": "2026-11-20T10:00:00Z",
+                        "gpus": { "known": [gpu("GPU-a", 0), gpu("GPU-b", 1)] } });
+    fs::write(folder.path().join("world.json"), world.to_string()).expect("a world");
+    lcm(folder.path(), &["plan", "--out", "plan.json"]).code(0);
+    folder
+}
+
+/// A stranger's program holds so much of a GPU.
+fn hold(world: &mut Value, gpu: usize, mib: u64) {
+    let gpu = &mut world["gpus"]["known"][gpu];
+    gpu["used"] = mib.into();
+    gpu["holders"] = json!([{ "pid": 7, "program": "blender", "memory": mib, "owner": "stranger" }]);
+}
+
+fn lcm(folder: &Path, words: &[&str]) -> Ran {
+    Lcm::new(folder).args(words).env("TOKEN", "hf_s3cret").simulated().run()
+}
 
 #[test]
 fn a_saved_plan_is_carried_out_once() {
@@ -56,4 +91,91 @@ fn what_narrowed_a_plan_comes_with_it() {
     apply(&["--exclude", "writer"]).code(64).stderr_has("made with --exclude nothing");
     apply(&["--strict"]).code(64).stderr_has("the saved plan was made without --strict");
     apply(&["--target", "writer", "--prune"]).code(0).stdout_has("1 started");
+}
+
+const ONE: &str = "{ process: { command: [sleep, inf], environment: { TOKEN: { env: TOKEN } } }, vram: 10GB }";
+
+#[test]
+fn what_does_not_matter_makes_no_plan_stale() {
+    let folder = studio();
+    let folder = folder.path();
+    let lcm = |words: &[&str]| Lcm::new(folder).args(words).simulated().run();
+    lcm(&["apply"]).code(0);
+    lcm(&["plan", "--mode", "write", "--out", "plan.json"]).code(0);
+    meddle(folder, |world| {
+        // Later; somebody else's program came; what runs was started again by hand, and is busy for a moment.
+        world["observed_at"] = "2026-11-20T11:00:00Z".into();
+        hold(world, 0, 100);
+        let trees = world["trees"]["known"].as_array_mut().expect("trees");
+        for tree in trees.iter_mut().filter(|tree| tree["marks"]["service"] == "encoder") {
+            tree["members"][0]["pid"] = 4711.into();
+            tree["started_at"] = "2026-11-20T10:30:00Z".into();
+        }
+        world["history"] = json!({});
+    });
+    lcm(&["apply", "--plan", "plan.json"]).code(0).stdout_has("1 stopped, 1 started");
+}
+
+#[test]
+fn foreign_memory_makes_a_plan_stale_where_it_moves_a_service() {
+    let folder = two_gpus(ONE);
+    meddle(folder.path(), |world| hold(world, 1, 20_000));
+    // It is on the other GPU: nothing changes for the plan.
+    lcm(folder.path(), &["apply", "--plan", "plan.json", "--yes"]).code(0).stdout_has("1 started");
+
+    let folder = two_gpus(ONE);
+    meddle(folder.path(), |world| hold(world, 0, 20_000));
+    let before = fs::read(folder.path().join("world.json")).expect("a world");
+    lcm(folder.path(), &["apply", "--plan", "plan.json"]).code(5).stderr_has("~ start:one: on GPU-b instead of GPU-a");
+    assert_eq!(fs::read(folder.path().join("world.json")).expect("a world"), before, "nothing was done");
+
+    let folder = two_gpus(ONE);
+    meddle(folder.path(), |world| (0..2).for_each(|gpu| hold(world, gpu, 20_000)));
+    let ran = lcm(folder.path(), &["apply", "--plan", "plan.json"]).code(5);
+    ran.stderr_has("- start:one: not to be done any more, ").stderr_has("plan again, and look at it again");
+}
+
+#[test]
+fn another_need_makes_a_plan_stale() {
+    let folder = studio();
+    let folder = folder.path();
+    // The one to be stopped held up nothing; now its room is needed.
+    let manifest = folder.join("lcm.yaml");
+    let text = fs::read_to_string(&manifest).expect("a manifest");
+    lcm(folder, &["apply", "--mode", "write"]).code(0);
+    fs::write(
+        &manifest,
+        text.replace(
+            "painter: { process: { command: [sleep, inf] }, vram: 18GB",
+            "painter: { process: { command: [sleep, inf] }, vram: 1GB",
+        ),
+    )
+    .expect("written");
+    lcm(folder, &["plan", "--mode", "paint", "--out", "plan.json"]).code(0);
+    fs::write(&manifest, text).expect("written");
+    lcm(folder, &["apply", "--plan", "plan.json"])
+        .code(5)
+        .stderr_has("~ start:painter: waits for stop:writer instead of nothing");
+}
+
+#[test]
+fn a_saved_plan_holds_no_secret_and_says_its_version() {
+    let folder = two_gpus(ONE);
+    let with = |words: &[&str]| lcm(folder.path(), words);
+    with(&["plan", "--out", "plan.json", "-v"]).code(0);
+    let text = fs::read_to_string(folder.path().join("plan.json")).expect("written");
+    assert!(!text.contains("hf_s3cret") && text.contains("\"format\": \"lcm.plan/1\""), "{text}");
+    with(&["apply", "--plan", "plan.json"]).code(0);
+    // What changed is shown in the next plan, and still not the value.
+    let manifest = folder.path().join("lcm.yaml");
+    let changed = fs::read_to_string(&manifest).expect("a manifest").replace("[sleep, inf]", "[sleep, infinity]");
+    fs::write(&manifest, changed).expect("written");
+    with(&["plan", "--out", "next.json", "-v"]).code(0);
+    let text = fs::read_to_string(folder.path().join("next.json")).expect("written");
+    assert!(!text.contains("hf_s3cret") && text.contains("infinity"), "{text}");
+    let newer = text.replace("lcm.plan/1", "lcm.plan/2");
+    fs::write(folder.path().join("newer.json"), newer).expect("written");
+    with(&["apply", "--plan", "newer.json"])
+        .code(1)
+        .stderr_has("its format is lcm.plan/2, and this lcm reads lcm.plan/1");
 }

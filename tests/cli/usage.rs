@@ -36,7 +36,28 @@ fn names_that_the_manifest_lacks_are_never_skipped() {
     let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated().run();
     lcm(&["plan", "--target", "paintr"]).code(1).stderr_has("did you mean painter?");
     lcm(&["apply", "--exclude", "x"]).code(1).stderr_has("encoder, painter, writer");
+    lcm(&["plan", "--goal", "narrate", "--goal", "narate"]).code(1).stderr_has("did you mean `narrate`?");
+    lcm(&["apply", "--mode", "wirte"]).code(1).stderr_has("did you mean `write`?");
     Lcm::new(folder.path()).args(&["logs", "writr", "--world", "world.json"]).run().code(1).stderr_has("writer");
+}
+
+#[test]
+fn a_selection_says_what_it_leaves_out() {
+    let folder = studio();
+    let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).simulated().run();
+    let note = "--target: 1 of 3 services is looked at; left out, and not as mode both wants them: painter, writer";
+    lcm(&["plan", "--mode", "both", "--target", "encoder"]).code(0).stdout_has(&format!("warning: {note}\n"));
+    let applied = lcm(&["apply", "--mode", "both", "--target", "encoder", "--format", "json"]).code(0).events();
+    assert!(applied.iter().any(|event| event["type"] == "warning" && event["message"] == note), "{applied:#?}");
+    assert_eq!(applied.last().expect("a result")["services"]["started"], 1);
+    // Several targets, several goals; what is left out may still be changed by a goal that wants it.
+    let several = ["--target", "encoder", "--target", "writer", "--goal", "narrate", "--exclude", "painter"];
+    let plan = lcm(&[&["plan", "--mode", "write", "--format", "json"], &several[..]].concat()).code(0).json();
+    assert_eq!((&plan["goals"], plan["steps"].as_array().map(Vec::len)), (&serde_json::json!(["narrate"]), Some(1)));
+    assert_eq!(
+        plan["warnings"][0],
+        "--target and --exclude: 2 of 3 services are looked at; the other one stays as it is"
+    );
 }
 
 #[test]

@@ -19,6 +19,9 @@ use lcm::plan::{audit, plan};
 use lcm::store::memory::Memory;
 use lcm::store::{Author, Store as _, Transition};
 
+#[path = "../support/schema.rs"]
+mod schema;
+
 /// A manifest in a folder of its own, and the world that it meets.
 pub(crate) struct House {
     folder: tempfile::TempDir,
@@ -62,7 +65,9 @@ impl House {
 
     pub(crate) fn plan_for(&self, desired: &Desired, request: &Request) -> Plan {
         let facts = block_on(self.facts(desired));
-        think(desired, &facts, request).unwrap_or_else(|findings| panic!("the audit found: {findings}"))
+        let plan = think(desired, &facts, request).unwrap_or_else(|findings| panic!("the audit found: {findings}"));
+        fits(&plan, "a plan of this test");
+        plan
     }
 
     /// The world as it is read for this manifest.
@@ -140,7 +145,7 @@ impl House {
                 room: &room,
                 orphans: &BTreeMap::new(),
                 options: &options,
-                events: &|_| {},
+                events: &|event| fits(&event, "an event of this test"),
                 interrupt: &interrupt,
             };
             apply(context, &first).await
@@ -149,6 +154,11 @@ impl House {
         assert_eq!(self.sim.violations(), Vec::<String>::new());
         outcome
     }
+}
+
+/// What is published of it is what its schema says.
+fn fits<T: serde::Serialize>(published: &T, what: &str) {
+    schema::check(&serde_json::to_value(published).expect("it is JSON"), what);
 }
 
 fn think(desired: &Desired, facts: &Facts, request: &Request) -> Result<Plan, String> {

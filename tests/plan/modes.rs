@@ -137,6 +137,35 @@ fn a_target_takes_along_what_it_depends_on_and_an_exclude_blocks_what_needs_it()
 }
 
 #[test]
+fn what_a_selection_leaves_out_is_told_in_one_line() {
+    use lcm::model::plan::{Purpose, Request};
+    let house = House::new(CHAIN);
+    let told = |mode: &str, targets: &[&str], excludes: &[&str]| {
+        let set = |names: &[&str]| names.iter().map(|name| (*name).into()).collect();
+        let request = Request { targets: set(targets), excludes: set(excludes), ..Request::default() };
+        house.plan_for(&house.desired(Some(mode)), &request).warnings
+    };
+    assert_eq!(told("all", &[], &[]), [""; 0]);
+    assert_eq!(
+        told("all", &["db"], &[]),
+        ["--target: 1 of 4 services is looked at; left out, and not as mode all wants them: api, cache, web"]
+    );
+    assert_eq!(
+        told("all", &["api"], &["cache"]),
+        ["--target and --exclude: 2 of 4 services are looked at; left out, and not as mode all wants them: cache, web"]
+    );
+    assert_eq!(told("all", &["web", "db", "cache"], &[]), [""; 0], "with what they depend on, that is all");
+    house.apply("all");
+    assert_eq!(told("all", &["db"], &[]), ["--target: 1 of 4 services is looked at; the other 3 stay as they are"]);
+    assert_eq!(
+        told("none", &[], &["web"]),
+        ["--exclude: 3 of 4 services are looked at; left out, and not as mode none wants them: web"]
+    );
+    let stop = Request { purpose: Purpose::Stop, targets: ["web".into()].into(), ..Request::default() };
+    assert_eq!(house.plan_for(&house.desired(Some("all")), &stop).warnings, [""; 0], "it is just about that");
+}
+
+#[test]
 fn without_modes_everything_is_wanted() {
     let house = House::new("version: 1\nname: plain\nservices:\n  a: { process: { command: [a] } }\n");
     let desired = house.desired(None);

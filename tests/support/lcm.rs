@@ -8,6 +8,11 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use promised::Promised;
+
+#[path = "promised.rs"]
+pub(crate) mod promised;
+
 /// One call of `lcm`, being put together.
 pub(crate) struct Lcm {
     folder: PathBuf,
@@ -55,8 +60,11 @@ impl Lcm {
 
     #[track_caller]
     pub(crate) fn run(self) -> Ran {
-        let output = self.command().output().expect("lcm runs");
-        Ran::new(&self.words, &output)
+        let mut command = self.command();
+        let promised = Promised::by(&command);
+        let ran = Ran::new(&self.words, &command.output().expect("lcm runs"));
+        promised.check(&ran.stdout);
+        ran
     }
 }
 

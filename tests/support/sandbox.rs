@@ -17,6 +17,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::server::static_server;
+use promised::Promised;
+
+#[path = "promised.rs"]
+mod promised;
 
 /// Nothing here takes a tenth of it; a machine that does is not slow but stuck.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -197,6 +201,7 @@ impl std::fmt::Display for Ran {
 /// A run under way; dropped, it is ended.
 pub(crate) struct Running {
     what: String,
+    promised: Promised,
     pub(crate) child: Child,
     stdout: mpsc::Receiver<String>,
     stderr: mpsc::Receiver<String>,
@@ -204,10 +209,11 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(mut command: Command, what: &str) -> Self {
+        let promised = Promised::by(&command);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a program to run");
         let stdout = gather(child.stdout.take().expect("piped"));
         let stderr = gather(child.stderr.take().expect("piped"));
-        Self { what: what.to_owned(), child, stdout, stderr }
+        Self { what: what.to_owned(), promised, child, stdout, stderr }
     }
 
     #[track_caller]
@@ -220,6 +226,7 @@ impl Running {
         let (stdout, stderr) = (text(&self.stdout), text(&self.stderr));
         let ran = Ran { what: self.what.clone(), code: code.unwrap_or(-1), stdout, stderr };
         assert!(code.is_some(), "ended by a signal, or by this test's patience\n{ran}");
+        self.promised.check(&ran.stdout);
         ran
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
@@ -10,17 +11,23 @@ use rustix::termios::{Winsize, tcsetwinsize};
 /// As high as terminals were made once, and are still opened.
 const ROWS: u16 = 24;
 
-/// Runs a program to its end with a terminal for its stdout alone; returns its exit code and what it wrote.
-pub(crate) fn shown(mut command: Command, columns: u16) -> (Option<i32>, String) {
+/// The two sides of a new terminal: ours, and that of the program.
+pub(crate) fn sides(rows: u16, columns: u16) -> (File, OwnedFd) {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let outer = openpt(flags).expect("a terminal");
     grantpt(&outer).and_then(|()| unlockpt(&outer)).expect("a terminal of ours");
     let inner = ioctl_tiocgptpeer(&outer, flags).expect("its other side");
-    tcsetwinsize(&inner, Winsize { ws_row: ROWS, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).expect("a size");
+    tcsetwinsize(&inner, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).expect("a size");
+    (File::from(outer), inner)
+}
+
+/// Runs a program to its end with a terminal for its stdout alone; returns its exit code and what it wrote.
+pub(crate) fn shown(mut command: Command, columns: u16) -> (Option<i32>, String) {
+    let (mut outer, inner) = sides(ROWS, columns);
     let mut child = command.stdout(inner).stderr(Stdio::null()).spawn().expect("a program to run");
     // The command holds the inner side too, and reading ends when nobody does.
     drop(command);
-    let (mut outer, mut bytes) = (File::from(outer), Vec::new());
+    let mut bytes = Vec::new();
     // A terminal whose other side is closed fails to be read, with EIO.
     let _ = outer.read_to_end(&mut bytes);
     let code = child.wait().expect("its end").code();

@@ -31,6 +31,9 @@ use crate::model::words::{Said, Switched, Words};
 use crate::store::memory::Memory;
 use crate::store::{Author, Called, Measure, Run, Store, StoreError, Transition};
 
+#[path = "../../../tests/support/schema.rs"]
+mod schema;
+
 pub(super) const PROJECT: &str = "studio";
 
 pub(super) struct Bench {
@@ -132,7 +135,10 @@ impl Bench {
             lock(&self.rooms).pop_front().unwrap_or_else(seen)
         };
         let store: &dyn Store = if self.forgets { &Forgetful } else { &self.store };
-        let events = |event: Event| lock(&self.events).push(event);
+        let events = |event: Event| {
+            schema::check(&serde_json::to_value(&event).expect("an event is JSON"), "an event of this test");
+            lock(&self.events).push(event);
+        };
         let (interrupt, request, orphans) = (self.interrupt.subscribe(), Request::default(), BTreeMap::new());
         let context = Context {
             driver: &self.sim,

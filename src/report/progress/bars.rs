@@ -1,96 +1,102 @@
-//! Events at a terminal: a spinner for each step under way, with its stage and its time; what ended stays above.
+//! Events at a terminal: a line for each step under way, with its stage and its time; what ended stays above. Which
+//! lines those are is the board's; here they are drawn anew whenever something happens, and while nothing does.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::Timestamp;
 
-use crate::model::event::{Event, EventKind};
-use crate::model::names::StepId;
+use crate::model::event::Event;
 use crate::report::fold::folded;
-use crate::report::print;
+use crate::report::print::{self, Size};
+use crate::report::progress::board::{Board, TICK_MS};
 use crate::report::progress::lines;
-use crate::report::progress::waits::Waits;
 use crate::report::style::Style;
-use crate::report::table::{about, spoken};
 
-/// Smooth to the eye, nothing to the machine.
-const TICK: Duration = Duration::from_millis(120);
-
+/// The bottom of the terminal, drawn again and again until it is finished or dropped.
 #[derive(Debug)]
 pub(super) struct Bars {
-    all: MultiProgress,
-    running: Mutex<BTreeMap<StepId, ProgressBar>>,
     style: Style,
+    /// `None`: finished.
+    board: Arc<Mutex<Option<Board>>>,
+    ticker: Mutex<Option<Ticker>>,
+}
+
+/// Draws while no event comes.
+#[derive(Debug)]
+struct Ticker {
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
 }
 
 impl Bars {
     pub(super) fn new(style: Style) -> Self {
-        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-        Self { all, running: Mutex::default(), style }
+        let board = Arc::new(Mutex::new(Some(Board::default())));
+        let (stop, stopped) = mpsc::channel();
+        let drawn = Arc::clone(&board);
+        let thread = thread::spawn(move || {
+            let tick = Duration::from_millis(TICK_MS);
+            while stopped.recv_timeout(tick) == Err(RecvTimeoutError::Timeout) {
+                draw(&drawn, style);
+            }
+        });
+        Self { style, board, ticker: Mutex::new(Some(Ticker { stop, thread })) }
     }
 
     pub(super) fn tell(&self, event: &Event) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        match &event.kind {
-            EventKind::StepStarted { step, estimate_ms, .. } => {
-                let bar = self.all.add(ProgressBar::new_spinner().with_style(look(self.style, *estimate_ms)));
-                bar.set_prefix(spoken(step));
-                bar.enable_steady_tick(TICK);
-                running.insert(step.clone(), bar);
-            }
-            EventKind::Stage { step, stage, detail, .. } => {
-                if let Some(bar) = running.get(step) {
-                    let detail = detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
-                    bar.set_message(format!("{}{detail}", stage.as_str()));
-                }
-            }
-            EventKind::StepDone { step, .. } | EventKind::StepFailed { step, .. } => {
-                if let Some(bar) = running.remove(step) {
-                    bar.finish_and_clear();
-                    self.all.remove(&bar);
-                }
-                self.say(event);
-            }
-            // The spinners themselves show that it is still at it.
-            EventKind::Heartbeat { .. } => {}
-            EventKind::StepSkipped { .. }
-            | EventKind::Planned { .. }
-            | EventKind::Run { .. }
-            | EventKind::Transition { .. }
-            | EventKind::Hook { .. }
-            | EventKind::Warning { .. }
-            | EventKind::Result { .. } => self.say(event),
+        if let Some(board) = lock(&self.board).as_mut() {
+            // By the clock of whoever looks: a simulated world has one of its own.
+            board.tell(&event.kind, Timestamp::now());
         }
+        for line in said(event, print::size(), self.style) {
+            print::note(&line);
+        }
+        draw(&self.board, self.style);
     }
 
+    pub(super) fn remark(&self, text: &str) {
+        print::note(&folded(text, wide(print::size(), self.style)));
+    }
+
+    /// Takes everything that moves off the terminal, for good.
     pub(super) fn finish(&self) {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        let _ = self.all.clear();
-    }
-
-    /// Above the spinners, to stay.
-    fn say(&self, event: &Event) {
-        // The spinners say what is waited for.
-        let lines = lines::lines(event, &Waits::default(), self.style);
-        if !lines.is_empty() {
-            // Not by the spinners' own means, which leave the last line without its end.
-            self.all.suspend(|| lines.iter().for_each(|line| print::note(&folded(line, self.style))));
+        let ticker = self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        *lock(&self.board) = None;
+        if let Some(Ticker { stop, thread }) = ticker {
+            drop(stop);
+            let _ = thread.join();
         }
+        print::moving(Vec::new());
     }
 }
 
-/// With an estimate the time goes on as `40s of about 95 s`.
-fn look(style: Style, estimate_ms: Option<u64>) -> ProgressStyle {
-    let mut template = if style.colored {
-        "{spinner:.cyan} {prefix:.bold} · {msg} · {elapsed:.dim}".to_owned()
-    } else {
-        "{spinner} {prefix} · {msg} · {elapsed}".to_owned()
-    };
-    if let Some(estimate_ms) = estimate_ms {
-        template.push_str(" of about ");
-        template.push_str(&about(estimate_ms));
+impl Drop for Bars {
+    fn drop(&mut self) {
+        self.finish();
     }
-    ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+/// What stays above the lines that move.
+fn said(event: &Event, size: Size, style: Style) -> Vec<String> {
+    let style = wide(size, style);
+    // The board says what is waited for.
+    lines::lasting(event, style).iter().map(|line| folded(line, style)).collect()
+}
+
+/// A terminal may have become another one since it was first asked.
+fn wide(size: Size, style: Style) -> Style {
+    Style { width: Some(size.columns), ..style }
+}
+
+fn draw(board: &Mutex<Option<Board>>, style: Style) {
+    let board = lock(board);
+    if let Some(board) = board.as_ref() {
+        print::moving(board.lines(Timestamp::now(), print::size(), style));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,11 +3,33 @@
 use super::waits::Waits;
 use crate::model::event::{CallOutcome, Event, EventKind, Outcome, Stage};
 use crate::model::names::StepId;
+use crate::report::fold::harmless;
 use crate::report::style::{Paint, Style};
 use crate::report::table::{listed, spoken, took};
 
+/// So many of the steps that are waited for are named; who wants to know of all has the JSON.
+const WAITING_MAX: usize = 6;
+
 /// Of what a failing hook wrote: as many as of a failing service.
 const OUTPUT_LINES: usize = 10;
+
+/// The lines of an event that are worth to stay where others show what goes on.
+pub(super) fn lasting(event: &Event, style: Style) -> Vec<String> {
+    match &event.kind {
+        EventKind::Stage { .. } | EventKind::Heartbeat { .. } => Vec::new(),
+        EventKind::Run { .. }
+        | EventKind::Planned { .. }
+        | EventKind::Prepared { .. }
+        | EventKind::StepStarted { .. }
+        | EventKind::Transition { .. }
+        | EventKind::StepDone { .. }
+        | EventKind::StepFailed { .. }
+        | EventKind::StepSkipped { .. }
+        | EventKind::Hook { .. }
+        | EventKind::Warning { .. }
+        | EventKind::Result { .. } => lines(event, &Waits::default(), style),
+    }
+}
 
 /// The lines that an event deserves; most deserve one.
 pub(super) fn lines(event: &Event, waits: &Waits, style: Style) -> Vec<String> {
@@ -25,20 +47,24 @@ pub(super) fn lines(event: &Event, waits: &Waits, style: Style) -> Vec<String> {
             // Where each step says its own time, that of the whole run is one too many.
             let all_known = waiting.iter().all(|step| waits.estimate(step).is_some());
             let after = if all_known { String::new() } else { format!(" after {}", took(*elapsed_ms)) };
-            let waiting: Vec<String> = waiting.iter().map(|step| waits.label(step, event.at)).collect();
+            let more = waiting.len().saturating_sub(WAITING_MAX);
+            let named = waiting.iter().take(if more > 1 { WAITING_MAX } else { waiting.len() });
+            let more = Some(format!("{more} more")).filter(|_| more > 1);
+            let waiting: Vec<String> = named.map(|step| waits.label(step, event.at)).chain(more).collect();
             vec![style.paint(Paint::Dim, &format!("  still at {}{after}", listed(&waiting)))]
         }
         EventKind::Hook { service, hook, call, outcome: CallOutcome::Failed, error, output, .. } => {
             let error = error.as_deref().unwrap_or("it failed");
             let head = format!("{} {service}: {hook}: {call}: {error}", style.paint(Paint::Warn, "warning:"));
             let said = output.lines().rev().take(OUTPUT_LINES).collect::<Vec<_>>().into_iter().rev();
-            let said = said.map(|line| style.paint(Paint::Dim, &format!("    | {line}")));
+            let said = said.map(|line| style.paint(Paint::Dim, &format!("    | {}", harmless(line))));
             std::iter::once(head).chain(said).collect()
         }
         // A stage said that it is called, and a step that fails says who vetoed it.
         EventKind::Hook { outcome: CallOutcome::Well | CallOutcome::Vetoed, .. }
         | EventKind::StepStarted { .. }
         | EventKind::Planned { .. }
+        | EventKind::Prepared { .. }
         | EventKind::Heartbeat { .. }
         | EventKind::Run { .. }
         | EventKind::Transition { .. }
@@ -63,7 +89,7 @@ pub(super) fn done(step: &StepId, outcome: Outcome, took_ms: u64, style: Style) 
 /// The last lines that the service wrote stand below.
 pub(super) fn failed(step: &StepId, error: &str, log: &[String], took_ms: u64, style: Style) -> Vec<String> {
     let head = format!("{} {}: failed after {}: {error}", style.paint(Paint::Bad, "✗"), spoken(step), took(took_ms));
-    let log = log.iter().map(|line| style.paint(Paint::Dim, &format!("    | {line}")));
+    let log = log.iter().map(|line| style.paint(Paint::Dim, &format!("    | {}", harmless(line))));
     std::iter::once(head).chain(log).collect()
 }
 
@@ -123,6 +149,19 @@ mod tests {
   still at start comfyui (about 95 s, 40 s so far) and start tts after 40.0 s
   still at start comfyui (about 95 s, 2 min 30 s so far)";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn of_many_that_are_waited_for_a_few_are_named() {
+        let beat = |count: usize| {
+            let waiting = (0..count).map(|number| format!("stop:s{number}").as_str().into()).collect();
+            told(vec![EventKind::Heartbeat { waiting, elapsed_ms: 10_000 }])
+        };
+        assert_eq!(
+            beat(40),
+            "  still at stop s0, stop s1, stop s2, stop s3, stop s4, stop s5 and 34 more after 10.0 s"
+        );
+        assert!(beat(7).ends_with("stop s5 and stop s6 after 10.0 s"), "one more is named as well as counted");
     }
 
     #[test]

@@ -31,6 +31,7 @@ impl Waits {
             EventKind::StepStarted { estimate_ms: None, .. }
             | EventKind::Run { .. }
             | EventKind::Planned { .. }
+            | EventKind::Prepared { .. }
             | EventKind::Stage { .. }
             | EventKind::Transition { .. }
             | EventKind::Hook { .. }

@@ -1,0 +1,73 @@
+//! What is wrong with manifests, for programs. Its JSON is `lcm.problems/1`; people see each problem underlined in its
+//! file, which is not here.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// The version of its JSON.
+pub const FORMAT: &str = "lcm.problems/1";
+
+/// Manifests that were checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Checked {
+    #[schemars(extend("const" = FORMAT))]
+    pub format: String,
+    /// As they were named, in that order.
+    pub files: Vec<CheckedFile>,
+}
+
+impl Checked {
+    #[must_use]
+    pub fn new(files: Vec<CheckedFile>) -> Self {
+        Self { format: FORMAT.to_owned(), files }
+    }
+}
+
+/// One manifest, with all that it includes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct CheckedFile {
+    pub file: PathBuf,
+    pub valid: bool,
+    pub problems: Vec<Problem>,
+    /// Of a manifest that is valid.
+    pub warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Problem {
+    pub severity: Severity,
+    /// `lcm::manifest::unknown_key`: stable, and what `lcm explain` takes.
+    pub code: String,
+    pub message: String,
+    /// What is to be said of just this place.
+    pub label: String,
+    pub help: Option<String>,
+    /// `null`: it is about no place in a file.
+    pub place: Option<Place>,
+    /// Further places that belong to it.
+    pub related: Vec<Related>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    Error,
+    Warning,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Place {
+    pub file: PathBuf,
+    /// From 1.
+    pub line: usize,
+    /// From 1.
+    pub column: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Related {
+    pub place: Place,
+    pub label: String,
+}

@@ -1,0 +1,185 @@
+//! Which steps are shown and what is said of the others, and that a terminal shows just that.
+
+use insta::assert_snapshot;
+use jiff::Timestamp;
+
+use super::Board;
+use crate::model::event::{EventKind, Outcome, Stage};
+use crate::model::lifecycle::Action;
+use crate::model::names::StepId;
+use crate::report::fold::columns;
+use crate::report::print::{Size, redrawn};
+use crate::report::style::Style;
+
+const SIZE: Size = Size { rows: 24, columns: 80 };
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).expect("in range")
+}
+
+fn service(number: usize) -> String {
+    format!("svc-{number:02}")
+}
+
+fn id(action: Action, number: usize) -> StepId {
+    StepId::new(format!("{action}:{}", service(number)))
+}
+
+fn planned(steps: impl IntoIterator<Item = StepId>) -> EventKind {
+    EventKind::Planned { round: 1, steps: steps.into_iter().collect() }
+}
+
+fn started(action: Action, number: usize, estimate_ms: Option<u64>) -> EventKind {
+    EventKind::StepStarted { step: id(action, number), service: service(number).as_str().into(), action, estimate_ms }
+}
+
+fn stage(action: Action, number: usize, stage: Stage, detail: Option<&str>) -> EventKind {
+    let (service, detail) = (service(number).as_str().into(), detail.map(ToOwned::to_owned));
+    EventKind::Stage { step: id(action, number), service, stage, detail }
+}
+
+fn done(action: Action, number: usize) -> EventKind {
+    let service = service(number).as_str().into();
+    EventKind::StepDone { step: id(action, number), service, outcome: Outcome::Done, took_ms: 1, stages: Vec::new() }
+}
+
+/// Stops of the first few, and starts of so many.
+fn forty() -> Board {
+    let mut board = Board::default();
+    let starts = (0..40).map(|number| id(Action::Start, number));
+    board.tell(&planned((40..45).map(|number| id(Action::Stop, number)).chain(starts)), at(0));
+    for number in 0..29 {
+        board.tell(
+            &started(Action::Start, number, (number % 2 == 0).then_some(95_000)),
+            at(i64::try_from(number).expect("few")),
+        );
+        board.tell(&stage(Action::Start, number, Stage::Health, (number == 3).then_some("loads its model")), at(30));
+    }
+    board.tell(&started(Action::Stop, 40, None), at(30));
+    board
+}
+
+#[test]
+fn forty_steps_stay_readable_on_a_usual_terminal() {
+    let mut board = forty();
+    assert_snapshot!(board.lines(at(42), SIZE, Style::PLAIN).join("\n"));
+    // What comes next moves up, and nothing else changes its place.
+    let before = board.lines(at(42), SIZE, Style::PLAIN);
+    board.tell(&done(Action::Start, 1), at(42));
+    let after = board.lines(at(42), SIZE, Style::PLAIN);
+    let names = |lines: &[String]| {
+        lines.iter().filter_map(|line| line.split(' ').nth(2)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (before, after) = (names(&before), names(&after));
+    assert_eq!(before[..1], after[..1]);
+    assert_eq!(before[2..15], after[1..14]);
+}
+
+#[test]
+fn what_is_said_of_the_others_stays_right_until_nothing_is_left() {
+    let mut board = forty();
+    let last = |board: &Board| board.lines(at(42), SIZE, Style::PLAIN).pop().unwrap_or_default();
+    assert_eq!(last(&board), "… and 30 more: 14 starting, 1 stopping, 15 waiting");
+    board.tell(&done(Action::Stop, 40), at(42));
+    board.tell(
+        &EventKind::StepSkipped {
+            step: id(Action::Start, 39),
+            service: service(39).as_str().into(),
+            reason: "it needs another".to_owned(),
+        },
+        at(42),
+    );
+    assert_eq!(last(&board), "… and 28 more: 14 starting, 14 waiting");
+    for number in 0..15 {
+        board.tell(&done(Action::Start, number), at(43));
+    }
+    assert_eq!(last(&board), "… and 14 waiting");
+    for number in 15..39 {
+        board.tell(&done(Action::Start, number), at(43));
+    }
+    for number in 41..45 {
+        board.tell(&done(Action::Stop, number), at(43));
+    }
+    assert_eq!(board.lines(at(44), SIZE, Style::PLAIN), [""; 0]);
+}
+
+#[test]
+fn what_is_prepared_is_shown_for_so_long_as_it_is() {
+    let mut board = Board::default();
+    board.tell(&stage(Action::Start, 1, Stage::Prepare, None), at(0));
+    board.tell(&stage(Action::Start, 2, Stage::Prepare, None), at(1));
+    let prepared = EventKind::Prepared { step: id(Action::Start, 1), service: "svc-01".into(), took_ms: 2_000 };
+    board.tell(&prepared, at(2));
+    assert_eq!(board.lines(at(2), SIZE, Style::PLAIN), ["⠇ start svc-02  prepare  1s"]);
+}
+
+#[test]
+fn no_terminal_is_too_small_and_no_line_wraps() {
+    let mut board = forty();
+    board.tell(
+        &stage(Action::Start, 0, Stage::Health, Some("模型加载中 🦀 60% of a very long answer, and more")),
+        at(40),
+    );
+    for rows in [1, 2, 3, 5, 24, 100] {
+        for width in [1, 2, 8, 20, 40, 63, 64, 80, 200] {
+            let lines = board.lines(at(42), Size { rows, columns: width }, Style { colored: true, ..Style::PLAIN });
+            assert!(!lines.is_empty() && lines.len() <= (rows * 2 / 3).max(1), "{} of {rows}", lines.len());
+            assert!(lines.iter().all(|line| columns(line) < width), "{width}: {lines:#?}");
+        }
+    }
+    let small = Size { rows: 5, columns: 40 };
+    assert_eq!(
+        board.lines(at(42), small, Style::PLAIN),
+        [
+            "⠋ start svc-00  health  42s of about 9…",
+            "⠙ start svc-01  health  41s",
+            "… and 43 more: 27 starting, 1 stopping…"
+        ]
+    );
+}
+
+/// What a terminal shows after all that was drawn and said, and where its cursor is.
+fn screen(size: Size, drawn: &[(&str, Vec<String>)]) -> (String, (u16, u16)) {
+    let number = |count: usize| u16::try_from(count).expect("a small terminal");
+    let mut terminal = vt100::Parser::new(number(size.rows), number(size.columns), 0);
+    let mut before: Vec<String> = Vec::new();
+    for (said, lines) in drawn {
+        terminal.process(redrawn(&before, &[], size).as_bytes());
+        terminal.process(said.replace('\n', "\r\n").as_bytes());
+        terminal.process(redrawn(&[], lines, size).as_bytes());
+        before.clone_from(lines);
+    }
+    let screen = terminal.screen();
+    assert!(!screen.hide_cursor());
+    (screen.contents(), screen.cursor_position())
+}
+
+#[test]
+fn a_terminal_shows_what_stays_above_what_moves() {
+    let mut board = forty();
+    let frame = |board: &Board, second| board.lines(at(second), SIZE, Style { colored: true, ..Style::PLAIN });
+    let mut drawn = vec![("$ lcm apply\n", frame(&board, 42))];
+    for second in 43..50 {
+        drawn.push(("", frame(&board, second)));
+    }
+    board.tell(&done(Action::Start, 1), at(50));
+    drawn.push(("✓ start svc-01: done in 49.0 s\n", frame(&board, 50)));
+    let (shown, _) = screen(SIZE, &drawn);
+    assert_snapshot!(shown);
+    drawn.push(("Interrupted\n", Vec::new()));
+    let (shown, cursor) = screen(SIZE, &drawn);
+    assert_eq!(shown, "$ lcm apply\n✓ start svc-01: done in 49.0 s\nInterrupted");
+    assert_eq!(cursor, (3, 0), "at the beginning of an empty line");
+}
+
+#[test]
+fn lines_that_a_narrower_terminal_has_broken_are_taken_away_whole() {
+    let lines = vec!["x".repeat(60), "y".repeat(10)];
+    let narrow = Size { rows: 24, columns: 40 };
+    // As terminals do that break lines anew: the first of them takes two rows now.
+    let mut terminal = vt100::Parser::new(24, 40, 0);
+    terminal.process(redrawn(&[], &["kept".to_owned()], narrow).as_bytes());
+    terminal.process(redrawn(&[], &lines, narrow).as_bytes());
+    terminal.process(redrawn(&lines, &["z".to_owned()], narrow).as_bytes());
+    assert_eq!(terminal.screen().contents(), "kept\nz");
+}

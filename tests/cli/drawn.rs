@@ -1,0 +1,173 @@
+//! A run at a real pseudo-terminal: what it draws there, and in which state it leaves it, however it ends.
+
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::lcm::Lcm;
+use crate::live::Live;
+use crate::terminal;
+
+/// A window as it is opened.
+const ROWS: u16 = 24;
+const COLUMNS: u16 = 80;
+
+/// Only a test that fails waits for so long.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A terminal of 24 lines and 80 columns, whose stderr a program has.
+struct Terminal {
+    screen: Arc<Mutex<vt100::Parser>>,
+    child: Child,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Terminal {
+    fn of(mut command: Command) -> Self {
+        let (outer, inner) = terminal::sides(ROWS, COLUMNS);
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(ROWS, COLUMNS, 1_000)));
+        let child = command.stdout(Stdio::null()).stderr(inner).spawn().expect("lcm runs");
+        // The command holds an end of the terminal, too.
+        drop(command);
+        let reader = read(outer, Arc::clone(&screen));
+        Self { screen, child, reader: Some(reader) }
+    }
+
+    fn shows(&self) -> String {
+        self.screen.lock().expect("no panic").screen().contents()
+    }
+
+    #[track_caller]
+    fn wait_until(&self, what: &str, is_so: impl Fn(&str) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_so(&self.shows()) {
+            assert!(Instant::now() < deadline, "waited in vain: {what}\n{}", self.shows());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// Its exit code and what is left on the screen, where nothing moves any more.
+    #[track_caller]
+    fn left(mut self) -> (Option<i32>, String) {
+        let code = self.child.wait().expect("it ends").code();
+        self.reader.take().expect("a reader").join().expect("all of it is read");
+        let screen = self.screen.lock().expect("no panic");
+        let screen = screen.screen();
+        let shown = screen.contents();
+        assert!(!screen.hide_cursor(), "the cursor is hidden\n{shown}");
+        assert_eq!(screen.cursor_position().1, 0, "the last line has no end\n{shown}");
+        assert!(!is_drawn(&shown), "something is left that moved\n{shown}");
+        (code, shown)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read(mut outer: File, screen: Arc<Mutex<vt100::Parser>>) -> JoinHandle<()> {
+    thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        // It ends with an error: a terminal that nobody has open can't be read.
+        while let Ok(count @ 1..) = outer.read(&mut bytes) {
+            screen.lock().expect("no panic").process(&bytes[..count]);
+        }
+    })
+}
+
+/// Whether a spinner stands at the beginning of a line, or the line for what has none.
+fn is_drawn(shown: &str) -> bool {
+    shown
+        .lines()
+        .any(|line| line.starts_with('…') || line.starts_with(|letter| ('\u{2801}'..='\u{28ff}').contains(&letter)))
+}
+
+/// Forty services that run and are busy, in a simulated world, and a mode that wants none of them.
+fn busy(folder: &Path) {
+    let names: Vec<String> = (0..40).map(|number| format!("svc-{number:02}")).collect();
+    let service =
+        |name: &String| format!("  {name}: {{ process: {{ command: [sleep, inf] }}, busy: {{ exec: [work] }} }}");
+    let services = names.iter().map(service).collect::<Vec<_>>().join("\n");
+    let manifest = format!(
+        "version: 1\nname: many\nmode: all\nservices:\n{services}\nmodes:\n  all: {{ services: [{}] }}\n  none: {{ services: [] }}\n",
+        names.join(", ")
+    );
+    fs::write(folder.join("lcm.yaml"), manifest).expect("a manifest");
+    let world = folder.join("world.json");
+    let nothing = r#"{"format": "lcm.world/1", "host": "box", "observed_at": "2026-11-20T10:00:00Z"}"#;
+    fs::write(&world, nothing).expect("a world");
+    Lcm::new(folder).args(&["apply"]).simulated().run().code(0);
+    let text = fs::read_to_string(&world).expect("a world");
+    let mut facts: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    for name in &names {
+        facts["probes"][name] = serde_json::json!({ "busy": { "busy": "2 in its queue" } });
+    }
+    fs::write(&world, facts.to_string()).expect("a world");
+}
+
+fn switched(folder: &Path) -> Lcm {
+    Lcm::new(folder).args(&["apply", "--mode", "none", "--parallelism", "40"]).simulated()
+}
+
+#[test]
+fn many_steps_fit_on_the_screen_and_nothing_of_them_is_left_after_a_signal() {
+    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        busy(folder.path());
+        let terminal = Terminal::of(switched(folder.path()).command());
+        terminal.wait_until("all are waited for", |shown| shown.contains("… and 25 more: 25 stopping"));
+        let shown = terminal.shows();
+        let drawn = shown.lines().filter(|line| line.contains("drain")).count();
+        assert_eq!(drawn, 15, "{shown}");
+        assert!(shown.contains("stop svc-14  drain  ") && shown.contains("2 in its queue"), "{shown}");
+        terminal.signal(signal);
+        let (ended, shown) = terminal.left();
+        assert_eq!(ended, Some(code), "{shown}");
+    }
+}
+
+#[test]
+fn where_nothing_can_be_drawn_over_there_are_lines() {
+    let folder = tempfile::tempdir().expect("a folder");
+    busy(folder.path());
+    for (name, value) in [("TERM", "dumb"), ("CI", "true")] {
+        let terminal = Terminal::of(switched(folder.path()).env(name, value).command());
+        terminal.wait_until("it tells what it does", |shown| shown.contains("  svc-39: drain (2 in its queue)"));
+        assert!(!is_drawn(&terminal.shows()), "{}", terminal.shows());
+        terminal.signal("-INT");
+        let (code, shown) = terminal.left();
+        assert_eq!(code, Some(130), "{shown}");
+    }
+}
+
+#[test]
+fn a_second_interrupt_leaves_at_once_and_the_terminal_as_it_was() {
+    let stubborn = "{ process: { command: \"trap '' TERM; echo up; while :; do sleep 1; done\" }, health: { log: up }, \
+                    stop: { grace: 5s } }";
+    let live = Live::new(stubborn);
+    live.lcm(&["apply"]).run().code(0);
+    let terminal = Terminal::of(live.lcm(&["down", "--yes", "--json-into", "events.jsonl"]).command());
+    terminal.wait_until("it is being stopped", |shown| shown.contains("stop one  stop"));
+    terminal.signal("-INT");
+    terminal.wait_until("the first one is heard", |shown| shown.contains("another interrupt leaves at once"));
+    terminal.signal("-INT");
+    let (code, shown) = terminal.left();
+    assert_eq!(code, Some(130), "{shown}");
+    assert!(shown.contains("left at once"), "{shown}");
+    let events = fs::read_to_string(live.folder.path().join("events.jsonl")).expect("written");
+    let last: serde_json::Value = serde_json::from_str(events.lines().last().expect("an event")).expect("JSON");
+    assert_eq!((&last["type"], &last["exit_code"]), (&"result".into(), &130.into()), "{last:#}");
+    crate::lcm::promised::schema::check(&last, "lcm down, interrupted twice");
+}
