@@ -4,6 +4,7 @@
 //! Nothing is judged here: a report says what `model` types hold. Where it is written to is in [`mod@print`] alone.
 
 pub mod bar;
+pub mod feed;
 pub mod fold;
 pub mod history;
 pub mod json;

@@ -2,12 +2,25 @@
 
 use std::io::{self, ErrorKind, Write};
 
+/// Whether somebody still reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    There,
+    Gone,
+}
+
 /// Writes data to stdout.
 pub fn data(text: &str) -> io::Result<()> {
+    stream(text).map(|_| ())
+}
+
+/// The same, for whoever goes on writing as long as somebody reads.
+pub fn stream(text: &str) -> io::Result<Reader> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        other => other,
+        Ok(()) => Ok(Reader::There),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(error),
     }
 }
 
