@@ -5,6 +5,7 @@
 mod adopt;
 mod apply;
 mod args;
+mod color;
 mod down;
 mod duration;
 mod execute;
@@ -38,6 +39,8 @@ mod validate;
 mod wanted;
 mod wire;
 mod words;
+
+use std::io::{self, IsTerminal as _};
 
 use clap::{Parser, Subcommand};
 
@@ -104,16 +107,26 @@ const WORKERS: usize = 2;
 pub fn main() -> Exit {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(answer) => {
-            let _ = answer.print();
-            return if answer.use_stderr() { Exit::Usage } else { Exit::Done };
-        }
+        Err(answer) => return told(&answer),
     };
     let session = Session::new(&cli.output);
     run(&session, cli.command).unwrap_or_else(|stop| {
         print::note(&stop.text(session.stderr));
         stop.exit
     })
+}
+
+/// What clap says in place of a command: help to stdout, what is wrong with the command line to stderr.
+fn told(answer: &clap::Error) -> Exit {
+    let is_terminal = if answer.use_stderr() { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
+    let is_painted = color::is_colored(color::asked(std::env::args_os()), &session::environment(), is_terminal);
+    let text = answer.render();
+    let text = if is_painted { text.ansi().to_string() } else { text.to_string() };
+    if answer.use_stderr() {
+        print::ask(&text);
+        return Exit::Usage;
+    }
+    print::data(&text).map_or(Exit::Refused, |()| Exit::Done)
 }
 
 fn run(session: &Session, command: Command) -> Result<Exit, Stop> {

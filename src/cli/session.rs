@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
+use crate::cli::color::{Color, is_colored};
 use crate::report::fold::folded;
 use crate::report::print;
 use crate::report::style::{Paint, Style};
@@ -19,7 +20,7 @@ const HEADING: &str = "With every command";
 /// How to speak; these go with every command.
 #[derive(Debug, Args)]
 pub(super) struct OutputArgs {
-    /// Paint the output; `NO_COLOR` is honoured by `auto`
+    /// Paint the output; `auto` does at a terminal, and heeds `NO_COLOR` and `CLICOLOR_FORCE`
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN", help_heading = HEADING)]
     color: Color,
     /// Say more: whole routes, and what is kept
@@ -28,13 +29,6 @@ pub(super) struct OutputArgs {
     /// Say nothing but the answer and errors
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = HEADING)]
     quiet: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Color {
-    Auto,
-    Always,
-    Never,
 }
 
 /// One command's surroundings.
@@ -49,10 +43,7 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(args: &OutputArgs) -> Self {
-        // What is not UTF-8 can't be named in a manifest.
-        let environment: BTreeMap<String, String> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
+        let environment = environment();
         let style = |terminal: bool, columns: Option<usize>| Style {
             colored: is_colored(args.color, &environment, terminal),
             width: columns.filter(|_| terminal),
@@ -79,40 +70,15 @@ impl Session {
     }
 }
 
+/// lcm's own. What is not UTF-8 can't be named in a manifest.
+pub(super) fn environment() -> BTreeMap<String, String> {
+    let pairs = std::env::vars_os();
+    pairs.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+}
+
 /// What the environment says counts more than what the terminal does.
 fn width_of(environment: &BTreeMap<String, String>, stream: impl AsFd) -> Option<usize> {
     let said = environment.get("COLUMNS").and_then(|columns| columns.parse().ok());
     let asked = || rustix::termios::tcgetwinsize(stream).ok().map(|size| usize::from(size.ws_col));
     said.or_else(asked).filter(|columns| *columns > 0)
-}
-
-/// `NO_COLOR` counts when it is there and not empty: no-color.org.
-fn is_colored(color: Color, environment: &BTreeMap<String, String>, terminal: bool) -> bool {
-    match color {
-        Color::Always => true,
-        Color::Never => false,
-        Color::Auto => {
-            let forbidden = environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
-            let dumb = environment.get("TERM").is_some_and(|term| term == "dumb");
-            terminal && !forbidden && !dumb
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::{Color, is_colored};
-
-    #[test]
-    fn colour_is_for_terminals_that_want_it() {
-        let none = BTreeMap::new();
-        let no_color = BTreeMap::from([("NO_COLOR".to_owned(), "1".to_owned())]);
-        assert!(is_colored(Color::Auto, &none, true));
-        assert!(!is_colored(Color::Auto, &none, false));
-        assert!(!is_colored(Color::Auto, &no_color, true));
-        assert!(is_colored(Color::Always, &no_color, false));
-        assert!(!is_colored(Color::Never, &none, true));
-    }
 }

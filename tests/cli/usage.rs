@@ -30,6 +30,25 @@ fn help_and_version_are_answers() {
     lcm().args(&["apply", "--help"]).run().code(0).stdout_has("--on-failure");
 }
 
+/// Streams of tests are pipes: what paints them is a flag or a variable.
+#[test]
+fn help_and_errors_follow_the_same_rule_of_colour() {
+    let folder = studio();
+    let is_painted = |words: &[&str], name: &str| {
+        let ran = Lcm::new(folder.path()).args(words).env(name, "1").run();
+        [ran.stdout, ran.stderr].concat().contains('\u{1b}')
+    };
+    let wrong: &[&str] = &["plan", "--mode", "nope"];
+    for words in [&["plan", "--help"][..], &["fly"], &["plan", "--format", "pdf"], wrong] {
+        let with = |flag: &'static str| [words, &[flag]].concat();
+        assert!(!is_painted(words, "UNUSED"), "{words:?}");
+        assert!(is_painted(words, "CLICOLOR_FORCE"), "{words:?}");
+        assert!(!is_painted(&with("--color=never"), "CLICOLOR_FORCE"), "{words:?}");
+        assert!(!is_painted(words, "NO_COLOR"), "{words:?}");
+        assert!(is_painted(&with("--color=always"), "NO_COLOR"), "{words:?}");
+    }
+}
+
 #[test]
 fn names_that_the_manifest_lacks_are_never_skipped() {
     let folder = studio();
