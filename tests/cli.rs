@@ -22,5 +22,7 @@ mod schemas;
 mod scripts;
 #[path = "cli/usage.rs"]
 mod usage;
+#[path = "cli/watch.rs"]
+mod watch;
 #[path = "cli/words.rs"]
 mod words;

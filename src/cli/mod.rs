@@ -37,6 +37,7 @@ mod tally;
 mod terminate;
 mod validate;
 mod wanted;
+mod watch;
 mod wire;
 mod words;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
+use std::sync::{Mutex, PoisonError};
 
 use clap::Args;
 
@@ -39,6 +40,8 @@ pub(super) struct Session {
     pub(super) stderr: Style,
     pub(super) verbose: bool,
     pub(super) quiet: bool,
+    /// Where narration waits while a table stands on the terminal.
+    aside: Option<Mutex<Vec<String>>>,
 }
 
 impl Session {
@@ -51,7 +54,7 @@ impl Session {
         };
         let stdout = style(io::stdout().is_terminal(), width_of(&environment, io::stdout()));
         let stderr = style(io::stderr().is_terminal(), width_of(&environment, io::stderr()));
-        Self { stdout, stderr, verbose: args.verbose, quiet: args.quiet, environment }
+        Self { stdout, stderr, verbose: args.verbose, quiet: args.quiet, environment, aside: None }
     }
 
     /// Columns of the terminal that narration goes to.
@@ -59,9 +62,38 @@ impl Session {
         width_of(&self.environment, io::stderr()).unwrap_or(WIDTH_DEFAULT)
     }
 
+    /// The same, with narration kept for [`Session::kept`] instead of written.
+    pub(super) fn aside(&self) -> Self {
+        let Self { environment, stdout, stderr, verbose, quiet, aside: _ } = self;
+        let aside = Some(Mutex::default());
+        Self {
+            environment: environment.clone(),
+            stdout: *stdout,
+            stderr: *stderr,
+            verbose: *verbose,
+            quiet: *quiet,
+            aside,
+        }
+    }
+
+    /// What was kept since it was last asked.
+    pub(super) fn kept(&self) -> Vec<String> {
+        let kept =
+            |aside: &Mutex<Vec<String>>| std::mem::take(&mut *aside.lock().unwrap_or_else(PoisonError::into_inner));
+        self.aside.as_ref().map(kept).unwrap_or_default()
+    }
+
+    /// Tells what must be known, quiet or not.
+    pub(super) fn say(&self, line: &str) {
+        match &self.aside {
+            Some(aside) => aside.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned()),
+            None => print::note(line),
+        }
+    }
+
     pub(super) fn note(&self, line: &str) {
         if !self.quiet {
-            print::note(line);
+            self.say(line);
         }
     }
 
