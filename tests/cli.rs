@@ -4,6 +4,8 @@
 #[path = "support/lcm.rs"]
 mod lcm;
 
+#[path = "cli/completions.rs"]
+mod completions;
 #[path = "cli/ends.rs"]
 mod ends;
 #[path = "cli/history.rs"]

@@ -6,6 +6,7 @@ mod adopt;
 mod apply;
 mod args;
 mod color;
+mod completions;
 mod down;
 mod duration;
 mod execute;
@@ -13,12 +14,14 @@ pub mod exit;
 mod explain;
 mod files;
 mod github;
+mod help;
 mod history;
 mod init;
 mod interrupt;
 mod locked;
 mod logs;
 mod maintain;
+mod man;
 mod moment;
 mod names;
 mod observe;
@@ -36,6 +39,7 @@ mod switch;
 mod tally;
 mod terminate;
 mod validate;
+mod version;
 mod wanted;
 mod watch;
 mod wire;
@@ -43,7 +47,7 @@ mod words;
 
 use std::io::{self, IsTerminal as _};
 
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches as _, Parser, Subcommand};
 
 use crate::model::plan::Purpose;
 use crate::report::print;
@@ -53,7 +57,7 @@ use stop::{Code, Stop};
 
 /// Plan and apply for AI services that share a GPU
 #[derive(Debug, Parser)]
-#[command(name = "lcm", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(name = "lcm", version = version::SHORT, long_version = version::long(), arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
     output: OutputArgs,
@@ -71,9 +75,13 @@ enum Command {
     Schema(schema::Args),
     Explain(explain::Args),
     Down(down::Args),
-    /// Start services and what they depend on, whatever the mode says; the next apply may differ
+    /// Start services and what they depend on
+    ///
+    /// Whatever the mode says, by the same rules as an apply; the next apply may differ.
     Start(oneshot::Args),
-    /// Stop services and what depends on them, whatever the mode says; the next apply may differ
+    /// Stop services and what depends on them
+    ///
+    /// Whatever the mode says, by the same rules as an apply; the next apply may differ.
     Stop(oneshot::Args),
     /// Stop services and start them again
     Restart(oneshot::Args),
@@ -86,19 +94,9 @@ enum Command {
     Observe(observe::Args),
     Adopt(adopt::Args),
     Init(init::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
-
-const EXIT_CODES: &str = "\
-Exit codes:
-  0    done, or nothing to do
-  1    an error or a refusal before anything changed
-  2    with --detailed-exitcode: changes are pending, or were made
-  3    applied, but some steps failed or a service is not healthy
-  4    something wanted is blocked; the rest is done unless --strict
-  5    the saved plan is stale
-  6    another lcm holds the lock
-  64   the command line is wrong
-  130  interrupted; 143 terminated";
 
 /// Two threads: one for the work, and one that hears an interrupt while the other thinks.
 const WORKERS: usize = 2;
@@ -106,7 +104,11 @@ const WORKERS: usize = 2;
 /// The whole program.
 #[must_use]
 pub fn main() -> Exit {
-    let cli = match Cli::try_parse() {
+    if let Some(exit) = completions::answer(help::command) {
+        return exit;
+    }
+    let parsed = help::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(answer) => return told(&answer),
     };
@@ -137,6 +139,8 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
         Command::Schema(args) => return schema::run(&args),
         Command::Explain(args) => return explain::run(session, &args),
         Command::History(args) => return history::run(session, &args),
+        Command::Completions(args) => return completions::run(&args),
+        Command::Man(args) => return man::run(session, &args),
         Command::Plan(_)
         | Command::Apply(_)
         | Command::Status(_)
@@ -181,6 +185,8 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
             Command::Schema(args) => schema::run(&args),
             Command::Explain(args) => explain::run(session, &args),
             Command::History(args) => history::run(session, &args),
+            Command::Completions(args) => completions::run(&args),
+            Command::Man(args) => man::run(session, &args),
         }
     });
     // A question that nobody answered holds a thread; the process ends all the same.

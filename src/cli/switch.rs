@@ -16,7 +16,9 @@ use crate::model::plan::Purpose;
 use crate::model::words::Switched;
 use crate::report::fold::folded;
 
-/// Use this mode from now on, and apply it; until `--clear`, or until the manifest itself names another one
+/// Use this mode from now on, and apply it
+///
+/// Until `--clear`, or until the manifest itself names another one.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Mode to use

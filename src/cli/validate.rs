@@ -19,7 +19,7 @@ use crate::report::table::counted;
 /// The version of what `--format json` says.
 const FORMAT: &str = "lcm.problems/1";
 
-/// Check manifests offline, and show everything that is wrong with them
+/// Check manifests offline, and show all that is wrong with them
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Manifests to check
