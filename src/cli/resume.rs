@@ -13,7 +13,7 @@ use crate::model::observed::ObservedService;
 use crate::model::rules::{Case, Verdict};
 use crate::model::words::Word;
 
-/// Take such a word back: services are lcm's again
+/// Take an operator's word back: services are lcm's again
 ///
 /// What is paused goes on, and what a spent budget holds is tried again.
 #[derive(Debug, clap::Args)]

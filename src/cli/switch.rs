@@ -24,7 +24,7 @@ pub(super) struct Args {
     /// Mode to use
     #[arg(required_unless_present = "clear", value_name = "MODE")]
     mode: Option<String>,
-    /// Manifest to read
+    /// Manifest to read [default: lcm.yaml]
     #[arg(value_name = "MANIFEST")]
     manifest: Option<PathBuf>,
     /// Forget the switch: the manifest's own mode counts again. Applies nothing
