@@ -6,6 +6,8 @@ mod lcm;
 #[path = "support/terminal.rs"]
 mod terminal;
 
+#[path = "cli/completions.rs"]
+mod completions;
 #[path = "cli/drawn.rs"]
 mod drawn;
 #[path = "cli/ends.rs"]
@@ -32,5 +34,7 @@ mod scripts;
 mod show;
 #[path = "cli/usage.rs"]
 mod usage;
+#[path = "cli/watch.rs"]
+mod watch;
 #[path = "cli/words.rs"]
 mod words;

@@ -61,6 +61,7 @@ fn main() -> std::process::ExitCode {
             the_age_is_read_where_it_matters,
             exec_tells_the_exit_status,
             a_log_begins_with_the_last_start,
+            a_log_is_followed_through_a_restart_and_into_a_new_container,
             a_pattern_in_a_log_is_remembered_for_the_start_that_showed_it,
             a_log_that_lost_its_beginning_is_told_from_a_whole_one,
             health_is_the_images_own;

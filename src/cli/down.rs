@@ -7,7 +7,9 @@ use crate::cli::session::Session;
 use crate::cli::stop::Stop;
 use crate::model::plan::Purpose;
 
-/// Stop everything of the project, and remove the containers that lcm created
+/// Stop everything, and remove the containers that lcm created
+///
+/// All of the project, orphans too; containers that it only names are left stopped, and volumes stay.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]

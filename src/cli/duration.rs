@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Longer than this is a slip of the finger.
 const MAX: Duration = Duration::from_hours(720);
 
+const INTERVAL_MIN: Duration = Duration::from_millis(250);
+const INTERVAL_MAX: Duration = Duration::from_hours(1);
+
 /// Reads one, for clap.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
     parse_up_to(text, MAX)
@@ -34,6 +37,15 @@ pub(super) fn parse_up_to(text: &str, max: Duration) -> Result<Duration, String>
         rest = after;
     }
     Ok(total)
+}
+
+/// How often something is done again: below, it is a load; above, nobody waits for it.
+pub(super) fn parse_interval(text: &str) -> Result<Duration, String> {
+    let is_sound = |interval: &Duration| *interval >= INTERVAL_MIN;
+    parse_up_to(text, INTERVAL_MAX)
+        .ok()
+        .filter(is_sound)
+        .ok_or_else(|| format!("{text} is no interval: a time from 250ms to 1h, as in 5s"))
 }
 
 /// Digits, letters, and what follows.

@@ -3,6 +3,19 @@
 use crate::apply::{Interrupt, Outcome};
 use crate::model::plan::{Plan, ReasonCode};
 
+/// What each code means, for the help and the manual page.
+pub(super) const CODES: [(&str, &str); 9] = [
+    ("0", "done, or nothing to do"),
+    ("1", "an error or a refusal before anything changed"),
+    ("2", "with --detailed-exitcode: changes are pending, or were made"),
+    ("3", "applied, but some steps failed or a service is not healthy"),
+    ("4", "something wanted is blocked; the rest is done unless --strict"),
+    ("5", "the saved plan is stale"),
+    ("6", "another lcm holds the lock"),
+    ("64", "the command line is wrong"),
+    ("130, 143", "interrupted, terminated; everything is recorded"),
+];
+
 /// How a command ended, in the order in which the first of several is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {

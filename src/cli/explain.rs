@@ -58,6 +58,11 @@ fn find(code: &str) -> Result<Vec<Page>, Stop> {
     Ok(found)
 }
 
+/// Of all codes.
+pub(super) fn last_words() -> impl Iterator<Item = &'static str> {
+    pages().map(|page| last_word(page.code))
+}
+
 fn last_word(code: &str) -> &str {
     code.rsplit("::").next().unwrap_or(code)
 }

@@ -34,7 +34,7 @@ pub(super) struct Args {
     /// Services to show; all where none is named
     #[arg(value_name = "SERVICE")]
     services: Vec<ServiceName>,
-    /// The same; may be given several times
+    /// Service to show; may be given several times
     #[arg(long = "service", value_name = "SERVICE")]
     more: Vec<ServiceName>,
     /// Manifest to take the project's name from

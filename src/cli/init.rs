@@ -16,7 +16,7 @@ use crate::report::table::counted;
 /// stdout.
 const STDOUT: &str = "-";
 
-/// Write a first manifest, from what runs here or from a file of another tool
+/// Write a first manifest, from what runs or another tool's file
 ///
 /// Without `--from` it takes the containers that are here, running and stopped, as they are, and shows as comments what
 /// else holds GPU memory. With `--from` it translates a Compose file, or a configuration of llama-swap. What can't be

@@ -72,6 +72,19 @@ impl Interrupts {
         Ok(Self { heard, run_under_way })
     }
 
+    /// Likewise, for what goes on until it is interrupted.
+    pub(super) fn of_a_run() -> Result<Self, Stop> {
+        let interrupts = Self::listen(|_, _| ())?;
+        interrupts.begin_run();
+        Ok(interrupts)
+    }
+
+    /// Waits for the first signal, and says how to end then.
+    pub(super) async fn exit(&mut self) -> Exit {
+        let heard = self.heard.wait_for(Option::is_some).await;
+        heard.ok().and_then(|heard| *heard).map_or(Exit::Done, exit_of)
+    }
+
     /// From here on the first signal only asks.
     pub(super) fn begin_run(&self) {
         self.run_under_way.store(true, Ordering::SeqCst);

@@ -1,24 +1,25 @@
 //! `lcm logs`.
 
-use std::fmt::Write as _;
 use std::time::Duration;
+
+use futures_util::future::join_all;
 
 use crate::cli::args::ChooseArgs;
 use crate::cli::exit::Exit;
-use crate::cli::interrupt::{self, Interrupts};
+use crate::cli::interrupt::Interrupts;
 use crate::cli::names;
 use crate::cli::opened::{self, Opened};
-use crate::cli::plan::data;
+use crate::cli::plan::unwritten;
 use crate::cli::session::Session;
 use crate::cli::stop::Stop;
+use crate::driver::{DriverError, LogMark, Logged};
 use crate::model::names::ServiceName;
 use crate::model::secret;
+use crate::report::feed::{Feed, prefix, shown};
+use crate::report::print::{self, Reader};
 
 /// Looks live to a reader.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(300);
-
-/// Following reads so many last lines at a time: more than that within an interval are skipped, and said to be.
-const FOLLOW_LINES: usize = 5_000;
 
 /// Show what services wrote since they were last started
 #[derive(Debug, clap::Args)]
@@ -31,90 +32,121 @@ pub(super) struct Args {
     manifest: std::path::PathBuf,
     #[command(flatten)]
     choose: ChooseArgs,
-    /// Go on showing what they write, until interrupted
+    /// Go on showing what they write, through restarts, until interrupted
     #[arg(short, long)]
     follow: bool,
     /// Last lines to show of each
-    #[arg(short = 'n', long, default_value_t = 100, value_name = "N")]
-    lines: u16,
+    #[arg(short = 'n', long, alias = "lines", default_value_t = 100, value_name = "N")]
+    tail: u16,
+    /// Leave out which service wrote a line, where several are shown
+    #[arg(long)]
+    no_prefix: bool,
+}
+
+/// One service, and how far it was read.
+struct Followed<'a> {
+    name: &'a ServiceName,
+    prefix: String,
+    feed: Feed,
+    mark: Option<LogMark>,
+    /// What was said of it last, so that it is said once.
+    said: Option<String>,
 }
 
 pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let opened = opened::open_to_look(session, &args.manifest, &args.choose)?;
     names::check("service", &args.services, opened.desired.services.keys())?;
-    let lines = usize::from(args.lines);
-    if !args.follow {
-        for name in &args.services {
-            let tail = tail(&opened, name, lines).await;
-            show(&opened, args, name, &tail)?;
-        }
-        return Ok(Exit::Done);
-    }
-    let mut interrupts = Interrupts::listen(|_, _| ())?;
-    interrupts.begin_run();
-    let mut seen: Vec<Option<Vec<String>>> = vec![None; args.services.len()];
+    let all: Vec<&ServiceName> = opened.desired.services.keys().collect();
+    let is_prefixed = args.services.len() > 1 && !args.no_prefix;
+    let prefix = |name| if is_prefixed { prefix(name, &args.services, &all, session.stdout) } else { String::new() };
+    let followed = args.services.iter().map(|name| Followed {
+        name,
+        prefix: prefix(name),
+        feed: Feed::default(),
+        mark: None,
+        said: None,
+    });
+    let mut followed: Vec<Followed<'_>> = followed.collect();
+    let mut interrupts = Interrupts::of_a_run()?;
+    // What is there is shown whole, before anything is heard: with `-f` or without, the beginning is the same.
+    let mut tail = Some(usize::from(args.tail));
     loop {
-        for (name, seen) in args.services.iter().zip(&mut seen) {
-            let now = tail(&opened, name, FOLLOW_LINES).await;
-            let new = match seen {
-                None => &now[now.len().saturating_sub(lines)..],
-                Some(before) => &now[already_seen(before, &now)..],
-            };
-            show(&opened, args, name, new)?;
-            *seen = Some(now);
+        let turn = turn(session, &opened, &mut followed, tail.take());
+        let reader = tokio::select! {
+            reader = turn => reader?,
+            exit = interrupts.exit() => return ended(session, &opened, &mut followed, exit),
+        };
+        if reader == Reader::Gone {
+            return Ok(Exit::Done);
+        }
+        if !args.follow {
+            return ended(session, &opened, &mut followed, Exit::Done);
         }
         tokio::select! {
             () = tokio::time::sleep(FOLLOW_INTERVAL) => {}
-            heard = interrupts.heard.wait_for(Option::is_some) => {
-                let heard = heard.ok().and_then(|heard| *heard);
-                return Ok(heard.map_or(Exit::Done, interrupt::exit_of));
-            }
+            exit = interrupts.exit() => return ended(session, &opened, &mut followed, exit),
         }
     }
 }
 
-async fn tail(opened: &Opened, name: &ServiceName, lines: usize) -> Vec<String> {
-    match opened.desired.services.get(name) {
-        Some(service) => opened.driver().log_tail(&opened.desired.project, service, lines).await,
-        None => Vec::new(),
-    }
-}
-
-/// How many lines of `now` are the end of `before`: the longest overlap, so that nothing is shown twice.
-fn already_seen(before: &[String], now: &[String]) -> usize {
-    let longest = before.len().min(now.len());
-    (0..=longest).rev().find(|overlap| before.ends_with(&now[..*overlap])).unwrap_or(0)
-}
-
-fn show(opened: &Opened, args: &Args, name: &ServiceName, lines: &[String]) -> Result<(), Stop> {
-    let width = args.services.iter().map(|service| service.as_str().len()).max().unwrap_or(0);
+/// Reads all at once, and shows what is new of each, the one after the other. `tail`: at the first time, so much of it.
+async fn turn(
+    session: &Session,
+    opened: &Opened,
+    followed: &mut [Followed<'_>],
+    tail: Option<usize>,
+) -> Result<Reader, Stop> {
+    let read = join_all(followed.iter().map(|one| read(opened, one))).await;
     let mut text = String::new();
-    for line in lines {
-        if args.services.len() > 1 {
-            let _ = write!(text, "{name:width$} | ");
-        }
-        text.push_str(&secret::mask(line, opened.desired.secrets()));
-        text.push('\n');
+    for (one, read) in followed.iter_mut().zip(read) {
+        let lines = one.learn(session, read);
+        let from = tail.map_or(0, |tail| lines.len().saturating_sub(tail));
+        text.extend(lines[from..].iter().map(|line| one.line(session, opened, line)));
     }
-    data(&text)
+    if text.is_empty() {
+        return Ok(Reader::There);
+    }
+    print::stream(&text).map_err(|error| unwritten(&error))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::already_seen;
+async fn read(opened: &Opened, one: &Followed<'_>) -> Result<Option<Logged>, DriverError> {
+    let Some(service) = opened.desired.services.get(one.name) else { return Ok(None) };
+    opened.driver().log_from(&opened.desired.project, service, one.mark.as_ref()).await
+}
 
-    fn lines(text: &str) -> Vec<String> {
-        text.chars().map(String::from).collect()
+/// Lines that never came to their ends.
+fn ended(session: &Session, opened: &Opened, followed: &mut [Followed<'_>], exit: Exit) -> Result<Exit, Stop> {
+    let rests: Vec<Option<String>> = followed.iter_mut().map(|one| one.feed.end()).collect();
+    let lines = followed.iter().zip(rests).filter_map(|(one, rest)| Some(one.line(session, opened, &rest?)));
+    print::data(&lines.collect::<String>()).map_err(|error| unwritten(&error))?;
+    Ok(exit)
+}
+
+impl Followed<'_> {
+    fn learn(&mut self, session: &Session, read: Result<Option<Logged>, DriverError>) -> Vec<String> {
+        let (lines, say) = match read {
+            Ok(Some(Logged { bytes, mark, is_gapless })) => {
+                // Another life does not go on with a line of the last one.
+                let is_new = self.mark.as_ref().is_some_and(|before| before.life != mark.life);
+                let rest = if is_new { self.feed.end() } else { None };
+                let mut lines: Vec<String> = rest.into_iter().collect();
+                lines.extend(self.feed.push(&bytes));
+                self.mark = Some(mark);
+                (lines, (!is_gapless).then(|| "some of it was gone before it could be shown".to_owned()))
+            }
+            Ok(None) if self.mark.is_some() => (Vec::new(), Some("it is gone, and its log with it".to_owned())),
+            Ok(None) => (Vec::new(), Some("it has written nothing yet".to_owned())),
+            Err(error) => (Vec::new(), Some(format!("its log can't be read: {error}"))),
+        };
+        if let Some(say) = say.as_ref().filter(|say| self.said.as_ref() != Some(say)) {
+            session.note(&format!("{}: {say}", self.name));
+        }
+        self.said = say;
+        lines
     }
 
-    #[test]
-    fn only_what_is_new_is_shown() {
-        let seen = |before, now| already_seen(&lines(before), &lines(now));
-        assert_eq!(seen("abc", "abcd"), 3);
-        assert_eq!(seen("abc", "cde"), 1, "the oldest went out at the other end");
-        assert_eq!(seen("abc", "xyz"), 0, "a new life has a new log");
-        assert_eq!(seen("", "ab"), 0);
-        assert_eq!(seen("aaa", "aaaa"), 3, "the same line again");
-        assert_eq!(seen("ab", ""), 0);
+    fn line(&self, session: &Session, opened: &Opened, line: &str) -> String {
+        let line = secret::mask(line, opened.desired.secrets());
+        format!("{}{}\n", self.prefix, shown(&line, session.stdout))
     }
 }

@@ -6,7 +6,9 @@ use crate::cli::stop::Stop;
 use crate::cli::words::{self, Spoken, WordArgs};
 use crate::model::words::Word;
 
-/// Keep lcm's hands off services, until `lcm resume`; the machine is left as it is
+/// Keep lcm's hands off services; they are left as they are
+///
+/// Until `lcm resume` takes it back.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]

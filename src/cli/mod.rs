@@ -5,6 +5,8 @@
 mod adopt;
 mod apply;
 mod args;
+mod color;
+mod completions;
 mod down;
 mod duration;
 mod execute;
@@ -12,12 +14,14 @@ pub mod exit;
 mod explain;
 mod files;
 mod github;
+mod help;
 mod history;
 mod init;
 mod interrupt;
 mod locked;
 mod logs;
 mod maintain;
+mod man;
 mod moment;
 mod names;
 mod observe;
@@ -37,11 +41,15 @@ mod tally;
 mod teller;
 mod terminate;
 mod validate;
+mod version;
 mod wanted;
+mod watch;
 mod wire;
 mod words;
 
-use clap::{Parser, Subcommand};
+use std::io::{self, IsTerminal as _};
+
+use clap::{FromArgMatches as _, Parser, Subcommand};
 
 use crate::model::plan::Purpose;
 use crate::report::print;
@@ -51,7 +59,7 @@ use stop::{Code, Stop};
 
 /// Plan and apply for AI services that share a GPU
 #[derive(Debug, Parser)]
-#[command(name = "lcm", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(name = "lcm", version = version::SHORT, long_version = version::long(), arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
     output: OutputArgs,
@@ -70,9 +78,13 @@ enum Command {
     Schema(schema::Args),
     Explain(explain::Args),
     Down(down::Args),
-    /// Start services and what they depend on, whatever the mode says; the next apply may differ
+    /// Start services and what they depend on
+    ///
+    /// Whatever the mode says, by the same rules as an apply; the next apply may differ.
     Start(oneshot::Args),
-    /// Stop services and what depends on them, whatever the mode says; the next apply may differ
+    /// Stop services and what depends on them
+    ///
+    /// Whatever the mode says, by the same rules as an apply; the next apply may differ.
     Stop(oneshot::Args),
     /// Stop services and start them again
     Restart(oneshot::Args),
@@ -85,19 +97,9 @@ enum Command {
     Observe(observe::Args),
     Adopt(adopt::Args),
     Init(init::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
-
-const EXIT_CODES: &str = "\
-Exit codes:
-  0    done, or nothing to do
-  1    an error or a refusal before anything changed
-  2    with --detailed-exitcode: changes are pending, or were made
-  3    applied, but some steps failed or a service is not healthy
-  4    something wanted is blocked; the rest is done unless --strict
-  5    the saved plan is stale
-  6    another lcm holds the lock
-  64   the command line is wrong
-  130  interrupted; 143 terminated";
 
 /// Two threads: one for the work, and one that hears an interrupt while the other thinks.
 const WORKERS: usize = 2;
@@ -106,18 +108,32 @@ const WORKERS: usize = 2;
 #[must_use]
 pub fn main() -> Exit {
     print::still_on_panic();
-    let cli = match Cli::try_parse() {
+    if let Some(exit) = completions::answer(help::command) {
+        return exit;
+    }
+    let parsed = help::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
-        Err(answer) => {
-            let _ = answer.print();
-            return if answer.use_stderr() { Exit::Usage } else { Exit::Done };
-        }
+        Err(answer) => return told(&answer),
     };
     let session = Session::new(&cli.output);
     run(&session, cli.command).unwrap_or_else(|stop| {
         print::note(&stop.text(session.stderr));
         stop.exit
     })
+}
+
+/// What clap says in place of a command: help to stdout, what is wrong with the command line to stderr.
+fn told(answer: &clap::Error) -> Exit {
+    let is_terminal = if answer.use_stderr() { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
+    let is_painted = color::is_colored(color::asked(std::env::args_os()), &session::environment(), is_terminal);
+    let text = answer.render();
+    let text = if is_painted { text.ansi().to_string() } else { text.to_string() };
+    if answer.use_stderr() {
+        print::ask(&text);
+        return Exit::Usage;
+    }
+    print::data(&text).map_or(Exit::Refused, |()| Exit::Done)
 }
 
 fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
@@ -127,6 +143,8 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
         Command::Schema(args) => return schema::run(&args),
         Command::Explain(args) => return explain::run(session, &args),
         Command::History(args) => return history::run(session, &args),
+        Command::Completions(args) => return completions::run(&args),
+        Command::Man(args) => return man::run(session, &args),
         Command::Plan(_)
         | Command::Show(_)
         | Command::Apply(_)
@@ -173,6 +191,8 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
             Command::Schema(args) => schema::run(&args),
             Command::Explain(args) => explain::run(session, &args),
             Command::History(args) => history::run(session, &args),
+            Command::Completions(args) => completions::run(&args),
+            Command::Man(args) => man::run(session, &args),
         }
     });
     // A question that nobody answered holds a thread; the process ends all the same.

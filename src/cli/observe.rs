@@ -11,7 +11,7 @@ use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
 use crate::report::json;
 
-/// Record what is there, as a file that `--world` takes for the world
+/// Record what is there, as a file for `--world`
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]

@@ -16,9 +16,9 @@ use crate::model::observed::Observed;
 use crate::model::plan::{Plan, Request};
 use crate::model::room::Room;
 use crate::model::words::{Switched, Words};
+use crate::report::json;
 use crate::report::style::Style;
 use crate::report::view::{Looked, Origin};
-use crate::report::{json, print};
 use crate::store::memory::Memory;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Store, StoreError};
@@ -74,14 +74,14 @@ fn open_for(session: &Session, manifest: &Path, choice: &Choice, world: Option<&
             let machine = World::Machine(wire::machine(&desired, &session.environment));
             (machine, Keeper::Disk(Sqlite::at(&wire::state_folder(&session.environment))))
         }
-        Some(path) => simulated(path, &desired)?,
+        Some(path) => simulated(session, path, &desired)?,
     };
     Ok(Opened { desired, switched: None, outlived: None, world, store })
 }
 
 /// What a world file tells of words and attempts is this world's store, so that it can be taken back.
-fn simulated(path: &Path, desired: &Desired) -> Result<(World, Keeper), Stop> {
-    print::note("SIMULATED: the world is a file, and the machine is neither asked nor touched");
+fn simulated(session: &Session, path: &Path, desired: &Desired) -> Result<(World, Keeper), Stop> {
+    session.say("SIMULATED: the world is a file, and the machine is neither asked nor touched");
     let mut facts = read_world(path)?;
     let memory = Memory::default();
     let unusable = |error: crate::store::StoreError| Stop::refused(Code::Store, error.to_string());

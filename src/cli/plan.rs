@@ -1,5 +1,6 @@
 //! `lcm plan`.
 
+use std::io;
 use std::path::PathBuf;
 
 use crate::cli::args::{ManifestArgs, NarrowArgs, PlanFormat, PlanningArgs};
@@ -74,5 +75,9 @@ pub(super) fn request(opened: &Opened, planning: &PlanningArgs) -> Result<Reques
 
 /// Writes a command's answer.
 pub(super) fn data(text: &str) -> Result<(), Stop> {
-    print::data(text).map_err(|error| Stop::refused(Code::System, format!("can't write to stdout: {error}")))
+    print::data(text).map_err(|error| unwritten(&error))
+}
+
+pub(super) fn unwritten(error: &io::Error) -> Stop {
+    Stop::refused(Code::System, format!("can't write to stdout: {error}"))
 }

@@ -13,7 +13,9 @@ use crate::model::observed::ObservedService;
 use crate::model::rules::{Case, Verdict};
 use crate::model::words::Word;
 
-/// Take a word about services back: what is paused goes on, and what is held is lcm's again
+/// Take an operator's word back: services are lcm's again
+///
+/// What is paused goes on, and what a spent budget holds is tried again.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
+use std::sync::{Mutex, PoisonError};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
+use crate::cli::color::{Color, is_colored};
 use crate::report::fold::folded;
 use crate::report::print;
 use crate::report::style::{Paint, Style};
@@ -19,7 +21,7 @@ const HEADING: &str = "With every command";
 /// How to speak; these go with every command.
 #[derive(Debug, Args)]
 pub(super) struct OutputArgs {
-    /// Paint the output; `NO_COLOR` is honoured by `auto`
+    /// Paint the output; `auto` does at a terminal, and heeds `NO_COLOR` and `CLICOLOR_FORCE`
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN", help_heading = HEADING)]
     color: Color,
     /// Say more: whole routes, and what is kept
@@ -30,13 +32,6 @@ pub(super) struct OutputArgs {
     quiet: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Color {
-    Auto,
-    Always,
-    Never,
-}
-
 /// One command's surroundings.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -45,14 +40,13 @@ pub(super) struct Session {
     pub(super) stderr: Style,
     pub(super) verbose: bool,
     pub(super) quiet: bool,
+    /// Where narration waits while a table stands on the terminal.
+    aside: Option<Mutex<Vec<String>>>,
 }
 
 impl Session {
     pub(super) fn new(args: &OutputArgs) -> Self {
-        // What is not UTF-8 can't be named in a manifest.
-        let environment: BTreeMap<String, String> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
+        let environment = environment();
         let style = |terminal: bool, columns: Option<usize>| Style {
             colored: is_colored(args.color, &environment, terminal),
             width: columns.filter(|_| terminal),
@@ -60,7 +54,7 @@ impl Session {
         };
         let stdout = style(io::stdout().is_terminal(), width_of(&environment, io::stdout()));
         let stderr = style(io::stderr().is_terminal(), width_of(&environment, io::stderr()));
-        Self { stdout, stderr, verbose: args.verbose, quiet: args.quiet, environment }
+        Self { stdout, stderr, verbose: args.verbose, quiet: args.quiet, environment, aside: None }
     }
 
     /// Columns of the terminal that narration goes to.
@@ -74,9 +68,38 @@ impl Session {
         said("TERM") != "dumb" && matches!(said("CI"), "" | "0" | "false")
     }
 
+    /// The same, with narration kept for [`Session::kept`] instead of written.
+    pub(super) fn aside(&self) -> Self {
+        let Self { environment, stdout, stderr, verbose, quiet, aside: _ } = self;
+        let aside = Some(Mutex::default());
+        Self {
+            environment: environment.clone(),
+            stdout: *stdout,
+            stderr: *stderr,
+            verbose: *verbose,
+            quiet: *quiet,
+            aside,
+        }
+    }
+
+    /// What was kept since it was last asked.
+    pub(super) fn kept(&self) -> Vec<String> {
+        let kept =
+            |aside: &Mutex<Vec<String>>| std::mem::take(&mut *aside.lock().unwrap_or_else(PoisonError::into_inner));
+        self.aside.as_ref().map(kept).unwrap_or_default()
+    }
+
+    /// Tells what must be known, quiet or not.
+    pub(super) fn say(&self, line: &str) {
+        match &self.aside {
+            Some(aside) => aside.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned()),
+            None => print::note(line),
+        }
+    }
+
     pub(super) fn note(&self, line: &str) {
         if !self.quiet {
-            print::note(line);
+            self.say(line);
         }
     }
 
@@ -85,40 +108,15 @@ impl Session {
     }
 }
 
+/// lcm's own. What is not UTF-8 can't be named in a manifest.
+pub(super) fn environment() -> BTreeMap<String, String> {
+    let pairs = std::env::vars_os();
+    pairs.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+}
+
 /// What the environment says counts more than what the terminal does.
 fn width_of(environment: &BTreeMap<String, String>, stream: impl AsFd) -> Option<usize> {
     let said = environment.get("COLUMNS").and_then(|columns| columns.parse().ok());
     let asked = || print::size_of(stream).map(|size| size.columns);
     said.or_else(asked).filter(|columns| *columns > 0)
-}
-
-/// `NO_COLOR` counts when it is there and not empty: no-color.org.
-fn is_colored(color: Color, environment: &BTreeMap<String, String>, terminal: bool) -> bool {
-    match color {
-        Color::Always => true,
-        Color::Never => false,
-        Color::Auto => {
-            let forbidden = environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
-            let dumb = environment.get("TERM").is_some_and(|term| term == "dumb");
-            terminal && !forbidden && !dumb
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::{Color, is_colored};
-
-    #[test]
-    fn colour_is_for_terminals_that_want_it() {
-        let none = BTreeMap::new();
-        let no_color = BTreeMap::from([("NO_COLOR".to_owned(), "1".to_owned())]);
-        assert!(is_colored(Color::Auto, &none, true));
-        assert!(!is_colored(Color::Auto, &none, false));
-        assert!(!is_colored(Color::Auto, &no_color, true));
-        assert!(is_colored(Color::Always, &no_color, false));
-        assert!(!is_colored(Color::Never, &none, true));
-    }
 }

@@ -4,28 +4,25 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::args::{ChooseArgs, Format, NarrowArgs};
+use clap::ValueEnum;
+
+use crate::cli::args::{ChooseArgs, NarrowArgs};
 use crate::cli::exit::Exit;
-use crate::cli::interrupt::{self, Interrupts};
-use crate::cli::names;
 use crate::cli::opened::{self, Opened};
 use crate::cli::plan::data;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
+use crate::cli::{duration, names, wanted, watch};
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 use crate::model::plan::Request;
 use crate::report::json;
+use crate::report::metrics::{self, Beside};
 use crate::report::status::{self, LastRun, Outlook, Outlooks, Status};
-
-/// Quick enough to watch a start, slow enough not to be a load.
-const WATCH_INTERVAL: Duration = Duration::from_secs(2);
+use crate::report::style::Style;
 
 /// Read where no other is named.
-const MANIFEST: &str = "lcm.yaml";
-
-/// Home, and clear to the end: what stood there does not flicker.
-const REDRAW: &str = "\u{1b}[H\u{1b}[J";
+pub(super) const MANIFEST: &str = "lcm.yaml";
 
 /// Show services, GPUs, goals and the last run
 #[derive(Debug, clap::Args)]
@@ -40,15 +37,26 @@ pub(super) struct Args {
     choose: ChooseArgs,
     #[command(flatten)]
     narrow: NarrowArgs,
-    /// Show it again and again, until interrupted
-    #[arg(long)]
-    watch: bool,
+    /// Keep it on the terminal and up to date, until interrupted; with `--format json` one line each time
+    #[arg(short, long)]
+    pub(super) watch: bool,
+    /// Time between two looks of `--watch`, from 250ms to 1h
+    #[arg(long, value_name = "TIME", default_value = "2s", requires = "watch", value_parser = duration::parse_interval)]
+    pub(super) interval: Duration,
     /// Only services in this state; may be given several times
     #[arg(long = "state", value_name = "STATE", value_parser = state)]
     states: Vec<State>,
     /// How to show it
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
-    format: Format,
+    pub(super) format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Text,
+    Json,
+    /// Metrics, for the textfile collector of Prometheus' node exporter
+    Prometheus,
 }
 
 /// What to show.
@@ -60,31 +68,39 @@ struct View<'a> {
 }
 
 /// What was seen.
-struct Look {
-    status: Status,
+pub(super) struct Look {
+    pub(super) status: Status,
     /// Of services that were named, where more is to be said.
     outlooks: Outlooks,
+    wanted: BTreeSet<ServiceName>,
     /// The refusal, where nothing is known of anything wanted.
-    known: Result<(), Stop>,
+    pub(super) known: Result<(), Stop>,
 }
 
 pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+    if args.watch {
+        return watch::run(session, args).await;
+    }
+    let look = seen(session, args).await?;
+    let text = match args.format {
+        Format::Json => json::document(&look.status),
+        Format::Text => shown(session, &look, session.stdout),
+        Format::Prometheus => {
+            metrics::metrics(&look.status, Beside { wanted: &look.wanted, version: env!("CARGO_PKG_VERSION") })
+        }
+    };
+    data(&text)?;
+    look.known.map(|()| Exit::Done)
+}
+
+/// Reads the manifest, and looks once at what it is about.
+pub(super) async fn seen(session: &Session, args: &Args) -> Result<Look, Stop> {
     let (manifest, services) = told_apart(args)?;
     let opened = opened::open_to_look(session, &manifest, &args.choose)?;
     let named: BTreeSet<ServiceName> = services.iter().chain(&args.narrow.targets).cloned().collect();
     let given = services.iter().chain(&args.narrow.targets).chain(&args.narrow.excludes);
     names::check("service", given, opened.desired.services.keys())?;
-    let view = View { opened, named, args };
-    if args.watch {
-        return watch(session, &view).await;
-    }
-    let look = look(session, &view).await;
-    let text = match args.format {
-        Format::Json => json::document(&look.status),
-        Format::Text => shown(session, &look),
-    };
-    data(&text)?;
-    look.known.map(|()| Exit::Done)
+    Ok(look(session, &View { opened, named, args }).await)
 }
 
 /// The manifest and the services among what was named. What looks like a file is the manifest, unless that is named
@@ -102,36 +118,14 @@ fn told_apart(args: &Args) -> Result<(PathBuf, Vec<ServiceName>), Stop> {
     Ok((manifest.unwrap_or_else(|| PathBuf::from(MANIFEST)), services))
 }
 
-fn is_file(name: &str) -> bool {
+pub(super) fn is_file(name: &str) -> bool {
     let path = Path::new(name);
     let of_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
     of_yaml || name.contains(std::path::is_separator) || path.is_file()
 }
 
-fn shown(session: &Session, look: &Look) -> String {
-    status::text(&look.status, &look.outlooks, session.verbose, session.stdout)
-}
-
-async fn watch(session: &Session, view: &View<'_>) -> Result<Exit, Stop> {
-    let mut interrupts = Interrupts::listen(|_, _| ())?;
-    interrupts.begin_run();
-    let screen = std::io::IsTerminal::is_terminal(&std::io::stdout());
-    loop {
-        let look = look(session, view).await;
-        let text = match view.args.format {
-            Format::Json => json::line(&look.status),
-            Format::Text if screen => format!("{REDRAW}{}", shown(session, &look)),
-            Format::Text => format!("{}\n", shown(session, &look)),
-        };
-        data(&text)?;
-        tokio::select! {
-            () = tokio::time::sleep(WATCH_INTERVAL) => {}
-            heard = interrupts.heard.wait_for(Option::is_some) => {
-                let heard = heard.ok().and_then(|heard| *heard);
-                return Ok(heard.map_or(Exit::Done, interrupt::exit_of));
-            }
-        }
-    }
+pub(super) fn shown(session: &Session, look: &Look, style: Style) -> String {
+    status::text(&look.status, &look.outlooks, session.verbose, style)
 }
 
 /// What is there.
@@ -158,7 +152,11 @@ async fn look(session: &Session, view: &View<'_>) -> Look {
     // Of all services at once it would be more than anybody reads.
     let told = named.iter().filter(|_| session.verbose);
     let outlooks = told.filter_map(|name| Some((name.clone(), Outlook::of(&opened.desired, &observed, name)?)));
-    Look { status, outlooks: outlooks.collect(), known }
+    // With modes and none chosen nothing is.
+    let none_chosen = opened.desired.mode.is_none() && !opened.desired.modes.is_empty();
+    let wanted = wanted::wanted(&opened.desired, &Request::default());
+    let wanted = if none_chosen { BTreeSet::new() } else { wanted };
+    Look { status, outlooks: outlooks.collect(), wanted, known }
 }
 
 pub(super) fn state(word: &str) -> Result<State, String> {

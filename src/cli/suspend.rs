@@ -7,7 +7,9 @@ use crate::cli::words::{self, Spoken, WordArgs};
 use crate::model::lifecycle::State;
 use crate::model::words::Word;
 
-/// Pause services, until `lcm resume`; they keep their memory
+/// Pause services; they keep their memory
+///
+/// Until `lcm resume` lets them go on.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]

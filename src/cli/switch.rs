@@ -16,13 +16,15 @@ use crate::model::plan::Purpose;
 use crate::model::words::Switched;
 use crate::report::fold::folded;
 
-/// Use this mode from now on, and apply it; until `--clear`, or until the manifest itself names another one
+/// Use this mode from now on, and apply it
+///
+/// Until `--clear`, or until the manifest itself names another one.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Mode to use
     #[arg(required_unless_present = "clear", value_name = "MODE")]
     mode: Option<String>,
-    /// Manifest to read
+    /// Manifest to read [default: lcm.yaml]
     #[arg(value_name = "MANIFEST")]
     manifest: Option<PathBuf>,
     /// Forget the switch: the manifest's own mode counts again. Applies nothing

@@ -13,7 +13,9 @@ use crate::model::names::ServiceName;
 use crate::model::plan::Purpose;
 use crate::model::words::Word;
 
-/// Stop services, and keep them off until `lcm resume`; asks nobody
+/// Stop services, and keep them off; asks nobody
+///
+/// Until `lcm resume` gives them back.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]

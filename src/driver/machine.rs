@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use crate::driver::docker::{self, Engine};
 use crate::driver::gpu::{self, Gpus};
 use crate::driver::process::Processes;
-use crate::driver::{Answer, Driver, DriverError, Errand, Look, Pause, Start, Stop, ports, probe};
+use crate::driver::{Answer, Driver, DriverError, Errand, LogMark, Logged, Look, Pause, Start, Stop, ports, probe};
 use crate::model::desired::{Desired, Probe, Runtime, Service};
 use crate::model::facts::{
     BusyReading, ContainerFact, ContainerState, EngineFact, Facts, GpuFact, ListenerFact, Owner, ProbeFacts,
@@ -305,6 +305,22 @@ impl Driver for Machine {
         match engine.look(project, service).await.map(|look| look.instance) {
             Ok(Some(Instance::Container { id, .. })) => engine.log_tail(&id, lines).await,
             Ok(Some(Instance::Tree { .. }) | None) | Err(_) => Vec::new(),
+        }
+    }
+
+    async fn log_from(
+        &self,
+        project: &ProjectName,
+        service: &Service,
+        mark: Option<&LogMark>,
+    ) -> Result<Option<Logged>, DriverError> {
+        if service.container_name().is_none() {
+            return self.processes.log_from(project, &service.name, mark).await;
+        }
+        let engine = self.engine()?;
+        match engine.look(project, service).await?.instance {
+            Some(Instance::Container { id, .. }) => engine.log_from(&id, mark).await.map(Some),
+            Some(Instance::Tree { .. }) | None => Ok(None),
         }
     }
 

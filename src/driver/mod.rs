@@ -78,6 +78,15 @@ pub trait Driver: Send + Sync {
     /// The last lines that it wrote, unmasked.
     async fn log_tail(&self, project: &ProjectName, service: &Service, lines: usize) -> Vec<String>;
 
+    /// What it wrote after `mark`, or since its last start, where there is no mark or another container stands there now;
+    /// bounded, with the oldest left out. `None`: nothing was ever written.
+    async fn log_from(
+        &self,
+        project: &ProjectName,
+        service: &Service,
+        mark: Option<&LogMark>,
+    ) -> Result<Option<Logged>, DriverError>;
+
     /// Tells what is called beside a change of its occasion, and returns within its deadline. Of a program, and of all
     /// that this started in its own process group, nothing is left then.
     async fn call(&self, errand: &Errand<'_>) -> Answer;
@@ -151,6 +160,24 @@ pub struct Pause<'a> {
     pub project: &'a ProjectName,
     pub service: &'a ServiceName,
     pub instance: &'a Instance,
+}
+
+/// How far a log was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogMark {
+    /// Which life it is of: a tree's salt, a container's id.
+    pub life: String,
+    /// Bytes of a tree, over all rotations; nanoseconds of a container.
+    pub position: u64,
+}
+
+/// What stands in a log after a mark; unmasked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logged {
+    pub bytes: Vec<u8>,
+    pub mark: LogMark,
+    /// Nothing between the mark and this was rotated away or too much.
+    pub is_gapless: bool,
 }
 
 /// Why the machine would not.

@@ -4,15 +4,18 @@
 //! Nothing is judged here: a report says what `model` types hold. Where it is written to is in [`mod@print`] alone.
 
 pub mod bar;
+pub mod feed;
 pub mod fold;
 pub mod history;
 pub mod html;
 pub mod json;
 pub mod markdown;
 pub mod mermaid;
+pub mod metrics;
 pub mod print;
 pub mod problems;
 pub mod progress;
+pub mod screen;
 pub mod status;
 pub mod style;
 pub mod table;

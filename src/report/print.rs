@@ -23,20 +23,29 @@ pub struct Size {
     pub columns: usize,
 }
 
-/// Writes data to stdout.
-pub fn data(text: &str) -> io::Result<()> {
-    match stream(text) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        other => other,
-    }
+/// Whether somebody still reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    There,
+    Gone,
 }
 
-/// Writes a part of data to stdout, for whoever wants to know that nobody reads it any more.
-pub fn stream(text: &str) -> io::Result<()> {
-    above(|| {
+/// Writes data to stdout.
+pub fn data(text: &str) -> io::Result<()> {
+    stream(text).map(|_| ())
+}
+
+/// The same, for whoever goes on writing as long as somebody reads.
+pub fn stream(text: &str) -> io::Result<Reader> {
+    let written = above(|| {
         let mut stdout = io::stdout().lock();
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
-    })
+    });
+    match written {
+        Ok(()) => Ok(Reader::There),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(error),
+    }
 }
 
 /// Writes a line of narration to stderr; if that can't be written to, there is nobody to tell.

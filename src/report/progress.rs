@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::model::event::Event;
 use crate::report::json;
-use crate::report::print;
+use crate::report::print::{self, Reader};
 use crate::report::style::Style;
 
 /// Where the events of a run are shown.
@@ -113,12 +113,13 @@ impl Stream {
     fn takes(&mut self, line: &str) -> bool {
         let (whereto, written) = match self {
             Self::Stdout => ("to stdout", print::stream(line)),
-            Self::File(file) => ("down", file.write_all(line.as_bytes())),
+            Self::File(file) => ("down", file.write_all(line.as_bytes()).map(|()| Reader::There)),
         };
-        let Err(error) = written else { return true };
-        let why = match error.kind() {
-            ErrorKind::BrokenPipe => "nobody reads them".to_owned(),
-            _ => error.to_string(),
+        let why = match written {
+            Ok(Reader::There) => return true,
+            Ok(Reader::Gone) => "nobody reads them".to_owned(),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => "nobody reads them".to_owned(),
+            Err(error) => error.to_string(),
         };
         print::note(&format!("warning: the events can't be written {whereto} any more ({why}); the run goes on"));
         false

@@ -58,6 +58,12 @@ enum Sharing {
     Alone,
 }
 
+/// The format that this lcm writes, and the `SQLite` that it is built with.
+#[must_use]
+pub fn versions() -> (u32, &'static str) {
+    (FORMAT, rusqlite::version())
+}
+
 impl Sqlite {
     /// The store of this state folder. Touches nothing yet.
     #[must_use]

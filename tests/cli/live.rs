@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::lcm::Lcm;
 
@@ -63,6 +64,67 @@ fn logs_hide_secrets_and_follow_until_interrupted() {
     assert_eq!(follower.0.wait().expect("it ends").code(), Some(130));
 }
 
+/// Two that write what they are told to, through a pipe each.
+const ECHOES: &str = "{ process: { command: 'echo up; exec 3<>one.pipe; while IFS= read -r line <&3; do echo \"$$line\"; done', \
+                      log: { max_size: 4KiB } }, stop: { grace: 1s } }
+  second: { process: { command: 'exec 3<>second.pipe; while IFS= read -r line <&3; do printf \"%b\" \"$$line\"; done' }, stop: { grace: 1s } }";
+
+#[test]
+fn several_logs_are_followed_through_a_rotation_and_a_restart() {
+    let live = Live::new(ECHOES);
+    let at = |name: &str| live.folder.path().join(name);
+    let pipes = Command::new("mkfifo").args([at("one.pipe"), at("second.pipe")]).status();
+    assert!(pipes.expect("mkfifo runs").success());
+    let tell = |pipe: &str, text: &str| fs::write(at(pipe), format!("{text}\n")).expect("it reads");
+
+    let mut command = live.lcm(&["logs", "-f", "one", "second"]).command();
+    let mut follower = Ended(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("lcm runs"));
+    let mut said = BufReader::new(follower.0.stderr.take().expect("piped")).lines();
+    assert_eq!(said.next().expect("a line").expect("UTF-8"), "one: it has written nothing yet");
+    let mut lines = BufReader::new(follower.0.stdout.take().expect("piped")).lines();
+    let mut next = || lines.next().expect("a line").expect("UTF-8");
+    live.lcm(&["apply"]).run().code(0);
+    assert_eq!(next(), "one    | up");
+
+    // In parts, which are one line; and what a terminal would obey goes into a pipe as it is.
+    tell("second.pipe", "half ");
+    tell("second.pipe", "of it, \\033[2Jwhole\\n");
+    assert_eq!(next(), "second | half of it, \u{1b}[2Jwhole");
+
+    // More than the log may hold, by less than what was read already: a rotation keeps the end, and what comes in the
+    // middle of one may be lost. Here nothing comes then.
+    for length in [4_000, 200] {
+        let long = "x".repeat(length);
+        tell("one.pipe", &long);
+        let line = next();
+        assert!(line == format!("one    | {long}"), "{} bytes of {length}", line.len());
+    }
+    let log = walk(&at("state")).into_iter().find(|path| path.ends_with("one/log")).expect("a log");
+    let is_rotated = || log.with_extension("1").exists() && fs::metadata(&log).is_ok_and(|log| log.len() == 0);
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while !is_rotated() {
+        assert!(Instant::now() < deadline, "it is never rotated");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    tell("one.pipe", "after");
+    assert_eq!(next(), "one    | after");
+
+    live.lcm(&["restart", "one"]).run().code(0);
+    assert_eq!(next(), "one    | up", "the same line of another life is another one");
+    let interrupt = Command::new("kill").args(["-INT", &follower.0.id().to_string()]).status();
+    assert!(interrupt.expect("kill runs").success());
+    assert_eq!(follower.0.wait().expect("it ends").code(), Some(130));
+
+    let bare = live.lcm(&["logs", "--no-prefix", "--tail", "1", "one", "second"]).run().code(0);
+    assert_eq!(bare.stdout, "up\nhalf of it, \u{1b}[2Jwhole\n");
+}
+
+/// All files below a folder.
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
 #[test]
 fn what_a_start_took_is_expected_of_the_next_one_until_it_is_forgotten() {
     let live = Live::new(TALKS);
@@ -118,6 +180,6 @@ fn an_adopted_process_is_the_service_until_it_is_stopped() {
     let (told, tells) = std::sync::mpsc::channel();
     let reaper = std::thread::spawn(move || told.send(stranger.0.wait().is_ok()));
     live.lcm(&["down", "--yes"]).run().code(0).stdout_has("1 stopped");
-    assert!(tells.recv_timeout(std::time::Duration::from_mins(1)).expect("it ended"));
+    assert!(tells.recv_timeout(Duration::from_mins(1)).expect("it ended"));
     drop(reaper.join());
 }

@@ -26,8 +26,30 @@ fn help_and_version_are_answers() {
     let folder = studio();
     let lcm = || Lcm::new(folder.path());
     lcm().args(&["--help"]).run().code(0).stdout_has("Exit codes:").stdout_has("  plan ");
-    lcm().args(&["--version"]).run().code(0).stdout_has("lcm 0.1.0");
+    // A debug build does not name its commit: see `src/build.rs`.
+    let short = lcm().args(&["-V"]).run().code(0).stdout;
+    assert!(short.starts_with("lcm 0.1.0") && short.lines().count() == 1, "{short}");
+    lcm().args(&["--version"]).run().code(0).stdout_has(&short).stdout_has("formats  lcm.plan/1, lcm.status/1, ");
     lcm().args(&["apply", "--help"]).run().code(0).stdout_has("--on-failure");
+}
+
+/// Streams of tests are pipes: what paints them is a flag or a variable.
+#[test]
+fn help_and_errors_follow_the_same_rule_of_colour() {
+    let folder = studio();
+    let is_painted = |words: &[&str], name: &str| {
+        let ran = Lcm::new(folder.path()).args(words).env(name, "1").run();
+        [ran.stdout, ran.stderr].concat().contains('\u{1b}')
+    };
+    let wrong: &[&str] = &["plan", "--mode", "nope"];
+    for words in [&["plan", "--help"][..], &["fly"], &["plan", "--format", "pdf"], wrong] {
+        let with = |flag: &'static str| [words, &[flag]].concat();
+        assert!(!is_painted(words, "UNUSED"), "{words:?}");
+        assert!(is_painted(words, "CLICOLOR_FORCE"), "{words:?}");
+        assert!(!is_painted(&with("--color=never"), "CLICOLOR_FORCE"), "{words:?}");
+        assert!(!is_painted(words, "NO_COLOR"), "{words:?}");
+        assert!(is_painted(&with("--color=always"), "NO_COLOR"), "{words:?}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use lcm::driver::Driver as _;
@@ -133,6 +134,46 @@ pub(crate) async fn a_log_begins_with_the_last_start() {
     until("it has loaded", async || log().await.contains("ready")).await;
     let short = bench.engine.log_since_start(id(&instance), 8).await.expect("a log");
     assert_eq!(short, "ready\n", "the last bytes are kept");
+}
+
+pub(crate) async fn a_log_is_followed_through_a_restart_and_into_a_new_container() {
+    let bench = Bench::new();
+    let (first, second) = (bench.serving("web", &[]), bench.serving("web", &["--work", "2s"]));
+    let (mark, seen) = (Mutex::new(None), Mutex::new(String::new()));
+    let follow = async |instance: &Instance| {
+        let from = mark.lock().expect("sound").clone();
+        let logged = bench.engine.log_from(id(instance), from.as_ref()).await.expect("a log");
+        assert!(logged.is_gapless);
+        seen.lock().expect("sound").push_str(&String::from_utf8(logged.bytes).expect("text"));
+        *mark.lock().expect("sound") = Some(logged.mark);
+    };
+    let count = |line: &str| seen.lock().expect("sound").lines().filter(|other| other.contains(line)).count();
+    let old = bench.start(&first).await.expect("started");
+    for life in 1..=2 {
+        until("it has loaded", async || {
+            follow(&old).await;
+            count("ready") == life
+        })
+        .await;
+        bench.stop(&first, &old).await.expect("stopped");
+        // Its last words are read in the next life at the latest.
+        if life == 1 {
+            bench.start(&first).await.expect("started");
+        }
+    }
+    until("it has ended", async || {
+        follow(&old).await;
+        count("stopped") == 2
+    })
+    .await;
+    let new = bench.start(&second).await.expect("started");
+    assert_ne!(new, old);
+    until("the new one has loaded", async || {
+        follow(&new).await;
+        count("ready") == 3
+    })
+    .await;
+    assert_eq!((count("listening on"), count("stopped")), (3, 2), "each line once: {:?}", seen.lock());
 }
 
 pub(crate) async fn a_pattern_in_a_log_is_remembered_for_the_start_that_showed_it() {

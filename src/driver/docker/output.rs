@@ -12,15 +12,19 @@ use futures_util::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::driver::DriverError;
 use crate::driver::docker::inspect::Seen;
 use crate::driver::docker::{Engine, failure, short};
+use crate::driver::{DriverError, LogMark, Logged};
 
 /// Reading a log that a busy service has filled for weeks; what is read by then must do.
 const LOG_DEADLINE: Duration = Duration::from_secs(20);
 
 /// The most that is kept of the last lines: a service that writes without line ends must not fill our memory.
 const TAIL_BYTES_MAX: usize = 256 << 10;
+
+/// Read at once by whoever follows: what a flood writes between two looks. From its end, since reading a log of weeks
+/// from its beginning takes seconds.
+const FOLLOW_LINES: usize = 5_000;
 
 /// Kept of a log while a pattern is looked for in it: what a chatty server writes in some minutes.
 const WINDOW_BYTES_MAX: usize = 4 << 20;
@@ -100,9 +104,10 @@ impl Engine {
         let read = self
             .read_log(
                 id,
+                None,
                 Instant::now() + deadline,
                 |since| options.since(since).build(),
-                |line| {
+                |_, line| {
                     window.push_str(line);
                     bytes += line.len();
                     if window.len() >= look_at {
@@ -141,6 +146,35 @@ impl Engine {
         let text: String = read.into_iter().collect();
         let all: Vec<&str> = text.lines().collect();
         all.iter().skip(all.len().saturating_sub(lines)).map(|line| (*line).to_owned()).collect()
+    }
+
+    /// What it wrote after `mark`, or since its last start, where the mark is another container's.
+    pub async fn log_from(&self, id: &str, mark: Option<&LogMark>) -> Result<Logged, DriverError> {
+        // At 0 nothing was written yet, and the last start still is where it begins.
+        let seen = mark.filter(|mark| mark.life == id && mark.position > 0);
+        let after = seen.and_then(|mark| Timestamp::from_nanosecond(i128::from(mark.position)).ok());
+        let options =
+            LogsOptionsBuilder::new().stdout(true).stderr(true).timestamps(true).tail(&FOLLOW_LINES.to_string());
+        let mut news = News { after, last: after, ..News::default() };
+        let deadline = Instant::now() + LOG_DEADLINE;
+        self.read_log(
+            id,
+            after,
+            deadline,
+            |since| options.since(since).build(),
+            |time, line| {
+                news.take(time, line);
+                ControlFlow::Continue(())
+            },
+        )
+        .await?;
+        let position = news.last.and_then(|last| u64::try_from(last.as_nanosecond()).ok()).unwrap_or(0);
+        let mark = LogMark { life: id.to_owned(), position };
+        Ok(Logged {
+            bytes: news.bytes,
+            mark,
+            is_gapless: after.is_none() || news.has_known || news.lines < FOLLOW_LINES,
+        })
     }
 
     async fn run_in(&self, id: &str, command: &[String]) -> Result<Ran, Error> {
@@ -182,7 +216,7 @@ impl Engine {
     ) -> Result<VecDeque<String>, DriverError> {
         let mut lines = VecDeque::new();
         let mut bytes = 0;
-        self.read_log(id, Instant::now() + LOG_DEADLINE, options, |line| {
+        self.read_log(id, None, Instant::now() + LOG_DEADLINE, options, |_, line| {
             bytes += line.len();
             lines.push_back(line.to_owned());
             while bytes > bytes_max && lines.len() > 1 {
@@ -194,20 +228,21 @@ impl Engine {
         Ok(lines)
     }
 
-    /// Hands over each line since the last start, with its end, until it is told to stop. `options` is given the second
-    /// from which on the engine shall tell.
+    /// Hands over each line since the last start, or since `after`, with its end, until it is told to stop. `options` is
+    /// given the second from which on the engine shall tell.
     async fn read_log(
         &self,
         id: &str,
+        after: Option<Timestamp>,
         deadline: Instant,
         options: impl FnOnce(i32) -> LogsOptions,
-        mut take: impl FnMut(&str) -> ControlFlow<()>,
+        mut take: impl FnMut(Option<Timestamp>, &str) -> ControlFlow<()>,
     ) -> Result<Read, DriverError> {
         let what = format!("show the log of container {}", short(id));
         let Some(seen) = self.inspect(id).await? else {
             return Err(DriverError::Missing(format!("container {} is gone, and its log with it", short(id))));
         };
-        let from = began(&seen);
+        let from = after.or_else(|| began(&seen));
         let second = from.map_or(0, Timestamp::as_second);
         let mut output = std::pin::pin!(self.docker.logs(id, Some(options(i32::try_from(second).unwrap_or_default()))));
         let (mut older, mut written_max) = (false, 0_u64);
@@ -218,18 +253,45 @@ impl Engine {
             let Some(entry) = next else { break };
             let entry = entry.map_err(|error| failure(&self.endpoint, what.clone(), &error))?;
             let entry = String::from_utf8_lossy(entry.as_ref());
-            let Some(line) = line_since(&entry, from) else {
+            let Some((time, line)) = line_since(&entry, from) else {
                 // What is older is still there: nothing of this start can be gone.
                 older = true;
                 continue;
             };
             written_max += line.len() as u64 * ESCAPED_BYTES_MAX + LINE_BYTES_MAX;
-            if take(line).is_break() {
+            if take(time, line).is_break() {
                 return Ok(Read::Part);
             }
         }
         let is_whole = older || written_max == 0 || seen.log_kept_bytes.is_none_or(|kept| written_max < kept);
         Ok(if is_whole { Read::Whole } else { Read::Part })
+    }
+}
+
+/// What a log has that was not seen yet.
+#[derive(Debug, Default)]
+struct News {
+    after: Option<Timestamp>,
+    last: Option<Timestamp>,
+    bytes: Vec<u8>,
+    lines: usize,
+    /// Among what was read was something seen before: nothing can lie between.
+    has_known: bool,
+    /// The last line with a time was seen before, and so were the parts of it that follow.
+    is_known: bool,
+}
+
+impl News {
+    fn take(&mut self, time: Option<Timestamp>, line: &str) {
+        self.lines += 1;
+        if let Some(time) = time {
+            self.is_known = self.after.is_some_and(|after| time <= after);
+            self.has_known |= self.is_known;
+            self.last = self.last.max(Some(time));
+        }
+        if !self.is_known {
+            self.bytes.extend_from_slice(line.as_bytes());
+        }
     }
 }
 
@@ -268,26 +330,49 @@ fn began(seen: &Seen) -> Option<Timestamp> {
     }
 }
 
-/// The line without the engine's time before it; `None`: it is older.
-fn line_since(entry: &str, from: Option<Timestamp>) -> Option<&str> {
-    let Some((time, line)) = entry.split_once(' ') else { return Some(entry) };
+/// The line without the engine's time before it, and that time; `None`: it is older.
+fn line_since(entry: &str, from: Option<Timestamp>) -> Option<(Option<Timestamp>, &str)> {
+    let Some((time, line)) = entry.split_once(' ') else { return Some((None, entry)) };
     match (time.parse::<Timestamp>(), from) {
         (Ok(time), Some(from)) if time < from => None,
-        (Ok(_), _) => Some(line),
+        (Ok(time), _) => Some((Some(time), line)),
         // A part of a long line has no time of its own.
-        (Err(_), _) => Some(entry),
+        (Err(_), _) => Some((None, entry)),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::line_since;
+    use jiff::Timestamp;
+
+    use super::{News, line_since};
+
+    fn at(text: &str) -> Option<Timestamp> {
+        text.parse().ok()
+    }
 
     #[test]
     fn lines_from_before_the_start_are_left_out() {
-        let from = "2026-11-20T10:00:00.5Z".parse().ok();
+        let from = at("2026-11-20T10:00:00.5Z");
         assert_eq!(line_since("2026-11-20T10:00:00.400000000Z old\n", from), None);
-        assert_eq!(line_since("2026-11-20T10:00:00.600000000Z new line\n", from), Some("new line\n"));
-        assert_eq!(line_since("the rest of a long line", from), Some("the rest of a long line"));
+        let new = (at("2026-11-20T10:00:00.6Z"), "new line\n");
+        assert_eq!(line_since("2026-11-20T10:00:00.600000000Z new line\n", from), Some(new));
+        assert_eq!(line_since("the rest of a long line", from), Some((None, "the rest of a long line")));
+    }
+
+    #[test]
+    fn what_was_seen_is_not_news_and_neither_are_its_parts() {
+        let mut news = News { after: at("2026-11-20T10:00:00.6Z"), ..News::default() };
+        for (time, line) in [
+            (at("2026-11-20T10:00:00.5Z"), "older\n"),
+            (at("2026-11-20T10:00:00.6Z"), "seen, "),
+            (None, "and its second part\n"),
+            (at("2026-11-20T10:00:00.600000001Z"), "new, "),
+            (None, "and its second part\n"),
+        ] {
+            news.take(time, line);
+        }
+        assert_eq!(String::from_utf8(news.bytes).expect("text"), "new, and its second part\n");
+        assert_eq!((news.last, news.has_known), (at("2026-11-20T10:00:00.600000001Z"), true));
     }
 }

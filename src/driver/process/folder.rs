@@ -32,6 +32,10 @@ pub(crate) struct StartNote {
     /// Where it begins in `log.1`, once the log was rotated.
     #[serde(default)]
     pub(crate) previous_offset: Option<u64>,
+    /// Bytes that rotations have taken out of `log` since it was made, by this start and those before: what whoever
+    /// follows the log counts by.
+    #[serde(default)]
+    pub(crate) rotated_bytes: u64,
     /// Rotations have taken its beginning out of both.
     #[serde(default)]
     pub(crate) beginning_is_gone: bool,

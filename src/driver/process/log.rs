@@ -5,14 +5,23 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use crate::driver::process::folder::Folder;
+use crate::driver::{LogMark, Logged};
 use crate::model::facts::ProcessFact;
 
 /// One step of a copy.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// Read for the last lines: some hundred long ones.
 const TAIL_BYTES_MAX: usize = 256 * 1024;
+
+/// Read at once by whoever follows: what a flood writes between two looks.
+const FOLLOW_BYTES_MAX: u64 = 4 << 20;
+/// Emptying a log and noting it are two things, a moment apart.
+const ROTATION_LOOKS: u32 = 4;
+const ROTATION_PAUSE: Duration = Duration::from_millis(5);
 
 /// Opens a log for a service to write to. Appending is what makes truncating safe: each write goes to the end as it is.
 pub(crate) fn open(folder: &Folder) -> io::Result<File> {
@@ -34,6 +43,7 @@ pub(crate) fn rotate(log: &File, folder: &Folder, bytes_max: u64, files: u32) ->
         note.beginning_is_gone |= files == 0 || kept_from > note.log_offset || note.previous_offset.is_some();
         note.previous_offset = Some(note.log_offset.saturating_sub(kept_from)).filter(|_| files > 0);
         note.log_offset = 0;
+        note.rotated_bytes += size;
         folder.write_start(&note)?;
     }
     copied
@@ -91,6 +101,57 @@ pub(crate) fn since_start(folder: &Folder, salt: Option<&str>, bytes_max: usize)
     Ok(Written { text: String::from_utf8_lossy(&bytes).into_owned(), is_whole })
 }
 
+/// What stands in the log and in its youngest copy after `mark`; without one, since the last start.
+pub(crate) fn from_mark(folder: &Folder, mark: Option<&LogMark>) -> io::Result<Logged> {
+    for _ in 1..ROTATION_LOOKS {
+        let (rotated, size) = (rotated(folder), fs::metadata(folder.log())?.len());
+        let is_torn = mark.is_some_and(|mark| mark.position > rotated + size);
+        let logged = read_from(folder, mark)?;
+        // Between two readings the log was rotated, or is about to be noted as such.
+        if !is_torn && self::rotated(folder) == rotated {
+            return Ok(logged);
+        }
+        thread::sleep(ROTATION_PAUSE);
+    }
+    read_from(folder, mark)
+}
+
+fn rotated(folder: &Folder) -> u64 {
+    folder.start_note().map_or(0, |note| note.rotated_bytes)
+}
+
+/// Positions count from when the log was made, so that they pass over rotations: the log begins at as many bytes as
+/// rotations have taken, and its youngest copy ends there.
+fn read_from(folder: &Folder, mark: Option<&LogMark>) -> io::Result<Logged> {
+    let note = folder.start_note();
+    let (log, copy) = (folder.log(), folder.log_copy(1));
+    let begins = note.as_ref().map_or(0, |note| note.rotated_bytes);
+    let end = begins + fs::metadata(&log)?.len();
+    let copied = if begins > 0 { fs::metadata(&copy).map_or(0, |metadata| metadata.len()).min(begins) } else { 0 };
+    let start = note.as_ref().map_or(0, |note| match note.previous_offset {
+        Some(offset) => begins - copied + offset.min(copied),
+        None => begins + note.log_offset,
+    });
+    // Beyond the end: somebody emptied it, and what stands there now is all that there is.
+    let wanted = mark.map_or(start, |mark| if mark.position > end { begins } else { mark.position });
+    let from = wanted.max(begins - copied).max(end.saturating_sub(FOLLOW_BYTES_MAX));
+    let mut bytes = Vec::new();
+    if from < begins {
+        part(&copy, from - (begins - copied), begins - from, &mut bytes)?;
+    }
+    part(&log, from.saturating_sub(begins), end - from.max(begins), &mut bytes)?;
+    let life = note.map(|note| note.marks.salt).unwrap_or_default();
+    // Without a mark it is the last part that is asked for.
+    let is_gapless = mark.is_none() || from == wanted;
+    Ok(Logged { bytes, mark: LogMark { life, position: end }, is_gapless })
+}
+
+fn part(path: &Path, from: u64, length: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(from))?;
+    file.take(length).read_to_end(bytes).map(|_| ())
+}
+
 /// Whether a file reaches from `offset` on no further than `bytes_max`. One that is shorter was emptied by somebody.
 fn is_all(path: &Path, offset: u64, bytes_max: usize) -> bool {
     let rest = fs::metadata(path).ok().and_then(|metadata| metadata.len().checked_sub(offset));
@@ -132,7 +193,7 @@ mod tests {
     use std::fs;
     use std::io::Write as _;
 
-    use super::{Written, open, rotate, since_start, tail};
+    use super::{Written, from_mark, open, rotate, since_start, tail};
     use crate::driver::process::folder::{Folder, StartNote};
     use crate::model::facts::Marks;
 
@@ -143,14 +204,7 @@ mod tests {
         folder.ensure().expect("it can be made");
         let mut log = open(&folder).expect("a log");
         log.write_all(b"before\n").expect("written");
-        let note = StartNote {
-            marks: Marks::default(),
-            started_at: jiff::Timestamp::UNIX_EPOCH,
-            cwd: root.path().to_owned(),
-            log_offset: 7,
-            previous_offset: None,
-            beginning_is_gone: false,
-        };
+        let note = StartNote { log_offset: 7, ..note(root.path()) };
         let read = |bytes_max| since_start(&folder, None, bytes_max).expect("read");
         let written = |text: &str, is_whole| Written { text: text.to_owned(), is_whole };
         folder.write_start(&note).expect("noted");
@@ -171,5 +225,61 @@ mod tests {
         assert_eq!(read(100), written("er\n", false));
         rotate(&log, &folder, 3, 2).expect("rotated");
         assert!(!folder.log_copy(3).exists(), "only two copies are kept");
+    }
+
+    #[test]
+    fn whoever_follows_misses_nothing_over_rotations_and_starts() {
+        let root = tempfile::tempdir().expect("a folder");
+        let folder = Folder::new(root.path(), "p", "s");
+        assert!(from_mark(&folder, None).is_err(), "there is no log");
+        folder.ensure().expect("it can be made");
+        let mut log = open(&folder).expect("a log");
+        let begin = |salt: &str, log_offset| {
+            let marks = Marks { salt: salt.to_owned(), ..Marks::default() };
+            let rotated_bytes = folder.start_note().map_or(0, |note| note.rotated_bytes);
+            let note = StartNote { marks, log_offset, rotated_bytes, ..note(root.path()) };
+            folder.write_start(&note).expect("noted");
+        };
+        let mut mark = None;
+        let mut follow = || {
+            let logged = from_mark(&folder, mark.as_ref()).expect("read");
+            mark = Some(logged.mark.clone());
+            (String::from_utf8(logged.bytes).expect("text"), logged.is_gapless)
+        };
+        let whole = |text: &str| (text.to_owned(), true);
+        log.write_all(b"before\n").expect("written");
+        begin("one", 7);
+        log.write_all(b"a\nb").expect("written");
+        assert_eq!(follow(), whole("a\nb"));
+        log.write_all(b"b\n").expect("written");
+        rotate(&log, &folder, 100, 2).expect("rotated");
+        log.write_all(b"c\n").expect("written");
+        assert_eq!(follow(), whole("b\nc\n"), "over a rotation");
+        assert_eq!(follow(), whole(""));
+        log.write_all(b"dying\n").expect("written");
+        begin("two", 8);
+        log.write_all(b"c\n").expect("written");
+        assert_eq!(follow(), whole("dying\nc\n"), "the same line in another life is another one");
+        assert_eq!(from_mark(&folder, None).expect("read").bytes, b"c\n", "whoever begins sees this life alone");
+
+        log.write_all(b"0123456789\n").expect("written");
+        rotate(&log, &folder, 4, 2).expect("rotated");
+        log.write_all(b"e\n").expect("written");
+        assert_eq!(follow(), ("789\ne\n".to_owned(), false), "what was not copied is missing, and said to be");
+        log.set_len(0).expect("emptied by somebody");
+        log.write_all(b"f").expect("written");
+        assert_eq!(follow(), whole("f"));
+    }
+
+    fn note(cwd: &std::path::Path) -> StartNote {
+        StartNote {
+            marks: Marks::default(),
+            started_at: jiff::Timestamp::UNIX_EPOCH,
+            cwd: cwd.to_owned(),
+            log_offset: 0,
+            previous_offset: None,
+            rotated_bytes: 0,
+            beginning_is_gone: false,
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::{fmt, io};
 use rustix::process::geteuid;
 use tokio::task::spawn_blocking;
 
-use crate::driver::{DriverError, Life, Look, Start, Stop};
+use crate::driver::{DriverError, Life, LogMark, Logged, Look, Start, Stop};
 use crate::model::desired::{Desired, Process, Runtime, Service};
 use crate::model::facts::{ExitFact, ProcessFact, Reading, TreeFact};
 use crate::model::names::{ProjectName, ServiceName};
@@ -164,6 +164,24 @@ impl Processes {
     pub async fn log_tail(&self, project: &ProjectName, service: &ServiceName, lines: usize) -> Vec<String> {
         let folder = self.folder(project.as_str(), service.as_str());
         spawn_blocking(move || log::tail(&folder, lines)).await.unwrap_or_default()
+    }
+
+    /// What it wrote after `mark`, or since its last start; `None`: there is no log.
+    pub async fn log_from(
+        &self,
+        project: &ProjectName,
+        service: &ServiceName,
+        mark: Option<&LogMark>,
+    ) -> Result<Option<Logged>, DriverError> {
+        let folder = self.folder(project.as_str(), service.as_str());
+        let what = format!("can't read {}", folder.log().display());
+        let mark = mark.cloned();
+        let read = spawn_blocking(move || log::from_mark(&folder, mark.as_ref())).await;
+        match read.map_err(io::Error::other).and_then(|read| read) {
+            Ok(logged) => Ok(Some(logged)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(DriverError::Io { what, source }),
+        }
     }
 
     /// Whether this pattern was seen in the output of that start before.

@@ -128,6 +128,7 @@ fn begin(orders: &Orders) -> Result<Keeper, String> {
         cwd: orders.cwd.clone(),
         log_offset: log.metadata().map_err(|error| failed("can't read the log in", error))?.len(),
         previous_offset: None,
+        rotated_bytes: folder.start_note().map_or(0, |before| before.rotated_bytes),
         beginning_is_gone: false,
     };
     folder.write_start(&note).map_err(|error| failed("can't write to", error))?;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::world::key_of;
 use super::{Deed, Sim};
-use crate::driver::{Answer, Driver, DriverError, Errand, Look, Pause, Start, Stop};
+use crate::driver::{Answer, Driver, DriverError, Errand, LogMark, Logged, Look, Pause, Start, Stop};
 use crate::model::desired::{Desired, Service};
 use crate::model::facts::{BusyReading, Facts, ProbeReading};
 use crate::model::names::ProjectName;
@@ -115,6 +115,19 @@ impl Driver for Sim {
     async fn log_tail(&self, _project: &ProjectName, service: &Service, lines: usize) -> Vec<String> {
         let log = self.lock().behaviour(&service.name).log;
         log[log.len().saturating_sub(lines)..].to_vec()
+    }
+
+    async fn log_from(
+        &self,
+        _project: &ProjectName,
+        service: &Service,
+        mark: Option<&LogMark>,
+    ) -> Result<Option<Logged>, DriverError> {
+        let lines = self.lock().behaviour(&service.name).log;
+        let log: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+        let from = mark.and_then(|mark| usize::try_from(mark.position).ok()).unwrap_or(0).min(log.len());
+        let mark = LogMark { life: String::new(), position: log.len() as u64 };
+        Ok((!log.is_empty()).then(|| Logged { bytes: log.as_bytes()[from..].to_vec(), mark, is_gapless: true }))
     }
 
     async fn call(&self, errand: &Errand<'_>) -> Answer {

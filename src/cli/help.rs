@@ -1,0 +1,102 @@
+//! The command line as clap is told it, and its first page: commands by what one wants to do, in 80 columns.
+
+use std::fmt::Write as _;
+
+use clap::builder::styling::Styles;
+use clap::{Command, CommandFactory as _};
+
+use crate::cli::Cli;
+use crate::cli::exit::CODES;
+use crate::report::fold::folded;
+use crate::report::style::Style;
+
+/// Wider lines are hard to read, and half of all terminals have no more.
+const COLUMNS: usize = 80;
+
+/// Room for a command's name in the list.
+const NAME_COLUMNS: usize = 12;
+
+/// What belongs together, in the order in which one meets it. What is in none of them stands below all.
+const GROUPS: [(&str, &[&str]); 6] = [
+    ("From day to day", &["plan", "apply", "switch", "status", "logs", "history"]),
+    ("Single services, this once", &["start", "stop", "restart"]),
+    ("Single services, until resumed", &["maintain", "suspend", "terminate", "resume"]),
+    ("The first day and the last", &["init", "validate", "adopt", "down"]),
+    ("To look closer", &["explain", "observe", "show", "schema"]),
+    ("For your shell", &["completions", "man"]),
+];
+
+/// Everything that lcm understands.
+pub(super) fn command() -> Command {
+    let command = Cli::command().max_term_width(COLUMNS).after_help(exit_codes());
+    let header = *Styles::styled().get_header();
+    let commands = commands(&command, |title| format!("{header}{title}:{header:#}"));
+    command.help_template(format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{commands}\
+         {header}Options:{header:#}\n{{options}}{{after-help}}"
+    ))
+}
+
+fn commands(command: &Command, heading: impl Fn(&str) -> String) -> String {
+    let visible: Vec<&Command> = command.get_subcommands().filter(|command| !command.is_hide_set()).collect();
+    let grouped = |command: &Command| GROUPS.iter().any(|(_, names)| names.contains(&command.get_name()));
+    let groups = GROUPS.iter().map(|(title, names)| {
+        let of_name = |name: &&str| visible.iter().find(|command| command.get_name() == *name).copied();
+        (*title, names.iter().filter_map(of_name).collect::<Vec<_>>())
+    });
+    let rest = ("More", visible.iter().copied().filter(|command| !grouped(command)).collect());
+    let mut text = String::new();
+    for (title, members) in groups.chain([rest]).filter(|(_, members)| !members.is_empty()) {
+        let _ = writeln!(text, "{}", heading(title));
+        for member in members {
+            let about = member.get_about().map(ToString::to_string).unwrap_or_default();
+            let line = format!("  {:NAME_COLUMNS$} {about}\n", member.get_name());
+            text.push_str(&folded(&line, Style { width: Some(COLUMNS), ..Style::PLAIN }));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn exit_codes() -> String {
+    let mut text = "Exit codes:".to_owned();
+    for (codes, meaning) in CODES {
+        let _ = write!(text, "\n  {codes:8} {meaning}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{COLUMNS, command};
+    use crate::report::fold::columns;
+
+    #[test]
+    fn every_command_is_on_the_first_page_once_and_fits() {
+        let page = command().render_help().to_string();
+        for command in command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            let name = command.get_name();
+            let begins = |line: &&str| line.strip_prefix("  ").and_then(|line| line.split(' ').next()) == Some(name);
+            assert_eq!(page.lines().filter(begins).count(), 1, "{name}");
+        }
+        let wide: Vec<&str> = page.lines().filter(|line| columns(line) > COLUMNS).collect();
+        assert!(wide.is_empty(), "{wide:#?}");
+    }
+
+    /// Of every command; an option or a value that is longer than a line is nobody's fault.
+    #[test]
+    fn no_page_is_wider_than_a_terminal() {
+        let mut command = command();
+        command.build();
+        for command in command.get_subcommands_mut() {
+            let page = command.render_long_help().to_string();
+            let wide: Vec<&str> = page.lines().filter(|line| columns(line) > COLUMNS).collect();
+            assert!(wide.is_empty(), "{}: {wide:#?}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn clap_finds_nothing_wrong_with_the_command_line() {
+        command().debug_assert();
+    }
+}

@@ -1,0 +1,33 @@
+//! What `--version` says. `-V` is one line; `--version` adds what a report of a fault needs: how it was built, and which
+//! formats it speaks.
+
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use crate::model::{event, facts, hooks, plan};
+use crate::report::{history, status};
+use crate::store::sqlite;
+
+/// `0.1.0 (1a2b3c4d5 2026-11-20)`; in a debug build `0.1.0 (debug)`, and without git `0.1.0`.
+pub(super) const SHORT: &str = env!("LCM_VERSION");
+
+/// The same, with the rest below it.
+pub(super) fn long() -> &'static str {
+    static LONG: LazyLock<String> = LazyLock::new(text);
+    LONG.as_str()
+}
+
+fn text() -> String {
+    let formats =
+        [plan::FORMAT, status::FORMAT, event::FORMAT, history::FORMAT, hooks::FORMAT, facts::FORMAT].join(", ");
+    let (store, sqlite) = sqlite::versions();
+    let mut text = SHORT.to_owned();
+    for (what, value) in [
+        ("build", env!("LCM_BUILD").to_owned()),
+        ("formats", formats),
+        ("store", format!("format {store}, SQLite {sqlite}")),
+    ] {
+        let _ = write!(text, "\n{what:9}{value}");
+    }
+    text
+}

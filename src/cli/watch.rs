@@ -1,0 +1,221 @@
+//! `lcm status --watch`: the status again and again, on a terminal in place.
+//!
+//! Each time the manifest is read anew, so that its changes and `lcm switch` show. What fails is told below the last
+//! table, and tried again. The table stands on the terminal's second screen; at the end the last one is written to the
+//! first, where it stays to be read. Into a pipe there is no table, but `--format json` gives a line each time: tables
+//! one after the other are read by no program.
+
+use std::io::{self, IsTerminal as _};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use rustix::process::{Signal, getpid, kill_process};
+use rustix::termios::{self, LocalModes, OptionalActions, Termios};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::color::is_dumb;
+use crate::cli::exit::Exit;
+use crate::cli::interrupt::Interrupts;
+use crate::cli::plan::unwritten;
+use crate::cli::session::Session;
+use crate::cli::status::{Args, Format, Look, seen, shown};
+use crate::cli::stop::{Code, Stop};
+use crate::report::json;
+use crate::report::print::{self, Reader};
+use crate::report::screen::{ENTER, Frame, LEAVE, Size, changes};
+use crate::report::style::Style;
+
+/// Of a terminal that does not tell.
+const SIZE: Size = Size { rows: 24, columns: 80 };
+
+pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+    let refuse = |message: &str| Err(Stop::new(Exit::Usage, Code::Usage, message));
+    let is_drawn_on = io::stdout().is_terminal() && !is_dumb(&session.environment);
+    match args.format {
+        Format::Prometheus => refuse("--watch has no metrics; let a timer write them to a file"),
+        Format::Json => lines(session, args).await,
+        Format::Text if is_drawn_on => table(session, args).await,
+        Format::Text => refuse(
+            "--watch needs a terminal that it can draw on; into a pipe or a file goes --format json, a line each time",
+        ),
+    }
+}
+
+/// A line of JSON each time.
+async fn lines(session: &Session, args: &Args) -> Result<Exit, Stop> {
+    let mut interrupts = Interrupts::of_a_run()?;
+    let mut is_first = true;
+    loop {
+        let turn = async {
+            match seen(session, args).await {
+                Ok(look) => {
+                    if let Err(stop) = &look.known {
+                        session.note(&stop.text(session.stderr));
+                    }
+                    print::stream(&json::line(&look.status)).map_err(|error| unwritten(&error))
+                }
+                // What is wrong from the start ends it.
+                Err(stop) if is_first => Err(stop),
+                Err(stop) => {
+                    session.note(&stop.text(session.stderr));
+                    Ok(Reader::There)
+                }
+            }
+        };
+        let reader = tokio::select! {
+            reader = turn => reader?,
+            exit = interrupts.exit() => return Ok(exit),
+        };
+        if reader == Reader::Gone {
+            return Ok(Exit::Done);
+        }
+        is_first = false;
+        tokio::select! {
+            () = tokio::time::sleep(args.interval) => {}
+            exit = interrupts.exit() => return Ok(exit),
+        }
+    }
+}
+
+/// What is known, and what went wrong since.
+#[derive(Default)]
+struct Shown {
+    look: Option<Look>,
+    wrong: Vec<String>,
+}
+
+async fn table(session: &Session, args: &Args) -> Result<Exit, Stop> {
+    // What is wrong from the start ends it, before a screen is taken.
+    let mut now = Shown { look: Some(seen(session, args).await?), wrong: Vec::new() };
+    let mut interrupts = Interrupts::of_a_run()?;
+    let mut resized = signal(SignalKind::window_change()).map_err(|error| deaf(&error))?;
+    let mut stopped = signal(SignalKind::from_raw(Signal::TSTP.as_raw())).map_err(|error| deaf(&error))?;
+    let session = session.aside();
+    let mut screen = Screen::enter(print::data);
+    let mut next = tokio::time::Instant::now() + args.interval;
+    let exit = loop {
+        screen.show(&session, &now, args.interval).map_err(|error| unwritten(&error))?;
+        tokio::select! {
+            exit = interrupts.exit() => break exit,
+            Some(()) = resized.recv() => {}
+            Some(()) = stopped.recv() => {
+                drop(screen);
+                let _ = kill_process(getpid(), Signal::STOP);
+                // Here somebody brought it back.
+                screen = Screen::enter(print::data);
+            }
+            () = tokio::time::sleep_until(next) => {
+                tokio::select! {
+                    exit = interrupts.exit() => break exit,
+                    seen = seen(&session, args) => now.learn(&session, seen),
+                }
+                next = tokio::time::Instant::now() + args.interval;
+            }
+        }
+    };
+    drop(screen);
+    // It stays to be read, all of it.
+    print::data(&now.text(&session, session.stdout)).map_err(|error| unwritten(&error))?;
+    Ok(exit)
+}
+
+impl Shown {
+    fn learn(&mut self, session: &Session, seen: Result<Look, Stop>) {
+        self.wrong = session.kept();
+        match seen {
+            Ok(look) => self.look = Some(look),
+            Err(stop) => self.wrong.push(stop.text(session.stderr)),
+        }
+    }
+
+    fn text(&self, session: &Session, style: Style) -> String {
+        let mut text = self.look.as_ref().map(|look| shown(session, look, style)).unwrap_or_default();
+        let unknown = self.look.as_ref().and_then(|look| look.known.as_ref().err()).map(|stop| stop.text(style));
+        for line in self.wrong.iter().chain(unknown.as_ref()) {
+            text.push('\n');
+            text.push_str(line);
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// The terminal while it is drawn on; as it was before once this is dropped, in a panic too.
+struct Screen {
+    write: fn(&str) -> io::Result<()>,
+    frame: Option<Frame>,
+    /// How keys were echoed: typed ones would stand in the table.
+    echo: Option<Termios>,
+}
+
+impl Screen {
+    fn enter(write: fn(&str) -> io::Result<()>) -> Self {
+        let echo = termios::tcgetattr(io::stdin()).ok();
+        if let Some(mut silent) = echo.clone() {
+            silent.local_modes.remove(LocalModes::ECHO);
+            let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &silent);
+        }
+        let _ = write(ENTER);
+        Self { write, frame: None, echo }
+    }
+
+    fn show(&mut self, session: &Session, now: &Shown, interval: Duration) -> io::Result<()> {
+        let size = size();
+        let style = Style { width: Some(size.columns), ..session.stdout };
+        let looked = now.look.as_ref().map_or_else(String::new, |look| clock(look.status.observed_at));
+        let foot = format!("as of {looked} · every {interval:?} · Ctrl-C ends");
+        let frame = Frame::new(&now.text(session, style), &foot, size, style);
+        let sent = changes(self.frame.as_ref(), &frame);
+        self.frame = Some(frame);
+        if sent.is_empty() { Ok(()) } else { (self.write)(&sent) }
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let _ = (self.write)(LEAVE);
+        if let Some(echo) = &self.echo {
+            let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, echo);
+        }
+    }
+}
+
+fn size() -> Size {
+    let told = termios::tcgetwinsize(io::stdout()).ok();
+    let told = told.map(|size| Size { rows: usize::from(size.ws_row), columns: usize::from(size.ws_col) });
+    told.filter(|size| size.rows > 0 && size.columns > 0).unwrap_or(SIZE)
+}
+
+/// By the clock on the wall.
+fn clock(at: Timestamp) -> String {
+    at.to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string()
+}
+
+fn deaf(error: &io::Error) -> Stop {
+    Stop::refused(Code::System, format!("can't listen for signals: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Mutex;
+
+    use super::{ENTER, LEAVE, Screen};
+
+    #[test]
+    fn a_panic_leaves_the_terminal_as_it_was() {
+        static SENT: Mutex<Vec<String>> = Mutex::new(Vec::new());
+        fn write(text: &str) -> io::Result<()> {
+            SENT.lock().map_err(|_| io::Error::other("it panicked"))?.push(text.to_owned());
+            Ok(())
+        }
+        let panicked = std::panic::catch_unwind(|| {
+            let _screen = Screen::enter(write);
+            // Without the message of a panic.
+            std::panic::resume_unwind(Box::new("as a panic does"));
+        });
+        assert!(panicked.is_err());
+        assert_eq!(*SENT.lock().expect("sound"), [ENTER, LEAVE]);
+    }
+}

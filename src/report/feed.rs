@@ -1,0 +1,189 @@
+//! What services wrote, as whole lines that may stand beside those of others.
+//!
+//! Into a pipe a line goes as it is. On a terminal its colours stay, up to its end, and all else that a terminal would
+//! obey is left out: what somebody's server prints must neither move the cursor nor rename the window.
+
+use crate::model::names::ServiceName;
+use crate::report::style::Style;
+
+/// A line that is longer is shown in parts: one without an end must not fill our memory.
+const LINE_BYTES_MAX: usize = 64 << 10;
+
+/// Colours that tell services apart, by their codes; none of those that mean good, bad or attention elsewhere comes
+/// early.
+const TINTS: [u8; 10] = [36, 35, 34, 33, 32, 96, 95, 94, 93, 92];
+
+const RESET: &str = "\u{1b}[0m";
+
+/// Bytes of one service, on their way to becoming lines.
+#[derive(Clone, Debug, Default)]
+pub struct Feed {
+    /// Written without an end yet.
+    rest: Vec<u8>,
+}
+
+impl Feed {
+    /// Lines that are whole now, without their ends.
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<String> {
+        self.rest.extend_from_slice(bytes);
+        let mut lines = Vec::new();
+        let mut from = 0;
+        while let Some(end) = self.rest[from..].iter().position(|byte| *byte == b'\n') {
+            lines.push(text(&self.rest[from..from + end]));
+            from += end + 1;
+        }
+        while self.rest.len() - from > LINE_BYTES_MAX {
+            lines.push(text(&self.rest[from..from + LINE_BYTES_MAX]));
+            from += LINE_BYTES_MAX;
+        }
+        self.rest.drain(..from);
+        lines
+    }
+
+    /// The last line, where it never came to its end.
+    pub fn end(&mut self) -> Option<String> {
+        let rest = std::mem::take(&mut self.rest);
+        (!rest.is_empty()).then(|| text(&rest))
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// `web | `, as wide as the longest of `shown`. The colour goes by the place among `all`, so that it is the same
+/// whichever are shown.
+#[must_use]
+pub fn prefix(name: &ServiceName, shown: &[ServiceName], all: &[&ServiceName], style: Style) -> String {
+    let width = shown.iter().map(|name| name.as_str().chars().count()).max().unwrap_or(0);
+    let padded = format!("{:width$} |", name.as_str());
+    let place = all.iter().position(|other| *other == name).unwrap_or(0);
+    if style.colored { format!("\u{1b}[{}m{padded}{RESET} ", TINTS[place % TINTS.len()]) } else { format!("{padded} ") }
+}
+
+/// A line as it may be shown.
+#[must_use]
+pub fn shown(line: &str, style: Style) -> String {
+    if style.width.is_none() {
+        return line.to_owned();
+    }
+    // A progress bar writes over itself: what a terminal would show of it is its last state.
+    let line = line.trim_end_matches('\r');
+    let line = line.rsplit('\r').next().unwrap_or(line);
+    let (mut text, mut letters, mut painted) = (String::new(), line.chars(), false);
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\u{1b}' => {
+                if let Some(paint) = sequence(&mut letters).filter(|_| style.colored) {
+                    text.push_str(&paint);
+                    painted = true;
+                }
+            }
+            '\t' => text.push(letter),
+            letter if letter.is_control() => {}
+            letter => text.push(letter),
+        }
+    }
+    if painted {
+        text.push_str(RESET);
+    }
+    text
+}
+
+/// Takes what follows an escape (ECMA-48), and gives it back where it only paints.
+fn sequence(letters: &mut std::str::Chars<'_>) -> Option<String> {
+    match letters.next()? {
+        '[' => {
+            let mut code = String::new();
+            for letter in letters.by_ref() {
+                if ('@'..='~').contains(&letter) {
+                    let paints =
+                        letter == 'm' && code.chars().all(|letter| letter.is_ascii_digit() || ";:".contains(letter));
+                    return paints.then(|| format!("\u{1b}[{code}m"));
+                }
+                code.push(letter);
+            }
+            None
+        }
+        // A title, a link, a string of a device: up to its end, which is a bell or an escape and a backslash.
+        ']' | 'P' | 'X' | '^' | '_' => {
+            letters
+                .find(|letter| matches!(letter, '\u{7}' | '\u{1b}' | '\u{9c}'))
+                .filter(|letter| *letter == '\u{1b}')?;
+            letters.next();
+            None
+        }
+        // Choosing a set of letters: one more of them.
+        ' '..='/' => {
+            letters.next();
+            None
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Feed, LINE_BYTES_MAX, prefix, shown};
+    use crate::model::names::ServiceName;
+    use crate::report::style::Style;
+
+    const TERMINAL: Style = Style { colored: true, width: Some(80), bars: true };
+
+    #[test]
+    fn lines_are_whole_however_they_arrive() {
+        let text = "one\ntwo é three\n\nlast".as_bytes();
+        for size in 1..=text.len() {
+            let mut feed = Feed::default();
+            let mut lines: Vec<String> = text.chunks(size).flat_map(|chunk| feed.push(chunk)).collect();
+            assert_eq!(lines, ["one", "two é three", ""], "in parts of {size}");
+            lines.extend(feed.end());
+            assert_eq!(lines[3], "last");
+            assert_eq!(feed.end(), None);
+        }
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_shown_in_parts() {
+        let mut feed = Feed::default();
+        let lines: Vec<String> = (0..5).flat_map(|_| feed.push(&vec![b'x'; LINE_BYTES_MAX / 2])).collect();
+        assert_eq!(lines.iter().map(String::len).collect::<Vec<_>>(), [LINE_BYTES_MAX; 2]);
+        assert_eq!(feed.end().map(|rest| rest.len()), Some(LINE_BYTES_MAX / 2));
+        assert_eq!(Feed::default().push(b"\xff\xfe\n"), ["\u{fffd}\u{fffd}"]);
+    }
+
+    #[test]
+    fn a_terminal_is_painted_and_nothing_else() {
+        let cases = [
+            ("plain\tas it is", "plain\tas it is"),
+            ("\u{1b}[31mred\u{1b}[1;32m two", "\u{1b}[31mred\u{1b}[1;32m two\u{1b}[0m"),
+            ("up\u{1b}[2A\u{1b}[2J\u{1b}[?25lover\u{1b}[6n", "upover"),
+            ("\u{1b}]0;a title\u{7}after\u{1b}]8;;http://x\u{1b}\\link", "afterlink"),
+            ("\u{1b}Pdevice\u{1b}\\x\u{1b}(0y\u{1b}cz", "xyz"),
+            ("10 %\r20 %\r30 %\r", "30 %"),
+            ("bell\u{7}\u{8}\u{0}\u{9b}2Jdel\u{7f}", "bell2Jdel"),
+            ("cut \u{1b}[3", "cut "),
+            ("cut \u{1b}", "cut "),
+            ("cut \u{1b}]0;never ends", "cut "),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(shown(line, TERMINAL), expected, "{line:?}");
+            assert_eq!(shown(line, Style::PLAIN), line, "a pipe gets what was written");
+        }
+        assert_eq!(shown("\u{1b}[31mred", Style { colored: false, ..TERMINAL }), "red");
+    }
+
+    #[test]
+    fn prefixes_line_up_and_keep_their_colours() {
+        let all = ["db", "long-name", "web"].map(ServiceName::from);
+        let all: Vec<&ServiceName> = all.iter().collect();
+        let of = |name: &str, shown: &[&str], style| {
+            let shown: Vec<ServiceName> = shown.iter().map(|name| ServiceName::from(*name)).collect();
+            prefix(&name.into(), &shown, &all, style)
+        };
+        assert_eq!(of("db", &["db", "long-name"], Style::PLAIN), "db        | ");
+        assert_eq!(of("web", &["db", "web"], TERMINAL), "\u{1b}[34mweb |\u{1b}[0m ");
+        assert_eq!(of("web", &["web", "db"], TERMINAL), of("web", &["db", "web"], TERMINAL));
+        assert_ne!(of("db ", &["db"], TERMINAL)[..5], of("web", &["db"], TERMINAL)[..5]);
+    }
+}
