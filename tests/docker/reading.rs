@@ -198,7 +198,7 @@ pub(crate) async fn a_pattern_in_a_log_is_remembered_for_the_start_that_showed_i
 
     bench.stop(&web, &instance).await.expect("stopped");
     let instance = bench.start(&web).await.expect("started");
-    web.health = Health { timeout: DEADLINE, probe_timeout: Duration::ZERO, ..web.health };
+    web.health = Box::new(Health { timeout: DEADLINE, probe_timeout: Duration::ZERO, ..*web.health });
     web.health.probe = Some(Probe::Log("(?m)^ready$".to_owned()));
     let reading = probe(&bench, &state, &web, &instance).await;
     assert!(matches!(reading, ProbeReading::Failed { .. }), "another start: {reading:?}");

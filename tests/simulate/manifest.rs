@@ -110,7 +110,7 @@ fn resolve(draft: &Draft, index: usize, service: &ServiceDraft) -> Service {
         priority: service.priority,
         phases: BTreeSet::from([service.phase]),
         depends_on: needs.collect(),
-        health: health(service.probed),
+        health: Box::new(health(service.probed)),
         busy: service
             .busy_ms
             .map(|_| Busy { probe: BusyProbe::Exec(vec!["busy".to_owned()]), probe_timeout: Duration::from_secs(5) }),

@@ -328,7 +328,7 @@ pub(super) fn service(name: &str) -> Service {
     Service {
         vram: Mebibytes(1),
         gpu: GpuRequest::Auto,
-        health: health(),
+        health: Box::new(health()),
         spec: Spec { config: json!({ "command": name }), secrets: BTreeMap::new() },
         ..Service::plain(name.into(), Runtime::Process(Box::new(process)))
     }

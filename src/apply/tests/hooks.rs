@@ -35,7 +35,7 @@ fn hooked(name: &str) -> Service {
         pre_stop: one("pre_stop", true),
         post_stop: one("post_stop", false),
     };
-    Service { hooks, ..service(name) }
+    Service { hooks: Box::new(hooks), ..service(name) }
 }
 
 fn notifier(word: &str, when: When) -> Notifier {

@@ -10,7 +10,6 @@ use crate::model::desired::{
     Container, Desired, GpuAccess, GpuRequest, Health, ModeSource, OrphanPolicy, PullPolicy, Recover, Runtime, Service,
     StopPolicy,
 };
-use crate::model::hooks::Hooks;
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::rules::Rules;
 use crate::model::size::Mebibytes;
@@ -60,11 +59,11 @@ impl Service {
             priority: 0,
             phases: BTreeSet::new(),
             depends_on: BTreeMap::new(),
-            health: Health::default(),
+            health: Box::default(),
             busy: None,
             drain: None,
             evict: None,
-            hooks: Hooks::default(),
+            hooks: Box::default(),
             recover: Recover::default(),
             ports: BTreeSet::new(),
             missing_secrets: Vec::new(),
