@@ -67,7 +67,7 @@ impl Bench {
         }));
         Service {
             stop: StopPolicy { grace: PATIENCE, ..StopPolicy::default() },
-            health: health(None),
+            health: Box::new(health(None)),
             spec: Spec { config, ..Spec::default() },
             ..Service::plain(ServiceName::new(name), runtime)
         }

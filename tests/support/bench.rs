@@ -144,7 +144,7 @@ pub(crate) fn service(name: &str, runtime: Runtime) -> Service {
     Service {
         stop: StopPolicy { grace: PATIENCE, ..StopPolicy::default() },
         vram: Mebibytes(512),
-        health: Health { timeout: PATIENCE, ..Health::default() },
+        health: Box::new(Health { timeout: PATIENCE, ..Health::default() }),
         ..Service::plain(ServiceName::new(name), runtime)
     }
 }

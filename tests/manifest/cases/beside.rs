@@ -64,7 +64,7 @@ fn hooks_are_run_in_the_folder_of_the_file_that_says_them() {
     let json = Some(serde_json::json!({ "all": true }));
     assert_eq!(save.call, Call::Http { method: "PUT".to_owned(), url: "http://localhost:1/save".to_owned(), json });
     assert_eq!(other.call, words(&["./save.sh", "1"]));
-    assert_eq!(desired.services[&"b".into()].hooks, lcm::model::hooks::Hooks::default());
+    assert_eq!(*desired.services[&"b".into()].hooks, lcm::model::hooks::Hooks::default());
 }
 
 #[test]
