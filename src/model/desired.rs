@@ -123,12 +123,13 @@ pub struct Service {
     pub priority: i64,
     pub phases: BTreeSet<u32>,
     pub depends_on: BTreeMap<ServiceName, Dependency>,
-    /// Large, and nothing that a plan asks after: boxed, as the hooks are, so that thousands of services lie closer.
+    /// Large, and nothing that a plan asks of all: boxed, as what is seldom there, so that thousands of services lie
+    /// closer.
     pub health: Box<Health>,
-    pub busy: Option<Busy>,
+    pub busy: Option<Box<Busy>>,
     /// How long a busy service is waited for before it is stopped anyway; `None`: until apply's own timeout.
     pub drain: Option<Duration>,
-    pub evict: Option<Evict>,
+    pub evict: Option<Box<Evict>>,
     pub hooks: Box<Hooks>,
     pub recover: Recover,
     /// Host ports that it takes while it runs: published ones, and local ones that its probes ask.

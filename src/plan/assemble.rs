@@ -58,8 +58,9 @@ fn idle(scene: &Scene<'_>, decisions: Decisions) -> Idle {
             Decision::Leave(message) => {
                 idle.kept.push(Kept { service: service(), state: scene.glance(number).state, message });
             }
-            Decision::Blocked(reason) | Decision::Preempt { blocked: reason, .. } => {
-                idle.blocked.push(Blocked { service: service(), reason });
+            Decision::Blocked(reason) => idle.blocked.push(Blocked { service: service(), reason }),
+            Decision::Preempt { blocked, .. } => {
+                idle.blocked.push(Blocked { service: service(), reason: *blocked });
             }
             Decision::Held(reason) | Decision::GiveUp(reason) => {
                 let said = scene.seen(number).word.as_ref().filter(|_| is_word(reason.code));

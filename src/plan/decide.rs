@@ -277,7 +277,7 @@ pub(super) enum Decision {
     /// Wanted, but stopped for the sake of something that matters more, and without room elsewhere.
     Preempt {
         reason: Reason,
-        blocked: Reason,
+        blocked: Box<Reason>,
     },
     /// Wanted, but can't be; whatever runs of it is left.
     Blocked(Reason),
@@ -333,7 +333,19 @@ impl Decision {
 
     /// Why it can't be, though it is wanted.
     pub(super) fn blocked(&self) -> Option<&Reason> {
-        if let Self::Blocked(reason) | Self::Preempt { blocked: reason, .. } = self { Some(reason) } else { None }
+        match self {
+            Self::Blocked(reason) => Some(reason),
+            Self::Preempt { blocked, .. } => Some(blocked),
+            Self::Leave(_)
+            | Self::Start { .. }
+            | Self::Await(_)
+            | Self::Recreate { .. }
+            | Self::Stop(_)
+            | Self::GiveUp(_)
+            | Self::Evict(_)
+            | Self::Pause(_)
+            | Self::Held(_) => None,
+        }
     }
 
     /// Why it is kept from running.
@@ -378,7 +390,7 @@ impl Decisions {
                 | Decision::Stop(_) => {
                     *decision = Decision::Leave(message.to_owned());
                 }
-                Decision::Preempt { blocked, .. } => *decision = Decision::Blocked(blocked.clone()),
+                Decision::Preempt { blocked, .. } => *decision = Decision::Blocked((**blocked).clone()),
                 Decision::GiveUp(held) => *decision = Decision::Held(held.clone()),
                 Decision::Leave(_) | Decision::Blocked(_) | Decision::Held(_) => {}
             }

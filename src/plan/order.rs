@@ -276,6 +276,9 @@ fn renamed_why(scene: &Scene<'_>, number: Number) -> &'static str {
 
 /// Its thing carries neither its name nor the name of one that was put aside.
 pub(super) fn is_renamed(scene: &Scene<'_>, number: Number) -> bool {
+    if !scene.glance(number).is_container {
+        return false;
+    }
     let seen = scene.seen(number);
     let Some(Instance::Container { name: found, .. }) = &seen.instance else { return false };
     match (&seen.ownership, scene.service(number).container_name()) {

@@ -100,7 +100,8 @@ pub(super) fn stop_dependents(scene: &Scene<'_>, decisions: &mut Decisions) {
                     reason(ReasonCode::Dependency, message, Some(name.to_string()))
                 };
                 let blocked = because("is kept off by an operator");
-                decisions.0[dependent] = Decision::Preempt { reason: because("is stopped"), blocked };
+                decisions.0[dependent] =
+                    Decision::Preempt { reason: because("is stopped"), blocked: Box::new(blocked) };
                 open.push(dependent);
             }
         }

@@ -55,7 +55,8 @@ impl<'a> Seen<'a> {
     }
 
     fn busy_when(mut self, path: &str) -> Self {
-        self.service.busy = Some(Busy { probe: BusyProbe::Exec(get(path)), probe_timeout: Duration::from_mins(1) });
+        self.service.busy =
+            Some(Box::new(Busy { probe: BusyProbe::Exec(get(path)), probe_timeout: Duration::from_mins(1) }));
         self
     }
 

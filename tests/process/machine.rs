@@ -22,10 +22,10 @@ async fn one_picture_holds_all_that_was_asked_for() {
     bench.start(&web).await;
     let port: u16 = bench.line_of("port").await.parse().expect("a port");
     web.health.probe = Some(Probe::Http(get(port, "/ok")));
-    web.busy = Some(Busy {
+    web.busy = Some(Box::new(Busy {
         probe: BusyProbe::Http { url: format!("http://localhost:{port}/working"), pointer: "/jobs".to_owned() },
         probe_timeout: Duration::from_secs(5),
-    });
+    }));
     web.ports = BTreeSet::from([port]);
     let mut sick = bench.service("sick", "exec sleep 600");
     bench.start(&sick).await;

@@ -239,7 +239,7 @@ async fn busy_is_everything_but_a_clear_no() {
     let (service, instance, port) = serving(&bench).await;
     let ask = async |probe| {
         let mut service = service.clone();
-        service.busy = Some(Busy { probe, probe_timeout: Duration::from_millis(500) });
+        service.busy = Some(Box::new(Busy { probe, probe_timeout: Duration::from_millis(500) }));
         machine(&bench, &[&service]).busy(&service, &instance).await
     };
     let http = |path: &str, pointer: &str| BusyProbe::Http {
@@ -275,7 +275,7 @@ async fn an_eviction_is_called_for_and_must_be_answered() {
     };
     let exec = |line: &str| Call::Exec(["sh", "-c", line].map(str::to_owned).to_vec());
     let mut evict = async |calls| {
-        service.evict = Some(Evict { calls, resident: Mebibytes::ZERO, timeout: Duration::from_millis(500) });
+        service.evict = Some(Box::new(Evict { calls, resident: Mebibytes::ZERO, timeout: Duration::from_millis(500) }));
         machine(&bench, &[&service]).evict(&service).await.map_err(|error| error.to_string())
     };
     evict(vec![http("post", "/free"), exec("echo done > evicted")]).await.expect("it gives its memory back");

@@ -45,7 +45,7 @@ fn asked(mut service: Service, command: &str) -> Service {
 
 fn busy(service: &Service, command: &str) -> Service {
     let probe = BusyProbe::Exec(vec![command.to_owned()]);
-    Service { busy: Some(Busy { probe, probe_timeout: PATIENCE }), ..service.clone() }
+    Service { busy: Some(Box::new(Busy { probe, probe_timeout: PATIENCE })), ..service.clone() }
 }
 
 #[tokio::test]

@@ -113,7 +113,8 @@ fn resolve(draft: &Draft, index: usize, service: &ServiceDraft) -> Service {
         health: Box::new(health(service.probed)),
         busy: service
             .busy_ms
-            .map(|_| Busy { probe: BusyProbe::Exec(vec!["busy".to_owned()]), probe_timeout: Duration::from_secs(5) }),
+            .map(|_| Busy { probe: BusyProbe::Exec(vec!["busy".to_owned()]), probe_timeout: Duration::from_secs(5) })
+            .map(Box::new),
         ports: port.into_iter().collect(),
         spec: match service.kind {
             Kind::Existing => Spec::default(),

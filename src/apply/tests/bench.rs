@@ -354,7 +354,7 @@ pub(super) fn depends(mut service: Service, on: &str, condition: Condition) -> S
 
 pub(super) fn busy(service: Service, drain: Option<Duration>) -> Service {
     let probe = BusyProbe::Exec(vec!["busy".to_owned()]);
-    Service { busy: Some(Busy { probe, probe_timeout: Duration::from_secs(5) }), drain, ..service }
+    Service { busy: Some(Box::new(Busy { probe, probe_timeout: Duration::from_secs(5) })), drain, ..service }
 }
 
 /// A service that declares so many MiB.
@@ -366,7 +366,7 @@ pub(super) fn takes(vram: u64, name: &str) -> Service {
 pub(super) fn evictable(service: Service, resident: u64) -> Service {
     let calls = vec![Call::Exec(vec!["free".to_owned()])];
     let evict = Evict { calls, resident: Mebibytes(resident), timeout: Duration::from_secs(1) };
-    Service { evict: Some(evict), ..service }
+    Service { evict: Some(Box::new(evict)), ..service }
 }
 
 /// Of what [`Bench::new`] had running, and goes on running.

@@ -221,7 +221,7 @@ fn a_mark_from_before_there_was_a_driver_means_that_index() {
 fn what_grew_back_within_ten_minutes_is_told() {
     let mut desired = desired();
     let evict = Evict { calls: Vec::new(), resident: Mebibytes(1_000), timeout: Duration::from_secs(1) };
-    desired.services.get_mut(&ServiceName::from("llm")).expect("a service").evict = Some(evict);
+    desired.services.get_mut(&ServiceName::from("llm")).expect("a service").evict = Some(Box::new(evict));
     let grew = |evicted_at: &str, memory: u64| {
         let holders = [holder(10, "llm", Some(memory), &service("studio", "llm"))];
         let trees = [tree("studio", "llm", 10, GPU, 8_000)];

@@ -73,10 +73,10 @@ impl Telling<'_> {
             (Kind::Kept, Fate::Out) => Decision::Stop(self.preempted(id)),
             (Kind::Stuck, Fate::Out) => {
                 let blocked = before.blocked().or(before.held()).cloned().unwrap_or_else(|| self.preempted(id));
-                Decision::Preempt { reason: self.preempted(id), blocked }
+                Decision::Preempt { reason: self.preempted(id), blocked: Box::new(blocked) }
             }
             (Kind::Settled | Kind::Drifted, Fate::Out) => {
-                Decision::Preempt { reason: self.preempted(id), blocked: self.lack(id, decided) }
+                Decision::Preempt { reason: self.preempted(id), blocked: Box::new(self.lack(id, decided)) }
             }
         };
         Some(decision)

@@ -269,12 +269,13 @@ impl<'a> Work<'a> {
             }
         }
         self.ports_are_free(number)?;
-        let (service, seen) = (self.scene.service(number), self.scene.seen(number));
-        if let (Some(why), true) = (&self.scene.observed.gpus_unknown, service.wants_gpu()) {
+        let unknown = self.scene.observed.gpus_unknown.as_ref();
+        if let Some(why) = unknown.filter(|_| self.scene.service(number).wants_gpu()) {
+            let (vram, seen) = (self.scene.glance(number).vram, self.scene.seen(number));
             // Where nobody knows what is free, it may have again what it has, and no more.
             let home: Vec<Gpu> = seen.gpus.iter().filter_map(|gpu| self.gpus.get(gpu).copied()).collect();
             let allowed = self.sets(number).is_ok_and(|sets| sets.sets.contains(&home));
-            if self.decisions.0[number].stops() && allowed && service.vram <= self.scene.held(number) {
+            if self.decisions.0[number].stops() && allowed && vram <= self.scene.held(number) {
                 return Ok(Rc::new(Sets { sets: vec![home], named: true }));
             }
             let message = format!("what is free on its GPUs can't be told: {why}");
@@ -399,7 +400,8 @@ impl<'a> Work<'a> {
         let held = self.scene.seat(number).iter().filter(|_| sits);
         let seat: Few<(Gpu, i64)> = held.map(|(gpu, amount)| (*gpu, signed(amount.0))).collect();
         let home = draft.sets.sets.iter().position(|set| sits && set.iter().eq(seat.iter().map(|(gpu, _)| gpu)));
-        let evict = (draft.kind == Kind::Kept).then(|| self.scene.service(number).evict.as_ref()).flatten();
+        let evicts = draft.kind == Kind::Kept && self.scene.glance(number).has_evict;
+        let evict = evicts.then(|| self.scene.service(number).evict.as_ref()).flatten();
         let resident = evict.map(|evict| signed(evict.resident.0));
         let evictable = resident.is_some()
             && seen.state.is_operational()
