@@ -135,10 +135,7 @@ fn from_files(session: &Session, args: &Args) -> Result<Draft, Stop> {
         variables: dotenv(&folder, &session.environment),
         base: relative(&folder, &absolute_folder(&args.file)),
     };
-    translate(&given, &setting).map_err(|problems| {
-        let render = |style| wire::render(&problems, style, session.width());
-        Stop::shown(render(session.stderr), render(crate::report::style::Style::PLAIN))
-    })
+    translate(&given, &setting).map_err(|problems| opened::refusal(session, &problems))
 }
 
 /// What Compose reads beside its file. One that is not there, or that can't be read, gives no defaults.

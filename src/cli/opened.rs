@@ -9,7 +9,7 @@ use crate::cli::stop::{Code, Stop};
 use crate::cli::wire::{self, Simulated};
 use crate::cli::{files, names, wanted};
 use crate::driver::Driver;
-use crate::manifest::Choice;
+use crate::manifest::{Choice, Problem, Problems, Severity};
 use crate::model::desired::{Desired, ModeSource};
 use crate::model::facts::{self, Facts};
 use crate::model::observed::Observed;
@@ -47,10 +47,19 @@ enum Keeper {
 
 /// Reads a manifest; what is wrong with it ends the command.
 pub(super) fn load(session: &Session, manifest: &Path, choice: &Choice) -> Result<Desired, Stop> {
-    wire::load(manifest, &session.environment, choice).map_err(|problems| {
-        let render = |style| wire::render(&problems, style, session.width());
-        Stop::shown(render(session.stderr), render(Style::PLAIN))
-    })
+    wire::load(manifest, &session.environment, choice).map_err(|problems| refusal(session, &problems))
+}
+
+/// All that is wrong with a manifest, to be shown underlined in its file, or by its first error alone.
+pub(super) fn refusal(session: &Session, problems: &Problems) -> Stop {
+    let render = |style| wire::render(problems, style, session.width());
+    let errors: Vec<&Problem> = problems.0.iter().filter(|problem| problem.severity == Severity::Error).collect();
+    let first = errors.first().map_or_else(String::new, |first| {
+        let place = first.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
+        format!("{place}{}", first.message)
+    });
+    let more = if errors.len() > 1 { "; `lcm validate` shows what else is wrong" } else { "" };
+    Stop::shown(render(session.stderr), render(Style::PLAIN), format!("{first}{more}"))
 }
 
 /// Reads the manifest and opens the world that it is about, in the mode that an operator switched to, where one did.

@@ -41,7 +41,7 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
         Standing::Unknown("nobody looked".to_owned())
     } else {
         // What it can't be held against is no reason not to show it.
-        standing(session, args, &plan).await.unwrap_or_else(|stop| Standing::Unknown(reason(&stop)))
+        standing(session, args, &plan).await.unwrap_or_else(|stop| Standing::Unknown(stop.sentence().to_owned()))
     };
     let view = View { plan: &plan, purpose: Purpose::Apply, origin: Origin::Saved(&standing) };
     data(&shown(session, view, args.format))?;
@@ -76,15 +76,4 @@ async fn standing(session: &Session, args: &Args, plan: &Plan) -> Result<Standin
     let now = opened.think(&facts, &request).map_err(|reason| Stop::refused(Code::Audit, reason))?;
     let differences = saved::differences(plan, &now);
     Ok(if differences.is_empty() { Standing::Holds } else { Standing::Stale(differences) })
-}
-
-/// The first line of a refusal: a manifest's errors are many, and `lcm validate` shows them all.
-fn reason(stop: &Stop) -> String {
-    stop.message()
-        .lines()
-        .map(str::trim)
-        .find(|line| !line.is_empty())
-        .unwrap_or_default()
-        .trim_end_matches('.')
-        .to_owned()
 }

@@ -63,8 +63,8 @@ impl Code {
 enum Message {
     /// A fragment, to be headed by `error[code]:`.
     Said { code: Code, message: String },
-    /// A report that has its own head, and the same without colours.
-    Shown { text: String, plain: String },
+    /// A report that has its own head, the same without colours, and what it comes to.
+    Shown { text: String, plain: String, sentence: String },
 }
 
 impl Stop {
@@ -77,9 +77,9 @@ impl Stop {
         Self::new(Exit::Refused, code, message)
     }
 
-    /// The same, with a text that is laid out already.
-    pub(super) fn shown(text: impl Into<String>, plain: impl Into<String>) -> Self {
-        Self { exit: Exit::Refused, message: Message::Shown { text: text.into(), plain: plain.into() } }
+    /// The same, with a text that is laid out already, once with paint and once without.
+    pub(super) fn shown(text: String, plain: String, sentence: String) -> Self {
+        Self { exit: Exit::Refused, message: Message::Shown { text, plain, sentence } }
     }
 
     /// The same, with more to say.
@@ -96,6 +96,15 @@ impl Stop {
             Message::Said { message, .. } => message,
             Message::Shown { plain, .. } => plain.trim_end(),
         }
+    }
+
+    /// For a place that has room for one line, and puts its own end to it.
+    pub(super) fn sentence(&self) -> &str {
+        let said = match &self.message {
+            Message::Said { message, .. } => message,
+            Message::Shown { sentence, .. } => sentence,
+        };
+        said.lines().next().unwrap_or_default().trim_end_matches(['.', ':'])
     }
 
     pub(super) fn text(&self, style: Style) -> String {

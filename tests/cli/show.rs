@@ -60,7 +60,12 @@ fn where_nobody_can_look_it_is_shown_all_the_same() {
         shown.stdout_has(&format!("Whether it still holds is not known: {why}"));
     };
     unknown(&["--offline"], "nobody looked.");
-    unknown(&["-m", "none.yaml", "--world", "world.json"], "");
+    unknown(&["-m", "none.yaml", "--world", "world.json"], "can't read none.yaml: there is no such file.");
+    // Of a manifest the first error, in words; what is laid out for a page has no place here.
+    let broken = "version: 1\nname: studio\nservices:\n  a: { vrm: 1, proces: {} }\n";
+    fs::write(here.join("broken.yaml"), broken).expect("written");
+    let first = "broken.yaml:4:8: unknown key `vrm`; `lcm validate` shows what else is wrong.";
+    unknown(&["-m", "broken.yaml", "--world", "world.json"], first);
     unknown(&["--world", "none.json"], "can't take none.json for the world");
     // This machine is not the one that it was made on.
     unknown(&[], "this is ");
