@@ -8,7 +8,7 @@ use crate::cli::exit::Exit;
 use crate::cli::files;
 use crate::cli::stop::{Code, Stop};
 use crate::manifest::Choice;
-use crate::model::names::{ServiceName, StepId};
+use crate::model::names::{ProjectName, ServiceName, StepId};
 use crate::model::plan::{Asked, FORMAT, Plan, Step};
 
 /// Reads a plan that `lcm plan --out` wrote.
@@ -84,12 +84,8 @@ pub(super) fn check(saved: &Plan, now: &Plan) -> Result<(), Stop> {
 /// What differs, a line each; empty where the plan made now does the same.
 pub(super) fn differences(saved: &Plan, now: &Plan) -> Vec<String> {
     let mut lines = Vec::new();
-    if saved.project != now.project {
-        lines.push(format!("the project is {}, and the plan was for {}", now.project, saved.project));
-    }
-    if saved.host != now.host {
-        lines.push(format!("the host is {}, and the plan was for {}", now.host, saved.host));
-    }
+    lines.extend(of_project(saved, &now.project));
+    lines.extend(of_host(saved, &now.host));
     for step in &saved.steps {
         match now.step(&step.id) {
             None => lines.push(format!("- {}: not to be done any more{}", step.id, why_not(now, &step.service))),
@@ -99,6 +95,16 @@ pub(super) fn differences(saved: &Plan, now: &Plan) -> Vec<String> {
     let added = now.steps.iter().filter(|step| saved.step(&step.id).is_none());
     lines.extend(added.map(|step| format!("+ {}: to be done too, {}", step.id, step.reason.message)));
     lines
+}
+
+/// Where it is another project than the plan's.
+pub(super) fn of_project(saved: &Plan, project: &ProjectName) -> Option<String> {
+    (saved.project != *project).then(|| format!("it was made for {}; this is {project}", saved.project))
+}
+
+/// Where it is another host than the plan's.
+pub(super) fn of_host(saved: &Plan, host: &str) -> Option<String> {
+    (saved.host != host).then(|| format!("it was made on {}; this is {host}", saved.host))
 }
 
 /// What the plan made now says of a service to which it does nothing.

@@ -40,7 +40,7 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let standing = if args.offline {
         Standing::Unknown("nobody looked".to_owned())
     } else {
-        // What it can't be held against is no reason not to show it.
+        // What keeps lcm from looking is no reason not to show it; the exit code tells of it.
         standing(session, args, &plan).await.unwrap_or_else(|stop| Standing::Unknown(stop.sentence().to_owned()))
     };
     let view = View { plan: &plan, purpose: Purpose::Apply, origin: Origin::Saved(&standing) };
@@ -51,8 +51,11 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
         PlanFormat::Json | PlanFormat::Mermaid => session.note(&folded(&standing.sentence(), session.stderr)),
     }
     Ok(match standing {
-        Standing::Holds | Standing::Unknown(_) => Exit::Done,
+        Standing::Holds => Exit::Done,
         Standing::Stale(_) => Exit::Stale,
+        // Whoever asks for it is not to take silence for a yes.
+        Standing::Unknown(_) if args.offline => Exit::Done,
+        Standing::Unknown(_) => Exit::Refused,
     })
 }
 
@@ -63,14 +66,14 @@ async fn standing(session: &Session, args: &Args, plan: &Plan) -> Result<Standin
     let mut planning = PlanningArgs::default();
     saved::narrow(plan, &mut planning)?;
     let opened = opened::open(session, &args.manifest, &choice, args.world.as_deref())?;
-    if opened.desired.project != plan.project {
-        let (manifest, project) = (args.manifest.display(), &opened.desired.project);
-        return Ok(Standing::Unknown(format!("{manifest} is about {project}, and the plan about {}", plan.project)));
+    // Of another project or host nothing else is worth comparing, and a silent engine there changes nothing.
+    if let Some(difference) = saved::of_project(plan, &opened.desired.project) {
+        return Ok(Standing::Stale(vec![difference]));
     }
     let request = request(&opened, &planning)?;
     let facts = opened.facts(session).await;
-    if facts.host != plan.host {
-        return Ok(Standing::Unknown(format!("this is {}, and the plan is for {}", facts.host, plan.host)));
+    if let Some(difference) = saved::of_host(plan, &facts.host) {
+        return Ok(Standing::Stale(vec![difference]));
     }
     opened.refuse_if_all_unknown(&facts, &request)?;
     let now = opened.think(&facts, &request).map_err(|reason| Stop::refused(Code::Audit, reason))?;

@@ -55,24 +55,43 @@ fn a_stale_one_says_what_differs() {
 fn where_nobody_can_look_it_is_shown_all_the_same() {
     let folder = planned();
     let here = folder.path();
-    let unknown = |words: &[&str], why: &str| {
-        let shown = lcm(here, &[&["show", "plan.json"], words].concat()).code(0).stdout_has("+ start");
+    let unknown = |words: &[&str], code: i32, why: &str| {
+        let shown = lcm(here, &[&["show", "plan.json"], words].concat()).code(code).stdout_has("+ start");
         shown.stdout_has(&format!("Whether it still holds is not known: {why}"));
     };
-    unknown(&["--offline"], "nobody looked.");
-    unknown(&["-m", "none.yaml", "--world", "world.json"], "can't read none.yaml: there is no such file.");
+    unknown(&["--offline"], 0, "nobody looked.");
+    // Who asked to look, and got no answer, is told so by the exit code, too.
+    let missing = "can't read none.yaml: there is no such file.";
+    unknown(&["-m", "none.yaml", "--world", "world.json"], 1, missing);
+    unknown(&["--world", "none.json"], 1, "can't take none.json for the world");
     // Of a manifest the first error, in words; what is laid out for a page has no place here.
     let broken = "version: 1\nname: studio\nservices:\n  a: { vrm: 1, proces: {} }\n";
     fs::write(here.join("broken.yaml"), broken).expect("written");
     let first = "broken.yaml:4:8: unknown key `vrm`; `lcm validate` shows what else is wrong.";
-    unknown(&["-m", "broken.yaml", "--world", "world.json"], first);
-    unknown(&["--world", "none.json"], "can't take none.json for the world");
-    // This machine is not the one that it was made on.
-    unknown(&[], "this is ");
-    let other = fs::read_to_string(here.join("lcm.yaml")).expect("a manifest").replace("name: studio", "name: other");
-    fs::write(here.join("other.yaml"), other).expect("written");
-    unknown(&["-m", "other.yaml", "--world", "world.json"], "other.yaml is about other, and the plan about studio.");
+    unknown(&["-m", "broken.yaml", "--world", "world.json"], 1, first);
     lcm(here, &["show", "plan.json", "--offline", "--world", "world.json"]).code(64);
+}
+
+/// As `lcm apply --plan` says of it, and with the same exit code.
+#[test]
+fn for_another_project_or_host_it_is_stale() {
+    let folder = planned();
+    let here = folder.path();
+    let other = |name: &str, file: &str, from: &str, to: &str| {
+        let text = fs::read_to_string(here.join(file)).expect("a file");
+        assert!(text.contains(from), "{text}");
+        fs::write(here.join(name), text.replace(from, to)).expect("written");
+    };
+    other("other.yaml", "lcm.yaml", "name: studio", "name: other");
+    other("vm.json", "world.json", "\"box\"", "\"vm\"");
+    for (manifest, world, why) in [
+        ("other.yaml", "world.json", "it was made for studio; this is other\n"),
+        ("lcm.yaml", "vm.json", "it was made on box; this is vm\n"),
+    ] {
+        let show = ["show", "plan.json", "-m", manifest, "--world", world];
+        lcm(here, &show).code(5).stdout_has("+ start").stdout_has("It is stale").stdout_has(why);
+        lcm(here, &["apply", "--plan", "plan.json", "--world", world, manifest]).code(5).stderr_has(why.trim_end());
+    }
 }
 
 #[test]

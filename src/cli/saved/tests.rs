@@ -57,7 +57,7 @@ fn what_differs_is_told_line_by_line() {
     assert_eq!(
         differences(&saved, &now),
         [
-            "the host is fox, and the plan was for box",
+            "it was made on box; this is fox",
             "- stop:old: not to be done any more",
             "~ start:web: on gpu-1 instead of gpu-0",
             "~ start:web: waits for stop:old instead of nothing",
