@@ -86,11 +86,14 @@ fn for_programs(path: &Path, found: &Result<Desired, Problems>) -> CheckedFile {
         Ok(desired) => (desired.warnings.clone(), Vec::new()),
         Err(problems) => (Vec::new(), problems.0.iter().map(problem).collect()),
     };
-    CheckedFile { file: path.to_owned(), valid: found.is_ok(), problems, warnings }
+    CheckedFile { file: path.display().to_string(), valid: found.is_ok(), problems, warnings }
 }
 
 fn problem(problem: &Problem) -> problems::Problem {
-    let place = |place: &Place| problems::Place { file: place.file.clone(), line: place.line, column: place.column };
+    let place = |place: &Place| {
+        let file = place.file.display().to_string();
+        problems::Place { file, line: place.line, column: place.column }
+    };
     let related = |(at, label): &(Place, String)| problems::Related { place: place(at), label: label.clone() };
     problems::Problem {
         severity: match problem.severity {

@@ -1,8 +1,6 @@
 //! What is wrong with manifests, for programs. Its JSON is `lcm.problems/1`; people see each problem underlined in its
 //! file, which is not here.
 
-use std::path::PathBuf;
-
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -28,7 +26,8 @@ impl Checked {
 /// One manifest, with all that it includes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CheckedFile {
-    pub file: PathBuf,
+    /// As it is shown: what is not UTF-8 in its name is U+FFFD.
+    pub file: String,
     pub valid: bool,
     pub problems: Vec<Problem>,
     /// Of a manifest that is valid.
@@ -59,7 +58,8 @@ pub enum Severity {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Place {
-    pub file: PathBuf,
+    /// As it is shown.
+    pub file: String,
     /// From 1.
     pub line: usize,
     /// From 1.

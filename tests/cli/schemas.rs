@@ -2,12 +2,14 @@
 //! of every run of every test.
 //! `LCM_BLESS=1 cargo test --test cli schemas` writes them anew.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use serde_json::Value;
 
 use crate::lcm::promised::schema;
-use crate::lcm::{Lcm, studio};
+use crate::lcm::{Lcm, Ran, studio};
 
 #[test]
 fn what_is_committed_is_what_is_printed() {
@@ -45,6 +47,25 @@ fn what_is_said_fits_its_schema() {
     .expect("written");
     let checked = Lcm::new(folder.path()).args(&["validate", "bad.yaml", "lcm.yaml", "--format", "json"]).run().code(1);
     assert_eq!(checked.json()["files"][0]["problems"][0]["severity"], "error");
+}
+
+/// A file may be called anything; what is said of it is UTF-8 all the same.
+#[test]
+fn a_name_that_is_not_utf_8_is_said_as_it_is_shown() {
+    let folder = studio();
+    let name = OsStr::from_bytes(b"caf\xe9.yaml");
+    std::fs::write(folder.path().join(name), "version: 1\nname: bad\nname: bad\n").expect("written");
+    let validate = |format: &str| {
+        let mut command = Lcm::new(folder.path()).args(&["validate", "--format", format]).command();
+        Ran::new(&["validate".to_owned()], &command.arg(name).output().expect("lcm runs")).code(1)
+    };
+    let file = &validate("json").json()["files"][0];
+    assert_eq!(file["file"], "caf\u{fffd}.yaml");
+    let problem = &file["problems"][0];
+    assert_eq!(problem["place"]["file"], "caf\u{fffd}.yaml");
+    assert_eq!(problem["related"][0]["place"]["file"], "caf\u{fffd}.yaml");
+    validate("github").stdout_has("::error file=caf\u{fffd}.yaml,line=3");
+    validate("text").stdout_has("caf\u{fffd}.yaml: 1 error");
 }
 
 #[test]
