@@ -21,7 +21,7 @@ use crate::model::desired::Desired;
 use crate::model::lifecycle::State;
 use crate::report::print;
 
-/// Names the shell that asks; not there in any other run.
+/// Names the shell that asks. Where somebody left it in the environment, it means nothing: see [`answer`].
 const VARIABLE: &str = "LCM_COMPLETE";
 
 /// Print a script that completes commands, options and names
@@ -60,10 +60,11 @@ pub(super) fn run(args: &Args) -> Result<Exit, Stop> {
     Ok(Exit::Done)
 }
 
-/// Answers a script, where it was one that asked.
+/// Answers a script, where it was one that asked: all of them call `lcm -- …`, which is no command of anybody else's.
 pub(super) fn answer(command: impl FnOnce() -> Command) -> Option<Exit> {
+    std::env::args_os().nth(1).filter(|word| word == "--")?;
     let shell = std::env::var(VARIABLE).ok().and_then(|shell| Shell::from_str(&shell, false).ok())?;
-    let words: Vec<OsString> = std::env::args_os().skip_while(|word| word != "--").skip(1).collect();
+    let words: Vec<OsString> = std::env::args_os().skip(2).collect();
     let line: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let mut command = with_names(command(), &manifest_of(&line));
     if !current(&line).starts_with('-') {

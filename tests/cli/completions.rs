@@ -73,6 +73,23 @@ fn the_manifest_is_the_one_that_the_line_names() {
     assert!(!left.iter().any(|name| name == "state" || name == "lcm.lock"), "{left:?}");
 }
 
+/// Only what a script calls is answered; its variable alone, left in an environment, must not silence anything.
+#[test]
+fn a_variable_that_was_left_over_changes_nothing() {
+    let folder = studio();
+    for shell in ["bash", "zsh", "fish"] {
+        let lcm = |words: &[&str]| Lcm::new(folder.path()).env("LCM_COMPLETE", shell).args(words).run();
+        let script = lcm(&["completions", shell]).code(0).stdout;
+        let called = format!("{} -- ", env!("CARGO_BIN_EXE_lcm"));
+        assert!(script.replace('"', "").contains(&called), "{script}");
+        let asked = Lcm::new(folder.path()).env("LCM_COMPLETE", shell).env("_CLAP_COMPLETE_INDEX", "1");
+        asked.args(&["--", "lcm", "valida"]).run().code(0).stdout_has("validate");
+        lcm(&["validate"]).code(0).stdout_has("lcm.yaml: ok");
+        lcm(&["validate", "none.yaml"]).code(1);
+        lcm(&["validate", "--", "none.yaml"]).code(1);
+    }
+}
+
 #[test]
 fn every_shell_has_its_script_and_every_command_its_page() {
     let folder = studio();
