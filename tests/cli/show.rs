@@ -65,7 +65,8 @@ fn where_nobody_can_look_it_is_shown_all_the_same() {
     unknown(&["-m", "none.yaml", "--world", "world.json"], 1, missing);
     unknown(&["--world", "none.json"], 1, "can't take none.json for the world");
     // Of a manifest the first error, in words; what is laid out for a page has no place here.
-    let broken = "version: 1\nname: studio\nservices:\n  a: { vrm: 1, proces: {} }\n";
+    let broken = "version: 1\nname: studio\nservices:\n  a: { vrm: 1, proces: {} }\n\
+                  modes: { write: { services: [a] } }\n";
     fs::write(here.join("broken.yaml"), broken).expect("written");
     let first = "broken.yaml:4:8: unknown key `vrm`; `lcm validate` shows what else is wrong.";
     unknown(&["-m", "broken.yaml", "--world", "world.json"], 1, first);
