@@ -1,5 +1,6 @@
 //! `lcm logs`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -11,7 +12,7 @@ use crate::cli::names;
 use crate::cli::opened::{self, Opened};
 use crate::cli::plan::unwritten;
 use crate::cli::session::Session;
-use crate::cli::stop::Stop;
+use crate::cli::stop::{Code, Stop};
 use crate::driver::{DriverError, LogMark, Logged};
 use crate::model::names::ServiceName;
 use crate::model::secret;
@@ -51,20 +52,26 @@ struct Followed<'a> {
     mark: Option<LogMark>,
     /// What was said of it last, so that it is said once.
     said: Option<String>,
+    /// Why it could not be read just now.
+    unread: Option<String>,
 }
 
 pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let opened = opened::open_to_look(session, &args.manifest, &args.choose)?;
     names::check("service", &args.services, opened.desired.services.keys())?;
     let all: Vec<&ServiceName> = opened.desired.services.keys().collect();
-    let is_prefixed = args.services.len() > 1 && !args.no_prefix;
-    let prefix = |name| if is_prefixed { prefix(name, &args.services, &all, session.stdout) } else { String::new() };
-    let followed = args.services.iter().map(|name| Followed {
+    // In the order in which they are named; what is named twice is shown once.
+    let mut named = BTreeSet::new();
+    let services: Vec<ServiceName> = args.services.iter().filter(|name| named.insert(*name)).cloned().collect();
+    let is_prefixed = services.len() > 1 && !args.no_prefix;
+    let prefix = |name| if is_prefixed { prefix(name, &services, &all, session.stdout) } else { String::new() };
+    let followed = services.iter().map(|name| Followed {
         name,
         prefix: prefix(name),
         feed: Feed::default(),
         mark: None,
         said: None,
+        unread: None,
     });
     let mut followed: Vec<Followed<'_>> = followed.collect();
     let mut interrupts = Interrupts::of_a_run()?;
@@ -80,8 +87,10 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
             return Ok(Exit::Done);
         }
         if !args.follow {
-            return ended(session, &opened, &mut followed, Exit::Done);
+            let exit = ended(session, &opened, &mut followed, Exit::Done)?;
+            return all_read(&followed).map(|()| exit);
         }
+        followed.iter_mut().for_each(|one| one.tell_unread(session));
         tokio::select! {
             () = tokio::time::sleep(FOLLOW_INTERVAL) => {}
             exit = interrupts.exit() => return ended(session, &opened, &mut followed, exit),
@@ -122,6 +131,12 @@ fn ended(session: &Session, opened: &Opened, followed: &mut [Followed<'_>], exit
     Ok(exit)
 }
 
+/// Whoever asks once is told by the exit code, too, and of each that can't be read.
+fn all_read(followed: &[Followed<'_>]) -> Result<(), Stop> {
+    let unread: Vec<String> = followed.iter().filter_map(Followed::why_unread).collect();
+    if unread.is_empty() { Ok(()) } else { Err(Stop::refused(Code::Log, unread.join("; "))) }
+}
+
 impl Followed<'_> {
     fn learn(&mut self, session: &Session, read: Result<Option<Logged>, DriverError>) -> Vec<String> {
         let (lines, say) = match read {
@@ -136,13 +151,29 @@ impl Followed<'_> {
             }
             Ok(None) if self.mark.is_some() => (Vec::new(), Some("it is gone, and its log with it".to_owned())),
             Ok(None) => (Vec::new(), Some("it has written nothing yet".to_owned())),
-            Err(error) => (Vec::new(), Some(format!("its log can't be read: {error}"))),
+            Err(error) => {
+                self.unread = Some(error.to_string());
+                return Vec::new();
+            }
         };
+        self.unread = None;
         if let Some(say) = say.as_ref().filter(|say| self.said.as_ref() != Some(say)) {
             session.note(&format!("{}: {say}", self.name));
         }
         self.said = say;
         lines
+    }
+
+    /// Whoever follows goes on waiting for it, and must know of it, quiet or not.
+    fn tell_unread(&mut self, session: &Session) {
+        if let Some(why) = self.why_unread().filter(|why| self.said.as_ref() != Some(why)) {
+            session.say(&why);
+            self.said = Some(why);
+        }
+    }
+
+    fn why_unread(&self) -> Option<String> {
+        self.unread.as_ref().map(|error| format!("the log of {} can't be read: {error}", self.name))
     }
 
     fn line(&self, session: &Session, opened: &Opened, line: &str) -> String {

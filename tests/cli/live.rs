@@ -119,6 +119,30 @@ fn several_logs_are_followed_through_a_rotation_and_a_restart() {
     assert_eq!(bare.stdout, "up\nhalf of it, \u{1b}[2Jwhole\n");
 }
 
+#[test]
+fn a_log_that_cant_be_read_is_told_of_and_the_others_are_shown() {
+    let live = Live::new(
+        "{ process: { command: [sleep, '600'] }, stop: { grace: 1s } }
+  second: { process: { command: 'echo up; exec sleep 600' }, health: { log: up }, stop: { grace: 1s } }",
+    );
+    live.lcm(&["apply"]).run().code(0);
+    let twice = live.lcm(&["logs", "second", "second"]).run().code(0);
+    assert_eq!(twice.stdout, "up\n", "what is named twice is shown once");
+
+    let log = walk(&live.folder.path().join("state")).into_iter().find(|path| path.ends_with("one/log"));
+    let log = log.expect("a log");
+    fs::remove_file(&log).and_then(|()| fs::create_dir(&log)).expect("a folder in its place");
+    let ran = live.lcm(&["logs", "-q", "one", "second"]).run().code(1);
+    assert_eq!(ran.stdout, "second | up\n", "{ran}");
+    ran.stderr_has("error[lcm::command::log]: the log of one can't be read: ");
+
+    let mut command = live.lcm(&["logs", "-q", "-f", "one", "second"]).command();
+    let mut follower = Ended(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("lcm runs"));
+    let mut said = BufReader::new(follower.0.stderr.take().expect("piped")).lines();
+    let line = said.next().expect("a line").expect("UTF-8");
+    assert!(line.starts_with("the log of one can't be read: "), "{line}");
+}
+
 /// All files below a folder.
 fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
