@@ -81,14 +81,18 @@ fn of_services(status: &Status, wanted: &BTreeSet<ServiceName>) -> Vec<Metric> {
     let flag = |is: bool| Some(u8::from(is).to_string());
     vec![
         states(status),
-        each("lcm_service_up", "1: it is operational: online, busy or idle.", &|line| flag(line.operational)),
-        each("lcm_service_known", "0: it could not be read, and its state is a guess.", &|line| flag(line.known)),
+        each("lcm_service_up", "1: it is operational: online, busy or idle; missing where it is not known.", &|line| {
+            flag(line.operational).filter(|_| line.known)
+        }),
+        each("lcm_service_known", "0: it could not be read.", &|line| flag(line.known)),
         each("lcm_service_wanted", "1: the mode or a goal wants it to run.", &|line| flag(wanted.contains(&line.name))),
         each("lcm_service_held", "1: an operator's word or a spent budget keeps it as it is.", &|line| {
             flag(line.word.is_some() || line.budget.as_ref().is_some_and(|budget| budget.held))
         }),
         each("lcm_service_priority", "Its own priority; higher matters more.", &|line| Some(line.priority.to_string())),
-        each("lcm_service_since_timestamp_seconds", "Since when it is in its state.", &|line| line.since.map(seconds)),
+        each("lcm_service_since_timestamp_seconds", "Since when it is in its state.", &|line| {
+            line.since.filter(|_| line.known).map(seconds)
+        }),
         each("lcm_service_gpus", "GPUs that it uses now.", &|line| Some(line.gpus.len().to_string())),
         each(
             "lcm_service_gpu_memory_declared_bytes",
@@ -104,13 +108,14 @@ fn of_services(status: &Status, wanted: &BTreeSet<ServiceName>) -> Vec<Metric> {
 }
 
 fn states(status: &Status) -> Metric {
-    let series = status.services.iter().flat_map(|line| {
+    // What could not be read is in no state: a guess would be taken for one.
+    let series = status.services.iter().filter(|line| line.known).flat_map(|line| {
         State::ALL.into_iter().map(|state| Series {
             labels: vec![("service", line.name.to_string()), ("state", state.to_string())],
             value: u8::from(line.state == state).to_string(),
         })
     });
-    let help = "1 for the state that it is in, 0 for all others.";
+    let help = "1 for the state that it is in, 0 for all others; missing where it is not known.";
     Metric { name: "lcm_service_state", help, series: series.collect() }
 }
 

@@ -70,7 +70,7 @@ fn status() -> Status {
         observed_at: at(1_763_719_200),
         services: vec![
             ServiceLine { budget: Some(budget), ..service("tts", State::Failed) },
-            ServiceLine { known: false, word: Some(word), ..service("vision", State::Maintenance) },
+            ServiceLine { known: false, since: Some(at(0)), word: Some(word), ..service("vision", State::Maintenance) },
             web,
         ],
         orphans: vec![OrphanLine { name: "old".into(), state: State::Offline }],
@@ -115,6 +115,13 @@ fn a_strict_reader_understands_every_line() {
     let held = |service| of("lcm_service_held", "service", service) > 0.5;
     assert_eq!(["tts", "vision", "web"].map(held), [true, true, false]);
 
+    // What could not be read is said to be so, and nothing else is guessed of it.
+    assert!(of("lcm_service_known", "service", "vision") < 0.5);
+    let vision = ("service".to_owned(), "vision".to_owned());
+    for name in ["lcm_service_up", "lcm_service_state", "lcm_service_since_timestamp_seconds"] {
+        assert!(read[name].iter().all(|(labels, _)| !labels.contains(&vision)), "{name}");
+    }
+
     // A set of states: each service is in one of all.
     let mut sums: BTreeMap<String, (usize, f64)> = BTreeMap::new();
     for (labels, value) in &read["lcm_service_state"] {
@@ -122,7 +129,7 @@ fn a_strict_reader_understands_every_line() {
         let sum = sums.entry(service).or_default();
         *sum = (sum.0 + 1, sum.1 + value);
     }
-    assert_eq!(sums.len(), 3);
+    assert_eq!(sums.keys().collect::<Vec<_>>(), ["tts", "web"], "nobody knows of the third");
     assert!(sums.values().all(|(count, sum)| *count == State::ALL.len() && (sum - 1.0).abs() < f64::EPSILON));
 }
 
