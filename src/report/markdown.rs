@@ -44,7 +44,7 @@ const MORE_BYTES_MAX: usize = 200;
 #[must_use]
 pub fn plan(view: View<'_>) -> String {
     let plan = view.plan;
-    let mark = format!("<!-- lcm plan: {} -->\n", mark_name(plan.project.as_str()));
+    let mark = mark(plan);
     let mut comment = Comment { text: head(view), bytes_max: BYTES_MAX - mark.len(), how: how(view) };
     let differences = view.saved().map_or(&[][..], |(_, standing)| standing.differences());
     comment.section(DIFFERENCES_BYTES_MAX, "\n", differences.iter().map(|line| format!("- {}\n", prose(line))), "");
@@ -174,10 +174,15 @@ fn changed(entry: &Entry<'_>, diff: &str) -> String {
     format!("{}\n\n{}", code(entry.service.as_str()), fenced("diff", diff))
 }
 
+/// By project and mode, so that the comments of two plans of one project stand side by side.
+fn mark(plan: &Plan) -> String {
+    let mode = plan.mode.as_ref().map(|mode| format!(" {}", mark_name(mode.as_str()))).unwrap_or_default();
+    format!("<!-- lcm plan: {}{mode} -->\n", mark_name(plan.project.as_str()))
+}
+
 /// A comment ends with the first `-->`; and a bot looks for a word.
-fn mark_name(project: &str) -> String {
-    project
-        .chars()
+fn mark_name(name: &str) -> String {
+    name.chars()
         .map(|letter| if letter.is_alphanumeric() || "-_.".contains(letter) { letter } else { '_' })
         .collect()
 }

@@ -46,7 +46,9 @@ fn markdown_begins_with_what_it_comes_to() {
     let plan = || Lcm::new(folder.path()).args(&["plan", "--format", "markdown"]).simulated();
     let text = plan().run().code(0).stdout;
     assert!(text.starts_with("**Plan: 0 to stop, 2 to start, 1 kept, 0 blocked**\n"), "{text}");
-    assert!(text.ends_with("\n<!-- lcm plan: studio -->\n"), "{text}");
+    assert!(text.ends_with("\n<!-- lcm plan: studio paint -->\n"), "{text}");
+    let other = plan().args(&["--mode", "write"]).run().code(0);
+    assert!(other.stdout.ends_with("\n<!-- lcm plan: studio write -->\n"), "another comment: {other}");
     Lcm::new(folder.path()).args(&["apply", "--yes"]).simulated().run().code(0);
     assert!(plan().run().code(0).stdout.starts_with("**Nothing to do: 3 services of studio are as mode paint wants"));
 }

@@ -93,7 +93,7 @@ fn the_largest_plan_fits_and_says_what_is_left_out() {
         "{}",
         &text[..200]
     );
-    assert!(text.ends_with("\n<!-- lcm plan: studio -->\n"));
+    assert!(text.ends_with("\n<!-- lcm plan: studio video -->\n"));
     assert_eq!(text.matches("<details>").count(), text.matches("</details>").count());
     // Each section shows some, and counts the others.
     let more: Vec<&str> = text.lines().filter(|line| line.starts_with("… and ")).collect();
