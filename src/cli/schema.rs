@@ -6,7 +6,8 @@ use crate::cli::exit::Exit;
 use crate::cli::plan::data;
 use crate::cli::stop::Stop;
 use crate::cli::wire;
-use crate::report::json;
+use crate::model::{event, facts, hooks, plan};
+use crate::report::{history, json, problems, status};
 
 /// Print the JSON schema of a format
 #[derive(Debug, clap::Args)]
@@ -34,6 +35,27 @@ enum Of {
     Problems,
     /// What `lcm observe` says, and `--world` takes
     World,
+}
+
+impl Of {
+    /// The version of what carries one. A manifest says `version: 1`.
+    fn format(self) -> Option<&'static str> {
+        match self {
+            Self::Manifest => None,
+            Self::Plan => Some(plan::FORMAT),
+            Self::Status => Some(status::FORMAT),
+            Self::History => Some(history::FORMAT),
+            Self::Event => Some(event::FORMAT),
+            Self::Hook => Some(hooks::FORMAT),
+            Self::Problems => Some(problems::FORMAT),
+            Self::World => Some(facts::FORMAT),
+        }
+    }
+}
+
+/// All that lcm speaks.
+pub(super) fn formats() -> impl Iterator<Item = &'static str> {
+    Of::value_variants().iter().filter_map(|of| of.format())
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Stop> {

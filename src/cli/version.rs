@@ -4,8 +4,7 @@
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-use crate::model::{event, facts, hooks, plan};
-use crate::report::{history, status};
+use crate::cli::schema;
 use crate::store::sqlite;
 
 /// `0.1.0 (1a2b3c4d5 2026-11-20)`; in a debug build `0.1.0 (debug)`, and without git `0.1.0`.
@@ -18,8 +17,7 @@ pub(super) fn long() -> &'static str {
 }
 
 fn text() -> String {
-    let formats =
-        [plan::FORMAT, status::FORMAT, event::FORMAT, history::FORMAT, hooks::FORMAT, facts::FORMAT].join(", ");
+    let formats = schema::formats().collect::<Vec<_>>().join(", ");
     let (store, sqlite) = sqlite::versions();
     let mut text = SHORT.to_owned();
     for (what, value) in [

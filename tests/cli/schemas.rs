@@ -49,6 +49,26 @@ fn what_is_said_fits_its_schema() {
     assert_eq!(checked.json()["files"][0]["problems"][0]["severity"], "error");
 }
 
+/// Against the list that the help of `lcm schema` has: what is described there is spoken, and told.
+#[test]
+fn the_version_names_every_format_that_has_a_schema() {
+    let folder = studio();
+    let lcm = |words: &[&str]| Lcm::new(folder.path()).args(words).run().code(0).stdout;
+    let help = lcm(&["schema", "--help"]);
+    let named = help.lines().filter_map(|line| line.trim_start().strip_prefix("- ")?.split(':').next());
+    let named: Vec<&str> = named.filter(|name| *name != "manifest").collect();
+    assert!(named.len() > 6, "{help}");
+    let version = lcm(&["--version"]);
+    let spoken = version.lines().find_map(|line| line.strip_prefix("formats")).expect("formats").trim();
+    let spoken: Vec<&str> = spoken.split(", ").collect();
+    for name in &named {
+        let format = format!("lcm.{name}/1");
+        assert!(lcm(&["schema", name]).contains(&format!("\"const\": \"{format}\"")), "{name} says which it is");
+        assert!(spoken.contains(&format.as_str()), "{format} in {version}");
+    }
+    assert_eq!(spoken.len(), named.len(), "{version}");
+}
+
 /// A file may be called anything; what is said of it is UTF-8 all the same.
 #[test]
 fn a_name_that_is_not_utf_8_is_said_as_it_is_shown() {
