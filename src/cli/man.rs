@@ -31,16 +31,27 @@ const FILES: [(&str, &str); 5] = [
 ];
 
 /// Variables that lcm heeds. What manifests name besides is theirs.
-const ENVIRONMENT: [(&str, &str); 9] = [
+const ENVIRONMENT: [(&str, &str); 20] = [
     ("LCM_STATE_DIR", "the state folder, in place of the above"),
+    ("XDG_STATE_HOME", "the folder that has the state folder, for anybody but root; an absolute path"),
     ("LCM_LOCK", "the lock's file, in place of the above"),
     ("LCM_NVML_LIB", "NVIDIA's NVML library, where it is not found by itself; empty: none"),
     ("DOCKER_HOST", "the engine's socket, as unix:///…; a remote one must be named in the manifest"),
+    ("DOCKER_CONTEXT", "the Docker context whose engine is asked, where DOCKER_HOST names none"),
+    ("DOCKER_CONFIG", "the folder of Docker's contexts, in place of ~/.docker"),
+    ("XDG_RUNTIME_DIR", "where a rootless engine's socket and systemd of the user are looked for"),
+    ("DBUS_SESSION_BUS_ADDRESS", "the bus by which systemd of the user is called, for services that may outlive a login"),
+    ("HOME", "what ~ means in a manifest, and where ~/.docker is"),
+    ("PATH", "where systemd-run is looked for; services have a PATH of their own"),
     ("NO_COLOR", "not empty: no colours"),
     ("CLICOLOR_FORCE", "not empty and not 0: colours also into a pipe, unless NO_COLOR forbids them"),
     ("CLICOLOR", "0: no colours"),
     ("COLUMNS", "how wide the terminal is, where it is not to be asked"),
     ("TERM", "dumb: neither colours nor moving lines"),
+    ("CI", "not empty, 0 or false: no moving lines, also at a terminal"),
+    ("USER, SUDO_USER", "who called, as the history and the lock name them"),
+    ("SSH_CONNECTION", "from where, likewise"),
+    ("SHELL", "the SHELL of a service, where the machine does not know the account"),
 ];
 
 pub(super) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
@@ -126,4 +137,47 @@ fn escaped(text: &str) -> String {
         }
     }
     escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use super::ENVIRONMENT;
+
+    /// The names in capitals that the sources ask an environment for, by `.get("…")`, or by a helper that does.
+    fn heeded() -> BTreeSet<String> {
+        const ASKED: [&str; 6] = [".get(\"", "said(\"", "set(\"", "absolute(\"", "env::var(\"", "env::var_os(\""];
+        let mut names = BTreeSet::from([crate::driver::gpu::NVML_LIBRARY.to_owned()]);
+        let mut open: Vec<PathBuf> = ["cli", "driver", "manifest", "store"]
+            .map(|room| Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room))
+            .into();
+        while let Some(path) = open.pop() {
+            if path.is_dir() {
+                open.extend(fs::read_dir(&path).expect("a folder").map(|entry| entry.expect("an entry").path()));
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let asked = ASKED.iter().flat_map(|by| text.split(by).skip(1)).filter_map(|rest| rest.split('"').next());
+            let is_name = |name: &&str| name.len() > 1 && name.chars().all(|at| at.is_ascii_uppercase() || at == '_');
+            names.extend(asked.filter(is_name).map(str::to_owned));
+        }
+        // Between lcm and its own scripts; and out of Compose's `.env`, not out of the environment.
+        names.retain(|name| !["_CLAP_COMPLETE_INDEX", "COMPOSE_PROJECT_NAME"].contains(&name.as_str()));
+        names
+    }
+
+    #[test]
+    fn the_page_tells_of_every_variable_that_is_heeded() {
+        let told: BTreeSet<String> =
+            ENVIRONMENT.iter().flat_map(|(names, _)| names.split(", ")).map(str::to_owned).collect();
+        let heeded = heeded();
+        assert!(heeded.contains("CI") && heeded.contains("XDG_STATE_HOME"), "{heeded:?}");
+        let untold: Vec<_> = heeded.difference(&told).collect();
+        let made_up: Vec<_> = told.difference(&heeded).collect();
+        assert!(untold.is_empty() && made_up.is_empty(), "heeded and not told: {untold:?}; not heeded: {made_up:?}");
+    }
 }
