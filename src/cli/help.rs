@@ -68,7 +68,7 @@ fn exit_codes() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{COLUMNS, command};
+    use super::{COLUMNS, GROUPS, command};
     use crate::report::fold::columns;
 
     #[test]
@@ -81,6 +81,12 @@ mod tests {
         }
         let wide: Vec<&str> = page.lines().filter(|line| columns(line) > COLUMNS).collect();
         assert!(wide.is_empty(), "{wide:#?}");
+        // What is too long for its line goes on below the names, where nobody can tell it from one.
+        let list = page.split("\n\n").filter(|part| GROUPS.iter().any(|(title, _)| part.starts_with(title)));
+        let names: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        let is_name = |line: &&str| line.split_whitespace().next().is_some_and(|word| names.contains(&word));
+        let broken: Vec<&str> = list.flat_map(|part| part.lines().skip(1)).filter(|line| !is_name(line)).collect();
+        assert!(broken.is_empty(), "{broken:#?}");
     }
 
     /// Of every command; an option or a value that is longer than a line is nobody's fault.

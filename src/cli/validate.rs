@@ -16,7 +16,7 @@ use crate::report::problems::{self, Checked, CheckedFile};
 use crate::report::style::Paint;
 use crate::report::table::counted;
 
-/// Check manifests offline, and show everything that is wrong with them
+/// Check manifests offline; show all that is wrong
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Manifests to check
