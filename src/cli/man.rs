@@ -40,7 +40,10 @@ const ENVIRONMENT: [(&str, &str); 20] = [
     ("DOCKER_CONTEXT", "the Docker context whose engine is asked, where DOCKER_HOST names none"),
     ("DOCKER_CONFIG", "the folder of Docker's contexts, in place of ~/.docker"),
     ("XDG_RUNTIME_DIR", "where a rootless engine's socket and systemd of the user are looked for"),
-    ("DBUS_SESSION_BUS_ADDRESS", "the bus by which systemd of the user is called, for services that may outlive a login"),
+    (
+        "DBUS_SESSION_BUS_ADDRESS",
+        "the bus by which systemd of the user is called, for services that may outlive a login",
+    ),
     ("HOME", "what ~ means in a manifest, and where ~/.docker is"),
     ("PATH", "where systemd-run is looked for; services have a PATH of their own"),
     ("NO_COLOR", "not empty: no colours"),

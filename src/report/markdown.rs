@@ -182,9 +182,7 @@ fn mark(plan: &Plan) -> String {
 
 /// A comment ends with the first `-->`; and a bot looks for a word.
 fn mark_name(name: &str) -> String {
-    name.chars()
-        .map(|letter| if letter.is_alphanumeric() || "-_.".contains(letter) { letter } else { '_' })
-        .collect()
+    name.chars().map(|letter| if letter.is_alphanumeric() || "-_.".contains(letter) { letter } else { '_' }).collect()
 }
 
 #[cfg(test)]
