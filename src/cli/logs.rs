@@ -15,7 +15,7 @@ use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
 use crate::driver::{DriverError, LogMark, Logged};
 use crate::model::names::ServiceName;
-use crate::model::secret;
+use crate::model::secret::Masker;
 use crate::report::feed::{Feed, prefix, shown};
 use crate::report::print::{self, Reader};
 
@@ -48,7 +48,7 @@ pub(super) struct Args {
 struct Followed<'a> {
     name: &'a ServiceName,
     prefix: String,
-    feed: Feed,
+    feed: Feed<'a>,
     mark: Option<LogMark>,
     /// What was said of it last, so that it is said once.
     said: Option<String>,
@@ -65,10 +65,11 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let services: Vec<ServiceName> = args.services.iter().filter(|name| named.insert(*name)).cloned().collect();
     let is_prefixed = services.len() > 1 && !args.no_prefix;
     let prefix = |name| if is_prefixed { prefix(name, &services, &all, session.stdout) } else { String::new() };
+    let masker = Masker::of(opened.desired.secrets());
     let followed = services.iter().map(|name| Followed {
         name,
         prefix: prefix(name),
-        feed: Feed::default(),
+        feed: Feed::new(&masker),
         mark: None,
         said: None,
         unread: None,
@@ -81,19 +82,19 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
         let turn = turn(session, &opened, &mut followed, tail.take());
         let reader = tokio::select! {
             reader = turn => reader?,
-            exit = interrupts.exit() => return ended(session, &opened, &mut followed, exit),
+            exit = interrupts.exit() => return ended(session, &mut followed, exit),
         };
         if reader == Reader::Gone {
             return Ok(Exit::Done);
         }
         if !args.follow {
-            let exit = ended(session, &opened, &mut followed, Exit::Done)?;
+            let exit = ended(session, &mut followed, Exit::Done)?;
             return all_read(&followed).map(|()| exit);
         }
         followed.iter_mut().for_each(|one| one.tell_unread(session));
         tokio::select! {
             () = tokio::time::sleep(FOLLOW_INTERVAL) => {}
-            exit = interrupts.exit() => return ended(session, &opened, &mut followed, exit),
+            exit = interrupts.exit() => return ended(session, &mut followed, exit),
         }
     }
 }
@@ -110,7 +111,7 @@ async fn turn(
     for (one, read) in followed.iter_mut().zip(read) {
         let lines = one.learn(session, read);
         let from = tail.map_or(0, |tail| lines.len().saturating_sub(tail));
-        text.extend(lines[from..].iter().map(|line| one.line(session, opened, line)));
+        text.extend(lines[from..].iter().map(|line| one.line(session, line)));
     }
     if text.is_empty() {
         return Ok(Reader::There);
@@ -124,9 +125,9 @@ async fn read(opened: &Opened, one: &Followed<'_>) -> Result<Option<Logged>, Dri
 }
 
 /// Lines that never came to their ends.
-fn ended(session: &Session, opened: &Opened, followed: &mut [Followed<'_>], exit: Exit) -> Result<Exit, Stop> {
+fn ended(session: &Session, followed: &mut [Followed<'_>], exit: Exit) -> Result<Exit, Stop> {
     let rests: Vec<Option<String>> = followed.iter_mut().map(|one| one.feed.end()).collect();
-    let lines = followed.iter().zip(rests).filter_map(|(one, rest)| Some(one.line(session, opened, &rest?)));
+    let lines = followed.iter().zip(rests).filter_map(|(one, rest)| Some(one.line(session, &rest?)));
     print::data(&lines.collect::<String>()).map_err(|error| unwritten(&error))?;
     Ok(exit)
 }
@@ -140,7 +141,10 @@ fn all_read(followed: &[Followed<'_>]) -> Result<(), Stop> {
 impl Followed<'_> {
     fn learn(&mut self, session: &Session, read: Result<Option<Logged>, DriverError>) -> Vec<String> {
         let (lines, say) = match read {
-            Ok(Some(Logged { bytes, mark, is_gapless })) => {
+            Ok(Some(Logged { bytes, mark, is_gapless, is_torn })) => {
+                if is_torn {
+                    self.feed.skip();
+                }
                 // Another life does not go on with a line of the last one.
                 let is_new = self.mark.as_ref().is_some_and(|before| before.life != mark.life);
                 let rest = if is_new { self.feed.end() } else { None };
@@ -176,8 +180,7 @@ impl Followed<'_> {
         self.unread.as_ref().map(|error| format!("the log of {} can't be read: {error}", self.name))
     }
 
-    fn line(&self, session: &Session, opened: &Opened, line: &str) -> String {
-        let line = secret::mask(line, opened.desired.secrets());
-        format!("{}{}\n", self.prefix, shown(&line, session.stdout))
+    fn line(&self, session: &Session, line: &str) -> String {
+        format!("{}{}\n", self.prefix, shown(line, session.stdout))
     }
 }

@@ -178,6 +178,8 @@ pub struct Logged {
     pub mark: LogMark,
     /// Nothing between the mark and this was rotated away or too much.
     pub is_gapless: bool,
+    /// It may begin in the middle of a line.
+    pub is_torn: bool,
 }
 
 /// Why the machine would not.

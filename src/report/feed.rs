@@ -1,9 +1,12 @@
 //! What services wrote, as whole lines that may stand beside those of others.
 //!
+//! Secrets are masked here, where lines are made: behind a cut or a gap nobody can tell a part of one.
+//!
 //! Into a pipe a line goes as it is. On a terminal its colours stay, up to its end, and all else that a terminal would
 //! obey is left out: what somebody's server prints must neither move the cursor nor rename the window.
 
 use crate::model::names::ServiceName;
+use crate::model::secret::Masker;
 use crate::report::style::Style;
 
 /// A line that is longer is shown in parts: one without an end must not fill our memory.
@@ -16,39 +19,66 @@ const TINTS: [u8; 10] = [36, 35, 34, 33, 32, 96, 95, 94, 93, 92];
 const RESET: &str = "\u{1b}[0m";
 
 /// Bytes of one service, on their way to becoming lines.
-#[derive(Clone, Debug, Default)]
-pub struct Feed {
+#[derive(Clone, Debug)]
+pub struct Feed<'a> {
+    masker: &'a Masker,
     /// Written without an end yet.
     rest: Vec<u8>,
+    /// What comes next is the end of a line that began before.
+    is_torn: bool,
 }
 
-impl Feed {
-    /// Lines that are whole now, without their ends.
+impl<'a> Feed<'a> {
+    #[must_use]
+    pub fn new(masker: &'a Masker) -> Self {
+        Self { masker, rest: Vec::new(), is_torn: false }
+    }
+
+    /// Lines that are whole now, without their ends and without secrets.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<String> {
+        let Some(bytes) = self.from_a_beginning(bytes) else { return Vec::new() };
         self.rest.extend_from_slice(bytes);
         let mut lines = Vec::new();
         let mut from = 0;
         while let Some(end) = self.rest[from..].iter().position(|byte| *byte == b'\n') {
-            lines.push(text(&self.rest[from..from + end]));
+            lines.push(self.text(&self.rest[from..from + end]));
             from += end + 1;
         }
-        while self.rest.len() - from > LINE_BYTES_MAX {
-            lines.push(text(&self.rest[from..from + LINE_BYTES_MAX]));
-            from += LINE_BYTES_MAX;
+        while self.rest.len() - from > LINE_BYTES_MAX + self.masker.bytes_max() {
+            let cut = self.masker.cut(&self.rest[from..], LINE_BYTES_MAX);
+            lines.push(self.text(&self.rest[from..from + cut]));
+            from += cut;
         }
         self.rest.drain(..from);
         lines
     }
 
+    /// Something is missing here. The line before and the line after are left out as far as they are not whole: either
+    /// may be cut within a secret, of which no part is to be shown.
+    pub fn skip(&mut self) {
+        self.rest.clear();
+        self.is_torn = true;
+    }
+
     /// The last line, where it never came to its end.
     pub fn end(&mut self) -> Option<String> {
         let rest = std::mem::take(&mut self.rest);
-        (!rest.is_empty()).then(|| text(&rest))
+        (!rest.is_empty()).then(|| self.text(&rest))
     }
-}
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    /// What follows the torn line, where there is one. A progress bar has no other ends than returns.
+    fn from_a_beginning<'b>(&mut self, bytes: &'b [u8]) -> Option<&'b [u8]> {
+        if self.is_torn {
+            let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r'))?;
+            self.is_torn = false;
+            return Some(&bytes[end + 1..]);
+        }
+        Some(bytes)
+    }
+
+    fn text(&self, bytes: &[u8]) -> String {
+        self.masker.mask(&String::from_utf8_lossy(bytes))
+    }
 }
 
 /// `web | `, as wide as the longest of `shown`. The colour goes by the place among `all`, so that it is the same
@@ -126,6 +156,7 @@ fn sequence(letters: &mut std::str::Chars<'_>) -> Option<String> {
 mod tests {
     use super::{Feed, LINE_BYTES_MAX, prefix, shown};
     use crate::model::names::ServiceName;
+    use crate::model::secret::{Masker, Secret};
     use crate::report::style::Style;
 
     const TERMINAL: Style = Style { colored: true, width: Some(80), bars: true };
@@ -134,7 +165,8 @@ mod tests {
     fn lines_are_whole_however_they_arrive() {
         let text = "one\ntwo é three\n\nlast".as_bytes();
         for size in 1..=text.len() {
-            let mut feed = Feed::default();
+            let nothing = Masker::default();
+            let mut feed = Feed::new(&nothing);
             let mut lines: Vec<String> = text.chunks(size).flat_map(|chunk| feed.push(chunk)).collect();
             assert_eq!(lines, ["one", "two é three", ""], "in parts of {size}");
             lines.extend(feed.end());
@@ -145,11 +177,35 @@ mod tests {
 
     #[test]
     fn a_line_without_an_end_is_shown_in_parts() {
-        let mut feed = Feed::default();
+        let nothing = Masker::default();
+        let mut feed = Feed::new(&nothing);
         let lines: Vec<String> = (0..5).flat_map(|_| feed.push(&vec![b'x'; LINE_BYTES_MAX / 2])).collect();
         assert_eq!(lines.iter().map(String::len).collect::<Vec<_>>(), [LINE_BYTES_MAX; 2]);
         assert_eq!(feed.end().map(|rest| rest.len()), Some(LINE_BYTES_MAX / 2));
-        assert_eq!(Feed::default().push(b"\xff\xfe\n"), ["\u{fffd}\u{fffd}"]);
+        assert_eq!(Feed::new(&nothing).push(b"\xff\xfe\n"), ["\u{fffd}\u{fffd}"]);
+    }
+
+    #[test]
+    fn no_part_of_a_secret_is_shown() {
+        let secret = "hf_0123456789abcdef";
+        let masker = Masker::of([Secret::new(secret)].iter());
+        // Wherever it lies about the place where a line without an end is cut, and however the line arrives.
+        for before in LINE_BYTES_MAX - secret.len() - 1..=LINE_BYTES_MAX + 1 {
+            let line = format!("{}{secret}{}", "x".repeat(before), "y".repeat(100));
+            for size in [1_000, line.len()] {
+                let mut feed = Feed::new(&masker);
+                let mut parts: Vec<String> = line.as_bytes().chunks(size).flat_map(|part| feed.push(part)).collect();
+                parts.extend(feed.end());
+                assert_eq!(parts.concat(), format!("{}***{}", "x".repeat(before), "y".repeat(100)), "{before} {size}");
+            }
+        }
+        // What was before a gap and what is after it may be parts of one.
+        let mut feed = Feed::new(&masker);
+        assert_eq!(feed.push(b"whole\ntoken hf_0123"), ["whole"]);
+        feed.skip();
+        assert_eq!(feed.push(b"456789"), [""; 0]);
+        assert_eq!(feed.push(b"abcdef\nwhole again\nrest"), ["whole again"]);
+        assert_eq!(feed.end().as_deref(), Some("rest"));
     }
 
     #[test]

@@ -64,6 +64,20 @@ fn logs_hide_secrets_and_follow_until_interrupted() {
     assert_eq!(follower.0.wait().expect("it ends").code(), Some(130));
 }
 
+/// A key of several lines, as a file has it.
+const CONFIDES: &str =
+    "{ process: { command: 'echo \"$KEY\"; echo up; exec sleep 300', environment: { KEY: { env: KEY } } },
+         health: { log: up }, stop: { grace: 1s } }";
+
+#[test]
+fn a_secret_of_several_lines_is_in_no_log() {
+    let live = Live::new(CONFIDES);
+    let key = "-----BEGIN KEY-----\nMIIEvQIBADANBg\n-----END KEY-----";
+    let lcm = |words: &[&str]| live.lcm(words).env("KEY", key).run().code(0);
+    lcm(&["apply"]).stdout_has("1 started");
+    assert_eq!(lcm(&["logs", "one"]).stdout, "***\n***\n***\nup\n");
+}
+
 /// Two that write what they are told to, through a pipe each.
 const ECHOES: &str = "{ process: { command: 'echo up; exec 3<>one.pipe; while IFS= read -r line <&3; do echo \"$$line\"; done', \
                       log: { max_size: 4KiB } }, stop: { grace: 1s } }

@@ -170,11 +170,9 @@ impl Engine {
         .await?;
         let position = news.last.and_then(|last| u64::try_from(last.as_nanosecond()).ok()).unwrap_or(0);
         let mark = LogMark { life: id.to_owned(), position };
-        Ok(Logged {
-            bytes: news.bytes,
-            mark,
-            is_gapless: after.is_none() || news.has_known || news.lines < FOLLOW_LINES,
-        })
+        // The engine keeps a long line in parts, and the last so many of them may begin with one.
+        let is_torn = !news.has_known && news.lines >= FOLLOW_LINES;
+        Ok(Logged { bytes: news.bytes, mark, is_gapless: after.is_none() || !is_torn, is_torn })
     }
 
     async fn run_in(&self, id: &str, command: &[String]) -> Result<Ran, Error> {

@@ -140,10 +140,13 @@ fn read_from(folder: &Folder, mark: Option<&LogMark>) -> io::Result<Logged> {
         part(&copy, from - (begins - copied), begins - from, &mut bytes)?;
     }
     part(&log, from.saturating_sub(begins), end - from.max(begins), &mut bytes)?;
+    // A rotation cuts anywhere; and so does whoever takes only the end.
+    let is_cut = mark.is_none() && note.as_ref().is_some_and(|note| note.beginning_is_gone);
+    let is_torn = from != wanted || is_cut;
     let life = note.map(|note| note.marks.salt).unwrap_or_default();
     // Without a mark it is the last part that is asked for.
     let is_gapless = mark.is_none() || from == wanted;
-    Ok(Logged { bytes, mark: LogMark { life, position: end }, is_gapless })
+    Ok(Logged { bytes, mark: LogMark { life, position: end }, is_gapless, is_torn })
 }
 
 fn part(path: &Path, from: u64, length: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
@@ -160,8 +163,10 @@ fn is_all(path: &Path, offset: u64, bytes_max: usize) -> bool {
 
 /// The last lines since the last start.
 pub(crate) fn tail(folder: &Folder, lines: usize) -> Vec<String> {
-    let text = since_start(folder, None, TAIL_BYTES_MAX).map(|written| written.text).unwrap_or_default();
-    let all: Vec<&str> = text.lines().collect();
+    let Ok(Written { text, is_whole }) = since_start(folder, None, TAIL_BYTES_MAX) else { return Vec::new() };
+    // A line that is cut may be cut within a secret, of which no part is to be shown.
+    let torn = usize::from(!is_whole);
+    let all: Vec<&str> = text.lines().skip(torn).collect();
     all[all.len().saturating_sub(lines)..].iter().map(|line| (*line).to_owned()).collect()
 }
 
@@ -223,6 +228,8 @@ mod tests {
         assert_eq!(fs::read_to_string(folder.log_copy(1)).expect("a copy"), "er\n");
         assert_eq!(fs::read_to_string(folder.log_copy(2)).expect("a copy"), "before\nready\n");
         assert_eq!(read(100), written("er\n", false));
+        assert_eq!(tail(&folder, 5), [""; 0], "half a line may be half a secret");
+        assert!(from_mark(&folder, None).expect("read").is_torn);
         rotate(&log, &folder, 3, 2).expect("rotated");
         assert!(!folder.log_copy(3).exists(), "only two copies are kept");
     }
@@ -244,6 +251,7 @@ mod tests {
         let mut follow = || {
             let logged = from_mark(&folder, mark.as_ref()).expect("read");
             mark = Some(logged.mark.clone());
+            assert_eq!(logged.is_torn, !logged.is_gapless, "it begins where the last reading ended, or anywhere");
             (String::from_utf8(logged.bytes).expect("text"), logged.is_gapless)
         };
         let whole = |text: &str| (text.to_owned(), true);

@@ -127,7 +127,12 @@ impl Driver for Sim {
         let log: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
         let from = mark.and_then(|mark| usize::try_from(mark.position).ok()).unwrap_or(0).min(log.len());
         let mark = LogMark { life: String::new(), position: log.len() as u64 };
-        Ok((!log.is_empty()).then(|| Logged { bytes: log.as_bytes()[from..].to_vec(), mark, is_gapless: true }))
+        Ok((!log.is_empty()).then(|| Logged {
+            bytes: log.as_bytes()[from..].to_vec(),
+            mark,
+            is_gapless: true,
+            is_torn: false,
+        }))
     }
 
     async fn call(&self, errand: &Errand<'_>) -> Answer {
