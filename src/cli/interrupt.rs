@@ -12,6 +12,7 @@ use crate::apply::Interrupt;
 use crate::cli::exit::Exit;
 use crate::cli::stop::{Code, Stop};
 use crate::report::print;
+use crate::report::style::Style;
 
 /// What was heard.
 #[derive(Debug)]
@@ -61,7 +62,7 @@ impl Interrupts {
                     Heard::BeforeTheRun => {
                         // The question that may stand there has no end of line.
                         let end = if io::stderr().is_terminal() { "\n" } else { "" };
-                        print::note(&format!("{end}{NOTHING_DONE}"));
+                        print::note(&format!("{end}{NOTHING_DONE}"), Style::PLAIN);
                         std::process::exit(i32::from(exit_of(now).code()));
                     }
                     Heard::Again => std::process::exit(i32::from(exit_of(now).code())),

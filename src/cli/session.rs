@@ -93,7 +93,7 @@ impl Session {
     pub(super) fn say(&self, line: &str) {
         match &self.aside {
             Some(aside) => aside.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned()),
-            None => print::note(line),
+            None => print::note(line, self.stderr),
         }
     }
 

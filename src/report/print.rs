@@ -8,7 +8,9 @@ use std::os::fd::AsFd;
 use std::panic;
 use std::sync::{Mutex, PoisonError};
 
+use crate::model::harmless;
 use crate::report::fold::columns;
+use crate::report::style::Style;
 
 /// A process has one terminal, and these lines move on it.
 static MOVING: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -48,8 +50,10 @@ pub fn stream(text: &str) -> io::Result<Reader> {
     }
 }
 
-/// Writes a line of narration to stderr; if that can't be written to, there is nobody to tell.
-pub fn note(line: &str) {
+/// Writes a line of narration to stderr; if that can't be written to, there is nobody to tell. Of the codes that are in
+/// it, only those that paint get to a terminal.
+pub fn note(line: &str, style: Style) {
+    let line = harmless::lines(line, style.colored);
     above(|| {
         let _ = writeln!(io::stderr().lock(), "{line}");
     });

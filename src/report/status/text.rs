@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::model::harmless;
 use crate::model::lifecycle::State;
 use crate::model::names::GpuId;
 use crate::report::fold::folded;
@@ -33,20 +34,15 @@ pub fn text(status: &Status, outlooks: &Outlooks, verbose: bool, style: Style) -
     block(&mut text, &table::lines(&goals(status), style));
     if let Some(run) = &status.last_run {
         let error = run.first_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
-        let _ = write!(
-            text,
-            "\nLast run: {} by {}, {} ago, exit {}{error}\n",
-            run.command,
-            run.by,
-            elapsed(run.ended_at, status.observed_at),
-            run.exit_code
-        );
+        let ago = elapsed(run.ended_at, status.observed_at);
+        let run = format!("Last run: {} by {}, {ago} ago, exit {}{error}", run.command, run.by, run.exit_code);
+        let _ = write!(text, "\n{}\n", harmless::line(&run));
     }
     if !status.warnings.is_empty() {
         text.push('\n');
     }
     for warning in &status.warnings {
-        let _ = writeln!(text, "{} {warning}", style.paint(Paint::Warn, "warning:"));
+        let _ = writeln!(text, "{} {}", style.paint(Paint::Warn, "warning:"), harmless::line(warning));
     }
     folded(&text, style)
 }
@@ -233,6 +229,22 @@ mod tests {
             goals: Vec::new(),
             last_run: None,
             warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_strangers_name_drives_no_terminal() {
+        let (clean, mut dirty) = (status(), status());
+        let dirt = "\u{1b}]0;x\u{7}\u{1b}[2J\u{202e}";
+        dirty.host.push_str(dirt);
+        dirty.services[1].reason.push_str(dirt);
+        for style in [Style::PLAIN, Style { colored: true, width: Some(80), bars: true }] {
+            let with = |status: &Status| {
+                let mut status = status.clone();
+                status.warnings.push(format!("GPU 0: {}", status.host));
+                text(&status, &Outlooks::new(), false, style)
+            };
+            assert_eq!(with(&dirty), with(&clean));
         }
     }
 
