@@ -8,21 +8,9 @@
 use std::fmt::Write as _;
 
 use crate::report::fold::columns;
+use crate::report::print::Size;
 use crate::report::style::{Paint, Style};
 use crate::report::table::counted;
-
-/// To the second screen, which is empty; no cursor; and what is too long is cut off and not broken.
-pub const ENTER: &str = "\u{1b}[?1049h\u{1b}[?25l\u{1b}[?7l\u{1b}[H\u{1b}[2J";
-
-/// The terminal as it was.
-pub const LEAVE: &str = "\u{1b}[?7h\u{1b}[?25h\u{1b}[?1049l";
-
-/// How much a terminal shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
-    pub rows: usize,
-    pub columns: usize,
-}
 
 /// What a terminal shows at one moment: no more lines than it has rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,8 +69,9 @@ fn put(row: usize, line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Frame, Size, changes};
+    use super::{Frame, changes};
     use crate::report::fold::columns;
+    use crate::report::print::Size;
     use crate::report::style::Style;
 
     const SIZE: Size = Size { rows: 8, columns: 20 };
