@@ -17,7 +17,7 @@ use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
 use crate::cli::plan::unwritten;
 use crate::cli::session::Session;
-use crate::cli::status::{Args, Format, Look, seen, shown};
+use crate::cli::status::{Args, Format, Look, seen, shown, shown_within};
 use crate::cli::stop::{Code, Stop};
 use crate::report::json;
 use crate::report::print::{self, Reader, Screen};
@@ -81,12 +81,20 @@ struct Shown {
 }
 
 async fn table(session: &Session, args: &Args) -> Result<Exit, Stop> {
-    // What is wrong from the start ends it, before a screen is taken.
-    let mut now = Shown { look: Some(seen(session, args).await?), wrong: Vec::new() };
+    let narrated = session;
+    let session = session.aside();
+    let mut now = Shown::default();
+    match seen(&session, args).await {
+        Ok(look) => now.learn(&session, Ok(look)),
+        // What is wrong from the start ends it, before a screen is taken.
+        Err(stop) => {
+            session.kept().iter().for_each(|line| narrated.say(line));
+            return Err(stop);
+        }
+    }
     let mut interrupts = Interrupts::at_a_screen()?;
     let mut resized = signal(SignalKind::window_change()).map_err(|error| deaf(&error))?;
     let mut stopped = signal(SignalKind::from_raw(Signal::TSTP.as_raw())).map_err(|error| deaf(&error))?;
-    let session = session.aside();
     let mut drawn = Drawn::begin();
     let mut next = tokio::time::Instant::now() + args.interval;
     let exit = loop {
@@ -125,7 +133,13 @@ impl Shown {
     }
 
     fn text(&self, session: &Session, style: Style) -> String {
-        let mut text = self.look.as_ref().map(|look| shown(session, look, style)).unwrap_or_default();
+        let text = self.look.as_ref().map(|look| shown(session, look, style)).unwrap_or_default();
+        text + &self.wrong(style)
+    }
+
+    /// Each thing that went wrong, below an empty line.
+    fn wrong(&self, style: Style) -> String {
+        let mut text = String::new();
         let unknown = self.look.as_ref().and_then(|look| look.known.as_ref().err()).map(|stop| stop.text(style));
         for line in self.wrong.iter().chain(unknown.as_ref()) {
             text.push('\n');
@@ -152,7 +166,10 @@ impl Drawn {
         let style = Style { width: Some(size.columns), ..session.stdout };
         let looked = now.look.as_ref().map_or_else(String::new, |look| clock(look.status.observed_at));
         let foot = format!("as of {looked} · every {interval:?} · Ctrl-C ends");
-        let frame = Frame::new(&now.text(session, style), &foot, size, style);
+        let wrong = now.wrong(style);
+        let room = Frame::room(&wrong, size);
+        let text = now.look.as_ref().map(|look| shown_within(session, look, style, room)).unwrap_or_default();
+        let frame = Frame::new(&text, &wrong, &foot, size, style);
         let sent = changes(self.frame.as_ref(), &frame);
         self.frame = Some(frame);
         if sent.is_empty() { Ok(()) } else { self.screen.draw(&sent) }

@@ -27,7 +27,7 @@ static TAKEN: Mutex<Option<Taken>> = Mutex::new(None);
 const LEAVE_TRIES: u32 = 100;
 const LEAVE_PAUSE: Duration = Duration::from_millis(5);
 
-/// To the second screen, which is empty; no cursor; and what is too long is cut off and not broken.
+/// To the second screen, which is empty; no cursor; and a letter that is wider than was thought breaks no line.
 const ENTER: &str = "\u{1b}[?1049h\u{1b}[?25l\u{1b}[?7l\u{1b}[H\u{1b}[2J";
 
 /// The terminal as it was.
