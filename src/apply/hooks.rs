@@ -12,6 +12,7 @@ use super::verdict::{Trouble, Verdict};
 use crate::driver::Errand;
 use crate::model::desired::{Call, Service};
 use crate::model::event::{CallOutcome, EventKind, Stage};
+use crate::model::harmless;
 use crate::model::hooks::{Hook, Occasion, Point};
 use crate::model::names::ServiceName;
 use crate::model::observed::Instance;
@@ -140,7 +141,7 @@ fn predicate(error: &str) -> String {
 
 /// Its beginning and its end, without what would meddle with a terminal.
 pub(super) fn shortened(text: &str) -> String {
-    let text: String = text.chars().filter(|char| !char.is_control() || matches!(char, '\n' | '\t')).collect();
+    let text = harmless::lines(text, false);
     if text.len() <= OUTPUT_BYTES_MAX {
         return text;
     }
@@ -155,7 +156,7 @@ mod tests {
 
     #[test]
     fn of_a_long_output_both_ends_are_kept() {
-        assert_eq!(shortened("well\r\n\u{1b}[31mdone\tnow"), "well\n[31mdone\tnow");
+        assert_eq!(shortened("well\r\n\u{1b}[31mdone\tnow"), "well\ndone\tnow");
         let text = format!("first\n{}last", "é".repeat(OUTPUT_BYTES_MAX));
         let short = shortened(&text);
         assert!(short.starts_with("first\n") && short.ends_with("last") && short.contains("\n…\n"));

@@ -12,6 +12,7 @@ use crate::apply::Interrupt;
 use crate::cli::exit::Exit;
 use crate::cli::stop::{Code, Stop};
 use crate::report::print;
+use crate::report::style::Style;
 
 /// What was heard.
 #[derive(Debug)]
@@ -30,6 +31,9 @@ pub(super) enum Heard {
     /// lcm ends at once.
     Again,
 }
+
+/// As a shell tells of a program that QUIT has ended.
+const QUIT_CODE: i32 = 128 + 3;
 
 /// What is said of an end before anything was begun.
 pub(super) const NOTHING_DONE: &str = "interrupted; nothing was done";
@@ -61,10 +65,13 @@ impl Interrupts {
                     Heard::BeforeTheRun => {
                         // The question that may stand there has no end of line.
                         let end = if io::stderr().is_terminal() { "\n" } else { "" };
-                        print::note(&format!("{end}{NOTHING_DONE}"));
+                        print::note(&format!("{end}{NOTHING_DONE}"), Style::PLAIN);
                         std::process::exit(i32::from(exit_of(now).code()));
                     }
-                    Heard::Again => std::process::exit(i32::from(exit_of(now).code())),
+                    Heard::Again => {
+                        print::leave_screen();
+                        std::process::exit(i32::from(exit_of(now).code()));
+                    }
                 }
                 tell.send_replace(Some(now));
             }
@@ -77,6 +84,19 @@ impl Interrupts {
         let interrupts = Self::listen(|_, _| ())?;
         interrupts.begin_run();
         Ok(interrupts)
+    }
+
+    /// Likewise, for what stands on the terminal's second screen: QUIT leaves that too, whatever is under way.
+    pub(super) fn at_a_screen() -> Result<Self, Stop> {
+        let mut quit = signal(SignalKind::quit())
+            .map_err(|error| Stop::refused(Code::System, format!("can't listen for signals: {error}")))?;
+        tokio::spawn(async move {
+            if quit.recv().await.is_some() {
+                print::leave_screen();
+                std::process::exit(QUIT_CODE);
+            }
+        });
+        Self::of_a_run()
     }
 
     /// Waits for the first signal, and says how to end then.

@@ -118,7 +118,7 @@ pub fn main() -> Exit {
     };
     let session = Session::new(&cli.output);
     run(&session, cli.command).unwrap_or_else(|stop| {
-        print::note(&stop.text(session.stderr));
+        print::note(&stop.text(session.stderr), session.stderr);
         stop.exit
     })
 }

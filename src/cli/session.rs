@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use clap::Args;
 
-use crate::cli::color::{Color, is_colored};
+use crate::cli::color::{Color, is_colored, is_dumb};
 use crate::report::fold::folded;
 use crate::report::print;
 use crate::report::style::{Paint, Style};
@@ -65,7 +65,7 @@ impl Session {
     /// Whether a terminal can draw over what stands there. The log of a CI keeps every drawing, and some have a terminal.
     pub(super) fn may_redraw(&self) -> bool {
         let said = |name: &str| self.environment.get(name).map_or("", String::as_str);
-        said("TERM") != "dumb" && matches!(said("CI"), "" | "0" | "false")
+        !is_dumb(&self.environment) && matches!(said("CI"), "" | "0" | "false")
     }
 
     /// The same, with narration kept for [`Session::kept`] instead of written.
@@ -93,7 +93,7 @@ impl Session {
     pub(super) fn say(&self, line: &str) {
         match &self.aside {
             Some(aside) => aside.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned()),
-            None => print::note(line),
+            None => print::note(line, self.stderr),
         }
     }
 

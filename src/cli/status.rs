@@ -128,6 +128,11 @@ pub(super) fn shown(session: &Session, look: &Look, style: Style) -> String {
     status::text(&look.status, &look.outlooks, session.verbose, style)
 }
 
+/// The same, shortened to so many lines.
+pub(super) fn shown_within(session: &Session, look: &Look, style: Style, rows: usize) -> String {
+    status::within(&look.status, &look.outlooks, session.verbose, style, rows)
+}
+
 /// What is there.
 async fn look(session: &Session, view: &View<'_>) -> Look {
     let View { opened, named, args } = view;

@@ -11,6 +11,7 @@ use crate::cli::stop::Stop;
 use crate::cli::{github, wire};
 use crate::manifest::{Choice, Place, Problem, Problems, Severity};
 use crate::model::desired::Desired;
+use crate::model::harmless;
 use crate::report::json::document;
 use crate::report::problems::{self, Checked, CheckedFile};
 use crate::report::style::Paint;
@@ -63,7 +64,7 @@ fn text(session: &Session, path: &Path, found: &Result<Desired, Problems>) -> St
                 counted(desired.goals.len(), "goal", "goals"),
             ];
             let ok = format!("{}: {ok} ({})\n", path.display(), counts.join(", "));
-            let warning = |warning: &String| format!("{}: warning: {warning}\n", path.display());
+            let warning = |warning: &String| format!("{}: warning: {}\n", path.display(), harmless::line(warning));
             desired.warnings.iter().map(warning).chain([ok]).collect()
         }
         Err(problems) => {

@@ -11,27 +11,22 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rustix::process::{Signal, getpid, kill_process};
-use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::color::is_dumb;
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
 use crate::cli::plan::unwritten;
 use crate::cli::session::Session;
-use crate::cli::status::{Args, Format, Look, seen, shown};
+use crate::cli::status::{Args, Format, Look, seen, shown, shown_within};
 use crate::cli::stop::{Code, Stop};
 use crate::report::json;
-use crate::report::print::{self, Reader};
-use crate::report::screen::{ENTER, Frame, LEAVE, Size, changes};
+use crate::report::print::{self, Reader, Screen};
+use crate::report::screen::{Frame, changes};
 use crate::report::style::Style;
-
-/// Of a terminal that does not tell.
-const SIZE: Size = Size { rows: 24, columns: 80 };
 
 pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let refuse = |message: &str| Err(Stop::new(Exit::Usage, Code::Usage, message));
-    let is_drawn_on = io::stdout().is_terminal() && !is_dumb(&session.environment);
+    let is_drawn_on = io::stdout().is_terminal() && session.may_redraw();
     match args.format {
         Format::Prometheus => refuse("--watch has no metrics; let a timer write them to a file"),
         Format::Json => lines(session, args).await,
@@ -86,24 +81,32 @@ struct Shown {
 }
 
 async fn table(session: &Session, args: &Args) -> Result<Exit, Stop> {
-    // What is wrong from the start ends it, before a screen is taken.
-    let mut now = Shown { look: Some(seen(session, args).await?), wrong: Vec::new() };
-    let mut interrupts = Interrupts::of_a_run()?;
+    let narrated = session;
+    let session = session.aside();
+    let mut now = Shown::default();
+    match seen(&session, args).await {
+        Ok(look) => now.learn(&session, Ok(look)),
+        // What is wrong from the start ends it, before a screen is taken.
+        Err(stop) => {
+            session.kept().iter().for_each(|line| narrated.say(line));
+            return Err(stop);
+        }
+    }
+    let mut interrupts = Interrupts::at_a_screen()?;
     let mut resized = signal(SignalKind::window_change()).map_err(|error| deaf(&error))?;
     let mut stopped = signal(SignalKind::from_raw(Signal::TSTP.as_raw())).map_err(|error| deaf(&error))?;
-    let session = session.aside();
-    let mut screen = Screen::enter(print::data);
+    let mut drawn = Drawn::begin();
     let mut next = tokio::time::Instant::now() + args.interval;
     let exit = loop {
-        screen.show(&session, &now, args.interval).map_err(|error| unwritten(&error))?;
+        drawn.show(&session, &now, args.interval).map_err(|error| unwritten(&error))?;
         tokio::select! {
             exit = interrupts.exit() => break exit,
             Some(()) = resized.recv() => {}
             Some(()) = stopped.recv() => {
-                drop(screen);
+                drop(drawn);
                 let _ = kill_process(getpid(), Signal::STOP);
                 // Here somebody brought it back.
-                screen = Screen::enter(print::data);
+                drawn = Drawn::begin();
             }
             () = tokio::time::sleep_until(next) => {
                 tokio::select! {
@@ -114,7 +117,7 @@ async fn table(session: &Session, args: &Args) -> Result<Exit, Stop> {
             }
         }
     };
-    drop(screen);
+    drop(drawn);
     // It stays to be read, all of it.
     print::data(&now.text(&session, session.stdout)).map_err(|error| unwritten(&error))?;
     Ok(exit)
@@ -130,7 +133,13 @@ impl Shown {
     }
 
     fn text(&self, session: &Session, style: Style) -> String {
-        let mut text = self.look.as_ref().map(|look| shown(session, look, style)).unwrap_or_default();
+        let text = self.look.as_ref().map(|look| shown(session, look, style)).unwrap_or_default();
+        text + &self.wrong(style)
+    }
+
+    /// Each thing that went wrong, below an empty line.
+    fn wrong(&self, style: Style) -> String {
+        let mut text = String::new();
         let unknown = self.look.as_ref().and_then(|look| look.known.as_ref().err()).map(|stop| stop.text(style));
         for line in self.wrong.iter().chain(unknown.as_ref()) {
             text.push('\n');
@@ -141,50 +150,30 @@ impl Shown {
     }
 }
 
-/// The terminal while it is drawn on; as it was before once this is dropped, in a panic too.
-struct Screen {
-    write: fn(&str) -> io::Result<()>,
+/// What stands on the terminal, and what was drawn of it.
+struct Drawn {
+    screen: Screen,
     frame: Option<Frame>,
-    /// How keys were echoed: typed ones would stand in the table.
-    echo: Option<Termios>,
 }
 
-impl Screen {
-    fn enter(write: fn(&str) -> io::Result<()>) -> Self {
-        let echo = termios::tcgetattr(io::stdin()).ok();
-        if let Some(mut silent) = echo.clone() {
-            silent.local_modes.remove(LocalModes::ECHO);
-            let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &silent);
-        }
-        let _ = write(ENTER);
-        Self { write, frame: None, echo }
+impl Drawn {
+    fn begin() -> Self {
+        Self { screen: Screen::enter(), frame: None }
     }
 
     fn show(&mut self, session: &Session, now: &Shown, interval: Duration) -> io::Result<()> {
-        let size = size();
+        let size = print::size_of(io::stdout()).unwrap_or_default();
         let style = Style { width: Some(size.columns), ..session.stdout };
         let looked = now.look.as_ref().map_or_else(String::new, |look| clock(look.status.observed_at));
         let foot = format!("as of {looked} · every {interval:?} · Ctrl-C ends");
-        let frame = Frame::new(&now.text(session, style), &foot, size, style);
+        let wrong = now.wrong(style);
+        let room = Frame::room(&wrong, size);
+        let text = now.look.as_ref().map(|look| shown_within(session, look, style, room)).unwrap_or_default();
+        let frame = Frame::new(&text, &wrong, &foot, size, style);
         let sent = changes(self.frame.as_ref(), &frame);
         self.frame = Some(frame);
-        if sent.is_empty() { Ok(()) } else { (self.write)(&sent) }
+        if sent.is_empty() { Ok(()) } else { self.screen.draw(&sent) }
     }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        let _ = (self.write)(LEAVE);
-        if let Some(echo) = &self.echo {
-            let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, echo);
-        }
-    }
-}
-
-fn size() -> Size {
-    let told = termios::tcgetwinsize(io::stdout()).ok();
-    let told = told.map(|size| Size { rows: usize::from(size.ws_row), columns: usize::from(size.ws_col) });
-    told.filter(|size| size.rows > 0 && size.columns > 0).unwrap_or(SIZE)
 }
 
 /// By the clock on the wall.
@@ -194,28 +183,4 @@ fn clock(at: Timestamp) -> String {
 
 fn deaf(error: &io::Error) -> Stop {
     Stop::refused(Code::System, format!("can't listen for signals: {error}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io;
-    use std::sync::Mutex;
-
-    use super::{ENTER, LEAVE, Screen};
-
-    #[test]
-    fn a_panic_leaves_the_terminal_as_it_was() {
-        static SENT: Mutex<Vec<String>> = Mutex::new(Vec::new());
-        fn write(text: &str) -> io::Result<()> {
-            SENT.lock().map_err(|_| io::Error::other("it panicked"))?.push(text.to_owned());
-            Ok(())
-        }
-        let panicked = std::panic::catch_unwind(|| {
-            let _screen = Screen::enter(write);
-            // Without the message of a panic.
-            std::panic::resume_unwind(Box::new("as a panic does"));
-        });
-        assert!(panicked.is_err());
-        assert_eq!(*SENT.lock().expect("sound"), [ENTER, LEAVE]);
-    }
 }

@@ -10,6 +10,7 @@ use crate::manifest::{self, Choice, Environment, Problems};
 use crate::model::desired::{Desired, ExistingContainer, GpuRequest, Runtime, Service};
 use crate::model::facts::{Facts, ProcessFact};
 use crate::model::found::Found;
+use crate::model::harmless;
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::observed::Observed;
 use crate::model::plan::{Plan, Request};
@@ -51,7 +52,8 @@ pub(super) fn load(entry: &Path, environment: &Environment, choice: &Choice) -> 
 
 /// All that is wrong with a manifest, each underlined in its file.
 pub(super) fn render(problems: &Problems, style: Style, width: usize) -> String {
-    problems.render(style.colored, width)
+    // The lines of a manifest may be anybody's.
+    harmless::lines(&problems.render(style.colored, width), style.colored)
 }
 
 pub(super) fn manifest_schema() -> serde_json::Value {

@@ -8,6 +8,7 @@ pub mod desired;
 pub mod event;
 pub mod facts;
 pub mod found;
+pub mod harmless;
 pub mod hooks;
 pub mod lifecycle;
 pub mod names;

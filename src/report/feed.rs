@@ -5,6 +5,7 @@
 //! Into a pipe a line goes as it is. On a terminal its colours stay, up to its end, and all else that a terminal would
 //! obey is left out: what somebody's server prints must neither move the cursor nor rename the window.
 
+use crate::model::harmless;
 use crate::model::names::ServiceName;
 use crate::model::secret::Masker;
 use crate::report::style::Style;
@@ -97,59 +98,7 @@ pub fn shown(line: &str, style: Style) -> String {
     if style.width.is_none() {
         return line.to_owned();
     }
-    // A progress bar writes over itself: what a terminal would show of it is its last state.
-    let line = line.trim_end_matches('\r');
-    let line = line.rsplit('\r').next().unwrap_or(line);
-    let (mut text, mut letters, mut painted) = (String::new(), line.chars(), false);
-    while let Some(letter) = letters.next() {
-        match letter {
-            '\u{1b}' => {
-                if let Some(paint) = sequence(&mut letters).filter(|_| style.colored) {
-                    text.push_str(&paint);
-                    painted = true;
-                }
-            }
-            '\t' => text.push(letter),
-            letter if letter.is_control() => {}
-            letter => text.push(letter),
-        }
-    }
-    if painted {
-        text.push_str(RESET);
-    }
-    text
-}
-
-/// Takes what follows an escape (ECMA-48), and gives it back where it only paints.
-fn sequence(letters: &mut std::str::Chars<'_>) -> Option<String> {
-    match letters.next()? {
-        '[' => {
-            let mut code = String::new();
-            for letter in letters.by_ref() {
-                if ('@'..='~').contains(&letter) {
-                    let paints =
-                        letter == 'm' && code.chars().all(|letter| letter.is_ascii_digit() || ";:".contains(letter));
-                    return paints.then(|| format!("\u{1b}[{code}m"));
-                }
-                code.push(letter);
-            }
-            None
-        }
-        // A title, a link, a string of a device: up to its end, which is a bell or an escape and a backslash.
-        ']' | 'P' | 'X' | '^' | '_' => {
-            letters
-                .find(|letter| matches!(letter, '\u{7}' | '\u{1b}' | '\u{9c}'))
-                .filter(|letter| *letter == '\u{1b}')?;
-            letters.next();
-            None
-        }
-        // Choosing a set of letters: one more of them.
-        ' '..='/' => {
-            letters.next();
-            None
-        }
-        _ => None,
-    }
+    harmless::drawn(line, style.colored)
 }
 
 #[cfg(test)]
@@ -209,24 +158,11 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_is_painted_and_nothing_else() {
-        let cases = [
-            ("plain\tas it is", "plain\tas it is"),
-            ("\u{1b}[31mred\u{1b}[1;32m two", "\u{1b}[31mred\u{1b}[1;32m two\u{1b}[0m"),
-            ("up\u{1b}[2A\u{1b}[2J\u{1b}[?25lover\u{1b}[6n", "upover"),
-            ("\u{1b}]0;a title\u{7}after\u{1b}]8;;http://x\u{1b}\\link", "afterlink"),
-            ("\u{1b}Pdevice\u{1b}\\x\u{1b}(0y\u{1b}cz", "xyz"),
-            ("10 %\r20 %\r30 %\r", "30 %"),
-            ("bell\u{7}\u{8}\u{0}\u{9b}2Jdel\u{7f}", "bell2Jdel"),
-            ("cut \u{1b}[3", "cut "),
-            ("cut \u{1b}", "cut "),
-            ("cut \u{1b}]0;never ends", "cut "),
-        ];
-        for (line, expected) in cases {
-            assert_eq!(shown(line, TERMINAL), expected, "{line:?}");
-            assert_eq!(shown(line, Style::PLAIN), line, "a pipe gets what was written");
-        }
-        assert_eq!(shown("\u{1b}[31mred", Style { colored: false, ..TERMINAL }), "red");
+    fn a_pipe_gets_what_was_written() {
+        let line = "\u{1b}]0;a title\u{7}10 %\r\u{1b}[31mred";
+        assert_eq!(shown(line, Style::PLAIN), line);
+        assert_eq!(shown(line, TERMINAL), "\u{1b}[31mred\u{1b}[0m");
+        assert_eq!(shown(line, Style { colored: false, ..TERMINAL }), "red");
     }
 
     #[test]

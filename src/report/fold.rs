@@ -1,20 +1,23 @@
-//! Lines that are longer than the terminal is wide, broken between words: a terminal breaks them anywhere.
+//! Lines that are longer than the terminal is wide, broken between words: a terminal breaks them anywhere. All texts
+//! for people pass here, and what others named and wrote does nothing to their terminals from here on.
 //!
-//! Only for people at a terminal. In a pipe and in a file a line stays a line.
+//! Broken only for people at a terminal. In a pipe and in a file a line stays a line.
 
 use std::iter;
 
 use unicode_width::UnicodeWidthChar;
 
+use crate::model::harmless;
 use crate::report::style::Style;
 
 /// What follows of a broken line stands this much further in.
 const HANG: usize = 2;
 
-/// `text` with no line wider than the terminal, as far as its words allow.
+/// `text` with no line wider than the terminal, as far as its words allow, and with no code but those that paint.
 #[must_use]
 pub fn folded(text: &str, style: Style) -> String {
-    let Some(width) = style.width else { return text.to_owned() };
+    let text = harmless::lines(text, style.colored);
+    let Some(width) = style.width else { return text };
     let fold = |line: &str| match line.strip_suffix('\n') {
         Some(line) => format!("{}\n", fold_line(line, width)),
         None => fold_line(line, width),
@@ -44,25 +47,6 @@ pub fn cut_off(text: &str, room: usize) -> String {
     let sign = if room > 0 { "…" } else { "" };
     let unpaint = if text[..end].contains('\u{1b}') { "\u{1b}[0m" } else { "" };
     format!("{}{sign}{unpaint}", &text[..end])
-}
-
-/// What a service wrote, as one line that does nothing to a terminal: without codes and other signs that can't be seen.
-/// Of a line that was drawn over and over, the last drawing.
-#[must_use]
-pub fn harmless(line: &str) -> String {
-    let line = line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default();
-    let mut text = String::with_capacity(line.len());
-    let mut all = line.chars().peekable();
-    while let Some(letter) = all.next() {
-        match letter {
-            // `ESC [ … letter`
-            '\u{1b}' if all.next_if_eq(&'[').is_some() => drop(all.find(char::is_ascii_alphabetic)),
-            '\t' => text.push_str("  "),
-            _ if letter.is_control() => {}
-            _ => text.push(letter),
-        }
-    }
-    text
 }
 
 fn fold_line(line: &str, width: usize) -> String {
@@ -125,7 +109,7 @@ fn letters(text: &str) -> impl Iterator<Item = (usize, char)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{columns, cut_off, folded, harmless};
+    use super::{columns, cut_off, folded};
     use crate::report::style::{Paint, Style};
 
     fn at(width: usize) -> Style {
@@ -138,6 +122,14 @@ mod tests {
         assert_eq!(folded(text, at(12)), "  one two\n    three\n    four\nshort\n");
         assert_eq!(folded(text, at(20)), text);
         assert_eq!(folded(text, Style::PLAIN), text, "a pipe has no width");
+    }
+
+    #[test]
+    fn what_others_named_does_nothing_to_a_terminal() {
+        let text = "held by \u{1b}]0;pwned\u{7}\u{1b}[2Jvim\u{202e}\n";
+        for style in [Style::PLAIN, at(40), Style { colored: true, ..at(40) }] {
+            assert_eq!(folded(text, style), "held by vim\n");
+        }
     }
 
     #[test]
@@ -169,12 +161,5 @@ mod tests {
                 assert!(columns(&cut_off(text, room)) <= room, "{text:?} in {room}");
             }
         }
-    }
-
-    #[test]
-    fn what_a_service_writes_moves_no_cursor() {
-        assert_eq!(harmless("\u{1b}[1;31mno model\u{1b}[0m\t404\u{7}"), "no model  404");
-        assert_eq!(harmless("10% \r60% █\r"), "60% █");
-        assert_eq!(harmless("\u{1b}[2J\u{1b}[H"), "");
     }
 }

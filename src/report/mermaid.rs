@@ -5,11 +5,12 @@
 
 use std::fmt::Write as _;
 
+use crate::model::harmless;
 use crate::model::lifecycle::Action;
 use crate::model::plan::{Plan, Step};
 use crate::report::table::about;
 use crate::report::timeline::edges;
-use crate::report::view::{entry, is_unseen};
+use crate::report::view::entry;
 
 /// Mermaid's own defaults, which GitHub keeps: beyond these it shows an error in place of the picture.
 const EDGES_MAX: usize = 500;
@@ -79,10 +80,9 @@ fn label(lines: &[String]) -> String {
 /// Mermaid's own can come of a name.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
+    for letter in harmless::line(text).chars() {
         match letter {
             'a'..='z' | 'A'..='Z' | '0'..='9' | ' ' | '.' | ',' | '-' => escaped.push(letter),
-            letter if is_unseen(letter) => escaped.push(' '),
             letter => {
                 let _ = write!(escaped, "#{};", u32::from(letter));
             }

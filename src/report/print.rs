@@ -2,25 +2,114 @@
 //!
 //! Lines that move at the bottom of a terminal are drawn here, so that whatever is written meanwhile stands above them.
 //! The cursor is never hidden and always at the beginning of the line below: however lcm ends, nothing has to be restored.
+//! Where the second screen is taken, something has, and that is known here: whoever ends lcm leaves it first.
 
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::panic;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, TryLockError};
+use std::thread;
+use std::time::Duration;
 
+use rustix::termios::{self, LocalModes, OptionalActions, Termios};
+
+use crate::model::harmless;
 use crate::report::fold::columns;
+use crate::report::style::Style;
 
 /// A process has one terminal, and these lines move on it.
 static MOVING: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Of a terminal that does not tell.
-const SIZE_DEFAULT: Size = Size { rows: 24, columns: 80 };
+/// And it has one second screen.
+static TAKEN: Mutex<Option<Taken>> = Mutex::new(None);
+
+/// Whoever ends lcm waits half a second for a frame that is being written; a terminal that takes none gets no more.
+const LEAVE_TRIES: u32 = 100;
+const LEAVE_PAUSE: Duration = Duration::from_millis(5);
+
+/// To the second screen, which is empty; no cursor; and a letter that is wider than was thought breaks no line.
+const ENTER: &str = "\u{1b}[?1049h\u{1b}[?25l\u{1b}[?7l\u{1b}[H\u{1b}[2J";
+
+/// The terminal as it was.
+const LEAVE: &str = "\u{1b}[?7h\u{1b}[?25h\u{1b}[?1049l";
 
 /// Of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
     pub rows: usize,
     pub columns: usize,
+}
+
+/// One that does not tell.
+impl Default for Size {
+    fn default() -> Self {
+        Self { rows: 24, columns: 80 }
+    }
+}
+
+/// The terminal's second screen while it is drawn on. The first one is as it was once this is dropped.
+#[derive(Debug)]
+pub struct Screen {
+    write: fn(&str) -> io::Result<()>,
+}
+
+/// What has to be put back.
+struct Taken {
+    write: fn(&str) -> io::Result<()>,
+    /// How keys were echoed: typed ones would stand in what is drawn.
+    echo: Option<Termios>,
+}
+
+impl Screen {
+    #[must_use]
+    pub fn enter() -> Self {
+        Self::enter_by(data)
+    }
+
+    fn enter_by(write: fn(&str) -> io::Result<()>) -> Self {
+        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let echo = termios::tcgetattr(io::stdin()).ok();
+        if let Some(mut silent) = echo.clone() {
+            silent.local_modes.remove(LocalModes::ECHO);
+            let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &silent);
+        }
+        *taken = Some(Taken { write, echo });
+        let _ = write(ENTER);
+        Self { write }
+    }
+
+    /// Draws, unless lcm is being ended and has left it.
+    pub fn draw(&self, text: &str) -> io::Result<()> {
+        let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.is_some() { (self.write)(text) } else { Ok(()) }
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        leave_screen();
+    }
+}
+
+/// Back to the first screen, where the second one was taken. For whoever ends lcm, however that comes.
+pub fn leave_screen() {
+    for _ in 0..LEAVE_TRIES {
+        let mut taken = match TAKEN.try_lock() {
+            Ok(taken) => taken,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                thread::sleep(LEAVE_PAUSE);
+                continue;
+            }
+        };
+        if let Some(Taken { write, echo }) = taken.take() {
+            let _ = write(LEAVE);
+            if let Some(echo) = echo {
+                let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &echo);
+            }
+        }
+        return;
+    }
 }
 
 /// Whether somebody still reads.
@@ -48,8 +137,10 @@ pub fn stream(text: &str) -> io::Result<Reader> {
     }
 }
 
-/// Writes a line of narration to stderr; if that can't be written to, there is nobody to tell.
-pub fn note(line: &str) {
+/// Writes a line of narration to stderr; if that can't be written to, there is nobody to tell. Of the codes that are in
+/// it, only those that paint get to a terminal.
+pub fn note(line: &str, style: Style) {
+    let line = harmless::lines(line, style.colored);
     above(|| {
         let _ = writeln!(io::stderr().lock(), "{line}");
     });
@@ -64,13 +155,13 @@ pub fn ask(text: &str) {
 /// Of the terminal that narration goes to.
 #[must_use]
 pub fn size() -> Size {
-    size_of(io::stderr()).unwrap_or(SIZE_DEFAULT)
+    size_of(io::stderr()).unwrap_or_default()
 }
 
 /// Of the terminal that this is, where it is one and tells.
 #[must_use]
 pub fn size_of(stream: impl AsFd) -> Option<Size> {
-    let told = rustix::termios::tcgetwinsize(stream).ok()?;
+    let told = termios::tcgetwinsize(stream).ok()?;
     let size = Size { rows: told.ws_row.into(), columns: told.ws_col.into() };
     Some(size).filter(|size| size.rows > 0 && size.columns > 0)
 }
@@ -84,10 +175,11 @@ pub fn moving(lines: Vec<String>) {
     *moving = lines;
 }
 
-/// A panic tells of itself on a terminal on which nothing moves.
+/// A panic tells of itself on the first screen of a terminal on which nothing moves.
 pub fn still_on_panic() {
     let tell = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
+        leave_screen();
         // Whoever panics may have them in hand; then it is told below them.
         if let Ok(mut moving) = MOVING.try_lock() {
             ask(&erased(&moving, size()));
@@ -119,4 +211,44 @@ pub(super) fn redrawn(before: &[String], after: &[String], size: Size) -> String
 fn erased(lines: &[String], size: Size) -> String {
     let rows: usize = lines.iter().map(|line| columns(line).div_ceil(size.columns.max(1)).max(1)).sum();
     if rows == 0 { String::new() } else { format!("\u{1b}[{rows}A\r\u{1b}[J") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::panic;
+    use std::sync::Mutex;
+    use std::thread;
+
+    use super::{ENTER, LEAVE, Screen, leave_screen, still_on_panic};
+
+    #[test]
+    fn however_it_ends_the_screen_is_left_once_and_a_panic_told_after_it() {
+        static SENT: Mutex<Vec<String>> = Mutex::new(Vec::new());
+        fn write(text: &str) -> io::Result<()> {
+            SENT.lock().map_err(|_| io::Error::other("it panicked"))?.push(text.to_owned());
+            Ok(())
+        }
+        let sent = || std::mem::take(&mut *SENT.lock().expect("sound"));
+
+        let screen = Screen::enter_by(write);
+        screen.draw("a").expect("drawn");
+        leave_screen();
+        screen.draw("b").expect("nothing to draw on");
+        drop(screen);
+        assert_eq!(sent(), [ENTER, "a", LEAVE]);
+
+        let (others, this) = (panic::take_hook(), thread::current().id());
+        panic::set_hook(Box::new(move |panic| {
+            // Tests beside this one panic on their own.
+            if thread::current().id() == this { drop(write("its message")) } else { others(panic) }
+        }));
+        still_on_panic();
+        let panicked = panic::catch_unwind(|| {
+            let _screen = Screen::enter_by(write);
+            panic!("as something may");
+        });
+        assert!(panicked.is_err());
+        assert_eq!(sent(), [ENTER, LEAVE, "its message"]);
+    }
 }

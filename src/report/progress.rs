@@ -72,7 +72,7 @@ impl Progress {
                 let mut waits = waits.lock().unwrap_or_else(PoisonError::into_inner);
                 waits.tell(event);
                 for line in lines::lines(event, &waits, *style) {
-                    print::note(&line);
+                    print::note(&line, *style);
                 }
             }
             Shown::Nothing => {}
@@ -93,7 +93,7 @@ impl Progress {
     pub fn remark(&self, text: &str) {
         match &self.shown {
             Shown::Bars(bars) => bars.remark(text),
-            Shown::Lines(..) => print::note(text),
+            Shown::Lines(style, _) => print::note(text, *style),
             Shown::Nothing => {}
         }
     }
@@ -121,7 +121,8 @@ impl Stream {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => "nobody reads them".to_owned(),
             Err(error) => error.to_string(),
         };
-        print::note(&format!("warning: the events can't be written {whereto} any more ({why}); the run goes on"));
+        let told = format!("warning: the events can't be written {whereto} any more ({why}); the run goes on");
+        print::note(&told, Style::PLAIN);
         false
     }
 }

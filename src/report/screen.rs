@@ -7,22 +7,10 @@
 
 use std::fmt::Write as _;
 
-use crate::report::fold::columns;
+use crate::report::fold::{columns, cut_off};
+use crate::report::print::Size;
 use crate::report::style::{Paint, Style};
 use crate::report::table::counted;
-
-/// To the second screen, which is empty; no cursor; and what is too long is cut off and not broken.
-pub const ENTER: &str = "\u{1b}[?1049h\u{1b}[?25l\u{1b}[?7l\u{1b}[H\u{1b}[2J";
-
-/// The terminal as it was.
-pub const LEAVE: &str = "\u{1b}[?7h\u{1b}[?25h\u{1b}[?1049l";
-
-/// How much a terminal shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
-    pub rows: usize,
-    pub columns: usize,
-}
 
 /// What a terminal shows at one moment: no more lines than it has rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,23 +20,37 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The text, and below it a line that is always there. Of a text that is too long the beginning shows, and how much
-    /// is below it.
+    /// The text, below it what went wrong, and a line that is always there. Of a text that is too long the beginning
+    /// shows, and how much is below it; of a line that is too long, too.
     #[must_use]
-    pub fn new(text: &str, foot: &str, size: Size, style: Style) -> Self {
+    pub fn new(text: &str, wrong: &str, foot: &str, size: Size, style: Style) -> Self {
         let all: Vec<&str> = text.lines().collect();
-        // The foot, and the empty line before it.
-        let room = size.rows.saturating_sub(2);
+        let room = Self::room(wrong, size);
         let shown = if all.len() > room { room.saturating_sub(1) } else { all.len() };
         let mut lines: Vec<String> = all[..shown].iter().map(|line| (*line).to_owned()).collect();
         if shown < all.len() {
             let below = counted(all.len() - shown, "more line", "more lines");
             lines.push(style.paint(Paint::Warn, &format!("… {below} below; all of it is shown at the end")));
         }
+        lines.extend(wrong.lines().take(wrong_max(size)).map(ToOwned::to_owned));
         lines.extend([String::new(), style.paint(Paint::Dim, foot)]);
         lines.truncate(size.rows);
+        // Terminals that can't be told not to break a line would move all that is below it.
+        let lines = lines.iter().map(|line| cut_off(line, size.columns)).collect();
         Self { lines, size }
     }
+
+    /// Lines that a text may have, beside what went wrong, so that all of it shows.
+    #[must_use]
+    pub fn room(wrong: &str, size: Size) -> usize {
+        // The foot, and the empty line before it.
+        size.rows.saturating_sub(2 + wrong.lines().count().min(wrong_max(size)))
+    }
+}
+
+/// What went wrong leaves half of the screen to what is known.
+fn wrong_max(size: Size) -> usize {
+    size.rows / 2
 }
 
 /// What turns the one into the other; `None`: nothing that is known is on the screen.
@@ -81,14 +83,15 @@ fn put(row: usize, line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Frame, Size, changes};
+    use super::{Frame, changes};
     use crate::report::fold::columns;
-    use crate::report::style::Style;
+    use crate::report::print::Size;
+    use crate::report::style::{Paint, Style};
 
     const SIZE: Size = Size { rows: 8, columns: 20 };
 
     fn frame(text: &str) -> Frame {
-        Frame::new(text, "every 2s", SIZE, Style::PLAIN)
+        Frame::new(text, "", "every 2s", SIZE, Style::PLAIN)
     }
 
     #[test]
@@ -130,11 +133,32 @@ mod tests {
         assert_eq!(frame(&lines(6)).lines, ["0", "1", "2", "3", "4", "5", "", "every 2s"]);
         let tall = frame(&lines(9));
         assert_eq!(tall.lines.len(), SIZE.rows);
-        assert!(tall.lines[5].starts_with("… 4 more lines below;"), "{:?}", tall.lines);
+        assert!(tall.lines[5].starts_with("… 4 more lines belo"), "{:?}", tall.lines);
         assert_eq!(tall.lines[7], "every 2s");
         for rows in 0..4 {
-            assert!(Frame::new(&lines(9), "foot", Size { rows, columns: 20 }, Style::PLAIN).lines.len() <= rows);
+            assert!(
+                Frame::new(&lines(9), "a\nb\nc\n", "foot", Size { rows, columns: 20 }, Style::PLAIN).lines.len()
+                    <= rows
+            );
         }
+    }
+
+    #[test]
+    fn what_went_wrong_shows_whatever_the_length_of_the_rest() {
+        let text = "0\n1\n2\n3\n4\n5\n";
+        let frame = Frame::new(text, "\nerror\n", "foot", SIZE, Style::PLAIN);
+        assert_eq!(Frame::room("\nerror\n", SIZE), 4);
+        assert_eq!(frame.lines, ["0", "1", "2", "… 3 more lines belo…", "", "error", "", "foot"]);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_says_so_and_keeps_its_last_column() {
+        let painted = Style { colored: true, ..Style::PLAIN };
+        let text = format!("{}\n", painted.paint(Paint::Bad, &"x".repeat(25)));
+        let frame = Frame::new(&text, "", "as of 10:00:00 · every 2s · Ctrl-C ends", SIZE, Style::PLAIN);
+        assert_eq!(frame.lines[0], format!("\u{1b}[31m{}…\u{1b}[0m", "x".repeat(19)));
+        assert_eq!(frame.lines[2], "as of 10:00:00 · ev…");
+        assert!(frame.lines.iter().all(|line| columns(line) <= SIZE.columns));
     }
 
     /// Whatever stood there: what is sent makes the screen what it would be when drawn anew. Lines too long among them.
@@ -176,8 +200,7 @@ mod tests {
                     other => panic!("{other} is not known"),
                 }
                 for letter in text.chars() {
-                    // Without wrapping the last column is written over and over.
-                    cells[row][column.min(SIZE.columns - 1)] = letter;
+                    cells[row][column] = letter;
                     column += 1;
                 }
             }

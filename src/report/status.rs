@@ -22,7 +22,7 @@ use crate::model::size::Mebibytes;
 use crate::model::words::{Said, Switched, by_whom};
 
 pub use next::{Outlook, Outlooks};
-pub use text::text;
+pub use text::{text, within};
 
 /// The version of the status's JSON.
 pub const FORMAT: &str = "lcm.status/1";

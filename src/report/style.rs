@@ -1,5 +1,7 @@
 //! How text is set. Colour is decoration: whatever it says, the text beside it says too.
 
+use crate::model::harmless;
+
 /// Whether text is painted, and how wide it may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {
@@ -40,24 +42,22 @@ impl Paint {
 impl Style {
     pub const PLAIN: Self = Self { colored: false, width: None, bars: false };
 
-    /// `text`, painted where there is colour. Measure and pad before.
+    /// `text`, painted where there is colour, and with no code of others in it. Measure and pad before.
     #[must_use]
     pub fn paint(self, paint: Paint, text: &str) -> String {
-        if self.colored && !text.is_empty() {
-            format!("\u{1b}[{}m{text}\u{1b}[0m", paint.code())
-        } else {
-            text.to_owned()
-        }
+        let text = harmless::line(text);
+        if self.colored && !text.is_empty() { format!("\u{1b}[{}m{text}\u{1b}[0m", paint.code()) } else { text }
     }
 
     /// A unified diff, its lines painted by what they say.
     #[must_use]
     pub fn diff_line(self, line: &str) -> String {
+        let line = harmless::line(line);
         match line.chars().next() {
-            Some('+') => self.paint(Paint::Good, line),
-            Some('-') => self.paint(Paint::Bad, line),
-            Some('@') => self.paint(Paint::Dim, line),
-            Some(_) | None => line.to_owned(),
+            Some('+') => self.paint(Paint::Good, &line),
+            Some('-') => self.paint(Paint::Bad, &line),
+            Some('@') => self.paint(Paint::Dim, &line),
+            Some(_) | None => line,
         }
     }
 }

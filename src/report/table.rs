@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::model::harmless;
 use crate::model::names::{GpuId, StepId};
 use crate::model::size::Mebibytes;
 use crate::report::fold::columns;
@@ -19,8 +20,14 @@ pub struct Cell {
 }
 
 impl Cell {
-    pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), paint: None, right: false }
+    /// As one line that does nothing to a terminal, whoever wrote it.
+    pub fn new(text: impl AsRef<str>) -> Self {
+        Self { text: harmless::line(text.as_ref()), paint: None, right: false }
+    }
+
+    /// Of a text of ours that is painted already.
+    pub(super) fn painted(text: String) -> Self {
+        Self { text, paint: None, right: false }
     }
 
     #[must_use]

@@ -8,6 +8,7 @@ mod gpus;
 
 use std::fmt::Write as _;
 
+use crate::model::harmless;
 use crate::model::lifecycle::State;
 use crate::model::plan::{Placement, ReasonCode};
 use crate::report::fold::folded;
@@ -35,10 +36,10 @@ pub fn plan(view: View<'_>, setting: Setting) -> String {
     let (plan, Setting { style, .. }) = (view.plan, setting);
     let mut text = String::new();
     if let Some((made, _)) = view.saved() {
-        let _ = writeln!(text, "Saved plan, {made}.\n");
+        let _ = writeln!(text, "Saved plan, {}.\n", harmless::line(&made));
     }
     if plan.steps.is_empty() {
-        let _ = writeln!(text, "{}", view.nothing());
+        let _ = writeln!(text, "{}", harmless::line(&view.nothing()));
     } else {
         for line in head(view, style) {
             let _ = writeln!(text, "{}", style.paint(Paint::Strong, &line));
@@ -56,14 +57,15 @@ pub fn plan(view: View<'_>, setting: Setting) -> String {
         text.push('\n');
     }
     for warning in &plan.warnings {
-        let _ = writeln!(text, "{} {warning}", style.paint(Paint::Warn, "warning:"));
+        let _ = writeln!(text, "{} {}", style.paint(Paint::Warn, "warning:"), harmless::line(warning));
     }
     if plan.placement == Placement::Bounded && !plan.steps.is_empty() {
         text.push_str("\nThe placing is sound, but not proven to be the best.\n");
     }
     if let Some((_, standing)) = view.saved() {
-        let _ = write!(text, "\n{}\n", standing.sentence());
-        push_lines(&mut text, standing.differences());
+        let _ = write!(text, "\n{}\n", harmless::line(&standing.sentence()));
+        let differences: Vec<String> = standing.differences().iter().map(|line| harmless::line(line)).collect();
+        push_lines(&mut text, &differences);
     }
     // Where one line says that there is nothing to do, the counts belong to it.
     let is_one_line = text.lines().count() == 1;
@@ -75,6 +77,7 @@ pub fn plan(view: View<'_>, setting: Setting) -> String {
 fn head(view: View<'_>, style: Style) -> Vec<String> {
     let mut lines = vec![view.command().to_owned()];
     for part in view.parts() {
+        let part = harmless::line(&part);
         let with = lines.last().map(|line| format!("{line} · {part}")).filter(|with| table::fit([with], 0, style));
         match (with, lines.last_mut()) {
             (Some(with), Some(line)) => *line = with,
@@ -95,9 +98,9 @@ fn rows(view: View<'_>, setting: Setting) -> Vec<Row> {
         rows.push(Row {
             group: entry.kind.group(),
             cells: [verb, named],
-            route: entry.route(verbose),
-            effect: entry.effect(plan),
-            reasons: entry.reasons().into_iter().map(ToOwned::to_owned).collect(),
+            route: harmless::line(&entry.route(verbose)),
+            effect: harmless::line(&entry.effect(plan)),
+            reasons: entry.reasons().into_iter().map(harmless::line).collect(),
             diff: entry.diff().unwrap_or_default().lines().map(|line| style.diff_line(line)).collect(),
         });
     }
@@ -111,7 +114,7 @@ fn rows(view: View<'_>, setting: Setting) -> Vec<Row> {
             cells: [verb, Cell::new(line.service)],
             route: line.state.map_or("", State::as_str).to_owned(),
             effect: String::new(),
-            reasons: vec![line.why],
+            reasons: vec![harmless::line(&line.why)],
             diff: Vec::new(),
         });
     }

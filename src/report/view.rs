@@ -280,11 +280,6 @@ fn told_once<'a>(plan: &Plan, message: &'a str) -> &'a str {
     causes.find_map(|cause| message.strip_suffix(cause)?.strip_suffix(": ")).unwrap_or(message)
 }
 
-/// What moves or hides what stands beside it: line ends, codes of terminals, and what turns the direction of writing.
-pub(super) fn is_unseen(letter: char) -> bool {
-    letter.is_control() || matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 /// `0`; by id where an index does not say which.
 pub(super) fn gpu_name(plan: &Plan, id: &GpuId) -> String {
     table::gpu_name(id, plan.gpus.iter().map(|line| (&line.id, line.index)))

@@ -14,6 +14,8 @@ use jiff::Timestamp;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
+use crate::model::harmless;
+
 /// The lock is the host's, whoever runs lcm, since the GPU is.
 const FILE: &str = "/run/lock/lcm.lock";
 
@@ -172,15 +174,15 @@ fn read_holder(file: &mut File) -> Option<Holder> {
         if read.is_ok()
             && let Ok(holder) = serde_json::from_str::<Holder>(&text)
         {
-            return Some(without_control(holder));
+            return Some(made_harmless(holder));
         }
     }
     None
 }
 
 /// The file is anybody's to write, and this goes to a terminal.
-fn without_control(holder: Holder) -> Holder {
-    let clean = |text: String| text.chars().filter(|character| !character.is_control()).collect();
+fn made_harmless(holder: Holder) -> Holder {
+    let clean = |text: String| harmless::line(&text);
     Holder {
         user: clean(holder.user),
         command: clean(holder.command),

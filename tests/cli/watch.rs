@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::lcm::{Lcm, studio};
 
@@ -86,7 +86,12 @@ fn a_row_that_stays_is_not_sent_again_and_the_terminal_is_left_as_it_was() {
     let folder = studio();
     let mut terminal = Terminal::run(folder.path(), WATCH);
     let first = terminal.until("Ctrl-C ends");
-    assert!(first.contains("\u{1b}[?1049h\u{1b}[?25l"), "another screen, and no cursor: {first:?}");
+    let (before, first) = first.split_once("\u{1b}[?1049h\u{1b}[?25l").expect("another screen, and no cursor");
+    assert_eq!(
+        (before, first.matches("SIMULATED").count()),
+        ("", 1),
+        "all that is said stands in the table: {first:?}"
+    );
     assert!(first.contains("encoder") && first.contains("writer"), "{first:?}");
 
     world(folder.path(), |text| text.replace("24576", "24000"));
@@ -111,6 +116,7 @@ fn a_row_that_stays_is_not_sent_again_and_the_terminal_is_left_as_it_was() {
     assert_eq!(code, Some(130));
     let (_, after) = last.split_once("\u{1b}[?25h\u{1b}[?1049l").expect("cursor and screen come back");
     assert!(after.contains("encoder") && after.contains("23 000"), "the last table stays: {after:?}");
+    assert_eq!(after.matches("SIMULATED").count(), 1, "{after:?}");
 }
 
 #[test]
@@ -128,6 +134,32 @@ fn a_small_terminal_says_what_is_below_and_a_resize_draws_anew() {
     let (code, last) = terminal.end();
     let (_, after) = last.split_once("\u{1b}[?1049l").expect("the screen comes back");
     assert!(code == Some(130) && after.contains("writer"), "the whole table stays: {after:?}");
+}
+
+/// Whatever is under way: here a look waits for a file that never comes.
+#[test]
+fn a_second_interrupt_and_a_quit_leave_the_terminal_as_it_was() {
+    for (key, expected) in [(b"\x03", 130), (b"\x1c", 131)] {
+        let folder = studio();
+        let mut terminal = Terminal::run(folder.path(), WATCH);
+        terminal.until("Ctrl-C ends");
+        let (fifo, world) = (folder.path().join("fifo"), folder.path().join("world.json"));
+        assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo runs").success());
+        fs::rename(&fifo, &world).expect("in place");
+        // Opens once somebody reads it; who does, then waits until it is closed.
+        let never = fs::File::options().write(true).open(&world).expect("a reader");
+        let deadline = Instant::now() + PATIENCE;
+        while terminal.script.try_wait().expect("its state").is_none() {
+            assert!(Instant::now() < deadline, "it goes on");
+            // Two that come close to each other may be heard as one.
+            let _ = terminal.script.stdin.as_mut().expect("piped").write_all(key);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let (code, last) = terminal.end();
+        assert_eq!(code, Some(expected), "{last:?}");
+        assert!(last.contains("\u{1b}[?25h\u{1b}[?1049l"), "cursor and screen come back: {last:?}");
+        drop(never);
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::{fs, io};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::facts::{Marks, ProcessFact};
+use crate::model::harmless;
 
 /// The environment's names of lcm's marks. Commands that lcm runs beside a service must not carry them, or they would
 /// count as its members.
@@ -96,7 +97,8 @@ fn parse_stat(text: &str) -> Option<Stat> {
         state: fields.first()?.chars().next()?,
         // Field 22 of proc(5); the first one after the bracket is number 3.
         start_ticks: fields.get(19)?.parse().ok()?,
-        program: program.to_owned(),
+        // Anybody names their programs as they like, and these are told to others.
+        program: harmless::line(program),
     })
 }
 
@@ -280,6 +282,12 @@ mod tests {
         assert_eq!((stat.pid, stat.parent, stat.state, stat.start_ticks), (42, 1, 'S', 977));
         assert_eq!(stat.program, "a) Z 7 (b");
         assert_eq!(parse_job(line), Some(Job { group: 42, terminal: false }));
+    }
+
+    #[test]
+    fn a_program_may_be_named_to_drive_a_terminal() {
+        let line = "7 (a\u{1b}]0;x\u{7}b\nc) S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 977 0 0";
+        assert_eq!(parse_stat(line).expect("a line").program, "ab c");
     }
 
     #[test]

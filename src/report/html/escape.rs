@@ -1,6 +1,6 @@
 //! Text that a browser takes for text, set as a typographer would: figures and their units stay on one line.
 
-use crate::report::view::is_unseen;
+use crate::model::harmless;
 
 /// Between groups of three digits: narrow, and never the end of a line.
 const THIN: char = '\u{202f}';
@@ -12,14 +12,13 @@ const UNITS: [&str; 5] = ["MiB", "GiB", "s", "min", "h"];
 /// As it is: names, and what goes into attributes.
 pub(super) fn text(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
+    for letter in harmless::line(text).chars() {
         match letter {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
-            letter if is_unseen(letter) => escaped.push(' '),
             letter => escaped.push(letter),
         }
     }
@@ -74,7 +73,7 @@ mod tests {
 
     #[test]
     fn text_stays_text() {
-        assert_eq!(text("<a href=\"x\" b='c'>&\u{202e}"), "&lt;a href=&quot;x&quot; b=&#39;c&#39;&gt;&amp; ");
+        assert_eq!(text("<a href=\"x\" b='c'>&\u{202e}"), "&lt;a href=&quot;x&quot; b=&#39;c&#39;&gt;&amp;");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Text that Markdown, HTML and GitHub take for text: no table breaks, nobody is told, nothing is run.
 
-use crate::report::view::is_unseen;
+use crate::model::harmless::{self, is_unseen};
 
 /// Breaks `@name` and `#12` for GitHub, which looks for them in what is drawn, and is not seen.
 const NO_WIDTH: char = '\u{200b}';
@@ -8,6 +8,7 @@ const NO_WIDTH: char = '\u{200b}';
 /// A sentence, on one line.
 pub(super) fn prose(text: &str) -> String {
     let mut prose = String::with_capacity(text.len());
+    let text = harmless::line(text);
     let mut letters = text.chars().peekable();
     while let Some(letter) = letters.next() {
         match letter {
@@ -25,7 +26,6 @@ pub(super) fn prose(text: &str) -> String {
                     prose.push(NO_WIDTH);
                 }
             }
-            letter if is_unseen(letter) => prose.push(' '),
             letter => prose.push(letter),
         }
     }
@@ -40,6 +40,7 @@ pub(super) fn code(name: &str) -> String {
 
 /// A block whose fence is longer than any in it.
 pub(super) fn fenced(language: &str, text: &str) -> String {
+    let text = harmless::lines(text, false);
     let mut longest = 0;
     let mut run = 0;
     for letter in text.chars() {
@@ -59,7 +60,7 @@ mod tests {
         assert_eq!(prose("a|b <script> & `x` *y* _z_"), "a&#124;b &lt;script&gt; &amp; \\`x\\` \\*y\\* \\_z\\_");
         assert_eq!(prose("[a](http://b) $HOME"), "\\[a\\](http://b) <span>$</span>HOME");
         assert_eq!(prose("ask @kim, see #12; a @ b"), "ask @\u{200b}kim, see #\u{200b}12; a @ b");
-        assert_eq!(prose("two\nlines\u{202e}"), "two lines ");
+        assert_eq!(prose("two\nlines\u{202e}"), "two lines");
     }
 
     #[test]
@@ -72,6 +73,6 @@ mod tests {
     #[test]
     fn a_fence_is_longer_than_what_it_holds() {
         assert_eq!(fenced("diff", "+ a\n"), "```diff\n+ a\n```\n");
-        assert_eq!(fenced("diff", "+ ````\n"), "`````diff\n+ ````\n`````\n");
+        assert_eq!(fenced("diff", "+ \u{1b}]0;x\u{7}````\n"), "`````diff\n+ ````\n`````\n");
     }
 }

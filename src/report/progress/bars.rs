@@ -51,13 +51,13 @@ impl Bars {
             board.tell(&event.kind, Timestamp::now());
         }
         for line in said(event, print::size(), self.style) {
-            print::note(&line);
+            print::note(&line, self.style);
         }
         draw(&self.board, self.style);
     }
 
     pub(super) fn remark(&self, text: &str) {
-        print::note(&folded(text, wide(print::size(), self.style)));
+        print::note(&folded(text, wide(print::size(), self.style)), self.style);
     }
 
     /// Takes everything that moves off the terminal, for good.

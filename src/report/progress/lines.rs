@@ -2,8 +2,8 @@
 
 use super::waits::Waits;
 use crate::model::event::{CallOutcome, Event, EventKind, Outcome, Stage};
+use crate::model::harmless;
 use crate::model::names::StepId;
-use crate::report::fold::harmless;
 use crate::report::style::{Paint, Style};
 use crate::report::table::{listed, spoken, took};
 
@@ -57,7 +57,7 @@ pub(super) fn lines(event: &Event, waits: &Waits, style: Style) -> Vec<String> {
             let error = error.as_deref().unwrap_or("it failed");
             let head = format!("{} {service}: {hook}: {call}: {error}", style.paint(Paint::Warn, "warning:"));
             let said = output.lines().rev().take(OUTPUT_LINES).collect::<Vec<_>>().into_iter().rev();
-            let said = said.map(|line| style.paint(Paint::Dim, &format!("    | {}", harmless(line))));
+            let said = said.map(|line| style.paint(Paint::Dim, &format!("    | {}", harmless::drawn(line, false))));
             std::iter::once(head).chain(said).collect()
         }
         // A stage said that it is called, and a step that fails says who vetoed it.
@@ -89,7 +89,7 @@ pub(super) fn done(step: &StepId, outcome: Outcome, took_ms: u64, style: Style) 
 /// The last lines that the service wrote stand below.
 pub(super) fn failed(step: &StepId, error: &str, log: &[String], took_ms: u64, style: Style) -> Vec<String> {
     let head = format!("{} {}: failed after {}: {error}", style.paint(Paint::Bad, "✗"), spoken(step), took(took_ms));
-    let log = log.iter().map(|line| style.paint(Paint::Dim, &format!("    | {}", harmless(line))));
+    let log = log.iter().map(|line| style.paint(Paint::Dim, &format!("    | {}", harmless::drawn(line, false))));
     std::iter::once(head).chain(log).collect()
 }
 
@@ -218,5 +218,18 @@ mod tests {
         };
         let text = told([CallOutcome::Well, CallOutcome::Vetoed, CallOutcome::Failed].map(hook).into());
         assert_eq!(text, "warning: web: post_stop: ./sweep.sh: exits 1\n    | sweeping\n    | no broom");
+    }
+
+    #[test]
+    fn the_title_that_a_failing_service_set_is_no_text() {
+        let text = told(vec![EventKind::StepFailed {
+            step: "start:web".into(),
+            service: "web".into(),
+            error: "it ended with status 1".to_owned(),
+            log: vec!["\u{1b}]0;title\u{7}\u{1b}[31m10 %\rno model\u{1b}[0m\t404\r".to_owned()],
+            took_ms: 250,
+            stages: Vec::new(),
+        }]);
+        assert!(text.ends_with("\n    | no model 404"), "{text:?}");
     }
 }

@@ -1,5 +1,6 @@
 //! What is on each GPU, and who has it. Drawn at a terminal, a row of figures elsewhere.
 
+use crate::model::harmless;
 use crate::report::bar::{Parts, bar, legend};
 use crate::report::status::GpuLine;
 use crate::report::style::{Paint, Style};
@@ -19,7 +20,7 @@ pub(super) fn lines(gpus: &[GpuLine], style: Style) -> Vec<String> {
         lines.push(head);
         lines.push(format!("  {amounts}"));
         if !gpu.foreign_holders.is_empty() {
-            lines.push(format!("  foreign: {}", gpu.foreign_holders.join(", ")));
+            lines.push(format!("  foreign: {}", harmless::line(&gpu.foreign_holders.join(", "))));
         }
     }
     if !lines.is_empty() {
@@ -35,7 +36,7 @@ fn name(gpu: &GpuLine, gpus: &[GpuLine]) -> String {
 fn head(gpu: &GpuLine, name: &str, style: Style) -> Vec<Cell> {
     let mut head = vec![Cell::new(format!("GPU {name}")).paint(Paint::Strong)];
     if style.bars {
-        head.push(Cell::new(if gpu.lost.is_none() { bar(parts(gpu), style) } else { String::new() }));
+        head.push(Cell::painted(if gpu.lost.is_none() { bar(parts(gpu), style) } else { String::new() }));
     }
     head.push(Cell::new(gpu.capacity_mib.to_string()).right());
     if style.bars {

@@ -2,27 +2,91 @@
 
 use std::fmt::Write as _;
 
+use crate::model::harmless;
 use crate::model::lifecycle::State;
 use crate::model::names::GpuId;
 use crate::report::fold::folded;
 use crate::report::status::{EstimatesLine, Outlooks, ServiceLine, Status, gpus, next};
 use crate::report::style::{Paint, Style};
-use crate::report::table::{self, Cell, about, elapsed, listed};
+use crate::report::table::{self, Cell, about, counted, elapsed, listed};
 
 /// Tables stand in by this, and reasons below their services by more.
 const BLOCK_INDENT: usize = 2;
 const INDENT: &str = "    ";
 
+/// A line for each service, with more below some; and what stands above and below the table.
+struct Parts {
+    head: String,
+    /// Its titles first, where there are services.
+    services: Vec<Block>,
+    rest: String,
+}
+
+/// Lines that belong together.
+struct Block {
+    lines: Vec<String>,
+    /// Whether it can be missed less than others.
+    matters: bool,
+}
+
 /// The whole text, ending in a newline; `verbose`: with what earlier runs let expect of each service. What has an
 /// outlook is told of at length, below the table.
 #[must_use]
 pub fn text(status: &Status, outlooks: &Outlooks, verbose: bool, style: Style) -> String {
+    parts(status, outlooks, verbose, style).text(style)
+}
+
+/// The same in so many lines, as far as leaving out services can do that: first the last ones that are not in error.
+#[must_use]
+pub fn within(status: &Status, outlooks: &Outlooks, verbose: bool, style: Style, rows: usize) -> String {
+    let mut parts = parts(status, outlooks, verbose, style);
+    let over = parts.text(style).lines().count().saturating_sub(rows);
+    if over > 0 {
+        // One line says how many are missing.
+        parts.leave_out(over + 1, style);
+    }
+    parts.text(style)
+}
+
+impl Parts {
+    fn text(&self, style: Style) -> String {
+        let lines: Vec<String> = self.services.iter().flat_map(|block| block.lines.clone()).collect();
+        let mut text = self.head.clone();
+        block(&mut text, &lines);
+        text.push_str(&self.rest);
+        folded(&text, style)
+    }
+
+    /// Leaves out services until so many lines are gone, or all services are.
+    fn leave_out(&mut self, lines: usize, style: Style) {
+        let (mut left_out, mut gone) = (0, 0);
+        for matters in [false, true] {
+            // The titles stay.
+            for at in (1..self.services.len()).rev() {
+                if gone >= lines {
+                    break;
+                }
+                if self.services[at].matters == matters {
+                    gone += self.services.remove(at).lines.len();
+                    left_out += 1;
+                }
+            }
+        }
+        if left_out > 0 {
+            let more = counted(left_out, "more service", "more services");
+            let lines = vec![style.paint(Paint::Dim, &format!("… {more}"))];
+            self.services.push(Block { lines, matters: true });
+        }
+    }
+}
+
+fn parts(status: &Status, outlooks: &Outlooks, verbose: bool, style: Style) -> Parts {
     let whose = status.switched.as_ref().map(|word| format!(" ({})", word.by_whom())).unwrap_or_default();
     let mode = status.mode.as_ref().map(|mode| format!(" · mode {mode}{whose}")).unwrap_or_default();
     let engine = status.engine.as_ref().map(|engine| format!(" · engine {engine}")).unwrap_or_default();
     let head = format!("lcm status · {}{mode} · host {}{engine}", status.project, status.host);
-    let mut text = format!("{}\n", style.paint(Paint::Strong, &head));
-    block(&mut text, &service_lines(status, outlooks, style));
+    let head = format!("{}\n", style.paint(Paint::Strong, &head));
+    let mut text = String::new();
     for (line, outlook) in status.services.iter().filter_map(|line| Some((line, outlooks.get(&line.name)?))) {
         block(&mut text, &next::lines(line, outlook, style));
     }
@@ -33,22 +97,17 @@ pub fn text(status: &Status, outlooks: &Outlooks, verbose: bool, style: Style) -
     block(&mut text, &table::lines(&goals(status), style));
     if let Some(run) = &status.last_run {
         let error = run.first_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
-        let _ = write!(
-            text,
-            "\nLast run: {} by {}, {} ago, exit {}{error}\n",
-            run.command,
-            run.by,
-            elapsed(run.ended_at, status.observed_at),
-            run.exit_code
-        );
+        let ago = elapsed(run.ended_at, status.observed_at);
+        let run = format!("Last run: {} by {}, {ago} ago, exit {}{error}", run.command, run.by, run.exit_code);
+        let _ = write!(text, "\n{}\n", harmless::line(&run));
     }
     if !status.warnings.is_empty() {
         text.push('\n');
     }
     for warning in &status.warnings {
-        let _ = writeln!(text, "{} {warning}", style.paint(Paint::Warn, "warning:"));
+        let _ = writeln!(text, "{} {}", style.paint(Paint::Warn, "warning:"), harmless::line(warning));
     }
-    folded(&text, style)
+    Parts { head, services: service_lines(status, outlooks, style), rest: text }
 }
 
 fn block(text: &mut String, lines: &[String]) {
@@ -63,21 +122,25 @@ fn block(text: &mut String, lines: &[String]) {
 
 /// Where there is no room for reasons beside the services, those of services that are up are left out, and the
 /// others stand below.
-fn service_lines(status: &Status, outlooks: &Outlooks, style: Style) -> Vec<String> {
+fn service_lines(status: &Status, outlooks: &Outlooks, style: Style) -> Vec<Block> {
+    let in_error = status.services.iter().map(|line| !line.known || line.state.is_in_error());
+    let matters = std::iter::once(true).chain(in_error).chain(status.orphans.iter().map(|_| false));
     let rows = services(status, outlooks);
     let lines = table::lines(&rows, style);
     if table::fit(&lines, BLOCK_INDENT, style) {
-        return lines;
+        let lines = lines.into_iter().zip(matters);
+        return lines.map(|(line, matters)| Block { lines: vec![line], matters }).collect();
     }
     let up = status.services.iter().map(|line| line.known && line.state.is_operational());
     let dull = std::iter::once(true).chain(up).chain(status.orphans.iter().map(|_| false));
     let (short, reasons): (Vec<Vec<Cell>>, Vec<Cell>) =
         rows.into_iter().filter_map(|mut row| row.last_mut().map(std::mem::take).map(|reason| (row, reason))).unzip();
     let lines = table::lines(&short, style);
-    let rows = lines.into_iter().zip(reasons).zip(dull);
-    rows.flat_map(|((line, reason), dull)| {
+    let rows = lines.into_iter().zip(reasons).zip(dull).zip(matters);
+    rows.map(|(((line, reason), dull), matters)| {
         let below = table::lines(&[vec![reason]], style).pop().filter(|below| !dull && !below.is_empty());
-        std::iter::once(line).chain(below.map(|below| format!("{INDENT}{below}")))
+        let lines = std::iter::once(line).chain(below.map(|below| format!("{INDENT}{below}"))).collect();
+        Block { lines, matters }
     })
     .collect()
 }
@@ -187,7 +250,7 @@ fn goals(status: &Status) -> Vec<Vec<Cell>> {
 mod tests {
     use jiff::Timestamp;
 
-    use super::text;
+    use super::{text, within};
     use crate::model::lifecycle::State;
     use crate::model::size::Mebibytes;
     use crate::report::status::{EstimatesLine, FORMAT, Outlooks, ServiceLine, Status};
@@ -237,6 +300,22 @@ mod tests {
     }
 
     #[test]
+    fn a_strangers_name_drives_no_terminal() {
+        let (clean, mut dirty) = (status(), status());
+        let dirt = "\u{1b}]0;x\u{7}\u{1b}[2J\u{202e}";
+        dirty.host.push_str(dirt);
+        dirty.services[1].reason.push_str(dirt);
+        for style in [Style::PLAIN, Style { colored: true, width: Some(80), bars: true }] {
+            let with = |status: &Status| {
+                let mut status = status.clone();
+                status.warnings.push(format!("GPU 0: {}", status.host));
+                text(&status, &Outlooks::new(), false, style)
+            };
+            assert_eq!(with(&dirty), with(&clean));
+        }
+    }
+
+    #[test]
     fn what_earlier_runs_let_expect_is_said_when_asked_for() {
         let mut status = status();
         status.services[0].estimates =
@@ -249,6 +328,27 @@ mod tests {
             text(&status, &Outlooks::new(), true, style)
         );
         assert!(!text(&status, &Outlooks::new(), false, style).contains("about"));
+    }
+
+    #[test]
+    fn where_there_is_no_room_services_are_left_out_and_nothing_else() {
+        let mut status = status();
+        status.services = (0..40).map(|at| service(&format!("svc-{at:02}"), State::Online, "it runs")).collect();
+        status.services[38] = service("broken", State::Failed, "it exited with 3");
+        status.warnings.push("GPU 0 is lost".to_owned());
+        let style = Style { width: Some(80), ..Style::PLAIN };
+        let all = text(&status, &Outlooks::new(), false, style);
+        assert_eq!(within(&status, &Outlooks::new(), false, style, all.lines().count()), all);
+
+        let short = within(&status, &Outlooks::new(), false, style, 14);
+        assert_eq!(short.lines().count(), 14, "{short}");
+        let (head, end) = short.split_once("  svc-05 ").expect("the first ones");
+        assert!(head.starts_with("lcm status"), "{short}");
+        assert!(!end.contains("svc-") && end.contains("\n  broken "), "{short}");
+        assert!(end.ends_with("      it exited with 3\n  … 33 more services\n\nwarning: GPU 0 is lost\n"), "{short}");
+
+        let none = within(&status, &Outlooks::new(), false, style, 1);
+        assert!(none.contains("… 40 more services") && none.ends_with("GPU 0 is lost\n"), "{none}");
     }
 
     #[test]

@@ -55,7 +55,7 @@ fn moments(gpu: &GpuLine, style: Style) -> Vec<Vec<Cell>> {
         let parts = parts(gpu, used);
         vec![
             Cell::new(moment),
-            Cell::new(bar(parts, style)),
+            Cell::painted(bar(parts, style)),
             Cell::new(figure(used)).right(),
             left(parts).right(),
             // What stands last, lines up with nothing.

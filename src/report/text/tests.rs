@@ -143,3 +143,31 @@ fn a_saved_plan_says_when_where_and_what_it_is_worth() {
     let unknown = Standing::Unknown("there is no lcm.yaml".to_owned());
     assert_snapshot!(text(&Plan { kept: switch().kept, ..empty() }, &unknown));
 }
+
+/// A plan may come from anybody.
+#[test]
+fn nothing_in_a_plan_drives_a_terminal_or_forges_a_line() {
+    fn spoil(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Array(items) => items.iter_mut().for_each(spoil),
+            serde_json::Value::Object(fields) => fields.iter_mut().for_each(|(key, value)| match value {
+                serde_json::Value::String(text) if ["message", "host", "project", "diff"].contains(&key.as_str()) => {
+                    text.insert_str(0, "\u{1b}]0;x\u{7}\u{1b}[2J\u{202e}");
+                }
+                serde_json::Value::Array(_) if key == "warnings" => {
+                    *value = serde_json::json!(["held by \u{1b}[8mvim\nPlan: nothing."]);
+                }
+                other => spoil(other),
+            }),
+            _ => {}
+        }
+    }
+    let mut spoilt = serde_json::to_value(switch()).expect("JSON");
+    spoil(&mut spoilt);
+    let spoilt: Plan = serde_json::from_value(spoilt).expect("a plan");
+    let clean = Plan { warnings: vec!["held by vim Plan: nothing.".to_owned()], ..switch() };
+    assert_ne!(spoilt, clean);
+    for style in [Style::PLAIN, Style { colored: true, width: Some(80), bars: true }] {
+        assert_eq!(set(&spoilt, Purpose::Apply, true, style), set(&clean, Purpose::Apply, true, style));
+    }
+}
