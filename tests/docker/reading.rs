@@ -8,7 +8,7 @@ use std::time::Duration;
 use lcm::driver::Driver as _;
 use lcm::driver::docker::{Ran, Searched};
 use lcm::driver::machine::Machine;
-use lcm::model::desired::{Desired, Health, ImageHealthcheck, Probe, Protocol, PublishedPort, Service};
+use lcm::model::desired::{Desired, ImageHealthcheck, Probe, Protocol, PublishedPort, Service};
 use lcm::model::facts::{ContainerState, EngineHealth, ProbeReading};
 use lcm::model::observed::Instance;
 
@@ -198,7 +198,7 @@ pub(crate) async fn a_pattern_in_a_log_is_remembered_for_the_start_that_showed_i
 
     bench.stop(&web, &instance).await.expect("stopped");
     let instance = bench.start(&web).await.expect("started");
-    web.health = Box::new(Health { timeout: DEADLINE, probe_timeout: Duration::ZERO, ..*web.health });
+    (web.health.timeout, web.health.probe_timeout) = (DEADLINE, Duration::ZERO);
     web.health.probe = Some(Probe::Log("(?m)^ready$".to_owned()));
     let reading = probe(&bench, &state, &web, &instance).await;
     assert!(matches!(reading, ProbeReading::Failed { .. }), "another start: {reading:?}");
