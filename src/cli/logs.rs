@@ -91,7 +91,9 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
             let exit = ended(session, &mut followed, Exit::Done)?;
             return all_read(&followed).map(|()| exit);
         }
-        followed.iter_mut().for_each(|one| one.tell_unread(session));
+        for one in &mut followed {
+            one.tell_unread(session);
+        }
         tokio::select! {
             () = tokio::time::sleep(FOLLOW_INTERVAL) => {}
             exit = interrupts.exit() => return ended(session, &mut followed, exit),

@@ -37,7 +37,7 @@ impl<'a> Feed<'a> {
 
     /// Lines that are whole now, without their ends and without secrets.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<String> {
-        let Some(bytes) = self.from_a_beginning(bytes) else { return Vec::new() };
+        let Some(bytes) = self.after_the_tear(bytes) else { return Vec::new() };
         self.rest.extend_from_slice(bytes);
         let mut lines = Vec::new();
         let mut from = 0;
@@ -68,7 +68,7 @@ impl<'a> Feed<'a> {
     }
 
     /// What follows the torn line, where there is one. A progress bar has no other ends than returns.
-    fn from_a_beginning<'b>(&mut self, bytes: &'b [u8]) -> Option<&'b [u8]> {
+    fn after_the_tear<'b>(&mut self, bytes: &'b [u8]) -> Option<&'b [u8]> {
         if self.is_torn {
             let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r'))?;
             self.is_torn = false;
