@@ -152,7 +152,8 @@ pub(super) fn blocked(outcome: &Outcome) -> impl Iterator<Item = &Blocked> {
     blocked.filter(|blocked| !outcome.failures.iter().any(|failure| failure.service == blocked.service))
 }
 
-fn number(count: usize) -> u32 {
+/// As events count.
+pub(super) fn number(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 

@@ -10,7 +10,7 @@ use crate::apply::{Interrupt, Outcome};
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::{Heard, NOTHING_DONE, exit_of};
 use crate::cli::stop::Stop;
-use crate::cli::tally::Tally;
+use crate::cli::tally::{Tally, number};
 use crate::model::event::{Event, EventKind};
 use crate::report::progress::Progress;
 
@@ -53,13 +53,12 @@ impl Teller {
 
     /// The last event of a run that came to its own end.
     pub(super) fn end(&self, at: Timestamp, exit: Exit, outcome: &Outcome, message: &str) {
-        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         self.tell_end(Some(at), exit, |_| Ending {
             changed: outcome.changed,
             done: outcome.done,
-            failed: count(outcome.failures.len()),
+            failed: number(outcome.failures.len()),
             skipped: outcome.skipped,
-            blocked: count(outcome.last_plan.as_ref().map_or(0, |plan| plan.blocked.len())),
+            blocked: number(outcome.last_plan.as_ref().map_or(0, |plan| plan.blocked.len())),
             message: message.to_owned(),
         });
     }

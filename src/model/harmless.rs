@@ -22,21 +22,21 @@ pub fn is_unseen(letter: char) -> bool {
 /// As one line: ends of lines and tabs become spaces.
 #[must_use]
 pub fn line(text: &str) -> String {
-    passed(text, |piece| match piece {
-        Piece::Letter('\t' | '\n' | '\u{2028}' | '\u{2029}') => Some(" ".to_owned()),
-        Piece::Letter(letter) if !is_unseen(letter) => Some(letter.to_string()),
-        Piece::Letter(_) | Piece::Paint(_) => None,
+    passed(text, |piece, passed| match piece {
+        Piece::Letter('\t' | '\n' | '\u{2028}' | '\u{2029}') => passed.push(' '),
+        Piece::Letter(letter) if !is_unseen(letter) => passed.push(letter),
+        Piece::Letter(_) | Piece::Paint(_) => {}
     })
 }
 
 /// Its lines and tabs stay; where something is `colored`, what paints stays too.
 #[must_use]
 pub fn lines(text: &str, colored: bool) -> String {
-    passed(text, |piece| match piece {
-        Piece::Letter(letter @ ('\t' | '\n')) => Some(letter.to_string()),
-        Piece::Letter(letter) if !is_unseen(letter) => Some(letter.to_string()),
-        Piece::Paint(code) if colored => Some(code),
-        Piece::Letter(_) | Piece::Paint(_) => None,
+    passed(text, |piece, passed| match piece {
+        Piece::Letter(letter @ ('\t' | '\n')) => passed.push(letter),
+        Piece::Letter(letter) if !is_unseen(letter) => passed.push(letter),
+        Piece::Paint(code) if colored => passed.push_str(&code),
+        Piece::Letter(_) | Piece::Paint(_) => {}
     })
 }
 
@@ -55,11 +55,11 @@ enum Piece {
     Paint(String),
 }
 
-fn passed(text: &str, keep: impl Fn(Piece) -> Option<String>) -> String {
+/// All that is shown goes through here, letter by letter: `keep` writes what it keeps, and makes no text of each.
+fn passed(text: &str, keep: impl Fn(Piece, &mut String)) -> String {
     let mut passed = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
         // A code ends with its line at the latest: one that was cut off must not hide what others wrote below it.
-        let end = if line.ends_with('\n') { keep(Piece::Letter('\n')) } else { None };
         let mut letters = line.trim_end_matches('\n').chars();
         while let Some(letter) = letters.next() {
             let piece = match letter {
@@ -71,9 +71,13 @@ fn passed(text: &str, keep: impl Fn(Piece) -> Option<String>) -> String {
                 }
                 letter => Some(Piece::Letter(letter)),
             };
-            passed.extend(piece.and_then(&keep));
+            if let Some(piece) = piece {
+                keep(piece, &mut passed);
+            }
         }
-        passed.extend(end);
+        if line.ends_with('\n') {
+            keep(Piece::Letter('\n'), &mut passed);
+        }
     }
     passed
 }

@@ -83,6 +83,32 @@ pub struct ServiceLine {
     pub estimates: EstimatesLine,
 }
 
+#[cfg(test)]
+impl ServiceLine {
+    /// A known service of lcm's own, of which there is no more than this to say.
+    pub(super) fn plain(name: &str, state: State) -> Self {
+        Self {
+            name: name.into(),
+            runtime: "process".to_owned(),
+            state,
+            known: true,
+            next: Vec::new(),
+            owned: true,
+            operational: state.is_operational(),
+            available: state.is_available(),
+            priority: 0,
+            gpus: Vec::new(),
+            vram_declared_mib: Mebibytes::ZERO,
+            vram_measured_mib: None,
+            since: None,
+            reason: String::new(),
+            word: None,
+            budget: None,
+            estimates: EstimatesLine::default(),
+        }
+    }
+}
+
 /// How much of its budget a service has spent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -9,29 +9,11 @@ use super::{Beside, metrics};
 use crate::model::lifecycle::State;
 use crate::model::size::Mebibytes;
 use crate::report::status::{
-    BudgetLine, EstimatesLine, FORMAT, GoalLine, GpuLine, LastRun, OrphanLine, ServiceLine, Status, WordLine,
+    BudgetLine, FORMAT, GoalLine, GpuLine, LastRun, OrphanLine, ServiceLine, Status, WordLine,
 };
 
 fn service(name: &str, state: State) -> ServiceLine {
-    ServiceLine {
-        name: name.into(),
-        runtime: "process".to_owned(),
-        state,
-        known: true,
-        next: Vec::new(),
-        owned: true,
-        operational: state.is_operational(),
-        available: state.is_available(),
-        priority: 50,
-        gpus: Vec::new(),
-        vram_declared_mib: Mebibytes(2_048),
-        vram_measured_mib: None,
-        since: None,
-        reason: String::new(),
-        word: None,
-        budget: None,
-        estimates: EstimatesLine::default(),
-    }
+    ServiceLine { priority: 50, vram_declared_mib: Mebibytes(2_048), ..ServiceLine::plain(name, state) }
 }
 
 fn status() -> Status {

@@ -257,25 +257,8 @@ mod tests {
     use crate::report::style::Style;
 
     fn service(name: &str, state: State, reason: &str) -> ServiceLine {
-        ServiceLine {
-            name: name.into(),
-            runtime: "process".to_owned(),
-            state,
-            known: true,
-            next: Vec::new(),
-            owned: true,
-            operational: state.is_operational(),
-            available: state.is_available(),
-            priority: 0,
-            gpus: Vec::new(),
-            vram_declared_mib: Mebibytes(19_074),
-            vram_measured_mib: None,
-            since: None,
-            reason: reason.to_owned(),
-            word: None,
-            estimates: EstimatesLine::default(),
-            budget: None,
-        }
+        let (reason, vram_declared_mib) = (reason.to_owned(), Mebibytes(19_074));
+        ServiceLine { vram_declared_mib, reason, ..ServiceLine::plain(name, state) }
     }
 
     fn status() -> Status {
