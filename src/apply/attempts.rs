@@ -89,7 +89,7 @@ fn count(run: &Run<'_>, service: &ServiceName) {
 
 fn tried(run: &Run<'_>, service: &ServiceName, count: u32) {
     if let Some(known) = run.context.desired.services.get(service) {
-        let attempts = Attempts { count, last_at: run.context.driver.now(), spec: known.spec.hash() };
+        let attempts = Attempts { count, last_at: run.context.driver.now(), spec: known.spec.hash().to_owned() };
         set(run, service, Some(attempts));
     }
 }

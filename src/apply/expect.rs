@@ -33,7 +33,7 @@ pub(super) fn is_of_service(step: &Step) -> bool {
 /// The step is about the container that was put aside for a newer one.
 pub(super) fn is_of_older(step: &Step) -> bool {
     match &step.expect.instance {
-        Some(Instance::Container { name, .. }) => name.ends_with(ASIDE_SUFFIX),
+        Some(Instance::Container { name, .. }) => name.as_str().ends_with(ASIDE_SUFFIX),
         Some(Instance::Tree { .. }) | None => false,
     }
 }
@@ -43,7 +43,7 @@ pub(super) fn is_of_older(step: &Step) -> bool {
 pub(super) fn can_be_looked_at(step: &Step, service: &Service) -> bool {
     match (&step.expect.instance, service.container_name()) {
         (Some(Instance::Container { name, .. }), Some(own)) => {
-            name == own || name.strip_suffix(ASIDE_SUFFIX) == Some(own)
+            name == own || name.as_str().strip_suffix(ASIDE_SUFFIX) == Some(own.as_str())
         }
         (Some(Instance::Tree { .. }), None) | (None, _) => true,
         (Some(Instance::Container { .. }), None) | (Some(Instance::Tree { .. }), Some(_)) => false,
@@ -87,7 +87,7 @@ pub(super) fn of_start(step: &Step, service: &Service, look: &Look) -> Launch {
     let starting_already = step.route.first() == Some(&State::Starting);
     let as_wanted = match (&look.spec, &step.spec) {
         (Some(carried), Some(wanted)) => carried == wanted,
-        (Some(carried), None) => *carried == service.spec.hash(),
+        (Some(carried), None) => carried == service.spec.hash(),
         // It carries no hash: somebody else made it, and it is taken as it is.
         (None, _) => true,
     };

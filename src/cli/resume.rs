@@ -119,7 +119,7 @@ async fn take_back(session: &Session, spoken: &mut Spoken<'_>, held: &Held) -> R
         let leave = never.map(|service| Attempts {
             count: 0,
             last_at: spoken.opened.driver().now(),
-            spec: service.spec.hash(),
+            spec: service.spec.hash().to_owned(),
         });
         let reset = spoken.opened.store().set_attempts(project, name, leave.as_ref());
         reset.map_err(|error| Stop::refused(Code::Store, error.to_string()))?;

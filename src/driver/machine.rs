@@ -365,14 +365,14 @@ fn running<'a>(facts: &Facts, desired: &Desired, service: &'a Service) -> Option
         let runs = !tree.members.is_empty() && !tree.suspended;
         return runs.then_some(Running { service, instance, started_at: tree.started_at });
     };
-    let container = facts.containers.known()?.iter().find(|container| container.name == name)?;
+    let container = facts.containers.known()?.iter().find(|container| container.name == name.as_str())?;
     let ours = match &service.runtime {
         Runtime::Container(_) => {
             container.marks.as_ref().is_some_and(|marks| marks.are_of(&desired.project, &service.name))
         }
         Runtime::Existing(_) | Runtime::Process(_) => true,
     };
-    let instance = Instance::Container { id: container.id.clone(), name: container.name.clone() };
+    let instance = Instance::Container { id: container.id.clone(), name: container.name.as_str().into() };
     let runs = ours && container.state == ContainerState::Running;
     runs.then_some(Running { service, instance, started_at: container.started_at })
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::hooks::{Hooks, Notifier};
-use crate::model::names::{GoalName, ModeName, ProjectName, ServiceName};
+use crate::model::names::{ContainerName, GoalName, ModeName, ProjectName, ServiceName};
 use crate::model::rules::Rules;
 use crate::model::secret::Secret;
 use crate::model::size::Mebibytes;
@@ -144,7 +144,7 @@ pub struct Service {
 impl Service {
     /// The container that carries this service, where one does.
     #[must_use]
-    pub fn container_name(&self) -> Option<&str> {
+    pub fn container_name(&self) -> Option<&ContainerName> {
         match &self.runtime {
             Runtime::Process(_) => None,
             Runtime::Container(container) => Some(&container.name),
@@ -238,7 +238,7 @@ pub struct PidFile {
 #[derive(Clone, Debug)]
 pub struct Container {
     /// `container_name`, else `PROJECT-SERVICE`.
-    pub name: String,
+    pub name: ContainerName,
     pub image: String,
     pub pull: PullPolicy,
     pub command: Option<Vec<String>>,
@@ -261,7 +261,7 @@ pub struct Container {
 
 #[derive(Clone, Debug)]
 pub struct ExistingContainer {
-    pub container: String,
+    pub container: ContainerName,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

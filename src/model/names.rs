@@ -12,7 +12,7 @@ use smol_str::SmolStr;
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
         pub struct $type(#[schemars(with = "String")] SmolStr);
 
@@ -26,6 +26,13 @@ macro_rules! name {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        /// As text: a message may show the thing that bears the name.
+        impl fmt::Debug for $type {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, formatter)
             }
         }
 
@@ -58,6 +65,10 @@ name!(
 name!(
     /// Something wanted, which needs services.
     GoalName
+);
+name!(
+    /// What an engine calls a container, without the leading slash.
+    ContainerName
 );
 name!(
     /// A GPU's UUID, or `gpu-N` where a device is only declared.

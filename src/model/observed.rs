@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::desired::{Service, StopPolicy};
 use crate::model::facts::{Attempts, Estimates, ExitFact, Marks};
 use crate::model::lifecycle::State;
-use crate::model::names::{GpuId, ServiceName};
+use crate::model::names::{ContainerName, GpuId, ServiceName};
 use crate::model::size::Mebibytes;
 use crate::model::words::Said;
 
@@ -148,12 +148,11 @@ pub enum Ownership {
 pub enum Instance {
     Container {
         id: String,
-        name: String,
+        #[schemars(with = "String")]
+        name: ContainerName,
     },
     /// A process tree, by the salt of its start, or by `pid:ticks` where it was adopted.
-    Tree {
-        id: String,
-    },
+    Tree { id: String },
 }
 
 /// Bears our project's mark, but no name that the manifest has.

@@ -18,19 +18,39 @@ const VERSION: &str = "v1";
 const DIGEST_BYTES: usize = 16;
 
 /// The resolved form of a service, and what of it must stay hidden.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
-    /// Without secrets; keys in order, absent ones left out. `Null` for a container that somebody else made.
-    pub config: Value,
+    /// Boxed: a plan asks for the hash alone, of thousands of services.
+    config: Box<Value>,
+    /// Of `config`, which never changes: a plan compares it for every service, and more than once.
+    hash: String,
     /// By the environment's name.
     pub secrets: BTreeMap<String, Secret>,
 }
 
 impl Spec {
+    #[must_use]
+    pub fn new(config: Value, secrets: BTreeMap<String, Secret>) -> Self {
+        let hash = digest(&[&canonical_bytes(&config)]);
+        Self { config: Box::new(config), hash, secrets }
+    }
+
+    /// Of a service without secrets.
+    #[must_use]
+    pub fn plain(config: Value) -> Self {
+        Self::new(config, BTreeMap::new())
+    }
+
+    /// Without secrets; keys in order, absent ones left out. `Null` for a container that somebody else made.
+    #[must_use]
+    pub fn config(&self) -> &Value {
+        &self.config
+    }
+
     /// `v1:` and the hash of [`Spec::config`].
     #[must_use]
-    pub fn hash(&self) -> String {
-        digest(&[&canonical_bytes(&self.config)])
+    pub fn hash(&self) -> &str {
+        &self.hash
     }
 
     /// A digest of the secrets under the salt that the thing carries; empty where there are none.
@@ -98,7 +118,7 @@ fn digest(parts: &[&[u8]]) -> String {
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part);
     }
-    // Every service is hashed for every plan: digit by digit, without a formatter.
+    // Of thousands of services: digit by digit, without a formatter.
     let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
     let mut text = String::with_capacity(VERSION.len() + 1 + 2 * DIGEST_BYTES);
     text.extend([VERSION, ":"]);
@@ -117,24 +137,23 @@ mod tests {
 
     #[test]
     fn the_order_of_keys_does_not_matter() {
-        let spec = |config| Spec { config, ..Spec::default() };
-        assert_eq!(spec(json!({"a": 1, "b": [2]})).hash(), spec(json!({"b": [2], "a": 1})).hash());
-        assert_ne!(spec(json!({"a": 1})).hash(), spec(json!({"a": 2})).hash());
+        assert_eq!(Spec::plain(json!({"a": 1, "b": [2]})).hash(), Spec::plain(json!({"b": [2], "a": 1})).hash());
+        assert_ne!(Spec::plain(json!({"a": 1})).hash(), Spec::plain(json!({"a": 2})).hash());
     }
 
     #[test]
     fn this_hash_is_the_one_that_running_things_carry() {
         // Changing this literal recreates every service of every user: see VERSION.
-        let spec = Spec { config: json!({"command": ["./serve"], "cwd": "."}), ..Spec::default() };
+        let spec = Spec::plain(json!({"command": ["./serve"], "cwd": "."}));
         assert_eq!(spec.hash(), "v1:41ddb7cf62318f6e302b4e73d8becfbe");
     }
 
     #[test]
     fn a_digest_needs_its_salt() {
         let secrets = BTreeMap::from([("TOKEN".to_owned(), Secret::new("s3cret"))]);
-        let spec = Spec { secrets, ..Spec::default() };
+        let spec = Spec::new(json!(null), secrets);
         assert_eq!(spec.secret_digest("a"), spec.secret_digest("a"));
         assert_ne!(spec.secret_digest("a"), spec.secret_digest("b"));
-        assert_eq!(Spec::default().secret_digest("a"), "");
+        assert_eq!(Spec::plain(json!(null)).secret_digest("a"), "");
     }
 }

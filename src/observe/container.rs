@@ -3,6 +3,7 @@
 use crate::model::desired::{Desired, Service};
 use crate::model::facts::{ContainerFact, ContainerState, ExitFact, Facts};
 use crate::model::lifecycle::State;
+use crate::model::names::ContainerName;
 use crate::model::observed::{ASIDE_SUFFIX, Instance, ObservedService, Ownership};
 use crate::observe::judge::{self, Verdict};
 use crate::observe::{nothing, unknown};
@@ -12,7 +13,7 @@ pub(super) fn own(facts: &Facts, desired: &Desired, service: &Service) -> Observ
     if let Some(reason) = facts.containers.unknown() {
         return unknown(&format!("its container can't be read: {reason}"));
     }
-    let name = service.container_name().unwrap_or_default();
+    let name = service.container_name().map_or("", ContainerName::as_str);
     match find(facts, name) {
         Some(container) if is_of(container, desired, service) => {
             let mut seen = picture(facts, service, container, Ownership::Ours);
@@ -31,12 +32,12 @@ pub(super) fn own(facts: &Facts, desired: &Desired, service: &Service) -> Observ
 }
 
 /// A container that the manifest names.
-pub(super) fn existing(facts: &Facts, desired: &Desired, service: &Service, name: &str) -> ObservedService {
+pub(super) fn existing(facts: &Facts, desired: &Desired, service: &Service, name: &ContainerName) -> ObservedService {
     if let Some(reason) = facts.containers.unknown() {
         return unknown(&format!("its container can't be read: {reason}"));
     }
-    let Some(container) = find(facts, name) else {
-        let missing = Ownership::Missing { container: name.to_owned() };
+    let Some(container) = find(facts, name.as_str()) else {
+        let missing = Ownership::Missing { container: name.to_string() };
         return nothing(State::Registered, "its container is not there", missing);
     };
     let other = container.marks.as_ref().is_some_and(|marks| marks.project != desired.project.as_str());
@@ -106,8 +107,8 @@ fn find<'a>(facts: &'a Facts, name: &str) -> Option<&'a ContainerFact> {
     facts.containers.known()?.iter().find(|container| container.name == name)
 }
 
-pub(super) fn exists(facts: &Facts, name: &str) -> bool {
-    find(facts, name).is_some()
+pub(super) fn exists(facts: &Facts, name: &ContainerName) -> bool {
+    find(facts, name.as_str()).is_some()
 }
 
 /// One of ours under another name, as an earlier `container_name` left it; a running one before a stopped one.
@@ -123,7 +124,7 @@ pub(super) fn is_of(container: &ContainerFact, desired: &Desired, service: &Serv
 }
 
 pub(super) fn instance(container: &ContainerFact) -> Instance {
-    Instance::Container { id: container.id.clone(), name: container.name.clone() }
+    Instance::Container { id: container.id.clone(), name: container.name.as_str().into() }
 }
 
 /// Whose a container is that is not this service's.

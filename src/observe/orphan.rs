@@ -42,14 +42,14 @@ fn stands_for(found: &ContainerFact, facts: &Facts, desired: &Desired, service: 
     match &service.runtime {
         // A container of what is a process now is that service, as long as it runs.
         Runtime::Process(_) => is_found(container::running(facts, desired, service)),
-        Runtime::Existing(existing) => found.name == existing.container,
+        Runtime::Existing(existing) => found.name == existing.container.as_str(),
         Runtime::Container(own) => {
             let put_aside = found.name == format!("{}{ASIDE_SUFFIX}", own.name) && !container::holds_room(found.state);
             // Under an earlier name it is still the service, unless that has one under its own name too.
             let earlier = || {
                 !container::exists(facts, &own.name) && is_found(container::under_another_name(facts, desired, service))
             };
-            found.name == own.name || put_aside || earlier()
+            found.name == own.name.as_str() || put_aside || earlier()
         }
     }
 }

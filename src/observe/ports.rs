@@ -97,7 +97,7 @@ pub(super) fn of_container(id: &str, facts: &Facts, desired: &Desired) -> PortHo
     };
     let ours = desired.services.values().find(|service| {
         container::is_of(found, desired, service)
-            || (service.container_name() == Some(found.name.as_str()) && found.marks.is_none())
+            || (service.container_name().is_some_and(|own| own.as_str() == found.name) && found.marks.is_none())
     });
     match (ours, &found.marks) {
         (Some(service), _) => PortHolder::Service(service.name.clone()),

@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::desired::OrphanPolicy;
 use crate::model::lifecycle::Action;
 use crate::model::names::GpuId;
-use crate::model::observed::{Ownership, called};
+use crate::model::observed::called;
 use crate::model::plan::{Asked, Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine, Placement, Plan, ReasonCode, Step};
 use crate::model::size::Mebibytes;
 use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::flow::Flow;
-use crate::plan::glance::Owner;
 use crate::plan::legal::by_rule;
 use crate::plan::{recover, selection};
 
@@ -156,12 +155,9 @@ fn warnings(scene: &Scene<'_>, gpus: &[GpuLine], steps: &[Step]) -> Vec<String> 
     let mut warnings = scene.observed.warnings.clone();
     warnings.extend(selection::left_out(scene));
     for number in scene.all() {
-        if scene.glance(number).owner != Owner::Foreign {
-            continue;
-        }
-        let (name, seen) = (scene.name(number), scene.seen(number));
-        let Ownership::Foreign { holder } = &seen.ownership else { continue };
-        if seen.state.is_operational() && scene.wants.is_wanted(number) {
+        let Some(holder) = scene.stranger(number) else { continue };
+        let name = scene.name(number);
+        if scene.glance(number).state.is_operational() && scene.wants.is_wanted(number) {
             warnings.push(format!(
                 "{name}: what answers in its place is not lcm's: {holder}; it is left alone and counted as {name}"
             ));

@@ -9,10 +9,11 @@ use crate::model::budget::Budget;
 use crate::model::desired::{Desired, GpuRequest, OrphanPolicy, Service};
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
-use crate::model::observed::{Observed, ObservedService, Orphan};
+use crate::model::observed::{Observed, ObservedService, Orphan, Ownership};
 use crate::model::plan::{Purpose, Reason, ReasonCode, Request};
 use crate::model::size::Mebibytes;
-use crate::plan::glance::Glance;
+use crate::plan::drift;
+use crate::plan::glance::{Glance, Owner};
 use crate::plan::legal::Firm;
 use crate::plan::numbers::{Number, Rows};
 use crate::plan::room::{self, Places};
@@ -27,6 +28,8 @@ pub(super) struct Scene<'a> {
     pub(super) wants: &'a Wants<'a>,
     seen: Vec<&'a ObservedService>,
     glances: Vec<Glance>,
+    /// Whether what runs of it is another than the manifest asks for.
+    drifted: Vec<bool>,
     /// Which of `places` is a service's own.
     asks: Vec<Ask>,
     /// Services that ask alike share one list.
@@ -70,6 +73,7 @@ impl<'a> Scene<'a> {
             let seats = seen.gpus.iter().filter_map(|id| Some((*gpus.get(id)?, scene.held_on(number, id))));
             let seats: SmallVec<[_; 1]> = seats.collect();
             scene.seats.push(seats.into_iter());
+            scene.drifted.push(drift::told(&scene, number).is_some());
         }
         Self { firm: Firm::of(&scene), ..scene }
     }
@@ -83,6 +87,7 @@ impl<'a> Scene<'a> {
             wants,
             seen: Vec::with_capacity(services),
             glances: Vec::with_capacity(services),
+            drifted: Vec::with_capacity(services),
             asks: Vec::with_capacity(services),
             places: Vec::new(),
             ports: Rows::default(),
@@ -111,6 +116,27 @@ impl<'a> Scene<'a> {
     /// What most questions about it come down to.
     pub(super) fn glance(&self, number: Number) -> Glance {
         self.glances[number]
+    }
+
+    /// What runs of it is another than the manifest asks for; [`drift::drift`] says how.
+    pub(super) fn has_drifted(&self, number: Number) -> bool {
+        self.drifted[number]
+    }
+
+    /// Why nothing can be said of it.
+    pub(super) fn unknown(&self, number: Number) -> Option<&'a str> {
+        if self.glance(number).is_known { None } else { self.seen(number).unknown.as_deref() }
+    }
+
+    /// Who has it, where that is somebody else.
+    pub(super) fn stranger(&self, number: Number) -> Option<&'a str> {
+        if self.glance(number).owner != Owner::Foreign {
+            return None;
+        }
+        match &self.seen(number).ownership {
+            Ownership::Foreign { holder } => Some(holder),
+            Ownership::Absent | Ownership::Ours | Ownership::Adopted | Ownership::Missing { .. } => None,
+        }
     }
 
     pub(super) fn want(&self, number: Number) -> &'a Want {

@@ -7,6 +7,7 @@ use crate::model::observed::{ObservedService, Ownership};
 use crate::model::plan::{Purpose, Reason, ReasonCode};
 use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::drift::{drift, gpu_lost};
+use crate::plan::glance::Owner;
 use crate::plan::legal::hold_to_rules;
 use crate::plan::numbers::Number;
 use crate::plan::recover;
@@ -25,22 +26,22 @@ pub(super) fn judge(scene: &Scene<'_>) -> Decisions {
 }
 
 fn judge_one(scene: &Scene<'_>, number: Number) -> Decision {
-    let seen = scene.seen(number);
     if !scene.is_in_scope(number) {
         return Decision::Leave("it is left out of this run".to_owned());
     }
     if let Some(decision) = word::heeded(scene, number) {
         return decision;
     }
-    match (scene.want(number), &seen.unknown) {
-        (Want::Wanted(_), Some(why)) => Decision::Blocked(reason(ReasonCode::Unknown, why.clone(), None)),
+    let glance = scene.glance(number);
+    match (scene.want(number), scene.unknown(number)) {
+        (Want::Wanted(_), Some(why)) => Decision::Blocked(reason(ReasonCode::Unknown, why.to_owned(), None)),
         (Want::Kept, Some(why)) => Decision::Leave(format!("it is not touched: {why}")),
         (Want::Off(off), Some(why)) => {
             let message = format!("{}, and whether it runs can't be told: {why}", off.message);
             Decision::Blocked(reason(ReasonCode::Unknown, message, None))
         }
         (Want::Wanted(why), None) => wanted(scene, number, why),
-        (Want::Kept, None) if seen.holds_room => Decision::Leave(kept(scene, number)),
+        (Want::Kept, None) if glance.holds_room => Decision::Leave(kept(scene, number)),
         (Want::Kept, None) => Decision::Leave("it is off, and nobody wants it".to_owned()),
         (Want::Off(why), None) => off(scene, number, why),
     }
@@ -54,8 +55,8 @@ fn kept(scene: &Scene<'_>, number: Number) -> String {
 }
 
 fn off(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
-    let seen = scene.seen(number);
-    if let (Ownership::Foreign { holder }, true) = (&seen.ownership, seen.state.is_operational()) {
+    let seen = scene.glance(number);
+    if let (Some(holder), true) = (scene.stranger(number), seen.state.is_operational()) {
         let message = format!("{}, but what answers in its place is not lcm's to stop: {holder}", why.message);
         return Decision::Blocked(reason(ReasonCode::NotOurs, message, None));
     }
@@ -69,27 +70,15 @@ fn off(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
 }
 
 fn wanted(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
-    let seen = scene.seen(number);
     if let Some(prevented) = scene.prevented(number) {
         return recover::given_up(scene, number, prevented).unwrap_or_else(|| Decision::Blocked(prevented.clone()));
     }
-    match &seen.ownership {
-        Ownership::Missing { container } => {
-            let message =
-                format!("container {container} is not there; lcm starts it, but somebody else has to create it");
-            return Decision::Blocked(reason(ReasonCode::ContainerMissing, message, None));
-        }
-        Ownership::Foreign { holder } if seen.state.is_operational() => {
-            return Decision::Leave(format!("something that is not lcm's answers in its place: {holder}"));
-        }
-        Ownership::Foreign { holder } => {
-            let message = format!("it would need {holder}; lcm does not touch that");
-            return Decision::Blocked(reason(ReasonCode::NotOurs, message, None));
-        }
-        Ownership::Absent | Ownership::Ours | Ownership::Adopted => {}
+    if let Some(decision) = not_ours(scene, number) {
+        return decision;
     }
     let again = is_to_restart(scene, number);
-    match seen.state {
+    let state = scene.glance(number).state;
+    match state {
         State::Online | State::Busy | State::Idle | State::Starting if again => {
             let spent = scene.budget(number).holds().then(|| recover::runs_on(scene, number, why)).flatten();
             spent.unwrap_or_else(|| bring_up(scene, number, why.clone(), true))
@@ -98,18 +87,22 @@ fn wanted(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
             Some(change) => {
                 recover::runs_on(scene, number, &change).unwrap_or_else(|| bring_up(scene, number, change, true))
             }
-            None => Decision::Leave(format!("{}, as it should be: {}", seen.state, why.message)),
+            None => Decision::Leave(format!("{state}, as it should be: {}", why.message)),
         },
         State::Starting => match drift(scene, number) {
             Some(change) => {
                 recover::runs_on(scene, number, &change).unwrap_or_else(|| bring_up(scene, number, change, true))
             }
-            None => Decision::Await(Reason { message: format!("{}; {}", why.message, seen.detail), ..why.clone() }),
+            None => Decision::Await(Reason {
+                message: format!("{}; {}", why.message, scene.seen(number).detail),
+                ..why.clone()
+            }),
         },
         State::Error | State::Timeout => {
             if let Some(held) = recover::held(scene, number) {
                 return held;
             }
+            let seen = scene.seen(number);
             let code = if seen.ended_by_itself { ReasonCode::Exited } else { ReasonCode::Unhealthy };
             let change = gpu_lost(scene, number).unwrap_or_else(|| because(code, seen, why));
             bring_up(scene, number, change, true)
@@ -118,17 +111,41 @@ fn wanted(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
             if let Some(held) = recover::held(scene, number) {
                 return held;
             }
+            let seen = scene.seen(number);
             let change = if seen.ended_by_itself { because(ReasonCode::Exited, seen, why) } else { why.clone() };
             bring_up(scene, number, change, false)
         }
         State::Suspended | State::Maintenance => {
-            let message = format!("{}; lcm leaves it so until it is resumed", seen.detail);
+            let message = format!("{}; lcm leaves it so until it is resumed", scene.seen(number).detail);
             Decision::Held(reason(ReasonCode::Suspended, message, None))
         }
         State::Stopping | State::Deploying | State::Updating | State::Scaling => {
-            let message = format!("{}; plan again when that is over", seen.detail);
+            let message = format!("{}; plan again when that is over", scene.seen(number).detail);
             Decision::Blocked(reason(ReasonCode::Unknown, message, None))
         }
+    }
+}
+
+/// What is wanted, and is not lcm's to start or stop.
+fn not_ours(scene: &Scene<'_>, number: Number) -> Option<Decision> {
+    let glance = scene.glance(number);
+    if !matches!(glance.owner, Owner::Missing | Owner::Foreign) {
+        return None;
+    }
+    match &scene.seen(number).ownership {
+        Ownership::Missing { container } => {
+            let message =
+                format!("container {container} is not there; lcm starts it, but somebody else has to create it");
+            Some(Decision::Blocked(reason(ReasonCode::ContainerMissing, message, None)))
+        }
+        Ownership::Foreign { holder } if glance.state.is_operational() => {
+            Some(Decision::Leave(format!("something that is not lcm's answers in its place: {holder}")))
+        }
+        Ownership::Foreign { holder } => {
+            let message = format!("it would need {holder}; lcm does not touch that");
+            Some(Decision::Blocked(reason(ReasonCode::NotOurs, message, None)))
+        }
+        Ownership::Absent | Ownership::Ours | Ownership::Adopted => None,
     }
 }
 

@@ -282,7 +282,7 @@ pub(super) fn is_renamed(scene: &Scene<'_>, number: Number) -> bool {
     let seen = scene.seen(number);
     let Some(Instance::Container { name: found, .. }) = &seen.instance else { return false };
     match (&seen.ownership, scene.service(number).container_name()) {
-        (Ownership::Ours, Some(own)) => found != own && *found != format!("{own}{ASIDE_SUFFIX}"),
+        (Ownership::Ours, Some(own)) => found != own && found.as_str().strip_suffix(ASIDE_SUFFIX) != Some(own.as_str()),
         // It is a process by now.
         (Ownership::Ours, None) => true,
         (_, _) => false,
@@ -381,8 +381,8 @@ impl Starts<'_> {
             uneven_mib: BTreeMap::new(),
             reason: why,
             expect: Expect { instance: seen.instance.clone(), state },
-            spec: (!service.spec.config.is_null()).then(|| service.spec.hash()),
-            diff: before.and_then(|config| diff(&config["spec"], &service.spec.config)),
+            spec: (!service.spec.config().is_null()).then(|| service.spec.hash().to_owned()),
+            diff: before.and_then(|config| diff(&config["spec"], service.spec.config())),
             estimate_ms: if waits { left_of_start(self.scene, seen) } else { seen.estimates.ready_ms },
         }
     }

@@ -196,7 +196,7 @@ fn service(dice: &mut Dice, number: usize, part: Part, seat: usize) -> Service {
             .map(|port| 10_000 + port)
             .into_iter()
             .collect(),
-        spec: Spec { config: json!({ "image": "image:1", "command": ["serve", number] }), ..Spec::default() },
+        spec: Spec::plain(json!({ "image": "image:1", "command": ["serve", number] })),
         ..Service::plain(name(number), Runtime::Container(Box::new(container)))
     }
 }
@@ -245,13 +245,13 @@ fn seen(part: Part, seat: &GpuId, service: &Service) -> ObservedService {
     let marks = Marks {
         project: PROJECT.to_owned(),
         service: service.name.to_string(),
-        spec: service.spec.hash(),
-        config: json!({ "spec": service.spec.config }).to_string(),
+        spec: service.spec.hash().to_owned(),
+        config: json!({ "spec": service.spec.config() }).to_string(),
         gpus: seat.to_string(),
         vram_mib: service.vram.0,
         ..Marks::default()
     };
-    let container = service.container_name().unwrap_or_default().to_owned();
+    let container = service.container_name().expect("a container").clone();
     let runs = part.runs();
     ObservedService {
         instance: runs.then(|| Instance::Container { id: format!("id-{container}"), name: container }),

@@ -25,7 +25,7 @@ pub(crate) async fn a_container_is_created_started_stopped_and_removed() {
 
     let look = bench.look(&web).await;
     assert_eq!((look.life, look.instance.as_ref()), (Life::Running, Some(&instance)));
-    assert_eq!(look.spec, Some(web.spec.hash()));
+    assert_eq!(look.spec.as_deref(), Some(web.spec.hash()));
     let fact = bench.fact(&web).await;
     let marks = fact.marks.expect("marks");
     assert_eq!((marks.project.as_str(), marks.service.as_str()), (bench.project.as_str(), "web"));
@@ -49,7 +49,7 @@ pub(crate) async fn a_container_is_created_started_stopped_and_removed() {
 }
 
 fn existing(name: &str) -> Service {
-    service("named", Runtime::Existing(ExistingContainer { container: name.to_owned() }))
+    service("named", Runtime::Existing(ExistingContainer { container: name.into() }))
 }
 
 pub(crate) async fn an_existing_container_is_started_and_stopped() {
@@ -158,10 +158,10 @@ pub(crate) async fn a_container_of_another_project_is_neither_stopped_nor_remove
     bench.engine.pause(&pause).await.expect_err("not ours");
     assert_eq!(other.life(&theirs).await, Life::Running);
 
-    let named = existing(theirs.container_name().expect("a container"));
+    let named = existing(theirs.container_name().expect("a container").as_str());
     assert_eq!(bench.life(&named).await, Life::Absent, "nothing of ours");
     bench.start(&named).await.expect_err("not ours");
-    let gone = Instance::Container { id: id(&instance)[..12].to_owned(), name: String::new() };
+    let gone = Instance::Container { id: id(&instance)[..12].to_owned(), name: "".into() };
     other.stop(&theirs, &gone).await.expect("the beginning of an id is no id");
     assert_eq!(other.life(&theirs).await, Life::Running);
 }
@@ -219,7 +219,7 @@ pub(crate) async fn secrets_reach_the_environment_and_no_label() {
         container.environment.insert("TOKEN".to_owned(), EnvValue::Secret(Some(Secret::new(token))));
         let service = own("web", container);
         let secrets = [("TOKEN".to_owned(), Secret::new(token))].into();
-        Service { spec: Spec { secrets, ..service.spec.clone() }, ..service }
+        Service { spec: Spec::new(service.spec.config().clone(), secrets), ..service }
     };
     let instance = bench.start(&with("s3cret-one")).await.expect("started");
     let environment = inspected(id(&instance), ".Config.Env");

@@ -2,7 +2,7 @@
 
 use lcm::driver::Life;
 use lcm::model::desired::{GpuAccess, PullPolicy, Service};
-use lcm::model::names::GpuId;
+use lcm::model::names::{ContainerName, GpuId};
 use lcm::model::observed::Instance;
 
 use crate::bench::{Bench, docker, id, inspected, own};
@@ -36,7 +36,8 @@ pub(crate) async fn a_changed_spec_puts_the_old_one_aside_until_settled() {
     let new = bench.start(&second).await.expect("started");
     assert_ne!(new, old);
     let look = bench.look(&second).await;
-    assert_eq!((look.instance, look.previous, look.spec), (Some(new), true, Some(second.spec.hash())));
+    assert_eq!((look.instance, look.previous), (Some(new), true));
+    assert_eq!(look.spec.as_deref(), Some(second.spec.hash()));
     let name = second.container_name().expect("a container");
     assert_eq!(name_of(&old), format!("{name}.lcm-old"));
     assert!(bench.facts(&[&second]).await.iter().any(|fact| fact.name == format!("{name}.lcm-old")));
@@ -56,7 +57,7 @@ pub(crate) async fn restore_brings_the_old_one_back() {
     assert!(bench.engine.restore(&bench.project, &second).await.expect("restored"));
     let look = bench.look(&second).await;
     assert_eq!((look.life, look.previous, look.instance), (Life::Running, false, Some(old.clone())));
-    assert_eq!(name_of(&old), first.container_name().expect("a container"));
+    assert_eq!(name_of(&old), first.container_name().expect("a container").as_str());
     docker(&["inspect", "--type", "container", id(&new)]).expect_err("the new one is gone");
 }
 
@@ -85,7 +86,7 @@ pub(crate) async fn a_failed_start_leaves_the_old_one_under_its_name() {
 
     let alone = Service { name: "alone".into(), ..broken(&bench) };
     let lcm::model::desired::Runtime::Container(mut container) = alone.runtime.clone() else { panic!("a container") };
-    container.name = format!("{}-alone", bench.project);
+    container.name = ContainerName::new(format!("{}-alone", bench.project));
     let alone = own("alone", *container);
     bench.start(&alone).await.expect_err("it can't run");
     assert_eq!(bench.life(&alone).await, Life::Ended(None), "with none to go back to it stays, and tells why");
@@ -95,7 +96,7 @@ pub(crate) async fn a_failed_start_leaves_the_old_one_under_its_name() {
 pub(crate) async fn a_crash_in_the_middle_of_replacing_is_mended() {
     let bench = Bench::new();
     let first = bench.serving("web", &[]);
-    let name = first.container_name().expect("a container").to_owned();
+    let name = first.container_name().expect("a container").to_string();
     let old = stopped(&bench, &first).await;
 
     // Renamed, and the new one was not made; then the manifest went back.
@@ -121,7 +122,7 @@ pub(crate) async fn a_crash_in_the_middle_of_replacing_is_mended() {
 pub(crate) async fn a_strangers_container_is_refused_and_untouched() {
     let bench = Bench::new();
     let web = bench.serving("web", &[]);
-    let name = web.container_name().expect("a container");
+    let name = web.container_name().expect("a container").as_str();
     let made = bench.stranger(name, &[], &[]);
     let created = inspected(&made, ".State");
     assert_eq!(bench.life(&web).await, Life::Absent);

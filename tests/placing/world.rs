@@ -86,7 +86,7 @@ fn wanted(index: usize, service: &case::Service) -> Service {
         priority: service.own_priority,
         depends_on: members(service.needs).map(need).collect(),
         ports: service.port.into_iter().map(|port| 8000 + port).collect(),
-        spec: Spec { config: json!({ "command": index }), ..Spec::default() },
+        spec: Spec::plain(json!({ "command": index })),
         ..Service::plain(name(index), Runtime::Process(Box::new(process)))
     }
 }
@@ -143,7 +143,7 @@ fn seen(index: usize, service: &case::Service, wanted: &Service) -> ObservedServ
         Found::Running | Found::Drifted => State::Online,
         Found::Suspended => State::Suspended,
     };
-    let spec = if service.found == Found::Drifted { "v1:of-before".to_owned() } else { wanted.spec.hash() };
+    let spec = if service.found == Found::Drifted { "v1:of-before".to_owned() } else { wanted.spec.hash().to_owned() };
     let seat: BTreeSet<GpuId> = (0..8).filter(|gpu| holds(service.seat, *gpu)).map(gpu_id).collect();
     let marks = Marks {
         project: "placing".to_owned(),

@@ -108,7 +108,7 @@ fn what_was_put_aside_and_runs_is_counted() {
     let observed = observe(&facts, &desired);
     assert_eq!(observed.services.values().next().expect("a").previous, None);
     let orphan = &observed.orphans[0];
-    assert_eq!(orphan.instance, Instance::Container { id: aside.id.clone(), name: aside.name.clone() });
+    assert_eq!(orphan.instance, Instance::Container { id: aside.id.clone(), name: aside.name.as_str().into() });
     let made = plan(&desired, &observed, &Request::default());
     assert_eq!(made.gpus[0].before_mib, Mebibytes(2 * 8192));
 

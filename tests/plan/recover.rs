@@ -45,7 +45,7 @@ fn ago(house: &House, seconds: u64) -> Timestamp {
 fn tried(house: &House, service: &str, count: u32, seconds: u64) {
     let desired = house.desired(None);
     let (name, last_at) = (ServiceName::from(service), ago(house, seconds));
-    let attempts = Attempts { count, last_at, spec: desired.services[&name].spec.hash() };
+    let attempts = Attempts { count, last_at, spec: desired.services[&name].spec.hash().to_owned() };
     house.store.set_attempts(&desired.project, &name, Some(&attempts)).expect("a memory");
 }
 

@@ -9,6 +9,7 @@ use lcm::driver::{DriverError, Life, Start};
 use lcm::model::facts::ExitFact;
 use lcm::model::names::GpuId;
 use lcm::model::size::Mebibytes;
+use lcm::model::spec::Spec;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
 
@@ -23,7 +24,7 @@ async fn a_service_starts_runs_and_stops() {
     let instance = bench.start(&service).await;
     let look = bench.look(&service).await;
     assert_eq!((look.life, look.instance.as_ref()), (Life::Running, Some(&instance)));
-    assert_eq!(look.spec, Some(service.spec.hash()));
+    assert_eq!(look.spec.as_deref(), Some(service.spec.hash()));
     bench.line_of("said").await;
     bench.stop(&service, &instance).await;
     bench.assert_empty();
@@ -57,7 +58,7 @@ async fn the_environment_is_the_same_from_everywhere() {
     }
     let config = environment.remove("LCM_CONFIG").expect("its making");
     let config: serde_json::Value = serde_json::from_str(config).expect("JSON");
-    assert_eq!(config["spec"], service.spec.config);
+    assert_eq!(config["spec"], *service.spec.config());
     assert_eq!(config["stop"]["grace_ms"], 60_000);
     let (spec, salt) = (service.spec.hash(), salt(&instance));
     let digest = service.spec.secret_digest(salt);
@@ -72,7 +73,7 @@ async fn the_environment_is_the_same_from_everywhere() {
         ("HIP_VISIBLE_DEVICES", "1"),
         ("LCM_PROJECT", bench.project.as_str()),
         ("LCM_SERVICE", "web"),
-        ("LCM_SPEC", &spec),
+        ("LCM_SPEC", spec),
         ("LCM_SECRETS", &digest),
         ("LCM_SALT", salt),
         ("LCM_GPUS", "gpu-1"),
@@ -172,7 +173,7 @@ async fn running_it_twice_starts_one_copy() {
     assert!(started.contains(&instance), "the one that runs is given back");
 
     let mut other = service.clone();
-    other.spec.config = serde_json::json!({ "command": ["another"] });
+    other.spec = Spec::plain(serde_json::json!({ "command": ["another"] }));
     let start = Start { project: &bench.project, service: &other, gpus: &[] };
     let error = bench.processes.start(&start).await.expect_err("another version runs");
     assert!(matches!(error, DriverError::Refused(_)), "{error}");

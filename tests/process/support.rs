@@ -68,7 +68,7 @@ impl Bench {
         Service {
             stop: StopPolicy { grace: PATIENCE, ..StopPolicy::default() },
             health: Box::new(health(None)),
-            spec: Spec { config, ..Spec::default() },
+            spec: Spec::plain(config),
             ..Service::plain(ServiceName::new(name), runtime)
         }
     }

@@ -32,7 +32,7 @@ async fn a_tree_whose_notes_are_gone_is_still_ours() {
     fs::remove_dir_all(bench.path("state")).expect("removed");
     let look = bench.look(&service).await;
     assert_eq!((look.life, look.instance.as_ref()), (Life::Running, Some(&instance)));
-    assert_eq!(look.spec, Some(service.spec.hash()));
+    assert_eq!(look.spec.as_deref(), Some(service.spec.hash()));
     let log = bench.processes.log_since_start(&bench.project, &service.name, 100).await.expect("it writes on");
     assert_eq!(log, "ready\n");
     assert_eq!(bench.start(&service).await, instance, "there is no second copy");

@@ -8,10 +8,10 @@ use std::time::Duration;
 use lcm::apply::{Context, OnFailure, Options, Outcome, apply};
 use lcm::driver::Driver;
 use lcm::driver::sim::{Behaviour, Crash, Deed, OVERPROMISED, Sim};
-use lcm::model::desired::{Condition, Desired, GpuRef, GpuRequest, Runtime, StopPolicy};
+use lcm::model::desired::{Condition, Desired, GpuRef, GpuRequest, Runtime, Service, StopPolicy};
 use lcm::model::event::EventKind;
 use lcm::model::facts::{ContainerState, Facts};
-use lcm::model::names::{GpuId, ServiceName};
+use lcm::model::names::{ContainerName, GpuId, ServiceName};
 use lcm::model::plan::{Plan, Request};
 use lcm::model::size::Mebibytes;
 use lcm::observe::observe;
@@ -220,11 +220,12 @@ impl Bench {
 
     /// What the facts hold of things that are neither ours nor named by us.
     fn foreign(&self, facts: &Facts) -> (Vec<String>, Vec<String>) {
-        let named = |name: &str| self.desired.services.values().any(|one| one.container_name() == Some(name));
+        let names: BTreeSet<&str> =
+            self.desired.services.values().filter_map(Service::container_name).map(ContainerName::as_str).collect();
         let containers = facts.containers.known().into_iter().flatten();
         let containers = containers.filter(|found| match &found.marks {
             Some(marks) => marks.project != PROJECT,
-            None => !self.is_existing(&found.name) || !named(&found.name),
+            None => !self.is_existing(&found.name) || !names.contains(&*found.name),
         });
         let trees = facts.trees.known().into_iter().flatten().filter(|tree| tree.marks.project != PROJECT);
         (containers.map(|one| format!("{one:?}")).collect(), trees.map(|one| format!("{one:?}")).collect())
@@ -234,7 +235,7 @@ impl Bench {
         self.desired
             .services
             .values()
-            .any(|one| matches!(&one.runtime, Runtime::Existing(existing) if existing.container == container))
+            .any(|one| matches!(&one.runtime, Runtime::Existing(existing) if existing.container.as_str() == container))
     }
 
     fn capacity(&self, gpu: &GpuId) -> Mebibytes {
@@ -280,7 +281,7 @@ impl Bench {
             }),
         };
         let services = self.desired.services.values().filter(|service| match &service.runtime {
-            Runtime::Existing(existing) => ran(&existing.container),
+            Runtime::Existing(existing) => ran(existing.container.as_str()),
             Runtime::Process(_) | Runtime::Container(_) => false,
         });
         services

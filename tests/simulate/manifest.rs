@@ -9,7 +9,7 @@ use lcm::model::desired::{
     GpuAccess, GpuRef, GpuRequest, Health, LogPolicy, Mode, OrphanPolicy, Others, Probe, Process, Protocol,
     PublishedPort, PullPolicy, Runtime, Service,
 };
-use lcm::model::names::{GoalName, ModeName, ProjectName, ServiceName};
+use lcm::model::names::{ContainerName, GoalName, ModeName, ProjectName, ServiceName};
 use lcm::model::secret::Secret;
 use lcm::model::size::Mebibytes;
 use lcm::model::spec::Spec;
@@ -117,10 +117,8 @@ fn resolve(draft: &Draft, index: usize, service: &ServiceDraft) -> Service {
             .map(Box::new),
         ports: port.into_iter().collect(),
         spec: match service.kind {
-            Kind::Existing => Spec::default(),
-            Kind::Process | Kind::Container => {
-                Spec { config: json!({ "command": index }), secrets: secrets.into_iter().collect() }
-            }
+            Kind::Existing => Spec::plain(json!(null)),
+            Kind::Process | Kind::Container => Spec::new(json!({ "command": index }), secrets.into_iter().collect()),
         },
         ..Service::plain(name(index), runtime(index, service.kind, port))
     }
@@ -163,6 +161,8 @@ fn runtime(index: usize, kind: Kind, port: Option<u16>) -> Runtime {
             gpu_access: GpuAccess::None,
             ..Container::plain(format!("{PROJECT}-s{index}"), "image")
         })),
-        Kind::Existing => Runtime::Existing(ExistingContainer { container: format!("their-s{index}") }),
+        Kind::Existing => {
+            Runtime::Existing(ExistingContainer { container: ContainerName::new(format!("their-s{index}")) })
+        }
     }
 }

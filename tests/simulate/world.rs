@@ -74,7 +74,8 @@ impl World {
         let up = self.containers.iter().filter(|found| found.state == ContainerState::Running);
         self.trees.iter().any(|tree| ours(&tree.marks) && !tree.members.is_empty())
             || up.into_iter().any(|found| {
-                found.marks.as_ref().is_some_and(ours) || service.container_name() == Some(found.name.as_str())
+                found.marks.as_ref().is_some_and(ours)
+                    || service.container_name().is_some_and(|own| own.as_str() == found.name)
             })
     }
 
@@ -113,7 +114,7 @@ impl World {
 
     fn add_container(&mut self, service: &Service, index: usize, draft: &ServiceDraft) {
         let marks = self.marks(service, index, draft, made(draft.found));
-        let own = service.container_name().unwrap_or_default().to_owned();
+        let own = service.container_name().expect("a container").as_str();
         let mut older_marks = self.marks(service, index, draft, Made::Before);
         older_marks.salt.push_str("-older");
         let older = |state| {
@@ -126,17 +127,17 @@ impl World {
         let all = match draft.found {
             Found::Nothing => Vec::new(),
             Found::Running | Found::Stale | Found::OtherSecret | Found::Unhealthy | Found::Starting => {
-                vec![of(ContainerState::Running, &own)]
+                vec![of(ContainerState::Running, own)]
             }
             Found::Ended(code) => {
-                vec![ContainerFact { exit_code: Some(code.into()), ..of(ContainerState::Exited, &own) }]
+                vec![ContainerFact { exit_code: Some(code.into()), ..of(ContainerState::Exited, own) }]
             }
-            Found::Suspended => vec![of(ContainerState::Paused, &own)],
-            Found::Crippled => vec![of(ContainerState::Dead, &own)],
-            Found::Created => vec![of(ContainerState::Created, &own)],
+            Found::Suspended => vec![of(ContainerState::Paused, own)],
+            Found::Crippled => vec![of(ContainerState::Dead, own)],
+            Found::Created => vec![of(ContainerState::Created, own)],
             Found::Aside => vec![older(ContainerState::Exited)],
-            Found::HalfMade => vec![of(ContainerState::Created, &own), older(ContainerState::Exited)],
-            Found::Unsettled => vec![of(ContainerState::Running, &own), older(ContainerState::Exited)],
+            Found::HalfMade => vec![of(ContainerState::Created, own), older(ContainerState::Exited)],
+            Found::Unsettled => vec![of(ContainerState::Running, own), older(ContainerState::Exited)],
             Found::Renamed => vec![of(ContainerState::Running, &format!("{own}-earlier"))],
             Found::OtherRuntime => {
                 let tree = self.tree(marks.clone(), false);
@@ -170,8 +171,8 @@ impl World {
             | Found::Unsettled
             | Found::Renamed => ContainerState::Running,
         };
-        let own = service.container_name().unwrap_or_default().to_owned();
-        let container = self.container(&own, index, state, None, draft.found == Found::Starting);
+        let own = service.container_name().expect("a container").as_str();
+        let container = self.container(own, index, state, None, draft.found == Found::Starting);
         if state == ContainerState::Running {
             self.listen(service, &Owner::Container(container.id.clone()));
         }
@@ -243,7 +244,7 @@ impl World {
 
     fn marks(&self, service: &Service, index: usize, draft: &ServiceDraft, made: Made) -> Marks {
         let salt = format!("salt-{index}");
-        let spec = if made == Made::Before { "v1:before".to_owned() } else { service.spec.hash() };
+        let spec = if made == Made::Before { "v1:before".to_owned() } else { service.spec.hash().to_owned() };
         let secrets =
             if made == Made::WithOtherSecret { "v1:other".to_owned() } else { service.spec.secret_digest(&salt) };
         let spread = self.spread(draft.found_on);

@@ -65,7 +65,7 @@ impl Bench {
 
     pub(crate) async fn fact(&self, service: &Service) -> ContainerFact {
         let name = service.container_name().expect("a container");
-        let found = self.facts(&[service]).await.into_iter().find(|fact| fact.name == name);
+        let found = self.facts(&[service]).await.into_iter().find(|fact| fact.name == name.as_str());
         found.unwrap_or_else(|| panic!("no container {name}"))
     }
 
@@ -135,7 +135,7 @@ pub(crate) fn own(name: &str, container: Container) -> Service {
         "command": container.command,
         "entrypoint": container.entrypoint,
     });
-    let spec = Spec { config, ..Spec::default() };
+    let spec = Spec::plain(config);
     Service { spec, ..service(name, Runtime::Container(Box::new(container))) }
 }
 

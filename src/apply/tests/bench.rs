@@ -329,7 +329,7 @@ pub(super) fn service(name: &str) -> Service {
         vram: Mebibytes(1),
         gpu: GpuRequest::Auto,
         health: Box::new(health()),
-        spec: Spec { config: json!({ "command": name }), secrets: BTreeMap::new() },
+        spec: Spec::plain(json!({ "command": name })),
         ..Service::plain(name.into(), Runtime::Process(Box::new(process)))
     }
 }
@@ -389,7 +389,7 @@ fn tree(service: &Service) -> TreeFact {
     let marks = Marks {
         project: PROJECT.to_owned(),
         service: service.name.to_string(),
-        spec: service.spec.hash(),
+        spec: service.spec.hash().to_owned(),
         salt,
         gpus: "gpu-0".to_owned(),
         vram_mib: 1,

@@ -7,6 +7,7 @@ use crate::apply::OnFailure;
 use crate::driver::sim::Behaviour;
 use crate::model::event::EventKind;
 use crate::model::plan::ReasonCode;
+use crate::model::spec::Spec;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -113,7 +114,7 @@ async fn a_rollback_does_not_bring_back_what_the_manifest_has_changed() {
     let mut bench = Bench::new(["changed", "bad"].map(service).into(), &["changed"]);
     bench.options.on_failure = OnFailure::Rollback;
     if let Some(service) = bench.desired.services.get_mut(&"changed".into()) {
-        service.spec.config = serde_json::json!({ "command": "newer" });
+        service.spec = Spec::plain(serde_json::json!({ "command": "newer" }));
     }
     bench.behaves("bad", fails());
     let steps = vec![stop("changed", &[]), start("bad", &["stop:changed"]), start_again("changed", &["start:bad"])];

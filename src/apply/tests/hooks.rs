@@ -15,6 +15,7 @@ use crate::model::lifecycle::{Class, State};
 use crate::model::observed::Instance;
 use crate::model::plan::ReasonCode;
 use crate::model::size::Mebibytes;
+use crate::model::spec::Spec;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -208,9 +209,9 @@ async fn an_older_self_that_is_brought_back_calls_nobody() {
     let mut bench = Bench::new(vec![a], &[]);
     bench.apply(vec![start("a", &[])]).await;
     let older = bench.sim.world().containers.known().expect("known")[0].clone();
-    let instance = Instance::Container { id: older.id, name: older.name };
+    let instance = Instance::Container { id: older.id, name: older.name.as_str().into() };
     if let Some(service) = bench.desired.services.get_mut(&"a".into()) {
-        service.spec.config = serde_json::json!({ "command": "newer" });
+        service.spec = Spec::plain(serde_json::json!({ "command": "newer" }));
     }
     bench.behaves("a", Behaviour { never_healthy: true, ..Behaviour::default() });
     let (mut stop, mut start) = (stop("a", &[]), start_again("a", &["stop:a"]));

@@ -38,7 +38,7 @@ impl Bench {
     }
 
     fn tried(&self, service: &str, count: u32) {
-        let spec = self.desired.services[&service.into()].spec.hash();
+        let spec = self.desired.services[&service.into()].spec.hash().to_owned();
         let attempts = Attempts { count, last_at: self.sim.now(), spec };
         self.store.set_attempts(&PROJECT.into(), &service.into(), Some(&attempts)).expect("a memory");
     }

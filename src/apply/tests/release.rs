@@ -9,6 +9,7 @@ use crate::model::event::Stage;
 use crate::model::lifecycle::State;
 use crate::model::observed::Instance;
 use crate::model::size::Mebibytes;
+use crate::model::spec::Spec;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -144,9 +145,10 @@ async fn with_older(behaviour: Behaviour) -> (Bench, String) {
     let mut bench = bench.measured(24_000, &[]);
     bench.apply(vec![start("a", &[])]).await;
     let older = bench.sim.world().containers.known().expect("known")[0].clone();
-    bench.desired.services.get_mut(&"a".into()).expect("there").spec.config = serde_json::json!({ "command": "newer" });
+    bench.desired.services.get_mut(&"a".into()).expect("there").spec =
+        Spec::plain(serde_json::json!({ "command": "newer" }));
     bench.behaves("a", behaviour);
-    let instance = Instance::Container { id: older.id, name: older.name };
+    let instance = Instance::Container { id: older.id, name: older.name.as_str().into() };
     let (mut stop, mut start) = (stop("a", &[]), start_again("a", &["stop:a"]));
     stop.expect.instance = Some(instance.clone());
     stop.vram_mib = Mebibytes(15_000);

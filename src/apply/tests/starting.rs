@@ -11,6 +11,7 @@ use crate::model::facts::{ListenerFact, Owner};
 use crate::model::lifecycle::State;
 use crate::model::plan::{Reason, ReasonCode};
 use crate::model::secret::Secret;
+use crate::model::spec::Spec;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -144,10 +145,10 @@ async fn with_older(behaviour: Behaviour, on_failure: OnFailure) -> (Outcome, Be
     bench.apply(vec![start("a", &[])]).await;
     let older = bench.sim.world().containers.known().expect("known")[0].clone();
     if let Some(service) = bench.desired.services.get_mut(&"a".into()) {
-        service.spec.config = serde_json::json!({ "command": "newer" });
+        service.spec = Spec::plain(serde_json::json!({ "command": "newer" }));
     }
     bench.behaves("a", behaviour);
-    let instance = crate::model::observed::Instance::Container { id: older.id, name: older.name };
+    let instance = crate::model::observed::Instance::Container { id: older.id, name: older.name.as_str().into() };
     let (mut stop, mut start) = (stop("a", &[]), start_again("a", &["stop:a"]));
     stop.expect.instance = Some(instance.clone());
     start.expect.instance = Some(instance);

@@ -56,7 +56,7 @@ impl Seen {
     }
 
     pub(super) fn instance(&self) -> Instance {
-        Instance::Container { id: self.id.clone(), name: self.name.clone() }
+        Instance::Container { id: self.id.clone(), name: self.name.as_str().into() }
     }
 
     /// lcm made it, for this service.
@@ -99,10 +99,10 @@ impl Engine {
         let (seen, previous) = match &service.runtime {
             Runtime::Process(_) => return Err(not_a_container(service)),
             Runtime::Existing(existing) => {
-                (self.named(&existing.container).await?.filter(|seen| !seen.is_anothers(project)), false)
+                (self.named(existing.container.as_str()).await?.filter(|seen| !seen.is_anothers(project)), false)
             }
             Runtime::Container(container) => {
-                let (current, aside) = self.both(&container.name).await?;
+                let (current, aside) = self.both(container.name.as_str()).await?;
                 let ours = |seen: &Seen| seen.carries(project, &service.name);
                 (current.filter(ours), aside.as_ref().is_some_and(ours))
             }

@@ -52,8 +52,9 @@ impl Engine {
     }
 
     async fn read_containers(&self, desired: &Desired) -> Result<Vec<ContainerFact>, DriverError> {
+        let services = desired.services.values();
         let services: BTreeMap<&str, &Service> =
-            desired.services.values().filter_map(|service| Some((service.container_name()?, service))).collect();
+            services.filter_map(|service| Some((service.container_name()?.as_str(), service))).collect();
         let found = self.list(true).await?.into_iter().map(listed).collect::<Result<Vec<_>, _>>()?;
         let completed = found.into_iter().map(|listed| {
             let service = services.get(listed.fact.name.as_str()).copied();

@@ -52,7 +52,7 @@ pub(super) fn write(start: &Start<'_>, container: &Container, salt: &str) -> Has
     let ours = [
         (PROJECT, start.project.to_string()),
         (SERVICE, service.name.to_string()),
-        (SPEC, service.spec.hash()),
+        (SPEC, service.spec.hash().to_owned()),
         (CONFIG, config(service)),
         (SECRETS, service.spec.secret_digest(salt)),
         (SALT, salt.to_owned()),
@@ -68,7 +68,7 @@ pub(super) fn write(start: &Start<'_>, container: &Container, salt: &str) -> Has
 fn config(service: &Service) -> String {
     let stop = &service.stop;
     canonical(&json!({
-        "spec": service.spec.config,
+        "spec": service.spec.config(),
         "stop": {
             "signal": stop.signal,
             "grace_ms": u64::try_from(stop.grace.as_millis()).unwrap_or(u64::MAX),

@@ -13,7 +13,7 @@ use crate::driver::docker::inspect::{Seen, not_a_container};
 use crate::driver::docker::start::not_ours;
 use crate::driver::docker::{Engine, READ_DEADLINE, create, failure};
 use crate::model::desired::{Container, GpuAccess, PullPolicy, Runtime, Service};
-use crate::model::names::ProjectName;
+use crate::model::names::{ContainerName, ProjectName};
 
 /// A pull may take hours; one that says nothing for so long is stuck (layers report several times a second).
 const PULL_SILENCE_MAX: Duration = Duration::from_mins(5);
@@ -30,7 +30,7 @@ impl Engine {
     pub async fn prepare(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
         match &service.runtime {
             Runtime::Process(_) => Err(not_a_container(service)),
-            Runtime::Existing(existing) => match self.named(&existing.container).await? {
+            Runtime::Existing(existing) => match self.named(existing.container.as_str()).await? {
                 Some(_) => Ok(()),
                 None => Err(missing_container(service, &existing.container)),
             },
@@ -53,7 +53,7 @@ impl Engine {
         service: &Service,
         container: &Container,
     ) -> Result<(), DriverError> {
-        let (current, aside) = self.both(&container.name).await?;
+        let (current, aside) = self.both(container.name.as_str()).await?;
         let stranger = |seen: &Seen| !seen.carries(project, &service.name);
         if let Some(stranger) = current.filter(stranger) {
             return Err(not_ours(&stranger, "replace"));
@@ -201,7 +201,7 @@ impl Engine {
     }
 }
 
-pub(super) fn missing_container(service: &Service, container: &str) -> DriverError {
+pub(super) fn missing_container(service: &Service, container: &ContainerName) -> DriverError {
     DriverError::Missing(format!(
         "container {container} of service {} does not exist, and lcm does not create it: it is named as somebody \
          else's (`docker: {{ container }}`)",

@@ -21,7 +21,7 @@ impl Engine {
         match &start.service.runtime {
             Runtime::Process(_) => Err(not_a_container(start.service)),
             Runtime::Existing(existing) => {
-                let seen = self.named(&existing.container).await?;
+                let seen = self.named(existing.container.as_str()).await?;
                 let seen = seen.ok_or_else(|| missing_container(start.service, &existing.container))?;
                 if seen.is_anothers(start.project) {
                     return Err(not_ours(&seen, "start"));
@@ -35,7 +35,7 @@ impl Engine {
     /// The new one is well: the one put aside goes. Without a new one it is all there is, and stays.
     pub async fn settle(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
         let Runtime::Container(container) = &service.runtime else { return Ok(()) };
-        let (current, aside) = self.both(&container.name).await?;
+        let (current, aside) = self.both(container.name.as_str()).await?;
         let ours = |seen: &Seen| seen.carries(project, &service.name);
         match aside.filter(ours) {
             Some(aside) if current.as_ref().is_some_and(ours) => self.delete(&aside).await,
@@ -47,7 +47,7 @@ impl Engine {
     /// the old one back under its name already, it is only started. `false`: there was none.
     pub async fn restore(&self, project: &ProjectName, service: &Service) -> Result<bool, DriverError> {
         let Runtime::Container(container) = &service.runtime else { return Ok(false) };
-        let (current, aside) = self.both(&container.name).await?;
+        let (current, aside) = self.both(container.name.as_str()).await?;
         let ours = |seen: &Seen| seen.carries(project, &service.name);
         let Some(aside) = aside.filter(ours) else {
             let Some(old) = current.filter(ours) else { return Ok(false) };
@@ -64,12 +64,12 @@ impl Engine {
             }
             None => {}
         }
-        self.rename(&aside, &container.name).await?;
-        self.run(&aside.id, &container.name).await.map(|_| true)
+        self.rename(&aside, container.name.as_str()).await?;
+        self.run(&aside.id, container.name.as_str()).await.map(|_| true)
     }
 
     async fn start_own(&self, start: &Start<'_>, container: &Container) -> Result<Instance, DriverError> {
-        let (current, aside) = self.both(&container.name).await?;
+        let (current, aside) = self.both(container.name.as_str()).await?;
         let ours = |seen: &Seen| seen.carries(start.project, &start.service.name);
         if let Some(stranger) = current.as_ref().filter(|seen| !ours(seen)) {
             return Err(not_ours(stranger, "replace"));
@@ -102,8 +102,8 @@ impl Engine {
             }
             (None, Some(aside)) if !ours(&aside) => None,
             (None, Some(aside)) if !aside.is_up() && self.fits(&aside, start, container).await? => {
-                self.rename(&aside, &container.name).await?;
-                return self.run(&aside.id, &container.name).await;
+                self.rename(&aside, container.name.as_str()).await?;
+                return self.run(&aside.id, container.name.as_str()).await;
             }
             (None, Some(aside)) => Some(aside),
         };
@@ -127,7 +127,7 @@ impl Engine {
         };
         match fallback {
             // The first error says more than one of putting things back.
-            Some(old) => Err(self.rename(old, &container.name).await.err().map_or(error, |second| {
+            Some(old) => Err(self.rename(old, container.name.as_str()).await.err().map_or(error, |second| {
                 DriverError::Refused(format!("{second}, after the start of its successor failed"))
             })),
             None => Err(error),
@@ -136,7 +136,7 @@ impl Engine {
 
     async fn create(&self, start: &Start<'_>, container: &Container) -> Result<Seen, DriverError> {
         let body = create::body(start, container)?;
-        let options = CreateContainerOptionsBuilder::new().name(&container.name).build();
+        let options = CreateContainerOptionsBuilder::new().name(container.name.as_str()).build();
         let call = self.docker.create_container(Some(options), body);
         let made = self.call(format!("create container {}", container.name), CHANGE_DEADLINE, call).await?;
         let seen = self.inspect(&made.id).await?;
@@ -183,7 +183,7 @@ impl Engine {
     async fn run(&self, id: &str, name: &str) -> Result<Instance, DriverError> {
         let call = self.docker.start_container(id, None::<StartContainerOptions>);
         self.call(format!("start container {name}"), CHANGE_DEADLINE, call).await?;
-        Ok(Instance::Container { id: id.to_owned(), name: name.to_owned() })
+        Ok(Instance::Container { id: id.to_owned(), name: name.into() })
     }
 
     async fn rename(&self, seen: &Seen, name: &str) -> Result<(), DriverError> {

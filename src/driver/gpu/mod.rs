@@ -127,7 +127,7 @@ mod tests {
     use crate::model::size::Mebibytes;
 
     fn desired() -> Desired {
-        let runtime = Runtime::Existing(ExistingContainer { container: "web".to_owned() });
+        let runtime = Runtime::Existing(ExistingContainer { container: "web".into() });
         Desired::plain(ProjectName::new("p"), [Service::plain(ServiceName::new("web"), runtime)])
     }
 

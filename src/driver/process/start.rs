@@ -132,7 +132,7 @@ fn marks(start: &Start<'_>, salt: String) -> Marks {
     Marks {
         project: start.project.as_str().to_owned(),
         service: service.name.as_str().to_owned(),
-        spec: service.spec.hash(),
+        spec: service.spec.hash().to_owned(),
         secrets: service.spec.secret_digest(&salt),
         salt,
         config: if config.len() > CONFIG_BYTES_MAX { String::new() } else { config },
@@ -151,7 +151,7 @@ fn config(service: &Service) -> String {
     .into_iter()
     .flatten()
     .collect();
-    json!({ "spec": service.spec.config, "stop": stop, "ports": service.ports }).to_string()
+    json!({ "spec": service.spec.config(), "stop": stop, "ports": service.ports }).to_string()
 }
 
 /// 128 random bits, new for each start.

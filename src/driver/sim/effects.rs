@@ -31,7 +31,7 @@ impl Sim {
             Runtime::Process(_) => self.start_tree(start).await,
             Runtime::Container(container) => self.start_container(start, container).await,
             Runtime::Existing(existing) => {
-                let found = self.lock().container(&existing.container).cloned();
+                let found = self.lock().container(existing.container.as_str()).cloned();
                 let found = found
                     .ok_or_else(|| DriverError::Missing(format!("there is no container {}", existing.container)))?;
                 self.run_container(start, &found.id).await
@@ -55,7 +55,7 @@ impl Sim {
 
     async fn start_container(&self, start: &Start<'_>, container: &Container) -> Result<Instance, DriverError> {
         let name = &start.service.name;
-        let (found, aside) = self.both(&container.name);
+        let (found, aside) = self.both(container.name.as_str());
         let fits = |found: &ContainerFact| {
             !found.image_moved && found.marks.as_ref().is_some_and(|marks| is_made_from(marks, start))
         };
@@ -69,7 +69,7 @@ impl Sim {
         let fallback = match (found, aside) {
             (Some(found), _) if fits(&found) => return self.run_container(start, &found.id).await,
             (None, Some(aside)) if fits(&aside) => {
-                self.put_back(start.project, name, &aside, &container.name).await?;
+                self.put_back(start.project, name, &aside, container.name.as_str()).await?;
                 return self.run_container(start, &aside.id).await;
             }
             (Some(old), _) => self.make_way(start.project, name, &old).await?,
@@ -81,9 +81,9 @@ impl Sim {
             Err(error) => error,
         };
         // The old one has its name again, and waits to be asked to run.
-        if let (Some(old), Some(failed)) = (fallback, self.both(&container.name).0) {
+        if let (Some(old), Some(failed)) = (fallback, self.both(container.name.as_str()).0) {
             self.discard(start.project, name, &failed).await?;
-            self.put_back(start.project, name, &old, &container.name).await?;
+            self.put_back(start.project, name, &old, container.name.as_str()).await?;
         }
         Err(error)
     }
@@ -135,7 +135,7 @@ impl Sim {
                 return Err(DriverError::Missing(format!("the container of {name} is gone")));
             };
             world.may_touch(start.project, name, &found, "started")?;
-            let instance = Instance::Container { id: found.id, name: found.name };
+            let instance = Instance::Container { id: found.id, name: found.name.as_str().into() };
             if is_up(found.state) {
                 return Ok(instance);
             }
@@ -161,7 +161,7 @@ impl Sim {
 
     pub(super) async fn drop_previous(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
         let Runtime::Container(container) = &service.runtime else { return Ok(()) };
-        match self.both(&container.name) {
+        match self.both(container.name.as_str()) {
             (Some(_), Some(previous)) => self.discard(project, &service.name, &previous).await,
             (_, _) => Ok(()),
         }
@@ -169,12 +169,12 @@ impl Sim {
 
     pub(super) async fn bring_back(&self, project: &ProjectName, service: &Service) -> Result<bool, DriverError> {
         let Runtime::Container(container) = &service.runtime else { return Ok(false) };
-        let old = match self.both(&container.name) {
+        let old = match self.both(container.name.as_str()) {
             (newer, Some(aside)) => {
                 if let Some(newer) = newer {
                     self.discard(project, &service.name, &newer).await?;
                 }
-                self.put_back(project, &service.name, &aside, &container.name).await?;
+                self.put_back(project, &service.name, &aside, container.name.as_str()).await?;
                 aside
             }
             // A failed start has put it back under its name already.

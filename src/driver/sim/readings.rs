@@ -66,7 +66,7 @@ impl World {
     /// Which container carries the service, for those that bear no marks.
     pub(super) fn learn(&mut self, service: &Service) {
         if let Runtime::Existing(existing) = &service.runtime {
-            self.named.insert(existing.container.clone(), service.name.clone());
+            self.named.insert(existing.container.to_string(), service.name.clone());
         }
     }
 
@@ -82,11 +82,12 @@ impl World {
             (None, Runtime::Existing(_)) => true,
             (None, Runtime::Container(_) | Runtime::Process(_)) => false,
         };
-        let container = self.container(name).filter(ours);
+        let container = self.container(name.as_str()).filter(ours);
         Ok(Look {
-            instance: container.map(|found| Instance::Container { id: found.id.clone(), name: found.name.clone() }),
+            instance: container
+                .map(|found| Instance::Container { id: found.id.clone(), name: found.name.as_str().into() }),
             life: container.map_or(Life::Absent, life_of_container),
-            previous: self.container(&put_aside_name(name)).as_ref().is_some_and(ours),
+            previous: self.container(&put_aside_name(name.as_str())).as_ref().is_some_and(ours),
             spec: container.and_then(|found| found.marks.as_ref()).map(|marks| marks.spec.clone()),
         })
     }
@@ -102,8 +103,9 @@ impl World {
         let containers = self.facts.containers.known().into_iter().flatten();
         let running = |found: &&ContainerFact| found.state == ContainerState::Running;
         let container = containers.filter(running).find(|found| found.marks.as_ref().is_some_and(is_ours));
-        tree.map(|found| Instance::Tree { id: key_of_tree(found) })
-            .or_else(|| container.map(|found| Instance::Container { id: found.id.clone(), name: found.name.clone() }))
+        tree.map(|found| Instance::Tree { id: key_of_tree(found) }).or_else(|| {
+            container.map(|found| Instance::Container { id: found.id.clone(), name: found.name.as_str().into() })
+        })
     }
 
     fn look_at_tree(&self, project: &ProjectName, service: &ServiceName) -> Result<Look, DriverError> {
@@ -149,7 +151,8 @@ impl World {
         if let Some(reason) = self.facts.listeners.unknown() {
             return Err(DriverError::Refused(format!("who listens can't be told: {reason}")));
         }
-        let own = service.container_name().and_then(|name| self.container(name)).map(|container| &container.id);
+        let own =
+            service.container_name().and_then(|name| self.container(name.as_str())).map(|container| &container.id);
         let is_own = |listener: &ListenerFact| match &listener.owner {
             Owner::Service { project: whose, service: name } => whose == project && *name == service.name,
             Owner::Container(id) => Some(id) == own,

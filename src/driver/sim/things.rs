@@ -56,7 +56,7 @@ impl World {
         let salt = salt_of(self.count());
         let fact = ContainerFact {
             id: salt.clone(),
-            name: container.name.clone(),
+            name: container.name.to_string(),
             image: container.image.clone(),
             image_moved: false,
             state: ContainerState::Created,
@@ -228,11 +228,11 @@ fn marks(start: &Start<'_>, salt: &str) -> Marks {
         ("grace_ms", json!(service.stop.grace.as_millis())),
         ("exec", json!(service.stop.exec)),
     ]);
-    let config = json!({ "spec": service.spec.config, "stop": stop, "ports": service.ports });
+    let config = json!({ "spec": service.spec.config(), "stop": stop, "ports": service.ports });
     Marks {
         project: start.project.to_string(),
         service: service.name.to_string(),
-        spec: service.spec.hash(),
+        spec: service.spec.hash().to_owned(),
         secrets: service.spec.secret_digest(salt),
         salt: salt.to_owned(),
         config: config.to_string(),
@@ -245,7 +245,7 @@ pub(super) fn program(service: &Service) -> String {
     match &service.runtime {
         Runtime::Process(process) => process.command.argv().swap_remove(0),
         Runtime::Container(container) => container.image.clone(),
-        Runtime::Existing(existing) => existing.container.clone(),
+        Runtime::Existing(existing) => existing.container.to_string(),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::manifest::resolve::project::Settings;
 use crate::manifest::resolve::service::Resolved;
 use crate::manifest::source::Span;
 use crate::model::desired::{DeclaredGpu, Goal, GpuRef, GpuRequest, Mode};
-use crate::model::names::{GoalName, ModeName, ServiceName};
+use crate::model::names::{ContainerName, GoalName, ModeName, ServiceName};
 use crate::model::size::Mebibytes;
 
 type Services = BTreeMap<ServiceName, Resolved>;
@@ -62,7 +62,7 @@ fn circles(context: &mut Context<'_>, services: &Services, graph: &Graph<'_>) {
 }
 
 fn containers(context: &mut Context<'_>, services: &Services) {
-    let mut known: BTreeMap<&str, &Resolved> = BTreeMap::new();
+    let mut known: BTreeMap<&ContainerName, &Resolved> = BTreeMap::new();
     for resolved in services.values() {
         let Some(container) = resolved.service.container_name() else { continue };
         match known.get(container) {

@@ -17,6 +17,7 @@ use crate::manifest::wire::shape::{CommandLine, Pairs};
 use crate::model::desired::{
     Container, ExistingContainer, GpuAccess, ImageHealthcheck, PublishedPort, PullPolicy, Runtime, Ulimit,
 };
+use crate::model::names::ContainerName;
 use crate::model::spec::Spec;
 
 /// On one address and by one protocol a host has no more.
@@ -34,8 +35,8 @@ pub(super) fn docker(context: &mut Context<'_>, service: &str, written: &Located
         context.error_with_help("lcm::manifest::conflict", container.span, (message, "this one exists already"), help);
     }
     Some(Built {
-        runtime: Runtime::Existing(ExistingContainer { container: container.value.clone() }),
-        spec: Spec::default(),
+        runtime: Runtime::Existing(ExistingContainer { container: ContainerName::new(&container.value) }),
+        spec: Spec::plain(Value::Null),
         missing_secrets: Vec::new(),
         published: Vec::new(),
     })
@@ -80,9 +81,9 @@ fn created(context: &mut Context<'_>, service: &str, written: &Located<Docker>) 
     let name = match &written.container_name {
         Some(name) => {
             valid_name(context, name);
-            name.value.clone()
+            ContainerName::new(&name.value)
         }
-        None => format!("{}-{service}", context.project),
+        None => ContainerName::new(format!("{}-{service}", context.project)),
     };
     let environment = environment(context, written.environment.as_ref(), written.env_file.as_ref());
     let published = published(context, written);
@@ -121,7 +122,7 @@ fn created(context: &mut Context<'_>, service: &str, written: &Located<Docker>) 
     let container = Container { environment: environment.values, volumes, ..container };
     Some(Built {
         runtime: Runtime::Container(Box::new(container)),
-        spec: Spec { config: Value::Object(config), secrets: environment.secrets },
+        spec: Spec::new(Value::Object(config), environment.secrets),
         missing_secrets: environment.missing.into_iter().collect(),
         published,
     })

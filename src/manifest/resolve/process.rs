@@ -59,7 +59,7 @@ pub(super) fn process(
     let process = Process { command: command?, cwd, environment: environment.values, inherit, log, pid_file };
     Some(Built {
         runtime: Runtime::Process(Box::new(process)),
-        spec: Spec { config: Value::Object(config), secrets: environment.secrets },
+        spec: Spec::new(Value::Object(config), environment.secrets),
         missing_secrets: environment.missing.into_iter().collect(),
         published: Vec::new(),
     })

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use smol_str::SmolStr;
 
 use crate::model::desired::{
     Container, Desired, GpuAccess, GpuRequest, Health, ModeSource, OrphanPolicy, PullPolicy, Recover, Runtime, Service,
     StopPolicy,
 };
-use crate::model::names::{ProjectName, ServiceName};
+use crate::model::names::{ContainerName, ProjectName, ServiceName};
 use crate::model::rules::Rules;
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
@@ -67,7 +68,7 @@ impl Service {
             recover: Recover::default(),
             ports: BTreeSet::new(),
             missing_secrets: Vec::new(),
-            spec: Spec::default(),
+            spec: Spec::plain(serde_json::Value::Null),
             source: String::new(),
         }
     }
@@ -76,9 +77,9 @@ impl Service {
 impl Container {
     /// An image, run as it is.
     #[must_use]
-    pub fn plain(name: impl Into<String>, image: impl Into<String>) -> Self {
+    pub fn plain(name: impl Into<SmolStr>, image: impl Into<String>) -> Self {
         Self {
-            name: name.into(),
+            name: ContainerName::new(name),
             image: image.into(),
             pull: PullPolicy::Missing,
             command: None,

@@ -151,6 +151,6 @@ fn none_of_it_is_part_of_the_spec() {
     let full = written(&format!("{bare}, {beside} }}\n{around}")).unwrap();
     let spec = |desired: &Desired| desired.services[&"a".into()].spec.clone();
     assert_eq!(spec(&plain).hash(), spec(&full).hash());
-    assert_eq!(spec(&plain).config, spec(&full).config);
+    assert_eq!(spec(&plain).config(), spec(&full).config());
     assert_ne!(plain.services[&"a".into()].hooks, full.services[&"a".into()].hooks);
 }

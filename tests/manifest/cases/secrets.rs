@@ -75,7 +75,7 @@ fn environments_are_laid_over_each_other_and_masked() {
         "DOLLAR": "5$", "FILLED": "***", "FLAG": "true", "ONE": "***", "OVER": "plain", "PLAIN": "1.10",
         "TOKEN": "***", "TWO": "***"
     });
-    assert_eq!(service.spec.config["environment"], masked);
+    assert_eq!(service.spec.config()["environment"], masked);
     let names: Vec<&str> = service.spec.secrets.keys().map(String::as_str).collect();
     assert_eq!(names, ["FILLED", "ONE", "TOKEN", "TWO"]);
     // Nothing that can be printed shows one.
@@ -95,7 +95,7 @@ fn what_is_missing_blocks_only_its_service() {
     );
     assert!(values.contains(&("TOKEN", None, true)));
     assert!(!service.spec.secrets.contains_key("TOKEN"));
-    assert_eq!(service.spec.config["environment"]["TOKEN"], "***");
+    assert_eq!(service.spec.config()["environment"]["TOKEN"], "***");
 }
 
 #[test]
