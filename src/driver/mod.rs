@@ -19,6 +19,7 @@ use crate::model::observed::Instance;
 pub(crate) mod disk;
 pub mod docker;
 pub mod gpu;
+mod listening;
 pub mod machine;
 pub mod ports;
 pub mod probe;

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::{fs, io};
 
-use procfs::ProcError;
-use procfs::net::{TcpNetEntry, TcpState, tcp, tcp6};
 use tokio::task::spawn_blocking;
 
+use crate::driver::listening;
 use crate::driver::process::proc;
 use crate::driver::process::trees::Census;
 use crate::model::facts::{ListenerFact, Owner, ProcessFact, Reading, TreeFact};
@@ -51,12 +50,8 @@ pub(crate) fn describe(listener: &ListenerFact) -> String {
 }
 
 fn read(ports: &BTreeSet<u16>) -> io::Result<Vec<ListenerFact>> {
-    let sockets: BTreeMap<u64, u16> = table(tcp())?
-        .into_iter()
-        .chain(table(tcp6())?)
-        .filter(|entry| entry.state == TcpState::Listen && ports.contains(&entry.local_address.port()))
-        .map(|entry| (entry.inode, entry.local_address.port()))
-        .collect();
+    let mut sockets = listening::sockets()?;
+    sockets.retain(|_, port| ports.contains(port));
     if sockets.is_empty() {
         return Ok(Vec::new());
     }
@@ -70,21 +65,10 @@ fn read(ports: &BTreeSet<u16>) -> io::Result<Vec<ListenerFact>> {
 
 /// The ports that these processes listen on.
 pub(crate) fn of(pids: &BTreeSet<i32>) -> BTreeSet<u16> {
-    let listening = |entry: &TcpNetEntry| entry.state == TcpState::Listen;
-    let entries = [table(tcp()), table(tcp6())].into_iter().flat_map(Result::unwrap_or_default).filter(listening);
-    let ports: BTreeMap<u64, u16> = entries.map(|entry| (entry.inode, entry.local_address.port())).collect();
+    let ports = listening::sockets().unwrap_or_default();
     let descriptors = pids.iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok()).flatten().flatten();
     let sockets = descriptors.filter_map(|descriptor| socket_of(fs::read_link(descriptor.path()).ok()?.to_str()?));
     sockets.filter_map(|inode| ports.get(&inode).copied()).collect()
-}
-
-/// A kernel without IPv6 has no table for it.
-fn table(read: Result<Vec<TcpNetEntry>, ProcError>) -> io::Result<Vec<TcpNetEntry>> {
-    match read {
-        Ok(entries) => Ok(entries),
-        Err(ProcError::NotFound(_)) => Ok(Vec::new()),
-        Err(error) => Err(io::Error::other(error)),
-    }
 }
 
 /// A process for each socket: one of ours rather than another that shares it. Those of other users stay unknown to all
