@@ -50,8 +50,8 @@ pub(crate) fn describe(listener: &ListenerFact) -> String {
 }
 
 fn read(ports: &BTreeSet<u16>) -> io::Result<Vec<ListenerFact>> {
-    let mut sockets = listening::sockets()?;
-    sockets.retain(|_, port| ports.contains(port));
+    let sockets: BTreeMap<u64, u16> =
+        listening::sockets()?.into_iter().filter(|(_, port)| ports.contains(port)).collect();
     if sockets.is_empty() {
         return Ok(Vec::new());
     }
@@ -65,7 +65,7 @@ fn read(ports: &BTreeSet<u16>) -> io::Result<Vec<ListenerFact>> {
 
 /// The ports that these processes listen on.
 pub(crate) fn of(pids: &BTreeSet<i32>) -> BTreeSet<u16> {
-    let ports = listening::sockets().unwrap_or_default();
+    let ports: BTreeMap<u64, u16> = listening::known_sockets().into_iter().collect();
     let descriptors = pids.iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok()).flatten().flatten();
     let sockets = descriptors.filter_map(|descriptor| socket_of(fs::read_link(descriptor.path()).ok()?.to_str()?));
     sockets.filter_map(|inode| ports.get(&inode).copied()).collect()
