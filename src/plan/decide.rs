@@ -12,7 +12,7 @@ use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{Observed, ObservedService, Orphan, Ownership};
 use crate::model::plan::{Purpose, Reason, ReasonCode, Request};
 use crate::model::size::Mebibytes;
-use crate::plan::drift;
+use crate::plan::drift::drift;
 use crate::plan::glance::{Glance, Owner};
 use crate::plan::legal::Firm;
 use crate::plan::numbers::{Number, Rows};
@@ -28,8 +28,8 @@ pub(super) struct Scene<'a> {
     pub(super) wants: &'a Wants<'a>,
     seen: Vec<&'a ObservedService>,
     glances: Vec<Glance>,
-    /// Whether what runs of it is another than the manifest asks for.
-    drifted: Vec<bool>,
+    /// Looked for while all that it takes is at hand, and seldom found.
+    drifts: Vec<Option<Box<Reason>>>,
     /// Which of `places` is a service's own.
     asks: Vec<Ask>,
     /// Services that ask alike share one list.
@@ -73,7 +73,7 @@ impl<'a> Scene<'a> {
             let seats = seen.gpus.iter().filter_map(|id| Some((*gpus.get(id)?, scene.held_on(number, id))));
             let seats: SmallVec<[_; 1]> = seats.collect();
             scene.seats.push(seats.into_iter());
-            scene.drifted.push(drift::told(&scene, number).is_some());
+            scene.drifts.push(drift(&scene, number).map(Box::new));
         }
         Self { firm: Firm::of(&scene), ..scene }
     }
@@ -87,7 +87,7 @@ impl<'a> Scene<'a> {
             wants,
             seen: Vec::with_capacity(services),
             glances: Vec::with_capacity(services),
-            drifted: Vec::with_capacity(services),
+            drifts: Vec::with_capacity(services),
             asks: Vec::with_capacity(services),
             places: Vec::new(),
             ports: Rows::default(),
@@ -118,9 +118,9 @@ impl<'a> Scene<'a> {
         self.glances[number]
     }
 
-    /// What runs of it is another than the manifest asks for; [`drift::drift`] says how.
-    pub(super) fn has_drifted(&self, number: Number) -> bool {
-        self.drifted[number]
+    /// What makes what runs of it another than the manifest asks for.
+    pub(super) fn drift(&self, number: Number) -> Option<&Reason> {
+        self.drifts[number].as_deref()
     }
 
     /// Why nothing can be said of it.

@@ -17,11 +17,6 @@ use crate::plan::numbers::Number;
 
 /// What makes a thing of ours another than the manifest asks for.
 pub(super) fn drift(scene: &Scene<'_>, number: Number) -> Option<Reason> {
-    if scene.has_drifted(number) { told(scene, number) } else { None }
-}
-
-/// As [`drift`], looked for anew.
-pub(super) fn told(scene: &Scene<'_>, number: Number) -> Option<Reason> {
     let (service, seen) = (scene.service(number), scene.seen(number));
     let marks = seen.marks.as_ref()?;
     if let Some(message) = misplaced(service, seen) {

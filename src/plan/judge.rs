@@ -6,7 +6,7 @@ use crate::model::lifecycle::State;
 use crate::model::observed::{ObservedService, Ownership};
 use crate::model::plan::{Purpose, Reason, ReasonCode};
 use crate::plan::decide::{Decision, Decisions, Scene};
-use crate::plan::drift::{drift, gpu_lost};
+use crate::plan::drift::gpu_lost;
 use crate::plan::glance::Owner;
 use crate::plan::legal::hold_to_rules;
 use crate::plan::numbers::Number;
@@ -49,18 +49,21 @@ fn judge_one(scene: &Scene<'_>, number: Number) -> Decision {
 
 /// Why it is left alone though nobody wants it; what it should be by now is told, and not acted on.
 fn kept(scene: &Scene<'_>, number: Number) -> String {
-    let drifted = drift(scene, number).map(|change| change.message);
-    let told = |change| format!("it may go on running, though it is not what the manifest describes: {change}");
-    drifted.map_or_else(|| "it may go on running".to_owned(), told)
+    match scene.drift(number) {
+        Some(Reason { message, .. }) => {
+            format!("it may go on running, though it is not what the manifest describes: {message}")
+        }
+        None => "it may go on running".to_owned(),
+    }
 }
 
 fn off(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
-    let seen = scene.glance(number);
-    if let (Some(holder), true) = (scene.stranger(number), seen.state.is_operational()) {
+    let glance = scene.glance(number);
+    if let (Some(holder), true) = (scene.stranger(number), glance.state.is_operational()) {
         let message = format!("{}, but what answers in its place is not lcm's to stop: {holder}", why.message);
         return Decision::Blocked(reason(ReasonCode::NotOurs, message, None));
     }
-    if !seen.holds_room {
+    if !glance.holds_room {
         return Decision::Leave("it is off".to_owned());
     }
     match scene.prevented(number) {
@@ -83,15 +86,15 @@ fn wanted(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
             let spent = scene.budget(number).holds().then(|| recover::runs_on(scene, number, why)).flatten();
             spent.unwrap_or_else(|| bring_up(scene, number, why.clone(), true))
         }
-        State::Online | State::Busy | State::Idle => match drift(scene, number) {
+        State::Online | State::Busy | State::Idle => match scene.drift(number) {
             Some(change) => {
-                recover::runs_on(scene, number, &change).unwrap_or_else(|| bring_up(scene, number, change, true))
+                recover::runs_on(scene, number, change).unwrap_or_else(|| bring_up(scene, number, change.clone(), true))
             }
             None => Decision::Leave(format!("{state}, as it should be: {}", why.message)),
         },
-        State::Starting => match drift(scene, number) {
+        State::Starting => match scene.drift(number) {
             Some(change) => {
-                recover::runs_on(scene, number, &change).unwrap_or_else(|| bring_up(scene, number, change, true))
+                recover::runs_on(scene, number, change).unwrap_or_else(|| bring_up(scene, number, change.clone(), true))
             }
             None => Decision::Await(Reason {
                 message: format!("{}; {}", why.message, scene.seen(number).detail),
@@ -126,7 +129,7 @@ fn wanted(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
     }
 }
 
-/// What is wanted, and is not lcm's to start or stop.
+/// What becomes of what is wanted where it is not there, or is somebody else's.
 fn not_ours(scene: &Scene<'_>, number: Number) -> Option<Decision> {
     let glance = scene.glance(number);
     if !matches!(glance.owner, Owner::Missing | Owner::Foreign) {

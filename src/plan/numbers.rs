@@ -23,21 +23,13 @@ pub(super) struct Numbers<'a> {
 
 impl<'a> Numbers<'a> {
     pub(super) fn of(desired: &'a Desired) -> Self {
-        let count = desired.services.len();
-        let (mut names, mut services) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        let (mut priorities, mut depend) = (Vec::with_capacity(count), Vec::new());
-        // Read in one go: services are large, and most depend on nothing.
-        for (number, (name, service)) in desired.services.iter().enumerate() {
-            names.push(name.clone());
+        let names: Vec<ServiceName> = desired.services.keys().cloned().collect();
+        let (mut services, mut priorities) = (Vec::with_capacity(names.len()), Vec::with_capacity(names.len()));
+        let mut bases = Rows::default();
+        for service in desired.services.values() {
             services.push(service);
             priorities.push(service.priority);
-            depend.extend((!service.depends_on.is_empty()).then_some((number, &service.depends_on)));
-        }
-        let (mut bases, mut depend) = (Rows::default(), depend.into_iter().peekable());
-        for number in 0..count {
-            let own = depend.next_if(|(other, _)| *other == number);
-            let own = own.into_iter().flat_map(|(_, depends_on)| depends_on.keys());
-            bases.push(own.filter_map(|base| names.binary_search(base).ok()));
+            bases.push(service.depends_on.keys().filter_map(|base| names.binary_search(base).ok()));
         }
         let dependents = bases.turned();
         Self { names, services, priorities, bases, dependents }
