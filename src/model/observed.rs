@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::model::desired::{Service, StopPolicy};
 use crate::model::facts::{Attempts, Estimates, ExitFact, Marks};
@@ -52,7 +53,8 @@ pub struct ObservedService {
     /// What it carries of its making; `None` for adopted things.
     pub marks: Option<Box<Marks>>,
     pub image_moved: bool,
-    pub gpus: BTreeSet<GpuId>,
+    /// In their order, each once. Most have one, and a plan asks for it of all: it lies within.
+    pub gpus: SmallVec<[GpuId; 1]>,
     /// What it holds on each GPU; `None`: the driver does not tell.
     pub measured: Option<BTreeMap<GpuId, Mebibytes>>,
     /// It was evicted a short while ago, and has taken its memory again since.
@@ -84,7 +86,7 @@ impl ObservedService {
             previous: None,
             marks: None,
             image_moved: false,
-            gpus: BTreeSet::new(),
+            gpus: SmallVec::new(),
             measured: None,
             grew_back: false,
             estimates: Estimates::default(),

@@ -38,7 +38,7 @@ pub(super) fn settle(
     for (name, seen) in services.iter_mut() {
         let service = &desired.services[name];
         let share = shares.get(&Party::Service(name.clone()));
-        seen.gpus = gpus_of(service, seen, &gpus, share);
+        seen.gpus = gpus_of(service, seen, &gpus, share).into_iter().collect();
         seen.measured = measured(seen, &gpus, share);
         let history = facts.history.get(name);
         seen.estimates = history.map(|history| history.estimates).unwrap_or_default();

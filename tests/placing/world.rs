@@ -157,7 +157,7 @@ fn seen(index: usize, service: &case::Service, wanted: &Service) -> ObservedServ
         instance: service.runs().then(|| Instance::Tree { id: index.to_string() }),
         holds_room: service.runs(),
         marks: service.runs().then(|| Box::new(marks)),
-        gpus: seat,
+        gpus: seat.into_iter().collect(),
         ..ObservedService::plain(
             state,
             format!("it is {state}"),
