@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use crate::lcm::{Lcm, studio};
+use crate::terminal;
 
 /// What is waited for comes in a fraction of it, or never.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -159,6 +160,20 @@ fn a_second_interrupt_and_a_quit_leave_the_terminal_as_it_was() {
         assert_eq!(code, Some(expected), "{last:?}");
         assert!(last.contains("\u{1b}[?25h\u{1b}[?1049l"), "cursor and screen come back: {last:?}");
         drop(never);
+    }
+}
+
+#[test]
+fn a_terminal_that_keeps_every_drawing_gets_a_refusal() {
+    let words: Vec<&str> = WATCH.split_whitespace().collect();
+    for (name, value) in [("CI", "true"), ("TERM", "dumb")] {
+        let (folder, (_ours, theirs)) = (studio(), terminal::sides(24, 100));
+        let lcm = Lcm::new(folder.path()).env("TERM", "xterm").env(name, value).args(&words);
+        let child = lcm.command().stdout(theirs).stderr(Stdio::piped()).spawn().expect("lcm runs");
+        let output = child.wait_with_output().expect("it ends");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(64), "{name}={value}: {told}");
+        assert!(told.contains("--watch needs a terminal that it can draw on"), "{told}");
     }
 }
 
