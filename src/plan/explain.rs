@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::desired::Service;
 use crate::model::names::{GpuId, ServiceName};
-use crate::model::room::GpuRoom;
+use crate::model::room::{GpuRoom, Holder};
 use crate::plan::decide::Decision;
 
 /// More GPUs than this are counted, not listed.
@@ -31,7 +31,7 @@ struct Line {
 
 impl Sums {
     pub(super) fn of(room: BTreeMap<GpuId, GpuRoom>, priorities: BTreeMap<ServiceName, i64>) -> Self {
-        let names = |gpu: &GpuRoom| gpu.holders.iter().map(|held| held.service.clone()).collect();
+        let names = |gpu: &GpuRoom| gpu.holders.iter().filter_map(|held| held.service.clone()).collect();
         let holders = room.iter().map(|(id, gpu)| (id.clone(), names(gpu))).collect();
         Self { room, holders, priorities, lines: RefCell::default() }
     }
@@ -60,7 +60,8 @@ impl Sums {
 
     fn both(&self, gpu: &GpuRoom, priority: i64, except: Option<&ServiceName>) -> Line {
         let mut without = gpu.clone();
-        without.holders.retain(|held| self.priorities.get(&held.service).is_none_or(|other| *other >= priority));
+        let theirs = |held: &Holder| self.priorities.get(held.service.as_ref()?);
+        without.holders.retain(|held| theirs(held).is_none_or(|other| *other >= priority));
         let (all, left_without) = (gpu.arithmetic(except), without.left(except));
         Line { all, without: without.arithmetic(except), left_without }
     }
