@@ -6,6 +6,8 @@ mod lcm;
 #[path = "support/terminal.rs"]
 mod terminal;
 
+#[path = "cli/asked.rs"]
+mod asked;
 #[path = "cli/completions.rs"]
 mod completions;
 #[path = "cli/drawn.rs"]

@@ -83,7 +83,7 @@ fn left(room: &Room, step: &Step, resident: Mebibytes) -> Option<String> {
 
 /// What is measured of a service; nothing, where all that is there is told and it is not among that.
 fn held(gpu: &GpuRoom, service: &ServiceName) -> Option<Mebibytes> {
-    match gpu.holders.iter().find(|holder| holder.service == *service) {
+    match gpu.holders.iter().find(|holder| holder.is(service)) {
         Some(holder) => holder.measured,
         None => gpu.told.then_some(Mebibytes::ZERO),
     }

@@ -57,8 +57,9 @@ pub(super) fn weigh(run: &Run<'_>, facts: &Facts, request: &Request) {
     let room = (run.context.room)(facts, request);
     let mut ledger = run.ledger();
     for held in room.gpus.values().flat_map(|gpu| &gpu.holders) {
-        if let Some(measured) = held.measured.filter(|measured| *measured > Mebibytes::ZERO) {
-            let most = ledger.heaviest.entry(held.service.clone()).or_default();
+        let measured = held.measured.filter(|measured| *measured > Mebibytes::ZERO);
+        if let (Some(service), Some(measured)) = (&held.service, measured) {
+            let most = ledger.heaviest.entry(service.clone()).or_default();
             *most = measured.max(*most);
         }
     }

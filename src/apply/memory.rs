@@ -107,7 +107,7 @@ fn passes(counted: &GpuRoom, others: &[(&ServiceName, &Promise)], need: &Need<'_
 /// What bears no marks is counted wherever it may be; of what this run has put elsewhere, only what is measured here.
 fn without(gpu: &GpuRoom, elsewhere: &[&ServiceName]) -> GpuRoom {
     let mut gpu = gpu.clone();
-    for holder in gpu.holders.iter_mut().filter(|holder| elsewhere.contains(&&holder.service)) {
+    for holder in gpu.holders.iter_mut().filter(|holder| elsewhere.iter().any(|name| holder.is(name))) {
         holder.counts = holder.measured.unwrap_or_default();
     }
     gpu
@@ -117,7 +117,7 @@ fn without(gpu: &GpuRoom, elsewhere: &[&ServiceName]) -> GpuRoom {
 fn with_promises(gpu: &GpuRoom, promises: &[(&ServiceName, &Promise)]) -> GpuRoom {
     let mut gpu = gpu.clone();
     for (name, promise) in promises.iter().filter(|(_, promise)| promise.standing == Standing::Loading) {
-        match gpu.holders.iter_mut().find(|holder| holder.service == **name) {
+        match gpu.holders.iter_mut().find(|holder| holder.is(name)) {
             Some(holder) => holder.counts = holder.counts.max(promise.amount),
             None => gpu.holders.push(promised(name, promise)),
         }
@@ -129,8 +129,7 @@ fn with_promises(gpu: &GpuRoom, promises: &[(&ServiceName, &Promise)]) -> GpuRoo
 /// all of it counts beside what is used. `None`: nobody measures.
 fn as_a_whole(gpu: &GpuRoom, promises: &[(&ServiceName, &Promise)]) -> Option<GpuRoom> {
     let used = Holder {
-        // No service has this name.
-        service: ServiceName::new(""),
+        service: None,
         label: "used (the driver does not say by whom)".to_owned(),
         counts: gpu.used?,
         measured: None,
@@ -143,5 +142,5 @@ fn as_a_whole(gpu: &GpuRoom, promises: &[(&ServiceName, &Promise)]) -> Option<Gp
 
 fn promised(name: &ServiceName, promise: &Promise) -> Holder {
     let label = format!("promised to {name}");
-    Holder { service: name.clone(), label, counts: promise.amount, measured: None }
+    Holder { service: Some(name.clone()), label, counts: promise.amount, measured: None }
 }

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 
-use crate::apply::{self, Context, Look, Outcome};
+use crate::apply::{self, Context, Outcome};
+use crate::cli::agreement::{Agreement, Thought};
 use crate::cli::args::{ExecutionArgs, Format, PlanningArgs};
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
@@ -23,7 +24,6 @@ use crate::cli::{files, locked, oneshot, plan as plan_command, saved, switch};
 use crate::manifest::Choice;
 use crate::model::event::{Event, EventKind};
 use crate::model::facts::Facts;
-use crate::model::lifecycle::Action;
 use crate::model::observed::Observed;
 use crate::model::plan::{Plan, Purpose, Request};
 use crate::report::fold::folded;
@@ -31,8 +31,6 @@ use crate::report::print;
 use crate::report::progress::{Progress, Show};
 use crate::report::style::Style;
 use crate::report::table::spoken;
-use crate::report::text::{self, Setting};
-use crate::report::view::{Looked, View};
 use crate::store::{Author, Run, StoreError};
 
 /// What is to be carried out.
@@ -110,24 +108,17 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
         }
     };
     opened.ensure_writable(tell_of_store)?;
-    opened.hear()?;
 
-    let facts = opened.facts(session).await;
-    opened.refuse_if_all_unknown(&facts, &request)?;
-    let observed = opened.observed(&facts);
-    let look = Look { desired: &opened.desired, facts: &facts, observed: &observed, author: &author };
-    apply::record_seen(opened.store(), look).unwrap_or_else(|error| tell_of_store(&error));
-    oneshot::refuse_held(&opened, &facts, &request)?;
-    let plan = opened.think(&facts, &request).map_err(|reason| Stop::refused(Code::Audit, reason))?;
-    if let Some(saved) = &saved {
-        saved::check(saved, &plan)?;
-    }
-    if job.execution.format == Format::Text && (!session.quiet || plan.steps.is_empty()) {
-        plan_command::data(&shown(session, job, &opened, &plan, &facts))?;
-    }
-    if !plan.steps.is_empty() && must_ask(job, &opened, &plan) && !agreed().await {
-        return Err(Stop::refused(Code::Declined, "not agreed to; nothing was done"));
-    }
+    let agreement = Agreement {
+        session,
+        job,
+        opened: &opened,
+        request: &request,
+        saved: saved.as_ref(),
+        author: &author,
+        tell_of_store: &tell_of_store,
+    };
+    let Thought { observed, plan, .. } = agreement.reach().await?;
     keep_mode(job, &opened)?;
     let mut ended = if plan.steps.is_empty() {
         forget(session, &opened, &plan);
@@ -331,12 +322,6 @@ fn words(job: &Job, ended: &Ended, style: Style) -> String {
     folded(&text, style)
 }
 
-fn shown(session: &Session, job: &Job, opened: &Opened, plan: &Plan, facts: &Facts) -> String {
-    let looked = Looked::at(facts);
-    let view = View { plan, purpose: job.purpose, origin: opened.origin(&looked) };
-    text::plan(view, Setting { verbose: session.verbose, style: session.stdout })
-}
-
 /// Where a copy of the events goes; made before anything else is tried, so that it can say how that ended.
 fn copy(execution: &ExecutionArgs) -> Result<Option<File>, Stop> {
     let stream = |path: &PathBuf| {
@@ -352,28 +337,5 @@ fn show(session: &Session, execution: &ExecutionArgs) -> Show {
         Format::Text if session.quiet => Show::Nothing,
         Format::Text if io::stderr().is_terminal() && session.may_redraw() => Show::Bars,
         Format::Text => Show::Lines,
-    }
-}
-
-/// Only at a terminal, and only where something that runs is stopped. Without one the merge was the approval.
-fn must_ask(job: &Job, opened: &Opened, plan: &Plan) -> bool {
-    let stops = plan.steps.iter().any(|step| match step.action {
-        Action::Stop | Action::Remove => true,
-        Action::Evict | Action::Pause | Action::Unpause | Action::Start => false,
-    });
-    let terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
-    stops && terminal && !job.execution.yes && !opened.is_simulated()
-}
-
-/// Asks on stderr. The answer is waited for beside the work of hearing an interrupt.
-async fn agreed() -> bool {
-    print::ask("Do this? [y/N] ");
-    let answer = tokio::task::spawn_blocking(|| {
-        let mut line = String::new();
-        io::stdin().read_line(&mut line).map(|_| line)
-    });
-    match answer.await {
-        Ok(Ok(line)) => matches!(line.trim().to_lowercase().as_str(), "y" | "yes"),
-        Ok(Err(_)) | Err(_) => false,
     }
 }

@@ -10,7 +10,7 @@ pub(super) const CODES: [(&str, &str); 9] = [
     ("2", "with --detailed-exitcode: changes are pending, or were made"),
     ("3", "applied, but some steps failed or a service is not healthy"),
     ("4", "something wanted is blocked; the rest is done unless --strict"),
-    ("5", "the saved plan is stale"),
+    ("5", "the plan is stale, saved or asked about"),
     ("6", "another lcm holds the lock"),
     ("64", "the command line is wrong"),
     ("130, 143", "interrupted, terminated; everything is recorded"),
@@ -25,7 +25,7 @@ pub enum Exit {
     Refused,
     /// Another lcm holds the lock.
     Locked,
-    /// The saved plan is stale.
+    /// The plan is stale: the saved one, or the one that was asked about.
     Stale,
     Terminated,
     Interrupted,

@@ -3,6 +3,7 @@
 //! How the stages are put together is in `wire` alone; which exit code means what, in [`exit`].
 
 mod adopt;
+mod agreement;
 mod apply;
 mod args;
 mod color;

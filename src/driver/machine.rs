@@ -34,7 +34,7 @@ const PROBES_MAX: usize = 32;
 const PROBE_PAUSE: Duration = Duration::from_millis(50);
 
 /// An engine of this machine answers within milliseconds; one that hangs must not hold up those who don't need it.
-const LEFT_BEHIND_WAIT: Duration = Duration::from_secs(2);
+const MARKED_WAIT: Duration = Duration::from_secs(2);
 
 /// This machine, as one manifest uses it.
 pub struct Machine {
@@ -102,18 +102,10 @@ impl Machine {
 
     async fn containers(&self, desired: &Desired, whose: Whose) -> (Option<EngineFact>, Reading<Vec<ContainerFact>>) {
         if !self.asks_engine {
-            return self.left_behind(desired).await;
+            return self.marked(desired, whose).await;
         }
         match self.engine() {
-            Ok(engine) => {
-                let version = async {
-                    match whose {
-                        Whose::Readers => engine.fact().await.ok(),
-                        Whose::Lcm => None,
-                    }
-                };
-                tokio::join!(version, engine.containers(desired))
-            }
+            Ok(engine) => tokio::join!(version(engine, whose), engine.containers(desired)),
             Err(error) => (None, Reading::Unknown(error.to_string())),
         }
     }
@@ -128,15 +120,16 @@ impl Machine {
         (engine, containers, trees, gpus)
     }
 
-    /// Containers of this project though its manifest names none any more: what they hold is taken all the same. An
-    /// engine that does not answer at once is no trouble to one who has no use for it.
-    async fn left_behind(&self, desired: &Desired) -> (Option<EngineFact>, Reading<Vec<ContainerFact>>) {
+    /// Containers with lcm's marks though this manifest names none: those that it left behind, and other projects', which
+    /// may take all that they declare at any time. An engine that does not answer at once is no trouble to one who has
+    /// no use for it.
+    async fn marked(&self, desired: &Desired, whose: Whose) -> (Option<EngineFact>, Reading<Vec<ContainerFact>>) {
         let asked = async {
             let engine = self.engine().ok()?;
-            let found = engine.left_behind(desired).await.ok().filter(|found| !found.is_empty())?;
-            Some((engine.fact().await.ok(), Reading::Known(found)))
+            let found = engine.marked(desired).await.ok().filter(|found| !found.is_empty())?;
+            Some((version(engine, whose).await, Reading::Known(found)))
         };
-        timeout(LEFT_BEHIND_WAIT, asked).await.ok().flatten().unwrap_or((None, Reading::NotAsked))
+        timeout(MARKED_WAIT, asked).await.ok().flatten().unwrap_or((None, Reading::NotAsked))
     }
 
     /// Everything that runs and has something to ask, asked at once.
@@ -333,6 +326,13 @@ impl Driver for Machine {
     }
 }
 
+async fn version(engine: &Engine, whose: Whose) -> Option<EngineFact> {
+    match whose {
+        Whose::Readers => engine.fact().await.ok(),
+        Whose::Lcm => None,
+    }
+}
+
 /// Once: whoever holds the port of a service that does not run either answers as that would, or stands in its way.
 async fn ask_stranger(service: &Service) -> (ServiceName, ProbeFacts) {
     let deadline = service.health.probe_timeout;
@@ -381,3 +381,6 @@ fn running<'a>(facts: &Facts, desired: &Desired, service: &'a Service) -> Option
 fn is_young(running: &Running<'_>, now: Timestamp) -> bool {
     running.started_at.is_some_and(|started_at| running.service.health.may_be_starting(started_at, now))
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,7 +42,8 @@ pub struct GpuRoom {
 /// What one service or orphan of this project has on one GPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    pub service: ServiceName,
+    /// `None`: it is nobody's whom the manifest names. An orphan may bear a service's name and is another all the same.
+    pub service: Option<ServiceName>,
     /// `ollama (priority 200)`, `orphan old`.
     pub label: String,
     /// The larger of declared and measured; what it keeps, once it is evicted.
@@ -51,12 +52,19 @@ pub struct Holder {
     pub measured: Option<Mebibytes>,
 }
 
+impl Holder {
+    /// Whether it is this service itself.
+    #[must_use]
+    pub fn is(&self, service: &ServiceName) -> bool {
+        self.service.as_ref() == Some(service)
+    }
+}
+
 impl GpuRoom {
     /// What is left for one more, `except` itself: negative where the GPU is overcommitted.
     #[must_use]
     pub fn left(&self, except: Option<&ServiceName>) -> i64 {
-        let held: Mebibytes =
-            self.holders.iter().filter(|held| Some(&held.service) != except).map(|held| held.counts).sum();
+        let held: Mebibytes = self.others(except).map(|held| held.counts).sum();
         signed(self.capacity) - signed(self.reserve) - signed(self.foreign) - signed(held)
     }
 
@@ -72,7 +80,7 @@ impl GpuRoom {
         subtract(self.reserve, "reserve");
         let names = self.foreign_holders.join(", ");
         subtract(self.foreign, &if names.is_empty() { "foreign".to_owned() } else { format!("foreign ({names})") });
-        let mut holders: Vec<&Holder> = self.holders.iter().filter(|held| Some(&held.service) != except).collect();
+        let mut holders: Vec<&Holder> = self.others(except).collect();
         if holders.len() > LISTED_MAX {
             holders.sort_by(|a, b| (b.counts, &a.label).cmp(&(a.counts, &b.label)));
         }
@@ -85,6 +93,10 @@ impl GpuRoom {
         let sign = if left < 0 { "−" } else { "" };
         let _ = write!(line, " = {sign}{}", number(Mebibytes(left.unsigned_abs())));
         line
+    }
+
+    fn others(&self, except: Option<&ServiceName>) -> impl Iterator<Item = &Holder> {
+        self.holders.iter().filter(move |held| except.is_none_or(|except| !held.is(except)))
     }
 }
 

@@ -2,13 +2,17 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::rc::Rc;
 
 use crate::model::desired::Service;
 use crate::model::names::{GpuId, ServiceName};
-use crate::model::room::GpuRoom;
+use crate::model::room::{GpuRoom, Holder};
+use crate::model::size::Mebibytes;
 use crate::plan::decide::Decision;
+use crate::plan::room::Places;
 
-/// More GPUs than this are counted, not listed.
+/// More full GPUs than this are counted, not listed.
 const LISTED_MAX: usize = 4;
 
 /// Every GPU's arithmetic, worked out once: many may be refused for the same reason.
@@ -19,58 +23,100 @@ pub(super) struct Sums {
     /// Of those who could be made to give way.
     priorities: BTreeMap<ServiceName, i64>,
     /// By GPU and by the priority of who asks.
-    lines: RefCell<BTreeMap<(GpuId, i64), Line>>,
+    lines: RefCell<BTreeMap<(GpuId, i64), Rc<Line>>>,
 }
 
 /// One GPU's arithmetic, with and without those who matter less than who asks.
 struct Line {
-    all: String,
-    without: String,
-    left_without: i64,
+    called: String,
+    all: Sum,
+    without: Sum,
+}
+
+struct Sum {
+    text: String,
+    left: i64,
+    /// A service is in it, with its priority.
+    ranks: bool,
 }
 
 impl Sums {
     pub(super) fn of(room: BTreeMap<GpuId, GpuRoom>, priorities: BTreeMap<ServiceName, i64>) -> Self {
-        let names = |gpu: &GpuRoom| gpu.holders.iter().map(|held| held.service.clone()).collect();
+        let names = |gpu: &GpuRoom| gpu.holders.iter().filter_map(|held| held.service.clone()).collect();
         let holders = room.iter().map(|(id, gpu)| (id.clone(), names(gpu))).collect();
         Self { room, holders, priorities, lines: RefCell::default() }
     }
 
-    /// Why a service fits on none of the GPUs that would do, which are in their order: what each has, less all that is
-    /// on it at the plan's end.
-    pub(super) fn arithmetic(&self, service: &Service, priority: i64, gpus: &[GpuId]) -> String {
-        let need = service.vram;
-        let line = |id: &GpuId| self.line(id, priority, service);
-        let mut lines: Vec<String> = gpus.iter().take(LISTED_MAX).filter_map(line).collect();
-        if gpus.len() > LISTED_MAX {
-            lines.push(format!("and {} more are as full", gpus.len() - LISTED_MAX));
+    /// Why a service does not fit on the GPUs that would do, which are in their order: what each of the full ones has,
+    /// less all that is on it at the plan's end.
+    pub(super) fn arithmetic(&self, service: &Service, priority: i64, places: Option<&Places>) -> String {
+        let (need, gpus) = (service.vram, places.map_or(&[][..], |places| &places.all));
+        let lines: Vec<Rc<Line>> = gpus.iter().filter_map(|id| self.line(id, priority, service)).collect();
+        let (roomy, full): (Vec<&Line>, Vec<&Line>) =
+            lines.iter().map(Rc::as_ref).partition(|line| line.all.has_room(need));
+        let listed: Vec<&Sum> = full.iter().take(LISTED_MAX).map(|line| line.of(need)).collect();
+        let mut text = format!("it needs {need}");
+        if let Some(count) = places.and_then(|places| places.sets.first()).map(BTreeSet::len).filter(|count| *count > 1)
+        {
+            let _ = write!(text, " on each of {count} GPUs");
         }
-        format!("it needs {need}; {}", lines.join("; "))
+        // Whoever reads of others' priorities wants to compare.
+        if listed.iter().any(|sum| sum.ranks) {
+            let _ = write!(text, " (priority {priority})");
+        }
+        for sum in &listed {
+            let _ = write!(text, "; {}", sum.text);
+        }
+        match full.len() - listed.len() {
+            0 => {}
+            1 => text.push_str("; and 1 more is as full"),
+            more => {
+                let _ = write!(text, "; and {more} more are as full");
+            }
+        }
+        let _ = match &roomy[..] {
+            [] => Ok(()),
+            [one] => write!(text, "; {} has room", one.called),
+            several => write!(text, "; the other {} have room", several.len()),
+        };
+        text
     }
 
-    fn line(&self, id: &GpuId, priority: i64, service: &Service) -> Option<String> {
+    fn line(&self, id: &GpuId, priority: i64, service: &Service) -> Option<Rc<Line>> {
         let gpu = self.room.get(id)?;
         // Whoever sits there itself is no part of its own refusal.
         if self.holders.get(id).is_some_and(|holders| holders.contains(&service.name)) {
-            return Some(self.both(gpu, priority, Some(&service.name)).of(service));
+            return Some(Rc::new(self.both(gpu, priority, Some(&service.name))));
         }
         let mut lines = self.lines.borrow_mut();
-        Some(lines.entry((id.clone(), priority)).or_insert_with(|| self.both(gpu, priority, None)).of(service))
+        let line = lines.entry((id.clone(), priority)).or_insert_with(|| Rc::new(self.both(gpu, priority, None)));
+        Some(Rc::clone(line))
     }
 
     fn both(&self, gpu: &GpuRoom, priority: i64, except: Option<&ServiceName>) -> Line {
         let mut without = gpu.clone();
-        without.holders.retain(|held| self.priorities.get(&held.service).is_none_or(|other| *other >= priority));
-        let (all, left_without) = (gpu.arithmetic(except), without.left(except));
-        Line { all, without: without.arithmetic(except), left_without }
+        let theirs = |held: &Holder| self.priorities.get(held.service.as_ref()?);
+        without.holders.retain(|held| theirs(held).is_none_or(|other| *other >= priority));
+        Line { called: gpu.called.clone(), all: Sum::of(gpu, except), without: Sum::of(&without, except) }
     }
 }
 
 impl Line {
     /// Where it would not fit without all that matters less either, that is not what stands in its way.
-    fn of(&self, service: &Service) -> String {
-        let lower_matter = u64::try_from(self.left_without).is_ok_and(|left| left >= service.vram.0);
-        if lower_matter { self.all.clone() } else { self.without.clone() }
+    fn of(&self, need: Mebibytes) -> &Sum {
+        if self.without.has_room(need) { &self.all } else { &self.without }
+    }
+}
+
+impl Sum {
+    fn of(gpu: &GpuRoom, except: Option<&ServiceName>) -> Self {
+        let ranks = |held: &Holder| held.service.is_some() && held.service.as_ref() != except;
+        let ranks = gpu.holders.iter().any(|held| ranks(held) && held.counts > Mebibytes::ZERO);
+        Self { text: gpu.arithmetic(except), left: gpu.left(except), ranks }
+    }
+
+    fn has_room(&self, need: Mebibytes) -> bool {
+        u64::try_from(self.left).is_ok_and(|left| left >= need.0)
     }
 }
 

@@ -31,8 +31,8 @@ pub(super) fn gpus(
     let orphans = scene.observed.orphans.iter().filter(|orphan| orphan.holds_room() && orphan_counts(orphan));
     for orphan in orphans {
         for gpu in &orphan.gpus {
-            let (service, label) = (orphan.service.clone(), format!("orphan {}", orphan.service));
-            let held = Holder { service, label, counts: orphan.vram, measured: None };
+            let label = format!("orphan {}", orphan.service);
+            let held = Holder { service: None, label, counts: orphan.vram, measured: None };
             gpus.entry(gpu.clone()).and_modify(|gpu| gpu.holders.push(held));
         }
     }
@@ -51,7 +51,7 @@ pub(super) fn gpus(
 pub(super) fn holder(scene: &Scene<'_>, number: Number) -> Holder {
     let name = scene.name(number);
     let label = format!("{name} (priority {})", scene.priority(number));
-    Holder { service: name.clone(), label, counts: Mebibytes::ZERO, measured: None }
+    Holder { service: Some(name.clone()), label, counts: Mebibytes::ZERO, measured: None }
 }
 
 fn empty(scene: &Scene<'_>, id: &GpuId) -> GpuRoom {

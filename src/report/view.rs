@@ -271,7 +271,10 @@ pub(super) fn summary(plan: &Plan) -> String {
 
 /// Orphans that this plan leaves: those that go have steps.
 fn left(plan: &Plan) -> impl Iterator<Item = &OrphanLine> {
-    plan.orphans.iter().filter(|orphan| plan.steps.iter().all(|step| step.service != orphan.service))
+    // A service may have its name, and steps of its own.
+    let goes =
+        |orphan: &OrphanLine| plan.steps.iter().any(|step| step.expect.instance.as_ref() == Some(&orphan.instance));
+    plan.orphans.iter().filter(move |orphan| !goes(orphan))
 }
 
 /// Without what is said of another service anyway: why that one is blocked, on which this one depends.

@@ -1,7 +1,8 @@
 //! A run at a real pseudo-terminal: what it draws there, and in which state it leaves it, however it ends.
 
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -20,29 +21,48 @@ const COLUMNS: u16 = 80;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A terminal of 24 lines and 80 columns, whose stderr a program has.
-struct Terminal {
+pub(crate) struct Terminal {
     screen: Arc<Mutex<vt100::Parser>>,
     child: Child,
     reader: Option<JoinHandle<()>>,
+    keys: File,
 }
 
 impl Terminal {
     fn of(mut command: Command) -> Self {
-        let (outer, inner) = terminal::sides(ROWS, COLUMNS);
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(ROWS, COLUMNS, 1_000)));
-        let child = command.stdout(Stdio::null()).stderr(inner).spawn().expect("lcm runs");
-        // The command holds an end of the terminal, too.
-        drop(command);
-        let reader = read(outer, Arc::clone(&screen));
-        Self { screen, child, reader: Some(reader) }
+        command.stdout(Stdio::null());
+        Self::opened(command, terminal::sides(ROWS, COLUMNS), ROWS)
     }
 
-    fn shows(&self) -> String {
+    /// One with a keyboard, that has stdout too; and high, so that nothing leaves it.
+    pub(crate) fn with_keys(mut command: Command) -> Self {
+        let rows = 4 * ROWS;
+        let (outer, inner) = terminal::sides(rows, COLUMNS);
+        let again = || inner.try_clone().expect("the same side");
+        command.stdin(again()).stdout(again());
+        Self::opened(command, (outer, inner), rows)
+    }
+
+    fn opened(mut command: Command, (outer, inner): (File, OwnedFd), rows: u16) -> Self {
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(rows, COLUMNS, 1_000)));
+        let child = command.stderr(inner).spawn().expect("lcm runs");
+        // The command holds an end of the terminal, too.
+        drop(command);
+        let keys = outer.try_clone().expect("the same side");
+        let reader = read(outer, Arc::clone(&screen));
+        Self { screen, child, reader: Some(reader), keys }
+    }
+
+    pub(crate) fn types(&self, text: &str) {
+        (&self.keys).write_all(text.as_bytes()).expect("typed");
+    }
+
+    pub(crate) fn shows(&self) -> String {
         self.screen.lock().expect("no panic").screen().contents()
     }
 
     #[track_caller]
-    fn wait_until(&self, what: &str, is_so: impl Fn(&str) -> bool) {
+    pub(crate) fn wait_until(&self, what: &str, is_so: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !is_so(&self.shows()) {
             assert!(Instant::now() < deadline, "waited in vain: {what}\n{}", self.shows());
@@ -57,7 +77,7 @@ impl Terminal {
 
     /// Its exit code and what is left on the screen, where nothing moves any more.
     #[track_caller]
-    fn left(mut self) -> (Option<i32>, String) {
+    pub(crate) fn left(mut self) -> (Option<i32>, String) {
         let code = self.child.wait().expect("it ends").code();
         self.reader.take().expect("a reader").join().expect("all of it is read");
         let screen = self.screen.lock().expect("no panic");

@@ -92,6 +92,31 @@ fn a_container_left_behind_by_a_service_that_is_another_thing_now_is_an_orphan()
 }
 
 #[test]
+fn an_orphan_with_the_services_name_is_part_of_its_arithmetic() {
+    let (house, desired) = moved(CONTAINER, EXISTING);
+    let mut facts = house.look(&desired);
+    let containers = facts.containers.known_mut().expect("containers");
+    containers[0].marks.as_mut().expect("it is ours").vram_mib = 18_000;
+    let theirs = ContainerFact {
+        id: "e".repeat(64),
+        name: "theirs".to_owned(),
+        state: ContainerState::Exited,
+        marks: None,
+        ports: vec![],
+        ..containers[0].clone()
+    };
+    containers.push(theirs);
+    let arithmetic = "it needs 8 192 MiB; GPU 0 has 24 576 − 18 000 orphan a = 6 576";
+    assert_lines(
+        &planned(&facts, &desired, &Request::default()),
+        &format!(
+            "blocked a [no_room] {arithmetic}
+         orphan a: only reported; `lcm apply --prune` stops and removes it"
+        ),
+    );
+}
+
+#[test]
 fn what_was_put_aside_and_runs_is_counted() {
     let (house, desired) = moved(CONTAINER, CONTAINER);
     let mut facts = house.look(&desired);

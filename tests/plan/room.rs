@@ -43,7 +43,7 @@ fn the_least_important_gives_way_and_is_blocked_with_the_arithmetic() {
         &house.plan("large"),
         "stop:low [preempted] 12288 on gpu-1
          start:big [wanted_by_mode] 20480 on gpu-1 after stop:low
-         blocked low [no_room] it needs 12 288 MiB; GPU 0 has 24 576 − 1 024 reserve − 12 288 mid (priority 50) = 11 264; GPU 1 has 24 576 − 1 024 reserve − 20 480 big (priority 100) = 3 072",
+         blocked low [no_room] it needs 12 288 MiB (priority 10); GPU 0 has 24 576 − 1 024 reserve − 12 288 mid (priority 50) = 11 264; GPU 1 has 24 576 − 1 024 reserve − 20 480 big (priority 100) = 3 072",
     );
     house.apply("large");
     house.apply("large");
@@ -55,9 +55,43 @@ fn a_service_on_two_gpus_needs_both() {
     assert_lines(
         &house.plan("pair"),
         "start:pair [wanted_by_mode] 20480 on gpu-0+gpu-1
-         blocked low [no_room] it needs 12 288 MiB; GPU 0 has 24 576 − 1 024 reserve − 20 480 pair (priority 200) = 3 072; GPU 1 has 24 576 − 1 024 reserve − 20 480 pair (priority 200) = 3 072",
+         blocked low [no_room] it needs 12 288 MiB (priority 10); GPU 0 has 24 576 − 1 024 reserve − 20 480 pair (priority 200) = 3 072; GPU 1 has 24 576 − 1 024 reserve − 20 480 pair (priority 200) = 3 072",
     );
     house.apply("pair");
+}
+
+const SIX: &str = r"
+version: 1
+name: six
+gpus: { devices: [
+  { index: 0, vram: 24GiB }, { index: 1, vram: 24GiB }, { index: 2, vram: 24GiB },
+  { index: 3, vram: 24GiB }, { index: 4, vram: 24GiB }, { index: 5, vram: 24GiB } ] }
+services:
+  last: { process: { command: [last] }, vram: 16GiB, gpu: 5, priority: 50 }
+  four: { process: { command: [four] }, vram: 20GiB, gpu: [0, 1, 2, 4], priority: 50 }
+  all: { process: { command: [all] }, vram: 12GiB, gpu: [0, 1, 2, 3, 4, 5], priority: 50 }
+  pair: { process: { command: [pair] }, vram: 12GiB, gpu: { count: 2 } }
+  small: { process: { command: [small] }, vram: 1GiB, gpu: 3 }
+modes:
+  spread: { services: [last, all] }
+  pair: { services: [last, four, pair, small] }
+";
+
+#[test]
+fn a_refusal_for_several_gpus_says_how_many_it_takes_and_which_are_full() {
+    let house = House::new(SIX);
+    assert_lines(
+        &house.plan("spread"),
+        "start:last [wanted_by_mode] 16384 on gpu-5
+         blocked all [no_room] it needs 12 288 MiB on each of 6 GPUs (priority 50); GPU 5 has 24 576 − 16 384 last (priority 50) = 8 192; the other 5 have room",
+    );
+    let plan = house.plan("pair");
+    let full = |gpu: u8| format!("; GPU {gpu} has 24 576 − 20 480 four (priority 50) = 4 096");
+    let arithmetic = [0, 1, 2, 4].map(full).concat();
+    let told = format!(
+        "it needs 12 288 MiB on each of 2 GPUs (priority 0){arithmetic}; and 1 more is as full; GPU 3 has room"
+    );
+    assert!(plan.contains(&told), "{plan}");
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn what_is_maintained_counts_in_full_and_gives_way_to_nobody() {
     house.say("painter", Some(Word::Maintain));
     assert_lines(
         &house.plan("write"),
-        "blocked writer [no_room] it needs 19 074 MiB; GPU 0 has 24 576 − 1 908 encoder (priority 60) − 17 167 painter (priority 100) = 5 501
+        "blocked writer [no_room] it needs 19 074 MiB (priority 500); GPU 0 has 24 576 − 1 908 encoder (priority 60) − 17 167 painter (priority 100) = 5 501
          held painter [maintenance]",
     );
 }

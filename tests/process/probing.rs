@@ -15,9 +15,12 @@ use serde_json::{Value, json};
 use crate::server;
 use crate::support::{Bench, Stranger, set, wait_for};
 
+/// What other projects of this host have in containers is no part of these tests.
 pub(crate) fn machine(bench: &Bench, services: &[&Service]) -> Machine {
     let shim = PathBuf::from(env!("CARGO_BIN_EXE_lcm"));
-    Machine::new(&bench.desired(services), bench.processes.environment.clone(), shim)
+    let mut environment = bench.processes.environment.clone();
+    environment.insert("DOCKER_HOST".to_owned(), "unix:///nowhere/docker.sock".to_owned());
+    Machine::new(&bench.desired(services), environment, shim)
 }
 
 pub(crate) fn get(port: u16, path: &str) -> HttpProbe {

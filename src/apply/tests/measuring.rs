@@ -75,7 +75,7 @@ async fn a_surplus_copy_says_nothing_of_its_service() {
 
 fn holding(amounts: &[(&str, Option<u64>)]) -> Room {
     let holder = |(service, amount): &(&str, Option<u64>)| Holder {
-        service: (*service).into(),
+        service: Some((*service).into()),
         label: (*service).to_owned(),
         counts: Mebibytes(1),
         measured: amount.map(Mebibytes),

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use super::bench::{Bench, loads_in, start, stop, takes, wait_for};
 use crate::apply::Interrupt;
+use crate::apply::memory::{Lack, Need, Promise, Standing, lack};
 use crate::driver::sim::{Behaviour, Intrusion};
 use crate::model::event::{EventKind, Stage};
 use crate::model::facts::Reading;
+use crate::model::names::GpuId;
 use crate::model::plan::ReasonCode;
+use crate::model::room::{GpuRoom, Holder, Room};
 use crate::model::size::Mebibytes;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -203,4 +206,42 @@ async fn memory_of_a_start_that_failed_is_promised_to_nobody() {
     bench.behaves("a", Behaviour { start_error: Some("no such device".to_owned()), ..Behaviour::default() });
     let outcome = bench.apply(vec![start("a", &[]), start("b", &[])]).await;
     assert_eq!((outcome.done, bench.runs("b")), (1, true), "{:?}", outcome.failures);
+}
+
+/// GPU 0 with an orphan on it that bears the name of service `a`.
+fn orphaned(amount: u64) -> Room {
+    let held = Holder { service: None, label: "orphan a".to_owned(), counts: Mebibytes(amount), measured: None };
+    let gpu = GpuRoom {
+        index: 0,
+        called: "GPU 0".to_owned(),
+        capacity: Mebibytes(24_000),
+        reserve: Mebibytes::ZERO,
+        foreign: Mebibytes::ZERO,
+        foreign_holders: Vec::new(),
+        used: None,
+        told: true,
+        lost: None,
+        holders: vec![held],
+    };
+    Room { gpus: [("gpu-0".into(), gpu)].into(), unknown: None }
+}
+
+#[test]
+fn an_orphan_with_a_services_name_counts_beside_it() {
+    let (a, b) = (takes(8_000, "a"), takes(8_000, "b"));
+    let gpus = [GpuId::from("gpu-0")];
+    let line = |service, promised: &[GpuId]| {
+        let promise = |gpu: &GpuId| Promise { gpus: vec![gpu.clone()], amount: a.vram, standing: Standing::Loading };
+        let promises = promised.iter().map(|gpu| ("a".into(), promise(gpu))).collect();
+        match lack(&orphaned(18_000), &Need { service, gpus: &gpus, amount: service.vram }, &promises) {
+            Some(Lack::Short { line, .. }) => line,
+            other => panic!("{other:?}"),
+        }
+    };
+    let beside = "it needs 8 000 MiB; GPU 0 has 24 000 − 18 000 orphan a";
+    assert_eq!(line(&a, &[]), format!("{beside} = 6 000"), "it is in that one's own way");
+    assert_eq!(line(&b, &[]), format!("{beside} = 6 000"));
+    assert_eq!(line(&b, &["gpu-1".into()]), format!("{beside} = 6 000"), "that service is put elsewhere, and it stays");
+    let both = format!("{beside} − 8 000 promised to a = −2 000");
+    assert_eq!(line(&b, &gpus), both, "what is promised is none of what it holds");
 }

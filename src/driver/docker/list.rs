@@ -29,10 +29,10 @@ impl Engine {
         }
     }
 
-    /// Containers that bear this project's mark.
-    pub async fn left_behind(&self, desired: &Desired) -> Result<Vec<ContainerFact>, DriverError> {
+    /// Containers that bear lcm's marks, whichever project's.
+    pub async fn marked(&self, desired: &Desired) -> Result<Vec<ContainerFact>, DriverError> {
         let mut facts = self.read_containers(desired).await?;
-        facts.retain(|fact| fact.marks.as_ref().is_some_and(|marks| marks.project == desired.project.as_str()));
+        facts.retain(|fact| fact.marks.is_some());
         Ok(facts)
     }
 

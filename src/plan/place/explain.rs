@@ -140,9 +140,10 @@ impl Telling<'_> {
             }
         }
         let service = scene.service(number);
-        let gpus = scene.places(number).map_or(&[][..], |places| &places.all);
+        let places = scene.places(number).ok();
+        let gpus = places.map_or(&[][..], |places| &places.all);
         let room = self.room.get_or_init(|| Sums::of(self.at_the_end(), self.priorities()));
-        let message = room.arithmetic(service, scene.priority(number), gpus);
+        let message = room.arithmetic(service, scene.priority(number), places);
         reason(ReasonCode::NoRoom, message + &self.firm_on(number, gpus), None)
     }
 

@@ -171,3 +171,15 @@ fn nothing_in_a_plan_drives_a_terminal_or_forges_a_line() {
         assert_eq!(set(&spoilt, Purpose::Apply, true, style), set(&clean, Purpose::Apply, true, style));
     }
 }
+
+#[test]
+fn an_orphan_that_stays_is_told_of_beside_steps_of_a_service_of_its_name() {
+    let mut plan = switch();
+    plan.orphans[0].service = "ollama".into();
+    let told = "? orphan   ollama   online";
+    let text = shown(&plan, Purpose::Apply, false);
+    assert!(text.contains(told) && text.contains(", 1 orphan"), "{text}");
+    plan.steps[0].expect.instance = Some(plan.orphans[0].instance.clone());
+    let text = shown(&plan, Purpose::Apply, false);
+    assert!(!text.contains(told) && !text.contains(", 1 orphan"), "it goes: {text}");
+}

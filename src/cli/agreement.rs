@@ -1,0 +1,130 @@
+//! What is to be done, looked at, shown, and agreed to. A question may stand for hours, and the world does not: what was
+//! agreed to is what is done.
+
+use std::io::{self, IsTerminal};
+
+use crate::apply;
+use crate::cli::args::Format;
+use crate::cli::execute::Job;
+use crate::cli::exit::Exit;
+use crate::cli::opened::Opened;
+use crate::cli::session::Session;
+use crate::cli::stop::{Code, Stop};
+use crate::cli::{oneshot, plan as plan_command, saved};
+use crate::model::facts::Facts;
+use crate::model::lifecycle::Action;
+use crate::model::observed::Observed;
+use crate::model::plan::{Plan, Request};
+use crate::report::fold::folded;
+use crate::report::print;
+use crate::report::text::{self, Setting};
+use crate::report::view::{Looked, View};
+use crate::store::{Author, StoreError};
+
+/// A world that never stands still long enough for an answer is nothing to go on with.
+const QUESTIONS_MAX: usize = 3;
+
+/// The world at one moment, and what is to be done about it.
+pub(super) struct Thought {
+    facts: Facts,
+    pub(super) observed: Observed,
+    pub(super) plan: Plan,
+}
+
+/// For whom is looked and thought.
+pub(super) struct Agreement<'a> {
+    pub(super) session: &'a Session,
+    pub(super) job: &'a Job,
+    pub(super) opened: &'a Opened,
+    pub(super) request: &'a Request,
+    /// What was agreed to elsewhere.
+    pub(super) saved: Option<&'a Plan>,
+    pub(super) author: &'a Author,
+    pub(super) tell_of_store: &'a dyn Fn(&StoreError),
+}
+
+impl Agreement<'_> {
+    /// What is to be done, on somebody's word where it takes one.
+    pub(super) async fn reach(&self) -> Result<Thought, Stop> {
+        let thought = self.think().await?;
+        self.show(&thought)?;
+        if self.must_ask(&thought.plan) { self.ask(thought).await } else { Ok(thought) }
+    }
+
+    async fn think(&self) -> Result<Thought, Stop> {
+        let Self { session, opened, request, author, .. } = *self;
+        opened.hear()?;
+        let facts = opened.facts(session).await;
+        opened.refuse_if_all_unknown(&facts, request)?;
+        let observed = opened.observed(&facts);
+        let look = apply::Look { desired: &opened.desired, facts: &facts, observed: &observed, author };
+        apply::record_seen(opened.store(), look).unwrap_or_else(|error| (self.tell_of_store)(&error));
+        oneshot::refuse_held(opened, &facts, request)?;
+        let plan = opened.think(&facts, request).map_err(|reason| Stop::refused(Code::Audit, reason))?;
+        if let Some(saved) = self.saved {
+            saved::check(saved, &plan)?;
+        }
+        Ok(Thought { facts, observed, plan })
+    }
+
+    fn show(&self, thought: &Thought) -> Result<(), Stop> {
+        let Self { session, job, opened, .. } = *self;
+        let Thought { facts, plan, .. } = thought;
+        if job.execution.format != Format::Text || (session.quiet && !plan.steps.is_empty()) {
+            return Ok(());
+        }
+        let looked = Looked::at(facts);
+        let view = View { plan, purpose: job.purpose, origin: opened.origin(&looked) };
+        plan_command::data(&text::plan(view, Setting { verbose: session.verbose, style: session.stdout }))
+    }
+
+    /// Only at a terminal, and only where something that runs is stopped. Without one the merge was the approval.
+    fn must_ask(&self, plan: &Plan) -> bool {
+        let stops = plan.steps.iter().any(|step| match step.action {
+            Action::Stop | Action::Remove => true,
+            Action::Evict | Action::Pause | Action::Unpause | Action::Start => false,
+        });
+        let terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
+        stops && terminal && !self.job.execution.yes && !self.opened.is_simulated()
+    }
+
+    /// Asks until what was agreed to is what would be done now.
+    async fn ask(&self, mut shown: Thought) -> Result<Thought, Stop> {
+        let mut questions = 0;
+        loop {
+            questions += 1;
+            if !agreed().await {
+                return Err(Stop::refused(Code::Declined, "not agreed to; nothing was done"));
+            }
+            let now = self.think().await?;
+            let differences = saved::differences(&shown.plan, &now.plan);
+            if differences.is_empty() {
+                return Ok(now);
+            }
+            let changed = format!("what is to be done has changed since it was asked:\n  {}", differences.join("\n  "));
+            if questions == QUESTIONS_MAX {
+                let message = format!("{changed}\nso it was {QUESTIONS_MAX} times, and nothing was done; run it again");
+                return Err(Stop::new(Exit::Stale, Code::Stale, message));
+            }
+            self.session.say(&folded(&changed, self.session.stderr));
+            self.show(&now)?;
+            if now.plan.steps.is_empty() {
+                return Ok(now);
+            }
+            shown = now;
+        }
+    }
+}
+
+/// Asks on stderr. The answer is waited for beside the work of hearing an interrupt.
+async fn agreed() -> bool {
+    print::ask("Do this? [y/N] ");
+    let answer = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        io::stdin().read_line(&mut line).map(|_| line)
+    });
+    match answer.await {
+        Ok(Ok(line)) => matches!(line.trim().to_lowercase().as_str(), "y" | "yes"),
+        Ok(Err(_)) | Err(_) => false,
+    }
+}

@@ -1,0 +1,101 @@
+//! A question at a real pseudo-terminal, and a world that goes on while it stands there.
+
+use std::fs;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::drawn::Terminal;
+use crate::live::Live;
+
+const PATIENCE: Duration = Duration::from_mins(1);
+
+const QUESTION: &str = "Do this? [y/N]";
+
+/// A few that run, each with its pid in a file.
+fn running(names: &[&str]) -> Live {
+    let service = |name: &&str| {
+        format!(
+            "{{ process: {{ command: 'echo $$$$ > {name}.pid; echo up; exec sleep 300' }}, health: {{ log: up }} }}\n"
+        )
+    };
+    let services: Vec<String> = names.iter().map(service).collect();
+    let others = names.iter().zip(&services).skip(1).map(|(name, service)| format!("  {name}: {service}"));
+    let live = Live::new(&format!("{}{}", services[0], others.collect::<String>()));
+    live.lcm(&["apply"]).run().code(0);
+    live
+}
+
+fn states(live: &Live) -> Vec<(String, String)> {
+    let status = live.lcm(&["status", "--format", "json"]).run().json();
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let services = status["services"].as_array().expect("services");
+    services.iter().map(|service| (text(&service["name"]), text(&service["state"]))).collect()
+}
+
+/// Ends one behind lcm's back, and waits until that shows.
+fn kill(live: &Live, name: &str) {
+    let pid = fs::read_to_string(live.folder.path().join(format!("{name}.pid"))).expect("a pid");
+    let sent = Command::new("kill").args(["-KILL", pid.trim()]).status();
+    assert!(sent.expect("kill runs").success());
+    let deadline = Instant::now() + PATIENCE;
+    while states(live).iter().any(|(other, state)| other == name && state == "online") {
+        assert!(Instant::now() < deadline, "{name} is still there");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// `lcm down` at a terminal, before its first question is answered.
+fn asked(live: &Live) -> Terminal {
+    let terminal = Terminal::with_keys(live.lcm(&["down"]).command());
+    terminal.wait_until("it asks", |shown| shown.matches(QUESTION).count() == 1);
+    terminal
+}
+
+#[test]
+fn what_was_agreed_to_is_done() {
+    let live = running(&["one"]);
+    let terminal = asked(&live);
+    terminal.types("y\n");
+    let (code, shown) = terminal.left();
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.matches("Plan: ").count() == 1 && shown.contains("1 stopped"), "{shown}");
+}
+
+#[test]
+fn what_has_changed_since_it_was_asked_is_shown_and_asked_again() {
+    let live = running(&["one", "two"]);
+    let terminal = asked(&live);
+    kill(&live, "two");
+    terminal.types("y\n");
+    terminal.wait_until("it asks again", |shown| shown.matches(QUESTION).count() == 2);
+    let shown = terminal.shows();
+    assert!(shown.contains("what is to be done has changed since it was asked:"), "{shown}");
+    assert!(shown.contains("- stop:two: not to be done any more"), "{shown}");
+    assert!(shown.contains("Plan: 1 to stop, 0 to start"), "{shown}");
+    assert_eq!(states(&live)[0].1, "online", "nobody agreed to that yet");
+    terminal.types("y\n");
+    let (code, shown) = terminal.left();
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("1 stopped"), "{shown}");
+}
+
+#[test]
+fn a_world_that_changes_under_each_question_is_left_alone() {
+    let live = running(&["one", "two", "three", "four"]);
+    let terminal = asked(&live);
+    for (questions, name) in [(2, "four"), (3, "three")] {
+        kill(&live, name);
+        terminal.types("y\n");
+        terminal.wait_until("it asks again", |shown| shown.matches(QUESTION).count() == questions);
+    }
+    kill(&live, "two");
+    terminal.types("y\n");
+    let (code, shown) = terminal.left();
+    assert_eq!(code, Some(5), "{shown}");
+    assert!(shown.contains("so it was 3 times, and nothing was done; run it again"), "{shown}");
+    let one = ("one".to_owned(), "online".to_owned());
+    assert!(states(&live).contains(&one), "{:?}", states(&live));
+}
