@@ -215,3 +215,40 @@ modes: { small: { services: [small] }, big: { services: [big], others: keep } }
     assert_eq!((used("small"), used("big")), (Mebibytes(8 << 10), Mebibytes(1 << 10)));
     assert_eq!(look(&house, "big").gpus[0].before_mib, used("big"));
 }
+
+#[test]
+fn one_that_still_loads_is_not_taken_for_evicted() {
+    let house = driven_house(
+        r#"
+version: 1
+name: loads
+services:
+  big: { process: { command: [big] }, vram: 16GiB, priority: 100 }
+  small:
+    process: { command: [small] }
+    vram: 18GiB
+    priority: 100
+    health: { http: "http://localhost:9000/", warm_time: 1h }
+    evict: { exec: [unload], resident: 2GiB }
+modes: { small: { services: [small] }, big: { services: [big], others: keep } }
+"#,
+        &[0],
+    );
+    house.apply("small");
+    holds(&house, 0, Some(600));
+    let asked = |reading: ProbeReading| {
+        house.sim.meddle(|facts| {
+            let probes = ProbeFacts { health: Some(reading.clone()), busy: None };
+            facts.probes.insert(ServiceName::new("small"), probes);
+        });
+        look(&house, "big")
+    };
+    let silent = |failures| ProbeReading::Failed { failures, detail: "nobody listens".to_owned() };
+    for reading in [silent(1), silent(9), ProbeReading::Unknown("no route".to_owned())] {
+        let plan = asked(reading);
+        let (steps, before) = (plan.steps.len(), plan.gpus[0].before_mib);
+        assert_eq!((steps, before), (0, Mebibytes(18 << 10)), "{}", text(&plan));
+    }
+    let plan = asked(ProbeReading::Passed);
+    assert_eq!((plan.steps.len(), plan.gpus[0].before_mib), (1, Mebibytes(2 << 10)), "{}", text(&plan));
+}

@@ -1,10 +1,11 @@
 //! After a stop its memory is waited for; an eviction is proved by what is measured, not by its answer.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::bench::{Bench, busy, container, evict, evictable, start, start_again, stop, takes};
 use crate::driver::sim::Behaviour;
-use crate::model::desired::Service;
+use crate::model::desired::{Mode, Others, Service};
 use crate::model::event::Stage;
 use crate::model::lifecycle::State;
 use crate::model::observed::Instance;
@@ -109,6 +110,35 @@ async fn an_eviction_is_done_when_no_more_is_measured_than_it_may_keep() {
     assert_eq!(stages[0].0, Stage::Evict);
     assert!(stages[1].0 == Stage::Release && stages[1].1 >= 7 * SECOND && stages[1].1 <= 8 * SECOND, "{stages:?}");
     assert_eq!(bench.sim.world().gpus.known().expect("known")[0].used, Some(Mebibytes(1_024)));
+}
+
+/// A mode wants `b`; `a`, which may go on running, holds so little that it could be evicted.
+fn beside_a_little(behaviour: Behaviour) -> Bench {
+    let services = vec![evictable(takes(18_000, "a"), 1_024), takes(15_000, "b")];
+    let mut bench = Bench::new(services, &["a"]).measured(24_000, &[("a", 600)]);
+    let mode = Mode {
+        description: None,
+        services: BTreeSet::from(["b".into()]),
+        goals: BTreeSet::new(),
+        stop: BTreeSet::new(),
+        others: Others::Keep,
+    };
+    bench.desired.modes.insert("b".into(), mode);
+    bench.desired.mode = Some("b".into());
+    bench.behaves("a", behaviour);
+    bench
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_let_in_beside_one_that_looks_evicted_and_does_not_answer() {
+    let bench = beside_a_little(Behaviour { never_healthy: true, ..Behaviour::default() });
+    let outcome = bench.apply(vec![start("b", &[])]).await;
+    let why = "it needs 15 000 MiB; GPU 0 has 24 000 − 18 000 a (priority 0) = 6 000; waited 2m for it";
+    assert_eq!(outcome.failures[0].error, why);
+    assert!(!bench.runs("b"));
+
+    let outcome = beside_a_little(Behaviour::default()).apply(vec![start("b", &[])]).await;
+    assert_eq!(outcome.done, 1, "{:?}", outcome.failures);
 }
 
 #[tokio::test(start_paused = true)]
