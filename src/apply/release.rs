@@ -103,8 +103,14 @@ async fn left_outside(
             },
             Err(error) => return Some(format!("it can't be looked at: {error}")),
         }
-        if let Some(held) = held.ok().flatten().filter(|held| Some(held) != before.port_holder.as_ref()) {
-            return Some(format!("port {held} is held"));
+        match held {
+            Ok(held) => {
+                if let Some(held) = held.filter(|held| Some(held) != before.port_holder.as_ref()) {
+                    return Some(format!("port {held} is held"));
+                }
+            }
+            Err(_) if service.ports.is_empty() => {}
+            Err(error) => return Some(format!("whether its ports are free can't be told: {error}")),
         }
     }
     None

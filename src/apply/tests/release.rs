@@ -7,6 +7,7 @@ use super::bench::{Bench, busy, container, evict, evictable, start, start_again,
 use crate::driver::sim::Behaviour;
 use crate::model::desired::{Mode, Others, Service};
 use crate::model::event::Stage;
+use crate::model::facts::Reading;
 use crate::model::lifecycle::State;
 use crate::model::observed::Instance;
 use crate::model::size::Mebibytes;
@@ -57,6 +58,16 @@ async fn where_the_driver_does_not_tell_how_much_an_entry_holds_it_is_an_entry_a
     let outcome = bench.apply(vec![stop("old", &[])]).await;
     let why = "stopped, but its room did not come back within 2m: pid 4711 (old) still holds memory on GPU 0";
     assert_eq!(outcome.failures[0].error, why);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ports_that_cannot_be_looked_at_are_not_free() {
+    let service = Service { ports: BTreeSet::from([8188]), ..takes(15_000, "old") };
+    let bench = Bench::new(vec![service], &["old"]).measured(24_000, &[("old", 15_000)]);
+    bench.sim.meddle(|facts| facts.listeners = Reading::Unknown("no permission".to_owned()));
+    let outcome = bench.apply(vec![stop("old", &[])]).await;
+    let why = "stopped, but its room did not come back within 2m: whether its ports are free can't be told: ";
+    assert!(outcome.failures[0].error.starts_with(why), "{:?}", outcome.failures);
 }
 
 #[tokio::test(start_paused = true)]
