@@ -32,13 +32,19 @@ pub(super) async fn evict(run: &Run<'_>, step: &Step) -> Verdict {
     }
     run.stage(step, Stage::Evict, None);
     run.ledger().changed = true;
-    // Before the answer: one that can't be evicted is stopped the next time, else no run would ever get past it.
+    // Before the answer: a run that is cut short here leaves it to the next one to stop what can't be evicted.
     measure::evicted(run, step);
-    if let Err(error) = context.driver.evict(service).await {
-        return Verdict::Failed(Trouble::new(ReasonCode::StopFailed, error.to_string()));
+    let verdict = match context.driver.evict(service).await {
+        Ok(()) => {
+            run.stage(step, Stage::Release, None);
+            shrunk(run, step, evict.resident).await
+        }
+        Err(error) => Verdict::Failed(Trouble::new(ReasonCode::StopFailed, error.to_string())),
+    };
+    if matches!(verdict, Verdict::Failed(_)) {
+        run.ledger().unevicted.insert(step.id.clone(), step.service.clone());
     }
-    run.stage(step, Stage::Release, None);
-    shrunk(run, step, evict.resident).await
+    verdict
 }
 
 /// Waits until it holds no more than it may keep, on every GPU.

@@ -166,8 +166,10 @@ pub(super) fn fail(run: &Run<'_>, (step, service): Name<'_>, trouble: &Trouble, 
         let mut ledger = run.ledger();
         ledger.failed.insert(id.clone());
         ledger.skipped.remove(&id);
-        let reason = Reason { code: trouble.code, message: error.clone(), by: None };
-        ledger.prevented.insert(service.clone(), reason);
+        if !ledger.unevicted.contains_key(&id) {
+            let reason = Reason { code: trouble.code, message: error.clone(), by: None };
+            ledger.prevented.insert(service.clone(), reason);
+        }
         let failure = Failure { step: id.clone(), service: service.clone(), error: error.clone(), log: log.clone() };
         ledger.failures.push(failure);
     }

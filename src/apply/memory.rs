@@ -1,10 +1,13 @@
 //! Whether GPU memory for a start is there: what the driver measures now, less what this run has promised to others and
-//! no measurement shows for certain yet. Arithmetic alone; who waits for it, and how long, is `room`'s business.
+//! no measurement shows for certain yet. Who waits for it, and how long, is `room`'s business.
 
 use std::collections::BTreeMap;
 
+use futures_util::future::join_all;
+
 use super::run::Run;
 use crate::model::desired::Service;
+use crate::model::facts::{Facts, ProbeFacts, ProbeReading};
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::room::{GpuRoom, Holder, Room};
 use crate::model::size::Mebibytes;
@@ -52,8 +55,34 @@ pub(super) enum Lack {
 
 /// What each GPU has at this moment.
 pub(super) async fn room_now(run: &Run<'_>) -> Room {
-    let facts = run.context.driver.survey(run.context.desired).await;
+    let mut facts = run.context.driver.survey(run.context.desired).await;
+    ask_the_evicted(run, &mut facts).await;
     (run.context.room)(&facts, run.context.request)
+}
+
+/// A survey asks no service anything, and one that still loads holds as little as one that is evicted: for which of
+/// them a little counts, is for the plan to judge by what they answer.
+async fn ask_the_evicted(run: &Run<'_>, facts: &mut Facts) {
+    let (driver, desired) = (run.context.driver, run.context.desired);
+    // What this run has let in counts by its promise.
+    let promised = |name: &ServiceName| run.ledger().promises.contains_key(name);
+    let evictable = desired.services.values().filter(|service| service.evict.is_some() && !promised(&service.name));
+    let evictable: Vec<&Service> = evictable.collect();
+    if evictable.is_empty() {
+        return;
+    }
+    let observed = (run.context.observe)(facts);
+    let asked = evictable.into_iter().filter_map(|service| {
+        let seen = observed.services.get(&service.name)?;
+        let instance = seen.instance.as_ref().filter(|_| seen.unknown.is_some() && seen.is_evicted(service))?;
+        Some(async move { (service, driver.probe(&desired.project, service, instance).await) })
+    });
+    for (service, reading) in join_all(asked).await {
+        // One that does not answer now may be starting again: it stays unknown, and is asked again with the next survey.
+        if reading == ProbeReading::Passed {
+            facts.probes.insert(service.name.clone(), ProbeFacts { health: Some(reading), busy: None });
+        }
+    }
 }
 
 /// What is in the way, if anything is.

@@ -339,6 +339,7 @@ async fn think(run: &Run<'_>) -> Result<Plan, End> {
     measure::weigh(run, &facts, context.request);
     let mut request = context.request.clone();
     request.prevented.extend(run.ledger().prevented.clone());
+    request.unevicted.extend(run.ledger().unevicted.values().cloned());
     if request.purpose == Purpose::Restart {
         go_on_restarting(run, &mut request);
     }

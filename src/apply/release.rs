@@ -1,6 +1,7 @@
 //! What a stop must bring back: its processes are gone, and so are its ports and its entries on the GPUs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -15,13 +16,48 @@ use crate::model::names::{ProjectName, ServiceName};
 use crate::model::observed::Instance;
 use crate::model::plan::{ReasonCode, Step};
 
+/// A driver that is being loaded anew answers a moment later. One that is broken goes on so, and is often the very reason
+/// for a stop: that is not put off for it.
+const READINGS_MAX: u32 = 3;
+const READING_PAUSE: Duration = Duration::from_secs(1);
+
 /// What is worth knowing of it while it still runs: afterwards nothing tells whose a port or a GPU entry was.
 pub(super) struct Before {
+    name: ServiceName,
     owner: Owner,
-    /// Its programs on GPUs, by pid.
-    on_gpus: BTreeMap<i32, String>,
+    on_gpus: OnGpus,
     /// A stranger who held one of its ports already.
     port_holder: Option<String>,
+}
+
+/// Its programs on GPUs.
+enum OnGpus {
+    /// By pid; none where nobody measures.
+    Told(BTreeMap<i32, String>),
+    /// Why the GPUs could not be read.
+    Unknown(String),
+}
+
+impl OnGpus {
+    async fn of(run: &Run<'_>, owner: &Owner, instance: &Instance) -> Self {
+        let mut readings = 1;
+        loop {
+            let facts = run.context.driver.survey(run.context.desired).await;
+            match &facts.gpus {
+                Reading::NotAsked => return Self::Told(BTreeMap::new()),
+                Reading::Known(gpus) => {
+                    let others = other_trees(&facts, owner, instance);
+                    let own = |holder: &&GpuHolder| holder.owner == *owner && !others.contains(&holder.pid);
+                    let holders = gpus.iter().flat_map(|gpu| &gpu.holders).filter(own);
+                    return Self::Told(holders.map(|holder| (holder.pid, holder.program.clone())).collect());
+                }
+                Reading::Unknown(reason) if readings == READINGS_MAX => return Self::Unknown(reason.clone()),
+                Reading::Unknown(_) => {}
+            }
+            readings += 1;
+            tokio::time::sleep(READING_PAUSE).await;
+        }
+    }
 }
 
 impl Before {
@@ -33,19 +69,13 @@ impl Before {
                 None => None,
             }
         };
-        let survey = async { if step.gpus.is_empty() { None } else { Some(driver.survey(desired).await) } };
-        let (port_holder, facts) = tokio::join!(port, survey);
         let owner = owner(&desired.project, &step.service, instance);
-        let on_gpus = if let Some(facts) = facts {
-            let others = other_trees(&facts, &owner, instance);
-            let own = |holder: &&GpuHolder| holder.owner == owner && !others.contains(&holder.pid);
-            let gpus = facts.gpus.known().into_iter().flatten();
-            let holders = gpus.flat_map(|gpu| &gpu.holders).filter(own);
-            holders.map(|holder| (holder.pid, holder.program.clone())).collect()
-        } else {
-            BTreeMap::new()
-        };
-        Self { owner, on_gpus, port_holder }
+        // A plan that was made while the GPUs could not be read does not say which it is on.
+        let is_on_none = step.gpus.is_empty() && service.is_some_and(|service| !service.wants_gpu());
+        let on_gpus =
+            async { if is_on_none { OnGpus::Told(BTreeMap::new()) } else { OnGpus::of(run, &owner, instance).await } };
+        let (port_holder, on_gpus) = tokio::join!(port, on_gpus);
+        Self { name: step.service.clone(), owner, on_gpus, port_holder }
     }
 }
 
@@ -61,7 +91,15 @@ pub(super) async fn released(
     loop {
         let asked_at = Instant::now();
         // Not cut: whoever interrupts a stop wants to know how it ended.
-        let Some(left) = left(run, service, instance, before).await else { return Ok(()) };
+        let Some(left) = left(run, service, instance, before).await else {
+            if let OnGpus::Unknown(reason) = &before.on_gpus {
+                let (name, unread) = (&before.name, "the GPUs could not be read before that");
+                run.warn(&format!(
+                    "{name} was stopped, and that its GPU memory came back is UNPROVEN: {unread}: {reason}"
+                ));
+            }
+            return Ok(());
+        };
         let waited = began.elapsed();
         if waited >= patience {
             let error = format!("stopped, but its room did not come back within {}: {left}", spoken(patience));
@@ -76,11 +114,11 @@ pub(super) async fn released(
 /// What is still there of it, if anything is.
 async fn left(run: &Run<'_>, service: Option<&Service>, instance: &Instance, before: &Before) -> Option<String> {
     let driver = run.context.driver;
-    let survey =
-        async { if before.on_gpus.is_empty() { None } else { Some(driver.survey(run.context.desired).await) } };
+    let was_on_none = matches!(&before.on_gpus, OnGpus::Told(programs) if programs.is_empty());
+    let survey = async { if was_on_none { None } else { Some(driver.survey(run.context.desired).await) } };
     // The readings take about as long as each other, and a switch waits for all of them.
     let (left, facts) = tokio::join!(left_outside(run, service, instance, before), survey);
-    left.or_else(|| still_on_gpus(&facts?, before))
+    left.or_else(|| still_on_gpus(&facts?, instance, before))
 }
 
 /// Of processes and ports.
@@ -103,25 +141,43 @@ async fn left_outside(
             },
             Err(error) => return Some(format!("it can't be looked at: {error}")),
         }
-        if let Some(held) = held.ok().flatten().filter(|held| Some(held) != before.port_holder.as_ref()) {
-            return Some(format!("port {held} is held"));
+        match held {
+            Ok(held) => {
+                if let Some(held) = held.filter(|held| Some(held) != before.port_holder.as_ref()) {
+                    return Some(format!("port {held} is held"));
+                }
+            }
+            Err(_) if service.ports.is_empty() => {}
+            Err(error) => return Some(format!("whether its ports are free can't be told: {error}")),
         }
     }
     None
 }
 
 /// `pid 4711 (ollama) still holds 18 000 MiB on GPU 0`.
-fn still_on_gpus(facts: &Facts, before: &Before) -> Option<String> {
-    let gpus = match &facts.gpus {
-        Reading::Known(gpus) => gpus,
-        Reading::NotAsked => return None,
-        Reading::Unknown(reason) => return Some(format!("who is on the GPUs can't be told: {reason}")),
+fn still_on_gpus(facts: &Facts, instance: &Instance, before: &Before) -> Option<String> {
+    let gpus = match (&facts.gpus, &before.on_gpus) {
+        (Reading::Known(gpus), _) => gpus,
+        // Unread before and after: as good as no driver, and said so.
+        (Reading::NotAsked, _) | (Reading::Unknown(_), OnGpus::Unknown(_)) => return None,
+        (Reading::Unknown(reason), OnGpus::Told(_)) => {
+            return Some(format!("who is on the GPUs can't be told: {reason}"));
+        }
     };
-    // What another owner has by now under the same pid, is another process.
-    let is_its = |holder: &&GpuHolder| holder.owner == before.owner || holder.owner == Owner::Stranger;
+    let others = other_trees(facts, &before.owner, instance);
+    let its_program = |holder: &GpuHolder| match &before.on_gpus {
+        // What another owner has by now under the same pid, is another process.
+        OnGpus::Told(programs) if holder.owner == before.owner || holder.owner == Owner::Stranger => {
+            programs.get(&holder.pid).cloned()
+        }
+        OnGpus::Unknown(_) if holder.owner == before.owner && !others.contains(&holder.pid) => {
+            Some(holder.program.clone())
+        }
+        OnGpus::Told(_) | OnGpus::Unknown(_) => None,
+    };
     for gpu in gpus.iter().filter(|gpu| gpu.lost.is_none()) {
-        for holder in gpu.holders.iter().filter(is_its) {
-            if let Some(program) = before.on_gpus.get(&holder.pid) {
+        for holder in &gpu.holders {
+            if let Some(program) = its_program(holder) {
                 let memory = holder.memory.map_or_else(|| "memory".to_owned(), |memory| memory.to_string());
                 return Some(format!("pid {} ({program}) still holds {memory} on GPU {}", holder.pid, gpu.index));
             }

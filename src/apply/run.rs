@@ -63,6 +63,8 @@ pub(super) struct Ledger {
     /// Not begun, and not done in a later round.
     pub(super) skipped: BTreeSet<StepId>,
     pub(super) prevented: BTreeMap<ServiceName, Reason>,
+    /// Evictions that gave back too little, and whose: these services may still be stopped.
+    pub(super) unevicted: BTreeMap<StepId, ServiceName>,
     pub(super) prepared: BTreeSet<ServiceName>,
     pub(super) under_way: BTreeSet<StepId>,
     /// When each step under way entered its stages.

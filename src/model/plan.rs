@@ -28,6 +28,8 @@ pub struct Request {
     pub repack: bool,
     /// What this run has found out: these can't be started now, for this reason, so nothing is stopped for them.
     pub prevented: BTreeMap<ServiceName, Reason>,
+    /// And these were asked to give their memory back, in vain: they are stopped where it is needed.
+    pub unevicted: BTreeSet<ServiceName>,
     /// For [`Purpose::Restart`]: these have been stopped or started by this run already, and only have to be up.
     pub restarted: BTreeSet<ServiceName>,
     pub purpose: Purpose,
@@ -52,7 +54,8 @@ pub struct Asked {
 impl Asked {
     #[must_use]
     pub fn of(request: &Request) -> Self {
-        let Request { targets, excludes, strict, prune, repack, prevented: _, restarted: _, purpose: _ } = request;
+        let Request { targets, excludes, strict, prune, repack, prevented: _, unevicted: _, restarted: _, purpose: _ } =
+            request;
         Self { targets: targets.clone(), excludes: excludes.clone(), strict: *strict, prune: *prune, repack: *repack }
     }
 

@@ -213,10 +213,13 @@ impl<'a> Scene<'a> {
     pub(super) fn held_on(&self, number: Number, gpu: &GpuId) -> Mebibytes {
         let (service, seen) = (self.service(number), self.seen(number));
         match &service.evict {
-            // What an operator holds counts in full.
+            // What an operator holds counts in full; so does what is not known to answer: it may hold so little only
+            // because it still loads.
             Some(evict)
                 if seen.holds_room
                     && seen.word.is_none()
+                    && seen.unknown.is_none()
+                    && seen.state.is_operational()
                     && *self.want(number) == Want::Kept
                     && seen.is_evicted(service) =>
             {

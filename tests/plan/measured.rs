@@ -1,5 +1,6 @@
 //! Memory as a driver measures it: what counts for a service, what is foreign, and what people are told.
 
+use lcm::driver::sim::Behaviour;
 use lcm::model::facts::{GpuHolder, ListenerFact, Owner, ProbeFacts, ProbeReading, Reading};
 use lcm::model::names::ServiceName;
 use lcm::model::plan::{Plan, Request};
@@ -214,4 +215,75 @@ modes: { small: { services: [small] }, big: { services: [big], others: keep } }
     };
     assert_eq!((used("small"), used("big")), (Mebibytes(8 << 10), Mebibytes(1 << 10)));
     assert_eq!(look(&house, "big").gpus[0].before_mib, used("big"));
+}
+
+#[test]
+fn one_that_still_loads_is_not_taken_for_evicted() {
+    let house = driven_house(
+        r#"
+version: 1
+name: loads
+services:
+  big: { process: { command: [big] }, vram: 16GiB, priority: 100 }
+  small:
+    process: { command: [small] }
+    vram: 18GiB
+    priority: 100
+    health: { http: "http://localhost:9000/", warm_time: 1h }
+    evict: { exec: [unload], resident: 2GiB }
+modes: { small: { services: [small] }, big: { services: [big], others: keep } }
+"#,
+        &[0],
+    );
+    house.apply("small");
+    holds(&house, 0, Some(600));
+    let asked = |reading: ProbeReading| {
+        house.sim.meddle(|facts| {
+            let probes = ProbeFacts { health: Some(reading.clone()), busy: None };
+            facts.probes.insert(ServiceName::new("small"), probes);
+        });
+        look(&house, "big")
+    };
+    let silent = |failures| ProbeReading::Failed { failures, detail: "nobody listens".to_owned() };
+    for reading in [silent(1), silent(9), ProbeReading::Unknown("no route".to_owned())] {
+        let plan = asked(reading);
+        let (steps, before) = (plan.steps.len(), plan.gpus[0].before_mib);
+        assert_eq!((steps, before), (0, Mebibytes(18 << 10)), "{}", text(&plan));
+    }
+    let plan = asked(ProbeReading::Passed);
+    assert_eq!((plan.steps.len(), plan.gpus[0].before_mib), (1, Mebibytes(2 << 10)), "{}", text(&plan));
+}
+
+#[test]
+fn one_that_is_evicted_in_vain_is_stopped_by_the_same_run() {
+    let too_little = Behaviour { evicts_to: Some(Mebibytes(12 << 10)), ..Behaviour::default() };
+    let refuses = Behaviour { evict_error: Some("it would not".to_owned()), ..Behaviour::default() };
+    for behaviour in [too_little, refuses] {
+        let house = driven_house(
+            r"
+version: 1
+name: vain
+services:
+  big: { process: { command: [big] }, vram: 16GiB, priority: 100 }
+  small: { process: { command: [small] }, vram: 18GiB, evict: { exec: [unload], resident: 1GiB } }
+modes: { small: { services: [small] }, big: { services: [big], others: keep } }
+",
+            &[0],
+        );
+        house.apply("small");
+        house.sim.set_behaviour("small", behaviour);
+        assert_lines(
+            &house.plan("big"),
+            "evict:small [preempted] 17408 on GPU-0
+             start:big [wanted_by_mode] 16384 on GPU-0 after evict:small",
+        );
+        let desired = house.desired(Some("big"));
+        let outcome = house.try_apply(&desired, &Request::default());
+        let failed: Vec<&str> = outcome.failures.iter().map(|failure| failure.step.as_str()).collect();
+        assert_eq!((failed, outcome.done), (vec!["evict:small"], 2), "{:?}", outcome.failures);
+        house.apply("big");
+        let effects = house.sim.effects();
+        house.apply("big");
+        assert_eq!(house.sim.effects(), effects, "nothing moves back");
+    }
 }

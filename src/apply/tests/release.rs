@@ -1,13 +1,16 @@
 //! After a stop its memory is waited for; an eviction is proved by what is measured, not by its answer.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::bench::{Bench, busy, container, evict, evictable, start, start_again, stop, takes};
 use crate::driver::sim::Behaviour;
-use crate::model::desired::Service;
+use crate::model::desired::{Mode, Others, Service};
 use crate::model::event::Stage;
+use crate::model::facts::Reading;
 use crate::model::lifecycle::State;
 use crate::model::observed::Instance;
+use crate::model::plan::Step;
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
 
@@ -56,6 +59,72 @@ async fn where_the_driver_does_not_tell_how_much_an_entry_holds_it_is_an_entry_a
     let outcome = bench.apply(vec![stop("old", &[])]).await;
     let why = "stopped, but its room did not come back within 2m: pid 4711 (old) still holds memory on GPU 0";
     assert_eq!(outcome.failures[0].error, why);
+}
+
+/// The driver answers only after so long.
+async fn stopped_while_the_driver_is_away(time: Duration, behaviour: Behaviour) -> (Bench, Vec<String>) {
+    let bench = old_and_new(behaviour);
+    let mut told = Reading::Unknown("the driver is being replaced".to_owned());
+    bench.sim.meddle(|facts| std::mem::swap(&mut facts.gpus, &mut told));
+    // A plan that is made meanwhile knows of no GPU.
+    let step = Step { gpus: Vec::new(), ..stop("old", &[]) };
+    let comes_back = async {
+        tokio::time::sleep(time).await;
+        bench.sim.meddle(|facts| facts.gpus = told);
+    };
+    let (outcome, ()) = tokio::join!(bench.apply(vec![step]), comes_back);
+    let failures = outcome.failures.into_iter().map(|failure| failure.error).collect();
+    (bench, failures)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_is_away_for_a_moment_before_a_stop_is_asked_again() {
+    let leaks = Behaviour { leaks: true, ..Behaviour::default() };
+    let (bench, failures) = stopped_while_the_driver_is_away(SECOND, leaks).await;
+    let why = "stopped, but its room did not come back within 2m: pid 4711 (old) still holds 15 000 MiB on GPU 0";
+    assert_eq!((failures, bench.warnings()), (vec![why.to_owned()], Vec::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_before_which_the_gpus_could_not_be_read_is_unproven_and_says_so() {
+    let slow = Behaviour { leaks: true, stop_takes: 10 * SECOND, ..Behaviour::default() };
+    for time in [5 * SECOND, 3600 * SECOND] {
+        let (bench, failures) = stopped_while_the_driver_is_away(time, slow.clone()).await;
+        assert_eq!((failures, bench.runs("old")), (Vec::new(), false));
+        let why = "old was stopped, and that its GPU memory came back is UNPROVEN: the GPUs could not be read before \
+                   that: the driver is being replaced";
+        assert_eq!(bench.warnings(), [why]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_found_of_it_on_a_gpu_is_waited_for_though_nobody_could_look_before() {
+    let service = Service { ports: BTreeSet::from([8188]), ..takes(15_000, "old") };
+    let bench = Bench::new(vec![service], &["old"]).measured(24_000, &[("old", 15_000)]);
+    let unread = || "the driver is being replaced".to_owned();
+    let mut told = Reading::Unknown(unread());
+    bench.sim.meddle(|facts| {
+        std::mem::swap(&mut facts.gpus, &mut told);
+        facts.listeners = Reading::Unknown(unread());
+    });
+    let comes_back = async {
+        // It has ended by then, and its ports are still looked after.
+        tokio::time::sleep(10 * SECOND).await;
+        bench.sim.meddle(|facts| (facts.gpus, facts.listeners) = (told, Reading::NotAsked));
+    };
+    let (outcome, ()) = tokio::join!(bench.apply(vec![stop("old", &[])]), comes_back);
+    let why = "stopped, but its room did not come back within 2m: pid 4711 (old) still holds 15 000 MiB on GPU 0";
+    assert_eq!(outcome.failures.iter().map(|failure| failure.error.as_str()).collect::<Vec<_>>(), [why]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ports_that_cannot_be_looked_at_are_not_free() {
+    let service = Service { ports: BTreeSet::from([8188]), ..takes(15_000, "old") };
+    let bench = Bench::new(vec![service], &["old"]).measured(24_000, &[("old", 15_000)]);
+    bench.sim.meddle(|facts| facts.listeners = Reading::Unknown("no permission".to_owned()));
+    let outcome = bench.apply(vec![stop("old", &[])]).await;
+    let why = "stopped, but its room did not come back within 2m: whether its ports are free can't be told: ";
+    assert!(outcome.failures[0].error.starts_with(why), "{:?}", outcome.failures);
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,6 +178,35 @@ async fn an_eviction_is_done_when_no_more_is_measured_than_it_may_keep() {
     assert_eq!(stages[0].0, Stage::Evict);
     assert!(stages[1].0 == Stage::Release && stages[1].1 >= 7 * SECOND && stages[1].1 <= 8 * SECOND, "{stages:?}");
     assert_eq!(bench.sim.world().gpus.known().expect("known")[0].used, Some(Mebibytes(1_024)));
+}
+
+/// A mode wants `b`; `a`, which may go on running, holds so little that it could be evicted.
+fn beside_a_little(behaviour: Behaviour) -> Bench {
+    let services = vec![evictable(takes(18_000, "a"), 1_024), takes(15_000, "b")];
+    let mut bench = Bench::new(services, &["a"]).measured(24_000, &[("a", 600)]);
+    let mode = Mode {
+        description: None,
+        services: BTreeSet::from(["b".into()]),
+        goals: BTreeSet::new(),
+        stop: BTreeSet::new(),
+        others: Others::Keep,
+    };
+    bench.desired.modes.insert("b".into(), mode);
+    bench.desired.mode = Some("b".into());
+    bench.behaves("a", behaviour);
+    bench
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_let_in_beside_one_that_looks_evicted_and_does_not_answer() {
+    let bench = beside_a_little(Behaviour { never_healthy: true, ..Behaviour::default() });
+    let outcome = bench.apply(vec![start("b", &[])]).await;
+    let why = "it needs 15 000 MiB; GPU 0 has 24 000 − 18 000 a (priority 0) = 6 000; waited 2m for it";
+    assert_eq!(outcome.failures[0].error, why);
+    assert!(!bench.runs("b"));
+
+    let outcome = beside_a_little(Behaviour::default()).apply(vec![start("b", &[])]).await;
+    assert_eq!(outcome.done, 1, "{:?}", outcome.failures);
 }
 
 #[tokio::test(start_paused = true)]

@@ -407,6 +407,7 @@ impl<'a> Work<'a> {
             && seen.state.is_operational()
             && seen.measured.is_some()
             && !seen.grew_back
+            && !self.scene.request.unevicted.contains(self.scene.name(number))
             && resident.is_some_and(|resident| seat.iter().any(|(_, amount)| *amount > resident));
         // Nothing that is placed hangs on it.
         let bases = self.scene.bases(number).iter().filter(|base| !comes_last(self.scene, **base));
