@@ -10,8 +10,8 @@ use super::run::{Run, spoken};
 use super::verdict::Trouble;
 use crate::driver::Life;
 use crate::model::desired::Service;
-use crate::model::facts::{Facts, GpuHolder, Owner, Reading, TreeFact};
-use crate::model::names::{ProjectName, ServiceName};
+use crate::model::facts::{Facts, GpuFact, GpuHolder, Owner, Reading, TreeFact};
+use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::observed::Instance;
 use crate::model::plan::{ReasonCode, Step};
 
@@ -20,6 +20,8 @@ pub(super) struct Before {
     owner: Owner,
     /// Its programs on GPUs, by pid.
     on_gpus: BTreeMap<i32, String>,
+    /// Those GPUs, where they could be read.
+    gpus: BTreeSet<GpuId>,
     /// A stranger who held one of its ports already.
     port_holder: Option<String>,
 }
@@ -36,16 +38,18 @@ impl Before {
         let survey = async { if step.gpus.is_empty() { None } else { Some(driver.survey(desired).await) } };
         let (port_holder, facts) = tokio::join!(port, survey);
         let owner = owner(&desired.project, &step.service, instance);
-        let on_gpus = if let Some(facts) = facts {
+        let (mut on_gpus, mut gpus) = (BTreeMap::new(), BTreeSet::new());
+        if let Some(facts) = facts {
             let others = other_trees(&facts, &owner, instance);
             let own = |holder: &&GpuHolder| holder.owner == owner && !others.contains(&holder.pid);
-            let gpus = facts.gpus.known().into_iter().flatten();
-            let holders = gpus.flat_map(|gpu| &gpu.holders).filter(own);
-            holders.map(|holder| (holder.pid, holder.program.clone())).collect()
-        } else {
-            BTreeMap::new()
-        };
-        Self { owner, on_gpus, port_holder }
+            for gpu in facts.gpus.known().into_iter().flatten() {
+                for holder in gpu.holders.iter().filter(own) {
+                    on_gpus.insert(holder.pid, holder.program.clone());
+                    gpus.extend(gpu.unreadable.is_none().then(|| gpu.id.clone()));
+                }
+            }
+        }
+        Self { owner, on_gpus, gpus, port_holder }
     }
 }
 
@@ -117,6 +121,11 @@ fn still_on_gpus(facts: &Facts, before: &Before) -> Option<String> {
         Reading::NotAsked => return None,
         Reading::Unknown(reason) => return Some(format!("who is on the GPUs can't be told: {reason}")),
     };
+    let unreadable = |gpu: &&GpuFact| gpu.unreadable.is_some() && before.gpus.contains(&gpu.id);
+    if let Some(gpu) = gpus.iter().find(unreadable) {
+        let reason = gpu.unreadable.as_deref().unwrap_or_default();
+        return Some(format!("who is on GPU {} can't be told: {reason}", gpu.index));
+    }
     // What another owner has by now under the same pid, is another process.
     let is_its = |holder: &&GpuHolder| holder.owner == before.owner || holder.owner == Owner::Stranger;
     for gpu in gpus.iter().filter(|gpu| gpu.lost.is_none()) {

@@ -294,6 +294,9 @@ pub struct GpuFact {
     /// Why it can't be used though it is known: it fell off the bus.
     #[serde(default)]
     pub lost: Option<String>,
+    /// Why nothing can be said of it, though it is there: lcm may not ask for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
 }
 
 /// A process that holds GPU memory, or held it when it ended and has not given it back yet.

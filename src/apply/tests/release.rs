@@ -50,6 +50,34 @@ async fn memory_that_never_comes_back_fails_the_stop_and_names_its_holder() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_gpu_that_can_not_be_read_proves_no_release_and_no_eviction() {
+    let evicting = evicting(Behaviour { release_lag: 20 * SECOND, ..Behaviour::default() });
+    let stopping = old_and_new(Behaviour { release_lag: 20 * SECOND, ..Behaviour::default() });
+    for (bench, step, error) in [
+        (
+            evicting,
+            evict("a"),
+            "evicted, but after 2m what it holds can't be told: GPU 0 can't be used for now: it does not answer",
+        ),
+        (
+            stopping,
+            stop("old", &[]),
+            "stopped, but its room did not come back within 2m: who is on GPU 0 can't be told: it does not answer",
+        ),
+    ] {
+        let silence = async {
+            tokio::time::sleep(10 * SECOND).await;
+            bench.sim.meddle(|facts| {
+                let gpu = &mut facts.gpus.known_mut().expect("known")[0];
+                (gpu.used, gpu.holders, gpu.unreadable) = (None, Vec::new(), Some("it does not answer".to_owned()));
+            });
+        };
+        let (outcome, ()) = tokio::join!(bench.apply(vec![step]), silence);
+        assert_eq!(outcome.failures[0].error, error);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_the_driver_does_not_tell_how_much_an_entry_holds_it_is_an_entry_all_the_same() {
     let bench = old_and_new(Behaviour { leaks: true, ..Behaviour::default() });
     bench.sim.silence();

@@ -67,6 +67,7 @@ fn card(index: u32, device: &Path) -> Option<Card> {
         used: bytes("mem_info_vram_used").map(Mebibytes::needed),
         reserved: Mebibytes::ZERO,
         lost: None,
+        unreadable: None,
         holders: Vec::new(),
     };
     Some(Card { gpu, address })

@@ -76,6 +76,7 @@ mod tests {
             used: None,
             reserved: Mebibytes::ZERO,
             lost: None,
+            unreadable: None,
             holders: pids.iter().map(holder).collect(),
         }
     }
