@@ -303,6 +303,7 @@ pub struct GpuFact {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GpuHolder {
+    /// 0: there are some, and nobody can say which.
     pub pid: i32,
     pub program: String,
     /// `None`: the driver does not tell.
@@ -314,6 +315,12 @@ pub struct GpuHolder {
 impl GpuHolder {
     /// The program of one that has ended while the driver still counts its memory.
     pub const ENDED: &'static str = "a process that has ended";
+
+    /// It stands for any that could not be told apart.
+    #[must_use]
+    pub fn is_anybody(&self) -> bool {
+        self.pid == 0
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

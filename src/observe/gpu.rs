@@ -153,6 +153,11 @@ fn measured(
     }
     let on = |id: &GpuId| share.and_then(|share| share.on.get(id));
     let told = |id: &GpuId| gpus[id].used.is_some() && (gpus[id].told || on(id).is_some());
+    // It may hold something wherever nobody tells who does.
+    let unseen = |gpu: &ObservedGpu| gpu.used.is_some() && !gpu.told;
+    if seen.gpus.is_empty() && gpus.values().any(unseen) {
+        return None;
+    }
     seen.gpus.iter().all(told).then(|| share.map(|share| share.on.clone()).unwrap_or_default())
 }
 

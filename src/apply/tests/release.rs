@@ -6,6 +6,7 @@ use super::bench::{Bench, busy, container, evict, evictable, start, start_again,
 use crate::driver::sim::Behaviour;
 use crate::model::desired::Service;
 use crate::model::event::Stage;
+use crate::model::facts::{GpuHolder, Owner};
 use crate::model::lifecycle::State;
 use crate::model::observed::Instance;
 use crate::model::size::Mebibytes;
@@ -155,8 +156,16 @@ async fn an_eviction_that_frees_too_little_fails_and_says_by_how_much() {
 async fn an_eviction_that_nobody_measures_is_not_believed() {
     let bench = evicting(Behaviour::default());
     bench.sim.silence();
-    let outcome = bench.apply(vec![evict("a")]).await;
-    assert_eq!(outcome.failures[0].error, "evicted, but after 2m nobody tells what it holds on GPU 0");
+    let beside_others = evicting(Behaviour::default());
+    beside_others.sim.meddle(|facts| {
+        let gpu = &mut facts.gpus.known_mut().expect("known")[0];
+        let (program, owner) = ("somebody".to_owned(), Owner::Stranger);
+        gpu.holders.push(GpuHolder { pid: 0, program, memory: None, owner });
+    });
+    for bench in [bench, beside_others] {
+        let outcome = bench.apply(vec![evict("a")]).await;
+        assert_eq!(outcome.failures[0].error, "evicted, but after 2m nobody tells what it holds on GPU 0");
+    }
 }
 
 #[tokio::test(start_paused = true)]

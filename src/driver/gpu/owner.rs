@@ -1,11 +1,17 @@
 //! Whose the processes on a GPU are: by the marks that they carry, by their control group, by the process trees of the
 //! same reading. What nobody claims is a stranger, known by its program's name alone.
+//!
+//! In a container with pids of its own nothing is attributed: drivers list the host's pids there, or leave out those
+//! that have none in it, and what is called so in here is another process.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 use crate::driver::process::proc;
 use crate::model::facts::{GpuFact, GpuHolder, Owner, TreeFact};
 use crate::model::names::{ProjectName, ServiceName};
+use crate::model::size::Mebibytes;
 
 /// The driver goes on listing what has ended until its memory is back.
 const ENDED: &str = "a process that has ended";
@@ -16,8 +22,23 @@ pub(super) fn unnamed() -> GpuHolder {
     GpuHolder { pid: 0, program: UNNAMED.to_owned(), memory: None, owner: Owner::Stranger }
 }
 
+/// The host's own pids, by the kernel's `PROC_PID_INIT_INO`: the same on every machine.
+const HOST_PIDS: &str = "pid:[4026531836]";
+
+/// Whether pids mean here what they mean to a driver. A kernel that tells of no namespaces has one alone.
+fn are_the_hosts(processes: &Path) -> bool {
+    fs::read_link(processes.join("self/ns/pid")).map_or(true, |pids| pids == Path::new(HOST_PIDS))
+}
+
 /// What each process tells of itself: its program, its marks, its container. Reads `/proc`.
-pub(super) fn name(mut gpus: Vec<GpuFact>) -> Vec<GpuFact> {
+pub(super) fn name(mut gpus: Vec<GpuFact>, processes: &Path) -> Vec<GpuFact> {
+    if !are_the_hosts(processes) {
+        for gpu in &mut gpus {
+            let in_use = gpu.used.is_some_and(|used| used > Mebibytes::ZERO);
+            gpu.holders = in_use.then(unnamed).into_iter().collect();
+        }
+        return gpus;
+    }
     for holder in gpus.iter_mut().flat_map(|gpu| &mut gpu.holders).filter(|holder| holder.pid > 0) {
         match proc::stat(holder.pid).filter(proc::Stat::is_alive) {
             Some(stat) => (holder.program, holder.owner) = (stat.program, own_word(holder.pid)),
@@ -56,6 +77,8 @@ fn of_service(project: &str, service: &str) -> Owner {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::{ENDED, attribute, name, of_service, unnamed};
     use crate::model::facts::{GpuFact, GpuHolder, Marks, Owner, ProcessFact, TreeFact};
     use crate::model::names::GpuId;
@@ -108,9 +131,29 @@ mod tests {
         // No process has this pid: the kernel's largest is 2^22.
         let mut ended = gpu(&[i32::MAX, i32::try_from(std::process::id()).expect("a pid")]);
         ended.holders.push(unnamed());
-        let named = name(vec![ended]);
+        let named = name(vec![ended], Path::new("/nowhere"));
         let programs: Vec<&str> = named[0].holders.iter().map(|holder| holder.program.as_str()).collect();
         assert_eq!((programs[0], programs[2]), (ENDED, unnamed().program.as_str()));
         assert!(!programs[1].is_empty() && programs[1] != ENDED, "{programs:?}");
+    }
+
+    #[test]
+    fn the_hosts_pids_say_nothing_in_a_container_with_its_own() {
+        let own = i32::try_from(std::process::id()).expect("a pid");
+        let used = |mib| GpuFact { used: Some(Mebibytes(mib)), ..gpu(&[own]) };
+        // A driver that leaves out whoever has no pid here, tells as little.
+        let hidden = GpuFact { holders: Vec::new(), ..used(9) };
+        for (pids, attributed) in [("pid:[4026531836]", true), ("pid:[4026532201]", false)] {
+            let proc = tempfile::tempdir().expect("a folder");
+            std::fs::create_dir_all(proc.path().join("self/ns")).expect("made");
+            std::os::unix::fs::symlink(pids, proc.path().join("self/ns/pid")).expect("made");
+            let named = name(vec![used(9), used(0), hidden.clone()], proc.path());
+            if attributed {
+                assert_eq!((named[0].holders[0].pid, named[2].holders.len()), (own, 0));
+            } else {
+                let holders: Vec<_> = named.iter().map(|gpu| gpu.holders.clone()).collect();
+                assert_eq!(holders, [vec![unnamed()], Vec::new(), vec![unnamed()]]);
+            }
+        }
     }
 }

@@ -134,5 +134,5 @@ fn read(nvidia: &mut Nvidia, sources: &Sources, progress: &Progress) -> Answer {
         }
         Told::Failure(reason) => return Err(reason),
     };
-    Ok(gpus.map(owner::name))
+    Ok(gpus.map(|gpus| owner::name(gpus, &sources.processes)))
 }
