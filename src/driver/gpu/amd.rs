@@ -5,11 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::driver::gpu::worker::Progress;
 use crate::model::facts::{GpuFact, GpuHolder, Owner};
 use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
 
 const VENDOR: &str = "0x1002";
+
+/// What programs open to use a board: graphics and computing.
+const NODES: [&str; 2] = ["/dev/dri", "/dev/kfd"];
 
 struct Card {
     gpu: GpuFact,
@@ -18,12 +22,12 @@ struct Card {
 }
 
 /// `None`: this machine has none.
-pub(super) fn read(drm: &Path, processes: &Path) -> Option<Vec<GpuFact>> {
+pub(super) fn read(drm: &Path, processes: &Path, progress: &Progress) -> Option<Vec<GpuFact>> {
     let mut cards = cards(drm);
     if cards.is_empty() {
         return None;
     }
-    let mut held = held(processes);
+    let mut held = held(processes, progress);
     for card in &mut cards {
         let holder = |(pid, bytes): (i32, u64)| GpuHolder {
             pid,
@@ -80,21 +84,34 @@ fn text(folder: &Path, name: &str) -> Option<String> {
 }
 
 /// Bytes by board and process. A client of the kernel that several files or processes share counts once.
-fn held(processes: &Path) -> BTreeMap<String, BTreeMap<i32, u64>> {
+fn held(processes: &Path, progress: &Progress) -> BTreeMap<String, BTreeMap<i32, u64>> {
     let mut held: BTreeMap<String, BTreeMap<i32, u64>> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     let entries = fs::read_dir(processes).into_iter().flatten().flatten();
     let mut pids: Vec<i32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     pids.sort_unstable();
     for pid in pids {
-        let files = fs::read_dir(processes.join(pid.to_string()).join("fdinfo")).into_iter().flatten().flatten();
-        for client in files.filter_map(|file| client_of(&fs::read_to_string(file.path()).ok()?)) {
+        progress.step();
+        for client in clients(&processes.join(pid.to_string())) {
             if client.bytes > 0 && seen.insert((client.address.clone(), client.id)) {
                 *held.entry(client.address).or_default().entry(pid).or_default() += client.bytes;
             }
         }
     }
     held
+}
+
+/// Where a process has a board open. Of all else that it has open only the name is read: there may be very much of it.
+fn clients(process: &Path) -> Vec<Client> {
+    let files = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+    let is_node = |file: &fs::DirEntry| {
+        fs::read_link(file.path()).is_ok_and(|opened| NODES.iter().any(|node| opened.starts_with(node)))
+    };
+    let told = files.filter(is_node).filter_map(|file| {
+        let path = process.join("fdinfo").join(file.file_name());
+        client_of(&fs::read_to_string(path).ok()?)
+    });
+    told.collect()
 }
 
 struct Client {
@@ -127,7 +144,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::read;
+    use super::{Progress, read};
     use crate::model::size::Mebibytes;
 
     fn write(root: &Path, path: &str, text: &str) {
@@ -153,6 +170,15 @@ mod tests {
              drm-memory-vram:\t{memory}\ndrm-memory-gtt: \t2048 KiB\n"
         );
         write(root, &format!("proc/{pid}/fdinfo/{file}"), &text);
+        link(root, pid, file, "/dev/dri/renderD128");
+    }
+
+    fn link(root: &Path, pid: i32, file: u32, opened: &str) {
+        let folder = root.join(format!("proc/{pid}/fd"));
+        fs::create_dir_all(&folder).expect("made");
+        let path = folder.join(file.to_string());
+        let _ = fs::remove_file(&path);
+        std::os::unix::fs::symlink(opened, path).expect("linked");
     }
 
     #[test]
@@ -172,7 +198,15 @@ mod tests {
         open(root, 42, 3, "0000:03:00.0", 7, "512 KiB");
         write(root, "proc/43/fdinfo/0", "pos:\t0\nflags:\t0100000\n");
 
-        let gpus = read(&root.join("drm"), &root.join("proc")).expect("there are some");
+        // What is no board is not looked into, whatever it says.
+        open(root, 44, 4, "0000:03:00.0", 9, "9 MiB");
+        link(root, 44, 4, "/home/me/dri");
+        open(root, 42, 4, "0000:03:00.0", 10, "512 KiB");
+        link(root, 42, 4, "/dev/kfd");
+
+        let progress = Progress::new();
+        let gpus = read(&root.join("drm"), &root.join("proc"), &progress).expect("there are some");
+        assert_eq!(progress.steps(), 5, "one for each process");
         let seen: Vec<_> = gpus.iter().map(|gpu| (gpu.id.as_str(), gpu.index, gpu.capacity, gpu.used)).collect();
         let used = Some(Mebibytes(1_025));
         let expected = [("GPU-4b2c1a9f8d3e6f7a", 0, Mebibytes(24_560), used), ("gpu-1", 1, Mebibytes(24_560), used)];
@@ -186,7 +220,7 @@ mod tests {
     fn a_machine_without_such_boards_has_none() {
         let folder = tempfile::tempdir().expect("a folder");
         card(folder.path(), 0, "0x10de", None);
-        assert_eq!(read(&folder.path().join("drm"), folder.path()), None);
-        assert_eq!(read(&folder.path().join("nowhere"), folder.path()), None);
+        assert_eq!(read(&folder.path().join("drm"), folder.path(), &Progress::new()), None);
+        assert_eq!(read(&folder.path().join("nowhere"), folder.path(), &Progress::new()), None);
     }
 }
