@@ -1,10 +1,14 @@
 //! AMD's GPUs, as the kernel tells of them in files: `/sys/class/drm` for the boards, `/proc/PID/fdinfo` for who holds
-//! their memory. Of other users' processes only root may read that; then what is used has fewer names.
+//! their memory. Of other users' processes only root may read that: what is used beyond what was named may be theirs, and
+//! then nobody's share is told.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
+use rustix::io::Errno;
+
+use crate::driver::gpu::owner;
 use crate::driver::gpu::worker::Progress;
 use crate::model::facts::{GpuFact, GpuHolder, Owner};
 use crate::model::names::GpuId;
@@ -14,6 +18,9 @@ const VENDOR: &str = "0x1002";
 
 /// What programs open to use a board: graphics and computing.
 const NODES: [&str; 2] = ["/dev/dri", "/dev/kfd"];
+
+/// So little that nobody is named for may be what rounding each process to MiB leaves.
+const ROUNDING_MAX: Mebibytes = Mebibytes(16);
 
 struct Card {
     gpu: GpuFact,
@@ -35,7 +42,11 @@ pub(super) fn read(drm: &Path, processes: &Path, progress: &Progress) -> Option<
             memory: Some(Mebibytes::needed(bytes)),
             owner: Owner::Stranger,
         };
-        card.gpu.holders = held.remove(&card.address).into_iter().flatten().map(holder).collect();
+        card.gpu.holders = held.by_board.remove(&card.address).into_iter().flatten().map(holder).collect();
+        let named: Mebibytes = card.gpu.holders.iter().filter_map(|holder| holder.memory).sum();
+        if held.refused && card.gpu.used.is_some_and(|used| used - named > ROUNDING_MAX) {
+            card.gpu.holders.push(owner::unnamed());
+        }
     }
     Some(cards.into_iter().map(|card| card.gpu).collect())
 }
@@ -83,18 +94,26 @@ fn text(folder: &Path, name: &str) -> Option<String> {
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
-/// Bytes by board and process. A client of the kernel that several files or processes share counts once.
-fn held(processes: &Path, progress: &Progress) -> BTreeMap<String, BTreeMap<i32, u64>> {
-    let mut held: BTreeMap<String, BTreeMap<i32, u64>> = BTreeMap::new();
+#[derive(Default)]
+struct Held {
+    /// Bytes by board and process.
+    by_board: BTreeMap<String, BTreeMap<i32, u64>>,
+    /// There are processes, or files of theirs, that lcm may not look into.
+    refused: bool,
+}
+
+/// A client of the kernel that several files or processes share counts once.
+fn held(processes: &Path, progress: &Progress) -> Held {
+    let mut held = Held::default();
     let mut seen = BTreeSet::new();
     let entries = fs::read_dir(processes).into_iter().flatten().flatten();
     let mut pids: Vec<i32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     pids.sort_unstable();
     for pid in pids {
         progress.step();
-        for client in clients(&processes.join(pid.to_string())) {
+        for client in clients(&processes.join(pid.to_string()), &mut held.refused) {
             if client.bytes > 0 && seen.insert((client.address.clone(), client.id)) {
-                *held.entry(client.address).or_default().entry(pid).or_default() += client.bytes;
+                *held.by_board.entry(client.address).or_default().entry(pid).or_default() += client.bytes;
             }
         }
     }
@@ -102,16 +121,23 @@ fn held(processes: &Path, progress: &Progress) -> BTreeMap<String, BTreeMap<i32,
 }
 
 /// Where a process has a board open. Of all else that it has open only the name is read: there may be very much of it.
-fn clients(process: &Path) -> Vec<Client> {
-    let files = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
-    let is_node = |file: &fs::DirEntry| {
-        fs::read_link(file.path()).is_ok_and(|opened| NODES.iter().any(|node| opened.starts_with(node)))
-    };
-    let told = files.filter(is_node).filter_map(|file| {
-        let path = process.join("fdinfo").join(file.file_name());
-        client_of(&fs::read_to_string(path).ok()?)
-    });
-    told.collect()
+fn clients(process: &Path, refused: &mut bool) -> Vec<Client> {
+    let mut clients = Vec::new();
+    let mut note = |error: io::Error| *refused |= !has_ended(&error);
+    let files = fs::read_dir(process.join("fd")).map_err(&mut note).into_iter().flatten().flatten();
+    for file in files {
+        let opened = fs::read_link(file.path()).map_err(&mut note).unwrap_or_default();
+        if NODES.iter().any(|node| opened.starts_with(node)) {
+            let path = process.join("fdinfo").join(file.file_name());
+            clients.extend(fs::read_to_string(path).map_err(&mut note).ok().as_deref().and_then(client_of));
+        }
+    }
+    clients
+}
+
+/// The process, or what it had open: between a listing and a reading anything may.
+fn has_ended(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
 }
 
 struct Client {
@@ -214,6 +240,29 @@ mod tests {
         let holders = |at: usize| gpus[at].holders.iter().map(|one| (one.pid, one.memory)).collect::<Vec<_>>();
         assert_eq!(holders(0), [(40, Some(Mebibytes(3)))]);
         assert_eq!(holders(1), [(42, Some(Mebibytes(1)))]);
+    }
+
+    #[test]
+    fn where_a_process_may_not_be_looked_into_what_is_used_beyond_is_anybodys() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        card(root, 0, "0x1002", Some("4b2c1a9f8d3e6f7a"));
+        card(root, 1, "0x1002", Some("4b2c1a9f8d3e6f7b"));
+        open(root, 40, 5, "0000:00:00.0", 7, "500 MiB");
+        open(root, 40, 6, "0000:01:00.0", 8, "1010 MiB");
+        // One that has ended meanwhile refuses nothing.
+        fs::create_dir_all(root.join("proc/41")).expect("made");
+        let told = || {
+            let gpus = read(&root.join("drm"), &root.join("proc"), &Progress::new()).expect("there are some");
+            gpus.iter()
+                .map(|gpu| gpu.holders.iter().map(|one| (one.pid, one.memory)).collect())
+                .collect::<Vec<Vec<_>>>()
+        };
+        let (first, second) = ((40, Some(Mebibytes(500))), (40, Some(Mebibytes(1_010))));
+        assert_eq!(told(), [vec![first], vec![second]]);
+        // Root may read everything, so a folder that is none stands for one that may not be read.
+        write(root, "proc/42/fd", "");
+        assert_eq!(told(), [vec![first, (0, None)], vec![second]], "of the second board all is named");
     }
 
     #[test]
