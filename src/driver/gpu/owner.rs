@@ -2,7 +2,8 @@
 //! same reading. What nobody claims is a stranger, known by its program's name alone.
 //!
 //! In a container with pids of its own nothing is attributed: drivers list the host's pids there, or leave out those
-//! that have none in it, and what is called so in here is another process.
+//! that have none in it, and what is called so in here is another process. Nor where `/proc` hides other users'
+//! processes (`hidepid`): one that is hidden looks like one that has ended.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,14 +26,16 @@ pub(super) fn unnamed() -> GpuHolder {
 /// The host's own pids, by the kernel's `PROC_PID_INIT_INO`: the same on every machine.
 const HOST_PIDS: &str = "pid:[4026531836]";
 
-/// Whether pids mean here what they mean to a driver. A kernel that tells of no namespaces has one alone.
-fn are_the_hosts(processes: &Path) -> bool {
-    fs::read_link(processes.join("self/ns/pid")).map_or(true, |pids| pids == Path::new(HOST_PIDS))
+/// Whether the pids that a driver lists can all be looked up. A kernel that tells of no namespaces has one alone; and
+/// of process 1 everybody may read this much, unless it is hidden.
+fn can_be_looked_up(processes: &Path) -> bool {
+    let are_the_hosts = fs::read_link(processes.join("self/ns/pid")).map_or(true, |pids| pids == Path::new(HOST_PIDS));
+    are_the_hosts && fs::read(processes.join("1/stat")).is_ok()
 }
 
 /// What each process tells of itself: its program, its marks, its container. Reads `/proc`.
 pub(super) fn name(mut gpus: Vec<GpuFact>, processes: &Path) -> Vec<GpuFact> {
-    if !are_the_hosts(processes) {
+    if !can_be_looked_up(processes) {
         for gpu in &mut gpus {
             let in_use = gpu.used.is_some_and(|used| used > Mebibytes::ZERO);
             gpu.holders = in_use.then(unnamed).into_iter().collect();
@@ -77,9 +80,7 @@ fn of_service(project: &str, service: &str) -> Owner {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use super::{ENDED, attribute, name, of_service, unnamed};
+    use super::{ENDED, HOST_PIDS, attribute, name, of_service, unnamed};
     use crate::model::facts::{GpuFact, GpuHolder, Marks, Owner, ProcessFact, TreeFact};
     use crate::model::names::GpuId;
     use crate::model::size::Mebibytes;
@@ -131,29 +132,35 @@ mod tests {
         // No process has this pid: the kernel's largest is 2^22.
         let mut ended = gpu(&[i32::MAX, i32::try_from(std::process::id()).expect("a pid")]);
         ended.holders.push(unnamed());
-        let named = name(vec![ended], Path::new("/nowhere"));
+        let named = name(vec![ended], proc(HOST_PIDS, true).path());
         let programs: Vec<&str> = named[0].holders.iter().map(|holder| holder.program.as_str()).collect();
         assert_eq!((programs[0], programs[2]), (ENDED, unnamed().program.as_str()));
         assert!(!programs[1].is_empty() && programs[1] != ENDED, "{programs:?}");
     }
 
+    fn proc(pids: &str, shows_all: bool) -> tempfile::TempDir {
+        let proc = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir_all(proc.path().join("self/ns")).expect("made");
+        std::os::unix::fs::symlink(pids, proc.path().join("self/ns/pid")).expect("made");
+        if shows_all {
+            std::fs::create_dir(proc.path().join("1")).expect("made");
+            std::fs::write(proc.path().join("1/stat"), "1 (init) S").expect("written");
+        }
+        proc
+    }
+
     #[test]
-    fn the_hosts_pids_say_nothing_in_a_container_with_its_own() {
+    fn pids_that_can_not_be_looked_up_say_nothing() {
         let own = i32::try_from(std::process::id()).expect("a pid");
         let used = |mib| GpuFact { used: Some(Mebibytes(mib)), ..gpu(&[own]) };
         // A driver that leaves out whoever has no pid here, tells as little.
-        let hidden = GpuFact { holders: Vec::new(), ..used(9) };
-        for (pids, attributed) in [("pid:[4026531836]", true), ("pid:[4026532201]", false)] {
-            let proc = tempfile::tempdir().expect("a folder");
-            std::fs::create_dir_all(proc.path().join("self/ns")).expect("made");
-            std::os::unix::fs::symlink(pids, proc.path().join("self/ns/pid")).expect("made");
-            let named = name(vec![used(9), used(0), hidden.clone()], proc.path());
-            if attributed {
-                assert_eq!((named[0].holders[0].pid, named[2].holders.len()), (own, 0));
-            } else {
-                let holders: Vec<_> = named.iter().map(|gpu| gpu.holders.clone()).collect();
-                assert_eq!(holders, [vec![unnamed()], Vec::new(), vec![unnamed()]]);
-            }
+        let read = vec![used(9), used(0), GpuFact { holders: Vec::new(), ..used(9) }];
+        let named = name(read.clone(), proc(HOST_PIDS, true).path());
+        assert_eq!((named[0].holders[0].pid, named[2].holders.len()), (own, 0));
+        for proc in [proc("pid:[4026532201]", true), proc(HOST_PIDS, false)] {
+            let named = name(read.clone(), proc.path());
+            let holders: Vec<_> = named.iter().map(|gpu| gpu.holders.clone()).collect();
+            assert_eq!(holders, [vec![unnamed()], Vec::new(), vec![unnamed()]]);
         }
     }
 }
