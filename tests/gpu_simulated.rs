@@ -48,6 +48,7 @@ fn main() -> std::process::ExitCode {
             a_library_that_is_none_is_an_error_where_it_was_named,
             a_lost_gpu_is_named_and_the_others_are_read,
             a_gpu_that_was_lost_from_the_beginning_has_its_place,
+            a_gpu_that_may_not_be_asked_is_unreadable_and_not_lost,
             a_driver_that_was_replaced_is_loaded_anew,
             a_library_that_cannot_be_shut_down_is_no_panic,
             a_driver_that_leaves_is_unknown,

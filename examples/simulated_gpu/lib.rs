@@ -23,6 +23,7 @@ const SUCCESS: c_int = 0;
 const UNINITIALIZED: c_int = 1;
 const INVALID_ARGUMENT: c_int = 2;
 const NOT_SUPPORTED: c_int = 3;
+const NO_PERMISSION: c_int = 4;
 const NOT_FOUND: c_int = 6;
 const INSUFFICIENT_SIZE: c_int = 7;
 const DRIVER_NOT_LOADED: c_int = 9;
@@ -124,6 +125,9 @@ fn now() -> Answer<World> {
 fn find(world: &World, device: Device) -> Answer<Gpu> {
     let gpu = world.gpus.get((device as usize).wrapping_sub(1)).ok_or(INVALID_ARGUMENT)?;
     let whole = gpu.parent.clone().unwrap_or_else(|| gpu.uuid.clone());
+    if world.has(&Quirk::Forbidden(whole.clone())) {
+        return Err(NO_PERMISSION);
+    }
     if world.has(&Quirk::Lost(whole)) { Err(GPU_IS_LOST) } else { Ok(gpu.clone()) }
 }
 

@@ -80,6 +80,8 @@ pub(crate) enum Quirk {
     NoMemory,
     /// That GPU fell off the bus.
     Lost(String),
+    /// This caller's control group does not allow that GPU, and allows others.
+    Forbidden(String),
 }
 
 impl World {
@@ -277,6 +279,7 @@ impl World {
         for quirk in &self.quirks {
             let _ = match quirk {
                 Quirk::Lost(gpu) => writeln!(text, "quirk lost {gpu}"),
+                Quirk::Forbidden(gpu) => writeln!(text, "quirk forbidden {gpu}"),
                 Quirk::NotLoaded => writeln!(text, "quirk not-loaded"),
                 Quirk::Hang => writeln!(text, "quirk hang"),
                 Quirk::Old => writeln!(text, "quirk old"),
@@ -362,6 +365,10 @@ fn quirk(text: &str) -> Option<Quirk> {
         "no-figures" => Quirk::NoFigures,
         "no-list" => Quirk::NoList,
         "no-memory" => Quirk::NoMemory,
-        _ => Quirk::Lost(text.strip_prefix("lost ")?.to_owned()),
+        _ => match text.split_once(' ')? {
+            ("lost", gpu) => Quirk::Lost(gpu.to_owned()),
+            ("forbidden", gpu) => Quirk::Forbidden(gpu.to_owned()),
+            _ => return None,
+        },
     })
 }

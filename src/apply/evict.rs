@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::expect::of_stop;
 use super::health::growing;
 use super::measure;
-use super::memory::room_now;
+use super::memory::{room_now, unreadable};
 use super::run::{Run, spoken};
 use super::stop::look_first;
 use super::verdict::{Trouble, Verdict};
@@ -72,6 +72,9 @@ async fn shrunk(run: &Run<'_>, step: &Step, resident: Mebibytes) -> Verdict {
 /// What it still holds beyond that, or why nobody can tell.
 fn left(room: &Room, step: &Step, resident: Mebibytes) -> Option<String> {
     if let Some(reason) = &room.unknown {
+        return Some(format!("what it holds can't be told: {reason}"));
+    }
+    if let Some(reason) = step.gpus.iter().find_map(|id| unreadable(room, id)) {
         return Some(format!("what it holds can't be told: {reason}"));
     }
     let lines = room.gpus.iter().filter_map(|(id, gpu)| {

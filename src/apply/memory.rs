@@ -92,6 +92,9 @@ pub(super) fn lack(room: &Room, need: &Need<'_>, promises: &BTreeMap<ServiceName
     }
     let mut short = None;
     for id in need.gpus {
+        if let Some(why) = unreadable(room, id) {
+            return Some(Lack::Unknown(why));
+        }
         let Some(gpu) = room.gpus.get(id) else { return Some(Lack::Lost(format!("GPU {id} is not there any more"))) };
         if let Some(reason) = &gpu.lost {
             return Some(Lack::Lost(format!("{} can't be used any more: {reason}", gpu.called)));
@@ -99,6 +102,15 @@ pub(super) fn lack(room: &Room, need: &Need<'_>, promises: &BTreeMap<ServiceName
         short = short.or_else(|| shortage(id, gpu, need, promises));
     }
     short
+}
+
+/// Why nothing can be said of a GPU that may well be there.
+pub(super) fn unreadable(room: &Room, id: &GpuId) -> Option<String> {
+    let why = |gpu: &GpuRoom| Some(format!("{} can't be used for now: {}", gpu.called, gpu.unreadable.as_ref()?));
+    match room.gpus.get(id) {
+        Some(gpu) => why(gpu),
+        None => room.gpus.values().find_map(why).map(|why| format!("GPU {id} is not found, and {why}")),
+    }
 }
 
 /// Whether a driver proves what is free on all of them.

@@ -1,7 +1,7 @@
 //! The older self of a recreated service: whether it has room to come back to, and its way back. It is a start like any
 //! other: where memory is measured, what the newer one held must be back first.
 
-use super::memory::{Need, Standing, is_measured, room_now};
+use super::memory::{Need, Standing, is_measured, room_now, unreadable};
 use super::release::{Before, released};
 use super::room::{Refusal, admit};
 use super::run::Run;
@@ -42,7 +42,8 @@ pub(super) async fn bring_back(
     let is_made_by_lcm = matches!(service.runtime, Runtime::Container(_));
     if is_made_by_lcm && !stop.gpus.is_empty() {
         let room = room_now(run).await;
-        if room.unknown.is_some() || is_measured(&room, &stop.gpus) {
+        let unreadable = stop.gpus.iter().any(|id| unreadable(&room, id).is_some());
+        if room.unknown.is_some() || unreadable || is_measured(&room, &stop.gpus) {
             end_newer(run, step, service).await?;
             let need = Need { service, gpus: &stop.gpus, amount: stop.vram_mib };
             admit(run, plan, step, &need).await.map_err(told)?;

@@ -11,8 +11,8 @@ use super::run::{Run, spoken};
 use super::verdict::Trouble;
 use crate::driver::Life;
 use crate::model::desired::Service;
-use crate::model::facts::{Facts, GpuHolder, Owner, Reading, TreeFact};
-use crate::model::names::{ProjectName, ServiceName};
+use crate::model::facts::{Facts, GpuFact, GpuHolder, Owner, Reading, TreeFact};
+use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::observed::Instance;
 use crate::model::plan::{ReasonCode, Step};
 
@@ -32,32 +32,57 @@ pub(super) struct Before {
 
 /// Its programs on GPUs.
 enum OnGpus {
-    /// By pid; none where nobody measures.
-    Told(BTreeMap<i32, String>),
-    /// Why the GPUs could not be read.
+    /// None where nobody measures.
+    Told(Programs),
+    /// Why its GPUs could not be read.
     Unknown(String),
 }
 
+#[derive(Default)]
+struct Programs {
+    by_pid: BTreeMap<i32, String>,
+    /// Where they are.
+    gpus: BTreeSet<GpuId>,
+}
+
 impl OnGpus {
-    async fn of(run: &Run<'_>, owner: &Owner, instance: &Instance) -> Self {
+    async fn of(run: &Run<'_>, step: &Step, owner: &Owner, instance: &Instance) -> Self {
         let mut readings = 1;
         loop {
             let facts = run.context.driver.survey(run.context.desired).await;
-            match &facts.gpus {
-                Reading::NotAsked => return Self::Told(BTreeMap::new()),
-                Reading::Known(gpus) => {
-                    let others = other_trees(&facts, owner, instance);
-                    let own = |holder: &&GpuHolder| holder.owner == *owner && !others.contains(&holder.pid);
-                    let holders = gpus.iter().flat_map(|gpu| &gpu.holders).filter(own);
-                    return Self::Told(holders.map(|holder| (holder.pid, holder.program.clone())).collect());
-                }
-                Reading::Unknown(reason) if readings == READINGS_MAX => return Self::Unknown(reason.clone()),
-                Reading::Unknown(_) => {}
+            let reason = match &facts.gpus {
+                Reading::NotAsked => return Self::Told(Programs::default()),
+                Reading::Unknown(reason) => reason.clone(),
+                Reading::Known(gpus) => match unreadable(gpus, |gpu| step.gpus.contains(&gpu.id)) {
+                    Some((gpu, reason)) => format!("GPU {}: {reason}", gpu.index),
+                    None => return Self::Told(Programs::of(gpus, owner, &other_trees(&facts, owner, instance))),
+                },
+            };
+            if readings == READINGS_MAX {
+                return Self::Unknown(reason);
             }
             readings += 1;
             tokio::time::sleep(READING_PAUSE).await;
         }
     }
+}
+
+impl Programs {
+    fn of(gpus: &[GpuFact], owner: &Owner, others: &BTreeSet<i32>) -> Self {
+        let mut programs = Self::default();
+        for gpu in gpus {
+            for holder in gpu.holders.iter().filter(|holder| holder.owner == *owner && !others.contains(&holder.pid)) {
+                programs.by_pid.insert(holder.pid, holder.program.clone());
+                programs.gpus.insert(gpu.id.clone());
+            }
+        }
+        programs
+    }
+}
+
+/// One of these that can't be read, and why.
+fn unreadable(gpus: &[GpuFact], is_meant: impl Fn(&GpuFact) -> bool) -> Option<(&GpuFact, &str)> {
+    gpus.iter().filter(|gpu| is_meant(gpu)).find_map(|gpu| Some((gpu, gpu.unreadable.as_deref()?)))
 }
 
 impl Before {
@@ -72,8 +97,9 @@ impl Before {
         let owner = owner(&desired.project, &step.service, instance);
         // A plan that was made while the GPUs could not be read does not say which it is on.
         let is_on_none = step.gpus.is_empty() && service.is_some_and(|service| !service.wants_gpu());
-        let on_gpus =
-            async { if is_on_none { OnGpus::Told(BTreeMap::new()) } else { OnGpus::of(run, &owner, instance).await } };
+        let on_gpus = async {
+            if is_on_none { OnGpus::Told(Programs::default()) } else { OnGpus::of(run, step, &owner, instance).await }
+        };
         let (port_holder, on_gpus) = tokio::join!(port, on_gpus);
         Self { name: step.service.clone(), owner, on_gpus, port_holder }
     }
@@ -114,7 +140,7 @@ pub(super) async fn released(
 /// What is still there of it, if anything is.
 async fn left(run: &Run<'_>, service: Option<&Service>, instance: &Instance, before: &Before) -> Option<String> {
     let driver = run.context.driver;
-    let was_on_none = matches!(&before.on_gpus, OnGpus::Told(programs) if programs.is_empty());
+    let was_on_none = matches!(&before.on_gpus, OnGpus::Told(programs) if programs.by_pid.is_empty());
     let survey = async { if was_on_none { None } else { Some(driver.survey(run.context.desired).await) } };
     // The readings take about as long as each other, and a switch waits for all of them.
     let (left, facts) = tokio::join!(left_outside(run, service, instance, before), survey);
@@ -168,13 +194,18 @@ fn still_on_gpus(facts: &Facts, instance: &Instance, before: &Before) -> Option<
     let its_program = |holder: &GpuHolder| match &before.on_gpus {
         // What another owner has by now under the same pid, is another process.
         OnGpus::Told(programs) if holder.owner == before.owner || holder.owner == Owner::Stranger => {
-            programs.get(&holder.pid).cloned()
+            programs.by_pid.get(&holder.pid).cloned()
         }
         OnGpus::Unknown(_) if holder.owner == before.owner && !others.contains(&holder.pid) => {
             Some(holder.program.clone())
         }
         OnGpus::Told(_) | OnGpus::Unknown(_) => None,
     };
+    if let OnGpus::Told(programs) = &before.on_gpus
+        && let Some((gpu, reason)) = unreadable(gpus, |gpu| programs.gpus.contains(&gpu.id))
+    {
+        return Some(format!("who is on GPU {} can't be told: {reason}", gpu.index));
+    }
     for gpu in gpus.iter().filter(|gpu| gpu.lost.is_none()) {
         for holder in &gpu.holders {
             if let Some(program) = its_program(holder) {

@@ -294,12 +294,16 @@ pub struct GpuFact {
     /// Why it can't be used though it is known: it fell off the bus.
     #[serde(default)]
     pub lost: Option<String>,
+    /// Why nothing can be said of it, though it is there: lcm may not ask for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
 }
 
 /// A process that holds GPU memory, or held it when it ended and has not given it back yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GpuHolder {
+    /// 0: there are some, and nobody can say which.
     pub pid: i32,
     pub program: String,
     /// `None`: the driver does not tell.
@@ -311,6 +315,12 @@ pub struct GpuHolder {
 impl GpuHolder {
     /// The program of one that has ended while the driver still counts its memory.
     pub const ENDED: &'static str = "a process that has ended";
+
+    /// It stands for any that could not be told apart.
+    #[must_use]
+    pub fn is_anybody(&self) -> bool {
+        self.pid == 0
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -195,12 +195,27 @@ pub struct ObservedGpu {
     pub told: bool,
     /// Why nothing can be started on it: it fell off the bus.
     pub lost: Option<String>,
+    /// Why nothing can be said of it for now. Nothing is started on it, and nothing is stopped for it.
+    pub unreadable: Option<String>,
+}
+
+impl ObservedGpu {
+    /// Why nothing can be started on it.
+    #[must_use]
+    pub fn unusable(&self) -> Option<&String> {
+        self.lost.as_ref().or(self.unreadable.as_ref())
+    }
 }
 
 /// Whether a driver told of these GPUs; else nothing but the manifest vouches for them.
 #[must_use]
 pub fn told_by_a_driver(gpus: &BTreeMap<GpuId, ObservedGpu>) -> bool {
-    gpus.values().any(|gpu| gpu.used.is_some() || gpu.lost.is_some())
+    gpus.values().any(|gpu| gpu.used.is_some() || gpu.unusable().is_some())
+}
+
+/// GPUs that can't be read: one that is not found may be any of them.
+pub fn unreadable(gpus: &BTreeMap<GpuId, ObservedGpu>) -> impl Iterator<Item = &GpuId> {
+    gpus.iter().filter(|(_, gpu)| gpu.unreadable.is_some()).map(|(id, _)| id)
 }
 
 /// The GPU that a thing carries as its placement, by the id that it has now. `gpu-1`, as it is called where only the

@@ -35,6 +35,8 @@ pub struct GpuRoom {
     pub told: bool,
     /// Why it can't be used any more.
     pub lost: Option<String>,
+    /// Why nothing can be said of it for now.
+    pub unreadable: Option<String>,
     /// Services and orphans that run on it, by the label that people know them by: `ollama (priority 200)`.
     pub holders: Vec<Holder>,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::desired::{Desired, GpuRef, GpuRequest, Service};
 use crate::model::names::{GpuId, ServiceName};
-use crate::model::observed::{ObservedGpu, ObservedService, Ownership, called, known_as, told_by_a_driver};
+use crate::model::observed::{ObservedGpu, ObservedService, Ownership, called, known_as, told_by_a_driver, unreadable};
 use crate::model::size::Mebibytes;
 use crate::observe::gpu::resolve;
 
@@ -12,13 +12,14 @@ type Gpus = BTreeMap<GpuId, ObservedGpu>;
 
 /// Warnings, each once.
 pub(super) fn advice(desired: &Desired, services: &BTreeMap<ServiceName, ObservedService>, gpus: &Gpus) -> Vec<String> {
-    let lost = gpus.iter().filter_map(|(id, gpu)| Some((id, gpu.lost.as_ref()?)));
+    let unusable = gpus.iter().filter_map(|(id, gpu)| Some((id, gpu.unusable()?)));
     let mut warnings: Vec<String> =
-        lost.map(|(id, why)| format!("{} can't be used: {why}", called(gpus, id))).collect();
+        unusable.map(|(id, why)| format!("{} can't be used: {why}", called(gpus, id))).collect();
     if gpus.values().any(|gpu| gpu.used.is_some() && !gpu.told) {
         warnings.push("the driver does not tell what each process holds: declared sizes count".to_owned());
     }
-    if told_by_a_driver(gpus) {
+    // One that is not found may be one that can't be read.
+    if told_by_a_driver(gpus) && unreadable(gpus).next().is_none() {
         warnings.extend(overruled(desired, gpus));
     }
     for service in desired.services.values() {

@@ -11,7 +11,7 @@ use crate::model::desired::{Desired, GpuRef, GpuRequest, Service};
 use crate::model::facts::{Facts, GpuFact, Marks};
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
-use crate::model::observed::{ObservedGpu, ObservedService, Orphan, Ownership, known_as, told_by_a_driver};
+use crate::model::observed::{ObservedGpu, ObservedService, Orphan, Ownership, known_as, told_by_a_driver, unreadable};
 use crate::model::size::Mebibytes;
 use crate::observe::container;
 use crate::observe::holders::{self, Own, Party, Share};
@@ -50,12 +50,7 @@ pub(super) fn settle(
     }
     for orphan in orphans.iter_mut() {
         let share = shares.get(&Party::Orphan(orphan.instance.clone()));
-        orphan.gpus = orphan
-            .gpus
-            .iter()
-            .filter_map(|marked| known_as(&gpus, marked.as_str()).cloned())
-            .chain(holding(share))
-            .collect();
+        orphan.gpus = found(orphan.gpus.iter().map(GpuId::as_str), &gpus).into_iter().chain(holding(share)).collect();
         let most = share.and_then(|share| share.on.values().copied().max()).unwrap_or_default();
         orphan.vram = orphan.vram.max(most);
     }
@@ -82,6 +77,7 @@ fn bare(fact: &GpuFact) -> ObservedGpu {
         used: fact.used.map(|used| used + fact.reserved),
         told: fact.used.is_some() && fact.holders.iter().all(|holder| holder.memory.is_some()),
         lost: fact.lost.clone(),
+        unreadable: fact.unreadable.clone(),
     }
 }
 
@@ -106,8 +102,20 @@ fn gpus_of(
 
 /// The GPUs of its marks; `None`: none of them is known by that name, and no driver was there to ask.
 fn marked(marks: &Marks, gpus: &BTreeMap<GpuId, ObservedGpu>) -> Option<BTreeSet<GpuId>> {
-    let known: BTreeSet<GpuId> = marks.placed_on().filter_map(|id| known_as(gpus, id)).cloned().collect();
+    let known = found(marks.placed_on(), gpus);
     (told_by_a_driver(gpus) || !known.is_empty() || marks.placed_on().next().is_none()).then_some(known)
+}
+
+/// Those that marks name, by the ids that they have now. One that is not found may be any that can't be read.
+fn found<'a>(marked: impl Iterator<Item = &'a str>, gpus: &BTreeMap<GpuId, ObservedGpu>) -> BTreeSet<GpuId> {
+    let mut found = BTreeSet::new();
+    for id in marked {
+        match known_as(gpus, id) {
+            Some(id) => drop(found.insert(id.clone())),
+            None => found.extend(unreadable(gpus).cloned()),
+        }
+    }
+    found
 }
 
 fn by_manifest(service: &Service, gpus: &BTreeMap<GpuId, ObservedGpu>, holding: &BTreeSet<GpuId>) -> BTreeSet<GpuId> {
@@ -145,6 +153,11 @@ fn measured(
     }
     let on = |id: &GpuId| share.and_then(|share| share.on.get(id));
     let told = |id: &GpuId| gpus[id].used.is_some() && (gpus[id].told || on(id).is_some());
+    // It may hold something wherever nobody tells who does.
+    let unseen = |gpu: &ObservedGpu| gpu.used.is_some() && !gpu.told;
+    if seen.gpus.is_empty() && gpus.values().any(unseen) {
+        return None;
+    }
     seen.gpus.iter().all(told).then(|| share.map(|share| share.on.clone()).unwrap_or_default())
 }
 
@@ -167,8 +180,8 @@ fn other_projects(
     for marks in marks.filter(|marks| marks.project != desired.project.as_str()) {
         let party = Party::Other { project: marks.project.clone(), service: marks.service.clone() };
         let declared = others.entry(party).or_default();
-        for id in marks.placed_on().filter_map(|id| known_as(gpus, id)) {
-            *declared.entry(id.clone()).or_default() += Mebibytes(marks.vram_mib);
+        for id in found(marks.placed_on(), gpus) {
+            *declared.entry(id).or_default() += Mebibytes(marks.vram_mib);
         }
     }
     others

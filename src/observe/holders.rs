@@ -58,6 +58,12 @@ pub(super) fn shares(facts: &Facts, desired: &Desired, own: Own<'_>) -> BTreeMap
                 }
             }
         }
+        // Some of what nobody could be named for may be theirs.
+        if gpu.holders.iter().any(GpuHolder::is_anybody) {
+            for share in shares.values_mut().filter(|share| share.processes.contains_key(&gpu.id)) {
+                share.untold.insert(gpu.id.clone());
+            }
+        }
     }
     shares
 }

@@ -163,7 +163,10 @@ fn warnings(scene: &Scene<'_>, gpus: &[GpuLine], steps: &[Step]) -> Vec<String> 
             ));
         }
     }
-    for gpu in gpus.iter().filter(|gpu| gpu.before_mib + gpu.reserve_mib > gpu.capacity_mib) {
+    // Nothing starts on others anyway, and why not is told.
+    let is_usable = |id: &GpuId| scene.observed.gpus.get(id).is_some_and(|gpu| gpu.unusable().is_none());
+    let overcommitted = |gpu: &&GpuLine| gpu.before_mib + gpu.reserve_mib > gpu.capacity_mib && is_usable(&gpu.id);
+    for gpu in gpus.iter().filter(overcommitted) {
         warnings.push(format!(
             "{} is overcommitted as it is: {} in use and {} to be kept free, of {}; nothing starts there before that is made up for",
             called(&scene.observed.gpus, &gpu.id),
@@ -172,7 +175,8 @@ fn warnings(scene: &Scene<'_>, gpus: &[GpuLine], steps: &[Step]) -> Vec<String> 
             gpu.capacity_mib
         ));
     }
-    let declared = |id: &GpuId| scene.observed.gpus.get(id).is_some_and(|gpu| gpu.used.is_none() && gpu.lost.is_none());
+    let declared =
+        |id: &GpuId| scene.observed.gpus.get(id).is_some_and(|gpu| gpu.used.is_none() && gpu.unusable().is_none());
     if steps.iter().any(|step| step.vram_mib > Mebibytes::ZERO && step.gpus.iter().any(declared)) {
         warnings.push(UNPROVEN.to_owned());
     }

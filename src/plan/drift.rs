@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use crate::model::desired::Service;
 use crate::model::names::GpuId;
-use crate::model::observed::{Instance, ObservedService, called, known_as, told_by_a_driver};
+use crate::model::observed::{Instance, ObservedService, called, known_as, told_by_a_driver, unreadable};
 use crate::model::plan::{Reason, ReasonCode};
 use crate::plan::decide::Scene;
 use crate::plan::judge::reason;
@@ -40,15 +40,17 @@ pub(super) fn drift(scene: &Scene<'_>, number: Number) -> Option<Reason> {
 }
 
 /// A GPU that it was placed on is not there any more. Only a driver knows that: a shorter list in the manifest does not
-/// take a GPU out of a machine.
+/// take a GPU out of a machine. And one that is not found may be one that can't be read.
 pub(super) fn gpu_lost(scene: &Scene<'_>, number: Number) -> Option<Reason> {
     let (seen, gpus) = (scene.seen(number), &scene.observed.gpus);
     let marks = seen.marks.as_ref().filter(|_| seen.holds_room && told_by_a_driver(gpus))?;
     if scene.observed.gpus_unknown.is_some() {
         return None;
     }
+    let may_be_there = unreadable(gpus).next().is_some();
     let message = marks.placed_on().find_map(|marked| match known_as(gpus, marked) {
         Some(id) => gpus[id].lost.as_ref().map(|why| format!("{}, which it runs on, is lost: {why}", called(gpus, id))),
+        None if may_be_there => None,
         None => Some(format!("{}, which it runs on, is not there any more", called(gpus, &GpuId::from(marked)))),
     })?;
     Some(reason(ReasonCode::GpuLost, message, None))
@@ -63,6 +65,10 @@ fn wrong_gpu(scene: &Scene<'_>, number: Number) -> Option<Reason> {
     }
     // With a GPU that nobody knows by its name there is nothing to compare.
     let mut placed: SmallVec<[&GpuId; 2]> = marks.placed_on().map(|id| known_as(gpus, id)).collect::<Option<_>>()?;
+    // Of one that can't be read there is nothing to say either.
+    if placed.iter().any(|id| gpus[*id].unreadable.is_some()) {
+        return None;
+    }
     placed.sort_unstable();
     placed.dedup();
     let is_there = |set: &BTreeSet<GpuId>| set.iter().eq(placed.iter().copied());

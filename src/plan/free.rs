@@ -66,6 +66,7 @@ fn empty(scene: &Scene<'_>, id: &GpuId) -> GpuRoom {
         used: gpu.used,
         told: gpu.told,
         lost: gpu.lost.clone(),
+        unreadable: gpu.unreadable.clone(),
         holders: Vec::new(),
     }
 }

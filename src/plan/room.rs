@@ -41,13 +41,13 @@ fn candidates(known: &[(&GpuId, &ObservedGpu)], request: &GpuRequest) -> Result<
     if known.is_empty() {
         return Err("it wants a GPU, and none is known on this host; `gpus.devices` in the manifest names those that can't be asked".to_owned());
     }
-    let usable: Vec<&GpuId> = known.iter().filter(|(_, gpu)| gpu.lost.is_none()).map(|(id, _)| *id).collect();
+    let usable: Vec<&GpuId> = known.iter().filter(|(_, gpu)| gpu.unusable().is_none()).map(|(id, _)| *id).collect();
     let find = |wanted: &GpuRef| find(known, wanted);
     let alone = |id: GpuId| BTreeSet::from([id]);
     match request {
         GpuRequest::None => Ok(vec![BTreeSet::new()]),
         GpuRequest::Auto if usable.is_empty() => {
-            Err(known.iter().filter_map(|(_, gpu)| lost(gpu)).collect::<Vec<_>>().join(", "))
+            Err(known.iter().filter_map(|(_, gpu)| unusable(gpu)).collect::<Vec<_>>().join(", "))
         }
         GpuRequest::Auto => Ok(usable.into_iter().cloned().map(alone).collect()),
         GpuRequest::All(refs) => Ok(vec![refs.iter().map(find).collect::<Result<_, _>>()?]),
@@ -61,7 +61,11 @@ fn candidates(known: &[(&GpuId, &ObservedGpu)], request: &GpuRequest) -> Result<
         GpuRequest::Count(count) => {
             let count = *count as usize;
             if usable.len() < count {
-                return Err(format!("it wants {count} GPUs, and there are {}", usable.len()));
+                let lacking = format!("it wants {count} GPUs, and there are {}", usable.len());
+                return Err(known
+                    .iter()
+                    .filter_map(|(_, gpu)| unusable(gpu))
+                    .fold(lacking, |all, why| format!("{all}; {why}")));
             }
             Ok(combinations(&usable, count))
         }
@@ -80,12 +84,16 @@ fn find(known: &[(&GpuId, &ObservedGpu)], wanted: &GpuRef) -> Result<GpuId, Stri
         GpuRef::Index(index) => (known.iter().find(|(_, gpu)| gpu.index == *index), index.to_string()),
         GpuRef::Uuid(uuid) => (known.iter().find(|(id, _)| id.as_str() == uuid), uuid.clone()),
     };
-    let (id, gpu) = found.ok_or_else(|| format!("GPU {name} is not there"))?;
-    lost(gpu).map_or_else(|| Ok((*id).clone()), Err)
+    let absent = || match known.iter().find(|(_, gpu)| gpu.unreadable.is_some()) {
+        Some((_, gpu)) => format!("GPU {name} is not found, and {}", unusable(gpu).unwrap_or_default()),
+        None => format!("GPU {name} is not there"),
+    };
+    let (id, gpu) = found.ok_or_else(absent)?;
+    unusable(gpu).map_or_else(|| Ok((*id).clone()), Err)
 }
 
-fn lost(gpu: &ObservedGpu) -> Option<String> {
-    gpu.lost.as_ref().map(|why| format!("GPU {} can't be used: {why}", gpu.index))
+fn unusable(gpu: &ObservedGpu) -> Option<String> {
+    gpu.unusable().map(|why| format!("GPU {} can't be used: {why}", gpu.index))
 }
 
 /// Far more than hosts of 8 GPUs have (70); beyond it the first ones stand for all.

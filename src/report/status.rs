@@ -192,6 +192,9 @@ pub struct GpuLine {
     pub declared: bool,
     /// Why it can't be used, though it is known.
     pub lost: Option<String>,
+    /// Why nothing can be said of it for now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -349,9 +352,10 @@ fn gpu_line(desired: &Desired, observed: &Observed, (id, gpu): (&GpuId, &Observe
         declared_mib: declared,
         measured_mib: gpu.used,
         used_mib: used,
-        free_mib: if gpu.lost.is_some() { Mebibytes::ZERO } else { gpu.capacity - desired.reserve - used },
-        declared: gpu.used.is_none() && gpu.lost.is_none(),
+        free_mib: if gpu.unusable().is_some() { Mebibytes::ZERO } else { gpu.capacity - desired.reserve - used },
+        declared: gpu.used.is_none() && gpu.unusable().is_none(),
         lost: gpu.lost.clone(),
+        unreadable: gpu.unreadable.clone(),
     }
 }
 

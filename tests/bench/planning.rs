@@ -236,6 +236,7 @@ fn observed(services: &[(Part, usize, Service)], gpus: usize) -> Observed {
             used: Some(*held),
             told: false,
             lost: None,
+            unreadable: None,
         };
         (ids[index].clone(), seen)
     });

@@ -149,11 +149,11 @@ pub(crate) async fn a_board_that_tells_no_memory_is_what_the_manifest_says() {
     let gpus = Gpus::new(&[1]);
     gpus.set(&[Quirk::NoMemory]);
     let reader = reader(&gpus);
-    let reason = read(&reader).await[0].lost.clone().expect("nothing fits on it");
+    let reason = read(&reader).await[0].unreadable.clone().expect("nothing fits on it");
     assert!(reason.contains("declare it under `gpus.devices`"), "{reason}");
     let Reading::Known(read) = reader.read(&declaring(120_000)).await else { panic!("it is there") };
     assert_eq!((read[0].id.as_str(), read[0].capacity), ("GPU-0", MIB(120_000)));
-    assert_eq!((read[0].used, read[0].lost.as_deref()), (None, None));
+    assert_eq!((read[0].used, read[0].unreadable.as_deref()), (None, None));
 }
 
 pub(crate) async fn without_a_driver_or_a_gpu_the_manifest_speaks() {
@@ -203,6 +203,23 @@ pub(crate) async fn a_gpu_that_was_lost_from_the_beginning_has_its_place() {
     let read = read(&reader(&gpus)).await;
     let told: Vec<_> = read.iter().map(|gpu| (gpu.id.as_str(), gpu.index, gpu.lost.is_some())).collect();
     assert_eq!(told, [("gpu-0", 0, true), ("GPU-1", 1, false)]);
+}
+
+pub(crate) async fn a_gpu_that_may_not_be_asked_is_unreadable_and_not_lost() {
+    let gpus = Gpus::new(&[24_564, 8_192]);
+    let forbidden = [Quirk::Forbidden("GPU-0".to_owned())];
+    let seen_before = reader(&gpus);
+    assert!(read(&seen_before).await.iter().all(|gpu| gpu.unreadable.is_none()));
+    gpus.set(&forbidden);
+    let why = "it does not answer: the current user does not have permission to perform this operation";
+    for (reader, id) in [(&seen_before, "GPU-0"), (&reader(&gpus), "gpu-0")] {
+        let read = read(reader).await;
+        assert_eq!((read[0].id.as_str(), read[0].index, read[0].used), (id, 0, None));
+        assert_eq!((read[0].unreadable.as_deref(), read[0].lost.as_deref()), (Some(why), None));
+        assert_eq!((read[1].used, read[1].unreadable.as_deref()), (Some(MIB(0)), None));
+    }
+    gpus.set(&[]);
+    assert_eq!(read(&seen_before).await[0].unreadable, None);
 }
 
 pub(crate) async fn a_driver_that_was_replaced_is_loaded_anew() {

@@ -134,6 +134,7 @@ fn seen_gpu(index: usize, gpu: &case::Gpu) -> ObservedGpu {
         used: None,
         told: false,
         lost: None,
+        unreadable: None,
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) fn driven(index: u32) -> GpuFact {
         reserved: Mebibytes::ZERO,
         holders: Vec::new(),
         lost: None,
+        unreadable: None,
     }
 }
 
@@ -99,6 +100,35 @@ fn what_cannot_be_read_is_not_lost() {
     house.apply("on");
     house.sim.meddle(|facts| facts.gpus = Reading::Unknown("the driver hangs".to_owned()));
     assert_lines(&house.plan("on"), "");
+}
+
+/// It is known by its place alone, or was read before.
+#[test]
+fn a_gpu_that_cannot_be_read_is_not_lost_and_nothing_is_started_there() {
+    for id in ["gpu-0", "GPU-0"] {
+        let house = driven_house(&manifest(""), &[0, 1]);
+        house.apply("on");
+        gpus_of(&house, |gpus| {
+            let unread = GpuFact { id: GpuId::new(id), used: None, capacity: Mebibytes::ZERO, ..driven(0) };
+            gpus[0] = GpuFact { unreadable: Some("it does not answer".to_owned()), ..unread };
+        });
+        let plan = look(&house);
+        assert_lines(&text(&plan), "");
+        assert_eq!(plan.gpus[0].before_mib, Mebibytes(8 << 10), "it counts where it may be");
+        assert_warns(&plan, &["GPU 0 can't be used: it does not answer"]);
+        assert_eq!(kept(&house), "it may go on running");
+        for (gpu, why) in [
+            (", gpu: 0", "GPU 0 can't be used: it does not answer"),
+            (", gpu: GPU-9", "GPU GPU-9 is not found, and GPU 0 can't be used: it does not answer"),
+            (", gpu: { count: 2 }", "it wants 2 GPUs, and there are 1; GPU 0 can't be used: it does not answer"),
+        ] {
+            let fresh = driven_house(&manifest(gpu), &[0, 1]);
+            gpus_of(&fresh, |gpus| gpus[0].unreadable = Some("it does not answer".to_owned()));
+            let plan = look(&fresh);
+            assert_eq!(plan.blocked[0].reason.message, why);
+            assert_eq!(plan.blocked[0].reason.code, lcm::model::plan::ReasonCode::Unknown);
+        }
+    }
 }
 
 #[test]

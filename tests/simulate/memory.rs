@@ -168,6 +168,7 @@ fn bare(index: u32, capacity: u64) -> GpuFact {
         reserved: Mebibytes::ZERO,
         holders: Vec::new(),
         lost: None,
+        unreadable: None,
     }
 }
 

@@ -100,6 +100,7 @@ impl Bench {
             reserved: Mebibytes::ZERO,
             holders: holders.collect(),
             lost: None,
+            unreadable: None,
         };
         self.sim.meddle(|facts| facts.gpus = Reading::Known(vec![gpu]));
         self

@@ -90,6 +90,7 @@ fn holding(amounts: &[(&str, Option<u64>)]) -> Room {
         used: None,
         told: true,
         lost: None,
+        unreadable: None,
         holders: amounts.iter().map(holder).collect(),
     };
     Room { gpus: [("gpu-0".into(), gpu)].into(), unknown: None }

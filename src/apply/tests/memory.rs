@@ -168,6 +168,25 @@ async fn nothing_is_started_while_gpus_can_not_be_read() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_gpu_that_can_not_be_read_is_waited_for_in_vain() {
+    for (id, why) in [
+        ("gpu-0", "GPU 0 can't be used for now: it does not answer; waited 2m for it"),
+        ("gpu-7", "GPU gpu-0 is not found, and GPU 7 can't be used for now: it does not answer; waited 2m for it"),
+    ] {
+        let bench = two(1, 1);
+        bench.sim.meddle(|facts| {
+            let gpus = facts.gpus.known_mut().expect("known");
+            (gpus[0].id, gpus[0].unreadable) = (id.into(), Some("it does not answer".to_owned()));
+            gpus[0].index = if id == "gpu-0" { 0 } else { 7 };
+        });
+        let outcome = bench.apply(vec![start("a", &[])]).await;
+        assert_eq!(outcome.failures[0].error, why);
+        assert_eq!(bench.requests.lock().expect("unpoisoned")[0].prevented[&"a".into()].code, ReasonCode::Unknown);
+        assert!(!bench.runs("a"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_interrupt_ends_the_wait_for_memory() {
     let bench = two(15_000, 1);
     bench.sim.intrude(intrusion(Duration::ZERO, 20_000, 3600 * SECOND));
@@ -221,6 +240,7 @@ fn orphaned(amount: u64) -> Room {
         used: None,
         told: true,
         lost: None,
+        unreadable: None,
         holders: vec![held],
     };
     Room { gpus: [("gpu-0".into(), gpu)].into(), unknown: None }

@@ -7,7 +7,7 @@ use super::bench::{Bench, busy, container, evict, evictable, start, start_again,
 use crate::driver::sim::Behaviour;
 use crate::model::desired::{Mode, Others, Service};
 use crate::model::event::Stage;
-use crate::model::facts::Reading;
+use crate::model::facts::{GpuHolder, Owner, Reading};
 use crate::model::lifecycle::State;
 use crate::model::observed::Instance;
 use crate::model::plan::Step;
@@ -50,6 +50,34 @@ async fn memory_that_never_comes_back_fails_the_stop_and_names_its_holder() {
                waited 2m for it";
     assert_eq!(outcome.failures[0].error, why);
     assert!(!bench.runs("new"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gpu_that_can_not_be_read_proves_no_release_and_no_eviction() {
+    let evicting = evicting(Behaviour { release_lag: 20 * SECOND, ..Behaviour::default() });
+    let stopping = old_and_new(Behaviour { release_lag: 20 * SECOND, ..Behaviour::default() });
+    for (bench, step, error) in [
+        (
+            evicting,
+            evict("a"),
+            "evicted, but after 2m what it holds can't be told: GPU 0 can't be used for now: it does not answer",
+        ),
+        (
+            stopping,
+            stop("old", &[]),
+            "stopped, but its room did not come back within 2m: who is on GPU 0 can't be told: it does not answer",
+        ),
+    ] {
+        let silence = async {
+            tokio::time::sleep(10 * SECOND).await;
+            bench.sim.meddle(|facts| {
+                let gpu = &mut facts.gpus.known_mut().expect("known")[0];
+                (gpu.used, gpu.holders, gpu.unreadable) = (None, Vec::new(), Some("it does not answer".to_owned()));
+            });
+        };
+        let (outcome, ()) = tokio::join!(bench.apply(vec![step]), silence);
+        assert_eq!(outcome.failures[0].error, error);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,8 +253,16 @@ async fn an_eviction_that_frees_too_little_fails_and_says_by_how_much() {
 async fn an_eviction_that_nobody_measures_is_not_believed() {
     let bench = evicting(Behaviour::default());
     bench.sim.silence();
-    let outcome = bench.apply(vec![evict("a")]).await;
-    assert_eq!(outcome.failures[0].error, "evicted, but after 2m nobody tells what it holds on GPU 0");
+    let beside_others = evicting(Behaviour::default());
+    beside_others.sim.meddle(|facts| {
+        let gpu = &mut facts.gpus.known_mut().expect("known")[0];
+        let (program, owner) = ("somebody".to_owned(), Owner::Stranger);
+        gpu.holders.push(GpuHolder { pid: 0, program, memory: None, owner });
+    });
+    for bench in [bench, beside_others] {
+        let outcome = bench.apply(vec![evict("a")]).await;
+        assert_eq!(outcome.failures[0].error, "evicted, but after 2m nobody tells what it holds on GPU 0");
+    }
 }
 
 #[tokio::test(start_paused = true)]

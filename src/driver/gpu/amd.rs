@@ -1,15 +1,26 @@
 //! AMD's GPUs, as the kernel tells of them in files: `/sys/class/drm` for the boards, `/proc/PID/fdinfo` for who holds
-//! their memory. Of other users' processes only root may read that; then what is used has fewer names.
+//! their memory. Of other users' processes only root may read that: what is used beyond what was named may be theirs, and
+//! then nobody's share is told.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
+use rustix::io::Errno;
+
+use crate::driver::gpu::owner;
+use crate::driver::gpu::worker::Progress;
 use crate::model::facts::{GpuFact, GpuHolder, Owner};
 use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
 
 const VENDOR: &str = "0x1002";
+
+/// What programs open to use a board: graphics and computing.
+const NODES: [&str; 2] = ["/dev/dri", "/dev/kfd"];
+
+/// So little that nobody is named for may be what rounding each process to MiB leaves.
+const ROUNDING_MAX: Mebibytes = Mebibytes(16);
 
 struct Card {
     gpu: GpuFact,
@@ -18,12 +29,12 @@ struct Card {
 }
 
 /// `None`: this machine has none.
-pub(super) fn read(drm: &Path, processes: &Path) -> Option<Vec<GpuFact>> {
+pub(super) fn read(drm: &Path, processes: &Path, progress: &Progress) -> Option<Vec<GpuFact>> {
     let mut cards = cards(drm);
     if cards.is_empty() {
         return None;
     }
-    let mut held = held(processes);
+    let mut held = held(processes, progress);
     for card in &mut cards {
         let holder = |(pid, bytes): (i32, u64)| GpuHolder {
             pid,
@@ -31,7 +42,11 @@ pub(super) fn read(drm: &Path, processes: &Path) -> Option<Vec<GpuFact>> {
             memory: Some(Mebibytes::needed(bytes)),
             owner: Owner::Stranger,
         };
-        card.gpu.holders = held.remove(&card.address).into_iter().flatten().map(holder).collect();
+        card.gpu.holders = held.by_board.remove(&card.address).into_iter().flatten().map(holder).collect();
+        let named: Mebibytes = card.gpu.holders.iter().filter_map(|holder| holder.memory).sum();
+        if held.refused && card.gpu.used.is_some_and(|used| used - named > ROUNDING_MAX) {
+            card.gpu.holders.push(owner::unnamed());
+        }
     }
     Some(cards.into_iter().map(|card| card.gpu).collect())
 }
@@ -67,6 +82,7 @@ fn card(index: u32, device: &Path) -> Option<Card> {
         used: bytes("mem_info_vram_used").map(Mebibytes::needed),
         reserved: Mebibytes::ZERO,
         lost: None,
+        unreadable: None,
         holders: Vec::new(),
     };
     Some(Card { gpu, address })
@@ -78,22 +94,50 @@ fn text(folder: &Path, name: &str) -> Option<String> {
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
-/// Bytes by board and process. A client of the kernel that several files or processes share counts once.
-fn held(processes: &Path) -> BTreeMap<String, BTreeMap<i32, u64>> {
-    let mut held: BTreeMap<String, BTreeMap<i32, u64>> = BTreeMap::new();
+#[derive(Default)]
+struct Held {
+    /// Bytes by board and process.
+    by_board: BTreeMap<String, BTreeMap<i32, u64>>,
+    /// There are processes, or files of theirs, that lcm may not look into.
+    refused: bool,
+}
+
+/// A client of the kernel that several files or processes share counts once.
+fn held(processes: &Path, progress: &Progress) -> Held {
+    let mut held = Held::default();
     let mut seen = BTreeSet::new();
     let entries = fs::read_dir(processes).into_iter().flatten().flatten();
     let mut pids: Vec<i32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     pids.sort_unstable();
     for pid in pids {
-        let files = fs::read_dir(processes.join(pid.to_string()).join("fdinfo")).into_iter().flatten().flatten();
-        for client in files.filter_map(|file| client_of(&fs::read_to_string(file.path()).ok()?)) {
+        progress.step();
+        for client in clients(&processes.join(pid.to_string()), &mut held.refused) {
             if client.bytes > 0 && seen.insert((client.address.clone(), client.id)) {
-                *held.entry(client.address).or_default().entry(pid).or_default() += client.bytes;
+                *held.by_board.entry(client.address).or_default().entry(pid).or_default() += client.bytes;
             }
         }
     }
     held
+}
+
+/// Where a process has a board open. Of all else that it has open only the name is read: there may be very much of it.
+fn clients(process: &Path, refused: &mut bool) -> Vec<Client> {
+    let mut clients = Vec::new();
+    let mut note = |error: io::Error| *refused |= !has_ended(&error);
+    let files = fs::read_dir(process.join("fd")).map_err(&mut note).into_iter().flatten().flatten();
+    for file in files {
+        let opened = fs::read_link(file.path()).map_err(&mut note).unwrap_or_default();
+        if NODES.iter().any(|node| opened.starts_with(node)) {
+            let path = process.join("fdinfo").join(file.file_name());
+            clients.extend(fs::read_to_string(path).map_err(&mut note).ok().as_deref().and_then(client_of));
+        }
+    }
+    clients
+}
+
+/// The process, or what it had open: between a listing and a reading anything may.
+fn has_ended(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
 }
 
 struct Client {
@@ -126,7 +170,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::read;
+    use super::{Progress, read};
     use crate::model::size::Mebibytes;
 
     fn write(root: &Path, path: &str, text: &str) {
@@ -152,6 +196,15 @@ mod tests {
              drm-memory-vram:\t{memory}\ndrm-memory-gtt: \t2048 KiB\n"
         );
         write(root, &format!("proc/{pid}/fdinfo/{file}"), &text);
+        link(root, pid, file, "/dev/dri/renderD128");
+    }
+
+    fn link(root: &Path, pid: i32, file: u32, opened: &str) {
+        let folder = root.join(format!("proc/{pid}/fd"));
+        fs::create_dir_all(&folder).expect("made");
+        let path = folder.join(file.to_string());
+        let _ = fs::remove_file(&path);
+        std::os::unix::fs::symlink(opened, path).expect("linked");
     }
 
     #[test]
@@ -171,7 +224,15 @@ mod tests {
         open(root, 42, 3, "0000:03:00.0", 7, "512 KiB");
         write(root, "proc/43/fdinfo/0", "pos:\t0\nflags:\t0100000\n");
 
-        let gpus = read(&root.join("drm"), &root.join("proc")).expect("there are some");
+        // What is no board is not looked into, whatever it says.
+        open(root, 44, 4, "0000:03:00.0", 9, "9 MiB");
+        link(root, 44, 4, "/home/me/dri");
+        open(root, 42, 4, "0000:03:00.0", 10, "512 KiB");
+        link(root, 42, 4, "/dev/kfd");
+
+        let progress = Progress::new();
+        let gpus = read(&root.join("drm"), &root.join("proc"), &progress).expect("there are some");
+        assert_eq!(progress.steps(), 5, "one for each process");
         let seen: Vec<_> = gpus.iter().map(|gpu| (gpu.id.as_str(), gpu.index, gpu.capacity, gpu.used)).collect();
         let used = Some(Mebibytes(1_025));
         let expected = [("GPU-4b2c1a9f8d3e6f7a", 0, Mebibytes(24_560), used), ("gpu-1", 1, Mebibytes(24_560), used)];
@@ -182,10 +243,33 @@ mod tests {
     }
 
     #[test]
+    fn where_a_process_may_not_be_looked_into_what_is_used_beyond_is_anybodys() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        card(root, 0, "0x1002", Some("4b2c1a9f8d3e6f7a"));
+        card(root, 1, "0x1002", Some("4b2c1a9f8d3e6f7b"));
+        open(root, 40, 5, "0000:00:00.0", 7, "500 MiB");
+        open(root, 40, 6, "0000:01:00.0", 8, "1010 MiB");
+        // One that has ended meanwhile refuses nothing.
+        fs::create_dir_all(root.join("proc/41")).expect("made");
+        let told = || {
+            let gpus = read(&root.join("drm"), &root.join("proc"), &Progress::new()).expect("there are some");
+            gpus.iter()
+                .map(|gpu| gpu.holders.iter().map(|one| (one.pid, one.memory)).collect())
+                .collect::<Vec<Vec<_>>>()
+        };
+        let (first, second) = ((40, Some(Mebibytes(500))), (40, Some(Mebibytes(1_010))));
+        assert_eq!(told(), [vec![first], vec![second]]);
+        // Root may read everything, so a folder that is none stands for one that may not be read.
+        write(root, "proc/42/fd", "");
+        assert_eq!(told(), [vec![first, (0, None)], vec![second]], "of the second board all is named");
+    }
+
+    #[test]
     fn a_machine_without_such_boards_has_none() {
         let folder = tempfile::tempdir().expect("a folder");
         card(folder.path(), 0, "0x10de", None);
-        assert_eq!(read(&folder.path().join("drm"), folder.path()), None);
-        assert_eq!(read(&folder.path().join("nowhere"), folder.path()), None);
+        assert_eq!(read(&folder.path().join("drm"), folder.path(), &Progress::new()), None);
+        assert_eq!(read(&folder.path().join("nowhere"), folder.path(), &Progress::new()), None);
     }
 }

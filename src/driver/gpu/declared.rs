@@ -22,6 +22,7 @@ fn fact(declared: &DeclaredGpu) -> GpuFact {
         used: None,
         reserved: Mebibytes::ZERO,
         lost: None,
+        unreadable: None,
         holders: Vec::new(),
     }
 }

@@ -104,7 +104,7 @@ fn has_use_for(desired: &Desired) -> bool {
 
 /// What the driver could not tell, and the manifest can.
 fn complete(gpu: &mut GpuFact, declared: &[DeclaredGpu]) {
-    if gpu.lost.as_deref() != Some(MEMORY_UNTOLD) {
+    if gpu.unreadable.as_deref() != Some(MEMORY_UNTOLD) {
         return;
     }
     let is_it = |one: &&DeclaredGpu| match &one.uuid {
@@ -112,7 +112,7 @@ fn complete(gpu: &mut GpuFact, declared: &[DeclaredGpu]) {
         None => one.index == gpu.index,
     };
     if let Some(one) = declared.iter().find(is_it) {
-        (gpu.capacity, gpu.lost) = (one.capacity, None);
+        (gpu.capacity, gpu.unreadable) = (one.capacity, None);
     }
 }
 
@@ -149,9 +149,9 @@ mod tests {
         desired.declared_gpus =
             vec![crate::model::desired::DeclaredGpu { index: 1, uuid: None, capacity: Mebibytes(24_576) }];
         let Reading::Known(mut gpus) = declared::declared(&desired) else { panic!("it is declared") };
-        (gpus[0].capacity, gpus[0].lost) = (Mebibytes::ZERO, Some(MEMORY_UNTOLD.to_owned()));
+        (gpus[0].capacity, gpus[0].unreadable) = (Mebibytes::ZERO, Some(MEMORY_UNTOLD.to_owned()));
         complete(&mut gpus[0], &desired.declared_gpus);
-        assert_eq!((gpus[0].capacity, gpus[0].lost.as_deref(), gpus[0].used), (Mebibytes(24_576), None, None));
+        assert_eq!((gpus[0].capacity, gpus[0].unreadable.as_deref(), gpus[0].used), (Mebibytes(24_576), None, None));
         gpus[0].lost = Some("it fell off the bus".to_owned());
         complete(&mut gpus[0], &desired.declared_gpus);
         assert!(gpus[0].lost.is_some(), "nothing brings back what is lost");

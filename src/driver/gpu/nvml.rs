@@ -1,7 +1,7 @@
 //! The NVIDIA driver, asked through its own library. It runs on the thread that may hang.
 //!
 //! A machine without library, driver or GPU has nothing to tell, and that is no failure. A GPU that does not answer
-//! is lost, and the others are read all the same.
+//! is lost only where the driver says so, else it can't be read; the others are read all the same.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -42,7 +42,7 @@ pub(super) enum Told {
 pub(super) struct Nvidia {
     library: Library,
     handle: Option<Nvml>,
-    /// What was read of each GPU, by its index: of a lost one the driver tells not even the name.
+    /// What was read of each GPU, by its index: of one that fails it tells not even the name.
     known: BTreeMap<u32, Vec<GpuFact>>,
 }
 
@@ -87,7 +87,7 @@ impl Nvidia {
                     gpus.extend(found);
                 }
                 Err(error) if wants_a_new_handle(&error) => return Err(error.into()),
-                Err(error) => gpus.extend(lost(self.known.get(&index), index, &error)),
+                Err(error) => gpus.extend(silent(self.known.get(&index), index, &error)),
             }
         }
         Ok(gpus)
@@ -165,6 +165,7 @@ fn fact(nvml: &Nvml, device: &Device<'_>, index: u32) -> Result<GpuFact, NvmlErr
         used: None,
         reserved: Mebibytes::ZERO,
         lost: None,
+        unreadable: None,
         holders: Vec::new(),
     };
     match memory(nvml, device) {
@@ -173,8 +174,10 @@ fn fact(nvml: &Nvml, device: &Device<'_>, index: u32) -> Result<GpuFact, NvmlErr
             gpu.used = Some(Mebibytes::needed(memory.used));
             gpu.reserved = Mebibytes::needed(memory.reserved);
         }
-        Err(NvmlError::NotSupported) => gpu.lost = Some(MEMORY_UNTOLD.to_owned()),
-        Err(error) => return Err(error),
+        Err(NvmlError::NotSupported) => gpu.unreadable = Some(MEMORY_UNTOLD.to_owned()),
+        Err(error) if is_grave(&error) => return Err(error),
+        // Its name is known by now, and tells what runs on it.
+        Err(error) => return Ok(GpuFact { unreadable: Some(no_answer(&error)), ..gpu }),
     }
     gpu.holders = holders(device, gpu.used.unwrap_or_default())?;
     Ok(gpu)
@@ -256,16 +259,27 @@ fn is_missing(error: &NvmlError) -> bool {
 
 /// It says something about the GPU, not about the list.
 fn is_grave(error: &NvmlError) -> bool {
-    wants_a_new_handle(error) || matches!(error, NvmlError::GpuLost | NvmlError::ResetRequired)
+    wants_a_new_handle(error) || loss(error).is_some()
+}
+
+/// What the driver calls lost. Any other error may be of this caller or of this moment alone: one whose control group
+/// allows other GPUs, for example, is told that this one is there, and not which it is.
+fn loss(error: &NvmlError) -> Option<&'static str> {
+    match error {
+        NvmlError::GpuLost => Some("it fell off the bus"),
+        NvmlError::ResetRequired => Some("it has to be reset"),
+        _ => None,
+    }
+}
+
+fn no_answer(error: &NvmlError) -> String {
+    format!("it does not answer: {error}")
 }
 
 /// As it was when it was last seen; of one that never was, its place is all there is to call it by.
-fn lost(known: Option<&Vec<GpuFact>>, index: u32, error: &NvmlError) -> Vec<GpuFact> {
-    let reason = match error {
-        NvmlError::GpuLost => "it fell off the bus".to_owned(),
-        error => format!("it does not answer: {error}"),
-    };
-    let gone = |gpu: &GpuFact| GpuFact { used: None, holders: Vec::new(), lost: Some(reason.clone()), ..gpu.clone() };
+fn silent(known: Option<&Vec<GpuFact>>, index: u32, error: &NvmlError) -> Vec<GpuFact> {
+    let lost = loss(error).map(str::to_owned);
+    let unreadable = lost.is_none().then(|| no_answer(error));
     let never_seen = || GpuFact {
         id: GpuId::new(format!("gpu-{index}")),
         index,
@@ -273,8 +287,14 @@ fn lost(known: Option<&Vec<GpuFact>>, index: u32, error: &NvmlError) -> Vec<GpuF
         capacity: Mebibytes::ZERO,
         used: None,
         reserved: Mebibytes::ZERO,
-        lost: Some(reason.clone()),
+        lost: None,
+        unreadable: None,
         holders: Vec::new(),
     };
-    known.map_or_else(|| vec![never_seen()], |known| known.iter().map(gone).collect())
+    let mut gpus = known.cloned().unwrap_or_else(|| vec![never_seen()]);
+    for gpu in &mut gpus {
+        (gpu.used, gpu.holders) = (None, Vec::new());
+        (gpu.lost, gpu.unreadable) = (lost.clone(), unreadable.clone());
+    }
+    gpus
 }

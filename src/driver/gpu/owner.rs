@@ -1,11 +1,18 @@
 //! Whose the processes on a GPU are: by the marks that they carry, by their control group, by the process trees of the
 //! same reading. What nobody claims is a stranger, known by its program's name alone.
+//!
+//! In a container with pids of its own nothing is attributed: drivers list the host's pids there, or leave out those
+//! that have none in it, and what is called so in here is another process. Nor where `/proc` hides other users'
+//! processes (`hidepid`): one that is hidden looks like one that has ended.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 use crate::driver::process::proc;
 use crate::model::facts::{GpuFact, GpuHolder, Owner, TreeFact};
 use crate::model::names::{ProjectName, ServiceName};
+use crate::model::size::Mebibytes;
 
 /// The driver goes on listing what has ended until its memory is back.
 const ENDED: &str = "a process that has ended";
@@ -16,8 +23,25 @@ pub(super) fn unnamed() -> GpuHolder {
     GpuHolder { pid: 0, program: UNNAMED.to_owned(), memory: None, owner: Owner::Stranger }
 }
 
+/// The host's own pids, by the kernel's `PROC_PID_INIT_INO`: the same on every machine.
+const HOST_PIDS: &str = "pid:[4026531836]";
+
+/// Whether the pids that a driver lists can all be looked up. A kernel that tells of no namespaces has one alone; and
+/// of process 1 everybody may read this much, unless it is hidden.
+fn can_be_looked_up(processes: &Path) -> bool {
+    let are_the_hosts = fs::read_link(processes.join("self/ns/pid")).map_or(true, |pids| pids == Path::new(HOST_PIDS));
+    are_the_hosts && fs::read(processes.join("1/stat")).is_ok()
+}
+
 /// What each process tells of itself: its program, its marks, its container. Reads `/proc`.
-pub(super) fn name(mut gpus: Vec<GpuFact>) -> Vec<GpuFact> {
+pub(super) fn name(mut gpus: Vec<GpuFact>, processes: &Path) -> Vec<GpuFact> {
+    if !can_be_looked_up(processes) {
+        for gpu in &mut gpus {
+            let in_use = gpu.used.is_some_and(|used| used > Mebibytes::ZERO);
+            gpu.holders = in_use.then(unnamed).into_iter().collect();
+        }
+        return gpus;
+    }
     for holder in gpus.iter_mut().flat_map(|gpu| &mut gpu.holders).filter(|holder| holder.pid > 0) {
         match proc::stat(holder.pid).filter(proc::Stat::is_alive) {
             Some(stat) => (holder.program, holder.owner) = (stat.program, own_word(holder.pid)),
@@ -56,7 +80,7 @@ fn of_service(project: &str, service: &str) -> Owner {
 
 #[cfg(test)]
 mod tests {
-    use super::{ENDED, attribute, name, of_service, unnamed};
+    use super::{ENDED, HOST_PIDS, attribute, name, of_service, unnamed};
     use crate::model::facts::{GpuFact, GpuHolder, Marks, Owner, ProcessFact, TreeFact};
     use crate::model::names::GpuId;
     use crate::model::size::Mebibytes;
@@ -76,6 +100,7 @@ mod tests {
             used: None,
             reserved: Mebibytes::ZERO,
             lost: None,
+            unreadable: None,
             holders: pids.iter().map(holder).collect(),
         }
     }
@@ -107,9 +132,35 @@ mod tests {
         // No process has this pid: the kernel's largest is 2^22.
         let mut ended = gpu(&[i32::MAX, i32::try_from(std::process::id()).expect("a pid")]);
         ended.holders.push(unnamed());
-        let named = name(vec![ended]);
+        let named = name(vec![ended], proc(HOST_PIDS, true).path());
         let programs: Vec<&str> = named[0].holders.iter().map(|holder| holder.program.as_str()).collect();
         assert_eq!((programs[0], programs[2]), (ENDED, unnamed().program.as_str()));
         assert!(!programs[1].is_empty() && programs[1] != ENDED, "{programs:?}");
+    }
+
+    fn proc(pids: &str, shows_all: bool) -> tempfile::TempDir {
+        let proc = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir_all(proc.path().join("self/ns")).expect("made");
+        std::os::unix::fs::symlink(pids, proc.path().join("self/ns/pid")).expect("made");
+        if shows_all {
+            std::fs::create_dir(proc.path().join("1")).expect("made");
+            std::fs::write(proc.path().join("1/stat"), "1 (init) S").expect("written");
+        }
+        proc
+    }
+
+    #[test]
+    fn pids_that_can_not_be_looked_up_say_nothing() {
+        let own = i32::try_from(std::process::id()).expect("a pid");
+        let used = |mib| GpuFact { used: Some(Mebibytes(mib)), ..gpu(&[own]) };
+        // A driver that leaves out whoever has no pid here, tells as little.
+        let read = vec![used(9), used(0), GpuFact { holders: Vec::new(), ..used(9) }];
+        let named = name(read.clone(), proc(HOST_PIDS, true).path());
+        assert_eq!((named[0].holders[0].pid, named[2].holders.len()), (own, 0));
+        for proc in [proc("pid:[4026532201]", true), proc(HOST_PIDS, false)] {
+            let named = name(read.clone(), proc.path());
+            let holders: Vec<_> = named.iter().map(|gpu| gpu.holders.clone()).collect();
+            assert_eq!(holders, [vec![unnamed()], Vec::new(), vec![unnamed()]]);
+        }
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct Worker {
     progress: Arc<Progress>,
 }
 
-/// How far the thread has come: each call into a driver that returns is a step.
+/// How far the thread has come: each call into a driver that returns is a step, and each process that is looked at.
 pub(super) struct Progress {
     steps: AtomicU64,
     /// The step at which its silence was noticed.
@@ -39,6 +39,10 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    pub(super) fn new() -> Self {
+        Self { steps: AtomicU64::new(0), stuck_at: AtomicU64::new(NEVER), driver: Mutex::new("GPU") }
+    }
+
     pub(super) fn step(&self) {
         self.steps.fetch_add(1, Ordering::SeqCst);
     }
@@ -48,7 +52,7 @@ impl Progress {
         self.step();
     }
 
-    fn steps(&self) -> u64 {
+    pub(super) fn steps(&self) -> u64 {
         self.steps.load(Ordering::SeqCst)
     }
 
@@ -60,9 +64,7 @@ impl Progress {
 
 impl Worker {
     pub(super) fn new(sources: Sources) -> Self {
-        let progress =
-            Progress { steps: AtomicU64::new(0), stuck_at: AtomicU64::new(NEVER), driver: Mutex::new("GPU") };
-        Self { sources, asks: Mutex::default(), progress: Arc::new(progress) }
+        Self { sources, asks: Mutex::default(), progress: Arc::new(Progress::new()) }
     }
 
     /// One reading. `deadline` is for each call into a driver; of one that is known to hang nobody waits for it again.
@@ -130,9 +132,9 @@ fn read(nvidia: &mut Nvidia, sources: &Sources, progress: &Progress) -> Answer {
         Told::Gpus(gpus) => Some(gpus),
         Told::Nothing => {
             progress.asks("AMD");
-            amd::read(&sources.drm, &sources.processes)
+            amd::read(&sources.drm, &sources.processes, progress)
         }
         Told::Failure(reason) => return Err(reason),
     };
-    Ok(gpus.map(owner::name))
+    Ok(gpus.map(|gpus| owner::name(gpus, &sources.processes)))
 }

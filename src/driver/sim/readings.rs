@@ -54,6 +54,7 @@ fn declared(desired: &Desired) -> Reading<Vec<GpuFact>> {
         used: None,
         reserved: Mebibytes::ZERO,
         lost: None,
+        unreadable: None,
         holders: Vec::new(),
     };
     if desired.declared_gpus.is_empty() {

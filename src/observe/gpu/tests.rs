@@ -125,6 +125,22 @@ fn a_service_that_holds_nothing_is_measured_and_one_that_nobody_tells_of_is_not(
 }
 
 #[test]
+fn where_some_could_not_be_told_apart_a_part_is_no_measurement() {
+    let anybody = holder(0, "processes that the driver does not name", None, &Owner::Stranger);
+    let part = [holder(10, "llm", Some(500), &service("studio", "llm")), anybody.clone()];
+    let mut desired = desired();
+    let evict = Evict { calls: Vec::new(), resident: Mebibytes(1_024), timeout: Duration::from_secs(1) };
+    desired.services.values_mut().for_each(|llm| llm.evict = Some(Box::new(evict.clone())));
+    let observed = observe(&facts(&[tree("studio", "llm", 10, GPU, 8_000)], &[gpu(Some(9_000), 300, &part)]), &desired);
+    assert_eq!(measured(&observed), None);
+    assert!(!llm(&observed).is_evicted(&desired.services[&ServiceName::from("llm")]));
+    assert_eq!(foreign(&observed).0, 1_300, "what is in use counts once");
+    // Nor is it proved of one that was put nowhere, that it holds nothing.
+    let nowhere = facts(&[tree("studio", "llm", 10, "", 0)], &[gpu(Some(9_000), 0, &[anybody])]);
+    assert_eq!(measured(&observe(&nowhere, &desired)), None);
+}
+
+#[test]
 fn where_shares_are_not_told_what_we_declare_is_ours() {
     let untold = [holder(10, "llm", None, &service("studio", "llm")), holder(20, "game", None, &Owner::Stranger)];
     assert_eq!(foreign(&with_llm(&untold, Some(11_000))), (3_300, vec!["the driver", "game"]));

@@ -281,7 +281,10 @@ impl<'a> Work<'a> {
             let message = format!("what is free on its GPUs can't be told: {why}");
             return Err(reason(ReasonCode::Unknown, message, None));
         }
-        self.sets(number).map_err(|message| reason(ReasonCode::NoRoom, message, None))
+        // Where it could go may be where nothing can be told.
+        let unreadable = self.scene.observed.gpus.values().any(|gpu| gpu.unreadable.is_some());
+        let code = if unreadable { ReasonCode::Unknown } else { ReasonCode::NoRoom };
+        self.sets(number).map_err(|message| reason(code, message, None))
     }
 
     /// It is brought up in this plan, and may well fail again: whoever waits for it, waits until it is up.

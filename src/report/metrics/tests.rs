@@ -41,6 +41,7 @@ fn status() -> Status {
         free_mib: Mebibytes(21_625),
         declared: true,
         lost: None,
+        unreadable: None,
     };
     Status {
         format: FORMAT.to_owned(),

@@ -1,6 +1,7 @@
 //! What is on each GPU, and who has it. Drawn at a terminal, a row of figures elsewhere.
 
 use crate::model::harmless;
+use crate::model::size::Mebibytes;
 use crate::report::bar::{Parts, bar, legend};
 use crate::report::status::GpuLine;
 use crate::report::style::{Paint, Style};
@@ -36,13 +37,17 @@ fn name(gpu: &GpuLine, gpus: &[GpuLine]) -> String {
 fn head(gpu: &GpuLine, name: &str, style: Style) -> Vec<Cell> {
     let mut head = vec![Cell::new(format!("GPU {name}")).paint(Paint::Strong)];
     if style.bars {
-        head.push(Cell::painted(if gpu.lost.is_none() { bar(parts(gpu), style) } else { String::new() }));
+        head.push(Cell::painted(if is_usable(gpu) { bar(parts(gpu), style) } else { String::new() }));
     }
     head.push(Cell::new(gpu.capacity_mib.to_string()).right());
     if style.bars {
         head.push(remark(gpu));
     }
     head
+}
+
+fn is_usable(gpu: &GpuLine) -> bool {
+    gpu.lost.is_none() && gpu.unreadable.is_none()
 }
 
 fn parts(gpu: &GpuLine) -> Parts {
@@ -57,18 +62,21 @@ fn amounts(gpu: &GpuLine) -> Vec<Cell> {
         Cell::new(format!("measured {measured}")),
         Cell::new(format!("foreign {}", figure(gpu.foreign_mib))),
         Cell::new(format!("reserve {}", figure(gpu.reserve_mib))),
-        match over.0 {
-            0 => Cell::new(format!("free {free}")),
-            _ => Cell::new(format!("over by {}", figure(over))).paint(Paint::Bad),
+        // Of one that was never read nobody knows how much it has.
+        if over > Mebibytes::ZERO && is_usable(gpu) {
+            Cell::new(format!("over by {}", figure(over))).paint(Paint::Bad)
+        } else {
+            Cell::new(format!("free {free}"))
         },
     ]
 }
 
 fn remark(gpu: &GpuLine) -> Cell {
-    match &gpu.lost {
-        Some(why) => Cell::new(format!("lost: {why}")).paint(Paint::Bad),
-        None if gpu.declared => Cell::new("declared, not measured"),
-        None => Cell::new(&gpu.name),
+    match (&gpu.lost, &gpu.unreadable) {
+        (Some(why), _) => Cell::new(format!("lost: {why}")).paint(Paint::Bad),
+        (None, Some(why)) => Cell::new(format!("unreadable: {why}")).paint(Paint::Warn),
+        (None, None) if gpu.declared => Cell::new("declared, not measured"),
+        (None, None) => Cell::new(&gpu.name),
     }
 }
 
@@ -96,15 +104,19 @@ mod tests {
             free_mib: Mebibytes(24_564 - 512) - Mebibytes(used),
             declared: false,
             lost: None,
+            unreadable: None,
         }
     }
 
-    /// One that is half full, one that is declared and overcommitted, and one that is lost.
-    fn gpus() -> [GpuLine; 3] {
+    /// One that is half full, one that is declared and overcommitted, one that is lost, and one that was never read.
+    fn gpus() -> [GpuLine; 4] {
         let declared = GpuLine { declared: true, measured_mib: None, ..gpu(1, 0, 24_300) };
         let lost = Some("it fell off the bus".to_owned());
         let lost = GpuLine { lost, measured_mib: None, free_mib: Mebibytes::ZERO, ..gpu(10, 0, 8_000) };
-        [gpu(0, 3_200, 12_000), declared, lost]
+        let unreadable = Some("it does not answer".to_owned());
+        let (capacity_mib, name) = (Mebibytes::ZERO, String::new());
+        let unread = GpuLine { unreadable, capacity_mib, name, measured_mib: None, ..gpu(11, 0, 8_000) };
+        [gpu(0, 3_200, 12_000), declared, lost, GpuLine { free_mib: Mebibytes::ZERO, ..unread }]
     }
 
     #[test]
