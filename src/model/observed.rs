@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::desired::{Service, StopPolicy};
+use crate::model::desired::{GpuRequest, Service, StopPolicy};
 use crate::model::facts::{Attempts, Estimates, ExitFact, Marks};
 use crate::model::lifecycle::State;
 use crate::model::names::{ContainerName, GpuId, ServiceName};
@@ -53,6 +53,9 @@ pub struct ObservedService {
     pub marks: Option<Box<Marks>>,
     pub image_moved: bool,
     pub gpus: BTreeSet<GpuId>,
+    /// What it is placed by in place of the manifest's `gpu`: a container that somebody else made uses the GPUs that
+    /// it was made with.
+    pub bound: Option<Box<GpuRequest>>,
     /// What it holds on each GPU; `None`: the driver does not tell.
     pub measured: Option<BTreeMap<GpuId, Mebibytes>>,
     /// It was evicted a short while ago, and has taken its memory again since.
@@ -85,6 +88,7 @@ impl ObservedService {
             marks: None,
             image_moved: false,
             gpus: BTreeSet::new(),
+            bound: None,
             measured: None,
             grew_back: false,
             estimates: Estimates::default(),
@@ -95,6 +99,12 @@ impl ObservedService {
             since: None,
             warnings: Vec::new(),
         }
+    }
+
+    /// By which it is placed.
+    #[must_use]
+    pub fn gpu_request<'a>(&'a self, service: &'a Service) -> &'a GpuRequest {
+        self.bound.as_deref().unwrap_or(&service.gpu)
     }
 
     /// GPU memory that it takes on `gpu` while it runs: the larger of declared and measured.
