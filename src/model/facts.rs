@@ -205,6 +205,19 @@ pub struct ContainerFact {
     /// `always`, `unless-stopped`, `on-failure`; known for inspected containers.
     #[serde(default)]
     pub restart_policy: Option<String>,
+    /// Absent where it was not inspected, or does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub devices: Option<Devices>,
+}
+
+/// GPUs that a container was made with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Devices {
+    All,
+    None,
+    /// Each by its index or its UUID.
+    These(Vec<String>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

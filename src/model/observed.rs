@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use crate::model::desired::{Service, StopPolicy};
+use crate::model::desired::{GpuRequest, Service, StopPolicy};
 use crate::model::facts::{Attempts, Estimates, ExitFact, Marks};
 use crate::model::lifecycle::State;
 use crate::model::names::{ContainerName, GpuId, ServiceName};
@@ -55,6 +55,9 @@ pub struct ObservedService {
     pub image_moved: bool,
     /// In their order, each once. Most have one, and a plan asks for it of all: it lies within.
     pub gpus: SmallVec<[GpuId; 1]>,
+    /// What it is placed by in place of the manifest's `gpu`: a container that somebody else made uses the GPUs that
+    /// it was made with.
+    pub bound: Option<Box<GpuRequest>>,
     /// What it holds on each GPU; `None`: the driver does not tell.
     pub measured: Option<BTreeMap<GpuId, Mebibytes>>,
     /// It was evicted a short while ago, and has taken its memory again since.
@@ -87,6 +90,7 @@ impl ObservedService {
             marks: None,
             image_moved: false,
             gpus: SmallVec::new(),
+            bound: None,
             measured: None,
             grew_back: false,
             estimates: Estimates::default(),
@@ -97,6 +101,12 @@ impl ObservedService {
             since: None,
             warnings: Vec::new(),
         }
+    }
+
+    /// By which it is placed.
+    #[must_use]
+    pub fn gpu_request<'a>(&'a self, service: &'a Service) -> &'a GpuRequest {
+        self.bound.as_deref().unwrap_or(&service.gpu)
     }
 
     /// GPU memory that it takes on `gpu` while it runs: the larger of declared and measured.

@@ -103,7 +103,7 @@ fn misplaced(facts: &Facts, service: &Service, container: &ContainerFact) -> Obs
     judged(facts, service, container, Ownership::Ours, verdict)
 }
 
-fn find<'a>(facts: &'a Facts, name: &str) -> Option<&'a ContainerFact> {
+pub(super) fn find<'a>(facts: &'a Facts, name: &str) -> Option<&'a ContainerFact> {
     facts.containers.known()?.iter().find(|container| container.name == name)
 }
 

@@ -13,8 +13,8 @@ use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{ObservedGpu, ObservedService, Orphan, Ownership, known_as, told_by_a_driver, unreadable};
 use crate::model::size::Mebibytes;
-use crate::observe::container;
 use crate::observe::holders::{self, Own, Party, Share};
+use crate::observe::{container, devices};
 
 /// Memory that grows back so soon after an eviction will do so again: the manifest's contract with `evict`.
 const EVICTION_HOLDS: SignedDuration = SignedDuration::from_mins(10);
@@ -38,6 +38,7 @@ pub(super) fn settle(
     for (name, seen) in services.iter_mut() {
         let service = &desired.services[name];
         let share = shares.get(&Party::Service(name.clone()));
+        devices::bind(facts, service, seen, &gpus, holding(share));
         seen.gpus = gpus_of(service, seen, &gpus, share).into_iter().collect();
         seen.measured = measured(seen, &gpus, share);
         let history = facts.history.get(name);
@@ -94,8 +95,12 @@ fn gpus_of(
     }
     let holding: BTreeSet<GpuId> = holding(share).collect();
     let placed = match &seen.marks {
-        Some(marks) => marked(marks, gpus).unwrap_or_else(|| by_manifest(service, gpus, &BTreeSet::new())),
-        None => by_manifest(service, gpus, &holding),
+        Some(marks) => {
+            marked(marks, gpus).unwrap_or_else(|| by_manifest(service, &service.gpu, gpus, &BTreeSet::new()))
+        }
+        // What answers in an adopted container's place is not bound to the container's GPUs.
+        None if seen.ownership == Ownership::Adopted => by_manifest(service, seen.gpu_request(service), gpus, &holding),
+        None => by_manifest(service, &service.gpu, gpus, &holding),
     };
     placed.union(&holding).cloned().collect()
 }
@@ -118,17 +123,32 @@ fn found<'a>(marked: impl Iterator<Item = &'a str>, gpus: &BTreeMap<GpuId, Obser
     found
 }
 
-fn by_manifest(service: &Service, gpus: &BTreeMap<GpuId, ObservedGpu>, holding: &BTreeSet<GpuId>) -> BTreeSet<GpuId> {
-    let named = |refs: &[GpuRef]| -> BTreeSet<GpuId> { refs.iter().filter_map(|one| resolve(one, gpus)).collect() };
-    let whole = || gpus.iter().filter(|(_, gpu)| gpu.lost.is_none()).map(|(id, _)| id.clone()).collect();
-    let (all, count) = match &service.gpu {
+/// Where it holds memory, if that is on as many GPUs as the manifest gives it; else wherever `request` lets it be.
+fn by_manifest(
+    service: &Service,
+    request: &GpuRequest,
+    gpus: &BTreeMap<GpuId, ObservedGpu>,
+    holding: &BTreeSet<GpuId>,
+) -> BTreeSet<GpuId> {
+    let enough = match &service.gpu {
         GpuRequest::None => return BTreeSet::new(),
-        GpuRequest::All(refs) => return named(refs),
-        GpuRequest::Any(refs) => (named(refs), 1),
-        GpuRequest::Auto => (whole(), 1),
-        GpuRequest::Count(count) => (whole(), *count as usize),
+        GpuRequest::All(_) => usize::MAX,
+        GpuRequest::Any(_) | GpuRequest::Auto => 1,
+        GpuRequest::Count(count) => *count as usize,
     };
-    if holding.len() >= count { holding.clone() } else { all }
+    if holding.len() >= enough {
+        return holding.clone();
+    }
+    match request {
+        GpuRequest::None => BTreeSet::new(),
+        GpuRequest::All(refs) | GpuRequest::Any(refs) => refs.iter().filter_map(|one| resolve(one, gpus)).collect(),
+        GpuRequest::Auto | GpuRequest::Count(_) => usable(gpus),
+    }
+}
+
+/// Those that are not lost.
+pub(super) fn usable(gpus: &BTreeMap<GpuId, ObservedGpu>) -> BTreeSet<GpuId> {
+    gpus.iter().filter(|(_, gpu)| gpu.lost.is_none()).map(|(id, _)| id.clone()).collect()
 }
 
 /// The GPU that the manifest means.

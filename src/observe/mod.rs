@@ -4,6 +4,7 @@
 
 mod advice;
 mod container;
+mod devices;
 mod gpu;
 mod holders;
 mod judge;

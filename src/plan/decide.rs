@@ -66,8 +66,9 @@ impl<'a> Scene<'a> {
             scene.seen.push(seen);
             scene.glances.push(Glance::at(service, seen, observed.observed_at));
             scene.ports.push(service.ports.iter().copied());
-            scene.asks.push(*known.entry(&service.gpu).or_insert_with(|| {
-                scene.places.push(room::places(&observed.gpus, &service.gpu));
+            let gpu = seen.gpu_request(service);
+            scene.asks.push(*known.entry(gpu).or_insert_with(|| {
+                scene.places.push(room::places(&observed.gpus, gpu));
                 scene.places.len() - 1
             }));
             let seats = seen.gpus.iter().filter_map(|id| Some((*gpus.get(id)?, scene.held_on(number, id))));

@@ -315,6 +315,7 @@ impl World {
             compose_project: None,
             ports: Vec::new(),
             restart_policy: None,
+            devices: None,
         }
     }
 

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, HostConfigLogConfig};
 use jiff::Timestamp;
 
-use crate::driver::docker::{Engine, marks, short};
+use crate::driver::docker::{Engine, devices, marks, short};
 use crate::driver::{DriverError, Life, Look};
 use crate::model::desired::{Runtime, Service};
-use crate::model::facts::{EngineHealth, ExitFact, Marks};
+use crate::model::facts::{Devices, EngineHealth, ExitFact, Marks};
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::observed::{ASIDE_SUFFIX, Instance};
 
@@ -27,6 +27,8 @@ pub(super) struct Seen {
     pub(super) started_at: Option<Timestamp>,
     pub(super) finished_at: Option<Timestamp>,
     pub(super) restart_policy: Option<String>,
+    /// `None`: it can't be told.
+    pub(super) devices: Option<Devices>,
     /// A log that has lost its beginning holds so much at least; `None`: it loses nothing.
     pub(super) log_kept_bytes: Option<u64>,
     pub(super) stop_signal: Option<String>,
@@ -182,6 +184,7 @@ fn seen(response: ContainerInspectResponse) -> Seen {
     let state = response.state.unwrap_or_default();
     let config = response.config.unwrap_or_default();
     let host = response.host_config.unwrap_or_default();
+    let devices = devices::devices(&host, config.env.as_deref().unwrap_or_default());
     let log_kept_bytes = kept_bytes(&host.log_config.unwrap_or_default());
     let policy = host.restart_policy.and_then(|policy| policy.name);
     let networks = response.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
@@ -197,6 +200,7 @@ fn seen(response: ContainerInspectResponse) -> Seen {
         started_at: state.started_at.as_deref().and_then(moment),
         finished_at: state.finished_at.as_deref().and_then(moment),
         restart_policy: policy.map(|name| name.to_string()).filter(|name| !name.is_empty() && name != "no"),
+        devices,
         log_kept_bytes,
         stop_signal: config.stop_signal,
         networks: networks.into_keys().collect(),

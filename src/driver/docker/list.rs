@@ -94,6 +94,7 @@ impl Engine {
         fact.health = seen.health;
         fact.started_at = seen.started_at;
         fact.restart_policy = seen.restart_policy;
+        fact.devices = seen.devices.filter(|_| service.is_some_and(|service| own(service).is_none()));
         Ok(Some(fact))
     }
 }
@@ -165,6 +166,7 @@ fn listed(summary: ContainerSummary) -> Result<Listed, DriverError> {
         compose_project: labels.remove(COMPOSE_PROJECT),
         ports,
         restart_policy: None,
+        devices: None,
     };
     Ok(Listed { fact, image_id: summary.image_id.unwrap_or_default(), image_label: labels.remove(marks::IMAGE) })
 }

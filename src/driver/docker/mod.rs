@@ -6,6 +6,7 @@
 
 mod connect;
 mod create;
+mod devices;
 mod found;
 mod inspect;
 mod list;

@@ -10,7 +10,8 @@ use super::world::{End, Life, World, gpus_of, is_up, salt_of};
 use crate::driver::{DriverError, Start};
 use crate::model::desired::{Container, Runtime, Service};
 use crate::model::facts::{
-    ContainerFact, ContainerState, EngineHealth, ExitFact, ListenerFact, Marks, Owner, ProcessFact, TreeFact,
+    ContainerFact, ContainerState, Devices, EngineHealth, ExitFact, GpuFact, ListenerFact, Marks, Owner, ProcessFact,
+    TreeFact,
 };
 use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::observed::ASIDE_SUFFIX;
@@ -68,6 +69,7 @@ impl World {
             compose_project: None,
             ports: container.ports.iter().filter_map(|port| port.host).collect(),
             restart_policy: None,
+            devices: None,
         };
         self.facts.containers.known_mut().into_iter().for_each(|all| all.push(fact.clone()));
         salt
@@ -101,6 +103,8 @@ impl World {
     pub(super) fn begin(&mut self, key: &str, start: &Start<'_>, at: Timestamp) {
         let behaviour = self.behaviour(&start.service.name);
         let now = Instant::now();
+        let own = self.made_with(key, start.service);
+        let start = &Start { gpus: own.as_deref().unwrap_or(start.gpus), ..*start };
         let death = behaviour.dies_while_loading.then_some(behaviour.loading / 2).or(behaviour.dies_after);
         let exit = ExitFact { code: Some(EXIT_OF_DEATH), signal: None, at: None };
         let end = death.map(|after| End { at: now + after, exit, leaves_children: behaviour.leaves_children });
@@ -125,6 +129,16 @@ impl World {
         self.listen(start.service, &owner);
         let pid = self.pid_of(key);
         self.claim(key, start, owner, pid);
+    }
+
+    /// Somebody else's container uses the GPUs that it was made with, whatever it is given.
+    fn made_with(&self, id: &str, service: &Service) -> Option<Vec<GpuId>> {
+        let Runtime::Existing(existing) = &service.runtime else { return None };
+        let found = self.container(existing.container.as_str()).filter(|found| found.id == id)?;
+        let Some(Devices::These(names)) = &found.devices else { return None };
+        let is_its =
+            |gpu: &&GpuFact| names.iter().any(|name| gpu.id.as_str() == name || gpu.index.to_string() == *name);
+        Some(self.facts.gpus.known()?.iter().filter(is_its).map(|gpu| gpu.id.clone()).collect())
     }
 
     fn listen(&mut self, service: &Service, owner: &Owner) {

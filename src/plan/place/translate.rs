@@ -346,7 +346,8 @@ impl<'a> Work<'a> {
         if let Some(known) = &self.lists[ask] {
             return Ok(known.clone());
         }
-        let named = matches!(self.scene.service(number).gpu, GpuRequest::All(_) | GpuRequest::Any(_));
+        let gpu = self.scene.seen(number).gpu_request(self.scene.service(number));
+        let named = matches!(gpu, GpuRequest::All(_) | GpuRequest::Any(_));
         let position = |set: &BTreeSet<GpuId>| set.iter().filter_map(|id| self.gpus.get(id).copied()).collect();
         let places = self.scene.places(number).map_err(Clone::clone)?;
         let made = Rc::new(Sets { sets: places.sets.iter().map(position).collect(), named });

@@ -1,0 +1,164 @@
+//! Which GPUs a container was made with, read from its device requests, else from its environment. Of that no more is
+//! read than the variables that choose GPUs.
+
+use bollard::models::{DeviceRequest, HostConfig};
+
+use crate::model::facts::Devices;
+
+/// Of CDI's names, the beginning of those that lcm knows by the rest: `nvidia.com/gpu=0`.
+const CDI_NVIDIA: &str = "nvidia.com/gpu=";
+
+/// `None`: it can't be told.
+pub(super) fn devices(host: &HostConfig, environment: &[String]) -> Option<Devices> {
+    // The later one counts.
+    let variable = |name: &str| environment.iter().rev().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    let given = given(host, variable("NVIDIA_VISIBLE_DEVICES"));
+    let words = words(variable("CUDA_VISIBLE_DEVICES").unwrap_or_default());
+    let is_index = |word: &String| word.bytes().all(|byte| byte.is_ascii_digit());
+    let is_uuid = |word: &String| word.starts_with("GPU-") || word.starts_with("MIG-");
+    // Its indices number what the container sees; and by speed, where it does not ask for the driver's order.
+    let in_order = given == Some(Devices::All) && variable("CUDA_DEVICE_ORDER") == Some("PCI_BUS_ID");
+    let tells = words.iter().all(is_uuid) || (in_order && words.iter().all(is_index));
+    if tells && !words.is_empty() { Some(Devices::These(words)) } else { given }
+}
+
+/// What the engine lets it have.
+fn given(host: &HostConfig, visible: Option<&str>) -> Option<Devices> {
+    // It has the device files of all, whatever it was given.
+    if host.privileged == Some(true) {
+        return Some(Devices::All);
+    }
+    let mut files = host.devices.iter().flatten().filter_map(|device| device.path_on_host.as_deref());
+    if files.any(|path| path.starts_with("/dev/nvidia")) {
+        return None;
+    }
+    let mut requests = host.device_requests.iter().flatten().filter(|request| is_for_gpus(request)).peekable();
+    if requests.peek().is_none() {
+        return visible.map(|visible| listed(words(visible)));
+    }
+    let mut these = Vec::new();
+    for request in requests {
+        match requested(request)? {
+            Devices::All => return Some(Devices::All),
+            Devices::None => {}
+            Devices::These(more) => these.extend(more),
+        }
+    }
+    Some(Devices::These(these))
+}
+
+fn is_for_gpus(request: &DeviceRequest) -> bool {
+    let mut capabilities = request.capabilities.iter().flatten().flatten();
+    let mut ids = request.device_ids.iter().flatten();
+    match request.driver.as_deref() {
+        Some("cdi") => ids.any(|id| id.contains("/gpu=")),
+        Some("nvidia") => true,
+        Some(_) | None => capabilities.any(|capability| capability == "gpu"),
+    }
+}
+
+/// `None`: of a kind that lcm does not know.
+fn requested(request: &DeviceRequest) -> Option<Devices> {
+    let ids = request.device_ids.as_deref().unwrap_or_default();
+    match request.driver.as_deref() {
+        Some("cdi") => {
+            let gpus = ids.iter().filter(|id| id.contains("/gpu="));
+            Some(listed(gpus.map(|id| id.strip_prefix(CDI_NVIDIA).map(str::to_owned)).collect::<Option<_>>()?))
+        }
+        Some("" | "nvidia") | None if !ids.is_empty() => Some(listed(ids.iter().flat_map(|id| words(id)).collect())),
+        Some("" | "nvidia") | None => match request.count? {
+            // So many, the engine counts from the first one. More than any host has are all of them.
+            count @ 1..=64 => Some(Devices::These((0..count).map(|index| index.to_string()).collect())),
+            0 => None,
+            _ => Some(Devices::All),
+        },
+        Some(_) => None,
+    }
+}
+
+fn listed(words: Vec<String>) -> Devices {
+    if words.iter().any(|word| word == "all") {
+        return Devices::All;
+    }
+    match words.first().map(String::as_str) {
+        None | Some("none" | "void") => Devices::None,
+        Some(_) => Devices::These(words),
+    }
+}
+
+/// `0,1`; by CDI's names too.
+fn words(list: &str) -> Vec<String> {
+    let words = list.split(',').map(str::trim).filter(|word| !word.is_empty());
+    words.map(|word| word.rsplit('=').next().unwrap_or(word).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::models::ContainerInspectResponse;
+    use serde_json::{Value, json};
+
+    use super::devices;
+    use crate::model::facts::Devices;
+
+    /// As an engine answers.
+    fn read(host: &Value, environment: &[&str]) -> Option<Devices> {
+        let answer = json!({ "HostConfig": host, "Config": { "Env": environment } });
+        let answer: ContainerInspectResponse = serde_json::from_value(answer).expect("an answer");
+        let environment = answer.config.and_then(|config| config.env).unwrap_or_default();
+        devices(&answer.host_config.unwrap_or_default(), &environment)
+    }
+
+    fn request(driver: &str, count: i64, ids: &[&str]) -> Value {
+        let request =
+            json!({ "Driver": driver, "Count": count, "DeviceIDs": ids, "Capabilities": [["gpu"]], "Options": {} });
+        json!({ "DeviceRequests": [request] })
+    }
+
+    fn these(names: &[&str]) -> Devices {
+        Devices::These(names.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    #[test]
+    fn device_requests_tell_which_gpus_a_container_has() {
+        let image = &["NVIDIA_VISIBLE_DEVICES=all"][..];
+        assert_eq!(read(&request("nvidia", 0, &["1"]), image), Some(these(&["1"])));
+        assert_eq!(read(&request("", 0, &["GPU-aaaa", "GPU-bbbb"]), image), Some(these(&["GPU-aaaa", "GPU-bbbb"])));
+        assert_eq!(read(&request("", -1, &[]), &[]), Some(Devices::All));
+        assert_eq!(read(&request("", 2, &[]), image), Some(these(&["0", "1"])));
+        assert_eq!(read(&request("cdi", 0, &["nvidia.com/gpu=1"]), &[]), Some(these(&["1"])));
+        assert_eq!(read(&request("cdi", 0, &["nvidia.com/gpu=all"]), &[]), Some(Devices::All));
+        assert_eq!(read(&request("cdi", 0, &["amd.com/gpu=1"]), image), None);
+        assert_eq!(read(&request("amd", 0, &["1"]), image), None);
+    }
+
+    #[test]
+    fn else_its_environment_tells() {
+        let by = |list: &str| read(&json!({ "DeviceRequests": null }), &[&format!("NVIDIA_VISIBLE_DEVICES={list}")]);
+        assert_eq!(by("GPU-aaaa, 1"), Some(these(&["GPU-aaaa", "1"])));
+        assert_eq!(by("all"), Some(Devices::All));
+        assert_eq!(by("nvidia.com/gpu=0"), Some(these(&["0"])));
+        for none in ["", "none", "void"] {
+            assert_eq!(by(none), Some(Devices::None));
+        }
+        assert_eq!(read(&json!({}), &["PATH=/bin"]), None);
+    }
+
+    #[test]
+    fn its_program_sees_no_more_than_cuda_is_told() {
+        let all = request("", -1, &[]);
+        assert_eq!(read(&all, &["CUDA_VISIBLE_DEVICES=GPU-bbbb"]), Some(these(&["GPU-bbbb"])));
+        assert_eq!(read(&all, &["CUDA_VISIBLE_DEVICES=1", "CUDA_DEVICE_ORDER=PCI_BUS_ID"]), Some(these(&["1"])));
+        // By speed it may be any; and in a container of one GPU, 0 is that one.
+        assert_eq!(read(&all, &["CUDA_VISIBLE_DEVICES=1"]), Some(Devices::All));
+        let one = request("", 0, &["1"]);
+        assert_eq!(read(&one, &["CUDA_VISIBLE_DEVICES=0", "CUDA_DEVICE_ORDER=PCI_BUS_ID"]), Some(these(&["1"])));
+    }
+
+    #[test]
+    fn device_files_let_it_have_more_than_it_was_given() {
+        let files =
+            json!([{ "PathOnHost": "/dev/nvidia0", "PathInContainer": "/dev/nvidia0", "CgroupPermissions": "rwm" }]);
+        assert_eq!(read(&json!({ "Devices": files }), &["NVIDIA_VISIBLE_DEVICES=1"]), None);
+        assert_eq!(read(&json!({ "Privileged": true }), &["NVIDIA_VISIBLE_DEVICES=1"]), Some(Devices::All));
+    }
+}

@@ -1,0 +1,136 @@
+//! The GPUs of a container that somebody else made: it uses those that it was made with, whatever lcm would give it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::desired::{GpuRef, GpuRequest, Runtime, Service};
+use crate::model::facts::{Devices, Facts};
+use crate::model::names::GpuId;
+use crate::model::observed::{ObservedGpu, ObservedService, Ownership, called};
+use crate::model::size::Mebibytes;
+use crate::observe::container;
+use crate::observe::gpu::{resolve, usable};
+
+type Gpus = BTreeMap<GpuId, ObservedGpu>;
+type Set = BTreeSet<GpuId>;
+
+/// Its memory counts on each GPU that it may be on; the manifest's `gpu` narrows that as far as the container's own
+/// GPUs allow. With one GPU there is nothing to tell apart.
+pub(super) fn bind(
+    facts: &Facts,
+    service: &Service,
+    seen: &mut ObservedService,
+    gpus: &Gpus,
+    holding: impl Iterator<Item = GpuId>,
+) {
+    let Runtime::Existing(existing) = &service.runtime else { return };
+    let name = existing.container.as_str();
+    let Some(found) = container::find(facts, name).filter(|_| gpus.len() > 1) else { return };
+    let Some(Bound { may, fault }) = bound(service, found.devices.as_ref(), gpus) else { return };
+    if seen.ownership == Ownership::Adopted && service.vram > Mebibytes::ZERO {
+        let warning = fault.map(|fault| match fault {
+            Fault::Contradicts => contradiction(service, gpus, &may),
+            Fault::Leaves(count) => {
+                let held: Set = holding.filter(|id| may.contains(id)).collect();
+                let example = if held.len() == count { held } else { may.iter().take(count).cloned().collect() };
+                several(found.devices.as_ref(), gpus, &may, &example)
+            }
+        });
+        seen.warnings.extend(warning.map(|warning| format!("{}: container {name} {warning}", service.name)));
+    }
+    let refs = may.into_iter().map(|id| GpuRef::Uuid(id.to_string()));
+    seen.bound = Some(Box::new(GpuRequest::All(refs.collect())));
+}
+
+/// All that it may take memory on.
+struct Bound {
+    may: Set,
+    fault: Option<Fault>,
+}
+
+/// What people should know of it.
+enum Fault {
+    /// The manifest says one thing, and the container another: the container's counts, for there it runs.
+    Contradicts,
+    /// It takes so many of them, and nobody says which.
+    Leaves(usize),
+}
+
+/// `None`: the manifest's `gpu` asks for none, or for what is not there; whoever places it tells of that.
+fn bound(service: &Service, devices: Option<&Devices>, gpus: &Gpus) -> Option<Bound> {
+    let given = given(devices, gpus);
+    let (wanted, count) = match &service.gpu {
+        GpuRequest::None => return None,
+        GpuRequest::Auto => (given.clone().unwrap_or_else(|| usable(gpus)), 1),
+        GpuRequest::Count(count) => (given.clone().unwrap_or_else(|| usable(gpus)), *count as usize),
+        GpuRequest::All(refs) => (Some(named(refs, gpus)).filter(|named| named.len() == refs.len())?, refs.len()),
+        GpuRequest::Any(refs) => {
+            let named = named(refs, gpus);
+            let alive = &named & &usable(gpus);
+            (if alive.is_empty() { named } else { alive }, 1)
+        }
+    };
+    if wanted.is_empty() {
+        return None;
+    }
+    let may = given.as_ref().map_or_else(|| wanted.clone(), |given| given & &wanted);
+    if may.len() < count {
+        return given.map(|given| Bound { may: given, fault: Some(Fault::Contradicts) });
+    }
+    let fault = (may.len() > count).then_some(Fault::Leaves(count));
+    Some(Bound { may, fault })
+}
+
+fn named(refs: &[GpuRef], gpus: &Gpus) -> Set {
+    refs.iter().filter_map(|one| resolve(one, gpus)).collect()
+}
+
+/// The GPUs that it was made with. `None`: that can't be told, or it may use any.
+fn given(devices: Option<&Devices>, gpus: &Gpus) -> Option<Set> {
+    let Some(Devices::These(names)) = devices else { return None };
+    let mut given = Set::new();
+    for name in names {
+        let index = name.parse().ok();
+        // The instances of one GPU share its index.
+        let mut meant = gpus.iter().filter(|(id, gpu)| id.as_str() == name || Some(gpu.index) == index).peekable();
+        meant.peek()?;
+        given.extend(meant.map(|(id, _)| id.clone()));
+    }
+    Some(given).filter(|given| !given.is_empty())
+}
+
+fn contradiction(service: &Service, gpus: &Gpus, own: &Set) -> String {
+    let wanted = match &service.gpu {
+        GpuRequest::All(refs) => format!("puts it on {}", list(&named(refs, gpus), gpus, "and")),
+        GpuRequest::Any(refs) => format!("puts it on {}", list(&named(refs, gpus), gpus, "or")),
+        GpuRequest::None | GpuRequest::Auto | GpuRequest::Count(_) => "gives it more".to_owned(),
+    };
+    let (made_with, write) = (list(own, gpus, "and"), written(own, gpus));
+    format!(
+        "was made with {made_with}, and the manifest {wanted}: it counts on {made_with}; write gpu: {write}, or make the container anew"
+    )
+}
+
+fn several(devices: Option<&Devices>, gpus: &Gpus, may: &Set, example: &Set) -> String {
+    let (why, none) = match devices {
+        Some(Devices::All | Devices::These(_)) => ("may use several GPUs", ""),
+        Some(Devices::None) => ("was made without a GPU, as far as can be told", "gpu: none, or "),
+        None => ("does not tell which GPU it uses", ""),
+    };
+    let on = list(may, gpus, "and");
+    format!("{why}: its start counts on {on}; write {none}which it uses, as gpu: {}", written(example, gpus))
+}
+
+/// `GPU 0 and GPU 1`, by index.
+fn list(set: &Set, gpus: &Gpus, link: &str) -> String {
+    let mut names: Vec<(u32, String)> = set.iter().map(|id| (gpus[id].index, called(gpus, id))).collect();
+    names.sort();
+    let names: Vec<String> = names.into_iter().map(|(_, name)| name).collect();
+    names.join(&format!(" {link} "))
+}
+
+/// As the manifest takes it. Where only the manifest knows of GPUs, an index is all that there is.
+fn written(set: &Set, gpus: &Gpus) -> String {
+    let word = |id: &GpuId| if gpus[id].used.is_some() { id.to_string() } else { gpus[id].index.to_string() };
+    let words: Vec<String> = set.iter().map(word).collect();
+    if let [word] = &*words { word.clone() } else { format!("[{}]", words.join(", ")) }
+}
