@@ -32,10 +32,10 @@ impl Parts {
         self.capacity - self.reserve - self.used
     }
 
-    /// By how much too much is on it.
+    /// By how much too much is on it. Of one that was never read nobody knows how much it has.
     #[must_use]
     pub fn over(&self) -> Mebibytes {
-        (self.used + self.reserve) - self.capacity
+        if self.capacity > Mebibytes::ZERO { (self.used + self.reserve) - self.capacity } else { Mebibytes::ZERO }
     }
 }
 
@@ -92,6 +92,12 @@ mod tests {
         assert_eq!(bar(parts(0, 0, 0), Style::PLAIN), format!("[{}]", "·".repeat(CELLS)));
         assert_eq!(bar(parts(1, 24_575, 1), Style::PLAIN), "[▒██████████████████████-]", "the least has a cell too");
         assert_eq!(bar(parts(1_024, 30_000, 1_024), Style::PLAIN), "[▒██████████████████████-]", "overcommitted");
+    }
+
+    #[test]
+    fn nothing_is_over_where_nobody_knows_how_much_there_is() {
+        assert_eq!(parts(0, 30_000, 1_024).over(), Mebibytes(6_448));
+        assert_eq!(Parts { capacity: Mebibytes::ZERO, ..parts(0, 30_000, 1_024) }.over(), Mebibytes::ZERO);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! What is on each GPU, and who has it. Drawn at a terminal, a row of figures elsewhere.
 
 use crate::model::harmless;
-use crate::model::size::Mebibytes;
 use crate::report::bar::{Parts, bar, legend};
 use crate::report::status::GpuLine;
 use crate::report::style::{Paint, Style};
@@ -62,11 +61,9 @@ fn amounts(gpu: &GpuLine) -> Vec<Cell> {
         Cell::new(format!("measured {measured}")),
         Cell::new(format!("foreign {}", figure(gpu.foreign_mib))),
         Cell::new(format!("reserve {}", figure(gpu.reserve_mib))),
-        // Of one that was never read nobody knows how much it has.
-        if over > Mebibytes::ZERO && is_usable(gpu) {
-            Cell::new(format!("over by {}", figure(over))).paint(Paint::Bad)
-        } else {
-            Cell::new(format!("free {free}"))
+        match over.0 {
+            0 => Cell::new(format!("free {free}")),
+            _ => Cell::new(format!("over by {}", figure(over))).paint(Paint::Bad),
         },
     ]
 }
