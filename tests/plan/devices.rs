@@ -67,7 +67,7 @@ fn a_gpu_that_others_have_blocks_it_with_that_gpus_arithmetic() {
     assert_lines(
         &house.plan("on"),
         "start:b [wanted_by_mode] 14336 on GPU-1
-         blocked x [no_room] it needs 14 336 MiB; GPU 1 has 24 576 − 14 336 b (priority 20) = 10 240",
+         blocked x [no_room] it needs 14 336 MiB (priority 9); GPU 1 has 24 576 − 14 336 b (priority 20) = 10 240",
     );
 }
 
@@ -86,7 +86,7 @@ fn where_nobody_says_which_it_counts_on_each() {
         assert_lines(
             &text(&plan),
             "start:x [wanted_by_mode] 14336 on GPU-0+GPU-1
-             blocked b [no_room] it needs 14 336 MiB; GPU 0 has 24 576 − 14 336 x (priority 9) = 10 240; GPU 1 has 24 576 − 14 336 x (priority 9) = 10 240",
+             blocked b [no_room] it needs 14 336 MiB (priority 0); GPU 0 has 24 576 − 14 336 x (priority 9) = 10 240; GPU 1 has 24 576 − 14 336 x (priority 9) = 10 240",
         );
         assert_eq!(
             plan.warnings,
