@@ -86,6 +86,10 @@ fn main() -> ExitCode {
             Ok(())
         });
         match &missing {
+            None if name.starts_with("memory::") => match gpus::nameless() {
+                Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
+                None => trial,
+            },
             Some(_) if !required => trial.with_kind("no Docker engine answers").with_ignored_flag(true),
             Some(_) | None => trial,
         }
