@@ -24,7 +24,7 @@ use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{GpuId, ProjectName, ServiceName, StepId};
 use crate::model::observed::Instance;
 use crate::model::plan::{Expect, Plan, Reason, ReasonCode, Request, Step};
-use crate::model::room::Room;
+use crate::model::room::{GpuRoom, Holder, Room};
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
 use crate::model::words::{Said, Switched, Words};
@@ -406,4 +406,22 @@ fn tree(service: &Service) -> TreeFact {
         exit: None,
         suspended: false,
     }
+}
+
+/// GPU 0 of this size in MiB, and who is on it.
+pub(super) fn room(capacity: u64, holders: Vec<Holder>) -> Room {
+    let gpu = GpuRoom {
+        index: 0,
+        called: "GPU 0".to_owned(),
+        capacity: Mebibytes(capacity),
+        reserve: Mebibytes::ZERO,
+        foreign: Mebibytes::ZERO,
+        foreign_holders: Vec::new(),
+        used: None,
+        told: true,
+        lost: None,
+        unreadable: None,
+        holders,
+    };
+    Room { gpus: [("gpu-0".into(), gpu)].into(), unknown: None }
 }

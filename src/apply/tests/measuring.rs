@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, busy, evict, evictable, loads_in, service, start, stop, wait_for};
+use super::bench::{Bench, busy, evict, evictable, loads_in, room, service, start, stop, wait_for};
 use crate::driver::sim::Behaviour;
 use crate::model::facts::{Estimates, HistoryFact};
 use crate::model::lifecycle::State;
 use crate::model::names::StepId;
 use crate::model::plan::Step;
-use crate::model::room::{GpuRoom, Holder, Room};
+use crate::model::room::{Holder, Room};
 use crate::model::size::Mebibytes;
 use crate::store::{Measured, Store as _};
 
@@ -80,20 +80,7 @@ fn holding(amounts: &[(&str, Option<u64>)]) -> Room {
         counts: Mebibytes(1),
         measured: amount.map(Mebibytes),
     };
-    let gpu = GpuRoom {
-        index: 0,
-        called: "GPU 0".to_owned(),
-        capacity: Mebibytes(24_576),
-        reserve: Mebibytes::ZERO,
-        foreign: Mebibytes::ZERO,
-        foreign_holders: Vec::new(),
-        used: None,
-        told: true,
-        lost: None,
-        unreadable: None,
-        holders: amounts.iter().map(holder).collect(),
-    };
-    Room { gpus: [("gpu-0".into(), gpu)].into(), unknown: None }
+    room(24_576, amounts.iter().map(holder).collect())
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, loads_in, start, stop, takes, wait_for};
+use super::bench::{Bench, loads_in, room, start, stop, takes, wait_for};
 use crate::apply::Interrupt;
 use crate::apply::memory::{Lack, Need, Promise, Standing, lack};
 use crate::driver::sim::{Behaviour, Intrusion};
@@ -10,7 +10,7 @@ use crate::model::event::{EventKind, Stage};
 use crate::model::facts::Reading;
 use crate::model::names::GpuId;
 use crate::model::plan::ReasonCode;
-use crate::model::room::{GpuRoom, Holder, Room};
+use crate::model::room::{Holder, Room};
 use crate::model::size::Mebibytes;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -230,20 +230,7 @@ async fn memory_of_a_start_that_failed_is_promised_to_nobody() {
 /// GPU 0 with an orphan on it that bears the name of service `a`.
 fn orphaned(amount: u64) -> Room {
     let held = Holder { service: None, label: "orphan a".to_owned(), counts: Mebibytes(amount), measured: None };
-    let gpu = GpuRoom {
-        index: 0,
-        called: "GPU 0".to_owned(),
-        capacity: Mebibytes(24_000),
-        reserve: Mebibytes::ZERO,
-        foreign: Mebibytes::ZERO,
-        foreign_holders: Vec::new(),
-        used: None,
-        told: true,
-        lost: None,
-        unreadable: None,
-        holders: vec![held],
-    };
-    Room { gpus: [("gpu-0".into(), gpu)].into(), unknown: None }
+    room(24_000, vec![held])
 }
 
 #[test]
