@@ -85,6 +85,12 @@ async fn early(run: &Run<'_>, step: &Step, service: Option<&Service>) -> Option<
     run.unless_cut(Before::of(run, step, service, instance)).await.ok()
 }
 
+/// How it wishes to be stopped. An orphan may bear the name of a service, and has a wish of its own.
+fn policy(run: &Run<'_>, step: &Step, service: Option<&Service>) -> Option<StopPolicy> {
+    let (service, orphan) = (service.map(|service| &service.stop), run.context.orphans.get(&step.service));
+    if is_of_service(step) { service.or(orphan) } else { orphan.or(service) }.cloned()
+}
+
 async fn end(
     run: &Run<'_>,
     step: &Step,
@@ -96,8 +102,7 @@ async fn end(
     if let Some(cut) = run.cut() {
         return Verdict::Cut(cut);
     }
-    let policy = service.map(|service| &service.stop).or_else(|| run.context.orphans.get(&step.service)).cloned();
-    let policy = policy.unwrap_or(StopPolicy { signal: None, grace: ORPHAN_GRACE, exec: None });
+    let policy = policy(run, step, service).unwrap_or(StopPolicy { signal: None, grace: ORPHAN_GRACE, exec: None });
     let before = match early {
         Some(before) => before,
         None => match run.unless_cut(Before::of(run, step, service, instance)).await {

@@ -14,7 +14,7 @@ use crate::apply::{Context, Interrupt, OnFailure, Options, Outcome, apply};
 use crate::driver::sim::{Behaviour, Deed, Sim};
 use crate::model::desired::{
     Busy, BusyProbe, Call, Command, Condition, Container, DeclaredGpu, Dependency, Desired, Evict, GpuAccess,
-    GpuRequest, Health, LogPolicy, Probe, Process, PullPolicy, Runtime, Service,
+    GpuRequest, Health, LogPolicy, Probe, Process, PullPolicy, Runtime, Service, StopPolicy,
 };
 use crate::model::event::{Event, EventKind, Stage};
 use crate::model::facts::{
@@ -49,6 +49,8 @@ pub(super) struct Bench {
     pub(super) requests: Mutex<Vec<Request>>,
     /// What the GPUs have in later rounds; none, when they are used up.
     pub(super) rooms: Mutex<VecDeque<Room>>,
+    /// How they wish to be stopped.
+    pub(super) orphans: BTreeMap<ServiceName, StopPolicy>,
     /// Nothing can be written down.
     pub(super) forgets: bool,
     events: Mutex<Vec<Event>>,
@@ -78,6 +80,7 @@ impl Bench {
             thoughts: Mutex::default(),
             requests: Mutex::default(),
             rooms: Mutex::default(),
+            orphans: BTreeMap::new(),
             forgets: false,
             events: Mutex::default(),
         }
@@ -140,7 +143,7 @@ impl Bench {
             schema::check(&serde_json::to_value(&event).expect("an event is JSON"), "an event of this test");
             lock(&self.events).push(event);
         };
-        let (interrupt, request, orphans) = (self.interrupt.subscribe(), Request::default(), BTreeMap::new());
+        let (interrupt, request) = (self.interrupt.subscribe(), Request::default());
         let context = Context {
             driver: &self.sim,
             store,
@@ -152,7 +155,7 @@ impl Bench {
             think: &think,
             observe: &|facts| crate::observe::observe(facts, &self.desired),
             room: &room,
-            orphans: &orphans,
+            orphans: &self.orphans,
             options: &self.options,
             events: &events,
             interrupt: &interrupt,

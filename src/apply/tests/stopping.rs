@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::bench::{Bench, busy, evictable, service, stop};
 use crate::driver::sim::Behaviour;
+use crate::model::desired::StopPolicy;
 use crate::model::event::EventKind;
 use crate::model::facts::Marks;
 use crate::model::lifecycle::State;
 use crate::model::names::StepId;
+use crate::model::observed::Instance;
+use crate::model::plan::Step;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -116,6 +121,24 @@ async fn another_instance_makes_the_step_stale_and_is_not_touched() {
 #[tokio::test(start_paused = true)]
 async fn a_surplus_copy_is_stopped_by_its_instance_and_its_service_is_left() {
     let bench = Bench::new(vec![service("a")], &["a"]);
+    let outcome = bench.apply(vec![surplus(&bench)]).await;
+    assert_eq!(outcome.done, 1);
+    assert!(bench.runs("a") && bench.states("a").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_orphan_that_bears_a_services_name_is_stopped_as_it_wishes_itself() {
+    let mut bench = Bench::new(vec![service("a")], &["a"]);
+    let patient = StopPolicy { grace: 77 * SECOND, ..StopPolicy::default() };
+    bench.orphans.insert("a".into(), patient);
+    bench.behaves("a", Behaviour { ignores_term: true, ..Behaviour::default() });
+    let (step, began) = (surplus(&bench), Instant::now());
+    assert_eq!(bench.apply(vec![step]).await.done, 1);
+    assert_eq!(began.elapsed().as_secs(), 77);
+}
+
+/// Another that bears the name of service `a`, and its stop.
+fn surplus(bench: &Bench) -> Step {
     bench.sim.meddle(|facts| {
         let trees = facts.trees.known_mut().expect("known");
         let mut copy = trees[0].clone();
@@ -124,8 +147,6 @@ async fn a_surplus_copy_is_stopped_by_its_instance_and_its_service_is_left() {
     });
     let mut surplus = stop("a", &[]);
     surplus.id = StepId::from("stop:a#1");
-    surplus.expect.instance = Some(crate::model::observed::Instance::Tree { id: "surplus".to_owned() });
-    let outcome = bench.apply(vec![surplus]).await;
-    assert_eq!(outcome.done, 1);
-    assert!(bench.runs("a") && bench.states("a").is_empty());
+    surplus.expect.instance = Some(Instance::Tree { id: "surplus".to_owned() });
+    surplus
 }
