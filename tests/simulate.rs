@@ -70,12 +70,16 @@ fn hold_over<T: Debug, F: Future<Output = Result<(), TestCaseError>>>(
 
 /// Applies, and demands that this was enough.
 async fn converge(bench: &Bench) -> Result<(), TestCaseError> {
+    converge_within(bench, ROUNDS_MAX).await
+}
+
+async fn converge_within(bench: &Bench, rounds_max: usize) -> Result<(), TestCaseError> {
     let ran = bench.apply().await?;
     prop_assert_eq!(ran.outcome.refused, None);
     prop_assert!(ran.outcome.failures.is_empty(), "{:#?}", ran.outcome.failures);
     let left: Vec<_> = bench.plan().await?.steps.into_iter().map(|step| (step.id, step.reason)).collect();
     prop_assert!(left.is_empty(), "left to do after {} rounds: {left:#?}", ran.rounds);
-    prop_assert!(ran.rounds <= ROUNDS_MAX, "{} rounds", ran.rounds);
+    prop_assert!(ran.rounds <= rounds_max, "{} rounds", ran.rounds);
     bench.is_lawful()
 }
 
@@ -96,7 +100,9 @@ fn what_rules_forbid_is_not_done_and_the_rest_comes_to_rest() {
     hold_over(cases() / 2, rules::ruled(), |ruled| async move {
         let mut bench = Bench::new(&ruled.0);
         bench.desired.rules = rules::rules(&ruled);
-        converge(&bench).await?;
+        // A rule may stand against a stop only while there is work: each that has done its own is seen by another look.
+        let busy = ruled.0.services.iter().filter(|service| service.busy_ms.is_some()).count();
+        converge_within(&bench, ROUNDS_MAX + busy).await?;
         prop_assert_eq!(rules::broken(&bench), Vec::<String>::new());
         Ok(())
     });
