@@ -53,9 +53,19 @@ pub(super) enum Lack {
     },
 }
 
-/// What each GPU has at this moment.
+/// What each GPU has at this moment. What may be evicted counts in full: nobody was asked whether it still loads.
 pub(super) async fn room_now(run: &Run<'_>) -> Room {
+    let facts = run.context.driver.survey(run.context.desired).await;
+    (run.context.room)(&facts, run.context.request)
+}
+
+/// As [`room_now`]; where that is too little, after asking what looks evicted.
+pub(super) async fn room_for(run: &Run<'_>, is_enough: impl Fn(&Room) -> bool) -> Room {
     let mut facts = run.context.driver.survey(run.context.desired).await;
+    let room = (run.context.room)(&facts, run.context.request);
+    if is_enough(&room) {
+        return room;
+    }
     ask_the_evicted(run, &mut facts).await;
     (run.context.room)(&facts, run.context.request)
 }

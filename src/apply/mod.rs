@@ -241,7 +241,8 @@ fn within_approved(run: &Run<'_>, plan: Plan) -> Result<Plan, End> {
     if added.is_empty() {
         return Ok(plan);
     }
-    let reason = format!("the world has changed, and the saved plan does not hold {}; plan again", added.join(", "));
+    let because = if run.ledger().unevicted.is_empty() { "the world has changed" } else { "an eviction was in vain" };
+    let reason = format!("{because}, and the saved plan does not hold {}; plan again", added.join(", "));
     Err(End::Unapproved { plan: Box::new(plan), reason })
 }
 

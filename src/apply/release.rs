@@ -41,7 +41,7 @@ enum OnGpus {
 #[derive(Default)]
 struct Programs {
     by_pid: BTreeMap<i32, String>,
-    /// Where they are.
+    /// Where they are; without boards of which the driver never tells all.
     gpus: BTreeSet<GpuId>,
 }
 
@@ -53,12 +53,18 @@ impl OnGpus {
             let reason = match &facts.gpus {
                 Reading::NotAsked => return Self::Told(Programs::default()),
                 Reading::Unknown(reason) => reason.clone(),
-                Reading::Known(gpus) => match unreadable(gpus, |gpu| step.gpus.contains(&gpu.id)) {
-                    Some((gpu, reason)) => format!("GPU {}: {reason}", gpu.index),
-                    None => return Self::Told(Programs::of(gpus, owner, &other_trees(&facts, owner, instance))),
-                },
+                // Of some boards the driver tells who is on them, and not how much they have.
+                Reading::Known(gpus) => {
+                    match unreadable(gpus, |gpu| step.gpus.contains(&gpu.id) && gpu.holders.is_empty()) {
+                        Some((gpu, reason)) => format!("GPU {}: {reason}", gpu.index),
+                        None => return Self::Told(Programs::of(gpus, owner, &other_trees(&facts, owner, instance))),
+                    }
+                }
             };
-            if readings == READINGS_MAX {
+            // One stop of a run waits for that; the others have seen what came of it.
+            let gives_up = readings == READINGS_MAX || run.ledger().unread;
+            if gives_up {
+                run.ledger().unread = true;
                 return Self::Unknown(reason);
             }
             readings += 1;
@@ -73,7 +79,7 @@ impl Programs {
         for gpu in gpus {
             for holder in gpu.holders.iter().filter(|holder| holder.owner == *owner && !others.contains(&holder.pid)) {
                 programs.by_pid.insert(holder.pid, holder.program.clone());
-                programs.gpus.insert(gpu.id.clone());
+                programs.gpus.extend(gpu.unreadable.is_none().then(|| gpu.id.clone()));
             }
         }
         programs

@@ -4,7 +4,7 @@
 use tokio::time::Instant;
 
 use super::health::growing;
-use super::memory::{Lack, Need, Promise, Standing, is_measured, lack, room_now};
+use super::memory::{Lack, Need, Promise, Standing, is_measured, lack, room_for};
 use super::run::{Cut, Run, spoken};
 use super::verdict::Trouble;
 use crate::driver::Life;
@@ -110,7 +110,13 @@ pub(super) fn promise(run: &Run<'_>, need: &Need<'_>) {
 async fn prove(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'_>) -> Result<Proof, Hindrance> {
     // What is promised before the reading begins, counts: it may have come too late for it.
     let promises = run.ledger().promises.clone();
-    let room = async { if need.gpus.is_empty() { None } else { Some(room_now(run).await) } };
+    let room = async {
+        if need.gpus.is_empty() {
+            None
+        } else {
+            Some(room_for(run, |room| lack(room, need, &promises).is_none()).await)
+        }
+    };
     let (busy, there, room) = tokio::join!(busy_port(run, need), still_there(run, plan, step), room);
     if let Some(trouble) = busy {
         let ports = &need.service.ports;

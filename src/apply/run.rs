@@ -65,6 +65,8 @@ pub(super) struct Ledger {
     pub(super) prevented: BTreeMap<ServiceName, Reason>,
     /// Evictions that gave back too little, and whose: these services may still be stopped.
     pub(super) unevicted: BTreeMap<StepId, ServiceName>,
+    /// GPUs of a stop could not be read, though it was tried more than once.
+    pub(super) unread: bool,
     pub(super) prepared: BTreeSet<ServiceName>,
     pub(super) under_way: BTreeSet<StepId>,
     /// When each step under way entered its stages.

@@ -14,7 +14,7 @@ use crate::cli::{oneshot, plan as plan_command, saved};
 use crate::model::facts::Facts;
 use crate::model::lifecycle::Action;
 use crate::model::observed::Observed;
-use crate::model::plan::{Plan, Request};
+use crate::model::plan::{Plan, Purpose, Request};
 use crate::report::fold::folded;
 use crate::report::print;
 use crate::report::text::{self, Setting};
@@ -81,11 +81,17 @@ impl Agreement<'_> {
     /// Only at a terminal, and only where something that runs is stopped. Without one the merge was the approval.
     fn must_ask(&self, plan: &Plan) -> bool {
         let stops = plan.steps.iter().any(|step| match step.action {
-            Action::Stop | Action::Remove => true,
-            Action::Evict | Action::Pause | Action::Unpause | Action::Start => false,
+            // What is evicted in vain, is stopped.
+            Action::Stop | Action::Remove | Action::Evict => true,
+            Action::Pause | Action::Unpause | Action::Start => false,
         });
         let terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
         stops && terminal && !self.job.execution.yes && !self.opened.is_simulated()
+    }
+
+    /// Nobody said here which mode is meant.
+    fn follows_a_word(&self) -> bool {
+        self.job.purpose == Purpose::Apply && self.job.choice.mode.is_none()
     }
 
     /// Asks until what was agreed to is what would be done now.
@@ -93,8 +99,16 @@ impl Agreement<'_> {
         let mut questions = 0;
         loop {
             questions += 1;
+            if shown.plan.steps.iter().any(|step| step.action == Action::Evict) {
+                self.session.say("What is evicted, and gives too little back, will be stopped.");
+            }
+            let modes = self.opened.modes()?;
             if !agreed().await {
                 return Err(Stop::refused(Code::Declined, "not agreed to; nothing was done"));
+            }
+            if self.follows_a_word() && self.opened.modes()? != modes {
+                let message = "the mode was switched since it was asked, and nothing was done; run it again";
+                return Err(Stop::new(Exit::Stale, Code::Stale, message));
             }
             let now = self.think().await?;
             let differences = saved::differences(&shown.plan, &now.plan);

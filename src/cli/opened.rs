@@ -203,9 +203,14 @@ impl Opened {
 
     /// Nothing is changed while nobody knows what operators want.
     pub(super) fn hear(&self) -> Result<(), Stop> {
+        self.modes().map(|_| ())
+    }
+
+    /// The modes that operators have switched to.
+    pub(super) fn modes(&self) -> Result<Vec<Switched>, Stop> {
         let deaf = |error: StoreError| format!("what operators said can't be read, so nothing is done: {error}");
         let words = self.store().words(&self.desired.project);
-        words.map(|_| ()).map_err(|error| Stop::refused(Code::Store, deaf(error)))
+        words.map(|words| words.modes).map_err(|error| Stop::refused(Code::Store, deaf(error)))
     }
 
     /// The world now, with what the store remembers. A store that can't be read is a warning: it changes no step.

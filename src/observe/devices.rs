@@ -65,7 +65,7 @@ fn bound(service: &Service, devices: Option<&Devices>, gpus: &Gpus) -> Option<Bo
         GpuRequest::All(refs) => (Some(named(refs, gpus)).filter(|named| named.len() == refs.len())?, refs.len()),
         GpuRequest::Any(refs) => {
             let named = named(refs, gpus);
-            let alive = &named & &usable(gpus);
+            let alive: Set = named.iter().filter(|id| gpus[*id].unusable().is_none()).cloned().collect();
             (if alive.is_empty() { named } else { alive }, 1)
         }
     };

@@ -145,7 +145,7 @@ fn of_gpus(status: &Status) -> Vec<Metric> {
         Metric {
             name: "lcm_gpu_lost",
             help: "1: it is known, and can't be used.",
-            series: of_each(&|gpu| Some(u8::from(gpu.lost.is_some()).to_string())),
+            series: of_each(&|gpu| Some(u8::from(gpu.lost.is_some() || gpu.unreadable.is_some()).to_string())),
         },
     ];
     metrics.extend(amounts.into_iter().map(|(name, help, amount)| {

@@ -49,7 +49,11 @@ fn kill(live: &Live, name: &str) {
 
 /// `lcm down` at a terminal, before its first question is answered.
 fn asked(live: &Live) -> Terminal {
-    let terminal = Terminal::with_keys(live.lcm(&["down"]).command());
+    asked_by(live, "down")
+}
+
+fn asked_by(live: &Live, command: &str) -> Terminal {
+    let terminal = Terminal::with_keys(live.lcm(&[command]).command());
     terminal.wait_until("it asks", |shown| shown.matches(QUESTION).count() == 1);
     terminal
 }
@@ -98,4 +102,22 @@ fn a_world_that_changes_under_each_question_is_left_alone() {
     assert!(shown.contains("so it was 3 times, and nothing was done; run it again"), "{shown}");
     let one = ("one".to_owned(), "online".to_owned());
     assert!(states(&live).contains(&one), "{:?}", states(&live));
+}
+
+#[test]
+fn a_mode_that_is_switched_under_a_question_is_not_overruled_by_its_answer() {
+    let live = running(&["one", "two"]);
+    let manifest = live.folder.path().join("lcm.yaml");
+    let text = fs::read_to_string(&manifest).expect("a manifest");
+    let modes = "mode: day\nmodes:\n  day: { services: [one, two] }\n  night: { services: [one] }\n";
+    fs::write(&manifest, format!("{text}{modes}")).expect("written");
+    live.lcm(&["switch", "night", "--yes"]).run().code(0);
+    live.lcm(&["start", "two"]).run().code(0);
+    let terminal = asked_by(&live, "apply");
+    live.lcm(&["switch", "--clear"]).run().code(0);
+    terminal.types("y\n");
+    let (code, shown) = terminal.left();
+    assert_eq!(code, Some(5), "{shown}");
+    assert!(shown.contains("the mode was switched since it was asked"), "{shown}");
+    assert!(states(&live).iter().all(|(_, state)| state == "online"), "{:?}", states(&live));
 }

@@ -106,6 +106,18 @@ async fn stopped_while_the_driver_is_away(time: Duration, behaviour: Behaviour) 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_board_that_never_tells_its_memory_holds_up_no_stop_where_it_tells_who_is_on_it() {
+    let bench = old_and_new(Behaviour::default());
+    bench.sim.meddle(|facts| {
+        let gpu = &mut facts.gpus.known_mut().expect("known")[0];
+        (gpu.used, gpu.unreadable) = (None, Some("it does not tell how much memory it has".to_owned()));
+    });
+    let began = tokio::time::Instant::now();
+    let outcome = bench.apply(vec![stop("old", &[])]).await;
+    assert_eq!((outcome.done, bench.warnings(), began.elapsed() < SECOND), (1, Vec::new(), true));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_driver_that_is_away_for_a_moment_before_a_stop_is_asked_again() {
     let leaks = Behaviour { leaks: true, ..Behaviour::default() };
     let (bench, failures) = stopped_while_the_driver_is_away(SECOND, leaks).await;
