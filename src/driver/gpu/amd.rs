@@ -9,7 +9,7 @@ use std::{fs, io};
 use rustix::io::Errno;
 
 use crate::driver::gpu::owner;
-use crate::driver::gpu::worker::Progress;
+use crate::driver::gpu::progress::Progress;
 use crate::model::facts::{GpuFact, GpuHolder, Owner};
 use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;

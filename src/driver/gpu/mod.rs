@@ -17,6 +17,7 @@ mod declared;
 mod memory_v1;
 mod nvml;
 mod owner;
+mod progress;
 pub(crate) mod visible;
 mod worker;
 

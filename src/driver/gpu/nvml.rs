@@ -11,7 +11,7 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::struct_wrappers::device::ProcessInfo;
 use nvml_wrapper::{Device, Nvml};
 
-use crate::driver::gpu::worker::Progress;
+use crate::driver::gpu::progress::Progress;
 use crate::driver::gpu::{MEMORY_UNTOLD, memory_v1, owner};
 use crate::model::facts::{GpuFact, GpuHolder, Owner};
 use crate::model::names::GpuId;

@@ -2,7 +2,6 @@
 //! not wait for it, and while it hangs no second one is started.
 
 use std::mem::ManuallyDrop;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 use std::{io, thread};
@@ -11,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::driver::gpu::nvml::{Nvidia, Told};
+use crate::driver::gpu::progress::Progress;
 use crate::driver::gpu::{Sources, amd, owner};
 use crate::model::facts::GpuFact;
 
@@ -20,46 +20,10 @@ pub(super) type Answer = Result<Option<Vec<GpuFact>>, String>;
 /// Deadlines that may pass, each with some progress, before a reading is given up: 16 GPUs that have to be woken.
 const DEADLINES_MAX: u32 = 20;
 
-/// No step was found stuck yet.
-const NEVER: u64 = u64::MAX;
-
 pub(super) struct Worker {
     sources: Sources,
     asks: Mutex<Option<mpsc::Sender<oneshot::Sender<Answer>>>>,
     progress: Arc<Progress>,
-}
-
-/// How far the thread has come: each call into a driver that returns is a step, and each process that is looked at.
-pub(super) struct Progress {
-    steps: AtomicU64,
-    /// The step at which its silence was noticed.
-    stuck_at: AtomicU64,
-    /// Whose driver is being asked.
-    driver: Mutex<&'static str>,
-}
-
-impl Progress {
-    pub(super) fn new() -> Self {
-        Self { steps: AtomicU64::new(0), stuck_at: AtomicU64::new(NEVER), driver: Mutex::new("GPU") }
-    }
-
-    pub(super) fn step(&self) {
-        self.steps.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn asks(&self, driver: &'static str) {
-        *self.driver.lock().unwrap_or_else(PoisonError::into_inner) = driver;
-        self.step();
-    }
-
-    pub(super) fn steps(&self) -> u64 {
-        self.steps.load(Ordering::SeqCst)
-    }
-
-    fn silence(&self, deadline: Duration) -> String {
-        let driver = *self.driver.lock().unwrap_or_else(PoisonError::into_inner);
-        format!("the {driver} driver did not answer within {} s", deadline.as_secs_f64())
-    }
 }
 
 impl Worker {
@@ -71,7 +35,7 @@ impl Worker {
     pub(super) async fn ask(&self, deadline: Duration) -> Answer {
         let progress = &self.progress;
         let mut seen = progress.steps();
-        if progress.stuck_at.load(Ordering::SeqCst) == seen {
+        if progress.is_stuck_at(seen) {
             return Err(progress.silence(deadline));
         }
         let mut answer = self.send().map_err(|error| format!("can't ask the GPU drivers: {error}"))?;
@@ -83,7 +47,7 @@ impl Worker {
             }
             let now = progress.steps();
             if now == seen {
-                progress.stuck_at.store(seen, Ordering::SeqCst);
+                progress.found_stuck_at(seen);
                 break;
             }
             seen = now;

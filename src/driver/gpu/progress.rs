@@ -1,0 +1,49 @@
+//! How far the thread that talks to GPU drivers has come, for those who wait for it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// No step was found stuck yet.
+const NEVER: u64 = u64::MAX;
+
+/// Each call into a driver that returns is a step, and each process that is looked at.
+pub(super) struct Progress {
+    steps: AtomicU64,
+    /// The step at which its silence was noticed.
+    stuck_at: AtomicU64,
+    /// Whose driver is being asked.
+    driver: Mutex<&'static str>,
+}
+
+impl Progress {
+    pub(super) fn new() -> Self {
+        Self { steps: AtomicU64::new(0), stuck_at: AtomicU64::new(NEVER), driver: Mutex::new("GPU") }
+    }
+
+    pub(super) fn step(&self) {
+        self.steps.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn asks(&self, driver: &'static str) {
+        *self.driver.lock().unwrap_or_else(PoisonError::into_inner) = driver;
+        self.step();
+    }
+
+    pub(super) fn steps(&self) -> u64 {
+        self.steps.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn found_stuck_at(&self, step: u64) {
+        self.stuck_at.store(step, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_stuck_at(&self, step: u64) -> bool {
+        self.stuck_at.load(Ordering::SeqCst) == step
+    }
+
+    pub(super) fn silence(&self, deadline: Duration) -> String {
+        let driver = *self.driver.lock().unwrap_or_else(PoisonError::into_inner);
+        format!("the {driver} driver did not answer within {} s", deadline.as_secs_f64())
+    }
+}
