@@ -52,12 +52,15 @@ impl OnGpus {
             let facts = run.context.driver.survey(run.context.desired).await;
             let reason = match &facts.gpus {
                 Reading::NotAsked => return Self::Told(Programs::default()),
-                Reading::Unknown(reason) => reason.clone(),
+                Reading::Unknown(reason) => format!("the GPUs could not be read before that: {reason}"),
                 // Of some boards the driver tells who is on them, and not how much they have.
                 Reading::Known(gpus) => {
                     match unreadable(gpus, |gpu| step.gpus.contains(&gpu.id) && gpu.holders.is_empty()) {
-                        Some((gpu, reason)) => format!("GPU {}: {reason}", gpu.index),
-                        None => return Self::Told(Programs::of(gpus, owner, &other_trees(&facts, owner, instance))),
+                        Some((gpu, reason)) => format!("GPU {} could not be read before that: {reason}", gpu.index),
+                        None => {
+                            let programs = Programs::of(gpus, owner, &other_trees(&facts, owner, instance));
+                            return Self::told(gpus, step, programs);
+                        }
                     }
                 }
             };
@@ -69,6 +72,15 @@ impl OnGpus {
             }
             readings += 1;
             tokio::time::sleep(READING_PAUSE).await;
+        }
+    }
+
+    /// Where somebody is on its GPUs whom the driver does not name, that may be it.
+    fn told(gpus: &[GpuFact], step: &Step, programs: Programs) -> Self {
+        let is_its = |gpu: &&GpuFact| step.gpus.contains(&gpu.id) && gpu.holders.iter().any(GpuHolder::is_anybody);
+        match gpus.iter().find(is_its).filter(|_| programs.by_pid.is_empty()) {
+            Some(gpu) => Self::Unknown(format!("the driver does not name who is on GPU {}", gpu.index)),
+            None => Self::Told(programs),
         }
     }
 }
@@ -125,10 +137,8 @@ pub(super) async fn released(
         // Not cut: whoever interrupts a stop wants to know how it ended.
         let Some(left) = left(run, service, instance, before).await else {
             if let OnGpus::Unknown(reason) = &before.on_gpus {
-                let (name, unread) = (&before.name, "the GPUs could not be read before that");
-                run.warn(&format!(
-                    "{name} was stopped, and that its GPU memory came back is UNPROVEN: {unread}: {reason}"
-                ));
+                let name = &before.name;
+                run.warn(&format!("{name} was stopped, and that its GPU memory came back is UNPROVEN: {reason}"));
             }
             return Ok(());
         };

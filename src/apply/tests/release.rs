@@ -118,6 +118,22 @@ async fn a_board_that_never_tells_its_memory_holds_up_no_stop_where_it_tells_who
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_the_driver_names_nobody_a_stop_is_unproven_and_says_so() {
+    let bench = old_and_new(Behaviour::default());
+    bench.sim.meddle(|facts| {
+        let (program, owner) = ("somebody".to_owned(), Owner::Stranger);
+        let nobody = GpuHolder { pid: 0, program, memory: None, owner };
+        facts.gpus.known_mut().expect("known")[0].holders = vec![nobody];
+    });
+    let began = tokio::time::Instant::now();
+    let outcome = bench.apply(vec![stop("old", &[])]).await;
+    assert_eq!((outcome.done, began.elapsed() < SECOND), (1, true));
+    let why =
+        "old was stopped, and that its GPU memory came back is UNPROVEN: the driver does not name who is on GPU 0";
+    assert_eq!(bench.warnings(), [why]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_driver_that_is_away_for_a_moment_before_a_stop_is_asked_again() {
     let leaks = Behaviour { leaks: true, ..Behaviour::default() };
     let (bench, failures) = stopped_while_the_driver_is_away(SECOND, leaks).await;
