@@ -99,6 +99,8 @@ async fn rests(bench: &Bench, looping: &ServiceName) -> Result<(), TestCaseError
     bench.apply().await?;
     tokio::time::sleep(Duration::from_mins(2)).await;
     bench.apply().await?;
+    // If it was, what that left behind goes with the next run.
+    bench.apply().await?;
     let effects = bench.sim.effects();
     let before = bench.deeds();
     for _ in 0..2 {
