@@ -55,13 +55,12 @@ impl OnGpus {
                 Reading::Unknown(reason) => format!("the GPUs could not be read before that: {reason}"),
                 // Of some boards the driver tells who is on them, and not how much they have.
                 Reading::Known(gpus) => {
-                    match unreadable(gpus, |gpu| step.gpus.contains(&gpu.id) && gpu.holders.is_empty()) {
-                        Some((gpu, reason)) => format!("GPU {} could not be read before that: {reason}", gpu.index),
-                        None => {
-                            let programs = Programs::of(gpus, owner, &other_trees(&facts, owner, instance));
-                            return Self::told(gpus, step, programs);
-                        }
-                    }
+                    let is_dark = |gpu: &GpuFact| step.gpus.contains(&gpu.id) && gpu.holders.is_empty();
+                    let Some((gpu, reason)) = unreadable(gpus, is_dark) else {
+                        let programs = Programs::of(gpus, owner, &other_trees(&facts, owner, instance));
+                        return Self::told(gpus, step, programs);
+                    };
+                    format!("GPU {} could not be read before that: {reason}", gpu.index)
                 }
             };
             // One stop of a run waits for that; the others have seen what came of it.
