@@ -66,20 +66,19 @@ pub(super) async fn room_for(run: &Run<'_>, is_enough: impl Fn(&Room) -> bool) -
     if is_enough(&room) {
         return room;
     }
-    ask_the_evicted(run, &mut facts).await;
-    (run.context.room)(&facts, run.context.request)
+    if ask_the_evicted(run, &mut facts).await { (run.context.room)(&facts, run.context.request) } else { room }
 }
 
 /// A survey asks no service anything, and one that still loads holds as little as one that is evicted: for which of
-/// them a little counts, is for the plan to judge by what they answer.
-async fn ask_the_evicted(run: &Run<'_>, facts: &mut Facts) {
+/// them a little counts, is for the plan to judge by what they answer. Whether one did.
+async fn ask_the_evicted(run: &Run<'_>, facts: &mut Facts) -> bool {
     let (driver, desired) = (run.context.driver, run.context.desired);
     // What this run has let in counts by its promise.
     let promised = |name: &ServiceName| run.ledger().promises.contains_key(name);
     let evictable = desired.services.values().filter(|service| service.evict.is_some() && !promised(&service.name));
     let evictable: Vec<&Service> = evictable.collect();
     if evictable.is_empty() {
-        return;
+        return false;
     }
     let observed = (run.context.observe)(facts);
     let asked = evictable.into_iter().filter_map(|service| {
@@ -87,12 +86,15 @@ async fn ask_the_evicted(run: &Run<'_>, facts: &mut Facts) {
         let instance = seen.instance.as_ref().filter(|_| seen.unknown.is_some() && seen.is_evicted(service))?;
         Some(async move { (service, driver.probe(&desired.project, service, instance).await) })
     });
+    let mut answered = false;
     for (service, reading) in join_all(asked).await {
         // One that does not answer now may be starting again: it stays unknown, and is asked again with the next survey.
         if reading == ProbeReading::Passed {
             facts.probes.insert(service.name.clone(), ProbeFacts { health: Some(reading), busy: None });
+            answered = true;
         }
     }
+    answered
 }
 
 /// What is in the way, if anything is.

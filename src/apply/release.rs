@@ -205,25 +205,22 @@ fn still_on_gpus(facts: &Facts, instance: &Instance, before: &Before) -> Option<
             return Some(format!("who is on the GPUs can't be told: {reason}"));
         }
     };
-    let others = other_trees(facts, &before.owner, instance);
-    let its_program = |holder: &GpuHolder| match &before.on_gpus {
-        // What another owner has by now under the same pid, is another process.
-        OnGpus::Told(programs) if holder.owner == before.owner || holder.owner == Owner::Stranger => {
-            programs.by_pid.get(&holder.pid).cloned()
+    let found;
+    let programs = match &before.on_gpus {
+        OnGpus::Told(programs) => programs,
+        OnGpus::Unknown(_) => {
+            found = Programs::of(gpus, &before.owner, &other_trees(facts, &before.owner, instance));
+            &found
         }
-        OnGpus::Unknown(_) if holder.owner == before.owner && !others.contains(&holder.pid) => {
-            Some(holder.program.clone())
-        }
-        OnGpus::Told(_) | OnGpus::Unknown(_) => None,
     };
-    if let OnGpus::Told(programs) = &before.on_gpus
-        && let Some((gpu, reason)) = unreadable(gpus, |gpu| programs.gpus.contains(&gpu.id))
-    {
+    if let Some((gpu, reason)) = unreadable(gpus, |gpu| programs.gpus.contains(&gpu.id)) {
         return Some(format!("who is on GPU {} can't be told: {reason}", gpu.index));
     }
+    // What another owner has by now under the same pid, is another process.
+    let is_its = |holder: &&GpuHolder| holder.owner == before.owner || holder.owner == Owner::Stranger;
     for gpu in gpus.iter().filter(|gpu| gpu.lost.is_none()) {
-        for holder in &gpu.holders {
-            if let Some(program) = its_program(holder) {
+        for holder in gpu.holders.iter().filter(is_its) {
+            if let Some(program) = programs.by_pid.get(&holder.pid) {
                 let memory = holder.memory.map_or_else(|| "memory".to_owned(), |memory| memory.to_string());
                 return Some(format!("pid {} ({program}) still holds {memory} on GPU {}", holder.pid, gpu.index));
             }

@@ -8,7 +8,7 @@ use crate::model::names::GpuId;
 use crate::model::observed::{ObservedGpu, ObservedService, Ownership, called};
 use crate::model::size::Mebibytes;
 use crate::observe::container;
-use crate::observe::gpu::{resolve, usable};
+use crate::observe::gpu::{resolve_all, usable};
 
 type Gpus = BTreeMap<GpuId, ObservedGpu>;
 type Set = BTreeSet<GpuId>;
@@ -62,9 +62,9 @@ fn bound(service: &Service, devices: Option<&Devices>, gpus: &Gpus) -> Option<Bo
         GpuRequest::None => return None,
         GpuRequest::Auto => (given.clone().unwrap_or_else(|| usable(gpus)), 1),
         GpuRequest::Count(count) => (given.clone().unwrap_or_else(|| usable(gpus)), *count as usize),
-        GpuRequest::All(refs) => (Some(named(refs, gpus)).filter(|named| named.len() == refs.len())?, refs.len()),
+        GpuRequest::All(refs) => (Some(resolve_all(refs, gpus)).filter(|named| named.len() == refs.len())?, refs.len()),
         GpuRequest::Any(refs) => {
-            let named = named(refs, gpus);
+            let named = resolve_all(refs, gpus);
             let alive: Set = named.iter().filter(|id| gpus[*id].unusable().is_none()).cloned().collect();
             (if alive.is_empty() { named } else { alive }, 1)
         }
@@ -78,10 +78,6 @@ fn bound(service: &Service, devices: Option<&Devices>, gpus: &Gpus) -> Option<Bo
     }
     let fault = (may.len() > count).then_some(Fault::Leaves(count));
     Some(Bound { may, fault })
-}
-
-fn named(refs: &[GpuRef], gpus: &Gpus) -> Set {
-    refs.iter().filter_map(|one| resolve(one, gpus)).collect()
 }
 
 /// The GPUs that it was made with. `None`: that can't be told, or it may use any.
@@ -100,8 +96,8 @@ fn given(devices: Option<&Devices>, gpus: &Gpus) -> Option<Set> {
 
 fn contradiction(service: &Service, gpus: &Gpus, own: &Set) -> String {
     let wanted = match &service.gpu {
-        GpuRequest::All(refs) => format!("puts it on {}", list(&named(refs, gpus), gpus, "and")),
-        GpuRequest::Any(refs) => format!("puts it on {}", list(&named(refs, gpus), gpus, "or")),
+        GpuRequest::All(refs) => format!("puts it on {}", list(&resolve_all(refs, gpus), gpus, "and")),
+        GpuRequest::Any(refs) => format!("puts it on {}", list(&resolve_all(refs, gpus), gpus, "or")),
         GpuRequest::None | GpuRequest::Auto | GpuRequest::Count(_) => "gives it more".to_owned(),
     };
     let (made_with, write) = (list(own, gpus, "and"), written(own, gpus));

@@ -141,7 +141,7 @@ fn by_manifest(
     }
     match request {
         GpuRequest::None => BTreeSet::new(),
-        GpuRequest::All(refs) | GpuRequest::Any(refs) => refs.iter().filter_map(|one| resolve(one, gpus)).collect(),
+        GpuRequest::All(refs) | GpuRequest::Any(refs) => resolve_all(refs, gpus),
         GpuRequest::Auto | GpuRequest::Count(_) => usable(gpus),
     }
 }
@@ -149,6 +149,11 @@ fn by_manifest(
 /// Those that are not lost.
 pub(super) fn usable(gpus: &BTreeMap<GpuId, ObservedGpu>) -> BTreeSet<GpuId> {
     gpus.iter().filter(|(_, gpu)| gpu.lost.is_none()).map(|(id, _)| id.clone()).collect()
+}
+
+/// All that the manifest means, of those that are there.
+pub(super) fn resolve_all(refs: &[GpuRef], gpus: &BTreeMap<GpuId, ObservedGpu>) -> BTreeSet<GpuId> {
+    refs.iter().filter_map(|one| resolve(one, gpus)).collect()
 }
 
 /// The GPU that the manifest means.
