@@ -16,6 +16,7 @@ use crate::driver::docker::{self, Engine};
 use crate::driver::gpu::{self, Gpus};
 use crate::driver::process::Processes;
 use crate::driver::{Answer, Driver, DriverError, Errand, LogMark, Logged, Look, Pause, Start, Stop, ports, probe};
+use crate::model::claim::ClaimFact;
 use crate::model::desired::{Desired, Probe, Runtime, Service};
 use crate::model::facts::{
     BusyReading, ContainerFact, ContainerState, EngineFact, Facts, GpuFact, ListenerFact, Owner, ProbeFacts,
@@ -55,7 +56,22 @@ impl fmt::Debug for Machine {
     }
 }
 
-type Held = (Option<EngineFact>, Reading<Vec<ContainerFact>>, Reading<Vec<TreeFact>>, Reading<Vec<GpuFact>>);
+/// Things that hold memory, ports and names, of one reading.
+struct Held {
+    engine: Option<EngineFact>,
+    containers: Reading<Vec<ContainerFact>>,
+    trees: Reading<Vec<TreeFact>>,
+    /// Of processes and containers alike.
+    claims: Vec<ClaimFact>,
+    gpus: Reading<Vec<GpuFact>>,
+}
+
+impl Held {
+    fn into_facts(self, now: Timestamp) -> Facts {
+        let Self { engine, containers, trees, claims, gpus } = self;
+        Facts { engine, containers, trees, claims, gpus, ..Facts::empty(host(), now) }
+    }
+}
 
 /// For whom a reading is.
 #[derive(Clone, Copy)]
@@ -112,12 +128,12 @@ impl Machine {
 
     /// Who runs, and who holds GPU memory, read at one time.
     async fn held(&self, desired: &Desired, whose: Whose) -> Held {
-        let ((engine, containers), trees, mut gpus) =
-            tokio::join!(self.containers(desired, whose), self.processes.trees(desired), self.gpus.read(desired));
+        let ((engine, containers), (trees, claims), mut gpus) =
+            tokio::join!(self.containers(desired, whose), self.processes.survey(desired), self.gpus.read(desired));
         if let Some(gpus) = gpus.known_mut() {
             gpu::attribute(gpus, trees.known().map_or(&[], Vec::as_slice));
         }
-        (engine, containers, trees, gpus)
+        Held { engine, containers, trees, claims, gpus }
     }
 
     /// Containers with lcm's marks though this manifest names none: those that it left behind, and other projects', which
@@ -190,9 +206,9 @@ impl Machine {
 impl Driver for Machine {
     async fn observe(&self, desired: &Desired) -> Facts {
         let ports: BTreeSet<u16> = desired.services.values().flat_map(|service| service.ports.clone()).collect();
-        let mut facts = Facts::empty(host(), self.now());
+        let now = self.now();
         let (held, listeners) = tokio::join!(self.held(desired, Whose::Readers), ports::listeners(&ports));
-        (facts.engine, facts.containers, facts.trees, facts.gpus) = held;
+        let mut facts = held.into_facts(now);
         facts.listeners = listeners;
         let published = published(&facts);
         if let Some(listeners) = facts.listeners.known_mut() {
@@ -204,9 +220,8 @@ impl Driver for Machine {
     }
 
     async fn survey(&self, desired: &Desired) -> Facts {
-        let mut facts = Facts::empty(host(), self.now());
-        (facts.engine, facts.containers, facts.trees, facts.gpus) = self.held(desired, Whose::Lcm).await;
-        facts
+        let now = self.now();
+        self.held(desired, Whose::Lcm).await.into_facts(now)
     }
 
     async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::model::claim::ClaimFact;
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::size::Mebibytes;
@@ -34,6 +35,9 @@ pub struct Facts {
     /// Process trees that carry lcm's marks, and the ends of those that are gone.
     #[serde(default)]
     pub trees: Reading<Vec<TreeFact>>,
+    /// Processes and containers with lcm's marks that are not proven to be ours.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<ClaimFact>,
     #[serde(default)]
     pub gpus: Reading<Vec<GpuFact>>,
     /// Who listens on the ports that the manifest needs.
@@ -64,6 +68,7 @@ impl Facts {
             engine: None,
             containers: Reading::NotAsked,
             trees: Reading::NotAsked,
+            claims: Vec::new(),
             gpus: Reading::NotAsked,
             listeners: Reading::NotAsked,
             probes: BTreeMap::new(),

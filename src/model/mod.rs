@@ -4,6 +4,7 @@
 //! together a [`plan::Plan`], and carrying that out makes [`event::Event`]s.
 
 pub mod budget;
+pub mod claim;
 pub mod desired;
 pub mod event;
 pub mod facts;

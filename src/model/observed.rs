@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use crate::model::claim::ClaimFact;
 use crate::model::desired::{GpuRequest, Service, StopPolicy};
 use crate::model::facts::{Attempts, Estimates, ExitFact, Marks};
 use crate::model::lifecycle::State;
@@ -26,6 +27,8 @@ pub struct Observed {
     /// One entry for each service of the manifest.
     pub services: BTreeMap<ServiceName, ObservedService>,
     pub orphans: Vec<Orphan>,
+    /// Of this project: reported, and nothing else.
+    pub claimed: Vec<ClaimFact>,
     pub gpus: BTreeMap<GpuId, ObservedGpu>,
     /// `Err`: why the GPUs could not be read.
     pub gpus_unknown: Option<String>,

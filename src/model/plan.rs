@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::model::claim::ClaimFact;
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName, StepId};
 use crate::model::observed::Instance;
@@ -121,6 +122,9 @@ pub struct Plan {
     pub blocked: Vec<Blocked>,
     pub held: Vec<Held>,
     pub orphans: Vec<OrphanLine>,
+    /// Carries this project's marks and is not proven to be ours; not there where nothing does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claimed: Vec<ClaimFact>,
     pub gpus: Vec<GpuLine>,
     /// Services whose earlier attempts do not count any more: well for long since, or of another spec by now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -148,6 +152,7 @@ impl Plan {
             blocked: Vec::new(),
             held: Vec::new(),
             orphans: Vec::new(),
+            claimed: Vec::new(),
             gpus: Vec::new(),
             recovered: Vec::new(),
             warnings: Vec::new(),

@@ -3,6 +3,7 @@
 //! A reading that failed makes a service `unknown`, never absent. What to do about anything is the planner's business.
 
 mod advice;
+mod claim;
 mod container;
 mod devices;
 mod gpu;
@@ -48,6 +49,7 @@ pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
         warnings: warnings(&services).chain(advice::advice(desired, &services, &gpus)).collect(),
         services,
         orphans,
+        claimed: claim::claimed(facts, desired),
         gpus,
         gpus_unknown: gpus_unknown(facts),
         ports,

@@ -34,6 +34,7 @@ pub(super) fn assemble(scene: &Scene<'_>, decisions: Decisions, placement: Place
         blocked,
         held,
         orphans: orphans(scene),
+        claimed: scene.observed.claimed.clone(),
         recovered: recover::recovered(scene),
         warnings: warnings(scene, &gpus, &steps),
         gpus,

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::budget::{self, Budget};
+use crate::model::claim::ClaimFact;
 use crate::model::desired::{Desired, Goal, Service};
 use crate::model::facts::Estimates;
 use crate::model::lifecycle::State;
@@ -45,6 +46,9 @@ pub struct Status {
     pub services: Vec<ServiceLine>,
     /// What bears our project's mark, but no name that the manifest has.
     pub orphans: Vec<OrphanLine>,
+    /// Carries this project's marks and is not proven to be ours; not there where nothing does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claimed: Vec<ClaimFact>,
     pub gpus: Vec<GpuLine>,
     pub goals: Vec<GoalLine>,
     pub last_run: Option<LastRun>,
@@ -244,6 +248,7 @@ impl Status {
                 .iter()
                 .map(|orphan| OrphanLine { name: orphan.service.clone(), state: orphan.state })
                 .collect(),
+            claimed: observed.claimed.clone(),
             gpus: gpus(desired, observed, room),
             goals: goals(desired, observed),
             last_run,

@@ -1,5 +1,6 @@
 //! Plans made by hand, for the tests of every form.
 
+use crate::model::claim::{ClaimFact, Claimant};
 use crate::model::desired::ModeSource;
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{GpuId, StepId};
@@ -146,6 +147,8 @@ pub(crate) fn hostile() -> Plan {
     plan.blocked.iter_mut().for_each(|it| (it.service, it.reason.message) = (HOSTILE.into(), HOSTILE.to_owned()));
     plan.held.iter_mut().for_each(|it| (it.service, it.by) = (HOSTILE.into(), Some(HOSTILE.to_owned())));
     plan.orphans.iter_mut().for_each(|it| (it.service, it.message) = (HOSTILE.into(), HOSTILE.to_owned()));
+    let claimant = Claimant::Process { pid: 7, uid: 61_001, program: HOSTILE.to_owned() };
+    plan.claimed = vec![ClaimFact::new(HOSTILE, HOSTILE, claimant, HOSTILE)];
     plan.warnings = vec![HOSTILE.to_owned()];
     plan
 }

@@ -215,7 +215,7 @@ pub(super) fn kept(plan: &Plan) -> Vec<NotDone<'_>> {
     kept.collect()
 }
 
-/// What is blocked, held or an orphan: somebody may want to do something about it.
+/// Blocked and held services, orphans and claims: an operator may want to act on them.
 pub(super) fn in_the_way(plan: &Plan) -> Vec<NotDone<'_>> {
     let blocked = plan.blocked.iter().map(|blocked| NotDone {
         symbol: "!",
@@ -243,7 +243,14 @@ pub(super) fn in_the_way(plan: &Plan) -> Vec<NotDone<'_>> {
         state: Some(orphan.state),
         why: orphan.message.clone(),
     });
-    blocked.chain(held).chain(orphans).collect()
+    let claimed = plan.claimed.iter().map(|claim| NotDone {
+        symbol: "?",
+        verb: "claimed",
+        service: claim.service.as_str(),
+        state: None,
+        why: claim.sentence(),
+    });
+    blocked.chain(held).chain(orphans).chain(claimed).collect()
 }
 
 /// `1 to stop, 2 to start, 3 kept, 0 blocked`: these four are always there, and always in this order, so that a script
@@ -265,6 +272,9 @@ pub(super) fn summary(plan: &Plan) -> String {
     match left(plan).count() {
         0 => {}
         orphans => parts.push(counted(orphans, "orphan", "orphans")),
+    }
+    if !plan.claimed.is_empty() {
+        parts.push(format!("{} claimed", plan.claimed.len()));
     }
     parts.join(", ")
 }

@@ -246,6 +246,7 @@ fn observed(services: &[(Part, usize, Service)], gpus: usize) -> Observed {
         observed_at: Timestamp::UNIX_EPOCH,
         services: seen,
         orphans: Vec::new(),
+        claimed: Vec::new(),
         gpus: gpus.collect(),
         gpus_unknown: None,
         ports,

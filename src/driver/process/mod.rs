@@ -11,6 +11,7 @@ use rustix::process::geteuid;
 use tokio::task::spawn_blocking;
 
 use crate::driver::{DriverError, Life, LogMark, Logged, Look, Start, Stop};
+use crate::model::claim::ClaimFact;
 use crate::model::desired::{Desired, Process, Runtime, Service};
 use crate::model::facts::{ExitFact, ProcessFact, Reading, TreeFact};
 use crate::model::names::{ProjectName, ServiceName};
@@ -77,13 +78,18 @@ impl Processes {
         Self { state_dir: state_dir(&environment), environment, shim_program }
     }
 
-    /// All living trees that carry lcm's marks, of any project, and what has become of this manifest's others.
-    pub async fn trees(&self, desired: &Desired) -> Reading<Vec<TreeFact>> {
+    /// Living trees of any project, ends of this manifest's others, and claims.
+    pub async fn survey(&self, desired: &Desired) -> (Reading<Vec<TreeFact>>, Vec<ClaimFact>) {
         let (processes, desired) = (self.clone(), desired.clone());
         match blocking(move || survey::all(&processes, &desired)).await {
-            Ok(trees) => Reading::Known(trees),
-            Err(error) => Reading::Unknown(error.to_string()),
+            Ok((trees, claims)) => (Reading::Known(trees), claims),
+            Err(error) => (Reading::Unknown(error.to_string()), Vec::new()),
         }
+    }
+
+    /// The same without claims.
+    pub async fn trees(&self, desired: &Desired) -> Reading<Vec<TreeFact>> {
+        self.survey(desired).await.0
     }
 
     /// One service as it is at this moment.

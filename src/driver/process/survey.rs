@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::driver::process::folder::Folder;
 use crate::driver::process::trees::{Census, Tree};
 use crate::driver::process::{Processes, adopt, others, proc};
+use crate::model::claim::ClaimFact;
 use crate::model::desired::{Desired, PidFile, Runtime, Service};
 use crate::model::facts::{Marks, TreeFact};
 use crate::model::names::ProjectName;
@@ -20,7 +21,7 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(10);
 type Trees = BTreeMap<(String, String), Tree>;
 
 /// All trees of all projects, and the ends of this manifest's.
-pub(crate) fn all(processes: &Processes, desired: &Desired) -> io::Result<Vec<TreeFact>> {
+pub(crate) fn all(processes: &Processes, desired: &Desired) -> io::Result<(Vec<TreeFact>, Vec<ClaimFact>)> {
     others::refuse(desired.project.as_str(), None)?;
     let mut trees = settled(|_| true)?;
     let mut facts = Vec::new();
@@ -38,7 +39,7 @@ pub(crate) fn all(processes: &Processes, desired: &Desired) -> io::Result<Vec<Tr
         facts.extend(fact(&folder, &key, Some(tree), None)?);
     }
     facts.sort_by(|a, b| (&a.marks.project, &a.marks.service).cmp(&(&b.marks.project, &b.marks.service)));
-    Ok(facts)
+    Ok((facts, Vec::new()))
 }
 
 /// One service's tree, alive or ended; `None`: it never ran, as far as anything tells.

@@ -57,6 +57,7 @@ fn status() -> Status {
             web,
         ],
         orphans: vec![OrphanLine { name: "old".into(), state: State::Offline }],
+        claimed: Vec::new(),
         gpus: vec![gpu],
         goals: vec![GoalLine {
             name: "narrate".into(),

@@ -124,7 +124,8 @@ fn block(text: &mut String, lines: &[String]) {
 /// others stand below.
 fn service_lines(status: &Status, outlooks: &Outlooks, style: Style) -> Vec<Block> {
     let in_error = status.services.iter().map(|line| !line.known || line.state.is_in_error());
-    let matters = std::iter::once(true).chain(in_error).chain(status.orphans.iter().map(|_| false));
+    let others = std::iter::repeat_n(false, status.orphans.len() + status.claimed.len());
+    let matters = std::iter::once(true).chain(in_error).chain(others.clone());
     let rows = services(status, outlooks);
     let lines = table::lines(&rows, style);
     if table::fit(&lines, BLOCK_INDENT, style) {
@@ -132,7 +133,7 @@ fn service_lines(status: &Status, outlooks: &Outlooks, style: Style) -> Vec<Bloc
         return lines.map(|(line, matters)| Block { lines: vec![line], matters }).collect();
     }
     let up = status.services.iter().map(|line| line.known && line.state.is_operational());
-    let dull = std::iter::once(true).chain(up).chain(status.orphans.iter().map(|_| false));
+    let dull = std::iter::once(true).chain(up).chain(others.clone());
     let (short, reasons): (Vec<Vec<Cell>>, Vec<Cell>) =
         rows.into_iter().filter_map(|mut row| row.last_mut().map(std::mem::take).map(|reason| (row, reason))).unzip();
     let lines = table::lines(&short, style);
@@ -146,7 +147,7 @@ fn service_lines(status: &Status, outlooks: &Outlooks, style: Style) -> Vec<Bloc
 }
 
 fn services(status: &Status, outlooks: &Outlooks) -> Vec<Vec<Cell>> {
-    if status.services.is_empty() && status.orphans.is_empty() {
+    if status.services.is_empty() && status.orphans.is_empty() && status.claimed.is_empty() {
         return Vec::new();
     }
     let titles = ["SERVICE", "STATE", "FOR", "RUNTIME", "PRIORITY", "GPU", "DECLARED", "MEASURED", ""];
@@ -165,6 +166,12 @@ fn services(status: &Status, outlooks: &Outlooks) -> Vec<Vec<Cell>> {
         let mut row = vec![Cell::new(orphan.name.as_str()), Cell::new(orphan.state.as_str())];
         row.extend([""; 6].map(Cell::new));
         row.push(Cell::new("an orphan: the manifest does not name it").paint(Paint::Warn));
+        row
+    }));
+    rows.extend(status.claimed.iter().map(|claim| {
+        let mut row = vec![Cell::new(claim.service.as_str()), Cell::new("claimed")];
+        row.extend([""; 6].map(Cell::new));
+        row.push(Cell::new(claim.sentence()).paint(Paint::Warn));
         row
     }));
     rows
@@ -275,6 +282,7 @@ mod tests {
                 service("tts", State::Failed, "it exited with 3"),
             ],
             orphans: Vec::new(),
+            claimed: Vec::new(),
             gpus: Vec::new(),
             goals: Vec::new(),
             last_run: None,

@@ -1,0 +1,96 @@
+//! Claims: what carries lcm's marks without proof that the project's owner started it. A claim is reported. It blocks
+//! nothing, is never signalled or removed, and none of its numbers counts.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::harmless;
+use crate::model::names::{ProjectName, ServiceName};
+
+/// Letters kept of a claimed name. Names in manifests are words; anyone can write any text into a mark.
+pub const NAME_LETTERS_MAX: usize = 64;
+/// Claims of one reading. Any user may start thousands of processes; the first of them show who does.
+pub const CLAIMS_MAX: usize = 100;
+
+/// One process or container with lcm's marks that is not proven to be ours. Every text of others in it is one harmless
+/// line of bounded length.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimFact {
+    pub project: ProjectName,
+    pub service: ServiceName,
+    pub claimant: Claimant,
+    /// Missing proof, as a fragment: `no shim of the owner started it`.
+    pub reason: String,
+}
+
+/// The thing that carries the marks.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Claimant {
+    Process { pid: i32, uid: u32, program: String },
+    Container { id: String, name: String },
+}
+
+impl ClaimFact {
+    /// A claim with the names and texts of others bounded and made harmless.
+    #[must_use]
+    pub fn new(project: &str, service: &str, claimant: Claimant, reason: impl Into<String>) -> Self {
+        let claimant = match claimant {
+            Claimant::Process { pid, uid, program } => Claimant::Process { pid, uid, program: bounded(&program) },
+            Claimant::Container { id, name } => Claimant::Container { id: bounded(&id), name: bounded(&name) },
+        };
+        let (project, service) = (bounded(project).as_str().into(), bounded(service).as_str().into());
+        Self { project, service, claimant, reason: reason.into() }
+    }
+
+    /// Sentence for people: `pid 4711 (sleep) of user 61001 carries lcm's marks, …`.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        format!("{} carries lcm's marks but is not ours: {}; it is left alone", self.claimant, self.reason)
+    }
+}
+
+impl fmt::Display for Claimant {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process { pid, uid, program } => write!(formatter, "pid {pid} ({program}) of user {uid}"),
+            Self::Container { id, name } => {
+                write!(formatter, "container {name} ({})", id.chars().take(12).collect::<String>())
+            }
+        }
+    }
+}
+
+/// One harmless line, cut to [`NAME_LETTERS_MAX`].
+#[must_use]
+pub fn bounded(text: &str) -> String {
+    // Four bytes a letter at most; what is cut off is not taken apart first.
+    let end = text.char_indices().nth(NAME_LETTERS_MAX * 4).map_or(text.len(), |(at, _)| at);
+    let line = harmless::line(&text[..end]);
+    match line.char_indices().nth(NAME_LETTERS_MAX) {
+        None => line,
+        Some((at, _)) => format!("{}…", &line[..at]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ClaimFact, Claimant, NAME_LETTERS_MAX};
+
+    #[test]
+    fn texts_of_others_are_one_harmless_line_of_bounded_length() {
+        let hostile = format!("a\u{1b}]0;title\u{7}b\nc{}", "x".repeat(10_000));
+        let process = Claimant::Process { pid: 7, uid: 61001, program: hostile.clone() };
+        let claim = ClaimFact::new(&hostile, &hostile, process, "no proof");
+        let texts = [claim.project.as_str(), claim.service.as_str(), &claim.sentence()];
+        for text in texts {
+            assert!(!text.contains(['\u{1b}', '\n', '\u{7}']), "{text:?}");
+            assert!(text.chars().count() < 3 * NAME_LETTERS_MAX, "{text:?}");
+        }
+        assert!(claim.sentence().starts_with("pid 7 (ab cxx"), "{}", claim.sentence());
+        assert!(claim.sentence().contains("of user 61001 carries"), "{}", claim.sentence());
+    }
+}
