@@ -50,6 +50,11 @@ doc:
 test *ARGS:
     cargo test {{ ARGS }}
 
+# The attacker's suite alone: needs root, and an engine for a part of it
+[group('test')]
+attack *ARGS:
+    cargo test --test attack -- {{ ARGS }}
+
 # The laws of the house alone: imports, purity, lengths
 [group('test')]
 laws:

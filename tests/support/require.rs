@@ -1,4 +1,4 @@
-//! What a pipeline insists on: with `LCM_TEST_REQUIRE=docker,chromium` the absence of either is a failure.
+//! What a pipeline insists on: with `LCM_TEST_REQUIRE=root,docker,chromium` the absence of any is a failure.
 
 /// Whether this is on the list.
 pub(crate) fn required(what: &str) -> bool {
