@@ -9,13 +9,14 @@
 //! ```
 //!
 //! Stages meet only in [`model`]. No stage imports another, but that [`apply`] knows the traits of [`driver`] and
-//! [`store`], and [`cli`] knows all. `model`, `observe`, `plan` and `manifest::resolve` are pure: no clock, no I/O, no
+//! [`store`], and [`cli`] knows all. [`files`] opens what the others read and write, and knows none of them. `model`, `observe`, `plan` and `manifest::resolve` are pure: no clock, no I/O, no
 //! async, no environment. Only `driver` touches the machine. A test reads the imports and holds this.
 #![deny(unsafe_code)]
 
 pub mod apply;
 pub mod cli;
 pub mod driver;
+pub mod files;
 pub mod manifest;
 pub mod model;
 pub mod observe;

@@ -20,19 +20,22 @@ const FUNCTION_LINES_MAX: usize = 69;
 /// A stage, and the stages that it may name besides itself.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("model", &[]),
-    ("manifest", &["model"]),
+    ("files", &[]),
+    // But `resolve` and `draft`, which are pure.
+    ("manifest", &["model", "files"]),
     ("observe", &["model"]),
     ("plan", &["model"]),
-    ("driver", &["model"]),
-    ("store", &["model"]),
+    ("driver", &["model", "files"]),
+    ("store", &["model", "files"]),
     ("report", &["model"]),
-    ("apply", &["model", "driver", "store"]),
-    ("cli", &["model", "manifest", "observe", "plan", "driver", "store", "report", "apply"]),
+    ("apply", &["model", "driver", "store", "files"]),
+    ("cli", &["model", "manifest", "observe", "plan", "driver", "store", "report", "apply", "files"]),
 ];
 
 /// What a pure stage has no use for: machine, clock, environment, concurrency, output, chance.
 const IMPURE: &[&str] = &[
     "std::fs",
+    "crate::files",
     "std::env",
     "TcpStream",
     "TcpListener",

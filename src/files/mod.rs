@@ -1,0 +1,124 @@
+//! The one place that opens files, by whose they are:
+//!
+//! - [`own`]: files that lcm keeps for itself (state, locks, logs, notes). No link is followed, owner and mode are checked.
+//! - [`named`]: files that a manifest or a command line names, to be read: regular ones, or a descriptor handed over.
+//! - [`output`]: files that the caller names, to be written: no link planted by another user is followed.
+//! - [`kernel`]: texts below /proc and /sys.
+//! - [`trust`]: who else can write a file.
+//!
+//! No opening waits for a pipe's other end, and each reading is bounded by its caller in bytes.
+
+pub mod kernel;
+pub mod named;
+pub mod output;
+pub mod own;
+pub mod trust;
+mod way;
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Stat};
+use rustix::process::geteuid;
+
+/// Reason for which a file that is there is not used. It travels within an [`io::Error`].
+#[derive(Debug)]
+pub struct Refused {
+    path: PathBuf,
+    reason: String,
+}
+
+impl Refused {
+    /// The reason alone, as a predicate: `is a named pipe, not a regular file`.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// Returns the refusal that an error carries.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.path.display(), self.reason)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+fn refused(kind: io::ErrorKind, path: &Path, reason: String) -> io::Error {
+    io::Error::new(kind, Refused { path: path.to_owned(), reason })
+}
+
+fn denied(path: &Path, reason: String) -> io::Error {
+    refused(io::ErrorKind::PermissionDenied, path, reason)
+}
+
+/// Reads an open file to its end, at most `bytes_max`; a longer one is an error.
+fn read_bounded(file: &mut File, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        let reason = format!("is larger than {}", size_text(bytes_max));
+        return Err(refused(io::ErrorKind::FileTooLarge, path, reason));
+    }
+    Ok(bytes)
+}
+
+fn size_text(bytes: u64) -> String {
+    match bytes {
+        whole if whole >= 1 << 20 && whole.is_multiple_of(1 << 20) => format!("{} MiB", whole >> 20),
+        whole if whole >= 1 << 10 && whole.is_multiple_of(1 << 10) => format!("{} KiB", whole >> 10),
+        bytes => format!("{bytes} bytes"),
+    }
+}
+
+fn kind_of(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+fn kind_text(kind: FileType) -> &'static str {
+    match kind {
+        FileType::RegularFile => "a regular file",
+        FileType::Directory => "a folder",
+        FileType::Symlink => "a link",
+        FileType::Fifo => "a named pipe",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        FileType::Unknown => "a file of an unknown kind",
+    }
+}
+
+/// Permission bits, without the file's kind.
+fn mode_of(stat: &Stat) -> u32 {
+    stat.st_mode & 0o7777
+}
+
+fn is_mine(stat: &Stat) -> bool {
+    stat.st_uid == geteuid().as_raw()
+}
+
+/// Root and the user that lcm runs as plant nothing against that user.
+fn is_trusted(uid: u32) -> bool {
+    uid == 0 || uid == geteuid().as_raw()
+}
+
+/// A user by name and number, as far as the user database of this host knows: `kim (uid 1000)`.
+#[must_use]
+pub fn user_text(uid: u32) -> String {
+    /// Hosts with every user of a company in the file stay below it.
+    const PASSWD_BYTES_MAX: u64 = 1 << 20;
+    let users = kernel::read_text(Path::new("/etc/passwd"), PASSWD_BYTES_MAX).unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, id) = (fields.next()?, fields.nth(1)?);
+        (id.parse() == Ok(uid)).then_some(name)
+    });
+    name.map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})"))
+}

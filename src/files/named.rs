@@ -1,0 +1,189 @@
+//! Files that a manifest or a command line names, to be read: regular ones of a bounded size, opened without waiting.
+//! A descriptor that the caller hands over (`/dev/stdin`, `/dev/fd/N`) is read whatever it is, as bounded.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::time::SystemTime;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat};
+
+use crate::files::way;
+use crate::files::{denied, is_mine, is_trusted, kind_of, kind_text, mode_of, read_bounded, refused, user_text};
+
+/// A file as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    pub bytes: Vec<u8>,
+    /// Owner.
+    pub uid: u32,
+    /// Permission bits.
+    pub mode: u32,
+    pub modified: SystemTime,
+}
+
+/// Reads a regular file, at most `bytes_max`. The caller's links to it are followed; a pipe, a device, a folder or a
+/// text of the kernel is an error at once.
+pub fn read(path: &Path, bytes_max: u64) -> io::Result<Named> {
+    let stat = rustix::fs::stat(path)?;
+    check_regular(&stat, path)?;
+    // In the moment between, it may have become another thing: that must not wait either, and is checked again.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    read_opened(rustix::fs::openat(CWD, path, flags, Mode::empty())?, path, bytes_max)
+}
+
+/// Reads a file that the command line names: as [`read`], or a descriptor that is handed over.
+pub fn read_argument(path: &Path, bytes_max: u64) -> io::Result<Named> {
+    if !is_handed_over(path) {
+        return read(path, bytes_max);
+    }
+    let mut file = File::open(path)?;
+    let stat = rustix::fs::fstat(&file)?;
+    if kind_of(&stat) == FileType::Directory {
+        return Err(refused(io::ErrorKind::IsADirectory, path, "is a folder, not a file".to_owned()));
+    }
+    let modified = file.metadata()?.modified()?;
+    let bytes = read_bounded(&mut file, path, bytes_max)?;
+    Ok(Named { bytes, uid: stat.st_uid, mode: mode_of(&stat), modified })
+}
+
+/// Reads a regular file whose content is believed, as a pid file's is: it must be the present user's, under one name, in
+/// a folder of that user or of root that no one else can write; no link leads to it but root's or that user's.
+pub fn read_believed(path: &Path, bytes_max: u64) -> io::Result<Named> {
+    let place = way::place(path)?;
+    let folder = place.folder_stat()?;
+    if !is_trusted(folder.st_uid) {
+        let reason = format!("is owned by {}, who can replace what stands in it", user_text(folder.st_uid));
+        return Err(denied(&place.folder_path, reason));
+    }
+    if folder.st_mode & 0o022 != 0 {
+        let reason = format!("can be written by other users (mode {:04o})", mode_of(&folder));
+        return Err(denied(&place.folder_path, reason));
+    }
+    if let Some(there) = place.stat()? {
+        check_regular(&there, path)?;
+    }
+    let opened = place.open(OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK, Mode::empty())?;
+    let stat = rustix::fs::fstat(&opened)?;
+    if !is_mine(&stat) {
+        return Err(denied(path, format!("is owned by {}, and is not believed", user_text(stat.st_uid))));
+    }
+    if stat.st_mode & 0o022 != 0 || stat.st_nlink > 1 {
+        let reason = format!("can be written by other users (mode {:04o}), and is not believed", mode_of(&stat));
+        return Err(denied(path, reason));
+    }
+    read_opened(opened, path, bytes_max)
+}
+
+/// Whether a path names a descriptor that lcm was started with.
+#[must_use]
+pub fn is_handed_over(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_bytes();
+    let own = format!("/proc/{}/fd/", std::process::id());
+    let numbered = [b"/dev/fd/".as_slice(), b"/proc/self/fd/", b"/proc/thread-self/fd/", own.as_bytes()];
+    let is_number = |rest: &[u8]| !rest.is_empty() && rest.len() <= 10 && rest.iter().all(u8::is_ascii_digit);
+    matches!(bytes, b"/dev/stdin" | b"/dev/stdout" | b"/dev/stderr")
+        || numbered.iter().any(|prefix| bytes.strip_prefix(*prefix).is_some_and(is_number))
+}
+
+fn read_opened(opened: OwnedFd, path: &Path, bytes_max: u64) -> io::Result<Named> {
+    let stat = rustix::fs::fstat(&opened)?;
+    check_regular(&stat, path)?;
+    check_file_system(&opened, path)?;
+    let mut file = File::from(opened);
+    let modified = file.metadata()?.modified()?;
+    let bytes = read_bounded(&mut file, path, bytes_max)?;
+    Ok(Named { bytes, uid: stat.st_uid, mode: mode_of(&stat), modified })
+}
+
+fn check_regular(stat: &Stat, path: &Path) -> io::Result<()> {
+    match kind_of(stat) {
+        FileType::RegularFile => Ok(()),
+        FileType::Directory => Err(refused(io::ErrorKind::IsADirectory, path, "is a folder, not a file".to_owned())),
+        kind => {
+            let reason = format!("is {}, not a regular file", kind_text(kind));
+            Err(refused(io::ErrorKind::InvalidInput, path, reason))
+        }
+    }
+}
+
+/// What the kernel makes up as it is read has no size, and may have no end: /proc (environments, memory), and the traces
+/// and debugging texts of drivers.
+fn check_file_system(opened: &OwnedFd, path: &Path) -> io::Result<()> {
+    // Of linux/magic.h: debugfs and tracefs.
+    const MADE_UP: [rustix::fs::FsWord; 3] = [rustix::fs::PROC_SUPER_MAGIC, 0x6462_6720, 0x7472_6163];
+    if MADE_UP.contains(&rustix::fs::fstatfs(opened)?.f_type) {
+        let reason = "is a text of the kernel, not a regular file".to_owned();
+        return Err(refused(io::ErrorKind::InvalidInput, path, reason));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::io::ErrorKind;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::path::Path;
+
+    use super::{is_handed_over, read, read_argument, read_believed};
+
+    #[test]
+    fn only_regular_files_are_read() {
+        let root = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| root.path().join(name);
+        fs::write(at("file"), "text").expect("written");
+        symlink("file", at("link")).expect("linked");
+        symlink("/dev/zero", at("zero")).expect("linked");
+        rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+            .expect("made");
+        assert_eq!(read(&at("link"), 4).expect("read").bytes, b"text");
+        assert_eq!(read(&at("link"), 3).expect_err("too large").kind(), ErrorKind::FileTooLarge);
+        assert_eq!(read(&at("none"), 3).expect_err("missing").kind(), ErrorKind::NotFound);
+        for (path, what) in [
+            (at("pipe"), "a named pipe"),
+            (at("zero"), "a device"),
+            ("/dev/zero".into(), "a device"),
+            (root.path().to_owned(), "a folder"),
+            ("/proc/self/environ".into(), "a text of the kernel"),
+            ("/proc/self/status".into(), "a text of the kernel"),
+        ] {
+            for error in [read(&path, 1 << 20), read_argument(&path, 1 << 20)] {
+                let error = error.expect_err("refused").to_string();
+                assert!(error.contains(what), "{}: {error}", path.display());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_handed_over_is_read_whatever_it_is() {
+        for path in ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/63", "/proc/thread-self/fd/7"] {
+            assert!(is_handed_over(Path::new(path)), "{path}");
+        }
+        for path in ["/dev/fd/", "/dev/fd/1/x", "/proc/1/fd/0", "/dev/fd/-1", "/dev/zero", "stdin", "/dev/fd/../zero"] {
+            assert!(!is_handed_over(Path::new(path)), "{path}");
+        }
+        let (read_end, write_end) = std::io::pipe().expect("a pipe");
+        std::io::Write::write_all(&mut &write_end, b"abc").expect("written");
+        drop(write_end);
+        let path = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&read_end));
+        assert_eq!(read_argument(Path::new(&path), 3).expect("read").bytes, b"abc");
+    }
+
+    #[test]
+    fn a_file_that_others_can_write_or_replace_is_not_believed() {
+        let root = tempfile::tempdir().expect("a folder");
+        let file = root.path().join("pid");
+        fs::write(&file, "1").expect("written");
+        assert_eq!(read_believed(&file, 9).expect("read").bytes, b"1");
+        symlink("pid", root.path().join("link")).expect("linked");
+        read_believed(&root.path().join("link"), 9).expect_err("a link");
+        fs::set_permissions(&file, Permissions::from_mode(0o666)).expect("set");
+        read_believed(&file, 9).expect_err("anyone writes it");
+        fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("set");
+        fs::set_permissions(root.path(), Permissions::from_mode(0o777)).expect("set");
+        read_believed(&file, 9).expect_err("anyone replaces it");
+    }
+}

@@ -1,0 +1,215 @@
+//! Files that the caller names, to be written (`--out`, `--json-into`, world files, drafts): private and never half
+//! written. No link that another user planted is followed; what the caller hands over (`/dev/stdout`, `/dev/fd/N`) and
+//! devices (`/dev/null`) are written to as they are.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use crate::files::named::is_handed_over;
+use crate::files::way::{self, Place};
+use crate::files::{denied, is_mine, is_trusted, kind_of, kind_text, mode_of, refused, user_text};
+
+/// Links that lead from link to link: more than a person sets up.
+const LINKS_MAX: usize = 8;
+/// The reader of a pipe is started beside lcm, and opens it within moments.
+const READER_WAIT_MAX: Duration = Duration::from_secs(10);
+const READER_PAUSE: Duration = Duration::from_millis(10);
+
+/// Puts `text` at `path` in one step, for this user's eyes only unless the file is there already, with its own
+/// permissions. A link of the caller's is followed, so that what it names is replaced and not the link.
+pub fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let place = match target(path)? {
+        Target::Stream(mut file) => return file.write_all(text.as_bytes()),
+        Target::Regular(place) => place,
+    };
+    let there = place.stat()?;
+    way::replace(&place, &mut |opened| {
+        if let Some(there) = &there {
+            rustix::fs::fchmod(&opened, Mode::from_raw_mode(there.st_mode & 0o777))?;
+        }
+        let mut file = File::from(opened);
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    })
+}
+
+/// Opens a file for a stream of lines, for this user's eyes only; what it held is gone.
+pub fn stream(path: &Path) -> io::Result<File> {
+    let place = match target(path)? {
+        Target::Stream(file) => return Ok(file),
+        Target::Regular(place) => place,
+    };
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let opened = place.open(flags, Mode::RUSR | Mode::WUSR)?;
+    // It may have been replaced since it was looked at.
+    check(&rustix::fs::fstat(&opened)?, &place)?;
+    let file = File::from(opened);
+    file.set_len(0)?;
+    Ok(file)
+}
+
+/// Makes a folder and what is missing above it.
+pub fn make_folder(path: &Path) -> io::Result<()> {
+    way::make_folder(path).map(drop)
+}
+
+enum Target {
+    /// Something to write into that keeps its place: a pipe, a device, a descriptor.
+    Stream(File),
+    /// A regular file, or none yet.
+    Regular(Place),
+}
+
+fn target(path: &Path) -> io::Result<Target> {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        if is_handed_over(&path) {
+            return Ok(Target::Stream(File::options().write(true).open(&path)?));
+        }
+        let place = way::place(&path)?;
+        let Some(there) = place.stat()? else { return Ok(Target::Regular(place)) };
+        match kind_of(&there) {
+            FileType::Symlink => {
+                way::check_link(&there, &place.path())?;
+                path = followed(&place)?;
+            }
+            FileType::RegularFile => {
+                check(&there, &place)?;
+                return Ok(Target::Regular(place));
+            }
+            FileType::CharacterDevice => return Ok(Target::Stream(open_device(&place)?)),
+            FileType::Fifo => {
+                check(&there, &place)?;
+                return Ok(Target::Stream(open_pipe(&place)?));
+            }
+            kind @ (FileType::Directory | FileType::BlockDevice | FileType::Socket | FileType::Unknown) => {
+                let reason = format!("is {}, not a file", kind_text(kind));
+                return Err(refused(io::ErrorKind::InvalidInput, &place.path(), reason));
+            }
+        }
+    }
+    Err(Errno::LOOP.into())
+}
+
+/// Where a link leads, seen from its own folder.
+fn followed(place: &Place) -> io::Result<PathBuf> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let target = rustix::fs::readlinkat(&place.folder, &place.name, Vec::new())?;
+    Ok(place.folder_path.join(Path::new(std::ffi::OsStr::from_bytes(target.as_bytes()))))
+}
+
+/// Another user's file in a folder where anyone may put one was put there to be written into; so was a pipe of another
+/// user anywhere, and a second name of a file.
+fn check(there: &Stat, place: &Place) -> io::Result<()> {
+    let folder = place.folder_stat()?;
+    let is_shared = folder.st_mode & 0o022 != 0;
+    let kind = kind_of(there);
+    let is_regular = kind == FileType::RegularFile;
+    if !is_regular && kind != FileType::Fifo {
+        let reason = format!("is {}, not a file", kind_text(kind));
+        return Err(refused(io::ErrorKind::InvalidInput, &place.path(), reason));
+    }
+    if !is_trusted(there.st_uid) && !is_regular || !is_mine(there) && is_shared {
+        let (owner, mode) = (user_text(there.st_uid), mode_of(&folder));
+        let reason = format!("is {} of {owner} (its folder has mode {mode:04o}); name another file", kind_text(kind));
+        return Err(denied(&place.path(), reason));
+    }
+    if there.st_nlink > 1 && (is_shared || !is_trusted(folder.st_uid)) {
+        let reason = "has a second name (a hard link) in a folder that others can write; name another file".to_owned();
+        return Err(denied(&place.path(), reason));
+    }
+    Ok(())
+}
+
+fn open_device(place: &Place) -> io::Result<File> {
+    let opened = place.open(OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK, Mode::empty())?;
+    blocking(opened)
+}
+
+fn open_pipe(place: &Place) -> io::Result<File> {
+    let deadline = Instant::now() + READER_WAIT_MAX;
+    loop {
+        match place.open(OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK, Mode::empty()) {
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::NXIO) => {
+                if Instant::now() >= deadline {
+                    let reason = "is a named pipe that no process reads".to_owned();
+                    return Err(refused(io::ErrorKind::NotConnected, &place.path(), reason));
+                }
+                thread::sleep(READER_PAUSE);
+            }
+            opened => return blocking(opened?),
+        }
+    }
+}
+
+/// Opened without waiting, and written to as ever.
+fn blocking(opened: OwnedFd) -> io::Result<File> {
+    let flags = rustix::fs::fcntl_getfl(&opened)?;
+    rustix::fs::fcntl_setfl(&opened, flags - OFlags::NONBLOCK)?;
+    Ok(File::from(opened))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::path::Path;
+
+    use super::{replace, stream};
+
+    #[test]
+    fn what_is_left_is_private_and_whole() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, link) = (folder.path().join("plan.json"), folder.path().join("link"));
+        replace(&path, "one").expect("written");
+        assert_eq!(fs::metadata(&path).expect("there").mode() & 0o777, 0o600);
+
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("set");
+        symlink("plan.json", &link).expect("linked");
+        replace(&link, "two").expect("written");
+        assert_eq!(fs::read_to_string(&path).expect("there"), "two");
+        assert_eq!(fs::metadata(&path).expect("there").mode() & 0o777, 0o640);
+        assert!(fs::symlink_metadata(&link).expect("there").is_symlink());
+        stream(&link).expect("opened").write_all(b"3").expect("written");
+        assert_eq!(fs::read_to_string(&path).expect("there"), "3");
+        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 2, "nothing is left beside it");
+
+        replace(Path::new("/dev/null"), "three").expect("written to");
+        assert!(replace(&folder.path().join("no/such/folder"), "").is_err());
+        assert!(replace(folder.path(), "").is_err());
+        symlink("round", folder.path().join("round")).expect("linked");
+        assert!(stream(&folder.path().join("round")).is_err());
+    }
+
+    #[test]
+    fn a_pipe_of_the_caller_is_written_to_and_a_second_name_in_a_shared_folder_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+            .expect("made");
+        let reader = {
+            let pipe = pipe.clone();
+            std::thread::spawn(move || {
+                let mut text = String::new();
+                fs::File::open(pipe).expect("opened").read_to_string(&mut text).map(|_| text).expect("read")
+            })
+        };
+        replace(&pipe, "line").expect("written");
+        assert_eq!(reader.join().expect("ended"), "line");
+
+        let (victim, planted) = (folder.path().join("victim"), folder.path().join("planted"));
+        fs::write(&victim, "precious").expect("written");
+        fs::hard_link(&victim, &planted).expect("linked");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o1777)).expect("set");
+        assert!(stream(&planted).is_err() && replace(&planted, "x").is_err());
+        assert_eq!(fs::read_to_string(&victim).expect("there"), "precious");
+    }
+}
