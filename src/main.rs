@@ -3,12 +3,11 @@
 
 use std::process::ExitCode;
 
-use lcm::driver::process::shim;
+use lcm::driver::process;
 
 fn main() -> ExitCode {
-    // Before anything is parsed: a shim takes its orders from stdin, and its arguments are for whoever lists processes.
-    if std::env::args_os().nth(1).is_some_and(|word| word == shim::SUBCOMMAND) {
-        return ExitCode::from(shim::shim_main());
+    if let Some(code) = process::helper_main() {
+        return ExitCode::from(code);
     }
     ExitCode::from(lcm::cli::main().code())
 }

@@ -333,7 +333,7 @@ impl Driver for Machine {
     }
 
     async fn call(&self, errand: &Errand<'_>) -> Answer {
-        errand::run(errand, &self.processes.environment).await
+        errand::run(errand, &self.processes.environment, &self.processes.shim_program).await
     }
 
     fn now(&self) -> Timestamp {

@@ -16,8 +16,7 @@ use lcm::model::plan::ReasonCode;
 use serde_json::{Value, json};
 
 use crate::probing::machine;
-use crate::support::{Bench, PATIENCE, kill, lives, wait_for};
-use rustix::process::Signal;
+use crate::support::{Bench, PATIENCE, lives, wait_for};
 
 fn occasion(bench: &Bench) -> Occasion {
     Occasion {
@@ -123,19 +122,42 @@ async fn at_its_deadline_it_is_killed_with_all_that_it_started() {
     panic!("it never began");
 }
 
-#[tokio::test]
-async fn what_it_leaves_behind_ends_with_it_and_what_fled_is_not_waited_for() {
-    let bench = Bench::new();
-    let answer = call(&bench, "sleep 600 & echo $! > child; echo done").await;
-    assert_eq!(answer, well("done\n"));
-    let child = bench.line_of("child").await.parse().expect("a pid");
-    wait_for("the child's end", || (!lives(child)).then_some(())).await;
+/// Each leaves a process behind that writes its pid to `left`, before it is done.
+const FLIGHTS: [(&str, &str); 8] = [
+    ("in the background", "sh -c 'echo $$ > left; exec sleep 600' &"),
+    ("in a session of its own", "setsid sh -c 'echo $$ > left; exec sleep 600' &"),
+    ("forked twice", "( ( setsid sh -c 'echo $$ > left; exec sleep 600' & ) & )"),
+    ("deaf to a hangup", "nohup sh -c 'echo $$ > left; exec sleep 600' > /dev/null 2>&1 &"),
+    ("deaf to all that can be unheard", "sh -c 'trap \"\" TERM INT HUP QUIT; echo $$ > left; sleep 600; sleep 600' &"),
+    ("stopped", "sh -c 'echo $$ > left; kill -STOP $$; exec sleep 600' &"),
+    ("with nothing open", "setsid sh -c 'echo $$ > left; exec 0<&- 1>&- 2>&-; exec sleep 600' &"),
+    ("in a namespace of its own", "setsid unshare -Ur sh -c 'echo $$ > left; exec sleep 600' &"),
+];
 
-    let flees = "setsid sh -c 'echo $$ > fled; exec sleep 600' & while ! [ -s fled ]; do sleep 0.01; done; echo done";
-    assert_eq!(call(&bench, flees).await, well("done\n"));
-    let fled = bench.line_of("fled").await.parse().expect("a pid");
-    assert!(lives(fled), "it holds the pipe, and nobody waited for it");
-    kill(fled, Signal::KILL);
+#[tokio::test]
+async fn what_it_leaves_behind_ends_with_it_wherever_it_fled_to() {
+    for (how, line) in FLIGHTS {
+        let bench = Bench::new();
+        let answer = call(&bench, &format!("{line}\nwhile ! [ -s left ]; do sleep 0.01; done; echo done")).await;
+        let left: i32 = bench.line_of("left").await.parse().expect("a pid");
+        assert!(!lives(left), "{how}: it ended before the call did");
+        assert_eq!(answer.error, None, "{how}");
+        let (first, rest) = answer.output.split_once('\n').expect("lines");
+        assert_eq!(first, "done", "{how}");
+        assert!(rest.starts_with("lcm: ended what was left running: ") && rest.contains("(pid "), "{how}: {rest}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_ends_its_guardian_is_ended_with_all_that_is_left_of_it() {
+    let bench = Bench::new();
+    let answer = call(&bench, "sleep 600 & echo $! > child; kill -KILL $PPID; sleep 600").await;
+    let error = answer.error.expect("how it ended is not known");
+    assert!(error.contains("the lcm process that guarded it was killed"), "{error}");
+    let child = bench.line_of("child").await.parse().expect("a pid");
+    assert!(!lives(child), "it ended before the call did");
+    let answer = call(&bench, "for signal in TERM INT HUP QUIT; do kill -$signal $PPID; done; echo done").await;
+    assert_eq!(answer, well("done\n"), "no other signal ends a guardian");
 }
 
 #[tokio::test]

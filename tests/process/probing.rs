@@ -116,6 +116,28 @@ async fn a_server_that_hangs_fails_at_the_probes_own_deadline() {
 }
 
 #[tokio::test]
+async fn what_a_probe_or_a_busy_probe_starts_ends_with_it() {
+    let bench = Bench::new();
+    let mut service = bench.service("web", "exec sleep 600");
+    let instance = bench.start(&service).await;
+    let starts = "setsid sh -c 'echo $$ >> left; exec sleep 600' & while ! [ -s left ]; do sleep 0.01; done";
+    let argv = |then: &str| vec!["sh".to_owned(), "-c".to_owned(), format!("{starts}; {then}")];
+    service.health.probe_timeout = Duration::from_millis(500);
+    for then in ["true", "exit 3", "sleep 600"] {
+        let answer = reading(&bench, &service, &instance, Probe::Exec(argv(then))).await;
+        assert_eq!(answer == ProbeReading::Passed, then == "true", "{answer:?}");
+        let probe = BusyProbe::Exec(argv(then));
+        service.busy = Some(Box::new(Busy { probe, probe_timeout: Duration::from_millis(500) }));
+        machine(&bench, &[&service]).busy(&service, &instance).await;
+    }
+    // Those that a slow machine let begin before their time was over; the first has no deadline that matters.
+    let left = std::fs::read_to_string(bench.path("left")).expect("they began");
+    let left: Vec<i32> = left.lines().map(|line| line.parse().expect("a pid")).collect();
+    assert!(!left.is_empty() && left.iter().all(|pid| !crate::support::lives(*pid)), "{left:?}");
+    assert_eq!(bench.tree(&service).await.members.len(), 1, "nor is any of it a part of the service");
+}
+
+#[tokio::test]
 async fn tcp_asks_for_a_connection() {
     let bench = Bench::new();
     let (service, instance, port) = serving(&bench).await;

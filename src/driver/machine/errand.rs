@@ -2,11 +2,15 @@
 //! same environment from a shell, from cron and from CI, and nothing of any service's own: that may hold secrets.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::driver::process::command::Ended;
 use crate::driver::process::converse::{Excerpt, converse};
+use crate::driver::process::guardian::Report;
 use crate::driver::process::{environment, proc};
 use crate::driver::{Answer, Errand, probe};
 use crate::model::desired::Call;
@@ -15,12 +19,12 @@ use crate::model::hooks::Occasion;
 /// An lcm that is called by one of these must find the store and the lock of the lcm that calls.
 const HANDED_ON: [&str; 2] = ["LCM_STATE_DIR", "LCM_LOCK"];
 
-/// `own` is lcm's own environment.
-pub(super) async fn run(errand: &Errand<'_>, own: &BTreeMap<String, String>) -> Answer {
+/// `own` is lcm's own environment; `lcm` becomes the guardian of a program.
+pub(super) async fn run(errand: &Errand<'_>, own: &BTreeMap<String, String>, lcm: &Path) -> Answer {
     let told = serde_json::to_value(errand.occasion).expect("an occasion is made of maps, lists and texts");
     match errand.call {
         Call::Http { method, url, json } => ask(errand, method, url, json.as_ref().unwrap_or(&told)).await,
-        Call::Exec(argv) => exec(errand, argv, &told, own).await,
+        Call::Exec(argv) => exec(errand, argv, &told, own, lcm).await,
     }
 }
 
@@ -33,24 +37,48 @@ async fn ask(errand: &Errand<'_>, method: &str, url: &str, json: &Value) -> Answ
     Answer { error, output: excerpt.text() }
 }
 
-async fn exec(errand: &Errand<'_>, argv: &[String], told: &Value, own: &BTreeMap<String, String>) -> Answer {
+async fn exec(
+    errand: &Errand<'_>,
+    argv: &[String],
+    told: &Value,
+    own: &BTreeMap<String, String>,
+    lcm: &Path,
+) -> Answer {
     let not_run = |reason: String| Answer { error: Some(format!("can't run: {reason}")), output: String::new() };
     let environment = environment(errand.occasion, own);
     let invocation = match environment::invoke(argv, errand.cwd.to_owned(), environment) {
         Ok(invocation) => invocation,
         Err(reason) => return not_run(reason),
     };
-    match converse(&invocation, format!("{told}\n").as_bytes(), errand.timeout).await {
-        Ok((ended, excerpt)) => {
-            let error = match ended {
-                Ended::Code(0) => None,
-                Ended::Code(code) => Some(format!("exits {code}")),
-                Ended::TimedOut => Some(format!("did not end within {}", probe::seconds(errand.timeout))),
-            };
-            Answer { error, output: excerpt.text() }
-        }
+    match converse(lcm, &invocation, &format!("{told}\n"), errand.timeout).await {
+        Ok((report, excerpt)) => Answer { error: error(&report, errand.timeout), output: output(&report, &excerpt) },
         Err(error) => not_run(error.to_string()),
     }
+}
+
+fn error(report: &Report, timeout: Duration) -> Option<String> {
+    let how = match Ended::of(report) {
+        Ended::Code(0) => None,
+        Ended::Code(code) => Some(format!("exits {code}")),
+        Ended::TimedOut => Some(format!("did not end within {}", probe::seconds(timeout))),
+    };
+    if report.survivors.is_empty() {
+        return how;
+    }
+    let survivors = report.survivors.join(", ");
+    Some(format!("{}left processes that can't be ended: {survivors}", how.map(|how| format!("{how}, and ")).unwrap_or_default()))
+}
+
+/// A program that means to leave something running learns here why it does not run: that is a service's part.
+fn output(report: &Report, excerpt: &Excerpt) -> String {
+    let mut output = excerpt.text();
+    if !report.ended.is_empty() && Ended::of(report) != Ended::TimedOut {
+        if !output.is_empty() && !output.ends_with('\n') {
+            output.push('\n');
+        }
+        let _ = writeln!(output, "lcm: ended what was left running: {}", report.ended.join(", "));
+    }
+    output
 }
 
 /// Project and service alone make nobody a part of a service: only lcm's own starts carry a salt.

@@ -173,11 +173,9 @@ impl Machine {
             return self.engine()?.exec(id, argv, deadline).await;
         }
         let invocation = environment::beside(service, process_of(service)?, &self.processes.environment, argv)?;
-        let what = || format!("can't run {}", invocation.program.display());
-        match command::run(&invocation, deadline).await {
-            Ok(Ended::Code(code)) => Ok(Ran::Ended(code.into())),
-            Ok(Ended::TimedOut) => Ok(Ran::TimedOut),
-            Err(source) => Err(DriverError::Io { what: what(), source }),
+        match command::run(&self.processes.shim_program, &invocation, deadline).await? {
+            Ended::Code(code) => Ok(Ran::Ended(code.into())),
+            Ended::TimedOut => Ok(Ran::TimedOut),
         }
     }
 

@@ -1,16 +1,15 @@
 //! Runs a command beside a service: a probe, an eviction, a stop of the service's own making. It carries none of lcm's
-//! marks, so that it is never taken for a part of what it asks.
+//! marks, so that it is never taken for a part of what it asks, and nothing that it starts outlives it.
 
-use std::io;
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::{ExitStatus, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::process::{Child, Command};
-use tokio::time::timeout;
-
+use crate::driver::DriverError;
+use crate::driver::process::descent::END_WAIT;
 use crate::driver::process::environment::Invocation;
+use crate::driver::process::guard::Guarded;
+use crate::driver::process::guardian::{Outcome, Report};
 use crate::driver::process::proc;
 
 /// How a command ended.
@@ -23,45 +22,31 @@ pub(crate) enum Ended {
 }
 
 impl Ended {
-    pub(crate) fn of(status: ExitStatus) -> Self {
-        Self::Code(status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(-1))
+    pub(crate) fn of(report: &Report) -> Self {
+        match report.outcome {
+            Outcome::Code(code) => Self::Code(code),
+            Outcome::TimedOut | Outcome::NotRun(_) => Self::TimedOut,
+        }
     }
 }
 
-/// Waits for it, at most until the deadline. What it prints is nobody's: it could hold secrets.
-pub(crate) async fn run(invocation: &Invocation, deadline: Duration) -> io::Result<Ended> {
-    let mut command = ready(invocation);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+/// Waits for it, at most until the deadline, and for the end of all that it started. Its output is kept nowhere: it
+/// could hold secrets. `lcm` becomes the guardian.
+pub(crate) async fn run(lcm: &Path, invocation: &Invocation, deadline: Duration) -> Result<Ended, DriverError> {
+    let mut invocation = invocation.clone();
     for mark in proc::ALL_MARKS {
-        command.env_remove(mark);
+        invocation.environment.remove(mark);
     }
-    let mut child = command.spawn()?;
-    if let Ok(status) = timeout(deadline, child.wait()).await {
-        return Ok(Ended::of(status?));
+    let guarded = Guarded { lcm, invocation: &invocation, told: "", deadline };
+    let report = guarded.run(Stdio::null(), Stdio::null()).await;
+    let report = report.map_err(|source| {
+        let what = format!("can't run {}", invocation.program.display());
+        DriverError::Io { what, source }
+    })?;
+    if report.survivors.is_empty() {
+        return Ok(Ended::of(&report));
     }
-    // Not waited for yet, so that its group's number can't belong to anyone else.
-    if let Some(group) = group_of(&child) {
-        let _ = kill_process_group(group, Signal::KILL);
-    }
-    child.kill().await?;
-    Ok(Ended::TimedOut)
-}
-
-/// In a process group of its own, with nothing of lcm's own environment.
-pub(crate) fn ready(invocation: &Invocation) -> Command {
-    let mut command = Command::new(&invocation.program);
-    command
-        .arg0(invocation.argv.first().map_or("", String::as_str))
-        .args(invocation.argv.iter().skip(1))
-        .current_dir(&invocation.cwd)
-        .env_clear()
-        .envs(&invocation.environment)
-        .process_group(0)
-        .kill_on_drop(true);
-    command
-}
-
-/// Its own number; `None`: it was waited for already, and the number may be another's.
-pub(crate) fn group_of(child: &Child) -> Option<Pid> {
-    child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
+    let started = invocation.argv.first().map_or("", String::as_str);
+    let survivors = format!("{} of {started}", report.survivors.join(", "));
+    Err(DriverError::Survivors { survivors, waited: END_WAIT })
 }

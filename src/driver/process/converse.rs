@@ -1,93 +1,50 @@
-//! Runs a command that is told something on its stdin and whose words are wanted. It ends at its deadline at the latest,
-//! and takes its whole process group with it then: what it left behind must neither run on nor hold the pipe.
+//! Runs a command that is told something on its stdin and whose output is wanted. It ends at its deadline at the latest,
+//! and nothing that it started is left then, or holds the pipe.
 
 use std::io;
-use std::process::Stdio;
+use std::path::Path;
 use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe::Receiver;
-use tokio::time::{sleep, timeout};
 
-use crate::driver::process::command::{self, Ended};
 use crate::driver::process::environment::Invocation;
-use crate::driver::process::proc;
+use crate::driver::process::guard::Guarded;
+use crate::driver::process::guardian::Report;
 
-/// Of what is written first, and of what is written last: far more than anybody is shown, so that a secret that is cut
+/// Of what is written first, and of what is written last: far more than a message shows, so that a secret that is cut
 /// in two here shows nowhere once the rest is masked and shortened.
 const KEPT_BYTES_EACH: usize = 16 << 10;
 /// The largest pipe that the kernel gives by default: more can't have been written before the end.
 const PIPE_BYTES_MAX: usize = 1 << 20;
-/// Only where the kernel has no pidfds.
-const LOOK_PAUSE: Duration = Duration::from_millis(10);
 
-/// Says `said` to it, and keeps what it writes to stdout and stderr.
-pub(crate) async fn converse(invocation: &Invocation, said: &[u8], deadline: Duration) -> io::Result<(Ended, Excerpt)> {
+/// Writes `told` to its stdin, and keeps what it writes to stdout and stderr. `lcm` becomes the guardian.
+pub(crate) async fn converse(
+    lcm: &Path,
+    invocation: &Invocation,
+    told: &str,
+    deadline: Duration,
+) -> io::Result<(Report, Excerpt)> {
     let (reader, writer) = io::pipe()?;
     let mut output = Receiver::from_owned_fd(reader.into())?;
-    let mut command = command::ready(invocation);
-    command.stdin(Stdio::piped()).stdout(writer.try_clone()?).stderr(writer);
-    let mut child = command.spawn()?;
-    // Below the child, so that it goes first.
-    let group = Group(command::group_of(&child));
-    // The copies of the pipe's other end that are kept in here.
-    drop(command);
-    let stdin = child.stdin.take();
     let mut excerpt = Excerpt::default();
-    let talk = async {
-        if let Some(mut stdin) = stdin {
-            // Who does not want to hear it closes its end.
-            let _ = stdin.write_all(said).await;
-        }
-    };
+    let guarded = Guarded { lcm, invocation, told, deadline };
+    let (stdout, stderr) = (writer.try_clone()?.into(), writer.into());
     let listen = async {
         let mut bytes = vec![0; 8 << 10];
         while let Ok(count @ 1..) = output.read(&mut bytes).await {
             excerpt.add(&bytes[..count]);
         }
     };
-    let over = tokio::select! {
-        over = timeout(deadline, exited(group.0)) => over,
-        () = async { tokio::join!(talk, listen); std::future::pending().await } => Ok(()),
+    let report = tokio::select! {
+        report = guarded.run(stdout, stderr) => report?,
+        report = async { listen.await; std::future::pending().await } => report,
     };
-    // Not waited for yet, so that its group's number can't belong to anyone else.
-    drop(group);
-    // It may have joined another group.
-    let _ = child.start_kill();
-    let status = child.wait().await?;
     drain(&output, &mut excerpt);
-    Ok((if over.is_ok() { Ended::of(status) } else { Ended::TimedOut }, excerpt))
+    Ok((report, excerpt))
 }
 
-/// Killed when dropped, whoever drops it.
-struct Group(Option<Pid>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    }
-}
-
-/// Returns when the process has ended, without waiting for it as its parent.
-async fn exited(process: Option<Pid>) {
-    let Some(pid) = process else { return };
-    #[expect(deprecated, reason = "an owned descriptor does what the safe function can't demand of all types")]
-    let held = pidfd_open(pid, PidfdFlags::empty()).ok().and_then(|held| AsyncFd::new(held).ok());
-    if let Some(held) = held
-        && held.readable().await.is_ok()
-    {
-        return;
-    }
-    while proc::stat(pid.as_raw_nonzero().get()).is_some_and(|stat| stat.is_alive()) {
-        sleep(LOOK_PAUSE).await;
-    }
-}
-
-/// What was written before the end and not read yet. One that fled from its group may go on writing.
+/// Adds what was written before the end and not read yet. A process that could not be ended may go on writing.
 fn drain(output: &Receiver, excerpt: &mut Excerpt) {
     let mut bytes = vec![0; 8 << 10];
     let mut read = 0;

@@ -15,13 +15,21 @@ const COMMON: [i32; 7] = [1, 2, 3, 10, 12, 14, 15];
 /// Hears them for as long as this lives, and after that as well: a handler stays. `None`: nothing was ignored.
 pub(crate) fn hear_again() -> Option<Runtime> {
     let mask = ignored(&fs::read_to_string("/proc/self/status").ok()?)?;
-    let ignored: Vec<i32> = COMMON.into_iter().filter(|number| mask & (1 << (number - 1)) != 0).collect();
-    if ignored.is_empty() {
+    hear(COMMON.into_iter().filter(|number| mask & (1 << (number - 1)) != 0).collect())
+}
+
+/// Hears all of them, ignored before or not: none of them ends this process any more.
+pub(crate) fn hear_all() -> Option<Runtime> {
+    hear(COMMON.to_vec())
+}
+
+fn hear(numbers: Vec<i32>) -> Option<Runtime> {
+    if numbers.is_empty() {
         return None;
     }
     let runtime = Builder::new_current_thread().enable_io().build().ok()?;
     let within = runtime.enter();
-    for number in ignored {
+    for number in numbers {
         // One that can't be heard stays ignored: no reason not to start.
         let _ = signal(SignalKind::from_raw(number));
     }

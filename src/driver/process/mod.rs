@@ -20,10 +20,13 @@ use crate::model::observed::Instance;
 mod adopt;
 pub(crate) mod command;
 pub(crate) mod converse;
+mod descent;
 mod ending;
 pub(crate) mod environment;
 pub(crate) mod folder;
 pub(crate) mod found;
+mod guard;
+pub(crate) mod guardian;
 mod ignored;
 mod leaks;
 mod log;
@@ -49,7 +52,7 @@ pub struct Processes {
     pub state_dir: PathBuf,
     /// lcm's own environment: what `inherit` takes from.
     pub environment: BTreeMap<String, String>,
-    /// An lcm that becomes the shim; `/proc/self/exe` for lcm itself.
+    /// An lcm that becomes a shim or a guardian; `/proc/self/exe` for lcm itself.
     pub shim_program: PathBuf,
 }
 
@@ -57,6 +60,18 @@ impl fmt::Debug for Processes {
     /// Without the environment, which holds secrets.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Processes").field("state_dir", &self.state_dir).finish_non_exhaustive()
+    }
+}
+
+/// Runs lcm as one of the helpers that it executes itself as; `None`: this is lcm itself. Called before anything is
+/// parsed: helpers take their orders from stdin.
+#[must_use]
+pub fn helper_main() -> Option<u8> {
+    let mut arguments = std::env::args_os().skip(1);
+    match arguments.next()?.to_str()? {
+        shim::SUBCOMMAND => Some(shim::shim_main()),
+        guardian::SUBCOMMAND => Some(guardian::guardian_main(arguments)),
+        _ => None,
     }
 }
 

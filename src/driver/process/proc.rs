@@ -106,6 +106,7 @@ fn parse_stat(text: &str) -> Option<Stat> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Job {
     pub(crate) group: i32,
+    pub(crate) session: i32,
     /// It has a terminal.
     pub(crate) terminal: bool,
 }
@@ -115,10 +116,11 @@ pub(crate) fn job(pid: i32) -> Option<Job> {
     parse_job(&String::from_utf8_lossy(&text))
 }
 
-/// Fields 5 and 7 of proc(5); the first one after the bracket is number 3.
+/// Fields 5 to 7 of proc(5); the first one after the bracket is number 3.
 fn parse_job(text: &str) -> Option<Job> {
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-    Some(Job { group: fields.get(2)?.parse().ok()?, terminal: fields.get(4)?.parse::<i64>().ok()? != 0 })
+    let terminal = fields.get(4)?.parse::<i64>().ok()? != 0;
+    Some(Job { group: fields.get(2)?.parse().ok()?, session: fields.get(3)?.parse().ok()?, terminal })
 }
 
 /// Its arguments, one by one; empty where they can't be read.
@@ -281,7 +283,7 @@ mod tests {
         let stat = parse_stat(line).expect("a line of /proc/PID/stat");
         assert_eq!((stat.pid, stat.parent, stat.state, stat.start_ticks), (42, 1, 'S', 977));
         assert_eq!(stat.program, "a) Z 7 (b");
-        assert_eq!(parse_job(line), Some(Job { group: 42, terminal: false }));
+        assert_eq!(parse_job(line), Some(Job { group: 42, session: 42, terminal: false }));
     }
 
     #[test]
