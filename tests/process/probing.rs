@@ -13,7 +13,7 @@ use lcm::model::size::Mebibytes;
 use serde_json::{Value, json};
 
 use crate::server;
-use crate::support::{Bench, Stranger, set, wait_for};
+use crate::support::{Bench, PATIENCE, Stranger, set, wait_for};
 
 /// What other projects of this host have in containers is no part of these tests.
 pub(crate) fn machine(bench: &Bench, services: &[&Service]) -> Machine {
@@ -122,15 +122,15 @@ async fn what_a_probe_or_a_busy_probe_starts_ends_with_it() {
     let instance = bench.start(&service).await;
     let starts = "setsid sh -c 'echo $$ >> left; exec sleep 600' & while ! [ -s left ]; do sleep 0.01; done";
     let argv = |then: &str| vec!["sh".to_owned(), "-c".to_owned(), format!("{starts}; {then}")];
-    service.health.probe_timeout = Duration::from_millis(500);
-    for then in ["true", "exit 3", "sleep 600"] {
+    let short = Duration::from_millis(500);
+    for (then, probe_timeout) in [("true", PATIENCE), ("exit 3", PATIENCE), ("sleep 600", short)] {
+        service.health.probe_timeout = probe_timeout;
         let answer = reading(&bench, &service, &instance, Probe::Exec(argv(then))).await;
         assert_eq!(answer == ProbeReading::Passed, then == "true", "{answer:?}");
         let probe = BusyProbe::Exec(argv(then));
-        service.busy = Some(Box::new(Busy { probe, probe_timeout: Duration::from_millis(500) }));
+        service.busy = Some(Box::new(Busy { probe, probe_timeout }));
         machine(&bench, &[&service]).busy(&service, &instance).await;
     }
-    // Those that a slow machine let begin before their time was over; the first has no deadline that matters.
     let left = std::fs::read_to_string(bench.path("left")).expect("they began");
     let left: Vec<i32> = left.lines().map(|line| line.parse().expect("a pid")).collect();
     assert!(!left.is_empty() && left.iter().all(|pid| !crate::support::lives(*pid)), "{left:?}");

@@ -66,7 +66,10 @@ fn error(report: &Report, timeout: Duration) -> Option<String> {
         return how;
     }
     let survivors = report.survivors.join(", ");
-    Some(format!("{}left processes that can't be ended: {survivors}", how.map(|how| format!("{how}, and ")).unwrap_or_default()))
+    Some(format!(
+        "{}left processes that can't be ended: {survivors}",
+        how.map(|how| format!("{how}, and ")).unwrap_or_default()
+    ))
 }
 
 /// A program that means to leave something running learns here why it does not run: that is a service's part.

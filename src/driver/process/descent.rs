@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::slice;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -65,7 +66,9 @@ fn has_children_files() -> bool {
 fn listed_children(pid: i32) -> Vec<i32> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let texts = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-    texts.flat_map(|text| text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>()).collect()
+    texts
+        .flat_map(|text| text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>())
+        .collect()
 }
 
 /// Pauses between rounds, within [`END_WAIT`].
@@ -105,7 +108,7 @@ pub(crate) fn end_unanswered(guardian: &ProcessFact, command: Option<&ProcessFac
         left.extend(command.into_iter().flat_map(session_of));
         kill(&left);
         if left.is_empty() {
-            kill(&[guardian.clone()]);
+            kill(slice::from_ref(guardian));
         }
         // A process that was forked during the last round shows in this one: only a second empty look is an end.
         if (left.is_empty() && !proc::is_alive(guardian)) || !rounds.pause() {

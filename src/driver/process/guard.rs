@@ -62,14 +62,19 @@ impl Guarded<'_> {
                 Outcome::Code(_) | Outcome::TimedOut => Ok(report),
             };
         }
-        let left = spawn_blocking(move || identity.map(|guardian| descent::end_unanswered(&guardian, command.as_ref())));
+        let left =
+            spawn_blocking(move || identity.map(|guardian| descent::end_unanswered(&guardian, command.as_ref())));
         let left = left.await.map_err(io::Error::other)?.unwrap_or_default();
         let survivors = descent::named(&left);
         if told.is_err() {
             return Ok(Report { outcome: Outcome::TimedOut, ended: Vec::new(), survivors });
         }
         let reason = "the lcm process that guarded it was killed, so how it ended is not known";
-        if survivors.is_empty() { Err(io::Error::other(reason)) } else { Err(io::Error::other(format!("{reason}; still running: {}", survivors.join(", ")))) }
+        if survivors.is_empty() {
+            Err(io::Error::other(reason))
+        } else {
+            Err(io::Error::other(format!("{reason}; still running: {}", survivors.join(", "))))
+        }
     }
 }
 

@@ -167,7 +167,9 @@ async fn run_exec(processes: &Processes, stop: &Stop<'_>, left: &Left, exec: &[S
     let Ok(invocation) = environment::invoke(exec, cwd.unwrap_or_else(|| PathBuf::from("/")), environ) else {
         return false;
     };
-    command::run(&processes.shim_program, &invocation, stop.policy.grace).await.is_ok_and(|ended| ended == Ended::Code(0))
+    command::run(&processes.shim_program, &invocation, stop.policy.grace)
+        .await
+        .is_ok_and(|ended| ended == Ended::Code(0))
 }
 
 /// Waits for the ends of the members known, and looks at all whenever none of them is left.
