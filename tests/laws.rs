@@ -74,7 +74,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("std::process::Command", &["driver", "build"]),
     ("rusqlite", &["store"]),
     ("serde_saphyr", &["manifest"]),
-    ("unicode_width", &["report"]),
+    ("unicode_width", &["model", "report"]),
     ("clap", &["cli", "main"]),
 ];
 

@@ -66,7 +66,7 @@ fn plan() -> Plan {
 
 fn page_of(plan: &Plan) -> String {
     let standing = Standing::Stale(vec!["- stop:ollama: not to be done any more".to_owned()]);
-    html::plan(View { plan, purpose: Purpose::Apply, origin: Origin::Saved(&standing) })
+    html::plan(View { plan, purpose: Purpose::Apply, origin: Origin::Saved(&standing) }).to_string()
 }
 
 /// The same plan, every name and sentence of it hostile.

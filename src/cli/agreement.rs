@@ -15,8 +15,8 @@ use crate::model::facts::Facts;
 use crate::model::lifecycle::Action;
 use crate::model::observed::Observed;
 use crate::model::plan::{Plan, Purpose, Request};
-use crate::report::fold::folded;
 use crate::report::print;
+use crate::report::sheet::Sheet;
 use crate::report::text::{self, Setting};
 use crate::report::view::{Looked, View};
 use crate::store::{Author, StoreError};
@@ -115,12 +115,12 @@ impl Agreement<'_> {
             if differences.is_empty() {
                 return Ok(now);
             }
-            let changed = format!("what is to be done has changed since it was asked:\n  {}", differences.join("\n  "));
+            let changed = "what is to be done has changed since it was asked:";
             if questions == QUESTIONS_MAX {
-                let message = format!("{changed}\nso it was {QUESTIONS_MAX} times, and nothing was done; run it again");
-                return Err(Stop::new(Exit::Stale, Code::Stale, message));
+                let advice = format!("so it was {QUESTIONS_MAX} times, and nothing was done; run it again");
+                return Err(Stop::new(Exit::Stale, Code::Stale, changed).with(differences, Some(advice)));
             }
-            self.session.say(&folded(&changed, self.session.stderr));
+            self.session.show(Sheet::new().line(changed).block(2, differences).output(self.session.stderr).trimmed());
             self.show(&now)?;
             if now.plan.steps.is_empty() {
                 return Ok(now);

@@ -18,11 +18,16 @@ use crate::cli::stop::Stop;
 use crate::cli::{explain, session, status, wire};
 use crate::manifest::Choice;
 use crate::model::desired::Desired;
+use crate::model::harmless;
 use crate::model::lifecycle::State;
+use crate::report::output::Output;
 use crate::report::print;
 
 /// Names the shell that asks. Where somebody left it in the environment, it means nothing: see [`answer`].
 const VARIABLE: &str = "LCM_COMPLETE";
+
+/// Letters of a description: a shell shows one line for each candidate.
+const SAID_MAX: usize = 200;
 
 /// Print a script that completes commands, options and names
 ///
@@ -56,7 +61,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Stop> {
     let mut script = Vec::new();
     let written = args.shell.completer().write_registration(VARIABLE, "lcm", "lcm", &program(), &mut script);
     written.map_err(|error| unwritten(&error))?;
-    data(&String::from_utf8_lossy(&script))?;
+    data(&Output::plain(&String::from_utf8_lossy(&script)))?;
     Ok(Exit::Done)
 }
 
@@ -74,7 +79,7 @@ pub(super) fn answer(command: impl FnOnce() -> Command) -> Option<Exit> {
     let mut answer = Vec::new();
     let folder = std::env::current_dir().ok();
     let written = shell.completer().write_complete(&mut command, words, folder.as_deref(), &mut answer);
-    let _ = written.map(|()| print::data(&String::from_utf8_lossy(&answer)));
+    let _ = written.map(|()| print::data(&Output::plain(&String::from_utf8_lossy(&answer))));
     Some(Exit::Done)
 }
 
@@ -185,7 +190,9 @@ fn codes() -> Names {
 fn candidates(names: &Names, current: &OsStr) -> Vec<CompletionCandidate> {
     let current = current.to_string_lossy();
     let fitting = names.iter().filter(|(name, _)| name.starts_with(current.as_ref()));
-    fitting.map(|(name, said)| CompletionCandidate::new(name).help(said.clone().map(Into::into))).collect()
+    // A shell takes each line for a candidate, and what is said of one for the rest of its line.
+    let said = |said: &String| harmless::short(said, SAID_MAX).into();
+    fitting.map(|(name, about)| CompletionCandidate::new(name).help(about.as_ref().map(said))).collect()
 }
 
 fn load(manifest: &Path) -> Option<Desired> {

@@ -1,6 +1,5 @@
 //! Carrying out: `lcm apply` and `lcm down` are this, with another purpose. Lock, look, plan, show, ask, do, tell.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -26,9 +25,10 @@ use crate::model::event::{Event, EventKind};
 use crate::model::facts::Facts;
 use crate::model::observed::Observed;
 use crate::model::plan::{Plan, Purpose, Request};
-use crate::report::fold::folded;
+use crate::report::output::Output;
 use crate::report::print;
 use crate::report::progress::{Progress, Show};
+use crate::report::sheet::Sheet;
 use crate::report::style::Style;
 use crate::report::table::spoken;
 use crate::store::{Author, Run, StoreError};
@@ -284,10 +284,10 @@ fn tell(opened: &Opened, teller: &Teller, ended: &Ended, began: Began<'_>, tell_
 }
 
 /// How it ended, for people; nothing where the plan said it all.
-fn words(job: &Job, ended: &Ended, style: Style) -> String {
+fn words(job: &Job, ended: &Ended, style: Style) -> Output {
     let Ended { outcome, exit, message, undone, .. } = ended;
     if message == "nothing to do" {
-        return folded(&undone.iter().flat_map(|line| [line, "\n"]).collect::<String>(), style);
+        return Sheet::new().block(0, undone).output(style);
     }
     let done = match job.purpose {
         Purpose::Apply => "Applied",
@@ -303,23 +303,22 @@ fn words(job: &Job, ended: &Ended, style: Style) -> String {
         Exit::Failed | Exit::Refused => "Not all done",
         Exit::Usage | Exit::Locked | Exit::Stale => "Not done",
     };
-    let mut text = format!("\n{head}: {message}.\n");
+    let mut sheet = Sheet::new();
+    sheet.gap().line(format!("{head}: {message}."));
     if let Some(refused) = &outcome.refused {
-        let _ = writeln!(text, "It went no further: {refused}");
+        sheet.line(format!("It went no further: {refused}"));
     }
     for failure in &outcome.failures {
-        let _ = writeln!(text, "  {} failed: {}", spoken(&failure.step), failure.error);
+        sheet.line(format!("  {} failed: {}", spoken(&failure.step), failure.error));
     }
     for blocked in tally::blocked(outcome) {
-        let _ = writeln!(text, "  {} is blocked: {}", blocked.service, blocked.reason.message);
+        sheet.line(format!("  {} is blocked: {}", blocked.service, blocked.reason.message));
     }
-    for line in undone {
-        let _ = writeln!(text, "{line}");
-    }
+    sheet.block(0, undone);
     if matches!(exit, Exit::Interrupted | Exit::Terminated) {
-        text.push_str("Nothing is lost: run it again, and it goes on from what is there.\n");
+        sheet.own("Nothing is lost: run it again, and it goes on from what is there.");
     }
-    folded(&text, style)
+    sheet.output(style)
 }
 
 /// Where a copy of the events goes; made before anything else is tried, so that it can say how that ended.

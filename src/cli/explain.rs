@@ -1,14 +1,13 @@
 //! `lcm explain`: a page for every code that lcm's messages bear. The pages are texts beside this file; tests hold them
 //! against the codes that the source has.
 
-use std::fmt::Write as _;
-
 use crate::cli::exit::Exit;
 use crate::cli::names;
 use crate::cli::plan::data;
 use crate::cli::session::Session;
 use crate::cli::stop::Stop;
-use crate::report::fold::folded;
+use crate::report::output::Output;
+use crate::report::sheet::Sheet;
 use crate::report::style::{Paint, Style};
 use crate::report::table::{self, Cell};
 
@@ -34,7 +33,12 @@ struct Page {
 pub(super) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let text = match &args.code {
         None => list(session.stdout),
-        Some(code) => find(code)?.iter().map(|page| shown(*page, session.stdout)).collect::<Vec<_>>().join("\n"),
+        Some(code) => {
+            let pages = find(code)?;
+            let gap = |at: usize| if at > 0 { Output::gap() } else { Output::default() };
+            let pages = pages.iter().enumerate();
+            pages.flat_map(|(at, page)| [gap(at), shown(*page, session.stdout)]).collect()
+        }
     };
     data(&text)?;
     Ok(Exit::Done)
@@ -67,12 +71,12 @@ fn last_word(code: &str) -> &str {
     code.rsplit("::").next().unwrap_or(code)
 }
 
-fn shown(page: Page, style: Style) -> String {
-    folded(&format!("{}\n\n{}\n", style.paint(Paint::Strong, page.code), page.text), style)
+fn shown(page: Page, style: Style) -> Output {
+    Sheet::new().line(style.paint(Paint::Strong, page.code)).gap().own(page.text).output(style)
 }
 
 /// Each with its first sentence.
-fn list(style: Style) -> String {
+fn list(style: Style) -> Output {
     let first = |text: &'static str| {
         let end = [". ", ".\n"].iter().filter_map(|end| text.find(end)).min().unwrap_or(text.len());
         text.get(..end).unwrap_or(text)
@@ -80,11 +84,7 @@ fn list(style: Style) -> String {
     let rows: Vec<Vec<Cell>> = pages()
         .map(|page| vec![Cell::new(page.code).paint(Paint::Strong), Cell::new(first(page.text)).paint(Paint::Dim)])
         .collect();
-    let mut text = String::new();
-    for line in table::lines(&rows, style) {
-        let _ = writeln!(text, "{line}");
-    }
-    folded(&text, style)
+    Sheet::new().block(0, table::lines(&rows, style)).output(style)
 }
 
 #[cfg(test)]

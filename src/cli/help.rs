@@ -7,7 +7,7 @@ use clap::{Command, CommandFactory as _};
 
 use crate::cli::Cli;
 use crate::cli::exit::CODES;
-use crate::report::fold::folded;
+use crate::report::sheet::Sheet;
 use crate::report::style::Style;
 
 /// Wider lines are hard to read, and half of all terminals have no more.
@@ -50,8 +50,8 @@ fn commands(command: &Command, heading: impl Fn(&str) -> String) -> String {
         let _ = writeln!(text, "{}", heading(title));
         for member in members {
             let about = member.get_about().map(ToString::to_string).unwrap_or_default();
-            let line = format!("  {:NAME_COLUMNS$} {about}\n", member.get_name());
-            text.push_str(&folded(&line, Style { width: Some(COLUMNS), ..Style::PLAIN }));
+            let line = format!("  {:NAME_COLUMNS$} {about}", member.get_name());
+            text.push_str(&Sheet::new().line(line).output(Style { width: Some(COLUMNS), ..Style::PLAIN }));
         }
         text.push('\n');
     }

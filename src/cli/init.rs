@@ -11,6 +11,7 @@ use crate::cli::{files, opened, wire};
 use crate::manifest::draft::{Draft, Given, Setting, machine, translate};
 use crate::manifest::{Choice, Environment};
 use crate::model::found::Found;
+use crate::report::output::Output;
 use crate::report::table::counted;
 
 /// stdout.
@@ -63,7 +64,7 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
         return Err(Stop::refused(Code::Empty, message));
     }
     if to_stdout {
-        data(&draft.text)?;
+        data(&Output::plain(&draft.text))?;
         return Ok(Exit::Done);
     }
     files::replace(&args.file, &draft.text)
@@ -87,7 +88,7 @@ fn check(session: &Session, file: &Path, draft: &Draft) -> Exit {
         }
         Err(problems) => {
             session.note("it is not valid yet; this is to be mended first:");
-            session.note(wire::render(&problems, session.stderr, session.width()).trim_end());
+            session.show_unless_quiet(wire::render(&problems, session.stderr, session.width()).trimmed());
         }
     }
     Exit::Done

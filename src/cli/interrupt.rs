@@ -11,7 +11,9 @@ use tokio::sync::watch;
 use crate::apply::Interrupt;
 use crate::cli::exit::Exit;
 use crate::cli::stop::{Code, Stop};
+use crate::report::output::Output;
 use crate::report::print;
+use crate::report::sheet::sentence;
 use crate::report::style::Style;
 
 /// What was heard.
@@ -64,8 +66,10 @@ impl Interrupts {
                     Heard::First => {}
                     Heard::BeforeTheRun => {
                         // The question that may stand there has no end of line.
-                        let end = if io::stderr().is_terminal() { "\n" } else { "" };
-                        print::note(&format!("{end}{NOTHING_DONE}"), Style::PLAIN);
+                        if io::stderr().is_terminal() {
+                            print::note(&Output::default());
+                        }
+                        print::note(&sentence(NOTHING_DONE, Style::PLAIN));
                         std::process::exit(i32::from(exit_of(now).code()));
                     }
                     Heard::Again => {

@@ -17,6 +17,7 @@ use crate::driver::{DriverError, LogMark, Logged};
 use crate::model::names::ServiceName;
 use crate::model::secret::Masker;
 use crate::report::feed::{Feed, prefix, shown};
+use crate::report::output::Output;
 use crate::report::print::{self, Reader};
 
 /// Looks live to a reader.
@@ -109,7 +110,7 @@ async fn turn(
     tail: Option<usize>,
 ) -> Result<Reader, Stop> {
     let read = join_all(followed.iter().map(|one| read(opened, one))).await;
-    let mut text = String::new();
+    let mut text = Output::default();
     for (one, read) in followed.iter_mut().zip(read) {
         let lines = one.learn(session, read);
         let from = tail.map_or(0, |tail| lines.len().saturating_sub(tail));
@@ -130,7 +131,7 @@ async fn read(opened: &Opened, one: &Followed<'_>) -> Result<Option<Logged>, Dri
 fn ended(session: &Session, followed: &mut [Followed<'_>], exit: Exit) -> Result<Exit, Stop> {
     let rests: Vec<Option<String>> = followed.iter_mut().map(|one| one.feed.end()).collect();
     let lines = followed.iter().zip(rests).filter_map(|(one, rest)| Some(one.line(session, &rest?)));
-    print::data(&lines.collect::<String>()).map_err(|error| unwritten(&error))?;
+    print::data(&lines.collect::<Output>()).map_err(|error| unwritten(&error))?;
     Ok(exit)
 }
 
@@ -182,7 +183,7 @@ impl Followed<'_> {
         self.unread.as_ref().map(|error| format!("the log of {} can't be read: {error}", self.name))
     }
 
-    fn line(&self, session: &Session, line: &str) -> String {
-        format!("{}{}\n", self.prefix, shown(line, session.stdout))
+    fn line(&self, session: &Session, line: &str) -> Output {
+        shown(&self.prefix, line, session.stdout)
     }
 }

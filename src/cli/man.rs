@@ -12,6 +12,7 @@ use crate::cli::help;
 use crate::cli::plan::data;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
+use crate::report::output::Output;
 
 /// Print the manual page, or write all of them into a folder
 #[derive(Debug, clap::Args)]
@@ -61,7 +62,7 @@ pub(super) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let mut root = help::command().disable_help_subcommand(true);
     root.build();
     let Some(folder) = &args.out_dir else {
-        data(&main_page(&root)?)?;
+        data(&Output::plain(&main_page(&root)?))?;
         return Ok(Exit::Done);
     };
     let unwritten = |path: &Path, error: &std::io::Error| {

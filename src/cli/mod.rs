@@ -14,7 +14,6 @@ mod execute;
 pub mod exit;
 mod explain;
 mod files;
-mod github;
 mod help;
 mod history;
 mod init;
@@ -54,6 +53,8 @@ use clap::{FromArgMatches as _, Parser, Subcommand};
 
 use crate::model::plan::Purpose;
 use crate::report::print;
+use crate::report::sheet::Sheet;
+use crate::report::style::Style;
 use exit::Exit;
 use session::{OutputArgs, Session};
 use stop::{Code, Stop};
@@ -119,7 +120,7 @@ pub fn main() -> Exit {
     };
     let session = Session::new(&cli.output);
     run(&session, cli.command).unwrap_or_else(|stop| {
-        print::note(&stop.text(session.stderr), session.stderr);
+        print::note(&stop.text(session.stderr));
         stop.exit
     })
 }
@@ -128,10 +129,11 @@ pub fn main() -> Exit {
 fn told(answer: &clap::Error) -> Exit {
     let is_terminal = if answer.use_stderr() { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
     let is_painted = color::is_colored(color::asked(std::env::args_os()), &session::environment(), is_terminal);
-    let text = answer.render();
-    let text = if is_painted { text.ansi().to_string() } else { text.to_string() };
+    let style = Style { colored: is_painted, ..Style::PLAIN };
+    // It quotes words of the command line, which may come from a file name or from another program.
+    let text = Sheet::new().laid_out(&answer.render().ansi().to_string()).unfolded(style);
     if answer.use_stderr() {
-        print::ask(&text);
+        print::note(&text.trimmed());
         return Exit::Usage;
     }
     print::data(&text).map_or(Exit::Refused, |()| Exit::Done)

@@ -17,7 +17,6 @@ use crate::model::plan::{Plan, Request};
 use crate::model::room::Room;
 use crate::model::words::{Switched, Words};
 use crate::report::json;
-use crate::report::style::Style;
 use crate::report::view::{Looked, Origin};
 use crate::store::memory::Memory;
 use crate::store::sqlite::Sqlite;
@@ -52,14 +51,13 @@ pub(super) fn load(session: &Session, manifest: &Path, choice: &Choice) -> Resul
 
 /// All that is wrong with a manifest, to be shown underlined in its file, or by its first error alone.
 pub(super) fn refusal(session: &Session, problems: &Problems) -> Stop {
-    let render = |style| wire::render(problems, style, session.width());
     let errors: Vec<&Problem> = problems.0.iter().filter(|problem| problem.severity == Severity::Error).collect();
     let first = errors.first().map_or_else(String::new, |first| {
         let place = first.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
         format!("{place}{}", first.message)
     });
     let more = if errors.len() > 1 { "; `lcm validate` shows what else is wrong" } else { "" };
-    Stop::shown(render(session.stderr), render(Style::PLAIN), format!("{first}{more}"))
+    Stop::shown(wire::render(problems, session.stderr, session.width()), format!("{first}{more}"))
 }
 
 /// Reads the manifest and opens the world that it is about, in the mode that an operator switched to, where one did.

@@ -10,6 +10,7 @@ use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::{files, names};
 use crate::model::plan::{Purpose, Request};
+use crate::report::output::Output;
 use crate::report::text::{self, Setting};
 use crate::report::view::{Looked, View};
 use crate::report::{html, json, markdown, mermaid, print};
@@ -48,7 +49,7 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
 }
 
 /// A plan in one of its forms. Only text is painted and folded: the others go into files.
-pub(super) fn shown(session: &Session, view: View<'_>, format: PlanFormat) -> String {
+pub(super) fn shown(session: &Session, view: View<'_>, format: PlanFormat) -> Output {
     match format {
         PlanFormat::Text => text::plan(view, Setting { verbose: session.verbose, style: session.stdout }),
         PlanFormat::Json => json::document(view.plan),
@@ -74,7 +75,7 @@ pub(super) fn request(opened: &Opened, planning: &PlanningArgs) -> Result<Reques
 }
 
 /// Writes a command's answer.
-pub(super) fn data(text: &str) -> Result<(), Stop> {
+pub(super) fn data(text: &Output) -> Result<(), Stop> {
     print::data(text).map_err(|error| unwritten(&error))
 }
 

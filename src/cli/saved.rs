@@ -72,13 +72,9 @@ pub(super) fn check(saved: &Plan, now: &Plan) -> Result<(), Stop> {
     if differences.is_empty() {
         return Ok(());
     }
-    let lines = differences.join("\n  ");
-    let advice = "plan again, and look at it again";
-    Err(Stop::new(
-        Exit::Stale,
-        Code::Stale,
-        format!("the saved plan is stale; nothing was done. Now:\n  {lines}\n{advice}"),
-    ))
+    let advice = "plan again, and look at it again".to_owned();
+    let stop = Stop::new(Exit::Stale, Code::Stale, "the saved plan is stale; nothing was done. Now:");
+    Err(stop.with(differences, Some(advice)))
 }
 
 /// What differs, a line each; empty where the plan made now does the same.

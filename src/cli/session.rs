@@ -8,8 +8,9 @@ use std::sync::{Mutex, PoisonError};
 use clap::Args;
 
 use crate::cli::color::{Color, is_colored, is_dumb};
-use crate::report::fold::folded;
+use crate::report::output::Output;
 use crate::report::print;
+use crate::report::sheet::sentence;
 use crate::report::style::{Paint, Style};
 
 /// Where the terminal's width can't be told.
@@ -41,7 +42,7 @@ pub(super) struct Session {
     pub(super) verbose: bool,
     pub(super) quiet: bool,
     /// Where narration waits while a table stands on the terminal.
-    aside: Option<Mutex<Vec<String>>>,
+    aside: Option<Mutex<Vec<Output>>>,
 }
 
 impl Session {
@@ -83,17 +84,22 @@ impl Session {
     }
 
     /// What was kept since it was last asked.
-    pub(super) fn kept(&self) -> Vec<String> {
+    pub(super) fn kept(&self) -> Vec<Output> {
         let kept =
-            |aside: &Mutex<Vec<String>>| std::mem::take(&mut *aside.lock().unwrap_or_else(PoisonError::into_inner));
+            |aside: &Mutex<Vec<Output>>| std::mem::take(&mut *aside.lock().unwrap_or_else(PoisonError::into_inner));
         self.aside.as_ref().map(kept).unwrap_or_default()
     }
 
-    /// Tells what must be known, quiet or not.
+    /// Reports what must be known, quiet or not, as one line.
     pub(super) fn say(&self, line: &str) {
+        self.show(sentence(line, self.stderr));
+    }
+
+    /// The same, of several lines.
+    pub(super) fn show(&self, text: Output) {
         match &self.aside {
-            Some(aside) => aside.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned()),
-            None => print::note(line, self.stderr),
+            Some(aside) => aside.lock().unwrap_or_else(PoisonError::into_inner).push(text),
+            None => print::note(&text),
         }
     }
 
@@ -103,8 +109,14 @@ impl Session {
         }
     }
 
+    pub(super) fn show_unless_quiet(&self, text: Output) {
+        if !self.quiet {
+            self.show(text);
+        }
+    }
+
     pub(super) fn warn(&self, message: &str) {
-        self.note(&folded(&format!("{} {message}", self.stderr.paint(Paint::Warn, "warning:")), self.stderr));
+        self.note(&format!("{} {message}", self.stderr.paint(Paint::Warn, "warning:")));
     }
 }
 
@@ -116,7 +128,7 @@ pub(super) fn environment() -> BTreeMap<String, String> {
 
 /// What the environment says counts more than what the terminal does.
 fn width_of(environment: &BTreeMap<String, String>, stream: impl AsFd) -> Option<usize> {
-    let said = environment.get("COLUMNS").and_then(|columns| columns.parse().ok());
+    let said = environment.get("COLUMNS").and_then(|columns| columns.parse().ok()).filter(|columns| *columns > 0);
     let asked = || print::size_of(stream).map(|size| size.columns);
-    said.or_else(asked).filter(|columns| *columns > 0)
+    said.or_else(asked)
 }

@@ -12,7 +12,6 @@ use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
 use crate::manifest::Choice;
 use crate::model::plan::{Plan, Purpose};
-use crate::report::fold::folded;
 use crate::report::view::{Origin, Standing, View};
 
 /// Show a saved plan, and whether it still holds
@@ -48,7 +47,7 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     match args.format {
         PlanFormat::Text | PlanFormat::Markdown | PlanFormat::Html => {}
         // These have no place for it.
-        PlanFormat::Json | PlanFormat::Mermaid => session.note(&folded(&standing.sentence(), session.stderr)),
+        PlanFormat::Json | PlanFormat::Mermaid => session.note(&standing.sentence()),
     }
     Ok(match standing {
         Standing::Holds => Exit::Done,

@@ -18,6 +18,7 @@ use crate::model::names::ServiceName;
 use crate::model::plan::Request;
 use crate::report::json;
 use crate::report::metrics::{self, Beside};
+use crate::report::output::Output;
 use crate::report::status::{self, LastRun, Outlook, Outlooks, Status};
 use crate::report::style::Style;
 
@@ -124,12 +125,12 @@ pub(super) fn is_file(name: &str) -> bool {
     of_yaml || name.contains(std::path::is_separator) || path.is_file()
 }
 
-pub(super) fn shown(session: &Session, look: &Look, style: Style) -> String {
+pub(super) fn shown(session: &Session, look: &Look, style: Style) -> Output {
     status::text(&look.status, &look.outlooks, session.verbose, style)
 }
 
 /// The same, shortened to so many lines.
-pub(super) fn shown_within(session: &Session, look: &Look, style: Style, rows: usize) -> String {
+pub(super) fn shown_within(session: &Session, look: &Look, style: Style, rows: usize) -> Output {
     status::within(&look.status, &look.outlooks, session.verbose, style, rows)
 }
 

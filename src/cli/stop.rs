@@ -1,8 +1,12 @@
 //! Why a command ends before its work: what to say, and with which code.
 
 use crate::cli::exit::Exit;
-use crate::report::fold::folded;
+use crate::report::output::Output;
+use crate::report::sheet::Sheet;
 use crate::report::style::{Paint, Style};
+
+/// What is listed below a message stands in by this.
+const LIST_INDENT: usize = 2;
 
 /// An early end.
 #[derive(Debug)]
@@ -63,15 +67,15 @@ impl Code {
 
 #[derive(Debug)]
 enum Message {
-    /// A fragment, to be headed by `error[code]:`.
-    Said { code: Code, message: String },
-    /// A report that has its own head, the same without colours, and what it comes to.
-    Shown { text: String, plain: String, sentence: String },
+    /// A fragment, to be headed by `error[code]:`; below it what it lists, and what to do.
+    Said { code: Code, message: String, listed: Vec<String>, advice: Option<String> },
+    /// A report that has its own head, and what it comes to.
+    Shown { text: Output, sentence: String },
 }
 
 impl Stop {
     pub(super) fn new(exit: Exit, code: Code, message: impl Into<String>) -> Self {
-        Self { exit, message: Message::Said { code, message: message.into() } }
+        Self { exit, message: Message::Said { code, message: message.into(), listed: Vec::new(), advice: None } }
     }
 
     /// An error or a refusal before anything changed.
@@ -79,24 +83,40 @@ impl Stop {
         Self::new(Exit::Refused, code, message)
     }
 
-    /// The same, with a text that is laid out already, once with paint and once without.
-    pub(super) fn shown(text: String, plain: String, sentence: String) -> Self {
-        Self { exit: Exit::Refused, message: Message::Shown { text, plain, sentence } }
+    /// The same, with a text that is laid out already.
+    pub(super) fn shown(text: Output, sentence: String) -> Self {
+        Self { exit: Exit::Refused, message: Message::Shown { text, sentence } }
+    }
+
+    /// The same, with these below it, a line each, and then what to do.
+    pub(super) fn with(self, lines: Vec<String>, then: Option<String>) -> Self {
+        match self.message {
+            Message::Said { code, message, .. } => {
+                Self { exit: self.exit, message: Message::Said { code, message, listed: lines, advice: then } }
+            }
+            shown @ Message::Shown { .. } => Self { exit: self.exit, message: shown },
+        }
     }
 
     /// The same, with more to say.
     pub(super) fn and(self, more: &str) -> Self {
         match self.message {
-            Message::Said { code, message } => Self::new(self.exit, code, format!("{message}; {more}")),
+            Message::Said { code, message, listed, advice } => {
+                Self::new(self.exit, code, format!("{message}; {more}")).with(listed, advice)
+            }
             shown @ Message::Shown { .. } => Self { exit: self.exit, message: shown },
         }
     }
 
     /// For programs: neither headed nor painted.
-    pub(super) fn message(&self) -> &str {
+    pub(super) fn message(&self) -> String {
         match &self.message {
-            Message::Said { message, .. } => message,
-            Message::Shown { plain, .. } => plain.trim_end(),
+            Message::Said { message, listed, advice, .. } => {
+                let listed = listed.iter().map(|line| format!("  {line}"));
+                let lines = [message.clone()].into_iter().chain(listed).chain(advice.clone());
+                lines.collect::<Vec<_>>().join("\n")
+            }
+            Message::Shown { text, .. } => text.unpainted().trim_end().to_owned(),
         }
     }
 
@@ -109,13 +129,15 @@ impl Stop {
         said.lines().next().unwrap_or_default().trim_end_matches(['.', ':'])
     }
 
-    pub(super) fn text(&self, style: Style) -> String {
+    pub(super) fn text(&self, style: Style) -> Output {
         match &self.message {
-            Message::Said { code, message } => {
-                let head = format!("error[{}]:", code.as_str());
-                folded(&format!("{} {message}", style.paint(Paint::Bad, &head)), style)
+            Message::Said { code, message, listed, advice } => {
+                let head = style.paint(Paint::Bad, &format!("error[{}]:", code.as_str()));
+                let mut sheet = Sheet::new();
+                sheet.line(format!("{head} {message}")).block(LIST_INDENT, listed).block(0, advice);
+                sheet.output(style).trimmed()
             }
-            Message::Shown { text, .. } => text.trim_end().to_owned(),
+            Message::Shown { text, .. } => text.clone().trimmed(),
         }
     }
 }

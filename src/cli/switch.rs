@@ -14,7 +14,7 @@ use crate::manifest::Choice;
 use crate::model::names::{GoalName, ModeName};
 use crate::model::plan::Purpose;
 use crate::model::words::Switched;
-use crate::report::fold::folded;
+use crate::report::sheet::Sheet;
 
 /// Use this mode from now on, and apply it
 ///
@@ -93,13 +93,13 @@ fn forget(session: &Session, manifest: &Path, world: Option<&Path>) -> Result<Ex
         None => format!("{} names no mode", manifest.display()),
     };
     let Some(switched) = words.modes.into_iter().find(|switched| switched.entry == entry) else {
-        data(&folded(&format!("nothing to forget: {own}\n"), session.stdout))?;
+        data(&Sheet::new().line(format!("nothing to forget: {own}")).output(session.stdout))?;
         return Ok(Exit::Done);
     };
     opened.store().switch(project, &entry, None).map_err(unusable)?;
     opened.close()?;
     let then = if opened.desired.own_mode.is_some() { "; `lcm apply` goes there" } else { "; `--mode` chooses one" };
-    let told = format!("forgotten: mode {} ({}); {own}{then}\n", switched.mode, switched.by_whom());
-    data(&folded(&told, session.stdout))?;
+    let told = format!("forgotten: mode {} ({}); {own}{then}", switched.mode, switched.by_whom());
+    data(&Sheet::new().line(told).output(session.stdout))?;
     Ok(Exit::Done)
 }

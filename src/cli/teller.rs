@@ -65,7 +65,7 @@ impl Teller {
 
     /// The last event of a run that did nothing.
     pub(super) fn end_early(&self, stop: &Stop) {
-        self.tell_end(None, stop.exit, |_| Ending { message: stop.message().to_owned(), ..Ending::default() });
+        self.tell_end(None, stop.exit, |_| Ending { message: stop.message(), ..Ending::default() });
     }
 
     /// What a signal has to be told of: a run that is cut off where it stands has a last event, too.

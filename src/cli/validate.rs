@@ -8,12 +8,14 @@ use crate::cli::exit::Exit;
 use crate::cli::plan::data;
 use crate::cli::session::Session;
 use crate::cli::stop::Stop;
-use crate::cli::{github, wire};
+use crate::cli::wire;
 use crate::manifest::{Choice, Place, Problem, Problems, Severity};
 use crate::model::desired::Desired;
-use crate::model::harmless;
+use crate::report::github;
 use crate::report::json::document;
+use crate::report::output::Output;
 use crate::report::problems::{self, Checked, CheckedFile};
+use crate::report::sheet::Sheet;
 use crate::report::style::Paint;
 use crate::report::table::counted;
 
@@ -38,12 +40,11 @@ enum Format {
 pub(super) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let checked: Vec<(&Path, Result<Desired, Problems>)> =
         args.manifests.iter().map(|path| (path.as_path(), check(session, path))).collect();
-    let text: String = match args.format {
+    let for_programs = || Checked::new(checked.iter().map(|(path, found)| for_programs(path, found)).collect());
+    let text: Output = match args.format {
         Format::Text => checked.iter().map(|(path, found)| text(session, path, found)).collect(),
-        Format::Github => checked.iter().map(|(path, found)| annotations(path, found)).collect(),
-        Format::Json => {
-            document(&Checked::new(checked.iter().map(|(path, found)| for_programs(path, found)).collect()))
-        }
+        Format::Github => github::annotations(&for_programs()),
+        Format::Json => document(&for_programs()),
     };
     data(&text)?;
     let all_valid = checked.iter().all(|(_, found)| found.is_ok());
@@ -54,7 +55,8 @@ fn check(session: &Session, path: &Path) -> Result<Desired, Problems> {
     wire::load(path, &session.environment, &Choice { mode_optional: true, ..Choice::default() })
 }
 
-fn text(session: &Session, path: &Path, found: &Result<Desired, Problems>) -> String {
+fn text(session: &Session, path: &Path, found: &Result<Desired, Problems>) -> Output {
+    let mut sheet = Sheet::new();
     match found {
         Ok(desired) => {
             let ok = session.stdout.paint(Paint::Good, "ok");
@@ -63,22 +65,18 @@ fn text(session: &Session, path: &Path, found: &Result<Desired, Problems>) -> St
                 counted(desired.modes.len(), "mode", "modes"),
                 counted(desired.goals.len(), "goal", "goals"),
             ];
-            let ok = format!("{}: {ok} ({})\n", path.display(), counts.join(", "));
-            let warning = |warning: &String| format!("{}: warning: {}\n", path.display(), harmless::line(warning));
-            desired.warnings.iter().map(warning).chain([ok]).collect()
+            let warnings = desired.warnings.iter();
+            sheet.block(0, warnings.map(|warning| format!("{}: warning: {warning}", path.display())));
+            sheet.line(format!("{}: {ok} ({})", path.display(), counts.join(", ")));
+            sheet.unfolded(session.stdout)
         }
         Err(problems) => {
             let errors = problems.0.iter().filter(|problem| problem.severity == Severity::Error).count();
             let errors = session.stdout.paint(Paint::Bad, &counted(errors, "error", "errors"));
-            format!("{}\n{}: {errors}\n", wire::render(problems, session.stdout, session.width()), path.display())
+            sheet.gap().line(format!("{}: {errors}", path.display()));
+            let problems = wire::render(problems, session.stdout, session.width());
+            [problems, sheet.unfolded(session.stdout)].into_iter().collect()
         }
-    }
-}
-
-fn annotations(path: &Path, found: &Result<Desired, Problems>) -> String {
-    match found {
-        Ok(desired) => desired.warnings.iter().map(|warning| github::warning(path, warning)).collect(),
-        Err(problems) => problems.0.iter().map(|problem| github::annotation(path, problem)).collect(),
     }
 }
 

@@ -20,6 +20,7 @@ use crate::cli::session::Session;
 use crate::cli::status::{Args, Format, Look, seen, shown, shown_within};
 use crate::cli::stop::{Code, Stop};
 use crate::report::json;
+use crate::report::output::Output;
 use crate::report::print::{self, Reader, Screen};
 use crate::report::screen::{Frame, changes};
 use crate::report::style::Style;
@@ -46,14 +47,14 @@ async fn lines(session: &Session, args: &Args) -> Result<Exit, Stop> {
             match seen(session, args).await {
                 Ok(look) => {
                     if let Err(stop) = &look.known {
-                        session.note(&stop.text(session.stderr));
+                        session.show_unless_quiet(stop.text(session.stderr));
                     }
                     print::stream(&json::line(&look.status)).map_err(|error| unwritten(&error))
                 }
                 // What is wrong from the start ends it.
                 Err(stop) if is_first => Err(stop),
                 Err(stop) => {
-                    session.note(&stop.text(session.stderr));
+                    session.show_unless_quiet(stop.text(session.stderr));
                     Ok(Reader::There)
                 }
             }
@@ -77,7 +78,7 @@ async fn lines(session: &Session, args: &Args) -> Result<Exit, Stop> {
 #[derive(Default)]
 struct Shown {
     look: Option<Look>,
-    wrong: Vec<String>,
+    wrong: Vec<Output>,
 }
 
 async fn table(session: &Session, args: &Args) -> Result<Exit, Stop> {
@@ -88,7 +89,7 @@ async fn table(session: &Session, args: &Args) -> Result<Exit, Stop> {
         Ok(look) => now.learn(&session, Ok(look)),
         // What is wrong from the start ends it, before a screen is taken.
         Err(stop) => {
-            session.kept().iter().for_each(|line| narrated.say(line));
+            session.kept().into_iter().for_each(|text| narrated.show(text));
             return Err(stop);
         }
     }
@@ -132,21 +133,15 @@ impl Shown {
         }
     }
 
-    fn text(&self, session: &Session, style: Style) -> String {
+    fn text(&self, session: &Session, style: Style) -> Output {
         let text = self.look.as_ref().map(|look| shown(session, look, style)).unwrap_or_default();
-        text + &self.wrong(style)
+        [text, self.wrong(style)].into_iter().collect()
     }
 
     /// Each thing that went wrong, below an empty line.
-    fn wrong(&self, style: Style) -> String {
-        let mut text = String::new();
+    fn wrong(&self, style: Style) -> Output {
         let unknown = self.look.as_ref().and_then(|look| look.known.as_ref().err()).map(|stop| stop.text(style));
-        for line in self.wrong.iter().chain(unknown.as_ref()) {
-            text.push('\n');
-            text.push_str(line);
-            text.push('\n');
-        }
-        text
+        self.wrong.iter().cloned().chain(unknown).flat_map(|text| [Output::gap(), text, Output::gap()]).collect()
     }
 }
 

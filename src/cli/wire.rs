@@ -10,11 +10,12 @@ use crate::manifest::{self, Choice, Environment, Problems};
 use crate::model::desired::{Desired, ExistingContainer, GpuRequest, Runtime, Service};
 use crate::model::facts::{Facts, ProcessFact};
 use crate::model::found::Found;
-use crate::model::harmless;
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::observed::Observed;
 use crate::model::plan::{Plan, Request};
 use crate::model::room::Room;
+use crate::report::output::Output;
+use crate::report::sheet::Sheet;
 use crate::report::style::Style;
 
 /// This very program, even where its file was replaced meanwhile.
@@ -51,9 +52,8 @@ pub(super) fn load(entry: &Path, environment: &Environment, choice: &Choice) -> 
 }
 
 /// All that is wrong with a manifest, each underlined in its file.
-pub(super) fn render(problems: &Problems, style: Style, width: usize) -> String {
-    // The lines of a manifest may be anybody's.
-    harmless::lines(&problems.render(style.colored, width), style.colored)
+pub(super) fn render(problems: &Problems, style: Style, width: usize) -> Output {
+    Sheet::new().laid_out(&problems.render(style.colored, width)).unfolded(style)
 }
 
 pub(super) fn manifest_schema() -> serde_json::Value {

@@ -2,7 +2,6 @@
 //! as it is now. All that are named are judged before any is touched.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -21,7 +20,7 @@ use crate::model::names::ServiceName;
 use crate::model::observed::{ObservedService, Ownership};
 use crate::model::rules::{Case, Rules, Verdict};
 use crate::model::words::{Said, Word};
-use crate::report::fold::folded;
+use crate::report::sheet::Sheet;
 use crate::store::{Author, Transition};
 
 /// A word is read in a line of a plan; what needs more belongs into a ticket that it names.
@@ -105,7 +104,7 @@ pub(super) struct Spoken<'a> {
     pub(super) named: Vec<ServiceName>,
     pub(super) voice: &'a VoiceArgs,
     pub(super) metadata: BTreeMap<String, String>,
-    told: String,
+    told: Sheet,
 }
 
 /// Opens the world that the words are about.
@@ -130,7 +129,7 @@ impl<'a> Spoken<'a> {
         }
         let facts = opened.facts(session).await;
         let observed = opened.observed(&facts).services;
-        Ok(Self { session, opened, observed, named, voice: &args.voice, metadata, told: String::new() })
+        Ok(Self { session, opened, observed, named, voice: &args.voice, metadata, told: Sheet::new() })
     }
 
     pub(super) fn seen(&self, name: &ServiceName) -> Result<&ObservedService, Stop> {
@@ -211,7 +210,7 @@ impl<'a> Spoken<'a> {
 
     /// A line of the answer.
     pub(super) fn tell(&mut self, line: &str) {
-        let _ = writeln!(self.told, "{line}");
+        self.told.line(line);
     }
 
     /// Ends the command: a simulated world is written back, and the answer given.
@@ -221,7 +220,7 @@ impl<'a> Spoken<'a> {
     }
 
     pub(super) fn answer(&self) -> Result<(), Stop> {
-        data(&folded(&self.told, self.session.stdout))
+        data(&self.told.output(self.session.stdout))
     }
 }
 

@@ -5,39 +5,92 @@
 
 use std::str::Chars;
 
+use unicode_width::UnicodeWidthChar;
+
 const RESET: &str = "\u{1b}[0m";
 
+/// Marks that stand on one letter: more of them than any script needs would be drawn over the lines around it.
+const MARKS_MAX: usize = 8;
+
+/// Stands where a text was cut.
+const CUT: char = '…';
+
 /// What moves or hides what stands beside it: codes of terminals, line ends, what turns the direction of writing, and
-/// letters without a shape. The two that join letters stay: scripts and emoji need them.
+/// letters without a shape. The two that join letters stay: scripts and emoji need them; [`line()`] and [`lines`] keep
+/// them only there.
 #[must_use]
 pub fn is_unseen(letter: char) -> bool {
     letter.is_control()
         || matches!(
             letter,
-            '\u{ad}' | '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-                | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+                | '\u{180b}'..='\u{180f}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fdd0}'..='\u{fdef}' | '\u{feff}' | '\u{ffa0}'
+                | '\u{fff0}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}' | '\u{1bca0}'..='\u{1bca3}'
+                | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
         )
 }
 
 /// As one line: ends of lines and tabs become spaces.
 #[must_use]
 pub fn line(text: &str) -> String {
-    passed(text, |piece, passed| match piece {
-        Piece::Letter('\t' | '\n' | '\u{2028}' | '\u{2029}') => passed.push(' '),
-        Piece::Letter(letter) if !is_unseen(letter) => passed.push(letter),
+    if is_plain(text) {
+        return text.to_owned();
+    }
+    passed(text, |piece, shown| match piece {
+        Piece::Letter(letter) if is_gap(letter) => shown.push(' '),
+        Piece::Letter(letter) if !is_unseen(letter) => shown.push(letter),
         Piece::Letter(_) | Piece::Paint(_) => {}
     })
 }
 
-/// Its lines and tabs stay; where something is `colored`, what paints stays too.
+/// As [`line()`], and no longer than so many letters: a name that no manifest can have is shown, and fills no screen.
+#[must_use]
+pub fn short(text: &str, letters_max: usize) -> String {
+    // What is left out of it may be any part: no more is looked at than can be shown.
+    let beginning: String = text.chars().take(letters_max.saturating_add(1).saturating_mul(4)).collect();
+    let line = line(&beginning);
+    if line.chars().count() <= letters_max && beginning.len() == text.len() {
+        return line;
+    }
+    line.chars().take(letters_max.saturating_sub(1)).chain([CUT]).collect()
+}
+
+/// As one line that may be painted already: where something is `colored`, what paints stays, and ends with the line.
+#[must_use]
+pub fn painted_line(text: &str, colored: bool) -> String {
+    if is_plain(text) {
+        return text.to_owned();
+    }
+    let line = passed(text, |piece, shown| match piece {
+        Piece::Letter(letter) if is_gap(letter) => shown.push(' '),
+        Piece::Letter(letter) if !is_unseen(letter) => shown.push(letter),
+        Piece::Paint(code) if colored => shown.paint(&code),
+        Piece::Letter(_) | Piece::Paint(_) => {}
+    });
+    unpainted_at_its_end(line)
+}
+
+/// Its lines and tabs stay; where something is `colored`, what paints stays too, and ends with its line.
 #[must_use]
 pub fn lines(text: &str, colored: bool) -> String {
-    passed(text, |piece, passed| match piece {
-        Piece::Letter(letter @ ('\t' | '\n')) => passed.push(letter),
-        Piece::Letter(letter) if !is_unseen(letter) => passed.push(letter),
-        Piece::Paint(code) if colored => passed.push_str(&code),
+    if is_plain(text) {
+        return text.to_owned();
+    }
+    let text = passed(text, |piece, shown| match piece {
+        Piece::Letter(letter @ ('\t' | '\n')) => shown.push(letter),
+        Piece::Letter(letter) if !is_unseen(letter) => shown.push(letter),
+        Piece::Paint(code) if colored => shown.paint(&code),
         Piece::Letter(_) | Piece::Paint(_) => {}
-    })
+    });
+    if !text.contains('\u{1b}') {
+        return text;
+    }
+    let unpainted = |line: &str| match line.strip_suffix('\n') {
+        Some(line) => unpainted_at_its_end(line.to_owned()) + "\n",
+        None => unpainted_at_its_end(line.to_owned()),
+    };
+    text.split_inclusive('\n').map(unpainted).collect()
 }
 
 /// A line of a log as a terminal would show it: of one that was drawn over and over, the last drawing. Its paint ends
@@ -45,8 +98,22 @@ pub fn lines(text: &str, colored: bool) -> String {
 #[must_use]
 pub fn drawn(line: &str, colored: bool) -> String {
     let line = line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default();
-    let text = lines(line, colored);
-    if text.contains('\u{1b}') { text + RESET } else { text }
+    lines(line, colored)
+}
+
+/// Nothing in it needs a look.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
+/// What separates words, and would begin another line or column.
+fn is_gap(letter: char) -> bool {
+    matches!(letter, '\t' | '\n' | '\u{b}' | '\u{c}' | '\u{2028}' | '\u{2029}')
+}
+
+fn unpainted_at_its_end(line: String) -> String {
+    let is_open = line.rfind('\u{1b}').is_some_and(|last| !line[last..].starts_with(RESET));
+    if is_open { line + RESET } else { line }
 }
 
 enum Piece {
@@ -55,9 +122,40 @@ enum Piece {
     Paint(String),
 }
 
+/// What is kept of a text.
+struct Shown {
+    text: String,
+    /// Joins what was before and what comes next, if that is such a letter too.
+    joiner: Option<char>,
+    marks: usize,
+}
+
+impl Shown {
+    fn push(&mut self, letter: char) {
+        if letter.is_ascii() {
+            (self.joiner, self.marks) = (None, 0);
+            self.text.push(letter);
+            return;
+        }
+        if matches!(letter, '\u{200c}' | '\u{200d}') {
+            // Between letters of ASCII it joins nothing, and makes two names that look the same.
+            self.joiner = Some(letter).filter(|_| self.text.ends_with(|last: char| !last.is_ascii()));
+            return;
+        }
+        self.marks = if letter.width() == Some(0) { self.marks.saturating_add(1) } else { 0 };
+        if self.marks <= MARKS_MAX {
+            self.text.extend(self.joiner.take().into_iter().chain([letter]));
+        }
+    }
+
+    fn paint(&mut self, code: &str) {
+        self.text.push_str(code);
+    }
+}
+
 /// All that is shown goes through here, letter by letter: `keep` writes what it keeps, and makes no text of each.
-fn passed(text: &str, keep: impl Fn(Piece, &mut String)) -> String {
-    let mut passed = String::with_capacity(text.len());
+fn passed(text: &str, keep: impl Fn(Piece, &mut Shown)) -> String {
+    let mut shown = Shown { text: String::with_capacity(text.len()), joiner: None, marks: 0 };
     for line in text.split_inclusive('\n') {
         // A code ends with its line at the latest: one that was cut off must not hide what others wrote below it.
         let mut letters = line.trim_end_matches('\n').chars();
@@ -72,14 +170,14 @@ fn passed(text: &str, keep: impl Fn(Piece, &mut String)) -> String {
                 letter => Some(Piece::Letter(letter)),
             };
             if let Some(piece) = piece {
-                keep(piece, &mut passed);
+                keep(piece, &mut shown);
             }
         }
         if line.ends_with('\n') {
-            keep(Piece::Letter('\n'), &mut passed);
+            keep(Piece::Letter('\n'), &mut shown);
         }
     }
-    passed
+    shown.text
 }
 
 /// Takes what follows an escape (ECMA-48), and gives it back where it only paints.
@@ -94,7 +192,7 @@ fn sequence(begin: char, letters: &mut Chars<'_>) -> Option<Piece> {
             });
             let paints =
                 end == Some('m') && code.chars().all(|letter| letter.is_ascii_digit() || ";:".contains(letter));
-            paints.then(|| Piece::Paint(format!("\u{1b}[{code}m")))
+            (paints && !conceals(&code)).then(|| Piece::Paint(format!("\u{1b}[{code}m")))
         }
         // A title, a link, a string of a device: up to its end, which is a bell or an escape and a backslash.
         ']' | 'P' | 'X' | '^' | '_' => {
@@ -113,9 +211,29 @@ fn sequence(begin: char, letters: &mut Chars<'_>) -> Option<Piece> {
     }
 }
 
+/// Whether it makes what follows invisible, beside whatever else it does. A colour's own figures (`38;5;8`) don't.
+fn conceals(code: &str) -> bool {
+    let mut figures = code.split(';');
+    while let Some(figure) = figures.next() {
+        match figure.trim_start_matches('0') {
+            "38" | "48" | "58" => {
+                let skipped = match figures.next().map(|kind| kind.trim_start_matches('0')) {
+                    Some("5") => 1,
+                    Some("2") => 3,
+                    Some(_) | None => 0,
+                };
+                figures.by_ref().take(skipped).for_each(drop);
+            }
+            "8" => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{drawn, is_unseen, line, lines};
+    use super::{MARKS_MAX, drawn, is_unseen, line, lines, painted_line, short};
 
     #[test]
     fn a_terminal_is_painted_and_nothing_else() {
@@ -133,6 +251,9 @@ mod tests {
             ("cut \u{1b}[3", "cut "),
             ("cut \u{1b}", "cut "),
             ("cut \u{1b}]0;never ends", "cut "),
+            ("seen \u{1b}[8mhidden\u{1b}[1;08mtoo", "seen hiddentoo"),
+            ("\u{1b}[38;5;8mgrey", "\u{1b}[38;5;8mgrey\u{1b}[0m"),
+            ("ad\u{200d}min \u{3164}x\u{e0141}", "admin x"),
         ];
         for (text, expected) in cases {
             assert_eq!(drawn(text, true), expected, "{text:?}");
@@ -148,5 +269,25 @@ mod tests {
         assert_eq!(lines(text, true), "one\ntwo\n\tthree \n\n");
         assert_eq!(line(text), "one two  three   ");
         assert_eq!(line("GPU 0\u{2028}is \u{1b}[1mfree\u{1b}[0m"), "GPU 0 is free");
+    }
+
+    #[test]
+    fn a_line_stays_one_and_its_paint_ends_with_it() {
+        let text = "a\u{b}b\u{c}c\u{85}d\u{2029}e\r\nf \u{1b}[31mred";
+        assert_eq!(line(text), "a b cd e f red");
+        assert_eq!(painted_line(text, false), line(text));
+        assert_eq!(painted_line(text, true), "a b cd e f \u{1b}[31mred\u{1b}[0m");
+        assert_eq!(lines("\u{1b}[31mred\nplain", true), "\u{1b}[31mred\u{1b}[0m\nplain");
+    }
+
+    #[test]
+    fn a_tower_of_marks_is_cut_and_a_long_name_too() {
+        let tower = format!("a{}b", "\u{301}".repeat(500));
+        assert_eq!(line(&tower).chars().count(), MARKS_MAX + 2);
+        assert_eq!(short("web", 3), "web");
+        assert_eq!(short("web-1", 3), "we…");
+        assert_eq!(short(&"\u{1b}[31m".repeat(1_000), 8), "…");
+        assert_eq!(short(&"x".repeat(1 << 20), 8), "xxxxxxx…");
+        assert_eq!(short("a\nb", 8), "a b");
     }
 }

@@ -9,6 +9,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use crate::model::harmless;
+
+/// Longer than a manifest's name, an engine's and a driver's ever are, with what lcm puts before and behind them.
+const SHOWN_MAX: usize = 300;
+
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident) => {
         $(#[$doc])*
@@ -29,16 +34,17 @@ macro_rules! name {
             }
         }
 
-        /// As text: a message may show the thing that bears the name.
+        /// As text: a message may show the thing that has the name.
         impl fmt::Debug for $type {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 fmt::Debug::fmt(&self.0, formatter)
             }
         }
 
+        /// A valid name as it is. Marks, engines and files may hold any text: of such a name one harmless line.
         impl fmt::Display for $type {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.pad(&self.0)
+                formatter.pad(&harmless::short(&self.0, SHOWN_MAX))
             }
         }
 
@@ -85,3 +91,17 @@ name!(
     /// One step of one plan, `start:comfyui`.
     StepId
 );
+
+#[cfg(test)]
+mod tests {
+    use super::ServiceName;
+
+    #[test]
+    fn a_name_is_shown_as_one_harmless_line_and_kept_as_it_is() {
+        assert_eq!(ServiceName::from("comfyui_2.a").to_string(), "comfyui_2.a");
+        let forged = ServiceName::from("x\nwarning: \u{1b}[2Jall is lost");
+        assert_eq!(forged.to_string(), "x warning: all is lost");
+        assert_eq!(forged.as_str(), "x\nwarning: \u{1b}[2Jall is lost");
+        assert_eq!(ServiceName::new("x".repeat(1 << 16)).to_string().chars().count(), super::SHOWN_MAX);
+    }
+}

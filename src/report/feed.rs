@@ -8,6 +8,7 @@
 use crate::model::harmless;
 use crate::model::names::ServiceName;
 use crate::model::secret::Masker;
+use crate::report::output::Output;
 use crate::report::style::Style;
 
 /// A line that is longer is shown in parts: one without an end must not fill our memory.
@@ -92,13 +93,13 @@ pub fn prefix(name: &ServiceName, shown: &[ServiceName], all: &[&ServiceName], s
     if style.colored { format!("\u{1b}[{}m{padded}{RESET} ", TINTS[place % TINTS.len()]) } else { format!("{padded} ") }
 }
 
-/// A line as it may be shown.
+/// A line behind its prefix. A pipe gets it as it was written: it is data that other programs read.
 #[must_use]
-pub fn shown(line: &str, style: Style) -> String {
+pub fn shown(prefix: &str, line: &str, style: Style) -> Output {
     if style.width.is_none() {
-        return line.to_owned();
+        return Output::new(format!("{prefix}{line}\n"));
     }
-    harmless::drawn(line, style.colored)
+    Output::new(format!("{prefix}{}\n", harmless::drawn(line, style.colored)))
 }
 
 #[cfg(test)]
@@ -160,9 +161,9 @@ mod tests {
     #[test]
     fn a_pipe_gets_what_was_written() {
         let line = "\u{1b}]0;a title\u{7}10 %\r\u{1b}[31mred";
-        assert_eq!(shown(line, Style::PLAIN), line);
-        assert_eq!(shown(line, TERMINAL), "\u{1b}[31mred\u{1b}[0m");
-        assert_eq!(shown(line, Style { colored: false, ..TERMINAL }), "red");
+        assert_eq!(shown("web | ", line, Style::PLAIN), format!("web | {line}\n"));
+        assert_eq!(shown("", line, TERMINAL), "\u{1b}[31mred\u{1b}[0m\n");
+        assert_eq!(shown("web | ", line, Style { colored: false, ..TERMINAL }), "web | red\n");
     }
 
     #[test]

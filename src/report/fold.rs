@@ -15,7 +15,7 @@ const HANG: usize = 2;
 
 /// `text` with no line wider than the terminal, as far as its words allow, and with no code but those that paint.
 #[must_use]
-pub fn folded(text: &str, style: Style) -> String {
+pub(super) fn folded(text: &str, style: Style) -> String {
     let text = harmless::lines(text, style.colored);
     let Some(width) = style.width else { return text };
     let fold = |line: &str| match line.strip_suffix('\n') {
@@ -55,14 +55,23 @@ fn fold_line(line: &str, width: usize) -> String {
     let hang = if indent + HANG < width / 2 { indent + HANG } else { 0 };
     let (mut lines, mut rest) = (Vec::new(), line);
     loop {
-        let room = if lines.is_empty() { width } else { width - hang };
-        let Some(cut) = (columns(rest) > room).then(|| cut(rest, room)).flatten() else { break };
+        let room = if lines.is_empty() { width } else { width.saturating_sub(hang) };
+        let Some(cut) = is_wider(rest, room).then(|| cut(rest, room)).flatten() else { break };
         let (before, after) = rest.split_at(cut);
         lines.push(before.trim_end());
         rest = after.trim_start();
     }
     lines.push(rest);
     lines.join(&format!("\n{}", " ".repeat(hang)))
+}
+
+/// Looks no further than it has to: a line may be long, and is looked at once for each of its parts.
+fn is_wider(text: &str, room: usize) -> bool {
+    let mut taken = 0_usize;
+    letters(text).any(|(_, letter)| {
+        taken = taken.saturating_add(letter.width().unwrap_or(0));
+        taken > room
+    })
 }
 
 /// The last place to break within `room` columns, or else the first one after it.

@@ -16,6 +16,7 @@ use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest as _, Sha256};
 
 use crate::model::plan::Placement;
+use crate::report::output::Output;
 use crate::report::table::counted;
 use crate::report::timeline::{Timeline, timeline};
 use crate::report::view::{self, NotDone, Standing, View};
@@ -28,10 +29,10 @@ const SCRIPT: &str = include_str!("html/page.js");
 
 /// The whole page, ending in a newline.
 #[must_use]
-pub fn plan(view: View<'_>) -> String {
+pub fn plan(view: View<'_>) -> Output {
     let plan = view.plan;
     let line = timeline(plan);
-    filled(|place| match place {
+    Output::new(filled(|place| match place {
         "policy" => policy(),
         "title" => text(&format!("{} · {}", headline(view).0, plan.project)),
         "style" => STYLE.to_owned(),
@@ -51,7 +52,7 @@ pub fn plan(view: View<'_>) -> String {
         "kept" => kept(view),
         // A place that nobody fills is a mistake in the page, and one that a test finds.
         other => panic!("the page has no {other}"),
-    })
+    }))
 }
 
 /// The page with its `{{places}}` filled, each once: what is put in is not looked at again.

@@ -1,5 +1,7 @@
 //! The same reports for programs. Each format carries its version, and its schema is committed under `schemas/`.
 
+use std::fmt::Write as _;
+
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::Serialize;
@@ -7,26 +9,41 @@ use serde_json::Value;
 
 use crate::model::event::Event;
 use crate::model::facts::Facts;
+use crate::model::harmless::is_unseen;
 use crate::model::hooks::Occasion;
 use crate::model::plan::Plan;
 use crate::report::history::History;
+use crate::report::output::Output;
 use crate::report::problems::Checked;
 use crate::report::status::Status;
 
 /// A whole document, for people to read too; ends in a newline.
 #[must_use]
-pub fn document<T: Serialize>(value: &T) -> String {
-    let mut text = serde_json::to_string_pretty(value).expect("reports are made of maps, lists, texts and numbers");
-    text.push('\n');
-    text
+pub fn document<T: Serialize>(value: &T) -> Output {
+    ended(&serde_json::to_string_pretty(value).expect("reports are made of maps, lists, texts and numbers"))
 }
 
 /// One line of a stream; ends in a newline.
 #[must_use]
-pub fn line<T: Serialize>(value: &T) -> String {
-    let mut text = serde_json::to_string(value).expect("reports are made of maps, lists, texts and numbers");
+pub fn line<T: Serialize>(value: &T) -> Output {
+    ended(&serde_json::to_string(value).expect("reports are made of maps, lists, texts and numbers"))
+}
+
+/// JSON itself leaves as they are what a terminal obeys in one letter, and what turns or hides text. They stand in
+/// strings alone, and are written by their numbers: a program reads the same, and who looks at it sees them.
+fn ended(json: &str) -> Output {
+    let mut text = String::with_capacity(json.len() + 1);
+    for letter in json.chars() {
+        if letter != '\n' && is_unseen(letter) {
+            for unit in letter.encode_utf16(&mut [0; 2]) {
+                let _ = write!(text, "\\u{unit:04x}");
+            }
+        } else {
+            text.push(letter);
+        }
+    }
     text.push('\n');
-    text
+    Output::new(text)
 }
 
 /// What `lcm plan --format json` says.
@@ -81,4 +98,20 @@ fn schema<T: JsonSchema>(title: &str) -> Value {
     schema.insert("title".to_owned(), Value::String(title.to_owned()));
     schema.extend(said.into_iter().filter(|(key, _)| key != "$schema" && key != "title"));
     Value::Object(schema)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{document, line};
+
+    #[test]
+    fn one_value_is_one_line_that_no_terminal_obeys_and_reads_back() {
+        let hostile = "a\u{9b}2J\u{7f}\u{202e}\u{2028}\u{e0041}\n\u{1b}]0;x\u{7}\u{feff}é🦀";
+        let text = line(&hostile);
+        assert_eq!(text.lines().count(), 1);
+        assert!(!text.trim_end().contains(super::is_unseen), "{text:?}");
+        assert_eq!(serde_json::from_str::<String>(&text).expect("JSON"), hostile);
+        assert_eq!(serde_json::from_str::<Vec<String>>(&document(&[hostile])).expect("JSON"), [hostile]);
+        assert!(text.contains("é🦀"), "{text}");
+    }
 }

@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use crate::model::lifecycle::State;
 use crate::model::plan::{GpuLine, Placement, Plan};
 use crate::report::mermaid;
+use crate::report::output::Output;
 use crate::report::table::figure;
 use crate::report::view::entry::{self, Entry};
 use crate::report::view::{self, NotDone, View, gpu_name};
@@ -42,7 +43,7 @@ const MORE_BYTES_MAX: usize = 200;
 
 /// The whole comment, ending in a newline.
 #[must_use]
-pub fn plan(view: View<'_>) -> String {
+pub fn plan(view: View<'_>) -> Output {
     let plan = view.plan;
     let mark = mark(plan);
     let mut comment = Comment { text: head(view), bytes_max: BYTES_MAX - mark.len(), how: how(view) };
@@ -66,7 +67,7 @@ pub fn plan(view: View<'_>) -> String {
     comment.section(BEHIND_DIFFS_BYTES / 2, &folded_head("Whole routes"), routes, FOLD_END);
     let room = comment.room();
     comment.section(room, &folded_head("Kept"), view::kept(plan).iter().map(not_done), FOLD_END);
-    format!("{}\n{mark}", comment.text)
+    Output::new(format!("{}\n{mark}", comment.text))
 }
 
 const STEPS_HEAD: &str = "\n| | service | route | memory and order | why |\n|---|---|---|---|---|\n";

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use crate::model::harmless;
 use crate::model::lifecycle::Action;
 use crate::model::plan::{Plan, Step};
+use crate::report::output::Output;
 use crate::report::table::about;
 use crate::report::timeline::edges;
 use crate::report::view::entry;
@@ -18,7 +19,7 @@ const BYTES_MAX: usize = 50_000;
 
 /// The whole diagram, ending in a newline.
 #[must_use]
-pub fn plan(plan: &Plan) -> String {
+pub fn plan(plan: &Plan) -> Output {
     let mut nodes = String::new();
     for (position, step) in plan.steps.iter().enumerate() {
         let (open, close) = shape(step.action);
@@ -34,7 +35,7 @@ pub fn plan(plan: &Plan) -> String {
     nodes.push_str(&blocked(plan));
     let too_large = edges.len() > EDGES_MAX || nodes.len() + HEAD.len() > BYTES_MAX;
     let warning = if too_large { TOO_LARGE } else { "" };
-    format!("{HEAD}{warning}{nodes}")
+    Output::new(format!("{HEAD}{warning}{nodes}"))
 }
 
 const HEAD: &str = "flowchart LR\n";

@@ -10,9 +10,11 @@ use std::fmt::{Display, Write as _};
 
 use jiff::Timestamp;
 
+use crate::model::harmless::is_unseen;
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 use crate::model::size::Mebibytes;
+use crate::report::output::Output;
 use crate::report::status::{GoalLine, GpuLine, LastRun, ServiceLine, Status};
 
 /// What a status does not hold.
@@ -40,7 +42,7 @@ type Amount = fn(&GpuLine) -> Option<Mebibytes>;
 
 /// The whole exposition: the same status gives the same bytes.
 #[must_use]
-pub fn metrics(status: &Status, beside: Beside<'_>) -> String {
+pub fn metrics(status: &Status, beside: Beside<'_>) -> Output {
     let mut metrics = of_project(status, beside.version);
     metrics.extend(of_services(status, beside.wanted));
     metrics.extend(of_gpus(status));
@@ -51,7 +53,7 @@ pub fn metrics(status: &Status, beside: Beside<'_>) -> String {
     for metric in metrics.iter().filter(|metric| !metric.series.is_empty()) {
         write(&mut text, metric, &project);
     }
-    text
+    Output::new(text)
 }
 
 fn of_project(status: &Status, version: &str) -> Vec<Metric> {
@@ -131,7 +133,7 @@ fn of_gpus(status: &Status) -> Vec<Metric> {
         ("lcm_gpu_memory_used_bytes", "What counts as taken, foreign memory with it.", |gpu| Some(gpu.used_mib)),
         ("lcm_gpu_memory_free_bytes", "What one more service may have.", |gpu| Some(gpu.free_mib)),
     ];
-    let labels = |gpu: &GpuLine| vec![("gpu", gpu.id.to_string()), ("index", gpu.index.to_string())];
+    let labels = |gpu: &GpuLine| vec![("gpu", gpu.id.as_str().to_owned()), ("index", gpu.index.to_string())];
     let of_each = |value: &dyn Fn(&GpuLine) -> Option<String>| {
         let series = status.gpus.iter().filter_map(|gpu| value(gpu).map(|value| Series { labels: labels(gpu), value }));
         series.collect::<Vec<_>>()
@@ -200,8 +202,19 @@ fn write(text: &mut String, metric: &Metric, project: &str) {
     }
 }
 
+/// What no eye sees is written by its number, so that labels that differ go on differing.
 fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    let mut escaped = String::with_capacity(value.len());
+    for letter in value.chars() {
+        match letter {
+            '\\' => escaped.push_str("\\\\"),
+            '"' => escaped.push_str("\\\""),
+            '\n' => escaped.push_str("\\n"),
+            unseen if is_unseen(unseen) => drop(write!(escaped, "\\\\u{{{:x}}}", u32::from(unseen))),
+            letter => escaped.push(letter),
+        }
+    }
+    escaped
 }
 
 fn bytes(amount: Mebibytes) -> String {

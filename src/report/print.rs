@@ -13,9 +13,8 @@ use std::time::Duration;
 
 use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 
-use crate::model::harmless;
 use crate::report::fold::columns;
-use crate::report::style::Style;
+use crate::report::output::Output;
 
 /// A process has one terminal, and these lines move on it.
 static MOVING: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -63,7 +62,7 @@ struct Taken {
 impl Screen {
     #[must_use]
     pub fn enter() -> Self {
-        Self::enter_by(data)
+        Self::enter_by(|text| write_out(text).map(|_| ()))
     }
 
     fn enter_by(write: fn(&str) -> io::Result<()>) -> Self {
@@ -120,12 +119,16 @@ pub enum Reader {
 }
 
 /// Writes data to stdout.
-pub fn data(text: &str) -> io::Result<()> {
+pub fn data(text: &Output) -> io::Result<()> {
     stream(text).map(|_| ())
 }
 
 /// The same, for whoever goes on writing as long as somebody reads.
-pub fn stream(text: &str) -> io::Result<Reader> {
+pub fn stream(text: &Output) -> io::Result<Reader> {
+    write_out(text)
+}
+
+fn write_out(text: &str) -> io::Result<Reader> {
     let written = above(|| {
         let mut stdout = io::stdout().lock();
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
@@ -137,17 +140,20 @@ pub fn stream(text: &str) -> io::Result<Reader> {
     }
 }
 
-/// Writes a line of narration to stderr; if that can't be written to, there is nobody to tell. Of the codes that are in
-/// it, only those that paint get to a terminal.
-pub fn note(line: &str, style: Style) {
-    let line = harmless::lines(line, style.colored);
+/// Writes narration to stderr, and ends its line; if that can't be written to, nothing can report it.
+pub fn note(line: &Output) {
     above(|| {
         let _ = writeln!(io::stderr().lock(), "{line}");
     });
 }
 
-/// Writes to stderr as it is, with no end of line: a question, whose answer comes on the same line.
-pub fn ask(text: &str) {
+/// Writes a question of lcm's to stderr, with no end of line: the answer comes on the same one.
+pub fn ask(question: &'static str) {
+    send(question);
+}
+
+/// Writes to stderr as it is.
+fn send(text: &str) {
     let mut stderr = io::stderr().lock();
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }
@@ -170,7 +176,7 @@ pub fn size_of(stream: impl AsFd) -> Option<Size> {
 pub fn moving(lines: Vec<String>) {
     let mut moving = MOVING.lock().unwrap_or_else(PoisonError::into_inner);
     if !moving.is_empty() || !lines.is_empty() {
-        ask(&redrawn(&moving, &lines, size()));
+        send(&redrawn(&moving, &lines, size()));
     }
     *moving = lines;
 }
@@ -182,7 +188,7 @@ pub fn still_on_panic() {
         leave_screen();
         // Whoever panics may have them in hand; then it is told below them.
         if let Ok(mut moving) = MOVING.try_lock() {
-            ask(&erased(&moving, size()));
+            send(&erased(&moving, size()));
             moving.clear();
         }
         tell(panic);
@@ -195,9 +201,9 @@ fn above<R>(write: impl FnOnce() -> R) -> R {
     if moving.is_empty() {
         return write();
     }
-    ask(&erased(&moving, size()));
+    send(&erased(&moving, size()));
     let written = write();
-    ask(&redrawn(&[], &moving, size()));
+    send(&redrawn(&[], &moving, size()));
     written
 }
 

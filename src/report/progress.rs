@@ -14,7 +14,9 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::model::event::Event;
 use crate::report::json;
+use crate::report::output::Output;
 use crate::report::print::{self, Reader};
+use crate::report::sheet::sentence;
 use crate::report::style::Style;
 
 /// Where the events of a run are shown.
@@ -72,7 +74,7 @@ impl Progress {
                 let mut waits = waits.lock().unwrap_or_else(PoisonError::into_inner);
                 waits.tell(event);
                 for line in lines::lines(event, &waits, *style) {
-                    print::note(&line, *style);
+                    print::note(&sentence(&line, *style));
                 }
             }
             Shown::Nothing => {}
@@ -93,7 +95,7 @@ impl Progress {
     pub fn remark(&self, text: &str) {
         match &self.shown {
             Shown::Bars(bars) => bars.remark(text),
-            Shown::Lines(style, _) => print::note(text, *style),
+            Shown::Lines(style, _) => print::note(&sentence(text, *style)),
             Shown::Nothing => {}
         }
     }
@@ -110,7 +112,7 @@ impl Progress {
 impl Stream {
     /// Whether it can go on being written to. What can't is told once, and not tried again: a run must not end half
     /// done for want of a reader.
-    fn takes(&mut self, line: &str) -> bool {
+    fn takes(&mut self, line: &Output) -> bool {
         let (whereto, written) = match self {
             Self::Stdout => ("to stdout", print::stream(line)),
             Self::File(file) => ("down", file.write_all(line.as_bytes()).map(|()| Reader::There)),
@@ -122,7 +124,7 @@ impl Stream {
             Err(error) => error.to_string(),
         };
         let told = format!("warning: the events can't be written {whereto} any more ({why}); the run goes on");
-        print::note(&told, Style::PLAIN);
+        print::note(&sentence(&told, Style::PLAIN));
         false
     }
 }

@@ -6,12 +6,11 @@
 mod blocks;
 mod gpus;
 
-use std::fmt::Write as _;
-
 use crate::model::harmless;
 use crate::model::lifecycle::State;
 use crate::model::plan::{Placement, ReasonCode};
-use crate::report::fold::folded;
+use crate::report::output::Output;
+use crate::report::sheet::Sheet;
 use crate::report::style::{Paint, Style};
 use crate::report::table::{self, Cell};
 use crate::report::view::entry::{self, Group};
@@ -32,45 +31,45 @@ pub struct Setting {
 
 /// The whole text, ending in a newline.
 #[must_use]
-pub fn plan(view: View<'_>, setting: Setting) -> String {
+pub fn plan(view: View<'_>, setting: Setting) -> Output {
     let (plan, Setting { style, .. }) = (view.plan, setting);
-    let mut text = String::new();
+    let mut sheet = Sheet::new();
     if let Some((made, _)) = view.saved() {
-        let _ = writeln!(text, "Saved plan, {}.\n", harmless::line(&made));
+        sheet.line(format!("Saved plan, {made}.")).gap();
     }
     if plan.steps.is_empty() {
-        let _ = writeln!(text, "{}", harmless::line(&view.nothing()));
+        sheet.line(view.nothing());
     } else {
         for line in head(view, style) {
-            let _ = writeln!(text, "{}", style.paint(Paint::Strong, &line));
+            sheet.line(style.paint(Paint::Strong, &line));
         }
     }
     // Where nothing can be done, it may be for want of room.
     let is_about_room = plan.blocked.iter().any(|blocked| blocked.reason.code == ReasonCode::NoRoom);
     if is_about_room || !plan.steps.is_empty() {
-        push_block(&mut text, &gpus::lines(&plan.gpus, style));
+        push_block(&mut sheet, &gpus::lines(&plan.gpus, style));
     }
     for block in blocks::blocks(&rows(view, setting), BLOCK_INDENT, style) {
-        push_block(&mut text, &block);
+        push_block(&mut sheet, &block);
     }
     if !plan.warnings.is_empty() {
-        text.push('\n');
+        sheet.gap();
     }
     for warning in &plan.warnings {
-        let _ = writeln!(text, "{} {}", style.paint(Paint::Warn, "warning:"), harmless::line(warning));
+        sheet.line(format!("{} {}", style.paint(Paint::Warn, "warning:"), harmless::line(warning)));
     }
     if plan.placement == Placement::Bounded && !plan.steps.is_empty() {
-        text.push_str("\nThe placing is sound, but not proven to be the best.\n");
+        sheet.gap().own("The placing is sound, but not proven to be the best.");
     }
     if let Some((_, standing)) = view.saved() {
-        let _ = write!(text, "\n{}\n", harmless::line(&standing.sentence()));
-        let differences: Vec<String> = standing.differences().iter().map(|line| harmless::line(line)).collect();
-        push_lines(&mut text, &differences);
+        sheet.gap().line(standing.sentence()).block(BLOCK_INDENT, standing.differences());
     }
-    // Where one line says that there is nothing to do, the counts belong to it.
-    let is_one_line = text.lines().count() == 1;
-    let _ = writeln!(text, "{}Plan: {}.", if is_one_line { "" } else { "\n" }, view::summary(plan));
-    folded(&text, style)
+    // Where one line reports that there is nothing to do, the counts belong to it.
+    if sheet.height() > 1 {
+        sheet.gap();
+    }
+    sheet.line(format!("Plan: {}.", view::summary(plan)));
+    sheet.output(style)
 }
 
 /// `lcm plan · studio · mode video (manifest) · goals narrate · host box · engine … 20.10`; broken between its parts.
@@ -123,16 +122,9 @@ fn rows(view: View<'_>, setting: Setting) -> Vec<Row> {
     rows
 }
 
-fn push_block(text: &mut String, lines: &[String]) {
+fn push_block(sheet: &mut Sheet, lines: &[String]) {
     if !lines.is_empty() {
-        text.push('\n');
-        push_lines(text, lines);
-    }
-}
-
-fn push_lines(text: &mut String, lines: &[String]) {
-    for line in lines {
-        let _ = writeln!(text, "{:BLOCK_INDENT$}{line}", "");
+        sheet.gap().block(BLOCK_INDENT, lines);
     }
 }
 

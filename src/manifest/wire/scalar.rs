@@ -10,6 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use crate::manifest::fault::Fault;
 use crate::manifest::located::WORD;
+use crate::model::harmless;
 
 /// What names look like: they become parts of container names and file names.
 pub(in crate::manifest) const NAME_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]*$";
@@ -23,9 +24,17 @@ const PERIOD_PATTERN: &str = concat!(
     r"[0-9]+s( ?[0-9]+ms)?|[0-9]+ms|[0-9]+\.[0-9]+(h|m|s|ms))$"
 );
 
+/// Longer names make neither container names nor file names.
+pub(in crate::manifest) const NAME_LENGTH_MAX: usize = 100;
+/// 2⁶⁰ bytes, an exbibyte: what no machine has, and what sums of many can't overflow.
+const SIZE_MAX: u64 = 1 << 60;
+/// A year: longer than anything that lcm waits for, and short enough to be added to any clock.
+const PERIOD_MAX: Duration = Duration::from_hours(366 * 24);
+
 /// Whether a text may name a service, mode, goal, template or project.
 pub(in crate::manifest) fn is_name(text: &str) -> bool {
-    text.starts_with(|first: char| first.is_ascii_alphanumeric())
+    text.len() <= NAME_LENGTH_MAX
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric())
         && text.chars().all(|character| character.is_ascii_alphanumeric() || "_.-".contains(character))
 }
 
@@ -65,10 +74,18 @@ impl Size {
         regex_lite::Regex::new(SIZE_PATTERN)
             .is_ok_and(|pattern| pattern.is_match(text))
             .then(|| multiply(digits, bytes_in_unit))
-            .flatten()
+            .ok_or_else(|| wrong(format!("`{text}` is no size")).help("write it like `20GB`, `512MiB` or `1.5GiB`"))?
+            .filter(|bytes| *bytes <= SIZE_MAX)
             .map(Self)
-            .ok_or_else(|| wrong(format!("`{text}` is no size")).help("write it like `20GB`, `512MiB` or `1.5GiB`"))
+            .ok_or_else(|| {
+                wrong(format!("`{}` is too large", short(text))).help("at most 1048576TiB (2⁶⁰ bytes) can be declared")
+            })
     }
+}
+
+/// Digits without end fill no screen.
+fn short(text: &str) -> String {
+    harmless::short(text, 40)
 }
 
 /// `G` of `G`, `g`, `gb`, `Gi`: a unit in another tool's spelling, which leaves open which one is meant.
@@ -106,9 +123,12 @@ impl Period {
         regex_lite::Regex::new(PERIOD_PATTERN)
             .is_ok_and(|pattern| pattern.is_match(text))
             .then(|| SpanParser::new().parse_unsigned_duration(text).ok())
-            .flatten()
+            .ok_or_else(|| wrong(format!("`{text}` is no duration")).help(help))?
+            .filter(|period| *period <= PERIOD_MAX)
             .map(Self)
-            .ok_or_else(|| wrong(format!("`{text}` is no duration")).help(help))
+            .ok_or_else(|| {
+                wrong(format!("`{}` is too long", short(text))).help("a duration is at most 8784h (366 days)")
+            })
     }
 }
 
@@ -198,7 +218,7 @@ impl JsonSchema for Word {
 mod tests {
     use std::time::Duration;
 
-    use super::{Period, Size, is_name};
+    use super::{NAME_LENGTH_MAX, PERIOD_MAX, Period, SIZE_MAX, Size, is_name};
 
     #[test]
     fn sizes() {
@@ -247,6 +267,24 @@ mod tests {
             assert!(Period::parse(text).is_err(), "{text}");
         }
         assert_eq!(Period::parse("30").unwrap_err().message, "`30` has no unit");
+    }
+
+    #[test]
+    fn amounts_have_a_bound_that_no_sum_overflows() {
+        assert_eq!(Period::parse("8784h").map(|period| period.0), Ok(PERIOD_MAX));
+        for text in
+            ["18446744073709551615s", "8784h1ms", "99999999999999999999h", "31622401s", "18446744073709551615ms"]
+        {
+            let message = Period::parse(text).expect_err(text).message;
+            assert_eq!(message, format!("`{text}` is too long"));
+        }
+        assert_eq!(Size::parse("1048576TiB").map(|size| size.0), Ok(SIZE_MAX));
+        let digits = "9".repeat(500);
+        for text in ["1048577TiB", "18446744073709551615GB", "1152921504606847KB", &format!("{digits}GB")] {
+            assert!(Size::parse(text).expect_err(text).message.ends_with("is too large"), "{text}");
+        }
+        assert!(Size::parse(&format!("1.{digits}GB")).is_err());
+        assert!(is_name(&"a".repeat(NAME_LENGTH_MAX)) && !is_name(&"a".repeat(NAME_LENGTH_MAX + 1)));
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The history for spreadsheets: a header, and a line for each row, quoted as RFC 4180 says. Lines end in a line feed
 //! alone, as every tool here has it. Calls of hooks are not here: a file has one kind of row.
 
+use crate::model::harmless;
 use crate::model::lifecycle::State;
 use crate::report::history::{History, RunLine, StatsLine, TransitionLine};
+use crate::report::output::Output;
 
 /// Changes, or runs, or figures, whichever were asked for.
 #[must_use]
-pub fn csv(history: &History) -> String {
+pub fn csv(history: &History) -> Output {
     let rows: Vec<Vec<String>> = if let Some(runs) = &history.runs {
         std::iter::once(words(&RUNS)).chain(runs.iter().map(run)).collect()
     } else if let Some(stats) = &history.stats {
@@ -15,7 +17,7 @@ pub fn csv(history: &History) -> String {
         let transitions = history.transitions.iter().flatten();
         std::iter::once(words(&TRANSITIONS)).chain(transitions.map(transition)).collect()
     };
-    rows.iter().map(|row| line(row)).collect()
+    Output::new(rows.iter().map(|row| line(row)).collect())
 }
 
 const TRANSITIONS: [&str; 9] = ["at", "service", "from", "to", "reason", "by", "run", "made", "metadata"];
@@ -70,12 +72,15 @@ fn line(row: &[String]) -> String {
     format!("{}\n", fields.join(","))
 }
 
+/// A spreadsheet takes what begins so for a formula, and runs it; behind an apostrophe it is text.
+const BEGIN_FORMULAS: [char; 10] = ['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠'];
+
+/// As text, whatever a spreadsheet or a terminal would do with it. Lines of a field stay, within its quotes.
 fn quoted(field: &str) -> String {
-    if field.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", field.replace('"', "\"\""))
-    } else {
-        field.to_owned()
-    }
+    let shown = harmless::lines(field, false);
+    let is_formula = [field, shown.trim_start()].iter().any(|text| text.starts_with(BEGIN_FORMULAS));
+    let field = if is_formula { format!("'{shown}") } else { shown };
+    if field.contains([',', '"', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field }
 }
 
 #[cfg(test)]
@@ -89,5 +94,14 @@ mod tests {
         assert_eq!(quoted("a, b"), "\"a, b\"");
         assert_eq!(quoted("it said \"no\""), "\"it said \"\"no\"\"\"");
         assert_eq!(quoted("two\nlines"), "\"two\nlines\"");
+    }
+
+    #[test]
+    fn a_field_is_no_formula_and_drives_no_terminal() {
+        assert_eq!(quoted("=HYPERLINK(\"http://x\",\"ok\")"), "\"'=HYPERLINK(\"\"http://x\"\",\"\"ok\"\")\"");
+        for formula in ["=1", "+1", "-1", "@a", "\t=1", "\r=1", "\u{200b}=1", "\u{1b}[m@a", "＝1"] {
+            assert!(quoted(formula).starts_with('\''), "{formula:?}");
+        }
+        assert_eq!(quoted("a\u{1b}[2J\u{9b}1mb\u{202e}"), "ab");
     }
 }

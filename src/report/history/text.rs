@@ -6,44 +6,45 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::model::lifecycle::State;
-use crate::report::fold::folded;
 use crate::report::history::{CallLine, History, RunLine, StatsLine, TransitionLine};
+use crate::report::output::Output;
+use crate::report::sheet::Sheet;
 use crate::report::style::{Paint, Style};
 use crate::report::table::{self, Cell, counted, elapsed, took};
 
 /// The whole text, ending in a newline; `verbose`: with the runs and metadata of changes, and with the calls of hooks.
 #[must_use]
-pub fn text(history: &History, zone: &TimeZone, verbose: bool, style: Style) -> String {
-    let mut text = String::new();
+pub fn text(history: &History, zone: &TimeZone, verbose: bool, style: Style) -> Output {
+    let mut sheet = Sheet::new();
     if let Some(transitions) = &history.transitions {
         let rows = transitions.iter().map(|line| transition(line, zone, verbose)).collect();
-        block(&mut text, &["TIME", "SERVICE", "FROM", "TO", "BY", "WHY"], rows, style, "No change is recorded.");
+        block(&mut sheet, &["TIME", "SERVICE", "FROM", "TO", "BY", "WHY"], rows, style, "No change is recorded.");
     }
     if let Some(calls) = history.calls.as_ref().filter(|calls| verbose && !calls.is_empty()) {
-        text.push('\n');
+        sheet.gap();
         let rows = calls.iter().map(|line| call(line, zone)).collect();
-        block(&mut text, &["TIME", "SERVICE", "HOOK", "TOOK", "CALL", "RESULT"], rows, style, "");
+        block(&mut sheet, &["TIME", "SERVICE", "HOOK", "TOOK", "CALL", "RESULT"], rows, style, "");
     }
     if let Some(runs) = &history.runs {
         let rows = runs.iter().map(|line| run(line, zone)).collect();
         let titles = ["TIME", "TOOK", "RUN", "COMMAND", "BY", "EXIT", "MANIFEST"];
-        block(&mut text, &titles, rows, style, "No run that changed anything is recorded.");
+        block(&mut sheet, &titles, rows, style, "No run that changed anything is recorded.");
     }
     if let Some(quiet) = &history.quiet_runs {
         let runs = counted(usize::try_from(quiet.count).unwrap_or(usize::MAX), "run", "runs");
-        let _ = writeln!(text, "And {runs} that changed nothing, the last at {}.", stamp(quiet.last_at, zone));
+        sheet.line(format!("And {runs} that changed nothing, the last at {}.", stamp(quiet.last_at, zone)));
     }
     if let Some(stats) = &history.stats {
         let rows = stats.iter().map(figures).collect();
         let titles = ["SERVICE", "STARTS", "FAILURES", "READY", "MEDIAN", "95 %", "TIME IN STATES"];
-        block(&mut text, &titles, rows, style, "No change is recorded.");
+        block(&mut sheet, &titles, rows, style, "No change is recorded.");
     }
-    folded(&text, style)
+    sheet.output(style)
 }
 
-fn block(text: &mut String, titles: &[&str], rows: Vec<Vec<Cell>>, style: Style, none: &str) {
+fn block(sheet: &mut Sheet, titles: &[&str], rows: Vec<Vec<Cell>>, style: Style, none: &str) {
     if rows.is_empty() {
-        let _ = writeln!(text, "{none}");
+        sheet.line(none);
         return;
     }
     let title = |word: &&str| {
@@ -55,9 +56,7 @@ fn block(text: &mut String, titles: &[&str], rows: Vec<Vec<Cell>>, style: Style,
         }
     };
     let table: Vec<Vec<Cell>> = std::iter::once(titles.iter().map(title).collect()).chain(rows).collect();
-    for line in table::lines(&table, style) {
-        let _ = writeln!(text, "{line}");
-    }
+    sheet.block(0, table::lines(&table, style));
 }
 
 fn transition(line: &TransitionLine, zone: &TimeZone, verbose: bool) -> Vec<Cell> {
@@ -163,13 +162,14 @@ mod tests {
     use super::text;
     use crate::model::lifecycle::State;
     use crate::report::history::{CallLine, History, QuietRuns, RunLine, StatsLine, TransitionLine, csv};
+    use crate::report::output::Output;
     use crate::report::style::Style;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_790_000_000 + second).expect("in range")
     }
 
-    fn shown(history: &History, verbose: bool) -> String {
+    fn shown(history: &History, verbose: bool) -> Output {
         text(history, &TimeZone::fixed(tz::offset(2)), verbose, Style::PLAIN)
     }
 

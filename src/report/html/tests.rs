@@ -6,7 +6,7 @@ use crate::report::tests::{HOSTILE, empty, hostile, switch, view};
 use crate::report::view::{Origin, Standing, View};
 
 fn page(of: &Plan) -> String {
-    plan(view(of, Purpose::Apply))
+    plan(view(of, Purpose::Apply)).to_string()
 }
 
 #[test]

@@ -26,15 +26,27 @@ pub(super) fn prose(text: &str) -> String {
                     prose.push(NO_WIDTH);
                 }
             }
+            // An address in a comment of lcm's would be trusted as lcm's: it is shown, and not linked.
+            ':' if ends_with_any(&prose, &["http", "https", "ftp", "mailto", "xmpp"]) => prose.extend([':', NO_WIDTH]),
+            '.' if ends_with_any(&prose, &["www"]) => prose.extend([NO_WIDTH, '.']),
             letter => prose.push(letter),
         }
     }
     prose
 }
 
+/// Whatever the size of its letters.
+fn ends_with_any(text: &str, words: &[&str]) -> bool {
+    let ends = |word: &&str| {
+        let end = text.len().checked_sub(word.len()).and_then(|from| text.get(from..));
+        end.is_some_and(|end| end.eq_ignore_ascii_case(word))
+    };
+    words.iter().any(ends)
+}
+
 /// A name, set as one: within code nothing is linked.
 pub(super) fn code(name: &str) -> String {
-    let plain = !name.is_empty() && !name.contains(|letter: char| letter == '`' || letter == '|' || is_unseen(letter));
+    let plain = !name.is_empty() && !name.contains(|letter: char| "`|<>".contains(letter) || is_unseen(letter));
     if plain { format!("`{name}`") } else { prose(name) }
 }
 
@@ -58,7 +70,8 @@ mod tests {
     #[test]
     fn nothing_in_a_sentence_is_read_as_more_than_that() {
         assert_eq!(prose("a|b <script> & `x` *y* _z_"), "a&#124;b &lt;script&gt; &amp; \\`x\\` \\*y\\* \\_z\\_");
-        assert_eq!(prose("[a](http://b) $HOME"), "\\[a\\](http://b) <span>$</span>HOME");
+        assert_eq!(prose("![a](http://b) $HOME"), "!\\[a\\](http:\u{200b}//b) <span>$</span>HOME");
+        assert_eq!(prose("www.evil.example"), "www\u{200b}.evil.example");
         assert_eq!(prose("ask @kim, see #12; a @ b"), "ask @\u{200b}kim, see #\u{200b}12; a @ b");
         assert_eq!(prose("two\nlines\u{202e}"), "two lines");
     }

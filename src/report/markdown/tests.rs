@@ -12,7 +12,7 @@ use crate::report::view::{Origin, Standing, View};
 const LETTERS_MAX: usize = 65_536;
 
 fn shown(of: &Plan) -> String {
-    plan(view(of, Purpose::Apply))
+    plan(view(of, Purpose::Apply)).to_string()
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn status() -> Status {
 }
 
 fn exposed(status: &Status) -> String {
-    metrics(status, Beside { wanted: &BTreeSet::from(["web".into(), "tts".into()]), version: "0.1.0" })
+    metrics(status, Beside { wanted: &BTreeSet::from(["web".into(), "tts".into()]), version: "0.1.0" }).to_string()
 }
 
 #[test]

@@ -9,10 +9,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::event::Event;
-use crate::report::fold::folded;
+use crate::report::output::Output;
 use crate::report::print::{self, Size};
 use crate::report::progress::board::{Board, TICK_MS};
 use crate::report::progress::lines;
+use crate::report::sheet::sentence;
 use crate::report::style::Style;
 
 /// The bottom of the terminal, drawn again and again until it is finished or dropped.
@@ -51,13 +52,13 @@ impl Bars {
             board.tell(&event.kind, Timestamp::now());
         }
         for line in said(event, print::size(), self.style) {
-            print::note(&line, self.style);
+            print::note(&line);
         }
         draw(&self.board, self.style);
     }
 
     pub(super) fn remark(&self, text: &str) {
-        print::note(&folded(text, wide(print::size(), self.style)), self.style);
+        print::note(&sentence(text, wide(print::size(), self.style)));
     }
 
     /// Takes everything that moves off the terminal, for good.
@@ -79,10 +80,10 @@ impl Drop for Bars {
 }
 
 /// What stays above the lines that move.
-fn said(event: &Event, size: Size, style: Style) -> Vec<String> {
+fn said(event: &Event, size: Size, style: Style) -> Vec<Output> {
     let style = wide(size, style);
     // The board says what is waited for.
-    lines::lasting(event, style).iter().map(|line| folded(line, style)).collect()
+    lines::lasting(event, style).iter().map(|line| sentence(line, style)).collect()
 }
 
 /// A terminal may have become another one since it was first asked.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::budget::Budget;
 use crate::model::desired::Desired;
+use crate::model::harmless;
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::ServiceName;
 use crate::model::observed::{Observed, ObservedService, Ownership};
@@ -111,7 +112,8 @@ pub(super) fn lines(line: &ServiceLine, outlook: &Outlook, style: Style) -> Vec<
     let sure = if line.known { "is" } else { "is taken to be" };
     let name = style.paint(Paint::Strong, line.name.as_str());
     let mut lines = vec![format!("{name} {sure} {}: {}", line.state.spoken(), meaning(line.state))];
-    let mut tell = |label: &str, text: &str| lines.push(format!("  {} {text}", style.paint(Paint::Dim, label)));
+    let mut tell =
+        |label: &str, text: &str| lines.push(format!("  {} {}", style.paint(Paint::Dim, label), harmless::line(text)));
     let since = line.since.map(|since| format!("since {since:.0}"));
     // A word tells since when by itself.
     let since = since.filter(|since| !line.reason.contains(since));

@@ -1,11 +1,10 @@
 //! The status as tables.
 
-use std::fmt::Write as _;
-
 use crate::model::harmless;
 use crate::model::lifecycle::State;
 use crate::model::names::GpuId;
-use crate::report::fold::folded;
+use crate::report::output::Output;
+use crate::report::sheet::Sheet;
 use crate::report::status::{EstimatesLine, Outlooks, ServiceLine, Status, gpus, next};
 use crate::report::style::{Paint, Style};
 use crate::report::table::{self, Cell, about, counted, elapsed, listed};
@@ -16,10 +15,10 @@ const INDENT: &str = "    ";
 
 /// A line for each service, with more below some; and what stands above and below the table.
 struct Parts {
-    head: String,
+    head: Sheet,
     /// Its titles first, where there are services.
     services: Vec<Block>,
-    rest: String,
+    rest: Sheet,
 }
 
 /// Lines that belong together.
@@ -32,13 +31,13 @@ struct Block {
 /// The whole text, ending in a newline; `verbose`: with what earlier runs let expect of each service. What has an
 /// outlook is told of at length, below the table.
 #[must_use]
-pub fn text(status: &Status, outlooks: &Outlooks, verbose: bool, style: Style) -> String {
+pub fn text(status: &Status, outlooks: &Outlooks, verbose: bool, style: Style) -> Output {
     parts(status, outlooks, verbose, style).text(style)
 }
 
 /// The same in so many lines, as far as leaving out services can do that: first the last ones that are not in error.
 #[must_use]
-pub fn within(status: &Status, outlooks: &Outlooks, verbose: bool, style: Style, rows: usize) -> String {
+pub fn within(status: &Status, outlooks: &Outlooks, verbose: bool, style: Style, rows: usize) -> Output {
     let mut parts = parts(status, outlooks, verbose, style);
     let over = parts.text(style).lines().count().saturating_sub(rows);
     if over > 0 {
@@ -49,12 +48,11 @@ pub fn within(status: &Status, outlooks: &Outlooks, verbose: bool, style: Style,
 }
 
 impl Parts {
-    fn text(&self, style: Style) -> String {
+    fn text(&self, style: Style) -> Output {
         let lines: Vec<String> = self.services.iter().flat_map(|block| block.lines.clone()).collect();
-        let mut text = self.head.clone();
-        block(&mut text, &lines);
-        text.push_str(&self.rest);
-        folded(&text, style)
+        let mut services = Sheet::new();
+        block(&mut services, &lines);
+        [&self.head, &services, &self.rest].map(|sheet| sheet.output(style)).into_iter().collect()
     }
 
     /// Leaves out services until so many lines are gone, or all services are.
@@ -85,38 +83,35 @@ fn parts(status: &Status, outlooks: &Outlooks, verbose: bool, style: Style) -> P
     let mode = status.mode.as_ref().map(|mode| format!(" · mode {mode}{whose}")).unwrap_or_default();
     let engine = status.engine.as_ref().map(|engine| format!(" · engine {engine}")).unwrap_or_default();
     let head = format!("lcm status · {}{mode} · host {}{engine}", status.project, status.host);
-    let head = format!("{}\n", style.paint(Paint::Strong, &head));
-    let mut text = String::new();
+    let mut title = Sheet::new();
+    title.line(style.paint(Paint::Strong, &head));
+    let mut sheet = Sheet::new();
     for (line, outlook) in status.services.iter().filter_map(|line| Some((line, outlooks.get(&line.name)?))) {
-        block(&mut text, &next::lines(line, outlook, style));
+        block(&mut sheet, &next::lines(line, outlook, style));
     }
     if verbose {
-        block(&mut text, &table::lines(&estimates(status), style));
+        block(&mut sheet, &table::lines(&estimates(status), style));
     }
-    block(&mut text, &gpus::lines(&status.gpus, style));
-    block(&mut text, &table::lines(&goals(status), style));
+    block(&mut sheet, &gpus::lines(&status.gpus, style));
+    block(&mut sheet, &table::lines(&goals(status), style));
     if let Some(run) = &status.last_run {
         let error = run.first_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
         let ago = elapsed(run.ended_at, status.observed_at);
         let run = format!("Last run: {} by {}, {ago} ago, exit {}{error}", run.command, run.by, run.exit_code);
-        let _ = write!(text, "\n{}\n", harmless::line(&run));
+        sheet.gap().line(harmless::line(&run));
     }
     if !status.warnings.is_empty() {
-        text.push('\n');
+        sheet.gap();
     }
     for warning in &status.warnings {
-        let _ = writeln!(text, "{} {}", style.paint(Paint::Warn, "warning:"), harmless::line(warning));
+        sheet.line(format!("{} {}", style.paint(Paint::Warn, "warning:"), harmless::line(warning)));
     }
-    Parts { head, services: service_lines(status, outlooks, style), rest: text }
+    Parts { head: title, services: service_lines(status, outlooks, style), rest: sheet }
 }
 
-fn block(text: &mut String, lines: &[String]) {
-    if lines.is_empty() {
-        return;
-    }
-    text.push('\n');
-    for line in lines {
-        let _ = writeln!(text, "{:BLOCK_INDENT$}{line}", "");
+fn block(sheet: &mut Sheet, lines: &[String]) {
+    if !lines.is_empty() {
+        sheet.gap().block(BLOCK_INDENT, lines);
     }
 }
 

@@ -15,7 +15,7 @@ fn shown(plan_of: &Plan, purpose: Purpose, verbose: bool) -> String {
 }
 
 fn set(plan_of: &Plan, purpose: Purpose, verbose: bool, style: Style) -> String {
-    plan(view(plan_of, purpose), Setting { verbose, style })
+    plan(view(plan_of, purpose), Setting { verbose, style }).to_string()
 }
 
 #[test]

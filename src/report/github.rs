@@ -1,0 +1,85 @@
+//! Problems as GitHub's runner shows them: beside the line, in the pull request. One command a line, and nothing in it can
+//! end it, begin another one, or drive the terminal of whoever reads the log.
+
+use crate::model::harmless;
+use crate::report::output::Output;
+use crate::report::problems::{Checked, CheckedFile, Problem, Severity};
+
+/// Each problem, and each warning of what is valid, as one annotation.
+#[must_use]
+pub fn annotations(checked: &Checked) -> Output {
+    let of_file = |file: &CheckedFile| {
+        let problems = file.problems.iter().map(|problem| annotation(&file.file, problem));
+        problems.chain(file.warnings.iter().map(|text| warning(&file.file, text))).collect::<String>()
+    };
+    Output::new(checked.files.iter().map(of_file).collect())
+}
+
+/// `::error file=lcm.yaml,line=3,col=5,title=lcm%3A%3Aunknown_key::message`
+fn annotation(entry: &str, problem: &Problem) -> String {
+    let level = match problem.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    let place = match &problem.place {
+        None => format!("file={}", property(entry)),
+        Some(place) => format!("file={},line={},col={}", property(&place.file), place.line, place.column),
+    };
+    let parts = [Some(problem.message.as_str()), Some(problem.label.as_str()), problem.help.as_deref()];
+    let said: Vec<&str> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
+    format!("::{level} {place},title={}::{}\n", property(&problem.code), message(&said.join("\n")))
+}
+
+fn warning(entry: &str, text: &str) -> String {
+    format!("::warning file={}::{}\n", property(entry), message(text))
+}
+
+/// The runner ends a message at a line's end, so a further line is written in its own way.
+fn message(text: &str) -> String {
+    harmless::lines(text, false).replace('%', "%25").replace('\n', "%0A")
+}
+
+/// A file may be called anything: what is left out of its name leaves it without a place, and nothing worse.
+fn property(text: &str) -> String {
+    harmless::line(text).replace('%', "%25").replace(':', "%3A").replace(',', "%2C")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::annotations;
+    use crate::report::problems::{Checked, CheckedFile, Place, Problem, Severity};
+
+    fn told(file: &str, message: &str, help: &str) -> String {
+        let problem = Problem {
+            severity: Severity::Error,
+            code: "lcm::manifest::unknown_key".to_owned(),
+            message: message.to_owned(),
+            label: "here".to_owned(),
+            help: Some(help.to_owned()),
+            place: Some(Place { file: file.to_owned(), line: 3, column: 5 }),
+            related: Vec::new(),
+        };
+        let file = CheckedFile { file: file.to_owned(), valid: false, problems: vec![problem], warnings: Vec::new() };
+        annotations(&Checked::new(vec![file])).to_string()
+    }
+
+    #[test]
+    fn a_problem_is_one_line_whatever_it_says() {
+        assert_eq!(
+            told("a,b.yaml", "unknown key `vrm`: 100%", "did you mean\n`vram`?"),
+            "::error file=a%2Cb.yaml,line=3,col=5,title=lcm%3A%3Amanifest%3A%3Aunknown_key::unknown key `vrm`: 100%25%0Ahere%0Adid you \
+             mean%0A`vram`?\n"
+        );
+    }
+
+    #[test]
+    fn no_text_of_others_makes_a_command_or_drives_a_terminal() {
+        let hostile = "x\r\n::stop-commands::token\n::add-mask::a,b:c\u{1b}]0;t\u{7}\u{1b}[2J\u{9b}1m%0A\u{202e}";
+        let text = told(hostile, hostile, hostile);
+        assert_eq!(text.lines().count(), 1, "{text:?}");
+        assert!(
+            text.starts_with("::error file=x %3A%3Astop-commands%3A%3Atoken %3A%3Aadd-mask%3A%3Aa%2Cb%3Ac%250A,line")
+        );
+        assert!(!text.trim_end().contains(crate::model::harmless::is_unseen), "{text:?}");
+    }
+}

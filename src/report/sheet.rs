@@ -1,0 +1,109 @@
+//! Lines for people. A line is put here as a whole and stays one, whatever it is made of: the end of a line in a name, a
+//! message or a log can't begin another one that looks like lcm's. The one way to text for a terminal.
+
+use crate::model::harmless;
+use crate::report::fold::folded;
+use crate::report::output::Output;
+use crate::report::style::Style;
+
+/// Lines that are harmless, and may be painted; not folded yet.
+#[derive(Clone, Debug, Default)]
+pub struct Sheet {
+    text: String,
+}
+
+impl Sheet {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One line; ends of lines in it become spaces.
+    pub fn line(&mut self, text: impl AsRef<str>) -> &mut Self {
+        self.text.push_str(&harmless::painted_line(text.as_ref(), true));
+        self.text.push('\n');
+        self
+    }
+
+    /// Lines that stand in by so many columns.
+    pub fn block<T: AsRef<str>>(&mut self, indent: usize, lines: impl IntoIterator<Item = T>) -> &mut Self {
+        for line in lines {
+            self.line(format!("{:indent$}{}", "", line.as_ref()));
+        }
+        self
+    }
+
+    /// An empty line.
+    pub fn gap(&mut self) -> &mut Self {
+        self.text.push('\n');
+        self
+    }
+
+    /// Lines of lcm's own.
+    pub fn own(&mut self, text: &'static str) -> &mut Self {
+        self.block(0, text.lines())
+    }
+
+    /// What another layout has set line by line: problems underlined in their files, the usage of a command. It is for
+    /// that layout to keep what it quotes on one line.
+    pub fn laid_out(&mut self, text: &str) -> &mut Self {
+        self.text.push_str(&harmless::lines(text, true));
+        if !text.is_empty() && !text.ends_with('\n') {
+            self.text.push('\n');
+        }
+        self
+    }
+
+    /// How many lines there are.
+    #[must_use]
+    pub fn height(&self) -> usize {
+        self.text.lines().count()
+    }
+
+    /// For a terminal as wide as this, or for a pipe.
+    #[must_use]
+    pub fn output(&self, style: Style) -> Output {
+        Output::new(folded(&self.text, style))
+    }
+
+    /// As it was laid out, whatever the width.
+    #[must_use]
+    pub fn unfolded(&self, style: Style) -> Output {
+        Output::new(harmless::lines(&self.text, style.colored))
+    }
+}
+
+/// A single line, without its end.
+#[must_use]
+pub fn sentence(text: &str, style: Style) -> Output {
+    Output::new(folded(&harmless::painted_line(text, true), style))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Sheet, sentence};
+    use crate::report::style::{Paint, Style};
+
+    #[test]
+    fn a_line_stays_one_line() {
+        let forged = "x\nerror[lcm::audit]: all is lost\u{2028}\r\u{1b}[2Jdone";
+        let mut sheet = Sheet::new();
+        sheet.line(forged).block(2, [forged]).gap().own("one\ntwo");
+        assert_eq!(sheet.height(), 5);
+        let text = sheet.output(Style::PLAIN);
+        assert_eq!(
+            text,
+            "x error[lcm::audit]: all is lost done\n  x error[lcm::audit]: all is lost done\n\none\ntwo\n"
+        );
+        assert_eq!(sentence("a\nb", Style::PLAIN), "a b");
+    }
+
+    #[test]
+    fn paint_of_others_ends_with_their_line() {
+        let style = Style { colored: true, ..Style::PLAIN };
+        let mut sheet = Sheet::new();
+        sheet.line(format!("{} \u{1b}[31mred", style.paint(Paint::Warn, "warning:"))).line("plain");
+        assert_eq!(sheet.output(style), "\u{1b}[33mwarning:\u{1b}[0m \u{1b}[31mred\u{1b}[0m\nplain\n");
+        assert_eq!(sheet.output(Style::PLAIN), "warning: red\nplain\n");
+    }
+}
