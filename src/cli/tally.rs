@@ -72,7 +72,7 @@ impl Tally {
             let longest = || StepTime { step: step.clone(), took_ms };
             let total = self.stages.entry(stage);
             let total = total.or_insert_with(|| StageTotal { stage, took_ms: 0, steps: 0, longest: longest() });
-            total.took_ms += took_ms;
+            total.took_ms = total.took_ms.saturating_add(took_ms);
             total.steps += 1;
             if took_ms > total.longest.took_ms {
                 total.longest = longest();

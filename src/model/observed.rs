@@ -123,7 +123,7 @@ impl ObservedService {
             return measured.unwrap_or_default();
         }
         // What it was started with counts until it is measured: its declaration may have shrunk since.
-        let marked = self.marks.as_ref().map_or(Mebibytes::ZERO, |marks| Mebibytes(marks.vram_mib));
+        let marked = self.marks.as_ref().map_or(Mebibytes::ZERO, |marks| Mebibytes::bounded(marks.vram_mib));
         service.vram.max(measured.unwrap_or(marked))
     }
 

@@ -67,7 +67,8 @@ impl GpuRoom {
     #[must_use]
     pub fn left(&self, except: Option<&ServiceName>) -> i64 {
         let held: Mebibytes = self.others(except).map(|held| held.counts).sum();
-        signed(self.capacity) - signed(self.reserve) - signed(self.foreign) - signed(held)
+        let taken = [self.reserve, self.foreign, held].map(signed);
+        taken.into_iter().fold(signed(self.capacity), i64::saturating_sub)
     }
 
     /// `GPU 0 has 24564 − 512 reserve − 3200 foreign (Xorg, chrome) − 18000 ollama (priority 200) = 2852`.

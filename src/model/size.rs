@@ -6,17 +6,26 @@ use std::iter::Sum;
 use std::ops::{Add, AddAssign, Sub};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 const BYTES_IN_MIB: u64 = 1 << 20;
 
-/// An amount of GPU memory in MiB (2^20 bytes). Subtraction stops at zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+/// An amount of GPU memory in MiB (2^20 bytes). Subtraction stops at zero. What others wrote (a world, a saved plan, a
+/// mark) is read as [`Mebibytes::MAX`] at most, so that sums of half a million of them fit into any figure here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Mebibytes(pub u64);
 
 impl Mebibytes {
     pub const ZERO: Self = Self(0);
+    /// As much as 64 bits can count in bytes: no driver can report more.
+    pub const MAX: Self = Self(u64::MAX / BYTES_IN_MIB);
+
+    /// For a figure that others wrote.
+    #[must_use]
+    pub fn bounded(mebibytes: u64) -> Self {
+        Self(mebibytes).min(Self::MAX)
+    }
 
     /// For what is needed: the next whole MiB.
     #[must_use]
@@ -28,6 +37,12 @@ impl Mebibytes {
     #[must_use]
     pub fn available(bytes: u64) -> Self {
         Self(bytes / BYTES_IN_MIB)
+    }
+}
+
+impl<'de> Deserialize<'de> for Mebibytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u64::deserialize(deserializer).map(Self::bounded)
     }
 }
 
@@ -80,6 +95,15 @@ mod tests {
     fn need_rounds_up_and_supply_rounds_down() {
         assert_eq!(Mebibytes::needed(20_000_000_000), Mebibytes(19_074));
         assert_eq!(Mebibytes::available(20_000_000_000), Mebibytes(19_073));
+    }
+
+    #[test]
+    fn a_figure_of_others_is_bounded() {
+        assert_eq!(serde_json::from_str::<Mebibytes>("18446744073709551615").expect("read"), Mebibytes::MAX);
+        assert_eq!(Mebibytes::needed(u64::MAX).min(Mebibytes::MAX), Mebibytes::available(u64::MAX));
+        let sum: u64 = (0..500_000).map(|_| Mebibytes::MAX.0).sum();
+        assert!(i64::try_from(sum).is_ok());
+        assert_eq!(Mebibytes(u64::MAX) + Mebibytes(1), Mebibytes(u64::MAX));
     }
 
     #[test]

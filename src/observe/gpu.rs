@@ -206,7 +206,7 @@ fn other_projects(
         let party = Party::Other { project: marks.project.clone(), service: marks.service.clone() };
         let declared = others.entry(party).or_default();
         for id in found(marks.placed_on(), gpus) {
-            *declared.entry(id).or_default() += Mebibytes(marks.vram_mib);
+            *declared.entry(id).or_default() += Mebibytes::bounded(marks.vram_mib);
         }
     }
     others

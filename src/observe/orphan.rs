@@ -72,7 +72,7 @@ fn orphan(service: ServiceName, instance: Instance, state: State, marks: &Marks)
         state,
         stop: stop_policy(&config["stop"]),
         gpus: marks.placed_on().map(GpuId::from).collect(),
-        vram: Mebibytes(marks.vram_mib),
+        vram: Mebibytes::bounded(marks.vram_mib),
         ports: ports(&config["ports"]),
     }
 }

@@ -160,7 +160,7 @@ pub fn elapsed(from: Timestamp, to: Timestamp) -> String {
 /// `12.3 s`, `2m 05s`: how long a step took.
 #[must_use]
 pub fn took(milliseconds: u64) -> String {
-    let tenths = (milliseconds + 50) / 100;
+    let tenths = milliseconds.saturating_add(50) / 100;
     if tenths < 600 {
         format!("{}.{} s", tenths / 10, tenths % 10)
     } else {
@@ -228,6 +228,10 @@ mod tests {
         assert_eq!(elapsed(at(0), at(90_000)), "1d 01h");
         assert_eq!(elapsed(at(9), at(0)), "0s");
         assert_eq!((took(49), took(12_345), took(125_000)), ("0.0 s".into(), "12.3 s".into(), "2m 05s".into()));
+        assert_eq!(took(u64::MAX), "307445734561825m 51s");
+        assert_eq!(elapsed(Timestamp::MAX, Timestamp::MIN), "0s");
+        assert_eq!(elapsed(Timestamp::MIN, Timestamp::MAX), "7304481d 20h");
+        assert!(about(u64::MAX).ends_with(" h 10 min") || about(u64::MAX).ends_with(" h"), "{}", about(u64::MAX));
     }
 
     #[test]

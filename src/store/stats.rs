@@ -71,7 +71,8 @@ pub fn stats(
 /// From `earlier`, or from the beginning of the span, to `until` it was in one state.
 fn spend(stats: &mut Stats, earlier: &Transition, since: Option<Timestamp>, until: Timestamp) {
     let begin = since.map_or(earlier.at, |since| since.max(earlier.at));
-    *stats.time_ms.entry(earlier.to).or_default() += milliseconds(begin, until);
+    let spent = stats.time_ms.entry(earlier.to).or_default();
+    *spent = spent.saturating_add(milliseconds(begin, until));
 }
 
 fn is_ready(earlier: &Transition, change: &Transition) -> bool {

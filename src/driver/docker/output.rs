@@ -322,9 +322,9 @@ fn began(seen: &Seen) -> Option<Timestamp> {
     let started = seen.started_at?;
     let before = seen.finished_at.filter(|finished| *finished < started);
     match before {
-        Some(finished) => Some(started - (started.duration_since(finished) / 2)),
+        Some(finished) => started.checked_sub(started.duration_since(finished) / 2).ok(),
         // It never ended, or this very life has.
-        None => Some(started - START_MARGIN),
+        None => Some(started.saturating_sub(START_MARGIN).unwrap_or(Timestamp::MIN)),
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn rotate(log: &File, folder: &Folder, bytes_max: u64, files: u32) ->
         note.beginning_is_gone |= files == 0 || kept_from > note.log_offset || note.previous_offset.is_some();
         note.previous_offset = Some(note.log_offset.saturating_sub(kept_from)).filter(|_| files > 0);
         note.log_offset = 0;
-        note.rotated_bytes += size;
+        note.rotated_bytes = note.rotated_bytes.saturating_add(size);
         folder.write_start(&note)?;
     }
     copied
@@ -105,7 +105,7 @@ pub(crate) fn since_start(folder: &Folder, salt: Option<&str>, bytes_max: usize)
 pub(crate) fn from_mark(folder: &Folder, mark: Option<&LogMark>) -> io::Result<Logged> {
     for _ in 1..ROTATION_LOOKS {
         let (rotated, size) = (rotated(folder), fs::metadata(folder.log())?.len());
-        let is_torn = mark.is_some_and(|mark| mark.position > rotated + size);
+        let is_torn = mark.is_some_and(|mark| mark.position > rotated.saturating_add(size));
         let logged = read_from(folder, mark)?;
         // Between two readings the log was rotated, or is about to be noted as such.
         if !is_torn && self::rotated(folder) == rotated {
@@ -126,20 +126,20 @@ fn read_from(folder: &Folder, mark: Option<&LogMark>) -> io::Result<Logged> {
     let note = folder.start_note();
     let (log, copy) = (folder.log(), folder.log_copy(1));
     let begins = note.as_ref().map_or(0, |note| note.rotated_bytes);
-    let end = begins + fs::metadata(&log)?.len();
+    let end = begins.saturating_add(fs::metadata(&log)?.len());
     let copied = if begins > 0 { fs::metadata(&copy).map_or(0, |metadata| metadata.len()).min(begins) } else { 0 };
     let start = note.as_ref().map_or(0, |note| match note.previous_offset {
-        Some(offset) => begins - copied + offset.min(copied),
-        None => begins + note.log_offset,
+        Some(offset) => (begins - copied).saturating_add(offset.min(copied)),
+        None => begins.saturating_add(note.log_offset),
     });
     // Beyond the end: somebody emptied it, and what stands there now is all that there is.
     let wanted = mark.map_or(start, |mark| if mark.position > end { begins } else { mark.position });
     let from = wanted.max(begins - copied).max(end.saturating_sub(FOLLOW_BYTES_MAX));
     let mut bytes = Vec::new();
     if from < begins {
-        part(&copy, from - (begins - copied), begins - from, &mut bytes)?;
+        part(&copy, from.saturating_sub(begins - copied), begins - from, &mut bytes)?;
     }
-    part(&log, from.saturating_sub(begins), end - from.max(begins), &mut bytes)?;
+    part(&log, from.saturating_sub(begins), end.saturating_sub(from.max(begins)), &mut bytes)?;
     // A rotation cuts anywhere; and so does whoever takes only the end.
     let is_cut = mark.is_none() && note.as_ref().is_some_and(|note| note.beginning_is_gone);
     let is_torn = from != wanted || is_cut;

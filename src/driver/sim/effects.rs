@@ -190,7 +190,7 @@ impl Sim {
         self.effect(Deed::Start, &service.name, |world, at| {
             world.may_touch(project, &service.name, &old, "started")?;
             let marks = old.marks.clone().unwrap_or_default();
-            let before = Service { vram: Mebibytes(marks.vram_mib), ..service.clone() };
+            let before = Service { vram: Mebibytes::bounded(marks.vram_mib), ..service.clone() };
             world.begin(&old.id, &Start { project, service: &before, gpus: &gpus_of(&marks) }, at);
             if let Some(life) = world.lives.get_mut(&old.id) {
                 life.well = true;

@@ -132,9 +132,10 @@ impl Memory {
 
 impl Claim {
     fn wants(&self, at: Instant) -> Mebibytes {
-        let reached = self.moments().filter(|moment| *moment <= at).count() as u64;
-        let steps = self.moments().count() as u64;
-        Mebibytes(self.takes.0 * reached / steps.max(1))
+        let reached = self.moments().filter(|moment| *moment <= at).count() as u128;
+        let steps = self.moments().count() as u128;
+        let taken = u128::from(self.takes.0) * reached / steps.max(1);
+        Mebibytes(u64::try_from(taken).unwrap_or(u64::MAX))
     }
 
     fn moments(&self) -> impl Iterator<Item = Instant> {

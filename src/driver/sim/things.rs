@@ -161,7 +161,7 @@ impl World {
             self.give_back(key);
         }
         let owner = if let Some(container) = self.container_mut(key) {
-            let code = exit.code.or(exit.signal.map(|signal| 128 + signal)).unwrap_or_default();
+            let code = exit.code.or(exit.signal.map(|signal| signal.saturating_add(128))).unwrap_or_default();
             container.state = ContainerState::Exited;
             container.exit_code = Some(i64::from(code));
             container.health = container.health.map(|_| EngineHealth::Unhealthy);

@@ -247,5 +247,5 @@ pub(super) fn gpus_of(marks: &Marks) -> Vec<GpuId> {
 }
 
 fn declared(marks: &Marks) -> Vec<(GpuId, Mebibytes)> {
-    gpus_of(marks).into_iter().map(|gpu| (gpu, Mebibytes(marks.vram_mib))).collect()
+    gpus_of(marks).into_iter().map(|gpu| (gpu, Mebibytes::bounded(marks.vram_mib))).collect()
 }

@@ -15,6 +15,8 @@ use crate::model::spec::Spec;
 /// Three full days of a chatty model server, and nothing that fills a disk.
 const LOG_BYTES_DEFAULT: u64 = 20 << 20;
 const LOG_FILES_DEFAULT: u32 = 3;
+/// Each rotation renames all of them while the log waits.
+const LOG_FILES_MAX: u32 = 100;
 const SHELL_DEFAULT: &str = "sh";
 
 /// `home` is where the service itself stands: without `cwd`, that file's folder is meant.
@@ -103,8 +105,16 @@ fn log(context: &mut Context<'_>, written: &Located<wire::process::Process>) -> 
         }
         policy.max_size_bytes = size.0;
     }
-    if let Some(files) = log.files {
-        policy.files = files;
+    if let Some(files) = &log.files {
+        if files.value > LOG_FILES_MAX {
+            context.error(
+                "lcm::manifest::type",
+                files.span,
+                format!("at most {LOG_FILES_MAX} copies are kept"),
+                "this many",
+            );
+        }
+        policy.files = files.value;
     }
     policy
 }

@@ -48,7 +48,7 @@ pub(in crate::manifest) struct Log {
     pub max_size: Option<Located<Size>>,
     /// Rotated copies kept beside the one being written.
     #[schemars(extend("default" = 3), example = 5)]
-    pub files: Option<u32>,
+    pub files: Option<Located<u32>>,
 }
 
 /// A process that wrote its pid into a file.

@@ -13,9 +13,9 @@ use crate::manifest::located::WORD;
 use crate::model::harmless;
 
 /// What names look like: they become parts of container names and file names.
-pub(in crate::manifest) const NAME_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]*$";
+pub(in crate::manifest) const NAME_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$";
 /// A name, or a variable that makes one.
-pub(in crate::manifest) const NAME_OR_VARIABLE_PATTERN: &str = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$|\$";
+pub(in crate::manifest) const NAME_OR_VARIABLE_PATTERN: &str = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$|\$";
 /// A value that has a variable in it can be anything.
 pub(in crate::manifest) const VARIABLE_PATTERN: &str = r"\$";
 const SIZE_PATTERN: &str = r"^[0-9]+(\.[0-9]+)? ?(KB|KiB|MB|MiB|GB|GiB|TB|TiB)$";
@@ -25,7 +25,7 @@ const PERIOD_PATTERN: &str = concat!(
 );
 
 /// Longer names make neither container names nor file names.
-pub(in crate::manifest) const NAME_LENGTH_MAX: usize = 100;
+const NAME_LENGTH_MAX: usize = 100;
 /// 2⁶⁰ bytes, an exbibyte: what no machine has, and what sums of many can't overflow.
 const SIZE_MAX: u64 = 1 << 60;
 /// A year: longer than anything that lcm waits for, and short enough to be added to any clock.

@@ -119,11 +119,12 @@ impl Health {
         self.warm_time.saturating_add(self.timeout)
     }
 
-    /// Whether what was started then may still be starting now. A clock that was set back makes nothing old.
+    /// Whether what was started then may still be starting now. A clock that was set back makes nothing old, and a start
+    /// in a future that is further off than any start takes is none that is still going on.
     #[must_use]
     pub fn may_be_starting(&self, started_at: Timestamp, now: Timestamp) -> bool {
         let allowed = SignedDuration::try_from(self.start_time_max()).unwrap_or(SignedDuration::MAX);
-        now.duration_since(started_at) < allowed
+        now.duration_since(started_at).abs() < allowed
     }
 }
 

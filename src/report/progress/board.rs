@@ -169,7 +169,7 @@ impl Row {
 
 /// `[████······]`; full once it takes longer than expected.
 fn bar(elapsed_ms: u64, estimate_ms: u64) -> String {
-    let full = usize::try_from((elapsed_ms * CELLS / estimate_ms.max(1)).min(CELLS)).unwrap_or_default();
+    let full = usize::try_from((elapsed_ms.saturating_mul(CELLS) / estimate_ms.max(1)).min(CELLS)).unwrap_or_default();
     let cells = usize::try_from(CELLS).unwrap_or_default();
     format!("[{}{}]", "█".repeat(full), "·".repeat(cells - full))
 }

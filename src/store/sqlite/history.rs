@@ -45,7 +45,7 @@ pub(super) fn record(connection: &Connection, transition: &Transition) -> rusqli
     if id % PRUNE_EVERY != 0 {
         return Ok(());
     }
-    let oldest = (transition.at - AGE_MAX).as_microsecond();
+    let oldest = transition.at.saturating_sub(AGE_MAX).unwrap_or(jiff::Timestamp::MIN).as_microsecond();
     let prune = "DELETE FROM transitions WHERE id <= ?1 OR at_us < ?2";
     connection.execute(prune, params![id.saturating_sub(ROWS_MAX), oldest]).map(|_| ())
 }

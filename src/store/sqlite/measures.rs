@@ -64,7 +64,7 @@ fn measured(row: &Row<'_>, kind: usize, amount: usize) -> rusqlite::Result<Measu
     match word.as_str() {
         "ready" => Ok(Measured::Ready { took_ms: number }),
         "stopped" => Ok(Measured::Stopped { took_ms: number }),
-        "memory" => Ok(Measured::Memory(Mebibytes(number))),
+        "memory" => Ok(Measured::Memory(Mebibytes::bounded(number))),
         "evicted" => Ok(Measured::Evicted),
         other => {
             let reason = format!("{other} is nothing that lcm measures");
