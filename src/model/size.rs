@@ -10,8 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 const BYTES_IN_MIB: u64 = 1 << 20;
 
-/// An amount of GPU memory in MiB (2^20 bytes). Subtraction stops at zero. What others wrote (a world, a saved plan, a
-/// mark) is read as [`Mebibytes::MAX`] at most, so that sums of half a million of them fit into any figure here.
+// What others wrote (a world, a saved plan, a mark) is read as [`Mebibytes::MAX`] at most, so that sums of half a million of
+// them fit into any figure here.
+/// An amount of GPU memory in MiB (2^20 bytes). Subtraction stops at zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Mebibytes(pub u64);

@@ -46,7 +46,7 @@ pub(in crate::manifest) struct Log {
     /// The log is rotated when it has grown to this.
     #[schemars(extend("default" = "20MiB"), example = "100MiB")]
     pub max_size: Option<Located<Size>>,
-    /// Rotated copies kept beside the one being written.
+    /// Rotated copies kept beside the one being written, 100 at most.
     #[schemars(extend("default" = 3), example = 5)]
     pub files: Option<Located<u32>>,
 }

@@ -178,7 +178,7 @@ impl JsonSchema for Size {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "description": "A number and its unit: `20GB` is 20·10⁹ bytes, `20GiB` is 20·2³⁰ bytes.",
+            "description": "A number and its unit: `20GB` is 20·10⁹ bytes, `20GiB` is 20·2³⁰ bytes; 2⁶⁰ bytes at most.",
             "pattern": format!("{SIZE_PATTERN}|{VARIABLE_PATTERN}"),
             "examples": ["20GB", "512MiB", "1.5GiB"],
         })
@@ -193,7 +193,7 @@ impl JsonSchema for Period {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "description": "Numbers and their units, hours at most: `250ms`, `30s`, `2m`, `1h30m`.",
+            "description": "Numbers and their units, hours the longest: `250ms`, `30s`, `2m`, `1h30m`; 8784h (366 days) at most.",
             "pattern": format!("{PERIOD_PATTERN}|{VARIABLE_PATTERN}"),
             "examples": ["250ms", "30s", "2m", "1h30m"],
         })
