@@ -32,6 +32,8 @@ mod saved;
 mod schemas;
 #[path = "cli/scripts.rs"]
 mod scripts;
+#[path = "cli/secrets.rs"]
+mod secrets;
 #[path = "cli/show.rs"]
 mod show;
 #[path = "cli/usage.rs"]

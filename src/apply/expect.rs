@@ -86,8 +86,10 @@ pub(super) fn of_remove(step: &Step, look: &Look) -> Ready {
 pub(super) fn of_start(step: &Step, service: &Service, look: &Look) -> Launch {
     let starting_already = step.route.first() == Some(&State::Starting);
     let as_wanted = match (&look.spec, &step.spec) {
-        (Some(carried), Some(wanted)) => carried == wanted,
-        (Some(carried), None) => carried == service.spec.hash(),
+        (Some(carried), Some(wanted)) => {
+            carried == wanted || (wanted == service.spec.hash() && service.spec.has_hash(carried))
+        }
+        (Some(carried), None) => service.spec.has_hash(carried),
         // It carries no hash: somebody else made it, and it is taken as it is.
         (None, _) => true,
     };

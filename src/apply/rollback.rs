@@ -79,7 +79,7 @@ async fn start_of(run: &Run<'_>, moved: &Moved, stops: &[Step], earlier: &[Step]
         return None;
     };
     let look = run.context.driver.look(&desired.project, service).await.ok()?;
-    let same = look.spec.is_none_or(|carried| carried == service.spec.hash());
+    let same = look.spec.is_none_or(|carried| service.spec.has_hash(&carried));
     if !same {
         run.warn(&format!("{name} can't be started again as it was: the manifest has another spec for it by now"));
         return None;

@@ -20,7 +20,7 @@ use crate::model::lifecycle::State;
 use crate::model::names::{ServiceName, StepId};
 use crate::model::observed::Instance;
 use crate::model::plan::{Reason, Step};
-use crate::model::secret;
+use crate::model::secret::Masker;
 use crate::model::size::Mebibytes;
 use crate::model::words::Said;
 
@@ -43,6 +43,7 @@ pub(super) struct Run<'a> {
     /// What notifiers are to be told.
     pub(super) notices: Notices,
     deaf: AtomicBool,
+    masker: Masker,
 }
 
 /// Why a wait ended before what it waited for.
@@ -114,6 +115,7 @@ impl<'a> Run<'a> {
             ledger: Mutex::default(),
             notices: Notices::new(context.desired.notify.len()),
             deaf: AtomicBool::new(false),
+            masker: context.desired.masker(),
         }
     }
 
@@ -153,9 +155,9 @@ impl<'a> Run<'a> {
         times.map(|((stage, at), left)| StageTime { stage: *stage, took_ms: millis(left - *at) }).collect()
     }
 
-    /// What a service wrote may hold what nobody should read.
+    /// Masks text that quotes the manifest. What services, engines and probes wrote is masked already.
     pub(super) fn mask(&self, text: &str) -> String {
-        secret::mask(text, self.context.desired.secrets())
+        self.masker.mask(text)
     }
 
     /// The first time that the store fails is told, the rest is the same trouble.

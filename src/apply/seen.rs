@@ -8,7 +8,6 @@ use crate::model::desired::Desired;
 use crate::model::facts::{Facts, HistoryFact};
 use crate::model::lifecycle::State;
 use crate::model::observed::{Observed, ObservedService};
-use crate::model::secret;
 use crate::store::{Author, Store, StoreError, Transition};
 
 /// One look at the world, and who looked.
@@ -32,7 +31,7 @@ pub fn record_seen(store: &dyn Store, look: Look<'_>) -> Result<(), StoreError> 
             service: service.clone(),
             from,
             to: seen.state,
-            reason: secret::mask(&seen.detail, desired.secrets()),
+            reason: desired.masker().mask(&seen.detail),
             made: false,
             author: author.clone(),
             metadata: BTreeMap::new(),

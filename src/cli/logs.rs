@@ -15,7 +15,6 @@ use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
 use crate::driver::{DriverError, LogMark, Logged};
 use crate::model::names::ServiceName;
-use crate::model::secret::Masker;
 use crate::report::feed::{Feed, prefix, shown};
 use crate::report::output::Output;
 use crate::report::print::{self, Reader};
@@ -66,7 +65,7 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let services: Vec<ServiceName> = args.services.iter().filter(|name| named.insert(*name)).cloned().collect();
     let is_prefixed = services.len() > 1 && !args.no_prefix;
     let prefix = |name| if is_prefixed { prefix(name, &services, &all, session.stdout) } else { String::new() };
-    let masker = Masker::of(opened.desired.secrets());
+    let masker = opened.desired.masker();
     let followed = services.iter().map(|name| Followed {
         name,
         prefix: prefix(name),

@@ -103,7 +103,7 @@ fn simulated(session: &Session, path: &Path, desired: &Desired) -> Result<(World
             memory.set_attempts(&desired.project, service, Some(&attempts)).map_err(unusable)?;
         }
     }
-    let simulated = wire::simulated(facts);
+    let simulated = wire::simulated(facts, desired);
     Ok((World::Simulated { simulated, path: path.to_owned() }, Keeper::Memory(memory)))
 }
 

@@ -79,7 +79,7 @@ pub(super) fn switched(session: &Session, opened: &Opened, voice: &VoiceArgs, mo
         own_mode: opened.desired.own_mode.clone(),
         by: voice.by(session),
         since: opened.driver().now(),
-        reason: voice.reason(),
+        reason: voice.reason(opened),
     }
 }
 

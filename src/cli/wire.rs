@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::driver::machine::Machine;
+use crate::driver::masked::Masked;
 use crate::driver::process;
 use crate::driver::sim::Sim;
 use crate::driver::{Driver, DriverError};
@@ -28,7 +29,7 @@ pub(super) trait Simulated: Driver {
 
 /// The machine that lcm runs on.
 pub(super) fn machine(desired: &Desired, environment: &Environment) -> Box<dyn Driver> {
-    Box::new(Machine::new(desired, environment.clone(), PathBuf::from(SHIM)))
+    Box::new(Masked::new(Machine::new(desired, environment.clone(), PathBuf::from(SHIM)), desired.masker()))
 }
 
 /// Where lcm keeps what outlives a run.
@@ -37,13 +38,13 @@ pub(super) fn state_folder(environment: &Environment) -> PathBuf {
 }
 
 /// What lies in a file does not age: the same command on the same file says the same.
-pub(super) fn simulated(facts: Facts) -> Box<dyn Simulated> {
-    Box::new(Sim::frozen(facts))
+pub(super) fn simulated(facts: Facts, desired: &Desired) -> Box<dyn Simulated> {
+    Box::new(Masked::new(Sim::frozen(facts), desired.masker()))
 }
 
-impl Simulated for Sim {
+impl Simulated for Masked<Sim> {
     fn world(&self) -> Facts {
-        Sim::world(self)
+        Masked::world(self)
     }
 }
 

@@ -79,8 +79,9 @@ impl VoiceArgs {
         self.by.clone().unwrap_or_else(|| locked::who(&session.environment))
     }
 
-    pub(super) fn reason(&self) -> Option<String> {
-        self.reason.clone()
+    /// What was typed may quote a secret.
+    pub(super) fn reason(&self, opened: &Opened) -> Option<String> {
+        self.reason.as_ref().map(|reason| opened.desired.masker().mask(reason))
     }
 }
 
@@ -117,7 +118,11 @@ pub(super) fn open(session: &Session, args: &WordArgs) -> Result<Opened, Stop> {
 impl<'a> Spoken<'a> {
     /// Looks at the world; nothing is judged yet.
     pub(super) async fn of(session: &'a Session, args: &'a WordArgs, opened: &'a Opened) -> Result<Self, Stop> {
-        let metadata = args.metadata()?;
+        let mut metadata = args.metadata()?;
+        let masker = opened.desired.masker();
+        for value in metadata.values_mut() {
+            masker.mask_in_place(value);
+        }
         names::check("service", &args.services, opened.desired.services.keys())?;
         // A word that can't be kept is refused when it is said, on a full disk too.
         opened.ensure_writable(|_| ())?;
@@ -164,7 +169,7 @@ impl<'a> Spoken<'a> {
             word,
             by: self.voice.by(self.session),
             since: self.opened.driver().now(),
-            reason: self.voice.reason(),
+            reason: self.voice.reason(self.opened),
             metadata: self.metadata.clone(),
         };
         let kept = self.opened.store().say(&self.opened.desired.project, name, Some(&said));
@@ -186,7 +191,7 @@ impl<'a> Spoken<'a> {
                 service: name.clone(),
                 from: pair[0],
                 to: pair[1],
-                reason: self.voice.reason().unwrap_or_else(|| what.to_owned()),
+                reason: self.voice.reason(self.opened).unwrap_or_else(|| what.to_owned()),
                 made: true,
                 author: Author { by: self.voice.by(self.session), run: String::new() },
                 metadata: self.metadata.clone(),

@@ -1,6 +1,8 @@
 //! The only door to a machine. Whatever lcm learns of or does to processes, containers, GPUs and ports passes
 //! [`Driver`]; a simulated world stands behind the same trait.
 //!
+//! A machine reports free text as it is; [`masked::Masked`] around it hides secrets.
+//!
 //! Each method is one reading or one effect. Order, retries, waiting for health and all other judgement are the
 //! caller's: a driver decides nothing.
 
@@ -21,6 +23,7 @@ pub mod docker;
 pub mod gpu;
 mod listening;
 pub mod machine;
+pub mod masked;
 pub mod ports;
 pub mod probe;
 pub mod process;
@@ -76,7 +79,7 @@ pub trait Driver: Send + Sync {
     /// Who holds a port that this service needs, other than itself: `8188 by python3 (pid 4711)`.
     async fn port_holder(&self, project: &ProjectName, service: &Service) -> Result<Option<String>, DriverError>;
 
-    /// The last lines that it wrote, unmasked.
+    /// The last lines that it wrote.
     async fn log_tail(&self, project: &ProjectName, service: &Service, lines: usize) -> Vec<String>;
 
     /// What it wrote after `mark`, or since its last start, where there is no mark or another container stands there now;
@@ -151,7 +154,7 @@ pub struct Errand<'a> {
 pub struct Answer {
     /// `None`: it exited 0, or answered with a 2xx.
     pub error: Option<String>,
-    /// What it wrote or answered: unmasked, and from its middle something may be missing.
+    /// Text that it wrote or answered; from its middle something may be missing.
     pub output: String,
 }
 

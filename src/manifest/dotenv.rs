@@ -43,9 +43,9 @@ fn entry<'a>(
     let lookup = |variables: &BTreeMap<String, String>, text: &str| {
         fill(text, &|name| environment.get(name).or_else(|| variables.get(name)).cloned())
             .map(|filled| filled.text)
-            .map_err(|troubles| {
-                let told: Vec<String> = troubles.iter().map(ToString::to_string).collect();
-                format!("{} (single quotes keep a `$` as it is)", told.join(", "))
+            // What follows a `$` may be a part of a secret, so it is not shown.
+            .map_err(|_| {
+                "a variable in the value is not set or malformed (single quotes keep a `$` as it is)".to_owned()
             })
     };
     let Some(quote) = value.chars().next().filter(|first| ['"', '\''].contains(first)) else {
@@ -144,6 +144,9 @@ mod tests {
         assert_eq!(fault("A=1\ns3cret!\n"), "line 2: no `KEY=value`");
         assert_eq!(fault("A=\"s3cret\nB=2\n"), "line 1: a quote is never closed");
         assert_eq!(fault("A='s3cret' x\n"), "line 1: something stands after the closing quote");
-        assert!(fault("A=1\n\nB=s3$cret\n").starts_with("line 3: the variable `cret` is not set"));
+        assert!(fault("A=1\n\nB=s3$cret\n").starts_with("line 3: a variable in the value is not set"));
+        for text in ["A=${B:?s3cret}", "A=s3cret\nB=${C:?$A}", "A=${s3!cret}", "A=\"$s3cret\""] {
+            assert!(!fault(text).contains("s3"), "{text}: {}", fault(text));
+        }
     }
 }

@@ -2,58 +2,127 @@
 //! `${VAR?message}`, `${VAR:+other}`, `${VAR+other}`, and `$$` for a dollar sign. Put into values after parsing, so
 //! that no value of a variable can change the shape of the file. Keys are left as they are.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::manifest::Environment;
 use crate::manifest::problem::Problem;
-use crate::manifest::source::Sources;
-use crate::manifest::tree::{Kind, Node, Value};
+use crate::manifest::source::{Sources, Span};
+use crate::manifest::tree::{Kind, Node, Scalar, Value};
 
 /// A default may hold variables with defaults; nobody reads more than this.
 const DEPTH_MAX: usize = 8;
 
-/// Puts variables into every value below `node`. A value that can't be made is taken out, and is a problem.
-pub(super) fn interpolate(node: &mut Node, environment: &Environment, sources: &Sources, problems: &mut Vec<Problem>) {
-    let mut kept = |child: &mut Node| {
-        let faults = problems.len();
-        match &mut child.value {
+/// Variables by the place of the value that they were put into.
+pub(super) type Variables = BTreeMap<Span, Used>;
+
+/// Variables of one value.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Used {
+    /// Names of those whose own values stand in it.
+    pub names: BTreeSet<String>,
+    /// Reasons for which it has no value: variables that are not set. Only in the environment of a service, which can't
+    /// start then.
+    pub missing: Vec<String>,
+}
+
+/// Puts variables into every value of a file. A value that can't be made is taken out, and is a problem; one of a
+/// service's environment is missing for that service alone.
+pub(super) fn interpolate(
+    root: &mut Node,
+    environment: &Environment,
+    sources: &Sources,
+    problems: &mut Vec<Problem>,
+) -> Variables {
+    let mut interpolation = Interpolation { environment, sources, problems, used: Variables::new(), keys: Vec::new() };
+    interpolation.below(root);
+    interpolation.used
+}
+
+struct Interpolation<'a> {
+    environment: &'a Environment,
+    sources: &'a Sources,
+    problems: &'a mut Vec<Problem>,
+    used: Variables,
+    /// Keys that lead to the present value.
+    keys: Vec<String>,
+}
+
+impl Interpolation<'_> {
+    fn below(&mut self, node: &mut Node) {
+        let mut damaged = false;
+        match &mut node.value {
+            Value::List(items) => items.retain_mut(|item| {
+                let keep = self.value(item);
+                damaged |= !keep || item.damaged;
+                keep
+            }),
+            Value::Map(entries) => entries.retain_mut(|entry| {
+                self.keys.push(entry.key.clone());
+                let keep = self.value(&mut entry.value);
+                self.keys.pop();
+                damaged |= !keep || entry.value.damaged;
+                keep
+            }),
+            Value::Null | Value::Scalar(_) => {}
+        }
+        node.damaged |= damaged;
+    }
+
+    /// `false`: it has no value.
+    fn value(&mut self, node: &mut Node) -> bool {
+        match &mut node.value {
             Value::Scalar(scalar) if scalar.kind == Kind::String && scalar.text.contains('$') => {
-                match fill(&scalar.text, &|name| environment.get(name).cloned()) {
-                    Ok(filled) => {
-                        scalar.interpolated = filled.variables;
-                        scalar.text = filled.text;
-                    }
-                    Err(troubles) => problems.extend(troubles.into_iter().map(|trouble| {
-                        Problem::error("lcm::manifest::variable", trouble.to_string())
-                            .at(sources.place(child.span), "in this value")
-                            .help(trouble.help())
-                    })),
-                }
-                problems.len() == faults
+                self.scalar(scalar, node.span)
             }
             Value::Null | Value::Scalar(_) => true,
             Value::List(_) | Value::Map(_) => {
-                interpolate(child, environment, sources, problems);
+                self.below(node);
                 true
             }
         }
-    };
-    let mut damaged = false;
-    match &mut node.value {
-        Value::List(items) => items.retain_mut(|item| {
-            let keep = kept(item);
-            damaged |= !keep || item.damaged;
-            keep
-        }),
-        Value::Map(entries) => entries.retain_mut(|entry| {
-            let keep = kept(&mut entry.value);
-            damaged |= !keep || entry.value.damaged;
-            keep
-        }),
-        Value::Null | Value::Scalar(_) => {}
     }
-    node.damaged |= damaged;
+
+    fn scalar(&mut self, scalar: &mut Scalar, span: Span) -> bool {
+        match fill(&scalar.text, &|name| self.environment.get(name).cloned()) {
+            Ok(Filled { text, variables, names }) => {
+                scalar.interpolated = variables;
+                scalar.text = text;
+                self.used.insert(span, Used { names, missing: Vec::new() });
+                true
+            }
+            Err(troubles) if self.is_in_environment() && troubles.iter().all(Trouble::is_absence) => {
+                let names = troubles.iter().map(ToString::to_string);
+                // Of a list, what stands before the `=` names the variable.
+                let kept = scalar.text.find('=').filter(|_| self.keys.len() == ENVIRONMENT_DEPTH);
+                scalar.text.truncate(kept.map_or(0, |equals| equals + 1));
+                scalar.interpolated = true;
+                self.used.insert(span, Used { names: BTreeSet::new(), missing: names.collect() });
+                true
+            }
+            Err(troubles) => {
+                self.problems.extend(troubles.into_iter().map(|trouble| {
+                    Problem::error("lcm::manifest::variable", trouble.to_string())
+                        .at(self.sources.place(span), "in this value")
+                        .help(trouble.help())
+                }));
+                false
+            }
+        }
+    }
+
+    /// `services: { a: { process: { environment: .. } } }`, as a map or as a list.
+    fn is_in_environment(&self) -> bool {
+        let [section, _, runtime, key, rest @ ..] = &self.keys[..] else { return false };
+        ["services", "templates"].contains(&section.as_str())
+            && ["process", "docker"].contains(&runtime.as_str())
+            && key == "environment"
+            && rest.len() <= 1
+    }
 }
+
+/// Keys down to `environment`.
+const ENVIRONMENT_DEPTH: usize = 4;
 
 /// A text with its variables put in.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,6 +130,8 @@ pub(super) struct Filled {
     pub text: String,
     /// There were any; `$$` alone is none.
     pub variables: bool,
+    /// Those whose own values were put in: not those that a default stands for.
+    pub names: BTreeSet<String>,
 }
 
 /// Why a variable could not be put in.
@@ -76,6 +147,14 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
+    /// Returns true if a variable is not set, rather than malformed.
+    fn is_absence(&self) -> bool {
+        match self {
+            Self::Unset(_) | Self::Required { .. } => true,
+            Self::Malformed(_) => false,
+        }
+    }
+
     fn help(&self) -> String {
         match self {
             Self::Unset(name) => format!("set it, or give a default: `${{{name}:-default}}`"),
@@ -100,15 +179,17 @@ impl fmt::Display for Trouble {
 
 /// Puts the variables into one text; tells all that fail.
 pub(super) fn fill(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Filled, Vec<Trouble>> {
-    let mut filler = Filler { lookup, troubles: Vec::new(), variables: false };
+    let mut filler = Filler { lookup, troubles: Vec::new(), variables: false, names: BTreeSet::new() };
     let text = filler.fill(text, 0);
-    if filler.troubles.is_empty() { Ok(Filled { text, variables: filler.variables }) } else { Err(filler.troubles) }
+    let Filler { troubles, variables, names, .. } = filler;
+    if troubles.is_empty() { Ok(Filled { text, variables, names }) } else { Err(troubles) }
 }
 
 struct Filler<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
     troubles: Vec<Trouble>,
     variables: bool,
+    names: BTreeSet<String>,
 }
 
 impl Filler<'_> {
@@ -162,7 +243,10 @@ impl Filler<'_> {
         match (bare.chars().next(), found) {
             (Some('-'), None) | (Some('+'), Some(_)) => self.fill(&bare[1..], depth + 1),
             (Some('+'), None) => String::new(),
-            (Some('-' | '?'), Some(value)) => value,
+            (Some('-' | '?'), Some(value)) => {
+                self.names.insert(name.to_owned());
+                value
+            }
             (Some('?'), None) => {
                 let message = self.fill(&bare[1..], depth + 1);
                 self.troubles.push(Trouble::Required { name: name.to_owned(), message });
@@ -177,6 +261,7 @@ impl Filler<'_> {
 
     fn value(&mut self, name: &str) -> String {
         self.variables = true;
+        self.names.insert(name.to_owned());
         (self.lookup)(name).unwrap_or_else(|| {
             self.troubles.push(Trouble::Unset(name.to_owned()));
             String::new()
@@ -273,6 +358,9 @@ mod tests {
 
     #[test]
     fn dollars_alone_are_no_variables() {
+        let lookup = |name: &str| (name != "B").then(|| "v".to_owned());
+        let filled = fill("$A ${B:-x} ${C:-y} ${D:+z}", &lookup).unwrap();
+        assert_eq!(filled.names.into_iter().collect::<Vec<_>>(), ["A", "C"], "those whose values stand there");
         assert!(!fill("5$$", &|_| None).unwrap().variables);
         assert!(fill("${A:-b}", &|_| None).unwrap().variables);
     }

@@ -7,17 +7,22 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::manifest::extend::Templates;
+use crate::manifest::interpolate::{self, Variables};
 use crate::manifest::problem::{Problem, Problems, Severity};
 use crate::manifest::read::read;
-use crate::manifest::resolve::{EnvFile, Input, ManifestFile, Names, Root, env_file_paths, resolve};
+use crate::manifest::resolve::{EnvFile, Input, ManifestFile, Names, Root, SecretFile, resolve};
+use crate::manifest::secrets::{self, Origins};
 use crate::manifest::source::{Source, Sources, Span, tidy};
 use crate::manifest::tree::Value;
 use crate::manifest::wire::Manifest;
-use crate::manifest::{Choice, Environment, dotenv, interpolate, yaml};
+use crate::manifest::{Choice, Environment, dotenv, yaml};
 use crate::model::desired::Desired;
+use crate::model::secret::Masker;
 
 /// A manifest for a whole cluster stays below a tenth of it.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+/// The kernel takes variables of twice this size.
+const SECRET_BYTES_MAX: usize = 64 << 10;
 const FILES_MAX: usize = 64;
 /// Nobody reads more of them.
 const PROBLEMS_MAX: usize = 500;
@@ -28,13 +33,20 @@ const DEFAULT_FILE: &str = "lcm.yaml";
 pub(super) fn load(entry: &Path, environment: &Environment, choice: &Choice) -> Result<Desired, Problems> {
     let mut loader = Loader::new(environment);
     loader.open(entry, None, &mut Vec::new());
-    let Loader { mut sources, mut roots, mut problems, mut complete, .. } = loader;
+    let Loader { mut sources, mut roots, variables, mut problems, mut complete, .. } = loader;
     let names = Names::of(&roots, &sources, &mut problems);
 
     let mut templates = Templates::of(roots.iter().map(|root| &root.node), !complete);
     for root in &mut roots {
         templates.extend(&mut root.node, &sources, &mut problems);
     }
+    let named = secrets::named(&roots, &sources, environment);
+    let read_files = secrets::Files {
+        env_files: read_env_files(named.env_files, environment),
+        secret_files: read_secret_files(named.secret_files),
+    };
+    let origins = Origins { roots: &roots, sources: &sources, variables: &variables, environment, files: &read_files };
+    let (hidden, left_out) = (secrets::gather(&origins), secrets::outside_environments(&origins));
     let mut files = Vec::new();
     for Root { file, keys, mut node } in roots {
         match read::<Manifest>(&mut node, &sources, &mut problems) {
@@ -42,18 +54,39 @@ pub(super) fn load(entry: &Path, environment: &Environment, choice: &Choice) -> 
             None => complete = false,
         }
     }
-    let env_files = read_env_files(&files, &sources, environment);
-    let input = Input { sources: &sources, files: &files, names: &names, env_files: &env_files, environment, complete };
+    let input = Input {
+        sources: &sources,
+        files: &files,
+        names: &names,
+        env_files: &read_files.env_files,
+        secret_files: &read_files.secret_files,
+        variables: &variables,
+        environment,
+        complete,
+    };
     let desired = resolve(&input, choice, &mut problems);
 
     settle(&mut problems, &sources);
     let failed = problems.iter().any(|problem| problem.severity == Severity::Error);
+    let masker = Masker::of(hidden.iter());
+    for problem in &mut problems {
+        problem.conceal(&masker);
+    }
     match desired {
         Some(mut desired) if !failed => {
             desired.warnings.extend(problems.iter().map(ToString::to_string));
+            for (name, service) in &mut desired.services {
+                let values = left_out.get(name.as_str()).into_iter().flatten();
+                service.spec.leave_out(&Masker::of(values.filter(|value| hidden.contains(value))));
+            }
+            desired.conceal(&masker);
+            desired.secrets = hidden;
             Ok(desired)
         }
-        Some(_) | None => Err(Problems(problems, std::mem::take(&mut sources))),
+        Some(_) | None => {
+            sources.conceal(&masker);
+            Err(Problems(problems, std::mem::take(&mut sources)))
+        }
     }
 }
 
@@ -71,6 +104,7 @@ struct Loader<'a> {
     /// Files by their true paths, so that each is read once.
     known: BTreeSet<PathBuf>,
     roots: Vec<Root>,
+    variables: Variables,
     problems: Vec<Problem>,
     /// No file is missing from the picture.
     complete: bool,
@@ -83,6 +117,7 @@ impl<'a> Loader<'a> {
             sources: Sources::default(),
             known: BTreeSet::new(),
             roots: Vec::new(),
+            variables: Variables::new(),
             problems: Vec::new(),
             complete: true,
         }
@@ -139,7 +174,7 @@ impl<'a> Loader<'a> {
             return;
         }
         let keys = root.entries().iter().map(|entry| entry.key.clone()).collect();
-        interpolate::interpolate(&mut root, self.environment, &self.sources, &mut self.problems);
+        self.variables.extend(interpolate::interpolate(&mut root, self.environment, &self.sources, &mut self.problems));
         self.complete &= !root.get("include").is_some_and(|include| include.damaged);
         let includes: Vec<(PathBuf, Span)> = root
             .get("include")
@@ -192,19 +227,33 @@ fn read_text(path: &Path) -> Result<String, String> {
 }
 
 /// Each env file once; one that is not there blocks its services only, so its absence is a value.
-fn read_env_files(files: &[ManifestFile], sources: &Sources, environment: &Environment) -> BTreeMap<PathBuf, EnvFile> {
-    env_file_paths(files, sources, environment)
-        .into_iter()
-        .map(|path| {
-            let file = match read_text(&path) {
-                Err(reason) if reason == NOT_THERE => EnvFile::Missing,
+fn read_env_files(paths: BTreeSet<PathBuf>, environment: &Environment) -> BTreeMap<PathBuf, EnvFile> {
+    let read = |path: PathBuf| {
+        let file = match read_text(&path) {
+            Err(reason) if reason == NOT_THERE => EnvFile::Missing,
+            Err(reason) => EnvFile::Unreadable(reason),
+            Ok(text) => match dotenv::parse(&text, environment) {
+                Ok(variables) => EnvFile::Variables(variables),
                 Err(reason) => EnvFile::Unreadable(reason),
-                Ok(text) => match dotenv::parse(&text, environment) {
-                    Ok(variables) => EnvFile::Variables(variables),
-                    Err(reason) => EnvFile::Unreadable(reason),
-                },
-            };
-            (path, file)
-        })
-        .collect()
+            },
+        };
+        (path, file)
+    };
+    paths.into_iter().map(read).collect()
+}
+
+/// Each secret's file once. A line end that closes the file is an editor's, and no part of the secret.
+fn read_secret_files(paths: BTreeSet<PathBuf>) -> BTreeMap<PathBuf, SecretFile> {
+    let read = |path: &Path| {
+        let text = read_text(path)?;
+        let value = text.strip_suffix('\n').unwrap_or(&text);
+        let value = value.strip_suffix('\r').unwrap_or(value);
+        match value {
+            "" => Err("it is empty".to_owned()),
+            _ if value.len() > SECRET_BYTES_MAX => Err("it is larger than 64 KiB".to_owned()),
+            _ if value.contains('\0') => Err("no variable can hold a NUL byte".to_owned()),
+            _ => Ok(value.to_owned()),
+        }
+    };
+    paths.into_iter().map(|path| (path.clone(), read(&path))).collect()
 }

@@ -24,6 +24,7 @@ mod reader;
 mod render;
 mod resolve;
 mod schema;
+mod secrets;
 mod source;
 mod tree;
 mod wire;

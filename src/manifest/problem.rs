@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::manifest::source::Sources;
+use crate::model::secret::Masker;
 
 /// All that is wrong with a manifest; never empty in an `Err`. The files stay with it, so that it can be rendered.
 #[derive(Debug)]
@@ -58,6 +59,12 @@ impl Problem {
             place: None,
             related: Vec::new(),
         }
+    }
+
+    /// Hides what must not be shown; places and codes stay.
+    pub(super) fn conceal(&mut self, masker: &Masker) {
+        let texts = [&mut self.message, &mut self.label].into_iter().chain(&mut self.help);
+        texts.chain(self.related.iter_mut().map(|(_, label)| label)).for_each(|text| masker.mask_in_place(text));
     }
 
     pub(super) fn warning(code: &'static str, message: impl Into<String>) -> Self {

@@ -93,7 +93,7 @@ impl de::Error for ReadError {
             Unexpected::Unsigned(value) => format!("the number `{value}`"),
             Unexpected::Signed(value) => format!("the number `{value}`"),
             Unexpected::Float(value) => format!("the number `{value}`"),
-            Unexpected::Str(text) => format!("the string `{}`", text.chars().take(40).collect::<String>()),
+            Unexpected::Str(text) => format!("the string `{}`", short(text)),
             Unexpected::Seq => "a list".to_owned(),
             Unexpected::Map => "a map".to_owned(),
             other => other.to_string(),
@@ -118,6 +118,13 @@ impl de::Error for ReadError {
         let fault = Fault::new("lcm::manifest::missing", format!("the key `{field}` is missing"), "in here");
         Self { absence: true, ..Self::new(fault) }
     }
+}
+
+/// The begin of a long text; the mark of the cut lets a masker find the half of a secret.
+fn short(text: &str) -> String {
+    const CHARS_MAX: usize = 40;
+    let cut = text.char_indices().nth(CHARS_MAX).map(|(at, _)| &text[..at]);
+    cut.map_or_else(|| text.to_owned(), |begin| format!("{begin}…"))
 }
 
 pub(super) fn empty() -> Fault {

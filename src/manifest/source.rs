@@ -4,6 +4,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use crate::manifest::problem::Place;
+use crate::model::secret::Masker;
 
 /// One file, as read.
 #[derive(Clone, Debug)]
@@ -32,6 +33,13 @@ impl Sources {
     pub(super) fn add(&mut self, source: Source) -> usize {
         self.0.push(source);
         self.0.len() - 1
+    }
+
+    /// Puts stars over what must not be shown; every place stays where it is.
+    pub(super) fn conceal(&mut self, masker: &Masker) {
+        for source in self.0.iter_mut().filter(|_| !masker.is_empty()) {
+            source.text = masker.mask_in_width(&source.text);
+        }
     }
 
     pub(super) fn get(&self, file: usize) -> &Source {

@@ -154,9 +154,9 @@ fn is_up(service: &Service, seen: &ObservedService) -> bool {
 fn is_as_described(service: &Service, seen: &ObservedService) -> bool {
     let Some(marks) = &seen.marks else { return true };
     // With a secret missing there is nothing to compare.
-    let same_secrets = || marks.secrets == service.spec.secret_digest(&marks.salt);
+    let same_secrets = || service.spec.has_secrets(&marks.secrets, &marks.salt);
     let secrets = !service.missing_secrets.is_empty() || same_secrets();
-    marks.spec == service.spec.hash() && !seen.image_moved && secrets
+    service.spec.has_hash(&marks.spec) && !seen.image_moved && secrets
 }
 
 /// It is down, or badly off, and nobody wanted that.

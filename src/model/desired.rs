@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::model::hooks::{Hooks, Notifier};
 use crate::model::names::{ContainerName, GoalName, ModeName, ProjectName, ServiceName};
 use crate::model::rules::Rules;
-use crate::model::secret::Secret;
+use crate::model::secret::{Masker, Secret};
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
 
@@ -41,6 +41,8 @@ pub struct Desired {
     pub goals: BTreeMap<GoalName, Goal>,
     pub rules: Rules,
     pub notify: Vec<Notifier>,
+    /// Values that no text may show, wherever they stand in it.
+    pub secrets: Vec<Secret>,
     /// What the reader should know though it stops nothing.
     pub warnings: Vec<String>,
 }
@@ -57,9 +59,24 @@ impl Desired {
             .collect()
     }
 
-    /// Every secret value of the manifest, for masking text that services wrote.
-    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        self.services.values().flat_map(|service| service.spec.secrets.values())
+    /// A masker of [`Desired::secrets`]. It is made anew at each call, and meant to be kept.
+    #[must_use]
+    pub fn masker(&self) -> Masker {
+        Masker::of(self.secrets.iter())
+    }
+
+    /// Masks free text of the manifest, and the configs that are written on things and shown as diffs.
+    pub fn conceal(&mut self, masker: &Masker) {
+        let rules = self.rules.allow.iter_mut().chain(&mut self.rules.deny);
+        let described = self.modes.values_mut().map(|mode| &mut mode.description);
+        let described = described.chain(self.goals.values_mut().map(|goal| &mut goal.description));
+        for text in rules.map(|rule| &mut rule.reason).chain(described).flatten() {
+            masker.mask_in_place(text);
+        }
+        for service in self.services.values_mut() {
+            service.missing_secrets.iter_mut().for_each(|missing| masker.mask_in_place(missing));
+            service.spec.conceal(masker);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::model::secret::Secret;
+use crate::model::secret::{Masker, Secret};
 
 /// A change of this recreates everything that was hashed the old way: never for a new lcm alone.
 const VERSION: &str = "v1";
@@ -24,15 +24,48 @@ pub struct Spec {
     config: Box<Value>,
     /// Of `config`, which never changes: a plan compares it for every service, and more than once.
     hash: String,
+    /// The hash that an lcm wrote which did not leave secrets out of the rest of the config.
+    former_hash: Option<String>,
     /// By the environment's name.
     pub secrets: BTreeMap<String, Secret>,
+    /// The config before secrets were left out of it, where any were: it goes into the salted digest.
+    whole: Option<Secret>,
+    /// Applied to values that are written down beside the config.
+    masker: Masker,
 }
 
 impl Spec {
     #[must_use]
     pub fn new(config: Value, secrets: BTreeMap<String, Secret>) -> Self {
         let hash = digest(&[&canonical_bytes(&config)]);
-        Self { config: Box::new(config), hash, secrets }
+        let masker = Masker::default();
+        Self { config: Box::new(config), hash, former_hash: None, secrets, whole: None, masker }
+    }
+
+    /// Leaves secrets that stand outside of the environment (a token on a command line) out of the config and its hash;
+    /// they count in the salted digest from now on. A config without any keeps its hash.
+    pub fn leave_out(&mut self, secrets: &Masker) {
+        let mut config = self.config.clone();
+        secrets.mask_json(&mut config);
+        if config != self.config {
+            self.whole = Some(Secret::new(canonical(&self.config)));
+            let hash = digest(&[&canonical_bytes(&config)]);
+            self.former_hash = Some(std::mem::replace(&mut self.hash, hash));
+            self.config = config;
+        }
+    }
+
+    /// Masks the config for its readers. Its hash stays: a secret of another service is no change of this one.
+    pub fn conceal(&mut self, masker: &Masker) {
+        masker.mask_json(&mut self.config);
+        self.masker = masker.clone();
+    }
+
+    /// A value as it may be written on a thing beside the config.
+    #[must_use]
+    pub fn masked(&self, mut value: Value) -> Value {
+        self.masker.mask_json(&mut value);
+        value
     }
 
     /// Of a service without secrets.
@@ -53,13 +86,33 @@ impl Spec {
         &self.hash
     }
 
+    /// Returns true if a thing that carries this hash was made from this config, also by an lcm that hashed secrets
+    /// with it.
+    #[must_use]
+    pub fn has_hash(&self, carried: &str) -> bool {
+        carried == self.hash || self.former_hash.as_deref() == Some(carried)
+    }
+
+    /// Returns true if a thing that carries this digest under this salt was made with these secrets.
+    #[must_use]
+    pub fn has_secrets(&self, carried: &str, salt: &str) -> bool {
+        let former = || self.whole.is_some() && carried == self.digest_of(salt, None);
+        carried == self.secret_digest(salt) || former()
+    }
+
     /// A digest of the secrets under the salt that the thing carries; empty where there are none.
     #[must_use]
     pub fn secret_digest(&self, salt: &str) -> String {
-        if self.secrets.is_empty() {
+        self.digest_of(salt, self.whole.as_ref())
+    }
+
+    fn digest_of(&self, salt: &str, whole: Option<&Secret>) -> String {
+        if self.secrets.is_empty() && whole.is_none() {
             return String::new();
         }
         let mut parts = vec![salt.as_bytes()];
+        // No variable has an empty name.
+        parts.extend(whole.iter().flat_map(|whole| ["".as_bytes(), whole.reveal().as_bytes()]));
         for (name, secret) in &self.secrets {
             parts.push(name.as_bytes());
             parts.push(secret.reveal().as_bytes());
@@ -133,7 +186,7 @@ mod tests {
     use serde_json::json;
 
     use super::Spec;
-    use crate::model::secret::Secret;
+    use crate::model::secret::{Masker, Secret};
 
     #[test]
     fn the_order_of_keys_does_not_matter() {
@@ -155,5 +208,34 @@ mod tests {
         assert_eq!(spec.secret_digest("a"), spec.secret_digest("a"));
         assert_ne!(spec.secret_digest("a"), spec.secret_digest("b"));
         assert_eq!(Spec::plain(json!(null)).secret_digest("a"), "");
+        assert!(spec.has_secrets(&spec.secret_digest("a"), "a") && !spec.has_secrets(&spec.secret_digest("b"), "a"));
+    }
+
+    #[test]
+    fn a_secret_on_a_command_line_is_in_the_digest_and_not_in_the_hash() {
+        let with = |token: &str| {
+            let mut spec = Spec::plain(json!({ "command": ["serve", format!("--token={token}")] }));
+            let before = spec.clone();
+            spec.leave_out(&Masker::of([Secret::new(token)].iter()));
+            (before, spec)
+        };
+        let ((before, one), (_, other)) = (with("s3cret-one"), with("s3cret-two"));
+        assert_eq!(*one.config(), json!({ "command": ["serve", "--token=***"] }));
+        assert_eq!(one.hash(), other.hash());
+        assert_ne!(one.secret_digest("salt"), other.secret_digest("salt"));
+        assert!(!one.has_secrets(&other.secret_digest("salt"), "salt"));
+        // What an earlier lcm started is not started anew for that.
+        assert!(one.has_hash(before.hash()) && one.has_secrets(&before.secret_digest("salt"), "salt"));
+        assert!(!other.has_hash(before.hash()), "with another token it was another service");
+    }
+
+    #[test]
+    fn what_is_hidden_for_readers_changes_no_hash() {
+        let mut spec = Spec::plain(json!({ "command": ["serve", "of-another-service"] }));
+        let hash = spec.hash().to_owned();
+        spec.conceal(&Masker::of([Secret::new("of-another-service")].iter()));
+        assert_eq!(*spec.config(), json!({ "command": ["serve", "***"] }));
+        assert_eq!(spec.hash(), hash);
+        assert_eq!(spec.masked(json!(["kill", "of-another-service"])), json!(["kill", "***"]));
     }
 }

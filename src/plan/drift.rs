@@ -22,13 +22,13 @@ pub(super) fn drift(scene: &Scene<'_>, number: Number) -> Option<Reason> {
     if let Some(message) = misplaced(service, seen) {
         return Some(reason(ReasonCode::SpecChanged, message, None));
     }
-    if marks.spec != service.spec.hash() {
+    if !service.spec.has_hash(&marks.spec) {
         let message = "what it is made from has changed in the manifest".to_owned();
         return Some(reason(ReasonCode::SpecChanged, message, None));
     }
     // With a secret missing there is nothing to compare; that alone is no reason to touch what runs.
     let comparable = service.missing_secrets.is_empty();
-    if comparable && marks.secrets != service.spec.secret_digest(&marks.salt) {
+    if comparable && !service.spec.has_secrets(&marks.secrets, &marks.salt) {
         let message = "a secret that it was started with has changed".to_owned();
         return Some(reason(ReasonCode::SecretChanged, message, None));
     }

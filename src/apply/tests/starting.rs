@@ -70,11 +70,13 @@ async fn the_timeout_begins_after_the_warm_time() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_dies_while_it_loads_fails_at_once_with_its_last_words_and_without_its_secrets() {
-    let mut talkative = service("a");
-    talkative.spec.secrets.insert("TOKEN".to_owned(), Secret::new("hf_secret"));
     let log = (0..20).map(|line| format!("{line}: token hf_secret is wrong")).collect();
     let dies = Behaviour { loading: 20 * SECOND, dies_while_loading: true, log, ..Behaviour::default() };
-    let (outcome, bench, took) = starts(talkative, dies).await;
+    let mut bench = Bench::new(vec![service("a")], &[]);
+    bench.desired.secrets.push(Secret::new("hf_secret"));
+    bench.behaves("a", dies);
+    let outcome = bench.apply(vec![start("a", &[])]).await;
+    let took = bench.time_of(is_end).expect("it ended");
     assert!(took <= Duration::from_millis(10_600), "{took:?}");
     let failure = &outcome.failures[0];
     assert_eq!(failure.error, "it ended while it was starting: exit status 1");

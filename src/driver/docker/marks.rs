@@ -72,7 +72,7 @@ fn config(service: &Service) -> String {
         "stop": {
             "signal": stop.signal,
             "grace_ms": u64::try_from(stop.grace.as_millis()).unwrap_or(u64::MAX),
-            "exec": stop.exec,
+            "exec": service.spec.masked(json!(stop.exec)),
         },
         "ports": service.ports,
     }))

@@ -173,7 +173,7 @@ impl Engine {
 
     async fn is_as_wanted(&self, seen: &Seen, service: &Service, container: &Container) -> Result<bool, DriverError> {
         let Some(marks) = &seen.marks else { return Ok(false) };
-        if marks.spec != service.spec.hash() || marks.secrets != service.spec.secret_digest(&marks.salt) {
+        if !service.spec.has_hash(&marks.spec) || !service.spec.has_secrets(&marks.secrets, &marks.salt) {
             return Ok(false);
         }
         // An image that is gone by its name has not moved.

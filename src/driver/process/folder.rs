@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::driver::DriverError;
 use crate::model::facts::{ExitFact, Marks};
@@ -61,7 +62,27 @@ pub(crate) struct AdoptNote {
 pub(crate) struct MatchNote {
     /// The start: its salt, or a container's id and when it was started.
     pub(crate) salt: String,
+    /// Digest of the pattern under the salt, since a pattern may hold a secret; written as it is by an earlier lcm.
     pub(crate) pattern: String,
+}
+
+impl MatchNote {
+    pub(crate) fn new(salt: &str, pattern: &str) -> Self {
+        Self { salt: salt.to_owned(), pattern: Self::digest(salt, pattern) }
+    }
+
+    /// Whether this pattern was found in the output of this start.
+    pub(crate) fn is_of(&self, salt: &str, pattern: &str) -> bool {
+        self.salt == salt && (self.pattern == Self::digest(salt, pattern) || self.pattern == pattern)
+    }
+
+    fn digest(salt: &str, pattern: &str) -> String {
+        let digest = Sha256::digest(format!("{salt}\0{pattern}"));
+        digest.iter().fold("sha256:".to_owned(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
 }
 
 impl Folder {

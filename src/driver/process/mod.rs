@@ -207,13 +207,13 @@ impl Processes {
 
     /// Whether this pattern was seen in the output of that start before.
     pub(crate) fn was_matched(&self, project: &ProjectName, service: &ServiceName, salt: &str, pattern: &str) -> bool {
-        let note = MatchNote { salt: salt.to_owned(), pattern: pattern.to_owned() };
-        self.folder(project.as_str(), service.as_str()).matched() == Some(note)
+        let folder = self.folder(project.as_str(), service.as_str());
+        folder.matched().is_some_and(|note| note.is_of(salt, pattern))
     }
 
     /// Remembers that; without a folder to write to it is looked for again.
     pub(crate) fn note_match(&self, project: &ProjectName, service: &ServiceName, salt: &str, pattern: &str) {
-        let note = MatchNote { salt: salt.to_owned(), pattern: pattern.to_owned() };
+        let note = MatchNote::new(salt, pattern);
         let folder = self.folder(project.as_str(), service.as_str());
         // Of a container it may be the first thing that is noted.
         let _ = folder.ensure().map(|()| folder.write_matched(&note));
@@ -243,7 +243,7 @@ pub(crate) fn process_of(service: &Service) -> Result<&Process, DriverError> {
 /// What a start finds when there is something already.
 fn running(service: &Service, tree: &TreeFact) -> Result<Instance, DriverError> {
     let marks = &tree.marks;
-    let same = marks.spec == service.spec.hash() && marks.secrets == service.spec.secret_digest(&marks.salt);
+    let same = service.spec.has_hash(&marks.spec) && service.spec.has_secrets(&marks.secrets, &marks.salt);
     if tree.adopted || (same && !is_bad(tree.exit.as_ref())) {
         return Ok(Instance::Tree { id: marks.salt.clone() });
     }

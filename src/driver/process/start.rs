@@ -151,6 +151,7 @@ fn config(service: &Service) -> String {
     .into_iter()
     .flatten()
     .collect();
+    let stop = service.spec.masked(json!(stop));
     json!({ "spec": service.spec.config(), "stop": stop, "ports": service.ports }).to_string()
 }
 

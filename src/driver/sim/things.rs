@@ -228,7 +228,7 @@ pub(super) fn is_made_from(marks: &Marks, start: &Start<'_>) -> bool {
 }
 
 pub(super) fn is_as_wanted(marks: &Marks, spec: &Spec) -> bool {
-    marks.spec == spec.hash() && marks.secrets == spec.secret_digest(&marks.salt)
+    spec.has_hash(&marks.spec) && spec.has_secrets(&marks.secrets, &marks.salt)
 }
 
 pub(super) fn put_aside_name(name: &str) -> String {
@@ -242,6 +242,7 @@ fn marks(start: &Start<'_>, salt: &str) -> Marks {
         ("grace_ms", json!(service.stop.grace.as_millis())),
         ("exec", json!(service.stop.exec)),
     ]);
+    let stop = service.spec.masked(json!(stop));
     let config = json!({ "spec": service.spec.config(), "stop": stop, "ports": service.ports });
     Marks {
         project: start.project.to_string(),

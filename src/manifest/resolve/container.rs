@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::manifest::located::Located;
 use crate::manifest::resolve::context::Context;
-use crate::manifest::resolve::environment::environment;
+use crate::manifest::resolve::environment::{Written, environment};
 use crate::manifest::resolve::service::Built;
 use crate::manifest::resolve::{ports, words};
 use crate::manifest::source::Span;
@@ -23,9 +23,14 @@ use crate::model::spec::Spec;
 /// On one address and by one protocol a host has no more.
 const PORTS_MAX: usize = 65_535;
 
-/// `service` gives the container its name, where the manifest gives none.
-pub(super) fn docker(context: &mut Context<'_>, service: &str, written: &Located<Docker>) -> Option<Built> {
-    let Some(container) = &written.container else { return created(context, service, written) };
+/// `name` gives the container its name, where the manifest gives none.
+pub(super) fn docker(
+    context: &mut Context<'_>,
+    name: &str,
+    service: &wire::service::Service,
+    written: &Located<Docker>,
+) -> Option<Built> {
+    let Some(container) = &written.container else { return created(context, name, service, written) };
     valid_name(context, container);
     let others = others(written);
     if !others.is_empty() {
@@ -52,6 +57,8 @@ fn others(written: &Docker) -> Vec<&'static str> {
         ("entrypoint", written.entrypoint.is_some()),
         ("environment", written.environment.is_some()),
         ("env_file", written.env_file.is_some()),
+        ("secret", !written.secret.is_empty()),
+        ("plain", !written.plain.is_empty()),
         ("ports", !written.ports.is_empty()),
         ("volumes", !written.volumes.is_empty()),
         ("networks", !written.networks.is_empty()),
@@ -69,7 +76,12 @@ fn others(written: &Docker) -> Vec<&'static str> {
     .collect()
 }
 
-fn created(context: &mut Context<'_>, service: &str, written: &Located<Docker>) -> Option<Built> {
+fn created(
+    context: &mut Context<'_>,
+    own_name: &str,
+    service: &wire::service::Service,
+    written: &Located<Docker>,
+) -> Option<Built> {
     let Some(image) = &written.image else {
         let help = "write `image: …` for one that lcm creates, or `container: …` for one that exists";
         context.missing(written, "a container needs an `image`, or is named by `container`", help);
@@ -83,9 +95,15 @@ fn created(context: &mut Context<'_>, service: &str, written: &Located<Docker>) 
             valid_name(context, name);
             ContainerName::new(&name.value)
         }
-        None => ContainerName::new(format!("{}-{service}", context.project)),
+        None => ContainerName::new(format!("{}-{own_name}", context.project)),
     };
-    let environment = environment(context, written.environment.as_ref(), written.env_file.as_ref());
+    let pairs = Written {
+        pairs: written.environment.as_ref(),
+        env_files: written.env_file.as_ref(),
+        secret: &written.secret,
+        plain: &written.plain,
+    };
+    let environment = environment(context, service, pairs);
     let published = published(context, written);
     let container = Container {
         name,

@@ -131,7 +131,11 @@ impl<'a> Context<'a> {
 }
 
 /// `None`: an empty path, or one in a home that is not known.
-pub(super) fn absolute(written: &Located<String>, sources: &Sources, environment: &Environment) -> Option<PathBuf> {
+pub(in crate::manifest) fn absolute(
+    written: &Located<String>,
+    sources: &Sources,
+    environment: &Environment,
+) -> Option<PathBuf> {
     if written.is_empty() {
         return None;
     }

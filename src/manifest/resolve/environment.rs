@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use crate::manifest::interpolate::Used;
 use crate::manifest::located::Located;
 use crate::manifest::resolve::EnvFile;
 use crate::manifest::resolve::context::Context;
 use crate::manifest::source::Span;
+use crate::manifest::wire::service::Service;
 use crate::manifest::wire::shape::{EnvironmentValue, OneOrMany, Pairs};
 use crate::model::desired::EnvValue;
 use crate::model::secret::{MASK, Secret};
@@ -19,6 +21,44 @@ pub(super) struct Resolved {
     pub secrets: BTreeMap<String, Secret>,
     /// Where what is missing should come from.
     pub missing: BTreeSet<String>,
+}
+
+/// A service's environment as it is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written<'a> {
+    pub pairs: Option<&'a Located<Pairs<EnvironmentValue>>>,
+    pub env_files: Option<&'a OneOrMany<Located<String>>>,
+    pub secret: &'a [Located<String>],
+    pub plain: &'a [Located<String>],
+}
+
+/// Names that `secret:` and `plain:` give, the nearest level first.
+#[derive(Debug)]
+struct Overrules<'a>([Level<'a>; 3]);
+
+/// Names under `secret:` and under `plain:` of one level.
+type Level<'a> = (&'a [Located<String>], &'a [Located<String>]);
+
+impl Overrules<'_> {
+    /// Declaration of a variable by the nearest level that names it: a secret, or none.
+    fn is_secret(&self, name: &str) -> Option<bool> {
+        let names = |list: &[Located<String>]| list.iter().any(|other| other.value == name);
+        self.0.iter().find_map(|(secret, plain)| match (names(secret), names(plain)) {
+            (true, _) => Some(true),
+            (false, true) => Some(false),
+            (false, false) => None,
+        })
+    }
+
+    /// The same of a variable whose value has others put in.
+    fn is_secret_with(&self, name: &str, used: Option<&Used>) -> Option<bool> {
+        self.is_secret(name).or_else(|| {
+            let said: Vec<Option<bool>> =
+                used.iter().flat_map(|used| &used.names).map(|name| self.is_secret(name)).collect();
+            let all_plain = !said.is_empty() && said.iter().all(|said| *said == Some(false));
+            if said.contains(&Some(true)) { Some(true) } else { all_plain.then_some(false) }
+        })
+    }
 }
 
 impl Resolved {
@@ -49,58 +89,134 @@ impl Resolved {
     }
 }
 
-pub(super) fn environment(
-    context: &mut Context<'_>,
-    pairs: Option<&Located<Pairs<EnvironmentValue>>>,
-    env_files: Option<&OneOrMany<Located<String>>>,
-) -> Resolved {
+pub(super) fn environment(context: &mut Context<'_>, service: &Service, written: Written<'_>) -> Resolved {
     let mut resolved = Resolved::default();
-    for written in env_files.iter().flat_map(|files| &files.0) {
-        let Some(path) = context.path(written) else { continue };
-        match context.input.env_files.get(&path) {
-            Some(EnvFile::Variables(variables)) => {
-                for (name, value) in variables {
-                    resolved.secret(name, Some(Secret::new(value)));
-                }
-            }
-            Some(EnvFile::Missing) | None => {
-                resolved.missing.insert(format!("the env file {}, which is not there", written.value));
-            }
-            Some(EnvFile::Unreadable(reason)) => {
-                let message = format!("can't read the env file {}: {reason}", written.value);
-                context.error("lcm::manifest::env_file", written.span, message, "this file");
-            }
-        }
+    let files = context.input.files;
+    let (secret, plain) = files.iter().fold((Vec::new(), Vec::new()), |(mut secret, mut plain), file| {
+        secret.extend(file.manifest.secret.iter().cloned());
+        plain.extend(file.manifest.plain.iter().cloned());
+        (secret, plain)
+    });
+    let levels =
+        [(written.secret, written.plain), (&service.secret[..], &service.plain[..]), (&secret[..], &plain[..])];
+    for (secret, plain) in &levels {
+        both(context, secret, plain);
     }
-    match pairs.map(|pairs| &pairs.value) {
+    let overrules = Overrules(levels);
+    for written in written.env_files.iter().flat_map(|files| &files.0) {
+        env_file(context, &mut resolved, &overrules, written);
+    }
+    match written.pairs.map(|pairs| &pairs.value) {
         Some(Pairs::Map(entries)) => {
             for (name, value) in entries {
                 if valid(context, name, name.span) {
-                    put(context, &mut resolved, name, value);
+                    put(context, &mut resolved, &overrules, (name, value));
                 }
             }
         }
-        Some(Pairs::List(items)) => list(context, &mut resolved, items),
+        Some(Pairs::List(items)) => list(context, &mut resolved, &overrules, items),
         None => {}
     }
     resolved
 }
 
-fn put(context: &Context<'_>, resolved: &mut Resolved, name: &str, value: &Located<EnvironmentValue>) {
-    match &value.value {
-        EnvironmentValue::Text(text) if value.interpolated => resolved.secret(name, Some(Secret::new(text))),
-        EnvironmentValue::Text(text) => resolved.plain(name, text),
-        EnvironmentValue::Secret(source) => {
-            let found = context.input.environment.get(source);
-            if found.is_none() {
-                resolved.missing.insert(format!("the environment variable {source}, which is not set"));
+/// A name under both keys of one level contradicts itself.
+fn both(context: &mut Context<'_>, secret: &[Located<String>], plain: &[Located<String>]) {
+    for name in plain.iter().filter(|name| secret.iter().any(|other| other.value == name.value)) {
+        let message = format!("`{}` is named under `plain` and under `secret`", name.value);
+        context.error("lcm::manifest::conflict", name.span, message, "remove it from one of them");
+    }
+}
+
+fn env_file(context: &mut Context<'_>, resolved: &mut Resolved, overrules: &Overrules<'_>, written: &Located<String>) {
+    let Some(path) = context.path(written) else { return };
+    match context.input.env_files.get(&path) {
+        Some(EnvFile::Variables(variables)) => {
+            for (name, value) in variables {
+                match overrules.is_secret(name) {
+                    Some(false) => resolved.plain(name, value),
+                    Some(true) | None => resolved.secret(name, Some(Secret::new(value))),
+                }
             }
-            resolved.secret(name, found.map(Secret::new));
+        }
+        Some(EnvFile::Missing) | None => {
+            resolved.missing.insert(format!("the env file {}, which is not there", written.value));
+        }
+        Some(EnvFile::Unreadable(reason)) => {
+            let message = format!("can't read the env file {}: {reason}", written.value);
+            context.error("lcm::manifest::env_file", written.span, message, "this file");
         }
     }
 }
 
-fn list(context: &mut Context<'_>, resolved: &mut Resolved, items: &[Located<String>]) {
+fn put(
+    context: &mut Context<'_>,
+    resolved: &mut Resolved,
+    overrules: &Overrules<'_>,
+    (name, value): (&Located<String>, &Located<EnvironmentValue>),
+) {
+    match &value.value {
+        EnvironmentValue::Text(text) => {
+            let text =
+                Located { value: text.clone(), span: value.span, damaged: false, interpolated: value.interpolated };
+            written_out(context, resolved, overrules, (name, &text));
+        }
+        EnvironmentValue::Env(source) => {
+            let found = context.input.environment.get(source);
+            if found.is_none() {
+                resolved.missing.insert(format!("the environment variable {source}, which is not set"));
+            }
+            declared(resolved, overrules, name, found.cloned());
+        }
+        EnvironmentValue::File(written) => {
+            let Some(path) = context.path(written) else { return };
+            let found = match context.input.secret_files.get(&path) {
+                Some(Ok(text)) => Some(text.clone()),
+                Some(Err(reason)) => {
+                    resolved
+                        .missing
+                        .insert(format!("the secret file {}, which can't be read: {reason}", written.value));
+                    None
+                }
+                None => {
+                    resolved.missing.insert(format!("the secret file {}, which is not there", written.value));
+                    None
+                }
+            };
+            declared(resolved, overrules, name, found);
+        }
+    }
+}
+
+/// `{ env: NAME }` or `{ file: PATH }`.
+fn declared(resolved: &mut Resolved, overrules: &Overrules<'_>, name: &str, found: Option<String>) {
+    match (overrules.is_secret(name), found) {
+        (Some(false), Some(text)) => resolved.plain(name, &text),
+        (_, found) => resolved.secret(name, found.map(Secret::new)),
+    }
+}
+
+/// A value that the manifest spells, with variables put in.
+fn written_out(
+    context: &Context<'_>,
+    resolved: &mut Resolved,
+    overrules: &Overrules<'_>,
+    (name, value): (&str, &Located<String>),
+) {
+    let used = context.input.variables.get(&value.span);
+    if let Some(used) = used.filter(|used| !used.missing.is_empty()) {
+        let told = used.missing.iter().map(|missing| format!("a value for {name}: {missing}"));
+        resolved.missing.extend(told);
+        return resolved.secret(name, None);
+    }
+    if overrules.is_secret_with(name, used).unwrap_or(value.interpolated) {
+        resolved.secret(name, Some(Secret::new(&value.value)));
+    } else {
+        resolved.plain(name, &value.value);
+    }
+}
+
+fn list(context: &mut Context<'_>, resolved: &mut Resolved, overrules: &Overrules<'_>, items: &[Located<String>]) {
     let mut seen = BTreeSet::new();
     for item in items {
         let Some((name, value)) = item.split_once('=') else {
@@ -121,11 +237,8 @@ fn list(context: &mut Context<'_>, resolved: &mut Resolved, items: &[Located<Str
             );
         }
         if valid(context, name, item.span) {
-            if item.interpolated {
-                resolved.secret(name, Some(Secret::new(value)));
-            } else {
-                resolved.plain(name, value);
-            }
+            let value = Located { value: value.to_owned(), ..item.clone() };
+            written_out(context, resolved, overrules, (name, &value));
         }
     }
 }

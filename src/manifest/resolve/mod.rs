@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use crate::manifest::interpolate::Variables;
 use crate::manifest::problem::{Problem, Severity};
 use crate::manifest::source::{Sources, Span};
 use crate::manifest::tree::Node;
@@ -30,6 +31,7 @@ mod service;
 pub(super) mod words;
 
 use context::Context;
+pub(super) use context::absolute;
 
 /// All that a resolution works with.
 #[derive(Debug)]
@@ -40,6 +42,10 @@ pub(super) struct Input<'a> {
     pub names: &'a Names,
     /// By absolute path.
     pub env_files: &'a BTreeMap<PathBuf, EnvFile>,
+    /// By absolute path.
+    pub secret_files: &'a BTreeMap<PathBuf, SecretFile>,
+    /// Variables that were put into values, by the places of these.
+    pub variables: &'a Variables,
     pub environment: &'a Environment,
     /// No file is missing: a name that is unknown is unknown.
     pub complete: bool,
@@ -69,6 +75,9 @@ pub(super) enum EnvFile {
     Missing,
     Unreadable(String),
 }
+
+/// The text of a file that is a secret, or why there is none.
+pub(super) type SecretFile = Result<String, String>;
 
 /// Every name that is defined, also of things that could not be read.
 #[derive(Debug, Default)]
@@ -117,23 +126,6 @@ impl Names {
     }
 }
 
-/// The env files that services name, by absolute path.
-pub(super) fn env_file_paths(
-    files: &[ManifestFile],
-    sources: &Sources,
-    environment: &Environment,
-) -> BTreeSet<PathBuf> {
-    let services = files.iter().flat_map(|file| &file.manifest.services.0);
-    services
-        .flat_map(|(_, service)| {
-            let process = service.process.as_ref().and_then(|process| process.env_file.as_ref());
-            let docker = service.docker.as_ref().and_then(|docker| docker.env_file.as_ref());
-            process.into_iter().chain(docker).flat_map(|files| &files.0)
-        })
-        .filter_map(|path| context::absolute(path, sources, environment))
-        .collect()
-}
-
 /// Everything that is wanted, or `None` where too much is missing; problems go to `problems`, warnings too.
 pub(super) fn resolve(input: &Input<'_>, choice: &Choice, problems: &mut Vec<Problem>) -> Option<Desired> {
     let mut context = Context::new(input, problems);
@@ -177,6 +169,7 @@ pub(super) fn resolve(input: &Input<'_>, choice: &Choice, problems: &mut Vec<Pro
         goals,
         rules,
         notify,
+        secrets: Vec::new(),
         warnings: Vec::new(),
     })
 }

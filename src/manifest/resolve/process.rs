@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::manifest::located::Located;
 use crate::manifest::resolve::context::Context;
-use crate::manifest::resolve::environment::environment;
+use crate::manifest::resolve::environment::{Written, environment};
 use crate::manifest::resolve::service::Built;
 use crate::manifest::source::Span;
 use crate::manifest::wire;
@@ -23,6 +23,7 @@ const SHELL_DEFAULT: &str = "sh";
 pub(super) fn process(
     context: &mut Context<'_>,
     home: Span,
+    service: &wire::service::Service,
     written: &Located<wire::process::Process>,
 ) -> Option<Built> {
     let mut config = Map::new();
@@ -33,7 +34,13 @@ pub(super) fn process(
         None => context.input.sources.get(home.file).folder.clone(),
     };
     config.insert("cwd".to_owned(), context.spec_path(said, &cwd).into());
-    let environment = environment(context, written.environment.as_ref(), written.env_file.as_ref());
+    let pairs = Written {
+        pairs: written.environment.as_ref(),
+        env_files: written.env_file.as_ref(),
+        secret: &written.secret,
+        plain: &written.plain,
+    };
+    let environment = environment(context, service, pairs);
     if let Some(masked) = environment.masked() {
         config.insert("environment".to_owned(), masked);
     }

@@ -91,8 +91,8 @@ fn runtime(
     written: &Located<wire::service::Service>,
 ) -> Option<Built> {
     match (&written.process, &written.docker) {
-        (Some(process), None) => process::process(context, name.span, process),
-        (None, Some(docker)) => container::docker(context, name, docker),
+        (Some(process), None) => process::process(context, name.span, written, process),
+        (None, Some(docker)) => container::docker(context, name, written, docker),
         (Some(process), Some(docker)) => {
             let problem = Problem::error(
                 "lcm::manifest::runtime",

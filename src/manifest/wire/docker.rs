@@ -36,12 +36,22 @@ pub(in crate::manifest) struct Docker {
     /// The program, in place of the image's own. A string is cut into words, as a shell would.
     #[schemars(example = ["/bin/ollama"])]
     pub entrypoint: Option<Located<CommandLine>>,
-    /// Its environment. `{ env: NAME }` is a secret, taken from lcm's own environment and masked everywhere.
+    /// Its environment. `{ env: NAME }` is a secret, taken from lcm's own environment and masked everywhere;
+    /// `{ file: PATH }` is one from a file.
     #[schemars(example = Example(r#"{ "OLLAMA_DEBUG": 1, "HF_TOKEN": { "env": "HF_TOKEN" } }"#), example = ["OLLAMA_DEBUG=1"])]
     pub environment: Option<Located<Pairs<EnvironmentValue>>>,
-    /// Files of `KEY=value` lines, relative to this one; all their values are secrets. `environment` goes over them.
+    /// Files of `KEY=value` lines, relative to this one; their values are secrets. `environment` goes over them.
     #[schemars(example = ".env", example = [".env", "secrets.env"])]
     pub env_file: Option<OneOrMany<Located<String>>>,
+    /// Names of variables whose values are masked in every output, whatever they look like.
+    #[serde(default)]
+    #[schemars(example = ["DB_PASSWORD"])]
+    pub secret: Vec<Located<String>>,
+    /// Names of variables that are no secrets, whatever their values look like: they are shown, and a change of one is
+    /// a change of the service.
+    #[serde(default)]
+    #[schemars(example = ["MODEL"])]
+    pub plain: Vec<Located<String>>,
     /// Published ports: `HOST:CONTAINER`, `ADDRESS:HOST:CONTAINER`, with `/udp` where it is that; `CONTAINER` alone
     /// takes any free port of the host.
     #[serde(default)]

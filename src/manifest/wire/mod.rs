@@ -48,6 +48,16 @@ pub(super) struct Manifest {
     /// The container engine, where it is not the local one.
     #[schemars(example = Example(r#"{ "host": "tcp://10.0.0.5:2375" }"#))]
     pub docker: Option<Located<Engine>>,
+    /// Names of variables whose values are masked in every output, in the environment of whatever service. Those of all
+    /// files add up; what a service says counts first.
+    #[serde(default)]
+    #[schemars(example = ["DB_PASSWORD"])]
+    pub secret: Vec<Located<String>>,
+    /// Names of variables that are no secrets, whatever their values look like. Those of all files add up; what a
+    /// service says counts first.
+    #[serde(default)]
+    #[schemars(example = ["MODEL"])]
+    pub plain: Vec<Located<String>>,
     /// Parts of services, for `extends`.
     #[schemars(example = Example(r#"{ "web": { "health": { "timeout": "60s" } } }"#))]
     #[serde(default)]

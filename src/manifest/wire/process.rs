@@ -21,12 +21,22 @@ pub(in crate::manifest) struct Process {
     /// The folder that it runs in, relative to this file.
     #[schemars(extend("default" = "."), example = "../comfy")]
     pub cwd: Option<Located<String>>,
-    /// Its environment. `{ env: NAME }` is a secret, taken from lcm's own environment and masked everywhere.
+    /// Its environment. `{ env: NAME }` is a secret, taken from lcm's own environment and masked everywhere;
+    /// `{ file: PATH }` is one from a file.
     #[schemars(example = Example(r#"{ "MODE": "fast", "HF_TOKEN": { "env": "HF_TOKEN" } }"#), example = ["MODE=fast"])]
     pub environment: Option<Located<Pairs<EnvironmentValue>>>,
-    /// Files of `KEY=value` lines, relative to this one; all their values are secrets. `environment` goes over them.
+    /// Files of `KEY=value` lines, relative to this one; their values are secrets. `environment` goes over them.
     #[schemars(example = ".env", example = [".env", "secrets.env"])]
     pub env_file: Option<OneOrMany<Located<String>>>,
+    /// Names of variables whose values are masked in every output, whatever they look like.
+    #[serde(default)]
+    #[schemars(example = ["DB_PASSWORD"])]
+    pub secret: Vec<Located<String>>,
+    /// Names of variables that are no secrets, whatever their values look like: they are shown, and a change of one is
+    /// a change of the service.
+    #[serde(default)]
+    #[schemars(example = ["MODEL"])]
+    pub plain: Vec<Located<String>>,
     /// Names taken over from lcm's own environment, where they are set.
     #[serde(default)]
     #[schemars(example = ["CUDA_HOME"])]

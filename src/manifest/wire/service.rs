@@ -37,6 +37,14 @@ pub(in crate::manifest) struct Service {
     /// A container: of lcm's own, by `image`, or one that somebody else made, by `container`.
     #[schemars(example = Example(r#"{ "image": "ollama/ollama:0.12", "ports": ["11434:11434"] }"#), example = Example(r#"{ "container": "mcn_cosyvoice" }"#))]
     pub docker: Option<Located<Docker>>,
+    /// As `secret` of its process or container; what stands there counts first.
+    #[serde(default)]
+    #[schemars(example = ["DB_PASSWORD"])]
+    pub secret: Vec<Located<String>>,
+    /// As `plain` of its process or container; what stands there counts first.
+    #[serde(default)]
+    #[schemars(example = ["MODEL"])]
+    pub plain: Vec<Located<String>>,
     /// How it is stopped.
     #[schemars(example = Example(r#"{ "signal": "TERM", "grace": "30s" }"#))]
     pub stop: Option<Located<Stop>>,

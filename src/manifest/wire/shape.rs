@@ -51,16 +51,22 @@ pub(in crate::manifest) enum Pairs<V> {
 pub(in crate::manifest) enum EnvironmentValue {
     Text(String),
     /// A secret, from lcm's own environment.
-    Secret(String),
+    Env(String),
+    /// A secret, from a file.
+    File(Located<String>),
 }
 
-/// A secret, taken from lcm's own environment and masked everywhere.
+/// A secret, taken from lcm's own environment or from a file, and masked everywhere.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{ "required": ["env"] }, { "required": ["file"] }]))]
 struct SecretReference {
     /// The name of the variable in lcm's environment.
     #[schemars(example = &"HF_TOKEN")]
-    env: String,
+    env: Option<String>,
+    /// The file whose text is the value, without the line end that closes it; relative to this file.
+    #[schemars(example = &"secrets/hf_token")]
+    file: Option<Located<String>>,
 }
 
 impl<'de, V: Deserialize<'de>> Deserialize<'de> for Named<V> {
@@ -231,7 +237,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     type Value = EnvironmentValue;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a string, a number, a boolean or `{ env: NAME }`")
+        formatter.write_str("a string, a number, a boolean, `{ env: NAME }` or `{ file: PATH }`")
     }
 
     fn visit_str<E>(self, text: &str) -> Result<EnvironmentValue, E> {
@@ -239,8 +245,15 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<EnvironmentValue, A::Error> {
-        let SecretReference { env } = SecretReference::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(EnvironmentValue::Secret(env))
+        match SecretReference::deserialize(MapAccessDeserializer::new(map))? {
+            SecretReference { env: Some(name), file: None } => Ok(EnvironmentValue::Env(name)),
+            SecretReference { env: None, file: Some(path) } => Ok(EnvironmentValue::File(path)),
+            SecretReference { .. } => {
+                let message = "a secret comes from one place: `env` or `file`";
+                let fault = Fault::new("lcm::manifest::environment", message, "neither, or both of them");
+                Err(A::Error::custom(fault.help("write `{ env: NAME }` or `{ file: PATH }`")))
+            }
+        }
     }
 }
 

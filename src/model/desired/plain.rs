@@ -42,6 +42,7 @@ impl Desired {
             goals: BTreeMap::new(),
             rules: Rules::default(),
             notify: Vec::new(),
+            secrets: Vec::new(),
             warnings: Vec::new(),
         }
     }

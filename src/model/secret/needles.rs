@@ -1,0 +1,77 @@
+//! Byte strings to search for: each secret as it is, each line of one that has several, and both in base64 and hex.
+//! Notations that write a secret character by character are undone by [`super::notation`] instead.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+
+use super::Secret;
+
+/// Shorter values would blank half of a log for nothing.
+const LENGTH_MIN: usize = 4;
+/// Numbers of fewer digits are ports, pids and counts; blanking those hides what happened.
+const DIGITS_MIN: usize = 6;
+/// The same for a line of a secret that has several: braces and names of fields need no mask.
+const LINE_CHARS_MIN: usize = 8;
+/// A chain of certificates has about a hundred lines; of a longer file the whole and the first lines are searched for.
+const LINES_MAX: usize = 512;
+/// Fewer characters of base64 turn up in ordinary text.
+const BASE64_CHARS_MIN: usize = 6;
+/// So do fewer hexadecimal digits.
+const HEX_CHARS_MIN: usize = 8;
+
+/// Characters around a needle that belong to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Edges {
+    /// None.
+    Bare,
+    /// Characters of base64 that hold some of its bits.
+    Base64,
+}
+
+/// Byte strings that give a secret away.
+pub(super) fn needles<'a>(secrets: impl Iterator<Item = &'a Secret>) -> BTreeMap<Vec<u8>, Edges> {
+    let mut needles = BTreeMap::new();
+    for piece in secrets.flat_map(|secret| pieces(secret.reveal())) {
+        for chars in base64s(piece.as_bytes()) {
+            needles.entry(chars).or_insert(Edges::Base64);
+        }
+        let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
+        let hex: String = piece.bytes().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
+        if hex.len() >= HEX_CHARS_MIN {
+            needles.insert(hex.to_ascii_uppercase().into_bytes(), Edges::Bare);
+            needles.insert(hex.into_bytes(), Edges::Bare);
+        }
+        needles.insert(piece.as_bytes().to_vec(), Edges::Bare);
+    }
+    needles
+}
+
+/// The whole value, without the white space around it; and of several lines each, since that is how a log has them.
+fn pieces(value: &str) -> impl Iterator<Item = &str> {
+    let whole = value.trim();
+    let lines = whole.lines().map(str::trim).filter(|line| line.chars().count() >= LINE_CHARS_MIN).take(LINES_MAX);
+    let lines = lines.filter(move |_| whole.contains('\n'));
+    std::iter::once(whole).filter(|value| is_maskable(value)).chain(lines)
+}
+
+/// Returns true for a value that can be masked without blanking ordinary text.
+fn is_maskable(value: &str) -> bool {
+    let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+    let boolean = ["true", "false"].iter().any(|word| value.eq_ignore_ascii_case(word));
+    value.len() >= if digits { DIGITS_MIN } else { LENGTH_MIN } && !boolean
+}
+
+/// The characters that stand for `bytes` alone, wherever among three bytes of a longer text they begin, in the standard
+/// alphabet and in that of URLs.
+fn base64s(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    (0..3).flat_map(move |before| {
+        let padded: Vec<u8> = std::iter::repeat_n(0, before).chain(bytes.iter().copied()).collect();
+        let text = STANDARD_NO_PAD.encode(&padded);
+        let (from, to) = ((before * 8).div_ceil(6), padded.len() * 8 / 6);
+        let standard = text.get(from..to).filter(|chars| chars.len() >= BASE64_CHARS_MIN).unwrap_or_default();
+        let url = standard.replace('+', "-").replace('/', "_");
+        [standard.to_owned(), url].into_iter().filter(|chars| !chars.is_empty()).map(String::into_bytes)
+    })
+}
