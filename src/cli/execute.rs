@@ -31,6 +31,7 @@ use crate::report::progress::{Progress, Show};
 use crate::report::sheet::Sheet;
 use crate::report::style::Style;
 use crate::report::table::spoken;
+use crate::store::lock::HostLock;
 use crate::store::{Author, Run, StoreError};
 
 /// What is to be carried out.
@@ -96,7 +97,7 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
     let began = opened.driver().now();
     let author = Author { by: locked::who(&session.environment), run: run_id(began) };
     // The simulated world is a file of the caller's own; the machine is everybody's.
-    let _lock = if opened.is_simulated() {
+    let lock = if opened.is_simulated() {
         None
     } else {
         Some(locked::take(session, job.command, &opened, job.execution.lock_timeout).await?)
@@ -132,6 +133,7 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
             observed: &observed,
             author: &author,
             store_told: &store_told,
+            lock: lock.as_ref(),
         };
         carry_out(job, &agreed, teller, &interrupts).await
     };
@@ -194,6 +196,7 @@ fn nothing_to_do(opened: &Opened, plan: &Plan, teller: &Teller) -> Ended {
         failures: Vec::new(),
         interrupted: None,
         refused: None,
+        lock_lost: false,
         last_plan: Some(plan.clone()),
     };
     let exit = Exit::of_outcome(&outcome, false);
@@ -208,10 +211,12 @@ struct Agreed<'a> {
     observed: &'a Observed,
     author: &'a Author,
     store_told: &'a AtomicBool,
+    /// `None`: the world is a file of the caller's own.
+    lock: Option<&'a HostLock>,
 }
 
 async fn carry_out(job: &Job, agreed: &Agreed<'_>, teller: &Teller, interrupts: &Interrupts) -> Ended {
-    let Agreed { opened, request, plan, observed, author, store_told } = *agreed;
+    let Agreed { opened, request, plan, observed, author, store_told, lock } = *agreed;
     let events = |event: Event| teller.tell(&event);
     let think = |facts: &Facts, request: &Request| opened.think(facts, request);
     let room = |facts: &Facts, request: &Request| opened.room(facts, request);
@@ -234,6 +239,7 @@ async fn carry_out(job: &Job, agreed: &Agreed<'_>, teller: &Teller, interrupts: 
         options: &options,
         events: &events,
         interrupt: &interrupts.heard,
+        check_lock: &|| locked::check(lock),
     };
     let outcome = apply::apply(context, plan).await;
     let took = opened.driver().now().duration_since(began).as_millis();

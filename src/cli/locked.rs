@@ -29,8 +29,14 @@ pub(super) async fn take(
         LockError::Held { .. } => {
             Stop::new(Exit::Locked, Code::Locked, format!("{error}; --lock-timeout waits for it"))
         }
-        LockError::Unusable { .. } => Stop::refused(Code::Lock, error.to_string()),
+        LockError::Unusable { .. } | LockError::Replaced { .. } => Stop::refused(Code::Lock, error.to_string()),
     })
+}
+
+/// Proves before a step that the lock is still this command's; a simulated world has none.
+pub(super) fn check(lock: Option<&HostLock>) -> Result<(), String> {
+    let checked = lock.map_or(Ok(()), HostLock::check);
+    checked.map_err(|error| format!("{error}, so no further step is begun; run it again"))
 }
 
 /// `kim`, `kim as root`, `kim as root from 10.0.0.7`: for messages, never for a decision.
