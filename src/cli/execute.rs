@@ -14,12 +14,13 @@ use crate::cli::args::{ExecutionArgs, Format, PlanningArgs};
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
 use crate::cli::opened::{self, Opened};
+use crate::cli::owner::Claim;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::tally;
 use crate::cli::teller::Teller;
 use crate::cli::words::VoiceArgs;
-use crate::cli::{files, locked, oneshot, plan as plan_command, saved, switch};
+use crate::cli::{files, locked, oneshot, owner, plan as plan_command, saved, switch};
 use crate::manifest::Choice;
 use crate::model::event::{Event, EventKind};
 use crate::model::facts::Facts;
@@ -48,6 +49,8 @@ pub(super) struct Job {
     pub(super) saved: Option<PathBuf>,
     /// On whose word the chosen mode is to be that of all runs from now on.
     pub(super) switch: Option<VoiceArgs>,
+    /// Whether it may take the project over.
+    pub(super) claim: Claim,
     /// The world, where the command has opened it already.
     pub(super) opened: Option<Opened>,
 }
@@ -65,6 +68,10 @@ struct Ended {
 
 /// Whoever reads the events is told of every end, also of one before there is a manifest.
 pub(super) async fn run(session: &Session, job: Job) -> Result<Exit, Stop> {
+    // Root leaves here where the project is another user's: before a file of events is made, which is that user's to make.
+    if job.opened.is_none() && job.world.is_none() {
+        owner::go_on_as_owner(session, &job.manifest, job.claim)?;
+    }
     let (copy, refused) = match copy(&job.execution) {
         Ok(copy) => (copy, None),
         Err(stop) => (None, Some(stop)),
@@ -120,6 +127,9 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
         tell_of_store: &tell_of_store,
     };
     let Thought { observed, plan, .. } = agreement.reach().await?;
+    if !plan.steps.is_empty() || job.purpose != Purpose::Down {
+        opened.own(session)?;
+    }
     keep_mode(job, &opened)?;
     let mut ended = if plan.steps.is_empty() {
         forget(session, &opened, &plan);
@@ -137,6 +147,9 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
         };
         carry_out(job, &agreed, teller, &interrupts).await
     };
+    if job.purpose == Purpose::Down && ended.outcome.last_plan.as_ref().is_some_and(is_all_gone) {
+        opened.disown(session)?;
+    }
     ended.undone = oneshot::undone(session, &opened, &request, &plan).await;
     // Before the last event: a world that can't be written back has not changed.
     opened.close()?;
@@ -150,6 +163,11 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
     Ok(ended.exit)
 }
 
+/// After a down: nothing is left to be stopped, removed or reported.
+fn is_all_gone(plan: &Plan) -> bool {
+    plan.steps.is_empty() && plan.blocked.is_empty() && plan.held.is_empty() && plan.orphans.is_empty()
+}
+
 /// The manifest in the mode that this job is about, and the saved plan where it is one's.
 fn open(session: &Session, job: &mut Job) -> Result<(Opened, Option<Plan>), Stop> {
     let saved = job.saved.as_deref().map(saved::read).transpose()?;
@@ -159,7 +177,7 @@ fn open(session: &Session, job: &mut Job) -> Result<(Opened, Option<Plan>), Stop
     }
     let mut opened = match job.opened.take() {
         Some(opened) => opened,
-        None => opened::open(session, &job.manifest, &job.choice, job.world.as_deref())?,
+        None => opened::open_to(session, &job.manifest, &job.choice, job.world.as_deref(), job.claim)?,
     };
     if let (Some(voice), Some(mode)) = (&job.switch, opened.desired.mode.clone()) {
         let switched = switch::switched(session, &opened, voice, mode);

@@ -7,6 +7,7 @@ use crate::cli::exit::Exit;
 use crate::cli::opened::Opened;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
+use crate::shared;
 use crate::store::lock::{self, Holder, HostLock, LockError};
 
 /// Takes it for this command, or says who holds it.
@@ -23,7 +24,7 @@ pub(super) async fn take(
         since: opened.driver().now(),
         project: opened.desired.project.to_string(),
     };
-    let path = lock::file(&session.environment);
+    let path = shared::lock(&session.environment);
     let on_wait = |held: &LockError| session.note(&format!("waiting: {held}"));
     lock::take(&path, &holder, patience, on_wait).await.map_err(|error| match error {
         LockError::Held { .. } => {

@@ -4,7 +4,6 @@
 //! or replaced by its owner, a socket of the kernel's stands beside it, and the holder checks before each step that the
 //! file at the path is still the one it holds. The name of the holder is written in the file, for messages only.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -21,9 +20,6 @@ use crate::model::harmless;
 mod socket;
 
 pub use socket::Process;
-
-/// The lock is the host's, whoever runs lcm, since the GPU is.
-const FILE: &str = "/run/lock/lcm.lock";
 
 /// Between two tries: short against any apply, long against the cost of a system call.
 const POLL: Duration = Duration::from_millis(100);
@@ -99,13 +95,6 @@ pub enum LockError {
     Replaced { path: PathBuf },
     #[error("the lock {} can't be used: {reason}; LCM_LOCK names another file", path.display())]
     Unusable { path: PathBuf, reason: String },
-}
-
-/// Where the lock is; `LCM_LOCK` moves it.
-#[must_use]
-pub fn file(environment: &BTreeMap<String, String>) -> PathBuf {
-    let moved = environment.get("LCM_LOCK").filter(|value| !value.is_empty());
-    moved.map_or_else(|| PathBuf::from(FILE), PathBuf::from)
 }
 
 /// Takes the lock, waiting for it for at most `patience`. `on_wait` is told once who is waited for.

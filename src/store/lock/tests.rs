@@ -1,12 +1,11 @@
 //! The lock between open files of one process: the kernel tells them apart as it tells processes.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Holder, LockError, file, take, try_take};
+use super::{Holder, LockError, take, try_take};
 
 fn holder(pid: u32) -> Holder {
     Holder {
@@ -16,12 +15,6 @@ fn holder(pid: u32) -> Holder {
         since: "2026-11-01T10:00:00Z".parse().expect("a timestamp"),
         project: "studio".to_owned(),
     }
-}
-
-#[test]
-fn the_lock_is_the_hosts_unless_moved() {
-    assert_eq!(file(&BTreeMap::new()), Path::new("/run/lock/lcm.lock"));
-    assert_eq!(file(&BTreeMap::from([("LCM_LOCK".to_owned(), "/t/l".to_owned())])), Path::new("/t/l"));
 }
 
 #[test]
