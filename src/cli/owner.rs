@@ -178,11 +178,15 @@ fn unknown(project: &ProjectName, error: &io::Error) -> Stop {
 }
 
 fn owned(project: &ProjectName, uid: u32) -> Stop {
-    let user = shared::user(uid).map_or_else(|| format!("uid {uid}"), |user| user.name);
+    let user = match (uid, shared::user(uid)) {
+        (0, _) => "root".to_owned(),
+        (_, Some(user)) => format!("{} or as root", user.name),
+        (_, None) => format!("uid {uid} or as root"),
+    };
     Stop::refused(
         Code::Owned,
         format!(
-            "project {project} is owned by {} on this host; run lcm as {user} or as root, or give this project another `name`",
+            "project {project} is owned by {} on this host; run lcm as {user}, or give this project another `name`",
             user_text(uid)
         ),
     )
@@ -195,27 +199,26 @@ fn environment_of(caller: &BTreeMap<String, String>, owner: &Owner, user: Option
         caller.iter().filter(|(name, _)| is_kept(name)).map(|(name, value)| (name.clone(), value.clone())).collect();
     let text = |path: &PathBuf| path.to_str().map(str::to_owned);
     let home = user.map(|user| user.home.clone()).or_else(|| owner.note.home.clone());
-    let mut set = |name: &str, value: String| drop(environment.insert(name.to_owned(), value));
-    set("HOME", home.as_ref().and_then(text).unwrap_or_else(|| "/".to_owned()));
-    set("PATH", PATH.to_owned());
-    set("SHELL", user.map_or_else(|| "/bin/sh".to_owned(), |user| user.shell.clone()));
+    let mut put = |name: &str, value: String| drop(environment.insert(name.to_owned(), value));
+    put("HOME", home.as_ref().and_then(text).unwrap_or_else(|| "/".to_owned()));
+    put("PATH", PATH.to_owned());
+    put("SHELL", user.map_or_else(|| "/bin/sh".to_owned(), |user| user.shell.clone()));
     if let Some(user) = user {
-        set("USER", user.name.clone());
-        set("LOGNAME", user.name.clone());
+        put("USER", user.name.clone());
+        put("LOGNAME", user.name.clone());
     }
     // For the history: who called.
     if !caller.contains_key("SUDO_USER") {
-        set("SUDO_USER", "root".to_owned());
+        put("SUDO_USER", "root".to_owned());
     }
-    if caller.get("LCM_STATE_DIR").is_none_or(String::is_empty)
-        && let Some(store) = owner.note.store.as_ref().and_then(text)
-    {
-        set("LCM_STATE_DIR", store);
+    // The caller's own store is not the owner's, whatever root's session says.
+    if let Some(store) = owner.note.store.as_ref().and_then(text) {
+        put("LCM_STATE_DIR", store);
     }
     // Where a rootless engine of the owner's listens.
     let runtime = format!("/run/user/{}", owner.uid);
     if fs::symlink_metadata(&runtime).is_ok_and(|folder| folder.is_dir() && folder.uid() == owner.uid) {
-        set("XDG_RUNTIME_DIR", runtime);
+        put("XDG_RUNTIME_DIR", runtime);
     }
     environment
 }
@@ -278,11 +281,11 @@ mod tests {
     }
 
     #[test]
-    fn a_user_without_an_entry_has_the_home_of_the_own_note_and_the_callers_state_folder_counts() {
+    fn a_user_without_an_entry_has_the_home_and_the_store_of_the_own_note() {
         let root = caller(&[("LCM_STATE_DIR", "/t/state"), ("SUDO_USER", "pat")]);
         let without = environment_of(&root, &owner(), None);
         assert_eq!(without["HOME"], "/srv/kim");
-        assert_eq!(without["LCM_STATE_DIR"], "/t/state");
+        assert_eq!(without["LCM_STATE_DIR"], "/home/kim/state");
         assert_eq!(without["SUDO_USER"], "pat");
         assert!(!without.contains_key("USER"));
     }

@@ -39,7 +39,8 @@ fn owner_file(host: &Host) -> PathBuf {
 
 #[track_caller]
 fn refused(user: &User<'_>, words: &[&str], by: u32) -> Ran {
-    user.lcm(words).exits(1).says(&format!("is owned by uid {by}"))
+    let owner = if by == ROOT { "root (uid 0)".to_owned() } else { format!("uid {by}") };
+    user.lcm(words).exits(1).says(&format!("is owned by {owner}"))
 }
 
 fn a_user_without_rights_cannot_end_another_users_service() {
@@ -119,7 +120,7 @@ fn nothing_of_roots_session_reaches_the_owners_hooks() {
     let services = format!(
         "  api: {{ process: {{ command: [\"@SERVER@\", --port, \"0\"], inherit: [ROOTS_TOKEN], \
          environment: {{ COPY: \"x${{ROOTS_TOKEN:-none}}\" }} }}, stop: {{ grace: 2s }}, \
-         hooks: {{ pre_stop: [{{ exec: [sh, -c, 'env >>{0}; cat /proc/$PPID/environ >>{0}'], timeout: 5s }}] }} }}",
+         hooks: {{ pre_stop: [{{ exec: [sh, -c, 'env >>{0}; cat /proc/$$PPID/environ >>{0}'], timeout: 5s }}] }} }}",
         said.display()
     );
     let manifest = kim.manifest(&services);

@@ -1,6 +1,7 @@
 //! GPU memory between users: what a start is about to take counts for all, and what is forged counts for none.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -24,6 +25,20 @@ pub(crate) fn trials() -> Vec<Attack> {
 }
 
 const CAPACITY_MIB: u64 = 24_564;
+
+/// One GPU for all users, with a name that no other trial's has: a user's other projects count by it.
+fn played(host: &Host) -> Gpus {
+    let gpus = Host::gpus(&[CAPACITY_MIB]);
+    gpus.change(|world| world.gpus[0].uuid = gpu_of(host));
+    for entry in fs::read_dir(gpus.folder()).expect("its files").flatten() {
+        fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o666)).expect("a file for all");
+    }
+    gpus
+}
+
+fn gpu_of(host: &Host) -> String {
+    format!("GPU-{}", host.name)
+}
 
 fn service(port: u16, load: &str) -> String {
     format!(
@@ -54,7 +69,8 @@ fn blocked(user: &User<'_>, manifest: &str, by: u32) -> Ran {
 }
 
 fn two_users_never_overcommit_one_gpu_though_a_run_is_killed_while_it_loads() {
-    let (host, gpus) = (Host::new("reserved"), Host::gpus(&[CAPACITY_MIB]));
+    let host = Host::new("reserved");
+    let gpus = played(&host);
     let (kim, lee) = (user(&host, KIM, &gpus), user(&host, LEE, &gpus));
     let mine = kim.manifest(&service(free_port(), "6s"));
     let theirs = lee.manifest_at("lcm.yaml", &format!("{}-lee", host.name), &service(free_port(), "1s"));
@@ -81,7 +97,8 @@ fn two_users_never_overcommit_one_gpu_though_a_run_is_killed_while_it_loads() {
 }
 
 fn a_reservation_ends_with_its_service() {
-    let (host, gpus) = (Host::new("reserved"), Host::gpus(&[CAPACITY_MIB]));
+    let host = Host::new("reserved");
+    let gpus = played(&host);
     let (kim, lee) = (user(&host, KIM, &gpus), user(&host, LEE, &gpus));
     let mine = kim.manifest(&service(free_port(), "60s"));
     let theirs = lee.manifest_at("lcm.yaml", &format!("{}-lee", host.name), &service(free_port(), "0ms"));
@@ -100,11 +117,11 @@ fn a_reservation_ends_with_its_service() {
 }
 
 /// A reservation's file, as lcm would write it.
-fn forged(process: Identity, project: &str, mib: u64) -> String {
+fn forged(host: &Host, process: Identity, project: &str, mib: u64) -> String {
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("read");
     json!({
         "format": "lcm.reservation/1", "pid": process.pid, "start_ticks": process.start_ticks, "boot_id": boot_id.trim(),
-        "project": project, "service": "model", "gpus": ["GPU-0"], "mib": mib,
+        "project": project, "service": "model", "gpus": [gpu_of(host)], "mib": mib,
         "loads_until": in_an_hour(),
     })
     .to_string()
@@ -135,18 +152,19 @@ fn shared<'h>(host: &'h Host, gpus: &Gpus) -> (User<'h>, String) {
 }
 
 fn forged_reservations_count_for_nothing() {
-    let (host, gpus) = (Host::new("reserved"), Host::gpus(&[CAPACITY_MIB]));
+    let host = Host::new("reserved");
+    let gpus = played(&host);
     let (kim, mine) = shared(&host, &gpus);
     let eve = host.attacker(EVE);
     let dead = Identity { pid: eve.sleeper(&[]).pid, start_ticks: 1 };
     let roots = Identity::of(i32::try_from(std::process::id()).expect("a pid")).expect("alive");
     let own = eve.sleeper(&[]);
-    plant(&host, EVE, &format!("{EVE}-dead"), &forged(dead, "x", 20_000));
-    plant(&host, EVE, &format!("{EVE}-roots"), &forged(roots, "x", 20_000));
-    plant(&host, EVE, &format!("{KIM}-kims"), &forged(own, "x", 20_000));
+    plant(&host, EVE, &format!("{EVE}-dead"), &forged(&host, dead, "x", 20_000));
+    plant(&host, EVE, &format!("{EVE}-roots"), &forged(&host, roots, "x", 20_000));
+    plant(&host, EVE, &format!("{KIM}-kims"), &forged(&host, own, "x", 20_000));
     plant(&host, EVE, &format!("{EVE}-long"), &"x".repeat(1 << 20));
     plant(&host, EVE, &format!("{EVE}-text"), "\u{1b}[2J");
-    let real = eve.write("real", forged(own, "x", 20_000).as_bytes());
+    let real = eve.write("real", forged(&host, own, "x", 20_000).as_bytes());
     let linked = format!("ln -s {} {}", real.display(), folder(&host).join(format!("{EVE}-link")).display());
     let piped = format!("mkfifo {}", folder(&host).join(format!("{EVE}-pipe")).display());
     assert!(eve.sh(&linked).status.success() && eve.sh(&piped).status.success());
@@ -157,10 +175,11 @@ fn forged_reservations_count_for_nothing() {
 }
 
 fn a_reservation_without_measure_counts_up_to_the_gpu_and_names_its_user() {
-    let (host, gpus) = (Host::new("reserved"), Host::gpus(&[CAPACITY_MIB]));
+    let host = Host::new("reserved");
+    let gpus = played(&host);
     let (kim, mine) = shared(&host, &gpus);
     let own = host.attacker(EVE).sleeper(&[]);
-    plant(&host, EVE, &format!("{EVE}-huge"), &forged(own, "x\u{1b}[2J", u64::MAX));
+    plant(&host, EVE, &format!("{EVE}-huge"), &forged(&host, own, "x\u{1b}[2J", u64::MAX));
     let plan = blocked(&kim, &mine, EVE);
     assert!(!plan.stdout.contains('\u{1b}') && !plan.stderr.contains('\u{1b}'), "{plan}");
     let shown = kim.lcm(&["plan", "--format", "json", &mine]).exits(4).json();
@@ -173,13 +192,14 @@ fn a_reservation_without_measure_counts_up_to_the_gpu_and_names_its_user() {
 }
 
 fn ten_thousand_files_hide_no_reservation() {
-    let (host, gpus) = (Host::new("reserved"), Host::gpus(&[CAPACITY_MIB]));
+    let host = Host::new("reserved");
+    let gpus = played(&host);
     let (kim, mine) = shared(&host, &gpus);
     let eve = host.attacker(EVE);
     let fill = format!("cd {} && seq 10000 | sed s/^/{EVE}-/ | xargs touch", folder(&host).display());
     assert!(eve.sh(&fill).status.success());
     let lees = host.attacker(LEE).sleeper(&[]);
-    plant(&host, LEE, &format!("{LEE}-real"), &forged(lees, "real", 20_000));
+    plant(&host, LEE, &format!("{LEE}-real"), &forged(&host, lees, "real", 20_000));
     kim.bounded(MEMORY_MIB_MAX, &["plan", &mine]).exits(4).says("uid 61002: real/model");
     lees.signal("KILL");
     wait_until("it is gone", || !lees.is_alive());
@@ -188,7 +208,8 @@ fn ten_thousand_files_hide_no_reservation() {
 }
 
 fn a_planted_reservations_folder_is_an_error_and_leads_nowhere() {
-    let (host, gpus) = (Host::new("reserved"), Host::gpus(&[CAPACITY_MIB]));
+    let host = Host::new("reserved");
+    let gpus = played(&host);
     let (kim, eve) = (user(&host, KIM, &gpus), host.attacker(EVE));
     let mine = kim.manifest(&service(free_port(), "0ms"));
     let trap: &Path = &eve.path("trap");
@@ -203,10 +224,11 @@ fn a_planted_reservations_folder_is_an_error_and_leads_nowhere() {
 }
 
 fn a_reservation_of_the_own_projects_name_is_another_users_all_the_same() {
-    let (host, gpus) = (Host::new("reserved"), Host::gpus(&[CAPACITY_MIB]));
+    let host = Host::new("reserved");
+    let gpus = played(&host);
     let (kim, mine) = shared(&host, &gpus);
     let own = host.attacker(EVE).sleeper(&[]);
-    plant(&host, EVE, &format!("{EVE}-same"), &forged(own, &host.name, 20_000));
+    plant(&host, EVE, &format!("{EVE}-same"), &forged(&host, own, &host.name, 20_000));
     blocked(&kim, &mine, EVE);
     own.signal("KILL");
     wait_until("it is gone", || !own.is_alive());
