@@ -9,8 +9,9 @@
 //! ```
 //!
 //! Stages meet only in [`model`]. No stage imports another, but that [`apply`] knows the traits of [`driver`] and
-//! [`store`], and [`cli`] knows all. [`files`] opens what the others read and write, and knows none of them. `model`, `observe`, `plan` and `manifest::resolve` are pure: no clock, no I/O, no
-//! async, no environment. Only `driver` touches the machine. A test reads the imports and holds this.
+//! [`store`], and [`cli`] knows all. [`files`] opens what the others read and write, and [`shared`] the few files that all
+//! users of a host share; they know none of the stages. `model`, `observe`, `plan` and `manifest::resolve` are pure: no
+//! clock, no I/O, no async, no environment. Only `driver` touches the machine. A test reads the imports and holds this.
 #![deny(unsafe_code)]
 
 pub mod apply;
@@ -22,4 +23,5 @@ pub mod model;
 pub mod observe;
 pub mod plan;
 pub mod report;
+pub mod shared;
 pub mod store;

@@ -23,6 +23,8 @@ mod guard;
 #[expect(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/image.rs"]
 mod image;
+#[path = "attack/locks.rs"]
+mod locks;
 #[path = "attack/marks.rs"]
 mod marks;
 #[path = "attack/mixed.rs"]
@@ -31,6 +33,8 @@ mod mixed;
 mod owners;
 #[path = "support/require.rs"]
 mod require;
+#[path = "attack/reservations.rs"]
+mod reservations;
 #[expect(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/sandbox.rs"]
 mod sandbox;
@@ -57,14 +61,16 @@ mod world;
 use support::{Attack, Need};
 
 fn main() -> ExitCode {
-    let areas: [(&str, Vec<Attack>); 10] = [
+    let areas: [(&str, Vec<Attack>); 12] = [
         ("bounds", bounds::trials()),
         ("containers", containers::trials()),
         ("files", files::trials()),
         ("guard", guard::trials()),
+        ("locks", locks::trials()),
         ("marks", marks::trials()),
         ("mixed", mixed::trials()),
         ("owners", owners::trials()),
+        ("reservations", reservations::trials()),
         ("secrets", secrets::trials()),
         ("text", text::trials()),
         ("users", users::trials()),

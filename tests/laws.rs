@@ -25,17 +25,19 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("manifest", &["model", "files"]),
     ("observe", &["model"]),
     ("plan", &["model"]),
-    ("driver", &["model", "files"]),
-    ("store", &["model", "files"]),
+    ("shared", &["files"]),
+    ("driver", &["model", "files", "shared"]),
+    ("store", &["model", "files", "shared"]),
     ("report", &["model"]),
     ("apply", &["model", "driver", "store", "files"]),
-    ("cli", &["model", "manifest", "observe", "plan", "driver", "store", "report", "apply", "files"]),
+    ("cli", &["model", "manifest", "observe", "plan", "driver", "store", "report", "apply", "files", "shared"]),
 ];
 
 /// What a pure stage has no use for: machine, clock, environment, concurrency, output, chance.
 const IMPURE: &[&str] = &[
     "std::fs",
     "crate::files",
+    "crate::shared",
     "std::env",
     "TcpStream",
     "TcpListener",

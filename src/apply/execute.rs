@@ -25,11 +25,13 @@ const PATIENCE_INTERRUPTED: Duration = Duration::from_secs(4);
 const PATIENCE_OUT_OF_TIME: Duration = Duration::from_secs(30);
 
 /// What a round came to.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Progress {
     pub(super) done: usize,
     pub(super) stale: usize,
     pub(super) failed: usize,
+    /// Why no further step may begin: the host's lock is not held any more.
+    pub(super) lock_lost: Option<String>,
 }
 
 /// Where a step of the graph stands.
@@ -52,8 +54,13 @@ pub(super) async fn execute(run: &Run<'_>, plan: &Plan, on_failure: OnFailure) -
     loop {
         graph.drop_lost(run);
         let halted = run.cut().is_some() || (progress.failed > 0 && on_failure != OnFailure::Continue);
-        while !halted && under_way.len() < run.context.options.parallelism.max(1) {
-            let Some(step) = graph.admit_next(run) else { break };
+        while !halted && progress.lock_lost.is_none() && under_way.len() < run.context.options.parallelism.max(1) {
+            let Some(step) = graph.next_ready(run) else { break };
+            if let Err(reason) = (run.context.check_lock)() {
+                progress.lock_lost = Some(reason);
+                break;
+            }
+            graph.fates.insert(&step.id, Fate::UnderWay);
             under_way.push(carry(run, plan, step));
         }
         if under_way.is_empty() {
@@ -210,11 +217,9 @@ struct Graph<'p> {
 
 impl<'p> Graph<'p> {
     /// The first step of the plan's order whose needs are all met.
-    fn admit_next(&mut self, run: &Run<'_>) -> Option<&'p Step> {
+    fn next_ready(&self, run: &Run<'_>) -> Option<&'p Step> {
         let ready = |step: &&Step| step.needs.iter().all(|need| self.is_met(run, step, need));
-        let step = self.waiting().find(ready)?;
-        self.fates.insert(&step.id, Fate::UnderWay);
-        Some(step)
+        self.waiting().find(ready)
     }
 
     /// Leaves out what can't begin any more, and what that takes with it.
@@ -246,6 +251,9 @@ impl<'p> Graph<'p> {
                 Some(Cut::OutOfTime) => {
                     told = true;
                     fail(run, name(step), &out_of_time(run, "before it could begin"), 0);
+                }
+                None if progress.lock_lost.is_some() => {
+                    skip(run, step, "the lock of this host was lost before it began")
                 }
                 None if progress.failed > 0 && on_failure != OnFailure::Continue => {
                     skip(run, step, "a step failed before, and this run goes no further then");

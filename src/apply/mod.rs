@@ -78,6 +78,8 @@ pub struct Context<'a> {
     pub events: &'a (dyn Fn(Event) + Sync),
     /// Turns from `None` when the run is to end early.
     pub interrupt: &'a watch::Receiver<Option<Interrupt>>,
+    /// Proves that the host's lock is still held; `Err`: why no further step may begin.
+    pub check_lock: &'a (dyn Fn() -> Result<(), String> + Sync),
 }
 
 #[derive(Clone, Debug)]
@@ -122,6 +124,8 @@ pub struct Outcome {
     pub interrupted: Option<Interrupt>,
     /// Why nothing was begun, or nothing more.
     pub refused: Option<String>,
+    /// The reason is that the host's lock was lost.
+    pub lock_lost: bool,
     /// The plan for the world as it is now: without steps when converged. `None` where the run was interrupted or
     /// refused, so that nobody looked.
     pub last_plan: Option<Plan>,
@@ -150,8 +154,10 @@ pub async fn apply(context: Context<'_>, first: &Plan) -> Outcome {
     measure::close(&run);
     let interrupted = *context.interrupt.borrow();
     let ledger = std::mem::take(&mut *run.ledger());
+    let lock_lost = matches!(end, Err(End::LockLost(_)));
     let (last_plan, refused) = match end {
         Ok(plan) => (Some(plan), None),
+        Err(End::LockLost(reason)) => (None, Some(reason)),
         Err(End::Refused(reason)) => (None, Some(reason)),
         Err(End::Unapproved { plan, reason }) => (Some(*plan), Some(reason)),
         Err(End::Interrupted) => (None, None),
@@ -163,6 +169,7 @@ pub async fn apply(context: Context<'_>, first: &Plan) -> Outcome {
         failures: ledger.failures,
         interrupted,
         refused,
+        lock_lost,
         last_plan,
     }
 }
@@ -170,6 +177,8 @@ pub async fn apply(context: Context<'_>, first: &Plan) -> Outcome {
 /// Why a run ends otherwise than by its rounds.
 enum End {
     Interrupted,
+    /// Another lcm may change the same things by now.
+    LockLost(String),
     Refused(String),
     /// The world asks for more than was agreed to.
     Unapproved {
@@ -200,6 +209,9 @@ async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, End> {
         let progress = execute::execute(run, &plan, on_failure).await;
         if run.cut() == Some(Cut::Interrupted) {
             return Err(End::Interrupted);
+        }
+        if let Some(reason) = progress.lock_lost {
+            return Err(End::LockLost(reason));
         }
         if progress.failed > 0 && on_failure == OnFailure::Rollback {
             go_back(run, &plan, round).await;

@@ -42,6 +42,7 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     }
     // What it changes is what a running apply looks at.
     let _lock = locked::take(session, "lcm adopt", &opened, args.lock_timeout).await?;
+    opened.own(session)?;
     let adopted = wire::adopt(desired, &session.environment, service, args.pid)
         .map_err(|error| Stop::refused(Code::Adopt, desired.masker().mask(&error.to_string())))?;
     session.note(&format!(

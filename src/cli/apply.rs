@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::cli::args::{ExecutionArgs, ManifestArgs, PlanningArgs};
 use crate::cli::execute::{self, Job};
 use crate::cli::exit::Exit;
+use crate::cli::owner::Claim;
 use crate::cli::session::Session;
 use crate::cli::stop::Stop;
 use crate::model::plan::Purpose;
@@ -21,10 +22,13 @@ pub(super) struct Args {
     /// Carry out this saved plan, if planning again now gives the same
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
+    /// Become the project's owner on this host: root from another user, and the owner from another folder
+    #[arg(long)]
+    take_over: bool,
 }
 
 pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
-    let Args { manifest, planning, execution, plan } = args;
+    let Args { manifest, planning, execution, plan, take_over } = args;
     let job = Job {
         command: "lcm apply",
         purpose: Purpose::Apply,
@@ -35,6 +39,7 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
         execution,
         saved: plan,
         switch: None,
+        claim: if take_over { Claim::TakeOver } else { Claim::AsOwner },
         opened: None,
     };
     execute::run(session, job).await

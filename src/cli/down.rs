@@ -3,6 +3,7 @@
 use crate::cli::args::{ExecutionArgs, ManifestArgs, PlanningArgs};
 use crate::cli::execute::{self, Job};
 use crate::cli::exit::Exit;
+use crate::cli::owner::Claim;
 use crate::cli::session::Session;
 use crate::cli::stop::Stop;
 use crate::model::plan::Purpose;
@@ -30,6 +31,7 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
         execution,
         saved: None,
         switch: None,
+        claim: Claim::AsOwner,
         opened: None,
     };
     execute::run(session, job).await

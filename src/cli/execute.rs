@@ -14,12 +14,13 @@ use crate::cli::args::{ExecutionArgs, Format, PlanningArgs};
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
 use crate::cli::opened::{self, Opened};
+use crate::cli::owner::Claim;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::tally;
 use crate::cli::teller::Teller;
 use crate::cli::words::VoiceArgs;
-use crate::cli::{files, locked, oneshot, plan as plan_command, saved, switch};
+use crate::cli::{files, locked, oneshot, owner, plan as plan_command, saved, switch};
 use crate::manifest::Choice;
 use crate::model::event::{Event, EventKind};
 use crate::model::facts::Facts;
@@ -31,6 +32,7 @@ use crate::report::progress::{Progress, Show};
 use crate::report::sheet::Sheet;
 use crate::report::style::Style;
 use crate::report::table::spoken;
+use crate::store::lock::HostLock;
 use crate::store::{Author, Run, StoreError};
 
 /// What is to be carried out.
@@ -47,6 +49,8 @@ pub(super) struct Job {
     pub(super) saved: Option<PathBuf>,
     /// On whose word the chosen mode is to be that of all runs from now on.
     pub(super) switch: Option<VoiceArgs>,
+    /// Whether it may take the project over.
+    pub(super) claim: Claim,
     /// The world, where the command has opened it already.
     pub(super) opened: Option<Opened>,
 }
@@ -64,6 +68,10 @@ struct Ended {
 
 /// Whoever reads the events is told of every end, also of one before there is a manifest.
 pub(super) async fn run(session: &Session, job: Job) -> Result<Exit, Stop> {
+    // Root leaves here where the project is another user's: before a file of events is made, which is that user's to make.
+    if job.opened.is_none() && job.world.is_none() {
+        owner::go_on_as_owner(session, &job.manifest, job.claim)?;
+    }
     let (copy, refused) = match copy(&job.execution) {
         Ok(copy) => (copy, None),
         Err(stop) => (None, Some(stop)),
@@ -96,7 +104,7 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
     let began = opened.driver().now();
     let author = Author { by: locked::who(&session.environment), run: run_id(began) };
     // The simulated world is a file of the caller's own; the machine is everybody's.
-    let _lock = if opened.is_simulated() {
+    let lock = if opened.is_simulated() {
         None
     } else {
         Some(locked::take(session, job.command, &opened, job.execution.lock_timeout).await?)
@@ -119,6 +127,9 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
         tell_of_store: &tell_of_store,
     };
     let Thought { observed, plan, .. } = agreement.reach().await?;
+    if !plan.steps.is_empty() || job.purpose != Purpose::Down {
+        opened.own(session)?;
+    }
     keep_mode(job, &opened)?;
     let mut ended = if plan.steps.is_empty() {
         forget(session, &opened, &plan);
@@ -132,9 +143,13 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
             observed: &observed,
             author: &author,
             store_told: &store_told,
+            lock: lock.as_ref(),
         };
         carry_out(job, &agreed, teller, &interrupts).await
     };
+    if job.purpose == Purpose::Down && ended.outcome.last_plan.as_ref().is_some_and(is_all_gone) {
+        opened.disown(session)?;
+    }
     ended.undone = oneshot::undone(session, &opened, &request, &plan).await;
     // Before the last event: a world that can't be written back has not changed.
     opened.close()?;
@@ -148,6 +163,11 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
     Ok(ended.exit)
 }
 
+/// After a down: nothing is left to be stopped, removed or reported.
+fn is_all_gone(plan: &Plan) -> bool {
+    plan.steps.is_empty() && plan.blocked.is_empty() && plan.held.is_empty() && plan.orphans.is_empty()
+}
+
 /// The manifest in the mode that this job is about, and the saved plan where it is one's.
 fn open(session: &Session, job: &mut Job) -> Result<(Opened, Option<Plan>), Stop> {
     let saved = job.saved.as_deref().map(saved::read).transpose()?;
@@ -157,7 +177,7 @@ fn open(session: &Session, job: &mut Job) -> Result<(Opened, Option<Plan>), Stop
     }
     let mut opened = match job.opened.take() {
         Some(opened) => opened,
-        None => opened::open(session, &job.manifest, &job.choice, job.world.as_deref())?,
+        None => opened::open_to(session, &job.manifest, &job.choice, job.world.as_deref(), job.claim)?,
     };
     if let (Some(voice), Some(mode)) = (&job.switch, opened.desired.mode.clone()) {
         let switched = switch::switched(session, &opened, voice, mode);
@@ -194,6 +214,7 @@ fn nothing_to_do(opened: &Opened, plan: &Plan, teller: &Teller) -> Ended {
         failures: Vec::new(),
         interrupted: None,
         refused: None,
+        lock_lost: false,
         last_plan: Some(plan.clone()),
     };
     let exit = Exit::of_outcome(&outcome, false);
@@ -208,10 +229,12 @@ struct Agreed<'a> {
     observed: &'a Observed,
     author: &'a Author,
     store_told: &'a AtomicBool,
+    /// `None`: the world is a file of the caller's own.
+    lock: Option<&'a HostLock>,
 }
 
 async fn carry_out(job: &Job, agreed: &Agreed<'_>, teller: &Teller, interrupts: &Interrupts) -> Ended {
-    let Agreed { opened, request, plan, observed, author, store_told } = *agreed;
+    let Agreed { opened, request, plan, observed, author, store_told, lock } = *agreed;
     let events = |event: Event| teller.tell(&event);
     let think = |facts: &Facts, request: &Request| opened.think(facts, request);
     let room = |facts: &Facts, request: &Request| opened.room(facts, request);
@@ -234,6 +257,7 @@ async fn carry_out(job: &Job, agreed: &Agreed<'_>, teller: &Teller, interrupts: 
         options: &options,
         events: &events,
         interrupt: &interrupts.heard,
+        check_lock: &|| locked::check(lock),
     };
     let outcome = apply::apply(context, plan).await;
     let took = opened.driver().now().duration_since(began).as_millis();

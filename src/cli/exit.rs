@@ -78,7 +78,11 @@ impl Exit {
             Interrupt::Terminated => Self::Terminated,
         });
         // A refusal in a later round comes after changes: then it is a failure.
-        let refused = outcome.refused.is_some().then_some(if outcome.changed { Self::Failed } else { Self::Refused });
+        let refused = outcome.refused.is_some().then_some(match outcome {
+            Outcome { lock_lost: true, .. } => Self::Locked,
+            Outcome { changed: true, .. } => Self::Failed,
+            Outcome { .. } => Self::Refused,
+        });
         let failed = (!outcome.failures.is_empty()).then_some(Self::Failed);
         let left = outcome.last_plan.iter().flat_map(Self::of_what_is_left);
         let changed = (detailed && outcome.changed).then_some(Self::Changes);

@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use crate::cli::exit::Exit;
 use crate::cli::moment::{self, Moment};
 use crate::cli::opened;
+use crate::cli::owner::{self, Claim};
 use crate::cli::plan::data;
 use crate::cli::session::Session;
 use crate::cli::status;
@@ -117,6 +118,7 @@ fn project(session: &Session, args: &Args) -> Result<(ProjectName, BTreeSet<Serv
         return Ok((project.clone(), BTreeSet::new()));
     }
     let choice = Choice { mode_optional: true, ..Choice::default() };
+    owner::go_on_as_owner(session, &args.manifest, Claim::AsOwner)?;
     let desired = opened::load(session, &args.manifest, &choice)?;
     Ok((desired.project, desired.services.into_keys().collect()))
 }

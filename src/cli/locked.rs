@@ -7,6 +7,7 @@ use crate::cli::exit::Exit;
 use crate::cli::opened::Opened;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
+use crate::shared;
 use crate::store::lock::{self, Holder, HostLock, LockError};
 
 /// Takes it for this command, or says who holds it.
@@ -23,14 +24,20 @@ pub(super) async fn take(
         since: opened.driver().now(),
         project: opened.desired.project.to_string(),
     };
-    let path = lock::file(&session.environment);
+    let path = shared::lock(&session.environment);
     let on_wait = |held: &LockError| session.note(&format!("waiting: {held}"));
     lock::take(&path, &holder, patience, on_wait).await.map_err(|error| match error {
         LockError::Held { .. } => {
             Stop::new(Exit::Locked, Code::Locked, format!("{error}; --lock-timeout waits for it"))
         }
-        LockError::Unusable { .. } => Stop::refused(Code::Lock, error.to_string()),
+        LockError::Unusable { .. } | LockError::Replaced { .. } => Stop::refused(Code::Lock, error.to_string()),
     })
+}
+
+/// Proves before a step that the lock is still this command's; a simulated world has none.
+pub(super) fn check(lock: Option<&HostLock>) -> Result<(), String> {
+    let checked = lock.map_or(Ok(()), HostLock::check);
+    checked.map_err(|error| format!("{error}, so no further step is begun; run it again"))
 }
 
 /// `kim`, `kim as root`, `kim as root from 10.0.0.7`: for messages, never for a decision.

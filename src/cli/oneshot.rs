@@ -8,6 +8,7 @@ use crate::cli::args::{ChooseArgs, ExecutionArgs, NarrowArgs, PlanningArgs};
 use crate::cli::execute::{self, Job};
 use crate::cli::exit::Exit;
 use crate::cli::opened::Opened;
+use crate::cli::owner::Claim;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
 use crate::model::facts::Facts;
@@ -51,6 +52,7 @@ pub(super) async fn run(session: &Session, args: Args, purpose: Purpose) -> Resu
         execution,
         saved: None,
         switch: None,
+        claim: Claim::AsOwner,
         opened: None,
     };
     execute::run(session, job).await

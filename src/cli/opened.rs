@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::cli::args::ChooseArgs;
+use crate::cli::owner::Claim;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::wire::{self, Simulated};
-use crate::cli::{files, names, wanted};
+use crate::cli::{files, names, owner, wanted};
 use crate::driver::Driver;
 use crate::manifest::{Choice, Problem, Problems, Severity};
 use crate::model::desired::{Desired, ModeSource};
@@ -18,6 +19,7 @@ use crate::model::room::Room;
 use crate::model::words::{Switched, Words};
 use crate::report::json;
 use crate::report::view::{Looked, Origin};
+use crate::shared::owner::Owner;
 use crate::store::memory::Memory;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Store, StoreError};
@@ -31,6 +33,8 @@ pub(super) struct Opened {
     outlived: Option<Switched>,
     world: World,
     store: Keeper,
+    claim: Claim,
+    owner: Option<Owner>,
 }
 
 enum World {
@@ -62,19 +66,44 @@ pub(super) fn refusal(session: &Session, problems: &Problems) -> Stop {
 
 /// Reads the manifest and opens the world that it is about, in the mode that an operator switched to, where one did.
 pub(super) fn open(session: &Session, manifest: &Path, choice: &Choice, world: Option<&Path>) -> Result<Opened, Stop> {
+    open_to(session, manifest, choice, world, Claim::AsOwner)
+}
+
+/// The same for a command that may take the project over.
+pub(super) fn open_to(
+    session: &Session,
+    manifest: &Path,
+    choice: &Choice,
+    world: Option<&Path>,
+    claim: Claim,
+) -> Result<Opened, Stop> {
     // Which mode counts stands in the store, and which store, in the manifest.
-    let mut opened = open_for(session, manifest, &Choice { mode_optional: true, ..choice.clone() }, world)?;
+    let mut opened = open_for(session, manifest, &Choice { mode_optional: true, ..choice.clone() }, world, claim)?;
     opened.follow(session, manifest, choice)?;
     Ok(opened)
 }
 
 /// For whom it does not matter which mode is active.
 pub(super) fn open_without_mode(session: &Session, manifest: &Path, world: Option<&Path>) -> Result<Opened, Stop> {
-    open_for(session, manifest, &Choice { mode_optional: true, ..Choice::default() }, world)
+    open_for(session, manifest, &Choice { mode_optional: true, ..Choice::default() }, world, Claim::AsOwner)
 }
 
-fn open_for(session: &Session, manifest: &Path, choice: &Choice, world: Option<&Path>) -> Result<Opened, Stop> {
+fn open_for(
+    session: &Session,
+    manifest: &Path,
+    choice: &Choice,
+    world: Option<&Path>,
+    claim: Claim,
+) -> Result<Opened, Stop> {
+    // A simulated world is a file of the caller's own.
+    if world.is_none() {
+        owner::go_on_as_owner(session, manifest, claim)?;
+    }
     let desired = load(session, manifest, choice)?;
+    let owner = match world {
+        None => owner::admit(session, &desired.project, claim)?,
+        Some(_) => None,
+    };
     names::check("goal", choice.goals.iter(), desired.goals.keys())?;
     let (world, store) = match world {
         None => {
@@ -83,7 +112,7 @@ fn open_for(session: &Session, manifest: &Path, choice: &Choice, world: Option<&
         }
         Some(path) => simulated(session, path, &desired)?,
     };
-    Ok(Opened { desired, switched: None, outlived: None, world, store })
+    Ok(Opened { desired, switched: None, outlived: None, world, store, claim, owner })
 }
 
 /// What a world file tells of words and attempts is this world's store, so that it can be taken back.
@@ -176,6 +205,33 @@ impl Opened {
         match &self.store {
             Keeper::Disk(disk) => disk,
             Keeper::Memory(memory) => memory,
+        }
+    }
+
+    /// Makes the caller the project's owner, before the first change.
+    pub(super) fn own(&self, session: &Session) -> Result<(), Stop> {
+        match self.world {
+            World::Machine(_) => {
+                let now = self.driver().now();
+                owner::claim(session, &self.desired, (self.claim, self.owner.as_ref()), now)
+            }
+            World::Simulated { .. } => Ok(()),
+        }
+    }
+
+    /// Reason for which running services are left as they are: another checkout manages them.
+    pub(super) fn other_checkout(&self) -> Option<String> {
+        match self.claim {
+            Claim::AsOwner => owner::other_checkout(self.owner.as_ref(), &self.desired),
+            Claim::TakeOver => None,
+        }
+    }
+
+    /// Leaves the project without an owner, once nothing of it is left.
+    pub(super) fn disown(&self, session: &Session) -> Result<(), Stop> {
+        match self.world {
+            World::Machine(_) => owner::release(session, &self.desired.project),
+            World::Simulated { .. } => Ok(()),
         }
     }
 

@@ -70,6 +70,7 @@ pub(super) fn request(opened: &Opened, planning: &PlanningArgs) -> Result<Reques
         prune: planning.prune,
         repack: planning.repack,
         purpose: Purpose::Apply,
+        other_checkout: opened.other_checkout(),
         ..Request::default()
     })
 }

@@ -6,6 +6,7 @@ use crate::cli::args::{ExecutionArgs, PlanningArgs};
 use crate::cli::execute::{self, Job};
 use crate::cli::exit::Exit;
 use crate::cli::opened::{self, Opened};
+use crate::cli::owner::Claim;
 use crate::cli::plan::data;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
@@ -66,6 +67,7 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
         execution,
         saved: None,
         switch: Some(voice),
+        claim: Claim::AsOwner,
         opened: None,
     };
     execute::run(session, job).await
@@ -96,6 +98,7 @@ fn forget(session: &Session, manifest: &Path, world: Option<&Path>) -> Result<Ex
         data(&Sheet::new().line(format!("nothing to forget: {own}")).output(session.stdout))?;
         return Ok(Exit::Done);
     };
+    opened.own(session)?;
     opened.store().switch(project, &entry, None).map_err(unusable)?;
     opened.close()?;
     let then = if opened.desired.own_mode.is_some() { "; `lcm apply` goes there" } else { "; `--mode` chooses one" };

@@ -5,6 +5,7 @@ use crate::cli::execute::{self, Job};
 use crate::cli::exit::Exit;
 use crate::cli::oneshot;
 use crate::cli::opened::Opened;
+use crate::cli::owner::Claim;
 use crate::cli::session::Session;
 use crate::cli::stop::Stop;
 use crate::cli::words::{self, Spoken, WordArgs};
@@ -43,6 +44,7 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
         execution: execution.unasked(),
         saved: None,
         switch: None,
+        claim: Claim::AsOwner,
         opened: Some(opened),
     };
     let ended = execute::run(session, job).await;

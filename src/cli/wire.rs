@@ -1,7 +1,9 @@
 //! How the stages are put together: the one place that names their entry points.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::driver::identity::{self, Identity};
 use crate::driver::machine::Machine;
 use crate::driver::masked::Masked;
 use crate::driver::process;
@@ -46,6 +48,22 @@ impl Simulated for Masked<Sim> {
     fn world(&self) -> Facts {
         Masked::world(self)
     }
+}
+
+/// The project's name in a manifest, where that can be read.
+pub(super) fn project_name(entry: &Path, environment: &Environment) -> Option<ProjectName> {
+    manifest::project_name(entry, environment)
+}
+
+/// The present user's home folder.
+pub(super) fn home(environment: &Environment) -> PathBuf {
+    process::home(environment)
+}
+
+/// Goes on as another user: uid, gid and groups. Returns only where that fails.
+pub(super) fn continue_as((uid, gid, groups): (u32, u32, Vec<u32>), environment: &Environment) -> io::Error {
+    let identity = Identity { uid, gid, groups };
+    identity::continue_as(&identity, Path::new(SHIM), std::env::args_os().skip(1), environment)
 }
 
 pub(super) fn load(entry: &Path, environment: &Environment, choice: &Choice) -> Result<Desired, Problems> {

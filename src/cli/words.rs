@@ -126,6 +126,7 @@ impl<'a> Spoken<'a> {
         names::check("service", &args.services, opened.desired.services.keys())?;
         // A word that can't be kept is refused when it is said, on a full disk too.
         opened.ensure_writable(|_| ())?;
+        opened.own(session)?;
         let mut named: Vec<ServiceName> = Vec::new();
         for name in &args.services {
             if !named.contains(name) {

@@ -10,17 +10,20 @@ use async_trait::async_trait;
 use futures_util::stream;
 use futures_util::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use crate::driver::docker::{self, Engine};
 use crate::driver::gpu::{self, Gpus};
 use crate::driver::process::Processes;
-use crate::driver::{Answer, Driver, DriverError, Errand, LogMark, Logged, Look, Pause, Start, Stop, ports, probe};
+use crate::driver::{
+    Answer, Driver, DriverError, Errand, LogMark, Logged, Look, Pause, Start, Stop, ports, probe, reservations,
+};
 use crate::model::claim::ClaimFact;
 use crate::model::desired::{Desired, Probe, Runtime, Service};
 use crate::model::facts::{
     BusyReading, ContainerFact, ContainerState, EngineFact, Facts, GpuFact, ListenerFact, Owner, ProbeFacts,
-    ProbeReading, Reading, TreeFact,
+    ProbeReading, Reading, ReservationFact, TreeFact,
 };
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::observed::Instance;
@@ -64,12 +67,13 @@ struct Held {
     /// Of processes and containers alike.
     claims: Vec<ClaimFact>,
     gpus: Reading<Vec<GpuFact>>,
+    reservations: Vec<ReservationFact>,
 }
 
 impl Held {
     fn into_facts(self, now: Timestamp) -> Facts {
-        let Self { engine, containers, trees, claims, gpus } = self;
-        Facts { engine, containers, trees, claims, gpus, ..Facts::empty(host(), now) }
+        let Self { engine, containers, trees, claims, gpus, reservations } = self;
+        Facts { engine, containers, trees, claims, gpus, reservations, ..Facts::empty(host(), now) }
     }
 }
 
@@ -133,7 +137,28 @@ impl Machine {
         if let Some(gpus) = gpus.known_mut() {
             gpu::attribute(gpus, trees.known().map_or(&[], Vec::as_slice));
         }
-        Held { engine, containers, trees, claims, gpus }
+        let (gpus, reservations) = self.reservations(gpus).await;
+        Held { engine, containers, trees, claims, gpus, reservations }
+    }
+
+    /// What starts of other users are about to take. Where that can't be read, nothing can be said of what is free.
+    async fn reservations(&self, gpus: Reading<Vec<GpuFact>>) -> (Reading<Vec<GpuFact>>, Vec<ReservationFact>) {
+        let Reading::Known(known) = gpus else { return (gpus, Vec::new()) };
+        if known.is_empty() {
+            return (Reading::Known(known), Vec::new());
+        }
+        let (environment, project) = (self.processes.environment.clone(), self.project.clone());
+        let read = spawn_blocking(move || {
+            let read = reservations::read(&environment, &project, &known);
+            (known, read)
+        });
+        match read.await {
+            Ok((known, Ok(reservations))) => (Reading::Known(known), reservations),
+            Ok((_, Err(error))) => {
+                (Reading::Unknown(format!("the reservations of other users can't be read: {error}")), Vec::new())
+            }
+            Err(error) => (Reading::Unknown(error.to_string()), Vec::new()),
+        }
     }
 
     /// Containers with lcm's marks though this manifest names none: those that it left behind, and other projects', which
@@ -239,6 +264,7 @@ impl Driver for Machine {
     }
 
     async fn start(&self, start: &Start<'_>) -> Result<Instance, DriverError> {
+        reservations::begin(&self.processes.environment, start)?;
         match &start.service.runtime {
             Runtime::Process(_) => self.processes.start(start).await,
             Runtime::Container(_) | Runtime::Existing(_) => self.engine()?.start(start).await,
@@ -246,6 +272,8 @@ impl Driver for Machine {
     }
 
     async fn settle(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
+        // Where that fails it goes on counting in full: too much rather than too little.
+        let _ = reservations::settle(&self.processes.environment, project, &service.name);
         match &service.runtime {
             // Of a process nothing is ever put aside.
             Runtime::Process(_) => Ok(()),
@@ -264,7 +292,10 @@ impl Driver for Machine {
         match stop.instance {
             Instance::Tree { .. } => self.processes.stop(stop).await,
             Instance::Container { .. } => self.engine()?.stop(stop).await,
-        }
+        }?;
+        // A reservation of what is gone is stale: it counts for no one, and the next start clears it away.
+        let _ = reservations::end(&self.processes.environment, stop.project, stop.service);
+        Ok(())
     }
 
     async fn pause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {

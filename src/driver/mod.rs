@@ -21,12 +21,14 @@ use crate::model::observed::Instance;
 pub(crate) mod disk;
 pub mod docker;
 pub mod gpu;
+pub mod identity;
 mod listening;
 pub mod machine;
 pub mod masked;
 pub mod ports;
 pub mod probe;
 pub mod process;
+mod reservations;
 pub mod sim;
 
 /// One machine, real or simulated.

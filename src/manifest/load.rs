@@ -17,6 +17,7 @@ use crate::manifest::tree::Value;
 use crate::manifest::wire::Manifest;
 use crate::manifest::{Choice, Environment, dotenv, yaml};
 use crate::model::desired::Desired;
+use crate::model::names::ProjectName;
 use crate::model::secret::Masker;
 
 /// A manifest for a whole cluster stays below a tenth of it.
@@ -88,6 +89,16 @@ pub(super) fn load(entry: &Path, environment: &Environment, choice: &Choice) -> 
             Err(Problems(problems, std::mem::take(&mut sources)))
         }
     }
+}
+
+/// Finds the one `name:` of the files of a manifest. What else they say is not looked at.
+pub(super) fn project_name(entry: &Path, environment: &Environment) -> Option<ProjectName> {
+    let mut loader = Loader::new(environment);
+    loader.open(entry, None, &mut Vec::new());
+    loader.roots.iter().find_map(|root| match &root.node.get("name")?.value {
+        Value::Scalar(scalar) => Some(ProjectName::new(scalar.text.clone())),
+        Value::Null | Value::List(_) | Value::Map(_) => None,
+    })
 }
 
 /// In the order of the files, each once: a template's fault shows in every service that extends it.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::model::desired::Desired;
-use crate::model::names::{GoalName, ModeName};
+use crate::model::names::{GoalName, ModeName, ProjectName};
 
 mod advice;
 mod dotenv;
@@ -51,6 +51,12 @@ pub struct Choice {
 /// Reads the manifest and what it includes, and resolves it; or says everything that is wrong with it.
 pub fn load(entry: &Path, environment: &Environment, choice: &Choice) -> Result<Desired, Problems> {
     load::load(entry, environment, choice)
+}
+
+/// Reads the project's name alone from a manifest and what it includes; `None`: it has none, or can't be read.
+#[must_use]
+pub fn project_name(entry: &Path, environment: &Environment) -> Option<ProjectName> {
+    load::project_name(entry, environment)
 }
 
 /// The variables of an env file; none where it can't be read.

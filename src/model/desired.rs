@@ -28,6 +28,10 @@ pub struct Desired {
     pub own_mode: Option<ModeName>,
     /// The entry file, absolute.
     pub entry: PathBuf,
+    /// The file that names the project, absolute: the same for every entry file of one checkout.
+    pub named_in: PathBuf,
+    /// The manifest that was applied last manages the project, whatever folder it is in.
+    pub newest_checkout: bool,
     /// Asked for with `--goal`; those that the mode names come on top.
     pub goals_requested: BTreeSet<GoalName>,
     pub orphans: OrphanPolicy,

@@ -40,6 +40,9 @@ pub struct Facts {
     pub claims: Vec<ClaimFact>,
     #[serde(default)]
     pub gpus: Reading<Vec<GpuFact>>,
+    /// GPU memory that starts of other users' lcm were let in with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reservations: Vec<ReservationFact>,
     /// Who listens on the ports that the manifest needs.
     #[serde(default)]
     pub listeners: Reading<Vec<ListenerFact>>,
@@ -70,6 +73,7 @@ impl Facts {
             trees: Reading::NotAsked,
             claims: Vec::new(),
             gpus: Reading::NotAsked,
+            reservations: Vec::new(),
             listeners: Reading::NotAsked,
             probes: BTreeMap::new(),
             history: BTreeMap::new(),
@@ -339,6 +343,25 @@ impl GpuHolder {
     pub fn is_anybody(&self) -> bool {
         self.pid == 0
     }
+}
+
+/// GPU memory reserved by a start of another user's lcm, or of another project's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReservationFact {
+    /// User whose process holds it.
+    pub uid: u32,
+    pub project: String,
+    pub service: String,
+    pub gpus: Vec<GpuId>,
+    /// On each of them.
+    pub memory: Mebibytes,
+    /// The part of it that a driver measures already.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub measured: BTreeMap<GpuId, Mebibytes>,
+    /// It came up: it counts only where no driver measures.
+    #[serde(default)]
+    pub loaded: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

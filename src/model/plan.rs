@@ -33,7 +33,20 @@ pub struct Request {
     pub unevicted: BTreeSet<ServiceName>,
     /// For [`Purpose::Restart`]: these have been stopped or started by this run already, and only have to be up.
     pub restarted: BTreeSet<ServiceName>,
+    /// Another checkout manages the project: what runs is left as it is, for this reason.
+    pub other_checkout: Option<String>,
     pub purpose: Purpose,
+}
+
+impl Request {
+    /// Reason for which nothing that runs is stopped, restarted or recreated. What an operator asks for by name is done.
+    #[must_use]
+    pub fn keeps_running(&self) -> Option<&str> {
+        match self.purpose {
+            Purpose::Apply | Purpose::Start => self.other_checkout.as_deref(),
+            Purpose::Down | Purpose::Stop | Purpose::Restart => None,
+        }
+    }
 }
 
 /// What of a request a plan keeps, so that it can be made again when it is carried out.
@@ -55,8 +68,7 @@ pub struct Asked {
 impl Asked {
     #[must_use]
     pub fn of(request: &Request) -> Self {
-        let Request { targets, excludes, strict, prune, repack, prevented: _, unevicted: _, restarted: _, purpose: _ } =
-            request;
+        let Request { targets, excludes, strict, prune, repack, .. } = request;
         Self { targets: targets.clone(), excludes: excludes.clone(), strict: *strict, prune: *prune, repack: *repack }
     }
 

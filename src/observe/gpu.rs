@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 
 use crate::model::desired::{Desired, GpuRef, GpuRequest, Service};
-use crate::model::facts::{Facts, GpuFact, Marks};
+use crate::model::facts::{Facts, GpuFact, Marks, ReservationFact};
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{ObservedGpu, ObservedService, Orphan, Ownership, known_as, told_by_a_driver, unreadable};
@@ -56,7 +56,8 @@ pub(super) fn settle(
         orphan.vram = orphan.vram.max(most);
     }
     let others = other_projects(facts, desired, &gpus);
-    let tally = Tally { desired, services, orphans, shares: &shares, others: &others };
+    let reservations = &facts.reservations;
+    let tally = Tally { desired, services, orphans, shares: &shares, others: &others, reservations };
     for fact in read() {
         let (foreign, holders) = tally.foreign(fact, &gpus[&fact.id]);
         if let Some(gpu) = gpus.get_mut(&fact.id) {
@@ -219,6 +220,7 @@ struct Tally<'a> {
     orphans: &'a [Orphan],
     shares: &'a BTreeMap<Party, Share>,
     others: &'a BTreeMap<Party, BTreeMap<GpuId, Mebibytes>>,
+    reservations: &'a [ReservationFact],
 }
 
 /// Somebody foreign on one GPU.
@@ -256,6 +258,7 @@ impl Tally<'_> {
                 parties.push(Foreign { name: name.clone(), amount, times: *times });
             }
         }
+        parties.extend(self.reserved(fact));
         let held = |party: &Party| self.shares.get(party).and_then(|share| share.on.get(&fact.id)).copied();
         let others: BTreeSet<&Party> = self.others.keys().chain(self.shares.keys()).collect();
         for party in others {
@@ -271,6 +274,28 @@ impl Tally<'_> {
             parties.push(Foreign { name: "the driver".to_owned(), amount: fact.reserved, times: 1 });
         }
         parties
+    }
+
+    /// What starts of other users are about to take: less what the driver names of it, and all together no more than the
+    /// GPU has. A service that is seen by its marks counts by them.
+    fn reserved(&self, fact: &GpuFact) -> Vec<Foreign> {
+        let mut left = fact.capacity;
+        let mut reserved = Vec::new();
+        for reservation in self.reservations.iter().filter(|one| one.gpus.contains(&fact.id)) {
+            let ReservationFact { uid, project, service, .. } = reservation;
+            let party = Party::Other { project: project.clone(), service: service.clone() };
+            let is_over = reservation.loaded && fact.used.is_some();
+            if is_over || self.others.contains_key(&party) {
+                continue;
+            }
+            let measured = reservation.measured.get(&fact.id).copied().unwrap_or_default();
+            let amount = (reservation.memory - measured).min(left);
+            left = left - amount;
+            if amount > Mebibytes::ZERO {
+                reserved.push(Foreign { name: format!("uid {uid}: {project}/{service}"), amount, times: 1 });
+            }
+        }
+        reserved
     }
 
     fn named_by_the_driver(&self, id: &GpuId) -> Mebibytes {

@@ -155,6 +155,7 @@ fn amounts(steps: &[Step], counts: impl Fn(Action) -> bool) -> BTreeMap<&GpuId, 
 fn warnings(scene: &Scene<'_>, gpus: &[GpuLine], steps: &[Step]) -> Vec<String> {
     let mut warnings = scene.observed.warnings.clone();
     warnings.extend(selection::left_out(scene));
+    warnings.extend(scene.request.other_checkout.clone());
     for number in scene.all() {
         let Some(holder) = scene.stranger(number) else { continue };
         let name = scene.name(number);

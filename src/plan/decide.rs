@@ -264,6 +264,7 @@ impl<'a> Scene<'a> {
     pub(super) fn asks_orphan_to_go(&self, orphan: &Orphan) -> bool {
         let asked = match self.request.purpose {
             Purpose::Down => true,
+            Purpose::Apply if self.request.keeps_running().is_some() => false,
             Purpose::Apply => self.request.prune || self.desired.orphans == OrphanPolicy::Stop,
             Purpose::Start | Purpose::Stop | Purpose::Restart => false,
         };

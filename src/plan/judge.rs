@@ -66,9 +66,10 @@ fn off(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
     if !glance.holds_room {
         return Decision::Leave("it is off".to_owned());
     }
-    match scene.prevented(number) {
-        Some(prevented) => Decision::Leave(prevented.message.clone()),
-        None => Decision::Stop(why.clone()),
+    match (scene.prevented(number), scene.request.keeps_running()) {
+        (Some(prevented), _) => Decision::Leave(prevented.message.clone()),
+        (None, Some(kept)) => Decision::Leave(format!("{}, and it is left as it is: {kept}", why.message)),
+        (None, None) => Decision::Stop(why.clone()),
     }
 }
 
@@ -77,6 +78,9 @@ fn wanted(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
         return recover::given_up(scene, number, prevented).unwrap_or_else(|| Decision::Blocked(prevented.clone()));
     }
     if let Some(decision) = not_ours(scene, number) {
+        return decision;
+    }
+    if let Some(decision) = kept_as_it_is(scene, number, why) {
         return decision;
     }
     let again = is_to_restart(scene, number);
@@ -126,6 +130,37 @@ fn wanted(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
             let message = format!("{}; plan again when that is over", scene.seen(number).detail);
             Decision::Blocked(reason(ReasonCode::Unknown, message, None))
         }
+    }
+}
+
+/// What runs of another checkout: whatever this manifest makes of it, it goes on.
+fn kept_as_it_is(scene: &Scene<'_>, number: Number, why: &Reason) -> Option<Decision> {
+    let (kept, seen) = (scene.request.keeps_running()?, scene.seen(number));
+    match scene.glance(number).state {
+        State::Online | State::Busy | State::Idle => {
+            let drift = scene.drift(number)?;
+            Some(Decision::Leave(format!("{}, and it is left as it is: {kept}", drift.message)))
+        }
+        State::Starting => scene.drift(number).map(|drift| {
+            let message = format!("{}, and it is left as it is: {kept}", drift.message);
+            Decision::Await(Reason { message, ..why.clone() })
+        }),
+        State::Error | State::Timeout => {
+            let message = format!("{}, and it is left as it is: {kept}", seen.detail);
+            Some(Decision::Blocked(reason(ReasonCode::NotOurs, message, None)))
+        }
+        State::Registered
+        | State::Deploying
+        | State::Deployed
+        | State::Stopping
+        | State::Updating
+        | State::Scaling
+        | State::Failed
+        | State::Maintenance
+        | State::Suspended
+        | State::Offline
+        | State::Terminated
+        | State::Deleted => None,
     }
 }
 

@@ -25,6 +25,14 @@ pub(super) struct Firm {
 impl Firm {
     /// Of all that runs.
     pub(super) fn of(scene: &Scene<'_>) -> Self {
+        if let Some(why) = scene.request.keeps_running() {
+            let all: BTreeMap<Number, String> = scene
+                .all()
+                .filter(|number| scene.glance(*number).holds_room)
+                .map(|number| (number, why.to_owned()))
+                .collect();
+            return Self { own: all.clone(), all };
+        }
         // Without a denial every route of the table is open.
         if scene.desired.rules.deny.is_empty() {
             return Self::default();
@@ -81,6 +89,9 @@ impl Scene<'_> {
     pub(super) fn firm_orphan(&self, orphan: &Orphan) -> Option<String> {
         if !orphan.holds_room() {
             return None;
+        }
+        if let Some(why) = self.request.keeps_running() {
+            return Some(why.to_owned());
         }
         self.way_of(&orphan.service, Action::Stop, orphan.state).err().map(|refusal| refusal.to_string())
     }

@@ -1,12 +1,13 @@
-//! The host's lock: one changing lcm at a time, whoever runs it.
+//! The host's lock: one changing lcm at a time, for all users.
 //!
-//! It is the kernel's lock on an open file, so it ends with its holder, however that ends. Who holds it is written in
-//! the file, for messages only: nothing is ever decided by what stands there.
+//! It is the kernel's lock on an open file, so it ends with its holder, however that ends. Since the file can be unlinked
+//! or replaced by its owner, a socket of the kernel's stands beside it, and the holder checks before each step that the
+//! file at the path is still the one it holds. The name of the holder is written in the file, for messages only.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,8 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::harmless;
 
-/// The lock is the host's, whoever runs lcm, since the GPU is.
-const FILE: &str = "/run/lock/lcm.lock";
+mod socket;
+
+pub use socket::Process;
 
 /// Between two tries: short against any apply, long against the cost of a system call.
 const POLL: Duration = Duration::from_millis(100);
@@ -25,6 +27,13 @@ const POLL: Duration = Duration::from_millis(100);
 /// A holder writes who it is within microseconds of taking the lock; this bounds how long we look for it.
 const HOLDER_TRIES: u32 = 10;
 const HOLDER_PAUSE: Duration = Duration::from_millis(20);
+
+/// A file that is replaced each time it is locked is replaced on purpose.
+const REPLACED_MAX: u32 = 10;
+
+/// A holder that ends closes its file a moment before its socket; this bounds how long that is waited for.
+const SOCKET_TRIES: u32 = 10;
+const SOCKET_PAUSE: Duration = Duration::from_millis(20);
 
 /// A holder's line is a few hundred bytes; anybody may write the file, so it is not read without an end.
 const HOLDER_BYTES_MAX: u64 = 4096;
@@ -52,11 +61,26 @@ impl std::fmt::Display for Holder {
 /// The lock, held until this is dropped or the process ends. The file stays.
 #[derive(Debug)]
 pub struct HostLock {
+    path: PathBuf,
     file: File,
+    /// Closed before the file is unlocked: the next holder must find both free.
+    socket: Option<UnixListener>,
+}
+
+impl HostLock {
+    /// Proves that the locked file is still the one at its path: the one that any other lcm would lock.
+    pub fn check(&self) -> Result<(), LockError> {
+        match is_at(&self.file, &self.path) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(LockError::Replaced { path: self.path.clone() }),
+            Err(error) => Err(LockError::Unusable { path: self.path.clone(), reason: error.to_string() }),
+        }
+    }
 }
 
 impl Drop for HostLock {
     fn drop(&mut self) {
+        drop(self.socket.take());
         // Emptied first, so that nobody is named who does not hold it any more.
         let _ = self.file.set_len(0);
         let _ = self.file.unlock();
@@ -65,17 +89,12 @@ impl Drop for HostLock {
 
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    #[error("another lcm holds the lock {}: {}", path.display(), name_holder(holder.as_ref()))]
-    Held { path: PathBuf, holder: Option<Holder> },
+    #[error("another lcm holds the lock {}: {}", path.display(), name_holder(holder.as_ref(), *process))]
+    Held { path: PathBuf, holder: Option<Holder>, process: Option<Process> },
+    #[error("the lock {} was removed or replaced while it was held", path.display())]
+    Replaced { path: PathBuf },
     #[error("the lock {} can't be used: {reason}; LCM_LOCK names another file", path.display())]
     Unusable { path: PathBuf, reason: String },
-}
-
-/// Where the lock is; `LCM_LOCK` moves it.
-#[must_use]
-pub fn file(environment: &BTreeMap<String, String>) -> PathBuf {
-    let moved = environment.get("LCM_LOCK").filter(|value| !value.is_empty());
-    moved.map_or_else(|| PathBuf::from(FILE), PathBuf::from)
 }
 
 /// Takes the lock, waiting for it for at most `patience`. `on_wait` is told once who is waited for.
@@ -108,47 +127,94 @@ pub async fn take(
 /// Takes the lock if it is free.
 pub fn try_take(path: &Path, holder: &Holder) -> Result<HostLock, LockError> {
     let unusable = |error: io::Error| LockError::Unusable { path: path.to_owned(), reason: error.to_string() };
-    let mut file = open(path).map_err(unusable)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(LockError::Held { path: path.to_owned(), holder: read_holder(&mut file) });
+    for _ in 0..REPLACED_MAX {
+        let mut file = open(path).map_err(unusable)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let holder = read_holder(&mut file);
+                return Err(LockError::Held { path: path.to_owned(), holder, process: socket::holder(path) });
+            }
+            Err(TryLockError::Error(error)) => return Err(unusable(error)),
         }
-        Err(TryLockError::Error(error)) => return Err(unusable(error)),
+        // Between opening and locking it may have been removed: then another lcm locks another file.
+        if !is_at(&file, path).map_err(unusable)? {
+            continue;
+        }
+        let socket = bind(path)?;
+        let mut lock = HostLock { path: path.to_owned(), file, socket: Some(socket) };
+        // Where the file is another user's and only readable, the lock holds all the same, without a name in it.
+        let _ = write_holder(&mut lock.file, holder);
+        return Ok(lock);
     }
-    let mut lock = HostLock { file };
-    // Where the file is somebody else's and only readable, the lock holds all the same, without a name in it.
-    let _ = write_holder(&mut lock.file, holder);
-    Ok(lock)
+    Err(LockError::Replaced { path: path.to_owned() })
+}
+
+/// Binds the socket, for which the lock file is held already.
+fn bind(path: &Path) -> Result<UnixListener, LockError> {
+    for attempt in 0..SOCKET_TRIES {
+        if attempt > 0 {
+            std::thread::sleep(SOCKET_PAUSE);
+        }
+        match socket::bind(path) {
+            Ok(socket) => return Ok(socket),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+            Err(error) => {
+                let reason = format!("can't bind the socket beside it: {error}");
+                return Err(LockError::Unusable { path: path.to_owned(), reason });
+            }
+        }
+    }
+    Err(LockError::Held { path: path.to_owned(), holder: None, process: socket::holder(path) })
+}
+
+/// Whether an open file is the one at this path.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let held = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (held.dev(), held.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Opens without `O_CREAT` first: `fs.protected_regular` forbids creating over another user's file in a sticky folder.
-/// The standard library sets `O_CLOEXEC`, so that no child inherits the lock.
+/// The standard library sets `O_CLOEXEC`, so that no child inherits the lock. A pipe is opened without waiting for its
+/// other end, and refused.
 fn open(path: &Path) -> io::Result<File> {
-    let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
-    let existing = |write: bool| OpenOptions::new().read(true).write(write).custom_flags(no_follow).open(path);
+    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits()).unwrap_or(0);
+    let existing = |write: bool| OpenOptions::new().read(true).write(write).custom_flags(flags).open(path);
     let opened = match existing(true) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => existing(false),
         other => other,
     };
     let file = match opened {
-        Err(error) if error.kind() == ErrorKind::NotFound => create(path, no_follow)?,
-        other => other?,
+        Err(error) if error.kind() == ErrorKind::NotFound => create(path, flags)?,
+        Err(error) => return Err(why_not_opened(path, error)),
+        Ok(file) => file,
     };
-    // Anybody may have put something else there: it is about to be emptied, perhaps by root.
+    // Any user may have put something else there: it is about to be emptied, perhaps by root.
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.nlink() > 1 {
-        return Err(io::Error::other("it is not a plain file of one name"));
+        return Err(io::Error::other("it is not a regular file under one name"));
     }
     Ok(file)
 }
 
-fn create(path: &Path, no_follow: i32) -> io::Result<File> {
+/// The kernel's words for a link or a socket are those of a network.
+fn why_not_opened(path: &Path, error: io::Error) -> io::Error {
+    match fs::symlink_metadata(path) {
+        Ok(there) if !there.is_file() => io::Error::other("it is not a regular file under one name"),
+        Ok(_) | Err(_) => error,
+    }
+}
+
+fn create(path: &Path, flags: i32) -> io::Result<File> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent)?;
     }
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(MODE).custom_flags(no_follow);
+    options.read(true).write(true).create(true).truncate(false).mode(MODE).custom_flags(flags);
     let file = options.open(path)?;
     // The umask has taken bits away; where the file turned out to be somebody else's, its bits are theirs.
     let _ = file.set_permissions(Permissions::from_mode(MODE));
@@ -192,8 +258,16 @@ fn made_harmless(holder: Holder) -> Holder {
     }
 }
 
-fn name_holder(holder: Option<&Holder>) -> String {
-    holder.map_or_else(|| "it does not say who".to_owned(), Holder::to_string)
+/// The holder's own line, and the process that the kernel names where that is another one.
+fn name_holder(holder: Option<&Holder>, process: Option<Process>) -> String {
+    match (holder, process) {
+        (Some(holder), Some(process)) if i64::from(holder.pid) != i64::from(process.pid) => {
+            format!("{holder}; its socket is held by {process}")
+        }
+        (Some(holder), _) => holder.to_string(),
+        (None, Some(process)) => format!("its socket is held by {process}"),
+        (None, None) => "the holder is not named".to_owned(),
+    }
 }
 
 #[cfg(test)]

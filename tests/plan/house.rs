@@ -147,6 +147,7 @@ impl House {
                 options: &options,
                 events: &|event| fits(&event, "an event of this test"),
                 interrupt: &interrupt,
+                check_lock: &|| Ok(()),
             };
             apply(context, &first).await
         };

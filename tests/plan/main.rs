@@ -1,6 +1,7 @@
 //! The planner on data: a manifest as people write it, a simulated world that came about by applying, and the plan
 //! that follows, as text. Every plan here is audited, made twice, applied, and must then be empty.
 
+mod checkouts;
 mod devices;
 mod drift;
 mod estimates;

@@ -144,6 +144,7 @@ impl Bench {
             options: &options,
             events: &events,
             interrupt: &interrupt,
+            check_lock: &|| Ok(()),
         };
         let outcome = apply(context, &first).await;
         let rounds = *rounds.lock().expect("unpoisoned");

@@ -53,6 +53,8 @@ pub(super) struct Bench {
     pub(super) orphans: BTreeMap<ServiceName, StopPolicy>,
     /// Nothing can be written down.
     pub(super) forgets: bool,
+    /// Steps that may begin before the host's lock is lost; `None`: it is never lost.
+    pub(super) lock_steps: Mutex<Option<usize>>,
     events: Mutex<Vec<Event>>,
 }
 
@@ -82,6 +84,7 @@ impl Bench {
             rooms: Mutex::default(),
             orphans: BTreeMap::new(),
             forgets: false,
+            lock_steps: Mutex::default(),
             events: Mutex::default(),
         }
     }
@@ -144,6 +147,14 @@ impl Bench {
             lock(&self.events).push(event);
         };
         let (interrupt, request) = (self.interrupt.subscribe(), Request::default());
+        let check_lock = || match lock(&self.lock_steps).as_mut() {
+            None => Ok(()),
+            Some(0) => Err("the lock was removed".to_owned()),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        };
         let context = Context {
             driver: &self.sim,
             store,
@@ -159,6 +170,7 @@ impl Bench {
             options: &self.options,
             events: &events,
             interrupt: &interrupt,
+            check_lock: &check_lock,
         };
         apply(context, &first).await
     }

@@ -59,3 +59,15 @@ async fn an_interrupt_before_the_first_step_changes_nothing() {
     assert_eq!((outcome.changed, outcome.interrupted), (false, Some(Interrupt::Terminated)));
     assert!(bench.runs("a"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_step_begins_once_the_lock_of_the_host_is_lost() {
+    let bench = Bench::new(["a", "b", "c"].map(service).into(), &[]);
+    *bench.lock_steps.lock().expect("unpoisoned") = Some(1);
+    let outcome = bench.apply(vec![start("a", &[]), start("b", &["start:a"]), start("c", &[])]).await;
+    assert!(outcome.lock_lost && outcome.changed, "{outcome:?}");
+    assert_eq!(outcome.refused.as_deref(), Some("the lock was removed"));
+    assert!(outcome.failures.is_empty() && outcome.last_plan.is_none());
+    assert_eq!((outcome.done, outcome.skipped), (1, 2), "what had begun was brought to its end");
+    assert!(bench.runs("a") && !bench.runs("b") && !bench.runs("c"));
+}

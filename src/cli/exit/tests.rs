@@ -48,6 +48,7 @@ fn done(last_plan: Plan) -> Outcome {
         failures: Vec::new(),
         interrupted: None,
         refused: None,
+        lock_lost: false,
         last_plan: Some(last_plan),
     }
 }
@@ -109,6 +110,8 @@ fn failures_refusals_and_interrupts_come_in_their_order() {
     assert_eq!(Exit::of_outcome(&ended, true), Exit::Terminated);
     let refused = Outcome { refused: Some("audit".to_owned()), changed: false, ..done(empty()) };
     assert_eq!(Exit::of_outcome(&refused, true), Exit::Refused);
+    let lost = Outcome { lock_lost: true, changed: true, ..refused.clone() };
+    assert_eq!(Exit::of_outcome(&lost, true), Exit::Locked, "whatever was changed before");
     let later = Outcome { changed: true, ..refused };
     assert_eq!(Exit::of_outcome(&later, true), Exit::Failed, "something was changed before");
 }

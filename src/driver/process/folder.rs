@@ -4,7 +4,6 @@
 //! lost with it.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -17,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::driver::DriverError;
 use crate::model::facts::{ExitFact, Marks};
+use crate::shared::segment;
 
 /// One service's folder; it need not exist.
 #[derive(Clone, Debug)]
@@ -215,20 +215,6 @@ fn write_through(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// A name as one part of a path, whatever stands in it: no name leaves its folder, and no two share one.
-fn segment(name: &str) -> String {
-    let mut text = String::with_capacity(name.len());
-    for (position, byte) in name.bytes().enumerate() {
-        let plain = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') || (byte == b'.' && position > 0);
-        if plain {
-            text.push(char::from(byte));
-        } else {
-            let _ = write!(text, "%{byte:02x}");
-        }
-    }
-    text
-}
-
 /// Where lcm keeps what outlives a run: `LCM_STATE_DIR`, else `/var/lib/lcm` for root, else `$XDG_STATE_HOME/lcm` or
 /// `~/.local/state/lcm`.
 pub(crate) fn state_dir(environment: &BTreeMap<String, String>, root: bool, home: &Path) -> PathBuf {
@@ -248,15 +234,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::path::{Path, PathBuf};
 
-    use super::{segment, state_dir};
-
-    #[test]
-    fn no_name_leaves_its_folder() {
-        assert_eq!(segment("comfy-ui_2.1"), "comfy-ui_2.1");
-        assert_eq!(segment(".."), "%2e.");
-        assert_eq!(segment("../a b"), "%2e.%2fa%20b");
-        assert_ne!(segment("a/b"), segment("a%2fb"));
-    }
+    use super::state_dir;
 
     #[test]
     fn the_state_folder_follows_its_rule() {

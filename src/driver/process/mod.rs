@@ -82,6 +82,12 @@ pub fn state_dir(environment: &BTreeMap<String, String>) -> PathBuf {
     folder::state_dir(environment, geteuid().is_root(), &environment::home(environment))
 }
 
+/// This user's home folder, by the user database rather than by the caller's word.
+#[must_use]
+pub fn home(environment: &BTreeMap<String, String>) -> PathBuf {
+    environment::home(environment)
+}
+
 /// Makes the state folder, for this user's eyes only, and proves that something can be written there.
 pub fn ensure_state_dir(path: &Path) -> Result<(), DriverError> {
     Folder::at(path.to_owned()).prove()

@@ -18,7 +18,7 @@ use crate::driver::process::environment::{self, Invocation};
 use crate::driver::process::folder::Folder;
 use crate::driver::process::shim::{Answer, Orders, SUBCOMMAND};
 use crate::driver::process::{Processes, leaks, proc, scope};
-use crate::driver::{DriverError, Start, disk};
+use crate::driver::{DriverError, Start, disk, reservations};
 use crate::model::desired::{Process, Service};
 use crate::model::facts::Marks;
 use crate::model::names::GpuId;
@@ -49,6 +49,10 @@ pub(crate) async fn start(processes: &Processes, start: &Start<'_>, process: &Pr
     orders.log_files = process.log.files;
 
     let mut shim = spawn(processes, &folder, &orders)?;
+    // Before it has its orders: from here on the service may outlive this lcm.
+    if let Some(pid) = shim.id().and_then(|pid| i32::try_from(pid).ok()) {
+        reservations::hand_over(&processes.environment, start, pid)?;
+    }
     match timeout(ANSWER_WAIT, handshake(&mut shim, &orders)).await {
         Ok(Ok(Answer::Pid(_))) => Ok(salt),
         Ok(Ok(Answer::Error(reason))) if reason.starts_with("already running") => {

@@ -158,7 +158,14 @@ pub(super) fn resolve(input: &Input<'_>, choice: &Choice, problems: &mut Vec<Pro
         mode,
         mode_source,
         own_mode: modes::own(&context),
-        entry: entry(input),
+        entry: input.files.first().map(|entry| path_of(input, entry)).unwrap_or_default(),
+        named_in: input
+            .files
+            .iter()
+            .find(|file| file.manifest.name.is_some())
+            .map(|file| path_of(input, file))
+            .unwrap_or_default(),
+        newest_checkout: settings.newest_checkout,
         goals_requested: choice.goals.clone(),
         orphans: settings.orphans,
         reserve: settings.reserve,
@@ -174,8 +181,8 @@ pub(super) fn resolve(input: &Input<'_>, choice: &Choice, problems: &mut Vec<Pro
     })
 }
 
-/// The file that lcm was called with, absolute.
-fn entry(input: &Input<'_>) -> PathBuf {
-    let entry = input.files.first().map(|entry| input.sources.get(entry.file));
-    entry.map(|entry| entry.folder.join(entry.path.file_name().unwrap_or_default())).unwrap_or_default()
+/// Absolute path of a file.
+fn path_of(input: &Input<'_>, file: &ManifestFile) -> PathBuf {
+    let source = input.sources.get(file.file);
+    source.folder.join(source.path.file_name().unwrap_or_default())
 }

@@ -17,6 +17,7 @@ const VERSION: u32 = 1;
 #[derive(Debug)]
 pub(super) struct Settings {
     pub orphans: OrphanPolicy,
+    pub newest_checkout: bool,
     pub reserve: Mebibytes,
     pub devices: Vec<(DeclaredGpu, Span)>,
     pub engine_host: Option<String>,
@@ -46,6 +47,11 @@ pub(super) fn settings(context: &mut Context<'_>) -> Settings {
         Some(wire::Orphans::Stop) => OrphanPolicy::Stop,
         Some(wire::Orphans::Report) | None => OrphanPolicy::Report,
     };
+    let checkout = once(context, "checkout", |manifest| manifest.checkout.as_ref()).map(|checkout| checkout.value);
+    let newest_checkout = match checkout {
+        Some(wire::Checkout::Newest) => true,
+        Some(wire::Checkout::First) | None => false,
+    };
     let gpus = once(context, "gpus", |manifest| manifest.gpus.as_ref());
     let reserve = gpus.and_then(|gpus| gpus.reserve.as_ref()).map(|reserve| Mebibytes::needed(reserve.0));
     // A GPU that could not be read would make everything look too large for the others.
@@ -62,7 +68,7 @@ pub(super) fn settings(context: &mut Context<'_>) -> Settings {
         }
         Some(host.value.clone())
     });
-    Settings { orphans, reserve: reserve.unwrap_or_default(), devices, engine_host }
+    Settings { orphans, newest_checkout, reserve: reserve.unwrap_or_default(), devices, engine_host }
 }
 
 fn devices(context: &mut Context<'_>, written: &[Located<wire::Device>]) -> Vec<(DeclaredGpu, Span)> {

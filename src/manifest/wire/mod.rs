@@ -42,6 +42,10 @@ pub(super) struct Manifest {
     /// What becomes of things that bear this project's mark, but no name that stands here.
     #[schemars(extend("default" = "report"), example = &"stop")]
     pub orphans: Option<Located<Orphans>>,
+    /// Manifest that manages the project where several folders have one of this name: the one that was first applied, or
+    /// the one applied last.
+    #[schemars(extend("default" = "first"), example = &"newest")]
+    pub checkout: Option<Located<Checkout>>,
     /// The GPUs, where there is something to say about them.
     #[schemars(example = Example(r#"{ "reserve": "512MiB", "devices": [{ "index": 0, "vram": "24GiB" }] }"#))]
     pub gpus: Option<Located<Gpus>>,
@@ -91,6 +95,15 @@ pub(super) enum Orphans {
     Report,
     /// They are stopped.
     Stop,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Checkout {
+    /// Another one only starts what is missing, until its folder is gone or `lcm apply --take-over` hands over.
+    First,
+    /// Each apply takes over.
+    Newest,
 }
 
 /// The machine's GPUs.

@@ -32,6 +32,8 @@ impl Desired {
             mode_source: ModeSource::Manifest,
             own_mode: None,
             entry: PathBuf::new(),
+            named_in: PathBuf::new(),
+            newest_checkout: false,
             goals_requested: BTreeSet::new(),
             orphans: OrphanPolicy::Report,
             reserve: Mebibytes::ZERO,

@@ -1,12 +1,11 @@
 //! The lock between open files of one process: the kernel tells them apart as it tells processes.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Holder, LockError, file, take, try_take};
+use super::{Holder, LockError, take, try_take};
 
 fn holder(pid: u32) -> Holder {
     Holder {
@@ -19,18 +18,16 @@ fn holder(pid: u32) -> Holder {
 }
 
 #[test]
-fn the_lock_is_the_hosts_unless_moved() {
-    assert_eq!(file(&BTreeMap::new()), Path::new("/run/lock/lcm.lock"));
-    assert_eq!(file(&BTreeMap::from([("LCM_LOCK".to_owned(), "/t/l".to_owned())])), Path::new("/t/l"));
-}
-
-#[test]
 fn the_second_is_told_who_holds_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("deep/lcm.lock");
     let first = try_take(&path, &holder(4711)).expect("it is free");
-    let Err(LockError::Held { holder: Some(named), .. }) = try_take(&path, &holder(2)) else { panic!("not held") };
+    let Err(LockError::Held { holder: Some(named), process: Some(process), .. }) = try_take(&path, &holder(2)) else {
+        panic!("not held")
+    };
     assert_eq!(named, holder(4711));
+    let here = (i64::from(process.pid), process.uid);
+    assert_eq!(here, (i64::from(std::process::id()), rustix::process::geteuid().as_raw()), "as the kernel names it");
     assert_eq!(named.to_string(), "`lcm apply` of kim (pid 4711, project studio), since 2026-11-01T10:00:00Z");
 
     drop(first);
@@ -57,7 +54,7 @@ fn a_dead_holders_line_is_no_hindrance_and_nonsense_is_no_name() {
     let lock = try_take(&path, &holder(2)).expect("nobody holds it");
     fs::write(&path, "\u{1b}[31m").expect("written");
     let Err(error) = try_take(&path, &holder(3)) else { panic!("not held") };
-    assert!(error.to_string().ends_with("it does not say who"), "{error}");
+    assert!(error.to_string().contains("its socket is held by pid "), "{error}");
     drop(lock);
 }
 
@@ -72,4 +69,53 @@ fn nothing_is_emptied_through_a_link() {
     fs::hard_link(&target, &path).expect("linked");
     assert!(matches!(try_take(&path, &holder(1)), Err(LockError::Unusable { .. })));
     assert_eq!(fs::read_to_string(&target).expect("there"), "data");
+}
+
+#[test]
+fn a_lock_file_that_is_removed_or_replaced_while_it_is_held_lets_no_second_in() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("lcm.lock");
+    let first = try_take(&path, &holder(1)).expect("it is free");
+    first.check().expect("it is the file at its path");
+
+    fs::remove_file(&path).expect("removed");
+    assert!(matches!(first.check(), Err(LockError::Replaced { .. })));
+    let Err(LockError::Held { process: Some(process), .. }) = try_take(&path, &holder(2)) else { panic!("not held") };
+    assert_eq!(i64::from(process.pid), i64::from(std::process::id()));
+    // The second has made a new file there, which is not the first's.
+    assert!(matches!(first.check(), Err(LockError::Replaced { .. })));
+
+    drop(first);
+    try_take(&path, &holder(2)).expect("it is free again").check().expect("it is the file at its path");
+}
+
+#[test]
+fn a_socket_that_another_process_holds_is_an_error_that_names_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("lcm.lock");
+    let squatted = super::socket::bind(&path).expect("bound");
+    let Err(error) = try_take(&path, &holder(1)) else { panic!("taken") };
+    let uid = rustix::process::geteuid().as_raw();
+    assert!(error.to_string().contains(&format!("pid {} of uid {uid}", std::process::id())), "{error}");
+    drop(squatted);
+    try_take(&path, &holder(1)).expect("it is free");
+}
+
+#[test]
+fn what_is_no_regular_file_is_an_error_that_waits_for_nothing() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let folder = tempfile::tempdir().expect("a folder");
+    let refused = |path: &Path| {
+        let Err(error @ LockError::Unusable { .. }) = try_take(path, &holder(1)) else { panic!("taken") };
+        assert!(error.to_string().contains("not a regular file"), "{error}");
+    };
+    let pipe = folder.path().join("pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).expect("made");
+    refused(&pipe);
+    fs::create_dir(folder.path().join("folder")).expect("made");
+    refused(&folder.path().join("folder"));
+    let socket = folder.path().join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("bound");
+    refused(&socket);
+    refused(Path::new("/dev/null"));
 }

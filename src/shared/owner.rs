@@ -1,0 +1,192 @@
+//! Owner of a project on this host: the user of the file that bears the project's name, made by that user's first changing
+//! command and kept until `lcm down`.
+//!
+//! The file's user is what the kernel says, and decides. Its text is that user's word: it is used only by that user, or
+//! once root has become that user.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::files::shared::{SharedFile, SharedFolder};
+use crate::shared::segment;
+
+const FORMAT: &str = "lcm.owner/1";
+
+/// Three paths of 4 KiB each, the longest that the kernel takes, and some words.
+const BYTES_MAX: u64 = 16 << 10;
+
+/// A file that is made and removed between two looks changes hands each time; an operator makes a few such changes.
+const CLAIM_TRIES: u32 = 3;
+
+/// Owner of one project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub uid: u32,
+    pub gid: u32,
+    /// Empty where it can't be read.
+    pub note: OwnerNote,
+}
+
+/// What an owner's lcm wrote about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerNote {
+    pub format: String,
+    /// The state folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<PathBuf>,
+    /// The home folder, for a user whom the user database does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<PathBuf>,
+    /// The manifest file that names the project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// The owner before, until nothing of that user's is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<u32>,
+}
+
+impl OwnerNote {
+    /// A note of the present format.
+    #[must_use]
+    pub fn new(store: PathBuf, home: PathBuf, manifest: Option<PathBuf>, since: Timestamp) -> Self {
+        let format = FORMAT.to_owned();
+        Self { format, store: Some(store), home: Some(home), manifest, since: Some(since), previous: None }
+    }
+
+    /// Paths that are not absolute would depend on where lcm is called.
+    fn sane(self) -> Self {
+        let absolute = |path: Option<PathBuf>| path.filter(|path| path.is_absolute());
+        let Self { format, store, home, manifest, since, previous } = self;
+        Self { format, store: absolute(store), home: absolute(home), manifest: absolute(manifest), since, previous }
+    }
+}
+
+/// Owners of all projects of this host.
+#[derive(Clone, Debug)]
+pub struct Owners {
+    folder: PathBuf,
+}
+
+impl Owners {
+    /// Those beside the lock.
+    #[must_use]
+    pub fn beside(lock: &Path) -> Self {
+        Self { folder: lock.with_extension("owners") }
+    }
+
+    /// Whether this host has owners at all.
+    #[must_use]
+    pub fn are_any(&self) -> bool {
+        std::fs::symlink_metadata(&self.folder).is_ok()
+    }
+
+    /// Reads the owner of a project; `None`: it has none.
+    pub fn read(&self, project: &str) -> io::Result<Option<Owner>> {
+        let Some(folder) = SharedFolder::open(&self.folder)? else { return Ok(None) };
+        Ok(folder.read(&segment(project), BYTES_MAX)?.map(owner))
+    }
+
+    /// Makes the present user the owner, unless there is one; returns the owner.
+    pub fn claim(&self, project: &str, note: &OwnerNote) -> io::Result<Owner> {
+        let folder = SharedFolder::make(&self.folder)?;
+        let name = segment(project);
+        for _ in 0..CLAIM_TRIES {
+            match folder.create(&name, &bytes(note)?) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+            if let Some(file) = folder.read(&name, BYTES_MAX)? {
+                return Ok(owner(file));
+            }
+        }
+        Err(io::Error::other(format!("{} is removed each time it is made", folder.path_of(&name).display())))
+    }
+
+    /// Makes the present user the owner, whoever was: the caller is root, or the owner. The caller holds the host's lock.
+    pub fn replace(&self, project: &str, note: &OwnerNote) -> io::Result<()> {
+        SharedFolder::make(&self.folder)?.replace(&segment(project), &bytes(note)?)
+    }
+
+    /// Leaves the project without an owner. The caller holds the host's lock.
+    pub fn release(&self, project: &str) -> io::Result<()> {
+        match SharedFolder::open(&self.folder)? {
+            Some(folder) => folder.remove(&segment(project)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn owner(file: SharedFile) -> Owner {
+    let SharedFile { uid, gid, bytes } = file;
+    let note: OwnerNote = serde_json::from_slice(&bytes).unwrap_or_default();
+    Owner { uid, gid, note: if note.format == FORMAT { note.sane() } else { OwnerNote::default() } }
+}
+
+fn bytes(note: &OwnerNote) -> io::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec(note)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::{OwnerNote, Owners};
+
+    fn note(store: &str) -> OwnerNote {
+        let since = "2026-11-01T10:00:00Z".parse().expect("a time");
+        OwnerNote::new(PathBuf::from(store), PathBuf::from("/home/kim"), None, since)
+    }
+
+    #[test]
+    fn the_first_owns_it_until_it_is_released() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let owners = Owners::beside(&folder.path().join("lcm.lock"));
+        assert!(!owners.are_any());
+        assert_eq!(owners.read("shop").expect("read"), None);
+        let first = owners.claim("shop", &note("/s")).expect("claimed");
+        assert_eq!((first.uid, &first.note), (rustix::process::geteuid().as_raw(), &note("/s")));
+        assert_eq!(owners.claim("shop", &note("/other")).expect("claimed before"), first);
+        assert!(owners.are_any());
+        owners.replace("shop", &note("/other")).expect("replaced");
+        assert_eq!(owners.read("shop").expect("read").expect("there").note.store, Some(PathBuf::from("/other")));
+        owners.release("shop").expect("released");
+        owners.release("shop").expect("released before");
+        assert_eq!(owners.read("shop").expect("read"), None);
+    }
+
+    #[test]
+    fn a_name_with_slashes_stays_in_its_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let owners = Owners::beside(&folder.path().join("lcm.lock"));
+        owners.claim("../../shop", &note("/s")).expect("claimed");
+        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1);
+        assert!(folder.path().join("lcm.owners/%2e.%2f..%2fshop").is_file());
+    }
+
+    #[test]
+    fn a_text_that_is_no_note_names_an_owner_all_the_same() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let owners = Owners::beside(&folder.path().join("lcm.lock"));
+        owners.claim("shop", &note("/s")).expect("claimed");
+        let texts = ["", "\u{1b}[31m", "[]", r#"{"format":"lcm.owner/9","store":"/x"}"#];
+        for text in texts {
+            fs::write(folder.path().join("lcm.owners/shop"), text).expect("written");
+            assert_eq!(owners.read("shop").expect("read").expect("there").note, OwnerNote::default(), "{text}");
+        }
+        let relative = r#"{"format":"lcm.owner/1","store":"state","home":"../x"}"#;
+        fs::write(folder.path().join("lcm.owners/shop"), relative).expect("written");
+        let note = owners.read("shop").expect("read").expect("there").note;
+        assert_eq!((note.store, note.home), (None, None));
+        fs::write(folder.path().join("lcm.owners/shop"), "x".repeat(1 << 20)).expect("written");
+        assert!(owners.read("shop").is_err());
+    }
+}
