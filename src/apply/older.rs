@@ -73,7 +73,8 @@ async fn end_newer(run: &Run<'_>, step: &Step, service: &Service) -> Result<(), 
     };
     let Some(instance) = instance else { return Ok(()) };
     let before = Before::of(run, step, Some(service), &instance).await;
-    let stop = Stop { project, service: &service.name, instance: &instance, policy: &service.stop };
+    let stop =
+        Stop { project, service: &service.name, instance: &instance, policy: &service.stop, definition: Some(service) };
     driver.stop(&stop).await.map_err(|trouble| trouble.to_string())?;
     released(run, Some(service), &instance, &before).await.map_err(told)
 }

@@ -117,7 +117,8 @@ async fn end(
     cursor.walk_while_it_runs();
     run.stage(step, Stage::Stop, None);
     run.ledger().changed = true;
-    let stop = Stop { project: &desired.project, service: &step.service, instance, policy: &policy };
+    let stop =
+        Stop { project: &desired.project, service: &step.service, instance, policy: &policy, definition: service };
     if let Err(error) = driver.stop(&stop).await {
         cursor.go(State::Error, &error.to_string());
         return Verdict::Failed(Trouble::new(ReasonCode::StopFailed, error.to_string()));

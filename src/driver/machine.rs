@@ -232,7 +232,8 @@ impl Driver for Machine {
     async fn observe(&self, desired: &Desired) -> Facts {
         let ports: BTreeSet<u16> = desired.services.values().flat_map(|service| service.ports.clone()).collect();
         let now = self.now();
-        let (held, listeners) = tokio::join!(self.held(desired, Whose::Readers), ports::listeners(&ports));
+        let (held, listeners) =
+            tokio::join!(self.held(desired, Whose::Readers), ports::listeners(&ports, self.processes.trust()));
         let mut facts = held.into_facts(now);
         facts.listeners = listeners;
         let published = published(&facts);

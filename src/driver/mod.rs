@@ -132,13 +132,15 @@ pub struct Start<'a> {
     pub gpus: &'a [GpuId],
 }
 
-/// What a stop needs to know; an orphan has no [`Service`].
+/// Parameters of a stop.
 #[derive(Clone, Copy, Debug)]
 pub struct Stop<'a> {
     pub project: &'a ProjectName,
     pub service: &'a ServiceName,
     pub instance: &'a Instance,
     pub policy: &'a StopPolicy,
+    /// The service as the manifest has it; an orphan has none, and no program is run to stop it.
+    pub definition: Option<&'a Service>,
 }
 
 /// Something to be called, once.

@@ -8,22 +8,23 @@ use tokio::task::spawn_blocking;
 use crate::driver::listening;
 use crate::driver::process::proc;
 use crate::driver::process::trees::Census;
+use crate::driver::process::verified::Trust;
 use crate::model::facts::{ListenerFact, Owner, ProcessFact, Reading, TreeFact};
 use crate::model::names::{ProjectName, ServiceName};
 
 /// The listeners on these ports, by port and pid.
-pub(crate) async fn listeners(ports: &BTreeSet<u16>) -> Reading<Vec<ListenerFact>> {
+pub(crate) async fn listeners(ports: &BTreeSet<u16>, trust: Trust) -> Reading<Vec<ListenerFact>> {
     if ports.is_empty() {
         return Reading::NotAsked;
     }
     let ports = ports.clone();
-    match spawn_blocking(move || read(&ports)).await.map_err(io::Error::other).and_then(|read| read) {
+    match spawn_blocking(move || read(&ports, &trust)).await.map_err(io::Error::other).and_then(|read| read) {
         Ok(listeners) => Reading::Known(listeners),
         Err(error) => Reading::Unknown(format!("can't read who listens on which port: {error}")),
     }
 }
 
-/// Tells apart what marks and control groups alone can't: adopted trees, and ports that an engine forwards.
+/// Tells apart what descent and control groups alone can't: adopted trees, and ports that an engine forwards.
 pub(crate) fn attribute(listeners: &mut [ListenerFact], trees: &[TreeFact], published: &BTreeMap<u16, String>) {
     for listener in listeners.iter_mut().filter(|listener| listener.owner == Owner::Stranger) {
         let holds = |members: &[ProcessFact]| members.iter().any(|member| Some(member.pid) == listener.pid);
@@ -49,13 +50,13 @@ pub(crate) fn describe(listener: &ListenerFact) -> String {
     }
 }
 
-fn read(ports: &BTreeSet<u16>) -> io::Result<Vec<ListenerFact>> {
+fn read(ports: &BTreeSet<u16>, trust: &Trust) -> io::Result<Vec<ListenerFact>> {
     let sockets: BTreeMap<u64, u16> =
         listening::sockets()?.into_iter().filter(|(_, port)| ports.contains(port)).collect();
     if sockets.is_empty() {
         return Ok(Vec::new());
     }
-    let census = Census::take()?;
+    let census = Census::take(trust)?;
     let holders = holders(&census, sockets.keys().copied().collect())?;
     // One process that listens on several addresses is one listener.
     let found: BTreeSet<(u16, Option<i32>)> =
@@ -75,7 +76,7 @@ pub(crate) fn of(pids: &BTreeSet<i32>) -> BTreeSet<u16> {
 /// but root.
 fn holders(census: &Census, mut wanted: BTreeSet<u64>) -> io::Result<BTreeMap<u64, i32>> {
     let mut pids: Vec<i32> = proc::pids()?.collect();
-    pids.sort_by_key(|pid| (census.owner(*pid).is_none(), *pid));
+    pids.sort_by_key(|pid| (census.start_of(*pid).is_none(), *pid));
     let mut holders = BTreeMap::new();
     for pid in pids {
         if wanted.is_empty() {
@@ -102,9 +103,9 @@ fn socket_of(target: &str) -> Option<u64> {
 
 fn fact(census: &Census, port: u16, pid: Option<i32>) -> ListenerFact {
     let program = pid.and_then(proc::stat).map(|stat| stat.program);
-    let marked = pid.and_then(|pid| census.owner(pid));
-    let owner = match (marked, pid.and_then(proc::container)) {
-        (Some(marked), _) => service(&marked.marks.project, &marked.marks.service),
+    let begun = pid.and_then(|pid| census.start_of(pid));
+    let owner = match (begun, pid.and_then(proc::container)) {
+        (Some(begun), _) => service(&begun.marks.project, &begun.marks.service),
         (None, Some(id)) => Owner::Container(id),
         (None, None) => Owner::Stranger,
     };
@@ -136,6 +137,8 @@ mod tests {
             started_at: None,
             exit: None,
             suspended: false,
+            uid: None,
+            lost_shim: None,
         };
         let mut listeners = [stranger(1, 7), stranger(2, 8), stranger(3, 9)];
         attribute(&mut listeners, &[tree], &BTreeMap::from([(2, "0123456789abcdef".to_owned())]));

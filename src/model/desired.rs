@@ -15,7 +15,7 @@ use crate::model::secret::{Masker, Secret};
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
 
-pub use self::plain::{GRACE_DEFAULT, PROBE_TIMEOUT_DEFAULT};
+pub use self::plain::{GRACE_DEFAULT, GRACE_MAX, ORPHAN_GRACE_MAX, PROBE_TIMEOUT_DEFAULT};
 
 /// A whole manifest, for one run: its mode and active goals are settled.
 #[derive(Clone, Debug)]

@@ -272,6 +272,20 @@ pub struct TreeFact {
     /// Every member is stopped by a signal (STOP).
     #[serde(default)]
     pub suspended: bool,
+    /// User of the first member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// The shim that ended before the service; absent while it lives, and of adopted trees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_shim: Option<LostShim>,
+}
+
+/// A shim that was killed: how the service ends is not recorded any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LostShim {
+    /// Its former pid, where it was recorded.
+    pub pid: Option<i32>,
 }
 
 /// A process that can't be mistaken for a later one with the same pid.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use crate::model::claim::ClaimFact;
+use crate::model::claim::{ClaimFact, Claimant};
 use crate::model::desired::{GpuRequest, Service, StopPolicy};
 use crate::model::facts::{Attempts, Estimates, ExitFact, Marks};
 use crate::model::lifecycle::State;
@@ -175,8 +175,10 @@ pub enum Instance {
 pub struct Orphan {
     pub service: ServiceName,
     pub instance: Instance,
+    /// Its container, or its first process.
+    pub carrier: Option<Claimant>,
     pub state: State,
-    /// As its own label wishes.
+    /// As its own label wishes, within bounds: never a program.
     pub stop: StopPolicy,
     pub gpus: BTreeSet<GpuId>,
     pub vram: Mebibytes,

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::claim::ClaimFact;
+use crate::model::claim::{ClaimFact, Claimant};
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName, StepId};
 use crate::model::observed::Instance;
@@ -365,6 +365,9 @@ pub struct Held {
 pub struct OrphanLine {
     pub service: ServiceName,
     pub instance: Instance,
+    /// Its container, or its first process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carrier: Option<Claimant>,
     pub state: State,
     pub message: String,
 }

@@ -35,8 +35,12 @@ pub(super) fn settle(
     let read = || facts.gpus.known().into_iter().flatten();
     let mut gpus: BTreeMap<GpuId, ObservedGpu> = read().map(|fact| (fact.id.clone(), bare(fact))).collect();
     let shares = holders::shares(facts, desired, Own { services, orphans });
+    let largest = gpus.values().map(|gpu| gpu.capacity).max().unwrap_or_default();
     for (name, seen) in services.iter_mut() {
         let service = &desired.services[name];
+        if let Some(marks) = &mut seen.marks {
+            marks.vram_mib = marks.vram_mib.min(largest.0);
+        }
         let share = shares.get(&Party::Service(name.clone()));
         devices::bind(facts, service, seen, &gpus, holding(share));
         seen.gpus = gpus_of(service, seen, &gpus, share).into_iter().collect();
@@ -53,7 +57,7 @@ pub(super) fn settle(
         let share = shares.get(&Party::Orphan(orphan.instance.clone()));
         orphan.gpus = found(orphan.gpus.iter().map(GpuId::as_str), &gpus).into_iter().chain(holding(share)).collect();
         let most = share.and_then(|share| share.on.values().copied().max()).unwrap_or_default();
-        orphan.vram = orphan.vram.max(most);
+        orphan.vram = orphan.vram.min(largest).max(most);
     }
     let others = other_projects(facts, desired, &gpus);
     let reservations = &facts.reservations;
@@ -207,7 +211,10 @@ fn other_projects(
         let party = Party::Other { project: marks.project.clone(), service: marks.service.clone() };
         let declared = others.entry(party).or_default();
         for id in found(marks.placed_on(), gpus) {
-            *declared.entry(id).or_default() += Mebibytes::bounded(marks.vram_mib);
+            let capacity = gpus.get(&id).map_or(Mebibytes::ZERO, |gpu| gpu.capacity);
+            let sum = declared.entry(id).or_default();
+            // A mark is a claim: more than there is, is never taken.
+            *sum = (*sum + Mebibytes::bounded(marks.vram_mib).min(capacity)).min(capacity);
         }
     }
     others

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::model::desired::{Desired, GRACE_DEFAULT, Runtime, Service, StopPolicy};
+use crate::model::claim::Claimant;
+use crate::model::desired::{Desired, GRACE_DEFAULT, ORPHAN_GRACE_MAX, Runtime, Service, StopPolicy};
 use crate::model::facts::{ContainerFact, Facts, Marks, TreeFact};
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{ASIDE_SUFFIX, Instance, Orphan};
+use crate::model::signal;
 use crate::model::size::Mebibytes;
 use crate::observe::{container, tree};
 
@@ -33,7 +35,11 @@ fn of_container(found: &ContainerFact, facts: &Facts, desired: &Desired) -> Opti
     }
     let state = container::plain_state(found.state);
     let instance = container::instance(found);
-    Some(Orphan { ports: found.ports.iter().copied().collect(), ..orphan(name, instance, state, marks) })
+    let carrier = Claimant::Container { id: found.id.clone(), name: found.name.clone() };
+    Some(Orphan {
+        ports: found.ports.iter().copied().collect(),
+        ..orphan((name, instance, state), Some(carrier), marks)
+    })
 }
 
 /// Whether this container is what the service is taken to be, or was put aside for it: all others are surplus.
@@ -61,14 +67,25 @@ fn of_tree(found: &TreeFact, desired: &Desired) -> Option<Orphan> {
         return None;
     }
     let state = if found.suspended { State::Suspended } else { State::Online };
-    Some(orphan(name, tree::instance(found), state, &found.marks))
+    let first = found.members.first();
+    let carrier = first.map(|first| Claimant::Process {
+        pid: first.pid,
+        uid: found.uid.unwrap_or_default(),
+        program: first.program.clone(),
+    });
+    Some(orphan((name, tree::instance(found), state), carrier, &found.marks))
 }
 
-fn orphan(service: ServiceName, instance: Instance, state: State, marks: &Marks) -> Orphan {
+fn orphan(
+    (service, instance, state): (ServiceName, Instance, State),
+    carrier: Option<Claimant>,
+    marks: &Marks,
+) -> Orphan {
     let config: Value = serde_json::from_str(&marks.config).unwrap_or(Value::Null);
     Orphan {
         service,
         instance,
+        carrier,
         state,
         stop: stop_policy(&config["stop"]),
         gpus: marks.placed_on().map(GpuId::from).collect(),
@@ -77,14 +94,17 @@ fn orphan(service: ServiceName, instance: Instance, state: State, marks: &Marks)
     }
 }
 
+fn is_known(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    signal::stopping().any(|known| known == upper.strip_prefix("SIG").unwrap_or(&upper))
+}
+
+/// A known signal and a bounded grace. A mark is a claim: no program that it names is ever run.
 fn stop_policy(stop: &Value) -> StopPolicy {
-    let words = |value: &Value| {
-        Some(value.as_array()?.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect::<Vec<_>>())
-    };
     StopPolicy {
-        signal: stop["signal"].as_str().map(str::to_owned),
-        grace: stop["grace_ms"].as_u64().map_or(GRACE_DEFAULT, Duration::from_millis),
-        exec: words(&stop["exec"]).filter(|words| !words.is_empty()),
+        signal: stop["signal"].as_str().filter(|name| is_known(name)).map(str::to_owned),
+        grace: stop["grace_ms"].as_u64().map_or(GRACE_DEFAULT, Duration::from_millis).min(ORPHAN_GRACE_MAX),
+        exec: None,
     }
 }
 

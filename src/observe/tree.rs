@@ -7,6 +7,9 @@ use crate::model::observed::{Instance, ObservedService, Ownership};
 use crate::observe::judge::{self, Verdict};
 use crate::observe::{nothing, unknown};
 
+/// A warning is one line.
+const PIDS_SHOWN_MAX: usize = 8;
+
 /// The service as its process tree shows it.
 pub(super) fn picture(facts: &Facts, desired: &Desired, service: &Service) -> ObservedService {
     if let Some(reason) = facts.trees.unknown() {
@@ -69,9 +72,26 @@ fn judged(tree: &TreeFact, verdict: Verdict) -> ObservedService {
         exit: tree.exit.clone().map(Box::new),
         ended_by_itself: tree.exit.as_ref().is_some_and(is_bad),
         since: tree.started_at,
-        warnings: verdict.warning.into_iter().collect(),
+        warnings: verdict.warning.into_iter().chain(shim_is_gone(tree)).collect(),
         ..nothing(verdict.state, &verdict.detail, if tree.adopted { Ownership::Adopted } else { Ownership::Ours })
     }
+}
+
+/// A dead shim breaks nothing, and is reported: how the service ends will not be known.
+fn shim_is_gone(tree: &TreeFact) -> Option<String> {
+    let lost = tree.lost_shim?;
+    let service = &tree.marks.service;
+    let shim = lost.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
+    let pids: Vec<String> = tree.members.iter().take(PIDS_SHOWN_MAX).map(|member| member.pid.to_string()).collect();
+    let more = match tree.members.len().saturating_sub(PIDS_SHOWN_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!(
+        "{service}: its shim{shim} is gone; {service} still runs as pid {}{more} and is still managed, but its exit \
+         status will not be recorded until it is restarted",
+        pids.join(", ")
+    ))
 }
 
 fn is_bad(exit: &ExitFact) -> bool {

@@ -105,8 +105,12 @@ fn orphans(scene: &Scene<'_>) -> Vec<OrphanLine> {
         OrphanLine {
             service: orphan.service.clone(),
             instance: orphan.instance.clone(),
+            carrier: orphan.carrier.clone(),
             state: orphan.state,
-            message: message.to_owned(),
+            message: orphan
+                .carrier
+                .as_ref()
+                .map_or_else(|| message.to_owned(), |carrier| format!("{carrier}; {message}")),
         }
     });
     lines.collect()

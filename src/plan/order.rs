@@ -174,6 +174,8 @@ fn orphan_steps(scene: &Scene<'_>) -> Vec<Step> {
         // Several things may carry one orphaned name, or the name of a service that has another thing by now.
         let taken = *count > 1 || scene.desired.services.contains_key(&orphan.service);
         let label = if taken { format!("{}#{count}", orphan.service) } else { orphan.service.to_string() };
+        let carrier = orphan.carrier.as_ref().map(|carrier| format!("{carrier}: ")).unwrap_or_default();
+        let why = Reason { message: format!("{carrier}{}", why.message), ..why.clone() };
         let stop = orphan_step(scene, orphan, (Action::Stop, orphan.state), &label, &why);
         let needs: Vec<StepId> = stop.iter().map(|step| step.id.clone()).collect();
         let state = if stop.is_some() { State::Offline } else { orphan.state };

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::budget::{self, Budget};
-use crate::model::claim::ClaimFact;
+use crate::model::claim::{ClaimFact, Claimant};
 use crate::model::desired::{Desired, Goal, Service};
 use crate::model::facts::Estimates;
 use crate::model::lifecycle::State;
@@ -168,6 +168,9 @@ pub struct EstimatesLine {
 #[serde(deny_unknown_fields)]
 pub struct OrphanLine {
     pub name: ServiceName,
+    /// Its container, or its first process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carrier: Option<Claimant>,
     pub state: State,
 }
 
@@ -246,7 +249,10 @@ impl Status {
             orphans: observed
                 .orphans
                 .iter()
-                .map(|orphan| OrphanLine { name: orphan.service.clone(), state: orphan.state })
+                .map(|orphan| {
+                    let carrier = orphan.carrier.clone();
+                    OrphanLine { name: orphan.service.clone(), carrier, state: orphan.state }
+                })
                 .collect(),
             claimed: observed.claimed.clone(),
             gpus: gpus(desired, observed, room),

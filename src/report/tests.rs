@@ -114,6 +114,7 @@ pub(crate) fn switch() -> Plan {
         orphans: vec![OrphanLine {
             service: "old".into(),
             instance: Instance::Tree { id: "abc".to_owned() },
+            carrier: None,
             state: State::Online,
             message: "it bears this project's mark, but the manifest does not name it".to_owned(),
         }],

@@ -150,7 +150,13 @@ pub(crate) async fn a_container_of_another_project_is_neither_stopped_nor_remove
     let (bench, other) = (Bench::new(), Bench::new());
     let theirs = other.serving("web", &[]);
     let instance = other.start(&theirs).await.expect("started");
-    let stop = Stop { project: &bench.project, service: &theirs.name, instance: &instance, policy: &theirs.stop };
+    let stop = Stop {
+        project: &bench.project,
+        service: &theirs.name,
+        instance: &instance,
+        policy: &theirs.stop,
+        definition: None,
+    };
     let refused = bench.engine.stop(&stop).await.expect_err("not ours").to_string();
     assert!(refused.contains(&format!("lcm project {}", other.project)), "{refused}");
     bench.engine.remove(&bench.project, &instance).await.expect_err("not ours");

@@ -155,7 +155,13 @@ pub(crate) async fn a_process_tree_holds_and_a_stranger_beside_it() {
         assert_eq!((ours.memory, &ours.owner), (Some(Mebibytes(2_048)), &owner), "on the GPU that it was given");
     }
 
-    let stop = Stop { project: &desired.project, service: &model.name, instance: &instance, policy: &model.stop };
+    let stop = Stop {
+        project: &desired.project,
+        service: &model.name,
+        instance: &instance,
+        policy: &model.stop,
+        definition: None,
+    };
     machine.stop(&stop).await.expect("it stops");
     let facts = machine.survey(&desired).await;
     let Reading::Known(read) = &facts.gpus else { panic!("{:?}", facts.gpus) };

@@ -74,6 +74,8 @@ fn another_projects_memory_is_counted_by_its_marks_alone() {
             started_at: None,
             exit: None,
             suspended: false,
+            uid: None,
+            lost_shim: None,
         };
         facts.trees = Reading::Known(vec![tree]);
     });

@@ -100,7 +100,13 @@ impl Bench {
         service: &Service,
         instance: &Instance,
     ) -> Result<(), lcm::driver::DriverError> {
-        let stop = Stop { project: &self.project, service: &service.name, instance, policy: &service.stop };
+        let stop = Stop {
+            project: &self.project,
+            service: &service.name,
+            instance,
+            policy: &service.stop,
+            definition: Some(service),
+        };
         self.processes.stop(&stop).await
     }
 

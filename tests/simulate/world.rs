@@ -290,6 +290,8 @@ impl World {
             started_at: Some(self.began(young)),
             exit: None,
             suspended: false,
+            uid: None,
+            lost_shim: None,
         }
     }
 

@@ -85,7 +85,13 @@ impl Bench {
             log.map_or(true, |text| text.contains("listening on"))
         })
         .await;
-        let stop = Stop { project: &self.project, service: &service.name, instance, policy: &service.stop };
+        let stop = Stop {
+            project: &self.project,
+            service: &service.name,
+            instance,
+            policy: &service.stop,
+            definition: Some(service),
+        };
         self.engine.stop(&stop).await.map_err(|error| error.to_string())
     }
 

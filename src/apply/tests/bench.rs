@@ -420,6 +420,8 @@ fn tree(service: &Service) -> TreeFact {
         started_at: None,
         exit: None,
         suspended: false,
+        uid: None,
+        lost_shim: None,
     }
 }
 

@@ -1,5 +1,4 @@
-//! Whose the processes on a GPU are: by the marks that they carry, by their control group, by the process trees of the
-//! same reading. What nobody claims is a stranger, known by its program's name alone.
+//! Whose the processes on a GPU are: by their control group, and by the process trees of the same reading. What nobody claims is a stranger, known by its program's name alone.
 //!
 //! In a container with pids of its own nothing is attributed: drivers list the host's pids there, or leave out those
 //! that have none in it, and what is called so in here is another process. Nor where `/proc` hides other users'
@@ -33,7 +32,7 @@ fn can_be_looked_up(processes: &Path) -> bool {
     are_the_hosts && fs::read(processes.join("1/stat")).is_ok()
 }
 
-/// What each process tells of itself: its program, its marks, its container. Reads `/proc`.
+/// What each process shows: its program and its container. Reads `/proc`.
 pub(super) fn name(mut gpus: Vec<GpuFact>, processes: &Path) -> Vec<GpuFact> {
     if !can_be_looked_up(processes) {
         for gpu in &mut gpus {
@@ -44,7 +43,7 @@ pub(super) fn name(mut gpus: Vec<GpuFact>, processes: &Path) -> Vec<GpuFact> {
     }
     for holder in gpus.iter_mut().flat_map(|gpu| &mut gpu.holders).filter(|holder| holder.pid > 0) {
         match proc::stat(holder.pid).filter(proc::Stat::is_alive) {
-            Some(stat) => (holder.program, holder.owner) = (stat.program, own_word(holder.pid)),
+            Some(stat) => (holder.program, holder.owner) = (stat.program, by_control_group(holder.pid)),
             // What it was can't be read any more; its pid may still be one of a tree.
             None => ENDED.clone_into(&mut holder.program),
         }
@@ -52,16 +51,12 @@ pub(super) fn name(mut gpus: Vec<GpuFact>, processes: &Path) -> Vec<GpuFact> {
     gpus
 }
 
-fn own_word(pid: i32) -> Owner {
-    match (proc::marked(pid), proc::container(pid)) {
-        (Some(marked), _) => of_service(&marked.marks.project, &marked.marks.service),
-        (None, Some(id)) => Owner::Container(id),
-        (None, None) => Owner::Stranger,
-    }
+/// Its own environment may name any service, and proves none.
+fn by_control_group(pid: i32) -> Owner {
+    proc::container(pid).map_or(Owner::Stranger, Owner::Container)
 }
 
-/// Members of trees are their services', whatever else was said of them: a tree is found by more than a process's own
-/// word.
+/// Members of trees are their services', whatever their control group: that is proven.
 pub(crate) fn attribute(gpus: &mut [GpuFact], trees: &[TreeFact]) {
     let members: BTreeMap<i32, &TreeFact> = trees
         .iter()
@@ -119,6 +114,8 @@ mod tests {
             started_at: None,
             exit: None,
             suspended: false,
+            uid: None,
+            lost_shim: None,
         };
         let mut gpus = [gpu(&[6, 8, 9])];
         attribute(&mut gpus, &[tree]);

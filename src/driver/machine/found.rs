@@ -24,8 +24,9 @@ impl Machine {
     pub async fn found(&self, desired: &Desired) -> Found {
         let facts = self.survey(desired).await;
         let gpus = facts.gpus.known().cloned().unwrap_or_default();
+        let trust = self.processes.trust();
         let (containers, programs) =
-            tokio::join!(self.found_containers(&facts), spawn_blocking(move || programs(&gpus)));
+            tokio::join!(self.found_containers(&facts), spawn_blocking(move || programs(&gpus, &trust)));
         Found { facts, containers, programs: programs.unwrap_or_default() }
     }
 

@@ -241,7 +241,8 @@ impl Machine {
         if service.ports.is_empty() {
             return Ok(None);
         }
-        let (there, listeners) = tokio::join!(self.there(project, service), ports::listeners(&service.ports));
+        let (there, listeners) =
+            tokio::join!(self.there(project, service), ports::listeners(&service.ports, self.processes.trust()));
         let (look, trees) = there?;
         let instance = look.instance;
         let listeners = self.attributed(listeners, &trees).await?;
@@ -274,7 +275,7 @@ impl Machine {
         };
         // Both are read after the answer.
         let asked = port.into_iter().collect();
-        let (there, listeners) = tokio::join!(there, ports::listeners(&asked));
+        let (there, listeners) = tokio::join!(there, ports::listeners(&asked, self.processes.trust()));
         let (ended, trees) = there?;
         let (None, Some(port)) = (&ended, port) else { return Ok(ended) };
         let listeners = self.attributed(listeners, &trees).await?;

@@ -1,8 +1,6 @@
 //! Processes that somebody else started and the manifest or an operator calls a service: known by a pid that can't have
 //! been given to another process since.
 
-use std::fs;
-
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::geteuid;
 
@@ -10,12 +8,15 @@ use crate::driver::DriverError;
 use crate::driver::process::folder::{AdoptNote, Folder};
 use crate::driver::process::trees::Census;
 use crate::driver::process::{Processes, proc, survey};
+use crate::files::named;
 use crate::model::desired::{Desired, PidFile, Runtime};
-use crate::model::facts::ProcessFact;
+use crate::model::facts::{Marks, ProcessFact};
 use crate::model::names::ServiceName;
 
 /// The kernel's clocks and those of file systems differ by some ticks, and a clock may be set by a second.
 const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(1);
+/// A pid and a line end; some programs write more lines, which are no pid.
+const PID_FILE_BYTES_MAX: u64 = 4096;
 
 /// The name of an adopted instance.
 pub(crate) fn id_of(process: &ProcessFact) -> String {
@@ -36,18 +37,25 @@ pub(crate) fn living(pid: i32, start_ticks: u64) -> Option<ProcessFact> {
 
 /// What stands for the service of this folder, by an operator's word or by its pid file.
 pub(crate) fn root(folder: &Folder, pid_file: Option<&PidFile>) -> Option<ProcessFact> {
-    let noted = folder.adopted().and_then(|note| living(note.pid, note.start_ticks));
-    noted.or_else(|| by_pid_file(pid_file?).ok())
+    noted(folder).or_else(|| by_pid_file(pid_file?).ok())
 }
 
-/// The process that a pid file names, or why that is not to be believed.
+/// The adopted process as far as it still lives, in the boot in which it was adopted.
+fn noted(folder: &Folder) -> Option<ProcessFact> {
+    let note = folder.adopted()?;
+    let same_boot = note.boot.is_none() || note.boot == proc::boot_id();
+    living(note.pid, note.start_ticks).filter(|_| same_boot)
+}
+
+/// The process that a pid file names, or the reason why the file is not believed: another user could have written it,
+/// or have put another process in the place of the one that was named.
 pub(crate) fn by_pid_file(pid_file: &PidFile) -> Result<ProcessFact, String> {
     let path = pid_file.path.display();
-    let text = fs::read_to_string(&pid_file.path).map_err(|error| format!("{path}: {error}"))?;
-    let pid: i32 = text.trim().parse().map_err(|_| format!("{path} holds no pid"))?;
-    let process = ours(pid)?;
-    let written = fs::metadata(&pid_file.path).and_then(|metadata| metadata.modified());
-    let written = written.ok().and_then(|time| Timestamp::try_from(time).ok());
+    let read = named::read_believed(&pid_file.path, PID_FILE_BYTES_MAX).map_err(|error| format!("{path}: {error}"))?;
+    let pid = std::str::from_utf8(&read.bytes).ok().and_then(|text| text.trim().parse().ok());
+    let pid: i32 = pid.ok_or_else(|| format!("{path} holds no pid"))?;
+    let process = of_this_user(pid)?;
+    let written = Timestamp::try_from(read.modified).ok();
     let started = proc::started_at(process.start_ticks, Timestamp::now());
     match (written, started) {
         (Some(written), Some(started)) if started.duration_since(written) <= CLOCK_SLACK => {}
@@ -82,14 +90,18 @@ pub(crate) fn adopt(
         let program = &running.program;
         return Err(refused(format!("`{service}` already runs as pid {} ({program}); stop that first", running.pid)));
     }
-    let process = ours(pid).map_err(refused)?;
-    let census = Census::take_whole().map_err(unreadable)?;
+    let process = of_this_user(pid).map_err(refused)?;
+    let census = Census::take_whole(&processes.trust()).map_err(unreadable)?;
+    if let Some(begun) = census.start_of(pid) {
+        let Marks { project, service, .. } = &begun.marks;
+        return Err(refused(format!("it is part of `{service}` of project {project} already")));
+    }
     for claim in claims(processes, desired, service, &census) {
         claim.refuse(&census, &process).map_err(refused)?;
     }
     let folder = processes.folder(desired.project.as_str(), service.as_str());
     folder.ensure()?;
-    let note = AdoptNote { pid, start_ticks: process.start_ticks };
+    let note = AdoptNote { pid, start_ticks: process.start_ticks, boot: proc::boot_id() };
     folder.write_adopted(&note).map_err(|source| DriverError::Io {
         what: format!("can't note the adoption in {}", folder.path().display()),
         source,
@@ -131,13 +143,12 @@ fn claims(processes: &Processes, desired: &Desired, service: &ServiceName, censu
     let whose = |project: &str, service: &str| format!("part of `{service}` of project {project}");
     let mut claims = Vec::new();
     for ((project, name), tree) in census.trees().into_iter().filter(|(key, _)| *key != own) {
-        let all = tree.shim.into_iter().chain(tree.members);
+        let all = tree.shims.into_iter().chain(tree.members);
         claims.extend(all.map(|process| Claim { process, whose: whose(&project, &name) }));
     }
     let own_folder = processes.folder(&own.0, &own.1);
     for (project, name, folder) in Folder::all(&processes.state_dir) {
-        let note = folder.adopted().filter(|_| folder.path() != own_folder.path());
-        let process = note.and_then(|note| living(note.pid, note.start_ticks));
+        let process = noted(&folder).filter(|_| folder.path() != own_folder.path());
         claims.extend(process.map(|process| Claim { process, whose: whose(&project, &name) }));
     }
     for other in desired.services.values().filter(|other| other.name != *service) {
@@ -149,17 +160,15 @@ fn claims(processes: &Processes, desired: &Desired, service: &ServiceName, censu
     claims
 }
 
-/// A living process of this user that belongs to no service yet.
-fn ours(pid: i32) -> Result<ProcessFact, String> {
+/// A living process all of whose user ids are this user's.
+fn of_this_user(pid: i32) -> Result<ProcessFact, String> {
     let stat = proc::stat(pid).filter(proc::Stat::is_alive).ok_or_else(|| format!("there is no process {pid}"))?;
-    let (own, uid) = (geteuid().as_raw(), proc::uid(pid));
-    if uid != Some(own) {
-        let whose = uid.map_or_else(|| "nobody's".to_owned(), |uid| format!("user {uid}'s"));
-        return Err(format!("process {pid} ({}) is {whose}, and lcm runs as user {own}", stat.program));
+    let own = geteuid().as_raw();
+    match proc::uids(pid).ok_or_else(|| format!("there is no process {pid}"))? {
+        uids if uids == [own; 4] => Ok(stat.fact()),
+        [real, effective, ..] => {
+            let other = if real == own { effective } else { real };
+            Err(format!("process {pid} ({}) is user {other}'s, and lcm runs as user {own}", stat.program))
+        }
     }
-    if let Some(marked) = proc::marked(pid) {
-        let (project, service) = (marked.marks.project, marked.marks.service);
-        return Err(format!("process {pid} ({}) is part of `{service}` of project {project}", stat.program));
-    }
-    Ok(stat.fact())
 }

@@ -15,8 +15,18 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::driver::DriverError;
+use crate::driver::process::members::{self, MembersNote};
+use crate::driver::process::proc;
+use crate::files::own;
 use crate::model::facts::{ExitFact, Marks};
 use crate::shared::segment;
+
+const MEMBERS: &str = "members.json";
+
+/// The last parts of a lock file's path, wherever the state folder lies.
+pub(crate) fn lock_path_end(project: &str, service: &str) -> PathBuf {
+    Folder::new(Path::new(""), project, service).lock()
+}
 
 /// One service's folder; it need not exist.
 #[derive(Clone, Debug)]
@@ -55,6 +65,9 @@ pub(crate) struct ExitNote {
 pub(crate) struct AdoptNote {
     pub(crate) pid: i32,
     pub(crate) start_ticks: u64,
+    /// The boot in which both hold; `None`: written by an lcm that did not record it.
+    #[serde(default)]
+    pub(crate) boot: Option<String>,
 }
 
 /// What a log probe has found in the output of a start: that output may be rotated away while the service runs on.
@@ -154,6 +167,21 @@ impl Folder {
     /// What lcm starts itself replaces what was adopted.
     pub(crate) fn forget_adopted(&self) {
         let _ = fs::remove_file(self.0.join("adopted.json"));
+    }
+
+    /// Members of the last start that were recorded in this boot.
+    pub(crate) fn members(&self) -> Option<MembersNote> {
+        let bytes = own::read(&self.0.join(MEMBERS), members::BYTES_MAX).ok()?;
+        let note: MembersNote = serde_json::from_slice(&bytes).ok()?;
+        (Some(&note.boot) == proc::boot_id().as_ref()).then_some(note)
+    }
+
+    pub(crate) fn write_members(&self, note: &MembersNote) -> io::Result<()> {
+        self.write(MEMBERS, note)
+    }
+
+    pub(crate) fn forget_members(&self) {
+        let _ = fs::remove_file(self.0.join(MEMBERS));
     }
 
     pub(crate) fn matched(&self) -> Option<MatchNote> {

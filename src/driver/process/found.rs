@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use crate::driver::ports;
 use crate::driver::process::proc::{self, Job, Stat};
 use crate::driver::process::trees::Census;
+use crate::driver::process::verified::Trust;
 use crate::model::facts::{GpuFact, GpuHolder, Owner};
 use crate::model::found::FoundProgram;
 use crate::model::names::GpuId;
@@ -17,7 +18,7 @@ use crate::model::size::Mebibytes;
 const ANCESTORS_MAX: usize = 1000;
 
 /// Blocking: it reads some files for each of them. What has ended, and what the driver does not name, is left out.
-pub(crate) fn programs(gpus: &[GpuFact]) -> Vec<FoundProgram> {
+pub(crate) fn programs(gpus: &[GpuFact], trust: &Trust) -> Vec<FoundProgram> {
     let holders = || gpus.iter().flat_map(|gpu| gpu.holders.iter().map(move |holder| (&gpu.id, holder)));
     let strangers = || holders().filter(|(_, holder)| holder.owner == Owner::Stranger && holder.pid > 0);
     let mut jobs: BTreeMap<i32, Vec<(&GpuId, &GpuHolder)>> = BTreeMap::new();
@@ -26,7 +27,7 @@ pub(crate) fn programs(gpus: &[GpuFact]) -> Vec<FoundProgram> {
             jobs.entry(leader).or_default().push((gpu, holder));
         }
     }
-    let census = Census::take_whole().unwrap_or_default();
+    let census = Census::take_whole(trust).unwrap_or_default();
     jobs.into_iter().filter_map(|(leader, held)| program(&census, leader, &held)).collect()
 }
 

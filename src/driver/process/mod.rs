@@ -3,7 +3,7 @@
 //! Whose a process is stands in its own environment, not in lcm's notes; those only tell how it ended and where its
 //! output begins. What is not here: probes, ports, and all judgement.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
@@ -30,9 +30,10 @@ pub(crate) mod guardian;
 mod ignored;
 mod leaks;
 mod log;
-mod others;
+mod members;
 mod pause;
 pub(crate) mod proc;
+mod recorder;
 mod scope;
 pub mod shim;
 mod signal;
@@ -40,10 +41,12 @@ mod start;
 mod stop;
 mod survey;
 pub(crate) mod trees;
+pub(crate) mod verified;
 
 use folder::{Folder, MatchNote};
 use log::Written;
 use trees::Census;
+use verified::Trust;
 
 /// The process trees of this host, as this user may see and touch them.
 #[derive(Clone)]
@@ -54,6 +57,8 @@ pub struct Processes {
     pub environment: BTreeMap<String, String>,
     /// An lcm that becomes a shim or a guardian; `/proc/self/exe` for lcm itself.
     pub shim_program: PathBuf,
+    /// Users whose shims are this project's: its owner, and the previous one while a run takes the project over.
+    pub owners: BTreeSet<u32>,
 }
 
 impl fmt::Debug for Processes {
@@ -96,7 +101,13 @@ pub fn ensure_state_dir(path: &Path) -> Result<(), DriverError> {
 impl Processes {
     #[must_use]
     pub fn new(environment: BTreeMap<String, String>, shim_program: PathBuf) -> Self {
-        Self { state_dir: state_dir(&environment), environment, shim_program }
+        let owners = BTreeSet::from([geteuid().as_raw()]);
+        Self { state_dir: state_dir(&environment), environment, shim_program, owners }
+    }
+
+    /// What has to be proven of a process that counts as part of a service.
+    pub(crate) fn trust(&self) -> Trust {
+        Trust { owners: self.owners.clone(), state_dir: self.state_dir.clone() }
     }
 
     /// Living trees of any project, ends of this manifest's others, and claims.
@@ -122,6 +133,13 @@ impl Processes {
     pub async fn tree(&self, project: &ProjectName, service: &Service) -> Result<Option<TreeFact>, DriverError> {
         let (processes, project, service) = (self.clone(), project.clone(), service.clone());
         blocking(move || survey::one(&processes, &project, &service)).await
+    }
+
+    /// Records the members of a living start in the owner's store; for runs that change things.
+    pub async fn record(&self, project: &ProjectName, service: &ServiceName) {
+        let (processes, project, service) = (self.clone(), project.clone(), service.clone());
+        // Without a record the tree is still found by its shim.
+        let _ = blocking(move || survey::record(&processes, &project, &service)).await;
     }
 
     /// Whether its program, its folder and lcm's own are there, and whether it would outlive lcm.
@@ -174,10 +192,11 @@ impl Processes {
         let salt = salt.map(str::to_owned);
         let what = format!("can't read {}", folder.log().display());
         let key = (project.as_str().to_owned(), service.as_str().to_owned());
+        let trust = self.trust();
         let read = spawn_blocking(move || match log::since_start(&folder, salt.as_deref(), bytes_max) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // The folder is gone or was moved, and the service writes on.
-                let tree = Census::take()?.trees().remove(&key).ok_or(error)?;
+                let tree = Census::take(&trust)?.trees().remove(&key).ok_or(error)?;
                 let text = tree.members.iter().find_map(|member| log::of_living(member, bytes_max));
                 text.ok_or_else(|| io::ErrorKind::NotFound.into())
             }

@@ -30,7 +30,7 @@ enum Aim {
 impl Processes {
     /// Freezes all of a tree; where that can't be done, all of it runs on.
     pub async fn pause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
-        let Some((quarry, left)) = meant(pause, "pause").await? else {
+        let Some((quarry, left)) = self.meant(pause, "pause").await? else {
             return Err(DriverError::Missing(format!("`{}` does not run any more", pause.service)));
         };
         let frozen = bring(&quarry, left, Aim::Frozen).await;
@@ -44,18 +44,18 @@ impl Processes {
 
     /// Lets all of a tree go on; one that has ended is fine.
     pub async fn unpause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
-        match meant(pause, "let go on").await? {
+        match self.meant(pause, "let go on").await? {
             Some((quarry, left)) => bring(&quarry, left, Aim::Running).await,
             None => Ok(()),
         }
     }
-}
 
-async fn meant(pause: &Pause<'_>, what: &str) -> Result<Option<(Quarry, Left)>, DriverError> {
-    let Instance::Tree { id } = pause.instance else {
-        return Err(DriverError::Refused(format!("`{}` is no process tree", pause.service)));
-    };
-    found(pause.project, pause.service, id, what).await
+    async fn meant(&self, pause: &Pause<'_>, what: &str) -> Result<Option<(Quarry, Left)>, DriverError> {
+        let Instance::Tree { id } = pause.instance else {
+            return Err(DriverError::Refused(format!("`{}` is no process tree", pause.service)));
+        };
+        found(self.trust(), pause.project, pause.service, id, what).await
+    }
 }
 
 /// Signals whoever is not there yet, until looks in a row find nobody.

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 use std::time::Duration;
-use std::{fs, io};
+use std::{fmt, fs, io};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -30,16 +31,27 @@ pub(crate) const ROLE_SHIM: &str = "shim";
 pub(crate) const ALL_MARKS: [&str; 10] =
     [PROJECT, SERVICE, SPEC, SECRETS, SALT, CONFIG, GPUS, VRAM_MIB, STARTED_AT, ROLE];
 
+/// The hidden subcommand by which lcm becomes a shim.
+pub(crate) const SHIM_SUBCOMMAND: &str = "__shim";
+
 /// What environments and the like come to; longer ones take more than one reading.
 const FILE_BYTES_USUAL: usize = 8 << 10;
 /// The kernel's own limit for arguments and environment together is 6 MiB (three quarters of its stack limit).
 const FILE_BYTES_MAX: u64 = 8 << 20;
+/// lcm writes no longer mark: a start's config is at most 100 KiB.
+const MARK_BYTES_MAX: usize = 128 << 10;
+/// Each service has a folder of its name, and no file system has longer names than 255 bytes.
+const NAME_BYTES_MAX: usize = 512;
+/// GPUs of one service: more than any machine has.
+const GPUS_MAX: usize = 256;
 
 /// The part of `/proc/PID/stat` that matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
     pub(crate) pid: i32,
     pub(crate) parent: i32,
+    /// Pid of the session's leader. No other process gets that pid while the session lasts.
+    pub(crate) session: i32,
     pub(crate) state: char,
     pub(crate) start_ticks: u64,
     pub(crate) program: String,
@@ -94,6 +106,7 @@ fn parse_stat(text: &str) -> Option<Stat> {
     Some(Stat {
         pid: pid.trim().parse().ok()?,
         parent: fields.get(1)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
         state: fields.first()?.chars().next()?,
         // Field 22 of proc(5); the first one after the bracket is number 3.
         start_ticks: fields.get(19)?.parse().ok()?,
@@ -170,17 +183,10 @@ pub(crate) fn bearing(pid: i32) -> Bearing {
     marks_of(&parse_environ(&bytes)).map_or(Bearing::Unmarked, |marked| Bearing::Marked(Box::new(marked)))
 }
 
-/// The marks of a process, where it carries a full set of them.
-pub(crate) fn marked(pid: i32) -> Option<Marked> {
-    match bearing(pid) {
-        Bearing::Marked(marked) => Some(*marked),
-        Bearing::Unmarked | Bearing::Hollow => None,
-    }
-}
-
 /// The marks in an environment. Without a salt there is no telling one start from the next: that is none of ours.
 fn marks_of(environ: &BTreeMap<String, String>) -> Option<Marked> {
-    let text = |name: &str| environ.get(name).cloned().unwrap_or_default();
+    let text = |name: &str| environ.get(name).filter(|text| text.len() <= MARK_BYTES_MAX).cloned().unwrap_or_default();
+    let gpus = text(GPUS);
     let marks = Marks {
         project: text(PROJECT),
         service: text(SERVICE),
@@ -188,13 +194,20 @@ fn marks_of(environ: &BTreeMap<String, String>) -> Option<Marked> {
         secrets: text(SECRETS),
         salt: text(SALT),
         config: text(CONFIG),
-        gpus: text(GPUS),
+        gpus: gpus.split(',').take(GPUS_MAX).collect::<Vec<_>>().join(","),
         vram_mib: text(VRAM_MIB).parse().unwrap_or_default(),
     };
+    let marks = Marks { project: short(&marks.project), service: short(&marks.service), ..marks };
     if marks.project.is_empty() || marks.service.is_empty() || marks.salt.is_empty() {
         return None;
     }
     Some(Marked { marks, started_at: text(STARTED_AT).parse().ok(), shim: text(ROLE) == ROLE_SHIM })
+}
+
+/// A name of a mark; one beyond the bound is cut, and then no service's.
+fn short(name: &str) -> String {
+    let end = name.char_indices().map(|(at, letter)| at + letter.len_utf8()).take_while(|end| *end <= NAME_BYTES_MAX);
+    name[..end.last().unwrap_or(0)].to_owned()
 }
 
 /// The marks as an environment, the other way round.
@@ -215,11 +228,6 @@ pub(crate) fn environment_of(marks: &Marks, started_at: Timestamp) -> BTreeMap<S
     .collect()
 }
 
-/// The environment that a process was started with, unless it has overwritten it since.
-pub(crate) fn environ(pid: i32) -> Option<BTreeMap<String, String>> {
-    read(pid, "environ").ok().map(|bytes| parse_environ(&bytes))
-}
-
 fn parse_environ(bytes: &[u8]) -> BTreeMap<String, String> {
     bytes
         .split(|byte| *byte == 0)
@@ -236,7 +244,41 @@ pub(crate) fn arguments(pid: i32) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).replace('\0', " "))
 }
 
-/// Whose process it is.
+/// Real, effective, saved and file system user.
+pub(crate) fn uids(pid: i32) -> Option<[u32; 4]> {
+    uids_of(&String::from_utf8_lossy(&read(pid, "status").ok()?))
+}
+
+fn uids_of(status: &str) -> Option<[u32; 4]> {
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    let ids: Vec<u32> = line.split_ascii_whitespace().map_while(|id| id.parse().ok()).collect();
+    ids.try_into().ok()
+}
+
+/// Namespace of this kind (`pid`, `user`), as the kernel names it; `None`: hidden from this user, or not supported.
+pub(crate) fn namespace(pid: impl fmt::Display, kind: &str) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok()
+}
+
+/// Project and service on the command line of a shim. Every process chooses its own command line: this proves nothing.
+pub(crate) fn shim_line(pid: i32) -> Option<(String, String)> {
+    shim_of(&read(pid, "cmdline").ok()?)
+}
+
+fn shim_of(words: &[u8]) -> Option<(String, String)> {
+    let words: Vec<&[u8]> = words.split(|byte| *byte == 0).skip(1).take(5).collect();
+    let [subcommand, of_project, project, of_service, service] = words[..] else { return None };
+    let expected = [subcommand, of_project, of_service] == [SHIM_SUBCOMMAND.as_bytes(), b"--project", b"--service"];
+    let name = |word: &[u8]| std::str::from_utf8(word).ok().filter(|name| !name.is_empty()).map(short);
+    if expected { Some((name(project)?, name(service)?)) } else { None }
+}
+
+/// Identity of this boot: pids and start times mean nothing in another one.
+pub(crate) fn boot_id() -> Option<String> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned())
+}
+
+/// Effective user.
 pub(crate) fn uid(pid: i32) -> Option<u32> {
     fs::metadata(format!("/proc/{pid}")).ok().map(|metadata| metadata.uid())
 }
@@ -244,6 +286,11 @@ pub(crate) fn uid(pid: i32) -> Option<u32> {
 /// The container that a process runs in, by its control group.
 pub(crate) fn container(pid: i32) -> Option<String> {
     container_of(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
+}
+
+/// The container that lcm itself runs in.
+pub(crate) fn own_container() -> Option<String> {
+    container_of(&fs::read_to_string("/proc/self/cgroup").ok()?)
 }
 
 /// In the first and the second version of control groups alike, a group is named after the container's id: by itself
@@ -274,7 +321,7 @@ pub(crate) fn started_at(start_ticks: u64, now: Timestamp) -> Option<Timestamp> 
 
 #[cfg(test)]
 mod tests {
-    use super::{Job, container_of, environment_of, marks_of, parse_job, parse_stat, unit_of};
+    use super::{Job, container_of, environment_of, marks_of, parse_job, parse_stat, shim_of, uids_of, unit_of};
     use crate::model::facts::Marks;
 
     #[test]
@@ -290,6 +337,41 @@ mod tests {
     fn a_program_may_be_named_to_drive_a_terminal() {
         let line = "7 (a\u{1b}]0;x\u{7}b\nc) S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 977 0 0";
         assert_eq!(parse_stat(line).expect("a line").program, "ab c");
+    }
+
+    #[test]
+    fn a_shim_shows_project_and_service_on_its_command_line() {
+        let pair = Some(("studio".to_owned(), "comfyui".to_owned()));
+        assert_eq!(shim_of(b"lcm\0__shim\0--project\0studio\0--service\0comfyui\0"), pair);
+        assert_eq!(shim_of(b"sh\0__shim\0--project\0studio\0--service\0comfyui\0more\0"), pair);
+        for other in [
+            &b"grep\0--project\0studio\0--service\0comfyui\0"[..],
+            b"lcm\0__shim\0--project\0studio\0--service\0",
+            b"lcm\0__shim\0--project\0studio\0",
+            b"",
+        ] {
+            assert_eq!(shim_of(other), None, "{}", String::from_utf8_lossy(other));
+        }
+    }
+
+    #[test]
+    fn all_four_users_of_a_process_are_read() {
+        assert_eq!(uids_of("Name:\tx\nUid:\t61001\t0\t0\t0\nGid:\t1\t1\t1\t1\n"), Some([61001, 0, 0, 0]));
+        assert_eq!(uids_of("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn marks_beyond_every_bound_are_not_taken() {
+        let mut environment =
+            environment_of(&Marks { salt: "s".into(), ..Marks::default() }, jiff::Timestamp::UNIX_EPOCH);
+        environment.insert("LCM_PROJECT".into(), "p".into());
+        environment.insert("LCM_SERVICE".into(), "s".into());
+        environment.insert("LCM_CONFIG".into(), "x".repeat(super::MARK_BYTES_MAX + 1));
+        environment.insert("LCM_GPUS".into(), "g,".repeat(10_000));
+        environment.insert("LCM_VRAM_MIB".into(), "99999999999999999999999".into());
+        let marks = marks_of(&environment).expect("a full set").marks;
+        assert_eq!((marks.config.as_str(), marks.vram_mib), ("", 0));
+        assert_eq!(marks.placed_on().count(), super::GPUS_MAX);
     }
 
     #[test]

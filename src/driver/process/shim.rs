@@ -2,7 +2,7 @@
 //! lcm and the terminal, adopts what the service leaves behind, notes how it ended, and bounds its log.
 //!
 //! It takes its orders as JSON on stdin, so that no secret is ever on a command line; its arguments only show whose shim
-//! it is. Nothing depends on its living on: a tree without its shim is found by its marks.
+//! it is. Nothing depends on its living on: the members of its tree are recorded meanwhile.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -19,11 +19,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::driver::process::environment::Invocation;
 use crate::driver::process::folder::{ExitNote, Folder, StartNote};
+use crate::driver::process::recorder::Recorder;
 use crate::driver::process::{ignored, log, proc};
 use crate::model::facts::{ExitFact, Marks};
 
 /// The hidden subcommand by which lcm becomes a shim.
-pub const SUBCOMMAND: &str = "__shim";
+pub const SUBCOMMAND: &str = proc::SHIM_SUBCOMMAND;
 
 /// The shim of an earlier start leaves a moment after its service; this is long for that moment.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
@@ -104,6 +105,7 @@ struct Keeper {
     pid: i32,
     folder: Folder,
     log: File,
+    recorder: Recorder,
     /// Held as long as this lives: by its file, so that nothing is left to clean up.
     _lock: File,
 }
@@ -133,7 +135,10 @@ fn begin(orders: &Orders) -> Result<Keeper, String> {
     };
     folder.write_start(&note).map_err(|error| failed("can't write to", error))?;
     let pid = spawn(orders, &log)?;
-    Ok(Keeper { pid, folder, log, _lock: lock })
+    let recorder = Recorder::new(&folder, &orders.marks, orders.started_at);
+    // Before lcm is told that the service runs: from then on its members are known without this shim.
+    recorder.record();
+    Ok(Keeper { pid, folder, log, recorder, _lock: lock })
 }
 
 fn take_lock(folder: &Folder) -> Result<File, String> {
@@ -174,7 +179,8 @@ fn spawn(orders: &Orders, log: &File) -> Result<i32, String> {
 
 /// Stays until nothing is left of the service.
 fn keep(orders: &Orders, keeper: Keeper) {
-    let Keeper { pid, folder, log, _lock } = keeper;
+    let Keeper { pid, folder, log, recorder, _lock } = keeper;
+    recorder.watch();
     let log = Arc::new(Mutex::new(log));
     let (bytes_max, files) = (orders.log_bytes_max, orders.log_files);
     let watched = (Arc::clone(&log), folder.clone());
@@ -191,6 +197,7 @@ fn keep(orders: &Orders, keeper: Keeper) {
             Err(_) => break,
         }
     }
+    recorder.end();
     // A rotation under way is finished first.
     let _last = log.lock().unwrap_or_else(PoisonError::into_inner);
 }

@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
-use std::slice;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -13,9 +11,11 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::driver::process::command::{self, Ended};
 use crate::driver::process::signal::send;
-use crate::driver::process::trees::Census;
-use crate::driver::process::{Processes, adopt, ending, environment, proc, signal};
+use crate::driver::process::trees::{Census, Key};
+use crate::driver::process::verified::Trust;
+use crate::driver::process::{Processes, adopt, ending, environment, proc, process_of, signal};
 use crate::driver::{DriverError, Stop};
+use crate::model::desired::GRACE_MAX;
 use crate::model::facts::ProcessFact;
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::observed::Instance;
@@ -32,17 +32,17 @@ const KILL_PAUSE: Duration = Duration::from_millis(50);
 /// What is meant.
 #[derive(Clone, Debug)]
 pub(super) enum Quarry {
-    /// What lcm started, by its marks.
-    Marked { project: String, service: String },
-    /// What somebody else started, and all that descends from it.
-    Adopted { root: ProcessFact },
+    /// A tree that lcm started, by the proof that it did.
+    Started { key: Key, trust: Trust },
+    /// A process that lcm did not start, and its descendants.
+    Adopted { root: ProcessFact, trust: Trust },
 }
 
 /// What of it is still there.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Left {
     pub(super) salt: String,
-    pub(super) shim: Option<ProcessFact>,
+    pub(super) shims: Vec<ProcessFact>,
     pub(super) members: Vec<ProcessFact>,
 }
 
@@ -51,28 +51,30 @@ pub(crate) async fn stop(processes: &Processes, stop: &Stop<'_>) -> Result<(), D
     let Instance::Tree { id } = stop.instance else {
         return Err(DriverError::Refused(format!("`{}` is no process tree", stop.service)));
     };
-    let Some((quarry, left)) = found(stop.project, stop.service, id, "stop").await? else { return Ok(()) };
-    let deadline = Instant::now() + stop.policy.grace;
+    let trust = processes.trust();
+    let Some((quarry, left)) = found(trust, stop.project, stop.service, id, "stop").await? else { return Ok(()) };
+    let deadline = Instant::now() + stop.policy.grace.min(GRACE_MAX);
     ask(processes, stop, &left).await?;
     let (gone, left) = wait_until_gone(&quarry, left, deadline).await?;
     let left = if gone { left } else { kill(&quarry, left).await? };
-    see_off_shim(&quarry, left).await
+    see_off_shims(&quarry, left).await
 }
 
 /// The tree that is meant and what there is of it; `None`: it is gone. Another one than was looked at is refused, and so
 /// is the one that lcm itself runs in.
 pub(super) async fn found(
+    trust: Trust,
     project: &ProjectName,
     service: &ServiceName,
     id: &str,
     what: &str,
 ) -> Result<Option<(Quarry, Left)>, DriverError> {
-    let Some(quarry) = quarry(project, service, id)? else { return Ok(None) };
+    let Some(quarry) = quarry(trust, project, service, id)? else { return Ok(None) };
     let left = look(&quarry, &[]).await?;
-    if let Quarry::Marked { .. } = quarry
+    if let Quarry::Started { .. } = quarry
         && left.salt != *id
     {
-        if left.members.is_empty() && left.shim.is_none() {
+        if left.members.is_empty() && left.shims.is_empty() {
             return Ok(None);
         }
         let reason = format!("`{service}` was started anew since it was looked at: it is left alone");
@@ -85,17 +87,17 @@ pub(super) async fn found(
     Ok(Some((quarry, left)))
 }
 
-fn quarry(project: &ProjectName, service: &ServiceName, id: &str) -> Result<Option<Quarry>, DriverError> {
+fn quarry(trust: Trust, project: &ProjectName, service: &ServiceName, id: &str) -> Result<Option<Quarry>, DriverError> {
     let Some((pid, ticks)) = adopt::pid_and_ticks(id) else {
-        let (project, service) = (project.as_str().to_owned(), service.as_str().to_owned());
-        return Ok(Some(Quarry::Marked { project, service }));
+        let key = (project.as_str().to_owned(), service.as_str().to_owned());
+        return Ok(Some(Quarry::Started { key, trust }));
     };
     let Some(root) = adopt::living(pid, ticks) else { return Ok(None) };
-    if proc::uid(pid) != Some(rustix::process::geteuid().as_raw()) {
+    if proc::uids(pid) != Some([rustix::process::geteuid().as_raw(); 4]) {
         let reason = format!("`{service}` is process {pid}, which belongs to another user");
         return Err(DriverError::Refused(reason));
     }
-    Ok(Some(Quarry::Adopted { root }))
+    Ok(Some(Quarry::Adopted { root, trust }))
 }
 
 /// What is there of it now; of an adopted tree also what descends from members seen before.
@@ -103,16 +105,16 @@ pub(super) async fn look(quarry: &Quarry, known: &[ProcessFact]) -> Result<Left,
     let (quarry, known) = (quarry.clone(), known.to_vec());
     let looked = spawn_blocking(move || -> io::Result<Left> {
         match quarry {
-            Quarry::Marked { project, service } => {
-                let tree = Census::take()?.trees().remove(&(project, service));
+            Quarry::Started { key, trust } => {
+                let tree = Census::take(&trust)?.trees().remove(&key);
                 Ok(tree.map_or_else(Left::default, |tree| Left {
                     salt: tree.marks.salt,
-                    shim: tree.shim,
+                    shims: tree.shims,
                     members: tree.members,
                 }))
             }
-            Quarry::Adopted { root } => {
-                let census = Census::take_whole()?;
+            Quarry::Adopted { root, trust } => {
+                let census = Census::take_whole(&trust)?;
                 let roots = known.iter().chain([&root]);
                 let members: BTreeMap<i32, ProcessFact> =
                     roots.flat_map(|root| census.below(root)).map(|member| (member.pid, member)).collect();
@@ -153,23 +155,20 @@ pub(super) fn deliver(member: &ProcessFact, signal: Signal) -> Result<(), Driver
     }
 }
 
-/// In the environment and folder that the service was started with; whether it did what it was for.
+/// In the environment that lcm makes for the service and in the folder of its start, neither read from a process: a
+/// member chooses what it shows there. Returns whether the program did what it is for. An orphan has no definition, and
+/// nothing that was written on it is run.
 async fn run_exec(processes: &Processes, stop: &Stop<'_>, left: &Left, exec: &[String]) -> bool {
-    let environs = || left.members.iter().filter_map(|member| Some((member.pid, proc::environ(member.pid)?)));
-    // A program may have overwritten its own: one that still holds the marks holds the rest as well.
-    let whole = environs().find(|(_, environ)| environ.contains_key(proc::SALT));
-    let Some((pid, environ)) = whole.or_else(|| environs().find(|(_, environ)| !environ.is_empty())) else {
-        return false;
-    };
+    let Some(service) = stop.definition else { return false };
+    let Ok(process) = process_of(service) else { return false };
+    let Ok(environment) = environment::environment(service, process, &processes.environment) else { return false };
     let note = processes.folder(stop.project.as_str(), stop.service.as_str()).start_note();
     let noted = note.filter(|note| note.marks.salt == left.salt).map(|note| note.cwd);
-    let cwd = noted.or_else(|| std::fs::read_link(format!("/proc/{pid}/cwd")).ok());
-    let Ok(invocation) = environment::invoke(exec, cwd.unwrap_or_else(|| PathBuf::from("/")), environ) else {
+    let Ok(invocation) = environment::invoke(exec, noted.unwrap_or_else(|| process.cwd.clone()), environment) else {
         return false;
     };
-    command::run(&processes.shim_program, &invocation, stop.policy.grace)
-        .await
-        .is_ok_and(|ended| ended == Ended::Code(0))
+    let grace = stop.policy.grace.min(GRACE_MAX);
+    command::run(&processes.shim_program, &invocation, grace).await.is_ok_and(|ended| ended == Ended::Code(0))
 }
 
 /// Waits for the ends of the members known, and looks at all whenever none of them is left.
@@ -179,12 +178,11 @@ async fn wait_until_gone(quarry: &Quarry, left: Left, deadline: Instant) -> Resu
         if timeout_at(deadline, ending::all(&left.members)).await.is_err() {
             return Ok((false, left));
         }
-        let shim = left.shim.take();
-        left = look(quarry, &left.members).await?;
-        left.shim = left.shim.or(shim);
+        let later = look(quarry, &left.members).await?;
+        left = left.again(later);
         if left.members.is_empty() {
             // What was forked by a process that ended while it was looked at shows in a second look.
-            settle(left.shim.as_ref()).await;
+            settle(&left.shims).await;
             let again = look(quarry, &[]).await?;
             if again.members.is_empty() {
                 return Ok((true, left));
@@ -198,10 +196,10 @@ async fn wait_until_gone(quarry: &Quarry, left: Left, deadline: Instant) -> Resu
 }
 
 /// A moment; less where the shim leaves, which it does not while anything is below it.
-async fn settle(shim: Option<&ProcessFact>) {
-    match shim {
-        Some(shim) => drop(timeout(SETTLE, ending::all(slice::from_ref(shim))).await),
-        None => sleep(SETTLE).await,
+async fn settle(shims: &[ProcessFact]) {
+    match shims {
+        [] => sleep(SETTLE).await,
+        shims => drop(timeout(SETTLE, ending::all(shims)).await),
     }
 }
 
@@ -210,9 +208,8 @@ async fn kill(quarry: &Quarry, left: Left) -> Result<Left, DriverError> {
     let deadline = Instant::now() + KILL_WAIT;
     let mut left = left;
     loop {
-        let shim = left.shim.take();
-        left = look(quarry, &left.members).await?;
-        left.shim = left.shim.or(shim);
+        let later = look(quarry, &left.members).await?;
+        left = left.again(later);
         for member in &left.members {
             deliver(member, Signal::KILL)?;
         }
@@ -230,15 +227,23 @@ async fn kill(quarry: &Quarry, left: Left) -> Result<Left, DriverError> {
     }
 }
 
-/// The shim goes by itself once nothing is left below it; one that lingers has lost its way.
-async fn see_off_shim(quarry: &Quarry, left: Left) -> Result<(), DriverError> {
-    let Some(shim) = left.shim else { return Ok(()) };
-    if timeout(SHIM_WAIT, ending::all(slice::from_ref(&shim))).await.is_ok() {
+/// A shim goes by itself once nothing is left below it; one that lingers has lost its way.
+async fn see_off_shims(quarry: &Quarry, left: Left) -> Result<(), DriverError> {
+    let shims = left.shims;
+    if shims.is_empty() || timeout(SHIM_WAIT, ending::all(&shims)).await.is_ok() {
         return Ok(());
     }
     let left = look(quarry, &[]).await?;
     if !left.members.is_empty() {
         kill(quarry, left).await?;
     }
-    deliver(&shim, Signal::KILL)
+    shims.iter().try_for_each(|shim| deliver(shim, Signal::KILL))
+}
+
+impl Left {
+    /// A later look, which no longer finds the shims that are about to leave.
+    fn again(self, later: Self) -> Self {
+        let shims = if later.shims.is_empty() { self.shims } else { later.shims };
+        Self { shims, ..later }
+    }
 }

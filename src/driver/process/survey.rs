@@ -1,54 +1,67 @@
 //! Living trees, lcm's notes and adoptions, put together into facts. Blocking: it reads some files for each process.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 use std::{io, thread};
 
 use jiff::Timestamp;
 
-use crate::driver::process::folder::Folder;
-use crate::driver::process::trees::{Census, Tree};
-use crate::driver::process::{Processes, adopt, others, proc};
+use crate::driver::process::trees::{Census, Key, Tree};
+use crate::driver::process::{Processes, adopt, proc};
 use crate::model::claim::ClaimFact;
 use crate::model::desired::{Desired, PidFile, Runtime, Service};
-use crate::model::facts::{Marks, TreeFact};
-use crate::model::names::ProjectName;
+use crate::model::facts::{ExitFact, Marks, TreeFact};
+use crate::model::names::{ProjectName, ServiceName};
 
 /// A shim without a service is about to begin or to leave: half a second is long for either.
 const SETTLE_ROUNDS_MAX: u32 = 50;
 const SETTLE_PAUSE: Duration = Duration::from_millis(10);
 
-type Trees = BTreeMap<(String, String), Tree>;
-
-/// All trees of all projects, and the ends of this manifest's.
+/// All trees of all projects, the ends of this manifest's, and the claims on this project.
 pub(crate) fn all(processes: &Processes, desired: &Desired) -> io::Result<(Vec<TreeFact>, Vec<ClaimFact>)> {
-    others::refuse(desired.project.as_str(), None)?;
-    let mut trees = settled(|_| true)?;
+    let project = desired.project.as_str();
+    let census = settled(processes, |_| true)?;
+    let mut trees = census.trees();
     let mut facts = Vec::new();
     for (service, pid_file) in desired.services.values().filter_map(process_of) {
-        let key = (desired.project.as_str().to_owned(), service.name.as_str().to_owned());
-        let folder = processes.folder(&key.0, &key.1);
-        facts.extend(fact(&folder, &key, trees.remove(&key), pid_file)?);
+        let key = (project.to_owned(), service.name.as_str().to_owned());
+        facts.extend(fact(processes, &key, trees.remove(&key), pid_file)?);
     }
     for (key, mut tree) in trees {
-        if key.0 != desired.project.as_str() {
-            // Another project's affairs, but for the room that it takes.
+        if key.0 != project {
+            // Another project's affairs, but for the memory that it takes.
             tree.marks.config = String::new();
         }
-        let folder = processes.folder(&key.0, &key.1);
-        facts.extend(fact(&folder, &key, Some(tree), None)?);
+        facts.extend(fact(processes, &key, Some(tree), None)?);
     }
+    // Other users' trees of this project are claims. Those of other projects hold what is measured: their figures are
+    // their users' word.
+    let others = census.trees_of_others().into_iter().filter(|((_, key), _)| key.0 != project);
+    facts.extend(others.map(|(_, tree)| {
+        let Marks { project, service, salt, .. } = tree.marks.clone();
+        living(Tree { marks: Marks { project, service, salt, ..Marks::default() }, ..tree }, None)
+    }));
     facts.sort_by(|a, b| (&a.marks.project, &a.marks.service).cmp(&(&b.marks.project, &b.marks.service)));
-    Ok((facts, Vec::new()))
+    Ok((facts, census.claims(project)))
 }
 
 /// One service's tree, alive or ended; `None`: it never ran, as far as anything tells.
 pub(crate) fn one(processes: &Processes, project: &ProjectName, service: &Service) -> io::Result<Option<TreeFact>> {
     let pid_file = process_of(service).and_then(|(_, pid_file)| pid_file);
     let key = (project.as_str().to_owned(), service.name.as_str().to_owned());
-    others::refuse(&key.0, Some(&key.1))?;
-    let tree = settled(|other| *other == key)?.remove(&key);
-    fact(&processes.folder(&key.0, &key.1), &key, tree, pid_file)
+    let tree = settled(processes, |other| *other == key)?.trees().remove(&key);
+    fact(processes, &key, tree, pid_file)
+}
+
+/// Records the members of a living start, so that they are known after the death of a shim that does not record.
+pub(crate) fn record(processes: &Processes, project: &ProjectName, service: &ServiceName) -> io::Result<()> {
+    let key = (project.as_str().to_owned(), service.as_str().to_owned());
+    let folder = processes.folder(&key.0, &key.1);
+    let Some(note) = Census::take(&processes.trust())?.record_of(&key) else { return Ok(()) };
+    if folder.members().as_ref() == Some(&note) {
+        return Ok(());
+    }
+    folder.ensure().map_err(io::Error::other)?;
+    folder.write_members(&note)
 }
 
 fn process_of(service: &Service) -> Option<(&Service, Option<&PidFile>)> {
@@ -58,49 +71,75 @@ fn process_of(service: &Service) -> Option<(&Service, Option<&PidFile>)> {
     }
 }
 
-/// The trees, once no shim of interest is between having a service and not having one: how it ended is noted by then.
-fn settled(of_interest: impl Fn(&(String, String)) -> bool) -> io::Result<Trees> {
+/// The census, once no shim of interest is between having a service and not having one: how it ended is noted by then.
+fn settled(processes: &Processes, of_interest: impl Fn(&Key) -> bool) -> io::Result<Census> {
+    let trust = processes.trust();
     let mut round = 0;
     loop {
-        let trees = Census::take()?.trees();
-        let unsettled = trees.iter().any(|(key, tree)| of_interest(key) && tree.members.is_empty());
+        let census = Census::take(&trust)?;
+        let is_empty = |(key, tree): (&Key, &Tree)| of_interest(key) && tree.members.is_empty();
+        let unsettled = census.trees().iter().any(is_empty) || census.beginning().any(&of_interest);
         round += 1;
         if !unsettled || round > SETTLE_ROUNDS_MAX {
-            return Ok(trees);
+            return Ok(census);
         }
         thread::sleep(SETTLE_PAUSE);
     }
 }
 
 fn fact(
-    folder: &Folder,
-    key: &(String, String),
+    processes: &Processes,
+    key: &Key,
     tree: Option<Tree>,
     pid_file: Option<&PidFile>,
 ) -> io::Result<Option<TreeFact>> {
-    if let Some(tree) = tree {
-        let Tree { marks, started_at, shim, members, suspended } = tree;
-        let exit = folder.exit(&marks.salt);
-        return Ok(Some(TreeFact { marks, adopted: false, shim, members, started_at, exit, suspended }));
+    let folder = processes.folder(&key.0, &key.1);
+    if let Some(mut tree) = tree {
+        // A record is without the config, which the start's own note has.
+        if tree.marks.config.is_empty()
+            && let Some(note) = folder.start_note().filter(|note| note.marks.salt == tree.marks.salt)
+        {
+            tree.marks = note.marks;
+        }
+        let exit = folder.exit(&tree.marks.salt);
+        return Ok(Some(living(tree, exit)));
     }
-    if let Some(root) = adopt::root(folder, pid_file) {
-        let census = Census::take_whole()?;
-        let members = census.below(&root);
+    if let Some(root) = adopt::root(&folder, pid_file) {
+        let census = Census::take_whole(&processes.trust())?;
+        let members = if census.start_of(root.pid).is_some() { Vec::new() } else { census.below(&root) };
         if !members.is_empty() {
             let marks =
                 Marks { project: key.0.clone(), service: key.1.clone(), salt: adopt::id_of(&root), ..Marks::default() };
             let suspended = census.are_suspended(&members);
             let started_at = proc::started_at(root.start_ticks, Timestamp::now());
-            return Ok(Some(TreeFact { marks, adopted: true, shim: None, members, started_at, exit: None, suspended }));
+            let uid = proc::uid(root.pid);
+            let ended = ended(marks, started_at, None);
+            return Ok(Some(TreeFact { adopted: true, members, suspended, uid, ..ended }));
         }
     }
-    Ok(folder.start_note().map(|note| TreeFact {
-        exit: folder.exit(&note.marks.salt),
-        marks: note.marks,
+    let note = folder.start_note();
+    Ok(note.map(|note| ended(note.marks.clone(), Some(note.started_at), folder.exit(&note.marks.salt))))
+}
+
+fn living(tree: Tree, exit: Option<ExitFact>) -> TreeFact {
+    let Tree { uid: _, marks, started_at, shims, lost_shim, members, suspended } = tree;
+    let uid = members.first().and_then(|member| proc::uid(member.pid));
+    // A start in the future would make a healthy service look young, or old, for ever.
+    let started_at = started_at.map(|started_at| started_at.min(Timestamp::now()));
+    let shim = shims.into_iter().next();
+    TreeFact { shim, members, suspended, uid, lost_shim, ..ended(marks, started_at, exit) }
+}
+
+fn ended(marks: Marks, started_at: Option<Timestamp>, exit: Option<ExitFact>) -> TreeFact {
+    TreeFact {
+        marks,
         adopted: false,
         shim: None,
         members: Vec::new(),
-        started_at: Some(note.started_at),
+        started_at,
+        exit,
         suspended: false,
-    }))
+        uid: None,
+        lost_shim: None,
+    }
 }

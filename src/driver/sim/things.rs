@@ -91,6 +91,8 @@ impl World {
             started_at: Some(at),
             exit: None,
             suspended: false,
+            uid: None,
+            lost_shim: None,
         };
         if let Some(trees) = self.facts.trees.known_mut() {
             trees.retain(|tree| tree.marks.project != project || tree.marks.service != service);

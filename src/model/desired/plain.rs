@@ -18,6 +18,10 @@ use crate::model::spec::Spec;
 
 /// Docker's own grace.
 pub const GRACE_DEFAULT: Duration = Duration::from_secs(10);
+/// A service that needs a day to stop is not stopped but waited for; a longer grace would be none.
+pub const GRACE_MAX: Duration = Duration::from_hours(24);
+/// Of an orphan: its own wish is followed up to the time that large databases take to write themselves down.
+pub const ORPHAN_GRACE_MAX: Duration = Duration::from_mins(10);
 
 /// Of one probe. Who answers at all answers sooner, on the busiest machine.
 pub const PROBE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);

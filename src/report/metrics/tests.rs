@@ -56,7 +56,7 @@ fn status() -> Status {
             ServiceLine { known: false, since: Some(at(0)), word: Some(word), ..service("vision", State::Maintenance) },
             web,
         ],
-        orphans: vec![OrphanLine { name: "old".into(), state: State::Offline }],
+        orphans: vec![OrphanLine { name: "old".into(), carrier: None, state: State::Offline }],
         claimed: Vec::new(),
         gpus: vec![gpu],
         goals: vec![GoalLine {

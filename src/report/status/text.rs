@@ -160,7 +160,8 @@ fn services(status: &Status, outlooks: &Outlooks) -> Vec<Vec<Cell>> {
     rows.extend(status.orphans.iter().map(|orphan| {
         let mut row = vec![Cell::new(orphan.name.as_str()), Cell::new(orphan.state.as_str())];
         row.extend([""; 6].map(Cell::new));
-        row.push(Cell::new("an orphan: the manifest does not name it").paint(Paint::Warn));
+        let carrier = orphan.carrier.as_ref().map(|carrier| format!(" ({carrier})")).unwrap_or_default();
+        row.push(Cell::new(format!("an orphan{carrier}: the manifest does not name it")).paint(Paint::Warn));
         row
     }));
     rows.extend(status.claimed.iter().map(|claim| {

@@ -1,0 +1,146 @@
+//! Recorded members: the processes of a service, written down while its shim lives, so that the service is still whole
+//! after the shim's death. A record counts only for the process with the same pid and start time in the same boot.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::driver::process::proc::{self, Stat};
+use crate::driver::process::verified;
+use crate::model::facts::Marks;
+
+/// Members in one record. Those nearest to the shim come first: what descends from a recorded member counts as well,
+/// so only a service that leaves thousands of orphans behind could exceed it to any effect.
+pub(crate) const MEMBERS_MAX: usize = 4096;
+/// Threads looked at for one record: each has its own list of children.
+const THREADS_MAX: usize = 16_384;
+/// No record is longer: each member takes about sixty bytes.
+pub(crate) const BYTES_MAX: u64 = 1 << 20;
+
+/// Written by the shim, and by a changing lcm for a shim that does not record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MembersNote {
+    /// The boot in which the pids and start times hold.
+    pub(crate) boot: String,
+    /// Of the start, without its config.
+    pub(crate) marks: Marks,
+    pub(crate) started_at: Timestamp,
+    pub(crate) shim: Member,
+    pub(crate) members: Vec<Member>,
+}
+
+/// One process of one boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Member {
+    pub(crate) pid: i32,
+    pub(crate) start_ticks: u64,
+    /// Its session, where that was created within the tree; then all of the session is.
+    #[serde(default)]
+    pub(crate) session: Option<i32>,
+}
+
+impl Member {
+    /// The member as recorded. A session is taken only where the shim leads one of its own: else the session of the
+    /// shim's caller would count.
+    pub(crate) fn of(stat: &Stat, shim: &Stat) -> Self {
+        let is_within = shim.session == shim.pid || stat.session != shim.session;
+        Self { pid: stat.pid, start_ticks: stat.start_ticks, session: is_within.then_some(stat.session) }
+    }
+
+    pub(crate) fn is(&self, stat: &Stat) -> bool {
+        (stat.pid, stat.start_ticks) == (self.pid, self.start_ticks) && stat.is_alive()
+    }
+}
+
+impl MembersNote {
+    /// The record of a start; `None` where this boot can't be told from others.
+    pub(crate) fn new(marks: &Marks, started_at: Timestamp, shim: &Stat, members: &[Stat]) -> Option<Self> {
+        let mut members: Vec<Member> = members.iter().take(MEMBERS_MAX).map(|stat| Member::of(stat, shim)).collect();
+        members.sort_unstable();
+        let marks = Marks { config: String::new(), ..marks.clone() };
+        Some(Self { boot: proc::boot_id()?, marks, started_at, shim: Member::of(shim, shim), members })
+    }
+}
+
+/// Living descendants of the shim of this service, the nearest first, without the trees of other services' shims.
+pub(crate) fn below(shim: i32, marks: &Marks) -> Vec<Stat> {
+    let children = children_of();
+    let mut found: Vec<Stat> = Vec::new();
+    let mut seen = BTreeSet::from([shim]);
+    let mut queue = VecDeque::from([shim]);
+    while let Some(parent) = queue.pop_front() {
+        for child in children(parent) {
+            if found.len() >= MEMBERS_MAX || !seen.insert(child) {
+                continue;
+            }
+            let Some(stat) = proc::stat(child) else { continue };
+            let other = proc::shim_line(child).is_some_and(|(project, service)| {
+                // Between fork and exec a child still looks like its own shim.
+                (&project, &service) != (&marks.project, &marks.service)
+                    && verified::shim(&stat, &project, &service).is_ok()
+            });
+            if !other {
+                queue.push_back(child);
+                if stat.is_alive() {
+                    found.push(stat);
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Lists the children of a process: as the kernel does by itself, else by all processes' parents.
+fn children_of() -> Box<dyn Fn(i32) -> Vec<i32>> {
+    let own = std::process::id();
+    if fs::exists(format!("/proc/self/task/{own}/children")).unwrap_or(false) {
+        return Box::new(listed_children);
+    }
+    let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    for stat in proc::pids().into_iter().flatten().filter_map(proc::stat) {
+        children.entry(stat.parent).or_default().push(stat.pid);
+    }
+    Box::new(move |pid| children.get(&pid).cloned().unwrap_or_default())
+}
+
+fn listed_children(pid: i32) -> Vec<i32> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let lists = threads.flatten().take(THREADS_MAX).filter_map(|thread| {
+        let list = fs::read_to_string(thread.path().join("children")).ok()?;
+        Some(list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>())
+    });
+    lists.flatten().collect()
+}
+
+/// Living processes by what was recorded of them: by themselves, or by a session created within a tree.
+#[derive(Debug, Default)]
+pub(crate) struct Recorded {
+    pub(crate) notes: Vec<MembersNote>,
+    processes: BTreeMap<i32, usize>,
+    sessions: BTreeMap<i32, usize>,
+}
+
+impl Recorded {
+    /// Records of this boot, held against the living processes.
+    pub(crate) fn living(notes: Vec<MembersNote>, stats: &BTreeMap<i32, Stat>) -> Self {
+        let mut recorded = Self { notes, ..Self::default() };
+        for (number, note) in recorded.notes.iter().enumerate() {
+            for member in note.members.iter().take(MEMBERS_MAX) {
+                let Some(stat) = stats.get(&member.pid).filter(|stat| member.is(stat)) else { continue };
+                recorded.processes.insert(member.pid, number);
+                // A process can leave its session, but enter none that exists: one that is still in its own proves it.
+                if member.session == Some(stat.session) && stat.session > 1 {
+                    recorded.sessions.insert(stat.session, number);
+                }
+            }
+        }
+        recorded
+    }
+
+    /// The number of the record by which a process counts.
+    pub(crate) fn number_of(&self, stat: &Stat) -> Option<usize> {
+        self.processes.get(&stat.pid).or_else(|| self.sessions.get(&stat.session)).copied()
+    }
+}
