@@ -124,6 +124,7 @@ fn of_blocked(code: ReasonCode) -> Exit {
         | ReasonCode::ContainerMissing
         | ReasonCode::PortTaken
         | ReasonCode::NotOurs
+        | ReasonCode::Renamed
         | ReasonCode::SecretMissing
         | ReasonCode::Dependency
         | ReasonCode::Maintenance

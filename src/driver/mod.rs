@@ -21,6 +21,7 @@ use crate::model::observed::Instance;
 pub(crate) mod disk;
 pub mod docker;
 pub mod gpu;
+pub(crate) mod host_id;
 mod listening;
 pub mod machine;
 pub mod masked;

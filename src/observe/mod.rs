@@ -49,7 +49,7 @@ pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
         warnings: warnings(&services).chain(advice::advice(desired, &services, &gpus)).collect(),
         services,
         orphans,
-        claimed: claim::claimed(facts, desired),
+        claimed: claim::claimed(facts, desired, &services),
         gpus,
         gpus_unknown: gpus_unknown(facts),
         ports,
@@ -71,7 +71,11 @@ fn picture(facts: &Facts, desired: &Desired, service: &Service) -> ObservedServi
         Runtime::Process(_) => container::running_of(facts, desired, service),
     };
     stray.unwrap_or_else(|| match &service.runtime {
-        Runtime::Process(_) => tree::picture(facts, desired, service),
+        Runtime::Process(_) => {
+            let seen = tree::picture(facts, desired, service);
+            let renamed = || container::renamed(facts, desired, service).filter(|renamed| renamed.holds_room);
+            if seen.holds_room || seen.unknown.is_some() { seen } else { renamed().unwrap_or(seen) }
+        }
         Runtime::Container(_) => container::own(facts, desired, service),
         Runtime::Existing(existing) => container::existing(facts, desired, service, &existing.container),
     })

@@ -9,9 +9,17 @@ use crate::model::desired::{Desired, GRACE_DEFAULT, Runtime, Service, StopPolicy
 use crate::model::facts::{ContainerFact, Facts, Marks, TreeFact};
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
-use crate::model::observed::{ASIDE_SUFFIX, Instance, Orphan};
+use crate::model::observed::{Instance, Orphan};
+use crate::model::ownership::{self, Standing};
+use crate::model::signal;
 use crate::model::size::Mebibytes;
 use crate::observe::{container, tree};
+
+/// The longest that an orphan is waited for before it is killed: a mark may state any number, and an operator waits.
+const GRACE_MAX: Duration = Duration::from_mins(10);
+
+/// The most ports that count of one mark: no service publishes as many.
+const PORTS_MAX: usize = 1024;
 
 /// Orphans by service name, then by what they are.
 pub(super) fn orphans(facts: &Facts, desired: &Desired) -> Vec<Orphan> {
@@ -26,7 +34,7 @@ pub(super) fn orphans(facts: &Facts, desired: &Desired) -> Vec<Orphan> {
 }
 
 fn of_container(found: &ContainerFact, facts: &Facts, desired: &Desired) -> Option<Orphan> {
-    let marks = found.marks.as_ref().filter(|marks| marks.project == desired.project.as_str())?;
+    let marks = found.marks.as_ref().filter(|_| ownership::standing(found, facts, desired) == Standing::Ours)?;
     let name = ServiceName::from(marks.service.as_str());
     if desired.services.get(&name).is_some_and(|service| stands_for(found, facts, desired, service)) {
         return None;
@@ -43,13 +51,12 @@ fn stands_for(found: &ContainerFact, facts: &Facts, desired: &Desired, service: 
         // A container of what is a process now is that service, as long as it runs.
         Runtime::Process(_) => is_found(container::running(facts, desired, service)),
         Runtime::Existing(existing) => found.name == existing.container.as_str(),
-        Runtime::Container(own) => {
-            let put_aside = found.name == format!("{}{ASIDE_SUFFIX}", own.name) && !container::holds_room(found.state);
+        Runtime::Container(_) => {
+            let is_aside = ownership::base_name(&found.name) != found.name;
+            let put_aside =
+                is_aside && !container::holds_room(found.state) && container::is_of(found, facts, desired, service);
             // Under an earlier name it is still the service, unless that has one under its own name too.
-            let earlier = || {
-                !container::exists(facts, &own.name) && is_found(container::under_another_name(facts, desired, service))
-            };
-            found.name == own.name.as_str() || put_aside || earlier()
+            put_aside || is_found(container::standing_for(facts, desired, service))
         }
     }
 }
@@ -77,18 +84,16 @@ fn orphan(service: ServiceName, instance: Instance, state: State, marks: &Marks)
     }
 }
 
+/// By signal and a bounded grace, whatever the mark says: no command in a mark is ever run.
 fn stop_policy(stop: &Value) -> StopPolicy {
-    let words = |value: &Value| {
-        Some(value.as_array()?.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect::<Vec<_>>())
-    };
-    StopPolicy {
-        signal: stop["signal"].as_str().map(str::to_owned),
-        grace: stop["grace_ms"].as_u64().map_or(GRACE_DEFAULT, Duration::from_millis),
-        exec: words(&stop["exec"]).filter(|words| !words.is_empty()),
-    }
+    let grace = stop["grace_ms"].as_u64().map_or(GRACE_DEFAULT, Duration::from_millis).min(GRACE_MAX);
+    let signal = stop["signal"]
+        .as_str()
+        .filter(|signal| signal::stopping().any(|known| signal.trim_start_matches("SIG") == known));
+    StopPolicy { signal: signal.map(str::to_owned), grace, exec: None }
 }
 
 fn ports(ports: &Value) -> BTreeSet<u16> {
-    let listed = ports.as_array().into_iter().flatten();
+    let listed = ports.as_array().into_iter().flatten().take(PORTS_MAX);
     listed.filter_map(Value::as_u64).filter_map(|port| u16::try_from(port).ok()).collect()
 }

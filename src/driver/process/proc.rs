@@ -190,6 +190,7 @@ fn marks_of(environ: &BTreeMap<String, String>) -> Option<Marked> {
         config: text(CONFIG),
         gpus: text(GPUS),
         vram_mib: text(VRAM_MIB).parse().unwrap_or_default(),
+        ..Marks::default()
     };
     if marks.project.is_empty() || marks.service.is_empty() || marks.salt.is_empty() {
         return None;
@@ -314,6 +315,7 @@ mod tests {
             config: r#"{"spec":{"command":["a=b"]}}"#.into(),
             gpus: "gpu-0,gpu-1".into(),
             vram_mib: 7,
+            ..Marks::default()
         };
         let started_at = "2026-11-20T10:00:00Z".parse().expect("a time");
         let mut environment = environment_of(&marks, started_at);
