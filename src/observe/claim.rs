@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::claim::{CLAIMS_MAX, ClaimFact, Claimant};
+use crate::model::claim::{CLAIMS_MAX, ClaimFact, Claimant, bounded};
 use crate::model::desired::Desired;
 use crate::model::facts::{ContainerFact, Facts, Marks};
 use crate::model::names::ServiceName;
@@ -43,7 +43,7 @@ fn of_container(found: &ContainerFact, facts: &Facts, desired: &Desired) -> Opti
         Standing::Renamed => renamed(found, marks),
         Standing::Copied => "its labels are those of another container, or incomplete".to_owned(),
         Standing::OtherHost => {
-            format!("lcm on host {} made it", ownership::hostname(&marks.host_id))
+            format!("lcm on host {} made it", bounded(ownership::hostname(&marks.host_id)))
         }
     };
     let claimant = Claimant::Container { id: found.id.clone(), name: found.name.clone() };
@@ -54,5 +54,9 @@ fn renamed(found: &ContainerFact, marks: &Marks) -> String {
     if marks.name.is_empty() {
         return "lcm gave no container this name".to_owned();
     }
-    format!("its labels name container {0} (`docker rename {1} {0}` if it was renamed by hand)", marks.name, found.name)
+    format!(
+        "its labels name container {0} (`docker rename {1} {0}` if it was renamed by hand)",
+        bounded(&marks.name),
+        found.name
+    )
 }

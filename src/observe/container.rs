@@ -1,5 +1,6 @@
 //! The picture of a service that is a container: one of lcm's own, or one that somebody else made.
 
+use crate::model::claim::bounded;
 use crate::model::desired::{Desired, Service};
 use crate::model::facts::{ContainerFact, ContainerState, ExitFact, Facts};
 use crate::model::lifecycle::State;
@@ -182,12 +183,14 @@ pub(super) fn whose(container: &ContainerFact, facts: &Facts, desired: &Desired)
     let named = format!("container {} ({})", container.name, short(&container.id));
     let marks = container.marks.as_ref();
     match (ownership::standing(container, facts, desired), marks, &container.compose_project) {
-        (Standing::Ours, Some(marks), _) => format!("{named}, which is service {} of this project", marks.service),
-        (Standing::OtherProject, Some(marks), _) => format!("{named} of lcm project {}", marks.project),
+        (Standing::Ours, Some(marks), _) => {
+            format!("{named}, which is service {} of this project", bounded(&marks.service))
+        }
+        (Standing::OtherProject, Some(marks), _) => format!("{named} of lcm project {}", bounded(&marks.project)),
         (Standing::OtherHost, Some(marks), _) => format!(
             "{named}, which lcm on host {} made for project {} at this shared engine",
-            ownership::hostname(&marks.host_id),
-            marks.project
+            bounded(ownership::hostname(&marks.host_id)),
+            bounded(&marks.project)
         ),
         (Standing::Inherited, _, _) => format!("{named}, whose lcm marks came with its image"),
         (Standing::Renamed | Standing::Copied, _, _) => format!("{named}, whose lcm marks are another container's"),
