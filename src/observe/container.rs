@@ -180,7 +180,7 @@ pub(super) fn instance(container: &ContainerFact) -> Instance {
 
 /// Owner of a container that is not this service's, for messages.
 pub(super) fn whose(container: &ContainerFact, facts: &Facts, desired: &Desired) -> String {
-    let named = format!("container {} ({})", container.name, short(&container.id));
+    let named = format!("container {}", container.name);
     let marks = container.marks.as_ref();
     match (ownership::standing(container, facts, desired), marks, &container.compose_project) {
         (Standing::Ours, Some(marks), _) => {
@@ -197,11 +197,6 @@ pub(super) fn whose(container: &ContainerFact, facts: &Facts, desired: &Desired)
         (_, _, Some(project)) => format!("{named} of Compose project {project}"),
         (_, _, None) => format!("{named}, which lcm did not make"),
     }
-}
-
-/// Twelve digits tell containers apart, as everywhere in Docker.
-pub(super) fn short(id: &str) -> &str {
-    id.get(..12).unwrap_or(id)
 }
 
 fn picture(facts: &Facts, service: &Service, container: &ContainerFact, ownership: Ownership) -> ObservedService {
