@@ -58,7 +58,7 @@ mod tests {
             (&"0".repeat(10_000), false),
         ] {
             std::fs::write(&path, text).expect("a file");
-            assert_eq!(machine_id(&path).is_some(), is_id, "{:.40}", text);
+            assert_eq!(machine_id(&path).is_some(), is_id, "{text:.40}");
         }
     }
 

@@ -83,6 +83,7 @@ impl<'a> Identity<'a> {
 
     /// Names that a service's container may have: the manifest's, and where that is the default one, those that the
     /// former project names give.
+    #[must_use]
     pub fn names(&self, service: &ServiceName, own: &str) -> Vec<String> {
         let is_default = own == default_name(self.project.as_str(), service.as_str());
         let former =

@@ -32,7 +32,7 @@ pub fn connect(host: Option<&str>, environment: &BTreeMap<String, String>) -> Re
     };
     let docker = client(&endpoint)?;
     // A socket that the environment names may be forwarded from another machine.
-    let is_shared = host.is_some() || !default_sockets(environment).iter().any(|socket| *socket == endpoint);
+    let is_shared = host.is_some() || !default_sockets(environment).contains(&endpoint);
     let host_id = host_id().map(Arc::from);
     let (scope, images) = (Scope::default(), Arc::default());
     Ok(Engine { docker, endpoint: Arc::from(endpoint), scope, host_id, is_shared, images })
