@@ -2,11 +2,11 @@
 //! another's. `HOSTNAME/DIGEST`: people know the name, and the digest stays when the machine is renamed.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
+
+use crate::files::kernel;
 
 /// Where systemd, and D-Bus where there is no systemd, keep a machine's id.
 const MACHINE_ID: [&str; 2] = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
@@ -27,8 +27,7 @@ pub(crate) fn host_id() -> Option<String> {
 }
 
 fn machine_id(path: &Path) -> Option<String> {
-    let mut text = String::new();
-    File::open(path).ok()?.take(MACHINE_ID_BYTES_MAX).read_to_string(&mut text).ok()?;
+    let text = kernel::read_text(path, MACHINE_ID_BYTES_MAX).ok()?;
     let id = text.trim();
     // An image that was not booted yet has an empty one, or `uninitialized`.
     (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_ascii_lowercase())
