@@ -128,6 +128,7 @@ fn of_blocked(code: ReasonCode) -> Exit {
         | ReasonCode::ContainerMissing
         | ReasonCode::PortTaken
         | ReasonCode::NotOurs
+        | ReasonCode::Renamed
         | ReasonCode::SecretMissing
         | ReasonCode::Dependency
         | ReasonCode::Maintenance

@@ -243,6 +243,11 @@ fn may_say(
     }
     match &seen.ownership {
         Ownership::Foreign { holder } => return refused(format!("{name} is not lcm's to {word}: {holder}")),
+        Ownership::Renamed { container, to, .. } => {
+            return refused(format!(
+                "{name} can't be held: its container was renamed to {container}; `docker rename {container} {to}` brings it back"
+            ));
+        }
         Ownership::Missing { container } => {
             return refused(format!("there is no {name} to {word}: container {container} is not there"));
         }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
-use crate::driver::docker::{self, Engine};
+use crate::driver::docker::{self, Engine, Scope};
 use crate::driver::gpu::{self, Gpus};
 use crate::driver::process::Processes;
 use crate::driver::{
@@ -27,6 +27,7 @@ use crate::model::facts::{
 };
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::observed::Instance;
+use crate::model::ownership::{self, Identity, Standing};
 
 mod errand;
 mod found;
@@ -50,6 +51,7 @@ pub struct Machine {
     asks_engine: bool,
     /// Found at first use.
     engine: OnceLock<Engine>,
+    scope: Scope,
 }
 
 impl fmt::Debug for Machine {
@@ -103,6 +105,7 @@ impl Machine {
             engine_host: desired.engine_host.clone(),
             asks_engine: desired.services.values().any(|service| service.container_name().is_some()),
             engine: OnceLock::new(),
+            scope: Scope::of(desired),
         }
     }
 
@@ -117,7 +120,13 @@ impl Machine {
             return Ok(engine);
         }
         let engine = docker::connect(self.engine_host.as_deref(), &self.processes.environment)?;
+        let engine = engine.scoped(self.scope.clone());
         Ok(self.engine.get_or_init(|| engine))
+    }
+
+    /// Of an engine that was asked.
+    fn compared_host_id(&self) -> Option<String> {
+        self.engine.get()?.compared_host_id().map(str::to_owned)
     }
 
     async fn containers(&self, desired: &Desired, whose: Whose) -> (Option<EngineFact>, Reading<Vec<ContainerFact>>) {
@@ -235,6 +244,7 @@ impl Driver for Machine {
         let (held, listeners) =
             tokio::join!(self.held(desired, Whose::Readers), ports::listeners(&ports, self.processes.trust()));
         let mut facts = held.into_facts(now);
+        facts.host_id = self.compared_host_id();
         facts.listeners = listeners;
         let published = published(&facts);
         if let Some(listeners) = facts.listeners.known_mut() {
@@ -247,7 +257,8 @@ impl Driver for Machine {
 
     async fn survey(&self, desired: &Desired) -> Facts {
         let now = self.now();
-        self.held(desired, Whose::Lcm).await.into_facts(now)
+        let held = self.held(desired, Whose::Lcm).await;
+        Facts { host_id: self.compared_host_id(), ..held.into_facts(now) }
     }
 
     async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
@@ -412,16 +423,25 @@ fn running<'a>(facts: &Facts, desired: &Desired, service: &'a Service) -> Option
         let runs = !tree.members.is_empty() && !tree.suspended;
         return runs.then_some(Running { service, instance, started_at: tree.started_at });
     };
-    let container = facts.containers.known()?.iter().find(|container| container.name == name.as_str())?;
-    let ours = match &service.runtime {
-        Runtime::Container(_) => {
-            container.marks.as_ref().is_some_and(|marks| marks.are_of(&desired.project, &service.name))
-        }
-        Runtime::Existing(_) | Runtime::Process(_) => true,
-    };
+    let identity = Identity::of(desired, facts);
+    let containers = || facts.containers.known().into_iter().flatten();
+    let container = identity.names(&service.name, name.as_str()).iter().find_map(|name| {
+        containers().find(|container| container.name == *name).filter(|found| carries(found, facts, desired, service))
+    })?;
     let instance = Instance::Container { id: container.id.clone(), name: container.name.as_str().into() };
-    let runs = ours && container.state == ContainerState::Running;
+    let runs = container.state == ContainerState::Running;
     runs.then_some(Running { service, instance, started_at: container.started_at })
+}
+
+/// Whether a container of a service's name may be asked for it.
+fn carries(found: &ContainerFact, facts: &Facts, desired: &Desired, service: &Service) -> bool {
+    let of_service =
+        || found.marks.as_ref().is_some_and(|marks| Identity::of(desired, facts).are_of(marks, &service.name));
+    match (&service.runtime, ownership::standing(found, facts, desired)) {
+        (Runtime::Container(_), Standing::Ours) => of_service(),
+        (Runtime::Container(_), _) | (_, Standing::OtherProject | Standing::OtherHost) => false,
+        (Runtime::Existing(_) | Runtime::Process(_), _) => true,
+    }
 }
 
 /// Whether a failing probe means no more than that it is not up yet.

@@ -22,6 +22,7 @@ pub(crate) mod disk;
 pub mod docker;
 pub mod gpu;
 pub mod identity;
+pub(crate) mod host_id;
 mod listening;
 pub mod machine;
 pub mod masked;

@@ -21,6 +21,10 @@ pub use self::plain::{GRACE_DEFAULT, GRACE_MAX, ORPHAN_GRACE_MAX, PROBE_TIMEOUT_
 #[derive(Clone, Debug)]
 pub struct Desired {
     pub project: ProjectName,
+    /// Former names of the project (`renamed_from`): their things count as this project's.
+    pub aliases: BTreeSet<ProjectName>,
+    /// `--take-over`: another machine's things at a shared engine become this one's.
+    pub take_over: bool,
     /// `None` where the manifest has no modes: then all services are wanted.
     pub mode: Option<ModeName>,
     pub mode_source: ModeSource,

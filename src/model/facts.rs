@@ -24,6 +24,9 @@ pub struct Facts {
     #[schemars(extend("const" = FORMAT))]
     pub format: String,
     pub host: String,
+    /// This machine as labels name it, where the engine may hold other machines' containers too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_id: Option<String>,
     #[schemars(with = "String")]
     pub observed_at: Timestamp,
     /// The engine that was asked.
@@ -67,6 +70,7 @@ impl Facts {
         Self {
             format: FORMAT.to_owned(),
             host: host.into(),
+            host_id: None,
             observed_at,
             engine: None,
             containers: Reading::NotAsked,
@@ -164,6 +168,15 @@ pub struct Marks {
     /// GPU memory declared for it, on each of them.
     #[serde(default)]
     pub vram_mib: u64,
+    /// Container only: the name that it was created under; empty where an older lcm created it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Machine of the lcm that started it, as `HOSTNAME/DIGEST`; empty where that is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub host_id: String,
+    /// User whose lcm started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
 }
 
 impl Marks {
@@ -205,6 +218,9 @@ pub struct ContainerFact {
     pub started_at: Option<Timestamp>,
     #[serde(default)]
     pub marks: Option<Marks>,
+    /// Its image carries the same marks: they came with the image, and prove nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub marks_inherited: bool,
     /// Another tool's project, by Compose's label.
     #[serde(default)]
     pub compose_project: Option<String>,

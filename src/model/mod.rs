@@ -14,6 +14,7 @@ pub mod hooks;
 pub mod lifecycle;
 pub mod names;
 pub mod observed;
+pub mod ownership;
 pub mod plan;
 pub mod room;
 pub mod rules;

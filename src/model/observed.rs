@@ -56,6 +56,10 @@ pub struct ObservedService {
     /// What it carries of its making; `None` for adopted things.
     pub marks: Option<Box<Marks>>,
     pub image_moved: bool,
+    /// Container only: it carries a former name of the project (`renamed_from`), and runs on under it.
+    pub is_former: bool,
+    /// Container only: an lcm on this other machine made it, and this one takes it over.
+    pub taken_over_from: Option<Box<str>>,
     /// In their order, each once. Most have one, and a plan asks for it of all: it lies within.
     pub gpus: SmallVec<[GpuId; 1]>,
     /// What it is placed by in place of the manifest's `gpu`: a container that somebody else made uses the GPUs that
@@ -92,6 +96,8 @@ impl ObservedService {
             previous: None,
             marks: None,
             image_moved: false,
+            is_former: false,
+            taken_over_from: None,
             gpus: SmallVec::new(),
             bound: None,
             measured: None,
@@ -155,6 +161,8 @@ pub enum Ownership {
     Missing { container: String },
     /// Another project's, or a stranger's: never touched.
     Foreign { holder: String },
+    /// Its container was renamed by hand: never touched, and not made a second time.
+    Renamed { container: String, id: String, to: String },
 }
 
 /// A thing that can be told from the next of the same name.

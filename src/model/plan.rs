@@ -274,6 +274,8 @@ pub enum ReasonCode {
     ContainerMissing,
     PortTaken,
     NotOurs,
+    /// Its container was renamed by hand.
+    Renamed,
     SecretMissing,
     Dependency,
     Maintenance,
@@ -317,6 +319,7 @@ impl ReasonCode {
             Self::ContainerMissing => "container_missing",
             Self::PortTaken => "port_taken",
             Self::NotOurs => "not_ours",
+            Self::Renamed => "renamed",
             Self::SecretMissing => "secret_missing",
             Self::Dependency => "dependency",
             Self::Maintenance => "maintenance",

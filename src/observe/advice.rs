@@ -71,7 +71,7 @@ fn by_index(service: &Service, gpus: &Gpus) -> Option<String> {
 fn over_its_declaration(service: &Service, seen: &ObservedService, gpus: &Gpus) -> Option<String> {
     let ours = match seen.ownership {
         Ownership::Ours | Ownership::Adopted => true,
-        Ownership::Absent | Ownership::Missing { .. } | Ownership::Foreign { .. } => false,
+        Ownership::Absent | Ownership::Missing { .. } | Ownership::Foreign { .. } | Ownership::Renamed { .. } => false,
     };
     let (id, held) = seen.measured.as_ref().filter(|_| ours)?.iter().max_by_key(|(id, held)| (**held, *id))?;
     let tenth = Mebibytes(service.vram.0 / 10);

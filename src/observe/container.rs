@@ -1,10 +1,12 @@
 //! The picture of a service that is a container: one of lcm's own, or one that somebody else made.
 
+use crate::model::claim::bounded;
 use crate::model::desired::{Desired, Service};
 use crate::model::facts::{ContainerFact, ContainerState, ExitFact, Facts};
 use crate::model::lifecycle::State;
 use crate::model::names::ContainerName;
 use crate::model::observed::{ASIDE_SUFFIX, Instance, ObservedService, Ownership};
+use crate::model::ownership::{self, Identity, Standing};
 use crate::observe::judge::{self, Verdict};
 use crate::observe::{nothing, unknown};
 
@@ -15,20 +17,49 @@ pub(super) fn own(facts: &Facts, desired: &Desired, service: &Service) -> Observ
     }
     let name = service.container_name().map_or("", ContainerName::as_str);
     match find(facts, name) {
-        Some(container) if is_of(container, desired, service) => {
-            let mut seen = picture(facts, service, container, Ownership::Ours);
-            seen.previous =
-                aside(facts, desired, service).filter(|other| !holds_room(other.state)).map(instance).map(Box::new);
-            seen
-        }
+        Some(container) if is_of(container, facts, desired, service) => in_place(facts, desired, service, container),
         Some(stranger) => {
-            nothing(State::Registered, "its name is taken", Ownership::Foreign { holder: whose(stranger, desired) })
+            let holder = whose(stranger, facts, desired);
+            nothing(State::Registered, "its name is taken", Ownership::Foreign { holder })
         }
-        None => match under_another_name(facts, desired, service) {
-            Some(container) => misplaced(facts, service, container),
-            None => nothing(State::Registered, "there is no container yet", Ownership::Absent),
+        None => match (former(facts, desired, service), under_another_name(facts, desired, service)) {
+            (Some(container), _) => ObservedService { is_former: true, ..in_place(facts, desired, service, container) },
+            (None, Some(container)) => misplaced(facts, desired, service, container),
+            (None, None) => renamed(facts, desired, service)
+                .unwrap_or_else(|| nothing(State::Registered, "there is no container yet", Ownership::Absent)),
         },
     }
+}
+
+fn in_place(facts: &Facts, desired: &Desired, service: &Service, container: &ContainerFact) -> ObservedService {
+    let mut seen = picture(facts, service, container, Ownership::Ours);
+    seen.previous = aside(facts, desired, service).filter(|other| !holds_room(other.state)).map(instance).map(Box::new);
+    seen.taken_over_from = taken_over_from(facts, desired, container);
+    seen
+}
+
+fn taken_over_from(facts: &Facts, desired: &Desired, container: &ContainerFact) -> Option<Box<str>> {
+    let marks = container.marks.as_ref().filter(|marks| Identity::of(desired, facts).is_taken_over(marks))?;
+    Some(ownership::hostname(&marks.host_id).into())
+}
+
+/// A container of this service that was renamed by hand. It is not ours to touch any more, and a second one beside it
+/// would be a copy.
+pub(super) fn renamed(facts: &Facts, desired: &Desired, service: &Service) -> Option<ObservedService> {
+    let all = facts.containers.known()?.iter();
+    let identity = Identity::of(desired, facts);
+    let is_it = |found: &&ContainerFact| {
+        found.marks.as_ref().is_some_and(|marks| identity.are_of(marks, &service.name))
+            && ownership::standing(found, facts, desired) == Standing::Renamed
+    };
+    let found = all.filter(is_it).min_by_key(|found| (!holds_room(found.state), &found.name))?;
+    let to = found.marks.as_ref().map(|marks| marks.name.clone()).filter(|name| !name.is_empty());
+    let to = to.or_else(|| Some(service.container_name()?.to_string()))?;
+    let ownership = Ownership::Renamed { container: found.name.clone(), id: found.id.clone(), to };
+    Some(ObservedService {
+        holds_room: holds_room(found.state),
+        ..nothing(plain_state(found.state), &format!("its container was renamed to {}", found.name), ownership)
+    })
 }
 
 /// A container that the manifest names.
@@ -40,10 +71,14 @@ pub(super) fn existing(facts: &Facts, desired: &Desired, service: &Service, name
         let missing = Ownership::Missing { container: name.to_string() };
         return nothing(State::Registered, "its container is not there", missing);
     };
-    let other = container.marks.as_ref().is_some_and(|marks| marks.project != desired.project.as_str());
-    if other {
-        let holder = whose(container, desired);
-        return nothing(State::Registered, "its container is another project's", Ownership::Foreign { holder });
+    // Marks of an image are no word about the container.
+    match ownership::standing(container, facts, desired) {
+        Standing::OtherProject | Standing::OtherHost => {
+            let holder = whose(container, facts, desired);
+            let detail = "its container is another project's or another machine's";
+            return nothing(State::Registered, detail, Ownership::Foreign { holder });
+        }
+        Standing::Unmarked | Standing::Inherited | Standing::Ours | Standing::Renamed | Standing::Copied => {}
     }
     let mut seen = picture(facts, service, container, Ownership::Adopted);
     // It was not made from this manifest, so there is nothing to compare.
@@ -60,7 +95,7 @@ pub(super) fn existing(facts: &Facts, desired: &Desired, service: &Service, name
 
 /// A running container of a service that is a process by now.
 pub(super) fn running_of(facts: &Facts, desired: &Desired, service: &Service) -> Option<ObservedService> {
-    running(facts, desired, service).map(|container| misplaced(facts, service, container))
+    running(facts, desired, service).map(|container| misplaced(facts, desired, service, container))
 }
 
 /// One of ours that holds its room.
@@ -79,13 +114,29 @@ pub(super) fn under_another_name<'a>(
 }
 
 fn aside<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Option<&'a ContainerFact> {
-    let name = format!("{}{ASIDE_SUFFIX}", service.container_name()?);
-    find(facts, &name).filter(|other| is_of(other, desired, service))
+    let names = Identity::of(desired, facts).names(&service.name, service.container_name()?.as_str());
+    let mut asides = names.iter().filter_map(|name| find(facts, &format!("{name}{ASIDE_SUFFIX}")));
+    asides.find(|other| is_of(other, facts, desired, service))
+}
+
+/// The container under the name that a former project name gives it.
+fn former<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Option<&'a ContainerFact> {
+    let names = Identity::of(desired, facts).names(&service.name, service.container_name()?.as_str());
+    let mut formers = names.iter().skip(1).filter_map(|name| find(facts, name));
+    formers.find(|other| is_of(other, facts, desired, service))
+}
+
+/// The container that a service of lcm's own is taken to be.
+pub(super) fn standing_for<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Option<&'a ContainerFact> {
+    match find(facts, service.container_name()?.as_str()) {
+        Some(container) => Some(container).filter(|container| is_of(container, facts, desired, service)),
+        None => former(facts, desired, service).or_else(|| under_another_name(facts, desired, service)),
+    }
 }
 
 /// Ours, but not where the manifest has the service by now. It goes or is made anew in any case, so that its health
 /// is not asked for: the manifest's probes are for what it will be.
-fn misplaced(facts: &Facts, service: &Service, container: &ContainerFact) -> ObservedService {
+fn misplaced(facts: &Facts, desired: &Desired, service: &Service, container: &ContainerFact) -> ObservedService {
     let verdict = match container.state {
         ContainerState::Running => Verdict {
             state: State::Online,
@@ -100,43 +151,51 @@ fn misplaced(facts: &Facts, service: &Service, container: &ContainerFact) -> Obs
         | ContainerState::Exited
         | ContainerState::Dead => judge_container(facts, service, container),
     };
-    judged(facts, service, container, Ownership::Ours, verdict)
+    let taken_over_from = taken_over_from(facts, desired, container);
+    ObservedService { taken_over_from, ..judged(facts, service, container, Ownership::Ours, verdict) }
 }
 
 pub(super) fn find<'a>(facts: &'a Facts, name: &str) -> Option<&'a ContainerFact> {
     facts.containers.known()?.iter().find(|container| container.name == name)
 }
 
-pub(super) fn exists(facts: &Facts, name: &ContainerName) -> bool {
-    find(facts, name.as_str()).is_some()
-}
-
 /// One of ours under another name, as an earlier `container_name` left it; a running one before a stopped one.
 fn elsewhere<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Option<&'a ContainerFact> {
     let all = facts.containers.known()?.iter();
-    all.filter(|container| is_of(container, desired, service)).min_by_key(|container| {
+    all.filter(|container| is_of(container, facts, desired, service)).min_by_key(|container| {
         (container.state != ContainerState::Running, !holds_room(container.state), &container.name)
     })
 }
 
-pub(super) fn is_of(container: &ContainerFact, desired: &Desired, service: &Service) -> bool {
-    container.marks.as_ref().is_some_and(|marks| marks.are_of(&desired.project, &service.name))
+/// Proven to be this service's.
+pub(super) fn is_of(container: &ContainerFact, facts: &Facts, desired: &Desired, service: &Service) -> bool {
+    let identity = Identity::of(desired, facts);
+    container.marks.as_ref().is_some_and(|marks| identity.are_of(marks, &service.name))
+        && ownership::standing(container, facts, desired) == Standing::Ours
 }
 
 pub(super) fn instance(container: &ContainerFact) -> Instance {
     Instance::Container { id: container.id.clone(), name: container.name.as_str().into() }
 }
 
-/// Whose a container is that is not this service's.
-pub(super) fn whose(container: &ContainerFact, desired: &Desired) -> String {
-    let name = &container.name;
-    match (&container.marks, &container.compose_project) {
-        (Some(marks), _) if marks.project == desired.project.as_str() => {
-            format!("container {name}, which is service {} of this project", marks.service)
+/// Owner of a container that is not this service's, for messages.
+pub(super) fn whose(container: &ContainerFact, facts: &Facts, desired: &Desired) -> String {
+    let named = format!("container {}", container.name);
+    let marks = container.marks.as_ref();
+    match (ownership::standing(container, facts, desired), marks, &container.compose_project) {
+        (Standing::Ours, Some(marks), _) => {
+            format!("{named}, which is service {} of this project", bounded(&marks.service))
         }
-        (Some(marks), _) => format!("container {name} of lcm project {}", marks.project),
-        (None, Some(project)) => format!("container {name} of Compose project {project}"),
-        (None, None) => format!("container {name}, which lcm did not make"),
+        (Standing::OtherProject, Some(marks), _) => format!("{named} of lcm project {}", bounded(&marks.project)),
+        (Standing::OtherHost, Some(marks), _) => format!(
+            "{named}, which lcm on host {} made for project {} at this shared engine",
+            bounded(ownership::hostname(&marks.host_id)),
+            bounded(&marks.project)
+        ),
+        (Standing::Inherited, _, _) => format!("{named}, whose lcm marks came with its image"),
+        (Standing::Renamed | Standing::Copied, _, _) => format!("{named}, whose lcm marks are another container's"),
+        (_, _, Some(project)) => format!("{named} of Compose project {project}"),
+        (_, _, None) => format!("{named}, which lcm did not make"),
     }
 }
 

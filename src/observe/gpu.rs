@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 
 use crate::model::desired::{Desired, GpuRef, GpuRequest, Service};
-use crate::model::facts::{Facts, GpuFact, Marks, ReservationFact};
+use crate::model::facts::{ContainerFact, Facts, GpuFact, Marks, ReservationFact};
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{ObservedGpu, ObservedService, Orphan, Ownership, known_as, told_by_a_driver, unreadable};
+use crate::model::ownership::{self, Identity, Standing};
 use crate::model::size::Mebibytes;
 use crate::observe::holders::{self, Own, Party, Share};
 use crate::observe::{container, devices};
@@ -44,6 +45,9 @@ pub(super) fn settle(
         let share = shares.get(&Party::Service(name.clone()));
         devices::bind(facts, service, seen, &gpus, holding(share));
         seen.gpus = gpus_of(service, seen, &gpus, share).into_iter().collect();
+        if let (Some(capacity), Some(marks)) = (capacity_most(&seen.gpus, &gpus), &mut seen.marks) {
+            marks.vram_mib = marks.vram_mib.min(capacity.0);
+        }
         seen.measured = measured(seen, &gpus, share);
         let history = facts.history.get(name);
         seen.estimates = history.map(|history| history.estimates).unwrap_or_default();
@@ -70,6 +74,14 @@ pub(super) fn settle(
         }
     }
     gpus
+}
+
+/// The most that one of these GPUs has; `None`: there are none. A mark may state any figure, and nothing takes more.
+fn capacity_most<'a>(
+    ids: impl IntoIterator<Item = &'a GpuId>,
+    gpus: &BTreeMap<GpuId, ObservedGpu>,
+) -> Option<Mebibytes> {
+    ids.into_iter().filter_map(|id| Some(gpus.get(id)?.capacity)).max()
 }
 
 /// As it was read, with nothing foreign on it yet.
@@ -204,10 +216,12 @@ fn other_projects(
     gpus: &BTreeMap<GpuId, ObservedGpu>,
 ) -> BTreeMap<Party, BTreeMap<GpuId, Mebibytes>> {
     let containers = facts.containers.known().into_iter().flatten().filter(|found| container::holds_room(found.state));
+    let containers = containers.filter(|found| is_another_projects(found, facts, desired));
     let trees = facts.trees.known().into_iter().flatten().filter(|tree| !tree.members.is_empty());
+    let trees = trees.filter(|tree| !Identity::of(desired, facts).is_own(&tree.marks.project));
     let marks = containers.filter_map(|found| found.marks.as_ref()).chain(trees.map(|tree| &tree.marks));
     let mut others: BTreeMap<Party, BTreeMap<GpuId, Mebibytes>> = BTreeMap::new();
-    for marks in marks.filter(|marks| marks.project != desired.project.as_str()) {
+    for marks in marks {
         let party = Party::Other { project: marks.project.clone(), service: marks.service.clone() };
         let declared = others.entry(party).or_default();
         for id in found(marks.placed_on(), gpus) {
@@ -218,6 +232,12 @@ fn other_projects(
         }
     }
     others
+}
+
+/// Proven as far as that is read of other projects: marks under another name are a copy, and state nothing.
+fn is_another_projects(found: &ContainerFact, facts: &Facts, desired: &Desired) -> bool {
+    let is_named = |marks: &Marks| marks.name.is_empty() || marks.name == ownership::base_name(&found.name);
+    ownership::standing(found, facts, desired) == Standing::OtherProject && found.marks.as_ref().is_some_and(is_named)
 }
 
 /// All that holds memory or may, for the arithmetic of one GPU after the other.

@@ -9,6 +9,7 @@ use crate::model::desired::Desired;
 use crate::model::facts::{Facts, GpuHolder, Owner, TreeFact};
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{Instance, ObservedService, Orphan, Ownership, PortHolder};
+use crate::model::ownership::{self, Standing};
 use crate::model::size::Mebibytes;
 use crate::observe::{ports, tree};
 
@@ -136,9 +137,10 @@ impl<'a> Register<'a> {
             return Some(party.clone());
         }
         let mut containers = self.facts.containers.known().into_iter().flatten();
-        let marks = containers.find(|found| found.id == id).and_then(|found| found.marks.as_ref());
-        let other = marks.filter(|marks| marks.project != self.desired.project.as_str());
-        if let Some(marks) = other {
+        let found = containers.find(|found| found.id == id);
+        let other =
+            found.filter(|found| ownership::standing(found, self.facts, self.desired) == Standing::OtherProject);
+        if let Some(marks) = other.and_then(|found| found.marks.as_ref()) {
             return Some(Party::Other { project: marks.project.clone(), service: marks.service.clone() });
         }
         match ports::of_container(id, self.facts, self.desired) {

@@ -15,13 +15,14 @@ mod stranger;
 mod tree;
 mod word;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::desired::{Desired, Runtime, Service};
-use crate::model::facts::Facts;
+use crate::model::facts::{Facts, Marks};
 use crate::model::lifecycle::State;
-use crate::model::names::ServiceName;
+use crate::model::names::{ProjectName, ServiceName};
 use crate::model::observed::{Observed, ObservedService, Ownership};
+use crate::model::ownership::{self, Standing};
 
 /// What the facts mean for this manifest.
 #[must_use]
@@ -46,10 +47,13 @@ pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
         host: facts.host.clone(),
         engine: facts.engine.as_ref().map(|engine| format!("{} {}", engine.endpoint, engine.version)),
         observed_at: facts.observed_at,
-        warnings: warnings(&services).chain(advice::advice(desired, &services, &gpus)).collect(),
+        warnings: warnings(&services)
+            .chain(former_names(facts, desired))
+            .chain(advice::advice(desired, &services, &gpus))
+            .collect(),
+        claimed: claim::claimed(facts, desired, &services),
         services,
         orphans,
-        claimed: claim::claimed(facts, desired),
         gpus,
         gpus_unknown: gpus_unknown(facts),
         ports,
@@ -71,7 +75,11 @@ fn picture(facts: &Facts, desired: &Desired, service: &Service) -> ObservedServi
         Runtime::Process(_) => container::running_of(facts, desired, service),
     };
     stray.unwrap_or_else(|| match &service.runtime {
-        Runtime::Process(_) => tree::picture(facts, desired, service),
+        Runtime::Process(_) => {
+            let seen = tree::picture(facts, desired, service);
+            let renamed = || container::renamed(facts, desired, service).filter(|renamed| renamed.holds_room);
+            if seen.holds_room || seen.unknown.is_some() { seen } else { renamed().unwrap_or(seen) }
+        }
         Runtime::Container(_) => container::own(facts, desired, service),
         Runtime::Existing(existing) => container::existing(facts, desired, service, &existing.container),
     })
@@ -79,6 +87,24 @@ fn picture(facts: &Facts, desired: &Desired, service: &Service) -> ObservedServi
 
 fn warnings(services: &BTreeMap<ServiceName, ObservedService>) -> impl Iterator<Item = String> {
     services.values().flat_map(|service| service.warnings.iter().cloned())
+}
+
+/// What still carries a former name of the project: labels and environments can't change while a thing lives.
+fn former_names(facts: &Facts, desired: &Desired) -> Option<String> {
+    let is_former = |marks: &Marks| desired.aliases.contains(&ProjectName::from(marks.project.as_str()));
+    let containers = facts.containers.known().into_iter().flatten();
+    let containers = containers.filter(|found| ownership::standing(found, facts, desired) == Standing::Ours);
+    let containers = containers.filter_map(|found| found.marks.as_ref());
+    let trees = facts.trees.known().into_iter().flatten().filter(|tree| !tree.members.is_empty());
+    let marks = containers.chain(trees.map(|tree| &tree.marks)).filter(|marks| is_former(marks));
+    let services: BTreeSet<&str> = marks.map(|marks| marks.service.as_str()).collect();
+    (!services.is_empty()).then(|| {
+        format!(
+            "{} still under a former name of this project (`renamed_from`): they run on, and get the present name when \
+             they are next started anew",
+            services.into_iter().collect::<Vec<_>>().join(", ")
+        )
+    })
 }
 
 /// A service of which there is nothing.

@@ -10,10 +10,14 @@ use crate::model::desired::{Desired, GRACE_DEFAULT, ORPHAN_GRACE_MAX, Runtime, S
 use crate::model::facts::{ContainerFact, Facts, Marks, TreeFact};
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
-use crate::model::observed::{ASIDE_SUFFIX, Instance, Orphan};
+use crate::model::observed::{Instance, Orphan};
+use crate::model::ownership::{self, Standing};
 use crate::model::signal;
 use crate::model::size::Mebibytes;
 use crate::observe::{container, tree};
+
+/// The most ports that count of one mark: no service publishes as many.
+const PORTS_MAX: usize = 1024;
 
 /// Orphans by service name, then by what they are.
 pub(super) fn orphans(facts: &Facts, desired: &Desired) -> Vec<Orphan> {
@@ -28,7 +32,7 @@ pub(super) fn orphans(facts: &Facts, desired: &Desired) -> Vec<Orphan> {
 }
 
 fn of_container(found: &ContainerFact, facts: &Facts, desired: &Desired) -> Option<Orphan> {
-    let marks = found.marks.as_ref().filter(|marks| marks.project == desired.project.as_str())?;
+    let marks = found.marks.as_ref().filter(|_| ownership::standing(found, facts, desired) == Standing::Ours)?;
     let name = ServiceName::from(marks.service.as_str());
     if desired.services.get(&name).is_some_and(|service| stands_for(found, facts, desired, service)) {
         return None;
@@ -49,13 +53,12 @@ fn stands_for(found: &ContainerFact, facts: &Facts, desired: &Desired, service: 
         // A container of what is a process now is that service, as long as it runs.
         Runtime::Process(_) => is_found(container::running(facts, desired, service)),
         Runtime::Existing(existing) => found.name == existing.container.as_str(),
-        Runtime::Container(own) => {
-            let put_aside = found.name == format!("{}{ASIDE_SUFFIX}", own.name) && !container::holds_room(found.state);
+        Runtime::Container(_) => {
+            let is_aside = ownership::base_name(&found.name) != found.name;
+            let put_aside =
+                is_aside && !container::holds_room(found.state) && container::is_of(found, facts, desired, service);
             // Under an earlier name it is still the service, unless that has one under its own name too.
-            let earlier = || {
-                !container::exists(facts, &own.name) && is_found(container::under_another_name(facts, desired, service))
-            };
-            found.name == own.name.as_str() || put_aside || earlier()
+            put_aside || is_found(container::standing_for(facts, desired, service))
         }
     }
 }
@@ -109,6 +112,6 @@ fn stop_policy(stop: &Value) -> StopPolicy {
 }
 
 fn ports(ports: &Value) -> BTreeSet<u16> {
-    let listed = ports.as_array().into_iter().flatten();
+    let listed = ports.as_array().into_iter().flatten().take(PORTS_MAX);
     listed.filter_map(Value::as_u64).filter_map(|port| u16::try_from(port).ok()).collect()
 }

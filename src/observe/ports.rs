@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::desired::{Desired, Service};
-use crate::model::facts::{Facts, ListenerFact, Owner, Reading};
+use crate::model::facts::{ContainerFact, Facts, ListenerFact, Owner, Reading};
 use crate::model::names::ServiceName;
 use crate::model::observed::PortHolder;
+use crate::model::ownership::{self, Standing};
 use crate::observe::container;
 
 /// Holders of the ports that the manifest needs, or why they can't be told.
@@ -63,11 +64,11 @@ pub(super) fn stranger_on(facts: &Facts, desired: &Desired, service: &Service) -
         }
     }
     let (port, name) = found?;
-    Some(known(facts, *port, name))
+    Some(known(facts, desired, *port, name))
 }
 
 /// What else is known of whoever holds a port.
-fn known(facts: &Facts, port: u16, name: String) -> Stranger {
+fn known(facts: &Facts, desired: &Desired, port: u16, name: String) -> Stranger {
     let containers = || facts.containers.known().into_iter().flatten();
     let listeners = || facts.listeners.known().into_iter().flatten().filter(|listener| listener.port == port);
     let publisher = containers().find(|found| container::holds_room(found.state) && found.ports.contains(&port));
@@ -76,7 +77,8 @@ fn known(facts: &Facts, port: u16, name: String) -> Stranger {
         Owner::Service { .. } | Owner::Stranger => None,
     });
     let container = publisher.map(|found| found.id.clone()).or(listening);
-    let marked = containers().any(|found| container.as_ref() == Some(&found.id) && found.marks.is_some());
+    let is_marked = |found: &ContainerFact| ownership::standing(found, facts, desired) == Standing::OtherProject;
+    let marked = containers().any(|found| container.as_ref() == Some(&found.id) && is_marked(found));
     let in_tree = listeners().any(|listener| matches!(listener.owner, Owner::Service { .. }));
     let mut unmarked = listeners().filter(|listener| container.is_none() && listener.owner == Owner::Stranger);
     let pid = unmarked.find_map(|listener| listener.pid);
@@ -95,16 +97,18 @@ pub(super) fn of_container(id: &str, facts: &Facts, desired: &Desired) -> PortHo
     let Some(found) = facts.containers.known().into_iter().flatten().find(|found| found.id == id) else {
         return PortHolder::Foreign(format!("a container ({})", id.get(..12).unwrap_or(id)));
     };
+    let standing = ownership::standing(found, facts, desired);
+    let unmarked = matches!(standing, Standing::Unmarked | Standing::Inherited);
     let ours = desired.services.values().find(|service| {
-        container::is_of(found, desired, service)
-            || (service.container_name().is_some_and(|own| own.as_str() == found.name) && found.marks.is_none())
+        container::is_of(found, facts, desired, service)
+            || (unmarked && service.container_name().is_some_and(|own| own.as_str() == found.name))
     });
     match (ours, &found.marks) {
         (Some(service), _) => PortHolder::Service(service.name.clone()),
-        (None, Some(marks)) if marks.project == desired.project.as_str() => {
+        (None, Some(marks)) if standing == Standing::Ours => {
             PortHolder::Orphan(ServiceName::from(marks.service.as_str()))
         }
-        (None, _) => PortHolder::Foreign(container::whose(found, desired)),
+        (None, _) => PortHolder::Foreign(container::whose(found, facts, desired)),
     }
 }
 

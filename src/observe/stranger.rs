@@ -19,7 +19,7 @@ pub(super) fn instead(
             seen.state.is_not_running() && !seen.holds_room && seen.unknown.is_none()
         }
         // Its container's name is taken: that alone stands in the way.
-        Ownership::Foreign { .. } => false,
+        Ownership::Foreign { .. } | Ownership::Renamed { .. } => false,
     };
     let answers = || facts.probes.get(&service.name)?.health.as_ref().filter(|health| **health == ProbeReading::Passed);
     if !absent || answers().is_none() {

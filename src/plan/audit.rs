@@ -126,7 +126,7 @@ impl Audit<'_> {
                 Ownership::Ours | Ownership::Adopted => true,
                 // Something of ours that does not run, while a stranger answers in its place.
                 Ownership::Foreign { .. } => step.action == Action::Remove,
-                Ownership::Absent | Ownership::Missing { .. } => false,
+                Ownership::Absent | Ownership::Missing { .. } | Ownership::Renamed { .. } => false,
             };
             known && ours
         });

@@ -136,7 +136,11 @@ impl<'a> Scene<'a> {
         }
         match &self.seen(number).ownership {
             Ownership::Foreign { holder } => Some(holder),
-            Ownership::Absent | Ownership::Ours | Ownership::Adopted | Ownership::Missing { .. } => None,
+            Ownership::Absent
+            | Ownership::Ours
+            | Ownership::Adopted
+            | Ownership::Missing { .. }
+            | Ownership::Renamed { .. } => None,
         }
     }
 

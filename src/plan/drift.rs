@@ -19,7 +19,11 @@ use crate::plan::numbers::Number;
 pub(super) fn drift(scene: &Scene<'_>, number: Number) -> Option<Reason> {
     let (service, seen) = (scene.service(number), scene.seen(number));
     let marks = seen.marks.as_ref()?;
-    if let Some(message) = misplaced(service, seen) {
+    if let Some(host) = &seen.taken_over_from {
+        let message = format!("lcm on host {host} made it, and this host takes it over");
+        return Some(reason(ReasonCode::SpecChanged, message, None));
+    }
+    if let Some(message) = misplaced(service, seen).filter(|_| !seen.is_former) {
         return Some(reason(ReasonCode::SpecChanged, message, None));
     }
     if !service.spec.has_hash(&marks.spec) {

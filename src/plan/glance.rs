@@ -57,7 +57,7 @@ impl Glance {
                 Ownership::Ours => Owner::Ours,
                 Ownership::Adopted => Owner::Adopted,
                 Ownership::Missing { .. } => Owner::Missing,
-                Ownership::Foreign { .. } => Owner::Foreign,
+                Ownership::Foreign { .. } | Ownership::Renamed { .. } => Owner::Foreign,
             },
             holds_room: seen.holds_room,
             is_known: seen.unknown.is_none(),

@@ -59,6 +59,9 @@ fn kept(scene: &Scene<'_>, number: Number) -> String {
 
 fn off(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
     let glance = scene.glance(number);
+    if let (Some(renamed), true) = (renamed(scene, number), glance.holds_room) {
+        return Decision::Blocked(renamed);
+    }
     if let (Some(holder), true) = (scene.stranger(number), glance.state.is_operational()) {
         let message = format!("{}, but what answers in its place is not lcm's to stop: {holder}", why.message);
         return Decision::Blocked(reason(ReasonCode::NotOurs, message, None));
@@ -183,8 +186,20 @@ fn not_ours(scene: &Scene<'_>, number: Number) -> Option<Decision> {
             let message = format!("it would need {holder}; lcm does not touch that");
             Some(Decision::Blocked(reason(ReasonCode::NotOurs, message, None)))
         }
+        Ownership::Renamed { .. } => renamed(scene, number).map(Decision::Blocked),
         Ownership::Absent | Ownership::Ours | Ownership::Adopted => None,
     }
+}
+
+/// Why it is left alone, where its container was renamed by hand.
+fn renamed(scene: &Scene<'_>, number: Number) -> Option<Reason> {
+    let Ownership::Renamed { container, id, to } = &scene.seen(number).ownership else { return None };
+    let message = format!(
+        "its container {to} was renamed to {container} ({}); `docker rename {container} {to}` brings it back, \
+         `docker rm --force {container}` removes it; until then lcm neither touches it nor makes a second one",
+        id.get(..12).unwrap_or(id)
+    );
+    Some(reason(ReasonCode::Renamed, message, None))
 }
 
 /// `lcm restart` names it, and this run has not brought it up again yet.

@@ -283,6 +283,10 @@ pub(super) fn is_renamed(scene: &Scene<'_>, number: Number) -> bool {
     }
     let seen = scene.seen(number);
     let Some(Instance::Container { name: found, .. }) = &seen.instance else { return false };
+    // Under a former project name it has the name that it was given.
+    if seen.is_former {
+        return false;
+    }
     match (&seen.ownership, scene.service(number).container_name()) {
         (Ownership::Ours, Some(own)) => found != own && found.as_str().strip_suffix(ASIDE_SUFFIX) != Some(own.as_str()),
         // It is a process by now.

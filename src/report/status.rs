@@ -306,7 +306,7 @@ fn service_line(desired: &Desired, service: &Service, seen: &ObservedService, no
     let known = seen.unknown.is_none();
     let owned = match &seen.ownership {
         Ownership::Ours | Ownership::Adopted => true,
-        Ownership::Absent | Ownership::Missing { .. } | Ownership::Foreign { .. } => false,
+        Ownership::Absent | Ownership::Missing { .. } | Ownership::Foreign { .. } | Ownership::Renamed { .. } => false,
     };
     let mut reason = seen.unknown.as_ref().map_or_else(|| seen.detail.clone(), |why| format!("unknown: {why}"));
     if let Ownership::Foreign { holder } = &seen.ownership

@@ -1,25 +1,170 @@
-//! Containers whose labels, names or images another client of the engine forged.
+//! Containers whose labels, names or images another client of the engine forged: commits of a service's container,
+//! copied and made-up labels, renamed containers, other machines' containers at a shared engine.
 
-use crate::support::{Attack, Canary, Host, ROOT, WITH_ENGINE, attacks, shell};
+use std::fs;
+use std::process::Command;
+
+use crate::sandbox::{Ran, run};
+use crate::studio::docker;
+use crate::support::host::lcm;
+use crate::support::{Attack, Canary, Host, ROOT, User, WITH_ENGINE, attacks, shell};
+
+#[path = "containers/copied.rs"]
+mod copied;
+#[path = "containers/inherited.rs"]
+mod inherited;
+#[path = "containers/renamed.rs"]
+mod renamed;
+#[path = "containers/shared.rs"]
+mod shared;
 
 pub(crate) fn trials() -> Vec<Attack> {
-    attacks![
+    let mut trials = attacks![
         WITH_ENGINE => a_container_without_any_label_is_left_alone;
-    ]
+    ];
+    trials.extend(inherited::trials());
+    trials.extend(copied::trials());
+    trials.extend(renamed::trials());
+    trials.extend(shared::trials());
+    trials
+}
+
+/// A service `web` of the owner's in a container, beside things of others.
+struct Shop<'h> {
+    host: &'h Host,
+    owner: User<'h>,
+    canary: Canary<'h>,
+    manifest: String,
+    images: Vec<String>,
+}
+
+/// One service, with these words for the shell in its container.
+fn service(name: &str, line: &str) -> String {
+    format!(
+        "  {name}: {{ docker: {{ image: \"{}\", pull_policy: never, gpu_access: none, command: [-c, \"{line}\"] }}, \
+         stop: {{ grace: 1s }} }}",
+        shell::image()
+    )
+}
+
+impl<'h> Shop<'h> {
+    /// The owner's service runs.
+    fn open(host: &'h Host) -> Self {
+        let owner = host.user(ROOT);
+        let manifest = owner.manifest(&service("web", "sleep 600"));
+        let shop = Self { host, owner, canary: Canary::new(host), manifest, images: Vec::new() };
+        shop.owner.converges(&shop.manifest);
+        shop
+    }
+
+    /// Name of the service's container.
+    fn web(&self) -> String {
+        format!("{}-web", self.host.name)
+    }
+
+    fn web_id(&self) -> String {
+        docker(&["inspect", "--format", "{{.Id}}", &self.web()])
+    }
+
+    fn name(&self, name: &str) -> String {
+        format!("{}-{name}", self.host.name)
+    }
+
+    /// An image of the service's container, with these changes.
+    fn commit(&mut self, changes: &[&str]) -> String {
+        let image = format!("{}:snap{}", self.host.name, self.images.len());
+        let changes = changes.iter().flat_map(|change| ["--change", change]);
+        docker(&["commit"].into_iter().chain(changes).chain([self.web().as_str(), &image]).collect::<Vec<_>>());
+        self.images.push(image.clone());
+        image
+    }
+
+    /// A foreign container that must stay as it is.
+    fn foreign(&mut self, words: &[&str]) -> String {
+        let id = self.host.run_container(words);
+        self.canary.watch_container(&id);
+        id
+    }
+
+    /// Every label of the service's container, as words for `docker run`.
+    fn labels(&self) -> Vec<String> {
+        let text = docker(&["inspect", "--format", "{{json .Config.Labels}}", &self.web()]);
+        let labels: std::collections::BTreeMap<String, String> = serde_json::from_str(&text).expect("labels");
+        labels.into_iter().flat_map(|(name, value)| ["--label".to_owned(), format!("{name}={value}")]).collect()
+    }
+
+    fn plan(&self) -> Ran {
+        self.owner.lcm(&["plan", "--format", "json", &self.manifest])
+    }
+
+    /// The foreign container is reported as a claim, by its name.
+    #[track_caller]
+    fn claims(&self, name: &str) {
+        let plan = self.plan();
+        let json = plan.json();
+        let names: Vec<&str> = json["claimed"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|claim| claim.pointer("/claimant/container/name")?.as_str())
+            .collect();
+        assert!(names.contains(&name), "{name} is not among the claims {names:?}\n{plan}");
+    }
+
+    /// Code of the reason that blocks the service.
+    #[track_caller]
+    fn blocked(&self, code: &str) {
+        let plan = self.plan();
+        assert_eq!(plan.json().pointer("/blocked/0/reason/code").and_then(|code| code.as_str()), Some(code), "{plan}");
+        self.canary.assert_untouched();
+        self.owner.lcm(&["apply", "--yes", &self.manifest]).exits(4);
+        self.canary.assert_untouched();
+    }
+
+    /// The owner's runs are not disturbed: all converges, goes down and comes up again, and nothing foreign is touched.
+    #[track_caller]
+    fn goes_on(&self) {
+        self.owner.converges(&self.manifest);
+        self.canary.assert_untouched();
+        self.owner.lcm(&["restart", "--yes", "-m", &self.manifest, "web"]).exits(0);
+        self.canary.assert_untouched();
+        self.owner.lcm(&["apply", "--yes", "--prune", &self.manifest]).exits(0);
+        self.canary.assert_untouched();
+        self.owner.goes_down(&self.manifest);
+        self.canary.assert_untouched();
+        self.owner.converges(&self.manifest);
+        self.owner.goes_down(&self.manifest);
+        self.canary.assert_untouched();
+    }
+}
+
+impl Drop for Shop<'_> {
+    fn drop(&mut self) {
+        // An image can't be removed before the containers that were made from it.
+        for image in &self.images {
+            let made = Command::new("docker").args(["ps", "-aq", "--filter", &format!("ancestor={image}")]).output();
+            for id in made.map(|made| String::from_utf8_lossy(&made.stdout).into_owned()).unwrap_or_default().lines() {
+                let _ = Command::new("docker").args(["rm", "--force", id]).output();
+            }
+            let _ = Command::new("docker").args(["rmi", "--force", image]).output();
+        }
+    }
 }
 
 fn a_container_without_any_label_is_left_alone() {
     let host = Host::new("containers");
-    let owner = host.user(ROOT);
-    let mut canary = Canary::new(&host);
-    let name = format!("{}-bystander", host.name);
-    canary.watch_container(&host.run_container(&["--name", &name, shell::image(), "-c", "sleep 600"]));
-    let services = format!(
-        "  web: {{ docker: {{ image: \"{}\", pull_policy: never, gpu_access: none, command: [-c, \"sleep 600\"] }}, stop: {{ grace: 1s }} }}",
-        shell::image()
-    );
-    let manifest = owner.manifest(&services);
-    owner.converges(&manifest);
-    owner.goes_down(&manifest);
-    canary.assert_untouched();
+    let mut shop = Shop::open(&host);
+    let name = shop.name("bystander");
+    shop.foreign(&["--name", &name, shell::image(), "-c", "sleep 600"]);
+    shop.goes_on();
+}
+
+/// lcm of another machine at the same engine: the same files, but another machine id.
+fn on_another_machine(owner: &User<'_>, words: &[&str]) -> Ran {
+    let id = owner.path("another-machine-id");
+    fs::write(&id, "00112233445566778899aabbccddeeff\n").expect("a machine id");
+    let mut command = owner.program("unshare");
+    command.args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/machine-id && exec \"$@\""]).arg(&id).arg(lcm());
+    command.args(words);
+    run(command, &format!("(another machine) lcm {}", words.join(" ")))
 }

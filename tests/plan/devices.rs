@@ -28,6 +28,7 @@ fn house(gpu: &str, devices: Option<Devices>, gpus: &[u32]) -> House {
         health: None,
         started_at: None,
         marks: None,
+        marks_inherited: false,
         compose_project: Some("stack".to_owned()),
         ports: Vec::new(),
         restart_policy: None,

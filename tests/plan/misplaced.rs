@@ -2,7 +2,7 @@
 //! not have: no reading of health stands in the way, nothing of it is forgotten, and nothing of it counts for nothing.
 
 use lcm::model::desired::Desired;
-use lcm::model::facts::{ContainerFact, ContainerState, Facts};
+use lcm::model::facts::{ContainerFact, ContainerState, Facts, Marks};
 use lcm::model::observed::Instance;
 use lcm::model::plan::{Purpose, Request};
 use lcm::model::size::Mebibytes;
@@ -74,6 +74,8 @@ fn a_container_left_behind_by_a_service_that_is_another_thing_now_is_an_orphan()
         let mut facts = house.look(&desired);
         let left = &mut facts.containers.known_mut().expect("containers")[0];
         left.name = "left".to_owned();
+        // As an lcm left it whose manifest gave it that name.
+        left.marks.as_mut().expect("it is ours").name = "left".to_owned();
         if to == PROCESS {
             left.state = ContainerState::Exited;
             left.exit_code = Some(0);
@@ -122,8 +124,10 @@ fn what_was_put_aside_and_runs_is_counted() {
     let mut facts = house.look(&desired);
     let containers = facts.containers.known_mut().expect("containers");
     let current: &ContainerFact = &containers[0];
+    let marks = current.marks.clone().map(|marks| Marks { salt: "older".to_owned(), ..marks });
     let aside = ContainerFact {
         id: "f".repeat(64),
+        marks,
         name: "move-a.lcm-old".to_owned(),
         state: ContainerState::Running,
         ports: Vec::new(),

@@ -9,6 +9,7 @@ use lcm::model::facts::{
     Reading, TreeFact,
 };
 use lcm::model::observed::ASIDE_SUFFIX;
+use lcm::model::ownership::base_name;
 use serde_json::json;
 
 use crate::draft::{Draft, Found, Kind, PORT_BASE, ServiceDraft, StrangerDraft};
@@ -262,6 +263,7 @@ impl World {
             config: json!({ "spec": { "command": "before" }, "stop": {}, "ports": service.ports }).to_string(),
             gpus,
             vram_mib: draft.found_vram,
+            ..Marks::default()
         }
     }
 
@@ -313,7 +315,8 @@ impl World {
             oom_killed: false,
             health: None,
             started_at: Some(self.began(young)),
-            marks,
+            marks: marks.map(|marks| Marks { name: base_name(name).to_owned(), ..marks }),
+            marks_inherited: false,
             compose_project: None,
             ports: Vec::new(),
             restart_policy: None,

@@ -70,7 +70,7 @@ fn a_page_is_found_by_its_code_or_its_last_word() {
         assert!(find(last_word(page.code)).expect("it is there").contains(&page));
         assert!(page.text.ends_with(['.', '`']), "{}: a page is made of sentences", page.code);
     }
-    let error = find("no_rom").expect_err("there is none").message().to_owned();
+    let error = find("no_rom").expect_err("there is none").message();
     assert!(error.contains("did you mean no_room?"), "{error}");
 }
 

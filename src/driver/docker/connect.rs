@@ -11,7 +11,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::driver::DriverError;
+use crate::driver::docker::scope::Scope;
 use crate::driver::docker::{Engine, READ_DEADLINE, failure};
+use crate::driver::host_id::host_id;
 use crate::model::facts::EngineFact;
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -29,7 +31,11 @@ pub fn connect(host: Option<&str>, environment: &BTreeMap<String, String>) -> Re
         None => local(environment)?,
     };
     let docker = client(&endpoint)?;
-    Ok(Engine { docker, endpoint: Arc::from(endpoint) })
+    // A socket that the environment names may be forwarded from another machine.
+    let is_shared = host.is_some() || !default_sockets(environment).contains(&endpoint);
+    let host_id = host_id().map(Arc::from);
+    let (scope, images) = (Scope::default(), Arc::default());
+    Ok(Engine { docker, endpoint: Arc::from(endpoint), scope, host_id, is_shared, images })
 }
 
 impl Engine {
@@ -68,10 +74,16 @@ fn local(environment: &BTreeMap<String, String>) -> Result<String, DriverError> 
         let host = context_host(folder.as_deref(), &context).unwrap_or_else(|| "an unknown engine".to_owned());
         return local_only(&host, &by, "`docker context use default`");
     }
-    let rootless = set("XDG_RUNTIME_DIR").map(|folder| format!("{folder}/docker.sock"));
-    let socket =
-        [Some(DEFAULT_SOCKET.to_owned()), rootless].into_iter().flatten().find(|path| Path::new(path).exists());
-    Ok(format!("unix://{}", socket.as_deref().unwrap_or(DEFAULT_SOCKET)))
+    let mut sockets = default_sockets(environment);
+    let there = sockets.iter().position(|socket| Path::new(socket.trim_start_matches("unix://")).exists());
+    Ok(sockets.swap_remove(there.unwrap_or(0)))
+}
+
+/// The machine's own engine, and the user's.
+fn default_sockets(environment: &BTreeMap<String, String>) -> Vec<String> {
+    let rootless = environment.get("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty());
+    let sockets = [DEFAULT_SOCKET.to_owned()].into_iter().chain(rootless.map(|folder| format!("{folder}/docker.sock")));
+    sockets.map(|socket| format!("unix://{socket}")).collect()
 }
 
 fn local_only(host: &str, by: &str, way_out: &str) -> Result<String, DriverError> {

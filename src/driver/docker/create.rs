@@ -16,9 +16,13 @@ use crate::model::desired::{Container, EnvValue, GpuAccess, ImageHealthcheck, Pr
 use crate::model::names::GpuId;
 
 /// The whole of what creating takes.
-pub(super) fn body(start: &Start<'_>, container: &Container) -> Result<ContainerCreateBody, DriverError> {
+pub(super) fn body(
+    start: &Start<'_>,
+    container: &Container,
+    host_id: Option<&str>,
+) -> Result<ContainerCreateBody, DriverError> {
     check_labels(start.service, container)?;
-    let labels = marks::write(start, container, &marks::new_salt()?);
+    let labels = marks::write(start, container, &marks::new_salt()?, host_id);
     let first = container.networks.first();
     let endpoint = first.and_then(|name| Some((name.clone(), endpoint(name, start.service)?)));
     Ok(ContainerCreateBody {

@@ -9,8 +9,9 @@ use crate::driver::docker::{Engine, devices, marks, short};
 use crate::driver::{DriverError, Life, Look};
 use crate::model::desired::{Runtime, Service};
 use crate::model::facts::{Devices, EngineHealth, ExitFact, Marks};
-use crate::model::names::{ProjectName, ServiceName};
+use crate::model::names::ProjectName;
 use crate::model::observed::{ASIDE_SUFFIX, Instance};
+use crate::model::ownership::Evidence;
 
 /// A container as it is now.
 #[derive(Clone, Debug)]
@@ -18,6 +19,13 @@ pub(super) struct Seen {
     pub(super) id: String,
     pub(super) name: String,
     pub(super) marks: Option<Marks>,
+    /// Its image carries the same marks.
+    pub(super) inherited: bool,
+    /// It carries the salt of another container that is the original.
+    pub(super) is_copy: bool,
+    /// The image by the name that it was made from, and as lcm's label has it.
+    pub(super) image_name: String,
+    pub(super) image_label: Option<String>,
     /// The image that it was made from, by its content.
     pub(super) image_id: String,
     pub(super) state: Running,
@@ -61,23 +69,8 @@ impl Seen {
         Instance::Container { id: self.id.clone(), name: self.name.as_str().into() }
     }
 
-    /// lcm made it, for this service.
-    pub(super) fn carries(&self, project: &ProjectName, service: &ServiceName) -> bool {
-        self.marks.as_ref().is_some_and(|marks| marks.are_of(project, service))
-    }
-
-    /// It bears another project's mark.
-    pub(super) fn is_anothers(&self, project: &ProjectName) -> bool {
-        self.marks.as_ref().is_some_and(|marks| marks.project != project.as_str())
-    }
-
-    /// For messages: `container web (3f2a…) of project studio`.
-    pub(super) fn describe(&self) -> String {
-        let whose = match &self.marks {
-            Some(marks) => format!("belongs to service {} of lcm project {}", marks.service, marks.project),
-            None => "was not made by lcm".to_owned(),
-        };
-        format!("container {} ({}) {whose}", self.name, short(&self.id))
+    pub(super) fn evidence(&self) -> Evidence<'_> {
+        Evidence { name: &self.name, marks: self.marks.as_ref(), inherited: self.inherited }
     }
 
     fn life(&self) -> Life {
@@ -101,11 +94,11 @@ impl Engine {
         let (seen, previous) = match &service.runtime {
             Runtime::Process(_) => return Err(not_a_container(service)),
             Runtime::Existing(existing) => {
-                (self.named(existing.container.as_str()).await?.filter(|seen| !seen.is_anothers(project)), false)
+                (self.named(existing.container.as_str()).await?.filter(|seen| !self.is_anothers(seen, project)), false)
             }
             Runtime::Container(container) => {
-                let (current, aside) = self.both(container.name.as_str()).await?;
-                let ours = |seen: &Seen| seen.carries(project, &service.name);
+                let (current, aside) = self.pair(project, service, container).await?;
+                let ours = |seen: &Seen| self.is_ours(seen, project, service);
                 (current.filter(ours), aside.as_ref().is_some_and(ours))
             }
         };
@@ -145,7 +138,11 @@ impl Engine {
 
     pub(super) async fn inspect(&self, id: &str) -> Result<Option<Seen>, DriverError> {
         let what = format!("inspect container {}", short_or_name(id));
-        Ok(self.find(what, self.docker.inspect_container(id, None)).await?.map(seen))
+        let Some(mut seen) = self.find(what, self.docker.inspect_container(id, None)).await?.map(seen) else {
+            return Ok(None);
+        };
+        seen.inherited = self.inherits(&seen).await?;
+        Ok(Some(seen))
     }
 
     /// What an image's name means now; `None`: there is no such image here.
@@ -187,11 +184,16 @@ fn seen(response: ContainerInspectResponse) -> Seen {
     let devices = devices::devices(&host, config.env.as_deref().unwrap_or_default());
     let log_kept_bytes = kept_bytes(&host.log_config.unwrap_or_default());
     let policy = host.restart_policy.and_then(|policy| policy.name);
+    let labels = config.labels.unwrap_or_default();
     let networks = response.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
     Seen {
         id: response.id.unwrap_or_default(),
         name: response.name.unwrap_or_default().trim_start_matches('/').to_owned(),
-        marks: marks::read(&config.labels.unwrap_or_default()),
+        marks: marks::read(&labels),
+        inherited: false,
+        is_copy: false,
+        image_name: config.image.unwrap_or_default(),
+        image_label: labels.get(marks::IMAGE).cloned(),
         image_id: response.image.unwrap_or_default(),
         state: running(&state),
         exit_code: state.exit_code,

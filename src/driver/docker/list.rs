@@ -7,6 +7,7 @@ use bollard::query_parameters::ListContainersOptionsBuilder;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::driver::DriverError;
+use crate::driver::docker::scope::ImageMarks;
 use crate::driver::docker::{Engine, READ_DEADLINE, marks};
 use crate::model::desired::{Container, Desired, Probe, Runtime, Service};
 use crate::model::facts::{ContainerFact, ContainerState, EngineHealth, Reading};
@@ -77,7 +78,20 @@ impl Engine {
         desired: &Desired,
     ) -> Result<Option<ContainerFact>, DriverError> {
         let Listed { mut fact, image_id, image_label } = listed;
-        let ours = fact.marks.as_ref().is_some_and(|marks| marks.project == desired.project.as_str());
+        let identity = self.identity(&desired.project);
+        let is_own = fact.marks.as_ref().is_some_and(|marks| identity.is_own(&marks.project));
+        let mut inspected = None;
+        if let Some(marks) = fact.marks.as_ref().filter(|_| is_own || service.is_some()) {
+            fact.marks_inherited = match self.image_marks(&image_id).await? {
+                ImageMarks::Salt(salt) => salt == marks.salt,
+                ImageMarks::None => false,
+                ImageMarks::Gone => match self.inspect(&fact.id).await? {
+                    Some(seen) => inspected.insert(seen).inherited,
+                    None => return Ok(None),
+                },
+            };
+        }
+        let ours = is_own && !fact.marks_inherited;
         if ours && let Some(name) = image_label {
             // The engine shows an id in place of a name that no longer means the container's image.
             fact.image_moved = fact.image != name
@@ -88,7 +102,13 @@ impl Engine {
         if !wants_closer_look(&fact, service, ours) {
             return Ok(Some(fact));
         }
-        let Some(seen) = self.inspect(&fact.id).await? else { return Ok(None) };
+        let seen = match inspected {
+            Some(seen) => seen,
+            None => match self.inspect(&fact.id).await? {
+                Some(seen) => seen,
+                None => return Ok(None),
+            },
+        };
         fact.exit_code = fact.exit_code.and(seen.exit_code);
         fact.oom_killed = seen.oom_killed;
         fact.health = seen.health;
@@ -163,6 +183,7 @@ fn listed(summary: ContainerSummary) -> Result<Listed, DriverError> {
         health: health(&status),
         started_at: None,
         marks: marks::read(&labels),
+        marks_inherited: false,
         compose_project: labels.remove(COMPOSE_PROJECT),
         ports,
         restart_policy: None,

@@ -1,4 +1,4 @@
-//! Ownership as it is written on a container: labels, to [`Marks`] and back. No secret is in them, only a digest
+//! Marks as they are written on a container: labels, to [`Marks`] and back. No secret is in them, only a digest
 //! under a salt that is made anew for each container.
 
 use std::collections::HashMap;
@@ -22,16 +22,20 @@ const SERVICE: &str = "lcm.service";
 const SPEC: &str = "lcm.spec";
 const CONFIG: &str = "lcm.config";
 const SECRETS: &str = "lcm.secrets";
-const SALT: &str = "lcm.salt";
+pub(super) const SALT: &str = "lcm.salt";
 const GPUS: &str = "lcm.gpus";
 const VRAM_MIB: &str = "lcm.vram_mib";
+/// The container's name at its creation: marks under another name are a copy's, or of one that was renamed.
+const NAME: &str = "lcm.name";
+const HOST: &str = "lcm.host";
+const UID: &str = "lcm.uid";
 /// The image by the name it was asked for: the engine forgets that name once it means another image.
 pub(super) const IMAGE: &str = "lcm.image";
 
 /// 128 bits: nobody guesses a secret by trying salts, and no two containers share one.
 const SALT_BYTES: usize = 16;
 
-/// What lcm wrote on a container; `None`: it is not lcm's.
+/// Marks on a container, whoever wrote them; `None`: it has none.
 pub(super) fn read(labels: &HashMap<String, String>) -> Option<Marks> {
     let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
     Some(Marks {
@@ -43,11 +47,19 @@ pub(super) fn read(labels: &HashMap<String, String>) -> Option<Marks> {
         config: label(CONFIG),
         gpus: label(GPUS),
         vram_mib: label(VRAM_MIB).parse().unwrap_or_default(),
+        name: label(NAME),
+        host_id: label(HOST),
+        uid: label(UID).parse().ok(),
     })
 }
 
-/// The labels of a new container: the user's, and ours.
-pub(super) fn write(start: &Start<'_>, container: &Container, salt: &str) -> HashMap<String, String> {
+/// The labels of a new container: the user's, and ours. `host_id`: this machine, where it is known.
+pub(super) fn write(
+    start: &Start<'_>,
+    container: &Container,
+    salt: &str,
+    host_id: Option<&str>,
+) -> HashMap<String, String> {
     let service = start.service;
     let ours = [
         (PROJECT, start.project.to_string()),
@@ -59,9 +71,12 @@ pub(super) fn write(start: &Start<'_>, container: &Container, salt: &str) -> Has
         (GPUS, gpus(start.gpus)),
         (VRAM_MIB, service.vram.0.to_string()),
         (IMAGE, container.image.clone()),
+        (NAME, container.name.to_string()),
+        (UID, rustix::process::getuid().as_raw().to_string()),
     ];
     let theirs = container.labels.iter().map(|(name, value)| (name.clone(), value.clone()));
-    theirs.chain(ours.map(|(name, value)| (name.to_owned(), value))).collect()
+    let host = host_id.map(|host_id| (HOST, host_id.to_owned()));
+    theirs.chain(ours.into_iter().chain(host).map(|(name, value)| (name.to_owned(), value))).collect()
 }
 
 /// What it was made from and how it wishes to be stopped, for a diff, and for the day when no manifest names it.

@@ -1,7 +1,7 @@
 //! Containers: one Docker engine, asked and changed through bollard.
 //!
-//! Every call has a deadline and a name, so that a failure says what was tried. Ownership is read from labels before
-//! anything is changed. Deliberately not here: when to start or stop, waiting for health, registries' passwords,
+//! Every call has a deadline and a name, so that a failure says what was tried. Ownership is proven anew before anything
+//! is changed: a label alone proves nothing. Deliberately not here: when to start or stop, waiting for health, registries' passwords,
 //! creating networks, removing volumes.
 
 mod connect;
@@ -13,12 +13,14 @@ mod list;
 mod marks;
 mod output;
 mod prepare;
+mod scope;
 mod start;
 mod stop;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::ErrorKind;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bollard::Docker;
@@ -27,7 +29,9 @@ use futures_util::future::BoxFuture;
 
 pub use self::connect::connect;
 pub use self::output::{Ran, Searched};
+pub use self::scope::Scope;
 use crate::driver::DriverError;
+use crate::driver::docker::scope::ImageMarks;
 
 /// A reading of the engine's own books. Milliseconds as a rule; a loaded machine takes seconds.
 const READ_DEADLINE: Duration = Duration::from_secs(10);
@@ -40,6 +44,13 @@ const CHANGE_DEADLINE: Duration = Duration::from_mins(2);
 pub struct Engine {
     docker: Docker,
     endpoint: Arc<str>,
+    scope: Scope,
+    /// This machine, as it is written on new containers.
+    host_id: Option<Arc<str>>,
+    /// Other machines may use it too.
+    is_shared: bool,
+    /// Marks of images by id.
+    images: Arc<Mutex<BTreeMap<String, ImageMarks>>>,
 }
 
 impl Engine {

@@ -10,7 +10,6 @@ use futures_util::StreamExt as _;
 use crate::driver::DriverError;
 use crate::driver::disk;
 use crate::driver::docker::inspect::{Seen, not_a_container};
-use crate::driver::docker::start::not_ours;
 use crate::driver::docker::{Engine, READ_DEADLINE, create, failure};
 use crate::model::desired::{Container, GpuAccess, PullPolicy, Runtime, Service};
 use crate::model::names::{ContainerName, ProjectName};
@@ -31,6 +30,7 @@ impl Engine {
         match &service.runtime {
             Runtime::Process(_) => Err(not_a_container(service)),
             Runtime::Existing(existing) => match self.named(existing.container.as_str()).await? {
+                Some(seen) if self.is_anothers(&seen, project) => Err(self.refusal(&seen, project, "start")),
                 Some(_) => Ok(()),
                 None => Err(missing_container(service, &existing.container)),
             },
@@ -53,15 +53,15 @@ impl Engine {
         service: &Service,
         container: &Container,
     ) -> Result<(), DriverError> {
-        let (current, aside) = self.both(container.name.as_str()).await?;
-        let stranger = |seen: &Seen| !seen.carries(project, &service.name);
+        let (current, aside) = self.pair(project, service, container).await?;
+        let stranger = |seen: &Seen| !self.is_ours(seen, project, service);
         if let Some(stranger) = current.filter(stranger) {
-            return Err(not_ours(&stranger, "replace"));
+            return Err(self.refusal(&stranger, project, "replace"));
         }
         match aside.filter(stranger) {
             Some(stranger) => Err(DriverError::Refused(format!(
                 "{}, and {} could not be put aside under that name: rename or remove it",
-                stranger.describe(),
+                self.describe(&stranger, project),
                 container.name
             ))),
             None => Ok(()),

@@ -23,8 +23,8 @@ impl Engine {
             Runtime::Existing(existing) => {
                 let seen = self.named(existing.container.as_str()).await?;
                 let seen = seen.ok_or_else(|| missing_container(start.service, &existing.container))?;
-                if seen.is_anothers(start.project) {
-                    return Err(not_ours(&seen, "start"));
+                if self.is_anothers(&seen, start.project) {
+                    return Err(self.refusal(&seen, start.project, "start"));
                 }
                 self.run(&seen.id, &seen.name).await
             }
@@ -35,8 +35,8 @@ impl Engine {
     /// The new one is well: the one put aside goes. Without a new one it is all there is, and stays.
     pub async fn settle(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
         let Runtime::Container(container) = &service.runtime else { return Ok(()) };
-        let (current, aside) = self.both(container.name.as_str()).await?;
-        let ours = |seen: &Seen| seen.carries(project, &service.name);
+        let (current, aside) = self.pair(project, service, container).await?;
+        let ours = |seen: &Seen| self.is_ours(seen, project, service);
         match aside.filter(ours) {
             Some(aside) if current.as_ref().is_some_and(ours) => self.delete(&aside).await,
             Some(_) | None => Ok(()),
@@ -47,8 +47,8 @@ impl Engine {
     /// the old one back under its name already, it is only started. `false`: there was none.
     pub async fn restore(&self, project: &ProjectName, service: &Service) -> Result<bool, DriverError> {
         let Runtime::Container(container) = &service.runtime else { return Ok(false) };
-        let (current, aside) = self.both(container.name.as_str()).await?;
-        let ours = |seen: &Seen| seen.carries(project, &service.name);
+        let (current, aside) = self.pair(project, service, container).await?;
+        let ours = |seen: &Seen| self.is_ours(seen, project, service);
         let Some(aside) = aside.filter(ours) else {
             let Some(old) = current.filter(ours) else { return Ok(false) };
             if old.is_up() || self.is_as_wanted(&old, service, container).await? {
@@ -57,7 +57,7 @@ impl Engine {
             return self.run(&old.id, &old.name).await.map(|_| true);
         };
         match current {
-            Some(stranger) if !ours(&stranger) => return Err(not_ours(&stranger, "replace")),
+            Some(stranger) if !ours(&stranger) => return Err(self.refusal(&stranger, project, "replace")),
             Some(failed) => {
                 self.halt(&failed, &service.stop).await?;
                 self.delete(&failed).await?;
@@ -69,10 +69,10 @@ impl Engine {
     }
 
     async fn start_own(&self, start: &Start<'_>, container: &Container) -> Result<Instance, DriverError> {
-        let (current, aside) = self.both(container.name.as_str()).await?;
-        let ours = |seen: &Seen| seen.carries(start.project, &start.service.name);
+        let (current, aside) = self.pair(start.project, start.service, container).await?;
+        let ours = |seen: &Seen| self.is_ours(seen, start.project, start.service);
         if let Some(stranger) = current.as_ref().filter(|seen| !ours(seen)) {
-            return Err(not_ours(stranger, "replace"));
+            return Err(self.refusal(stranger, start.project, "replace"));
         }
         if let Some(current) = &current {
             if self.fits(current, start, container).await? {
@@ -89,7 +89,7 @@ impl Engine {
         let fallback = match (current, aside) {
             (None, None) => None,
             (Some(_), Some(stranger)) if !ours(&stranger) => {
-                return Err(not_ours(&stranger, "put the old one aside as"));
+                return Err(self.refusal(&stranger, start.project, "put the old one aside as"));
             }
             // Left by a run that ended early: the one aside is known to have worked, the one after it is not.
             (Some(current), Some(aside)) => {
@@ -135,7 +135,7 @@ impl Engine {
     }
 
     async fn create(&self, start: &Start<'_>, container: &Container) -> Result<Seen, DriverError> {
-        let body = create::body(start, container)?;
+        let body = create::body(start, container, self.host_id.as_deref())?;
         let options = CreateContainerOptionsBuilder::new().name(container.name.as_str()).build();
         let call = self.docker.create_container(Some(options), body);
         let made = self.call(format!("create container {}", container.name), CHANGE_DEADLINE, call).await?;
@@ -167,6 +167,7 @@ impl Engine {
         let placed = seen
             .marks
             .as_ref()
+            .filter(|marks| !self.identity(start.project).is_taken_over(marks))
             .is_some_and(|marks| marks.gpus == marks::gpus(start.gpus) && marks.vram_mib == vram_mib);
         Ok(placed && self.is_as_wanted(seen, start.service, container).await?)
     }
@@ -191,8 +192,4 @@ impl Engine {
         let what = format!("rename container {} to {name}", seen.name);
         self.call(what, CHANGE_DEADLINE, self.docker.rename_container(&seen.id, options)).await
     }
-}
-
-pub(super) fn not_ours(seen: &Seen, verb: &str) -> DriverError {
-    DriverError::Refused(format!("{}: lcm does not {verb} it", seen.describe()))
 }

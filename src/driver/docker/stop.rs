@@ -13,32 +13,33 @@ use crate::driver::docker::inspect::{Running, Seen};
 use crate::driver::docker::{CHANGE_DEADLINE, Engine, create, short};
 use crate::driver::{DriverError, Pause, Stop};
 use crate::model::desired::StopPolicy;
-use crate::model::names::ProjectName;
+use crate::model::names::{ProjectName, ServiceName};
 use crate::model::observed::Instance;
+use crate::model::ownership::{self, Standing};
 
 /// Beyond the grace, for the engine's own kill (it waits 10 s and tries again), network and mounts.
 const STOP_MARGIN: Duration = Duration::from_mins(1);
 
 impl Engine {
-    /// Ends a container of this project, or one that bears no mark and was adopted. One that has ended is fine.
+    /// Ends a container that is proven to be this project's, or that the manifest names. One that has ended is fine.
     pub async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
         let Some(seen) = self.instance(stop.instance).await? else { return Ok(()) };
-        if seen.is_anothers(stop.project) {
-            return Err(DriverError::Refused(format!("{}: lcm does not stop it", seen.describe())));
-        }
+        self.may_act(&seen, (stop.project, stop.service), stop.instance, "stop")?;
         self.halt(&seen, stop.policy).await
     }
 
-    /// Removes a stopped container that lcm made for this project. Its volumes stay.
+    /// Removes a stopped container that is proven to be this project's. Its volumes stay.
     pub async fn remove(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError> {
         let Some(seen) = self.instance(instance).await? else { return Ok(()) };
-        if seen.marks.is_none() || seen.is_anothers(project) {
-            return Err(DriverError::Refused(format!("{}: lcm does not remove it", seen.describe())));
-        }
+        let name = ownership::base_name(&seen.name);
+        let is_ours = self.identity(project).standing(seen.evidence(), Some(name)) == Standing::Ours;
+        let service = seen.marks.as_ref().filter(|_| is_ours).map(|marks| ServiceName::from(marks.service.as_str()));
+        let Some(service) = service else { return Err(self.refusal(&seen, project, "remove")) };
+        self.may_act(&seen, (project, &service), instance, "remove")?;
         self.delete(&seen).await
     }
 
-    /// Freezes a container of this project, or one that bears no mark and was adopted. One that is frozen is fine.
+    /// Freezes a container that is proven to be this project's, or that the manifest names. One that is frozen is fine.
     pub async fn pause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
         let seen = self.may_be_paused(pause, "pause").await?;
         match seen.state {
@@ -62,9 +63,7 @@ impl Engine {
     async fn may_be_paused(&self, pause: &Pause<'_>, what: &str) -> Result<Seen, DriverError> {
         let gone = || DriverError::Missing(format!("the container of `{}` is gone", pause.service));
         let seen = self.instance(pause.instance).await?.ok_or_else(gone)?;
-        if seen.is_anothers(pause.project) {
-            return Err(DriverError::Refused(format!("{}: lcm does not {what} it", seen.describe())));
-        }
+        self.may_act(&seen, (pause.project, pause.service), pause.instance, what)?;
         Ok(seen)
     }
 

@@ -13,13 +13,16 @@ use crate::driver::Driver as _;
 use crate::model::desired::Desired;
 use crate::model::names::ProjectName;
 
-/// Answers every call with these containers, as long as the test runs.
+/// Answers with these containers, and with an image without labels, as long as the test runs.
 fn engine(listener: UnixListener, containers: &serde_json::Value) {
     let body = containers.to_string();
     thread::spawn(move || {
         for call in listener.incoming() {
             let Ok(mut call) = call else { return };
-            let _ = call.read(&mut [0; 4096]);
+            let mut asked = [0; 4096];
+            let length = call.read(&mut asked).unwrap_or(0);
+            let is_image = String::from_utf8_lossy(&asked[..length]).starts_with("GET /images/");
+            let body = if is_image { "{}" } else { &body };
             let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}", body.len());
             let _ = write!(call, "{head}\r\nContent-Type: application/json\r\n\r\n{body}");
         }
@@ -32,7 +35,7 @@ async fn a_manifest_without_containers_sees_those_of_every_lcm_project() {
     let socket = folder.path().join("docker.sock");
     let running = |name: &str, labels: serde_json::Value| {
         let names = [format!("/{name}")];
-        json!({ "Id": name, "Names": names, "State": "running", "Status": "Up 2 minutes", "Labels": labels })
+        json!({ "Id": name, "Names": names, "ImageID": "sha256:0", "State": "running", "Status": "Up 2 minutes", "Labels": labels })
     };
     let containers = json!([
         running("strangers", json!({})),

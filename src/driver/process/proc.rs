@@ -196,6 +196,7 @@ fn marks_of(environ: &BTreeMap<String, String>) -> Option<Marked> {
         config: text(CONFIG),
         gpus: gpus.split(',').take(GPUS_MAX).collect::<Vec<_>>().join(","),
         vram_mib: text(VRAM_MIB).parse().unwrap_or_default(),
+        ..Marks::default()
     };
     let marks = Marks { project: short(&marks.project), service: short(&marks.service), ..marks };
     if marks.project.is_empty() || marks.service.is_empty() || marks.salt.is_empty() {
@@ -396,6 +397,7 @@ mod tests {
             config: r#"{"spec":{"command":["a=b"]}}"#.into(),
             gpus: "gpu-0,gpu-1".into(),
             vram_mib: 7,
+            ..Marks::default()
         };
         let started_at = "2026-11-20T10:00:00Z".parse().expect("a time");
         let mut environment = environment_of(&marks, started_at);

@@ -142,6 +142,7 @@ fn marks(start: &Start<'_>, salt: String) -> Marks {
         config: if config.len() > CONFIG_BYTES_MAX { String::new() } else { config },
         gpus: start.gpus.iter().map(GpuId::as_str).collect::<Vec<_>>().join(","),
         vram_mib: service.vram.0,
+        ..Marks::default()
     }
 }
 

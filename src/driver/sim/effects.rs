@@ -55,14 +55,19 @@ impl Sim {
 
     async fn start_container(&self, start: &Start<'_>, container: &Container) -> Result<Instance, DriverError> {
         let name = &start.service.name;
-        let (found, aside) = self.both(container.name.as_str());
+        let taken = self.lock().container(container.name.as_str()).cloned();
+        let (found, aside) = self.both(start.project, start.service);
+        let found = found.or(taken);
+        let is_taken_over = |found: &ContainerFact| self.lock().is_taken_over(start.project, found);
         let fits = |found: &ContainerFact| {
-            !found.image_moved && found.marks.as_ref().is_some_and(|marks| is_made_from(marks, start))
+            let made = found.marks.as_ref().is_some_and(|marks| is_made_from(marks, start));
+            made && !found.image_moved && !is_taken_over(found)
         };
         if let Some(found) = &found {
+            let fits = fits(found);
             let mut world = self.lock();
             world.may_touch(start.project, name, found, "started over")?;
-            if is_up(found.state) && !fits(found) {
+            if is_up(found.state) && !fits {
                 return Err(world.violate(format!("started {name} though another of it runs")));
             }
         }
@@ -72,7 +77,7 @@ impl Sim {
                 self.put_back(start.project, name, &aside, container.name.as_str()).await?;
                 return self.run_container(start, &aside.id).await;
             }
-            (Some(old), _) => self.make_way(start.project, name, &old).await?,
+            (Some(old), aside) => self.make_way(start.project, (name, container.name.as_str()), &old, aside).await?,
             (None, aside) => aside,
         };
         let id = self.effect(Deed::Create, name, |world, _| Ok(world.create(start, container))).await?;
@@ -81,27 +86,29 @@ impl Sim {
             Err(error) => error,
         };
         // The old one has its name again, and waits to be asked to run.
-        if let (Some(old), Some(failed)) = (fallback, self.both(container.name.as_str()).0) {
+        if let (Some(old), Some(failed)) = (fallback, self.both(start.project, start.service).0) {
             self.discard(start.project, name, &failed).await?;
             self.put_back(start.project, name, &old, container.name.as_str()).await?;
         }
         Err(error)
     }
 
-    fn both(&self, name: &str) -> (Option<ContainerFact>, Option<ContainerFact>) {
+    fn both(&self, project: &ProjectName, service: &Service) -> (Option<ContainerFact>, Option<ContainerFact>) {
         let world = self.lock();
-        (world.container(name).cloned(), world.container(&put_aside_name(name)).cloned())
+        let (current, aside) = world.pair(project, service);
+        (current.cloned(), aside.cloned())
     }
 
     /// The old one is put aside; where an older one stands there already, that is the last one known to be well.
     async fn make_way(
         &self,
         project: &ProjectName,
-        name: &ServiceName,
+        (name, container): (&ServiceName, &str),
         old: &ContainerFact,
+        older: Option<ContainerFact>,
     ) -> Result<Option<ContainerFact>, DriverError> {
-        let aside = put_aside_name(&old.name);
-        if let Some(older) = self.both(&old.name).1 {
+        let aside = put_aside_name(container);
+        if let Some(older) = older {
             self.discard(project, name, old).await?;
             return Ok(Some(older));
         }
@@ -160,8 +167,8 @@ impl Sim {
     }
 
     pub(super) async fn drop_previous(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
-        let Runtime::Container(container) = &service.runtime else { return Ok(()) };
-        match self.both(container.name.as_str()) {
+        let Runtime::Container(_) = &service.runtime else { return Ok(()) };
+        match self.both(project, service) {
             (Some(_), Some(previous)) => self.discard(project, &service.name, &previous).await,
             (_, _) => Ok(()),
         }
@@ -169,7 +176,7 @@ impl Sim {
 
     pub(super) async fn bring_back(&self, project: &ProjectName, service: &Service) -> Result<bool, DriverError> {
         let Runtime::Container(container) = &service.runtime else { return Ok(false) };
-        let old = match self.both(container.name.as_str()) {
+        let old = match self.both(project, service) {
             (newer, Some(aside)) => {
                 if let Some(newer) = newer {
                     self.discard(project, &service.name, &newer).await?;

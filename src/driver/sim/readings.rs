@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::Sim;
-use super::things::{checks_itself, key_of_tree, put_aside_name};
+use super::things::{checks_itself, key_of_tree};
 use super::world::{World, key_of};
 use crate::driver::{DriverError, Life, Look};
 use crate::model::desired::{DeclaredGpu, Desired, Runtime, Service};
 use crate::model::facts::{
-    BusyReading, ContainerFact, ContainerState, EngineHealth, ExitFact, Facts, GpuFact, ListenerFact, Marks, Owner,
+    BusyReading, ContainerFact, ContainerState, EngineHealth, ExitFact, Facts, GpuFact, ListenerFact, Owner,
     ProbeFacts, ProbeReading, Reading, TreeFact,
 };
 use crate::model::names::{GpuId, ProjectName, ServiceName};
@@ -19,6 +19,8 @@ impl Sim {
     pub(super) fn read_all(&self, desired: &Desired) -> Facts {
         let mut world = self.lock();
         world.serve(&desired.project);
+        world.aliases.clone_from(&desired.aliases);
+        world.take_over = desired.take_over;
         world.tick();
         let mut probes = BTreeMap::new();
         for service in desired.services.values() {
@@ -78,17 +80,17 @@ impl World {
         if let Some(reason) = self.facts.containers.unknown() {
             return Err(DriverError::NoEngine { endpoint: "simulated".to_owned(), reason: reason.to_owned() });
         }
-        let ours = |container: &&ContainerFact| match (&container.marks, &service.runtime) {
-            (Some(marks), _) => marks.are_of(project, &service.name),
-            (None, Runtime::Existing(_)) => true,
-            (None, Runtime::Container(_) | Runtime::Process(_)) => false,
+        let (container, aside) = match &service.runtime {
+            Runtime::Existing(_) => {
+                (self.container(name.as_str()).filter(|found| !self.is_anothers(project, found)), None)
+            }
+            Runtime::Container(_) | Runtime::Process(_) => self.pair(project, service),
         };
-        let container = self.container(name.as_str()).filter(ours);
         Ok(Look {
             instance: container
                 .map(|found| Instance::Container { id: found.id.clone(), name: found.name.as_str().into() }),
             life: container.map_or(Life::Absent, life_of_container),
-            previous: self.container(&put_aside_name(name.as_str())).as_ref().is_some_and(ours),
+            previous: aside.is_some(),
             spec: container.and_then(|found| found.marks.as_ref()).map(|marks| marks.spec.clone()),
         })
     }
@@ -99,11 +101,10 @@ impl World {
         if matches!(look.life, Life::Running | Life::Crippled(_)) {
             return look.instance;
         }
-        let is_ours = |marks: &Marks| marks.are_of(project, &service.name);
         let tree = self.tree(project, &service.name).filter(|tree| matches!(life_of_tree(tree), Life::Running));
         let containers = self.facts.containers.known().into_iter().flatten();
         let running = |found: &&ContainerFact| found.state == ContainerState::Running;
-        let container = containers.filter(running).find(|found| found.marks.as_ref().is_some_and(is_ours));
+        let container = containers.filter(running).find(|found| self.is_ours(project, &service.name, found));
         tree.map(|found| Instance::Tree { id: key_of_tree(found) }).or_else(|| {
             container.map(|found| Instance::Container { id: found.id.clone(), name: found.name.as_str().into() })
         })
@@ -152,8 +153,12 @@ impl World {
         if let Some(reason) = self.facts.listeners.unknown() {
             return Err(DriverError::Refused(format!("who listens can't be told: {reason}")));
         }
-        let own =
-            service.container_name().and_then(|name| self.container(name.as_str())).map(|container| &container.id);
+        let own = match &service.runtime {
+            Runtime::Container(_) => self.pair(project, service).0,
+            Runtime::Process(_) => None,
+            Runtime::Existing(existing) => self.container(existing.container.as_str()),
+        };
+        let own = own.map(|container| &container.id);
         let is_own = |listener: &ListenerFact| match &listener.owner {
             Owner::Service { project: whose, service: name } => whose == project && *name == service.name,
             Owner::Container(id) => Some(id) == own,

@@ -15,6 +15,7 @@ use crate::model::facts::{
 };
 use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::observed::ASIDE_SUFFIX;
+use crate::model::ownership::{self, Identity, Standing};
 use crate::model::spec::Spec;
 
 /// What a shell says of a program that failed.
@@ -65,7 +66,12 @@ impl World {
             oom_killed: false,
             health: None,
             started_at: None,
-            marks: Some(marks(start, &salt)),
+            marks: Some(Marks {
+                name: container.name.to_string(),
+                host_id: self.facts.host_id.clone().unwrap_or_default(),
+                ..marks(start, &salt)
+            }),
+            marks_inherited: false,
             compose_project: None,
             ports: container.ports.iter().filter_map(|port| port.host).collect(),
             restart_policy: None,
@@ -186,6 +192,46 @@ impl World {
         }
     }
 
+    fn identity<'a>(&'a self, project: &'a ProjectName) -> Identity<'a> {
+        let host_id = self.facts.host_id.as_deref();
+        Identity { project, aliases: &self.aliases, host_id, take_over: self.take_over }
+    }
+
+    /// Proven to be this service's, as the real engine proves it.
+    pub(super) fn is_ours(&self, project: &ProjectName, service: &ServiceName, found: &ContainerFact) -> bool {
+        let identity = self.identity(project);
+        let expected = Some(ownership::base_name(&found.name));
+        found.marks.as_ref().is_some_and(|marks| identity.are_of(marks, service))
+            && identity.standing(found.evidence(), expected) == Standing::Ours
+    }
+
+    pub(super) fn is_anothers(&self, project: &ProjectName, found: &ContainerFact) -> bool {
+        let standing = self.identity(project).standing(found.evidence(), None);
+        matches!(standing, Standing::OtherProject | Standing::OtherHost)
+    }
+
+    /// Made by another machine's lcm, so that a start makes it anew.
+    pub(super) fn is_taken_over(&self, project: &ProjectName, found: &ContainerFact) -> bool {
+        found.marks.as_ref().is_some_and(|marks| self.identity(project).is_taken_over(marks))
+    }
+
+    /// The container of a service and the one put aside for it, where they are proven to be its.
+    pub(super) fn pair(
+        &self,
+        project: &ProjectName,
+        service: &Service,
+    ) -> (Option<&ContainerFact>, Option<&ContainerFact>) {
+        let Some(own) = service.container_name() else { return (None, None) };
+        let names = self.identity(project).names(&service.name, own.as_str());
+        let ours = |found: &&ContainerFact| self.is_ours(project, &service.name, found);
+        let find = |name: &str| self.container(name).filter(ours);
+        let current = names.iter().find_map(|name| find(name));
+        let aside = names.iter().find_map(|name| find(&put_aside_name(name)));
+        let salt = |found: Option<&ContainerFact>| Some(found?.marks.as_ref()?.salt.clone());
+        // No two containers get the same salt: the one under the whole name is the original.
+        (current, aside.filter(|aside| current.is_none() || salt(Some(aside)) != salt(current)))
+    }
+
     /// What may be done to a container: `Err` is a violation.
     pub(super) fn may_touch(
         &mut self,
@@ -194,11 +240,8 @@ impl World {
         container: &ContainerFact,
         what: &str,
     ) -> Result<(), DriverError> {
-        let ours = match &container.marks {
-            Some(marks) => marks.are_of(project, service),
-            None => self.named.get(&container.name) == Some(service),
-        };
-        if ours {
+        let is_adopted = !self.is_anothers(project, container) && self.named.get(&container.name) == Some(service);
+        if is_adopted || self.is_ours(project, service, container) {
             return Ok(());
         }
         Err(self.violate(format!("{what} container {}, which is not {project}'s {service}", container.name)))
@@ -255,6 +298,7 @@ fn marks(start: &Start<'_>, salt: &str) -> Marks {
         config: config.to_string(),
         gpus: start.gpus.iter().map(GpuId::as_str).collect::<Vec<_>>().join(","),
         vram_mib: service.vram.0,
+        ..Marks::default()
     }
 }
 

@@ -32,6 +32,10 @@ pub(super) struct World {
     pub(super) began: Instant,
     pub(super) memory: Memory,
     pub(super) project: Option<ProjectName>,
+    /// Former names of the project.
+    pub(super) aliases: BTreeSet<ProjectName>,
+    /// Another machine's containers become this one's.
+    pub(super) take_over: bool,
     /// How calls go, by what is called.
     pub(super) replies: BTreeMap<String, Reply>,
     pub(super) calls: Vec<Call>,
@@ -82,6 +86,8 @@ impl World {
             began: Instant::now(),
             memory: Memory::new(Instant::now()),
             project: None,
+            aliases: BTreeSet::new(),
+            take_over: false,
             replies: BTreeMap::new(),
             calls: Vec::new(),
             counter: 0,

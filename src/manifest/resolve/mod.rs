@@ -155,6 +155,8 @@ pub(super) fn resolve(input: &Input<'_>, choice: &Choice, problems: &mut Vec<Pro
     }
     Some(Desired {
         project: project?,
+        aliases: settings.aliases,
+        take_over: false,
         mode,
         mode_source,
         own_mode: modes::own(&context),

@@ -1,5 +1,7 @@
 //! What holds for the whole project: its name, the format's version, GPUs, engine, orphans. Each is said once.
 
+use std::collections::BTreeSet;
+
 use crate::manifest::located::Located;
 use crate::manifest::problem::Problem;
 use crate::manifest::resolve::context::Context;
@@ -16,6 +18,8 @@ const VERSION: u32 = 1;
 /// What is neither service, mode nor goal.
 #[derive(Debug)]
 pub(super) struct Settings {
+    /// Former names of the project.
+    pub aliases: BTreeSet<ProjectName>,
     pub orphans: OrphanPolicy,
     pub newest_checkout: bool,
     pub reserve: Mebibytes,
@@ -34,12 +38,44 @@ pub(super) fn project(context: &mut Context<'_>) -> Option<ProjectName> {
     required(context, "version");
     required(context, "name");
     let name = once(context, "name", |manifest| manifest.name.as_ref())?;
+    check_name(context, name);
+    Some(ProjectName::new(name.value.clone()))
+}
+
+fn check_name(context: &mut Context<'_>, name: &Located<String>) {
     if !is_name(name) {
         let help = "a name is made of letters, digits, `_`, `.` and `-`, and begins with a letter or digit";
         let message = format!("`{}` is no name for a project", name.value);
         context.error_with_help("lcm::manifest::name", name.span, (message, "this name"), help);
     }
-    Some(ProjectName::new(name.value.clone()))
+}
+
+/// Former names of the project: each once, and none of them the present one.
+fn aliases(context: &mut Context<'_>) -> BTreeSet<ProjectName> {
+    let files = &context.input.files;
+    let name = files.iter().find_map(|file| file.manifest.name.as_ref()).map(|name| name.value.clone());
+    let mut aliases = BTreeSet::new();
+    let Some(written) = once(context, "renamed_from", |manifest| manifest.renamed_from.as_ref()) else {
+        return aliases;
+    };
+    for former in &written.value.0 {
+        check_name(context, former);
+        if Some(&former.value) == name.as_ref() {
+            let message = format!("the project is called `{}` now, so it was not renamed from that", former.value);
+            let help = "name the project as it was called before, or leave `renamed_from` out";
+            context.error_with_help("lcm::manifest::name", former.span, (message, "this name"), help);
+        }
+        if !aliases.insert(ProjectName::new(former.value.clone())) {
+            let message = format!("`{}` stands twice in `renamed_from`", former.value);
+            context.error_with_help(
+                "lcm::manifest::duplicate",
+                former.span,
+                (message, "the second time"),
+                "name it once",
+            );
+        }
+    }
+    aliases
 }
 
 pub(super) fn settings(context: &mut Context<'_>) -> Settings {
@@ -68,7 +104,8 @@ pub(super) fn settings(context: &mut Context<'_>) -> Settings {
         }
         Some(host.value.clone())
     });
-    Settings { orphans, newest_checkout, reserve: reserve.unwrap_or_default(), devices, engine_host }
+    let aliases = aliases(context);
+    Settings { aliases, orphans, newest_checkout, reserve: reserve.unwrap_or_default(), devices, engine_host }
 }
 
 fn devices(context: &mut Context<'_>, written: &[Located<wire::Device>]) -> Vec<(DeclaredGpu, Span)> {

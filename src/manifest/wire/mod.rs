@@ -32,6 +32,11 @@ pub(super) struct Manifest {
     /// The project: the owner of everything below on this host. In exactly one file of the set.
     #[schemars(regex(pattern = scalar::NAME_OR_VARIABLE_PATTERN), example = &"studio")]
     pub name: Option<Located<String>>,
+    /// Former name of the project, or several. Things that lcm started under it count as this project's: they run on
+    /// without a restart, and `lcm down` stops and removes them too. No other manifest may use that name any more.
+    #[schemars(example = "studio-old", example = ["studio-old", "atelier"])]
+    #[schemars(with = "Option<OneOrMany<scalar::ProjectName>>")]
+    pub renamed_from: Option<Located<OneOrMany<Located<String>>>>,
     /// Further files, relative to this one. What is defined in two of them is an error.
     #[schemars(example = "gpu-templates.yaml", example = ["gpu-templates.yaml", "voices.yaml"])]
     #[expect(dead_code, reason = "followed by the loader, before types are known; here for the schema")]

@@ -200,6 +200,23 @@ impl JsonSchema for Period {
     }
 }
 
+/// A project's name, for the schema alone.
+pub(in crate::manifest) struct ProjectName;
+
+impl JsonSchema for ProjectName {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "ProjectName".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": NAME_OR_VARIABLE_PATTERN })
+    }
+}
+
 impl JsonSchema for Word {
     fn inline_schema() -> bool {
         true

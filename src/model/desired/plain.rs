@@ -32,6 +32,8 @@ impl Desired {
     pub fn plain(project: ProjectName, services: impl IntoIterator<Item = Service>) -> Self {
         Self {
             project,
+            aliases: BTreeSet::new(),
+            take_over: false,
             mode: None,
             mode_source: ModeSource::Manifest,
             own_mode: None,

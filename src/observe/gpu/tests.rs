@@ -203,9 +203,11 @@ fn memory_of_what_does_not_run_any_more_is_foreign() {
 
 #[test]
 fn containers_are_known_by_their_ids() {
-    let container =
-        |id: &str, marks: Value| json!({ "id": id, "name": id, "image": "i", "state": "running", "marks": marks });
-    let marks = |project: &str, service: &str| json!({ "project": project, "service": service, "vram_mib": 0 });
+    let container = |id: &str, marks: Value| {
+        let name = marks["name"].as_str().unwrap_or(id).to_owned();
+        json!({ "id": id, "name": name, "image": "i", "state": "running", "marks": marks })
+    };
+    let marks = |project: &str, service: &str| json!({ "project": project, "service": service, "vram_mib": 0, "name": format!("{project}-{service}") });
     let holders = ["c-llm", "c-old", "c-other", "c-none", "c-gone"]
         .map(|id| holder(1, "python3", Some(1_000), &Owner::Container(id.to_owned())));
     let mut facts = facts(&[], &[gpu(Some(5_000), 0, &holders)]);

@@ -89,7 +89,7 @@ fn needed(desired: &Desired, observed: &Observed, name: &ServiceName) -> Option<
 fn orders(rules: &Rules, case: &Case<'_>, seen: &ObservedService, budget: Budget) -> Vec<&'static str> {
     let ours = match &seen.ownership {
         Ownership::Absent | Ownership::Ours | Ownership::Adopted => true,
-        Ownership::Missing { .. } | Ownership::Foreign { .. } => false,
+        Ownership::Missing { .. } | Ownership::Foreign { .. } | Ownership::Renamed { .. } => false,
     };
     let mut commands = if ours && seen.unknown.is_none() { rules.commands(case, seen.state) } else { Vec::new() };
     let said = seen.word.as_ref().map(|said| said.word);

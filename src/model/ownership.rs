@@ -1,0 +1,214 @@
+//! Ownership of containers. Marks are labels that anyone may copy, so that they prove nothing alone: a container is this
+//! project's where its marks name it by the name that it has, and did not come with its image.
+//!
+//! Pure, and the only place that decides it: observation, both drivers and their effects ask here.
+
+use std::collections::BTreeSet;
+
+use crate::model::desired::Desired;
+use crate::model::facts::{ContainerFact, Facts, Marks};
+use crate::model::names::{ContainerName, ProjectName, ServiceName};
+use crate::model::observed::ASIDE_SUFFIX;
+
+/// A project as it recognises its containers.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity<'a> {
+    pub project: &'a ProjectName,
+    /// Former names of the project.
+    pub aliases: &'a BTreeSet<ProjectName>,
+    /// This machine, where the engine may hold other machines' containers too.
+    pub host_id: Option<&'a str>,
+    /// Other machines' containers of this project become this one's.
+    pub take_over: bool,
+}
+
+/// Proof, or the lack of it, that a container is this project's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// No marks at all.
+    Unmarked,
+    /// Its marks came with its image.
+    Inherited,
+    /// Marks of another project.
+    OtherProject,
+    /// This project's.
+    Ours,
+    /// This project's on another machine that shares the engine.
+    OtherHost,
+    /// As lcm marks a container, but under another name than lcm gave it.
+    Renamed,
+    /// Marks that name another container, or that lcm never writes so.
+    Copied,
+}
+
+/// A container as far as ownership goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence<'a> {
+    /// Its name now.
+    pub name: &'a str,
+    pub marks: Option<&'a Marks>,
+    /// Its image carries the same marks.
+    pub inherited: bool,
+}
+
+impl ContainerFact {
+    #[must_use]
+    pub fn evidence(&self) -> Evidence<'_> {
+        Evidence { name: &self.name, marks: self.marks.as_ref(), inherited: self.marks_inherited }
+    }
+}
+
+impl<'a> Identity<'a> {
+    #[must_use]
+    pub fn of(desired: &'a Desired, facts: &'a Facts) -> Self {
+        let Desired { project, aliases, take_over, .. } = desired;
+        Self { project, aliases, host_id: facts.host_id.as_deref(), take_over: *take_over }
+    }
+
+    /// Whether marks with this project name are this project's.
+    #[must_use]
+    pub fn is_own(&self, project: &str) -> bool {
+        self.is_former(project) || self.project.as_str() == project
+    }
+
+    fn is_former(&self, project: &str) -> bool {
+        !self.aliases.is_empty() && self.aliases.iter().any(|alias| alias.as_str() == project)
+    }
+
+    /// Whether marks are of this project's service.
+    #[must_use]
+    pub fn are_of(&self, marks: &Marks, service: &ServiceName) -> bool {
+        self.is_own(&marks.project) && marks.service == service.as_str()
+    }
+
+    /// Names that a service's container may have: the manifest's, and where that is the default one, those that the
+    /// former project names give.
+    #[must_use]
+    pub fn names(&self, service: &ServiceName, own: &str) -> Vec<String> {
+        let is_default = own == default_name(self.project.as_str(), service.as_str());
+        let former =
+            self.aliases.iter().filter(|_| is_default).map(|alias| default_name(alias.as_str(), service.as_str()));
+        std::iter::once(own.to_owned()).chain(former).collect()
+    }
+
+    /// Standing of one container by itself. `expected`: the name that the manifest gives its service, where it names it.
+    #[must_use]
+    pub fn standing(&self, container: Evidence<'_>, expected: Option<&str>) -> Standing {
+        let Some(marks) = container.marks else { return Standing::Unmarked };
+        if container.inherited {
+            return Standing::Inherited;
+        }
+        if !self.is_own(&marks.project) {
+            return Standing::OtherProject;
+        }
+        if !self.is_named(container.name, marks, expected) {
+            return if is_complete(marks) { Standing::Renamed } else { Standing::Copied };
+        }
+        if self.is_foreign_host(marks) { Standing::OtherHost } else { Standing::Ours }
+    }
+
+    fn is_named(&self, name: &str, marks: &Marks, expected: Option<&str>) -> bool {
+        let name = base_name(name);
+        if !marks.name.is_empty() && marks.name == name {
+            return true;
+        }
+        // A container of a former project may get the present one's name while it is replaced.
+        let former = self.is_former(&marks.project);
+        if !marks.name.is_empty() && !former {
+            return false;
+        }
+        // An older lcm wrote no name: then only the manifest and the default can name it.
+        expected == Some(name)
+            || (marks.name.is_empty() && name == default_name(&marks.project, &marks.service))
+            || (former && name == default_name(self.project.as_str(), &marks.service))
+    }
+
+    /// Made by an lcm on another machine, and not taken over.
+    #[must_use]
+    pub fn is_foreign_host(&self, marks: &Marks) -> bool {
+        !self.take_over && self.is_taken_over(marks)
+    }
+
+    /// Made by an lcm on another machine.
+    #[must_use]
+    pub fn is_taken_over(&self, marks: &Marks) -> bool {
+        let Some(own) = self.host_id else { return false };
+        !marks.host_id.is_empty() && machine(&marks.host_id) != machine(own)
+    }
+}
+
+/// Standing of one container among all: of several with one salt only the one under the right name is ours, since no two
+/// containers get the same.
+#[must_use]
+pub fn standing(found: &ContainerFact, facts: &Facts, desired: &Desired) -> Standing {
+    let identity = Identity::of(desired, facts);
+    let alone = |found: &ContainerFact| identity.standing(found.evidence(), expected(found, desired));
+    let standing = alone(found);
+    let Some(marks) = &found.marks else { return standing };
+    let doubtful = match standing {
+        Standing::Ours => base_name(&found.name) != found.name,
+        Standing::Renamed => true,
+        Standing::Unmarked | Standing::Inherited | Standing::OtherProject | Standing::OtherHost | Standing::Copied => {
+            false
+        }
+    };
+    if !doubtful || marks.salt.is_empty() {
+        return standing;
+    }
+    let others = facts.containers.known().into_iter().flatten().filter(|other| other.id != found.id);
+    let mut same = others.filter(|other| other.marks.as_ref().is_some_and(|other| other.salt == marks.salt));
+    let is_original = |other: &ContainerFact| {
+        alone(other) == Standing::Ours && (standing == Standing::Renamed || base_name(&other.name) == other.name)
+    };
+    if same.any(is_original) { Standing::Copied } else { standing }
+}
+
+/// The name that the manifest gives the container of the service that is marked on this one.
+fn expected<'a>(found: &ContainerFact, desired: &'a Desired) -> Option<&'a str> {
+    let service = desired.services.get(&ServiceName::from(found.marks.as_ref()?.service.as_str()))?;
+    service.container_name().map(ContainerName::as_str)
+}
+
+/// Containers of this project that an lcm on another machine made at the same engine: changing commands are refused on
+/// their account, until they are taken over.
+#[must_use]
+pub fn on_other_hosts<'a>(facts: &'a Facts, desired: &Desired) -> Vec<&'a ContainerFact> {
+    let all = facts.containers.known().into_iter().flatten();
+    all.filter(|found| standing(found, facts, desired) == Standing::OtherHost).collect()
+}
+
+/// Users whose lcm made this project's containers; empty where there are none, or an older lcm made them.
+#[must_use]
+pub fn owner_uids(facts: &Facts, desired: &Desired) -> BTreeSet<u32> {
+    let all = facts.containers.known().into_iter().flatten();
+    let ours = all.filter(|found| standing(found, facts, desired) == Standing::Ours);
+    ours.filter_map(|found| found.marks.as_ref()?.uid).collect()
+}
+
+/// The name without the suffix of what was put aside.
+#[must_use]
+pub fn base_name(name: &str) -> &str {
+    name.strip_suffix(ASIDE_SUFFIX).unwrap_or(name)
+}
+
+/// The container name of a service for which the manifest gives none.
+#[must_use]
+pub fn default_name(project: &str, service: &str) -> String {
+    format!("{project}-{service}")
+}
+
+/// Hostname in a host id, for messages.
+#[must_use]
+pub fn hostname(host_id: &str) -> &str {
+    host_id.rsplit_once('/').map_or(host_id, |(name, _)| name)
+}
+
+/// A machine may get another name: what tells it from others stands last.
+fn machine(host_id: &str) -> &str {
+    host_id.rsplit_once('/').map_or(host_id, |(_, digest)| digest)
+}
+
+/// lcm writes all of these on each container.
+fn is_complete(marks: &Marks) -> bool {
+    [&marks.service, &marks.spec, &marks.salt, &marks.config].iter().all(|text| !text.is_empty())
+}
