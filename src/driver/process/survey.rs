@@ -6,7 +6,7 @@ use std::{io, thread};
 
 use jiff::Timestamp;
 
-use crate::driver::process::folder::Folder;
+use crate::driver::process::shim::standby;
 use crate::driver::process::trees::{Census, Tree};
 use crate::driver::process::{Processes, adopt, others, proc};
 use crate::model::claim::ClaimFact;
@@ -27,16 +27,14 @@ pub(crate) fn all(processes: &Processes, desired: &Desired) -> io::Result<(Vec<T
     let mut facts = Vec::new();
     for (service, pid_file) in desired.services.values().filter_map(process_of) {
         let key = (desired.project.as_str().to_owned(), service.name.as_str().to_owned());
-        let folder = processes.folder(&key.0, &key.1);
-        facts.extend(fact(&folder, &key, trees.remove(&key), pid_file)?);
+        facts.extend(fact(processes, &key, trees.remove(&key), pid_file)?);
     }
     for (key, mut tree) in trees {
         if key.0 != desired.project.as_str() {
             // Another project's affairs, but for the room that it takes.
             tree.marks.config = String::new();
         }
-        let folder = processes.folder(&key.0, &key.1);
-        facts.extend(fact(&folder, &key, Some(tree), None)?);
+        facts.extend(fact(processes, &key, Some(tree), None)?);
     }
     facts.sort_by(|a, b| (&a.marks.project, &a.marks.service).cmp(&(&b.marks.project, &b.marks.service)));
     Ok((facts, Vec::new()))
@@ -48,7 +46,7 @@ pub(crate) fn one(processes: &Processes, project: &ProjectName, service: &Servic
     let key = (project.as_str().to_owned(), service.name.as_str().to_owned());
     others::refuse(&key.0, Some(&key.1))?;
     let tree = settled(|other| *other == key)?.remove(&key);
-    fact(&processes.folder(&key.0, &key.1), &key, tree, pid_file)
+    fact(processes, &key, tree, pid_file)
 }
 
 fn process_of(service: &Service) -> Option<(&Service, Option<&PidFile>)> {
@@ -73,17 +71,24 @@ fn settled(of_interest: impl Fn(&(String, String)) -> bool) -> io::Result<Trees>
 }
 
 fn fact(
-    folder: &Folder,
+    processes: &Processes,
     key: &(String, String),
     tree: Option<Tree>,
     pid_file: Option<&PidFile>,
 ) -> io::Result<Option<TreeFact>> {
+    let folder = processes.folder(&key.0, &key.1);
     if let Some(tree) = tree {
         let Tree { marks, started_at, shim, members, suspended } = tree;
         let exit = folder.exit(&marks.salt);
+        if shim.is_none()
+            && let Some(note) = folder.start_note().filter(|note| note.marks.salt == marks.salt)
+        {
+            // A service whose output waits in its pipe is not seen to be ill: it is told at the next look.
+            let _ = standby::revive(processes, &folder, &note, &members);
+        }
         return Ok(Some(TreeFact { marks, adopted: false, shim, members, started_at, exit, suspended }));
     }
-    if let Some(root) = adopt::root(folder, pid_file) {
+    if let Some(root) = adopt::root(&folder, pid_file) {
         let census = Census::take_whole()?;
         let members = census.below(&root);
         if !members.is_empty() {
