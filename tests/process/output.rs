@@ -12,17 +12,18 @@ use rustix::process::Signal;
 use crate::probing::machine;
 use crate::support::{Bench, kill, lives, pids, process_of, wait_for, write};
 
-/// Processes that relay for this bench's services.
+/// Processes that relay, or stand by to relay, into a log of this bench's.
 fn relays(bench: &Bench) -> Vec<i32> {
-    let words = format!("__relay standby --project {} ", bench.project);
-    let revived = words.replace("standby", "revived");
-    pids()
-        .filter(|pid| {
-            let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let shown = String::from_utf8_lossy(&arguments).replace('\0', " ");
-            lives(*pid) && (shown.contains(&words) || shown.contains(&revived))
-        })
-        .collect()
+    let holds_a_log = |pid: i32| {
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        let mut targets = descriptors.filter_map(|entry| fs::read_link(entry.path()).ok());
+        targets.any(|target| target.starts_with(bench.folder.path()) && target.ends_with("log"))
+    };
+    let is_relay = |pid: i32| {
+        let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        arguments.split(|byte| *byte == 0).any(|word| word == b"__relay")
+    };
+    pids().filter(|pid| lives(*pid) && is_relay(*pid) && holds_a_log(*pid)).collect()
 }
 
 fn log_of(bench: &Bench, service: &str) -> String {
@@ -67,7 +68,7 @@ async fn a_killed_shim_costs_no_output_and_its_standby_is_no_member() {
     let instance = bench.start(&service).await;
     until_logged(&bench, "web", "before").await;
     let tree = bench.tree(&service).await;
-    let [standby] = relays(&bench)[..] else { panic!("one stands by: {:?}", relays(&bench)) };
+    let standby = wait_for("a standby", || relays(&bench).first().copied()).await;
     assert!(tree.members.iter().all(|member| member.pid != standby), "{tree:?}");
     for signal in [Signal::TERM, Signal::HUP, Signal::INT] {
         kill(standby, signal);
@@ -91,7 +92,7 @@ async fn without_shim_and_standby_it_runs_on_and_the_next_look_relays_what_waits
     let service = bench.service("web", line);
     let instance = bench.start(&service).await;
     let shim = bench.tree(&service).await.shim.expect("a shim").pid;
-    let [standby] = relays(&bench)[..] else { panic!("one stands by: {:?}", relays(&bench)) };
+    let standby = wait_for("a standby", || relays(&bench).first().copied()).await;
     for pid in [standby, shim] {
         kill(pid, Signal::KILL);
         wait_for("its end", || (!lives(pid)).then_some(())).await;

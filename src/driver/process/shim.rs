@@ -122,7 +122,7 @@ fn begin(orders: &Orders) -> Result<Keeper, String> {
     let _ = setsid();
     let pipe = Pipe::open().map_err(|error| format!("can't make a pipe: {error}"))?;
     // Before this becomes a sub-reaper: see there.
-    let mut standby = Standby::start(&pipe.reader, &orders.marks.project, &orders.marks.service).ok();
+    let mut standby = Standby::start(&pipe.reader).ok();
     set_child_subreaper(Some(getpid())).map_err(|error| format!("can't become a sub-reaper: {error}"))?;
     umask(Mode::from_raw_mode(0o022));
     let _hearing = ignored::hear_again();

@@ -24,7 +24,7 @@ use crate::driver::process::folder::{Folder, StartNote};
 use crate::driver::process::shim::relay::{self, LogOrders, Relay};
 use crate::driver::process::{Processes, ignored, log, start};
 use crate::files::own;
-use crate::model::facts::{Marks, ProcessFact};
+use crate::model::facts::ProcessFact;
 
 /// The hidden subcommand by which lcm becomes a standby.
 pub(crate) const SUBCOMMAND: &str = "__relay";
@@ -57,9 +57,9 @@ pub(crate) struct Standby(UnixStream);
 
 impl Standby {
     /// Starts one. Must be called before the caller becomes a sub-reaper.
-    pub(crate) fn start(pipe: &File, project: &str, service: &str) -> io::Result<Self> {
+    pub(crate) fn start(pipe: &File) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
-        let mut stage = command(FIRST_STAGE, [project.into(), service.into()]);
+        let mut stage = command(FIRST_STAGE);
         stage.stdin(OwnedFd::from(theirs)).stdout(pipe.try_clone()?);
         let mut stage = stage.spawn()?;
         stage.wait()?;
@@ -96,8 +96,7 @@ pub(crate) fn revive(
     }
     let holders = members.iter().map(|member| member.pid).collect();
     let orders = Orders { folder: folder.path().to_owned(), log: output.log.clone(), pipe: output.inode, holders };
-    let Marks { project, service, .. } = &note.marks;
-    let words = [SUBCOMMAND, FIRST_STAGE_REVIVING, "--project", project, "--service", service].map(str::to_owned);
+    let words = [SUBCOMMAND, FIRST_STAGE_REVIVING].map(str::to_owned);
     let mut stage = start::helper(processes, &words).map_err(io::Error::other)?;
     let mut stage = stage.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     if let Some(mut stdin) = stage.stdin.take() {
@@ -108,11 +107,10 @@ pub(crate) fn revive(
     stage.wait().map(drop)
 }
 
-fn command(stage: &str, names: [OsString; 2]) -> Command {
-    let [project, service] = names;
+/// Nothing on its command line names the service, of which it is no part.
+fn command(stage: &str) -> Command {
     let mut command = Command::new("/proc/self/exe");
-    command.arg0("lcm").arg(SUBCOMMAND).arg(stage).arg("--project").arg(project).arg("--service").arg(service);
-    command.current_dir("/").env_clear().stderr(Stdio::null());
+    command.arg0("lcm").arg(SUBCOMMAND).arg(stage).current_dir("/").env_clear().stderr(Stdio::null());
     command
 }
 
@@ -121,10 +119,8 @@ pub(crate) fn standby_main(mut arguments: impl Iterator<Item = OsString>) -> u8 
     let stage = arguments.next();
     let stage = stage.as_ref().and_then(|stage| stage.to_str());
     if let Some(FIRST_STAGE | FIRST_STAGE_REVIVING) = stage {
-        let mut names = arguments.skip(1).step_by(2);
-        let (Some(project), Some(service)) = (names.next(), names.next()) else { return 1 };
         let next = if stage == Some(FIRST_STAGE) { STANDBY } else { REVIVED };
-        let begun = command(next, [project, service]).stdin(Stdio::inherit()).stdout(Stdio::inherit()).spawn();
+        let begun = command(next).stdin(Stdio::inherit()).stdout(Stdio::inherit()).spawn();
         return u8::from(begun.is_err());
     }
     let _ = setsid();
