@@ -214,7 +214,7 @@ pub(crate) async fn a_log_that_lost_its_beginning_is_told_from_a_whole_one() {
         bench.engine.search_log(&container, found, DEADLINE).await.expect("a log")
     };
     until("it has loaded", async || search("ready").await == Searched::Found).await;
-    assert_eq!(search("listening on").await, Searched::Incomplete);
+    assert_eq!(search("listening on").await, Searched::Incomplete { missing_bytes: 0 });
 }
 
 pub(crate) async fn health_is_the_images_own() {

@@ -4,6 +4,7 @@
 mod adopting;
 mod calling;
 mod machine;
+mod output;
 mod pausing;
 mod probing;
 mod server;

@@ -67,8 +67,10 @@ pub enum Searched {
     Found,
     /// It is not in there, and all of it was read.
     Absent,
-    /// It is not in what could be read.
-    Incomplete,
+    /// It is not in what could be read. How much is missing, where that is known; else 0.
+    Incomplete {
+        missing_bytes: u64,
+    },
 }
 
 impl Engine {
@@ -128,7 +130,7 @@ impl Engine {
         Ok(match read {
             _ if is_found || found(&window) => Searched::Found,
             Read::Whole => Searched::Absent,
-            Read::Part => Searched::Incomplete,
+            Read::Part => Searched::Incomplete { missing_bytes: 0 },
         })
     }
 

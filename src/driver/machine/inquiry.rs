@@ -109,11 +109,16 @@ impl Machine {
                 self.processes.note_match(&self.project, &service.name, &start, pattern);
                 ProbeReading::Passed
             }
-            // The pattern speaks of the start. Of one that is over, and whose output can't be read from its beginning,
-            // a missing line says nothing about how the service is now.
-            Searched::Incomplete if self.start_is_over(service, instance).await => ProbeReading::Passed,
-            Searched::Incomplete | Searched::Absent => {
-                probe::failed(format!("its output does not show `{pattern}` yet"))
+            Searched::Absent => probe::failed(format!("its output does not show `{pattern}` yet")),
+            Searched::Incomplete { missing_bytes } => {
+                let reason = unseen(pattern, missing_bytes);
+                // Of a start that is over, a missing line whose place can't be read any more proves nothing: neither
+                // that the service is well, nor that it is not.
+                if self.start_is_over(service, instance).await {
+                    ProbeReading::Unknown(reason)
+                } else {
+                    probe::failed(reason)
+                }
             }
         }
     }
@@ -137,11 +142,14 @@ impl Machine {
             }
             Instance::Tree { id } => {
                 let written = self.processes.written(&self.project, &service.name, Some(id), LOG_BYTES_MAX).await?;
-                Ok(match written.is_whole {
-                    _ if regex.is_match(&written.text) => Searched::Found,
-                    true => Searched::Absent,
-                    false => Searched::Incomplete,
-                })
+                if regex.is_match(&written.text) {
+                    return Ok(Searched::Found);
+                }
+                // Its relay looks at all of it, and would have noted the pattern.
+                if written.is_whole || self.processes.is_awaited(&self.project, &service.name, id, regex.as_str()) {
+                    return Ok(Searched::Absent);
+                }
+                Ok(Searched::Incomplete { missing_bytes: written.missing_bytes })
             }
         }
     }
@@ -334,6 +342,15 @@ impl Machine {
     async fn look_at(&self, service: &Service) -> Result<Look, DriverError> {
         self.look(&self.project, service).await
     }
+}
+
+/// Why output without the pattern is no proof that it was not written.
+fn unseen(pattern: &str, missing_bytes: u64) -> String {
+    let gone = match missing_bytes {
+        0 => "not all of it could be searched, because it is too long or its beginning was rotated away".to_owned(),
+        bytes => format!("{bytes} bytes of it were rotated away before they could be searched"),
+    };
+    format!("its output does not show `{pattern}`, and {gone}: raise the log's size, or probe by http, tcp or exec")
 }
 
 /// Why this is not that instance, up and running.

@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use crate::driver::DriverError;
 use crate::driver::process::members::{self, MembersNote};
 use crate::driver::process::proc;
+use crate::driver::process::shim::relay::LogOrders;
 use crate::files::own;
 use crate::model::facts::{ExitFact, Marks};
 use crate::shared::segment;
@@ -50,6 +51,19 @@ pub(crate) struct StartNote {
     /// Rotations have taken its beginning out of both.
     #[serde(default)]
     pub(crate) beginning_is_gone: bool,
+    /// Bytes that the log had been given before this start, rotations included.
+    #[serde(default)]
+    pub(crate) began_at: Option<u64>,
+    /// How its output comes into the log; `None`: the service writes there itself, as an older lcm had it.
+    #[serde(default)]
+    pub(crate) output: Option<OutputNote>,
+}
+
+/// The pipe that a service writes to, and what becomes of its output.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct OutputNote {
+    pub(crate) inode: u64,
+    pub(crate) log: LogOrders,
 }
 
 /// Written by the shim when the first process has ended.
@@ -132,6 +146,11 @@ impl Folder {
 
     pub(crate) fn lock(&self) -> PathBuf {
         self.0.join("lock")
+    }
+
+    /// Held by the relay of a service whose shim is gone.
+    pub(crate) fn relay_lock(&self) -> PathBuf {
+        self.0.join("relay.lock")
     }
 
     /// What the shim itself had to say, or what kept it from running.

@@ -1,10 +1,10 @@
-//! A service's log: bounded by copying and truncating, since the service itself holds the file open; and read back from
-//! where a start began.
+//! A service's log: bounded by copying and truncating, since an older lcm's services hold the file open themselves; and
+//! read back from where a start began.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ const TAIL_BYTES_MAX: usize = 256 * 1024;
 
 /// Read at once by whoever follows: what a flood writes between two looks.
 const FOLLOW_BYTES_MAX: u64 = 4 << 20;
+/// Of a process that may have a log open: it is among the first that a shim or a service gets.
+const DESCRIPTORS_MAX: usize = 256;
 /// Emptying a log and noting it are two things, a moment apart.
 const ROTATION_LOOKS: u32 = 4;
 const ROTATION_PAUSE: Duration = Duration::from_millis(5);
@@ -78,6 +80,8 @@ pub(crate) struct Written {
     pub(crate) text: String,
     /// From the first byte of its start on.
     pub(crate) is_whole: bool,
+    /// Written since the start, and not in the text; 0 where that is not known.
+    pub(crate) missing_bytes: u64,
 }
 
 /// What was written since the last start, at most the last `bytes_max` of it. With a `salt`, of that start or
@@ -92,13 +96,18 @@ pub(crate) fn since_start(folder: &Folder, salt: Option<&str>, bytes_max: usize)
     is_whole &= is_all(&folder.log(), offset, bytes_max);
     let mut bytes = end_of(&folder.log(), offset, bytes_max)?;
     let room = bytes_max - bytes.len();
+    let written_bytes = note.as_ref().and_then(|note| {
+        let end = note.rotated_bytes + fs::metadata(folder.log()).ok()?.len();
+        end.checked_sub(note.began_at?)
+    });
     if let Some(offset) = note.and_then(|note| note.previous_offset) {
         is_whole &= is_all(&folder.log_copy(1), offset, room);
         let mut earlier = end_of(&folder.log_copy(1), offset, room).unwrap_or_default();
         earlier.append(&mut bytes);
         bytes = earlier;
     }
-    Ok(Written { text: String::from_utf8_lossy(&bytes).into_owned(), is_whole })
+    let missing_bytes = written_bytes.map_or(0, |written| written.saturating_sub(bytes.len() as u64));
+    Ok(Written { text: String::from_utf8_lossy(&bytes).into_owned(), is_whole, missing_bytes })
 }
 
 /// What stands in the log and in its youngest copy after `mark`; without one, since the last start.
@@ -163,22 +172,26 @@ fn is_all(path: &Path, offset: u64, bytes_max: usize) -> bool {
 
 /// The last lines since the last start.
 pub(crate) fn tail(folder: &Folder, lines: usize) -> Vec<String> {
-    let Ok(Written { text, is_whole }) = since_start(folder, None, TAIL_BYTES_MAX) else { return Vec::new() };
+    let Ok(Written { text, is_whole, .. }) = since_start(folder, None, TAIL_BYTES_MAX) else { return Vec::new() };
     // A line that is cut may be cut within a secret, of which no part is to be shown.
     let torn = usize::from(!is_whole);
     let all: Vec<&str> = text.lines().skip(torn).collect();
     all[all.len().saturating_sub(lines)..].iter().map(|line| (*line).to_owned()).collect()
 }
 
-/// What a living process has written to a log that is deleted or moved away; where its start begins in it, nobody knows
-/// any more.
+/// What stands in a log that is deleted or moved away, and that a living process still writes to: the shim, or the
+/// service itself where an older lcm has started it. Where a start begins in it is not known any more.
 pub(crate) fn of_living(process: &ProcessFact, bytes_max: usize) -> Option<Written> {
-    let path = PathBuf::from(format!("/proc/{}/fd/1", process.pid));
-    let target = fs::read_link(&path).ok()?;
-    let target = target.to_str()?;
-    let ours = target.strip_suffix(" (deleted)").unwrap_or(target).ends_with("/log");
-    let bytes = ours.then(|| end_of(&path, 0, bytes_max).ok()).flatten()?;
-    Some(Written { text: String::from_utf8_lossy(&bytes).into_owned(), is_whole: false })
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", process.pid)).ok()?.flatten().take(DESCRIPTORS_MAX);
+    let path = descriptors.map(|entry| entry.path()).find(|path| is_log(path))?;
+    let bytes = end_of(&path, 0, bytes_max).ok()?;
+    Some(Written { text: String::from_utf8_lossy(&bytes).into_owned(), is_whole: false, missing_bytes: 0 })
+}
+
+fn is_log(descriptor: &Path) -> bool {
+    let target = fs::read_link(descriptor).unwrap_or_default();
+    let target = target.to_string_lossy();
+    target.strip_suffix(" (deleted)").unwrap_or(&target).ends_with("/log")
 }
 
 /// A file from `offset` on, at most its last `bytes_max`. A file shorter than that was emptied since: all of it counts.
@@ -211,7 +224,7 @@ mod tests {
         log.write_all(b"before\n").expect("written");
         let note = StartNote { log_offset: 7, ..note(root.path()) };
         let read = |bytes_max| since_start(&folder, None, bytes_max).expect("read");
-        let written = |text: &str, is_whole| Written { text: text.to_owned(), is_whole };
+        let written = |text: &str, is_whole| Written { text: text.to_owned(), is_whole, missing_bytes: 0 };
         folder.write_start(&note).expect("noted");
         log.write_all(b"ready\n").expect("written");
         assert_eq!(read(100), written("ready\n", true));
@@ -288,6 +301,8 @@ mod tests {
             previous_offset: None,
             rotated_bytes: 0,
             beginning_is_gone: false,
+            began_at: None,
+            output: None,
         }
     }
 }

@@ -45,6 +45,7 @@ pub(crate) mod verified;
 
 use folder::{Folder, MatchNote};
 use log::Written;
+use shim::standby;
 use trees::Census;
 use verified::Trust;
 
@@ -76,6 +77,7 @@ pub fn helper_main() -> Option<u8> {
     match arguments.next()?.to_str()? {
         shim::SUBCOMMAND => Some(shim::shim_main()),
         guardian::SUBCOMMAND => Some(guardian::guardian_main(arguments)),
+        standby::SUBCOMMAND => Some(standby::standby_main(arguments)),
         _ => None,
     }
 }
@@ -197,7 +199,8 @@ impl Processes {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // The folder is gone or was moved, and the service writes on.
                 let tree = Census::take(&trust)?.trees().remove(&key).ok_or(error)?;
-                let text = tree.members.iter().find_map(|member| log::of_living(member, bytes_max));
+                let mut holders = tree.members.iter().chain(&tree.shim);
+                let text = holders.find_map(|holder| log::of_living(holder, bytes_max));
                 text.ok_or_else(|| io::ErrorKind::NotFound.into())
             }
             read => read,
@@ -234,6 +237,13 @@ impl Processes {
     pub(crate) fn was_matched(&self, project: &ProjectName, service: &ServiceName, salt: &str, pattern: &str) -> bool {
         let folder = self.folder(project.as_str(), service.as_str());
         folder.matched().is_some_and(|note| note.is_of(salt, pattern))
+    }
+
+    /// Whether the relay of that start looks for this pattern in all that passes, for as long as the start may take.
+    pub(crate) fn is_awaited(&self, project: &ProjectName, service: &ServiceName, salt: &str, pattern: &str) -> bool {
+        let note = self.folder(project.as_str(), service.as_str()).start_note();
+        let awaited = note.and_then(|note| note.output?.log.awaited);
+        awaited.is_some_and(|awaited| awaited.salt == salt && awaited.pattern == pattern)
     }
 
     /// Remembers that; without a folder to write to it is looked for again.

@@ -1,5 +1,5 @@
 //! The shim: lcm executed again, once for each service, to stand between the service and whoever started it. It outlives
-//! lcm and the terminal, adopts what the service leaves behind, notes how it ended, and bounds its log.
+//! lcm and the terminal, adopts what the service leaves behind, notes how it ended, and relays its output into its log.
 //!
 //! It takes its orders as JSON on stdin, so that no secret is ever on a command line; its arguments only show whose shim
 //! it is. Nothing depends on its living on: the members of its tree are recorded meanwhile.
@@ -8,7 +8,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{collections::BTreeMap, fs::File, fs::TryLockError, thread};
 
@@ -18,10 +18,16 @@ use rustix::process::{WaitOptions, WaitStatus, getpid, set_child_subreaper, sets
 use serde::{Deserialize, Serialize};
 
 use crate::driver::process::environment::Invocation;
-use crate::driver::process::folder::{ExitNote, Folder, StartNote};
+use crate::driver::process::folder::{ExitNote, Folder, OutputNote, StartNote};
 use crate::driver::process::recorder::Recorder;
 use crate::driver::process::{ignored, log, proc};
 use crate::model::facts::{ExitFact, Marks};
+
+pub(crate) mod relay;
+pub(crate) mod standby;
+
+use relay::{Awaited, LogOrders, Pipe, Relay};
+use standby::Standby;
 
 /// The hidden subcommand by which lcm becomes a shim.
 pub const SUBCOMMAND: &str = proc::SHIM_SUBCOMMAND;
@@ -29,10 +35,6 @@ pub const SUBCOMMAND: &str = proc::SHIM_SUBCOMMAND;
 /// The shim of an earlier start leaves a moment after its service; this is long for that moment.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
-/// How often a quiet log is looked at.
-const LOG_PAUSE_MAX: Duration = Duration::from_secs(1);
-/// And one that is being flooded: at 1 GB/s some 50 MB are written meanwhile.
-const LOG_PAUSE_MIN: Duration = Duration::from_millis(50);
 /// Names, hashes and one command: orders beyond this are no orders.
 const ORDERS_BYTES_MAX: u64 = 16 << 20;
 
@@ -49,13 +51,16 @@ pub(crate) struct Orders {
     pub(crate) started_at: Timestamp,
     pub(crate) log_bytes_max: u64,
     pub(crate) log_files: u32,
+    #[serde(default)]
+    pub(crate) awaited: Option<Awaited>,
 }
 
 impl Orders {
     pub(crate) fn new(folder: &Path, invocation: Invocation, marks: Marks, started_at: Timestamp) -> Self {
         let Invocation { program, argv, cwd, environment } = invocation;
         let folder = folder.to_owned();
-        Self { folder, program, argv, cwd, environment, marks, started_at, log_bytes_max: u64::MAX, log_files: 0 }
+        let (log_bytes_max, log_files, awaited) = (u64::MAX, 0, None);
+        Self { folder, program, argv, cwd, environment, marks, started_at, log_bytes_max, log_files, awaited }
     }
 }
 
@@ -104,8 +109,10 @@ fn read_orders() -> Result<Orders, String> {
 struct Keeper {
     pid: i32,
     folder: Folder,
-    log: File,
     recorder: Recorder,
+    relay: Relay,
+    /// `None`: it could not be started, and the service runs all the same.
+    standby: Option<Standby>,
     /// Held as long as this lives: by its file, so that nothing is left to clean up.
     _lock: File,
 }
@@ -115,6 +122,9 @@ fn begin(orders: &Orders) -> Result<Keeper, String> {
     let failed = |what: &str, error: io::Error| format!("{what} {}: {error}", folder.path().display());
     // Refused only to one who leads a group already, who then is out of reach of the terminal as well.
     let _ = setsid();
+    let pipe = Pipe::open().map_err(|error| format!("can't make a pipe: {error}"))?;
+    // Before this becomes a sub-reaper: see there.
+    let mut standby = Standby::start(&pipe.reader).ok();
     set_child_subreaper(Some(getpid())).map_err(|error| format!("can't become a sub-reaper: {error}"))?;
     umask(Mode::from_raw_mode(0o022));
     let _hearing = ignored::hear_again();
@@ -124,21 +134,29 @@ fn begin(orders: &Orders) -> Result<Keeper, String> {
         log::rotate(&log, &folder, orders.log_bytes_max, orders.log_files)
             .map_err(|error| failed("can't rotate the log in", error))?;
     }
+    let log_orders =
+        LogOrders { bytes_max: orders.log_bytes_max, files: orders.log_files, awaited: orders.awaited.clone() };
+    let log_offset = log.metadata().map_err(|error| failed("can't read the log in", error))?.len();
+    let rotated_bytes = folder.start_note().map_or(0, |before| before.rotated_bytes);
     let note = StartNote {
         marks: orders.marks.clone(),
         started_at: orders.started_at,
         cwd: orders.cwd.clone(),
-        log_offset: log.metadata().map_err(|error| failed("can't read the log in", error))?.len(),
+        log_offset,
         previous_offset: None,
-        rotated_bytes: folder.start_note().map_or(0, |before| before.rotated_bytes),
+        rotated_bytes,
         beginning_is_gone: false,
+        began_at: Some(rotated_bytes + log_offset),
+        output: Some(OutputNote { inode: pipe.inode, log: log_orders.clone() }),
     };
     folder.write_start(&note).map_err(|error| failed("can't write to", error))?;
-    let pid = spawn(orders, &log)?;
+    standby = standby.and_then(|mut standby| standby.order(&folder, &log_orders).ok().map(|()| standby));
+    let pid = spawn(orders, pipe.writer)?;
+    let relay = Relay::new(pipe.reader, log, folder.clone(), &log_orders);
     let recorder = Recorder::new(&folder, &orders.marks, orders.started_at);
     // Before lcm is told that the service runs: from then on its members are known without this shim.
     recorder.record();
-    Ok(Keeper { pid, folder, log, recorder, _lock: lock })
+    Ok(Keeper { pid, folder, recorder, relay, standby, _lock: lock })
 }
 
 fn take_lock(folder: &Folder) -> Result<File, String> {
@@ -159,7 +177,8 @@ fn take_lock(folder: &Folder) -> Result<File, String> {
 }
 
 /// In a process group of its own, so that a service which signals its group does not end its shim.
-fn spawn(orders: &Orders, log: &File) -> Result<i32, String> {
+/// Its output goes into the pipe, which nothing in here holds open for writing afterwards.
+fn spawn(orders: &Orders, output: File) -> Result<i32, String> {
     let failed = |error: io::Error| format!("can't run {}: {error}", orders.program.display());
     let child = Command::new(&orders.program)
         .arg0(orders.argv.first().map_or("", String::as_str))
@@ -170,8 +189,8 @@ fn spawn(orders: &Orders, log: &File) -> Result<i32, String> {
         .envs(proc::environment_of(&orders.marks, orders.started_at))
         .process_group(0)
         .stdin(Stdio::null())
-        .stdout(log.try_clone().map_err(failed)?)
-        .stderr(log.try_clone().map_err(failed)?)
+        .stdout(output.try_clone().map_err(failed)?)
+        .stderr(output)
         .spawn()
         .map_err(failed)?;
     i32::try_from(child.id()).map_err(|_| "the kernel gave it no pid".to_owned())
@@ -179,15 +198,16 @@ fn spawn(orders: &Orders, log: &File) -> Result<i32, String> {
 
 /// Stays until nothing is left of the service.
 fn keep(orders: &Orders, keeper: Keeper) {
-    let Keeper { pid, folder, log, recorder, _lock } = keeper;
+    let Keeper { pid, folder, recorder, relay, standby, _lock } = keeper;
     recorder.watch();
-    let log = Arc::new(Mutex::new(log));
-    let (bytes_max, files) = (orders.log_bytes_max, orders.log_files);
-    let watched = (Arc::clone(&log), folder.clone());
-    thread::spawn(move || watch_log(&watched.0, &watched.1, bytes_max, files));
+    let relay = Arc::new(Mutex::new(relay));
+    let relayed = Arc::clone(&relay);
+    thread::spawn(move || relay::run(&relayed));
     loop {
         match wait(WaitOptions::empty()) {
             Ok(Some((ended, status))) if ended.as_raw_nonzero().get() == pid => {
+                // All that it wrote is in the log before its end is on the books.
+                relay::locked(&relay).drain();
                 let note = ExitNote { salt: orders.marks.salt.clone(), exit: exit_of(status) };
                 // A folder that is gone takes the exit status with it, and nothing else.
                 let _ = folder.write_exit(&note);
@@ -198,29 +218,13 @@ fn keep(orders: &Orders, keeper: Keeper) {
         }
     }
     recorder.end();
-    // A rotation under way is finished first.
-    let _last = log.lock().unwrap_or_else(PoisonError::into_inner);
+    // A process that fled may write on: that is the standby's.
+    relay::locked(&relay).drain();
+    if let Some(standby) = standby {
+        standby.release();
+    }
 }
 
 fn exit_of(status: WaitStatus) -> ExitFact {
     ExitFact { code: status.exit_status(), signal: status.terminating_signal(), at: Some(Timestamp::now()) }
-}
-
-/// Looks more often while the log grows fast, so that not even a flood outgrows its bounds by much.
-fn watch_log(log: &Mutex<File>, folder: &Folder, bytes_max: u64, files: u32) {
-    let mut before = 0;
-    let mut pause = LOG_PAUSE_MIN;
-    loop {
-        thread::sleep(pause);
-        let log = log.lock().unwrap_or_else(PoisonError::into_inner);
-        let Ok(size) = log.metadata().map(|metadata| metadata.len()) else { continue };
-        let grown = size.saturating_sub(before);
-        before = size;
-        if size > bytes_max {
-            // What can't be rotated now is tried again at the next look.
-            let _ = log::rotate(&log, folder, bytes_max, files);
-            before = 0;
-        }
-        pause = if grown > bytes_max / 20 { LOG_PAUSE_MIN } else { (pause * 2).min(LOG_PAUSE_MAX) };
-    }
 }

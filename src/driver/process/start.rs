@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
+use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -16,10 +17,11 @@ use tokio::time::timeout;
 use crate::driver::gpu::visible;
 use crate::driver::process::environment::{self, Invocation};
 use crate::driver::process::folder::Folder;
+use crate::driver::process::shim::relay::Awaited;
 use crate::driver::process::shim::{Answer, Orders, SUBCOMMAND};
 use crate::driver::process::{Processes, leaks, proc, scope};
 use crate::driver::{DriverError, Start, disk, reservations};
-use crate::model::desired::{Process, Service};
+use crate::model::desired::{Probe, Process, Service};
 use crate::model::facts::Marks;
 use crate::model::names::GpuId;
 
@@ -47,6 +49,7 @@ pub(crate) async fn start(processes: &Processes, start: &Start<'_>, process: &Pr
     let mut orders = Orders::new(folder.path(), invocation, marks, started_at);
     orders.log_bytes_max = process.log.max_size_bytes;
     orders.log_files = process.log.files;
+    orders.awaited = awaited(service, &salt);
 
     let mut shim = spawn(processes, &folder, &orders)?;
     // Before it has its orders: from here on the service may outlive this lcm.
@@ -90,25 +93,28 @@ pub(crate) fn prepare(processes: &Processes, service: &Service, process: &Proces
 fn spawn(processes: &Processes, folder: &Folder, orders: &Orders) -> Result<Child, DriverError> {
     let marks = &orders.marks;
     let words = [SUBCOMMAND, "--project", &marks.project, "--service", &marks.service].map(str::to_owned);
-    let launch = scope::launch(&processes.environment);
-    let launcher = scope::launcher(&launch, &processes.shim_program, &words, &processes.environment)?;
-    let launcher = leaks::without(launcher, &leaks::inherited());
     let failed = |what: String| move |source| DriverError::Io { what, source };
     let said =
         File::create(folder.shim_log()).map_err(failed(format!("can't write {}", folder.shim_log().display())))?;
-    Command::new(&launcher.program)
+    let mut command = Command::from(helper(processes, &words)?);
+    command.envs(proc::environment_of(marks, orders.started_at)).env(proc::ROLE, proc::ROLE_SHIM);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(said);
+    command.spawn().map_err(failed(format!("can't run the shim {}", processes.shim_program.display())))
+}
+
+/// A command by which lcm becomes something that outlives it: nothing of its environment, no file of its caller's.
+pub(crate) fn helper(processes: &Processes, words: &[String]) -> Result<std::process::Command, DriverError> {
+    let launch = scope::launch(&processes.environment);
+    let launcher = scope::launcher(&launch, &processes.shim_program, words, &processes.environment)?;
+    let launcher = leaks::without(launcher, &leaks::inherited());
+    let mut command = std::process::Command::new(&launcher.program);
+    command
         .arg0(launcher.program.file_name().filter(|name| *name != "exe").unwrap_or(OsStr::new("lcm")))
         .args(launcher.arguments)
         .current_dir("/")
         .env_clear()
-        .envs(launcher.environment)
-        .envs(proc::environment_of(marks, orders.started_at))
-        .env(proc::ROLE, proc::ROLE_SHIM)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(said)
-        .spawn()
-        .map_err(failed(format!("can't run the shim {}", launcher.program.display())))
+        .envs(launcher.environment);
+    Ok(command)
 }
 
 /// Orders in, one line out. Whoever drops this midway leaves a shim without orders, which ends at once.
@@ -122,6 +128,13 @@ async fn handshake(shim: &mut Child, orders: &Orders) -> io::Result<Answer> {
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line).await?;
     serde_json::from_str(&line).map_err(|_| io::ErrorKind::UnexpectedEof.into())
+}
+
+/// The pattern of its log probe.
+fn awaited(service: &Service, salt: &str) -> Option<Awaited> {
+    let Some(Probe::Log(pattern)) = &service.health.probe else { return None };
+    let for_ms = u64::try_from(service.health.start_time_max().as_millis()).unwrap_or(u64::MAX);
+    Some(Awaited { salt: salt.to_owned(), pattern: pattern.clone(), for_ms })
 }
 
 fn complaint(folder: &Folder) -> String {

@@ -5,6 +5,7 @@ use std::{io, thread};
 
 use jiff::Timestamp;
 
+use crate::driver::process::shim::standby;
 use crate::driver::process::trees::{Census, Key, Tree};
 use crate::driver::process::{Processes, adopt, proc};
 use crate::model::claim::ClaimFact;
@@ -95,9 +96,16 @@ fn fact(
 ) -> io::Result<Option<TreeFact>> {
     let folder = processes.folder(&key.0, &key.1);
     if let Some(mut tree) = tree {
+        let note = folder.start_note().filter(|note| note.marks.salt == tree.marks.salt);
+        if tree.shim.is_none()
+            && let Some(note) = &note
+        {
+            // A service whose output waits in its pipe is not seen to be ill: it is told at the next look.
+            let _ = standby::revive(processes, &folder, note, &tree.members);
+        }
         // A record is without the config, which the start's own note has.
         if tree.marks.config.is_empty()
-            && let Some(note) = folder.start_note().filter(|note| note.marks.salt == tree.marks.salt)
+            && let Some(note) = note
         {
             tree.marks = note.marks;
         }
