@@ -116,6 +116,24 @@ fn unpainted_at_its_end(line: String) -> String {
     if is_open { line + RESET } else { line }
 }
 
+/// Length in bytes of what stands at the begin of one line and is never shown: a code of a terminal, or a letter
+/// without a shape. 0: a letter that is shown.
+#[must_use]
+pub fn unseen_bytes(line: &str) -> usize {
+    let mut letters = line.chars();
+    match letters.next() {
+        Some('\u{1b}') => drop(letters.next().and_then(|begin| sequence(begin, &mut letters))),
+        Some(letter @ '\u{80}'..='\u{9f}') => {
+            let begin = char::from_u32(u32::from(letter) - 0x40);
+            drop(begin.and_then(|begin| sequence(begin, &mut letters)));
+        }
+        Some('\t') | None => return 0,
+        Some(letter) if is_unseen(letter) || letter.width() == Some(0) => {}
+        Some(_) => return 0,
+    }
+    line.len() - letters.as_str().len()
+}
+
 enum Piece {
     Letter(char),
     /// A whole code that paints, and does nothing else.

@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use crate::model::harmless;
+
 /// One way to write a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Notation {
@@ -19,10 +21,12 @@ pub(super) enum Notation {
     /// `""` for a quote.
     DoubledDouble,
     Wrapped,
+    /// Codes of a terminal, and letters without a shape: what is left out later must not put a secret together.
+    Unseen,
 }
 
 impl Notation {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Percent,
         Self::Form,
         Self::Backslash,
@@ -31,23 +35,25 @@ impl Notation {
         Self::DoubledSingle,
         Self::DoubledDouble,
         Self::Wrapped,
+        Self::Unseen,
     ];
 
     /// Returns true for a byte that something of any notation begins with.
     pub(super) fn may_begin(byte: u8) -> bool {
-        Self::ALL.iter().any(|notation| notation.triggers().contains(&byte))
+        !matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b' ') && Self::ALL.iter().any(|one| one.begins(byte))
     }
 
-    /// Bytes without one of which there is nothing to undo.
-    fn triggers(self) -> &'static [u8] {
+    /// Returns true for a byte that something of this notation begins with.
+    fn begins(self, byte: u8) -> bool {
         match self {
-            Self::Percent => b"%",
-            Self::Form => b"+",
-            Self::Backslash => b"\\",
-            Self::Reference => b"&",
-            Self::Spliced | Self::DoubledSingle => b"'",
-            Self::DoubledDouble => b"\"",
-            Self::Wrapped => b"\n",
+            Self::Percent => byte == b'%',
+            Self::Form => byte == b'+',
+            Self::Backslash => byte == b'\\',
+            Self::Reference => byte == b'&',
+            Self::Spliced | Self::DoubledSingle => byte == b'\'',
+            Self::DoubledDouble => byte == b'"',
+            Self::Wrapped => byte == b'\n',
+            Self::Unseen => !matches!(byte, b' '..=b'~' | b'\n' | b'\t'),
         }
     }
 
@@ -63,13 +69,14 @@ impl Notation {
             Self::DoubledSingle => pair(rest, b"''"),
             Self::DoubledDouble => pair(rest, b"\"\""),
             Self::Wrapped => wrapped(rest),
+            Self::Unseen => unseen(rest),
         }
     }
 
     /// Undoes the notation; `None` where nothing is written in it.
     pub(super) fn undo(self, text: &Layer) -> Option<Layer> {
         let bytes = &text.bytes;
-        if !bytes.iter().any(|byte| self.triggers().contains(byte)) {
+        if !bytes.iter().any(|byte| self.begins(*byte)) {
             return None;
         }
         let capacity = bytes.len();
@@ -232,4 +239,18 @@ fn wrapped(rest: &[u8]) -> Option<(usize, Meaning)> {
     let after = rest.strip_prefix(b"\r\n").or_else(|| rest.strip_prefix(b"\n"))?;
     let indent = after.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     Some((rest.len() - after.len() + indent, Meaning::NOTHING))
+}
+
+/// What no terminal shows. A code that is longer than any that a terminal knows is looked at in part.
+fn unseen(rest: &[u8]) -> Option<(usize, Meaning)> {
+    const CODE_BYTES_MAX: usize = 4 << 10;
+    if !Notation::Unseen.begins(rest[0]) {
+        return None;
+    }
+    let line = rest.split(|byte| *byte == b'\n').next()?;
+    let line = &line[..line.len().min(CODE_BYTES_MAX)];
+    // What follows may be no text, or cut within a letter.
+    let text = line.utf8_chunks().next()?.valid();
+    let length = harmless::unseen_bytes(text);
+    (length > 0).then_some((length, Meaning::NOTHING))
 }

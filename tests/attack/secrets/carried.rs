@@ -20,6 +20,7 @@ pub(crate) fn trials() -> Vec<Attack> {
             a_notifier_that_fails_with_it,
             a_service_that_dies_with_it_on_its_lips,
             a_line_that_is_longer_than_any_bound,
+            codes_of_a_terminal_within_the_secret,
             a_log_that_is_rotated_in_the_middle_of_it,
             a_log_probe_whose_pattern_is_the_secret;
     ]
@@ -207,6 +208,23 @@ fn a_line_that_is_longer_than_any_bound() {
         assert!(!ran.stdout.contains(part), "a part of the token: {part}");
     }
     shown_nowhere(&owner, TOKEN);
+    owner.goes_down(&manifest);
+}
+
+/// What is left out when a line is shown must not put the token together again.
+fn codes_of_a_terminal_within_the_secret() {
+    let host = Host::new("secrets");
+    let (begin, end) = TOKEN.split_at(9);
+    let codes = ["\\033[31m", "\\000", "\\r", "\\033]0;t\\007", "\\342\\200\\213"];
+    let lines: Vec<String> = codes.iter().map(|code| format!("printf '%s{code}%s\\n' '{begin}' '{end}'")).collect();
+    let hooks =
+        format!("    hooks: {{ post_start: {{ exec: {} }} }}", quoted(&format!("{}; exit 1", lines.join("; "))));
+    let line = quoted(&format!("{}; exit 9", lines.join("; ")));
+    let (owner, manifest) = owner(&host, &format!("command: {line}"), &hooks);
+    tried(&owner, TOKEN);
+    let ran = owner.lcm(&["logs", "api", "--color", "always"]);
+    hidden(&ran.what, &ran.stdout, TOKEN);
+    assert!(!ran.stdout.contains(end), "half of the token\n{ran}");
     owner.goes_down(&manifest);
 }
 

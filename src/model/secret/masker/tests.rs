@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use proptest::prelude::*;
 
+use crate::model::harmless;
 use crate::model::secret::{Masker, Secret};
 
 fn masker(secrets: &[&str]) -> Masker {
@@ -134,6 +135,34 @@ fn beside_the_mark_of_a_cut_no_half_is_shown() {
     assert_eq!(masker.mask("the answer is \"hf_0123456…"), "the answer is \"***…");
     assert_eq!(masker.mask("first\nhf_01234\n…\n89abcdef\nlast"), "first\n***\n…\n***\nlast");
     assert_eq!(masker.mask("no hf_0123 here, hf…"), "no hf_0123 here, hf…", "elsewhere it may be a word");
+}
+
+/// Left out when a line is shown, they would put together what was apart when it was masked.
+#[test]
+fn codes_and_shapeless_letters_within_a_secret_do_not_hide_it() {
+    let masker = masker(&["hf_0123456789"]);
+    let codes = [
+        "\u{1b}[31m",
+        "\u{1b}[0m",
+        "\0",
+        "\r",
+        "\u{8}",
+        "\u{7f}",
+        "\u{200b}",
+        "\u{200d}",
+        "\u{ad}",
+        "\u{301}",
+        "\u{1b}]0;t\u{7}",
+        "\u{9b}1m",
+    ];
+    for code in codes {
+        let (apart, each) = (
+            format!("hf_01{code}23456789"),
+            "hf_0123456789".chars().flat_map(|one| [one.to_string(), code.to_owned()]).collect::<String>(),
+        );
+        assert_eq!(masker.mask(&format!("<{apart}>")), "<***>", "{code:?}");
+        assert!(!harmless::line(&masker.mask(&format!("<{each}>"))).contains("0123"), "{code:?}");
+    }
 }
 
 #[test]
