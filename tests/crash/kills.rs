@@ -66,8 +66,16 @@ impl Chance {
     }
 
     fn draw(&mut self) -> Draw {
-        let victims =
-            [Victim::Lcm, Victim::Lcm, Victim::Lcm, Victim::Shim, Victim::Helper, Victim::Service, Victim::ShimAndLcm];
+        let victims = [
+            Victim::Container,
+            Victim::Lcm,
+            Victim::Lcm,
+            Victim::Lcm,
+            Victim::Shim,
+            Victim::Helper,
+            Victim::Service,
+            Victim::ShimAndLcm,
+        ];
         let commands = ["apply", "apply", "apply", "apply", "restart", "down"];
         let pick = |chance: &mut Self, count: usize| usize::try_from(chance.below(count as u64)).unwrap_or_default();
         Draw {
