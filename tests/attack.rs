@@ -47,6 +47,8 @@ mod server;
 mod studio;
 #[path = "attack/support/mod.rs"]
 mod support;
+#[path = "attack/surviving.rs"]
+mod surviving;
 #[expect(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/terminal.rs"]
 mod terminal;
@@ -61,7 +63,7 @@ mod world;
 use support::{Attack, Need};
 
 fn main() -> ExitCode {
-    let areas: [(&str, Vec<Attack>); 12] = [
+    let areas: [(&str, Vec<Attack>); 13] = [
         ("bounds", bounds::trials()),
         ("containers", containers::trials()),
         ("files", files::trials()),
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
         ("owners", owners::trials()),
         ("reservations", reservations::trials()),
         ("secrets", secrets::trials()),
+        ("surviving", surviving::trials()),
         ("text", text::trials()),
         ("users", users::trials()),
     ];
@@ -87,8 +90,10 @@ fn main() -> ExitCode {
 fn trial(name: String, needs: &'static [Need], run: fn()) -> Trial {
     let missing: Vec<(Need, String)> = needs.iter().filter_map(|need| Some((*need, need.missing()?))).collect();
     let ignored = missing.iter().any(|(need, _)| !require::required(need.name()));
-    let reasons: Vec<String> = missing.iter().map(|(need, why)| format!("needs {}: {why}", need.name())).collect();
-    let reason = reasons.join("; ");
+    // The first is enough, in one line: an engine's client warns before it states the error.
+    let first =
+        missing.first().map(|(need, why)| format!("needs {}: {}", need.name(), why.lines().last().unwrap_or("")));
+    let reason = first.unwrap_or_default();
     let kind = reason.clone();
     let trial = Trial::test(name, move || {
         if reason.is_empty() {

@@ -12,8 +12,13 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 #[path = "crash/disk.rs"]
 mod disk;
+#[expect(dead_code, reason = "each test program uses a part of it")]
+#[path = "support/gpus.rs"]
+mod gpus;
 #[path = "support/image.rs"]
 mod image;
+#[path = "crash/kills.rs"]
+mod kills;
 #[path = "support/require.rs"]
 mod require;
 #[expect(dead_code, reason = "each test program uses a part of it")]
@@ -26,6 +31,9 @@ mod store;
 #[expect(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/studio.rs"]
 mod studio;
+#[expect(dead_code, reason = "the library and the server use the rest")]
+#[path = "../examples/simulated_gpu/world.rs"]
+mod world;
 
 use sandbox::{Sandbox, answers, free_port};
 use studio::{Stranger, docker, engine_missing, remove_labelled, status};
@@ -49,7 +57,8 @@ enum Need {
     Disk,
 }
 
-const TESTS: [Test; 7] = [
+const TESTS: [Test; 8] = [
+    Test { name: "kills_at_drawn_moments_converge", needs: Need::Nothing, run: kills::converge },
     Test { name: "processes_survive_a_kill_after_any_line", needs: Need::Nothing, run: processes },
     Test { name: "containers_survive_a_kill_after_any_line", needs: Need::Engine, run: containers },
     Test { name: "a_service_moves_between_runtimes_and_names", needs: Need::Engine, run: another_runtime },

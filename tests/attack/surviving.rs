@@ -1,0 +1,162 @@
+//! Services that change their uid, their namespaces and their sessions, met by an upgrade of the binary, a deleted state
+//! folder or a dead shim: nothing is lost, nothing runs twice, no owner is locked out.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::PathBuf;
+
+use crate::sandbox::{Ran, run, wait_until};
+use crate::support::host::lcm;
+use crate::support::process::{self, Identity};
+use crate::support::{AS_ROOT, Attack, Canary, Host, KIM, ROOT, User, attacks};
+
+pub(crate) fn trials() -> Vec<Attack> {
+    attacks![
+        AS_ROOT =>
+            a_family_of_other_uids_and_namespaces_is_ours_whole,
+            a_family_survives_an_upgrade_of_the_binary,
+            a_family_survives_a_deleted_state_folder,
+            a_family_survives_its_shim,
+            a_family_survives_its_shim_and_an_upgrade,
+            a_users_family_survives_a_deleted_state_folder_and_an_upgrade,
+            a_users_family_survives_its_shim;
+    ]
+}
+
+/// A server with members that root's service may make: another uid, namespaces of pids, mounts and users of their own,
+/// sessions, an empty environment. Each sleeps by the server's own file, so that it is found again.
+const ROOTS_FAMILY: &str = "setpriv --reuid 61003 --regid 61003 --clear-groups @SERVER@ --sleeper & \
+     unshare --pid --fork --mount-proc @SERVER@ --sleeper & \
+     unshare --mount @SERVER@ --sleeper & \
+     unshare --user @SERVER@ --sleeper & \
+     setsid @SERVER@ --sleeper & \
+     env -i @SERVER@ --sleeper & \
+     exec @SERVER@ --port 0 --children 1 --daemons 1";
+const ROOTS_COUNT: usize = 9;
+
+/// The same without what only root may do.
+const USERS_FAMILY: &str = "setsid @SERVER@ --sleeper & env -i @SERVER@ --sleeper & \
+     exec @SERVER@ --port 0 --children 1 --daemons 1";
+const USERS_COUNT: usize = 5;
+
+struct Family<'h> {
+    host: &'h Host,
+    owner: User<'h>,
+    canary: Canary<'h>,
+    manifest: String,
+    members: BTreeSet<Identity>,
+    /// The binary that the owner runs; an upgrade replaces it.
+    binary: PathBuf,
+}
+
+impl<'h> Family<'h> {
+    #[track_caller]
+    fn up(host: &'h Host, uid: u32) -> Self {
+        let (line, count) = if uid == ROOT { (ROOTS_FAMILY, ROOTS_COUNT) } else { (USERS_FAMILY, USERS_COUNT) };
+        let owner = host.user(uid);
+        let canary = Canary::new(host);
+        let manifest =
+            owner.manifest(&format!("  family: {{ process: {{ command: \"{line}\" }}, stop: {{ grace: 2s }} }}"));
+        let binary = host.folder_of(uid, "bin", 0o755).join("lcm");
+        let family = Self { host, owner, canary, manifest, members: BTreeSet::new(), binary };
+        family.upgrade();
+        family.lcm(&["apply", "--yes"]).exits(0);
+        wait_until("the whole family runs", || host.servers().len() == count);
+        let members = host.servers().into_iter().collect();
+        Self { members, ..family }
+    }
+
+    fn lcm(&self, words: &[&str]) -> Ran {
+        let mut command = self.owner.program(&self.binary);
+        command.args(words).arg(&self.manifest);
+        run(command, &format!("lcm {}", words.join(" ")))
+    }
+
+    /// Puts a new file in the binary's place, as package managers do.
+    fn upgrade(&self) {
+        let draft = self.binary.with_extension("new");
+        fs::copy(lcm(), &draft).expect("a copy of lcm");
+        fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).expect("its mode");
+        chown(&draft, Some(self.owner.uid), Some(self.owner.uid)).expect("its owner");
+        fs::rename(&draft, &self.binary).expect("the binary in its place");
+    }
+
+    fn kill_shim(&self) {
+        let shims = self.host.shims();
+        let [shim] = &shims[..] else { panic!("not one shim, but {shims:?}") };
+        shim.signal("KILL");
+        wait_until("the shim is gone", || !shim.is_alive());
+    }
+
+    fn delete_state(&self) {
+        fs::remove_dir_all(self.owner.state()).expect("a state folder");
+    }
+
+    /// Two applies change nothing, and the plan is empty; then all of it goes.
+    #[track_caller]
+    fn is_whole_and_goes_down(&self) {
+        for _ in 0..2 {
+            self.lcm(&["apply", "--yes", "--detailed-exitcode"]).exits(0);
+        }
+        self.lcm(&["plan", "--detailed-exitcode"]).exits(0);
+        let now: BTreeSet<Identity> = self.host.servers().into_iter().collect();
+        assert_eq!(now, self.members, "lost, or doubled");
+        let down = self.lcm(&["down", "--yes"]).exits(0);
+        let left: Vec<String> = self.host.servers().iter().map(|one| process::words(one.pid)).collect();
+        assert!(left.is_empty(), "left: {left:?}\n{down}");
+        self.canary.assert_untouched();
+    }
+}
+
+fn a_family_of_other_uids_and_namespaces_is_ours_whole() {
+    let host = Host::new("family");
+    Family::up(&host, ROOT).is_whole_and_goes_down();
+}
+
+fn a_family_survives_an_upgrade_of_the_binary() {
+    let host = Host::new("family");
+    let family = Family::up(&host, ROOT);
+    family.upgrade();
+    family.is_whole_and_goes_down();
+}
+
+fn a_family_survives_a_deleted_state_folder() {
+    let host = Host::new("family");
+    let family = Family::up(&host, ROOT);
+    family.delete_state();
+    family.is_whole_and_goes_down();
+}
+
+fn a_family_survives_its_shim() {
+    let host = Host::new("family");
+    let family = Family::up(&host, ROOT);
+    family.lcm(&["status"]);
+    family.kill_shim();
+    family.is_whole_and_goes_down();
+}
+
+fn a_family_survives_its_shim_and_an_upgrade() {
+    let host = Host::new("family");
+    let family = Family::up(&host, ROOT);
+    family.lcm(&["status"]);
+    family.kill_shim();
+    family.upgrade();
+    family.is_whole_and_goes_down();
+}
+
+fn a_users_family_survives_a_deleted_state_folder_and_an_upgrade() {
+    let host = Host::new("family");
+    let family = Family::up(&host, KIM);
+    family.upgrade();
+    family.delete_state();
+    family.is_whole_and_goes_down();
+}
+
+fn a_users_family_survives_its_shim() {
+    let host = Host::new("family");
+    let family = Family::up(&host, KIM);
+    family.lcm(&["status"]);
+    family.kill_shim();
+    family.is_whole_and_goes_down();
+}
