@@ -4,6 +4,7 @@
 //! lost with it.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;

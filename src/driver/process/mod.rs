@@ -199,7 +199,7 @@ impl Processes {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // The folder is gone or was moved, and the service writes on.
                 let tree = Census::take(&trust)?.trees().remove(&key).ok_or(error)?;
-                let mut holders = tree.members.iter().chain(&tree.shim);
+                let mut holders = tree.members.iter().chain(&tree.shims);
                 let text = holders.find_map(|holder| log::of_living(holder, bytes_max));
                 text.ok_or_else(|| io::ErrorKind::NotFound.into())
             }

@@ -97,7 +97,7 @@ fn fact(
     let folder = processes.folder(&key.0, &key.1);
     if let Some(mut tree) = tree {
         let note = folder.start_note().filter(|note| note.marks.salt == tree.marks.salt);
-        if tree.shim.is_none()
+        if tree.shims.is_empty()
             && let Some(note) = &note
         {
             // A service whose output waits in its pipe is not seen to be ill: it is told at the next look.
