@@ -120,6 +120,7 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
     };
     let Thought { observed, plan, .. } = agreement.reach().await?;
     keep_mode(job, &opened)?;
+    opened.driver().record(&opened.desired.project).await;
     let mut ended = if plan.steps.is_empty() {
         forget(session, &opened, &plan);
         nothing_to_do(&opened, &plan, teller)

@@ -225,6 +225,10 @@ impl Driver for Machine {
         self.held(desired, Whose::Lcm).await.into_facts(now)
     }
 
+    async fn record(&self, project: &ProjectName) {
+        self.processes.record(project).await;
+    }
+
     async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
         match &service.runtime {
             Runtime::Process(_) => self.processes.look(project, service).await,

@@ -4,6 +4,7 @@
 mod adopting;
 mod calling;
 mod machine;
+mod owning;
 mod pausing;
 mod probing;
 mod server;
