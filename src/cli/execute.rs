@@ -131,6 +131,7 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
         opened.own(session)?;
     }
     keep_mode(job, &opened)?;
+    opened.driver().record(&opened.desired.project).await;
     let mut ended = if plan.steps.is_empty() {
         forget(session, &opened, &plan);
         nothing_to_do(&opened, &plan, teller)

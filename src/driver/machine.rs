@@ -261,6 +261,10 @@ impl Driver for Machine {
         Facts { host_id: self.compared_host_id(), ..held.into_facts(now) }
     }
 
+    async fn record(&self, project: &ProjectName) {
+        self.processes.record(project).await;
+    }
+
     async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
         match &service.runtime {
             Runtime::Process(_) => self.processes.look(project, service).await,

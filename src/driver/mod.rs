@@ -42,6 +42,9 @@ pub trait Driver: Send + Sync {
     /// Containers, process trees and GPUs alone: who holds what now. Asks no service anything.
     async fn survey(&self, desired: &Desired) -> Facts;
 
+    /// Records what proves later that the project's things are its own; for runs that change things.
+    async fn record(&self, _project: &ProjectName) {}
+
     /// One service as it is at this moment, without probing it.
     async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError>;
 

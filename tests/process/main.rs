@@ -5,6 +5,7 @@ mod adopting;
 mod calling;
 mod machine;
 mod output;
+mod owning;
 mod pausing;
 mod probing;
 mod server;

@@ -137,11 +137,11 @@ impl Processes {
         blocking(move || survey::one(&processes, &project, &service)).await
     }
 
-    /// Records the members of a living start in the owner's store; for runs that change things.
-    pub async fn record(&self, project: &ProjectName, service: &ServiceName) {
-        let (processes, project, service) = (self.clone(), project.clone(), service.clone());
-        // Without a record the tree is still found by its shim.
-        let _ = blocking(move || survey::record(&processes, &project, &service)).await;
+    /// Records the members of a project's living starts in the owner's store.
+    pub async fn record(&self, project: &ProjectName) {
+        let (processes, project) = (self.clone(), project.clone());
+        // Without a record a tree is still found by its shim.
+        let _ = blocking(move || survey::record(&processes, &project)).await;
     }
 
     /// Whether its program, its folder and lcm's own are there, and whether it would outlive lcm.

@@ -11,7 +11,7 @@ use crate::driver::process::{Processes, adopt, proc};
 use crate::model::claim::ClaimFact;
 use crate::model::desired::{Desired, PidFile, Runtime, Service};
 use crate::model::facts::{ExitFact, Marks, TreeFact};
-use crate::model::names::{ProjectName, ServiceName};
+use crate::model::names::ProjectName;
 
 /// A shim without a service is about to begin or to leave: half a second is long for either.
 const SETTLE_ROUNDS_MAX: u32 = 50;
@@ -53,16 +53,18 @@ pub(crate) fn one(processes: &Processes, project: &ProjectName, service: &Servic
     fact(processes, &key, tree, pid_file)
 }
 
-/// Records the members of a living start, so that they are known after the death of a shim that does not record.
-pub(crate) fn record(processes: &Processes, project: &ProjectName, service: &ServiceName) -> io::Result<()> {
-    let key = (project.as_str().to_owned(), service.as_str().to_owned());
-    let folder = processes.folder(&key.0, &key.1);
-    let Some(note) = Census::take(&processes.trust())?.record_of(&key) else { return Ok(()) };
-    if folder.members().as_ref() == Some(&note) {
-        return Ok(());
+/// Records the members of a project's living starts, so that they are known after the death of a shim that does not
+/// record: one of an earlier lcm, or one whose folder was deleted.
+pub(crate) fn record(processes: &Processes, project: &ProjectName) -> io::Result<()> {
+    let census = Census::take(&processes.trust())?;
+    for note in census.records(project.as_str()) {
+        let folder = processes.folder(&note.marks.project, &note.marks.service);
+        if folder.members().as_ref() != Some(&note) {
+            folder.ensure().map_err(io::Error::other)?;
+            folder.write_members(&note)?;
+        }
     }
-    folder.ensure().map_err(io::Error::other)?;
-    folder.write_members(&note)
+    Ok(())
 }
 
 fn process_of(service: &Service) -> Option<(&Service, Option<&PidFile>)> {

@@ -228,13 +228,16 @@ impl Census {
         unlocked.map(|(key, _)| key)
     }
 
-    /// The record of a living start with a verified shim; `None`: there is nothing to record.
-    pub(crate) fn record_of(&self, key: &Key) -> Option<MembersNote> {
-        let tree = self.trees().remove(key)?;
-        let shim = self.stats.get(&tree.shims.first()?.pid)?;
-        let members: Vec<Stat> =
-            tree.members.iter().filter_map(|member| self.stats.get(&member.pid)).cloned().collect();
-        MembersNote::new(&tree.marks, tree.started_at?, shim, &members)
+    /// The records of a project's living starts with a verified shim.
+    pub(crate) fn records(&self, project: &str) -> Vec<MembersNote> {
+        let trees = self.trees().into_iter().filter(|(key, _)| key.0 == project);
+        let record = |tree: Tree| {
+            let shim = self.stats.get(&tree.shims.first()?.pid)?;
+            let members: Vec<Stat> =
+                tree.members.iter().filter_map(|member| self.stats.get(&member.pid)).cloned().collect();
+            MembersNote::new(&tree.marks, tree.started_at?, shim, &members)
+        };
+        trees.filter_map(|(_, tree)| record(tree)).collect()
     }
 
     /// Claims on a project: what carries its marks and belongs to nothing, and other users' trees of that name, each by
