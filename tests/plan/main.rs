@@ -11,6 +11,7 @@ mod misplaced;
 mod modes;
 mod oneshots;
 mod orphans;
+mod ownership;
 mod recover;
 mod room;
 mod rules;
