@@ -55,6 +55,7 @@ impl Agreement<'_> {
         let Self { session, opened, request, author, .. } = *self;
         opened.hear()?;
         let facts = opened.facts(session).await;
+        opened.refuse_other_hosts(&facts)?;
         opened.refuse_if_all_unknown(&facts, request)?;
         let observed = opened.observed(&facts);
         let look = apply::Look { desired: &opened.desired, facts: &facts, observed: &observed, author };

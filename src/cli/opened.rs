@@ -11,9 +11,11 @@ use crate::cli::wire::{self, Simulated};
 use crate::cli::{files, names, owner, wanted};
 use crate::driver::Driver;
 use crate::manifest::{Choice, Problem, Problems, Severity};
+use crate::model::claim::bounded;
 use crate::model::desired::{Desired, ModeSource};
 use crate::model::facts::{self, Facts};
 use crate::model::observed::Observed;
+use crate::model::ownership;
 use crate::model::plan::{Plan, Request};
 use crate::model::room::Room;
 use crate::model::words::{Switched, Words};
@@ -23,6 +25,9 @@ use crate::shared::owner::Owner;
 use crate::store::memory::Memory;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Store, StoreError};
+
+/// More are not named in one refusal.
+const OTHERS_NAMED_MAX: usize = 6;
 
 /// What a command works with.
 pub(super) struct Opened {
@@ -320,6 +325,28 @@ impl Opened {
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Two machines that change one project would undo each other's work.
+    pub(super) fn refuse_other_hosts(&self, facts: &Facts) -> Result<(), Stop> {
+        let found = ownership::on_other_hosts(facts, &self.desired);
+        let Some(first) = found.first() else { return Ok(()) };
+        let host = first.marks.as_ref().map(|marks| ownership::hostname(&marks.host_id)).unwrap_or_default();
+        let containers: Vec<String> = found
+            .iter()
+            .take(OTHERS_NAMED_MAX)
+            .map(|found| format!("{} ({})", found.name, found.id.get(..12).unwrap_or(&found.id)))
+            .collect();
+        Err(Stop::refused(
+            Code::OtherHost,
+            format!(
+                "project {} at this shared engine is managed by lcm on host {}, which made container {}; nothing was \
+                 changed: run lcm there, or take the project over with `lcm apply --take-over`",
+                self.desired.project,
+                bounded(host),
+                containers.join(", ")
+            ),
+        ))
     }
 
     /// Writes a changed world back to its file, its past with it.

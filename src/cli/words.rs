@@ -134,6 +134,7 @@ impl<'a> Spoken<'a> {
             }
         }
         let facts = opened.facts(session).await;
+        opened.refuse_other_hosts(&facts)?;
         let observed = opened.observed(&facts).services;
         Ok(Self { session, opened, observed, named, voice: &args.voice, metadata, told: Sheet::new() })
     }

@@ -169,12 +169,16 @@ fn expected<'a>(found: &ContainerFact, desired: &'a Desired) -> Option<&'a str> 
     service.container_name().map(ContainerName::as_str)
 }
 
-/// Containers of this project that an lcm on another machine made at the same engine: changing commands are refused on
-/// their account, until they are taken over.
+/// Containers of this manifest's services that an lcm on another machine made at the same engine: changing commands are
+/// refused on their account, until they are taken over. Those of services that are not in the manifest are only claims.
 #[must_use]
 pub fn on_other_hosts<'a>(facts: &'a Facts, desired: &Desired) -> Vec<&'a ContainerFact> {
     let all = facts.containers.known().into_iter().flatten();
-    all.filter(|found| standing(found, facts, desired) == Standing::OtherHost).collect()
+    let is_wanted = |found: &&ContainerFact| {
+        let marks = found.marks.as_ref();
+        marks.is_some_and(|marks| desired.services.contains_key(&ServiceName::from(marks.service.as_str())))
+    };
+    all.filter(is_wanted).filter(|found| standing(found, facts, desired) == Standing::OtherHost).collect()
 }
 
 /// Users whose lcm made this project's containers; empty where there are none, or an older lcm made them.

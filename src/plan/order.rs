@@ -221,10 +221,10 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, earlier: &Steps<'_>) -> Ve
     let is_down = scene.request.purpose == Purpose::Down;
     for number in scene.all().filter(|number| scene.is_in_scope(*number)) {
         let (decision, glance) = (&decisions.0[number], scene.glance(number));
-        if !(is_down || decision.starts() || glance.has_previous) {
+        let (name, seen) = (scene.name(number), scene.seen(number));
+        if !(is_down || decision.starts() || glance.has_previous || seen.taken_over_from.is_some()) {
             continue;
         }
-        let (name, seen) = (scene.name(number), scene.seen(number));
         // What an operator maintains or suspends is left as it is, all of it.
         let word = seen.word.as_ref().map(|said| said.word);
         let hands_off = seen.state == State::Maintenance || word == Some(Word::Suspend);
@@ -238,6 +238,10 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, earlier: &Steps<'_>) -> Ve
         let (instance, why) = match (&seen.instance, seen.previous.as_deref()) {
             (Some(current @ Instance::Container { .. }), _) if down => (current, "everything of this project is to go"),
             (Some(current), _) if renamed => (current, renamed_why(scene, number)),
+            // A label can't be changed: where nothing is started, what is taken over goes.
+            (Some(current), _) if seen.taken_over_from.is_some() && goes(decision, seen) => {
+                (current, "lcm on another host made it, and this host takes it over")
+            }
             (_, Some(previous)) if !decision.starts() && !scene.request.purpose.is_one_shot() => {
                 (previous, "an older container was put aside, and is not needed any more")
             }
@@ -267,6 +271,23 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, earlier: &Steps<'_>) -> Ve
         steps.push((number, step));
     }
     steps
+}
+
+/// It is off when this plan is done.
+fn goes(decision: &Decision, seen: &ObservedService) -> bool {
+    match decision {
+        Decision::Stop(_) => true,
+        Decision::Leave(_) => !seen.holds_room,
+        Decision::Start { .. }
+        | Decision::Await(_)
+        | Decision::Recreate { .. }
+        | Decision::GiveUp(_)
+        | Decision::Evict(_)
+        | Decision::Pause(_)
+        | Decision::Preempt { .. }
+        | Decision::Blocked(_)
+        | Decision::Held(_) => false,
+    }
 }
 
 fn renamed_why(scene: &Scene<'_>, number: Number) -> &'static str {

@@ -12,6 +12,7 @@ mod misplaced;
 mod modes;
 mod oneshots;
 mod orphans;
+mod ownership;
 mod recover;
 mod room;
 mod rules;
