@@ -98,7 +98,7 @@ pub trait Driver: Send + Sync {
     ) -> Result<Option<Logged>, DriverError>;
 
     /// Tells what is called beside a change of its occasion, and returns within its deadline. Of a program, and of all
-    /// that this started in its own process group, nothing is left then.
+    /// that it started in any session or group, nothing is left then.
     async fn call(&self, errand: &Errand<'_>) -> Answer;
 
     /// The machine's clock; a simulated one has its own.

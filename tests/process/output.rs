@@ -1,5 +1,5 @@
-//! What a service writes: it comes into its log in order and whole, however it opens its output, whoever of its keepers
-//! is killed, and however much of it there is.
+//! The output of a service: it comes into its log in order and whole, however the service opens it, with its shim or its
+//! standby killed, and in any amount.
 
 use std::fs;
 use std::time::Duration;

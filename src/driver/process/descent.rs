@@ -1,5 +1,5 @@
-//! Processes below a process, and their end: whatever session, group, user or namespace they moved to, they stay below
-//! the sub-reaper that they were started under. Blocking.
+//! Processes below a process, and their end: in any session, group or namespace and as any user, they stay below the
+//! sub-reaper that they were started under. Blocking.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -118,7 +118,7 @@ pub(crate) fn end_unanswered(guardian: &ProcessFact, command: Option<&ProcessFac
 }
 
 /// Living members of the session that a process leads or led. The kernel keeps the number of a session from being given
-/// to another process while the session has members; the start time tells a later session of that number apart.
+/// to another process while the session has members; the start time distinguishes a later session of that number.
 fn session_of(leader: &ProcessFact) -> Vec<ProcessFact> {
     let is_anothers = proc::stat(leader.pid).is_some_and(|stat| stat.start_ticks != leader.start_ticks);
     if is_anothers {
@@ -160,6 +160,6 @@ mod tests {
         assert!(end_unanswered(&fact, None).is_empty());
         root.wait().expect("it ended");
         assert!(known.iter().all(|process| !proc::is_alive(process)), "{known:?}");
-        assert!(kill(&known).is_empty(), "whatever is gone needs no signal");
+        assert!(kill(&known).is_empty(), "what has ended needs no signal");
     }
 }

@@ -97,7 +97,7 @@ pub(crate) fn guardian_main(mut arguments: impl Iterator<Item = OsString>) -> u8
     if let Some(guardian) = arguments.next() {
         return become_command(&guardian, arguments);
     }
-    // A signal that is heard does nothing: only KILL ends a guardian before its time.
+    // A handled signal does nothing: only KILL ends a guardian before its time.
     let _hearing = ignored::hear_all();
     let Some(orders) = read_orders() else { return 1 };
     let report = match set_child_subreaper(Some(getpid())) {

@@ -18,7 +18,7 @@ pub(crate) fn hear_again() -> Option<Runtime> {
     hear(COMMON.into_iter().filter(|number| mask & (1 << (number - 1)) != 0).collect())
 }
 
-/// Hears all of them, ignored before or not: none of them ends this process any more.
+/// Handles all of them, ignored before or not: none of them ends this process any more.
 pub(crate) fn hear_all() -> Option<Runtime> {
     hear(COMMON.to_vec())
 }

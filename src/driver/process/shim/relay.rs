@@ -33,7 +33,7 @@ pub(crate) struct Pipe {
     pub(crate) reader: File,
     /// Reads as well: see the head.
     pub(crate) writer: File,
-    /// What tells it from all other pipes of this host.
+    /// Distinguishes it from all other pipes of this host.
     pub(crate) inode: u64,
 }
 
@@ -155,7 +155,7 @@ pub(crate) fn locked(relay: &Arc<Mutex<Relay>>) -> std::sync::MutexGuard<'_, Rel
     relay.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The search for a pattern in lines as they pass. A match over several lines is left to whoever reads the log.
+/// The search for a pattern in lines as they pass. A match over several lines is left to the probe, which reads the log.
 struct Search {
     awaited: Awaited,
     regex: Regex,

@@ -124,7 +124,7 @@ pub(crate) fn standby_main(mut arguments: impl Iterator<Item = OsString>) -> u8 
         return u8::from(begun.is_err());
     }
     let _ = setsid();
-    // A signal that is heard does nothing: whoever ends all of lcm's processes by name does not mean the services.
+    // A handled signal does nothing: an operator who ends lcm's processes by name does not mean the services.
     let _hearing = ignored::hear_all();
     let Some(orders) = read_orders() else { return 1 };
     let folder = Folder::at(orders.folder.clone());
