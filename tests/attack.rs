@@ -13,6 +13,8 @@ use libtest_mimic::{Arguments, Failed, Trial};
 mod bounds;
 #[path = "attack/containers.rs"]
 mod containers;
+#[path = "attack/figures.rs"]
+mod figures;
 #[path = "attack/files.rs"]
 mod files;
 #[expect(dead_code, reason = "each test program uses a part of it")]
@@ -43,7 +45,6 @@ mod server;
 mod studio;
 #[path = "attack/support/mod.rs"]
 mod support;
-#[expect(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/terminal.rs"]
 mod terminal;
 #[path = "attack/text.rs"]
@@ -57,9 +58,10 @@ mod world;
 use support::{Attack, Need};
 
 fn main() -> ExitCode {
-    let areas: [(&str, Vec<Attack>); 10] = [
+    let areas: [(&str, Vec<Attack>); 11] = [
         ("bounds", bounds::trials()),
         ("containers", containers::trials()),
+        ("figures", figures::trials()),
         ("files", files::trials()),
         ("guard", guard::trials()),
         ("marks", marks::trials()),
