@@ -13,6 +13,8 @@ use libtest_mimic::{Arguments, Failed, Trial};
 mod bounds;
 #[path = "attack/containers.rs"]
 mod containers;
+#[path = "attack/figures.rs"]
+mod figures;
 #[path = "attack/files.rs"]
 mod files;
 #[expect(dead_code, reason = "each test program uses a part of it")]
@@ -49,7 +51,6 @@ mod studio;
 mod support;
 #[path = "attack/surviving.rs"]
 mod surviving;
-#[expect(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/terminal.rs"]
 mod terminal;
 #[path = "attack/text.rs"]
@@ -63,9 +64,10 @@ mod world;
 use support::{Attack, Need};
 
 fn main() -> ExitCode {
-    let areas: [(&str, Vec<Attack>); 13] = [
+    let areas: [(&str, Vec<Attack>); 14] = [
         ("bounds", bounds::trials()),
         ("containers", containers::trials()),
+        ("figures", figures::trials()),
         ("files", files::trials()),
         ("guard", guard::trials()),
         ("locks", locks::trials()),

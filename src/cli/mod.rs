@@ -52,6 +52,7 @@ use std::io::{self, IsTerminal as _};
 
 use clap::{FromArgMatches as _, Parser, Subcommand};
 
+use crate::model::harmless;
 use crate::model::plan::Purpose;
 use crate::report::print;
 use crate::report::sheet::Sheet;
@@ -132,7 +133,11 @@ fn told(answer: &clap::Error) -> Exit {
     let is_painted = color::is_colored(color::asked(std::env::args_os()), &session::environment(), is_terminal);
     let style = Style { colored: is_painted, ..Style::PLAIN };
     // It quotes words of the command line, which may come from a file name or from another program.
-    let text = Sheet::new().laid_out(&answer.render().ansi().to_string()).unfolded(style);
+    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    let quoted = words.filter(|word| !harmless::is_plain(word));
+    let text =
+        quoted.fold(answer.render().ansi().to_string(), |text, word| text.replace(&word, &harmless::line(&word)));
+    let text = Sheet::new().laid_out(&text).unfolded(style);
     if answer.use_stderr() {
         print::note(&text.trimmed());
         return Exit::Usage;

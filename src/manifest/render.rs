@@ -1,4 +1,4 @@
-//! Problems for people: each underlined in its file, by miette.
+//! Problems for people: each underlined in its file, by miette. What they quote of a manifest stays on its line.
 
 use std::fmt;
 
@@ -6,6 +6,7 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, Na
 
 use crate::manifest::problem::{Place, Problem, Problems, Severity};
 use crate::manifest::source::Sources;
+use crate::model::harmless;
 
 impl Problems {
     /// All problems one after the other, `width` columns wide, with an empty line between.
@@ -51,19 +52,19 @@ impl Shown {
             .map(|(place, label)| underline(place, label))
             .collect();
         Self {
-            message: problem.message.clone(),
+            message: harmless::line(&problem.message),
             code: Some(problem.code),
             severity: match problem.severity {
                 Severity::Error => miette::Severity::Error,
                 Severity::Warning => miette::Severity::Warning,
             },
-            help: problem.help.clone(),
+            help: problem.help.as_deref().map(harmless::line),
             source: problem.place.as_ref().and_then(|place| text(place, sources)),
             labels,
             elsewhere: far
                 .into_iter()
                 .map(|(place, label)| Self {
-                    message: label.clone(),
+                    message: harmless::line(label),
                     code: None,
                     severity: miette::Severity::Advice,
                     help: None,
@@ -78,11 +79,11 @@ impl Shown {
 
 fn text(place: &Place, sources: &Sources) -> Option<NamedSource<String>> {
     let source = sources.by_path(&place.file)?;
-    Some(NamedSource::new(place.file.display().to_string(), source.text.clone()))
+    Some(NamedSource::new(harmless::line(&place.file.display().to_string()), source.text.clone()))
 }
 
 fn underline(place: &Place, label: &str) -> LabeledSpan {
-    LabeledSpan::new(Some(label.to_owned()), place.offset, place.length)
+    LabeledSpan::new(Some(harmless::line(label)), place.offset, place.length)
 }
 
 impl fmt::Display for Shown {

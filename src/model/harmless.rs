@@ -74,7 +74,7 @@ pub fn painted_line(text: &str, colored: bool) -> String {
 /// Its lines and tabs stay; where something is `colored`, what paints stays too, and ends with its line.
 #[must_use]
 pub fn lines(text: &str, colored: bool) -> String {
-    if is_plain(text) {
+    if text.bytes().all(|byte| byte == b'\n' || is_plain_byte(byte)) {
         return text.to_owned();
     }
     let text = passed(text, |piece, shown| match piece {
@@ -101,9 +101,14 @@ pub fn drawn(line: &str, colored: bool) -> String {
     lines(line, colored)
 }
 
-/// Nothing in it needs a look.
-fn is_plain(text: &str) -> bool {
-    text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+/// Whether it is one line of ASCII that is shown as it is: most text is, and needs no second look.
+#[must_use]
+pub fn is_plain(text: &str) -> bool {
+    text.bytes().all(is_plain_byte)
+}
+
+fn is_plain_byte(byte: u8) -> bool {
+    (b' '..=b'~').contains(&byte)
 }
 
 /// What separates words, and would begin another line or column.

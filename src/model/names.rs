@@ -44,6 +44,9 @@ macro_rules! name {
         /// A valid name as it is. Marks, engines and files may hold any text: of such a name one harmless line.
         impl fmt::Display for $type {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                if self.0.len() <= SHOWN_MAX && harmless::is_plain(&self.0) {
+                    return formatter.pad(&self.0);
+                }
                 formatter.pad(&harmless::short(&self.0, SHOWN_MAX))
             }
         }

@@ -38,7 +38,7 @@ pub fn plan(view: View<'_>) -> Output {
         "style" => STYLE.to_owned(),
         "script" => SCRIPT.to_owned(),
         "command" => if view.saved().is_some() { "saved plan" } else { view.command() }.to_owned(),
-        "project" => text(plan.project.as_str()),
+        "project" => text(&plan.project.to_string()),
         // Each part stays on one line.
         "headline" => {
             text(&headline(view).0).split(", ").map(|part| part.replace(' ', "\u{a0}")).collect::<Vec<_>>().join(", ")
@@ -144,14 +144,14 @@ fn not_done(view: View<'_>) -> String {
     section("not-done", "Not done", &view::in_the_way(view.plan))
 }
 
-fn section(id: &str, title: &str, lines: &[NotDone<'_>]) -> String {
+fn section(id: &str, title: &str, lines: &[NotDone]) -> String {
     if lines.is_empty() {
         return String::new();
     }
     format!("<section aria-labelledby=\"{id}\">\n<h2 id=\"{id}\">{title}</h2>\n{}</section>\n", table(title, lines))
 }
 
-fn table(title: &str, lines: &[NotDone<'_>]) -> String {
+fn table(title: &str, lines: &[NotDone]) -> String {
     let mut html = format!(
         "<div class=\"wide\"><table class=\"list\"><caption class=\"unseen\">{title}</caption>\n<thead><tr><th scope=\"col\">What</th>\
          <th scope=\"col\">Service</th><th scope=\"col\">State</th><th scope=\"col\">Why</th></tr></thead>\n<tbody>\n"

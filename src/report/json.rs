@@ -33,6 +33,11 @@ pub fn line<T: Serialize>(value: &T) -> Output {
 /// strings alone, and are written by their numbers: a program reads the same, and who looks at it sees them.
 fn ended(json: &str) -> Output {
     let mut text = String::with_capacity(json.len() + 1);
+    if json.bytes().all(|byte| byte == b'\n' || (b' '..=b'~').contains(&byte)) {
+        text.push_str(json);
+        text.push('\n');
+        return Output::new(text);
+    }
     for letter in json.chars() {
         if letter != '\n' && is_unseen(letter) {
             for unit in letter.encode_utf16(&mut [0; 2]) {

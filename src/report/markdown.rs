@@ -63,7 +63,7 @@ pub fn plan(view: View<'_>) -> Output {
     let room = comment.room().saturating_sub(BEHIND_DIFFS_BYTES);
     comment.section(room, &folded_head("Changed definitions"), diffs, FOLD_END);
     let long = entries.iter().filter(|entry| entry.route(true) != entry.route(false));
-    let routes = long.map(|entry| format!("- {}: {}\n", code(entry.service.as_str()), entry.route(true)));
+    let routes = long.map(|entry| format!("- {}: {}\n", code(&entry.service.to_string()), entry.route(true)));
     comment.section(BEHIND_DIFFS_BYTES / 2, &folded_head("Whole routes"), routes, FOLD_END);
     let room = comment.room();
     comment.section(room, &folded_head("Kept"), view::kept(plan).iter().map(not_done), FOLD_END);
@@ -142,7 +142,7 @@ fn head(view: View<'_>) -> String {
     let parts: Vec<String> = view.parts().iter().map(|part| prose(part)).collect();
     let mut head = format!("**{}**\n\n{}\n", prose(view.headline().trim_end_matches('.')), parts.join(" · "));
     if head.len() > HEAD_BYTES_MAX {
-        head = format!("**{}**\n\n{}\n", prose(&view::summary(view.plan)), prose(view.plan.project.as_str()));
+        head = format!("**{}**\n\n{}\n", prose(&view::summary(view.plan)), prose(&view.plan.project.to_string()));
     }
     if view.plan.placement == Placement::Bounded && !view.plan.steps.is_empty() {
         head.push_str("\nThe placing is sound, but not proven to be the best.\n");
@@ -155,7 +155,7 @@ fn head(view: View<'_>) -> String {
 
 fn step_row(plan: &Plan, entry: &Entry<'_>) -> String {
     let (symbol, _) = entry.kind.symbol();
-    let (verb, service) = (entry.kind.verb(), code(entry.service.as_str()));
+    let (verb, service) = (entry.kind.verb(), code(&entry.service.to_string()));
     let why = prose(&entry.reasons().join("; "));
     format!("| `{symbol}` {verb} | {service} | {} | {} | {why} |\n", entry.route(false), prose(&entry.effect(plan)))
 }
@@ -165,20 +165,20 @@ fn gpu_row(plan: &Plan, gpu: &GpuLine) -> String {
     format!("| {} | {} |\n", prose(&gpu_name(plan, &gpu.id)), figures.join(" | "))
 }
 
-fn not_done(line: &NotDone<'_>) -> String {
+fn not_done(line: &NotDone) -> String {
     let NotDone { symbol, verb, service, state, why } = line;
     let state = state.map(State::as_str).map(|state| format!(" ({state})")).unwrap_or_default();
     format!("- `{symbol}` {verb} {}{state}: {}\n", code(service), prose(why))
 }
 
 fn changed(entry: &Entry<'_>, diff: &str) -> String {
-    format!("{}\n\n{}", code(entry.service.as_str()), fenced("diff", diff))
+    format!("{}\n\n{}", code(&entry.service.to_string()), fenced("diff", diff))
 }
 
 /// By project and mode, so that the comments of two plans of one project stand side by side.
 fn mark(plan: &Plan) -> String {
-    let mode = plan.mode.as_ref().map(|mode| format!(" {}", mark_name(mode.as_str()))).unwrap_or_default();
-    format!("<!-- lcm plan: {}{mode} -->\n", mark_name(plan.project.as_str()))
+    let mode = plan.mode.as_ref().map(|mode| format!(" {}", mark_name(&mode.to_string()))).unwrap_or_default();
+    format!("<!-- lcm plan: {}{mode} -->\n", mark_name(&plan.project.to_string()))
 }
 
 /// A comment ends with the first `-->`; and a bot looks for a word.

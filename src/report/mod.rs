@@ -27,4 +27,6 @@ mod timeline;
 pub mod view;
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 pub(crate) mod tests;

@@ -20,7 +20,7 @@ impl Sheet {
 
     /// One line; ends of lines in it become spaces.
     pub fn line(&mut self, text: impl AsRef<str>) -> &mut Self {
-        self.text.push_str(&harmless::painted_line(text.as_ref(), true));
+        self.text.push_str(&without_commands(harmless::painted_line(text.as_ref(), true)));
         self.text.push('\n');
         self
     }
@@ -76,7 +76,21 @@ impl Sheet {
 /// A single line, without its end.
 #[must_use]
 pub fn sentence(text: &str, style: Style) -> Output {
-    Output::new(folded(&harmless::painted_line(text, true), style))
+    Output::new(folded(&without_commands(harmless::painted_line(text, true)), style))
+}
+
+/// Runners read what a job prints: GitHub's obeys a line that begins with `::`, however far it stands in, and others obey
+/// these wherever they stand. No line of lcm's own has any.
+fn without_commands(line: String) -> String {
+    let begin = line.len() - line.trim_start().len();
+    let line = match line[begin..].strip_prefix("::") {
+        Some(rest) => format!("{}: :{rest}", &line[..begin]),
+        None => line,
+    };
+    if !line.contains("##") {
+        return line;
+    }
+    ["##[", "##vso[", "##teamcity["].iter().fold(line, |line, word| line.replace(word, &word.replacen("##", "# #", 1)))
 }
 
 #[cfg(test)]
@@ -96,6 +110,15 @@ mod tests {
             "x error[lcm::audit]: all is lost done\n  x error[lcm::audit]: all is lost done\n\none\ntwo\n"
         );
         assert_eq!(sentence("a\nb", Style::PLAIN), "a b");
+    }
+
+    #[test]
+    fn no_line_is_a_command_of_a_runner() {
+        let mut sheet = Sheet::new();
+        sheet.line("::stop-commands::t").block(2, [" ::add-mask::a", "a ##[error]x ##vso[task]y ## z", "a::b"]);
+        let text = sheet.output(Style::PLAIN);
+        assert_eq!(text, ": :stop-commands::t\n   : :add-mask::a\n  a # #[error]x # #vso[task]y ## z\n  a::b\n");
+        assert_eq!(sentence("::error::x", Style::PLAIN), ": :error::x");
     }
 
     #[test]

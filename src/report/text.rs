@@ -92,7 +92,7 @@ fn rows(view: View<'_>, setting: Setting) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for entry in entry::entries(plan) {
         let (symbol, paint) = entry.kind.symbol();
-        let named = Cell::new(entry.service.as_str()).paint(Paint::Strong);
+        let named = Cell::new(entry.service.to_string()).paint(Paint::Strong);
         let verb = Cell::new(format!("{symbol} {}", entry.kind.verb())).paint(paint);
         rows.push(Row {
             group: entry.kind.group(),
@@ -110,7 +110,7 @@ fn rows(view: View<'_>, setting: Setting) -> Vec<Row> {
         let verb = Cell::new(format!("{} {}", line.symbol, line.verb)).paint(paint);
         rows.push(Row {
             group,
-            cells: [verb, Cell::new(line.service)],
+            cells: [verb, Cell::new(&line.service)],
             route: line.state.map_or("", State::as_str).to_owned(),
             effect: String::new(),
             reasons: vec![harmless::line(&line.why)],

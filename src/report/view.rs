@@ -195,20 +195,20 @@ fn named(plan: &Plan, one: &str, several: &str) -> String {
 
 /// What nothing is done to, and why.
 #[derive(Clone, Debug)]
-pub(super) struct NotDone<'a> {
+pub(super) struct NotDone {
     pub(super) symbol: &'static str,
     pub(super) verb: &'static str,
-    pub(super) service: &'a str,
+    pub(super) service: String,
     pub(super) state: Option<State>,
     pub(super) why: String,
 }
 
 /// What runs, or is off, as it should be.
-pub(super) fn kept(plan: &Plan) -> Vec<NotDone<'_>> {
+pub(super) fn kept(plan: &Plan) -> Vec<NotDone> {
     let kept = plan.kept.iter().map(|kept| NotDone {
         symbol: "=",
         verb: "kept",
-        service: kept.service.as_str(),
+        service: kept.service.to_string(),
         state: Some(kept.state),
         why: kept.message.clone(),
     });
@@ -216,11 +216,11 @@ pub(super) fn kept(plan: &Plan) -> Vec<NotDone<'_>> {
 }
 
 /// Blocked and held services, orphans and claims: an operator may want to act on them.
-pub(super) fn in_the_way(plan: &Plan) -> Vec<NotDone<'_>> {
+pub(super) fn in_the_way(plan: &Plan) -> Vec<NotDone> {
     let blocked = plan.blocked.iter().map(|blocked| NotDone {
         symbol: "!",
         verb: "blocked",
-        service: blocked.service.as_str(),
+        service: blocked.service.to_string(),
         state: None,
         why: format!("{}: {}", blocked.reason.code.as_str(), told_once(plan, &blocked.reason.message)),
     });
@@ -231,7 +231,7 @@ pub(super) fn in_the_way(plan: &Plan) -> Vec<NotDone<'_>> {
         NotDone {
             symbol: "!",
             verb: "held",
-            service: held.service.as_str(),
+            service: held.service.to_string(),
             state: None,
             why: format!("{}: {}{whom}", held.reason.code.as_str(), held.reason.message),
         }
@@ -239,14 +239,14 @@ pub(super) fn in_the_way(plan: &Plan) -> Vec<NotDone<'_>> {
     let orphans = left(plan).map(|orphan| NotDone {
         symbol: "?",
         verb: "orphan",
-        service: orphan.service.as_str(),
+        service: orphan.service.to_string(),
         state: Some(orphan.state),
         why: orphan.message.clone(),
     });
     let claimed = plan.claimed.iter().map(|claim| NotDone {
         symbol: "?",
         verb: "claimed",
-        service: claim.service.as_str(),
+        service: claim.service.to_string(),
         state: None,
         why: claim.sentence(),
     });

@@ -175,7 +175,8 @@ impl Swap<'_> {
         } else {
             process.put("command", command);
         }
-        let runs_container = ["docker", "podman"].iter().any(|engine| argv[0].ends_with(engine));
+        let runs_container =
+            ["docker", "podman"].iter().any(|engine| argv.first().is_some_and(|program| program.ends_with(engine)));
         if runs_container {
             let note = "it runs a container by a command: `docker: { image: … }` in place of `process:` lets lcm see its memory";
             process.say(self.notes.add(name, note));

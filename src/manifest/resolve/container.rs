@@ -341,9 +341,9 @@ fn healthcheck(context: &mut Context<'_>, written: &Located<Healthcheck>) -> Ima
         (Some(true), _) => vec!["NONE".to_owned()],
         (Some(false) | None, Some((_, CommandLine::Line(line)))) => vec!["CMD-SHELL".to_owned(), line.clone()],
         (Some(false) | None, Some((test, CommandLine::Words(words)))) => {
-            if !["CMD", "CMD-SHELL", "NONE"].contains(&words[0].as_str()) {
-                let message =
-                    format!("a check that is a list begins with CMD, CMD-SHELL or NONE, not with `{}`", words[0]);
+            let kind = words.first().map_or("", String::as_str);
+            if !["CMD", "CMD-SHELL", "NONE"].contains(&kind) {
+                let message = format!("a check that is a list begins with CMD, CMD-SHELL or NONE, not with `{kind}`");
                 let help = "write `[CMD, …]`, or a string for the container's shell";
                 context.error_with_help("lcm::manifest::command", test.span, (message, "this list"), help);
             }

@@ -73,7 +73,7 @@ fn transition(line: &TransitionLine, zone: &TimeZone, verbose: bool) -> Vec<Cell
     let by = if line.made { line.by.clone() } else { format!("seen by {}", line.by) };
     vec![
         Cell::new(stamp(line.at, zone)),
-        Cell::new(line.service.as_str()).paint(Paint::Strong),
+        Cell::new(line.service.to_string()).paint(Paint::Strong),
         Cell::new(line.from.as_str()),
         Cell::new(line.to.as_str()).paint(paint(line.to)),
         Cell::new(if line.by.is_empty() { String::new() } else { by }),
@@ -98,7 +98,7 @@ fn call(line: &CallLine, zone: &TimeZone) -> Vec<Cell> {
     };
     vec![
         Cell::new(stamp(line.at, zone)),
-        Cell::new(line.service.as_str()).paint(Paint::Strong),
+        Cell::new(line.service.to_string()).paint(Paint::Strong),
         Cell::new(&line.hook),
         Cell::new(took(line.took_ms)).right(),
         Cell::new(&line.call),
@@ -128,7 +128,7 @@ fn figures(line: &StatsLine) -> Vec<Cell> {
     times.sort_by_key(|(state, time)| (std::cmp::Reverse(**time), **state));
     let times: Vec<String> = times.into_iter().map(|(state, time)| format!("{state} {}", lasted(*time))).collect();
     vec![
-        Cell::new(line.service.as_str()).paint(Paint::Strong),
+        Cell::new(line.service.to_string()).paint(Paint::Strong),
         Cell::new(line.starts.to_string()).right(),
         Cell::new(line.failures.to_string()).right(),
         Cell::new(line.ready.to_string()).right(),

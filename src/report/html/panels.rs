@@ -29,7 +29,7 @@ fn panel(plan: &Plan, line: &Timeline, position: usize) -> String {
          <p class=\"why\">{}</p>\n<dl>\n",
         sign(step.action),
         step.action,
-        text(step.service.as_str()),
+        text(&step.service.to_string()),
         prose(&sentence(&step.reason.message)),
     );
     let route: Vec<&str> = step.route.iter().copied().map(State::as_str).collect();
@@ -77,7 +77,7 @@ fn links(plan: &Plan, mut positions: Vec<usize>, none: &str) -> String {
     positions.sort_unstable();
     let link = |position: usize| {
         let step = &plan.steps[position];
-        format!("<a href=\"#step-{position}\">{} {}</a>", step.action, text(step.service.as_str()))
+        format!("<a href=\"#step-{position}\">{} {}</a>", step.action, text(&step.service.to_string()))
     };
     if positions.is_empty() { none.to_owned() } else { positions.into_iter().map(link).collect::<Vec<_>>().join(", ") }
 }

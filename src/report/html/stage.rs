@@ -106,7 +106,7 @@ fn row(plan: &Plan, line: &Timeline, position: usize, step: &Step, span: Span) -
          <rect class=\"bar {class}{untold}\" x=\"{x}%\" y=\"32%\" width=\"{width}%\" height=\"36%\" rx=\"{corner}\"/></svg></a></li>\n",
         sign(step.action),
         step.action,
-        text(step.service.as_str()),
+        text(&step.service.to_string()),
         small.join(" · "),
         prose(&moment(span.begin_ms)),
     )

@@ -110,7 +110,7 @@ fn orders(rules: &Rules, case: &Case<'_>, seen: &ObservedService, budget: Budget
 /// The block of one service, its first line not set in.
 pub(super) fn lines(line: &ServiceLine, outlook: &Outlook, style: Style) -> Vec<String> {
     let sure = if line.known { "is" } else { "is taken to be" };
-    let name = style.paint(Paint::Strong, line.name.as_str());
+    let name = style.paint(Paint::Strong, &line.name.to_string());
     let mut lines = vec![format!("{name} {sure} {}: {}", line.state.spoken(), meaning(line.state))];
     let mut tell =
         |label: &str, text: &str| lines.push(format!("  {} {}", style.paint(Paint::Dim, label), harmless::line(text)));

@@ -158,14 +158,14 @@ fn services(status: &Status, outlooks: &Outlooks) -> Vec<Vec<Cell>> {
         service(line, reason, status)
     }));
     rows.extend(status.orphans.iter().map(|orphan| {
-        let mut row = vec![Cell::new(orphan.name.as_str()), Cell::new(orphan.state.as_str())];
+        let mut row = vec![Cell::new(orphan.name.to_string()), Cell::new(orphan.state.as_str())];
         row.extend([""; 6].map(Cell::new));
         let carrier = orphan.carrier.as_ref().map(|carrier| format!(" ({carrier})")).unwrap_or_default();
         row.push(Cell::new(format!("an orphan{carrier}: the manifest does not name it")).paint(Paint::Warn));
         row
     }));
     rows.extend(status.claimed.iter().map(|claim| {
-        let mut row = vec![Cell::new(claim.service.as_str()), Cell::new("claimed")];
+        let mut row = vec![Cell::new(claim.service.to_string()), Cell::new("claimed")];
         row.extend([""; 6].map(Cell::new));
         row.push(Cell::new(claim.sentence()).paint(Paint::Warn));
         row
@@ -183,7 +183,7 @@ fn service(line: &ServiceLine, reason: &str, status: &Status) -> Vec<Cell> {
         (line.vram_declared_mib.to_string(), measured)
     };
     vec![
-        Cell::new(line.name.as_str()).paint(Paint::Strong),
+        Cell::new(line.name.to_string()).paint(Paint::Strong),
         Cell::new(state).paint(paint(line)),
         Cell::new(for_how_long),
         Cell::new(&line.runtime),
@@ -203,7 +203,7 @@ fn estimates(status: &Status) -> Vec<Vec<Cell>> {
         let gone = stopped_ms.map(|stopped_ms| format!("gone in about {}", about(stopped_ms)));
         let held = vram_mib.map(|most| format!("held up to {most}"));
         let parts: Vec<String> = [ready, gone, held].into_iter().flatten().collect();
-        let cells = || vec![Cell::new(line.name.as_str()).paint(Paint::Strong), Cell::new(parts.join(", "))];
+        let cells = || vec![Cell::new(line.name.to_string()).paint(Paint::Strong), Cell::new(parts.join(", "))];
         (!parts.is_empty()).then(cells)
     });
     rows.collect()
@@ -241,7 +241,7 @@ fn goals(status: &Status) -> Vec<Vec<Cell>> {
         };
         vec![
             Cell::new("goal"),
-            Cell::new(goal.name.as_str()).paint(Paint::Strong),
+            Cell::new(goal.name.to_string()).paint(Paint::Strong),
             Cell::new(word).paint(paint),
             Cell::new(format!("needs {}", listed(&goal.services.iter().map(ToString::to_string).collect::<Vec<_>>()))),
         ]

@@ -183,7 +183,7 @@ impl<'a> Entry<'a> {
 
     /// `painter and writer are gone`, `encoder is up`
     fn came_to(&self, plan: &Plan, steps: &[&Step]) -> Vec<String> {
-        let mut groups: Vec<([&str; 2], Vec<&str>)> = Vec::new();
+        let mut groups: Vec<([&str; 2], Vec<String>)> = Vec::new();
         let needed = steps.iter().flat_map(|step| &step.needs).filter_map(|id| plan.step(id));
         for step in needed.filter(|step| step.service != *self.service) {
             let words = match step.action {
@@ -194,12 +194,12 @@ impl<'a> Entry<'a> {
                 Action::Pause => ["is paused", "are paused"],
             };
             match groups.iter_mut().find(|(of, _)| *of == words) {
-                Some((_, names)) if names.contains(&step.service.as_str()) => {}
-                Some((_, names)) => names.push(step.service.as_str()),
-                None => groups.push((words, vec![step.service.as_str()])),
+                Some((_, names)) if names.contains(&step.service.to_string()) => {}
+                Some((_, names)) => names.push(step.service.to_string()),
+                None => groups.push((words, vec![step.service.to_string()])),
             }
         }
-        let said = |([one, several], names): ([&str; 2], Vec<&str>)| {
+        let said = |([one, several], names): ([&str; 2], Vec<String>)| {
             format!("{} {}", listed(&names), if names.len() == 1 { one } else { several })
         };
         groups.into_iter().map(said).collect()
