@@ -69,6 +69,7 @@ const IMPURE: &[&str] = &[
 /// A crate or a path that only some stages may use.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("bollard", &["driver"]),
+    ("hyper", &["driver"]),
     ("nvml_wrapper", &["driver"]),
     ("reqwest", &["driver"]),
     ("procfs", &["driver"]),

@@ -20,7 +20,8 @@ use crate::cli::stop::{Code, Stop};
 use crate::cli::tally;
 use crate::cli::teller::Teller;
 use crate::cli::words::VoiceArgs;
-use crate::cli::{files, locked, oneshot, owner, plan as plan_command, saved, switch};
+use crate::cli::{locked, oneshot, owner, plan as plan_command, saved, switch, trusted};
+use crate::files::output;
 use crate::manifest::Choice;
 use crate::model::event::{Event, EventKind};
 use crate::model::facts::Facts;
@@ -100,6 +101,9 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
     let interrupts = Interrupts::listen(move |interrupt, heard| hearing.hear(interrupt, heard))?;
     let (opened, saved) = open(session, &mut job)?;
     let job = &job;
+    if job.purpose == Purpose::Apply && !opened.is_simulated() {
+        trusted::warn_root(session, &opened.desired, &job.manifest);
+    }
     let request = Request { purpose: job.purpose, ..plan_command::request(&opened, &job.planning)? };
     let began = opened.driver().now();
     let author = Author { by: locked::who(&session.environment), run: run_id(began) };
@@ -350,7 +354,7 @@ fn words(job: &Job, ended: &Ended, style: Style) -> Output {
 fn copy(execution: &ExecutionArgs) -> Result<Option<File>, Stop> {
     let stream = |path: &PathBuf| {
         let cannot = |error| Stop::refused(Code::File, format!("can't write events to {}: {error}", path.display()));
-        files::stream(path).map_err(cannot)
+        output::stream(path).map_err(cannot)
     };
     execution.json_into.as_ref().map(stream).transpose()
 }

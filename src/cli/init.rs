@@ -8,6 +8,7 @@ use crate::cli::plan::data;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::{files, opened, wire};
+use crate::files::output;
 use crate::manifest::draft::{Draft, Given, Setting, machine, translate};
 use crate::manifest::{Choice, Environment};
 use crate::model::found::Found;
@@ -67,7 +68,7 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
         data(&Output::plain(&draft.text))?;
         return Ok(Exit::Done);
     }
-    files::replace(&args.file, &draft.text)
+    output::replace(&args.file, &draft.text)
         .map_err(|error| Stop::refused(Code::File, format!("can't write {}: {error}", args.file.display())))?;
     Ok(check(session, &args.file, &draft))
 }

@@ -1,7 +1,7 @@
 //! `lcm man`: manual pages, made of the same words as the help, with what no help has room for.
 
 use std::fmt::Write as _;
-use std::fs;
+
 use std::path::{Path, PathBuf};
 
 use clap::Command;
@@ -12,6 +12,7 @@ use crate::cli::help;
 use crate::cli::plan::data;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
+use crate::files::output;
 use crate::report::output::Output;
 
 /// Print the manual page, or write all of them into a folder
@@ -68,14 +69,14 @@ pub(super) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let unwritten = |path: &Path, error: &std::io::Error| {
         Stop::refused(Code::File, format!("can't write {}: {error}", path.display()))
     };
-    fs::create_dir_all(folder).map_err(|error| unwritten(folder, &error))?;
+    output::make_folder(folder).map_err(|error| unwritten(folder, &error))?;
     let mut pages = vec![("lcm.1".to_owned(), main_page(&root)?)];
     for command in root.get_subcommands().filter(|command| !command.is_hide_set()) {
         pages.push((format!("lcm-{}.1", command.get_name()), page(command, &[see_also()])?));
     }
     for (name, text) in &pages {
         let path = folder.join(name);
-        fs::write(&path, text).map_err(|error| unwritten(&path, &error))?;
+        output::publish(&path, text).map_err(|error| unwritten(&path, &error))?;
     }
     session.note(&format!("{} pages are in {}", pages.len(), folder.display()));
     Ok(Exit::Done)

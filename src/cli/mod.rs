@@ -41,6 +41,7 @@ mod switch;
 mod tally;
 mod teller;
 mod terminate;
+mod trusted;
 mod validate;
 mod version;
 mod wanted;

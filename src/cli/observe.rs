@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use crate::cli::args::ManifestArgs;
 use crate::cli::exit::Exit;
-use crate::cli::files;
 use crate::cli::opened;
 use crate::cli::plan::data;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
+use crate::files::output;
 use crate::report::json;
 
 /// Record what is there, as a file for `--world`
@@ -26,7 +26,7 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let text = json::document(&opened.facts(session).await);
     match &args.out {
         None => data(&text)?,
-        Some(path) => files::replace(path, &text).map_err(|error| {
+        Some(path) => output::replace(path, &text).map_err(|error| {
             Stop::refused(Code::File, format!("can't write the world to {}: {error}", path.display()))
         })?,
     }

@@ -10,6 +10,7 @@ use crate::cli::stop::{Code, Stop};
 use crate::cli::wire::{self, Simulated};
 use crate::cli::{files, names, owner, wanted};
 use crate::driver::Driver;
+use crate::files::output;
 use crate::manifest::{Choice, Problem, Problems, Severity};
 use crate::model::claim::bounded;
 use crate::model::desired::{Desired, ModeSource};
@@ -356,7 +357,7 @@ impl Opened {
         facts.remember(self.store().last_known(&self.desired.project).unwrap_or_default());
         let Words { services, modes } = self.store().words(&self.desired.project).unwrap_or_default();
         (facts.words, facts.switches) = (services, modes);
-        files::replace(path, &json::document(&facts)).map_err(|error| {
+        output::replace(path, &json::document(&facts)).map_err(|error| {
             Stop::refused(Code::File, format!("can't write the world back to {}: {error}", path.display()))
         })
     }

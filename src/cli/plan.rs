@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use crate::cli::args::{ManifestArgs, NarrowArgs, PlanFormat, PlanningArgs};
 use crate::cli::exit::Exit;
+use crate::cli::names;
 use crate::cli::opened::{self, Opened};
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
-use crate::cli::{files, names};
+use crate::files::output;
 use crate::model::plan::{Purpose, Request};
 use crate::report::output::Output;
 use crate::report::text::{self, Setting};
@@ -38,7 +39,7 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     opened.refuse_if_all_unknown(&facts, &request)?;
     let plan = opened.think(&facts, &request).map_err(|reason| Stop::refused(Code::Audit, reason))?;
     if let Some(path) = &args.out {
-        files::replace(path, &json::document(&plan)).map_err(|error| {
+        output::replace(path, &json::document(&plan)).map_err(|error| {
             Stop::refused(Code::File, format!("can't write the plan to {}: {error}", path.display()))
         })?;
     }

@@ -70,6 +70,11 @@ pub(super) fn load(entry: &Path, environment: &Environment, choice: &Choice) -> 
     manifest::load(entry, environment, choice)
 }
 
+/// The files that a manifest is read from.
+pub(super) fn manifest_files(entry: &Path, environment: &Environment) -> Vec<PathBuf> {
+    manifest::files(entry, environment)
+}
+
 /// All that is wrong with a manifest, each underlined in its file.
 pub(super) fn render(problems: &Problems, style: Style, width: usize) -> Output {
     Sheet::new().laid_out(&problems.render(style.colored, width)).unfolded(style)

@@ -1,17 +1,22 @@
 //! Files that a manifest or a command line names, to be read: regular ones of a bounded size, opened without waiting.
 //! A descriptor that the caller hands over (`/dev/stdin`, `/dev/fd/N`) is read whatever it is, as bounded.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, Stat};
 
 use crate::files::way;
 use crate::files::{denied, is_mine, is_trusted, kind_of, kind_text, mode_of, read_bounded, refused, user_text};
+
+/// Descriptors whose content is kept.
+const KEPT_MAX: usize = 4;
 
 /// A file as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,11 +39,27 @@ pub fn read(path: &Path, bytes_max: u64) -> io::Result<Named> {
     read_opened(rustix::fs::openat(CWD, path, flags, Mode::empty())?, path, bytes_max)
 }
 
-/// Reads a file that the command line names: as [`read`], or a descriptor that is handed over.
+/// Reads a file that the command line names: as [`read`], or a descriptor that is handed over (`-` is standard input).
+/// What can be read only once is kept, for those who read it again.
 pub fn read_argument(path: &Path, bytes_max: u64) -> io::Result<Named> {
+    static KEPT: Mutex<BTreeMap<PathBuf, Named>> = Mutex::new(BTreeMap::new());
+    let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };
     if !is_handed_over(path) {
         return read(path, bytes_max);
     }
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(named) = kept.get(path) {
+        return Ok(named.clone());
+    }
+    let named = read_handed_over(path, bytes_max)?;
+    // A command line names a few.
+    if kept.len() < KEPT_MAX {
+        kept.insert(path.to_owned(), named.clone());
+    }
+    Ok(named)
+}
+
+fn read_handed_over(path: &Path, bytes_max: u64) -> io::Result<Named> {
     let mut file = File::open(path)?;
     let stat = rustix::fs::fstat(&file)?;
     if kind_of(&stat) == FileType::Directory {
@@ -75,6 +96,12 @@ pub fn read_believed(path: &Path, bytes_max: u64) -> io::Result<Named> {
         return Err(denied(path, reason));
     }
     read_opened(opened, path, bytes_max)
+}
+
+/// The one path of a file, however it is named: all links followed, as far as there is such a file.
+#[must_use]
+pub fn identity(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Whether a path names a descriptor that lcm was started with.

@@ -25,12 +25,21 @@ const READER_PAUSE: Duration = Duration::from_millis(10);
 /// Puts `text` at `path` in one step, for this user's eyes only unless the file is there already, with its own
 /// permissions. A link of the caller's is followed, so that what it names is replaced and not the link.
 pub fn replace(path: &Path, text: &str) -> io::Result<()> {
+    put(path, text, way::PRIVATE)
+}
+
+/// The same for what everyone may read, as far as the umask lets them.
+pub fn publish(path: &Path, text: &str) -> io::Result<()> {
+    put(path, text, Mode::from_raw_mode(0o666))
+}
+
+fn put(path: &Path, text: &str, mode: Mode) -> io::Result<()> {
     let place = match target(path)? {
         Target::Stream(mut file) => return file.write_all(text.as_bytes()),
         Target::Regular(place) => place,
     };
     let there = place.stat()?;
-    way::replace(&place, &mut |opened| {
+    way::replace(&place, mode, &mut |opened| {
         if let Some(there) = &there {
             rustix::fs::fchmod(&opened, Mode::from_raw_mode(there.st_mode & 0o777))?;
         }
@@ -47,7 +56,7 @@ pub fn stream(path: &Path) -> io::Result<File> {
         Target::Regular(place) => place,
     };
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let opened = place.open(flags, Mode::RUSR | Mode::WUSR)?;
+    let opened = place.open(flags, way::PRIVATE)?;
     // It may have been replaced since it was looked at.
     check(&rustix::fs::fstat(&opened)?, &place)?;
     let file = File::from(opened);

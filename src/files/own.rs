@@ -16,7 +16,6 @@ use crate::files::{denied, is_mine, kind_of, kind_text, mode_of, read_bounded, r
 
 /// Another group's or everyone's permission to write.
 const WRITE_OF_OTHERS: u32 = 0o022;
-const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// Makes the folder `path` below `top`, and `top` where it is missing: 0700, step by step. `top` and all below must be
 /// the present user's; what stands above may be anyone's, but for links.
@@ -84,7 +83,7 @@ pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<
     if let Some(there) = place.stat()? {
         check_file(&there, &place)?;
     }
-    way::replace(&place, &mut |opened| {
+    way::replace(&place, way::PRIVATE, &mut |opened| {
         let mut file = File::from(opened);
         file.write_all(bytes)?;
         match durability {
@@ -147,7 +146,7 @@ fn place(path: &Path) -> io::Result<Place> {
 }
 
 fn opened(place: &Place, flags: OFlags) -> io::Result<File> {
-    let opened = match place.open(flags | OFlags::NOFOLLOW | OFlags::NONBLOCK, PRIVATE) {
+    let opened = match place.open(flags | OFlags::NOFOLLOW | OFlags::NONBLOCK, way::PRIVATE) {
         Ok(opened) => opened,
         // A link, or a pipe that has no reader: the check says which.
         Err(error) if is_no_file(&error) => {

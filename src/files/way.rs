@@ -51,7 +51,7 @@ impl Place {
 }
 
 /// Puts a new file in the place of `place`'s, in one step, once `write` has filled it. A link is replaced, not followed.
-pub(super) fn replace(place: &Place, write: &mut dyn FnMut(OwnedFd) -> io::Result<()>) -> io::Result<()> {
+pub(super) fn replace(place: &Place, mode: Mode, write: &mut dyn FnMut(OwnedFd) -> io::Result<()>) -> io::Result<()> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let mut beside = OsString::from(".");
@@ -59,7 +59,7 @@ pub(super) fn replace(place: &Place, write: &mut dyn FnMut(OwnedFd) -> io::Resul
     beside.push(format!(".{}.{number}.new", std::process::id()));
     let remove = || rustix::fs::unlinkat(&place.folder, &beside, AtFlags::empty());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let make = || rustix::fs::openat(&place.folder, &beside, flags, Mode::RUSR | Mode::WUSR);
+    let make = || rustix::fs::openat(&place.folder, &beside, flags, mode);
     let made = match make() {
         // Left by a killed lcm whose pid this one has.
         Err(Errno::EXIST) => {
@@ -86,6 +86,9 @@ pub(super) fn place(path: &Path) -> io::Result<Place> {
     };
     Ok(Place { folder: folder(parent)?, folder_path: parent.to_owned(), name: name.to_owned() })
 }
+
+/// For the present user alone.
+pub(super) const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// Opens a folder, for the names in it only.
 pub(super) fn folder(path: &Path) -> io::Result<OwnedFd> {

@@ -4,14 +4,21 @@
 use std::collections::BTreeMap;
 
 use crate::manifest::Environment;
-use crate::manifest::interpolate::fill;
+use crate::manifest::interpolate::{Trouble, fill};
 
-/// Reads a whole file. `Err`: the line and what is wrong with it, without the value.
+/// Text of all variables of one file: the kernel takes no more for a process, and a line may repeat those before it.
+const EXPANDED_BYTES_MAX: usize = 2 << 20;
+/// Names have a price, too.
+const VARIABLES_MAX: usize = 10_000;
+
+/// Reads a whole file. `Err`: the line and what is wrong with it, without a word of what it holds: any file may be named
+/// for one of variables.
 pub(super) fn parse(text: &str, environment: &Environment) -> Result<BTreeMap<String, String>, String> {
     let mut variables = BTreeMap::new();
     let mut rest = text.trim_start_matches('\u{feff}');
+    let mut bytes_left = EXPANDED_BYTES_MAX;
     while !rest.is_empty() {
-        rest = entry(rest, environment, &mut variables).map_err(|reason| {
+        rest = entry(rest, environment, &mut variables, &mut bytes_left).map_err(|reason| {
             let number = text[..text.len() - rest.len()].matches('\n').count() + 1;
             format!("line {number}: {reason}")
         })?;
@@ -24,7 +31,15 @@ fn entry<'a>(
     text: &'a str,
     environment: &Environment,
     variables: &mut BTreeMap<String, String>,
+    bytes_left: &mut usize,
 ) -> Result<&'a str, String> {
+    let mut put = |variables: &mut BTreeMap<String, String>, key: &str, value: String| {
+        *bytes_left = bytes_left
+            .checked_sub(value.len())
+            .ok_or_else(|| format!("the variables up to here come to more than {} MiB", EXPANDED_BYTES_MAX >> 20))?;
+        variables.insert(key.to_owned(), value);
+        if variables.len() > VARIABLES_MAX { Err(format!("more than {VARIABLES_MAX} variables")) } else { Ok(()) }
+    };
     let (line, after) = text.split_once('\n').unwrap_or((text, ""));
     let written = line.trim();
     if written.is_empty() || written.starts_with('#') {
@@ -34,7 +49,7 @@ fn entry<'a>(
     let Some((key, value)) = written.split_once('=') else {
         let key = name(written)?;
         if let Some(value) = environment.get(key) {
-            variables.insert(key.to_owned(), value.clone());
+            put(variables, key, value.clone())?;
         }
         return Ok(after);
     };
@@ -43,16 +58,16 @@ fn entry<'a>(
     let lookup = |variables: &BTreeMap<String, String>, text: &str| {
         fill(text, &|name| environment.get(name).or_else(|| variables.get(name)).cloned())
             .map(|filled| filled.text)
-            // What follows a `$` may be a part of a secret, so it is not shown.
-            .map_err(|_| {
-                "a variable in the value is not set or malformed (single quotes keep a `$` as it is)".to_owned()
+            .map_err(|troubles| {
+                let told = troubles.first().map_or("this value can't be read", told);
+                format!("{told} (single quotes keep a `$` as it is)")
             })
     };
     let Some(quote) = value.chars().next().filter(|first| ['"', '\''].contains(first)) else {
         let comment = value.find(" #").or_else(|| value.starts_with('#').then_some(0));
         let bare = &value[..comment.unwrap_or(value.len())];
         let value = lookup(variables, bare.trim_end())?;
-        variables.insert(key, value);
+        put(variables, &key, value)?;
         return Ok(after);
     };
     // A quoted value may go on over the end of the line.
@@ -64,8 +79,18 @@ fn entry<'a>(
         return Err("something stands after the closing quote".to_owned());
     }
     let value = if quote == '"' { lookup(variables, &unescape(inside))? } else { inside.to_owned() };
-    variables.insert(key, value);
+    put(variables, &key, value)?;
     Ok(after)
+}
+
+/// A trouble without the name, which may be part of a secret with a dollar sign in it.
+fn told(trouble: &Trouble) -> &'static str {
+    match trouble {
+        Trouble::Unset(_) => "a variable in this value is not set",
+        Trouble::Required { .. } => "a variable that this value requires is not set",
+        Trouble::Malformed(_) => "a `$` in this value begins no variable",
+        Trouble::TooLarge { .. } => "variables expand this value past the limit of 128 KiB",
+    }
 }
 
 fn name(text: &str) -> Result<&str, String> {
@@ -112,6 +137,7 @@ fn unescape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::fmt::Write as _;
 
     use super::parse;
 
@@ -139,12 +165,30 @@ mod tests {
     }
 
     #[test]
+    fn variables_that_multiply_are_refused() {
+        let mut bomb = format!("V0={}\n", "a".repeat(10));
+        for level in 1..12 {
+            let _ = writeln!(bomb, "V{level}={}", format!("$V{}", level - 1).repeat(10));
+        }
+        let told = parse(&bomb, &BTreeMap::new()).unwrap_err();
+        assert!(told.starts_with("line 6: variables expand this value past the limit of 128 KiB"), "{told}");
+        let many = format!("A={}\n{}", "a".repeat(100 << 10), "B=$A\nA=$B\n".repeat(50));
+        let told = parse(&many, &BTreeMap::new()).unwrap_err();
+        assert!(told.ends_with("the variables up to here come to more than 2 MiB"), "{told}");
+        let names: String = (0..20_000).map(|number| format!("N{number}=\n")).collect();
+        assert_eq!(parse(&names, &BTreeMap::new()).unwrap_err(), "line 10001: more than 10000 variables");
+    }
+
+    #[test]
     fn faults_name_the_line_and_no_value() {
         let fault = |text: &str| parse(text, &BTreeMap::new()).unwrap_err();
         assert_eq!(fault("A=1\ns3cret!\n"), "line 2: no `KEY=value`");
         assert_eq!(fault("A=\"s3cret\nB=2\n"), "line 1: a quote is never closed");
         assert_eq!(fault("A='s3cret' x\n"), "line 1: something stands after the closing quote");
-        assert!(fault("A=1\n\nB=s3$cret\n").starts_with("line 3: a variable in the value is not set"));
+        assert_eq!(
+            fault("A=1\n\nB=s3$cret\n"),
+            "line 3: a variable in this value is not set (single quotes keep a `$` as it is)"
+        );
         for text in ["A=${B:?s3cret}", "A=s3cret\nB=${C:?$A}", "A=${s3!cret}", "A=\"$s3cret\""] {
             assert!(!fault(text).contains("s3"), "{text}: {}", fault(text));
         }

@@ -10,6 +10,8 @@ use crate::manifest::tree::{Node, Value};
 
 /// Copies of values made for all services together; more is a mistake or an attack.
 const COPIES_MAX: usize = 100_000;
+/// Text in those copies.
+const COPIED_BYTES_MAX: usize = 8 << 20;
 /// Templates upon templates; nobody can follow more.
 const DEPTH_MAX: usize = 16;
 
@@ -20,13 +22,14 @@ pub(super) struct Templates {
     /// Some file could not be read, so a name that is unknown may be known there.
     incomplete: bool,
     copies: usize,
+    copied_bytes: usize,
 }
 
 impl Templates {
     pub(super) fn of<'a>(roots: impl Iterator<Item = &'a Node>, incomplete: bool) -> Self {
         let entries = roots.filter_map(|root| root.get("templates")).flat_map(Node::entries);
         let nodes = entries.map(|entry| (entry.key.clone(), entry.value.clone())).collect();
-        Self { nodes, incomplete, copies: 0 }
+        Self { nodes, incomplete, copies: 0, copied_bytes: 0 }
     }
 
     /// Lays the templates under every service of one file.
@@ -72,7 +75,7 @@ impl Templates {
                 );
                 continue;
             }
-            let Some(template) = self.nodes.get(&name).cloned() else {
+            let Some(template) = self.nodes.get(&name) else {
                 node.damaged = true;
                 if !self.incomplete {
                     problems.push(
@@ -83,9 +86,10 @@ impl Templates {
                 }
                 continue;
             };
-            let mut template = template;
-            self.copies = self.copies.saturating_add(size(&template));
-            if self.copies > COPIES_MAX {
+            let (nodes, bytes) = template.size();
+            self.copies = self.copies.saturating_add(nodes);
+            self.copied_bytes = self.copied_bytes.saturating_add(bytes);
+            if self.copies > COPIES_MAX || self.copied_bytes > COPIED_BYTES_MAX {
                 node.damaged = true;
                 problems.push(
                     Problem::error("lcm::manifest::too_large", "the templates come to more than any manifest needs")
@@ -93,6 +97,7 @@ impl Templates {
                 );
                 return;
             }
+            let mut template = template.clone();
             chain.push(name);
             self.complete(&mut template, chain, sources, problems);
             chain.pop();
@@ -109,12 +114,4 @@ impl Templates {
 
 fn names(templates: &Node) -> Vec<(String, Span)> {
     templates.entries().iter().map(|entry| (entry.key.clone(), entry.key_span)).collect()
-}
-
-fn size(node: &Node) -> usize {
-    match &node.value {
-        Value::Null | Value::Scalar(_) => 1,
-        Value::List(items) => 1 + items.iter().map(size).sum::<usize>(),
-        Value::Map(entries) => 1 + entries.iter().map(|entry| size(&entry.value)).sum::<usize>(),
-    }
 }

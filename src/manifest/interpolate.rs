@@ -10,6 +10,11 @@ use crate::manifest::problem::Problem;
 use crate::manifest::source::{Sources, Span};
 use crate::manifest::tree::{Kind, Node, Scalar, Value};
 
+/// Bytes that variables put into one value: the kernel passes no longer one to a process (`MAX_ARG_STRLEN`).
+const VALUE_BYTES_MAX: usize = 128 << 10;
+/// The same for all values of a manifest: two environments of the largest size that a kernel takes.
+const EXPANSION_BYTES_MAX: usize = 4 << 20;
+
 /// A default may hold variables with defaults; nobody reads more than this.
 const DEPTH_MAX: usize = 8;
 
@@ -26,21 +31,46 @@ pub(super) struct Used {
     pub missing: Vec<String>,
 }
 
+/// Bytes that variables may still put into a manifest, all its files together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expansion(usize);
+
+impl Default for Expansion {
+    fn default() -> Self {
+        Self(EXPANSION_BYTES_MAX)
+    }
+}
+
+impl Expansion {
+    fn take(&mut self, written: &str, filled: Filled) -> Result<Filled, Vec<Trouble>> {
+        let added = filled.text.len().saturating_sub(written.len());
+        let Some(left) = self.0.checked_sub(added) else {
+            let name = name_at(written.split_once('$').map_or("", |(_, after)| after.trim_start_matches('{')));
+            return Err(vec![Trouble::TooLarge { name: name.to_owned(), bytes_max: EXPANSION_BYTES_MAX }]);
+        };
+        self.0 = left;
+        Ok(filled)
+    }
+}
+
 /// Puts variables into every value of a file. A value that can't be made is taken out, and is a problem; one of a
 /// service's environment is missing for that service alone.
 pub(super) fn interpolate(
     root: &mut Node,
     environment: &Environment,
+    expansion: &mut Expansion,
     sources: &Sources,
     problems: &mut Vec<Problem>,
 ) -> Variables {
-    let mut interpolation = Interpolation { environment, sources, problems, used: Variables::new(), keys: Vec::new() };
+    let (used, keys) = (Variables::new(), Vec::new());
+    let mut interpolation = Interpolation { environment, expansion, sources, problems, used, keys };
     interpolation.below(root);
     interpolation.used
 }
 
 struct Interpolation<'a> {
     environment: &'a Environment,
+    expansion: &'a mut Expansion,
     sources: &'a Sources,
     problems: &'a mut Vec<Problem>,
     used: Variables,
@@ -84,7 +114,8 @@ impl Interpolation<'_> {
     }
 
     fn scalar(&mut self, scalar: &mut Scalar, span: Span) -> bool {
-        match fill(&scalar.text, &|name| self.environment.get(name).cloned()) {
+        let filled = fill(&scalar.text, &|name| self.environment.get(name).cloned());
+        match filled.and_then(|filled| self.expansion.take(&scalar.text, filled)) {
             Ok(Filled { text, variables, names }) => {
                 scalar.interpolated = variables;
                 scalar.text = text;
@@ -144,6 +175,11 @@ pub(super) enum Trouble {
         message: String,
     },
     Malformed(String),
+    /// With this variable, the text grows past a limit of so many bytes.
+    TooLarge {
+        name: String,
+        bytes_max: usize,
+    },
 }
 
 impl Trouble {
@@ -151,7 +187,7 @@ impl Trouble {
     fn is_absence(&self) -> bool {
         match self {
             Self::Unset(_) | Self::Required { .. } => true,
-            Self::Malformed(_) => false,
+            Self::Malformed(_) | Self::TooLarge { .. } => false,
         }
     }
 
@@ -159,6 +195,7 @@ impl Trouble {
         match self {
             Self::Unset(name) => format!("set it, or give a default: `${{{name}:-default}}`"),
             Self::Required { name, .. } => format!("set `{name}` where lcm is called"),
+            Self::TooLarge { .. } => "pass large contents as a file".to_owned(),
             Self::Malformed(_) => "write `${NAME}`, `${NAME:-default}`, or `$$` for a dollar sign".to_owned(),
         }
     }
@@ -173,13 +210,18 @@ impl fmt::Display for Trouble {
             }
             Self::Required { name, message } => write!(formatter, "the variable `{name}` is required: {message}"),
             Self::Malformed(text) => write!(formatter, "`{text}` is no variable"),
+            Self::TooLarge { name, bytes_max } => {
+                let limit = bytes_max >> 10;
+                write!(formatter, "the variable `{name}` expands the text past the limit of {limit} KiB")
+            }
         }
     }
 }
 
 /// Puts the variables into one text; tells all that fail.
 pub(super) fn fill(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Filled, Vec<Trouble>> {
-    let mut filler = Filler { lookup, troubles: Vec::new(), variables: false, names: BTreeSet::new() };
+    let (troubles, names) = (Vec::new(), BTreeSet::new());
+    let mut filler = Filler { lookup, troubles, variables: false, names, bytes_left: VALUE_BYTES_MAX };
     let text = filler.fill(text, 0);
     let Filler { troubles, variables, names, .. } = filler;
     if troubles.is_empty() { Ok(Filled { text, variables, names }) } else { Err(troubles) }
@@ -190,6 +232,7 @@ struct Filler<'a> {
     troubles: Vec<Trouble>,
     variables: bool,
     names: BTreeSet<String>,
+    bytes_left: usize,
 }
 
 impl Filler<'_> {
@@ -245,7 +288,7 @@ impl Filler<'_> {
             (Some('+'), None) => String::new(),
             (Some('-' | '?'), Some(value)) => {
                 self.names.insert(name.to_owned());
-                value
+                self.bounded(name, value)
             }
             (Some('?'), None) => {
                 let message = self.fill(&bare[1..], depth + 1);
@@ -262,10 +305,25 @@ impl Filler<'_> {
     fn value(&mut self, name: &str) -> String {
         self.variables = true;
         self.names.insert(name.to_owned());
-        (self.lookup)(name).unwrap_or_else(|| {
-            self.troubles.push(Trouble::Unset(name.to_owned()));
-            String::new()
-        })
+        if let Some(value) = (self.lookup)(name) {
+            return self.bounded(name, value);
+        }
+        self.troubles.push(Trouble::Unset(name.to_owned()));
+        String::new()
+    }
+
+    /// The value of a variable, or nothing where there is no capacity for it.
+    fn bounded(&mut self, name: &str, value: String) -> String {
+        let Some(left) = self.bytes_left.checked_sub(value.len()) else {
+            // Once is enough: what follows is too much as well.
+            if self.bytes_left > 0 {
+                self.troubles.push(Trouble::TooLarge { name: name.to_owned(), bytes_max: VALUE_BYTES_MAX });
+            }
+            self.bytes_left = 0;
+            return String::new();
+        };
+        self.bytes_left = left;
+        value
     }
 
     fn malformed(&mut self, text: &str) {
@@ -354,6 +412,16 @@ mod tests {
         assert!(filled(&"${A:-".repeat(100_000)).is_err());
         let closed = format!("{}{}", "${A:-".repeat(1000), "}".repeat(1000));
         assert!(filled(&closed).is_err());
+    }
+
+    #[test]
+    fn a_value_grows_no_further_than_a_process_could_take() {
+        let lookup = |_: &str| Some("x".repeat(1 << 10));
+        assert_eq!(fill(&"$A".repeat(128), &lookup).unwrap().text.len(), 128 << 10);
+        let troubles = fill(&"${A:-b}${C}".repeat(1000), &lookup).unwrap_err();
+        assert_eq!(troubles.first(), Some(&Trouble::TooLarge { name: "A".into(), bytes_max: 128 << 10 }));
+        assert_eq!(troubles.len(), 1);
+        assert_eq!(troubles[0].to_string(), "the variable `A` expands the text past the limit of 128 KiB");
     }
 
     #[test]

@@ -1,39 +1,39 @@
 //! Files to [`Desired`]: reads the entry, what it includes, and the env files. The only part that touches the disk;
 //! every read is bounded.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::files::named::{self, Named};
 use crate::manifest::extend::Templates;
 use crate::manifest::interpolate::{self, Variables};
-use crate::manifest::problem::{Problem, Problems, Severity};
+use crate::manifest::ours::{is_manifest, looks_like_manifest};
+use crate::manifest::problem::{Place, Problem, Problems, Severity};
 use crate::manifest::read::read;
-use crate::manifest::resolve::{EnvFile, Input, ManifestFile, Names, Root, SecretFile, resolve};
+use crate::manifest::resolve::{Input, ManifestFile, Names, Root, resolve};
+use crate::manifest::search::{self, DEFAULT_FILE, Found};
 use crate::manifest::secrets::{self, Origins};
 use crate::manifest::source::{Source, Sources, Span, tidy};
-use crate::manifest::tree::Value;
+use crate::manifest::tree::{Node, Value};
+use crate::manifest::values::{self, NOT_THERE};
 use crate::manifest::wire::Manifest;
-use crate::manifest::{Choice, Environment, dotenv, yaml};
+use crate::manifest::{Choice, Environment, yaml};
 use crate::model::desired::Desired;
 use crate::model::names::ProjectName;
 use crate::model::secret::Masker;
 
 /// A manifest for a whole cluster stays below a tenth of it.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-/// The kernel takes variables of twice this size.
-const SECRET_BYTES_MAX: usize = 64 << 10;
 const FILES_MAX: usize = 64;
+/// All files of a manifest: a cluster in parts, of which most are small.
+const TOTAL_BYTES_MAX: u64 = 4 << 20;
 /// Nobody reads more of them.
 const PROBLEMS_MAX: usize = 500;
-/// What lcm takes where no file is named.
-const DEFAULT_FILE: &str = "lcm.yaml";
 
 /// Reads and resolves a manifest, or gives everything that is wrong with it, in the order of the files.
 pub(super) fn load(entry: &Path, environment: &Environment, choice: &Choice) -> Result<Desired, Problems> {
     let mut loader = Loader::new(environment);
-    loader.open(entry, None, &mut Vec::new());
+    loader.open_entry(entry);
     let Loader { mut sources, mut roots, variables, mut problems, mut complete, .. } = loader;
     let names = Names::of(&roots, &sources, &mut problems);
 
@@ -42,10 +42,7 @@ pub(super) fn load(entry: &Path, environment: &Environment, choice: &Choice) -> 
         templates.extend(&mut root.node, &sources, &mut problems);
     }
     let named = secrets::named(&roots, &sources, environment);
-    let read_files = secrets::Files {
-        env_files: read_env_files(named.env_files, environment),
-        secret_files: read_secret_files(named.secret_files),
-    };
+    let read_files = values::read(named, environment);
     let origins = Origins { roots: &roots, sources: &sources, variables: &variables, environment, files: &read_files };
     let (hidden, left_out) = (secrets::gather(&origins), secrets::outside_environments(&origins));
     let mut files = Vec::new();
@@ -67,6 +64,7 @@ pub(super) fn load(entry: &Path, environment: &Environment, choice: &Choice) -> 
     };
     let desired = resolve(&input, choice, &mut problems);
 
+    withhold(&mut problems, &sources);
     settle(&mut problems, &sources);
     let failed = problems.iter().any(|problem| problem.severity == Severity::Error);
     let masker = Masker::of(hidden.iter());
@@ -94,11 +92,36 @@ pub(super) fn load(entry: &Path, environment: &Environment, choice: &Choice) -> 
 /// Finds the one `name:` of the files of a manifest. What else they say is not looked at.
 pub(super) fn project_name(entry: &Path, environment: &Environment) -> Option<ProjectName> {
     let mut loader = Loader::new(environment);
-    loader.open(entry, None, &mut Vec::new());
+    loader.open_entry(entry);
     loader.roots.iter().find_map(|root| match &root.node.get("name")?.value {
         Value::Scalar(scalar) => Some(ProjectName::new(scalar.text.clone())),
         Value::Null | Value::List(_) | Value::Map(_) => None,
     })
+}
+
+/// The files that a manifest is read from, as far as it can be read.
+pub(super) fn files(entry: &Path, environment: &Environment) -> Vec<PathBuf> {
+    let mut loader = Loader::new(environment);
+    loader.open_entry(entry);
+    let named = secrets::named(&loader.roots, &loader.sources, environment);
+    let manifests = loader.roots.iter().map(|root| loader.sources.get(root.file).path.clone());
+    manifests.chain(named.env_files).chain(named.secret_files).collect()
+}
+
+/// Of a file that only others than the manifest's author can read, nothing is told but that it has errors: who wrote the
+/// `include` would read it in them.
+fn withhold(problems: &mut [Problem], sources: &Sources) {
+    let is_private = |place: &Place| sources.by_path(&place.file).is_some_and(|source| !source.is_quotable);
+    for problem in problems.iter_mut() {
+        problem.related.retain(|(place, _)| !is_private(place));
+        let Some(place) = problem.place.take_if(|place| is_private(place)) else { continue };
+        let file = place.file.display();
+        let message = format!(
+            "{file} has errors, which are not shown: it is readable to its owner only, and the manifest that includes it is another user's"
+        );
+        *problem = Problem { severity: problem.severity, ..Problem::error("lcm::manifest::file", message) };
+        problem.help = Some(format!("run `lcm validate {file}`"));
+    }
 }
 
 /// In the order of the files, each once: a template's fault shows in every service that extends it.
@@ -119,6 +142,12 @@ struct Loader<'a> {
     problems: Vec<Problem>,
     /// No file is missing from the picture.
     complete: bool,
+    /// Of all files.
+    bytes: u64,
+    budget: yaml::Budget,
+    expansion: interpolate::Expansion,
+    /// Who owns the entry.
+    author: Option<u32>,
 }
 
 impl<'a> Loader<'a> {
@@ -131,12 +160,30 @@ impl<'a> Loader<'a> {
             variables: Variables::new(),
             problems: Vec::new(),
             complete: true,
+            bytes: 0,
+            budget: yaml::Budget::default(),
+            expansion: interpolate::Expansion::default(),
+            author: None,
+        }
+    }
+
+    /// Reads the file that lcm was called with, or the one that is meant where none was named.
+    fn open_entry(&mut self, entry: &Path) {
+        let found = if entry == Path::new(DEFAULT_FILE) { search::nearest() } else { Found::At(entry.to_owned()) };
+        match found {
+            Found::At(path) => self.open(&path, None, &mut Vec::new()),
+            Found::Nowhere => self.open(entry, None, &mut Vec::new()),
+            Found::Skipped(why) => {
+                let message = format!("can't read {DEFAULT_FILE}: {NOT_THERE}");
+                let help = format!("{why}; name it if it is meant (`lcm plan path/to/lcm.yaml`)");
+                self.refuse(Problem::error("lcm::manifest::file", message).help(help), None, "");
+            }
         }
     }
 
     /// Reads a file and what it includes. `from`: the place that names it; `chain`: the files that led here.
     fn open(&mut self, path: &Path, from: Option<Span>, chain: &mut Vec<PathBuf>) {
-        let identity = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let identity = named::identity(path);
         if let Some(position) = chain.iter().position(|other| *other == identity) {
             let names: Vec<String> =
                 chain[position..].iter().chain([&identity]).map(|path| short(path, &identity)).collect();
@@ -154,38 +201,12 @@ impl<'a> Loader<'a> {
             let message = format!("more than {FILES_MAX} files are included");
             return self.refuse(Problem::error("lcm::manifest::too_large", message), from, "this one is too many");
         }
-        let text = match read_text(path) {
-            Ok(text) => text,
-            Err(reason) => {
-                let mut problem =
-                    Problem::error("lcm::manifest::file", format!("can't read {}: {reason}", path.display()));
-                if from.is_none() && reason == NOT_THERE {
-                    problem = problem.help(if path == Path::new(DEFAULT_FILE) {
-                        "name a manifest (`lcm plan path/to/lcm.yaml`), or go to the folder that has one; the least that one says \
-                         is `version: 1`, `name: …` and `services:`"
-                    } else {
-                        "name a manifest that is there"
-                    });
-                }
-                return self.refuse(problem, from, "named here");
-            }
-        };
-        let folder = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let folder = tidy(folder.parent().unwrap_or(Path::new("/")));
-        let file = self.sources.add(Source::new(path.to_owned(), folder, text));
-        let Some(mut root) = yaml::parse(&self.sources, file, &mut self.problems) else {
-            self.complete = false;
-            return;
-        };
-        if matches!(root.value, Value::Null) {
-            self.complete = false;
-            let problem = Problem::error("lcm::manifest::empty", format!("{} is empty", path.display()));
-            let help = "the least that a manifest says is `version: 1`, `name: …` and one of `services:`";
-            self.problems.push(problem.at(self.sources.place(root.span), "nothing stands here").help(help));
-            return;
-        }
+        let Some(mut root) = self.read(path, from) else { return };
+        let file = root.span.file;
         let keys = root.entries().iter().map(|entry| entry.key.clone()).collect();
-        self.variables.extend(interpolate::interpolate(&mut root, self.environment, &self.sources, &mut self.problems));
+        let Self { environment, sources, problems, expansion, .. } = &mut *self;
+        let variables = interpolate::interpolate(&mut root, environment, expansion, sources, problems);
+        self.variables.extend(variables);
         self.complete &= !root.get("include").is_some_and(|include| include.damaged);
         let includes: Vec<(PathBuf, Span)> = root
             .get("include")
@@ -200,6 +221,57 @@ impl<'a> Loader<'a> {
         chain.pop();
     }
 
+    /// The tree of one file, as far as it is a manifest's.
+    fn read(&mut self, path: &Path, from: Option<Span>) -> Option<Node> {
+        let (text, file) = match text(path, from.is_none()) {
+            Ok(read) => read,
+            Err(reason) => {
+                self.refuse(unreadable(path, &reason, from.is_none()), from, "named here");
+                return None;
+            }
+        };
+        self.bytes += file.bytes.len() as u64;
+        if self.bytes > TOTAL_BYTES_MAX {
+            let message = format!("the files of this manifest are larger than {} MiB together", TOTAL_BYTES_MAX >> 20);
+            self.refuse(Problem::error("lcm::manifest::too_large", message), from, "this one is too much");
+            return None;
+        }
+        let author = *self.author.get_or_insert(file.uid);
+        let folder = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let folder = tidy(folder.parent().unwrap_or(Path::new("/")));
+        let is_quotable = file.uid == author || file.mode & OTHERS_READ != 0;
+        let mut source = Source::new(path.to_owned(), folder, text);
+        source.is_quotable = is_quotable;
+        let file = self.sources.add(source);
+        let before = self.problems.len();
+        let root = yaml::parse(&self.sources, file, &mut self.budget, &mut self.problems);
+        let is_ours = match &root {
+            None => looks_like_manifest(&self.sources.get(file).text),
+            Some(Node { value: Value::Map(entries), .. }) => {
+                is_manifest(entries.iter().map(|entry| entry.key.as_str()))
+            }
+            Some(Node { value: Value::Null, .. }) => true,
+            Some(_) => false,
+        };
+        if !is_ours {
+            let told = self.problems.drain(before..).find(|problem| problem.code == "lcm::manifest::too_large");
+            self.refuse(foreign(path, root.as_ref(), told), from, "named here");
+            return None;
+        }
+        let root = root.or_else(|| {
+            self.complete = false;
+            None
+        })?;
+        if matches!(root.value, Value::Null) {
+            self.complete = false;
+            let problem = Problem::error("lcm::manifest::empty", format!("{} is empty", path.display()));
+            let help = "the least that a manifest says is `version: 1`, `name: …` and one of `services:`";
+            self.problems.push(problem.at(self.sources.place(root.span), "nothing stands here").help(help));
+            return None;
+        }
+        Some(root)
+    }
+
     fn refuse(&mut self, problem: Problem, from: Option<Span>, label: &str) {
         self.complete = false;
         self.problems.push(match from {
@@ -209,62 +281,48 @@ impl<'a> Loader<'a> {
     }
 }
 
+/// A whole file of text, within the limits; or why not.
+fn text(path: &Path, is_entry: bool) -> Result<(String, Named), String> {
+    let read = if is_entry { named::read_argument } else { named::read };
+    let file = read(path, FILE_BYTES_MAX).map_err(|error| values::reason(&error))?;
+    let text = str::from_utf8(&file.bytes).map_err(|_| "it is not text in UTF-8".to_owned())?.to_owned();
+    Ok((text, file))
+}
+
+/// Permission of all users to read.
+const OTHERS_READ: u32 = 0o004;
+
+/// A file that is no manifest, without a word of what it holds.
+fn foreign(path: &Path, root: Option<&Node>, too_large: Option<Problem>) -> Problem {
+    if let Some(too_large) = too_large {
+        return Problem { place: None, label: String::new(), ..too_large };
+    }
+    let code = match root.map(|root| &root.value) {
+        None => "lcm::manifest::syntax",
+        Some(Value::Map(_)) => "lcm::manifest::unknown_key",
+        Some(Value::Null | Value::Scalar(_) | Value::List(_)) => "lcm::manifest::type",
+    };
+    Problem::error(code, format!("{} is not a manifest of lcm", path.display())).help(
+        "a manifest is a YAML map with keys such as `version`, `name`, `services` and `modes`; of other files nothing is \
+         shown",
+    )
+}
+
+fn unreadable(path: &Path, reason: &str, is_entry: bool) -> Problem {
+    let problem = Problem::error("lcm::manifest::file", format!("can't read {}: {reason}", path.display()));
+    if !is_entry || reason != NOT_THERE {
+        return problem;
+    }
+    problem.help(if path == Path::new(DEFAULT_FILE) {
+        "name a manifest (`lcm plan path/to/lcm.yaml`), or go to the folder that has one; the least that one says \
+         is `version: 1`, `name: …` and `services:`"
+    } else {
+        "name a manifest that is there"
+    })
+}
+
 /// A path as its neighbours would name it.
 fn short(path: &Path, neighbour: &Path) -> String {
     let shared = neighbour.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
     path.strip_prefix(shared).unwrap_or(path).display().to_string()
-}
-
-const NOT_THERE: &str = "there is no such file";
-
-/// A whole file of text, within the limit; or why not.
-fn read_text(path: &Path) -> Result<String, String> {
-    let refuse = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => NOT_THERE.to_owned(),
-        _ => error.to_string().split(" (os error").next().unwrap_or_default().to_lowercase(),
-    };
-    let kind = std::fs::metadata(path).map_err(refuse)?;
-    // A pipe would have to be waited for.
-    if !kind.is_file() {
-        return Err(if kind.is_dir() { "it is a folder, not a file" } else { "it is not a regular file" }.to_owned());
-    }
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(refuse)?;
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(refuse)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err("it is larger than 1 MiB".to_owned());
-    }
-    String::from_utf8(bytes).map_err(|_| "it is not text in UTF-8".to_owned())
-}
-
-/// Each env file once; one that is not there blocks its services only, so its absence is a value.
-fn read_env_files(paths: BTreeSet<PathBuf>, environment: &Environment) -> BTreeMap<PathBuf, EnvFile> {
-    let read = |path: PathBuf| {
-        let file = match read_text(&path) {
-            Err(reason) if reason == NOT_THERE => EnvFile::Missing,
-            Err(reason) => EnvFile::Unreadable(reason),
-            Ok(text) => match dotenv::parse(&text, environment) {
-                Ok(variables) => EnvFile::Variables(variables),
-                Err(reason) => EnvFile::Unreadable(reason),
-            },
-        };
-        (path, file)
-    };
-    paths.into_iter().map(read).collect()
-}
-
-/// Each secret's file once. A line end that closes the file is an editor's, and no part of the secret.
-fn read_secret_files(paths: BTreeSet<PathBuf>) -> BTreeMap<PathBuf, SecretFile> {
-    let read = |path: &Path| {
-        let text = read_text(path)?;
-        let value = text.strip_suffix('\n').unwrap_or(&text);
-        let value = value.strip_suffix('\r').unwrap_or(value);
-        match value {
-            "" => Err("it is empty".to_owned()),
-            _ if value.len() > SECRET_BYTES_MAX => Err("it is larger than 64 KiB".to_owned()),
-            _ if value.contains('\0') => Err("no variable can hold a NUL byte".to_owned()),
-            _ => Ok(value.to_owned()),
-        }
-    };
-    paths.into_iter().map(|path| (path.clone(), read(&path))).collect()
 }

@@ -5,7 +5,7 @@
 //! reads files; lcm's environment comes in as a map.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::model::desired::Desired;
 use crate::model::names::{GoalName, ModeName, ProjectName};
@@ -18,15 +18,18 @@ mod fault;
 mod interpolate;
 mod load;
 mod located;
+mod ours;
 mod problem;
 mod read;
 mod reader;
 mod render;
 mod resolve;
 mod schema;
+mod search;
 mod secrets;
 mod source;
 mod tree;
+mod values;
 mod wire;
 mod yaml;
 
@@ -57,6 +60,12 @@ pub fn load(entry: &Path, environment: &Environment, choice: &Choice) -> Result<
 #[must_use]
 pub fn project_name(entry: &Path, environment: &Environment) -> Option<ProjectName> {
     load::project_name(entry, environment)
+}
+
+/// The files that a manifest is read from: itself, what it includes, and the env files of its services.
+#[must_use]
+pub fn files(entry: &Path, environment: &Environment) -> Vec<PathBuf> {
+    load::files(entry, environment)
 }
 
 /// The variables of an env file; none where it can't be read.

@@ -14,13 +14,15 @@ pub(super) struct Source {
     /// Absolute: what relative paths in this file start from.
     pub folder: PathBuf,
     pub text: String,
+    /// Its lines may stand in an error.
+    pub is_quotable: bool,
     line_starts: Vec<usize>,
 }
 
 impl Source {
     pub(super) fn new(path: PathBuf, folder: PathBuf, text: String) -> Self {
         let line_starts = [0].into_iter().chain(text.match_indices('\n').map(|(newline, _)| newline + 1)).collect();
-        Self { path, folder, text, line_starts }
+        Self { path, folder, text, is_quotable: true, line_starts }
     }
 }
 

@@ -112,6 +112,20 @@ impl Node {
         }
     }
 
+    /// Values and bytes of text below and with this one.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let add = |(nodes, bytes): (usize, usize), (more, longer): (usize, usize)| (nodes + more, bytes + longer);
+        match &self.value {
+            Value::Null => (1, 0),
+            Value::Scalar(scalar) => (1, scalar.text.len()),
+            Value::List(items) => items.iter().map(Self::size).fold((1, 0), add),
+            // A key is a value to the reader.
+            Value::Map(entries) => {
+                entries.iter().map(|entry| add(entry.value.size(), (1, entry.key.len()))).fold((1, 0), add)
+            }
+        }
+    }
+
     /// The value at the end of a path.
     pub(super) fn walk(&self, path: &[usize]) -> Option<&Node> {
         let Some((position, rest)) = path.split_first() else { return Some(self) };

@@ -17,14 +17,43 @@ const ALIASES_MAX: usize = 200;
 /// The deepest key of the format stands at 7; JSON bodies may be deeper.
 const DEPTH_MAX: usize = 24;
 const REPLAYED_EVENTS_MAX: usize = 5_000;
+/// Text of all values: four files of the largest size. What aliases repeat counts each time.
+const SCALAR_BYTES_MAX: usize = 4 << 20;
+
+/// What the files of one manifest may still hold, all together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Budget {
+    nodes: usize,
+    scalar_bytes: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { nodes: NODES_MAX, scalar_bytes: SCALAR_BYTES_MAX }
+    }
+}
+
+impl Budget {
+    fn spend(&mut self, node: &Node) {
+        let (nodes, bytes) = node.size();
+        self.nodes = self.nodes.saturating_sub(nodes);
+        self.scalar_bytes = self.scalar_bytes.saturating_sub(bytes);
+    }
+}
 
 /// Reads one file of `sources`. `None`: it is no YAML at all; otherwise each key that stands twice is a problem, and
 /// its first value counts.
-pub(super) fn parse(sources: &Sources, file: usize, problems: &mut Vec<Problem>) -> Option<Node> {
+pub(super) fn parse(sources: &Sources, file: usize, budget: &mut Budget, problems: &mut Vec<Problem>) -> Option<Node> {
+    let node = parse_within(sources, file, *budget, problems)?;
+    budget.spend(&node);
+    Some(node)
+}
+
+fn parse_within(sources: &Sources, file: usize, budget: Budget, problems: &mut Vec<Problem>) -> Option<Node> {
     let text = &sources.get(file).text;
-    let raw = match read(text, DuplicateKeyPolicy::Error) {
+    let raw = match read(text, budget, DuplicateKeyPolicy::Error) {
         Ok(raw) => raw,
-        Err(error @ Error::DuplicateMappingKey { .. }) => match read(text, DuplicateKeyPolicy::LastWins) {
+        Err(error @ Error::DuplicateMappingKey { .. }) => match read(text, budget, DuplicateKeyPolicy::LastWins) {
             Ok(raw) => {
                 let before = problems.len();
                 let node = Planter { sources, file, problems }.plant(raw);
@@ -47,7 +76,7 @@ pub(super) fn parse(sources: &Sources, file: usize, problems: &mut Vec<Problem>)
     Some(Planter { sources, file, problems }.plant(raw))
 }
 
-fn read(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Raw, Error> {
+fn read(text: &str, left: Budget, duplicate_keys: DuplicateKeyPolicy) -> Result<Raw, Error> {
     let options = serde_saphyr::options! {
         strict_booleans: true,
         with_snippet: false,
@@ -55,7 +84,8 @@ fn read(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Raw, Error> {
         non_finite_float_policy: serde_saphyr::options::NonFiniteFloatPolicy::AsString,
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: REPLAYED_EVENTS_MAX },
         budget: serde_saphyr::budget! {
-            max_nodes: NODES_MAX,
+            max_nodes: left.nodes,
+            max_total_scalar_bytes: left.scalar_bytes,
             max_aliases: ALIASES_MAX,
             max_depth: DEPTH_MAX,
             flow_nesting_limit: DEPTH_MAX,

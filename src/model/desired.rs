@@ -3,6 +3,7 @@
 //! Not serializable on purpose: it carries secrets. What may leave is in [`crate::model::spec`].
 
 mod plain;
+mod programs;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -11,9 +11,7 @@ mod runs;
 mod words;
 
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, OpenOptions};
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,6 +20,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, ffi};
 
 use self::format::{Brought, FORMAT, WITH_MEASURES, WITH_WORDS, version};
+use crate::files::own;
 use crate::model::facts::{Attempts, HistoryFact};
 use crate::model::lifecycle::State;
 use crate::model::names::{ProjectName, ServiceName};
@@ -118,7 +117,7 @@ impl Sqlite {
         let mut guard = self.guard();
         let mut alone = None;
         if guard.is_none() {
-            match self.path.try_exists() {
+            match self.proven() {
                 Ok(true) => match self.open(Sharing::Shared) {
                     Ok(opened) => *guard = Some(opened),
                     Err(StoreError::Full { .. }) => alone = Some(self.open(Sharing::Alone)?),
@@ -153,15 +152,27 @@ impl Sqlite {
     /// over its permissions. An empty file is a database without tables.
     fn make_file(&self) -> Result<(), StoreError> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
+        own::make_folder(folder, folder)
             .map_err(|error| self.out_of_reach("can't make the state folder of", &error))?;
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path) {
+        match own::make_new(&self.path) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(self.out_of_reach("can't make", &error)),
-            Ok(_) | Err(_) => Ok(()),
+            Ok(_) | Err(_) => self.proven().map(drop).map_err(|error| self.out_of_reach("can't use", &error)),
         }
+    }
+
+    /// Whether there is a store; one that another user planted, in whole or in part, is an error. `SQLite` follows links,
+    /// and makes its files beside this one by their names.
+    fn proven(&self) -> std::io::Result<bool> {
+        let is_there = match own::prove(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            proven => proven?,
+        };
+        for beside in ["-wal", "-shm", "-journal"] {
+            let mut path = self.path.clone().into_os_string();
+            path.push(beside);
+            own::prove(Path::new(&path))?;
+        }
+        Ok(is_there)
     }
 
     fn open(&self, sharing: Sharing) -> Result<Opened, StoreError> {
@@ -217,7 +228,9 @@ impl Sqlite {
         if error.kind() == ErrorKind::StorageFull {
             return StoreError::Full { what: format!("{what} the store"), path: self.path.display().to_string() };
         }
-        self.unusable(what, &format!("{error}; LCM_STATE_DIR names another folder"))
+        let error = error.to_string();
+        let way_out = if error.contains("LCM_STATE_DIR") { "" } else { "; LCM_STATE_DIR names another folder" };
+        self.unusable(what, &format!("{error}{way_out}"))
     }
 }
 

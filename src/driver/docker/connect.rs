@@ -6,14 +6,17 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bollard::errors::Error;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::driver::DriverError;
 use crate::driver::docker::scope::Scope;
+use crate::driver::docker::transport::{Address, transport};
 use crate::driver::docker::{Engine, READ_DEADLINE, failure};
 use crate::driver::host_id::host_id;
+use crate::files::named;
 use crate::model::facts::EngineFact;
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -21,6 +24,12 @@ const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// The client's own time-out for an answer's first byte. Each call has a deadline of its own, so that this one, a
 /// day, must only never come first.
 const CLIENT_TIMEOUT_S: u64 = 24 * 60 * 60;
+
+/// Of requests: the transport knows where the engine is.
+const REQUEST_ADDRESS: &str = "http://localhost";
+
+/// Docker's own files in a home: a few KiB.
+const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
 /// Finds the engine; nothing is asked yet. `host`: what the manifest says (`docker: { host }`); without it the
 /// local one is meant: `DOCKER_HOST` or the current context where they name a unix socket, the default socket, the
@@ -48,16 +57,28 @@ impl Engine {
 }
 
 fn client(endpoint: &str) -> Result<Docker, DriverError> {
-    let client = if endpoint.starts_with("unix://") {
-        Docker::connect_with_unix(endpoint, CLIENT_TIMEOUT_S, API_DEFAULT_VERSION)
-    } else if endpoint.starts_with("tcp://") || endpoint.starts_with("http://") {
-        Docker::connect_with_http(endpoint, CLIENT_TIMEOUT_S, API_DEFAULT_VERSION)
+    let tcp = || endpoint.strip_prefix("tcp://").or_else(|| endpoint.strip_prefix("http://"));
+    let address = if let Some(path) = endpoint.strip_prefix("unix://") {
+        let path = PathBuf::from(path);
+        if !path.exists() {
+            let error = Error::SocketNotFoundError(path.display().to_string());
+            return Err(failure(endpoint, "be connected to".to_owned(), &error));
+        }
+        Address::Unix(path)
+    } else if let Some(host) = tcp() {
+        Address::Tcp(host.trim_end_matches('/').to_owned())
     } else {
         return Err(DriverError::Refused(format!(
             "the engine {endpoint} can't be reached: `docker: {{ host }}` takes unix:// and tcp:// (for ssh, forward \
              the socket: ssh -NL /tmp/docker.sock:/var/run/docker.sock HOST)"
         )));
     };
+    let client = Docker::connect_with_custom_transport(
+        transport(address),
+        Some(REQUEST_ADDRESS),
+        CLIENT_TIMEOUT_S,
+        API_DEFAULT_VERSION,
+    );
     client.map_err(|error| failure(endpoint, "be connected to".to_owned(), &error))
 }
 
@@ -98,7 +119,7 @@ fn local_only(host: &str, by: &str, way_out: &str) -> Result<String, DriverError
 
 /// What `docker context use` wrote; a file that is missing or broken means the default, as it does for Docker.
 fn current_context(folder: &Path) -> Option<String> {
-    let config: Value = serde_json::from_slice(&std::fs::read(folder.join("config.json")).ok()?).ok()?;
+    let config: Value = document(&folder.join("config.json"))?;
     config.get("currentContext")?.as_str().filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
@@ -109,8 +130,12 @@ fn context_host(folder: Option<&Path>, context: &str) -> Option<String> {
         let _ = write!(digest, "{byte:02x}");
     }
     let file = folder?.join("contexts/meta").join(digest).join("meta.json");
-    let meta: Value = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
+    let meta: Value = document(&file)?;
     meta.pointer("/Endpoints/docker/Host")?.as_str().map(str::to_owned)
+}
+
+fn document(path: &Path) -> Option<Value> {
+    serde_json::from_slice(&named::read(path, CONFIG_BYTES_MAX).ok()?.bytes).ok()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod prepare;
 mod scope;
 mod start;
 mod stop;
+mod transport;
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::driver::docker::inspect::Seen;
+use crate::driver::docker::transport::is_too_large;
 use crate::driver::docker::{Engine, failure, short};
 use crate::driver::{DriverError, LogMark, Logged};
 
@@ -251,7 +252,10 @@ impl Engine {
             let next = if Instant::now() < deadline { timeout_at(deadline, output.next()).await.ok() } else { None };
             let Some(next) = next else { return Ok(Read::Part) };
             let Some(entry) = next else { break };
-            let entry = entry.map_err(|error| failure(&self.endpoint, what.clone(), &error))?;
+            let entry = match entry {
+                Err(error) if is_too_large(&error) => return Ok(Read::Part),
+                entry => entry.map_err(|error| failure(&self.endpoint, what.clone(), &error))?,
+            };
             let entry = String::from_utf8_lossy(entry.as_ref());
             let Some((time, line)) = line_since(&entry, from) else {
                 // What is older is still there: nothing of this start can be gone.

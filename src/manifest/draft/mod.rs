@@ -17,7 +17,7 @@ pub use machine::machine;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::manifest::problem::Problems;
+use crate::manifest::problem::{Problem, Problems};
 use crate::manifest::source::{Source, Sources};
 use crate::manifest::tree::{Node, Value as Read};
 use crate::manifest::yaml;
@@ -68,7 +68,12 @@ pub fn translate(given: &[Given], setting: &Setting) -> Result<Draft, Problems> 
     for file in given {
         let folder = file.path.parent().unwrap_or(Path::new("")).to_owned();
         let number = sources.add(Source::new(file.path.clone(), folder, file.text.clone()));
-        let read = yaml::parse(&sources, number, &mut problems);
+        let before = problems.len();
+        let read = yaml::parse(&sources, number, &mut yaml::Budget::default(), &mut problems);
+        if !is_known(read.as_ref(), &file.text) {
+            let told = problems.split_off(before);
+            problems.extend(told.into_iter().map(|problem| unquoted(problem, &file.path)));
+        }
         merged = match (read, merged) {
             (Some(read), Some(base)) => Some(read.over(&base)),
             (read, base) => read.or(base),
@@ -82,6 +87,29 @@ pub fn translate(given: &[Given], setting: &Setting) -> Result<Draft, Problems> 
         Dialect::Compose => compose::draft(&root, setting),
         Dialect::LlamaSwap => swap::draft(&root, setting),
     })
+}
+
+/// Whether a file has what one of the tools reads; of one that is no valid YAML, whether a line begins with it.
+fn is_known(root: Option<&Node>, text: &str) -> bool {
+    const TELLING: [&str; 4] = ["services", "models", "include", "extends"];
+    // An empty file is told as such.
+    match root {
+        Some(root) => matches!(root.value, Read::Null) || TELLING.iter().any(|key| root.get(key).is_some()),
+        None => text.lines().any(|line| {
+            line.split_once(':').is_some_and(|(key, _)| TELLING.contains(&key.trim_end().trim_matches(['"', '\''])))
+        }),
+    }
+}
+
+/// A problem of a file that neither tool reads: any file may be named here, and of a key or a list of passwords nothing
+/// is shown, not even a word.
+fn unquoted(problem: Problem, path: &Path) -> Problem {
+    if problem.message.contains('`') || problem.message.contains("not valid YAML") {
+        let message = format!("{} is neither a Compose file nor one of llama-swap", path.display());
+        let help = "both are YAML maps, with `services` or `models`; of other files nothing is shown";
+        return Problem::error(problem.code, message).help(help);
+    }
+    Problem { place: None, label: String::new(), related: Vec::new(), ..problem }
 }
 
 /// Compose has services, llama-swap has models.

@@ -15,6 +15,9 @@ use crate::manifest::wire::shape::OneOrMany;
 /// So many problems get a suggestion, and unknown names are told: each is compared with every name that there is.
 const SUGGESTED_MAX: usize = 200;
 
+/// Text of the environments of all services: eight of the largest size that a kernel takes, or a thousand usual ones.
+const ENVIRONMENTS_BYTES_MAX: usize = 16 << 20;
+
 /// The way to problems and places.
 #[derive(Debug)]
 pub(super) struct Context<'a> {
@@ -24,13 +27,14 @@ pub(super) struct Context<'a> {
     pub project: String,
     /// The folder of the file that names the project: whichever file lcm is called with, specs stay the same.
     pub root: PathBuf,
+    environment_bytes_left: usize,
 }
 
 impl<'a> Context<'a> {
     pub(super) fn new(input: &'a Input<'a>, problems: &'a mut Vec<Problem>) -> Self {
         let named = input.files.iter().find(|file| file.manifest.name.is_some()).or(input.files.first());
         let root = named.map(|file| input.sources.get(file.file).folder.clone()).unwrap_or_default();
-        Self { input, problems, project: String::new(), root }
+        Self { input, problems, project: String::new(), root, environment_bytes_left: ENVIRONMENTS_BYTES_MAX }
     }
 
     pub(super) fn place(&self, span: Span) -> Place {
@@ -101,6 +105,21 @@ impl<'a> Context<'a> {
             self.error_with_help("lcm::manifest::empty", written.span, ("this list is empty", "none at all"), help);
         }
         &written.value.0
+    }
+
+    /// Counts the bytes of one service's environment; `false`, and a problem once: they are too many with those before.
+    pub(super) fn affords(&mut self, bytes: usize, span: Span) -> bool {
+        if let Some(left) = self.environment_bytes_left.checked_sub(bytes) {
+            self.environment_bytes_left = left;
+            return true;
+        }
+        if self.environment_bytes_left > 0 {
+            let limit = ENVIRONMENTS_BYTES_MAX >> 20;
+            let message = format!("the environments of all services come to more than {limit} MiB");
+            self.error("lcm::manifest::too_large", span, message, "this one is too much");
+        }
+        self.environment_bytes_left = 0;
+        false
     }
 
     /// `lcm.yaml:12`, for messages.

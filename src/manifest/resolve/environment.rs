@@ -132,6 +132,10 @@ fn env_file(context: &mut Context<'_>, resolved: &mut Resolved, overrules: &Over
     let Some(path) = context.path(written) else { return };
     match context.input.env_files.get(&path) {
         Some(EnvFile::Variables(variables)) => {
+            let bytes = variables.iter().map(|(name, value)| name.len() + value.len()).sum();
+            if !context.affords(bytes, written.span) {
+                return;
+            }
             for (name, value) in variables {
                 match overrules.is_secret(name) {
                     Some(false) => resolved.plain(name, value),

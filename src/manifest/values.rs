@@ -1,0 +1,94 @@
+//! Files that hold values of environments: env files, and secrets of a file each. Bounds hold for all of a manifest
+//! together, and no reason says what stands in one.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::files::{Refused, named};
+use crate::manifest::resolve::{EnvFile, SecretFile};
+use crate::manifest::secrets::{Files, Named};
+use crate::manifest::{Environment, dotenv};
+
+/// The kernel passes a process an environment of twice this size.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+/// The kernel takes variables of twice this size.
+const SECRET_BYTES_MAX: usize = 64 << 10;
+/// All files: a cluster in parts, of which most are small.
+const TOTAL_BYTES_MAX: u64 = 4 << 20;
+/// Variables of all env files, once expanded: four environments of the largest size that a kernel takes (2 MiB).
+const EXPANDED_BYTES_MAX: usize = 8 << 20;
+
+pub(super) const NOT_THERE: &str = "there is no such file";
+
+/// Reads each file once.
+pub(super) fn read(named: Named, environment: &Environment) -> Files {
+    let mut reader = Reader { environment, bytes_left: TOTAL_BYTES_MAX, expanded_left: EXPANDED_BYTES_MAX };
+    let env_files = named.env_files.into_iter().map(|path| {
+        // One that is not there blocks its services only, so its absence is a value.
+        let file = match reader.variables(&path) {
+            Err(reason) if reason == NOT_THERE => EnvFile::Missing,
+            Err(reason) => EnvFile::Unreadable(reason),
+            Ok(variables) => EnvFile::Variables(variables),
+        };
+        (path, file)
+    });
+    let env_files: BTreeMap<PathBuf, EnvFile> = env_files.collect();
+    let secret_files = named.secret_files.into_iter().map(|path| {
+        let secret = reader.secret(&path);
+        (path, secret)
+    });
+    Files { env_files, secret_files: secret_files.collect() }
+}
+
+/// Why a file can't be read, as the rest of a sentence.
+pub(super) fn reason(error: &io::Error) -> String {
+    match Refused::of(error) {
+        Some(refused) => format!("it {}", refused.reason()),
+        None if error.kind() == io::ErrorKind::NotFound => NOT_THERE.to_owned(),
+        None => error.to_string().split(" (os error").next().unwrap_or_default().to_lowercase(),
+    }
+}
+
+struct Reader<'a> {
+    environment: &'a Environment,
+    bytes_left: u64,
+    expanded_left: usize,
+}
+
+impl Reader<'_> {
+    fn variables(&mut self, path: &Path) -> Result<Environment, String> {
+        let text = self.text(path)?;
+        let variables = dotenv::parse(&text, self.environment)?;
+        let expanded: usize = variables.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.expanded_left = self.expanded_left.checked_sub(expanded).ok_or_else(|| {
+            format!("the variables of this manifest's env files come to more than {} MiB", EXPANDED_BYTES_MAX >> 20)
+        })?;
+        Ok(variables)
+    }
+
+    /// A line end that closes the file is an editor's, and no part of the secret.
+    fn secret(&mut self, path: &Path) -> SecretFile {
+        let text = self.text(path)?;
+        let value = text.strip_suffix('\n').unwrap_or(&text);
+        let value = value.strip_suffix('\r').unwrap_or(value);
+        match value {
+            "" => Err("it is empty".to_owned()),
+            _ if value.len() > SECRET_BYTES_MAX => Err("it is larger than 64 KiB".to_owned()),
+            _ if value.contains('\0') => Err("no variable can hold a NUL byte".to_owned()),
+            _ => Ok(value.to_owned()),
+        }
+    }
+
+    fn text(&mut self, path: &Path) -> Result<String, String> {
+        let bytes_max = FILE_BYTES_MAX.min(self.bytes_left);
+        let file = named::read(path, bytes_max).map_err(|error| match error.kind() {
+            io::ErrorKind::FileTooLarge if bytes_max < FILE_BYTES_MAX => {
+                format!("the env files of this manifest are larger than {} MiB together", TOTAL_BYTES_MAX >> 20)
+            }
+            _ => reason(&error),
+        })?;
+        self.bytes_left -= file.bytes.len() as u64;
+        String::from_utf8(file.bytes).map_err(|_| "it is not text in UTF-8".to_owned())
+    }
+}
