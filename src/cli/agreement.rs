@@ -54,7 +54,7 @@ impl Agreement<'_> {
     async fn think(&self) -> Result<Thought, Stop> {
         let Self { session, opened, request, author, .. } = *self;
         opened.hear()?;
-        let facts = opened.facts(session).await;
+        let facts = opened.facts(session).await?;
         opened.refuse_other_hosts(&facts)?;
         opened.refuse_if_all_unknown(&facts, request)?;
         let observed = opened.observed(&facts);

@@ -152,6 +152,9 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
         };
         carry_out(job, &agreed, teller, &interrupts).await
     };
+    if ended.outcome.failures.is_empty() && ended.outcome.last_plan.as_ref().is_some_and(|plan| plan.steps.is_empty()) {
+        opened.forget_previous(session)?;
+    }
     if job.purpose == Purpose::Down && ended.outcome.last_plan.as_ref().is_some_and(is_all_gone) {
         opened.disown(session)?;
     }

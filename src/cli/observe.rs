@@ -23,7 +23,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let opened = opened::open_to_look(session, &args.manifest.manifest, &args.manifest.choose)?;
-    let text = json::document(&opened.facts(session).await);
+    let text = json::document(&opened.facts(session).await?);
     match &args.out {
         None => data(&text)?,
         Some(path) => output::replace(path, &text).map_err(|error| {

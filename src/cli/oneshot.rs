@@ -139,8 +139,8 @@ pub(super) async fn undone(session: &Session, opened: &Opened, request: &Request
     }
     let mut touched = needed(opened, &request.targets);
     touched.extend(request.targets.iter().chain(plan.steps.iter().map(|step| &step.service)).cloned());
-    let facts = opened.facts(session).await;
-    // What can't be planned is not known to differ.
+    // What can't be read or planned is not known to differ.
+    let Ok(facts) = opened.facts(session).await else { return Vec::new() };
     let Ok(next) = opened.think(&facts, &Request::default()) else { return Vec::new() };
     let steps = |action: Action| next.steps.iter().filter(move |step| step.action == action);
     let named = |action: Action| -> BTreeSet<&ServiceName> { steps(action).map(|step| &step.service).collect() };

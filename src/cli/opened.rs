@@ -110,6 +110,7 @@ fn open_for(
         None => owner::admit(session, &desired.project, claim)?,
         Some(_) => None,
     };
+    let desired = claimed(desired, claim, owner.as_ref());
     names::check("goal", choice.goals.iter(), desired.goals.keys())?;
     let (world, store) = match world {
         None => {
@@ -119,6 +120,12 @@ fn open_for(
         Some(path) => simulated(session, path, &desired)?,
     };
     Ok(Opened { desired, switched: None, outlived: None, world, store, claim, owner })
+}
+
+/// The manifest, with what the claim on the project makes of other lcm's things.
+fn claimed(desired: Desired, claim: Claim, owner: Option<&Owner>) -> Desired {
+    let previous_owner = owner.and_then(owner::previous);
+    Desired { take_over: claim == Claim::TakeOver, previous_owner, ..desired }
 }
 
 /// What a world file tells of words and attempts is this world's store, so that it can be taken back.
@@ -164,7 +171,10 @@ impl Opened {
         }
         let word = self.switched.as_ref().map(|switched| switched.mode.clone());
         match (load(session, manifest, &Choice { word, ..choice.clone() }), self.switched.take()) {
-            (Ok(desired), switched) => (self.desired, self.switched) = (desired, switched),
+            (Ok(desired), switched) => {
+                let desired = claimed(desired, self.claim, self.owner.as_ref());
+                (self.desired, self.switched) = (desired, switched);
+            }
             // Whoever only looks, or stops everything, can do so in any mode.
             (Err(_), Some(switched)) if choice.mode_optional => session.warn(&format!(
                 "the switch to mode {} can't be followed: there is no such mode; `lcm switch --clear` forgets it",
@@ -233,6 +243,25 @@ impl Opened {
         }
     }
 
+    /// Takes note that nothing of the previous owner's is left.
+    pub(super) fn forget_previous(&self, session: &Session) -> Result<(), Stop> {
+        match (&self.world, self.desired.previous_owner) {
+            (World::Machine(_), Some(_)) => owner::forget_previous(session, &self.desired.project),
+            (World::Machine(_), None) | (World::Simulated { .. }, _) => Ok(()),
+        }
+    }
+
+    /// Without an owner's file, the labels of its containers show whose the project is.
+    fn admit_by_labels(&self, session: &Session, facts: &Facts) -> Result<(), Stop> {
+        match (&self.world, &self.owner) {
+            (World::Machine(_), None) => {
+                let uids = ownership::owner_uids(facts, &self.desired);
+                owner::admit_by_labels(session, &self.desired.project, &uids, self.claim)
+            }
+            (World::Machine(_), Some(_)) | (World::Simulated { .. }, _) => Ok(()),
+        }
+    }
+
     /// Leaves the project without an owner, once nothing of it is left.
     pub(super) fn disown(&self, session: &Session) -> Result<(), Stop> {
         match self.world {
@@ -274,8 +303,13 @@ impl Opened {
     }
 
     /// The world now, with what the store remembers. A store that can't be read is a warning: it changes no step.
-    pub(super) async fn facts(&self, session: &Session) -> Facts {
+    pub(super) async fn facts(&self, session: &Session) -> Result<Facts, Stop> {
+        // Root may have to go on as another user, and before anything is probed.
+        if self.owner.is_none() && !self.is_simulated() && rustix::process::geteuid().is_root() {
+            self.admit_by_labels(session, &self.driver().survey(&self.desired).await)?;
+        }
         let mut facts = self.driver().observe(&self.desired).await;
+        self.admit_by_labels(session, &facts)?;
         match self.store().last_known(&self.desired.project) {
             // A world file brings its own past.
             Ok(history) => facts.remember(history),
@@ -288,7 +322,7 @@ impl Opened {
             }
             Err(error) => session.warn(&format!("{error}; what operators said is not known")),
         }
-        facts
+        Ok(facts)
     }
 
     /// The plan for these facts, audited.

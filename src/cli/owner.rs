@@ -1,7 +1,7 @@
 //! One owner per project and host: another user's commands are refused by name, and root goes on as the owner before it
 //! reads or runs anything of the owner's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -42,6 +42,9 @@ const KEPT: [&str; 14] = [
 /// And what begins so: lcm's own settings, and the locale's.
 const KEPT_PREFIXES: [&str; 2] = ["LCM_", "LC_"];
 
+/// Of a user of whom nothing but the number is known: `nogroup` has no rights.
+const NO_GROUP: u32 = 65_534;
+
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Whether a command may take a project over from its owner.
@@ -64,15 +67,53 @@ pub(super) fn go_on_as_owner(session: &Session, manifest: &Path, claim: Claim) -
     }
     let Some(project) = wire::project_name(manifest, &session.environment) else { return Ok(()) };
     let Some(owner) = read(&owners, &project)?.filter(|owner| owner.uid != 0) else { return Ok(()) };
+    go_on_as(session, &project, &owner)
+}
+
+fn go_on_as(session: &Session, project: &ProjectName, owner: &Owner) -> ! {
     session.say(&format!("project {project} is owned by {}: going on as that user", user_text(owner.uid)));
     let user = shared::user(owner.uid);
     let groups = user.as_ref().map(|user| shared::groups_of(&user.name)).unwrap_or_default();
     let gid = user.as_ref().map_or(owner.gid, |user| user.gid);
-    let environment = environment_of(&session.environment, &owner, user.as_ref());
+    let environment = environment_of(&session.environment, owner, user.as_ref());
     let error = wire::continue_as((owner.uid, gid, groups), &environment);
     // This thread may be the owner's by now: nothing may go on here.
     session.say(&format!("error: can't go on as {}: {error}", user_text(owner.uid)));
     std::process::exit(1)
+}
+
+/// The same by the labels of the project's containers, where no file names its owner.
+pub(super) fn admit_by_labels(
+    session: &Session,
+    project: &ProjectName,
+    uids: &BTreeSet<u32>,
+    claim: Claim,
+) -> Result<(), Stop> {
+    let me = geteuid();
+    let Some(uid) = uids.first().copied().filter(|_| !uids.contains(&me.as_raw())) else { return Ok(()) };
+    match claim {
+        Claim::TakeOver if me.is_root() => Ok(()),
+        Claim::AsOwner if me.is_root() => {
+            go_on_as(session, project, &Owner { uid, gid: NO_GROUP, note: OwnerNote::default() })
+        }
+        Claim::AsOwner | Claim::TakeOver => Err(owned(project, uid)),
+    }
+}
+
+/// User whose things the present owner takes over, where something of that user's may be left.
+pub(super) fn previous(owner: &Owner) -> Option<u32> {
+    if owner.uid == geteuid().as_raw() { owner.note.previous } else { Some(owner.uid) }
+}
+
+/// Takes note that nothing of the previous owner's is left.
+pub(super) fn forget_previous(session: &Session, project: &ProjectName) -> Result<(), Stop> {
+    let owners = owners(session);
+    match read(&owners, project)?.filter(|owner| owner.uid == geteuid().as_raw() && owner.note.previous.is_some()) {
+        Some(owner) => owners
+            .replace(project.as_str(), &OwnerNote { previous: None, ..owner.note })
+            .map_err(|error| unknown(project, &error)),
+        None => Ok(()),
+    }
 }
 
 /// Returns the owner of a project that this command may work on, or refuses it by the owner's name.
@@ -113,7 +154,7 @@ pub(super) fn claim(
             None => owners.claim(project.as_str(), &note).map_err(failed)?,
         },
     };
-    let previous = if owner.uid == me { owner.note.previous } else { Some(owner.uid) };
+    let previous = previous(&owner);
     if owner.uid != me && (claim == Claim::AsOwner || before.is_none_or(|before| before.uid != owner.uid)) {
         return Err(owned(project, owner.uid));
     }

@@ -35,7 +35,7 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let ManifestArgs { manifest, choose } = &args.manifest;
     let opened = opened::open(session, manifest, &choose.choice(), choose.world.as_deref())?;
     let request = request(&opened, &args.planning)?;
-    let facts = opened.facts(session).await;
+    let facts = opened.facts(session).await?;
     opened.refuse_if_all_unknown(&facts, &request)?;
     let plan = opened.think(&facts, &request).map_err(|reason| Stop::refused(Code::Audit, reason))?;
     if let Some(path) = &args.out {

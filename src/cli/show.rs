@@ -70,7 +70,7 @@ async fn standing(session: &Session, args: &Args, plan: &Plan) -> Result<Standin
         return Ok(Standing::Stale(vec![difference]));
     }
     let request = request(&opened, &planning)?;
-    let facts = opened.facts(session).await;
+    let facts = opened.facts(session).await?;
     if let Some(difference) = saved::of_host(plan, &facts.host) {
         return Ok(Standing::Stale(vec![difference]));
     }

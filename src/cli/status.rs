@@ -101,7 +101,7 @@ pub(super) async fn seen(session: &Session, args: &Args) -> Result<Look, Stop> {
     let named: BTreeSet<ServiceName> = services.iter().chain(&args.narrow.targets).cloned().collect();
     let given = services.iter().chain(&args.narrow.targets).chain(&args.narrow.excludes);
     names::check("service", given, opened.desired.services.keys())?;
-    Ok(look(session, &View { opened, named, args }).await)
+    look(session, &View { opened, named, args }).await
 }
 
 /// The manifest and the services among what was named. What looks like a file is the manifest, unless that is named
@@ -135,9 +135,9 @@ pub(super) fn shown_within(session: &Session, look: &Look, style: Style, rows: u
 }
 
 /// What is there.
-async fn look(session: &Session, view: &View<'_>) -> Look {
+async fn look(session: &Session, view: &View<'_>) -> Result<Look, Stop> {
     let View { opened, named, args } = view;
-    let facts = opened.facts(session).await;
+    let facts = opened.facts(session).await?;
     let known = opened.refuse_if_all_unknown(&facts, &Request::default());
     let last_run = opened.store().last_run(&opened.desired.project).unwrap_or_default().map(|run| LastRun {
         command: run.command,
@@ -162,7 +162,7 @@ async fn look(session: &Session, view: &View<'_>) -> Look {
     let none_chosen = opened.desired.mode.is_none() && !opened.desired.modes.is_empty();
     let wanted = wanted::wanted(&opened.desired, &Request::default());
     let wanted = if none_chosen { BTreeSet::new() } else { wanted };
-    Look { status, outlooks: outlooks.collect(), wanted, known }
+    Ok(Look { status, outlooks: outlooks.collect(), wanted, known })
 }
 
 pub(super) fn state(word: &str) -> Result<State, String> {

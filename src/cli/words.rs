@@ -126,15 +126,15 @@ impl<'a> Spoken<'a> {
         names::check("service", &args.services, opened.desired.services.keys())?;
         // A word that can't be kept is refused when it is said, on a full disk too.
         opened.ensure_writable(|_| ())?;
-        opened.own(session)?;
         let mut named: Vec<ServiceName> = Vec::new();
         for name in &args.services {
             if !named.contains(name) {
                 named.push(name.clone());
             }
         }
-        let facts = opened.facts(session).await;
+        let facts = opened.facts(session).await?;
         opened.refuse_other_hosts(&facts)?;
+        opened.own(session)?;
         let observed = opened.observed(&facts).services;
         Ok(Self { session, opened, observed, named, voice: &args.voice, metadata, told: Sheet::new() })
     }

@@ -98,10 +98,13 @@ impl Machine {
     /// `environment` is lcm's own; `shim_program` is an lcm, `/proc/self/exe` for lcm itself. Nothing is asked yet.
     #[must_use]
     pub fn new(desired: &Desired, environment: BTreeMap<String, String>, shim_program: PathBuf) -> Self {
+        let gpus = Gpus::new(&environment);
+        let mut processes = Processes::new(environment, shim_program);
+        processes.owners.extend(desired.previous_owner);
         Self {
             project: desired.project.clone(),
-            gpus: Gpus::new(&environment),
-            processes: Processes::new(environment, shim_program),
+            gpus,
+            processes,
             engine_host: desired.engine_host.clone(),
             asks_engine: desired.services.values().any(|service| service.container_name().is_some()),
             engine: OnceLock::new(),

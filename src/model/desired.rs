@@ -26,6 +26,8 @@ pub struct Desired {
     pub aliases: BTreeSet<ProjectName>,
     /// `--take-over`: another machine's things at a shared engine become this one's.
     pub take_over: bool,
+    /// Owner before, whose process trees the present owner takes over.
+    pub previous_owner: Option<u32>,
     /// `None` where the manifest has no modes: then all services are wanted.
     pub mode: Option<ModeName>,
     pub mode_source: ModeSource,

@@ -58,7 +58,7 @@ pub struct ObservedService {
     pub image_moved: bool,
     /// Container only: it carries a former name of the project (`renamed_from`), and runs on under it.
     pub is_former: bool,
-    /// Container only: an lcm on this other machine made it, and this one takes it over.
+    /// Where another lcm made it that this one takes over from: `on host a`, `of uid 61001`.
     pub taken_over_from: Option<Box<str>>,
     /// In their order, each once. Most have one, and a plan asks for it of all: it lies within.
     pub gpus: SmallVec<[GpuId; 1]>,

@@ -40,7 +40,7 @@ fn in_place(facts: &Facts, desired: &Desired, service: &Service, container: &Con
 
 fn taken_over_from(facts: &Facts, desired: &Desired, container: &ContainerFact) -> Option<Box<str>> {
     let marks = container.marks.as_ref().filter(|marks| Identity::of(desired, facts).is_taken_over(marks))?;
-    Some(ownership::hostname(&marks.host_id).into())
+    Some(format!("on host {}", ownership::hostname(&marks.host_id)).into())
 }
 
 /// A container of this service that was renamed by hand. It is not ours to touch any more, and a second one beside it

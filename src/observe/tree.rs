@@ -21,7 +21,12 @@ pub(super) fn picture(facts: &Facts, desired: &Desired, service: &Service) -> Ob
     let Some(tree) = trees.first() else {
         return nothing(State::Registered, "it was never started", Ownership::Absent);
     };
-    if tree.members.is_empty() { ended(facts, service, tree) } else { alive(facts, service, tree) }
+    if tree.members.is_empty() {
+        return ended(facts, service, tree);
+    }
+    let previous = tree.uid.filter(|uid| desired.previous_owner == Some(*uid));
+    let taken_over_from = previous.map(|uid| format!("of uid {uid}").into());
+    ObservedService { taken_over_from, ..alive(facts, service, tree) }
 }
 
 /// The service's tree if one lives, whatever the manifest says that the service runs on.

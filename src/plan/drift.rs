@@ -19,8 +19,8 @@ use crate::plan::numbers::Number;
 pub(super) fn drift(scene: &Scene<'_>, number: Number) -> Option<Reason> {
     let (service, seen) = (scene.service(number), scene.seen(number));
     let marks = seen.marks.as_ref()?;
-    if let Some(host) = &seen.taken_over_from {
-        let message = format!("lcm on host {host} made it, and this host takes it over");
+    if let Some(other) = &seen.taken_over_from {
+        let message = format!("lcm {other} made it, and this lcm takes it over");
         return Some(reason(ReasonCode::SpecChanged, message, None));
     }
     if let Some(message) = misplaced(service, seen).filter(|_| !seen.is_former) {

@@ -31,7 +31,8 @@ fn played(host: &Host) -> Gpus {
     let gpus = Host::gpus(&[CAPACITY_MIB]);
     gpus.change(|world| world.gpus[0].uuid = gpu_of(host));
     for entry in fs::read_dir(gpus.folder()).expect("its files").flatten() {
-        fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o666)).expect("a file for all");
+        let mode = if entry.path().is_dir() { 0o777 } else { 0o666 };
+        fs::set_permissions(entry.path(), fs::Permissions::from_mode(mode)).expect("a file for all");
     }
     gpus
 }

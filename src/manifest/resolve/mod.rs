@@ -157,6 +157,7 @@ pub(super) fn resolve(input: &Input<'_>, choice: &Choice, problems: &mut Vec<Pro
         project: project?,
         aliases: settings.aliases,
         take_over: false,
+        previous_owner: None,
         mode,
         mode_source,
         own_mode: modes::own(&context),

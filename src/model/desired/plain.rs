@@ -34,6 +34,7 @@ impl Desired {
             project,
             aliases: BTreeSet::new(),
             take_over: false,
+            previous_owner: None,
             mode: None,
             mode_source: ModeSource::Manifest,
             own_mode: None,
