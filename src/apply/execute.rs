@@ -253,7 +253,7 @@ impl<'p> Graph<'p> {
                     fail(run, name(step), &out_of_time(run, "before it could begin"), 0);
                 }
                 None if progress.lock_lost.is_some() => {
-                    skip(run, step, "the lock of this host was lost before it began")
+                    skip(run, step, "the lock of this host was lost before it began");
                 }
                 None if progress.failed > 0 && on_failure != OnFailure::Continue => {
                     skip(run, step, "a step failed before, and this run goes no further then");

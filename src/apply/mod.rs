@@ -157,8 +157,7 @@ pub async fn apply(context: Context<'_>, first: &Plan) -> Outcome {
     let lock_lost = matches!(end, Err(End::LockLost(_)));
     let (last_plan, refused) = match end {
         Ok(plan) => (Some(plan), None),
-        Err(End::LockLost(reason)) => (None, Some(reason)),
-        Err(End::Refused(reason)) => (None, Some(reason)),
+        Err(End::LockLost(reason) | End::Refused(reason)) => (None, Some(reason)),
         Err(End::Unapproved { plan, reason }) => (Some(*plan), Some(reason)),
         Err(End::Interrupted) => (None, None),
     };

@@ -175,7 +175,7 @@ mod tests {
         let many = format!("A={}\n{}", "a".repeat(100 << 10), "B=$A\nA=$B\n".repeat(50));
         let told = parse(&many, &BTreeMap::new()).unwrap_err();
         assert!(told.ends_with("the variables up to here come to more than 2 MiB"), "{told}");
-        let names: String = (0..20_000).map(|number| format!("N{number}=\n")).collect();
+        let names = (0..20_000).map(|number| format!("N{number}=")).collect::<Vec<_>>().join("\n");
         assert_eq!(parse(&names, &BTreeMap::new()).unwrap_err(), "line 10001: more than 10000 variables");
     }
 

@@ -125,7 +125,8 @@ fn texts<T: Serialize + DeserializeOwned>(of: &T) -> Vec<Way> {
 }
 
 fn pointer(way: &Way) -> String {
-    way.iter().map(|step| format!("/{}", step.replace('~', "~0").replace('/', "~1"))).collect()
+    let steps = way.iter().map(|step| step.replace('~', "~0").replace('/', "~1"));
+    steps.fold(String::new(), |pointer, step| pointer + "/" + &step)
 }
 
 /// The same with each text replaced: equal ones by equal ones, so that names go on naming.

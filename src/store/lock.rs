@@ -89,8 +89,8 @@ impl Drop for HostLock {
 
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    #[error("another lcm holds the lock {}: {}", path.display(), name_holder(holder.as_ref(), *process))]
-    Held { path: PathBuf, holder: Option<Holder>, process: Option<Process> },
+    #[error("another lcm holds the lock {}: {}", path.display(), name_holder(holder.as_deref(), *process))]
+    Held { path: PathBuf, holder: Option<Box<Holder>>, process: Option<Process> },
     #[error("the lock {} was removed or replaced while it was held", path.display())]
     Replaced { path: PathBuf },
     #[error("the lock {} can't be used: {reason}; LCM_LOCK names another file", path.display())]
@@ -132,7 +132,7 @@ pub fn try_take(path: &Path, holder: &Holder) -> Result<HostLock, LockError> {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let holder = read_holder(&mut file);
+                let holder = read_holder(&mut file).map(Box::new);
                 return Err(LockError::Held { path: path.to_owned(), holder, process: socket::holder(path) });
             }
             Err(TryLockError::Error(error)) => return Err(unusable(error)),

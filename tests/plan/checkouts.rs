@@ -6,7 +6,7 @@ use crate::house::{House, assert_lines, text};
 
 fn manifest(spec: &str, orphans: &str) -> String {
     format!(
-        r#"
+        r"
 version: 1
 name: yard
 orphans: {orphans}
@@ -18,7 +18,7 @@ services:
 modes:
   day: {{ services: [api] }}
   night: {{ services: [web, big] }}
-"#
+"
     )
 }
 

@@ -30,8 +30,10 @@ fn name(path: &Path) -> Vec<u8> {
     let folder = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
     let whole: PathBuf = folder.join(path.file_name().unwrap_or_default());
     let digest = Sha256::digest(whole.as_os_str().as_bytes());
-    let digest: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("lcm-lock-{digest}").into_bytes()
+    let mut name = b"lcm-lock-".to_vec();
+    let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+    name.extend(digest.iter().take(16).flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+    name
 }
 
 /// Binds the socket; [`io::ErrorKind::AddrInUse`] where another process has it.

@@ -25,7 +25,7 @@ fn the_second_is_told_who_holds_it() {
     let Err(LockError::Held { holder: Some(named), process: Some(process), .. }) = try_take(&path, &holder(2)) else {
         panic!("not held")
     };
-    assert_eq!(named, holder(4711));
+    assert_eq!(*named, holder(4711));
     let here = (i64::from(process.pid), process.uid);
     assert_eq!(here, (i64::from(std::process::id()), rustix::process::geteuid().as_raw()), "as the kernel names it");
     assert_eq!(named.to_string(), "`lcm apply` of kim (pid 4711, project studio), since 2026-11-01T10:00:00Z");
