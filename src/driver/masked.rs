@@ -76,7 +76,27 @@ pub fn mask_facts(masker: &Masker, facts: &mut Facts) {
     if masker.is_empty() {
         return;
     }
-    let Facts { engine, containers, trees, gpus, listeners, probes, words, switches, .. } = facts;
+    // Every field by its name, so that a new one is not forgotten here.
+    let Facts {
+        format: _,
+        host: _,
+        host_id: _,
+        observed_at: _,
+        engine,
+        containers,
+        trees,
+        claims,
+        gpus,
+        reservations: _,
+        listeners,
+        probes,
+        history: _,
+        words,
+        switches,
+    } = facts;
+    for claim in claims {
+        masker.mask_in_place(&mut claim.reason);
+    }
     if let Some(engine) = engine {
         masker.mask_in_place(&mut engine.endpoint);
         masker.mask_in_place(&mut engine.version);
@@ -142,6 +162,10 @@ impl<D: Driver> Driver for Masked<D> {
         let mut facts = self.driver.survey(desired).await;
         mask_facts(&self.masker, &mut facts);
         facts
+    }
+
+    async fn record(&self, project: &ProjectName) {
+        self.driver.record(project).await;
     }
 
     async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {

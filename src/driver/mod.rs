@@ -43,7 +43,7 @@ pub trait Driver: Send + Sync {
     async fn survey(&self, desired: &Desired) -> Facts;
 
     /// Records what proves later that the project's things are its own; for runs that change things.
-    async fn record(&self, _project: &ProjectName) {}
+    async fn record(&self, project: &ProjectName);
 
     /// One service as it is at this moment, without probing it.
     async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError>;

@@ -24,6 +24,9 @@ impl Driver for Sim {
         Facts { probes: BTreeMap::new(), ..self.read_all(desired) }
     }
 
+    /// A simulated world has no marks that others could forge.
+    async fn record(&self, _: &ProjectName) {}
+
     async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
         let mut world = self.lock();
         world.serve(project);
