@@ -101,6 +101,21 @@ pub fn drawn(line: &str, colored: bool) -> String {
     lines(line, colored)
 }
 
+/// A line that no runner obeys: GitHub's obeys one that begins with `::`, however far it stands in, and others obey these
+/// wherever they stand. No line of lcm's own has any.
+#[must_use]
+pub fn no_command(line: String) -> String {
+    let begin = line.len() - line.trim_start().len();
+    let line = match line[begin..].strip_prefix("::") {
+        Some(rest) => format!("{}: :{rest}", &line[..begin]),
+        None => line,
+    };
+    if !line.contains("##") {
+        return line;
+    }
+    ["##[", "##vso[", "##teamcity["].iter().fold(line, |line, word| line.replace(word, &word.replacen("##", "# #", 1)))
+}
+
 /// Whether it is one line of ASCII that is shown as it is: most text is, and needs no second look.
 #[must_use]
 pub fn is_plain(text: &str) -> bool {

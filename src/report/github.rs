@@ -36,7 +36,7 @@ fn warning(entry: &str, text: &str) -> String {
 
 /// The runner ends a message at a line's end, so a further line is written in its own way.
 fn message(text: &str) -> String {
-    harmless::lines(text, false).replace('%', "%25").replace('\n', "%0A")
+    harmless::lines(text, false).replace('\t', " ").replace('%', "%25").replace('\n', "%0A")
 }
 
 /// A file may be called anything: what is left out of its name leaves it without a place, and nothing worse.

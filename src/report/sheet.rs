@@ -20,7 +20,7 @@ impl Sheet {
 
     /// One line; ends of lines in it become spaces.
     pub fn line(&mut self, text: impl AsRef<str>) -> &mut Self {
-        self.text.push_str(&without_commands(harmless::painted_line(text.as_ref(), true)));
+        self.text.push_str(&harmless::no_command(harmless::painted_line(text.as_ref(), true)));
         self.text.push('\n');
         self
     }
@@ -76,21 +76,7 @@ impl Sheet {
 /// A single line, without its end.
 #[must_use]
 pub fn sentence(text: &str, style: Style) -> Output {
-    Output::new(folded(&without_commands(harmless::painted_line(text, true)), style))
-}
-
-/// Runners read what a job prints: GitHub's obeys a line that begins with `::`, however far it stands in, and others obey
-/// these wherever they stand. No line of lcm's own has any.
-fn without_commands(line: String) -> String {
-    let begin = line.len() - line.trim_start().len();
-    let line = match line[begin..].strip_prefix("::") {
-        Some(rest) => format!("{}: :{rest}", &line[..begin]),
-        None => line,
-    };
-    if !line.contains("##") {
-        return line;
-    }
-    ["##[", "##vso[", "##teamcity["].iter().fold(line, |line, word| line.replace(word, &word.replacen("##", "# #", 1)))
+    Output::new(folded(&harmless::no_command(harmless::painted_line(text, true)), style))
 }
 
 #[cfg(test)]

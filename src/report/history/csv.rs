@@ -77,7 +77,9 @@ const BEGIN_FORMULAS: [char; 10] = ['=', '+', '-', '@', '\t', '\r', '＝', '＋'
 
 /// As text, whatever a spreadsheet or a terminal would do with it. Lines of a field stay, within its quotes.
 fn quoted(field: &str) -> String {
-    let shown = harmless::lines(field, false);
+    let shown: Vec<String> =
+        harmless::lines(field, false).split('\n').map(|line| harmless::no_command(line.to_owned())).collect();
+    let shown = shown.join("\n");
     let is_formula = [field, shown.trim_start()].iter().any(|text| text.starts_with(BEGIN_FORMULAS));
     let field = if is_formula { format!("'{shown}") } else { shown };
     if field.contains([',', '"', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field }

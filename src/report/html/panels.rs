@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use crate::model::harmless;
 use crate::model::lifecycle::State;
 use crate::model::plan::{Plan, Step};
 use crate::report::timeline::Timeline;
@@ -94,7 +95,7 @@ fn changed(diff: &str, position: usize) -> String {
             Some('@') => ("<span class=\"hunk\">", "</span>"),
             Some(_) | None => ("", ""),
         };
-        let _ = writeln!(html, "{open}{}{close}", text(line));
+        let _ = writeln!(html, "{open}{}{close}", harmless::no_command(text(line)));
     }
     html.push_str("</pre>\n");
     html

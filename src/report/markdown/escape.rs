@@ -52,7 +52,9 @@ pub(super) fn code(name: &str) -> String {
 
 /// A block whose fence is longer than any in it.
 pub(super) fn fenced(language: &str, text: &str) -> String {
-    let text = harmless::lines(text, false);
+    let text: Vec<String> =
+        harmless::lines(text, false).lines().map(|line| harmless::no_command(line.to_owned())).collect();
+    let text = text.join("\n");
     let mut longest = 0;
     let mut run = 0;
     for letter in text.chars() {
