@@ -202,12 +202,11 @@ fn without_paint(text: &str) -> String {
     while let Some((before, after)) = rest.split_once("\u{1b}[") {
         plain.push_str(before);
         let digits = after.find(|letter: char| !(letter.is_ascii_digit() || letter == ';')).unwrap_or(after.len());
-        match after[digits..].strip_prefix('m') {
-            Some(after) => rest = after,
-            None => {
-                plain.push('\u{1b}');
-                rest = after;
-            }
+        if let Some(after) = after[digits..].strip_prefix('m') {
+            rest = after;
+        } else {
+            plain.push('\u{1b}');
+            rest = after;
         }
     }
     plain + rest

@@ -93,8 +93,8 @@ fn a_planted_lock_file_is_an_error_and_leads_nowhere() {
 /// The socket beside a lock, as lcm names it.
 fn socket_of(host: &Host) -> UnixListener {
     let path = fs::canonicalize(host.path("run-lock")).expect("there").join("lcm.lock");
-    let digest: String =
-        Sha256::digest(path.as_os_str().as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let digest = Sha256::digest(path.as_os_str().as_bytes());
+    let digest = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     let address = SocketAddr::from_abstract_name(format!("lcm-lock-{digest}")).expect("a name");
     UnixListener::bind_addr(&address).expect("bound")
 }

@@ -488,7 +488,7 @@ fn a_shim_command_line_in_a_container_of_root_is_a_claim() {
 /// Waits for something that an attacker does at once.
 #[track_caller]
 fn until(mut is_so: impl FnMut() -> bool) {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
     while !is_so() {
         assert!(std::time::Instant::now() < deadline, "it did not happen within a minute");
         std::thread::sleep(std::time::Duration::from_millis(10));

@@ -154,7 +154,7 @@ async fn users_and_namespaces_that_a_service_changes_do_not_take_its_processes_o
         ("pids", format!("env -i unshare -p -f {}", inner("pids"))),
         ("mounts", format!("env -i unshare -m {}", inner("mounts"))),
     ];
-    let line: String = ways.iter().map(|(_, line)| format!("(setsid {line} &); ")).collect();
+    let line = ways.iter().map(|(_, line)| format!("(setsid {line} &); ")).collect::<Vec<_>>().concat();
     let service = bench.service("web", &format!("{line} exec sleep 600"));
     let instance = bench.start(&service).await;
     for (name, _) in &ways {

@@ -20,18 +20,18 @@ pub(super) fn trials() -> Vec<Attack> {
 fn a_renamed_container_is_neither_touched_nor_doubled() {
     let host = Host::new("renamed");
     let mut shop = Shop::open(&host);
-    let (id, web, foo) = (shop.web_id(), shop.web(), shop.name("foo"));
-    docker(&["rename", &web, &foo]);
+    let (id, web, other) = (shop.web_id(), shop.web(), shop.name("foo"));
+    docker(&["rename", &web, &other]);
     shop.canary.watch_container(&id);
     shop.blocked("renamed");
-    shop.owner.lcm(&["plan", &shop.manifest]).exits(4).says(&format!("docker rename {foo} {web}"));
+    shop.owner.lcm(&["plan", &shop.manifest]).exits(4).says(&format!("docker rename {other} {web}"));
     for words in [&["down"][..], &["stop", "web", "-m"], &["restart", "web", "-m"], &["apply", "--prune"]] {
         shop.owner.lcm(&[words, &[shop.manifest.as_str(), "--yes"]].concat());
         shop.canary.assert_untouched();
     }
     let all = docker(&["ps", "--all", "--quiet", "--filter", &format!("label=lcm.project={}", host.name)]);
     assert_eq!(all.lines().count(), 1, "no second one was made");
-    docker(&["rename", &foo, &web]);
+    docker(&["rename", &other, &web]);
     shop.owner.lcm(&["plan", "--detailed-exitcode", &shop.manifest]).exits(0);
     shop.owner.goes_down(&shop.manifest);
 }
@@ -39,9 +39,9 @@ fn a_renamed_container_is_neither_touched_nor_doubled() {
 fn a_renamed_and_stopped_container_is_neither_removed_nor_doubled() {
     let host = Host::new("renamed-off");
     let mut shop = Shop::open(&host);
-    let (id, foo) = (shop.web_id(), shop.name("foo"));
+    let (id, other) = (shop.web_id(), shop.name("foo"));
     shop.owner.lcm(&["stop", "web", "--yes", "-m", &shop.manifest]).exits(0);
-    docker(&["rename", &id, &foo]);
+    docker(&["rename", &id, &other]);
     shop.canary.watch_container(&id);
     shop.blocked("renamed");
     shop.owner.lcm(&["down", "--yes", &shop.manifest]);
@@ -52,11 +52,11 @@ fn a_renamed_and_stopped_container_is_neither_removed_nor_doubled() {
 fn a_renamed_container_with_another_under_its_name_is_left_alone() {
     let host = Host::new("renamed-taken");
     let mut shop = Shop::open(&host);
-    let (id, web, foo) = (shop.web_id(), shop.web(), shop.name("foo"));
-    docker(&["rename", &web, &foo]);
+    let (id, web, other) = (shop.web_id(), shop.web(), shop.name("foo"));
+    docker(&["rename", &web, &other]);
     shop.canary.watch_container(&id);
     shop.foreign(&["--name", &web, shell::image(), "-c", "sleep 600"]);
-    shop.claims(&foo);
+    shop.claims(&other);
     shop.blocked("not_ours");
     shop.owner.lcm(&["down", "--yes", &shop.manifest]);
     shop.canary.assert_untouched();
@@ -66,8 +66,8 @@ fn a_renamed_container_with_another_under_its_name_is_left_alone() {
 fn a_renamed_container_of_a_service_that_is_a_process_now_is_not_doubled() {
     let host = Host::new("renamed-process");
     let mut shop = Shop::open(&host);
-    let (id, foo) = (shop.web_id(), shop.name("foo"));
-    docker(&["rename", &id, &foo]);
+    let (id, other) = (shop.web_id(), shop.name("foo"));
+    docker(&["rename", &id, &other]);
     shop.canary.watch_container(&id);
     shop.owner.manifest("  web: { process: { command: [\"@SERVER@\", \"--port\", \"0\"] } }");
     shop.blocked("renamed");
@@ -78,11 +78,11 @@ fn a_renamed_container_of_a_service_that_is_a_process_now_is_not_doubled() {
 fn a_renamed_orphan_is_a_claim() {
     let host = Host::new("renamed-orphan");
     let mut shop = Shop::open(&host);
-    let (id, foo) = (shop.web_id(), shop.name("foo"));
-    docker(&["rename", &id, &foo]);
+    let (id, other) = (shop.web_id(), shop.name("foo"));
+    docker(&["rename", &id, &other]);
     shop.canary.watch_container(&id);
     shop.owner.manifest(&service("other", "sleep 600"));
-    shop.claims(&foo);
+    shop.claims(&other);
     shop.owner.converges(&shop.manifest);
     shop.owner.lcm(&["apply", "--yes", "--prune", &shop.manifest]).exits(0);
     shop.canary.assert_untouched();
