@@ -11,8 +11,9 @@ use crate::model::names::{ProjectName, ServiceName};
 
 /// Letters kept of a claimed name. Names in manifests are words; anyone can write any text into a mark.
 pub const NAME_LETTERS_MAX: usize = 64;
-/// Claims of one reading. Any user may start thousands of processes; the first of them show who does.
-pub const CLAIMS_MAX: usize = 100;
+/// Processes or containers reported as claims in one reading. Any user may start thousands; the first show who does, and
+/// a plan stays readable.
+pub const CLAIMS_MAX: usize = 20;
 
 /// One process or container with lcm's marks that is not proven to be ours. Every text of others in it is one harmless
 /// line of bounded length.

@@ -155,7 +155,9 @@ async fn users_and_namespaces_that_a_service_changes_do_not_take_its_processes_o
         ("mounts", format!("env -i unshare -m {}", inner("mounts"))),
     ];
     let line = ways.iter().map(|(_, line)| format!("(setsid {line} &); ")).collect::<Vec<_>>().concat();
-    let service = bench.service("web", &format!("{line} exec sleep 600"));
+    let mut service = bench.service("web", &format!("{line} exec sleep 600"));
+    // The first process of a pid namespace takes no TERM.
+    service.stop.grace = std::time::Duration::from_millis(200);
     let instance = bench.start(&service).await;
     for (name, _) in &ways {
         bench.line_of(&format!("{name}.pid")).await;

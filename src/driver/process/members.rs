@@ -79,7 +79,7 @@ pub(crate) fn below(shim: i32, marks: &Marks) -> Vec<Stat> {
             let other = proc::shim_line(child).is_some_and(|(project, service)| {
                 // Between fork and exec a child still looks like its own shim.
                 (&project, &service) != (&marks.project, &marks.service)
-                    && verified::shim(&stat, &project, &service).is_ok()
+                    && verified::shim(&stat, &project, &service, &BTreeSet::new()).is_ok()
             });
             if !other {
                 queue.push_back(child);

@@ -1,7 +1,7 @@
 //! What `/proc` tells of one process, as far as lcm asks. A process that is gone, or that may not be read, is `None`:
 //! between a listing and a reading anything may end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
@@ -38,6 +38,8 @@ pub(crate) const SHIM_SUBCOMMAND: &str = "__shim";
 const FILE_BYTES_USUAL: usize = 8 << 10;
 /// The kernel's own limit for arguments and environment together is 6 MiB (three quarters of its stack limit).
 const FILE_BYTES_MAX: u64 = 8 << 20;
+/// Thousands of processes of other users may have long environments.
+const CLAIM_BYTES_MAX: u64 = 32 << 10;
 /// lcm writes no longer mark: a start's config is at most 100 KiB.
 const MARK_BYTES_MAX: usize = 128 << 10;
 /// Each service has a folder of its name, and no file system has longer names than 255 bytes.
@@ -90,6 +92,14 @@ pub(crate) fn pids() -> io::Result<impl Iterator<Item = i32>> {
 fn read(pid: i32, name: &str) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(FILE_BYTES_USUAL);
     fs::File::open(format!("/proc/{pid}/{name}"))?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn read_environ(pid: i32, owners: &BTreeSet<u32>) -> io::Result<Vec<u8>> {
+    let file = fs::File::open(format!("/proc/{pid}/environ"))?;
+    let is_of_owner = owners.contains(&file.metadata()?.uid());
+    let mut bytes = Vec::with_capacity(FILE_BYTES_USUAL);
+    file.take(if is_of_owner { FILE_BYTES_MAX } else { CLAIM_BYTES_MAX }).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -161,26 +171,51 @@ pub(crate) fn is_alive(process: &ProcessFact) -> bool {
     stat(process.pid).is_some_and(|stat| stat.start_ticks == process.start_ticks && stat.is_alive())
 }
 
-/// What a process's environment says of whose it is.
+/// A process by what its environment holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Bearing {
-    Marked(Box<Marked>),
+    /// It names a project.
+    Marked(Environ),
     Unmarked,
     /// It has no memory of its own: a thread of the kernel's, or what is left of one that ended. Never ours.
     Hollow,
 }
 
-pub(crate) fn bearing(pid: i32) -> Bearing {
-    let bytes = match read(pid, "environ") {
+/// An environment that names a project. It is taken apart no further than is asked for: it may be long, and a forgery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Environ(Vec<u8>);
+
+impl Environ {
+    /// Project and service, where both are named.
+    pub(crate) fn names(&self) -> Option<(String, String)> {
+        let value = |entry: &[u8], name: &str| {
+            let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+            Some(short(&String::from_utf8_lossy(&value[..value.len().min(2 * NAME_BYTES_MAX)])))
+                .filter(|value| !value.is_empty())
+        };
+        // The last of several counts, as it does for the marks.
+        let (project, service) = self.0.split(|byte| *byte == 0).fold((None, None), |(project, service), entry| {
+            (value(entry, PROJECT).or(project), value(entry, SERVICE).or(service))
+        });
+        project.zip(service)
+    }
+
+    /// A full set of marks.
+    pub(crate) fn marks(&self) -> Option<Marked> {
+        marks_of(&parse_environ(&self.0))
+    }
+}
+
+/// Of a process of another user than these only the beginning is read: it can make no more than a claim.
+pub(crate) fn bearing(pid: i32, owners: &BTreeSet<u32>) -> Bearing {
+    let bytes = match read_environ(pid, owners) {
         Ok(bytes) => bytes,
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => return Bearing::Hollow,
         Err(_) => return Bearing::Unmarked,
     };
-    // Most processes carry none: look before taking the whole environment apart.
-    if !bytes.split(|byte| *byte == 0).any(|entry| entry.starts_with(PROJECT.as_bytes())) {
-        return Bearing::Unmarked;
-    }
-    marks_of(&parse_environ(&bytes)).map_or(Bearing::Unmarked, |marked| Bearing::Marked(Box::new(marked)))
+    // Most processes carry none.
+    let names_project = bytes.split(|byte| *byte == 0).any(|entry| entry.starts_with(PROJECT.as_bytes()));
+    if names_project { Bearing::Marked(Environ(bytes)) } else { Bearing::Unmarked }
 }
 
 /// The marks in an environment. Without a salt there is no telling one start from the next: that is none of ours.

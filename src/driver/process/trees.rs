@@ -121,8 +121,8 @@ impl Census {
     }
 
     fn candidate(&mut self, pid: i32) -> Option<Candidate> {
-        let marked = match proc::bearing(pid) {
-            Bearing::Marked(marked) => Some((marked.marks.project, marked.marks.service)),
+        let marked = match proc::bearing(pid, &self.owners) {
+            Bearing::Marked(environ) => environ.names(),
             Bearing::Hollow => {
                 self.hollow.insert(pid);
                 return None;
@@ -303,7 +303,7 @@ impl Census {
 fn proof(stat: &Stat, candidate: &Candidate, trust: &Trust) -> Result<Begun, Flaw> {
     let (project, service) = &candidate.key;
     let (uid, shim) = if candidate.is_shim {
-        (verified::shim(stat, project, service)?, Some(stat.pid))
+        (verified::shim(stat, project, service, &trust.owners)?, Some(stat.pid))
     } else {
         let uid = verified::user_on_host(stat.pid)?;
         if !trust.believes_marks_of(uid) {
@@ -311,11 +311,14 @@ fn proof(stat: &Stat, candidate: &Candidate, trust: &Trust) -> Result<Begun, Fla
         }
         (uid, None)
     };
-    match proc::bearing(stat.pid) {
-        Bearing::Marked(marked) if (&marked.marks.project, &marked.marks.service) == (project, service) => {
-            Ok(begun(*marked, uid, shim))
-        }
-        Bearing::Marked(_) | Bearing::Unmarked => Err(Flaw::Unmarked),
+    match proc::bearing(stat.pid, &BTreeSet::from([uid])) {
+        Bearing::Marked(environ) => match environ.marks() {
+            Some(marked) if (&marked.marks.project, &marked.marks.service) == (project, service) => {
+                Ok(begun(marked, uid, shim))
+            }
+            Some(_) | None => Err(Flaw::Unmarked),
+        },
+        Bearing::Unmarked => Err(Flaw::Unmarked),
         Bearing::Hollow => Err(Flaw::Ended),
     }
 }

@@ -91,11 +91,12 @@ pub(crate) fn user_on_host(pid: i32) -> Result<u32, Flaw> {
     }
 }
 
-/// The user whose shim this is, for a process whose command line shows this project and service.
-pub(crate) fn shim(stat: &Stat, project: &str, service: &str) -> Result<u32, Flaw> {
+/// The user whose shim this is, for a process whose command line shows this project and service. Only a user of these
+/// may have one that is about to begin.
+pub(crate) fn shim(stat: &Stat, project: &str, service: &str, owners: &BTreeSet<u32>) -> Result<u32, Flaw> {
     let uid = user_on_host(stat.pid)?;
     if !holds_lock(stat.pid, uid, &folder::lock_path_end(project, service)) {
-        return Err(Flaw::Unlocked);
+        return Err(if owners.contains(&uid) { Flaw::Unlocked } else { Flaw::OtherUser(uid) });
     }
     // All of that was read from one process, not from its successor under the same pid.
     let same = proc::stat(stat.pid).is_some_and(|now| now.start_ticks == stat.start_ticks && now.is_alive());
@@ -133,6 +134,7 @@ fn is_locked(info: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::path::Path;
 
     use super::{ends_so, is_locked, shim};
@@ -168,6 +170,6 @@ mod tests {
     #[test]
     fn a_process_without_the_lock_is_no_shim() {
         let stat = proc::stat(i32::try_from(std::process::id()).expect("a pid")).expect("it lives");
-        assert!(shim(&stat, "shop", "api").is_err());
+        assert!(shim(&stat, "shop", "api", &BTreeSet::new()).is_err());
     }
 }

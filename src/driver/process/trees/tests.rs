@@ -1,3 +1,5 @@
+//! Which processes make a tree, on data.
+
 use std::collections::BTreeSet;
 
 use super::{Begun, Census, Flaw, Stat};
