@@ -1,9 +1,11 @@
 //! Probes, hooks, notifiers and stops that start what should outlive them; and services that attack their own output.
 
 use std::fs;
+use std::process::Stdio;
 use std::time::Instant;
 
-use crate::sandbox::{PATIENCE, Running};
+use crate::sandbox::{PATIENCE, run};
+use crate::support::host::lcm;
 use crate::support::process::{Identity, living, with_variable, words};
 use crate::support::{AS_ROOT, Attack, Canary, Host, KIM, MEMORY_MIB_MAX, ROOT, User, attacks};
 
@@ -191,13 +193,13 @@ fn a_busy_probe_that_flees() {
 }
 
 /// An owner whose service has `more` in its block.
-fn with(more: &str, how: &str, then: &str, run: impl FnOnce(&User<'_>, &str, &Fled)) {
+fn with(more: &str, how: &str, then: &str, attack: impl FnOnce(&User<'_>, &str, &Fled)) {
     let host = Host::new("guard");
     let owner = host.user(ROOT);
     let canary = Canary::new(&host);
     let fled = flee(&host, &owner, how, then);
     let manifest = owner.manifest(&format!("  api:\n    process: {{ command: [sleep, \"300\"] }}\n{more}"));
-    run(&owner, &manifest, &fled);
+    attack(&owner, &manifest, &fled);
     fs::write(owner.path("flee.sh"), "exit 0\n").expect("written");
     owner.converges(&manifest);
     owner.goes_down(&manifest);
@@ -280,16 +282,17 @@ fn a_hook_that_looks_for_what_lcm_holds() {
     let look = "ls -l /proc/self/fd > seen; tr '\\0' '\\n' < /proc/$PPID/environ >> guardian; \
                 tr '\\0' ' ' < /proc/$PPID/cmdline >> guardian; ls -l /proc/$PPID/fd >> guardian";
     with(HOOK, "setsid @RUN@ &", look, |owner, manifest, fled| {
-        let mut command = owner.command(&["apply", "--yes", manifest]);
+        // As under `flock 9` in a crontab.
+        let mut command = owner.program("bash");
+        command.args(["-c", "exec 9> held; exec \"$@\"", "bash"]).arg(lcm()).args(["apply", "--yes", manifest]);
         command.env("TOKEN", "hf_never_to_be_seen");
-        Running::start(command, "apply").end().exits(0);
+        drop(run(command, "apply with a file of its caller's").exits(0));
         fled.assert_ended(owner);
         let seen = fs::read_to_string(owner.path("seen")).expect("seen");
-        for number in 3..64 {
-            // The listing itself opens one.
-            let open = seen.lines().filter(|line| line.contains(&format!(" {number} -> "))).count();
-            let own = seen.lines().any(|line| line.contains(&format!(" {number} -> /proc/")));
-            assert!(open == 0 || own, "descriptor {number} was handed on:\n{seen}");
+        let handed = seen.lines().filter(|line| ![" 0 -> ", " 1 -> ", " 2 -> "].iter().any(|own| line.contains(own)));
+        for line in handed {
+            let foreign = ["socket:", "pipe:", "anon_inode:", "held", "/state/", "lcm.lock"];
+            assert!(!foreign.iter().any(|what| line.contains(what)), "handed on to a hook:\n{seen}");
         }
         let guardian = fs::read_to_string(owner.path("guardian")).expect("seen");
         assert!(guardian.contains("__guard") && !guardian.contains("never_to_be_seen"), "{guardian}");
@@ -304,7 +307,8 @@ fn killed(more: &str, prepare: &[&str], command: &[&str]) {
         if !prepare.is_empty() {
             drop(owner.lcm(&at(prepare)));
         }
-        let mut child = owner.command(&at(command)).spawn().expect("lcm runs");
+        let mut child =
+            owner.command(&at(command)).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("lcm runs");
         until("what it runs has begun", || {
             fs::read_to_string(owner.path("fled")).is_ok_and(|text| text.lines().count() >= 2)
         });

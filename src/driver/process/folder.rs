@@ -18,7 +18,6 @@ use sha2::{Digest as _, Sha256};
 use crate::driver::DriverError;
 use crate::driver::process::members::{self, MembersNote};
 use crate::driver::process::proc;
-use crate::driver::process::shim::relay::LogOrders;
 use crate::files::own;
 use crate::model::facts::{ExitFact, Marks};
 use crate::shared::segment;
@@ -64,7 +63,12 @@ pub(crate) struct StartNote {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct OutputNote {
     pub(crate) inode: u64,
-    pub(crate) log: LogOrders,
+    /// Bounds of the log.
+    pub(crate) bytes_max: u64,
+    pub(crate) files: u32,
+    /// The pattern that its relay looks for in all that passes.
+    #[serde(default)]
+    pub(crate) awaited: Option<MatchNote>,
 }
 
 /// Written by the shim when the first process has ended.

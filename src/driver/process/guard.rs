@@ -1,6 +1,7 @@
 //! lcm's side of a guardian: every command that lcm runs beside a service runs under one, which ends all that the command
 //! started when the command ends, at its deadline, and when lcm is killed or drops the call.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as Pair;
@@ -18,7 +19,8 @@ use tokio::time::timeout;
 use crate::driver::process::descent::{self, END_WAIT};
 use crate::driver::process::environment::Invocation;
 use crate::driver::process::guardian::{Orders, Outcome, Report, SUBCOMMAND, Said};
-use crate::driver::process::proc;
+use crate::driver::process::scope::Launcher;
+use crate::driver::process::{leaks, proc};
 use crate::model::facts::ProcessFact;
 
 /// Beyond the deadline and the time that an end may take: a machine under load may be slow to run a guardian at all.
@@ -79,11 +81,13 @@ impl Guarded<'_> {
 }
 
 /// In a process group of its own, so that an interrupt at the terminal does not reach it. It gets nothing of lcm's
-/// environment, and nothing that is secret on its command line.
+/// environment, no file that lcm's caller left open, and nothing that is secret on its command line.
 fn spawn(lcm: &Path, control: Pair, stdout: Stdio, stderr: Stdio) -> io::Result<Child> {
-    Command::new(lcm)
+    let (program, arguments) = (lcm.to_owned(), vec![SUBCOMMAND.to_owned()]);
+    let launcher = leaks::without(Launcher { program, arguments, environment: BTreeMap::new() }, &leaks::inherited());
+    Command::new(launcher.program)
         .arg0("lcm")
-        .arg(SUBCOMMAND)
+        .args(launcher.arguments)
         .current_dir("/")
         .env_clear()
         .process_group(0)

@@ -224,8 +224,19 @@ impl Processes {
     ) -> Result<Option<Logged>, DriverError> {
         let folder = self.folder(project.as_str(), service.as_str());
         let what = format!("can't read {}", folder.log().display());
-        let mark = mark.cloned();
-        let read = spawn_blocking(move || log::from_mark(&folder, mark.as_ref())).await;
+        let (mark, processes) = (mark.cloned(), self.clone());
+        let key = (project.as_str().to_owned(), service.as_str().to_owned());
+        let read = spawn_blocking(move || {
+            if let Some(note) = folder.start_note().filter(|note| standby::is_lost(&folder, note))
+                && let Some(tree) = Census::take(&processes.trust())?.trees().remove(&key)
+                && tree.marks.salt == note.marks.salt
+            {
+                // Without a relay there is nothing more to read: its output waits in its pipe.
+                let _ = standby::revive(&processes, &folder, &note, &tree.members);
+            }
+            log::from_mark(&folder, mark.as_ref())
+        });
+        let read = read.await;
         match read.map_err(io::Error::other).and_then(|read| read) {
             Ok(logged) => Ok(Some(logged)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -242,8 +253,8 @@ impl Processes {
     /// Whether the relay of that start looks for this pattern in all that passes, for as long as the start may take.
     pub(crate) fn is_awaited(&self, project: &ProjectName, service: &ServiceName, salt: &str, pattern: &str) -> bool {
         let note = self.folder(project.as_str(), service.as_str()).start_note();
-        let awaited = note.and_then(|note| note.output?.log.awaited);
-        awaited.is_some_and(|awaited| awaited.salt == salt && awaited.pattern == pattern)
+        let awaited = note.and_then(|note| note.output?.awaited);
+        awaited.is_some_and(|awaited| awaited.is_of(salt, pattern))
     }
 
     /// Remembers that; without a folder to write to it is looked for again.

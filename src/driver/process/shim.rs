@@ -18,7 +18,7 @@ use rustix::process::{WaitOptions, WaitStatus, getpid, set_child_subreaper, sets
 use serde::{Deserialize, Serialize};
 
 use crate::driver::process::environment::Invocation;
-use crate::driver::process::folder::{ExitNote, Folder, OutputNote, StartNote};
+use crate::driver::process::folder::{ExitNote, Folder, MatchNote, OutputNote, StartNote};
 use crate::driver::process::recorder::Recorder;
 use crate::driver::process::{ignored, log, proc};
 use crate::model::facts::{ExitFact, Marks};
@@ -147,7 +147,12 @@ fn begin(orders: &Orders) -> Result<Keeper, String> {
         rotated_bytes,
         beginning_is_gone: false,
         began_at: Some(rotated_bytes + log_offset),
-        output: Some(OutputNote { inode: pipe.inode, log: log_orders.clone() }),
+        output: Some(OutputNote {
+            inode: pipe.inode,
+            bytes_max: orders.log_bytes_max,
+            files: orders.log_files,
+            awaited: orders.awaited.as_ref().map(|awaited| MatchNote::new(&awaited.salt, &awaited.pattern)),
+        }),
     };
     folder.write_start(&note).map_err(|error| failed("can't write to", error))?;
     standby = standby.and_then(|mut standby| standby.order(&folder, &log_orders).ok().map(|()| standby));

@@ -128,7 +128,7 @@ impl Relay {
         let Some(search) = &mut self.search else { return };
         let found = search.finds(bytes);
         if found {
-            let note = MatchNote { salt: search.awaited.salt.clone(), pattern: search.awaited.pattern.clone() };
+            let note = MatchNote::new(&search.awaited.salt, &search.awaited.pattern);
             let _ = self.folder.write_matched(&note);
         }
         if found || search.is_over() {
@@ -219,7 +219,7 @@ mod tests {
         }
         drop(pipe.writer);
         relayed.join().expect("it ends with the last writer");
-        let note = MatchNote { salt: "s1".to_owned(), pattern: "(?m)^server is ready$".to_owned() };
+        let note = MatchNote::new("s1", "(?m)^server is ready$");
         assert_eq!(folder.matched(), Some(note));
         let kept = |path| fs::metadata(path).expect("a file").len();
         assert!(kept(folder.log()) <= 1000 && kept(folder.log_copy(1)) <= 1000 && !folder.log_copy(2).exists());

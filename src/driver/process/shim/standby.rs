@@ -81,6 +81,16 @@ impl Standby {
     }
 }
 
+/// Whether neither a shim nor a standby relays the output of this start, as far as its end is not known.
+pub(crate) fn is_lost(folder: &Folder, note: &StartNote) -> bool {
+    let is_free = |path: PathBuf| own::open(&path).is_ok_and(|lock| lock.try_lock().is_ok());
+    let relays = folder.relay_lock();
+    note.output.is_some()
+        && folder.exit(&note.marks.salt).is_none()
+        && is_free(folder.lock())
+        && (!relays.exists() || is_free(relays))
+}
+
 /// Starts a standby for a service whose shim and standby were killed: it relays at once. Where one still relays, this
 /// does nothing.
 pub(crate) fn revive(
@@ -95,7 +105,8 @@ pub(crate) fn revive(
         return Ok(());
     }
     let holders = members.iter().map(|member| member.pid).collect();
-    let orders = Orders { folder: folder.path().to_owned(), log: output.log.clone(), pipe: output.inode, holders };
+    let log = LogOrders { bytes_max: output.bytes_max, files: output.files, awaited: None };
+    let orders = Orders { folder: folder.path().to_owned(), log, pipe: output.inode, holders };
     let words = [SUBCOMMAND, FIRST_STAGE_REVIVING].map(str::to_owned);
     let mut stage = start::helper(processes, &words).map_err(io::Error::other)?;
     let mut stage = stage.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
