@@ -152,12 +152,7 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
         };
         carry_out(job, &agreed, teller, &interrupts).await
     };
-    if ended.outcome.failures.is_empty() && ended.outcome.last_plan.as_ref().is_some_and(|plan| plan.steps.is_empty()) {
-        opened.forget_previous(session)?;
-    }
-    if job.purpose == Purpose::Down && ended.outcome.last_plan.as_ref().is_some_and(is_all_gone) {
-        opened.disown(session)?;
-    }
+    settle_owner(session, job, &opened, &ended.outcome)?;
     ended.undone = oneshot::undone(session, &opened, &request, &plan).await;
     // Before the last event: a world that can't be written back has not changed.
     opened.close()?;
@@ -169,6 +164,15 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
         session.warn(&format!("can't write to stdout: {error}"));
     }
     Ok(ended.exit)
+}
+
+/// Takes note of what is left: nothing of the previous owner's, or nothing at all.
+fn settle_owner(session: &Session, job: &Job, opened: &Opened, outcome: &Outcome) -> Result<(), Stop> {
+    let Some(plan) = &outcome.last_plan else { return Ok(()) };
+    if outcome.failures.is_empty() && plan.steps.is_empty() {
+        opened.forget_previous(session)?;
+    }
+    if job.purpose == Purpose::Down && is_all_gone(plan) { opened.disown(session) } else { Ok(()) }
 }
 
 /// After a down: nothing is left to be stopped, removed or reported.

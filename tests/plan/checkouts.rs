@@ -55,7 +55,7 @@ fn orphans_of_another_checkout_stay_whatever_this_one_says_of_orphans() {
     let request = Request { prune: true, ..elsewhere(Purpose::Apply) };
     let plan = text(&house.plan_for(&house.desired(None), &request));
     assert!(plan.contains("start:web") && !plan.contains("stop:"), "{plan}");
-    assert!(plan.contains("orphan api: left as it is"), "{plan}");
+    assert!(plan.contains("orphan api: ") && plan.contains("left as it is"), "{plan}");
 }
 
 #[test]
