@@ -1,6 +1,7 @@
 //! Attacks that cross areas: several tricks at once, or in the middle of a run.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::os::unix::process::CommandExt as _;
 
 use crate::sandbox::{answers, free_port, wait_until};
@@ -11,11 +12,14 @@ use crate::support::{AS_ROOT, Attack, Canary, EVE, Host, KIM, MEMORY_MIB_MAX, RO
 pub(crate) fn trials() -> Vec<Attack> {
     attacks![
         AS_ROOT =>
-            a_port_that_an_attacker_holds_is_named_and_not_freed,
+            a_port_that_an_attacker_holds_blocks_and_is_not_freed,
+            an_attacker_who_answers_the_probe_makes_no_service_healthy,
             the_marks_of_a_running_service_copied_by_another_uid_are_a_claim,
             marks_copied_while_the_shim_is_dead_are_a_claim,
             a_shims_command_line_shown_by_another_uid_blocks_nothing,
             a_shims_command_line_marks_and_name_together_are_a_claim,
+            a_state_folder_that_an_attacker_took_while_it_was_gone_is_refused,
+            a_link_in_the_place_of_a_deleted_state_folder_is_refused,
             a_lock_unlinked_in_mid_run_lets_no_second_run_in,
             a_storm_of_marked_processes_bounds_nothing_of_ours,
             hundreds_of_claims_fit_into_memory,
@@ -66,7 +70,7 @@ fn forge_copy(host: &Host, marks: &[(String, String)]) -> Identity {
     host.attacker(EVE).sleeper(&marks)
 }
 
-fn a_port_that_an_attacker_holds_is_named_and_not_freed() {
+fn a_port_that_an_attacker_holds_blocks_and_is_not_freed() {
     let host = Host::new("mixed");
     let owner = host.user(ROOT);
     let mut canary = Canary::new(&host);
@@ -75,13 +79,29 @@ fn a_port_that_an_attacker_holds_is_named_and_not_freed() {
     canary.watch_process(squatter);
     let manifest = owner.manifest(&served(port, ""));
     for _ in 0..2 {
-        drop(owner.lcm(&["apply", "--yes", &manifest]).says(&squatter.pid.to_string()));
+        owner.lcm(&["apply", "--yes", &manifest]).exits(4).says(&squatter.pid.to_string());
     }
     assert_eq!(host.shims(), [], "nothing is started beside it");
     canary.assert_untouched();
     squatter.signal("KILL");
     wait_until("the port is free", || !answers(port));
     owner.converges(&manifest);
+    owner.goes_down(&manifest);
+}
+
+fn an_attacker_who_answers_the_probe_makes_no_service_healthy() {
+    let host = Host::new("mixed");
+    let owner = host.user(ROOT);
+    let (port, other) = (free_port(), free_port());
+    let mut canary = Canary::new(&host);
+    // The service listens elsewhere: whatever answers at the probed port is not it.
+    let service = served(port, "").replace(&format!("--port, \"{port}\""), &format!("--port, \"{other}\""));
+    let manifest = owner.manifest(&service);
+    let squatter = squat(&host, port);
+    canary.watch_process(squatter);
+    let applied = owner.lcm(&["apply", "--yes", &manifest]);
+    assert!(matches!(applied.code, 3 | 4), "an answer of another uid counted as healthy\n{applied}");
+    canary.assert_untouched();
     owner.goes_down(&manifest);
 }
 
@@ -151,6 +171,60 @@ fn a_shims_command_line_marks_and_name_together_are_a_claim() {
     owner.lcm(&["plan", &manifest]).exits(0).says(&fake.pid.to_string());
     owner.goes_down(&manifest);
     canary.assert_untouched();
+}
+
+/// A state folder in a folder where others may make files, as one below `/tmp`.
+fn shared_state(host: &Host) -> std::path::PathBuf {
+    let shared = host.folder_of(ROOT, "shared", 0o1777);
+    shared.join("state")
+}
+
+fn a_state_folder_that_an_attacker_took_while_it_was_gone_is_refused() {
+    let host = Host::new("mixed");
+    let mut owner = host.user(ROOT);
+    let mut canary = Canary::new(&host);
+    let state = shared_state(&host);
+    owner.set("LCM_STATE_DIR", state.display().to_string());
+    let manifest = owner.manifest(SLEEPER);
+    owner.converges(&manifest);
+    let ours = host.servers();
+    fs::remove_dir_all(&state).expect("the state folder");
+    fs::create_dir(&state).expect("the attacker's folder");
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o777)).expect("its mode");
+    let planted = state.join("history.db");
+    symlink(canary.file_of(ROOT), &planted).expect("a link");
+    chown(&state, Some(EVE), Some(EVE)).expect("its owner");
+    canary.watch_file(&state);
+    let refused = owner.lcm(&["apply", "--yes", &manifest]).exits(1);
+    assert!(refused.stderr.contains("61003") || refused.stderr.contains("owned by"), "{refused}");
+    canary.assert_untouched();
+    fs::remove_dir_all(&state).expect("the attacker's folder");
+    owner.converges(&manifest);
+    assert_eq!(host.servers(), ours, "lost, or doubled");
+    owner.goes_down(&manifest);
+}
+
+fn a_link_in_the_place_of_a_deleted_state_folder_is_refused() {
+    let host = Host::new("mixed");
+    let mut owner = host.user(ROOT);
+    let mut canary = Canary::new(&host);
+    let state = shared_state(&host);
+    owner.set("LCM_STATE_DIR", state.display().to_string());
+    let manifest = owner.manifest(SLEEPER);
+    owner.converges(&manifest);
+    let ours = host.servers();
+    fs::remove_dir_all(&state).expect("the state folder");
+    let target = host.folder_of(KIM, "kims-folder", 0o700);
+    canary.watch_file(&target);
+    symlink(&target, &state).expect("a link");
+    std::os::unix::fs::lchown(&state, Some(EVE), Some(EVE)).expect("its owner");
+    owner.lcm(&["apply", "--yes", &manifest]).exits(1);
+    assert_eq!(fs::read_dir(&target).expect("the folder").count(), 0, "nothing is written through the link");
+    canary.assert_untouched();
+    fs::remove_file(&state).expect("the link");
+    owner.converges(&manifest);
+    assert_eq!(host.servers(), ours, "lost, or doubled");
+    owner.goes_down(&manifest);
 }
 
 fn a_lock_unlinked_in_mid_run_lets_no_second_run_in() {
