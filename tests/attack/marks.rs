@@ -219,7 +219,7 @@ fn a_start_in_the_future_restarts_nothing() {
 
 /// A service with half of the one GPU, beside marks that claim all of it and more.
 fn beside_claimed_memory(host: &Host, more: &[(&str, &str)]) {
-    let gpus = Host::gpus(&[24_564]);
+    let gpus = host.gpus(&[24_564]);
     let mut owner = host.user(ROOT);
     owner.use_gpus(&gpus);
     let mut canary = Canary::new(host);

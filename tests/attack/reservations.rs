@@ -28,7 +28,7 @@ const CAPACITY_MIB: u64 = 24_564;
 
 /// One GPU for all users, with a name that no other trial's has: a user's other projects count by it.
 fn played(host: &Host) -> Gpus {
-    let gpus = Host::gpus(&[CAPACITY_MIB]);
+    let gpus = host.gpus(&[CAPACITY_MIB]);
     gpus.change(|world| world.gpus[0].uuid = gpu_of(host));
     for entry in fs::read_dir(gpus.folder()).expect("its files").flatten() {
         let mode = if entry.path().is_dir() { 0o777 } else { 0o666 };

@@ -20,7 +20,8 @@ pub(crate) fn trials() -> Vec<Attack> {
             a_family_survives_its_shim,
             a_family_survives_its_shim_and_an_upgrade,
             a_users_family_survives_a_deleted_state_folder_and_an_upgrade,
-            a_users_family_survives_its_shim;
+            a_users_family_survives_its_shim,
+            a_dead_shim_is_reported_and_nothing_is_restarted;
     ]
 }
 
@@ -158,5 +159,14 @@ fn a_users_family_survives_its_shim() {
     let family = Family::up(&host, KIM);
     family.lcm(&["status"]);
     family.kill_shim();
+    family.is_whole_and_goes_down();
+}
+
+fn a_dead_shim_is_reported_and_nothing_is_restarted() {
+    let host = Host::new("family");
+    let family = Family::up(&host, ROOT);
+    family.kill_shim();
+    let status = family.lcm(&["status"]);
+    assert!(format!("{}{}", status.stdout, status.stderr).contains("shim"), "the dead shim is not reported\n{status}");
     family.is_whole_and_goes_down();
 }

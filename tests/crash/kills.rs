@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::gpus::Gpus;
 use crate::sandbox::{Sandbox, free_port, wait_until};
 use crate::studio::{docker, engine_missing, remove_labelled};
+use crate::world::{Gpu, World};
 
 /// What a test has time for while an engineer waits: some 2 s each.
 const KILLS: u64 = 16;
@@ -129,7 +130,15 @@ impl Drop for Experiment {
 impl Experiment {
     fn new() -> Self {
         let mut sandbox = Sandbox::new("kills");
-        let gpus = Gpus::new(&[24_564]);
+        // A name of its own: labels of containers that other tests run name other GPUs.
+        let gpu = Gpu {
+            uuid: format!("GPU-{}", sandbox.name),
+            parent: None,
+            total_mib: 24_564,
+            reserved_mib: 100,
+            name: "Simulated GPU".to_owned(),
+        };
+        let gpus = Gpus::of(&World { driver: "550.54.14".to_owned(), gpus: vec![gpu], ..World::default() });
         sandbox.set("LCM_NVML_LIB", gpus.library().display().to_string());
         sandbox.set("LCM_SIMULATED_GPU", gpus.path().display().to_string());
         sandbox.take_down(sandbox.path("lcm.yaml"));
@@ -312,7 +321,11 @@ modes:
             assert_eq!(docker(&["ps", "--all", "--quiet", "--filter", &label]), "", "{when}");
         }
         assert_eq!(self.unfinished(), Vec::<PathBuf>::new(), "{when}: unfinished files");
-        assert_eq!(self.gpus.world().used_mib("GPU-0"), 0, "{when}: its memory is still taken");
+        assert_eq!(
+            self.gpus.world().used_mib(&format!("GPU-{}", self.sandbox.name)),
+            0,
+            "{when}: its memory is still taken"
+        );
     }
 
     /// Living processes that lcm handed its state folder on to.

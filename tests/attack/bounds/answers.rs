@@ -98,11 +98,11 @@ fn a_hook_that_sends_in_a_circle_is_an_error() {
 fn a_driver_that_lists_thousands_of_processes_is_read_within_bounds() {
     let host = Host::new("driver");
     let mut owner = host.user(KIM);
-    let gpus = Host::gpus(&[24_000]);
+    let (gpus, gpu) = (host.gpus(&[24_000]), host.gpu(0));
     gpus.change(|world| {
         world.holds = (0..20_000)
             .map(|number| Hold {
-                gpu: "GPU-0".to_owned(),
+                gpu: gpu.clone(),
                 pid: 4_000_000 + number,
                 mib: u64::MAX >> 21,
                 after: After::Never,

@@ -17,6 +17,7 @@ use super::{Attacker, KIM, User};
 use crate::gpus::Gpus;
 use crate::server::static_server;
 use crate::studio::{docker, remove_labelled};
+use crate::world::{Gpu, World};
 
 /// On each process and container that a trial starts beside lcm: how those are found again in the end.
 pub(crate) const MARKER: &str = "LCM_ATTACK_TRIAL";
@@ -125,9 +126,22 @@ impl Host {
         id
     }
 
-    /// Simulated GPUs which all users may use.
-    pub(crate) fn gpus(sizes_mib: &[u64]) -> Gpus {
-        let gpus = Gpus::new(sizes_mib);
+    /// Id of one of this trial's simulated GPUs. Labels of containers that other tests run name other ones.
+    pub(crate) fn gpu(&self, index: usize) -> String {
+        format!("GPU-{}-{index}", self.name)
+    }
+
+    /// Simulated GPUs of these sizes, which all users may use.
+    pub(crate) fn gpus(&self, sizes_mib: &[u64]) -> Gpus {
+        let gpus = sizes_mib.iter().enumerate().map(|(index, total_mib)| Gpu {
+            uuid: self.gpu(index),
+            parent: None,
+            total_mib: *total_mib,
+            reserved_mib: 100,
+            name: "Simulated GPU".to_owned(),
+        });
+        let world = World { driver: "550.54.14".to_owned(), gpus: gpus.collect(), ..World::default() };
+        let gpus = Gpus::of(&world);
         fs::set_permissions(gpus.folder(), Permissions::from_mode(0o777)).expect("a folder for all");
         for entry in fs::read_dir(gpus.folder()).expect("its files").flatten() {
             let mode = if entry.path().is_dir() { 0o777 } else { 0o666 };
