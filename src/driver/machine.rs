@@ -23,11 +23,12 @@ use crate::model::claim::ClaimFact;
 use crate::model::desired::{Desired, Probe, Runtime, Service};
 use crate::model::facts::{
     BusyReading, ContainerFact, ContainerState, EngineFact, Facts, GpuFact, ListenerFact, Owner, ProbeFacts,
-    ProbeReading, Reading, ReservationFact, TreeFact,
+    ProbeReading, Reading, TreeFact,
 };
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::observed::Instance;
 use crate::model::ownership::{self, Identity, Standing};
+use crate::model::reservation::ReservationFact;
 
 mod errand;
 mod found;

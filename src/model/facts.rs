@@ -11,8 +11,13 @@ use serde::{Deserialize, Serialize};
 use crate::model::claim::ClaimFact;
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ProjectName, ServiceName};
+use crate::model::reservation::ReservationFact;
 use crate::model::size::Mebibytes;
 use crate::model::words::{Said, Switched};
+
+pub use self::probes::{BusyReading, ProbeFacts, ProbeReading};
+
+mod probes;
 
 /// The version of a world file.
 pub const FORMAT: &str = "lcm.world/1";
@@ -375,25 +380,6 @@ impl GpuHolder {
     }
 }
 
-/// GPU memory reserved by a start of another user's lcm, or of another project's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ReservationFact {
-    /// User whose process holds it.
-    pub uid: u32,
-    pub project: String,
-    pub service: String,
-    pub gpus: Vec<GpuId>,
-    /// On each of them.
-    pub memory: Mebibytes,
-    /// The part of it that a driver measures already.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub measured: BTreeMap<GpuId, Mebibytes>,
-    /// It came up: it counts only where no driver measures.
-    #[serde(default)]
-    pub loaded: bool,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerFact {
@@ -417,37 +403,6 @@ pub enum Owner {
     /// A container, by its id.
     Container(String),
     Stranger,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ProbeFacts {
-    #[serde(default)]
-    pub health: Option<ProbeReading>,
-    #[serde(default)]
-    pub busy: Option<BusyReading>,
-}
-
-/// What probing came to within one observation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ProbeReading {
-    Passed,
-    /// So many in a row, the last for this reason.
-    Failed {
-        failures: u32,
-        detail: String,
-    },
-    /// The probe itself could not be run.
-    Unknown(String),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum BusyReading {
-    Idle,
-    /// What it said.
-    Busy(String),
 }
 
 /// What lcm's store holds of a service: its last change, and what is worth knowing of its past.

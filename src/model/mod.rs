@@ -16,6 +16,7 @@ pub mod names;
 pub mod observed;
 pub mod ownership;
 pub mod plan;
+pub mod reservation;
 pub mod room;
 pub mod rules;
 pub mod secret;

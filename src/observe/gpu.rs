@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 
 use crate::model::desired::{Desired, GpuRef, GpuRequest, Service};
-use crate::model::facts::{ContainerFact, Facts, GpuFact, Marks, ReservationFact};
+use crate::model::facts::{ContainerFact, Facts, GpuFact, Marks};
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{ObservedGpu, ObservedService, Orphan, Ownership, known_as, told_by_a_driver, unreadable};
 use crate::model::ownership::{self, Identity, Standing};
+use crate::model::reservation::ReservationFact;
 use crate::model::size::Mebibytes;
 use crate::observe::holders::{self, Own, Party, Share};
 use crate::observe::{container, devices};

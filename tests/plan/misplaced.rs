@@ -113,7 +113,7 @@ fn an_orphan_with_the_services_name_is_part_of_its_arithmetic() {
         &planned(&facts, &desired, &Request::default()),
         &format!(
             "blocked a [no_room] {arithmetic}
-         orphan a: only reported; `lcm apply --prune` stops and removes it"
+         orphan a: container move-a (sim00000001); only reported; `lcm apply --prune` stops and removes it"
         ),
     );
 }

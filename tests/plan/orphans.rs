@@ -33,7 +33,7 @@ fn an_orphan_is_reported_and_goes_only_when_asked() {
     let desired = house.desired(None);
     assert_lines(
         &text(&house.plan_for(&desired, &request(false))),
-        "orphan a: only reported; `lcm apply --prune` stops and removes it",
+        "orphan a: container yard-a (sim00000001); only reported; `lcm apply --prune` stops and removes it",
     );
     assert_lines(
         &text(&house.plan_for(&desired, &request(true))),

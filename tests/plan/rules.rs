@@ -217,7 +217,7 @@ fn an_orphan_that_may_not_be_stopped_stays_and_is_told() {
     assert_lines(
         &plan(&house, "on"),
         "blocked b [rule] nothing in the manifest has its name, but it can't be stopped: the rule at lcm.yaml:6 forbids online to stopping
-         orphan b: a rule keeps it from being stopped",
+         orphan b: pid 100005 (b) of user 0; a rule keeps it from being stopped",
     );
     house.apply("on");
 }
