@@ -221,7 +221,7 @@ impl fmt::Display for Trouble {
 /// Puts the variables into one text; tells all that fail.
 pub(super) fn fill(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Filled, Vec<Trouble>> {
     let (troubles, names) = (Vec::new(), BTreeSet::new());
-    let mut filler = Filler { lookup, troubles, variables: false, names, bytes_left: VALUE_BYTES_MAX };
+    let mut filler = Filler { lookup, troubles, variables: false, names, bytes_left: Some(VALUE_BYTES_MAX) };
     let text = filler.fill(text, 0);
     let Filler { troubles, variables, names, .. } = filler;
     if troubles.is_empty() { Ok(Filled { text, variables, names }) } else { Err(troubles) }
@@ -232,7 +232,8 @@ struct Filler<'a> {
     troubles: Vec<Trouble>,
     variables: bool,
     names: BTreeSet<String>,
-    bytes_left: usize,
+    /// `None`: a value was too large.
+    bytes_left: Option<usize>,
 }
 
 impl Filler<'_> {
@@ -314,16 +315,14 @@ impl Filler<'_> {
 
     /// The value of a variable, or nothing where there is no capacity for it.
     fn bounded(&mut self, name: &str, value: String) -> String {
-        let Some(left) = self.bytes_left.checked_sub(value.len()) else {
-            // Once is enough: what follows is too much as well.
-            if self.bytes_left > 0 {
-                self.troubles.push(Trouble::TooLarge { name: name.to_owned(), bytes_max: VALUE_BYTES_MAX });
-            }
-            self.bytes_left = 0;
-            return String::new();
-        };
-        self.bytes_left = left;
-        value
+        // Once is enough: what follows is too much as well.
+        let Some(before) = self.bytes_left else { return String::new() };
+        self.bytes_left = before.checked_sub(value.len());
+        if self.bytes_left.is_some() {
+            return value;
+        }
+        self.troubles.push(Trouble::TooLarge { name: name.to_owned(), bytes_max: VALUE_BYTES_MAX });
+        String::new()
     }
 
     fn malformed(&mut self, text: &str) {
@@ -418,7 +417,7 @@ mod tests {
     fn a_value_grows_no_further_than_a_process_could_take() {
         let lookup = |_: &str| Some("x".repeat(1 << 10));
         assert_eq!(fill(&"$A".repeat(128), &lookup).unwrap().text.len(), 128 << 10);
-        let troubles = fill(&"${A:-b}${C}".repeat(1000), &lookup).unwrap_err();
+        let troubles = fill(&"${A:-b}${C}".repeat(1000), &lookup).map(|filled| filled.text.len()).unwrap_err();
         assert_eq!(troubles.first(), Some(&Trouble::TooLarge { name: "A".into(), bytes_max: 128 << 10 }));
         assert_eq!(troubles.len(), 1);
         assert_eq!(troubles[0].to_string(), "the variable `A` expands the text past the limit of 128 KiB");

@@ -152,7 +152,7 @@ fn both<T: Serialize + DeserializeOwned>(of: &T, hostile: &[String]) -> [T; 2] {
     let plain = with_texts(of, |place, _| format!("name{place}"));
     let dirty = with_texts(of, |place, way| {
         let text = format!("{}{place}", hostile[place % hostile.len()]);
-        if way.last().is_some_and(|key| key == "diff") { format!(" {}", text.replace('\n', " ")) } else { text }
+        if way.last().is_some_and(|key| key == "diff") { format!(" {}", text.replace(['\n', '\t'], " ")) } else { text }
     });
     [plain, dirty]
 }

@@ -118,7 +118,8 @@ fn failure(endpoint: &str, what: String, error: &Error) -> DriverError {
 /// The innermost cause says most; a hint says what to do about it.
 fn no_engine(endpoint: &str, error: &Error) -> DriverError {
     let mut cause: &dyn std::error::Error = error;
-    let mut kind = None;
+    // The client passes an error of the operating system on as its own, without a source.
+    let mut kind = if let Error::IOError { err } = error { Some(err.kind()) } else { None };
     // Error chains are short; this one ends in the operating system's.
     while let Some(source) = cause.source() {
         cause = source;
