@@ -285,8 +285,12 @@ fn another_runtime() {
     pair.converges(&pair.manifest(1, false), "put aside, and running");
     assert_eq!(pair.containers(), ["@-one running"]);
     docker(&["rename", &name, &format!("{name}-by-hand")]);
-    pair.sandbox.lcm(&["down", "--yes", &pair.manifest(1, false)]).exits(0);
-    assert_eq!(pair.containers(), [""; 0], "down finds it by its label");
+    let down = ["down", "--yes", &pair.manifest(1, false)];
+    pair.sandbox.lcm(&down).exits(4).says("renamed");
+    assert_eq!(pair.containers(), ["@-one-by-hand running"], "a renamed container is named, and left alone");
+    docker(&["rename", &format!("{name}-by-hand"), &name]);
+    pair.sandbox.lcm(&down).exits(0);
+    assert_eq!(pair.containers(), [""; 0], "under its own name it is known again");
     pair.goes_down();
 }
 

@@ -7,7 +7,7 @@ use crate::sandbox::{Sandbox, free_port, run};
 /// Runs in a mount namespace of its own. With the history of one run the disk becomes full, and stays so for the next.
 const SCRIPT: &str = r#"
 mkdir -p "$LCM_STATE_DIR"
-mount -t tmpfs -o size=8m none "$LCM_STATE_DIR"
+mount -t tmpfs -o size=8m,mode=700 none "$LCM_STATE_DIR"
 said() { echo "--- $*"; code=0; "$LCM" "$@" 2>&1 || code=$?; echo "exit $code"; }
 said apply --yes lcm.yaml
 head -c 16m /dev/zero > "$LCM_STATE_DIR/filler" 2> /dev/null

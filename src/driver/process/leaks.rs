@@ -45,8 +45,11 @@ pub(crate) fn without(launcher: Launcher, leaking: &[u32]) -> Launcher {
     if closing.is_empty() || !program.exists() {
         return launcher;
     }
-    let mut arguments =
-        vec!["-c".to_owned(), format!("exec {}; exec \"$0\" \"$@\"", closing.join(" ")), program.display().to_string()];
+    // Bash takes a socket at its stdin for a remote login, and executes the user's ~/.bashrc then.
+    let quiet: &[&str] = if shell == bash { &["--rcfile", "/dev/null"] } else { &[] };
+    let mut arguments: Vec<String> = quiet.iter().map(|word| (*word).to_owned()).collect();
+    arguments.extend(["-c".to_owned(), format!("exec {}; exec \"$0\" \"$@\"", closing.join(" "))]);
+    arguments.push(program.display().to_string());
     arguments.extend(launcher.arguments);
     Launcher { program: shell.to_owned(), arguments, environment: launcher.environment }
 }
@@ -65,7 +68,10 @@ mod tests {
         let launcher = Launcher { program, arguments: vec!["-l".into(), "a b".into()], environment: BTreeMap::new() };
         assert_eq!(without(launcher.clone(), &[]), launcher);
         let wrapped = without(launcher.clone(), &[3, 9]);
-        let (head, tail) = wrapped.arguments.split_at(3);
+        let quiet = if wrapped.program.ends_with("bash") { &["--rcfile", "/dev/null"][..] } else { &[] };
+        let (before, arguments) = wrapped.arguments.split_at(quiet.len());
+        assert_eq!(before, quiet, "no file of the user's is executed on the way");
+        let (head, tail) = arguments.split_at(3);
         assert_eq!(head[..2], ["-c", r#"exec 3>&- 9>&-; exec "$0" "$@""#]);
         assert_eq!((head[2].as_str(), tail), (launcher.program.to_str().expect("text"), &launcher.arguments[..]));
     }
