@@ -80,7 +80,7 @@ pub(super) fn gather(origins: &Origins<'_>) -> Vec<Secret> {
     origins.roots.iter().for_each(|root| collect_words(&root.node, false, &mut words, DEPTH_MAX));
     let everywhere =
         origins.roots.iter().map(|root| Overrules::of(&root.node)).fold(Overrules::default(), Overrules::or);
-    let mut gathered = Gathered { origins, words, secrets: BTreeSet::new() };
+    let mut gathered = Gathered { origins, words, secrets: BTreeSet::new(), env_files: BTreeSet::new() };
     for (service, runtime) in runtimes(origins.roots) {
         let overrules = [Overrules::of(runtime), Overrules::of(service), everywhere.clone()];
         gathered.of_env_files(runtime, &overrules);
@@ -160,7 +160,7 @@ fn collect_words(node: &Node, names: bool, words: &mut BTreeSet<String>, depth: 
 }
 
 /// Names that `plain:` and `secret:` give at one level.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Overrules {
     plain: BTreeSet<String>,
     secret: BTreeSet<String>,
@@ -203,14 +203,18 @@ struct Gathered<'a> {
     origins: &'a Origins<'a>,
     words: BTreeSet<String>,
     secrets: BTreeSet<Secret>,
+    /// Env files that were looked through: a thousand services may name one.
+    env_files: BTreeSet<(PathBuf, Vec<Overrules>)>,
 }
 
 impl Gathered<'_> {
     fn of_env_files(&mut self, runtime: &Node, levels: &[Overrules]) {
         for (text, span) in runtime.get("env_file").map(Node::strings).unwrap_or_default() {
             let path = absolute(&located(text, span), self.origins.sources, self.origins.environment);
-            let file = path.and_then(|path| self.origins.files.env_files.get(&path));
-            if let Some(EnvFile::Variables(variables)) = file {
+            let Some(path) = path.filter(|path| self.env_files.insert((path.clone(), levels.to_vec()))) else {
+                continue;
+            };
+            if let Some(EnvFile::Variables(variables)) = self.origins.files.env_files.get(&path) {
                 for (name, value) in variables {
                     self.add(value, declared(name, levels));
                 }

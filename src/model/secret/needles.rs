@@ -21,6 +21,14 @@ const BASE64_CHARS_MIN: usize = 6;
 /// So do fewer hexadecimal digits.
 const HEX_CHARS_MIN: usize = 8;
 
+/// Bytes of all values that are searched for as they are: four environments of the size that is usual at most. An automaton
+/// takes some 50 bytes for each.
+const PLAIN_BYTES_MAX: usize = 512 << 10;
+/// Bytes of all values that are searched for in base64 and hex as well, each of which takes ten times its length.
+const ENCODED_BYTES_MAX: usize = 64 << 10;
+/// Bytes kept of a value beyond these bounds: by so many of its first it is still found, and the rest of it shows.
+const PREFIX_BYTES: usize = 64;
+
 /// Characters around a needle that belong to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Edges {
@@ -33,7 +41,16 @@ pub(super) enum Edges {
 /// Byte strings that give a secret away.
 pub(super) fn needles<'a>(secrets: impl Iterator<Item = &'a Secret>) -> BTreeMap<Vec<u8>, Edges> {
     let mut needles = BTreeMap::new();
+    let (mut plain_left, mut encoded_left) = (PLAIN_BYTES_MAX, ENCODED_BYTES_MAX);
     for piece in secrets.flat_map(|secret| pieces(secret.reveal())) {
+        let Some(left) = plain_left.checked_sub(piece.len()) else {
+            needles.insert(piece.as_bytes()[..piece.len().min(PREFIX_BYTES)].to_vec(), Edges::Bare);
+            continue;
+        };
+        plain_left = left;
+        needles.insert(piece.as_bytes().to_vec(), Edges::Bare);
+        let Some(left) = encoded_left.checked_sub(piece.len()) else { continue };
+        encoded_left = left;
         for chars in base64s(piece.as_bytes()) {
             needles.entry(chars).or_insert(Edges::Base64);
         }
@@ -43,7 +60,6 @@ pub(super) fn needles<'a>(secrets: impl Iterator<Item = &'a Secret>) -> BTreeMap
             needles.insert(hex.to_ascii_uppercase().into_bytes(), Edges::Bare);
             needles.insert(hex.into_bytes(), Edges::Bare);
         }
-        needles.insert(piece.as_bytes().to_vec(), Edges::Bare);
     }
     needles
 }
