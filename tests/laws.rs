@@ -81,6 +81,28 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("clap", &["cli", "main"]),
 ];
 
+/// Ways to open, make, replace or remove a file. Links, types and names of others are judged where these are.
+const OPENS: &[&str] = &[
+    "File::open",
+    "File::create",
+    "File::options",
+    "OpenOptions",
+    "DirBuilder",
+    "fs::read(",
+    "fs::read_to_string(",
+    "fs::write(",
+    "fs::rename(",
+    "fs::copy(",
+    "fs::remove_file(",
+    "fs::remove_dir",
+    "fs::create_dir",
+    "fs::hard_link(",
+    "symlink(",
+    "read_dir(",
+];
+/// The one folder that does so.
+const FILES: &str = "src/files/";
+
 /// A call that a crate offers no safe door to.
 const UNSAFE: &str = "src/driver/gpu/memory_v1.rs";
 const UNSAFE_LINES_MAX: usize = 40;
@@ -163,6 +185,19 @@ fn each_door_has_one_room() {
         }
     }
     hold("machine, store, YAML and terminal have one room each", &broken);
+}
+
+#[test]
+fn files_are_opened_in_one_place() {
+    let mut broken = Vec::new();
+    for file in Source::all("src").iter().filter(|file| !file.path.starts_with(FILES)) {
+        for word in OPENS {
+            for at in file.words(word).filter(|at| !file.is_test_code(*at)) {
+                broken.push(format!("{}: `{word}`", file.place(at)));
+            }
+        }
+    }
+    hold("files are opened, made and removed by `files` alone", &broken);
 }
 
 #[test]

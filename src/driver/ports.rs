@@ -1,6 +1,7 @@
 //! Who listens on a TCP port of this host. Only ports that somebody asks about are looked up; UDP is not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::{fs, io};
 
 use tokio::task::spawn_blocking;
@@ -9,6 +10,7 @@ use crate::driver::listening;
 use crate::driver::process::proc;
 use crate::driver::process::trees::Census;
 use crate::driver::process::verified::Trust;
+use crate::files::kernel;
 use crate::model::facts::{ListenerFact, Owner, ProcessFact, Reading, TreeFact};
 use crate::model::names::{ProjectName, ServiceName};
 
@@ -67,8 +69,7 @@ fn read(ports: &BTreeSet<u16>, trust: &Trust) -> io::Result<Vec<ListenerFact>> {
 /// The ports that these processes listen on.
 pub(crate) fn of(pids: &BTreeSet<i32>) -> BTreeSet<u16> {
     let ports: BTreeMap<u64, u16> = listening::known_sockets().into_iter().collect();
-    let descriptors = pids.iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok()).flatten().flatten();
-    let sockets = descriptors.filter_map(|descriptor| socket_of(fs::read_link(descriptor.path()).ok()?.to_str()?));
+    let sockets = pids.iter().flat_map(|pid| sockets_of(*pid));
     sockets.filter_map(|inode| ports.get(&inode).copied()).collect()
 }
 
@@ -82,18 +83,18 @@ fn holders(census: &Census, mut wanted: BTreeSet<u64>) -> io::Result<BTreeMap<u6
         if wanted.is_empty() {
             break;
         }
-        let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
-        for descriptor in descriptors.flatten() {
-            let Some(inode) = fs::read_link(descriptor.path()).ok().and_then(|target| socket_of(target.to_str()?))
-            else {
-                continue;
-            };
-            if wanted.remove(&inode) {
-                holders.insert(inode, pid);
-            }
+        for inode in sockets_of(pid).filter(|inode| wanted.remove(inode)) {
+            holders.insert(inode, pid);
         }
     }
     Ok(holders)
+}
+
+/// The sockets that a process has open; none where it may not be looked into.
+fn sockets_of(pid: i32) -> impl Iterator<Item = u64> {
+    let folder = PathBuf::from(format!("/proc/{pid}/fd"));
+    let names = kernel::names(&folder).into_iter().flatten();
+    names.filter_map(move |name| socket_of(fs::read_link(folder.join(name)).ok()?.to_str()?))
 }
 
 /// `socket:[12345]`.

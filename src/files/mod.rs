@@ -4,11 +4,13 @@
 //! - [`named`]: files that a manifest or a command line names, to be read: regular ones, or a descriptor handed over.
 //! - [`output`]: files that the caller names, to be written: no link planted by another user is followed.
 //! - [`shared`]: files that users of one host leave for each other, in a sticky folder.
+//! - [`host_wide`]: the file that all users of one host lock.
 //! - [`kernel`]: texts below /proc and /sys.
 //! - [`trust`]: who else can write a file.
 //!
 //! No opening waits for a pipe's other end, and each reading is bounded by its caller in bytes.
 
+pub mod host_wide;
 pub mod kernel;
 pub mod named;
 pub mod output;

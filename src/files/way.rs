@@ -120,7 +120,7 @@ type Open<'a> = &'a mut dyn FnMut(&OwnedFd, &OsStr) -> io::Result<OwnedFd>;
 
 fn walk(path: &Path, open: Open<'_>) -> io::Result<OwnedFd> {
     let mut folder = begin(path)?;
-    let mut seen = PathBuf::new();
+    let mut seen = root_of(path);
     let mut parts = parts_of(path);
     let mut links = 0;
     while let Some(part) = parts.pop_front() {
@@ -138,7 +138,7 @@ fn walk(path: &Path, open: Open<'_>) -> io::Result<OwnedFd> {
                 let target = rustix::fs::readlinkat(&found, "", Vec::new())?;
                 let target = Path::new(OsStr::from_bytes(target.as_bytes()));
                 if target.is_absolute() {
-                    (folder, seen) = (begin(target)?, PathBuf::new());
+                    (folder, seen) = (begin(target)?, root_of(target));
                 }
                 let mut longer = parts_of(target);
                 longer.append(&mut parts);
@@ -164,6 +164,10 @@ pub(super) fn check_link(stat: &Stat, path: &Path) -> io::Result<()> {
 fn begin(path: &Path) -> io::Result<OwnedFd> {
     let from = if path.is_absolute() { "/" } else { "." };
     Ok(rustix::fs::openat(CWD, from, FOLDER, Mode::empty())?)
+}
+
+fn root_of(path: &Path) -> PathBuf {
+    if path.is_absolute() { PathBuf::from("/") } else { PathBuf::new() }
 }
 
 fn parts_of(path: &Path) -> VecDeque<OsString> {
@@ -194,6 +198,6 @@ mod tests {
         assert!(root.path().join("a/c/d").is_dir());
         std::fs::write(root.path().join("file"), "").expect("written");
         let error = make_folder(&root.path().join("file/x")).expect_err("no folder").to_string();
-        assert!(error.ends_with("is a regular file, not a folder"), "{error}");
+        assert_eq!(error, format!("{} is a regular file, not a folder", root.path().join("file").display()));
     }
 }

@@ -4,17 +4,17 @@
 //! or replaced by its owner, a socket of the kernel's stands beside it, and the holder checks before each step that the
 //! file at the path is still the one it holds. The name of the holder is written in the file, for messages only.
 
-use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
+use crate::files::host_wide;
 use crate::model::harmless;
 
 mod socket;
@@ -37,9 +37,6 @@ const SOCKET_PAUSE: Duration = Duration::from_millis(20);
 
 /// A holder's line is a few hundred bytes; anybody may write the file, so it is not read without an end.
 const HOLDER_BYTES_MAX: u64 = 4096;
-
-/// Any user of the host must be able to take the lock after any other.
-const MODE: u32 = 0o666;
 
 /// Who holds the lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,7 +125,7 @@ pub async fn take(
 pub fn try_take(path: &Path, holder: &Holder) -> Result<HostLock, LockError> {
     let unusable = |error: io::Error| LockError::Unusable { path: path.to_owned(), reason: error.to_string() };
     for _ in 0..REPLACED_MAX {
-        let mut file = open(path).map_err(unusable)?;
+        let mut file = host_wide::open_or_make(path).map_err(unusable)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -176,49 +173,6 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// Opens without `O_CREAT` first: `fs.protected_regular` forbids creating over another user's file in a sticky folder.
-/// The standard library sets `O_CLOEXEC`, so that no child inherits the lock. A pipe is opened without waiting for its
-/// other end, and refused.
-fn open(path: &Path) -> io::Result<File> {
-    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits()).unwrap_or(0);
-    let existing = |write: bool| OpenOptions::new().read(true).write(write).custom_flags(flags).open(path);
-    let opened = match existing(true) {
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => existing(false),
-        other => other,
-    };
-    let file = match opened {
-        Err(error) if error.kind() == ErrorKind::NotFound => create(path, flags)?,
-        Err(error) => return Err(why_not_opened(path, error)),
-        Ok(file) => file,
-    };
-    // Any user may have put something else there: it is about to be emptied, perhaps by root.
-    let metadata = file.metadata()?;
-    if !metadata.is_file() || metadata.nlink() > 1 {
-        return Err(io::Error::other("it is not a regular file under one name"));
-    }
-    Ok(file)
-}
-
-/// The kernel's words for a link or a socket are those of a network.
-fn why_not_opened(path: &Path, error: io::Error) -> io::Error {
-    match fs::symlink_metadata(path) {
-        Ok(there) if !there.is_file() => io::Error::other("it is not a regular file under one name"),
-        Ok(_) | Err(_) => error,
-    }
-}
-
-fn create(path: &Path, flags: i32) -> io::Result<File> {
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::create_dir_all(parent)?;
-    }
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(MODE).custom_flags(flags);
-    let file = options.open(path)?;
-    // The umask has taken bits away; where the file turned out to be somebody else's, its bits are theirs.
-    let _ = file.set_permissions(Permissions::from_mode(MODE));
-    Ok(file)
 }
 
 fn write_holder(file: &mut File, holder: &Holder) -> io::Result<()> {

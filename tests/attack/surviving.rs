@@ -64,7 +64,9 @@ impl<'h> Family<'h> {
         family.upgrade();
         family.lcm(&["apply", "--yes"]).exits(0);
         wait_until("the whole family runs", || host.servers().len() == count);
-        let members = host.servers().into_iter().collect();
+        let members: BTreeSet<Identity> = host.servers().into_iter().collect();
+        // What a shim did not record before its death is a claim: a record follows its tree within moments.
+        wait_until("the whole family is recorded", || members.is_subset(&family.recorded()));
         Self { members, ..family }
     }
 
@@ -81,6 +83,19 @@ impl<'h> Family<'h> {
         fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).expect("its mode");
         chown(&draft, Some(self.owner.uid), Some(self.owner.uid)).expect("its owner");
         fs::rename(&draft, &self.binary).expect("the binary in its place");
+    }
+
+    /// The processes in its record of members.
+    fn recorded(&self) -> BTreeSet<Identity> {
+        let folder = self.owner.state().join("projects").join(&self.host.name).join("family");
+        let Ok(text) = fs::read_to_string(folder.join("members.json")) else { return BTreeSet::new() };
+        let note: serde_json::Value = serde_json::from_str(&text).expect("a record");
+        let number = |member: &serde_json::Value, name: &str| member[name].as_u64().expect("a number");
+        let identity = |member| Identity {
+            pid: i32::try_from(number(member, "pid")).expect("a pid"),
+            start_ticks: number(member, "start_ticks"),
+        };
+        note["members"].as_array().expect("members").iter().map(identity).collect()
     }
 
     fn kill_shim(&self) {

@@ -233,7 +233,10 @@ async fn a_state_folder_that_can_not_be_written_is_named() {
     let processes = Processes::new(environment, PathBuf::from(env!("CARGO_BIN_EXE_lcm")));
     let service = bench.exec("web", &["true"]);
     let error = processes.prepare(&service).await.expect_err("it can't be written to").to_string();
-    assert!(error.contains(&file.display().to_string()) && error.contains("Not a directory"), "{error}");
+    assert!(
+        error.contains(&file.display().to_string()) && error.contains("is a regular file, not a folder"),
+        "{error}"
+    );
     let start = Start { project: &bench.project, service: &service, gpus: &[] };
     let error = processes.start(&start).await.expect_err("it can't be written to").to_string();
     assert!(error.contains(&file.display().to_string()), "{error}");

@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::Read as _;
+use std::path::Path;
 
 use serde_json::json;
 
 use crate::driver::{DriverError, Start};
+use crate::files::kernel;
 use crate::model::desired::{Container, Service};
 use crate::model::facts::Marks;
 use crate::model::names::GpuId;
@@ -101,9 +101,7 @@ pub(super) fn gpus(gpus: &[GpuId]) -> String {
 }
 
 pub(super) fn new_salt() -> Result<String, DriverError> {
-    let mut bytes = [0; SALT_BYTES];
-    File::open("/dev/urandom")
-        .and_then(|mut source| source.read_exact(&mut bytes))
+    let bytes = kernel::read(Path::new("/dev/urandom"), SALT_BYTES as u64)
         .map_err(|source| DriverError::Io { what: "reading /dev/urandom".to_owned(), source })?;
     let mut salt = String::with_capacity(SALT_BYTES * 2);
     for byte in bytes {

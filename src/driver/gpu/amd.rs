@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use crate::driver::gpu::owner;
 use crate::driver::gpu::progress::Progress;
+use crate::files::kernel;
 use crate::model::facts::{GpuFact, GpuHolder, Owner};
 use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
@@ -52,12 +53,12 @@ pub(super) fn read(drm: &Path, processes: &Path, progress: &Progress) -> Option<
 }
 
 fn cards(drm: &Path) -> Vec<Card> {
-    let entries = fs::read_dir(drm).into_iter().flatten().flatten();
-    let mut numbered: Vec<(u32, PathBuf)> = entries
-        .filter_map(|entry| {
+    let names = kernel::names(drm).into_iter().flatten();
+    let mut numbered: Vec<(u32, PathBuf)> = names
+        .filter_map(|name| {
             // `card0-DP-1` is a plug of it.
-            let number = entry.file_name().to_str()?.strip_prefix("card")?.parse().ok()?;
-            Some((number, entry.path().join("device")))
+            let number = name.to_str()?.strip_prefix("card")?.parse().ok()?;
+            Some((number, drm.join(name).join("device")))
         })
         .filter(|(_, device)| text(device, "vendor").as_deref() == Some(VENDOR))
         .collect();
@@ -90,7 +91,7 @@ fn card(index: u32, device: &Path) -> Option<Card> {
 
 /// A small file of the kernel's, without blanks around; `None` also where it says nothing.
 fn text(folder: &Path, name: &str) -> Option<String> {
-    let text = fs::read_to_string(folder.join(name)).ok()?;
+    let text = kernel::table(folder.join(name)).ok()?;
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
@@ -106,8 +107,8 @@ struct Held {
 fn held(processes: &Path, progress: &Progress) -> Held {
     let mut held = Held::default();
     let mut seen = BTreeSet::new();
-    let entries = fs::read_dir(processes).into_iter().flatten().flatten();
-    let mut pids: Vec<i32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let names = kernel::names(processes).into_iter().flatten();
+    let mut pids: Vec<i32> = names.filter_map(|name| name.to_str()?.parse().ok()).collect();
     pids.sort_unstable();
     for pid in pids {
         progress.step();
@@ -124,12 +125,13 @@ fn held(processes: &Path, progress: &Progress) -> Held {
 fn clients(process: &Path, refused: &mut bool) -> Vec<Client> {
     let mut clients = Vec::new();
     let mut note = |error: io::Error| *refused |= !has_ended(&error);
-    let files = fs::read_dir(process.join("fd")).map_err(&mut note).into_iter().flatten().flatten();
-    for file in files {
-        let opened = fs::read_link(file.path()).map_err(&mut note).unwrap_or_default();
+    let folder = process.join("fd");
+    let names = kernel::names(&folder).map_err(&mut note).into_iter().flatten();
+    for name in names {
+        let opened = fs::read_link(folder.join(&name)).map_err(&mut note).unwrap_or_default();
         if NODES.iter().any(|node| opened.starts_with(node)) {
-            let path = process.join("fdinfo").join(file.file_name());
-            clients.extend(fs::read_to_string(path).map_err(&mut note).ok().as_deref().and_then(client_of));
+            let path = process.join("fdinfo").join(name);
+            clients.extend(kernel::table(path).map_err(&mut note).ok().as_deref().and_then(client_of));
         }
     }
     clients

@@ -9,6 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::driver::process::proc;
+use crate::files::kernel;
 use crate::model::facts::{GpuFact, GpuHolder, Owner, TreeFact};
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::size::Mebibytes;
@@ -29,7 +30,7 @@ const HOST_PIDS: &str = "pid:[4026531836]";
 /// of process 1 everybody may read this much, unless it is hidden.
 fn can_be_looked_up(processes: &Path) -> bool {
     let are_the_hosts = fs::read_link(processes.join("self/ns/pid")).map_or(true, |pids| pids == Path::new(HOST_PIDS));
-    are_the_hosts && fs::read(processes.join("1/stat")).is_ok()
+    are_the_hosts && kernel::table(processes.join("1/stat")).is_ok()
 }
 
 /// What each process shows: its program and its container. Reads `/proc`.

@@ -2,8 +2,7 @@
 //! sub-reaper that they were started under. Blocking.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::slice;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use rustix::process::Signal;
 
 use crate::driver::process::proc;
 use crate::driver::process::signal::send;
+use crate::files::kernel;
 use crate::model::facts::ProcessFact;
 
 /// A killed process lingers only in the kernel. A command beside a service holds no GPU whose driver takes longer.
@@ -64,8 +64,9 @@ fn has_children_files() -> bool {
 
 /// One file for each thread: a child belongs to the thread that made it.
 fn listed_children(pid: i32) -> Vec<i32> {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let texts = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let folder = PathBuf::from(format!("/proc/{pid}/task"));
+    let threads = kernel::names(&folder).into_iter().flatten();
+    let texts = threads.filter_map(|thread| kernel::table(folder.join(thread).join("children")).ok());
     texts
         .flat_map(|text| text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>())
         .collect()

@@ -10,6 +10,7 @@ use rustix::fs::{Access, access};
 use rustix::process::geteuid;
 
 use crate::driver::DriverError;
+use crate::files::kernel;
 use crate::model::desired::{EnvValue, Process, Service};
 
 /// Where programs are looked up, unless the service's own environment says otherwise.
@@ -118,7 +119,7 @@ struct Account {
 /// From the user database; a user whom it does not know is taken at the environment's word.
 fn account(own: &BTreeMap<String, String>) -> Account {
     let uid = geteuid().as_raw();
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let passwd = kernel::table("/etc/passwd").unwrap_or_default();
     let known = passwd.lines().find_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();
         let [name, _, id, _, _, home, shell] = fields[..] else { return None };
@@ -142,7 +143,7 @@ fn timezone() -> String {
     let linked = fs::read_link("/etc/localtime").ok().and_then(|target| {
         target.to_str().and_then(|text| text.split_once("/zoneinfo/")).map(|(_, zone)| zone.to_owned())
     });
-    let written = || fs::read_to_string("/etc/timezone").ok().map(|text| text.trim().to_owned());
+    let written = || kernel::table("/etc/timezone").ok().map(|text| text.trim().to_owned());
     linked.or_else(written).filter(|zone| !zone.is_empty()).unwrap_or_else(|| {
         if Path::new("/etc/localtime").exists() { ":/etc/localtime".to_owned() } else { "UTC".to_owned() }
     })

@@ -5,9 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::{self, DirBuilder};
-use std::io::{self, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -18,20 +16,29 @@ use sha2::{Digest as _, Sha256};
 use crate::driver::DriverError;
 use crate::driver::process::members::{self, MembersNote};
 use crate::driver::process::proc;
-use crate::files::own;
+use crate::files::own::{self, Durability};
 use crate::model::facts::{ExitFact, Marks};
 use crate::shared::segment;
 
 const MEMBERS: &str = "members.json";
+/// A note holds the marks of one start, whose configuration is bounded by 64 KiB.
+const NOTE_BYTES_MAX: u64 = 1 << 20;
+/// Projects of one user, and services of one project: a state folder that holds more is not read on.
+const FOLDERS_MAX: usize = 10_000;
 
 /// The last parts of a lock file's path, wherever the state folder lies.
 pub(crate) fn lock_path_end(project: &str, service: &str) -> PathBuf {
     Folder::new(Path::new(""), project, service).lock()
 }
 
-/// One service's folder; it need not exist.
+/// One service's folder; it need not exist. Its files are opened as [`own`] has it: one that another user made or can
+/// write is an error.
 #[derive(Clone, Debug)]
-pub(crate) struct Folder(PathBuf);
+pub(crate) struct Folder {
+    /// From here down all must be the present user's.
+    top: PathBuf,
+    path: PathBuf,
+}
 
 /// Written by the shim before the service runs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -119,48 +126,50 @@ impl MatchNote {
 
 impl Folder {
     pub(crate) fn new(state_dir: &Path, project: &str, service: &str) -> Self {
-        Self(state_dir.join("projects").join(segment(project)).join(segment(service)))
+        let path = state_dir.join("projects").join(segment(project)).join(segment(service));
+        Self { top: state_dir.to_owned(), path }
     }
 
     /// Those of all services of all projects, as far as they can be read, with both names as they are in paths.
     pub(crate) fn all(state_dir: &Path) -> Vec<(String, String, Self)> {
         let mut all = Vec::new();
         for (project, path) in entries(&state_dir.join("projects")) {
-            all.extend(entries(&path).into_iter().map(|(service, path)| (project.clone(), service, Self(path))));
+            let folder = |path| Self { top: state_dir.to_owned(), path };
+            all.extend(entries(&path).into_iter().map(|(service, path)| (project.clone(), service, folder(path))));
         }
         all
     }
 
     /// The folder itself, as a shim is told.
     pub(crate) fn at(path: PathBuf) -> Self {
-        Self(path)
+        Self { top: path.clone(), path }
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     pub(crate) fn log(&self) -> PathBuf {
-        self.0.join("log")
+        self.path.join("log")
     }
 
     /// `log.1` is the youngest copy.
     pub(crate) fn log_copy(&self, number: u32) -> PathBuf {
-        self.0.join(format!("log.{number}"))
+        self.path.join(format!("log.{number}"))
     }
 
     pub(crate) fn lock(&self) -> PathBuf {
-        self.0.join("lock")
+        self.path.join("lock")
     }
 
     /// Held by the relay of a service whose shim is gone.
     pub(crate) fn relay_lock(&self) -> PathBuf {
-        self.0.join("relay.lock")
+        self.path.join("relay.lock")
     }
 
     /// What the shim itself had to say, or what kept it from running.
     pub(crate) fn shim_log(&self) -> PathBuf {
-        self.0.join("shim.log")
+        self.path.join("shim.log")
     }
 
     pub(crate) fn start_note(&self) -> Option<StartNote> {
@@ -190,12 +199,12 @@ impl Folder {
 
     /// What lcm starts itself replaces what was adopted.
     pub(crate) fn forget_adopted(&self) {
-        let _ = fs::remove_file(self.0.join("adopted.json"));
+        let _ = own::remove(&self.path.join("adopted.json"));
     }
 
     /// Members of the last start that were recorded in this boot.
     pub(crate) fn members(&self) -> Option<MembersNote> {
-        let bytes = own::read(&self.0.join(MEMBERS), members::BYTES_MAX).ok()?;
+        let bytes = own::read(&self.path.join(MEMBERS), members::BYTES_MAX).ok()?;
         let note: MembersNote = serde_json::from_slice(&bytes).ok()?;
         (Some(&note.boot) == proc::boot_id().as_ref()).then_some(note)
     }
@@ -205,7 +214,7 @@ impl Folder {
     }
 
     pub(crate) fn forget_members(&self) {
-        let _ = fs::remove_file(self.0.join(MEMBERS));
+        let _ = own::remove(&self.path.join(MEMBERS));
     }
 
     pub(crate) fn matched(&self) -> Option<MatchNote> {
@@ -218,53 +227,41 @@ impl Folder {
 
     /// Makes it, for this user's eyes only, and tries that something can be written there.
     pub(crate) fn ensure(&self) -> Result<(), DriverError> {
-        self.ensure_by(write)
+        self.ensure_by(Durability::Whole)
     }
 
     /// The same, and proves it: a disk that is full says so at the latest when it is asked to keep what it took.
     pub(crate) fn prove(&self) -> Result<(), DriverError> {
-        self.ensure_by(write_through)
+        self.ensure_by(Durability::Synced)
     }
 
-    fn ensure_by(&self, write: fn(&Path, &[u8]) -> io::Result<()>) -> Result<(), DriverError> {
+    fn ensure_by(&self, durability: Durability) -> Result<(), DriverError> {
         let unusable = |source| DriverError::Io {
-            what: format!("the state folder {} can't be written to (LCM_STATE_DIR names another)", self.0.display()),
+            what: format!("the state folder {} can't be written to (LCM_STATE_DIR names another)", self.path.display()),
             source,
         };
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.0).map_err(unusable)?;
-        let trial = self.0.join(format!("trial.{}", std::process::id()));
-        let written = write(&trial, &[b' '; 4096]);
-        let _ = fs::remove_file(&trial);
+        own::make_folder(&self.top, &self.path).map_err(unusable)?;
+        let trial = self.path.join(format!("trial.{}", std::process::id()));
+        let written = own::replace(&trial, &[b' '; 4096], durability);
+        let _ = own::remove(&trial);
         written.map_err(unusable)
     }
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        serde_json::from_slice(&fs::read(self.0.join(name)).ok()?).ok()
+        serde_json::from_slice(&own::read(&self.path.join(name), NOTE_BYTES_MAX).ok()?).ok()
     }
 
-    /// Whole or not at all: readers never see half a note. What it tells of is over after a power cut: nobody waits
+    /// Whole or not at all: readers never see half a note. What it tells of is over after a power cut: nothing waits
     /// until the disk has it.
     fn write(&self, name: &str, note: &impl Serialize) -> io::Result<()> {
         let bytes = serde_json::to_vec(note).map_err(io::Error::other)?;
-        let trial = self.0.join(format!("{name}.{}", std::process::id()));
-        write(&trial, &bytes)?;
-        fs::rename(&trial, self.0.join(name))
+        own::replace(&self.path.join(name), &bytes, Durability::Whole)
     }
 }
 
 fn entries(folder: &Path) -> Vec<(String, PathBuf)> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())).collect()
-}
-
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    fs::write(path, bytes)
-}
-
-fn write_through(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = fs::File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    let names = own::names(folder, FOLDERS_MAX).unwrap_or_default();
+    names.into_iter().map(|name| (name.to_string_lossy().into_owned(), folder.join(name))).collect()
 }
 
 /// Where lcm keeps what outlives a run: `LCM_STATE_DIR`, else `/var/lib/lcm` for root, else `$XDG_STATE_HOME/lcm` or

@@ -8,12 +8,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs;
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -27,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::driver::process::descent::{self, Rounds};
 use crate::driver::process::environment::Invocation;
 use crate::driver::process::{ignored, proc};
+use crate::files::kernel;
 
 /// The hidden subcommand by which lcm becomes a guardian; with the guardian's pid behind it, its second stage.
 pub(crate) const SUBCOMMAND: &str = "__guard";
@@ -188,7 +188,8 @@ fn become_command(guardian: &OsString, mut arguments: impl Iterator<Item = OsStr
     let error = Command::new(program).arg0(name).args(arguments).env_clear().envs(carried).exec();
     // Read by the guardian from what is left of this process: its own name is the one thing that a process can leave
     // there which needs no descriptor that the command would get as well.
-    let _ = fs::write("/proc/self/comm", format!("{NOT_RUN}{}", error.raw_os_error().unwrap_or_default()));
+    let _ =
+        kernel::write(Path::new("/proc/self/comm"), &format!("{NOT_RUN}{}", error.raw_os_error().unwrap_or_default()));
     NOT_RUN_CODE
 }
 

@@ -4,17 +4,17 @@
 //! The kernel hands an ignored signal on through an exec, and a heard one as it is by default. So the shim hears what was
 //! ignored before it starts the service, and does nothing about it, as before.
 
-use std::fs;
-
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
+
+use crate::files::kernel;
 
 /// Those that services are commonly told something by.
 const COMMON: [i32; 7] = [1, 2, 3, 10, 12, 14, 15];
 
 /// Hears them for as long as this lives, and after that as well: a handler stays. `None`: nothing was ignored.
 pub(crate) fn hear_again() -> Option<Runtime> {
-    let mask = ignored(&fs::read_to_string("/proc/self/status").ok()?)?;
+    let mask = ignored(&kernel::table("/proc/self/status").ok()?)?;
     hear(COMMON.into_iter().filter(|number| mask & (1 << (number - 1)) != 0).collect())
 }
 

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::driver::process::scope::Launcher;
+use crate::files::kernel;
 
 /// The flag by which a file closes when another program is executed (`O_CLOEXEC`), as `/proc` shows it.
 const CLOSES_ON_EXEC: u32 = 0o2_000_000;
@@ -16,12 +17,12 @@ const PLAIN_MAX: u32 = 9;
 
 /// Descriptors of this process, but for the standard ones, that a child would get.
 pub(crate) fn inherited() -> Vec<u32> {
-    let Ok(entries) = fs::read_dir("/proc/self/fdinfo") else { return Vec::new() };
-    let mut leaking: Vec<u32> = entries
-        .flatten()
-        .filter_map(|entry| {
-            let number: u32 = entry.file_name().to_str()?.parse().ok()?;
-            let leaks = number > 2 && !closes(&fs::read_to_string(entry.path()).ok()?)?;
+    let folder = Path::new("/proc/self/fdinfo");
+    let Ok(names) = kernel::names(folder) else { return Vec::new() };
+    let mut leaking: Vec<u32> = names
+        .filter_map(|name| {
+            let number: u32 = name.to_str()?.parse().ok()?;
+            let leaks = number > 2 && !closes(&kernel::table(folder.join(name)).ok()?)?;
             leaks.then_some(number)
         })
         .collect();

@@ -4,12 +4,13 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use crate::driver::process::folder::Folder;
 use crate::driver::{LogMark, Logged};
+use crate::files::{kernel, own};
 use crate::model::facts::ProcessFact;
 
 /// One step of a copy.
@@ -27,7 +28,7 @@ const ROTATION_PAUSE: Duration = Duration::from_millis(5);
 
 /// Opens a log for a service to write to. Appending is what makes truncating safe: each write goes to the end as it is.
 pub(crate) fn open(folder: &Folder) -> io::Result<File> {
-    File::options().read(true).append(true).create(true).open(folder.log())
+    own::append(&folder.log())
 }
 
 /// Moves the copies up by one, keeps the end of the log in `log.1`, and empties the log.
@@ -53,12 +54,12 @@ pub(crate) fn rotate(log: &File, folder: &Folder, bytes_max: u64, files: u32) ->
 
 fn copy_out(log: &File, folder: &Folder, from: u64, to: u64, files: u32) -> io::Result<()> {
     for number in (1..files).rev() {
-        match fs::rename(folder.log_copy(number), folder.log_copy(number + 1)) {
+        match own::rename(&folder.log_copy(number), &folder.log_copy(number + 1)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
     }
-    let mut copy = File::create(folder.log_copy(1))?;
+    let mut copy = own::create(&folder.log_copy(1))?;
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut position = from;
     while position < to {
@@ -97,7 +98,7 @@ pub(crate) fn since_start(folder: &Folder, salt: Option<&str>, bytes_max: usize)
     let mut bytes = end_of(&folder.log(), offset, bytes_max)?;
     let room = bytes_max - bytes.len();
     let written_bytes = note.as_ref().and_then(|note| {
-        let end = note.rotated_bytes + fs::metadata(folder.log()).ok()?.len();
+        let end = note.rotated_bytes + own::size(&folder.log()).ok()?;
         end.checked_sub(note.began_at?)
     });
     if let Some(offset) = note.and_then(|note| note.previous_offset) {
@@ -113,7 +114,7 @@ pub(crate) fn since_start(folder: &Folder, salt: Option<&str>, bytes_max: usize)
 /// What stands in the log and in its youngest copy after `mark`; without one, since the last start.
 pub(crate) fn from_mark(folder: &Folder, mark: Option<&LogMark>) -> io::Result<Logged> {
     for _ in 1..ROTATION_LOOKS {
-        let (rotated, size) = (rotated(folder), fs::metadata(folder.log())?.len());
+        let (rotated, size) = (rotated(folder), own::size(&folder.log())?);
         let is_torn = mark.is_some_and(|mark| mark.position > rotated.saturating_add(size));
         let logged = read_from(folder, mark)?;
         // Between two readings the log was rotated, or is about to be noted as such.
@@ -135,13 +136,13 @@ fn read_from(folder: &Folder, mark: Option<&LogMark>) -> io::Result<Logged> {
     let note = folder.start_note();
     let (log, copy) = (folder.log(), folder.log_copy(1));
     let begins = note.as_ref().map_or(0, |note| note.rotated_bytes);
-    let end = begins.saturating_add(fs::metadata(&log)?.len());
-    let copied = if begins > 0 { fs::metadata(&copy).map_or(0, |metadata| metadata.len()).min(begins) } else { 0 };
+    let end = begins.saturating_add(own::size(&log)?);
+    let copied = if begins > 0 { own::size(&copy).unwrap_or(0).min(begins) } else { 0 };
     let start = note.as_ref().map_or(0, |note| match note.previous_offset {
         Some(offset) => (begins - copied).saturating_add(offset.min(copied)),
         None => begins.saturating_add(note.log_offset),
     });
-    // Beyond the end: somebody emptied it, and what stands there now is all that there is.
+    // Beyond the end: it was emptied, and what stands there now is all that there is.
     let wanted = mark.map_or(start, |mark| if mark.position > end { begins } else { mark.position });
     let from = wanted.max(begins - copied).max(end.saturating_sub(FOLLOW_BYTES_MAX));
     let mut bytes = Vec::new();
@@ -159,14 +160,14 @@ fn read_from(folder: &Folder, mark: Option<&LogMark>) -> io::Result<Logged> {
 }
 
 fn part(path: &Path, from: u64, length: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
-    let mut file = File::open(path)?;
+    let mut file = own::open(path)?;
     file.seek(SeekFrom::Start(from))?;
     file.take(length).read_to_end(bytes).map(|_| ())
 }
 
-/// Whether a file reaches from `offset` on no further than `bytes_max`. One that is shorter was emptied by somebody.
+/// Whether a file reaches from `offset` on no further than `bytes_max`. One that is shorter was emptied.
 fn is_all(path: &Path, offset: u64, bytes_max: usize) -> bool {
-    let rest = fs::metadata(path).ok().and_then(|metadata| metadata.len().checked_sub(offset));
+    let rest = own::size(path).ok().and_then(|size| size.checked_sub(offset));
     rest.is_some_and(|rest| rest <= bytes_max as u64)
 }
 
@@ -182,9 +183,10 @@ pub(crate) fn tail(folder: &Folder, lines: usize) -> Vec<String> {
 /// What stands in a log that is deleted or moved away, and that a living process still writes to: the shim, or the
 /// service itself where an older lcm has started it. Where a start begins in it is not known any more.
 pub(crate) fn of_living(process: &ProcessFact, bytes_max: usize) -> Option<Written> {
-    let descriptors = fs::read_dir(format!("/proc/{}/fd", process.pid)).ok()?.flatten().take(DESCRIPTORS_MAX);
-    let path = descriptors.map(|entry| entry.path()).find(|path| is_log(path))?;
-    let bytes = end_of(&path, 0, bytes_max).ok()?;
+    let folder = PathBuf::from(format!("/proc/{}/fd", process.pid));
+    let descriptors = kernel::names(&folder).ok()?.take(DESCRIPTORS_MAX);
+    let path = descriptors.map(|name| folder.join(name)).find(|path| is_log(path))?;
+    let bytes = rest_of(kernel::open_held(&path).ok()?, 0, bytes_max).ok()?;
     Some(Written { text: String::from_utf8_lossy(&bytes).into_owned(), is_whole: false, missing_bytes: 0 })
 }
 
@@ -196,7 +198,10 @@ fn is_log(descriptor: &Path) -> bool {
 
 /// A file from `offset` on, at most its last `bytes_max`. A file shorter than that was emptied since: all of it counts.
 pub(crate) fn end_of(path: &Path, offset: u64, bytes_max: usize) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+    rest_of(own::open(path)?, offset, bytes_max)
+}
+
+fn rest_of(mut file: File, offset: u64, bytes_max: usize) -> io::Result<Vec<u8>> {
     let size = file.metadata()?.len();
     let offset = if offset > size { 0 } else { offset };
     let from = offset.max(size.saturating_sub(bytes_max as u64));

@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::driver::process::proc::{self, Stat};
 use crate::driver::process::verified;
+use crate::files::kernel;
 use crate::model::facts::Marks;
 
 /// Members in one record. Those nearest to the shim come first: what descends from a recorded member counts as well,
@@ -106,9 +108,10 @@ fn children_of() -> Box<dyn Fn(i32) -> Vec<i32>> {
 }
 
 fn listed_children(pid: i32) -> Vec<i32> {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-    let lists = threads.flatten().take(THREADS_MAX).filter_map(|thread| {
-        let list = fs::read_to_string(thread.path().join("children")).ok()?;
+    let folder = PathBuf::from(format!("/proc/{pid}/task"));
+    let Ok(threads) = kernel::names(&folder) else { return Vec::new() };
+    let lists = threads.take(THREADS_MAX).filter_map(|thread| {
+        let list = kernel::table(folder.join(thread).join("children")).ok()?;
         Some(list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>())
     });
     lists.flatten().collect()

@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fmt, fs, io};
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::files::kernel;
 use crate::model::facts::{Marks, ProcessFact};
 use crate::model::harmless;
 
@@ -85,18 +86,18 @@ pub(crate) struct Marked {
 
 /// All pids, in the order of `/proc`.
 pub(crate) fn pids() -> io::Result<impl Iterator<Item = i32>> {
-    Ok(fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
+    Ok(kernel::names(Path::new("/proc"))?.filter_map(|name| name.to_str()?.parse().ok()))
 }
 
 /// A file of `/proc`. Their sizes can't be asked for, and growing a buffer from nothing costs ten readings a file.
 fn read(pid: i32, name: &str) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(FILE_BYTES_USUAL);
-    fs::File::open(format!("/proc/{pid}/{name}"))?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    kernel::open(Path::new(&format!("/proc/{pid}/{name}")))?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 fn read_environ(pid: i32, owners: &BTreeSet<u32>) -> io::Result<Vec<u8>> {
-    let file = fs::File::open(format!("/proc/{pid}/environ"))?;
+    let file = kernel::open(Path::new(&format!("/proc/{pid}/environ")))?;
     let is_of_owner = owners.contains(&file.metadata()?.uid());
     let mut bytes = Vec::with_capacity(FILE_BYTES_USUAL);
     file.take(if is_of_owner { FILE_BYTES_MAX } else { CLAIM_BYTES_MAX }).read_to_end(&mut bytes)?;
@@ -156,7 +157,7 @@ pub(crate) fn words(pid: i32) -> Vec<String> {
 
 /// The systemd unit that it belongs to.
 pub(crate) fn unit(pid: i32) -> Option<String> {
-    unit_of(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
+    unit_of(&kernel::table(format!("/proc/{pid}/cgroup")).ok()?)
 }
 
 /// The innermost service; the one that a user's whole session lies in is none.
@@ -311,7 +312,7 @@ fn shim_of(words: &[u8]) -> Option<(String, String)> {
 
 /// Identity of this boot: pids and start times mean nothing in another one.
 pub(crate) fn boot_id() -> Option<String> {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned())
+    kernel::table("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned())
 }
 
 /// Effective user.
@@ -321,12 +322,12 @@ pub(crate) fn uid(pid: i32) -> Option<u32> {
 
 /// The container that a process runs in, by its control group.
 pub(crate) fn container(pid: i32) -> Option<String> {
-    container_of(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
+    container_of(&kernel::table(format!("/proc/{pid}/cgroup")).ok()?)
 }
 
 /// The container that lcm itself runs in.
 pub(crate) fn own_container() -> Option<String> {
-    container_of(&fs::read_to_string("/proc/self/cgroup").ok()?)
+    container_of(&kernel::table("/proc/self/cgroup").ok()?)
 }
 
 /// In the first and the second version of control groups alike, a group is named after the container's id: by itself
@@ -348,7 +349,7 @@ fn container_id(group: &str) -> Option<&str> {
 
 /// When a process started, by the wall clock: good to some 20 ms, and off by whatever the clock was set since.
 pub(crate) fn started_at(start_ticks: u64, now: Timestamp) -> Option<Timestamp> {
-    let uptime = fs::read_to_string("/proc/uptime").ok()?;
+    let uptime = kernel::table("/proc/uptime").ok()?;
     let uptime = Duration::try_from_secs_f64(uptime.split_whitespace().next()?.parse().ok()?).ok()?;
     let after_boot = Duration::from_millis(start_ticks.saturating_mul(1000) / procfs::ticks_per_second().max(1));
     let age = SignedDuration::try_from(uptime.saturating_sub(after_boot)).ok()?;

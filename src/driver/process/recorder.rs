@@ -2,14 +2,15 @@
 //! after a change and seldom later, and writes the record anew when the tree has changed.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{fs, thread};
 
 use jiff::Timestamp;
 
 use crate::driver::process::folder::Folder;
 use crate::driver::process::members::{self, MembersNote};
 use crate::driver::process::proc;
+use crate::files::kernel;
 use crate::model::facts::Marks;
 
 /// Between two looks while the tree changes: services start their helpers in their first seconds.
@@ -95,5 +96,5 @@ impl State {
 
 /// The pid given out last on this host, threads included: the last word of `/proc/loadavg`.
 fn last_started_pid() -> Option<u64> {
-    fs::read_to_string("/proc/loadavg").ok()?.split_ascii_whitespace().last()?.parse().ok()
+    kernel::table("/proc/loadavg").ok()?.split_ascii_whitespace().last()?.parse().ok()
 }

@@ -9,6 +9,7 @@ use std::{env, fs};
 use rustix::process::geteuid;
 
 use crate::driver::DriverError;
+use crate::files::kernel;
 
 /// How to start a shim.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +33,7 @@ struct Unit {
 /// How to start a shim from where this lcm runs.
 pub(crate) fn launch(own: &BTreeMap<String, String>) -> Launch {
     let systemd = Path::new("/run/systemd/system").exists();
-    let Some(unit) = unit_of(&fs::read_to_string("/proc/self/cgroup").unwrap_or_default()).filter(|_| systemd) else {
+    let Some(unit) = unit_of(&kernel::table("/proc/self/cgroup").unwrap_or_default()).filter(|_| systemd) else {
         return Launch::Direct;
     };
     let kill_mode = kill_mode(&unit);

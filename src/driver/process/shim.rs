@@ -21,6 +21,7 @@ use crate::driver::process::environment::Invocation;
 use crate::driver::process::folder::{ExitNote, Folder, MatchNote, OutputNote, StartNote};
 use crate::driver::process::recorder::Recorder;
 use crate::driver::process::{ignored, log, proc};
+use crate::files::own;
 use crate::model::facts::{ExitFact, Marks};
 
 pub(crate) mod relay;
@@ -166,7 +167,7 @@ fn begin(orders: &Orders) -> Result<Keeper, String> {
 
 fn take_lock(folder: &Folder) -> Result<File, String> {
     let failed = |error: io::Error| format!("can't lock {}: {error}", folder.lock().display());
-    let lock = File::options().write(true).create(true).truncate(false).open(folder.lock()).map_err(failed)?;
+    let lock = own::open_or_make(&folder.lock()).map_err(failed)?;
     let mut waited = Duration::ZERO;
     loop {
         match lock.try_lock() {

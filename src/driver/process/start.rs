@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
@@ -21,6 +20,7 @@ use crate::driver::process::shim::relay::Awaited;
 use crate::driver::process::shim::{Answer, Orders, SUBCOMMAND};
 use crate::driver::process::{Processes, leaks, proc, scope};
 use crate::driver::{DriverError, Start, disk, reservations};
+use crate::files::{kernel, own};
 use crate::model::desired::{Probe, Process, Service};
 use crate::model::facts::Marks;
 use crate::model::names::GpuId;
@@ -95,7 +95,7 @@ fn spawn(processes: &Processes, folder: &Folder, orders: &Orders) -> Result<Chil
     let words = [SUBCOMMAND, "--project", &marks.project, "--service", &marks.service].map(str::to_owned);
     let failed = |what: String| move |source| DriverError::Io { what, source };
     let said =
-        File::create(folder.shim_log()).map_err(failed(format!("can't write {}", folder.shim_log().display())))?;
+        own::create(&folder.shim_log()).map_err(failed(format!("can't write {}", folder.shim_log().display())))?;
     let mut command = Command::from(helper(processes, &words)?);
     command.envs(proc::environment_of(marks, orders.started_at)).env(proc::ROLE, proc::ROLE_SHIM);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(said);
@@ -139,7 +139,7 @@ fn awaited(service: &Service, salt: &str) -> Option<Awaited> {
 
 fn complaint(folder: &Folder) -> String {
     let mut text = String::new();
-    let read = File::open(folder.shim_log()).and_then(|file| file.take(COMPLAINT_BYTES_MAX).read_to_string(&mut text));
+    let read = own::open(&folder.shim_log()).and_then(|file| file.take(COMPLAINT_BYTES_MAX).read_to_string(&mut text));
     if read.is_ok() && !text.trim().is_empty() { format!(", but said: {}", text.trim()) } else { String::new() }
 }
 
@@ -176,7 +176,7 @@ fn config(service: &Service) -> String {
 /// 128 random bits, new for each start.
 fn salt() -> Result<String, DriverError> {
     let source = "/proc/sys/kernel/random/uuid";
-    let text = fs::read_to_string(source)
+    let text = kernel::table(source)
         .map_err(|error| DriverError::Io { what: format!("can't read {source}"), source: error })?;
     Ok(text.trim().replace('-', ""))
 }

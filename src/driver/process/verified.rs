@@ -15,6 +15,7 @@ use rustix::process::geteuid;
 
 use crate::driver::process::folder;
 use crate::driver::process::proc::{self, Stat};
+use crate::files::kernel;
 
 /// Descriptors searched for the lock. A shim opens about ten files, its lock among the first.
 const DESCRIPTORS_MAX: usize = 256;
@@ -104,16 +105,17 @@ pub(crate) fn shim(stat: &Stat, project: &str, service: &str, owners: &BTreeSet<
 }
 
 fn holds_lock(pid: i32, uid: u32, path_end: &Path) -> bool {
-    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-    descriptors.flatten().take(DESCRIPTORS_MAX).any(|descriptor| {
-        let number = descriptor.file_name();
-        let is_lock_file = fs::read_link(descriptor.path()).is_ok_and(|path| ends_so(&path, path_end));
+    let folder = PathBuf::from(format!("/proc/{pid}/fd"));
+    let Ok(descriptors) = kernel::names(&folder) else { return false };
+    descriptors.take(DESCRIPTORS_MAX).any(|number| {
+        let descriptor = folder.join(&number);
+        let is_lock_file = fs::read_link(&descriptor).is_ok_and(|path| ends_so(&path, path_end));
         // Through the descriptor: also of a file that was deleted.
         let is_owned = || {
-            let metadata = fs::metadata(descriptor.path());
+            let metadata = fs::metadata(&descriptor);
             metadata.is_ok_and(|metadata| metadata.is_file() && metadata.uid() == uid)
         };
-        let info = || fs::read_to_string(Path::new(&format!("/proc/{pid}/fdinfo")).join(number)).unwrap_or_default();
+        let info = || kernel::table(Path::new(&format!("/proc/{pid}/fdinfo")).join(&number)).unwrap_or_default();
         is_lock_file && is_owned() && is_locked(&info())
     })
 }

@@ -80,7 +80,7 @@ fn quoted(field: &str) -> String {
     let shown: Vec<String> =
         harmless::lines(field, false).split('\n').map(|line| harmless::no_command(line.to_owned())).collect();
     let shown = shown.join("\n");
-    let is_formula = [field, shown.trim_start()].iter().any(|text| text.starts_with(BEGIN_FORMULAS));
+    let is_formula = [field, &shown, shown.trim_start()].iter().any(|text| text.starts_with(BEGIN_FORMULAS));
     let field = if is_formula { format!("'{shown}") } else { shown };
     if field.contains([',', '"', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field }
 }
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn a_field_is_no_formula_and_drives_no_terminal() {
         assert_eq!(quoted("=HYPERLINK(\"http://x\",\"ok\")"), "\"'=HYPERLINK(\"\"http://x\"\",\"\"ok\"\")\"");
-        for formula in ["=1", "+1", "-1", "@a", "\t=1", "\r=1", "\u{200b}=1", "\u{1b}[m@a", "＝1"] {
+        for formula in ["=1", "+1", "-1", "@a", "\t=1", "\r=1", "\u{200b}=1", "\u{1b}[2J\t", "\u{1b}[m@a", "＝1"] {
             assert!(quoted(formula).starts_with('\''), "{formula:?}");
         }
         assert_eq!(quoted("a\u{1b}[2J\u{9b}1mb\u{202e}"), "ab");

@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::driver::process::folder::{Folder, MatchNote};
 use crate::driver::process::log;
+use crate::files::kernel;
 
 /// The most that the kernel gives a user without privileges: what a service may write while nothing relays.
 const PIPE_BYTES: usize = 1 << 20;
@@ -44,7 +45,7 @@ impl Pipe {
         let _ = fcntl_setpipe_size(&reader, PIPE_BYTES);
         // A service that changes its user may go on opening /dev/stderr. No one else has a path to the pipe.
         fchmod(&reader, Mode::from_raw_mode(0o666))?;
-        let both = File::options().read(true).write(true).open(format!("/proc/self/fd/{}", writer.as_raw_fd()))?;
+        let both = kernel::open_own_pipe(writer.as_fd())?;
         let reader = reader_of(reader)?;
         let inode = reader.metadata()?.ino();
         Ok(Self { reader, writer: both, inode })

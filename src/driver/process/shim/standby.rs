@@ -7,23 +7,22 @@ use std::fs::{File, TryLockError};
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::OFlags;
 use rustix::process::setsid;
 use serde::{Deserialize, Serialize};
 
 use crate::driver::process::folder::{Folder, StartNote};
 use crate::driver::process::shim::relay::{self, LogOrders, Relay};
 use crate::driver::process::{Processes, ignored, log, start};
-use crate::files::own;
+use crate::files::{kernel, own};
 use crate::model::facts::ProcessFact;
 
 /// The hidden subcommand by which lcm becomes a standby.
@@ -168,9 +167,8 @@ fn inherited_pipe() -> io::Result<File> {
 fn held_pipe(orders: &Orders) -> io::Result<File> {
     let paths = orders.holders.iter().flat_map(|pid| [1, 2].map(|number| format!("/proc/{pid}/fd/{number}")));
     for path in paths {
-        let open = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path);
-        if let Ok(file) = open
-            && file.metadata().is_ok_and(|metadata| metadata.ino() == orders.pipe && metadata.file_type().is_fifo())
+        if let Ok(file) = kernel::open_held_pipe(Path::new(&path))
+            && file.metadata().is_ok_and(|metadata| metadata.ino() == orders.pipe)
         {
             return Ok(file);
         }
