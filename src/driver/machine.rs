@@ -17,13 +17,13 @@ use crate::driver::docker::{self, Engine, Scope};
 use crate::driver::gpu::{self, Gpus};
 use crate::driver::process::Processes;
 use crate::driver::{
-    Answer, Driver, DriverError, Errand, LogMark, Logged, Look, Pause, Start, Stop, ports, probe, reservations,
+    Answer, Driver, DriverError, Errand, LogMark, Logged, Look, Pause, Start, Stop, ports, reservations,
 };
 use crate::model::claim::ClaimFact;
-use crate::model::desired::{Desired, Probe, Runtime, Service};
+use crate::model::desired::{Desired, Runtime, Service};
 use crate::model::facts::{
-    BusyReading, ContainerFact, ContainerState, EngineFact, Facts, GpuFact, ListenerFact, Owner, ProbeFacts,
-    ProbeReading, Reading, TreeFact,
+    BusyReading, ContainerFact, ContainerState, EngineFact, Facts, GpuFact, ListenerFact, ProbeFacts, ProbeReading,
+    Reading, TreeFact,
 };
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::observed::Instance;
@@ -192,23 +192,11 @@ impl Machine {
         let mut asked = Vec::new();
         for service in desired.services.values() {
             let asks = service.health.probe.is_some() || service.busy.is_some();
-            match running(facts, desired, service) {
-                Some(running) if asks => asked.push(self.ask(running, listeners, facts.observed_at).boxed()),
-                None if self.has_stranger(service, listeners) => asked.push(ask_stranger(service).boxed()),
-                Some(_) | None => {}
+            if let Some(running) = running(facts, desired, service).filter(|_| asks) {
+                asked.push(self.ask(running, listeners, facts.observed_at).boxed());
             }
         }
         stream::iter(asked).buffer_unordered(PROBES_MAX).collect().await
-    }
-
-    /// Whether the port that its probe asks is held by one who is no service of this project.
-    fn has_stranger(&self, service: &Service, listeners: &[ListenerFact]) -> bool {
-        let port = service.health.probe.as_ref().and_then(probe::local_port);
-        let is_strange = |listener: &&ListenerFact| match &listener.owner {
-            Owner::Service { project, .. } => *project != self.project,
-            Owner::Container(_) | Owner::Stranger => true,
-        };
-        listeners.iter().filter(is_strange).any(|listener| Some(listener.port) == port)
     }
 
     async fn ask(&self, running: Running<'_>, listeners: &[ListenerFact], now: Timestamp) -> (ServiceName, ProbeFacts) {
@@ -397,17 +385,6 @@ async fn version(engine: &Engine, whose: Whose) -> Option<EngineFact> {
         Whose::Readers => engine.fact().await.ok(),
         Whose::Lcm => None,
     }
-}
-
-/// Once: whoever holds the port of a service that does not run either answers as that would, or stands in its way.
-async fn ask_stranger(service: &Service) -> (ServiceName, ProbeFacts) {
-    let deadline = service.health.probe_timeout;
-    let health = match &service.health.probe {
-        Some(Probe::Http(http)) => Some(probe::http(http, deadline).await),
-        Some(Probe::Tcp { host, port }) => Some(probe::tcp(host, *port, deadline).await),
-        Some(Probe::Exec(_) | Probe::Log(_) | Probe::Docker) | None => None,
-    };
-    (service.name.clone(), ProbeFacts { health, busy: None })
 }
 
 fn host() -> String {

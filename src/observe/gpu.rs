@@ -189,9 +189,7 @@ fn measured(
     share: Option<&Share>,
 ) -> Option<BTreeMap<GpuId, Mebibytes>> {
     let asked = gpus.values().any(|gpu| gpu.used.is_some());
-    // Of a stranger no more is known than one process; its memory may be another's.
-    let guest = matches!(seen.ownership, Ownership::Foreign { .. }) && share.is_none();
-    if !seen.holds_room || !asked || guest || share.is_some_and(|share| !share.untold.is_empty()) {
+    if !seen.holds_room || !asked || share.is_some_and(|share| !share.untold.is_empty()) {
         return None;
     }
     let on = |id: &GpuId| share.and_then(|share| share.on.get(id));

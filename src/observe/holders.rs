@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::desired::Desired;
 use crate::model::facts::{Facts, GpuHolder, Owner, TreeFact};
 use crate::model::names::{GpuId, ServiceName};
-use crate::model::observed::{Instance, ObservedService, Orphan, Ownership, PortHolder};
+use crate::model::observed::{Instance, ObservedService, Orphan, PortHolder};
 use crate::model::ownership::{self, Standing};
 use crate::model::size::Mebibytes;
 use crate::observe::{ports, tree};
@@ -75,13 +75,11 @@ struct Register<'a> {
     desired: &'a Desired,
     own: Own<'a>,
     containers: BTreeMap<String, Party>,
-    /// Strangers that answer in a service's place.
-    pids: BTreeMap<i32, Party>,
 }
 
 impl<'a> Register<'a> {
     fn of(facts: &'a Facts, desired: &'a Desired, own: Own<'a>) -> Self {
-        let (mut containers, mut pids) = (BTreeMap::new(), BTreeMap::new());
+        let mut containers = BTreeMap::new();
         for orphan in own.orphans.iter().filter(|orphan| orphan.holds_room()) {
             if let Instance::Container { id, .. } = &orphan.instance {
                 containers.insert(id.clone(), Party::Orphan(orphan.instance.clone()));
@@ -89,20 +87,13 @@ impl<'a> Register<'a> {
         }
         for (name, seen) in own.services.iter().filter(|(_, seen)| seen.holds_room) {
             let party = Party::Service(name.clone());
-            if let Ownership::Foreign { .. } = &seen.ownership {
-                let guest = ports::stranger_on(facts, desired, &desired.services[name]);
-                let (pid, container) = guest.map_or((None, None), |guest| (guest.pid, guest.container));
-                containers.extend(container.map(|id| (id, party.clone())));
-                pids.extend(pid.map(|pid| (pid, party)));
-                continue;
-            }
             for instance in seen.instance.iter().chain(seen.previous.as_deref()) {
                 if let Instance::Container { id, .. } = instance {
                     containers.insert(id.clone(), party.clone());
                 }
             }
         }
-        Self { facts, desired, own, containers, pids }
+        Self { facts, desired, own, containers }
     }
 
     fn whose(&self, holder: &GpuHolder) -> Party {
@@ -114,7 +105,7 @@ impl<'a> Register<'a> {
                 Party::Other { project: project.to_string(), service: service.to_string() }
             }
             Owner::Container(id) => self.of_container(id).unwrap_or_else(|| stranger(holder)),
-            Owner::Stranger => self.pids.get(&holder.pid).cloned().unwrap_or_else(|| stranger(holder)),
+            Owner::Stranger => stranger(holder),
         }
     }
 

@@ -11,7 +11,6 @@ mod holders;
 mod judge;
 mod orphan;
 mod ports;
-mod stranger;
 mod tree;
 mod word;
 
@@ -31,8 +30,7 @@ pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
         .services
         .values()
         .map(|service| {
-            let seen = picture(facts, desired, service);
-            let mut seen = stranger::instead(facts, desired, service, &seen).unwrap_or(seen);
+            let mut seen = picture(facts, desired, service);
             seen.attempts = facts.history.get(&service.name).and_then(|past| past.attempts.clone()).map(Box::new);
             (service.name.clone(), seen)
         })
@@ -41,6 +39,7 @@ pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
     let gpus = gpu::settle(facts, desired, &mut services, &mut orphans);
     let (ports, ports_unknown) = ports::ports(facts, desired);
     for (name, seen) in &mut services {
+        ports::tell_taken(seen, &desired.services[name], &ports);
         word::through(seen, facts.words.get(name));
     }
     Observed {

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::desired::{Desired, Service};
-use crate::model::facts::{ContainerFact, Facts, ListenerFact, Owner, Reading};
+use crate::model::facts::{Facts, ListenerFact, Owner, Reading};
 use crate::model::names::ServiceName;
-use crate::model::observed::PortHolder;
+use crate::model::observed::{ObservedService, PortHolder};
 use crate::model::ownership::{self, Standing};
 use crate::observe::container;
 
@@ -40,49 +40,18 @@ fn holder(listener: &ListenerFact, facts: &Facts, desired: &Desired) -> PortHold
     }
 }
 
-/// Who holds a service's port and is none of this project's.
-pub(super) struct Stranger {
-    /// For messages: `python3 (pid 4711)`.
-    pub(super) name: String,
-    /// It carries another project's marks, so that its memory is counted by those.
-    pub(super) counted: bool,
-    /// Where it is a process that nobody marked.
-    pub(super) pid: Option<i32>,
-    /// Where it is a container.
-    pub(super) container: Option<String>,
-}
-
-/// The stranger on one of a service's ports, if there is one and nobody of this project beside it.
-pub(super) fn stranger_on(facts: &Facts, desired: &Desired, service: &Service) -> Option<Stranger> {
-    let (holders, _) = ports(facts, desired);
-    let mut found = None;
-    for port in &service.ports {
-        match holders.get(port) {
-            Some(PortHolder::Foreign(name)) => found = found.or(Some((port, name.clone()))),
-            Some(PortHolder::Service(_) | PortHolder::Orphan(_)) => return None,
-            None => {}
-        }
+/// Names who holds a port of a service that does not run: whatever answers there, it is not the service.
+pub(super) fn tell_taken(seen: &mut ObservedService, service: &Service, holders: &BTreeMap<u16, PortHolder>) {
+    if !seen.state.is_not_running() || seen.holds_room || seen.unknown.is_some() {
+        return;
     }
-    let (port, name) = found?;
-    Some(known(facts, desired, *port, name))
-}
-
-/// What else is known of whoever holds a port.
-fn known(facts: &Facts, desired: &Desired, port: u16, name: String) -> Stranger {
-    let containers = || facts.containers.known().into_iter().flatten();
-    let listeners = || facts.listeners.known().into_iter().flatten().filter(|listener| listener.port == port);
-    let publisher = containers().find(|found| container::holds_room(found.state) && found.ports.contains(&port));
-    let listening = listeners().find_map(|listener| match &listener.owner {
-        Owner::Container(id) => Some(id.clone()),
-        Owner::Service { .. } | Owner::Stranger => None,
+    let taken = service.ports.iter().find_map(|port| match holders.get(port)? {
+        PortHolder::Foreign(name) => Some((port, name)),
+        PortHolder::Service(_) | PortHolder::Orphan(_) => None,
     });
-    let container = publisher.map(|found| found.id.clone()).or(listening);
-    let is_marked = |found: &ContainerFact| ownership::standing(found, facts, desired) == Standing::OtherProject;
-    let marked = containers().any(|found| container.as_ref() == Some(&found.id) && is_marked(found));
-    let in_tree = listeners().any(|listener| matches!(listener.owner, Owner::Service { .. }));
-    let mut unmarked = listeners().filter(|listener| container.is_none() && listener.owner == Owner::Stranger);
-    let pid = unmarked.find_map(|listener| listener.pid);
-    Stranger { name, counted: marked || in_tree, pid, container }
+    if let Some((port, name)) = taken {
+        seen.detail = format!("{}; port {port} is held by {name}", seen.detail);
+    }
 }
 
 fn of_service(service: &ServiceName, desired: &Desired) -> PortHolder {

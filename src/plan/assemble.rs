@@ -160,15 +160,6 @@ fn warnings(scene: &Scene<'_>, gpus: &[GpuLine], steps: &[Step]) -> Vec<String> 
     let mut warnings = scene.observed.warnings.clone();
     warnings.extend(selection::left_out(scene));
     warnings.extend(scene.request.other_checkout.clone());
-    for number in scene.all() {
-        let Some(holder) = scene.stranger(number) else { continue };
-        let name = scene.name(number);
-        if scene.glance(number).state.is_operational() && scene.wants.is_wanted(number) {
-            warnings.push(format!(
-                "{name}: what answers in its place is not lcm's: {holder}; it is left alone and counted as {name}"
-            ));
-        }
-    }
     // Nothing starts on others anyway, and why not is told.
     let is_usable = |id: &GpuId| scene.observed.gpus.get(id).is_some_and(|gpu| gpu.unusable().is_none());
     let overcommitted = |gpu: &&GpuLine| gpu.before_mib + gpu.reserve_mib > gpu.capacity_mib && is_usable(&gpu.id);

@@ -124,9 +124,10 @@ impl Audit<'_> {
             let known = seen.instance.as_ref() == Some(instance) || seen.previous.as_deref() == Some(instance);
             let ours = match &seen.ownership {
                 Ownership::Ours | Ownership::Adopted => true,
-                // Something of ours that does not run, while a stranger answers in its place.
-                Ownership::Foreign { .. } => step.action == Action::Remove,
-                Ownership::Absent | Ownership::Missing { .. } | Ownership::Renamed { .. } => false,
+                Ownership::Absent
+                | Ownership::Foreign { .. }
+                | Ownership::Missing { .. }
+                | Ownership::Renamed { .. } => false,
             };
             known && ours
         });

@@ -9,11 +9,11 @@ use crate::model::budget::Budget;
 use crate::model::desired::{Desired, GpuRequest, OrphanPolicy, Service};
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
-use crate::model::observed::{Observed, ObservedService, Orphan, Ownership};
+use crate::model::observed::{Observed, ObservedService, Orphan};
 use crate::model::plan::{Purpose, Reason, ReasonCode, Request};
 use crate::model::size::Mebibytes;
 use crate::plan::drift::drift;
-use crate::plan::glance::{Glance, Owner};
+use crate::plan::glance::Glance;
 use crate::plan::legal::Firm;
 use crate::plan::numbers::{Number, Rows};
 use crate::plan::room::{self, Places};
@@ -127,21 +127,6 @@ impl<'a> Scene<'a> {
     /// Why nothing can be said of it.
     pub(super) fn unknown(&self, number: Number) -> Option<&'a str> {
         if self.glance(number).is_known { None } else { self.seen(number).unknown.as_deref() }
-    }
-
-    /// Who has it, where that is somebody else.
-    pub(super) fn stranger(&self, number: Number) -> Option<&'a str> {
-        if self.glance(number).owner != Owner::Foreign {
-            return None;
-        }
-        match &self.seen(number).ownership {
-            Ownership::Foreign { holder } => Some(holder),
-            Ownership::Absent
-            | Ownership::Ours
-            | Ownership::Adopted
-            | Ownership::Missing { .. }
-            | Ownership::Renamed { .. } => None,
-        }
     }
 
     pub(super) fn want(&self, number: Number) -> &'a Want {

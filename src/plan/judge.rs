@@ -62,10 +62,6 @@ fn off(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
     if let (Some(renamed), true) = (renamed(scene, number), glance.holds_room) {
         return Decision::Blocked(renamed);
     }
-    if let (Some(holder), true) = (scene.stranger(number), glance.state.is_operational()) {
-        let message = format!("{}, but what answers in its place is not lcm's to stop: {holder}", why.message);
-        return Decision::Blocked(reason(ReasonCode::NotOurs, message, None));
-    }
     if !glance.holds_room {
         return Decision::Leave("it is off".to_owned());
     }
@@ -178,9 +174,6 @@ fn not_ours(scene: &Scene<'_>, number: Number) -> Option<Decision> {
             let message =
                 format!("container {container} is not there; lcm starts it, but somebody else has to create it");
             Some(Decision::Blocked(reason(ReasonCode::ContainerMissing, message, None)))
-        }
-        Ownership::Foreign { holder } if glance.state.is_operational() => {
-            Some(Decision::Leave(format!("something that is not lcm's answers in its place: {holder}")))
         }
         Ownership::Foreign { holder } => {
             let message = format!("it would need {holder}; lcm does not touch that");

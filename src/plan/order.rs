@@ -231,9 +231,7 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, earlier: &Steps<'_>) -> Ve
         if seen.unknown.is_some() || scene.prevented(number).is_some() || hands_off {
             continue;
         }
-        // Beside a stranger that answers in its place, only what is ours has an instance.
-        let beside = matches!(seen.ownership, Ownership::Foreign { .. });
-        let down = is_down && (beside || seen.ownership == Ownership::Ours);
+        let down = is_down && seen.ownership == Ownership::Ours;
         let renamed = decision.starts() && !decision.is_await() && is_renamed(scene, number);
         let (instance, why) = match (&seen.instance, seen.previous.as_deref()) {
             (Some(current @ Instance::Container { .. }), _) if down => (current, "everything of this project is to go"),
@@ -250,7 +248,7 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, earlier: &Steps<'_>) -> Ve
         let stop = earlier.stop(number).map(|stop| earlier.at(stop));
         let stop = stop.filter(|step| step.expect.instance.as_ref() == Some(instance));
         let aside = seen.previous.as_deref() == Some(instance);
-        let state = if stop.is_some() || aside || beside { State::Offline } else { seen.state };
+        let state = if stop.is_some() || aside { State::Offline } else { seen.state };
         let Ok(route) = scene.way(number, Action::Remove, state) else { continue };
         let code = if down { ReasonCode::Requested } else { ReasonCode::SpecChanged };
         let step = Step {

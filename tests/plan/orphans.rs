@@ -39,7 +39,7 @@ fn an_orphan_is_reported_and_goes_only_when_asked() {
         &text(&house.plan_for(&desired, &request(true))),
         "stop:a [orphaned]
          remove:a [orphaned] after stop:a
-         orphan a: it goes in this plan",
+         orphan a: container yard-a (sim00000001); it goes in this plan",
     );
     house.apply_for(&desired, &request(true));
 }

@@ -1,10 +1,11 @@
-//! A service that answers and is not ours: kept with a warning and counted once where it is wanted, named where it is in
-//! the way, never touched.
+//! A process or container that is not the project's and holds a port of a service: whatever it answers, it is not the
+//! service. It blocks the start by name, and is never touched.
 
-use lcm::model::facts::{ListenerFact, Marks, Owner, ProbeFacts, ProbeReading, Reading};
+use lcm::model::facts::{ListenerFact, Owner, ProbeFacts, ProbeReading, Reading};
+use lcm::model::lifecycle::State;
 use lcm::model::names::ServiceName;
 use lcm::model::plan::{Purpose, Request};
-use lcm::model::size::Mebibytes;
+use lcm::observe::observe;
 
 use crate::house::{House, assert_lines, text};
 
@@ -17,108 +18,68 @@ fn manifest(run: &str) -> String {
     )
 }
 
-const RUNS: [&str; 3] = [
-    "process: { command: [a] }",
-    "docker: { image: \"a:1\", gpu_access: none, ports: [\"9000:9000\"] }",
-    "docker: { container: theirs }",
-];
+const RUNS: [&str; 2] =
+    ["process: { command: [a] }", "docker: { image: \"a:1\", gpu_access: none, ports: [\"9000:9000\"] }"];
+const TAKEN: &str = "blocked a [port_taken] port 9000 is held by python3 (pid 4711), which lcm does not touch";
 
-/// Somebody listens on the port of `a`, and answers its probe or does not.
-fn visited(run: &str, owner: Owner, answers: bool) -> House {
-    let house = House::new(&manifest(run));
+fn squat(house: &House, owner: &Owner) {
     house.sim.meddle(|facts| {
         let program = Some("python3".to_owned());
+        let owner = owner.clone();
         facts.listeners = Reading::Known(vec![ListenerFact { port: 9000, pid: Some(4711), program, owner }]);
-        let failed = ProbeReading::Failed { failures: 1, detail: "503".to_owned() };
-        let health = Some(if answers { ProbeReading::Passed } else { failed });
+        // As it answers: an observation has no such reading of what does not run, and no one may believe one.
+        let health = Some(ProbeReading::Passed);
         facts.probes.insert(ServiceName::new("a"), ProbeFacts { health, busy: None });
     });
+}
+
+fn squatted(run: &str, owner: &Owner) -> House {
+    let house = House::new(&manifest(run));
+    squat(&house, owner);
     house
 }
 
 #[test]
-fn wanted_it_is_kept_with_a_warning_and_counted_once() {
+fn what_answers_in_a_services_place_blocks_by_name() {
     for run in RUNS {
-        let house = visited(run, Owner::Stranger, true);
-        let plan = house.plan_for(&house.desired(Some("on")), &Request::default());
-        assert_lines(&text(&plan), "");
-        assert!(plan.kept.iter().any(|kept| kept.message.contains("python3 (pid 4711)")), "{run}: {:?}", plan.kept);
-        let warned =
-            |warning: &String| warning.starts_with("a: what answers in its place is not lcm's: python3 (pid 4711);");
-        assert!(plan.warnings.iter().any(warned), "{run}: {:?}", plan.warnings);
-        assert_eq!(plan.gpus[0].before_mib, Mebibytes(16 << 10), "{run}");
-
+        let house = squatted(run, &Owner::Stranger);
+        assert_lines(&house.plan("on"), TAKEN);
         let lines = house.plan("all");
-        assert!(lines.contains("start:c [wanted_by_mode]"), "what depends on it may start: {run}: {lines}");
-        assert!(lines.contains("blocked b [no_room]"), "its memory is not given away: {run}: {lines}");
+        assert!(lines.contains(TAKEN) && lines.contains("blocked c [dependency]"), "{run}: {lines}");
+        assert!(lines.contains("start:b"), "what it has nothing to do with goes on: {run}: {lines}");
     }
-}
-
-#[test]
-fn another_projects_memory_is_counted_by_its_marks_alone() {
     let owner = Owner::Service { project: "elsewhere".into(), service: "a".into() };
-    let house = visited(RUNS[0], owner, true);
-    house.sim.meddle(|facts| {
-        let tree = lcm::model::facts::TreeFact {
-            marks: Marks {
-                project: "elsewhere".into(),
-                service: "a".into(),
-                salt: "s".into(),
-                gpus: "gpu-0".into(),
-                vram_mib: 1024,
-                ..Marks::default()
-            },
-            adopted: false,
-            shim: None,
-            members: vec![lcm::model::facts::ProcessFact { pid: 4711, start_ticks: 1, program: "python3".into() }],
-            started_at: None,
-            exit: None,
-            suspended: false,
-            uid: None,
-            lost_shim: None,
-        };
-        facts.trees = Reading::Known(vec![tree]);
-    });
-    let plan = house.plan_for(&house.desired(Some("on")), &Request::default());
-    assert_lines(&text(&plan), "");
-    assert_eq!(plan.gpus[0].before_mib, Mebibytes(1024));
+    assert_lines(
+        &squatted(RUNS[0], &owner).plan("on"),
+        "blocked a [port_taken] port 9000 is held by service a of project elsewhere, which lcm does not touch",
+    );
 }
 
 #[test]
-fn one_that_does_not_answer_blocks_the_start_and_is_named() {
-    for run in &RUNS[..2] {
-        let house = visited(run, Owner::Stranger, false);
-        assert_lines(
-            &house.plan("on"),
-            "blocked a [port_taken] port 9000 is held by python3 (pid 4711), which lcm does not touch",
-        );
-    }
-}
-
-#[test]
-fn off_it_is_named_and_left() {
+fn a_service_whose_port_is_taken_says_so_and_does_not_run() {
     for run in RUNS {
-        let house = visited(run, Owner::Stranger, true);
-        assert_lines(
-            &house.plan("off"),
-            "blocked a [not_ours] it is not in mode off, but what answers in its place is not lcm's to stop: python3 (pid 4711)",
-        );
+        let house = squatted(run, &Owner::Stranger);
+        let desired = house.desired(Some("on"));
+        let seen = observe(&house.look(&desired), &desired).services.remove(&ServiceName::new("a")).expect("a");
+        assert!(seen.detail.ends_with("; port 9000 is held by python3 (pid 4711)"), "{run}: {}", seen.detail);
+        assert!(seen.state.is_not_running() && !seen.holds_room, "{run}: {:?}", seen.state);
+        assert_ne!(seen.state, State::Online);
     }
 }
 
 #[test]
-fn what_is_ours_beside_it_still_goes_on_down() {
+fn where_nothing_wants_the_port_it_is_left_alone() {
+    for run in RUNS {
+        assert_lines(&squatted(run, &Owner::Stranger).plan("off"), "");
+    }
+}
+
+#[test]
+fn what_is_ours_still_goes_on_down() {
     let house = House::new(&manifest(RUNS[1]));
     house.apply("on");
     house.apply("off");
-    house.sim.meddle(|facts| {
-        let program = Some("python3".to_owned());
-        let owner = Owner::Stranger;
-        facts.listeners = Reading::Known(vec![ListenerFact { port: 9000, pid: Some(4711), program, owner }]);
-        let health = Some(ProbeReading::Passed);
-        facts.probes.insert(ServiceName::new("a"), ProbeFacts { health, busy: None });
-    });
-    assert_lines(&house.plan("on"), "");
+    squat(&house, &Owner::Stranger);
     let down = Request { purpose: Purpose::Down, ..Request::default() };
     let plan = text(&house.plan_for(&house.desired(Some("on")), &down));
     assert!(plan.contains("remove:a [requested]"), "{plan}");
