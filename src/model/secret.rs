@@ -4,6 +4,7 @@
 mod masker;
 mod needles;
 mod notation;
+mod search;
 
 use std::fmt;
 

@@ -1,15 +1,14 @@
-//! Hides secrets by value: one automaton over all of them, run over a text as it is and over what the text means once
-//! its escapes are undone, so that no way to write a secret has to be listed in advance.
+//! Hides secrets by value: one search for all of them, run over a text as it is and over what the text means once its
+//! escapes are undone, so that no way to write a secret has to be listed in advance.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use aho_corasick::AhoCorasick;
-
 use super::needles::{Edges, needles};
 use super::notation::{Layer, Notation};
+use super::search::Needles;
 use super::{MASK, Secret};
 
 /// A URL in JSON in a shell's quotes has three; more are undone by no reader.
@@ -36,13 +35,9 @@ const PART_BYTES_MAX: usize = 4 << 10;
 pub struct Masker(Option<Arc<Search>>);
 
 struct Search {
-    automaton: AhoCorasick,
-    edges: Vec<Edges>,
-    /// Sorted, to find by their beginnings.
-    sorted: Vec<Vec<u8>>,
-    /// Each backwards, sorted, to find by their ends.
+    needles: Needles,
+    /// The end of each backwards, sorted.
     reversed: Vec<Vec<u8>>,
-    bytes_max: usize,
 }
 
 impl Masker {
@@ -52,13 +47,10 @@ impl Masker {
         if needles.is_empty() {
             return Self::default();
         }
-        let sorted: Vec<Vec<u8>> = needles.keys().cloned().collect();
-        let mut reversed: Vec<Vec<u8>> = sorted.iter().map(|needle| needle.iter().rev().copied().collect()).collect();
+        let end_of = |needle: &Vec<u8>| needle.iter().rev().take(PART_BYTES_MAX).copied().collect();
+        let mut reversed: Vec<Vec<u8>> = needles.keys().map(end_of).collect();
         reversed.sort_unstable();
-        let bytes_max = sorted.iter().map(Vec::len).max().unwrap_or_default();
-        let automaton =
-            AhoCorasick::new(&sorted).expect("manifests and env files are bounded, and so are their secrets");
-        Self(Some(Arc::new(Search { automaton, edges: needles.into_values().collect(), sorted, reversed, bytes_max })))
+        Self(Some(Arc::new(Search { needles: Needles::new(needles), reversed })))
     }
 
     /// Returns true if there is nothing to mask.
@@ -119,7 +111,7 @@ impl Masker {
     /// Bytes beyond a cut that [`Masker::cut`] has to see.
     #[must_use]
     pub fn bytes_max(&self) -> usize {
-        let longest = self.0.as_ref().map_or(0, |search| search.bytes_max);
+        let longest = self.0.as_ref().map_or(0, |search| search.needles.bytes_max());
         longest.max((longest * ESCAPED_BYTES).min(REACH_MAX))
     }
 
@@ -149,7 +141,7 @@ impl Masker {
         let Some(search) = &self.0 else { return Vec::new() };
         // Most texts are short and hold nothing of the kind.
         let is_plain = !bytes.iter().any(|byte| CUT[0] == *byte || Notation::may_begin(*byte));
-        if is_plain && !search.automaton.is_match(bytes) {
+        if is_plain && !search.needles.may_be_in(bytes) {
             return Vec::new();
         }
         let mut found = Vec::new();
@@ -190,9 +182,7 @@ impl Search {
 
     fn search(&self, layer: &Layer, found: &mut Vec<Range<usize>>) {
         let mut add = |range: Range<usize>| found.push(layer.written(range));
-        for one in self.automaton.find_overlapping_iter(&layer.bytes) {
-            add(whole(&layer.bytes, one.range(), self.edges[one.pattern().as_usize()]));
-        }
+        self.needles.find(&layer.bytes, &mut |range, edges| add(whole(&layer.bytes, range, edges)));
         self.parts(&layer.bytes, &mut add);
     }
 
@@ -206,7 +196,7 @@ impl Search {
             let end = cut - bytes[..cut].iter().rev().take(2).take_while(is_space).count();
             let begin = behind + bytes[behind..].iter().take(2).take_while(is_space).count();
             let before = &bytes[end.saturating_sub(PART_BYTES_MAX)..end];
-            if let Some(length) = longest_part(&self.sorted, before) {
+            if let Some(length) = longest_part(self.needles.bytes(), before) {
                 add(end - length..end);
             }
             let after: Vec<u8> = bytes[begin..].iter().take(PART_BYTES_MAX).rev().copied().collect();
@@ -243,7 +233,7 @@ fn longest_part(sorted: &[Vec<u8>], text: &[u8]) -> Option<usize> {
 impl PartialEq for Masker {
     fn eq(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
-            (Some(one), Some(two)) => Arc::ptr_eq(one, two) || one.sorted == two.sorted,
+            (Some(one), Some(two)) => Arc::ptr_eq(one, two) || one.needles == two.needles,
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
         }

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-use super::Secret;
+use super::{Secret, search};
 
 /// Shorter values would blank half of a log for nothing.
-const LENGTH_MIN: usize = 4;
+const LENGTH_MIN: usize = search::HEAD_BYTES;
 /// Numbers of fewer digits are ports, pids and counts; blanking those hides what happened.
 const DIGITS_MIN: usize = 6;
 /// The same for a line of a secret that has several: braces and names of fields need no mask.
@@ -21,11 +21,10 @@ const BASE64_CHARS_MIN: usize = 6;
 /// So do fewer hexadecimal digits.
 const HEX_CHARS_MIN: usize = 8;
 
-/// Bytes of all values that are searched for as they are: four environments of the size that is usual at most. An automaton
-/// takes some 50 bytes for each.
-const PLAIN_BYTES_MAX: usize = 512 << 10;
-/// Bytes of all values that are searched for in base64 and hex as well, each of which takes ten times its length.
-const ENCODED_BYTES_MAX: usize = 64 << 10;
+/// Bytes of all values that are searched for as they are: more than the environments of any machine come to.
+const PLAIN_BYTES_MAX: usize = 4 << 20;
+/// Bytes of all values that are searched for in base64 and hex as well, which takes eight times their length.
+const ENCODED_BYTES_MAX: usize = 1 << 20;
 /// Bytes kept of a value beyond these bounds: by so many of its first it is still found, and the rest of it shows.
 const PREFIX_BYTES: usize = 64;
 
