@@ -259,7 +259,8 @@ fn memory(device: Device) -> Answer<(u64, u64, u64)> {
     if world.has(&Quirk::NoMemory) {
         return Err(NOT_SUPPORTED);
     }
-    Ok((gpu.total_mib * MIB, gpu.reserved_mib * MIB, world.used_mib(&gpu.uuid) * MIB))
+    let bytes = |mib: u64| mib.saturating_mul(MIB);
+    Ok((bytes(gpu.total_mib), bytes(gpu.reserved_mib), bytes(world.used_mib(&gpu.uuid))))
 }
 
 #[unsafe(no_mangle)]
@@ -282,7 +283,10 @@ pub extern "C" fn nvmlDeviceGetMemoryInfo_v2(device: Device, place: *mut MemoryV
             return Err(ARGUMENT_VERSION_MISMATCH);
         }
         let (total, reserved, used) = memory(device)?;
-        put(place, MemoryV2 { version, total, reserved, free: total.saturating_sub(used + reserved), used });
+        put(
+            place,
+            MemoryV2 { version, total, reserved, free: total.saturating_sub(used.saturating_add(reserved)), used },
+        );
         Ok(())
     };
     code(told())
@@ -295,7 +299,7 @@ fn list(device: Device, count: *mut c_uint, place: *mut ProcessInfo, mib: fn(&Ho
     if world.has(&Quirk::NoList) {
         return Err(NOT_SUPPORTED);
     }
-    let bytes = |mib: u64| if world.has(&Quirk::NoFigures) { NOT_AVAILABLE } else { mib * MIB };
+    let bytes = |mib: u64| if world.has(&Quirk::NoFigures) { NOT_AVAILABLE } else { mib.saturating_mul(MIB) };
     let mine = world.holds.iter().filter(|hold| hold.gpu == gpu.uuid);
     let listed: Vec<(u32, u64)> =
         mine.filter_map(|hold| Some((pids::on_host(hold, &path()), bytes(mib(hold)?)))).collect();

@@ -120,7 +120,7 @@ impl World {
 
     /// By all holders, dead ones too.
     pub(crate) fn used_mib(&self, gpu: &str) -> u64 {
-        self.holds.iter().filter(|hold| hold.gpu == gpu).map(|hold| hold.mib).sum()
+        self.holds.iter().filter(|hold| hold.gpu == gpu).fold(0, |sum, hold| sum.saturating_add(hold.mib))
     }
 
     pub(crate) fn gpu(&self, uuid: &str) -> Option<&Gpu> {
@@ -174,7 +174,7 @@ impl Holder {
             let before = world.holds.iter().find(|hold| mine(hold)).cloned();
             world.holds.retain(|hold| !mine(hold));
             let room = world.gpu(gpu).map_or(0, |gpu| gpu.total_mib.saturating_sub(gpu.reserved_mib));
-            let wanted = world.used_mib(gpu) + mib;
+            let wanted = world.used_mib(gpu).saturating_add(mib);
             let fits = wanted <= room;
             if !fits {
                 let over = wanted - room;

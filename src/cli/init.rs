@@ -52,16 +52,17 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
         return Err(Stop::refused(Code::File, format!("{} {message}", args.file.display())));
     }
     let draft = if args.from.is_empty() { from_machine(session, args).await? } else { from_files(session, args)? };
+    let is_empty = draft.services + draft.proposals == 0;
+    if is_empty && !args.from.is_empty() {
+        // Its notes quote what was not understood: of a file that is none of these, lines that are not to be shown.
+        return Err(Stop::refused(Code::Empty, "there is nothing in it that could be a service; nothing was written"));
+    }
     for note in &draft.notes {
         session.note(&format!("note: {note}"));
     }
-    if draft.services + draft.proposals == 0 {
-        let message = if args.from.is_empty() {
-            "nothing was found here that could be a service, and nothing was written: start what there is, or translate a \
-             file with `--from`"
-        } else {
-            "there is nothing in it that could be a service; nothing was written"
-        };
+    if is_empty {
+        let message = "nothing was found here that could be a service, and nothing was written: start what there is, or \
+                       translate a file with `--from`";
         return Err(Stop::refused(Code::Empty, message));
     }
     if to_stdout {

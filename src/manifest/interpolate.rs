@@ -31,24 +31,26 @@ pub(super) struct Used {
     pub missing: Vec<String>,
 }
 
-/// Bytes that variables may still put into a manifest, all its files together.
+/// Bytes that variables may still put into a manifest, all its files together; `None`: they have put in too many, which
+/// was told.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Expansion(usize);
+pub(super) struct Expansion(Option<usize>);
 
 impl Default for Expansion {
     fn default() -> Self {
-        Self(EXPANSION_BYTES_MAX)
+        Self(Some(EXPANSION_BYTES_MAX))
     }
 }
 
 impl Expansion {
     fn take(&mut self, written: &str, filled: Filled) -> Result<Filled, Vec<Trouble>> {
         let added = filled.text.len().saturating_sub(written.len());
-        let Some(left) = self.0.checked_sub(added) else {
+        let Some(left) = self.0 else { return Err(Vec::new()) };
+        self.0 = left.checked_sub(added);
+        if self.0.is_none() {
             let name = name_at(written.split_once('$').map_or("", |(_, after)| after.trim_start_matches('{')));
             return Err(vec![Trouble::TooLarge { name: name.to_owned(), bytes_max: EXPANSION_BYTES_MAX }]);
-        };
-        self.0 = left;
+        }
         Ok(filled)
     }
 }

@@ -1,12 +1,16 @@
 //! Problems for people: each underlined in its file, by miette. What they quote of a manifest stays on its line.
 
+mod excerpt;
+
 use std::fmt;
 
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
 
 use crate::manifest::problem::{Place, Problem, Problems, Severity};
 use crate::manifest::source::Sources;
 use crate::model::harmless;
+
+use self::excerpt::Excerpt;
 
 impl Problems {
     /// All problems one after the other, `width` columns wide, with an empty line between.
@@ -35,8 +39,8 @@ struct Shown {
     code: Option<&'static str>,
     severity: miette::Severity,
     help: Option<String>,
-    source: Option<NamedSource<String>>,
-    labels: Vec<LabeledSpan>,
+    /// The text, with its places underlined.
+    source: Option<Excerpt>,
     elsewhere: Vec<Shown>,
 }
 
@@ -59,8 +63,7 @@ impl Shown {
                 Severity::Warning => miette::Severity::Warning,
             },
             help: problem.help.as_deref().map(harmless::line),
-            source: problem.place.as_ref().and_then(|place| text(place, sources)),
-            labels,
+            source: problem.place.as_ref().and_then(|place| excerpt(place, labels, sources)),
             elsewhere: far
                 .into_iter()
                 .map(|(place, label)| Self {
@@ -68,8 +71,7 @@ impl Shown {
                     code: None,
                     severity: miette::Severity::Advice,
                     help: None,
-                    source: text(place, sources),
-                    labels: vec![underline(place, label)],
+                    source: excerpt(place, vec![underline(place, label)], sources),
                     elsewhere: Vec::new(),
                 })
                 .collect(),
@@ -77,9 +79,9 @@ impl Shown {
     }
 }
 
-fn text(place: &Place, sources: &Sources) -> Option<NamedSource<String>> {
+fn excerpt(place: &Place, labels: Vec<LabeledSpan>, sources: &Sources) -> Option<Excerpt> {
     let source = sources.by_path(&place.file)?;
-    Some(NamedSource::new(harmless::line(&place.file.display().to_string()), source.text.clone()))
+    Some(Excerpt::new(harmless::line(&place.file.display().to_string()), &source.text, labels))
 }
 
 fn underline(place: &Place, label: &str) -> LabeledSpan {
@@ -112,7 +114,7 @@ impl Diagnostic for Shown {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        Some(Box::new(self.labels.iter().cloned()))
+        Some(Box::new(self.source.as_ref()?.labels.iter().cloned()))
     }
 
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {

@@ -17,6 +17,11 @@ use crate::model::facts::{GpuFact, GpuHolder, Owner};
 use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
 
+/// No host has more, and no GPU more instances; a driver that says so is not followed without end.
+const GPUS_MAX: u32 = 1024;
+const INSTANCES_MAX: u32 = 64;
+/// Processes on one GPU: far more than a host runs there.
+const PROCESSES_MAX: u32 = 100_000;
 /// A list that outgrows its buffer is asked for again; one that does so each time is given up.
 const LIST_TRIES_MAX: u32 = 3;
 
@@ -79,7 +84,7 @@ impl Nvidia {
         progress.step();
         let nvml = self.handle.insert(nvml);
         let mut gpus = Vec::new();
-        for index in 0..nvml.device_count()? {
+        for index in 0..nvml.device_count()?.min(GPUS_MAX) {
             progress.step();
             match nvml.device_by_index(index).and_then(|device| parts(nvml, &device, index)) {
                 Ok(found) => {
@@ -146,7 +151,7 @@ fn parts(nvml: &Nvml, device: &Device<'_>, index: u32) -> Result<Vec<GpuFact>, N
         return Ok(vec![fact(nvml, device, index)?]);
     }
     let mut found = Vec::new();
-    for place in 0..device.mig_device_count()? {
+    for place in 0..device.mig_device_count()?.min(INSTANCES_MAX) {
         match device.mig_device_by_index(place) {
             Ok(instance) => found.push(fact(nvml, &instance, index)?),
             Err(NvmlError::NotFound | NvmlError::InvalidArg) => {}
@@ -203,13 +208,21 @@ fn memory(nvml: &Nvml, device: &Device<'_>) -> Result<Memory, NvmlError> {
 
 /// Each process once: one that computes and draws stands in both lists, in each with all that it holds.
 fn holders(device: &Device<'_>, used: Mebibytes) -> Result<Vec<GpuHolder>, NvmlError> {
-    let computing = listed(|| match device.running_compute_processes() {
-        Err(error) if is_missing(&error) => device.running_compute_processes_v2(),
-        listed => listed,
+    let computing = listed(|| match bounded(device.running_compute_processes_count()) {
+        Ok(()) => device.running_compute_processes(),
+        Err(error) if is_missing(&error) => {
+            bounded(device.running_compute_processes_count_v2())?;
+            device.running_compute_processes_v2()
+        }
+        Err(error) => Err(error),
     });
-    let drawing = listed(|| match device.running_graphics_processes() {
-        Err(error) if is_missing(&error) => device.running_graphics_processes_v2(),
-        listed => listed,
+    let drawing = listed(|| match bounded(device.running_graphics_processes_count()) {
+        Ok(()) => device.running_graphics_processes(),
+        Err(error) if is_missing(&error) => {
+            bounded(device.running_graphics_processes_count_v2())?;
+            device.running_graphics_processes_v2()
+        }
+        Err(error) => Err(error),
     });
     let (computing, drawing) = match (computing, drawing) {
         (Err(error), _) | (_, Err(error)) if is_grave(&error) => return Err(error),
@@ -235,6 +248,11 @@ fn holders(device: &Device<'_>, used: Mebibytes) -> Result<Vec<GpuHolder>, NvmlE
         owner: Owner::Stranger,
     };
     Ok(memory.into_iter().map(holder).collect())
+}
+
+/// The wrapper makes room for as many as the driver says: a list without a bound is taken for one that it can't tell.
+fn bounded(count: Result<u32, NvmlError>) -> Result<(), NvmlError> {
+    if count? > PROCESSES_MAX { Err(NvmlError::NotSupported) } else { Ok(()) }
 }
 
 fn listed(ask: impl Fn() -> Result<Vec<ProcessInfo>, NvmlError>) -> Result<Vec<ProcessInfo>, NvmlError> {

@@ -93,11 +93,21 @@ fn an_endless_string_is_cut() {
     assert!(said.contains("its answer is larger than 8 MiB"), "{said}");
 }
 
+/// A version is shown, and nothing depends on it.
 fn an_endless_version_is_cut() {
-    refused(|request| {
+    let host = Host::new("engine");
+    let mut owner = host.user(ROOT);
+    let manifest = owner.manifest(&services());
+    let engine = Engine::hostile(&host, |request, answer| {
         let chunk = "9".repeat(4096).into_bytes();
-        request.is("GET", "/version").then(|| Reaction::Endless { head: "{\"Version\":\"".to_owned(), chunk })
+        let endless = || Reaction::Endless { head: "{\"Version\":\"".to_owned(), chunk };
+        if request.is("GET", "/version") { endless() } else { answer.into() }
     });
+    owner.use_engine(engine.socket());
+    owner.bounded(MEMORY_MIB_MAX, &["apply", "--yes", &manifest]).exits(0);
+    assert!(engine.sent_bytes() < SENT_BYTES_MAX, "it read {} bytes", engine.sent_bytes());
+    owner.converges(&manifest);
+    owner.goes_down(&manifest);
 }
 
 fn endless_blanks_are_cut() {
