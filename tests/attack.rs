@@ -88,25 +88,8 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-/// Areas and attacks that take minutes on a small machine, or ask for more than lcm promises yet: `LCM_ATTACK=all` runs
-/// them too.
-const LONG: [&str; 8] = [
-    "bounds::",
-    "containers::",
-    "files::",
-    "guard::",
-    "marks::many_long_marks_exceed_no_bound",
-    "mixed::",
-    "secrets::",
-    "text::a_plan_of_others_is_shown_as_text_in_every_form",
-];
-
 /// Ignored where something that it needs is missing and the pipeline does not insist on it.
 fn trial(name: String, needs: &'static [Need], run: fn()) -> Trial {
-    let all = std::env::var("LCM_ATTACK").is_ok_and(|which| which == "all");
-    if !all && LONG.iter().any(|long| name.starts_with(long)) {
-        return Trial::test(format!("{name} (LCM_ATTACK=all runs it)"), || Ok(())).with_ignored_flag(true);
-    }
     let missing: Vec<(Need, String)> = needs.iter().filter_map(|need| Some((*need, need.missing()?))).collect();
     let ignored = missing.iter().any(|(need, _)| !require::required(need.name()));
     // The first is enough, in one line: an engine's client warns before it states the error.
