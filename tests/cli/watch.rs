@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use crate::lcm::{Lcm, studio};
+use crate::live::Live;
 use crate::terminal;
 
 /// What is waited for comes in a fraction of it, or never.
@@ -137,20 +138,27 @@ fn a_small_terminal_says_what_is_below_and_a_resize_draws_anew() {
     assert!(code == Some(130) && after.contains("writer"), "the whole table stays: {after:?}");
 }
 
-/// Whatever is under way: here a look waits for a file that never comes.
+/// Whatever is under way: here a look waits for a probe that does not end.
 #[test]
-#[ignore = "a world that is a named pipe is refused now; the second interrupt needs another reading that lasts"]
 fn a_second_interrupt_and_a_quit_leave_the_terminal_as_it_was() {
     for (key, expected) in [(b"\x03", 130), (b"\x1c", 131)] {
-        let folder = studio();
-        let mut terminal = Terminal::run(folder.path(), WATCH);
+        let live = Live::new(
+            "{ process: { command: [sleep, '600'] }, stop: { grace: 1s }, health: { probe_timeout: 10m, \
+             timeout: 20m, exec: 'test ! -e \"$HOLD\" || { touch \"$HOLD.on\"; exec sleep 600; }' } }",
+        );
+        let (hold, holds) = (live.folder.path().join("hold"), live.folder.path().join("hold.on"));
+        let manifest = live.folder.path().join("lcm.yaml");
+        let text = fs::read_to_string(&manifest).expect("a manifest").replace("$HOLD", &hold.display().to_string());
+        fs::write(&manifest, text).expect("written");
+        live.lcm(&["apply", "--yes"]).run().code(0);
+        let mut terminal = Terminal::run(live.folder.path(), "status --watch --interval 250ms");
         terminal.until("Ctrl-C ends");
-        let (fifo, world) = (folder.path().join("fifo"), folder.path().join("world.json"));
-        assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo runs").success());
-        fs::rename(&fifo, &world).expect("in place");
-        // Opens once somebody reads it; who does, then waits until it is closed.
-        let never = fs::File::options().write(true).open(&world).expect("a reader");
+        fs::write(&hold, "").expect("written");
         let deadline = Instant::now() + PATIENCE;
+        while !holds.exists() {
+            assert!(Instant::now() < deadline, "no look waits");
+            std::thread::sleep(Duration::from_millis(10));
+        }
         while terminal.script.try_wait().expect("its state").is_none() {
             assert!(Instant::now() < deadline, "it goes on");
             // Two that come close to each other may be heard as one.
@@ -160,7 +168,7 @@ fn a_second_interrupt_and_a_quit_leave_the_terminal_as_it_was() {
         let (code, last) = terminal.end();
         assert_eq!(code, Some(expected), "{last:?}");
         assert!(last.contains("\u{1b}[?25h\u{1b}[?1049l"), "cursor and screen come back: {last:?}");
-        drop(never);
+        fs::remove_file(&hold).expect("removed");
     }
 }
 
