@@ -389,6 +389,8 @@ pub enum Condition {
 pub struct Health {
     /// `None`: being alive is enough, and for an image that checks itself, healthy.
     pub probe: Option<Probe>,
+    /// A listener that is not the service's may answer at a port of this host: a proxy stands before it.
+    pub any_listener: bool,
     /// Deadline of one probe.
     pub probe_timeout: Duration,
     /// `None`: grows with the wait, between 50 ms and 2 s.

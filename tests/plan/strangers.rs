@@ -56,6 +56,14 @@ fn what_answers_in_a_services_place_blocks_by_name() {
 }
 
 #[test]
+fn the_port_of_a_proxy_is_none_that_the_service_needs() {
+    let manifest = manifest(RUNS[0]).replace("9000/\"", "9000/\", listener: any");
+    let house = House::new(&manifest);
+    squat(&house, &Owner::Stranger);
+    assert_lines(&house.plan("on"), "start:a [wanted_by_mode] 16384 on gpu-0");
+}
+
+#[test]
 fn a_service_whose_port_is_taken_says_so_and_does_not_run() {
     for run in RUNS {
         let house = squatted(run, &Owner::Stranger);

@@ -56,7 +56,9 @@ async fn what_forks_while_it_is_frozen_is_frozen_as_well() {
     // Each one lives for a moment, longer than a look takes on a busy machine, and leaves another one behind.
     let line = "echo 'sleep 0.4; setsid sh ./fork & sleep 0.4; exit' > fork
         for each in 1 2 3 4 5 6; do sh ./fork & done; echo > ready; while :; do sleep 600; done";
-    let service = bench.service("forking", line);
+    let mut service = bench.service("forking", line);
+    // One that forks while it is asked to end is asked in vain.
+    service.stop.grace = Duration::from_secs(1);
     let instance = bench.start(&service).await;
     bench.line_of("ready").await;
     bench.pause(&service, &instance).await.expect("frozen");

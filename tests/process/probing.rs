@@ -223,9 +223,13 @@ async fn the_answer_of_a_stranger_does_not_count() {
     let instance = bench.start(&service).await;
     let port = server::stranger(&bench.path("notes"));
     for probe in [Probe::Http(get(port, "/ok")), Probe::Tcp { host: "localhost".to_owned(), port }] {
-        let answer = reading(&bench, &service, &instance, probe).await;
+        let answer = reading(&bench, &service, &instance, probe.clone()).await;
         let who = format!("(pid {})", std::process::id());
         assert!(failed(&answer).contains(&who), "{answer:?} should name {who}");
+        // But as a proxy's, where the manifest says so.
+        let mut proxied = service.clone();
+        proxied.health.any_listener = true;
+        assert_eq!(reading(&bench, &proxied, &instance, probe).await, ProbeReading::Passed);
     }
     // Nor that of a service which is gone.
     bench.stop(&service, &instance).await;

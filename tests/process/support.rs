@@ -182,6 +182,7 @@ impl Drop for Bench {
 
 pub(crate) fn health(probe: Option<Probe>) -> Health {
     Health {
+        any_listener: false,
         probe,
         probe_timeout: Duration::from_secs(5),
         interval: None,

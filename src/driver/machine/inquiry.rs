@@ -29,7 +29,7 @@ impl Machine {
         if reading != ProbeReading::Passed {
             return reading;
         }
-        let port = probe::local_port(asked);
+        let port = probe::local_port(asked).filter(|_| !service.health.any_listener);
         let owned = |listener: &ListenerFact| Some(listener.port) == port && self.owns(service, instance, listener);
         if seen.iter().any(owned) {
             return ProbeReading::Passed;

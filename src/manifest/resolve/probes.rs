@@ -10,6 +10,7 @@ use crate::manifest::resolve::address::{self, Address};
 use crate::manifest::resolve::context::Context;
 use crate::manifest::source::Span;
 use crate::manifest::wire;
+use crate::manifest::wire::health::Listener;
 use crate::manifest::wire::scalar::Period;
 use crate::manifest::wire::shape::CommandLine;
 use crate::model::desired::{
@@ -46,7 +47,10 @@ pub(super) fn health(
         ],
     );
     only_with_http(context, written);
-    health.probe = probe(context, written, docker, asked);
+    health.any_listener = written.listener.as_ref().is_some_and(|listener| listener.value == Listener::Any);
+    // A proxy's port is none of the service's.
+    let mut others = Vec::new();
+    health.probe = probe(context, written, docker, if health.any_listener { &mut others } else { asked });
     for period in [&written.probe_timeout, &written.interval, &written.timeout] {
         context.positive(period.as_ref());
     }
@@ -76,6 +80,10 @@ fn only_with_http(context: &mut Context<'_>, written: &Located<wire::health::Hea
                 "of what answer?",
             );
         }
+    }
+    if let (Some(listener), None, None, false) = (&written.listener, &written.http, &written.tcp, written.damaged) {
+        let message = "`listener` has a meaning only with `http` or `tcp`";
+        context.error("lcm::manifest::conflict", listener.span, message, "of what port?");
     }
     if let (Some(equals), None, false) = (&written.equals, &written.pointer, written.damaged) {
         context.error(

@@ -43,6 +43,10 @@ pub(in crate::manifest) struct Health {
     /// With `pointer`: what must stand there.
     #[schemars(example = &"ok")]
     pub equals: Option<Located<serde_json::Value>>,
+    /// With `http` or `tcp`: whose listener may answer at a port of this host. `own`: the service's, and no other program
+    /// counts as the service. `any`: a proxy may stand before it; the port is then none that the service needs.
+    #[schemars(extend("default" = "own"), example = &"any")]
+    pub listener: Option<Located<Listener>>,
     /// Deadline of one probe.
     #[schemars(extend("default" = "5s"), example = "2s")]
     pub probe_timeout: Option<Located<Period>>,
@@ -64,6 +68,14 @@ pub(in crate::manifest) struct Health {
     /// For so long it must have answered.
     #[schemars(extend("default" = "0s"), example = "10s")]
     pub stable_for: Option<Located<Period>>,
+}
+
+/// Whose listener may answer a health probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::manifest) enum Listener {
+    Own,
+    Any,
 }
 
 /// How it is seen to be working: by `http` with `pointer`, or by `exec`. A probe that fails counts as busy.

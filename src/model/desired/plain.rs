@@ -142,6 +142,7 @@ impl Default for Health {
     fn default() -> Self {
         Self {
             probe: None,
+            any_listener: false,
             probe_timeout: PROBE_TIMEOUT_DEFAULT,
             interval: None,
             warm_time: Duration::ZERO,
