@@ -26,6 +26,8 @@ mod hooks;
 mod live;
 #[path = "cli/locks.rs"]
 mod locks;
+#[path = "cli/renamed.rs"]
+mod renamed;
 #[path = "cli/saved.rs"]
 mod saved;
 #[path = "cli/schemas.rs"]

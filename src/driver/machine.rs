@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 use crate::driver::docker::{self, Engine, Scope};
 use crate::driver::gpu::{self, Gpus};
 use crate::driver::process::Processes;
+use crate::driver::process::verified::Names;
 use crate::driver::{
     Answer, Driver, DriverError, Errand, LogMark, Logged, Look, Pause, Start, Stop, ports, reservations,
 };
@@ -102,6 +103,10 @@ impl Machine {
         let gpus = Gpus::new(&environment);
         let mut processes = Processes::new(environment, shim_program);
         processes.owners.extend(desired.previous_owner);
+        processes.names = Names {
+            present: desired.project.to_string(),
+            former: desired.aliases.iter().map(ToString::to_string).collect(),
+        };
         Self {
             project: desired.project.clone(),
             gpus,

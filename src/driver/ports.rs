@@ -140,6 +140,7 @@ mod tests {
             suspended: false,
             uid: None,
             lost_shim: None,
+            former_project: None,
         };
         let mut listeners = [stranger(1, 7), stranger(2, 8), stranger(3, 9)];
         attribute(&mut listeners, &[tree], &BTreeMap::from([(2, "0123456789abcdef".to_owned())]));

@@ -299,6 +299,9 @@ pub struct TreeFact {
     /// The shim that ended before the service; absent while it lives, and of adopted trees.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_shim: Option<LostShim>,
+    /// The project that its marks name, where that is a former name of this one (`renamed_from`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former_project: Option<String>,
 }
 
 /// A shim that was killed: how the service ends is not recorded any more.

@@ -90,13 +90,13 @@ fn warnings(services: &BTreeMap<ServiceName, ObservedService>) -> impl Iterator<
 
 /// What still carries a former name of the project: labels and environments can't change while a thing lives.
 fn former_names(facts: &Facts, desired: &Desired) -> Option<String> {
-    let is_former = |marks: &Marks| desired.aliases.contains(&ProjectName::from(marks.project.as_str()));
+    let is_former = |marks: &&Marks| desired.aliases.contains(&ProjectName::from(marks.project.as_str()));
     let containers = facts.containers.known().into_iter().flatten();
     let containers = containers.filter(|found| ownership::standing(found, facts, desired) == Standing::Ours);
-    let containers = containers.filter_map(|found| found.marks.as_ref());
+    let containers = containers.filter_map(|found| found.marks.as_ref()).filter(is_former);
     let trees = facts.trees.known().into_iter().flatten().filter(|tree| !tree.members.is_empty());
-    let marks = containers.chain(trees.map(|tree| &tree.marks)).filter(|marks| is_former(marks));
-    let services: BTreeSet<&str> = marks.map(|marks| marks.service.as_str()).collect();
+    let trees = trees.filter(|tree| tree.former_project.is_some()).map(|tree| &tree.marks);
+    let services: BTreeSet<&str> = containers.chain(trees).map(|marks| marks.service.as_str()).collect();
     (!services.is_empty()).then(|| {
         format!(
             "{} still under a former name of this project (`renamed_from`): they run on, and get the present name when \

@@ -66,7 +66,7 @@ fn logs_hide_secrets_and_follow_until_interrupted() {
 
 /// A key of several lines, as a file has it.
 const CONFIDES: &str =
-    "{ process: { command: 'echo \"$KEY\"; echo up; exec sleep 300', environment: { KEY: { env: KEY } } },
+    "{ process: { command: 'echo \"$$KEY\"; echo up; exec sleep 300', environment: { KEY: { env: KEY } } },
          health: { log: up }, stop: { grace: 1s } }";
 
 #[test]

@@ -5,7 +5,6 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::PathBuf;
 
-use lcm::driver::process::Processes;
 use lcm::driver::{Life, Start};
 use lcm::model::claim::{ClaimFact, Claimant};
 use lcm::model::desired::Service;
@@ -226,11 +225,9 @@ async fn two_shims_of_one_service_are_both_found_and_stopped() {
     let service = bench.service("web", "exec sleep 600");
     let first = bench.start(&service).await;
     // An lcm that believes in no shim of this user starts it once more.
-    let doubter = Processes {
-        owners: BTreeSet::from([OTHER_UID]),
-        state_dir: bench.path("other-state"),
-        ..bench.processes.clone()
-    };
+    let mut doubter = bench.processes.clone();
+    doubter.owners = BTreeSet::from([OTHER_UID]);
+    doubter.state_dir = bench.path("other-state");
     let second =
         doubter.start(&Start { project: &bench.project, service: &service, gpus: &[] }).await.expect("started");
     assert_ne!(first, second);

@@ -1,6 +1,7 @@
 //! Freezing a tree: all of it, also what it forks meanwhile; and letting it go on.
 
 use std::fs;
+use std::time::Duration;
 
 use lcm::driver::{DriverError, Life, Pause};
 use lcm::model::desired::Service;

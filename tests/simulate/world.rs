@@ -294,6 +294,7 @@ impl World {
             suspended: false,
             uid: None,
             lost_shim: None,
+            former_project: None,
         }
     }
 

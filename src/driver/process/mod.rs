@@ -47,7 +47,7 @@ use folder::{Folder, MatchNote};
 use log::Written;
 use shim::standby;
 use trees::Census;
-use verified::Trust;
+use verified::{Names, Trust};
 
 /// The process trees of this host, as this user may see and touch them.
 #[derive(Clone)]
@@ -60,6 +60,8 @@ pub struct Processes {
     pub shim_program: PathBuf,
     /// Users whose shims are this project's: its owner, and the previous one while a run takes the project over.
     pub owners: BTreeSet<u32>,
+    /// The project, and its former names.
+    pub(crate) names: Names,
 }
 
 impl fmt::Debug for Processes {
@@ -104,12 +106,12 @@ impl Processes {
     #[must_use]
     pub fn new(environment: BTreeMap<String, String>, shim_program: PathBuf) -> Self {
         let owners = BTreeSet::from([geteuid().as_raw()]);
-        Self { state_dir: state_dir(&environment), environment, shim_program, owners }
+        Self { state_dir: state_dir(&environment), environment, shim_program, owners, names: Names::default() }
     }
 
     /// What has to be proven of a process that counts as part of a service.
     pub(crate) fn trust(&self) -> Trust {
-        Trust { owners: self.owners.clone(), state_dir: self.state_dir.clone() }
+        Trust { owners: self.owners.clone(), state_dir: self.state_dir.clone(), names: self.names.clone() }
     }
 
     /// Living trees of any project, ends of this manifest's others, and claims.
@@ -190,7 +192,7 @@ impl Processes {
         salt: Option<&str>,
         bytes_max: usize,
     ) -> Result<Written, DriverError> {
-        let folder = self.folder(project.as_str(), service.as_str());
+        let folder = self.readable_folder(project.as_str(), service.as_str());
         let salt = salt.map(str::to_owned);
         let what = format!("can't read {}", folder.log().display());
         let key = (project.as_str().to_owned(), service.as_str().to_owned());
@@ -211,7 +213,7 @@ impl Processes {
 
     /// The last lines since its last start.
     pub async fn log_tail(&self, project: &ProjectName, service: &ServiceName, lines: usize) -> Vec<String> {
-        let folder = self.folder(project.as_str(), service.as_str());
+        let folder = self.readable_folder(project.as_str(), service.as_str());
         spawn_blocking(move || log::tail(&folder, lines)).await.unwrap_or_default()
     }
 
@@ -222,7 +224,7 @@ impl Processes {
         service: &ServiceName,
         mark: Option<&LogMark>,
     ) -> Result<Option<Logged>, DriverError> {
-        let folder = self.folder(project.as_str(), service.as_str());
+        let folder = self.readable_folder(project.as_str(), service.as_str());
         let what = format!("can't read {}", folder.log().display());
         let (mark, processes) = (mark.cloned(), self.clone());
         let key = (project.as_str().to_owned(), service.as_str().to_owned());
@@ -246,13 +248,13 @@ impl Processes {
 
     /// Whether this pattern was seen in the output of that start before.
     pub(crate) fn was_matched(&self, project: &ProjectName, service: &ServiceName, salt: &str, pattern: &str) -> bool {
-        let folder = self.folder(project.as_str(), service.as_str());
+        let folder = self.readable_folder(project.as_str(), service.as_str());
         folder.matched().is_some_and(|note| note.is_of(salt, pattern))
     }
 
     /// Whether the relay of that start looks for this pattern in all that passes, for as long as the start may take.
     pub(crate) fn is_awaited(&self, project: &ProjectName, service: &ServiceName, salt: &str, pattern: &str) -> bool {
-        let note = self.folder(project.as_str(), service.as_str()).start_note();
+        let note = self.readable_folder(project.as_str(), service.as_str()).start_note();
         let awaited = note.and_then(|note| note.output?.awaited);
         awaited.is_some_and(|awaited| awaited.is_of(salt, pattern))
     }
@@ -267,6 +269,17 @@ impl Processes {
 
     pub(crate) fn folder(&self, project: &str, service: &str) -> Folder {
         Folder::new(&self.state_dir, project, service)
+    }
+
+    /// The folder with the notes and the log of the last start: that of a former name of the project, until the service
+    /// is started under the present one.
+    pub(crate) fn readable_folder(&self, project: &str, service: &str) -> Folder {
+        let present = self.folder(project, service);
+        if project != self.names.present || self.names.former.is_empty() || present.start_note().is_some() {
+            return present;
+        }
+        let former = self.names.former.iter().map(|former| self.folder(former, service));
+        former.into_iter().find(|former| former.start_note().is_some()).unwrap_or(present)
     }
 }
 

@@ -162,7 +162,7 @@ async fn run_exec(processes: &Processes, stop: &Stop<'_>, left: &Left, exec: &[S
     let Some(service) = stop.definition else { return false };
     let Ok(process) = process_of(service) else { return false };
     let Ok(environment) = environment::environment(service, process, &processes.environment) else { return false };
-    let note = processes.folder(stop.project.as_str(), stop.service.as_str()).start_note();
+    let note = processes.readable_folder(stop.project.as_str(), stop.service.as_str()).start_note();
     let noted = note.filter(|note| note.marks.salt == left.salt).map(|note| note.cwd);
     let Ok(invocation) = environment::invoke(exec, noted.unwrap_or_else(|| process.cwd.clone()), environment) else {
         return false;

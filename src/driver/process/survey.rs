@@ -96,7 +96,7 @@ fn fact(
     tree: Option<Tree>,
     pid_file: Option<&PidFile>,
 ) -> io::Result<Option<TreeFact>> {
-    let folder = processes.folder(&key.0, &key.1);
+    let folder = processes.readable_folder(&key.0, &key.1);
     if let Some(mut tree) = tree {
         let note = folder.start_note().filter(|note| note.marks.salt == tree.marks.salt);
         if tree.shims.is_empty()
@@ -132,12 +132,12 @@ fn fact(
 }
 
 fn living(tree: Tree, exit: Option<ExitFact>) -> TreeFact {
-    let Tree { uid: _, marks, started_at, shims, lost_shim, members, suspended } = tree;
+    let Tree { uid: _, marks, started_at, shims, lost_shim, former_project, members, suspended } = tree;
     let uid = members.first().and_then(|member| proc::uid(member.pid));
     // A start in the future would make a healthy service look young, or old, for ever.
     let started_at = started_at.map(|started_at| started_at.min(Timestamp::now()));
     let shim = shims.into_iter().next();
-    TreeFact { shim, members, suspended, uid, lost_shim, ..ended(marks, started_at, exit) }
+    TreeFact { shim, members, suspended, uid, lost_shim, former_project, ..ended(marks, started_at, exit) }
 }
 
 fn ended(marks: Marks, started_at: Option<Timestamp>, exit: Option<ExitFact>) -> TreeFact {
@@ -151,5 +151,6 @@ fn ended(marks: Marks, started_at: Option<Timestamp>, exit: Option<ExitFact>) ->
         suspended: false,
         uid: None,
         lost_shim: None,
+        former_project: None,
     }
 }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::driver::process::folder::Folder;
 use crate::driver::process::members::{MembersNote, Recorded};
 use crate::driver::process::proc::{self, Bearing, Marked, Stat};
-use crate::driver::process::verified::{self, Flaw, Trust};
+use crate::driver::process::verified::{self, Flaw, Names, Trust};
 use crate::model::claim::{CLAIMS_MAX, ClaimFact, Claimant};
 use crate::model::facts::{LostShim, Marks, ProcessFact};
 
@@ -40,7 +40,10 @@ pub(crate) struct Census {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Begun {
     pub(crate) uid: u32,
+    /// Under the project's present name.
     pub(crate) marks: Marks,
+    /// The name that its marks have, where it is a former one.
+    former_project: Option<String>,
     pub(crate) started_at: Option<Timestamp>,
     /// The pid of its shim; `None`: not known.
     shim: Option<i32>,
@@ -71,6 +74,7 @@ pub(crate) struct Tree {
     /// Its shims, the youngest start's first. Two starts of one service should not live at once.
     pub(crate) shims: Vec<ProcessFact>,
     pub(crate) lost_shim: Option<LostShim>,
+    pub(crate) former_project: Option<String>,
     /// By pid, without the shims.
     pub(crate) members: Vec<ProcessFact>,
     pub(crate) suspended: bool,
@@ -150,7 +154,7 @@ impl Census {
         let notes: Vec<MembersNote> = notes.into_iter().filter(|note| !lives(note)).collect();
         self.recorded = Recorded::living(notes, &self.stats);
         let uid = rustix::process::geteuid().as_raw();
-        self.begun = self.recorded.notes.iter().map(|note| begun_of(note, uid)).collect();
+        self.begun = self.recorded.notes.iter().map(|note| begun_of(note, uid, &trust.names)).collect();
     }
 
     /// The start to which a process belongs: that of the nearest verified shim or recorded member above it, or of its
@@ -190,6 +194,7 @@ impl Census {
                 started_at: begun.started_at,
                 shims: Vec::new(),
                 lost_shim: None,
+                former_project: begun.former_project.clone(),
                 members: Vec::new(),
                 suspended: true,
             });
@@ -197,6 +202,7 @@ impl Census {
             let is_younger = (begun.started_at, &begun.marks.salt) > (tree.started_at, &tree.marks.salt);
             if is_younger {
                 (tree.uid, tree.marks, tree.started_at) = (begun.uid, begun.marks.clone(), begun.started_at);
+                tree.former_project.clone_from(&begun.former_project);
             }
             if self.is_shim(stat) {
                 let at = if is_younger { 0 } else { tree.shims.len() };
@@ -314,7 +320,8 @@ fn proof(stat: &Stat, candidate: &Candidate, trust: &Trust) -> Result<Begun, Fla
     match proc::bearing(stat.pid, &BTreeSet::from([uid])) {
         Bearing::Marked(environ) => match environ.marks() {
             Some(marked) if (&marked.marks.project, &marked.marks.service) == (project, service) => {
-                Ok(begun(marked, uid, shim))
+                let names = if trust.owners.contains(&uid) { &trust.names } else { &Names::default() };
+                Ok(begun(marked, uid, shim, names))
             }
             Some(_) | None => Err(Flaw::Unmarked),
         },
@@ -323,13 +330,16 @@ fn proof(stat: &Stat, candidate: &Candidate, trust: &Trust) -> Result<Begun, Fla
     }
 }
 
-fn begun(marked: Marked, uid: u32, shim: Option<i32>) -> Begun {
-    let Marked { marks, started_at, shim: _ } = marked;
-    Begun { uid, marks, started_at, shim }
+fn begun(marked: Marked, uid: u32, shim: Option<i32>, names: &Names) -> Begun {
+    let Marked { mut marks, started_at, shim: _ } = marked;
+    let (present, former_project) = names.of(&marks.project);
+    marks.project = present;
+    Begun { uid, marks, former_project, started_at, shim }
 }
 
-fn begun_of(note: &MembersNote, uid: u32) -> Begun {
-    Begun { uid, marks: note.marks.clone(), started_at: Some(note.started_at), shim: Some(note.shim.pid) }
+fn begun_of(note: &MembersNote, uid: u32, names: &Names) -> Begun {
+    let marked = Marked { marks: note.marks.clone(), started_at: Some(note.started_at), shim: true };
+    begun(marked, uid, Some(note.shim.pid), names)
 }
 
 #[cfg(test)]

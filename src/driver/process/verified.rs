@@ -27,6 +27,26 @@ pub(crate) struct Trust {
     pub(crate) owners: BTreeSet<u32>,
     /// The owner's store, where members are recorded.
     pub(crate) state_dir: PathBuf,
+    pub(crate) names: Names,
+}
+
+/// Names of the project.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names {
+    pub(crate) present: String,
+    /// By `renamed_from`.
+    pub(crate) former: BTreeSet<String>,
+}
+
+impl Names {
+    /// The names under which a start counts: that of its project, and where this is a former one of ours, both.
+    pub(crate) fn of(&self, project: &str) -> (String, Option<String>) {
+        if self.former.contains(project) {
+            (self.present.clone(), Some(project.to_owned()))
+        } else {
+            (project.to_owned(), None)
+        }
+    }
 }
 
 impl Trust {

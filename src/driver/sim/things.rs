@@ -99,6 +99,7 @@ impl World {
             suspended: false,
             uid: None,
             lost_shim: None,
+            former_project: None,
         };
         if let Some(trees) = self.facts.trees.known_mut() {
             trees.retain(|tree| tree.marks.project != project || tree.marks.service != service);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Begun, Census, Flaw, Stat};
+use super::{Begun, Census, Flaw, Names, Stat};
 use crate::driver::process::members::{Member, MembersNote, Recorded};
 use crate::model::facts::{LostShim, Marks};
 
@@ -24,12 +24,13 @@ fn marks(service: &str, salt: &str) -> Marks {
 }
 
 fn shim(census: &mut Census, pid: i32, service: &str, salt: &str) {
-    let begun = Begun { uid: OWNER, marks: marks(service, salt), started_at: None, shim: Some(pid) };
+    let begun =
+        Begun { uid: OWNER, marks: marks(service, salt), former_project: None, started_at: None, shim: Some(pid) };
     census.shims.insert(pid, begun);
 }
 
 fn mark(census: &mut Census, pid: i32, service: &str, salt: &str) {
-    let begun = Begun { uid: OWNER, marks: marks(service, salt), started_at: None, shim: None };
+    let begun = Begun { uid: OWNER, marks: marks(service, salt), former_project: None, started_at: None, shim: None };
     census.marked.insert(pid, begun);
 }
 
@@ -45,7 +46,7 @@ fn record(census: &mut Census, service: &str, shim: i32, members: Vec<Member>) {
         shim: member(shim, Some(shim)),
         members,
     };
-    census.begun.push(super::begun_of(&note, OWNER));
+    census.begun.push(super::begun_of(&note, OWNER, &Names::default()));
     census.recorded = Recorded::living(vec![note], &census.stats);
 }
 
