@@ -13,6 +13,7 @@ use std::time::Duration;
 use std::{collections::BTreeMap, fs::File, fs::TryLockError, thread};
 
 use jiff::Timestamp;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::Mode;
 use rustix::process::{WaitOptions, WaitStatus, getpid, set_child_subreaper, setsid, umask, wait};
 use serde::{Deserialize, Serialize};
@@ -170,7 +171,12 @@ fn take_lock(folder: &Folder) -> Result<File, String> {
     let lock = own::open_or_make(&folder.lock()).map_err(failed)?;
     let mut waited = Duration::ZERO;
     loop {
-        match lock.try_lock() {
+        let locked = lock.try_lock();
+        // A start that is not asked for any more must not come after the stop of the next one.
+        if caller_is_gone() {
+            return Err("the lcm that asked for it has ended".to_owned());
+        }
+        match locked {
             Ok(()) => return Ok(lock),
             Err(TryLockError::Error(error)) => return Err(failed(error)),
             Err(TryLockError::WouldBlock) if waited >= LOCK_WAIT => {
@@ -180,6 +186,13 @@ fn take_lock(folder: &Folder) -> Result<File, String> {
         }
         waited += LOCK_PAUSE;
     }
+}
+
+/// Returns true if no process reads the answer any more.
+fn caller_is_gone() -> bool {
+    let stdout = io::stdout();
+    let mut answer = [PollFd::new(&stdout, PollFlags::empty())];
+    poll(&mut answer, Some(&Timespec::default())).is_ok() && answer[0].revents().contains(PollFlags::ERR)
 }
 
 /// In a process group of its own, so that a service which signals its group does not end its shim.
