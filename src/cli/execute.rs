@@ -191,6 +191,10 @@ fn open(session: &Session, job: &mut Job) -> Result<(Opened, Option<Plan>), Stop
         Some(opened) => opened,
         None => opened::open_to(session, &job.manifest, &job.choice, job.world.as_deref(), job.claim)?,
     };
+    if job.purpose == Purpose::Down {
+        // All goes, well or not: a probe that can't be made must not keep it.
+        opened.desired.services.values_mut().for_each(|service| service.health.probe = None);
+    }
     if let (Some(voice), Some(mode)) = (&job.switch, opened.desired.mode.clone()) {
         let switched = switch::switched(session, &opened, voice, mode);
         opened.switch(switched);

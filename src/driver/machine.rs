@@ -15,8 +15,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::driver::docker::{self, Engine, Scope};
 use crate::driver::gpu::{self, Gpus};
-use crate::driver::process::Processes;
 use crate::driver::process::verified::Names;
+use crate::driver::process::{Processes, Survey};
 use crate::driver::{
     Answer, Driver, DriverError, Errand, LogMark, Logged, Look, Pause, Start, Stop, ports, reservations,
 };
@@ -70,14 +70,15 @@ struct Held {
     trees: Reading<Vec<TreeFact>>,
     /// Of processes and containers alike.
     claims: Vec<ClaimFact>,
+    pid_files: BTreeMap<ServiceName, String>,
     gpus: Reading<Vec<GpuFact>>,
     reservations: Vec<ReservationFact>,
 }
 
 impl Held {
     fn into_facts(self, now: Timestamp) -> Facts {
-        let Self { engine, containers, trees, claims, gpus, reservations } = self;
-        Facts { engine, containers, trees, claims, gpus, reservations, ..Facts::empty(host(), now) }
+        let Self { engine, containers, trees, claims, pid_files, gpus, reservations } = self;
+        Facts { engine, containers, trees, claims, pid_files, gpus, reservations, ..Facts::empty(host(), now) }
     }
 }
 
@@ -150,13 +151,14 @@ impl Machine {
 
     /// Who runs, and who holds GPU memory, read at one time.
     async fn held(&self, desired: &Desired, whose: Whose) -> Held {
-        let ((engine, containers), (trees, claims), mut gpus) =
+        let ((engine, containers), survey, mut gpus) =
             tokio::join!(self.containers(desired, whose), self.processes.survey(desired), self.gpus.read(desired));
+        let Survey { trees, claims, pid_files } = survey;
         if let Some(gpus) = gpus.known_mut() {
             gpu::attribute(gpus, trees.known().map_or(&[], Vec::as_slice));
         }
         let (gpus, reservations) = self.reservations(gpus).await;
-        Held { engine, containers, trees, claims, gpus, reservations }
+        Held { engine, containers, trees, claims, pid_files, gpus, reservations }
     }
 
     /// What starts of other users are about to take. Where that can't be read, nothing can be said of what is free.

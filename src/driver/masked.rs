@@ -86,6 +86,8 @@ pub fn mask_facts(masker: &Masker, facts: &mut Facts) {
         containers,
         trees,
         claims,
+        // Paths of the manifest, which are shown as they are.
+        pid_files: _,
         gpus,
         reservations: _,
         listeners,

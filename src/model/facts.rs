@@ -46,6 +46,9 @@ pub struct Facts {
     /// Processes and containers with lcm's marks that are not proven to be ours.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<ClaimFact>,
+    /// Pid files that are not believed, by service, and why: another user could have written them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pid_files: BTreeMap<ServiceName, String>,
     #[serde(default)]
     pub gpus: Reading<Vec<GpuFact>>,
     /// GPU memory that starts of other users' lcm were let in with.
@@ -81,6 +84,7 @@ impl Facts {
             containers: Reading::NotAsked,
             trees: Reading::NotAsked,
             claims: Vec::new(),
+            pid_files: BTreeMap::new(),
             gpus: Reading::NotAsked,
             reservations: Vec::new(),
             listeners: Reading::NotAsked,

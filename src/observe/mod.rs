@@ -48,6 +48,7 @@ pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
         observed_at: facts.observed_at,
         warnings: warnings(&services)
             .chain(former_names(facts, desired))
+            .chain(pid_files(facts, desired))
             .chain(advice::advice(desired, &services, &gpus))
             .collect(),
         claimed: claim::claimed(facts, desired, &services),
@@ -104,6 +105,12 @@ fn former_names(facts: &Facts, desired: &Desired) -> Option<String> {
             services.into_iter().collect::<Vec<_>>().join(", ")
         )
     })
+}
+
+/// Pid files that another user could have written.
+fn pid_files(facts: &Facts, desired: &Desired) -> impl Iterator<Item = String> {
+    let files = facts.pid_files.iter().filter(|(name, _)| desired.services.contains_key(*name));
+    files.map(|(name, why)| format!("{name}: its pid file is not believed, and no process is taken over by it: {why}"))
 }
 
 /// A service of which there is nothing.

@@ -7,9 +7,11 @@ mod answers;
 mod engine;
 #[path = "bounds/manifest.rs"]
 mod manifest;
+#[path = "bounds/probes.rs"]
+mod probes;
 
 use crate::support::Attack;
 
 pub(crate) fn trials() -> Vec<Attack> {
-    [manifest::trials(), engine::trials(), answers::trials()].concat()
+    [manifest::trials(), engine::trials(), answers::trials(), probes::trials()].concat()
 }

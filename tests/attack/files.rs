@@ -2,6 +2,8 @@
 
 #[path = "files/outputs.rs"]
 mod outputs;
+#[path = "files/pid_files.rs"]
+mod pid_files;
 #[path = "files/quoted.rs"]
 mod quoted;
 #[path = "files/state.rs"]
@@ -12,5 +14,5 @@ mod writable;
 use crate::support::Attack;
 
 pub(crate) fn trials() -> Vec<Attack> {
-    [state::trials(), outputs::trials(), quoted::trials(), writable::trials()].concat()
+    [state::trials(), outputs::trials(), quoted::trials(), writable::trials(), pid_files::trials()].concat()
 }

@@ -43,9 +43,9 @@ async fn kill_shim(bench: &Bench, service: &Service) -> i32 {
 }
 
 async fn claims(bench: &Bench) -> Vec<ClaimFact> {
-    let (trees, claims) = bench.processes.survey(&bench.desired(&[])).await;
-    assert!(matches!(trees, Reading::Known(_)), "{trees:?}");
-    claims
+    let survey = bench.processes.survey(&bench.desired(&[])).await;
+    assert!(matches!(survey.trees, Reading::Known(_)), "{survey:?}");
+    survey.claims
 }
 
 fn claimed_pids(claims: &[ClaimFact]) -> Vec<i32> {

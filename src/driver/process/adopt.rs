@@ -1,6 +1,8 @@
 //! Processes that somebody else started and the manifest or an operator calls a service: known by a pid that can't have
 //! been given to another process since.
 
+use std::io;
+
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::geteuid;
 
@@ -8,7 +10,7 @@ use crate::driver::DriverError;
 use crate::driver::process::folder::{AdoptNote, Folder};
 use crate::driver::process::trees::Census;
 use crate::driver::process::{Processes, proc, survey};
-use crate::files::named;
+use crate::files::{Refused, named};
 use crate::model::desired::{Desired, PidFile, Runtime};
 use crate::model::facts::{Marks, ProcessFact};
 use crate::model::names::ServiceName;
@@ -67,6 +69,15 @@ pub(crate) fn by_pid_file(pid_file: &PidFile) -> Result<ProcessFact, String> {
     } else {
         Err(format!("the arguments of process {pid} don't contain `{}`", pid_file.matching))
     }
+}
+
+/// Why a pid file is not believed, whatever it holds; `None`: it is, or there is none.
+pub(crate) fn disbelief(pid_file: &PidFile) -> Option<String> {
+    let error = named::read_believed(&pid_file.path, PID_FILE_BYTES_MAX).err()?;
+    (error.kind() != io::ErrorKind::NotFound).then(|| match Refused::of(&error) {
+        Some(_) => error.to_string(),
+        None => format!("{}: {error}", pid_file.path.display()),
+    })
 }
 
 /// Takes a running process for this service from now on. What another service has, in part or whole, is not given to a

@@ -64,6 +64,16 @@ pub struct Processes {
     pub(crate) names: Names,
 }
 
+/// Processes of one reading.
+#[derive(Debug)]
+pub struct Survey {
+    /// Living trees of any project, and the ends of this manifest's others.
+    pub trees: Reading<Vec<TreeFact>>,
+    pub claims: Vec<ClaimFact>,
+    /// Pid files that are not believed, and why.
+    pub pid_files: BTreeMap<ServiceName, String>,
+}
+
 impl fmt::Debug for Processes {
     /// Without the environment, which holds secrets.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -114,18 +124,19 @@ impl Processes {
         Trust { owners: self.owners.clone(), state_dir: self.state_dir.clone(), names: self.names.clone() }
     }
 
-    /// Living trees of any project, ends of this manifest's others, and claims.
-    pub async fn survey(&self, desired: &Desired) -> (Reading<Vec<TreeFact>>, Vec<ClaimFact>) {
+    /// What there is of processes.
+    pub async fn survey(&self, desired: &Desired) -> Survey {
         let (processes, desired) = (self.clone(), desired.clone());
-        match blocking(move || survey::all(&processes, &desired)).await {
-            Ok((trees, claims)) => (Reading::Known(trees), claims),
-            Err(error) => (Reading::Unknown(error.to_string()), Vec::new()),
-        }
+        blocking(move || survey::all(&processes, &desired)).await.unwrap_or_else(|error| Survey {
+            trees: Reading::Unknown(error.to_string()),
+            claims: Vec::new(),
+            pid_files: BTreeMap::new(),
+        })
     }
 
-    /// The same without claims.
+    /// The trees alone.
     pub async fn trees(&self, desired: &Desired) -> Reading<Vec<TreeFact>> {
-        self.survey(desired).await.0
+        self.survey(desired).await.trees
     }
 
     /// One service as it is at this moment.

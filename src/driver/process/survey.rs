@@ -1,5 +1,6 @@
 //! Living trees, lcm's notes and adoptions, put together into facts. Blocking: it reads some files for each process.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 use std::{io, thread};
 
@@ -7,25 +8,27 @@ use jiff::Timestamp;
 
 use crate::driver::process::shim::standby;
 use crate::driver::process::trees::{Census, Key, Tree};
-use crate::driver::process::{Processes, adopt, proc};
-use crate::model::claim::ClaimFact;
+use crate::driver::process::{Processes, Survey, adopt, proc};
 use crate::model::desired::{Desired, PidFile, Runtime, Service};
-use crate::model::facts::{ExitFact, Marks, TreeFact};
+use crate::model::facts::{ExitFact, Marks, Reading, TreeFact};
 use crate::model::names::ProjectName;
 
 /// A shim without a service is about to begin or to leave: half a second is long for either.
 const SETTLE_ROUNDS_MAX: u32 = 50;
 const SETTLE_PAUSE: Duration = Duration::from_millis(10);
 
-/// All trees of all projects, the ends of this manifest's, and the claims on this project.
-pub(crate) fn all(processes: &Processes, desired: &Desired) -> io::Result<(Vec<TreeFact>, Vec<ClaimFact>)> {
+/// All trees of all projects, the ends of this manifest's, the claims on this project, and its pid files that are not
+/// believed.
+pub(crate) fn all(processes: &Processes, desired: &Desired) -> io::Result<Survey> {
     let project = desired.project.as_str();
     let census = settled(processes, |_| true)?;
     let mut trees = census.trees();
-    let mut facts = Vec::new();
+    let (mut facts, mut pid_files) = (Vec::new(), BTreeMap::new());
     for (service, pid_file) in desired.services.values().filter_map(process_of) {
         let key = (project.to_owned(), service.name.as_str().to_owned());
         facts.extend(fact(processes, &key, trees.remove(&key), pid_file)?);
+        let why = pid_file.and_then(adopt::disbelief);
+        pid_files.extend(why.map(|why| (service.name.clone(), why)));
     }
     for (key, mut tree) in trees {
         if key.0 != project {
@@ -42,7 +45,7 @@ pub(crate) fn all(processes: &Processes, desired: &Desired) -> io::Result<(Vec<T
         living(Tree { marks: Marks { project, service, salt, ..Marks::default() }, ..tree }, None)
     }));
     facts.sort_by(|a, b| (&a.marks.project, &a.marks.service).cmp(&(&b.marks.project, &b.marks.service)));
-    Ok((facts, census.claims(project)))
+    Ok(Survey { trees: Reading::Known(facts), claims: census.claims(project), pid_files })
 }
 
 /// One service's tree, alive or ended; `None`: it never ran, as far as anything tells.

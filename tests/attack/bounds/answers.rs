@@ -22,13 +22,13 @@ pub(crate) fn trials() -> Vec<Attack> {
 }
 
 /// A server at a port of its own that writes `head`, and then `chunk` until the client has enough.
-struct Server {
+pub(super) struct Server {
     port: u16,
     ended: Arc<AtomicBool>,
 }
 
 impl Server {
-    fn new(head: impl Fn(u16) -> String, chunk: &'static [u8], pause: Duration) -> Self {
+    pub(super) fn new(head: impl Fn(u16) -> String, chunk: &'static [u8], pause: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let (head, ended) = (head(port), Arc::new(AtomicBool::new(false)));
@@ -47,6 +47,12 @@ impl Server {
             }
         });
         Self { port, ended }
+    }
+}
+
+impl Server {
+    pub(super) fn port(&self) -> u16 {
+        self.port
     }
 }
 
