@@ -224,11 +224,13 @@ fn an_adopted_process_is_the_service_until_it_is_stopped() {
 
 #[test]
 fn what_can_not_be_probed_still_goes_down() {
-    let live = Live::new("{ process: { command: 'echo up; exec sleep 600' }, health: { log: up }, stop: { grace: 1s } }");
+    let live =
+        Live::new("{ process: { command: 'echo up; exec sleep 600' }, health: { log: up }, stop: { grace: 1s } }");
     live.lcm(&["apply"]).run().code(0);
     live.lcm(&["observe", "--out", "world.json"]).run().code(0);
     let path = live.folder.path().join("world.json");
-    let mut world: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).expect("a world")).expect("JSON");
+    let mut world: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&path).expect("a world")).expect("JSON");
     world["probes"]["one"]["health"] = serde_json::json!({ "unknown": "no shell can be run" });
     fs::write(&path, world.to_string()).expect("written");
     live.lcm(&["stop", "one", "--world", "world.json"]).run().code(1).stderr_has("no shell can be run");

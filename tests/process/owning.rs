@@ -220,6 +220,30 @@ async fn a_command_line_of_a_shim_without_its_lock_is_a_claim() {
 }
 
 #[tokio::test]
+async fn what_was_forked_since_the_last_record_is_known_by_the_output_that_it_has() {
+    let bench = Bench::new();
+    let daemon = "setsid sh -c 'echo $$ > daemon; exec sleep 600' &";
+    let line = format!("while ! [ -e go ]; do sleep 0.01; done; ({daemon}); exec sleep 600");
+    let service = bench.service("web", &line);
+    let instance = bench.start(&service).await;
+    let shim = bench.tree(&service).await.shim.expect("a shim").pid;
+    // A shim that stands still records nothing.
+    kill(shim, Signal::STOP);
+    write(&bench.path("go"), "");
+    let pid = pid_in(&bench, "daemon").await;
+    let note = fs::read_to_string(members_file(&bench, &service)).expect("a record");
+    assert!(!note.contains(&format!("\"pid\":{pid},")), "it was recorded: {note}");
+    kill(shim, Signal::KILL);
+    wait_for("the shim's end", || (!lives(shim)).then_some(())).await;
+    let tree = bench.tree(&service).await;
+    assert!(tree.members.iter().any(|member| member.pid == pid), "{pid} is not in {:?}", tree.members);
+    assert_eq!(tree.lost_shim, Some(LostShim { pid: Some(shim) }));
+    bench.stop(&service, &instance).await;
+    assert!(!lives(pid), "it was left");
+    bench.assert_empty();
+}
+
+#[tokio::test]
 async fn two_shims_of_one_service_are_both_found_and_stopped() {
     let bench = Bench::new();
     let service = bench.service("web", "exec sleep 600");

@@ -1,5 +1,8 @@
 //! Recorded members: the processes of a service, written down while its shim lives, so that the service is still whole
 //! after the shim's death. A record counts only for the process with the same pid and start time in the same boot.
+//!
+//! The record also names the pipe that the service writes to. No process outside of the service has that as its own
+//! output, so that what was forked between the last look and the shim's death counts as well.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
@@ -30,6 +33,9 @@ pub(crate) struct MembersNote {
     pub(crate) marks: Marks,
     pub(crate) started_at: Timestamp,
     pub(crate) shim: Member,
+    /// Inode of the pipe that the service was given for its output; `None`: recorded by an earlier lcm.
+    #[serde(default)]
+    pub(crate) output: Option<u64>,
     pub(crate) members: Vec<Member>,
 }
 
@@ -58,11 +64,17 @@ impl Member {
 
 impl MembersNote {
     /// The record of a start; `None` where this boot can't be told from others.
-    pub(crate) fn new(marks: &Marks, started_at: Timestamp, shim: &Stat, members: &[Stat]) -> Option<Self> {
+    pub(crate) fn new(
+        marks: &Marks,
+        started_at: Timestamp,
+        output: Option<u64>,
+        shim: &Stat,
+        members: &[Stat],
+    ) -> Option<Self> {
         let mut members: Vec<Member> = members.iter().take(MEMBERS_MAX).map(|stat| Member::of(stat, shim)).collect();
         members.sort_unstable();
         let marks = Marks { config: String::new(), ..marks.clone() };
-        Some(Self { boot: proc::boot_id()?, marks, started_at, shim: Member::of(shim, shim), members })
+        Some(Self { boot: proc::boot_id()?, marks, started_at, shim: Member::of(shim, shim), output, members })
     }
 }
 
@@ -117,6 +129,21 @@ fn listed_children(pid: i32) -> Vec<i32> {
     lists.flatten().collect()
 }
 
+/// Whether a process has the pipe with this inode as its standard output or error, to write to.
+pub(crate) fn writes_to(pid: i32, inode: u64) -> bool {
+    /// Of the access mode in the flags of a descriptor, as `/proc` shows them in octal.
+    const ACCESS: u32 = 0o3;
+    let name = PathBuf::from(format!("pipe:[{inode}]"));
+    let is_writable = |info: String| {
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+        flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok()).is_some_and(|flags| flags & ACCESS != 0)
+    };
+    [1, 2].iter().any(|number| {
+        fs::read_link(format!("/proc/{pid}/fd/{number}")).is_ok_and(|target| target == name)
+            && kernel::table(format!("/proc/{pid}/fdinfo/{number}")).is_ok_and(is_writable)
+    })
+}
+
 /// Living processes by what was recorded of them: by themselves, or by a session created within a tree.
 #[derive(Debug, Default)]
 pub(crate) struct Recorded {
@@ -126,10 +153,18 @@ pub(crate) struct Recorded {
 }
 
 impl Recorded {
-    /// Records of this boot, held against the living processes.
-    pub(crate) fn living(notes: Vec<MembersNote>, stats: &BTreeMap<i32, Stat>) -> Self {
+    /// Records of this boot, held against the living processes. `writes`: whether a process has this pipe as its output.
+    pub(crate) fn living(
+        notes: Vec<MembersNote>,
+        stats: &BTreeMap<i32, Stat>,
+        writes: &dyn Fn(i32, u64) -> bool,
+    ) -> Self {
         let mut recorded = Self { notes, ..Self::default() };
         for (number, note) in recorded.notes.iter().enumerate() {
+            if let Some(output) = note.output {
+                let writers = stats.values().filter(|stat| stat.is_alive() && writes(stat.pid, output));
+                recorded.processes.extend(writers.map(|stat| (stat.pid, number)));
+            }
             for member in note.members.iter().take(MEMBERS_MAX) {
                 let Some(stat) = stats.get(&member.pid).filter(|stat| member.is(stat)) else { continue };
                 recorded.processes.insert(member.pid, number);

@@ -14,7 +14,7 @@ use crate::files::kernel;
 use crate::model::facts::Marks;
 
 /// Between two looks while the tree changes: services start their helpers in their first seconds.
-const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MIN: Duration = Duration::from_millis(20);
 /// Between two looks at a tree that stays as it is.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// After a change the next one is likely for this long.
@@ -28,14 +28,16 @@ struct State {
     folder: Folder,
     marks: Marks,
     started_at: Timestamp,
+    output: u64,
     noted: Option<MembersNote>,
     ended: bool,
 }
 
 impl Recorder {
-    pub(crate) fn new(folder: &Folder, marks: &Marks, started_at: Timestamp) -> Self {
+    /// `output`: inode of the service's pipe.
+    pub(crate) fn new(folder: &Folder, marks: &Marks, started_at: Timestamp, output: u64) -> Self {
         let (folder, marks) = (folder.clone(), marks.clone());
-        Self(Arc::new(Mutex::new(State { folder, marks, started_at, noted: None, ended: false })))
+        Self(Arc::new(Mutex::new(State { folder, marks, started_at, output, noted: None, ended: false })))
     }
 
     /// Records what there is now.
@@ -80,8 +82,8 @@ impl State {
     fn record(&mut self) -> bool {
         let own = i32::try_from(std::process::id()).ok().and_then(proc::stat);
         let Some(shim) = own else { return false };
-        let Some(note) = MembersNote::new(&self.marks, self.started_at, &shim, &members::below(shim.pid, &self.marks))
-        else {
+        let members = members::below(shim.pid, &self.marks);
+        let Some(note) = MembersNote::new(&self.marks, self.started_at, Some(self.output), &shim, &members) else {
             return false;
         };
         if self.noted.as_ref() == Some(&note) {

@@ -160,7 +160,7 @@ fn begin(orders: &Orders) -> Result<Keeper, String> {
     standby = standby.and_then(|mut standby| standby.order(&folder, &log_orders).ok().map(|()| standby));
     let pid = spawn(orders, pipe.writer)?;
     let relay = Relay::new(pipe.reader, log, folder.clone(), &log_orders);
-    let recorder = Recorder::new(&folder, &orders.marks, orders.started_at);
+    let recorder = Recorder::new(&folder, &orders.marks, orders.started_at, pipe.inode);
     // Before lcm is told that the service runs: from then on its members are known without this shim.
     recorder.record();
     Ok(Keeper { pid, folder, recorder, relay, standby, _lock: lock })

@@ -60,7 +60,11 @@ pub(crate) fn one(processes: &Processes, project: &ProjectName, service: &Servic
 /// record: one of an earlier lcm, or one whose folder was deleted.
 pub(crate) fn record(processes: &Processes, project: &ProjectName) -> io::Result<()> {
     let census = Census::take(&processes.trust())?;
-    for note in census.records(project.as_str()) {
+    let output = |marks: &Marks| {
+        let note = processes.folder(&marks.project, &marks.service).start_note();
+        note.filter(|note| note.marks.salt == marks.salt)?.output.map(|output| output.inode)
+    };
+    for note in census.records(project.as_str(), output) {
         let folder = processes.folder(&note.marks.project, &note.marks.service);
         if folder.members().as_ref() != Some(&note) {
             folder.ensure().map_err(io::Error::other)?;

@@ -9,7 +9,7 @@ use std::io;
 use jiff::Timestamp;
 
 use crate::driver::process::folder::Folder;
-use crate::driver::process::members::{MembersNote, Recorded};
+use crate::driver::process::members::{self, MembersNote, Recorded};
 use crate::driver::process::proc::{self, Bearing, Marked, Stat};
 use crate::driver::process::verified::{self, Flaw, Names, Trust};
 use crate::model::claim::{CLAIMS_MAX, ClaimFact, Claimant};
@@ -152,7 +152,7 @@ impl Census {
             self.shims.get(&note.shim.pid).is_some_and(|begun| begun.marks.salt == note.marks.salt)
         };
         let notes: Vec<MembersNote> = notes.into_iter().filter(|note| !lives(note)).collect();
-        self.recorded = Recorded::living(notes, &self.stats);
+        self.recorded = Recorded::living(notes, &self.stats, &members::writes_to);
         let uid = rustix::process::geteuid().as_raw();
         self.begun = self.recorded.notes.iter().map(|note| begun_of(note, uid, &trust.names)).collect();
     }
@@ -235,13 +235,13 @@ impl Census {
     }
 
     /// The records of a project's living starts with a verified shim.
-    pub(crate) fn records(&self, project: &str) -> Vec<MembersNote> {
+    pub(crate) fn records(&self, project: &str, output: impl Fn(&Marks) -> Option<u64>) -> Vec<MembersNote> {
         let trees = self.trees().into_iter().filter(|(key, _)| key.0 == project);
         let record = |tree: Tree| {
             let shim = self.stats.get(&tree.shims.first()?.pid)?;
             let members: Vec<Stat> =
                 tree.members.iter().filter_map(|member| self.stats.get(&member.pid)).cloned().collect();
-            MembersNote::new(&tree.marks, tree.started_at?, shim, &members)
+            MembersNote::new(&tree.marks, tree.started_at?, output(&tree.marks), shim, &members)
         };
         trees.filter_map(|(_, tree)| record(tree)).collect()
     }

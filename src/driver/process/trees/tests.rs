@@ -39,15 +39,18 @@ fn member(pid: i32, session: Option<i32>) -> Member {
 }
 
 fn record(census: &mut Census, service: &str, shim: i32, members: Vec<Member>) {
+    // The writer is the one with ten times the number of the shim.
     let note = MembersNote {
         boot: "b".into(),
         marks: marks(service, "s1"),
         started_at: jiff::Timestamp::UNIX_EPOCH,
         shim: member(shim, Some(shim)),
+        output: Some(u64::from(shim.unsigned_abs())),
         members,
     };
     census.begun.push(super::begun_of(&note, OWNER, &Names::default()));
-    census.recorded = Recorded::living(vec![note], &census.stats);
+    census.recorded =
+        Recorded::living(vec![note], &census.stats, &|pid, output| u64::from(pid.unsigned_abs()) == output * 10);
 }
 
 fn members(census: &Census, service: &str) -> (Vec<i32>, Vec<i32>) {
@@ -120,12 +123,15 @@ fn two_shims_of_one_service_are_both_found() {
 #[test]
 fn a_tree_whose_shim_died_is_its_recorded_members_their_sessions_and_descendants() {
     let mut census = Census::default();
-    // 11 led its session and is gone; 12 is recorded in it, 13 is in it unrecorded, 14 has left it, 15 descends from 12.
-    for (pid, parent, session) in [(1, 0, 1), (12, 1, 11), (13, 1, 11), (14, 1, 14), (15, 12, 15), (20, 1, 20)] {
+    // 11 led its session and is gone; 12 is recorded in it, 13 is in it unrecorded, 14 has left it, 15 descends from 12,
+    // and 100 was never recorded, but has the output of the service.
+    for (pid, parent, session) in
+        [(1, 0, 1), (12, 1, 11), (13, 1, 11), (14, 1, 14), (15, 12, 15), (20, 1, 20), (100, 1, 100)]
+    {
         in_session(&mut census, pid, parent, session, 'S');
     }
     record(&mut census, "a", 10, vec![member(12, Some(11)), member(11, Some(11))]);
-    assert_eq!(members(&census, "a"), (vec![], vec![12, 13, 15]));
+    assert_eq!(members(&census, "a"), (vec![], vec![12, 13, 15, 100]));
     let tree = &census.trees()[&("p".to_owned(), "a".to_owned())];
     assert_eq!(tree.lost_shim, Some(LostShim { pid: Some(10) }));
 }
