@@ -10,7 +10,7 @@ use std::{fmt, io};
 use rustix::process::geteuid;
 use tokio::task::spawn_blocking;
 
-use crate::driver::{DriverError, Life, LogMark, Logged, Look, Start, Stop};
+use crate::driver::{DriverError, Life, LogMark, Logged, Look, Start, Stop, identity};
 use crate::model::claim::ClaimFact;
 use crate::model::desired::{Desired, Process, Runtime, Service};
 use crate::model::facts::{ExitFact, ProcessFact, Reading, TreeFact};
@@ -28,13 +28,13 @@ pub(crate) mod found;
 mod guard;
 pub(crate) mod guardian;
 mod ignored;
-mod leaks;
+pub(crate) mod leaks;
 mod log;
 mod members;
 mod pause;
 pub(crate) mod proc;
 mod recorder;
-mod scope;
+pub(crate) mod scope;
 pub mod shim;
 mod signal;
 mod start;
@@ -85,11 +85,13 @@ impl fmt::Debug for Processes {
 /// parsed: helpers take their orders from stdin.
 #[must_use]
 pub fn helper_main() -> Option<u8> {
+    identity::close_if_led();
     let mut arguments = std::env::args_os().skip(1);
     match arguments.next()?.to_str()? {
         shim::SUBCOMMAND => Some(shim::shim_main()),
         guardian::SUBCOMMAND => Some(guardian::guardian_main(arguments)),
         standby::SUBCOMMAND => Some(standby::standby_main(arguments)),
+        identity::SUBCOMMAND => Some(identity::as_main(arguments)),
         _ => None,
     }
 }
