@@ -4,7 +4,9 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::PathBuf;
 
-use crate::sandbox::Ran;
+use crate::sandbox::{Ran, Running, wait_until};
+use crate::support::host::lcm;
+use crate::support::process::{self, Identity};
 use crate::support::{AS_ROOT, Attack, Canary, EVE, Host, KIM, LEE, ROOT, User, attacks};
 
 pub(crate) fn trials() -> Vec<Attack> {
@@ -14,6 +16,8 @@ pub(crate) fn trials() -> Vec<Attack> {
             every_command_of_another_user_is_refused_by_the_owners_name,
             root_goes_on_as_the_owner_before_anything_of_hers_runs,
             nothing_of_roots_session_reaches_the_owners_hooks,
+            the_owner_gets_at_nothing_of_roots_while_root_goes_on_as_the_owner,
+            signals_to_root_reach_the_lcm_that_goes_on,
             a_store_that_the_owners_file_names_is_opened_as_the_owner_only,
             a_manifest_from_a_pipe_is_not_run_as_root_for_another_user,
             ten_rounds_of_three_users_change_nothing_after_the_first_refusal,
@@ -139,6 +143,79 @@ fn nothing_of_roots_session_reaches_the_owners_hooks() {
     assert_eq!(fs::read_dir(&planted).expect("listed").count(), 0, "nothing of root's was written there");
     assert!(kim.state().join("lcm.db").exists(), "the owner's own store was used");
     assert_eq!(host.servers(), []);
+}
+
+/// A service whose stop waits until the owner lets it go on; the file that says that it waits, and the one that ends it.
+fn waiting(kim: &User<'_>) -> (String, PathBuf, PathBuf) {
+    let (waits, go) = (kim.path("waits"), kim.path("go"));
+    let services = format!(
+        "  api: {{ process: {{ command: [\"@SERVER@\", --port, \"0\"] }}, stop: {{ grace: 2s }}, hooks: {{ pre_stop: [{{ \
+         exec: [sh, -c, 'touch {}; while ! [ -e {} ]; do sleep 0.01; done'], timeout: 60s }}] }} }}",
+        waits.display(),
+        go.display()
+    );
+    let manifest = kim.manifest(&services);
+    kim.converges(&manifest);
+    (manifest, waits, go)
+}
+
+/// The lcm that goes on as this user.
+fn lcm_of(host: &Host, uid: u32, manifest: &str) -> Identity {
+    let is_it = |pid: i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let words = process::words(pid);
+        status.contains(&format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}")) && words == format!("lcm down --yes {manifest}")
+    };
+    let found = process::living(is_it);
+    let [lcm] = found[..] else { panic!("not one lcm of {uid}, but {found:?} on {}", host.name) };
+    lcm
+}
+
+fn the_owner_gets_at_nothing_of_roots_while_root_goes_on_as_the_owner() {
+    let host = Host::new("owners");
+    let (kim, root) = (host.user(KIM), host.user(ROOT));
+    let (manifest, waits, go) = waiting(&kim);
+    let secret = root.write("secret", "hunter2-of-root");
+    fs::set_permissions(&secret, Permissions::from_mode(0o600)).expect("its mode");
+    // What root's shell has open, lcm inherits.
+    let mut shell = root.program("sh");
+    shell.args(["-c", "exec 9<\"$0\"; exec \"$@\""]).arg(&secret).arg(lcm()).args(["down", "--yes", &manifest]);
+    let running = Running::start(shell, "root's lcm");
+    wait_until("the stop waits", || waits.exists());
+    let lcm = lcm_of(&host, KIM, &manifest);
+    let proc = |file: &str| format!("/proc/{}/{file}", lcm.pid);
+    let open = fs::read_dir(proc("fd")).expect("root sees it").flatten();
+    assert!(
+        open.filter_map(|entry| fs::read_link(entry.path()).ok()).all(|path| path != secret),
+        "root's file is open"
+    );
+    // Whom the kernel lets write there may attach a debugger, and so make lcm do anything.
+    let stat = fs::read_to_string(proc("stat")).expect("its state");
+    let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
+    assert_eq!((fields[3], fields[4]), (&lcm.pid.to_string()[..], "0"), "a session of its own, without a terminal");
+    for file in ["mem", "environ", "fd/0", "maps"] {
+        let opened = kim.program("sh").args(["-c", &format!("exec 3<{}", proc(file))]).output().expect("sh runs");
+        assert!(!opened.status.success(), "{file} of root's lcm is open to the owner");
+    }
+    fs::write(go, "").expect("written");
+    running.end().exits(0);
+    assert_eq!(host.servers(), []);
+}
+
+fn signals_to_root_reach_the_lcm_that_goes_on() {
+    let host = Host::new("owners");
+    let (kim, root) = (host.user(KIM), host.user(ROOT));
+    let (manifest, waits, go) = waiting(&kim);
+    let running = root.start(&["down", "--yes", &manifest]);
+    wait_until("the stop waits", || waits.exists());
+    let lcm = lcm_of(&host, KIM, &manifest);
+    let leader = Identity::of(i32::try_from(running.child.id()).expect("a pid")).expect("it lives");
+    leader.signal("INT");
+    let ran = running.end();
+    assert_eq!(ran.code, 130, "{ran}");
+    assert!(!lcm.is_alive(), "it goes on without root");
+    fs::write(go, "").expect("written");
+    kim.goes_down(&manifest);
 }
 
 fn a_store_that_the_owners_file_names_is_opened_as_the_owner_only() {
