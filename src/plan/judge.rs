@@ -188,8 +188,9 @@ fn not_ours(scene: &Scene<'_>, number: Number) -> Option<Decision> {
 fn renamed(scene: &Scene<'_>, number: Number) -> Option<Reason> {
     let Ownership::Renamed { container, id, to } = &scene.seen(number).ownership else { return None };
     let message = format!(
-        "its container {to} was renamed to {container} ({}); `docker rename {container} {to}` brings it back, \
-         `docker rm --force {container}` removes it; until then lcm neither touches it nor makes a second one",
+        "{container} ({}) carries the marks of its container {to}, which was renamed or copied: if it was renamed, \
+         `docker rename {container} {to}` brings it back; if no one needs it, `docker rm --force {container}` removes \
+         it; until then lcm neither touches it nor makes a second one",
         id.get(..12).unwrap_or(id)
     );
     Some(reason(ReasonCode::Renamed, message, None))

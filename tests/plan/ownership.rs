@@ -108,7 +108,7 @@ fn a_renamed_container_is_blocked_by_name_and_nothing_else_is_done_to_it() {
         assert!(matches!(&seen.ownership, Ownership::Renamed { container, .. } if container == "foo"), "{seen:?}");
         assert!(claimed(&observed).is_empty(), "it is reported once");
         let lines = text(&made);
-        assert!(lines.contains("blocked web [renamed] its container shop-web was renamed to foo ("), "{lines}");
+        assert!(lines.contains("blocked web [renamed] foo ("), "{lines}");
         assert!(lines.contains("`docker rename foo shop-web` brings it back"), "{lines}");
         for request in requests() {
             assert_eq!(planned(&house.look(&desired), &desired, &request).1.steps, [], "{state:?}");

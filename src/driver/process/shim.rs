@@ -158,9 +158,11 @@ fn begin(orders: &Orders) -> Result<Keeper, String> {
     };
     folder.write_start(&note).map_err(|error| failed("can't write to", error))?;
     standby = standby.and_then(|mut standby| standby.order(&folder, &log_orders).ok().map(|()| standby));
+    let recorder = Recorder::new(&folder, &orders.marks, orders.started_at, pipe.inode);
+    // The pipe is on record before there is a process that has it: should this shim be killed a moment later.
+    recorder.record();
     let pid = spawn(orders, pipe.writer)?;
     let relay = Relay::new(pipe.reader, log, folder.clone(), &log_orders);
-    let recorder = Recorder::new(&folder, &orders.marks, orders.started_at, pipe.inode);
     // Before lcm is told that the service runs: from then on its members are known without this shim.
     recorder.record();
     Ok(Keeper { pid, folder, recorder, relay, standby, _lock: lock })
