@@ -161,7 +161,7 @@ fn begin(orders: &Orders) -> Result<Keeper, String> {
     let recorder = Recorder::new(&folder, &orders.marks, orders.started_at, pipe.inode);
     // The pipe is on record before there is a process that has it: should this shim be killed a moment later.
     recorder.record();
-    let pid = spawn(orders, pipe.writer)?;
+    let pid = spawn(orders, pipe.writer).inspect_err(|_| recorder.end())?;
     let relay = Relay::new(pipe.reader, log, folder.clone(), &log_orders);
     // Before lcm is told that the service runs: from then on its members are known without this shim.
     recorder.record();
