@@ -14,6 +14,7 @@ use crate::cli::args::{ExecutionArgs, Format, PlanningArgs};
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
 use crate::cli::opened::{self, Opened};
+use crate::cli::outputs;
 use crate::cli::owner::Claim;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
@@ -73,7 +74,9 @@ pub(super) async fn run(session: &Session, job: Job) -> Result<Exit, Stop> {
     if job.opened.is_none() && job.world.is_none() {
         owner::go_on_as_owner(session, &job.manifest, job.claim)?;
     }
-    let (copy, refused) = match copy(&job.execution) {
+    let files = job.execution.json_into.iter();
+    let checked = files.map(|file| outputs::check(session, &job.manifest, file)).collect::<Result<(), Stop>>();
+    let (copy, refused) = match checked.and_then(|()| copy(&job.execution)) {
         Ok(copy) => (copy, None),
         Err(stop) => (None, Some(stop)),
     };

@@ -27,6 +27,7 @@ mod names;
 mod observe;
 mod oneshot;
 mod opened;
+mod outputs;
 mod owner;
 mod plan;
 mod resume;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::cli::args::ManifestArgs;
 use crate::cli::exit::Exit;
 use crate::cli::opened;
+use crate::cli::outputs;
 use crate::cli::plan::data;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
@@ -22,6 +23,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+    args.out.iter().try_for_each(|file| outputs::check(session, &args.manifest.manifest, file))?;
     let opened = opened::open_to_look(session, &args.manifest.manifest, &args.manifest.choose)?;
     let text = json::document(&opened.facts(session).await?);
     match &args.out {

@@ -7,6 +7,7 @@ use crate::cli::args::{ManifestArgs, NarrowArgs, PlanFormat, PlanningArgs};
 use crate::cli::exit::Exit;
 use crate::cli::names;
 use crate::cli::opened::{self, Opened};
+use crate::cli::outputs;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
 use crate::files::output;
@@ -33,6 +34,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let ManifestArgs { manifest, choose } = &args.manifest;
+    args.out.iter().try_for_each(|file| outputs::check(session, manifest, file))?;
     let opened = opened::open(session, manifest, &choose.choice(), choose.world.as_deref())?;
     let request = request(&opened, &args.planning)?;
     let facts = opened.facts(session).await?;

@@ -13,6 +13,9 @@ use crate::report::print;
 use crate::report::sheet::sentence;
 use crate::report::style::{Paint, Style};
 
+/// Of a terminal that does not tell: what terminals have been for long.
+const COLUMNS_UNTOLD: usize = 80;
+
 /// Where the terminal's width can't be told.
 const WIDTH_DEFAULT: usize = 100;
 
@@ -50,7 +53,8 @@ impl Session {
         let environment = environment();
         let style = |terminal: bool, columns: Option<usize>| Style {
             colored: is_colored(args.color, &environment, terminal),
-            width: columns.filter(|_| terminal),
+            // One that does not tell its size is a terminal all the same.
+            width: terminal.then(|| columns.unwrap_or(COLUMNS_UNTOLD)),
             bars: terminal && !args.quiet,
         };
         let stdout = style(io::stdout().is_terminal(), width_of(&environment, io::stdout()));

@@ -31,7 +31,8 @@ pub(super) fn warn_root(session: &Session, desired: &Desired, manifest: &Path) {
     let found = writable(desired, manifest, &session.environment);
     for writable in found.iter().take(TOLD_MAX) {
         session.warn(&format!(
-            "another user can write {writable}, which root reads or executes here: run `chown root` and `chmod go-w` on it"
+            "another user can write {writable}, which root reads or executes here, and so can make root do anything: run lcm \
+             as that user, or keep the manifest and its programs in folders of root's"
         ));
     }
     if let Some(more) = found.len().checked_sub(TOLD_MAX).filter(|more| *more > 0) {

@@ -12,6 +12,9 @@ const MODE: u32 = 0o666;
 
 /// Opens it for reading, and for writing where that is allowed; makes it where it is missing.
 ///
+/// It may have a second name: another user can give it one, where its mode lets that user write it. See
+/// [`has_one_name`].
+///
 /// Opens without `O_CREAT` first: `fs.protected_regular` forbids creating over another user's file in a sticky folder.
 /// The standard library sets `O_CLOEXEC`, so that no child inherits the lock. A pipe is opened without waiting for its
 /// other end, and refused.
@@ -23,22 +26,32 @@ pub fn open_or_make(path: &Path) -> io::Result<File> {
         other => other,
     };
     let file = match opened {
-        Err(error) if error.kind() == ErrorKind::NotFound => create(path, flags)?,
+        Err(error) if error.kind() == ErrorKind::NotFound => match create(path, flags) {
+            // Another user was faster: that file's bits are theirs.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => existing(true).or_else(|_| existing(false))?,
+            created => created?,
+        },
         Err(error) => return Err(why_not_opened(path, error)),
         Ok(file) => file,
     };
-    // Any user may have put something else there: it is about to be emptied, perhaps by root.
-    let metadata = file.metadata()?;
-    if !metadata.is_file() || metadata.nlink() > 1 {
-        return Err(io::Error::other("it is not a regular file under one name"));
-    }
-    Ok(file)
+    if file.metadata()?.is_file() { Ok(file) } else { Err(no_regular_file()) }
+}
+
+/// Whether a file can be written without changing one of another name: any user may have put there what is about to be
+/// emptied, perhaps by root. To be locked it needs no such proof.
+#[must_use]
+pub fn has_one_name(file: &File) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.nlink() <= 1)
+}
+
+fn no_regular_file() -> io::Error {
+    io::Error::other("it is a link, a pipe or a folder, not a regular file: remove it")
 }
 
 /// The kernel's words for a link or a socket are those of a network.
 fn why_not_opened(path: &Path, error: io::Error) -> io::Error {
     match fs::symlink_metadata(path) {
-        Ok(there) if !there.is_file() => io::Error::other("it is not a regular file under one name"),
+        Ok(there) if !there.is_file() => no_regular_file(),
         Ok(_) | Err(_) => error,
     }
 }
@@ -48,9 +61,9 @@ fn create(path: &Path, flags: i32) -> io::Result<File> {
         fs::create_dir_all(parent)?;
     }
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(MODE).custom_flags(flags);
+    options.read(true).write(true).create_new(true).mode(MODE).custom_flags(flags);
     let file = options.open(path)?;
-    // The umask has taken bits away; where the file turned out to be another user's, its bits are theirs.
+    // The umask has taken bits away.
     let _ = file.set_permissions(Permissions::from_mode(MODE));
     Ok(file)
 }

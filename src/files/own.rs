@@ -167,7 +167,7 @@ fn is_no_file(error: &io::Error) -> bool {
 }
 
 fn check_folder(stat: &Stat, path: &Path) -> io::Result<()> {
-    const WAY_OUT: &str = "LCM_STATE_DIR names another folder";
+    const WAY_OUT: &str = "set LCM_STATE_DIR to a folder of your own";
     if kind_of(stat) != FileType::Directory {
         let reason = format!("is {}, not a folder", kind_text(kind_of(stat)));
         return Err(refused(io::ErrorKind::NotADirectory, path, reason));

@@ -294,7 +294,7 @@ impl Gathered<'_> {
         match declared {
             Declared::Plain => return,
             Declared::Secret => {
-                self.secrets.insert(Secret::new(value));
+                self.secrets.insert(Secret::declared(value));
             }
             Declared::Unsaid if !is_ordinary(value, &self.words) => {
                 self.secrets.insert(Secret::new(value));

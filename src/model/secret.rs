@@ -15,17 +15,26 @@ pub const MASK: &str = "***";
 
 /// A secret's text. [`Secret::reveal`] is the only way out, and easy to search for.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Secret(String);
+pub struct Secret {
+    text: String,
+    /// The manifest says so (`secret:`): it is masked whatever it looks like.
+    is_declared: bool,
+}
 
 impl Secret {
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self { text: text.into(), is_declared: false }
+    }
+
+    /// A value that the manifest declares to be one.
+    pub fn declared(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_declared: true }
     }
 
     /// The value itself, for the environment of the service that asked for it.
     #[must_use]
     pub fn reveal(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 

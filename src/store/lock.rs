@@ -90,7 +90,7 @@ pub enum LockError {
     Held { path: PathBuf, holder: Option<Box<Holder>>, process: Option<Process> },
     #[error("the lock {} was removed or replaced while it was held", path.display())]
     Replaced { path: PathBuf },
-    #[error("the lock {} can't be used: {reason}; LCM_LOCK names another file", path.display())]
+    #[error("the lock {} can't be used: {reason}; or set LCM_LOCK to another path, the same for all users of this host", path.display())]
     Unusable { path: PathBuf, reason: String },
 }
 
@@ -129,7 +129,7 @@ pub fn try_take(path: &Path, holder: &Holder) -> Result<HostLock, LockError> {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let holder = read_holder(&mut file).map(Box::new);
+                let holder = host_wide::has_one_name(&file).then(|| read_holder(&mut file)).flatten().map(Box::new);
                 return Err(LockError::Held { path: path.to_owned(), holder, process: socket::holder(path) });
             }
             Err(TryLockError::Error(error)) => return Err(unusable(error)),
@@ -141,7 +141,9 @@ pub fn try_take(path: &Path, holder: &Holder) -> Result<HostLock, LockError> {
         let socket = bind(path)?;
         let mut lock = HostLock { path: path.to_owned(), file, socket: Some(socket) };
         // Where the file is another user's and only readable, the lock holds all the same, without a name in it.
-        let _ = write_holder(&mut lock.file, holder);
+        if host_wide::has_one_name(&lock.file) {
+            let _ = write_holder(&mut lock.file, holder);
+        }
         return Ok(lock);
     }
     Err(LockError::Replaced { path: path.to_owned() })
@@ -220,7 +222,7 @@ fn name_holder(holder: Option<&Holder>, process: Option<Process>) -> String {
         }
         (Some(holder), _) => holder.to_string(),
         (None, Some(process)) => format!("its socket is held by {process}"),
-        (None, None) => "the holder is not named".to_owned(),
+        (None, None) => "what holds it has not given a name".to_owned(),
     }
 }
 

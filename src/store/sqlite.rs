@@ -229,7 +229,7 @@ impl Sqlite {
             return StoreError::Full { what: format!("{what} the store"), path: self.path.display().to_string() };
         }
         let error = error.to_string();
-        let way_out = if error.contains("LCM_STATE_DIR") { "" } else { "; LCM_STATE_DIR names another folder" };
+        let way_out = if error.contains("LCM_STATE_DIR") { "" } else { "; set LCM_STATE_DIR to a folder of your own" };
         self.unusable(what, &format!("{error}{way_out}"))
     }
 }
@@ -311,7 +311,7 @@ fn advice(error: &rusqlite::Error) -> &'static str {
             "; it is left as it is: move it away, and a new one is begun (the history goes with it, and nothing else)"
         }
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-            "; LCM_STATE_DIR names another folder"
+            "; set LCM_STATE_DIR to a folder of your own"
         }
         Some(ErrorCode::SystemIoFailure) => " (is the disk full?)",
         // SQLite has some twenty more: none that its user could do something about.

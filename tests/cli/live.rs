@@ -236,3 +236,21 @@ fn what_can_not_be_probed_still_goes_down() {
     live.lcm(&["stop", "one", "--world", "world.json"]).run().code(1).stderr_has("no shell can be run");
     live.lcm(&["down", "--yes", "--world", "world.json"]).run().code(0).stdout_has("1 stopped");
 }
+
+#[test]
+fn what_a_run_reads_or_keeps_is_never_written_over() {
+    let live = Live::new("{ process: { command: 'exec sleep 600', env_file: all.env }, stop: { grace: 1s } }");
+    let folder = live.folder.path();
+    fs::write(folder.join("all.env"), "A=1\n").expect("written");
+    let manifest = fs::read_to_string(folder.join("lcm.yaml")).expect("a manifest");
+    std::os::unix::fs::symlink("lcm.yaml", folder.join("link.yaml")).expect("linked");
+    live.lcm(&["apply"]).run().code(0);
+    for file in ["lcm.yaml", "./lcm.yaml", "link.yaml", "all.env", "state/new.json", "lcm.lock"] {
+        for words in [&["plan", "--out", file][..], &["observe", "--out", file], &["apply", "--json-into", file]] {
+            live.lcm(words).run().code(1).stderr_has("name another file to write");
+        }
+    }
+    assert_eq!(fs::read_to_string(folder.join("lcm.yaml")).expect("a manifest"), manifest);
+    assert_eq!(fs::read_to_string(folder.join("all.env")).expect("an env file"), "A=1\n");
+    live.lcm(&["plan", "--detailed-exitcode", "--out", "plan.json"]).run().code(0);
+}

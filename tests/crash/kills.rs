@@ -240,7 +240,11 @@ modes:
             // Not a member that sleeps: lcm brings back services, not their children.
             Victim::Service => {
                 let servers = self.sandbox.servers();
-                end(servers.iter().rfind(|(_, words)| words.contains("--port")).map(|(pid, _)| *pid))
+                let pids: Vec<i32> = servers.iter().map(|(pid, _)| *pid).collect();
+                // Between fork and exec a child still shows its parent's command line.
+                let is_child = |pid: i32| parent(pid).is_some_and(|parent| pids.contains(&parent));
+                let main = servers.iter().rfind(|(pid, words)| words.contains("--port") && !is_child(*pid));
+                end(main.map(|(pid, _)| *pid))
             }
             Victim::Container => self.engine && self.containers().first().is_some_and(|name| kill_container(name)),
             // They live for milliseconds: the first one to come.
@@ -355,6 +359,12 @@ modes:
         }
         left
     }
+}
+
+/// Field 4 of proc(5)'s stat.
+fn parent(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// Ends a process that this experiment started; `false`: there was none any more.

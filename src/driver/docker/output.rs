@@ -40,6 +40,8 @@ const LINE_BYTES_MAX: u64 = 128;
 
 /// How an engine begins to say that there was nothing to run. It says so in place of the command's output, or refuses.
 const NOT_RUN: &str = "OCI runtime exec failed";
+/// What it says of a container that does not run.
+const NOT_RUNNING: &str = "is not running";
 /// A shell's words for the same, and those of the engines that answer.
 const NOT_RUN_STATUS: [i64; 2] = [126, 127];
 /// Of the reason why it was not run.
@@ -81,7 +83,10 @@ impl Engine {
         let program = command.first().map_or("", String::as_str);
         match timeout(deadline, self.run_in(id, command)).await {
             Ok(Ok(ran)) => Ok(ran),
-            Ok(Err(Error::DockerResponseServerError { message, .. })) if message.contains(NOT_RUN) => {
+            // It may have ended since it was looked at, too.
+            Ok(Err(Error::DockerResponseServerError { message, .. }))
+                if message.contains(NOT_RUN) || message.contains(NOT_RUNNING) =>
+            {
                 Ok(Ran::NotRun(message.trim().to_owned()))
             }
             Ok(Err(error)) => Err(failure(&self.endpoint, format!("run {program} in container {}", short(id)), &error)),

@@ -103,6 +103,9 @@ pub(crate) fn adopt(
     }
     let process = of_this_user(pid).map_err(refused)?;
     let census = Census::take_whole(&processes.trust()).map_err(unreadable)?;
+    if let Some(reason) = unfit(&process, &census) {
+        return Err(refused(reason));
+    }
     if let Some(begun) = census.start_of(pid) {
         let Marks { project, service, .. } = &begun.marks;
         return Err(refused(format!("it is part of `{service}` of project {project} already")));
@@ -169,6 +172,24 @@ fn claims(processes: &Processes, desired: &Desired, service: &ServiceName, censu
         claims.extend(by_pid_file(pid_file).ok().map(|process| Claim { process, whose: whose() }));
     }
     claims
+}
+
+/// Why a process can be no service, whoever asks for it.
+fn unfit(process: &ProcessFact, census: &Census) -> Option<String> {
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    if proc::words(process.pid).is_empty() {
+        return Some("it is the kernel's, or has ended".to_owned());
+    }
+    if census.comes_from(own, process) {
+        return Some("lcm itself was started from it, and would end with it".to_owned());
+    }
+    let container = proc::container(process.pid).filter(|container| proc::own_container().as_ref() != Some(container));
+    container.map(|id| {
+        let id = id.get(..12).unwrap_or(&id).to_owned();
+        format!(
+            "it runs in container {id}, whose engine starts and stops it; name that as `docker: {{ container: … }}`"
+        )
+    })
 }
 
 /// A living process all of whose user ids are this user's.

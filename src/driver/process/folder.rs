@@ -237,7 +237,10 @@ impl Folder {
 
     fn ensure_by(&self, durability: Durability) -> Result<(), DriverError> {
         let unusable = |source| DriverError::Io {
-            what: format!("the state folder {} can't be written to (LCM_STATE_DIR names another)", self.path.display()),
+            what: format!(
+                "the state folder {} can't be written to (set LCM_STATE_DIR to another)",
+                self.path.display()
+            ),
             source,
         };
         own::make_folder(&self.top, &self.path).map_err(unusable)?;

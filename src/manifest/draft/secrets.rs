@@ -151,6 +151,9 @@ pub(super) fn masked_text(text: &str) -> String {
 
 /// One piece: `NAME=value`, `--env=NAME=value`, `name:value`, or a secret by itself.
 fn masked_word(word: &str) -> String {
+    if let Some(word) = without_password(word) {
+        return masked_word(&word);
+    }
     if let Some((name, value)) = word.split_once('=') {
         let counts = is_count(value) && name.to_ascii_uppercase().contains("TOKEN");
         if !counts && is_secret(name, value) {
@@ -167,6 +170,18 @@ fn masked_word(word: &str) -> String {
         Some(_) | None if is_secret_value(word) => LEFT_OUT.to_owned(),
         Some(_) | None => word.to_owned(),
     }
+}
+
+/// An address with parameters, without the password that stands before its host; `None`: it has none of both.
+fn without_password(word: &str) -> Option<String> {
+    let (scheme, rest) = word.split_once("://").filter(|(scheme, _)| !scheme.contains('='))?;
+    let host_end = rest.find(['/', '?', '#']).filter(|end| rest[*end..].contains('='))?;
+    let (login, _) = rest[..host_end].rsplit_once('@')?;
+    let (user, password) = login.split_once(':')?;
+    if is_harmless(password) || password == LEFT_OUT || password.starts_with('$') {
+        return None;
+    }
+    Some(format!("{scheme}://{user}:{LEFT_OUT}{}", &rest[login.len()..]))
 }
 
 #[cfg(test)]
@@ -235,6 +250,8 @@ mod tests {
                 "curl|-u|elastic:changeme|http://x/?a=b&token=c",
                 "curl|-u|SECRET-LEFT-OUT|http://x/?a=b&token=SECRET-LEFT-OUT",
             ),
+            ("curl|http://u:PASS@x/?token=abc", "curl|http://u:SECRET-LEFT-OUT@x/?token=SECRET-LEFT-OUT"),
+            ("curl|http://u:PASS@x/?n=1", "curl|http://u:SECRET-LEFT-OUT@x/?n=1"),
             ("x|{\"api_key\": \"abc\", \"n\": 1}", "x|{\"api_key\": \"SECRET-LEFT-OUT\", \"n\": 1}"),
             ("redis-cli|-a|abc|ping", "redis-cli|-a|SECRET-LEFT-OUT|ping"),
             ("sh|-c|redis-cli -a $$PASS ping", "sh|-c|redis-cli -a $$PASS ping"),

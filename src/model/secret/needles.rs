@@ -41,7 +41,7 @@ pub(super) enum Edges {
 pub(super) fn needles<'a>(secrets: impl Iterator<Item = &'a Secret>) -> BTreeMap<Vec<u8>, Edges> {
     let mut needles = BTreeMap::new();
     let (mut plain_left, mut encoded_left) = (PLAIN_BYTES_MAX, ENCODED_BYTES_MAX);
-    for piece in secrets.flat_map(|secret| pieces(secret.reveal())) {
+    for piece in secrets.flat_map(pieces) {
         let Some(left) = plain_left.checked_sub(piece.len()) else {
             needles.insert(piece.as_bytes()[..piece.len().min(PREFIX_BYTES)].to_vec(), Edges::Bare);
             continue;
@@ -64,11 +64,12 @@ pub(super) fn needles<'a>(secrets: impl Iterator<Item = &'a Secret>) -> BTreeMap
 }
 
 /// The whole value, without the white space around it; and of several lines each, since that is how a log has them.
-fn pieces(value: &str) -> impl Iterator<Item = &str> {
-    let whole = value.trim();
+fn pieces(secret: &Secret) -> impl Iterator<Item = &str> {
+    let whole = secret.reveal().trim();
+    let is_maskable = if secret.is_declared { |value: &str| value.len() >= LENGTH_MIN } else { is_maskable };
     let lines = whole.lines().map(str::trim).filter(|line| line.chars().count() >= LINE_CHARS_MIN).take(LINES_MAX);
     let lines = lines.filter(move |_| whole.contains('\n'));
-    std::iter::once(whole).filter(|value| is_maskable(value)).chain(lines)
+    std::iter::once(whole).filter(move |value| is_maskable(value)).chain(lines)
 }
 
 /// Returns true for a value that can be masked without blanking ordinary text.

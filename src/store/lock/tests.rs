@@ -66,8 +66,11 @@ fn nothing_is_emptied_through_a_link() {
     symlink(&target, &path).expect("linked");
     assert!(matches!(try_take(&path, &holder(1)), Err(LockError::Unusable { .. })));
     fs::remove_file(&path).expect("removed");
+    // A second name locks no user out, and what has it is not written.
     fs::hard_link(&target, &path).expect("linked");
-    assert!(matches!(try_take(&path, &holder(1)), Err(LockError::Unusable { .. })));
+    let lock = try_take(&path, &holder(1)).expect("it is free");
+    lock.check().expect("it is the file at its path");
+    assert!(matches!(try_take(&path, &holder(2)), Err(LockError::Held { holder: None, .. })));
     assert_eq!(fs::read_to_string(&target).expect("there"), "data");
 }
 
