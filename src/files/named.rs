@@ -98,10 +98,14 @@ pub fn read_believed(path: &Path, bytes_max: u64) -> io::Result<Named> {
     read_opened(opened, path, bytes_max)
 }
 
-/// The one path of a file, however it is named: all links followed, as far as there is such a file.
+/// The one path of a file, however it is named: all links followed, as far as there is such a file or its folder.
 #[must_use]
 pub fn identity(path: &Path) -> PathBuf {
-    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+    let in_folder = || {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Some(std::fs::canonicalize(folder).ok()?.join(path.file_name()?))
+    };
+    std::fs::canonicalize(path).ok().or_else(in_folder).unwrap_or_else(|| path.to_owned())
 }
 
 /// Whether a path names a descriptor that lcm was started with.
