@@ -18,7 +18,9 @@ pub(crate) fn trials() -> Vec<Attack> {
             a_reservation_of_a_killed_run_counts_while_its_service_loads,
             after_down_the_project_is_free_for_another_user;
         WITH_ENGINE =>
-            ten_rounds_of_three_users_over_containers_change_nothing;
+            ten_rounds_of_three_users_over_containers_change_nothing,
+            root_takes_a_users_containers_over_only_when_told_to,
+            containers_under_a_former_name_run_on_and_go_down;
     ]
 }
 
@@ -148,6 +150,65 @@ fn ten_rounds_of_three_users_over_containers_change_nothing() {
         ]);
         listed.lines().map(str::to_owned).collect()
     });
+}
+
+/// A service in a container, and the id of the one that runs.
+fn boxed(host: &Host) -> (String, impl Fn() -> Vec<String> + use<>) {
+    let services = format!(
+        "  web: {{ docker: {{ image: \"{}\", pull_policy: never, gpu_access: none, command: [-c, \"sleep 600\"] }}, stop: {{ grace: 1s }} }}",
+        shell::image()
+    );
+    let label = "label=lcm.service=web".to_owned();
+    let names = host.name.clone();
+    let running = move || {
+        let words = ["ps", "--no-trunc", "--filter", &label, "--format", "{{.ID}} {{.Names}}"];
+        let listed = crate::studio::docker(&words);
+        listed.lines().filter(|line| line.contains(&names)).map(str::to_owned).collect()
+    };
+    (services, running)
+}
+
+fn root_takes_a_users_containers_over_only_when_told_to() {
+    let host = Host::new("users");
+    let proxy = Proxy::new(&host);
+    let (mut kim, mut root) = (host.user(KIM), host.user(ROOT));
+    for user in [&mut kim, &mut root] {
+        user.use_engine(proxy.path());
+    }
+    let (services, running) = boxed(&host);
+    let manifest = kim.manifest(&services);
+    kim.converges(&manifest);
+    let before = running();
+    assert_eq!(before.len(), 1, "{before:?}");
+    root.lcm(&["apply", "--yes", &manifest]).exits(0);
+    assert_eq!(running(), before, "as the owner there is nothing to do");
+    root.lcm(&["apply", "--yes", "--take-over", &manifest]).exits(0);
+    kim.lcm(&["apply", "--yes", &manifest]).exits(1).says("owned by");
+    assert_eq!(running().len(), 1, "{:?}", running());
+    root.converges(&manifest);
+    root.goes_down(&manifest);
+    assert_eq!(running(), Vec::<String>::new());
+}
+
+fn containers_under_a_former_name_run_on_and_go_down() {
+    let host = Host::new("users");
+    let root = host.user(ROOT);
+    let (services, running) = boxed(&host);
+    let manifest = root.manifest(&services);
+    root.converges(&manifest);
+    let before = running();
+    let renamed = root.write(
+        "renamed.yaml",
+        &format!("version: 1\nname: \"@NAME@-new\"\nrenamed_from: \"@NAME@\"\nservices:\n{services}\n"),
+    );
+    let renamed = renamed.to_str().expect("UTF-8");
+    root.lcm(&["plan", "--detailed-exitcode", renamed]).exits(0).says("still under a former name");
+    root.lcm(&["apply", "--yes", renamed]).exits(0);
+    assert_eq!(running(), before, "it was made anew");
+    root.lcm(&["restart", "web", "--yes", "-m", renamed]).exits(0);
+    assert_eq!(running().len(), 1, "{:?}", running());
+    root.lcm(&["down", "--yes", renamed]).exits(0);
+    assert_eq!(running(), Vec::<String>::new());
 }
 
 fn loader(port: u16, load: &str, vram: &str) -> String {
