@@ -140,7 +140,7 @@ impl Masker {
     fn found(&self, bytes: &[u8]) -> Vec<Range<usize>> {
         let Some(search) = &self.0 else { return Vec::new() };
         // Most texts are short and hold nothing of the kind.
-        let is_plain = !bytes.iter().any(|byte| CUT[0] == *byte || Notation::may_begin(*byte));
+        let is_plain = !bytes.contains(&CUT[0]) && !Notation::may_be_in(bytes);
         if is_plain && !search.needles.may_be_in(bytes) {
             return Vec::new();
         }

@@ -1,6 +1,6 @@
 //! Notations that write a text character by character, undone with a map back to where each byte came from: percent
 //! and form encoding, backslashes (JSON, YAML, C, shells), character references (HTML, XML), doubled and spliced quotes
-//! (YAML, CSV, shells), and lines that were wrapped.
+//! (YAML, CSV, shells), lines that were wrapped, and hexadecimal digits in groups.
 
 use std::ops::Range;
 
@@ -23,10 +23,12 @@ pub(super) enum Notation {
     Wrapped,
     /// Codes of a terminal, and letters without a shape: what is left out later must not put a secret together.
     Unseen,
+    /// Hexadecimal digits in groups, as `xxd`, `od` and fingerprints have them: `68 75`, `68:75`, `6875 6e74`.
+    Grouped,
 }
 
 impl Notation {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Percent,
         Self::Form,
         Self::Backslash,
@@ -36,10 +38,16 @@ impl Notation {
         Self::DoubledDouble,
         Self::Wrapped,
         Self::Unseen,
+        Self::Grouped,
     ];
 
-    /// Returns true for a byte that something of any notation begins with.
-    pub(super) fn may_begin(byte: u8) -> bool {
+    /// Returns true for a text that may hold something of any notation.
+    pub(super) fn may_be_in(text: &[u8]) -> bool {
+        text.iter().any(|byte| Self::may_begin(*byte)) || has_groups(text)
+    }
+
+    /// Returns true for a byte that something of any notation begins with, but for groups of digits.
+    fn may_begin(byte: u8) -> bool {
         !matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b' ') && Self::ALL.iter().any(|one| one.begins(byte))
     }
 
@@ -54,6 +62,8 @@ impl Notation {
             Self::DoubledDouble => byte == b'"',
             Self::Wrapped => byte == b'\n',
             Self::Unseen => !matches!(byte, b' '..=b'~' | b'\n' | b'\t'),
+            // Far too common: they are looked for whole.
+            Self::Grouped => false,
         }
     }
 
@@ -70,13 +80,16 @@ impl Notation {
             Self::DoubledDouble => pair(rest, b"\"\""),
             Self::Wrapped => wrapped(rest),
             Self::Unseen => unseen(rest),
+            Self::Grouped => grouped(rest),
         }
     }
 
     /// Undoes the notation; `None` where nothing is written in it.
     pub(super) fn undo(self, text: &Layer) -> Option<Layer> {
         let bytes = &text.bytes;
-        if !bytes.iter().any(|byte| self.begins(*byte)) {
+        let may_be =
+            if self == Self::Grouped { has_groups(bytes) } else { bytes.iter().any(|byte| self.begins(*byte)) };
+        if !may_be {
             return None;
         }
         let capacity = bytes.len();
@@ -239,6 +252,37 @@ fn wrapped(rest: &[u8]) -> Option<(usize, Meaning)> {
     let after = rest.strip_prefix(b"\r\n").or_else(|| rest.strip_prefix(b"\n"))?;
     let indent = after.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     Some((rest.len() - after.len() + indent, Meaning::NOTHING))
+}
+
+/// Groups of two or four hexadecimal digits in a row from which a text counts: words like `be` are no dump.
+const GROUPS_MIN: usize = 2;
+
+/// Length of a group of digits and what separates it, at the begin of `rest`: ` 68`, `:68`, ` 6875`.
+fn group(rest: &[u8]) -> Option<usize> {
+    if !matches!(rest.first()?, b' ' | b':' | b'-') {
+        return None;
+    }
+    let digits = rest[1..].iter().take(5).take_while(|byte| byte.is_ascii_hexdigit()).count();
+    matches!(digits, 2 | 4).then_some(1 + digits)
+}
+
+fn has_groups(text: &[u8]) -> bool {
+    let (mut at, mut groups) = (0, 0);
+    while at < text.len() {
+        match group(&text[at..]) {
+            Some(length) => (at, groups) = (at + length, groups + 1),
+            None => (at, groups) = (at + 1, 0),
+        }
+        if groups >= GROUPS_MIN {
+            return true;
+        }
+    }
+    false
+}
+
+/// The separator before a group.
+fn grouped(rest: &[u8]) -> Option<(usize, Meaning)> {
+    group(rest).map(|_| (1, Meaning::NOTHING))
 }
 
 /// What no terminal shows. A code that is longer than any that a terminal knows is looked at in part.

@@ -57,6 +57,16 @@ fn written(secret: &str) -> Vec<(&'static str, String)> {
         ),
         ("html, all", joined(secret.chars(), |one| format!("&#x{:x};", u32::from(one)))),
         ("hex", hex.clone()),
+        ("hex, od", each(|byte| format!(" {byte:02x}"))),
+        ("hex, fingerprint", each(|byte| format!("{byte:02x}:"))),
+        (
+            "hex, xxd",
+            secret
+                .as_bytes()
+                .chunks(2)
+                .map(|pair| pair.iter().map(|byte| format!("{byte:02x}")).chain([" ".into()]).collect::<String>())
+                .collect(),
+        ),
         ("hex, upper", hex.to_ascii_uppercase()),
     ];
     for (name, before) in [("base64", ""), ("base64, one on", "u"), ("base64, two on", "u:"), ("base64, user", "user:")]
