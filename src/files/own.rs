@@ -138,6 +138,19 @@ pub fn names(path: &Path, names_max: usize) -> io::Result<Vec<OsString>> {
     Ok(names)
 }
 
+/// Removes what killed processes left unfinished in a folder: files that were to take the place of others.
+pub fn sweep(path: &Path) -> io::Result<()> {
+    /// A folder of lcm's holds some ten files.
+    const NAMES_MAX: usize = 1000;
+    for name in names(path, NAMES_MAX)? {
+        let is_left = name.to_str().and_then(way::writer_of).is_some_and(|pid| !Path::new("/proc").join(pid).exists());
+        if is_left {
+            remove(&path.join(name))?;
+        }
+    }
+    Ok(())
+}
+
 /// A file's folder, proven, and its name.
 fn place(path: &Path) -> io::Result<Place> {
     let place = way::place(path)?;

@@ -76,6 +76,14 @@ pub(super) fn replace(place: &Place, mode: Mode, write: &mut dyn FnMut(OwnedFd) 
     written
 }
 
+/// Pid of the process that writes a file with such a name.
+pub(super) fn writer_of(name: &str) -> Option<&str> {
+    let mut parts = name.strip_prefix('.')?.strip_suffix(".new")?.rsplit('.');
+    let is_number = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    parts.next().filter(is_number)?;
+    parts.next().filter(is_number)
+}
+
 /// Finds the folder that holds `path`. Its last part, should it be a link, is not followed.
 pub(super) fn place(path: &Path) -> io::Result<Place> {
     let name =

@@ -6,9 +6,11 @@ use std::{io, thread};
 
 use jiff::Timestamp;
 
+use crate::driver::process::folder::Folder;
 use crate::driver::process::shim::standby;
 use crate::driver::process::trees::{Census, Key, Tree};
 use crate::driver::process::{Processes, Survey, adopt, proc};
+use crate::files::own;
 use crate::model::desired::{Desired, PidFile, Runtime, Service};
 use crate::model::facts::{ExitFact, Marks, Reading, TreeFact};
 use crate::model::names::ProjectName;
@@ -59,6 +61,10 @@ pub(crate) fn one(processes: &Processes, project: &ProjectName, service: &Servic
 /// Records the members of a project's living starts, so that they are known after the death of a shim that does not
 /// record: one of an earlier lcm, or one whose folder was deleted.
 pub(crate) fn record(processes: &Processes, project: &ProjectName) -> io::Result<()> {
+    let folders = Folder::all(&processes.state_dir);
+    let folders = folders.iter().map(|(_, _, folder)| folder.path()).chain([processes.state_dir.as_path()]);
+    // What can't be removed is in no one's way.
+    folders.for_each(|folder| drop(own::sweep(folder)));
     let census = Census::take(&processes.trust())?;
     let output = |marks: &Marks| {
         let note = processes.folder(&marks.project, &marks.service).start_note();

@@ -96,3 +96,20 @@ fn what_others_can_write_is_refused() {
         assert!(error.contains("mode 1777") && error.contains("LCM_STATE_DIR"), "{error}");
     }
 }
+
+#[test]
+fn what_a_killed_process_left_unfinished_is_swept_away_and_nothing_else() {
+    let root = tempfile::tempdir().expect("a folder");
+    let folder = root.path().join("state");
+    super::make_folder(&folder, &folder).expect("made");
+    let own = format!(".start.json.{}.3.new", std::process::id());
+    // No pid is so large.
+    let left = [".trial.7.4999999.0.new", ".start.json.4999999.12.new"];
+    let kept = [own.as_str(), "start.json", ".hidden", ".x.new", ".a.b.c.new", "log.1"];
+    for name in left.iter().chain(&kept) {
+        super::create(&folder.join(name)).expect("made");
+    }
+    super::sweep(&folder).expect("swept");
+    assert!(left.iter().all(|name| !folder.join(name).exists()), "it was left");
+    assert!(kept.iter().all(|name| folder.join(name).exists()), "too much was removed");
+}
