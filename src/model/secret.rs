@@ -17,7 +17,7 @@ pub const MASK: &str = "***";
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Secret {
     text: String,
-    /// The manifest says so (`secret:`): it is masked whatever it looks like.
+    /// The manifest says so (`secret:`): it is masked though it looks like an ordinary value.
     is_declared: bool,
 }
 

@@ -40,7 +40,7 @@ fn holder(listener: &ListenerFact, facts: &Facts, desired: &Desired) -> PortHold
     }
 }
 
-/// Names who holds a port of a service that does not run: whatever answers there, it is not the service.
+/// Names who holds a port of a service that does not run: what answers there is not the service.
 pub(super) fn tell_taken(seen: &mut ObservedService, service: &Service, holders: &BTreeMap<u16, PortHolder>) {
     if !seen.state.is_not_running() || seen.holds_room || seen.unknown.is_some() {
         return;

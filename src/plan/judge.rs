@@ -189,7 +189,7 @@ fn renamed(scene: &Scene<'_>, number: Number) -> Option<Reason> {
     let Ownership::Renamed { container, id, to } = &scene.seen(number).ownership else { return None };
     let message = format!(
         "{container} ({}) carries the marks of its container {to}, which was renamed or copied: if it was renamed, \
-         `docker rename {container} {to}` brings it back; if no one needs it, `docker rm --force {container}` removes \
+         `docker rename {container} {to}` brings it back; if it is not needed, `docker rm --force {container}` removes \
          it; until then lcm neither touches it nor makes a second one",
         id.get(..12).unwrap_or(id)
     );

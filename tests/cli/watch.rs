@@ -138,7 +138,7 @@ fn a_small_terminal_says_what_is_below_and_a_resize_draws_anew() {
     assert!(code == Some(130) && after.contains("writer"), "the whole table stays: {after:?}");
 }
 
-/// Whatever is under way: here a look waits for a probe that does not end.
+/// While a look waits for a probe that does not end.
 #[test]
 fn a_second_interrupt_and_a_quit_leave_the_terminal_as_it_was() {
     for (key, expected) in [(b"\x03", 130), (b"\x1c", 131)] {

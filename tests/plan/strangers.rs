@@ -1,5 +1,5 @@
-//! A process or container that is not the project's and holds a port of a service: whatever it answers, it is not the
-//! service. It blocks the start by name, and is never touched.
+//! A process or container that is not the project's and holds a port of a service: it is not the service, though it answers
+//! as that would. It blocks the start by name, and is never touched.
 
 use lcm::model::facts::{ListenerFact, Owner, ProbeFacts, ProbeReading, Reading};
 use lcm::model::lifecycle::State;
@@ -27,7 +27,7 @@ fn squat(house: &House, owner: &Owner) {
         let program = Some("python3".to_owned());
         let owner = owner.clone();
         facts.listeners = Reading::Known(vec![ListenerFact { port: 9000, pid: Some(4711), program, owner }]);
-        // As it answers: an observation has no such reading of what does not run, and no one may believe one.
+        // As it answers: an observation has no such reading of what does not run, and none may be believed.
         let health = Some(ProbeReading::Passed);
         facts.probes.insert(ServiceName::new("a"), ProbeFacts { health, busy: None });
     });

@@ -132,7 +132,7 @@ async fn nothing_is_put_aside_for_a_process() {
 }
 
 #[tokio::test]
-async fn what_does_not_run_is_not_asked_whatever_holds_its_port() {
+async fn what_does_not_run_is_not_asked_though_its_port_is_held() {
     let bench = Bench::new();
     let port = server::stranger(&bench.path("notes"));
     let mut service = bench.service("web", "exec sleep 600");

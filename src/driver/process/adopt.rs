@@ -71,7 +71,7 @@ pub(crate) fn by_pid_file(pid_file: &PidFile) -> Result<ProcessFact, String> {
     }
 }
 
-/// Why a pid file is not believed, whatever it holds; `None`: it is, or there is none.
+/// Why a pid file is not believed, before its content is looked at; `None`: it is, or there is none.
 pub(crate) fn disbelief(pid_file: &PidFile) -> Option<String> {
     let error = named::read_believed(&pid_file.path, PID_FILE_BYTES_MAX).err()?;
     (error.kind() != io::ErrorKind::NotFound).then(|| match Refused::of(&error) {
@@ -174,7 +174,7 @@ fn claims(processes: &Processes, desired: &Desired, service: &ServiceName, censu
     claims
 }
 
-/// Why a process can be no service, whoever asks for it.
+/// Why a process can never be a service.
 fn unfit(process: &ProcessFact, census: &Census) -> Option<String> {
     let own = i32::try_from(std::process::id()).unwrap_or_default();
     if proc::words(process.pid).is_empty() {

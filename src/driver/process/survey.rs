@@ -63,7 +63,7 @@ pub(crate) fn one(processes: &Processes, project: &ProjectName, service: &Servic
 pub(crate) fn record(processes: &Processes, project: &ProjectName) -> io::Result<()> {
     let folders = Folder::all(&processes.state_dir);
     let folders = folders.iter().map(|(_, _, folder)| folder.path()).chain([processes.state_dir.as_path()]);
-    // What can't be removed is in no one's way.
+    // A file that can't be removed hinders nothing.
     folders.for_each(|folder| drop(own::sweep(folder)));
     let census = Census::take(&processes.trust())?;
     let output = |marks: &Marks| {

@@ -56,7 +56,7 @@ fn fails(server: &Server, more: &str) -> String {
 
 fn a_probe_whose_answer_never_ends_is_cut() {
     let server = Server::new(ok("connection: close\r\n\r\n"), vec![b'x'; 65_536].leak(), Duration::ZERO);
-    // Any 2xx is well, whatever follows; what must stand in the body is not waited for without end.
+    // Any 2xx is well; what must stand in the body is not waited for without end.
     assert_eq!(probed(&http(&server, "")).0, 0);
     fails(&server, ", body: ready");
 }

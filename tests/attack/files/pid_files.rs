@@ -40,7 +40,7 @@ fn victim(host: &Host, owner: &User<'_>) -> Identity {
     host.spawn(server)
 }
 
-/// Whatever the file says, the service starts by itself, and the process that it names lives on.
+/// The service starts by itself, and the process that the file names lives on.
 #[track_caller]
 fn not_believed(uid: u32, plant: impl Fn(&Host, &User<'_>, Identity) -> PathBuf) -> String {
     let host = Host::new("pid-file");
