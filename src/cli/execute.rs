@@ -74,8 +74,8 @@ pub(super) async fn run(session: &Session, job: Job) -> Result<Exit, Stop> {
     if job.opened.is_none() && job.world.is_none() {
         owner::go_on_as_owner(session, &job.manifest, job.claim)?;
     }
-    let files = job.execution.json_into.iter();
-    let checked = files.map(|file| outputs::check(session, &job.manifest, file)).collect::<Result<(), Stop>>();
+    let mut files = job.execution.json_into.iter();
+    let checked = files.try_for_each(|file| outputs::check(session, &job.manifest, file));
     let (copy, refused) = match checked.and_then(|()| copy(&job.execution)) {
         Ok(copy) => (copy, None),
         Err(stop) => (None, Some(stop)),

@@ -269,10 +269,7 @@ fn group(rest: &[u8]) -> Option<usize> {
 fn has_groups(text: &[u8]) -> bool {
     let (mut at, mut groups) = (0, 0);
     while at < text.len() {
-        match group(&text[at..]) {
-            Some(length) => (at, groups) = (at + length, groups + 1),
-            None => (at, groups) = (at + 1, 0),
-        }
+        (at, groups) = group(&text[at..]).map_or((at + 1, 0), |length| (at + length, groups + 1));
         if groups >= GROUPS_MIN {
             return true;
         }
