@@ -185,6 +185,8 @@ impl Overrules {
 enum Declared {
     Plain,
     Secret,
+    /// Not by name, but it is written as a secret: `{ env: NAME }`, `{ file: PATH }`.
+    Written,
     /// None: it is a secret unless it looks ordinary.
     Unsaid,
 }
@@ -277,8 +279,9 @@ impl Gathered<'_> {
         let env = source.get("env").map(Node::strings).unwrap_or_default();
         let values = env.into_iter().filter_map(|(name, _)| self.origins.environment.get(name));
         let values: Vec<String> = values.cloned().chain(self.of_secret_files(source)).collect();
+        let declared = if name == Declared::Secret { Declared::Secret } else { Declared::Written };
         for value in values {
-            self.add(&value, Declared::Secret);
+            self.add(&value, declared);
         }
     }
 
@@ -294,7 +297,10 @@ impl Gathered<'_> {
         match declared {
             Declared::Plain => return,
             Declared::Secret => {
-                self.secrets.insert(Secret::declared(value));
+                self.secrets.replace(Secret::declared(value));
+            }
+            Declared::Written => {
+                self.secrets.insert(Secret::new(value));
             }
             Declared::Unsaid if !is_ordinary(value, &self.words) => {
                 self.secrets.insert(Secret::new(value));

@@ -6,6 +6,7 @@ mod needles;
 mod notation;
 mod search;
 
+use std::cmp::Ordering;
 use std::fmt;
 
 pub use self::masker::Masker;
@@ -14,7 +15,8 @@ pub use self::masker::Masker;
 pub const MASK: &str = "***";
 
 /// A secret's text. [`Secret::reveal`] is the only way out, and easy to search for.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// Secrets are equal by their text.
+#[derive(Clone)]
 pub struct Secret {
     text: String,
     /// The manifest says so (`secret:`): it is masked though it looks like an ordinary value.
@@ -35,6 +37,26 @@ impl Secret {
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.text
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Secret {}
+
+impl PartialOrd for Secret {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Secret {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.text.cmp(&other.text)
     }
 }
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::PathBuf;
 
-use crate::sandbox::{Ran, run, wait_until};
+use crate::sandbox::{Ran, copy_program, run, wait_until};
 use crate::support::host::lcm;
 use crate::support::process::{self, Identity};
 use crate::support::{AS_ROOT, Attack, Canary, Host, KIM, ROOT, User, attacks};
@@ -79,7 +79,7 @@ impl<'h> Family<'h> {
     /// Puts a new file in the binary's place, as package managers do.
     fn upgrade(&self) {
         let draft = self.binary.with_extension("new");
-        fs::copy(lcm(), &draft).expect("a copy of lcm");
+        copy_program(&lcm(), &draft);
         fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).expect("its mode");
         chown(&draft, Some(self.owner.uid), Some(self.owner.uid)).expect("its owner");
         fs::rename(&draft, &self.binary).expect("the binary in its place");

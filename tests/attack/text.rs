@@ -1,10 +1,10 @@
 //! Text of others in what lcm shows: escapes, line ends, markup, formulas and commands of runners.
 
-use std::fs;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{Ran, run, wait_until};
+use crate::sandbox::{Ran, copy_program, run, wait_until};
 use crate::support::engine::{Answer, Engine, IMAGE, Reaction};
 use crate::support::{AS_ROOT, Attack, EVE, Host, KIM, User, attacks};
 use crate::terminal::shown;
@@ -118,7 +118,7 @@ fn a_claims_program_and_names_forge_no_line() {
     let kim = host.user(KIM);
     let eve = host.attacker(EVE);
     let program = eve.path("a\n::stop-commands::t\u{1b}[2J");
-    fs::copy("/bin/sleep", &program).expect("a program under another name");
+    copy_program(Path::new("/bin/sleep"), &program);
     let mut command = eve.program(program.to_str().expect("UTF-8"));
     command.arg("600").env("LCM_PROJECT", &host.name).env("LCM_SERVICE", HOSTILE).env("LCM_SALT", HOSTILE);
     command.env("LCM_CONFIG", HOSTILE).env("LCM_VRAM_MIB", "18446744073709551616").env("LCM_GPUS", HOSTILE);

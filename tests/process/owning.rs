@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lcm::driver::{Life, Start};
 use lcm::model::claim::{ClaimFact, Claimant};
@@ -61,16 +61,23 @@ async fn pid_in(bench: &Bench, name: &str) -> i32 {
     bench.line_of(name).await.parse().expect("a pid")
 }
 
+/// By a process of its own: what another test forks meanwhile would hold the copy open for writing, and the kernel
+/// executes no such file.
+fn copy_lcm(to: &Path) {
+    let copied = std::process::Command::new("cp").arg(env!("CARGO_BIN_EXE_lcm")).arg(to).status().expect("cp runs");
+    assert!(copied.success(), "no copy of lcm");
+}
+
 #[tokio::test]
 async fn an_upgrade_of_the_binary_loses_and_doubles_nothing() {
     let mut bench = Bench::new();
     let binary = bench.path("lcm");
-    fs::copy(env!("CARGO_BIN_EXE_lcm"), &binary).expect("copied");
+    copy_lcm(&binary);
     bench.processes.shim_program.clone_from(&binary);
     let service = bench.service("web", "sleep 600 & exec sleep 600");
     let instance = bench.start(&service).await;
     fs::remove_file(&binary).expect("removed");
-    fs::copy(env!("CARGO_BIN_EXE_lcm"), &binary).expect("another file at its path");
+    copy_lcm(&binary);
     let look = bench.look(&service).await;
     assert_eq!((look.life, look.instance.as_ref()), (Life::Running, Some(&instance)));
     assert_eq!(bench.start(&service).await, instance, "there is no second copy");

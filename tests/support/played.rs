@@ -2,12 +2,11 @@
 //! test's own, which lcm reads through the real `nvml-wrapper`.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use crate::gpus::Gpus;
-use crate::sandbox::{Ran, Sandbox, free_port};
+use crate::sandbox::{Ran, Sandbox, copy_program, free_port};
 use crate::server::static_server;
 use crate::studio::{Studio, remove_labelled};
 use crate::world::{Gpu, VARIABLE, World};
@@ -182,7 +181,7 @@ impl Foreign {
     /// A program of this name that holds so much.
     pub(crate) fn new(played: &Played, name: &str, size: &str) -> Self {
         let program = played.sandbox.path(name);
-        fs::copy(static_server(), &program).expect("a copy of the server");
+        copy_program(static_server(), &program);
         let mut command = Command::new(program);
         command.args(["--hold", size]).env(VARIABLE, played.gpus.path()).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("it starts");

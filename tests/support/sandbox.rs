@@ -43,7 +43,7 @@ impl Sandbox {
         let mut sandbox = Self { folder, name, environment: BTreeMap::new(), manifests: Vec::new() };
         // A name of its own for the file is how this test's processes are told from all others.
         let server = sandbox.path("model_server");
-        fs::copy(static_server(), &server).expect("a copy of the server");
+        copy_program(static_server(), &server);
         for (name, value) in [
             ("PATH", std::env::var("PATH").unwrap_or_default()),
             ("HOME", sandbox.path("home").display().to_string()),
@@ -318,4 +318,12 @@ fn gather(mut stream: impl Read + Send + 'static) -> mpsc::Receiver<String> {
         let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
     });
     receiver
+}
+
+/// Copies a program by a process of its own: what another thread forks meanwhile would hold the copy open for writing,
+/// and the kernel executes no such file.
+#[track_caller]
+pub(crate) fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg(from).arg(to).status().expect("cp runs");
+    assert!(copied.success(), "no copy of {}", from.display());
 }

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use super::process::{self, Identity};
 use super::{Attacker, KIM, User};
 use crate::gpus::Gpus;
+use crate::sandbox::copy_program;
 use crate::server::static_server;
 use crate::studio::{docker, remove_labelled};
 use crate::world::{Gpu, World};
@@ -45,7 +46,7 @@ impl Host {
             fs::create_dir(host.path(folder)).expect("a folder");
             fs::set_permissions(host.path(folder), Permissions::from_mode(mode)).expect("its mode");
         }
-        fs::copy(static_server(), host.server()).expect("a copy of the server");
+        copy_program(static_server(), &host.server());
         fs::set_permissions(host.server(), Permissions::from_mode(0o755)).expect("its mode");
         host
     }

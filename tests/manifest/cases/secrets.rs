@@ -203,7 +203,7 @@ fn a_secret_comes_from_a_file() {
     {
         assert!(missing.starts_with("the secret file") && missing.contains(why.trim()), "{missing}");
     }
-    assert_eq!(desired.secrets, [Secret::declared("hf_0123")]);
+    assert_eq!(desired.secrets, [Secret::new("hf_0123")]);
 }
 
 #[test]
