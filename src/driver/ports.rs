@@ -53,13 +53,20 @@ pub(crate) fn describe(listener: &ListenerFact) -> String {
 }
 
 fn read(ports: &BTreeSet<u16>, trust: &Trust) -> io::Result<Vec<ListenerFact>> {
-    let sockets: BTreeMap<u64, u16> =
-        listening::sockets()?.into_iter().filter(|(_, port)| ports.contains(port)).collect();
+    let asked = || -> io::Result<BTreeMap<u64, u16>> {
+        Ok(listening::sockets()?.into_iter().filter(|(_, port)| ports.contains(port)).collect())
+    };
+    let mut sockets = asked()?;
     if sockets.is_empty() {
         return Ok(Vec::new());
     }
     let census = Census::take(trust)?;
     let holders = holders(&census, sockets.keys().copied().collect())?;
+    if sockets.keys().any(|inode| !holders.contains_key(inode)) {
+        // Of a process that is just ending: its sockets were there before it was looked for.
+        let still = asked()?;
+        sockets.retain(|inode, _| holders.contains_key(inode) || still.contains_key(inode));
+    }
     // One process that listens on several addresses is one listener.
     let found: BTreeSet<(u16, Option<i32>)> =
         sockets.iter().map(|(inode, port)| (*port, holders.get(inode).copied())).collect();
