@@ -9,15 +9,12 @@ pub mod reservation;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::files::kernel;
 
 /// The lock is the host's, whoever runs lcm, since the GPU is.
 const LOCK: &str = "/run/lock/lcm.lock";
-
-/// A table of users is some hundred KiB on the largest hosts.
-const USERS_BYTES_MAX: u64 = 4 << 20;
 
 /// Path of the host's lock; `LCM_LOCK` moves it, and all that lies beside it.
 #[must_use]
@@ -90,7 +87,7 @@ fn find_groups(group: &str, user: &str) -> Vec<u32> {
 }
 
 fn table(path: &str) -> String {
-    kernel::read_text(Path::new(path), USERS_BYTES_MAX).unwrap_or_default()
+    kernel::table(path).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -133,10 +133,7 @@ fn ten_rounds_of_three_users_over_containers_change_nothing() {
     for user in [&mut kim, &mut lee, &mut root] {
         user.use_engine(proxy.path());
     }
-    let services = format!(
-        "  web: {{ docker: {{ image: \"{}\", pull_policy: never, gpu_access: none, command: [-c, \"sleep 600\"] }}, stop: {{ grace: 1s }} }}",
-        shell::image()
-    );
+    let (services, _) = boxed(&host);
     let label = format!("label=lcm.project={}", host.name);
     ten_rounds(&host, [&kim, &lee, &root], &services, || {
         let listed = crate::studio::docker(&[

@@ -2,7 +2,7 @@
 //! sub-reaper that they were started under. Blocking.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::slice;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +11,6 @@ use rustix::process::Signal;
 
 use crate::driver::process::proc;
 use crate::driver::process::signal::send;
-use crate::files::kernel;
 use crate::model::facts::ProcessFact;
 
 /// A killed process lingers only in the kernel. A command beside a service holds no GPU whose driver takes longer.
@@ -28,7 +27,7 @@ pub(crate) fn children(pid: i32) -> Vec<i32> {
         let stats = proc::pids().into_iter().flatten().filter_map(proc::stat);
         return stats.filter(|stat| stat.parent == pid).map(|stat| stat.pid).collect();
     }
-    listed_children(pid)
+    proc::listed_children(pid)
 }
 
 /// Living processes below `root`, without `root`. What is forked meanwhile is in the next list.
@@ -42,7 +41,7 @@ pub(crate) fn below(root: i32) -> Vec<ProcessFact> {
     }
     let (mut seen, mut next, mut found) = (BTreeSet::from([root]), vec![root], Vec::new());
     while let Some(pid) = next.pop() {
-        let children = if listed { listed_children(pid) } else { parents.remove(&pid).unwrap_or_default() };
+        let children = if listed { proc::listed_children(pid) } else { parents.remove(&pid).unwrap_or_default() };
         for child in children {
             // A pid that was given anew in between is not followed twice.
             if !seen.insert(child) {
@@ -60,16 +59,6 @@ pub(crate) fn below(root: i32) -> Vec<ProcessFact> {
 /// A kernel built without `CONFIG_PROC_CHILDREN` has no such files.
 fn has_children_files() -> bool {
     Path::new("/proc/thread-self/children").exists()
-}
-
-/// One file for each thread: a child belongs to the thread that made it.
-fn listed_children(pid: i32) -> Vec<i32> {
-    let folder = PathBuf::from(format!("/proc/{pid}/task"));
-    let threads = kernel::names(&folder).into_iter().flatten();
-    let texts = threads.filter_map(|thread| kernel::table(folder.join(thread).join("children")).ok());
-    texts
-        .flat_map(|text| text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>())
-        .collect()
 }
 
 /// Pauses between rounds, within [`END_WAIT`].

@@ -12,6 +12,7 @@ use rustix::process::geteuid;
 use crate::driver::DriverError;
 use crate::files::kernel;
 use crate::model::desired::{EnvValue, Process, Service};
+use crate::shared;
 
 /// Where programs are looked up, unless the service's own environment says otherwise.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -119,16 +120,10 @@ struct Account {
 /// From the user database; a user whom it does not know is taken at the environment's word.
 fn account(own: &BTreeMap<String, String>) -> Account {
     let uid = geteuid().as_raw();
-    let passwd = kernel::table("/etc/passwd").unwrap_or_default();
-    let known = passwd.lines().find_map(|line| {
-        let fields: Vec<&str> = line.split(':').collect();
-        let [name, _, id, _, _, home, shell] = fields[..] else { return None };
-        let shell = if shell.is_empty() { "/bin/sh" } else { shell };
-        (id.parse() == Ok(uid)).then(|| Account {
-            name: name.to_owned(),
-            home: home.to_owned(),
-            shell: shell.to_owned(),
-        })
+    let known = shared::user(uid).map(|user| Account {
+        name: user.name,
+        home: user.home.display().to_string(),
+        shell: user.shell,
     });
     let said = |name: &str, otherwise: &str| own.get(name).cloned().unwrap_or_else(|| otherwise.to_owned());
     known.unwrap_or_else(|| Account {

@@ -19,8 +19,6 @@ use crate::model::facts::Marks;
 /// Members in one record. Those nearest to the shim come first: what descends from a recorded member counts as well,
 /// so only a service that leaves thousands of orphans behind could exceed it to any effect.
 pub(crate) const MEMBERS_MAX: usize = 4096;
-/// Threads looked at for one record: each has its own list of children.
-const THREADS_MAX: usize = 16_384;
 /// No record is longer: each member takes about sixty bytes.
 pub(crate) const BYTES_MAX: u64 = 1 << 20;
 
@@ -110,23 +108,13 @@ pub(crate) fn below(shim: i32, marks: &Marks) -> Vec<Stat> {
 fn children_of() -> Box<dyn Fn(i32) -> Vec<i32>> {
     let own = std::process::id();
     if fs::exists(format!("/proc/self/task/{own}/children")).unwrap_or(false) {
-        return Box::new(listed_children);
+        return Box::new(proc::listed_children);
     }
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     for stat in proc::pids().into_iter().flatten().filter_map(proc::stat) {
         children.entry(stat.parent).or_default().push(stat.pid);
     }
     Box::new(move |pid| children.get(&pid).cloned().unwrap_or_default())
-}
-
-fn listed_children(pid: i32) -> Vec<i32> {
-    let folder = PathBuf::from(format!("/proc/{pid}/task"));
-    let Ok(threads) = kernel::names(&folder) else { return Vec::new() };
-    let lists = threads.take(THREADS_MAX).filter_map(|thread| {
-        let list = kernel::table(folder.join(thread).join("children")).ok()?;
-        Some(list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>())
-    });
-    lists.flatten().collect()
 }
 
 /// Whether a process has the pipe with this inode as its standard output or error, to write to.

@@ -310,6 +310,19 @@ fn shim_of(words: &[u8]) -> Option<(String, String)> {
     if expected { Some((name(project)?, name(service)?)) } else { None }
 }
 
+/// Children of a process as the kernel lists them: one file for each thread, since a child belongs to the thread that
+/// made it.
+pub(crate) fn listed_children(pid: i32) -> Vec<i32> {
+    /// Looked at in one process.
+    const THREADS_MAX: usize = 16_384;
+    let folder = PathBuf::from(format!("/proc/{pid}/task"));
+    let threads = kernel::names(&folder).into_iter().flatten().take(THREADS_MAX);
+    let lists = threads.filter_map(|thread| kernel::table(folder.join(thread).join("children")).ok());
+    lists
+        .flat_map(|list| list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
 /// Identity of this boot: pids and start times mean nothing in another one.
 pub(crate) fn boot_id() -> Option<String> {
     kernel::table("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned())
