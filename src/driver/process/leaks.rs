@@ -31,8 +31,13 @@ pub(crate) fn inherited() -> Vec<u32> {
 }
 
 fn closes(info: &str) -> Option<bool> {
+    Some(flags_of(info)? & CLOSES_ON_EXEC != 0)
+}
+
+/// Flags of a descriptor, by its text in `/proc/PID/fdinfo`.
+pub(crate) fn flags_of(info: &str) -> Option<u32> {
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
-    Some(u32::from_str_radix(flags.trim(), 8).ok()? & CLOSES_ON_EXEC != 0)
+    u32::from_str_radix(flags.trim(), 8).ok()
 }
 
 /// The same command without those descriptors, as far as the shells of this host can.

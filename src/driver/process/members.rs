@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::driver::process::leaks;
 use crate::driver::process::proc::{self, Stat};
 use crate::driver::process::verified;
 use crate::files::kernel;
@@ -122,10 +123,7 @@ pub(crate) fn writes_to(pid: i32, inode: u64) -> bool {
     /// Of the access mode in the flags of a descriptor, as `/proc` shows them in octal.
     const ACCESS: u32 = 0o3;
     let name = PathBuf::from(format!("pipe:[{inode}]"));
-    let is_writable = |info: String| {
-        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-        flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok()).is_some_and(|flags| flags & ACCESS != 0)
-    };
+    let is_writable = |info: String| leaks::flags_of(&info).is_some_and(|flags| flags & ACCESS != 0);
     [1, 2].iter().any(|number| {
         fs::read_link(format!("/proc/{pid}/fd/{number}")).is_ok_and(|target| target == name)
             && kernel::table(format!("/proc/{pid}/fdinfo/{number}")).is_ok_and(is_writable)
