@@ -127,7 +127,7 @@ async fn carry<'p>(run: &Run<'_>, plan: &'p Plan, step: &'p Step) -> (&'p Step, 
         (None, Action::Evict) => evict::evict(run, step).await,
         (None, Action::Pause) => words::pause(run, step).await,
         // Only an operator lets something go on, and needs no plan for that.
-        (None, Action::Unpause) => Verdict::Stale("no plan asks for that".to_owned()),
+        (None, Action::Unpause | Action::Update | Action::Wake) => Verdict::Stale("no plan asks for that".to_owned()),
     };
     close(run, plan, step, (&verdict, began));
     (step, verdict)

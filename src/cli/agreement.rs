@@ -84,7 +84,7 @@ impl Agreement<'_> {
         let stops = plan.steps.iter().any(|step| match step.action {
             // What is evicted in vain, is stopped.
             Action::Stop | Action::Remove | Action::Evict => true,
-            Action::Pause | Action::Unpause | Action::Start => false,
+            Action::Pause | Action::Unpause | Action::Update | Action::Wake | Action::Start => false,
         });
         let terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
         stops && terminal && !self.job.execution.yes && !self.opened.is_simulated()

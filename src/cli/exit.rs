@@ -117,6 +117,9 @@ fn of_blocked(code: ReasonCode) -> Exit {
         | ReasonCode::SpecChanged
         | ReasonCode::SecretChanged
         | ReasonCode::ImageChanged
+        | ReasonCode::SettingsChanged
+        | ReasonCode::MemoryGivenBack
+        | ReasonCode::AutoRemove
         | ReasonCode::Exited
         | ReasonCode::GpuLost
         | ReasonCode::WrongGpu

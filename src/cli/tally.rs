@@ -107,6 +107,8 @@ impl Tally {
             removed: count(Action::Remove),
             paused: count(Action::Pause),
             unpaused: count(Action::Unpause),
+            updated: count(Action::Update),
+            woken: count(Action::Wake),
             started: count(Action::Start),
         }
     }
@@ -164,6 +166,8 @@ fn past(action: Action) -> &'static str {
         Action::Remove => "removed",
         Action::Pause => "paused",
         Action::Unpause => "unpaused",
+        Action::Update => "updated",
+        Action::Wake => "woken",
         Action::Start => "started",
     }
 }

@@ -150,6 +150,10 @@ pub struct ServiceCounts {
     pub removed: u32,
     pub paused: u32,
     pub unpaused: u32,
+    #[serde(default)]
+    pub updated: u32,
+    #[serde(default)]
+    pub woken: u32,
     pub started: u32,
 }
 

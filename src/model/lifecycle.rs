@@ -201,12 +201,25 @@ pub enum Action {
     Remove,
     Pause,
     Unpause,
+    /// Changes settings of a running container in place.
+    Update,
+    /// Has a running service take again the GPU memory that it gave back.
+    Wake,
     /// Creates first where needed; on a service that is starting already, waits for it.
     Start,
 }
 
 impl Action {
-    pub const ALL: [Self; 6] = [Self::Evict, Self::Stop, Self::Remove, Self::Pause, Self::Unpause, Self::Start];
+    pub const ALL: [Self; 8] = [
+        Self::Evict,
+        Self::Stop,
+        Self::Remove,
+        Self::Pause,
+        Self::Unpause,
+        Self::Update,
+        Self::Wake,
+        Self::Start,
+    ];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -216,6 +229,8 @@ impl Action {
             Self::Remove => "remove",
             Self::Pause => "pause",
             Self::Unpause => "unpause",
+            Self::Update => "update",
+            Self::Wake => "wake",
             Self::Start => "start",
         }
     }
@@ -228,7 +243,7 @@ impl fmt::Display for Action {
 }
 
 /// The one way that `action` takes from `from`, both ends included; `None` where there is none.
-/// An eviction changes no state, so its route is the state alone.
+/// An eviction or a wake changes no state, so its route is the state alone.
 #[must_use]
 pub fn route(action: Action, from: State) -> Option<&'static [State]> {
     ROUTES.iter().find(|(of, states)| *of == action && states[0] == from).map(|(_, states)| *states)
@@ -268,6 +283,11 @@ pub const ROUTES: &[(Action, &[State])] = &[
     (Action::Evict, &[Online]),
     (Action::Evict, &[Idle]),
     (Action::Evict, &[Busy]),
+    (Action::Update, &[Online, Updating, Online]),
+    (Action::Update, &[Idle, Updating, Online]),
+    (Action::Wake, &[Online]),
+    (Action::Wake, &[Idle]),
+    (Action::Wake, &[Busy]),
 ];
 
 /// Every legal change, from state and to state.

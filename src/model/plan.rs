@@ -290,6 +290,12 @@ pub enum ReasonCode {
     StopFailed,
     /// A hook that is required failed.
     Vetoed,
+    /// Its real settings differ from the manifest's.
+    SettingsChanged,
+    /// It gave GPU memory back, and another has taken it.
+    MemoryGivenBack,
+    /// Its container would be removed by a stop.
+    AutoRemove,
 }
 
 impl ReasonCode {
@@ -330,6 +336,9 @@ impl ReasonCode {
             Self::StartFailed => "start_failed",
             Self::StopFailed => "stop_failed",
             Self::Vetoed => "vetoed",
+            Self::SettingsChanged => "settings_changed",
+            Self::MemoryGivenBack => "memory_given_back",
+            Self::AutoRemove => "auto_remove",
         }
     }
 }

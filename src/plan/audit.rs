@@ -86,9 +86,13 @@ impl Audit<'_> {
         let from = step.expect.state;
         let table = match step.action {
             Action::Stop => stop_route(step.reason.code, from),
-            Action::Start | Action::Remove | Action::Evict | Action::Pause | Action::Unpause => {
-                route(step.action, from)
-            }
+            Action::Start
+            | Action::Remove
+            | Action::Evict
+            | Action::Pause
+            | Action::Unpause
+            | Action::Update
+            | Action::Wake => route(step.action, from),
         };
         let is_way = if let Some(route) = table {
             step.route == route
@@ -226,7 +230,7 @@ impl Audit<'_> {
                     findings.push(format!("{}: nothing is known of it", step.id));
                 }
             }
-            Action::Evict | Action::Pause | Action::Unpause => {}
+            Action::Evict | Action::Pause | Action::Unpause | Action::Update | Action::Wake => {}
         }
     }
 
@@ -317,7 +321,7 @@ impl Audit<'_> {
 /// Where an action ends that changes something.
 fn aim(action: Action) -> State {
     match action {
-        Action::Start | Action::Unpause | Action::Evict => State::Online,
+        Action::Start | Action::Unpause | Action::Evict | Action::Update | Action::Wake => State::Online,
         Action::Stop => State::Offline,
         Action::Remove => State::Deleted,
         Action::Pause => State::Suspended,

@@ -43,7 +43,7 @@ impl<'a> Flow<'a> {
     pub(super) fn worst_with_a_start(&self, gpu: &GpuId) -> Option<i64> {
         let starts = self.on.get(gpu)?.iter().filter(|at| {
             let step = &self.steps[**at];
-            step.action == Action::Start && step.vram_on(gpu) > Mebibytes::ZERO
+            takes_memory(step.action) && step.vram_on(gpu) > Mebibytes::ZERO
         });
         // Weighed so heavily that whatever must come before it is taken along.
         let weight = self.steps.iter().map(|step| step.vram_on(gpu).0).sum::<u64>() + 1;
@@ -66,13 +66,13 @@ impl<'a> Flow<'a> {
             }
             let amount = step.vram_on(gpu).0;
             match step.action {
-                Action::Start => {
+                Action::Start | Action::Wake => {
                     let weight = amount + more.filter(|(heavy, _)| heavy == at).map_or(0, |(_, weight)| weight);
                     gains += weight;
                     network.edge(source, begin, weight);
                 }
                 Action::Stop | Action::Evict => network.edge(end, sink, amount),
-                Action::Remove | Action::Pause | Action::Unpause => {}
+                Action::Remove | Action::Pause | Action::Unpause | Action::Update => {}
             }
         }
         gains - network.max_flow(source, sink)
@@ -82,7 +82,7 @@ impl<'a> Flow<'a> {
     /// takes nothing there is only waited for, and what gives back need not have happened.
     fn before_starts_on(&self, gpu: &GpuId) -> BTreeSet<usize> {
         let on = self.on.get(gpu).map_or(&[][..], Vec::as_slice);
-        let mut open: Vec<usize> = on.iter().copied().filter(|at| self.steps[*at].action == Action::Start).collect();
+        let mut open: Vec<usize> = on.iter().copied().filter(|at| takes_memory(self.steps[*at].action)).collect();
         let mut found = BTreeSet::new();
         while let Some(at) = open.pop() {
             if found.insert(at) {
@@ -91,6 +91,10 @@ impl<'a> Flow<'a> {
         }
         found
     }
+}
+
+fn takes_memory(action: Action) -> bool {
+    matches!(action, Action::Start | Action::Wake)
 }
 
 fn signed(amount: u64) -> i64 {
@@ -237,7 +241,9 @@ mod tests {
                             | Action::Evict
                             | Action::Remove
                             | Action::Pause
-                            | Action::Unpause => 0,
+                            | Action::Unpause
+                            | Action::Update
+                            | Action::Wake => 0,
                         }
                     })
                     .sum();

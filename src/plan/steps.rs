@@ -45,7 +45,7 @@ impl<'a> Steps<'a> {
             Action::Stop => own.stop = position,
             Action::Remove => own.remove = position,
             Action::Start => own.start = position,
-            Action::Evict | Action::Pause | Action::Unpause => {}
+            Action::Evict | Action::Pause | Action::Unpause | Action::Update | Action::Wake => {}
         }
         self.all.push(step);
     }

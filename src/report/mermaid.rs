@@ -45,10 +45,10 @@ const TOO_LARGE: &str = "  %% Larger than Mermaid draws as it is set up by defau
 /// What comes up is round, what goes has corners; what is given back or taken away for good has shapes of its own.
 fn shape(action: Action) -> (&'static str, &'static str) {
     match action {
-        Action::Start | Action::Unpause => ("([", "])"),
+        Action::Start | Action::Unpause | Action::Wake => ("([", "])"),
         Action::Stop | Action::Pause => ("[", "]"),
         Action::Remove => ("[[", "]]"),
-        Action::Evict => ("{{", "}}"),
+        Action::Evict | Action::Update => ("{{", "}}"),
     }
 }
 

@@ -93,8 +93,10 @@ fn spans(steps: &[Step], edges: &[(usize, usize)]) -> Vec<Span> {
 
 fn drawn_ms(action: Action) -> u64 {
     match action {
-        Action::Start => START_DRAWN_MS,
-        Action::Evict | Action::Stop | Action::Remove | Action::Pause | Action::Unpause => OTHER_DRAWN_MS,
+        Action::Start | Action::Wake => START_DRAWN_MS,
+        Action::Evict | Action::Stop | Action::Remove | Action::Pause | Action::Unpause | Action::Update => {
+            OTHER_DRAWN_MS
+        }
     }
 }
 
@@ -104,9 +106,9 @@ fn levels(plan: &Plan, spans: &[Span], end_ms: u64, gpu: &GpuId, before: Mebibyt
     for (step, span) in plan.steps.iter().zip(spans) {
         let amount = step.vram_on(gpu);
         match step.action {
-            Action::Start => changes.entry(span.begin_ms).or_default().1 += amount,
+            Action::Start | Action::Wake => changes.entry(span.begin_ms).or_default().1 += amount,
             Action::Stop | Action::Evict => changes.entry(span.end_ms).or_default().0 += amount,
-            Action::Remove | Action::Pause | Action::Unpause => {}
+            Action::Remove | Action::Pause | Action::Unpause | Action::Update => {}
         }
     }
     let mut levels = vec![Level { from_ms: 0, until_ms: end_ms, used: before }];

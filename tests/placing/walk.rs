@@ -66,7 +66,14 @@ fn addition(plan: &Plan, gpu: &GpuId, (begun, ended): Moment) -> i64 {
             match step.action {
                 Action::Start if begun & (1 << at) != 0 => amount,
                 Action::Stop if ended & (1 << at) != 0 => -amount,
-                Action::Start | Action::Stop | Action::Evict | Action::Remove | Action::Pause | Action::Unpause => 0,
+                Action::Start
+                | Action::Stop
+                | Action::Evict
+                | Action::Remove
+                | Action::Pause
+                | Action::Unpause
+                | Action::Update
+                | Action::Wake => 0,
             }
         })
         .sum()

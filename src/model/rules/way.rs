@@ -55,7 +55,7 @@ impl Rules {
     }
 }
 
-/// What comes after the first state, where a rule makes way to it. An eviction changes no state.
+/// What comes after the first state, where a rule makes way to it. An eviction or a wake changes no state.
 fn shortcuts(action: Action) -> &'static [&'static [State]] {
     match action {
         Action::Start => &[&[State::Starting, State::Online]],
@@ -63,7 +63,8 @@ fn shortcuts(action: Action) -> &'static [&'static [State]] {
         Action::Remove => &[&[State::Deleted]],
         Action::Pause => &[&[State::Suspended]],
         Action::Unpause => &[&[State::Online]],
-        Action::Evict => &[],
+        Action::Update => &[&[State::Updating, State::Online]],
+        Action::Evict | Action::Wake => &[],
     }
 }
 

@@ -142,16 +142,16 @@ fn arrows(plan: &Plan, line: &Timeline) -> String {
 /// Whether it brings something up.
 pub(super) fn comes(action: Action) -> bool {
     match action {
-        Action::Start | Action::Unpause => true,
-        Action::Evict | Action::Stop | Action::Remove | Action::Pause => false,
+        Action::Start | Action::Unpause | Action::Wake => true,
+        Action::Evict | Action::Stop | Action::Remove | Action::Pause | Action::Update => false,
     }
 }
 
 pub(super) fn sign(action: Action) -> &'static str {
     match action {
-        Action::Start | Action::Unpause => "+",
+        Action::Start | Action::Unpause | Action::Wake => "+",
         Action::Stop | Action::Remove | Action::Pause => "−",
-        Action::Evict => "~",
+        Action::Evict | Action::Update => "~",
     }
 }
 

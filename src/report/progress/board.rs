@@ -163,6 +163,8 @@ impl Row {
             Some(Action::Evict) => "evicting",
             Some(Action::Pause) => "pausing",
             Some(Action::Unpause) => "unpausing",
+            Some(Action::Update) => "updating",
+            Some(Action::Wake) => "waking",
         }
     }
 }

@@ -28,6 +28,8 @@ pub(in crate::report) enum Kind {
     Restart,
     Move,
     Unpause,
+    Update,
+    Wake,
     Start,
 }
 
@@ -43,8 +45,18 @@ pub(in crate::report) enum Group {
 
 impl Kind {
     /// In the order of a plan's summary.
-    pub(in crate::report) const ALL: [Self; 8] =
-        [Self::Stop, Self::Remove, Self::Evict, Self::Pause, Self::Restart, Self::Move, Self::Unpause, Self::Start];
+    pub(in crate::report) const ALL: [Self; 10] = [
+        Self::Stop,
+        Self::Remove,
+        Self::Evict,
+        Self::Pause,
+        Self::Restart,
+        Self::Move,
+        Self::Update,
+        Self::Unpause,
+        Self::Wake,
+        Self::Start,
+    ];
 
     pub(in crate::report) fn verb(self) -> &'static str {
         match self {
@@ -55,6 +67,8 @@ impl Kind {
             Self::Restart => "restart",
             Self::Move => "move",
             Self::Unpause => "unpause",
+            Self::Update => "update",
+            Self::Wake => "wake",
             Self::Start => "start",
         }
     }
@@ -62,16 +76,16 @@ impl Kind {
     pub(in crate::report) fn group(self) -> Group {
         match self {
             Self::Stop | Self::Remove | Self::Evict | Self::Pause => Group::Goes,
-            Self::Restart | Self::Move => Group::Changes,
-            Self::Unpause | Self::Start => Group::Comes,
+            Self::Restart | Self::Move | Self::Update => Group::Changes,
+            Self::Unpause | Self::Wake | Self::Start => Group::Comes,
         }
     }
 
     pub(in crate::report) fn symbol(self) -> (&'static str, Paint) {
         match self {
-            Self::Start | Self::Unpause => ("+", Paint::Good),
+            Self::Start | Self::Wake | Self::Unpause => ("+", Paint::Good),
             Self::Stop | Self::Remove | Self::Pause => ("-", Paint::Bad),
-            Self::Restart | Self::Move | Self::Evict => ("~", Paint::Warn),
+            Self::Restart | Self::Move | Self::Update | Self::Evict => ("~", Paint::Warn),
         }
     }
 
@@ -85,6 +99,8 @@ impl Kind {
             (None, Some(_)) => Self::Stop,
             (None, None) if step(Action::Evict).is_some() => Self::Evict,
             (None, None) if step(Action::Pause).is_some() => Self::Pause,
+            (None, None) if step(Action::Wake).is_some() => Self::Wake,
+            (None, None) if step(Action::Update).is_some() => Self::Update,
             (None, None) => Self::Unpause,
         }
     }
@@ -147,7 +163,7 @@ impl<'a> Entry<'a> {
             with_memory.find(|step| actions.contains(&step.action)).copied()
         };
         let freed = of(&[Action::Stop, Action::Evict, Action::Pause]);
-        let taken = of(&[Action::Start, Action::Unpause]);
+        let taken = of(&[Action::Start, Action::Wake, Action::Unpause]);
         match (freed, taken) {
             (None, None) => None,
             (Some(one), None) | (None, Some(one)) => step_memory(plan, one),
@@ -171,7 +187,7 @@ impl<'a> Entry<'a> {
     /// What other services must have come to first. Of something that goes and comes again, each half has its own.
     pub(in crate::report) fn waits(&self, plan: &Plan) -> Vec<String> {
         let (comes, goes): (Vec<&Step>, Vec<&Step>) =
-            self.steps.iter().partition(|step| matches!(step.action, Action::Start | Action::Unpause));
+            self.steps.iter().partition(|step| matches!(step.action, Action::Start | Action::Wake | Action::Unpause));
         let is_both = !comes.is_empty() && !goes.is_empty();
         let half = |word: &str, steps: &[&Step]| {
             let came_to = self.came_to(plan, steps);
@@ -192,6 +208,8 @@ impl<'a> Entry<'a> {
                 Action::Remove => ["is removed", "are removed"],
                 Action::Evict => ["has given its memory back", "have given their memory back"],
                 Action::Pause => ["is paused", "are paused"],
+                Action::Update => ["is updated", "are updated"],
+                Action::Wake => ["is awake", "are awake"],
             };
             match groups.iter_mut().find(|(of, _)| *of == words) {
                 Some((_, names)) if names.contains(&step.service.to_string()) => {}
@@ -209,6 +227,8 @@ impl<'a> Entry<'a> {
     pub(in crate::report) fn estimate(&self) -> Option<String> {
         let (last, word) = match self.kind {
             Kind::Start | Kind::Unpause | Kind::Restart | Kind::Move => (Action::Start, "ready"),
+            Kind::Wake => (Action::Wake, "ready"),
+            Kind::Update => (Action::Update, "done"),
             Kind::Stop | Kind::Remove | Kind::Evict | Kind::Pause => (Action::Stop, "done"),
         };
         let known = |step: &&&Step| step.action == last && step.estimate_ms.is_some();
@@ -221,8 +241,8 @@ impl<'a> Entry<'a> {
 /// `takes 19 074 MiB on GPU 0`: of one step alone.
 pub(in crate::report) fn step_memory(plan: &Plan, step: &Step) -> Option<String> {
     let verb = match step.action {
-        Action::Start | Action::Unpause => "takes",
-        Action::Stop | Action::Evict | Action::Pause | Action::Remove => "frees",
+        Action::Start | Action::Wake | Action::Unpause => "takes",
+        Action::Stop | Action::Evict | Action::Pause | Action::Remove | Action::Update => "frees",
     };
     let some = step.vram_mib.0 > 0 && !step.gpus.is_empty();
     some.then(|| format!("{verb} {} on {}", step.vram_mib, gpus(plan, &step.gpus)))
