@@ -15,6 +15,8 @@ mod replacing;
 mod require;
 #[path = "support/server.rs"]
 mod server;
+#[path = "docker/settings.rs"]
+mod settings;
 #[path = "docker/states.rs"]
 mod states;
 
@@ -65,6 +67,14 @@ fn main() -> std::process::ExitCode {
             a_pattern_in_a_log_is_remembered_for_the_start_that_showed_it,
             a_log_that_lost_its_beginning_is_told_from_a_whole_one,
             health_is_the_images_own;
+        settings:
+            what_lcm_made_reads_back_as_it_was_made,
+            what_the_engine_can_change_is_mended_while_it_runs,
+            what_it_cannot_change_is_made_anew_at_the_next_start,
+            a_network_that_was_made_anew_no_longer_keeps_it_from_starting,
+            a_link_that_leads_elsewhere_by_now_is_another_folder,
+            a_container_whose_network_it_shares_is_known_by_its_id,
+            another_container_under_its_name_and_with_its_labels_is_found_out;
         states:
             without_a_container_it_is_registered,
             created_and_never_run_it_is_deployed,

@@ -119,7 +119,7 @@ impl Drop for Holder {
 
 /// As lcm reads them, from a machine that has nothing else to read.
 fn read() -> Vec<GpuFact> {
-    let runtime = Runtime::Existing(ExistingContainer { container: "none".into() });
+    let runtime = Runtime::Existing(ExistingContainer { container: "none".into(), accepts_auto_remove: false });
     let service = Service { gpu: GpuRequest::Auto, ..Service::plain(ServiceName::new("model"), runtime) };
     let desired = Desired::plain(ProjectName::new("gpu-test"), [service]);
     let environment: BTreeMap<String, String> =

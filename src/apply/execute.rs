@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::record::forbidden;
 use super::run::{Cut, Run, millis};
 use super::verdict::{Trouble, Verdict};
-use super::{Failure, OnFailure, attempts, evict, start, stop, words};
+use super::{Failure, OnFailure, attempts, evict, start, stop, update, words};
 use crate::model::desired::Condition;
 use crate::model::event::{EventKind, Outcome};
 use crate::model::lifecycle::Action;
@@ -126,8 +126,9 @@ async fn carry<'p>(run: &Run<'_>, plan: &'p Plan, step: &'p Step) -> (&'p Step, 
         (None, Action::Remove) => stop::remove(run, step).await,
         (None, Action::Evict) => evict::evict(run, step).await,
         (None, Action::Pause) => words::pause(run, step).await,
-        // Only an operator lets something go on, and needs no plan for that.
-        (None, Action::Unpause | Action::Update | Action::Wake) => Verdict::Stale("no plan asks for that".to_owned()),
+        (None, Action::Update) => update::update(run, step).await,
+        (None, Action::Unpause) => update::unpause(run, step).await,
+        (None, Action::Wake) => Verdict::Stale("no plan asks for that".to_owned()),
     };
     close(run, plan, step, (&verdict, began));
     (step, verdict)

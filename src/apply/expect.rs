@@ -71,6 +71,17 @@ pub(super) fn of_pause(step: &Step, look: &Look) -> Ready {
     }
 }
 
+pub(super) fn of_unpause(step: &Step, look: &Look) -> Ready {
+    let is_it = look.instance == step.expect.instance;
+    match look.life {
+        Life::Running if is_it => Ready::Done,
+        Life::Suspended if is_it => Ready::Yes,
+        Life::Absent | Life::Ended(_) | Life::Crippled(_) | Life::Running | Life::Suspended => {
+            Ready::Stale("it is another one by now, or has ended".to_owned())
+        }
+    }
+}
+
 pub(super) fn of_remove(step: &Step, look: &Look) -> Ready {
     if is_of_older(step) {
         return if look.previous { Ready::Yes } else { Ready::Done };

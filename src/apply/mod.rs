@@ -24,6 +24,7 @@ mod start;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod update;
 mod verdict;
 mod words;
 
@@ -252,7 +253,15 @@ fn within_approved(run: &Run<'_>, plan: Plan) -> Result<Plan, End> {
     if added.is_empty() {
         return Ok(plan);
     }
-    let because = if run.ledger().unevicted.is_empty() { "the world has changed" } else { "an eviction was in vain" };
+    let (evicted, mended) = {
+        let ledger = run.ledger();
+        (ledger.unevicted.is_empty(), ledger.unmended.is_empty())
+    };
+    let because = match (evicted, mended) {
+        (true, true) => "the world has changed",
+        (false, _) => "an eviction was in vain",
+        (true, false) => "settings could not be changed in place",
+    };
     let reason = format!("{because}, and the saved plan does not hold {}; plan again", added.join(", "));
     Err(End::Unapproved { plan: Box::new(plan), reason })
 }
@@ -352,6 +361,7 @@ async fn think(run: &Run<'_>) -> Result<Plan, End> {
     let mut request = context.request.clone();
     request.prevented.extend(run.ledger().prevented.clone());
     request.unevicted.extend(run.ledger().unevicted.values().cloned());
+    request.unmended.extend(run.ledger().unmended.iter().cloned());
     if request.purpose == Purpose::Restart {
         go_on_restarting(run, &mut request);
     }

@@ -66,6 +66,8 @@ pub(super) struct Ledger {
     pub(super) prevented: BTreeMap<ServiceName, Reason>,
     /// Evictions that gave back too little, and whose: these services may still be stopped.
     pub(super) unevicted: BTreeMap<StepId, ServiceName>,
+    /// Services whose settings could not be changed in place: they are made anew.
+    pub(super) unmended: BTreeSet<ServiceName>,
     /// GPUs of a stop could not be read, though it was tried more than once.
     pub(super) unread: bool,
     pub(super) prepared: BTreeSet<ServiceName>,

@@ -87,7 +87,7 @@ pub(super) fn manifest_schema() -> serde_json::Value {
 /// What runs here, looked at without a manifest.
 pub(super) async fn found(environment: &Environment) -> Found {
     // Whose only use is to have use for an engine and for GPUs.
-    let runtime = Runtime::Existing(ExistingContainer { container: "none".into() });
+    let runtime = Runtime::Existing(ExistingContainer { container: "none".into(), accepts_auto_remove: false });
     let service = Service { gpu: GpuRequest::Auto, ..Service::plain(ServiceName::new("none"), runtime) };
     let desired = Desired::plain(ProjectName::new("none"), [service]);
     let machine = Machine::new(&desired, environment.clone(), PathBuf::from(SHIM));

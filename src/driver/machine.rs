@@ -18,7 +18,7 @@ use crate::driver::gpu::{self, Gpus};
 use crate::driver::process::verified::Names;
 use crate::driver::process::{Processes, Survey};
 use crate::driver::{
-    Answer, Driver, DriverError, Errand, LogMark, Logged, Look, Pause, Start, Stop, ports, reservations,
+    Answer, Driver, DriverError, Errand, LogMark, Logged, Look, Pause, Start, Stop, paths, ports, reservations,
 };
 use crate::model::claim::ClaimFact;
 use crate::model::desired::{Desired, Runtime, Service};
@@ -67,6 +67,7 @@ impl fmt::Debug for Machine {
 struct Held {
     engine: Option<EngineFact>,
     containers: Reading<Vec<ContainerFact>>,
+    networks: Reading<BTreeMap<String, String>>,
     trees: Reading<Vec<TreeFact>>,
     /// Of processes and containers alike.
     claims: Vec<ClaimFact>,
@@ -77,8 +78,9 @@ struct Held {
 
 impl Held {
     fn into_facts(self, now: Timestamp) -> Facts {
-        let Self { engine, containers, trees, claims, pid_files, gpus, reservations } = self;
-        Facts { engine, containers, trees, claims, pid_files, gpus, reservations, ..Facts::empty(host(), now) }
+        let Self { engine, containers, networks, trees, claims, pid_files, gpus, reservations } = self;
+        let empty = Facts::empty(host(), now);
+        Facts { engine, containers, networks, trees, claims, pid_files, gpus, reservations, ..empty }
     }
 }
 
@@ -149,16 +151,27 @@ impl Machine {
         }
     }
 
+    async fn networks(&self, desired: &Desired) -> Reading<BTreeMap<String, String>> {
+        match self.engine().ok().filter(|_| self.asks_engine) {
+            Some(engine) => engine.networks(desired).await,
+            None => Reading::NotAsked,
+        }
+    }
+
     /// Who runs, and who holds GPU memory, read at one time.
     async fn held(&self, desired: &Desired, whose: Whose) -> Held {
-        let ((engine, containers), survey, mut gpus) =
-            tokio::join!(self.containers(desired, whose), self.processes.survey(desired), self.gpus.read(desired));
+        let ((engine, containers), networks, survey, mut gpus) = tokio::join!(
+            self.containers(desired, whose),
+            self.networks(desired),
+            self.processes.survey(desired),
+            self.gpus.read(desired)
+        );
         let Survey { trees, claims, pid_files } = survey;
         if let Some(gpus) = gpus.known_mut() {
             gpu::attribute(gpus, trees.known().map_or(&[], Vec::as_slice));
         }
         let (gpus, reservations) = self.reservations(gpus).await;
-        Held { engine, containers, trees, claims, pid_files, gpus, reservations }
+        Held { engine, containers, networks, trees, claims, pid_files, gpus, reservations }
     }
 
     /// What starts of other users are about to take. Where that can't be read, nothing can be said of what is free.
@@ -244,6 +257,7 @@ impl Driver for Machine {
             tokio::join!(self.held(desired, Whose::Readers), ports::listeners(&ports, self.processes.trust()));
         let mut facts = held.into_facts(now);
         facts.host_id = self.compared_host_id();
+        facts.paths = paths::of_manifest(desired);
         facts.listeners = listeners;
         let published = published(&facts);
         if let Some(listeners) = facts.listeners.known_mut() {
@@ -325,6 +339,10 @@ impl Driver for Machine {
             Instance::Tree { .. } => self.processes.unpause(pause).await,
             Instance::Container { .. } => self.engine()?.unpause(pause).await,
         }
+    }
+
+    async fn update(&self, project: &ProjectName, service: &Service, instance: &Instance) -> Result<(), DriverError> {
+        self.engine()?.update(project, service, instance).await
     }
 
     async fn remove(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError> {

@@ -88,6 +88,8 @@ pub fn mask_facts(masker: &Masker, facts: &mut Facts) {
         claims,
         // Paths of the manifest, which are shown as they are.
         pid_files: _,
+        networks,
+        paths: _,
         gpus,
         reservations: _,
         listeners,
@@ -112,6 +114,9 @@ pub fn mask_facts(masker: &Masker, facts: &mut Facts) {
         gpu.lost.iter_mut().chain(&mut gpu.unreadable).for_each(|reason| masker.mask_in_place(reason));
     });
     reading(masker, listeners, |_| {});
+    if let Reading::Unknown(reason) = networks {
+        masker.mask_in_place(reason);
+    }
     for ProbeFacts { health, busy } in probes.values_mut() {
         if let Some(health) = health {
             probe(masker, health);
@@ -200,6 +205,10 @@ impl<D: Driver> Driver for Masked<D> {
 
     async fn unpause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
         self.driver.unpause(pause).await.map_err(|error| self.error(error))
+    }
+
+    async fn update(&self, project: &ProjectName, service: &Service, instance: &Instance) -> Result<(), DriverError> {
+        self.driver.update(project, service, instance).await.map_err(|error| self.error(error))
     }
 
     async fn remove(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError> {

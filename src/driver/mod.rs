@@ -26,6 +26,7 @@ pub mod identity;
 mod listening;
 pub mod machine;
 pub mod masked;
+pub mod paths;
 pub mod ports;
 pub mod probe;
 pub mod process;
@@ -69,6 +70,9 @@ pub trait Driver: Send + Sync {
 
     /// Lets what is frozen go on.
     async fn unpause(&self, pause: &Pause<'_>) -> Result<(), DriverError>;
+
+    /// Changes settings of a running container that lcm created, as far as the engine can do that in place.
+    async fn update(&self, project: &ProjectName, service: &Service, instance: &Instance) -> Result<(), DriverError>;
 
     /// Removes a stopped container that lcm created; its volumes stay.
     async fn remove(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError>;

@@ -147,6 +147,7 @@ mod tests {
             suspended: false,
             uid: None,
             lost_shim: None,
+            held: None,
             former_project: None,
         };
         let mut listeners = [stranger(1, 7), stranger(2, 8), stranger(3, 9)];

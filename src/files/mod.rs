@@ -10,6 +10,7 @@
 //!
 //! No opening waits for a pipe's other end, and each reading is bounded by its caller in bytes.
 
+pub mod held;
 pub mod host_wide;
 pub mod kernel;
 pub mod named;

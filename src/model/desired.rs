@@ -180,6 +180,15 @@ impl Service {
         }
     }
 
+    /// Whether its container may be stopped though the engine removes it then.
+    #[must_use]
+    pub fn accepts_auto_remove(&self) -> bool {
+        match &self.runtime {
+            Runtime::Existing(existing) => existing.accepts_auto_remove,
+            Runtime::Process(_) | Runtime::Container(_) => false,
+        }
+    }
+
     /// Whether it needs a GPU to start.
     #[must_use]
     pub fn wants_gpu(&self) -> bool {
@@ -290,6 +299,8 @@ pub struct Container {
 #[derive(Clone, Debug)]
 pub struct ExistingContainer {
     pub container: ContainerName,
+    /// It may be stopped though the engine removes it then (`auto_remove: accept`).
+    pub accepts_auto_remove: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

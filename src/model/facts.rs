@@ -15,8 +15,10 @@ use crate::model::reservation::ReservationFact;
 use crate::model::size::Mebibytes;
 use crate::model::words::{Said, Switched};
 
+pub use self::container::{ContainerFact, ContainerState, Devices, EngineHealth};
 pub use self::probes::{BusyReading, ProbeFacts, ProbeReading};
 
+mod container;
 mod probes;
 
 /// The version of a world file.
@@ -54,6 +56,12 @@ pub struct Facts {
     /// GPU memory that starts of other users' lcm were let in with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reservations: Vec<ReservationFact>,
+    /// Ids of the engine's networks, by name; asked where the manifest names any.
+    #[serde(default, skip_serializing_if = "Reading::is_not_asked")]
+    pub networks: Reading<BTreeMap<String, String>>,
+    /// Where paths of the manifest lead now: working folders and host folders of mounts, by their absolute path there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub paths: BTreeMap<String, PathFact>,
     /// Who listens on the ports that the manifest needs.
     #[serde(default)]
     pub listeners: Reading<Vec<ListenerFact>>,
@@ -87,6 +95,8 @@ impl Facts {
             pid_files: BTreeMap::new(),
             gpus: Reading::NotAsked,
             reservations: Vec::new(),
+            networks: Reading::NotAsked,
+            paths: BTreeMap::new(),
             listeners: Reading::NotAsked,
             probes: BTreeMap::new(),
             history: BTreeMap::new(),
@@ -134,6 +144,11 @@ impl<T> Reading<T> {
             Self::Known(value) => Some(value),
             Self::NotAsked | Self::Unknown(_) => None,
         }
+    }
+
+    /// For serde.
+    fn is_not_asked(&self) -> bool {
+        matches!(self, Self::NotAsked)
     }
 
     /// Why it is unknown, if it is.
@@ -186,6 +201,14 @@ pub struct Marks {
     /// User whose lcm started it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
+    /// Container only: [`crate::model::settings::COMPARED`] of the lcm that created it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub compared: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Marks {
@@ -200,78 +223,6 @@ impl Marks {
     pub fn placed_on(&self) -> impl Iterator<Item = &str> {
         self.gpus.split(',').filter(|id| !id.is_empty())
     }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ContainerFact {
-    pub id: String,
-    /// Without the engine's leading slash.
-    pub name: String,
-    /// As it was named when the container was made.
-    pub image: String,
-    /// That name means another image by now.
-    #[serde(default)]
-    pub image_moved: bool,
-    pub state: ContainerState,
-    #[serde(default)]
-    pub exit_code: Option<i64>,
-    #[serde(default)]
-    pub oom_killed: bool,
-    /// The image's own health check, where it has one.
-    #[serde(default)]
-    pub health: Option<EngineHealth>,
-    /// Known where the list was not enough and the container was inspected.
-    #[serde(default)]
-    #[schemars(with = "Option<String>")]
-    pub started_at: Option<Timestamp>,
-    #[serde(default)]
-    pub marks: Option<Marks>,
-    /// Its image carries the same marks: they came with the image, and prove nothing.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub marks_inherited: bool,
-    /// Another tool's project, by Compose's label.
-    #[serde(default)]
-    pub compose_project: Option<String>,
-    /// Host ports that it publishes.
-    #[serde(default)]
-    pub ports: Vec<u16>,
-    /// `always`, `unless-stopped`, `on-failure`; known for inspected containers.
-    #[serde(default)]
-    pub restart_policy: Option<String>,
-    /// Absent where it was not inspected, or does not tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub devices: Option<Devices>,
-}
-
-/// GPUs that a container was made with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Devices {
-    All,
-    None,
-    /// Each by its index or its UUID.
-    These(Vec<String>),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ContainerState {
-    Created,
-    Running,
-    Paused,
-    Restarting,
-    Removing,
-    Exited,
-    Dead,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum EngineHealth {
-    Starting,
-    Healthy,
-    Unhealthy,
 }
 
 /// One process tree of one service, alive or ended.
@@ -303,9 +254,43 @@ pub struct TreeFact {
     /// The shim that ended before the service; absent while it lives, and of adopted trees.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_shim: Option<LostShim>,
+    /// Working folder and program that its shim was given and holds open; absent where an earlier lcm started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<HeldFact>,
     /// The project that its marks name, where that is a former name of this one (`renamed_from`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub former_project: Option<String>,
+}
+
+/// Files that a shim holds open on behalf of its service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HeldFact {
+    pub folder: HeldPath,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<HeldPath>,
+}
+
+/// A file or folder that is held open, and what is at its path now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HeldPath {
+    pub path: String,
+    /// `DEVICE:INODE`.
+    pub id: String,
+    /// What is at its path now, as `DEVICE:INODE`; `None`: nothing.
+    #[serde(default)]
+    pub now: Option<String>,
+}
+
+/// Where a path of the manifest leads now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PathFact {
+    /// Without symbolic links.
+    pub real: String,
+    /// `DEVICE:INODE`.
+    pub id: String,
 }
 
 /// A shim that was killed: how the service ends is not recorded any more.

@@ -20,6 +20,7 @@ pub mod reservation;
 pub mod room;
 pub mod rules;
 pub mod secret;
+pub mod settings;
 pub mod signal;
 pub mod size;
 pub mod spec;

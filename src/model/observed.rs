@@ -56,6 +56,10 @@ pub struct ObservedService {
     /// What it carries of its making; `None` for adopted things.
     pub marks: Option<Box<Marks>>,
     pub image_moved: bool,
+    /// Its real settings are others than the manifest's.
+    pub changed: Option<Box<Changed>>,
+    /// It can't be brought back after a stop: the engine would remove its container.
+    pub is_removed_by_stop: bool,
     /// Container only: it carries a former name of the project (`renamed_from`), and runs on under it.
     pub is_former: bool,
     /// Where another lcm made it that this one takes over from: `on host a`, `of uid 61001`.
@@ -96,6 +100,8 @@ impl ObservedService {
             previous: None,
             marks: None,
             image_moved: false,
+            changed: None,
+            is_removed_by_stop: false,
             is_former: false,
             taken_over_from: None,
             gpus: SmallVec::new(),
@@ -146,6 +152,17 @@ impl ObservedService {
     pub fn measured_most(&self) -> Option<Mebibytes> {
         self.measured.as_ref().map(|measured| measured.values().copied().max().unwrap_or_default())
     }
+}
+
+/// Real settings that differ from the manifest's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// As a part of a sentence.
+    pub message: String,
+    /// Lines of a unified diff, masked.
+    pub diff: String,
+    /// All of it can be mended while the service runs.
+    pub is_mendable: bool,
 }
 
 /// Whose a thing is.

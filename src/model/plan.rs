@@ -31,6 +31,8 @@ pub struct Request {
     pub prevented: BTreeMap<ServiceName, Reason>,
     /// And these were asked to give their memory back, in vain: they are stopped where it is needed.
     pub unevicted: BTreeSet<ServiceName>,
+    /// Their settings were to be changed in place, in vain: they are made anew.
+    pub unmended: BTreeSet<ServiceName>,
     /// For [`Purpose::Restart`]: these have been stopped or started by this run already, and only have to be up.
     pub restarted: BTreeSet<ServiceName>,
     /// Another checkout manages the project: what runs is left as it is, for this reason.

@@ -73,7 +73,9 @@ fn over_its_declaration(service: &Service, seen: &ObservedService, gpus: &Gpus) 
         Ownership::Ours | Ownership::Adopted => true,
         Ownership::Absent | Ownership::Missing { .. } | Ownership::Foreign { .. } | Ownership::Renamed { .. } => false,
     };
-    let (id, held) = seen.measured.as_ref().filter(|_| ours)?.iter().max_by_key(|(id, held)| (**held, *id))?;
+    // What still loads may hold more for a moment, or less.
+    let settled = ours && seen.state.is_operational() && seen.unknown.is_none();
+    let (id, held) = seen.measured.as_ref().filter(|_| settled)?.iter().max_by_key(|(id, held)| (**held, *id))?;
     let tenth = Mebibytes(service.vram.0 / 10);
     (*held > service.vram + tenth).then(|| {
         let declared = service.vram.to_string();
@@ -89,7 +91,7 @@ fn over_its_declaration(service: &Service, seen: &ObservedService, gpus: &Gpus) 
 
 /// A program that picks its GPU itself is not made to do otherwise by another start.
 fn elsewhere(service: &Service, seen: &ObservedService, gpus: &Gpus) -> Option<String> {
-    let marks = seen.marks.as_ref()?;
+    let marks = seen.marks.as_ref().filter(|_| seen.state.is_operational())?;
     let placed: Vec<&GpuId> = marks.placed_on().filter_map(|id| known_as(gpus, id)).collect();
     let all = seen.measured.as_ref()?.iter();
     let strayed: Vec<String> = all

@@ -1,5 +1,7 @@
 //! The picture of a service that is a container: one of lcm's own, or one that somebody else made.
 
+use jiff::{SignedDuration, Timestamp};
+
 use crate::model::claim::bounded;
 use crate::model::desired::{Desired, Service};
 use crate::model::facts::{ContainerFact, ContainerState, ExitFact, Facts};
@@ -8,7 +10,7 @@ use crate::model::names::ContainerName;
 use crate::model::observed::{ASIDE_SUFFIX, Instance, ObservedService, Ownership};
 use crate::model::ownership::{self, Identity, Standing};
 use crate::observe::judge::{self, Verdict};
-use crate::observe::{nothing, unknown};
+use crate::observe::{nothing, settings, unknown};
 
 /// A container that lcm creates.
 pub(super) fn own(facts: &Facts, desired: &Desired, service: &Service) -> ObservedService {
@@ -33,6 +35,9 @@ pub(super) fn own(facts: &Facts, desired: &Desired, service: &Service) -> Observ
 
 fn in_place(facts: &Facts, desired: &Desired, service: &Service, container: &ContainerFact) -> ObservedService {
     let mut seen = picture(facts, service, container, Ownership::Ours);
+    let compared = settings::of_container(facts, desired, service, container);
+    seen.changed = compared.changed;
+    seen.warnings.extend(compared.warning);
     seen.previous = aside(facts, desired, service).filter(|other| !holds_room(other.state)).map(instance).map(Box::new);
     seen.taken_over_from = taken_over_from(facts, desired, container);
     seen
@@ -213,7 +218,7 @@ fn judged(
     let exit = container
         .exit_code
         .filter(|_| matches!(container.state, ContainerState::Exited | ContainerState::Dead))
-        .map(|code| ExitFact { code: i32::try_from(code).ok(), signal: None, at: None });
+        .map(|code| ExitFact { code: i32::try_from(code).ok(), signal: None, at: container.finished_at });
     let ended = verdict.state.is_not_running() && verdict.state != State::Deployed;
     ObservedService {
         unknown: verdict.unknown,
@@ -223,7 +228,8 @@ fn judged(
         image_moved: container.image_moved,
         exit: exit.map(Box::new),
         ended_by_itself: ended && judge::ended_by_itself(facts, service, verdict.state),
-        since: container.started_at,
+        since: since(container),
+        is_removed_by_stop: container.auto_remove && container.marks.is_none() && !service.accepts_auto_remove(),
         warnings: verdict.warning.into_iter().collect(),
         ..nothing(verdict.state, &verdict.detail, ownership)
     }
@@ -241,9 +247,10 @@ pub(super) fn holds_room(state: ContainerState) -> bool {
 fn judge_container(facts: &Facts, service: &Service, container: &ContainerFact) -> Verdict {
     let of = |state, detail: String| Verdict { state, detail, unknown: None, warning: None };
     match container.state {
-        ContainerState::Running => judge::running(facts, service, container.started_at, container.health),
+        ContainerState::Running => running_container(facts, service, container),
         ContainerState::Created => of(State::Deployed, "its container was created and never run".to_owned()),
         ContainerState::Paused => of(State::Suspended, "its container is paused".to_owned()),
+        ContainerState::Restarting if container.restart_count >= CRASHES => of(State::Error, crash_loop(container)),
         ContainerState::Restarting => of(State::Starting, "the engine is restarting its container".to_owned()),
         ContainerState::Removing => of(State::Stopping, "the engine is removing its container".to_owned()),
         ContainerState::Dead => of(State::Failed, "its container is dead".to_owned()),
@@ -256,6 +263,42 @@ fn judge_container(facts: &Facts, service: &Service, container: &ContainerFact) 
             let (state, detail) = judge::ended(&exit, service.stop.signal.as_deref());
             of(state, detail)
         }
+    }
+}
+
+/// Restarts by the engine that make a crash loop: one or two may be a hiccup.
+const CRASHES: u32 = 3;
+
+/// Longest pause of an engine between two restarts. What has run for longer is not in a loop.
+const LOOP_PAUSE_MAX: SignedDuration = SignedDuration::from_secs(60);
+
+/// The state of a running container. What its restart policy keeps bringing back is not well because it runs now.
+fn running_container(facts: &Facts, service: &Service, container: &ContainerFact) -> Verdict {
+    let verdict = judge::running(facts, service, container.started_at, container.health);
+    let up = container.started_at.map(|started| facts.observed_at.duration_since(started));
+    let loops = container.restart_policy.is_some()
+        && container.restart_count >= CRASHES
+        && up.is_some_and(|up| up < LOOP_PAUSE_MAX);
+    let answers = service.health.probe.is_some() && verdict.state.is_operational() && verdict.unknown.is_none();
+    if loops && !answers {
+        return Verdict { state: State::Error, detail: crash_loop(container), unknown: None, warning: None };
+    }
+    verdict
+}
+
+fn crash_loop(container: &ContainerFact) -> String {
+    let policy = container.restart_policy.as_deref().unwrap_or("of the engine");
+    format!("it keeps ending, and its restart policy ({policy}) has brought it back {} times", container.restart_count)
+}
+
+/// Since when it is as it is; `None` where the engine does not tell.
+fn since(container: &ContainerFact) -> Option<Timestamp> {
+    match container.state {
+        ContainerState::Running | ContainerState::Removing => container.started_at,
+        ContainerState::Created => container.created_at,
+        ContainerState::Exited | ContainerState::Dead | ContainerState::Restarting => container.finished_at,
+        // When it was paused, no engine tells.
+        ContainerState::Paused => None,
     }
 }
 

@@ -11,6 +11,7 @@ mod holders;
 mod judge;
 mod orphan;
 mod ports;
+mod settings;
 mod tree;
 mod word;
 

@@ -5,7 +5,7 @@ use crate::model::facts::{ExitFact, Facts, TreeFact};
 use crate::model::lifecycle::State;
 use crate::model::observed::{Instance, ObservedService, Ownership};
 use crate::observe::judge::{self, Verdict};
-use crate::observe::{nothing, unknown};
+use crate::observe::{nothing, settings, unknown};
 
 /// A warning is one line.
 const PIDS_SHOWN_MAX: usize = 8;
@@ -65,7 +65,11 @@ fn alive(facts: &Facts, service: &Service, tree: &TreeFact) -> ObservedService {
         Some(exit) if is_bad(exit) => crippled(service, tree, exit),
         Some(_) | None => judge::running(facts, service, tree.started_at, None),
     };
-    judged(tree, verdict)
+    let compared = settings::of_tree(facts, service, tree);
+    let mut seen = judged(tree, verdict);
+    seen.changed = compared.changed;
+    seen.warnings.extend(compared.warning);
+    seen
 }
 
 fn judged(tree: &TreeFact, verdict: Verdict) -> ObservedService {

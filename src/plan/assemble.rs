@@ -72,6 +72,8 @@ fn idle(scene: &Scene<'_>, decisions: Decisions) -> Idle {
             | Decision::Recreate { .. }
             | Decision::Stop(_)
             | Decision::Pause(_)
+            | Decision::Update(_)
+            | Decision::Unpause(_)
             | Decision::Evict(_) => {}
         }
     }

@@ -239,7 +239,7 @@ impl Audit<'_> {
         let is_own = step.id.as_str() == format!("{}:{}", step.action, step.service);
         let word = self.observed.services.get(&step.service).and_then(|seen| seen.word.as_ref()).map(|said| said.word);
         let against = match word {
-            None => matches!(step.action, Action::Pause | Action::Unpause),
+            None => step.action == Action::Pause,
             Some(Word::Maintain) => true,
             Some(Word::Suspend) => step.action != Action::Pause,
             Some(Word::Terminate) => !matches!(step.action, Action::Stop | Action::Remove),

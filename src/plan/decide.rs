@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::model::budget::Budget;
 use crate::model::desired::{Desired, GpuRequest, OrphanPolicy, Service};
-use crate::model::lifecycle::State;
+use crate::model::lifecycle::{Action, State};
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{Observed, ObservedService, Orphan};
 use crate::model::plan::{Purpose, Reason, ReasonCode, Request};
@@ -233,13 +233,18 @@ impl<'a> Scene<'a> {
     pub(super) fn stands(&self, number: Number, decision: &Decision) -> bool {
         let seen = self.glance(number);
         match decision {
-            Decision::Await(_) | Decision::Start { .. } | Decision::Recreate { .. } | Decision::Evict(_) => true,
+            Decision::Await(_)
+            | Decision::Start { .. }
+            | Decision::Recreate { .. }
+            | Decision::Evict(_)
+            | Decision::Update(_) => true,
             Decision::Leave(_) => seen.state.is_operational(),
             Decision::Blocked(_) => seen.is_known && seen.state.is_operational(),
             Decision::Stop(_)
             | Decision::GiveUp(_)
             | Decision::Preempt { .. }
             | Decision::Pause(_)
+            | Decision::Unpause(_)
             | Decision::Held(_) => false,
         }
     }
@@ -294,6 +299,10 @@ pub(super) enum Decision {
     Evict(Reason),
     /// An operator wants it paused, and it is not yet.
     Pause(Reason),
+    /// Wanted, and its settings are changed while it runs.
+    Update(Reason),
+    /// Wanted, and paused though no operator holds it: it goes on.
+    Unpause(Reason),
     /// Wanted, but stopped for the sake of something that matters more, and without room elsewhere.
     Preempt {
         reason: Reason,
@@ -322,6 +331,8 @@ impl Decision {
             | Self::Await(_)
             | Self::Evict(_)
             | Self::Pause(_)
+            | Self::Update(_)
+            | Self::Unpause(_)
             | Self::Blocked(_)
             | Self::Held(_) => None,
         }
@@ -330,6 +341,15 @@ impl Decision {
     /// Why it is evicted.
     pub(super) fn evicted(&self) -> Option<&Reason> {
         if let Self::Evict(reason) = self { Some(reason) } else { None }
+    }
+
+    /// Action and reason where it is changed as it runs, and nothing waits for that.
+    pub(super) fn changed_as_it_runs(&self) -> Option<(Action, &Reason)> {
+        match self {
+            Self::Update(reason) => Some((Action::Update, reason)),
+            Self::Unpause(reason) => Some((Action::Unpause, reason)),
+            _ => None,
+        }
     }
 
     /// Why it is paused.
@@ -364,6 +384,8 @@ impl Decision {
             | Self::GiveUp(_)
             | Self::Evict(_)
             | Self::Pause(_)
+            | Self::Update(_)
+            | Self::Unpause(_)
             | Self::Held(_) => None,
         }
     }
@@ -407,6 +429,8 @@ impl Decisions {
                 | Decision::Recreate { .. }
                 | Decision::Evict(_)
                 | Decision::Pause(_)
+                | Decision::Update(_)
+                | Decision::Unpause(_)
                 | Decision::Stop(_) => {
                     *decision = Decision::Leave(message.to_owned());
                 }

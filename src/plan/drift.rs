@@ -40,7 +40,18 @@ pub(super) fn drift(scene: &Scene<'_>, number: Number) -> Option<Reason> {
         let message = "its image's name means another image by now".to_owned();
         return Some(reason(ReasonCode::ImageChanged, message, None));
     }
+    if let Some(changed) = &seen.changed {
+        return Some(reason(ReasonCode::SettingsChanged, changed.message.clone(), None));
+    }
     gpu_lost(scene, number).or_else(|| wrong_gpu(scene, number))
+}
+
+/// What differs can be changed while the service runs, and was not tried in vain.
+pub(super) fn is_mendable(scene: &Scene<'_>, number: Number) -> bool {
+    let is_settings = |change: &Reason| change.code == ReasonCode::SettingsChanged;
+    scene.drift(number).is_some_and(is_settings)
+        && scene.seen(number).changed.as_ref().is_some_and(|changed| changed.is_mendable)
+        && !scene.request.unmended.contains(scene.name(number))
 }
 
 /// A GPU that it was placed on is not there any more. Only a driver knows that: a shorter list in the manifest does not

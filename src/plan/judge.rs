@@ -6,7 +6,7 @@ use crate::model::lifecycle::State;
 use crate::model::observed::{ObservedService, Ownership};
 use crate::model::plan::{Purpose, Reason, ReasonCode};
 use crate::plan::decide::{Decision, Decisions, Scene};
-use crate::plan::drift::gpu_lost;
+use crate::plan::drift::{gpu_lost, is_mendable};
 use crate::plan::glance::Owner;
 use crate::plan::legal::hold_to_rules;
 use crate::plan::numbers::Number;
@@ -89,17 +89,22 @@ fn wanted(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
             let spent = scene.budget(number).holds().then(|| recover::runs_on(scene, number, why)).flatten();
             spent.unwrap_or_else(|| bring_up(scene, number, why.clone(), true))
         }
+        State::Busy if is_mendable(scene, number) => {
+            let change = scene.drift(number).map_or("", |change| change.message.as_str());
+            Decision::Leave(format!("{state}, and updated once it is idle: {change}"))
+        }
         State::Online | State::Busy | State::Idle => match scene.drift(number) {
+            Some(change) if is_mendable(scene, number) => Decision::Update(change.clone()),
             Some(change) => {
                 recover::runs_on(scene, number, change).unwrap_or_else(|| bring_up(scene, number, change.clone(), true))
             }
             None => Decision::Leave(format!("{state}, as it should be: {}", why.message)),
         },
         State::Starting => match scene.drift(number) {
-            Some(change) => {
+            Some(change) if !is_mendable(scene, number) => {
                 recover::runs_on(scene, number, change).unwrap_or_else(|| bring_up(scene, number, change.clone(), true))
             }
-            None => Decision::Await(Reason {
+            Some(_) | None => Decision::Await(Reason {
                 message: format!("{}; {}", why.message, scene.seen(number).detail),
                 ..why.clone()
             }),
@@ -121,13 +126,25 @@ fn wanted(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
             let change = if seen.ended_by_itself { because(ReasonCode::Exited, seen, why) } else { why.clone() };
             bring_up(scene, number, change, false)
         }
-        State::Suspended | State::Maintenance => {
+        State::Suspended => paused(scene, number, why),
+        State::Maintenance => {
             let message = format!("{}; lcm leaves it so until it is resumed", scene.seen(number).detail);
             Decision::Held(reason(ReasonCode::Suspended, message, None))
         }
         State::Stopping | State::Deploying | State::Updating | State::Scaling => {
             let message = format!("{}; plan again when that is over", scene.seen(number).detail);
             Decision::Blocked(reason(ReasonCode::Unknown, message, None))
+        }
+    }
+}
+
+/// What is paused without an operator's hold goes on; what is to be made anew is made anew.
+fn paused(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
+    match scene.drift(number) {
+        Some(change) if !is_mendable(scene, number) => bring_up(scene, number, change.clone(), true),
+        Some(_) | None => {
+            let message = format!("{}, and no operator holds it; {}", scene.seen(number).detail, why.message);
+            Decision::Unpause(reason(ReasonCode::SettingsChanged, message, why.by.clone()))
         }
     }
 }
@@ -148,6 +165,7 @@ fn kept_as_it_is(scene: &Scene<'_>, number: Number, why: &Reason) -> Option<Deci
             let message = format!("{}, and it is left as it is: {kept}", seen.detail);
             Some(Decision::Blocked(reason(ReasonCode::NotOurs, message, None)))
         }
+        State::Suspended => Some(Decision::Leave(format!("{}, and it is left as it is: {kept}", seen.detail))),
         State::Registered
         | State::Deploying
         | State::Deployed
@@ -156,7 +174,6 @@ fn kept_as_it_is(scene: &Scene<'_>, number: Number, why: &Reason) -> Option<Deci
         | State::Scaling
         | State::Failed
         | State::Maintenance
-        | State::Suspended
         | State::Offline
         | State::Terminated
         | State::Deleted => None,
@@ -231,11 +248,12 @@ fn recreate_dependents(scene: &Scene<'_>, decisions: &mut Decisions) {
         let restarts = |dependent: &&Number| scene.service(**dependent).depends_on[name].restart;
         for dependent in scene.dependents(number).iter().filter(restarts).copied() {
             let seen = scene.glance(dependent);
-            let runs_well = matches!(decisions.0[dependent], Decision::Leave(_) | Decision::Await(_))
-                && (scene.wants.is_wanted(dependent) || scene.request.purpose == Purpose::Restart)
-                && scene.is_in_scope(dependent)
-                && seen.is_ours()
-                && may_be_recreated(seen.state);
+            let runs_well =
+                matches!(decisions.0[dependent], Decision::Leave(_) | Decision::Await(_) | Decision::Update(_))
+                    && (scene.wants.is_wanted(dependent) || scene.request.purpose == Purpose::Restart)
+                    && scene.is_in_scope(dependent)
+                    && seen.is_ours()
+                    && may_be_recreated(seen.state);
             if runs_well {
                 let message = format!("{name}, which it depends on with restart: true, is recreated");
                 let why = reason(ReasonCode::Dependency, message, Some(name.to_string()));

@@ -33,14 +33,18 @@ impl Firm {
                 .collect();
             return Self { own: all.clone(), all };
         }
+        let removed = |number: &Number| scene.seen(*number).is_removed_by_stop;
         // Without a denial every route of the table is open.
-        if scene.desired.rules.deny.is_empty() {
+        if scene.desired.rules.deny.is_empty() && !scene.all().any(|number| removed(&number)) {
             return Self::default();
         }
         let own: BTreeMap<Number, String> = scene
             .all()
             .filter(|number| scene.glance(*number).holds_room && scene.glance(*number).is_known)
-            .filter_map(|number| Some((number, scene.way(number, Action::Stop, scene.glance(number).state).err()?)))
+            .filter_map(|number| {
+                let why = if removed(&number) { Some(REMOVED_BY_STOP.to_owned()) } else { None };
+                Some((number, why.or_else(|| scene.way(number, Action::Stop, scene.glance(number).state).err())?))
+            })
             .collect();
         let mut all = own.clone();
         let mut open: Vec<Number> = own.keys().rev().copied().collect();
@@ -97,6 +101,10 @@ impl Scene<'_> {
     }
 }
 
+/// Why a container that was created with `--rm` is not stopped.
+const REMOVED_BY_STOP: &str = "its container was created with `--rm`, so the engine would remove it and its anonymous \
+                               volumes; create it without, or write `auto_remove: accept` beside `container:`";
+
 /// What is blocked by rule.
 pub(super) fn by_rule(message: String) -> Reason {
     Reason { code: ReasonCode::Rule, message, by: None }
@@ -114,7 +122,9 @@ pub(super) fn hold_to_rules(scene: &Scene<'_>, decisions: &mut Decisions) {
 /// The decision instead, where a rule forbids this one.
 fn refused(scene: &Scene<'_>, number: Number, decision: &Decision) -> Option<Decision> {
     let state = scene.glance(number).state;
-    let blocked = |message: String| Some(Decision::Blocked(by_rule(message)));
+    let removed = scene.seen(number).is_removed_by_stop;
+    let code = if removed { ReasonCode::AutoRemove } else { ReasonCode::Rule };
+    let blocked = |message: String| Some(Decision::Blocked(Reason { code, ..by_rule(message) }));
     match decision {
         Decision::Start { .. } => match starts(scene, number, state) {
             Some(why) => blocked(format!("it can't be started: {why}")),
@@ -154,6 +164,11 @@ fn refused(scene: &Scene<'_>, number: Number, decision: &Decision) -> Option<Dec
         Decision::Leave(_) => {
             let why = stays(scene, number, state)?;
             blocked(format!("everything of this project is to go, but its container can't be removed: {why}"))
+        }
+        Decision::Update(reason) | Decision::Unpause(reason) => {
+            let action = decision.changed_as_it_runs().map_or(Action::Update, |(action, _)| action);
+            let why = scene.way(number, action, state).err()?;
+            blocked(format!("{}; it can't be mended: {why}", reason.message))
         }
         Decision::Evict(_) | Decision::Preempt { .. } | Decision::Blocked(_) | Decision::Held(_) => None,
     }

@@ -27,6 +27,7 @@ pub(super) fn order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
     }
     let mut steps = Steps::none(&scene.wants.numbers);
     pauses(scene, decisions).for_each(|(number, step)| steps.push(number, step));
+    changes(scene, decisions).for_each(|(number, step)| steps.push(number, step));
     evictions(scene, decisions).for_each(|(number, step)| steps.push(number, step));
     stops(scene, decisions).for_each(|(number, step)| steps.push(number, step));
     for step in orphan_steps(scene) {
@@ -69,6 +70,17 @@ fn plain(scene: &Scene<'_>, number: Number, action: Action, reason: &Reason) -> 
 fn pauses(scene: &Scene<'_>, decisions: &Decisions) -> impl Iterator<Item = (Number, Step)> {
     let paused = decisions.0.iter().enumerate().filter_map(|(number, decision)| Some((number, decision.paused()?)));
     paused.map(|(number, why)| (number, plain(scene, number, Action::Pause, why)))
+}
+
+/// What is changed as it runs. It neither gives nor takes memory.
+fn changes(scene: &Scene<'_>, decisions: &Decisions) -> impl Iterator<Item = (Number, Step)> {
+    let all = decisions.0.iter().enumerate();
+    let changed = all.filter_map(|(number, decision)| Some((number, decision.changed_as_it_runs()?)));
+    changed.map(|(number, (action, why))| {
+        let diff = scene.seen(number).changed.as_ref().map(|changed| changed.diff.clone());
+        let diff = diff.filter(|_| action == Action::Update);
+        (number, Step { diff, ..plain(scene, number, action, why) })
+    })
 }
 
 /// What a stop passes. Where an operator asked for it with `terminate`, it ends elsewhere.
@@ -282,6 +294,8 @@ fn goes(decision: &Decision, seen: &ObservedService) -> bool {
         | Decision::GiveUp(_)
         | Decision::Evict(_)
         | Decision::Pause(_)
+        | Decision::Update(_)
+        | Decision::Unpause(_)
         | Decision::Preempt { .. }
         | Decision::Blocked(_)
         | Decision::Held(_) => false,
@@ -378,6 +392,8 @@ impl Starts<'_> {
             | Decision::GiveUp(why)
             | Decision::Evict(why)
             | Decision::Pause(why)
+            | Decision::Update(why)
+            | Decision::Unpause(why)
             | Decision::Blocked(why)
             | Decision::Held(why)
             | Decision::Preempt { reason: why, .. } => (why.clone(), &none, false, false),
@@ -395,6 +411,8 @@ impl Starts<'_> {
         let state = if stopped_first { State::Offline } else { seen.state };
         let before = seen.marks.as_ref().filter(|_| !waits);
         let before = before.and_then(|marks| serde_json::from_str::<Value>(&marks.config).ok());
+        let changed = seen.changed.as_ref().filter(|_| why.code == ReasonCode::SettingsChanged);
+        let settings = || changed.map(|changed| changed.diff.clone());
         Step {
             id: id(Action::Start, name),
             service: name.clone(),
@@ -407,7 +425,7 @@ impl Starts<'_> {
             reason: why,
             expect: Expect { instance: seen.instance.clone(), state },
             spec: (!service.spec.config().is_null()).then(|| service.spec.hash().to_owned()),
-            diff: before.and_then(|config| diff(&config["spec"], service.spec.config())),
+            diff: before.and_then(|config| diff(&config["spec"], service.spec.config())).or_else(settings),
             estimate_ms: if waits { left_of_start(self.scene, seen) } else { seen.estimates.ready_ms },
         }
     }

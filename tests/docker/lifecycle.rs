@@ -49,7 +49,7 @@ pub(crate) async fn a_container_is_created_started_stopped_and_removed() {
 }
 
 fn existing(name: &str) -> Service {
-    service("named", Runtime::Existing(ExistingContainer { container: name.into() }))
+    service("named", Runtime::Existing(ExistingContainer { container: name.into(), accepts_auto_remove: false }))
 }
 
 pub(crate) async fn an_existing_container_is_started_and_stopped() {

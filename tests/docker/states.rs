@@ -29,7 +29,10 @@ impl<'a> Seen<'a> {
     fn of(bench: &'a Bench, name: &str, options: &[&str], words: &[&str]) -> Self {
         let container = format!("{}-{name}", bench.project);
         let id = bench.stranger(&container, options, words);
-        let service = service(name, Runtime::Existing(ExistingContainer { container: container.as_str().into() }));
+        let service = service(
+            name,
+            Runtime::Existing(ExistingContainer { container: container.as_str().into(), accepts_auto_remove: false }),
+        );
         Self { bench, service, id, past: None }
     }
 

@@ -23,7 +23,10 @@ const NOBODY: u32 = 1 << 22 | 7;
 
 /// A manifest with one service that wants a GPU.
 fn desired() -> Desired {
-    let runtime = Runtime::Existing(lcm::model::desired::ExistingContainer { container: "none".into() });
+    let runtime = Runtime::Existing(lcm::model::desired::ExistingContainer {
+        container: "none".into(),
+        accepts_auto_remove: false,
+    });
     let service = Service::plain(ServiceName::new("model"), runtime);
     Desired::plain(ProjectName::new("p"), [Service { gpu: GpuRequest::Auto, vram: MIB(1_000), ..service }])
 }

@@ -18,21 +18,11 @@ fn manifest(gpu: &str) -> String {
 fn house(gpu: &str, devices: Option<Devices>, gpus: &[u32]) -> House {
     let house = driven_house(&manifest(gpu), gpus);
     let theirs = ContainerFact {
-        id: "e".repeat(64),
-        name: "theirs".to_owned(),
         image: "x:1".to_owned(),
-        image_moved: false,
-        state: ContainerState::Exited,
         exit_code: Some(0),
-        oom_killed: false,
-        health: None,
-        started_at: None,
-        marks: None,
-        marks_inherited: false,
         compose_project: Some("stack".to_owned()),
-        ports: Vec::new(),
-        restart_policy: None,
         devices,
+        ..ContainerFact::plain("e".repeat(64), "theirs", ContainerState::Exited)
     };
     house.sim.meddle(|facts| facts.containers = Reading::Known(vec![theirs]));
     house

@@ -16,6 +16,7 @@ mod ownership;
 mod recover;
 mod room;
 mod rules;
+mod settings;
 mod strangers;
 mod unknown;
 mod words;

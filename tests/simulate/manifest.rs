@@ -161,8 +161,9 @@ fn runtime(index: usize, kind: Kind, port: Option<u16>) -> Runtime {
             gpu_access: GpuAccess::None,
             ..Container::plain(format!("{PROJECT}-s{index}"), "image")
         })),
-        Kind::Existing => {
-            Runtime::Existing(ExistingContainer { container: ContainerName::new(format!("their-s{index}")) })
-        }
+        Kind::Existing => Runtime::Existing(ExistingContainer {
+            container: ContainerName::new(format!("their-s{index}")),
+            accepts_auto_remove: false,
+        }),
     }
 }

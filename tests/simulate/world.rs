@@ -294,6 +294,7 @@ impl World {
             suspended: false,
             uid: None,
             lost_shim: None,
+            held: None,
             former_project: None,
         }
     }
@@ -307,21 +308,10 @@ impl World {
         young: bool,
     ) -> ContainerFact {
         ContainerFact {
-            id: format!("id-{index}"),
-            name: name.to_owned(),
             image: "image".to_owned(),
-            image_moved: false,
-            state,
-            exit_code: None,
-            oom_killed: false,
-            health: None,
             started_at: Some(self.began(young)),
             marks: marks.map(|marks| Marks { name: base_name(name).to_owned(), ..marks }),
-            marks_inherited: false,
-            compose_project: None,
-            ports: Vec::new(),
-            restart_policy: None,
-            devices: None,
+            ..ContainerFact::plain(format!("id-{index}"), name, state)
         }
     }
 

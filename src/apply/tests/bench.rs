@@ -422,6 +422,7 @@ fn tree(service: &Service) -> TreeFact {
         suspended: false,
         uid: None,
         lost_shim: None,
+        held: None,
         former_project: None,
     }
 }

@@ -1,10 +1,9 @@
 //! One container in full: what inspecting tells, reduced to what lcm needs, and whose it is.
 
-use std::collections::BTreeSet;
-
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, HostConfigLogConfig};
 use jiff::Timestamp;
 
+use crate::driver::docker::settings::Details;
 use crate::driver::docker::{Engine, devices, marks, short};
 use crate::driver::{DriverError, Life, Look};
 use crate::model::desired::{Runtime, Service};
@@ -40,8 +39,12 @@ pub(super) struct Seen {
     /// A log that has lost its beginning holds so much at least; `None`: it loses nothing.
     pub(super) log_kept_bytes: Option<u64>,
     pub(super) stop_signal: Option<String>,
-    /// Those that it is connected to.
-    pub(super) networks: BTreeSet<String>,
+    pub(super) created_at: Option<Timestamp>,
+    /// How often its restart policy has brought it back.
+    pub(super) restart_count: u32,
+    /// The engine removes it when it ends.
+    pub(super) auto_remove: bool,
+    pub(super) details: Box<Details>,
 }
 
 /// Whether anything of it can run.
@@ -182,9 +185,9 @@ fn seen(response: ContainerInspectResponse) -> Seen {
     let config = response.config.unwrap_or_default();
     let host = response.host_config.unwrap_or_default();
     let devices = devices::devices(&host, config.env.as_deref().unwrap_or_default());
-    let log_kept_bytes = kept_bytes(&host.log_config.unwrap_or_default());
-    let policy = host.restart_policy.and_then(|policy| policy.name);
-    let labels = config.labels.unwrap_or_default();
+    let log_kept_bytes = kept_bytes(host.log_config.as_ref());
+    let policy = host.restart_policy.as_ref().and_then(|policy| policy.name);
+    let labels = config.labels.clone().unwrap_or_default();
     let networks = response.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
     Seen {
         id: response.id.unwrap_or_default(),
@@ -192,7 +195,7 @@ fn seen(response: ContainerInspectResponse) -> Seen {
         marks: marks::read(&labels),
         inherited: false,
         is_copy: false,
-        image_name: config.image.unwrap_or_default(),
+        image_name: config.image.clone().unwrap_or_default(),
         image_label: labels.get(marks::IMAGE).cloned(),
         image_id: response.image.unwrap_or_default(),
         state: running(&state),
@@ -204,13 +207,17 @@ fn seen(response: ContainerInspectResponse) -> Seen {
         restart_policy: policy.map(|name| name.to_string()).filter(|name| !name.is_empty() && name != "no"),
         devices,
         log_kept_bytes,
-        stop_signal: config.stop_signal,
-        networks: networks.into_keys().collect(),
+        stop_signal: config.stop_signal.clone(),
+        created_at: response.created.as_deref().and_then(moment),
+        restart_count: response.restart_count.and_then(|count| u32::try_from(count).ok()).unwrap_or_default(),
+        auto_remove: host.auto_remove.unwrap_or_default(),
+        details: Box::new(Details { config, host, mounts: response.mounts.unwrap_or_default(), networks }),
     }
 }
 
 /// What a rotation leaves of the engine's plain files; `None`: they grow for ever. Of other logs nothing is known.
-fn kept_bytes(log: &HostConfigLogConfig) -> Option<u64> {
+fn kept_bytes(log: Option<&HostConfigLogConfig>) -> Option<u64> {
+    let Some(log) = log else { return Some(0) };
     if log.typ.as_deref() != Some("json-file") {
         return Some(0);
     }

@@ -1,22 +1,23 @@
-//! All containers at one glance: one list call, and a closer look only at those that the list does not tell enough of.
+//! All containers: one list call, and those of this manifest inspected, for their real settings.
 
 use std::collections::BTreeMap;
 
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
-use bollard::query_parameters::ListContainersOptionsBuilder;
+use bollard::query_parameters::{ListContainersOptionsBuilder, ListNetworksOptions};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::driver::DriverError;
+use crate::driver::docker::inspect::Seen;
 use crate::driver::docker::scope::ImageMarks;
-use crate::driver::docker::{Engine, READ_DEADLINE, marks};
-use crate::model::desired::{Container, Desired, Probe, Runtime, Service};
+use crate::driver::docker::{Engine, READ_DEADLINE, create, marks};
+use crate::model::desired::{Container, Desired, Runtime, Service};
 use crate::model::facts::{ContainerFact, ContainerState, EngineHealth, Reading};
-
-/// KILL, ours or the kernel's when memory runs out: only inspecting tells which.
-const KILLED: i64 = 137;
 
 /// Closer looks at once: enough to hide their latency, few enough to leave the engine's others alone.
 pub(super) const PARALLEL_MAX: usize = 8;
+
+/// KILL, ours or the kernel's when memory runs out: only inspecting tells which.
+const KILLED: i64 = 137;
 
 /// Compose's mark, for saying whose a container is.
 const COMPOSE_PROJECT: &str = "com.docker.compose.project";
@@ -99,7 +100,10 @@ impl Engine {
                 && self.image_id(&name).await?.is_some_and(|now| now != image_id);
             fact.image = name;
         }
-        if !wants_closer_look(&fact, service, ours) {
+        // The list tells neither limits, restart policy and environment, nor when and by whom it was ended.
+        let is_known = service.is_some_and(|service| ours || own(service).is_none());
+        let is_unclear = ours && (fact.exit_code == Some(KILLED) || fact.state == ContainerState::Restarting);
+        if !is_known && !is_unclear {
             return Ok(Some(fact));
         }
         let seen = match inspected {
@@ -109,13 +113,48 @@ impl Engine {
                 None => return Ok(None),
             },
         };
-        fact.exit_code = fact.exit_code.and(seen.exit_code);
-        fact.oom_killed = seen.oom_killed;
-        fact.health = seen.health;
-        fact.started_at = seen.started_at;
-        fact.restart_policy = seen.restart_policy;
-        fact.devices = seen.devices.filter(|_| service.is_some_and(|service| own(service).is_none()));
-        Ok(Some(fact))
+        Ok(Some(looked_at(fact, seen, service)))
+    }
+
+    /// Ids of all networks by name; not asked where no service names one.
+    pub async fn networks(&self, desired: &Desired) -> Reading<BTreeMap<String, String>> {
+        let named = |container: &Container| container.networks.iter().any(|network| create::is_user_defined(network));
+        if !desired.services.values().filter_map(own).any(named) {
+            return Reading::NotAsked;
+        }
+        match self.network_ids().await {
+            Ok(ids) => Reading::Known(ids),
+            Err(error) => Reading::Unknown(error.to_string()),
+        }
+    }
+
+    pub(super) async fn network_ids(&self) -> Result<BTreeMap<String, String>, DriverError> {
+        let call = self.docker.list_networks(None::<ListNetworksOptions>);
+        let networks = self.call("list networks", READ_DEADLINE, call).await?;
+        Ok(networks.into_iter().filter_map(|network| Some((network.name?, network.id?))).collect())
+    }
+}
+
+/// What inspecting adds to a line of the list.
+fn looked_at(fact: ContainerFact, seen: Seen, service: Option<&Service>) -> ContainerFact {
+    let is_existing = service.is_some_and(|service| own(service).is_none());
+    let settings = service.and_then(own).map(|container| {
+        let salt = seen.marks.as_ref().map_or("", |marks| marks.salt.as_str());
+        Box::new(seen.details.settings(container, salt))
+    });
+    ContainerFact {
+        exit_code: fact.exit_code.and(seen.exit_code),
+        oom_killed: seen.oom_killed,
+        health: seen.health,
+        started_at: seen.started_at,
+        finished_at: seen.finished_at,
+        created_at: seen.created_at,
+        restart_policy: seen.restart_policy,
+        restart_count: seen.restart_count,
+        auto_remove: seen.auto_remove,
+        devices: seen.devices.filter(|_| is_existing),
+        settings,
+        ..fact
     }
 }
 
@@ -123,33 +162,6 @@ fn own(service: &Service) -> Option<&Container> {
     match &service.runtime {
         Runtime::Container(container) => Some(container),
         Runtime::Process(_) | Runtime::Existing(_) => None,
-    }
-}
-
-/// The list tells name, state, exit code and health. It does not tell who killed it, when it was started, and what
-/// restarts it.
-fn wants_closer_look(fact: &ContainerFact, service: Option<&Service>, ours: bool) -> bool {
-    if service.is_some_and(|service| own(service).is_none()) {
-        return true;
-    }
-    if !ours {
-        return false;
-    }
-    match fact.state {
-        ContainerState::Exited => fact.exit_code == Some(KILLED),
-        ContainerState::Restarting => true,
-        ContainerState::Running => service.is_some_and(|service| age_matters(fact, service)),
-        ContainerState::Created | ContainerState::Paused | ContainerState::Removing | ContainerState::Dead => false,
-    }
-}
-
-/// Whether failing a probe may still mean that it is starting.
-fn age_matters(fact: &ContainerFact, service: &Service) -> bool {
-    let healthy = fact.health == Some(EngineHealth::Healthy);
-    match &service.health.probe {
-        None => fact.health.is_some() && !healthy,
-        Some(Probe::Docker) => !healthy,
-        Some(Probe::Http(_) | Probe::Tcp { .. } | Probe::Exec(_) | Probe::Log(_)) => true,
     }
 }
 
@@ -173,21 +185,13 @@ fn listed(summary: ContainerSummary) -> Result<Listed, DriverError> {
         return Err(DriverError::Engine { what: "list containers".to_owned(), reason });
     };
     let fact = ContainerFact {
-        id: summary.id.unwrap_or_default(),
-        name,
         image: summary.image.unwrap_or_default(),
-        image_moved: false,
-        state,
         exit_code: exit_code(&status),
-        oom_killed: false,
         health: health(&status),
-        started_at: None,
         marks: marks::read(&labels),
-        marks_inherited: false,
         compose_project: labels.remove(COMPOSE_PROJECT),
         ports,
-        restart_policy: None,
-        devices: None,
+        ..ContainerFact::plain(summary.id.unwrap_or_default(), name, state)
     };
     Ok(Listed { fact, image_id: summary.image_id.unwrap_or_default(), image_label: labels.remove(marks::IMAGE) })
 }

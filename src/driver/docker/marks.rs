@@ -12,6 +12,7 @@ use crate::files::kernel;
 use crate::model::desired::{Container, Service};
 use crate::model::facts::Marks;
 use crate::model::names::GpuId;
+use crate::model::settings;
 use crate::model::spec::canonical;
 
 /// What users' own labels may not begin with.
@@ -29,6 +30,8 @@ const VRAM_MIB: &str = "lcm.vram_mib";
 const NAME: &str = "lcm.name";
 const HOST: &str = "lcm.host";
 const UID: &str = "lcm.uid";
+/// Version of the settings that are compared with the real ones.
+const COMPARED: &str = "lcm.compared";
 /// The image by the name it was asked for: the engine forgets that name once it means another image.
 pub(super) const IMAGE: &str = "lcm.image";
 
@@ -50,6 +53,7 @@ pub(super) fn read(labels: &HashMap<String, String>) -> Option<Marks> {
         name: label(NAME),
         host_id: label(HOST),
         uid: label(UID).parse().ok(),
+        compared: label(COMPARED).parse().unwrap_or_default(),
     })
 }
 
@@ -73,6 +77,7 @@ pub(super) fn write(
         (IMAGE, container.image.clone()),
         (NAME, container.name.to_string()),
         (UID, rustix::process::getuid().as_raw().to_string()),
+        (COMPARED, settings::COMPARED.to_string()),
     ];
     let theirs = container.labels.iter().map(|(name, value)| (name.clone(), value.clone()));
     let host = host_id.map(|host_id| (HOST, host_id.to_owned()));

@@ -14,9 +14,11 @@ mod marks;
 mod output;
 mod prepare;
 mod scope;
+mod settings;
 mod start;
 mod stop;
 mod transport;
+mod update;
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -4,7 +4,6 @@
 //! Each step leaves names and labels that tell the next run what happened, so that a crash between any two of them is
 //! mended by starting again.
 
-use bollard::models::{EndpointSettings, NetworkConnectRequest};
 use bollard::query_parameters::{CreateContainerOptionsBuilder, RenameContainerOptionsBuilder, StartContainerOptions};
 
 use crate::driver::docker::inspect::{Seen, not_a_container};
@@ -14,6 +13,7 @@ use crate::driver::{DriverError, Start};
 use crate::model::desired::{Container, Runtime, Service};
 use crate::model::names::ProjectName;
 use crate::model::observed::{ASIDE_SUFFIX, Instance};
+use crate::model::settings::Difference;
 
 impl Engine {
     /// Starts what is there where it is as the service wants it, else a new one.
@@ -76,6 +76,7 @@ impl Engine {
         }
         if let Some(current) = &current {
             if self.fits(current, start, container).await? {
+                self.mend(current, start.service, container).await?;
                 self.join_networks(current, start.service, container).await?;
                 return self.run(&current.id, &current.name).await;
             }
@@ -103,6 +104,7 @@ impl Engine {
             (None, Some(aside)) if !ours(&aside) => None,
             (None, Some(aside)) if !aside.is_up() && self.fits(&aside, start, container).await? => {
                 self.rename(&aside, container.name.as_str()).await?;
+                self.mend(&aside, start.service, container).await?;
                 return self.run(&aside.id, container.name.as_str()).await;
             }
             (None, Some(aside)) => Some(aside),
@@ -135,7 +137,7 @@ impl Engine {
     }
 
     async fn create(&self, start: &Start<'_>, container: &Container) -> Result<Seen, DriverError> {
-        let body = create::body(start, container, self.host_id.as_deref())?;
+        let body = create::body(start, container, self.host_id.as_deref(), self.is_local())?;
         let options = CreateContainerOptionsBuilder::new().name(container.name.as_str()).build();
         let call = self.docker.create_container(Some(options), body);
         let made = self.call(format!("create container {}", container.name), CHANGE_DEADLINE, call).await?;
@@ -150,17 +152,14 @@ impl Engine {
 
     /// The first network is given at creation; the engine takes the others one by one.
     async fn join_networks(&self, seen: &Seen, service: &Service, container: &Container) -> Result<(), DriverError> {
-        let missing = container.networks.iter().skip(1).filter(|network| !seen.networks.contains(*network));
+        let missing = container.networks.iter().skip(1).filter(|network| !seen.details.networks.contains_key(*network));
         for network in missing {
-            let endpoint: Option<EndpointSettings> = create::endpoint(network, service);
-            let request = NetworkConnectRequest { container: seen.id.clone(), endpoint_config: endpoint };
-            let call = self.docker.connect_network(network, request);
-            self.call(format!("connect container {} to network {network}", seen.name), CHANGE_DEADLINE, call).await?;
+            self.join(seen, service, network).await?;
         }
         Ok(())
     }
 
-    /// As this start wants it: spec, secrets, image, the GPUs that it was given, and the memory that it counts for
+    /// As this start wants it: spec, secrets, real settings, image, the GPUs that it was given, and the memory that it counts for
     /// there: both stand on the container, where the next plan reads them.
     async fn fits(&self, seen: &Seen, start: &Start<'_>, container: &Container) -> Result<bool, DriverError> {
         let vram_mib = start.service.vram.0;
@@ -175,6 +174,10 @@ impl Engine {
     async fn is_as_wanted(&self, seen: &Seen, service: &Service, container: &Container) -> Result<bool, DriverError> {
         let Some(marks) = &seen.marks else { return Ok(false) };
         if !service.spec.has_hash(&marks.spec) || !service.spec.has_secrets(&marks.secrets, &marks.salt) {
+            return Ok(false);
+        }
+        let differences = self.differences(seen, service, container).await?;
+        if !differences.iter().all(Difference::is_mendable) {
             return Ok(false);
         }
         // An image that is gone by its name has not moved.

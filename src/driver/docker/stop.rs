@@ -73,7 +73,7 @@ impl Engine {
     }
 
     /// `None`: it is gone.
-    async fn instance(&self, instance: &Instance) -> Result<Option<Seen>, DriverError> {
+    pub(super) async fn instance(&self, instance: &Instance) -> Result<Option<Seen>, DriverError> {
         match instance {
             // The engine would also take a name or the beginning of an id.
             Instance::Container { id, .. } => Ok(self.inspect(id).await?.filter(|seen| seen.id == *id)),

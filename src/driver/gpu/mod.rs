@@ -128,7 +128,7 @@ mod tests {
     use crate::model::size::Mebibytes;
 
     fn desired() -> Desired {
-        let runtime = Runtime::Existing(ExistingContainer { container: "web".into() });
+        let runtime = Runtime::Existing(ExistingContainer { container: "web".into(), accepts_auto_remove: false });
         Desired::plain(ProjectName::new("p"), [Service::plain(ServiceName::new("web"), runtime)])
     }
 

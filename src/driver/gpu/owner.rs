@@ -117,6 +117,7 @@ mod tests {
             suspended: false,
             uid: None,
             lost_shim: None,
+            held: None,
             former_project: None,
         };
         let mut gpus = [gpu(&[6, 8, 9])];

@@ -27,6 +27,7 @@ pub(crate) mod folder;
 pub(crate) mod found;
 mod guard;
 pub(crate) mod guardian;
+pub(crate) mod held;
 mod ignored;
 pub(crate) mod leaks;
 mod log;

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::driver::process::environment::Invocation;
 use crate::driver::process::folder::{ExitNote, Folder, MatchNote, OutputNote, StartNote};
+use crate::driver::process::held::Held;
 use crate::driver::process::recorder::Recorder;
 use crate::driver::process::{ignored, log, proc};
 use crate::files::own;
@@ -117,6 +118,7 @@ struct Keeper {
     standby: Option<Standby>,
     /// Held as long as this lives: by its file, so that nothing is left to clean up.
     _lock: File,
+    _held: Held,
 }
 
 fn begin(orders: &Orders) -> Result<Keeper, String> {
@@ -161,11 +163,12 @@ fn begin(orders: &Orders) -> Result<Keeper, String> {
     let recorder = Recorder::new(&folder, &orders.marks, orders.started_at, pipe.inode);
     // The pipe is on record before there is a process that has it: should this shim be killed a moment later.
     recorder.record();
+    let held = Held::hold(&orders.cwd, &orders.program);
     let pid = spawn(orders, pipe.writer).inspect_err(|_| recorder.end())?;
     let relay = Relay::new(pipe.reader, log, folder.clone(), &log_orders);
     // Before lcm is told that the service runs: from then on its members are known without this shim.
     recorder.record();
-    Ok(Keeper { pid, folder, recorder, relay, standby, _lock: lock })
+    Ok(Keeper { pid, folder, recorder, relay, standby, _lock: lock, _held: held })
 }
 
 fn take_lock(folder: &Folder) -> Result<File, String> {
@@ -219,7 +222,7 @@ fn spawn(orders: &Orders, output: File) -> Result<i32, String> {
 
 /// Stays until nothing is left of the service.
 fn keep(orders: &Orders, keeper: Keeper) {
-    let Keeper { pid, folder, recorder, relay, standby, _lock } = keeper;
+    let Keeper { pid, folder, recorder, relay, standby, _lock, _held } = keeper;
     recorder.watch();
     let relay = Arc::new(Mutex::new(relay));
     let relayed = Arc::clone(&relay);

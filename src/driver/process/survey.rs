@@ -7,6 +7,7 @@ use std::{io, thread};
 use jiff::Timestamp;
 
 use crate::driver::process::folder::Folder;
+use crate::driver::process::held;
 use crate::driver::process::shim::standby;
 use crate::driver::process::trees::{Census, Key, Tree};
 use crate::driver::process::{Processes, Survey, adopt, proc};
@@ -150,7 +151,8 @@ fn living(tree: Tree, exit: Option<ExitFact>) -> TreeFact {
     // A start in the future would make a healthy service look young, or old, for ever.
     let started_at = started_at.map(|started_at| started_at.min(Timestamp::now()));
     let shim = shims.into_iter().next();
-    TreeFact { shim, members, suspended, uid, lost_shim, former_project, ..ended(marks, started_at, exit) }
+    let held = shim.as_ref().and_then(|shim| held::read(shim.pid));
+    TreeFact { shim, held, members, suspended, uid, lost_shim, former_project, ..ended(marks, started_at, exit) }
 }
 
 fn ended(marks: Marks, started_at: Option<Timestamp>, exit: Option<ExitFact>) -> TreeFact {
@@ -164,6 +166,7 @@ fn ended(marks: Marks, started_at: Option<Timestamp>, exit: Option<ExitFact>) ->
         suspended: false,
         uid: None,
         lost_shim: None,
+        held: None,
         former_project: None,
     }
 }

@@ -66,6 +66,10 @@ impl Driver for Sim {
         self.freeze(pause, false).await
     }
 
+    async fn update(&self, project: &ProjectName, service: &Service, instance: &Instance) -> Result<(), DriverError> {
+        self.mend(project, service, instance).await
+    }
+
     async fn remove(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError> {
         self.take_away(project, instance).await
     }

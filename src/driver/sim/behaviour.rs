@@ -42,6 +42,8 @@ pub struct Behaviour {
     pub stop_error: Option<String>,
     /// It can't be evicted.
     pub evict_error: Option<String>,
+    /// Its settings can't be changed in place.
+    pub update_error: Option<String>,
     /// What it wrote.
     pub log: Vec<String>,
 }

@@ -61,7 +61,7 @@ impl Sim {
         let is_taken_over = |found: &ContainerFact| self.lock().is_taken_over(start.project, found);
         let fits = |found: &ContainerFact| {
             let made = found.marks.as_ref().is_some_and(|marks| is_made_from(marks, start));
-            made && !found.image_moved && !is_taken_over(found)
+            made && self.lock().can_be_mended(start.service, found) && !found.image_moved && !is_taken_over(found)
         };
         if let Some(found) = &found {
             let fits = fits(found);
@@ -147,6 +147,7 @@ impl Sim {
                 return Ok(instance);
             }
             world.may_start(start)?;
+            world.set_as_wanted(start.service, id);
             world.begin(id, start, at);
             Ok(instance)
         })

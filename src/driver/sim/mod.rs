@@ -10,6 +10,7 @@ mod effects;
 mod errands;
 mod freeze;
 mod memory;
+mod mend;
 mod readings;
 mod things;
 mod world;
@@ -73,6 +74,7 @@ pub enum Deed {
     Evict,
     Pause,
     Unpause,
+    Update,
 }
 
 /// Which side of an effect a crash is on.

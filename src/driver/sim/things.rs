@@ -16,6 +16,7 @@ use crate::model::facts::{
 use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::observed::ASIDE_SUFFIX;
 use crate::model::ownership::{self, Identity, Standing};
+use crate::model::settings::{self, Settings};
 use crate::model::spec::Spec;
 
 /// What a shell says of a program that failed.
@@ -56,26 +57,18 @@ impl World {
     /// A new container under the service's name, not yet running.
     pub(super) fn create(&mut self, start: &Start<'_>, container: &Container) -> String {
         let salt = salt_of(self.count());
-        let fact = ContainerFact {
-            id: salt.clone(),
+        let marks = Marks {
             name: container.name.to_string(),
+            host_id: self.facts.host_id.clone().unwrap_or_default(),
+            compared: settings::COMPARED,
+            ..marks(start, &salt)
+        };
+        let fact = ContainerFact {
             image: container.image.clone(),
-            image_moved: false,
-            state: ContainerState::Created,
-            exit_code: None,
-            oom_killed: false,
-            health: None,
-            started_at: None,
-            marks: Some(Marks {
-                name: container.name.to_string(),
-                host_id: self.facts.host_id.clone().unwrap_or_default(),
-                ..marks(start, &salt)
-            }),
-            marks_inherited: false,
-            compose_project: None,
+            settings: Settings::expected(start.service, &marks, &self.facts).map(Box::new),
+            marks: Some(marks),
             ports: container.ports.iter().filter_map(|port| port.host).collect(),
-            restart_policy: None,
-            devices: None,
+            ..ContainerFact::plain(salt.clone(), container.name.to_string(), ContainerState::Created)
         };
         self.facts.containers.known_mut().into_iter().for_each(|all| all.push(fact.clone()));
         salt
@@ -99,6 +92,7 @@ impl World {
             suspended: false,
             uid: None,
             lost_shim: None,
+            held: None,
             former_project: None,
         };
         if let Some(trees) = self.facts.trees.known_mut() {

@@ -40,7 +40,10 @@ pub(super) fn docker(
         context.error_with_help("lcm::manifest::conflict", container.span, (message, "this one exists already"), help);
     }
     Some(Built {
-        runtime: Runtime::Existing(ExistingContainer { container: ContainerName::new(&container.value) }),
+        runtime: Runtime::Existing(ExistingContainer {
+            container: ContainerName::new(&container.value),
+            accepts_auto_remove: written.auto_remove.is_some(),
+        }),
         spec: Spec::plain(Value::Null),
         missing_secrets: Vec::new(),
         published: Vec::new(),
@@ -82,6 +85,10 @@ fn created(
     service: &wire::service::Service,
     written: &Located<Docker>,
 ) -> Option<Built> {
+    if let Some(auto_remove) = &written.auto_remove {
+        let message = "`auto_remove` is for a container that exists already: those that lcm creates are kept";
+        context.error("lcm::manifest::conflict", auto_remove.span, message, "this has no effect here");
+    }
     let Some(image) = &written.image else {
         let help = "write `image: …` for one that lcm creates, or `container: …` for one that exists";
         context.missing(written, "a container needs an `image`, or is named by `container`", help);

@@ -28,6 +28,7 @@ mod process;
 mod project;
 mod rules;
 mod service;
+mod shared;
 pub(super) mod words;
 
 use context::Context;
@@ -141,6 +142,7 @@ pub(super) fn resolve(input: &Input<'_>, choice: &Choice, problems: &mut Vec<Pro
             }
         }
     }
+    shared::depend(&mut services);
     let goals = modes::goals(&mut context, &services);
     let modes = modes::modes(&mut context);
     let (mode, mode_source) = modes::choose(&mut context, choice);

@@ -16,11 +16,18 @@ use crate::manifest::wire::shape::{CommandLine, EnvironmentValue, Named, OneOrMa
 /// A container: of lcm's own, by `image`, or one that somebody else made, by `container` alone.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("if" = { "required": ["container"] }, "then" = { "maxProperties": 1 }))]
+#[schemars(extend(
+    "if" = { "required": ["container"] },
+    "then" = { "propertyNames": { "enum": ["container", "auto_remove"] } }
+))]
 pub(in crate::manifest) struct Docker {
     /// An existing container: started and stopped, never created or removed.
     #[schemars(example = &"mcn_cosyvoice")]
     pub container: Option<Located<String>>,
+    /// Beside `container`: lets lcm stop a container that was created with `--rm`, though the engine then removes it with
+    /// its anonymous volumes.
+    #[schemars(example = &"accept")]
+    pub auto_remove: Option<Located<AutoRemove>>,
     /// The image of a container that lcm creates, recreates on change, and removes on `down`.
     #[schemars(length(min = 1), example = "ollama/ollama:0.12")]
     pub image: Option<Located<String>>,
@@ -90,6 +97,13 @@ pub(in crate::manifest) struct Docker {
     /// How it gets its GPUs: a device request by UUID, `NVIDIA_VISIBLE_DEVICES` alone, or nothing.
     #[schemars(extend("default" = "request"), example = &"environment")]
     pub gpu_access: Option<GpuAccess>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::manifest) enum AutoRemove {
+    /// It may be stopped, and is gone then.
+    Accept,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]

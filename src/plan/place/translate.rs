@@ -155,7 +155,12 @@ impl<'a> Work<'a> {
                     self.draft(number, Kind::Fresh, Some(sets), None);
                 }
             }
-            Decision::Leave(_) | Decision::Await(_) | Decision::Blocked(_) | Decision::Held(_) => {
+            Decision::Leave(_)
+            | Decision::Await(_)
+            | Decision::Update(_)
+            | Decision::Unpause(_)
+            | Decision::Blocked(_)
+            | Decision::Held(_) => {
                 if seen.holds_room && !self.fixed[number] {
                     let blocked = matches!(decision, Decision::Blocked(_) | Decision::Held(_));
                     let kind = if is_kept {

@@ -1,0 +1,55 @@
+//! Changes to a service while it runs: settings of its container, and letting go on what was paused without a hold.
+
+use super::expect::{of_stop, of_unpause};
+use super::record::Cursor;
+use super::run::Run;
+use super::stop::look_first;
+use super::verdict::{Trouble, Verdict};
+use crate::driver::Pause;
+use crate::model::event::Stage;
+use crate::model::plan::{ReasonCode, Step};
+
+/// Changes settings of a running container in place. What the engine refuses is told to the planner, which then has the
+/// container made anew.
+pub(super) async fn update(run: &Run<'_>, step: &Step) -> Verdict {
+    let (driver, desired) = (run.context.driver, run.context.desired);
+    let (Some(service), Some(instance)) = (desired.services.get(&step.service), &step.expect.instance) else {
+        return Verdict::Stale("the plan names nothing to update".to_owned());
+    };
+    if let Err(verdict) = look_first(run, service, |look| of_stop(step, look)).await {
+        return verdict;
+    }
+    run.stage(step, Stage::Start, None);
+    run.ledger().changed = true;
+    match driver.update(&desired.project, service, instance).await {
+        Ok(()) => {
+            Cursor::at(run, step).walk_to_last();
+            Verdict::Done
+        }
+        Err(error) => {
+            run.ledger().unmended.insert(step.service.clone());
+            Verdict::Stale(format!("it can't be changed in place: {error}"))
+        }
+    }
+}
+
+/// Lets a paused service go on.
+pub(super) async fn unpause(run: &Run<'_>, step: &Step) -> Verdict {
+    let (driver, desired) = (run.context.driver, run.context.desired);
+    let (Some(service), Some(instance)) = (desired.services.get(&step.service), &step.expect.instance) else {
+        return Verdict::Stale("the plan names nothing to let go on".to_owned());
+    };
+    if let Err(verdict) = look_first(run, service, |look| of_unpause(step, look)).await {
+        return verdict;
+    }
+    run.stage(step, Stage::Start, None);
+    run.ledger().changed = true;
+    let paused = Pause { project: &desired.project, service: &step.service, instance };
+    match driver.unpause(&paused).await {
+        Ok(()) => {
+            Cursor::at(run, step).walk_to_last();
+            Verdict::Done
+        }
+        Err(error) => Verdict::Failed(Trouble::new(ReasonCode::StartFailed, error.to_string())),
+    }
+}

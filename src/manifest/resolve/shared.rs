@@ -1,0 +1,31 @@
+//! Services in another container's network or IPC namespace (`container:NAME`): they depend on that service, and are made
+//! anew with it, for they name it by an id that is gone then.
+
+use std::collections::BTreeMap;
+
+use crate::manifest::resolve::service::Resolved;
+use crate::model::desired::{Condition, Dependency, Runtime};
+use crate::model::names::ServiceName;
+
+const CONTAINER: &str = "container:";
+
+/// Adds the dependencies that nobody wrote. A container that no service carries is not lcm's to follow in a plan; that it
+/// was made anew shows in the real settings.
+pub(super) fn depend(services: &mut BTreeMap<ServiceName, Resolved>) {
+    let carriers: BTreeMap<String, ServiceName> = services
+        .iter()
+        .filter_map(|(name, resolved)| Some((resolved.service.container_name()?.to_string(), name.clone())))
+        .collect();
+    for (name, resolved) in services.iter_mut() {
+        let Runtime::Container(container) = &resolved.service.runtime else { continue };
+        let networks = container.networks.iter().map(String::as_str);
+        let named = networks.chain(container.ipc.as_deref()).filter_map(|mode| mode.strip_prefix(CONTAINER));
+        let bases: Vec<ServiceName> =
+            named.filter_map(|of| carriers.get(of)).filter(|base| *base != name).cloned().collect();
+        for base in bases {
+            resolved.depends_on.entry(base.clone()).or_insert(resolved.container);
+            let edge = resolved.service.depends_on.entry(base);
+            edge.or_insert(Dependency { condition: Condition::Started, restart: true }).restart = true;
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Real settings of what runs against the manifest: mended in place where an engine can, made anew where it can't, and
+//! left where nothing of the manifest is touched.
+
+use lcm::model::facts::{ContainerState, Facts, HeldFact, HeldPath, PathFact, Reading};
+use lcm::model::lifecycle::Action;
+use lcm::model::plan::{Plan, Request};
+use lcm::model::settings::Settings;
+
+use crate::house::{House, assert_lines, text};
+
+const MANIFEST: &str = r#"
+version: 1
+name: drift
+services:
+  api:
+    docker:
+      image: "api:1"
+      ports: ["127.0.0.1:8080:80"]
+      volumes: ["/srv/conf:/conf:ro", "data:/data"]
+      networks: [inside]
+      environment: { MODE: fast, TOKEN: { env: TOKEN } }
+modes:
+  on: { services: [api] }
+  off: { services: [] }
+  idle: { services: [], others: keep }
+"#;
+
+/// The service runs as the manifest describes it.
+fn running() -> House {
+    let house = House::new(MANIFEST);
+    house.sim.meddle(|facts| {
+        facts.networks = Reading::Known([("inside".to_owned(), "n1".to_owned())].into());
+        facts.paths = [("/srv/conf".to_owned(), path("/srv/r1/conf", "1:1"))].into();
+    });
+    house.apply("on");
+    house
+}
+
+fn path(real: &str, id: &str) -> PathFact {
+    PathFact { real: real.to_owned(), id: id.to_owned() }
+}
+
+fn change(house: &House, change: impl FnOnce(&mut Settings)) {
+    house.sim.meddle(|facts| change(settings(facts)));
+}
+
+fn settings(facts: &mut Facts) -> &mut Settings {
+    let containers = facts.containers.known_mut().expect("containers");
+    containers[0].settings.as_mut().expect("real settings")
+}
+
+fn planned(house: &House) -> Plan {
+    house.plan_for(&house.desired(Some("on")), &Request::default())
+}
+
+/// The one step's difference.
+fn diff(plan: &Plan) -> &str {
+    plan.steps.iter().find_map(|step| step.diff.as_deref()).expect("a difference")
+}
+
+#[test]
+fn what_an_engine_can_change_is_mended_in_place() {
+    type Change = fn(&mut Settings);
+    let cases: [(&str, Change, &str); 5] = [
+        ("restart policy", |real| real.restart = "always".to_owned(), "-restart policy: always\n+restart policy: no"),
+        ("limit PidsLimit", |real| drop(real.limits.insert("PidsLimit".into(), "50".into())), "-limit PidsLimit: 50"),
+        ("network inside", |real| drop(real.networks.remove("inside")), "+network inside: n1"),
+        (
+            "network inside",
+            |real| drop(real.networks.insert("inside".into(), "n0".into())),
+            "-network inside: n0\n+network inside: n1",
+        ),
+        ("network other", |real| drop(real.networks.insert("other".into(), "n7".into())), "-network other: n7"),
+    ];
+    for (setting, by_a_stranger, shown) in cases {
+        let house = running();
+        change(&house, by_a_stranger);
+        let plan = planned(&house);
+        assert_lines(&text(&plan), "update:api [settings_changed]");
+        assert_eq!(plan.steps[0].reason.message, format!("its container differs from the manifest in {setting}"));
+        assert_eq!(diff(&plan), shown);
+        house.apply("on");
+        assert_eq!(house.transitions().iter().filter(|made| made.reason.contains(setting)).count(), 2, "{setting}");
+    }
+}
+
+#[test]
+fn what_no_engine_can_change_is_made_anew() {
+    type Change = fn(&mut Settings);
+    let cases: [(Change, &str); 7] = [
+        (
+            |real| drop(real.mounts.insert("/conf".into(), "/srv/r0/conf:ro".into())),
+            "-mount /conf: /srv/r0/conf:ro\n+mount /conf: /srv/r1/conf:ro",
+        ),
+        (
+            |real| drop(real.mounts.insert("/conf".into(), "/srv/r1/conf".into())),
+            "-mount /conf: /srv/r1/conf\n+mount /conf: /srv/r1/conf:ro",
+        ),
+        (|real| drop(real.mounts.insert("/more".into(), "/etc".into())), "-mount /more: /etc"),
+        (|real| real.ports = ["8080->80/tcp".to_owned()].into(), "+port 127.0.0.1:8080->80/tcp\n-port 8080->80/tcp"),
+        (|real| drop(real.limits.insert("Memory".into(), "104857600".into())), "-limit Memory: 104857600"),
+        (|real| real.devices = ["/dev/kvm:/dev/kvm:rwm".to_owned()].into(), "-device /dev/kvm:/dev/kvm:rwm"),
+        (
+            |real| drop(real.digests.insert("environment MODE".into(), "0".into())),
+            "-environment MODE: another one than the manifest's",
+        ),
+    ];
+    for (by_a_stranger, shown) in cases {
+        let house = running();
+        change(&house, by_a_stranger);
+        let plan = planned(&house);
+        assert_lines(&text(&plan), "stop:api [settings_changed]\nstart:api [settings_changed] after stop:api");
+        assert_eq!(diff(&plan), shown);
+        house.apply("on");
+    }
+}
+
+#[test]
+fn what_the_engine_refuses_to_change_is_made_anew_in_the_same_run() {
+    let house = running();
+    house.sim.set_behaviour(
+        "api",
+        lcm::driver::sim::Behaviour { update_error: Some("not here".to_owned()), ..Default::default() },
+    );
+    change(&house, |real| real.restart = "always".to_owned());
+    assert_lines(&text(&planned(&house)), "update:api [settings_changed]");
+    let outcome = house.apply("on");
+    assert!(outcome.changed && outcome.failures.is_empty(), "{outcome:?}");
+}
+
+#[test]
+fn a_host_folder_that_a_link_leads_elsewhere_by_now_is_another() {
+    let house = running();
+    house.sim.meddle(|facts| facts.paths = [("/srv/conf".to_owned(), path("/srv/r2/conf", "1:2"))].into());
+    assert_eq!(diff(&planned(&house)), "-mount /conf: /srv/r1/conf:ro\n+mount /conf: /srv/r2/conf:ro");
+    house.apply("on");
+}
+
+#[test]
+fn a_network_that_was_made_anew_is_joined_anew() {
+    let house = running();
+    house.sim.meddle(|facts| facts.networks = Reading::Known([("inside".to_owned(), "n2".to_owned())].into()));
+    assert_lines(&text(&planned(&house)), "update:api [settings_changed]");
+    house.apply("on");
+    // Networks that can't be listed are no reason to touch anything.
+    house.sim.meddle(|facts| facts.networks = Reading::Unknown("the engine is busy".to_owned()));
+    assert_lines(&text(&planned(&house)), "");
+}
+
+#[test]
+fn a_container_of_an_earlier_lcm_is_only_warned_about() {
+    let house = running();
+    change(&house, |real| drop(real.mounts.insert("/conf".into(), "/srv/conf:ro".into())));
+    house.sim.meddle(|facts| {
+        let containers = facts.containers.known_mut().expect("containers");
+        containers[0].marks.as_mut().expect("marks").compared = 0;
+    });
+    let plan = planned(&house);
+    assert_lines(&text(&plan), "");
+    let warned = plan
+        .warnings
+        .iter()
+        .any(|warning| warning.starts_with("api: its container differs from the manifest in mount /conf"));
+    assert!(warned, "{:?}", plan.warnings);
+    // A changed spec makes it anew, and it is compared from then on.
+    house.rewrite(&MANIFEST.replace("fast", "slow"));
+    house.apply("on");
+    change(&house, |real| real.restart = "always".to_owned());
+    assert_lines(&house.plan("on"), "update:api [settings_changed]");
+}
+
+#[test]
+fn a_pause_without_a_hold_ends_with_the_next_apply() {
+    let house = running();
+    house.sim.meddle(|facts| facts.containers.known_mut().expect("containers")[0].state = ContainerState::Paused);
+    let plan = planned(&house);
+    assert_lines(&text(&plan), "unpause:api [settings_changed]");
+    assert_eq!(plan.steps[0].action, Action::Unpause);
+    house.apply("on");
+    // Changed and paused, it is made anew at once.
+    house.sim.meddle(|facts| facts.containers.known_mut().expect("containers")[0].state = ContainerState::Paused);
+    change(&house, |real| drop(real.mounts.remove("/data")));
+    assert_lines(&house.plan("on"), "stop:api [settings_changed]\nstart:api [settings_changed] after stop:api");
+    house.apply("on");
+}
+
+#[test]
+fn what_nobody_wants_is_left_as_it_is() {
+    let house = running();
+    change(&house, |real| real.restart = "always".to_owned());
+    assert_lines(&house.plan("idle"), "");
+    assert_lines(&house.plan("off"), "stop:api [not_in_mode]");
+}
+
+#[test]
+fn a_secret_that_is_missing_here_compares_nothing() {
+    let house = running();
+    change(&house, |real| drop(real.digests.insert("environment TOKEN".into(), "0".into())));
+    let none = house.desired_with(Some("on"), &std::collections::BTreeMap::new());
+    assert_lines(&text(&house.plan_for(&none, &Request::default())), "");
+    assert_lines(&house.plan("on"), "stop:api [settings_changed]\nstart:api [settings_changed] after stop:api");
+}
+
+const PROCESS: &str = r#"
+version: 1
+name: drift
+services:
+  web: { process: { command: [./serve.sh], cwd: /srv/current } }
+modes:
+  on: { services: [web] }
+"#;
+
+/// A process that works in `/srv/r1`, which the manifest's folder leads to now under this id.
+fn process(now: Option<PathFact>, held: HeldFact) -> House {
+    let house = House::new(PROCESS);
+    house.apply("on");
+    house.sim.meddle(|facts| {
+        facts.paths = now.map(|now| ("/srv/current".to_owned(), now)).into_iter().collect();
+        facts.trees.known_mut().expect("trees")[0].held = Some(held);
+    });
+    house
+}
+
+fn held(path: &str, id: &str, now: Option<&str>) -> HeldPath {
+    HeldPath { path: path.to_owned(), id: id.to_owned(), now: now.map(str::to_owned) }
+}
+
+fn program() -> Option<HeldPath> {
+    Some(held("/srv/r1/serve.sh", "1:7", Some("1:7")))
+}
+
+#[test]
+fn a_process_works_in_the_folder_that_its_shim_holds() {
+    let folder = || held("/srv/r1", "1:1", Some("1:1"));
+    let same = process(Some(path("/srv/r1", "1:1")), HeldFact { folder: folder(), program: program() });
+    assert_lines(&same.plan("on"), "");
+    // Moved with all that is in it, it is the same folder.
+    let moved = process(
+        Some(path("/srv/r9", "1:1")),
+        HeldFact { folder: held("/srv/r9", "1:1", Some("1:1")), program: program() },
+    );
+    assert_lines(&moved.plan("on"), "");
+    let linked = process(Some(path("/srv/r2", "1:2")), HeldFact { folder: folder(), program: program() });
+    let plan = linked.plan_for(&linked.desired(Some("on")), &Request::default());
+    assert_lines(&text(&plan), "stop:web [settings_changed]\nstart:web [settings_changed] after stop:web");
+    assert_eq!(plan.steps[0].reason.message, "it works in /srv/r1, and its folder is /srv/r2 now");
+    let gone = process(None, HeldFact { folder: held("/srv/r1", "1:1", None), program: program() });
+    let plan = gone.plan_for(&gone.desired(Some("on")), &Request::default());
+    assert_eq!(plan.steps[0].reason.message, "its working folder /srv/current is gone");
+    assert_eq!(diff(&plan), "-cwd: /srv/r1 (deleted)\n+cwd: /srv/current");
+}
+
+#[test]
+fn a_program_that_was_replaced_is_told_and_one_that_is_gone_is_a_change() {
+    let with = |program: HeldPath| {
+        let folder = held("/srv/r1", "1:1", Some("1:1"));
+        process(Some(path("/srv/r1", "1:1")), HeldFact { folder, program: Some(program) })
+    };
+    let replaced = with(held("/srv/r1/serve.sh", "1:7", Some("1:8")));
+    let plan = replaced.plan_for(&replaced.desired(Some("on")), &Request::default());
+    assert_lines(&text(&plan), "");
+    assert!(
+        plan.warnings.iter().any(|warning| warning.contains("program_replaced: /srv/r1/serve.sh")),
+        "{:?}",
+        plan.warnings
+    );
+    let gone = with(held("/srv/r1/serve.sh", "1:7", None));
+    assert_lines(&gone.plan("on"), "stop:web [settings_changed]\nstart:web [settings_changed] after stop:web");
+}
