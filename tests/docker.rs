@@ -60,7 +60,7 @@ fn main() -> std::process::ExitCode {
         reading:
             a_moved_image_is_seen,
             exit_codes_and_published_ports_are_read_from_the_list,
-            the_age_is_read_where_it_matters,
+            since_when_it_is_as_it_is_tells_the_engine,
             exec_tells_the_exit_status,
             a_log_begins_with_the_last_start,
             a_log_is_followed_through_a_restart_and_into_a_new_container,

@@ -1,6 +1,8 @@
 //! Room is proved before a start, one start at a time: needed ports are free, what was to end for it has ended, and its
 //! GPU memory is measured to be there. What this run lets in is promised to that start until it is healthy.
 
+use std::collections::BTreeSet;
+
 use tokio::time::Instant;
 
 use super::health::growing;
@@ -8,6 +10,7 @@ use super::memory::{Lack, Need, Promise, Standing, is_measured, lack, room_for};
 use super::run::{Cut, Run, spoken};
 use super::verdict::Trouble;
 use crate::driver::Life;
+use crate::model::endpoint::Endpoint;
 use crate::model::event::Stage;
 use crate::model::lifecycle::Action;
 use crate::model::plan::{Plan, ReasonCode, Step};
@@ -120,7 +123,7 @@ async fn prove(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'_>) -> Resu
     let (busy, there, room) = tokio::join!(busy_port(run, need), still_there(run, plan, step), room);
     if let Some(trouble) = busy {
         let ports = &need.service.ports;
-        let freed = stops(plan, step).next().is_some() || !run.ledger().freed_ports.is_disjoint(ports);
+        let freed = stops(plan, step).next().is_some() || is_freed(run, ports);
         return Err(Hindrance { trouble, hope: if freed { Hope::Some } else { Hope::None } });
     }
     if let Some(trouble) = there {
@@ -150,6 +153,12 @@ async fn busy_port(run: &Run<'_>, need: &Need<'_>) -> Option<Trouble> {
         Ok(Some(holder)) => Some(Trouble::new(ReasonCode::PortTaken, format!("port {holder} is held"))),
         Err(error) => Some(Trouble::new(ReasonCode::Unknown, format!("its ports can't be looked at: {error}"))),
     }
+}
+
+/// This run has freed one of these ports, or one that clashes with it.
+fn is_freed(run: &Run<'_>, ports: &BTreeSet<Endpoint>) -> bool {
+    let ledger = run.ledger();
+    ports.iter().any(|port| ledger.freed_ports.iter().any(|freed| freed.clashes(port)))
 }
 
 /// Something of what was to end for it.

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::memory::Promise;
 use super::notify::Notices;
 use super::{Context, Failure};
+use crate::model::endpoint::Endpoint;
 use crate::model::event::{Event, EventKind, Stage, StageTime};
 use crate::model::facts::Attempts;
 use crate::model::lifecycle::State;
@@ -80,7 +81,7 @@ pub(super) struct Ledger {
     pub(super) risen: BTreeSet<ServiceName>,
     pub(super) started: Vec<Moved>,
     pub(super) stopped: Vec<Moved>,
-    pub(super) freed_ports: BTreeSet<u16>,
+    pub(super) freed_ports: BTreeSet<Endpoint>,
     /// GPU memory that starts of this run were let in with, until they are stopped again.
     pub(super) promises: BTreeMap<ServiceName, Promise>,
     /// The most that each service was measured to hold on one GPU.

@@ -12,13 +12,15 @@ use netlink_sys::{Socket, SocketAddr};
 use procfs::ProcError;
 use procfs::net::{TcpNetEntry, TcpState, tcp, tcp6};
 
+use crate::model::endpoint::Endpoint;
+
 /// The kernel sends no larger part of its list.
 const PART_BYTES: usize = 32 << 10;
 /// So that the list ends: some hundred sockets a part, where few machines have thousands.
 const PARTS_MAX: usize = 10_000;
 
-/// A listening socket, by its inode, and its port.
-pub(super) type Listening = (u64, u16);
+/// A listening socket, by its inode, and where it listens.
+pub(super) type Listening = (u64, Endpoint);
 
 /// All of them; an error where one family of addresses can't be told.
 pub(super) fn sockets() -> io::Result<Vec<Listening>> {
@@ -89,7 +91,8 @@ fn add(found: &mut Vec<Listening>, part: &[u8]) -> io::Result<bool> {
                 let socket = response.header;
                 // A kernel of another make may tell of all.
                 if socket.state == TCP_LISTEN {
-                    found.push((u64::from(socket.inode), socket.socket_id.source_port));
+                    let id = &socket.socket_id;
+                    found.push((u64::from(socket.inode), Endpoint::tcp(Some(id.source_address), id.source_port)));
                 }
             }
             // Why a list is not whole, stands at its end: a kernel whose module can't be loaded has an empty one.
@@ -106,7 +109,8 @@ fn add(found: &mut Vec<Listening>, part: &[u8]) -> io::Result<bool> {
 
 fn listening(table: Vec<TcpNetEntry>) -> Vec<Listening> {
     let listening = table.into_iter().filter(|entry| entry.state == TcpState::Listen);
-    listening.map(|entry| (entry.inode, entry.local_address.port())).collect()
+    let endpoint = |address: std::net::SocketAddr| Endpoint::tcp(Some(address.ip()), address.port());
+    listening.map(|entry| (entry.inode, endpoint(entry.local_address))).collect()
 }
 
 #[cfg(test)]
@@ -120,8 +124,8 @@ mod tests {
     use smallvec::SmallVec;
 
     use super::{
-        AF_INET, NetlinkHeader, NetlinkMessage, NetlinkPayload, SockDiagMessage, TCP_LISTEN, add, asked, listening,
-        sockets,
+        AF_INET, Endpoint, NetlinkHeader, NetlinkMessage, NetlinkPayload, SockDiagMessage, TCP_LISTEN, add, asked,
+        listening, sockets,
     };
 
     fn inode(socket: &impl AsFd) -> u64 {
@@ -137,7 +141,8 @@ mod tests {
         let Ok(asked) = asked(AF_INET) else { return };
         let table = listening(tcp().expect("a table"));
         for listener in listeners {
-            let expected = (inode(&listener), listener.local_addr().expect("an address").port());
+            let address = listener.local_addr().expect("an address");
+            let expected = (inode(&listener), Endpoint::tcp(Some(address.ip()), address.port()));
             assert!(asked.contains(&expected) && table.contains(&expected), "{expected:?} in {asked:?} and {table:?}");
         }
     }
@@ -146,7 +151,8 @@ mod tests {
     fn a_socket_that_listens_on_an_address_of_the_other_kind_is_found() {
         // A kernel may have no IPv6.
         let Ok(listener) = TcpListener::bind("[::1]:0") else { return };
-        let expected = (inode(&listener), listener.local_addr().expect("an address").port());
+        let address = listener.local_addr().expect("an address");
+        let expected = (inode(&listener), Endpoint::tcp(Some(address.ip()), address.port()));
         assert!(sockets().expect("they can be told").contains(&expected));
     }
 
@@ -195,7 +201,7 @@ mod tests {
         let connection = told(8, 81, 1);
         let last = [connection, told(9, 82, TCP_LISTEN), done(0)].concat();
         assert!(!add(&mut found, &last).expect("the end"));
-        assert_eq!(found, [(7, 80), (9, 82)]);
+        assert_eq!(found, [(7, 80.into()), (9, 82.into())]);
         // ENOENT: there is no module for TCP.
         assert_eq!(add(&mut found, &done(-2)).expect_err("not whole").raw_os_error(), Some(2));
         let refused = bytes(NetlinkPayload::Error(ErrorMessage::default()));

@@ -22,6 +22,7 @@ use crate::driver::{
 };
 use crate::model::claim::ClaimFact;
 use crate::model::desired::{Desired, Runtime, Service};
+use crate::model::endpoint::Endpoint;
 use crate::model::facts::{
     BusyReading, ContainerFact, ContainerState, EngineFact, Facts, GpuFact, ListenerFact, ProbeFacts, ProbeReading,
     Reading, TreeFact,
@@ -251,10 +252,11 @@ impl Machine {
 #[async_trait]
 impl Driver for Machine {
     async fn observe(&self, desired: &Desired) -> Facts {
-        let ports: BTreeSet<u16> = desired.services.values().flat_map(|service| service.ports.clone()).collect();
+        let ports = desired.services.values().flat_map(|service| &service.ports);
+        let ports: BTreeSet<u16> = ports.map(|endpoint| endpoint.port).collect();
         let now = self.now();
         let (held, listeners) =
-            tokio::join!(self.held(desired, Whose::Readers), ports::listeners(&ports, self.processes.trust()));
+            tokio::join!(self.held(desired, Whose::Readers), ports::listeners(ports, self.processes.trust()));
         let mut facts = held.into_facts(now);
         facts.host_id = self.compared_host_id();
         facts.paths = paths::of_manifest(desired);
@@ -417,7 +419,7 @@ fn host() -> String {
 }
 
 /// Host ports that running containers publish, and whose they are.
-fn published(facts: &Facts) -> BTreeMap<u16, String> {
+fn published(facts: &Facts) -> Vec<(Endpoint, String)> {
     let containers = facts.containers.known().into_iter().flatten();
     containers
         .filter(|container| container.state == ContainerState::Running)

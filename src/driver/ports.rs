@@ -11,15 +11,15 @@ use crate::driver::process::proc;
 use crate::driver::process::trees::Census;
 use crate::driver::process::verified::Trust;
 use crate::files::kernel;
+use crate::model::endpoint::Endpoint;
 use crate::model::facts::{ListenerFact, Owner, ProcessFact, Reading, TreeFact};
 use crate::model::names::{ProjectName, ServiceName};
 
 /// The listeners on these ports, by port and pid.
-pub(crate) async fn listeners(ports: &BTreeSet<u16>, trust: Trust) -> Reading<Vec<ListenerFact>> {
+pub(crate) async fn listeners(ports: BTreeSet<u16>, trust: Trust) -> Reading<Vec<ListenerFact>> {
     if ports.is_empty() {
         return Reading::NotAsked;
     }
-    let ports = ports.clone();
     match spawn_blocking(move || read(&ports, &trust)).await.map_err(io::Error::other).and_then(|read| read) {
         Ok(listeners) => Reading::Known(listeners),
         Err(error) => Reading::Unknown(format!("can't read who listens on which port: {error}")),
@@ -27,12 +27,12 @@ pub(crate) async fn listeners(ports: &BTreeSet<u16>, trust: Trust) -> Reading<Ve
 }
 
 /// Tells apart what descent and control groups alone can't: adopted trees, and ports that an engine forwards.
-pub(crate) fn attribute(listeners: &mut [ListenerFact], trees: &[TreeFact], published: &BTreeMap<u16, String>) {
+pub(crate) fn attribute(listeners: &mut [ListenerFact], trees: &[TreeFact], published: &[(Endpoint, String)]) {
     for listener in listeners.iter_mut().filter(|listener| listener.owner == Owner::Stranger) {
         let holds = |members: &[ProcessFact]| members.iter().any(|member| Some(member.pid) == listener.pid);
         if let Some(tree) = trees.iter().find(|tree| holds(&tree.members)) {
             listener.owner = service(&tree.marks.project, &tree.marks.service);
-        } else if let Some(id) = published.get(&listener.port) {
+        } else if let Some((_, id)) = published.iter().find(|(port, _)| port.clashes(&listener.endpoint())) {
             listener.owner = Owner::Container(id.clone());
         }
     }
@@ -53,8 +53,8 @@ pub(crate) fn describe(listener: &ListenerFact) -> String {
 }
 
 fn read(ports: &BTreeSet<u16>, trust: &Trust) -> io::Result<Vec<ListenerFact>> {
-    let asked = || -> io::Result<BTreeMap<u64, u16>> {
-        Ok(listening::sockets()?.into_iter().filter(|(_, port)| ports.contains(port)).collect())
+    let asked = || -> io::Result<BTreeMap<u64, Endpoint>> {
+        Ok(listening::sockets()?.into_iter().filter(|(_, endpoint)| ports.contains(&endpoint.port)).collect())
     };
     let mut sockets = asked()?;
     if sockets.is_empty() {
@@ -67,17 +67,17 @@ fn read(ports: &BTreeSet<u16>, trust: &Trust) -> io::Result<Vec<ListenerFact>> {
         let still = asked()?;
         sockets.retain(|inode, _| holders.contains_key(inode) || still.contains_key(inode));
     }
-    // One process that listens on several addresses is one listener.
-    let found: BTreeSet<(u16, Option<i32>)> =
-        sockets.iter().map(|(inode, port)| (*port, holders.get(inode).copied())).collect();
-    Ok(found.into_iter().map(|(port, pid)| fact(&census, port, pid)).collect())
+    // A process may share its socket with others, or have several on one address.
+    let found: BTreeSet<(Endpoint, Option<i32>)> =
+        sockets.iter().map(|(inode, endpoint)| (*endpoint, holders.get(inode).copied())).collect();
+    Ok(found.into_iter().map(|(endpoint, pid)| fact(&census, endpoint, pid)).collect())
 }
 
 /// The ports that these processes listen on.
 pub(crate) fn of(pids: &BTreeSet<i32>) -> BTreeSet<u16> {
-    let ports: BTreeMap<u64, u16> = listening::known_sockets().into_iter().collect();
+    let ports: BTreeMap<u64, Endpoint> = listening::known_sockets().into_iter().collect();
     let sockets = pids.iter().flat_map(|pid| sockets_of(*pid));
-    sockets.filter_map(|inode| ports.get(&inode).copied()).collect()
+    sockets.filter_map(|inode| Some(ports.get(&inode)?.port)).collect()
 }
 
 /// A process for each socket: one of ours rather than another that shares it. Those of other users stay unknown to all
@@ -109,7 +109,7 @@ fn socket_of(target: &str) -> Option<u64> {
     target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-fn fact(census: &Census, port: u16, pid: Option<i32>) -> ListenerFact {
+fn fact(census: &Census, endpoint: Endpoint, pid: Option<i32>) -> ListenerFact {
     let program = pid.and_then(proc::stat).map(|stat| stat.program);
     let begun = pid.and_then(|pid| census.start_of(pid));
     let owner = match (begun, pid.and_then(proc::container)) {
@@ -117,7 +117,7 @@ fn fact(census: &Census, port: u16, pid: Option<i32>) -> ListenerFact {
         (None, Some(id)) => Owner::Container(id),
         (None, None) => Owner::Stranger,
     };
-    ListenerFact { port, pid, program, owner }
+    ListenerFact { port: endpoint.port, address: endpoint.address, pid, program, owner }
 }
 
 fn service(project: &str, service: &str) -> Owner {
@@ -126,13 +126,11 @@ fn service(project: &str, service: &str) -> Owner {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::{attribute, describe, socket_of};
     use crate::model::facts::{ListenerFact, Marks, Owner, ProcessFact, TreeFact};
 
     fn stranger(port: u16, pid: i32) -> ListenerFact {
-        ListenerFact { port, pid: Some(pid), program: Some("python3".into()), owner: Owner::Stranger }
+        ListenerFact { port, address: None, pid: Some(pid), program: Some("python3".into()), owner: Owner::Stranger }
     }
 
     #[test]
@@ -151,7 +149,7 @@ mod tests {
             former_project: None,
         };
         let mut listeners = [stranger(1, 7), stranger(2, 8), stranger(3, 9)];
-        attribute(&mut listeners, &[tree], &BTreeMap::from([(2, "0123456789abcdef".to_owned())]));
+        attribute(&mut listeners, &[tree], &[(2.into(), "0123456789abcdef".to_owned())]);
         let described: Vec<String> = listeners.iter().map(describe).collect();
         assert_eq!(described, ["`s` of project p, python3 (pid 7)", "container 0123456789ab", "python3 (pid 9)"]);
     }

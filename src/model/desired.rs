@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::model::endpoint::Endpoint;
 use crate::model::hooks::{Hooks, Notifier};
 use crate::model::names::{ContainerName, GoalName, ModeName, ProjectName, ServiceName};
 use crate::model::rules::Rules;
@@ -161,7 +162,7 @@ pub struct Service {
     pub hooks: Box<Hooks>,
     pub recover: Recover,
     /// Host ports that it takes while it runs: published ones, and local ones that its probes ask.
-    pub ports: BTreeSet<u16>,
+    pub ports: BTreeSet<Endpoint>,
     /// Secrets that it needs and that are not there: where they should come from, and what is wrong there.
     pub missing_secrets: Vec<String>,
     pub spec: Spec,
@@ -320,7 +321,7 @@ pub struct PublishedPort {
     pub protocol: Protocol,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
     Tcp,
     Udp,

@@ -3,12 +3,14 @@
 //! Nothing is concluded here: what a reading means for a service is `observe`'s work. Secrets never get this far.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::claim::ClaimFact;
+use crate::model::endpoint::Endpoint;
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::reservation::ReservationFact;
@@ -376,6 +378,10 @@ impl GpuHolder {
 #[serde(deny_unknown_fields)]
 pub struct ListenerFact {
     pub port: u16,
+    /// Address that it listens on; absent where that is every one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub address: Option<IpAddr>,
     #[serde(default)]
     pub pid: Option<i32>,
     #[serde(default)]
@@ -395,6 +401,14 @@ pub enum Owner {
     /// A container, by its id.
     Container(String),
     Stranger,
+}
+
+impl ListenerFact {
+    /// Where it listens.
+    #[must_use]
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::tcp(self.address, self.port)
+    }
 }
 
 /// What lcm's store holds of a service: its last change, and what is worth knowing of its past.

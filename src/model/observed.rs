@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use crate::model::claim::{ClaimFact, Claimant};
 use crate::model::desired::{GpuRequest, Service, StopPolicy};
+use crate::model::endpoint::Endpoint;
 use crate::model::facts::{Attempts, Estimates, ExitFact, Marks};
 use crate::model::lifecycle::State;
 use crate::model::names::{ContainerName, GpuId, ServiceName};
@@ -33,7 +34,7 @@ pub struct Observed {
     /// `Err`: why the GPUs could not be read.
     pub gpus_unknown: Option<String>,
     /// Needed ports that somebody holds.
-    pub ports: BTreeMap<u16, PortHolder>,
+    pub ports: Holders,
     pub ports_unknown: Option<String>,
     pub warnings: Vec<String>,
 }
@@ -207,7 +208,7 @@ pub struct Orphan {
     pub stop: StopPolicy,
     pub gpus: BTreeSet<GpuId>,
     pub vram: Mebibytes,
-    pub ports: BTreeSet<u16>,
+    pub ports: BTreeSet<Endpoint>,
 }
 
 impl Orphan {
@@ -277,6 +278,35 @@ pub fn called(gpus: &BTreeMap<GpuId, ObservedGpu>, id: &GpuId) -> String {
     let index = gpus.get(id).map(|gpu| gpu.index);
     let alone = gpus.values().filter(|gpu| Some(gpu.index) == index).count() == 1;
     index.filter(|_| alone).map_or_else(|| format!("GPU {id}"), |index| format!("GPU {index}"))
+}
+
+/// Who holds which port, by its number: on several addresses there may be several.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holders(BTreeMap<u16, Vec<(Endpoint, PortHolder)>>);
+
+impl FromIterator<(Endpoint, PortHolder)> for Holders {
+    fn from_iter<I: IntoIterator<Item = (Endpoint, PortHolder)>>(held: I) -> Self {
+        let mut holders = Self::default();
+        held.into_iter().for_each(|(endpoint, holder)| holders.insert(endpoint, holder));
+        holders
+    }
+}
+
+impl Holders {
+    /// The later holder of just this port counts: what an engine publishes is its container's.
+    pub fn insert(&mut self, endpoint: Endpoint, holder: PortHolder) {
+        let all = self.0.entry(endpoint.port).or_default();
+        match all.iter_mut().find(|(other, _)| *other == endpoint) {
+            Some((_, before)) => *before = holder,
+            None => all.push((endpoint, holder)),
+        }
+    }
+
+    /// Those that stand in the way of one who needs this port.
+    pub fn of(&self, endpoint: &Endpoint) -> impl Iterator<Item = &PortHolder> {
+        let all = self.0.get(&endpoint.port).into_iter().flatten();
+        all.filter(move |(held, _)| held.clashes(endpoint)).map(|(_, holder)| holder)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

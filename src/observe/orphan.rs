@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::model::claim::Claimant;
 use crate::model::desired::{Desired, GRACE_DEFAULT, ORPHAN_GRACE_MAX, Runtime, Service, StopPolicy};
+use crate::model::endpoint::Endpoint;
 use crate::model::facts::{ContainerFact, Facts, Marks, TreeFact};
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
@@ -111,7 +112,7 @@ fn stop_policy(stop: &Value) -> StopPolicy {
     }
 }
 
-fn ports(ports: &Value) -> BTreeSet<u16> {
+fn ports(ports: &Value) -> BTreeSet<Endpoint> {
     let listed = ports.as_array().into_iter().flatten().take(PORTS_MAX);
-    listed.filter_map(Value::as_u64).filter_map(|port| u16::try_from(port).ok()).collect()
+    listed.filter_map(|port| serde_json::from_value(port.clone()).ok()).collect()
 }

@@ -1,26 +1,27 @@
 //! Who holds which of the ports that the manifest needs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::model::desired::{Desired, Service};
 use crate::model::facts::{Facts, ListenerFact, Owner, Reading};
 use crate::model::names::ServiceName;
-use crate::model::observed::{ObservedService, PortHolder};
+use crate::model::observed::{Holders, ObservedService, PortHolder};
 use crate::model::ownership::{self, Standing};
 use crate::observe::container;
 
 /// Holders of the ports that the manifest needs, or why they can't be told.
-pub(super) fn ports(facts: &Facts, desired: &Desired) -> (BTreeMap<u16, PortHolder>, Option<String>) {
-    let needed: BTreeSet<u16> = desired.services.values().flat_map(|service| service.ports.iter().copied()).collect();
-    let mut holders = BTreeMap::new();
+pub(super) fn ports(facts: &Facts, desired: &Desired) -> (Holders, Option<String>) {
+    let all = desired.services.values().flat_map(|service| &service.ports);
+    let needed: BTreeSet<u16> = all.map(|endpoint| endpoint.port).collect();
+    let mut holders = Holders::default();
     for listener in facts.listeners.known().into_iter().flatten() {
         if needed.contains(&listener.port) {
-            holders.insert(listener.port, holder(listener, facts, desired));
+            holders.insert(listener.endpoint(), holder(listener, facts, desired));
         }
     }
     // What the engine publishes is its container's, whichever program stands in for it.
     for found in facts.containers.known().into_iter().flatten().filter(|found| container::holds_room(found.state)) {
-        for port in found.ports.iter().filter(|port| needed.contains(port)) {
+        for port in found.ports.iter().filter(|port| needed.contains(&port.port)) {
             holders.insert(*port, of_container(&found.id, facts, desired));
         }
     }
@@ -41,12 +42,13 @@ fn holder(listener: &ListenerFact, facts: &Facts, desired: &Desired) -> PortHold
 }
 
 /// Names who holds a port of a service that does not run: what answers there is not the service.
-pub(super) fn tell_taken(seen: &mut ObservedService, service: &Service, holders: &BTreeMap<u16, PortHolder>) {
+pub(super) fn tell_taken(seen: &mut ObservedService, service: &Service, holders: &Holders) {
     if !seen.state.is_not_running() || seen.holds_room || seen.unknown.is_some() {
         return;
     }
-    let taken = service.ports.iter().find_map(|port| match holders.get(port)? {
-        PortHolder::Foreign(name) => Some((port, name)),
+    let foreign = |holder: &&PortHolder| matches!(holder, PortHolder::Foreign(_));
+    let taken = service.ports.iter().find_map(|port| match holders.of(port).find(foreign)? {
+        PortHolder::Foreign(name) => Some((port, name.clone())),
         PortHolder::Service(_) | PortHolder::Orphan(_) => None,
     });
     if let Some((port, name)) = taken {

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use crate::model::budget::Budget;
 use crate::model::desired::{Desired, GpuRequest, OrphanPolicy, Service};
+use crate::model::endpoint::Endpoint;
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{Observed, ObservedService, Orphan};
@@ -34,7 +35,7 @@ pub(super) struct Scene<'a> {
     asks: Vec<Ask>,
     /// Services that ask alike share one list.
     places: Vec<Result<Places, String>>,
-    ports: Rows<u16>,
+    ports: Rows<Endpoint>,
     /// What each holds where: all parts of a plan ask for it, and a GPU goes by its place among those observed.
     seats: Rows<(Gpu, Mebibytes)>,
     /// What a rule keeps from being stopped.
@@ -176,7 +177,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Host ports that it takes while it runs.
-    pub(super) fn ports(&self, number: Number) -> &[u16] {
+    pub(super) fn ports(&self, number: Number) -> &[Endpoint] {
         self.ports.of(number)
     }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::model::desired::Service;
+use crate::model::endpoint::Endpoint;
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::{GpuId, ServiceName, StepId};
 use crate::model::observed::{ASIDE_SUFFIX, Instance, ObservedService, Orphan, Ownership, PortHolder};
@@ -343,12 +344,15 @@ fn open_ledger(scene: &Scene<'_>, steps: &Steps<'_>) -> Ledger {
     ledger
 }
 
+/// By number, for each port and address.
+type Claimants<'a> = BTreeMap<u16, Vec<(Endpoint, &'a ServiceName)>>;
+
 /// Who of those that are stopped takes which port while it runs.
-fn claimants<'a>(scene: &Scene<'a>, steps: &Steps<'_>) -> BTreeMap<u16, Vec<&'a ServiceName>> {
-    let mut claimants: BTreeMap<u16, Vec<&ServiceName>> = BTreeMap::new();
+fn claimants<'a>(scene: &Scene<'a>, steps: &Steps<'_>) -> Claimants<'a> {
+    let mut claimants: Claimants<'a> = BTreeMap::new();
     for number in steps.stopped() {
         for port in scene.ports(number) {
-            claimants.entry(*port).or_default().push(scene.name(number));
+            claimants.entry(port.port).or_default().push((*port, scene.name(number)));
         }
     }
     claimants
@@ -374,7 +378,7 @@ struct Starts<'a> {
     scene: &'a Scene<'a>,
     decisions: &'a Decisions,
     ledger: Ledger,
-    claimants: BTreeMap<u16, Vec<&'a ServiceName>>,
+    claimants: Claimants<'a>,
     steps: Steps<'a>,
 }
 
@@ -434,13 +438,14 @@ impl Starts<'_> {
     fn port_needs(&self, service: &Service) -> Vec<Position> {
         let mut needs = Vec::new();
         for port in &service.ports {
-            let holder = match self.scene.observed.ports.get(port) {
-                Some(PortHolder::Service(other) | PortHolder::Orphan(other)) => Some(other),
-                Some(PortHolder::Foreign(_)) | None => None,
-            };
+            let holders = self.scene.observed.ports.of(port).filter_map(|holder| match holder {
+                PortHolder::Service(other) | PortHolder::Orphan(other) => Some(other),
+                PortHolder::Foreign(_) => None,
+            });
             // One that is loading claims its port before it listens.
-            let claimants = self.claimants.get(port).into_iter().flatten().copied();
-            let givers = holder.into_iter().chain(claimants).filter(|giver| **giver != service.name);
+            let claimants = self.claimants.get(&port.port).into_iter().flatten();
+            let claimants = claimants.filter(|(other, _)| other.clashes(port)).map(|(_, name)| *name);
+            let givers = holders.chain(claimants).filter(|giver| **giver != service.name);
             needs.extend(givers.flat_map(|giver| self.steps.stops_of(giver)));
         }
         needs

@@ -85,7 +85,7 @@ fn wanted(index: usize, service: &case::Service) -> Service {
         gpu: wish(service.wish),
         priority: service.own_priority,
         depends_on: members(service.needs).map(need).collect(),
-        ports: service.port.into_iter().map(|port| 8000 + port).collect(),
+        ports: service.port.into_iter().map(|port| (8000 + port).into()).collect(),
         spec: Spec::plain(json!({ "command": index })),
         ..Service::plain(name(index), Runtime::Process(Box::new(process)))
     }
@@ -106,7 +106,8 @@ fn wish(wish: Wish) -> GpuRequest {
 fn observed(case: &Case, desired: &Desired) -> Observed {
     let services = || case.services.iter().enumerate();
     let held = services().filter(|(_, service)| service.runs());
-    let ports = held.filter_map(|(index, service)| Some((8000 + service.port?, PortHolder::Service(name(index)))));
+    let ports =
+        held.filter_map(|(index, service)| Some(((8000 + service.port?).into(), PortHolder::Service(name(index)))));
     let gpus = case.gpus.iter().enumerate().map(|(index, gpu)| (gpu_id(index), seen_gpu(index, gpu)));
     Observed {
         host: "host".to_owned(),

@@ -138,7 +138,8 @@ fn a_stranger_in_a_services_place_is_foreign_memory() {
     house.sim.meddle(|facts| {
         let program = Some("python3".to_owned());
         let owner = Owner::Stranger;
-        facts.listeners = Reading::Known(vec![ListenerFact { port: 9000, pid: Some(4711), program, owner }]);
+        facts.listeners =
+            Reading::Known(vec![ListenerFact { port: 9000, address: None, pid: Some(4711), program, owner }]);
         let gpu = &mut facts.gpus.known_mut().expect("GPUs")[0];
         (gpu.used, gpu.holders) = (Some(Mebibytes(6_000)), vec![stranger(4711, "python3", 6_000)]);
     });

@@ -98,7 +98,7 @@ fn an_existing_container_is_never_created() {
 }
 
 #[test]
-fn what_somebody_paused_is_held() {
+fn what_is_paused_without_a_hold_goes_on() {
     let house = House::new(BEFORE);
     let desired = house.desired(None);
     house.apply_for(&desired, &request(false));
@@ -108,6 +108,6 @@ fn what_somebody_paused_is_held() {
         }
     });
     let plan = house.plan_for(&desired, &request(false));
-    assert_lines(&text(&plan), "held b [suspended]");
+    assert_lines(&text(&plan), "unpause:b [settings_changed]");
     assert!(plan.kept.iter().any(|kept| kept.service.as_str() == "a" && kept.state == State::Online));
 }

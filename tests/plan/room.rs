@@ -151,12 +151,65 @@ fn a_port_is_room_like_memory() {
 fn a_strangers_port_blocks_and_names_the_stranger() {
     let house = House::new(PORTS);
     house.sim.meddle(|facts| {
-        let stranger =
-            ListenerFact { port: 8080, pid: Some(4711), program: Some("python3".to_owned()), owner: Owner::Stranger };
+        let stranger = ListenerFact {
+            port: 8080,
+            address: None,
+            pid: Some(4711),
+            program: Some("python3".to_owned()),
+            owner: Owner::Stranger,
+        };
         facts.listeners.known_mut().expect("listeners").push(stranger);
     });
     assert_lines(
         &house.plan("new"),
         "blocked new [port_taken] port 8080 is held by python3 (pid 4711), which lcm does not touch",
     );
+}
+
+const ADDRESSES: &str = r#"
+version: 1
+name: addresses
+services:
+  one: { docker: { image: "x:1", ports: ["127.0.0.1:8080:80"] }, priority: 30 }
+  two: { docker: { image: "x:1", ports: ["127.0.0.9:8080:80"] }, priority: 20 }
+  names: { docker: { image: "x:1", ports: ["8080:80/udp"] }, priority: 10 }
+  all: { docker: { image: "x:1", ports: ["8080:80"] }, priority: 5 }
+modes:
+  apart: { services: [one, two, names] }
+  all: { services: [all] }
+  more: { services: [all], others: keep }
+"#;
+
+#[test]
+fn ports_on_different_addresses_or_by_different_protocols_do_not_clash() {
+    let house = House::new(ADDRESSES);
+    assert_lines(
+        &house.plan("apart"),
+        "start:one [wanted_by_mode]\nstart:two [wanted_by_mode]\nstart:names [wanted_by_mode]",
+    );
+    house.apply("apart");
+    assert_lines(
+        &house.plan("all"),
+        "stop:names [not_in_mode]\nstop:two [not_in_mode]\nstop:one [not_in_mode]\n\
+         start:all [wanted_by_mode] after stop:two, stop:one",
+    );
+    assert_lines(&house.plan("more"), "blocked all [port_taken] port 127.0.0.1:8080 is one's (priority 30)");
+}
+
+#[test]
+fn a_stranger_on_another_address_is_in_nobodys_way() {
+    let house = House::new(ADDRESSES);
+    let listen = |address: &str| ListenerFact {
+        port: 8080,
+        address: Some(address.parse().expect("an address")),
+        pid: Some(4711),
+        program: Some("python3".to_owned()),
+        owner: Owner::Stranger,
+    };
+    house.sim.meddle(|facts| facts.listeners.known_mut().expect("listeners").push(listen("127.0.0.9")));
+    let plan = house.plan("apart");
+    assert!(plan.contains("start:one [wanted_by_mode]"), "{plan}");
+    assert!(plan.contains("blocked two [port_taken] port 127.0.0.9:8080 is held by python3 (pid 4711)"), "{plan}");
+    house.sim.meddle(|facts| facts.listeners.known_mut().expect("listeners").push(listen("0.0.0.0")));
+    assert!(house.plan("apart").contains("blocked one [port_taken] port 127.0.0.1:8080 is held by python3"));
 }

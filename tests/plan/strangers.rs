@@ -26,7 +26,8 @@ fn squat(house: &House, owner: &Owner) {
     house.sim.meddle(|facts| {
         let program = Some("python3".to_owned());
         let owner = owner.clone();
-        facts.listeners = Reading::Known(vec![ListenerFact { port: 9000, pid: Some(4711), program, owner }]);
+        facts.listeners =
+            Reading::Known(vec![ListenerFact { port: 9000, address: None, pid: Some(4711), program, owner }]);
         // As it answers: an observation has no such reading of what does not run, and none may be believed.
         let health = Some(ProbeReading::Passed);
         facts.probes.insert(ServiceName::new("a"), ProbeFacts { health, busy: None });

@@ -26,7 +26,7 @@ async fn one_picture_holds_all_that_was_asked_for() {
         probe: BusyProbe::Http { url: format!("http://localhost:{port}/working"), pointer: "/jobs".to_owned() },
         probe_timeout: Duration::from_secs(5),
     }));
-    web.ports = BTreeSet::from([port]);
+    web.ports = BTreeSet::from([port.into()]);
     let mut sick = bench.service("sick", "exec sleep 600");
     bench.start(&sick).await;
     sick.health.probe = Some(Probe::Exec(vec!["false".to_owned()]));
@@ -76,7 +76,7 @@ async fn who_holds_a_needed_port_is_named() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("bound").port();
     let mut service = bench.service("web", "exec sleep 600");
-    service.ports = BTreeSet::from([port]);
+    service.ports = BTreeSet::from([port.into()]);
     let machine = machine(&bench, &[&service]);
     // Tests beside this one start programs: between fork and exec each of them holds what this process holds.
     let ours = format!("(pid {})", std::process::id());
@@ -111,9 +111,9 @@ async fn a_service_is_not_in_its_own_way_but_in_that_of_another() {
     let mut service = server::service(&bench, "web", "port");
     bench.start(&service).await;
     let port: u16 = bench.line_of("port").await.parse().expect("a port");
-    service.ports = BTreeSet::from([port]);
+    service.ports = BTreeSet::from([port.into()]);
     let mut other = bench.service("other", "exec sleep 600");
-    other.ports = BTreeSet::from([port]);
+    other.ports = BTreeSet::from([port.into()]);
     let machine = machine(&bench, &[&service, &other]);
     assert_eq!(machine.port_holder(&bench.project, &service).await.expect("it can be read"), None);
     let holder = machine.port_holder(&bench.project, &other).await.expect("it can be read").expect("it is held");
@@ -137,7 +137,7 @@ async fn what_does_not_run_is_not_asked_though_its_port_is_held() {
     let port = server::stranger(&bench.path("notes"));
     let mut service = bench.service("web", "exec sleep 600");
     service.health.probe = Some(Probe::Http(get(port, "/ok")));
-    service.ports = BTreeSet::from([port]);
+    service.ports = BTreeSet::from([port.into()]);
     let facts = machine(&bench, &[&service]).observe(&bench.desired(&[&service])).await;
     assert!(facts.probes.is_empty(), "{:?}", facts.probes);
     let listeners = facts.listeners.known().expect("listeners");

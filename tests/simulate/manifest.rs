@@ -69,7 +69,7 @@ fn share_no_port(desired: &mut Desired, wanted: &BTreeSet<ServiceName>) {
     for service in desired.services.values_mut().filter(|service| wanted.contains(&service.name)) {
         service.ports.retain(|port| taken.insert(*port));
         if let Runtime::Container(container) = &mut service.runtime {
-            container.ports.retain(|port| port.host.is_some_and(|port| service.ports.contains(&port)));
+            container.ports.retain(|port| port.host.is_some_and(|port| service.ports.contains(&port.into())));
         }
     }
 }

@@ -151,7 +151,7 @@ impl World {
             if container.state == ContainerState::Running {
                 self.listen(service, &Owner::Container(container.id.clone()));
                 container.ports =
-                    service.ports.iter().copied().filter(|port| self.owns(*port, &container.id)).collect();
+                    service.ports.iter().copied().filter(|port| self.owns(port.port, &container.id)).collect();
             }
             self.containers.push(container);
         }
@@ -226,7 +226,7 @@ impl World {
         let owner = if container {
             let state = if runs { ContainerState::Running } else { ContainerState::Exited };
             let mut fact = self.container(&format!("x{index}"), index, state, Some(marks), false);
-            fact.ports = free.into_iter().collect();
+            fact.ports = free.into_iter().map(Into::into).collect();
             self.containers.push(fact.clone());
             Owner::Container(fact.id)
         } else {
@@ -318,8 +318,9 @@ impl World {
     /// Each port has one listener: whoever came first.
     fn listen(&mut self, service: &Service, owner: &Owner) {
         for port in &service.ports {
-            if self.taken.insert(*port) {
-                self.listeners.push(ListenerFact { port: *port, pid: None, program: None, owner: owner.clone() });
+            if self.taken.insert(port.port) {
+                let (port, address, owner) = (port.port, port.address, owner.clone());
+                self.listeners.push(ListenerFact { port, address, pid: None, program: None, owner });
             }
         }
     }

@@ -155,7 +155,7 @@ async fn a_stop_before_which_the_gpus_could_not_be_read_is_unproven_and_says_so(
 
 #[tokio::test(start_paused = true)]
 async fn what_is_found_of_it_on_a_gpu_is_waited_for_though_nobody_could_look_before() {
-    let service = Service { ports: BTreeSet::from([8188]), ..takes(15_000, "old") };
+    let service = Service { ports: BTreeSet::from([8188.into()]), ..takes(15_000, "old") };
     let bench = Bench::new(vec![service], &["old"]).measured(24_000, &[("old", 15_000)]);
     let unread = || "the driver is being replaced".to_owned();
     let mut told = Reading::Unknown(unread());
@@ -175,7 +175,7 @@ async fn what_is_found_of_it_on_a_gpu_is_waited_for_though_nobody_could_look_bef
 
 #[tokio::test(start_paused = true)]
 async fn ports_that_cannot_be_looked_at_are_not_free() {
-    let service = Service { ports: BTreeSet::from([8188]), ..takes(15_000, "old") };
+    let service = Service { ports: BTreeSet::from([8188.into()]), ..takes(15_000, "old") };
     let bench = Bench::new(vec![service], &["old"]).measured(24_000, &[("old", 15_000)]);
     bench.sim.meddle(|facts| facts.listeners = Reading::Unknown("no permission".to_owned()));
     let outcome = bench.apply(vec![stop("old", &[])]).await;

@@ -129,10 +129,15 @@ async fn what_somebody_started_meanwhile_as_wanted_is_not_started_again() {
 #[tokio::test(start_paused = true)]
 async fn a_port_that_a_stranger_holds_fails_the_start_at_once_and_names_him() {
     let mut needy = service("a");
-    needy.ports.insert(8188);
+    needy.ports.insert(8188.into());
     let bench = Bench::new(vec![needy], &[]);
-    let listener =
-        ListenerFact { port: 8188, pid: Some(4711), program: Some("python3".to_owned()), owner: Owner::Stranger };
+    let listener = ListenerFact {
+        port: 8188,
+        address: None,
+        pid: Some(4711),
+        program: Some("python3".to_owned()),
+        owner: Owner::Stranger,
+    };
     bench.sim.meddle(|facts| facts.listeners.known_mut().expect("known").push(listener));
     let outcome = bench.apply(vec![start("a", &[])]).await;
     assert_eq!(outcome.failures[0].error, "port 8188 by python3 (pid 4711) is held");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
+use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, PortSummary, PortSummaryTypeEnum};
 use bollard::query_parameters::{ListContainersOptionsBuilder, ListNetworksOptions};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -10,7 +10,8 @@ use crate::driver::DriverError;
 use crate::driver::docker::inspect::Seen;
 use crate::driver::docker::scope::ImageMarks;
 use crate::driver::docker::{Engine, READ_DEADLINE, create, marks};
-use crate::model::desired::{Container, Desired, Runtime, Service};
+use crate::model::desired::{Container, Desired, Protocol, Runtime, Service};
+use crate::model::endpoint::Endpoint;
 use crate::model::facts::{ContainerFact, ContainerState, EngineHealth, Reading};
 
 /// Closer looks at once: enough to hide their latency, few enough to leave the engine's others alone.
@@ -39,8 +40,8 @@ impl Engine {
     }
 
     /// Host ports that running containers publish, and the container's id.
-    pub async fn published(&self) -> Result<BTreeMap<u16, String>, DriverError> {
-        let mut published = BTreeMap::new();
+    pub async fn published(&self) -> Result<Vec<(Endpoint, String)>, DriverError> {
+        let mut published = Vec::new();
         for summary in self.list(false).await? {
             let id = summary.id.clone().unwrap_or_default();
             published.extend(host_ports(&summary).into_iter().map(|port| (port, id.clone())));
@@ -227,9 +228,16 @@ fn health(status: &str) -> Option<EngineHealth> {
 }
 
 /// Host ports, once each, in order.
-fn host_ports(summary: &ContainerSummary) -> Vec<u16> {
-    let ports = summary.ports.iter().flatten().filter_map(|port| port.public_port).filter(|port| *port != 0);
-    let mut ports: Vec<u16> = ports.collect();
+fn host_ports(summary: &ContainerSummary) -> Vec<Endpoint> {
+    let endpoint = |port: &PortSummary| {
+        let protocol = match port.typ {
+            Some(PortSummaryTypeEnum::UDP) => Protocol::Udp,
+            _ => Protocol::Tcp,
+        };
+        let address = port.ip.as_deref().and_then(|address| address.parse().ok());
+        Some(Endpoint { protocol, ..Endpoint::tcp(address, port.public_port.filter(|port| *port != 0)?) })
+    };
+    let mut ports: Vec<Endpoint> = summary.ports.iter().flatten().filter_map(endpoint).collect();
     ports.sort_unstable();
     ports.dedup();
     ports

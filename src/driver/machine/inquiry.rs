@@ -1,7 +1,6 @@
 //! What the machine asks of one service: whether it answers, whether it is busy, whether it would give its memory back,
 //! and who else holds its ports. An answer counts only if it is the service's own.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -249,16 +248,22 @@ impl Machine {
         if service.ports.is_empty() {
             return Ok(None);
         }
+        let numbers = service.ports.iter().map(|endpoint| endpoint.port).collect();
         let (there, listeners) =
-            tokio::join!(self.there(project, service), ports::listeners(&service.ports, self.processes.trust()));
+            tokio::join!(self.there(project, service), ports::listeners(numbers, self.processes.trust()));
         let (look, trees) = there?;
         let instance = look.instance;
         let listeners = self.attributed(listeners, &trees).await?;
+        let is_needed = |listener: &&ListenerFact| {
+            let endpoint = listener.endpoint();
+            service.ports.iter().any(|needed| needed.clashes(&endpoint))
+        };
         let other = |listener: &&ListenerFact| {
             !instance.as_ref().is_some_and(|instance| self.owns(service, instance, listener))
         };
         let held: Vec<String> = listeners
             .iter()
+            .filter(is_needed)
             .filter(other)
             .map(|listener| format!("{} by {}", listener.port, ports::describe(listener)))
             .collect();
@@ -283,7 +288,7 @@ impl Machine {
         };
         // Both are read after the answer.
         let asked = port.into_iter().collect();
-        let (there, listeners) = tokio::join!(there, ports::listeners(&asked, self.processes.trust()));
+        let (there, listeners) = tokio::join!(there, ports::listeners(asked, self.processes.trust()));
         let (ended, trees) = there?;
         let (None, Some(port)) = (&ended, port) else { return Ok(ended) };
         let listeners = self.attributed(listeners, &trees).await?;
@@ -316,7 +321,7 @@ impl Machine {
             Reading::NotAsked => Vec::new(),
             Reading::Unknown(reason) => return Err(DriverError::Missing(reason)),
         };
-        let mut published = BTreeMap::new();
+        let mut published = Vec::new();
         if self.asks_engine && listeners.iter().any(|listener| listener.owner == Owner::Stranger) {
             // Without an answer of the engine, whoever forwards for it stays a stranger.
             if let Ok(engine) = self.engine() {

@@ -165,7 +165,11 @@ impl World {
             Owner::Stranger => false,
         };
         let listeners = self.facts.listeners.known().into_iter().flatten();
-        let holder = listeners.filter(|listener| service.ports.contains(&listener.port)).find(|held| !is_own(held));
+        let needs = |listener: &ListenerFact| {
+            let endpoint = listener.endpoint();
+            service.ports.iter().any(|port| port.clashes(&endpoint))
+        };
+        let holder = listeners.filter(|listener| needs(listener)).find(|held| !is_own(held));
         Ok(holder.map(|held| {
             let program = held.program.as_deref().unwrap_or("somebody");
             let pid = held.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use super::world::{End, Life, World, gpus_of, is_up, salt_of};
 use crate::driver::{DriverError, Start};
-use crate::model::desired::{Container, Runtime, Service};
+use crate::model::desired::{Container, Protocol, Runtime, Service};
+use crate::model::endpoint::Endpoint;
 use crate::model::facts::{
     ContainerFact, ContainerState, Devices, EngineHealth, ExitFact, GpuFact, ListenerFact, Marks, Owner, ProcessFact,
     TreeFact,
@@ -67,7 +68,7 @@ impl World {
             image: container.image.clone(),
             settings: Settings::expected(start.service, &marks, &self.facts).map(Box::new),
             marks: Some(marks),
-            ports: container.ports.iter().filter_map(|port| port.host).collect(),
+            ports: container.ports.iter().filter_map(Endpoint::of_published).collect(),
             ..ContainerFact::plain(salt.clone(), container.name.to_string(), ContainerState::Created)
         };
         self.facts.containers.known_mut().into_iter().for_each(|all| all.push(fact.clone()));
@@ -146,9 +147,11 @@ impl World {
 
     fn listen(&mut self, service: &Service, owner: &Owner) {
         let Some(listeners) = self.facts.listeners.known_mut() else { return };
-        for port in &service.ports {
+        // Listeners are told of TCP alone.
+        for port in service.ports.iter().filter(|port| port.protocol == Protocol::Tcp) {
             let program = Some(program(service));
-            listeners.push(ListenerFact { port: *port, pid: None, program, owner: owner.clone() });
+            let (port, address) = (port.port, port.address);
+            listeners.push(ListenerFact { port, address, pid: None, program, owner: owner.clone() });
         }
     }
 

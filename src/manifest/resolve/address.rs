@@ -1,5 +1,7 @@
 //! URLs and addresses that probes ask. Plain HTTP only: a probe speaks to the service's own port on its own machine.
 
+use std::net::IpAddr;
+
 use crate::manifest::located::Located;
 use crate::manifest::resolve::context::Context;
 
@@ -13,7 +15,7 @@ pub(super) struct Address {
 impl Address {
     /// On this machine, as the manifest says it.
     pub(super) fn is_local(&self) -> bool {
-        ["localhost", "127.0.0.1", "::1"].contains(&self.host.as_str())
+        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 }
 

@@ -10,6 +10,7 @@ use crate::manifest::resolve::project::Settings;
 use crate::manifest::resolve::service::Resolved;
 use crate::manifest::source::Span;
 use crate::model::desired::{DeclaredGpu, Goal, GpuRef, GpuRequest, Mode};
+use crate::model::endpoint::Endpoint;
 use crate::model::names::{ContainerName, GoalName, ModeName, ServiceName};
 use crate::model::size::Mebibytes;
 
@@ -163,12 +164,13 @@ impl Together<'_> {
     }
 
     fn ports(&self, context: &mut Context<'_>, services: &Services) {
-        let mut claimed: BTreeMap<u16, &Resolved> = BTreeMap::new();
+        let mut claimed: BTreeMap<u16, Vec<(&Endpoint, &Resolved)>> = BTreeMap::new();
         let mut told: BTreeSet<(&ServiceName, &ServiceName)> = BTreeSet::new();
         for resolved in self.members(services) {
             for (port, span) in &resolved.ports {
-                let Some(first) = claimed.get(port) else {
-                    claimed.insert(*port, resolved);
+                let same_number = claimed.entry(port.port).or_default();
+                let Some((claim, first)) = same_number.iter().find(|(other, _)| other.clashes(port)).copied() else {
+                    same_number.push((port, resolved));
                     continue;
                 };
                 let (one, other) = (&first.service.name, &resolved.service.name);
@@ -179,7 +181,7 @@ impl Together<'_> {
                 let message = format!("in {}, `{one}` and `{other}` both claim port {port}", self.title());
                 let problem = Problem::error("lcm::manifest::port_twice", message)
                     .at(context.place(*span), format!("`{other}` here"))
-                    .also(context.place(first.ports[port]), format!("`{one}` here"));
+                    .also(context.place(first.ports[claim]), format!("`{one}` here"));
                 context.problems.push(problem);
             }
         }

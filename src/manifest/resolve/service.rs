@@ -10,7 +10,8 @@ use crate::manifest::resolve::{container, hooks, probes, process};
 use crate::manifest::source::Span;
 use crate::manifest::wire;
 use crate::manifest::wire::service::{DependsOn, Gpu, GpuId};
-use crate::model::desired::{Condition, Dependency, GpuRef, GpuRequest, Protocol, PublishedPort, Runtime, Service};
+use crate::model::desired::{Condition, Dependency, GpuRef, GpuRequest, PublishedPort, Runtime, Service};
+use crate::model::endpoint::Endpoint;
 use crate::model::names::ServiceName;
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
@@ -30,7 +31,7 @@ pub(super) struct Resolved {
     pub service: Service,
     pub container: Span,
     pub vram: Span,
-    pub ports: BTreeMap<u16, Span>,
+    pub ports: BTreeMap<Endpoint, Span>,
     pub depends_on: BTreeMap<ServiceName, Span>,
 }
 
@@ -180,18 +181,16 @@ fn depends_on(context: &mut Context<'_>, written: Option<&DependsOn>) -> Depende
 }
 
 /// Published ports; for what publishes none that lcm knows of, the local ones that its own probes ask.
-fn ports(built: &Built, asked: &[Asked]) -> BTreeMap<u16, Span> {
+fn ports(built: &Built, asked: &[Asked]) -> BTreeMap<Endpoint, Span> {
     match &built.runtime {
-        Runtime::Container(_) => built
-            .published
-            .iter()
-            .filter(|(port, _)| port.protocol == Protocol::Tcp)
-            .filter_map(|(port, span)| Some((port.host?, *span)))
-            .collect(),
+        Runtime::Container(_) => {
+            let published = built.published.iter();
+            published.filter_map(|(port, span)| Some((Endpoint::of_published(port)?, *span))).collect()
+        }
         Runtime::Process(_) | Runtime::Existing(_) => asked
             .iter()
             .filter(|(address, _)| address.is_local())
-            .map(|(address, span)| (address.port, *span))
+            .map(|(address, span)| (Endpoint::tcp(address.host.parse().ok(), address.port), *span))
             .collect(),
     }
 }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::model::endpoint::Endpoint;
 use crate::model::facts::{Marks, is_zero};
 use crate::model::settings::Settings;
 
@@ -40,7 +41,7 @@ pub struct ContainerFact {
     pub compose_project: Option<String>,
     /// Host ports that it publishes.
     #[serde(default)]
-    pub ports: Vec<u16>,
+    pub ports: Vec<Endpoint>,
     /// `always`, `unless-stopped`, `on-failure`; known for inspected containers.
     #[serde(default)]
     pub restart_policy: Option<String>,

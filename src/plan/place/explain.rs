@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::problem::{End, Fate, ItemId, Kind};
 use super::translate::{Translated, lacks, port_of};
+use crate::model::endpoint::Endpoint;
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::plan::{Reason, ReasonCode};
@@ -38,7 +39,7 @@ struct Telling<'a> {
     scene: &'a Scene<'a>,
     numbers: &'a [Number],
     gpus: &'a [GpuId],
-    ports: &'a [u16],
+    ports: &'a [Endpoint],
     end: &'a End<'a>,
     /// Stopped, or stopped and started again, whatever the placing came to; by number.
     going: Vec<bool>,
@@ -135,7 +136,7 @@ impl Telling<'_> {
         for port in &self.end.problem().items[id].ports {
             let users = &self.users.get_or_init(|| self.end.users())[*port];
             if let Some(claimant) = users.iter().find(|user| **user != id) {
-                let message = port_of(scene, self.ports[*port], self.numbers[*claimant]);
+                let message = port_of(scene, &self.ports[*port], self.numbers[*claimant]);
                 return reason(ReasonCode::PortTaken, message, None);
             }
         }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::problem::{Few, Gpu, Item, ItemId, Kind, Problem, Sets};
 use crate::model::desired::GpuRequest;
+use crate::model::endpoint::Endpoint;
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{ObservedGpu, PortHolder};
@@ -29,7 +30,7 @@ pub(super) struct Translated {
     /// By position.
     pub(super) gpus: Vec<GpuId>,
     /// By number.
-    pub(super) ports: Vec<u16>,
+    pub(super) ports: Vec<Endpoint>,
 }
 
 pub(super) fn translate(scene: &Scene<'_>, decisions: Decisions) -> Translated {
@@ -88,7 +89,7 @@ struct Work<'a> {
     /// Something that can't be stopped depends on them.
     pinned: Vec<bool>,
     /// Ports of those that are fixed.
-    claimed: BTreeMap<u16, Number>,
+    claimed: BTreeMap<u16, Vec<(Endpoint, Number)>>,
     /// By ask.
     lists: Vec<Option<Rc<Sets>>>,
     gpus: BTreeMap<&'a GpuId, Gpu>,
@@ -122,7 +123,7 @@ impl<'a> Work<'a> {
             // One that is started again by itself keeps its question: where.
             if !self.decisions.0[number].stops() {
                 for port in scene.ports(number) {
-                    self.claimed.entry(*port).or_insert(number);
+                    self.claimed.entry(port.port).or_default().push((*port, number));
                 }
                 self.fixed[number] = true;
             }
@@ -324,17 +325,20 @@ impl<'a> Work<'a> {
         }
         for port in ports {
             let taken = |message: String| Err(reason(ReasonCode::PortTaken, message, None));
-            match self.scene.observed.ports.get(port) {
-                Some(PortHolder::Foreign(who)) => {
-                    return taken(format!("port {port} is held by {who}, which lcm does not touch"));
+            for holder in self.scene.observed.ports.of(port) {
+                match holder {
+                    PortHolder::Foreign(who) => {
+                        return taken(format!("port {port} is held by {who}, which lcm does not touch"));
+                    }
+                    PortHolder::Orphan(orphan) if !self.orphan_goes(orphan) => {
+                        return taken(format!("port {port} is held by orphan {orphan}; `--prune` stops orphans"));
+                    }
+                    PortHolder::Orphan(_) | PortHolder::Service(_) => {}
                 }
-                Some(PortHolder::Orphan(orphan)) if !self.orphan_goes(orphan) => {
-                    return taken(format!("port {port} is held by orphan {orphan}; `--prune` stops orphans"));
-                }
-                Some(PortHolder::Orphan(_) | PortHolder::Service(_)) | None => {}
             }
-            if let Some(claimant) = self.claimed.get(port).filter(|claimant| **claimant != number) {
-                return taken(port_of(self.scene, *port, *claimant));
+            let mut claimed = self.claimed.get(&port.port).into_iter().flatten();
+            if let Some((_, claimant)) = claimed.find(|(other, who)| *who != number && other.clashes(port)) {
+                return taken(port_of(self.scene, port, *claimant));
             }
         }
         Ok(())
@@ -364,7 +368,8 @@ impl<'a> Work<'a> {
         let numbers: Vec<Number> = order.iter().filter(|number| self.drafts[**number].is_some()).copied().collect();
         let mut ids: Vec<Option<ItemId>> = vec![None; self.drafts.len()];
         numbers.iter().enumerate().for_each(|(id, number)| ids[*number] = Some(id));
-        let mut ports: Vec<u16> = numbers.iter().flat_map(|number| self.scene.ports(*number).iter().copied()).collect();
+        let mut ports: Vec<Endpoint> =
+            numbers.iter().flat_map(|number| self.scene.ports(*number).iter().copied()).collect();
         ports.sort_unstable();
         ports.dedup();
         let mut heights: Vec<_> = numbers.iter().map(|number| height(self.scene, *number)).collect();
@@ -402,7 +407,7 @@ impl<'a> Work<'a> {
     }
 
     /// On the first level, until it is told another.
-    fn item(&self, number: Number, draft: &Draft, ids: &[Option<ItemId>], ports: &[u16]) -> Item {
+    fn item(&self, number: Number, draft: &Draft, ids: &[Option<ItemId>], ports: &[Endpoint]) -> Item {
         let seen = self.scene.seen(number);
         let signed = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX / 4);
         let sits = draft.kind != Kind::Fresh;
@@ -429,7 +434,7 @@ impl<'a> Work<'a> {
             sets: draft.sets.clone(),
             home,
             bases: bases.filter_map(|base| ids[*base]).collect(),
-            ports: self.scene.ports(number).iter().filter_map(|port| ports.binary_search(port).ok()).collect(),
+            ports: places_of(self.scene.ports(number), ports),
             stands: sits && self.stands_as_it_is(number, draft.kind),
             pinned: self.pinned[number],
             follows: draft.follows.and_then(|base| ids[base]),
@@ -438,8 +443,26 @@ impl<'a> Work<'a> {
     }
 }
 
+/// Where a service's ports stand in the list of all, which is sorted. One on every address takes the places of all of
+/// its number; so two clash where they share a place.
+fn places_of(own: &[Endpoint], all: &[Endpoint]) -> Few<usize> {
+    let mut places: Few<usize> = Few::new();
+    for port in own {
+        let from = all.partition_point(|other| other.port < port.port);
+        let same_number = all[from..].iter().take_while(|other| other.port == port.port).enumerate();
+        let shared = same_number.filter(|(_, other)| match port.address {
+            None => other.clashes(port),
+            Some(_) => *other == port,
+        });
+        places.extend(shared.map(|(at, _)| from + at));
+    }
+    places.sort_unstable();
+    places.dedup();
+    places
+}
+
 /// `port 8188 is comfyui's (priority 100)`.
-pub(super) fn port_of(scene: &Scene<'_>, port: u16, claimant: Number) -> String {
+pub(super) fn port_of(scene: &Scene<'_>, port: &Endpoint, claimant: Number) -> String {
     format!("port {port} is {}'s (priority {})", scene.name(claimant), scene.priority(claimant))
 }
 

@@ -63,7 +63,7 @@ fn the_example_of_the_design() {
     assert_eq!(comfyui.health.timeout, Duration::from_mins(2), "over the template's 60 s");
     assert_eq!(comfyui.health.warm_time, Duration::from_secs(30));
     assert_eq!(comfyui.drain, Some(Duration::from_mins(5)));
-    assert_eq!(comfyui.ports, BTreeSet::from([8188]));
+    assert_eq!(comfyui.ports, BTreeSet::from([8188.into()]));
     assert_eq!(comfyui.depends_on[&"cosyvoice".into()].condition, Condition::Healthy);
     assert_eq!(comfyui.missing_secrets, ["the environment variable HF_TOKEN, which is not set"]);
     assert!(comfyui.source.starts_with("tests/manifest/valid/design.yaml:"), "{}", comfyui.source);
@@ -75,7 +75,7 @@ fn the_example_of_the_design() {
     let cosyvoice = service(&desired, "cosyvoice");
     assert_eq!(cosyvoice.container_name(), Some(&"mcn_cosyvoice".into()));
     assert_eq!(*cosyvoice.spec.config(), json!(null));
-    assert_eq!(cosyvoice.ports, BTreeSet::from([50_000]));
+    assert_eq!(cosyvoice.ports, BTreeSet::from([50_000.into()]));
 
     let ollama = service(&desired, "ollama");
     assert_eq!(ollama.container_name(), Some(&"studio-ollama".into()));
@@ -162,7 +162,7 @@ fn variables_reach_every_kind_of_value() {
     assert_eq!(web.gpu, GpuRequest::All(vec![GpuRef::Index(0)]));
     assert_eq!(web.health.probe, Some(Probe::Tcp { host: "localhost".to_owned(), port: 8080 }));
     assert_eq!((web.health.successes, web.health.timeout), (2, Duration::from_secs(90)));
-    assert_eq!(web.ports, BTreeSet::from([8080]));
+    assert_eq!(web.ports, BTreeSet::from([8080.into()]));
     assert_eq!(web.spec.config()["image"], "web:1.2");
     assert_eq!(web.spec.config()["environment"], json!({ "PASSWORD": "***", "PRICE": "5$" }));
 }
@@ -244,8 +244,8 @@ fn warnings_stop_nothing() {
 #[test]
 fn ports_of_containers_are_the_published_ones() {
     let big = corpus("container-whole");
-    let ports: Vec<u16> = service(&big, "big").ports.iter().copied().collect();
-    assert_eq!(ports, [9, 3000, 3001, 3002, 8080, 11_434], "neither UDP nor those that the engine picks");
+    let ports: Vec<u16> = service(&big, "big").ports.iter().map(|endpoint| endpoint.port).collect();
+    assert_eq!(ports, [9, 3000, 3001, 3002, 6060, 8080, 11_434], "not those that the engine picks");
 }
 
 #[test]
