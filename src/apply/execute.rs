@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::record::forbidden;
 use super::run::{Cut, Run, millis};
 use super::verdict::{Trouble, Verdict};
-use super::{Failure, OnFailure, attempts, evict, start, stop, words};
+use super::{Failure, OnFailure, attempts, evict, start, stop, wake, words};
 use crate::model::desired::Condition;
 use crate::model::event::{EventKind, Outcome};
 use crate::model::lifecycle::Action;
@@ -127,7 +127,8 @@ async fn carry<'p>(run: &Run<'_>, plan: &'p Plan, step: &'p Step) -> (&'p Step, 
         (None, Action::Evict) => evict::evict(run, step).await,
         (None, Action::Pause) => words::pause(run, step).await,
         // Only an operator lets something go on, and needs no plan for that.
-        (None, Action::Unpause | Action::Update | Action::Wake) => Verdict::Stale("no plan asks for that".to_owned()),
+        (None, Action::Wake) => wake::wake(run, plan, step).await,
+        (None, Action::Unpause | Action::Update) => Verdict::Stale("no plan asks for that".to_owned()),
     };
     close(run, plan, step, (&verdict, began));
     (step, verdict)

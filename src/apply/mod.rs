@@ -25,6 +25,7 @@ mod stop;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod wake;
 mod words;
 
 use std::collections::BTreeMap;

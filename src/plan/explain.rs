@@ -130,6 +130,8 @@ pub(super) fn absence(decision: &Decision) -> String {
         Decision::Evict(reason) => format!("is evicted: {}", reason.message),
         Decision::Pause(reason) => format!("is paused: {}", reason.message),
         Decision::Leave(why) => format!("is not up: {why}"),
-        Decision::Start { .. } | Decision::Recreate { .. } | Decision::Await(_) => "is on its way".to_owned(),
+        Decision::Start { .. } | Decision::Recreate { .. } | Decision::Await(_) | Decision::Wake(_) => {
+            "is on its way".to_owned()
+        }
     }
 }

@@ -155,7 +155,11 @@ fn refused(scene: &Scene<'_>, number: Number, decision: &Decision) -> Option<Dec
             let why = stays(scene, number, state)?;
             blocked(format!("everything of this project is to go, but its container can't be removed: {why}"))
         }
-        Decision::Evict(_) | Decision::Preempt { .. } | Decision::Blocked(_) | Decision::Held(_) => None,
+        Decision::Wake(_)
+        | Decision::Evict(_)
+        | Decision::Preempt { .. }
+        | Decision::Blocked(_)
+        | Decision::Held(_) => None,
     }
 }
 

@@ -84,7 +84,9 @@ pub(super) fn stop_dependents(scene: &Scene<'_>, decisions: &mut Decisions) {
         for dependent in scene.dependents(number).iter().copied() {
             let seen = scene.glance(dependent);
             let may = match decisions.0[dependent] {
-                Decision::Leave(_) | Decision::Await(_) | Decision::Blocked(_) => scene.wants.is_wanted(dependent),
+                Decision::Leave(_) | Decision::Await(_) | Decision::Wake(_) | Decision::Blocked(_) => {
+                    scene.wants.is_wanted(dependent)
+                }
                 Decision::Recreate { .. } => true,
                 Decision::Start { .. }
                 | Decision::Stop(_)

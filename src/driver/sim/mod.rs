@@ -11,6 +11,7 @@ mod errands;
 mod freeze;
 mod memory;
 mod readings;
+mod sleep;
 mod things;
 mod world;
 
@@ -21,7 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-pub use self::behaviour::Behaviour;
+pub use self::behaviour::{Behaviour, Sleep};
 pub use self::errands::{Call, Reply};
 pub use self::memory::{Intrusion, OVERCOMMITTED, OVERPROMISED};
 use self::world::World;
@@ -71,6 +72,7 @@ pub enum Deed {
     Remove,
     PutBack,
     Evict,
+    Wake,
     Pause,
     Unpause,
 }
@@ -151,6 +153,11 @@ impl Sim {
         let mut world = self.lock();
         world.tick();
         world.memory.worst.clone()
+    }
+
+    /// What these services gave back is not theirs any more by a plan that says so: others may be let in there.
+    pub fn release(&self, given_back: BTreeSet<(ServiceName, GpuId)>) {
+        self.lock().memory.released = given_back;
     }
 
     /// What a store would remember, for worlds that carry their history with them.
