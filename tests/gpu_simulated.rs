@@ -15,8 +15,13 @@ mod image;
 mod reading;
 #[path = "support/require.rs"]
 mod require;
+#[path = "support/sandbox.rs"]
+#[expect(dead_code, reason = "others need more of it")]
+mod sandbox;
 #[path = "support/server.rs"]
 mod server;
+#[path = "gpu_simulated/waking.rs"]
+mod waking;
 #[path = "../examples/simulated_gpu/world.rs"]
 #[expect(dead_code, reason = "the library and the server use the rest")]
 mod world;
@@ -66,6 +71,10 @@ fn main() -> std::process::ExitCode {
         holding:
             a_process_tree_holds_and_a_stranger_beside_it,
             what_has_ended_is_listed_until_its_memory_is_back;
+        waking:
+            what_gave_its_memory_to_one_that_matters_more_is_blocked_and_runs_on,
+            one_that_matters_less_gives_way_and_it_is_woken,
+            one_that_loads_late_is_satisfied_while_its_memory_is_free;
     ];
     let nameless = gpus::nameless();
     let told = |trial: Trial| trial.with_kind(nameless.unwrap_or_default()).with_ignored_flag(nameless.is_some());

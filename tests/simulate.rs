@@ -177,32 +177,42 @@ const RUNS_MAX: usize = 10;
 
 #[test]
 fn no_start_counts_on_memory_that_is_not_there_and_all_comes_to_rest() {
-    hold_over(cases(), memory::measured(), |draft| async move {
+    hold_over(cases(), memory::measured(), |draft| async move { comes_to_rest(&Bench::new(&draft), &draft).await });
+}
+
+#[test]
+fn what_gives_memory_back_at_any_time_has_it_reserved_or_is_woken_or_blocked() {
+    hold_over(cases(), memory::asleep(), |draft| async move {
         let bench = Bench::new(&draft);
-        let (mut settled, mut calm) = (false, false);
-        for _ in 0..RUNS_MAX {
-            let effects = bench.sim.effects();
-            let ran = bench.apply().await?;
-            prop_assert_eq!(ran.outcome.refused, None);
-            for failure in &ran.outcome.failures {
-                prop_assert!(is_explained(&failure.error), "{}", failure.error);
-            }
-            bench.keeps_to_what_is_there(&draft)?;
-            let rests = bench.sim.effects() == effects;
-            prop_assert!(rests || !settled, "moved again, though nothing had changed: {:?}", bench.deeds());
-            let failed = !ran.outcome.failures.is_empty();
-            let left = bench.plan().await?.steps;
-            prop_assert!(left.is_empty() || !rests || failed, "not begun: {left:#?}");
-            if rests && settled {
-                return Ok(());
-            }
-            settled = calm && (rests || !failed);
-            // Whoever came is gone then, and what was on its way back is back.
-            tokio::time::sleep(memory::LONG).await;
-            calm = true;
-        }
-        Err(TestCaseError::fail(format!("it does not come to rest: {:?}", bench.deeds())))
+        comes_to_rest(&bench, &draft).await?;
+        bench.who_sleeps_has_its_memory_or_is_blocked().await
     });
+}
+
+async fn comes_to_rest(bench: &Bench, draft: &Draft) -> Result<(), TestCaseError> {
+    let (mut settled, mut calm) = (false, false);
+    for _ in 0..RUNS_MAX {
+        let effects = bench.sim.effects();
+        let ran = bench.apply().await?;
+        prop_assert_eq!(ran.outcome.refused, None);
+        for failure in &ran.outcome.failures {
+            prop_assert!(is_explained(&failure.error), "{}", failure.error);
+        }
+        bench.keeps_to_what_is_there(draft)?;
+        let rests = bench.sim.effects() == effects;
+        prop_assert!(rests || !settled, "moved again, though nothing had changed: {:?}", bench.deeds());
+        let failed = !ran.outcome.failures.is_empty();
+        let left = bench.plan().await?.steps;
+        prop_assert!(left.is_empty() || !rests || failed, "not begun: {left:#?}");
+        if rests && settled {
+            return Ok(());
+        }
+        settled = calm && (rests || !failed);
+        // Whoever came is gone then, and what was on its way back is back.
+        tokio::time::sleep(memory::LONG).await;
+        calm = true;
+    }
+    Err(TestCaseError::fail(format!("it does not come to rest: {:?}", bench.deeds())))
 }
 
 /// It names a holder, or says that the driver does not, or does the sum.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::record::forbidden;
 use super::run::{Cut, Run, millis};
 use super::verdict::{Trouble, Verdict};
-use super::{Failure, OnFailure, attempts, evict, start, stop, update, words};
+use super::{Failure, OnFailure, attempts, evict, start, stop, update, wake, words};
 use crate::model::desired::Condition;
 use crate::model::event::{EventKind, Outcome};
 use crate::model::lifecycle::Action;
@@ -128,7 +128,7 @@ async fn carry<'p>(run: &Run<'_>, plan: &'p Plan, step: &'p Step) -> (&'p Step, 
         (None, Action::Pause) => words::pause(run, step).await,
         (None, Action::Update) => update::update(run, step).await,
         (None, Action::Unpause) => update::unpause(run, step).await,
-        (None, Action::Wake) => Verdict::Stale("no plan asks for that".to_owned()),
+        (None, Action::Wake) => wake::wake(run, plan, step).await,
     };
     close(run, plan, step, (&verdict, began));
     (step, verdict)

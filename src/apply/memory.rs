@@ -9,6 +9,7 @@ use super::run::Run;
 use crate::model::desired::Service;
 use crate::model::facts::{Facts, ProbeFacts, ProbeReading};
 use crate::model::names::{GpuId, ServiceName};
+use crate::model::plan::{Plan, Request};
 use crate::model::room::{GpuRoom, Holder, Room};
 use crate::model::size::Mebibytes;
 
@@ -59,14 +60,17 @@ pub(super) async fn room_now(run: &Run<'_>) -> Room {
     (run.context.room)(&facts, run.context.request)
 }
 
-/// As [`room_now`]; where that is too little, after asking what looks evicted.
-pub(super) async fn room_for(run: &Run<'_>, is_enough: impl Fn(&Room) -> bool) -> Room {
+/// As [`room_now`], for a step of this plan: what the plan does not reserve any more, is not reserved here either. Where
+/// that is too little, after asking what looks evicted or asleep.
+pub(super) async fn room_for(run: &Run<'_>, plan: &Plan, is_enough: impl Fn(&Room) -> bool) -> Room {
+    let given_back = plan.given_back.iter().map(|given| (given.service.clone(), given.gpu.clone())).collect();
+    let request = Request { given_back, ..run.context.request.clone() };
     let mut facts = run.context.driver.survey(run.context.desired).await;
-    let room = (run.context.room)(&facts, run.context.request);
+    let room = (run.context.room)(&facts, &request);
     if is_enough(&room) {
         return room;
     }
-    if ask_the_evicted(run, &mut facts).await { (run.context.room)(&facts, run.context.request) } else { room }
+    if ask_the_evicted(run, &mut facts).await { (run.context.room)(&facts, &request) } else { room }
 }
 
 /// A survey asks no service anything, and one that still loads holds as little as one that is evicted: for which of
@@ -75,15 +79,16 @@ async fn ask_the_evicted(run: &Run<'_>, facts: &mut Facts) -> bool {
     let (driver, desired) = (run.context.driver, run.context.desired);
     // What this run has let in counts by its promise.
     let promised = |name: &ServiceName| run.ledger().promises.contains_key(name);
-    let evictable = desired.services.values().filter(|service| service.evict.is_some() && !promised(&service.name));
-    let evictable: Vec<&Service> = evictable.collect();
-    if evictable.is_empty() {
+    let others = desired.services.values().filter(|service| service.vram > Mebibytes::ZERO && !promised(&service.name));
+    let others: Vec<&Service> = others.collect();
+    if others.is_empty() {
         return false;
     }
     let observed = (run.context.observe)(facts);
-    let asked = evictable.into_iter().filter_map(|service| {
+    let asked = others.into_iter().filter_map(|service| {
         let seen = observed.services.get(&service.name)?;
-        let instance = seen.instance.as_ref().filter(|_| seen.unknown.is_some() && seen.is_evicted(service))?;
+        let holds_little = seen.is_evicted(service) || seen.holds_less_than_declared(service);
+        let instance = seen.instance.as_ref().filter(|_| seen.unknown.is_some() && holds_little)?;
         Some(async move { (service, driver.probe(&desired.project, service, instance).await) })
     });
     let mut answered = false;

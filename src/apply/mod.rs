@@ -26,6 +26,7 @@ mod stop;
 mod tests;
 mod update;
 mod verdict;
+mod wake;
 mod words;
 
 use std::collections::BTreeMap;

@@ -117,7 +117,7 @@ async fn prove(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'_>) -> Resu
         if need.gpus.is_empty() {
             None
         } else {
-            Some(room_for(run, |room| lack(room, need, &promises).is_none()).await)
+            Some(room_for(run, plan, |room| lack(room, need, &promises).is_none()).await)
         }
     };
     let (busy, there, room) = tokio::join!(busy_port(run, need), still_there(run, plan, step), room);

@@ -359,6 +359,11 @@ impl Driver for Machine {
         self.evict_calls(service).await
     }
 
+    async fn wake(&self, start: &Start<'_>) -> Result<(), DriverError> {
+        reservations::renew(&self.processes.environment, start)?;
+        self.wake_calls(start.service).await
+    }
+
     async fn probe(&self, _: &ProjectName, service: &Service, instance: &Instance) -> ProbeReading {
         self.inquire(service, instance, &[]).await
     }

@@ -219,6 +219,10 @@ impl<D: Driver> Driver for Masked<D> {
         self.driver.evict(service).await.map_err(|error| self.error(error))
     }
 
+    async fn wake(&self, start: &Start<'_>) -> Result<(), DriverError> {
+        self.driver.wake(start).await.map_err(|error| self.error(error))
+    }
+
     async fn probe(&self, project: &ProjectName, service: &Service, instance: &Instance) -> ProbeReading {
         self.probed(self.driver.probe(project, service, instance).await)
     }

@@ -80,6 +80,9 @@ pub trait Driver: Send + Sync {
     /// Asks it to give its GPU memory back.
     async fn evict(&self, service: &Service) -> Result<(), DriverError>;
 
+    /// Reserves GPU memory for a service that runs, and asks it to take that again, where it has a call for that.
+    async fn wake(&self, start: &Start<'_>) -> Result<(), DriverError>;
+
     /// One health probe, within the service's own deadline. Only what belongs to `instance` counts.
     async fn probe(&self, project: &ProjectName, service: &Service, instance: &Instance) -> ProbeReading;
 
@@ -132,7 +135,7 @@ pub enum Life {
     Suspended,
 }
 
-/// What a start needs to know.
+/// What a start or a wake needs to know.
 #[derive(Clone, Copy, Debug)]
 pub struct Start<'a> {
     pub project: &'a ProjectName,

@@ -49,14 +49,38 @@ pub(crate) fn begin(environment: &Environment, start: &Start<'_>) -> Result<(), 
             |entry: &Entry| entry.uid == uid.as_raw() && is_of(&entry.reservation, start.project, &start.service.name);
         let stale = entries.iter().filter(|entry| is_same(entry) || !is_alive(entry));
         all.remove(stale.map(|entry| entry.name.as_str()))?;
-        let health = &start.service.health;
-        let loads = SignedDuration::try_from(health.warm_time + health.timeout).unwrap_or(LOADS_MAX).min(LOADS_MAX);
-        let until = Timestamp::now().checked_add(loads).map_err(io::Error::other)?;
+        let until = loads_until(start)?;
         let gpus = start.gpus.iter().map(ToString::to_string).collect();
         let names = (start.project.as_str(), start.service.name.as_str());
         all.write(&Reservation::new(starter, names, gpus, start.service.vram.0, until))
     };
     begun().map_err(|source| failed(start.service.name.as_str(), source))
+}
+
+fn loads_until(start: &Start<'_>) -> io::Result<Timestamp> {
+    let health = &start.service.health;
+    let loads = SignedDuration::try_from(health.warm_time + health.timeout).unwrap_or(LOADS_MAX).min(LOADS_MAX);
+    Timestamp::now().checked_add(loads).map_err(io::Error::other)
+}
+
+/// Reserves again what a running service is about to take again: its reservation counts in full as while it loaded.
+pub(crate) fn renew(environment: &Environment, start: &Start<'_>) -> Result<(), DriverError> {
+    let own = reservations(environment).read(Some(geteuid().as_raw()));
+    let renewed = own.and_then(|entries| {
+        let is_own = |entry: &Entry| is_of(&entry.reservation, start.project, &start.service.name) && is_alive(entry);
+        if !entries.iter().any(is_own) {
+            return Ok(false);
+        }
+        let until = loads_until(start)?;
+        let renew = |reservation: Reservation| Some(reservation.renewed(start.service.vram.0, until));
+        change(environment, start.project, &start.service.name, renew).map(|()| true)
+    });
+    match renewed {
+        Ok(true) => Ok(()),
+        // It was started without one: it has one as long as this lcm lives.
+        Ok(false) => begin(environment, start),
+        Err(source) => Err(failed(start.service.name.as_str(), source)),
+    }
 }
 
 /// From now on the reservation is that of the service's first process: it outlives lcm.

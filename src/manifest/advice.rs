@@ -13,8 +13,21 @@ enum Level {
     Other,
 }
 
-const IN_SERVICE: [&str; 12] =
-    ["vram", "gpu", "priority", "phases", "depends_on", "health", "busy", "drain", "evict", "stop", "hooks", "recover"];
+const IN_SERVICE: [&str; 13] = [
+    "vram",
+    "gpu",
+    "priority",
+    "phases",
+    "depends_on",
+    "health",
+    "busy",
+    "drain",
+    "evict",
+    "wake",
+    "stop",
+    "hooks",
+    "recover",
+];
 const IN_EITHER: [&str; 3] = ["command", "environment", "env_file"];
 const IN_PROCESS: [&str; 5] = ["shell", "cwd", "inherit", "log", "pid_file"];
 const IN_DOCKER: [&str; 16] = [

@@ -159,6 +159,7 @@ pub struct Service {
     /// How long a busy service is waited for before it is stopped anyway; `None`: until apply's own timeout.
     pub drain: Option<Duration>,
     pub evict: Option<Box<Evict>>,
+    pub wake: Option<Box<Wake>>,
     pub hooks: Box<Hooks>,
     pub recover: Recover,
     /// Host ports that it takes while it runs: published ones, and local ones that its probes ask.
@@ -471,6 +472,14 @@ pub struct Evict {
     pub calls: Vec<Call>,
     /// Evicted means measured at most this.
     pub resident: Mebibytes,
+    /// Deadline of one call.
+    pub timeout: Duration,
+}
+
+/// How a service takes GPU memory again that it gave back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wake {
+    pub calls: Vec<Call>,
     /// Deadline of one call.
     pub timeout: Duration,
 }

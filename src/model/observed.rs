@@ -148,6 +148,15 @@ impl ObservedService {
         self.measured.as_ref().is_some_and(all_back)
     }
 
+    /// On one of its GPUs less is measured of it than it declares: it gave memory back, or has not taken it yet.
+    #[must_use]
+    pub fn holds_less_than_declared(&self, service: &Service) -> bool {
+        let less = |measured: &BTreeMap<GpuId, Mebibytes>| {
+            self.gpus.iter().any(|gpu| measured.get(gpu).copied().unwrap_or_default() < service.vram)
+        };
+        self.measured.as_ref().is_some_and(less)
+    }
+
     /// The most that is measured of it on one GPU.
     #[must_use]
     pub fn measured_most(&self) -> Option<Mebibytes> {

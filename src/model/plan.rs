@@ -33,6 +33,8 @@ pub struct Request {
     pub unevicted: BTreeSet<ServiceName>,
     /// Their settings were to be changed in place, in vain: they are made anew.
     pub unmended: BTreeSet<ServiceName>,
+    /// The plan that is carried out gives away what these gave back on these GPUs: they count as what is measured there.
+    pub given_back: BTreeSet<(ServiceName, GpuId)>,
     /// For [`Purpose::Restart`]: these have been stopped or started by this run already, and only have to be up.
     pub restarted: BTreeSet<ServiceName>,
     /// Another checkout manages the project: what runs is left as it is, for this reason.
@@ -140,6 +142,9 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claimed: Vec<ClaimFact>,
     pub gpus: Vec<GpuLine>,
+    /// Running services that count less than they declare at the end of the plan; not there where none does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_back: Vec<GivenBack>,
     /// Services whose earlier attempts do not count any more: well for long since, or of another spec by now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recovered: Vec<ServiceName>,
@@ -168,6 +173,7 @@ impl Plan {
             orphans: Vec::new(),
             claimed: Vec::new(),
             gpus: Vec::new(),
+            given_back: Vec::new(),
             recovered: Vec::new(),
             warnings: Vec::new(),
         }
@@ -384,6 +390,17 @@ pub struct OrphanLine {
     pub carrier: Option<Claimant>,
     pub state: State,
     pub message: String,
+}
+
+/// A running service of which others have taken GPU memory that it gave back: that is not reserved for it any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GivenBack {
+    pub service: ServiceName,
+    pub gpu: GpuId,
+    pub declared_mib: Mebibytes,
+    /// As measured.
+    pub counts_mib: Mebibytes,
 }
 
 /// One GPU before, at its worst and after, in MiB.

@@ -11,13 +11,14 @@ use crate::model::size::Mebibytes;
 use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::flow::Flow;
 use crate::plan::legal::by_rule;
-use crate::plan::{recover, selection};
+use crate::plan::{drift, given_back, recover, selection};
 
 const UNPROVEN: &str = "GPU memory is UNPROVEN: declared sizes count, no driver was asked";
 
 /// Everything in its place.
 pub(super) fn assemble(scene: &Scene<'_>, decisions: Decisions, placement: Placement, steps: Vec<Step>) -> Plan {
     let gpus = gpu_lines(scene, &steps);
+    let given_back = given_back::left_over(scene, &decisions);
     let Idle { kept, blocked, held } = idle(scene, decisions);
     Plan {
         format: FORMAT.to_owned(),
@@ -35,6 +36,7 @@ pub(super) fn assemble(scene: &Scene<'_>, decisions: Decisions, placement: Place
         held,
         orphans: orphans(scene),
         claimed: scene.observed.claimed.clone(),
+        given_back,
         recovered: recover::recovered(scene),
         warnings: warnings(scene, &gpus, &steps),
         gpus,
@@ -69,6 +71,7 @@ fn idle(scene: &Scene<'_>, decisions: Decisions) -> Idle {
             }
             Decision::Start { .. }
             | Decision::Await(_)
+            | Decision::Wake(_)
             | Decision::Recreate { .. }
             | Decision::Stop(_)
             | Decision::Pause(_)
@@ -120,7 +123,7 @@ fn orphans(scene: &Scene<'_>) -> Vec<OrphanLine> {
 
 fn gpu_lines(scene: &Scene<'_>, steps: &[Step]) -> Vec<GpuLine> {
     let flow = Flow::new(steps);
-    let takes = amounts(steps, |action| action == Action::Start);
+    let takes = amounts(steps, |action| matches!(action, Action::Start | Action::Wake));
     let frees = amounts(steps, |action| matches!(action, Action::Stop | Action::Evict));
     let of = |amounts: &BTreeMap<&GpuId, Mebibytes>, gpu| amounts.get(gpu).copied().unwrap_or_default();
     let mut lines: Vec<GpuLine> = scene
@@ -160,6 +163,7 @@ fn amounts(steps: &[Step], counts: impl Fn(Action) -> bool) -> BTreeMap<&GpuId, 
 
 fn warnings(scene: &Scene<'_>, gpus: &[GpuLine], steps: &[Step]) -> Vec<String> {
     let mut warnings = scene.observed.warnings.clone();
+    warnings.extend(drift::warnings(scene));
     warnings.extend(selection::left_out(scene));
     warnings.extend(scene.request.other_checkout.clone());
     // Nothing starts on others anyway, and why not is told.

@@ -230,7 +230,33 @@ impl Audit<'_> {
                     findings.push(format!("{}: nothing is known of it", step.id));
                 }
             }
-            Action::Evict | Action::Pause | Action::Unpause | Action::Update | Action::Wake => {}
+            Action::Wake => self.woken(step, findings),
+            Action::Evict | Action::Pause | Action::Unpause | Action::Update => {}
+        }
+    }
+
+    /// Only what is wanted, runs on and holds less than it declares is given memory again, and no more than that.
+    fn woken(&self, step: &Step, findings: &mut Vec<String>) {
+        let both = self.desired.services.get(&step.service).zip(self.observed.services.get(&step.service));
+        let Some((service, seen)) = both.filter(|_| !self.down && self.is_wanted(&step.service)) else {
+            findings.push(format!("{}: nobody wants it", step.id));
+            return;
+        };
+        if seen.unknown.is_some() || !seen.holds_room {
+            findings.push(format!("{}: it is not known to run", step.id));
+        }
+        if self.held.contains(&step.service) {
+            findings.push(format!("{}: it is held", step.id));
+        }
+        if self.find(Action::Stop, &step.service).or(self.find(Action::Start, &step.service)).is_some() {
+            findings.push(format!("{}: it does not run on", step.id));
+        }
+        let measured = |gpu| seen.measured.as_ref().map(|measured| measured.get(gpu).copied().unwrap_or_default());
+        for gpu in &step.gpus {
+            let lacks = measured(gpu).map(|held| service.vram - held);
+            if lacks != Some(step.vram_on(gpu)) || !seen.gpus.contains(gpu) {
+                findings.push(format!("{}: that is not what it gave back on GPU {gpu}", step.id));
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use crate::model::observed::{Observed, ObservedService, Orphan};
 use crate::model::plan::{Purpose, Reason, ReasonCode, Request};
 use crate::model::size::Mebibytes;
 use crate::plan::drift::drift;
+use crate::plan::given_back::{self, Lowered};
 use crate::plan::glance::Glance;
 use crate::plan::legal::Firm;
 use crate::plan::numbers::{Number, Rows};
@@ -38,6 +39,10 @@ pub(super) struct Scene<'a> {
     ports: Rows<Endpoint>,
     /// What each holds where: all parts of a plan ask for it, and a GPU goes by its place among those observed.
     seats: Rows<(Gpu, Mebibytes)>,
+    /// Seats that count as what is measured; by service.
+    lowered: Vec<Lowered>,
+    /// By place.
+    gpu_ids: Vec<&'a GpuId>,
     /// What a rule keeps from being stopped.
     pub(super) firm: Firm,
 }
@@ -72,10 +77,15 @@ impl<'a> Scene<'a> {
                 scene.places.push(room::places(&observed.gpus, gpu));
                 scene.places.len() - 1
             }));
-            let seats = seen.gpus.iter().filter_map(|id| Some((*gpus.get(id)?, scene.held_on(number, id))));
+            let seats = seen.gpus.iter().filter_map(|id| Some((*gpus.get(id)?, scene.full_on(number, id))));
             let seats: SmallVec<[_; 1]> = seats.collect();
             scene.seats.push(seats.into_iter());
             scene.drifts.push(drift(&scene, number).map(Box::new));
+        }
+        scene.lowered = given_back::lowered(&scene);
+        for Lowered { number, gpu, measured } in scene.lowered.clone() {
+            let seat = scene.seats.of_mut(number).iter_mut().find(|(other, _)| *other == gpu);
+            seat.into_iter().for_each(|(_, counts)| *counts = measured);
         }
         Self { firm: Firm::of(&scene), ..scene }
     }
@@ -94,6 +104,8 @@ impl<'a> Scene<'a> {
             places: Vec::new(),
             ports: Rows::default(),
             seats: Rows::default(),
+            lowered: Vec::new(),
+            gpu_ids: observed.gpus.keys().collect(),
             firm: Firm::default(),
         }
     }
@@ -200,20 +212,34 @@ impl<'a> Scene<'a> {
         taken
     }
 
-    /// GPU memory that it takes on `gpu` while it runs; what may go on running and is evicted, no more than that.
+    pub(super) fn gpu_id(&self, gpu: Gpu) -> &'a GpuId {
+        self.gpu_ids[gpu]
+    }
+
+    /// Its seats that count as what is measured, because others have taken what it gave back.
+    pub(super) fn lowered(&self, number: Number) -> &[Lowered] {
+        let first = self.lowered.partition_point(|lowered| lowered.number < number);
+        let own = self.lowered[first..].partition_point(|lowered| lowered.number == number);
+        &self.lowered[first..first + own]
+    }
+
+    pub(super) fn all_lowered(&self) -> &[Lowered] {
+        &self.lowered
+    }
+
+    /// GPU memory that it counts for on `gpu` while it runs.
     pub(super) fn held_on(&self, number: Number, gpu: &GpuId) -> Mebibytes {
+        let mut lowered = self.lowered(number).iter();
+        let lowered = lowered.find(|lowered| self.gpu_id(lowered.gpu) == gpu);
+        lowered.map_or_else(|| self.full_on(number, gpu), |lowered| lowered.measured)
+    }
+
+    /// GPU memory that it takes on `gpu` while it runs, what it gave back included; what may go on running and is
+    /// evicted, no more than that.
+    fn full_on(&self, number: Number, gpu: &GpuId) -> Mebibytes {
         let (service, seen) = (self.service(number), self.seen(number));
         match &service.evict {
-            // What an operator holds counts in full; so does what is not known to answer: it may hold so little only
-            // because it still loads.
-            Some(evict)
-                if seen.holds_room
-                    && seen.word.is_none()
-                    && seen.unknown.is_none()
-                    && seen.state.is_operational()
-                    && *self.want(number) == Want::Kept
-                    && seen.is_evicted(service) =>
-            {
+            Some(evict) if self.is_kept_evicted(number) => {
                 if seen.gpus.contains(gpu) {
                     evict.resident
                 } else {
@@ -222,6 +248,18 @@ impl<'a> Scene<'a> {
             }
             Some(_) | None => seen.held(service, gpu),
         }
+    }
+
+    /// It may go on running, and holds no more than an eviction leaves it. What an operator holds counts in full; so does
+    /// what is not known to answer: it may hold so little only because it still loads.
+    pub(super) fn is_kept_evicted(&self, number: Number) -> bool {
+        let seen = self.seen(number);
+        seen.holds_room
+            && seen.word.is_none()
+            && seen.unknown.is_none()
+            && seen.state.is_operational()
+            && *self.want(number) == Want::Kept
+            && seen.is_evicted(self.service(number))
     }
 
     /// The most that it takes on any of its GPUs.
@@ -237,6 +275,7 @@ impl<'a> Scene<'a> {
             Decision::Await(_)
             | Decision::Start { .. }
             | Decision::Recreate { .. }
+            | Decision::Wake(_)
             | Decision::Evict(_)
             | Decision::Update(_) => true,
             Decision::Leave(_) => seen.state.is_operational(),
@@ -288,6 +327,8 @@ pub(super) enum Decision {
     },
     /// It is starting already, and only waited for.
     Await(Reason),
+    /// It runs, and others have taken GPU memory that it gave back: it gets that again.
+    Wake(Reason),
     /// Stopped, then started again.
     Recreate {
         reason: Reason,
@@ -330,6 +371,7 @@ impl Decision {
             Self::Leave(_)
             | Self::Start { .. }
             | Self::Await(_)
+            | Self::Wake(_)
             | Self::Evict(_)
             | Self::Pause(_)
             | Self::Update(_)
@@ -380,6 +422,7 @@ impl Decision {
             Self::Leave(_)
             | Self::Start { .. }
             | Self::Await(_)
+            | Self::Wake(_)
             | Self::Recreate { .. }
             | Self::Stop(_)
             | Self::GiveUp(_)
@@ -394,6 +437,11 @@ impl Decision {
     /// Why it is kept from running.
     pub(super) fn held(&self) -> Option<&Reason> {
         if let Self::Held(reason) | Self::GiveUp(reason) = self { Some(reason) } else { None }
+    }
+
+    /// It takes memory again that it gave back.
+    pub(super) fn wakes(&self) -> bool {
+        matches!(self, Self::Wake(_))
     }
 
     pub(super) fn is_await(&self) -> bool {
@@ -427,6 +475,7 @@ impl Decisions {
             match decision {
                 Decision::Start { .. }
                 | Decision::Await(_)
+                | Decision::Wake(_)
                 | Decision::Recreate { .. }
                 | Decision::Evict(_)
                 | Decision::Pause(_)

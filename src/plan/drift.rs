@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use smallvec::SmallVec;
 
 use crate::model::desired::Service;
+use crate::model::lifecycle::State;
 use crate::model::names::GpuId;
 use crate::model::observed::{Instance, ObservedService, called, known_as, told_by_a_driver, unreadable};
 use crate::model::plan::{Reason, ReasonCode};
@@ -54,21 +55,49 @@ pub(super) fn is_mendable(scene: &Scene<'_>, number: Number) -> bool {
         && !scene.request.unmended.contains(scene.name(number))
 }
 
-/// A GPU that it was placed on is not there any more. Only a driver knows that: a shorter list in the manifest does not
-/// take a GPU out of a machine. And one that is not found may be one that can't be read.
+/// A GPU that it was placed on is lost: the driver reports that, or lists it no more while the service fails too. Memory
+/// that merely went down was given back, and a list that is merely shorter proves nothing against a service that answers.
 pub(super) fn gpu_lost(scene: &Scene<'_>, number: Number) -> Option<Reason> {
     let (seen, gpus) = (scene.seen(number), &scene.observed.gpus);
     let marks = seen.marks.as_ref().filter(|_| seen.holds_room && told_by_a_driver(gpus))?;
     if scene.observed.gpus_unknown.is_some() {
         return None;
     }
-    let may_be_there = unreadable(gpus).next().is_some();
-    let message = marks.placed_on().find_map(|marked| match known_as(gpus, marked) {
-        Some(id) => gpus[id].lost.as_ref().map(|why| format!("{}, which it runs on, is lost: {why}", called(gpus, id))),
-        None if may_be_there => None,
-        None => Some(format!("{}, which it runs on, is not there any more", called(gpus, &GpuId::from(marked)))),
-    })?;
-    Some(reason(ReasonCode::GpuLost, message, None))
+    let lost = marks.placed_on().find_map(|marked| {
+        let id = known_as(gpus, marked)?;
+        gpus[id].lost.as_ref().map(|why| format!("{}, which it runs on, is lost: {why}", called(gpus, id)))
+    });
+    let fails = matches!(seen.state, State::Error | State::Timeout) && seen.unknown.is_none();
+    let gone = || {
+        let missing = missing_gpu(scene, number).filter(|_| fails)?;
+        Some(format!("{missing}, which it runs on, is not there any more"))
+    };
+    Some(reason(ReasonCode::GpuLost, lost.or_else(gone)?, None))
+}
+
+/// A GPU that it was placed on, and that no driver lists. A shorter list in the manifest does not take a GPU out of a
+/// machine, and one that is not found may be one that can't be read.
+fn missing_gpu(scene: &Scene<'_>, number: Number) -> Option<String> {
+    let (seen, gpus) = (scene.seen(number), &scene.observed.gpus);
+    let marks = seen.marks.as_ref().filter(|_| seen.holds_room && told_by_a_driver(gpus))?;
+    if scene.observed.gpus_unknown.is_some() || unreadable(gpus).next().is_some() {
+        return None;
+    }
+    let missing = marks.placed_on().find(|marked| known_as(gpus, marked).is_none())?;
+    Some(called(gpus, &GpuId::from(missing)))
+}
+
+/// Services that answer though a GPU that they were placed on is not listed.
+pub(super) fn warnings<'s>(scene: &'s Scene<'_>) -> impl Iterator<Item = String> + 's {
+    let answering = scene.all().filter(|number| scene.glance(*number).is_known);
+    let answering = answering.filter(|number| scene.glance(*number).state.is_operational());
+    answering.filter_map(|number| {
+        let (name, missing) = (scene.name(number), missing_gpu(scene, number)?);
+        Some(format!(
+            "{name} answers, but the driver does not list {missing}, which {name} was placed on; it is left as it is, \
+             and `lcm restart {name}` places it anew"
+        ))
+    })
 }
 
 /// It was placed where the manifest does not allow it by now.

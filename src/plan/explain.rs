@@ -131,8 +131,10 @@ pub(super) fn absence(decision: &Decision) -> String {
         Decision::Pause(reason) => format!("is paused: {}", reason.message),
         Decision::Leave(why) => format!("is not up: {why}"),
         Decision::Unpause(reason) => format!("is paused: {}", reason.message),
-        Decision::Start { .. } | Decision::Recreate { .. } | Decision::Await(_) | Decision::Update(_) => {
-            "is on its way".to_owned()
-        }
+        Decision::Start { .. }
+        | Decision::Recreate { .. }
+        | Decision::Await(_)
+        | Decision::Wake(_)
+        | Decision::Update(_) => "is on its way".to_owned(),
     }
 }

@@ -7,6 +7,7 @@ use crate::model::observed::{ObservedService, Ownership};
 use crate::model::plan::{Purpose, Reason, ReasonCode};
 use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::drift::{gpu_lost, is_mendable};
+use crate::plan::given_back;
 use crate::plan::glance::Owner;
 use crate::plan::legal::hold_to_rules;
 use crate::plan::numbers::Number;
@@ -98,7 +99,8 @@ fn wanted(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
             Some(change) => {
                 recover::runs_on(scene, number, change).unwrap_or_else(|| bring_up(scene, number, change.clone(), true))
             }
-            None => Decision::Leave(format!("{state}, as it should be: {}", why.message)),
+            None => given_back::wake(scene, number, why)
+                .unwrap_or_else(|| Decision::Leave(format!("{state}, as it should be: {}", why.message))),
         },
         State::Starting => match scene.drift(number) {
             Some(change) if !is_mendable(scene, number) => {
@@ -248,12 +250,13 @@ fn recreate_dependents(scene: &Scene<'_>, decisions: &mut Decisions) {
         let restarts = |dependent: &&Number| scene.service(**dependent).depends_on[name].restart;
         for dependent in scene.dependents(number).iter().filter(restarts).copied() {
             let seen = scene.glance(dependent);
-            let runs_well =
-                matches!(decisions.0[dependent], Decision::Leave(_) | Decision::Await(_) | Decision::Update(_))
-                    && (scene.wants.is_wanted(dependent) || scene.request.purpose == Purpose::Restart)
-                    && scene.is_in_scope(dependent)
-                    && seen.is_ours()
-                    && may_be_recreated(seen.state);
+            let runs_well = matches!(
+                decisions.0[dependent],
+                Decision::Leave(_) | Decision::Await(_) | Decision::Wake(_) | Decision::Update(_)
+            ) && (scene.wants.is_wanted(dependent) || scene.request.purpose == Purpose::Restart)
+                && scene.is_in_scope(dependent)
+                && seen.is_ours()
+                && may_be_recreated(seen.state);
             if runs_well {
                 let message = format!("{name}, which it depends on with restart: true, is recreated");
                 let why = reason(ReasonCode::Dependency, message, Some(name.to_string()));

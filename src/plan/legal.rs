@@ -170,7 +170,11 @@ fn refused(scene: &Scene<'_>, number: Number, decision: &Decision) -> Option<Dec
             let why = scene.way(number, action, state).err()?;
             blocked(format!("{}; it can't be mended: {why}", reason.message))
         }
-        Decision::Evict(_) | Decision::Preempt { .. } | Decision::Blocked(_) | Decision::Held(_) => None,
+        Decision::Wake(_)
+        | Decision::Evict(_)
+        | Decision::Preempt { .. }
+        | Decision::Blocked(_)
+        | Decision::Held(_) => None,
     }
 }
 

@@ -12,6 +12,7 @@ mod drift;
 mod explain;
 mod flow;
 mod free;
+mod given_back;
 mod glance;
 mod judge;
 mod ledger;

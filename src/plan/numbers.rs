@@ -113,6 +113,10 @@ impl<T> Rows<T> {
         &self.all[self.bounds[number]..self.bounds[number + 1]]
     }
 
+    pub(super) fn of_mut(&mut self, number: Number) -> &mut [T] {
+        &mut self.all[self.bounds[number]..self.bounds[number + 1]]
+    }
+
     pub(super) fn all(&self) -> &[T] {
         &self.all
     }

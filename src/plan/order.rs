@@ -16,6 +16,7 @@ use crate::model::size::Mebibytes;
 use crate::model::words::Word;
 use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::diff::diff;
+use crate::plan::given_back;
 use crate::plan::judge::reason;
 use crate::plan::ledger::Ledger;
 use crate::plan::numbers::Number;
@@ -41,8 +42,11 @@ pub(super) fn order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
     let mut starts =
         Starts { scene, decisions, ledger: open_ledger(scene, &steps), claimants: claimants(scene, &steps), steps };
     for number in starting_order(scene, decisions) {
-        let start = starts.start(number);
-        starts.steps.push(number, start);
+        let step = match &decisions.0[number] {
+            Decision::Wake(reason) => starts.wake(number, reason),
+            _ => starts.start(number),
+        };
+        starts.steps.push(number, step);
     }
     starts.steps.into_all()
 }
@@ -291,6 +295,7 @@ fn goes(decision: &Decision, seen: &ObservedService) -> bool {
         Decision::Leave(_) => !seen.holds_room,
         Decision::Start { .. }
         | Decision::Await(_)
+        | Decision::Wake(_)
         | Decision::Recreate { .. }
         | Decision::GiveUp(_)
         | Decision::Evict(_)
@@ -359,9 +364,10 @@ fn claimants<'a>(scene: &Scene<'a>, steps: &Steps<'_>) -> Claimants<'a> {
 }
 
 fn starting_order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Number> {
-    let starting: Vec<Number> = decisions.those(Decision::starts).collect();
+    let starting: Vec<Number> = decisions.those(|decision| decision.starts() || decision.wakes()).collect();
     let below = |number: Number| -> Vec<Number> {
-        scene.bases(number).iter().copied().filter(|other| decisions.0[*other].starts()).collect()
+        let bases = scene.bases(number).iter().copied();
+        bases.filter(|other| decisions.0[*other].starts() || decisions.0[*other].wakes()).collect()
     };
     topological(&starting, below, |number| Reverse(scene.priority(number)))
 }
@@ -392,7 +398,8 @@ impl Starts<'_> {
             Decision::Recreate { reason, gpus } => (reason.clone(), gpus, true, false),
             Decision::Await(reason) => (reason.clone(), &none, false, true),
             Decision::Leave(why) => (reason(ReasonCode::Requested, why.clone(), None), &none, false, false),
-            Decision::Stop(why)
+            Decision::Wake(why)
+            | Decision::Stop(why)
             | Decision::GiveUp(why)
             | Decision::Evict(why)
             | Decision::Pause(why)
@@ -431,6 +438,26 @@ impl Starts<'_> {
             spec: (!service.spec.config().is_null()).then(|| service.spec.hash().to_owned()),
             diff: before.and_then(|config| diff(&config["spec"], service.spec.config())).or_else(settings),
             estimate_ms: if waits { left_of_start(self.scene, seen) } else { seen.estimates.ready_ms },
+        }
+    }
+
+    /// Memory again for one that runs, drawn as a start draws its own.
+    fn wake(&mut self, number: Number, why: &Reason) -> Step {
+        let (scene, decisions) = (self.scene, &self.decisions.0);
+        let bases = scene.bases(number).iter().filter(|base| decisions[**base].starts());
+        let mut needs: Vec<Position> = bases.filter_map(|base| self.steps.start(*base)).collect();
+        let lacks = given_back::lacks(scene, number);
+        for (gpu, amount) in &lacks {
+            needs.extend(self.ledger.draw(scene.gpu_id(*gpu), *amount, None));
+        }
+        let vram_mib = lacks.iter().map(|(_, amount)| *amount).max().unwrap_or_default();
+        let uneven = lacks.iter().filter(|(_, amount)| *amount != vram_mib);
+        Step {
+            needs: self.steps.ids(needs),
+            gpus: lacks.iter().map(|(gpu, _)| scene.gpu_id(*gpu).clone()).collect(),
+            vram_mib,
+            uneven_mib: uneven.map(|(gpu, amount)| (scene.gpu_id(*gpu).clone(), *amount)).collect(),
+            ..plain(scene, number, Action::Wake, why)
         }
     }
 

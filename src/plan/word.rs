@@ -86,6 +86,7 @@ pub(super) fn stop_dependents(scene: &Scene<'_>, decisions: &mut Decisions) {
             let may = match decisions.0[dependent] {
                 Decision::Leave(_)
                 | Decision::Await(_)
+                | Decision::Wake(_)
                 | Decision::Blocked(_)
                 | Decision::Update(_)
                 | Decision::Unpause(_) => scene.wants.is_wanted(dependent),

@@ -72,6 +72,12 @@ impl Reservation {
         Self { loaded: true, ..self }
     }
 
+    /// The same, while the service takes so much again.
+    #[must_use]
+    pub fn renewed(self, mib: u64, loads_until: Timestamp) -> Self {
+        Self { mib, loaded: false, loads_until, ..self }
+    }
+
     /// The same, of another process.
     #[must_use]
     pub fn of(self, starter: Starter) -> Self {

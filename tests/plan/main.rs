@@ -5,6 +5,7 @@ mod checkouts;
 mod devices;
 mod drift;
 mod estimates;
+mod given_back;
 mod gpus;
 mod house;
 mod measured;

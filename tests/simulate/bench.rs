@@ -23,8 +23,8 @@ use proptest::{prop_assert, prop_assert_eq};
 use tokio::sync::watch;
 
 use crate::draft::{Draft, Fault, ServiceDraft};
-use crate::manifest::{PROJECT, desired, name};
-use crate::memory::measure;
+use crate::manifest::{PROJECT, desired, name, wanted};
+use crate::memory::{MemoryDraft, measure};
 use crate::world::world;
 
 pub(crate) struct Bench {
@@ -93,6 +93,7 @@ impl Bench {
         let observed = observe(facts, &self.desired);
         let made = plan(&self.desired, &observed, request);
         let findings = audit(&made, &self.desired, &observed, request);
+        self.sim.release(made.given_back.iter().map(|given| (given.service.clone(), given.gpu.clone())).collect());
         if findings.is_empty() { Ok(made) } else { Err(findings.join("; ")) }
     }
 
@@ -212,9 +213,42 @@ impl Bench {
         let known = violations.iter().filter(|what| !(hides && what.starts_with(OVERPROMISED)));
         prop_assert_eq!(known.collect::<Vec<_>>(), Vec::<&String>::new());
         // Where nobody comes in between, what was proved before a start is there when it is taken.
-        let alone = draft.memory.as_ref().is_some_and(|memory| memory.intrusions.is_empty());
+        let undisturbed = |memory: &MemoryDraft| memory.intrusions.is_empty() && memory.sleeps.is_empty();
+        let alone = draft.memory.as_ref().is_some_and(undisturbed);
         for (gpu, worst) in self.sim.worst() {
             prop_assert!(hides || !alone || worst <= self.capacity(&gpu), "{gpu} was asked for {worst}");
+        }
+        Ok(())
+    }
+
+    /// Where a wanted service holds little and is not told to lack it, all that it declares is free for it.
+    pub(crate) async fn who_sleeps_has_its_memory_or_is_blocked(&self) -> Result<(), TestCaseError> {
+        let plan = self.plan().await?;
+        let observed = observe(&self.facts().await, &self.desired);
+        let told: BTreeSet<&ServiceName> = plan
+            .blocked
+            .iter()
+            .map(|blocked| &blocked.service)
+            .chain(plan.held.iter().map(|held| &held.service))
+            .collect();
+        let wanted = wanted(&self.draft, &self.desired);
+        for (id, gpu) in observed.gpus.iter().filter(|(_, gpu)| gpu.told) {
+            let (mut taken, mut asleep) = (gpu.foreign + self.desired.reserve, Vec::new());
+            taken += observed
+                .orphans
+                .iter()
+                .filter(|one| one.holds_room() && one.gpus.contains(id))
+                .map(|one| one.vram)
+                .sum();
+            for (name, seen) in observed.services.iter().filter(|(_, seen)| seen.gpus.contains(id)) {
+                let service = &self.desired.services[name];
+                let held = seen.measured.as_ref().and_then(|measured| measured.get(id)).copied().unwrap_or_default();
+                let counts = wanted.contains(name) && !told.contains(name);
+                let sleeps = counts && seen.state.is_operational() && held.0 * 10 < service.vram.0 * 9;
+                taken += if sleeps { seen.held(service, id) } else { held };
+                asleep.extend(sleeps.then_some(name));
+            }
+            prop_assert!(asleep.is_empty() || taken <= gpu.capacity, "{asleep:?} on {id}: {taken} of {}", gpu.capacity);
         }
         Ok(())
     }

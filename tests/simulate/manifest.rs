@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lcm::model::desired::{
-    Busy, BusyProbe, Command, Condition, Container, DeclaredGpu, Dependency, Desired, ExistingContainer, Goal,
+    Busy, BusyProbe, Call, Command, Condition, Container, DeclaredGpu, Dependency, Desired, ExistingContainer, Goal,
     GpuAccess, GpuRef, GpuRequest, Health, LogPolicy, Mode, OrphanPolicy, Others, Probe, Process, Protocol,
-    PublishedPort, PullPolicy, Runtime, Service,
+    PublishedPort, PullPolicy, Runtime, Service, Wake,
 };
 use lcm::model::names::{ContainerName, GoalName, ModeName, ProjectName, ServiceName};
 use lcm::model::secret::Secret;
@@ -74,7 +74,7 @@ fn share_no_port(desired: &mut Desired, wanted: &BTreeSet<ServiceName>) {
     }
 }
 
-fn wanted(draft: &Draft, desired: &Desired) -> BTreeSet<ServiceName> {
+pub(crate) fn wanted(draft: &Draft, desired: &Desired) -> BTreeSet<ServiceName> {
     let Some(mode) = &draft.mode else { return desired.services.keys().cloned().collect() };
     let phase = mode.goal.map(|(phase, _)| phase);
     let by_goal = desired.services.values().filter(|one| phase.is_some_and(|phase| one.phases.contains(&phase)));
@@ -115,6 +115,11 @@ fn resolve(draft: &Draft, index: usize, service: &ServiceDraft) -> Service {
             .busy_ms
             .map(|_| Busy { probe: BusyProbe::Exec(vec!["busy".to_owned()]), probe_timeout: Duration::from_secs(5) })
             .map(Box::new),
+        wake: draft
+            .memory
+            .as_ref()
+            .filter(|memory| memory.wakes & (1 << index) != 0)
+            .map(|_| Box::new(Wake { calls: vec![Call::Exec(vec!["wake".to_owned()])], timeout: HEALTH_TIMEOUT })),
         ports: port.into_iter().collect(),
         spec: match service.kind {
             Kind::Existing => Spec::plain(json!(null)),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use lcm::driver::sim::{Behaviour, Intrusion};
+use lcm::driver::sim::{Behaviour, Intrusion, Sleep};
 use lcm::model::desired::Desired;
 use lcm::model::facts::{ContainerState, Facts, GpuFact, GpuHolder, Marks, Owner, Reading};
 use lcm::model::names::GpuId;
@@ -28,6 +28,20 @@ pub(crate) struct MemoryDraft {
     pub(crate) silent: bool,
     /// The driver keeps so much of each GPU.
     pub(crate) reserved: u64,
+    pub(crate) sleeps: Vec<SleepDraft>,
+    /// One bit for each service that has a call by which it is woken.
+    pub(crate) wakes: u8,
+}
+
+/// A time in which one service has given memory back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SleepDraft {
+    service: usize,
+    from_ms: u64,
+    /// `None`: it takes it again only when it is woken.
+    lasts_ms: Option<u64>,
+    /// Of what it declares.
+    to_percent: u64,
 }
 
 /// What one service does with its memory.
@@ -57,8 +71,14 @@ pub(crate) fn measured() -> impl Strategy<Value = Draft> {
     let intrusion =
         intrusion.prop_map(|(gpu, after_ms, memory, lasts_ms)| IntrusionDraft { gpu, after_ms, memory, lasts_ms });
     let memory = (vec(habit, SERVICES_MAX), vec(intrusion, 0..=2), any::<bool>(), 0..=1_u64);
-    let memory =
-        memory.prop_map(|(habits, intrusions, silent, reserved)| MemoryDraft { habits, intrusions, silent, reserved });
+    let memory = memory.prop_map(|(habits, intrusions, silent, reserved)| MemoryDraft {
+        habits,
+        intrusions,
+        silent,
+        reserved,
+        sleeps: Vec::new(),
+        wakes: 0,
+    });
     (drafts(), memory).prop_map(|(mut draft, memory)| {
         // What once declared more, and is measured, may take what the manifest says of it now.
         for service in &mut draft.services {
@@ -66,6 +86,29 @@ pub(crate) fn measured() -> impl Strategy<Value = Draft> {
         }
         Draft { memory: Some(memory), ..draft }
     })
+}
+
+/// Measured worlds in which services give memory back by themselves and take it again, at any time.
+pub(crate) fn asleep() -> impl Strategy<Value = Draft> {
+    let lasts = proptest::option::weighted(0.6, 0..90_000_u64);
+    let sleep = (0..SERVICES_MAX, 0..60_000_u64, lasts, 0..=100_u64);
+    let sleep = sleep.prop_map(|(service, from_ms, lasts_ms, to_percent)| SleepDraft {
+        service,
+        // Many have given it back before lcm begins.
+        from_ms: from_ms.saturating_sub(20_000),
+        lasts_ms,
+        to_percent,
+    });
+    (measured(), vec(sleep, 1..=6), any::<u8>(), proptest::bool::weighted(0.1)).prop_map(
+        |(mut draft, sleeps, wakes, silent)| {
+            draft.memory = draft.memory.map(|memory| {
+                let takes_all = |habit: Habit| Habit { takes_percent: habit.takes_percent.max(90), ..habit };
+                let habits = memory.habits.iter().copied().map(takes_all).collect();
+                MemoryDraft { habits, sleeps, wakes, silent, ..memory }
+            });
+            draft
+        },
+    )
 }
 
 /// Mostly a while, now and then longer than anybody waits.
@@ -81,6 +124,7 @@ impl MemoryDraft {
             late: habit.late_ms.map(Duration::from_millis),
             release_lag: Duration::from_millis(habit.lag_ms),
             leaks: habit.leaks,
+            sleeps: self.sleeps.iter().filter(|sleep| sleep.service == index).map(|sleep| sleep.of(service)).collect(),
             ..behaviour
         }
     }
@@ -94,6 +138,14 @@ impl MemoryDraft {
             memory: Mebibytes(intrusion.memory),
             lasts: Duration::from_millis(intrusion.lasts_ms),
         })
+    }
+}
+
+impl SleepDraft {
+    fn of(&self, service: &ServiceDraft) -> Sleep {
+        let from = Duration::from_millis(self.from_ms);
+        let until = self.lasts_ms.map(|lasts| from + Duration::from_millis(lasts));
+        Sleep { from, until, to: Mebibytes(service.vram * self.to_percent / 100) }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::apply::{Context, Interrupt, OnFailure, Options, Outcome, apply};
 use crate::driver::sim::{Behaviour, Deed, Sim};
 use crate::model::desired::{
     Busy, BusyProbe, Call, Command, Condition, Container, DeclaredGpu, Dependency, Desired, Evict, GpuAccess,
-    GpuRequest, Health, LogPolicy, Probe, Process, PullPolicy, Runtime, Service, StopPolicy,
+    GpuRequest, Health, LogPolicy, Probe, Process, PullPolicy, Runtime, Service, StopPolicy, Wake,
 };
 use crate::model::event::{Event, EventKind, Stage};
 use crate::model::facts::{
@@ -389,6 +389,18 @@ pub(super) fn evictable(service: Service, resident: u64) -> Service {
 pub(super) fn evict(service: &str) -> Step {
     let instance = Instance::Tree { id: format!("salt-{service}") };
     step(Action::Evict, service, State::Online, Some(instance), &[])
+}
+
+/// It takes its memory again when it is called.
+pub(super) fn wakeable(service: Service) -> Service {
+    let wake = Wake { calls: vec![Call::Exec(vec!["load".to_owned()])], timeout: Duration::from_secs(1) };
+    Service { wake: Some(Box::new(wake)), ..service }
+}
+
+/// Of what [`Bench::new`] had running, and goes on running.
+pub(super) fn wake(service: &str, needs: &[&str]) -> Step {
+    let instance = Instance::Tree { id: format!("salt-{service}") };
+    step(Action::Wake, service, State::Online, Some(instance), needs)
 }
 
 pub(super) fn loads_in(time: Duration) -> Behaviour {

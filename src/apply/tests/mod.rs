@@ -15,3 +15,4 @@ mod rules;
 mod seen;
 mod starting;
 mod stopping;
+mod waking;

@@ -207,29 +207,43 @@ impl Machine {
         }
     }
 
-    /// One call after the other; the first that fails ends it.
     pub(super) async fn evict_calls(&self, service: &Service) -> Result<(), DriverError> {
         let Some(evict) = &service.evict else { return Ok(()) };
-        for call in &evict.calls {
-            let refused =
-                |reason: String| DriverError::Refused(format!("`{}` was not evicted: {reason}", service.name));
+        self.make_calls(service, &evict.calls, evict.timeout, "evicted").await
+    }
+
+    pub(super) async fn wake_calls(&self, service: &Service) -> Result<(), DriverError> {
+        let Some(wake) = &service.wake else { return Ok(()) };
+        self.make_calls(service, &wake.calls, wake.timeout, "woken").await
+    }
+
+    /// One call after the other; the first that fails ends it.
+    async fn make_calls(
+        &self,
+        service: &Service,
+        calls: &[Call],
+        timeout: Duration,
+        what: &str,
+    ) -> Result<(), DriverError> {
+        for call in calls {
+            let refused = |reason: String| DriverError::Refused(format!("`{}` was not {what}: {reason}", service.name));
             match call {
                 Call::Http { method, url, json } => {
                     let call: Option<&Value> = json.as_ref();
-                    probe::call(method, url, call, evict.timeout).await.0.map_err(refused)?;
+                    probe::call(method, url, call, timeout).await.0.map_err(refused)?;
                 }
                 Call::Exec(argv) => {
                     let Some(instance) = self.look_at(service).await?.instance else {
                         return Err(refused("it is not there".to_owned()));
                     };
-                    match self.exec(service, &instance, argv, evict.timeout).await? {
+                    match self.exec(service, &instance, argv, timeout).await? {
                         Ran::Ended(0) => {}
                         Ran::Ended(code) => return Err(refused(format!("{} exits {code}", argv.join(" ")))),
                         Ran::NotRun(reason) => {
                             return Err(refused(format!("can't run {}: {reason}", argv.join(" "))));
                         }
                         Ran::TimedOut => {
-                            let deadline = probe::seconds(evict.timeout);
+                            let deadline = probe::seconds(timeout);
                             return Err(refused(format!("{} did not end within {deadline}", argv.join(" "))));
                         }
                     }

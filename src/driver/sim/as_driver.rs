@@ -91,6 +91,10 @@ impl Driver for Sim {
         .await
     }
 
+    async fn wake(&self, start: &Start<'_>) -> Result<(), DriverError> {
+        self.rouse(start).await
+    }
+
     async fn probe(&self, _project: &ProjectName, service: &Service, instance: &Instance) -> ProbeReading {
         let mut world = self.lock();
         world.tick();

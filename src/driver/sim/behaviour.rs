@@ -36,6 +36,8 @@ pub struct Behaviour {
     pub leaks: bool,
     /// What an eviction leaves it, where that is not what is declared.
     pub evicts_to: Option<Mebibytes>,
+    /// When it gives its memory back by itself, by the times at which that begins.
+    pub sleeps: Vec<Sleep>,
     pub prepare_error: Option<String>,
     pub start_error: Option<String>,
     /// It survives being killed.
@@ -44,6 +46,18 @@ pub struct Behaviour {
     pub evict_error: Option<String>,
     /// Its settings can't be changed in place.
     pub update_error: Option<String>,
+    /// It can't be woken.
+    pub wake_error: Option<String>,
     /// What it wrote.
     pub log: Vec<String>,
+}
+
+/// A time in which a service holds little GPU memory, without being asked to. Times are from the world's beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sleep {
+    pub from: Duration,
+    /// Then it takes its memory again, or what is free of it; `None`: not by itself.
+    pub until: Option<Duration>,
+    /// All that it holds meanwhile, on each GPU.
+    pub to: Mebibytes,
 }

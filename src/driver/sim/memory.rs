@@ -3,16 +3,16 @@
 //!
 //! The facts hold the truth. A driver that tells nothing of single processes is silent in its readings alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::things::{key_of_tree, program};
-use super::world::World;
+use super::world::{Alive, World};
 use crate::driver::Start;
 use crate::model::facts::{GpuFact, GpuHolder, Marks, Owner, Reading};
-use crate::model::names::GpuId;
+use crate::model::names::{GpuId, ServiceName};
 use crate::model::size::Mebibytes;
 
 /// Models are read in pieces: enough to see one half loaded.
@@ -50,6 +50,10 @@ pub(super) struct Memory {
     visits: Vec<Visit>,
     pids: i32,
     pub(super) silent: bool,
+    /// What these gave back there is not reserved for them.
+    pub(super) released: BTreeSet<(ServiceName, GpuId)>,
+    /// When each was last woken, by the instance's key.
+    woken: BTreeMap<String, Instant>,
     /// The most that was ever held and asked for on each GPU at one time.
     pub(super) worst: BTreeMap<GpuId, Mebibytes>,
     /// Up to when everything has happened.
@@ -58,17 +62,19 @@ pub(super) struct Memory {
 
 /// What something that runs takes on each of its GPUs.
 #[derive(Clone, Debug)]
-struct Claim {
-    owner: Owner,
-    pid: i32,
-    program: String,
-    gpus: Vec<GpuId>,
-    takes: Mebibytes,
-    since: Instant,
-    loading: Duration,
-    late: Option<Duration>,
+pub(super) struct Claim {
+    pub(super) owner: Owner,
+    pub(super) pid: i32,
+    pub(super) program: String,
+    pub(super) gpus: Vec<GpuId>,
+    pub(super) takes: Mebibytes,
+    pub(super) since: Instant,
+    pub(super) loading: Duration,
+    pub(super) late: Option<Duration>,
+    /// From when on it holds no more than this, or all again.
+    pub(super) sleeps: Vec<(Instant, Option<Mebibytes>)>,
     /// What it wanted when it last had all of that: from then on a test may say otherwise.
-    settled: Option<Mebibytes>,
+    pub(super) settled: Option<Mebibytes>,
 }
 
 #[derive(Clone, Debug)]
@@ -104,6 +110,8 @@ impl Memory {
             visits: Vec::new(),
             pids: PIDS_FROM,
             silent: false,
+            released: BTreeSet::new(),
+            woken: BTreeMap::new(),
             worst: BTreeMap::new(),
             moment,
         }
@@ -118,15 +126,40 @@ impl Memory {
     /// When something happens next by itself.
     pub(super) fn moments(&self) -> impl Iterator<Item = Instant> {
         let claims = self.claims.values().flat_map(Claim::moments);
+        let sleeps = self.claims.values().flat_map(|claim| claim.sleeps.iter().map(|(at, _)| *at));
         let visits = self.visits.iter().flat_map(|visit| [visit.from, visit.until]);
         let evicted = self.evicted.values().map(|evicted| evicted.at);
-        claims.chain(visits).chain(evicted).chain(self.ghosts.iter().map(|ghost| ghost.until))
+        claims.chain(sleeps).chain(visits).chain(evicted).chain(self.ghosts.iter().map(|ghost| ghost.until))
     }
 
-    /// What a thing would hold by now, if there were room for it.
+    /// What a thing would hold by now, if there were room for it: the last that was asked of it, or that it did by
+    /// itself, counts.
     fn wants(&self, key: &str, claim: &Claim) -> Mebibytes {
         let wants = claim.wants(self.moment);
-        self.evicted.get(key).filter(|evicted| evicted.at <= self.moment).map_or(wants, |it| wants.min(it.to))
+        let evicted = self.evicted.get(key).map(|evicted| (evicted.at, Some(evicted.to)));
+        let woken = self.woken.get(key).map(|at| (*at, None));
+        let changes = claim.sleeps.iter().copied().filter(|(at, _)| *at >= claim.since).chain(evicted).chain(woken);
+        let last = changes.filter(|(at, _)| *at <= self.moment).max_by_key(|(at, _)| *at);
+        last.and_then(|(_, most)| most).map_or(wants, |most| wants.min(most))
+    }
+
+    pub(super) fn has_claim(&self, key: &str) -> bool {
+        self.claims.contains_key(key)
+    }
+
+    pub(super) fn take_up(&mut self, key: &str, claim: Claim) {
+        // Its memory stays as it is until it gives some back.
+        let claim = Claim { settled: Some(claim.wants(self.moment)), ..claim };
+        self.claims.insert(key.to_owned(), claim);
+    }
+
+    /// It takes again what it gave back, from then on.
+    pub(super) fn rouse(&mut self, key: &str, at: Instant, takes: Mebibytes) {
+        self.evicted.remove(key);
+        self.woken.insert(key.to_owned(), at);
+        if let Some(claim) = self.claims.get_mut(key) {
+            (claim.takes, claim.settled) = (takes, None);
+        }
     }
 }
 
@@ -171,6 +204,7 @@ impl World {
         self.judge_start(key, start);
         let behaviour = self.behaviour(&service.name);
         self.memory.evicted.remove(key);
+        self.memory.woken.remove(key);
         let claim = Claim {
             owner,
             pid,
@@ -180,22 +214,26 @@ impl World {
             since: now,
             loading: behaviour.loading,
             late: behaviour.late,
+            sleeps: self.sleeps_of(&service.name),
             settled: None,
         };
         self.memory.claims.insert(key.to_owned(), claim);
     }
 
-    fn judge_start(&mut self, key: &str, start: &Start<'_>) {
-        let need = start.service.vram;
+    /// What it takes on top of what it holds, is there beside all that others hold and are promised.
+    pub(super) fn judge_start(&mut self, key: &str, start: &Start<'_>) {
+        let declared = start.service.vram;
         let others = self.alive().into_iter().filter(|thing| thing.key != key).collect::<Vec<_>>();
         let mut found = Vec::new();
         for gpu in self.facts.gpus.known().into_iter().flatten().filter(|gpu| start.gpus.contains(&gpu.id)) {
-            let Some(used) = gpu.used.filter(|_| need > Mebibytes::ZERO) else { continue };
+            let Some(used) = gpu.used.filter(|_| declared > Mebibytes::ZERO) else { continue };
+            let need = declared - self.held(key, gpu);
             let outstanding = |(key, declared): (&str, Mebibytes)| {
                 let evicted = self.memory.evicted.get(key).map(|evicted| evicted.to);
                 evicted.map_or(declared, |to| declared.min(to)) - self.held(key, gpu)
             };
-            let declared = others.iter().flat_map(|thing| thing.holds.iter().map(|held| (&*thing.key, held)));
+            let reserved = others.iter().filter(|thing| !self.is_released(thing, &gpu.id));
+            let declared = reserved.flat_map(|thing| thing.holds.iter().map(|held| (&*thing.key, held)));
             let here = declared.filter(|(_, (id, _))| *id == gpu.id).map(|(key, (_, declared))| (key, *declared));
             let promised: Mebibytes = here.map(outstanding).sum();
             let held = used + gpu.reserved;
@@ -208,6 +246,11 @@ impl World {
         self.violations.extend(found);
     }
 
+    /// By a plan, what it gave back there is not reserved for it.
+    fn is_released(&self, thing: &Alive, gpu: &GpuId) -> bool {
+        thing.service.as_ref().is_some_and(|name| self.memory.released.contains(&(name.clone(), gpu.clone())))
+    }
+
     /// What one thing really holds on a GPU.
     fn held(&self, key: &str, gpu: &GpuFact) -> Mebibytes {
         let is_its = self.is_holder_of(key);
@@ -215,7 +258,7 @@ impl World {
     }
 
     /// By its container, or by the processes of its tree where several trees are one service's.
-    fn is_holder_of(&self, key: &str) -> impl Fn(&GpuHolder) -> bool + use<> {
+    pub(super) fn is_holder_of(&self, key: &str) -> impl Fn(&GpuHolder) -> bool + use<> {
         let trees = self.facts.trees.known().into_iter().flatten();
         let living: Vec<_> = trees.filter(|tree| !tree.members.is_empty()).collect();
         let of =
@@ -236,6 +279,7 @@ impl World {
         let is_its = self.is_holder_of(key);
         self.memory.claims.remove(key);
         self.memory.evicted.remove(key);
+        self.memory.woken.remove(key);
         let until = self.memory.moment + behaviour.release_lag;
         let at_once = behaviour.release_lag.is_zero() && !behaviour.leaks;
         for gpu in self.facts.gpus.known_mut().into_iter().flatten() {
@@ -263,6 +307,9 @@ impl World {
 
     /// Everything of this moment that concerns memory.
     pub(super) fn pass_memory(&mut self) {
+        if self.has_sleepers() {
+            self.claim_found();
+        }
         let moment = self.memory.moment;
         let over: Vec<(GpuId, i32)> = {
             let ghosts = self.memory.ghosts.extract_if(.., |ghost| ghost.until <= moment);

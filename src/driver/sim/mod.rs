@@ -12,6 +12,7 @@ mod freeze;
 mod memory;
 mod mend;
 mod readings;
+mod sleep;
 mod things;
 mod world;
 
@@ -22,7 +23,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-pub use self::behaviour::Behaviour;
+pub use self::behaviour::{Behaviour, Sleep};
 pub use self::errands::{Call, Reply};
 pub use self::memory::{Intrusion, OVERCOMMITTED, OVERPROMISED};
 use self::world::World;
@@ -72,6 +73,7 @@ pub enum Deed {
     Remove,
     PutBack,
     Evict,
+    Wake,
     Pause,
     Unpause,
     Update,
@@ -153,6 +155,11 @@ impl Sim {
         let mut world = self.lock();
         world.tick();
         world.memory.worst.clone()
+    }
+
+    /// What these services gave back is not theirs any more by a plan that says so: others may be let in there.
+    pub fn release(&self, given_back: BTreeSet<(ServiceName, GpuId)>) {
+        self.lock().memory.released = given_back;
     }
 
     /// What a store would remember, for worlds that carry their history with them.

@@ -1,4 +1,4 @@
-//! Health, busy, evict and stop: which one of several is meant, and with what deadlines.
+//! Health, busy, evict, wake and stop: which one of several is meant, and with what deadlines.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use crate::manifest::source::Span;
 use crate::manifest::wire;
 use crate::manifest::wire::health::Listener;
 use crate::manifest::wire::scalar::Period;
-use crate::manifest::wire::shape::CommandLine;
+use crate::manifest::wire::shape::{CommandLine, Commands, OneOrMany};
 use crate::model::desired::{
-    Busy, BusyProbe, Call, Evict, Health, HttpProbe, PROBE_TIMEOUT_DEFAULT, Pointer, Probe, StopPolicy,
+    Busy, BusyProbe, Call, Evict, Health, HttpProbe, PROBE_TIMEOUT_DEFAULT, Pointer, Probe, StopPolicy, Wake,
 };
 use crate::model::signal;
 use crate::model::size::Mebibytes;
 
-const EVICT_TIMEOUT: Duration = Duration::from_secs(30);
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a CUDA context holds with nothing loaded.
 const RESIDENT: Mebibytes = Mebibytes(512);
 
@@ -189,18 +189,9 @@ pub(super) fn busy(
 }
 
 pub(super) fn evict(context: &mut Context<'_>, written: &Located<wire::health::Evict>) -> Option<Evict> {
-    let kinds = [
-        written.http.as_ref().and_then(|http| http.0.first()).map(|http| http.span),
-        written.exec.as_ref().map(|exec| exec.span),
-    ];
-    one_of(context, "memory is evicted by `http` or by `exec`", &kinds);
     context.positive(written.timeout.as_ref());
-    let mut calls = Vec::new();
-    for request in written.http.iter().flat_map(|http| &http.0) {
-        calls.push(self::request(context, request));
-    }
-    let commands = written.exec.iter().flat_map(|exec| &exec.value.0);
-    calls.extend(commands.map(|command| Call::Exec(shell_argv(command))));
+    let calls =
+        calls(context, written.http.as_ref(), written.exec.as_ref(), "memory is evicted by `http` or by `exec`");
     if calls.is_empty() {
         context.missing(written, "neither `http` nor `exec`", "write one of them, or remove `evict`");
         return None;
@@ -208,8 +199,35 @@ pub(super) fn evict(context: &mut Context<'_>, written: &Located<wire::health::E
     Some(Evict {
         calls,
         resident: written.resident.as_ref().map_or(RESIDENT, |size| Mebibytes::needed(size.0)),
-        timeout: written.timeout.as_ref().map_or(EVICT_TIMEOUT, |period| period.0),
+        timeout: written.timeout.as_ref().map_or(CALL_TIMEOUT, |period| period.0),
     })
+}
+
+pub(super) fn wake(context: &mut Context<'_>, written: &Located<wire::health::Wake>) -> Option<Wake> {
+    context.positive(written.timeout.as_ref());
+    let calls =
+        calls(context, written.http.as_ref(), written.exec.as_ref(), "a service is woken by `http` or by `exec`");
+    if calls.is_empty() {
+        context.missing(written, "neither `http` nor `exec`", "write one of them, or remove `wake`");
+        return None;
+    }
+    Some(Wake { calls, timeout: written.timeout.as_ref().map_or(CALL_TIMEOUT, |period| period.0) })
+}
+
+/// Requests or commands, in their order; both are a problem.
+fn calls(
+    context: &mut Context<'_>,
+    http: Option<&OneOrMany<Located<wire::health::Request>>>,
+    exec: Option<&Located<Commands>>,
+    rule: &str,
+) -> Vec<Call> {
+    let first = http.and_then(|http| http.0.first()).map(|http| http.span);
+    one_of(context, rule, &[first, exec.map(|exec| exec.span)]);
+    let requests = http.iter().flat_map(|http| &http.0);
+    let mut calls: Vec<Call> = requests.map(|request| self::request(context, request)).collect();
+    let commands = exec.iter().flat_map(|exec| &exec.value.0);
+    calls.extend(commands.map(|command| Call::Exec(shell_argv(command))));
+    calls
 }
 
 pub(super) fn stop(context: &mut Context<'_>, written: Option<&Located<wire::health::Stop>>) -> StopPolicy {

@@ -47,6 +47,7 @@ pub(super) fn service(
     let health = probes::health(context, written.health.as_ref(), docker, &mut asked);
     let busy = written.busy.as_ref().and_then(|busy| probes::busy(context, busy, &mut asked));
     let evict = written.evict.as_ref().and_then(|evict| probes::evict(context, evict));
+    let wake = written.wake.as_ref().and_then(|wake| probes::wake(context, wake));
     let hooks = hooks::hooks(context, written.hooks.as_ref());
     let recover = hooks::recover(context, written.recover.as_ref());
     let vram = written.vram.as_ref().map(|vram| Mebibytes::needed(vram.0)).unwrap_or_default();
@@ -67,6 +68,7 @@ pub(super) fn service(
         busy: busy.map(Box::new),
         drain: written.drain.as_ref().map(|drain| drain.0),
         evict: evict.map(Box::new),
+        wake: wake.map(Box::new),
         hooks: Box::new(hooks),
         recover,
         ports: ports.keys().copied().collect(),

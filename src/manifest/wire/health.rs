@@ -1,4 +1,5 @@
-//! Probes as they are written: health, busy, and what is called to stop a service or to evict its memory.
+//! Probes as they are written: health, busy, and what is called to stop a service, to evict its memory or
+//! to wake it.
 
 use std::borrow::Cow;
 
@@ -111,6 +112,21 @@ pub(in crate::manifest) struct Evict {
     pub resident: Option<Located<Size>>,
     /// Deadline of one call.
     #[schemars(extend("default" = "30s"), example = "10s")]
+    pub timeout: Option<Located<Period>>,
+}
+
+/// How it takes GPU memory again that it gave back: by `http` or by `exec`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::manifest) struct Wake {
+    /// A request, or several, one after the other.
+    #[schemars(example = Example(r#"{ "method": "POST", "url": "http://localhost:8000/wake_up" }"#))]
+    pub http: Option<OneOrMany<Located<Request>>>,
+    /// A command, or a list of commands. A string goes through `sh -c`.
+    #[schemars(example = ["./load.sh"])]
+    pub exec: Option<Located<Commands>>,
+    /// Deadline of one call.
+    #[schemars(extend("default" = "30s"), example = "2m")]
     pub timeout: Option<Located<Period>>,
 }
 

@@ -12,7 +12,7 @@ use crate::manifest::fault::{Fault, suggest};
 use crate::manifest::located::{Located, WORD};
 use crate::manifest::wire::Example;
 use crate::manifest::wire::docker::Docker;
-use crate::manifest::wire::health::{Busy, Evict, Health, Stop};
+use crate::manifest::wire::health::{Busy, Evict, Health, Stop, Wake};
 use crate::manifest::wire::hooks::{Hooks, Recover};
 use crate::manifest::wire::process::Process;
 use crate::manifest::wire::scalar::{Period, Size, Word};
@@ -76,6 +76,10 @@ pub(in crate::manifest) struct Service {
     /// How it gives GPU memory back without stopping.
     #[schemars(example = Example(r#"{ "exec": ["./unload.sh"], "resident": "1GiB" }"#))]
     pub evict: Option<Located<Evict>>,
+    /// How it takes GPU memory again that it gave back: called once that is free for it. Without it, lcm makes room and
+    /// keeps that free, and the service loads by itself.
+    #[schemars(example = Example(r#"{ "http": { "url": "http://localhost:8000/wake_up" } }"#))]
+    pub wake: Option<Located<Wake>>,
     /// What is called when it starts or stops.
     #[schemars(example = Example(r#"{ "post_start": [{ "exec": ["./warm.sh"], "timeout": "2m" }] }"#))]
     pub hooks: Option<Located<Hooks>>,

@@ -74,6 +74,7 @@ impl Service {
             busy: None,
             drain: None,
             evict: None,
+            wake: None,
             hooks: Box::default(),
             recover: Recover::default(),
             ports: BTreeSet::new(),

@@ -7,8 +7,8 @@ use crate::model::desired::{BusyProbe, Call, Desired, Probe, Runtime, Service};
 use crate::model::hooks::Hooks;
 
 impl Desired {
-    /// Programs and scripts that are named by a path: of services, stops, probes, evictions, hooks and notifiers. What
-    /// runs within a container is not the host's.
+    /// Programs and scripts that are named by a path: of services, stops, probes, evictions, wakes, hooks and notifiers.
+    /// What runs within a container is not the host's.
     #[must_use]
     pub fn programs(&self) -> BTreeSet<PathBuf> {
         let mut programs = BTreeSet::new();
@@ -37,9 +37,10 @@ fn of_process(service: &Service, programs: &mut BTreeSet<PathBuf>) {
         BusyProbe::Exec(words) => Some(words),
         BusyProbe::Http { .. } => None,
     });
-    let evict = service.evict.iter().flat_map(|evict| &evict.calls).filter_map(of_call);
+    let evict = service.evict.iter().flat_map(|evict| &evict.calls);
+    let calls = evict.chain(service.wake.iter().flat_map(|wake| &wake.calls)).filter_map(of_call);
     let all = [Some(&command), service.stop.exec.as_ref(), probe, busy].into_iter().flatten();
-    programs.extend(all.map(Vec::as_slice).chain(evict).filter_map(|words| program(words, &process.cwd)));
+    programs.extend(all.map(Vec::as_slice).chain(calls).filter_map(|words| program(words, &process.cwd)));
 }
 
 fn of_call(call: &Call) -> Option<&[String]> {

@@ -15,9 +15,11 @@ use crate::model::size::Mebibytes;
 use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::explain::Sums;
 use crate::plan::free;
+use crate::plan::given_back;
 use crate::plan::judge::reason;
 use crate::plan::numbers::Number;
 use crate::plan::recover;
+use crate::plan::room::Places;
 
 /// The decisions as the answer has them.
 pub(super) fn decisions(scene: &Scene<'_>, translated: Translated, fates: &[Fate]) -> Decisions {
@@ -62,12 +64,17 @@ impl Telling<'_> {
                 recover::left_out(self.scene, self.numbers[id], self.lack(id, decided))
             }
             (Kind::Drifted, Fate::Stay) => self.left_as_it_is(id, before, decided),
+            (Kind::Waking, Fate::Stay) => Decision::Blocked(self.lack_of_memory(id)),
+            (Kind::Waking, Fate::On(_)) if self.end.is_woken(id) => return None,
+            (Kind::Waking, Fate::Out) => {
+                Decision::Preempt { reason: self.preempted(id), blocked: Box::new(self.lack_of_memory(id)) }
+            }
             (Kind::Fresh | Kind::Drifted, Fate::On(set)) => match before.clone() {
                 Decision::Recreate { reason, .. } => Decision::Recreate { reason, gpus: gpus(set) },
                 Decision::Start { reason, .. } => Decision::Start { reason, gpus: gpus(set) },
                 other => other,
             },
-            (Kind::Settled | Kind::Stuck | Kind::Kept, Fate::On(set)) => {
+            (Kind::Settled | Kind::Waking | Kind::Stuck | Kind::Kept, Fate::On(set)) => {
                 Decision::Recreate { reason: self.moved(id), gpus: gpus(set) }
             }
             (_, Fate::Evicted) => Decision::Evict(self.preempted(id)),
@@ -146,6 +153,17 @@ impl Telling<'_> {
         let room = self.room.get_or_init(|| Sums::of(self.at_the_end(), self.priorities()));
         let message = room.arithmetic(service, scene.priority(number), places);
         reason(ReasonCode::NoRoom, message + &self.firm_on(number, gpus), None)
+    }
+
+    /// Why it can't have again what it gave back: what there is on the GPUs that it sits on.
+    fn lack_of_memory(&self, id: ItemId) -> Reason {
+        let (scene, number) = (self.scene, self.numbers[id]);
+        let home: Vec<GpuId> = scene.seat(number).iter().map(|(gpu, _)| scene.gpu_id(*gpu).clone()).collect();
+        let places = Places { sets: vec![home.iter().cloned().collect()], all: home };
+        let room = self.room.get_or_init(|| Sums::of(self.at_the_end(), self.priorities()));
+        let arithmetic = room.arithmetic(scene.service(number), scene.priority(number), Some(&places));
+        let message = format!("{}; {arithmetic}", given_back::sentence(scene, number));
+        reason(ReasonCode::NoRoom, message + &self.firm_on(number, &places.all), None)
     }
 
     /// Those that would have given way on some of these GPUs, if no rule kept them from being stopped.

@@ -18,7 +18,9 @@ use crate::plan::decide::{Decision, Decisions, Scene};
 
 /// The decisions with GPUs, victims, and what finds no room; and whether a better placing may exist.
 pub(super) fn place(scene: &Scene<'_>, judged: Decisions) -> (Decisions, Placement) {
-    let begins = |decision: &Decision| matches!(decision, Decision::Start { .. } | Decision::Recreate { .. });
+    let begins = |decision: &Decision| {
+        matches!(decision, Decision::Start { .. } | Decision::Recreate { .. } | Decision::Wake(_))
+    };
     if !judged.0.iter().any(begins) {
         return (judged, Placement::Optimal);
     }

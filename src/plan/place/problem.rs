@@ -72,10 +72,19 @@ pub(super) enum Kind {
     Settled,
     /// Wanted, runs, and is to be started again.
     Drifted,
+    /// Wanted and runs, but has to take memory again where it sits: on its seat it is woken, and not started.
+    Waking,
     /// Wanted and runs, but can't be started again: it stays as it is, or goes.
     Stuck,
     /// May go on running, and is never started.
     Kept,
+}
+
+impl Kind {
+    /// To stay as it is, is not what is wanted of it.
+    pub(super) fn is_left_out_as_it_is(self) -> bool {
+        matches!(self, Self::Drifted | Self::Waking)
+    }
 }
 
 impl Item {
@@ -97,12 +106,12 @@ impl Item {
 /// What becomes of one item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It runs on as it is; a drifted one is left out by that.
+    /// It runs on as it is; a drifted or waking one is left out by that.
     Stay,
     Evicted,
     /// It does not run at the end.
     Out,
-    /// It is started on this one of its sets.
+    /// It is started on this one of its sets; a waking one is woken on its seat.
     On(usize),
 }
 
@@ -138,6 +147,8 @@ pub(super) struct End<'p> {
     is_joined: Vec<bool>,
     /// Who is started with a port.
     port_takers: Vec<Option<ItemId>>,
+    /// Made to give way, so that what depends on it can't go on.
+    going: Vec<bool>,
 }
 
 /// An item that is started on a GPU. There may be thousands, and each that gives way asks after all of them that matter
@@ -187,7 +198,13 @@ impl<'p> End<'p> {
             newcomers: vec![Vec::new(); gpus],
             is_joined: vec![false; gpus],
             port_takers: vec![None; problem.ports],
+            going: Vec::with_capacity(problem.items.len()),
         };
+        // What an item depends on comes before it.
+        for id in 0..problem.items.len() {
+            let goes = end.gives_way(id) && fates[id] != Fate::Evicted;
+            end.going.push(goes);
+        }
         for (id, item) in problem.items.iter().enumerate() {
             match fates[id] {
                 Fate::Stay => item.seat.iter().for_each(|(gpu, amount)| end.staying[*gpu] += amount),
@@ -199,6 +216,9 @@ impl<'p> End<'p> {
                         let newcomer = Newcomer::after(&end.newcomers[*gpu], id, item);
                         end.newcomers[*gpu].push(newcomer);
                     }
+                    if end.is_woken(id) {
+                        continue;
+                    }
                     for port in &item.ports {
                         if end.port_takers[*port].replace(id).is_some() {
                             return None;
@@ -208,7 +228,7 @@ impl<'p> End<'p> {
             }
         }
         let shares = |(id, item): (ItemId, &Item)| {
-            matches!(fates[id], Fate::Stay | Fate::Evicted)
+            (matches!(fates[id], Fate::Stay | Fate::Evicted) || end.is_woken(id))
                 && item.ports.iter().any(|port| end.port_takers[*port].is_some())
         };
         let shared = problem.items.iter().enumerate().filter(|(_, item)| item.runs()).any(shares);
@@ -266,18 +286,26 @@ impl<'p> End<'p> {
         ids
     }
 
+    /// It runs on, and takes memory again.
+    pub(super) fn is_woken(&self, id: ItemId) -> bool {
+        let item = &self.problem.items[id];
+        let on_its_seat = item.kind == Kind::Waking && item.home.map(Fate::On) == Some(self.fates[id]);
+        on_its_seat && item.bases.iter().all(|base| !self.goes(*base))
+    }
+
     /// It is made to give way: stopped, evicted, or started again though it is as it should be.
     pub(super) fn gives_way(&self, id: ItemId) -> bool {
         let item = &self.problem.items[id];
         match (item.kind, self.fates[id]) {
             (Kind::Fresh, _) | (_, Fate::Stay) | (Kind::Drifted, Fate::On(_)) => false,
+            (Kind::Waking, Fate::On(_)) => !self.is_woken(id),
             (_, Fate::Evicted | Fate::Out | Fate::On(_)) => true,
         }
     }
 
     /// It is gone for a while or for good, so that what depends on it can't go on.
     fn goes(&self, id: ItemId) -> bool {
-        self.gives_way(id) && self.fates[id] != Fate::Evicted
+        self.going.get(id).copied().unwrap_or_default()
     }
 
     fn is_up(&self, id: ItemId) -> bool {
@@ -291,6 +319,7 @@ impl<'p> End<'p> {
     fn stands_on_its_bases(&self, id: ItemId) -> bool {
         let item = &self.problem.items[id];
         match self.fates[id] {
+            Fate::On(_) if self.is_woken(id) => true,
             Fate::On(_) => {
                 let follows = item.follows.is_none_or(|base| matches!(self.fates[base], Fate::On(_)));
                 follows && item.bases.iter().all(|base| self.is_up(*base))
@@ -364,6 +393,7 @@ impl<'p> End<'p> {
             let elsewhere = match (item.kind, self.fates[id]) {
                 (_, Fate::Stay) | (Kind::Fresh, _) => false,
                 (Kind::Drifted, Fate::On(set)) => item.home != Some(set),
+                (Kind::Waking, Fate::On(_)) => !self.is_woken(id),
                 (_, Fate::Evicted | Fate::Out | Fate::On(_)) => true,
             };
             if elsewhere {
@@ -373,7 +403,9 @@ impl<'p> End<'p> {
             match self.fates[id] {
                 Fate::Out if item.kind == Kind::Kept => cost.kept_stopped[item.level] += 1,
                 Fate::Out if item.kind != Kind::Stuck => cost.left_out[item.level] += 1,
-                Fate::Stay if item.kind == Kind::Drifted && !self.is_spared(item) => cost.left_out[item.level] += 1,
+                Fate::Stay if item.kind.is_left_out_as_it_is() && !self.is_spared(item) => {
+                    cost.left_out[item.level] += 1
+                }
                 Fate::Stay | Fate::Evicted | Fate::Out | Fate::On(_) => {}
             }
             match self.fates[id] {

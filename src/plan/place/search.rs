@@ -372,7 +372,7 @@ fn by_size(problem: &Problem) -> Vec<Size> {
             Kind::Fresh => None,
             Kind::Settled if is_crowded(item) => Some(0),
             Kind::Settled => Some(item.seat.iter().map(|(_, amount)| amount).sum()),
-            Kind::Drifted | Kind::Stuck | Kind::Kept => continue,
+            Kind::Drifted | Kind::Waking | Kind::Stuck | Kind::Kept => continue,
         };
         let sets = item.sets.sets.iter();
         let total = sets.map(|set| item.need * i64::try_from(set.len()).unwrap_or(1)).chain(stays).min().unwrap_or(0);
@@ -417,7 +417,7 @@ fn packing_turns(problem: &Problem, last: usize) -> Vec<Turn> {
 fn turns_of(problem: &Problem, ids: Range<usize>) -> Vec<Turn> {
     let items = || ids.clone().map(|id| (id, &problem.items[id]));
     let mut placed: Vec<(usize, Reverse<i64>, usize)> = items()
-        .filter(|(_, item)| matches!(item.kind, Kind::Fresh | Kind::Settled | Kind::Drifted))
+        .filter(|(_, item)| matches!(item.kind, Kind::Fresh | Kind::Settled | Kind::Drifted | Kind::Waking))
         .map(|(id, item)| (depth(problem, id, ids.start), Reverse(item.need), id))
         .collect();
     placed.sort_unstable();
@@ -452,7 +452,7 @@ fn mended(problem: &Problem, mut fates: Vec<Fate>) -> Vec<Fate> {
             break;
         }
         for id in excess {
-            fates[id] = if problem.items[id].kind == Kind::Drifted { Fate::Stay } else { Fate::Out };
+            fates[id] = if problem.items[id].kind.is_left_out_as_it_is() { Fate::Stay } else { Fate::Out };
         }
         for id in unjust {
             fates[id] = Fate::Stay;

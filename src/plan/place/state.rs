@@ -31,7 +31,7 @@ pub(super) enum Choice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Now {
     Open,
-    /// Drifted: it may have its seat, and is to be started again.
+    /// Drifted or waking: it may have its seat, and is to be started again or woken.
     Holding,
     /// It has given way, and may find another place.
     Left,
@@ -160,9 +160,11 @@ impl<'p> State<'p> {
 
     /// Nobody who was started is in its way; `held`: it is counted already.
     fn may_stay(&self, item: &Item, held: i64) -> bool {
+        // What is held by one that may move, is soft, and so not among what others have.
+        let adds = i64::from(held == 0 || item.kind == Kind::Drifted);
         let room = |(gpu, amount): &(Gpu, i64)| {
-            let others = self.used[*gpu] - self.soft[*gpu] + held * amount;
-            self.joined[*gpu] == 0 || others + (1 - held) * amount <= self.problem.usable[*gpu]
+            let others = self.used[*gpu] - self.soft[*gpu];
+            self.joined[*gpu] == 0 || others + adds * amount <= self.problem.usable[*gpu]
         };
         item.seat.iter().all(room) && item.ports.iter().all(|port| self.started_ports[*port] == 0)
     }
@@ -192,8 +194,10 @@ impl<'p> State<'p> {
         let held = self.now[id] == Now::Holding;
         let mut ranked: Vec<(Rank, i64, usize)> = Vec::new();
         if self.may_start(id, held) {
+            let wakes = held && item.kind == Kind::Waking;
             for (position, set) in item.sets.sets.iter().enumerate() {
-                if self.has_room(item, set) {
+                let is_open = !wakes || item.home == Some(position);
+                if is_open && self.has_room(item, set, wakes) {
                     let left: i64 = set.iter().filter(|_| tightly).map(|gpu| self.left_on(*gpu)).sum();
                     ranked.push((self.rank(id, held, position), left, position));
                 }
@@ -220,14 +224,22 @@ impl<'p> State<'p> {
             Now::Done(Fate::Out) | Now::Open | Now::Left => false,
         };
         let own = u32::from(held);
-        let free = |port: &usize| self.started_ports[*port] == 0 && self.staying_ports[*port] == own;
+        let wakes = held && item.kind == Kind::Waking;
+        // One that is woken has its ports already, and runs on what is there.
+        let free = |port: &usize| self.started_ports[*port] == 0 && (wakes || self.staying_ports[*port] == own);
+        if wakes {
+            return item.ports.iter().all(free);
+        }
         let follows = item.follows.is_none_or(|base| matches!(self.now[base], Now::Done(Fate::On(_))));
         follows && item.bases.iter().all(is_up) && item.ports.iter().all(free)
     }
 
     /// Once those of this level that may move have moved, and those of lower ones have gone.
-    fn has_room(&self, item: &Item, set: &[Gpu]) -> bool {
-        set.iter().all(|gpu| self.used[*gpu] - self.soft[*gpu] + item.need <= self.problem.usable[*gpu])
+    /// `wakes`: on the seat that it has.
+    fn has_room(&self, item: &Item, set: &[Gpu], wakes: bool) -> bool {
+        let own = |gpu: Gpu| if wakes { amount_on(item, gpu) } else { 0 };
+        let taken = |gpu: Gpu| self.used[gpu] - self.soft[gpu] - own(gpu);
+        set.iter().all(|gpu| taken(*gpu) + item.need <= self.problem.usable[*gpu])
     }
 
     fn rank(&self, id: ItemId, held: bool, position: usize) -> Rank {
@@ -268,7 +280,7 @@ impl<'p> State<'p> {
     fn move_on(&mut self, turn: Turn, choice: Choice) {
         let (id, now) = match (turn, choice) {
             (_, Choice::Pass) => return,
-            (Turn::Remain(id), Choice::Stay) if self.item(id).kind == Kind::Drifted => (id, Now::Holding),
+            (Turn::Remain(id), Choice::Stay) if self.item(id).kind.is_left_out_as_it_is() => (id, Now::Holding),
             (Turn::Remain(id) | Turn::Place(id), Choice::Stay) => (id, Now::Done(Fate::Stay)),
             (Turn::Remain(id) | Turn::Place(id), Choice::Evict) => (id, Now::Done(Fate::Evicted)),
             (Turn::Remain(id) | Turn::Place(id), Choice::Leave) => {
@@ -304,7 +316,7 @@ impl<'p> State<'p> {
             }
             (Turn::Place(_), _) => {
                 let held = self.now[id] == Now::Holding;
-                if held {
+                if held && item.kind == Kind::Drifted {
                     item.seat.iter().for_each(|(gpu, amount)| self.soft[*gpu] -= sign * amount);
                 }
                 if let Choice::On(set) = choice {
@@ -313,6 +325,7 @@ impl<'p> State<'p> {
                 let spared = item.follows.is_some_and(|base| !matches!(self.now[base], Now::Done(Fate::On(_))));
                 let moves = matches!(choice, Choice::On(set) if match item.kind {
                     Kind::Drifted => item.home != Some(set),
+                    Kind::Waking => !held,
                     Kind::Settled | Kind::Stuck | Kind::Kept => true,
                     Kind::Fresh => false,
                 });
@@ -357,6 +370,11 @@ impl<'p> State<'p> {
         }
         if held {
             item.seat.iter().for_each(|(gpu, amount)| self.used[*gpu] -= sign * amount);
+        }
+        if held && item.kind == Kind::Waking {
+            return;
+        }
+        if held {
             item.ports.iter().for_each(|port| add(&mut self.staying_ports[*port], 1, -sign));
         }
         item.ports.iter().for_each(|port| add(&mut self.started_ports[*port], 1, sign));

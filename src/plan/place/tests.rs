@@ -35,7 +35,7 @@ fn draft() -> impl Strategy<Value = Draft> {
         proptest::bool::weighted(0.5),
         proptest::bool::weighted(0.3),
     );
-    (0..3_usize, 0..10_u8, sizes, places, flags).prop_map(|(level, kind, (need, held, resident), places, flags)| {
+    (0..3_usize, 0..12_u8, sizes, places, flags).prop_map(|(level, kind, (need, held, resident), places, flags)| {
         let ((on, sets, base, port), (stands, pinned, follows, modest)) = (places, flags);
         Draft { level, kind, need, held, on, sets, base, port, stands, pinned, resident, follows, modest }
     })
@@ -70,12 +70,17 @@ fn item(draft: &Draft, id: usize, gpus: usize, lists: &[Rc<Sets>], drafts: &[Dra
         4..=5 => Kind::Settled,
         6..=7 => Kind::Drifted,
         8 => Kind::Kept,
+        9..=10 if draft.held > 0 => Kind::Waking,
         _ => Kind::Stuck,
     };
     let runs = kind != Kind::Fresh;
     let seat: Few<(usize, i64)> =
         (runs && draft.held > 0).then_some((draft.on % gpus, draft.held)).into_iter().collect();
     let sets = lists[usize::from(draft.sets)].clone();
+    // One that is woken has its seat among its sets, and needs more than it holds.
+    let own = |(gpu, _): &(usize, i64)| Rc::new(Sets { sets: vec![vec![*gpu]], named: true });
+    let seated = sets.sets.iter().any(|set| set.iter().eq(seat.iter().map(|(gpu, _)| gpu)));
+    let sets = if kind == Kind::Waking && !seated { seat.first().map_or(sets, own) } else { sets };
     let home = sets.sets.iter().position(|set| runs && set.iter().eq(seat.iter().map(|(gpu, _)| gpu)));
     let bases: Few<usize> = draft.base.filter(|base| *base < id).into_iter().collect();
     let drifts = |base: &usize| matches!(drafts[*base].kind, 6..=7);
@@ -88,18 +93,18 @@ fn item(draft: &Draft, id: usize, gpus: usize, lists: &[Rc<Sets>], drafts: &[Dra
     };
     let resident = draft.resident.filter(|rest| kind == Kind::Kept && *rest < draft.held);
     // What a pinned one depends on is pinned too, and then no item, unless it drifts.
-    let pinned = kind == Kind::Drifted && draft.pinned && bases.is_empty();
+    let pinned = matches!(kind, Kind::Drifted | Kind::Waking) && draft.pinned && bases.is_empty();
     Item {
         level: draft.level,
         kind,
         seat,
         resident,
-        need: draft.need,
+        need: if kind == Kind::Waking { draft.held.max(draft.need) } else { draft.need },
         sets,
         home,
         bases,
         ports: draft.port.into_iter().collect(),
-        stands: runs && (draft.stands || kind == Kind::Settled),
+        stands: runs && (draft.stands || matches!(kind, Kind::Settled | Kind::Waking)),
         pinned,
         follows,
         is_modest: modest,
@@ -122,7 +127,7 @@ fn try_from(problem: &Problem, id: usize, fates: &mut Vec<Fate>, best: &mut Opti
         }
         return;
     };
-    let starts = matches!(item.kind, Kind::Fresh | Kind::Settled | Kind::Drifted);
+    let starts = matches!(item.kind, Kind::Fresh | Kind::Settled | Kind::Drifted | Kind::Waking);
     let mut open = vec![Fate::Out];
     open.extend(item.runs().then_some(Fate::Stay));
     open.extend(item.resident.map(|_| Fate::Evicted));

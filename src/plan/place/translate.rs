@@ -125,7 +125,10 @@ impl<'a> Work<'a> {
                 for port in scene.ports(number) {
                     self.claimed.entry(port.port).or_default().push((*port, number));
                 }
-                self.fixed[number] = true;
+                // One that is woken can't be stopped, and yet takes more.
+                let wakes = self.decisions.0[number].wakes();
+                self.fixed[number] = !wakes;
+                self.pinned[number] |= wakes;
             }
         }
     }
@@ -150,6 +153,7 @@ impl<'a> Work<'a> {
         let is_kept = *self.scene.want(number) == Want::Kept;
         match decision {
             Decision::Start { .. } | Decision::Recreate { .. } => self.sort_out_start(number),
+            Decision::Wake(_) => self.sort_out_wake(number),
             Decision::Held(_) if self.scene.is_soon_tried_again(number) && !seen.holds_room => {
                 // Whoever took its room now would have to give way in a moment.
                 if let Ok(sets) = self.startable(number) {
@@ -186,6 +190,15 @@ impl<'a> Work<'a> {
     fn draft(&mut self, number: Number, kind: Kind, sets: Option<Rc<Sets>>, follows: Option<Number>) {
         let sets = sets.unwrap_or_else(|| self.nothing.clone());
         self.drafts[number] = Some(Draft { kind, sets, follows });
+    }
+
+    /// Its own place, and another only where it has to leave that for the sake of another.
+    fn sort_out_wake(&mut self, number: Number) {
+        let home: Vec<Gpu> = self.scene.seat(number).iter().map(|(gpu, _)| *gpu).collect();
+        let elsewhere = if self.pinned[number] { None } else { self.movable_to(number) };
+        let sets = elsewhere.filter(|sets| sets.sets.contains(&home));
+        let sets = sets.unwrap_or_else(|| Rc::new(Sets { sets: vec![home], named: true }));
+        self.draft(number, Kind::Waking, Some(sets), None);
     }
 
     fn sort_out_start(&mut self, number: Number) {
@@ -313,7 +326,7 @@ impl<'a> Work<'a> {
         let (decision, state) = (&self.decisions.0[number], self.scene.glance(number).state);
         match kind {
             Kind::Drifted => state.is_operational() || (decision.along().is_some() && state == State::Starting),
-            Kind::Fresh | Kind::Settled | Kind::Stuck | Kind::Kept => self.stands(number),
+            Kind::Fresh | Kind::Settled | Kind::Waking | Kind::Stuck | Kind::Kept => self.stands(number),
         }
     }
 
@@ -423,6 +436,10 @@ impl<'a> Work<'a> {
             && !seen.grew_back
             && !self.scene.request.unevicted.contains(self.scene.name(number))
             && resident.is_some_and(|resident| seat.iter().any(|(_, amount)| *amount > resident));
+        let vram = signed(self.scene.glance(number).vram.0);
+        let most = seat.iter().map(|(_, amount)| *amount).max().unwrap_or_default();
+        // On a GPU where it holds more than it declares, it goes on doing so.
+        let need = if draft.kind == Kind::Waking { vram.max(most) } else { vram };
         // Nothing that is placed hangs on it.
         let bases = self.scene.bases(number).iter().filter(|base| !comes_last(self.scene, **base));
         Item {
@@ -430,7 +447,7 @@ impl<'a> Work<'a> {
             kind: draft.kind,
             seat,
             resident: resident.filter(|_| evictable),
-            need: signed(self.scene.glance(number).vram.0),
+            need,
             sets: draft.sets.clone(),
             home,
             bases: bases.filter_map(|base| ids[*base]).collect(),

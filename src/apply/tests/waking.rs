@@ -1,0 +1,114 @@
+//! Wakes: admitted as starts are, called, and done when the service answers.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::bench::{Bench, loads_in, start, stop, takes, wake, wakeable};
+use crate::driver::sim::{Behaviour, Intrusion, OVERCOMMITTED, OVERPROMISED};
+use crate::model::plan::ReasonCode;
+use crate::model::size::Mebibytes;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// `a` runs, and holds 1 000 MiB of its 20 000; `b` holds this much.
+fn asleep(b: u64) -> Bench {
+    let services = vec![wakeable(takes(20_000, "a")), takes(b.max(1), "b"), takes(8_000, "c")];
+    Bench::new(services, &["a", "b"]).measured(24_000, &[("a", 1_000), ("b", b)])
+}
+
+fn used(bench: &Bench) -> Option<Mebibytes> {
+    bench.sim.world().gpus.known().expect("known")[0].used
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wake_waits_for_what_it_draws_on_and_takes_its_memory() {
+    let bench = asleep(18_000);
+    bench.behaves("b", Behaviour { release_lag: 5 * SECOND, ..Behaviour::default() });
+    let outcome = bench.apply(vec![stop("b", &[]), wake("a", &["stop:b"])]).await;
+    assert!(outcome.failures.is_empty() && outcome.changed, "{:?}", outcome.failures);
+    assert_eq!((outcome.done, used(&bench)), (2, Some(Mebibytes(20_000))));
+    assert_eq!(bench.deeds(), ["stop b", "wake a"]);
+    assert_eq!(bench.states("a"), [], "it runs on");
+    assert_eq!(bench.sim.violations(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wake_whose_memory_is_not_there_is_not_made() {
+    let bench = asleep(18_000);
+    let outcome = bench.apply(vec![wake("a", &[])]).await;
+    let why = "it needs 20 000 MiB; GPU 0 has 24 000 − 18 000 b (priority 0) = 6 000; waited 2m for it";
+    assert_eq!(outcome.failures[0].error, why);
+    assert_eq!(bench.requests.lock().expect("unpoisoned")[0].prevented[&"a".into()].code, ReasonCode::NoRoom);
+    assert!(bench.deeds().is_empty() && bench.runs("a"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_beside_a_wake_gets_nothing_of_what_is_promised_to_it() {
+    let bench = asleep(0);
+    // It answers late, and its memory is promised meanwhile.
+    bench.behaves("a", loads_in(10 * SECOND));
+    let outcome = bench.apply(vec![wake("a", &[]), start("c", &[])]).await;
+    assert_eq!(outcome.done, 1, "{:?}", outcome.failures);
+    assert!(outcome.failures[0].error.starts_with("it needs 8 000 MiB; GPU 0 has 24 000 − 20 000 a"), "{outcome:?}");
+    assert_eq!(bench.sim.violations(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wake_that_is_refused_or_ends_in_silence_has_failed() {
+    let refuses = Behaviour { wake_error: Some("it answers 500".to_owned()), ..Behaviour::default() };
+    let silent = Behaviour { never_healthy: true, ..Behaviour::default() };
+    for (behaviour, why) in
+        [(refuses, "it answers 500"), (silent, "woken, and then not healthy after 1m: it answers 503")]
+    {
+        let bench = asleep(0);
+        bench.behaves("a", behaviour);
+        let outcome = bench.apply(vec![wake("a", &[])]).await;
+        assert_eq!(outcome.failures[0].error, why);
+        assert_eq!(bench.requests.lock().expect("unpoisoned")[0].prevented[&"a".into()].code, ReasonCode::StartFailed);
+        assert!(bench.runs("a"), "it is left as it is");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_instance_than_the_plan_has_seen_is_not_woken() {
+    let bench = asleep(0);
+    bench.sim.meddle(|facts| facts.trees.known_mut().expect("known")[0].marks.salt = "another".to_owned());
+    let outcome = bench.apply(vec![wake("a", &[])]).await;
+    assert!(outcome.failures.is_empty() && bench.deeds().is_empty());
+    assert!(bench.skipped()[0].contains("another of it runs by now"), "{:?}", bench.skipped());
+    let bench = asleep(0);
+    bench.sim.meddle(|facts| facts.trees.known_mut().expect("known")[0].members.clear());
+    bench.apply(vec![wake("a", &[])]).await;
+    assert!(bench.skipped()[0].contains("it has ended since"), "{:?}", bench.skipped());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_simulator_judges_who_is_let_in_where_memory_was_given_back() {
+    let bench = asleep(0);
+    bench.sim.meddle(|facts| facts.trees.known_mut().expect("known")[0].marks.vram_mib = 20_000);
+    bench.rooms.lock().expect("unpoisoned").extend([super::bench::room(24_000, Vec::new())]);
+    bench.apply(vec![start("c", &[])]).await;
+    assert!(bench.sim.violations()[0].starts_with(OVERPROMISED), "{:?}", bench.sim.violations());
+
+    let bench = asleep(0);
+    bench.sim.meddle(|facts| facts.trees.known_mut().expect("known")[0].marks.vram_mib = 20_000);
+    bench.sim.release(BTreeSet::from([("a".into(), "gpu-0".into())]));
+    bench.rooms.lock().expect("unpoisoned").extend([super::bench::room(24_000, Vec::new())]);
+    bench.apply(vec![start("c", &[])]).await;
+    assert_eq!(bench.sim.violations(), Vec::<String>::new(), "the plan has given it away");
+
+    let bench = asleep(18_000);
+    bench.rooms.lock().expect("unpoisoned").extend([super::bench::room(40_000, Vec::new())]);
+    bench.apply(vec![wake("a", &[])]).await;
+    assert!(bench.sim.violations()[0].starts_with(OVERCOMMITTED), "{:?}", bench.sim.violations());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_between_a_plan_and_its_wake_is_waited_for() {
+    let bench = asleep(0);
+    let (memory, lasts) = (Mebibytes(10_000), 30 * SECOND);
+    let program = "blender".to_owned();
+    bench.sim.intrude(Intrusion { gpu: "gpu-0".into(), after: Duration::ZERO, program, memory, lasts });
+    let outcome = bench.apply(vec![wake("a", &[])]).await;
+    assert_eq!((outcome.done, used(&bench)), (1, Some(Mebibytes(20_000))), "{:?}", outcome.failures);
+}

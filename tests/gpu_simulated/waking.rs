@@ -1,0 +1,117 @@
+//! A service that gave its memory back for another, and is wanted again: the real binary over real processes that take
+//! memory on a played GPU of 24 GiB.
+
+use crate::gpus::Gpus;
+use crate::sandbox::{Ran, Sandbox, free_port};
+use crate::world::{Gpu, VARIABLE, World};
+
+struct Desk {
+    // What runs goes before the GPU that it holds.
+    sandbox: Sandbox,
+    gpus: Gpus,
+    ports: [u16; 2],
+}
+
+impl Desk {
+    fn new() -> Self {
+        let mut sandbox = Sandbox::new("waking");
+        let gpu = Gpu {
+            uuid: format!("GPU-{}", sandbox.name),
+            parent: None,
+            total_mib: 24 << 10,
+            reserved_mib: 100,
+            name: "Simulated GPU".to_owned(),
+        };
+        let gpus = Gpus::of(&World { driver: "550.54.14".to_owned(), gpus: vec![gpu], ..World::default() });
+        sandbox.set("LCM_NVML_LIB", gpus.library().display().to_string());
+        let mut desk = Self { sandbox, gpus, ports: [free_port(), free_port()] };
+        desk.write(20);
+        let manifest = desk.sandbox.path("lcm.yaml");
+        desk.sandbox.take_down(manifest);
+        desk
+    }
+
+    /// The painter has this priority.
+    fn write(&self, priority: i64) {
+        let ([coder, painter], world) = (self.ports, self.gpus.path().display().to_string());
+        let process = |port: u16, words: &str| {
+            format!(
+                "process: {{ command: [\"@SERVER@\", --port, \"{port}\", {words}], environment: {{ {VARIABLE}: \
+                 \"{world}\" }} }}\n    health: {{ http: \"http://127.0.0.1:{port}/health\" }}"
+            )
+        };
+        let text = format!(
+            "version: 1
+name: \"@NAME@\"
+services:
+  coder:
+    {}
+    vram: 20GiB
+    priority: 10
+    evict: {{ http: {{ url: \"http://127.0.0.1:{coder}/unload\" }}, resident: 2GiB }}
+    wake: {{ http: {{ url: \"http://127.0.0.1:{coder}/load\" }} }}
+  painter:
+    {}
+    vram: 18GiB
+    priority: {priority}
+modes:
+  chat: {{ services: [coder] }}
+  paint: {{ services: [painter], others: keep }}
+  talk: {{ services: [coder], others: keep }}
+",
+            process(coder, "--vram, 20GiB, --resident, 1GiB"),
+            process(painter, "--vram, 18GiB"),
+        );
+        self.sandbox.write("lcm.yaml", &text);
+    }
+
+    fn apply(&self, mode: &str) -> Ran {
+        self.sandbox.lcm(&["apply", "--yes", "--mode", mode])
+    }
+
+    fn used_mib(&self) -> u64 {
+        self.gpus.world().used_mib(&format!("GPU-{}", self.sandbox.name))
+    }
+
+    /// The coder is evicted, and the painter has its room.
+    fn painting() -> Self {
+        let desk = Self::new();
+        desk.apply("chat").exits(0);
+        assert_eq!(desk.used_mib(), 20 << 10);
+        desk.apply("paint").exits(0);
+        assert_eq!(desk.used_mib(), 19 << 10);
+        desk
+    }
+}
+
+pub(crate) async fn what_gave_its_memory_to_one_that_matters_more_is_blocked_and_runs_on() {
+    let desk = Desk::painting();
+    let blocked = "it runs, but gave back 19 456 of its 20 480 MiB on GPU 0, and others have taken that since; it \
+                   needs 20 480 MiB (priority 10); GPU 0 has 24 576";
+    for command in
+        [&["plan", "--mode", "talk", "--format", "json"][..], &["apply", "--yes", "--mode", "talk", "--format", "json"]]
+    {
+        desk.sandbox.lcm(command).exits(4).says(blocked).says("18 432 painter (priority 20)");
+    }
+    assert_eq!(desk.used_mib(), 19 << 10);
+    assert_eq!(desk.sandbox.servers().len(), 2, "both run on");
+    assert_eq!(desk.gpus.world().overcommitted, Vec::<String>::new());
+}
+
+pub(crate) async fn one_that_matters_less_gives_way_and_it_is_woken() {
+    let desk = Desk::painting();
+    desk.write(1);
+    desk.sandbox.lcm(&["plan", "--mode", "talk", "--detailed-exitcode"]).exits(2).says("wake");
+    desk.apply("talk").exits(0).says("1 woken");
+    assert_eq!(desk.used_mib(), 20 << 10, "the coder has its memory again");
+    assert_eq!(desk.sandbox.servers().len(), 1, "and the painter is gone");
+    desk.sandbox.lcm(&["plan", "--mode", "talk", "--detailed-exitcode"]).exits(0).says("Nothing to do");
+    assert_eq!(desk.gpus.world().overcommitted, Vec::<String>::new());
+}
+
+pub(crate) async fn one_that_loads_late_is_satisfied_while_its_memory_is_free() {
+    let desk = Desk::new();
+    desk.apply("chat").exits(0);
+    desk.gpus.change(|world| world.holds.iter_mut().for_each(|hold| hold.mib = 300));
+    desk.sandbox.lcm(&["plan", "--mode", "talk", "--detailed-exitcode"]).exits(0).says("Nothing to do");
+}
