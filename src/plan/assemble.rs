@@ -11,13 +11,14 @@ use crate::model::size::Mebibytes;
 use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::flow::Flow;
 use crate::plan::legal::by_rule;
-use crate::plan::{recover, selection};
+use crate::plan::{left, recover, selection};
 
 const UNPROVEN: &str = "GPU memory is UNPROVEN: declared sizes count, no driver was asked";
 
 /// Everything in its place.
 pub(super) fn assemble(scene: &Scene<'_>, decisions: Decisions, placement: Placement, steps: Vec<Step>) -> Plan {
     let gpus = gpu_lines(scene, &steps);
+    let left = left::lines(scene, &decisions);
     let Idle { kept, blocked, held } = idle(scene, decisions);
     Plan {
         format: FORMAT.to_owned(),
@@ -32,6 +33,7 @@ pub(super) fn assemble(scene: &Scene<'_>, decisions: Decisions, placement: Place
         changes: !steps.is_empty(),
         kept,
         blocked,
+        left,
         held,
         orphans: orphans(scene),
         claimed: scene.observed.claimed.clone(),
@@ -55,6 +57,8 @@ fn idle(scene: &Scene<'_>, decisions: Decisions) -> Idle {
     for (number, decision) in decisions.0.into_iter().enumerate() {
         let service = || scene.name(number).clone();
         match decision {
+            // Told with what it waits for.
+            Decision::Leave(_) if scene.wants.left.contains_key(&number) => {}
             Decision::Leave(message) => {
                 idle.kept.push(Kept { service: service(), state: scene.glance(number).state, message });
             }

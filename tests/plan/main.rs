@@ -7,6 +7,7 @@ mod drift;
 mod estimates;
 mod gpus;
 mod house;
+mod left;
 mod measured;
 mod misplaced;
 mod modes;
