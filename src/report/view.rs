@@ -278,11 +278,11 @@ pub(super) fn summary(plan: &Plan) -> String {
     }
     parts.push(format!("{} kept", plan.kept.len()));
     parts.push(format!("{} blocked", plan.blocked.len()));
-    if !plan.held.is_empty() {
-        parts.push(format!("{} held", plan.held.len()));
-    }
     if !plan.left.is_empty() {
         parts.push(format!("{} left running", plan.left.len()));
+    }
+    if !plan.held.is_empty() {
+        parts.push(format!("{} held", plan.held.len()));
     }
     match orphans_left(plan).count() {
         0 => {}
