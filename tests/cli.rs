@@ -22,6 +22,8 @@ mod gallery;
 mod history;
 #[path = "cli/hooks.rs"]
 mod hooks;
+#[path = "cli/left.rs"]
+mod left;
 #[path = "cli/live.rs"]
 mod live;
 #[path = "cli/locks.rs"]

@@ -39,6 +39,7 @@ fn main() -> std::process::ExitCode {
         lifecycle:
             a_container_is_created_started_stopped_and_removed,
             an_existing_container_is_started_and_stopped,
+            an_existing_container_whose_mounted_folder_is_gone_is_not_started,
             a_restart_policy_does_not_bring_back_what_was_stopped,
             what_ignores_its_signal_is_killed_after_the_grace,
             a_signal_of_the_policy_is_sent_in_place_of_the_containers_own,

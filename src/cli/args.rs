@@ -98,9 +98,9 @@ pub(super) struct ExecutionArgs {
     /// Longest wait for another lcm to finish
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration::parse)]
     pub(super) lock_timeout: Duration,
-    /// Don't wait for busy services
+    /// Don't wait for busy services, and stop what the mode does not name even while what it wants can't start
     #[arg(long)]
-    force: bool,
+    pub(super) force: bool,
     /// How to show the run
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(super) format: Format,

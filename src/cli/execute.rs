@@ -107,7 +107,9 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
     if job.purpose == Purpose::Apply && !opened.is_simulated() {
         trusted::warn_root(session, &opened.desired, &job.manifest);
     }
-    let request = Request { purpose: job.purpose, ..plan_command::request(&opened, &job.planning)? };
+    // What was agreed to in a saved plan is what is done.
+    let force = job.execution.force && saved.is_none();
+    let request = Request { purpose: job.purpose, force, ..plan_command::request(&opened, &job.planning)? };
     let began = opened.driver().now();
     let author = Author { by: locked::who(&session.environment), run: run_id(began) };
     // The simulated world is a file of the caller's own; the machine is everybody's.
@@ -356,6 +358,9 @@ fn words(job: &Job, ended: &Ended, style: Style) -> Output {
     }
     for blocked in tally::blocked(outcome) {
         sheet.line(format!("  {} is blocked: {}", blocked.service, blocked.reason.message));
+    }
+    for left in outcome.last_plan.iter().flat_map(|plan| &plan.left) {
+        sheet.line(format!("  {} is left running: {}", left.service, left.message));
     }
     sheet.block(0, undone);
     if matches!(exit, Exit::Interrupted | Exit::Terminated) {

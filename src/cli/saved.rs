@@ -108,7 +108,8 @@ fn why_not(now: &Plan, service: &ServiceName) -> String {
     let blocked = now.blocked.iter().map(|blocked| (&blocked.service, &blocked.reason.message));
     let held = now.held.iter().map(|held| (&held.service, &held.reason.message));
     let kept = now.kept.iter().map(|kept| (&kept.service, &kept.message));
-    let why = blocked.chain(held).chain(kept).find(|(name, _)| *name == service);
+    let left = now.left.iter().map(|left| (&left.service, &left.message));
+    let why = blocked.chain(held).chain(kept).chain(left).find(|(name, _)| *name == service);
     why.map(|(_, message)| format!(", {message}")).unwrap_or_default()
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::model::endpoint::Endpoint;
 use crate::model::hooks::{Hooks, Notifier};
-use crate::model::names::{ContainerName, GoalName, ModeName, ProjectName, ServiceName};
+use crate::model::names::{ContainerName, GoalName, GpuId, ModeName, ProjectName, ServiceName};
 use crate::model::rules::Rules;
 use crate::model::secret::{Masker, Secret};
 use crate::model::size::Mebibytes;
@@ -107,12 +107,25 @@ pub enum OrphanPolicy {
     Stop,
 }
 
-/// A GPU that the manifest vouches for where the host can't be asked.
+/// A GPU that the manifest vouches for: its figure goes over the driver's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeclaredGpu {
     pub index: u32,
     pub uuid: Option<String>,
     pub capacity: Mebibytes,
+    /// It has no memory of its own, and uses the host's.
+    pub unified: bool,
+}
+
+impl DeclaredGpu {
+    /// Whether it stands for this GPU. An instance of a partitioned GPU has no index of its own.
+    #[must_use]
+    pub fn is(&self, id: &GpuId, index: u32) -> bool {
+        match &self.uuid {
+            Some(uuid) => uuid == id.as_str(),
+            None => self.index == index && !id.is_instance(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -108,3 +108,11 @@ mod tests {
         assert_eq!(ServiceName::new("x".repeat(1 << 16)).to_string().chars().count(), super::SHOWN_MAX);
     }
 }
+
+impl GpuId {
+    /// An instance of a partitioned GPU (MIG). A process can use only one.
+    #[must_use]
+    pub fn is_instance(&self) -> bool {
+        self.as_str().starts_with("MIG-")
+    }
+}

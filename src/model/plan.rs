@@ -27,6 +27,8 @@ pub struct Request {
     pub prune: bool,
     /// Services may be moved to make room for their equals.
     pub repack: bool,
+    /// What the mode does not name is stopped, whether or not what is wanted can start.
+    pub force: bool,
     /// What this run has found out: these can't be started now, for this reason, so nothing is stopped for them.
     pub prevented: BTreeMap<ServiceName, Reason>,
     /// And these were asked to give their memory back, in vain: they are stopped where it is needed.
@@ -136,6 +138,9 @@ pub struct Plan {
     pub steps: Vec<Step>,
     pub kept: Vec<Kept>,
     pub blocked: Vec<Blocked>,
+    /// Runs on though the mode does not name it, while something wanted can't start; not there where nothing does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<Left>,
     pub held: Vec<Held>,
     pub orphans: Vec<OrphanLine>,
     /// Carries this project's marks and is not proven to be ours; not there where nothing does.
@@ -169,6 +174,7 @@ impl Plan {
             steps: Vec::new(),
             kept: Vec::new(),
             blocked: Vec::new(),
+            left: Vec::new(),
             held: Vec::new(),
             orphans: Vec::new(),
             claimed: Vec::new(),
@@ -367,6 +373,18 @@ pub struct Kept {
 pub struct Blocked {
     pub service: ServiceName,
     pub reason: Reason,
+}
+
+/// A running service that the mode does not name, and that is not stopped before what is wanted can start.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Left {
+    pub service: ServiceName,
+    pub state: State,
+    /// Wanted services that are blocked.
+    pub waits_for: Vec<ServiceName>,
+    /// Why it runs on, as a sentence.
+    pub message: String,
 }
 
 /// Kept from running by an operator's word or a spent budget.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::desired::{Desired, GpuRef, GpuRequest, Service};
+use crate::model::facts::GpuFact;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{ObservedGpu, ObservedService, Ownership, called, known_as, told_by_a_driver, unreadable};
 use crate::model::size::Mebibytes;
@@ -11,7 +12,11 @@ use crate::observe::gpu::resolve;
 type Gpus = BTreeMap<GpuId, ObservedGpu>;
 
 /// Warnings, each once.
-pub(super) fn advice(desired: &Desired, services: &BTreeMap<ServiceName, ObservedService>, gpus: &Gpus) -> Vec<String> {
+pub(super) fn advice(
+    (desired, read): (&Desired, &[GpuFact]),
+    services: &BTreeMap<ServiceName, ObservedService>,
+    gpus: &Gpus,
+) -> Vec<String> {
     let unusable = gpus.iter().filter_map(|(id, gpu)| Some((id, gpu.unusable()?)));
     let mut warnings: Vec<String> =
         unusable.map(|(id, why)| format!("{} can't be used: {why}", called(gpus, id))).collect();
@@ -20,8 +25,9 @@ pub(super) fn advice(desired: &Desired, services: &BTreeMap<ServiceName, Observe
     }
     // One that is not found may be one that can't be read.
     if told_by_a_driver(gpus) && unreadable(gpus).next().is_none() {
-        warnings.extend(overruled(desired, gpus));
+        warnings.extend(unknown_devices(desired, gpus));
     }
+    warnings.extend(read.iter().filter_map(|fact| overruled(fact, desired, gpus)));
     for service in desired.services.values() {
         warnings.extend(by_index(service, gpus));
         let seen = &services[&service.name];
@@ -31,8 +37,26 @@ pub(super) fn advice(desired: &Desired, services: &BTreeMap<ServiceName, Observe
     warnings
 }
 
-/// `gpus.devices` is for hosts that can't be asked.
-fn overruled(desired: &Desired, gpus: &Gpus) -> Vec<String> {
+/// Both figures, where the driver reports another one than the manifest.
+fn overruled(fact: &GpuFact, desired: &Desired, gpus: &Gpus) -> Option<String> {
+    let one = desired.declared_gpus.iter().find(|one| one.is(&fact.id, fact.index))?;
+    let name = called(gpus, &fact.id);
+    let (declared, told) = (one.capacity, fact.capacity);
+    if declared == told || fact.unreadable.is_some() || fact.lost.is_some() {
+        return None;
+    }
+    Some(if one.unified {
+        format!("gpus.devices declares {declared} for {name}, and the host has {told}: that counts")
+    } else {
+        format!(
+            "gpus.devices declares {declared} for {name}, and the driver reports {told}: the declared figure counts; \
+             remove it to use the driver's, or add `unified: true` where {name} uses the host's memory"
+        )
+    })
+}
+
+/// A declared device that the driver does not list is no GPU of this host.
+fn unknown_devices(desired: &Desired, gpus: &Gpus) -> Vec<String> {
     let declared = desired.declared_gpus.iter().map(|gpu| match &gpu.uuid {
         Some(uuid) => (GpuRef::Uuid(uuid.clone()), uuid.clone()),
         None => (GpuRef::Index(gpu.index), gpu.index.to_string()),

@@ -35,7 +35,7 @@ pub(super) fn settle(
     orphans: &mut [Orphan],
 ) -> BTreeMap<GpuId, ObservedGpu> {
     let read = || facts.gpus.known().into_iter().flatten();
-    let mut gpus: BTreeMap<GpuId, ObservedGpu> = read().map(|fact| (fact.id.clone(), bare(fact))).collect();
+    let mut gpus: BTreeMap<GpuId, ObservedGpu> = read().map(|fact| (fact.id.clone(), bare(fact, desired))).collect();
     let shares = holders::shares(facts, desired, Own { services, orphans });
     let largest = gpus.values().map(|gpu| gpu.capacity).max().unwrap_or_default();
     for (name, seen) in services.iter_mut() {
@@ -85,12 +85,18 @@ fn capacity_most<'a>(
     ids.into_iter().filter_map(|id| Some(gpus.get(id)?.capacity)).max()
 }
 
+/// What it has: the manifest's figure goes over the driver's, but not over the memory that the host has.
+pub(super) fn capacity(fact: &GpuFact, desired: &Desired) -> Mebibytes {
+    let declared = desired.declared_gpus.iter().find(|one| one.is(&fact.id, fact.index));
+    declared.map_or(fact.capacity, |one| if one.unified { fact.capacity } else { one.capacity })
+}
+
 /// As it was read, with nothing foreign on it yet.
-fn bare(fact: &GpuFact) -> ObservedGpu {
+fn bare(fact: &GpuFact, desired: &Desired) -> ObservedGpu {
     ObservedGpu {
         index: fact.index,
         name: fact.name.clone(),
-        capacity: fact.capacity,
+        capacity: capacity(fact, desired),
         foreign: Mebibytes::ZERO,
         foreign_holders: Vec::new(),
         used: fact.used.map(|used| used + fact.reserved),
@@ -305,7 +311,7 @@ impl Tally<'_> {
     /// What starts of other users are about to take: less what the driver names of it, and all together no more than the
     /// GPU has. A service that is seen by its marks counts by them.
     fn reserved(&self, fact: &GpuFact) -> Vec<Foreign> {
-        let mut left = fact.capacity;
+        let mut left = capacity(fact, self.desired);
         let mut reserved = Vec::new();
         for reservation in self.reservations.iter().filter(|one| one.gpus.contains(&fact.id)) {
             let ReservationFact { uid, project, service, .. } = reservation;

@@ -50,7 +50,7 @@ pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
         warnings: warnings(&services)
             .chain(former_names(facts, desired))
             .chain(pid_files(facts, desired))
-            .chain(advice::advice(desired, &services, &gpus))
+            .chain(advice::advice((desired, facts.gpus.known().map_or(&[], Vec::as_slice)), &services, &gpus))
             .collect(),
         claimed: claim::claimed(facts, desired, &services),
         services,

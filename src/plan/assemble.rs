@@ -11,7 +11,7 @@ use crate::model::size::Mebibytes;
 use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::flow::Flow;
 use crate::plan::legal::by_rule;
-use crate::plan::{drift, given_back, recover, selection};
+use crate::plan::{drift, given_back, left, recover, selection};
 
 const UNPROVEN: &str = "GPU memory is UNPROVEN: declared sizes count, no driver was asked";
 
@@ -19,6 +19,7 @@ const UNPROVEN: &str = "GPU memory is UNPROVEN: declared sizes count, no driver 
 pub(super) fn assemble(scene: &Scene<'_>, decisions: Decisions, placement: Placement, steps: Vec<Step>) -> Plan {
     let gpus = gpu_lines(scene, &steps);
     let given_back = given_back::left_over(scene, &decisions);
+    let left = left::lines(scene, &decisions);
     let Idle { kept, blocked, held } = idle(scene, decisions);
     Plan {
         format: FORMAT.to_owned(),
@@ -33,6 +34,7 @@ pub(super) fn assemble(scene: &Scene<'_>, decisions: Decisions, placement: Place
         changes: !steps.is_empty(),
         kept,
         blocked,
+        left,
         held,
         orphans: orphans(scene),
         claimed: scene.observed.claimed.clone(),
@@ -57,6 +59,8 @@ fn idle(scene: &Scene<'_>, decisions: Decisions) -> Idle {
     for (number, decision) in decisions.0.into_iter().enumerate() {
         let service = || scene.name(number).clone();
         match decision {
+            // Told with what it waits for.
+            Decision::Leave(_) if scene.wants.left.contains_key(&number) => {}
             Decision::Leave(message) => {
                 idle.kept.push(Kept { service: service(), state: scene.glance(number).state, message });
             }

@@ -13,7 +13,7 @@ use crate::model::rules::{Case, Verdict};
 use crate::model::words::Word;
 use crate::plan::flow::Flow;
 use crate::plan::steps::stop_route;
-use crate::plan::want::{self, Wants};
+use crate::plan::want::{self, Want, Wants};
 
 /// Everything that is wrong with a plan; empty for every plan that [`crate::plan::plan`] makes.
 #[must_use]
@@ -45,6 +45,7 @@ pub fn audit(plan: &Plan, desired: &Desired, observed: &Observed, request: &Requ
         audit.budgets(step, &mut findings);
         audit.words(step, &mut findings);
     }
+    audit.left(&mut findings);
     audit.memory(&mut findings);
     findings
 }
@@ -273,6 +274,32 @@ impl Audit<'_> {
         if is_own && against {
             let said = word.map_or("nobody said anything", Word::as_str);
             findings.push(format!("{}: it is against an operator's word ({said})", step.id));
+        }
+    }
+
+    /// What is left running is neither wanted nor to be off in any case; it is not touched, and counts as it is.
+    fn left(&self, findings: &mut Vec<String>) {
+        for left in &self.plan.left {
+            let name = &left.service;
+            let number = self.wants.numbers.find(name);
+            let want = number.map(|number| &self.wants.of[number]);
+            if !matches!(want, Some(Want::Off(why)) if why.code == ReasonCode::NotInMode) {
+                findings.push(format!("{name} is left running, and the mode decides about it"));
+            }
+            let Some(seen) = self.observed.services.get(name).filter(|seen| seen.holds_room) else {
+                findings.push(format!("{name} is left running, and does not run"));
+                continue;
+            };
+            let touches = |step: &&Step| step.service == *name && step.expect.instance == seen.instance;
+            if let Some(step) = self.plan.steps.iter().find(touches) {
+                findings.push(format!("{}: {name} is left running", step.id));
+            }
+            let waits = |other: &ServiceName| {
+                self.is_wanted(other) && self.plan.blocked.iter().any(|blocked| blocked.service == *other)
+            };
+            if left.waits_for.is_empty() || !left.waits_for.iter().all(waits) {
+                findings.push(format!("{name} is left running, and waits for nothing"));
+            }
         }
     }
 

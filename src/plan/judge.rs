@@ -9,6 +9,7 @@ use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::drift::{gpu_lost, is_mendable};
 use crate::plan::given_back;
 use crate::plan::glance::Owner;
+use crate::plan::left;
 use crate::plan::legal::hold_to_rules;
 use crate::plan::numbers::Number;
 use crate::plan::recover;
@@ -288,7 +289,10 @@ fn stop_kept_dependents(scene: &Scene<'_>, decisions: &mut Decisions) {
             if kept && untouched && scene.is_in_scope(dependent) {
                 let name = scene.name(number);
                 let message = format!("{name}, which it depends on, is stopped");
-                let why = reason(ReasonCode::Dependency, message, Some(name.to_string()));
+                let why = match scene.wants.left.get(&dependent) {
+                    Some(off) => left::stopped(off, &message, name.to_string()),
+                    None => reason(ReasonCode::Dependency, message, Some(name.to_string())),
+                };
                 decisions.0[dependent] = Decision::Stop(why);
                 open.push(dependent);
             }

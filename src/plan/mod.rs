@@ -2,6 +2,7 @@
 //!
 //! `want` says what should run, `judge` holds each service against what is there, `place` finds the best places and victims,
 //! `order` turns the decisions into a graph of steps, and `audit` reads any plan and lists what is wrong with it.
+//! `left` keeps what a mode does not name running while something wanted can't be brought up.
 //! No time and no machine here.
 
 mod assemble;
@@ -16,6 +17,7 @@ mod given_back;
 mod glance;
 mod judge;
 mod ledger;
+mod left;
 mod legal;
 mod numbers;
 mod order;
@@ -32,16 +34,28 @@ pub use free::room;
 
 use crate::model::desired::Desired;
 use crate::model::observed::Observed;
-use crate::model::plan::{Plan, Request};
+use crate::model::plan::{Placement, Plan, Request};
 
 /// The plan for this world; nothing of it refers to anything but its arguments.
 #[must_use]
 pub fn plan(desired: &Desired, observed: &Observed, request: &Request) -> Plan {
     let wants = want::wants(desired, request);
     let scene = decide::Scene::new(desired, observed, request, &wants);
-    let judged = judge::judge(&scene);
-    let (placed, placement) = place::place(&scene, judged);
-    let decisions = if request.strict && placed.any_blocked() { placed.without_changes() } else { placed };
-    let steps = order::order(&scene, &decisions);
-    assemble::assemble(&scene, decisions, placement, steps)
+    let (decisions, placement) = place::place(&scene, judge::judge(&scene));
+    let left = left::candidates(&scene, &decisions);
+    if !left.is_empty() {
+        let wants = want::wants(desired, request).leaving(left);
+        let again = decide::Scene::new(desired, observed, request, &wants);
+        let (second, placement) = place::place(&again, judge::judge(&again));
+        if left::costs_nothing((&scene, &decisions), (&again, &second)) {
+            return finish(&again, second, placement);
+        }
+    }
+    finish(&scene, decisions, placement)
+}
+
+fn finish(scene: &decide::Scene<'_>, placed: decide::Decisions, placement: Placement) -> Plan {
+    let decisions = if scene.request.strict && placed.any_blocked() { placed.without_changes() } else { placed };
+    let steps = order::order(scene, &decisions);
+    assemble::assemble(scene, decisions, placement, steps)
 }

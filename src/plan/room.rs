@@ -50,7 +50,7 @@ fn candidates(known: &[(&GpuId, &ObservedGpu)], request: &GpuRequest) -> Result<
             Err(known.iter().filter_map(|(_, gpu)| unusable(gpu)).collect::<Vec<_>>().join(", "))
         }
         GpuRequest::Auto => Ok(usable.into_iter().cloned().map(alone).collect()),
-        GpuRequest::All(refs) => Ok(vec![refs.iter().map(find).collect::<Result<_, _>>()?]),
+        GpuRequest::All(refs) => together(refs.iter().map(find).collect::<Result<_, _>>()?),
         GpuRequest::Any(refs) => {
             let found: Vec<_> = refs.iter().map(find).collect();
             if found.iter().all(Result::is_err) {
@@ -60,8 +60,13 @@ fn candidates(known: &[(&GpuId, &ObservedGpu)], request: &GpuRequest) -> Result<
         }
         GpuRequest::Count(count) => {
             let count = *count as usize;
+            let (instances, usable): (Vec<&GpuId>, Vec<&GpuId>) = usable.into_iter().partition(|id| id.is_instance());
             if usable.len() < count {
-                let lacking = format!("it wants {count} GPUs, and there are {}", usable.len());
+                let mut lacking = format!("it wants {count} GPUs, and there are {}", usable.len());
+                if !instances.is_empty() {
+                    let more = format!("; {} MIG instances do not count: a process can use only one", instances.len());
+                    lacking.push_str(&more);
+                }
                 return Err(known
                     .iter()
                     .filter_map(|(_, gpu)| unusable(gpu))
@@ -69,6 +74,17 @@ fn candidates(known: &[(&GpuId, &ObservedGpu)], request: &GpuRequest) -> Result<
             }
             Ok(combinations(&usable, count))
         }
+    }
+}
+
+/// A process sees one MIG instance, and no other GPU beside it.
+fn together(set: BTreeSet<GpuId>) -> Result<Vec<BTreeSet<GpuId>>, String> {
+    match set.iter().find(|id| id.is_instance()).filter(|_| set.len() > 1) {
+        Some(instance) => Err(format!(
+            "it wants {instance} together with other GPUs, and a process can use only one MIG instance and nothing \
+             beside it: write `{{ any: [..] }}` or `auto`"
+        )),
+        None => Ok(vec![set]),
     }
 }
 

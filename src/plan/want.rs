@@ -1,6 +1,6 @@
 //! Which services should run, which may, which must not; and how much each matters.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::model::desired::{Desired, Mode, Others};
@@ -28,9 +28,17 @@ pub(super) struct Wants<'a> {
     pub(super) priority: Vec<i64>,
     /// Whether it is part of this run; the others are left as they are.
     pub(super) in_scope: Vec<bool>,
+    /// Kept for now though the mode does not name them, each with the reason for which it would be stopped.
+    pub(super) left: BTreeMap<Number, Rc<Reason>>,
 }
 
 impl Wants<'_> {
+    /// The same, with these services kept below all others.
+    pub(super) fn leaving(mut self, left: BTreeMap<Number, Rc<Reason>>) -> Self {
+        left.keys().for_each(|number| self.of[*number] = Want::Kept);
+        Self { left, ..self }
+    }
+
     pub(super) fn is_wanted(&self, number: Number) -> bool {
         matches!(self.of[number], Want::Wanted(_))
     }
@@ -46,7 +54,7 @@ pub(super) fn wants<'a>(desired: &'a Desired, request: &Request) -> Wants<'a> {
     };
     let priority = effective_priorities(desired, &numbers, &of);
     let in_scope = scope(&numbers, request);
-    Wants { numbers, of, priority, in_scope }
+    Wants { numbers, of, priority, in_scope, left: BTreeMap::new() }
 }
 
 fn requested() -> Rc<Reason> {

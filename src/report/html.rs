@@ -141,7 +141,8 @@ fn steps(view: View<'_>, line: &Timeline) -> String {
 }
 
 fn not_done(view: View<'_>) -> String {
-    section("not-done", "Not done", &view::in_the_way(view.plan))
+    let left = section("left", "Left running", &view::left_running(view.plan));
+    left + &section("not-done", "Not done", &view::in_the_way(view.plan))
 }
 
 fn section(id: &str, title: &str, lines: &[NotDone]) -> String {

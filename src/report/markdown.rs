@@ -54,6 +54,8 @@ pub fn plan(view: View<'_>) -> Output {
     if !entries.is_empty() {
         comment.section(GPUS_BYTES_MAX, GPUS_HEAD, plan.gpus.iter().map(|gpu| gpu_row(plan, gpu)), "");
     }
+    let left = view::left_running(plan);
+    comment.section(IN_THE_WAY_BYTES_MAX, "\n**Left running**\n\n", left.iter().map(not_done), "");
     let in_the_way = view::in_the_way(plan);
     comment.section(IN_THE_WAY_BYTES_MAX, "\n**Not done**\n\n", in_the_way.iter().map(not_done), "");
     let warnings = plan.warnings.iter().map(|warning| format!("- **warning:** {}\n", prose(warning)));

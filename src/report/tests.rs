@@ -5,7 +5,9 @@ use crate::model::desired::ModeSource;
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{GpuId, StepId};
 use crate::model::observed::Instance;
-use crate::model::plan::{Blocked, Expect, GpuLine, Held, Kept, OrphanLine, Plan, Purpose, Reason, ReasonCode, Step};
+use crate::model::plan::{
+    Blocked, Expect, GpuLine, Held, Kept, Left, OrphanLine, Plan, Purpose, Reason, ReasonCode, Step,
+};
 use crate::model::size::Mebibytes;
 use crate::report::view::{Looked, Origin, View};
 
@@ -105,6 +107,12 @@ pub(crate) fn switch() -> Plan {
                 "it needs 16 000 MiB, and GPU 0 has 4 478 MiB left beside what is wanted more",
             ),
         }],
+        left: vec![Left {
+            service: "paint".into(),
+            state: State::Online,
+            waits_for: vec!["vidi".into()],
+            message: "it is not in mode video; it runs on until vidi can start".to_owned(),
+        }],
         held: vec![Held {
             service: "trainer".into(),
             reason: reason(ReasonCode::Suspended, "an operator suspended it"),
@@ -145,6 +153,7 @@ pub(crate) fn hostile() -> Plan {
         step.needs = step.needs.iter().map(|need| ids[need].clone()).collect();
     }
     plan.kept.iter_mut().for_each(|kept| (kept.service, kept.message) = (HOSTILE.into(), HOSTILE.to_owned()));
+    plan.left.iter_mut().for_each(|left| (left.service, left.message) = (HOSTILE.into(), HOSTILE.to_owned()));
     plan.blocked.iter_mut().for_each(|it| (it.service, it.reason.message) = (HOSTILE.into(), HOSTILE.to_owned()));
     plan.held.iter_mut().for_each(|it| (it.service, it.by) = (HOSTILE.into(), Some(HOSTILE.to_owned())));
     plan.orphans.iter_mut().for_each(|it| (it.service, it.message) = (HOSTILE.into(), HOSTILE.to_owned()));

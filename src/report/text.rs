@@ -105,8 +105,9 @@ fn rows(view: View<'_>, setting: Setting) -> Vec<Row> {
     }
     let kept = if verbose { view::kept(plan) } else { Vec::new() };
     let kept = kept.into_iter().map(|line| (Group::Kept, Paint::Dim, line));
+    let left = view::left_running(plan).into_iter().map(|line| (Group::Left, Paint::Warn, line));
     let in_the_way = view::in_the_way(plan).into_iter().map(|line| (Group::InTheWay, Paint::Warn, line));
-    for (group, paint, line) in kept.chain(in_the_way) {
+    for (group, paint, line) in kept.chain(left).chain(in_the_way) {
         let verb = Cell::new(format!("{} {}", line.symbol, line.verb)).paint(paint);
         rows.push(Row {
             group,

@@ -215,6 +215,18 @@ pub(super) fn kept(plan: &Plan) -> Vec<NotDone> {
     kept.collect()
 }
 
+/// What runs on until something blocked can start.
+pub(super) fn left_running(plan: &Plan) -> Vec<NotDone> {
+    let left = plan.left.iter().map(|left| NotDone {
+        symbol: "=",
+        verb: "left",
+        service: left.service.to_string(),
+        state: Some(left.state),
+        why: left.message.clone(),
+    });
+    left.collect()
+}
+
 /// Blocked and held services, orphans and claims: an operator may want to act on them.
 pub(super) fn in_the_way(plan: &Plan) -> Vec<NotDone> {
     let blocked = plan.blocked.iter().map(|blocked| NotDone {
@@ -236,7 +248,7 @@ pub(super) fn in_the_way(plan: &Plan) -> Vec<NotDone> {
             why: format!("{}: {}{whom}", held.reason.code.as_str(), held.reason.message),
         }
     });
-    let orphans = left(plan).map(|orphan| NotDone {
+    let orphans = orphans_left(plan).map(|orphan| NotDone {
         symbol: "?",
         verb: "orphan",
         service: orphan.service.to_string(),
@@ -266,10 +278,13 @@ pub(super) fn summary(plan: &Plan) -> String {
     }
     parts.push(format!("{} kept", plan.kept.len()));
     parts.push(format!("{} blocked", plan.blocked.len()));
+    if !plan.left.is_empty() {
+        parts.push(format!("{} left running", plan.left.len()));
+    }
     if !plan.held.is_empty() {
         parts.push(format!("{} held", plan.held.len()));
     }
-    match left(plan).count() {
+    match orphans_left(plan).count() {
         0 => {}
         orphans => parts.push(counted(orphans, "orphan", "orphans")),
     }
@@ -280,7 +295,7 @@ pub(super) fn summary(plan: &Plan) -> String {
 }
 
 /// Orphans that this plan leaves: those that go have steps.
-fn left(plan: &Plan) -> impl Iterator<Item = &OrphanLine> {
+fn orphans_left(plan: &Plan) -> impl Iterator<Item = &OrphanLine> {
     // A service may have its name, and steps of its own.
     let goes =
         |orphan: &OrphanLine| plan.steps.iter().any(|step| step.expect.instance.as_ref() == Some(&orphan.instance));

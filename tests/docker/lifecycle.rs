@@ -75,6 +75,18 @@ pub(crate) async fn an_existing_container_is_started_and_stopped() {
     assert!(!bench.engine.restore(&bench.project, &service).await.expect("nothing to restore"));
 }
 
+pub(crate) async fn an_existing_container_whose_mounted_folder_is_gone_is_not_started() {
+    let bench = Bench::new();
+    let (name, folder) = (format!("{}-bound", bench.project), tempfile::tempdir().expect("a folder"));
+    let service = existing(&name);
+    let path = folder.path().display().to_string();
+    bench.stranger(&name, &["--volume", &format!("{path}:/data")], &[]);
+    bench.engine.prepare(&bench.project, &service).await.expect("prepared");
+    folder.close().expect("removed");
+    let missing = bench.engine.prepare(&bench.project, &service).await.expect_err("missing").to_string();
+    assert!(missing.contains(&path) && missing.contains("does not exist"), "{missing}");
+}
+
 pub(crate) async fn a_restart_policy_does_not_bring_back_what_was_stopped() {
     let bench = Bench::new();
     // It ends again and again, and its policy starts it again at once.

@@ -32,7 +32,10 @@ fn desired() -> Desired {
 }
 
 fn declaring(capacity: u64) -> Desired {
-    Desired { declared_gpus: vec![DeclaredGpu { index: 0, uuid: None, capacity: MIB(capacity) }], ..desired() }
+    Desired {
+        declared_gpus: vec![DeclaredGpu { index: 0, uuid: None, unified: false, capacity: MIB(capacity) }],
+        ..desired()
+    }
 }
 
 pub(crate) fn reader(gpus: &Gpus) -> lcm::driver::gpu::Gpus {

@@ -219,3 +219,70 @@ fn unproven_is_said_where_a_gpu_is_only_declared() {
     assert_warns(&look(&House::new(&format!("{devices}{}", manifest("")))), &[unproven]);
     assert_warns(&look(&driven_house(&manifest(""), &[0])), &[]);
 }
+
+fn instance(parent: u32, place: u32) -> GpuFact {
+    GpuFact { id: GpuId::new(format!("MIG-{parent}-{place}")), ..driven(parent) }
+}
+
+#[test]
+fn a_count_is_of_whole_gpus_and_one_instance_is_enough_for_auto() {
+    let house = driven_house(&manifest(", gpu: { count: 2 }"), &[0]);
+    gpus_of(&house, |gpus| gpus.extend([instance(1, 0), instance(1, 1)]));
+    assert_lines(
+        &text(&look(&house)),
+        "blocked a [no_room] it wants 2 GPUs, and there are 1; 2 MIG instances do not count: a process can use only one",
+    );
+    gpus_of(&house, |gpus| gpus.push(driven(2)));
+    assert_lines(&text(&look(&house)), "start:a [wanted_by_mode] 8192 on GPU-0+GPU-2");
+    gpus_of(&house, |gpus| gpus.retain(|gpu| gpu.id.is_instance()));
+    house.rewrite(&manifest(""));
+    assert_lines(&text(&look(&house)), "start:a [wanted_by_mode] 8192 on MIG-1-0");
+    house.rewrite(&manifest(", gpu: { any: [MIG-1-0, MIG-1-1] }"));
+    assert_lines(&text(&look(&house)), "start:a [wanted_by_mode] 8192 on MIG-1-0");
+}
+
+#[test]
+fn instances_are_not_used_together() {
+    let house = driven_house(&manifest(", gpu: [MIG-1-0, GPU-0]"), &[0]);
+    gpus_of(&house, |gpus| gpus.push(instance(1, 0)));
+    let told = text(&look(&house));
+    assert!(told.starts_with("blocked a [no_room] it wants MIG-1-0 together with other GPUs"), "{told}");
+}
+
+fn declaring(devices: &str) -> String {
+    manifest("").replacen("services:", &format!("gpus: {{ devices: [{devices}] }}\nservices:"), 1)
+}
+
+#[test]
+fn what_is_declared_goes_over_the_drivers_figure_and_both_are_named() {
+    let house = driven_house(&declaring("{ index: 0, vram: 110GiB }"), &[0]);
+    gpus_of(&house, |gpus| gpus[0].capacity = Mebibytes(512));
+    let plan = look(&house);
+    assert_lines(&text(&plan), "start:a [wanted_by_mode] 8192 on GPU-0");
+    assert_eq!(plan.gpus[0].capacity_mib, Mebibytes(110 << 10));
+    assert_warns(
+        &plan,
+        &["gpus.devices declares 112 640 MiB for GPU 0, and the driver reports 512 MiB: the declared figure counts; \
+           remove it to use the driver's, or add `unified: true` where GPU 0 uses the host's memory"],
+    );
+    gpus_of(&house, |gpus| gpus[0].capacity = Mebibytes(110 << 10));
+    assert_warns(&look(&house), &[]);
+}
+
+#[test]
+fn a_gpu_that_uses_the_hosts_memory_never_has_more_than_the_host() {
+    // As it is read then: the host has 64 GiB.
+    let house = driven_house(&declaring("{ index: 0, vram: 110GiB, unified: true }"), &[0]);
+    gpus_of(&house, |gpus| gpus[0].capacity = Mebibytes(64 << 10));
+    let plan = look(&house);
+    assert_eq!(plan.gpus[0].capacity_mib, Mebibytes(64 << 10));
+    assert_warns(&plan, &["gpus.devices declares 112 640 MiB for GPU 0, and the host has 65 536 MiB: that counts"]);
+}
+
+#[test]
+fn a_declared_index_does_not_mean_the_instances_of_that_gpu() {
+    let house = driven_house(&declaring("{ index: 1, vram: 80GiB }"), &[]);
+    gpus_of(&house, |gpus| gpus.extend([instance(1, 0), instance(1, 1)]));
+    let capacities: Vec<Mebibytes> = look(&house).gpus.iter().map(|gpu| gpu.capacity_mib).collect();
+    assert_eq!(capacities, [Mebibytes(24 << 10); 2]);
+}

@@ -194,6 +194,10 @@ pub(crate) fn text(plan: &Plan) -> String {
         let _ =
             writeln!(text, "blocked {} [{}] {}", blocked.service, blocked.reason.code.as_str(), blocked.reason.message);
     }
+    for left in &plan.left {
+        let waits_for: Vec<&str> = left.waits_for.iter().map(lcm::model::names::ServiceName::as_str).collect();
+        let _ = writeln!(text, "left {} until {}", left.service, waits_for.join(", "));
+    }
     for held in &plan.held {
         let _ = writeln!(text, "held {} [{}]", held.service, held.reason.code.as_str());
     }

@@ -8,6 +8,7 @@ mod estimates;
 mod given_back;
 mod gpus;
 mod house;
+mod left;
 mod measured;
 mod misplaced;
 mod modes;

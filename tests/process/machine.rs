@@ -42,7 +42,7 @@ async fn one_picture_holds_all_that_was_asked_for() {
         service
     };
     let mut desired = bench.desired(&[&web, &sick, &young, &ended]);
-    desired.declared_gpus = vec![DeclaredGpu { index: 1, uuid: None, capacity: Mebibytes(24_576) }];
+    desired.declared_gpus = vec![DeclaredGpu { index: 1, uuid: None, unified: false, capacity: Mebibytes(24_576) }];
 
     let machine = machine(&bench, &[&web]);
     let facts = machine.observe(&desired).await;

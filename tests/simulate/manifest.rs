@@ -51,7 +51,7 @@ pub(crate) fn desired(draft: &Draft) -> Desired {
         reserve: Mebibytes(draft.reserve),
         declared_gpus: (0_u32..)
             .zip(&draft.gpus)
-            .map(|(index, capacity)| DeclaredGpu { index, uuid: None, capacity: Mebibytes(*capacity) })
+            .map(|(index, capacity)| DeclaredGpu { index, uuid: None, unified: false, capacity: Mebibytes(*capacity) })
             .collect(),
         modes: mode.into_iter().map(|mode| (mode_name.clone(), mode)).collect(),
         goals: goal.into_iter().map(|goal| (goal_name.clone(), goal)).collect(),

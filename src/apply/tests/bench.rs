@@ -408,7 +408,7 @@ pub(super) fn loads_in(time: Duration) -> Behaviour {
 }
 
 fn desired(services: Vec<Service>) -> Desired {
-    let gpu = DeclaredGpu { index: 0, uuid: None, capacity: Mebibytes(100) };
+    let gpu = DeclaredGpu { index: 0, uuid: None, unified: false, capacity: Mebibytes(100) };
     Desired { declared_gpus: vec![gpu], ..Desired::plain(ProjectName::from(PROJECT), services) }
 }
 

@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use crate::driver::DriverError;
 use crate::driver::disk;
 use crate::driver::docker::inspect::{Seen, not_a_container};
-use crate::driver::docker::{Engine, READ_DEADLINE, create, failure};
+use crate::driver::docker::{Engine, READ_DEADLINE, create, failure, short};
 use crate::model::desired::{Container, GpuAccess, PullPolicy, Runtime, Service};
 use crate::model::names::{ContainerName, ProjectName};
 
@@ -31,7 +31,7 @@ impl Engine {
             Runtime::Process(_) => Err(not_a_container(service)),
             Runtime::Existing(existing) => match self.named(existing.container.as_str()).await? {
                 Some(seen) if self.is_anothers(&seen, project) => Err(self.refusal(&seen, project, "start")),
-                Some(_) => Ok(()),
+                Some(seen) => self.prepare_existing(service, &seen.id).await,
                 None => Err(missing_container(service, &existing.container)),
             },
             Runtime::Container(container) => {
@@ -68,6 +68,28 @@ impl Engine {
         }
     }
 
+    /// Devices and host folders that a container was made with are still there.
+    async fn prepare_existing(&self, service: &Service, id: &str) -> Result<(), DriverError> {
+        if !self.is_local() {
+            return Ok(());
+        }
+        let what = format!("inspect container {}", short(id));
+        let Some(found) = self.find(what, self.docker.inspect_container(id, None)).await? else { return Ok(()) };
+        let devices = found.host_config.and_then(|host| host.devices).unwrap_or_default();
+        let devices: Vec<String> = devices.into_iter().filter_map(|device| device.path_on_host).collect();
+        let device = devices.iter().find(|path| is_missing(path)).map(|path| format!("device {path}"));
+        let binds = found.mounts.unwrap_or_default().into_iter().filter(|mount| mount.typ.as_deref() == Some("bind"));
+        let sources: Vec<String> = binds.filter_map(|mount| mount.source).collect();
+        let source = || sources.iter().find(|path| is_missing(path)).map(|path| format!("the mounted path {path}"));
+        match device.or_else(source) {
+            Some(missing) => Err(DriverError::Missing(format!(
+                "the container of service {} was made with {missing}, which does not exist on this machine any more",
+                service.name
+            ))),
+            None => Ok(()),
+        }
+    }
+
     fn prepare_devices(&self, service: &Service, container: &Container) -> Result<(), DriverError> {
         // Another machine's devices can't be seen from here.
         if !self.is_local() {
@@ -90,9 +112,7 @@ impl Engine {
             return Ok(());
         }
         for volume in &container.volumes {
-            // What this user may not look into, the engine may.
-            let is_missing = |path: &&str| matches!(Path::new(path).try_exists(), Ok(false));
-            if let Some(path) = create::host_path(volume).filter(is_missing) {
+            if let Some(path) = create::host_path(volume).filter(|path| is_missing(path)) {
                 return Err(DriverError::Missing(format!(
                     "service {} needs volume {volume}: there is no {path} on this machine; create it (the engine would \
                      make an empty folder owned by root)",
@@ -199,6 +219,11 @@ impl Engine {
             None => Err(DriverError::Missing(format!("image {image} was pulled, and is not there"))),
         }
     }
+}
+
+/// What this user may not look into, the engine may.
+fn is_missing(path: &str) -> bool {
+    path.starts_with('/') && matches!(Path::new(path).try_exists(), Ok(false))
 }
 
 pub(super) fn missing_container(service: &Service, container: &ContainerName) -> DriverError {

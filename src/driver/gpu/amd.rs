@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use crate::driver::gpu::owner;
 use crate::driver::gpu::progress::Progress;
 use crate::files::kernel;
+use crate::model::desired::DeclaredGpu;
 use crate::model::facts::{GpuFact, GpuHolder, Owner};
 use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
@@ -27,15 +28,23 @@ struct Card {
     gpu: GpuFact,
     /// `0000:0c:00.0`: how open files name the board.
     address: String,
+    /// It uses the host's memory.
+    unified: bool,
 }
 
-/// `None`: this machine has none.
-pub(super) fn read(drm: &Path, processes: &Path, progress: &Progress) -> Option<Vec<GpuFact>> {
-    let mut cards = cards(drm);
+/// `None`: this machine has none. On boards that are declared to use the host's memory, what they hold of that counts
+/// too (GTT).
+pub(super) fn read(
+    (drm, processes): (&Path, &Path),
+    declared: &[DeclaredGpu],
+    progress: &Progress,
+) -> Option<Vec<GpuFact>> {
+    let mut cards = cards(drm, declared);
     if cards.is_empty() {
         return None;
     }
-    let mut held = held(processes, progress);
+    let unified: BTreeSet<String> = cards.iter().filter(|card| card.unified).map(|card| card.address.clone()).collect();
+    let mut held = held(processes, &unified, progress);
     for card in &mut cards {
         let holder = |(pid, bytes): (i32, u64)| GpuHolder {
             pid,
@@ -52,7 +61,7 @@ pub(super) fn read(drm: &Path, processes: &Path, progress: &Progress) -> Option<
     Some(cards.into_iter().map(|card| card.gpu).collect())
 }
 
-fn cards(drm: &Path) -> Vec<Card> {
+fn cards(drm: &Path, declared: &[DeclaredGpu]) -> Vec<Card> {
     let names = kernel::names(drm).into_iter().flatten();
     let mut numbered: Vec<(u32, PathBuf)> = names
         .filter_map(|name| {
@@ -64,29 +73,34 @@ fn cards(drm: &Path) -> Vec<Card> {
         .collect();
     numbered.sort();
     // Its runtimes count boards from 0, whatever number the kernel gave them.
-    (0..).zip(numbered).filter_map(|(index, (_, device))| card(index, &device)).collect()
+    (0..).zip(numbered).filter_map(|(index, (_, device))| card(index, &device, declared)).collect()
 }
 
-fn card(index: u32, device: &Path) -> Option<Card> {
-    let bytes = |name: &str| text(device, name)?.parse().ok();
+fn card(index: u32, device: &Path, declared: &[DeclaredGpu]) -> Option<Card> {
+    let bytes = |name: &str| text(device, name)?.parse::<u64>().ok();
     let address = text(device, "uevent")?
         .lines()
         .find_map(|line| line.strip_prefix("PCI_SLOT_NAME=").map(str::to_owned))
         .unwrap_or_default();
     // Boards without a number of their own have just their place, as declared ones have.
     let id = text(device, "unique_id").map_or_else(|| format!("gpu-{index}"), |unique| format!("GPU-{unique}"));
+    let id = GpuId::new(id);
+    let unified = declared.iter().any(|one| one.unified && one.is(&id, index));
+    // What is used of the host's memory and not told is unknown, as a whole.
+    let shared = if unified { bytes("mem_info_gtt_used") } else { Some(0) };
+    let used = bytes("mem_info_vram_used").zip(shared).map(|(own, shared)| own.saturating_add(shared));
     let gpu = GpuFact {
-        id: GpuId::new(id),
+        id,
         index,
         name: text(device, "product_name").unwrap_or_else(|| format!("AMD GPU at {address}")),
         capacity: Mebibytes::available(bytes("mem_info_vram_total")?),
-        used: bytes("mem_info_vram_used").map(Mebibytes::needed),
+        used: used.map(Mebibytes::needed),
         reserved: Mebibytes::ZERO,
         lost: None,
         unreadable: None,
         holders: Vec::new(),
     };
-    Some(Card { gpu, address })
+    Some(Card { gpu, address, unified })
 }
 
 /// A small file of the kernel's, without blanks around; `None` also where it says nothing.
@@ -104,7 +118,7 @@ struct Held {
 }
 
 /// A client of the kernel that several files or processes share counts once.
-fn held(processes: &Path, progress: &Progress) -> Held {
+fn held(processes: &Path, unified: &BTreeSet<String>, progress: &Progress) -> Held {
     let mut held = Held::default();
     let mut seen = BTreeSet::new();
     let names = kernel::names(processes).into_iter().flatten();
@@ -113,8 +127,11 @@ fn held(processes: &Path, progress: &Progress) -> Held {
     for pid in pids {
         progress.step();
         for client in clients(&processes.join(pid.to_string()), &mut held.refused) {
-            if client.bytes > 0 && seen.insert((client.address.clone(), client.id)) {
-                *held.by_board.entry(client.address).or_default().entry(pid).or_default() += client.bytes;
+            let shared = if unified.contains(&client.address) { client.shared } else { 0 };
+            let bytes = client.bytes.saturating_add(shared);
+            if bytes > 0 && seen.insert((client.address.clone(), client.id)) {
+                let held = held.by_board.entry(client.address).or_default().entry(pid).or_default();
+                *held = held.saturating_add(bytes);
             }
         }
     }
@@ -146,6 +163,8 @@ struct Client {
     address: String,
     id: String,
     bytes: u64,
+    /// Of the host's memory.
+    shared: u64,
 }
 
 /// One open file of a GPU; others have none of these lines.
@@ -155,7 +174,13 @@ fn client_of(fdinfo: &str) -> Option<Client> {
         fdinfo.lines().find_map(line)
     };
     let (address, id) = (field("drm-pdev")?, field("drm-client-id")?);
-    let amount = field("drm-memory-vram")?;
+    let bytes = bytes_of(&field("drm-memory-vram")?)?;
+    let shared = field("drm-memory-gtt").and_then(|amount| bytes_of(&amount)).unwrap_or_default();
+    Some(Client { address, id, bytes, shared })
+}
+
+/// `2048 KiB`
+fn bytes_of(amount: &str) -> Option<u64> {
     let mut words = amount.split_whitespace();
     let number: u64 = words.next()?.parse().ok()?;
     let unit = match words.next() {
@@ -164,7 +189,7 @@ fn client_of(fdinfo: &str) -> Option<Client> {
         Some("MiB") => 1 << 20,
         Some(_) => return None,
     };
-    Some(Client { address, id, bytes: number.saturating_mul(unit) })
+    Some(number.saturating_mul(unit))
 }
 
 #[cfg(test)]
@@ -173,6 +198,7 @@ mod tests {
     use std::path::Path;
 
     use super::{Progress, read};
+    use crate::model::desired::DeclaredGpu;
     use crate::model::size::Mebibytes;
 
     fn write(root: &Path, path: &str, text: &str) {
@@ -233,7 +259,7 @@ mod tests {
         link(root, 42, 4, "/dev/kfd");
 
         let progress = Progress::new();
-        let gpus = read(&root.join("drm"), &root.join("proc"), &progress).expect("there are some");
+        let gpus = read((&root.join("drm"), &root.join("proc")), &[], &progress).expect("there are some");
         assert_eq!(progress.steps(), 5, "one for each process");
         let seen: Vec<_> = gpus.iter().map(|gpu| (gpu.id.as_str(), gpu.index, gpu.capacity, gpu.used)).collect();
         let used = Some(Mebibytes(1_025));
@@ -255,7 +281,7 @@ mod tests {
         // One that has ended meanwhile refuses nothing.
         fs::create_dir_all(root.join("proc/41")).expect("made");
         let told = || {
-            let gpus = read(&root.join("drm"), &root.join("proc"), &Progress::new()).expect("there are some");
+            let gpus = read((&root.join("drm"), &root.join("proc")), &[], &Progress::new()).expect("there are some");
             gpus.iter()
                 .map(|gpu| gpu.holders.iter().map(|one| (one.pid, one.memory)).collect())
                 .collect::<Vec<Vec<_>>>()
@@ -267,11 +293,38 @@ mod tests {
         assert_eq!(told(), [vec![first, (0, None)], vec![second]], "of the second board all is named");
     }
 
+    /// 512 MiB of its own, and 124 GiB of the host's that it may use.
+    #[test]
+    fn what_a_board_uses_of_the_hosts_memory_counts_where_that_is_declared_to_be_its_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        card(root, 0, "0x1002", None);
+        card(root, 1, "0x1002", None);
+        for number in [0, 1] {
+            let device = format!("drm/card{number}/device");
+            write(root, &format!("{device}/mem_info_vram_total"), "536870912\n");
+            write(root, &format!("{device}/mem_info_vram_used"), "104857600\n");
+            write(root, &format!("{device}/mem_info_gtt_used"), "42949672960\n");
+        }
+        open(root, 40, 5, "0000:00:00.0", 7, "60 MiB");
+        open(root, 40, 6, "0000:01:00.0", 8, "60 MiB");
+        let declared = DeclaredGpu { index: 0, uuid: None, capacity: Mebibytes(112_640), unified: true };
+        let read = || {
+            let paths = (root.join("drm"), root.join("proc"));
+            let gpus = read((&paths.0, &paths.1), std::slice::from_ref(&declared), &Progress::new());
+            gpus.expect("there are some").into_iter().map(|gpu| (gpu.used, gpu.holders[0].memory)).collect::<Vec<_>>()
+        };
+        let board = (Some(Mebibytes(100)), Some(Mebibytes(60)));
+        assert_eq!(read(), [(Some(Mebibytes(41_060)), Some(Mebibytes(62))), board]);
+        fs::remove_file(root.join("drm/card0/device/mem_info_gtt_used")).expect("removed");
+        assert_eq!(read()[0].0, None, "what is not told is not nothing");
+    }
+
     #[test]
     fn a_machine_without_such_boards_has_none() {
         let folder = tempfile::tempdir().expect("a folder");
         card(folder.path(), 0, "0x10de", None);
-        assert_eq!(read(&folder.path().join("drm"), folder.path(), &Progress::new()), None);
-        assert_eq!(read(&folder.path().join("nowhere"), folder.path(), &Progress::new()), None);
+        assert_eq!(read((&folder.path().join("drm"), folder.path()), &[], &Progress::new()), None);
+        assert_eq!(read((&folder.path().join("nowhere"), folder.path()), &[], &Progress::new()), None);
     }
 }

@@ -1,5 +1,6 @@
 //! The GPUs that a manifest vouches for, where no driver can be asked: what is in use on them stays unknown.
 
+use crate::driver::gpu::unified;
 use crate::model::desired::{DeclaredGpu, Desired};
 use crate::model::facts::{GpuFact, Reading};
 use crate::model::names::GpuId;
@@ -18,7 +19,7 @@ fn fact(declared: &DeclaredGpu) -> GpuFact {
         id: GpuId::new(declared.uuid.clone().unwrap_or_else(|| format!("gpu-{}", declared.index))),
         index: declared.index,
         name: String::new(),
-        capacity: declared.capacity,
+        capacity: if declared.unified { unified::capacity(declared.capacity) } else { declared.capacity },
         used: None,
         reserved: Mebibytes::ZERO,
         lost: None,

@@ -18,6 +18,7 @@ mod memory_v1;
 mod nvml;
 mod owner;
 mod progress;
+mod unified;
 pub(crate) mod visible;
 mod worker;
 
@@ -84,7 +85,7 @@ impl Gpus {
             return Reading::NotAsked;
         }
         let Some(worker) = &self.worker else { return declared::declared(desired) };
-        match worker.ask(self.deadline).await {
+        match worker.ask(self.deadline, &desired.declared_gpus).await {
             Ok(Some(mut gpus)) => {
                 for gpu in &mut gpus {
                     complete(gpu, &desired.declared_gpus);
@@ -103,17 +104,14 @@ fn has_use_for(desired: &Desired) -> bool {
     !desired.declared_gpus.is_empty() || desired.services.values().any(uses)
 }
 
-/// What the driver could not tell, and the manifest can.
+/// What the driver could not tell, and the manifest can. A GPU without memory of its own has no more than the host.
 fn complete(gpu: &mut GpuFact, declared: &[DeclaredGpu]) {
-    if gpu.unreadable.as_deref() != Some(MEMORY_UNTOLD) {
-        return;
-    }
-    let is_it = |one: &&DeclaredGpu| match &one.uuid {
-        Some(uuid) => uuid == gpu.id.as_str(),
-        None => one.index == gpu.index,
-    };
-    if let Some(one) = declared.iter().find(is_it) {
+    let Some(one) = declared.iter().find(|one| one.is(&gpu.id, gpu.index)) else { return };
+    if gpu.unreadable.as_deref() == Some(MEMORY_UNTOLD) {
         (gpu.capacity, gpu.unreadable) = (one.capacity, None);
+    }
+    if one.unified && gpu.unreadable.is_none() {
+        gpu.capacity = unified::capacity(one.capacity);
     }
 }
 
@@ -147,8 +145,12 @@ mod tests {
     #[test]
     fn a_declaration_stands_in_for_what_the_driver_does_not_tell() {
         let mut desired = desired();
-        desired.declared_gpus =
-            vec![crate::model::desired::DeclaredGpu { index: 1, uuid: None, capacity: Mebibytes(24_576) }];
+        desired.declared_gpus = vec![crate::model::desired::DeclaredGpu {
+            index: 1,
+            uuid: None,
+            unified: false,
+            capacity: Mebibytes(24_576),
+        }];
         let Reading::Known(mut gpus) = declared::declared(&desired) else { panic!("it is declared") };
         (gpus[0].capacity, gpus[0].unreadable) = (Mebibytes::ZERO, Some(MEMORY_UNTOLD.to_owned()));
         complete(&mut gpus[0], &desired.declared_gpus);

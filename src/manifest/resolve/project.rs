@@ -115,6 +115,7 @@ fn devices(context: &mut Context<'_>, written: &[Located<wire::Device>]) -> Vec<
             index: device.index.value,
             uuid: device.uuid.as_ref().map(|uuid| uuid.value.clone()),
             capacity: Mebibytes::available(device.vram.0),
+            unified: device.unified.unwrap_or_default(),
         };
         let same = |other: &DeclaredGpu| other.index == gpu.index || (gpu.uuid.is_some() && other.uuid == gpu.uuid);
         if let Some((_, first)) = devices.iter().find(|(other, _)| same(other)) {

@@ -118,7 +118,8 @@ pub(super) struct Gpus {
     /// Kept free on every GPU.
     #[schemars(extend("default" = "0MiB"), example = "512MiB")]
     pub reserve: Option<Located<Size>>,
-    /// GPUs, where the host can't be asked: no driver, or CI.
+    /// GPUs, where the host can't be asked (no driver, CI) or reports too little: unified memory. What stands here goes
+    /// over the driver's figure.
     #[serde(default)]
     #[schemars(example = Example(r#"[{ "index": 0, "vram": "24GiB" }]"#))]
     pub devices: Vec<Located<Device>>,
@@ -137,6 +138,9 @@ pub(super) struct Device {
     /// Its UUID, where services name it by that.
     #[schemars(example = "GPU-8f1e2a34-1111-2222-3333-444455556666")]
     pub uuid: Option<Located<String>>,
+    /// Whether it uses the host's memory: GB10, Jetson, AMD APUs. It never has more than the host.
+    #[schemars(extend("default" = false), example = true)]
+    pub unified: Option<bool>,
 }
 
 /// The container engine.

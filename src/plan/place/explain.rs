@@ -17,6 +17,7 @@ use crate::plan::explain::Sums;
 use crate::plan::free;
 use crate::plan::given_back;
 use crate::plan::judge::reason;
+use crate::plan::left;
 use crate::plan::numbers::Number;
 use crate::plan::recover;
 use crate::plan::room::Places;
@@ -111,6 +112,10 @@ impl Telling<'_> {
         let Some(winner) = self.end.winner(id).map(|winner| self.numbers[winner]) else {
             return reason(ReasonCode::Preempted, "it gives way".to_owned(), None);
         };
+        if let Some(off) = self.scene.wants.left.get(&self.numbers[id]) {
+            let winner = self.scene.name(winner);
+            return left::stopped(off, &format!("{winner} needs its room"), winner.to_string());
+        }
         let (higher, lower) = (self.scene.priority(winner), self.scene.priority(self.numbers[id]));
         let (winner, name) = (self.scene.name(winner), self.scene.name(self.numbers[id]));
         let message = if higher > lower {
@@ -177,10 +182,13 @@ impl Telling<'_> {
         told.collect()
     }
 
-    /// Of all that was placed.
+    /// Of all that was placed. What is merely left running stands in nobody's way.
     fn priorities(&self) -> BTreeMap<ServiceName, i64> {
-        let placed = self.numbers.iter();
-        placed.map(|number| (self.scene.service(*number).name.clone(), self.scene.priority(*number))).collect()
+        let (scene, placed) = (self.scene, self.numbers.iter());
+        let height = |number: Number| {
+            if scene.wants.left.contains_key(&number) { i64::MIN } else { scene.priority(number) }
+        };
+        placed.map(|number| (scene.service(*number).name.clone(), height(*number))).collect()
     }
 
     /// Every GPU as the plan leaves it.

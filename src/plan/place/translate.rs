@@ -51,9 +51,10 @@ fn placing_order(scene: &Scene<'_>) -> Vec<Number> {
     order
 }
 
-/// What matters most has the least.
-fn height(scene: &Scene<'_>, number: Number) -> (bool, Reverse<i64>) {
-    (comes_last(scene, number), Reverse(scene.priority(number)))
+/// What matters most has the least. What is merely left running comes after everything else.
+fn height(scene: &Scene<'_>, number: Number) -> (bool, bool, Reverse<i64>) {
+    let is_left = scene.wants.left.contains_key(&number);
+    (is_left, comes_last(scene, number), Reverse(scene.priority(number)))
 }
 
 fn comes_last(scene: &Scene<'_>, number: Number) -> bool {
@@ -427,7 +428,8 @@ impl<'a> Work<'a> {
         let held = self.scene.seat(number).iter().filter(|_| sits);
         let seat: Few<(Gpu, i64)> = held.map(|(gpu, amount)| (*gpu, signed(amount.0))).collect();
         let home = draft.sets.sets.iter().position(|set| sits && set.iter().eq(seat.iter().map(|(gpu, _)| gpu)));
-        let evicts = draft.kind == Kind::Kept && self.scene.glance(number).has_evict;
+        let is_left = self.scene.wants.left.contains_key(&number);
+        let evicts = draft.kind == Kind::Kept && self.scene.glance(number).has_evict && !is_left;
         let evict = evicts.then(|| self.scene.service(number).evict.as_ref()).flatten();
         let resident = evict.map(|evict| signed(evict.resident.0));
         let evictable = resident.is_some()

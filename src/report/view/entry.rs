@@ -40,6 +40,7 @@ pub(in crate::report) enum Group {
     Changes,
     Comes,
     Kept,
+    Left,
     InTheWay,
 }
 
