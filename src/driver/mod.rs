@@ -20,6 +20,7 @@ use crate::model::observed::Instance;
 
 pub(crate) mod disk;
 pub mod docker;
+pub(crate) mod enclosure;
 pub mod gpu;
 pub(crate) mod host_id;
 pub mod identity;

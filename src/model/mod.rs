@@ -6,6 +6,7 @@
 pub mod budget;
 pub mod claim;
 pub mod desired;
+pub mod enclosure;
 pub mod event;
 pub mod facts;
 pub mod found;
