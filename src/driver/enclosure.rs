@@ -6,6 +6,12 @@ use crate::driver::process::proc;
 use crate::files::kernel;
 use crate::model::enclosure::{Enclosure, Surroundings, container_of_mounts, judge};
 
+/// Number of the capability, by capabilities(7).
+const CAP_SYS_PTRACE: u32 = 19;
+
+/// Processes tried, of which most are open where one is.
+const LOOKS_MAX: usize = 256;
+
 /// Ancestors between lcm and the first process: shells, runners, a terminal. More is a loop.
 const ANCESTORS_MAX: usize = 256;
 
@@ -37,6 +43,33 @@ pub(crate) fn mounts() -> String {
     kernel::table("/proc/self/mountinfo").unwrap_or_default()
 }
 
+/// Option of `docker run` without which root in a container can't verify the host's processes: their namespaces and open
+/// files. `host_pids`: they are visible.
+pub(crate) fn lacking_right(host_pids: bool) -> Option<&'static str> {
+    if !rustix::process::geteuid().is_root() {
+        // Of the own user's processes no right is needed; others' are not verified on the host either.
+        return None;
+    }
+    let status = kernel::table("/proc/self/status").unwrap_or_default();
+    if !has_capability(&status, CAP_SYS_PTRACE) {
+        return Some("--cap-add=SYS_PTRACE");
+    }
+    (host_pids && !can_look_outside()).then_some("--security-opt=apparmor=unconfined")
+}
+
+/// Whether the namespaces of any process outside of containers can be read. A single one may be closed to all.
+fn can_look_outside() -> bool {
+    let outside = proc::pids().into_iter().flatten().filter(|pid| proc::container(*pid).is_none());
+    outside.take(LOOKS_MAX).any(|pid| proc::namespace(pid, "pid").is_some())
+}
+
+/// Whether a capability is effective, by `/proc/PID/status`.
+fn has_capability(status: &str, capability: u32) -> bool {
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    effective.is_some_and(|mask| mask >> capability & 1 == 1)
+}
+
 /// `None`: an ancestor is hidden.
 fn descends_from_first() -> Option<bool> {
     let mut pid = rustix::process::getpid().as_raw_nonzero().get();
@@ -49,4 +82,20 @@ fn descends_from_first() -> Option<bool> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CAP_SYS_PTRACE, has_capability};
+
+    #[test]
+    fn a_capability_is_one_bit_of_the_effective_ones() {
+        let status = |mask: &str| format!("Name:\tlcm\nCapPrm:\tffffffffffffffff\nCapEff:\t{mask}\n");
+        for (mask, expected) in
+            [("00000000a80425fb", false), ("00000000a80c25fb", true), ("000001ffffffffff", true), ("broken", false)]
+        {
+            assert_eq!(has_capability(&status(mask), CAP_SYS_PTRACE), expected, "{mask}");
+        }
+        assert!(!has_capability("", CAP_SYS_PTRACE));
+    }
 }

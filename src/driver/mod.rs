@@ -102,6 +102,11 @@ pub trait Driver: Send + Sync {
     /// that it started in any session or group, nothing is left then.
     async fn call(&self, errand: &Errand<'_>) -> Answer;
 
+    /// Proves that a file that all lcm of this host share is the host's, not one of a container that lcm runs in.
+    async fn require_host_path(&self, _: &Path) -> Result<(), DriverError> {
+        Ok(())
+    }
+
     /// The machine's clock; a simulated one has its own.
     fn now(&self) -> Timestamp;
 }

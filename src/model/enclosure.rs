@@ -191,7 +191,11 @@ mod tests {
         let (machine, job) = (Enclosure::Machine, Enclosure::Job { host_pids: false });
         for (what, around, expected) in [
             ("a machine", around(INITIAL, false, "systemd", Some(true), false), machine),
-            ("a virtual machine whose first process is an agent", around(INITIAL, false, "agent", Some(true), true), machine),
+            (
+                "a virtual machine whose first process is an agent",
+                around(INITIAL, false, "agent", Some(true), true),
+                machine,
+            ),
             ("docker run lcm", around(OWN, true, "lcm", Some(true), false), job),
             ("docker run sh -c", around(OWN, true, "sh", Some(true), false), job),
             ("docker run --init", around(OWN, true, "docker-init", Some(true), false), job),
@@ -212,7 +216,8 @@ mod tests {
 
     #[test]
     fn a_container_is_known_by_the_files_that_its_engine_mounts() {
-        let docker = format!("87 69 254:0 /var/lib/docker/containers/{ID}/hostname /etc/hostname rw - ext4 /dev/vda rw\n");
+        let docker =
+            format!("87 69 254:0 /var/lib/docker/containers/{ID}/hostname /etc/hostname rw - ext4 /dev/vda rw\n");
         assert_eq!(container_of_mounts(&docker).as_deref(), Some(ID));
         let podman = format!("9 8 0:5 /overlay-containers/{ID}/userdata/hosts /etc/hosts rw - tmpfs tmpfs rw\n");
         assert_eq!(container_of_mounts(&podman).as_deref(), Some(ID));
@@ -242,7 +247,8 @@ mod tests {
     #[test]
     fn a_path_is_translated_through_the_nearest_mount() {
         let mount = |host: &str, here: &str| MountFact { host: host.into(), here: here.into() };
-        let mounts = [mount("/srv/job/7", "/builds/p"), mount("/srv/models", "/builds/p/models"), mount("/tmp/f", "/f")];
+        let mounts =
+            [mount("/srv/job/7", "/builds/p"), mount("/srv/models", "/builds/p/models"), mount("/tmp/f", "/f")];
         for (path, expected) in [
             ("/builds/p", Some("/srv/job/7")),
             ("/builds/p/conf/a", Some("/srv/job/7/conf/a")),

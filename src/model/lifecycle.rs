@@ -210,16 +210,8 @@ pub enum Action {
 }
 
 impl Action {
-    pub const ALL: [Self; 8] = [
-        Self::Evict,
-        Self::Stop,
-        Self::Remove,
-        Self::Pause,
-        Self::Unpause,
-        Self::Update,
-        Self::Wake,
-        Self::Start,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::Evict, Self::Stop, Self::Remove, Self::Pause, Self::Unpause, Self::Update, Self::Wake, Self::Start];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -12,6 +12,7 @@ pub mod facts;
 pub mod found;
 pub mod harmless;
 pub mod hooks;
+pub mod host;
 pub mod lifecycle;
 pub mod names;
 pub mod observed;

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use crate::model::claim::{ClaimFact, Claimant};
 use crate::model::desired::{GpuRequest, Service, StopPolicy};
 use crate::model::facts::{Attempts, Estimates, ExitFact, Marks};
+use crate::model::host::HostIdentity;
 use crate::model::lifecycle::State;
 use crate::model::names::{ContainerName, GpuId, ServiceName};
 use crate::model::size::Mebibytes;
@@ -21,6 +22,7 @@ pub const ASIDE_SUFFIX: &str = ".lcm-old";
 #[derive(Clone, Debug)]
 pub struct Observed {
     pub host: String,
+    pub host_identity: Option<HostIdentity>,
     /// Engine and version, where one was asked.
     pub engine: Option<String>,
     pub observed_at: Timestamp,
@@ -46,6 +48,8 @@ pub struct ObservedService {
     pub detail: String,
     /// Why nothing can be said of it; then `state` is the best guess and nobody acts on it.
     pub unknown: Option<String>,
+    /// Why it can't be started from where lcm runs.
+    pub barred: Option<Box<Barred>>,
     pub ownership: Ownership,
     /// The thing that runs or is left; `None`: there is none.
     pub instance: Option<Instance>,
@@ -90,6 +94,7 @@ impl ObservedService {
             state,
             detail: detail.into(),
             unknown: None,
+            barred: None,
             ownership,
             instance: None,
             holds_room: false,
@@ -145,6 +150,24 @@ impl ObservedService {
     #[must_use]
     pub fn measured_most(&self) -> Option<Mebibytes> {
         self.measured.as_ref().map(|measured| measured.values().copied().max().unwrap_or_default())
+    }
+}
+
+/// Reason why a service can't be started from where lcm runs, as a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Barred {
+    /// A process would end with the container that lcm runs in.
+    InContainer(String),
+    /// A container would get GPUs of another machine.
+    RemoteEngine(String),
+}
+
+impl Barred {
+    #[must_use]
+    pub fn message(&self) -> &str {
+        match self {
+            Self::InContainer(message) | Self::RemoteEngine(message) => message,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::desired::{Desired, Service};
+use crate::model::desired::{Desired, Runtime, Service};
 use crate::model::facts::{Facts, ListenerFact, Owner, Reading};
 use crate::model::names::ServiceName;
 use crate::model::observed::{ObservedService, PortHolder};
@@ -13,8 +13,15 @@ use crate::observe::container;
 pub(super) fn ports(facts: &Facts, desired: &Desired) -> (BTreeMap<u16, PortHolder>, Option<String>) {
     let needed: BTreeSet<u16> = desired.services.values().flat_map(|service| service.ports.iter().copied()).collect();
     let mut holders = BTreeMap::new();
+    // Those of a remote engine's containers are ports of another machine.
+    let is_here = |service: &&Service| match service.runtime {
+        Runtime::Process(_) => true,
+        Runtime::Container(_) | Runtime::Existing(_) => facts.engine_elsewhere.is_none(),
+    };
+    let local = desired.services.values().filter(is_here).flat_map(|service| service.ports.iter().copied());
+    let local: BTreeSet<u16> = local.collect();
     for listener in facts.listeners.known().into_iter().flatten() {
-        if needed.contains(&listener.port) {
+        if local.contains(&listener.port) {
             holders.insert(listener.port, holder(listener, facts, desired));
         }
     }
