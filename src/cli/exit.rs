@@ -120,6 +120,8 @@ fn of_blocked(code: ReasonCode) -> Exit {
         | ReasonCode::SettingsChanged
         | ReasonCode::MemoryGivenBack
         | ReasonCode::AutoRemove
+        | ReasonCode::InContainer
+        | ReasonCode::RemoteEngine
         | ReasonCode::Exited
         | ReasonCode::GpuLost
         | ReasonCode::WrongGpu

@@ -25,6 +25,12 @@ pub(super) async fn take(
         project: opened.desired.project.to_string(),
     };
     let path = shared::lock(&session.environment);
+    opened.driver().require_host_path(&path).await.map_err(|error| {
+        Stop::refused(
+            Code::Lock,
+            format!("{error}; another lcm on the host would not see this lock, so nothing is changed"),
+        )
+    })?;
     let on_wait = |held: &LockError| session.note(&format!("waiting: {held}"));
     lock::take(&path, &holder, patience, on_wait).await.map_err(|error| match error {
         LockError::Held { .. } => {

@@ -348,7 +348,9 @@ impl Opened {
     pub(super) fn refuse_if_all_unknown(&self, facts: &Facts, request: &Request) -> Result<(), Stop> {
         let observed = self.observed(facts);
         let wanted = wanted::wanted(&self.desired, request);
-        let reasons = wanted.iter().map(|name| observed.services.get(name).and_then(|seen| seen.unknown.clone()));
+        // Why a service can't be looked at from here, the plan says of each.
+        let seen = wanted.iter().filter_map(|name| observed.services.get(name)).filter(|seen| seen.barred.is_none());
+        let reasons = seen.map(|seen| seen.unknown.clone());
         let reasons: Option<BTreeSet<String>> = reasons.collect();
         match reasons {
             Some(reasons) if !reasons.is_empty() => {

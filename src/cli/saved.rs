@@ -8,6 +8,7 @@ use crate::cli::exit::Exit;
 use crate::cli::files;
 use crate::cli::stop::{Code, Stop};
 use crate::manifest::Choice;
+use crate::model::host::HostIdentity;
 use crate::model::names::{ProjectName, ServiceName, StepId};
 use crate::model::plan::{Asked, FORMAT, Plan, Step};
 
@@ -81,7 +82,7 @@ pub(super) fn check(saved: &Plan, now: &Plan) -> Result<(), Stop> {
 pub(super) fn differences(saved: &Plan, now: &Plan) -> Vec<String> {
     let mut lines = Vec::new();
     lines.extend(of_project(saved, &now.project));
-    lines.extend(of_host(saved, &now.host));
+    lines.extend(of_host(saved, &now.host, now.host_identity.as_ref()));
     for step in &saved.steps {
         match now.step(&step.id) {
             None => lines.push(format!("- {}: not to be done any more{}", step.id, why_not(now, &step.service))),
@@ -98,9 +99,17 @@ pub(super) fn of_project(saved: &Plan, project: &ProjectName) -> Option<String> 
     (saved.project != *project).then(|| format!("it was made for {}; this is {project}", saved.project))
 }
 
-/// Where it is another host than the plan's.
-pub(super) fn of_host(saved: &Plan, host: &str) -> Option<String> {
-    (saved.host != host).then(|| format!("it was made on {}; this is {host}", saved.host))
+/// Where it is another host than the plan's: by the hosts' ids, and by their names where those don't tell.
+pub(super) fn of_host(saved: &Plan, host: &str, identity: Option<&HostIdentity>) -> Option<String> {
+    let by_ids = saved.host_identity.as_ref().zip(identity).and_then(|(one, other)| one.is_same(other));
+    match by_ids {
+        Some(true) => None,
+        Some(false) if saved.host == host => {
+            Some(format!("it was made on another machine of the name {host}, by its machine id"))
+        }
+        None if saved.host == host => None,
+        Some(false) | None => Some(format!("it was made on {}; this is {host}", saved.host)),
+    }
 }
 
 /// What the plan made now says of a service to which it does nothing.

@@ -71,7 +71,7 @@ async fn standing(session: &Session, args: &Args, plan: &Plan) -> Result<Standin
     }
     let request = request(&opened, &planning)?;
     let facts = opened.facts(session).await?;
-    if let Some(difference) = saved::of_host(plan, &facts.host) {
+    if let Some(difference) = saved::of_host(plan, &facts.host, facts.host_identity.as_ref()) {
         return Ok(Standing::Stale(vec![difference]));
     }
     opened.refuse_if_all_unknown(&facts, &request)?;

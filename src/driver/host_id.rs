@@ -1,29 +1,53 @@
-//! Identity of this machine, as lcm writes it on containers: at a shared engine it tells one machine's containers from
-//! another's. `HOSTNAME/DIGEST`: people know the name, and the digest stays when the machine is renamed.
+//! Identity of this machine. On containers lcm writes it as `HOSTNAME/DIGEST`, which tells one machine's containers from
+//! another's at a shared engine: people know the name, and the digest stays when the machine is renamed. Plans carry the
+//! digests of machine and boot.
+//!
+//! A container's host name is random, and its machine id the image's, if it has one: only one that is mounted from the
+//! host counts. The boot is the host's in every container.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use crate::driver::enclosure::{self, Enclosed};
+use crate::driver::process::proc;
 use crate::files::kernel;
+use crate::model::enclosure::is_mounted_alike;
+use crate::model::host::HostIdentity;
 
 /// Where systemd, and D-Bus where there is no systemd, keep a machine's id.
 const MACHINE_ID: [&str; 2] = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
 /// 32 digits and a line end; what is longer is no machine id.
 const MACHINE_ID_BYTES_MAX: u64 = 64;
-/// Engines put one of these into each container. The hostname in there is random, so that it identifies nothing.
-const IN_CONTAINER: [&str; 2] = ["/.dockerenv", "/run/.containerenv"];
 
 /// Identifiers are not to leave a machine as they are (machine-id(5)), and so many digits are not hit by chance.
 const DIGEST_BYTES: usize = 8;
 
 /// `None`: nothing identifies this machine. Then nothing is compared.
-pub(crate) fn host_id() -> Option<String> {
-    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let in_container = IN_CONTAINER.iter().any(|file| Path::new(file).exists());
-    let id = MACHINE_ID.iter().find_map(|path| machine_id(Path::new(path)));
+pub(crate) fn host_id(enclosed: &Enclosed) -> Option<String> {
+    let hostname = hostname();
+    let in_container = enclosed.container.is_some();
+    let id = own_machine_id(enclosed);
     id.or_else(|| (!in_container && !hostname.is_empty()).then(|| hostname.clone())).map(|id| named(&hostname, &id))
+}
+
+/// This host in plans.
+pub(crate) fn identity(enclosed: &Enclosed) -> HostIdentity {
+    let machine = own_machine_id(enclosed).map(|id| digest("host", &id));
+    HostIdentity { machine, boot: proc::boot_id().map(|id| digest("boot", &id)) }
+}
+
+/// Name of this machine, or of the container that lcm runs in.
+pub(crate) fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn own_machine_id(enclosed: &Enclosed) -> Option<String> {
+    let mounts = enclosed.container.as_ref().map(|_| enclosure::mounts());
+    let paths = MACHINE_ID.iter().map(Path::new);
+    let mut paths = paths.filter(|path| mounts.as_ref().is_none_or(|mounts| is_mounted_alike(mounts, path)));
+    paths.find_map(machine_id)
 }
 
 fn machine_id(path: &Path) -> Option<String> {
@@ -33,9 +57,13 @@ fn machine_id(path: &Path) -> Option<String> {
     (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_ascii_lowercase())
 }
 
-fn named(hostname: &str, id: &str) -> String {
-    let mut text = format!("{hostname}/");
-    for byte in Sha256::digest(format!("lcm host {id}").as_bytes()).iter().take(DIGEST_BYTES) {
+pub(crate) fn named(hostname: &str, id: &str) -> String {
+    format!("{hostname}/{}", digest("host", id))
+}
+
+fn digest(kind: &str, id: &str) -> String {
+    let mut text = String::new();
+    for byte in Sha256::digest(format!("lcm {kind} {id}").as_bytes()).iter().take(DIGEST_BYTES) {
         let _ = write!(text, "{byte:02x}");
     }
     text

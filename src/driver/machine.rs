@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -14,11 +14,12 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use crate::driver::docker::{self, Engine, Scope};
+use crate::driver::enclosure::{self, Enclosed};
 use crate::driver::gpu::{self, Gpus};
 use crate::driver::process::verified::Names;
 use crate::driver::process::{Processes, Survey};
 use crate::driver::{
-    Answer, Driver, DriverError, Errand, LogMark, Logged, Look, Pause, Start, Stop, paths, ports, reservations,
+    Answer, Driver, DriverError, Errand, LogMark, Logged, Look, Pause, Start, Stop, ports, reservations,
 };
 use crate::model::claim::ClaimFact;
 use crate::model::desired::{Desired, Runtime, Service};
@@ -35,6 +36,7 @@ use crate::model::reservation::ReservationFact;
 mod errand;
 mod found;
 mod inquiry;
+mod surroundings;
 
 /// Probes under way at once: enough for every service of one machine, few enough for its sockets.
 const PROBES_MAX: usize = 32;
@@ -47,6 +49,7 @@ const MARKED_WAIT: Duration = Duration::from_secs(2);
 /// This machine, as one manifest uses it.
 pub struct Machine {
     project: ProjectName,
+    enclosed: Enclosed,
     processes: Processes,
     gpus: Gpus,
     engine_host: Option<String>,
@@ -80,7 +83,7 @@ struct Held {
 impl Held {
     fn into_facts(self, now: Timestamp) -> Facts {
         let Self { engine, containers, networks, trees, claims, pid_files, gpus, reservations } = self;
-        let empty = Facts::empty(host(), now);
+        let empty = Facts::empty(String::new(), now);
         Facts { engine, containers, networks, trees, claims, pid_files, gpus, reservations, ..empty }
     }
 }
@@ -105,6 +108,7 @@ impl Machine {
     #[must_use]
     pub fn new(desired: &Desired, environment: BTreeMap<String, String>, shim_program: PathBuf) -> Self {
         let gpus = Gpus::new(&environment);
+        let enclosed = enclosure::read(&environment);
         let mut processes = Processes::new(environment, shim_program);
         processes.owners.extend(desired.previous_owner);
         processes.names = Names {
@@ -113,6 +117,7 @@ impl Machine {
         };
         Self {
             project: desired.project.clone(),
+            enclosed,
             gpus,
             processes,
             engine_host: desired.engine_host.clone(),
@@ -137,17 +142,18 @@ impl Machine {
         Ok(self.engine.get_or_init(|| engine))
     }
 
-    /// Of an engine that was asked.
-    fn compared_host_id(&self) -> Option<String> {
-        self.engine.get()?.compared_host_id().map(str::to_owned)
-    }
-
     async fn containers(&self, desired: &Desired, whose: Whose) -> (Option<EngineFact>, Reading<Vec<ContainerFact>>) {
         if !self.asks_engine {
             return self.marked(desired, whose).await;
         }
         match self.engine() {
-            Ok(engine) => tokio::join!(version(engine, whose), engine.containers(desired)),
+            Ok(engine) => {
+                let (version, containers) = tokio::join!(version(engine, whose), engine.containers(desired));
+                // One that does not answer is not asked again.
+                let Reading::Known(found) = containers else { return (version, containers) };
+                let meant = engine.require_meant().await;
+                (version, meant.map_or_else(|error| Reading::Unknown(error.to_string()), |()| Reading::Known(found)))
+            }
             Err(error) => (None, Reading::Unknown(error.to_string())),
         }
     }
@@ -202,6 +208,7 @@ impl Machine {
         let asked = async {
             let engine = self.engine().ok()?;
             let found = engine.marked(desired).await.ok().filter(|found| !found.is_empty())?;
+            engine.require_meant().await.ok()?;
             Some((version(engine, whose).await, Reading::Known(found)))
         };
         timeout(MARKED_WAIT, asked).await.ok().flatten().unwrap_or((None, Reading::NotAsked))
@@ -258,14 +265,14 @@ impl Driver for Machine {
         let (held, listeners) =
             tokio::join!(self.held(desired, Whose::Readers), ports::listeners(ports, self.processes.trust()));
         let mut facts = held.into_facts(now);
-        facts.host_id = self.compared_host_id();
-        facts.paths = paths::of_manifest(desired);
+        facts.paths = self.paths(desired);
         facts.listeners = listeners;
         let published = published(&facts);
         if let Some(listeners) = facts.listeners.known_mut() {
             let trees: &[TreeFact] = facts.trees.known().map_or(&[], Vec::as_slice);
             ports::attribute(listeners, trees, &published);
         }
+        facts = self.located(facts).await;
         facts.probes = self.probes(&facts, desired).await;
         facts
     }
@@ -273,7 +280,7 @@ impl Driver for Machine {
     async fn survey(&self, desired: &Desired) -> Facts {
         let now = self.now();
         let held = self.held(desired, Whose::Lcm).await;
-        Facts { host_id: self.compared_host_id(), ..held.into_facts(now) }
+        self.located(held.into_facts(now)).await
     }
 
     async fn record(&self, project: &ProjectName) {
@@ -289,12 +296,18 @@ impl Driver for Machine {
 
     async fn prepare(&self, service: &Service) -> Result<(), DriverError> {
         match &service.runtime {
-            Runtime::Process(_) => self.processes.prepare(service).await,
+            Runtime::Process(_) => {
+                self.require_lasting(service)?;
+                self.processes.prepare(service).await
+            }
             Runtime::Container(_) | Runtime::Existing(_) => self.engine()?.prepare(&self.project, service).await,
         }
     }
 
     async fn start(&self, start: &Start<'_>) -> Result<Instance, DriverError> {
+        if let Runtime::Process(_) = start.service.runtime {
+            self.require_lasting(start.service)?;
+        }
         reservations::begin(&self.processes.environment, start)?;
         match &start.service.runtime {
             Runtime::Process(_) => self.processes.start(start).await,
@@ -407,6 +420,10 @@ impl Driver for Machine {
         errand::run(errand, &self.processes.environment, &self.processes.shim_program).await
     }
 
+    async fn require_host_path(&self, path: &Path) -> Result<(), DriverError> {
+        self.prove_host_path(path).await
+    }
+
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }
@@ -417,10 +434,6 @@ async fn version(engine: &Engine, whose: Whose) -> Option<EngineFact> {
         Whose::Readers => engine.fact().await.ok(),
         Whose::Lcm => None,
     }
-}
-
-fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Host ports that running containers publish, and whose they are.

@@ -5,6 +5,7 @@
 //! lie across two readings of a log, so its reader masks whole lines.
 
 use std::io;
+use std::path::Path;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -81,6 +82,10 @@ pub fn mask_facts(masker: &Masker, facts: &mut Facts) {
         format: _,
         host: _,
         host_id: _,
+        host_identity: _,
+        // Paths, and options that name them.
+        enclosure: _,
+        engine_elsewhere,
         observed_at: _,
         engine,
         containers,
@@ -100,6 +105,9 @@ pub fn mask_facts(masker: &Masker, facts: &mut Facts) {
     } = facts;
     for claim in claims {
         masker.mask_in_place(&mut claim.reason);
+    }
+    if let Some(reason) = engine_elsewhere {
+        masker.mask_in_place(reason);
     }
     if let Some(engine) = engine {
         masker.mask_in_place(&mut engine.endpoint);
@@ -259,6 +267,10 @@ impl<D: Driver> Driver for Masked<D> {
     async fn call(&self, errand: &Errand<'_>) -> Answer {
         let Answer { error, output } = self.driver.call(errand).await;
         Answer { error: error.map(|error| self.masker.mask(&error)), output: self.masker.mask(&output) }
+    }
+
+    async fn require_host_path(&self, path: &Path) -> Result<(), DriverError> {
+        self.driver.require_host_path(path).await.map_err(|error| self.error(error))
     }
 
     fn now(&self) -> Timestamp {

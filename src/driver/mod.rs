@@ -20,6 +20,7 @@ use crate::model::observed::Instance;
 
 pub(crate) mod disk;
 pub mod docker;
+pub(crate) mod enclosure;
 pub mod gpu;
 pub(crate) mod host_id;
 pub mod identity;
@@ -107,6 +108,11 @@ pub trait Driver: Send + Sync {
     /// Tells what is called beside a change of its occasion, and returns within its deadline. Of a program, and of all
     /// that it started in any session or group, nothing is left then.
     async fn call(&self, errand: &Errand<'_>) -> Answer;
+
+    /// Proves that a file that all lcm of this host share is the host's, not one of a container that lcm runs in.
+    async fn require_host_path(&self, _: &Path) -> Result<(), DriverError> {
+        Ok(())
+    }
 
     /// The machine's clock; a simulated one has its own.
     fn now(&self) -> Timestamp;

@@ -1,33 +1,41 @@
 //! Where paths of the manifest lead now: without symbolic links, and which file that is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::model::desired::{Desired, Runtime};
+use crate::model::desired::{Container, Desired, Runtime};
 use crate::model::facts::PathFact;
 
-/// Working folders of processes and host folders of mounts, read now.
+/// Working folders of processes, read now.
 #[must_use]
-pub fn of_manifest(desired: &Desired) -> BTreeMap<String, PathFact> {
-    read(named(desired).iter().map(PathBuf::as_path))
+pub fn of_processes(desired: &Desired) -> BTreeMap<String, PathFact> {
+    let folders = desired.services.values().filter_map(|service| match &service.runtime {
+        Runtime::Process(process) => Some(process.cwd.as_path()),
+        Runtime::Container(_) | Runtime::Existing(_) => None,
+    });
+    read(folders)
 }
 
-fn named(desired: &Desired) -> BTreeSet<PathBuf> {
-    let of_service = desired.services.values().flat_map(|service| match &service.runtime {
-        Runtime::Process(process) => vec![process.cwd.clone()],
-        Runtime::Container(container) => {
-            let sources = container.volumes.iter().filter_map(|volume| volume.split(':').next());
-            sources.filter(|source| source.starts_with('/')).map(PathBuf::from).collect()
-        }
-        Runtime::Existing(_) => Vec::new(),
+/// Host folders that containers mount, read now.
+#[must_use]
+pub fn of_containers(desired: &Desired) -> BTreeMap<String, PathFact> {
+    let containers = desired.services.values().filter_map(|service| match &service.runtime {
+        Runtime::Container(container) => Some(container),
+        Runtime::Process(_) | Runtime::Existing(_) => None,
     });
-    of_service.collect()
+    containers.flat_map(|container| of_container(container)).collect()
+}
+
+/// Host folders that one container mounts.
+pub(crate) fn of_container(container: &Container) -> BTreeMap<String, PathFact> {
+    let sources = container.volumes.iter().filter_map(|volume| volume.split(':').next());
+    read(sources.filter(|source| source.starts_with('/')).map(Path::new))
 }
 
 /// What is there is read; what is not is left out.
-pub(crate) fn read<'a>(paths: impl Iterator<Item = &'a Path>) -> BTreeMap<String, PathFact> {
+fn read<'a>(paths: impl Iterator<Item = &'a Path>) -> BTreeMap<String, PathFact> {
     paths.filter_map(|path| Some((path.to_str()?.to_owned(), fact(path)?))).collect()
 }
 

@@ -204,6 +204,12 @@ impl Service {
         }
     }
 
+    /// Whether it needs a GPU, or memory on one.
+    #[must_use]
+    pub fn needs_gpu_memory(&self) -> bool {
+        self.wants_gpu() || self.vram > Mebibytes::ZERO
+    }
+
     /// Whether it needs a GPU to start.
     #[must_use]
     pub fn wants_gpu(&self) -> bool {

@@ -10,17 +10,20 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::claim::ClaimFact;
+use crate::model::enclosure::EnclosureFact;
 use crate::model::endpoint::Endpoint;
-use crate::model::lifecycle::State;
+use crate::model::host::HostIdentity;
 use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::reservation::ReservationFact;
 use crate::model::size::Mebibytes;
 use crate::model::words::{Said, Switched};
 
 pub use self::container::{ContainerFact, ContainerState, Devices, EngineHealth};
+pub use self::history::{Attempts, Estimates, HistoryFact};
 pub use self::probes::{BusyReading, ProbeFacts, ProbeReading};
 
 mod container;
+mod history;
 mod probes;
 
 /// The version of a world file.
@@ -36,6 +39,15 @@ pub struct Facts {
     /// This machine as labels name it, where the engine may hold other machines' containers too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_id: Option<String>,
+    /// This host's ids, which do not depend on the container that lcm may run in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_identity: Option<HostIdentity>,
+    /// The container that lcm runs in, where that ends with its job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enclosure: Option<EnclosureFact>,
+    /// Reason why the engine is not proven to be this machine's: its GPUs, ports and folders are another's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine_elsewhere: Option<String>,
     #[schemars(with = "String")]
     pub observed_at: Timestamp,
     /// The engine that was asked.
@@ -89,6 +101,9 @@ impl Facts {
             format: FORMAT.to_owned(),
             host: host.into(),
             host_id: None,
+            host_identity: None,
+            enclosure: None,
+            engine_elsewhere: None,
             observed_at,
             engine: None,
             containers: Reading::NotAsked,
@@ -409,82 +424,4 @@ impl ListenerFact {
     pub fn endpoint(&self) -> Endpoint {
         Endpoint::tcp(self.address, self.port)
     }
-}
-
-/// What lcm's store holds of a service: its last change, and what is worth knowing of its past.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct HistoryFact {
-    /// What the last change came to that lcm made; `None`: it made none.
-    #[serde(default)]
-    pub state: Option<State>,
-    /// `lcm` made that change, rather than saw it.
-    #[serde(default)]
-    pub made: bool,
-    /// What was last seen of it, where that was after the last change that lcm made. It decides only whether anything
-    /// new is seen.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seen: Option<State>,
-    /// When it was last asked to give its GPU memory back.
-    #[serde(default)]
-    #[schemars(with = "Option<String>")]
-    pub evicted_at: Option<Timestamp>,
-    #[serde(default)]
-    pub estimates: Estimates,
-    /// How often it was brought back of late, without lasting success.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub attempts: Option<Attempts>,
-}
-
-/// What was tried to bring a service up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Attempts {
-    pub count: u32,
-    #[schemars(with = "String")]
-    pub last_at: Timestamp,
-    /// The hash of the spec that was tried: another one has a budget of its own.
-    pub spec: String,
-}
-
-impl HistoryFact {
-    /// What the history holds it for: the last that was made or seen.
-    #[must_use]
-    pub fn last(&self) -> Option<State> {
-        self.seen.or(self.state)
-    }
-
-    /// What is known later replaces what was known, each thing for itself: who knows nothing of one, takes nothing away.
-    fn learn(&mut self, later: &Self) {
-        let Self { state, made, seen, evicted_at, estimates, ref attempts } = *later;
-        if state.is_some() {
-            (self.state, self.made, self.seen) = (state, made, None);
-        }
-        self.seen = seen.or(self.seen);
-        self.evicted_at = evicted_at.or(self.evicted_at);
-        if attempts.is_some() {
-            self.attempts.clone_from(attempts);
-        }
-        let Estimates { ready_ms, stopped_ms, memory } = estimates;
-        self.estimates = Estimates {
-            ready_ms: ready_ms.or(self.estimates.ready_ms),
-            stopped_ms: stopped_ms.or(self.estimates.stopped_ms),
-            memory: memory.or(self.estimates.memory),
-        };
-    }
-}
-
-/// What earlier runs of a service came to. They are shown, and decide nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Estimates {
-    /// From the order to start until it was healthy. How long it waited for room is others' time, not its own.
-    #[serde(default)]
-    pub ready_ms: Option<u64>,
-    /// From the order to stop until its room was back. How long it was busy before is its work's time, not its own.
-    #[serde(default)]
-    pub stopped_ms: Option<u64>,
-    /// The most that it was seen to hold on one GPU.
-    #[serde(default)]
-    pub memory: Option<Mebibytes>,
 }

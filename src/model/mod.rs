@@ -6,12 +6,14 @@
 pub mod budget;
 pub mod claim;
 pub mod desired;
+pub mod enclosure;
 pub mod endpoint;
 pub mod event;
 pub mod facts;
 pub mod found;
 pub mod harmless;
 pub mod hooks;
+pub mod host;
 pub mod lifecycle;
 pub mod names;
 pub mod observed;

@@ -10,6 +10,7 @@ use crate::model::claim::{ClaimFact, Claimant};
 use crate::model::desired::{GpuRequest, Service, StopPolicy};
 use crate::model::endpoint::Endpoint;
 use crate::model::facts::{Attempts, Estimates, ExitFact, Marks};
+use crate::model::host::HostIdentity;
 use crate::model::lifecycle::State;
 use crate::model::names::{ContainerName, GpuId, ServiceName};
 use crate::model::size::Mebibytes;
@@ -22,6 +23,7 @@ pub const ASIDE_SUFFIX: &str = ".lcm-old";
 #[derive(Clone, Debug)]
 pub struct Observed {
     pub host: String,
+    pub host_identity: Option<HostIdentity>,
     /// Engine and version, where one was asked.
     pub engine: Option<String>,
     pub observed_at: Timestamp,
@@ -47,6 +49,8 @@ pub struct ObservedService {
     pub detail: String,
     /// Why nothing can be said of it; then `state` is the best guess and nobody acts on it.
     pub unknown: Option<String>,
+    /// Why it can't be started from where lcm runs.
+    pub barred: Option<Box<Barred>>,
     pub ownership: Ownership,
     /// The thing that runs or is left; `None`: there is none.
     pub instance: Option<Instance>,
@@ -95,6 +99,7 @@ impl ObservedService {
             state,
             detail: detail.into(),
             unknown: None,
+            barred: None,
             ownership,
             instance: None,
             holds_room: false,
@@ -173,6 +178,24 @@ pub struct Changed {
     pub diff: String,
     /// All of it can be mended while the service runs.
     pub is_mendable: bool,
+}
+
+/// Reason why a service can't be started from where lcm runs, as a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Barred {
+    /// A process would end with the container that lcm runs in.
+    InContainer(String),
+    /// A container would get GPUs of another machine.
+    RemoteEngine(String),
+}
+
+impl Barred {
+    #[must_use]
+    pub fn message(&self) -> &str {
+        match self {
+            Self::InContainer(message) | Self::RemoteEngine(message) => message,
+        }
+    }
 }
 
 /// Whose a thing is.

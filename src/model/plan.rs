@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::claim::{ClaimFact, Claimant};
+use crate::model::host::HostIdentity;
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName, StepId};
 use crate::model::observed::Instance;
@@ -128,6 +129,9 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "Asked::is_nothing")]
     pub request: Asked,
     pub host: String,
+    /// Digests of the host's ids, which tell it from another of its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_identity: Option<HostIdentity>,
     /// Engine and version, where one was asked.
     pub engine: Option<String>,
     #[schemars(with = "String")]
@@ -167,6 +171,7 @@ impl Plan {
             goals: Vec::new(),
             request: Asked::default(),
             host: host.into(),
+            host_identity: None,
             engine: None,
             observed_at,
             placement: Placement::Optimal,
@@ -310,6 +315,10 @@ pub enum ReasonCode {
     MemoryGivenBack,
     /// Its container would be removed by a stop.
     AutoRemove,
+    /// It is a process, and lcm runs in a container.
+    InContainer,
+    /// It needs a GPU, and its engine is another machine's.
+    RemoteEngine,
 }
 
 impl ReasonCode {
@@ -353,6 +362,8 @@ impl ReasonCode {
             Self::SettingsChanged => "settings_changed",
             Self::MemoryGivenBack => "memory_given_back",
             Self::AutoRemove => "auto_remove",
+            Self::InContainer => "in_container",
+            Self::RemoteEngine => "remote_engine",
         }
     }
 }

@@ -251,7 +251,9 @@ fn mount(volume: &str, facts: &Facts) -> Option<(String, String)> {
 /// Value of one mount, as [`Settings::mounts`] holds it.
 #[must_use]
 pub fn mount_text(source: &str, read_only: bool) -> String {
-    format!("{source}{}", if read_only { ":ro" } else { "" })
+    // Empty is what can't be told, and is not compared.
+    let suffix = if read_only && !source.is_empty() { ":ro" } else { "" };
+    format!("{source}{suffix}")
 }
 
 /// Path in a container, as engines write it: without a slash at its end.

@@ -12,6 +12,7 @@ mod judge;
 mod orphan;
 mod ports;
 mod settings;
+mod surroundings;
 mod tree;
 mod word;
 
@@ -27,11 +28,13 @@ use crate::model::ownership::{self, Standing};
 /// What the facts mean for this manifest.
 #[must_use]
 pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
+    let facts = &*surroundings::of_this_machine(facts);
     let mut services: BTreeMap<ServiceName, ObservedService> = desired
         .services
         .values()
         .map(|service| {
             let mut seen = picture(facts, desired, service);
+            surroundings::bar(facts, service, &mut seen);
             seen.attempts = facts.history.get(&service.name).and_then(|past| past.attempts.clone()).map(Box::new);
             (service.name.clone(), seen)
         })
@@ -45,11 +48,13 @@ pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
     }
     Observed {
         host: facts.host.clone(),
+        host_identity: facts.host_identity.clone(),
         engine: facts.engine.as_ref().map(|engine| format!("{} {}", engine.endpoint, engine.version)),
         observed_at: facts.observed_at,
         warnings: warnings(&services)
             .chain(former_names(facts, desired))
             .chain(pid_files(facts, desired))
+            .chain(surroundings::own_store(facts))
             .chain(advice::advice((desired, facts.gpus.known().map_or(&[], Vec::as_slice)), &services, &gpus))
             .collect(),
         claimed: claim::claimed(facts, desired, &services),

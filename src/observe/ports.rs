@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::desired::{Desired, Service};
+use crate::model::desired::{Desired, Runtime, Service};
 use crate::model::facts::{Facts, ListenerFact, Owner, Reading};
 use crate::model::names::ServiceName;
 use crate::model::observed::{Holders, ObservedService, PortHolder};
@@ -14,8 +14,15 @@ pub(super) fn ports(facts: &Facts, desired: &Desired) -> (Holders, Option<String
     let all = desired.services.values().flat_map(|service| &service.ports);
     let needed: BTreeSet<u16> = all.map(|endpoint| endpoint.port).collect();
     let mut holders = Holders::default();
+    // Those of a remote engine's containers are ports of another machine.
+    let is_here = |service: &&Service| match service.runtime {
+        Runtime::Process(_) => true,
+        Runtime::Container(_) | Runtime::Existing(_) => facts.engine_elsewhere.is_none(),
+    };
+    let local = desired.services.values().filter(is_here).flat_map(|service| &service.ports);
+    let local: BTreeSet<u16> = local.map(|endpoint| endpoint.port).collect();
     for listener in facts.listeners.known().into_iter().flatten() {
-        if needed.contains(&listener.port) {
+        if local.contains(&listener.port) {
             holders.insert(listener.endpoint(), holder(listener, facts, desired));
         }
     }

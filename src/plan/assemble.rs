@@ -28,6 +28,7 @@ pub(super) fn assemble(scene: &Scene<'_>, decisions: Decisions, placement: Place
         goals: scene.desired.active_goals().into_iter().collect(),
         request: Asked::of(scene.request),
         host: scene.observed.host.clone(),
+        host_identity: scene.observed.host_identity.clone(),
         engine: scene.observed.engine.clone(),
         observed_at: scene.observed.observed_at,
         placement,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::lifecycle::State;
-use crate::model::observed::{ObservedService, Ownership};
+use crate::model::observed::{Barred, ObservedService, Ownership};
 use crate::model::plan::{Purpose, Reason, ReasonCode};
 use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::drift::{gpu_lost, is_mendable};
@@ -36,11 +36,14 @@ fn judge_one(scene: &Scene<'_>, number: Number) -> Decision {
     }
     let glance = scene.glance(number);
     match (scene.want(number), scene.unknown(number)) {
-        (Want::Wanted(_), Some(why)) => Decision::Blocked(reason(ReasonCode::Unknown, why.to_owned(), None)),
+        (Want::Wanted(_), Some(why)) => Decision::Blocked(
+            barred(scene, number).unwrap_or_else(|| reason(ReasonCode::Unknown, why.to_owned(), None)),
+        ),
         (Want::Kept, Some(why)) => Decision::Leave(format!("it is not touched: {why}")),
         (Want::Off(off), Some(why)) => {
             let message = format!("{}, and whether it runs can't be told: {why}", off.message);
-            Decision::Blocked(reason(ReasonCode::Unknown, message, None))
+            let code = barred(scene, number).map_or(ReasonCode::Unknown, |barred| barred.code);
+            Decision::Blocked(reason(code, message, None))
         }
         (Want::Wanted(why), None) => wanted(scene, number, why),
         (Want::Kept, None) if glance.holds_room => Decision::Leave(kept(scene, number)),
@@ -226,9 +229,22 @@ fn because(code: ReasonCode, seen: &ObservedService, why: &Reason) -> Reason {
     reason(code, format!("{}; {}", seen.detail, why.message), why.by.clone())
 }
 
+/// Why it can't be started from where lcm runs.
+fn barred(scene: &Scene<'_>, number: Number) -> Option<Reason> {
+    let barred = scene.seen(number).barred.as_deref()?;
+    let code = match barred {
+        Barred::InContainer(_) => ReasonCode::InContainer,
+        Barred::RemoteEngine(_) => ReasonCode::RemoteEngine,
+    };
+    Some(reason(code, barred.message().to_owned(), None))
+}
+
 /// A start, or a stop and a start; not without its secrets.
 fn bring_up(scene: &Scene<'_>, number: Number, why: Reason, runs: bool) -> Decision {
     let service = scene.service(number);
+    if let Some(barred) = barred(scene, number) {
+        return Decision::Blocked(barred);
+    }
     if !service.missing_secrets.is_empty() {
         let message = format!("it needs {}", service.missing_secrets.join(", and "));
         return Decision::Blocked(reason(ReasonCode::SecretMissing, message, None));

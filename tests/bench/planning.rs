@@ -242,6 +242,7 @@ fn observed(services: &[(Part, usize, Service)], gpus: usize) -> Observed {
     });
     Observed {
         host: "host".to_owned(),
+        host_identity: None,
         engine: None,
         observed_at: Timestamp::UNIX_EPOCH,
         services: seen,

@@ -111,6 +111,7 @@ fn observed(case: &Case, desired: &Desired) -> Observed {
     let gpus = case.gpus.iter().enumerate().map(|(index, gpu)| (gpu_id(index), seen_gpu(index, gpu)));
     Observed {
         host: "host".to_owned(),
+        host_identity: None,
         engine: None,
         observed_at: Timestamp::UNIX_EPOCH,
         services: services()

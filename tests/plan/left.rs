@@ -63,7 +63,7 @@ fn left(plan: &Plan) -> Vec<&str> {
 fn squat(house: &House) {
     house.sim.meddle(|facts| {
         let program = Some("python3".to_owned());
-        let listener = ListenerFact { port: 9000, pid: Some(4711), program, owner: Owner::Stranger };
+        let listener = ListenerFact { port: 9000, address: None, pid: Some(4711), program, owner: Owner::Stranger };
         let Reading::Known(listeners) = &mut facts.listeners else { panic!("ports are known") };
         listeners.push(listener);
         let health = Some(ProbeReading::Passed);

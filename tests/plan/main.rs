@@ -4,6 +4,7 @@
 mod checkouts;
 mod devices;
 mod drift;
+mod enclosed;
 mod estimates;
 mod given_back;
 mod gpus;

@@ -3,6 +3,7 @@
 use super::{check, choose, differences, read};
 use crate::cli::exit::Exit;
 use crate::manifest::Choice;
+use crate::model::host::HostIdentity;
 use crate::model::lifecycle::{Action, State};
 use crate::model::plan::{Expect, Plan, Reason, ReasonCode, Step};
 use crate::model::size::Mebibytes;
@@ -33,6 +34,21 @@ fn plan(steps: Vec<Step>) -> Plan {
         steps,
         ..Plan::empty("p".into(), "box", jiff::Timestamp::UNIX_EPOCH)
     }
+}
+
+#[test]
+fn a_host_is_known_by_its_ids_before_its_name() {
+    let host = |name: &str, machine: Option<&str>, boot: &str| {
+        let identity = HostIdentity { machine: machine.map(str::to_owned), boot: Some(boot.to_owned()) };
+        Plan { host: name.to_owned(), host_identity: Some(identity), ..plan(vec![step("start:web", Action::Start)]) }
+    };
+    let (host_itself, container) = (host("box", Some("m"), "b"), host("4f2a9c01d2e3", None, "b"));
+    assert_eq!(differences(&host_itself, &container), Vec::<String>::new(), "the same boot");
+    assert_eq!(differences(&host_itself, &host("box", Some("m"), "c")), Vec::<String>::new(), "after a restart");
+    let other = differences(&host_itself, &host("box", Some("n"), "b"));
+    assert_eq!(other, ["it was made on another machine of the name box, by its machine id"]);
+    let other = differences(&container, &host("77aa01d2e3f4", None, "c"));
+    assert_eq!(other, ["it was made on 4f2a9c01d2e3; this is 77aa01d2e3f4"]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Which engine is asked: the local one, unless the manifest names another. An engine that only the environment or a
-//! context points to is refused where it is not local: the same manifest must mean the same machine everywhere.
+//! context points to is refused where it is not local: the same manifest must mean the same machine everywhere. Whether
+//! a unix socket is this machine's engine is proven once it is asked, in `home`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,9 +13,11 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::driver::DriverError;
+use crate::driver::docker::home::Home;
 use crate::driver::docker::scope::Scope;
 use crate::driver::docker::transport::{Address, transport};
 use crate::driver::docker::{Engine, READ_DEADLINE, failure};
+use crate::driver::enclosure;
 use crate::driver::host_id::host_id;
 use crate::files::named;
 use crate::model::facts::EngineFact;
@@ -39,12 +42,14 @@ pub fn connect(host: Option<&str>, environment: &BTreeMap<String, String>) -> Re
         Some(host) => host.to_owned(),
         None => local(environment)?,
     };
-    let docker = client(&endpoint)?;
+    let enclosed = enclosure::read(environment);
+    let host_id = host_id(&enclosed).map(Arc::from);
+    let home = Home::new(enclosed, host.is_some());
+    let docker = client(&endpoint, &home)?;
     // A socket that the environment names may be forwarded from another machine.
     let is_shared = host.is_some() || !default_sockets(environment).contains(&endpoint);
-    let host_id = host_id().map(Arc::from);
     let (scope, images) = (Scope::default(), Arc::default());
-    Ok(Engine { docker, endpoint: Arc::from(endpoint), scope, host_id, is_shared, images })
+    Ok(Engine { docker, endpoint: Arc::from(endpoint), scope, home: Arc::new(home), host_id, is_shared, images })
 }
 
 impl Engine {
@@ -56,7 +61,7 @@ impl Engine {
     }
 }
 
-fn client(endpoint: &str) -> Result<Docker, DriverError> {
+fn client(endpoint: &str, home: &Home) -> Result<Docker, DriverError> {
     let tcp = || endpoint.strip_prefix("tcp://").or_else(|| endpoint.strip_prefix("http://"));
     let address = if let Some(path) = endpoint.strip_prefix("unix://") {
         let path = PathBuf::from(path);
@@ -74,7 +79,7 @@ fn client(endpoint: &str) -> Result<Docker, DriverError> {
         )));
     };
     let client = Docker::connect_with_custom_transport(
-        transport(address),
+        transport(address, Arc::clone(&home.peer)),
         Some(REQUEST_ADDRESS),
         CLIENT_TIMEOUT_S,
         API_DEFAULT_VERSION,

@@ -20,7 +20,6 @@ pub(super) fn body(
     start: &Start<'_>,
     container: &Container,
     host_id: Option<&str>,
-    is_local: bool,
 ) -> Result<ContainerCreateBody, DriverError> {
     check_labels(start.service, container)?;
     let labels = marks::write(start, container, &marks::new_salt()?, host_id);
@@ -38,7 +37,7 @@ pub(super) fn body(
         stop_signal: start.service.stop.signal.clone(),
         stop_timeout: Some(seconds(start.service.stop.grace)),
         host_config: Some(HostConfig {
-            binds: some(container.volumes.iter().map(|volume| bind(volume, is_local)).collect()),
+            binds: some(container.volumes.clone()),
             network_mode: first.cloned(),
             port_bindings: Some(port_bindings(&container.ports)),
             restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
@@ -80,15 +79,6 @@ pub(super) fn is_user_defined(network: &str) -> bool {
 /// The path on this machine.
 pub(super) fn host_device(device: &str) -> &str {
     device.split(':').next().unwrap_or(device)
-}
-
-/// A volume with its host path as it leads now: the engine would resolve a symbolic link anew at each start.
-fn bind(volume: &str, is_local: bool) -> String {
-    let real = host_path(volume).filter(|_| is_local).and_then(|source| {
-        let real = std::fs::canonicalize(source).ok()?;
-        Some(format!("{}{}", real.to_str()?, &volume[source.len()..]))
-    });
-    real.unwrap_or_else(|| volume.to_owned())
 }
 
 /// The path on this machine that a volume mounts; `None`: it is the engine's own, by its name.

@@ -49,6 +49,11 @@ impl Engine {
         Ok(published)
     }
 
+    /// Running containers.
+    pub(super) async fn running_ids(&self) -> Result<Vec<String>, DriverError> {
+        Ok(self.list(false).await?.into_iter().filter_map(|summary| summary.id).collect())
+    }
+
     async fn list(&self, all: bool) -> Result<Vec<ContainerSummary>, DriverError> {
         let options = ListContainersOptionsBuilder::new().all(all).build();
         self.call("list containers", READ_DEADLINE, self.docker.list_containers(Some(options))).await

@@ -8,6 +8,7 @@ mod connect;
 mod create;
 mod devices;
 mod found;
+mod home;
 mod inspect;
 mod list;
 mod marks;
@@ -31,9 +32,11 @@ use bollard::errors::Error;
 use futures_util::future::BoxFuture;
 
 pub use self::connect::connect;
+pub use self::home::{Outside, Place};
 pub use self::output::{Ran, Searched};
 pub use self::scope::Scope;
 use crate::driver::DriverError;
+use crate::driver::docker::home::Home;
 use crate::driver::docker::scope::ImageMarks;
 
 /// A reading of the engine's own books. Milliseconds as a rule; a loaded machine takes seconds.
@@ -48,6 +51,7 @@ pub struct Engine {
     docker: Docker,
     endpoint: Arc<str>,
     scope: Scope,
+    home: Arc<Home>,
     /// This machine, as it is written on new containers.
     host_id: Option<Arc<str>>,
     /// Other machines may use it too.
@@ -57,11 +61,6 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// It shares this machine's file system.
-    fn is_local(&self) -> bool {
-        self.endpoint.starts_with("unix://")
-    }
-
     /// One call within its deadline. `what` completes "the engine refused to …". Boxed, since the client's futures
     /// are as large as the answers that they hold.
     fn call<'a, T>(

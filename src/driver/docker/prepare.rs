@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use crate::driver::DriverError;
 use crate::driver::disk;
 use crate::driver::docker::inspect::{Seen, not_a_container};
-use crate::driver::docker::{Engine, READ_DEADLINE, create, failure, short};
+use crate::driver::docker::{Engine, Place, READ_DEADLINE, create, failure, short};
 use crate::model::desired::{Container, GpuAccess, PullPolicy, Runtime, Service};
 use crate::model::names::{ContainerName, ProjectName};
 
@@ -37,8 +37,8 @@ impl Engine {
             Runtime::Container(container) => {
                 create::check_labels(service, container)?;
                 self.prepare_names(project, service, container).await?;
-                self.prepare_devices(service, container)?;
-                self.prepare_volumes(service, container)?;
+                self.prepare_devices(service, container).await?;
+                self.prepare_volumes(service, container).await?;
                 self.prepare_networks(service, container).await?;
                 self.prepare_gpus(service, container).await?;
                 self.prepare_image(service, container).await
@@ -70,7 +70,7 @@ impl Engine {
 
     /// Devices and host folders that a container was made with are still there.
     async fn prepare_existing(&self, service: &Service, id: &str) -> Result<(), DriverError> {
-        if !self.is_local() {
+        if !self.is_here().await? {
             return Ok(());
         }
         let what = format!("inspect container {}", short(id));
@@ -90,9 +90,9 @@ impl Engine {
         }
     }
 
-    fn prepare_devices(&self, service: &Service, container: &Container) -> Result<(), DriverError> {
-        // Another machine's devices can't be seen from here.
-        if !self.is_local() {
+    async fn prepare_devices(&self, service: &Service, container: &Container) -> Result<(), DriverError> {
+        // The devices of another machine, and those of the host around a container, can't be seen from here.
+        if !self.is_here().await? {
             return Ok(());
         }
         // Not a path: a device by its CDI name, which the engine resolves.
@@ -107,10 +107,12 @@ impl Engine {
     }
 
     /// The engine would make a missing one itself: an empty folder owned by root, in place of the data.
-    fn prepare_volumes(&self, service: &Service, container: &Container) -> Result<(), DriverError> {
-        if !self.is_local() {
+    async fn prepare_volumes(&self, service: &Service, container: &Container) -> Result<(), DriverError> {
+        if let Place::Elsewhere(_) = self.place().await? {
             return Ok(());
         }
+        // Around a container they are the host's folders by now, visible here through its mounts.
+        self.host_volumes(service, container).await?;
         for volume in &container.volumes {
             if let Some(path) = create::host_path(volume).filter(|path| is_missing(path)) {
                 return Err(DriverError::Missing(format!(
@@ -156,7 +158,7 @@ impl Engine {
         let by_device = info.discovered_devices.is_some_and(|devices| {
             devices.iter().filter_map(|device| device.id.as_deref()).any(|id| id.starts_with("nvidia.com/gpu"))
         });
-        let by_hook = self.is_local() && GPU_HOOKS.iter().any(|hook| Path::new(hook).exists());
+        let by_hook = self.is_here().await? && GPU_HOOKS.iter().any(|hook| Path::new(hook).exists());
         if by_runtime || by_device || by_hook {
             return Ok(());
         }
@@ -187,8 +189,8 @@ impl Engine {
 
     /// A disk that a pull has filled stops every other service on it too.
     async fn require_room(&self, image: &str) -> Result<(), DriverError> {
-        // Another machine's disk can't be asked from here.
-        if !self.is_local() {
+        // The disk of another machine can't be asked from here, nor the host's from a container.
+        if !self.is_here().await? {
             return Ok(());
         }
         let info = self.call("describe itself", READ_DEADLINE, self.docker.info()).await?;

@@ -55,7 +55,8 @@ impl Engine {
     /// This machine, where other machines' containers may stand beside this one's.
     #[must_use]
     pub fn compared_host_id(&self) -> Option<&str> {
-        self.host_id.as_deref().filter(|_| self.is_shared)
+        // The engine that runs lcm's own container is this host's.
+        self.host_id.as_deref().filter(|_| self.is_shared && self.outside().is_none())
     }
 
     pub(super) fn identity<'a>(&'a self, project: &'a ProjectName) -> Identity<'a> {

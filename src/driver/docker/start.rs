@@ -137,7 +137,9 @@ impl Engine {
     }
 
     async fn create(&self, start: &Start<'_>, container: &Container) -> Result<Seen, DriverError> {
-        let body = create::body(start, container, self.host_id.as_deref(), self.is_local())?;
+        let volumes = self.host_volumes(start.service, container).await?;
+        let container = &Container { volumes, ..container.clone() };
+        let body = create::body(start, container, self.own_host_id())?;
         let options = CreateContainerOptionsBuilder::new().name(container.name.as_str()).build();
         let call = self.docker.create_container(Some(options), body);
         let made = self.call(format!("create container {}", container.name), CHANGE_DEADLINE, call).await?;

@@ -4,6 +4,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use bollard::BollardRequest;
@@ -35,14 +36,24 @@ pub(super) enum Address {
 
 type Answer = BoxFuture<'static, Result<Response<Incoming>, Error>>;
 
-/// Returns what sends each request by itself, and reads a bounded answer.
-pub(super) fn transport(address: Address) -> impl Fn(BollardRequest) -> Answer + Send + Sync + 'static {
+/// Returns what sends each request by itself, and reads a bounded answer. `peer` becomes the pid at the other end of a
+/// unix socket; 0: it is not visible here.
+pub(super) fn transport(
+    address: Address,
+    peer: Arc<OnceLock<i32>>,
+) -> impl Fn(BollardRequest) -> Answer + Send + Sync + 'static {
     move |request| {
-        let address = address.clone();
+        let (address, peer) = (address.clone(), Arc::clone(&peer));
         let limits = Limits::of(request.method(), request.uri().path());
         Box::pin(async move {
             match address {
-                Address::Unix(path) => send(UnixStream::connect(path).await?, limits, request).await,
+                Address::Unix(path) => {
+                    let stream = UnixStream::connect(path).await?;
+                    if let Some(pid) = stream.peer_cred().ok().and_then(|peer| peer.pid()) {
+                        let _ = peer.set(pid);
+                    }
+                    send(stream, limits, request).await
+                }
                 Address::Tcp(host) => send(TcpStream::connect(host).await?, limits, request).await,
             }
         })

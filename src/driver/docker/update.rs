@@ -1,7 +1,5 @@
 //! Settings of a container that the engine can change while it runs, and what the real ones are compared with.
 
-use std::path::Path;
-
 use bollard::models::{
     ContainerUpdateBody, NetworkConnectRequest, NetworkDisconnectRequest, RestartPolicy, RestartPolicyNameEnum,
 };
@@ -109,10 +107,8 @@ impl Engine {
         if container.networks.iter().any(|network| create::is_user_defined(network)) {
             facts.networks = Reading::Known(self.network_ids().await?);
         }
-        if self.is_local() {
-            let sources = container.volumes.iter().filter_map(|volume| create::host_path(volume));
-            facts.paths = paths::read(sources.map(Path::new));
-        }
+        self.place().await?;
+        facts.paths = self.on_its_host(paths::of_container(container));
         let shared = container.networks.iter().find_map(|network| network.strip_prefix("container:"));
         if let Some(shared) = shared
             && let Some(found) = self.named(shared).await?

@@ -24,6 +24,9 @@ impl Machine {
     /// One health probe. `seen` are listeners that were read already, for ports of which nobody else needs to be asked.
     pub(super) async fn inquire(&self, service: &Service, instance: &Instance, seen: &[ListenerFact]) -> ProbeReading {
         let Some(asked) = &service.health.probe else { return self.alive(service, instance).await };
+        if let Some(reason) = self.asks_wrong_host(service, asked) {
+            return probe::failed(reason);
+        }
         let reading = self.probe_once(service, instance, asked).await;
         if reading != ProbeReading::Passed {
             return reading;
@@ -259,7 +262,7 @@ impl Machine {
         project: &ProjectName,
         service: &Service,
     ) -> Result<Option<String>, DriverError> {
-        if service.ports.is_empty() {
+        if service.ports.is_empty() || self.is_on_remote_engine(service) {
             return Ok(None);
         }
         let numbers = service.ports.iter().map(|endpoint| endpoint.port).collect();

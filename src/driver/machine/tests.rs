@@ -10,8 +10,9 @@ use serde_json::json;
 
 use super::Machine;
 use crate::driver::Driver as _;
-use crate::model::desired::Desired;
-use crate::model::names::ProjectName;
+use crate::model::desired::{Desired, ExistingContainer, Runtime, Service};
+use crate::model::facts::Facts;
+use crate::model::names::{ProjectName, ServiceName};
 
 /// Answers with these containers, and with an image without labels, as long as the test runs.
 fn engine(listener: UnixListener, containers: &serde_json::Value) {
@@ -27,6 +28,39 @@ fn engine(listener: UnixListener, containers: &serde_json::Value) {
             let _ = write!(call, "{head}\r\nContent-Type: application/json\r\n\r\n{body}");
         }
     });
+}
+
+/// A machine whose manifest has one container, at an engine that this test plays: it runs no containers here.
+async fn machine_at(host: Option<String>, docker_host: String, folder: &std::path::Path) -> Facts {
+    let existing = ExistingContainer { container: "one".into(), accepts_auto_remove: false };
+    let service = Service::plain(ServiceName::new("one"), Runtime::Existing(existing));
+    let mut desired = Desired::plain(ProjectName::new("paint"), [service]);
+    desired.engine_host = host;
+    let state = folder.join("state").display().to_string();
+    let environment = BTreeMap::from([("LCM_STATE_DIR".to_owned(), state), ("DOCKER_HOST".to_owned(), docker_host)]);
+    Machine::new(&desired, environment, PathBuf::from("/proc/self/exe")).survey(&desired).await
+}
+
+#[tokio::test]
+async fn a_forwarded_socket_is_another_machines_and_must_be_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("docker.sock");
+    engine(UnixListener::bind(&socket).expect("a socket"), &json!([]));
+    let host = format!("unix://{}", socket.display());
+
+    let facts = machine_at(None, host.clone(), folder.path()).await;
+    let reason = facts.containers.unknown().expect("it is refused");
+    let holder = format!("(pid {}), which runs no containers here", std::process::id());
+    assert!(
+        reason.contains("is not proven to be this machine's: its socket is held by") && reason.contains(&holder),
+        "{reason}"
+    );
+    assert!(reason.contains(&format!("docker: {{ host: \"{host}\" }}")), "{reason}");
+
+    let facts = machine_at(Some(host), String::new(), folder.path()).await;
+    assert_eq!(facts.containers.known().map(Vec::len), Some(0), "it is meant");
+    assert!(facts.engine_elsewhere.is_some_and(|reason| reason.contains(&holder)));
+    assert!(facts.host_identity.is_some_and(|host| host.boot.is_some()) && facts.enclosure.is_none());
 }
 
 #[tokio::test]

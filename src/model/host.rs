@@ -1,0 +1,51 @@
+//! Identity of a host: what tells one machine from another of the same name, and one boot from the next.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Digests of a host's ids; an id that is not readable is absent, as a machine id in a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HostIdentity {
+    /// Of the machine id; absent where it is not readable, or would be a container's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
+    /// Of the boot id, which is the host's in every container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
+}
+
+impl HostIdentity {
+    /// Whether both are one host; `None`: their ids do not decide it.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> Option<bool> {
+        match (&self.machine, &other.machine, &self.boot, &other.boot) {
+            (Some(one), Some(two), ..) => Some(one == two),
+            (_, _, Some(one), Some(two)) if one == two => Some(true),
+            // Another boot of one machine, or another machine.
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::HostIdentity;
+
+    #[test]
+    fn the_machine_decides_and_where_it_is_hidden_an_equal_boot() {
+        let host = |machine: Option<&str>, boot: Option<&str>| HostIdentity {
+            machine: machine.map(str::to_owned),
+            boot: boot.map(str::to_owned),
+        };
+        for (one, two, expected) in [
+            (host(Some("m"), Some("b")), host(Some("m"), Some("c")), Some(true)),
+            (host(Some("m"), Some("b")), host(Some("n"), Some("b")), Some(false)),
+            (host(Some("m"), Some("b")), host(None, Some("b")), Some(true)),
+            (host(None, Some("b")), host(None, Some("c")), None),
+            (host(None, None), host(None, None), None),
+        ] {
+            assert_eq!(one.is_same(&two), expected, "{one:?} {two:?}");
+        }
+    }
+}
