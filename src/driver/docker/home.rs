@@ -1,11 +1,11 @@
 //! Machine that an engine runs on, as far as that is proven: its bind folders, ports and GPUs are this host's only then.
 //!
 //! Proof is the process at the other end of its socket, which the kernel names (`SO_PEERCRED`) to each connection: an
-//! engine that is visible here. Where a service manager listens for an engine (socket activation), both must be visible.
-//! Whatever else holds the socket (ssh, socat, Docker Desktop's backend) forwards it, unless one of its containers has a
-//! process here, in a control group of the container's id. In a container the peer is invisible; there the engine that
-//! knows lcm's own container is the host's, and its mounts translate paths. An image's name for itself, `docker info`
-//! and contexts prove nothing.
+//! engine that is visible here; where processes are hidden from this user (`hidepid`), one of root's. Where a service
+//! manager listens for an engine (socket activation), both must be visible. Whatever else holds the socket (ssh, socat,
+//! Docker Desktop's backend) forwards it, unless one of its containers has a process here, in a control group of the
+//! container's id. In a container the peer is invisible; there the engine that knows lcm's own container is the host's,
+//! and its mounts translate paths. A name, `docker info` and contexts prove nothing.
 //!
 //! In the usual case nothing is asked: the peer is known from the first connection.
 
@@ -14,9 +14,12 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use bollard::models::ContainerInspectResponse;
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 use tokio::sync::OnceCell;
 
 use crate::driver::DriverError;
+use crate::driver::docker::transport::PeerId;
 use crate::driver::docker::{Engine, READ_DEADLINE, create, short};
 use crate::driver::enclosure::Enclosed;
 use crate::driver::host_id;
@@ -60,8 +63,8 @@ pub(super) struct Home {
     enclosed: Enclosed,
     /// The manifest names the engine.
     is_named: bool,
-    /// Pid at the other end of the socket, of the first connection; 0: it is not visible here.
-    pub(super) peer: Arc<OnceLock<i32>>,
+    /// Process at the other end of the socket, of the first connection.
+    pub(super) peer: Arc<OnceLock<PeerId>>,
     place: OnceCell<Place>,
 }
 
@@ -81,6 +84,8 @@ struct Peer {
     container: Option<String>,
     /// A process of an engine is visible here.
     beside_engine: bool,
+    /// It is root's, and hidden from this user.
+    is_hidden: bool,
 }
 
 /// What a peer proves.
@@ -103,8 +108,9 @@ fn prove(peer: Option<&Peer>, enclosed: &Enclosed) -> Proof {
     if let Some(container) = peer.container.as_ref().filter(|container| own != Some(container)) {
         return Proof::Elsewhere(format!("{holder}, in container {}", short(container)));
     }
-    let is_engine =
-        ENGINES.contains(&peer.program.as_str()) || (MANAGERS.contains(&peer.program.as_str()) && peer.beside_engine);
+    let is_engine = peer.is_hidden
+        || ENGINES.contains(&peer.program.as_str())
+        || (MANAGERS.contains(&peer.program.as_str()) && peer.beside_engine);
     match enclosed.enclosure {
         _ if !is_engine => Proof::None(format!("{holder}, which runs no containers here")),
         Enclosure::Job { host_pids: true } if peer.container.is_none() => Proof::Outside,
@@ -210,7 +216,7 @@ impl Engine {
             // The first connection names the peer.
             self.call("tell its version", READ_DEADLINE, self.docker.version()).await?;
         }
-        let peer = self.home.peer.get().map(|pid| peer(*pid));
+        let peer = self.home.peer.get().map(|id| peer(*id));
         let is_visible = peer.as_ref().is_some_and(|peer| peer.pid > 0);
         Ok(match prove(peer.as_ref(), &self.home.enclosed) {
             Proof::Here => Place::Here,
@@ -258,10 +264,14 @@ impl Engine {
     }
 }
 
-fn peer(pid: i32) -> Peer {
-    let program = proc::stat(pid).map_or_else(|| "a process that has ended".to_owned(), |stat| stat.program);
+fn peer(PeerId { pid, uid }: PeerId) -> Peer {
+    let stat = proc::stat(pid);
+    let exists = |pid| test_kill_process(pid) == Err(Errno::PERM);
+    let is_hidden = stat.is_none() && uid == 0 && Pid::from_raw(pid).is_some_and(exists);
+    let program = stat.map_or_else(|| "a process that has ended".to_owned(), |stat| stat.program);
     let is_manager = MANAGERS.contains(&program.as_str());
-    Peer { pid, container: proc::container(pid), beside_engine: is_manager && is_engine_visible(), program }
+    let beside_engine = is_manager && is_engine_visible();
+    Peer { pid, program, container: proc::container(pid), beside_engine, is_hidden }
 }
 
 fn is_engine_visible() -> bool {
@@ -302,7 +312,8 @@ mod tests {
     const OTHER: &str = "04191dd9d511580e81fdd7cf2c368e16608e46efa6db6190ceec25d2ac63933e";
 
     fn peer(pid: i32, program: &str, container: Option<&str>, beside_engine: bool) -> Peer {
-        Peer { pid, program: program.to_owned(), container: container.map(str::to_owned), beside_engine }
+        let (program, container) = (program.to_owned(), container.map(str::to_owned));
+        Peer { pid, program, container, beside_engine, is_hidden: false }
     }
 
     fn enclosed(enclosure: Enclosure, container: bool) -> Enclosed {
@@ -316,9 +327,11 @@ mod tests {
         let job = enclosed(Enclosure::Job { host_pids: false }, true);
         let with_pids = enclosed(Enclosure::Job { host_pids: true }, true);
         let (dockerd, hidden) = (peer(9, "dockerd", None, false), peer(0, "", None, false));
+        let by_hidepid = Peer { is_hidden: true, ..peer(9, "", None, false) };
         for (what, peer, enclosed, expected) in [
             ("an engine", &dockerd, &machine, "here"),
             ("an engine by socket activation", &peer(1, "systemd", None, true), &machine, "here"),
+            ("a process of root's, hidden from this user", &by_hidepid, &machine, "here"),
             ("systemd without an engine", &peer(1, "systemd", None, false), &machine, "none"),
             ("a forwarded socket", &peer(9, "ssh", None, false), &machine, "none"),
             ("Docker Desktop", &peer(9, "com.docker.back", None, false), &machine, "none"),

@@ -34,13 +34,21 @@ pub(super) enum Address {
     Tcp(String),
 }
 
+/// Process at the other end of a socket, as the kernel names it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PeerId {
+    /// 0: it is not in this pid namespace.
+    pub(super) pid: i32,
+    pub(super) uid: u32,
+}
+
 type Answer = BoxFuture<'static, Result<Response<Incoming>, Error>>;
 
-/// Returns what sends each request by itself, and reads a bounded answer. `peer` becomes the pid at the other end of a
-/// unix socket; 0: it is not visible here.
+/// Returns what sends each request by itself, and reads a bounded answer. `peer` becomes the process at the other end
+/// of a unix socket.
 pub(super) fn transport(
     address: Address,
-    peer: Arc<OnceLock<i32>>,
+    peer: Arc<OnceLock<PeerId>>,
 ) -> impl Fn(BollardRequest) -> Answer + Send + Sync + 'static {
     move |request| {
         let (address, peer) = (address.clone(), Arc::clone(&peer));
@@ -49,8 +57,10 @@ pub(super) fn transport(
             match address {
                 Address::Unix(path) => {
                     let stream = UnixStream::connect(path).await?;
-                    if let Some(pid) = stream.peer_cred().ok().and_then(|peer| peer.pid()) {
-                        let _ = peer.set(pid);
+                    if let Ok(found) = stream.peer_cred()
+                        && let Some(pid) = found.pid()
+                    {
+                        let _ = peer.set(PeerId { pid, uid: found.uid() });
                     }
                     send(stream, limits, request).await
                 }
