@@ -90,7 +90,7 @@ fn the_last_event_says_what_was_done_and_where_the_time_went() {
     let ended = result(&lcm(&["apply", "--mode", "write"]).code(0));
     let counts = ["exit_code", "done", "failed", "skipped", "blocked", "took_ms"].map(|name| ended[name].as_u64());
     assert_eq!(counts, [Some(0), Some(2), Some(0), Some(0), Some(0), Some(0)], "{ended:#}");
-    let services = json!({ "evicted": 0, "stopped": 1, "removed": 0, "paused": 0, "unpaused": 0, "started": 1 });
+    let services = json!({ "evicted": 0, "stopped": 1, "removed": 0, "paused": 0, "unpaused": 0, "updated": 0, "woken": 0, "started": 1 });
     assert_eq!(ended["services"], services, "{ended:#}");
     let stages: Vec<&Value> = ended["stages"].as_array().expect("a list").iter().map(|total| &total["stage"]).collect();
     assert_eq!(stages, ["prepare", "stop", "release", "start", "health"], "{ended:#}");

@@ -120,7 +120,7 @@ fn resolve(draft: &Draft, index: usize, service: &ServiceDraft) -> Service {
             .as_ref()
             .filter(|memory| memory.wakes & (1 << index) != 0)
             .map(|_| Box::new(Wake { calls: vec![Call::Exec(vec!["wake".to_owned()])], timeout: HEALTH_TIMEOUT })),
-        ports: port.into_iter().collect(),
+        ports: port.into_iter().map(Into::into).collect(),
         spec: match service.kind {
             Kind::Existing => Spec::plain(json!(null)),
             Kind::Process | Kind::Container => Spec::new(json!({ "command": index }), secrets.into_iter().collect()),

@@ -205,7 +205,13 @@ impl World {
                 let port = PORT_BASE + port;
                 if self.taken.insert(port) {
                     let program = Some("python3".to_owned());
-                    self.listeners.push(ListenerFact { port, pid: Some(4711), program, owner: Owner::Stranger });
+                    self.listeners.push(ListenerFact {
+                        port,
+                        address: None,
+                        pid: Some(4711),
+                        program,
+                        owner: Owner::Stranger,
+                    });
                 }
             }
         }
@@ -239,7 +245,7 @@ impl World {
             Owner::Service { project, service }
         };
         if let Some(port) = free {
-            self.listeners.push(ListenerFact { port, pid: None, program: None, owner });
+            self.listeners.push(ListenerFact { port, address: None, pid: None, program: None, owner });
         }
     }
 
