@@ -151,7 +151,7 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claimed: Vec<ClaimFact>,
     pub gpus: Vec<GpuLine>,
-    /// Running services that count less than they declare at the end of the plan; not there where none does.
+    /// Running services that count less than they declare, and are not woken; not there where none does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given_back: Vec<GivenBack>,
     /// Services whose earlier attempts do not count any more: well for long since, or of another spec by now.

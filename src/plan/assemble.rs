@@ -18,7 +18,7 @@ const UNPROVEN: &str = "GPU memory is UNPROVEN: declared sizes count, no driver 
 /// Everything in its place.
 pub(super) fn assemble(scene: &Scene<'_>, decisions: Decisions, placement: Placement, steps: Vec<Step>) -> Plan {
     let gpus = gpu_lines(scene, &steps);
-    let given_back = given_back::left_over(scene, &decisions);
+    let given_back = given_back::given_away(scene, &decisions);
     let left = left::lines(scene, &decisions);
     let Idle { kept, blocked, held } = idle(scene, decisions);
     Plan {

@@ -240,7 +240,7 @@ impl Audit<'_> {
     fn woken(&self, step: &Step, findings: &mut Vec<String>) {
         let both = self.desired.services.get(&step.service).zip(self.observed.services.get(&step.service));
         let Some((service, seen)) = both.filter(|_| !self.down && self.is_wanted(&step.service)) else {
-            findings.push(format!("{}: nobody wants it", step.id));
+            findings.push(format!("{}: it is not wanted", step.id));
             return;
         };
         if seen.unknown.is_some() || !seen.holds_room {

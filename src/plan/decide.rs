@@ -84,8 +84,9 @@ impl<'a> Scene<'a> {
         }
         scene.lowered = given_back::lowered(&scene);
         for Lowered { number, gpu, measured } in scene.lowered.clone() {
-            let seat = scene.seats.of_mut(number).iter_mut().find(|(other, _)| *other == gpu);
-            seat.into_iter().for_each(|(_, counts)| *counts = measured);
+            if let Some((_, counts)) = scene.seats.of_mut(number).iter_mut().find(|(other, _)| *other == gpu) {
+                *counts = measured;
+            }
         }
         Self { firm: Firm::of(&scene), ..scene }
     }

@@ -151,25 +151,9 @@ pub(super) fn sentence(scene: &Scene<'_>, number: Number) -> String {
     format!("it runs, but gave back {}, and others have taken that since", parts.collect::<Vec<_>>().join(" and "))
 }
 
-/// All that count less at the end of a plan with these decisions: what they gave back is not reserved for them.
-pub(super) fn left_over(scene: &Scene<'_>, decisions: &Decisions) -> Vec<GivenBack> {
-    let stays = |number: Number| match &decisions.0[number] {
-        Decision::Leave(_)
-        | Decision::Blocked(_)
-        | Decision::Held(_)
-        | Decision::Pause(_)
-        | Decision::Update(_)
-        | Decision::Unpause(_) => true,
-        Decision::Start { .. }
-        | Decision::Await(_)
-        | Decision::Recreate { .. }
-        | Decision::Wake(_)
-        | Decision::Stop(_)
-        | Decision::GiveUp(_)
-        | Decision::Evict(_)
-        | Decision::Preempt { .. } => false,
-    };
-    let left = scene.all_lowered().iter().filter(|lowered| stays(lowered.number));
+/// All that count less and are not woken by these decisions: what they gave back is not reserved for them.
+pub(super) fn given_away(scene: &Scene<'_>, decisions: &Decisions) -> Vec<GivenBack> {
+    let left = scene.all_lowered().iter().filter(|lowered| !decisions.0[lowered.number].wakes());
     left.map(|lowered| GivenBack {
         service: scene.name(lowered.number).clone(),
         gpu: scene.gpu_id(lowered.gpu).clone(),

@@ -16,7 +16,7 @@ use crate::house::{House, assert_lines, text};
 /// A coder that gives its memory back when it is asked to, and a painter of this priority that takes it.
 fn manifest(painter: i64) -> String {
     format!(
-        r#"
+        r"
 version: 1
 name: studio
 services:
@@ -32,7 +32,7 @@ modes:
   paint: {{ services: [painter], others: keep }}
   talk: {{ services: [coder], others: keep }}
   both: {{ services: [coder, painter] }}
-"#
+"
     )
 }
 
@@ -287,7 +287,7 @@ fn the_audit_judges_wakes() {
     let findings = audited(|step, _| step.vram_mib = Mebibytes(1));
     assert!(findings.contains(&"wake:coder: that is not what it gave back on GPU GPU-0".to_owned()), "{findings:?}");
     let findings = audited(|step, _| step.service = "painter".into());
-    assert!(findings.contains(&"wake:coder: nobody wants it".to_owned()), "{findings:?}");
+    assert!(findings.contains(&"wake:coder: it is not wanted".to_owned()), "{findings:?}");
     let findings = audited(|_, observed| {
         observed.services.get_mut(&"coder".into()).expect("there").unknown = Some("no answer".to_owned());
     });

@@ -104,7 +104,7 @@ pub(crate) fn asleep() -> impl Strategy<Value = Draft> {
             draft.memory = draft.memory.map(|memory| {
                 let takes_all = |habit: Habit| Habit { takes_percent: habit.takes_percent.max(90), ..habit };
                 let habits = memory.habits.iter().copied().map(takes_all).collect();
-                MemoryDraft { habits, sleeps, wakes, silent, ..memory }
+                MemoryDraft { habits, silent, sleeps, wakes, ..memory }
             });
             draft
         },

@@ -105,5 +105,5 @@ impl World {
     }
 }
 
-/// Of containers that nobody shows the processes of, and that hold nothing yet.
+/// Process of a container whose processes no reading shows, and that holds nothing yet.
 const FOUND_PID: i32 = 2_999_999;

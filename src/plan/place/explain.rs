@@ -96,6 +96,9 @@ impl Telling<'_> {
         let state = self.scene.glance(self.numbers[id]).state;
         let follows = self.end.problem().items[id].follows;
         if let Some(base) = follows.filter(|base| !matches!(self.end.fates()[*base], Fate::On(_))) {
+            if state.is_operational() && !given_back::lacks(self.scene, self.numbers[id]).is_empty() {
+                return Decision::Blocked(self.lack_of_memory(id));
+            }
             let base = self.scene.name(self.numbers[base]);
             return before.runs_on(state, &format!("{base}, which it would be recreated with, stays as it is"));
         }

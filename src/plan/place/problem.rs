@@ -201,8 +201,8 @@ impl<'p> End<'p> {
             going: Vec::with_capacity(problem.items.len()),
         };
         // What an item depends on comes before it.
-        for id in 0..problem.items.len() {
-            let goes = end.gives_way(id) && fates[id] != Fate::Evicted;
+        for (id, fate) in fates.iter().enumerate() {
+            let goes = end.gives_way(id) && *fate != Fate::Evicted;
             end.going.push(goes);
         }
         for (id, item) in problem.items.iter().enumerate() {
@@ -404,7 +404,7 @@ impl<'p> End<'p> {
                 Fate::Out if item.kind == Kind::Kept => cost.kept_stopped[item.level] += 1,
                 Fate::Out if item.kind != Kind::Stuck => cost.left_out[item.level] += 1,
                 Fate::Stay if item.kind.is_left_out_as_it_is() && !self.is_spared(item) => {
-                    cost.left_out[item.level] += 1
+                    cost.left_out[item.level] += 1;
                 }
                 Fate::Stay | Fate::Evicted | Fate::Out | Fate::On(_) => {}
             }

@@ -14,6 +14,7 @@ use crate::model::observed::{ObservedGpu, PortHolder};
 use crate::model::plan::{Reason, ReasonCode};
 use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::explain::absence;
+use crate::plan::given_back;
 use crate::plan::judge::reason;
 use crate::plan::numbers::Number;
 use crate::plan::recover;
@@ -263,6 +264,18 @@ impl<'a> Work<'a> {
 
     fn run_on(&mut self, number: Number, before: &Decision, message: &str) {
         self.decisions.0[number] = before.runs_on(self.scene.glance(number).state, message);
+        if let (Decision::Leave(_), Want::Wanted(why)) = (&self.decisions.0[number], self.scene.want(number))
+            && let Some(wake) = given_back::wake(self.scene, number, why)
+        {
+            let wakes = wake.wakes();
+            self.decisions.0[number] = wake;
+            if wakes {
+                self.sort_out_wake(number);
+            } else {
+                self.stick(number);
+            }
+            return;
+        }
         if self.pinned[number] {
             self.fixed[number] = true;
         } else {
