@@ -16,7 +16,7 @@ use crate::model::desired::Service;
 use crate::model::event::Stage;
 use crate::model::hooks::Point;
 use crate::model::lifecycle::{Action, State, route};
-use crate::model::names::ServiceName;
+use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::Instance;
 use crate::model::plan::{Plan, ReasonCode, Step};
 
@@ -73,7 +73,8 @@ async fn begin(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> Ve
     run.ledger().changed = true;
     let moved = Moved { step: step.clone(), instance: None };
     run.ledger().started.push(moved);
-    let start = Start { project: &run.context.desired.project, service, gpus: &step.gpus };
+    let indices = indices(plan, step, service);
+    let start = Start { project: &run.context.desired.project, service, gpus: &step.gpus, indices: &indices };
     let watch = Watch::begin(run);
     match run.context.driver.start(&start).await {
         Ok(instance) => {
@@ -219,4 +220,12 @@ fn forget(run: &Run<'_>, step: &Step) {
     let mut ledger = run.ledger();
     ledger.started.retain(|moved| moved.step.service != step.service);
     ledger.stopped.retain(|moved| moved.step.service != step.service);
+}
+
+/// As the driver counts its GPUs, for a program that takes them so; none where one of them has no index of its own.
+fn indices(plan: &Plan, step: &Step, service: &Service) -> Vec<u32> {
+    let index =
+        |id: &GpuId| plan.gpus.iter().find(|line| line.id == *id && !line.id.is_instance()).map(|line| line.index);
+    let indices: Option<Vec<u32>> = step.gpus.iter().map(index).collect();
+    indices.filter(|_| service.gpu_as_index).unwrap_or_default()
 }

@@ -147,6 +147,8 @@ pub struct Start<'a> {
     pub project: &'a ProjectName,
     pub service: &'a Service,
     pub gpus: &'a [GpuId],
+    /// Of the same GPUs, as the driver counts; empty where the service takes them by id.
+    pub indices: &'a [u32],
 }
 
 /// Parameters of a stop.

@@ -11,6 +11,7 @@ use crate::model::desired::Desired;
 use crate::model::names::{GoalName, ModeName, ProjectName};
 
 mod advice;
+mod chosen;
 mod dotenv;
 pub mod draft;
 mod extend;

@@ -162,6 +162,8 @@ pub struct Service {
     /// On each GPU that it uses.
     pub vram: Mebibytes,
     pub gpu: GpuRequest,
+    /// It is told its GPUs by index, not by id.
+    pub gpu_as_index: bool,
     pub priority: i64,
     pub phases: BTreeSet<u32>,
     pub depends_on: BTreeMap<ServiceName, Dependency>,

@@ -95,6 +95,14 @@ name!(
     StepId
 );
 
+impl GpuId {
+    /// An instance of a partitioned GPU (MIG). A process can use only one.
+    #[must_use]
+    pub fn is_instance(&self) -> bool {
+        self.as_str().starts_with("MIG-")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::ServiceName;
@@ -106,13 +114,5 @@ mod tests {
         assert_eq!(forged.to_string(), "x warning: all is lost");
         assert_eq!(forged.as_str(), "x\nwarning: \u{1b}[2Jall is lost");
         assert_eq!(ServiceName::new("x".repeat(1 << 16)).to_string().chars().count(), super::SHOWN_MAX);
-    }
-}
-
-impl GpuId {
-    /// An instance of a partitioned GPU (MIG). A process can use only one.
-    #[must_use]
-    pub fn is_instance(&self) -> bool {
-        self.as_str().starts_with("MIG-")
     }
 }

@@ -35,7 +35,9 @@ pub(super) struct Wants<'a> {
 impl Wants<'_> {
     /// The same, with these services kept below all others.
     pub(super) fn leaving(mut self, left: BTreeMap<Number, Rc<Reason>>) -> Self {
-        left.keys().for_each(|number| self.of[*number] = Want::Kept);
+        for number in left.keys() {
+            self.of[*number] = Want::Kept;
+        }
         Self { left, ..self }
     }
 

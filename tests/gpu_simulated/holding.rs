@@ -140,7 +140,7 @@ pub(crate) async fn a_process_tree_holds_and_a_stranger_beside_it() {
     let mut stranger = Server::start(&gpus, &["--hold", "1GiB"]);
     stranger.says("holding");
     let placed = [GpuId::new("GPU-1")];
-    let start = Start { project: &desired.project, service: &model, gpus: &placed };
+    let start = Start { project: &desired.project, service: &model, gpus: &placed, indices: &[] };
     let instance = machine.start(&start).await.expect("it starts");
     until("it holds its memory", || gpus.world().used_mib("GPU-1") == 2_048);
 

@@ -259,8 +259,10 @@ async fn two_shims_of_one_service_are_both_found_and_stopped() {
     let mut doubter = bench.processes.clone();
     doubter.owners = BTreeSet::from([OTHER_UID]);
     doubter.state_dir = bench.path("other-state");
-    let second =
-        doubter.start(&Start { project: &bench.project, service: &service, gpus: &[] }).await.expect("started");
+    let second = doubter
+        .start(&Start { project: &bench.project, service: &service, gpus: &[], indices: &[] })
+        .await
+        .expect("started");
     assert_ne!(first, second);
     let tree = bench.tree(&service).await;
     assert_eq!((tree.members.len(), &tree.marks.salt[..]), (2, crate::support::salt(&second)));

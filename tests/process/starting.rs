@@ -46,7 +46,7 @@ async fn the_environment_is_the_same_from_everywhere() {
     process_of(&mut service).inherit = BTreeSet::from(["TAKEN_OVER".to_owned(), "NOT_SET".to_owned()]);
     service.vram = Mebibytes(7);
     let gpus = [GpuId::new("gpu-1")];
-    let start = Start { project: &bench.project, service: &service, gpus: &gpus };
+    let start = Start { project: &bench.project, service: &service, gpus: &gpus, indices: &[] };
     let instance = bench.processes.start(&start).await.expect("it starts");
     bench.until(&service, |life| matches!(life, Life::Ended(_))).await;
 
@@ -80,6 +80,18 @@ async fn the_environment_is_the_same_from_everywhere() {
         ("LCM_VRAM_MIB", "7"),
     ]);
     assert_eq!(environment, expected);
+}
+
+#[tokio::test]
+async fn a_program_that_parses_integers_is_told_its_gpus_by_index() {
+    let bench = Bench::new();
+    let service = bench.exec("web", &["sh", "-c", "echo $CUDA_VISIBLE_DEVICES $CUDA_DEVICE_ORDER"]);
+    let gpus = [GpuId::new("GPU-8f1e4f6a-0b1c-4a5e-9d7f-2c3b4a5d6e7f"), GpuId::new("GPU-3b1f")];
+    let start = Start { project: &bench.project, service: &service, gpus: &gpus, indices: &[3, 1] };
+    bench.processes.start(&start).await.expect("it starts");
+    bench.until(&service, |life| matches!(life, Life::Ended(_))).await;
+    let log = bench.processes.log_since_start(&bench.project, &service.name, 1000).await.expect("a log");
+    assert_eq!(log, "3,1 PCI_BUS_ID\n");
 }
 
 #[tokio::test]
@@ -153,7 +165,7 @@ async fn a_tree_that_lost_its_first_process_is_crippled_unless_that_left_on_purp
     let instance = bench.start(&crippled).await;
     let look = bench.until(&crippled, |life| !matches!(life, Life::Running)).await;
     assert!(matches!(look.life, Life::Crippled(ExitFact { code: Some(7), .. })), "{look:?}");
-    let start = Start { project: &bench.project, service: &crippled, gpus: &[] };
+    let start = Start { project: &bench.project, service: &crippled, gpus: &[], indices: &[] };
     let error = bench.processes.start(&start).await.expect_err("not beside what is left");
     assert!(matches!(&error, DriverError::Refused(text) if text.contains("sleep (pid ")), "{error}");
     bench.stop(&crippled, &instance).await;
@@ -164,7 +176,7 @@ async fn a_tree_that_lost_its_first_process_is_crippled_unless_that_left_on_purp
 async fn running_it_twice_starts_one_copy() {
     let bench = Bench::new();
     let service = bench.service("web", "exec sleep 600");
-    let start = Start { project: &bench.project, service: &service, gpus: &[] };
+    let start = Start { project: &bench.project, service: &service, gpus: &[], indices: &[] };
     let (first, second) = tokio::join!(bench.processes.start(&start), bench.processes.start(&start));
     let started: Vec<_> = [first, second].into_iter().filter_map(Result::ok).collect();
     assert!(!started.is_empty(), "one of the two must win");
@@ -174,12 +186,12 @@ async fn running_it_twice_starts_one_copy() {
 
     let mut other = service.clone();
     other.spec = Spec::plain(serde_json::json!({ "command": ["another"] }));
-    let start = Start { project: &bench.project, service: &other, gpus: &[] };
+    let start = Start { project: &bench.project, service: &other, gpus: &[], indices: &[] };
     let error = bench.processes.start(&start).await.expect_err("another version runs");
     assert!(matches!(error, DriverError::Refused(_)), "{error}");
     let mut other = service.clone();
     set_secret(&mut other, "TOKEN", "another");
-    let start = Start { project: &bench.project, service: &other, gpus: &[] };
+    let start = Start { project: &bench.project, service: &other, gpus: &[], indices: &[] };
     assert!(matches!(bench.processes.start(&start).await, Err(DriverError::Refused(_))), "its secret changed");
 }
 
@@ -188,7 +200,7 @@ async fn what_is_missing_is_named_before_anything_runs() {
     let bench = Bench::new();
     let refusal = async |service| {
         let prepared = bench.processes.prepare(&service).await.expect_err("it can't run").to_string();
-        let start = Start { project: &bench.project, service: &service, gpus: &[] };
+        let start = Start { project: &bench.project, service: &service, gpus: &[], indices: &[] };
         let started = bench.processes.start(&start).await.expect_err("it can't run").to_string();
         assert_eq!(prepared, started);
         prepared
@@ -237,7 +249,7 @@ async fn a_state_folder_that_can_not_be_written_is_named() {
         error.contains(&file.display().to_string()) && error.contains("is a regular file, not a folder"),
         "{error}"
     );
-    let start = Start { project: &bench.project, service: &service, gpus: &[] };
+    let start = Start { project: &bench.project, service: &service, gpus: &[], indices: &[] };
     let error = processes.start(&start).await.expect_err("it can't be written to").to_string();
     assert!(error.contains(&file.display().to_string()), "{error}");
 }

@@ -78,7 +78,7 @@ impl Bench {
     }
 
     pub(crate) async fn start(&self, service: &Service) -> Instance {
-        let start = Start { project: &self.project, service, gpus: &[] };
+        let start = Start { project: &self.project, service, gpus: &[], indices: &[] };
         self.processes.start(&start).await.expect("it starts")
     }
 

@@ -121,7 +121,7 @@ async fn a_pattern_of_this_start_is_not_found_in_the_last() {
 async fn a_caller_that_goes_away_midway_leaves_all_or_nothing() {
     let bench = Bench::new();
     let service = bench.service("web", "exec sleep 600");
-    let start = Start { project: &bench.project, service: &service, gpus: &[] };
+    let start = Start { project: &bench.project, service: &service, gpus: &[], indices: &[] };
     for patience_ms in [0, 1, 2, 5, 10, 20] {
         let patience = std::time::Duration::from_millis(patience_ms);
         let _ = tokio::time::timeout(patience, bench.processes.start(&start)).await;

@@ -74,7 +74,7 @@ impl Bench {
     }
 
     pub(crate) async fn start_on(&self, service: &Service, gpus: &[GpuId]) -> Result<Instance, String> {
-        let start = Start { project: &self.project, service, gpus };
+        let start = Start { project: &self.project, service, gpus, indices: &[] };
         self.engine.start(&start).await.map_err(|error| error.to_string())
     }
 

@@ -98,7 +98,7 @@ fn some<T>(items: Vec<T>) -> Option<Vec<T>> {
 
 fn environment(start: &Start<'_>, container: &Container) -> Result<Vec<String>, DriverError> {
     let told = match container.gpu_access {
-        GpuAccess::Environment => visible::of_container(start.gpus),
+        GpuAccess::Environment => visible::of_container(start.gpus, start.indices),
         GpuAccess::Request | GpuAccess::None => BTreeMap::new(),
     };
     let mut lines = Vec::with_capacity(container.environment.len() + told.len());

@@ -11,11 +11,11 @@ use crate::model::names::GpuId;
 const AMD_DIGITS: usize = 16;
 
 /// What a process needs to see these GPUs and no others; nothing where it was not placed.
-pub(crate) fn of_process(gpus: &[GpuId]) -> BTreeMap<String, String> {
+pub(crate) fn of_process(gpus: &[GpuId], indices: &[u32]) -> BTreeMap<String, String> {
     if are_amd(gpus) {
-        return of_amd(gpus);
+        return of_amd(gpus, indices);
     }
-    let visible = device_ids(gpus).join(",");
+    let visible = named_by(gpus, indices);
     named(
         gpus,
         [
@@ -28,11 +28,19 @@ pub(crate) fn of_process(gpus: &[GpuId]) -> BTreeMap<String, String> {
 }
 
 /// The same for a container, whose runtime hands it what the variable names.
-pub(crate) fn of_container(gpus: &[GpuId]) -> BTreeMap<String, String> {
+pub(crate) fn of_container(gpus: &[GpuId], indices: &[u32]) -> BTreeMap<String, String> {
     if are_amd(gpus) {
-        return of_amd(gpus);
+        return of_amd(gpus, indices);
     }
-    named(gpus, [("NVIDIA_VISIBLE_DEVICES", device_ids(gpus).join(","))])
+    named(gpus, [("NVIDIA_VISIBLE_DEVICES", named_by(gpus, indices))])
+}
+
+/// By index where these are given, else by id.
+fn named_by(gpus: &[GpuId], indices: &[u32]) -> String {
+    if indices.is_empty() || indices.len() != gpus.len() {
+        return device_ids(gpus).join(",");
+    }
+    indices.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// As drivers call them: a GPU that is only declared is `gpu-N`, and `N` for its driver.
@@ -44,9 +52,9 @@ pub(crate) fn device_ids(gpus: &[GpuId]) -> Vec<String> {
     gpus.iter().map(id).collect()
 }
 
-fn of_amd(gpus: &[GpuId]) -> BTreeMap<String, String> {
+fn of_amd(gpus: &[GpuId], indices: &[u32]) -> BTreeMap<String, String> {
     let places: Vec<String> = (0..gpus.len()).map(|place| place.to_string()).collect();
-    named(gpus, [("ROCR_VISIBLE_DEVICES", device_ids(gpus).join(",")), ("HIP_VISIBLE_DEVICES", places.join(","))])
+    named(gpus, [("ROCR_VISIBLE_DEVICES", named_by(gpus, indices)), ("HIP_VISIBLE_DEVICES", places.join(","))])
 }
 
 fn are_amd(gpus: &[GpuId]) -> bool {
@@ -72,9 +80,15 @@ mod tests {
     const NVIDIA: &str = "GPU-8f1e4f6a-0b1c-4a5e-9d7f-2c3b4a5d6e7f";
     const MIG: &str = "MIG-c7384736-a75d-5afc-978f-d2f1294409fd";
 
-    fn shown(variables: fn(&[GpuId]) -> BTreeMap<String, String>, ids: &[&str]) -> Vec<String> {
+    type Variables = fn(&[GpuId], &[u32]) -> BTreeMap<String, String>;
+
+    fn shown(variables: Variables, ids: &[&str]) -> Vec<String> {
+        shown_by(variables, ids, &[])
+    }
+
+    fn shown_by(variables: Variables, ids: &[&str], indices: &[u32]) -> Vec<String> {
         let ids: Vec<GpuId> = ids.iter().map(|id| GpuId::new(*id)).collect();
-        variables(&ids).into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+        variables(&ids, indices).into_iter().map(|(name, value)| format!("{name}={value}")).collect()
     }
 
     #[test]
@@ -89,6 +103,15 @@ mod tests {
             assert_eq!(shown(of_process, ids), [order.to_owned(), cuda, hip]);
         }
         assert_eq!(shown(of_process, &[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn programs_that_parse_integers_are_given_indices() {
+        let told = ["CUDA_DEVICE_ORDER=PCI_BUS_ID", "CUDA_VISIBLE_DEVICES=1,3", "HIP_VISIBLE_DEVICES=1,3"];
+        assert_eq!(shown_by(of_process, &[NVIDIA, "GPU-3b1f-aa"], &[1, 3]), told);
+        assert_eq!(shown_by(of_container, &[NVIDIA], &[2]), ["NVIDIA_VISIBLE_DEVICES=2"]);
+        let amd = shown_by(of_process, &["GPU-4b2c1a9f8d3e6f7a"], &[5]);
+        assert_eq!(amd, ["HIP_VISIBLE_DEVICES=0", "ROCR_VISIBLE_DEVICES=5"]);
     }
 
     #[test]

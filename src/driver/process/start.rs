@@ -38,7 +38,7 @@ const COMPLAINT_BYTES_MAX: u64 = 2000;
 pub(crate) async fn start(processes: &Processes, start: &Start<'_>, process: &Process) -> Result<String, DriverError> {
     let service = start.service;
     let mut invocation = environment::invocation(service, process, &processes.environment)?;
-    invocation.environment.extend(visible::of_process(start.gpus));
+    invocation.environment.extend(visible::of_process(start.gpus, start.indices));
     let folder = processes.folder(start.project.as_str(), service.name.as_str());
     folder.ensure()?;
     folder.forget_adopted();

@@ -199,7 +199,7 @@ impl Sim {
             world.may_touch(project, &service.name, &old, "started")?;
             let marks = old.marks.clone().unwrap_or_default();
             let before = Service { vram: Mebibytes::bounded(marks.vram_mib), ..service.clone() };
-            world.begin(&old.id, &Start { project, service: &before, gpus: &gpus_of(&marks) }, at);
+            world.begin(&old.id, &Start { project, service: &before, gpus: &gpus_of(&marks), indices: &[] }, at);
             if let Some(life) = world.lives.get_mut(&old.id) {
                 life.well = true;
                 life.end = None;

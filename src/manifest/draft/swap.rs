@@ -6,6 +6,7 @@ mod text;
 
 use std::collections::BTreeMap;
 
+use crate::manifest::chosen::is_overruled;
 use crate::manifest::draft::names::{Names, tamed};
 use crate::manifest::draft::secrets::{is_secret, is_secret_value, masked};
 use crate::manifest::draft::write::{Block, Value};
@@ -131,7 +132,7 @@ impl Swap<'_> {
         };
         let mut process = Block::default();
         self.command(&mut process, name, &argv);
-        let gpu = self.environment(&mut process, node);
+        let gpu = self.environment(&mut process, name, node);
         block.put("process", Value::Map(process));
         self.notes.add(name, "how much GPU memory it needs is not known: write `vram:`");
         block.propose("vram", Value::word("??GiB"), Some("on each GPU; without it lcm can't keep it from a full one"));
@@ -187,7 +188,7 @@ impl Swap<'_> {
     }
 
     /// Gives the GPUs that it chooses.
-    fn environment(&mut self, process: &mut Block, node: &Node) -> Value {
+    fn environment(&mut self, process: &mut Block, name: &str, node: &Node) -> Value {
         let mut gpu = Value::word("auto");
         let mut block = Block::default();
         let items = match node.get("env").map(|env| &env.value) {
@@ -205,6 +206,9 @@ impl Swap<'_> {
                         .map(|id| if id.starts_with("GPU-") { Value::text(*id) } else { Value::word(id) })
                         .collect(),
                 );
+            } else if is_overruled(variable) {
+                let note = format!("`{variable}` was left out: lcm sets it, and `gpu:` chooses");
+                process.say(self.notes.add(name, note));
             } else if is_secret(variable, value) {
                 self.secrets.push(variable.to_owned());
                 block.put_with(variable, Value::secret(variable), "its value was not copied");

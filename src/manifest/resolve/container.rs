@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::manifest::located::Located;
 use crate::manifest::resolve::context::Context;
 use crate::manifest::resolve::environment::{Written, environment};
-use crate::manifest::resolve::service::Built;
+use crate::manifest::resolve::service::{Built, as_index, gets_gpus};
 use crate::manifest::resolve::{ports, words};
 use crate::manifest::source::Span;
 use crate::manifest::wire;
@@ -109,6 +109,7 @@ fn created(
         env_files: written.env_file.as_ref(),
         secret: &written.secret,
         plain: &written.plain,
+        gets_gpus: gets_gpus(service) && !matches!(written.gpu_access, Some(wire::docker::GpuAccess::None)),
     };
     let environment = environment(context, service, pairs);
     let published = published(context, written);
@@ -143,6 +144,9 @@ fn created(
     let mut config = config(written, &container, &spec_volumes);
     if let Some(masked) = environment.masked() {
         config.insert("environment".to_owned(), masked);
+    }
+    if as_index(service) {
+        config.insert("gpu_as".to_owned(), "index".into());
     }
     let container = Container { environment: environment.values, volumes, ..container };
     Some(Built {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use crate::manifest::chosen::{is_overruled, names_gpus};
 use crate::manifest::interpolate::Used;
 use crate::manifest::located::Located;
 use crate::manifest::resolve::EnvFile;
@@ -30,6 +31,8 @@ pub(super) struct Written<'a> {
     pub env_files: Option<&'a OneOrMany<Located<String>>>,
     pub secret: &'a [Located<String>],
     pub plain: &'a [Located<String>],
+    /// lcm chooses the GPUs that it sees.
+    pub gets_gpus: bool,
 }
 
 /// Names that `secret:` and `plain:` give, the nearest level first.
@@ -103,8 +106,13 @@ pub(super) fn environment(context: &mut Context<'_>, service: &Service, written:
         both(context, secret, plain);
     }
     let overrules = Overrules(levels);
-    for written in written.env_files.iter().flat_map(|files| &files.0) {
-        env_file(context, &mut resolved, &overrules, written);
+    for file in written.env_files.iter().flat_map(|files| &files.0) {
+        env_file(context, &mut resolved, &overrules, file, written.gets_gpus);
+    }
+    if written.gets_gpus {
+        for (name, span) in names(written.pairs).filter(|(name, _)| is_overruled(name)) {
+            chosen_by_lcm(context, name, span);
+        }
     }
     match written.pairs.map(|pairs| &pairs.value) {
         Some(Pairs::Map(entries)) => {
@@ -128,13 +136,48 @@ fn both(context: &mut Context<'_>, secret: &[Located<String>], plain: &[Located<
     }
 }
 
-fn env_file(context: &mut Context<'_>, resolved: &mut Resolved, overrules: &Overrules<'_>, written: &Located<String>) {
+/// Names that `environment:` sets, in either form.
+fn names(pairs: Option<&Located<Pairs<EnvironmentValue>>>) -> Box<dyn Iterator<Item = (&str, Span)> + '_> {
+    match pairs.map(|pairs| &pairs.value) {
+        Some(Pairs::Map(entries)) => Box::new(entries.iter().map(|(name, _)| (name.value.as_str(), name.span))),
+        Some(Pairs::List(items)) => {
+            let name = |item: &'_ Located<String>| item.value.split_once('=').map_or(0, |(name, _)| name.len());
+            Box::new(items.iter().map(move |item| (&item.value[..name(item)], item.span)))
+        }
+        None => Box::new(std::iter::empty()),
+    }
+}
+
+/// lcm sets this variable itself: what stands here would have no effect.
+pub(super) fn chosen_by_lcm(context: &mut Context<'_>, name: &str, span: Span) {
+    let (message, help) = if names_gpus(name) {
+        (
+            format!("`{name}` would have no effect: lcm chooses the GPUs of this service"),
+            "write `gpu: [0]` to choose them, `gpu: { as: index }` where the program takes indices only, or `gpu: none` \
+             to leave the choice to this variable",
+        )
+    } else {
+        (format!("`{name}` is lcm's own: names that begin with `LCM_` mark what it starts"), "give it another name")
+    };
+    context.error_with_help("lcm::manifest::environment", span, (&message, "this variable"), help);
+}
+
+fn env_file(
+    context: &mut Context<'_>,
+    resolved: &mut Resolved,
+    overrules: &Overrules<'_>,
+    written: &Located<String>,
+    gets_gpus: bool,
+) {
     let Some(path) = context.path(written) else { return };
     match context.input.env_files.get(&path) {
         Some(EnvFile::Variables(variables)) => {
             let bytes = variables.iter().map(|(name, value)| name.len() + value.len()).sum();
             if !context.affords(bytes, written.span) {
                 return;
+            }
+            if let Some((name, _)) = variables.iter().find(|(name, _)| gets_gpus && is_overruled(name)) {
+                chosen_by_lcm(context, name, written.span);
             }
             for (name, value) in variables {
                 match overrules.is_secret(name) {

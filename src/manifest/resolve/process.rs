@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::manifest::chosen::names_gpus;
 use crate::manifest::located::Located;
 use crate::manifest::resolve::context::Context;
-use crate::manifest::resolve::environment::{Written, environment};
-use crate::manifest::resolve::service::Built;
+use crate::manifest::resolve::environment::{Written, chosen_by_lcm, environment};
+use crate::manifest::resolve::service::{Built, as_index, gets_gpus};
 use crate::manifest::source::Span;
 use crate::manifest::wire;
 use crate::manifest::wire::shape::CommandLine;
@@ -39,8 +40,17 @@ pub(super) fn process(
         env_files: written.env_file.as_ref(),
         secret: &written.secret,
         plain: &written.plain,
+        gets_gpus: gets_gpus(service),
     };
     let environment = environment(context, service, pairs);
+    if as_index(service) {
+        config.insert("gpu_as".to_owned(), "index".into());
+    }
+    if gets_gpus(service) {
+        for name in written.inherit.iter().filter(|name| names_gpus(&name.value)) {
+            chosen_by_lcm(context, &name.value, name.span);
+        }
+    }
     if let Some(masked) = environment.masked() {
         config.insert("environment".to_owned(), masked);
     }

@@ -61,6 +61,7 @@ pub(super) fn service(
         stop,
         vram,
         gpu,
+        gpu_as_index: as_index(written),
         priority: written.priority.unwrap_or_default(),
         phases,
         depends_on,
@@ -129,7 +130,8 @@ fn gpu(context: &mut Context<'_>, written: &Located<wire::service::Service>, vra
     let Some(gpu) = &written.gpu else {
         return if vram > Mebibytes::ZERO { GpuRequest::Auto } else { GpuRequest::None };
     };
-    match &gpu.value {
+    let which = if let Gpu::AsIndex(which) = &gpu.value { which } else { &gpu.value };
+    match which {
         Gpu::None => {
             if vram > Mebibytes::ZERO {
                 let problem = Problem::warning("lcm::manifest::gpu", "`vram` counts for nothing where `gpu` is `none`")
@@ -138,10 +140,24 @@ fn gpu(context: &mut Context<'_>, written: &Located<wire::service::Service>, vra
             }
             GpuRequest::None
         }
-        Gpu::Auto => GpuRequest::Auto,
+        // One form beside another, never twice.
+        Gpu::Auto | Gpu::AsIndex(_) => GpuRequest::Auto,
         Gpu::All(all) => GpuRequest::All(ids(all)),
         Gpu::Any(any) => GpuRequest::Any(ids(any)),
         Gpu::Count(count) => GpuRequest::Count(*count),
+    }
+}
+
+/// Whether its program takes GPUs by index.
+pub(super) fn as_index(written: &wire::service::Service) -> bool {
+    matches!(written.gpu.as_ref().map(|gpu| &gpu.value), Some(Gpu::AsIndex(_)))
+}
+
+/// Whether lcm chooses the GPUs that it sees.
+pub(super) fn gets_gpus(written: &wire::service::Service) -> bool {
+    match &written.gpu {
+        Some(gpu) => !matches!(gpu.value, Gpu::None),
+        None => written.vram.as_ref().is_some_and(|vram| vram.0 > 0),
     }
 }
 

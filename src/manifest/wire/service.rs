@@ -123,6 +123,8 @@ pub(in crate::manifest) enum Gpu {
     All(Vec<GpuId>),
     Any(Vec<GpuId>),
     Count(u32),
+    /// Any of the others, told to the program by index.
+    AsIndex(Box<Self>),
 }
 
 /// One GPU.
@@ -132,7 +134,7 @@ pub(in crate::manifest) enum GpuId {
     Uuid(String),
 }
 
-/// One of several GPUs, or a number of them.
+/// One of several GPUs, or a number of them; and how the program is told which.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct GpuChoice {
@@ -142,6 +144,19 @@ struct GpuChoice {
     /// So many different ones.
     #[schemars(range(min = 1), example = 2)]
     count: Option<u32>,
+    /// All of these together.
+    #[schemars(example = [0, 1])]
+    all: Option<Vec<GpuId>>,
+    /// How the program is told: `index` for one that parses integers, else by UUID. A MIG instance keeps its UUID.
+    #[serde(rename = "as")]
+    #[schemars(example = &"index")]
+    form: Option<GpuForm>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum GpuForm {
+    Index,
 }
 
 impl GpuId {
@@ -178,7 +193,7 @@ impl<'de> Visitor<'de> for GpuVisitor {
     type Value = Gpu;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("`auto`, `none`, a GPU, a list of GPUs, `{ any: [..] }` or `{ count: 2 }`")
+        formatter.write_str("`auto`, `none`, a GPU, a list of GPUs, `{ any: [..] }`, `{ count: 2 }` or `{ as: index }`")
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Gpu, E> {
@@ -198,24 +213,51 @@ impl<'de> Visitor<'de> for GpuVisitor {
         while let Some(id) = items.next_element()? {
             all.push(id);
         }
-        different(&all).map_err(A::Error::custom)?;
+        together(&all).map_err(A::Error::custom)?;
         Ok(Gpu::All(all))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Gpu, A::Error> {
-        match GpuChoice::deserialize(MapAccessDeserializer::new(map))? {
-            GpuChoice { any: Some(any), count: None } => {
+        let GpuChoice { any, count, all, form } = GpuChoice::deserialize(MapAccessDeserializer::new(map))?;
+        let which = match (any, count, all) {
+            (Some(any), None, None) => {
                 different(&any).map_err(A::Error::custom)?;
-                Ok(Gpu::Any(any))
+                Gpu::Any(any)
             }
-            GpuChoice { any: None, count: Some(count) } if count > 0 => Ok(Gpu::Count(count)),
-            GpuChoice { .. } => {
-                let fault =
-                    Fault::new("lcm::manifest::gpu", "neither `any` nor a `count` of 1 or more", "or both of them");
-                Err(A::Error::custom(fault.help("write `{ any: [0, 1] }` or `{ count: 2 }`")))
+            (None, Some(count), None) if count > 0 => Gpu::Count(count),
+            (None, None, Some(all)) => {
+                together(&all).map_err(A::Error::custom)?;
+                Gpu::All(all)
             }
-        }
+            (None, None, None) if form.is_some() => Gpu::Auto,
+            (_, _, _) => {
+                let fault = Fault::new(
+                    "lcm::manifest::gpu",
+                    "neither `any`, `all` nor a `count` of 1 or more",
+                    "or several of them",
+                );
+                let help = "write `{ any: [0, 1] }`, `{ all: [0, 1] }` or `{ count: 2 }`, with `as: index` beside it \
+                            for a program that parses integers";
+                return Err(A::Error::custom(fault.help(help)));
+            }
+        };
+        Ok(match form {
+            Some(GpuForm::Index) => Gpu::AsIndex(Box::new(which)),
+            None => which,
+        })
     }
+}
+
+/// A process sees one MIG instance, and no other GPU beside it.
+fn together(ids: &[GpuId]) -> Result<(), Fault> {
+    different(ids)?;
+    let is_instance = |id: &GpuId| matches!(id, GpuId::Uuid(uuid) if uuid.starts_with("MIG-"));
+    if ids.len() > 1 && ids.iter().any(is_instance) {
+        let message = "a process can use only one MIG instance, and nothing beside it";
+        let fault = Fault::new("lcm::manifest::gpu", message, "these together");
+        return Err(fault.help("write `{ any: [..] }` for one of them"));
+    }
+    Ok(())
 }
 
 fn different(ids: &[GpuId]) -> Result<(), Fault> {
@@ -300,7 +342,7 @@ impl JsonSchema for Gpu {
                 { "enum": ["auto", "none"] },
                 id,
                 { "type": "array", "minItems": 1, "uniqueItems": true, "items": id },
-                { "allOf": [generator.subschema_for::<GpuChoice>()], "minProperties": 1, "maxProperties": 1 },
+                { "allOf": [generator.subschema_for::<GpuChoice>()], "minProperties": 1, "maxProperties": 2 },
             ]
         })
     }

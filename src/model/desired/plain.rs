@@ -67,6 +67,7 @@ impl Service {
             stop: StopPolicy::default(),
             vram: Mebibytes::ZERO,
             gpu: GpuRequest::None,
+            gpu_as_index: false,
             priority: 0,
             phases: BTreeSet::new(),
             depends_on: BTreeMap::new(),

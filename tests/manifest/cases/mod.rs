@@ -2,5 +2,6 @@
 
 mod beside;
 mod files;
+mod gpus;
 mod resolved;
 mod secrets;

@@ -1,5 +1,6 @@
 //! A service's environment and env files, without a single secret's value.
 
+use crate::manifest::chosen::is_overruled;
 use crate::manifest::draft::compose::Compose;
 use crate::manifest::draft::compose::values::{rebased, scalar};
 use crate::manifest::draft::secrets::{LEFT_OUT, is_secret, is_secret_name};
@@ -29,7 +30,7 @@ pub(super) fn pairs(node: &Node) -> Vec<(String, Option<String>)> {
 }
 
 impl Compose<'_> {
-    pub(super) fn environment(&mut self, docker: &mut Block, node: &Node) {
+    pub(super) fn environment(&mut self, docker: &mut Block, (service, node): (&str, &Node), gets_gpus: bool) {
         let mut block = Block::default();
         // In a list the later of two counts.
         let mut pairs = node.get("environment").map(pairs).unwrap_or_default();
@@ -40,6 +41,10 @@ impl Compose<'_> {
             !names[position..].contains(name)
         });
         for (name, value) in pairs.into_iter().filter(|(name, _)| is_variable(name) && name != GPU_VARIABLE) {
+            if gets_gpus && is_overruled(&name) {
+                docker.say(self.notes.add(service, format!("`{name}` was left out: lcm sets it, and `gpu:` chooses")));
+                continue;
+            }
             match value {
                 None => {
                     self.secrets.insert(name.clone());

@@ -64,7 +64,10 @@ impl Compose<'_> {
         for part in ["entrypoint", "command"] {
             self.command(&mut docker, name, part, node);
         }
-        self.environment(&mut docker, node);
+        let wish = wish(node, &mut self.variables);
+        // What gets its devices by name is given none.
+        let gets_gpus = !matches!(wish, Wish::Nothing | Wish::Amd);
+        self.environment(&mut docker, (name, node), gets_gpus);
         self.env_files(&mut docker, name, node);
         self.ports(&mut docker, name, node);
         self.volumes(&mut docker, name, node);
@@ -72,7 +75,6 @@ impl Compose<'_> {
         self.limits(&mut docker, name, node);
         self.labels(&mut docker, name, node);
         let checked = self.healthcheck(&mut docker, name, node);
-        let wish = wish(node, &mut self.variables);
         if wish == Wish::Amd {
             docker.put_with("gpu_access", Value::word("none"), "it gets its devices by name");
         }

@@ -1,0 +1,20 @@
+//! Variables that lcm sets for what it starts: a manifest that sets them too would have no effect.
+
+/// They say which GPUs a program sees.
+const OF_GPUS: [&str; 5] = [
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
+    "GPU_DEVICE_ORDINAL",
+];
+
+/// Whether a variable says which GPUs a program sees.
+pub(super) fn names_gpus(name: &str) -> bool {
+    OF_GPUS.contains(&name)
+}
+
+/// Whether lcm sets a variable for a service that it gives GPUs.
+pub(super) fn is_overruled(name: &str) -> bool {
+    names_gpus(name) || name.starts_with("LCM_")
+}
