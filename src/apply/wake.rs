@@ -51,7 +51,7 @@ pub(super) async fn wake(run: &Run<'_>, plan: &Plan, step: &Step) -> Verdict {
 async fn call(run: &Run<'_>, step: &Step, service: &Service, instance: &Instance) -> Verdict {
     run.stage(step, Stage::Start, None);
     run.ledger().changed = true;
-    let start = Start { project: &run.context.desired.project, service, gpus: &step.gpus };
+    let start = Start { project: &run.context.desired.project, service, gpus: &step.gpus, indices: &[] };
     if let Err(error) = run.context.driver.wake(&start).await {
         return failed(run, step, error.to_string()).await;
     }

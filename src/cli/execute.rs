@@ -82,7 +82,8 @@ pub(super) async fn run(session: &Session, job: Job) -> Result<Exit, Stop> {
     };
     let teller = Arc::new(Teller::new(Progress::new(show(session, &job.execution), session.stderr, copy)));
     let ended = match refused {
-        None => work(session, job, &teller).await,
+        // As large as all that it waits for.
+        None => Box::pin(work(session, job, &teller)).await,
         Some(stop) => Err(stop),
     };
     teller.still();

@@ -84,7 +84,7 @@ impl Held {
     fn into_facts(self, now: Timestamp) -> Facts {
         let Self { engine, containers, networks, trees, claims, pid_files, gpus, reservations } = self;
         let empty = Facts::empty(String::new(), now);
-        Facts { engine, containers, networks, trees, claims, pid_files, gpus, reservations, ..empty }
+        Facts { engine, containers, trees, claims, pid_files, gpus, reservations, networks, ..empty }
     }
 }
 

@@ -9,17 +9,14 @@ use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::model::desired::{Container, EnvValue, GpuAccess, Protocol, PublishedPort, Runtime, Service};
 use crate::model::facts::{Facts, Marks};
+use crate::model::spec;
 
 /// Version of what is compared, as lcm writes it on each container that it creates. What a container was not made for is
 /// only warned about: a newer lcm recreates nothing for that.
 pub const COMPARED: u32 = 1;
-
-/// Half of SHA-256: more than chance collides in.
-const DIGEST_BYTES: usize = 16;
 
 /// Variables by which lcm gives a container its GPUs; they follow the placement, not the manifest.
 const PLACED: [&str; 3] = ["NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"];
@@ -334,10 +331,7 @@ fn digests(container: &Container, salt: &str) -> BTreeMap<String, String> {
 /// Digest of one setting under the salt of its container.
 #[must_use]
 pub fn digest(salt: &str, setting: &str, value: &[String]) -> String {
-    let mut hasher = Sha256::new();
-    for part in [salt, setting].into_iter().chain(value.iter().map(String::as_str)) {
-        hasher.update((part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
-    hasher.finalize().iter().take(DIGEST_BYTES).map(|byte| format!("{byte:02x}")).collect()
+    let words = value.iter().map(String::as_bytes);
+    let parts: Vec<&[u8]> = [salt.as_bytes(), setting.as_bytes()].into_iter().chain(words).collect();
+    spec::digest(&parts)
 }

@@ -205,7 +205,7 @@ fn service(dice: &mut Dice, number: usize, part: Part, seat: usize) -> Service {
         ports: u16::try_from(number)
             .ok()
             .filter(|_| dice.below(3) == 0)
-            .map(|port| 10_000 + port)
+            .map(|port| (10_000 + port).into())
             .into_iter()
             .collect(),
         spec: Spec::plain(json!({ "image": "image:1", "command": ["serve", number] })),
@@ -215,7 +215,7 @@ fn service(dice: &mut Dice, number: usize, part: Part, seat: usize) -> Service {
 
 fn observed(services: &[(Part, usize, Service)], gpus: usize) -> Observed {
     let mut held = vec![Mebibytes::ZERO; gpus];
-    let mut ports = BTreeMap::new();
+    let mut ports = Vec::new();
     for (_, seat, service) in services.iter().filter(|(part, ..)| part.runs()) {
         held[*seat] += service.vram;
         ports.extend(service.ports.iter().map(|port| (*port, PortHolder::Service(service.name.clone()))));
@@ -250,7 +250,7 @@ fn observed(services: &[(Part, usize, Service)], gpus: usize) -> Observed {
         claimed: Vec::new(),
         gpus: gpus.collect(),
         gpus_unknown: None,
-        ports,
+        ports: ports.into_iter().collect(),
         ports_unknown: None,
         warnings: Vec::new(),
     }

@@ -201,14 +201,14 @@ fn a_secret_that_is_missing_here_compares_nothing() {
     assert_lines(&house.plan("on"), "stop:api [settings_changed]\nstart:api [settings_changed] after stop:api");
 }
 
-const PROCESS: &str = r#"
+const PROCESS: &str = r"
 version: 1
 name: drift
 services:
   web: { process: { command: [./serve.sh], cwd: /srv/current } }
 modes:
   on: { services: [web] }
-"#;
+";
 
 /// A process that works in `/srv/r1`, which the manifest's folder leads to now under this id.
 fn process(now: Option<PathFact>, held: HeldFact) -> House {
@@ -225,26 +225,26 @@ fn held(path: &str, id: &str, now: Option<&str>) -> HeldPath {
     HeldPath { path: path.to_owned(), id: id.to_owned(), now: now.map(str::to_owned) }
 }
 
-fn program() -> Option<HeldPath> {
-    Some(held("/srv/r1/serve.sh", "1:7", Some("1:7")))
+fn program() -> HeldPath {
+    held("/srv/r1/serve.sh", "1:7", Some("1:7"))
 }
 
 #[test]
 fn a_process_works_in_the_folder_that_its_shim_holds() {
     let folder = || held("/srv/r1", "1:1", Some("1:1"));
-    let same = process(Some(path("/srv/r1", "1:1")), HeldFact { folder: folder(), program: program() });
+    let same = process(Some(path("/srv/r1", "1:1")), HeldFact { folder: folder(), program: Some(program()) });
     assert_lines(&same.plan("on"), "");
     // Moved with all that is in it, it is the same folder.
     let moved = process(
         Some(path("/srv/r9", "1:1")),
-        HeldFact { folder: held("/srv/r9", "1:1", Some("1:1")), program: program() },
+        HeldFact { folder: held("/srv/r9", "1:1", Some("1:1")), program: Some(program()) },
     );
     assert_lines(&moved.plan("on"), "");
-    let linked = process(Some(path("/srv/r2", "1:2")), HeldFact { folder: folder(), program: program() });
+    let linked = process(Some(path("/srv/r2", "1:2")), HeldFact { folder: folder(), program: Some(program()) });
     let plan = linked.plan_for(&linked.desired(Some("on")), &Request::default());
     assert_lines(&text(&plan), "stop:web [settings_changed]\nstart:web [settings_changed] after stop:web");
     assert_eq!(plan.steps[0].reason.message, "it works in /srv/r1, and its folder is /srv/r2 now");
-    let gone = process(None, HeldFact { folder: held("/srv/r1", "1:1", None), program: program() });
+    let gone = process(None, HeldFact { folder: held("/srv/r1", "1:1", None), program: Some(program()) });
     let plan = gone.plan_for(&gone.desired(Some("on")), &Request::default());
     assert_eq!(plan.steps[0].reason.message, "its working folder /srv/current is gone");
     assert_eq!(diff(&plan), "-cwd: /srv/r1 (deleted)\n+cwd: /srv/current");

@@ -194,6 +194,7 @@ impl Engine {
     }
 
     /// Where host folders of containers lead, by the engine's word. Of another machine's nothing is known.
+    #[must_use]
     pub fn on_its_host(&self, paths: BTreeMap<String, PathFact>) -> BTreeMap<String, PathFact> {
         if self.elsewhere().is_some() {
             return BTreeMap::new();

@@ -33,7 +33,12 @@ impl Details {
             mounts: self.mounts.iter().filter_map(mount).collect(),
             networks: self.networks.iter().map(|(name, endpoint)| (name.clone(), network_id(endpoint))).collect(),
             network_of: mode.strip_prefix("container:").map(str::to_owned),
-            ports: host.port_bindings.iter().flatten().flat_map(|(port, bindings)| ports(port, bindings)).collect(),
+            ports: host
+                .port_bindings
+                .iter()
+                .flatten()
+                .flat_map(|(port, bindings)| ports(port, bindings.as_deref().unwrap_or_default()))
+                .collect(),
             restart: restart(host.restart_policy.as_ref()),
             limits: limits(host),
             devices: devices(host),
@@ -93,12 +98,12 @@ fn network_id(endpoint: &EndpointSettings) -> String {
     endpoint.network_id.clone().unwrap_or_default()
 }
 
-fn ports(port: &str, bindings: &Option<Vec<PortBinding>>) -> Vec<String> {
+fn ports(port: &str, bindings: &[PortBinding]) -> Vec<String> {
     let text = |binding: &PortBinding| {
         let host = binding.host_port.as_deref().filter(|host| *host != "0").unwrap_or_default();
         port_text(binding.host_ip.as_deref().unwrap_or_default(), host, port)
     };
-    bindings.iter().flatten().map(text).collect()
+    bindings.iter().map(text).collect()
 }
 
 fn restart(policy: Option<&RestartPolicy>) -> String {

@@ -18,16 +18,14 @@ const DELETED: &str = " (deleted)";
 
 /// Both, for as long as this lives. A limit that is too low for them costs the comparison, and nothing else.
 pub(crate) struct Held {
-    _folder: Option<OwnedFd>,
-    _program: Option<OwnedFd>,
+    _open: Vec<OwnedFd>,
 }
 
 impl Held {
     pub(crate) fn hold(folder: &Path, program: &Path) -> Self {
-        let _folder = held::hold(folder, FOLDER).ok();
-        // Where the folder could not be held, the program must not be taken for it.
-        let _program = _folder.as_ref().and_then(|_| held::hold(program, PROGRAM).ok());
-        Self { _folder, _program }
+        let Ok(folder) = held::hold(folder, FOLDER) else { return Self { _open: Vec::new() } };
+        // After the folder, and only with it: a descriptor tells by its number what it is.
+        Self { _open: std::iter::once(folder).chain(held::hold(program, PROGRAM)).collect() }
     }
 }
 

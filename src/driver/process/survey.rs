@@ -152,7 +152,7 @@ fn living(tree: Tree, exit: Option<ExitFact>) -> TreeFact {
     let started_at = started_at.map(|started_at| started_at.min(Timestamp::now()));
     let shim = shims.into_iter().next();
     let held = shim.as_ref().and_then(|shim| held::read(shim.pid));
-    TreeFact { shim, held, members, suspended, uid, lost_shim, former_project, ..ended(marks, started_at, exit) }
+    TreeFact { shim, members, suspended, uid, lost_shim, held, former_project, ..ended(marks, started_at, exit) }
 }
 
 fn ended(marks: Marks, started_at: Option<Timestamp>, exit: Option<ExitFact>) -> TreeFact {
