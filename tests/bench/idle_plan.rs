@@ -1,4 +1,5 @@
-//! What `lcm plan` costs when there is nothing to do, beside `docker ps --all`, over fifty running containers.
+//! What `lcm plan` costs when there is nothing to do, beside `docker ps --all` and `docker inspect` of all, over fifty
+//! running containers.
 //!
 //! Whole processes, one after the other in turn, so that both meet the same machine.
 
@@ -44,19 +45,31 @@ fn main() -> ExitCode {
     fleet.sandbox.lcm(&["apply", "--yes", &manifest]).exits(0);
     fleet.sandbox.lcm(&["plan", "--detailed-exitcode", &manifest]).exits(0);
 
-    let mut docker = Command::new("docker");
-    docker.args(["ps", "--all"]);
-    let mut lcm = fleet.sandbox.command(&["plan", &manifest]);
-    let (mut docker_ms, mut lcm_ms) = (Vec::new(), Vec::new());
+    // One container that is not there: nothing to inspect, so that the list is all that is asked for.
+    let listed = "version: 1\nname: \"@NAME@-list\"\nservices:\n  one: { docker: { image: none } }\n";
+    let listed = fleet.sandbox.write("list.yaml", listed).display().to_string();
+    let names: Vec<String> = (0..CONTAINERS).map(|index| format!("{}-s{index:02}", fleet.sandbox.name)).collect();
+    let mut list = Command::new("docker");
+    list.args(["ps", "--all"]);
+    let mut inspect = Command::new("docker");
+    inspect.args(["inspect", "--type", "container"]).args(&names);
+    let mut programs = [
+        ("docker ps --all", list),
+        ("docker inspect of all", inspect),
+        ("lcm plan", fleet.sandbox.command(&["plan", &manifest])),
+        ("lcm plan, the list alone", fleet.sandbox.command(&["plan", &listed])),
+    ];
+    let mut took: Vec<Vec<f64>> = vec![Vec::new(); programs.len()];
     for _ in 0..TURNS {
-        docker_ms.push(milliseconds(&mut docker));
-        lcm_ms.push(milliseconds(&mut lcm));
+        for ((_, program), took) in programs.iter_mut().zip(&mut took) {
+            took.push(milliseconds(program));
+        }
     }
-    let (docker_ms, lcm_ms) = (median(docker_ms), median(lcm_ms));
-    println!("{CONTAINERS} running containers, {TURNS} turns, medians\n");
-    println!("docker ps --all  {docker_ms:>7.1} ms");
-    println!("lcm plan         {lcm_ms:>7.1} ms");
-    println!("ratio            {:>7.2}", lcm_ms / docker_ms);
+    let medians: Vec<f64> = took.into_iter().map(median).collect();
+    println!("{CONTAINERS} running containers, {TURNS} turns, medians; as a share of ps, and of inspect\n");
+    for ((name, _), took) in programs.iter().zip(&medians) {
+        println!("{name:<25}{took:>7.1} ms {:>6.2} {:>6.2}", took / medians[0], took / medians[1]);
+    }
     ExitCode::SUCCESS
 }
 

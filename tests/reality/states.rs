@@ -1,0 +1,94 @@
+//! What is more than running or not: containers that a stop would remove, crash loops, a log that its service opens anew,
+//! networks of other containers, ports on several addresses.
+
+use crate::sandbox::{Sandbox, free_port, wait_until};
+use crate::{Undo, docker, image, steps};
+
+/// A manifest of these services, taken down in the end.
+fn yard(what: &str, services: &str) -> (Sandbox, String) {
+    let mut sandbox = Sandbox::new(what);
+    let manifest = sandbox.write("lcm.yaml", &format!("version: 1\nname: @NAME@\nservices:\n{services}"));
+    sandbox.take_down(&manifest);
+    let manifest = manifest.display().to_string();
+    (sandbox, manifest)
+}
+
+fn own(name: &str, more: &str) -> String {
+    format!(
+        "  {name}: {{ docker: {{ image: \"{}\", pull_policy: never, gpu_access: none{more} }}, stop: {{ grace: 1s }} }}\n",
+        image::model_server()
+    )
+}
+
+pub(crate) fn a_container_that_a_stop_would_remove_is_not_stopped() {
+    let (sandbox, manifest) = yard("rm", "  r2: { docker: { container: @NAME@-r2 } }\n");
+    let name = format!("{}-r2", sandbox.name);
+    let words = ["run", "--detach", "--rm", "--name", &name, "--volume", "/anonymous", image::model_server()];
+    let id = docker(&words).expect("a container");
+    let _undo = Undo::later(&["rm", "--force", "--volumes", &id]);
+    let refused = sandbox.lcm(&["down", "--yes", &manifest]);
+    assert_eq!(refused.code, 4, "{refused}");
+    let refused = refused.says("--rm").says("auto_remove: accept");
+    assert_eq!(docker(&["inspect", "--format", "{{.State.Running}}", &id]).as_deref(), Ok("true"), "{refused}");
+    sandbox.lcm(&["stop", "r2", "--yes", "-m", &manifest]).says("--rm");
+    assert_eq!(docker(&["inspect", "--format", "{{.State.Running}}", &id]).as_deref(), Ok("true"));
+    sandbox.write(
+        "lcm.yaml",
+        "version: 1\nname: @NAME@\nservices:\n  r2: { docker: { container: @NAME@-r2, auto_remove: accept } }\n",
+    );
+    sandbox.lcm(&["down", "--yes", &manifest]).exits(0);
+    docker(&["inspect", &id]).expect_err("the engine has removed it");
+}
+
+pub(crate) fn a_crash_loop_under_the_engines_restart_policy_is_an_error() {
+    let (sandbox, manifest) = yard("loop", "  looping: { docker: { container: @NAME@-looping } }\n");
+    let name = format!("{}-looping", sandbox.name);
+    let words =
+        ["run", "--detach", "--restart", "always", "--name", &name, image::model_server(), "--die-after", "0ms"];
+    let id = docker(&words).expect("a container");
+    let _undo = Undo::later(&["rm", "--force", &id]);
+    wait_until("the engine has brought it back three times", || {
+        let count = docker(&["inspect", "--format", "{{.RestartCount}}", &id]).unwrap_or_default();
+        count.parse::<u32>().is_ok_and(|count| count >= 3)
+    });
+    let status = sandbox.lcm(&["status", &manifest, "--format", "json"]).json();
+    assert_eq!(status["services"][0]["state"], "error", "{status:#}");
+    let reason = status["services"][0]["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("restart policy (always) has brought it back"), "{reason}");
+}
+
+pub(crate) fn a_process_that_opens_its_standard_error_anew_keeps_its_log() {
+    let line = "echo first; echo second > /dev/stderr; echo third >> /dev/stdout; exec \\\"$$0\\\" --port 0";
+    let services = format!(
+        "  talks: {{ process: {{ command: [sh, -c, \"{line}\", \"@SERVER@\"] }}, health: {{ log: listening }} }}\n"
+    );
+    let (sandbox, manifest) = yard("stderr", &services);
+    sandbox.lcm(&["apply", "--yes", &manifest]).exits(0);
+    sandbox.lcm(&["logs", "talks", "-m", &manifest]).exits(0).says("first").says("second").says("third");
+}
+
+pub(crate) fn a_service_in_anothers_network_is_made_anew_with_it() {
+    let guest = ", networks: [\"container:@NAME@-base\"], command: [--host, 0.0.0.0, --port, \"8001\"]";
+    let services = format!("{}{}", own("base", ", command: [--host, 0.0.0.0]"), own("guest", guest));
+    let (sandbox, manifest) = yard("guest", &services);
+    sandbox.lcm(&["apply", "--yes", &manifest]).exits(0);
+    let id = |service: &str| docker(&["inspect", "--format", "{{.Id}}", &format!("{}-{service}", sandbox.name)]);
+    let before = id("guest").expect("a container");
+    docker(&["rm", "--force", &id("base").expect("a container")]).expect("removed");
+    sandbox.lcm(&["apply", "--yes", &manifest]).exits(0);
+    let plan = sandbox.lcm(&["plan", &manifest, "--format", "json"]).json();
+    assert_eq!(steps(&plan), [""; 0], "{plan:#}");
+    assert_ne!(id("guest").expect("a container"), before, "its network is the new one's");
+    let shares = docker(&["inspect", "--format", "{{.HostConfig.NetworkMode}}", &id("guest").expect("a container")]);
+    assert_eq!(shares.as_deref(), Ok(&*format!("container:{}", id("base").expect("a container"))));
+}
+
+pub(crate) fn containers_on_two_addresses_share_a_port_number() {
+    let port = free_port();
+    let on = |address: &str| format!(", ports: [\"{address}:{port}:8000\"], command: [--host, 0.0.0.0]");
+    let services = format!("{}{}", own("one", &on("127.0.0.1")), own("two", &on("127.0.0.9")));
+    let (sandbox, manifest) = yard("addresses", &services);
+    sandbox.lcm(&["apply", "--yes", &manifest]).exits(0);
+    let plan = sandbox.lcm(&["plan", &manifest, "--format", "json"]).json();
+    assert_eq!(steps(&plan), [""; 0]);
+}
