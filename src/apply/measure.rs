@@ -52,6 +52,11 @@ pub(super) fn evicted(run: &Run<'_>, step: &Step) {
     remember(run, &step.service, Measured::Evicted);
 }
 
+/// It was woken, so that no eviction is left to be undone.
+pub(super) fn woken(run: &Run<'_>, step: &Step) {
+    remember(run, &step.service, Measured::Woken);
+}
+
 /// Keeps in mind the most that each service is measured to hold on one GPU.
 pub(super) fn weigh(run: &Run<'_>, facts: &Facts, request: &Request) {
     let room = (run.context.room)(facts, request);

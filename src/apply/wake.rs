@@ -3,6 +3,7 @@
 
 use super::expect::of_stop;
 use super::health::{self, Illness};
+use super::measure;
 use super::memory::{Need, Standing};
 use super::record::forbidden;
 use super::room::{Refusal, admit};
@@ -57,7 +58,10 @@ async fn call(run: &Run<'_>, step: &Step, service: &Service, instance: &Instance
     }
     run.stage(step, Stage::Health, None);
     match health::wait(run, service, instance).await {
-        Ok(()) => Verdict::Done,
+        Ok(()) => {
+            measure::woken(run, step);
+            Verdict::Done
+        }
         Err(Illness::Final { error, .. }) => failed(run, step, format!("woken, and then {error}")).await,
         Err(Illness::Cut(cut)) => Verdict::Cut(cut),
     }

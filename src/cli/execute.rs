@@ -108,9 +108,7 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
     if job.purpose == Purpose::Apply && !opened.is_simulated() {
         trusted::warn_root(session, &opened.desired, &job.manifest);
     }
-    // What was agreed to in a saved plan is what is done.
-    let force = job.execution.force && saved.is_none();
-    let request = Request { purpose: job.purpose, force, ..plan_command::request(&opened, &job.planning)? };
+    let request = request(job, &opened, saved.as_ref())?;
     let began = opened.driver().now();
     let author = Author { by: locked::who(&session.environment), run: run_id(began) };
     // The simulated world is a file of the caller's own; the machine is everybody's.
@@ -170,6 +168,12 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
         session.warn(&format!("can't write to stdout: {error}"));
     }
     Ok(ended.exit)
+}
+
+/// What is asked of the planner. What was agreed to in a saved plan is what is done, forced or not.
+fn request(job: &Job, opened: &Opened, saved: Option<&Plan>) -> Result<Request, Stop> {
+    let force = job.execution.force && saved.is_none();
+    Ok(Request { purpose: job.purpose, force, ..plan_command::request(opened, &job.planning)? })
 }
 
 /// Takes note of what is left: nothing of the previous owner's, or nothing at all.

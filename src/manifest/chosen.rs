@@ -9,6 +9,20 @@ const OF_GPUS: [&str; 5] = [
     "GPU_DEVICE_ORDINAL",
 ];
 
+/// They mark a process that lcm starts.
+const MARKS: [&str; 10] = [
+    "LCM_PROJECT",
+    "LCM_SERVICE",
+    "LCM_SPEC",
+    "LCM_SECRETS",
+    "LCM_SALT",
+    "LCM_CONFIG",
+    "LCM_GPUS",
+    "LCM_VRAM_MIB",
+    "LCM_STARTED_AT",
+    "LCM_ROLE",
+];
+
 /// Whether a variable says which GPUs a program sees.
 pub(super) fn names_gpus(name: &str) -> bool {
     OF_GPUS.contains(&name)
@@ -16,5 +30,5 @@ pub(super) fn names_gpus(name: &str) -> bool {
 
 /// Whether lcm sets a variable for a service that it gives GPUs.
 pub(super) fn is_overruled(name: &str) -> bool {
-    names_gpus(name) || name.starts_with("LCM_")
+    names_gpus(name) || MARKS.contains(&name)
 }

@@ -2,6 +2,7 @@
 //!
 //! Not serializable on purpose: it carries secrets. What may leave is in [`crate::model::spec`].
 
+mod memory;
 mod plain;
 mod programs;
 
@@ -17,6 +18,7 @@ use crate::model::secret::{Masker, Secret};
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
 
+pub use self::memory::{Evict, Wake};
 pub use self::plain::{GRACE_DEFAULT, GRACE_MAX, ORPHAN_GRACE_MAX, PROBE_TIMEOUT_DEFAULT};
 
 /// A whole manifest, for one run: its mode and active goals are settled.
@@ -485,24 +487,6 @@ pub enum BusyProbe {
     Http { url: String, pointer: String },
     /// Busy while it exits 0.
     Exec(Vec<String>),
-}
-
-/// How a service gives GPU memory back without stopping.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Evict {
-    pub calls: Vec<Call>,
-    /// Evicted means measured at most this.
-    pub resident: Mebibytes,
-    /// Deadline of one call.
-    pub timeout: Duration,
-}
-
-/// How a service takes GPU memory again that it gave back.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Wake {
-    pub calls: Vec<Call>,
-    /// Deadline of one call.
-    pub timeout: Duration,
 }
 
 /// How often, and how soon, a service is brought back.

@@ -78,6 +78,8 @@ pub struct ObservedService {
     pub measured: Option<BTreeMap<GpuId, Mebibytes>>,
     /// It was evicted a short while ago, and has taken its memory again since.
     pub grew_back: bool,
+    /// lcm evicted it since it was started, holds it to a `wake` call, and nothing has undone that yet.
+    pub is_asleep: bool,
     pub estimates: Estimates,
     /// What an operator said of it; `state` is seen through it.
     pub word: Option<Box<Said>>,
@@ -114,6 +116,7 @@ impl ObservedService {
             bound: None,
             measured: None,
             grew_back: false,
+            is_asleep: false,
             estimates: Estimates::default(),
             word: None,
             attempts: None,

@@ -56,6 +56,8 @@ pub(super) fn settle(
         let age = evicted_at.map(|evicted_at| facts.observed_at.duration_since(evicted_at));
         let lately = age.is_some_and(|age| !age.is_negative() && age <= EVICTION_HOLDS);
         let most = seen.measured_most().unwrap_or_default();
+        let since_start = evicted_at.filter(|evicted_at| seen.since.is_none_or(|since| *evicted_at >= since));
+        seen.is_asleep = since_start.is_some() && service.wake.is_some() && seen.is_evicted(service);
         seen.grew_back = lately && service.evict.as_ref().is_some_and(|evict| most > evict.resident);
     }
     for orphan in orphans.iter_mut() {

@@ -52,7 +52,9 @@ fn named(differences: &[Difference]) -> String {
 
 /// Of a process tree that lcm started, by what its shim holds open.
 pub(super) fn of_tree(facts: &Facts, service: &Service, tree: &TreeFact) -> Compared {
-    let (Some(held), Runtime::Process(process)) = (&tree.held, &service.runtime) else { return Compared::default() };
+    // Around a container paths are others than in it.
+    let held = tree.held.as_ref().filter(|_| facts.enclosure.is_none());
+    let (Some(held), Runtime::Process(process)) = (held, &service.runtime) else { return Compared::default() };
     if let Some(changed) = folder(facts, process, &held.folder) {
         return Compared { changed: Some(Box::new(changed)), warning: None };
     }

@@ -83,7 +83,7 @@ impl<'a> Scene<'a> {
             scene.drifts.push(drift(&scene, number).map(Box::new));
         }
         scene.lowered = given_back::lowered(&scene);
-        for Lowered { number, gpu, measured } in scene.lowered.clone() {
+        for Lowered { number, gpu, measured, .. } in scene.lowered.clone() {
             if let Some((_, counts)) = scene.seats.of_mut(number).iter_mut().find(|(other, _)| *other == gpu) {
                 *counts = measured;
             }

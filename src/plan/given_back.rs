@@ -23,6 +23,8 @@ pub(super) struct Lowered {
     pub(super) number: Number,
     pub(super) gpu: Gpu,
     pub(super) measured: Mebibytes,
+    /// Others have what it gave back.
+    pub(super) is_taken: bool,
 }
 
 /// Seats that count less than the larger of declared and measured; by service.
@@ -35,7 +37,9 @@ pub(super) fn lowered(scene: &Scene<'_>) -> Vec<Lowered> {
     });
     let mut over: Vec<Mebibytes> = over.collect();
     let asked = &scene.request.given_back;
-    if asked.is_empty() && over.iter().all(|over| *over == Mebibytes::ZERO) {
+    let sleeps = |number: Number| scene.glance(number).is_asleep && scene.wants.is_wanted(number);
+    let fits = over.iter().all(|over| *over == Mebibytes::ZERO);
+    if asked.is_empty() && fits && !scene.all().any(sleeps) {
         return Vec::new();
     }
     let mut order: Vec<Number> = scene.all().filter(|number| may_count_less(scene, *number)).collect();
@@ -44,12 +48,15 @@ pub(super) fn lowered(scene: &Scene<'_>) -> Vec<Lowered> {
     for number in order {
         for (gpu, counts) in scene.seat(number).iter().copied() {
             let measured = measured_on(scene.seen(number), scene.gpu_id(gpu));
-            let is_asked = asked.iter().any(|(name, id)| name == scene.name(number) && id == scene.gpu_id(gpu));
+            let is_given_away = asked.iter().any(|(name, id)| name == scene.name(number) && id == scene.gpu_id(gpu));
+            // What lcm put to sleep has to be woken, whether its memory is free or not.
+            let is_asked = is_given_away || sleeps(number);
             if measured < counts && (is_asked || over[gpu] > Mebibytes::ZERO) {
                 let gained = counts - measured;
+                let is_taken = over[gpu] > Mebibytes::ZERO;
                 free[gpu] += gained - over[gpu];
                 over[gpu] = over[gpu] - gained;
-                lowered.push((Lowered { number, gpu, measured }, counts, is_asked));
+                lowered.push((Lowered { number, gpu, measured, is_taken }, counts, is_asked));
             }
         }
     }
@@ -148,7 +155,9 @@ pub(super) fn sentence(scene: &Scene<'_>, number: Number) -> String {
         let amount = amount.to_string();
         format!("{} of its {declared} on {called}", amount.trim_end_matches(" MiB"))
     });
-    format!("it runs, but gave back {}, and others have taken that since", parts.collect::<Vec<_>>().join(" and "))
+    let is_taken = scene.lowered(number).iter().any(|lowered| lowered.is_taken);
+    let since = if is_taken { "others have taken that since" } else { "was not woken since lcm evicted it" };
+    format!("it runs, but gave back {}, and {since}", parts.collect::<Vec<_>>().join(" and "))
 }
 
 /// All that count less and are not woken by these decisions: what they gave back is not reserved for them.

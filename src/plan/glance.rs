@@ -28,6 +28,8 @@ pub(super) struct Glance {
     pub(super) has_attempts: bool,
     /// Without it there is no start.
     pub(super) lacks_secret: bool,
+    /// An eviction of it was not undone by a `wake` call yet.
+    pub(super) is_asleep: bool,
     /// It can give its memory back without a stop.
     pub(super) has_evict: bool,
     /// What there is of it, is a container.
@@ -64,6 +66,7 @@ impl Glance {
             has_word: seen.word.is_some(),
             has_attempts: seen.attempts.is_some(),
             lacks_secret: !service.missing_secrets.is_empty(),
+            is_asleep: seen.is_asleep,
             has_evict: service.evict.is_some(),
             is_container: matches!(seen.instance, Some(Instance::Container { .. })),
             has_previous: seen.previous.is_some(),

@@ -121,6 +121,8 @@ pub enum Measured {
     Memory(Mebibytes),
     /// It was asked to give its GPU memory back, and is to go on running.
     Evicted,
+    /// It was woken, which undoes that.
+    Woken,
 }
 
 /// One apply or down.

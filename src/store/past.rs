@@ -61,6 +61,7 @@ pub(super) fn known(
             Measured::Stopped { took_ms } => kinds.stopped_ms.push(took_ms),
             Measured::Memory(amount) => kinds.memory.push(amount),
             Measured::Evicted => kinds.evicted_at = Some(at),
+            Measured::Woken => kinds.evicted_at = None,
         }
     }
     for (service, kinds) in measured {

@@ -32,7 +32,9 @@ pub(crate) fn fates(case: &Case, plan: &Plan) -> Result<Vec<Fate>, String> {
 
 fn fate(case: &Case, plan: &Plan, name: &ServiceName, service: &Service) -> Result<Fate, String> {
     let find = |action: Action| plan.steps.iter().find(|step| step.service == *name && step.action == action);
-    if let Some(step) = plan.steps.iter().find(|step| !matches!(step.action, Action::Start | Action::Stop)) {
+    if let Some(step) =
+        plan.steps.iter().find(|step| !matches!(step.action, Action::Start | Action::Stop | Action::Unpause))
+    {
         return Err(format!("{} has no place here", step.id));
     }
     Ok(match (find(Action::Stop), find(Action::Start)) {

@@ -107,6 +107,18 @@ fn one_of_lower_priority_gives_way_and_the_service_is_woken() {
 }
 
 #[test]
+fn what_lcm_put_to_sleep_is_woken_though_its_memory_is_free_again() {
+    let house = evicted(20);
+    let stop = Request { purpose: Purpose::Stop, targets: ["painter".into()].into(), ..Request::default() };
+    house.try_apply(&house.desired(Some("paint")), &stop);
+    assert_lines(&house.plan("talk"), "wake:coder [memory_given_back] 19456 on GPU-0");
+    house.apply("talk");
+    // Unloaded by itself after that, it has nothing to be woken from.
+    holds(&house, 0, 1 << 10);
+    assert_lines(&house.plan("talk"), "");
+}
+
+#[test]
 fn one_that_may_stay_evicted_is_evicted_and_not_stopped() {
     let painter = "priority: 1, evict: { exec: [unload], resident: 2GiB } }";
     let house = evicted(1);

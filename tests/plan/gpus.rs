@@ -243,7 +243,7 @@ fn a_count_is_of_whole_gpus_and_one_instance_is_enough_for_auto() {
 
 #[test]
 fn instances_are_not_used_together() {
-    let house = driven_house(&manifest(", gpu: [MIG-1-0, GPU-0]"), &[0]);
+    let house = driven_house(&manifest(", gpu: [0, 1]"), &[0]);
     gpus_of(&house, |gpus| gpus.push(instance(1, 0)));
     let told = text(&look(&house));
     assert!(told.starts_with("blocked a [no_room] it wants MIG-1-0 together with other GPUs"), "{told}");

@@ -90,7 +90,7 @@ impl Bench {
     }
 
     /// A driver measures the one GPU: its capacity in MiB, and what services that run hold, the first as pid 4711.
-    pub(super) fn measured(self, capacity: u64, held: &[(&str, u64)]) -> Self {
+    pub(super) fn measured(mut self, capacity: u64, held: &[(&str, u64)]) -> Self {
         let holders = (4711..).zip(held).map(|(pid, (service, memory))| GpuHolder {
             pid,
             program: (*service).to_owned(),
@@ -109,6 +109,8 @@ impl Bench {
             unreadable: None,
         };
         self.sim.meddle(|facts| facts.gpus = Reading::Known(vec![gpu]));
+        // What is declared would go over what is measured.
+        self.desired.declared_gpus.clear();
         self
     }
 

@@ -79,16 +79,31 @@ fn others(written: &Docker) -> Vec<&'static str> {
     .collect()
 }
 
+fn named(context: &mut Context<'_>, own_name: &str, written: &Docker) -> ContainerName {
+    match &written.container_name {
+        Some(name) => {
+            valid_name(context, name);
+            ContainerName::new(&name.value)
+        }
+        None => ContainerName::new(format!("{}-{own_name}", context.project)),
+    }
+}
+
+/// What lcm creates is never removed by its end.
+fn kept(context: &mut Context<'_>, written: &Docker) {
+    if let Some(auto_remove) = &written.auto_remove {
+        let message = "`auto_remove` is for a container that exists already: those that lcm creates are kept";
+        context.error("lcm::manifest::conflict", auto_remove.span, message, "this has no effect here");
+    }
+}
+
 fn created(
     context: &mut Context<'_>,
     own_name: &str,
     service: &wire::service::Service,
     written: &Located<Docker>,
 ) -> Option<Built> {
-    if let Some(auto_remove) = &written.auto_remove {
-        let message = "`auto_remove` is for a container that exists already: those that lcm creates are kept";
-        context.error("lcm::manifest::conflict", auto_remove.span, message, "this has no effect here");
-    }
+    kept(context, written);
     let Some(image) = &written.image else {
         let help = "write `image: …` for one that lcm creates, or `container: …` for one that exists";
         context.missing(written, "a container needs an `image`, or is named by `container`", help);
@@ -97,13 +112,7 @@ fn created(
     if image.trim().is_empty() {
         context.error("lcm::manifest::empty", image.span, "the image has no name", "this name");
     }
-    let name = match &written.container_name {
-        Some(name) => {
-            valid_name(context, name);
-            ContainerName::new(&name.value)
-        }
-        None => ContainerName::new(format!("{}-{own_name}", context.project)),
-    };
+    let name = named(context, own_name, written);
     let pairs = Written {
         pairs: written.environment.as_ref(),
         env_files: written.env_file.as_ref(),

@@ -157,7 +157,7 @@ pub(super) fn chosen_by_lcm(context: &mut Context<'_>, name: &str, span: Span) {
              to leave the choice to this variable",
         )
     } else {
-        (format!("`{name}` is lcm's own: names that begin with `LCM_` mark what it starts"), "give it another name")
+        (format!("`{name}` is lcm's own: it marks what lcm starts"), "give it another name")
     };
     context.error_with_help("lcm::manifest::environment", span, (&message, "this variable"), help);
 }

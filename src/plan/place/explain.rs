@@ -4,8 +4,9 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
+use super::ports::port_of;
 use super::problem::{End, Fate, ItemId, Kind};
-use super::translate::{Translated, lacks, port_of};
+use super::translate::{Translated, lacks};
 use crate::model::endpoint::Endpoint;
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};

@@ -4,6 +4,7 @@
 //! makes decisions and sentences of it again. GPU memory and ports count; names never clash, the loader sees to that.
 
 mod explain;
+mod ports;
 mod problem;
 mod search;
 mod state;

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use super::ports::{places_of, port_of};
 use super::problem::{Few, Gpu, Item, ItemId, Kind, Problem, Sets};
 use crate::model::desired::GpuRequest;
 use crate::model::endpoint::Endpoint;
@@ -473,29 +474,6 @@ impl<'a> Work<'a> {
             is_modest: self.scene.is_retry(number) || self.scene.is_soon_tried_again(number),
         }
     }
-}
-
-/// Where a service's ports stand in the list of all, which is sorted. One on every address takes the places of all of
-/// its number; so two clash where they share a place.
-fn places_of(own: &[Endpoint], all: &[Endpoint]) -> Few<usize> {
-    let mut places: Few<usize> = Few::new();
-    for port in own {
-        let from = all.partition_point(|other| other.port < port.port);
-        let same_number = all[from..].iter().take_while(|other| other.port == port.port).enumerate();
-        let shared = same_number.filter(|(_, other)| match port.address {
-            None => other.clashes(port),
-            Some(_) => *other == port,
-        });
-        places.extend(shared.map(|(at, _)| from + at));
-    }
-    places.sort_unstable();
-    places.dedup();
-    places
-}
-
-/// `port 8188 is comfyui's (priority 100)`.
-pub(super) fn port_of(scene: &Scene<'_>, port: &Endpoint, claimant: Number) -> String {
-    format!("port {port} is {}'s (priority {})", scene.name(claimant), scene.priority(claimant))
 }
 
 /// Something that it depends on may not be up by the end.

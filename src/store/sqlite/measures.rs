@@ -55,6 +55,8 @@ fn words(what: Measured) -> (&'static str, u64) {
         Measured::Stopped { took_ms } => ("stopped", took_ms),
         Measured::Memory(amount) => ("memory", amount.0),
         Measured::Evicted => ("evicted", 0),
+        // No kind of its own: a store stays readable for an lcm that knows none.
+        Measured::Woken => ("evicted", 1),
     }
 }
 
@@ -65,7 +67,7 @@ fn measured(row: &Row<'_>, kind: usize, amount: usize) -> rusqlite::Result<Measu
         "ready" => Ok(Measured::Ready { took_ms: number }),
         "stopped" => Ok(Measured::Stopped { took_ms: number }),
         "memory" => Ok(Measured::Memory(Mebibytes::bounded(number))),
-        "evicted" => Ok(Measured::Evicted),
+        "evicted" => Ok(if number == 0 { Measured::Evicted } else { Measured::Woken }),
         other => {
             let reason = format!("{other} is nothing that lcm measures");
             Err(rusqlite::Error::FromSqlConversionFailure(kind, Type::Text, reason.into()))
