@@ -182,7 +182,7 @@ fn no_start_counts_on_memory_that_is_not_there_and_all_comes_to_rest() {
 
 #[test]
 fn what_gives_memory_back_at_any_time_has_it_reserved_or_is_woken_or_blocked() {
-    hold_over(cases(), memory::asleep(), |draft| async move {
+    hold_over(soak_cases().unwrap_or(CASES / 10), memory::asleep(), |draft| async move {
         let bench = Bench::new(&draft);
         comes_to_rest(&bench, &draft).await?;
         bench.who_sleeps_has_its_memory_or_is_blocked().await

@@ -42,7 +42,9 @@ fn overruled(fact: &GpuFact, desired: &Desired, gpus: &Gpus) -> Option<String> {
     let one = desired.declared_gpus.iter().find(|one| one.is(&fact.id, fact.index))?;
     let name = called(gpus, &fact.id);
     let (declared, told) = (one.capacity, fact.capacity);
-    if declared == told || fact.unreadable.is_some() || fact.lost.is_some() {
+    // Where no driver measures, the figure is a declaration too.
+    let reports = fact.used.is_some() && fact.unreadable.is_none() && fact.lost.is_none();
+    if declared == told || !reports {
         return None;
     }
     Some(if one.unified {

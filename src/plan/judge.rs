@@ -147,12 +147,19 @@ fn wanted(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
 /// What is paused without an operator's hold goes on; what is to be made anew is made anew.
 fn paused(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
     match scene.drift(number) {
-        Some(change) if !is_mendable(scene, number) => bring_up(scene, number, change.clone(), true),
+        Some(change) if !is_mendable(scene, number) && !is_about_gpus(change) => {
+            bring_up(scene, number, change.clone(), true)
+        }
         Some(_) | None => {
             let message = format!("{}, and no operator holds it; {}", scene.seen(number).detail, why.message);
             Decision::Unpause(reason(ReasonCode::SettingsChanged, message, why.by.clone()))
         }
     }
+}
+
+/// Where it runs is judged once it goes on: that may take others' places.
+fn is_about_gpus(change: &Reason) -> bool {
+    matches!(change.code, ReasonCode::GpuLost | ReasonCode::WrongGpu)
 }
 
 /// What runs of another checkout: whatever this manifest makes of it, it goes on.

@@ -89,7 +89,7 @@ fn a_row_that_stays_is_not_sent_again_and_the_terminal_is_left_as_it_was() {
     // A declared size would go over what the world tells.
     let manifest = folder.path().join("lcm.yaml");
     let text = fs::read_to_string(&manifest).expect("a manifest");
-    let without = text.lines().filter(|line| !line.starts_with("  devices:"));
+    let without = text.lines().filter(|line| !line.starts_with("gpus:"));
     fs::write(&manifest, without.collect::<Vec<_>>().join("\n")).expect("written");
     let mut terminal = Terminal::run(folder.path(), WATCH);
     let first = terminal.until("Ctrl-C ends");
