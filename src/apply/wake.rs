@@ -59,7 +59,10 @@ async fn call(run: &Run<'_>, step: &Step, service: &Service, instance: &Instance
     run.stage(step, Stage::Health, None);
     match health::wait(run, service, instance).await {
         Ok(()) => {
-            measure::woken(run, step);
+            // Without a call of its own it only has its room again, and what it does with that is seen.
+            if service.wake.is_some() {
+                measure::woken(run, step);
+            }
             Verdict::Done
         }
         Err(Illness::Final { error, .. }) => failed(run, step, format!("woken, and then {error}")).await,
