@@ -70,6 +70,7 @@ fn main() -> std::process::ExitCode {
             health_is_the_images_own;
         settings:
             what_lcm_made_reads_back_as_it_was_made,
+            what_the_engine_writes_in_its_own_way_is_not_compared,
             what_the_engine_can_change_is_mended_while_it_runs,
             what_it_cannot_change_is_made_anew_at_the_next_start,
             a_network_that_was_made_anew_no_longer_keeps_it_from_starting,

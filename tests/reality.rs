@@ -44,6 +44,7 @@ fn main() -> ExitCode {
             a_container_that_a_stop_would_remove_is_not_stopped,
             a_crash_loop_under_the_engines_restart_policy_is_an_error,
             a_process_that_opens_its_standard_error_anew_keeps_its_log,
+            a_pattern_that_was_never_seen_does_not_pass_for_a_log_that_lost_its_beginning,
             a_service_in_anothers_network_is_made_anew_with_it,
             containers_on_two_addresses_share_a_port_number;
     ];

@@ -18,6 +18,10 @@ use crate::model::spec;
 /// only warned about: a newer lcm recreates nothing for that.
 pub const COMPARED: u32 = 1;
 
+/// Mark of a container whose settings its engine reports in another way than lcm gave them, as of one that an earlier lcm
+/// created.
+pub const NOT_COMPARED: u32 = 0;
+
 /// Variables by which lcm gives a container its GPUs; they follow the placement, not the manifest.
 const PLACED: [&str; 3] = ["NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"];
 

@@ -26,9 +26,9 @@ pub(super) fn of_container(facts: &Facts, desired: &Desired, service: &Service, 
     let names = named(&differences);
     if marks.compared < COMPARED {
         let warning = format!(
-            "{}: its container differs from the manifest in {names}; an earlier lcm created it, and did not compare that: \
-             it is left as it is until `lcm restart {}` or a change of its spec",
-            service.name, service.name
+            "{}: its container differs from the manifest in {names}: an earlier lcm created it, or the engine sets that by \
+             itself; it is left as it is until its spec changes",
+            service.name
         );
         return Compared { changed: None, warning: Some(warning) };
     }

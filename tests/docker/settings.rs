@@ -7,7 +7,7 @@ use lcm::model::desired::{Desired, GpuAccess, Protocol, PublishedPort, Service};
 use lcm::model::facts::{ContainerFact, Facts, Reading};
 use lcm::model::settings::{Difference, Settings};
 
-use crate::bench::{Bench, docker, id, own};
+use crate::bench::{Bench, docker, id, inspected, own};
 
 /// What of a running service differs from the manifest, by the engine.
 async fn differences(bench: &Bench, service: &Service) -> Vec<Difference> {
@@ -76,6 +76,20 @@ pub(crate) async fn what_lcm_made_reads_back_as_it_was_made() {
     let plain = bench.serving("plain", &[]);
     bench.start(&plain).await.expect("started");
     assert_eq!(differences(&bench, &plain).await, []);
+}
+
+pub(crate) async fn what_the_engine_writes_in_its_own_way_is_not_compared() {
+    let bench = Bench::new();
+    let mut container = bench.container("web", &[]);
+    // The engine keeps the plain path.
+    container.volumes = vec![format!("{}-data:/one/../data", bench.project)];
+    bench.at_the_end(&["volume", "rm", &format!("{}-data", bench.project)]);
+    let service = own("web", container);
+    let instance = bench.start(&service).await.expect("started");
+    let labels = inspected(id(&instance), ".Config.Labels");
+    assert!(labels.contains("\"lcm.compared\":\"0\""), "{labels}");
+    bench.stop(&service, &instance).await.expect("stopped");
+    assert_eq!(bench.start(&service).await.expect("started"), instance, "it is not made anew for that");
 }
 
 pub(crate) async fn what_the_engine_can_change_is_mended_while_it_runs() {

@@ -61,6 +61,21 @@ fn a_service_counts_the_larger_of_declared_and_measured() {
 }
 
 #[test]
+fn what_it_holds_while_it_still_loads_is_no_reason_for_advice() {
+    let house = driven_house(MANIFEST, &[0]);
+    house.apply("small");
+    holds(&house, 0, Some(9_012));
+    assert_eq!(look(&house, "small").warnings.len(), 1, "it answers");
+    let failing = ProbeReading::Failed { failures: 1, detail: "refused".to_owned() };
+    house.sim.meddle(|facts| {
+        let now = facts.observed_at;
+        facts.trees.known_mut().expect("trees").iter_mut().for_each(|tree| tree.started_at = Some(now));
+        facts.probes.insert("small".into(), ProbeFacts { health: Some(failing), busy: None });
+    });
+    assert_eq!(look(&house, "small").warnings, Vec::<String>::new(), "it is starting");
+}
+
+#[test]
 fn more_than_a_tenth_over_its_declaration_is_told_with_the_figure() {
     let house = driven_house(MANIFEST, &[0]);
     house.apply("small");

@@ -127,7 +127,13 @@ impl Yard {
             Change::Remove => does(&["rm", "--force", container]),
             Change::Rename => does(&["rename", container, &format!("{container}-elsewhere")]),
             Change::Recreate => self.recreate(number),
-            Change::Retag => does(&["tag", &self.twin, &tag(&self.sandbox.name, number)]),
+            Change::Retag => {
+                let tag = tag(&self.sandbox.name, number);
+                let id = |image: &str| docker(&["inspect", "--type", "image", "--format", "{{.Id}}", image]);
+                // From the one to the other: it may have been changed before.
+                let is_twin = id(&tag).is_ok_and(|is| Ok(is) == id(&self.twin));
+                does(&["tag", if is_twin { image::model_server() } else { &self.twin }, &tag]);
+            }
             Change::Nothing => does(&["tag", &self.twin, &format!("{}-unused", self.twin)]),
         }
         change != Change::Nothing

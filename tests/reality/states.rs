@@ -67,6 +67,21 @@ pub(crate) fn a_process_that_opens_its_standard_error_anew_keeps_its_log() {
     sandbox.lcm(&["logs", "talks", "-m", &manifest]).exits(0).says("first").says("second").says("third");
 }
 
+pub(crate) fn a_pattern_that_was_never_seen_does_not_pass_for_a_log_that_lost_its_beginning() {
+    let flood = "--flood-log, \"2000000\"";
+    let health = "health: { log: \"server is ready\", timeout: 2s, warm_time: 0s }";
+    let services = format!(
+        "  bare: {{ process: {{ command: [\"@SERVER@\", --port, \"0\", {flood}], log: {{ max_size: 64KiB, files: 1 }} }}, \
+         {health} }}\n  boxed: {{ docker: {{ image: \"{}\", pull_policy: never, gpu_access: none, command: [--host, \
+         0.0.0.0, {flood}] }}, stop: {{ grace: 1s }}, {health} }}\n",
+        image::model_server()
+    );
+    let (sandbox, manifest) = yard("flood", &services);
+    let failed = sandbox.lcm(&["apply", "--yes", &manifest]).exits(3);
+    let failed = failed.says("bare failed").says("boxed failed");
+    assert!(failed.stdout.contains("server is ready"), "{failed}");
+}
+
 pub(crate) fn a_service_in_anothers_network_is_made_anew_with_it() {
     let guest = ", networks: [\"container:@NAME@-base\"], command: [--host, 0.0.0.0, --port, \"8001\"]";
     let services = format!("{}{}", own("base", ", command: [--host, 0.0.0.0]"), own("guest", guest));

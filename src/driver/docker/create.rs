@@ -20,9 +20,10 @@ pub(super) fn body(
     start: &Start<'_>,
     container: &Container,
     host_id: Option<&str>,
+    compared: u32,
 ) -> Result<ContainerCreateBody, DriverError> {
     check_labels(start.service, container)?;
-    let labels = marks::write(start, container, &marks::new_salt()?, host_id);
+    let labels = marks::write(start, container, (&marks::new_salt()?, compared), host_id);
     let first = container.networks.first();
     let endpoint = first.and_then(|name| Some((name.clone(), endpoint(name, start.service)?)));
     Ok(ContainerCreateBody {

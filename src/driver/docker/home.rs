@@ -2,7 +2,7 @@
 //!
 //! Proof is the process at the other end of its socket, which the kernel names (`SO_PEERCRED`) to each connection: an
 //! engine that is visible here; where processes are hidden from this user (`hidepid`), one of root's. Where a service
-//! manager listens for an engine (socket activation), both must be visible. Whatever else holds the socket (ssh, socat,
+//! manager listens for an engine (socket activation), both must be visible. Any other process that holds the socket (ssh, socat,
 //! Docker Desktop's backend) forwards it, unless one of its containers has a process here, in a control group of the
 //! container's id. In a container the peer is invisible; there the engine that knows lcm's own container is the host's,
 //! and its mounts translate paths. A name, `docker info` and contexts prove nothing.

@@ -12,7 +12,6 @@ use crate::files::kernel;
 use crate::model::desired::{Container, Service};
 use crate::model::facts::Marks;
 use crate::model::names::GpuId;
-use crate::model::settings;
 use crate::model::spec::canonical;
 
 /// What users' own labels may not begin with.
@@ -57,11 +56,12 @@ pub(super) fn read(labels: &HashMap<String, String>) -> Option<Marks> {
     })
 }
 
-/// The labels of a new container: the user's, and ours. `host_id`: this machine, where it is known.
+/// The labels of a new container: the user's, and ours. `compared`: the version of the settings that are compared with
+/// its real ones later. `host_id`: this machine, where it is known.
 pub(super) fn write(
     start: &Start<'_>,
     container: &Container,
-    salt: &str,
+    (salt, compared): (&str, u32),
     host_id: Option<&str>,
 ) -> HashMap<String, String> {
     let service = start.service;
@@ -77,7 +77,7 @@ pub(super) fn write(
         (IMAGE, container.image.clone()),
         (NAME, container.name.to_string()),
         (UID, rustix::process::getuid().as_raw().to_string()),
-        (COMPARED, settings::COMPARED.to_string()),
+        (COMPARED, compared.to_string()),
     ];
     let theirs = container.labels.iter().map(|(name, value)| (name.clone(), value.clone()));
     let host = host_id.map(|host_id| (HOST, host_id.to_owned()));

@@ -46,7 +46,7 @@ impl Details {
         }
     }
 
-    /// Of all that may be compared; what the manifest does not state is nobody's business here.
+    /// Of all that may be compared; what the manifest does not state is left out.
     fn digests(&self, container: &Container, salt: &str) -> BTreeMap<String, String> {
         let (config, host) = (&self.config, &self.host);
         let mut values: Vec<(String, Vec<String>)> = Vec::new();

@@ -13,7 +13,7 @@ use crate::driver::{DriverError, Start};
 use crate::model::desired::{Container, Runtime, Service};
 use crate::model::names::ProjectName;
 use crate::model::observed::{ASIDE_SUFFIX, Instance};
-use crate::model::settings::Difference;
+use crate::model::settings::{COMPARED, Difference, NOT_COMPARED, Setting};
 
 impl Engine {
     /// Starts what is there where it is as the service wants it, else a new one.
@@ -136,10 +136,28 @@ impl Engine {
         }
     }
 
+    /// An engine may have defaults of its own, or write a setting in another way. What reads back otherwise right after it
+    /// was made would do so for ever: such a container is made once more, with a mark that keeps it from being compared.
     async fn create(&self, start: &Start<'_>, container: &Container) -> Result<Seen, DriverError> {
+        let made = self.create_compared(start, container, COMPARED).await?;
+        let differences = self.differences(&made, start.service, container).await?;
+        // Further networks are joined later.
+        if differences.iter().all(|difference| matches!(difference.setting, Setting::Network(_))) {
+            return Ok(made);
+        }
+        self.delete(&made).await?;
+        self.create_compared(start, container, NOT_COMPARED).await
+    }
+
+    async fn create_compared(
+        &self,
+        start: &Start<'_>,
+        container: &Container,
+        compared: u32,
+    ) -> Result<Seen, DriverError> {
         let volumes = self.host_volumes(start.service, container).await?;
         let container = &Container { volumes, ..container.clone() };
-        let body = create::body(start, container, self.own_host_id())?;
+        let body = create::body(start, container, self.own_host_id(), compared)?;
         let options = CreateContainerOptionsBuilder::new().name(container.name.as_str()).build();
         let call = self.docker.create_container(Some(options), body);
         let made = self.call(format!("create container {}", container.name), CHANGE_DEADLINE, call).await?;

@@ -9,7 +9,7 @@ use crate::model::names::ServiceName;
 
 const CONTAINER: &str = "container:";
 
-/// Adds the dependencies that nobody wrote. A container that no service carries is not lcm's to follow in a plan; that it
+/// Adds the dependencies that follow from it, where the manifest states none. A container that no service carries is not lcm's to follow in a plan; that it
 /// was made anew shows in the real settings.
 pub(super) fn depend(services: &mut BTreeMap<ServiceName, Resolved>) {
     let carriers: BTreeMap<String, ServiceName> = services

@@ -186,7 +186,7 @@ impl Telling<'_> {
         told.collect()
     }
 
-    /// Of all that was placed. What is merely left running stands in nobody's way.
+    /// Of all that was placed. What is merely left running yields to all of it.
     fn priorities(&self) -> BTreeMap<ServiceName, i64> {
         let (scene, placed) = (self.scene, self.numbers.iter());
         let height = |number: Number| {
