@@ -17,7 +17,7 @@ fn manifest(image: &str, attempts: u32, die: &str) -> String {
     format!(
         "version: 1
 name: \"@NAME@-loop\"
-gpus: {{ devices: [{{ index: 0, vram: 24GiB }}] }}
+gpus: {{ devices: [{{ index: 0, uuid: \"@GPU@-loop\", vram: 24GiB }}] }}
 services:
   looping:
     process: {{ command: [\"@SERVER@\", --port, \"{first}\", {die}] }}
