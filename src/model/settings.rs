@@ -225,8 +225,8 @@ fn port(port: &PublishedPort) -> String {
     port_text(port.address.as_deref().unwrap_or_default(), &host, &format!("{}/{protocol}", port.container))
 }
 
-/// `gpu-1`, as a GPU is called that only the manifest knows, is `1` to its driver.
-fn device_id(id: &str) -> &str {
+/// As drivers call a GPU: one that is only declared is `gpu-N`, and `N` for its driver.
+pub(crate) fn device_id(id: &str) -> &str {
     id.strip_prefix("gpu-").filter(|rest| rest.parse::<u32>().is_ok()).unwrap_or(id)
 }
 

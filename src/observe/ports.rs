@@ -11,16 +11,13 @@ use crate::observe::container;
 
 /// Holders of the ports that the manifest needs, or why they can't be told.
 pub(super) fn ports(facts: &Facts, desired: &Desired) -> (Holders, Option<String>) {
-    let all = desired.services.values().flat_map(|service| &service.ports);
-    let needed: BTreeSet<u16> = all.map(|endpoint| endpoint.port).collect();
+    let needed = ports_of(desired, |_| true);
     let mut holders = Holders::default();
     // Those of a remote engine's containers are ports of another machine.
-    let is_here = |service: &&Service| match service.runtime {
+    let local = ports_of(desired, |service| match service.runtime {
         Runtime::Process(_) => true,
         Runtime::Container(_) | Runtime::Existing(_) => facts.engine_elsewhere.is_none(),
-    };
-    let local = desired.services.values().filter(is_here).flat_map(|service| &service.ports);
-    let local: BTreeSet<u16> = local.map(|endpoint| endpoint.port).collect();
+    });
     for listener in facts.listeners.known().into_iter().flatten() {
         if local.contains(&listener.port) {
             holders.insert(listener.endpoint(), holder(listener, facts, desired));
@@ -37,6 +34,11 @@ pub(super) fn ports(facts: &Facts, desired: &Desired) -> (Holders, Option<String
         Reading::Known(_) | Reading::NotAsked => None,
     };
     (holders, unknown)
+}
+
+fn ports_of(desired: &Desired, of: impl Fn(&Service) -> bool) -> BTreeSet<u16> {
+    let services = desired.services.values().filter(|service| of(service));
+    services.flat_map(|service| &service.ports).map(|endpoint| endpoint.port).collect()
 }
 
 fn holder(listener: &ListenerFact, facts: &Facts, desired: &Desired) -> PortHolder {

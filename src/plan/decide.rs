@@ -82,12 +82,13 @@ impl<'a> Scene<'a> {
             scene.seats.push(seats.into_iter());
             scene.drifts.push(drift(&scene, number).map(Box::new));
         }
-        scene.lowered = given_back::lowered(&scene);
-        for Lowered { number, gpu, measured, .. } in scene.lowered.clone() {
+        let lowered = given_back::lowered(&scene);
+        for &Lowered { number, gpu, measured, .. } in &lowered {
             if let Some((_, counts)) = scene.seats.of_mut(number).iter_mut().find(|(other, _)| *other == gpu) {
                 *counts = measured;
             }
         }
+        scene.lowered = lowered;
         Self { firm: Firm::of(&scene), ..scene }
     }
 

@@ -10,7 +10,8 @@ use futures_util::StreamExt as _;
 use crate::driver::DriverError;
 use crate::driver::disk;
 use crate::driver::docker::inspect::{Seen, not_a_container};
-use crate::driver::docker::{Engine, Place, READ_DEADLINE, create, failure, short};
+use crate::driver::docker::settings::Details;
+use crate::driver::docker::{Engine, Place, READ_DEADLINE, create, failure};
 use crate::model::desired::{Container, GpuAccess, PullPolicy, Runtime, Service};
 use crate::model::names::{ContainerName, ProjectName};
 
@@ -31,7 +32,7 @@ impl Engine {
             Runtime::Process(_) => Err(not_a_container(service)),
             Runtime::Existing(existing) => match self.named(existing.container.as_str()).await? {
                 Some(seen) if self.is_anothers(&seen, project) => Err(self.refusal(&seen, project, "start")),
-                Some(seen) => self.prepare_existing(service, &seen.id).await,
+                Some(seen) => self.prepare_existing(service, &seen.details).await,
                 None => Err(missing_container(service, &existing.container)),
             },
             Runtime::Container(container) => {
@@ -69,18 +70,15 @@ impl Engine {
     }
 
     /// Devices and host folders that a container was made with are still there.
-    async fn prepare_existing(&self, service: &Service, id: &str) -> Result<(), DriverError> {
+    async fn prepare_existing(&self, service: &Service, details: &Details) -> Result<(), DriverError> {
         if !self.is_here().await? {
             return Ok(());
         }
-        let what = format!("inspect container {}", short(id));
-        let Some(found) = self.find(what, self.docker.inspect_container(id, None)).await? else { return Ok(()) };
-        let devices = found.host_config.and_then(|host| host.devices).unwrap_or_default();
-        let devices: Vec<String> = devices.into_iter().filter_map(|device| device.path_on_host).collect();
-        let device = devices.iter().find(|path| is_missing(path)).map(|path| format!("device {path}"));
-        let binds = found.mounts.unwrap_or_default().into_iter().filter(|mount| mount.typ.as_deref() == Some("bind"));
-        let sources: Vec<String> = binds.filter_map(|mount| mount.source).collect();
-        let source = || sources.iter().find(|path| is_missing(path)).map(|path| format!("the mounted path {path}"));
+        let mut devices = details.host.devices.iter().flatten().filter_map(|device| device.path_on_host.as_deref());
+        let device = devices.find(|path| is_missing(path)).map(|path| format!("device {path}"));
+        let binds = details.mounts.iter().filter(|mount| mount.typ.as_deref() == Some("bind"));
+        let mut sources = binds.filter_map(|mount| mount.source.as_deref());
+        let source = || sources.find(|path| is_missing(path)).map(|path| format!("the mounted path {path}"));
         match device.or_else(source) {
             Some(missing) => Err(DriverError::Missing(format!(
                 "the container of service {} was made with {missing}, which does not exist on this machine any more",

@@ -51,7 +51,7 @@ impl Engine {
         let ours = |seen: &Seen| self.is_ours(seen, project, service);
         let Some(aside) = aside.filter(ours) else {
             let Some(old) = current.filter(ours) else { return Ok(false) };
-            if old.is_up() || self.is_as_wanted(&old, service, container).await? {
+            if old.is_up() || self.as_wanted(&old, service, container).await?.is_some() {
                 return Ok(false);
             }
             return self.run(&old.id, &old.name).await.map(|_| true);
@@ -75,8 +75,8 @@ impl Engine {
             return Err(self.refusal(stranger, start.project, "replace"));
         }
         if let Some(current) = &current {
-            if self.fits(current, start, container).await? {
-                self.mend(current, start.service, container).await?;
+            if let Some(mendable) = self.fits(current, start, container).await? {
+                self.mend(current, start.service, &mendable).await?;
                 self.join_networks(current, start.service, container).await?;
                 return self.run(&current.id, &current.name).await;
             }
@@ -102,12 +102,15 @@ impl Engine {
                 Some(current)
             }
             (None, Some(aside)) if !ours(&aside) => None,
-            (None, Some(aside)) if !aside.is_up() && self.fits(&aside, start, container).await? => {
+            (None, Some(aside)) if aside.is_up() => Some(aside),
+            (None, Some(aside)) => {
+                let Some(mendable) = self.fits(&aside, start, container).await? else {
+                    return self.create_and_run(start, container, Some(&aside)).await;
+                };
                 self.rename(&aside, container.name.as_str()).await?;
-                self.mend(&aside, start.service, container).await?;
+                self.mend(&aside, start.service, &mendable).await?;
                 return self.run(&aside.id, container.name.as_str()).await;
             }
-            (None, Some(aside)) => Some(aside),
         };
         self.create_and_run(start, container, fallback.as_ref()).await
     }
@@ -136,8 +139,9 @@ impl Engine {
         }
     }
 
-    /// An engine may have defaults of its own, or write a setting in another way. What reads back otherwise right after it
-    /// was made would do so for ever: such a container is made once more, with a mark that keeps it from being compared.
+    /// An engine may have defaults of its own, or write a setting in another way. What reads back otherwise right after
+    /// it was made would do so for ever: such a container is made once more, with a mark that keeps it from being
+    /// compared.
     async fn create(&self, start: &Start<'_>, container: &Container) -> Result<Seen, DriverError> {
         let made = self.create_compared(start, container, COMPARED).await?;
         let differences = self.differences(&made, start.service, container).await?;
@@ -179,29 +183,45 @@ impl Engine {
         Ok(())
     }
 
-    /// As this start wants it: spec, secrets, real settings, image, the GPUs that it was given, and the memory that it counts for
-    /// there: both stand on the container, where the next plan reads them.
-    async fn fits(&self, seen: &Seen, start: &Start<'_>, container: &Container) -> Result<bool, DriverError> {
+    /// What is left to mend of one that is as this start wants it: spec, secrets, real settings, image, the GPUs that it
+    /// was given, and the memory that it counts for there. Both of these stand on the container, where the next plan
+    /// reads them. `None`: it has to be made anew.
+    async fn fits(
+        &self,
+        seen: &Seen,
+        start: &Start<'_>,
+        container: &Container,
+    ) -> Result<Option<Vec<Difference>>, DriverError> {
         let vram_mib = start.service.vram.0;
         let placed = seen
             .marks
             .as_ref()
             .filter(|marks| !self.identity(start.project).is_taken_over(marks))
             .is_some_and(|marks| marks.gpus == marks::gpus(start.gpus) && marks.vram_mib == vram_mib);
-        Ok(placed && self.is_as_wanted(seen, start.service, container).await?)
+        if !placed {
+            return Ok(None);
+        }
+        self.as_wanted(seen, start.service, container).await
     }
 
-    async fn is_as_wanted(&self, seen: &Seen, service: &Service, container: &Container) -> Result<bool, DriverError> {
-        let Some(marks) = &seen.marks else { return Ok(false) };
+    /// The same, wherever it was placed.
+    async fn as_wanted(
+        &self,
+        seen: &Seen,
+        service: &Service,
+        container: &Container,
+    ) -> Result<Option<Vec<Difference>>, DriverError> {
+        let Some(marks) = &seen.marks else { return Ok(None) };
         if !service.spec.has_hash(&marks.spec) || !service.spec.has_secrets(&marks.secrets, &marks.salt) {
-            return Ok(false);
+            return Ok(None);
         }
         let differences = self.differences(seen, service, container).await?;
         if !differences.iter().all(Difference::is_mendable) {
-            return Ok(false);
+            return Ok(None);
         }
         // An image that is gone by its name has not moved.
-        Ok(self.image_id(&container.image).await?.is_none_or(|now| now == seen.image_id))
+        let has_image = self.image_id(&container.image).await?.is_none_or(|now| now == seen.image_id);
+        Ok(has_image.then_some(differences))
     }
 
     async fn run(&self, id: &str, name: &str) -> Result<Instance, DriverError> {

@@ -28,7 +28,8 @@ impl Engine {
         let gone = || DriverError::Missing(format!("the container of `{}` is gone", service.name));
         let seen = self.instance(instance).await?.ok_or_else(gone)?;
         self.may_act(&seen, (project, &service.name), instance, "update")?;
-        self.mend(&seen, service, container).await?;
+        let differences = self.differences(&seen, service, container).await?;
+        self.mend(&seen, service, &differences).await?;
         let now = self.instance(instance).await?.ok_or_else(gone)?;
         let left = self.differences(&now, service, container).await?;
         match left.iter().find(|difference| difference.is_mendable()) {
@@ -54,8 +55,13 @@ impl Engine {
         Ok(seen.details.settings(container, &marks.salt).differences(&expected))
     }
 
-    pub(super) async fn mend(&self, seen: &Seen, service: &Service, container: &Container) -> Result<(), DriverError> {
-        let differences = self.differences(seen, service, container).await?;
+    /// Mends those of the differences that can be mended in place.
+    pub(super) async fn mend(
+        &self,
+        seen: &Seen,
+        service: &Service,
+        differences: &[Difference],
+    ) -> Result<(), DriverError> {
         let mendable: Vec<&Difference> = differences.iter().filter(|difference| difference.is_mendable()).collect();
         self.change_limits(seen, &mendable).await?;
         // A network that was made anew has the name of the one before: that has to go first.

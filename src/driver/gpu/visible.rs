@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::names::GpuId;
+use crate::model::settings::device_id;
 
 /// Of AMD's UUIDs: `GPU-4b2c1a9f8d3e6f7a`. NVIDIA's are longer, and in groups.
 const AMD_DIGITS: usize = 16;
@@ -43,13 +44,9 @@ fn named_by(gpus: &[GpuId], indices: &[u32]) -> String {
     indices.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// As drivers call them: a GPU that is only declared is `gpu-N`, and `N` for its driver.
+/// As drivers call them.
 pub(crate) fn device_ids(gpus: &[GpuId]) -> Vec<String> {
-    let id = |gpu: &GpuId| {
-        let index = gpu.as_str().strip_prefix("gpu-").filter(|rest| rest.parse::<u32>().is_ok());
-        index.unwrap_or(gpu.as_str()).to_owned()
-    };
-    gpus.iter().map(id).collect()
+    gpus.iter().map(|gpu| device_id(gpu.as_str()).to_owned()).collect()
 }
 
 fn of_amd(gpus: &[GpuId], indices: &[u32]) -> BTreeMap<String, String> {
