@@ -12,7 +12,7 @@ use futures_util::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::driver::docker::inspect::Seen;
+use crate::driver::docker::inspect::Running;
 use crate::driver::docker::transport::is_too_large;
 use crate::driver::docker::{Engine, failure, short};
 use crate::driver::{DriverError, LogMark, Logged};
@@ -248,7 +248,7 @@ impl Engine {
         let Some(seen) = self.inspect(id).await? else {
             return Err(DriverError::Missing(format!("container {} is gone, and its log with it", short(id))));
         };
-        let from = after.or_else(|| began(&seen));
+        let from = after.or_else(|| began(seen.state, seen.started_at, seen.finished_at));
         let second = from.map_or(0, Timestamp::as_second);
         let mut output = std::pin::pin!(self.docker.logs(id, Some(options(i32::try_from(second).unwrap_or_default()))));
         let (mut older, mut written_max) = (false, 0_u64);
@@ -328,11 +328,12 @@ fn engines_words(part: &LogOutput) -> Option<String> {
 
 /// A moment that parts the output of the last start from what was written before it. Lines carry the time at which the
 /// engine read them: those of the life before come right after its end, those of this one may come a little before
-/// the start that is noted. The middle of the pause between is neither.
-fn began(seen: &Seen) -> Option<Timestamp> {
-    let started = seen.started_at?;
-    let before = seen.finished_at.filter(|finished| *finished < started);
-    match before {
+/// the start that is noted. The middle of the pause between is neither. The end of one that does not run is this life's
+/// own, though it be noted before the start: an engine does that to one that ends at once.
+fn began(state: Running, started: Option<Timestamp>, finished: Option<Timestamp>) -> Option<Timestamp> {
+    let started = started?;
+    let runs = matches!(state, Running::Yes | Running::Paused);
+    match finished.filter(|finished| runs && *finished < started) {
         Some(finished) => started.checked_sub(started.duration_since(finished) / 2).ok(),
         // It never ended, or this very life has.
         None => Some(started.saturating_sub(START_MARGIN).unwrap_or(Timestamp::MIN)),
@@ -354,10 +355,24 @@ fn line_since(entry: &str, from: Option<Timestamp>) -> Option<(Option<Timestamp>
 mod tests {
     use jiff::Timestamp;
 
-    use super::{News, line_since};
+    use super::{News, Running, began, line_since};
 
     fn at(text: &str) -> Option<Timestamp> {
         text.parse().ok()
+    }
+
+    #[test]
+    fn what_ends_at_once_keeps_its_output() {
+        let (started, finished) = (at("2026-11-20T10:00:01.3Z"), at("2026-11-20T10:00:01.299Z"));
+        let written = "2026-11-20T10:00:01.290000000Z out of memory\n";
+        for ended in [Running::Ended, Running::Restarting] {
+            let from = began(ended, started, finished);
+            assert!(line_since(written, from).is_some(), "{ended:?}: {from:?}");
+        }
+        let between = at("2026-11-20T10:00:01.2995Z");
+        assert_eq!(began(Running::Yes, started, finished), between, "the end of the life before");
+        assert_eq!(began(Running::Yes, started, None), at("2026-11-20T10:00:00.8Z"));
+        assert_eq!(began(Running::Created, None, None), None);
     }
 
     #[test]
