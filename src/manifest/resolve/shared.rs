@@ -1,5 +1,5 @@
-//! Services in another container's network or IPC namespace (`container:NAME`): they depend on that service, and are made
-//! anew with it, for they name it by an id that is gone then.
+//! Services in another container's network or IPC namespace (`container:NAME`): they depend on that service, and are
+//! made anew with it, for they name it by an id that is gone then.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use crate::model::names::ServiceName;
 
 const CONTAINER: &str = "container:";
 
-/// Adds the dependencies that follow from it, where the manifest states none. A container that no service carries is not lcm's to follow in a plan; that it
-/// was made anew shows in the real settings.
+/// Adds the dependencies that follow from it, where the manifest states none. A container that no service carries is not
+/// lcm's to follow in a plan; that it was made anew shows in the real settings.
 pub(super) fn depend(services: &mut BTreeMap<ServiceName, Resolved>) {
     let carriers: BTreeMap<String, ServiceName> = services
         .iter()
