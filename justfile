@@ -63,8 +63,8 @@ laws:
 # The long run of what `test` runs in short
 [group('test')]
 soak cases="50000" kills="300" drift="200":
-    LCM_SOAK_CASES={{ cases }} cargo test --release --test simulate --test placing -- --nocapture
-    LCM_SOAK_CASES={{ cases }} cargo test --release --lib place
+    LCM_SOAK_CASES={{ cases }} cargo test --profile soak --test simulate --test placing -- --nocapture
+    LCM_SOAK_CASES={{ cases }} cargo test --profile soak --lib place
     LCM_SOAK_KILLS={{ kills }} cargo test --test crash kills_at_drawn_moments_converge
     LCM_SOAK_DRIFT={{ drift }} cargo test --test reality whatever_others_change
 

@@ -305,11 +305,9 @@ impl Opened {
     /// The world now, with what the store remembers. A store that can't be read is a warning: it changes no step.
     pub(super) async fn facts(&self, session: &Session) -> Result<Facts, Stop> {
         // Root may have to go on as another user, and before anything is probed.
-        if self.owner.is_none() && !self.is_simulated() && rustix::process::geteuid().is_root() {
-            self.admit_by_labels(session, &self.driver().survey(&self.desired).await)?;
-        }
-        let mut facts = self.driver().observe(&self.desired).await;
-        self.admit_by_labels(session, &facts)?;
+        let surveyed = self.driver().survey(&self.desired).await;
+        self.admit_by_labels(session, &surveyed)?;
+        let mut facts = self.driver().complete(&self.desired, surveyed).await;
         match self.store().last_known(&self.desired.project) {
             // A world file brings its own past.
             Ok(history) => facts.remember(history),

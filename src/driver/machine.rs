@@ -88,14 +88,6 @@ impl Held {
     }
 }
 
-/// For whom a reading is.
-#[derive(Clone, Copy)]
-enum Whose {
-    /// Who reads a plan wants to know the engine's version, too, which takes it as long to tell as its containers.
-    Readers,
-    Lcm,
-}
-
 /// Something that appears to run.
 struct Running<'a> {
     service: &'a Service,
@@ -142,15 +134,16 @@ impl Machine {
         Ok(self.engine.get_or_init(|| engine))
     }
 
-    async fn containers(&self, desired: &Desired, whose: Whose) -> (Option<EngineFact>, Reading<Vec<ContainerFact>>) {
+    async fn containers(&self, desired: &Desired) -> (Option<EngineFact>, Reading<Vec<ContainerFact>>) {
         if !self.asks_engine {
-            return self.marked(desired, whose).await;
+            return self.marked(desired).await;
         }
         match self.engine() {
             Ok(engine) => {
-                let (version, containers) = tokio::join!(version(engine, whose), engine.containers(desired));
                 // One that does not answer is not asked again.
-                let Reading::Known(found) = containers else { return (version, containers) };
+                let containers = engine.containers(desired).await;
+                let Reading::Known(found) = containers else { return (None, containers) };
+                let version = engine.fact().await.ok();
                 let meant = engine.require_meant().await;
                 (version, meant.map_or_else(|error| Reading::Unknown(error.to_string()), |()| Reading::Known(found)))
             }
@@ -166,9 +159,9 @@ impl Machine {
     }
 
     /// Who runs, and who holds GPU memory, read at one time.
-    async fn held(&self, desired: &Desired, whose: Whose) -> Held {
+    async fn held(&self, desired: &Desired) -> Held {
         let ((engine, containers), networks, survey, mut gpus) = tokio::join!(
-            self.containers(desired, whose),
+            self.containers(desired),
             self.networks(desired),
             self.processes.survey(desired),
             self.gpus.read(desired)
@@ -204,12 +197,12 @@ impl Machine {
     /// Containers with lcm's marks though this manifest names none: those that it left behind, and other projects', which
     /// may take all that they declare at any time. An engine that does not answer at once is no trouble to one who has
     /// no use for it.
-    async fn marked(&self, desired: &Desired, whose: Whose) -> (Option<EngineFact>, Reading<Vec<ContainerFact>>) {
+    async fn marked(&self, desired: &Desired) -> (Option<EngineFact>, Reading<Vec<ContainerFact>>) {
         let asked = async {
             let engine = self.engine().ok()?;
             let found = engine.marked(desired).await.ok().filter(|found| !found.is_empty())?;
             engine.require_meant().await.ok()?;
-            Some((version(engine, whose).await, Reading::Known(found)))
+            Some((engine.fact().await.ok(), Reading::Known(found)))
         };
         timeout(MARKED_WAIT, asked).await.ok().flatten().unwrap_or((None, Reading::NotAsked))
     }
@@ -258,29 +251,25 @@ impl Machine {
 
 #[async_trait]
 impl Driver for Machine {
-    async fn observe(&self, desired: &Desired) -> Facts {
+    async fn survey(&self, desired: &Desired) -> Facts {
+        let now = self.now();
+        let held = self.held(desired).await;
+        self.located(held.into_facts(now)).await
+    }
+
+    async fn complete(&self, desired: &Desired, surveyed: Facts) -> Facts {
         let ports = desired.services.values().flat_map(|service| &service.ports);
         let ports: BTreeSet<u16> = ports.map(|endpoint| endpoint.port).collect();
-        let now = self.now();
-        let (held, listeners) =
-            tokio::join!(self.held(desired, Whose::Readers), ports::listeners(ports, self.processes.trust()));
-        let mut facts = held.into_facts(now);
+        let mut facts = surveyed;
+        facts.listeners = ports::listeners(ports, self.processes.trust()).await;
         facts.paths = self.paths(desired);
-        facts.listeners = listeners;
         let published = published(&facts);
         if let Some(listeners) = facts.listeners.known_mut() {
             let trees: &[TreeFact] = facts.trees.known().map_or(&[], Vec::as_slice);
             ports::attribute(listeners, trees, &published);
         }
-        facts = self.located(facts).await;
         facts.probes = self.probes(&facts, desired).await;
         facts
-    }
-
-    async fn survey(&self, desired: &Desired) -> Facts {
-        let now = self.now();
-        let held = self.held(desired, Whose::Lcm).await;
-        self.located(held.into_facts(now)).await
     }
 
     async fn record(&self, project: &ProjectName) {
@@ -426,13 +415,6 @@ impl Driver for Machine {
 
     fn now(&self) -> Timestamp {
         Timestamp::now()
-    }
-}
-
-async fn version(engine: &Engine, whose: Whose) -> Option<EngineFact> {
-    match whose {
-        Whose::Readers => engine.fact().await.ok(),
-        Whose::Lcm => None,
     }
 }
 

@@ -167,14 +167,14 @@ fn probe(masker: &Masker, reading: &mut ProbeReading) {
 
 #[async_trait]
 impl<D: Driver> Driver for Masked<D> {
-    async fn observe(&self, desired: &Desired) -> Facts {
-        let mut facts = self.driver.observe(desired).await;
+    async fn survey(&self, desired: &Desired) -> Facts {
+        let mut facts = self.driver.survey(desired).await;
         mask_facts(&self.masker, &mut facts);
         facts
     }
 
-    async fn survey(&self, desired: &Desired) -> Facts {
-        let mut facts = self.driver.survey(desired).await;
+    async fn complete(&self, desired: &Desired, surveyed: Facts) -> Facts {
+        let mut facts = self.driver.complete(desired, surveyed).await;
         mask_facts(&self.masker, &mut facts);
         facts
     }

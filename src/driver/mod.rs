@@ -39,10 +39,16 @@ pub mod sim;
 pub trait Driver: Send + Sync {
     /// All that this manifest can touch, read now and in parallel; a reading that fails is an `Unknown` in the facts.
     /// `history` is left empty: it is the store's.
-    async fn observe(&self, desired: &Desired) -> Facts;
+    async fn observe(&self, desired: &Desired) -> Facts {
+        let surveyed = self.survey(desired).await;
+        self.complete(desired, surveyed).await
+    }
 
     /// Containers, process trees and GPUs alone: who holds what now. Asks no service anything.
     async fn survey(&self, desired: &Desired) -> Facts;
+
+    /// Adds to a survey of this moment what [`Driver::observe`] reads beside it: listeners, paths, probes.
+    async fn complete(&self, desired: &Desired, surveyed: Facts) -> Facts;
 
     /// Records what proves later that the project's things are its own; for runs that change things.
     async fn record(&self, project: &ProjectName);

@@ -55,10 +55,27 @@ pub fn connect(host: Option<&str>, environment: &BTreeMap<String, String>) -> Re
 impl Engine {
     /// Where it listens, and its version. Bollard sends requests without an API version in their path: the engine
     /// answers by its newest one, so that its version is all there is to ask.
+    ///
+    /// Each answer of Docker's names the version, so that nothing is asked once there was one: it would take as long to
+    /// tell as all containers.
     pub async fn fact(&self) -> Result<EngineFact, DriverError> {
-        let version = self.call("tell its version", READ_DEADLINE, self.docker.version()).await?;
-        Ok(EngineFact { endpoint: self.endpoint.to_string(), version: version.version.unwrap_or_default() })
+        let endpoint = self.endpoint.to_string();
+        if let Some(version) = self.home.introduction.server.get().and_then(|server| version(server)) {
+            return Ok(EngineFact { endpoint, version: version.to_owned() });
+        }
+        let asked = async {
+            let answer = self.call("tell its version", READ_DEADLINE, self.docker.version()).await?;
+            Ok::<_, DriverError>(answer.version.unwrap_or_default())
+        };
+        let version = self.home.version.get_or_try_init(|| asked).await?;
+        Ok(EngineFact { endpoint, version: version.clone() })
     }
+}
+
+/// Of `Docker/20.10.24+dfsg1 (linux)`. Others write versions of other things there.
+fn version(server: &str) -> Option<&str> {
+    let version = server.strip_prefix("Docker/")?.split(' ').next()?;
+    (!version.is_empty()).then_some(version)
 }
 
 fn client(endpoint: &str, home: &Home) -> Result<Docker, DriverError> {
@@ -79,7 +96,7 @@ fn client(endpoint: &str, home: &Home) -> Result<Docker, DriverError> {
         )));
     };
     let client = Docker::connect_with_custom_transport(
-        transport(address, Arc::clone(&home.peer)),
+        transport(address, Arc::clone(&home.introduction)),
         Some(REQUEST_ADDRESS),
         CLIENT_TIMEOUT_S,
         API_DEFAULT_VERSION,
@@ -149,7 +166,7 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::path::Path;
 
-    use super::{connect, local};
+    use super::{connect, local, version};
     use crate::driver::DriverError;
 
     fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -227,5 +244,12 @@ mod tests {
         assert!(matches!(error, DriverError::NoEngine { .. }), "{error:?}");
         let message = error.to_string();
         assert!(message.contains("unix:///nowhere/docker.sock") && message.contains("running?"), "{message}");
+    }
+
+    #[test]
+    fn a_version_is_read_from_dockers_answers_alone() {
+        assert_eq!(version("Docker/20.10.24+dfsg1 (linux)"), Some("20.10.24+dfsg1"));
+        assert_eq!(version("Docker/27.3.1"), Some("27.3.1"));
+        assert_eq!((version("Libpod/4.3.1 (linux)"), version("Docker/"), version("nginx")), (None, None, None));
     }
 }

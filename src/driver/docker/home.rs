@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bollard::models::ContainerInspectResponse;
 use rustix::io::Errno;
@@ -19,7 +19,7 @@ use rustix::process::{Pid, test_kill_process};
 use tokio::sync::OnceCell;
 
 use crate::driver::DriverError;
-use crate::driver::docker::transport::PeerId;
+use crate::driver::docker::transport::{Introduction, PeerId};
 use crate::driver::docker::{Engine, READ_DEADLINE, create, short};
 use crate::driver::enclosure::Enclosed;
 use crate::driver::host_id;
@@ -63,14 +63,15 @@ pub(super) struct Home {
     enclosed: Enclosed,
     /// The manifest names the engine.
     is_named: bool,
-    /// Process at the other end of the socket, of the first connection.
-    pub(super) peer: Arc<OnceLock<PeerId>>,
+    pub(super) introduction: Arc<Introduction>,
+    /// Asked for where no answer names it.
+    pub(super) version: OnceCell<String>,
     place: OnceCell<Place>,
 }
 
 impl Home {
     pub(super) fn new(enclosed: Enclosed, is_named: bool) -> Self {
-        Self { enclosed, is_named, peer: Arc::default(), place: OnceCell::new() }
+        Self { enclosed, is_named, introduction: Arc::default(), version: OnceCell::new(), place: OnceCell::new() }
     }
 }
 
@@ -213,11 +214,11 @@ impl Engine {
         if !self.endpoint.starts_with("unix://") {
             return Ok(Place::Elsewhere("it is reached over the network".to_owned()));
         }
-        if self.home.peer.get().is_none() {
+        if self.home.introduction.peer.get().is_none() {
             // The first connection names the peer.
             self.call("tell its version", READ_DEADLINE, self.docker.version()).await?;
         }
-        let peer = self.home.peer.get().map(|id| peer(*id));
+        let peer = self.home.introduction.peer.get().map(|id| peer(*id));
         let is_visible = peer.as_ref().is_some_and(|peer| peer.pid > 0);
         Ok(match prove(peer.as_ref(), &self.home.enclosed) {
             Proof::Here => Place::Here,

@@ -30,6 +30,7 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::errors::Error;
 use futures_util::future::BoxFuture;
+use tokio::sync::OnceCell;
 
 pub use self::connect::connect;
 pub use self::home::{Outside, Place};
@@ -56,8 +57,8 @@ pub struct Engine {
     host_id: Option<Arc<str>>,
     /// Other machines may use it too.
     is_shared: bool,
-    /// Marks of images by id.
-    images: Arc<Mutex<BTreeMap<String, ImageMarks>>>,
+    /// Marks of images by id; each is asked for once, however many containers are read at one time.
+    images: Arc<Mutex<BTreeMap<String, Arc<OnceCell<ImageMarks>>>>>,
 }
 
 impl Engine {

@@ -2,7 +2,7 @@
 //! the container's image. Asked before each effect, of the container as it is then.
 
 use std::collections::BTreeSet;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use crate::driver::DriverError;
 use crate::driver::docker::inspect::Seen;
@@ -175,26 +175,33 @@ impl Engine {
 
     /// Marks of an image, by its id.
     pub(super) async fn image_marks(&self, id: &str) -> Result<ImageMarks, DriverError> {
-        let known = || self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = known().get(id) {
-            return Ok(found.clone());
-        }
         let is_id =
             |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b':');
         if !is_id(id) {
             return Ok(ImageMarks::Gone);
         }
-        let found = self.find(format!("inspect image {}", short(id)), self.docker.inspect_image(id)).await?;
-        let Some(image) = found else { return Ok(ImageMarks::Gone) };
+        let cell = {
+            let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+            if images.len() >= IMAGES_MAX {
+                images.clear();
+            }
+            Arc::clone(images.entry(id.to_owned()).or_default())
+        };
+        // An image that is gone may be pulled again under its id: that is asked anew.
+        match cell.get_or_try_init(|| self.read_image_marks(id)).await {
+            Ok(found) => Ok(found.clone()),
+            Err(None) => Ok(ImageMarks::Gone),
+            Err(Some(error)) => Err(error),
+        }
+    }
+
+    /// `Err(None)`: the image is gone.
+    async fn read_image_marks(&self, id: &str) -> Result<ImageMarks, Option<DriverError>> {
+        let found = self.find(format!("inspect image {}", short(id)), self.docker.inspect_image(id)).await;
+        let image = found.map_err(Some)?.ok_or(None)?;
         let labels = image.config.and_then(|config| config.labels).unwrap_or_default();
         let is_marked = labels.keys().any(|name| name.starts_with(marks::PREFIX));
         let salt = labels.get(marks::SALT).cloned().unwrap_or_default();
-        let found = if is_marked { ImageMarks::Salt(salt) } else { ImageMarks::None };
-        let mut images = known();
-        if images.len() >= IMAGES_MAX {
-            images.clear();
-        }
-        images.insert(id.to_owned(), found.clone());
-        Ok(found)
+        Ok(if is_marked { ImageMarks::Salt(salt) } else { ImageMarks::None })
     }
 }

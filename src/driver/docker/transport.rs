@@ -1,17 +1,22 @@
 //! The way to an engine, with a bound on what it may answer: the client reads answers whole, and an engine may be
-//! another program, or another user's. Each request has a connection of its own, so that what is counted is one answer.
+//! another program, or another user's.
+//!
+//! Readings that follow each other at once share a connection; what is counted is one answer all the same. A change has a
+//! connection of its own: where one breaks, it is known whether the request was sent.
 
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bollard::BollardRequest;
 use bollard::errors::Error;
 use futures_util::future::BoxFuture;
-use hyper::body::Incoming;
-use hyper::header::{HOST, HeaderValue};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http1::SendRequest;
+use hyper::header::{HOST, HeaderValue, SERVER};
 use hyper::{Method, Response, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -42,32 +47,134 @@ pub(super) struct PeerId {
     pub(super) uid: u32,
 }
 
+/// What the first connection and the first answer say of an engine beside what was asked.
+#[derive(Debug, Default)]
+pub(super) struct Introduction {
+    /// Process at the other end of a unix socket.
+    pub(super) peer: OnceLock<PeerId>,
+    /// `Docker/20.10.24+dfsg1 (linux)`, as it is in each answer.
+    pub(super) server: OnceLock<String>,
+}
+
 type Answer = BoxFuture<'static, Result<Response<Incoming>, Error>>;
 
-/// Returns what sends each request by itself, and reads a bounded answer. `peer` becomes the process at the other end
-/// of a unix socket.
+/// A connection that was used so long ago may have been closed by now.
+const IDLE_MAX: Duration = Duration::from_millis(500);
+/// More than the client ever has under way at once.
+const IDLE_CONNECTIONS_MAX: usize = 16;
+
+/// Returns what sends requests, and reads bounded answers.
 pub(super) fn transport(
     address: Address,
-    peer: Arc<OnceLock<PeerId>>,
+    introduction: Arc<Introduction>,
 ) -> impl Fn(BollardRequest) -> Answer + Send + Sync + 'static {
+    let idle = Idle(Arc::default());
     move |request| {
-        let (address, peer) = (address.clone(), Arc::clone(&peer));
+        let (address, introduction, idle) = (address.clone(), Arc::clone(&introduction), idle.clone());
         let limits = Limits::of(request.method(), request.uri().path());
         Box::pin(async move {
-            match address {
-                Address::Unix(path) => {
-                    let stream = UnixStream::connect(path).await?;
-                    if let Ok(found) = stream.peer_cred()
-                        && let Some(pid) = found.pid()
-                    {
-                        let _ = peer.set(PeerId { pid, uid: found.uid() });
+            // Its answer ends, and it may be asked again.
+            let is_reading = request.method() == Method::GET && limits.objects_left.is_some();
+            let mut unsent = directed(request);
+            if let Some(mut used) = idle.take().filter(|_| is_reading) {
+                *lock(&used.limits) = limits;
+                match used.sender.try_send_request(unsent).await {
+                    Ok(response) => {
+                        idle.put(used);
+                        return Ok(response);
                     }
-                    send(stream, limits, request).await
+                    // The engine had closed it: nothing was asked.
+                    Err(mut error) => match error.take_message() {
+                        Some(request) => unsent = request,
+                        None => return Err(error.into_error().into()),
+                    },
                 }
-                Address::Tcp(host) => send(TcpStream::connect(host).await?, limits, request).await,
             }
+            let mut fresh = connect(&address, &introduction).await?;
+            *lock(&fresh.limits) = limits;
+            let response = fresh.sender.send_request(unsent).await?;
+            if is_reading {
+                idle.put(fresh);
+            }
+            if let Some(Ok(server)) = response.headers().get(SERVER).map(HeaderValue::to_str) {
+                introduction.server.get_or_init(|| server.to_owned());
+            }
+            Ok(response)
         })
     }
+}
+
+/// A connection to the engine, and what may still be read of its present answer.
+struct Connection<B> {
+    sender: SendRequest<B>,
+    limits: Arc<Mutex<Limits>>,
+    used_at: Instant,
+}
+
+/// Connections whose answers were read, or are being read. Clones share them.
+struct Idle<B>(Arc<Mutex<Vec<Connection<B>>>>);
+
+impl<B> Clone for Idle<B> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<B> Idle<B> {
+    /// One that waits for a request.
+    fn take(&self) -> Option<Connection<B>> {
+        let mut idle = lock(&self.0);
+        idle.retain(|connection| !connection.sender.is_closed() && connection.used_at.elapsed() < IDLE_MAX);
+        let ready = idle.iter().position(|connection| connection.sender.is_ready())?;
+        Some(idle.swap_remove(ready))
+    }
+
+    fn put(&self, connection: Connection<B>) {
+        let mut idle = lock(&self.0);
+        if idle.len() < IDLE_CONNECTIONS_MAX {
+            idle.push(Connection { used_at: Instant::now(), ..connection });
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn connect<B>(address: &Address, introduction: &Introduction) -> Result<Connection<B>, Error>
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    match address {
+        Address::Unix(path) => {
+            let stream = UnixStream::connect(path).await?;
+            if let Ok(found) = stream.peer_cred()
+                && let Some(pid) = found.pid()
+            {
+                let _ = introduction.peer.set(PeerId { pid, uid: found.uid() });
+            }
+            shake_hands(stream).await
+        }
+        Address::Tcp(host) => shake_hands(TcpStream::connect(host).await?).await,
+    }
+}
+
+async fn shake_hands<S, B>(stream: S) -> Result<Connection<B>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    // Until a request says what it asks, nothing may be answered.
+    let limits = Arc::new(Mutex::new(Limits { bytes_max: 0, bytes_left: 0, objects_left: None }));
+    let counted = Counted { stream, limits: Arc::clone(&limits) };
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(counted)).await?;
+    // It ends with its last answer, or when that is no longer read.
+    tokio::spawn(connection.with_upgrades());
+    Ok(Connection { sender, limits, used_at: Instant::now() })
 }
 
 /// Whether an answer was cut off for its size.
@@ -83,20 +190,14 @@ pub(super) fn is_too_large(error: &Error) -> bool {
     false
 }
 
-async fn send<S>(stream: S, limits: Limits, mut request: BollardRequest) -> Result<Response<Incoming>, Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+/// The request as a server wants it: a path, and the host in a header.
+fn directed(mut request: BollardRequest) -> BollardRequest {
     let host = request.uri().host().and_then(|host| HeaderValue::from_str(host).ok());
     request.headers_mut().insert(HOST, host.unwrap_or(HeaderValue::from_static("localhost")));
     if let Some(path) = request.uri().path_and_query() {
         *request.uri_mut() = Uri::from(path.clone());
     }
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(Counted { stream, limits })).await?;
-    // It ends with the answer, or when the answer is no longer read.
-    tokio::spawn(connection.with_upgrades());
-    Ok(sender.send_request(request).await?)
+    request
 }
 
 /// What may still be read of one answer.
@@ -136,10 +237,10 @@ impl Limits {
     }
 }
 
-/// A connection that ends where its limits do.
+/// A stream that ends where its limits do.
 struct Counted<S> {
     stream: S,
-    limits: Limits,
+    limits: Arc<Mutex<Limits>>,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
@@ -150,7 +251,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        Poll::Ready(self.limits.spend(&buffer.filled()[before..]))
+        let spent = lock(&self.limits).spend(&buffer.filled()[before..]);
+        Poll::Ready(spent)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::model::size::Mebibytes;
 
 #[async_trait]
 impl Driver for Sim {
-    async fn observe(&self, desired: &Desired) -> Facts {
+    async fn complete(&self, desired: &Desired, _: Facts) -> Facts {
         self.read_all(desired)
     }
 
