@@ -120,7 +120,11 @@ async fn prove(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'_>) -> Resu
             Some(room_for(run, plan, |room| lack(room, need, &promises).is_none()).await)
         }
     };
-    let (busy, there, room) = tokio::join!(busy_port(run, need), still_there(run, plan, step), room);
+    let busy = async {
+        // What is woken has its ports.
+        if step.action == Action::Wake { None } else { busy_port(run, need).await }
+    };
+    let (busy, there, room) = tokio::join!(busy, still_there(run, plan, step), room);
     if let Some(trouble) = busy {
         let ports = &need.service.ports;
         let freed = stops(plan, step).next().is_some() || is_freed(run, ports);

@@ -153,7 +153,7 @@ impl Audit<'_> {
             return;
         };
         for dependency in service.depends_on.keys() {
-            let start = self.find(Action::Start, dependency);
+            let start = self.find(Action::Start, dependency).or_else(|| self.find(Action::Unpause, dependency));
             let up = if let Some(start) = start {
                 self.is_before(start, step)
             } else {

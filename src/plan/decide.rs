@@ -279,14 +279,14 @@ impl<'a> Scene<'a> {
             | Decision::Recreate { .. }
             | Decision::Wake(_)
             | Decision::Evict(_)
-            | Decision::Update(_) => true,
+            | Decision::Update(_)
+            | Decision::Unpause(_) => true,
             Decision::Leave(_) => seen.state.is_operational(),
             Decision::Blocked(_) => seen.is_known && seen.state.is_operational(),
             Decision::Stop(_)
             | Decision::GiveUp(_)
             | Decision::Preempt { .. }
             | Decision::Pause(_)
-            | Decision::Unpause(_)
             | Decision::Held(_) => false,
         }
     }

@@ -128,12 +128,13 @@ pub(super) fn absence(decision: &Decision) -> String {
         Decision::Held(reason) | Decision::GiveUp(reason) => format!("is held: {}", reason.message),
         Decision::Stop(reason) => format!("is stopped: {}", reason.message),
         Decision::Evict(reason) => format!("is evicted: {}", reason.message),
-        Decision::Pause(reason) | Decision::Unpause(reason) => format!("is paused: {}", reason.message),
+        Decision::Pause(reason) => format!("is paused: {}", reason.message),
         Decision::Leave(why) => format!("is not up: {why}"),
         Decision::Start { .. }
         | Decision::Recreate { .. }
         | Decision::Await(_)
         | Decision::Wake(_)
-        | Decision::Update(_) => "is on its way".to_owned(),
+        | Decision::Update(_)
+        | Decision::Unpause(_) => "is on its way".to_owned(),
     }
 }

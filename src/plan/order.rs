@@ -411,8 +411,7 @@ impl Starts<'_> {
         };
         let own_stop = self.steps.stop(number).filter(|_| stopped_first);
         let mut needs: Vec<Position> = own_stop.into_iter().chain(self.steps.removal(number)).collect();
-        let bases = scene.bases(number).iter().filter(|base| decisions[**base].starts());
-        needs.extend(bases.filter_map(|base| self.steps.start(*base)));
+        needs.extend(scene.bases(number).iter().filter_map(|base| self.steps.start(*base)));
         if !waits {
             for gpu in gpus {
                 needs.extend(self.ledger.draw(gpu, service.vram, own_stop));
@@ -443,9 +442,8 @@ impl Starts<'_> {
 
     /// Memory again for one that runs, drawn as a start draws its own.
     fn wake(&mut self, number: Number, why: &Reason) -> Step {
-        let (scene, decisions) = (self.scene, &self.decisions.0);
-        let bases = scene.bases(number).iter().filter(|base| decisions[**base].starts());
-        let mut needs: Vec<Position> = bases.filter_map(|base| self.steps.start(*base)).collect();
+        let scene = self.scene;
+        let mut needs: Vec<Position> = scene.bases(number).iter().filter_map(|base| self.steps.start(*base)).collect();
         let lacks = given_back::lacks(scene, number);
         for (gpu, amount) in &lacks {
             needs.extend(self.ledger.draw(scene.gpu_id(*gpu), *amount, None));

@@ -30,6 +30,7 @@ struct Own {
     stop: Option<Position>,
     remove: Option<Position>,
     start: Option<Position>,
+    unpause: Option<Position>,
 }
 
 impl<'a> Steps<'a> {
@@ -45,7 +46,8 @@ impl<'a> Steps<'a> {
             Action::Stop => own.stop = position,
             Action::Remove => own.remove = position,
             Action::Start => own.start = position,
-            Action::Evict | Action::Pause | Action::Unpause | Action::Update | Action::Wake => {}
+            Action::Unpause => own.unpause = position,
+            Action::Evict | Action::Pause | Action::Update | Action::Wake => {}
         }
         self.all.push(step);
     }
@@ -65,8 +67,9 @@ impl<'a> Steps<'a> {
         self.own[number].remove
     }
 
+    /// Step after which others may depend on the service.
     pub(super) fn start(&self, number: Number) -> Option<Position> {
-        self.own[number].start
+        self.own[number].start.or(self.own[number].unpause)
     }
 
     pub(super) fn at(&self, position: Position) -> &Step {

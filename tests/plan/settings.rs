@@ -185,6 +185,16 @@ fn a_pause_without_a_hold_ends_with_the_next_apply() {
 }
 
 #[test]
+fn what_depends_on_a_paused_service_starts_once_that_goes_on() {
+    let house = running();
+    let above = "  above: { process: { command: [serve], cwd: /srv }, depends_on: [api] }\nmodes:";
+    house.rewrite(&MANIFEST.replace("modes:", above).replace("on: { services: [api] }", "on: { services: [above] }"));
+    house.sim.meddle(|facts| facts.containers.known_mut().expect("containers")[0].state = ContainerState::Paused);
+    assert_lines(&house.plan("on"), "unpause:api [settings_changed]\nstart:above [wanted_by_mode] after unpause:api");
+    house.apply("on");
+}
+
+#[test]
 fn what_nobody_wants_is_left_as_it_is() {
     let house = running();
     change(&house, |real| real.restart = "always".to_owned());

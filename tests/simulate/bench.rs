@@ -13,6 +13,7 @@ use lcm::model::event::EventKind;
 use lcm::model::facts::{ContainerState, Facts};
 use lcm::model::names::{ContainerName, GpuId, ServiceName};
 use lcm::model::plan::{Plan, Request};
+use lcm::model::room::{Holder, Room};
 use lcm::model::size::Mebibytes;
 use lcm::observe::observe;
 use lcm::plan::{audit, plan};
@@ -120,8 +121,11 @@ impl Bench {
             }
         };
         let think = |facts: &Facts, request: &Request| self.think(facts, request);
-        let room =
-            |facts: &Facts, request: &Request| lcm::plan::room(&self.desired, &observe(facts, &self.desired), request);
+        let room = |facts: &Facts, request: &Request| {
+            let room = lcm::plan::room(&self.desired, &observe(facts, &self.desired), request);
+            self.release_what_others_took(&room);
+            room
+        };
         let (_keep, interrupt) = watch::channel(None);
         let options = Options {
             parallelism: 3,
@@ -150,6 +154,23 @@ impl Bench {
         let outcome = apply(context, &first).await;
         let rounds = *rounds.lock().expect("unpoisoned");
         Ok(Ran { outcome, rounds })
+    }
+
+    /// What a service gave back is not reserved for it where a foreign program has come and taken it since the plan.
+    fn release_what_others_took(&self, room: &Room) {
+        let declared = |held: &Holder| {
+            let service = held.service.as_ref().and_then(|name| self.desired.services.get(name));
+            service.map_or(held.counts, |service| service.vram.max(held.counts))
+        };
+        let mut given_back = BTreeSet::new();
+        for (id, gpu) in &room.gpus {
+            let all: Mebibytes = gpu.holders.iter().map(declared).sum();
+            if all + gpu.foreign + gpu.reserve > gpu.capacity {
+                let lowered = gpu.holders.iter().filter(|held| held.counts < declared(held));
+                given_back.extend(lowered.filter_map(|held| Some((held.service.clone()?, id.clone()))));
+            }
+        }
+        self.sim.release(given_back);
     }
 
     /// Runs until the effect of this number, and is killed there. `false`: there was none.

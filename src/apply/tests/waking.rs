@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::bench::{Bench, loads_in, start, stop, takes, wake, wakeable};
 use crate::driver::sim::{Behaviour, Intrusion, OVERCOMMITTED, OVERPROMISED};
+use crate::model::desired::Service;
 use crate::model::plan::ReasonCode;
 use crate::model::size::Mebibytes;
 
@@ -40,6 +41,17 @@ async fn a_wake_whose_memory_is_not_there_is_not_made() {
     assert_eq!(outcome.failures[0].error, why);
     assert_eq!(bench.requests.lock().expect("unpoisoned")[0].prevented[&"a".into()].code, ReasonCode::NoRoom);
     assert!(bench.deeds().is_empty() && bench.runs("a"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wake_asks_for_no_port() {
+    let on_port = |service: Service| Service { ports: BTreeSet::from([8188.into()]), ..service };
+    // By what the simulator reads, either is in the way of the other.
+    let services = vec![on_port(wakeable(takes(20_000, "a"))), on_port(takes(1, "b"))];
+    let bench = Bench::new(services, &["a", "b"]).measured(24_000, &[("a", 1_000), ("b", 0)]);
+    let outcome = bench.apply(vec![wake("a", &[])]).await;
+    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
+    assert_eq!(bench.deeds(), ["wake a"]);
 }
 
 #[tokio::test(start_paused = true)]
