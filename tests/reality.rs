@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         drift:
             whatever_others_change_one_apply_mends_it_and_no_more;
         checkouts:
+            a_folder_that_was_made_anew_at_its_path_is_another,
             two_checkouts_do_not_push_each_other,
             a_release_that_a_link_leads_to_by_now_is_taken_and_kept,
             what_a_deleted_checkout_left_running_moves_to_the_next,

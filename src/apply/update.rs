@@ -1,6 +1,7 @@
 //! Changes to a service while it runs: settings of its container, and letting go on what was paused without a hold.
 
 use super::expect::{of_stop, of_unpause};
+use super::health::{self, Illness};
 use super::record::Cursor;
 use super::run::Run;
 use super::stop::look_first;
@@ -33,7 +34,7 @@ pub(super) async fn update(run: &Run<'_>, step: &Step) -> Verdict {
     }
 }
 
-/// Lets a paused service go on.
+/// Lets a paused service go on, and returns when it answers: others may start upon it.
 pub(super) async fn unpause(run: &Run<'_>, step: &Step) -> Verdict {
     let (driver, desired) = (run.context.driver, run.context.desired);
     let (Some(service), Some(instance)) = (desired.services.get(&step.service), &step.expect.instance) else {
@@ -45,11 +46,18 @@ pub(super) async fn unpause(run: &Run<'_>, step: &Step) -> Verdict {
     run.stage(step, Stage::Start, None);
     run.ledger().changed = true;
     let paused = Pause { project: &desired.project, service: &step.service, instance };
-    match driver.unpause(&paused).await {
-        Ok(()) => {
-            Cursor::at(run, step).walk_to_last();
-            Verdict::Done
+    if let Err(error) = driver.unpause(&paused).await {
+        return Verdict::Failed(Trouble::new(ReasonCode::StartFailed, error.to_string()));
+    }
+    let mut cursor = Cursor::at(run, step);
+    cursor.walk_to_last();
+    run.stage(step, Stage::Health, None);
+    match health::wait(run, service, instance).await {
+        Ok(()) => Verdict::Done,
+        Err(Illness::Final { state, error }) => {
+            cursor.go(state, &error);
+            Verdict::Failed(Trouble::new(ReasonCode::StartFailed, format!("it goes on, and then {error}")))
         }
-        Err(error) => Verdict::Failed(Trouble::new(ReasonCode::StartFailed, error.to_string())),
+        Err(Illness::Cut(cut)) => Verdict::Cut(cut),
     }
 }

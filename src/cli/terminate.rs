@@ -7,7 +7,7 @@ use crate::cli::oneshot;
 use crate::cli::opened::Opened;
 use crate::cli::owner::Claim;
 use crate::cli::session::Session;
-use crate::cli::stop::Stop;
+use crate::cli::stop::{Code, Stop};
 use crate::cli::words::{self, Spoken, WordArgs};
 use crate::manifest::Choice;
 use crate::model::names::ServiceName;
@@ -89,6 +89,14 @@ fn say(spoken: &mut Spoken<'_>) -> Result<Vec<ServiceName>, Stop> {
     let said = spoken.judge(Word::Terminate)?;
     let named: Vec<ServiceName> = said.iter().map(|(name, _)| name.clone()).collect();
     oneshot::refuse_held_dependents(spoken.opened, &spoken.observed, &named)?;
+    for name in &named {
+        let seen = spoken.seen(name)?;
+        if seen.holds_room && seen.is_removed_by_stop {
+            let why = "its container was created with `--rm`, so the engine would remove it and its anonymous volumes; \
+                       `auto_remove: accept` beside `container:` allows that, and `lcm maintain` keeps lcm from it";
+            return Err(Stop::refused(Code::Illegal, format!("{name} can't be terminated: {why}")));
+        }
+    }
     let mut running = Vec::new();
     for (name, route) in said {
         let (from, runs) = spoken.seen(&name).map(|seen| (seen.state, seen.holds_room))?;

@@ -65,6 +65,8 @@ pub struct ObservedService {
     pub changed: Option<Box<Changed>>,
     /// It can't be brought back after a stop: the engine would remove its container.
     pub is_removed_by_stop: bool,
+    /// Existing container that the engine removes when it ends: nothing brings it back.
+    pub is_auto_removed: bool,
     /// Container only: it carries a former name of the project (`renamed_from`), and runs on under it.
     pub is_former: bool,
     /// Where another lcm made it that this one takes over from: `on host a`, `of uid 61001`.
@@ -110,6 +112,7 @@ impl ObservedService {
             image_moved: false,
             changed: None,
             is_removed_by_stop: false,
+            is_auto_removed: false,
             is_former: false,
             taken_over_from: None,
             gpus: SmallVec::new(),

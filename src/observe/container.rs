@@ -220,6 +220,7 @@ fn judged(
         .filter(|_| matches!(container.state, ContainerState::Exited | ContainerState::Dead))
         .map(|code| ExitFact { code: i32::try_from(code).ok(), signal: None, at: container.finished_at });
     let ended = verdict.state.is_not_running() && verdict.state != State::Deployed;
+    let is_auto_removed = container.auto_remove && container.marks.is_none();
     ObservedService {
         unknown: verdict.unknown,
         instance: Some(instance(container)),
@@ -229,7 +230,8 @@ fn judged(
         exit: exit.map(Box::new),
         ended_by_itself: ended && judge::ended_by_itself(facts, service, verdict.state),
         since: since(container),
-        is_removed_by_stop: container.auto_remove && container.marks.is_none() && !service.accepts_auto_remove(),
+        is_removed_by_stop: is_auto_removed && !service.accepts_auto_remove(),
+        is_auto_removed,
         warnings: verdict.warning.into_iter().collect(),
         ..nothing(verdict.state, &verdict.detail, ownership)
     }

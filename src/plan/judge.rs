@@ -107,7 +107,7 @@ fn wanted(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
                 .unwrap_or_else(|| Decision::Leave(format!("{state}, as it should be: {}", why.message))),
         },
         State::Starting => match scene.drift(number) {
-            Some(change) if !is_mendable(scene, number) => {
+            Some(change) if !is_mendable(scene, number) || is_about_networks(scene, number) => {
                 recover::runs_on(scene, number, change).unwrap_or_else(|| bring_up(scene, number, change.clone(), true))
             }
             Some(_) | None => Decision::Await(Reason {
@@ -121,7 +121,10 @@ fn wanted(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
             }
             let seen = scene.seen(number);
             let code = if seen.ended_by_itself { ReasonCode::Exited } else { ReasonCode::Unhealthy };
-            let change = gpu_lost(scene, number).unwrap_or_else(|| because(code, seen, why));
+            // What was changed about it may be why it fails.
+            let settings = scene.drift(number).filter(|change| change.code == ReasonCode::SettingsChanged);
+            let change = gpu_lost(scene, number).or_else(|| settings.cloned());
+            let change = change.unwrap_or_else(|| because(code, seen, why));
             bring_up(scene, number, change, true)
         }
         State::Registered | State::Deployed | State::Offline | State::Failed | State::Terminated | State::Deleted => {
@@ -142,6 +145,14 @@ fn wanted(scene: &Scene<'_>, number: Number, why: &Reason) -> Decision {
             Decision::Blocked(reason(ReasonCode::Unknown, message, None))
         }
     }
+}
+
+/// It can't answer on a network that it is not in: waiting for it would be in vain.
+fn is_about_networks(scene: &Scene<'_>, number: Number) -> bool {
+    let changed = scene.seen(number).changed.as_ref();
+    changed.is_some_and(|changed| {
+        changed.diff.lines().any(|line| line.get(1..).is_some_and(|line| line.starts_with("network ")))
+    })
 }
 
 /// What is paused without an operator's hold goes on; what is to be made anew is made anew.
@@ -255,6 +266,15 @@ fn bring_up(scene: &Scene<'_>, number: Number, why: Reason, runs: bool) -> Decis
     if !service.missing_secrets.is_empty() {
         let message = format!("it needs {}", service.missing_secrets.join(", and "));
         return Decision::Blocked(reason(ReasonCode::SecretMissing, message, None));
+    }
+    let seen = scene.seen(number);
+    if runs && seen.is_auto_removed && !seen.is_removed_by_stop {
+        let message = format!(
+            "{}, and it can't be restarted: its container was created with `--rm`, so the engine would remove it when \
+             it ends, and lcm does not create it",
+            why.message
+        );
+        return Decision::Blocked(reason(ReasonCode::AutoRemove, message, None));
     }
     if runs {
         Decision::Recreate { reason: why, gpus: BTreeSet::new() }

@@ -65,6 +65,9 @@ fn terminated(scene: &Scene<'_>, number: Number, said: &Said) -> Decision {
     if !asked || scene.prevented(number).is_some() {
         return held("it is to be stopped");
     }
+    if let Some(why) = scene.firm.own(number).filter(|_| seen.is_removed_by_stop) {
+        return held(&format!("it is to be stopped, and is not: {why}"));
+    }
     let way = stop_route(ReasonCode::Terminated, seen.state).unwrap_or_default();
     let case = scene.case(scene.name(number));
     if let Some(Verdict::Denied(denial)) = scene.desired.rules.judge_route(&case, way) {

@@ -1,7 +1,8 @@
 //! Real settings of what runs against the manifest: mended in place where an engine can, made anew where it can't, and
 //! left where nothing of the manifest is touched.
 
-use lcm::model::facts::{ContainerState, Facts, HeldFact, HeldPath, PathFact, Reading};
+use lcm::driver::sim::Behaviour;
+use lcm::model::facts::{ContainerState, Facts, HeldFact, HeldPath, PathFact, ProbeReading, Reading};
 use lcm::model::lifecycle::Action;
 use lcm::model::plan::{Plan, Request};
 use lcm::model::settings::Settings;
@@ -182,6 +183,27 @@ fn a_pause_without_a_hold_ends_with_the_next_apply() {
     change(&house, |real| drop(real.mounts.remove("/data")));
     assert_lines(&house.plan("on"), "stop:api [settings_changed]\nstart:api [settings_changed] after stop:api");
     house.apply("on");
+}
+
+#[test]
+fn a_network_that_is_missing_while_a_service_does_not_answer_is_why_it_is_made_anew() {
+    let probed = "\n    health: { http: \"http://127.0.0.1:8080/\" }\nmodes:";
+    let house = House::new(&MANIFEST.replace("\nmodes:", probed));
+    house.sim.meddle(|facts| facts.networks = Reading::Known([("inside".to_owned(), "n1".to_owned())].into()));
+    house.sim.meddle(|facts| facts.paths = [("/srv/conf".to_owned(), path("/srv/r1/conf", "1:1"))].into());
+    house.apply("on");
+    change(&house, |real| drop(real.networks.remove("inside")));
+    assert_lines(&house.plan("on"), "update:api [settings_changed]");
+    let again = "stop:api [settings_changed]\nstart:api [settings_changed] after stop:api";
+    for started_at in ["2026-01-02T03:04:00Z", "2026-01-01T00:00:00Z"] {
+        house.sim.meddle(|facts| {
+            facts.containers.known_mut().expect("containers")[0].started_at = started_at.parse().ok();
+            facts.probes.entry("api".into()).or_default().health =
+                Some(ProbeReading::Failed { failures: 3, detail: "connection refused".to_owned() });
+        });
+        house.sim.set_behaviour("api", Behaviour { never_healthy: true, ..Behaviour::default() });
+        assert_lines(&house.plan("on"), again);
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! | of another checkout, which is there | kept, told | kept, told |
 //! | behind a link that leads elsewhere by now | made anew | restarted |
 //! | deleted, and another checkout applies | made anew | restarted |
+//! | deleted and made anew at its path | made anew | restarted |
 //! | moved away, and nothing in its place | refused | refused |
 
 use std::fs;
@@ -74,6 +75,20 @@ pub(crate) fn two_checkouts_do_not_push_each_other() {
     sandbox.lcm(&["apply", "--yes", "--take-over", &two]).exits(0);
     let (_, pids) = things(&sandbox);
     assert_eq!(works_in(pids[0]), sandbox.path("two/conf").display().to_string());
+}
+
+pub(crate) fn a_folder_that_was_made_anew_at_its_path_is_another() {
+    let sandbox = sandbox("anew", "one/lcm.yaml");
+    let one = checkout(&sandbox, "one");
+    sandbox.lcm(&["apply", "--yes", &one]).exits(0);
+    let conf = sandbox.path("one/conf");
+    fs::remove_dir(&conf).expect("it is empty");
+    fs::create_dir(&conf).expect("another");
+    let changed = plan(&sandbox, &one);
+    assert_eq!(steps(&changed), ["stop:bare", "stop:boxed", "start:bare", "start:boxed"], "{changed:#}");
+    sandbox.lcm(&["plan", &one]).says("(deleted since)");
+    sandbox.lcm(&["apply", "--yes", &one]).exits(0);
+    settles(&sandbox, &[&one]);
 }
 
 pub(crate) fn a_release_that_a_link_leads_to_by_now_is_taken_and_kept() {

@@ -32,10 +32,15 @@ pub(crate) fn a_container_that_a_stop_would_remove_is_not_stopped() {
     assert_eq!(docker(&["inspect", "--format", "{{.State.Running}}", &id]).as_deref(), Ok("true"), "{refused}");
     sandbox.lcm(&["stop", "r2", "--yes", "-m", &manifest]).says("--rm");
     assert_eq!(docker(&["inspect", "--format", "{{.State.Running}}", &id]).as_deref(), Ok("true"));
+    sandbox.lcm(&["terminate", "r2", "-m", &manifest]).exits(1).says("--rm").says("auto_remove: accept");
+    assert_eq!(docker(&["inspect", "--format", "{{.State.Running}}", &id]).as_deref(), Ok("true"));
     sandbox.write(
         "lcm.yaml",
         "version: 1\nname: @NAME@\nservices:\n  r2: { docker: { container: @NAME@-r2, auto_remove: accept } }\n",
     );
+    // Nothing would bring it up again.
+    sandbox.lcm(&["restart", "r2", "--yes", "-m", &manifest]).exits(4).says("it can't be restarted");
+    assert_eq!(docker(&["inspect", "--format", "{{.State.Running}}", &id]).as_deref(), Ok("true"));
     sandbox.lcm(&["down", "--yes", &manifest]).exits(0);
     docker(&["inspect", &id]).expect_err("the engine has removed it");
 }

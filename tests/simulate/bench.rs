@@ -35,6 +35,8 @@ pub(crate) struct Bench {
     began: Facts,
     /// Who has a fault, or had one.
     struck: Mutex<BTreeSet<ServiceName>>,
+    /// What the last plan does not reserve for those who gave it back.
+    given_back: Mutex<BTreeSet<(ServiceName, GpuId)>>,
     pub(crate) store: Memory,
 }
 
@@ -46,6 +48,7 @@ pub(crate) struct Ran {
 
 impl Bench {
     pub(crate) fn new(draft: &Draft) -> Self {
+        let draft = &draft.possible();
         let desired = desired(draft);
         let mut facts = world(draft, &desired);
         measure(draft, &desired, &mut facts);
@@ -63,6 +66,7 @@ impl Bench {
             began: facts,
             store: Memory::default(),
             struck: Mutex::default(),
+            given_back: Mutex::default(),
         };
         bench.lift();
         bench
@@ -94,7 +98,10 @@ impl Bench {
         let observed = observe(facts, &self.desired);
         let made = plan(&self.desired, &observed, request);
         let findings = audit(&made, &self.desired, &observed, request);
-        self.sim.release(made.given_back.iter().map(|given| (given.service.clone(), given.gpu.clone())).collect());
+        let given_back: BTreeSet<_> =
+            made.given_back.iter().map(|given| (given.service.clone(), given.gpu.clone())).collect();
+        self.given_back.lock().expect("unpoisoned").clone_from(&given_back);
+        self.sim.release(given_back);
         if findings.is_empty() { Ok(made) } else { Err(findings.join("; ")) }
     }
 
@@ -162,7 +169,7 @@ impl Bench {
             let service = held.service.as_ref().and_then(|name| self.desired.services.get(name));
             service.map_or(held.counts, |service| service.vram.max(held.counts))
         };
-        let mut given_back = BTreeSet::new();
+        let mut given_back = self.given_back.lock().expect("unpoisoned").clone();
         for (id, gpu) in &room.gpus {
             let all: Mebibytes = gpu.holders.iter().map(declared).sum();
             if all + gpu.foreign + gpu.reserve > gpu.capacity {
@@ -265,7 +272,9 @@ impl Bench {
                 let service = &self.desired.services[name];
                 let held = seen.measured.as_ref().and_then(|measured| measured.get(id)).copied().unwrap_or_default();
                 let counts = wanted.contains(name) && !told.contains(name);
-                let sleeps = counts && seen.state.is_operational() && held.0 * 10 < service.vram.0 * 9;
+                // What is not measured may hold all of it.
+                let is_small = seen.measured.is_some() && held.0 * 10 < service.vram.0 * 9;
+                let sleeps = counts && seen.state.is_operational() && is_small;
                 taken += if sleeps { seen.held(service, id) } else { held };
                 asleep.extend(sleeps.then_some(name));
             }

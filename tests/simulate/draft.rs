@@ -1,5 +1,6 @@
 //! Random manifests, and random worlds that they meet: small numbers and plain choices, so that what fails shrinks.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lcm::driver::sim::Behaviour;
@@ -24,6 +25,24 @@ pub(crate) struct Draft {
     pub(crate) orphans_go: bool,
     /// What a driver measures; `None`: there is no driver, and the manifest vouches for the GPUs.
     pub(crate) memory: Option<MemoryDraft>,
+}
+
+impl Draft {
+    /// The same without what no machine could show: two services that run on one port.
+    pub(crate) fn possible(&self) -> Self {
+        let mut draft = self.clone();
+        let mut taken = BTreeSet::new();
+        for service in &mut draft.services {
+            let runs = !matches!(
+                service.found,
+                Found::Nothing | Found::Ended(_) | Found::Created | Found::Aside | Found::HalfMade
+            );
+            if runs && service.port.is_some_and(|port| !taken.insert(port)) {
+                service.found = Found::Nothing;
+            }
+        }
+        draft
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -62,9 +62,12 @@ impl Manner {
     }
 }
 
-/// Runs of this service began so often.
+/// Number of starts of a service, but for those that bring its older self back.
 fn starts(bench: &Bench, service: &ServiceName) -> usize {
-    bench.sim.log().iter().filter(|effect| effect.deed == Deed::Start && effect.service == *service).count()
+    let log = bench.sim.log();
+    let deeds: Vec<Deed> = log.iter().filter(|effect| effect.service == *service).map(|effect| effect.deed).collect();
+    let is_new = |at: &usize| deeds[*at] == Deed::Start && (*at == 0 || deeds[*at - 1] != Deed::PutBack);
+    (0..deeds.len()).filter(is_new).count()
 }
 
 /// Its first start, its budget, and retries after 5, 10 and 20 minutes: these runs take less than 40, and what they wait

@@ -148,7 +148,7 @@ impl World {
             }
         };
         for mut container in all {
-            if container.state == ContainerState::Running {
+            if holds_ports(container.state) {
                 self.listen(service, &Owner::Container(container.id.clone()));
                 container.ports =
                     service.ports.iter().copied().filter(|port| self.owns(port.port, &container.id)).collect();
@@ -174,7 +174,7 @@ impl World {
         };
         let own = service.container_name().expect("a container").as_str();
         let container = self.container(own, index, state, None, draft.found == Found::Starting);
-        if state == ContainerState::Running {
+        if holds_ports(state) {
             self.listen(service, &Owner::Container(container.id.clone()));
         }
         self.containers.push(container);
@@ -354,4 +354,9 @@ fn made(found: Found) -> Made {
         | Found::Renamed
         | Found::OtherRuntime => Made::Now,
     }
+}
+
+/// A paused container keeps its ports.
+fn holds_ports(state: ContainerState) -> bool {
+    matches!(state, ContainerState::Running | ContainerState::Paused)
 }

@@ -1,16 +1,21 @@
 //! One container in full: what inspecting tells, reduced to what lcm needs, and whose it is.
 
+use std::collections::BTreeSet;
+
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, HostConfigLogConfig};
 use jiff::Timestamp;
 
 use crate::driver::docker::settings::Details;
 use crate::driver::docker::{Engine, devices, marks, short};
+use crate::driver::process::proc;
 use crate::driver::{DriverError, Life, Look};
+use crate::files::kernel;
 use crate::model::desired::{Runtime, Service};
 use crate::model::facts::{Devices, EngineHealth, ExitFact, Marks};
 use crate::model::names::ProjectName;
 use crate::model::observed::{ASIDE_SUFFIX, Instance};
 use crate::model::ownership::Evidence;
+use crate::model::settings::tidy;
 
 /// A container as it is now.
 #[derive(Clone, Debug)]
@@ -189,8 +194,12 @@ fn seen(response: ContainerInspectResponse) -> Seen {
     let policy = host.restart_policy.as_ref().and_then(|policy| policy.name);
     let labels = config.labels.clone().unwrap_or_default();
     let networks = response.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+    let (id, mounts) = (response.id.unwrap_or_default(), response.mounts.unwrap_or_default());
+    let is_bound = mounts.iter().any(|mount| mount.typ.as_deref() == Some("bind"));
+    let pid = state.pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| is_bound && *pid > 0);
+    let deleted = pid.map(|pid| deleted_mounts(pid, &id)).unwrap_or_default();
     Seen {
-        id: response.id.unwrap_or_default(),
+        id,
         name: response.name.unwrap_or_default().trim_start_matches('/').to_owned(),
         marks: marks::read(&labels),
         inherited: false,
@@ -211,8 +220,27 @@ fn seen(response: ContainerInspectResponse) -> Seen {
         created_at: response.created.as_deref().and_then(moment),
         restart_count: response.restart_count.and_then(|count| u32::try_from(count).ok()).unwrap_or_default(),
         auto_remove: host.auto_remove.unwrap_or_default(),
-        details: Box::new(Details { config, host, mounts: response.mounts.unwrap_or_default(), networks }),
+        details: Box::new(Details { config, host, mounts, networks, deleted }),
     }
+}
+
+/// Mount points of a running container whose host folder was deleted since: the container goes on with the old one,
+/// whatever stands at its path by now. Nothing where its process is not proven to be here, or is not lcm's to look at.
+fn deleted_mounts(pid: i32, id: &str) -> BTreeSet<String> {
+    if proc::container(pid).as_deref() != Some(id) {
+        return BTreeSet::new();
+    }
+    let mounts = kernel::table(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+    mounts.lines().filter_map(deleted_mount).map(|target| tidy(&target)).collect()
+}
+
+/// `1203 1177 254:0 /srv/conf//deleted /conf rw,relatime …`: its fourth field is the folder, the fifth where it is.
+fn deleted_mount(line: &str) -> Option<String> {
+    let mut fields = line.split(' ').skip(3);
+    let is_deleted = fields.next()?.ends_with("//deleted");
+    // The kernel writes blanks and the like as octal digits.
+    let target = fields.next()?.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\");
+    is_deleted.then_some(target)
 }
 
 /// What a rotation leaves of the engine's plain files; `None`: they grow for ever. Of other logs nothing is known.

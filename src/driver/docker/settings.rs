@@ -15,6 +15,8 @@ pub(super) struct Details {
     pub(super) host: HostConfig,
     pub(super) mounts: Vec<MountPoint>,
     pub(super) networks: HashMap<String, EndpointSettings>,
+    /// Mount points whose host folder was deleted since the container was started.
+    pub(super) deleted: BTreeSet<String>,
 }
 
 /// Name of an anonymous volume: 64 hexadecimal digits. It comes from the image, and lcm never names one so.
@@ -30,7 +32,7 @@ impl Details {
         let mode = host.network_mode.as_deref().unwrap_or_default();
         Settings {
             digests: self.digests(container, salt),
-            mounts: self.mounts.iter().filter_map(mount).collect(),
+            mounts: self.mounts.iter().filter_map(mount).map(|mount| self.marked(mount)).collect(),
             networks: self.networks.iter().map(|(name, endpoint)| (name.clone(), network_id(endpoint))).collect(),
             network_of: mode.strip_prefix("container:").map(str::to_owned),
             ports: host
@@ -44,6 +46,12 @@ impl Details {
             devices: devices(host),
             gpus: gpus(host),
         }
+    }
+
+    /// A mount with what became of its host folder.
+    fn marked(&self, (target, source): (String, String)) -> (String, String) {
+        let since = if self.deleted.contains(&target) { " (deleted since)" } else { "" };
+        (target, format!("{source}{since}"))
     }
 
     /// Of all that may be compared; what the manifest does not state is left out.

@@ -101,7 +101,8 @@ impl Driver for Sim {
         let reading = world.probe(service, instance, 1);
         if reading == ProbeReading::Passed {
             // What the file said of it was of an earlier time.
-            if let Some(given) = world.facts.probes.get_mut(&service.name) {
+            let given = world.facts.probes.get_mut(&service.name);
+            if let Some(given) = given.filter(|given| given.health != Some(ProbeReading::Passed)) {
                 given.health = None;
             }
         }
