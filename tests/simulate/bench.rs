@@ -22,7 +22,7 @@ use proptest::test_runner::TestCaseError;
 use proptest::{prop_assert, prop_assert_eq};
 use tokio::sync::watch;
 
-use crate::draft::{Draft, Fault, ServiceDraft};
+use crate::draft::{Draft, Fault, Found, ServiceDraft};
 use crate::manifest::{PROJECT, desired, name, wanted};
 use crate::memory::{MemoryDraft, measure};
 use crate::world::world;
@@ -199,6 +199,11 @@ impl Bench {
             }
         }
         Ok(())
+    }
+
+    /// Some service was found paused.
+    pub(crate) fn is_paused_somewhere(&self) -> bool {
+        self.draft.services.iter().any(|service| service.found == Found::Suspended)
     }
 
     /// What was done to the world: `Start s1`.
