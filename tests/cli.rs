@@ -28,6 +28,8 @@ mod left;
 mod live;
 #[path = "cli/locks.rs"]
 mod locks;
+#[path = "cli/missing.rs"]
+mod missing;
 #[path = "cli/renamed.rs"]
 mod renamed;
 #[path = "cli/saved.rs"]
