@@ -1,5 +1,7 @@
 //! A value of an environment that is missing: it blocks one start, and no other service and no other command.
 
+use std::fs;
+
 use crate::lcm::Ran;
 use crate::live::Live;
 
@@ -46,4 +48,24 @@ fn elsewhere_an_unset_variable_is_an_error() {
     let live = with("two: { process: { command: [sleep, \"${KEY}\"], environment: { A: \"${KEY}\" } } }");
     live.lcm(&["status"]).run().code(1).stderr_has("the variable `KEY` is not set");
     live.lcm(&["status"]).env("KEY", "300").run().code(0);
+}
+
+#[test]
+fn a_secret_file_that_is_not_there_blocks_one_start() {
+    let live = with("two: { docker: { image: none, environment: { A: { file: key.txt } } } }");
+    live.lcm(&["validate"]).run().code(0);
+    let manifest = live.folder.path().join("lcm.yaml");
+    let text = fs::read_to_string(&manifest).expect("a manifest");
+    for runtime in ["docker: { image: none", "process: { command: [sleep, '300']"] {
+        fs::write(&manifest, text.replace("docker: { image: none", runtime)).expect("written");
+        live.lcm(&["validate"]).run().code(0);
+        let world = r#"{ "format": "lcm.world/1", "host": "box", "observed_at": "2026-11-20T10:00:00Z" }"#;
+        fs::write(live.folder.path().join("world.json"), world).expect("a world");
+        let ran = live.lcm(&["plan", "--format", "json", "--world", "world.json"]).run().code(4);
+        blocks(&ran, "two", "the secret file key.txt");
+        fs::write(live.folder.path().join("key.txt"), "hf_0123456789\n").expect("written");
+        let ran = live.lcm(&["plan", "--world", "world.json"]).run().code(0);
+        assert!(!ran.to_string().contains("hf_0123"), "{ran}");
+        fs::remove_file(live.folder.path().join("key.txt")).expect("removed");
+    }
 }
