@@ -30,6 +30,8 @@ mod live;
 mod locks;
 #[path = "cli/missing.rs"]
 mod missing;
+#[path = "cli/pid_files.rs"]
+mod pid_files;
 #[path = "cli/piped.rs"]
 mod piped;
 #[path = "cli/renamed.rs"]

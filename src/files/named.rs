@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, Stat};
 
-use crate::files::way;
+use crate::files::way::{self, Place};
 use crate::files::{
     Refused, denied, is_mine, is_trusted, kind_of, kind_text, mode_of, read_bounded, refused, user_text,
 };
@@ -107,16 +107,7 @@ fn read_handed_over(path: &Path, bytes_max: u64) -> io::Result<Named> {
 /// Reads a regular file whose content is believed, as a pid file's is: it must be the present user's, under one name, in
 /// a folder of that user or of root that no one else can write; no link leads to it but root's or that user's.
 pub fn read_believed(path: &Path, bytes_max: u64) -> io::Result<Named> {
-    let place = way::place(path)?;
-    let folder = place.folder_stat()?;
-    if !is_trusted(folder.st_uid) {
-        let reason = format!("is owned by {}, who can replace what stands in it", user_text(folder.st_uid));
-        return Err(denied(&place.folder_path, reason));
-    }
-    if folder.st_mode & 0o022 != 0 {
-        let reason = format!("can be written by other users (mode {:04o})", mode_of(&folder));
-        return Err(denied(&place.folder_path, reason));
-    }
+    let place = believed_place(path)?;
     if let Some(there) = place.stat()? {
         check_regular(&there, path)?;
     }
@@ -130,6 +121,21 @@ pub fn read_believed(path: &Path, bytes_max: u64) -> io::Result<Named> {
         return Err(denied(path, reason));
     }
     read_opened(opened, path, bytes_max)
+}
+
+/// Finds the place of a file in a folder of the present user's or of root's that no one else can write.
+pub(super) fn believed_place(path: &Path) -> io::Result<Place> {
+    let place = way::place(path)?;
+    let folder = place.folder_stat()?;
+    if !is_trusted(folder.st_uid) {
+        let reason = format!("is owned by {}, who can replace what stands in it", user_text(folder.st_uid));
+        return Err(denied(&place.folder_path, reason));
+    }
+    if folder.st_mode & 0o022 != 0 {
+        let reason = format!("can be written by other users (mode {:04o})", mode_of(&folder));
+        return Err(denied(&place.folder_path, reason));
+    }
+    Ok(place)
 }
 
 /// The one path of a file, however it is named: all links followed, as far as there is such a file or its folder.
@@ -163,7 +169,7 @@ fn read_opened(opened: OwnedFd, path: &Path, bytes_max: u64) -> io::Result<Named
     Ok(Named { bytes, uid: stat.st_uid, mode: mode_of(&stat), modified })
 }
 
-fn check_regular(stat: &Stat, path: &Path) -> io::Result<()> {
+pub(super) fn check_regular(stat: &Stat, path: &Path) -> io::Result<()> {
     match kind_of(stat) {
         FileType::RegularFile => Ok(()),
         FileType::Directory => Err(refused(io::ErrorKind::IsADirectory, path, "is a folder, not a file".to_owned())),

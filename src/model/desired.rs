@@ -257,6 +257,8 @@ pub struct Process {
     pub inherit: BTreeSet<String>,
     pub log: LogPolicy,
     pub pid_file: Option<PidFile>,
+    /// Absolute path of a file that holds the pid of the first process while that runs.
+    pub writes_pid: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -35,11 +35,7 @@ fn an_unset_variable_blocks_one_start_and_no_other_command() {
     lcm(&["apply", "--detailed-exitcode"]).code(0).stdout_has("Nothing to do");
     lcm(&["restart", "two", "--yes"]).code(4).stdout_has("ask the team");
     lcm(&["status"]).code(0).stdout_has("two");
-    live.lcm(&["plan"])
-        .env("KEY", "other-value")
-        .run()
-        .code(0)
-        .stdout_has("a secret that it was started with has");
+    live.lcm(&["plan"]).env("KEY", "other-value").run().code(0).stdout_has("a secret that it was started with has");
     lcm(&["down", "--yes"]).code(0).stdout_has("2 stopped");
 }
 
