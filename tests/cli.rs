@@ -28,6 +28,12 @@ mod left;
 mod live;
 #[path = "cli/locks.rs"]
 mod locks;
+#[path = "cli/missing.rs"]
+mod missing;
+#[path = "cli/pid_files.rs"]
+mod pid_files;
+#[path = "cli/piped.rs"]
+mod piped;
 #[path = "cli/renamed.rs"]
 mod renamed;
 #[path = "cli/saved.rs"]

@@ -11,6 +11,7 @@ use crate::cli::opened::Opened;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::{oneshot, plan as plan_command, saved};
+use crate::files::named;
 use crate::model::facts::Facts;
 use crate::model::lifecycle::Action;
 use crate::model::observed::Observed;
@@ -31,6 +32,15 @@ pub(super) struct Thought {
     pub(super) plan: Plan,
 }
 
+/// Consent to a plan before it is carried out.
+enum Consent {
+    /// By `--yes`, or because nothing is stopped, or because no one sits at a terminal.
+    Given,
+    Needed,
+    /// It is needed, and standard input can't bring an answer.
+    Impossible,
+}
+
 /// For whom is looked and thought.
 pub(super) struct Agreement<'a> {
     pub(super) session: &'a Session,
@@ -48,7 +58,15 @@ impl Agreement<'_> {
     pub(super) async fn reach(&self) -> Result<Thought, Stop> {
         let thought = self.think().await?;
         self.show(&thought)?;
-        if self.must_ask(&thought.plan) { self.ask(thought).await } else { Ok(thought) }
+        match self.consent(&thought.plan) {
+            Consent::Given => Ok(thought),
+            Consent::Needed => self.ask(thought).await,
+            Consent::Impossible => {
+                let message = "can't ask whether to go on, since standard input gave the manifest; nothing was done: give \
+                               `--yes`, or name a file";
+                Err(Stop::refused(Code::Declined, message))
+            }
+        }
     }
 
     async fn think(&self) -> Result<Thought, Stop> {
@@ -80,14 +98,19 @@ impl Agreement<'_> {
     }
 
     /// Only at a terminal, and only where something that runs is stopped. Without one the merge was the approval.
-    fn must_ask(&self, plan: &Plan) -> bool {
+    fn consent(&self, plan: &Plan) -> Consent {
         let stops = plan.steps.iter().any(|step| match step.action {
             // What is evicted in vain, is stopped.
             Action::Stop | Action::Remove | Action::Evict => true,
             Action::Pause | Action::Unpause | Action::Update | Action::Wake | Action::Start => false,
         });
-        let terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
-        stops && terminal && !self.job.execution.yes && !self.opened.is_simulated()
+        let is_read = named::is_stdin(&self.job.manifest);
+        let is_at_terminal = io::stderr().is_terminal() && (is_read || io::stdin().is_terminal());
+        match stops && is_at_terminal && !self.job.execution.yes && !self.opened.is_simulated() {
+            false => Consent::Given,
+            true if is_read => Consent::Impossible,
+            true => Consent::Needed,
+        }
     }
 
     /// Nobody said here which mode is meant.

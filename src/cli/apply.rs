@@ -32,7 +32,7 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
     let job = Job {
         command: "lcm apply",
         purpose: Purpose::Apply,
-        manifest: manifest.manifest,
+        manifest: manifest.path(),
         choice: manifest.choose.choice(),
         world: manifest.choose.world,
         planning,

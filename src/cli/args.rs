@@ -13,11 +13,37 @@ use crate::model::names::{GoalName, ModeName, ServiceName};
 /// Which manifest, and what of it.
 #[derive(Clone, Debug, Args)]
 pub(super) struct ManifestArgs {
-    /// Manifest to read
-    #[arg(default_value = "lcm.yaml", value_name = "MANIFEST")]
-    pub(super) manifest: PathBuf,
+    #[command(flatten)]
+    file: FileArgs,
     #[command(flatten)]
     pub(super) choose: ChooseArgs,
+}
+
+impl ManifestArgs {
+    pub(super) fn path(&self) -> PathBuf {
+        self.file.path()
+    }
+}
+
+/// The manifest's file, in either of the two places where it may stand.
+#[derive(Clone, Debug, Args)]
+pub(super) struct FileArgs {
+    /// Manifest to read; `-` is standard input [default: lcm.yaml]
+    #[arg(value_name = "MANIFEST")]
+    positional: Option<PathBuf>,
+    /// Manifest to read, written as with every other command
+    #[arg(short = 'm', long = "manifest", value_name = "MANIFEST", conflicts_with = "positional")]
+    named: Option<PathBuf>,
+}
+
+impl FileArgs {
+    pub(super) fn path(&self) -> PathBuf {
+        self.given().unwrap_or_else(|| PathBuf::from("lcm.yaml"))
+    }
+
+    pub(super) fn given(&self) -> Option<PathBuf> {
+        self.positional.clone().or_else(|| self.named.clone())
+    }
 }
 
 /// The mode, goals and world of one run.

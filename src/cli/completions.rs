@@ -16,6 +16,7 @@ use crate::cli::exit::Exit;
 use crate::cli::plan::{data, unwritten};
 use crate::cli::stop::Stop;
 use crate::cli::{explain, session, status, wire};
+use crate::files::named;
 use crate::manifest::Choice;
 use crate::model::desired::Desired;
 use crate::model::harmless;
@@ -196,6 +197,10 @@ fn candidates(names: &Names, current: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 fn load(manifest: &Path) -> Option<Desired> {
+    // At a Tab, standard input is the shell's.
+    if named::is_stream(manifest) {
+        return None;
+    }
     wire::load(manifest, &session::environment(), &Choice { mode_optional: true, ..Choice::default() }).ok()
 }
 

@@ -24,7 +24,7 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
     let job = Job {
         command: "lcm down",
         purpose: Purpose::Down,
-        manifest: manifest.manifest,
+        manifest: manifest.path(),
         choice: manifest.choose.choice_if_any(),
         world: manifest.choose.world,
         planning: PlanningArgs::default(),

@@ -21,8 +21,8 @@ use crate::cli::stop::{Code, Stop};
 use crate::cli::tally;
 use crate::cli::teller::Teller;
 use crate::cli::words::VoiceArgs;
-use crate::cli::{locked, oneshot, owner, plan as plan_command, saved, switch, trusted};
-use crate::files::output;
+use crate::cli::{locked, oneshot, owner, plan as plan_command, saved, switch, trusted, wire};
+use crate::files::{named, output};
 use crate::manifest::Choice;
 use crate::model::event::{Event, EventKind};
 use crate::model::facts::Facts;
@@ -70,6 +70,10 @@ struct Ended {
 
 /// Whoever reads the events is told of every end, also of one before there is a manifest.
 pub(super) async fn run(session: &Session, job: Job) -> Result<Exit, Stop> {
+    // Reading a stream may wait: an interrupt ends lcm meanwhile.
+    if named::is_stream(&job.manifest) {
+        let _ = wire::manifest_files(&job.manifest, &session.environment);
+    }
     // Root leaves here where the project is another user's: before a file of events is made, which is that user's to make.
     if job.opened.is_none() && job.world.is_none() {
         owner::go_on_as_owner(session, &job.manifest, job.claim)?;

@@ -23,8 +23,9 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
-    args.out.iter().try_for_each(|file| outputs::check(session, &args.manifest.manifest, file))?;
-    let opened = opened::open_to_look(session, &args.manifest.manifest, &args.manifest.choose)?;
+    let manifest = args.manifest.path();
+    args.out.iter().try_for_each(|file| outputs::check(session, &manifest, file))?;
+    let opened = opened::open_to_look(session, &manifest, &args.manifest.choose)?;
     let text = json::document(&opened.facts(session).await?);
     match &args.out {
         None => data(&text)?,

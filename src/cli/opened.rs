@@ -256,7 +256,7 @@ impl Opened {
         match (&self.world, &self.owner) {
             (World::Machine(_), None) => {
                 let uids = ownership::owner_uids(facts, &self.desired);
-                owner::admit_by_labels(session, &self.desired.project, &uids, self.claim)
+                owner::admit_by_labels(session, &self.desired, &uids, self.claim)
             }
             (World::Machine(_), Some(_)) | (World::Simulated { .. }, _) => Ok(()),
         }

@@ -85,14 +85,16 @@ fn go_on_as(session: &Session, project: &ProjectName, owner: &Owner) -> ! {
 /// The same by the labels of the project's containers, where no file names its owner.
 pub(super) fn admit_by_labels(
     session: &Session,
-    project: &ProjectName,
+    desired: &Desired,
     uids: &BTreeSet<u32>,
     claim: Claim,
 ) -> Result<(), Stop> {
-    let me = geteuid();
+    let (me, project) = (geteuid(), &desired.project);
     let Some(uid) = uids.first().copied().filter(|_| !uids.contains(&me.as_raw())) else { return Ok(()) };
     match claim {
         Claim::TakeOver if me.is_root() => Ok(()),
+        // What a stream gave is read, and the owner's lcm would find nothing.
+        Claim::AsOwner if me.is_root() && desired.is_streamed => Err(needs_file(project, uid)),
         Claim::AsOwner if me.is_root() => {
             go_on_as(session, project, &Owner { uid, gid: NO_GROUP, note: OwnerNote::default() })
         }
@@ -122,14 +124,7 @@ pub(super) fn admit(session: &Session, project: &ProjectName, claim: Claim) -> R
     match read(&owners(session), project)? {
         Some(owner) if owner.uid == me.as_raw() => Ok(Some(owner)),
         Some(owner) if me.is_root() && claim == Claim::TakeOver => Ok(Some(owner)),
-        Some(owner) if me.is_root() => Err(Stop::refused(
-            Code::Owned,
-            format!(
-                "project {project} is owned by {}, and root goes on as that user only with a manifest that is a regular \
-                 file and keeps its name",
-                user_text(owner.uid)
-            ),
-        )),
+        Some(owner) if me.is_root() => Err(needs_file(project, owner.uid)),
         Some(owner) => Err(owned(project, owner.uid)),
         None => Ok(None),
     }
@@ -158,12 +153,14 @@ pub(super) fn claim(
     if owner.uid != me && (claim == Claim::AsOwner || before.is_none_or(|before| before.uid != owner.uid)) {
         return Err(owned(project, owner.uid));
     }
-    let is_current = owner.note.manifest.as_deref() == Some(desired.named_in.as_path());
+    // A stream does not take the place of the file that manages the project.
+    let is_kept = claim == Claim::AsOwner && is_named_in_stream(desired) && owner.note.manifest.is_some();
+    let is_current = is_kept || owner.note.manifest.as_deref() == Some(desired.named_in.as_path());
     let moves = claim == Claim::TakeOver || other_checkout(Some(&owner), desired).is_none();
     if owner.uid == me && (is_current || !moves) && owner.note.store == note.store {
         return Ok(());
     }
-    let manifest = if moves { note.manifest.clone() } else { owner.note.manifest };
+    let manifest = if moves && !is_kept { note.manifest.clone() } else { owner.note.manifest };
     let since = if owner.uid == me { owner.note.since.or(note.since) } else { note.since };
     owners.replace(project.as_str(), &OwnerNote { manifest, since, previous, ..note }).map_err(failed)
 }
@@ -172,6 +169,10 @@ pub(super) fn claim(
 /// still there.
 pub(super) fn other_checkout(owner: Option<&Owner>, desired: &Desired) -> Option<String> {
     let (mine, other) = (&desired.named_in, owner?.note.manifest.as_ref()?);
+    // A stream is read as a file of the current folder would be.
+    if is_named_in_stream(desired) && mine.parent() == other.parent() {
+        return None;
+    }
     if desired.newest_checkout || mine == other || is_same_file(mine, other) || !fs::metadata(other).ok()?.is_file() {
         return None;
     }
@@ -187,6 +188,11 @@ pub(super) fn other_checkout(owner: Option<&Owner>, desired: &Desired) -> Option
         desired.project,
         mine.display()
     ))
+}
+
+/// The stream itself names the project, rather than a file that it includes.
+fn is_named_in_stream(desired: &Desired) -> bool {
+    desired.is_streamed && desired.named_in == desired.entry
 }
 
 /// One file by two paths.
@@ -216,6 +222,16 @@ fn read(owners: &Owners, project: &ProjectName) -> Result<Option<Owner>, Stop> {
 /// Without the owner's name nothing of the project may be touched.
 fn unknown(project: &ProjectName, error: &io::Error) -> Stop {
     Stop::refused(Code::Owned, format!("can't read the owner of project {project} on this host: {error}"))
+}
+
+/// Root reads no stream for another user.
+fn needs_file(project: &ProjectName, uid: u32) -> Stop {
+    let message = format!(
+        "project {project} is owned by {}, and root goes on as that user only with a manifest that is a regular file and \
+         keeps its name",
+        user_text(uid)
+    );
+    Stop::refused(Code::Owned, message)
 }
 
 fn owned(project: &ProjectName, uid: u32) -> Stop {

@@ -33,7 +33,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
-    let ManifestArgs { manifest, choose } = &args.manifest;
+    let (manifest, choose) = (&args.manifest.path(), &args.manifest.choose);
     args.out.iter().try_for_each(|file| outputs::check(session, manifest, file))?;
     let opened = opened::open(session, manifest, &choose.choice(), choose.world.as_deref())?;
     let request = request(&opened, &args.planning)?;

@@ -13,6 +13,7 @@ use crate::cli::plan::data;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::{duration, names, wanted, watch};
+use crate::files::named;
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 use crate::model::plan::Request;
@@ -121,6 +122,9 @@ fn told_apart(args: &Args) -> Result<(PathBuf, Vec<ServiceName>), Stop> {
 
 pub(super) fn is_file(name: &str) -> bool {
     let path = Path::new(name);
+    if named::is_stream(path) {
+        return true;
+    }
     let of_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
     of_yaml || name.contains(std::path::is_separator) || path.is_file()
 }

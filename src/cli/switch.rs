@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::args::{ExecutionArgs, PlanningArgs};
+use crate::cli::args::{ExecutionArgs, FileArgs, PlanningArgs};
 use crate::cli::execute::{self, Job};
 use crate::cli::exit::Exit;
 use crate::cli::opened::{self, Opened};
@@ -11,6 +11,7 @@ use crate::cli::plan::data;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::words::VoiceArgs;
+use crate::files::named;
 use crate::manifest::Choice;
 use crate::model::names::{GoalName, ModeName};
 use crate::model::plan::Purpose;
@@ -25,9 +26,8 @@ pub(super) struct Args {
     /// Mode to use
     #[arg(required_unless_present = "clear", value_name = "MODE")]
     mode: Option<String>,
-    /// Manifest to read [default: lcm.yaml]
-    #[arg(value_name = "MANIFEST")]
-    manifest: Option<PathBuf>,
+    #[command(flatten)]
+    file: FileArgs,
     /// Forget the switch: the manifest's own mode counts again. Applies nothing
     #[arg(long)]
     clear: bool,
@@ -46,21 +46,25 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
-    let Args { mode, manifest, clear, voice, goals, world, planning, execution } = args;
+    let Args { mode, file, clear, voice, goals, world, planning, execution } = args;
+    let manifest = file.given();
     let default = || PathBuf::from("lcm.yaml");
     let mode = match (mode, clear) {
         // Without a mode, what stands first is the manifest.
         (mode, true) if mode.is_none() || manifest.is_none() => {
             let manifest = mode.map(PathBuf::from).or(manifest).unwrap_or_else(default);
+            refuse_stream(&manifest, "forget")?;
             return forget(session, &manifest, world.as_deref());
         }
         (Some(mode), false) => ModeName::new(mode),
         (_, _) => return Err(Stop::new(Exit::Usage, Code::Usage, "--clear forgets a switch, and takes no mode")),
     };
+    let manifest = manifest.unwrap_or_else(default);
+    refuse_stream(&manifest, "keep")?;
     let job = Job {
         command: "lcm switch",
         purpose: Purpose::Apply,
-        manifest: manifest.unwrap_or_else(default),
+        manifest,
         choice: Choice { mode: Some(mode), word: None, goals: goals.into_iter().collect(), mode_optional: false },
         world,
         planning,
@@ -71,6 +75,19 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
         opened: None,
     };
     execute::run(session, job).await
+}
+
+/// A switch is kept for a manifest by its path, which a stream has not.
+fn refuse_stream(manifest: &Path, does: &str) -> Result<(), Stop> {
+    if !named::is_stream(manifest) {
+        return Ok(());
+    }
+    let message = format!(
+        "can't {does} a switch for {}: a switch belongs to a manifest file; name the file, or use a mode for one run with \
+         `lcm apply --mode MODE -m -`",
+        named::shown(manifest).display()
+    );
+    Err(Stop::new(Exit::Usage, Code::Usage, message))
 }
 
 /// The word as it is to be kept.

@@ -9,6 +9,7 @@ use crate::cli::plan::data;
 use crate::cli::session::Session;
 use crate::cli::stop::Stop;
 use crate::cli::wire;
+use crate::files::named;
 use crate::manifest::{Choice, Place, Problem, Problems, Severity};
 use crate::model::desired::Desired;
 use crate::report::github;
@@ -22,9 +23,12 @@ use crate::report::table::counted;
 /// Check manifests offline; show all that is wrong
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Manifests to check
-    #[arg(default_value = "lcm.yaml", value_name = "MANIFEST")]
+    /// Manifests to check; `-` is standard input [default: lcm.yaml]
+    #[arg(value_name = "MANIFEST")]
     manifests: Vec<PathBuf>,
+    /// Manifest to check, written as with every other command; may be given several times
+    #[arg(short = 'm', long = "manifest", value_name = "MANIFEST")]
+    named: Vec<PathBuf>,
     /// How to show what is wrong; `github` makes annotations of GitHub's runner
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     format: Format,
@@ -38,8 +42,11 @@ enum Format {
 }
 
 pub(super) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+    let default = [PathBuf::from("lcm.yaml")];
+    let is_default = args.manifests.is_empty() && args.named.is_empty();
+    let files = args.manifests.iter().chain(&args.named).chain(default.iter().filter(|_| is_default));
     let checked: Vec<(&Path, Result<Desired, Problems>)> =
-        args.manifests.iter().map(|path| (path.as_path(), check(session, path))).collect();
+        files.map(|path| (named::shown(path), check(session, path))).collect();
     let for_programs = || Checked::new(checked.iter().map(|(path, found)| for_programs(path, found)).collect());
     let text: Output = match args.format {
         Format::Text => checked.iter().map(|(path, found)| text(session, path, found)).collect(),

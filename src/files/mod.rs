@@ -3,6 +3,7 @@
 //! - [`own`]: files that lcm keeps for itself (state, locks, logs, notes). No link is followed, owner and mode are checked.
 //! - [`named`]: files that a manifest or a command line names, to be read: regular ones, or a descriptor handed over.
 //! - [`output`]: files that the caller names, to be written: no link planted by another user is followed.
+//! - [`pid_file`]: files with a pid that lcm writes for other programs.
 //! - [`shared`]: files that users of one host leave for each other, in a sticky folder.
 //! - [`host_wide`]: the file that all users of one host lock.
 //! - [`kernel`]: texts below /proc and /sys.
@@ -16,6 +17,7 @@ pub mod kernel;
 pub mod named;
 pub mod output;
 pub mod own;
+pub mod pid_file;
 pub mod shared;
 pub mod trust;
 mod way;

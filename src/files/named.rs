@@ -1,10 +1,10 @@
 //! Files that a manifest or a command line names, to be read: regular ones of a bounded size, opened without waiting.
-//! A descriptor that the caller hands over (`/dev/stdin`, `/dev/fd/N`) is read whatever it is, as bounded.
+//! A descriptor that the caller hands over (`-`, `/dev/stdin`, `/dev/fd/N`) is read whatever it is, as bounded.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -12,11 +12,16 @@ use std::time::SystemTime;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, Stat};
 
-use crate::files::way;
-use crate::files::{denied, is_mine, is_trusted, kind_of, kind_text, mode_of, read_bounded, refused, user_text};
+use crate::files::way::{self, Place};
+use crate::files::{
+    Refused, denied, is_mine, is_trusted, kind_of, kind_text, mode_of, read_bounded, refused, user_text,
+};
 
 /// Descriptors whose content is kept.
 const KEPT_MAX: usize = 4;
+
+/// Standard input as a path of the system.
+const STDIN: &str = "/dev/stdin";
 
 /// A file as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,28 +44,57 @@ pub fn read(path: &Path, bytes_max: u64) -> io::Result<Named> {
     read_opened(rustix::fs::openat(CWD, path, flags, Mode::empty())?, path, bytes_max)
 }
 
+/// A descriptor's content, or the reason for which it can't be used.
+type Kept = Result<Named, (io::ErrorKind, String)>;
+
 /// Reads a file that the command line names: as [`read`], or a descriptor that is handed over (`-` is standard input).
-/// What can be read only once is kept, for those who read it again.
+/// What can be read only once is kept for later readers, a failure included: the rest of what was too large is no file.
 pub fn read_argument(path: &Path, bytes_max: u64) -> io::Result<Named> {
-    static KEPT: Mutex<BTreeMap<PathBuf, Named>> = Mutex::new(BTreeMap::new());
-    let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };
+    static KEPT: Mutex<BTreeMap<PathBuf, Kept>> = Mutex::new(BTreeMap::new());
+    let path = if is_stdin(path) { Path::new(STDIN) } else { path };
     if !is_handed_over(path) {
         return read(path, bytes_max);
     }
+    let again = |kept: &Kept| kept.clone().map_err(|(kind, reason)| refused(kind, path, reason));
     let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(named) = kept.get(path) {
-        return Ok(named.clone());
+    if let Some(kept) = kept.get(path) {
+        return again(kept);
     }
-    let named = read_handed_over(path, bytes_max)?;
+    let read = read_handed_over(path, bytes_max).map_err(|error| {
+        let reason = Refused::of(&error).map(|refused| refused.reason().to_owned());
+        (error.kind(), reason.unwrap_or_else(|| format!("can't be read: {error}")))
+    });
     // A command line names a few.
     if kept.len() < KEPT_MAX {
-        kept.insert(path.to_owned(), named.clone());
+        kept.insert(path.to_owned(), read.clone());
     }
-    Ok(named)
+    again(&read)
+}
+
+/// Whether the command line names a stream rather than a file: `-`, or a descriptor that lcm was started with.
+#[must_use]
+pub fn is_stream(path: &Path) -> bool {
+    path == Path::new("-") || is_handed_over(path)
+}
+
+/// Whether the command line names standard input.
+#[must_use]
+pub fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-") || path == Path::new(STDIN) || (is_handed_over(path) && path.ends_with("fd/0"))
+}
+
+/// Name of a file of the command line for messages: `<stdin>`, or its path.
+#[must_use]
+pub fn shown(path: &Path) -> &Path {
+    if is_stdin(path) { Path::new("<stdin>") } else { path }
 }
 
 fn read_handed_over(path: &Path, bytes_max: u64) -> io::Result<Named> {
-    let mut file = File::open(path)?;
+    let mut file = match File::open(path) {
+        // A socket can't be opened by its path, nor another user's pipe: the descriptor itself can be read.
+        Err(_) if path == Path::new(STDIN) => File::from(io::stdin().as_fd().try_clone_to_owned()?),
+        opened => opened?,
+    };
     let stat = rustix::fs::fstat(&file)?;
     if kind_of(&stat) == FileType::Directory {
         return Err(refused(io::ErrorKind::IsADirectory, path, "is a folder, not a file".to_owned()));
@@ -73,16 +107,7 @@ fn read_handed_over(path: &Path, bytes_max: u64) -> io::Result<Named> {
 /// Reads a regular file whose content is believed, as a pid file's is: it must be the present user's, under one name, in
 /// a folder of that user or of root that no one else can write; no link leads to it but root's or that user's.
 pub fn read_believed(path: &Path, bytes_max: u64) -> io::Result<Named> {
-    let place = way::place(path)?;
-    let folder = place.folder_stat()?;
-    if !is_trusted(folder.st_uid) {
-        let reason = format!("is owned by {}, who can replace what stands in it", user_text(folder.st_uid));
-        return Err(denied(&place.folder_path, reason));
-    }
-    if folder.st_mode & 0o022 != 0 {
-        let reason = format!("can be written by other users (mode {:04o})", mode_of(&folder));
-        return Err(denied(&place.folder_path, reason));
-    }
+    let place = believed_place(path)?;
     if let Some(there) = place.stat()? {
         check_regular(&there, path)?;
     }
@@ -96,6 +121,21 @@ pub fn read_believed(path: &Path, bytes_max: u64) -> io::Result<Named> {
         return Err(denied(path, reason));
     }
     read_opened(opened, path, bytes_max)
+}
+
+/// Finds the place of a file in a folder of the present user's or of root's that no one else can write.
+pub(super) fn believed_place(path: &Path) -> io::Result<Place> {
+    let place = way::place(path)?;
+    let folder = place.folder_stat()?;
+    if !is_trusted(folder.st_uid) {
+        let reason = format!("is owned by {}, who can replace what stands in it", user_text(folder.st_uid));
+        return Err(denied(&place.folder_path, reason));
+    }
+    if folder.st_mode & 0o022 != 0 {
+        let reason = format!("can be written by other users (mode {:04o})", mode_of(&folder));
+        return Err(denied(&place.folder_path, reason));
+    }
+    Ok(place)
 }
 
 /// The one path of a file, however it is named: all links followed, as far as there is such a file or its folder.
@@ -129,7 +169,7 @@ fn read_opened(opened: OwnedFd, path: &Path, bytes_max: u64) -> io::Result<Named
     Ok(Named { bytes, uid: stat.st_uid, mode: mode_of(&stat), modified })
 }
 
-fn check_regular(stat: &Stat, path: &Path) -> io::Result<()> {
+pub(super) fn check_regular(stat: &Stat, path: &Path) -> io::Result<()> {
     match kind_of(stat) {
         FileType::RegularFile => Ok(()),
         FileType::Directory => Err(refused(io::ErrorKind::IsADirectory, path, "is a folder, not a file".to_owned())),
@@ -159,7 +199,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::path::Path;
 
-    use super::{is_handed_over, read, read_argument, read_believed};
+    use super::{is_handed_over, is_stdin, is_stream, read, read_argument, read_believed, shown};
 
     #[test]
     fn only_regular_files_are_read() {
@@ -201,6 +241,32 @@ mod tests {
         drop(write_end);
         let path = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&read_end));
         assert_eq!(read_argument(Path::new(&path), 3).expect("read").bytes, b"abc");
+    }
+
+    #[test]
+    fn the_rest_of_what_was_too_large_is_not_read_as_a_file() {
+        let (read_end, write_end) = std::io::pipe().expect("a pipe");
+        std::io::Write::write_all(&mut &write_end, b"abcdef").expect("written");
+        drop(write_end);
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&read_end));
+        for _ in 0..2 {
+            let error = read_argument(Path::new(&path), 3).expect_err("too large");
+            assert_eq!(error.kind(), ErrorKind::FileTooLarge);
+            assert!(error.to_string().ends_with("is larger than 3 bytes"), "{error}");
+        }
+    }
+
+    #[test]
+    fn standard_input_has_one_name_for_people() {
+        for path in ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"] {
+            let path = Path::new(path);
+            assert!(is_stdin(path) && is_stream(path) && shown(path) == Path::new("<stdin>"), "{}", path.display());
+        }
+        for path in ["/dev/fd/10", "lcm.yaml", "x/fd/0", "--"] {
+            let path = Path::new(path);
+            assert!(!is_stdin(path) && shown(path) == path, "{}", path.display());
+        }
+        assert!(is_stream(Path::new("/dev/fd/63")) && !is_stream(Path::new("./-")));
     }
 
     #[test]

@@ -104,7 +104,11 @@ pub(super) fn files(entry: &Path, environment: &Environment) -> Vec<PathBuf> {
     let mut loader = Loader::new(environment);
     loader.open_entry(entry);
     let named = secrets::named(&loader.roots, &loader.sources, environment);
-    let manifests = loader.roots.iter().map(|root| loader.sources.get(root.file).path.clone());
+    let manifests = loader.roots.iter().map(|root| {
+        let source = loader.sources.get(root.file);
+        // What stands behind a descriptor may be a file.
+        if source.is_streamed && named::is_stdin(entry) { PathBuf::from("/dev/stdin") } else { source.path.clone() }
+    });
     manifests.chain(named.env_files).chain(named.secret_files).collect()
 }
 
@@ -183,7 +187,9 @@ impl<'a> Loader<'a> {
 
     /// Reads a file and what it includes. `from`: the place that names it; `chain`: the files that led here.
     fn open(&mut self, path: &Path, from: Option<Span>, chain: &mut Vec<PathBuf>) {
-        let identity = named::identity(path);
+        let is_streamed = from.is_none() && named::is_stream(path);
+        let identity =
+            named::identity(if is_streamed && named::is_stdin(path) { Path::new("/dev/stdin") } else { path });
         if let Some(position) = chain.iter().position(|other| *other == identity) {
             let names: Vec<String> =
                 chain[position..].iter().chain([&identity]).map(|path| short(path, &identity)).collect();
@@ -214,8 +220,14 @@ impl<'a> Loader<'a> {
             .unwrap_or_default();
         self.roots.push(Root { file, keys, node: root });
         chain.push(identity);
+        // Seen from a stream, paths start in the current folder.
+        let beside = path.parent().filter(|_| !is_streamed).unwrap_or(Path::new(""));
         for (include, span) in includes {
-            let target = tidy(&path.parent().unwrap_or(Path::new("")).join(include));
+            let mut target = tidy(&beside.join(include));
+            if target == named::shown(Path::new("-")) {
+                // A file of that name is not standard input.
+                target = Path::new(".").join(target);
+            }
             self.open(&target, Some(span), chain);
         }
         chain.pop();
@@ -223,7 +235,10 @@ impl<'a> Loader<'a> {
 
     /// The tree of one file, as far as it is a manifest's.
     fn read(&mut self, path: &Path, from: Option<Span>) -> Option<Node> {
-        let (text, file) = match text(path, from.is_none()) {
+        let is_streamed = from.is_none() && named::is_stream(path);
+        let read = text(path, from.is_none());
+        let path = if is_streamed { named::shown(path) } else { path };
+        let (text, file) = match read {
             Ok(read) => read,
             Err(reason) => {
                 self.refuse(unreadable(path, &reason, from.is_none()), from, "named here");
@@ -237,11 +252,12 @@ impl<'a> Loader<'a> {
             return None;
         }
         let author = *self.author.get_or_insert(file.uid);
-        let folder = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let beside = if is_streamed { Path::new("stream") } else { path };
+        let folder = std::path::absolute(beside).unwrap_or_else(|_| path.to_owned());
         let folder = tidy(folder.parent().unwrap_or(Path::new("/")));
         let is_quotable = file.uid == author || file.mode & OTHERS_READ != 0;
         let mut source = Source::new(path.to_owned(), folder, text);
-        source.is_quotable = is_quotable;
+        (source.is_quotable, source.is_streamed) = (is_quotable, is_streamed);
         let file = self.sources.add(source);
         let before = self.problems.len();
         let root = yaml::parse(&self.sources, file, &mut self.budget, &mut self.problems);

@@ -16,13 +16,15 @@ pub(super) struct Source {
     pub text: String,
     /// Its lines may stand in an error.
     pub is_quotable: bool,
+    /// It came through a descriptor, and has no path of its own.
+    pub is_streamed: bool,
     line_starts: Vec<usize>,
 }
 
 impl Source {
     pub(super) fn new(path: PathBuf, folder: PathBuf, text: String) -> Self {
         let line_starts = [0].into_iter().chain(text.match_indices('\n').map(|(newline, _)| newline + 1)).collect();
-        Self { path, folder, text, is_quotable: true, line_starts }
+        Self { path, folder, text, is_quotable: true, is_streamed: false, line_starts }
     }
 }
 

@@ -14,6 +14,8 @@ use crate::manifest::{Environment, dotenv};
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// The kernel takes variables of twice this size.
 const SECRET_BYTES_MAX: usize = 64 << 10;
+/// A secret, and the line end that closes its file.
+const SECRET_FILE_BYTES_MAX: u64 = SECRET_BYTES_MAX as u64 + 2;
 /// All files: a cluster in parts, of which most are small.
 const TOTAL_BYTES_MAX: u64 = 4 << 20;
 /// Variables of all env files, once expanded: four environments of the largest size that a kernel takes (2 MiB).
@@ -50,6 +52,10 @@ pub(super) fn reason(error: &io::Error) -> String {
     }
 }
 
+fn too_large_for_a_secret() -> String {
+    format!("it is larger than {} KiB", SECRET_BYTES_MAX >> 10)
+}
+
 struct Reader<'a> {
     environment: &'a Environment,
     bytes_left: u64,
@@ -58,7 +64,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn variables(&mut self, path: &Path) -> Result<Environment, String> {
-        let text = self.text(path)?;
+        let text = self.text(path, FILE_BYTES_MAX)?;
         let variables = dotenv::parse(&text, self.environment)?;
         let expanded: usize = variables.iter().map(|(name, value)| name.len() + value.len()).sum();
         self.expanded_left = self.expanded_left.checked_sub(expanded).ok_or_else(|| {
@@ -69,23 +75,25 @@ impl Reader<'_> {
 
     /// A line end that closes the file is an editor's, and no part of the secret.
     fn secret(&mut self, path: &Path) -> SecretFile {
-        let text = self.text(path)?;
+        let text = self.text(path, SECRET_FILE_BYTES_MAX)?;
         let value = text.strip_suffix('\n').unwrap_or(&text);
         let value = value.strip_suffix('\r').unwrap_or(value);
         match value {
             "" => Err("it is empty".to_owned()),
-            _ if value.len() > SECRET_BYTES_MAX => Err("it is larger than 64 KiB".to_owned()),
+            _ if value.len() > SECRET_BYTES_MAX => Err(too_large_for_a_secret()),
             _ if value.contains('\0') => Err("no variable can hold a NUL byte".to_owned()),
             _ => Ok(value.to_owned()),
         }
     }
 
-    fn text(&mut self, path: &Path) -> Result<String, String> {
-        let bytes_max = FILE_BYTES_MAX.min(self.bytes_left);
+    fn text(&mut self, path: &Path, file_bytes_max: u64) -> Result<String, String> {
+        let bytes_max = file_bytes_max.min(self.bytes_left);
         let file = named::read(path, bytes_max).map_err(|error| match error.kind() {
-            io::ErrorKind::FileTooLarge if bytes_max < FILE_BYTES_MAX => {
-                format!("the env files of this manifest are larger than {} MiB together", TOTAL_BYTES_MAX >> 20)
+            io::ErrorKind::FileTooLarge if bytes_max < file_bytes_max => {
+                let limit = TOTAL_BYTES_MAX >> 20;
+                format!("the secret files and env files of this manifest are larger than {limit} MiB together")
             }
+            io::ErrorKind::FileTooLarge if file_bytes_max == SECRET_FILE_BYTES_MAX => too_large_for_a_secret(),
             _ => reason(&error),
         })?;
         self.bytes_left -= file.bytes.len() as u64;

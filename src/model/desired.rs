@@ -40,6 +40,8 @@ pub struct Desired {
     pub own_mode: Option<ModeName>,
     /// The entry file, absolute.
     pub entry: PathBuf,
+    /// The entry came through standard input or another descriptor: its path names no file.
+    pub is_streamed: bool,
     /// The file that names the project, absolute: the same for every entry file of one checkout.
     pub named_in: PathBuf,
     /// The manifest that was applied last manages the project, whatever folder it is in.
@@ -255,6 +257,8 @@ pub struct Process {
     pub inherit: BTreeSet<String>,
     pub log: LogPolicy,
     pub pid_file: Option<PidFile>,
+    /// Absolute path of a file that holds the pid of the first process while that runs.
+    pub writes_pid: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -29,7 +29,7 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    fn of(mut command: Command) -> Self {
+    pub(crate) fn of(mut command: Command) -> Self {
         command.stdout(Stdio::null());
         Self::opened(command, terminal::sides(ROWS, COLUMNS), ROWS)
     }

@@ -115,6 +115,7 @@ fn service(name: &str, words: Vec<String>) -> Service {
         inherit: BTreeSet::from([VARIABLE.to_owned()]),
         log: LogPolicy { max_size_bytes: 1 << 20, files: 1 },
         pid_file: None,
+        writes_pid: None,
     }));
     let service = Service::plain(ServiceName::new(name), runtime);
     Service { gpu: GpuRequest::Auto, stop: StopPolicy { grace: PATIENCE, ..StopPolicy::default() }, ..service }

@@ -78,6 +78,7 @@ fn wanted(index: usize, service: &case::Service) -> Service {
         inherit: BTreeSet::new(),
         log: LogPolicy { max_size_bytes: 1 << 20, files: 1 },
         pid_file: None,
+        writes_pid: None,
     };
     let need = |need| (name(need), Dependency { condition: Condition::Healthy, restart: false });
     Service {

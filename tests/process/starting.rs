@@ -13,7 +13,7 @@ use lcm::model::spec::Spec;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
 
-use crate::support::{Bench, kill, pids, process_of, salt, set, set_secret};
+use crate::support::{Bench, kill, lives, pids, process_of, salt, set, set_secret, wait_for, write};
 
 #[tokio::test]
 async fn a_service_starts_runs_and_stops() {
@@ -262,4 +262,48 @@ async fn the_state_folder_is_for_its_owners_eyes_only() {
     bench.start(&service).await;
     let mode = fs::metadata(bench.path("state")).expect("it is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
+}
+
+#[tokio::test]
+async fn a_pid_file_is_there_while_the_first_process_runs() {
+    let bench = Bench::new();
+    let file = bench.path("web.pid");
+    let mut service = bench.exec("web", &["sleep", "600"]);
+    process_of(&mut service).writes_pid = Some(file.clone());
+    let instance = bench.start(&service).await;
+    let first = bench.tree(&service).await.members[0].pid;
+    assert_eq!(fs::read_to_string(&file).expect("written"), format!("{first}\n"));
+    // Without its shim, lcm itself removes it.
+    let shim = bench.tree(&service).await.shim.expect("a shim").pid;
+    kill(shim, Signal::KILL);
+    wait_for("the end of the shim", || (!lives(shim)).then_some(())).await;
+    bench.stop(&service, &instance).await;
+    assert!(!file.exists());
+
+    // One that ends by itself takes it along, and one that another program has written stays.
+    let instance = bench.start(&service).await;
+    let first = bench.tree(&service).await.members[0].pid;
+    kill(first, Signal::KILL);
+    wait_for("the end of the file", || (!file.exists()).then_some(())).await;
+    bench.until(&service, |life| !matches!(life, Life::Running)).await;
+    drop(instance);
+    let instance = bench.start(&service).await;
+    write(&file, "1\n");
+    bench.stop(&service, &instance).await;
+    assert_eq!(fs::read_to_string(&file).expect("left"), "1\n");
+}
+
+#[tokio::test]
+async fn a_pid_file_that_may_not_be_written_is_told_before_anything_runs() {
+    let bench = Bench::new();
+    let mut service = bench.exec("web", &["sleep", "600"]);
+    write(&bench.path("victim"), "1\n");
+    std::os::unix::fs::symlink("victim", bench.path("web.pid")).expect("linked");
+    process_of(&mut service).writes_pid = Some(bench.path("web.pid"));
+    let start = Start { project: &bench.project, service: &service, gpus: &[], indices: &[] };
+    let error = bench.processes.start(&start).await.expect_err("refused").to_string();
+    assert!(error.contains("its pid file can't be written") && error.contains("is a link"), "{error}");
+    // Its shim leaves a moment after its answer.
+    wait_for("the end of the shim", || bench.marked().is_empty().then_some(())).await;
+    assert_eq!(fs::read_to_string(bench.path("victim")).expect("read"), "1\n");
 }

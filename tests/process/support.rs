@@ -64,6 +64,7 @@ impl Bench {
             inherit: BTreeSet::new(),
             log: LogPolicy { max_size_bytes: 20 << 20, files: 3 },
             pid_file: None,
+            writes_pid: None,
         }));
         Service {
             stop: StopPolicy { grace: PATIENCE, ..StopPolicy::default() },

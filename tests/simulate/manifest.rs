@@ -156,6 +156,7 @@ fn runtime(index: usize, kind: Kind, port: Option<u16>) -> Runtime {
             inherit: BTreeSet::new(),
             log: LogPolicy { max_size_bytes: 1 << 20, files: 1 },
             pid_file: None,
+            writes_pid: None,
         })),
         Kind::Container => Runtime::Container(Box::new(Container {
             pull: PullPolicy::Never,

@@ -342,6 +342,7 @@ pub(super) fn service(name: &str) -> Service {
         inherit: BTreeSet::new(),
         log: LogPolicy { max_size_bytes: 1 << 20, files: 1 },
         pid_file: None,
+        writes_pid: None,
     };
     Service {
         vram: Mebibytes(1),

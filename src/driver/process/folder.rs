@@ -64,6 +64,9 @@ pub(crate) struct StartNote {
     /// How its output comes into the log; `None`: the service writes there itself, as an older lcm had it.
     #[serde(default)]
     pub(crate) output: Option<OutputNote>,
+    /// File that the shim writes the pid into.
+    #[serde(default)]
+    pub(crate) pid_file: Option<PathBuf>,
 }
 
 /// The pipe that a service writes to, and what becomes of its output.

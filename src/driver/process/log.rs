@@ -308,6 +308,7 @@ mod tests {
             beginning_is_gone: false,
             began_at: None,
             output: None,
+            pid_file: None,
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::driver::process::folder::{ExitNote, Folder, MatchNote, OutputNote, St
 use crate::driver::process::held::Held;
 use crate::driver::process::recorder::Recorder;
 use crate::driver::process::{ignored, log, proc};
-use crate::files::own;
+use crate::files::{Refused, own, pid_file};
 use crate::model::facts::{ExitFact, Marks};
 
 pub(crate) mod relay;
@@ -56,14 +56,27 @@ pub(crate) struct Orders {
     pub(crate) log_files: u32,
     #[serde(default)]
     pub(crate) awaited: Option<Awaited>,
+    /// File for the pid of the first process.
+    #[serde(default)]
+    pub(crate) pid_file: Option<PathBuf>,
 }
 
 impl Orders {
     pub(crate) fn new(folder: &Path, invocation: Invocation, marks: Marks, started_at: Timestamp) -> Self {
         let Invocation { program, argv, cwd, environment } = invocation;
-        let folder = folder.to_owned();
-        let (log_bytes_max, log_files, awaited) = (u64::MAX, 0, None);
-        Self { folder, program, argv, cwd, environment, marks, started_at, log_bytes_max, log_files, awaited }
+        Self {
+            folder: folder.to_owned(),
+            program,
+            argv,
+            cwd,
+            environment,
+            marks,
+            started_at,
+            log_bytes_max: u64::MAX,
+            log_files: 0,
+            awaited: None,
+            pid_file: None,
+        }
     }
 }
 
@@ -157,6 +170,7 @@ fn begin(orders: &Orders) -> Result<Keeper, String> {
             files: orders.log_files,
             awaited: orders.awaited.as_ref().map(|awaited| MatchNote::new(&awaited.salt, &awaited.pattern)),
         }),
+        pid_file: orders.pid_file.clone(),
     };
     folder.write_start(&note).map_err(|error| failed("can't write to", error))?;
     standby = standby.and_then(|mut standby| standby.order(&folder, &log_orders).ok().map(|()| standby));
@@ -164,7 +178,8 @@ fn begin(orders: &Orders) -> Result<Keeper, String> {
     // The pipe is on record before there is a process that has it: should this shim be killed a moment later.
     recorder.record();
     let held = Held::hold(&orders.cwd, &orders.program);
-    let pid = spawn(orders, pipe.writer).inspect_err(|_| recorder.end())?;
+    let pid = prove_pid_file(orders).and_then(|()| spawn(orders, pipe.writer)).inspect_err(|_| recorder.end())?;
+    write_pid_file(orders, pid);
     let relay = Relay::new(pipe.reader, log, folder.clone(), &log_orders);
     // Before lcm is told that the service runs: from then on its members are known without this shim.
     recorder.record();
@@ -198,6 +213,28 @@ fn caller_is_gone() -> bool {
     let stdout = io::stdout();
     let mut answer = [PollFd::new(&stdout, PollFlags::empty())];
     poll(&mut answer, Some(&Timespec::default())).is_ok() && answer[0].revents().contains(PollFlags::ERR)
+}
+
+/// What can't be written is told before there is a process.
+fn prove_pid_file(orders: &Orders) -> Result<(), String> {
+    let Some(path) = &orders.pid_file else { return Ok(()) };
+    pid_file::prove(path).map_err(|error| pid_file_refused(path, &error))
+}
+
+/// Reason for which a pid file can't be written.
+pub(crate) fn pid_file_refused(path: &Path, error: &io::Error) -> String {
+    match Refused::of(error) {
+        Some(refused) => format!("its pid file can't be written: {refused}"),
+        None => format!("its pid file {} can't be written: {error}", path.display()),
+    }
+}
+
+/// The service runs by now: a disk that is full meanwhile is noted in the shim's log, and ends nothing.
+fn write_pid_file(orders: &Orders, pid: i32) {
+    let Some(path) = &orders.pid_file else { return };
+    if let Err(error) = pid_file::write(path, pid) {
+        let _ = writeln!(io::stderr(), "{}", pid_file_refused(path, &error));
+    }
 }
 
 /// In a process group of its own, so that a service which signals its group does not end its shim.
@@ -235,6 +272,10 @@ fn keep(orders: &Orders, keeper: Keeper) {
                 let note = ExitNote { salt: orders.marks.salt.clone(), exit: exit_of(status) };
                 // A folder that is gone takes the exit status with it, and nothing else.
                 let _ = folder.write_exit(&note);
+                // Its number may be given to another process from now on.
+                if let Some(path) = &orders.pid_file {
+                    let _ = pid_file::remove(path, |noted| noted == pid);
+                }
             }
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             // No child is left, and as the sub-reaper that means no descendant.

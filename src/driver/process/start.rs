@@ -17,10 +17,10 @@ use crate::driver::gpu::visible;
 use crate::driver::process::environment::{self, Invocation};
 use crate::driver::process::folder::Folder;
 use crate::driver::process::shim::relay::Awaited;
-use crate::driver::process::shim::{Answer, Orders, SUBCOMMAND};
+use crate::driver::process::shim::{Answer, Orders, SUBCOMMAND, pid_file_refused};
 use crate::driver::process::{Processes, leaks, proc, scope};
 use crate::driver::{DriverError, Start, disk, reservations};
-use crate::files::{kernel, own};
+use crate::files::{kernel, own, pid_file};
 use crate::model::desired::{Probe, Process, Service};
 use crate::model::facts::Marks;
 use crate::model::names::GpuId;
@@ -50,6 +50,7 @@ pub(crate) async fn start(processes: &Processes, start: &Start<'_>, process: &Pr
     orders.log_bytes_max = process.log.max_size_bytes;
     orders.log_files = process.log.files;
     orders.awaited = awaited(service, &salt);
+    orders.pid_file.clone_from(&process.writes_pid);
 
     let mut shim = spawn(processes, &folder, &orders)?;
     // Before it has its orders: from here on the service may outlive this lcm.
@@ -84,6 +85,11 @@ pub(crate) fn prepare(processes: &Processes, service: &Service, process: &Proces
     let Invocation { .. } = environment::invocation(service, process, &processes.environment)?;
     if let scope::Launch::Refuse(reason) = scope::launch(&processes.environment) {
         return Err(DriverError::Refused(reason));
+    }
+    if let Some(path) = &process.writes_pid {
+        pid_file::prove(path).map_err(|error| {
+            DriverError::Missing(format!("`{}` can't run: {}", service.name, pid_file_refused(path, &error)))
+        })?;
     }
     Folder::at(processes.state_dir.clone()).prove()?;
     disk::require(&processes.state_dir, STATE_FREE_BYTES_MIN, "the notes and the log of a start")

@@ -15,6 +15,7 @@ use crate::driver::process::trees::{Census, Key};
 use crate::driver::process::verified::Trust;
 use crate::driver::process::{Processes, adopt, ending, environment, proc, process_of, signal};
 use crate::driver::{DriverError, Stop};
+use crate::files::pid_file;
 use crate::model::desired::GRACE_MAX;
 use crate::model::facts::ProcessFact;
 use crate::model::names::{ProjectName, ServiceName};
@@ -53,11 +54,23 @@ pub(crate) async fn stop(processes: &Processes, stop: &Stop<'_>) -> Result<(), D
     };
     let trust = processes.trust();
     let Some((quarry, left)) = found(trust, stop.project, stop.service, id, "stop").await? else { return Ok(()) };
-    let deadline = Instant::now() + stop.policy.grace.min(GRACE_MAX);
+    let pids: Vec<i32> = left.members.iter().map(|member| member.pid).collect();
+    let (salt, deadline) = (left.salt.clone(), Instant::now() + stop.policy.grace.min(GRACE_MAX));
     ask(processes, stop, &left).await?;
     let (gone, left) = wait_until_gone(&quarry, left, deadline).await?;
     let left = if gone { left } else { kill(&quarry, left).await? };
-    see_off_shims(&quarry, left).await
+    see_off_shims(&quarry, left).await?;
+    remove_pid_file(processes, stop, &salt, &pids);
+    Ok(())
+}
+
+/// The shim removes the file of a process that ends; one that was killed before leaves that to lcm. By the note of the
+/// start, so that an orphan's goes too. A file that can't be removed names no process, and hinders nothing.
+fn remove_pid_file(processes: &Processes, stop: &Stop<'_>, salt: &str, pids: &[i32]) {
+    let note = processes.readable_folder(stop.project.as_str(), stop.service.as_str()).start_note();
+    if let Some(path) = note.filter(|note| note.marks.salt == salt).and_then(|note| note.pid_file) {
+        let _ = pid_file::remove(&path, |pid| pids.contains(&pid));
+    }
 }
 
 /// The tree that is meant and what there is of it; `None`: it is gone. Another one than was looked at is refused, and so

@@ -164,6 +164,7 @@ pub(super) fn resolve(input: &Input<'_>, choice: &Choice, problems: &mut Vec<Pro
         mode_source,
         own_mode: modes::own(&context),
         entry: input.files.first().map(|entry| path_of(input, entry)).unwrap_or_default(),
+        is_streamed: input.files.first().is_some_and(|entry| input.sources.get(entry.file).is_streamed),
         named_in: input
             .files
             .iter()
@@ -189,5 +190,10 @@ pub(super) fn resolve(input: &Input<'_>, choice: &Choice, problems: &mut Vec<Pro
 /// Absolute path of a file.
 fn path_of(input: &Input<'_>, file: &ManifestFile) -> PathBuf {
     let source = input.sources.get(file.file);
-    source.folder.join(source.path.file_name().unwrap_or_default())
+    let name = source.path.file_name().unwrap_or_default();
+    // A descriptor lies in no folder: its manifest stands for one in the folder that its paths start from.
+    if source.is_streamed && source.path.is_absolute() {
+        return source.folder.join(format!("<fd {}>", name.display()));
+    }
+    source.folder.join(name)
 }

@@ -1,5 +1,7 @@
 //! A process: its command, folder, environment and log.
 
+use std::path::PathBuf;
+
 use serde_json::{Map, Value, json};
 
 use crate::manifest::chosen::names_gpus;
@@ -58,30 +60,49 @@ pub(super) fn process(
     if !written.inherit.is_empty() {
         config.insert("inherit".to_owned(), json!(inherit));
     }
-    // How much log is kept, and what else would count as this service, is no reason to restart it.
+    // How much log is kept, what else would count as this service, and where its pid stands is no reason to restart it.
     let log = log(context, written);
-    let pid_file = match &written.pid_file {
-        Some(file) => {
-            if file.matching.is_empty() {
-                context.error(
-                    "lcm::manifest::empty",
-                    file.matching.span,
-                    "`match` is empty",
-                    "every process would match",
-                );
-            }
-            let path = context.path(&file.path)?;
-            Some(PidFile { path, matching: file.matching.value.clone() })
-        }
-        None => None,
+    let (pid_file, writes_pid) = match &written.pid_file {
+        Some(file) => pid_file(context, file)?,
+        None => (None, None),
     };
-    let process = Process { command: command?, cwd, environment: environment.values, inherit, log, pid_file };
+    let process =
+        Process { command: command?, cwd, environment: environment.values, inherit, log, pid_file, writes_pid };
     Some(Built {
         runtime: Runtime::Process(Box::new(process)),
         spec: Spec::new(Value::Object(config), environment.secrets),
         missing_secrets: environment.missing.into_iter().collect(),
         published: Vec::new(),
     })
+}
+
+/// The file that names a process to adopt, or the one to write.
+fn pid_file(
+    context: &mut Context<'_>,
+    file: &Located<wire::process::PidFile>,
+) -> Option<(Option<PidFile>, Option<PathBuf>)> {
+    let path = context.path(&file.path);
+    let is_written = file.write.as_ref().is_some_and(|write| write.value);
+    match (&file.matching, &file.write) {
+        (Some(_), Some(write)) if is_written => {
+            let message = "`write` and `match` exclude each other: lcm writes the file, or another program does";
+            context.error("lcm::manifest::conflict", write.span, message, "remove this one or `match`");
+            None
+        }
+        (Some(matching), _) => {
+            if matching.is_empty() {
+                context.error("lcm::manifest::empty", matching.span, "`match` is empty", "every process would match");
+            }
+            Some((Some(PidFile { path: path?, matching: matching.value.clone() }), None))
+        }
+        (None, _) if is_written => Some((None, Some(path?))),
+        (None, _) => {
+            let help = "write `match: TEXT`, which the arguments of the process contain, or `write: true` to have lcm write \
+                        the file";
+            context.missing(file, "a pid file needs `match` or `write: true`", help);
+            None
+        }
+    }
 }
 
 fn command(

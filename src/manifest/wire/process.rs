@@ -44,8 +44,12 @@ pub(in crate::manifest) struct Process {
     /// What becomes of its output.
     #[schemars(example = Example(r#"{ "max_size": "20MiB", "files": 3 }"#))]
     pub log: Option<Located<Log>>,
-    /// How to know one that somebody else started: such a process is taken over as it runs.
-    #[schemars(example = Example(r#"{ "path": "/run/comfy.pid", "match": "main.py" }"#))]
+    /// With `match`: how to know a process that another program started, which is taken over as it runs. With `write`: a
+    /// file for the pid of the service's first process, for other programs.
+    #[schemars(
+        example = Example(r#"{ "path": "/run/comfy.pid", "match": "main.py" }"#),
+        example = Example(r#"{ "path": "/run/comfy.pid", "write": true }"#)
+    )]
     pub pid_file: Option<Located<PidFile>>,
 }
 
@@ -61,9 +65,13 @@ pub(in crate::manifest) struct Log {
     pub files: Option<Located<u32>>,
 }
 
-/// A process that wrote its pid into a file.
+/// A file with the pid of a process: of one that wrote it itself, or of one that lcm starts.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [
+    { "required": ["match"] },
+    { "required": ["write"], "properties": { "write": { "not": { "const": false } } } },
+]))]
 pub(in crate::manifest) struct PidFile {
     /// The file, relative to this one.
     #[schemars(example = "/run/comfy.pid")]
@@ -71,5 +79,10 @@ pub(in crate::manifest) struct PidFile {
     /// Must stand in the process's arguments: a pid alone may be another's by now.
     #[serde(rename = "match")]
     #[schemars(length(min = 1), example = "main.py")]
-    pub matching: Located<String>,
+    pub matching: Option<Located<String>>,
+    /// lcm writes the file at each start, and removes it when the process has ended; its folder is there already, and only
+    /// its owner can write it.
+    #[serde(default)]
+    #[schemars(extend("default" = false), example = true)]
+    pub write: Option<Located<bool>>,
 }

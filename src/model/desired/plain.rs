@@ -39,6 +39,7 @@ impl Desired {
             mode_source: ModeSource::Manifest,
             own_mode: None,
             entry: PathBuf::new(),
+            is_streamed: false,
             named_in: PathBuf::new(),
             newest_checkout: false,
             goals_requested: BTreeSet::new(),

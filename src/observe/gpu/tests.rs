@@ -23,6 +23,7 @@ fn desired() -> Desired {
         inherit: BTreeSet::new(),
         log: LogPolicy { max_size_bytes: 1, files: 1 },
         pid_file: None,
+        writes_pid: None,
     };
     let llm = Service {
         vram: Mebibytes(8_000),

@@ -255,3 +255,37 @@ fn problems_are_an_error_like_any_other() {
     let error: Box<dyn std::error::Error> = Box::new(problems);
     assert!(error.to_string().contains("the service `a` has no runtime"), "{error}");
 }
+
+#[test]
+fn a_pid_file_is_read_or_written() {
+    let with = |keys: &str| {
+        let folder = TempDir::new().unwrap();
+        let text = format!(
+            "version: 1\nname: x\nservices: {{ a: {{ process: {{ command: [./a], pid_file: {{ path: run/a.pid{keys} }} }} }} }}\n"
+        );
+        fs::write(folder.path().join("lcm.yaml"), text).unwrap();
+        let loaded = load(&folder.path().join("lcm.yaml"), &Environment::new(), &Choice::default());
+        (folder, loaded)
+    };
+    let files = |keys: &str| {
+        let (folder, loaded) = with(keys);
+        let desired = loaded.unwrap_or_else(|problems| panic!("{problems}"));
+        let Runtime::Process(process) = &desired.services[&"a".into()].runtime else { panic!("a process") };
+        let written = process.writes_pid.clone().map(|path| path.strip_prefix(folder.path()).unwrap().to_owned());
+        (process.pid_file.is_some(), written, desired.services[&"a".into()].spec.hash().to_owned())
+    };
+    let (reads, writes) = (files(", match: a"), files(", write: true"));
+    assert_eq!((reads.0, &reads.1), (true, &None));
+    assert_eq!((writes.0, writes.1), (false, Some("run/a.pid".into())));
+    assert_eq!(reads.2, writes.2, "neither is a reason to restart it");
+    assert!(files(", match: a, write: false").0);
+    for (keys, why) in [
+        ("", "a pid file needs `match` or `write: true`"),
+        (", write: false", "a pid file needs `match` or `write: true`"),
+        (", match: a, write: true", "exclude each other"),
+        (", match: ''", "`match` is empty"),
+    ] {
+        let problems = with(keys).1.unwrap_err().to_string();
+        assert!(problems.contains(why), "{keys}: {problems}");
+    }
+}

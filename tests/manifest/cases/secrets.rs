@@ -207,6 +207,38 @@ fn a_secret_comes_from_a_file() {
 }
 
 #[test]
+fn a_secret_file_is_bounded_and_never_waited_for() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+    fs::write(at("full"), format!("{}\r\n", "x".repeat(64 << 10))).unwrap();
+    fs::write(at("large"), "x".repeat((64 << 10) + 1)).unwrap();
+    fs::write(at("huge"), "x".repeat(3 << 20)).unwrap();
+    fs::write(at("bytes"), b"hf_\xff0123").unwrap();
+    fs::write(at("lines"), "one\ntwo\n\n").unwrap();
+    let sources = ["pipe", "full", "large", "huge", "bytes", "lines"].map(|name| format!("{name}: {{ file: {name} }}"));
+    let manifest = format!(
+        "version: 1\nname: studio\nservices: {{ a: {{ docker: {{ image: i, environment: {{ {} }}, plain: [lines] }} }} }}\n",
+        sources.join(", ")
+    );
+    fs::write(at("lcm.yaml"), manifest).unwrap();
+    let desired = load(&at("lcm.yaml"), &Environment::new(), &Choice::default()).unwrap();
+    let (service, values) = environment_of(&desired, "a");
+    assert_eq!(
+        service.missing_secrets,
+        [
+            "the secret file bytes, which can't be read: it is not text in UTF-8",
+            "the secret file huge, which can't be read: it is larger than 64 KiB",
+            "the secret file large, which can't be read: it is larger than 64 KiB",
+            "the secret file pipe, which can't be read: it is a named pipe, not a regular file",
+        ]
+    );
+    let value = |name: &str| values.iter().find(|(other, ..)| *other == name).copied().unwrap();
+    assert_eq!(value("lines"), ("lines", Some("one\ntwo\n"), false), "one line end closes it, and it is plain");
+    assert!(value("full").1.is_some_and(|text| text.len() == 64 << 10) && value("full").2);
+}
+
+#[test]
 fn a_variable_that_is_not_set_is_missing_for_its_service_alone() {
     let manifest = "version: 1\nname: studio\nservices:\n  a:\n    process: { command: [./a], environment: { A: \"x-${NO}\", B: \"${NO2:?say why}\" } }\n  \
                     b: { docker: { image: i, environment: [\"C=${NO}\", \"D=d\"] } }\n  c: { process: { command: [./c] } }\n";

@@ -1,0 +1,121 @@
+//! Pid files that lcm writes for other programs: own files in own folders, readable to all. A path that another user
+//! could have planted, or could replace, is refused; no link at its end is followed.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+
+use crate::files::way::{self, Place};
+use crate::files::{denied, is_mine, named, read_bounded, user_text};
+
+/// What every program may read.
+const READABLE: Mode = Mode::from_raw_mode(0o644);
+/// A pid and a line end.
+const BYTES_MAX: u64 = 16;
+
+/// Proves that [`write`] may write there, without a change.
+pub fn prove(path: &Path) -> io::Result<()> {
+    writable(path).map(drop)
+}
+
+/// Puts a pid at `path` in one step, in the place of a regular file of the present user's or of none.
+pub fn write(path: &Path, pid: i32) -> io::Result<()> {
+    way::replace(&writable(path)?, READABLE, &mut |opened| {
+        // Whatever the umask of this process is.
+        rustix::fs::fchmod(&opened, READABLE)?;
+        File::from(opened).write_all(format!("{pid}\n").as_bytes())
+    })
+}
+
+/// Removes the file if it still holds a pid for which `is_meant` holds.
+pub fn remove(path: &Path, is_meant: impl Fn(i32) -> bool) -> io::Result<()> {
+    let place = writable(path)?;
+    if place.stat()?.is_none() {
+        return Ok(());
+    }
+    let opened = place.open(OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK, Mode::empty())?;
+    let bytes = read_bounded(&mut File::from(opened), path, BYTES_MAX)?;
+    let pid = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok());
+    match pid.filter(|pid| is_meant(*pid)) {
+        Some(_) => Ok(rustix::fs::unlinkat(&place.folder, &place.name, AtFlags::empty())?),
+        None => Ok(()),
+    }
+}
+
+fn writable(path: &Path) -> io::Result<Place> {
+    let place = named::believed_place(path)?;
+    if let Some(there) = place.stat()? {
+        named::check_regular(&there, path)?;
+        if !is_mine(&there) {
+            return Err(denied(path, format!("is owned by {}, and is not replaced", user_text(there.st_uid))));
+        }
+        if there.st_nlink > 1 {
+            return Err(denied(path, "has a second name (a hard link), and is not replaced".to_owned()));
+        }
+    }
+    Ok(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+
+    use super::{prove, remove, write};
+
+    #[test]
+    fn a_pid_is_written_whole_and_removed_while_it_is_the_same() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("web.pid");
+        prove(&file).expect("it may be written");
+        assert!(!file.exists());
+        write(&file, 4711).expect("written");
+        write(&file, 4712).expect("replaced");
+        assert_eq!(fs::read_to_string(&file).expect("read"), "4712\n");
+        assert_eq!(fs::metadata(&file).expect("there").mode() & 0o7777, 0o644);
+        remove(&file, |pid| pid == 4711).expect("another pid's now");
+        assert!(file.exists());
+        remove(&file, |pid| pid == 4712).expect("removed");
+        remove(&file, |_| true).expect("there is none");
+        fs::write(&file, "no pid").expect("written");
+        remove(&file, |_| true).expect("left alone");
+        fs::write(&file, "1".repeat(17)).expect("written");
+        remove(&file, |_| true).expect_err("larger than a pid");
+        assert!(file.exists());
+        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn what_others_could_have_planted_is_refused_and_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("victim"), "4711").expect("written");
+        symlink("victim", at("link")).expect("linked");
+        fs::create_dir(at("folder")).expect("made");
+        rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+            .expect("made");
+        fs::hard_link(at("victim"), at("second")).expect("linked");
+        for name in ["link", "folder", "pipe", "second", "none/web.pid"] {
+            write(&at(name), 1).expect_err(name);
+            prove(&at(name)).expect_err(name);
+            remove(&at(name), |_| true).expect_err(name);
+        }
+        assert_eq!(fs::read_to_string(at("victim")).expect("read"), "4711");
+        fs::create_dir(at("open")).expect("made");
+        for mode in [0o777, 0o1777, 0o770] {
+            fs::set_permissions(at("open"), Permissions::from_mode(mode)).expect("set");
+            write(&at("open/web.pid"), 1).expect_err("others write there");
+        }
+        if rustix::process::geteuid().is_root() {
+            fs::write(at("theirs"), "4711").expect("written");
+            std::os::unix::fs::chown(at("theirs"), Some(61001), None).expect("given away");
+            let error = write(&at("theirs"), 1).expect_err("another user's").to_string();
+            assert!(error.ends_with("and is not replaced"), "{error}");
+            fs::create_dir(at("their")).expect("made");
+            std::os::unix::fs::chown(at("their"), Some(61001), None).expect("given away");
+            write(&at("their/web.pid"), 1).expect_err("another user's folder");
+        }
+    }
+}
