@@ -10,7 +10,7 @@ use crate::draft::{Found, PRIORITY_MAX};
 pub(crate) enum Fate {
     /// Kept, and off: nothing is done.
     Off,
-    /// Suspended: nothing is done, and it counts.
+    /// Suspended: it keeps its memory, and goes on where it is wanted.
     Fixed,
     /// It was off, and is started there.
     In(u8),
@@ -190,7 +190,9 @@ impl Judge<'_> {
         if self.fates[index].comes().is_none() {
             return Ok(());
         }
-        let down = members(self.case.services[index].needs).find(|need| !self.fates[*need].is_up());
+        // What is paused and wanted goes on first.
+        let goes_on = |need: usize| self.fates[need] == Fate::Fixed && self.case.services[need].wanted;
+        let down = members(self.case.services[index].needs).find(|need| !self.fates[*need].is_up() && !goes_on(*need));
         none(down, |need| format!("s{index}: s{need}, which it depends on, is not up"))
     }
 
