@@ -11,6 +11,7 @@ use crate::cli::stop::{Code, Stop};
 use crate::cli::words::{self, Spoken, WordArgs};
 use crate::manifest::Choice;
 use crate::model::names::ServiceName;
+use crate::model::observed::REMOVED_BY_STOP;
 use crate::model::plan::Purpose;
 use crate::model::words::Word;
 
@@ -92,9 +93,11 @@ fn say(spoken: &mut Spoken<'_>) -> Result<Vec<ServiceName>, Stop> {
     for name in &named {
         let seen = spoken.seen(name)?;
         if seen.holds_room && seen.is_removed_by_stop {
-            let why = "its container was created with `--rm`, so the engine would remove it and its anonymous volumes; \
-                       `auto_remove: accept` beside `container:` allows that, and `lcm maintain` keeps lcm from it";
-            return Err(Stop::refused(Code::Illegal, format!("{name} can't be terminated: {why}")));
+            let message = format!(
+                "{name} can't be terminated: {REMOVED_BY_STOP}; `auto_remove: accept` beside `container:` allows that, \
+                 and `lcm maintain` keeps lcm from it"
+            );
+            return Err(Stop::refused(Code::Illegal, message));
         }
     }
     let mut running = Vec::new();

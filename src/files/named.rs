@@ -1,5 +1,5 @@
 //! Files that a manifest or a command line names, to be read: regular ones of a bounded size, opened without waiting.
-//! A descriptor that the caller hands over (`-`, `/dev/stdin`, `/dev/fd/N`) is read whatever it is, as bounded.
+//! A descriptor that the caller hands over (`-`, `/dev/stdin`, `/dev/fd/N`) is read, of any kind of file, as bounded.
 
 use std::collections::BTreeMap;
 use std::fs::File;

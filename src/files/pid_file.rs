@@ -23,7 +23,7 @@ pub fn prove(path: &Path) -> io::Result<()> {
 /// Puts a pid at `path` in one step, in the place of a regular file of the present user's or of none.
 pub fn write(path: &Path, pid: i32) -> io::Result<()> {
     way::replace(&writable(path)?, READABLE, &mut |opened| {
-        // Whatever the umask of this process is.
+        // The umask of this process does not count.
         rustix::fs::fchmod(&opened, READABLE)?;
         File::from(opened).write_all(format!("{pid}\n").as_bytes())
     })

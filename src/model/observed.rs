@@ -41,6 +41,10 @@ pub struct Observed {
     pub warnings: Vec<String>,
 }
 
+/// Reason why a stop would be the end of a container, as a sentence's beginning.
+pub const REMOVED_BY_STOP: &str =
+    "its container was created with `--rm`, so the engine would remove it and its anonymous volumes";
+
 /// What is large and seldom asked after is boxed: of thousands of services the rest is to stay in a cache.
 #[derive(Clone, Debug)]
 pub struct ObservedService {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::lifecycle::State;
-use crate::model::observed::{Barred, ObservedService, Ownership};
+use crate::model::observed::{Barred, ObservedService, Ownership, REMOVED_BY_STOP};
 use crate::model::plan::{Purpose, Reason, ReasonCode};
 use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::drift::{gpu_lost, is_mendable};
@@ -269,11 +269,8 @@ fn bring_up(scene: &Scene<'_>, number: Number, why: Reason, runs: bool) -> Decis
     }
     let seen = scene.seen(number);
     if runs && seen.is_auto_removed && !seen.is_removed_by_stop {
-        let message = format!(
-            "{}, and it can't be restarted: its container was created with `--rm`, so the engine would remove it when \
-             it ends, and lcm does not create it",
-            why.message
-        );
+        let message =
+            format!("{}, and it can't be restarted: {REMOVED_BY_STOP}, and lcm does not create it", why.message);
         return Decision::Blocked(reason(ReasonCode::AutoRemove, message, None));
     }
     if runs {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::ServiceName;
-use crate::model::observed::Orphan;
+use crate::model::observed::{Orphan, REMOVED_BY_STOP};
 use crate::model::plan::{Purpose, Reason, ReasonCode};
 use crate::model::rules::{Case, Refusal};
 use crate::plan::decide::{Decision, Decisions, Scene};
@@ -42,7 +42,7 @@ impl Firm {
             .all()
             .filter(|number| scene.glance(*number).holds_room && scene.glance(*number).is_known)
             .filter_map(|number| {
-                let why = if removed(&number) { Some(REMOVED_BY_STOP.to_owned()) } else { None };
+                let why = if removed(&number) { Some(removed_by_stop()) } else { None };
                 Some((number, why.or_else(|| scene.way(number, Action::Stop, scene.glance(number).state).err())?))
             })
             .collect();
@@ -102,8 +102,9 @@ impl Scene<'_> {
 }
 
 /// Why a container that was created with `--rm` is not stopped.
-const REMOVED_BY_STOP: &str = "its container was created with `--rm`, so the engine would remove it and its anonymous \
-                               volumes; create it without, or write `auto_remove: accept` beside `container:`";
+fn removed_by_stop() -> String {
+    format!("{REMOVED_BY_STOP}; create it without, or write `auto_remove: accept` beside `container:`")
+}
 
 /// What is blocked by rule.
 pub(super) fn by_rule(message: String) -> Reason {

@@ -225,7 +225,7 @@ fn seen(response: ContainerInspectResponse) -> Seen {
 }
 
 /// Mount points of a running container whose host folder was deleted since: the container goes on with the old one,
-/// whatever stands at its path by now. Nothing where its process is not proven to be here, or is not lcm's to look at.
+/// also where another stands at its path by now. Nothing where its process is not proven to be here, or is not lcm's to look at.
 fn deleted_mounts(pid: i32, id: &str) -> BTreeSet<String> {
     if proc::container(pid).as_deref() != Some(id) {
         return BTreeSet::new();

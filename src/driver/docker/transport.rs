@@ -76,7 +76,7 @@ pub(super) fn transport(
             // Its answer ends, and it may be asked again.
             let is_reading = request.method() == Method::GET && limits.objects_left.is_some();
             let mut unsent = directed(request);
-            if let Some(mut used) = idle.take().filter(|_| is_reading) {
+            if is_reading && let Some(mut used) = idle.take() {
                 *lock(&used.limits) = limits;
                 match used.sender.try_send_request(unsent).await {
                     Ok(response) => {
