@@ -15,7 +15,7 @@ const READABLE: Mode = Mode::from_raw_mode(0o644);
 /// A pid and a line end.
 const BYTES_MAX: u64 = 16;
 
-/// Proves that [`write`] may write there, without a change.
+/// Proves that [`write()`] may write there, without a change.
 pub fn prove(path: &Path) -> io::Result<()> {
     writable(path).map(drop)
 }
