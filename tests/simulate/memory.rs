@@ -36,12 +36,12 @@ pub(crate) struct MemoryDraft {
 /// A time in which one service has given memory back.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SleepDraft {
-    service: usize,
-    from_ms: u64,
+    pub(crate) service: usize,
+    pub(crate) from_ms: u64,
     /// `None`: it takes it again only when it is woken.
-    lasts_ms: Option<u64>,
+    pub(crate) lasts_ms: Option<u64>,
     /// Of what it declares.
-    to_percent: u64,
+    pub(crate) to_percent: u64,
 }
 
 /// What one service does with its memory.
@@ -56,10 +56,10 @@ pub(crate) struct Habit {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IntrusionDraft {
-    gpu: usize,
-    after_ms: u64,
-    memory: u64,
-    lasts_ms: u64,
+    pub(crate) gpu: usize,
+    pub(crate) after_ms: u64,
+    pub(crate) memory: u64,
+    pub(crate) lasts_ms: u64,
 }
 
 /// Worlds that a driver measures.

@@ -26,6 +26,8 @@ impl Sim {
             };
             let key = key_of(&instance);
             world.judge_start(key, start);
+            // From here on it is its own again.
+            world.memory.released.retain(|(released, _)| released != name);
             // Without a call for it, it takes its memory when it is used again.
             if start.service.wake.is_some() {
                 world.claim_found();
