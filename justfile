@@ -62,10 +62,12 @@ laws:
 
 # The long run of what `test` runs in short
 [group('test')]
-soak cases="50000" kills="300" drift="200":
+soak cases="50000" kills="300" drift="200" sequences="10000":
     LCM_SOAK_CASES={{ cases }} cargo test --profile soak --test simulate --test placing -- --nocapture
     LCM_SOAK_CASES={{ cases }} cargo test --profile soak --lib place
     LCM_SOAK_KILLS={{ kills }} cargo test --test crash kills_at_drawn_moments_converge
+    LCM_SOAK_KILLS={{ kills }} cargo test --test crash duties
+    LCM_SOAK_SEQUENCES={{ sequences }} cargo test --test crash what_is_kept
     LCM_SOAK_DRIFT={{ drift }} cargo test --test reality whatever_others_change
 
 # Take what the tests saw for what they should see; then read the diff

@@ -20,6 +20,8 @@ mod forms;
 mod gallery;
 #[path = "cli/history.rs"]
 mod history;
+#[path = "cli/holds.rs"]
+mod holds;
 #[path = "cli/hooks.rs"]
 mod hooks;
 #[path = "cli/left.rs"]
@@ -36,6 +38,8 @@ mod pid_files;
 mod piped;
 #[path = "cli/renamed.rs"]
 mod renamed;
+#[path = "cli/rollback.rs"]
+mod rollback;
 #[path = "cli/saved.rs"]
 mod saved;
 #[path = "cli/schemas.rs"]
@@ -46,6 +50,8 @@ mod scripts;
 mod secrets;
 #[path = "cli/show.rs"]
 mod show;
+#[path = "cli/truth.rs"]
+mod truth;
 #[path = "cli/usage.rs"]
 mod usage;
 #[path = "cli/watch.rs"]

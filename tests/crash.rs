@@ -12,6 +12,8 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 #[path = "crash/disk.rs"]
 mod disk;
+#[path = "crash/duties.rs"]
+mod duties;
 #[expect(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/gpus.rs"]
 mod gpus;
@@ -19,6 +21,8 @@ mod gpus;
 mod image;
 #[path = "crash/kills.rs"]
 mod kills;
+#[path = "crash/model.rs"]
+mod model;
 #[path = "support/require.rs"]
 mod require;
 #[expect(dead_code, reason = "each test program uses a part of it")]
@@ -57,16 +61,27 @@ enum Need {
     Disk,
 }
 
-const TESTS: [Test; 8] = [
+const TESTS: [Test; 12] = [
     Test { name: "kills_at_drawn_moments_converge", needs: Need::Nothing, run: kills::converge },
     Test { name: "processes_survive_a_kill_after_any_line", needs: Need::Nothing, run: processes },
     Test { name: "containers_survive_a_kill_after_any_line", needs: Need::Engine, run: containers },
     Test { name: "a_service_moves_between_runtimes_and_names", needs: Need::Engine, run: another_runtime },
     Test { name: "what_was_left_behind_is_seen_and_goes_when_asked", needs: Need::Engine, run: left_behind },
+    Test { name: "duties_are_done_by_a_later_run", needs: Need::Nothing, run: duties::are_done_by_a_later_run },
+    Test {
+        name: "duties_are_done_after_a_run_that_ran_out_of_time",
+        needs: Need::Nothing,
+        run: duties::are_done_after_a_run_that_ran_out_of_time,
+    },
     Test {
         name: "a_kill_loses_no_acknowledged_record",
         needs: Need::Nothing,
         run: store::loses_no_acknowledged_record,
+    },
+    Test {
+        name: "what_is_kept_is_what_was_acknowledged",
+        needs: Need::Nothing,
+        run: model::what_is_kept_is_what_was_acknowledged,
     },
     Test { name: "a_migration_that_is_killed_is_repeated", needs: Need::Nothing, run: store::a_migration_is_repeated },
     Test {
@@ -74,10 +89,11 @@ const TESTS: [Test; 8] = [
         needs: Need::Disk,
         run: disk::fails_the_record_and_not_the_service,
     },
+    Test { name: "a_full_disk_puts_off_what_has_duties", needs: Need::Disk, run: disk::puts_off_what_has_duties },
 ];
 
 fn main() -> ExitCode {
-    if store::is_writer() {
+    if model::is_writer() || store::is_writer() {
         return ExitCode::SUCCESS;
     }
     let engine = engine_missing().map(|reason| format!("no Docker engine: {reason}"));

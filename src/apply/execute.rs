@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::record::forbidden;
 use super::run::{Cut, Run, millis};
 use super::verdict::{Trouble, Verdict};
-use super::{Failure, OnFailure, attempts, evict, start, stop, update, wake, words};
+use super::{Failure, OnFailure, attempts, evict, pending, start, stop, update, wake, words};
 use crate::model::desired::Condition;
 use crate::model::event::{EventKind, Outcome};
 use crate::model::lifecycle::Action;
@@ -137,6 +137,10 @@ async fn carry<'p>(run: &Run<'_>, plan: &'p Plan, step: &'p Step) -> (&'p Step, 
 fn close(run: &Run<'_>, plan: &Plan, step: &Step, (verdict, began): (&Verdict, Instant)) {
     let took_ms = millis(began.elapsed());
     run.ledger().under_way.remove(&step.id);
+    // One that was cut short may yet come to its end, and what follows that is still to be called.
+    if !matches!(verdict, Verdict::Cut(_)) {
+        pending::close(run, step);
+    }
     match verdict {
         Verdict::Done => well(run, step, Outcome::Done, took_ms),
         Verdict::NotNeeded => well(run, step, Outcome::NotNeeded, took_ms),

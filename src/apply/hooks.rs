@@ -6,18 +6,20 @@
 
 use tokio::time::Instant;
 
-use super::record::occasion;
+use super::pending;
+use super::record::payload;
 use super::run::{Run, millis};
 use super::verdict::{Trouble, Verdict};
 use crate::driver::Errand;
 use crate::model::desired::{Call, Service};
 use crate::model::event::{CallOutcome, EventKind, Stage};
 use crate::model::harmless;
-use crate::model::hooks::{Hook, Occasion, Point};
+use crate::model::hooks::{Hook, HookPayload, Payload, Point};
 use crate::model::names::ServiceName;
 use crate::model::observed::Instance;
+use crate::model::pending::Due;
 use crate::model::plan::{ReasonCode, Step};
-use crate::store::Called;
+use crate::store::{Called, Entry, PendingChange};
 
 /// Half of what is kept of one output comes from its beginning, half from its end: an error is told in a line or two,
 /// and a thousand calls come to four megabytes.
@@ -64,12 +66,18 @@ pub(super) async fn after(run: &Run<'_>, scene: Scene<'_>) {
 async fn call(run: &Run<'_>, scene: Scene<'_>, hook: &Hook) -> Option<Trouble> {
     let Scene { step, point, instance, .. } = scene;
     let what = named(run, &hook.call);
+    let is_before = matches!(point, Point::PreStart | Point::PreStop);
+    if is_before && let Some(earlier) = pending::acknowledged(run, step, point, hook) {
+        let detail = format!("{point}: {what} was called by run {} already", earlier.payload.run);
+        run.stage(step, Stage::Hook, Some(detail));
+        return None;
+    }
     run.stage(step, Stage::Hook, Some(format!("{point}: {what}")));
-    let occasion = Occasion { hook: point, instance: instance.cloned(), ..occasion(run, step) };
+    let payload = HookPayload { hook: point, instance: instance.cloned(), ..payload(run, step) };
     let began = Instant::now();
-    let errand = Errand { call: &hook.call, cwd: &hook.cwd, timeout: hook.timeout, occasion: &occasion };
+    let errand = Errand { call: &hook.call, cwd: &hook.cwd, timeout: hook.timeout, payload: Payload::Change(&payload) };
     let answer = run.context.driver.call(&errand).await;
-    let prevents = matches!(point, Point::PreStart | Point::PreStop) && hook.required;
+    let prevents = is_before && hook.required;
     let outcome = match &answer.error {
         None => CallOutcome::Well,
         Some(_) if prevents => CallOutcome::Vetoed,
@@ -77,15 +85,30 @@ async fn call(run: &Run<'_>, scene: Scene<'_>, hook: &Hook) -> Option<Trouble> {
     };
     let took_ms = millis(began.elapsed());
     let (error, output) = (answer.error.map(|error| run.mask(&error)), shortened(&run.mask(&answer.output)));
-    let told = Told { occasion: &occasion, call: what.clone(), outcome, took_ms, error: error.clone(), output };
+    let told = CallReport { payload: &payload, call: what.clone(), outcome, took_ms, error: error.clone(), output };
     let output = told.output.clone();
-    tell(run, told);
+    if is_before {
+        acknowledge(run, step, hook, told);
+    } else {
+        let done: Vec<u64> = pending::made(run, &step.id, point, (&hook.call, &hook.cwd)).into_iter().collect();
+        report(run, told, PendingChange { done: &done, ..PendingChange::default() });
+    }
     error.map(|error| vetoed(point, &what, &error, &output))
 }
 
+/// Records that a hook before a change was called: the run that repeats the change does not call it again.
+fn acknowledge(run: &Run<'_>, step: &Step, hook: &Hook, told: CallReport<'_>) {
+    let is_vetoed = told.outcome == CallOutcome::Vetoed;
+    let call = pending::recorded(run, (&hook.call, &hook.cwd), Due::Acknowledged, told.payload.clone());
+    let add = if is_vetoed { &[][..] } else { std::slice::from_ref(&call) };
+    for id in report(run, told, PendingChange { add, ..PendingChange::default() }) {
+        pending::commit(run, &step.id, id, &call);
+    }
+}
+
 /// What a call came to, masked and bounded.
-pub(super) struct Told<'a> {
-    pub(super) occasion: &'a Occasion,
+pub(super) struct CallReport<'a> {
+    pub(super) payload: &'a HookPayload,
     pub(super) call: String,
     pub(super) outcome: CallOutcome,
     pub(super) took_ms: u64,
@@ -93,25 +116,28 @@ pub(super) struct Told<'a> {
     pub(super) output: String,
 }
 
-/// Writes a call down, and says it.
-pub(super) fn tell(run: &Run<'_>, told: Told<'_>) {
-    let Told { occasion, call, outcome, took_ms, error, output } = told;
-    let service: ServiceName = occasion.service.clone();
+/// Records a call together with a change of the pending ones, and reports it. Returns the ids of those that are added.
+pub(super) fn report(run: &Run<'_>, report: CallReport<'_>, pending: PendingChange<'_>) -> Vec<u64> {
+    let CallReport { payload, call, outcome, took_ms, error, output } = report;
+    let service: ServiceName = payload.service.clone();
     let called = Called {
-        at: occasion.at,
-        project: occasion.project.clone(),
+        at: payload.at,
+        project: payload.project.clone(),
         service: service.clone(),
-        run: occasion.run.clone(),
-        hook: occasion.hook.as_str().to_owned(),
+        run: payload.run.clone(),
+        hook: payload.hook.as_str().to_owned(),
         call: call.clone(),
         took_ms,
         error: error.clone(),
         output: output.clone(),
     };
-    if let Err(error) = run.context.store.record_call(&called) {
+    let entry = Entry { call: Some(&called), pending, ..Entry::of(&payload.project) };
+    let added = run.context.store.write(&entry).unwrap_or_else(|error| {
         run.store_failed(&error);
-    }
-    run.say(EventKind::Hook { service, hook: occasion.hook, call, outcome, error, output, took_ms });
+        Vec::new()
+    });
+    run.say(EventKind::Hook { service, hook: payload.hook, call, outcome, error, output, took_ms });
+    added
 }
 
 /// A call in one short line.

@@ -13,6 +13,7 @@ mod measure;
 mod memory;
 mod notify;
 mod older;
+mod pending;
 mod prepare;
 mod record;
 mod release;
@@ -45,6 +46,7 @@ use crate::model::facts::Facts;
 use crate::model::lifecycle::Action;
 use crate::model::names::{ServiceName, StepId};
 use crate::model::observed::Observed;
+use crate::model::pending::PendingCall;
 use crate::model::plan::{Plan, Purpose, ReasonCode, Request, Step};
 use crate::model::room::Room;
 use crate::store::{Author, Store};
@@ -74,6 +76,8 @@ pub struct Context<'a> {
     pub observe: &'a (dyn Fn(&Facts) -> Observed + Sync),
     /// Facts to what each GPU has now, by the planner's own arithmetic.
     pub room: &'a (dyn Fn(&Facts, &Request) -> Room + Sync),
+    /// Calls that earlier runs committed themselves to and did not make.
+    pub earlier: &'a [PendingCall],
     /// How orphans wish to be stopped; one that is not here gets a TERM and 10 s.
     pub orphans: &'a BTreeMap<ServiceName, StopPolicy>,
     pub options: &'a Options,
@@ -113,6 +117,8 @@ pub enum Interrupt {
     Interrupted,
     /// First TERM.
     Terminated,
+    /// HUP: the terminal was closed.
+    HungUp,
 }
 
 /// How a run ended.
@@ -122,6 +128,8 @@ pub struct Outcome {
     pub changed: bool,
     pub done: u32,
     pub skipped: u32,
+    /// Pending calls of earlier runs that were made.
+    pub settled: u32,
     pub failures: Vec<Failure>,
     pub interrupted: Option<Interrupt>,
     /// Why nothing was begun, or nothing more.
@@ -166,6 +174,7 @@ pub async fn apply(context: Context<'_>, first: &Plan) -> Outcome {
     Outcome {
         changed: ledger.changed,
         done: ledger.done,
+        settled: ledger.made,
         skipped: u32::try_from(ledger.skipped.len()).unwrap_or(u32::MAX),
         failures: ledger.failures,
         interrupted,
@@ -201,6 +210,10 @@ async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, End> {
         attempts::forget(run, &plan);
         let steps = plan.steps.iter().map(|step| step.id.clone()).collect();
         run.say(EventKind::Planned { round, steps });
+        pending::settle(run, &mut plan).await;
+        if run.cut() == Some(Cut::Interrupted) {
+            return Err(End::Interrupted);
+        }
         if plan.steps.is_empty() {
             return Ok(plan);
         }
@@ -351,7 +364,13 @@ async fn think(run: &Run<'_>) -> Result<Plan, End> {
         Err(error) => {
             run.deaf(&error);
             facts.heed(run.ledger().said.clone());
+            facts.holds_unknown = Some(error.to_string());
         }
+    }
+    match context.store.pending(&context.desired.project) {
+        // Its own calls this run is about to make.
+        Ok(pending) => facts.pending = pending.into_iter().filter(|call| !run.is_own(call)).collect(),
+        Err(error) => run.store_failed(&error),
     }
     let observed = (context.observe)(&facts);
     let look = Look { desired: context.desired, facts: &facts, observed: &observed, author: context.author };

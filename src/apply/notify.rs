@@ -2,7 +2,6 @@
 //! end of the run waits for what is left, for a bounded time.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,13 +9,15 @@ use futures_util::future::join_all;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 
-use super::hooks::{Told, named, shortened, tell};
+use super::hooks::{CallReport, named, report, shortened};
+use super::pending;
 use super::run::{Run, millis, spoken};
 use crate::driver::Errand;
 use crate::model::event::CallOutcome;
-use crate::model::hooks::{Notifier, Occasion, Point, When};
+use crate::model::hooks::{HookPayload, Notifier, Payload, Point, When};
+use crate::store::PendingChange;
 
-/// A switch of a whole machine makes about as many changes; who can't keep up with that would rather hear the newest.
+/// A switch of a whole machine makes about as many changes. The oldest beyond that wait for the next run.
 const QUEUE_MAX: usize = 64;
 
 /// Nobody minds so long at the end of a run that took minutes.
@@ -34,11 +35,20 @@ pub(super) struct Notices {
 
 #[derive(Default)]
 struct Mailbox {
-    queue: Mutex<VecDeque<Occasion>>,
+    queue: Mutex<VecDeque<Notice>>,
     news: Notify,
-    /// The oldest one is being told.
-    busy: AtomicBool,
-    dropped: Mutex<usize>,
+    /// The one that is being told.
+    under_way: Mutex<Option<Notice>>,
+    /// The oldest, where more came than it took.
+    passed_over: Mutex<Vec<Notice>>,
+}
+
+/// One notification.
+#[derive(Clone, Debug)]
+pub(super) struct Notice {
+    /// Key of its record; `None`: it could not be recorded.
+    pub(super) id: Option<u64>,
+    pub(super) payload: HookPayload,
 }
 
 impl Notices {
@@ -46,11 +56,10 @@ impl Notices {
         Self { boxes: (0..notifiers).map(|_| Mailbox::default()).collect(), closed: watch::Sender::new(false) }
     }
 
-    /// Puts a change into the queue of everybody who asked for it.
-    pub(super) fn post(&self, notifiers: &[Notifier], when: When, occasion: &Occasion) {
-        let wanted = |(notifier, _): &(&Notifier, &Mailbox)| notifier.wants(when, &occasion.service, occasion.to);
-        for (_, mailbox) in notifiers.iter().zip(&self.boxes).filter(wanted) {
-            mailbox.put(occasion.clone());
+    /// Puts a notification into the queue of one notifier, by its position in the manifest.
+    pub(super) fn post(&self, notifier: usize, notice: Notice) {
+        if let Some(mailbox) = self.boxes.get(notifier) {
+            mailbox.put(notice);
         }
     }
 
@@ -71,19 +80,19 @@ impl Notices {
 }
 
 impl Mailbox {
-    fn put(&self, occasion: Occasion) {
+    fn put(&self, notice: Notice) {
         let mut queue = lock(&self.queue);
         if queue.len() == QUEUE_MAX {
-            queue.pop_front();
-            *lock(&self.dropped) += 1;
+            lock(&self.passed_over).extend(queue.pop_front());
         }
-        queue.push_back(occasion);
+        queue.push_back(notice);
         self.news.notify_one();
     }
 
-    /// Not told yet, or not to its end.
-    fn left(&self) -> usize {
-        lock(&self.queue).len() + usize::from(self.busy.load(Ordering::Relaxed))
+    /// Not told, or not to its end.
+    fn left(&self) -> Vec<Notice> {
+        let passed_over = std::mem::take(&mut *lock(&self.passed_over)).into_iter();
+        passed_over.chain(lock(&self.under_way).take()).chain(std::mem::take(&mut *lock(&self.queue))).collect()
     }
 }
 
@@ -107,10 +116,10 @@ async fn serve_one(run: &Run<'_>, notifier: &Notifier, mailbox: &Mailbox) {
         loop {
             let next = lock(&mailbox.queue).pop_front();
             match next {
-                Some(occasion) => {
-                    mailbox.busy.store(true, Ordering::Relaxed);
-                    deliver(run, notifier, &occasion).await;
-                    mailbox.busy.store(false, Ordering::Relaxed);
+                Some(notice) => {
+                    lock(&mailbox.under_way).replace(notice.clone());
+                    deliver(run, notifier, &notice).await;
+                    lock(&mailbox.under_way).take();
                 }
                 None if run.notices.is_closed() => return,
                 None => mailbox.news.notified().await,
@@ -122,17 +131,22 @@ async fn serve_one(run: &Run<'_>, notifier: &Notifier, mailbox: &Mailbox) {
         () = work => {}
         () = out_of_patience(run, patience) => {}
     }
-    let called = || format!("{} ({})", named(run, &notifier.call), notifier.source);
-    let dropped = *lock(&mailbox.dropped);
-    if dropped > 0 {
-        run.warn(&format!("{} not told to {}: more came than it took", changes(dropped), called()));
-    }
     let left = mailbox.left();
-    if left > 0 {
-        let when = format!("it did not take them within {} of the run's end", spoken(patience));
-        let when = if run.context.interrupt.borrow().is_some() { "the run was interrupted".to_owned() } else { when };
-        run.warn(&format!("{} not told to {}: {when}", changes(left), called()));
+    if left.is_empty() {
+        return;
     }
+    let recorded: Vec<u64> = left.iter().filter_map(|notice| notice.id).collect();
+    let is_interrupted = run.context.interrupt.borrow().is_some();
+    let when = if is_interrupted {
+        "the run was interrupted".to_owned()
+    } else {
+        // A notifier that never takes them must not owe them for ever.
+        pending::tried_in_vain(run, &recorded);
+        format!("it did not take them within {} of the run's end", spoken(patience))
+    };
+    let next = if recorded.is_empty() { "" } else { "; the next run tells it" };
+    let called = format!("{} ({})", named(run, &notifier.call), notifier.source);
+    run.warn(&format!("{} not told to {called}: {when}{next}", changes(left.len())));
 }
 
 fn changes(count: usize) -> String {
@@ -153,20 +167,30 @@ async fn out_of_patience(run: &Run<'_>, patience: Duration) {
 }
 
 /// One that is told well is not worth a word.
-async fn deliver(run: &Run<'_>, notifier: &Notifier, occasion: &Occasion) {
+async fn deliver(run: &Run<'_>, notifier: &Notifier, notice: &Notice) {
     let began = Instant::now();
-    let errand = Errand { call: &notifier.call, cwd: &notifier.cwd, timeout: notifier.timeout, occasion };
+    let Notice { id, payload } = notice;
+    let errand = Errand {
+        call: &notifier.call,
+        cwd: &notifier.cwd,
+        timeout: notifier.timeout,
+        payload: Payload::Change(payload),
+    };
     let answer = run.context.driver.call(&errand).await;
-    let Some(error) = answer.error else { return };
-    let told = Told {
-        occasion,
+    let done: Vec<u64> = id.iter().copied().collect();
+    let Some(error) = answer.error else {
+        return pending::settle_ids(run, &done);
+    };
+    let failed = CallReport {
+        payload,
         call: named(run, &notifier.call),
         outcome: CallOutcome::Failed,
         took_ms: millis(began.elapsed()),
         error: Some(run.mask(&error)),
         output: shortened(&run.mask(&answer.output)),
     };
-    tell(run, told);
+    // It was told, and did not want it: another time would be no better.
+    report(run, failed, PendingChange { done: &done, ..PendingChange::default() });
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

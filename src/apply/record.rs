@@ -3,18 +3,19 @@
 use std::collections::BTreeSet;
 
 use super::expect::{is_of_older, is_of_service};
-use super::notify::point_of;
+use super::notify::{Notice, point_of};
+use super::pending::{self, Noted};
 use super::run::Run;
 use super::verdict::Verdict;
 use super::words;
 use crate::model::event::EventKind;
-use crate::model::hooks::{FORMAT, Occasion, Point, When};
+use crate::model::hooks::{FORMAT, HookPayload, Point, When};
 use crate::model::lifecycle::State;
-use crate::model::names::ServiceName;
+use crate::model::names::{ServiceName, StepId};
 use crate::model::observed::Instance;
 use crate::model::plan::Step;
 use crate::model::rules::{Case, Verdict as Forbidden};
-use crate::store::{Author, Transition};
+use crate::store::{Author, Entry, PendingChange, Transition};
 
 /// Which word or rule stands against a step by now, though it did not when the plan was made. To be asked before the
 /// step changes anything, and again after each wait before that.
@@ -44,7 +45,8 @@ pub(super) struct Cursor<'r, 'a> {
     reason: String,
     /// What is done to a surplus copy or an older self changes nothing for the service of that name.
     counts: bool,
-    occasion: Occasion,
+    step: StepId,
+    payload: HookPayload,
     /// Changes that notifiers were told of as about to be made.
     announced: BTreeSet<State>,
     pub(super) state: State,
@@ -58,13 +60,18 @@ impl<'r, 'a> Cursor<'r, 'a> {
         let is_known = run.context.desired.services.contains_key(&service);
         let counts = !is_of_older(step) && (is_of_service(step) || !is_known);
         let reason = step.reason.message.clone();
-        let occasion = occasion(run, step);
-        Self { run, service, route, reason, counts, occasion, announced: BTreeSet::new(), state }
+        let (payload, step) = (payload(run, step), step.id.clone());
+        Self { run, service, route, reason, counts, step, payload, announced: BTreeSet::new(), state }
+    }
+
+    /// Whether changes of the step are the service's own.
+    pub(super) fn counts(&self) -> bool {
+        self.counts
     }
 
     /// What notifiers are told of as the service's own.
     pub(super) fn is_now(&mut self, instance: &Instance) {
-        self.occasion.instance = Some(instance.clone());
+        self.payload.instance = Some(instance.clone());
     }
 
     /// Tells who wants to know beforehand of all that the step is about to do.
@@ -72,11 +79,11 @@ impl<'r, 'a> Cursor<'r, 'a> {
         let Some(here) = self.route.iter().position(|state| *state == self.state) else { return };
         let ahead: Vec<State> = self.route.get(here..).unwrap_or_default().to_vec();
         let reason = self.reason.clone();
-        for pair in ahead.windows(2) {
-            if self.announced.insert(pair[1]) {
-                self.notify(When::Before, pair[0], pair[1], &reason);
-            }
-        }
+        let news: Vec<(State, State)> = ahead.windows(2).map(|pair| (pair[0], pair[1])).collect();
+        let news: Vec<(State, State)> = news.into_iter().filter(|(_, to)| self.announced.insert(*to)).collect();
+        let told = self.notices(When::Before, &news, &reason);
+        let written = told.write(self.run, None);
+        told.post(self.run, &written);
     }
 
     /// Along the route, up to and including `end`, where that lies ahead.
@@ -115,9 +122,12 @@ impl<'r, 'a> Cursor<'r, 'a> {
         if !self.counts {
             return;
         }
-        if self.announced.insert(to) {
-            self.notify(When::Before, from, to, reason);
-        }
+        let mut told = if self.announced.insert(to) {
+            self.notices(When::Before, &[(from, to)], reason)
+        } else {
+            Notices::default()
+        };
+        told.0.extend(self.notices(When::After, &[(from, to)], reason).0);
         let (run, reason) = (self.run, self.run.mask(reason));
         run.ledger().states.insert(self.service.clone(), to);
         let transition = Transition {
@@ -131,30 +141,85 @@ impl<'r, 'a> Cursor<'r, 'a> {
             author: run.context.author.clone(),
             metadata: run.said_of(&self.service),
         };
-        if let Err(error) = run.context.store.record(&transition) {
-            run.store_failed(&error);
-        }
-        self.notify(When::After, from, to, &reason);
+        let written = told.write(run, Some(&transition));
+        told.post(run, &written);
         run.say(EventKind::Transition { service: self.service.clone(), from, to, reason });
     }
 
-    fn notify(&self, when: When, from: State, to: State, reason: &str) {
+    /// Notifications of changes, for each notifier that wants them.
+    fn notices(&self, when: When, changes: &[(State, State)], reason: &str) -> Notices {
         let run = self.run;
-        if !self.counts || run.context.desired.notify.is_empty() {
-            return;
+        let notifiers = &run.context.desired.notify;
+        if !self.counts || notifiers.is_empty() {
+            return Notices::default();
         }
         let (at, reason) = (run.context.driver.now(), run.mask(reason));
-        let occasion = Occasion { at, hook: point_of(when), from, to, reason, ..self.occasion.clone() };
-        run.notices.post(&run.context.desired.notify, when, &occasion);
+        let mut notices = Vec::new();
+        for (from, to) in changes {
+            let hook = point_of(when);
+            let payload =
+                HookPayload { at, hook, from: *from, to: *to, reason: reason.clone(), ..self.payload.clone() };
+            let wanted = notifiers.iter().enumerate().filter(|(_, other)| other.wants(when, &self.service, *to));
+            notices.extend(wanted.map(|(notifier, found)| {
+                let record = pending::note(run, &self.step, found, &payload);
+                Told { notifier, record, payload: payload.clone() }
+            }));
+        }
+        Notices(notices)
+    }
+}
+
+/// One notification, and its record.
+struct Told {
+    notifier: usize,
+    record: Noted,
+    payload: HookPayload,
+}
+
+#[derive(Default)]
+struct Notices(Vec<Told>);
+
+impl Notices {
+    /// Records them, with the change that they are of. Returns the ids of the new records, in their order.
+    fn write(&self, run: &Run<'_>, transition: Option<&Transition>) -> Vec<u64> {
+        let mut due = Vec::new();
+        let mut add = Vec::new();
+        for told in &self.0 {
+            match &told.record {
+                Noted::Committed(id) => due.push(*id),
+                Noted::New(call) => add.push(call.as_ref().clone()),
+            }
+        }
+        if transition.is_none() && due.is_empty() && add.is_empty() {
+            return Vec::new();
+        }
+        let pending = PendingChange { add: &add, due: &due, ..PendingChange::default() };
+        let entry = Entry { transition, pending, ..Entry::of(&run.context.desired.project) };
+        run.context.store.write(&entry).unwrap_or_else(|error| {
+            run.store_failed(&error);
+            Vec::new()
+        })
+    }
+
+    /// Hands them to their notifiers.
+    fn post(self, run: &Run<'_>, written: &[u64]) {
+        let mut written = written.iter().copied();
+        for Told { notifier, record, payload } in self.0 {
+            let id = match record {
+                Noted::Committed(id) => Some(id),
+                Noted::New(_) => written.next(),
+            };
+            run.notices.post(notifier, Notice { id, payload });
+        }
     }
 }
 
 /// What hooks and notifiers are told of a step: its ends, and of whom it is.
-pub(super) fn occasion(run: &Run<'_>, step: &Step) -> Occasion {
+pub(super) fn payload(run: &Run<'_>, step: &Step) -> HookPayload {
     let state = |state: Option<&State>| state.copied().unwrap_or(step.expect.state);
     let Author { by, run: id } = run.context.author.clone();
-    Occasion {
-        format: FORMAT,
+    HookPayload {
+        format: FORMAT.to_owned(),
         at: run.context.driver.now(),
         hook: Point::NotifyAfter,
         project: run.context.desired.project.clone(),

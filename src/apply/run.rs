@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::memory::Promise;
 use super::notify::Notices;
+use super::pending::Commitment;
 use super::{Context, Failure};
 use crate::model::endpoint::Endpoint;
 use crate::model::event::{Event, EventKind, Stage, StageTime};
@@ -20,6 +21,7 @@ use crate::model::facts::Attempts;
 use crate::model::lifecycle::State;
 use crate::model::names::{ServiceName, StepId};
 use crate::model::observed::Instance;
+use crate::model::pending::PendingCall;
 use crate::model::plan::{Reason, Step};
 use crate::model::secret::Masker;
 use crate::model::size::Mebibytes;
@@ -45,6 +47,8 @@ pub(super) struct Run<'a> {
     pub(super) notices: Notices,
     deaf: AtomicBool,
     masker: Masker,
+    /// Calls that earlier runs committed themselves to and did not make.
+    pub(super) earlier: Vec<PendingCall>,
 }
 
 /// Why a wait ended before what it waited for.
@@ -96,6 +100,12 @@ pub(super) struct Ledger {
     pub(super) restarting: BTreeSet<ServiceName>,
     /// What operators had said when somebody last asked.
     pub(super) said: BTreeMap<ServiceName, Said>,
+    /// Recorded calls of steps under way.
+    pub(super) committed: BTreeMap<StepId, Vec<Commitment>>,
+    /// Pending calls of earlier runs that this one has dealt with.
+    pub(super) settled: BTreeSet<u64>,
+    /// Number of them that were made.
+    pub(super) made: u32,
 }
 
 /// A service that this run started or stopped, as a way back needs it.
@@ -119,7 +129,17 @@ impl<'a> Run<'a> {
             notices: Notices::new(context.desired.notify.len()),
             deaf: AtomicBool::new(false),
             masker: context.desired.masker(),
+            earlier: context.earlier.to_vec(),
         }
+    }
+
+    /// Whether this run committed itself to the call, or has dealt with it.
+    pub(super) fn is_own(&self, call: &PendingCall) -> bool {
+        call.payload.run == self.context.author.run || self.ledger().settled.contains(&call.id)
+    }
+
+    pub(super) fn masker(&self) -> &Masker {
+        &self.masker
     }
 
     pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -173,7 +193,7 @@ impl<'a> Run<'a> {
     /// The same for operators' words.
     pub(super) fn deaf(&self, error: &dyn std::error::Error) {
         if !self.deaf.swap(true, Ordering::Relaxed) {
-            self.warn(&format!("what operators say is not heard in this run: {error}"));
+            self.warn(&format!("what operators hold can't be read: {error}"));
         }
     }
 

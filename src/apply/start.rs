@@ -7,6 +7,7 @@ use super::hooks::{self, Scene};
 use super::measure::Watch;
 use super::memory::{Need, Standing};
 use super::older::{Older, bring_back, room_of};
+use super::pending;
 use super::record::{Cursor, forbidden};
 use super::room::{Refusal, admit, admit_again, promise};
 use super::run::{Cut, Moved, Run};
@@ -41,10 +42,18 @@ pub(super) async fn start(run: &Run<'_>, plan: &Plan, step: &Step) -> Verdict {
             // Where somebody else has started it, that change is not ours to tell.
             let mut cursor = Cursor::at(run, step);
             cursor.state = State::Starting;
+            let continues = step.route.first() == Some(&State::Starting);
+            if continues && let Err(verdict) = pending::begin(run, step, Some(service), true) {
+                return verdict;
+            }
             let awaited = well(run, plan, step, service, &instance, cursor).await;
             match awaited {
-                Verdict::Done if step.route.first() != Some(&State::Starting) => Verdict::NotNeeded,
-                Verdict::Done => risen(run, step, service, &instance).await,
+                Verdict::Done if !continues => Verdict::NotNeeded,
+                Verdict::Done => {
+                    // The end of a start is a change, whichever run began it.
+                    run.ledger().changed = true;
+                    risen(run, step, service, &instance).await
+                }
                 other => other,
             }
         }
@@ -61,7 +70,11 @@ async fn begin(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> Ve
     if let Err(refusal) = admit(run, plan, step, &need(step, service)).await {
         return refused(refusal);
     }
-    if let Err(verdict) = agreed(run, plan, step, service).await {
+    let agreed = match pending::begin(run, step, Some(service), true) {
+        Ok(()) => agreed(run, plan, step, service).await,
+        Err(verdict) => Err(verdict),
+    };
+    if let Err(verdict) = agreed {
         run.ledger().promises.remove(&step.service);
         return verdict;
     }

@@ -10,6 +10,7 @@ use super::expect::{Ready, can_be_looked_at, is_of_older, is_of_service, of_remo
 use super::health::growing;
 use super::hooks::{self, Scene};
 use super::measure::Watch;
+use super::pending;
 use super::record::{Cursor, forbidden};
 use super::release::{Before, released};
 use super::room::Refusal;
@@ -56,6 +57,9 @@ pub(super) async fn stop(run: &Run<'_>, step: &Step) -> Verdict {
     }
     let hooked = service.filter(|_| !is_of_older(step));
     let scene = |point| hooked.map(|service| Scene { step, service, point, instance: Some(instance) });
+    if let Err(verdict) = pending::begin(run, step, hooked, Cursor::at(run, step).counts()) {
+        return verdict;
+    }
     if let Some(scene) = scene(Point::PreStop).filter(|scene| !scene.service.hooks.pre_stop.is_empty()) {
         // Nobody is asked about a stop that is not going to be.
         if let Some(stale) = forbidden(run, step) {
@@ -225,8 +229,11 @@ pub(super) async fn remove(run: &Run<'_>, step: &Step) -> Verdict {
     let Some(instance) = &step.expect.instance else {
         return Verdict::NotNeeded;
     };
-    run.ledger().changed = true;
     let mut cursor = Cursor::at(run, step);
+    if let Err(verdict) = pending::begin(run, step, None, cursor.counts()) {
+        return verdict;
+    }
+    run.ledger().changed = true;
     cursor.announce();
     match run.context.driver.remove(&run.context.desired.project, instance).await {
         Ok(()) => {

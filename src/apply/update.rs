@@ -2,6 +2,7 @@
 
 use super::expect::{of_stop, of_unpause};
 use super::health::{self, Illness};
+use super::pending;
 use super::record::Cursor;
 use super::run::Run;
 use super::stop::look_first;
@@ -18,6 +19,9 @@ pub(super) async fn update(run: &Run<'_>, step: &Step) -> Verdict {
         return Verdict::Stale("the plan names nothing to update".to_owned());
     };
     if let Err(verdict) = look_first(run, service, |look| of_stop(step, look)).await {
+        return verdict;
+    }
+    if let Err(verdict) = pending::begin(run, step, None, true) {
         return verdict;
     }
     run.stage(step, Stage::Start, None);
@@ -41,6 +45,9 @@ pub(super) async fn unpause(run: &Run<'_>, step: &Step) -> Verdict {
         return Verdict::Stale("the plan names nothing to let go on".to_owned());
     };
     if let Err(verdict) = look_first(run, service, |look| of_unpause(step, look)).await {
+        return verdict;
+    }
+    if let Err(verdict) = pending::begin(run, step, None, true) {
         return verdict;
     }
     run.stage(step, Stage::Start, None);

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::expect::{is_of_service, of_pause};
+use super::expect::of_pause;
+use super::pending;
 use super::record::Cursor;
 use super::run::Run;
 use super::stop::look_first;
@@ -12,16 +13,11 @@ use crate::driver::Pause;
 use crate::model::event::Stage;
 use crate::model::lifecycle::Action;
 use crate::model::names::ServiceName;
-use crate::model::plan::{ReasonCode, Step};
+use crate::model::plan::{Purpose, ReasonCode, Step};
 use crate::model::words::{Said, Word};
 
 /// Why a step is not to be taken any more, by what operators say now.
 pub(super) fn forbids(run: &Run<'_>, step: &Step) -> Option<String> {
-    // What the manifest does not name any more is nobody's to hold.
-    if !is_of_service(step) || !run.context.desired.services.contains_key(&step.service) {
-        return None;
-    }
-    // Where the store can't be read, what was heard last holds; that it can't is told.
     let said = match run.context.store.words(&run.context.desired.project) {
         Ok(words) => {
             run.ledger().said.clone_from(&words.services);
@@ -29,6 +25,10 @@ pub(super) fn forbids(run: &Run<'_>, step: &Step) -> Option<String> {
         }
         Err(error) => {
             run.deaf(&error);
+            if run.context.request.purpose != Purpose::Down {
+                return Some(format!("whether an operator holds it can't be read: {error}"));
+            }
+            // What was heard last holds.
             run.ledger().said.get(&step.service).cloned()
         }
     };
@@ -62,6 +62,9 @@ pub(super) async fn pause(run: &Run<'_>, step: &Step) -> Verdict {
         return Verdict::Stale("the plan names nothing to pause".to_owned());
     };
     if let Err(verdict) = look_first(run, service, |look| of_pause(step, look)).await {
+        return verdict;
+    }
+    if let Err(verdict) = pending::begin(run, step, None, true) {
         return verdict;
     }
     run.stage(step, Stage::Stop, None);

@@ -6,7 +6,9 @@ use std::time::Duration;
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
+use crate::cli::words::DRY_RUN;
 use crate::cli::{duration, locked, names, opened, wire};
+use crate::driver::DriverError;
 use crate::manifest::Choice;
 use crate::model::desired::Runtime;
 use crate::model::names::ServiceName;
@@ -25,6 +27,9 @@ pub(super) struct Args {
     /// Longest wait for another lcm to finish
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration::parse)]
     lock_timeout: Duration,
+    /// Show what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
@@ -40,11 +45,16 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
             format!("{service} is a container, so no process can be adopted as it: {advice}"),
         ));
     }
+    let refused = |error: DriverError| Stop::refused(Code::Adopt, desired.masker().mask(&error.to_string()));
+    if args.dry_run {
+        let process = wire::adoptable(desired, &session.environment, service, args.pid).map_err(refused)?;
+        session.note(&format!("process {} ({}) can be adopted as {service}; {DRY_RUN}", process.pid, process.program));
+        return Ok(Exit::Done);
+    }
     // What it changes is what a running apply looks at.
     let _lock = locked::take(session, "lcm adopt", &opened, args.lock_timeout).await?;
     opened.own(session)?;
-    let adopted = wire::adopt(desired, &session.environment, service, args.pid)
-        .map_err(|error| Stop::refused(Code::Adopt, desired.masker().mask(&error.to_string())))?;
+    let adopted = wire::adopt(desired, &session.environment, service, args.pid).map_err(refused)?;
     session.note(&format!(
         "{service} is process {} ({}) from now on, with all that it started",
         adopted.pid, adopted.program

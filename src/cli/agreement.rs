@@ -71,14 +71,17 @@ impl Agreement<'_> {
 
     async fn think(&self) -> Result<Thought, Stop> {
         let Self { session, opened, request, author, .. } = *self;
-        opened.hear()?;
-        let facts = opened.facts(session).await?;
+        if request.purpose != Purpose::Down {
+            opened.hear()?;
+        }
+        let mut facts = opened.facts(session).await?;
         opened.refuse_other_hosts(&facts)?;
         opened.refuse_if_all_unknown(&facts, request)?;
         let observed = opened.observed(&facts);
         let look = apply::Look { desired: &opened.desired, facts: &facts, observed: &observed, author };
         apply::record_seen(opened.store(), look).unwrap_or_else(|error| (self.tell_of_store)(&error));
         oneshot::refuse_held(opened, &facts, request)?;
+        oneshot::resume(opened, &mut facts, request);
         let plan = opened.think(&facts, request).map_err(|reason| Stop::refused(Code::Audit, reason))?;
         if let Some(saved) = self.saved {
             saved::check(saved, &plan)?;
@@ -126,11 +129,11 @@ impl Agreement<'_> {
             if shown.plan.steps.iter().any(|step| step.action == Action::Evict) {
                 self.session.say("What is evicted, and gives too little back, will be stopped.");
             }
-            let modes = self.opened.modes()?;
+            let mode = self.opened.mode_override()?;
             if !agreed().await {
                 return Err(Stop::refused(Code::Declined, "not agreed to; nothing was done"));
             }
-            if self.follows_a_word() && self.opened.modes()? != modes {
+            if self.follows_a_word() && self.opened.mode_override()? != mode {
                 let message = "the mode was switched since it was asked, and nothing was done; run it again";
                 return Err(Stop::new(Exit::Stale, Code::Stale, message));
             }

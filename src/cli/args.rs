@@ -64,7 +64,7 @@ impl ChooseArgs {
     /// For a run that brings services up.
     pub(super) fn choice(&self) -> Choice {
         let goals = self.goals.iter().cloned().collect();
-        Choice { mode: self.mode.clone(), word: None, goals, mode_optional: false }
+        Choice { mode: self.mode.clone(), goals, ..Choice::default() }
     }
 
     /// For whoever only looks, or stops everything.
@@ -109,6 +109,9 @@ pub(super) struct ExecutionArgs {
     /// Don't ask
     #[arg(short, long)]
     pub(super) yes: bool,
+    /// Show the plan, and change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
     /// Steps under way at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     parallelism: u16,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 
-use crate::apply::{self, Context, Outcome};
+use crate::apply::{self, Context, Interrupt, Outcome};
 use crate::cli::agreement::{Agreement, Thought};
 use crate::cli::args::{ExecutionArgs, Format, PlanningArgs};
 use crate::cli::exit::Exit;
@@ -16,14 +16,17 @@ use crate::cli::interrupt::Interrupts;
 use crate::cli::opened::{self, Opened};
 use crate::cli::outputs;
 use crate::cli::owner::Claim;
+use crate::cli::run_events::{self, EndedRun};
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::tally;
 use crate::cli::teller::Teller;
 use crate::cli::words::VoiceArgs;
-use crate::cli::{locked, oneshot, owner, plan as plan_command, saved, switch, trusted, wire};
+use crate::cli::{dry_run, locked, oneshot, owner, plan as plan_command, saved, switch, trusted, wire};
 use crate::files::{named, output};
 use crate::manifest::Choice;
+use crate::model::converged::Converged;
+use crate::model::desired::Desired;
 use crate::model::event::{Event, EventKind};
 use crate::model::facts::Facts;
 use crate::model::observed::Observed;
@@ -35,7 +38,7 @@ use crate::report::sheet::Sheet;
 use crate::report::style::Style;
 use crate::report::table::spoken;
 use crate::store::lock::HostLock;
-use crate::store::{Author, Run, StoreError};
+use crate::store::{Author, Run, RunBegun, RunEnd, StoreError};
 
 /// What is to be carried out.
 pub(super) struct Job {
@@ -78,6 +81,9 @@ pub(super) async fn run(session: &Session, job: Job) -> Result<Exit, Stop> {
     if job.opened.is_none() && job.world.is_none() {
         owner::go_on_as_owner(session, &job.manifest, job.claim)?;
     }
+    if job.execution.dry_run {
+        return dry_run::run(session, job).await;
+    }
     let mut files = job.execution.json_into.iter();
     let checked = files.try_for_each(|file| outputs::check(session, &job.manifest, file));
     let (copy, refused) = match checked.and_then(|()| copy(&job.execution)) {
@@ -115,19 +121,15 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
     let request = request(job, &opened, saved.as_ref())?;
     let began = opened.driver().now();
     let author = Author { by: locked::who(&session.environment), run: run_id(began) };
-    // The simulated world is a file of the caller's own; the machine is everybody's.
-    let lock = if opened.is_simulated() {
-        None
-    } else {
-        Some(locked::take(session, job.command, &opened, job.execution.lock_timeout).await?)
-    };
+    let lock = take_lock(session, job, &opened).await?;
     let store_told = AtomicBool::new(false);
     let tell_of_store = |error: &StoreError| {
         if !store_told.swap(true, Ordering::Relaxed) {
             session.warn(&format!("the history is not kept in this run: {error}"));
         }
     };
-    opened.ensure_writable(tell_of_store)?;
+    opened.ensure_writable(job.purpose, tell_of_store)?;
+    let killed = close_killed(&opened, &tell_of_store);
 
     let agreement = Agreement {
         session,
@@ -139,16 +141,15 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
         tell_of_store: &tell_of_store,
     };
     let Thought { observed, plan, .. } = agreement.reach().await?;
-    if !plan.steps.is_empty() || job.purpose != Purpose::Down {
-        opened.own(session)?;
-    }
-    keep_mode(job, &opened)?;
+    keep_agreed(session, job, &opened, &request, &plan)?;
     opened.driver().record(&opened.desired.project).await;
-    let mut ended = if plan.steps.is_empty() {
+    let began = Began { job, author: &author, at: began };
+    let mut ended = if plan.steps.is_empty() && plan.settled().next().is_none() {
         forget(session, &opened, &plan);
         nothing_to_do(&opened, &plan, teller)
     } else {
         interrupts.begin_run();
+        begin(&opened, began).unwrap_or_else(|error| tell_of_store(&error));
         let agreed = Agreed {
             opened: &opened,
             request: &request,
@@ -164,7 +165,7 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
     ended.undone = oneshot::undone(session, &opened, &request, &plan).await;
     // Before the last event: a world that can't be written back has not changed.
     opened.close()?;
-    tell(&opened, teller, &ended, Began { job, author: &author, at: began }, tell_of_store);
+    finish(session, &opened, teller, (&ended, &killed), began, &tell_of_store).await;
     if job.execution.format == Format::Text
         && let Err(error) = print::data(&words(job, &ended, session.stdout))
     {
@@ -174,8 +175,41 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
     Ok(ended.exit)
 }
 
+/// Keeps what was agreed to, before it is carried out: who owns the project, its mode, and what was resumed.
+fn keep_agreed(session: &Session, job: &Job, opened: &Opened, request: &Request, plan: &Plan) -> Result<(), Stop> {
+    if !plan.steps.is_empty() || job.purpose != Purpose::Down {
+        opened.own(session)?;
+    }
+    keep_mode(job, opened)?;
+    oneshot::keep_resumed(opened, request)
+}
+
+/// What is kept and told of a run that has ended.
+async fn finish(
+    session: &Session,
+    opened: &Opened,
+    teller: &Teller,
+    (ended, killed): (&Ended, &[RunBegun]),
+    began: Began<'_>,
+    tell_of_store: &dyn Fn(&StoreError),
+) {
+    let Began { job, author, .. } = began;
+    keep_converged(job, opened, ended, author).unwrap_or_else(|error| tell_of_store(&error));
+    let first_error = first_error(&ended.outcome);
+    let told = EndedRun {
+        author,
+        exit: ended.exit,
+        changed: ended.outcome.changed,
+        first_error: first_error.as_deref(),
+        killed,
+    };
+    // Before the run's end is recorded: one that is killed meanwhile is told of by the next run.
+    run_events::tell(job, opened, &told, &|line| session.warn(line)).await;
+    tell(opened, teller, ended, began, tell_of_store);
+}
+
 /// What is asked of the planner. What was agreed to in a saved plan is what is done, forced or not.
-fn request(job: &Job, opened: &Opened, saved: Option<&Plan>) -> Result<Request, Stop> {
+pub(super) fn request(job: &Job, opened: &Opened, saved: Option<&Plan>) -> Result<Request, Stop> {
     let force = job.execution.force && saved.is_none();
     Ok(Request { purpose: job.purpose, force, ..plan_command::request(opened, &job.planning)? })
 }
@@ -195,7 +229,7 @@ fn is_all_gone(plan: &Plan) -> bool {
 }
 
 /// The manifest in the mode that this job is about, and the saved plan where it is one's.
-fn open(session: &Session, job: &mut Job) -> Result<(Opened, Option<Plan>), Stop> {
+pub(super) fn open(session: &Session, job: &mut Job) -> Result<(Opened, Option<Plan>), Stop> {
     let saved = job.saved.as_deref().map(saved::read).transpose()?;
     if let Some(saved) = &saved {
         saved::choose(saved, &mut job.choice)?;
@@ -210,6 +244,7 @@ fn open(session: &Session, job: &mut Job) -> Result<(Opened, Option<Plan>), Stop
         opened.desired.services.values_mut().for_each(|service| service.health.probe = None);
     }
     if let (Some(voice), Some(mode)) = (&job.switch, opened.desired.mode.clone()) {
+        switch::refuse_choice(&opened.desired, &mode)?;
         let switched = switch::switched(session, &opened, voice, mode);
         opened.switch(switched);
     }
@@ -241,6 +276,7 @@ fn nothing_to_do(opened: &Opened, plan: &Plan, teller: &Teller) -> Ended {
         changed: false,
         done: 0,
         skipped: 0,
+        settled: 0,
         failures: Vec::new(),
         interrupted: None,
         refused: None,
@@ -269,6 +305,7 @@ async fn carry_out(job: &Job, agreed: &Agreed<'_>, teller: &Teller, interrupts: 
     let think = |facts: &Facts, request: &Request| opened.think(facts, request);
     let room = |facts: &Facts, request: &Request| opened.room(facts, request);
     let began = opened.driver().now();
+    let earlier = opened.store().pending(&opened.desired.project).unwrap_or_default();
     let options = job.execution.options();
     let observe = |facts: &Facts| opened.observed(facts);
     let orphans = observed.orphans.iter().map(|orphan| (orphan.service.clone(), orphan.stop.clone())).collect();
@@ -283,6 +320,7 @@ async fn carry_out(job: &Job, agreed: &Agreed<'_>, teller: &Teller, interrupts: 
         think: &think,
         observe: &observe,
         room: &room,
+        earlier: &earlier,
         orphans: &orphans,
         options: &options,
         events: &events,
@@ -304,9 +342,46 @@ struct Began<'a> {
     at: Timestamp,
 }
 
+/// The simulated world is a file of the caller's own; the machine is everybody's.
+async fn take_lock(session: &Session, job: &Job, opened: &Opened) -> Result<Option<HostLock>, Stop> {
+    if opened.is_simulated() {
+        return Ok(None);
+    }
+    locked::take(session, job.command, opened, job.execution.lock_timeout).await.map(Some)
+}
+
+/// Records runs that were killed, and returns them: under the lock no other run of this host is under way.
+fn close_killed(opened: &Opened, tell_of_store: &dyn Fn(&StoreError)) -> Vec<RunBegun> {
+    let (store, project) = (opened.store(), &opened.desired.project);
+    let closed = store.runs_begun(project).and_then(|killed| store.close_killed(project).map(|()| killed));
+    closed.unwrap_or_else(|error| {
+        tell_of_store(&error);
+        Vec::new()
+    })
+}
+
+/// Records the run before its first effect.
+fn begin(opened: &Opened, began: Began<'_>) -> Result<(), StoreError> {
+    let Began { job, author, at } = began;
+    opened.store().begin_run(&RunBegun {
+        id: author.run.clone(),
+        manifest: opened.desired.entry.display().to_string(),
+        project: opened.desired.project.clone(),
+        command: job.command.to_owned(),
+        by: author.by.clone(),
+        began: at,
+    })
+}
+
 /// `20261121-153000-4711`: when it began, and the process. People read it, and in this order runs are sorted.
 fn run_id(began: Timestamp) -> String {
     format!("{}-{}", began.strftime("%Y%m%d-%H%M%S"), std::process::id())
+}
+
+fn first_error(outcome: &Outcome) -> Option<String> {
+    let failure = outcome.failures.first();
+    let error = failure.map(|failure| format!("{}: {}", spoken(&failure.step), failure.error));
+    error.or_else(|| outcome.refused.clone())
 }
 
 /// The last event, and the history.
@@ -319,7 +394,6 @@ fn tell(opened: &Opened, teller: &Teller, ended: &Ended, began: Began<'_>, tell_
     teller.still();
     let at = opened.driver().now();
     teller.end(at, *exit, outcome, message);
-    let first_error = outcome.failures.first().map(|failure| format!("{}: {}", spoken(&failure.step), failure.error));
     let run = Run {
         id: author.run.clone(),
         manifest: opened.desired.entry.display().to_string(),
@@ -328,13 +402,40 @@ fn tell(opened: &Opened, teller: &Teller, ended: &Ended, began: Began<'_>, tell_
         by: author.by.clone(),
         began,
         ended: at,
+        end: match outcome.interrupted {
+            None => RunEnd::Completed,
+            Some(Interrupt::Interrupted) => RunEnd::Interrupted,
+            Some(Interrupt::Terminated) => RunEnd::Terminated,
+            Some(Interrupt::HungUp) => RunEnd::HungUp,
+        },
         exit_code: exit.code(),
         changed: outcome.changed,
-        first_error: first_error.or_else(|| outcome.refused.clone()),
+        first_error: first_error(outcome),
     };
     if let Err(error) = opened.store().record_run(&run) {
         tell_of_store(&error);
     }
+}
+
+/// Keeps the manifest of a run after which all was as it said, for `lcm rollback`.
+fn keep_converged(job: &Job, opened: &Opened, ended: &Ended, author: &Author) -> Result<(), StoreError> {
+    let Desired { mode, own_mode, goals_requested, entry, files, .. } = &opened.desired;
+    let narrow = &job.planning.narrow;
+    let is_whole = job.purpose == Purpose::Apply && narrow.targets.is_empty() && narrow.excludes.is_empty();
+    let is_converged = matches!(ended.exit, Exit::Done | Exit::Changes);
+    if !is_whole || !is_converged || files.is_empty() || opened.is_simulated() {
+        return Ok(());
+    }
+    let converged = Converged {
+        run: author.run.clone(),
+        at: opened.driver().now(),
+        mode: mode.clone(),
+        own_mode: own_mode.clone(),
+        goals: goals_requested.clone(),
+        entry: entry.clone(),
+        files: Arc::clone(files),
+    };
+    opened.store().keep_converged(&opened.desired.project, &converged)
 }
 
 /// How it ended, for people; nothing where the plan said it all.

@@ -8,7 +8,7 @@ pub(super) const CODES: [(&str, &str); 9] = [
     ("0", "done, or nothing to do"),
     ("1", "an error or a refusal before anything changed"),
     ("2", "with --detailed-exitcode: changes are pending, or were made"),
-    ("3", "applied, but some steps failed or a service is not healthy"),
+    ("3", "steps failed, or a wanted service is unhealthy or out of attempts"),
     ("4", "something wanted is blocked; the rest is done unless --strict"),
     ("5", "the plan is stale, saved or asked about"),
     ("6", "another lcm holds the lock"),
@@ -62,12 +62,11 @@ impl Exit {
         several.into_iter().min().unwrap_or(Self::Done)
     }
 
-    /// How `lcm plan` ends.
+    /// How `lcm plan` ends: as its apply would, where all that it does goes well.
     #[must_use]
     pub fn of_plan(plan: &Plan, detailed: bool) -> Self {
-        let blocked = (!plan.blocked.is_empty()).then_some(Self::Blocked);
         let changes = (detailed && plan.changes).then_some(Self::Changes);
-        Self::first(blocked.into_iter().chain(changes))
+        Self::first(Self::of_what_is_not_done(plan).chain(changes))
     }
 
     /// How `lcm apply` and `lcm down` end.
@@ -75,7 +74,7 @@ impl Exit {
     pub fn of_outcome(outcome: &Outcome, detailed: bool) -> Self {
         let interrupted = outcome.interrupted.map(|interrupt| match interrupt {
             Interrupt::Interrupted => Self::Interrupted,
-            Interrupt::Terminated => Self::Terminated,
+            Interrupt::Terminated | Interrupt::HungUp => Self::Terminated,
         });
         // A refusal in a later round comes after changes: then it is a failure.
         let refused = outcome.refused.is_some().then_some(match outcome {
@@ -92,9 +91,14 @@ impl Exit {
     /// What stands in the way after an apply, or of one that had nothing to do.
     pub fn of_what_is_left(plan: &Plan) -> impl Iterator<Item = Self> {
         let not_converged = (!plan.steps.is_empty()).then_some(Self::Failed);
+        not_converged.into_iter().chain(Self::of_what_is_not_done(plan))
+    }
+
+    /// What this plan does not mend.
+    fn of_what_is_not_done(plan: &Plan) -> impl Iterator<Item = Self> {
         let blocked = plan.blocked.iter().map(|blocked| of_blocked(blocked.reason.code));
         let spent = plan.held.iter().any(|held| held.reason.code == ReasonCode::BudgetSpent).then_some(Self::Failed);
-        not_converged.into_iter().chain(blocked).chain(spent)
+        blocked.chain(spent)
     }
 }
 

@@ -18,9 +18,9 @@ const NAME_COLUMNS: usize = 12;
 
 /// What belongs together, in the order in which one meets it. What is in none of them stands below all.
 const GROUPS: [(&str, &[&str]); 6] = [
-    ("From day to day", &["plan", "apply", "switch", "status", "logs", "history"]),
+    ("From day to day", &["plan", "apply", "switch", "rollback", "status", "wait", "logs", "history"]),
     ("Single services, this once", &["start", "stop", "restart"]),
-    ("Single services, until resumed", &["maintain", "suspend", "terminate", "resume"]),
+    ("Single services, until resumed", &["maintain", "suspend", "terminate", "resume", "report"]),
     ("The first day and the last", &["init", "validate", "adopt", "down"]),
     ("To look closer", &["explain", "observe", "show", "schema"]),
     ("For your shell", &["completions", "man"]),

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 
 use crate::cli::exit::Exit;
 use crate::cli::moment::{self, Moment};
+use crate::cli::open_runs;
 use crate::cli::opened;
 use crate::cli::owner::{self, Claim};
 use crate::cli::plan::data;
@@ -181,7 +182,8 @@ fn changes(store: &Sqlite, asked: &Asked) -> Result<History, StoreError> {
 fn runs(store: &Sqlite, asked: &Asked) -> Result<History, StoreError> {
     let quiet = store.quiet_runs(&asked.project)?.map(|(count, last_at)| QuietRuns { count, last_at });
     let found = store.runs(asked)?.into_iter().map(run_line).collect();
-    Ok(History { runs: Some(found), quiet_runs: quiet, ..History::of(asked.project.clone()) })
+    let open_runs = open_runs::open_runs(store, &asked.project)?;
+    Ok(History { runs: Some(found), open_runs, quiet_runs: quiet, ..History::of(asked.project.clone()) })
 }
 
 fn figures(store: &Sqlite, asked: &Asked, now: Timestamp) -> Result<History, StoreError> {
@@ -236,6 +238,7 @@ fn run_line(run: Run) -> RunLine {
         by: run.by,
         began_at: run.began,
         ended_at: run.ended,
+        end: run.end.as_str().to_owned(),
         exit_code: run.exit_code,
         changed: run.changed,
         first_error: run.first_error,

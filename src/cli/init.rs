@@ -40,13 +40,16 @@ pub(super) struct Args {
     /// Replace a file that is there
     #[arg(long)]
     force: bool,
+    /// Show the manifest on stdout, and write no file
+    #[arg(long)]
+    dry_run: bool,
     /// Take this file, made by `lcm observe`, for the machine
     #[arg(long, value_name = "FILE")]
     world: Option<PathBuf>,
 }
 
 pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
-    let to_stdout = args.file == Path::new(STDOUT);
+    let to_stdout = args.dry_run || args.file == Path::new(STDOUT);
     if !to_stdout && !args.force && args.file.symlink_metadata().is_ok() {
         let message = "is there already: name another file, `-` for stdout, or `--force` to replace it";
         return Err(Stop::refused(Code::File, format!("{} {message}", args.file.display())));

@@ -1,16 +1,17 @@
-//! INT and TERM: before anything was begun they end lcm at once; in a run the first one asks it to end, and the
-//! second does not ask.
+//! INT, TERM and HUP: before anything was begun they end lcm at once; in a run the first one asks it to end, and the
+//! second does not ask. A HUP that the caller ignores, as `nohup` does, stays ignored.
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::apply::Interrupt;
 use crate::cli::exit::Exit;
 use crate::cli::stop::{Code, Stop};
+use crate::files::kernel;
 use crate::report::output::Output;
 use crate::report::print;
 use crate::report::sheet::sentence;
@@ -34,6 +35,9 @@ pub(super) enum Heard {
     Again,
 }
 
+/// Its number is the same on all machines.
+const HUP: u32 = 1;
+
 /// As a shell tells of a program that QUIT has ended.
 const QUIT_CODE: i32 = 128 + 3;
 
@@ -46,6 +50,7 @@ impl Interrupts {
         let cannot = |error: std::io::Error| Stop::refused(Code::System, format!("can't listen for signals: {error}"));
         let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
+        let mut hang_up = if is_ignored(HUP) { None } else { Some(signal(SignalKind::hangup()).map_err(cannot)?) };
         let (tell, heard) = watch::channel(None);
         let run_under_way = Arc::new(AtomicBool::new(false));
         let patient = Arc::clone(&run_under_way);
@@ -54,6 +59,7 @@ impl Interrupts {
                 let now = tokio::select! {
                     Some(()) = interrupt.recv() => Interrupt::Interrupted,
                     Some(()) = terminate.recv() => Interrupt::Terminated,
+                    Some(()) = next(&mut hang_up) => Interrupt::HungUp,
                     else => return,
                 };
                 let heard = match (patient.load(Ordering::SeqCst), tell.borrow().is_some()) {
@@ -115,9 +121,25 @@ impl Interrupts {
     }
 }
 
+/// The next of a signal that may be ignored.
+async fn next(signal: &mut Option<Signal>) -> Option<()> {
+    match signal {
+        Some(signal) => signal.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether this process was started with a signal ignored.
+fn is_ignored(number: u32) -> bool {
+    let status = kernel::table("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask & (1 << (number - 1)) != 0
+}
+
 pub(super) fn exit_of(interrupt: Interrupt) -> Exit {
     match interrupt {
         Interrupt::Interrupted => Exit::Interrupted,
-        Interrupt::Terminated => Exit::Terminated,
+        Interrupt::Terminated | Interrupt::HungUp => Exit::Terminated,
     }
 }

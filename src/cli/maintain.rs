@@ -3,7 +3,7 @@
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
 use crate::cli::stop::Stop;
-use crate::cli::words::{self, Spoken, WordArgs};
+use crate::cli::words::{self, Spoken, WordArgs, change};
 use crate::model::words::Word;
 
 /// Keep lcm's hands off services; they are left as they are
@@ -13,16 +13,19 @@ use crate::model::words::Word;
 pub(super) struct Args {
     #[command(flatten)]
     words: WordArgs,
+    /// Show what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let opened = words::open(session, &args.words)?;
-    let mut spoken = Spoken::of(session, &args.words, &opened).await?;
+    let mut spoken = Spoken::of(session, &args.words, &opened, args.dry_run).await?;
     for (name, route) in spoken.judge(Word::Maintain)? {
-        let from = spoken.seen(&name)?.state;
+        let change = change(spoken.seen(&name)?, &route);
         spoken.keep(&name, Word::Maintain)?;
         spoken.record(&name, &route, "lcm maintain");
-        spoken.tell(&format!("{name}: {from} → maintenance; it is left as it is until `lcm resume {name}`"));
+        spoken.tell(&format!("{name}: {change}; it is left as it is until `lcm resume {name}`"));
     }
     spoken.end()?;
     Ok(Exit::Done)

@@ -9,6 +9,7 @@ mod args;
 mod color;
 mod completions;
 mod down;
+mod dry_run;
 mod duration;
 mod execute;
 pub mod exit;
@@ -26,11 +27,15 @@ mod moment;
 mod names;
 mod observe;
 mod oneshot;
+mod open_runs;
 mod opened;
 mod outputs;
 mod owner;
 mod plan;
+mod report;
 mod resume;
+mod rollback;
+mod run_events;
 mod saved;
 mod schema;
 mod session;
@@ -45,6 +50,7 @@ mod terminate;
 mod trusted;
 mod validate;
 mod version;
+mod wait;
 mod wanted;
 mod watch;
 mod wire;
@@ -79,7 +85,9 @@ enum Command {
     Show(show::Args),
     Apply(apply::Args),
     Switch(switch::Args),
+    Rollback(rollback::Args),
     Status(status::Args),
+    Wait(wait::Args),
     Validate(validate::Args),
     Schema(schema::Args),
     Explain(explain::Args),
@@ -97,6 +105,7 @@ enum Command {
     Maintain(maintain::Args),
     Suspend(suspend::Args),
     Resume(resume::Args),
+    Report(report::Args),
     Terminate(terminate::Args),
     Logs(logs::Args),
     History(history::Args),
@@ -160,7 +169,9 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
         | Command::Show(_)
         | Command::Apply(_)
         | Command::Status(_)
+        | Command::Wait(_)
         | Command::Switch(_)
+        | Command::Rollback(_)
         | Command::Down(_)
         | Command::Start(_)
         | Command::Stop(_)
@@ -168,6 +179,7 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
         | Command::Maintain(_)
         | Command::Suspend(_)
         | Command::Resume(_)
+        | Command::Report(_)
         | Command::Terminate(_)
         | Command::Logs(_)
         | Command::Observe(_)
@@ -185,7 +197,9 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
             Command::Show(args) => show::run(session, &args).await,
             Command::Apply(args) => apply::run(session, args).await,
             Command::Status(args) => status::run(session, &args).await,
+            Command::Wait(args) => wait::run(session, &args).await,
             Command::Switch(args) => switch::run(session, args).await,
+            Command::Rollback(args) => rollback::run(session, args).await,
             Command::Down(args) => down::run(session, args).await,
             Command::Start(args) => oneshot::run(session, args, Purpose::Start).await,
             Command::Stop(args) => oneshot::run(session, args, Purpose::Stop).await,
@@ -193,6 +207,7 @@ fn run(session: &Session, command: Command) -> Result<Exit, Stop> {
             Command::Maintain(args) => maintain::run(session, &args).await,
             Command::Suspend(args) => suspend::run(session, &args).await,
             Command::Resume(args) => resume::run(session, &args).await,
+            Command::Report(args) => report::run(session, &args).await,
             Command::Terminate(args) => terminate::run(session, args).await,
             Command::Logs(args) => logs::run(session, &args).await,
             Command::Observe(args) => observe::run(session, &args).await,

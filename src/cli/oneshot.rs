@@ -11,12 +11,15 @@ use crate::cli::opened::Opened;
 use crate::cli::owner::Claim;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
+use crate::model::budget;
+use crate::model::desired::Service;
 use crate::model::facts::Facts;
 use crate::model::lifecycle::Action;
 use crate::model::names::ServiceName;
 use crate::model::observed::ObservedService;
 use crate::model::plan::{Plan, Purpose, Request, Step};
 use crate::model::words::Word;
+use crate::store::StoreError;
 
 /// What a one-shot is about; its own line of help stands with the command.
 #[derive(Debug, clap::Args)]
@@ -108,6 +111,43 @@ pub(super) fn refuse_held_dependents(
         }
     }
     Ok(())
+}
+
+/// An explicit start or restart is an operator's resume: the facts, with the attempts of what it names as they count
+/// from now on.
+pub(super) fn resume(opened: &Opened, facts: &mut Facts, request: &Request) {
+    let now = facts.observed_at;
+    for service in resumed(opened, request) {
+        let leave = budget::resumed(service, now);
+        match facts.history.get_mut(&service.name) {
+            Some(past) => past.attempts = leave,
+            None if leave.is_some() => facts.history.entry(service.name.clone()).or_default().attempts = leave,
+            None => {}
+        }
+    }
+}
+
+/// Keeps what [`resume`] planned by, before it is carried out.
+pub(super) fn keep_resumed(opened: &Opened, request: &Request) -> Result<(), Stop> {
+    if resumed(opened, request).next().is_none() {
+        return Ok(());
+    }
+    let unusable = |error: StoreError| Stop::refused(Code::Store, error.to_string());
+    let (project, now) = (&opened.desired.project, opened.driver().now());
+    let known = opened.store().last_known(project).map_err(unusable)?;
+    for service in resumed(opened, request) {
+        let leave = budget::resumed(service, now);
+        let were_tried = known.get(&service.name).is_some_and(|past| past.attempts.is_some());
+        if were_tried || leave.is_some() {
+            opened.store().set_attempts(project, &service.name, leave.as_ref()).map_err(unusable)?;
+        }
+    }
+    Ok(())
+}
+
+fn resumed<'a>(opened: &'a Opened, request: &'a Request) -> impl Iterator<Item = &'a Service> {
+    let starts = matches!(request.purpose, Purpose::Start | Purpose::Restart);
+    request.targets.iter().filter(move |_| starts).filter_map(|name| opened.desired.services.get(name))
 }
 
 fn needed(opened: &Opened, targets: &BTreeSet<ServiceName>) -> BTreeSet<ServiceName> {

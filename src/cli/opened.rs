@@ -15,9 +15,10 @@ use crate::manifest::{Choice, Problem, Problems, Severity};
 use crate::model::claim::bounded;
 use crate::model::desired::{Desired, ModeSource};
 use crate::model::facts::{self, Facts};
+use crate::model::names::ModeName;
 use crate::model::observed::Observed;
 use crate::model::ownership;
-use crate::model::plan::{Plan, Request};
+use crate::model::plan::{Plan, Purpose, Request};
 use crate::model::room::Room;
 use crate::model::words::{Switched, Words};
 use crate::report::json;
@@ -25,7 +26,7 @@ use crate::report::view::{Looked, Origin};
 use crate::shared::owner::Owner;
 use crate::store::memory::Memory;
 use crate::store::sqlite::Sqlite;
-use crate::store::{Store, StoreError};
+use crate::store::{Entry, PendingChange, Store, StoreError};
 
 /// More are not named in one refusal.
 const OTHERS_NAMED_MAX: usize = 6;
@@ -35,8 +36,8 @@ pub(super) struct Opened {
     pub(super) desired: Desired,
     /// The word that the mode follows, where it follows one.
     pub(super) switched: Option<Switched>,
-    /// A switch that the manifest has outlived: its own mode is another one since.
-    outlived: Option<Switched>,
+    /// The manifest has outlived the mode override: its own mode is another one since.
+    outlived: bool,
     world: World,
     store: Keeper,
     claim: Claim,
@@ -51,7 +52,7 @@ enum World {
 enum Keeper {
     Disk(Sqlite),
     /// For a simulated world.
-    Memory(Memory),
+    Memory(Box<Memory>),
 }
 
 /// Reads a manifest; what is wrong with it ends the command.
@@ -119,7 +120,7 @@ fn open_for(
         }
         Some(path) => simulated(session, path, &desired)?,
     };
-    Ok(Opened { desired, switched: None, outlived: None, world, store, claim, owner })
+    Ok(Opened { desired, switched: None, outlived: false, world, store, claim, owner })
 }
 
 /// The manifest, with what the claim on the project makes of other lcm's things.
@@ -137,16 +138,21 @@ fn simulated(session: &Session, path: &Path, desired: &Desired) -> Result<(World
     for (service, said) in std::mem::take(&mut facts.words) {
         memory.say(&desired.project, &service, Some(&said)).map_err(unusable)?;
     }
-    for switched in std::mem::take(&mut facts.switches) {
-        memory.switch(&desired.project, &switched.entry, Some(&switched)).map_err(unusable)?;
-    }
+    // The newest: worlds of an earlier lcm have one for each entry file.
+    let switched = std::mem::take(&mut facts.switches).into_iter().max_by_key(|switched| switched.since);
+    memory.switch(&desired.project, switched.as_ref()).map_err(unusable)?;
+    let pending = PendingChange { add: &std::mem::take(&mut facts.pending), ..PendingChange::default() };
+    memory.write(&Entry { pending, ..Entry::of(&desired.project) }).map_err(unusable)?;
     for (service, past) in &mut facts.history {
         if let Some(attempts) = past.attempts.take() {
             memory.set_attempts(&desired.project, service, Some(&attempts)).map_err(unusable)?;
         }
+        if let Some(report) = past.report.take() {
+            memory.set_report(&desired.project, service, Some(&report)).map_err(unusable)?;
+        }
     }
     let simulated = wire::simulated(facts, desired);
-    Ok((World::Simulated { simulated, path: path.to_owned() }, Keeper::Memory(memory)))
+    Ok((World::Simulated { simulated, path: path.to_owned() }, Keeper::Memory(Box::new(memory))))
 }
 
 /// For the commands that only look at what is there.
@@ -159,9 +165,11 @@ impl Opened {
     fn follow(&mut self, session: &Session, manifest: &Path, choice: &Choice) -> Result<(), Stop> {
         // A store that can't be read is told of when the facts are read.
         let words = self.store().words(&self.desired.project).unwrap_or_default();
-        let entry = self.entry();
-        match words.modes.into_iter().find(|switched| switched.entry == entry) {
-            Some(switched) if switched.own_mode != self.desired.own_mode => self.outlived = Some(switched),
+        match words.mode.filter(|_| !self.desired.entry_is_choice) {
+            Some(switched) if switched.own_mode != self.desired.own_mode => {
+                session.say(&outlived(&switched, self.desired.own_mode.as_ref()));
+                self.outlived = true;
+            }
             Some(switched) if choice.mode.is_none() => self.switched = Some(switched),
             Some(_) | None => {}
         }
@@ -194,7 +202,7 @@ impl Opened {
     /// Keeps the switch that this command made.
     pub(super) fn keep_switch(&self) -> Result<(), Stop> {
         let Some(switched) = &self.switched else { return Ok(()) };
-        let kept = self.store().switch(&self.desired.project, &switched.entry, Some(switched));
+        let kept = self.store().switch(&self.desired.project, Some(switched));
         kept.map_err(|error| Stop::refused(Code::Store, error.to_string()))
     }
 
@@ -205,8 +213,10 @@ impl Opened {
 
     /// What the manifest has outlived must not come to life again when the manifest goes back to what it was.
     pub(super) fn forget_outlived(&self) -> Result<(), Stop> {
-        let Some(outlived) = &self.outlived else { return Ok(()) };
-        let forgotten = self.store().switch(&self.desired.project, &outlived.entry, None);
+        if !self.outlived {
+            return Ok(());
+        }
+        let forgotten = self.store().switch(&self.desired.project, None);
         forgotten.map_err(|error| Stop::refused(Code::Store, error.to_string()))
     }
 
@@ -220,7 +230,7 @@ impl Opened {
     pub(super) fn store(&self) -> &dyn Store {
         match &self.store {
             Keeper::Disk(disk) => disk,
-            Keeper::Memory(memory) => memory,
+            Keeper::Memory(memory) => memory.as_ref(),
         }
     }
 
@@ -275,12 +285,16 @@ impl Opened {
     }
 
     /// What is done must be written down: proved before anything is. On a full disk it can't be, and is done all the
-    /// same: the service matters more than its record, and stopping it may be what makes room.
-    pub(super) fn ensure_writable(&self, tell: impl Fn(&StoreError)) -> Result<(), Stop> {
+    /// same: the service matters more than its record, and stopping it may be what makes room. `down` always may.
+    pub(super) fn ensure_writable(&self, purpose: Purpose, tell: impl Fn(&StoreError)) -> Result<(), Stop> {
         let Keeper::Disk(disk) = &self.store else { return Ok(()) };
         match disk.ensure_writable() {
             Ok(()) => Ok(()),
             Err(error @ StoreError::Full { .. }) => {
+                tell(&error);
+                Ok(())
+            }
+            Err(error) if purpose == Purpose::Down => {
                 tell(&error);
                 Ok(())
             }
@@ -290,37 +304,51 @@ impl Opened {
         }
     }
 
-    /// Nothing is changed while nobody knows what operators want.
+    /// Nothing but `down` changes anything while holds are not known.
     pub(super) fn hear(&self) -> Result<(), Stop> {
-        self.modes().map(|_| ())
+        self.mode_override().map(|_| ())
     }
 
-    /// The modes that operators have switched to.
-    pub(super) fn modes(&self) -> Result<Vec<Switched>, Stop> {
-        let deaf = |error: StoreError| format!("what operators said can't be read, so nothing is done: {error}");
+    /// The mode that an operator has switched to.
+    pub(super) fn mode_override(&self) -> Result<Option<Switched>, Stop> {
+        let deaf = |error: StoreError| {
+            format!("what operators hold can't be read, so nothing is done (`lcm down` may all the same): {error}")
+        };
         let words = self.store().words(&self.desired.project);
-        words.map(|words| words.modes).map_err(|error| Stop::refused(Code::Store, deaf(error)))
+        words.map(|words| words.mode).map_err(|error| Stop::refused(Code::Store, deaf(error)))
     }
 
-    /// The world now, with what the store remembers. A store that can't be read is a warning: it changes no step.
+    /// The world now, with what the store remembers. Where that can't be read, holds are not known.
     pub(super) async fn facts(&self, session: &Session) -> Result<Facts, Stop> {
         // Root may have to go on as another user, and before anything is probed.
         let surveyed = self.driver().survey(&self.desired).await;
         self.admit_by_labels(session, &surveyed)?;
         let mut facts = self.driver().complete(&self.desired, surveyed).await;
-        match self.store().last_known(&self.desired.project) {
-            // A world file brings its own past.
-            Ok(history) => facts.remember(history),
-            Err(error) => session.warn(&format!("{error}; going on without history")),
+        if let Err(error) = self.recall(&mut facts) {
+            session.warn(&format!(
+                "{error}; holds, the mode override, restart budgets, pending calls and the history are not known"
+            ));
+            facts.holds_unknown = Some(error.to_string());
         }
-        match self.store().words(&self.desired.project) {
-            Ok(Words { services, modes }) => {
-                facts.heed(services);
-                facts.switches = modes;
-            }
-            Err(error) => session.warn(&format!("{error}; what operators said is not known")),
+        // A project that has an owner was managed with the host's store.
+        let own_store = facts.enclosure.as_ref().and_then(|enclosure| enclosure.own_store.as_ref());
+        if let Some(option) = own_store.filter(|_| self.owner.is_some()) {
+            let reason = format!("the host's store is not in this container: mount it with `docker run {option}`");
+            facts.holds_unknown = Some(reason);
         }
         Ok(facts)
+    }
+
+    /// Adds what the store keeps of this project.
+    fn recall(&self, facts: &mut Facts) -> Result<(), StoreError> {
+        let (store, project) = (self.store(), &self.desired.project);
+        let Words { services, mode } = store.words(project)?;
+        // A world file brings its own past.
+        facts.remember(store.last_known(project)?);
+        facts.pending = store.pending(project)?;
+        facts.heed(services);
+        facts.switches = mode.into_iter().collect();
+        Ok(())
     }
 
     /// The plan for these facts, audited.
@@ -389,12 +417,25 @@ impl Opened {
         let World::Simulated { simulated, path } = &self.world else { return Ok(()) };
         let mut facts = simulated.world();
         facts.remember(self.store().last_known(&self.desired.project).unwrap_or_default());
-        let Words { services, modes } = self.store().words(&self.desired.project).unwrap_or_default();
-        (facts.words, facts.switches) = (services, modes);
+        let Words { services, mode } = self.store().words(&self.desired.project).unwrap_or_default();
+        (facts.words, facts.switches) = (services, mode.into_iter().collect());
+        facts.pending = self.store().pending(&self.desired.project).unwrap_or_default();
         output::replace(path, &json::document(&facts)).map_err(|error| {
             Stop::refused(Code::File, format!("can't write the world back to {}: {error}", path.display()))
         })
     }
+}
+
+/// What a reader is told of a mode override that no longer holds.
+fn outlived(switched: &Switched, own_mode: Option<&ModeName>) -> String {
+    let named = |mode: Option<&ModeName>| mode.map_or_else(|| "none".to_owned(), |mode| format!("`mode: {mode}`"));
+    format!(
+        "the switch to mode {} ({}) no longer holds: the manifest had {} then, and has {} now; the next apply drops it",
+        switched.mode,
+        switched.by_whom(),
+        named(switched.own_mode.as_ref()),
+        named(own_mode)
+    )
 }
 
 pub(super) fn read_world(path: &Path) -> Result<Facts, Stop> {

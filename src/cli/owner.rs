@@ -122,12 +122,35 @@ pub(super) fn forget_previous(session: &Session, project: &ProjectName) -> Resul
 pub(super) fn admit(session: &Session, project: &ProjectName, claim: Claim) -> Result<Option<Owner>, Stop> {
     let me = geteuid();
     match read(&owners(session), project)? {
-        Some(owner) if owner.uid == me.as_raw() => Ok(Some(owner)),
+        Some(owner) if owner.uid == me.as_raw() => {
+            if claim == Claim::AsOwner {
+                refuse_other_store(session, project, &owner)?;
+            }
+            Ok(Some(owner))
+        }
         Some(owner) if me.is_root() && claim == Claim::TakeOver => Ok(Some(owner)),
         Some(owner) if me.is_root() => Err(needs_file(project, owner.uid)),
         Some(owner) => Err(owned(project, owner.uid)),
         None => Ok(None),
     }
+}
+
+/// Holds and history of a project are in one store: another one would know nothing of what was terminated.
+fn refuse_other_store(session: &Session, project: &ProjectName, owner: &Owner) -> Result<(), Stop> {
+    let mine = wire::state_folder(&session.environment);
+    let Some(noted) = &owner.note.store else { return Ok(()) };
+    // Where it is gone, nothing is left to be asked there.
+    let is_there = fs::symlink_metadata(wire::store_file(noted)).is_ok();
+    if *noted == mine || is_same_file(noted, &mine) || !is_there {
+        return Ok(());
+    }
+    let noted = harmless::line(&noted.display().to_string());
+    let message = format!(
+        "project {project} keeps its holds and history in {noted}, and this command would use {}; set \
+         LCM_STATE_DIR={noted}, or take the project down with that store first",
+        mine.display()
+    );
+    Err(Stop::refused(Code::Owned, message))
 }
 
 /// Makes the caller the owner before its first change, and notes the manifest that manages the project from now on.

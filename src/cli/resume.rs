@@ -6,7 +6,6 @@ use crate::cli::stop::{Code, Stop};
 use crate::cli::words::{self, Spoken, WordArgs};
 use crate::driver::Life;
 use crate::model::budget::Budget;
-use crate::model::facts::Attempts;
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 use crate::model::observed::ObservedService;
@@ -20,6 +19,9 @@ use crate::model::words::Word;
 pub(super) struct Args {
     #[command(flatten)]
     words: WordArgs,
+    /// Show what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// What there is to resume of one service.
@@ -30,13 +32,15 @@ struct Held {
     paused: bool,
     /// It was tried to bring it up, without lasting success.
     tried: bool,
+    /// An outside observer reported that it fails.
+    reported: bool,
     /// As it is taken up again, from the state that the word gave it.
     route: Vec<State>,
 }
 
 pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let opened = words::open(session, &args.words)?;
-    let mut spoken = Spoken::of(session, &args.words, &opened).await?;
+    let mut spoken = Spoken::of(session, &args.words, &opened, args.dry_run).await?;
     let mut all = Vec::new();
     for name in &spoken.named {
         all.push(held(&spoken, name).await?);
@@ -87,7 +91,8 @@ async fn held(spoken: &Spoken<'_>, name: &ServiceName) -> Result<Held, Stop> {
         return Err(Stop::refused(Code::Illegal, format!("{name} can't be resumed: {denial}")));
     }
     let is_held = spoken.service(name).is_some_and(|service| Budget::of(service, seen, now) != Budget::Open);
-    Ok(Held { name: name.clone(), word, paused, tried: is_held || seen.attempts.is_some(), route })
+    let tried = is_held || seen.attempts.is_some();
+    Ok(Held { name: name.clone(), word, paused, tried, reported: seen.is_reported, route })
 }
 
 /// What is maintained shows by a look alone whether it is paused.
@@ -100,8 +105,11 @@ async fn is_frozen(spoken: &Spoken<'_>, name: &ServiceName, seen: &ObservedServi
 
 /// What is paused goes on before the word goes: what crashes in between is resumed once more.
 async fn take_back(session: &Session, spoken: &mut Spoken<'_>, held: &Held) -> Result<Exit, Stop> {
-    let Held { name, word, paused, tried, route } = held;
-    if word.is_none() && !paused && !tried {
+    let Held { name, word, paused, tried, reported, route } = held;
+    if *reported {
+        spoken.set_report(name, None)?;
+    }
+    if word.is_none() && !paused && !tried && !reported {
         spoken.tell(&format!("{name}: there is nothing to resume"));
         return Ok(Exit::Done);
     }
@@ -113,16 +121,7 @@ async fn take_back(session: &Session, spoken: &mut Spoken<'_>, held: &Held) -> R
         spoken.forget(name)?;
     }
     if *tried {
-        let project = &spoken.opened.desired.project;
-        // Who is never brought back by himself is given leave for one start.
-        let never = spoken.service(name).filter(|service| service.recover.attempts == 0);
-        let leave = never.map(|service| Attempts {
-            count: 0,
-            last_at: spoken.opened.driver().now(),
-            spec: service.spec.hash().to_owned(),
-        });
-        let reset = spoken.opened.store().set_attempts(project, name, leave.as_ref());
-        reset.map_err(|error| Stop::refused(Code::Store, error.to_string()))?;
+        spoken.reset_attempts(name)?;
     }
     spoken.record(name, route, "lcm resume");
     let changed: Vec<&str> = route.iter().map(|state| state.as_str()).collect();
@@ -133,6 +132,9 @@ async fn take_back(session: &Session, spoken: &mut Spoken<'_>, held: &Held) -> R
         Some(Word::Terminate) => told.push("the next `lcm apply` may start it".to_owned()),
         Some(Word::Maintain) => told.push("it is lcm's again".to_owned()),
         Some(Word::Suspend) | None => {}
+    }
+    if *reported {
+        told.push("what was reported of it does not count any more".to_owned());
     }
     if *tried {
         told.push("it has its whole budget again".to_owned());

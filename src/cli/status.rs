@@ -8,6 +8,7 @@ use clap::ValueEnum;
 
 use crate::cli::args::{ChooseArgs, NarrowArgs};
 use crate::cli::exit::Exit;
+use crate::cli::open_runs;
 use crate::cli::opened::{self, Opened};
 use crate::cli::plan::data;
 use crate::cli::session::Session;
@@ -16,6 +17,7 @@ use crate::cli::{duration, names, wanted, watch};
 use crate::files::named;
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
+use crate::model::observed::ObservedService;
 use crate::model::plan::Request;
 use crate::report::json;
 use crate::report::metrics::{self, Beside};
@@ -48,6 +50,9 @@ pub(super) struct Args {
     /// Only services in this state; may be given several times
     #[arg(long = "state", value_name = "STATE", value_parser = state)]
     states: Vec<State>,
+    /// Exit 3 where a wanted service, or one that is named, is neither up and healthy nor held by an operator
+    #[arg(long, conflicts_with = "watch")]
+    exit_code: bool,
     /// How to show it
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(super) format: Format,
@@ -75,6 +80,8 @@ pub(super) struct Look {
     /// Of services that were named, where more is to be said.
     outlooks: Outlooks,
     wanted: BTreeSet<ServiceName>,
+    /// Of the wanted or named services, one is not as it should be.
+    is_unhealthy: bool,
     /// The refusal, where nothing is known of anything wanted.
     pub(super) known: Result<(), Stop>,
 }
@@ -92,7 +99,7 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
         }
     };
     data(&text)?;
-    look.known.map(|()| Exit::Done)
+    look.known.map(|()| if args.exit_code && look.is_unhealthy { Exit::Failed } else { Exit::Done })
 }
 
 /// Reads the manifest, and looks once at what it is about.
@@ -147,14 +154,17 @@ async fn look(session: &Session, view: &View<'_>) -> Result<Look, Stop> {
         command: run.command,
         by: run.by,
         ended_at: run.ended,
+        end: run.end.as_str().to_owned(),
         exit_code: run.exit_code,
         first_error: run.first_error,
     });
+    let open_runs = open_runs::open_runs(opened.store(), &opened.desired.project).unwrap_or_default();
     let room = opened.room(&facts, &Request::default());
     let observed = opened.observed(&facts);
     let mut status = Status::of(&opened.desired, &observed, &room, last_run)
         .switched_by(opened.switched.as_ref())
         .only(&args.states);
+    status.open_run = open_runs.into_iter().next_back();
     status.services.retain(|line| {
         let is_named = named.is_empty() || named.contains(&line.name);
         is_named && !args.narrow.excludes.contains(&line.name)
@@ -166,7 +176,11 @@ async fn look(session: &Session, view: &View<'_>) -> Result<Look, Stop> {
     let none_chosen = opened.desired.mode.is_none() && !opened.desired.modes.is_empty();
     let wanted = wanted::wanted(&opened.desired, &Request::default());
     let wanted = if none_chosen { BTreeSet::new() } else { wanted };
-    Ok(Look { status, outlooks: outlooks.collect(), wanted, known })
+    let asked = if named.is_empty() { &wanted } else { named };
+    let is_well =
+        |seen: &ObservedService| seen.word.is_some() || (seen.unknown.is_none() && seen.state.is_operational());
+    let is_unhealthy = asked.iter().any(|name| !observed.services.get(name).is_some_and(is_well));
+    Ok(Look { status, outlooks: outlooks.collect(), wanted, is_unhealthy, known })
 }
 
 pub(super) fn state(word: &str) -> Result<State, String> {

@@ -3,7 +3,7 @@
 use crate::cli::exit::Exit;
 use crate::cli::session::Session;
 use crate::cli::stop::Stop;
-use crate::cli::words::{self, Spoken, WordArgs};
+use crate::cli::words::{self, Spoken, WordArgs, change};
 use crate::model::lifecycle::State;
 use crate::model::words::Word;
 
@@ -14,17 +14,30 @@ use crate::model::words::Word;
 pub(super) struct Args {
     #[command(flatten)]
     words: WordArgs,
+    /// Show what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let opened = words::open(session, &args.words)?;
-    let mut spoken = Spoken::of(session, &args.words, &opened).await?;
+    let mut spoken = Spoken::of(session, &args.words, &opened, args.dry_run).await?;
     let mut exit = Exit::Done;
     for (name, route) in spoken.judge(Word::Suspend)? {
         let from = spoken.seen(&name)?.state;
         spoken.keep(&name, Word::Suspend)?;
         if from == State::Suspended {
             spoken.tell(&format!("{name} is paused already, and stays so until `lcm resume {name}`"));
+            continue;
+        }
+        if route.is_empty() {
+            let then = if spoken.seen(&name)?.holds_room {
+                "the next `lcm apply` pauses it, once it can be, and it stays so until"
+            } else {
+                "once it runs it is paused, and it is not started until"
+            };
+            let change = change(spoken.seen(&name)?, &route);
+            spoken.tell(&format!("{name}: {change}; {then} `lcm resume {name}`"));
             continue;
         }
         match spoken.freeze(&name, true).await {

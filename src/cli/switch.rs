@@ -10,9 +10,10 @@ use crate::cli::owner::Claim;
 use crate::cli::plan::data;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
-use crate::cli::words::VoiceArgs;
+use crate::cli::words::{DRY_RUN, VoiceArgs};
 use crate::files::named;
 use crate::manifest::Choice;
+use crate::model::desired::Desired;
 use crate::model::names::{GoalName, ModeName};
 use crate::model::plan::Purpose;
 use crate::model::words::Switched;
@@ -53,19 +54,17 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
         // Without a mode, what stands first is the manifest.
         (mode, true) if mode.is_none() || manifest.is_none() => {
             let manifest = mode.map(PathBuf::from).or(manifest).unwrap_or_else(default);
-            refuse_stream(&manifest, "forget")?;
-            return forget(session, &manifest, world.as_deref());
+            return forget(session, &manifest, world.as_deref(), execution.dry_run);
         }
         (Some(mode), false) => ModeName::new(mode),
         (_, _) => return Err(Stop::new(Exit::Usage, Code::Usage, "--clear forgets a switch, and takes no mode")),
     };
     let manifest = manifest.unwrap_or_else(default);
-    refuse_stream(&manifest, "keep")?;
     let job = Job {
         command: "lcm switch",
         purpose: Purpose::Apply,
         manifest,
-        choice: Choice { mode: Some(mode), word: None, goals: goals.into_iter().collect(), mode_optional: false },
+        choice: Choice { mode: Some(mode), goals: goals.into_iter().collect(), ..Choice::default() },
         world,
         planning,
         execution,
@@ -77,17 +76,16 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
     execute::run(session, job).await
 }
 
-/// A switch is kept for a manifest by its path, which a stream has not.
-fn refuse_stream(manifest: &Path, does: &str) -> Result<(), Stop> {
-    if !named::is_stream(manifest) {
-        return Ok(());
-    }
+/// An entry file that chooses its mode follows no mode override: one that is set with it would have no effect.
+pub(super) fn refuse_choice(desired: &Desired, mode: &ModeName) -> Result<(), Stop> {
+    let (Some(own), true) = (&desired.own_mode, desired.entry_is_choice) else { return Ok(()) };
     let message = format!(
-        "can't {does} a switch for {}: a switch belongs to a manifest file; name the file, or use a mode for one run with \
-         `lcm apply --mode MODE -m -`",
-        named::shown(manifest).display()
+        "{} only includes others and names its mode, so it always means mode {own}: a switch would not change it; switch \
+         with the manifest that it includes (`lcm switch {mode} -m {}`)",
+        desired.entry.display(),
+        desired.named_in.display()
     );
-    Err(Stop::new(Exit::Usage, Code::Usage, message))
+    Err(Stop::refused(Code::Usage, message))
 }
 
 /// The word as it is to be kept.
@@ -102,24 +100,31 @@ pub(super) fn switched(session: &Session, opened: &Opened, voice: &VoiceArgs, mo
     }
 }
 
-fn forget(session: &Session, manifest: &Path, world: Option<&Path>) -> Result<Exit, Stop> {
+fn forget(session: &Session, manifest: &Path, world: Option<&Path>, is_rehearsal: bool) -> Result<Exit, Stop> {
     let opened = opened::open_without_mode(session, manifest, world)?;
     let unusable = |error: crate::store::StoreError| Stop::refused(Code::Store, error.to_string());
-    let (project, entry) = (&opened.desired.project, opened.entry());
+    let project = &opened.desired.project;
     let words = opened.store().words(project).map_err(unusable)?;
     let own = match &opened.desired.own_mode {
-        Some(own) => format!("the mode is {own}, by {}", manifest.display()),
-        None => format!("{} names no mode", manifest.display()),
+        Some(own) => format!("the mode is {own}, by {}", named::shown(manifest).display()),
+        None => format!("{} names no mode", named::shown(manifest).display()),
     };
-    let Some(switched) = words.modes.into_iter().find(|switched| switched.entry == entry) else {
+    let Some(switched) = words.mode else {
         data(&Sheet::new().line(format!("nothing to forget: {own}")).output(session.stdout))?;
         return Ok(Exit::Done);
     };
-    opened.own(session)?;
-    opened.store().switch(project, &entry, None).map_err(unusable)?;
-    opened.close()?;
+    if !is_rehearsal {
+        opened.own(session)?;
+        opened.store().switch(project, None).map_err(unusable)?;
+        opened.close()?;
+    }
     let then = if opened.desired.own_mode.is_some() { "; `lcm apply` goes there" } else { "; `--mode` chooses one" };
     let told = format!("forgotten: mode {} ({}); {own}{then}", switched.mode, switched.by_whom());
-    data(&Sheet::new().line(told).output(session.stdout))?;
+    let mut sheet = Sheet::new();
+    sheet.line(told);
+    if is_rehearsal {
+        sheet.line(DRY_RUN);
+    }
+    data(&sheet.output(session.stdout))?;
     Ok(Exit::Done)
 }

@@ -136,6 +136,11 @@ impl Tally {
                 parts.push(format!("{count} {}", past(action)));
             }
         }
+        match outcome.settled {
+            0 => {}
+            1 => parts.push("1 pending call made".to_owned()),
+            several => parts.push(format!("{several} pending calls made")),
+        }
         let blocked = blocked(outcome).count();
         let skipped = usize::try_from(outcome.skipped).unwrap_or(usize::MAX);
         for (count, word) in [(outcome.failures.len(), "failed"), (skipped, "skipped"), (blocked, "blocked")] {

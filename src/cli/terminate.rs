@@ -8,7 +8,7 @@ use crate::cli::opened::Opened;
 use crate::cli::owner::Claim;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
-use crate::cli::words::{self, Spoken, WordArgs};
+use crate::cli::words::{self, Spoken, WordArgs, change};
 use crate::manifest::Choice;
 use crate::model::names::ServiceName;
 use crate::model::observed::REMOVED_BY_STOP;
@@ -28,7 +28,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
     let Args { words, execution } = args;
-    let said = said(session, &words, execution.format).await;
+    let said = said(session, &words, &execution).await;
     let (opened, running) = match said.inspect_err(|stop| execute::tell_refused(session, &execution, stop))? {
         Said::Kept => return Ok(Exit::Done),
         Said::ToStop(opened, running) => (*opened, running),
@@ -69,12 +69,12 @@ enum Said {
     ToStop(Box<Opened>, Vec<ServiceName>),
 }
 
-async fn said(session: &Session, words: &WordArgs, format: Format) -> Result<Said, Stop> {
+async fn said(session: &Session, words: &WordArgs, execution: &ExecutionArgs) -> Result<Said, Stop> {
     let opened = words::open(session, words)?;
     let running = {
-        let mut spoken = Spoken::of(session, words, &opened).await?;
+        let mut spoken = Spoken::of(session, words, &opened, execution.dry_run).await?;
         let running = say(&mut spoken)?;
-        match (format, running.is_empty()) {
+        match (execution.format, running.is_empty()) {
             (Format::Text, true) => return spoken.end().map(|()| Said::Kept),
             (Format::Text, false) => spoken.answer()?,
             // Its events are the answer, also where nothing has to be stopped.
@@ -102,14 +102,14 @@ fn say(spoken: &mut Spoken<'_>) -> Result<Vec<ServiceName>, Stop> {
     }
     let mut running = Vec::new();
     for (name, route) in said {
-        let (from, runs) = spoken.seen(&name).map(|seen| (seen.state, seen.holds_room))?;
+        let (change, runs) = spoken.seen(&name).map(|seen| (change(seen, &route), seen.holds_room))?;
         spoken.keep(&name, Word::Terminate)?;
         if runs {
             running.push(name);
             continue;
         }
         spoken.record(&name, &route, "lcm terminate");
-        spoken.tell(&format!("{name}: {from} → terminated; it is kept off until `lcm resume {name}`"));
+        spoken.tell(&format!("{name}: {change}; it is kept off until `lcm resume {name}`"));
     }
     for name in &running {
         spoken.tell(&format!("{name}: it is stopped now, and kept off until `lcm resume {name}`"));

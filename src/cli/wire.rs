@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use crate::driver::identity::{self, Identity};
 use crate::driver::machine::Machine;
 use crate::driver::masked::Masked;
@@ -20,6 +22,7 @@ use crate::model::room::Room;
 use crate::report::output::Output;
 use crate::report::sheet::Sheet;
 use crate::report::style::Style;
+use crate::store::sqlite::Sqlite;
 
 /// This very program, even where its file was replaced meanwhile.
 const SHIM: &str = "/proc/self/exe";
@@ -39,6 +42,11 @@ pub(super) fn state_folder(environment: &Environment) -> PathBuf {
     process::state_dir(environment)
 }
 
+/// The store's file in a state folder.
+pub(super) fn store_file(state_folder: &Path) -> PathBuf {
+    Sqlite::file_in(state_folder)
+}
+
 /// What lies in a file does not age: the same command on the same file says the same.
 pub(super) fn simulated(facts: Facts, desired: &Desired) -> Box<dyn Simulated> {
     Box::new(Masked::new(Sim::frozen(facts), desired.masker()))
@@ -53,6 +61,11 @@ impl Simulated for Masked<Sim> {
 /// The project's name in a manifest, where that can be read.
 pub(super) fn project_name(entry: &Path, environment: &Environment) -> Option<ProjectName> {
     manifest::project_name(entry, environment)
+}
+
+/// Whether a process of this number has lived since then.
+pub(super) fn lives_since(pid: i32, since: Timestamp) -> bool {
+    process::lives_since(pid, since)
 }
 
 /// The present user's home folder.
@@ -117,6 +130,17 @@ pub(super) fn think(desired: &Desired, facts: &Facts, request: &Request) -> Resu
 /// What each GPU has now, by the planner's arithmetic.
 pub(super) fn room(desired: &Desired, facts: &Facts, request: &Request) -> Room {
     crate::plan::room(desired, &observe(facts, desired), request)
+}
+
+/// The process, where [`adopt`] would take it.
+pub(super) fn adoptable(
+    desired: &Desired,
+    environment: &Environment,
+    service: &ServiceName,
+    pid: i32,
+) -> Result<ProcessFact, DriverError> {
+    let machine = Machine::new(desired, environment.clone(), PathBuf::from(SHIM));
+    machine.processes().adoptable(desired, service, pid)
 }
 
 /// Makes a process that somebody else started this service's own, and says which one it is. The caller holds the host's lock.

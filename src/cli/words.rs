@@ -14,12 +14,15 @@ use crate::cli::stop::{Code, Stop};
 use crate::cli::{locked, names};
 use crate::driver::Pause;
 use crate::manifest::Choice;
+use crate::model::budget;
 use crate::model::desired::{Desired, Service};
+use crate::model::facts::Report;
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 use crate::model::observed::{ObservedService, Ownership};
-use crate::model::rules::{Case, Rules, Verdict};
-use crate::model::words::{Said, Word};
+use crate::model::plan::Purpose;
+use crate::model::rules::Case;
+use crate::model::words::{Said, Word, way};
 use crate::report::sheet::Sheet;
 use crate::store::{Author, Transition};
 
@@ -27,6 +30,9 @@ use crate::store::{Author, Transition};
 const TEXT_MAX: usize = 500;
 /// As many as anybody reads, and few enough for one row of the store.
 const METADATA_MAX: usize = 20;
+
+/// Last line of a command that was only to show what it would do.
+pub(super) const DRY_RUN: &str = "Dry run: nothing was changed.";
 
 /// Whose word it is, and why.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -105,6 +111,8 @@ pub(super) struct Spoken<'a> {
     pub(super) named: Vec<ServiceName>,
     pub(super) voice: &'a VoiceArgs,
     pub(super) metadata: BTreeMap<String, String>,
+    /// All is judged and told, and nothing is kept or done.
+    is_rehearsal: bool,
     told: Sheet,
 }
 
@@ -117,7 +125,12 @@ pub(super) fn open(session: &Session, args: &WordArgs) -> Result<Opened, Stop> {
 
 impl<'a> Spoken<'a> {
     /// Looks at the world; nothing is judged yet.
-    pub(super) async fn of(session: &'a Session, args: &'a WordArgs, opened: &'a Opened) -> Result<Self, Stop> {
+    pub(super) async fn of(
+        session: &'a Session,
+        args: &'a WordArgs,
+        opened: &'a Opened,
+        is_rehearsal: bool,
+    ) -> Result<Self, Stop> {
         let mut metadata = args.metadata()?;
         let masker = opened.desired.masker();
         for value in metadata.values_mut() {
@@ -125,7 +138,9 @@ impl<'a> Spoken<'a> {
         }
         names::check("service", &args.services, opened.desired.services.keys())?;
         // A word that can't be kept is refused when it is said, on a full disk too.
-        opened.ensure_writable(|_| ())?;
+        if !is_rehearsal {
+            opened.ensure_writable(Purpose::Apply, |_| ())?;
+        }
         let mut named: Vec<ServiceName> = Vec::new();
         for name in &args.services {
             if !named.contains(name) {
@@ -134,9 +149,11 @@ impl<'a> Spoken<'a> {
         }
         let facts = opened.facts(session).await?;
         opened.refuse_other_hosts(&facts)?;
-        opened.own(session)?;
+        if !is_rehearsal {
+            opened.own(session)?;
+        }
         let observed = opened.observed(&facts).services;
-        Ok(Self { session, opened, observed, named, voice: &args.voice, metadata, told: Sheet::new() })
+        Ok(Self { session, opened, observed, named, voice: &args.voice, metadata, is_rehearsal, told: Sheet::new() })
     }
 
     pub(super) fn seen(&self, name: &ServiceName) -> Result<&ObservedService, Stop> {
@@ -153,9 +170,10 @@ impl<'a> Spoken<'a> {
         let mut open = Vec::new();
         for name in self.named.clone() {
             let seen = self.seen(&name)?;
-            let holds = seen.word.as_deref().filter(|said| said.word == word && seen.state == word.state());
+            let is_carried_out = seen.state == word.state() || way(word, seen.state).is_none();
+            let holds = seen.word.as_deref().filter(|said| said.word == word && is_carried_out);
             if let Some(whom) = holds.map(Said::by_whom) {
-                self.tell(&format!("{name} is {} already ({whom})", word.state().spoken()));
+                self.tell(&format!("{name} is {} already ({whom})", past(word)));
             } else {
                 let route = may_say((&self.opened.desired, self.opened.driver().now()), &name, seen, word)?;
                 open.push((name, route));
@@ -167,6 +185,9 @@ impl<'a> Spoken<'a> {
     /// Keeps the word. What it does to the machine comes after that: what crashes in between is made up for by the next
     /// apply.
     pub(super) fn keep(&self, name: &ServiceName, word: Word) -> Result<(), Stop> {
+        if self.is_rehearsal {
+            return Ok(());
+        }
         let said = Said {
             word,
             by: self.voice.by(self.session),
@@ -180,27 +201,64 @@ impl<'a> Spoken<'a> {
 
     /// Takes it back.
     pub(super) fn forget(&self, name: &ServiceName) -> Result<(), Stop> {
+        if self.is_rehearsal {
+            return Ok(());
+        }
         let forgotten = self.opened.store().say(&self.opened.desired.project, name, None);
         forgotten.map_err(|error| Stop::refused(Code::Store, error.to_string()))
+    }
+
+    /// Gives a service its budget anew.
+    pub(super) fn reset_attempts(&self, name: &ServiceName) -> Result<(), Stop> {
+        if self.is_rehearsal {
+            return Ok(());
+        }
+        let (project, now) = (&self.opened.desired.project, self.opened.driver().now());
+        let leave = self.service(name).and_then(|service| budget::resumed(service, now));
+        let reset = self.opened.store().set_attempts(project, name, leave.as_ref());
+        reset.map_err(|error| Stop::refused(Code::Store, error.to_string()))
+    }
+
+    /// Keeps a report of a service, or takes it back.
+    pub(super) fn set_report(&self, name: &ServiceName, report: Option<&Report>) -> Result<(), Stop> {
+        if self.is_rehearsal {
+            return Ok(());
+        }
+        let kept = self.opened.store().set_report(&self.opened.desired.project, name, report);
+        kept.map_err(|error| Stop::refused(Code::Store, error.to_string()))
+    }
+
+    /// Records a change that was seen, and not made. A store that fails stops nothing here.
+    pub(super) fn record_seen(&self, name: &ServiceName, from: State, to: State, what: &str) {
+        if from != to {
+            self.write_down(name, (from, to), what, false);
+        }
     }
 
     /// Writes changes of a service down, one after the other. A store that fails stops nothing here: the word is kept.
     pub(super) fn record(&self, name: &ServiceName, route: &[State], what: &str) {
         for pair in route.windows(2) {
-            let transition = Transition {
-                at: self.opened.driver().now(),
-                project: self.opened.desired.project.clone(),
-                service: name.clone(),
-                from: pair[0],
-                to: pair[1],
-                reason: self.voice.reason(self.opened).unwrap_or_else(|| what.to_owned()),
-                made: true,
-                author: Author { by: self.voice.by(self.session), run: String::new() },
-                metadata: self.metadata.clone(),
-            };
-            if let Err(error) = self.opened.store().record(&transition) {
-                self.session.warn(&format!("this is not in the history: {error}"));
-            }
+            self.write_down(name, (pair[0], pair[1]), what, true);
+        }
+    }
+
+    fn write_down(&self, name: &ServiceName, (from, to): (State, State), what: &str, made: bool) {
+        if self.is_rehearsal {
+            return;
+        }
+        let transition = Transition {
+            at: self.opened.driver().now(),
+            project: self.opened.desired.project.clone(),
+            service: name.clone(),
+            from,
+            to,
+            reason: self.voice.reason(self.opened).unwrap_or_else(|| what.to_owned()),
+            made,
+            author: Author { by: self.voice.by(self.session), run: String::new() },
+            metadata: self.metadata.clone(),
+        };
+        if let Err(error) = self.opened.store().record(&transition) {
+            self.session.warn(&format!("this is not in the history: {error}"));
         }
     }
 
@@ -209,6 +267,9 @@ impl<'a> Spoken<'a> {
         let Some(instance) = self.observed.get(name).and_then(|seen| seen.instance.as_ref()) else {
             return Err("there is nothing that runs".to_owned());
         };
+        if self.is_rehearsal {
+            return Ok(());
+        }
         let (driver, pause) =
             (self.opened.driver(), Pause { project: &self.opened.desired.project, service: name, instance });
         let done = if frozen { driver.pause(&pause).await } else { driver.unpause(&pause).await };
@@ -221,17 +282,23 @@ impl<'a> Spoken<'a> {
     }
 
     /// Ends the command: a simulated world is written back, and the answer given.
-    pub(super) fn end(self) -> Result<(), Stop> {
-        self.opened.close()?;
+    pub(super) fn end(mut self) -> Result<(), Stop> {
+        if !self.is_rehearsal {
+            self.opened.close()?;
+        }
         self.answer()
     }
 
-    pub(super) fn answer(&self) -> Result<(), Stop> {
+    pub(super) fn answer(&mut self) -> Result<(), Stop> {
+        if self.is_rehearsal {
+            self.tell(DRY_RUN);
+        }
         data(&self.told.output(self.session.stdout))
     }
 }
 
-/// The changes that it makes, or the refusal, where this can't be said of it now; with what can be.
+/// The changes that it makes, which may be none, or the refusal. A hold keeps lcm from a service, so it may be put on one
+/// in any state; what is not lcm's is neither paused nor let go on.
 fn may_say(
     (desired, now): (&Desired, Timestamp),
     name: &ServiceName,
@@ -239,9 +306,6 @@ fn may_say(
     word: Word,
 ) -> Result<Vec<State>, Stop> {
     let refused = |message: String| Err(Stop::refused(Code::Illegal, message));
-    if let Some(why) = &seen.unknown {
-        return refused(format!("what becomes of {name} can't be judged: {why}"));
-    }
     match &seen.ownership {
         Ownership::Foreign { holder } => return refused(format!("{name} is not lcm's to {word}: {holder}")),
         Ownership::Renamed { container, to, .. } => {
@@ -249,36 +313,26 @@ fn may_say(
                 "{name} can't be held: its container was renamed to {container}; `docker rename {container} {to}` brings it back"
             ));
         }
-        Ownership::Missing { container } => {
-            return refused(format!("there is no {name} to {word}: container {container} is not there"));
-        }
-        Ownership::Absent | Ownership::Ours | Ownership::Adopted => {}
+        Ownership::Missing { .. } | Ownership::Absent | Ownership::Ours | Ownership::Adopted => {}
     }
-    // What is paused by hand is where the word would bring it.
-    if seen.state == word.state() {
+    // What is paused by hand is where the word would bring it; of what is not known nothing is said to change.
+    if seen.state == word.state() || seen.unknown.is_some() {
         return Ok(Vec::new());
     }
     let case = Case { service: name, mode: desired.mode.as_ref(), at: now };
     match desired.rules.may_say(&case, word, seen.state) {
         Ok(route) => Ok(route),
-        Err(Verdict::Denied(denial)) => refused(format!("{name} can't be {}: {denial}", past(word))),
-        Err(Verdict::NoRow | Verdict::Legal) => refused(illegal(&desired.rules, &case, seen.state, word)),
+        Err(denial) => refused(format!("{name} can't be {}: {denial}", past(word))),
     }
 }
 
-fn illegal(rules: &Rules, case: &Case<'_>, state: State, word: Word) -> String {
-    let name = case.service;
-    let next: Vec<&str> = rules.next(case, state).map(State::as_str).collect();
-    let commands: Vec<String> =
-        rules.commands(case, state).iter().map(|command| format!("`lcm {command} {name}`")).collect();
-    let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
-    let legal = if commands.is_empty() { "wait".to_owned() } else { alternatives(&commands) };
-    format!(
-        "{name} is {}, and can't be {}; from there a service can become {}: {legal}",
-        state.spoken(),
-        past(word),
-        alternatives(&next)
-    )
+/// `online → maintenance`, or `registered` where the state stays.
+pub(super) fn change(seen: &ObservedService, route: &[State]) -> String {
+    match (&seen.unknown, route.last()) {
+        (Some(why), _) => format!("its state is not known now ({why})"),
+        (None, Some(to)) if *to != seen.state => format!("{} → {to}", seen.state),
+        (None, Some(_) | None) => seen.state.to_string(),
+    }
 }
 
 fn past(word: Word) -> &'static str {
@@ -286,14 +340,5 @@ fn past(word: Word) -> &'static str {
         Word::Maintain => "maintained",
         Word::Suspend => "suspended",
         Word::Terminate => "terminated",
-    }
-}
-
-/// `starting, deploying or deleted`
-fn alternatives(words: &[&str]) -> String {
-    match words {
-        [] => "nothing else".to_owned(),
-        [one] => (*one).to_owned(),
-        [first @ .., last] => format!("{} or {last}", first.join(", ")),
     }
 }

@@ -4,6 +4,7 @@
 //! Typed fields (names, ids, paths, ports, states, sizes, digests) pass as they are. So does [`Logged`]: a secret may
 //! lie across two readings of a log, so its reader masks whole lines.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
@@ -14,10 +15,11 @@ use crate::driver::sim::Sim;
 use crate::driver::{Answer, Driver, DriverError, Errand, LogMark, Logged, Look, Pause, Start, Stop};
 use crate::model::desired::{Desired, Service};
 use crate::model::facts::{
-    BusyReading, ContainerFact, Facts, GpuFact, Marks, ProbeFacts, ProbeReading, Reading, TreeFact,
+    BusyReading, ContainerFact, Facts, GpuFact, HistoryFact, Marks, ProbeFacts, ProbeReading, Reading, TreeFact,
 };
-use crate::model::names::ProjectName;
+use crate::model::names::{ProjectName, ServiceName};
 use crate::model::observed::Instance;
+use crate::model::pending::PendingCall;
 use crate::model::secret::Masker;
 
 /// A driver behind a masker.
@@ -99,10 +101,13 @@ pub fn mask_facts(masker: &Masker, facts: &mut Facts) {
         reservations: _,
         listeners,
         probes,
-        history: _,
+        history,
         words,
+        holds_unknown,
         switches,
+        pending,
     } = facts;
+    mask_kept(masker, history, pending);
     for claim in claims {
         masker.mask_in_place(&mut claim.reason);
     }
@@ -134,8 +139,20 @@ pub fn mask_facts(masker: &Masker, facts: &mut Facts) {
         }
     }
     let said = words.values_mut().flat_map(|said| said.reason.iter_mut().chain(said.metadata.values_mut()));
-    said.chain(switches.iter_mut().filter_map(|switched| switched.reason.as_mut()))
+    said.chain(holds_unknown.iter_mut())
+        .chain(switches.iter_mut().filter_map(|switched| switched.reason.as_mut()))
         .for_each(|text| masker.mask_in_place(text));
+}
+
+/// What the store keeps of services and runs.
+fn mask_kept(masker: &Masker, history: &mut BTreeMap<ServiceName, HistoryFact>, pending: &mut [PendingCall]) {
+    for report in history.values_mut().filter_map(|past| past.report.as_mut()) {
+        masker.mask_in_place(&mut report.error);
+    }
+    for call in pending {
+        masker.mask_in_place(&mut call.call);
+        masker.mask_in_place(&mut call.payload.reason);
+    }
 }
 
 fn reading<T>(masker: &Masker, reading: &mut Reading<Vec<T>>, mask: impl FnMut(&mut T)) {

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use crate::model::desired::{Call, Desired, Service, StopPolicy};
 use crate::model::facts::{BusyReading, ExitFact, Facts, ProbeReading};
-use crate::model::hooks::Occasion;
+use crate::model::hooks::Payload;
 use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::observed::Instance;
 
@@ -111,7 +111,7 @@ pub trait Driver: Send + Sync {
         mark: Option<&LogMark>,
     ) -> Result<Option<Logged>, DriverError>;
 
-    /// Tells what is called beside a change of its occasion, and returns within its deadline. Of a program, and of all
+    /// Calls a hook or a notifier with its payload, and returns within its deadline. Of a program, and of all
     /// that it started in any session or group, nothing is left then.
     async fn call(&self, errand: &Errand<'_>) -> Answer;
 
@@ -175,7 +175,7 @@ pub struct Errand<'a> {
     /// Where a program is run.
     pub cwd: &'a Path,
     pub timeout: Duration,
-    pub occasion: &'a Occasion,
+    pub payload: Payload<'a>,
 }
 
 /// What a call came to.

@@ -93,6 +93,16 @@ pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<
     })
 }
 
+/// Makes a new file that holds `bytes`, in one step and on disk: readers see none, or all of it. One that is there,
+/// whatever it is, is [`io::ErrorKind::AlreadyExists`].
+pub fn make_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    way::make_whole(&place(path)?, way::PRIVATE, &mut |opened| {
+        let mut file = File::from(opened);
+        file.write_all(bytes)?;
+        file.sync_all()
+    })
+}
+
 /// Renames a file within its folder.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     let (from, to) = (place(from)?, place(to)?);

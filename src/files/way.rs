@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use crate::files::{denied, is_trusted, kind_of, kind_text, refused, user_text};
@@ -52,6 +52,24 @@ impl Place {
 
 /// Puts a new file in the place of `place`'s, in one step, once `write` has filled it. A link is replaced, not followed.
 pub(super) fn replace(place: &Place, mode: Mode, write: &mut dyn FnMut(OwnedFd) -> io::Result<()>) -> io::Result<()> {
+    put(place, mode, write, RenameFlags::empty())
+}
+
+/// The same where there is no file yet; one that is there, whatever it is, is [`io::ErrorKind::AlreadyExists`].
+pub(super) fn make_whole(
+    place: &Place,
+    mode: Mode,
+    write: &mut dyn FnMut(OwnedFd) -> io::Result<()>,
+) -> io::Result<()> {
+    put(place, mode, write, RenameFlags::NOREPLACE)
+}
+
+fn put(
+    place: &Place,
+    mode: Mode,
+    write: &mut dyn FnMut(OwnedFd) -> io::Result<()>,
+    rename: RenameFlags,
+) -> io::Result<()> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let mut beside = OsString::from(".");
@@ -68,8 +86,8 @@ pub(super) fn replace(place: &Place, mode: Mode, write: &mut dyn FnMut(OwnedFd) 
         }
         made => made?,
     };
-    let written =
-        write(made).and_then(|()| Ok(rustix::fs::renameat(&place.folder, &beside, &place.folder, &place.name)?));
+    let renamed = || rustix::fs::renameat_with(&place.folder, &beside, &place.folder, &place.name, rename);
+    let written = write(made).and_then(|()| Ok(renamed()?));
     if written.is_err() {
         let _ = remove();
     }

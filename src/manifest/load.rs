@@ -1,8 +1,9 @@
 //! Files to [`Desired`]: reads the entry, what it includes, and the env files. The only part that touches the disk;
 //! every read is bounded.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::files::named::{self, Named};
 use crate::manifest::extend::Templates;
@@ -32,7 +33,7 @@ const PROBLEMS_MAX: usize = 500;
 
 /// Reads and resolves a manifest, or gives everything that is wrong with it, in the order of the files.
 pub(super) fn load(entry: &Path, environment: &Environment, choice: &Choice) -> Result<Desired, Problems> {
-    let mut loader = Loader::new(environment);
+    let mut loader = Loader { saved: choice.files.as_deref(), ..Loader::new(environment) };
     loader.open_entry(entry);
     let Loader { mut sources, mut roots, variables, mut problems, mut complete, .. } = loader;
     let names = Names::of(&roots, &sources, &mut problems);
@@ -80,6 +81,7 @@ pub(super) fn load(entry: &Path, environment: &Environment, choice: &Choice) -> 
             }
             desired.conceal(&masker);
             desired.secrets = hidden;
+            desired.files = sources.into_texts().unwrap_or_default().into();
             Ok(desired)
         }
         Some(_) | None => {
@@ -152,6 +154,8 @@ struct Loader<'a> {
     expansion: interpolate::Expansion,
     /// Who owns the entry.
     author: Option<u32>,
+    /// Texts that stand for the files of these paths.
+    saved: Option<&'a BTreeMap<PathBuf, String>>,
 }
 
 impl<'a> Loader<'a> {
@@ -168,6 +172,7 @@ impl<'a> Loader<'a> {
             budget: yaml::Budget::default(),
             expansion: interpolate::Expansion::default(),
             author: None,
+            saved: None,
         }
     }
 
@@ -236,7 +241,10 @@ impl<'a> Loader<'a> {
     /// The tree of one file, as far as it is a manifest's.
     fn read(&mut self, path: &Path, from: Option<Span>) -> Option<Node> {
         let is_streamed = from.is_none() && named::is_stream(path);
-        let read = text(path, from.is_none());
+        let read = match self.saved {
+            Some(saved) => saved_text(saved, path),
+            None => text(path, from.is_none()),
+        };
         let path = if is_streamed { named::shown(path) } else { path };
         let (text, file) = match read {
             Ok(read) => read,
@@ -295,6 +303,15 @@ impl<'a> Loader<'a> {
             None => problem,
         });
     }
+}
+
+/// A file as it was kept, which the present user has read before.
+fn saved_text(saved: &BTreeMap<PathBuf, String>, path: &Path) -> Result<(String, Named), String> {
+    let absolute = std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| tidy(&path));
+    let text = saved.get(&absolute).ok_or_else(|| "it is not among the files of that run".to_owned())?.clone();
+    let uid = rustix::process::geteuid().as_raw();
+    let file = Named { bytes: text.clone().into_bytes(), uid, mode: 0o600, modified: SystemTime::UNIX_EPOCH };
+    Ok((text, file))
 }
 
 /// A whole file of text, within the limits; or why not.

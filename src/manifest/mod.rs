@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::model::desired::Desired;
 use crate::model::names::{GoalName, ModeName, ProjectName};
@@ -50,6 +51,8 @@ pub struct Choice {
     pub goals: BTreeSet<GoalName>,
     /// Whoever only looks, or stops everything, needs no mode: then there may be none though the manifest has some.
     pub mode_optional: bool,
+    /// Texts that stand for the manifest's files, by absolute path: those of an earlier run.
+    pub files: Option<Arc<BTreeMap<PathBuf, String>>>,
 }
 
 /// Reads the manifest and what it includes, and resolves it; or says everything that is wrong with it.

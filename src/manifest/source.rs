@@ -4,6 +4,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use crate::manifest::problem::Place;
+use crate::model::converged::FileText;
 use crate::model::secret::Masker;
 
 /// One file, as read.
@@ -44,6 +45,16 @@ impl Sources {
         for source in self.0.iter_mut().filter(|_| !masker.is_empty()) {
             source.text = masker.mask_in_width(&source.text);
         }
+    }
+
+    /// All files as they were read, by absolute path; `None`: a path is no text.
+    pub(super) fn into_texts(self) -> Option<Vec<FileText>> {
+        let text = |source: Source| {
+            let path = source.folder.join(source.path.file_name()?);
+            path.to_str()?;
+            Some(FileText { path, text: source.text })
+        };
+        self.0.into_iter().map(text).collect()
     }
 
     pub(super) fn get(&self, file: usize) -> &Source {

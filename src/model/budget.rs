@@ -109,6 +109,14 @@ pub fn is_void(service: &Service, attempts: &Attempts, seen: &ObservedService, n
     lived.is_some_and(|lived| lived >= long)
 }
 
+/// Attempts that count once an operator resumes a service; `None`: it has its whole budget again. One that is never
+/// brought back by itself is given leave for one start.
+#[must_use]
+pub fn resumed(service: &Service, now: Timestamp) -> Option<Attempts> {
+    let is_never = service.recover.attempts == 0;
+    is_never.then(|| Attempts { count: 0, last_at: now, spec: service.spec.hash().to_owned() })
+}
+
 /// What was tried of this spec, and counts.
 #[must_use]
 pub fn counted<'a>(service: &Service, seen: &'a ObservedService, now: Timestamp) -> Option<&'a Attempts> {

@@ -9,8 +9,10 @@ mod programs;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::converged::FileText;
 use crate::model::endpoint::Endpoint;
 use crate::model::hooks::{Hooks, Notifier};
 use crate::model::names::{ContainerName, GoalName, GpuId, ModeName, ProjectName, ServiceName};
@@ -38,6 +40,8 @@ pub struct Desired {
     pub mode_source: ModeSource,
     /// What the entry file itself says, whoever chose.
     pub own_mode: Option<ModeName>,
+    /// The entry file only includes others and names a mode: it is an explicit choice, as `--mode` is.
+    pub entry_is_choice: bool,
     /// The entry file, absolute.
     pub entry: PathBuf,
     /// The entry came through standard input or another descriptor: its path names no file.
@@ -63,6 +67,8 @@ pub struct Desired {
     pub secrets: Vec<Secret>,
     /// What the reader should know though it stops nothing.
     pub warnings: Vec<String>,
+    /// The entry and all that it includes, as they were read.
+    pub files: Arc<[FileText]>,
 }
 
 impl Desired {

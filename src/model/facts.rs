@@ -14,12 +14,13 @@ use crate::model::enclosure::EnclosureFact;
 use crate::model::endpoint::Endpoint;
 use crate::model::host::HostIdentity;
 use crate::model::names::{GpuId, ProjectName, ServiceName};
+use crate::model::pending::PendingCall;
 use crate::model::reservation::ReservationFact;
 use crate::model::size::Mebibytes;
 use crate::model::words::{Said, Switched};
 
 pub use self::container::{ContainerFact, ContainerState, Devices, EngineHealth};
-pub use self::history::{Attempts, Estimates, HistoryFact};
+pub use self::history::{Attempts, Estimates, HistoryFact, Report};
 pub use self::probes::{BusyReading, ProbeFacts, ProbeReading};
 
 mod container;
@@ -88,9 +89,15 @@ pub struct Facts {
     /// What operators said, and did not take back.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub words: BTreeMap<ServiceName, Said>,
+    /// Reason for which holds can't be read; then none is known of any service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holds_unknown: Option<String>,
     /// Modes that operators switched to: a world file keeps them for the next command.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub switches: Vec<Switched>,
+    /// Calls that runs of this project committed themselves to and did not make.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<PendingCall>,
 }
 
 impl Facts {
@@ -118,7 +125,9 @@ impl Facts {
             probes: BTreeMap::new(),
             history: BTreeMap::new(),
             words: BTreeMap::new(),
+            holds_unknown: None,
             switches: Vec::new(),
+            pending: Vec::new(),
         }
     }
 

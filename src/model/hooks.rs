@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::desired::Call;
 use crate::model::lifecycle::{Class, State};
-use crate::model::names::{GpuId, ProjectName, ServiceName};
+use crate::model::names::{GpuId, ModeName, ProjectName, ServiceName};
 use crate::model::observed::Instance;
 use crate::model::plan::ReasonCode;
 
@@ -64,6 +64,8 @@ pub struct Notifier {
     pub classes: BTreeSet<Class>,
     /// Empty: all.
     pub services: BTreeSet<ServiceName>,
+    /// Events of whole runs. Without states, classes and services it is told of nothing else.
+    pub events: BTreeSet<RunEvent>,
     /// `lcm.yaml:12`, for messages.
     pub source: String,
 }
@@ -73,6 +75,9 @@ impl Notifier {
     #[must_use]
     pub fn wants(&self, when: When, service: &ServiceName, to: State) -> bool {
         let any = self.states.is_empty() && self.classes.is_empty();
+        if any && self.services.is_empty() && !self.events.is_empty() {
+            return false;
+        }
         let named = self.states.contains(&to) || self.classes.iter().any(|class| class.contains(to));
         let of_service = self.services.is_empty() || self.services.contains(service);
         self.when == when && (any || named) && of_service
@@ -125,10 +130,10 @@ impl fmt::Display for Point {
 }
 
 /// What a hook or a notifier is told: on its stdin, or as the body of the request.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-pub struct Occasion {
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HookPayload {
     #[schemars(extend("const" = FORMAT))]
-    pub format: &'static str,
+    pub format: String,
     #[schemars(with = "String")]
     pub at: Timestamp,
     pub hook: Point,
@@ -152,6 +157,84 @@ pub struct Occasion {
     pub instance: Option<Instance>,
 }
 
+/// An event of a whole run that a notifier may be told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RunEvent {
+    /// A run came to its end in another mode than the last one that the notifier was told of.
+    ModeChanged,
+    /// A run ended with exit code 3: steps failed, or a wanted service is not up.
+    RunFailed,
+}
+
+impl RunEvent {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ModeChanged => "mode_changed",
+            Self::RunFailed => "run_failed",
+        }
+    }
+}
+
+/// What a notifier is told of an event of a whole run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RunPayload {
+    #[schemars(extend("const" = FORMAT))]
+    pub format: String,
+    #[schemars(with = "String")]
+    pub at: Timestamp,
+    pub hook: RunEvent,
+    pub project: ProjectName,
+    /// Mode of the run; `null`: the manifest has none.
+    pub mode: Option<ModeName>,
+    /// Of `mode_changed`: the mode before; `null`: none is known.
+    pub from_mode: Option<ModeName>,
+    /// `lcm apply`.
+    pub command: String,
+    pub by: String,
+    pub run: String,
+    pub exit_code: u8,
+    /// Of `run_failed`: the first error.
+    pub error: Option<String>,
+}
+
+/// What a call is handed: on its stdin, or as the body of the request.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Payload<'a> {
+    Change(&'a HookPayload),
+    Run(&'a RunPayload),
+}
+
+impl<'a> Payload<'a> {
+    #[must_use]
+    pub fn project(self) -> &'a ProjectName {
+        match self {
+            Self::Change(change) => &change.project,
+            Self::Run(run) => &run.project,
+        }
+    }
+
+    /// `None`: it is about a whole run.
+    #[must_use]
+    pub fn service(self) -> Option<&'a ServiceName> {
+        match self {
+            Self::Change(change) => Some(&change.service),
+            Self::Run(_) => None,
+        }
+    }
+
+    /// As in `LCM_HOOK`.
+    #[must_use]
+    pub fn hook(self) -> &'static str {
+        match self {
+            Self::Change(change) => change.hook.as_str(),
+            Self::Run(run) => run.hook.as_str(),
+        }
+    }
+}
+
 impl fmt::Display for Call {
     /// `./warm.sh --now`, `POST http://localhost:9000/lcm`; unmasked.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -168,7 +251,7 @@ mod tests {
     use std::path::PathBuf;
     use std::time::Duration;
 
-    use super::{Notifier, When};
+    use super::{Notifier, RunEvent, When};
     use crate::model::desired::Call;
     use crate::model::lifecycle::{Class, State};
 
@@ -181,6 +264,7 @@ mod tests {
             states: states.iter().copied().collect(),
             classes: classes.iter().copied().collect(),
             services: services.iter().map(|name| (*name).into()).collect(),
+            events: BTreeSet::new(),
             source: String::new(),
         }
     }
@@ -196,5 +280,9 @@ mod tests {
         assert_eq!(told(&trouble), [State::Error, State::Failed, State::Timeout, State::Offline].into());
         assert!(told(&notifier(&[], &[], &["b"])).is_empty());
         assert!(!notifier(&[], &[], &[]).wants(When::Before, &"a".into(), State::Online));
+        let of_runs = Notifier { events: [RunEvent::RunFailed].into(), ..notifier(&[], &[], &[]) };
+        assert!(told(&of_runs).is_empty(), "an event of a whole run is all that it asked for");
+        let of_both = Notifier { events: [RunEvent::RunFailed].into(), ..notifier(&[State::Offline], &[], &[]) };
+        assert_eq!(told(&of_both), [State::Offline].into());
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod budget;
 pub mod claim;
+pub mod converged;
 pub mod desired;
 pub mod enclosure;
 pub mod endpoint;
@@ -18,6 +19,7 @@ pub mod lifecycle;
 pub mod names;
 pub mod observed;
 pub mod ownership;
+pub mod pending;
 pub mod plan;
 pub mod reservation;
 pub mod room;

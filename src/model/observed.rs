@@ -13,6 +13,7 @@ use crate::model::facts::{Attempts, Estimates, ExitFact, Marks};
 use crate::model::host::HostIdentity;
 use crate::model::lifecycle::State;
 use crate::model::names::{ContainerName, GpuId, ServiceName};
+use crate::model::pending::PendingCall;
 use crate::model::size::Mebibytes;
 use crate::model::words::Said;
 
@@ -38,6 +39,10 @@ pub struct Observed {
     /// Needed ports that somebody holds.
     pub ports: Holders,
     pub ports_unknown: Option<String>,
+    /// Reason for which holds can't be read: any service may be held then.
+    pub holds_unknown: Option<String>,
+    /// Calls that earlier runs committed themselves to and did not make, the oldest first.
+    pub pending: Vec<PendingCall>,
     pub warnings: Vec<String>,
 }
 
@@ -92,6 +97,8 @@ pub struct ObservedService {
     /// How often it was brought back of late.
     pub attempts: Option<Box<Attempts>>,
     pub exit: Option<Box<ExitFact>>,
+    /// A report of its failure is kept.
+    pub is_reported: bool,
     /// It stopped without lcm's doing, as far as the history tells.
     pub ended_by_itself: bool,
     pub since: Option<Timestamp>,
@@ -128,6 +135,7 @@ impl ObservedService {
             word: None,
             attempts: None,
             exit: None,
+            is_reported: false,
             ended_by_itself: false,
             since: None,
             warnings: Vec::new(),
@@ -251,6 +259,8 @@ pub struct Orphan {
     pub gpus: BTreeSet<GpuId>,
     pub vram: Mebibytes,
     pub ports: BTreeSet<Endpoint>,
+    /// An operator's hold on a service of its name.
+    pub word: Option<Box<Said>>,
 }
 
 impl Orphan {

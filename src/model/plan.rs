@@ -146,6 +146,9 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<Left>,
     pub held: Vec<Held>,
+    /// Calls of hooks and notifiers that earlier runs have left; not there where none is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<PendingLine>,
     pub orphans: Vec<OrphanLine>,
     /// Carries this project's marks and is not proven to be ours; not there where nothing does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -181,6 +184,7 @@ impl Plan {
             blocked: Vec::new(),
             left: Vec::new(),
             held: Vec::new(),
+            pending: Vec::new(),
             orphans: Vec::new(),
             claimed: Vec::new(),
             gpus: Vec::new(),
@@ -188,6 +192,17 @@ impl Plan {
             recovered: Vec::new(),
             warnings: Vec::new(),
         }
+    }
+
+    /// Pending calls that an apply of this plan settles.
+    pub fn settled(&self) -> impl Iterator<Item = &PendingLine> {
+        self.pending.iter().filter(|line| line.status != PendingStatus::Waiting)
+    }
+
+    /// Whether an apply of this plan changes nothing.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.steps.is_empty() && self.pending.iter().all(|line| line.status != PendingStatus::Due)
     }
 
     #[must_use]
@@ -407,6 +422,34 @@ pub struct Held {
     pub by: Option<String>,
     #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
+}
+
+/// A call of a hook or a notifier that an earlier run committed itself to and did not make.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PendingLine {
+    /// Key of its record in the store.
+    pub id: u64,
+    pub service: ServiceName,
+    /// The run that committed itself to it.
+    pub run: String,
+    #[schemars(with = "String")]
+    pub since: Timestamp,
+    pub status: PendingStatus,
+    /// The call and the reason for its status, as a sentence.
+    pub message: String,
+}
+
+/// What an apply does about a pending call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PendingStatus {
+    /// Makes it.
+    Due,
+    /// Keeps it for a later run.
+    Waiting,
+    /// Forgets it.
+    Dropped,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -129,15 +129,15 @@ pub fn by_whom(by: &str, since: Timestamp, reason: Option<&str>) -> String {
     format!("{by}, since {since:.0}{reason}")
 }
 
-/// `lcm switch`: the mode from now on, for whoever names none. It is about one entry file, and holds until that file's
-/// own `mode:` is another than when it was said: the newest word wins.
+/// Mode override of a project, set by `lcm switch` and followed by every command that names no mode, from any checkout.
+/// It holds until the manifest's own `mode:` is another than when it was set: the newest word wins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Switched {
     pub mode: ModeName,
-    /// The entry file, absolute.
+    /// The entry file that it was set with, absolute.
     pub entry: String,
-    /// What the entry file itself said then.
+    /// What that file itself said then.
     pub own_mode: Option<ModeName>,
     pub by: String,
     #[schemars(with = "String")]
@@ -157,7 +157,8 @@ impl Switched {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Words {
     pub services: BTreeMap<ServiceName, Said>,
-    pub modes: Vec<Switched>,
+    /// The mode override.
+    pub mode: Option<Switched>,
 }
 
 #[cfg(test)]

@@ -36,6 +36,9 @@ pub(super) fn running(
     if !verdict.state.is_operational() {
         return timed_out(facts, service, verdict);
     }
+    if let Some(failing) = reported(facts, service, started_at) {
+        return failing;
+    }
     match facts.probes.get(&service.name).and_then(|probes| probes.busy.as_ref()) {
         Some(BusyReading::Idle) => Verdict { state: State::Idle, ..verdict },
         Some(BusyReading::Busy(detail)) => {
@@ -43,6 +46,14 @@ pub(super) fn running(
         }
         None => verdict,
     }
+}
+
+/// What an outside observer said of this very start counts as a failing probe does.
+fn reported(facts: &Facts, service: &Service, started_at: Option<Timestamp>) -> Option<Verdict> {
+    let report = facts.history.get(&service.name)?.report.as_ref()?;
+    let is_of_this_start = started_at.is_none_or(|started| report.at >= started);
+    let detail = || format!("{} reported at {:.0} that it fails: {}", report.by, report.at, report.error);
+    is_of_this_start.then(|| Verdict::of(State::Error, detail()))
 }
 
 fn by_engine(engine: Option<EngineHealth>, young: bool) -> Verdict {

@@ -35,6 +35,7 @@ pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
         .map(|service| {
             let mut seen = picture(facts, desired, service);
             surroundings::bar(facts, service, &mut seen);
+            seen.is_reported = facts.history.get(&service.name).is_some_and(|past| past.report.is_some());
             seen.attempts = facts.history.get(&service.name).and_then(|past| past.attempts.clone()).map(Box::new);
             (service.name.clone(), seen)
         })
@@ -45,6 +46,9 @@ pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
     for (name, seen) in &mut services {
         ports::tell_taken(seen, &desired.services[name], &ports);
         word::through(seen, facts.words.get(name));
+    }
+    for orphan in &mut orphans {
+        orphan.word = facts.words.get(&orphan.service).cloned().map(Box::new);
     }
     Observed {
         host: facts.host.clone(),
@@ -64,6 +68,8 @@ pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
         gpus_unknown: gpus_unknown(facts),
         ports,
         ports_unknown,
+        holds_unknown: facts.holds_unknown.clone(),
+        pending: facts.pending.clone(),
     }
 }
 

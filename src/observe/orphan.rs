@@ -95,6 +95,7 @@ fn orphan(
         gpus: marks.placed_on().map(GpuId::from).collect(),
         vram: Mebibytes::bounded(marks.vram_mib),
         ports: ports(&config["ports"]),
+        word: None,
     }
 }
 

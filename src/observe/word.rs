@@ -2,28 +2,38 @@
 
 use crate::model::lifecycle::State;
 use crate::model::observed::ObservedService;
-use crate::model::words::{Said, Word};
+use crate::model::words::{Said, Word, way};
 
-/// The picture as the word has it. Only what is so already shows: a word that still has to be carried out is told, and
-/// changes no state.
+/// The picture as the word has it. Only what is so already shows: a word that still has to be carried out, or for which
+/// the lifecycle has no way from here, is told, and changes no state.
 pub(super) fn through(seen: &mut ObservedService, said: Option<&Said>) {
     let Some(said) = said else { return };
     let whom = said.by_whom();
     match said.word {
         Word::Maintain => {
             let now = if seen.holds_room { "it runs" } else { "it does not run" };
-            if seen.unknown.is_none() || seen.instance.is_some() {
-                // Whether it answers is nobody's business now.
-                seen.unknown = None;
-                seen.detail = format!("it is left as it is ({whom}); {now}");
+            let is_known = seen.unknown.is_none() || seen.instance.is_some();
+            let leads_there = seen.unknown.is_some() || way(said.word, seen.state).is_some();
+            if leads_there {
+                if is_known {
+                    // Whether it answers is of no interest now.
+                    seen.unknown = None;
+                    seen.detail = format!("it is left as it is ({whom}); {now}");
+                }
+                seen.state = State::Maintenance;
+            } else {
+                seen.detail = format!("{}; it is left as it is ({whom})", seen.detail);
             }
-            seen.state = State::Maintenance;
         }
         Word::Suspend if seen.state == State::Suspended => seen.detail = format!("{} ({whom})", seen.detail),
         Word::Suspend => seen.detail = format!("{}; it is to be paused ({whom})", seen.detail),
         Word::Terminate if seen.unknown.is_none() && !seen.holds_room && !seen.state.is_operational() => {
-            seen.state = State::Terminated;
-            seen.detail = format!("it is kept off ({whom})");
+            if way(said.word, seen.state).is_some() {
+                seen.state = State::Terminated;
+                seen.detail = format!("it is kept off ({whom})");
+            } else {
+                seen.detail = format!("{}; it is kept off ({whom})", seen.detail);
+            }
         }
         Word::Terminate => seen.detail = format!("{}; it is to be off ({whom})", seen.detail),
     }

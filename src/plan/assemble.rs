@@ -6,12 +6,14 @@ use crate::model::desired::OrphanPolicy;
 use crate::model::lifecycle::Action;
 use crate::model::names::GpuId;
 use crate::model::observed::called;
-use crate::model::plan::{Asked, Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine, Placement, Plan, ReasonCode, Step};
+use crate::model::plan::{
+    Asked, Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine, PendingStatus, Placement, Plan, ReasonCode, Step,
+};
 use crate::model::size::Mebibytes;
 use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::flow::Flow;
 use crate::plan::legal::by_rule;
-use crate::plan::{drift, given_back, left, recover, selection};
+use crate::plan::{drift, given_back, left, pending, recover, selection};
 
 const UNPROVEN: &str = "GPU memory is UNPROVEN: declared sizes count, no driver was asked";
 
@@ -20,6 +22,7 @@ pub(super) fn assemble(scene: &Scene<'_>, decisions: Decisions, placement: Place
     let gpus = gpu_lines(scene, &steps);
     let given_back = given_back::given_away(scene, &decisions);
     let left = left::lines(scene, &decisions);
+    let pending = pending::lines(scene, &steps);
     let Idle { kept, blocked, held } = idle(scene, decisions);
     Plan {
         format: FORMAT.to_owned(),
@@ -32,11 +35,12 @@ pub(super) fn assemble(scene: &Scene<'_>, decisions: Decisions, placement: Place
         engine: scene.observed.engine.clone(),
         observed_at: scene.observed.observed_at,
         placement,
-        changes: !steps.is_empty(),
+        changes: !steps.is_empty() || pending.iter().any(|line| line.status == PendingStatus::Due),
         kept,
         blocked,
         left,
         held,
+        pending,
         orphans: orphans(scene),
         claimed: scene.observed.claimed.clone(),
         given_back,
@@ -107,6 +111,7 @@ fn is_word(code: ReasonCode) -> bool {
 fn orphans(scene: &Scene<'_>) -> Vec<OrphanLine> {
     let lines = scene.observed.orphans.iter().map(|orphan| {
         let message = match (scene.stops_orphan(orphan), scene.desired.orphans) {
+            (false, _) if !scene.lets_go(orphan) => "an operator holds it, or may hold it: it is left as it is",
             (true, _) => "it goes in this plan",
             (false, _) if scene.asks_orphan_to_go(orphan) => "a rule keeps it from being stopped",
             (false, OrphanPolicy::Report) => "only reported; `lcm apply --prune` stops and removes it",

@@ -263,6 +263,9 @@ impl Audit<'_> {
 
     /// Nothing is done against an operator's word, and nothing is paused without one.
     fn words(&self, step: &Step, findings: &mut Vec<String>) {
+        if let Some(why) = self.observed.holds_unknown.as_ref().filter(|_| !self.down) {
+            findings.push(format!("{}: whether an operator holds it is not known: {why}", step.id));
+        }
         let is_own = step.id.as_str() == format!("{}:{}", step.action, step.service);
         let word = self.observed.services.get(&step.service).and_then(|seen| seen.word.as_ref()).map(|said| said.word);
         let against = match word {

@@ -304,7 +304,7 @@ impl<'a> Scene<'a> {
             Purpose::Apply => self.request.prune || self.desired.orphans == OrphanPolicy::Stop,
             Purpose::Start | Purpose::Stop | Purpose::Restart => false,
         };
-        asked && !self.request.prevented.contains_key(&orphan.service)
+        asked && !self.request.prevented.contains_key(&orphan.service) && self.lets_go(orphan)
     }
 
     /// What it depends on directly, by name.

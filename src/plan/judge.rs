@@ -9,6 +9,7 @@ use crate::plan::decide::{Decision, Decisions, Scene};
 use crate::plan::drift::{gpu_lost, is_mendable};
 use crate::plan::given_back;
 use crate::plan::glance::Owner;
+use crate::plan::holds;
 use crate::plan::left;
 use crate::plan::legal::hold_to_rules;
 use crate::plan::numbers::Number;
@@ -18,7 +19,8 @@ use crate::plan::word;
 
 /// A first decision for every service; starts have no GPUs yet.
 pub(super) fn judge(scene: &Scene<'_>) -> Decisions {
-    let mut decisions = Decisions(scene.all().map(|number| judge_one(scene, number)).collect());
+    let judged = scene.all().map(|number| holds::known(scene, judge_one(scene, number)));
+    let mut decisions = Decisions(judged.collect());
     hold_to_rules(scene, &mut decisions);
     recreate_dependents(scene, &mut decisions);
     word::stop_dependents(scene, &mut decisions);

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::lifecycle::State;
 use crate::model::names::{ProjectName, ServiceName};
 
 pub use csv::csv;
+pub(crate) use text::open_run;
 pub use text::text;
 
 /// The version of the history's JSON.
@@ -34,6 +35,9 @@ pub struct History {
     /// With `--runs`: all that changed something or failed, the oldest first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runs: Option<Vec<RunLine>>,
+    /// With `--runs`: those whose end is not recorded, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub open_runs: Vec<OpenRun>,
     /// With `--runs`: those that changed nothing are counted, and not listed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quiet_runs: Option<QuietRuns>,
@@ -52,6 +56,7 @@ impl History {
             transitions: None,
             calls: None,
             runs: None,
+            open_runs: Vec::new(),
             quiet_runs: None,
             stats: None,
         }
@@ -107,9 +112,28 @@ pub struct RunLine {
     pub began_at: Timestamp,
     #[schemars(with = "String")]
     pub ended_at: Timestamp,
+    /// How it ended: `completed`, `interrupted` (INT), `terminated` (TERM), `hung_up` (HUP) or `killed` (without a
+    /// record of its own).
+    pub end: String,
     pub exit_code: u8,
     pub changed: bool,
     pub first_error: Option<String>,
+}
+
+/// A run whose end is not recorded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OpenRun {
+    /// Its id, as in the changes that were part of it.
+    pub run: String,
+    pub command: String,
+    /// The entry file.
+    pub manifest: String,
+    pub by: String,
+    #[schemars(with = "String")]
+    pub began_at: Timestamp,
+    /// Its process lives; else it was killed, and the next run finishes what it left.
+    pub running: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]

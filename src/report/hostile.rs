@@ -17,7 +17,7 @@ use crate::model::harmless::is_unseen;
 use crate::model::hooks::Point;
 use crate::model::lifecycle::State;
 use crate::model::plan::{Plan, Purpose};
-use crate::report::history::{self, CallLine, History, RunLine, TransitionLine};
+use crate::report::history::{self, CallLine, History, OpenRun, RunLine, TransitionLine};
 use crate::report::metrics::{self, Beside};
 use crate::report::output::Output;
 use crate::report::problems::{Checked, CheckedFile, Place, Problem, Related, Severity};
@@ -246,6 +246,10 @@ fn full_status() -> Status {
         "last_run": {
             "command": "lcm apply", "by": "kim", "ended_at": "9999-12-30T22:00:00Z", "exit_code": 3, "first_error": "no",
         },
+        "open_run": {
+            "run": "r1", "command": "lcm apply", "manifest": "lcm.yaml", "by": "kim",
+            "began_at": "9999-12-30T22:00:00Z", "running": false,
+        },
         "warnings": ["something is odd"],
     });
     serde_json::from_value(document).expect("a status")
@@ -336,14 +340,17 @@ fn history_of(text: &str) -> [History; 2] {
         by: text(),
         began_at: Timestamp::MIN,
         ended_at: at,
+        end: "completed".to_owned(),
         exit_code: 3,
         changed: true,
         first_error: Some(text()),
     };
+    let open =
+        OpenRun { run: text(), command: text(), manifest: text(), by: text(), began_at: Timestamp::MIN, running: true };
     let of = || History::of("studio".into());
     [
         History { transitions: Some(vec![changes]), calls: Some(vec![call]), ..of() },
-        History { runs: Some(vec![run]), ..of() },
+        History { runs: Some(vec![run]), open_runs: vec![open], ..of() },
     ]
 }
 
@@ -413,7 +420,7 @@ proptest! {
             check_json(&of(true))?;
             let csv = history::csv(&of(true));
             let rows = rows(&csv);
-            prop_assert!(rows.len() == 2 && rows.iter().all(|row| row.len() == 9), "{}", csv);
+            prop_assert!(rows.len() == 2 && rows.iter().all(|row| row.len() == 9 + at), "{}", csv);
             for field in rows.iter().flatten() {
                 prop_assert!(!field.starts_with(['=', '+', '-', '@', '\t', '\r']) || field.starts_with("-009999"), "{}", field);
                 prop_assert!(!field.replace(['\n', '\t'], "").contains(is_unseen), "{}", field);

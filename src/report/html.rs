@@ -79,7 +79,7 @@ fn policy() -> String {
 
 /// What it comes to, and what more there is to say of that.
 fn headline(view: View<'_>) -> (String, Option<String>) {
-    if !view.plan.steps.is_empty() {
+    if !view.plan.is_idle() {
         return (view::summary(view.plan), None);
     }
     let sentence = view.nothing();
@@ -141,8 +141,9 @@ fn steps(view: View<'_>, line: &Timeline) -> String {
 }
 
 fn not_done(view: View<'_>) -> String {
+    let pending = section("pending", "Pending calls", &view::pending(view.plan));
     let left = section("left", "Left running", &view::left_running(view.plan));
-    left + &section("not-done", "Not done", &view::in_the_way(view.plan))
+    pending + &left + &section("not-done", "Not done", &view::in_the_way(view.plan))
 }
 
 fn section(id: &str, title: &str, lines: &[NotDone]) -> String {

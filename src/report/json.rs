@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::model::event::Event;
 use crate::model::facts::Facts;
 use crate::model::harmless::is_unseen;
-use crate::model::hooks::Occasion;
+use crate::model::hooks::{HookPayload, RunPayload};
 use crate::model::plan::Plan;
 use crate::report::history::History;
 use crate::report::output::Output;
@@ -75,10 +75,18 @@ pub fn event_schema() -> Value {
     schema::<Event>("lcm.event/1")
 }
 
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it is there to be described")]
+enum HookOrRun {
+    Change(HookPayload),
+    Run(RunPayload),
+}
+
 /// What hooks and notifiers are told.
 #[must_use]
 pub fn hook_schema() -> Value {
-    schema::<Occasion>("lcm.hook/1")
+    schema::<HookOrRun>("lcm.hook/1")
 }
 
 /// A world file: what `lcm observe` says, and what `--world` takes.

@@ -54,6 +54,8 @@ pub fn plan(view: View<'_>) -> Output {
     if !entries.is_empty() {
         comment.section(GPUS_BYTES_MAX, GPUS_HEAD, plan.gpus.iter().map(|gpu| gpu_row(plan, gpu)), "");
     }
+    let pending = view::pending(plan);
+    comment.section(IN_THE_WAY_BYTES_MAX, "\n**Pending calls**\n\n", pending.iter().map(not_done), "");
     let left = view::left_running(plan);
     comment.section(IN_THE_WAY_BYTES_MAX, "\n**Left running**\n\n", left.iter().map(not_done), "");
     let in_the_way = view::in_the_way(plan);

@@ -21,6 +21,7 @@ use crate::model::room::{GpuRoom, Room};
 use crate::model::rules::Case;
 use crate::model::size::Mebibytes;
 use crate::model::words::{Said, Switched, by_whom};
+use crate::report::history::OpenRun;
 
 pub use next::{Outlook, Outlooks};
 pub use text::{text, within};
@@ -51,7 +52,11 @@ pub struct Status {
     pub claimed: Vec<ClaimFact>,
     pub gpus: Vec<GpuLine>,
     pub goals: Vec<GoalLine>,
+    /// The run that ended last, whether or not it changed anything.
     pub last_run: Option<LastRun>,
+    /// A run whose end is not recorded: it is under way, or was killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_run: Option<OpenRun>,
     pub warnings: Vec<String>,
 }
 
@@ -224,8 +229,15 @@ pub struct LastRun {
     pub by: String,
     #[schemars(with = "String")]
     pub ended_at: Timestamp,
+    /// `completed`, `interrupted`, `terminated`, `hung_up` or `killed`.
+    #[serde(default = "completed")]
+    pub end: String,
     pub exit_code: u8,
     pub first_error: Option<String>,
+}
+
+fn completed() -> String {
+    "completed".to_owned()
 }
 
 impl Status {
@@ -258,6 +270,7 @@ impl Status {
             gpus: gpus(desired, observed, room),
             goals: goals(desired, observed),
             last_run,
+            open_run: None,
             warnings: once(warnings.chain(unread)),
         }
     }

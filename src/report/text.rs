@@ -37,7 +37,7 @@ pub fn plan(view: View<'_>, setting: Setting) -> Output {
     if let Some((made, _)) = view.saved() {
         sheet.line(format!("Saved plan, {made}.")).gap();
     }
-    if plan.steps.is_empty() {
+    if plan.is_idle() {
         sheet.line(view.nothing());
     } else {
         for line in head(view, style) {
@@ -107,7 +107,8 @@ fn rows(view: View<'_>, setting: Setting) -> Vec<Row> {
     let kept = kept.into_iter().map(|line| (Group::Kept, Paint::Dim, line));
     let left = view::left_running(plan).into_iter().map(|line| (Group::Left, Paint::Warn, line));
     let in_the_way = view::in_the_way(plan).into_iter().map(|line| (Group::InTheWay, Paint::Warn, line));
-    for (group, paint, line) in kept.chain(left).chain(in_the_way) {
+    let pending = view::pending(plan).into_iter().map(|line| (Group::Pending, Paint::Warn, line));
+    for (group, paint, line) in pending.chain(kept).chain(left).chain(in_the_way) {
         let verb = Cell::new(format!("{} {}", line.symbol, line.verb)).paint(paint);
         rows.push(Row {
             group,

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::model::desired::ModeSource;
 use crate::model::lifecycle::State;
 use crate::model::names::{GoalName, GpuId};
-use crate::model::plan::{OrphanLine, Plan, Purpose};
+use crate::model::plan::{OrphanLine, PendingStatus, Plan, Purpose, ReasonCode};
 use crate::model::words::Switched;
 use crate::report::table::{self, counted, listed};
 
@@ -142,11 +142,17 @@ impl<'a> View<'a> {
         let plan = self.plan;
         let looked = self.looked();
         let evidence = looked.as_ref().map(|looked| format!(" ({looked})")).unwrap_or_default();
+        let mode = plan.mode.as_ref().map(|_| format!(" in {}", self.mode())).unwrap_or_default();
         if !plan.blocked.is_empty() {
-            let mode = plan.mode.as_ref().map(|_| format!(" in {}", self.mode())).unwrap_or_default();
             let are = if plan.blocked.len() == 1 { "is" } else { "are" };
             let services = counted(plan.blocked.len(), "service", "services");
             return format!("Nothing can be done now{mode}: {services} {are} blocked{evidence}.");
+        }
+        let spent = plan.held.iter().filter(|held| held.reason.code == ReasonCode::BudgetSpent).count();
+        if spent > 0 && !matches!(self.purpose, Purpose::Down | Purpose::Stop) {
+            let (are, its) = if spent == 1 { ("is", "its budget") } else { ("are", "their budgets") };
+            let services = counted(spent, "service", "services");
+            return format!("Nothing can be done now{mode}: {services} {are} kept down by {its}{evidence}.");
         }
         let running = plan.kept.iter().filter(|kept| !kept.state.is_not_running()).count();
         match self.purpose {
@@ -178,7 +184,7 @@ impl<'a> View<'a> {
 
     /// What it comes to, as a sentence.
     pub(super) fn headline(&self) -> String {
-        if self.plan.steps.is_empty() { self.nothing() } else { format!("Plan: {}.", summary(self.plan)) }
+        if self.plan.is_idle() { self.nothing() } else { format!("Plan: {}.", summary(self.plan)) }
     }
 }
 
@@ -225,6 +231,22 @@ pub(super) fn left_running(plan: &Plan) -> Vec<NotDone> {
         why: left.message.clone(),
     });
     left.collect()
+}
+
+/// Calls of hooks and notifiers that earlier runs have left.
+pub(super) fn pending(plan: &Plan) -> Vec<NotDone> {
+    let pending = plan.pending.iter().map(|line| NotDone {
+        symbol: if line.status == PendingStatus::Due { "+" } else { "=" },
+        verb: match line.status {
+            PendingStatus::Due => "call",
+            PendingStatus::Waiting => "pending",
+            PendingStatus::Dropped => "drop",
+        },
+        service: line.service.to_string(),
+        state: None,
+        why: line.message.clone(),
+    });
+    pending.collect()
 }
 
 /// Blocked and held services, orphans and claims: an operator may want to act on them.
@@ -283,6 +305,9 @@ pub(super) fn summary(plan: &Plan) -> String {
     }
     if !plan.held.is_empty() {
         parts.push(format!("{} held", plan.held.len()));
+    }
+    if !plan.pending.is_empty() {
+        parts.push(counted(plan.pending.len(), "pending call", "pending calls"));
     }
     match orphans_left(plan).count() {
         0 => {}

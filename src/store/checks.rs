@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::Store;
+use super::{Entry, PENDING_MAX, PendingChange, Run, RunBegun, RunEnd, Store};
 use crate::model::facts::Attempts;
+use crate::model::hooks::{FORMAT, HookPayload, Point};
+use crate::model::lifecycle::State;
 use crate::model::names::ProjectName;
+use crate::model::pending::{Due, PendingCall, TRIES_MAX};
 use crate::model::words::{Said, Switched, Word, Words};
 
 fn at(second: i64) -> Timestamp {
@@ -34,21 +37,20 @@ pub(super) fn words(writer: &dyn Store, reader: &dyn Store) {
     writer.say(&project, &"a".into(), Some(&said(Word::Suspend, 1))).expect("said");
     writer.say(&project, &"b".into(), Some(&said(Word::Terminate, 1))).expect("said");
     writer.say(&project, &"a".into(), Some(&said(Word::Maintain, 2))).expect("said");
-    for (entry, mode) in [("/x/lcm.yaml", "chat"), ("/y/lcm.yaml", "chat"), ("/x/lcm.yaml", "video")] {
-        writer.switch(&project, entry, Some(&switched(entry, mode))).expect("said");
+    for (entry, mode) in [("/y/lcm.yaml", "chat"), ("/x/lcm.yaml", "video")] {
+        writer.switch(&project, Some(&switched(entry, mode))).expect("said");
     }
-    let mut words = reader.words(&project).expect("read");
-    words.modes.sort_by(|one, other| one.entry.cmp(&other.entry));
+    let words = reader.words(&project).expect("read");
     let services = [("a".into(), said(Word::Maintain, 2)), ("b".into(), said(Word::Terminate, 1))].into();
-    let modes = vec![switched("/x/lcm.yaml", "video"), switched("/y/lcm.yaml", "chat")];
-    assert_eq!(words, Words { services, modes: modes.clone() }, "the newest word takes the place of an earlier one");
+    let mode = Some(switched("/x/lcm.yaml", "video"));
+    assert_eq!(words, Words { services, mode }, "the newest word takes the place of an earlier one");
 
     writer.say(&project, &"a".into(), None).expect("taken back");
     writer.say(&project, &"never".into(), None).expect("nothing to take back");
-    writer.switch(&project, "/y/lcm.yaml", None).expect("taken back");
+    writer.switch(&project, None).expect("taken back");
     let words = reader.words(&project).expect("read");
     let services = [("b".into(), said(Word::Terminate, 1))].into();
-    assert_eq!(words, Words { services, modes: modes[..1].to_vec() });
+    assert_eq!(words, Words { services, mode: None });
 }
 
 pub(super) fn attempts(writer: &dyn Store, reader: &dyn Store) {
@@ -65,4 +67,95 @@ pub(super) fn attempts(writer: &dyn Store, reader: &dyn Store) {
     assert_eq!(known(), [("a".into(), Some(tried(2))), ("b".into(), Some(tried(1)))]);
     writer.set_attempts(&project, &"a".into(), None).expect("forgotten");
     assert_eq!(known(), [("b".into(), Some(tried(1)))]);
+}
+
+pub(super) fn pending(writer: &dyn Store, reader: &dyn Store) {
+    let project = ProjectName::from("studio");
+    let call = |hook: Point, due: Due, second: i64| PendingCall {
+        id: 0,
+        due,
+        digest: "v1:aa".to_owned(),
+        call: "./warm.sh".to_owned(),
+        payload: HookPayload {
+            format: FORMAT.to_owned(),
+            at: at(second),
+            hook,
+            project: project.clone(),
+            service: "a".into(),
+            from: State::Starting,
+            to: State::Online,
+            reason: "mode video wants it".to_owned(),
+            code: None,
+            made: true,
+            by: "kim".to_owned(),
+            run: "r1".to_owned(),
+            gpus: Vec::new(),
+            instance: None,
+        },
+        tries: 0,
+    };
+    let write = |pending: PendingChange<'_>| writer.write(&Entry { pending, ..Entry::of(&project) }).expect("written");
+    let due = || {
+        let pending = reader.pending(&project).expect("read");
+        pending.iter().map(|call| (call.payload.at, call.due, call.tries)).collect::<Vec<_>>()
+    };
+    let reached = Due::Reached(State::Online);
+    let calls = [
+        call(Point::PostStart, reached, 1),
+        call(Point::NotifyAfter, Due::Now, 2),
+        call(Point::PreStop, Due::Acknowledged, 3),
+    ];
+    let ids = write(PendingChange { add: &calls, ..PendingChange::default() });
+    assert_eq!(due(), [(at(1), reached, 0), (at(2), Due::Now, 0), (at(3), Due::Acknowledged, 0)]);
+    let expected = PendingCall { id: ids[0], ..calls[0].clone() };
+    assert_eq!(reader.pending(&project).expect("read")[0], expected);
+    write(PendingChange { due: &ids[..1], done: &ids[2..], tried: &ids[1..2], ..PendingChange::default() });
+    assert_eq!(due(), [(at(1), Due::Now, 0), (at(2), Due::Now, 1)]);
+    for _ in 1..TRIES_MAX {
+        write(PendingChange { tried: &ids[1..2], ..PendingChange::default() });
+    }
+    assert_eq!(due(), [(at(1), Due::Now, 0)], "tried often enough");
+    write(PendingChange { done: &ids, ..PendingChange::default() });
+    assert_eq!(due(), []);
+    let many: Vec<PendingCall> = (0..=PENDING_MAX).map(|_| calls[1].clone()).collect();
+    write(PendingChange { add: &many, ..PendingChange::default() });
+    assert_eq!(due().len(), PENDING_MAX);
+}
+
+pub(super) fn runs_begun(writer: &dyn Store, reader: &dyn Store) {
+    let project = ProjectName::from("studio");
+    let begun = |id: &str, second| RunBegun {
+        id: id.to_owned(),
+        manifest: "/x/lcm.yaml".to_owned(),
+        project: project.clone(),
+        command: "lcm apply".to_owned(),
+        by: "kim".to_owned(),
+        began: at(second),
+    };
+    writer.begin_run(&begun("r1", 1)).expect("written");
+    assert_eq!(reader.runs_begun(&project).expect("read"), [begun("r1", 1)]);
+    let RunBegun { id, manifest, project: of, command, by, began } = begun("r1", 1);
+    let run = Run {
+        id,
+        manifest,
+        project: of,
+        command,
+        by,
+        began,
+        ended: at(2),
+        end: RunEnd::HungUp,
+        exit_code: 143,
+        changed: true,
+        first_error: None,
+    };
+    writer.record_run(&run).expect("written");
+    assert_eq!(
+        (reader.runs_begun(&project).expect("read"), reader.last_run(&project).expect("read")),
+        (vec![], Some(run))
+    );
+    writer.begin_run(&begun("r2", 3)).expect("written");
+    writer.close_killed(&project).expect("written");
+    assert_eq!(reader.runs_begun(&project).expect("read"), []);
+    let last = reader.last_run(&project).expect("read").expect("it is listed");
+    assert_eq!((last.id.as_str(), last.end, last.exit_code, last.changed), ("r2", RunEnd::Killed, 137, false));
 }

@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::past::{self, Change, Reading};
-use crate::model::facts::{Attempts, HistoryFact};
-use crate::model::names::{ProjectName, ServiceName};
+use crate::model::converged::Converged;
+use crate::model::facts::{Attempts, HistoryFact, Report};
+use crate::model::names::{ModeName, ProjectName, ServiceName};
+use crate::model::pending::{Due, PendingCall, TRIES_MAX};
 use crate::model::words::{Said, Switched, Words};
-use crate::store::{Called, Measure, Run, Store, StoreError, Transition};
+use crate::store::{
+    CONVERGED_MAX, Called, Entry, KILLED_EXIT_CODE, Measure, PENDING_MAX, PendingChange, Run, RunBegun, RunEnd, Store,
+    StoreError, ToldMode, Transition,
+};
 
 /// What one command wrote down.
 #[derive(Debug, Default)]
@@ -17,7 +22,36 @@ pub struct Memory {
     runs: Mutex<Vec<Run>>,
     words: Mutex<Words>,
     attempts: Mutex<BTreeMap<(ProjectName, ServiceName), Attempts>>,
+    reports: Mutex<BTreeMap<(ProjectName, ServiceName), Report>>,
+    told_modes: Mutex<BTreeMap<String, ToldMode>>,
+    converged: Mutex<Vec<Converged>>,
     calls: Mutex<Vec<Called>>,
+    begun: Mutex<Vec<RunBegun>>,
+    pending: Mutex<Pending>,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    calls: Vec<PendingCall>,
+    last_id: u64,
+}
+
+impl Pending {
+    fn change(&mut self, change: PendingChange<'_>) -> Vec<u64> {
+        let PendingChange { add, due, done, tried } = change;
+        for call in &mut self.calls {
+            call.due = if due.contains(&call.id) { Due::Now } else { call.due };
+            call.tries += u32::from(tried.contains(&call.id));
+        }
+        self.calls.retain(|call| !done.contains(&call.id) && call.tries < TRIES_MAX);
+        let begin = self.last_id;
+        for call in add {
+            self.last_id += 1;
+            self.calls.push(PendingCall { id: self.last_id, ..call.clone() });
+        }
+        self.calls.drain(..self.calls.len().saturating_sub(PENDING_MAX));
+        (begin + 1..=self.last_id).collect()
+    }
 }
 
 impl Memory {
@@ -43,8 +77,47 @@ impl Memory {
 }
 
 impl Store for Memory {
-    fn record(&self, transition: &Transition) -> Result<(), StoreError> {
-        lock(&self.transitions).push(transition.clone());
+    fn write(&self, entry: &Entry<'_>) -> Result<Vec<u64>, StoreError> {
+        lock(&self.transitions).extend(entry.transition.cloned());
+        lock(&self.calls).extend(entry.call.cloned());
+        Ok(lock(&self.pending).change(entry.pending))
+    }
+
+    /// One command knows one project, here and below.
+    fn pending(&self, _: &ProjectName) -> Result<Vec<PendingCall>, StoreError> {
+        Ok(lock(&self.pending).calls.clone())
+    }
+
+    fn begin_run(&self, begun: &RunBegun) -> Result<(), StoreError> {
+        let mut all = lock(&self.begun);
+        all.retain(|other| other.id != begun.id);
+        all.push(begun.clone());
+        Ok(())
+    }
+
+    fn runs_begun(&self, _: &ProjectName) -> Result<Vec<RunBegun>, StoreError> {
+        Ok(lock(&self.begun).clone())
+    }
+
+    fn close_killed(&self, project: &ProjectName) -> Result<(), StoreError> {
+        for RunBegun { id, manifest, project, command, by, began } in self.runs_begun(project)? {
+            let changed = lock(&self.transitions).iter().any(|transition| transition.author.run == id);
+            let (end, exit_code, first_error) = (RunEnd::Killed, KILLED_EXIT_CODE, None);
+            let ended = began;
+            self.record_run(&Run {
+                id,
+                manifest,
+                project,
+                command,
+                by,
+                began,
+                ended,
+                end,
+                exit_code,
+                changed,
+                first_error,
+            })?;
+        }
         Ok(())
     }
 
@@ -73,10 +146,14 @@ impl Store for Memory {
         for ((_, service), attempts) in lock(&self.attempts).iter().filter(|((of, _), _)| of == project) {
             known.entry(service.clone()).or_default().attempts = Some(attempts.clone());
         }
+        for ((_, service), report) in lock(&self.reports).iter().filter(|((of, _), _)| of == project) {
+            known.entry(service.clone()).or_default().report = Some(report.clone());
+        }
         Ok(known)
     }
 
     fn record_run(&self, run: &Run) -> Result<(), StoreError> {
+        lock(&self.begun).retain(|begun| begun.id != run.id);
         lock(&self.runs).push(run.clone());
         Ok(())
     }
@@ -99,10 +176,46 @@ impl Store for Memory {
         Ok(())
     }
 
-    fn switch(&self, _project: &ProjectName, entry: &str, switched: Option<&Switched>) -> Result<(), StoreError> {
-        let modes = &mut lock(&self.words).modes;
-        modes.retain(|other| other.entry != entry);
-        modes.extend(switched.cloned());
+    fn switch(&self, _project: &ProjectName, switched: Option<&Switched>) -> Result<(), StoreError> {
+        lock(&self.words).mode = switched.cloned();
+        Ok(())
+    }
+
+    fn told_mode(&self, _project: &ProjectName, notifier: &str) -> Result<Option<ToldMode>, StoreError> {
+        Ok(lock(&self.told_modes).get(notifier).cloned())
+    }
+
+    fn set_told_mode(&self, _project: &ProjectName, notifier: &str, mode: Option<&ModeName>) -> Result<(), StoreError> {
+        lock(&self.told_modes).insert(notifier.to_owned(), ToldMode(mode.cloned()));
+        Ok(())
+    }
+
+    fn keep_converged(&self, _project: &ProjectName, converged: &Converged) -> Result<(), StoreError> {
+        let mut kept = lock(&self.converged);
+        if kept.first().is_some_and(|newest| newest.is_like(converged)) {
+            return Ok(());
+        }
+        kept.retain(|other| !other.is_like(converged));
+        kept.insert(0, converged.clone());
+        kept.truncate(CONVERGED_MAX);
+        Ok(())
+    }
+
+    fn converged(&self, _project: &ProjectName) -> Result<Vec<Converged>, StoreError> {
+        Ok(lock(&self.converged).clone())
+    }
+
+    fn set_report(
+        &self,
+        project: &ProjectName,
+        service: &ServiceName,
+        report: Option<&Report>,
+    ) -> Result<(), StoreError> {
+        let key = (project.clone(), service.clone());
+        match report {
+            Some(report) => lock(&self.reports).insert(key, report.clone()),
+            None => lock(&self.reports).remove(&key),
+        };
         Ok(())
     }
 
@@ -117,11 +230,6 @@ impl Store for Memory {
             Some(attempts) => lock(&self.attempts).insert(key, attempts.clone()),
             None => lock(&self.attempts).remove(&key),
         };
-        Ok(())
-    }
-
-    fn record_call(&self, call: &Called) -> Result<(), StoreError> {
-        lock(&self.calls).push(call.clone());
         Ok(())
     }
 }
@@ -147,6 +255,18 @@ mod tests {
     fn attempts_are_kept_until_all_is_well() {
         let store = Memory::default();
         checks::attempts(&store, &store);
+    }
+
+    #[test]
+    fn pending_calls_are_kept_until_they_are_made() {
+        let store = Memory::default();
+        checks::pending(&store, &store);
+    }
+
+    #[test]
+    fn a_run_without_an_end_is_recorded_as_killed() {
+        let store = Memory::default();
+        checks::runs_begun(&store, &store);
     }
 
     #[test]

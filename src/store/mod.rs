@@ -14,16 +14,42 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::model::facts::{Attempts, HistoryFact};
+use crate::model::converged::Converged;
+use crate::model::facts::{Attempts, HistoryFact, Report};
 use crate::model::lifecycle::State;
-use crate::model::names::{ProjectName, ServiceName};
+use crate::model::names::{ModeName, ProjectName, ServiceName};
+use crate::model::pending::PendingCall;
 use crate::model::size::Mebibytes;
 use crate::model::words::{Said, Switched, Words};
 
 /// Where changes and runs are kept.
 pub trait Store: Send + Sync {
     /// Writes one change down, durably.
-    fn record(&self, transition: &Transition) -> Result<(), StoreError>;
+    fn record(&self, transition: &Transition) -> Result<(), StoreError> {
+        self.write(&Entry { transition: Some(transition), ..Entry::of(&transition.project) }).map(|_| ())
+    }
+
+    /// Writes all parts of an entry durably, or none; returns the ids of the pending calls that it adds.
+    fn write(&self, entry: &Entry<'_>) -> Result<Vec<u64>, StoreError>;
+
+    /// Writes down what a hook or a notifier came to.
+    fn record_call(&self, call: &Called) -> Result<(), StoreError> {
+        self.write(&Entry { call: Some(call), ..Entry::of(&call.project) }).map(|_| ())
+    }
+
+    /// Returns the pending calls of a project, the oldest first.
+    fn pending(&self, project: &ProjectName) -> Result<Vec<PendingCall>, StoreError>;
+
+    /// Records that a run begins, before its first effect.
+    fn begin_run(&self, begun: &RunBegun) -> Result<(), StoreError>;
+
+    /// Returns the runs of a project that were begun and whose end is not recorded, the oldest first: one that is under
+    /// way, or runs that were killed.
+    fn runs_begun(&self, project: &ProjectName) -> Result<Vec<RunBegun>, StoreError>;
+
+    /// Records every run of the project that has no end as killed. For a caller that holds the host's lock: none of them
+    /// can be under way.
+    fn close_killed(&self, project: &ProjectName) -> Result<(), StoreError>;
 
     /// Writes down what was measured; of each service and kind, only the newest are kept.
     fn remember(&self, measure: &Measure) -> Result<(), StoreError>;
@@ -32,9 +58,10 @@ pub trait Store: Send + Sync {
     /// one of the two is there, too.
     fn last_known(&self, project: &ProjectName) -> Result<BTreeMap<ServiceName, HistoryFact>, StoreError>;
 
-    /// Writes down how a run ended.
+    /// Records how a run ended, whether or not its begin was recorded.
     fn record_run(&self, run: &Run) -> Result<(), StoreError>;
 
+    /// Returns the run that ended last, whether or not it changed anything.
     fn last_run(&self, project: &ProjectName) -> Result<Option<Run>, StoreError>;
 
     /// What operators said of a project, and did not take back.
@@ -43,8 +70,28 @@ pub trait Store: Send + Sync {
     /// Keeps a word about a service in the place of an earlier one; `None` takes it back.
     fn say(&self, project: &ProjectName, service: &ServiceName, said: Option<&Said>) -> Result<(), StoreError>;
 
-    /// Keeps a switch of this entry file in the place of an earlier one; `None` takes it back.
-    fn switch(&self, project: &ProjectName, entry: &str, switched: Option<&Switched>) -> Result<(), StoreError>;
+    /// Keeps the project's mode override in the place of an earlier one; `None` takes it back.
+    fn switch(&self, project: &ProjectName, switched: Option<&Switched>) -> Result<(), StoreError>;
+
+    /// Returns the mode that a notifier was last told of, by the digest of its call; `None`: it was told of none.
+    fn told_mode(&self, project: &ProjectName, notifier: &str) -> Result<Option<ToldMode>, StoreError>;
+
+    /// Keeps the mode that a notifier was told of.
+    fn set_told_mode(&self, project: &ProjectName, notifier: &str, mode: Option<&ModeName>) -> Result<(), StoreError>;
+
+    /// Keeps a converged run as the newest; of a project, [`CONVERGED_MAX`] that differ are kept.
+    fn keep_converged(&self, project: &ProjectName, converged: &Converged) -> Result<(), StoreError>;
+
+    /// Returns the converged runs of a project that are kept, the newest first.
+    fn converged(&self, project: &ProjectName) -> Result<Vec<Converged>, StoreError>;
+
+    /// Keeps a reported failure of a service in the place of an earlier one; `None` takes it back.
+    fn set_report(
+        &self,
+        project: &ProjectName,
+        service: &ServiceName,
+        report: Option<&Report>,
+    ) -> Result<(), StoreError>;
 
     /// What was tried to bring a service up, durably; `None`: it has its whole budget again.
     fn set_attempts(
@@ -53,10 +100,95 @@ pub trait Store: Send + Sync {
         service: &ServiceName,
         attempts: Option<&Attempts>,
     ) -> Result<(), StoreError>;
-
-    /// Writes down what a hook or a notifier came to.
-    fn record_call(&self, call: &Called) -> Result<(), StoreError>;
 }
+
+/// Mode that a notifier was told of; `None`: the manifest had none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToldMode(pub Option<ModeName>);
+
+/// What is written in one transaction.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    pub project: &'a ProjectName,
+    pub transition: Option<&'a Transition>,
+    pub call: Option<&'a Called>,
+    pub pending: PendingChange<'a>,
+}
+
+impl<'a> Entry<'a> {
+    /// An entry without parts.
+    #[must_use]
+    pub fn of(project: &'a ProjectName) -> Self {
+        Self { project, transition: None, call: None, pending: PendingChange::default() }
+    }
+}
+
+/// Changes to the pending calls of a project.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PendingChange<'a> {
+    /// To be recorded; their ids are the store's to give.
+    pub add: &'a [PendingCall],
+    /// Due from now on.
+    pub due: &'a [u64],
+    /// Called, or not to be called any more.
+    pub done: &'a [u64],
+    /// Tried in vain once more; those that were tried [`crate::model::pending::TRIES_MAX`] times are dropped.
+    pub tried: &'a [u64],
+}
+
+/// Pending calls kept of one project; the oldest go first. A switch of a whole machine owes some hundred at most.
+pub(crate) const PENDING_MAX: usize = 1_000;
+
+/// Converged runs kept of one project: some days of trying things out. A manifest has some kilobytes.
+pub const CONVERGED_MAX: usize = 10;
+
+/// A run at its begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunBegun {
+    /// As in [`Author`].
+    pub id: String,
+    /// The entry file.
+    pub manifest: String,
+    pub project: ProjectName,
+    pub command: String,
+    pub by: String,
+    pub began: Timestamp,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RunEnd {
+    /// By itself, whatever it came to.
+    #[default]
+    Completed,
+    /// INT.
+    Interrupted,
+    /// TERM.
+    Terminated,
+    /// HUP: its terminal was closed.
+    HungUp,
+    /// Without a record: it was killed, or the machine went down.
+    Killed,
+}
+
+impl RunEnd {
+    pub const ALL: [Self; 5] = [Self::Completed, Self::Interrupted, Self::Terminated, Self::HungUp, Self::Killed];
+
+    /// As written in JSON and in the store.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Interrupted => "interrupted",
+            Self::Terminated => "terminated",
+            Self::HungUp => "hung_up",
+            Self::Killed => "killed",
+        }
+    }
+}
+
+/// Exit code recorded of a run that was killed: what a shell reports of a program that KILL ended.
+pub const KILLED_EXIT_CODE: u8 = 128 + 9;
 
 /// On whose account something is written down.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -137,6 +269,7 @@ pub struct Run {
     pub by: String,
     pub began: Timestamp,
     pub ended: Timestamp,
+    pub end: RunEnd,
     pub exit_code: u8,
     pub changed: bool,
     pub first_error: Option<String>,
@@ -149,7 +282,7 @@ pub enum StoreError {
     #[error("{what} {path}: the disk is full")]
     Full { what: String, path: String },
     #[error(
-        "{path} was written by a newer lcm (format {found}, this one knows {known}); it is left as it is: use that lcm, or move the file away (the history goes with it, and nothing else)"
+        "{path} was written by a newer lcm (format {found}, this one knows {known}); it is left as it is: use that lcm, or move the file away (holds, the mode override, restart budgets, pending calls and the history go with it)"
     )]
     Newer { path: String, found: u32, known: u32 },
 }

@@ -4,9 +4,11 @@
 //! none behind. Likewise an older file is read as it is, and brought to this lcm's format only by what writes. A file
 //! that this lcm can't read is an error and stays as it is.
 
+mod converged;
 mod format;
 mod history;
 mod measures;
+mod pending;
 mod runs;
 mod words;
 
@@ -19,15 +21,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, ffi};
 
-use self::format::{Brought, FORMAT, WITH_MEASURES, WITH_WORDS, version};
+use self::format::{Brought, FORMAT, WITH_MEASURES, WITH_PENDING, WITH_WORDS, version};
 use crate::files::own;
-use crate::model::facts::{Attempts, HistoryFact};
+use crate::model::converged::Converged;
+use crate::model::facts::{Attempts, HistoryFact, Report};
 use crate::model::lifecycle::State;
-use crate::model::names::{ProjectName, ServiceName};
+use crate::model::names::{ModeName, ProjectName, ServiceName};
+use crate::model::pending::PendingCall;
 use crate::model::words::{Said, Switched, Words};
 use crate::store::asked::Asked;
 use crate::store::past;
-use crate::store::{Called, Measure, Run, Store, StoreError, Transition};
+use crate::store::{Called, Entry, Measure, Run, RunBegun, Store, StoreError, ToldMode, Transition};
 
 const FILE: &str = "lcm.db";
 
@@ -48,6 +52,10 @@ struct Opened {
     format: u32,
 }
 
+/// Way out of a file that says nothing any more.
+const BEGIN_ANEW: &str = "restore it from a backup, or move it away, and a new one is begun (holds, the mode override, restart \
+                          budgets, pending calls and the history are lost)";
+
 /// Whether others have the file open as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sharing {
@@ -67,13 +75,19 @@ impl Sqlite {
     /// The store of this state folder. Touches nothing yet.
     #[must_use]
     pub fn at(folder: &Path) -> Self {
-        Self { path: folder.join(FILE), opened: Mutex::new(None) }
+        Self { path: Self::file_in(folder), opened: Mutex::new(None) }
+    }
+
+    /// The file of the store of this state folder.
+    #[must_use]
+    pub fn file_in(folder: &Path) -> PathBuf {
+        folder.join(FILE)
     }
 
     /// Makes folder and file where they are missing, and proves that they can be written: called before anything
     /// changes, since what is done must be written down.
     pub fn ensure_writable(&self) -> Result<(), StoreError> {
-        self.write(|connection| {
+        self.change(|connection| {
             connection
                 .execute("INSERT OR REPLACE INTO meta VALUES ('writer', ?1)", [env!("CARGO_PKG_VERSION")])
                 .map(|_| ())
@@ -131,13 +145,13 @@ impl Sqlite {
         query(connection, *format).map(Some).map_err(|error| self.failed("can't read", &error))
     }
 
-    fn write(&self, change: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> Result<(), StoreError> {
+    fn change<T>(&self, change: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let mut guard = self.guard();
         if guard.is_none() {
             self.make_file()?;
             *guard = Some(self.open(Sharing::Shared)?);
         }
-        let Some(opened) = guard.as_mut() else { return Ok(()) };
+        let opened = guard.as_mut().expect("it was opened just now");
         if opened.format < FORMAT {
             self.bring_up(opened)?;
         }
@@ -148,15 +162,20 @@ impl Sqlite {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An empty file of our own, so that no moment exists in which others may read it; `SQLite`'s files beside it take
-    /// over its permissions. An empty file is a database without tables.
+    /// A whole database of our own in one step: no moment exists in which others may read it, or in which it is there
+    /// without tables, which would look like one that was emptied. `SQLite`'s files beside it take over its permissions.
     fn make_file(&self) -> Result<(), StoreError> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         own::make_folder(folder, folder)
             .map_err(|error| self.out_of_reach("can't make the state folder of", &error))?;
-        match own::make_new(&self.path) {
+        let is_there = self.proven().map_err(|error| self.out_of_reach("can't use", &error))?;
+        if is_there {
+            return Ok(());
+        }
+        let laid_out = format::laid_out().map_err(|error| self.failed("can't lay out", &error))?;
+        match own::make_whole(&self.path, &laid_out) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(self.out_of_reach("can't make", &error)),
-            Ok(_) | Err(_) => self.proven().map(drop).map_err(|error| self.out_of_reach("can't use", &error)),
+            Ok(()) | Err(_) => self.proven().map(drop).map_err(|error| self.out_of_reach("can't use", &error)),
         }
     }
 
@@ -187,23 +206,26 @@ impl Sqlite {
         if format > FORMAT {
             return Err(self.newer(format));
         }
-        let mut opened = Opened { connection, format };
+        let opened = Opened { connection, format };
         if format == 0 {
-            opened.connection.pragma_update(None, "journal_mode", "WAL").map_err(unusable)?;
-            self.bring_up(&mut opened)?;
+            let is_bare = format::is_bare(&opened.connection).map_err(unusable)?;
+            return Err(if is_bare {
+                self.unusable("won't use", &format!("it is empty, which lcm never leaves it; {BEGIN_ANEW}"))
+            } else {
+                self.unusable("won't use", &"it holds tables that are not lcm's")
+            });
         }
         // FULL: a change that was written down survives a power cut.
         opened.connection.pragma_update(None, "synchronous", "FULL").map_err(unusable)?;
         Ok(opened)
     }
 
-    /// Lays out an empty file, and adds to an older one what it lacks; one that can't be, stays as it is.
+    /// Adds to an older file what it lacks; one that can't be brought up to date stays as it is.
     fn bring_up(&self, opened: &mut Opened) -> Result<(), StoreError> {
-        let what = if opened.format == 0 { "can't lay out" } else { "can't bring up to date" };
-        match format::bring_up(&mut opened.connection).map_err(|error| self.failed(what, &error))? {
+        let brought = format::bring_up(&mut opened.connection);
+        match brought.map_err(|error| self.failed("can't bring up to date", &error))? {
             Brought::UpToDate => opened.format = FORMAT,
             Brought::Newer(found) => return Err(self.newer(found)),
-            Brought::NotOurs => return Err(self.unusable("won't use", &"it holds tables that are not lcm's")),
         }
         Ok(())
     }
@@ -228,19 +250,72 @@ impl Sqlite {
         if error.kind() == ErrorKind::StorageFull {
             return StoreError::Full { what: format!("{what} the store"), path: self.path.display().to_string() };
         }
+        let is_limited = matches!(error.kind(), ErrorKind::FileTooLarge | ErrorKind::QuotaExceeded);
         let error = error.to_string();
-        let way_out = if error.contains("LCM_STATE_DIR") { "" } else { "; set LCM_STATE_DIR to a folder of your own" };
+        let way_out = if is_limited {
+            " (is the disk full?)"
+        } else if error.contains("LCM_STATE_DIR") {
+            ""
+        } else {
+            "; set LCM_STATE_DIR to a folder of your own"
+        };
         self.unusable(what, &format!("{error}{way_out}"))
     }
 }
 
 impl Store for Sqlite {
-    fn record(&self, transition: &Transition) -> Result<(), StoreError> {
-        self.write(|connection| history::record(connection, transition))
+    fn write(&self, entry: &Entry<'_>) -> Result<Vec<u64>, StoreError> {
+        self.change(|connection| {
+            let transaction = connection.unchecked_transaction()?;
+            if let Some(transition) = entry.transition {
+                history::record(&transaction, transition)?;
+            }
+            if let Some(call) = entry.call {
+                runs::record_call(&transaction, call)?;
+            }
+            let added = pending::change(&transaction, entry.project, entry.pending)?;
+            transaction.commit()?;
+            Ok(added)
+        })
+    }
+
+    fn pending(&self, project: &ProjectName) -> Result<Vec<PendingCall>, StoreError> {
+        let found =
+            self.read(
+                |connection, format| {
+                    if format < WITH_PENDING { Ok(Vec::new()) } else { pending::read(connection, project) }
+                },
+            )?;
+        Ok(found.unwrap_or_default())
+    }
+
+    fn begin_run(&self, begun: &RunBegun) -> Result<(), StoreError> {
+        self.change(|connection| runs::begin(connection, begun))
+    }
+
+    fn runs_begun(&self, project: &ProjectName) -> Result<Vec<RunBegun>, StoreError> {
+        let found = self.read(
+            |connection, format| {
+                if format < WITH_PENDING { Ok(Vec::new()) } else { runs::begun(connection, project) }
+            },
+        )?;
+        Ok(found.unwrap_or_default())
+    }
+
+    fn close_killed(&self, project: &ProjectName) -> Result<(), StoreError> {
+        // A run that finds none must not cost a write.
+        if self.runs_begun(project)?.is_empty() {
+            return Ok(());
+        }
+        self.change(|connection| {
+            let transaction = connection.unchecked_transaction()?;
+            runs::close_killed(&transaction, project)?;
+            transaction.commit()
+        })
     }
 
     fn remember(&self, measure: &Measure) -> Result<(), StoreError> {
-        self.write(|connection| measures::write(connection, measure))
+        self.change(|connection| measures::write(connection, measure))
     }
 
     fn last_known(&self, project: &ProjectName) -> Result<BTreeMap<ServiceName, HistoryFact>, StoreError> {
@@ -253,17 +328,26 @@ impl Store for Sqlite {
                     known.entry(service).or_default().attempts = Some(attempts);
                 }
             }
+            if format >= WITH_PENDING {
+                for (service, report) in words::reports(connection, project)? {
+                    known.entry(service).or_default().report = Some(report);
+                }
+            }
             Ok(known)
         })?;
         Ok(found.unwrap_or_default())
     }
 
     fn record_run(&self, run: &Run) -> Result<(), StoreError> {
-        self.write(|connection| runs::record(connection, run))
+        self.change(|connection| {
+            let transaction = connection.unchecked_transaction()?;
+            runs::record(&transaction, run)?;
+            transaction.commit()
+        })
     }
 
     fn last_run(&self, project: &ProjectName) -> Result<Option<Run>, StoreError> {
-        Ok(self.runs(&Asked { limit: Some(1), ..Asked::all(project.clone()) })?.pop())
+        Ok(self.read(|connection, format| runs::last(connection, format, project))?.flatten())
     }
 
     fn words(&self, project: &ProjectName) -> Result<Words, StoreError> {
@@ -277,11 +361,57 @@ impl Store for Sqlite {
     }
 
     fn say(&self, project: &ProjectName, service: &ServiceName, said: Option<&Said>) -> Result<(), StoreError> {
-        self.write(|connection| words::say(connection, project, service, said))
+        self.change(|connection| words::say(connection, project, service, said))
     }
 
-    fn switch(&self, project: &ProjectName, entry: &str, switched: Option<&Switched>) -> Result<(), StoreError> {
-        self.write(|connection| words::switch(connection, project, entry, switched))
+    fn switch(&self, project: &ProjectName, switched: Option<&Switched>) -> Result<(), StoreError> {
+        self.change(|connection| {
+            let transaction = connection.unchecked_transaction()?;
+            words::switch(&transaction, project, switched)?;
+            transaction.commit()
+        })
+    }
+
+    fn told_mode(&self, project: &ProjectName, notifier: &str) -> Result<Option<ToldMode>, StoreError> {
+        let found = self.read(|connection, format| {
+            if format < WITH_PENDING { Ok(None) } else { pending::told_mode(connection, project, notifier) }
+        })?;
+        Ok(found.flatten())
+    }
+
+    fn set_told_mode(&self, project: &ProjectName, notifier: &str, mode: Option<&ModeName>) -> Result<(), StoreError> {
+        self.change(|connection| pending::set_told_mode(connection, project, notifier, mode))
+    }
+
+    fn keep_converged(&self, project: &ProjectName, converged: &Converged) -> Result<(), StoreError> {
+        // A run that changed nothing must not cost a write.
+        if self.converged(project)?.first().is_some_and(|newest| newest.is_like(converged)) {
+            return Ok(());
+        }
+        self.change(|connection| {
+            let transaction = connection.unchecked_transaction()?;
+            converged::keep(&transaction, project, converged)?;
+            transaction.commit()
+        })
+    }
+
+    fn converged(&self, project: &ProjectName) -> Result<Vec<Converged>, StoreError> {
+        let found =
+            self.read(
+                |connection, format| {
+                    if format < WITH_PENDING { Ok(Vec::new()) } else { converged::read(connection, project) }
+                },
+            )?;
+        Ok(found.unwrap_or_default())
+    }
+
+    fn set_report(
+        &self,
+        project: &ProjectName,
+        service: &ServiceName,
+        report: Option<&Report>,
+    ) -> Result<(), StoreError> {
+        self.change(|connection| words::set_report(connection, project, service, report))
     }
 
     fn set_attempts(
@@ -290,11 +420,7 @@ impl Store for Sqlite {
         service: &ServiceName,
         attempts: Option<&Attempts>,
     ) -> Result<(), StoreError> {
-        self.write(|connection| words::set_attempts(connection, project, service, attempts))
-    }
-
-    fn record_call(&self, call: &Called) -> Result<(), StoreError> {
-        self.write(|connection| runs::record_call(connection, call))
+        self.change(|connection| words::set_attempts(connection, project, service, attempts))
     }
 }
 
@@ -308,7 +434,8 @@ fn is_full(error: &rusqlite::Error) -> bool {
 fn advice(error: &rusqlite::Error) -> &'static str {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            "; it is left as it is: move it away, and a new one is begun (the history goes with it, and nothing else)"
+            "; it is left as it is: restore it from a backup, or move it away, and a new one is begun (holds, the mode \
+             override, restart budgets, pending calls and the history go with it)"
         }
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             "; set LCM_STATE_DIR to a folder of your own"

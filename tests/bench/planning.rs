@@ -252,6 +252,8 @@ fn observed(services: &[(Part, usize, Service)], gpus: usize) -> Observed {
         gpus_unknown: None,
         ports: ports.into_iter().collect(),
         ports_unknown: None,
+        holds_unknown: None,
+        pending: Vec::new(),
         warnings: Vec::new(),
     }
 }

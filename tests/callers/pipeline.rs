@@ -129,5 +129,5 @@ fn what_is_blocked_or_does_not_come_up_is_told_and_the_rest_is_done() {
     checkout.job("drift full.yaml").exits(4);
 
     checkout.job("check dead.yaml").exits(0);
-    checkout.job("merge dead.yaml").exits(3).says("not all of it came up");
+    checkout.job("merge dead.yaml").exits(3).says("not all of it is up");
 }

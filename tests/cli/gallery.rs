@@ -87,10 +87,13 @@ impl World {
         let plan = said.json();
         self.holds(said.stdout == again.stdout, "planning twice says two things");
         let is_blocked = list(&plan, "blocked").next().is_some();
-        let [code, detailed_code] = match (is_blocked, plan["changes"] == true) {
-            (true, _) => [4, 4],
-            (false, true) => [0, 2],
-            (false, false) => [0, 0],
+        // What is kept down by its budget has failed, and counts before what is blocked.
+        let is_spent = list(&plan, "held").any(|held| held["reason"]["code"] == "budget_spent");
+        let [code, detailed_code] = match (is_spent, is_blocked, plan["changes"] == true) {
+            (true, _, _) => [3, 3],
+            (false, true, _) => [4, 4],
+            (false, false, true) => [0, 2],
+            (false, false, false) => [0, 0],
         };
         self.holds(said.exit() == Some(code), &format!("it ends with {:?}", said.exit()));
         self.holds(detailed.exit() == Some(detailed_code), &format!("in detail it ends with {:?}", detailed.exit()));

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::lcm::Lcm;
 use crate::lcm::promised::schema;
+use crate::live::Live;
 
 /// A project of its own, taken down when dropped.
 struct Hooked {
@@ -161,4 +162,53 @@ fn the_readmes_example_works() {
     };
     assert_eq!(hooks("calls.log"), ["post_start online", "post_stop offline"]);
     assert_eq!(hooks("changes.log"), ["notify_after online", "notify_after offline"]);
+}
+
+/// Writes each payload into a file of its own line.
+const LISTENER: &str = "sh -c 'cat >> events.log; echo >> events.log'";
+
+#[test]
+fn events_of_whole_runs_are_told_to_who_asks_for_them_and_a_mode_until_it_is_taken() {
+    let live = Live::new("{ process: { command: [sleep, '300'] }, stop: { grace: 1s } }");
+    let manifest = live.folder.path().join("lcm.yaml");
+    let text = fs::read_to_string(&manifest).expect("a manifest");
+    let modes = "modes: { day: { services: [one] }, night: { services: [] } }\nmode: day\n";
+    let notify = |call: &str| format!("notify:\n  - {{ exec: \"{call}\", events: [mode_changed, run_failed] }}\n");
+    let write = |call: &str, mode: &str| {
+        let modes = modes.replace("mode: day", &format!("mode: {mode}"));
+        fs::write(&manifest, format!("{text}{modes}{}", notify(call))).expect("written");
+    };
+    let events = || -> Vec<(String, serde_json::Value)> {
+        let log = fs::read_to_string(live.folder.path().join("events.log")).unwrap_or_default();
+        let parse = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON");
+        let lines = log.lines().filter(|line| !line.is_empty()).map(parse);
+        lines.map(|event| (event["hook"].as_str().expect("a name").to_owned(), event)).collect()
+    };
+    write(LISTENER, "day");
+    live.lcm(&["apply"]).run().code(0);
+    assert_eq!(events().len(), 1);
+    live.lcm(&["apply"]).run().code(0);
+    assert_eq!(events().len(), 1, "it is told once");
+    write(LISTENER, "night");
+    live.lcm(&["apply", "--yes"]).run().code(0);
+    let all = events();
+    let (hook, event) = all.last().expect("an event");
+    assert_eq!((hook.as_str(), &event["from_mode"], &event["mode"]), ("mode_changed", &"day".into(), &"night".into()));
+    assert_eq!(all.len(), 2, "changes of services are not told: {all:?}");
+    // One that can't take it is told by a later run.
+    let refuses = "sh -c 'test -f open && { cat >> events.log; echo >> events.log; }'";
+    write(refuses, "day");
+    live.lcm(&["apply"]).run().code(0).stderr_has("mode_changed was not told to");
+    live.lcm(&["apply"]).run().code(0).stderr_has("mode_changed was not told to");
+    fs::write(live.folder.path().join("open"), "").expect("written");
+    live.lcm(&["apply"]).run().code(0);
+    assert_eq!(events().len(), 3);
+
+    let dies = text.replace("command: [sleep, '300']", "command: 'exit 3'");
+    fs::write(&manifest, format!("{dies}{}", notify(LISTENER))).expect("written");
+    live.lcm(&["apply"]).run().code(3);
+    let all = events();
+    let (_, event) = all.iter().find(|(hook, _)| hook == "run_failed").expect("a failed run");
+    assert_eq!(event["exit_code"], 3, "{event}");
+    assert!(event["error"].as_str().is_some_and(|error| error.contains("exit status 3")), "{event}");
 }

@@ -45,7 +45,7 @@ fn a_state_folder_that_can_not_be_used_stops_an_apply_and_only_warns_a_plan() {
     let text = "not a database, but long enough to be taken for one".repeat(10);
     fs::write(folder.path().join("broken/lcm.db"), &text).expect("written");
     lcm(&["apply", "none.yaml"], "broken").code(1).stderr_has("broken/lcm.db");
-    lcm(&["plan", "none.yaml"], "broken").code(0).stderr_has("going on without history");
+    lcm(&["plan", "none.yaml"], "broken").code(0).stderr_has("the history are not known");
     assert_eq!(fs::read_to_string(folder.path().join("broken/lcm.db")).expect("there"), text, "left as it is");
 
     Lcm::new(folder.path())

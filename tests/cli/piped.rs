@@ -105,13 +105,14 @@ fn problems_name_standard_input_and_a_long_one_is_refused() {
 }
 
 #[test]
-fn a_switch_needs_a_file() {
+fn a_mode_override_is_the_projects_whatever_the_manifest_came_through() {
     let folder = studio();
-    for words in [&["switch", "write", "-"][..], &["switch", "write", "-m", "-"], &["switch", "--clear", "/dev/stdin"]]
-    {
-        let ran = poured("", &Lcm::new(folder.path()).args(words), words).code(64);
-        assert!(ran.stderr.contains("<stdin>: a switch belongs to a manifest file"), "{ran}");
-    }
+    let manifest = fs::read_to_string(folder.path().join("lcm.yaml")).expect("a manifest");
+    let lcm = |words: &[&str]| poured(&manifest, &Lcm::new(folder.path()).args(words).simulated(), words);
+    lcm(&["switch", "write", "--as", "kim", "-"]).code(0);
+    Lcm::new(folder.path()).args(&["plan"]).simulated().run().code(0).stdout_has("mode write (kim, since");
+    lcm(&["switch", "--clear", "/dev/stdin"]).code(0).stdout_has("the mode is paint, by <stdin>");
+    Lcm::new(folder.path()).args(&["plan"]).simulated().run().code(0).stdout_has("mode paint (manifest)");
     let words = ["plan", "lcm.yaml", "-m", "lcm.yaml"];
     Lcm::new(folder.path()).args(&words).run().code(64);
 }

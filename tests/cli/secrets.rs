@@ -138,6 +138,8 @@ impl Planted {
 
 impl Drop for Planted {
     fn drop(&mut self) {
+        // What is held does not go down.
+        let _ = self.lcm(&["resume", "logged"]).command().stdout(Stdio::null()).stderr(Stdio::null()).status();
         let _ = self.lcm(&["down", "--yes"]).command().stdout(Stdio::null()).stderr(Stdio::null()).status();
     }
 }
@@ -176,7 +178,14 @@ fn planted(secret: &str) -> Result<(), TestCaseError> {
     for words in VIEWS {
         planted.hides(&words.join(" "), &planted.said(words))?;
     }
-    for words in [&["maintain", "logged", "--reason", secret][..], &["restart", "api", "--yes"], &["down", "--yes"]] {
+    for words in [
+        &["maintain", "logged", "--reason", secret][..],
+        &["restart", "api", "--yes"],
+        &["report", "api", "--error", secret],
+        &["resume", "logged"],
+        &["rollback", "--yes"],
+        &["down", "--yes"],
+    ] {
         planted.hides(words[0], &planted.said(words))?;
     }
     planted.is_written_nowhere(planted.folder.path())

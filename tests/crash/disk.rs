@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::sandbox::{Sandbox, free_port, run};
+use crate::sandbox::{Ran, Sandbox, free_port, run};
 
 /// Runs in a mount namespace of its own. With the history of one run the disk becomes full, and stays so for the next.
 const SCRIPT: &str = r#"
@@ -17,6 +17,22 @@ said history --format csv --state online
 rm "$LCM_STATE_DIR/filler"
 said apply --yes lcm.yaml
 said history --format csv
+said down --yes lcm.yaml
+"#;
+
+/// The same with a service whose stop has a hook: what can't be recorded is not begun, until there is room again.
+const DUTIES: &str = r#"
+mkdir -p "$LCM_STATE_DIR"
+mount -t tmpfs -o size=8m,mode=700 none "$LCM_STATE_DIR"
+said() { echo "--- $*"; code=0; "$LCM" "$@" 2>&1 || code=$?; echo "exit $code"; }
+said apply --yes lcm.yaml
+head -c 16m /dev/zero > "$LCM_STATE_DIR/filler" 2> /dev/null
+said apply --yes --mode less lcm.yaml
+cat calls.log 2>&1
+rm "$LCM_STATE_DIR/filler"
+said apply --yes --mode less lcm.yaml
+said plan --mode less --detailed-exitcode lcm.yaml
+cat calls.log
 said down --yes lcm.yaml
 "#;
 
@@ -46,13 +62,7 @@ pub(crate) fn fails_the_record_and_not_the_service() {
     );
     let manifest = sandbox.write("lcm.yaml", &manifest);
     sandbox.take_down(manifest);
-    let mut script = sandbox.command::<&str>(&[]);
-    let environment: Vec<_> =
-        script.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
-    script = Command::new("unshare");
-    script.args(["--mount", "bash", "-c", SCRIPT]).env_clear().envs(environment);
-    script.env("LCM", env!("CARGO_BIN_EXE_lcm")).current_dir(sandbox.path("")).stdin(Stdio::null());
-    let ran = run(script, "a script on a full disk");
+    let ran = on_a_small_disk(&sandbox, SCRIPT);
     let part =
         |number: usize| ran.stdout.split("--- ").nth(number).unwrap_or_else(|| panic!("no part {number}\n{ran}"));
 
@@ -73,4 +83,36 @@ pub(crate) fn fails_the_record_and_not_the_service() {
             && !history.contains(",stopping,"),
         "seen, and not made\n{ran}"
     );
+}
+
+fn on_a_small_disk(sandbox: &Sandbox, script: &str) -> Ran {
+    let lcm = sandbox.command::<&str>(&[]);
+    let environment: Vec<_> =
+        lcm.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "bash", "-c", script]).env_clear().envs(environment);
+    command.env("LCM", env!("CARGO_BIN_EXE_lcm")).current_dir(sandbox.path("")).stdin(Stdio::null());
+    run(command, "a script on a full disk")
+}
+
+pub(crate) fn puts_off_what_has_duties() {
+    let mut sandbox = Sandbox::new("owing");
+    let hook = "[{ exec: [sh, -c, 'echo called >> calls.log'] }]";
+    let manifest = format!(
+        "version: 1\nname: \"@NAME@\"\nmode: both\nservices:\n  owes: {{ process: {{ command: [sleep, '300'] }}, hooks: {{ \
+         post_stop: {hook} }}, stop: {{ grace: 10s }} }}\n  plain: {{ process: {{ command: [sleep, '300'] }}, stop: {{ grace: \
+         10s }} }}\nmodes:\n  both: {{ services: [owes, plain] }}\n  less: {{ services: [] }}\n"
+    );
+    let manifest = sandbox.write("lcm.yaml", &manifest);
+    sandbox.take_down(manifest);
+    let ran = on_a_small_disk(&sandbox, DUTIES);
+    let part =
+        |number: usize| ran.stdout.split("--- ").nth(number).unwrap_or_else(|| panic!("no part {number}\n{ran}"));
+    assert!(part(1).contains("exit 0"), "{ran}");
+    let full = part(2);
+    assert!(full.contains("can't be recorded, so it was not begun") && full.contains("exit 3"), "{ran}");
+    assert!(full.contains("1 stopped") && !full.contains("\ncalled"), "what owes nothing goes on\n{ran}");
+    assert!(part(3).contains("1 stopped") && part(3).contains("exit 0"), "{ran}");
+    assert!(part(4).contains("exit 0"), "{ran}");
+    assert_eq!(part(4).matches("\ncalled").count(), 1, "{ran}");
 }

@@ -14,7 +14,7 @@ use lcm::store::sqlite::Sqlite;
 use lcm::store::{Author, Store as _, Transition};
 use rusqlite::Connection;
 
-const FOLDER: &str = "LCM_TEST_STORE";
+pub(crate) const FOLDER: &str = "LCM_TEST_STORE";
 /// Where the writer's numbers begin.
 const FIRST: &str = "LCM_TEST_FIRST";
 
@@ -43,7 +43,7 @@ pub(crate) fn is_writer() -> bool {
 }
 
 /// One write, so that it is out whatever comes next.
-fn acknowledge(word: &str) {
+pub(crate) fn acknowledge(word: &str) {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(format!("{word}\n").as_bytes()).and_then(|()| stdout.flush()).expect("somebody listens");
 }
@@ -112,7 +112,9 @@ pub(crate) fn loses_no_acknowledged_record() {
         assert!(count >= acknowledged, "round {round}: {count} records, and {acknowledged} were acknowledged");
         assert!(count <= acknowledged + 1, "round {round}: {count} records, and {acknowledged} were acknowledged");
         assert!(numbers.iter().copied().eq(0..count), "round {round}: in their order, without a gap");
-        assert_sound(folder.path());
+        if count > 0 {
+            assert_sound(folder.path());
+        }
         unacknowledged += count - acknowledged;
         next = count;
     }
@@ -158,7 +160,7 @@ fn format_of(folder: &Path) -> u32 {
     file.pragma_query_value(None, "user_version", |row| row.get(0)).expect("read")
 }
 
-fn assert_sound(folder: &Path) {
+pub(crate) fn assert_sound(folder: &Path) {
     let file = Connection::open(folder.join("lcm.db")).expect("opened");
     let answer: String = file.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("checked");
     assert_eq!(answer, "ok");

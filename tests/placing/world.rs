@@ -124,6 +124,8 @@ fn observed(case: &Case, desired: &Desired) -> Observed {
         gpus_unknown: None,
         ports: ports.collect(),
         ports_unknown: None,
+        holds_unknown: None,
+        pending: Vec::new(),
         warnings: Vec::new(),
     }
 }

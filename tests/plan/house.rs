@@ -78,6 +78,7 @@ impl House {
     async fn facts(&self, desired: &Desired) -> Facts {
         let mut facts = self.sim.observe(desired).await;
         facts.history = self.store.last_known(&desired.project).expect("a memory");
+        facts.pending = self.store.pending(&desired.project).expect("a memory");
         facts.heed(self.store.words(&desired.project).expect("a memory").services);
         facts
     }
@@ -132,6 +133,7 @@ impl House {
             let (_keep, interrupt) = tokio::sync::watch::channel(None);
             let brain = |facts: &Facts, request: &Request| think(desired, facts, request);
             let room = |facts: &Facts, request: &Request| lcm::plan::room(desired, &observe(facts, desired), request);
+            let earlier = self.store.pending(&desired.project).expect("it is in memory");
             let context = Context {
                 driver: &self.sim,
                 store: &self.store,
@@ -143,6 +145,7 @@ impl House {
                 think: &brain,
                 observe: &|facts| observe(facts, desired),
                 room: &room,
+                earlier: &earlier,
                 orphans: &BTreeMap::new(),
                 options: &options,
                 events: &|event| fits(&event, "an event of this test"),

@@ -79,7 +79,7 @@ fn nobody_asks_how_what_is_maintained_does_and_one_that_does_not_run_is_not_star
         }
     });
     assert_lines(&house.plan("paint"), "held painter [maintenance]");
-    assert_eq!(state(&house, "painter"), State::Maintenance);
+    assert_eq!(state(&house, "painter"), State::Registered, "no row leads to maintenance from there");
     house.sim.meddle(|facts| facts.probes.clear());
     house.say("painter", None);
     assert_lines(&house.plan("paint"), "start:painter [wanted_by_mode] 17167 on gpu-0");

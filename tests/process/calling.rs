@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lcm::driver::{Answer, Driver as _, Errand};
 use lcm::model::desired::Call;
-use lcm::model::hooks::{FORMAT, Occasion, Point};
+use lcm::model::hooks::{FORMAT, HookPayload, Payload, Point};
 use lcm::model::lifecycle::State;
 use lcm::model::plan::ReasonCode;
 use serde_json::{Value, json};
@@ -18,9 +18,9 @@ use serde_json::{Value, json};
 use crate::probing::machine;
 use crate::support::{Bench, PATIENCE, lives, wait_for};
 
-fn occasion(bench: &Bench) -> Occasion {
-    Occasion {
-        format: FORMAT,
+fn payload(bench: &Bench) -> HookPayload {
+    HookPayload {
+        format: FORMAT.to_owned(),
         at: jiff::Timestamp::UNIX_EPOCH,
         hook: Point::PreStop,
         project: bench.project.clone(),
@@ -37,13 +37,13 @@ fn occasion(bench: &Bench) -> Occasion {
     }
 }
 
-async fn call_within(bench: &Bench, call: &Call, timeout: Duration, cwd: &Path, occasion: &Occasion) -> Answer {
-    machine(bench, &[]).call(&Errand { call, cwd, timeout, occasion }).await
+async fn call_within(bench: &Bench, call: &Call, timeout: Duration, cwd: &Path, payload: &HookPayload) -> Answer {
+    machine(bench, &[]).call(&Errand { call, cwd, timeout, payload: Payload::Change(payload) }).await
 }
 
 async fn call(bench: &Bench, line: &str) -> Answer {
     let call = Call::Exec(["sh", "-c", line].map(str::to_owned).to_vec());
-    call_within(bench, &call, PATIENCE, bench.folder.path(), &occasion(bench)).await
+    call_within(bench, &call, PATIENCE, bench.folder.path(), &payload(bench)).await
 }
 
 fn well(output: &str) -> Answer {
@@ -56,7 +56,7 @@ async fn it_is_told_on_stdin_and_what_it_writes_is_kept_in_order() {
     let answer = call(&bench, "cat > told; env > environment; echo one; echo two >&2; echo three").await;
     assert_eq!(answer, well("one\ntwo\nthree\n"));
     let told: Value = serde_json::from_str(&fs::read_to_string(bench.path("told")).expect("told")).expect("JSON");
-    assert_eq!(told, json!(occasion(&bench)));
+    assert_eq!(told, json!(payload(&bench)));
     assert_eq!(
         (&told["format"], &told["hook"], &told["code"]),
         (&json!(FORMAT), &json!("pre_stop"), &json!("not_in_mode"))
@@ -82,18 +82,18 @@ async fn how_it_ended_is_said() {
     assert_eq!(answer, Answer { error: Some("exits 3".to_owned()), output: "no licence\n".to_owned() });
     assert_eq!(call(&bench, "kill -9 $$").await.error.as_deref(), Some("exits 137"));
     let absent = Call::Exec(vec!["./no-such-program".to_owned()]);
-    let answer = call_within(&bench, &absent, PATIENCE, bench.folder.path(), &occasion(&bench)).await;
+    let answer = call_within(&bench, &absent, PATIENCE, bench.folder.path(), &payload(&bench)).await;
     let error = answer.error.expect("it can't be run");
     assert!(error.starts_with("can't run: its program ./no-such-program is not there"), "{error}");
     let nowhere = bench.path("nowhere");
-    let answer = call_within(&bench, &absent, PATIENCE, &nowhere, &occasion(&bench)).await;
+    let answer = call_within(&bench, &absent, PATIENCE, &nowhere, &payload(&bench)).await;
     assert!(answer.error.is_some_and(|error| error.contains("its folder")));
 }
 
 #[tokio::test]
 async fn who_does_not_listen_and_who_talks_too_much_are_borne() {
     let bench = Bench::new();
-    let mut long = occasion(&bench);
+    let mut long = payload(&bench);
     long.reason = "why ".repeat(1 << 18);
     let deaf = Call::Exec(["sh", "-c", "exec 0<&-; echo well"].map(str::to_owned).to_vec());
     let answer = call_within(&bench, &deaf, PATIENCE, bench.folder.path(), &long).await;
@@ -112,7 +112,7 @@ async fn at_its_deadline_it_is_killed_with_all_that_it_started() {
     let stubborn = Call::Exec(["sh", "-c", line].map(str::to_owned).to_vec());
     // As soon as the machine was quick enough to let it begin.
     for timeout in [1, 5, 20, 60].map(Duration::from_secs) {
-        let answer = call_within(&bench, &stubborn, timeout, bench.folder.path(), &occasion(&bench)).await;
+        let answer = call_within(&bench, &stubborn, timeout, bench.folder.path(), &payload(&bench)).await;
         assert_eq!(answer.error, Some(format!("did not end within {}s", timeout.as_secs())));
         if let Ok(pid) = fs::read_to_string(bench.path("child")).unwrap_or_default().trim().parse() {
             assert_eq!(answer.output, "begun\n");
@@ -203,11 +203,11 @@ async fn an_address_gets_the_event_or_what_the_manifest_gives_and_any_2xx_is_wel
     ]);
     let url = format!("http://127.0.0.1:{port}/lcm");
     let request = |json| Call::Http { method: "POST".to_owned(), url: url.clone(), json };
-    let ask = async |call| call_within(&bench, &call, PATIENCE, Path::new("/"), &occasion(&bench)).await;
+    let ask = async |call| call_within(&bench, &call, PATIENCE, Path::new("/"), &payload(&bench)).await;
     assert_eq!(ask(request(None)).await, well(""));
     let (head, body) = asked.recv_timeout(PATIENCE).expect("asked");
     assert!(head.starts_with("POST /lcm HTTP/1.1\r\n") && head.contains("application/json"), "{head}");
-    assert_eq!(serde_json::from_slice::<Value>(&body).expect("JSON"), json!(occasion(&bench)));
+    assert_eq!(serde_json::from_slice::<Value>(&body).expect("JSON"), json!(payload(&bench)));
     assert_eq!(ask(request(Some(json!({ "text": "hello" })))).await, well("thanks"));
     assert_eq!(asked.recv_timeout(PATIENCE).expect("asked").1, br#"{"text":"hello"}"#);
     let answer = ask(request(None)).await;
@@ -222,6 +222,6 @@ async fn an_address_that_hangs_fails_at_its_deadline() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("bound").port();
     let call = Call::Http { method: "POST".to_owned(), url: format!("http://127.0.0.1:{port}/"), json: None };
-    let answer = call_within(&bench, &call, Duration::from_millis(300), Path::new("/"), &occasion(&bench)).await;
+    let answer = call_within(&bench, &call, Duration::from_millis(300), Path::new("/"), &payload(&bench)).await;
     assert_eq!(answer.error.as_deref(), Some("no answer within 300ms"));
 }

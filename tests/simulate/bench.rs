@@ -106,6 +106,7 @@ impl Bench {
     pub(crate) async fn facts(&self) -> Facts {
         let mut facts = self.sim.observe(&self.desired).await;
         facts.history = self.store.last_known(&self.desired.project).expect("it is in memory");
+        facts.pending = self.store.pending(&self.desired.project).expect("it is in memory");
         facts
     }
 
@@ -136,6 +137,7 @@ impl Bench {
             force: false,
             release_timeout: Duration::from_mins(1),
         };
+        let earlier = self.store.pending(&self.desired.project).expect("it is in memory");
         let context = Context {
             driver: &self.sim,
             store: &self.store,
@@ -147,6 +149,7 @@ impl Bench {
             think: &think,
             observe: &|facts| observe(facts, &self.desired),
             room: &room,
+            earlier: &earlier,
             orphans: &orphans,
             options: &options,
             events: &events,

@@ -148,8 +148,10 @@ services:
     }
     engine.end();
     sandbox.lcm(&["plan", &manifest]).exits(1).says("nothing is known");
-    sandbox.lcm(&["suspend", "two", "-m", &manifest]).exits(1).says("can't be judged");
+    sandbox.lcm(&["suspend", "two", "-m", &manifest]).exits(0).says("its state is not known now");
+    sandbox.lcm(&["resume", "two", "-m", &manifest]).exits(1).says("can't be judged");
     engine.start_again();
+    sandbox.lcm(&["resume", "two", "-m", &manifest]).exits(0).says("the word is taken back");
     assert!(state(&engine, "one", &name).ends_with("exited"), "it went down with its engine");
     let stopped = state(&engine, "one", &name);
     for _ in 0..3 {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::forgetful::Forgetful;
 use crate::apply::{Context, Interrupt, OnFailure, Options, Outcome, apply};
 use crate::driver::sim::{Behaviour, Deed, Sim};
 use crate::model::desired::{
@@ -17,19 +18,16 @@ use crate::model::desired::{
     GpuRequest, Health, LogPolicy, Probe, Process, PullPolicy, Runtime, Service, StopPolicy, Wake,
 };
 use crate::model::event::{Event, EventKind, Stage};
-use crate::model::facts::{
-    Attempts, Facts, GpuFact, GpuHolder, HistoryFact, Marks, Owner, ProcessFact, Reading, TreeFact,
-};
+use crate::model::facts::{Facts, GpuFact, GpuHolder, Marks, Owner, ProcessFact, Reading, TreeFact};
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{GpuId, ProjectName, ServiceName, StepId};
 use crate::model::observed::Instance;
-use crate::model::plan::{Expect, Plan, Reason, ReasonCode, Request, Step};
+use crate::model::plan::{Expect, Plan, Purpose, Reason, ReasonCode, Request, Step};
 use crate::model::room::{GpuRoom, Holder, Room};
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
-use crate::model::words::{Said, Switched, Words};
 use crate::store::memory::Memory;
-use crate::store::{Author, Called, Measure, Run, Store, StoreError, Transition};
+use crate::store::{Author, Store};
 
 #[path = "../../../tests/support/schema.rs"]
 mod schema;
@@ -53,8 +51,13 @@ pub(super) struct Bench {
     pub(super) orphans: BTreeMap<ServiceName, StopPolicy>,
     /// Nothing can be written down.
     pub(super) forgets: bool,
+    /// Holds can't be read either.
+    pub(super) hides_holds: bool,
+    pub(super) purpose: Purpose,
     /// Steps that may begin before the host's lock is lost; `None`: it is never lost.
     pub(super) lock_steps: Mutex<Option<usize>>,
+    /// Each has an id of its own.
+    applies: AtomicUsize,
     events: Mutex<Vec<Event>>,
 }
 
@@ -84,7 +87,10 @@ impl Bench {
             rooms: Mutex::default(),
             orphans: BTreeMap::new(),
             forgets: false,
+            hides_holds: false,
+            purpose: Purpose::Apply,
             lock_steps: Mutex::default(),
+            applies: AtomicUsize::new(0),
             events: Mutex::default(),
         }
     }
@@ -143,12 +149,14 @@ impl Bench {
             let seen = || crate::plan::room(&self.desired, &crate::observe::observe(facts, &self.desired), request);
             lock(&self.rooms).pop_front().unwrap_or_else(seen)
         };
-        let store: &dyn Store = if self.forgets { &Forgetful } else { &self.store };
+        let forgetful = Forgetful { hides_holds: self.hides_holds };
+        let store: &dyn Store = if self.forgets { &forgetful } else { &self.store };
         let events = |event: Event| {
             schema::check(&serde_json::to_value(&event).expect("an event is JSON"), "an event of this test");
             lock(&self.events).push(event);
         };
-        let (interrupt, request) = (self.interrupt.subscribe(), Request::default());
+        let (interrupt, request) =
+            (self.interrupt.subscribe(), Request { purpose: self.purpose, ..Request::default() });
         let check_lock = || match lock(&self.lock_steps).as_mut() {
             None => Ok(()),
             Some(0) => Err("the lock was removed".to_owned()),
@@ -157,17 +165,21 @@ impl Bench {
                 Ok(())
             }
         };
+        let number = self.applies.fetch_add(1, Ordering::Relaxed);
+        let author = Author { by: String::new(), run: format!("run-{number}") };
+        let earlier = store.pending(&self.desired.project).unwrap_or_default();
         let context = Context {
             driver: &self.sim,
             store,
             store_told: &AtomicBool::new(false),
-            author: &Author::default(),
+            author: &author,
             desired: &self.desired,
             request: &request,
             approved: self.approved.then_some(&first),
             think: &think,
             observe: &|facts| crate::observe::observe(facts, &self.desired),
             room: &room,
+            earlier: &earlier,
             orphans: &self.orphans,
             options: &self.options,
             events: &events,
@@ -231,58 +243,6 @@ impl Bench {
                 .filter_map(|found| found.marks.as_ref()),
         );
         all.any(|marks| marks.service == service)
-    }
-}
-
-/// A store on a full disk.
-struct Forgetful;
-
-impl Forgetful {
-    fn full<T>() -> Result<T, StoreError> {
-        let (what, path) = ("can't write the store".to_owned(), "lcm.db".to_owned());
-        Err(StoreError::Full { what, path })
-    }
-}
-
-impl Store for Forgetful {
-    fn record(&self, _: &Transition) -> Result<(), StoreError> {
-        Self::full()
-    }
-
-    fn remember(&self, _: &Measure) -> Result<(), StoreError> {
-        Self::full()
-    }
-
-    fn last_known(&self, _: &ProjectName) -> Result<BTreeMap<ServiceName, HistoryFact>, StoreError> {
-        Self::full()
-    }
-
-    fn record_run(&self, _: &Run) -> Result<(), StoreError> {
-        Self::full()
-    }
-
-    fn last_run(&self, _: &ProjectName) -> Result<Option<Run>, StoreError> {
-        Self::full()
-    }
-
-    fn words(&self, _: &ProjectName) -> Result<Words, StoreError> {
-        Self::full()
-    }
-
-    fn say(&self, _: &ProjectName, _: &ServiceName, _: Option<&Said>) -> Result<(), StoreError> {
-        Self::full()
-    }
-
-    fn switch(&self, _: &ProjectName, _: &str, _: Option<&Switched>) -> Result<(), StoreError> {
-        Self::full()
-    }
-
-    fn set_attempts(&self, _: &ProjectName, _: &ServiceName, _: Option<&Attempts>) -> Result<(), StoreError> {
-        Self::full()
-    }
-
-    fn record_call(&self, _: &Called) -> Result<(), StoreError> {
-        Self::full()
     }
 }
 

@@ -4,11 +4,13 @@
 
 mod bench;
 mod failure;
+mod forgetful;
 mod graph;
 mod hooks;
 mod interrupt;
 mod measuring;
 mod memory;
+mod pending;
 mod recover;
 mod release;
 mod rules;

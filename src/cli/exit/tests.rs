@@ -45,6 +45,7 @@ fn done(last_plan: Plan) -> Outcome {
         changed: true,
         done: 1,
         skipped: 0,
+        settled: 0,
         failures: Vec::new(),
         interrupted: None,
         refused: None,
@@ -85,6 +86,16 @@ fn a_plan_tells_of_changes_only_when_asked() {
     assert_eq!(Exit::of_plan(&with_a_step(), true), Exit::Changes);
     assert_eq!(Exit::of_plan(&blocked(ReasonCode::NoRoom), true), Exit::Blocked);
     assert_eq!(Exit::of_plan(&held(ReasonCode::Suspended), false), Exit::Done, "what an operator holds is no error");
+}
+
+#[test]
+fn a_plan_ends_as_its_apply_would_where_all_goes_well() {
+    assert_eq!(Exit::of_plan(&held(ReasonCode::BudgetSpent), false), Exit::Failed, "it does not mend that");
+    assert_eq!(Exit::of_plan(&blocked(ReasonCode::Unhealthy), true), Exit::Failed);
+    let mends = Plan { steps: with_a_step().steps, changes: true, ..empty() };
+    assert_eq!(Exit::of_plan(&mends, false), Exit::Done, "repairs are pending");
+    let mends_a_part = Plan { held: held(ReasonCode::BudgetSpent).held, ..mends };
+    assert_eq!(Exit::of_plan(&mends_a_part, true), Exit::Failed);
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! All containers: one list call, and those of this manifest inspected, for their real settings.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, PortSummary, PortSummaryTypeEnum};
 use bollard::query_parameters::{ListContainersOptionsBuilder, ListNetworksOptions};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::stream::{self, FuturesUnordered};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
 use crate::driver::DriverError;
-use crate::driver::docker::inspect::Seen;
+use crate::driver::docker::inspect::{Running, Seen};
 use crate::driver::docker::scope::ImageMarks;
 use crate::driver::docker::{Engine, READ_DEADLINE, create, marks};
 use crate::model::desired::{Container, Desired, Protocol, Runtime, Service};
@@ -63,10 +65,13 @@ impl Engine {
         let services = desired.services.values();
         let services: BTreeMap<&str, &Service> =
             services.filter_map(|service| Some((service.container_name()?.as_str(), service))).collect();
-        let found = self.list(true).await?.into_iter().map(listed).collect::<Result<Vec<_>, _>>()?;
+        let names: Vec<String> = services.keys().map(ToString::to_string).collect();
+        let (found, mut ahead) = self.list_and_look_ahead(&names).await?;
+        let found = found.into_iter().map(listed).collect::<Result<Vec<_>, _>>()?;
         let completed = found.into_iter().map(|listed| {
             let service = services.get(listed.fact.name.as_str()).copied();
-            self.complete(listed, service, desired)
+            let seen = ahead.remove(&listed.fact.id).filter(|seen| agrees(seen, listed.fact.state));
+            self.complete(listed, seen, service, desired)
         });
         let mut facts: Vec<ContainerFact> = stream::iter(completed)
             .buffered(PARALLEL_MAX)
@@ -77,24 +82,54 @@ impl Engine {
         Ok(facts)
     }
 
-    /// Adds what the list does not tell, where it matters. `None`: the container is gone by now.
+    /// The list, and those of the named containers that could be inspected while it was being made: the engine has a core
+    /// for each. By id.
+    async fn list_and_look_ahead(
+        &self,
+        names: &[String],
+    ) -> Result<(Vec<ContainerSummary>, BTreeMap<String, Seen>), DriverError> {
+        let (mut names, mut listed, mut ahead) = (names.iter(), None, BTreeMap::new());
+        let mut list = pin!(self.list(true));
+        let mut looks = FuturesUnordered::new();
+        // Each turn ends one call, of which there are as many as names at most.
+        loop {
+            // Once the list is there, it says which are worth a look.
+            while listed.is_none() && looks.len() < PARALLEL_MAX {
+                let Some(name) = names.next() else { break };
+                looks.push(self.inspect(name).boxed());
+            }
+            tokio::select! {
+                biased;
+                found = &mut list, if listed.is_none() => listed = Some(found),
+                // What can't be inspected here is inspected after the list, and told of then.
+                Some(look) = looks.next() => ahead.extend(look.ok().flatten().map(|seen| (seen.id.clone(), seen))),
+                else => break,
+            }
+        }
+        Ok((listed.transpose()?.unwrap_or_default(), ahead))
+    }
+
+    /// Adds what the list does not tell, where it matters. `inspected`: what was looked at already. `None`: the container is gone by now.
     async fn complete(
         &self,
         listed: Listed,
+        mut inspected: Option<Seen>,
         service: Option<&Service>,
         desired: &Desired,
     ) -> Result<Option<ContainerFact>, DriverError> {
         let Listed { mut fact, image_id, image_label } = listed;
         let identity = self.identity(&desired.project);
         let is_own = fact.marks.as_ref().is_some_and(|marks| identity.is_own(&marks.project));
-        let mut inspected = None;
         if let Some(marks) = fact.marks.as_ref().filter(|_| is_own || service.is_some()) {
             fact.marks_inherited = match self.image_marks(&image_id).await? {
                 ImageMarks::Salt(salt) => salt == marks.salt,
                 ImageMarks::None => false,
-                ImageMarks::Gone => match self.inspect(&fact.id).await? {
+                ImageMarks::Gone => match inspected.take() {
                     Some(seen) => inspected.insert(seen).inherited,
-                    None => return Ok(None),
+                    None => match self.inspect(&fact.id).await? {
+                        Some(seen) => inspected.insert(seen).inherited,
+                        None => return Ok(None),
+                    },
                 },
             };
         }
@@ -138,6 +173,16 @@ impl Engine {
         let call = self.docker.list_networks(None::<ListNetworksOptions>);
         let networks = self.call("list networks", READ_DEADLINE, call).await?;
         Ok(networks.into_iter().filter_map(|network| Some((network.name?, network.id?))).collect())
+    }
+}
+
+/// Whether what was inspected shows the container as the list has it: nothing happened to it in between.
+fn agrees(seen: &Seen, state: ContainerState) -> bool {
+    match state {
+        ContainerState::Running => seen.state == Running::Yes,
+        ContainerState::Created => seen.state == Running::Created,
+        ContainerState::Exited => seen.state == Running::Ended,
+        ContainerState::Paused | ContainerState::Restarting | ContainerState::Removing | ContainerState::Dead => false,
     }
 }
 

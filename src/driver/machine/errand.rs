@@ -1,4 +1,4 @@
-//! Calls hooks and notifiers: a program with the occasion on its stdin, or an address with it as the body. They get the
+//! Calls hooks and notifiers: a program with the payload on its stdin, or an address with it as the body. They get the
 //! same environment from a shell, from cron and from CI, and nothing of any service's own: that may hold secrets.
 
 use std::collections::BTreeMap;
@@ -14,14 +14,14 @@ use crate::driver::process::guardian::Report;
 use crate::driver::process::{environment, proc};
 use crate::driver::{Answer, Errand, probe};
 use crate::model::desired::Call;
-use crate::model::hooks::Occasion;
+use crate::model::hooks::Payload;
 
 /// An lcm that is called by one of these must find the store and the lock of the lcm that calls.
 const HANDED_ON: [&str; 2] = ["LCM_STATE_DIR", "LCM_LOCK"];
 
 /// `own` is lcm's own environment; `lcm` becomes the guardian of a program.
 pub(super) async fn run(errand: &Errand<'_>, own: &BTreeMap<String, String>, lcm: &Path) -> Answer {
-    let told = serde_json::to_value(errand.occasion).expect("an occasion is made of maps, lists and texts");
+    let told = serde_json::to_value(errand.payload).expect("a payload is made of maps, lists and texts");
     match errand.call {
         Call::Http { method, url, json } => ask(errand, method, url, json.as_ref().unwrap_or(&told)).await,
         Call::Exec(argv) => exec(errand, argv, &told, own, lcm).await,
@@ -45,7 +45,7 @@ async fn exec(
     lcm: &Path,
 ) -> Answer {
     let not_run = |reason: String| Answer { error: Some(format!("can't run: {reason}")), output: String::new() };
-    let environment = environment(errand.occasion, own);
+    let environment = environment(errand.payload, own);
     let invocation = match environment::invoke(argv, errand.cwd.to_owned(), environment) {
         Ok(invocation) => invocation,
         Err(reason) => return not_run(reason),
@@ -85,7 +85,7 @@ fn output(report: &Report, excerpt: &Excerpt) -> String {
 }
 
 /// Project and service alone make nobody a part of a service: only lcm's own starts carry a salt.
-fn environment(occasion: &Occasion, own: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+fn environment(payload: Payload<'_>, own: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let mut environment = environment::fixed(own);
     for name in HANDED_ON {
         // Relative to lcm's own folder, which is not the hook's.
@@ -93,11 +93,9 @@ fn environment(occasion: &Occasion, own: &BTreeMap<String, String>) -> BTreeMap<
             environment.insert(name.to_owned(), path.display().to_string());
         }
     }
-    for (name, value) in [
-        (proc::PROJECT, occasion.project.to_string()),
-        (proc::SERVICE, occasion.service.to_string()),
-        ("LCM_HOOK", occasion.hook.to_string()),
-    ] {
+    let service = payload.service().map(|service| (proc::SERVICE, service.to_string()));
+    let rest = [(proc::PROJECT, payload.project().to_string()), ("LCM_HOOK", payload.hook().to_owned())];
+    for (name, value) in rest.into_iter().chain(service) {
         environment.insert(name.to_owned(), value);
     }
     environment

@@ -88,6 +88,24 @@ pub(crate) fn adopt(
     service: &ServiceName,
     pid: i32,
 ) -> Result<ProcessFact, DriverError> {
+    let process = adoptable(processes, desired, service, pid)?;
+    let folder = processes.folder(desired.project.as_str(), service.as_str());
+    folder.ensure()?;
+    let note = AdoptNote { pid, start_ticks: process.start_ticks, boot: proc::boot_id() };
+    folder.write_adopted(&note).map_err(|source| DriverError::Io {
+        what: format!("can't note the adoption in {}", folder.path().display()),
+        source,
+    })?;
+    Ok(process)
+}
+
+/// The process, where it can be adopted as this service.
+pub(crate) fn adoptable(
+    processes: &Processes,
+    desired: &Desired,
+    service: &ServiceName,
+    pid: i32,
+) -> Result<ProcessFact, DriverError> {
     let refused = |reason: String| DriverError::Refused(format!("can't adopt process {pid} as `{service}`: {reason}"));
     let unreadable = |source| DriverError::Io { what: "can't read the processes of this host".to_owned(), source };
     if pid <= 1 || u32::try_from(pid) == Ok(std::process::id()) {
@@ -113,13 +131,6 @@ pub(crate) fn adopt(
     for claim in claims(processes, desired, service, &census) {
         claim.refuse(&census, &process).map_err(refused)?;
     }
-    let folder = processes.folder(desired.project.as_str(), service.as_str());
-    folder.ensure()?;
-    let note = AdoptNote { pid, start_ticks: process.start_ticks, boot: proc::boot_id() };
-    folder.write_adopted(&note).map_err(|source| DriverError::Io {
-        what: format!("can't note the adoption in {}", folder.path().display()),
-        source,
-    })?;
     Ok(process)
 }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
+use jiff::{SignedDuration, Timestamp};
 use rustix::process::geteuid;
 use tokio::task::spawn_blocking;
 
@@ -49,6 +50,9 @@ use log::Written;
 use shim::standby;
 use trees::Census;
 use verified::{Names, Trust};
+
+/// Two clocks that count in hundredths of a second differ by less.
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
 
 /// The process trees of this host, as this user may see and touch them.
 #[derive(Clone)]
@@ -108,6 +112,14 @@ pub fn state_dir(environment: &BTreeMap<String, String>) -> PathBuf {
 #[must_use]
 pub fn home(environment: &BTreeMap<String, String>) -> PathBuf {
     environment::home(environment)
+}
+
+/// Whether a process of this number has lived since then, as far as this process sees it.
+#[must_use]
+pub fn lives_since(pid: i32, since: Timestamp) -> bool {
+    let started = |stat: proc::Stat| proc::started_at(stat.start_ticks, Timestamp::now());
+    let started = proc::stat(pid).filter(proc::Stat::is_alive).and_then(started);
+    started.is_some_and(|started| started <= since + CLOCK_TOLERANCE)
 }
 
 /// Makes the state folder, for this user's eyes only, and proves that something can be written there.
@@ -186,6 +198,11 @@ impl Processes {
     /// Takes a process that somebody else started for this service, until it ends. The caller holds the host's lock.
     pub fn adopt(&self, desired: &Desired, service: &ServiceName, pid: i32) -> Result<ProcessFact, DriverError> {
         adopt::adopt(self, desired, service, pid)
+    }
+
+    /// The process, where [`Processes::adopt`] would take it.
+    pub fn adoptable(&self, desired: &Desired, service: &ServiceName, pid: i32) -> Result<ProcessFact, DriverError> {
+        adopt::adoptable(self, desired, service, pid)
     }
 
     /// What it wrote since its last start, at most the last `bytes_max`.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::Sim;
 use crate::driver::{Answer, Errand};
-use crate::model::hooks::Occasion;
+use crate::model::hooks::{HookPayload, Payload};
 
 /// What an answer says where nobody said what it should be.
 const NOTHING_RUN: &str = "simulated: nothing was run or asked";
@@ -25,7 +25,7 @@ pub struct Call {
     pub at: Timestamp,
     /// As it shows: `./warm.sh`.
     pub what: String,
-    pub occasion: Occasion,
+    pub payload: HookPayload,
     /// It was waited for to its end.
     pub answered: bool,
 }
@@ -44,16 +44,19 @@ impl Sim {
 
     pub(super) async fn run_errand(&self, errand: &Errand<'_>) -> Answer {
         let what = errand.call.to_string();
-        let call = Call { at: self.time(), what: what.clone(), occasion: errand.occasion.clone(), answered: false };
         let (number, reply) = {
             let mut world = self.lock();
-            world.calls.push(call);
-            (world.calls.len() - 1, world.replies.get(&what).cloned())
+            // Of events of whole runs there is nothing to learn about a service.
+            if let Payload::Change(change) = errand.payload {
+                let (at, what) = (self.time(), what.clone());
+                world.calls.push(Call { at, what, payload: change.clone(), answered: false });
+            }
+            (world.calls.len().saturating_sub(1), world.replies.get(&what).cloned())
         };
         let unsaid = || Reply { output: NOTHING_RUN.to_owned(), ..Reply::default() };
         let reply = reply.unwrap_or_else(unsaid);
         tokio::time::sleep(reply.takes.min(errand.timeout)).await;
-        if let Some(call) = self.lock().calls.get_mut(number) {
+        if let (Payload::Change(_), Some(call)) = (errand.payload, self.lock().calls.get_mut(number)) {
             call.answered = true;
         }
         let late = reply.takes > errand.timeout;

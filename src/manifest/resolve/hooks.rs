@@ -65,6 +65,7 @@ fn notifier(context: &mut Context<'_>, written: &Located<wire::hooks::Notifier>)
     let timeout = timeout(context, written.timeout.as_ref(), NOTIFY_TIMEOUT);
     let states = context.listed(written.states.as_ref()).iter().map(|state| state.value).collect();
     let classes = context.listed(written.classes.as_ref()).iter().map(|class| class.value).collect();
+    let events = context.listed(written.events.as_ref()).iter().map(|event| event.value).collect();
     let services = context.listed(written.services.as_ref());
     let services = modes::named(context, services);
     let when = match written.when {
@@ -72,7 +73,17 @@ fn notifier(context: &mut Context<'_>, written: &Located<wire::hooks::Notifier>)
         Some(wire::hooks::When::After) | None => When::After,
     };
     let cwd = folder(context, written.span);
-    Some(Notifier { call: call?, cwd, timeout, when, states, classes, services, source: context.source(written.span) })
+    Some(Notifier {
+        call: call?,
+        cwd,
+        timeout,
+        when,
+        states,
+        classes,
+        services,
+        events,
+        source: context.source(written.span),
+    })
 }
 
 pub(super) fn recover(context: &mut Context<'_>, written: Option<&Located<wire::hooks::Recover>>) -> Recover {

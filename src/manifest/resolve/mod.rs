@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::manifest::interpolate::Variables;
 use crate::manifest::problem::{Problem, Severity};
@@ -163,6 +164,7 @@ pub(super) fn resolve(input: &Input<'_>, choice: &Choice, problems: &mut Vec<Pro
         mode,
         mode_source,
         own_mode: modes::own(&context),
+        entry_is_choice: modes::entry_is_choice(&context),
         entry: input.files.first().map(|entry| path_of(input, entry)).unwrap_or_default(),
         is_streamed: input.files.first().is_some_and(|entry| input.sources.get(entry.file).is_streamed),
         named_in: input
@@ -184,6 +186,7 @@ pub(super) fn resolve(input: &Input<'_>, choice: &Choice, problems: &mut Vec<Pro
         notify,
         secrets: Vec::new(),
         warnings: Vec::new(),
+        files: Arc::default(),
     })
 }
 

@@ -121,6 +121,13 @@ pub(super) fn own(context: &Context<'_>) -> Option<ModeName> {
     Some(ModeName::new(own.value.clone()))
 }
 
+/// Whether the entry file includes others and names a mode, and says nothing else.
+pub(super) fn entry_is_choice(context: &Context<'_>) -> bool {
+    let Some(entry) = context.input.files.first() else { return false };
+    let says_no_more = |key: &String| matches!(key.as_str(), "include" | "mode" | "version") || key.starts_with("x-");
+    ["include", "mode"].iter().all(|key| entry.keys.contains(*key)) && entry.keys.iter().all(says_no_more)
+}
+
 /// Goals that the command line asks for must be there.
 pub(super) fn check_goals(context: &mut Context<'_>, choice: &Choice) {
     let names = &context.input.names.goals;

@@ -9,6 +9,7 @@ use crate::manifest::wire::Example;
 use crate::manifest::wire::health::Request;
 use crate::manifest::wire::scalar::Period;
 use crate::manifest::wire::shape::{CommandLine, OneOrMany};
+use crate::model::hooks::RunEvent;
 use crate::model::lifecycle::{Class, State};
 
 /// What lcm calls when it starts or stops this service, one after the other.
@@ -70,6 +71,9 @@ pub(in crate::manifest) struct Notifier {
     /// Of these services; without it, of all.
     #[schemars(example = &"comfyui", example = ["comfyui", "ollama"])]
     pub services: Option<Located<OneOrMany<Located<String>>>>,
+    /// Events of whole runs. Without `states`, `classes` and `services`, only these.
+    #[schemars(example = &"run_failed", example = ["mode_changed", "run_failed"])]
+    pub events: Option<Located<OneOrMany<Located<RunEvent>>>>,
     /// How long it may take.
     #[schemars(extend("default" = "10s"), example = "5s")]
     pub timeout: Option<Located<Period>>,

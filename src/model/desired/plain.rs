@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -38,6 +39,7 @@ impl Desired {
             mode: None,
             mode_source: ModeSource::Manifest,
             own_mode: None,
+            entry_is_choice: false,
             entry: PathBuf::new(),
             is_streamed: false,
             named_in: PathBuf::new(),
@@ -54,6 +56,7 @@ impl Desired {
             notify: Vec::new(),
             secrets: Vec::new(),
             warnings: Vec::new(),
+            files: Arc::default(),
         }
     }
 }

@@ -30,6 +30,19 @@ pub struct HistoryFact {
     /// How often it was brought back of late, without lasting success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts: Option<Attempts>,
+    /// Failure that `lcm report` was last told of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Report>,
+}
+
+/// A failure that an outside observer reported. It is about the start that was up then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    pub error: String,
+    pub by: String,
+    #[schemars(with = "String")]
+    pub at: Timestamp,
 }
 
 /// What was tried to bring a service up.
@@ -52,7 +65,7 @@ impl HistoryFact {
 
     /// What is known later replaces what was known, each thing for itself: who knows nothing of one, takes nothing away.
     pub(super) fn learn(&mut self, later: &Self) {
-        let Self { state, made, seen, evicted_at, estimates, ref attempts } = *later;
+        let Self { state, made, seen, evicted_at, estimates, ref attempts, ref report } = *later;
         if state.is_some() {
             (self.state, self.made, self.seen) = (state, made, None);
         }
@@ -60,6 +73,9 @@ impl HistoryFact {
         self.evicted_at = evicted_at.or(self.evicted_at);
         if attempts.is_some() {
             self.attempts.clone_from(attempts);
+        }
+        if report.is_some() {
+            self.report.clone_from(report);
         }
         let Estimates { ready_ms, stopped_ms, memory } = estimates;
         self.estimates = Estimates {

@@ -2,19 +2,21 @@
 //! becomes of its neighbours, is not asked here.
 
 use crate::model::lifecycle::{Action, State};
-use crate::model::rules::{Case, Rules, Verdict};
+use crate::model::rules::{Case, Denial, Rules, Verdict};
 use crate::model::words::{Word, way};
 
 impl Rules {
-    /// The states that a service passes once this is said of it, both ends included; or why it can't be said.
-    pub fn may_say(&self, case: &Case<'_>, word: Word, from: State) -> Result<Vec<State>, Verdict<'_>> {
+    /// Returns the states that a service passes once this is said of it, both ends included. Empty: no row leads there,
+    /// and it is held in the state that it is in. `Err`: a rule forbids the change.
+    pub fn may_say(&self, case: &Case<'_>, word: Word, from: State) -> Result<Vec<State>, Denial<'_>> {
         // Where the rows have no such change at all, a rule may open one.
         let direct = [from, word.state()];
         let opened = (!from.may_become(word.state())).then_some(direct.as_slice());
-        let Some(route) = way(word, from).or(opened) else { return Err(Verdict::NoRow) };
+        let Some(route) = way(word, from).or(opened) else { return Ok(Vec::new()) };
         match self.judge_route(case, route) {
             None => Ok(route.to_vec()),
-            Some(verdict) => Err(verdict),
+            Some(Verdict::NoRow | Verdict::Legal) => Ok(Vec::new()),
+            Some(Verdict::Denied(denial)) => Err(denial),
         }
     }
 
@@ -42,6 +44,7 @@ mod tests {
     use crate::model::lifecycle::State;
     use crate::model::names::ServiceName;
     use crate::model::rules::{Case, Rule, Rules};
+    use crate::model::words::Word;
 
     fn commands(rules: &Rules, from: State) -> String {
         let case = Case { service: &ServiceName::from("a"), mode: None, at: Timestamp::UNIX_EPOCH };
@@ -55,18 +58,18 @@ mod tests {
     #[test]
     fn what_may_be_ordered_depends_on_where_it_is() {
         for (from, wanted) in [
-            (State::Registered, "start"),
-            (State::Deploying, "terminate"),
-            (State::Starting, "stop terminate"),
+            (State::Registered, "start maintain suspend terminate"),
+            (State::Deploying, "maintain suspend terminate"),
+            (State::Starting, "stop maintain suspend terminate"),
             (State::Idle, "stop restart maintain suspend terminate"),
-            (State::Stopping, "terminate"),
-            (State::Error, "start stop maintain terminate"),
-            (State::Failed, "start"),
-            (State::Maintenance, "resume terminate"),
+            (State::Stopping, "maintain suspend terminate"),
+            (State::Error, "start stop maintain suspend terminate"),
+            (State::Failed, "start maintain suspend terminate"),
+            (State::Maintenance, "resume suspend terminate"),
             (State::Suspended, "resume maintain terminate"),
-            (State::Offline, "start maintain terminate"),
-            (State::Terminated, "resume"),
-            (State::Deleted, ""),
+            (State::Offline, "start maintain suspend terminate"),
+            (State::Terminated, "resume maintain suspend"),
+            (State::Deleted, "maintain suspend terminate"),
         ] {
             assert_eq!(commands(&Rules::default(), from), wanted, "{from}");
         }
@@ -80,6 +83,9 @@ mod tests {
         let deny = vec![rule(State::Offline, State::Starting)];
         assert_eq!(commands(&Rules { deny, ..Rules::default() }, State::Idle), "stop maintain suspend terminate");
         let allow = vec![rule(State::Failed, State::Maintenance)];
-        assert_eq!(commands(&Rules { allow, ..Rules::default() }, State::Failed), "start maintain");
+        let rules = Rules { allow, ..Rules::default() };
+        let case = Case { service: &ServiceName::from("a"), mode: None, at: Timestamp::UNIX_EPOCH };
+        assert_eq!(rules.may_say(&case, Word::Maintain, State::Failed), Ok(vec![State::Failed, State::Maintenance]));
+        assert_eq!(Rules::default().may_say(&case, Word::Maintain, State::Failed), Ok(Vec::new()));
     }
 }

@@ -21,8 +21,8 @@ pub fn csv(history: &History) -> Output {
 }
 
 const TRANSITIONS: [&str; 9] = ["at", "service", "from", "to", "reason", "by", "run", "made", "metadata"];
-const RUNS: [&str; 9] =
-    ["run", "command", "manifest", "by", "began_at", "ended_at", "exit_code", "changed", "first_error"];
+const RUNS: [&str; 10] =
+    ["run", "command", "manifest", "by", "began_at", "ended_at", "exit_code", "changed", "first_error", "end"];
 const STATS: [&str; 6] = ["service", "starts", "failures", "ready", "ready_median_ms", "ready_p95_ms"];
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -37,7 +37,7 @@ fn transition(line: &TransitionLine) -> Vec<String> {
 }
 
 fn run(line: &RunLine) -> Vec<String> {
-    let RunLine { run, command, manifest, by, began_at, ended_at, exit_code, changed, first_error } = line;
+    let RunLine { run, command, manifest, by, began_at, ended_at, end, exit_code, changed, first_error } = line;
     let (began_at, ended_at) = (began_at.to_string(), ended_at.to_string());
     let (exit_code, changed) = (exit_code.to_string(), changed.to_string());
     let first_error = first_error.clone().unwrap_or_default();
@@ -51,6 +51,7 @@ fn run(line: &RunLine) -> Vec<String> {
         exit_code,
         changed,
         first_error,
+        end.clone(),
     ]
 }
 

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::model::harmless;
 use crate::model::lifecycle::State;
-use crate::report::history::{CallLine, History, RunLine, StatsLine, TransitionLine};
+use crate::report::history::{CallLine, History, OpenRun, RunLine, StatsLine, TransitionLine};
 use crate::report::output::Output;
 use crate::report::sheet::Sheet;
 use crate::report::style::{Paint, Style};
@@ -26,9 +27,14 @@ pub fn text(history: &History, zone: &TimeZone, verbose: bool, style: Style) -> 
         block(&mut sheet, &["TIME", "SERVICE", "HOOK", "TOOK", "CALL", "RESULT"], rows, style, "");
     }
     if let Some(runs) = &history.runs {
-        let rows = runs.iter().map(|line| run(line, zone)).collect();
+        let rows: Vec<Vec<Cell>> = runs.iter().map(|line| run(line, zone)).collect();
         let titles = ["TIME", "TOOK", "RUN", "COMMAND", "BY", "EXIT", "MANIFEST"];
-        block(&mut sheet, &titles, rows, style, "No run that changed anything is recorded.");
+        if !rows.is_empty() || history.open_runs.is_empty() {
+            block(&mut sheet, &titles, rows, style, "No run that changed anything is recorded.");
+        }
+    }
+    for run in &history.open_runs {
+        sheet.line(open_run(run, &stamp(run.began_at, zone)));
     }
     if let Some(quiet) = &history.quiet_runs {
         let runs = counted(usize::try_from(quiet.count).unwrap_or(usize::MAX), "run", "runs");
@@ -109,6 +115,7 @@ fn call(line: &CallLine, zone: &TimeZone) -> Vec<Cell> {
 fn run(line: &RunLine, zone: &TimeZone) -> Vec<Cell> {
     let took_ms = u64::try_from(line.ended_at.duration_since(line.began_at).as_millis()).unwrap_or_default();
     let error = line.first_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+    let end = if line.end == "completed" { String::new() } else { format!(" {}", line.end.replace('_', " ")) };
     let paint = if line.exit_code == 0 { Paint::Good } else { Paint::Bad };
     vec![
         Cell::new(stamp(line.began_at, zone)),
@@ -116,9 +123,20 @@ fn run(line: &RunLine, zone: &TimeZone) -> Vec<Cell> {
         Cell::new(&line.run),
         Cell::new(&line.command).paint(Paint::Strong),
         Cell::new(&line.by),
-        Cell::new(line.exit_code.to_string()).paint(paint).right(),
+        Cell::new(format!("{}{end}", line.exit_code)).paint(paint).right(),
         Cell::new(format!("{}{error}", line.manifest)),
     ]
+}
+
+/// A run without an end, in one line.
+pub(crate) fn open_run(run: &OpenRun, began: &str) -> String {
+    let OpenRun { run, command, by, running, .. } = run;
+    let what = if *running {
+        "is under way"
+    } else {
+        "was killed: what it left to be done is done by the next run, which also records its end"
+    };
+    harmless::line(&format!("Run {run} ({command} by {by}, begun {began}) {what}."))
 }
 
 fn figures(line: &StatsLine) -> Vec<Cell> {
@@ -224,6 +242,7 @@ mod tests {
             by: "kim as root".to_owned(),
             began_at: at(0),
             ended_at: at(95),
+            end: "completed".to_owned(),
             exit_code: 3,
             changed: true,
             first_error: Some("start painter: it ended".to_owned()),

@@ -70,9 +70,11 @@ fn status() -> Status {
             command: "lcm apply".to_owned(),
             by: "kim".to_owned(),
             ended_at: at(1_763_719_000),
+            end: "completed".to_owned(),
             exit_code: 3,
             first_error: None,
         }),
+        open_run: None,
         warnings: Vec::new(),
     }
 }

@@ -247,8 +247,8 @@ comfyui is idle: it answers, and has nothing to do
             let text = told(&Rules::default(), &ObservedService { word: Some(Box::new(said)), ..seen(state) });
             text.split_once("you can: ").expect("commands").1.replace(" comfyui", "").replace("\n   ", "")
         };
-        assert_eq!(commands(State::Maintenance, Word::Maintain), "`lcm resume`, `lcm terminate`");
-        assert_eq!(commands(State::Terminated, Word::Terminate), "`lcm resume`");
+        assert_eq!(commands(State::Maintenance, Word::Maintain), "`lcm resume`, `lcm suspend`, `lcm terminate`");
+        assert_eq!(commands(State::Terminated, Word::Terminate), "`lcm resume`, `lcm maintain`, `lcm suspend`");
         // The word is kept, and was not carried out yet.
         assert_eq!(commands(State::Online, Word::Terminate), "`lcm resume`, `lcm stop`, `lcm maintain`, `lcm suspend`");
     }

@@ -3,6 +3,7 @@
 use crate::model::harmless;
 use crate::model::lifecycle::State;
 use crate::model::names::GpuId;
+use crate::report::history::open_run;
 use crate::report::output::Output;
 use crate::report::sheet::Sheet;
 use crate::report::status::{EstimatesLine, Outlooks, ServiceLine, Status, gpus, next};
@@ -96,9 +97,13 @@ fn parts(status: &Status, outlooks: &Outlooks, verbose: bool, style: Style) -> P
     block(&mut sheet, &table::lines(&goals(status), style));
     if let Some(run) = &status.last_run {
         let error = run.first_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+        let end = if run.end == "completed" { String::new() } else { format!(" ({})", run.end.replace('_', " ")) };
         let ago = elapsed(run.ended_at, status.observed_at);
-        let run = format!("Last run: {} by {}, {ago} ago, exit {}{error}", run.command, run.by, run.exit_code);
+        let run = format!("Last run: {} by {}, {ago} ago, exit {}{end}{error}", run.command, run.by, run.exit_code);
         sheet.gap().line(harmless::line(&run));
+    }
+    if let Some(run) = &status.open_run {
+        sheet.gap().line(open_run(run, &format!("{} ago", elapsed(run.began_at, status.observed_at))));
     }
     if !status.warnings.is_empty() {
         sheet.gap();
@@ -282,6 +287,7 @@ mod tests {
             gpus: Vec::new(),
             goals: Vec::new(),
             last_run: None,
+            open_run: None,
             warnings: Vec::new(),
         }
     }

@@ -36,6 +36,7 @@ pub(in crate::report) enum Kind {
 /// What is shown together, in the order in which it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::report) enum Group {
+    Pending,
     Goes,
     Changes,
     Comes,

@@ -3,13 +3,16 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// In the file's `user_version`; it is that of a file with all tables below.
-pub(super) const FORMAT: u32 = 3;
+pub(super) const FORMAT: u32 = 4;
 
 /// The first format that has measures.
 pub(super) const WITH_MEASURES: u32 = 2;
 
 /// The first format that has words, attempts, calls, and on whose account a change was made.
 pub(super) const WITH_WORDS: u32 = 3;
+
+/// The first format that has pending calls, and runs that were begun.
+pub(super) const WITH_PENDING: u32 = 4;
 
 const CHANGES_AND_RUNS: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -65,41 +68,81 @@ const WORDS: &str = "
     ) STRICT;
 ";
 
+/// Columns of quiet runs: the last of them; null where an earlier lcm recorded it. `goals`: a JSON list of names; `files`: one of paths and texts. `due`: `now`, `acknowledged`, or a state of the service; `payload`: JSON, as a hook is handed it.
+const PENDING: &str = "
+    ALTER TABLE runs ADD COLUMN ended TEXT NOT NULL DEFAULT 'completed';
+    ALTER TABLE quiet_runs ADD COLUMN run TEXT;
+    ALTER TABLE quiet_runs ADD COLUMN command TEXT;
+    ALTER TABLE quiet_runs ADD COLUMN by_whom TEXT;
+    ALTER TABLE quiet_runs ADD COLUMN began_us INTEGER;
+    ALTER TABLE quiet_runs ADD COLUMN exit_code INTEGER;
+    ALTER TABLE quiet_runs ADD COLUMN manifest TEXT;
+    CREATE TABLE runs_begun (
+        project TEXT NOT NULL, run TEXT NOT NULL, command TEXT NOT NULL, by_whom TEXT NOT NULL,
+        began_us INTEGER NOT NULL, manifest TEXT NOT NULL, PRIMARY KEY (project, run)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE pending_calls (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, due TEXT NOT NULL, digest TEXT NOT NULL,
+        call TEXT NOT NULL, payload TEXT NOT NULL, tries INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE converged (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, run TEXT NOT NULL, at_us INTEGER NOT NULL,
+        mode TEXT, own_mode TEXT, goals TEXT NOT NULL, entry TEXT NOT NULL, files TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX converged_of_project ON converged (project, id);
+    CREATE TABLE told_modes (
+        project TEXT NOT NULL, notifier TEXT NOT NULL, mode TEXT, PRIMARY KEY (project, notifier)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE reports (
+        project TEXT NOT NULL, service TEXT NOT NULL, error TEXT NOT NULL, by_whom TEXT NOT NULL, at_us INTEGER NOT NULL,
+        PRIMARY KEY (project, service)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX pending_of_project ON pending_calls (project, id);
+";
+
 /// How a file stands to [`FORMAT`] after [`bring_up`].
 pub(super) enum Brought {
     UpToDate,
-    /// Somebody's newer lcm was here; the file is as it was.
+    /// Written by a newer lcm; the file is as it was.
     Newer(u32),
-    /// Without a format of ours it has tables; the file is as it was.
-    NotOurs,
 }
 
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// Adds the tables that a file of an older format, or an empty one, lacks: all or none. Under a write lock, since two
-/// may come at once.
+/// Whether a database has no table at all.
+pub(super) fn is_bare(connection: &Connection) -> rusqlite::Result<bool> {
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(tables == 0)
+}
+
+/// Returns the bytes of a new database with all tables, in WAL mode.
+pub(super) fn laid_out() -> rusqlite::Result<Vec<u8>> {
+    let mut connection = Connection::open_in_memory()?;
+    bring_up(&mut connection)?;
+    let mut bytes = connection.serialize("main")?.to_vec();
+    // The file format's versions for writing and reading: 2 is WAL, which a database in memory can't be in.
+    bytes[WAL_VERSIONS].fill(2);
+    Ok(bytes)
+}
+
+/// In the header of a database file, which has 100 bytes.
+const WAL_VERSIONS: std::ops::RangeInclusive<usize> = 18..=19;
+
+/// Adds the tables that a file of an older format lacks: all or none. Under a write lock, since two may come at once.
 pub(super) fn bring_up(connection: &mut Connection) -> rusqlite::Result<Brought> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = version(&transaction)?;
     match found {
-        0 => {
-            let tables: i64 = transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-            if tables > 0 {
-                return Ok(Brought::NotOurs);
-            }
-            transaction.execute_batch(CHANGES_AND_RUNS)?;
-            transaction.execute_batch(MEASURES)?;
-            transaction.execute_batch(WORDS)?;
-        }
-        1 => {
-            transaction.execute_batch(MEASURES)?;
-            transaction.execute_batch(WORDS)?;
-        }
-        2 => transaction.execute_batch(WORDS)?,
+        0..FORMAT => {}
         FORMAT => return Ok(Brought::UpToDate),
         newer => return Ok(Brought::Newer(newer)),
+    }
+    // What each format added to the one before.
+    let added = [CHANGES_AND_RUNS, MEASURES, WORDS, PENDING];
+    for tables in added.iter().skip(usize::try_from(found).unwrap_or(usize::MAX)) {
+        transaction.execute_batch(tables)?;
     }
     transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.commit()?;

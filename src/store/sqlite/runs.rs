@@ -4,12 +4,12 @@ use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
-use super::format::WITH_WORDS;
+use super::format::{WITH_PENDING, WITH_WORDS};
 use super::history::Filter;
-use super::timestamp;
+use super::{text_error, timestamp};
 use crate::model::names::{ProjectName, ServiceName};
 use crate::store::asked::Asked;
-use crate::store::{Called, Run};
+use crate::store::{Called, KILLED_EXIT_CODE, Run, RunBegun, RunEnd};
 
 /// Less than 1 MB: a year of three changes a day.
 const RUNS_MAX: i64 = 1_000;
@@ -17,18 +17,73 @@ const RUNS_MAX: i64 = 1_000;
 /// About 10 MB at most, with outputs that are bounded to 4 KiB.
 const CALLS_MAX: i64 = 2_000;
 
+/// Records the begin of a run; its end takes the row away again.
+pub(super) fn begin(connection: &Connection, begun: &RunBegun) -> rusqlite::Result<()> {
+    let RunBegun { id, manifest, project, command, by, began } = begun;
+    let begin = "INSERT OR REPLACE INTO runs_begun (project, run, command, by_whom, began_us, manifest)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    connection.execute(begin, params![project.as_str(), id, command, by, began.as_microsecond(), manifest]).map(|_| ())
+}
+
+/// Runs without an end, the oldest first.
+pub(super) fn begun(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Vec<RunBegun>> {
+    let mut statement = connection.prepare(
+        "SELECT run, command, by_whom, began_us, manifest FROM runs_begun WHERE project = ?1 ORDER BY began_us, run",
+    )?;
+    let runs = statement.query_map([project.as_str()], |row| {
+        Ok(RunBegun {
+            project: project.clone(),
+            id: row.get(0)?,
+            command: row.get(1)?,
+            by: row.get(2)?,
+            began: timestamp(row, 3)?,
+            manifest: row.get(4)?,
+        })
+    })?;
+    runs.collect()
+}
+
+/// Records all runs without an end as killed. When that was is not known: not before its last change.
+pub(super) fn close_killed(connection: &Connection, project: &ProjectName) -> rusqlite::Result<()> {
+    for begun in begun(connection, project)? {
+        let last = "SELECT max(at_us) FROM transitions WHERE project = ?1 AND run = ?2 AND made = 1 AND at_us >= ?3";
+        let began_us = begun.began.as_microsecond();
+        let last: Option<i64> =
+            connection.query_row(last, params![project.as_str(), begun.id, began_us], |row| row.get(0))?;
+        let ended = last.and_then(|last| Timestamp::from_microsecond(last).ok());
+        let RunBegun { id, manifest, project, command, by, began } = begun;
+        let (end, exit_code, changed) = (RunEnd::Killed, KILLED_EXIT_CODE, ended.is_some());
+        let (ended, first_error) = (ended.unwrap_or(began), None);
+        record(
+            connection,
+            &Run { id, manifest, project, command, by, began, ended, end, exit_code, changed, first_error },
+        )?;
+    }
+    Ok(())
+}
+
 /// A run that changed nothing and failed at nothing is counted; any other becomes a row.
 pub(super) fn record(connection: &Connection, run: &Run) -> rusqlite::Result<()> {
+    let begun = "DELETE FROM runs_begun WHERE project = ?1 AND run = ?2";
+    connection.execute(begun, params![run.project.as_str(), run.id])?;
     let ended_us = run.ended.as_microsecond();
     // Exit 2 tells of changes, and is no fault.
     if !run.changed && matches!(run.exit_code, 0 | 2) {
-        let count = "INSERT INTO quiet_runs VALUES (?1, 1, ?2)
-                     ON CONFLICT (project) DO UPDATE SET count = count + 1, last_us = excluded.last_us";
-        return connection.execute(count, params![run.project.as_str(), ended_us]).map(|_| ());
+        let count =
+            "INSERT INTO quiet_runs (project, count, last_us, run, command, by_whom, began_us, exit_code, manifest)
+                     VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                     ON CONFLICT (project) DO UPDATE SET
+                         count = count + 1, last_us = excluded.last_us, run = excluded.run,
+                         command = excluded.command, by_whom = excluded.by_whom, began_us = excluded.began_us,
+                         exit_code = excluded.exit_code, manifest = excluded.manifest";
+        let Run { id, manifest, project, command, by, began, exit_code, .. } = run;
+        let values = params![project.as_str(), ended_us, id, command, by, began.as_microsecond(), exit_code, manifest];
+        return connection.execute(count, values).map(|_| ());
     }
     connection.execute(
-        "INSERT INTO runs (project, command, by_whom, began_us, ended_us, exit_code, changed, first_error, run, manifest)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        "INSERT INTO runs (project, command, by_whom, began_us, ended_us, exit_code, changed, first_error, run, manifest,
+                           ended)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         params![
             run.project.as_str(),
             run.command,
@@ -40,6 +95,7 @@ pub(super) fn record(connection: &Connection, run: &Run) -> rusqlite::Result<()>
             run.first_error,
             run.id,
             run.manifest,
+            run.end.as_str(),
         ],
     )?;
     let oldest = connection.last_insert_rowid().saturating_sub(RUNS_MAX);
@@ -49,6 +105,7 @@ pub(super) fn record(connection: &Connection, run: &Run) -> rusqlite::Result<()>
 /// What was asked for, the oldest first; services and states say nothing of a run.
 pub(super) fn runs(connection: &Connection, format: u32, asked: &Asked) -> rusqlite::Result<Vec<Run>> {
     let (id, manifest) = if format >= WITH_WORDS { ("run", "manifest") } else { ("''", "''") };
+    let end = if format >= WITH_PENDING { "ended" } else { "'completed'" };
     let mut filter = Filter::new("project = ?", Value::Text(asked.project.to_string()));
     filter.also("ended_us >= ?", asked.since.map(|since| Value::Integer(since.as_microsecond())));
     filter.also("began_us < ?", asked.until.map(|until| Value::Integer(until.as_microsecond())));
@@ -57,7 +114,7 @@ pub(super) fn runs(connection: &Connection, format: u32, asked: &Asked) -> rusql
     let (filter, mut values) = filter.end();
     values.push(Value::Integer(asked.limit.map_or(-1, i64::from)));
     let sql = format!(
-        "SELECT command, by_whom, began_us, ended_us, exit_code, changed, first_error, {id}, {manifest}
+        "SELECT command, by_whom, began_us, ended_us, exit_code, changed, first_error, {id}, {manifest}, {end}
          FROM runs WHERE {filter} ORDER BY id DESC LIMIT ?{}",
         values.len()
     );
@@ -80,7 +137,27 @@ fn run(row: &Row<'_>, project: &ProjectName) -> rusqlite::Result<Run> {
         first_error: row.get(6)?,
         id: row.get(7)?,
         manifest: row.get(8)?,
+        end: end(row, 9)?,
     })
+}
+
+fn end(row: &Row<'_>, column: usize) -> rusqlite::Result<RunEnd> {
+    let word: String = row.get(column)?;
+    let known = RunEnd::ALL.into_iter().find(|end| end.as_str() == word);
+    known.ok_or_else(|| text_error(column, format!("{word} is no end of a run")))
+}
+
+/// The last run of all, listed or quiet.
+pub(super) fn last(connection: &Connection, format: u32, project: &ProjectName) -> rusqlite::Result<Option<Run>> {
+    let listed = runs(connection, format, &Asked { limit: Some(1), ..Asked::all(project.clone()) })?.pop();
+    let quiet = if format < WITH_PENDING { None } else { last_quiet(connection, project)? };
+    Ok(listed.into_iter().chain(quiet).max_by_key(|run| run.ended))
+}
+
+fn last_quiet(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Option<Run>> {
+    let known = "SELECT command, by_whom, began_us, last_us, exit_code, 0, NULL, run, manifest, 'completed'
+                 FROM quiet_runs WHERE project = ?1 AND run IS NOT NULL";
+    connection.query_row(known, [project.as_str()], |row| run(row, project)).optional()
 }
 
 /// Runs that changed nothing, and when the last of them ended.

@@ -16,7 +16,8 @@ use super::format::FORMAT;
 use super::{FILE, Sqlite};
 use crate::model::lifecycle::State;
 use crate::model::names::ProjectName;
-use crate::store::{Author, Called, Run, Store, StoreError, Transition, checks};
+use crate::store::asked::Asked;
+use crate::store::{Author, Called, Run, RunEnd, Store, StoreError, Transition, checks};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + second).expect("in range")
@@ -45,6 +46,7 @@ fn run(changed: bool, exit_code: u8) -> Run {
         by: "kim@box".to_owned(),
         began: at(0),
         ended: at(9),
+        end: RunEnd::Completed,
         exit_code,
         changed,
         first_error: (exit_code != 0).then(|| "it went wrong".to_owned()),
@@ -106,7 +108,9 @@ fn runs_that_changed_nothing_are_counted_and_not_listed() {
     store.record_run(&run(true, 3)).expect("written");
     store.record_run(&run(false, 0)).expect("written");
     store.record_run(&run(false, 0)).expect("written");
-    assert_eq!(store.last_run(&project).expect("read"), Some(run(true, 3)));
+    assert_eq!(store.last_run(&project).expect("read"), Some(Run { first_error: None, ..run(false, 0) }));
+    let listed = store.runs(&Asked::all(project.clone())).expect("read");
+    assert_eq!(listed, [run(true, 3)]);
     assert_eq!(store.quiet_runs(&project).expect("read"), Some((2, at(9))));
 }
 
@@ -127,7 +131,7 @@ fn rows_are_bounded() {
     assert_eq!(count, 100_000 - 1, "of 100 352 rows the newest 100 000, less the one that is too old");
 
     let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1005)
-                INSERT INTO runs SELECT i, 'p', 'lcm apply', 'kim', 0, 0, 0, 1, NULL, '', '' FROM n";
+                INSERT INTO runs SELECT i, 'p', 'lcm apply', 'kim', 0, 0, 0, 1, NULL, '', '', 'completed' FROM n";
     other.execute_batch(fill).expect("filled");
     store.record_run(&run(true, 0)).expect("written");
     let count: i64 = other.query_row("SELECT count(*) FROM runs", [], |row| row.get(0)).expect("read");
@@ -155,6 +159,18 @@ fn attempts_are_kept_until_all_is_well() {
 }
 
 #[test]
+fn pending_calls_are_kept_until_they_are_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    checks::pending(&Sqlite::at(folder.path()), &Sqlite::at(folder.path()));
+}
+
+#[test]
+fn a_run_without_an_end_is_recorded_as_killed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    checks::runs_begun(&Sqlite::at(folder.path()), &Sqlite::at(folder.path()));
+}
+
+#[test]
 fn a_newer_store_is_refused_and_left_as_it_is() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join(FILE);
@@ -173,8 +189,22 @@ fn what_is_not_a_store_is_refused_and_left_as_it_is() {
     fs::write(&path, "not a database, but long enough to be taken for one").expect("written");
     let before = fs::read(&path).expect("read");
     let error = Sqlite::at(folder.path()).ensure_writable().expect_err("damaged");
-    assert!(error.to_string().contains("not a database; it is left as it is: move it away"), "{error}");
+    assert!(
+        error.to_string().contains("not a database; it is left as it is: restore it from a backup, or move it away"),
+        "{error}"
+    );
     assert_eq!(fs::read(&path).expect("read"), before);
+
+    fs::remove_file(&path).expect("removed");
+    fs::write(&path, "").expect("emptied");
+    for error in [
+        Sqlite::at(folder.path()).ensure_writable().expect_err("emptied"),
+        Sqlite::at(folder.path()).words(&"studio".into()).expect_err("emptied"),
+    ] {
+        assert!(error.to_string().contains("it is empty, which lcm never leaves it"), "{error}");
+        assert!(error.to_string().contains("holds, the mode override"), "{error}");
+    }
+    assert_eq!(fs::read(&path).expect("read"), b"");
 
     fs::remove_file(&path).expect("removed");
     Connection::open(&path).and_then(|other| other.execute_batch("CREATE TABLE theirs (a)")).expect("made");

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{text_error, timestamp};
-use crate::model::facts::Attempts;
+use crate::model::facts::{Attempts, Report};
 use crate::model::names::{ModeName, ProjectName, ServiceName};
 use crate::model::words::{Said, Switched, Word, Words};
 
@@ -17,10 +17,14 @@ pub(super) fn read(connection: &Connection, project: &ProjectName) -> rusqlite::
         Ok((ServiceName::new(service), said(row)?))
     })?;
     let services = services.collect::<rusqlite::Result<_>>()?;
-    let mut statement = connection.prepare(
-        "SELECT entry, mode, own_mode, by_whom, since_us, reason FROM switches WHERE project = ?1 ORDER BY entry",
-    )?;
-    let modes = statement.query_map([project.as_str()], |row| {
+    Ok(Words { services, mode: mode_override(connection, project)? })
+}
+
+/// The newest alone: an earlier lcm kept one for each entry file.
+fn mode_override(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Option<Switched>> {
+    let newest = "SELECT entry, mode, own_mode, by_whom, since_us, reason FROM switches WHERE project = ?1
+                  ORDER BY since_us DESC, entry LIMIT 1";
+    let read = |row: &Row<'_>| {
         let (mode, own_mode): (String, Option<String>) = (row.get(1)?, row.get(2)?);
         Ok(Switched {
             mode: ModeName::new(mode),
@@ -30,8 +34,8 @@ pub(super) fn read(connection: &Connection, project: &ProjectName) -> rusqlite::
             since: timestamp(row, 4)?,
             reason: row.get(5)?,
         })
-    })?;
-    Ok(Words { services, modes: modes.collect::<rusqlite::Result<_>>()? })
+    };
+    connection.query_row(newest, [project.as_str()], read).optional()
 }
 
 fn said(row: &Row<'_>) -> rusqlite::Result<Said> {
@@ -64,19 +68,17 @@ pub(super) fn say(
     connection.execute(keep, params![project, service, word, said.by, since_us, said.reason, metadata]).map(|_| ())
 }
 
+/// For a caller that holds a transaction.
 pub(super) fn switch(
     connection: &Connection,
     project: &ProjectName,
-    entry: &str,
     switched: Option<&Switched>,
 ) -> rusqlite::Result<()> {
-    let Some(switched) = switched else {
-        let forget = "DELETE FROM switches WHERE project = ?1 AND entry = ?2";
-        return connection.execute(forget, [project.as_str(), entry]).map(|_| ());
-    };
-    let keep = "INSERT OR REPLACE INTO switches (project, entry, mode, own_mode, by_whom, since_us, reason)
+    connection.execute("DELETE FROM switches WHERE project = ?1", [project.as_str()])?;
+    let Some(switched) = switched else { return Ok(()) };
+    let keep = "INSERT INTO switches (project, entry, mode, own_mode, by_whom, since_us, reason)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    let Switched { mode, entry: _, own_mode, by, since, reason } = switched;
+    let Switched { mode, entry, own_mode, by, since, reason } = switched;
     let own_mode = own_mode.as_ref().map(ModeName::as_str);
     let since_us = since.as_microsecond();
     connection
@@ -109,6 +111,32 @@ pub(super) fn set_attempts(
     let keep = "INSERT OR REPLACE INTO attempts (project, service, count, last_us, spec) VALUES (?1, ?2, ?3, ?4, ?5)";
     let last_us = last_at.as_microsecond();
     connection.execute(keep, params![project.as_str(), service.as_str(), count, last_us, spec]).map(|_| ())
+}
+
+pub(super) fn reports(
+    connection: &Connection,
+    project: &ProjectName,
+) -> rusqlite::Result<BTreeMap<ServiceName, Report>> {
+    let mut statement = connection.prepare("SELECT service, error, by_whom, at_us FROM reports WHERE project = ?1")?;
+    let reports = statement.query_map([project.as_str()], |row| {
+        let service: String = row.get(0)?;
+        Ok((ServiceName::new(service), Report { error: row.get(1)?, by: row.get(2)?, at: timestamp(row, 3)? }))
+    })?;
+    reports.collect()
+}
+
+pub(super) fn set_report(
+    connection: &Connection,
+    project: &ProjectName,
+    service: &ServiceName,
+    report: Option<&Report>,
+) -> rusqlite::Result<()> {
+    let Some(Report { error, by, at }) = report else {
+        let forget = "DELETE FROM reports WHERE project = ?1 AND service = ?2";
+        return connection.execute(forget, [project.as_str(), service.as_str()]).map(|_| ());
+    };
+    let keep = "INSERT OR REPLACE INTO reports (project, service, error, by_whom, at_us) VALUES (?1, ?2, ?3, ?4, ?5)";
+    connection.execute(keep, params![project.as_str(), service.as_str(), error, by, at.as_microsecond()]).map(|_| ())
 }
 
 pub(super) fn to_json(metadata: &BTreeMap<String, String>) -> String {

@@ -1,0 +1,79 @@
+//! `lcm report`: an outside observer's word that a service fails, though its own probe may pass.
+
+use crate::cli::exit::Exit;
+use crate::cli::session::Session;
+use crate::cli::stop::{Code, Stop};
+use crate::cli::words::{self, Spoken, WordArgs};
+use crate::model::facts::Report;
+use crate::model::lifecycle::State;
+
+/// Longest error text; what needs more belongs into a ticket that it names.
+const ERROR_MAX: usize = 500;
+
+/// Report that services fail, as seen from outside
+///
+/// Each counts as failing its health probe until it is started anew: the next apply restarts it, within its budget.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    words: WordArgs,
+    /// What fails, in one line
+    #[arg(long, value_name = "TEXT", required_unless_present = "clear", conflicts_with = "clear", value_parser = error)]
+    error: Option<String>,
+    /// Take the report back
+    #[arg(long)]
+    clear: bool,
+    /// Show what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// On one line, and short enough for one.
+fn error(given: &str) -> Result<String, String> {
+    let given = given.trim();
+    match given.chars().count() {
+        0 => Err("it is empty".to_owned()),
+        _ if given.chars().any(char::is_control) => Err("it has to be one line of plain text".to_owned()),
+        count if count > ERROR_MAX => Err(format!("it has {count} characters, and may have {ERROR_MAX}")),
+        _ => Ok(given.to_owned()),
+    }
+}
+
+pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+    let opened = words::open(session, &args.words)?;
+    let mut spoken = Spoken::of(session, &args.words, &opened, args.dry_run).await?;
+    if let Some(error) = &args.error {
+        // All that are named are judged before any is touched.
+        for name in &spoken.named {
+            refuse_unless_up(&spoken, name)?;
+        }
+        let error = opened.desired.masker().mask(error);
+        for name in spoken.named.clone() {
+            let report = Report { error: error.clone(), by: spoken.voice.by(session), at: opened.driver().now() };
+            let from = spoken.seen(&name)?.state;
+            spoken.set_report(&name, Some(&report))?;
+            spoken.record_seen(&name, from, State::Error, &format!("reported: {error}"));
+            spoken.tell(&format!("{name}: {from} → error; the next `lcm apply` restarts it, within its budget"));
+        }
+    } else {
+        for name in spoken.named.clone() {
+            spoken.set_report(&name, None)?;
+            spoken.tell(&format!("{name}: no report counts any more"));
+        }
+    }
+    spoken.end()?;
+    Ok(Exit::Done)
+}
+
+fn refuse_unless_up(spoken: &Spoken<'_>, name: &crate::model::names::ServiceName) -> Result<(), Stop> {
+    let seen = spoken.seen(name)?;
+    let refused = |message: String| Err(Stop::refused(Code::Illegal, message));
+    match &seen.unknown {
+        Some(why) => refused(format!("whether {name} runs is not known, so nothing can be reported of it: {why}")),
+        None if !seen.state.is_operational() && seen.state != State::Error => refused(format!(
+            "{name} is {}: a report is about a service that is up; `lcm status {name}` says more",
+            seen.state.spoken()
+        )),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,58 @@
+//! Converged runs: what `lcm rollback` goes back to. Kept are the texts of the manifest's files, rather than what they
+//! came to: secrets stay where the manifest says they are, in the environment, in env files and in secret files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::model::names::{GoalName, ModeName};
+
+/// One file of a manifest, as it was read.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileText {
+    /// Absolute.
+    pub path: PathBuf,
+    pub text: String,
+}
+
+impl fmt::Debug for FileText {
+    /// Without the text, which may hold secrets.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} ({} bytes)", self.path.display(), self.text.len())
+    }
+}
+
+/// A run after which nothing was left to do, nothing was blocked, and nothing had failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Converged {
+    /// Its id.
+    pub run: String,
+    pub at: Timestamp,
+    pub mode: Option<ModeName>,
+    /// The mode that the entry file itself named.
+    pub own_mode: Option<ModeName>,
+    /// Those that were asked for beside the mode's.
+    pub goals: BTreeSet<GoalName>,
+    /// The entry file, absolute.
+    pub entry: PathBuf,
+    /// The entry and all that it includes.
+    pub files: Arc<[FileText]>,
+}
+
+impl Converged {
+    /// Whether both describe the same: then the later one takes the place of the earlier.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        (&self.mode, &self.goals, &self.entry, &self.files) == (&other.mode, &other.goals, &other.entry, &other.files)
+    }
+
+    /// Texts by path, for reading the manifest again.
+    #[must_use]
+    pub fn texts(&self) -> BTreeMap<PathBuf, String> {
+        self.files.iter().map(|file| (file.path.clone(), file.text.clone())).collect()
+    }
+}

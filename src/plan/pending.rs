@@ -1,0 +1,82 @@
+//! Calls of hooks and notifiers that earlier runs have left: which of them an apply makes now, keeps for later, or drops.
+//!
+//! Not here: calls that belong to a step of this plan. The step records them anew, and makes them.
+
+use crate::model::lifecycle::{Action, State};
+use crate::model::pending::{Due, PendingCall};
+use crate::model::plan::{PendingLine, PendingStatus, Step};
+use crate::plan::decide::Scene;
+
+/// One line for each pending call that no step of the plan takes over.
+pub(super) fn lines(scene: &Scene<'_>, steps: &[Step]) -> Vec<PendingLine> {
+    let pending = &scene.observed.pending;
+    if pending.is_empty() {
+        return Vec::new();
+    }
+    let masker = scene.desired.masker();
+    let line = |call: &PendingCall| {
+        let (status, reason) = if call.is_in(scene.desired, &masker) {
+            judge(scene, steps, call)?
+        } else {
+            (PendingStatus::Dropped, "the manifest does not have it any more".to_owned())
+        };
+        Some(PendingLine {
+            id: call.id,
+            service: call.service().clone(),
+            run: call.payload.run.clone(),
+            since: call.payload.at,
+            status,
+            message: format!("{}: {reason}", call.what()),
+        })
+    };
+    pending.iter().filter_map(line).collect()
+}
+
+/// `None`: there is nothing to report of it.
+fn judge(scene: &Scene<'_>, steps: &[Step], call: &PendingCall) -> Option<(PendingStatus, String)> {
+    let end = match call.due {
+        Due::Acknowledged => return None,
+        Due::Now => return Some((PendingStatus::Due, format!("run {} did not make it", call.payload.run))),
+        Due::Reached(end) => end,
+    };
+    let service = call.service();
+    let action = if end.is_not_running() { Action::Stop } else { Action::Start };
+    if steps.iter().any(|step| step.service == *service && step.action == action) {
+        return None;
+    }
+    let Some(seen) = scene.observed.services.get(service) else {
+        return Some((PendingStatus::Dropped, "the manifest does not have its service any more".to_owned()));
+    };
+    if let Some(hold) = &seen.word {
+        return Some((PendingStatus::Waiting, format!("the service is held ({})", hold.by_whom())));
+    }
+    if let Some(reason) = &seen.unknown {
+        return Some((PendingStatus::Waiting, format!("the state of the service is not known ({reason})")));
+    }
+    Some(match reached(end, seen.state, seen.holds_room) {
+        Reached::Yes => {
+            (PendingStatus::Due, format!("{service} is {}, and run {} did not make it", seen.state, call.payload.run))
+        }
+        Reached::NotYet => (PendingStatus::Waiting, format!("{service} is {}", seen.state)),
+        Reached::Never => (PendingStatus::Dropped, format!("{service} is {}: it did not become {end}", seen.state)),
+    })
+}
+
+enum Reached {
+    Yes,
+    NotYet,
+    Never,
+}
+
+/// Whether a step that was to end in one state has come to its end, by what is seen now.
+fn reached(end: State, now: State, is_running: bool) -> Reached {
+    let is_up = now.is_operational();
+    match (end, now) {
+        (_, State::Starting | State::Deploying | State::Stopping | State::Updating | State::Scaling) => Reached::NotYet,
+        (State::Suspended, State::Suspended) => Reached::Yes,
+        (_, State::Suspended) if !end.is_not_running() => Reached::NotYet,
+        _ if end.is_not_running() && !is_running => Reached::Yes,
+        _ if end.is_operational() && is_up => Reached::Yes,
+        _ => Reached::Never,
+    }
+}
