@@ -58,6 +58,13 @@ pub(super) fn no_room_from(run: &Run<'_>, step: &Step) {
 /// What answered until it was stopped has come up well: what comes later is another story. One that is to be made anew
 /// is not what was tried.
 pub(super) fn stopped(run: &Run<'_>, step: &Step) {
+    // What lcm stops has not fallen by itself.
+    run.ledger().risen.remove(&step.service);
+    // One that is given up is not brought back as if it had been stopped for another reason.
+    if step.reason.code == ReasonCode::BudgetSpent && counted(run, &step.service) == 0 {
+        tried(run, &step.service, 1);
+        return;
+    }
     let was_well = step.route.first().is_some_and(|state| state.is_operational());
     let anew = matches!(
         step.reason.code,

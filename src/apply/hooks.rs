@@ -67,7 +67,11 @@ async fn call(run: &Run<'_>, scene: Scene<'_>, hook: &Hook) -> Option<Trouble> {
     let Scene { step, point, instance, .. } = scene;
     let what = named(run, &hook.call);
     let is_before = matches!(point, Point::PreStart | Point::PreStop);
-    if is_before && let Some(earlier) = pending::acknowledged(run, step, point, hook) {
+    // A veto is asked for the change that is made now: what an earlier run was answered says nothing of it.
+    if is_before
+        && !hook.required
+        && let Some(earlier) = pending::acknowledged(run, step, point, hook)
+    {
         let detail = format!("{point}: {what} was called by run {} already", earlier.payload.run);
         run.stage(step, Stage::Hook, Some(detail));
         return None;

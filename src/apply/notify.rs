@@ -15,6 +15,7 @@ use super::run::{Run, millis, spoken};
 use crate::driver::Errand;
 use crate::model::event::CallOutcome;
 use crate::model::hooks::{HookPayload, Notifier, Payload, Point, When};
+use crate::model::pending::TRIES_MAX;
 use crate::store::PendingChange;
 
 /// A switch of a whole machine makes about as many changes. The oldest beyond that wait for the next run.
@@ -49,6 +50,8 @@ pub(super) struct Notice {
     /// Key of its record; `None`: it could not be recorded.
     pub(super) id: Option<u64>,
     pub(super) payload: HookPayload,
+    /// Runs that tried in vain; `None`: it is this run's own.
+    pub(super) tries: Option<u32>,
 }
 
 impl Notices {
@@ -144,7 +147,14 @@ async fn serve_one(run: &Run<'_>, notifier: &Notifier, mailbox: &Mailbox) {
         pending::tried_in_vain(run, &recorded);
         format!("it did not take them within {} of the run's end", spoken(patience))
     };
-    let next = if recorded.is_empty() { "" } else { "; the next run tells it" };
+    let is_last = |notice: &Notice| !is_interrupted && notice.tries.unwrap_or_default() + 1 >= TRIES_MAX;
+    let dropped = left.iter().filter(|notice| notice.id.is_some() && is_last(notice)).count();
+    let next = match (recorded.len(), dropped) {
+        (0, _) => "",
+        (all, dropped) if all == dropped => "; after three runs that tried it is dropped",
+        (_, 0) => "; the next run tells it",
+        _ => "; the next run tells what it has not tried three times",
+    };
     let called = format!("{} ({})", named(run, &notifier.call), notifier.source);
     run.warn(&format!("{} not told to {called}: {when}{next}", changes(left.len())));
 }
@@ -169,7 +179,7 @@ async fn out_of_patience(run: &Run<'_>, patience: Duration) {
 /// One that is told well is not worth a word.
 async fn deliver(run: &Run<'_>, notifier: &Notifier, notice: &Notice) {
     let began = Instant::now();
-    let Notice { id, payload } = notice;
+    let Notice { id, payload, tries } = notice;
     let errand = Errand {
         call: &notifier.call,
         cwd: &notifier.cwd,
@@ -178,6 +188,11 @@ async fn deliver(run: &Run<'_>, notifier: &Notifier, notice: &Notice) {
     };
     let answer = run.context.driver.call(&errand).await;
     let done: Vec<u64> = id.iter().copied().collect();
+    if tries.is_some() {
+        let mut ledger = run.ledger();
+        ledger.changed = true;
+        ledger.made += 1;
+    }
     let Some(error) = answer.error else {
         return pending::settle_ids(run, &done);
     };

@@ -221,8 +221,6 @@ pub(super) async fn settle(run: &Run<'_>, plan: &mut Plan) {
         } else if call.is_hook() {
             call_hook(run, line, call).await;
         } else {
-            run.ledger().changed = true;
-            run.ledger().made += 1;
             post_earlier(run, &[call.id]);
         }
     }
@@ -236,7 +234,7 @@ fn post_earlier(run: &Run<'_>, ids: &[u64]) {
             call.digest == digest(run.masker(), call.payload.hook, &notifier.call, &notifier.cwd)
         };
         for (at, _) in run.context.desired.notify.iter().enumerate().filter(|(_, notifier)| is_it(notifier)) {
-            run.notices.post(at, Notice { id: Some(call.id), payload: call.payload.clone() });
+            run.notices.post(at, Notice { id: Some(call.id), payload: call.payload.clone(), tries: Some(call.tries) });
         }
     }
 }

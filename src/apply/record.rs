@@ -209,7 +209,7 @@ impl Notices {
                 Noted::Committed(id) => Some(id),
                 Noted::New(_) => written.next(),
             };
-            run.notices.post(notifier, Notice { id, payload });
+            run.notices.post(notifier, Notice { id, payload, tries: None });
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `lcm apply`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::cli::args::{ExecutionArgs, ManifestArgs, PlanningArgs};
@@ -41,6 +42,7 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
         switch: None,
         claim: if take_over { Claim::TakeOver } else { Claim::AsOwner },
         opened: None,
+        holds: BTreeMap::new(),
     };
     execute::run(session, job).await
 }

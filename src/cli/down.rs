@@ -1,5 +1,7 @@
 //! `lcm down`.
 
+use std::collections::BTreeMap;
+
 use crate::cli::args::{ExecutionArgs, ManifestArgs, PlanningArgs};
 use crate::cli::execute::{self, Job};
 use crate::cli::exit::Exit;
@@ -33,6 +35,7 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
         switch: None,
         claim: Claim::AsOwner,
         opened: None,
+        holds: BTreeMap::new(),
     };
     execute::run(session, job).await
 }

@@ -15,6 +15,7 @@ pub(super) async fn run(session: &Session, mut job: Job) -> Result<Exit, Stop> {
     let (opened, saved) = execute::open(session, &mut job)?;
     let request = execute::request(&job, &opened, saved.as_ref())?;
     let mut facts = opened.facts(session).await?;
+    facts.heed(std::mem::take(&mut job.holds));
     opened.refuse_other_hosts(&facts)?;
     opened.refuse_if_all_unknown(&facts, &request)?;
     oneshot::refuse_held(&opened, &facts, &request)?;

@@ -1,5 +1,6 @@
 //! Carrying out: `lcm apply` and `lcm down` are this, with another purpose. Lock, look, plan, show, ask, do, tell.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -8,37 +9,32 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 
-use crate::apply::{self, Context, Interrupt, Outcome};
+use crate::apply::{self, Context, Outcome};
 use crate::cli::agreement::{Agreement, Thought};
 use crate::cli::args::{ExecutionArgs, Format, PlanningArgs};
+use crate::cli::ending::{self, Ended};
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
 use crate::cli::opened::{self, Opened};
 use crate::cli::outputs;
 use crate::cli::owner::Claim;
-use crate::cli::run_events::{self, EndedRun};
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
-use crate::cli::tally;
 use crate::cli::teller::Teller;
 use crate::cli::words::VoiceArgs;
-use crate::cli::{dry_run, locked, oneshot, owner, plan as plan_command, saved, switch, trusted, wire};
+use crate::cli::{dry_run, locked, oneshot, owner, plan as plan_command, run_events, saved, switch, trusted, wire};
 use crate::files::{named, output};
 use crate::manifest::Choice;
-use crate::model::converged::Converged;
-use crate::model::desired::Desired;
 use crate::model::event::{Event, EventKind};
 use crate::model::facts::Facts;
+use crate::model::names::ServiceName;
 use crate::model::observed::Observed;
 use crate::model::plan::{Plan, Purpose, Request};
-use crate::report::output::Output;
+use crate::model::words::Said;
 use crate::report::print;
 use crate::report::progress::{Progress, Show};
-use crate::report::sheet::Sheet;
-use crate::report::style::Style;
-use crate::report::table::spoken;
 use crate::store::lock::HostLock;
-use crate::store::{Author, Run, RunBegun, RunEnd, StoreError};
+use crate::store::{Author, RunBegun, StoreError};
 
 /// What is to be carried out.
 pub(super) struct Job {
@@ -58,17 +54,8 @@ pub(super) struct Job {
     pub(super) claim: Claim,
     /// The world, where the command has opened it already.
     pub(super) opened: Option<Opened>,
-}
-
-/// How it went.
-struct Ended {
-    outcome: Outcome,
-    exit: Exit,
-    message: String,
-    /// Those of the plan that was shown.
-    warnings: Vec<String>,
-    /// What the next apply would undo of it.
-    undone: Vec<String>,
+    /// Holds that a dry run takes for kept.
+    pub(super) holds: BTreeMap<ServiceName, Said>,
 }
 
 /// Whoever reads the events is told of every end, also of one before there is a manifest.
@@ -129,7 +116,8 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
         }
     };
     opened.ensure_writable(job.purpose, tell_of_store)?;
-    let killed = close_killed(&opened, &tell_of_store);
+    opened.rename_former().unwrap_or_else(|error| tell_of_store(&error));
+    close_killed(&opened, &tell_of_store);
 
     let agreement = Agreement {
         session,
@@ -150,6 +138,9 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
     } else {
         interrupts.begin_run();
         begin(&opened, began).unwrap_or_else(|error| tell_of_store(&error));
+        if !opened.is_simulated() {
+            interrupts.before_the_end(ending::record_cut_off(session, &opened, began));
+        }
         let agreed = Agreed {
             opened: &opened,
             request: &request,
@@ -165,9 +156,9 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
     ended.undone = oneshot::undone(session, &opened, &request, &plan).await;
     // Before the last event: a world that can't be written back has not changed.
     opened.close()?;
-    finish(session, &opened, teller, (&ended, &killed), began, &tell_of_store).await;
+    ending::finish(session, &opened, teller, &ended, began, &tell_of_store).await;
     if job.execution.format == Format::Text
-        && let Err(error) = print::data(&words(job, &ended, session.stdout))
+        && let Err(error) = print::data(&ending::words(job, &ended, session.stdout))
     {
         // It is done all the same, and the exit code must say so.
         session.warn(&format!("can't write to stdout: {error}"));
@@ -182,30 +173,6 @@ fn keep_agreed(session: &Session, job: &Job, opened: &Opened, request: &Request,
     }
     keep_mode(job, opened)?;
     oneshot::keep_resumed(opened, request)
-}
-
-/// What is kept and told of a run that has ended.
-async fn finish(
-    session: &Session,
-    opened: &Opened,
-    teller: &Teller,
-    (ended, killed): (&Ended, &[RunBegun]),
-    began: Began<'_>,
-    tell_of_store: &dyn Fn(&StoreError),
-) {
-    let Began { job, author, .. } = began;
-    keep_converged(job, opened, ended, author).unwrap_or_else(|error| tell_of_store(&error));
-    let first_error = first_error(&ended.outcome);
-    let told = EndedRun {
-        author,
-        exit: ended.exit,
-        changed: ended.outcome.changed,
-        first_error: first_error.as_deref(),
-        killed,
-    };
-    // Before the run's end is recorded: one that is killed meanwhile is told of by the next run.
-    run_events::tell(job, opened, &told, &|line| session.warn(line)).await;
-    tell(opened, teller, ended, began, tell_of_store);
 }
 
 /// What is asked of the planner. What was agreed to in a saved plan is what is done, forced or not.
@@ -336,10 +303,10 @@ async fn carry_out(job: &Job, agreed: &Agreed<'_>, teller: &Teller, interrupts: 
 
 /// What a run began as.
 #[derive(Clone, Copy)]
-struct Began<'a> {
-    job: &'a Job,
-    author: &'a Author,
-    at: Timestamp,
+pub(super) struct Began<'a> {
+    pub(super) job: &'a Job,
+    pub(super) author: &'a Author,
+    pub(super) at: Timestamp,
 }
 
 /// The simulated world is a file of the caller's own; the machine is everybody's.
@@ -350,14 +317,11 @@ async fn take_lock(session: &Session, job: &Job, opened: &Opened) -> Result<Opti
     locked::take(session, job.command, opened, job.execution.lock_timeout).await.map(Some)
 }
 
-/// Records runs that were killed, and returns them: under the lock no other run of this host is under way.
-fn close_killed(opened: &Opened, tell_of_store: &dyn Fn(&StoreError)) -> Vec<RunBegun> {
-    let (store, project) = (opened.store(), &opened.desired.project);
-    let closed = store.runs_begun(project).and_then(|killed| store.close_killed(project).map(|()| killed));
-    closed.unwrap_or_else(|error| {
-        tell_of_store(&error);
-        Vec::new()
-    })
+/// Records runs that were killed: under the lock no other run of this host is under way.
+fn close_killed(opened: &Opened, tell_of_store: &dyn Fn(&StoreError)) {
+    let notices = |killed: &RunBegun| run_events::of_killed(opened, killed);
+    let closed = opened.store().close_killed(&opened.desired.project, &notices);
+    closed.unwrap_or_else(|error| tell_of_store(&error));
 }
 
 /// Records the run before its first effect.
@@ -370,113 +334,13 @@ fn begin(opened: &Opened, began: Began<'_>) -> Result<(), StoreError> {
         command: job.command.to_owned(),
         by: author.by.clone(),
         began: at,
+        mode: opened.desired.mode.clone(),
     })
 }
 
 /// `20261121-153000-4711`: when it began, and the process. People read it, and in this order runs are sorted.
 fn run_id(began: Timestamp) -> String {
     format!("{}-{}", began.strftime("%Y%m%d-%H%M%S"), std::process::id())
-}
-
-fn first_error(outcome: &Outcome) -> Option<String> {
-    let failure = outcome.failures.first();
-    let error = failure.map(|failure| format!("{}: {}", spoken(&failure.step), failure.error));
-    error.or_else(|| outcome.refused.clone())
-}
-
-/// The last event, and the history.
-fn tell(opened: &Opened, teller: &Teller, ended: &Ended, began: Began<'_>, tell_of_store: impl Fn(&StoreError)) {
-    let Began { job, author, at: began } = began;
-    let Ended { outcome, exit, message, warnings, undone } = ended;
-    for line in warnings.iter().chain(undone) {
-        teller.record(&Event::new(opened.driver().now(), EventKind::Warning { message: line.clone() }));
-    }
-    teller.still();
-    let at = opened.driver().now();
-    teller.end(at, *exit, outcome, message);
-    let run = Run {
-        id: author.run.clone(),
-        manifest: opened.desired.entry.display().to_string(),
-        project: opened.desired.project.clone(),
-        command: job.command.to_owned(),
-        by: author.by.clone(),
-        began,
-        ended: at,
-        end: match outcome.interrupted {
-            None => RunEnd::Completed,
-            Some(Interrupt::Interrupted) => RunEnd::Interrupted,
-            Some(Interrupt::Terminated) => RunEnd::Terminated,
-            Some(Interrupt::HungUp) => RunEnd::HungUp,
-        },
-        exit_code: exit.code(),
-        changed: outcome.changed,
-        first_error: first_error(outcome),
-    };
-    if let Err(error) = opened.store().record_run(&run) {
-        tell_of_store(&error);
-    }
-}
-
-/// Keeps the manifest of a run after which all was as it said, for `lcm rollback`.
-fn keep_converged(job: &Job, opened: &Opened, ended: &Ended, author: &Author) -> Result<(), StoreError> {
-    let Desired { mode, own_mode, goals_requested, entry, files, .. } = &opened.desired;
-    let narrow = &job.planning.narrow;
-    let is_whole = job.purpose == Purpose::Apply && narrow.targets.is_empty() && narrow.excludes.is_empty();
-    let is_converged = matches!(ended.exit, Exit::Done | Exit::Changes);
-    if !is_whole || !is_converged || files.is_empty() || opened.is_simulated() {
-        return Ok(());
-    }
-    let converged = Converged {
-        run: author.run.clone(),
-        at: opened.driver().now(),
-        mode: mode.clone(),
-        own_mode: own_mode.clone(),
-        goals: goals_requested.clone(),
-        entry: entry.clone(),
-        files: Arc::clone(files),
-    };
-    opened.store().keep_converged(&opened.desired.project, &converged)
-}
-
-/// How it ended, for people; nothing where the plan said it all.
-fn words(job: &Job, ended: &Ended, style: Style) -> Output {
-    let Ended { outcome, exit, message, undone, .. } = ended;
-    if message == "nothing to do" {
-        return Sheet::new().block(0, undone).output(style);
-    }
-    let done = match job.purpose {
-        Purpose::Apply => "Applied",
-        Purpose::Down => "Down",
-        Purpose::Start => "Started",
-        Purpose::Stop => "Stopped",
-        Purpose::Restart => "Restarted",
-    };
-    let head = match exit {
-        Exit::Done | Exit::Changes | Exit::Blocked => done,
-        Exit::Interrupted => "Interrupted",
-        Exit::Terminated => "Terminated",
-        Exit::Failed | Exit::Refused => "Not all done",
-        Exit::Usage | Exit::Locked | Exit::Stale => "Not done",
-    };
-    let mut sheet = Sheet::new();
-    sheet.gap().line(format!("{head}: {message}."));
-    if let Some(refused) = &outcome.refused {
-        sheet.line(format!("It went no further: {refused}"));
-    }
-    for failure in &outcome.failures {
-        sheet.line(format!("  {} failed: {}", spoken(&failure.step), failure.error));
-    }
-    for blocked in tally::blocked(outcome) {
-        sheet.line(format!("  {} is blocked: {}", blocked.service, blocked.reason.message));
-    }
-    for left in outcome.last_plan.iter().flat_map(|plan| &plan.left) {
-        sheet.line(format!("  {} is left running: {}", left.service, left.message));
-    }
-    sheet.block(0, undone);
-    if matches!(exit, Exit::Interrupted | Exit::Terminated) {
-        sheet.own("Nothing is lost: run it again, and it goes on from what is there.");
-    }
-    sheet.output(style)
 }
 
 /// Where a copy of the events goes; made before anything else is tried, so that it can say how that ended.

@@ -121,6 +121,7 @@ fn project(session: &Session, args: &Args) -> Result<(ProjectName, BTreeSet<Serv
     let choice = Choice { mode_optional: true, ..Choice::default() };
     owner::go_on_as_owner(session, &args.manifest, Claim::AsOwner)?;
     let desired = opened::load(session, &args.manifest, &choice)?;
+    owner::require_store(session, &desired.project)?;
     Ok((desired.project, desired.services.into_keys().collect()))
 }
 

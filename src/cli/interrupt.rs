@@ -2,8 +2,8 @@
 //! second does not ask. A HUP that the caller ignores, as `nohup` does, stays ignored.
 
 use std::io::{self, IsTerminal};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -18,11 +18,14 @@ use crate::report::sheet::sentence;
 use crate::report::style::Style;
 
 /// What was heard.
-#[derive(Debug)]
 pub(super) struct Interrupts {
     pub(super) heard: watch::Receiver<Option<Interrupt>>,
     run_under_way: Arc<AtomicBool>,
+    before_the_end: BeforeTheEnd,
 }
+
+/// What is done before a second signal ends lcm at once.
+type BeforeTheEnd = Arc<Mutex<Option<Box<dyn Fn(Interrupt) + Send>>>>;
 
 /// A signal, by what comes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +57,8 @@ impl Interrupts {
         let (tell, heard) = watch::channel(None);
         let run_under_way = Arc::new(AtomicBool::new(false));
         let patient = Arc::clone(&run_under_way);
+        let before_the_end = BeforeTheEnd::default();
+        let record = Arc::clone(&before_the_end);
         tokio::spawn(async move {
             loop {
                 let now = tokio::select! {
@@ -80,13 +85,16 @@ impl Interrupts {
                     }
                     Heard::Again => {
                         print::leave_screen();
+                        if let Some(record) = record.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+                            record(now);
+                        }
                         std::process::exit(i32::from(exit_of(now).code()));
                     }
                 }
                 tell.send_replace(Some(now));
             }
         });
-        Ok(Self { heard, run_under_way })
+        Ok(Self { heard, run_under_way, before_the_end })
     }
 
     /// Likewise, for what goes on until it is interrupted.
@@ -113,6 +121,11 @@ impl Interrupts {
     pub(super) async fn exit(&mut self) -> Exit {
         let heard = self.heard.wait_for(Option::is_some).await;
         heard.ok().and_then(|heard| *heard).map_or(Exit::Done, exit_of)
+    }
+
+    /// Has this done before a second signal ends lcm.
+    pub(super) fn before_the_end(&self, record: impl Fn(Interrupt) + Send + 'static) {
+        *self.before_the_end.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(record));
     }
 
     /// From here on the first signal only asks.

@@ -11,6 +11,7 @@ mod completions;
 mod down;
 mod dry_run;
 mod duration;
+mod ending;
 mod execute;
 pub mod exit;
 mod explain;

@@ -57,6 +57,7 @@ pub(super) async fn run(session: &Session, args: Args, purpose: Purpose) -> Resu
         switch: None,
         claim: Claim::AsOwner,
         opened: None,
+        holds: BTreeMap::new(),
     };
     execute::run(session, job).await
 }

@@ -15,7 +15,7 @@ use crate::manifest::{Choice, Problem, Problems, Severity};
 use crate::model::claim::bounded;
 use crate::model::desired::{Desired, ModeSource};
 use crate::model::facts::{self, Facts};
-use crate::model::names::ModeName;
+use crate::model::names::{ModeName, ProjectName};
 use crate::model::observed::Observed;
 use crate::model::ownership;
 use crate::model::plan::{Plan, Purpose, Request};
@@ -164,9 +164,9 @@ impl Opened {
     /// Takes the mode from an operator's word, where nobody names one here.
     fn follow(&mut self, session: &Session, manifest: &Path, choice: &Choice) -> Result<(), Stop> {
         // A store that can't be read is told of when the facts are read.
-        let words = self.store().words(&self.desired.project).unwrap_or_default();
-        match words.mode.filter(|_| !self.desired.entry_is_choice) {
-            Some(switched) if switched.own_mode != self.desired.own_mode => {
+        let mode = self.mode_kept().unwrap_or_default();
+        match mode.filter(|_| !self.desired.entry_is_choice) {
+            Some(switched) if switched.own_mode != self.desired.own_mode && self.is_set_by_this_file(&switched) => {
                 session.say(&outlived(&switched, self.desired.own_mode.as_ref()));
                 self.outlived = true;
             }
@@ -191,6 +191,12 @@ impl Opened {
             (Err(stop), _) => return Err(stop),
         }
         Ok(())
+    }
+
+    /// Whether this entry file is the one that the mode override was set with, or that one is gone: another checkout's own
+    /// mode says nothing of it.
+    fn is_set_by_this_file(&self, switched: &Switched) -> bool {
+        switched.entry == self.entry() || !Path::new(&switched.entry).is_file()
     }
 
     /// From now on the mode is an operator's, for this command at least.
@@ -314,8 +320,16 @@ impl Opened {
         let deaf = |error: StoreError| {
             format!("what operators hold can't be read, so nothing is done (`lcm down` may all the same): {error}")
         };
-        let words = self.store().words(&self.desired.project);
-        words.map(|words| words.mode).map_err(|error| Stop::refused(Code::Store, deaf(error)))
+        self.mode_kept().map_err(|error| Stop::refused(Code::Store, deaf(error)))
+    }
+
+    /// As the store has it, under the present name or a former one.
+    fn mode_kept(&self) -> Result<Option<Switched>, StoreError> {
+        let mut kept = None;
+        for project in self.names() {
+            kept = self.store().words(project)?.mode.or(kept);
+        }
+        Ok(kept)
     }
 
     /// The world now, with what the store remembers. Where that can't be read, holds are not known.
@@ -339,16 +353,31 @@ impl Opened {
         Ok(facts)
     }
 
-    /// Adds what the store keeps of this project.
+    /// Adds what the store keeps of this project, under its present name and under those that it had.
     fn recall(&self, facts: &mut Facts) -> Result<(), StoreError> {
-        let (store, project) = (self.store(), &self.desired.project);
-        let Words { services, mode } = store.words(project)?;
-        // A world file brings its own past.
-        facts.remember(store.last_known(project)?);
-        facts.pending = store.pending(project)?;
-        facts.heed(services);
-        facts.switches = mode.into_iter().collect();
+        let store = self.store();
+        for project in self.names() {
+            let Words { services, mode } = store.words(project)?;
+            // A world file brings its own past.
+            facts.remember(store.last_known(project)?);
+            facts.pending.extend(store.pending(project)?);
+            facts.heed(services);
+            facts.switches = mode.into_iter().chain(std::mem::take(&mut facts.switches)).take(1).collect();
+        }
         Ok(())
+    }
+
+    /// The project's names, the present one last: what it says counts most.
+    fn names(&self) -> impl Iterator<Item = &ProjectName> {
+        // A simulated store knows one project alone.
+        let former = self.desired.aliases.iter().filter(|_| !self.is_simulated());
+        former.chain([&self.desired.project])
+    }
+
+    /// Brings what the store keeps under former names of the project under its present one.
+    pub(super) fn rename_former(&self) -> Result<(), StoreError> {
+        let to = &self.desired.project;
+        self.desired.aliases.iter().try_for_each(|from| self.store().rename_project(from, to))
     }
 
     /// The plan for these facts, audited.

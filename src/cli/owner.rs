@@ -135,6 +135,14 @@ pub(super) fn admit(session: &Session, project: &ProjectName, claim: Claim) -> R
     }
 }
 
+/// Refuses a store that is not the one in which the present user keeps this project.
+pub(super) fn require_store(session: &Session, project: &ProjectName) -> Result<(), Stop> {
+    match read(&owners(session), project)? {
+        Some(owner) if owner.uid == geteuid().as_raw() => refuse_other_store(session, project, &owner),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Holds and history of a project are in one store: another one would know nothing of what was terminated.
 fn refuse_other_store(session: &Session, project: &ProjectName, owner: &Owner) -> Result<(), Stop> {
     let mine = wire::state_folder(&session.environment);

@@ -1,6 +1,7 @@
 //! `lcm resume`: takes an operator's word back, lets what is paused go on, and gives a spent budget anew.
 
 use crate::cli::exit::Exit;
+use crate::cli::opened::Opened;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::words::{self, Spoken, WordArgs};
@@ -40,7 +41,14 @@ struct Held {
 
 pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let opened = words::open(session, &args.words)?;
-    let mut spoken = Spoken::of(session, &args.words, &opened, args.dry_run).await?;
+    let (words, orphaned) = told_apart(&opened, &args.words)?;
+    let mut spoken = Spoken::of(session, &words, &opened, args.dry_run).await?;
+    for name in &orphaned {
+        spoken.forget(name)?;
+        spoken.tell(&format!(
+            "{name}: the word is taken back; the manifest has no such service, and `lcm apply --prune` stops what is left of it"
+        ));
+    }
     let mut all = Vec::new();
     for name in &spoken.named {
         all.push(held(&spoken, name).await?);
@@ -51,6 +59,15 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     }
     spoken.end()?;
     Ok(exit)
+}
+
+/// What is named that the manifest has, and holds on what it has no more.
+fn told_apart(opened: &Opened, words: &WordArgs) -> Result<(WordArgs, Vec<ServiceName>), Stop> {
+    let kept = opened.store().words(&opened.desired.project);
+    let kept = kept.map_err(|error| Stop::refused(Code::Store, error.to_string()))?.services;
+    let is_orphaned = |name: &ServiceName| !opened.desired.services.contains_key(name) && kept.contains_key(name);
+    let (orphaned, services) = words.services.iter().cloned().partition(is_orphaned);
+    Ok((WordArgs { services, ..words.clone() }, orphaned))
 }
 
 async fn held(spoken: &Spoken<'_>, name: &ServiceName) -> Result<Held, Stop> {

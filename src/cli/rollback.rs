@@ -1,5 +1,6 @@
 //! `lcm rollback`: back to the manifest and the mode of the last converged run that differ from what the files say now.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,26 +40,29 @@ pub(super) struct Args {
 pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
     let Args { manifest, to, execution } = args;
     owner::go_on_as_owner(session, &manifest, Claim::AsOwner)?;
-    let project = wire::project_name(&manifest, &session.environment).ok_or_else(|| {
-        let message = format!("{} names no project, so no run of it can be found", manifest.display());
-        Stop::refused(Code::File, message)
-    })?;
+    let project = project_of(session, &manifest)?;
     owner::admit(session, &project, Claim::AsOwner)?;
     let store = Sqlite::at(&wire::state_folder(&session.environment));
     let unusable = |error: StoreError| Stop::refused(Code::Store, error.to_string());
     let kept = store.converged(&project).map_err(unusable)?;
     let switched = store.words(&project).map_err(unusable)?.mode;
     let now = mode_now(session, &manifest, switched.as_ref());
-    let found = match &to {
-        Some(run) => kept.into_iter().find(|converged| converged.run == *run),
-        None => kept.into_iter().find(|converged| differs(converged, now.as_ref())),
-    };
-    let converged = found.ok_or_else(|| nothing_to_go_back_to(&project, to.as_deref()))?;
+    let found = kept.iter().find(|converged| match &to {
+        Some(run) => converged.run == *run,
+        None => differs(converged, now.as_ref()),
+    });
+    let converged = found.cloned().ok_or_else(|| nothing_to_go_back_to(&project, to.as_deref(), &kept))?;
     let mode = converged.mode.as_ref().map(|mode| format!(", mode {mode}")).unwrap_or_default();
     session.note(&format!(
         "going back to run {} of {:.0}{mode}; the files stay as they are, and the next apply follows them again",
         converged.run, converged.at
     ));
+    if let (Some(switched), Some(mode)) = (&switched, &converged.mode)
+        && switched.mode != *mode
+    {
+        let whom = switched.by_whom();
+        session.note(&format!("the switch to mode {} ({whom}) is taken back with it", switched.mode));
+    }
     let job = Job {
         command: "lcm rollback",
         purpose: Purpose::Apply,
@@ -76,6 +80,7 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
         switch: None,
         claim: Claim::AsOwner,
         opened: None,
+        holds: BTreeMap::new(),
     };
     let is_rehearsal = job.execution.dry_run;
     let exit = execute::run(session, job).await?;
@@ -84,6 +89,23 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
     }
     follow(&store, &project, &converged, switched).map_err(unusable)?;
     Ok(exit)
+}
+
+/// The project's name, also of a manifest that is no YAML any more: by the first line that gives one.
+fn project_of(session: &Session, manifest: &Path) -> Result<ProjectName, Stop> {
+    if let Some(project) = wire::project_name(manifest, &session.environment) {
+        return Ok(project);
+    }
+    let refused = |message: String| Stop::refused(Code::File, message);
+    let text = files::read(manifest).map_err(|error| refused(format!("can't read {}: {error}", manifest.display())))?;
+    let is_plain = |name: &&str| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+    };
+    let name = text.lines().find_map(|line| line.strip_prefix("name:"));
+    let name = name.map(|name| name.trim().trim_matches(['"', '\''])).filter(is_plain);
+    name.map(ProjectName::from).ok_or_else(|| {
+        refused(format!("{} has no line `name: PROJECT`, so no run of it can be found", manifest.display()))
+    })
 }
 
 /// The mode that counts now; `None`: none, or the manifest can't be read.
@@ -100,9 +122,16 @@ fn differs(converged: &Converged, mode: Option<&ModeName>) -> bool {
     converged.mode.as_ref() != mode || !converged.files.iter().all(|file| is_as_read(&file.path, &file.text))
 }
 
-fn nothing_to_go_back_to(project: &ProjectName, to: Option<&str>) -> Stop {
+fn nothing_to_go_back_to(project: &ProjectName, to: Option<&str>, kept: &[Converged]) -> Stop {
+    let runs: Vec<&str> = kept.iter().map(|converged| converged.run.as_str()).collect();
     let message = match to {
-        Some(run) => format!("no converged run {run} of project {project} is kept; `lcm history --runs` lists runs"),
+        Some(run) if runs.is_empty() => format!("no converged run {run} of project {project} is kept, nor any other"),
+        Some(run) => {
+            format!(
+                "no converged run {run} of project {project} is kept; the newest first, there are {}",
+                runs.join(", ")
+            )
+        }
         None => format!(
             "there is nothing to go back to: no converged run of project {project} is kept whose manifest or mode was another \
              one than now"

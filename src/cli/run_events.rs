@@ -1,94 +1,139 @@
-//! Events of whole runs, told to the notifiers that ask for them once a run has ended.
-//!
-//! A mode is told to each notifier until it takes it: what is kept is the mode that it was last told of, so that a run
-//! which was killed in between is made up for by the next one.
+//! Events of whole runs, for the notifiers that ask for them. They are recorded with the end of the run that they are
+//! about, and told once that is on record, by this run or a later one: until they are taken, or three runs have tried.
 
 use crate::cli::execute::Job;
 use crate::cli::exit::Exit;
 use crate::cli::opened::Opened;
 use crate::driver::Errand;
 use crate::model::hooks::{FORMAT, Notifier, Payload, Point, RunEvent, RunPayload};
-use crate::model::pending;
+use crate::model::pending::{self, TRIES_MAX};
 use crate::model::plan::Purpose;
-use crate::store::{Author, KILLED_EXIT_CODE, RunBegun, ToldMode};
+use crate::store::{KILLED_EXIT_CODE, Run, RunBegun, RunNotice, StoreError, ToldMode};
 
-/// How a run ended, as far as notifiers are told.
-pub(super) struct EndedRun<'a> {
-    pub(super) author: &'a Author,
-    pub(super) exit: Exit,
-    pub(super) changed: bool,
-    pub(super) first_error: Option<&'a str>,
-    /// Runs that this one found without an end.
-    pub(super) killed: &'a [RunBegun],
-}
-
-/// Tells all of them, one after the other, each within its own time.
-pub(super) async fn tell(job: &Job, opened: &Opened, ended: &EndedRun<'_>, warn: &dyn Fn(&str)) {
-    let EndedRun { author, exit, first_error, killed, .. } = *ended;
-    let this = RunPayload {
+/// What notifiers are to be told of a run that has ended.
+pub(super) fn of_end(job: &Job, opened: &Opened, run: &Run, exit: Exit) -> Result<Vec<RunNotice>, StoreError> {
+    let payload = |hook| RunPayload {
         format: FORMAT.to_owned(),
-        at: opened.driver().now(),
-        hook: RunEvent::RunFailed,
-        project: opened.desired.project.clone(),
+        at: run.ended,
+        hook,
+        project: run.project.clone(),
         mode: opened.desired.mode.clone(),
         from_mode: None,
-        command: job.command.to_owned(),
-        by: author.by.clone(),
-        run: author.run.clone(),
-        exit_code: exit.code(),
-        error: first_error.map(str::to_owned),
+        command: run.command.clone(),
+        by: run.by.clone(),
+        run: run.id.clone(),
+        exit_code: run.exit_code,
+        error: None,
     };
-    for notifier in opened.desired.notify.iter().filter(|notifier| !notifier.events.is_empty()) {
-        if notifier.events.contains(&RunEvent::RunFailed) {
-            for run in killed {
-                let (command, by, run) = (run.command.clone(), run.by.clone(), run.id.clone());
-                let error = Some("it was killed before its end".to_owned());
-                let payload = RunPayload { command, by, run, error, exit_code: KILLED_EXIT_CODE, ..this.clone() };
-                deliver(opened, notifier, &payload, warn).await;
-            }
-            if exit == Exit::Failed {
-                deliver(opened, notifier, &this, warn).await;
-            }
+    let is_whole = job.purpose == Purpose::Apply && job.planning.narrow.targets.is_empty();
+    let is_over = matches!(exit, Exit::Done | Exit::Changes | Exit::Failed | Exit::Blocked);
+    let mut notices = Vec::new();
+    for (notifier, digest) in asking(opened) {
+        if exit == Exit::Failed && notifier.events.contains(&RunEvent::RunFailed) {
+            let payload = RunPayload { error: run.first_error.clone(), ..payload(RunEvent::RunFailed) };
+            notices.push(notice(&digest, payload));
         }
-        let is_whole = job.purpose == Purpose::Apply && job.planning.narrow.targets.is_empty();
-        let is_over = matches!(exit, Exit::Done | Exit::Changes | Exit::Failed | Exit::Blocked);
-        if notifier.events.contains(&RunEvent::ModeChanged) && is_whole && is_over {
-            tell_mode(opened, notifier, &this, ended.changed, warn).await;
+        if is_whole && is_over && notifier.events.contains(&RunEvent::ModeChanged) {
+            let changed = mode_changed(opened, run, &digest, payload(RunEvent::ModeChanged))?;
+            notices.extend(changed.map(|payload| notice(&digest, payload)));
         }
     }
+    Ok(notices)
 }
 
-/// Tells a notifier of a mode that it does not know of yet.
-async fn tell_mode(opened: &Opened, notifier: &Notifier, this: &RunPayload, changed: bool, warn: &dyn Fn(&str)) {
-    let (store, project) = (opened.store(), &opened.desired.project);
-    let digest = pending::digest(&opened.desired.masker(), Point::NotifyAfter, &notifier.call, &notifier.cwd);
-    let told = match store.told_mode(project, &digest) {
-        Ok(told) => told,
-        Err(error) => return warn(&format!("which mode a notifier was last told of is not known: {error}")),
-    };
-    if told.as_ref().is_some_and(|ToldMode(told)| *told == this.mode) {
-        return;
+/// The event of a mode that a notifier does not know of yet.
+fn mode_changed(
+    opened: &Opened,
+    run: &Run,
+    digest: &str,
+    payload: RunPayload,
+) -> Result<Option<RunPayload>, StoreError> {
+    let store = opened.store();
+    let told = store.told_mode(&run.project, digest)?;
+    if told.as_ref().is_some_and(|ToldMode(told)| *told == payload.mode) {
+        return Ok(None);
     }
     // One that is new is not told of what was so before it, nor of no mode at all.
-    let is_news = told.is_some() || (changed && this.mode.is_some());
-    let from_mode = told.and_then(|ToldMode(told)| told);
-    let payload = RunPayload { hook: RunEvent::ModeChanged, from_mode: from_mode.clone(), error: None, ..this.clone() };
-    let is_taken = !is_news || deliver(opened, notifier, &payload, warn).await;
-    // What was not taken is news to the next run too.
-    let known = if is_taken { this.mode.as_ref() } else { from_mode.as_ref() };
-    if let Err(error) = store.set_told_mode(project, &digest, known) {
-        warn(&format!("the mode that a notifier was told of is not kept, so it is told again: {error}"));
+    if told.is_none() && (!run.changed || payload.mode.is_none()) {
+        store.set_told_mode(&run.project, digest, payload.mode.as_ref())?;
+        return Ok(None);
     }
+    Ok(Some(RunPayload { from_mode: told.and_then(|ToldMode(told)| told), ..payload }))
 }
 
-/// Whether it took the event.
-async fn deliver(opened: &Opened, notifier: &Notifier, payload: &RunPayload, warn: &dyn Fn(&str)) -> bool {
+/// What notifiers are to be told of a run that was killed.
+pub(super) fn of_killed(opened: &Opened, killed: &RunBegun) -> Vec<RunNotice> {
+    let of = |(_, digest): (&Notifier, String)| {
+        let payload = RunPayload {
+            format: FORMAT.to_owned(),
+            at: opened.driver().now(),
+            hook: RunEvent::RunFailed,
+            project: killed.project.clone(),
+            mode: killed.mode.clone(),
+            from_mode: None,
+            command: killed.command.clone(),
+            by: killed.by.clone(),
+            run: killed.id.clone(),
+            exit_code: KILLED_EXIT_CODE,
+            error: Some("it was killed before its end".to_owned()),
+        };
+        notice(&digest, payload)
+    };
+    asking(opened).filter(|(notifier, _)| notifier.events.contains(&RunEvent::RunFailed)).map(of).collect()
+}
+
+fn notice(digest: &str, payload: RunPayload) -> RunNotice {
+    RunNotice { id: 0, notifier: digest.to_owned(), payload, tries: 0 }
+}
+
+/// Notifiers that ask for any, each with the digest of its call.
+fn asking(opened: &Opened) -> impl Iterator<Item = (&Notifier, String)> {
+    let masker = opened.desired.masker();
+    let asking = opened.desired.notify.iter().filter(|notifier| !notifier.events.is_empty());
+    asking.map(move |notifier| (notifier, pending::digest(&masker, Point::NotifyAfter, &notifier.call, &notifier.cwd)))
+}
+
+/// Tells notifiers of all that is on record for them, one after the other, each within its own time.
+pub(super) async fn tell(opened: &Opened, warn: &dyn Fn(&str)) -> Result<(), StoreError> {
+    let (store, project) = (opened.store(), &opened.desired.project);
+    let notifiers: Vec<(&Notifier, String)> = asking(opened).collect();
+    let (mut done, mut tried) = (Vec::new(), Vec::new());
+    for notice in store.run_notices(project)? {
+        let found = notifiers.iter().find(|(_, digest)| *digest == notice.notifier);
+        let Some((notifier, _)) = found else {
+            warn(&format!(
+                "{} of run {} is told to none: the manifest has its notifier no more",
+                named(&notice),
+                notice.payload.run
+            ));
+            done.push(notice.id);
+            continue;
+        };
+        match deliver(opened, notifier, &notice.payload).await {
+            None => done.push(notice.id),
+            Some(error) => {
+                let then = if notice.tries + 1 >= TRIES_MAX { "it is dropped" } else { "the next run tells it" };
+                warn(&format!("{} of run {} {error}; {then}", named(&notice), notice.payload.run));
+                tried.push(notice.id);
+            }
+        }
+    }
+    if done.is_empty() && tried.is_empty() {
+        return Ok(());
+    }
+    store.settle_run_notices(project, &done, &tried)
+}
+
+fn named(notice: &RunNotice) -> &'static str {
+    notice.payload.hook.as_str()
+}
+
+/// `None`: it took the event.
+async fn deliver(opened: &Opened, notifier: &Notifier, payload: &RunPayload) -> Option<String> {
     let Notifier { call, cwd, timeout, source, .. } = notifier;
     let errand = Errand { call, cwd, timeout: *timeout, payload: Payload::Run(payload) };
-    let answer = opened.driver().call(&errand).await;
-    let Some(error) = answer.error else { return true };
+    let error = opened.driver().call(&errand).await.error?;
     let masker = opened.desired.masker();
     let called = masker.mask(&call.to_string());
-    warn(&format!("{} was not told to {called} ({source}): {}", payload.hook.as_str(), masker.mask(&error)));
-    false
+    Some(format!("was not told to {called} ({source}): {}", masker.mask(&error)))
 }

@@ -1,5 +1,6 @@
 //! `lcm switch`: the mode from now on, for whoever names none; and its application.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::cli::args::{ExecutionArgs, FileArgs, PlanningArgs};
@@ -72,6 +73,7 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
         switch: Some(voice),
         claim: Claim::AsOwner,
         opened: None,
+        holds: BTreeMap::new(),
     };
     execute::run(session, job).await
 }
@@ -104,6 +106,9 @@ fn forget(session: &Session, manifest: &Path, world: Option<&Path>, is_rehearsal
     let opened = opened::open_without_mode(session, manifest, world)?;
     let unusable = |error: crate::store::StoreError| Stop::refused(Code::Store, error.to_string());
     let project = &opened.desired.project;
+    if !is_rehearsal {
+        opened.rename_former().map_err(unusable)?;
+    }
     let words = opened.store().words(project).map_err(unusable)?;
     let own = match &opened.desired.own_mode {
         Some(own) => format!("the mode is {own}, by {}", named::shown(manifest).display()),

@@ -1,5 +1,7 @@
 //! `lcm terminate`: the word first, then the stop, by the same lock, plan and apply as everything else.
 
+use std::collections::BTreeMap;
+
 use crate::cli::args::{ExecutionArgs, Format, NarrowArgs, PlanningArgs};
 use crate::cli::execute::{self, Job};
 use crate::cli::exit::Exit;
@@ -13,7 +15,7 @@ use crate::manifest::Choice;
 use crate::model::names::ServiceName;
 use crate::model::observed::REMOVED_BY_STOP;
 use crate::model::plan::Purpose;
-use crate::model::words::Word;
+use crate::model::words::{Said, Word};
 
 /// Stop services, and keep them off; asks nobody
 ///
@@ -29,9 +31,9 @@ pub(super) struct Args {
 pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
     let Args { words, execution } = args;
     let said = said(session, &words, &execution).await;
-    let (opened, running) = match said.inspect_err(|stop| execute::tell_refused(session, &execution, stop))? {
-        Said::Kept => return Ok(Exit::Done),
-        Said::ToStop(opened, running) => (*opened, running),
+    let (opened, running, holds) = match said.inspect_err(|stop| execute::tell_refused(session, &execution, stop))? {
+        Kept::Done => return Ok(Exit::Done),
+        Kept::ToStop(opened, running, holds) => (*opened, running, holds),
     };
     let narrow = NarrowArgs { targets: running, excludes: Vec::new() };
     let job = Job {
@@ -47,6 +49,7 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
         switch: None,
         claim: Claim::AsOwner,
         opened: Some(opened),
+        holds,
     };
     let ended = execute::run(session, job).await;
     ended.map_err(|stop| match stop.exit {
@@ -64,25 +67,29 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
 }
 
 /// What is left to be done once the words are kept.
-enum Said {
-    Kept,
-    ToStop(Box<Opened>, Vec<ServiceName>),
+enum Kept {
+    Done,
+    /// With the services that are to be stopped, and the holds.
+    ToStop(Box<Opened>, Vec<ServiceName>, BTreeMap<ServiceName, Said>),
 }
 
-async fn said(session: &Session, words: &WordArgs, execution: &ExecutionArgs) -> Result<Said, Stop> {
+async fn said(session: &Session, words: &WordArgs, execution: &ExecutionArgs) -> Result<Kept, Stop> {
     let opened = words::open(session, words)?;
-    let running = {
+    let (running, holds) = {
         let mut spoken = Spoken::of(session, words, &opened, execution.dry_run).await?;
         let running = say(&mut spoken)?;
         match (execution.format, running.is_empty()) {
-            (Format::Text, true) => return spoken.end().map(|()| Said::Kept),
+            (Format::Text, true) => return spoken.end().map(|()| Kept::Done),
             (Format::Text, false) => spoken.answer()?,
             // Its events are the answer, also where nothing has to be stopped.
             (Format::Json, _) => {}
         }
-        spoken.named.iter().filter(|name| running.is_empty() || running.contains(name)).cloned().collect()
+        let named = spoken.named.iter().filter(|name| running.is_empty() || running.contains(name));
+        let named: Vec<ServiceName> = named.cloned().collect();
+        let holds = named.iter().map(|name| (name.clone(), spoken.said(Word::Terminate))).collect();
+        (named, holds)
     };
-    Ok(Said::ToStop(Box::new(opened), running))
+    Ok(Kept::ToStop(Box::new(opened), running, holds))
 }
 
 /// Keeps the words, and returns what still has to be stopped for them.

@@ -58,7 +58,7 @@ pub(super) struct WordArgs {
     pub(super) voice: VoiceArgs,
     /// Something to keep with it, for programs; may be given several times
     #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = pair)]
-    metadata: Vec<(String, String)>,
+    pub(super) metadata: Vec<(String, String)>,
     /// Take this file, made by `lcm observe`, for the machine, and change it instead
     #[arg(long, value_name = "FILE")]
     pub(super) world: Option<PathBuf>,
@@ -140,6 +140,7 @@ impl<'a> Spoken<'a> {
         // A word that can't be kept is refused when it is said, on a full disk too.
         if !is_rehearsal {
             opened.ensure_writable(Purpose::Apply, |_| ())?;
+            opened.rename_former().map_err(|error| Stop::refused(Code::Store, error.to_string()))?;
         }
         let mut named: Vec<ServiceName> = Vec::new();
         for name in &args.services {
@@ -188,15 +189,20 @@ impl<'a> Spoken<'a> {
         if self.is_rehearsal {
             return Ok(());
         }
-        let said = Said {
+        let said = self.said(word);
+        let kept = self.opened.store().say(&self.opened.desired.project, name, Some(&said));
+        kept.map_err(|error| Stop::refused(Code::Store, error.to_string()))
+    }
+
+    /// The word as it is kept.
+    pub(super) fn said(&self, word: Word) -> Said {
+        Said {
             word,
             by: self.voice.by(self.session),
             since: self.opened.driver().now(),
             reason: self.voice.reason(self.opened),
             metadata: self.metadata.clone(),
-        };
-        let kept = self.opened.store().say(&self.opened.desired.project, name, Some(&said));
-        kept.map_err(|error| Stop::refused(Code::Store, error.to_string()))
+        }
     }
 
     /// Takes it back.

@@ -110,22 +110,26 @@ fn is_word(code: ReasonCode) -> bool {
 
 fn orphans(scene: &Scene<'_>) -> Vec<OrphanLine> {
     let lines = scene.observed.orphans.iter().map(|orphan| {
+        let held = || match &orphan.word {
+            Some(hold) => {
+                let (word, whom, name) = (hold.word, hold.by_whom(), &orphan.service);
+                format!("an operator holds it by `lcm {word}` ({whom}); `lcm resume {name}` takes that back")
+            }
+            None => "an operator may hold it, which is not known now: it is left as it is".to_owned(),
+        };
         let message = match (scene.stops_orphan(orphan), scene.desired.orphans) {
-            (false, _) if !scene.lets_go(orphan) => "an operator holds it, or may hold it: it is left as it is",
-            (true, _) => "it goes in this plan",
-            (false, _) if scene.asks_orphan_to_go(orphan) => "a rule keeps it from being stopped",
-            (false, OrphanPolicy::Report) => "only reported; `lcm apply --prune` stops and removes it",
-            (false, OrphanPolicy::Stop) => "left as it is",
+            (false, _) if !scene.lets_go(orphan) => held(),
+            (true, _) => "it goes in this plan".to_owned(),
+            (false, _) if scene.asks_orphan_to_go(orphan) => "a rule keeps it from being stopped".to_owned(),
+            (false, OrphanPolicy::Report) => "only reported; `lcm apply --prune` stops and removes it".to_owned(),
+            (false, OrphanPolicy::Stop) => "left as it is".to_owned(),
         };
         OrphanLine {
             service: orphan.service.clone(),
             instance: orphan.instance.clone(),
             carrier: orphan.carrier.clone(),
             state: orphan.state,
-            message: orphan
-                .carrier
-                .as_ref()
-                .map_or_else(|| message.to_owned(), |carrier| format!("{carrier}; {message}")),
+            message: orphan.carrier.as_ref().map_or_else(|| message.clone(), |carrier| format!("{carrier}; {message}")),
         }
     });
     lines.collect()

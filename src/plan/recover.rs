@@ -17,7 +17,7 @@ pub(super) fn held(scene: &Scene<'_>, number: Number) -> Option<Decision> {
     if !budget.holds() {
         return None;
     }
-    let why = why(scene, number, budget, &scene.seen(number).detail)?;
+    let why = why(scene, number, budget, trouble(scene, number))?;
     // What is soon tried again may yet recover by itself, and its room would be taken in vain.
     let is_spent = matches!(budget, Budget::Spent { .. });
     Some(if is_spent && scene.glance(number).holds_room { Decision::GiveUp(why) } else { Decision::Held(why) })
@@ -50,7 +50,7 @@ pub(super) fn given_up(scene: &Scene<'_>, number: Number, prevented: &Reason) ->
 pub(super) fn left_out(scene: &Scene<'_>, number: Number, lack: Reason) -> Decision {
     let budget = scene.budget(number);
     let Some(why) = Some(budget).filter(|_| scene.is_retry(number)).and_then(|budget| {
-        let message = format!("{}; {}", scene.seen(number).detail, lack.message);
+        let message = format!("{}; {}", trouble(scene, number), lack.message);
         why(scene, number, budget, &message)
     }) else {
         return Decision::Blocked(lack);
@@ -67,6 +67,13 @@ pub(super) fn left_out(scene: &Scene<'_>, number: Number, lack: Reason) -> Decis
 fn may_go(scene: &Scene<'_>, number: Number) -> bool {
     let holds = |other: &Number| scene.glance(*other).has_word && scene.glance(*other).holds_room;
     scene.firm.any(number).is_none() && !scene.dependents(number).iter().any(holds)
+}
+
+/// What keeps it from being up. Of one that lcm itself has stopped, how it ended says nothing.
+fn trouble<'a>(scene: &Scene<'a>, number: Number) -> &'a str {
+    let seen = scene.seen(number);
+    let is_stopped = seen.state == State::Offline && !seen.ended_by_itself && seen.unknown.is_none();
+    if is_stopped { "its last start did not come to anything, and lcm has stopped it" } else { &seen.detail }
 }
 
 fn why(scene: &Scene<'_>, number: Number, budget: Budget, trouble: &str) -> Option<Reason> {

@@ -157,7 +157,7 @@ impl<'a> View<'a> {
         let running = plan.kept.iter().filter(|kept| !kept.state.is_not_running()).count();
         match self.purpose {
             Purpose::Apply => {}
-            Purpose::Down if plan.held.is_empty() => {
+            Purpose::Down if plan.held.is_empty() && plan.orphans.is_empty() => {
                 return format!("Nothing to do: nothing of {} runs{evidence}.", plan.project);
             }
             Purpose::Down => {

@@ -131,10 +131,11 @@ pub(super) fn runs_begun(writer: &dyn Store, reader: &dyn Store) {
         command: "lcm apply".to_owned(),
         by: "kim".to_owned(),
         began: at(second),
+        mode: Some("video".into()),
     };
     writer.begin_run(&begun("r1", 1)).expect("written");
     assert_eq!(reader.runs_begun(&project).expect("read"), [begun("r1", 1)]);
-    let RunBegun { id, manifest, project: of, command, by, began } = begun("r1", 1);
+    let RunBegun { id, manifest, project: of, command, by, began, mode: _ } = begun("r1", 1);
     let run = Run {
         id,
         manifest,
@@ -148,13 +149,13 @@ pub(super) fn runs_begun(writer: &dyn Store, reader: &dyn Store) {
         changed: true,
         first_error: None,
     };
-    writer.record_run(&run).expect("written");
+    writer.record_run(&run, &[]).expect("written");
     assert_eq!(
         (reader.runs_begun(&project).expect("read"), reader.last_run(&project).expect("read")),
         (vec![], Some(run))
     );
     writer.begin_run(&begun("r2", 3)).expect("written");
-    writer.close_killed(&project).expect("written");
+    writer.close_killed(&project, &|_| Vec::new()).expect("written");
     assert_eq!(reader.runs_begun(&project).expect("read"), []);
     let last = reader.last_run(&project).expect("read").expect("it is listed");
     assert_eq!((last.id.as_str(), last.end, last.exit_code, last.changed), ("r2", RunEnd::Killed, 137, false));

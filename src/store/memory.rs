@@ -6,12 +6,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::past::{self, Change, Reading};
 use crate::model::converged::Converged;
 use crate::model::facts::{Attempts, HistoryFact, Report};
+use crate::model::hooks::RunEvent;
 use crate::model::names::{ModeName, ProjectName, ServiceName};
 use crate::model::pending::{Due, PendingCall, TRIES_MAX};
 use crate::model::words::{Said, Switched, Words};
 use crate::store::{
-    CONVERGED_MAX, Called, Entry, KILLED_EXIT_CODE, Measure, PENDING_MAX, PendingChange, Run, RunBegun, RunEnd, Store,
-    StoreError, ToldMode, Transition,
+    CONVERGED_MAX, Called, Entry, KILLED_EXIT_CODE, Measure, PENDING_MAX, PendingChange, Run, RunBegun, RunEnd,
+    RunNotice, Store, StoreError, ToldMode, Transition,
 };
 
 /// What one command wrote down.
@@ -23,6 +24,7 @@ pub struct Memory {
     words: Mutex<Words>,
     attempts: Mutex<BTreeMap<(ProjectName, ServiceName), Attempts>>,
     reports: Mutex<BTreeMap<(ProjectName, ServiceName), Report>>,
+    run_notices: Mutex<Vec<RunNotice>>,
     told_modes: Mutex<BTreeMap<String, ToldMode>>,
     converged: Mutex<Vec<Converged>>,
     calls: Mutex<Vec<Called>>,
@@ -88,6 +90,11 @@ impl Store for Memory {
         Ok(lock(&self.pending).calls.clone())
     }
 
+    /// One command knows one project: its words are kept under no name.
+    fn rename_project(&self, _from: &ProjectName, _to: &ProjectName) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn begin_run(&self, begun: &RunBegun) -> Result<(), StoreError> {
         let mut all = lock(&self.begun);
         all.retain(|other| other.id != begun.id);
@@ -99,25 +106,33 @@ impl Store for Memory {
         Ok(lock(&self.begun).clone())
     }
 
-    fn close_killed(&self, project: &ProjectName) -> Result<(), StoreError> {
-        for RunBegun { id, manifest, project, command, by, began } in self.runs_begun(project)? {
+    fn close_killed(
+        &self,
+        project: &ProjectName,
+        notices: &dyn Fn(&RunBegun) -> Vec<RunNotice>,
+    ) -> Result<(), StoreError> {
+        for begun in self.runs_begun(project)? {
+            let notices = notices(&begun);
+            let RunBegun { id, manifest, project, command, by, began, mode: _ } = begun;
             let changed = lock(&self.transitions).iter().any(|transition| transition.author.run == id);
             let (end, exit_code, first_error) = (RunEnd::Killed, KILLED_EXIT_CODE, None);
             let ended = began;
-            self.record_run(&Run {
-                id,
-                manifest,
-                project,
-                command,
-                by,
-                began,
-                ended,
-                end,
-                exit_code,
-                changed,
-                first_error,
-            })?;
+            let run = Run { id, manifest, project, command, by, began, ended, end, exit_code, changed, first_error };
+            self.record_run(&run, &notices)?;
         }
+        Ok(())
+    }
+
+    fn run_notices(&self, _project: &ProjectName) -> Result<Vec<RunNotice>, StoreError> {
+        Ok(lock(&self.run_notices).clone())
+    }
+
+    fn settle_run_notices(&self, _project: &ProjectName, done: &[u64], tried: &[u64]) -> Result<(), StoreError> {
+        let mut notices = lock(&self.run_notices);
+        for notice in notices.iter_mut().filter(|notice| tried.contains(&notice.id)) {
+            notice.tries += 1;
+        }
+        notices.retain(|notice| !done.contains(&notice.id) && notice.tries < TRIES_MAX);
         Ok(())
     }
 
@@ -152,7 +167,15 @@ impl Store for Memory {
         Ok(known)
     }
 
-    fn record_run(&self, run: &Run) -> Result<(), StoreError> {
+    fn record_run(&self, run: &Run, notices: &[RunNotice]) -> Result<(), StoreError> {
+        for notice in notices {
+            if notice.payload.hook == RunEvent::ModeChanged {
+                self.set_told_mode(&run.project, &notice.notifier, notice.payload.mode.as_ref())?;
+            }
+            let mut all = lock(&self.run_notices);
+            let id = all.last().map_or(1, |last| last.id + 1);
+            all.push(RunNotice { id, ..notice.clone() });
+        }
         lock(&self.begun).retain(|begun| begun.id != run.id);
         lock(&self.runs).push(run.clone());
         Ok(())

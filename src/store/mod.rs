@@ -16,6 +16,7 @@ use jiff::Timestamp;
 
 use crate::model::converged::Converged;
 use crate::model::facts::{Attempts, HistoryFact, Report};
+use crate::model::hooks::RunPayload;
 use crate::model::lifecycle::State;
 use crate::model::names::{ModeName, ProjectName, ServiceName};
 use crate::model::pending::PendingCall;
@@ -28,6 +29,10 @@ pub trait Store: Send + Sync {
     fn record(&self, transition: &Transition) -> Result<(), StoreError> {
         self.write(&Entry { transition: Some(transition), ..Entry::of(&transition.project) }).map(|_| ())
     }
+
+    /// Brings all that is kept of a project under its present name; what is kept under both stays as the present one has
+    /// it.
+    fn rename_project(&self, from: &ProjectName, to: &ProjectName) -> Result<(), StoreError>;
 
     /// Writes all parts of an entry durably, or none; returns the ids of the pending calls that it adds.
     fn write(&self, entry: &Entry<'_>) -> Result<Vec<u64>, StoreError>;
@@ -47,9 +52,20 @@ pub trait Store: Send + Sync {
     /// way, or runs that were killed.
     fn runs_begun(&self, project: &ProjectName) -> Result<Vec<RunBegun>, StoreError>;
 
-    /// Records every run of the project that has no end as killed. For a caller that holds the host's lock: none of them
-    /// can be under way.
-    fn close_killed(&self, project: &ProjectName) -> Result<(), StoreError>;
+    /// Records every run of the project that has no end as killed, with what notifiers are to be told of each. For a
+    /// caller that holds the host's lock: none of them can be under way.
+    fn close_killed(
+        &self,
+        project: &ProjectName,
+        notices: &dyn Fn(&RunBegun) -> Vec<RunNotice>,
+    ) -> Result<(), StoreError>;
+
+    /// Returns the events of runs that notifiers are still to be told of, the oldest first.
+    fn run_notices(&self, project: &ProjectName) -> Result<Vec<RunNotice>, StoreError>;
+
+    /// Takes events of runs off the record that were told, and counts one more try of others; those that were tried
+    /// [`crate::model::pending::TRIES_MAX`] times are dropped.
+    fn settle_run_notices(&self, project: &ProjectName, done: &[u64], tried: &[u64]) -> Result<(), StoreError>;
 
     /// Writes down what was measured; of each service and kind, only the newest are kept.
     fn remember(&self, measure: &Measure) -> Result<(), StoreError>;
@@ -58,8 +74,8 @@ pub trait Store: Send + Sync {
     /// one of the two is there, too.
     fn last_known(&self, project: &ProjectName) -> Result<BTreeMap<ServiceName, HistoryFact>, StoreError>;
 
-    /// Records how a run ended, whether or not its begin was recorded.
-    fn record_run(&self, run: &Run) -> Result<(), StoreError>;
+    /// Records how a run ended, whether or not its begin was recorded, and what notifiers are to be told of it.
+    fn record_run(&self, run: &Run, notices: &[RunNotice]) -> Result<(), StoreError>;
 
     /// Returns the run that ended last, whether or not it changed anything.
     fn last_run(&self, project: &ProjectName) -> Result<Option<Run>, StoreError>;
@@ -100,6 +116,18 @@ pub trait Store: Send + Sync {
         service: &ServiceName,
         attempts: Option<&Attempts>,
     ) -> Result<(), StoreError>;
+}
+
+/// An event of a run that one notifier is to be told of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunNotice {
+    /// Key of its record; the store's to give.
+    pub id: u64,
+    /// Digest of the notifier's call.
+    pub notifier: String,
+    pub payload: RunPayload,
+    /// Runs that tried in vain.
+    pub tries: u32,
 }
 
 /// Mode that a notifier was told of; `None`: the manifest had none.
@@ -153,6 +181,7 @@ pub struct RunBegun {
     pub command: String,
     pub by: String,
     pub began: Timestamp,
+    pub mode: Option<ModeName>,
 }
 
 /// How a run ended.

@@ -5,10 +5,13 @@
 //! that this lcm can't read is an error and stays as it is.
 
 mod converged;
+mod fault;
 mod format;
 mod history;
 mod measures;
+mod notices;
 mod pending;
+mod row;
 mod runs;
 mod words;
 
@@ -19,19 +22,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, OpenFlags, Row, ffi};
+use rusqlite::{Connection, OpenFlags};
 
+use self::fault::{BEGIN_ANEW, advice, is_full};
 use self::format::{Brought, FORMAT, WITH_MEASURES, WITH_PENDING, WITH_WORDS, version};
+use self::row::{state, text_error, timestamp};
 use crate::files::own;
 use crate::model::converged::Converged;
 use crate::model::facts::{Attempts, HistoryFact, Report};
-use crate::model::lifecycle::State;
 use crate::model::names::{ModeName, ProjectName, ServiceName};
 use crate::model::pending::PendingCall;
 use crate::model::words::{Said, Switched, Words};
 use crate::store::asked::Asked;
 use crate::store::past;
-use crate::store::{Called, Entry, Measure, Run, RunBegun, Store, StoreError, ToldMode, Transition};
+use crate::store::{Called, Entry, Measure, Run, RunBegun, RunNotice, Store, StoreError, ToldMode, Transition};
 
 const FILE: &str = "lcm.db";
 
@@ -51,10 +55,6 @@ struct Opened {
     /// As it was found, or brought to since.
     format: u32,
 }
-
-/// Way out of a file that says nothing any more.
-const BEGIN_ANEW: &str = "restore it from a backup, or move it away, and a new one is begun (holds, the mode override, restart \
-                          budgets, pending calls and the history are lost)";
 
 /// Whether others have the file open as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -289,6 +289,24 @@ impl Store for Sqlite {
         Ok(found.unwrap_or_default())
     }
 
+    fn rename_project(&self, from: &ProjectName, to: &ProjectName) -> Result<(), StoreError> {
+        // A project that was renamed long ago must not cost a write. Of an older format, the change below tells.
+        let is_known =
+            self.read(
+                |connection, format| {
+                    if format < FORMAT { Ok(true) } else { format::knows_project(connection, from.as_str()) }
+                },
+            )?;
+        if !is_known.unwrap_or_default() {
+            return Ok(());
+        }
+        self.change(|connection| {
+            let transaction = connection.unchecked_transaction()?;
+            format::rename_project(&transaction, from.as_str(), to.as_str())?;
+            transaction.commit()
+        })
+    }
+
     fn begin_run(&self, begun: &RunBegun) -> Result<(), StoreError> {
         self.change(|connection| runs::begin(connection, begun))
     }
@@ -302,14 +320,39 @@ impl Store for Sqlite {
         Ok(found.unwrap_or_default())
     }
 
-    fn close_killed(&self, project: &ProjectName) -> Result<(), StoreError> {
+    fn close_killed(
+        &self,
+        project: &ProjectName,
+        notices: &dyn Fn(&RunBegun) -> Vec<RunNotice>,
+    ) -> Result<(), StoreError> {
         // A run that finds none must not cost a write.
-        if self.runs_begun(project)?.is_empty() {
+        let killed = self.runs_begun(project)?;
+        if killed.is_empty() {
             return Ok(());
         }
+        let told: Vec<RunNotice> = killed.iter().flat_map(notices).collect();
         self.change(|connection| {
             let transaction = connection.unchecked_transaction()?;
             runs::close_killed(&transaction, project)?;
+            notices::add(&transaction, project, &told)?;
+            transaction.commit()
+        })
+    }
+
+    fn run_notices(&self, project: &ProjectName) -> Result<Vec<RunNotice>, StoreError> {
+        let found =
+            self.read(
+                |connection, format| {
+                    if format < WITH_PENDING { Ok(Vec::new()) } else { notices::read(connection, project) }
+                },
+            )?;
+        Ok(found.unwrap_or_default())
+    }
+
+    fn settle_run_notices(&self, project: &ProjectName, done: &[u64], tried: &[u64]) -> Result<(), StoreError> {
+        self.change(|connection| {
+            let transaction = connection.unchecked_transaction()?;
+            notices::settle(&transaction, project, done, tried)?;
             transaction.commit()
         })
     }
@@ -338,10 +381,11 @@ impl Store for Sqlite {
         Ok(found.unwrap_or_default())
     }
 
-    fn record_run(&self, run: &Run) -> Result<(), StoreError> {
+    fn record_run(&self, run: &Run, notices: &[RunNotice]) -> Result<(), StoreError> {
         self.change(|connection| {
             let transaction = connection.unchecked_transaction()?;
             runs::record(&transaction, run)?;
+            notices::add(&transaction, &run.project, notices)?;
             transaction.commit()
         })
     }
@@ -374,13 +418,13 @@ impl Store for Sqlite {
 
     fn told_mode(&self, project: &ProjectName, notifier: &str) -> Result<Option<ToldMode>, StoreError> {
         let found = self.read(|connection, format| {
-            if format < WITH_PENDING { Ok(None) } else { pending::told_mode(connection, project, notifier) }
+            if format < WITH_PENDING { Ok(None) } else { notices::told_mode(connection, project, notifier) }
         })?;
         Ok(found.flatten())
     }
 
     fn set_told_mode(&self, project: &ProjectName, notifier: &str, mode: Option<&ModeName>) -> Result<(), StoreError> {
-        self.change(|connection| pending::set_told_mode(connection, project, notifier, mode))
+        self.change(|connection| notices::set_told_mode(connection, project, notifier, mode))
     }
 
     fn keep_converged(&self, project: &ProjectName, converged: &Converged) -> Result<(), StoreError> {
@@ -422,45 +466,6 @@ impl Store for Sqlite {
     ) -> Result<(), StoreError> {
         self.change(|connection| words::set_attempts(connection, project, service, attempts))
     }
-}
-
-/// Also where `SQLite` can't lay out what readers and writers share.
-fn is_full(error: &rusqlite::Error) -> bool {
-    let code = error.sqlite_error().map(|error| error.extended_code);
-    matches!(code, Some(ffi::SQLITE_FULL | ffi::SQLITE_IOERR_SHMSIZE))
-}
-
-/// What to do about it, where that is known.
-fn advice(error: &rusqlite::Error) -> &'static str {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            "; it is left as it is: restore it from a backup, or move it away, and a new one is begun (holds, the mode \
-             override, restart budgets, pending calls and the history go with it)"
-        }
-        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-            "; set LCM_STATE_DIR to a folder of your own"
-        }
-        Some(ErrorCode::SystemIoFailure) => " (is the disk full?)",
-        // SQLite has some twenty more: none that its user could do something about.
-        _ => "",
-    }
-}
-
-fn timestamp(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
-    let microseconds: i64 = row.get(column)?;
-    Timestamp::from_microsecond(microseconds)
-        .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, microseconds))
-}
-
-fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
-    let word: String = row.get(column)?;
-    let known = State::ALL.into_iter().find(|state| state.as_str() == word);
-    known.ok_or_else(|| text_error(column, format!("{word} is no state of a service")))
-}
-
-/// A text that says nothing to this lcm.
-fn text_error(column: usize, reason: String) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, reason.into())
 }
 
 #[cfg(test)]

@@ -128,10 +128,9 @@ fn a_hold_on_what_the_manifest_no_longer_names_keeps_it_from_being_pruned() {
     live.lcm(&["apply"]).run().code(0);
     live.lcm(&["maintain", "two", "--as", "kim"]).run().code(0);
     fs::write(&manifest, &both).expect("written");
-    live.lcm(&["apply", "--prune"]).run().code(0).stdout_has("an operator holds it");
-    fs::write(&manifest, format!("{both}\n  two: {SLEEPS}\n")).expect("written");
-    live.lcm(&["status", "two"]).run().code(0).stdout_has("maintenance");
-    live.lcm(&["resume", "two"]).run().code(0).stdout_has("maintenance → online");
-    fs::write(&manifest, &both).expect("written");
+    live.lcm(&["apply", "--prune"]).run().code(0).stdout_has("an operator holds it by `lcm maintain` (kim, since");
+    live.lcm(&["resume", "two"]).run().code(0).stdout_has("the word is taken back");
+    live.lcm(&["maintain", "two"]).run().code(1);
+    live.lcm(&["apply"]).run().code(0).stdout_has("`lcm apply --prune` stops and removes it");
     live.lcm(&["apply", "--prune"]).run().code(0).stdout_has("1 stopped");
 }

@@ -198,8 +198,8 @@ fn events_of_whole_runs_are_told_to_who_asks_for_them_and_a_mode_until_it_is_tak
     // One that can't take it is told by a later run.
     let refuses = "sh -c 'test -f open && { cat >> events.log; echo >> events.log; }'";
     write(refuses, "day");
-    live.lcm(&["apply"]).run().code(0).stderr_has("mode_changed was not told to");
-    live.lcm(&["apply"]).run().code(0).stderr_has("mode_changed was not told to");
+    live.lcm(&["apply"]).run().code(0).stderr_has("mode_changed of run").stderr_has("was not told to");
+    live.lcm(&["apply"]).run().code(0).stderr_has("mode_changed of run").stderr_has("was not told to");
     fs::write(live.folder.path().join("open"), "").expect("written");
     live.lcm(&["apply"]).run().code(0);
     assert_eq!(events().len(), 3);
@@ -211,4 +211,76 @@ fn events_of_whole_runs_are_told_to_who_asks_for_them_and_a_mode_until_it_is_tak
     let (_, event) = all.iter().find(|(hook, _)| hook == "run_failed").expect("a failed run");
     assert_eq!(event["exit_code"], 3, "{event}");
     assert!(event["error"].as_str().is_some_and(|error| error.contains("exit status 3")), "{event}");
+}
+
+/// One that waits for a file in its first hook, and tells of failed runs.
+fn waiting() -> Live {
+    let live = Live::new(
+        "{ process: { command: [sleep, '300'] }, stop: { grace: 1s }, hooks: { pre_start: { exec: [sh, -c, 'touch asked; \
+         until test -f open; do sleep 0.05; done'] } } }",
+    );
+    let manifest = live.folder.path().join("lcm.yaml");
+    let text = fs::read_to_string(&manifest).expect("a manifest");
+    let notify = format!("notify:\n  - {{ exec: \"{LISTENER}\", events: [run_failed] }}\n");
+    fs::write(&manifest, format!("{text}{notify}")).expect("written");
+    live
+}
+
+/// Begins an apply, and returns once it waits in its hook.
+fn begun(live: &Live) -> std::process::Child {
+    let asked = live.folder.path().join("asked");
+    let _ = fs::remove_file(&asked);
+    let mut command = live.lcm(&["apply"]).command();
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("lcm runs");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
+    while !asked.exists() {
+        assert!(std::time::Instant::now() < deadline, "its hook is not called");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child
+}
+
+fn events_of(live: &Live) -> Vec<Value> {
+    let log = fs::read_to_string(live.folder.path().join("events.log")).unwrap_or_default();
+    log.lines().filter(|line| !line.is_empty()).map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[test]
+fn every_killed_run_is_told_of_once() {
+    let live = waiting();
+    for _ in 0..2 {
+        let mut run = begun(&live);
+        run.kill().expect("killed");
+        run.wait().expect("it ends");
+    }
+    fs::write(live.folder.path().join("open"), "").expect("written");
+    live.lcm(&["apply"]).run().code(0);
+    live.lcm(&["apply"]).run().code(0);
+    let events = events_of(&live);
+    let runs: std::collections::BTreeSet<&str> = events.iter().filter_map(|event| event["run"].as_str()).collect();
+    assert_eq!((events.len(), runs.len()), (2, 2), "{events:#?}");
+    assert!(events.iter().all(|event| event["hook"] == "run_failed" && event["exit_code"] == 137), "{events:#?}");
+}
+
+#[test]
+fn a_run_that_is_interrupted_twice_was_interrupted_and_not_killed() {
+    let live = waiting();
+    let mut run = begun(&live);
+    let pid = run.id().to_string();
+    // The hook goes on until it is open: the first asks, the second does not.
+    while run.try_wait().expect("waited for").is_none() {
+        let _ = std::process::Command::new("kill").args(["-INT", &pid]).stderr(Stdio::null()).status();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(run.wait().expect("it ends").code(), Some(130));
+    let runs = live.lcm(&["history", "--runs", "--format", "json"]).run().code(0).json();
+    assert_eq!(
+        (&runs["runs"][0]["end"], &runs["runs"][0]["exit_code"]),
+        (&"interrupted".into(), &130.into()),
+        "{runs}"
+    );
+    assert!(runs["open_runs"].is_null(), "{runs}");
+    fs::write(live.folder.path().join("open"), "").expect("written");
+    live.lcm(&["apply"]).run().code(0);
+    assert!(events_of(&live).is_empty());
 }

@@ -56,6 +56,24 @@ fn what_runs_under_a_former_name_runs_on() {
 }
 
 #[test]
+fn what_was_said_under_a_former_name_counts() {
+    let live = Live::new(SERVICE);
+    let lcm = |words: &[&str]| -> Lcm { live.lcm(words) };
+    lcm(&["apply", "--yes"]).run().code(0);
+    lcm(&["terminate", "one", "--as", "kim"]).run().code(0);
+    rename(&live);
+    for _ in 0..2 {
+        lcm(&["plan", "--detailed-exitcode"]).run().code(0).stdout_has("held").stdout_has("kim");
+        lcm(&["apply", "--yes"]).run().code(0);
+    }
+    lcm(&["history", "one"]).run().code(0).stdout_has("terminated");
+    lcm(&["history", "--runs"]).run().code(0).stdout_has("lcm terminate");
+    lcm(&["resume", "one"]).run().code(0);
+    lcm(&["apply", "--yes"]).run().code(0).stdout_has("1 started");
+    lcm(&["down", "--yes"]).run().code(0);
+}
+
+#[test]
 fn down_takes_what_runs_under_a_former_name() {
     let live = Live::new(SERVICE);
     live.lcm(&["apply", "--yes"]).run().code(0);

@@ -54,6 +54,13 @@ fn a_manifest_that_can_not_be_read_any_more_is_gone_back_from() {
     assert!(broken.contains("servces"), "the files stay as they are");
     write(&live, &good);
     live.lcm(&["plan", "--detailed-exitcode"]).run().code(0);
+    // Nor need it be YAML.
+    live.lcm(&["stop", "one", "--yes"]).run().code(0);
+    write(&live, &good.replace("services:\n", "services: [[[\n"));
+    live.lcm(&["rollback"]).run().code(0).stdout_has("1 started");
+    write(&live, "name\n");
+    live.lcm(&["rollback"]).run().code(1).stderr_has("has no line `name: PROJECT`");
+    write(&live, &good);
 }
 
 #[test]
@@ -63,7 +70,8 @@ fn a_mode_that_was_switched_to_is_gone_back_from_and_stays_so() {
     write(&live, &good);
     live.lcm(&["apply"]).run().code(0);
     live.lcm(&["switch", "night", "--yes"]).run().code(0).stdout_has("1 started");
-    live.lcm(&["rollback", "--yes"]).run().code(0).stdout_has("1 stopped");
+    let ran = live.lcm(&["rollback", "--yes"]).run().code(0).stdout_has("1 stopped");
+    ran.stderr_has("the switch to mode night").stderr_has("is taken back with it");
     live.lcm(&["plan", "--detailed-exitcode"]).run().code(0).stdout_has("mode day");
     // And back again, by the run's id.
     let runs = live.lcm(&["history", "--runs", "--format", "json"]).run().json();
@@ -71,5 +79,8 @@ fn a_mode_that_was_switched_to_is_gone_back_from_and_stays_so() {
     let switched = runs.iter().find(|run| run["command"] == "lcm switch").expect("a switch");
     let id = switched["run"].as_str().expect("an id");
     live.lcm(&["rollback", "--to", id]).run().code(0).stdout_has("1 started");
-    live.lcm(&["rollback", "--to", "20200101-000000-1"]).run().code(1).stderr_has("is kept");
+    live.lcm(&["rollback", "--to", "20200101-000000-1"])
+        .run()
+        .code(1)
+        .stderr_has("is kept; the newest first, there are");
 }

@@ -100,6 +100,8 @@ fn a_dry_run_is_the_plan_and_changes_nothing() {
         assert_eq!(world(), before, "{words:?}");
     }
     lcm(&["plan"]).code(0).stdout_has("Nothing to do");
+    lcm(&["maintain", "painter"]).code(0);
+    lcm(&["terminate", "painter", "--dry-run"]).code(0).stdout_has("1 to stop");
 }
 
 #[test]
@@ -109,6 +111,17 @@ fn a_dry_run_on_the_machine_leaves_nothing_behind() {
     live.lcm(&["down", "--dry-run"]).run().code(0);
     live.lcm(&["maintain", "one", "--dry-run"]).run().code(0);
     assert!(!live.folder.path().join("state").exists());
+}
+
+#[test]
+fn what_is_never_brought_back_stays_down_after_a_report_as_its_plan_says() {
+    let live = Live::new("{ process: { command: [sleep, '300'] }, recover: { attempts: 0 }, stop: { grace: 1s } }");
+    live.lcm(&["apply"]).run().code(0);
+    live.lcm(&["report", "one", "--error", "boo"]).run().code(0);
+    live.lcm(&["plan"]).run().code(3).stdout_has("1 to stop, 0 to start");
+    live.lcm(&["apply", "--yes"]).run().code(3).stdout_has("1 stopped");
+    live.lcm(&["apply", "--yes"]).run().code(3);
+    live.lcm(&["status", "--exit-code"]).run().code(3);
 }
 
 #[test]

@@ -190,11 +190,16 @@ fn a_mode_override_is_followed_from_every_checkout_and_explicit_entries_are_unto
         .stderr_has("always means mode paint")
         .stderr_has("lcm switch both -m");
     lcm(&["plan"]).code(0).stdout_has("mode write (kim, since");
+    // Another checkout's own mode says nothing of it.
+    let text = fs::read_to_string(path("lcm.yaml")).expect("a manifest");
+    fs::write(path("other/lcm.yaml"), text.replace("mode: paint", "mode: both")).expect("written");
+    lcm(&["apply", "other/lcm.yaml"]).code(0).stdout_has("mode write (kim, since");
+    lcm(&["plan"]).code(0).stdout_has("mode write (kim, since");
     // The newest word from any of them is the only one.
     lcm(&["switch", "both", "-m", "other/lcm.yaml", "--as", "lee"]);
     lcm(&["plan"]).stdout_has("mode both (lee, since");
     lcm(&["switch", "--clear"]).code(0).stdout_has("forgotten: mode both");
-    lcm(&["plan", "other/lcm.yaml"]).stdout_has("mode paint");
+    lcm(&["plan"]).stdout_has("mode paint");
 }
 
 #[test]

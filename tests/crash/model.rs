@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use jiff::Timestamp;
 use lcm::model::converged::{Converged, FileText};
 use lcm::model::facts::{Attempts, Report};
-use lcm::model::hooks::{FORMAT, HookPayload, Point};
+use lcm::model::hooks::{FORMAT, HookPayload, Point, RunEvent, RunPayload};
 use lcm::model::lifecycle::State;
 use lcm::model::names::ProjectName;
 use lcm::model::pending::{Due, PendingCall};
@@ -20,7 +20,7 @@ use lcm::model::words::{Said, Switched, Word};
 use lcm::store::memory::Memory;
 use lcm::store::sqlite::Sqlite;
 use lcm::store::{
-    Author, Entry, Measure, Measured, PendingChange, Run, RunBegun, RunEnd, Store, StoreError, Transition,
+    Author, Entry, Measure, Measured, PendingChange, Run, RunBegun, RunEnd, RunNotice, Store, StoreError, Transition,
 };
 use proptest::collection::vec;
 use proptest::prelude::any;
@@ -90,21 +90,26 @@ fn carry_out(store: &dyn Store, number: usize, (kind, which, how): Operation) ->
             command: "lcm apply".to_owned(),
             by: by(),
             began: at(number),
+            mode: is_on.then(|| "video".into()),
         }),
-        4 => store.record_run(&Run {
-            id: run,
-            manifest: "/x/lcm.yaml".to_owned(),
-            project,
-            command: "lcm apply".to_owned(),
-            by: by(),
-            began: at(number),
-            ended: at(number),
-            end: RunEnd::ALL[usize::from(how) % RunEnd::ALL.len()],
-            exit_code: [0, 2, 3][usize::from(how) % 3],
-            changed: is_on,
-            first_error: None,
-        }),
-        5 => store.close_killed(&project),
+        4 => {
+            let run = Run {
+                id: run.clone(),
+                manifest: "/x/lcm.yaml".to_owned(),
+                project,
+                command: "lcm apply".to_owned(),
+                by: by(),
+                began: at(number),
+                ended: at(number),
+                end: RunEnd::ALL[usize::from(how) % RunEnd::ALL.len()],
+                exit_code: [0, 2, 3][usize::from(how) % 3],
+                changed: is_on,
+                first_error: None,
+            };
+            let notices = [notice(number, &run.id, how)];
+            store.record_run(&run, &notices[..usize::from(how % 2)])
+        }
+        5 => store.close_killed(&project, &|begun| vec![notice(number, &begun.id, how)]),
         6 => {
             let word = Word::ALL[usize::from(how) % Word::ALL.len()];
             let said = Said { word, by: by(), since: at(number), reason: None, metadata: BTreeMap::new() };
@@ -152,6 +157,11 @@ fn keep(store: &dyn Store, number: usize, (kind, which, how): Operation) -> Resu
                 },
             )
         }
+        11 if how.is_multiple_of(2) => {
+            let ids: Vec<u64> = store.run_notices(&project)?.iter().map(|notice| notice.id).take(1).collect();
+            let (done, tried) = if is_on { (&ids[..], &[][..]) } else { (&[][..], &ids[..]) };
+            store.settle_run_notices(&project, done, tried)
+        }
         11 => store.set_told_mode(&project, &run, is_on.then(|| "video".into()).as_ref()),
         _ => {
             let what = Measured::Memory(Mebibytes(u64::from(how)));
@@ -173,6 +183,23 @@ fn transition(number: usize, run: &str, which: u8, how: u8) -> Transition {
         author: Author { by: "kim".to_owned(), run: run.to_owned() },
         metadata: BTreeMap::new(),
     }
+}
+
+fn notice(number: usize, run: &str, how: u8) -> RunNotice {
+    let payload = RunPayload {
+        format: FORMAT.to_owned(),
+        at: at(number),
+        hook: if how.is_multiple_of(4) { RunEvent::ModeChanged } else { RunEvent::RunFailed },
+        project: PROJECT.into(),
+        mode: Some("voice".into()),
+        from_mode: None,
+        command: "lcm apply".to_owned(),
+        by: "kim".to_owned(),
+        run: run.to_owned(),
+        exit_code: 3,
+        error: None,
+    };
+    RunNotice { id: 0, notifier: format!("r{}", how % 4), payload, tries: 0 }
 }
 
 fn call(number: usize, which: u8, how: u8) -> PendingCall {
@@ -204,6 +231,7 @@ fn view(store: &dyn Store) -> String {
     let _ = writeln!(view, "{:?}", store.pending(&project).expect("read"));
     let _ = writeln!(view, "{:?}", store.runs_begun(&project).expect("read"));
     let _ = writeln!(view, "{:?}", store.last_known(&project).expect("read"));
+    let _ = writeln!(view, "{:?}", store.run_notices(&project).expect("read"));
     let converged = store.converged(&project).expect("read");
     let _ = writeln!(view, "{converged:?} {:?}", converged.iter().map(|one| &one.files[0].text).collect::<Vec<_>>());
     for notifier in ["r0", "r1", "r2", "r3"] {

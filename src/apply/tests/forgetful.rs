@@ -7,7 +7,7 @@ use crate::model::facts::{Attempts, HistoryFact, Report};
 use crate::model::names::{ModeName, ProjectName, ServiceName};
 use crate::model::pending::PendingCall;
 use crate::model::words::{Said, Switched, Words};
-use crate::store::{Entry, Measure, Run, RunBegun, Store, StoreError, ToldMode};
+use crate::store::{Entry, Measure, Run, RunBegun, RunNotice, Store, StoreError, ToldMode};
 
 /// A store on a full disk, which can be read unless it hides holds.
 pub(super) struct Forgetful {
@@ -30,6 +30,10 @@ impl Store for Forgetful {
         Self::full()
     }
 
+    fn rename_project(&self, _: &ProjectName, _: &ProjectName) -> Result<(), StoreError> {
+        Self::full()
+    }
+
     fn begin_run(&self, _: &RunBegun) -> Result<(), StoreError> {
         Self::full()
     }
@@ -38,7 +42,15 @@ impl Store for Forgetful {
         Self::full()
     }
 
-    fn close_killed(&self, _: &ProjectName) -> Result<(), StoreError> {
+    fn close_killed(&self, _: &ProjectName, _: &dyn Fn(&RunBegun) -> Vec<RunNotice>) -> Result<(), StoreError> {
+        Self::full()
+    }
+
+    fn run_notices(&self, _: &ProjectName) -> Result<Vec<RunNotice>, StoreError> {
+        Self::full()
+    }
+
+    fn settle_run_notices(&self, _: &ProjectName, _: &[u64], _: &[u64]) -> Result<(), StoreError> {
         Self::full()
     }
 
@@ -50,7 +62,7 @@ impl Store for Forgetful {
         Self::full()
     }
 
-    fn record_run(&self, _: &Run) -> Result<(), StoreError> {
+    fn record_run(&self, _: &Run, _: &[RunNotice]) -> Result<(), StoreError> {
         Self::full()
     }
 

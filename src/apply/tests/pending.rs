@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::bench::{Bench, loads_in, service, start, stop};
-use super::hooks::{hooked, notifier};
+use super::hooks::{fails, hooked, notifier};
 use crate::apply::{Interrupt, Outcome};
 use crate::driver::Driver as _;
-use crate::driver::sim::Reply;
+use crate::driver::sim::{Behaviour, Reply};
 use crate::model::desired::Service;
 use crate::model::hooks::When;
 use crate::model::lifecycle::State;
@@ -22,6 +22,16 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Changes of a first start, as a notifier is told of them.
 const ROUTE: [&str; 4] =
     ["a: registered to deploying", "a: deploying to deployed", "a: deployed to starting", "a: starting to online"];
+
+/// With all four hooks, none of which can prevent anything.
+fn lenient(name: &str) -> Service {
+    let mut service = hooked(name);
+    let hooks = &mut service.hooks;
+    for hook in hooks.pre_start.iter_mut().chain(&mut hooks.pre_stop) {
+        hook.required = false;
+    }
+    service
+}
 
 fn bench(services: Vec<Service>, running: &[&str]) -> Bench {
     let mut bench = Bench::new(services, running);
@@ -54,7 +64,7 @@ impl Bench {
 
 #[tokio::test(start_paused = true)]
 async fn what_follows_a_start_is_made_by_the_run_that_finds_it_healthy() {
-    let bench = bench(vec![hooked("a")], &[]);
+    let bench = bench(vec![lenient("a")], &[]);
     bench.behaves("a", loads_in(6 * SECOND));
     bench.killed_after(2 * SECOND, super::bench::plan(vec![start("a", &[])])).await;
     sleep(10 * SECOND).await;
@@ -73,7 +83,7 @@ async fn what_follows_a_start_is_made_by_the_run_that_finds_it_healthy() {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_waits_for_another_runs_start_makes_what_follows_it() {
-    let bench = bench(vec![hooked("a")], &[]);
+    let bench = bench(vec![lenient("a")], &[]);
     bench.behaves("a", loads_in(6 * SECOND));
     bench.killed_after(2 * SECOND, super::bench::plan(vec![start("a", &[])])).await;
     let outcome = bench.apply_planned().await;
@@ -86,7 +96,7 @@ async fn a_run_that_waits_for_another_runs_start_makes_what_follows_it() {
 
 #[tokio::test(start_paused = true)]
 async fn an_acknowledged_hook_before_a_change_is_not_called_again_for_it() {
-    let bench = bench(vec![hooked("a")], &["a"]);
+    let bench = bench(vec![lenient("a")], &["a"]);
     bench.sim.set_reply("post_stop-a", Reply { takes: 20 * SECOND, ..Reply::default() });
     bench.killed_after(2 * SECOND, super::bench::plan(vec![stop("a", &[])])).await;
     let recorded = bench.store.pending(&bench.desired.project).expect("in memory");
@@ -107,8 +117,20 @@ async fn an_acknowledged_hook_before_a_change_is_not_called_again_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_veto_is_asked_for_the_change_that_is_made_whatever_an_earlier_run_was_answered() {
+    let bench = bench(vec![hooked("a")], &[]);
+    bench.behaves("a", Behaviour { begins_after: 20 * SECOND, ..Behaviour::default() });
+    bench.killed_after(2 * SECOND, super::bench::plan(vec![start("a", &[])])).await;
+    bench.behaves("a", Behaviour::default());
+    bench.sim.set_reply("pre_start-a", fails("exits 1", "there is no licence.txt"));
+    let outcome = bench.apply(vec![start("a", &[])]).await;
+    assert!(!bench.runs("a") && outcome.failures.len() == 1, "{outcome:?}");
+    assert_eq!(bench.called().iter().filter(|call| *call == "pre_start-a").count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stop_that_was_cut_short_before_its_effect_does_not_ask_twice() {
-    let bench = bench(vec![hooked("a")], &["a"]);
+    let bench = bench(vec![lenient("a")], &["a"]);
     bench.behaves("a", crate::driver::sim::Behaviour { stop_takes: 20 * SECOND, ..Default::default() });
     bench.killed_after(2 * SECOND, super::bench::plan(vec![stop("a", &[])])).await;
     bench.apply(vec![stop("a", &[])]).await;
@@ -119,7 +141,7 @@ async fn a_stop_that_was_cut_short_before_its_effect_does_not_ask_twice() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hook_that_the_manifest_has_no_more_is_dropped_and_told() {
-    let mut bench = bench(vec![hooked("a")], &[]);
+    let mut bench = bench(vec![lenient("a")], &[]);
     bench.behaves("a", loads_in(6 * SECOND));
     bench.killed_after(2 * SECOND, super::bench::plan(vec![start("a", &[])])).await;
     sleep(10 * SECOND).await;
@@ -162,7 +184,7 @@ async fn a_notifier_that_never_answers_is_not_owed_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_cannot_be_written_forbids_what_would_be_forgotten() {
-    let mut bench = Bench::new(vec![hooked("a"), service("b")], &[]);
+    let mut bench = Bench::new(vec![lenient("a"), service("b")], &[]);
     bench.forgets = true;
     let outcome = bench.apply(vec![start("a", &[]), start("b", &[])]).await;
     assert_eq!((bench.runs("a"), bench.runs("b")), (false, true));
@@ -170,7 +192,7 @@ async fn a_store_that_cannot_be_written_forbids_what_would_be_forgotten() {
     assert_eq!(outcome.failures[0].error, why);
     assert_eq!(bench.called(), Vec::<String>::new(), "nor was it asked");
 
-    let mut bench = Bench::new(vec![hooked("a")], &["a"]);
+    let mut bench = Bench::new(vec![lenient("a")], &["a"]);
     (bench.forgets, bench.purpose) = (true, Purpose::Down);
     let outcome = bench.apply(vec![stop("a", &[])]).await;
     assert!(outcome.failures.is_empty() && !bench.runs("a"), "{outcome:?}");

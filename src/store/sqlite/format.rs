@@ -79,7 +79,7 @@ const PENDING: &str = "
     ALTER TABLE quiet_runs ADD COLUMN manifest TEXT;
     CREATE TABLE runs_begun (
         project TEXT NOT NULL, run TEXT NOT NULL, command TEXT NOT NULL, by_whom TEXT NOT NULL,
-        began_us INTEGER NOT NULL, manifest TEXT NOT NULL, PRIMARY KEY (project, run)
+        began_us INTEGER NOT NULL, manifest TEXT NOT NULL, mode TEXT, PRIMARY KEY (project, run)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE pending_calls (
         id INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, due TEXT NOT NULL, digest TEXT NOT NULL,
@@ -90,6 +90,11 @@ const PENDING: &str = "
         mode TEXT, own_mode TEXT, goals TEXT NOT NULL, entry TEXT NOT NULL, files TEXT NOT NULL
     ) STRICT;
     CREATE INDEX converged_of_project ON converged (project, id);
+    CREATE TABLE run_notices (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, notifier TEXT NOT NULL, payload TEXT NOT NULL,
+        tries INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX run_notices_of_project ON run_notices (project, id);
     CREATE TABLE told_modes (
         project TEXT NOT NULL, notifier TEXT NOT NULL, mode TEXT, PRIMARY KEY (project, notifier)
     ) STRICT, WITHOUT ROWID;
@@ -99,6 +104,46 @@ const PENDING: &str = "
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX pending_of_project ON pending_calls (project, id);
 ";
+
+/// Tables whose rows belong to a project.
+const OF_PROJECTS: [&str; 14] = [
+    "transitions",
+    "runs",
+    "quiet_runs",
+    "measures",
+    "words",
+    "switches",
+    "attempts",
+    "calls",
+    "runs_begun",
+    "pending_calls",
+    "converged",
+    "told_modes",
+    "run_notices",
+    "reports",
+];
+
+/// Brings the rows of a project under another name, where that has none of its own in their place. For a caller that
+/// holds a transaction.
+pub(super) fn rename_project(connection: &Connection, from: &str, to: &str) -> rusqlite::Result<()> {
+    for table in OF_PROJECTS {
+        let rename = format!("UPDATE OR IGNORE {table} SET project = ?2 WHERE project = ?1");
+        connection.execute(&rename, [from, to])?;
+        connection.execute(&format!("DELETE FROM {table} WHERE project = ?1"), [from])?;
+    }
+    Ok(())
+}
+
+/// Whether anything is kept under a project's name.
+pub(super) fn knows_project(connection: &Connection, project: &str) -> rusqlite::Result<bool> {
+    for table in OF_PROJECTS {
+        let row = format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE project = ?1)");
+        if connection.query_row(&row, [project], |row| row.get(0))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
 
 /// How a file stands to [`FORMAT`] after [`bring_up`].
 pub(super) enum Brought {

@@ -1,35 +1,14 @@
 //! Pending calls as rows: recorded, bounded, and taken away once they were made.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::{state, text_error};
-use crate::model::names::{ModeName, ProjectName};
+use crate::model::names::ProjectName;
 use crate::model::pending::{Due, PendingCall, TRIES_MAX};
-use crate::store::{PENDING_MAX, PendingChange, ToldMode};
+use crate::store::{PENDING_MAX, PendingChange};
 
 const NOW: &str = "now";
 const ACKNOWLEDGED: &str = "acknowledged";
-
-/// Mode that a notifier was last told of.
-pub(super) fn told_mode(
-    connection: &Connection,
-    project: &ProjectName,
-    notifier: &str,
-) -> rusqlite::Result<Option<ToldMode>> {
-    let told = "SELECT mode FROM told_modes WHERE project = ?1 AND notifier = ?2";
-    let mode = |row: &Row<'_>| Ok(ToldMode(row.get::<_, Option<String>>(0)?.map(ModeName::new)));
-    connection.query_row(told, [project.as_str(), notifier], mode).optional()
-}
-
-pub(super) fn set_told_mode(
-    connection: &Connection,
-    project: &ProjectName,
-    notifier: &str,
-    mode: Option<&ModeName>,
-) -> rusqlite::Result<()> {
-    let keep = "INSERT OR REPLACE INTO told_modes (project, notifier, mode) VALUES (?1, ?2, ?3)";
-    connection.execute(keep, params![project.as_str(), notifier, mode.map(ModeName::as_str)]).map(|_| ())
-}
 
 pub(super) fn read(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Vec<PendingCall>> {
     let mut statement = connection.prepare_cached(

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter
 use super::format::{WITH_PENDING, WITH_WORDS};
 use super::history::Filter;
 use super::{text_error, timestamp};
-use crate::model::names::{ProjectName, ServiceName};
+use crate::model::names::{ModeName, ProjectName, ServiceName};
 use crate::store::asked::Asked;
 use crate::store::{Called, KILLED_EXIT_CODE, Run, RunBegun, RunEnd};
 
@@ -19,16 +19,18 @@ const CALLS_MAX: i64 = 2_000;
 
 /// Records the begin of a run; its end takes the row away again.
 pub(super) fn begin(connection: &Connection, begun: &RunBegun) -> rusqlite::Result<()> {
-    let RunBegun { id, manifest, project, command, by, began } = begun;
-    let begin = "INSERT OR REPLACE INTO runs_begun (project, run, command, by_whom, began_us, manifest)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    connection.execute(begin, params![project.as_str(), id, command, by, began.as_microsecond(), manifest]).map(|_| ())
+    let RunBegun { id, manifest, project, command, by, began, mode } = begun;
+    let begin = "INSERT OR REPLACE INTO runs_begun (project, run, command, by_whom, began_us, manifest, mode)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let mode = mode.as_ref().map(ModeName::as_str);
+    let values = params![project.as_str(), id, command, by, began.as_microsecond(), manifest, mode];
+    connection.execute(begin, values).map(|_| ())
 }
 
 /// Runs without an end, the oldest first.
 pub(super) fn begun(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Vec<RunBegun>> {
     let mut statement = connection.prepare(
-        "SELECT run, command, by_whom, began_us, manifest FROM runs_begun WHERE project = ?1 ORDER BY began_us, run",
+        "SELECT run, command, by_whom, began_us, manifest, mode FROM runs_begun WHERE project = ?1 ORDER BY began_us, run",
     )?;
     let runs = statement.query_map([project.as_str()], |row| {
         Ok(RunBegun {
@@ -38,6 +40,7 @@ pub(super) fn begun(connection: &Connection, project: &ProjectName) -> rusqlite:
             by: row.get(2)?,
             began: timestamp(row, 3)?,
             manifest: row.get(4)?,
+            mode: row.get::<_, Option<String>>(5)?.map(ModeName::new),
         })
     })?;
     runs.collect()
@@ -51,7 +54,7 @@ pub(super) fn close_killed(connection: &Connection, project: &ProjectName) -> ru
         let last: Option<i64> =
             connection.query_row(last, params![project.as_str(), begun.id, began_us], |row| row.get(0))?;
         let ended = last.and_then(|last| Timestamp::from_microsecond(last).ok());
-        let RunBegun { id, manifest, project, command, by, began } = begun;
+        let RunBegun { id, manifest, project, command, by, began, mode: _ } = begun;
         let (end, exit_code, changed) = (RunEnd::Killed, KILLED_EXIT_CODE, ended.is_some());
         let (ended, first_error) = (ended.unwrap_or(began), None);
         record(

@@ -105,9 +105,9 @@ fn runs_that_changed_nothing_are_counted_and_not_listed() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Sqlite::at(folder.path());
     let project = ProjectName::from("studio");
-    store.record_run(&run(true, 3)).expect("written");
-    store.record_run(&run(false, 0)).expect("written");
-    store.record_run(&run(false, 0)).expect("written");
+    store.record_run(&run(true, 3), &[]).expect("written");
+    store.record_run(&run(false, 0), &[]).expect("written");
+    store.record_run(&run(false, 0), &[]).expect("written");
     assert_eq!(store.last_run(&project).expect("read"), Some(Run { first_error: None, ..run(false, 0) }));
     let listed = store.runs(&Asked::all(project.clone())).expect("read");
     assert_eq!(listed, [run(true, 3)]);
@@ -133,7 +133,7 @@ fn rows_are_bounded() {
     let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1005)
                 INSERT INTO runs SELECT i, 'p', 'lcm apply', 'kim', 0, 0, 0, 1, NULL, '', '', 'completed' FROM n";
     other.execute_batch(fill).expect("filled");
-    store.record_run(&run(true, 0)).expect("written");
+    store.record_run(&run(true, 0), &[]).expect("written");
     let count: i64 = other.query_row("SELECT count(*) FROM runs", [], |row| row.get(0)).expect("read");
     assert_eq!(count, 1_000);
 

@@ -128,7 +128,7 @@ fn runs_and_calls_are_asked_for_likewise() {
     let store = Sqlite::at(folder.path());
     let second = Run { id: "r2".to_owned(), by: "lee".to_owned(), began: at(20), ended: at(30), ..run(true, 3) };
     for run in [&run(true, 0), &second, &Run { project: "other".into(), ..second.clone() }, &run(false, 0)] {
-        store.record_run(run).expect("written");
+        store.record_run(run, &[]).expect("written");
     }
     let runs = |asked: &Asked| store.runs(asked).expect("read");
     assert_eq!(runs(&asked()), [run(true, 0), second.clone()]);
@@ -179,7 +179,7 @@ fn sixteen_read_while_one_writes_and_none_sees_an_error() {
         // Some 400 writes of several pages each: readers meet a checkpoint or two.
         for second in 10..210 {
             store.record(&transition("a", State::Online, second)).expect("written");
-            store.record_run(&run(true, 0)).expect("written");
+            store.record_run(&run(true, 0), &[]).expect("written");
         }
         done.store(true, Ordering::Release);
         for reader in readers {

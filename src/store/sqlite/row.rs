@@ -1,0 +1,23 @@
+//! Values of rows as the model has them; what can't be one is an error with its column.
+
+use jiff::Timestamp;
+use rusqlite::Row;
+
+use crate::model::lifecycle::State;
+
+pub(super) fn timestamp(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    let microseconds: i64 = row.get(column)?;
+    Timestamp::from_microsecond(microseconds)
+        .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, microseconds))
+}
+
+pub(super) fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
+    let word: String = row.get(column)?;
+    let known = State::ALL.into_iter().find(|state| state.as_str() == word);
+    known.ok_or_else(|| text_error(column, format!("{word} is no state of a service")))
+}
+
+/// A text that says nothing to this lcm.
+pub(super) fn text_error(column: usize, reason: String) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, reason.into())
+}
