@@ -58,8 +58,19 @@ pub(super) fn record_cut_off(
     began: Began<'_>,
 ) -> impl Fn(Interrupt) + Send + use<> {
     let store = Sqlite::at(&wire::state_folder(&session.environment));
+    let run = run_of(opened, began);
+    move |interrupt| {
+        let (end, exit_code) = (end_of(Some(interrupt)), exit_of(interrupt).code());
+        let run = Run { ended: Timestamp::now(), end, exit_code, ..run.clone() };
+        // One that can't be recorded is recorded by the next run, as killed.
+        drop(store.record_run(&run, &[]));
+    }
+}
+
+/// The run as it is recorded, before anything is known of its end.
+fn run_of(opened: &Opened, began: Began<'_>) -> Run {
     let Began { job, author, at } = began;
-    let run = Run {
+    Run {
         id: author.run.clone(),
         manifest: opened.desired.entry.display().to_string(),
         project: opened.desired.project.clone(),
@@ -71,12 +82,6 @@ pub(super) fn record_cut_off(
         exit_code: Exit::Interrupted.code(),
         changed: true,
         first_error: None,
-    };
-    move |interrupt| {
-        let (end, exit_code) = (end_of(Some(interrupt)), exit_of(interrupt).code());
-        let run = Run { ended: Timestamp::now(), end, exit_code, ..run.clone() };
-        // One that can't be recorded is recorded by the next run, as killed.
-        drop(store.record_run(&run, &[]));
     }
 }
 
@@ -97,7 +102,6 @@ fn first_error(outcome: &Outcome) -> Option<String> {
 
 /// The last event, and the history.
 fn tell(opened: &Opened, teller: &Teller, ended: &Ended, began: Began<'_>, tell_of_store: impl Fn(&StoreError)) {
-    let Began { job, author, at: began } = began;
     let Ended { outcome, exit, message, warnings, undone } = ended;
     for line in warnings.iter().chain(undone) {
         teller.record(&Event::new(opened.driver().now(), EventKind::Warning { message: line.clone() }));
@@ -106,19 +110,14 @@ fn tell(opened: &Opened, teller: &Teller, ended: &Ended, began: Began<'_>, tell_
     let at = opened.driver().now();
     teller.end(at, *exit, outcome, message);
     let run = Run {
-        id: author.run.clone(),
-        manifest: opened.desired.entry.display().to_string(),
-        project: opened.desired.project.clone(),
-        command: job.command.to_owned(),
-        by: author.by.clone(),
-        began,
         ended: at,
         end: end_of(outcome.interrupted),
         exit_code: exit.code(),
         changed: outcome.changed,
         first_error: first_error(outcome),
+        ..run_of(opened, began)
     };
-    let notices = run_events::of_end(job, opened, &run, *exit).unwrap_or_else(|error| {
+    let notices = run_events::of_end(began.job, opened, &run, *exit).unwrap_or_else(|error| {
         tell_of_store(&error);
         Vec::new()
     });

@@ -6,9 +6,7 @@ use crate::cli::stop::{Code, Stop};
 use crate::cli::words::{self, Spoken, WordArgs};
 use crate::model::facts::Report;
 use crate::model::lifecycle::State;
-
-/// Longest error text; what needs more belongs into a ticket that it names.
-const ERROR_MAX: usize = 500;
+use crate::model::names::ServiceName;
 
 /// Report that services fail, as seen from outside
 ///
@@ -18,7 +16,7 @@ pub(super) struct Args {
     #[command(flatten)]
     words: WordArgs,
     /// What fails, in one line
-    #[arg(long, value_name = "TEXT", required_unless_present = "clear", conflicts_with = "clear", value_parser = error)]
+    #[arg(long, value_name = "TEXT", required_unless_present = "clear", conflicts_with = "clear", value_parser = words::text)]
     error: Option<String>,
     /// Take the report back
     #[arg(long)]
@@ -26,17 +24,6 @@ pub(super) struct Args {
     /// Show what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
-}
-
-/// On one line, and short enough for one.
-fn error(given: &str) -> Result<String, String> {
-    let given = given.trim();
-    match given.chars().count() {
-        0 => Err("it is empty".to_owned()),
-        _ if given.chars().any(char::is_control) => Err("it has to be one line of plain text".to_owned()),
-        count if count > ERROR_MAX => Err(format!("it has {count} characters, and may have {ERROR_MAX}")),
-        _ => Ok(given.to_owned()),
-    }
 }
 
 pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
@@ -65,7 +52,7 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     Ok(Exit::Done)
 }
 
-fn refuse_unless_up(spoken: &Spoken<'_>, name: &crate::model::names::ServiceName) -> Result<(), Stop> {
+fn refuse_unless_up(spoken: &Spoken<'_>, name: &ServiceName) -> Result<(), Stop> {
     let seen = spoken.seen(name)?;
     let refused = |message: String| Err(Stop::refused(Code::Illegal, message));
     match &seen.unknown {

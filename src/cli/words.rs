@@ -65,7 +65,7 @@ pub(super) struct WordArgs {
 }
 
 /// On one line, and short enough for one.
-fn text(given: &str) -> Result<String, String> {
+pub(super) fn text(given: &str) -> Result<String, String> {
     let given = given.trim();
     match given.chars().count() {
         0 => Err("it is empty".to_owned()),
