@@ -24,12 +24,18 @@ pub struct Memory {
     words: Mutex<Words>,
     attempts: Mutex<BTreeMap<(ProjectName, ServiceName), Attempts>>,
     reports: Mutex<BTreeMap<(ProjectName, ServiceName), Report>>,
-    run_notices: Mutex<Vec<RunNotice>>,
+    run_notices: Mutex<Notices>,
     told_modes: Mutex<BTreeMap<String, ToldMode>>,
     converged: Mutex<Vec<Converged>>,
     calls: Mutex<Vec<Called>>,
     begun: Mutex<Vec<RunBegun>>,
     pending: Mutex<Pending>,
+}
+
+#[derive(Debug, Default)]
+struct Notices {
+    all: Vec<RunNotice>,
+    last_id: u64,
 }
 
 #[derive(Debug, Default)]
@@ -124,11 +130,11 @@ impl Store for Memory {
     }
 
     fn run_notices(&self, _project: &ProjectName) -> Result<Vec<RunNotice>, StoreError> {
-        Ok(lock(&self.run_notices).clone())
+        Ok(lock(&self.run_notices).all.clone())
     }
 
     fn settle_run_notices(&self, _project: &ProjectName, done: &[u64], tried: &[u64]) -> Result<(), StoreError> {
-        let mut notices = lock(&self.run_notices);
+        let notices = &mut lock(&self.run_notices).all;
         for notice in notices.iter_mut().filter(|notice| tried.contains(&notice.id)) {
             notice.tries += 1;
         }
@@ -172,9 +178,10 @@ impl Store for Memory {
             if notice.payload.hook == RunEvent::ModeChanged {
                 self.set_told_mode(&run.project, &notice.notifier, notice.payload.mode.as_ref())?;
             }
-            let mut all = lock(&self.run_notices);
-            let id = all.last().map_or(1, |last| last.id + 1);
-            all.push(RunNotice { id, ..notice.clone() });
+            let mut notices = lock(&self.run_notices);
+            notices.last_id += 1;
+            let id = notices.last_id;
+            notices.all.push(RunNotice { id, ..notice.clone() });
         }
         lock(&self.begun).retain(|begun| begun.id != run.id);
         lock(&self.runs).push(run.clone());
