@@ -1,5 +1,5 @@
-//! `--dry-run` of whatever carries out a plan: the same plan, shown as `lcm plan` does. Nothing is asked, locked, recorded
-//! or changed.
+//! `--dry-run` of the commands that carry out a plan: the same plan, shown as `lcm plan` does. Nothing is asked,
+//! locked, recorded or changed.
 
 use crate::cli::args::{Format, PlanFormat};
 use crate::cli::execute::{self, Job};

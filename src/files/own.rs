@@ -63,7 +63,7 @@ pub fn create(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Makes a new file; one that is there, whatever it is, is [`io::ErrorKind::AlreadyExists`].
+/// Makes a new file; one that is there, of any kind, is [`io::ErrorKind::AlreadyExists`].
 pub fn make_new(path: &Path) -> io::Result<File> {
     opened(&place(path)?, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)
 }
@@ -94,7 +94,7 @@ pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<
 }
 
 /// Makes a new file that holds `bytes`, in one step and on disk: readers see none, or all of it. One that is there,
-/// whatever it is, is [`io::ErrorKind::AlreadyExists`].
+/// of any kind, is [`io::ErrorKind::AlreadyExists`].
 pub fn make_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     way::make_whole(&place(path)?, way::PRIVATE, &mut |opened| {
         let mut file = File::from(opened);

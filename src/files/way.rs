@@ -55,7 +55,7 @@ pub(super) fn replace(place: &Place, mode: Mode, write: &mut dyn FnMut(OwnedFd) 
     put(place, mode, write, RenameFlags::empty())
 }
 
-/// The same where there is no file yet; one that is there, whatever it is, is [`io::ErrorKind::AlreadyExists`].
+/// The same where there is no file yet; one that is there, of any kind, is [`io::ErrorKind::AlreadyExists`].
 pub(super) fn make_whole(
     place: &Place,
     mode: Mode,

@@ -187,7 +187,7 @@ pub struct RunBegun {
 /// How a run ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RunEnd {
-    /// By itself, whatever it came to.
+    /// By itself, with or without success.
     #[default]
     Completed,
     /// INT.
