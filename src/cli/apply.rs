@@ -1,6 +1,5 @@
 //! `lcm apply`.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::cli::args::{ExecutionArgs, ManifestArgs, PlanningArgs};
@@ -30,19 +29,13 @@ pub(super) struct Args {
 
 pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
     let Args { manifest, planning, execution, plan, take_over } = args;
+    let (path, choice) = (manifest.path(), manifest.choose.choice());
     let job = Job {
-        command: "lcm apply",
-        purpose: Purpose::Apply,
-        manifest: manifest.path(),
-        choice: manifest.choose.choice(),
         world: manifest.choose.world,
         planning,
-        execution,
         saved: plan,
-        switch: None,
         claim: if take_over { Claim::TakeOver } else { Claim::AsOwner },
-        opened: None,
-        holds: BTreeMap::new(),
+        ..Job::new("lcm apply", Purpose::Apply, path, choice, execution)
     };
     execute::run(session, job).await
 }

@@ -1,11 +1,8 @@
 //! `lcm down`.
 
-use std::collections::BTreeMap;
-
-use crate::cli::args::{ExecutionArgs, ManifestArgs, PlanningArgs};
+use crate::cli::args::{ExecutionArgs, ManifestArgs};
 use crate::cli::execute::{self, Job};
 use crate::cli::exit::Exit;
-use crate::cli::owner::Claim;
 use crate::cli::session::Session;
 use crate::cli::stop::Stop;
 use crate::model::plan::Purpose;
@@ -23,19 +20,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
     let Args { manifest, execution } = args;
-    let job = Job {
-        command: "lcm down",
-        purpose: Purpose::Down,
-        manifest: manifest.path(),
-        choice: manifest.choose.choice_if_any(),
-        world: manifest.choose.world,
-        planning: PlanningArgs::default(),
-        execution,
-        saved: None,
-        switch: None,
-        claim: Claim::AsOwner,
-        opened: None,
-        holds: BTreeMap::new(),
-    };
+    let (path, choice) = (manifest.path(), manifest.choose.choice_if_any());
+    let job = Job { world: manifest.choose.world, ..Job::new("lcm down", Purpose::Down, path, choice, execution) };
     execute::run(session, job).await
 }

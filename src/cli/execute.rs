@@ -58,6 +58,32 @@ pub(super) struct Job {
     pub(super) holds: BTreeMap<ServiceName, Said>,
 }
 
+impl Job {
+    /// As the owner, with nothing of its own: what a command brings along is set in its place.
+    pub(super) fn new(
+        command: &'static str,
+        purpose: Purpose,
+        manifest: PathBuf,
+        choice: Choice,
+        execution: ExecutionArgs,
+    ) -> Job {
+        Job {
+            command,
+            purpose,
+            manifest,
+            choice,
+            world: None,
+            planning: PlanningArgs::default(),
+            execution,
+            saved: None,
+            switch: None,
+            claim: Claim::AsOwner,
+            opened: None,
+            holds: BTreeMap::new(),
+        }
+    }
+}
+
 /// Whoever reads the events is told of every end, also of one before there is a manifest.
 pub(super) async fn run(session: &Session, job: Job) -> Result<Exit, Stop> {
     // Reading a stream may wait: an interrupt ends lcm meanwhile.

@@ -8,7 +8,6 @@ use crate::cli::args::{ChooseArgs, ExecutionArgs, NarrowArgs, PlanningArgs};
 use crate::cli::execute::{self, Job};
 use crate::cli::exit::Exit;
 use crate::cli::opened::Opened;
-use crate::cli::owner::Claim;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
 use crate::model::budget;
@@ -39,25 +38,18 @@ pub(super) struct Args {
 pub(super) async fn run(session: &Session, args: Args, purpose: Purpose) -> Result<Exit, Stop> {
     let Args { services, manifest, choose, execution } = args;
     let narrow = NarrowArgs { targets: services, excludes: Vec::new() };
+    let command = match purpose {
+        Purpose::Apply => "lcm apply",
+        Purpose::Down => "lcm down",
+        Purpose::Start => "lcm start",
+        Purpose::Stop => "lcm stop",
+        Purpose::Restart => "lcm restart",
+    };
+    let choice = choose.choice_if_any();
     let job = Job {
-        command: match purpose {
-            Purpose::Apply => "lcm apply",
-            Purpose::Down => "lcm down",
-            Purpose::Start => "lcm start",
-            Purpose::Stop => "lcm stop",
-            Purpose::Restart => "lcm restart",
-        },
-        purpose,
-        manifest,
-        choice: choose.choice_if_any(),
         world: choose.world,
         planning: PlanningArgs { narrow, ..PlanningArgs::default() },
-        execution,
-        saved: None,
-        switch: None,
-        claim: Claim::AsOwner,
-        opened: None,
-        holds: BTreeMap::new(),
+        ..Job::new(command, purpose, manifest, choice, execution)
     };
     execute::run(session, job).await
 }

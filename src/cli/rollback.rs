@@ -1,10 +1,9 @@
 //! `lcm rollback`: back to the manifest and the mode of the last converged run that differ from what the files say now.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::cli::args::{ExecutionArgs, PlanningArgs};
+use crate::cli::args::ExecutionArgs;
 use crate::cli::execute::{self, Job};
 use crate::cli::exit::Exit;
 use crate::cli::files;
@@ -63,25 +62,13 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
         let whom = switched.by_whom();
         session.note(&format!("the switch to mode {} ({whom}) is taken back with it", switched.mode));
     }
-    let job = Job {
-        command: "lcm rollback",
-        purpose: Purpose::Apply,
-        manifest: converged.entry.clone(),
-        choice: Choice {
-            mode: converged.mode.clone(),
-            goals: converged.goals.clone(),
-            files: Some(Arc::new(converged.texts())),
-            ..Choice::default()
-        },
-        world: None,
-        planning: PlanningArgs::default(),
-        execution,
-        saved: None,
-        switch: None,
-        claim: Claim::AsOwner,
-        opened: None,
-        holds: BTreeMap::new(),
+    let choice = Choice {
+        mode: converged.mode.clone(),
+        goals: converged.goals.clone(),
+        files: Some(Arc::new(converged.texts())),
+        ..Choice::default()
     };
+    let job = Job::new("lcm rollback", Purpose::Apply, converged.entry.clone(), choice, execution);
     let is_rehearsal = job.execution.dry_run;
     let exit = execute::run(session, job).await?;
     if is_rehearsal {

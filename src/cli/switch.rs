@@ -1,13 +1,11 @@
 //! `lcm switch`: the mode from now on, for whoever names none; and its application.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::cli::args::{ExecutionArgs, FileArgs, PlanningArgs};
 use crate::cli::execute::{self, Job};
 use crate::cli::exit::Exit;
 use crate::cli::opened::{self, Opened};
-use crate::cli::owner::Claim;
 use crate::cli::plan::data;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
@@ -61,19 +59,12 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
         (_, _) => return Err(Stop::new(Exit::Usage, Code::Usage, "--clear forgets a switch, and takes no mode")),
     };
     let manifest = manifest.unwrap_or_else(default);
+    let choice = Choice { mode: Some(mode), goals: goals.into_iter().collect(), ..Choice::default() };
     let job = Job {
-        command: "lcm switch",
-        purpose: Purpose::Apply,
-        manifest,
-        choice: Choice { mode: Some(mode), goals: goals.into_iter().collect(), ..Choice::default() },
         world,
         planning,
-        execution,
-        saved: None,
         switch: Some(voice),
-        claim: Claim::AsOwner,
-        opened: None,
-        holds: BTreeMap::new(),
+        ..Job::new("lcm switch", Purpose::Apply, manifest, choice, execution)
     };
     execute::run(session, job).await
 }

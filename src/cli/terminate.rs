@@ -7,7 +7,6 @@ use crate::cli::execute::{self, Job};
 use crate::cli::exit::Exit;
 use crate::cli::oneshot;
 use crate::cli::opened::Opened;
-use crate::cli::owner::Claim;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::words::{self, Spoken, WordArgs, change};
@@ -36,20 +35,15 @@ pub(super) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
         Kept::ToStop(opened, running, holds) => (*opened, running, holds),
     };
     let narrow = NarrowArgs { targets: running, excludes: Vec::new() };
+    let choice = Choice { mode_optional: true, ..Choice::default() };
+    // The word is the order.
+    let execution = execution.unasked();
     let job = Job {
-        command: "lcm terminate",
-        purpose: Purpose::Stop,
-        manifest: words.manifest,
-        choice: Choice { mode_optional: true, ..Choice::default() },
         world: words.world,
         planning: PlanningArgs { narrow, ..PlanningArgs::default() },
-        // The word is the order.
-        execution: execution.unasked(),
-        saved: None,
-        switch: None,
-        claim: Claim::AsOwner,
         opened: Some(opened),
         holds,
+        ..Job::new("lcm terminate", Purpose::Stop, words.manifest, choice, execution)
     };
     let ended = execute::run(session, job).await;
     ended.map_err(|stop| match stop.exit {
