@@ -21,8 +21,10 @@ const FUNCTION_LINES_MAX: usize = 69;
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("files", &[]),
-    // But `resolve` and `draft`, which are pure.
-    ("manifest", &["model", "files"]),
+    ("syntax", &["model"]),
+    // But `resolve`, which is pure.
+    ("manifest", &["model", "files", "syntax"]),
+    ("import", &["model", "syntax"]),
     ("observe", &["model"]),
     ("plan", &["model"]),
     ("shared", &["files"]),
@@ -30,7 +32,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("store", &["model", "files", "shared"]),
     ("report", &["model"]),
     ("apply", &["model", "driver", "store", "files"]),
-    ("cli", &["model", "manifest", "observe", "plan", "driver", "store", "report", "apply", "files", "shared"]),
+    ("cli", &["model", "syntax", "manifest", "import", "observe", "plan", "driver", "store", "report", "apply", "files", "shared"]),
 ];
 
 /// What a pure stage has no use for: machine, clock, environment, concurrency, output, chance.
@@ -76,7 +78,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     // The build script asks git.
     ("std::process::Command", &["driver", "build"]),
     ("rusqlite", &["store"]),
-    ("serde_saphyr", &["manifest"]),
+    ("serde_saphyr", &["syntax"]),
     ("unicode_width", &["model", "report"]),
     ("clap", &["cli", "main"]),
 ];
@@ -171,7 +173,7 @@ fn pure_stages_touch_nothing() {
         }
     }
     hold(
-        "no clock, I/O, async, environment, logger or chance in model, observe, plan, manifest/resolve, manifest/draft",
+        "no clock, I/O, async, environment, logger or chance in model, syntax, import, observe, plan, manifest/resolve",
         &broken,
     );
 }
@@ -386,9 +388,8 @@ fn the_reader_of_source_is_not_fooled() {
 
 fn is_pure(path: &str) -> bool {
     let inner = Path::new(path).strip_prefix("src").unwrap_or(Path::new(path));
-    ["model", "observe", "plan"].iter().any(|stage| inner.starts_with(stage))
+    ["model", "syntax", "import", "observe", "plan"].iter().any(|stage| inner.starts_with(stage))
         || path.starts_with("src/manifest/resolve")
-        || path.starts_with("src/manifest/draft")
 }
 
 fn everywhere() -> Vec<Source> {

@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lcm::manifest::{Choice, Environment, Problems, load, schema};
+use lcm::manifest::{Choice, load, schema};
 use lcm::model::desired::Desired;
 use lcm::model::names::ModeName;
+use lcm::syntax::Environment;
+use lcm::syntax::problem::Problems;
 
 #[path = "manifest/cases/mod.rs"]
 mod cases;

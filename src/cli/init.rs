@@ -9,11 +9,12 @@ use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::{files, opened, wire};
 use crate::files::output;
-use crate::manifest::draft::{Draft, Given, Setting, machine, translate};
-use crate::manifest::{Choice, Environment};
+use crate::import::{Draft, Given, Setting, machine, translate};
+use crate::manifest::Choice;
 use crate::model::found::Found;
 use crate::report::output::Output;
 use crate::report::table::counted;
+use crate::syntax::Environment;
 
 /// stdout.
 const STDOUT: &str = "-";

@@ -11,7 +11,7 @@ use crate::cli::wire::{self, Simulated};
 use crate::cli::{files, names, owner, wanted};
 use crate::driver::Driver;
 use crate::files::output;
-use crate::manifest::{Choice, Problem, Problems, Severity};
+use crate::manifest::Choice;
 use crate::model::claim::bounded;
 use crate::model::desired::{Desired, ModeSource};
 use crate::model::facts::{self, Facts};
@@ -27,6 +27,7 @@ use crate::shared::owner::Owner;
 use crate::store::memory::Memory;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Entry, PendingChange, Store, StoreError};
+use crate::syntax::problem::{Problem, Problems, Severity};
 
 /// More are not named in one refusal.
 const OTHERS_NAMED_MAX: usize = 6;

@@ -9,8 +9,8 @@ use rustix::process::geteuid;
 use crate::cli::session::Session;
 use crate::cli::wire;
 use crate::files::trust::{Writable, writable_by_others};
-use crate::manifest::Environment;
 use crate::model::desired::Desired;
+use crate::syntax::Environment;
 
 /// Warnings of one run: whoever shares a whole tree needs no list of its files.
 const TOLD_MAX: usize = 8;

@@ -10,7 +10,7 @@ use crate::cli::session::Session;
 use crate::cli::stop::Stop;
 use crate::cli::wire;
 use crate::files::named;
-use crate::manifest::{Choice, Place, Problem, Problems, Severity};
+use crate::manifest::Choice;
 use crate::model::desired::Desired;
 use crate::report::github;
 use crate::report::json::document;
@@ -19,6 +19,7 @@ use crate::report::problems::{self, Checked, CheckedFile};
 use crate::report::sheet::Sheet;
 use crate::report::style::Paint;
 use crate::report::table::counted;
+use crate::syntax::problem::{Place, Problem, Problems, Severity};
 
 /// Check manifests offline; show all that is wrong
 #[derive(Debug, clap::Args)]

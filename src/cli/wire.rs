@@ -8,10 +8,9 @@ use jiff::Timestamp;
 use crate::driver::identity::{self, Identity};
 use crate::driver::machine::Machine;
 use crate::driver::masked::Masked;
-use crate::driver::process;
 use crate::driver::sim::Sim;
-use crate::driver::{Driver, DriverError};
-use crate::manifest::{self, Choice, Environment, Problems};
+use crate::driver::{Driver, DriverError, process};
+use crate::manifest::{self, Choice};
 use crate::model::desired::{Desired, ExistingContainer, GpuRequest, Runtime, Service};
 use crate::model::facts::{Facts, ProcessFact};
 use crate::model::found::Found;
@@ -23,6 +22,8 @@ use crate::report::output::Output;
 use crate::report::sheet::Sheet;
 use crate::report::style::Style;
 use crate::store::sqlite::Sqlite;
+use crate::syntax::Environment;
+use crate::syntax::problem::Problems;
 
 /// This very program, even where its file was replaced meanwhile.
 const SHIM: &str = "/proc/self/exe";

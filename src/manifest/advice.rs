@@ -2,7 +2,7 @@
 //!
 //! Who comes from Compose brings its habits: each that has another place or another word here is answered by name.
 
-use crate::manifest::fault::{Fault, suggest};
+use crate::syntax::fault::{Fault, suggest};
 
 /// Which map the key stands in, told by a key that only this one has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

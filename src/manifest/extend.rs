@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::manifest::fault::suggest;
-use crate::manifest::problem::Problem;
-use crate::manifest::source::{Sources, Span};
-use crate::manifest::tree::{Node, Value};
+use crate::syntax::fault::suggest;
+use crate::syntax::problem::Problem;
+use crate::syntax::source::{Sources, Span};
+use crate::syntax::tree::{Node, Value};
 
 /// Copies of values made for all services together; more is a mistake or an attack.
 const COPIES_MAX: usize = 100_000;

@@ -6,22 +6,24 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::files::named::{self, Named};
+use crate::manifest::Choice;
+use crate::manifest::advice::unknown_key;
 use crate::manifest::extend::Templates;
-use crate::manifest::interpolate::{self, Variables};
 use crate::manifest::ours::{is_manifest, looks_like_manifest};
-use crate::manifest::problem::{Place, Problem, Problems, Severity};
-use crate::manifest::read::read;
 use crate::manifest::resolve::{Input, ManifestFile, Names, Root, resolve};
 use crate::manifest::search::{self, DEFAULT_FILE, Found};
 use crate::manifest::secrets::{self, Origins};
-use crate::manifest::source::{Source, Sources, Span, tidy};
-use crate::manifest::tree::{Node, Value};
 use crate::manifest::values::{self, NOT_THERE};
 use crate::manifest::wire::Manifest;
-use crate::manifest::{Choice, Environment, yaml};
 use crate::model::desired::Desired;
 use crate::model::names::ProjectName;
 use crate::model::secret::Masker;
+use crate::syntax::interpolate::{self, Variables};
+use crate::syntax::problem::{Place, Problem, Problems, Severity};
+use crate::syntax::read::read;
+use crate::syntax::source::{Source, Sources, Span, tidy};
+use crate::syntax::tree::{Node, Value};
+use crate::syntax::{Environment, yaml};
 
 /// A manifest for a whole cluster stays below a tenth of it.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -48,7 +50,7 @@ pub(super) fn load(entry: &Path, environment: &Environment, choice: &Choice) -> 
     let (hidden, left_out) = (secrets::gather(&origins), secrets::outside_environments(&origins));
     let mut files = Vec::new();
     for Root { file, keys, mut node } in roots {
-        match read::<Manifest>(&mut node, &sources, &mut problems) {
+        match read::<Manifest>(&mut node, &sources, unknown_key, &mut problems) {
             Some(manifest) => files.push(ManifestFile { file, keys, manifest }),
             None => complete = false,
         }

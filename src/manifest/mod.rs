@@ -10,35 +10,19 @@ use std::sync::Arc;
 
 use crate::model::desired::Desired;
 use crate::model::names::{GoalName, ModeName, ProjectName};
+use crate::syntax::Environment;
+use crate::syntax::problem::Problems;
 
 mod advice;
-mod chosen;
-mod dotenv;
-pub mod draft;
 mod extend;
-mod fault;
-mod interpolate;
 mod load;
-mod located;
 mod ours;
-mod problem;
-mod read;
-mod reader;
-mod render;
 mod resolve;
 mod schema;
 mod search;
 mod secrets;
-mod source;
-mod tree;
 mod values;
 mod wire;
-mod yaml;
-
-pub use problem::{Place, Problem, Problems, Severity};
-
-/// lcm's own environment, as `${VAR}` and `{ env: NAME }` see it.
-pub type Environment = BTreeMap<String, String>;
 
 /// What the command line and the store say about the mode.
 #[derive(Clone, Debug, Default)]
@@ -75,7 +59,7 @@ pub fn files(entry: &Path, environment: &Environment) -> Vec<PathBuf> {
 /// The variables of an env file; none where it can't be read.
 #[must_use]
 pub fn dotenv(text: &str, environment: &Environment) -> Environment {
-    dotenv::parse(text, environment).unwrap_or_default()
+    crate::syntax::dotenv::parse(text, environment).unwrap_or_default()
 }
 
 /// The JSON schema that editors validate manifests by.

@@ -6,7 +6,7 @@ use schemars::transform::{RecursiveTransform, Transform as _};
 use serde_json::{Value, json};
 
 use crate::manifest::wire::Manifest;
-use crate::manifest::wire::scalar::VARIABLE_PATTERN;
+use crate::syntax::scalar::VARIABLE_PATTERN;
 
 /// A name, not an address: editors find the schema by the path that the manifest's first line gives.
 const ID: &str = "urn:lcm:schema:manifest:1";

@@ -8,13 +8,13 @@ mod ordinary;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use crate::manifest::Environment;
-use crate::manifest::interpolate::Variables;
-use crate::manifest::located::Located;
 use crate::manifest::resolve::{EnvFile, Root, SecretFile, absolute};
-use crate::manifest::source::{Sources, Span};
-use crate::manifest::tree::{Node, Scalar, Value};
 use crate::model::secret::Secret;
+use crate::syntax::Environment;
+use crate::syntax::interpolate::Variables;
+use crate::syntax::located::Located;
+use crate::syntax::source::{Sources, Span};
+use crate::syntax::tree::{Node, Scalar, Value};
 
 use self::ordinary::{is_ordinary, password};
 

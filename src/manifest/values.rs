@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::files::{Refused, named};
 use crate::manifest::resolve::{EnvFile, SecretFile};
 use crate::manifest::secrets::{Files, Named};
-use crate::manifest::{Environment, dotenv};
+use crate::syntax::{Environment, dotenv};
 
 /// The kernel passes a process an environment of twice this size.
 const FILE_BYTES_MAX: u64 = 1 << 20;

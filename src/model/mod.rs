@@ -22,6 +22,7 @@ pub mod ownership;
 pub mod pending;
 pub mod plan;
 pub mod reservation;
+pub(crate) mod reserved_variables;
 pub mod room;
 pub mod rules;
 pub mod secret;

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use crate::manifest::located::Located;
 use crate::manifest::resolve::context::Context;
+use crate::syntax::located::Located;
 
 /// A host and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]

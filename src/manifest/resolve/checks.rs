@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::manifest::problem::Problem;
 use crate::manifest::resolve::context::Context;
 use crate::manifest::resolve::graph::{Graph, closure, cycles};
 use crate::manifest::resolve::modes::Written;
 use crate::manifest::resolve::project::Settings;
 use crate::manifest::resolve::service::Resolved;
-use crate::manifest::source::Span;
 use crate::model::desired::{DeclaredGpu, Goal, GpuRef, GpuRequest, Mode};
 use crate::model::endpoint::Endpoint;
 use crate::model::names::{ContainerName, GoalName, ModeName, ServiceName};
 use crate::model::size::Mebibytes;
+use crate::syntax::problem::Problem;
+use crate::syntax::source::Span;
 
 type Services = BTreeMap<ServiceName, Resolved>;
 

@@ -4,21 +4,21 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::manifest::located::Located;
 use crate::manifest::resolve::context::Context;
 use crate::manifest::resolve::environment::{Written, environment};
 use crate::manifest::resolve::service::{Built, as_index, gets_gpus};
-use crate::manifest::resolve::{ports, words};
-use crate::manifest::source::Span;
 use crate::manifest::wire;
 use crate::manifest::wire::docker::{Docker, Healthcheck};
-use crate::manifest::wire::scalar::{Word, is_name};
 use crate::manifest::wire::shape::{CommandLine, Pairs};
 use crate::model::desired::{
     Container, ExistingContainer, GpuAccess, ImageHealthcheck, PublishedPort, PullPolicy, Runtime, Ulimit,
 };
 use crate::model::names::ContainerName;
 use crate::model::spec::Spec;
+use crate::syntax::located::Located;
+use crate::syntax::scalar::{Word, is_name};
+use crate::syntax::source::Span;
+use crate::syntax::{command_line, ports};
 
 /// On one address and by one protocol a host has no more.
 const PORTS_MAX: usize = 65_535;
@@ -230,7 +230,7 @@ fn argv(context: &mut Context<'_>, command: Option<&Located<CommandLine>>) -> Op
     let command = command?;
     match &command.value {
         CommandLine::Words(words) => Some(words.clone()),
-        CommandLine::Line(line) => match words::split(line) {
+        CommandLine::Line(line) => match command_line::split(line) {
             Ok(words) => Some(words),
             Err(reason) => {
                 let message = format!("this can't be cut into words: {reason}");

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use crate::manifest::Environment;
-use crate::manifest::fault::suggest;
-use crate::manifest::located::Located;
-use crate::manifest::problem::{Place, Problem};
 use crate::manifest::resolve::Input;
-use crate::manifest::source::{Sources, Span, tidy};
-use crate::manifest::wire::scalar::Period;
 use crate::manifest::wire::shape::OneOrMany;
+use crate::syntax::Environment;
+use crate::syntax::fault::suggest;
+use crate::syntax::located::Located;
+use crate::syntax::problem::{Place, Problem};
+use crate::syntax::scalar::Period;
+use crate::syntax::source::{Sources, Span, tidy};
 
 /// So many problems get a suggestion, and unknown names are told: each is compared with every name that there is.
 const SUGGESTED_MAX: usize = 200;

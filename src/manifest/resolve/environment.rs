@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use crate::manifest::chosen::{is_overruled, names_gpus};
-use crate::manifest::interpolate::Used;
-use crate::manifest::located::Located;
 use crate::manifest::resolve::EnvFile;
 use crate::manifest::resolve::context::Context;
-use crate::manifest::source::Span;
 use crate::manifest::wire::service::Service;
 use crate::manifest::wire::shape::{EnvironmentValue, OneOrMany, Pairs};
 use crate::model::desired::EnvValue;
+use crate::model::reserved_variables::{is_overruled, names_gpus};
 use crate::model::secret::{MASK, Secret};
+use crate::syntax::interpolate::Used;
+use crate::syntax::located::Located;
+use crate::syntax::source::Span;
 
 /// An environment with its secrets apart.
 #[derive(Debug, Default)]

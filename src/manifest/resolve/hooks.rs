@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::manifest::located::Located;
 use crate::manifest::resolve::context::Context;
 use crate::manifest::resolve::{modes, probes};
-use crate::manifest::source::Span;
 use crate::manifest::wire;
 use crate::manifest::wire::health::Request;
-use crate::manifest::wire::scalar::Period;
 use crate::manifest::wire::shape::{CommandLine, OneOrMany};
 use crate::model::desired::{Call, Recover};
 use crate::model::hooks::{Hook, Hooks, Notifier, When};
+use crate::syntax::located::Located;
+use crate::syntax::scalar::Period;
+use crate::syntax::source::Span;
 
 /// Long enough for a first request to a model that was just loaded.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(30);

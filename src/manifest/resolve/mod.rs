@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::manifest::interpolate::Variables;
-use crate::manifest::problem::{Problem, Severity};
-use crate::manifest::source::{Sources, Span};
-use crate::manifest::tree::Node;
+use crate::manifest::Choice;
 use crate::manifest::wire::Manifest;
-use crate::manifest::wire::scalar::is_name;
-use crate::manifest::{Choice, Environment};
 use crate::model::desired::Desired;
 use crate::model::names::ServiceName;
+use crate::syntax::Environment;
+use crate::syntax::interpolate::Variables;
+use crate::syntax::problem::{Problem, Severity};
+use crate::syntax::scalar::is_name;
+use crate::syntax::source::{Sources, Span};
+use crate::syntax::tree::Node;
 
 mod address;
 mod checks;
@@ -23,14 +24,12 @@ mod environment;
 mod graph;
 mod hooks;
 mod modes;
-pub(super) mod ports;
 mod probes;
 mod process;
 mod project;
 mod rules;
 mod service;
 mod shared;
-pub(super) mod words;
 
 use context::Context;
 pub(super) use context::absolute;

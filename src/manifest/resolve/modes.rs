@@ -2,16 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::manifest::Choice;
-use crate::manifest::fault::suggest;
-use crate::manifest::located::Located;
-use crate::manifest::problem::Problem;
 use crate::manifest::resolve::context::Context;
 use crate::manifest::resolve::service::{self, Resolved};
-use crate::manifest::source::Span;
-use crate::manifest::wire;
+use crate::manifest::{Choice, wire};
 use crate::model::desired::{Goal, Mode, ModeSource, Others};
 use crate::model::names::{GoalName, ModeName, ServiceName};
+use crate::syntax::fault::suggest;
+use crate::syntax::located::Located;
+use crate::syntax::problem::Problem;
+use crate::syntax::source::Span;
 
 pub(super) fn goals(context: &mut Context<'_>, services: &BTreeMap<ServiceName, Resolved>) -> BTreeMap<GoalName, Goal> {
     let mut goals = BTreeMap::new();

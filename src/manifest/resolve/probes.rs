@@ -3,21 +3,21 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::manifest::fault::suggest;
-use crate::manifest::located::Located;
-use crate::manifest::problem::Problem;
 use crate::manifest::resolve::address::{self, Address};
 use crate::manifest::resolve::context::Context;
-use crate::manifest::source::Span;
 use crate::manifest::wire;
 use crate::manifest::wire::health::Listener;
-use crate::manifest::wire::scalar::Period;
 use crate::manifest::wire::shape::{CommandLine, Commands, OneOrMany};
 use crate::model::desired::{
     Busy, BusyProbe, Call, Evict, Health, HttpProbe, PROBE_TIMEOUT_DEFAULT, Pointer, Probe, StopPolicy, Wake,
 };
 use crate::model::signal;
 use crate::model::size::Mebibytes;
+use crate::syntax::fault::suggest;
+use crate::syntax::located::Located;
+use crate::syntax::problem::Problem;
+use crate::syntax::scalar::Period;
+use crate::syntax::source::Span;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a CUDA context holds with nothing loaded.

@@ -4,16 +4,16 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use crate::manifest::chosen::names_gpus;
-use crate::manifest::located::Located;
 use crate::manifest::resolve::context::Context;
 use crate::manifest::resolve::environment::{Written, chosen_by_lcm, environment};
 use crate::manifest::resolve::service::{Built, as_index, gets_gpus};
-use crate::manifest::source::Span;
 use crate::manifest::wire;
 use crate::manifest::wire::shape::CommandLine;
 use crate::model::desired::{Command, LogPolicy, PidFile, Process, Runtime};
+use crate::model::reserved_variables::names_gpus;
 use crate::model::spec::Spec;
+use crate::syntax::located::Located;
+use crate::syntax::source::Span;
 
 /// Three full days of a chatty model server, and nothing that fills a disk.
 const LOG_BYTES_DEFAULT: u64 = 20 << 20;

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use crate::manifest::located::Located;
-use crate::manifest::problem::Problem;
 use crate::manifest::resolve::context::Context;
-use crate::manifest::source::Span;
-use crate::manifest::wire::scalar::is_name;
 use crate::manifest::wire::{self, Manifest};
 use crate::model::desired::{DeclaredGpu, OrphanPolicy};
 use crate::model::names::ProjectName;
 use crate::model::size::Mebibytes;
+use crate::syntax::located::Located;
+use crate::syntax::problem::Problem;
+use crate::syntax::scalar::is_name;
+use crate::syntax::source::Span;
 
 /// The version of the format that this lcm knows.
 const VERSION: u32 = 1;

@@ -5,9 +5,6 @@ use std::collections::BTreeSet;
 use jiff::civil::{Time, Weekday};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
-use crate::manifest::fault::suggest;
-use crate::manifest::located::Located;
-use crate::manifest::problem::Problem;
 use crate::manifest::resolve::context::Context;
 use crate::manifest::resolve::modes;
 use crate::manifest::wire;
@@ -16,6 +13,9 @@ use crate::manifest::wire::shape::OneOrMany;
 use crate::model::lifecycle::State;
 use crate::model::names::ModeName;
 use crate::model::rules::{Day, Hours, Rule, Rules};
+use crate::syntax::fault::suggest;
+use crate::syntax::located::Located;
+use crate::syntax::problem::Problem;
 
 /// Those of all files, in the order of the files.
 pub(super) fn rules(context: &mut Context<'_>) -> Rules {

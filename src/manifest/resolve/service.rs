@@ -2,12 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::manifest::located::Located;
-use crate::manifest::problem::Problem;
 use crate::manifest::resolve::context::Context;
 use crate::manifest::resolve::probes::Asked;
 use crate::manifest::resolve::{container, hooks, probes, process};
-use crate::manifest::source::Span;
 use crate::manifest::wire;
 use crate::manifest::wire::service::{DependsOn, Gpu, GpuId};
 use crate::model::desired::{Condition, Dependency, GpuRef, GpuRequest, PublishedPort, Runtime, Service};
@@ -15,6 +12,9 @@ use crate::model::endpoint::Endpoint;
 use crate::model::names::ServiceName;
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
+use crate::syntax::located::Located;
+use crate::syntax::problem::Problem;
+use crate::syntax::source::Span;
 
 /// A runtime, and what comes with it.
 #[derive(Debug)]

@@ -8,10 +8,10 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use crate::manifest::located::{Located, WORD};
 use crate::manifest::wire::Example;
-use crate::manifest::wire::scalar::{Period, Size, VARIABLE_PATTERN, Word};
 use crate::manifest::wire::shape::{CommandLine, EnvironmentValue, Named, OneOrMany, Pairs};
+use crate::syntax::located::{Located, WORD};
+use crate::syntax::scalar::{Period, Size, VARIABLE_PATTERN, Word};
 
 /// A container: of lcm's own, by `image`, or one that somebody else made, by `container` alone.
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -7,11 +7,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
-use crate::manifest::fault::Fault;
-use crate::manifest::located::Located;
 use crate::manifest::wire::Example;
-use crate::manifest::wire::scalar::{Period, Size, VARIABLE_PATTERN, Word};
 use crate::manifest::wire::shape::{CommandLine, Commands, OneOrMany};
+use crate::syntax::fault::Fault;
+use crate::syntax::located::Located;
+use crate::syntax::scalar::{Period, Size, VARIABLE_PATTERN, Word};
 
 /// How it is seen to answer: by one of `http`, `tcp`, `exec`, `log`, `docker`, or by being alive.
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -4,13 +4,13 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::manifest::located::Located;
 use crate::manifest::wire::Example;
 use crate::manifest::wire::health::Request;
-use crate::manifest::wire::scalar::Period;
 use crate::manifest::wire::shape::{CommandLine, OneOrMany};
 use crate::model::hooks::RunEvent;
 use crate::model::lifecycle::{Class, State};
+use crate::syntax::located::Located;
+use crate::syntax::scalar::Period;
 
 /// What lcm calls when it starts or stops this service, one after the other.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

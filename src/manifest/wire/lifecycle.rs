@@ -8,12 +8,12 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use crate::manifest::fault::Fault;
-use crate::manifest::located::{Located, WORD};
 use crate::manifest::wire::Example;
-use crate::manifest::wire::scalar::{VARIABLE_PATTERN, WordVisitor};
 use crate::manifest::wire::shape::OneOrMany;
 use crate::model::lifecycle::State;
+use crate::syntax::fault::Fault;
+use crate::syntax::located::{Located, WORD};
+use crate::syntax::scalar::{VARIABLE_PATTERN, WordVisitor};
 
 /// Changes that are legal here, or are not, beside what the lifecycle itself says. A denial goes over an allowance.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -4,20 +4,19 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::manifest::located::Located;
+use crate::syntax::located::Located;
 
 pub(super) mod docker;
 pub(super) mod health;
 pub(super) mod hooks;
 pub(super) mod lifecycle;
 pub(super) mod process;
-pub(super) mod scalar;
 pub(super) mod service;
 pub(super) mod shape;
 
+use crate::syntax::scalar::Size;
 use hooks::Notifier;
 use lifecycle::Lifecycle;
-use scalar::Size;
 use service::{Runnable, Service};
 use shape::{Named, OneOrMany};
 
@@ -30,12 +29,12 @@ pub(super) struct Manifest {
     #[schemars(extend("enum" = [1]), example = 1)]
     pub version: Option<Located<u32>>,
     /// The project: the owner of everything below on this host. In exactly one file of the set.
-    #[schemars(regex(pattern = scalar::NAME_OR_VARIABLE_PATTERN), example = &"studio")]
+    #[schemars(regex(pattern = crate::syntax::scalar::NAME_OR_VARIABLE_PATTERN), example = &"studio")]
     pub name: Option<Located<String>>,
     /// Former name of the project, or several. Things that lcm started under it count as this project's: they run on
     /// without a restart, and `lcm down` stops and removes them too. No other manifest may use that name any more.
     #[schemars(example = "studio-old", example = ["studio-old", "atelier"])]
-    #[schemars(with = "Option<OneOrMany<scalar::ProjectName>>")]
+    #[schemars(with = "Option<OneOrMany<crate::syntax::scalar::ProjectName>>")]
     pub renamed_from: Option<Located<OneOrMany<Located<String>>>>,
     /// Further files, relative to this one. What is defined in two of them is an error.
     #[schemars(example = "gpu-templates.yaml", example = ["gpu-templates.yaml", "voices.yaml"])]

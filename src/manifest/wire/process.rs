@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::manifest::located::Located;
 use crate::manifest::wire::Example;
-use crate::manifest::wire::scalar::Size;
 use crate::manifest::wire::shape::{CommandLine, EnvironmentValue, OneOrMany, Pairs};
+use crate::syntax::located::Located;
+use crate::syntax::scalar::Size;
 
 /// A process tree that lcm starts. Its environment is a fixed one and what stands here, wherever lcm is called from.
 #[derive(Debug, Deserialize, JsonSchema)]

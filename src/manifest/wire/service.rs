@@ -8,15 +8,15 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::manifest::fault::{Fault, suggest};
-use crate::manifest::located::{Located, WORD};
 use crate::manifest::wire::Example;
 use crate::manifest::wire::docker::Docker;
 use crate::manifest::wire::health::{Busy, Evict, Health, Stop, Wake};
 use crate::manifest::wire::hooks::{Hooks, Recover};
 use crate::manifest::wire::process::Process;
-use crate::manifest::wire::scalar::{Period, Size, Word};
 use crate::manifest::wire::shape::{Named, OneOrMany};
+use crate::syntax::fault::{Fault, suggest};
+use crate::syntax::located::{Located, WORD};
+use crate::syntax::scalar::{Period, Size, Word};
 
 /// Something that runs, or a part of it for others to extend.
 #[derive(Debug, Deserialize, JsonSchema)]

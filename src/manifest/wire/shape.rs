@@ -10,9 +10,9 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::manifest::fault::Fault;
-use crate::manifest::located::{LIST, Located, WORD};
-use crate::manifest::wire::scalar::{NAME_PATTERN, Word};
+use crate::syntax::fault::Fault;
+use crate::syntax::located::{LIST, Located, WORD};
+use crate::syntax::scalar::{NAME_PATTERN, Word};
 
 /// A map with names of the user's own, in the order of the file.
 #[derive(Clone, Debug)]

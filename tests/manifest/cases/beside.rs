@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::civil::Weekday;
-use lcm::manifest::{Choice, Environment, Problems, load};
+use lcm::manifest::{Choice, load};
 use lcm::model::desired::{Call, Desired};
 use lcm::model::hooks::{Hook, When};
 use lcm::model::lifecycle::{Class, State};
 use lcm::model::rules::Day;
+use lcm::syntax::Environment;
+use lcm::syntax::problem::Problems;
 use tempfile::TempDir;
 
 fn corpus(name: &str) -> Desired {

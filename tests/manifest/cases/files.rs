@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use lcm::manifest::{Choice, Environment, Problems, load};
+use lcm::manifest::{Choice, load};
+use lcm::syntax::Environment;
+use lcm::syntax::problem::Problems;
 use tempfile::TempDir;
 
 /// What is wrong with a manifest of these bytes.

@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use lcm::manifest::{Choice, Environment, Problems, load};
+use lcm::manifest::{Choice, load};
 use lcm::model::desired::{Desired, GpuRef, GpuRequest};
+use lcm::syntax::Environment;
+use lcm::syntax::problem::Problems;
 use tempfile::TempDir;
 
 fn written(text: &str) -> Result<Desired, Problems> {

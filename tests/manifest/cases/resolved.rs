@@ -5,12 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lcm::manifest::{Choice, Environment, Problems, load};
+use lcm::manifest::{Choice, load};
 use lcm::model::desired::{
     Call, Command, Condition, Desired, GpuRef, GpuRequest, ModeSource, Others, Probe, Process, Runtime, Service,
 };
 use lcm::model::names::ModeName;
 use lcm::model::size::Mebibytes;
+use lcm::syntax::Environment;
+use lcm::syntax::problem::Problems;
 use serde_json::json;
 use tempfile::TempDir;
 

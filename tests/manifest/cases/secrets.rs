@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use lcm::manifest::{Choice, Environment, load};
+use lcm::manifest::{Choice, load};
 use lcm::model::desired::{Desired, EnvValue, Runtime, Service};
 use lcm::model::secret::Secret;
+use lcm::syntax::Environment;
 use serde_json::json;
 use tempfile::TempDir;
 

@@ -1,0 +1,144 @@
+//! A service's environment and env files, without a single secret's value.
+
+use crate::import::compose::Compose;
+use crate::import::compose::values::{rebased, scalar};
+use crate::import::secrets::{LEFT_OUT, is_secret, is_secret_name};
+use crate::import::writer::{Block, Value};
+use crate::model::reserved_variables::is_overruled;
+use crate::syntax::interpolate::name_at;
+use crate::syntax::tree::{Entry, Node, Value as Read};
+
+/// Read where the GPU is chosen.
+pub(super) const GPU_VARIABLE: &str = "NVIDIA_VISIBLE_DEVICES";
+
+/// Names and values, in either form; without a value it is taken over from outside.
+pub(super) fn pairs(node: &Node) -> Vec<(String, Option<String>)> {
+    match &node.value {
+        Read::Map(entries) => {
+            entries.iter().map(|Entry { key, value, .. }| (key.clone(), scalar(value).map(str::to_owned))).collect()
+        }
+        Read::List(items) => items
+            .iter()
+            .filter_map(scalar)
+            .map(|item| match item.split_once('=') {
+                Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+                None => (item.to_owned(), None),
+            })
+            .collect(),
+        Read::Null | Read::Scalar(_) => Vec::new(),
+    }
+}
+
+impl Compose<'_> {
+    pub(super) fn environment(&mut self, docker: &mut Block, (service, node): (&str, &Node), gets_gpus: bool) {
+        let mut block = Block::default();
+        // In a list the later of two counts.
+        let mut pairs = node.get("environment").map(pairs).unwrap_or_default();
+        let names: Vec<String> = pairs.iter().map(|(name, _)| name.clone()).collect();
+        let mut position = 0;
+        pairs.retain(|(name, _)| {
+            position += 1;
+            !names[position..].contains(name)
+        });
+        for (name, value) in pairs.into_iter().filter(|(name, _)| is_variable(name) && name != GPU_VARIABLE) {
+            if gets_gpus && is_overruled(&name) {
+                docker.say(self.notes.add(service, format!("`{name}` was left out: lcm sets it, and `gpu:` chooses")));
+                continue;
+            }
+            match value {
+                None => {
+                    self.secrets.insert(name.clone());
+                    block.put_with(&name, Value::secret(&name), "from lcm's own environment");
+                }
+                Some(value) => self.variable(&mut block, &name, &value),
+            }
+        }
+        if block.holds_any() {
+            docker.put("environment", Value::Map(block));
+        }
+    }
+
+    fn variable(&mut self, block: &mut Block, name: &str, value: &str) {
+        if let Some((of, default)) = whole_variable(value)
+            && (is_secret_name(name) || is_secret_name(of))
+        {
+            if default == Some("") {
+                block.put(name, Value::text(value));
+            } else {
+                self.secrets.insert(of.to_owned());
+                block.put(name, Value::secret(of));
+            }
+        } else if is_secret(name, value) {
+            self.secrets.insert(name.to_owned());
+            block.put_with(name, Value::secret(name), "its value was not copied");
+        } else {
+            let adapted = self.variables.adapt(value);
+            block.put(name, Value::text(adapted));
+        }
+    }
+
+    pub(super) fn env_files(&mut self, docker: &mut Block, name: &str, node: &Node) {
+        let Some(written) = node.get("env_file") else { return };
+        let entries: Vec<&Node> = match &written.value {
+            Read::List(items) => items.iter().collect(),
+            Read::Scalar(_) => vec![written],
+            Read::Null | Read::Map(_) => Vec::new(),
+        };
+        let mut paths = Vec::new();
+        for entry in entries {
+            let path = scalar(entry).or_else(|| entry.get("path").and_then(scalar));
+            if let Some(path) = path {
+                let adapted = self.variables.adapt(path);
+                paths.push(rebased(&adapted, self.base));
+            }
+            if entry.get("required").and_then(scalar) == Some("false") {
+                let note = "an env file need not be there in Compose; lcm starts the service only with all of them";
+                docker.say(self.notes.add(name, note));
+            }
+        }
+        if !paths.is_empty() {
+            docker.put("env_file", Value::texts(paths));
+        }
+    }
+
+    /// Labels may hold secrets too, and have no way to name one.
+    pub(super) fn labels(&mut self, docker: &mut Block, name: &str, node: &Node) {
+        let mut block = Block::default();
+        for (label, value) in node.get("labels").map(pairs).unwrap_or_default() {
+            let value = value.unwrap_or_default();
+            if label.starts_with("lcm.") || label.starts_with("com.docker.compose.") {
+                docker.say(self.notes.add(name, format!("the label `{label}` is another tool's own: left out")));
+            } else if is_secret(&label, &value) {
+                self.notes.add(name, format!("the label `{label}` looks like a secret: its value was not copied"));
+                block.put_with(&label, Value::text(LEFT_OUT), "its value was not copied");
+            } else {
+                let adapted = self.variables.adapt(&value);
+                block.put(&label, Value::text(adapted));
+            }
+        }
+        if block.holds_any() {
+            docker.put("labels", Value::Map(block));
+        }
+    }
+}
+
+/// What no environment can hold is no name.
+fn is_variable(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['=', '\0']) && !name.contains(char::is_whitespace)
+}
+
+/// A value that is one variable and nothing else: its name, and its default.
+fn whole_variable(value: &str) -> Option<(&str, Option<&str>)> {
+    let rest = value.strip_prefix('$')?;
+    if let Some(inner) = rest.strip_prefix('{') {
+        let inner = inner.strip_suffix('}')?;
+        let name = name_at(inner);
+        let operator = inner[name.len()..].trim_start_matches(':');
+        let default = operator.strip_prefix('-');
+        let whole =
+            !name.is_empty() && !inner.contains('}') && (operator.is_empty() || operator.starts_with(['-', '?']));
+        return whole.then_some((name, default));
+    }
+    let name = name_at(rest);
+    (!name.is_empty() && name.len() == rest.len()).then_some((name, None))
+}

@@ -1,0 +1,81 @@
+//! Which GPUs a Compose service gets, from all the places where that can be said.
+
+use crate::import::compose::environment::{GPU_VARIABLE, pairs};
+use crate::import::compose::values::{below, scalars};
+use crate::import::compose::variables::{Variables, filled};
+use crate::syntax::tree::{Node, Value as Read};
+
+/// What it asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    Nothing,
+    /// Any one; Compose may have given it all of them.
+    One {
+        all: bool,
+    },
+    Count(u32),
+    /// Indices and UUIDs.
+    These(Vec<String>),
+    /// By AMD's devices, which it gets by name.
+    Amd,
+}
+
+/// CDI's name for NVIDIA's devices.
+const CDI: &str = "nvidia.com/gpu=";
+
+pub(super) fn wish(node: &Node, variables: &mut Variables<'_>) -> Wish {
+    let requests = node.get("deploy").and_then(|deploy| deploy.get("resources")?.get("reservations")?.get("devices"));
+    let asked = requests.and_then(|list| requested(list, variables));
+    let asked = asked.or_else(|| match node.get("gpus") {
+        Some(gpus) if matches!(gpus.value, Read::Scalar(_)) => Some(Wish::One { all: true }),
+        Some(gpus) => requested(gpus, variables),
+        None => None,
+    });
+    let devices: Vec<&str> = node.get("devices").map(scalars).unwrap_or_default();
+    let cdi: Vec<String> = devices.iter().filter_map(|device| device.strip_prefix(CDI)).map(str::to_owned).collect();
+    let asked = asked.or_else(|| (!cdi.is_empty()).then(|| these(cdi)));
+    let environment = node.get("environment").map(pairs).unwrap_or_default();
+    let visible = environment.into_iter().rev().find(|(name, _)| name == GPU_VARIABLE).and_then(|(_, value)| value);
+    let by_runtime = below(node, "runtime") == Some("nvidia");
+    match (asked, visible) {
+        (Some(wish), _) => wish,
+        (None, Some(visible)) => match filled(&variables.adapt(&visible)).as_str() {
+            "" | "void" | "none" => Wish::Nothing,
+            visible => these(visible.split(',').map(|id| id.trim().to_owned()).collect()),
+        },
+        (None, None) if by_runtime => Wish::One { all: true },
+        (None, None) if devices.iter().any(|device| device.starts_with("/dev/kfd")) => Wish::Amd,
+        (None, None) => Wish::Nothing,
+    }
+}
+
+/// Device requests; those for something else than GPUs are none.
+fn requested(list: &Node, variables: &mut Variables<'_>) -> Option<Wish> {
+    let Read::List(requests) = &list.value else { return None };
+    let is_gpu = |request: &&Node| {
+        let capabilities = request.get("capabilities").map(scalars).unwrap_or_default();
+        let driver = below(request, "driver").unwrap_or_default();
+        capabilities.iter().any(|capability| ["gpu", "compute", "nvidia"].contains(capability))
+            || ["nvidia", "cdi"].contains(&driver)
+    };
+    let request = requests.iter().find(is_gpu)?;
+    let ids = request.get("device_ids").map(scalars).unwrap_or_default();
+    if !ids.is_empty() {
+        let ids = ids.into_iter().map(|id| filled(&variables.adapt(id)));
+        let ids = ids.map(|id| id.strip_prefix(CDI).unwrap_or(&id).to_owned());
+        return Some(these(ids.collect()));
+    }
+    let count = below(request, "count").map(|count| filled(&variables.adapt(count)));
+    Some(match count.as_deref().map(str::parse::<u32>) {
+        Some(Ok(0)) => Wish::Nothing,
+        Some(Ok(1)) => Wish::One { all: false },
+        Some(Ok(count)) => Wish::Count(count),
+        Some(Err(_)) | None => Wish::One { all: true },
+    })
+}
+
+fn these(mut ids: Vec<String>) -> Wish {
+    let is_id = |id: &String| id.parse::<u32>().is_ok() || id.starts_with("GPU-") || id.starts_with("MIG-");
+    ids.dedup();
+    if !ids.is_empty() && ids.iter().all(is_id) { Wish::These(ids) } else { Wish::One { all: true } }
+}

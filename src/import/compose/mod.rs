@@ -1,0 +1,266 @@
+//! A draft from Compose files. Where both have a word it is taken over; what lcm has no word for is a comment at the
+//! service and a note.
+
+mod environment;
+mod gpu;
+mod service;
+mod values;
+mod variables;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::import::names::{Names, tamed};
+use crate::import::writer::{Block, Value};
+use crate::import::{Draft, ModeDraft, Notes, Setting, head, modes};
+use crate::syntax::tree::{Node, Value as Read};
+use values::{below, scalars};
+use variables::{Variables, filled};
+
+/// A service may extend one that extends another.
+const EXTENDS_MAX: usize = 8;
+
+/// One translation under way.
+struct Compose<'a> {
+    root: &'a Node,
+    /// As Compose calls it: the head of its volumes' and networks' names.
+    project: String,
+    /// As lcm calls it: the head of its containers' names.
+    lcm_name: String,
+    base: &'a Path,
+    variables: Variables<'a>,
+    notes: Notes,
+    /// Compose's names of services that can be translated, and those in the manifest.
+    names: BTreeMap<&'a str, String>,
+    /// Names of containers that are given already.
+    containers: BTreeSet<String>,
+    /// Networks that must be there.
+    networks: BTreeSet<String>,
+    /// Secrets whose values were left behind.
+    secrets: BTreeSet<String>,
+}
+
+/// A service as far as modes are concerned.
+struct Done {
+    name: String,
+    profiles: BTreeSet<String>,
+    on_gpu: bool,
+    needs: BTreeSet<String>,
+}
+
+pub(super) fn draft(root: &Node, setting: &Setting) -> Draft {
+    let mut variables = Variables::new(&setting.variables);
+    let name = below(root, "name").map(|name| filled(&variables.adapt(name)));
+    let name = name.or_else(|| setting.variables.get("COMPOSE_PROJECT_NAME").cloned()).filter(|name| !name.is_empty());
+    let name = name.unwrap_or_else(|| setting.name.clone());
+    let services = root.get("services").map(Node::entries).unwrap_or_default();
+    let mut compose = Compose {
+        root,
+        project: project_of(&name),
+        lcm_name: tamed(&name),
+        base: &setting.base,
+        variables,
+        notes: Notes::default(),
+        names: BTreeMap::new(),
+        containers: BTreeSet::new(),
+        networks: BTreeSet::new(),
+        secrets: BTreeSet::new(),
+    };
+    let extended: Vec<(&str, Node)> =
+        services.iter().map(|entry| (entry.key.as_str(), compose.extended(&entry.value, 0))).collect();
+    let mut names = Names::default();
+    for (entry, _) in services.iter().zip(&extended).filter(|(_, (_, node))| service::can_run(node)) {
+        compose.names.insert(&entry.key, names.give(&entry.key));
+    }
+
+    let (mut block, mut done) = (Block::default(), Vec::new());
+    for (key, node) in &extended {
+        block.gap();
+        match compose.names.get(key).cloned() {
+            Some(name) => done.push(compose.service(&mut block, key, &name, node)),
+            None => {
+                block.say(compose.notes.tell(key, "it names no image and no build: left out"));
+            }
+        }
+    }
+    compose.document(block, &done)
+}
+
+impl Compose<'_> {
+    /// With what it extends in the same file.
+    fn extended(&mut self, node: &Node, depth: usize) -> Node {
+        let Some(extends) = node.get("extends").filter(|_| depth < EXTENDS_MAX) else { return node.clone() };
+        let named = values::scalar(extends).or_else(|| below(extends, "service"));
+        let elsewhere = below(extends, "file");
+        let base = named.filter(|_| elsewhere.is_none());
+        let root = self.root;
+        match base.and_then(|name| root.get("services")?.get(name)) {
+            Some(base) => {
+                let base = self.extended(base, depth + 1);
+                node.clone().over(&base)
+            }
+            None => node.clone(),
+        }
+    }
+
+    fn document(mut self, services: Block, done: &[Done]) -> Draft {
+        let mut block = head("Translated by `lcm init --from` from a Compose file.");
+        block.put("version", Value::word(1)).put("name", Value::text(&self.lcm_name));
+        let drafts = mode_drafts(done);
+        if let Some(first) = drafts.first() {
+            block.put("mode", Value::text(&first.name));
+        }
+        block.gap();
+        for line in self.general() {
+            block.say(line).gap();
+        }
+        block.put("services", Value::Map(services));
+        if !drafts.is_empty() {
+            block.gap().say("Compose's profiles: each with the services that have none.");
+            block.put("modes", modes(&drafts));
+        } else if done.iter().filter(|one| one.on_gpu).count() > 1 {
+            block.gap().say(
+                "Without modes all services are wanted at once. If the GPU does not hold all of them, let modes say \
+                 which belong together:",
+            );
+            block.propose("modes", modes(&alone(done)), None);
+        }
+        Draft { text: block.document(), notes: self.notes.all, services: done.len(), proposals: 0 }
+    }
+
+    /// What is true of the whole file.
+    fn general(&mut self) -> Vec<String> {
+        let mut lines = vec![format!(
+            "Before the first `lcm apply`: `docker compose --project-name {} down` ends Compose's own containers (their \
+             volumes stay, and are named below as the engine knows them).",
+            self.project
+        )];
+        let listed = |names: &BTreeSet<String>| names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        if !self.networks.is_empty() {
+            let made: Vec<String> = self.networks.iter().map(|name| format!("docker network create {name}")).collect();
+            lines.push(
+                self.notes.tell("networks", format!("lcm makes none, so before the first start: {}", made.join("; "))),
+            );
+        }
+        if !self.secrets.is_empty() {
+            let note = format!("set these where lcm is called, their values are not copied: {}", listed(&self.secrets));
+            lines.push(self.notes.tell("environment", note));
+        }
+        let unset: BTreeSet<String> = self.variables.unset.difference(&self.secrets).cloned().collect();
+        if !unset.is_empty() {
+            let note = format!("set nowhere, and empty as in Compose where nobody sets them: {}", listed(&unset));
+            lines.push(self.notes.tell("variables", note));
+        }
+        if !self.variables.taken.is_empty() {
+            let note =
+                format!("their defaults are those of .env, which lcm does not read: {}", listed(&self.variables.taken));
+            lines.push(self.notes.tell("variables", note));
+        }
+        let root = self.root;
+        for entry in root.entries() {
+            let known = ["version", "name", "services", "volumes", "networks"].contains(&entry.key.as_str());
+            if !known && !entry.key.starts_with("x-") {
+                lines.push(
+                    self.notes.add(&entry.key, format!("`{}:` has no word in a manifest: not translated", entry.key)),
+                );
+            }
+        }
+        for (section, entry) in ["volumes", "networks"].into_iter().flat_map(|section| {
+            root.get(section).map(Node::entries).unwrap_or_default().iter().map(move |entry| (section, entry))
+        }) {
+            let odd: Vec<&str> = entry.value.entries().iter().map(|entry| entry.key.as_str()).collect();
+            let odd: Vec<&str> = odd.into_iter().filter(|key| !["name", "external"].contains(key)).collect();
+            if !odd.is_empty() {
+                let note =
+                    format!("`{}` is not translated: make it beforehand, with the docker command", odd.join(", "));
+                lines.push(self.notes.tell(&format!("{section}.{}", entry.key), note));
+            }
+        }
+        lines
+    }
+
+    /// The engine's name for a volume or a network of the file.
+    fn real_name(&mut self, section: &str, name: &str) -> String {
+        let declared = self.root.get(section).and_then(|all| all.get(name));
+        let given = declared.and_then(|node| below(node, "name")).map(str::to_owned);
+        if let Some(given) = given {
+            return filled(&self.variables.adapt(&given));
+        }
+        let external = declared.is_some_and(|node| match node.get("external").map(|node| &node.value) {
+            Some(Read::Scalar(scalar)) => scalar.text == "true",
+            Some(Read::Map(_)) => true,
+            Some(Read::Null | Read::List(_)) | None => false,
+        });
+        if external { name.to_owned() } else { format!("{}_{name}", self.project) }
+    }
+}
+
+/// As Compose makes one of a folder's name.
+fn project_of(name: &str) -> String {
+    let lower = name.to_ascii_lowercase();
+    let kept = |character: &char| character.is_ascii_alphanumeric() || "_-".contains(*character);
+    let kept: String = lower.chars().filter(kept).collect();
+    let kept = kept.trim_start_matches(['-', '_']);
+    if kept.is_empty() { "project".to_owned() } else { kept.to_owned() }
+}
+
+/// One mode a profile; and one for what has none, where there is such.
+fn mode_drafts(done: &[Done]) -> Vec<ModeDraft> {
+    let profiles: BTreeSet<&String> = done.iter().flat_map(|one| &one.profiles).collect();
+    if profiles.is_empty() {
+        return Vec::new();
+    }
+    let mut names = Names::default();
+    let mut drafts = Vec::new();
+    let named = |wanted: &dyn Fn(&Done) -> bool| -> Vec<String> {
+        done.iter().filter(|one| wanted(one)).map(|one| one.name.clone()).collect()
+    };
+    let plain = named(&|one| one.profiles.is_empty());
+    let taken: Vec<String> = profiles.iter().map(|profile| names.give(profile)).collect();
+    if !plain.is_empty() {
+        drafts.push(ModeDraft {
+            name: names.give("default"),
+            description: "docker compose up".to_owned(),
+            services: plain,
+            keeps_others: false,
+        });
+    }
+    for (profile, name) in profiles.into_iter().zip(taken) {
+        drafts.push(ModeDraft {
+            name,
+            description: format!("docker compose --profile {profile} up"),
+            services: named(&|one| one.profiles.is_empty() || one.profiles.contains(profile)),
+            keeps_others: false,
+        });
+    }
+    drafts
+}
+
+/// One mode for each service on a GPU, with all that need no other.
+fn alone(done: &[Done]) -> Vec<ModeDraft> {
+    let goes_with = |other: &Done, name: &str| {
+        let (mut open, mut seen) = (vec![other], BTreeSet::new());
+        while let Some(next) = open.pop() {
+            if next.name == name || !seen.insert(&next.name) {
+                continue;
+            }
+            if next.on_gpu {
+                return false;
+            }
+            open.extend(done.iter().filter(|one| next.needs.contains(&one.name)));
+        }
+        true
+    };
+    let of = |one: &Done| ModeDraft {
+        name: one.name.clone(),
+        description: format!("{} with the GPU to itself", one.name),
+        services: done.iter().filter(|other| goes_with(other, &one.name)).map(|other| other.name.clone()).collect(),
+        keeps_others: false,
+    };
+    done.iter().filter(|one| one.on_gpu).map(of).collect()
+}
+
+/// The scalars below a key.
+fn listed<'a>(node: &'a Node, key: &str) -> Vec<&'a str> {
+    node.get(key).map(scalars).unwrap_or_default()
+}

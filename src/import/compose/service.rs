@@ -1,0 +1,333 @@
+//! One service of a Compose file.
+
+use std::collections::BTreeSet;
+
+use crate::import::compose::gpu::{Wish, wish};
+use crate::import::compose::values::{self, below, duration, is_true, scalar};
+use crate::import::compose::variables::filled;
+use crate::import::compose::{Compose, Done, listed};
+use crate::import::secrets::{masked, masked_text};
+use crate::import::writer::{Block, Value};
+use crate::syntax::command_line;
+use crate::syntax::scalar::is_name;
+use crate::syntax::tree::{Node, Value as Read};
+
+mod mounts;
+mod probe;
+
+/// Keys that are read somewhere; all others are told as not translated.
+const KNOWN: [&str; 29] = [
+    "image",
+    "build",
+    "command",
+    "entrypoint",
+    "environment",
+    "env_file",
+    "ports",
+    "volumes",
+    "networks",
+    "network_mode",
+    "devices",
+    "deploy",
+    "gpus",
+    "runtime",
+    "healthcheck",
+    "depends_on",
+    "shm_size",
+    "ipc",
+    "ulimits",
+    "user",
+    "labels",
+    "container_name",
+    "profiles",
+    "restart",
+    "extends",
+    "pull_policy",
+    "stop_grace_period",
+    "stop_signal",
+    "expose",
+];
+
+/// Whether there is anything to run.
+pub(super) fn can_run(node: &Node) -> bool {
+    let given = |key: &str| node.get(key).is_some_and(|value| !matches!(value.value, Read::Null));
+    given("image") || given("build")
+}
+
+impl Compose<'_> {
+    /// Writes it into `services`, with what could not be said above it.
+    pub(super) fn service(&mut self, services: &mut Block, key: &str, name: &str, node: &Node) -> Done {
+        let mut block = Block::default();
+        self.untranslated(&mut block, key, name, node);
+        let mut docker = Block::default();
+        self.image(&mut docker, key, name, node);
+        for part in ["entrypoint", "command"] {
+            self.command(&mut docker, name, part, node);
+        }
+        let wish = wish(node, &mut self.variables);
+        // What gets its devices by name is given none.
+        let gets_gpus = !matches!(wish, Wish::Nothing | Wish::Amd);
+        self.environment(&mut docker, (name, node), gets_gpus);
+        self.env_files(&mut docker, name, node);
+        self.ports(&mut docker, name, node);
+        self.volumes(&mut docker, name, node);
+        self.networks(&mut docker, name, node);
+        self.limits(&mut docker, name, node);
+        self.labels(&mut docker, name, node);
+        let checked = self.healthcheck(&mut docker, name, node);
+        if wish == Wish::Amd {
+            docker.put_with("gpu_access", Value::word("none"), "it gets its devices by name");
+        }
+        block.put("docker", Value::Map(docker));
+        self.gpu(&mut block, name, &wish);
+        let needs = self.depends_on(&mut block, name, node);
+        self.health(&mut block, node, checked);
+        self.stop(&mut block, name, node);
+        services.put(name, Value::Map(block));
+        let profiles = listed(node, "profiles").into_iter().map(|profile| filled(&self.variables.adapt(profile)));
+        Done { name: name.to_owned(), profiles: profiles.collect(), on_gpu: wish != Wish::Nothing, needs }
+    }
+
+    /// What lcm has no word for.
+    fn untranslated(&mut self, block: &mut Block, key: &str, name: &str, node: &Node) {
+        if key != name {
+            block.say(self.notes.add(name, format!("Compose calls it `{key}`, and others on its network do, too")));
+        }
+        let mut left: Vec<String> = node
+            .entries()
+            .iter()
+            .map(|entry| entry.key.as_str())
+            .filter(|key| !KNOWN.contains(key) && !key.starts_with("x-"))
+            .map(str::to_owned)
+            .collect();
+        for (path, known) in [("deploy", vec!["resources"]), ("deploy.resources", vec!["reservations"])] {
+            let inner = path.split('.').try_fold(node, |node, key| node.get(key));
+            let keys = inner.into_iter().flat_map(Node::entries).map(|entry| entry.key.as_str());
+            left.extend(keys.filter(|key| !known.contains(key)).map(|key| format!("{path}.{key}")));
+        }
+        if !left.is_empty() {
+            let note = format!("no word in a manifest, so not translated: {}", left.join(", "));
+            block.say(self.notes.add(name, note));
+        }
+        if let Some(policy) = below(node, "restart").filter(|policy| *policy != "no") {
+            let policy = policy.split(':').next().unwrap_or_default();
+            let policy = if ["always", "on-failure", "unless-stopped"].contains(&policy) { policy } else { "…" };
+            let note = format!("`restart: {policy}`: the next `lcm apply` brings it back, so run that from a timer");
+            block.say(self.notes.add(name, note));
+        }
+        if let Some(file) = node.get("extends").and_then(|extends| below(extends, "file")) {
+            let note = format!("it extends a service of {file}: give that file with another `--from`, or write it out");
+            block.say(self.notes.add(name, note));
+        }
+        if node.get("expose").is_some() {
+            block.say(self.notes.add(name, "`expose` needs no word: on one network all ports are open"));
+        }
+    }
+
+    fn image(&mut self, docker: &mut Block, key: &str, name: &str, node: &Node) {
+        let image = below(node, "image").map(|image| self.variables.adapt(image));
+        let built = node.get("build").is_some_and(|build| !matches!(build.value, Read::Null));
+        let image = image.filter(|image| !filled(image).trim().is_empty());
+        let only_built = image.is_none();
+        if let Some(image) = image {
+            docker.put("image", Value::text(image));
+            if built {
+                docker.say(self.notes.add(name, "`build`: lcm builds nothing; `docker compose build` does"));
+            }
+        } else {
+            let image = format!("{}-{key}", self.project);
+            let note = format!("`build`: lcm builds nothing; `docker compose build {key}` makes {image}");
+            docker.put("image", Value::text(image)).say(self.notes.add(name, note));
+        }
+        let policy = match below(node, "pull_policy") {
+            Some("always") => Some("always"),
+            Some("never" | "build") => Some("never"),
+            Some("missing" | "if_not_present") => None,
+            Some(_) => {
+                docker
+                    .say(self.notes.add(name, "its `pull_policy` is not known here: it is pulled where it is missing"));
+                None
+            }
+            None if only_built => Some("never"),
+            None => None,
+        };
+        if let Some(policy) = policy {
+            docker.put("pull_policy", Value::word(policy));
+        }
+        if let Some(container) = below(node, "container_name") {
+            let adapted = self.variables.adapt(container);
+            let valid = filled(&adapted);
+            if !self.containers.insert(valid.clone()) {
+                docker
+                    .say(self.notes.add(name, format!("another service has its `container_name`, {valid}: left out")));
+            } else if is_name(&valid) && valid.len() > 1 {
+                docker.put("container_name", Value::text(adapted));
+            } else {
+                docker.say(self.notes.add(name, "its `container_name` can't be one here: lcm names it itself"));
+            }
+        }
+    }
+
+    /// `command` or `entrypoint`, without secrets.
+    fn command(&mut self, docker: &mut Block, name: &str, part: &str, node: &Node) {
+        let Some(written) = node.get(part) else { return };
+        let left_out = "a secret stood here: have the program read it from its environment";
+        match &written.value {
+            Read::Null => {}
+            Read::List(items) if !items.is_empty() => {
+                let words: Vec<String> =
+                    items.iter().filter_map(scalar).map(|word| self.variables.adapt(word)).collect();
+                let (words, changed) = masked(&words);
+                self.put_command(docker, name, part, (Value::texts(words), changed), left_out);
+            }
+            Read::Scalar(line) if !line.text.trim().is_empty() => {
+                let line = self.variables.adapt(line.text.trim());
+                if command_line::split(&filled(&line)).is_err() {
+                    docker.say(self.notes.add(name, format!("its `{part}` can't be cut into words: left out")));
+                    return;
+                }
+                let clean = masked_text(&line);
+                let changed = clean != line;
+                self.put_command(docker, name, part, (Value::text(clean), changed), left_out);
+            }
+            Read::Scalar(_) | Read::List(_) | Read::Map(_) => {
+                docker
+                    .say(self.notes.add(name, format!("an empty `{part}` takes the image's away; lcm can't say that")));
+            }
+        }
+    }
+
+    fn put_command(&mut self, docker: &mut Block, name: &str, part: &str, command: (Value, bool), left_out: &str) {
+        let (command, changed) = command;
+        if changed {
+            self.notes.add(name, format!("a secret stood in its `{part}`, and was not copied"));
+            docker.put_with(part, command, left_out);
+        } else {
+            docker.put(part, command);
+        }
+    }
+
+    fn limits(&mut self, docker: &mut Block, name: &str, node: &Node) {
+        for key in ["user", "ipc"] {
+            if let Some(text) = below(node, key) {
+                let adapted = self.variables.adapt(text);
+                docker.put(key, Value::text(adapted));
+            }
+        }
+        if let Some(written) = below(node, "shm_size") {
+            match values::size(&filled(&self.variables.adapt(written))) {
+                Some(size) => docker.put("shm_size", Value::word(size)),
+                None => docker.say(self.notes.add(name, "its `shm_size` is no size: left out")),
+            };
+        }
+        let mut ulimits = Block::default();
+        for limit in node.get("ulimits").map(Node::entries).unwrap_or_default() {
+            let number = |node: &Node| Some(scalar(node)?.parse::<i64>().ok()?.to_string());
+            let pair = (limit.value.get("soft").and_then(number), limit.value.get("hard").and_then(number));
+            match (number(&limit.value), pair) {
+                (Some(both), _) => {
+                    ulimits.put(&limit.key, Value::word(both));
+                }
+                (None, (Some(soft), Some(hard))) => {
+                    let pair = vec![("soft".to_owned(), Value::word(soft)), ("hard".to_owned(), Value::word(hard))];
+                    ulimits.put(&limit.key, Value::Flow(pair));
+                }
+                (None, _) => {
+                    docker.say(self.notes.add(name, format!("ulimits.{} is no limit: left out", limit.key)));
+                }
+            }
+        }
+        if ulimits.holds_any() {
+            docker.put("ulimits", Value::Map(ulimits));
+        }
+    }
+
+    fn gpu(&mut self, block: &mut Block, name: &str, wish: &Wish) {
+        let value = match wish {
+            Wish::Nothing => return,
+            Wish::One { .. } | Wish::Amd => Value::word("auto"),
+            Wish::Count(count) => Value::Flow(vec![("count".to_owned(), Value::word(count))]),
+            Wish::These(ids) => Value::texts(ids).ids(),
+        };
+        let note = "how much GPU memory it needs is not known: write `vram:`, or nothing keeps it from a full GPU";
+        self.notes.add(name, note);
+        block.propose("vram", Value::word("??GiB"), Some("on each GPU; without it lcm can't keep it from a full one"));
+        if *wish == (Wish::One { all: true }) {
+            block.put_with("gpu", value, "Compose gave it all GPUs; for several write a list");
+        } else {
+            block.put("gpu", value);
+        }
+    }
+
+    fn depends_on(&mut self, block: &mut Block, name: &str, node: &Node) -> BTreeSet<String> {
+        let Some(written) = node.get("depends_on") else { return BTreeSet::new() };
+        let entries: Vec<(&str, Option<&str>, bool)> = match &written.value {
+            Read::Map(entries) => entries
+                .iter()
+                .map(|entry| (entry.key.as_str(), below(&entry.value, "condition"), is_true(&entry.value, "restart")))
+                .collect(),
+            Read::List(items) => items.iter().filter_map(scalar).map(|of| (of, None, false)).collect(),
+            Read::Null | Read::Scalar(_) => Vec::new(),
+        };
+        let (mut map, mut seen) = (Block::default(), BTreeSet::new());
+        for (of, condition, restart) in entries {
+            let Some(of_name) = self.names.get(of).cloned() else {
+                block.say(self.notes.add(name, format!("it depends on `{of}`, which is not here")));
+                continue;
+            };
+            if condition == Some("service_completed_successfully") {
+                let note = format!("it waits in Compose until `{of}` has done its work; lcm knows no such condition");
+                block.say(self.notes.add(name, note));
+                continue;
+            }
+            if !seen.insert(of_name.clone()) {
+                continue;
+            }
+            // In Compose a list means started, in lcm healthy.
+            let condition = condition.filter(|condition| *condition == "service_healthy").unwrap_or("service_started");
+            let mut dependency = vec![("condition".to_owned(), Value::word(condition))];
+            if restart {
+                dependency.push(("restart".to_owned(), Value::word(true)));
+            }
+            map.put(&of_name, Value::Flow(dependency));
+        }
+        if map.holds_any() {
+            block.put("depends_on", Value::Map(map));
+        }
+        seen
+    }
+
+    fn stop(&mut self, block: &mut Block, name: &str, node: &Node) {
+        let mut stop = Vec::new();
+        if let Some(grace) = below(node, "stop_grace_period") {
+            match duration(&filled(&self.variables.adapt(grace))) {
+                Some(grace) => stop.push(("grace".to_owned(), Value::word(grace))),
+                None => {
+                    block.say(self.notes.add(name, "its `stop_grace_period` can't be read: left out"));
+                }
+            }
+        }
+        if let Some(signal) = below(node, "stop_signal") {
+            let bare = signal.strip_prefix("SIG").unwrap_or(signal).to_owned();
+            if crate::model::signal::stopping().any(|known| known == bare) {
+                stop.push(("signal".to_owned(), Value::text(bare)));
+            } else {
+                block.say(self.notes.add(name, "its `stop_signal` is none that lcm sends: left out"));
+            }
+        }
+        if !stop.is_empty() {
+            block.put("stop", Value::Flow(stop));
+        }
+    }
+}
+
+impl Value {
+    /// Indices as numbers.
+    fn ids(self) -> Self {
+        match self {
+            Self::List(ids) => Self::List(ids.into_iter().map(Self::ids).collect()),
+            Self::Text(id) if id.parse::<u32>().is_ok() => Self::Word(id),
+            other @ (Self::Text(_) | Self::Word(_) | Self::Flow(_) | Self::Map(_) | Self::Items(_)) => other,
+        }
+    }
+}

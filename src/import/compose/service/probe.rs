@@ -1,0 +1,123 @@
+//! The health check of one service.
+
+use crate::import::compose::Compose;
+use crate::import::compose::values::{self, below, duration, is_true, scalar, scalars, seconds};
+use crate::import::compose::variables::filled;
+use crate::import::secrets::{masked, masked_text};
+use crate::import::writer::{Block, Value};
+use crate::syntax::tree::{Node, Value as Read};
+
+/// What a container's check is worth for lcm.
+#[derive(Clone, Copy)]
+pub(super) enum Checked {
+    Never,
+    /// The engine calls it unhealthy after so many seconds at the earliest.
+    After(u64),
+}
+
+/// Docker's own, where nothing is said.
+const INTERVAL_S: u64 = 30;
+const RETRIES: u64 = 3;
+/// How long lcm waits unless told otherwise.
+const TIMEOUT_S: u64 = 60;
+
+impl Compose<'_> {
+    /// Compose's words are lcm's; an odd duration is left out.
+    pub(super) fn healthcheck(&mut self, docker: &mut Block, name: &str, node: &Node) -> Checked {
+        let Some(written) = node.get("healthcheck") else { return Checked::Never };
+        let mut check = Block::default();
+        let words = written.get("test").map(scalars).unwrap_or_default();
+        if is_true(written, "disable") || words.first() == Some(&"NONE") {
+            docker.put("healthcheck", Value::Flow(vec![("disable".to_owned(), Value::word(true))]));
+            return Checked::Never;
+        }
+        if let Some(test) = written.get("test") {
+            let (value, changed) = self.test(test);
+            if let Some(value) = value {
+                check.put("test", value);
+            }
+            if changed {
+                check.say(self.notes.add(name, "a secret stood in its health check, and was not copied"));
+            }
+        }
+        let mut spans = [None; 3];
+        for (position, key) in ["interval", "timeout", "start_period"].into_iter().enumerate() {
+            let Some(written) = below(written, key) else { continue };
+            let text = filled(&self.variables.adapt(written));
+            spans[position] = seconds(&text);
+            match duration(&text) {
+                Some(text) => check.put(key, Value::word(text)),
+                None => check.say(self.notes.add(name, format!("healthcheck.{key} can't be read: left out"))),
+            };
+        }
+        let retries = below(written, "retries").and_then(|retries| filled(&self.variables.adapt(retries)).parse().ok());
+        if let Some(retries) = retries {
+            check.put("retries", Value::word(retries));
+        }
+        let known = ["test", "interval", "timeout", "start_period", "retries", "disable"];
+        for entry in written.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+            check.say(self.notes.add(name, format!("healthcheck.{} has no word here: left out", entry.key)));
+        }
+        if check.holds_any() {
+            docker.put("healthcheck", Value::Map(check));
+        }
+        let [interval, _, start_period] = spans;
+        let last = interval.unwrap_or(INTERVAL_S).saturating_mul(retries.unwrap_or(RETRIES));
+        Checked::After(start_period.unwrap_or_default().saturating_add(last))
+    }
+
+    /// Without secrets. `true`: there was one.
+    fn test(&mut self, test: &Node) -> (Option<Value>, bool) {
+        match &test.value {
+            Read::List(items) => {
+                let words: Vec<String> =
+                    items.iter().filter_map(scalar).map(|word| self.variables.adapt(word)).collect();
+                let (words, changed) = masked(&words);
+                let begins = words.first().is_some_and(|first| ["CMD", "CMD-SHELL"].contains(&first.as_str()));
+                (begins.then(|| Value::texts(words)), changed)
+            }
+            Read::Scalar(line) if !line.text.trim().is_empty() => {
+                let line = self.variables.adapt(&line.text);
+                let clean = masked_text(&line);
+                let changed = clean != line;
+                (Some(Value::text(clean)), changed)
+            }
+            Read::Null | Read::Scalar(_) | Read::Map(_) => (None, false),
+        }
+    }
+
+    pub(super) fn health(&mut self, block: &mut Block, node: &Node, checked: Checked) {
+        match checked {
+            Checked::After(waits) => {
+                let mut health = vec![("docker".to_owned(), Value::word(true))];
+                if waits > TIMEOUT_S {
+                    health.push(("timeout".to_owned(), Value::word(format!("{waits}s"))));
+                }
+                block.put("health", Value::Flow(health));
+            }
+            Checked::Never => {
+                let ports = match node.get("ports").map(|ports| &ports.value) {
+                    Some(Read::List(items)) => items.as_slice(),
+                    Some(Read::Null | Read::Scalar(_) | Read::Map(_)) | None => &[],
+                };
+                let first = ports.first().and_then(|port| values::port(port, &mut |text| self.variables.adapt(text)));
+                let host = first.as_deref().map(filled).and_then(|port| host_port(&port));
+                if let Some(host) = host {
+                    let url = Value::text(format!("http://localhost:{host}/"));
+                    let http = Value::Flow(vec![("http".to_owned(), url)]);
+                    block.propose("health", http, Some("with a path that answers once it is ready"));
+                }
+            }
+        }
+    }
+}
+
+/// The host's port of a short form, where it is one port of TCP.
+fn host_port(port: &str) -> Option<u16> {
+    let mut parts = port.rsplit(':');
+    let container = parts.next()?;
+    if container.contains('/') && !container.ends_with("/tcp") {
+        return None;
+    }
+    parts.next()?.parse().ok()
+}

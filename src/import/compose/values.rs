@@ -1,0 +1,132 @@
+//! Compose's values in lcm's spelling, each as text; `None`: it can't be said.
+
+use std::path::{Component, Path};
+
+use regex_lite::Regex;
+
+use crate::syntax::ports;
+use crate::syntax::scalar::{Period, is_name};
+use crate::syntax::tree::{Node, Value as Read};
+
+/// A scalar's text.
+pub(super) fn scalar(node: &Node) -> Option<&str> {
+    match &node.value {
+        Read::Scalar(scalar) => Some(&scalar.text),
+        Read::Null | Read::List(_) | Read::Map(_) => None,
+    }
+}
+
+/// The scalars of a list, or the one that stands for a list of one.
+pub(super) fn scalars(node: &Node) -> Vec<&str> {
+    match &node.value {
+        Read::List(items) => items.iter().filter_map(scalar).collect(),
+        Read::Scalar(scalar) => vec![&scalar.text],
+        Read::Null | Read::Map(_) => Vec::new(),
+    }
+}
+
+/// The text below a key.
+pub(super) fn below<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
+    node.get(key).and_then(scalar)
+}
+
+pub(super) fn is_true(node: &Node, key: &str) -> bool {
+    below(node, key) == Some("true")
+}
+
+/// `8gb`, `64M`, `67108864`: Docker counts by 1024, however the unit is spelled.
+pub(super) fn size(text: &str) -> Option<String> {
+    let pattern = Regex::new(r"(?i)^([0-9]+(?:\.[0-9]+)?) *([kmgt]?)i?b?$").expect("a pattern");
+    let parts = pattern.captures(text.trim())?;
+    let number = parts.get(1)?.as_str();
+    match parts.get(2)?.as_str().to_ascii_uppercase().as_str() {
+        "" => {
+            let bytes: u64 = number.parse().ok()?;
+            let units = [(1_u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+            let (unit, name) = units.into_iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit))?;
+            Some(format!("{}{name}", bytes / unit))
+        }
+        unit => Some(format!("{number}{unit}iB")),
+    }
+}
+
+/// Most are spelled alike.
+pub(super) fn duration(text: &str) -> Option<String> {
+    let text = text.trim();
+    Period::parse(text).is_ok().then(|| text.to_owned())
+}
+
+/// In seconds, rounded down; for sums.
+pub(super) fn seconds(text: &str) -> Option<u64> {
+    Period::parse(text.trim()).ok().map(|period| period.0.as_secs())
+}
+
+/// A published port in its short form; `adapt` puts variables right.
+pub(super) fn port(node: &Node, adapt: &mut dyn FnMut(&str) -> String) -> Option<String> {
+    if let Some(short) = scalar(node) {
+        return Some(adapt(short));
+    }
+    let target = adapt(below(node, "target")?);
+    let published = below(node, "published").map(&mut *adapt).map(|port| format!("{port}:")).unwrap_or_default();
+    let address = below(node, "host_ip")
+        .map(&mut *adapt)
+        .map(|ip| if ip.contains(':') { format!("[{ip}]:") } else { format!("{ip}:") });
+    let protocol = below(node, "protocol").filter(|protocol| *protocol != "tcp").map(|protocol| format!("/{protocol}"));
+    let published = if address.is_some() && published.is_empty() { ":".to_owned() } else { published };
+    Some(format!("{}{published}{target}{}", address.unwrap_or_default(), protocol.unwrap_or_default()))
+}
+
+pub(super) fn is_port(filled: &str) -> bool {
+    ports::parse(filled).is_ok()
+}
+
+/// Whether it mounts something, as lcm sees it.
+pub(super) fn is_volume(filled: &str) -> bool {
+    let mut parts = filled.splitn(3, ':');
+    let (source, target) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    target.starts_with('/') && (source.starts_with(['/', '.', '~']) || is_name(source))
+}
+
+pub(super) fn is_device(filled: &str) -> bool {
+    let parts: Vec<&str> = filled.split(':').collect();
+    parts.len() <= 3 && parts[0].starts_with('/') && parts.get(1).is_none_or(|inside| inside.starts_with('/'))
+}
+
+/// A relative path as seen from the manifest's folder.
+pub(super) fn rebased(path: &str, base: &Path) -> String {
+    if path.is_empty() || path.starts_with(['/', '~', '$']) || base.as_os_str().is_empty() {
+        return path.to_owned();
+    }
+    let joined = crate::syntax::source::tidy(&base.join(path));
+    let climbs = matches!(joined.components().next(), Some(Component::ParentDir | Component::RootDir));
+    if climbs { joined.display().to_string() } else { format!("./{}", joined.display()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{rebased, size};
+
+    #[test]
+    fn sizes_count_by_1024() {
+        for (text, wanted) in [
+            ("8gb", Some("8GiB")),
+            ("64M", Some("64MiB")),
+            ("1.5g", Some("1.5GiB")),
+            ("67108864", Some("64MiB")),
+            ("128MB", Some("128MiB")),
+            ("a lot", None),
+        ] {
+            assert_eq!(size(text).as_deref(), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn paths_stay_where_they_were() {
+        assert_eq!(rebased("./data", Path::new("deploy")), "./deploy/data");
+        assert_eq!(rebased("../data", Path::new("../x/y")), "../x/data");
+        assert_eq!(rebased("/data", Path::new("deploy")), "/data");
+        assert_eq!(rebased(".env", Path::new("")), ".env");
+    }
+}

@@ -1,0 +1,131 @@
+//! Compose's variables for lcm. Both know `${NAME:-default}`; but Compose also reads `.env`, and takes nothing for what
+//! is not set, where lcm refuses. So each variable gets the default that Compose would have put in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::import::secrets::is_secret;
+use crate::syntax::interpolate::{closing_brace, fill, name_at};
+
+/// A default within a default within a default: nobody reads more.
+const DEPTH_MAX: usize = 8;
+
+/// What is known of variables, and which of them somebody must set.
+#[derive(Debug)]
+pub(super) struct Variables<'a> {
+    dotenv: &'a BTreeMap<String, String>,
+    /// They have no default.
+    pub(super) unset: BTreeSet<String>,
+    /// Their values were taken from `.env`.
+    pub(super) taken: BTreeSet<String>,
+}
+
+impl<'a> Variables<'a> {
+    pub(super) fn new(dotenv: &'a BTreeMap<String, String>) -> Self {
+        Self { dotenv, unset: BTreeSet::new(), taken: BTreeSet::new() }
+    }
+
+    /// A text in which each variable has a default: what is not set is empty, as in Compose.
+    pub(super) fn adapt(&mut self, text: &str) -> String {
+        self.adapt_or(text, &|_| String::new())
+    }
+
+    /// The same with something else in place of nothing.
+    pub(super) fn adapt_or(&mut self, text: &str, otherwise: &dyn Fn(&str) -> String) -> String {
+        self.walk(text, otherwise, 0)
+    }
+
+    fn walk(&mut self, text: &str, otherwise: &dyn Fn(&str) -> String, depth: usize) -> String {
+        let (mut adapted, mut rest) = (String::with_capacity(text.len()), text);
+        while let Some(dollar) = rest.find('$') {
+            adapted.push_str(&rest[..dollar]);
+            rest = &rest[dollar + 1..];
+            if let Some(after) = rest.strip_prefix('$') {
+                adapted.push_str("$$");
+                rest = after;
+            } else if let Some(inner) = rest.strip_prefix('{') {
+                let Some(end) = closing_brace(inner).filter(|_| depth < DEPTH_MAX) else {
+                    // Compose would refuse it; here it is text.
+                    adapted.push_str("$$");
+                    continue;
+                };
+                adapted.push_str(&self.braced(&inner[..end], otherwise, depth));
+                rest = &inner[end + 1..];
+            } else {
+                let name = name_at(rest);
+                rest = &rest[name.len()..];
+                adapted.push_str(&if name.is_empty() { "$$".to_owned() } else { self.plain(name, otherwise) });
+            }
+        }
+        adapted.push_str(rest);
+        adapted
+    }
+
+    fn braced(&mut self, inner: &str, otherwise: &dyn Fn(&str) -> String, depth: usize) -> String {
+        let name = name_at(inner);
+        let operator = inner[name.len()..].trim_start_matches(':');
+        match operator.chars().next() {
+            _ if name.is_empty() => format!("$${{{inner}}}"),
+            Some('+') => format!("${{{inner}}}"),
+            Some('-') => {
+                let known = self.known(name);
+                let default = known.unwrap_or_else(|| self.walk(&operator[1..], otherwise, depth + 1));
+                format!("${{{name}:-{default}}}")
+            }
+            Some(_) | None => self.plain(name, otherwise),
+        }
+    }
+
+    fn plain(&mut self, name: &str, otherwise: &dyn Fn(&str) -> String) -> String {
+        let value = self.known(name).unwrap_or_else(|| {
+            self.unset.insert(name.to_owned());
+            otherwise(name)
+        });
+        format!("${{{name}:-{value}}}")
+    }
+
+    /// What `.env` says, where it may be written down and can stand between braces.
+    fn known(&mut self, name: &str) -> Option<String> {
+        let value = self.dotenv.get(name).filter(|value| !value.is_empty() && !is_secret(name, value))?;
+        let fits = !value.contains(['$', '{', '}', '\n']);
+        fits.then(|| {
+            self.taken.insert(name.to_owned());
+            value.clone()
+        })
+    }
+}
+
+/// What it comes to where nothing is set.
+pub(super) fn filled(adapted: &str) -> String {
+    fill(adapted, &|_| None).map(|filled| filled.text).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{Variables, filled};
+
+    #[test]
+    fn each_variable_gets_the_default_that_compose_would_put_in() {
+        let dotenv = [("PORT", "3000"), ("DB_PASSWORD", "secret"), ("ODD", "a}b")];
+        let dotenv: BTreeMap<String, String> = dotenv.map(|(name, value)| (name.into(), value.into())).into();
+        let mut variables = Variables::new(&dotenv);
+        for (text, wanted, empty) in [
+            ("${PORT}:8080", "${PORT:-3000}:8080", "3000:8080"),
+            ("${PORT:-1}", "${PORT:-3000}", "3000"),
+            ("$NONE-x", "${NONE:-}-x", "-x"),
+            ("${NONE:?say}", "${NONE:-}", ""),
+            ("${NONE-${PORT}}", "${NONE:-${PORT:-3000}}", "3000"),
+            ("${DB_PASSWORD}", "${DB_PASSWORD:-}", ""),
+            ("${ODD}", "${ODD:-}", ""),
+            ("${NONE:+x}", "${NONE:+x}", ""),
+            ("a $$HOME b$", "a $$HOME b$$", "a $HOME b$"),
+        ] {
+            let adapted = variables.adapt(text);
+            assert_eq!((adapted.as_str(), filled(&adapted).as_str()), (wanted, empty), "{text}");
+        }
+        assert_eq!(variables.adapt_or("${UP}:/x", &|name| format!("./{name}")), "${UP:-./UP}:/x");
+        let unset: Vec<&String> = variables.unset.iter().collect();
+        assert_eq!(unset, ["DB_PASSWORD", "NONE", "ODD", "UP"]);
+    }
+}

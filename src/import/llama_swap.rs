@@ -1,0 +1,283 @@
+//! A draft from a configuration of llama-swap: each model a process, each group modes. What llama-swap does as a proxy
+//! (swapping at the first request, unloading after a while) lcm does not do, and the draft says so.
+
+mod modes;
+mod text;
+
+use std::collections::BTreeMap;
+
+use crate::import::names::{Names, tamed};
+use crate::import::secrets::{is_secret, is_secret_value, masked};
+use crate::import::writer::{Block, Value};
+use crate::import::{Draft, Notes, Setting, head};
+use crate::model::reserved_variables::is_overruled;
+use crate::syntax::command_line;
+use crate::syntax::scalar::is_name;
+use crate::syntax::tree::{Node, Value as Read};
+use text::{Macros, uncommented};
+
+/// llama-swap's own.
+const START_PORT: u16 = 5800;
+const HEALTH_TIMEOUT_S: u64 = 120;
+const CHECK_ENDPOINT: &str = "/health";
+
+/// Keys that are read somewhere; all others are told as not translated.
+const KNOWN: [&str; 9] = ["cmd", "cmdStop", "proxy", "checkEndpoint", "env", "macros", "ttl", "name", "description"];
+const KNOWN_TOP: [&str; 6] = ["models", "groups", "macros", "startPort", "healthCheckTimeout", "hooks"];
+
+/// One translation under way.
+struct Swap<'a> {
+    root: &'a Node,
+    macros: Macros,
+    port: u16,
+    timeout_s: u64,
+    notes: Notes,
+    secrets: Vec<String>,
+}
+
+/// llama-swap's name of a model, and the service's.
+type ServiceNames<'a> = BTreeMap<&'a str, String>;
+
+pub(super) fn draft(root: &Node, setting: &Setting) -> Draft {
+    let mut swap = Swap {
+        root,
+        macros: Macros::of(root.get("macros")),
+        port: number(root, "startPort").unwrap_or(START_PORT),
+        timeout_s: number(root, "healthCheckTimeout").unwrap_or(HEALTH_TIMEOUT_S).max(15),
+        notes: Notes::default(),
+        secrets: Vec::new(),
+    };
+    let mut models: Vec<(&str, &Node)> = root
+        .get("models")
+        .map(Node::entries)
+        .unwrap_or_default()
+        .iter()
+        .map(|entry| (entry.key.as_str(), &entry.value))
+        .collect();
+    // Ports are given in this order.
+    models.sort_by_key(|(model, _)| *model);
+    let (mut names, mut given) = (Names::default(), ServiceNames::new());
+    let mut services = Block::default();
+    for (model, node) in models {
+        services.gap();
+        if node.get("cmd").and_then(scalar).is_none_or(|cmd| uncommented(cmd).trim().is_empty()) {
+            services.say(swap.notes.tell(model, "it has no cmd: left out"));
+            continue;
+        }
+        let name = names.give(model);
+        if swap.service(&mut services, model, &name, node) {
+            given.insert(model, name);
+        }
+    }
+    let mut block = head("Translated by `lcm init --from` from a configuration of llama-swap.");
+    block.put("version", Value::word(1)).put("name", Value::text(tamed(&setting.name)));
+    let drafts = modes::drafts(root, &given, &mut swap.notes);
+    let first = modes::first(root, &given, &drafts);
+    if let Some(first) = first {
+        block.put("mode", Value::text(first));
+    }
+    block.gap();
+    for line in swap.general() {
+        block.say(line).gap();
+    }
+    block.put("services", Value::Map(services));
+    if !drafts.is_empty() {
+        block.gap().put("modes", crate::import::modes(&drafts));
+    }
+    Draft { text: block.document(), notes: swap.notes.all, services: given.len(), proposals: 0 }
+}
+
+impl Swap<'_> {
+    fn general(&mut self) -> Vec<String> {
+        let mut lines = vec![self.notes.tell(
+            "llama-swap",
+            "lcm is no proxy: a model is brought up by `lcm switch MODE`, not by the first request, and answers at its \
+             own port",
+        )];
+        let root = self.root;
+        let left: Vec<&str> =
+            root.entries().iter().map(|entry| entry.key.as_str()).filter(|key| !KNOWN_TOP.contains(key)).collect();
+        if !left.is_empty() {
+            lines.push(
+                self.notes.add("llama-swap", format!("no word in a manifest, so not translated: {}", left.join(", "))),
+            );
+        }
+        if !self.secrets.is_empty() {
+            self.secrets.sort();
+            self.secrets.dedup();
+            let note =
+                format!("set these where lcm is called, their values are not copied: {}", self.secrets.join(", "));
+            lines.push(self.notes.tell("environment", note));
+        }
+        lines
+    }
+
+    /// `false`: its command can't be read, and it stands as a comment.
+    fn service(&mut self, services: &mut Block, model: &str, name: &str, node: &Node) -> bool {
+        let mut block = Block::default();
+        self.untranslated(&mut block, model, name, node);
+        let own = Macros::of(node.get("macros"));
+        let cmd = self.macros.fill(&uncommented(node.get("cmd").and_then(scalar).unwrap_or_default()), &own, model);
+        let proxy = node.get("proxy").and_then(scalar).unwrap_or("http://localhost:${PORT}");
+        let proxy = self.macros.fill(proxy, &own, model);
+        let port = (cmd.contains("${PORT}") || proxy.contains("${PORT}")).then(|| {
+            let port = self.port;
+            self.port = self.port.saturating_add(1);
+            port.to_string()
+        });
+        let ported = |text: &str| text.replace("${PORT}", port.as_deref().unwrap_or_default());
+        let Ok(argv) = command_line::split(&ported(&cmd)) else {
+            services.say(self.notes.tell(name, "its cmd can't be cut into words: left out"));
+            return false;
+        };
+        let mut process = Block::default();
+        self.command(&mut process, name, &argv);
+        let gpu = self.environment(&mut process, name, node);
+        block.put("process", Value::Map(process));
+        self.notes.add(name, "how much GPU memory it needs is not known: write `vram:`");
+        block.propose("vram", Value::word("??GiB"), Some("on each GPU; without it lcm can't keep it from a full one"));
+        block.put("gpu", gpu);
+        self.health(&mut block, name, &ported(&proxy), node);
+        if let Some(stop) = node.get("cmdStop").and_then(scalar) {
+            self.stop(&mut block, name, &ported(&self.macros.fill(&uncommented(stop), &own, model)));
+        }
+        services.put(name, Value::Map(block));
+        true
+    }
+
+    fn untranslated(&mut self, block: &mut Block, model: &str, name: &str, node: &Node) {
+        if let Some(text) =
+            node.get("description").or_else(|| node.get("name")).and_then(scalar).filter(|text| !text.is_empty())
+        {
+            block.put("description", Value::literal(text));
+        }
+        if model != name {
+            block.say(self.notes.add(name, format!("llama-swap calls it `{model}`")));
+        }
+        if let Some(ttl) = node.get("ttl").and_then(scalar).filter(|ttl| ttl.parse::<i64>().is_ok_and(|ttl| ttl > 0)) {
+            let note =
+                format!("`ttl: {ttl}`: lcm stops nothing for being idle; another mode does, or `lcm stop {name}`");
+            block.say(self.notes.add(name, note));
+        }
+        let left: Vec<&str> =
+            node.entries().iter().map(|entry| entry.key.as_str()).filter(|key| !KNOWN.contains(key)).collect();
+        if !left.is_empty() {
+            let note = format!("of the proxy alone, so not translated: {}", left.join(", "));
+            block.say(self.notes.add(name, note));
+        }
+    }
+
+    fn command(&mut self, process: &mut Block, name: &str, argv: &[String]) {
+        let (argv, changed) = masked(argv);
+        let command = Value::List(argv.iter().map(|word| Value::literal(word)).collect());
+        if changed {
+            self.notes.add(name, "a secret stood in its cmd, and was not copied");
+            process.put_with("command", command, "a secret stood here: have the program read it from its environment");
+        } else {
+            process.put("command", command);
+        }
+        let runs_container =
+            ["docker", "podman"].iter().any(|engine| argv.first().is_some_and(|program| program.ends_with(engine)));
+        if runs_container {
+            let note = "it runs a container by a command: `docker: { image: … }` in place of `process:` lets lcm see its memory";
+            process.say(self.notes.add(name, note));
+        }
+        if let Some(odd) = argv.iter().find(|word| word.contains("${")) {
+            process.say(self.notes.add(name, format!("`{odd}` is a macro that the file does not define")));
+        }
+    }
+
+    /// Gives the GPUs that it chooses.
+    fn environment(&mut self, process: &mut Block, name: &str, node: &Node) -> Value {
+        let mut gpu = Value::word("auto");
+        let mut block = Block::default();
+        let items = match node.get("env").map(|env| &env.value) {
+            Some(Read::List(items)) => items.as_slice(),
+            Some(Read::Null | Read::Scalar(_) | Read::Map(_)) | None => &[],
+        };
+        for (variable, value) in items.iter().filter_map(scalar).filter_map(|item| item.split_once('=')) {
+            let ids: Vec<&str> = value.split(',').map(str::trim).filter(|id| !id.is_empty()).collect();
+            if variable == "CUDA_VISIBLE_DEVICES"
+                && ids.iter().all(|id| id.parse::<u32>().is_ok() || id.starts_with("GPU-"))
+                && !ids.is_empty()
+            {
+                gpu = Value::List(
+                    ids.iter()
+                        .map(|id| if id.starts_with("GPU-") { Value::text(*id) } else { Value::word(id) })
+                        .collect(),
+                );
+            } else if is_overruled(variable) {
+                let note = format!("`{variable}` was left out: lcm sets it, and `gpu:` chooses");
+                process.say(self.notes.add(name, note));
+            } else if is_secret(variable, value) {
+                self.secrets.push(variable.to_owned());
+                block.put_with(variable, Value::secret(variable), "its value was not copied");
+            } else if let Some(of) =
+                value.strip_prefix("${env.").and_then(|rest| rest.strip_suffix('}')).filter(|of| is_name(of))
+            {
+                self.secrets.push(of.to_owned());
+                block.put(variable, Value::secret(of));
+            } else {
+                block.put(variable, Value::literal(value));
+            }
+        }
+        if block.holds_any() {
+            process.put("environment", Value::Map(block));
+        }
+        process.say("llama-swap passes its own environment on; lcm does not: name what it needs under `inherit:`.");
+        gpu
+    }
+
+    fn health(&mut self, block: &mut Block, name: &str, proxy: &str, node: &Node) {
+        let path = node.get("checkEndpoint").and_then(scalar).unwrap_or(CHECK_ENDPOINT);
+        if path == "none" {
+            block.say(self.notes.add(name, "`checkEndpoint: none`: it counts as up while it lives; write a `health:`"));
+            return;
+        }
+        if !proxy.starts_with("http://") {
+            block.say(self.notes.add(name, "its proxy is not plain HTTP, which lcm does not probe: write a `health:`"));
+            return;
+        }
+        if is_secret_value(proxy) {
+            block.say(self.notes.add(name, "its proxy names a password, which was not copied: write a `health:`"));
+            return;
+        }
+        let url = format!("{}/{}", proxy.trim_end_matches('/'), path.trim_start_matches('/'));
+        let health = vec![
+            ("http".to_owned(), Value::literal(&url)),
+            ("timeout".to_owned(), Value::word(format!("{}s", self.timeout_s))),
+        ];
+        block.put("health", Value::Flow(health));
+    }
+
+    fn stop(&mut self, block: &mut Block, name: &str, line: &str) {
+        if line.contains("${PID}") {
+            block.say(
+                self.notes
+                    .add(name, "`cmdStop` names its pid, which lcm does not hand over: it is stopped by a signal"),
+            );
+            return;
+        }
+        match command_line::split(line) {
+            Ok(argv) if !argv.is_empty() => {
+                let (argv, _) = masked(&argv);
+                let exec = Value::List(argv.iter().map(|word| Value::literal(word)).collect());
+                block.put("stop", Value::Flow(vec![("exec".to_owned(), exec)]));
+            }
+            Ok(_) | Err(_) => {
+                block.say(self.notes.add(name, "its cmdStop can't be cut into words: left out"));
+            }
+        }
+    }
+}
+
+fn scalar(node: &Node) -> Option<&str> {
+    match &node.value {
+        Read::Scalar(scalar) => Some(&scalar.text),
+        Read::Null | Read::List(_) | Read::Map(_) => None,
+    }
+}
+
+fn number<T: std::str::FromStr>(node: &Node, key: &str) -> Option<T> {
+    node.get(key).and_then(scalar)?.parse().ok()
+}

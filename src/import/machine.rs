@@ -1,0 +1,337 @@
+//! A draft from what runs on a machine. Containers are adopted, never recreated; what holds GPU memory outside of them
+//! is shown and left alone. The first plan of it has nothing to do.
+
+mod programs;
+
+use std::collections::BTreeMap;
+
+use crate::import::names::{Names, tamed};
+use crate::import::writer::{Block, Value};
+use crate::import::{Draft, ModeDraft, Notes, head, modes};
+use crate::model::facts::{ContainerFact, ContainerState, EngineHealth, GpuFact, Owner, Reading};
+use crate::model::found::{Found, FoundContainer};
+use crate::model::names::GpuId;
+use crate::model::size::Mebibytes;
+
+/// The mode that wants what runs.
+const NOW: &str = "now";
+/// More modes than this are no example any more.
+const MODES_MAX: usize = 8;
+/// So much is added to what was measured at most, up to a whole step.
+const STEP: Mebibytes = Mebibytes(512);
+/// Where a whole step would not fit.
+const STEP_SMALL: Mebibytes = Mebibytes(64);
+
+/// A container on its way into the draft.
+struct Adopted<'a> {
+    name: String,
+    fact: &'a ContainerFact,
+    found: FoundContainer,
+    life: Life,
+    /// On each GPU that it was seen to hold something of.
+    held: BTreeMap<GpuId, Option<Mebibytes>>,
+    /// Others of these that must be up before it.
+    needs: Vec<String>,
+}
+
+/// What the first plan may ask of it.
+enum Life {
+    Runs,
+    Stopped,
+    /// Wanting it would mean to do something about it.
+    Ails(&'static str),
+}
+
+impl Adopted<'_> {
+    fn runs(&self) -> bool {
+        matches!(self.life, Life::Runs)
+    }
+
+    fn wants_gpu(&self) -> bool {
+        self.found.asks_for_gpu || !self.held.is_empty()
+    }
+}
+
+/// Drafts a manifest of this name from what was found.
+#[must_use]
+pub fn machine(found: &Found, name: &str) -> Draft {
+    let mut notes = Notes::default();
+    let gpus: &[GpuFact] = found.facts.gpus.known().map_or(&[], Vec::as_slice);
+    let mut names = Names::default();
+    let (adopted, others) = adopted(found, gpus, &mut names);
+    let mut block = head(&format!("Drafted by `lcm init` from what is on {}.", found.facts.host));
+    block.put("version", Value::word(1)).put("name", Value::text(tamed(name)));
+    block.put_with("mode", Value::text(NOW), "what runs now; with `lcm plan` there is nothing to do");
+    block.gap();
+    seen_gpus(&mut block, found, gpus, &mut notes);
+
+    let mut services = Block::default();
+    if let Reading::Unknown(reason) = &found.facts.containers {
+        services.say(notes.tell("containers", format!("they are not known: {reason}")));
+    }
+    let step = step(&adopted, gpus);
+    let mut project = None;
+    for one in &adopted {
+        services.gap();
+        if project != Some(&one.fact.compose_project) {
+            project = Some(&one.fact.compose_project);
+            services.say(match &one.fact.compose_project {
+                Some(project) => format!("Of the Compose project {project}:"),
+                None => "Containers of no Compose project:".to_owned(),
+            });
+        }
+        service(&mut services, one, gpus, step, &mut notes);
+    }
+    for line in others {
+        services.gap().say(notes.tell("left alone", line));
+    }
+    let proposals = programs::write(&mut services, found, gpus, &mut names, &mut notes);
+    block.put("services", Value::Map(services)).gap();
+    let drafts = mode_drafts(&adopted);
+    if drafts.len() > 1 {
+        block.say(
+            "`lcm plan --mode NAME` shows what a mode would do. A mode without `others: keep` stops the services above \
+             that it does not name, and nothing else.",
+        );
+    }
+    block.put("modes", modes(&drafts));
+    Draft { text: block.document(), notes: notes.all, services: adopted.len(), proposals }
+}
+
+/// The containers to adopt, those of one Compose project together; and what is said of the rest.
+fn adopted<'a>(found: &'a Found, gpus: &[GpuFact], names: &mut Names) -> (Vec<Adopted<'a>>, Vec<String>) {
+    let (mut adopted, mut others) = (Vec::new(), Vec::new());
+    let mut facts: Vec<&ContainerFact> = found.facts.containers.known().into_iter().flatten().collect();
+    facts.sort_by_key(|fact| (fact.compose_project.is_none(), &fact.compose_project, &fact.name));
+    for fact in facts {
+        if let Some(marks) = &fact.marks {
+            others.push(format!("the container {} is a service of the lcm project {}", fact.name, marks.project));
+            continue;
+        }
+        let life = match (fact.state, fact.health) {
+            (ContainerState::Removing | ContainerState::Dead, _) => {
+                others.push(format!("the container {} is on its way out", fact.name));
+                continue;
+            }
+            (ContainerState::Running, Some(EngineHealth::Unhealthy)) => Life::Ails("its own health check fails"),
+            (ContainerState::Running, _) => Life::Runs,
+            (ContainerState::Paused, _) => Life::Ails("it is paused"),
+            (ContainerState::Restarting, _) => Life::Ails("the engine restarts it over and over"),
+            (ContainerState::Created | ContainerState::Exited, _) => Life::Stopped,
+        };
+        let extra = found.containers.get(&fact.id).cloned().unwrap_or_else(|| FoundContainer {
+            restart_policy: fact.restart_policy.clone(),
+            ..FoundContainer::default()
+        });
+        let wanted = extra.compose_service.clone().unwrap_or_else(|| fact.name.clone());
+        adopted.push(Adopted {
+            name: names.give(&wanted),
+            held: held(fact, gpus),
+            found: extra,
+            fact,
+            life,
+            needs: Vec::new(),
+        });
+    }
+    let needs: Vec<Vec<String>> = adopted.iter().map(|one| needs(one, &adopted)).collect();
+    for (one, needs) in adopted.iter_mut().zip(needs) {
+        one.needs = needs;
+    }
+    (adopted, others)
+}
+
+/// What Compose says that it needs, as far as that runs: what does not is not to be started for it.
+fn needs(one: &Adopted<'_>, all: &[Adopted<'_>]) -> Vec<String> {
+    let of_project = |service: &String| {
+        let same = |other: &&Adopted<'_>| {
+            other.fact.compose_project == one.fact.compose_project
+                && other.found.compose_service.as_ref() == Some(service)
+        };
+        all.iter().find(same).filter(|other| other.runs() && one.runs() && other.name != one.name)
+    };
+    one.found.depends_on.iter().filter_map(of_project).map(|other| other.name.clone()).collect()
+}
+
+/// What its processes hold, by GPU.
+fn held(fact: &ContainerFact, gpus: &[GpuFact]) -> BTreeMap<GpuId, Option<Mebibytes>> {
+    let is_its = |owner: &Owner| matches!(owner, Owner::Container(id) if *id == fact.id);
+    let mut held: BTreeMap<GpuId, Option<Mebibytes>> = BTreeMap::new();
+    for gpu in gpus {
+        for holder in gpu.holders.iter().filter(|holder| is_its(&holder.owner)) {
+            let sum = held.entry(gpu.id.clone()).or_insert(Some(Mebibytes::ZERO));
+            *sum = sum.and_then(|sum| Some(sum + holder.memory?));
+        }
+    }
+    held
+}
+
+/// What was measured is rounded up by whole steps, unless that would promise more than there is.
+fn step(adopted: &[Adopted<'_>], gpus: &[GpuFact]) -> Mebibytes {
+    let fits = gpus.iter().all(|gpu| {
+        let on_it: Vec<Mebibytes> = adopted.iter().filter_map(|one| one.held.get(&gpu.id).copied().flatten()).collect();
+        let added: Mebibytes = on_it.iter().map(|held| rounded(*held, STEP) - *held).sum();
+        gpu.used.unwrap_or_else(|| on_it.iter().copied().sum()) + added + gpu.reserved <= gpu.capacity
+    });
+    if fits { STEP } else { STEP_SMALL }
+}
+
+pub(super) fn rounded(held: Mebibytes, step: Mebibytes) -> Mebibytes {
+    Mebibytes(held.0.div_ceil(step.0) * step.0)
+}
+
+/// `6GiB` or `5632MiB`.
+pub(super) fn size(memory: Mebibytes) -> Value {
+    let gibibytes = memory.0 / 1024;
+    Value::word(if memory.0 > 0 && memory.0.is_multiple_of(1024) {
+        format!("{gibibytes}GiB")
+    } else {
+        format!("{}MiB", memory.0)
+    })
+}
+
+fn seen_gpus(block: &mut Block, found: &Found, gpus: &[GpuFact], notes: &mut Notes) {
+    for gpu in gpus {
+        let name = if gpu.name.is_empty() { String::new() } else { format!(" {},", gpu.name) };
+        let used = gpu.used.map(|used| format!(", {used} in use")).unwrap_or_default();
+        block.say(format!("GPU {}:{name} {}{used} ({})", gpu.index, gpu.capacity, gpu.id));
+    }
+    if let Reading::Unknown(reason) = &found.facts.gpus {
+        block.say(notes.tell("GPUs", format!("they are not known: {reason}")));
+    }
+    if gpus.is_empty() {
+        block.say("No GPU driver answers here. To plan with GPUs all the same, say what there is:");
+    }
+    let device = Value::Flow(vec![("index".to_owned(), Value::word(0)), ("vram".to_owned(), Value::word("24GiB"))]);
+    let settings = if gpus.is_empty() {
+        vec![("devices".to_owned(), Value::List(vec![device]))]
+    } else {
+        vec![("reserve".to_owned(), Value::word("512MiB"))]
+    };
+    let beside = (!gpus.is_empty()).then_some("kept free on every GPU");
+    block.propose("gpus", Value::Flow(settings), beside).gap();
+}
+
+fn service(services: &mut Block, one: &Adopted<'_>, gpus: &[GpuFact], step: Mebibytes, notes: &mut Notes) {
+    let mut block = Block::default();
+    match one.life {
+        Life::Runs => {}
+        Life::Stopped => {
+            block.say("Stopped when this was written.");
+        }
+        Life::Ails(why) => {
+            let why = notes.add(&one.name, format!("{why}: no mode wants it before that is mended"));
+            block.say(format!("Careful: {why}."));
+        }
+    }
+    block.put("docker", Value::Flow(vec![("container".to_owned(), Value::text(&one.fact.name))]));
+    memory(&mut block, one, gpus, step, notes);
+    if !one.needs.is_empty() {
+        block.put("depends_on", Value::texts(&one.needs));
+    }
+    health(&mut block, one);
+    if let Some(policy) = &one.found.restart_policy {
+        let advice = format!("docker update --restart=no {}", one.fact.name);
+        notes.add(&one.name, format!("its restart policy `{policy}` works behind lcm's back; `{advice}` ends that"));
+        block.say(format!(
+            "The engine restarts it by its policy `{policy}`, whatever mode is on. To leave that to lcm:\n{advice}"
+        ));
+    }
+    services.put(&one.name, Value::Map(block));
+}
+
+fn memory(block: &mut Block, one: &Adopted<'_>, gpus: &[GpuFact], step: Mebibytes, notes: &mut Notes) {
+    let called = |id: &GpuId| {
+        let gpu = gpus.iter().find(|gpu| gpu.id == *id);
+        gpu.map_or_else(|| id.to_string(), |gpu| format!("GPU {}", gpu.index))
+    };
+    let most = one.held.values().copied().flatten().max().filter(|most| *most > Mebibytes::ZERO);
+    match most {
+        Some(most) => {
+            let measured: Vec<String> =
+                one.held.iter().filter_map(|(id, held)| Some(format!("{} on {}", (*held)?, called(id)))).collect();
+            let measured = format!("held {} when this was written", measured.join(", "));
+            block.put_with("vram", size(rounded(most, step)), measured);
+        }
+        None if one.wants_gpu() => {
+            let why = if one.runs() { "it held nothing that could be measured" } else { "it was not running" };
+            notes.add(&one.name, format!("how much GPU memory it needs is not known: {why}; write `vram:`"));
+            block.propose("vram", Value::word("??GiB"), Some(&format!("on each GPU; {why} when this was written")));
+        }
+        None => return,
+    }
+    if one.held.is_empty() {
+        // On a machine without GPUs nothing could be placed.
+        if !gpus.is_empty() {
+            block.put("gpu", Value::word("auto"));
+        }
+    } else if gpus.len() > 1 {
+        let on: Vec<String> = one.held.keys().map(called).collect();
+        block.put_with("gpu", Value::texts(one.held.keys().map(GpuId::as_str)), on.join(", "));
+    } else if most.is_none() {
+        block.put("gpu", Value::word("auto"));
+    }
+}
+
+fn health(block: &mut Block, one: &Adopted<'_>) {
+    if one.fact.health.is_some() {
+        let docker = Value::Flow(vec![("docker".to_owned(), Value::word(true))]);
+        block.put_with("health", docker, "by its own check");
+        return;
+    }
+    let ports = &one.found.ports;
+    let answering = ports.iter().find(|(port, _)| one.found.answering.contains(port));
+    let Some((port, address)) = answering.or(ports.iter().next()) else { return };
+    let bracketed = if address.contains(':') { format!("[{address}]") } else { address.clone() };
+    let tcp = Value::Flow(vec![("tcp".to_owned(), Value::text(format!("{bracketed}:{port}")))]);
+    if answering.is_some() {
+        block.put_with("health", tcp, "takes connections; `http:` with a path that answers proves more");
+    } else {
+        block.propose("health", tcp, Some("nothing took connections there when this was written"));
+    }
+}
+
+fn mode_drafts(adopted: &[Adopted<'_>]) -> Vec<ModeDraft> {
+    let named = |wanted: &dyn Fn(&Adopted<'_>) -> bool| -> Vec<String> {
+        adopted.iter().filter(|one| wanted(one)).map(|one| one.name.clone()).collect()
+    };
+    let mut drafts = vec![ModeDraft {
+        name: NOW.to_owned(),
+        description: "What ran when this was written".to_owned(),
+        services: named(&|one| one.runs()),
+        keeps_others: true,
+    }];
+    let healthy = |one: &Adopted<'_>| !matches!(one.life, Life::Ails(_));
+    let on_gpu: Vec<&Adopted<'_>> = adopted.iter().filter(|one| one.wants_gpu() && healthy(one)).collect();
+    // One alone that runs is the first mode already.
+    if on_gpu.len() > 1 || on_gpu.iter().any(|one| !one.runs()) {
+        let mut names = Names::default();
+        names.give(NOW);
+        for one in on_gpu.iter().take(MODES_MAX) {
+            drafts.push(ModeDraft {
+                name: names.give(&one.name),
+                description: format!("{} with the GPU to itself", one.name),
+                services: named(&|other| {
+                    other.name == one.name || (other.runs() && goes_with(other, &one.name, adopted))
+                }),
+                keeps_others: false,
+            });
+        }
+    }
+    drafts
+}
+
+/// Whether it needs no GPU but that of this one: what it depends on would come with it.
+fn goes_with(other: &Adopted<'_>, name: &str, all: &[Adopted<'_>]) -> bool {
+    let (mut open, mut seen) = (vec![other], Vec::new());
+    while let Some(next) = open.pop() {
+        if next.name == name || seen.contains(&&next.name) {
+            continue;
+        }
+        if next.wants_gpu() {
+            return false;
+        }
+        seen.push(&next.name);
+        open.extend(all.iter().filter(|one| next.needs.contains(&one.name)));
+    }
+    true
+}

@@ -1,0 +1,219 @@
+//! What holds GPU memory and is neither a container nor lcm's: shown with what would make it a service, and left alone.
+
+use std::fmt::Write as _;
+
+use crate::import::Notes;
+use crate::import::machine::{STEP, rounded, size};
+use crate::import::names::Names;
+use crate::import::secrets::masked;
+use crate::import::writer::{Block, Value};
+use crate::model::facts::GpuFact;
+use crate::model::found::{Found, FoundProgram};
+use crate::model::size::Mebibytes;
+
+/// Servers and shells of a desktop, and what people look at on it. The kernel cuts names after 15 letters.
+const DESKTOP: [&str; 34] = [
+    "Xorg",
+    "X",
+    "Xwayland",
+    "gnome-shell",
+    "gnome-session",
+    "gnome-control-c",
+    "mutter",
+    "kwin_x11",
+    "kwin_wayland",
+    "plasmashell",
+    "cinnamon",
+    "xfwm4",
+    "compiz",
+    "sway",
+    "Hyprland",
+    "weston",
+    "labwc",
+    "picom",
+    "gdm",
+    "sddm-greeter",
+    "nautilus",
+    "firefox",
+    "firefox-bin",
+    "chrome",
+    "chromium",
+    "brave",
+    "msedge",
+    "thunderbird",
+    "code",
+    "electron",
+    "slack",
+    "discord",
+    "steam",
+    "nvidia-settings",
+];
+/// Programs that run another, whose name says more.
+const INTERPRETERS: [&str; 9] = ["python", "node", "bash", "sh", "dash", "zsh", "uv", "env", "conda"];
+/// Names of scripts that say nothing: their folder's does.
+const GENERIC: [&str; 12] =
+    ["main", "app", "server", "launch", "run", "start", "webui", "index", "api", "serve", "gradio", "demo"];
+
+/// Writes all that was found below the services, and says how many of it could be one.
+pub(super) fn write(
+    services: &mut Block,
+    found: &Found,
+    gpus: &[GpuFact],
+    names: &mut Names,
+    notes: &mut Notes,
+) -> usize {
+    let (desktop, strangers): (Vec<_>, Vec<_>) = found.programs.iter().partition(|one| is_desktop(one));
+    if !desktop.is_empty() {
+        let parts: Vec<String> = desktop.iter().map(|one| format!("{} {}", one.program, holds(one, gpus))).collect();
+        services.gap().say(
+            notes.tell(
+                "the desktop",
+                format!("{}: that room counts as taken, and lcm never touches it", parts.join(", ")),
+            ),
+        );
+    }
+    if !strangers.is_empty() && !services.holds_any() {
+        services.gap().say("With the first `#` below, take the `{}` above away.");
+    }
+    for one in &strangers {
+        let name = names.give(&named(one));
+        services.gap();
+        stranger(services, one, &name, gpus, notes);
+    }
+    strangers.len()
+}
+
+fn is_desktop(one: &FoundProgram) -> bool {
+    let of_session =
+        one.unit.as_deref().is_some_and(|unit| unit.starts_with("org.gnome.") || unit.starts_with("plasma-"));
+    of_session || DESKTOP.contains(&one.program.as_str())
+}
+
+/// `holds 6 144 MiB on GPU 0`.
+fn holds(one: &FoundProgram, gpus: &[GpuFact]) -> String {
+    let parts: Vec<String> = one
+        .memory
+        .iter()
+        .map(|(id, memory)| {
+            let on = gpus
+                .iter()
+                .find(|gpu| gpu.id == *id)
+                .map_or_else(|| id.to_string(), |gpu| format!("GPU {}", gpu.index));
+            let much = memory.map_or_else(|| "an unknown amount".to_owned(), |memory| memory.to_string());
+            format!("{much} on {on}")
+        })
+        .collect();
+    format!("holds {}", parts.join(" and "))
+}
+
+fn stranger(services: &mut Block, one: &FoundProgram, name: &str, gpus: &[GpuFact], notes: &mut Notes) {
+    let FoundProgram { pid, program, .. } = one;
+    let whence = match (&one.unit, one.terminal) {
+        (Some(unit), _) => format!("is run by the systemd unit {unit}"),
+        (None, true) => "was started by hand in a terminal".to_owned(),
+        (None, false) => "was started by something else than lcm".to_owned(),
+    };
+    let fact = format!("{program} (pid {pid}) {} and {whence}", holds(one, gpus));
+    notes.add(name, format!("{fact}; it stands in the draft as a comment"));
+    let mut advice = format!("{fact}. That room counts as taken, and lcm never touches what holds it.");
+    let _ = match &one.unit {
+        Some(unit) => write!(
+            advice,
+            " For lcm to run it in its place: `systemctl disable --now {unit}`, take the `#` away from these lines, and \
+             check them against the unit."
+        ),
+        None => write!(
+            advice,
+            " To make it a service: take the `#` away from these lines, name it in a mode, and `lcm adopt {name} --pid \
+             {pid}` takes it over as it runs."
+        ),
+    };
+    services.say(advice);
+    let (words, changed) = masked(&one.command);
+    let mut process = Block::default();
+    if words.is_empty() {
+        process.put_with("command", Value::texts(["??"]), "its command line can't be read");
+    } else {
+        let beside = changed.then(|| "a secret stood here: have the program read it from its environment".to_owned());
+        let command = Value::List(words.iter().map(|word| Value::literal(word)).collect());
+        match beside {
+            Some(beside) => process.put_with("command", command, beside),
+            None => process.put("command", command),
+        };
+    }
+    if let Some(cwd) = &one.cwd {
+        process.put("cwd", Value::literal(&cwd.to_string_lossy()));
+    }
+    process
+        .say("environment: { NAME: value, HF_TOKEN: { env: HF_TOKEN } }  (what it needs of its own; none is copied)");
+    let mut block = Block::default();
+    block.put("process", Value::Map(process));
+    match one.memory.values().copied().flatten().max() {
+        Some(most) if most > Mebibytes::ZERO => block.put("vram", size(rounded(most, STEP))),
+        Some(_) | None => block.put("vram", Value::word("??GiB")),
+    };
+    if let Some(port) = one.ports.first() {
+        let tcp = Value::Flow(vec![("tcp".to_owned(), Value::word(port))]);
+        block.put_with("health", tcp, "it listens there; `http:` with a path that answers proves more");
+    }
+    services.propose(name, Value::Map(block), None);
+}
+
+/// What people would call it: by its script, by its module, or by the folder that a script of a plain name lies in.
+fn named(one: &FoundProgram) -> String {
+    let stem = |path: &str| {
+        let file = path.rsplit('/').next().unwrap_or(path);
+        let stem = file.rsplit_once('.').filter(|(stem, ending)| !stem.is_empty() && ending.len() <= 3);
+        stem.map_or(file, |(stem, _)| stem).to_owned()
+    };
+    let runs_others = |word: &str| {
+        let file = stem(word);
+        let bare = file.trim_end_matches(|last: char| last.is_ascii_digit() || last == '.');
+        INTERPRETERS.contains(&bare)
+    };
+    let mut words = one.command.iter().skip_while(|word| runs_others(word) || *word == "run").peekable();
+    let interprets = one.command.first().is_some_and(|word| runs_others(word));
+    let module = one.command.iter().skip_while(|word| *word != "-m").nth(1).filter(|_| interprets);
+    let first = words.next().filter(|word| !word.starts_with('-') && !word.contains([' ', '=']));
+    let name = match (module, first) {
+        (Some(module), _) => module.split('.').next().unwrap_or(module).to_owned(),
+        (None, Some(first)) => stem(first),
+        (None, None) => one.program.clone(),
+    };
+    let folder = one.cwd.as_ref().and_then(|cwd| Some(cwd.file_name()?.to_string_lossy().to_ascii_lowercase()));
+    match folder {
+        Some(folder) if GENERIC.contains(&name.as_str()) && !folder.is_empty() => folder,
+        Some(_) | None => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::{FoundProgram, named};
+
+    #[test]
+    fn programs_are_called_by_what_they_are_and_not_by_what_runs_them() {
+        for (line, cwd, wanted) in [
+            ("python3 main.py --listen", "/srv/ComfyUI", "comfyui"),
+            ("/usr/bin/python3.11 -m vllm.entrypoints.openai.api_server", "/", "vllm"),
+            ("bash ./start_comfy.sh", "/srv", "start_comfy"),
+            ("/opt/llama.cpp/llama-server -m x.gguf", "/", "llama-server"),
+            ("uv run kokoro.py", "/", "kokoro"),
+            ("python3 -c print()", "/x", "python3"),
+        ] {
+            let program = FoundProgram {
+                pid: 1,
+                program: "python3".to_owned(),
+                command: line.split(' ').map(str::to_owned).collect(),
+                cwd: Some(cwd.into()),
+                terminal: false,
+                unit: None,
+                ports: BTreeSet::new(),
+                memory: BTreeMap::new(),
+            };
+            assert_eq!(named(&program), wanted, "{line}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What is written reads back as what was meant, through the loader that every manifest passes.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::import::writer::{Block, Value};
+use crate::manifest::{Choice, load};
+use crate::model::desired::{Command, EnvValue, Runtime};
+use crate::model::names::ServiceName;
+use crate::syntax::Environment;
+
+/// What YAML, one reader of it or another, takes for something else than text.
+const NASTY: [&str; 60] = [
+    "",
+    " ",
+    "a ",
+    " a",
+    "~",
+    "null",
+    "Null",
+    "true",
+    "yes",
+    "NO",
+    "on",
+    "off",
+    "y",
+    "12",
+    "0x1f",
+    "0o17",
+    "017",
+    "1_000",
+    "1e3",
+    ".5",
+    "-1",
+    "+1",
+    ".inf",
+    "-.Inf",
+    ".NaN",
+    "1:30",
+    "2026-11-20",
+    "- a",
+    "? a",
+    ": a",
+    "a: b",
+    "a:",
+    "#a",
+    "a #b",
+    "a#b",
+    "&a",
+    "*a",
+    "!a",
+    "!!int 1",
+    "|",
+    ">",
+    ">-",
+    "%a",
+    "@a",
+    "`a`",
+    "'",
+    "\"",
+    "'a'",
+    "\"a\"",
+    "\\",
+    "\\n",
+    "[a]",
+    "{a}",
+    "a, b",
+    "${A}",
+    "$$",
+    "--- ",
+    "...",
+    "<<",
+    "=",
+];
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        select(&NASTY[..]).prop_map(str::to_owned),
+        proptest::collection::vec(any::<char>(), 0..12).prop_map(String::from_iter),
+        proptest::collection::vec(
+            select(vec![
+                'a', ' ', '\n', '\t', '\r', ':', '#', '"', '\'', '\\', '$', '-', '\u{85}', '\u{2028}', '\u{feff}',
+                '\u{0}'
+            ]),
+            0..10
+        )
+        .prop_map(String::from_iter),
+    ]
+}
+
+/// What an environment can hold a value under.
+fn variable() -> impl Strategy<Value = String> {
+    text().prop_filter("a name", |name| {
+        !name.is_empty() && name != "<<" && !name.contains(['=', '\0']) && !name.contains(char::is_whitespace)
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_reads_back_as_what_was_meant(
+        words in proptest::collection::vec(text(), 1..12),
+        environment in proptest::collection::btree_map(variable(), text(), 0..6),
+        comments in proptest::collection::vec(text(), 0..4),
+    ) {
+        let mut variables = Block::default();
+        for (name, value) in &environment {
+            variables.put_with(name, Value::literal(value), comments.first().cloned().unwrap_or_default());
+        }
+        let mut process = Block::default();
+        process.put("command", Value::List(words.iter().map(|word| Value::literal(word)).collect()));
+        if variables.holds_any() {
+            process.put("environment", Value::Map(variables));
+        }
+        for comment in &comments {
+            process.say(comment.clone()).propose("log", Value::literal(comment), Some(comment));
+        }
+        let mut service = Block::default();
+        service.put("process", Value::Map(process));
+        let mut services = Block::default();
+        services.put("it", Value::Map(service));
+        let mut block = Block::default();
+        block.put("version", Value::word(1)).put("name", Value::text("p")).gap().put("services", Value::Map(services));
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("lcm.yaml");
+        fs::write(&path, block.document()).expect("written");
+        let desired = load(&path, &Environment::new(), &Choice::default());
+        let desired = desired.map_err(|problems| TestCaseError::fail(format!("{problems}\n{}", block.document())))?;
+        let Runtime::Process(process) = &desired.services[&ServiceName::new("it")].runtime else { panic!("a process") };
+        prop_assert_eq!(&process.command, &Command::Exec(words), "{}", block.document());
+        let read: BTreeMap<String, String> = process
+            .environment
+            .iter()
+            .map(|(name, value)| match value {
+                EnvValue::Plain(text) => (name.clone(), text.clone()),
+                EnvValue::Secret(_) => (name.clone(), "a secret".to_owned()),
+            })
+            .collect();
+        prop_assert_eq!(read, environment, "{}", block.document());
+    }
+}

@@ -1,0 +1,80 @@
+//! [`Located`]: a value that knows its place. Serde has no word for places; between [`Located`] and `read` a newtype
+//! with a reserved name stands for one.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+
+use crate::syntax::source::Span;
+
+/// The reserved name of a value with its place: `[file, offset, length, damaged, interpolated, value]`.
+pub(crate) const LOCATED: &str = "$lcm::Located";
+/// The reserved name of a scalar as it is written: numbers and booleans come as text.
+pub(crate) const WORD: &str = "$lcm::Word";
+/// The reserved name of a list, or of one value that stands for a list of one.
+pub(crate) const LIST: &str = "$lcm::List";
+
+/// A value and where it stands. To the schema it is the value alone.
+#[derive(Clone, Debug)]
+pub(crate) struct Located<T> {
+    pub value: T,
+    pub span: Span,
+    /// Part of it could not be read, so nothing in it may be called missing.
+    pub damaged: bool,
+    /// A variable was put in.
+    pub interpolated: bool,
+}
+
+impl<T> Deref for Located<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Located<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(LOCATED, LocatedVisitor(PhantomData))
+    }
+}
+
+struct LocatedVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for LocatedVisitor<T> {
+    type Value = Located<T>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a value with its place")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Located<T>, A::Error> {
+        let mut number = || parts.next_element::<usize>()?.ok_or_else(|| A::Error::custom("a place is missing"));
+        let span = Span { file: number()?, offset: number()?, length: number()? };
+        let (damaged, interpolated) = (number()? == 1, number()? == 1);
+        let value = parts.next_element()?.ok_or_else(|| A::Error::custom("a value is missing"))?;
+        Ok(Located { value, span, damaged, interpolated })
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Located<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        T::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}

@@ -1,0 +1,129 @@
+//! What is wrong with a manifest, as values: gathered all at once, told once.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::model::secret::Masker;
+use crate::syntax::source::Sources;
+
+/// All that is wrong with a manifest; never empty in an `Err`. The files stay with it, so that it can be rendered.
+#[derive(Debug)]
+pub struct Problems(pub Vec<Problem>, pub(crate) Sources);
+
+impl Problems {
+    /// Whether anything is more than a warning.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.0.iter().any(|problem| problem.severity == Severity::Error)
+    }
+}
+
+impl fmt::Display for Problems {
+    /// One line a problem: `lcm.yaml:12:5: message`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, problem) in self.0.iter().enumerate() {
+            if position > 0 {
+                formatter.write_str("\n")?;
+            }
+            write!(formatter, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// One thing that is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub severity: Severity,
+    /// `lcm::manifest::unknown_key`, stable.
+    pub code: &'static str,
+    pub message: String,
+    /// What stands under the underlined place.
+    pub label: String,
+    pub help: Option<String>,
+    pub place: Option<Place>,
+    /// Further places, each with its own label: the first definition of a name that is defined twice.
+    pub related: Vec<(Place, String)>,
+}
+
+impl Problem {
+    pub(crate) fn error(code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            code,
+            message: message.into(),
+            label: String::new(),
+            help: None,
+            place: None,
+            related: Vec::new(),
+        }
+    }
+
+    /// Hides what must not be shown; places and codes stay.
+    pub(crate) fn conceal(&mut self, masker: &Masker) {
+        let texts = [&mut self.message, &mut self.label].into_iter().chain(&mut self.help);
+        texts.chain(self.related.iter_mut().map(|(_, label)| label)).for_each(|text| masker.mask_in_place(text));
+    }
+
+    pub(crate) fn warning(code: &'static str, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(code, message) }
+    }
+
+    pub(crate) fn at(mut self, place: Place, label: impl Into<String>) -> Self {
+        self.place = Some(place);
+        self.label = label.into();
+        self
+    }
+
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    pub(crate) fn also(mut self, place: Place, label: impl Into<String>) -> Self {
+        self.related.push((place, label.into()));
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(formatter, "{place}: ")?;
+        }
+        formatter.write_str(&self.message)?;
+        if let Some(help) = &self.help {
+            write!(formatter, "; {help}")?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    Error,
+    Warning,
+}
+
+/// A stretch of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// As the user named it, or relative to the folder lcm was called in.
+    pub file: PathBuf,
+    /// In bytes.
+    pub offset: usize,
+    /// In bytes.
+    pub length: usize,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}:{}", self.file.display(), self.line, self.column)
+    }
+}

@@ -1,0 +1,126 @@
+//! Problems for people: each underlined in its file, by miette. What they quote of a manifest stays on its line.
+
+mod excerpt;
+
+use std::fmt;
+
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
+
+use crate::model::harmless;
+use crate::syntax::problem::{Place, Problem, Problems, Severity};
+use crate::syntax::source::Sources;
+
+use self::excerpt::Excerpt;
+
+impl Problems {
+    /// All problems one after the other, `width` columns wide, with an empty line between.
+    #[must_use]
+    pub fn render(&self, color: bool, width: usize) -> String {
+        let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+        let handler =
+            GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false).with_context_lines(1);
+        let mut text = String::new();
+        for problem in &self.0 {
+            // Writing to a string can't fail; a problem that can't be drawn is told in one line.
+            if handler.render_report(&mut text, &Shown::new(problem, &self.1)).is_err() {
+                text.push_str(&problem.to_string());
+            }
+            text.push('\n');
+        }
+        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        format!("{}\n", lines.join("\n").trim_end())
+    }
+}
+
+/// One problem, or one of its further places in another file, with the text that it stands in.
+#[derive(Debug)]
+struct Shown {
+    message: String,
+    code: Option<&'static str>,
+    severity: miette::Severity,
+    help: Option<String>,
+    /// The text, with its places underlined.
+    source: Option<Excerpt>,
+    elsewhere: Vec<Shown>,
+}
+
+impl Shown {
+    fn new(problem: &Problem, sources: &Sources) -> Self {
+        let here = problem.place.as_ref().map(|place| &place.file);
+        let (near, far): (Vec<_>, Vec<_>) = problem.related.iter().partition(|(place, _)| Some(&place.file) == here);
+        let labels = problem
+            .place
+            .iter()
+            .map(|place| (place, &problem.label))
+            .chain(near.iter().map(|(place, label)| (place, label)))
+            .map(|(place, label)| underline(place, label))
+            .collect();
+        Self {
+            message: harmless::line(&problem.message),
+            code: Some(problem.code),
+            severity: match problem.severity {
+                Severity::Error => miette::Severity::Error,
+                Severity::Warning => miette::Severity::Warning,
+            },
+            help: problem.help.as_deref().map(harmless::line),
+            source: problem.place.as_ref().and_then(|place| excerpt(place, labels, sources)),
+            elsewhere: far
+                .into_iter()
+                .map(|(place, label)| Self {
+                    message: harmless::line(label),
+                    code: None,
+                    severity: miette::Severity::Advice,
+                    help: None,
+                    source: excerpt(place, vec![underline(place, label)], sources),
+                    elsewhere: Vec::new(),
+                })
+                .collect(),
+        }
+    }
+}
+
+fn excerpt(place: &Place, labels: Vec<LabeledSpan>, sources: &Sources) -> Option<Excerpt> {
+    let source = sources.by_path(&place.file)?;
+    Some(Excerpt::new(harmless::line(&place.file.display().to_string()), &source.text, labels))
+}
+
+fn underline(place: &Place, label: &str) -> LabeledSpan {
+    LabeledSpan::new(Some(harmless::line(label)), place.offset, place.length)
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Shown {}
+
+impl Diagnostic for Shown {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.code.map(|code| Box::new(code) as Box<dyn fmt::Display>)
+    }
+
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(self.severity)
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.source.as_ref().map(|source| source as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        Some(Box::new(self.source.as_ref()?.labels.iter().cloned()))
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        if self.elsewhere.is_empty() {
+            return None;
+        }
+        Some(Box::new(self.elsewhere.iter().map(|shown| shown as &dyn Diagnostic)))
+    }
+}

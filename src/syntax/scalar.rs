@@ -1,0 +1,312 @@
+//! Values with units, words, and names: each with the pattern that the schema and the reader share.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use jiff::fmt::friendly::SpanParser;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+
+use crate::model::harmless;
+use crate::syntax::fault::Fault;
+use crate::syntax::located::WORD;
+
+/// What names look like: they become parts of container names and file names.
+pub(crate) const NAME_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$";
+/// A name, or a variable that makes one.
+pub(crate) const NAME_OR_VARIABLE_PATTERN: &str = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$|\$";
+/// A value that has a variable in it can be anything.
+pub(crate) const VARIABLE_PATTERN: &str = r"\$";
+const SIZE_PATTERN: &str = r"^[0-9]+(\.[0-9]+)? ?(KB|KiB|MB|MiB|GB|GiB|TB|TiB)$";
+const PERIOD_PATTERN: &str = concat!(
+    r"^([0-9]+h( ?[0-9]+m)?( ?[0-9]+s)?( ?[0-9]+ms)?|[0-9]+m( ?[0-9]+s)?( ?[0-9]+ms)?|",
+    r"[0-9]+s( ?[0-9]+ms)?|[0-9]+ms|[0-9]+\.[0-9]+(h|m|s|ms))$"
+);
+
+/// Longer names make neither container names nor file names.
+const NAME_LENGTH_MAX: usize = 100;
+/// 2⁶⁰ bytes, an exbibyte: what no machine has, and what sums of many can't overflow.
+const SIZE_MAX: u64 = 1 << 60;
+/// A year: longer than anything that lcm waits for, and short enough to be added to any clock.
+const PERIOD_MAX: Duration = Duration::from_hours(366 * 24);
+
+/// Whether a text may name a service, mode, goal, template or project.
+pub(crate) fn is_name(text: &str) -> bool {
+    text.len() <= NAME_LENGTH_MAX
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && text.chars().all(|character| character.is_ascii_alphanumeric() || "_.-".contains(character))
+}
+
+/// An amount of memory or disk, in bytes: `20GB` is 20·10⁹, `20GiB` is 20·2³⁰.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size(pub u64);
+
+impl Size {
+    fn parse(text: &str) -> Result<Self, Fault> {
+        let wrong = |message: String| Fault::new("lcm::manifest::size", message, "a size with its unit is wanted");
+        let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
+        let unit = text[digits.len()..].trim_start();
+        let bytes_in_unit: u64 = match unit {
+            "KB" => 1000,
+            "MB" => 1000_u64.pow(2),
+            "GB" => 1000_u64.pow(3),
+            "TB" => 1000_u64.pow(4),
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            "TiB" => 1 << 40,
+            "" if !text.is_empty() => {
+                return Err(wrong(format!("`{text}` has no unit"))
+                    .help(format!("write `{text}GB` for 10⁹ bytes each, or `{text}GiB` for 2³⁰")));
+            }
+            _ if digits.ends_with(|last: char| last.is_ascii_digit())
+                && let Some(letter) = sloppy_unit(unit) =>
+            {
+                return Err(wrong(format!("`{text}` is no size"))
+                    .help(format!("write `{digits}{letter}B` (powers of 1000) or `{digits}{letter}iB` (of 1024)")));
+            }
+            _ => {
+                return Err(wrong(format!("`{text}` is no size"))
+                    .help("write a number and one of KB, MB, GB, TB (powers of 1000), KiB, MiB, GiB, TiB (of 1024)"));
+            }
+        };
+        regex_lite::Regex::new(SIZE_PATTERN)
+            .is_ok_and(|pattern| pattern.is_match(text))
+            .then(|| multiply(digits, bytes_in_unit))
+            .ok_or_else(|| wrong(format!("`{text}` is no size")).help("write it like `20GB`, `512MiB` or `1.5GiB`"))?
+            .filter(|bytes| *bytes <= SIZE_MAX)
+            .map(Self)
+            .ok_or_else(|| {
+                wrong(format!("`{}` is too large", short(text))).help("at most 1048576TiB (2⁶⁰ bytes) can be declared")
+            })
+    }
+}
+
+/// Digits without end fill no screen.
+fn short(text: &str) -> String {
+    harmless::short(text, 40)
+}
+
+/// `G` of `G`, `g`, `gb`, `Gi`: a unit in another tool's spelling, which leaves open which one is meant.
+fn sloppy_unit(unit: &str) -> Option<char> {
+    let lower = unit.to_ascii_lowercase();
+    let letter = lower.chars().next().filter(|letter| "kmgt".contains(*letter))?;
+    ["", "b", "i", "ib"].contains(&&lower[1..]).then(|| letter.to_ascii_uppercase())
+}
+
+/// `1.5` times a unit, exactly, and rounded up: floating point would lose bytes. `None`: more than 2⁶⁴ bytes.
+fn multiply(decimal: &str, unit: u64) -> Option<u64> {
+    let (whole, fraction) = decimal.split_once('.').unwrap_or((decimal, ""));
+    let scale = 10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    let digits: u128 = format!("{whole}{fraction}").parse().ok()?;
+    u64::try_from(digits.checked_mul(u128::from(unit))?.div_ceil(scale)).ok()
+}
+
+/// A stretch of time with its unit: `250ms`, `30s`, `2m`, `1h30m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Period(pub Duration);
+
+impl Period {
+    pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
+        let wrong =
+            |message: String| Fault::new("lcm::manifest::duration", message, "a duration with its unit is wanted");
+        if !text.is_empty() && text.chars().all(|character| character.is_ascii_digit() || character == '.') {
+            return Err(wrong(format!("`{text}` has no unit"))
+                .help(format!("write `{text}s` for seconds, `{text}ms` for milliseconds, `{text}m` for minutes")));
+        }
+        let help = if text.starts_with('-') {
+            "a duration is never negative"
+        } else {
+            "write it like `250ms`, `30s`, `2m` or `1h30m`; hours are the longest unit"
+        };
+        regex_lite::Regex::new(PERIOD_PATTERN)
+            .is_ok_and(|pattern| pattern.is_match(text))
+            .then(|| SpanParser::new().parse_unsigned_duration(text).ok())
+            .ok_or_else(|| wrong(format!("`{text}` is no duration")).help(help))?
+            .filter(|period| *period <= PERIOD_MAX)
+            .map(Self)
+            .ok_or_else(|| {
+                wrong(format!("`{}` is too long", short(text))).help("a duration is at most 8784h (366 days)")
+            })
+    }
+}
+
+/// A string, or a number or boolean as it is written: for commands and environments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Word(pub String);
+
+/// Takes a scalar as it is written; the second says what is wanted.
+pub(crate) struct WordVisitor<T>(pub(crate) fn(&str) -> Result<T, Fault>, pub(crate) &'static str);
+
+impl<T> Visitor<'_> for WordVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.1)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        (self.0)(text).map_err(E::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(WORD, WordVisitor(Self::parse, "a size like `20GB`"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(WORD, WordVisitor(Self::parse, "a duration like `30s`"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Word {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let keep = |text: &str| Ok(Self(text.to_owned()));
+        deserializer.deserialize_newtype_struct(WORD, WordVisitor(keep, "a string, a number or a boolean"))
+    }
+}
+
+impl JsonSchema for Size {
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "A number and its unit: `20GB` is 20·10⁹ bytes, `20GiB` is 20·2³⁰ bytes; 2⁶⁰ bytes at most.",
+            "pattern": format!("{SIZE_PATTERN}|{VARIABLE_PATTERN}"),
+            "examples": ["20GB", "512MiB", "1.5GiB"],
+        })
+    }
+}
+
+impl JsonSchema for Period {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "Numbers and their units, hours the longest: `250ms`, `30s`, `2m`, `1h30m`; 8784h (366 days) at most.",
+            "pattern": format!("{PERIOD_PATTERN}|{VARIABLE_PATTERN}"),
+            "examples": ["250ms", "30s", "2m", "1h30m"],
+        })
+    }
+}
+
+/// A project's name, for the schema alone.
+pub(crate) struct ProjectName;
+
+impl JsonSchema for ProjectName {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "ProjectName".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": NAME_OR_VARIABLE_PATTERN })
+    }
+}
+
+impl JsonSchema for Word {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Word".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "number", "boolean"] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{NAME_LENGTH_MAX, PERIOD_MAX, Period, SIZE_MAX, Size, is_name};
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("20GB", 20_000_000_000),
+            ("20GiB", 20 << 30),
+            ("1.5GiB", 3 << 29),
+            ("0.1MB", 100_000),
+            ("512 MiB", 512 << 20),
+            ("1TiB", 1 << 40),
+            ("2TB", 2_000_000_000_000),
+            ("0KB", 0),
+        ] {
+            assert_eq!(Size::parse(text).map(|size| size.0), Ok(bytes), "{text}");
+        }
+        for text in ["20", "", "GB", "20gb", "20G", "-1GB", "1.GB", "1,5GB", "20GBGB", "99999999999TB", "1e3GB", "٣GB"]
+        {
+            assert!(Size::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(Size::parse("20").unwrap_err().message, "`20` has no unit");
+        for text in ["20G", "20gb", "20 Gb", "20gib"] {
+            let help = Size::parse(text).unwrap_err().help.unwrap_or_default();
+            assert_eq!(help, "write `20GB` (powers of 1000) or `20GiB` (of 1024)", "{text}");
+        }
+        for text in ["20X", "20Gx", "20é"] {
+            let help = Size::parse(text).unwrap_err().help.unwrap_or_default();
+            assert!(help.starts_with("write a number"), "{text}: {help}");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        for (text, milliseconds) in [
+            ("250ms", 250),
+            ("30s", 30_000),
+            ("2m", 120_000),
+            ("1h30m", 5_400_000),
+            ("1m 30s", 90_000),
+            ("1.5s", 1_500),
+            ("0s", 0),
+        ] {
+            assert_eq!(Period::parse(text).map(|period| period.0), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in ["30", "", "-5s", "1d", "1w", "2months", "30m1h", "1y", "5 s", "s", "30S", "99999999999999999999h"]
+        {
+            assert!(Period::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(Period::parse("30").unwrap_err().message, "`30` has no unit");
+    }
+
+    #[test]
+    fn amounts_have_a_bound_that_no_sum_overflows() {
+        assert_eq!(Period::parse("8784h").map(|period| period.0), Ok(PERIOD_MAX));
+        for text in
+            ["18446744073709551615s", "8784h1ms", "99999999999999999999h", "31622401s", "18446744073709551615ms"]
+        {
+            let message = Period::parse(text).expect_err(text).message;
+            assert_eq!(message, format!("`{text}` is too long"));
+        }
+        assert_eq!(Size::parse("1048576TiB").map(|size| size.0), Ok(SIZE_MAX));
+        let digits = "9".repeat(500);
+        for text in ["1048577TiB", "18446744073709551615GB", "1152921504606847KB", &format!("{digits}GB")] {
+            assert!(Size::parse(text).expect_err(text).message.ends_with("is too large"), "{text}");
+        }
+        assert!(Size::parse(&format!("1.{digits}GB")).is_err());
+        assert!(is_name(&"a".repeat(NAME_LENGTH_MAX)) && !is_name(&"a".repeat(NAME_LENGTH_MAX + 1)));
+    }
+
+    #[test]
+    fn names() {
+        assert!(is_name("a") && is_name("0-x_Y.z"));
+        assert!(!is_name("") && !is_name("-a") && !is_name("a b") && !is_name("ä") && !is_name("a/b"));
+    }
+}

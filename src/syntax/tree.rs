@@ -1,0 +1,153 @@
+//! A YAML document as a tree whose every value knows its place. Templates merge and variables are put in here, before
+//! any type is known; so what a template says is underlined in the template's own file.
+
+use crate::syntax::source::Span;
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub span: Span,
+    pub value: Value,
+    /// Something in it could not be read and was taken out: what is missing now may only be missing for that.
+    pub damaged: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Value {
+    Null,
+    Scalar(Scalar),
+    List(Vec<Node>),
+    /// In the order of the file.
+    Map(Vec<Entry>),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub key: String,
+    pub key_span: Span,
+    pub value: Node,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Scalar {
+    /// As it is written in the file, or, of a string, what is meant by it.
+    pub text: String,
+    pub kind: Kind,
+    /// A variable was put in: it may stand for a number, and in an environment it is a secret.
+    pub interpolated: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Bool,
+    Integer,
+    Float,
+    String,
+}
+
+impl Node {
+    pub(crate) fn new(span: Span, value: Value) -> Self {
+        Self { span, value, damaged: false }
+    }
+
+    /// The value of a key, where this is a map that has it.
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+        self.entries().iter().find(|entry| entry.key == key).map(|entry| &entry.value)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
+        match &mut self.value {
+            Value::Map(entries) => entries.iter_mut().find(|entry| entry.key == key).map(|entry| &mut entry.value),
+            Value::Null | Value::Scalar(_) | Value::List(_) => None,
+        }
+    }
+
+    /// Nothing for anything but a map.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        match &self.value {
+            Value::Map(entries) => entries,
+            Value::Null | Value::Scalar(_) | Value::List(_) => &[],
+        }
+    }
+
+    /// Strings in a list, or the one that stands for a list of one; what is neither is left out.
+    pub(crate) fn strings(&self) -> Vec<(&str, Span)> {
+        match &self.value {
+            Value::Scalar(Scalar { text, kind: Kind::String, .. }) => vec![(text, self.span)],
+            Value::List(items) => {
+                items.iter().filter(|item| matches!(item.value, Value::Scalar(_))).flat_map(Node::strings).collect()
+            }
+            Value::Null | Value::Scalar(_) | Value::Map(_) => Vec::new(),
+        }
+    }
+
+    /// What to call it in a message.
+    pub(crate) fn describe(&self) -> String {
+        match &self.value {
+            Value::Null => "nothing".to_owned(),
+            Value::List(_) => "a list".to_owned(),
+            Value::Map(_) => "a map".to_owned(),
+            Value::Scalar(scalar) => match scalar.kind {
+                Kind::Bool => format!("`{}`", scalar.text),
+                Kind::Integer | Kind::Float => format!("the number `{}`", scalar.text),
+                Kind::String => "a string".to_owned(),
+            },
+        }
+    }
+
+    /// Takes one value out, by the positions that lead to it, and marks everything around it as damaged.
+    pub(crate) fn remove(&mut self, path: &[usize]) {
+        self.damaged = true;
+        let Some((position, rest)) = path.split_first() else { return };
+        match &mut self.value {
+            Value::List(items) if *position < items.len() => match rest {
+                [] => drop(items.remove(*position)),
+                rest => items[*position].remove(rest),
+            },
+            Value::Map(entries) if *position < entries.len() => match rest {
+                [] => drop(entries.remove(*position)),
+                rest => entries[*position].value.remove(rest),
+            },
+            Value::Null | Value::Scalar(_) | Value::List(_) | Value::Map(_) => {}
+        }
+    }
+
+    /// Values and bytes of text below and with this one.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let add = |(nodes, bytes): (usize, usize), (more, longer): (usize, usize)| (nodes + more, bytes + longer);
+        match &self.value {
+            Value::Null => (1, 0),
+            Value::Scalar(scalar) => (1, scalar.text.len()),
+            Value::List(items) => items.iter().map(Self::size).fold((1, 0), add),
+            // A key is a value to the reader.
+            Value::Map(entries) => {
+                entries.iter().map(|entry| add(entry.value.size(), (1, entry.key.len()))).fold((1, 0), add)
+            }
+        }
+    }
+
+    /// The value at the end of a path.
+    pub(crate) fn walk(&self, path: &[usize]) -> Option<&Node> {
+        let Some((position, rest)) = path.split_first() else { return Some(self) };
+        match &self.value {
+            Value::List(items) => items.get(*position)?.walk(rest),
+            Value::Map(entries) => entries.get(*position)?.value.walk(rest),
+            Value::Null | Value::Scalar(_) => None,
+        }
+    }
+
+    /// Lays `self` over `base`: maps merge, lists and scalars are replaced.
+    pub(crate) fn over(self, base: &Node) -> Node {
+        let (Value::Map(entries), Value::Map(base_entries)) = (&self.value, &base.value) else { return self };
+        let mut merged = base_entries.clone();
+        for entry in entries {
+            match merged.iter_mut().find(|other| other.key == entry.key) {
+                Some(other) => {
+                    *other = Entry { value: entry.value.clone().over(&other.value), ..entry.clone() };
+                }
+                None => merged.push(entry.clone()),
+            }
+        }
+        Node { span: self.span, damaged: self.damaged || base.damaged, value: Value::Map(merged) }
+    }
+}
