@@ -16,14 +16,16 @@
 
 pub mod apply;
 pub mod cli;
-pub mod driver;
 pub mod files;
+pub mod host;
 pub mod import;
 pub mod manifest;
 pub mod model;
 pub mod observe;
 pub mod plan;
 pub mod report;
+pub mod runtime;
 pub mod shared;
+pub mod sim;
 pub mod store;
 pub mod syntax;

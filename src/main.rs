@@ -3,10 +3,10 @@
 
 use std::process::ExitCode;
 
-use lcm::driver::process;
+use lcm::runtime::process::drive;
 
 fn main() -> ExitCode {
-    if let Some(code) = process::helper_main() {
+    if let Some(code) = drive::helper_main() {
         return ExitCode::from(code);
     }
     ExitCode::from(lcm::cli::main().code())

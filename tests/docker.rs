@@ -22,7 +22,7 @@ mod states;
 
 use std::future::Future;
 
-use lcm::driver::docker::connect;
+use lcm::runtime::docker::drive::connect;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Each with its name, so that a list of functions is all there is to write.

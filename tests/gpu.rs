@@ -11,11 +11,11 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lcm::driver::Driver as _;
-use lcm::driver::machine::Machine;
 use lcm::model::desired::{Desired, ExistingContainer, GpuRequest, Runtime, Service};
 use lcm::model::facts::{GpuFact, Owner, Reading};
 use lcm::model::names::{ProjectName, ServiceName};
+use lcm::runtime::Driver as _;
+use lcm::runtime::machine::Machine;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Longer than a driver needs for anything; only a failing test waits for so long.

@@ -28,7 +28,7 @@ mod world;
 
 use std::future::Future;
 
-use lcm::driver::docker::connect;
+use lcm::runtime::docker::drive::connect;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() -> std::process::ExitCode {

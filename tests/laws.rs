@@ -28,11 +28,20 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("observe", &["model"]),
     ("plan", &["model"]),
     ("shared", &["files"]),
-    ("driver", &["model", "files", "shared"]),
+    ("host", &["model", "files", "shared"]),
+    ("runtime", &["model", "files", "shared", "host"]),
+    // The traits of both alone.
+    ("sim", &["model", "runtime", "host"]),
     ("store", &["model", "files", "shared"]),
     ("report", &["model"]),
-    ("apply", &["model", "driver", "store", "files"]),
-    ("cli", &["model", "syntax", "manifest", "import", "observe", "plan", "driver", "store", "report", "apply", "files", "shared"]),
+    ("apply", &["model", "runtime", "host", "store", "files"]),
+    (
+        "cli",
+        &[
+            "model", "syntax", "manifest", "import", "observe", "plan", "runtime", "host", "sim", "store", "report",
+            "apply", "files", "shared",
+        ],
+    ),
 ];
 
 /// What a pure stage has no use for: machine, clock, environment, concurrency, output, chance.
@@ -70,13 +79,13 @@ const IMPURE: &[&str] = &[
 
 /// A crate or a path that only some stages may use.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("bollard", &["driver"]),
-    ("hyper", &["driver"]),
-    ("nvml_wrapper", &["driver"]),
-    ("reqwest", &["driver"]),
-    ("procfs", &["driver"]),
+    ("bollard", &["runtime"]),
+    ("hyper", &["runtime"]),
+    ("nvml_wrapper", &["host"]),
+    ("reqwest", &["host"]),
+    ("procfs", &["host"]),
     // The build script asks git.
-    ("std::process::Command", &["driver", "build"]),
+    ("std::process::Command", &["runtime", "host", "build"]),
     ("rusqlite", &["store"]),
     ("serde_saphyr", &["syntax"]),
     ("unicode_width", &["model", "report"]),
@@ -106,13 +115,19 @@ const OPENS: &[&str] = &[
 const FILES: &str = "src/files/";
 
 /// A call that a crate offers no safe door to.
-const UNSAFE: &str = "src/driver/gpu/memory_v1.rs";
+const UNSAFE: &str = "src/host/gpu/memory_v1.rs";
 const UNSAFE_LINES_MAX: usize = 40;
 
 /// The shim has no report: it tells its starter by a line whether the service came up. Nor has what stands between root
 /// and the user that root goes on as. The build script tells cargo.
-const PRINTS: &[&str] =
-    &["src/report/", "src/cli/", "src/main.rs", "src/driver/process/shim", "src/driver/identity.rs", "src/build.rs"];
+const PRINTS: &[&str] = &[
+    "src/report/",
+    "src/cli/",
+    "src/main.rs",
+    "src/runtime/process/drive/shim",
+    "src/host/identity.rs",
+    "src/build.rs",
+];
 
 #[test]
 fn stages_know_only_whom_they_may() {
@@ -130,19 +145,19 @@ fn stages_know_only_whom_they_may() {
 }
 
 #[test]
-fn apply_knows_the_traits_of_driver_and_store_alone() {
+fn apply_knows_the_traits_of_runtime_and_store_alone() {
     let mut broken = Vec::new();
     for file in Source::all("src/apply") {
         for (at, stage, item) in file.crate_paths() {
             let inner = item.filter(|item| item.starts_with(char::is_lowercase) && item != "self");
-            if let Some(module) = inner.filter(|_| matches!(stage.as_str(), "driver" | "store"))
+            if let Some(module) = inner.filter(|_| matches!(stage.as_str(), "runtime" | "store"))
                 && !file.is_test_code(at)
             {
                 broken.push(format!("{}: apply reaches into {stage}::{module}", file.place(at)));
             }
         }
     }
-    hold("`apply` sees no driver and no store from inside", &broken);
+    hold("`apply` sees no runtime and no store from inside", &broken);
 }
 
 #[test]

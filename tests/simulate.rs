@@ -20,8 +20,8 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::future::Future;
 
-use lcm::driver::sim::Crash;
 use lcm::model::names::StepId;
+use lcm::sim::Crash;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 use proptest::{prop_assert, prop_assert_eq};

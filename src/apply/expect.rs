@@ -1,10 +1,10 @@
 //! A step's expectation against the world as it is at that moment: done already, ready, or stale.
 
-use crate::driver::{Life, Look};
 use crate::model::desired::Service;
 use crate::model::lifecycle::State;
 use crate::model::observed::{ASIDE_SUFFIX, Instance};
 use crate::model::plan::Step;
+use crate::runtime::{Life, Look};
 
 /// What a look means for a stop or a removal.
 #[derive(Debug, PartialEq, Eq)]

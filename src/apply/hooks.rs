@@ -10,7 +10,7 @@ use super::pending;
 use super::record::payload;
 use super::run::{Run, millis};
 use super::verdict::{Trouble, Verdict};
-use crate::driver::Errand;
+use crate::host::calls::HookCall;
 use crate::model::desired::{Call, Service};
 use crate::model::event::{CallOutcome, EventKind, Stage};
 use crate::model::harmless;
@@ -79,8 +79,8 @@ async fn call(run: &Run<'_>, scene: Scene<'_>, hook: &Hook) -> Option<Trouble> {
     run.stage(step, Stage::Hook, Some(format!("{point}: {what}")));
     let payload = HookPayload { hook: point, instance: instance.cloned(), ..payload(run, step) };
     let began = Instant::now();
-    let errand = Errand { call: &hook.call, cwd: &hook.cwd, timeout: hook.timeout, payload: Payload::Change(&payload) };
-    let answer = run.context.driver.call(&errand).await;
+    let call = HookCall { call: &hook.call, cwd: &hook.cwd, timeout: hook.timeout, payload: Payload::Change(&payload) };
+    let answer = run.context.driver.call(&call).await;
     let prevents = is_before && hook.required;
     let outcome = match &answer.error {
         None => CallOutcome::Well,

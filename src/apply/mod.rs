@@ -39,7 +39,6 @@ use tokio::sync::watch;
 use self::run::{Cut, Run};
 pub use self::seen::{Look, record_seen};
 use self::verdict::Trouble;
-use crate::driver::Driver;
 use crate::model::desired::{Desired, StopPolicy};
 use crate::model::event::{Event, EventKind};
 use crate::model::facts::Facts;
@@ -49,6 +48,7 @@ use crate::model::observed::Observed;
 use crate::model::pending::PendingCall;
 use crate::model::plan::{Plan, Purpose, ReasonCode, Request, Step};
 use crate::model::room::Room;
+use crate::runtime::Driver;
 use crate::store::{Author, Store};
 
 /// A run that has not converged in so many plans is kept from it by somebody: two are usual after a failure, one more

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::hooks::{CallReport, named, report, shortened};
 use super::pending;
 use super::run::{Run, millis, spoken};
-use crate::driver::Errand;
+use crate::host::calls::HookCall;
 use crate::model::event::CallOutcome;
 use crate::model::hooks::{HookPayload, Notifier, Payload, Point, When};
 use crate::model::pending::TRIES_MAX;
@@ -180,13 +180,13 @@ async fn out_of_patience(run: &Run<'_>, patience: Duration) {
 async fn deliver(run: &Run<'_>, notifier: &Notifier, notice: &Notice) {
     let began = Instant::now();
     let Notice { id, payload, tries } = notice;
-    let errand = Errand {
+    let call = HookCall {
         call: &notifier.call,
         cwd: &notifier.cwd,
         timeout: notifier.timeout,
         payload: Payload::Change(payload),
     };
-    let answer = run.context.driver.call(&errand).await;
+    let answer = run.context.driver.call(&call).await;
     let done: Vec<u64> = id.iter().copied().collect();
     if tries.is_some() {
         let mut ledger = run.ledger();

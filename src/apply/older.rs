@@ -5,10 +5,10 @@ use super::memory::{Need, Standing, is_measured, room_now, unreadable};
 use super::release::{Before, released};
 use super::room::{Refusal, admit};
 use super::run::Run;
-use crate::driver::{Life, Stop};
 use crate::model::desired::{Runtime, Service};
 use crate::model::lifecycle::Action;
 use crate::model::plan::{Plan, Step};
+use crate::runtime::{Life, Stop};
 
 /// Whether what ran before has room to come back to.
 pub(super) enum Older<'p> {

@@ -9,7 +9,7 @@ use super::notify::Notice;
 use super::record::payload;
 use super::run::{Run, millis};
 use super::verdict::{Trouble, Verdict};
-use crate::driver::Errand;
+use crate::host::calls::HookCall;
 use crate::model::desired::{Call, Service};
 use crate::model::event::CallOutcome;
 use crate::model::hooks::{Hook, HookPayload, Notifier, Payload, Point, When};
@@ -249,8 +249,9 @@ async fn call_hook(run: &Run<'_>, line: &PendingLine, call: &PendingCall) {
     let instance = look.ok().and_then(|look| look.instance).or_else(|| call.payload.instance.clone());
     let payload = HookPayload { instance, ..call.payload.clone() };
     let began = Instant::now();
-    let errand = Errand { call: &hook.call, cwd: &hook.cwd, timeout: hook.timeout, payload: Payload::Change(&payload) };
-    let Ok(answer) = run.unless_cut(run.context.driver.call(&errand)).await else { return };
+    let hook_call =
+        HookCall { call: &hook.call, cwd: &hook.cwd, timeout: hook.timeout, payload: Payload::Change(&payload) };
+    let Ok(answer) = run.unless_cut(run.context.driver.call(&hook_call)).await else { return };
     {
         let mut ledger = run.ledger();
         ledger.changed = true;

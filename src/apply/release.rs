@@ -9,12 +9,12 @@ use super::health::growing;
 use super::room::Refusal;
 use super::run::{Run, spoken};
 use super::verdict::Trouble;
-use crate::driver::Life;
 use crate::model::desired::Service;
 use crate::model::facts::{Facts, GpuFact, GpuHolder, Owner, Reading, TreeFact};
 use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::observed::Instance;
 use crate::model::plan::{ReasonCode, Step};
+use crate::runtime::Life;
 
 /// A driver that is being loaded anew answers a moment later. One that is broken goes on so, and is often the very reason
 /// for a stop: that is not put off for it.

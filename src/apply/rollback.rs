@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use super::run::{Moved, Run};
-use crate::driver::Life;
 use crate::model::desired::Service;
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{ServiceName, StepId};
 use crate::model::plan::{Expect, Plan, Reason, ReasonCode, Step};
+use crate::runtime::Life;
 
 /// The steps back from what the ledger holds; `None`: nothing is to be undone.
 pub(super) async fn plan_back(run: &Run<'_>, forward: &Plan) -> Option<Plan> {

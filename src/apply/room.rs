@@ -9,12 +9,12 @@ use super::health::growing;
 use super::memory::{Lack, Need, Promise, Standing, is_measured, lack, room_for};
 use super::run::{Cut, Run, spoken};
 use super::verdict::Trouble;
-use crate::driver::Life;
 use crate::model::endpoint::Endpoint;
 use crate::model::event::Stage;
 use crate::model::lifecycle::Action;
 use crate::model::plan::{Plan, ReasonCode, Step};
 use crate::model::room::Room;
+use crate::runtime::Life;
 
 /// Why a start was not let in.
 #[derive(Debug)]

@@ -1,18 +1,16 @@
 //! The stages of a start: admission, hooks, start, health, hooks again. What fails gives way to the older self that was put aside.
 
-use super::attempts;
 use super::expect::{Launch, of_start};
 use super::health::{self, Illness};
 use super::hooks::{self, Scene};
 use super::measure::Watch;
 use super::memory::{Need, Standing};
 use super::older::{Older, bring_back, room_of};
-use super::pending;
 use super::record::{Cursor, forbidden};
 use super::room::{Refusal, admit, admit_again, promise};
 use super::run::{Cut, Moved, Run};
 use super::verdict::{Trouble, Verdict, unseen};
-use crate::driver::Start;
+use super::{attempts, pending};
 use crate::model::desired::Service;
 use crate::model::event::Stage;
 use crate::model::hooks::Point;
@@ -20,6 +18,7 @@ use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::Instance;
 use crate::model::plan::{Plan, ReasonCode, Step};
+use crate::runtime::Start;
 
 /// Enough to show why, few enough to read.
 const LOG_LINES: usize = 10;

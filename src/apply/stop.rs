@@ -5,18 +5,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::attempts;
 use super::expect::{Ready, can_be_looked_at, is_of_older, is_of_service, of_remove, of_stop};
 use super::health::growing;
 use super::hooks::{self, Scene};
 use super::measure::Watch;
-use super::pending;
 use super::record::{Cursor, forbidden};
 use super::release::{Before, released};
 use super::room::Refusal;
 use super::run::{Cut, Moved, Run, spoken};
 use super::verdict::{Trouble, Verdict, unseen};
-use crate::driver::{Life, Look, Stop};
+use super::{attempts, pending};
 use crate::model::desired::{Service, StopPolicy};
 use crate::model::event::Stage;
 use crate::model::facts::BusyReading;
@@ -24,6 +22,7 @@ use crate::model::hooks::Point;
 use crate::model::lifecycle::State;
 use crate::model::observed::Instance;
 use crate::model::plan::{ReasonCode, Step};
+use crate::runtime::{Life, Look, Stop};
 
 /// For an orphan that carries no wish of its own: what the engines give by default.
 const ORPHAN_GRACE: Duration = Duration::from_secs(10);

@@ -7,9 +7,9 @@ use super::record::Cursor;
 use super::run::Run;
 use super::stop::look_first;
 use super::verdict::{Trouble, Verdict};
-use crate::driver::Pause;
 use crate::model::event::Stage;
 use crate::model::plan::{ReasonCode, Step};
+use crate::runtime::Pause;
 
 /// Changes settings of a running container in place. What the engine refuses is told to the planner, which then has the
 /// container made anew.

@@ -1,8 +1,8 @@
 //! How a step came out, in words that its executor and its parts share.
 
 use super::run::Cut;
-use crate::driver::DriverError;
 use crate::model::plan::ReasonCode;
+use crate::runtime::DriverError;
 
 /// How one step came to its end.
 #[derive(Debug)]

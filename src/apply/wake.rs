@@ -11,11 +11,11 @@ use super::run::Run;
 use super::start::last_words;
 use super::stop::look_first;
 use super::verdict::{Trouble, Verdict};
-use crate::driver::Start;
 use crate::model::desired::Service;
 use crate::model::event::Stage;
 use crate::model::observed::Instance;
 use crate::model::plan::{Plan, ReasonCode, Step};
+use crate::runtime::Start;
 
 /// Wakes the instance that the plan has seen, and returns when it answers.
 pub(super) async fn wake(run: &Run<'_>, plan: &Plan, step: &Step) -> Verdict {

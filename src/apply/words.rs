@@ -9,12 +9,12 @@ use super::record::Cursor;
 use super::run::Run;
 use super::stop::look_first;
 use super::verdict::{Trouble, Verdict};
-use crate::driver::Pause;
 use crate::model::event::Stage;
 use crate::model::lifecycle::Action;
 use crate::model::names::ServiceName;
 use crate::model::plan::{Purpose, ReasonCode, Step};
 use crate::model::words::{Said, Word};
+use crate::runtime::Pause;
 
 /// Why a step is not to be taken any more, by what operators say now.
 pub(super) fn forbids(run: &Run<'_>, step: &Step) -> Option<String> {

@@ -8,10 +8,10 @@ use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::words::DRY_RUN;
 use crate::cli::{duration, locked, names, opened, wire};
-use crate::driver::DriverError;
 use crate::manifest::Choice;
 use crate::model::desired::Runtime;
 use crate::model::names::ServiceName;
+use crate::runtime::DriverError;
 
 /// Take over a process that somebody else started, as this service
 #[derive(Debug, clap::Args)]

@@ -13,11 +13,11 @@ use crate::cli::opened::{self, Opened};
 use crate::cli::plan::unwritten;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
-use crate::driver::{DriverError, LogMark, Logged};
 use crate::model::names::ServiceName;
 use crate::report::feed::{Feed, prefix, shown};
 use crate::report::output::Output;
 use crate::report::print::{self, Reader};
+use crate::runtime::{DriverError, LogMark, Logged};
 
 /// Looks live to a reader.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(300);

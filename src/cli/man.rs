@@ -155,8 +155,8 @@ mod tests {
     /// The names in capitals that the sources ask an environment for, by `.get("…")`, or by a helper that does.
     fn heeded() -> BTreeSet<String> {
         const ASKED: [&str; 6] = [".get(\"", "said(\"", "set(\"", "absolute(\"", "env::var(\"", "env::var_os(\""];
-        let mut names = BTreeSet::from([crate::driver::gpu::NVML_LIBRARY.to_owned()]);
-        let mut open: Vec<PathBuf> = ["cli", "driver", "manifest", "shared", "store"]
+        let mut names = BTreeSet::from([crate::host::gpu::NVML_LIBRARY.to_owned()]);
+        let mut open: Vec<PathBuf> = ["cli", "host", "manifest", "runtime", "shared", "store", "syntax"]
             .map(|room| Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room))
             .into();
         while let Some(path) = open.pop() {

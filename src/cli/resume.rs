@@ -5,13 +5,13 @@ use crate::cli::opened::Opened;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::words::{self, Spoken, WordArgs};
-use crate::driver::Life;
 use crate::model::budget::Budget;
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 use crate::model::observed::ObservedService;
 use crate::model::rules::{Case, Verdict};
 use crate::model::words::Word;
+use crate::runtime::Life;
 
 /// Take an operator's word back: services are lcm's again
 ///

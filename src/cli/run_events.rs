@@ -4,7 +4,7 @@
 use crate::cli::execute::Job;
 use crate::cli::exit::Exit;
 use crate::cli::opened::Opened;
-use crate::driver::Errand;
+use crate::host::calls::HookCall;
 use crate::model::hooks::{FORMAT, Notifier, Payload, Point, RunEvent, RunPayload};
 use crate::model::pending::{self, TRIES_MAX};
 use crate::model::plan::Purpose;
@@ -131,8 +131,8 @@ fn named(notice: &RunNotice) -> &'static str {
 /// `None`: it took the event.
 async fn deliver(opened: &Opened, notifier: &Notifier, payload: &RunPayload) -> Option<String> {
     let Notifier { call, cwd, timeout, source, .. } = notifier;
-    let errand = Errand { call, cwd, timeout: *timeout, payload: Payload::Run(payload) };
-    let error = opened.driver().call(&errand).await.error?;
+    let hook_call = HookCall { call, cwd, timeout: *timeout, payload: Payload::Run(payload) };
+    let error = opened.driver().call(&hook_call).await.error?;
     let masker = opened.desired.masker();
     let called = masker.mask(&call.to_string());
     Some(format!("was not told to {called} ({source}): {}", masker.mask(&error)))

@@ -5,11 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::driver::identity::{self, Identity};
-use crate::driver::machine::Machine;
-use crate::driver::masked::Masked;
-use crate::driver::sim::Sim;
-use crate::driver::{Driver, DriverError, process};
+use crate::host::identity::{self, Identity};
 use crate::manifest::{self, Choice};
 use crate::model::desired::{Desired, ExistingContainer, GpuRequest, Runtime, Service};
 use crate::model::facts::{Facts, ProcessFact};
@@ -21,6 +17,11 @@ use crate::model::room::Room;
 use crate::report::output::Output;
 use crate::report::sheet::Sheet;
 use crate::report::style::Style;
+use crate::runtime::machine::Machine;
+use crate::runtime::masked::Masked;
+use crate::runtime::process::drive;
+use crate::runtime::{Driver, DriverError};
+use crate::sim::Sim;
 use crate::store::sqlite::Sqlite;
 use crate::syntax::Environment;
 use crate::syntax::problem::Problems;
@@ -40,7 +41,7 @@ pub(super) fn machine(desired: &Desired, environment: &Environment) -> Box<dyn D
 
 /// Where lcm keeps what outlives a run.
 pub(super) fn state_folder(environment: &Environment) -> PathBuf {
-    process::state_dir(environment)
+    drive::state_dir(environment)
 }
 
 /// The store's file in a state folder.
@@ -66,12 +67,12 @@ pub(super) fn project_name(entry: &Path, environment: &Environment) -> Option<Pr
 
 /// Whether a process of this number has lived since then.
 pub(super) fn lives_since(pid: i32, since: Timestamp) -> bool {
-    process::lives_since(pid, since)
+    drive::lives_since(pid, since)
 }
 
 /// The present user's home folder.
 pub(super) fn home(environment: &Environment) -> PathBuf {
-    process::home(environment)
+    drive::home(environment)
 }
 
 /// Goes on as another user: uid, gid and groups. Returns only where that fails.

@@ -12,7 +12,6 @@ use crate::cli::plan::data;
 use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::{locked, names};
-use crate::driver::Pause;
 use crate::manifest::Choice;
 use crate::model::budget;
 use crate::model::desired::{Desired, Service};
@@ -24,6 +23,7 @@ use crate::model::plan::Purpose;
 use crate::model::rules::Case;
 use crate::model::words::{Said, Word, way};
 use crate::report::sheet::Sheet;
+use crate::runtime::Pause;
 use crate::store::{Author, Transition};
 
 /// A word is read in a line of a plan; what needs more belongs into a ticket that it names.

@@ -12,7 +12,7 @@
 //!   machine. Where lcm descends from it (`docker run IMG lcm`, `sh -c`, GitLab's script), they end with the job. A
 //!   CI that runs its steps by `docker exec` (GitHub's job containers, act) removes the container after the job.
 //!
-//! Pure; readings are taken by `driver::enclosure`.
+//! Pure; readings are taken by `host::enclosure`.
 
 use std::path::{Path, PathBuf};
 

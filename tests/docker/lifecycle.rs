@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use lcm::driver::{Life, Pause, Stop};
 use lcm::model::desired::{
     Container, EnvValue, ExistingContainer, GpuAccess, GpuRequest, Protocol, PublishedPort, Runtime, Service,
     StopPolicy, Ulimit,
@@ -12,6 +11,7 @@ use lcm::model::names::GpuId;
 use lcm::model::observed::Instance;
 use lcm::model::secret::Secret;
 use lcm::model::spec::Spec;
+use lcm::runtime::{Life, Pause, Stop};
 
 use crate::bench::{Bench, docker, id, inspected, own, service, until};
 use crate::image::SERVER;

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use lcm::driver::Driver as _;
-use lcm::driver::docker::{Ran, Searched};
-use lcm::driver::machine::Machine;
 use lcm::model::desired::{Desired, ImageHealthcheck, Probe, Protocol, PublishedPort, Service};
 use lcm::model::facts::{ContainerState, EngineHealth, ProbeReading};
 use lcm::model::observed::Instance;
+use lcm::runtime::Driver as _;
+use lcm::runtime::docker::drive::{Ran, Searched};
+use lcm::runtime::machine::Machine;
 
 use crate::bench::{Bench, docker, id, own, until};
 use crate::image::SERVER;

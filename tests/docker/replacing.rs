@@ -1,9 +1,9 @@
 //! The old one is put aside, and removed or brought back; nobody else's container is ever in the way of that.
 
-use lcm::driver::Life;
 use lcm::model::desired::{GpuAccess, PullPolicy, Service};
 use lcm::model::names::{ContainerName, GpuId};
 use lcm::model::observed::Instance;
+use lcm::runtime::Life;
 
 use crate::bench::{Bench, docker, id, inspected, own};
 

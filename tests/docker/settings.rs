@@ -15,7 +15,7 @@ async fn differences(bench: &Bench, service: &Service) -> Vec<Difference> {
     let fact: ContainerFact = bench.fact(service).await;
     let mut facts = Facts::empty("box", jiff::Timestamp::UNIX_EPOCH);
     facts.networks = bench.engine.networks(&desired).await;
-    facts.paths = lcm::driver::paths::of_containers(&desired);
+    facts.paths = lcm::host::paths::of_containers(&desired);
     facts.containers = Reading::Known(bench.facts(&[service]).await);
     let marks = fact.marks.as_ref().expect("marks");
     let expected = Settings::expected(service, marks, &facts).expect("a container of lcm's own");

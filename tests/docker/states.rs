@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lcm::driver::Driver as _;
-use lcm::driver::machine::Machine;
 use lcm::model::desired::{Busy, BusyProbe, Desired, ExistingContainer, Probe, Runtime, Service};
 use lcm::model::facts::HistoryFact;
 use lcm::model::lifecycle::State;
 use lcm::model::observed::{ObservedService, Ownership};
 use lcm::observe::observe;
+use lcm::runtime::Driver as _;
+use lcm::runtime::machine::Machine;
 
 use crate::bench::{Bench, docker, service, until};
 use crate::image::SERVER;

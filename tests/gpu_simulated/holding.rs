@@ -7,8 +7,6 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lcm::driver::machine::Machine;
-use lcm::driver::{Driver as _, Start, Stop};
 use lcm::model::desired::{
     Command as Line, Desired, EnvValue, GpuRequest, LogPolicy, Process, Runtime, Service, StopPolicy,
 };
@@ -16,6 +14,8 @@ use lcm::model::facts::{Facts, GpuFact, GpuHolder, Owner, Reading};
 use lcm::model::names::{GpuId, ProjectName, ServiceName};
 use lcm::model::observed::Instance;
 use lcm::model::size::Mebibytes;
+use lcm::runtime::machine::Machine;
+use lcm::runtime::{Driver as _, Start, Stop};
 
 use crate::bench::{self, Bench};
 use crate::gpus::Gpus;
@@ -87,7 +87,7 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// What is read of the only GPU.
-async fn first(reader: &lcm::driver::gpu::Gpus) -> GpuFact {
+async fn first(reader: &lcm::host::gpu::Gpus) -> GpuFact {
     match reader.read(&desired(&[service("x", Vec::new())])).await {
         Reading::Known(mut gpus) => gpus.remove(0),
         other => panic!("{other:?}"),

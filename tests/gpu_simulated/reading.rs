@@ -5,7 +5,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use lcm::driver::gpu::NVML_LIBRARY;
+use lcm::host::gpu::NVML_LIBRARY;
 use lcm::model::desired::{DeclaredGpu, Desired, GpuRequest, Runtime, Service};
 use lcm::model::facts::{GpuFact, Reading};
 use lcm::model::names::{ProjectName, ServiceName};
@@ -38,12 +38,12 @@ fn declaring(capacity: u64) -> Desired {
     }
 }
 
-pub(crate) fn reader(gpus: &Gpus) -> lcm::driver::gpu::Gpus {
+pub(crate) fn reader(gpus: &Gpus) -> lcm::host::gpu::Gpus {
     let library = gpus.library().display().to_string();
-    lcm::driver::gpu::Gpus::new(&BTreeMap::from([(NVML_LIBRARY.to_owned(), library)])).with_deadline(PATIENCE)
+    lcm::host::gpu::Gpus::new(&BTreeMap::from([(NVML_LIBRARY.to_owned(), library)])).with_deadline(PATIENCE)
 }
 
-async fn read(reader: &lcm::driver::gpu::Gpus) -> Vec<GpuFact> {
+async fn read(reader: &lcm::host::gpu::Gpus) -> Vec<GpuFact> {
     match reader.read(&desired()).await {
         Reading::Known(gpus) => gpus,
         other => panic!("{other:?}"),

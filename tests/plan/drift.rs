@@ -111,7 +111,7 @@ fn what_stopped_answering_is_restarted() {
     let desired = house.desired(None);
     let request = Request::default();
     house.apply_for(&desired, &request);
-    let sick = lcm::driver::sim::Behaviour { never_healthy: true, ..Default::default() };
+    let sick = lcm::sim::Behaviour { never_healthy: true, ..Default::default() };
     house.sim.set_behaviour("a", sick);
     house.sim.meddle(|facts| {
         facts.observed_at = "2026-01-03T00:00:00Z".parse().expect("a time");

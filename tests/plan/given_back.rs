@@ -1,7 +1,6 @@
 //! Services that gave GPU memory back: satisfied while it is free for them, woken where others have taken it and matter
 //! less, and else blocked with the arithmetic.
 
-use lcm::driver::sim::{Behaviour, Sleep};
 use lcm::model::facts::{ProbeFacts, ProbeReading};
 use lcm::model::observed::Observed;
 use lcm::model::plan::{Plan, Purpose, Request, Step};
@@ -9,6 +8,7 @@ use lcm::model::size::Mebibytes;
 use lcm::model::words::Word;
 use lcm::observe::observe;
 use lcm::plan::audit;
+use lcm::sim::{Behaviour, Sleep};
 
 use crate::gpus::driven_house;
 use crate::house::{House, assert_lines, text};

@@ -1,10 +1,10 @@
 //! Services on GPUs that are lost, or that the manifest does not mean any more; and what is told of GPUs alone.
 
-use lcm::driver::sim::Behaviour;
 use lcm::model::facts::{GpuFact, ProbeFacts, ProbeReading, Reading};
 use lcm::model::names::GpuId;
 use lcm::model::plan::{Plan, Request};
 use lcm::model::size::Mebibytes;
+use lcm::sim::Behaviour;
 
 use crate::house::{House, assert_lines, text};
 

@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lcm::apply::{Context, OnFailure, Options, Outcome, apply};
-use lcm::driver::Driver as _;
-use lcm::driver::sim::Sim;
 use lcm::manifest::{Choice, load};
 use lcm::model::desired::Desired;
 use lcm::model::facts::Facts;
@@ -16,6 +14,8 @@ use lcm::model::plan::{Plan, Request};
 use lcm::model::words::{Said, Word};
 use lcm::observe::observe;
 use lcm::plan::{audit, plan};
+use lcm::runtime::Driver as _;
+use lcm::sim::Sim;
 use lcm::store::memory::Memory;
 use lcm::store::{Author, Store as _, Transition};
 

@@ -2,12 +2,12 @@
 //! name runs on while something wanted can't start, unless what can start needs its memory or port.
 
 use lcm::apply::Outcome;
-use lcm::driver::sim::Behaviour;
 use lcm::model::facts::{GpuHolder, ListenerFact, Owner, ProbeFacts, ProbeReading, Reading};
 use lcm::model::names::ServiceName;
 use lcm::model::plan::{Plan, ReasonCode, Request};
 use lcm::model::size::Mebibytes;
 use lcm::model::words::Word;
+use lcm::sim::Behaviour;
 
 use crate::gpus::driven_house;
 use crate::house::{House, assert_lines, text};

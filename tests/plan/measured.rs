@@ -1,10 +1,10 @@
 //! Memory as a driver measures it: what counts for a service, what is foreign, and what people are told.
 
-use lcm::driver::sim::Behaviour;
 use lcm::model::facts::{GpuHolder, ListenerFact, Owner, ProbeFacts, ProbeReading, Reading};
 use lcm::model::names::ServiceName;
 use lcm::model::plan::{Plan, Request};
 use lcm::model::size::Mebibytes;
+use lcm::sim::Behaviour;
 
 use crate::gpus::driven_house;
 use crate::house::{House, assert_lines, text};

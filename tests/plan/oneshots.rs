@@ -1,9 +1,9 @@
 //! `lcm start`, `stop` and `restart`: what they name, what that needs, and nothing else.
 
-use lcm::driver::sim::Behaviour;
 use lcm::model::lifecycle::State;
 use lcm::model::plan::{Purpose, Request};
 use lcm::observe::observe;
+use lcm::sim::Behaviour;
 
 use crate::house::{House, assert_lines};
 

@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use lcm::driver::Driver as _;
-use lcm::driver::sim::Behaviour;
 use lcm::model::desired::{Desired, Recover};
 use lcm::model::facts::{Attempts, ExitFact, TreeFact};
 use lcm::model::names::ServiceName;
@@ -12,6 +10,8 @@ use lcm::model::plan::{Plan, ReasonCode, Request};
 use lcm::model::words::Word;
 use lcm::observe::observe;
 use lcm::plan::audit;
+use lcm::runtime::Driver as _;
+use lcm::sim::Behaviour;
 use lcm::store::Store as _;
 
 use crate::house::{House, assert_lines, text};

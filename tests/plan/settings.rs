@@ -1,11 +1,11 @@
 //! Real settings of what runs against the manifest: mended in place where an engine can, made anew where it can't, and
 //! left where nothing of the manifest is touched.
 
-use lcm::driver::sim::Behaviour;
 use lcm::model::facts::{ContainerState, Facts, HeldFact, HeldPath, PathFact, ProbeReading, Reading};
 use lcm::model::lifecycle::Action;
 use lcm::model::plan::{Plan, Request};
 use lcm::model::settings::Settings;
+use lcm::sim::Behaviour;
 
 use crate::house::{House, assert_lines, text};
 
@@ -119,10 +119,9 @@ fn what_no_engine_can_change_is_made_anew() {
 #[test]
 fn what_the_engine_refuses_to_change_is_made_anew_in_the_same_run() {
     let house = running();
-    house.sim.set_behaviour(
-        "api",
-        lcm::driver::sim::Behaviour { update_error: Some("not here".to_owned()), ..Default::default() },
-    );
+    house
+        .sim
+        .set_behaviour("api", lcm::sim::Behaviour { update_error: Some("not here".to_owned()), ..Default::default() });
     change(&house, |real| real.restart = "always".to_owned());
     assert_lines(&text(&planned(&house)), "update:api [settings_changed]");
     let outcome = house.apply("on");

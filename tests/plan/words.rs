@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use lcm::driver::sim::Behaviour;
 use lcm::model::facts::{ProbeReading, Reading};
 use lcm::model::lifecycle::State;
 use lcm::model::plan::{Purpose, Request};
 use lcm::model::words::Word;
 use lcm::observe::observe;
+use lcm::sim::Behaviour;
 
 use crate::house::{House, assert_lines};
 

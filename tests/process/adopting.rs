@@ -3,11 +3,11 @@
 use std::os::unix::process::CommandExt as _;
 use std::time::Duration;
 
-use lcm::driver::{DriverError, Life};
 use lcm::model::desired::{Desired, PidFile, Service};
 use lcm::model::facts::ProcessFact;
 use lcm::model::names::ProjectName;
 use lcm::model::observed::Instance;
+use lcm::runtime::{DriverError, Life};
 use rustix::process::geteuid;
 
 use crate::support::{Bench, Stranger, lives, process_of, write};

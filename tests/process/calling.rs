@@ -8,11 +8,12 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use lcm::driver::{Answer, Driver as _, Errand};
+use lcm::host::calls::{HookCall, HookResult};
 use lcm::model::desired::Call;
 use lcm::model::hooks::{FORMAT, HookPayload, Payload, Point};
 use lcm::model::lifecycle::State;
 use lcm::model::plan::ReasonCode;
+use lcm::runtime::Driver as _;
 use serde_json::{Value, json};
 
 use crate::probing::machine;
@@ -37,17 +38,17 @@ fn payload(bench: &Bench) -> HookPayload {
     }
 }
 
-async fn call_within(bench: &Bench, call: &Call, timeout: Duration, cwd: &Path, payload: &HookPayload) -> Answer {
-    machine(bench, &[]).call(&Errand { call, cwd, timeout, payload: Payload::Change(payload) }).await
+async fn call_within(bench: &Bench, call: &Call, timeout: Duration, cwd: &Path, payload: &HookPayload) -> HookResult {
+    machine(bench, &[]).call(&HookCall { call, cwd, timeout, payload: Payload::Change(payload) }).await
 }
 
-async fn call(bench: &Bench, line: &str) -> Answer {
+async fn call(bench: &Bench, line: &str) -> HookResult {
     let call = Call::Exec(["sh", "-c", line].map(str::to_owned).to_vec());
     call_within(bench, &call, PATIENCE, bench.folder.path(), &payload(bench)).await
 }
 
-fn well(output: &str) -> Answer {
-    Answer { error: None, output: output.to_owned() }
+fn well(output: &str) -> HookResult {
+    HookResult { error: None, output: output.to_owned() }
 }
 
 #[tokio::test]
@@ -79,7 +80,7 @@ async fn it_is_told_on_stdin_and_what_it_writes_is_kept_in_order() {
 async fn how_it_ended_is_said() {
     let bench = Bench::new();
     let answer = call(&bench, "echo no licence; exit 3").await;
-    assert_eq!(answer, Answer { error: Some("exits 3".to_owned()), output: "no licence\n".to_owned() });
+    assert_eq!(answer, HookResult { error: Some("exits 3".to_owned()), output: "no licence\n".to_owned() });
     assert_eq!(call(&bench, "kill -9 $$").await.error.as_deref(), Some("exits 137"));
     let absent = Call::Exec(vec!["./no-such-program".to_owned()]);
     let answer = call_within(&bench, &absent, PATIENCE, bench.folder.path(), &payload(&bench)).await;
@@ -211,7 +212,10 @@ async fn an_address_gets_the_event_or_what_the_manifest_gives_and_any_2xx_is_wel
     assert_eq!(ask(request(Some(json!({ "text": "hello" })))).await, well("thanks"));
     assert_eq!(asked.recv_timeout(PATIENCE).expect("asked").1, br#"{"text":"hello"}"#);
     let answer = ask(request(None)).await;
-    assert_eq!(answer, Answer { error: Some("answered 409 Conflict".to_owned()), output: "still in us".to_owned() });
+    assert_eq!(
+        answer,
+        HookResult { error: Some("answered 409 Conflict".to_owned()), output: "still in us".to_owned() }
+    );
     assert!(ask(request(None)).await.error.is_some(), "nobody listens any more");
 }
 

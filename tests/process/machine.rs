@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use lcm::driver::Driver as _;
-use lcm::driver::machine::Machine;
 use lcm::model::desired::{Busy, BusyProbe, DeclaredGpu, Probe, Service};
 use lcm::model::facts::{BusyReading, Owner, ProbeReading, Reading};
 use lcm::model::observed::Instance;
 use lcm::model::size::Mebibytes;
+use lcm::runtime::Driver as _;
+use lcm::runtime::machine::Machine;
 
 use crate::probing::{get, machine};
 use crate::server;
@@ -38,7 +38,7 @@ async fn one_picture_holds_all_that_was_asked_for() {
         let mut service = bench.service("ended", "exit 0");
         service.health.probe = Some(Probe::Exec(vec!["true".to_owned()]));
         bench.start(&service).await;
-        bench.until(&service, |life| matches!(life, lcm::driver::Life::Ended(_))).await;
+        bench.until(&service, |life| matches!(life, lcm::runtime::Life::Ended(_))).await;
         service
     };
     let mut desired = bench.desired(&[&web, &sick, &young, &ended]);

@@ -4,9 +4,9 @@
 use std::fs;
 use std::time::Duration;
 
-use lcm::driver::{Driver as _, Life};
 use lcm::model::desired::Probe;
 use lcm::model::facts::ProbeReading;
+use lcm::runtime::{Driver as _, Life};
 use rustix::process::Signal;
 
 use crate::probing::machine;

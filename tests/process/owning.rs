@@ -5,10 +5,10 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
-use lcm::driver::{Life, Start};
 use lcm::model::claim::{ClaimFact, Claimant};
 use lcm::model::desired::Service;
 use lcm::model::facts::{LostShim, Reading};
+use lcm::runtime::{Life, Start};
 use rustix::process::{Signal, geteuid};
 use serde_json::{Value, json};
 

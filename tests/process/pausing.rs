@@ -3,9 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
-use lcm::driver::{DriverError, Life, Pause};
 use lcm::model::desired::Service;
 use lcm::model::observed::Instance;
+use lcm::runtime::{DriverError, Life, Pause};
 
 use crate::support::{Bench, wait_for};
 

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lcm::driver::Driver as _;
-use lcm::driver::machine::Machine;
 use lcm::model::desired::{Busy, BusyProbe, Call, Evict, HttpProbe, Pointer, Probe, Service};
 use lcm::model::facts::{BusyReading, ProbeReading};
 use lcm::model::observed::Instance;
 use lcm::model::size::Mebibytes;
+use lcm::runtime::Driver as _;
+use lcm::runtime::machine::Machine;
 use serde_json::{Value, json};
 
 use crate::server;

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-use lcm::driver::process::Processes;
-use lcm::driver::{DriverError, Life, Start};
 use lcm::model::facts::ExitFact;
 use lcm::model::names::GpuId;
 use lcm::model::size::Mebibytes;
 use lcm::model::spec::Spec;
+use lcm::runtime::process::drive::Processes;
+use lcm::runtime::{DriverError, Life, Start};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
 

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use lcm::driver::Driver as _;
 use lcm::model::desired::{Busy, BusyProbe, Probe, Service};
 use lcm::model::facts::HistoryFact;
 use lcm::model::lifecycle::State;
 use lcm::model::observed::ObservedService;
 use lcm::observe::observe;
+use lcm::runtime::Driver as _;
 use rustix::process::Signal;
 
 use crate::probing::machine;

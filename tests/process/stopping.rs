@@ -3,9 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
-use lcm::driver::{DriverError, Life};
 use lcm::model::facts::ExitFact;
 use lcm::model::observed::Instance;
+use lcm::runtime::{DriverError, Life};
 use rustix::process::Signal;
 
 use crate::support::{Bench, PATIENCE, Stranger, kill, lives, set, wait_for};

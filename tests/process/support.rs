@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use lcm::driver::process::Processes;
-use lcm::driver::{Life, Look, Start, Stop};
 use lcm::model::desired::{
     Command, Desired, EnvValue, Health, LogPolicy, Probe, Process, Runtime, Service, StopPolicy,
 };
@@ -16,6 +14,8 @@ use lcm::model::names::{ProjectName, ServiceName};
 use lcm::model::observed::Instance;
 use lcm::model::secret::Secret;
 use lcm::model::spec::Spec;
+use lcm::runtime::process::drive::Processes;
+use lcm::runtime::{Life, Look, Start, Stop};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Long enough for any machine that does its work at all; nothing passes by waiting it out.
@@ -100,7 +100,7 @@ impl Bench {
         &self,
         service: &Service,
         instance: &Instance,
-    ) -> Result<(), lcm::driver::DriverError> {
+    ) -> Result<(), lcm::runtime::DriverError> {
         let stop = Stop {
             project: &self.project,
             service: &service.name,

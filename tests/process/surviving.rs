@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use lcm::driver::{Life, Start};
 use lcm::model::facts::Reading;
+use lcm::runtime::{Life, Start};
 use rustix::process::Signal;
 
 use crate::support::{Bench, kill, lives, process_of, wait_for};

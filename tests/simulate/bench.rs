@@ -6,8 +6,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use lcm::apply::{Context, OnFailure, Options, Outcome, apply};
-use lcm::driver::Driver;
-use lcm::driver::sim::{Behaviour, Crash, Deed, OVERPROMISED, Sim};
 use lcm::model::desired::{Condition, Desired, GpuRef, GpuRequest, Runtime, Service, StopPolicy};
 use lcm::model::event::EventKind;
 use lcm::model::facts::{ContainerState, Facts};
@@ -17,6 +15,8 @@ use lcm::model::plan::{Plan, Request};
 use lcm::model::size::Mebibytes;
 use lcm::observe::observe;
 use lcm::plan::{audit, plan};
+use lcm::runtime::Driver;
+use lcm::sim::{Behaviour, Crash, Deed, OVERPROMISED, Sim};
 use lcm::store::memory::Memory;
 use lcm::store::{Author, Store};
 use proptest::test_runner::TestCaseError;

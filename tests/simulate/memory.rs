@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use lcm::driver::sim::{Behaviour, Intrusion, Sleep};
 use lcm::model::desired::Desired;
 use lcm::model::facts::{ContainerState, Facts, GpuFact, GpuHolder, Marks, Owner, Reading};
 use lcm::model::names::GpuId;
 use lcm::model::size::Mebibytes;
+use lcm::sim::{Behaviour, Intrusion, Sleep};
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, any};
 

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use lcm::driver::sim::{Behaviour, Deed};
 use lcm::model::desired::Recover;
 use lcm::model::names::ServiceName;
+use lcm::sim::{Behaviour, Deed};
 use proptest::collection::vec;
 use proptest::prelude::Strategy;
 use proptest::prop_assert;

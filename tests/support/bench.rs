@@ -7,14 +7,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use lcm::driver::docker::{Engine, connect};
-use lcm::driver::{Life, Look, Start, Stop};
 use lcm::model::desired::{Container, Desired, GpuAccess, Health, Runtime, Service, StopPolicy};
 use lcm::model::facts::{ContainerFact, Reading};
 use lcm::model::names::{GpuId, ProjectName, ServiceName};
 use lcm::model::observed::Instance;
 use lcm::model::size::Mebibytes;
 use lcm::model::spec::Spec;
+use lcm::runtime::docker::drive::{Engine, connect};
+use lcm::runtime::{Life, Look, Start, Stop};
 use serde_json::json;
 
 use crate::image;

@@ -12,7 +12,6 @@ use tokio::sync::watch;
 
 use super::forgetful::Forgetful;
 use crate::apply::{Context, Interrupt, OnFailure, Options, Outcome, apply};
-use crate::driver::sim::{Behaviour, Deed, Sim};
 use crate::model::desired::{
     Busy, BusyProbe, Call, Command, Condition, Container, DeclaredGpu, Dependency, Desired, Evict, GpuAccess,
     GpuRequest, Health, LogPolicy, Probe, Process, PullPolicy, Runtime, Service, StopPolicy, Wake,
@@ -26,6 +25,7 @@ use crate::model::plan::{Expect, Plan, Purpose, Reason, ReasonCode, Request, Ste
 use crate::model::room::{GpuRoom, Holder, Room};
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
+use crate::sim::{Behaviour, Deed, Sim};
 use crate::store::memory::Memory;
 use crate::store::{Author, Store};
 

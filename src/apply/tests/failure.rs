@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::bench::{Bench, loads_in, plan, service, start, start_again, stop};
 use crate::apply::OnFailure;
-use crate::driver::sim::Behaviour;
 use crate::model::event::EventKind;
 use crate::model::plan::ReasonCode;
 use crate::model::spec::Spec;
+use crate::sim::Behaviour;
 
 const SECOND: Duration = Duration::from_secs(1);
 

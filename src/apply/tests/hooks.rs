@@ -7,7 +7,6 @@ use tokio::time::{Instant, sleep};
 
 use super::bench::{Bench, busy, container, depends, loads_in, service, start, start_again, stop, wait_for};
 use crate::apply::{Interrupt, OnFailure};
-use crate::driver::sim::{self, Behaviour, Intrusion, Reply};
 use crate::model::desired::{Call, Condition, Service};
 use crate::model::event::{CallOutcome, EventKind, Stage};
 use crate::model::hooks::{Hook, Hooks, Notifier, When};
@@ -16,6 +15,7 @@ use crate::model::observed::Instance;
 use crate::model::plan::ReasonCode;
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
+use crate::sim::{self, Behaviour, Intrusion, Reply};
 use crate::store::Store as _;
 
 const SECOND: Duration = Duration::from_secs(1);

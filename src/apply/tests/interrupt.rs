@@ -6,8 +6,8 @@ use tokio::time::{Instant, sleep};
 
 use super::bench::{Bench, loads_in, service, start, stop};
 use crate::apply::{Interrupt, Outcome};
-use crate::driver::sim::Behaviour;
 use crate::model::plan::Step;
+use crate::sim::Behaviour;
 
 const SECOND: Duration = Duration::from_secs(1);
 

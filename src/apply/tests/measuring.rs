@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use super::bench::{Bench, busy, evict, evictable, loads_in, room, service, start, stop, wait_for};
-use crate::driver::sim::Behaviour;
 use crate::model::facts::{Estimates, HistoryFact};
 use crate::model::lifecycle::State;
 use crate::model::names::StepId;
-use crate::model::plan::Purpose;
-use crate::model::plan::Step;
+use crate::model::plan::{Purpose, Step};
 use crate::model::room::{Holder, Room};
 use crate::model::size::Mebibytes;
+use crate::sim::Behaviour;
 use crate::store::{Measured, Store as _};
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -5,13 +5,13 @@ use std::time::Duration;
 use super::bench::{Bench, loads_in, room, start, stop, takes, wait_for};
 use crate::apply::Interrupt;
 use crate::apply::memory::{Lack, Need, Promise, Standing, lack};
-use crate::driver::sim::{Behaviour, Intrusion};
 use crate::model::event::{EventKind, Stage};
 use crate::model::facts::Reading;
 use crate::model::names::GpuId;
 use crate::model::plan::ReasonCode;
 use crate::model::room::{Holder, Room};
 use crate::model::size::Mebibytes;
+use crate::sim::{Behaviour, Intrusion};
 
 const SECOND: Duration = Duration::from_secs(1);
 

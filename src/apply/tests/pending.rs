@@ -8,13 +8,13 @@ use tokio::time::{sleep, timeout};
 use super::bench::{Bench, loads_in, service, start, stop};
 use super::hooks::{fails, hooked, notifier};
 use crate::apply::{Interrupt, Outcome};
-use crate::driver::Driver as _;
-use crate::driver::sim::{Behaviour, Reply};
 use crate::model::desired::Service;
 use crate::model::hooks::When;
 use crate::model::lifecycle::State;
 use crate::model::pending::Due;
 use crate::model::plan::{PendingStatus, Plan, Purpose, Request};
+use crate::runtime::Driver as _;
+use crate::sim::{Behaviour, Reply};
 use crate::store::Store as _;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -131,7 +131,7 @@ async fn a_veto_is_asked_for_the_change_that_is_made_whatever_an_earlier_run_was
 #[tokio::test(start_paused = true)]
 async fn a_stop_that_was_cut_short_before_its_effect_does_not_ask_twice() {
     let bench = bench(vec![lenient("a")], &["a"]);
-    bench.behaves("a", crate::driver::sim::Behaviour { stop_takes: 20 * SECOND, ..Default::default() });
+    bench.behaves("a", crate::sim::Behaviour { stop_takes: 20 * SECOND, ..Default::default() });
     bench.killed_after(2 * SECOND, super::bench::plan(vec![stop("a", &[])])).await;
     bench.apply(vec![stop("a", &[])]).await;
     let called = bench.called();

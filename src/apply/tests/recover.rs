@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::bench::{Bench, PROJECT, plan, service, start, start_again, stop, wait_for};
 use crate::apply::OnFailure;
-use crate::driver::Driver as _;
-use crate::driver::sim::{Behaviour, Crash};
 use crate::model::facts::Attempts;
 use crate::model::lifecycle::State;
 use crate::model::plan::{Held, Plan, Reason, ReasonCode, Step};
+use crate::runtime::Driver as _;
+use crate::sim::{Behaviour, Crash};
 use crate::store::Store as _;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::bench::{Bench, busy, container, evict, evictable, start, start_again, stop, takes};
-use crate::driver::sim::Behaviour;
 use crate::model::desired::{Mode, Others, Service};
 use crate::model::event::Stage;
 use crate::model::facts::{GpuHolder, Owner, Reading};
@@ -13,6 +12,7 @@ use crate::model::observed::Instance;
 use crate::model::plan::Step;
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
+use crate::sim::Behaviour;
 
 const SECOND: Duration = Duration::from_secs(1);
 

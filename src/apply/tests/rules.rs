@@ -7,9 +7,9 @@ use jiff::civil::time;
 use jiff::tz::TimeZone;
 
 use super::bench::{Bench, busy, service, start, stop};
-use crate::driver::sim::Behaviour;
 use crate::model::lifecycle::State;
 use crate::model::rules::{Hours, Rule, Rules};
+use crate::sim::Behaviour;
 
 /// From ten seconds after the world began, for an hour; or always.
 fn deny(to: State, always: bool) -> Rules {

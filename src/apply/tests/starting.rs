@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::bench::{Bench, container, loads_in, service, start, start_again, stop, wait_for};
 use crate::apply::{OnFailure, Outcome};
-use crate::driver::sim::Behaviour;
 use crate::model::desired::{Health, Service};
 use crate::model::event::{EventKind, Outcome as StepOutcome};
 use crate::model::facts::{ListenerFact, Owner};
@@ -12,6 +11,7 @@ use crate::model::lifecycle::State;
 use crate::model::plan::{Reason, ReasonCode};
 use crate::model::secret::Secret;
 use crate::model::spec::Spec;
+use crate::sim::Behaviour;
 
 const SECOND: Duration = Duration::from_secs(1);
 

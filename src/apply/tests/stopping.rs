@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::bench::{Bench, busy, evictable, service, stop};
-use crate::driver::sim::Behaviour;
 use crate::model::desired::StopPolicy;
 use crate::model::event::EventKind;
 use crate::model::facts::Marks;
@@ -13,6 +12,7 @@ use crate::model::lifecycle::State;
 use crate::model::names::StepId;
 use crate::model::observed::Instance;
 use crate::model::plan::Step;
+use crate::sim::Behaviour;
 
 const SECOND: Duration = Duration::from_secs(1);
 

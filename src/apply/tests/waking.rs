@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::bench::{Bench, loads_in, start, stop, takes, wake, wakeable};
-use crate::driver::sim::{Behaviour, Intrusion, OVERCOMMITTED, OVERPROMISED};
 use crate::model::desired::Service;
 use crate::model::plan::ReasonCode;
 use crate::model::size::Mebibytes;
+use crate::sim::{Behaviour, Intrusion, OVERCOMMITTED, OVERPROMISED};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -1,0 +1,330 @@
+//! AMD's GPUs, as the kernel tells of them in files: `/sys/class/drm` for the boards, `/proc/PID/fdinfo` for who holds
+//! their memory. Of other users' processes only root may read that: what is used beyond what was named may be theirs, and
+//! then nobody's share is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use rustix::io::Errno;
+
+use crate::files::kernel;
+use crate::host::gpu::owner;
+use crate::host::gpu::progress::Progress;
+use crate::model::desired::DeclaredGpu;
+use crate::model::facts::{GpuFact, GpuHolder, Owner};
+use crate::model::names::GpuId;
+use crate::model::size::Mebibytes;
+
+const VENDOR: &str = "0x1002";
+
+/// What programs open to use a board: graphics and computing.
+const NODES: [&str; 2] = ["/dev/dri", "/dev/kfd"];
+
+/// So little that nobody is named for may be what rounding each process to MiB leaves.
+const ROUNDING_MAX: Mebibytes = Mebibytes(16);
+
+struct Card {
+    gpu: GpuFact,
+    /// `0000:0c:00.0`: how open files name the board.
+    address: String,
+    /// It uses the host's memory.
+    unified: bool,
+}
+
+/// `None`: this machine has none. On boards that are declared to use the host's memory, what they hold of that counts
+/// too (GTT).
+pub(super) fn read(
+    (drm, processes): (&Path, &Path),
+    declared: &[DeclaredGpu],
+    progress: &Progress,
+) -> Option<Vec<GpuFact>> {
+    let mut cards = cards(drm, declared);
+    if cards.is_empty() {
+        return None;
+    }
+    let unified: BTreeSet<String> = cards.iter().filter(|card| card.unified).map(|card| card.address.clone()).collect();
+    let mut held = held(processes, &unified, progress);
+    for card in &mut cards {
+        let holder = |(pid, bytes): (i32, u64)| GpuHolder {
+            pid,
+            program: String::new(),
+            memory: Some(Mebibytes::needed(bytes)),
+            owner: Owner::Stranger,
+        };
+        card.gpu.holders = held.by_board.remove(&card.address).into_iter().flatten().map(holder).collect();
+        let named: Mebibytes = card.gpu.holders.iter().filter_map(|holder| holder.memory).sum();
+        if held.refused && card.gpu.used.is_some_and(|used| used - named > ROUNDING_MAX) {
+            card.gpu.holders.push(owner::unnamed());
+        }
+    }
+    Some(cards.into_iter().map(|card| card.gpu).collect())
+}
+
+fn cards(drm: &Path, declared: &[DeclaredGpu]) -> Vec<Card> {
+    let names = kernel::names(drm).into_iter().flatten();
+    let mut numbered: Vec<(u32, PathBuf)> = names
+        .filter_map(|name| {
+            // `card0-DP-1` is a plug of it.
+            let number = name.to_str()?.strip_prefix("card")?.parse().ok()?;
+            Some((number, drm.join(name).join("device")))
+        })
+        .filter(|(_, device)| text(device, "vendor").as_deref() == Some(VENDOR))
+        .collect();
+    numbered.sort();
+    // Its runtimes count boards from 0, whatever number the kernel gave them.
+    (0..).zip(numbered).filter_map(|(index, (_, device))| card(index, &device, declared)).collect()
+}
+
+fn card(index: u32, device: &Path, declared: &[DeclaredGpu]) -> Option<Card> {
+    let bytes = |name: &str| text(device, name)?.parse::<u64>().ok();
+    let address = text(device, "uevent")?
+        .lines()
+        .find_map(|line| line.strip_prefix("PCI_SLOT_NAME=").map(str::to_owned))
+        .unwrap_or_default();
+    // Boards without a number of their own have just their place, as declared ones have.
+    let id = text(device, "unique_id").map_or_else(|| format!("gpu-{index}"), |unique| format!("GPU-{unique}"));
+    let id = GpuId::new(id);
+    let unified = declared.iter().any(|one| one.unified && one.is(&id, index));
+    // What is used of the host's memory and not told is unknown, as a whole.
+    let shared = if unified { bytes("mem_info_gtt_used") } else { Some(0) };
+    let used = bytes("mem_info_vram_used").zip(shared).map(|(own, shared)| own.saturating_add(shared));
+    let gpu = GpuFact {
+        id,
+        index,
+        name: text(device, "product_name").unwrap_or_else(|| format!("AMD GPU at {address}")),
+        capacity: Mebibytes::available(bytes("mem_info_vram_total")?),
+        used: used.map(Mebibytes::needed),
+        reserved: Mebibytes::ZERO,
+        lost: None,
+        unreadable: None,
+        holders: Vec::new(),
+    };
+    Some(Card { gpu, address, unified })
+}
+
+/// A small file of the kernel's, without blanks around; `None` also where it says nothing.
+fn text(folder: &Path, name: &str) -> Option<String> {
+    let text = kernel::table(folder.join(name)).ok()?;
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+#[derive(Default)]
+struct Held {
+    /// Bytes by board and process.
+    by_board: BTreeMap<String, BTreeMap<i32, u64>>,
+    /// There are processes, or files of theirs, that lcm may not look into.
+    refused: bool,
+}
+
+/// A client of the kernel that several files or processes share counts once.
+fn held(processes: &Path, unified: &BTreeSet<String>, progress: &Progress) -> Held {
+    let mut held = Held::default();
+    let mut seen = BTreeSet::new();
+    let names = kernel::names(processes).into_iter().flatten();
+    let mut pids: Vec<i32> = names.filter_map(|name| name.to_str()?.parse().ok()).collect();
+    pids.sort_unstable();
+    for pid in pids {
+        progress.step();
+        for client in clients(&processes.join(pid.to_string()), &mut held.refused) {
+            let shared = if unified.contains(&client.address) { client.shared } else { 0 };
+            let bytes = client.bytes.saturating_add(shared);
+            if bytes > 0 && seen.insert((client.address.clone(), client.id)) {
+                let held = held.by_board.entry(client.address).or_default().entry(pid).or_default();
+                *held = held.saturating_add(bytes);
+            }
+        }
+    }
+    held
+}
+
+/// Where a process has a board open. Of all else that it has open only the name is read: there may be very much of it.
+fn clients(process: &Path, refused: &mut bool) -> Vec<Client> {
+    let mut clients = Vec::new();
+    let mut note = |error: io::Error| *refused |= !has_ended(&error);
+    let folder = process.join("fd");
+    let names = kernel::names(&folder).map_err(&mut note).into_iter().flatten();
+    for name in names {
+        let opened = fs::read_link(folder.join(&name)).map_err(&mut note).unwrap_or_default();
+        if NODES.iter().any(|node| opened.starts_with(node)) {
+            let path = process.join("fdinfo").join(name);
+            clients.extend(kernel::table(path).map_err(&mut note).ok().as_deref().and_then(client_of));
+        }
+    }
+    clients
+}
+
+/// The process, or what it had open: between a listing and a reading anything may.
+fn has_ended(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
+}
+
+struct Client {
+    address: String,
+    id: String,
+    bytes: u64,
+    /// Of the host's memory.
+    shared: u64,
+}
+
+/// One open file of a GPU; others have none of these lines.
+fn client_of(fdinfo: &str) -> Option<Client> {
+    let field = |name: &str| {
+        let line = |line: &'_ str| line.strip_prefix(name)?.strip_prefix(':').map(|value| value.trim().to_owned());
+        fdinfo.lines().find_map(line)
+    };
+    let (address, id) = (field("drm-pdev")?, field("drm-client-id")?);
+    let bytes = bytes_of(&field("drm-memory-vram")?)?;
+    let shared = field("drm-memory-gtt").and_then(|amount| bytes_of(&amount)).unwrap_or_default();
+    Some(Client { address, id, bytes, shared })
+}
+
+/// `2048 KiB`
+fn bytes_of(amount: &str) -> Option<u64> {
+    let mut words = amount.split_whitespace();
+    let number: u64 = words.next()?.parse().ok()?;
+    let unit = match words.next() {
+        None => 1,
+        Some("KiB") => 1 << 10,
+        Some("MiB") => 1 << 20,
+        Some(_) => return None,
+    };
+    Some(number.saturating_mul(unit))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::{Progress, read};
+    use crate::model::desired::DeclaredGpu;
+    use crate::model::size::Mebibytes;
+
+    fn write(root: &Path, path: &str, text: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, text).expect("written");
+    }
+
+    fn card(root: &Path, number: u32, vendor: &str, unique: Option<&str>) {
+        let device = format!("drm/card{number}/device");
+        write(root, &format!("{device}/vendor"), &format!("{vendor}\n"));
+        write(root, &format!("{device}/uevent"), &format!("DRIVER=amdgpu\nPCI_SLOT_NAME=0000:0{number}:00.0\n"));
+        write(root, &format!("{device}/mem_info_vram_total"), "25753026560\n");
+        write(root, &format!("{device}/mem_info_vram_used"), "1073741825\n");
+        if let Some(unique) = unique {
+            write(root, &format!("{device}/unique_id"), &format!("{unique}\n"));
+        }
+    }
+
+    fn open(root: &Path, pid: i32, file: u32, address: &str, client: u32, memory: &str) {
+        let text = format!(
+            "pos:\t0\nflags:\t02100002\ndrm-driver:\tamdgpu\ndrm-client-id:\t{client}\ndrm-pdev:\t{address}\n\
+             drm-memory-vram:\t{memory}\ndrm-memory-gtt: \t2048 KiB\n"
+        );
+        write(root, &format!("proc/{pid}/fdinfo/{file}"), &text);
+        link(root, pid, file, "/dev/dri/renderD128");
+    }
+
+    fn link(root: &Path, pid: i32, file: u32, opened: &str) {
+        let folder = root.join(format!("proc/{pid}/fd"));
+        fs::create_dir_all(&folder).expect("made");
+        let path = folder.join(file.to_string());
+        let _ = fs::remove_file(&path);
+        std::os::unix::fs::symlink(opened, path).expect("linked");
+    }
+
+    #[test]
+    fn boards_and_their_holders_are_read_from_files() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        card(root, 1, "0x1002", Some("4b2c1a9f8d3e6f7a"));
+        card(root, 2, "0x10de", None);
+        card(root, 3, "0x1002", None);
+        write(root, "drm/card1-DP-1/device/vendor", "0x1002\n");
+        // One client through two files, and again in a process that inherited it; another client beside it.
+        open(root, 40, 5, "0000:01:00.0", 7, "2048 KiB");
+        open(root, 40, 6, "0000:01:00.0", 7, "2048 KiB");
+        open(root, 41, 5, "0000:01:00.0", 7, "2048 KiB");
+        open(root, 40, 8, "0000:01:00.0", 8, "1 MiB");
+        // The same number on another board is another client.
+        open(root, 42, 3, "0000:03:00.0", 7, "512 KiB");
+        write(root, "proc/43/fdinfo/0", "pos:\t0\nflags:\t0100000\n");
+
+        // What is no board is not looked into, whatever it says.
+        open(root, 44, 4, "0000:03:00.0", 9, "9 MiB");
+        link(root, 44, 4, "/home/me/dri");
+        open(root, 42, 4, "0000:03:00.0", 10, "512 KiB");
+        link(root, 42, 4, "/dev/kfd");
+
+        let progress = Progress::new();
+        let gpus = read((&root.join("drm"), &root.join("proc")), &[], &progress).expect("there are some");
+        assert_eq!(progress.steps(), 5, "one for each process");
+        let seen: Vec<_> = gpus.iter().map(|gpu| (gpu.id.as_str(), gpu.index, gpu.capacity, gpu.used)).collect();
+        let used = Some(Mebibytes(1_025));
+        let expected = [("GPU-4b2c1a9f8d3e6f7a", 0, Mebibytes(24_560), used), ("gpu-1", 1, Mebibytes(24_560), used)];
+        assert_eq!(seen, expected);
+        let holders = |at: usize| gpus[at].holders.iter().map(|one| (one.pid, one.memory)).collect::<Vec<_>>();
+        assert_eq!(holders(0), [(40, Some(Mebibytes(3)))]);
+        assert_eq!(holders(1), [(42, Some(Mebibytes(1)))]);
+    }
+
+    #[test]
+    fn where_a_process_may_not_be_looked_into_what_is_used_beyond_is_anybodys() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        card(root, 0, "0x1002", Some("4b2c1a9f8d3e6f7a"));
+        card(root, 1, "0x1002", Some("4b2c1a9f8d3e6f7b"));
+        open(root, 40, 5, "0000:00:00.0", 7, "500 MiB");
+        open(root, 40, 6, "0000:01:00.0", 8, "1010 MiB");
+        // One that has ended meanwhile refuses nothing.
+        fs::create_dir_all(root.join("proc/41")).expect("made");
+        let told = || {
+            let gpus = read((&root.join("drm"), &root.join("proc")), &[], &Progress::new()).expect("there are some");
+            gpus.iter()
+                .map(|gpu| gpu.holders.iter().map(|one| (one.pid, one.memory)).collect())
+                .collect::<Vec<Vec<_>>>()
+        };
+        let (first, second) = ((40, Some(Mebibytes(500))), (40, Some(Mebibytes(1_010))));
+        assert_eq!(told(), [vec![first], vec![second]]);
+        // Root may read everything, so a folder that is none stands for one that may not be read.
+        write(root, "proc/42/fd", "");
+        assert_eq!(told(), [vec![first, (0, None)], vec![second]], "of the second board all is named");
+    }
+
+    /// 512 MiB of its own, and 124 GiB of the host's that it may use.
+    #[test]
+    fn what_a_board_uses_of_the_hosts_memory_counts_where_that_is_declared_to_be_its_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        card(root, 0, "0x1002", None);
+        card(root, 1, "0x1002", None);
+        for number in [0, 1] {
+            let device = format!("drm/card{number}/device");
+            write(root, &format!("{device}/mem_info_vram_total"), "536870912\n");
+            write(root, &format!("{device}/mem_info_vram_used"), "104857600\n");
+            write(root, &format!("{device}/mem_info_gtt_used"), "42949672960\n");
+        }
+        open(root, 40, 5, "0000:00:00.0", 7, "60 MiB");
+        open(root, 40, 6, "0000:01:00.0", 8, "60 MiB");
+        let declared = DeclaredGpu { index: 0, uuid: None, capacity: Mebibytes(112_640), unified: true };
+        let read = || {
+            let paths = (root.join("drm"), root.join("proc"));
+            let gpus = read((&paths.0, &paths.1), std::slice::from_ref(&declared), &Progress::new());
+            gpus.expect("there are some").into_iter().map(|gpu| (gpu.used, gpu.holders[0].memory)).collect::<Vec<_>>()
+        };
+        let board = (Some(Mebibytes(100)), Some(Mebibytes(60)));
+        assert_eq!(read(), [(Some(Mebibytes(41_060)), Some(Mebibytes(62))), board]);
+        fs::remove_file(root.join("drm/card0/device/mem_info_gtt_used")).expect("removed");
+        assert_eq!(read()[0].0, None, "what is not told is not nothing");
+    }
+
+    #[test]
+    fn a_machine_without_such_boards_has_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        card(folder.path(), 0, "0x10de", None);
+        assert_eq!(read((&folder.path().join("drm"), folder.path()), &[], &Progress::new()), None);
+        assert_eq!(read((&folder.path().join("nowhere"), folder.path()), &[], &Progress::new()), None);
+    }
+}

@@ -1,0 +1,17 @@
+//! The rest of the machine: GPUs, ports, programs that are run beside services, probes, disk. No runtime is known here.
+
+pub mod calls;
+pub(crate) mod disk;
+pub(crate) mod enclosure;
+pub mod error;
+pub mod gpu;
+pub(crate) mod host_id;
+pub mod identity;
+mod listening;
+pub mod paths;
+pub mod ports;
+pub mod probes;
+pub(crate) mod proc;
+pub mod program;
+pub(crate) mod reservations;
+pub(crate) mod signal;

@@ -1,0 +1,105 @@
+//! Runs a command that is told something on its stdin and whose output is wanted. It ends at its deadline at the latest,
+//! and nothing that it started is left then, or holds the pipe.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe::Receiver;
+
+use crate::host::program::environment::Invocation;
+use crate::host::program::guard::Guarded;
+use crate::host::program::guardian::Report;
+
+/// Of what is written first, and of what is written last: far more than a message shows, so that a secret that is cut
+/// in two here shows nowhere once the rest is masked and shortened.
+const KEPT_BYTES_EACH: usize = 16 << 10;
+/// The largest pipe that the kernel gives by default: more can't have been written before the end.
+const PIPE_BYTES_MAX: usize = 1 << 20;
+
+/// Writes `told` to its stdin, and keeps what it writes to stdout and stderr. `lcm` becomes the guardian.
+pub(crate) async fn converse(
+    lcm: &Path,
+    invocation: &Invocation,
+    told: &str,
+    deadline: Duration,
+) -> io::Result<(Report, Excerpt)> {
+    let (reader, writer) = io::pipe()?;
+    let mut output = Receiver::from_owned_fd(reader.into())?;
+    let mut excerpt = Excerpt::default();
+    let guarded = Guarded { lcm, invocation, told, deadline };
+    let (stdout, stderr) = (writer.try_clone()?.into(), writer.into());
+    let listen = async {
+        let mut bytes = vec![0; 8 << 10];
+        while let Ok(count @ 1..) = output.read(&mut bytes).await {
+            excerpt.add(&bytes[..count]);
+        }
+    };
+    let report = tokio::select! {
+        report = guarded.run(stdout, stderr) => report?,
+        report = async { listen.await; std::future::pending().await } => report,
+    };
+    drain(&output, &mut excerpt);
+    Ok((report, excerpt))
+}
+
+/// Adds what was written before the end and not read yet. A process that could not be ended may go on writing.
+fn drain(output: &Receiver, excerpt: &mut Excerpt) {
+    let mut bytes = vec![0; 8 << 10];
+    let mut read = 0;
+    while read < PIPE_BYTES_MAX
+        && let Ok(count @ 1..) = rustix::io::read(output, &mut bytes[..])
+    {
+        excerpt.add(&bytes[..count]);
+        read += count;
+    }
+}
+
+/// The beginning and the end of what was written.
+#[derive(Debug, Default)]
+pub(crate) struct Excerpt {
+    head: Vec<u8>,
+    tail: Vec<u8>,
+    is_cut: bool,
+}
+
+impl Excerpt {
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        let room = KEPT_BYTES_EACH - self.head.len();
+        let (first, rest) = bytes.split_at(bytes.len().min(room));
+        self.head.extend_from_slice(first);
+        self.tail.extend_from_slice(rest);
+        if self.tail.len() > KEPT_BYTES_EACH {
+            self.is_cut = true;
+            self.tail.drain(..self.tail.len() - KEPT_BYTES_EACH);
+        }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        if !self.is_cut {
+            return String::from_utf8_lossy(&[&self.head[..], &self.tail[..]].concat()).into_owned();
+        }
+        format!("{}\n…\n{}", String::from_utf8_lossy(&self.head), String::from_utf8_lossy(&self.tail))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Excerpt, KEPT_BYTES_EACH};
+
+    #[test]
+    fn the_beginning_and_the_end_are_kept() {
+        let mut excerpt = Excerpt::default();
+        excerpt.add(b"first\n");
+        excerpt.add("é".as_bytes());
+        assert_eq!(excerpt.text(), "first\né");
+        for _ in 0..10 {
+            excerpt.add(&vec![b'x'; KEPT_BYTES_EACH]);
+        }
+        excerpt.add(b"last");
+        let text = excerpt.text();
+        assert!(text.starts_with("first\n") && text.ends_with("xxlast") && text.contains("\n…\n"));
+        assert!(text.len() <= 2 * KEPT_BYTES_EACH + 10);
+    }
+}

@@ -1,0 +1,132 @@
+//! lcm's side of a guardian: every command that lcm runs beside a service runs under one, which ends all that the command
+//! started when the command ends, at its deadline, and when lcm is killed or drops the call.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as Pair;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use crate::host::proc;
+use crate::host::program::descent::{self, END_WAIT};
+use crate::host::program::environment::Invocation;
+use crate::host::program::guardian::{Orders, Outcome, Report, SUBCOMMAND, Said};
+use crate::host::program::leaks;
+use crate::host::program::scope::Launcher;
+use crate::model::facts::ProcessFact;
+
+/// Beyond the deadline and the time that an end may take: a machine under load may be slow to run a guardian at all.
+const SLACK: Duration = Duration::from_secs(5);
+/// A guardian that has reported ends at once.
+const LEAVE_WAIT: Duration = Duration::from_secs(1);
+/// A report names a few processes and one reason.
+const REPORT_BYTES_MAX: u64 = 64 << 10;
+
+/// A command to run under a guardian.
+pub(crate) struct Guarded<'a> {
+    /// An lcm that becomes the guardian; `/proc/self/exe` for lcm itself.
+    pub(crate) lcm: &'a Path,
+    pub(crate) invocation: &'a Invocation,
+    /// Written to its stdin.
+    pub(crate) told: &'a str,
+    pub(crate) deadline: Duration,
+}
+
+impl Guarded<'_> {
+    /// Runs it and returns when nothing of it is left, or what is left can't be ended.
+    pub(crate) async fn run(&self, stdout: Stdio, stderr: Stdio) -> io::Result<Report> {
+        let (ours, theirs) = Pair::pair()?;
+        ours.set_nonblocking(true)?;
+        let mut control = UnixStream::from_std(ours)?;
+        let mut guardian = Guardian(spawn(self.lcm, theirs, stdout, stderr)?);
+        let orders = Orders::of(self.invocation, self.told, self.deadline);
+        let mut text = serde_json::to_vec(&orders).map_err(io::Error::other)?;
+        text.push(b'\n');
+        let identity = guardian.identity();
+        let mut command = None;
+        let told = timeout(self.deadline.saturating_add(END_WAIT + SLACK), async {
+            control.write_all(&text).await?;
+            report(&mut control, &mut command).await
+        });
+        let told = told.await;
+        if let Ok(Ok(report)) = told {
+            let _ = timeout(LEAVE_WAIT, guardian.0.wait()).await;
+            return match report.outcome {
+                Outcome::NotRun(reason) => Err(io::Error::other(reason)),
+                Outcome::Code(_) | Outcome::TimedOut => Ok(report),
+            };
+        }
+        let left =
+            spawn_blocking(move || identity.map(|guardian| descent::end_unanswered(&guardian, command.as_ref())));
+        let left = left.await.map_err(io::Error::other)?.unwrap_or_default();
+        let survivors = descent::named(&left);
+        if told.is_err() {
+            return Ok(Report { outcome: Outcome::TimedOut, ended: Vec::new(), survivors });
+        }
+        let reason = "the lcm process that guarded it was killed, so how it ended is not known";
+        if survivors.is_empty() {
+            Err(io::Error::other(reason))
+        } else {
+            Err(io::Error::other(format!("{reason}; still running: {}", survivors.join(", "))))
+        }
+    }
+}
+
+/// In a process group of its own, so that an interrupt at the terminal does not reach it. It gets nothing of lcm's
+/// environment, no file that lcm's caller left open, and nothing that is secret on its command line.
+fn spawn(lcm: &Path, control: Pair, stdout: Stdio, stderr: Stdio) -> io::Result<Child> {
+    let (program, arguments) = (lcm.to_owned(), vec![SUBCOMMAND.to_owned()]);
+    let launcher = leaks::without(Launcher { program, arguments, environment: BTreeMap::new() }, &leaks::inherited());
+    Command::new(launcher.program)
+        .arg0("lcm")
+        .args(launcher.arguments)
+        .current_dir("/")
+        .env_clear()
+        .process_group(0)
+        .stdin(OwnedFd::from(control))
+        .stdout(stdout)
+        .stderr(stderr)
+        .spawn()
+}
+
+/// The report; `command` is the process that runs the command, as soon as that is known.
+async fn report(control: &mut UnixStream, command: &mut Option<ProcessFact>) -> io::Result<Report> {
+    let mut lines = BufReader::new(control.take(REPORT_BYTES_MAX)).lines();
+    while let Some(line) = lines.next_line().await? {
+        match serde_json::from_str(&line).map_err(io::Error::other)? {
+            Said::Started { pid, start_ticks } => {
+                *command = Some(ProcessFact { pid, start_ticks, program: String::new() });
+            }
+            Said::Over(report) => return Ok(report),
+        }
+    }
+    Err(io::ErrorKind::UnexpectedEof.into())
+}
+
+/// A guardian that was stopped by a signal goes on when its call is dropped: it must see that its pipe is closed.
+struct Guardian(Child);
+
+impl Guardian {
+    fn identity(&self) -> Option<ProcessFact> {
+        let pid = self.0.id().and_then(|id| i32::try_from(id).ok())?;
+        proc::stat(pid).map(|stat| stat.fact())
+    }
+}
+
+impl Drop for Guardian {
+    fn drop(&mut self) {
+        // Not waited for yet, so that its number can't belong to another process.
+        if let Some(pid) = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::CONT);
+        }
+    }
+}

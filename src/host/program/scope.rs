@@ -1,0 +1,189 @@
+//! Where a shim has to live so that it outlives its caller: systemd ends all that a unit ever started when the unit
+//! ends, and a new session does not leave a control group.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use rustix::process::geteuid;
+
+use crate::files::kernel;
+use crate::host::error::DriverError;
+
+/// How to start a shim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Launch {
+    /// As an ordinary child.
+    Direct,
+    /// In a scope of its own, by `systemd-run`.
+    Scope { program: PathBuf, user: bool },
+    /// Not at all, for this reason.
+    Refuse(String),
+}
+
+/// A unit that ends what it has started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Unit {
+    name: String,
+    /// Of a user's own systemd.
+    user: bool,
+}
+
+/// How to start a shim from where this lcm runs.
+pub(crate) fn launch(own: &BTreeMap<String, String>) -> Launch {
+    let systemd = Path::new("/run/systemd/system").exists();
+    let Some(unit) = unit_of(&kernel::table("/proc/self/cgroup").unwrap_or_default()).filter(|_| systemd) else {
+        return Launch::Direct;
+    };
+    let kill_mode = kill_mode(&unit);
+    decide(&unit, kill_mode.as_deref(), on_path("systemd-run", own), geteuid().is_root())
+}
+
+/// A command that starts a shim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Launcher {
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: Vec<String>,
+    /// What it needs of the caller's environment.
+    pub(crate) environment: BTreeMap<String, String>,
+}
+
+/// The command that starts `shim` in that way.
+pub(crate) fn launcher(
+    launch: &Launch,
+    shim: &Path,
+    arguments: &[String],
+    own: &BTreeMap<String, String>,
+) -> Result<Launcher, DriverError> {
+    match launch {
+        Launch::Direct => {
+            Ok(Launcher { program: shim.to_owned(), arguments: arguments.to_vec(), environment: BTreeMap::new() })
+        }
+        Launch::Scope { program, user } => {
+            // Within systemd-run, /proc/self/exe would be systemd-run.
+            let shim = fs::read_link(shim).unwrap_or_else(|_| shim.to_owned());
+            let mut words: Vec<String> = ["--scope", "--quiet", "--collect"].map(str::to_owned).to_vec();
+            let mut environment = BTreeMap::new();
+            if *user {
+                words.push("--user".to_owned());
+                let runtime = format!("/run/user/{}", geteuid().as_raw());
+                let runtime = own.get("XDG_RUNTIME_DIR").cloned().unwrap_or(runtime);
+                environment.insert("XDG_RUNTIME_DIR".to_owned(), runtime);
+                if let Some(bus) = own.get("DBUS_SESSION_BUS_ADDRESS") {
+                    environment.insert("DBUS_SESSION_BUS_ADDRESS".to_owned(), bus.clone());
+                }
+            }
+            words.push("--".to_owned());
+            words.push(shim.display().to_string());
+            words.extend_from_slice(arguments);
+            Ok(Launcher { program: program.clone(), arguments: words, environment })
+        }
+        Launch::Refuse(reason) => Err(DriverError::Refused(reason.clone())),
+    }
+}
+
+fn decide(unit: &Unit, kill_mode: Option<&str>, systemd_run: Option<PathBuf>, root: bool) -> Launch {
+    if matches!(kill_mode, Some("process" | "none")) {
+        return Launch::Direct;
+    }
+    if let Some(program) = systemd_run {
+        return Launch::Scope { program, user: !root };
+    }
+    Launch::Refuse(format!(
+        "systemd would end every service together with the unit {} that lcm runs in, and there is no systemd-run to \
+         move them out of it: set KillMode=process in that unit",
+        unit.name
+    ))
+}
+
+/// The innermost unit of a process; a scope is nobody's to end but its own.
+fn unit_of(cgroups: &str) -> Option<Unit> {
+    let path = cgroups.lines().find_map(|line| {
+        let mut fields = line.splitn(3, ':');
+        let (hierarchy, controllers) = (fields.next()?, fields.next()?);
+        // The second version's only line, or the one that systemd keeps for itself in the first.
+        let named = controllers == "name=systemd" || (hierarchy == "0" && controllers.is_empty());
+        fields.next().filter(|path| named && *path != "/")
+    })?;
+    let parts: Vec<&str> = path.split('/').collect();
+    let position = parts.iter().rposition(|part| matches!(kind(part), "service" | "scope"))?;
+    let name = Some(parts[position]).filter(|part| kind(part) == "service")?.to_owned();
+    Some(Unit { name, user: parts[..position].iter().any(|part| part.starts_with("user@")) })
+}
+
+/// What stands after the last dot of a unit's name.
+fn kind(part: &str) -> &str {
+    part.rsplit_once('.').map_or("", |(_, kind)| kind)
+}
+
+/// What systemd does to the unit's processes when it ends; `None` where it does not tell.
+fn kill_mode(unit: &Unit) -> Option<String> {
+    let mut command = Command::new("systemctl");
+    if unit.user {
+        command.arg("--user");
+    }
+    let output = command.args(["show", "--property=KillMode", "--value", "--", &unit.name]).output().ok()?;
+    let mode = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    (output.status.success() && !mode.is_empty()).then_some(mode)
+}
+
+fn on_path(program: &str, own: &BTreeMap<String, String>) -> Option<PathBuf> {
+    env::split_paths(own.get("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::{Path, PathBuf};
+
+    use super::{Launch, Unit, decide, launcher, unit_of};
+
+    fn unit(name: &str, user: bool) -> Unit {
+        Unit { name: name.to_owned(), user }
+    }
+
+    #[test]
+    fn the_unit_is_the_innermost_one_that_ends_its_processes() {
+        assert_eq!(unit_of("0::/system.slice/cron.service\n"), Some(unit("cron.service", false)));
+        assert_eq!(unit_of("0::/system.slice/runner.service/job\n"), Some(unit("runner.service", false)));
+        let hybrid = "5:cpu:/\n1:name=systemd:/system.slice/ci.service\n0::/system.slice/ci.service\n";
+        assert_eq!(unit_of(hybrid), Some(unit("ci.service", false)));
+        let timer = "0::/user.slice/user-7.slice/user@7.service/app.slice/lcm.service\n";
+        assert_eq!(unit_of(timer), Some(unit("lcm.service", true)));
+        let terminal = "0::/user.slice/user-7.slice/user@7.service/app.slice/terminal.scope\n";
+        assert_eq!(unit_of(terminal), None);
+        assert_eq!(unit_of("0::/user.slice/user-7.slice/session-3.scope\n"), None);
+        assert_eq!(unit_of("9:name=systemd:/\n0::/\n"), None);
+    }
+
+    #[test]
+    fn a_unit_that_lets_its_processes_live_needs_nothing() {
+        let cron = unit("cron.service", false);
+        assert_eq!(decide(&cron, Some("process"), None, true), Launch::Direct);
+        assert_eq!(decide(&cron, Some("none"), None, false), Launch::Direct);
+    }
+
+    #[test]
+    fn others_are_left_by_a_scope_or_the_setting_is_named() {
+        let runner = unit("runner.service", false);
+        let program = PathBuf::from("/usr/bin/systemd-run");
+        let scope = |user| Launch::Scope { program: PathBuf::from("/usr/bin/systemd-run"), user };
+        assert_eq!(decide(&runner, Some("control-group"), Some(program.clone()), true), scope(false));
+        assert_eq!(decide(&runner, None, Some(program), false), scope(true));
+        let Launch::Refuse(reason) = decide(&runner, Some("mixed"), None, true) else { panic!("it must refuse") };
+        assert!(reason.contains("KillMode=process") && reason.contains("runner.service"), "{reason}");
+    }
+
+    #[test]
+    fn a_scope_is_asked_for_without_a_secret_on_the_command_line() {
+        let own = BTreeMap::from([("XDG_RUNTIME_DIR".to_owned(), "/run/user/7".to_owned())]);
+        let arguments = ["__shim".to_owned()];
+        let launch = Launch::Scope { program: PathBuf::from("/usr/bin/systemd-run"), user: true };
+        let launcher = launcher(&launch, Path::new("/no/such/lcm"), &arguments, &own).expect("a command");
+        assert_eq!(launcher.program, Path::new("/usr/bin/systemd-run"));
+        let words = ["--scope", "--quiet", "--collect", "--user", "--", "/no/such/lcm", "__shim"];
+        assert_eq!(launcher.arguments, words);
+        assert_eq!(launcher.environment, own);
+    }
+}

@@ -1,0 +1,216 @@
+//! A service as the engine wants to hear it. Pure, but that secrets are revealed here: into the environment, and
+//! nowhere else.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use bollard::models::{
+    ContainerCreateBody, DeviceMapping, DeviceRequest, EndpointSettings, HealthConfig, HostConfig, NetworkingConfig,
+    PortBinding, PortMap, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+};
+
+use crate::host::gpu::visible;
+use crate::model::desired::{Container, EnvValue, GpuAccess, ImageHealthcheck, Protocol, PublishedPort, Service};
+use crate::model::names::GpuId;
+use crate::runtime::docker::drive::marks;
+use crate::runtime::{DriverError, Start};
+
+/// The whole of what creating takes.
+pub(super) fn body(
+    start: &Start<'_>,
+    container: &Container,
+    host_id: Option<&str>,
+    compared: u32,
+) -> Result<ContainerCreateBody, DriverError> {
+    check_labels(start.service, container)?;
+    let labels = marks::write(start, container, (&marks::new_salt()?, compared), host_id);
+    let first = container.networks.first();
+    let endpoint = first.and_then(|name| Some((name.clone(), endpoint(name, start.service)?)));
+    Ok(ContainerCreateBody {
+        image: Some(container.image.clone()),
+        cmd: container.command.clone(),
+        entrypoint: container.entrypoint.clone(),
+        env: Some(environment(start, container)?),
+        exposed_ports: some(container.ports.iter().map(container_port).collect()),
+        user: container.user.clone(),
+        labels: Some(labels),
+        healthcheck: container.healthcheck.as_ref().map(healthcheck),
+        stop_signal: start.service.stop.signal.clone(),
+        stop_timeout: Some(seconds(start.service.stop.grace)),
+        host_config: Some(HostConfig {
+            binds: some(container.volumes.clone()),
+            network_mode: first.cloned(),
+            port_bindings: Some(port_bindings(&container.ports)),
+            restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
+            shm_size: container.shm_size_bytes.and_then(|bytes| i64::try_from(bytes).ok()),
+            ipc_mode: container.ipc.clone(),
+            devices: some(container.devices.iter().map(|device| device_mapping(device)).collect()),
+            ulimits: some(container.ulimits.iter().map(ulimit).collect()),
+            device_requests: device_request(container.gpu_access, start.gpus).map(|request| vec![request]),
+            ..HostConfig::default()
+        }),
+        networking_config: endpoint
+            .map(|endpoint| NetworkingConfig { endpoints_config: Some(HashMap::from([endpoint])) }),
+        ..ContainerCreateBody::default()
+    })
+}
+
+/// Marks are ours alone: a copied one would make two owners.
+pub(super) fn check_labels(service: &Service, container: &Container) -> Result<(), DriverError> {
+    match container.labels.keys().find(|name| name.starts_with(marks::PREFIX)) {
+        Some(name) => Err(DriverError::Refused(format!(
+            "service {} sets the label {name}, and labels that begin with `lcm.` are lcm's own",
+            service.name
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Under which names others of its network find it; `None`: that network has no names.
+pub(super) fn endpoint(network: &str, service: &Service) -> Option<EndpointSettings> {
+    is_user_defined(network)
+        .then(|| EndpointSettings { aliases: Some(vec![service.name.to_string()]), ..EndpointSettings::default() })
+}
+
+/// Not one of the engine's own modes.
+pub(super) fn is_user_defined(network: &str) -> bool {
+    !matches!(network, "bridge" | "host" | "none" | "default") && !network.starts_with("container:")
+}
+
+/// The path on this machine.
+pub(super) fn host_device(device: &str) -> &str {
+    device.split(':').next().unwrap_or(device)
+}
+
+/// The path on this machine that a volume mounts; `None`: it is the engine's own, by its name.
+pub(super) fn host_path(volume: &str) -> Option<&str> {
+    volume.split(':').next().filter(|source| source.starts_with('/'))
+}
+
+/// Whole seconds, the next: a grace is never cut short.
+pub(super) fn seconds(time: Duration) -> i64 {
+    let up = u64::from(time.subsec_nanos() > 0);
+    i64::from(i32::try_from(time.as_secs().saturating_add(up)).unwrap_or(i32::MAX))
+}
+
+fn some<T>(items: Vec<T>) -> Option<Vec<T>> {
+    (!items.is_empty()).then_some(items)
+}
+
+fn environment(start: &Start<'_>, container: &Container) -> Result<Vec<String>, DriverError> {
+    let told = match container.gpu_access {
+        GpuAccess::Environment => visible::of_container(start.gpus, start.indices),
+        GpuAccess::Request | GpuAccess::None => BTreeMap::new(),
+    };
+    let mut lines = Vec::with_capacity(container.environment.len() + told.len());
+    // Of two lines with one name programs take one or the other: the plan's word is the only one.
+    for (name, value) in container.environment.iter().filter(|(name, _)| !told.contains_key(*name)) {
+        let text = match value {
+            EnvValue::Plain(text) => text,
+            EnvValue::Secret(Some(secret)) => secret.reveal(),
+            EnvValue::Secret(None) => {
+                return Err(DriverError::Missing(format!("service {} needs {name}, and it is not set", {
+                    &start.service.name
+                })));
+            }
+        };
+        lines.push(format!("{name}={text}"));
+    }
+    lines.extend(told.iter().map(|(name, value)| format!("{name}={value}")));
+    Ok(lines)
+}
+
+fn device_request(access: GpuAccess, gpus: &[GpuId]) -> Option<DeviceRequest> {
+    let wanted = match access {
+        GpuAccess::Request => !gpus.is_empty(),
+        GpuAccess::Environment | GpuAccess::None => false,
+    };
+    wanted.then(|| DeviceRequest {
+        driver: Some("nvidia".to_owned()),
+        device_ids: Some(visible::device_ids(gpus)),
+        capabilities: Some(vec![vec!["gpu".to_owned()]]),
+        ..DeviceRequest::default()
+    })
+}
+
+fn container_port(port: &PublishedPort) -> String {
+    let protocol = match port.protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    };
+    format!("{}/{protocol}", port.container)
+}
+
+/// One container port may be published more than once.
+fn port_bindings(ports: &[PublishedPort]) -> PortMap {
+    let mut bindings = PortMap::new();
+    for port in ports {
+        let binding = PortBinding {
+            host_ip: port.address.clone(),
+            // Empty: the engine takes a free one.
+            host_port: Some(port.host.map(|port| port.to_string()).unwrap_or_default()),
+        };
+        bindings.entry(container_port(port)).or_default().get_or_insert_default().push(binding);
+    }
+    bindings
+}
+
+fn device_mapping(device: &str) -> DeviceMapping {
+    let mut parts = device.splitn(3, ':');
+    let host = parts.next().unwrap_or_default().to_owned();
+    DeviceMapping {
+        path_in_container: Some(parts.next().map_or_else(|| host.clone(), str::to_owned)),
+        path_on_host: Some(host),
+        cgroup_permissions: Some(parts.next().unwrap_or("rwm").to_owned()),
+    }
+}
+
+fn ulimit((name, limit): (&String, &crate::model::desired::Ulimit)) -> ResourcesUlimits {
+    ResourcesUlimits { name: Some(name.clone()), soft: Some(limit.soft), hard: Some(limit.hard) }
+}
+
+fn healthcheck(check: &ImageHealthcheck) -> HealthConfig {
+    let nanoseconds = |time: Option<Duration>| time.and_then(|time| i64::try_from(time.as_nanos()).ok());
+    HealthConfig {
+        test: Some(check.test.clone()),
+        interval: nanoseconds(check.interval),
+        timeout: nanoseconds(check.timeout),
+        retries: check.retries.map(i64::from),
+        start_period: nanoseconds(check.start_period),
+        start_interval: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{device_mapping, host_device, host_path, port_bindings, seconds};
+    use crate::model::desired::{Protocol, PublishedPort};
+
+    #[test]
+    fn devices_and_ports_are_told_as_the_engine_takes_them() {
+        let mapping = device_mapping("/dev/dri");
+        assert_eq!(mapping.path_in_container.as_deref(), Some("/dev/dri"));
+        assert_eq!(mapping.cgroup_permissions.as_deref(), Some("rwm"));
+        assert_eq!(host_device("/dev/dri:/dev/x:r"), "/dev/dri");
+
+        let port = |host| PublishedPort { address: None, host, container: 80, protocol: Protocol::Tcp };
+        let bindings = port_bindings(&[port(Some(8080)), port(None)]);
+        let hosts: Vec<_> = bindings["80/tcp"].iter().flatten().map(|binding| binding.host_port.as_deref()).collect();
+        assert_eq!(hosts, [Some("8080"), Some("")]);
+    }
+
+    #[test]
+    fn a_mounted_path_is_told_from_a_named_volume() {
+        assert_eq!(host_path("/srv/models:/models:ro"), Some("/srv/models"));
+        assert_eq!(host_path("models:/models"), None);
+    }
+
+    #[test]
+    fn a_grace_is_never_cut_short() {
+        assert_eq!(seconds(Duration::from_millis(250)), 1);
+        assert_eq!(seconds(Duration::from_secs(30)), 30);
+        assert_eq!(seconds(Duration::ZERO), 0);
+    }
+}

@@ -1,0 +1,83 @@
+//! Containers of a machine that no manifest speaks of yet: each inspected, for what the list does not tell of strangers.
+//! No environment is read.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bollard::models::{ContainerInspectResponse, HostConfig, PortBinding};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use crate::model::found::FoundContainer;
+use crate::runtime::DriverError;
+use crate::runtime::docker::drive::list::PARALLEL_MAX;
+use crate::runtime::docker::drive::{Engine, short};
+
+/// Compose's marks.
+const COMPOSE_SERVICE: &str = "com.docker.compose.service";
+const COMPOSE_DEPENDS_ON: &str = "com.docker.compose.depends_on";
+
+impl Engine {
+    /// By the container's id. What is gone by then is left out.
+    pub async fn found(&self, ids: &[String]) -> Result<BTreeMap<String, FoundContainer>, DriverError> {
+        let looks = ids.iter().map(|id| async move {
+            let call = self.docker.inspect_container(id, None);
+            let seen = self.find(format!("inspect container {}", short(id)), call).await?;
+            Ok::<_, DriverError>(seen.map(|seen| (id.clone(), found(seen))))
+        });
+        let found: Vec<Option<(String, FoundContainer)>> =
+            stream::iter(looks).buffered(PARALLEL_MAX).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+}
+
+fn found(response: ContainerInspectResponse) -> FoundContainer {
+    let labels = response.config.and_then(|config| config.labels).unwrap_or_default();
+    let host = response.host_config.unwrap_or_default();
+    let policy = host.restart_policy.as_ref().and_then(|policy| policy.name).map(|name| name.to_string());
+    FoundContainer {
+        compose_service: labels.get(COMPOSE_SERVICE).cloned(),
+        depends_on: labels.get(COMPOSE_DEPENDS_ON).map(|text| depends_on(text)).unwrap_or_default(),
+        restart_policy: policy.filter(|name| !name.is_empty() && name != "no"),
+        asks_for_gpu: asks_for_gpu(&host),
+        ports: host.port_bindings.map(ports).unwrap_or_default(),
+        answering: BTreeSet::new(),
+    }
+}
+
+/// `db:service_healthy:true,cache:service_started:false`.
+fn depends_on(text: &str) -> BTreeSet<String> {
+    let names = text.split(',').filter_map(|entry| entry.split(':').next());
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+fn asks_for_gpu(host: &HostConfig) -> bool {
+    let requests = host.device_requests.iter().flatten();
+    let by_request = requests.flat_map(|request| request.capabilities.iter().flatten().flatten());
+    by_request.into_iter().any(|capability| capability == "gpu") || host.runtime.as_deref() == Some("nvidia")
+}
+
+/// Fixed TCP ports of the host; one that the engine picks anew at each start is nobody's address.
+fn ports(bindings: HashMap<String, Option<Vec<PortBinding>>>) -> BTreeMap<u16, String> {
+    bindings
+        .into_iter()
+        .filter(|(container, _)| !container.ends_with("/udp") && !container.ends_with("/sctp"))
+        .flat_map(|(_, bindings)| bindings.unwrap_or_default())
+        .filter_map(|binding| {
+            let port = binding.host_port?.parse().ok().filter(|port| *port > 0)?;
+            let address = binding.host_ip.filter(|address| !["", "0.0.0.0", "::"].contains(&address.as_str()));
+            Some((port, address.unwrap_or_else(|| "localhost".to_owned())))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::depends_on;
+
+    #[test]
+    fn composes_own_note_of_what_depends_on_what() {
+        let needs: Vec<String> =
+            depends_on("db:service_healthy:true,cache:service_started:false").into_iter().collect();
+        assert_eq!(needs, ["cache", "db"]);
+        assert!(depends_on("").is_empty());
+    }
+}

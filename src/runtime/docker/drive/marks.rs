@@ -1,0 +1,116 @@
+//! Marks as they are written on a container: labels, to [`Marks`] and back. No secret is in them, only a digest
+//! under a salt that is made anew for each container.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::files::kernel;
+use crate::model::desired::{Container, Service};
+use crate::model::facts::Marks;
+use crate::model::names::GpuId;
+use crate::model::spec::canonical;
+use crate::runtime::{DriverError, Start};
+
+/// What users' own labels may not begin with.
+pub(super) const PREFIX: &str = "lcm.";
+
+const PROJECT: &str = "lcm.project";
+const SERVICE: &str = "lcm.service";
+const SPEC: &str = "lcm.spec";
+const CONFIG: &str = "lcm.config";
+const SECRETS: &str = "lcm.secrets";
+pub(super) const SALT: &str = "lcm.salt";
+const GPUS: &str = "lcm.gpus";
+const VRAM_MIB: &str = "lcm.vram_mib";
+/// The container's name at its creation: marks under another name are a copy's, or of one that was renamed.
+const NAME: &str = "lcm.name";
+const HOST: &str = "lcm.host";
+const UID: &str = "lcm.uid";
+/// Version of the settings that are compared with the real ones.
+const COMPARED: &str = "lcm.compared";
+/// The image by the name it was asked for: the engine forgets that name once it means another image.
+pub(super) const IMAGE: &str = "lcm.image";
+
+/// 128 bits: nobody guesses a secret by trying salts, and no two containers share one.
+const SALT_BYTES: usize = 16;
+
+/// Marks on a container, whoever wrote them; `None`: it has none.
+pub(super) fn read(labels: &HashMap<String, String>) -> Option<Marks> {
+    let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
+    Some(Marks {
+        project: labels.get(PROJECT)?.clone(),
+        service: label(SERVICE),
+        spec: label(SPEC),
+        secrets: label(SECRETS),
+        salt: label(SALT),
+        config: label(CONFIG),
+        gpus: label(GPUS),
+        vram_mib: label(VRAM_MIB).parse().unwrap_or_default(),
+        name: label(NAME),
+        host_id: label(HOST),
+        uid: label(UID).parse().ok(),
+        compared: label(COMPARED).parse().unwrap_or_default(),
+    })
+}
+
+/// The labels of a new container: the user's, and ours. `compared`: the version of the settings that are compared with
+/// its real ones later. `host_id`: this machine, where it is known.
+pub(super) fn write(
+    start: &Start<'_>,
+    container: &Container,
+    (salt, compared): (&str, u32),
+    host_id: Option<&str>,
+) -> HashMap<String, String> {
+    let service = start.service;
+    let ours = [
+        (PROJECT, start.project.to_string()),
+        (SERVICE, service.name.to_string()),
+        (SPEC, service.spec.hash().to_owned()),
+        (CONFIG, config(service)),
+        (SECRETS, service.spec.secret_digest(salt)),
+        (SALT, salt.to_owned()),
+        (GPUS, gpus(start.gpus)),
+        (VRAM_MIB, service.vram.0.to_string()),
+        (IMAGE, container.image.clone()),
+        (NAME, container.name.to_string()),
+        (UID, rustix::process::getuid().as_raw().to_string()),
+        (COMPARED, compared.to_string()),
+    ];
+    let theirs = container.labels.iter().map(|(name, value)| (name.clone(), value.clone()));
+    let host = host_id.map(|host_id| (HOST, host_id.to_owned()));
+    theirs.chain(ours.into_iter().chain(host).map(|(name, value)| (name.to_owned(), value))).collect()
+}
+
+/// What it was made from and how it wishes to be stopped, for a diff, and for the day when no manifest names it.
+fn config(service: &Service) -> String {
+    let stop = &service.stop;
+    canonical(&json!({
+        "spec": service.spec.config(),
+        "stop": {
+            "signal": stop.signal,
+            "grace_ms": u64::try_from(stop.grace.as_millis()).unwrap_or(u64::MAX),
+            "exec": service.spec.masked(json!(stop.exec)),
+        },
+        "ports": service.ports,
+    }))
+}
+
+/// GPUs by comma, as they are written on things; in order, so that one placement is one text.
+pub(super) fn gpus(gpus: &[GpuId]) -> String {
+    let mut names: Vec<&str> = gpus.iter().map(GpuId::as_str).collect();
+    names.sort_unstable();
+    names.join(",")
+}
+
+pub(super) fn new_salt() -> Result<String, DriverError> {
+    let bytes = kernel::read(Path::new("/dev/urandom"), SALT_BYTES as u64)
+        .map_err(|source| DriverError::Io { what: "reading /dev/urandom".to_owned(), source })?;
+    let mut salt = String::with_capacity(SALT_BYTES * 2);
+    for byte in bytes {
+        let _ = write!(salt, "{byte:02x}");
+    }
+    Ok(salt)
+}

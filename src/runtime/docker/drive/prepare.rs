@@ -1,0 +1,253 @@
+//! Everything that a start needs and that can fail beforehand: image and room for it, networks, devices, mounted paths,
+//! GPU access. What runs is not touched. Networks are not created: they are not one service's alone.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bollard::query_parameters::{CreateImageOptionsBuilder, ListNetworksOptions};
+use futures_util::StreamExt as _;
+
+use crate::host::disk;
+use crate::model::desired::{Container, GpuAccess, PullPolicy, Runtime, Service};
+use crate::model::names::{ContainerName, ProjectName};
+use crate::runtime::DriverError;
+use crate::runtime::docker::drive::inspect::{Seen, not_a_container};
+use crate::runtime::docker::drive::settings::Details;
+use crate::runtime::docker::drive::{Engine, Place, READ_DEADLINE, create, failure};
+
+/// A pull may take hours; one that says nothing for so long is stuck (layers report several times a second).
+const PULL_SILENCE_MAX: Duration = Duration::from_mins(5);
+
+/// The size of an image is known only while it is pulled. Those of AI services are some GiB: with less than one free
+/// hardly any will fit, and what is smaller leaves no room to run.
+const PULL_FREE_BYTES_MIN: u64 = 1 << 30;
+
+/// Where packages put the hook that gives containers their GPUs; with it the engine needs no runtime of that name.
+const GPU_HOOKS: [&str; 2] = ["/usr/bin/nvidia-container-runtime-hook", "/usr/local/bin/nvidia-container-runtime-hook"];
+
+impl Engine {
+    /// Makes sure that starting can't fail for want of something that is known beforehand.
+    pub async fn prepare(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
+        match &service.runtime {
+            Runtime::Process(_) => Err(not_a_container(service)),
+            Runtime::Existing(existing) => match self.named(existing.container.as_str()).await? {
+                Some(seen) if self.is_anothers(&seen, project) => Err(self.refusal(&seen, project, "start")),
+                Some(seen) => self.prepare_existing(service, &seen.details).await,
+                None => Err(missing_container(service, &existing.container)),
+            },
+            Runtime::Container(container) => {
+                create::check_labels(service, container)?;
+                self.prepare_names(project, service, container).await?;
+                self.prepare_devices(service, container).await?;
+                self.prepare_volumes(service, container).await?;
+                self.prepare_networks(service, container).await?;
+                self.prepare_gpus(service, container).await?;
+                self.prepare_image(service, container).await
+            }
+        }
+    }
+
+    /// The service's name, and the one under which its older self is put aside, are its own or nobody's.
+    async fn prepare_names(
+        &self,
+        project: &ProjectName,
+        service: &Service,
+        container: &Container,
+    ) -> Result<(), DriverError> {
+        let (current, aside) = self.pair(project, service, container).await?;
+        let stranger = |seen: &Seen| !self.is_ours(seen, project, service);
+        if let Some(stranger) = current.filter(stranger) {
+            return Err(self.refusal(&stranger, project, "replace"));
+        }
+        match aside.filter(stranger) {
+            Some(stranger) => Err(DriverError::Refused(format!(
+                "{}, and {} could not be put aside under that name: rename or remove it",
+                self.describe(&stranger, project),
+                container.name
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Devices and host folders that a container was made with are still there.
+    async fn prepare_existing(&self, service: &Service, details: &Details) -> Result<(), DriverError> {
+        if !self.is_here().await? {
+            return Ok(());
+        }
+        let mut devices = details.host.devices.iter().flatten().filter_map(|device| device.path_on_host.as_deref());
+        let device = devices.find(|path| is_missing(path)).map(|path| format!("device {path}"));
+        let binds = details.mounts.iter().filter(|mount| mount.typ.as_deref() == Some("bind"));
+        let mut sources = binds.filter_map(|mount| mount.source.as_deref());
+        let source = || sources.find(|path| is_missing(path)).map(|path| format!("the mounted path {path}"));
+        match device.or_else(source) {
+            Some(missing) => Err(DriverError::Missing(format!(
+                "the container of service {} was made with {missing}, which does not exist on this machine any more",
+                service.name
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    async fn prepare_devices(&self, service: &Service, container: &Container) -> Result<(), DriverError> {
+        // The devices of another machine, and those of the host around a container, can't be seen from here.
+        if !self.is_here().await? {
+            return Ok(());
+        }
+        // Not a path: a device by its CDI name, which the engine resolves.
+        let paths =
+            container.devices.iter().map(|device| create::host_device(device)).filter(|path| path.starts_with('/'));
+        match paths.into_iter().find(|path| !Path::new(path).exists()) {
+            Some(path) => {
+                Err(DriverError::Missing(format!("service {} needs device {path}, and there is none", service.name)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The engine would make a missing one itself: an empty folder owned by root, in place of the data.
+    async fn prepare_volumes(&self, service: &Service, container: &Container) -> Result<(), DriverError> {
+        if let Place::Elsewhere(_) = self.place().await? {
+            return Ok(());
+        }
+        // Around a container they are the host's folders by now, visible here through its mounts.
+        self.host_volumes(service, container).await?;
+        for volume in &container.volumes {
+            if let Some(path) = create::host_path(volume).filter(|path| is_missing(path)) {
+                return Err(DriverError::Missing(format!(
+                    "service {} needs volume {volume}: there is no {path} on this machine; create it (the engine would \
+                     make an empty folder owned by root)",
+                    service.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    async fn prepare_networks(&self, service: &Service, container: &Container) -> Result<(), DriverError> {
+        let wanted: Vec<&String> =
+            container.networks.iter().filter(|network| create::is_user_defined(network)).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let call = self.docker.list_networks(None::<ListNetworksOptions>);
+        let networks = self.call("list networks", READ_DEADLINE, call).await?;
+        let is_there = |wanted: &String| {
+            networks.iter().any(|network| network.name.as_ref() == Some(wanted) || network.id.as_ref() == Some(wanted))
+        };
+        match wanted.into_iter().find(|network| !is_there(network)) {
+            Some(network) => Err(DriverError::Missing(format!(
+                "service {} needs network {network}, and there is none: `docker network create {network}` makes it",
+                service.name
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    async fn prepare_gpus(&self, service: &Service, container: &Container) -> Result<(), DriverError> {
+        let asks = match container.gpu_access {
+            GpuAccess::Request => service.wants_gpu(),
+            GpuAccess::Environment | GpuAccess::None => false,
+        };
+        if !asks {
+            return Ok(());
+        }
+        let info = self.call("describe itself", READ_DEADLINE, self.docker.info()).await?;
+        let by_runtime = info.runtimes.is_some_and(|runtimes| runtimes.contains_key("nvidia"));
+        let by_device = info.discovered_devices.is_some_and(|devices| {
+            devices.iter().filter_map(|device| device.id.as_deref()).any(|id| id.starts_with("nvidia.com/gpu"))
+        });
+        let by_hook = self.is_here().await? && GPU_HOOKS.iter().any(|hook| Path::new(hook).exists());
+        if by_runtime || by_device || by_hook {
+            return Ok(());
+        }
+        Err(DriverError::Missing(format!(
+            "service {} asks for a GPU, and the engine at {} can't give one: it knows neither the nvidia runtime nor \
+             GPU devices (install the NVIDIA Container Toolkit, or choose `gpu_access: environment` or `none`)",
+            service.name, self.endpoint
+        )))
+    }
+
+    async fn prepare_image(&self, service: &Service, container: &Container) -> Result<(), DriverError> {
+        let image = &container.image;
+        let is_there = self.image_id(image).await?.is_some();
+        match container.pull {
+            PullPolicy::Missing | PullPolicy::Never if is_there => Ok(()),
+            PullPolicy::Missing | PullPolicy::Always => {
+                if !is_there {
+                    self.require_room(image).await?;
+                }
+                self.pull(image).await
+            }
+            PullPolicy::Never => Err(DriverError::Missing(format!(
+                "service {} needs image {image}, it is not here, and `pull_policy: never` forbids to fetch it",
+                service.name
+            ))),
+        }
+    }
+
+    /// A disk that a pull has filled stops every other service on it too.
+    async fn require_room(&self, image: &str) -> Result<(), DriverError> {
+        // The disk of another machine can't be asked from here, nor the host's from a container.
+        if !self.is_here().await? {
+            return Ok(());
+        }
+        let info = self.call("describe itself", READ_DEADLINE, self.docker.info()).await?;
+        match info.docker_root_dir {
+            Some(root) => disk::require(Path::new(&root), PULL_FREE_BYTES_MIN, &format!("image {image}")),
+            None => Ok(()),
+        }
+    }
+
+    async fn pull(&self, image: &str) -> Result<(), DriverError> {
+        let what = || format!("pull image {image}");
+        // Without a tag the engine would pull all of them.
+        let options = CreateImageOptionsBuilder::new().from_image(&with_tag(image)).build();
+        let mut progress = std::pin::pin!(self.docker.create_image(Some(options), None, None));
+        loop {
+            match tokio::time::timeout(PULL_SILENCE_MAX, progress.next()).await {
+                Ok(None) => break,
+                Ok(Some(Ok(_))) => {}
+                Ok(Some(Err(error))) => return Err(failure(&self.endpoint, what(), &error)),
+                Err(_elapsed) => {
+                    let reason = format!("no progress for {} s", PULL_SILENCE_MAX.as_secs());
+                    return Err(DriverError::Engine { what: what(), reason });
+                }
+            }
+        }
+        match self.image_id(image).await? {
+            Some(_) => Ok(()),
+            None => Err(DriverError::Missing(format!("image {image} was pulled, and is not there"))),
+        }
+    }
+}
+
+/// What this user may not look into, the engine may.
+fn is_missing(path: &str) -> bool {
+    path.starts_with('/') && matches!(Path::new(path).try_exists(), Ok(false))
+}
+
+pub(super) fn missing_container(service: &Service, container: &ContainerName) -> DriverError {
+    DriverError::Missing(format!(
+        "container {container} of service {} does not exist, and lcm does not create it: it is named as somebody \
+         else's (`docker: {{ container }}`)",
+        service.name
+    ))
+}
+
+/// `latest` where neither tag nor digest is named.
+fn with_tag(image: &str) -> String {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    if last.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_tag;
+
+    #[test]
+    fn only_one_tag_is_ever_pulled() {
+        assert_eq!(with_tag("localhost:5000/web"), "localhost:5000/web:latest");
+        assert_eq!(with_tag("ollama/ollama:0.12"), "ollama/ollama:0.12");
+        assert_eq!(with_tag("web@sha256:00"), "web@sha256:00");
+    }
+}

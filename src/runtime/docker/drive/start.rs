@@ -1,0 +1,238 @@
+//! Bringing a container up, creating it first where needed, and the way back: the old one is put aside under another
+//! name until the new one is known to be well.
+//!
+//! Each step leaves names and labels that tell the next run what happened, so that a crash between any two of them is
+//! mended by starting again.
+
+use bollard::query_parameters::{CreateContainerOptionsBuilder, RenameContainerOptionsBuilder, StartContainerOptions};
+
+use crate::model::desired::{Container, Runtime, Service};
+use crate::model::names::ProjectName;
+use crate::model::observed::{ASIDE_SUFFIX, Instance};
+use crate::model::settings::{COMPARED, Difference, NOT_COMPARED, Setting};
+use crate::runtime::docker::drive::inspect::{Seen, not_a_container};
+use crate::runtime::docker::drive::prepare::missing_container;
+use crate::runtime::docker::drive::{CHANGE_DEADLINE, Engine, create, marks};
+use crate::runtime::{DriverError, Start};
+
+impl Engine {
+    /// Starts what is there where it is as the service wants it, else a new one.
+    pub async fn start(&self, start: &Start<'_>) -> Result<Instance, DriverError> {
+        match &start.service.runtime {
+            Runtime::Process(_) => Err(not_a_container(start.service)),
+            Runtime::Existing(existing) => {
+                let seen = self.named(existing.container.as_str()).await?;
+                let seen = seen.ok_or_else(|| missing_container(start.service, &existing.container))?;
+                if self.is_anothers(&seen, start.project) {
+                    return Err(self.refusal(&seen, start.project, "start"));
+                }
+                self.run(&seen.id, &seen.name).await
+            }
+            Runtime::Container(container) => self.start_own(start, container).await,
+        }
+    }
+
+    /// The new one is well: the one put aside goes. Without a new one it is all there is, and stays.
+    pub async fn settle(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
+        let Runtime::Container(container) = &service.runtime else { return Ok(()) };
+        let (current, aside) = self.pair(project, service, container).await?;
+        let ours = |seen: &Seen| self.is_ours(seen, project, service);
+        match aside.filter(ours) {
+            Some(aside) if current.as_ref().is_some_and(ours) => self.delete(&aside).await,
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The new one is not well: it goes, and the one put aside stands and runs again. Where a failed start has put
+    /// the old one back under its name already, it is only started. `false`: there was none.
+    pub async fn restore(&self, project: &ProjectName, service: &Service) -> Result<bool, DriverError> {
+        let Runtime::Container(container) = &service.runtime else { return Ok(false) };
+        let (current, aside) = self.pair(project, service, container).await?;
+        let ours = |seen: &Seen| self.is_ours(seen, project, service);
+        let Some(aside) = aside.filter(ours) else {
+            let Some(old) = current.filter(ours) else { return Ok(false) };
+            if old.is_up() || self.as_wanted(&old, service, container).await?.is_some() {
+                return Ok(false);
+            }
+            return self.run(&old.id, &old.name).await.map(|_| true);
+        };
+        match current {
+            Some(stranger) if !ours(&stranger) => return Err(self.refusal(&stranger, project, "replace")),
+            Some(failed) => {
+                self.halt(&failed, &service.stop).await?;
+                self.delete(&failed).await?;
+            }
+            None => {}
+        }
+        self.rename(&aside, container.name.as_str()).await?;
+        self.run(&aside.id, container.name.as_str()).await.map(|_| true)
+    }
+
+    async fn start_own(&self, start: &Start<'_>, container: &Container) -> Result<Instance, DriverError> {
+        let (current, aside) = self.pair(start.project, start.service, container).await?;
+        let ours = |seen: &Seen| self.is_ours(seen, start.project, start.service);
+        if let Some(stranger) = current.as_ref().filter(|seen| !ours(seen)) {
+            return Err(self.refusal(stranger, start.project, "replace"));
+        }
+        if let Some(current) = &current {
+            if let Some(mendable) = self.fits(current, start, container).await? {
+                self.mend(current, start.service, &mendable).await?;
+                self.join_networks(current, start.service, container).await?;
+                return self.run(&current.id, &current.name).await;
+            }
+            if current.is_up() {
+                return Err(DriverError::Refused(format!(
+                    "container {} still runs, made from another spec: it has to be stopped before it is replaced",
+                    current.name
+                )));
+            }
+        }
+        let fallback = match (current, aside) {
+            (None, None) => None,
+            (Some(_), Some(stranger)) if !ours(&stranger) => {
+                return Err(self.refusal(&stranger, start.project, "put the old one aside as"));
+            }
+            // Left by a run that ended early: the one aside is known to have worked, the one after it is not.
+            (Some(current), Some(aside)) => {
+                self.delete(&current).await?;
+                Some(aside)
+            }
+            (Some(current), None) => {
+                self.rename(&current, &format!("{}{ASIDE_SUFFIX}", container.name)).await?;
+                Some(current)
+            }
+            (None, Some(aside)) if !ours(&aside) => None,
+            (None, Some(aside)) if aside.is_up() => Some(aside),
+            (None, Some(aside)) => {
+                let Some(mendable) = self.fits(&aside, start, container).await? else {
+                    return self.create_and_run(start, container, Some(&aside)).await;
+                };
+                self.rename(&aside, container.name.as_str()).await?;
+                self.mend(&aside, start.service, &mendable).await?;
+                return self.run(&aside.id, container.name.as_str()).await;
+            }
+        };
+        self.create_and_run(start, container, fallback.as_ref()).await
+    }
+
+    /// Where a new one can't be brought up, the old one has its name again.
+    async fn create_and_run(
+        &self,
+        start: &Start<'_>,
+        container: &Container,
+        fallback: Option<&Seen>,
+    ) -> Result<Instance, DriverError> {
+        let error = match self.create(start, container).await {
+            Ok(made) => match self.bring_up(&made, start.service, container).await {
+                Ok(instance) => return Ok(instance),
+                Err(error) if fallback.is_none() => return Err(error),
+                Err(error) => self.delete(&made).await.err().unwrap_or(error),
+            },
+            Err(error) => error,
+        };
+        match fallback {
+            // The first error says more than one of putting things back.
+            Some(old) => Err(self.rename(old, container.name.as_str()).await.err().map_or(error, |second| {
+                DriverError::Refused(format!("{second}, after the start of its successor failed"))
+            })),
+            None => Err(error),
+        }
+    }
+
+    /// An engine may have defaults of its own, or write a setting in another way. What reads back otherwise right after
+    /// it was made would do so for ever: such a container is made once more, with a mark that keeps it from being
+    /// compared.
+    async fn create(&self, start: &Start<'_>, container: &Container) -> Result<Seen, DriverError> {
+        let made = self.create_compared(start, container, COMPARED).await?;
+        let differences = self.differences(&made, start.service, container).await?;
+        // Further networks are joined later.
+        if differences.iter().all(|difference| matches!(difference.setting, Setting::Network(_))) {
+            return Ok(made);
+        }
+        self.delete(&made).await?;
+        self.create_compared(start, container, NOT_COMPARED).await
+    }
+
+    async fn create_compared(
+        &self,
+        start: &Start<'_>,
+        container: &Container,
+        compared: u32,
+    ) -> Result<Seen, DriverError> {
+        let volumes = self.host_volumes(start.service, container).await?;
+        let container = &Container { volumes, ..container.clone() };
+        let body = create::body(start, container, self.own_host_id(), compared)?;
+        let options = CreateContainerOptionsBuilder::new().name(container.name.as_str()).build();
+        let call = self.docker.create_container(Some(options), body);
+        let made = self.call(format!("create container {}", container.name), CHANGE_DEADLINE, call).await?;
+        let seen = self.inspect(&made.id).await?;
+        seen.ok_or_else(|| DriverError::Missing(format!("container {} was created, and is not there", container.name)))
+    }
+
+    async fn bring_up(&self, seen: &Seen, service: &Service, container: &Container) -> Result<Instance, DriverError> {
+        self.join_networks(seen, service, container).await?;
+        self.run(&seen.id, &seen.name).await
+    }
+
+    /// The first network is given at creation; the engine takes the others one by one.
+    async fn join_networks(&self, seen: &Seen, service: &Service, container: &Container) -> Result<(), DriverError> {
+        let missing = container.networks.iter().skip(1).filter(|network| !seen.details.networks.contains_key(*network));
+        for network in missing {
+            self.join(seen, service, network).await?;
+        }
+        Ok(())
+    }
+
+    /// What is left to mend of one that is as this start wants it: spec, secrets, real settings, image, the GPUs that it
+    /// was given, and the memory that it counts for there. Both of these stand on the container, where the next plan
+    /// reads them. `None`: it has to be made anew.
+    async fn fits(
+        &self,
+        seen: &Seen,
+        start: &Start<'_>,
+        container: &Container,
+    ) -> Result<Option<Vec<Difference>>, DriverError> {
+        let vram_mib = start.service.vram.0;
+        let placed = seen
+            .marks
+            .as_ref()
+            .filter(|marks| !self.identity(start.project).is_taken_over(marks))
+            .is_some_and(|marks| marks.gpus == marks::gpus(start.gpus) && marks.vram_mib == vram_mib);
+        if !placed {
+            return Ok(None);
+        }
+        self.as_wanted(seen, start.service, container).await
+    }
+
+    /// The same, wherever it was placed.
+    async fn as_wanted(
+        &self,
+        seen: &Seen,
+        service: &Service,
+        container: &Container,
+    ) -> Result<Option<Vec<Difference>>, DriverError> {
+        let Some(marks) = &seen.marks else { return Ok(None) };
+        if !service.spec.has_hash(&marks.spec) || !service.spec.has_secrets(&marks.secrets, &marks.salt) {
+            return Ok(None);
+        }
+        let differences = self.differences(seen, service, container).await?;
+        if !differences.iter().all(Difference::is_mendable) {
+            return Ok(None);
+        }
+        // An image that is gone by its name has not moved.
+        let has_image = self.image_id(&container.image).await?.is_none_or(|now| now == seen.image_id);
+        Ok(has_image.then_some(differences))
+    }
+
+    async fn run(&self, id: &str, name: &str) -> Result<Instance, DriverError> {
+        let call = self.docker.start_container(id, None::<StartContainerOptions>);
+        self.call(format!("start container {name}"), CHANGE_DEADLINE, call).await?;
+        Ok(Instance::Container { id: id.to_owned(), name: name.into() })
+    }
+
+    async fn rename(&self, seen: &Seen, name: &str) -> Result<(), DriverError> {
+        let options = RenameContainerOptionsBuilder::new().name(name).build();
+        let what = format!("rename container {} to {name}", seen.name);
+        self.call(what, CHANGE_DEADLINE, self.docker.rename_container(&seen.id, options)).await
+    }
+}

@@ -1,0 +1,176 @@
+//! Ending a container: as its policy wishes, and after the grace by force. Returns once nothing of it runs. And
+//! freezing one, which ends nothing.
+
+use std::time::Duration;
+
+use bollard::query_parameters::{
+    KillContainerOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+    WaitContainerOptionsBuilder,
+};
+use futures_util::StreamExt as _;
+
+use crate::model::desired::StopPolicy;
+use crate::model::names::{ProjectName, ServiceName};
+use crate::model::observed::Instance;
+use crate::model::ownership::{self, Standing};
+use crate::runtime::docker::drive::inspect::{Running, Seen};
+use crate::runtime::docker::drive::{CHANGE_DEADLINE, Engine, create, short};
+use crate::runtime::{DriverError, Pause, Stop};
+
+/// Beyond the grace, for the engine's own kill (it waits 10 s and tries again), network and mounts.
+const STOP_MARGIN: Duration = Duration::from_mins(1);
+
+impl Engine {
+    /// Ends a container that is proven to be this project's, or that the manifest names. One that has ended is fine.
+    pub async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
+        let Some(seen) = self.instance(stop.instance).await? else { return Ok(()) };
+        self.may_act(&seen, (stop.project, stop.service), stop.instance, "stop")?;
+        self.halt(&seen, stop.policy).await
+    }
+
+    /// Removes a stopped container that is proven to be this project's. Its volumes stay.
+    pub async fn remove(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError> {
+        let Some(seen) = self.instance(instance).await? else { return Ok(()) };
+        let name = ownership::base_name(&seen.name);
+        let is_ours = self.identity(project).standing(seen.evidence(), Some(name)) == Standing::Ours;
+        let service = seen.marks.as_ref().filter(|_| is_ours).map(|marks| ServiceName::from(marks.service.as_str()));
+        let Some(service) = service else { return Err(self.refusal(&seen, project, "remove")) };
+        self.may_act(&seen, (project, &service), instance, "remove")?;
+        self.delete(&seen).await
+    }
+
+    /// Freezes a container that is proven to be this project's, or that the manifest names. One that is frozen is fine.
+    pub async fn pause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
+        let seen = self.may_be_paused(pause, "pause").await?;
+        match seen.state {
+            Running::Paused => Ok(()),
+            Running::Yes => {
+                let what = format!("pause container {}", seen.name);
+                self.call(what, CHANGE_DEADLINE, self.docker.pause_container(&seen.id)).await
+            }
+            Running::Created | Running::Ended | Running::Restarting => {
+                Err(DriverError::Refused(format!("container {} does not run, so it can't be paused", seen.name)))
+            }
+        }
+    }
+
+    /// Lets a frozen one go on; one that is not frozen is fine.
+    pub async fn unpause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
+        let seen = self.may_be_paused(pause, "let go on").await?;
+        if seen.state == Running::Paused { self.thaw(&seen.id).await } else { Ok(()) }
+    }
+
+    async fn may_be_paused(&self, pause: &Pause<'_>, what: &str) -> Result<Seen, DriverError> {
+        let gone = || DriverError::Missing(format!("the container of `{}` is gone", pause.service));
+        let seen = self.instance(pause.instance).await?.ok_or_else(gone)?;
+        self.may_act(&seen, (pause.project, pause.service), pause.instance, what)?;
+        Ok(seen)
+    }
+
+    async fn thaw(&self, id: &str) -> Result<(), DriverError> {
+        let what = format!("unpause container {}", short(id));
+        self.call(what, CHANGE_DEADLINE, self.docker.unpause_container(id)).await
+    }
+
+    /// `None`: it is gone.
+    pub(super) async fn instance(&self, instance: &Instance) -> Result<Option<Seen>, DriverError> {
+        match instance {
+            // The engine would also take a name or the beginning of an id.
+            Instance::Container { id, .. } => Ok(self.inspect(id).await?.filter(|seen| seen.id == *id)),
+            Instance::Tree { id } => Err(DriverError::Refused(format!("process tree {id} is no container"))),
+        }
+    }
+
+    pub(super) async fn halt(&self, seen: &Seen, policy: &StopPolicy) -> Result<(), DriverError> {
+        let id = seen.id.as_str();
+        match seen.state {
+            Running::Created | Running::Ended => return Ok(()),
+            // Frozen processes take no signal, and answer no command.
+            Running::Paused => self.thaw(id).await?,
+            Running::Yes | Running::Restarting => {}
+        }
+        match Way::of(seen, policy) {
+            Way::Engine => self.engine_stop(seen, policy.grace).await?,
+            Way::Signal(signal) => {
+                self.kill(seen, signal).await?;
+                self.wait_for_end(id, policy.grace).await;
+            }
+            Way::Command(command) => {
+                // Whatever it says: what is left after the grace is killed all the same.
+                let _ = self.exec(id, command, policy.grace).await;
+                self.wait_for_end(id, policy.grace).await;
+            }
+        }
+        if !self.is_up(id).await? {
+            return Ok(());
+        }
+        // Also for one that its restart policy has brought back: only the engine's stop ends that.
+        self.engine_stop(seen, Duration::ZERO).await?;
+        self.wait_for_end(id, STOP_MARGIN).await;
+        if self.is_up(id).await? {
+            return Err(DriverError::Survivors { survivors: format!("container {}", seen.name), waited: STOP_MARGIN });
+        }
+        Ok(())
+    }
+
+    /// Removes it, and no volume. It must not run: nothing is forced.
+    pub(super) async fn delete(&self, seen: &Seen) -> Result<(), DriverError> {
+        let options = RemoveContainerOptionsBuilder::new().v(false).force(false).build();
+        let what = format!("remove container {}", seen.name);
+        self.call(what, CHANGE_DEADLINE, self.docker.remove_container(&seen.id, Some(options))).await
+    }
+
+    /// The engine signals, waits, and kills.
+    async fn engine_stop(&self, seen: &Seen, grace: Duration) -> Result<(), DriverError> {
+        let seconds = i32::try_from(create::seconds(grace)).unwrap_or(i32::MAX);
+        let options = StopContainerOptionsBuilder::new().t(seconds).build();
+        let deadline = grace.saturating_add(STOP_MARGIN);
+        let call = self.docker.stop_container(&seen.id, Some(options));
+        self.call(format!("stop container {}", seen.name), deadline, call).await
+    }
+
+    async fn kill(&self, seen: &Seen, signal: &str) -> Result<(), DriverError> {
+        let options = KillContainerOptionsBuilder::new().signal(signal).build();
+        let call = self.docker.kill_container(&seen.id, Some(options));
+        let sent = self.call(format!("send {signal} to container {}", seen.name), CHANGE_DEADLINE, call).await;
+        match sent {
+            // It ended in between: what the signal was for.
+            Err(_) if !self.is_up(&seen.id).await? => Ok(()),
+            sent => sent,
+        }
+    }
+
+    /// Until it does not run, but no longer than `bound`. What the answer says does not matter: looking again does.
+    async fn wait_for_end(&self, id: &str, bound: Duration) {
+        let options = WaitContainerOptionsBuilder::new().condition("not-running").build();
+        let mut ends = std::pin::pin!(self.docker.wait_container(id, Some(options)));
+        let _ = tokio::time::timeout(bound, ends.next()).await;
+    }
+}
+
+/// How a container is asked to end.
+enum Way<'a> {
+    /// By the signal that it was made with.
+    Engine,
+    Signal(&'a str),
+    Command(&'a [String]),
+}
+
+impl<'a> Way<'a> {
+    fn of(seen: &Seen, policy: &'a StopPolicy) -> Self {
+        if let Some(command) = &policy.exec {
+            return Self::Command(command);
+        }
+        let own = seen.stop_signal.as_deref().unwrap_or("TERM");
+        match &policy.signal {
+            Some(signal) if bare(signal) != bare(own) => Self::Signal(signal),
+            Some(_) | None => Self::Engine,
+        }
+    }
+}
+
+/// `SIGTERM` and `TERM` are one.
+fn bare(signal: &str) -> String {
+    let upper = signal.to_ascii_uppercase();
+    upper.strip_prefix("SIG").map_or_else(|| upper.clone(), str::to_owned)
+}

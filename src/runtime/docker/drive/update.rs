@@ -1,0 +1,128 @@
+//! Settings of a container that the engine can change while it runs, and what the real ones are compared with.
+
+use bollard::models::{
+    ContainerUpdateBody, NetworkConnectRequest, NetworkDisconnectRequest, RestartPolicy, RestartPolicyNameEnum,
+};
+
+use crate::host::paths;
+use crate::model::desired::{Container, Runtime, Service};
+use crate::model::facts::{ContainerFact, ContainerState, Facts, Reading};
+use crate::model::names::ProjectName;
+use crate::model::observed::Instance;
+use crate::model::settings::{COMPARED, Difference, Setting, Settings};
+use crate::runtime::DriverError;
+use crate::runtime::docker::drive::inspect::{Seen, not_a_container};
+use crate::runtime::docker::drive::{CHANGE_DEADLINE, Engine, create};
+
+/// Removes the limit on processes.
+const PIDS_UNLIMITED: i64 = -1;
+
+impl Engine {
+    /// Mends what can be mended while the container runs, and proves that the engine has taken it.
+    pub async fn update(
+        &self,
+        project: &ProjectName,
+        service: &Service,
+        instance: &Instance,
+    ) -> Result<(), DriverError> {
+        let Runtime::Container(container) = &service.runtime else { return Err(not_a_container(service)) };
+        let gone = || DriverError::Missing(format!("the container of `{}` is gone", service.name));
+        let seen = self.instance(instance).await?.ok_or_else(gone)?;
+        self.may_act(&seen, (project, &service.name), instance, "update")?;
+        let differences = self.differences(&seen, service, container).await?;
+        self.mend(&seen, service, &differences).await?;
+        let now = self.instance(instance).await?.ok_or_else(gone)?;
+        let left = self.differences(&now, service, container).await?;
+        match left.iter().find(|difference| difference.is_mendable()) {
+            None => Ok(()),
+            Some(difference) => Err(DriverError::Engine {
+                what: format!("update container {}", seen.name),
+                reason: format!("the engine accepted the change, and {} is still another", difference.setting),
+            }),
+        }
+    }
+
+    /// Real settings that differ from those that lcm would create the container with now. None of one that an earlier lcm
+    /// created: what it was not made for is no reason to make it anew.
+    pub(super) async fn differences(
+        &self,
+        seen: &Seen,
+        service: &Service,
+        container: &Container,
+    ) -> Result<Vec<Difference>, DriverError> {
+        let Some(marks) = seen.marks.as_ref().filter(|marks| marks.compared >= COMPARED) else { return Ok(Vec::new()) };
+        let surroundings = self.surroundings(container).await?;
+        let Some(expected) = Settings::expected(service, marks, &surroundings) else { return Ok(Vec::new()) };
+        Ok(seen.details.settings(container, &marks.salt).differences(&expected))
+    }
+
+    /// Mends those of the differences that can be mended in place.
+    pub(super) async fn mend(
+        &self,
+        seen: &Seen,
+        service: &Service,
+        differences: &[Difference],
+    ) -> Result<(), DriverError> {
+        let mendable: Vec<&Difference> = differences.iter().filter(|difference| difference.is_mendable()).collect();
+        self.change_limits(seen, &mendable).await?;
+        // A network that was made anew has the name of the one before: that has to go first.
+        for difference in &mendable {
+            if let (Setting::Network(name), true) = (&difference.setting, difference.is.is_some()) {
+                self.disconnect(seen, name).await?;
+            }
+        }
+        for difference in &mendable {
+            if let (Setting::Network(name), true) = (&difference.setting, difference.should.is_some()) {
+                self.join(seen, service, name).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn join(&self, seen: &Seen, service: &Service, network: &str) -> Result<(), DriverError> {
+        let endpoint_config = create::endpoint(network, service);
+        let request = NetworkConnectRequest { container: seen.id.clone(), endpoint_config };
+        let call = self.docker.connect_network(network, request);
+        self.call(format!("connect container {} to network {network}", seen.name), CHANGE_DEADLINE, call).await
+    }
+
+    async fn disconnect(&self, seen: &Seen, network: &str) -> Result<(), DriverError> {
+        let request = NetworkDisconnectRequest { container: seen.id.clone(), force: Some(true) };
+        let call = self.docker.disconnect_network(network, request);
+        self.call(format!("disconnect container {} from network {network}", seen.name), CHANGE_DEADLINE, call).await
+    }
+
+    async fn change_limits(&self, seen: &Seen, differences: &[&Difference]) -> Result<(), DriverError> {
+        let restart = differences.iter().any(|difference| difference.setting == Setting::Restart);
+        let limits = differences.iter().any(|difference| matches!(difference.setting, Setting::Limit(_)));
+        if !restart && !limits {
+            return Ok(());
+        }
+        let none = RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None };
+        let body = ContainerUpdateBody {
+            restart_policy: restart.then_some(none),
+            pids_limit: limits.then_some(PIDS_UNLIMITED),
+            ..ContainerUpdateBody::default()
+        };
+        let what = format!("update container {}", seen.name);
+        self.call(what, CHANGE_DEADLINE, self.docker.update_container(&seen.id, body)).await
+    }
+
+    /// All that the expected settings of one container depend on beside the manifest.
+    async fn surroundings(&self, container: &Container) -> Result<Facts, DriverError> {
+        let mut facts = Facts::empty("", jiff::Timestamp::UNIX_EPOCH);
+        if container.networks.iter().any(|network| create::is_user_defined(network)) {
+            facts.networks = Reading::Known(self.network_ids().await?);
+        }
+        self.place().await?;
+        facts.paths = self.on_its_host(paths::of_container(container));
+        let shared = container.networks.iter().find_map(|network| network.strip_prefix("container:"));
+        if let Some(shared) = shared
+            && let Some(found) = self.named(shared).await?
+        {
+            let fact = ContainerFact::plain(found.id, found.name, ContainerState::Running);
+            facts.containers = Reading::Known(vec![fact]);
+        }
+        Ok(facts)
+    }
+}

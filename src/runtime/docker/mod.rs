@@ -1,0 +1,3 @@
+//! Services that are containers of one Docker engine: its keys, its readings, its effects.
+
+pub mod drive;

@@ -1,0 +1,91 @@
+//! Whom a machine sees that its manifest does not name, from an engine that is a few lines of canned answers.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::thread;
+
+use serde_json::json;
+
+use super::Machine;
+use crate::model::desired::{Desired, ExistingContainer, Runtime, Service};
+use crate::model::facts::Facts;
+use crate::model::names::{ProjectName, ServiceName};
+use crate::runtime::Driver as _;
+
+/// Answers with these containers, and with an image without labels, as long as the test runs.
+fn engine(listener: UnixListener, containers: &serde_json::Value) {
+    let body = containers.to_string();
+    thread::spawn(move || {
+        for call in listener.incoming() {
+            let Ok(mut call) = call else { return };
+            let mut asked = [0; 4096];
+            let length = call.read(&mut asked).unwrap_or(0);
+            let is_image = String::from_utf8_lossy(&asked[..length]).starts_with("GET /images/");
+            let body = if is_image { "{}" } else { &body };
+            let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}", body.len());
+            let _ = write!(call, "{head}\r\nContent-Type: application/json\r\n\r\n{body}");
+        }
+    });
+}
+
+/// A machine whose manifest has one container, at an engine that this test plays: it runs no containers here.
+async fn machine_at(host: Option<String>, docker_host: String, folder: &std::path::Path) -> Facts {
+    let existing = ExistingContainer { container: "one".into(), accepts_auto_remove: false };
+    let service = Service::plain(ServiceName::new("one"), Runtime::Existing(existing));
+    let mut desired = Desired::plain(ProjectName::new("paint"), [service]);
+    desired.engine_host = host;
+    let state = folder.join("state").display().to_string();
+    let environment = BTreeMap::from([("LCM_STATE_DIR".to_owned(), state), ("DOCKER_HOST".to_owned(), docker_host)]);
+    Machine::new(&desired, environment, PathBuf::from("/proc/self/exe")).survey(&desired).await
+}
+
+#[tokio::test]
+async fn a_forwarded_socket_is_another_machines_and_must_be_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("docker.sock");
+    engine(UnixListener::bind(&socket).expect("a socket"), &json!([]));
+    let host = format!("unix://{}", socket.display());
+
+    let facts = machine_at(None, host.clone(), folder.path()).await;
+    let reason = facts.containers.unknown().expect("it is refused");
+    let holder = format!("(pid {}), which runs no containers here", std::process::id());
+    assert!(
+        reason.contains("is not proven to be this machine's: its socket is held by") && reason.contains(&holder),
+        "{reason}"
+    );
+    assert!(reason.contains(&format!("docker: {{ host: \"{host}\" }}")), "{reason}");
+
+    let facts = machine_at(Some(host), String::new(), folder.path()).await;
+    assert_eq!(facts.containers.known().map(Vec::len), Some(0), "it is meant");
+    assert!(facts.engine_elsewhere.is_some_and(|reason| reason.contains(&holder)));
+    assert!(facts.host_identity.is_some_and(|host| host.boot.is_some()) && facts.enclosure.is_none());
+}
+
+#[tokio::test]
+async fn a_manifest_without_containers_sees_those_of_every_lcm_project() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("docker.sock");
+    let running = |name: &str, labels: serde_json::Value| {
+        let names = [format!("/{name}")];
+        json!({ "Id": name, "Names": names, "ImageID": "sha256:0", "State": "running", "Status": "Up 2 minutes", "Labels": labels })
+    };
+    let containers = json!([
+        running("strangers", json!({})),
+        running("old", json!({ "lcm.project": "paint", "lcm.service": "old" })),
+        running("ollama", json!({ "lcm.project": "write", "lcm.service": "ollama", "lcm.vram_mib": "18000" })),
+    ]);
+    engine(UnixListener::bind(&socket).expect("a socket"), &containers);
+    let mut desired = Desired::plain(ProjectName::new("paint"), []);
+    desired.engine_host = Some(format!("unix://{}", socket.display()));
+    let state = folder.path().join("state").display().to_string();
+    let environment = BTreeMap::from([("LCM_STATE_DIR".to_owned(), state)]);
+    let machine = Machine::new(&desired, environment, PathBuf::from("/proc/self/exe"));
+    let facts = machine.survey(&desired).await;
+    let found = facts.containers.known().expect("they are marked");
+    let seen: Vec<(&str, u64)> =
+        found.iter().filter_map(|found| Some((found.name.as_str(), found.marks.as_ref()?.vram_mib))).collect();
+    assert_eq!(seen, [("old", 0), ("ollama", 18_000)], "what they declare is taken, also before they hold it");
+    assert_eq!(found.len(), 2, "what nobody marked is only in the way of who uses the engine");
+}

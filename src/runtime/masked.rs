@@ -1,0 +1,294 @@
+//! A driver whose free text holds no secret: probe details, reasons, errors, outputs and log lines are masked as they
+//! come from the machine, so that whatever is made of them later is masked too.
+//!
+//! Typed fields (names, ids, paths, ports, states, sizes, digests) pass as they are. So does [`Logged`]: a secret may
+//! lie across two readings of a log, so its reader masks whole lines.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::host::calls::{HookCall, HookResult};
+use crate::model::desired::{Desired, Service};
+use crate::model::facts::{
+    BusyReading, ContainerFact, Facts, GpuFact, HistoryFact, Marks, ProbeFacts, ProbeReading, Reading, TreeFact,
+};
+use crate::model::names::{ProjectName, ServiceName};
+use crate::model::observed::Instance;
+use crate::model::pending::PendingCall;
+use crate::model::secret::Masker;
+use crate::runtime::{Driver, DriverError, LogMark, Logged, Look, Pause, Start, Stop};
+
+/// A driver behind a masker.
+#[derive(Debug)]
+pub struct Masked<D> {
+    driver: D,
+    masker: Masker,
+}
+
+impl<D> Masked<D> {
+    /// Hides what this masker hides in all that the driver reports.
+    pub fn new(driver: D, masker: Masker) -> Self {
+        Self { driver, masker }
+    }
+
+    /// The driver, and what hides the secrets of its texts.
+    pub(crate) fn parts(&self) -> (&D, &Masker) {
+        (&self.driver, &self.masker)
+    }
+
+    fn error(&self, error: DriverError) -> DriverError {
+        let mask = |text: String| self.masker.mask(&text);
+        match error {
+            DriverError::NoEngine { endpoint, reason } => {
+                DriverError::NoEngine { endpoint: mask(endpoint), reason: mask(reason) }
+            }
+            DriverError::Engine { what, reason } => DriverError::Engine { what: mask(what), reason: mask(reason) },
+            DriverError::Io { what, source } => DriverError::Io { what: mask(what), source: self.io(source) },
+            DriverError::Missing(text) => DriverError::Missing(mask(text)),
+            DriverError::Refused(text) => DriverError::Refused(mask(text)),
+            DriverError::Survivors { survivors, waited } => {
+                DriverError::Survivors { survivors: mask(survivors), waited }
+            }
+        }
+    }
+
+    /// The system's own errors quote nothing; one that holds a text keeps its kind.
+    fn io(&self, error: io::Error) -> io::Error {
+        let (text, kind) = (error.to_string(), error.kind());
+        let masked = self.masker.mask(&text);
+        if masked == text { error } else { io::Error::new(kind, masked) }
+    }
+
+    fn probed(&self, mut reading: ProbeReading) -> ProbeReading {
+        probe(&self.masker, &mut reading);
+        reading
+    }
+}
+
+/// Masks the free text of facts.
+pub fn mask_facts(masker: &Masker, facts: &mut Facts) {
+    if masker.is_empty() {
+        return;
+    }
+    // Every field by its name, so that a new one is not forgotten here.
+    let Facts {
+        format: _,
+        host: _,
+        host_id: _,
+        host_identity: _,
+        // Paths, and options that name them.
+        enclosure: _,
+        engine_elsewhere,
+        observed_at: _,
+        engine,
+        containers,
+        trees,
+        claims,
+        // Paths of the manifest, which are shown as they are.
+        pid_files: _,
+        networks,
+        paths: _,
+        gpus,
+        reservations: _,
+        listeners,
+        probes,
+        history,
+        words,
+        holds_unknown,
+        switches,
+        pending,
+    } = facts;
+    mask_kept(masker, history, pending);
+    for claim in claims {
+        masker.mask_in_place(&mut claim.reason);
+    }
+    if let Some(reason) = engine_elsewhere {
+        masker.mask_in_place(reason);
+    }
+    if let Some(engine) = engine {
+        masker.mask_in_place(&mut engine.endpoint);
+        masker.mask_in_place(&mut engine.version);
+    }
+    reading(masker, containers, |container: &mut ContainerFact| {
+        container.marks.iter_mut().for_each(|marks| config(masker, marks));
+        container.restart_policy.iter_mut().for_each(|policy| masker.mask_in_place(policy));
+    });
+    reading(masker, trees, |tree: &mut TreeFact| config(masker, &mut tree.marks));
+    reading(masker, gpus, |gpu: &mut GpuFact| {
+        gpu.lost.iter_mut().chain(&mut gpu.unreadable).for_each(|reason| masker.mask_in_place(reason));
+    });
+    reading(masker, listeners, |_| {});
+    if let Reading::Unknown(reason) = networks {
+        masker.mask_in_place(reason);
+    }
+    for ProbeFacts { health, busy } in probes.values_mut() {
+        if let Some(health) = health {
+            probe(masker, health);
+        }
+        if let Some(BusyReading::Busy(detail)) = busy {
+            masker.mask_in_place(detail);
+        }
+    }
+    let said = words.values_mut().flat_map(|said| said.reason.iter_mut().chain(said.metadata.values_mut()));
+    said.chain(holds_unknown.iter_mut())
+        .chain(switches.iter_mut().filter_map(|switched| switched.reason.as_mut()))
+        .for_each(|text| masker.mask_in_place(text));
+}
+
+/// What the store keeps of services and runs.
+fn mask_kept(masker: &Masker, history: &mut BTreeMap<ServiceName, HistoryFact>, pending: &mut [PendingCall]) {
+    for report in history.values_mut().filter_map(|past| past.report.as_mut()) {
+        masker.mask_in_place(&mut report.error);
+    }
+    for call in pending {
+        masker.mask_in_place(&mut call.call);
+        masker.mask_in_place(&mut call.payload.reason);
+    }
+}
+
+fn reading<T>(masker: &Masker, reading: &mut Reading<Vec<T>>, mask: impl FnMut(&mut T)) {
+    match reading {
+        Reading::Known(all) => all.iter_mut().for_each(mask),
+        Reading::Unknown(reason) => masker.mask_in_place(reason),
+        Reading::NotAsked => {}
+    }
+}
+
+/// Masks the config on a thing, which is JSON in a text: an earlier lcm may have written a secret into it.
+fn config(masker: &Masker, marks: &mut Marks) {
+    let Ok(before) = serde_json::from_str::<serde_json::Value>(&marks.config) else {
+        return masker.mask_in_place(&mut marks.config);
+    };
+    let mut masked = before.clone();
+    masker.mask_json(&mut masked);
+    if masked != before {
+        marks.config = masked.to_string();
+    }
+}
+
+fn probe(masker: &Masker, reading: &mut ProbeReading) {
+    match reading {
+        ProbeReading::Failed { detail: text, .. } | ProbeReading::Unknown(text) => masker.mask_in_place(text),
+        ProbeReading::Passed => {}
+    }
+}
+
+#[async_trait]
+impl<D: Driver> Driver for Masked<D> {
+    async fn survey(&self, desired: &Desired) -> Facts {
+        let mut facts = self.driver.survey(desired).await;
+        mask_facts(&self.masker, &mut facts);
+        facts
+    }
+
+    async fn complete(&self, desired: &Desired, surveyed: Facts) -> Facts {
+        let mut facts = self.driver.complete(desired, surveyed).await;
+        mask_facts(&self.masker, &mut facts);
+        facts
+    }
+
+    async fn record(&self, project: &ProjectName) {
+        self.driver.record(project).await;
+    }
+
+    async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
+        self.driver.look(project, service).await.map_err(|error| self.error(error))
+    }
+
+    async fn prepare(&self, service: &Service) -> Result<(), DriverError> {
+        self.driver.prepare(service).await.map_err(|error| self.error(error))
+    }
+
+    async fn start(&self, start: &Start<'_>) -> Result<Instance, DriverError> {
+        self.driver.start(start).await.map_err(|error| self.error(error))
+    }
+
+    async fn settle(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
+        self.driver.settle(project, service).await.map_err(|error| self.error(error))
+    }
+
+    async fn restore(&self, project: &ProjectName, service: &Service) -> Result<bool, DriverError> {
+        self.driver.restore(project, service).await.map_err(|error| self.error(error))
+    }
+
+    async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
+        self.driver.stop(stop).await.map_err(|error| self.error(error))
+    }
+
+    async fn pause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
+        self.driver.pause(pause).await.map_err(|error| self.error(error))
+    }
+
+    async fn unpause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
+        self.driver.unpause(pause).await.map_err(|error| self.error(error))
+    }
+
+    async fn update(&self, project: &ProjectName, service: &Service, instance: &Instance) -> Result<(), DriverError> {
+        self.driver.update(project, service, instance).await.map_err(|error| self.error(error))
+    }
+
+    async fn remove(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError> {
+        self.driver.remove(project, instance).await.map_err(|error| self.error(error))
+    }
+
+    async fn evict(&self, service: &Service) -> Result<(), DriverError> {
+        self.driver.evict(service).await.map_err(|error| self.error(error))
+    }
+
+    async fn wake(&self, start: &Start<'_>) -> Result<(), DriverError> {
+        self.driver.wake(start).await.map_err(|error| self.error(error))
+    }
+
+    async fn probe(&self, project: &ProjectName, service: &Service, instance: &Instance) -> ProbeReading {
+        self.probed(self.driver.probe(project, service, instance).await)
+    }
+
+    async fn busy(&self, service: &Service, instance: &Instance) -> BusyReading {
+        match self.driver.busy(service, instance).await {
+            BusyReading::Idle => BusyReading::Idle,
+            BusyReading::Busy(detail) => BusyReading::Busy(self.masker.mask(&detail)),
+        }
+    }
+
+    async fn port_holder(&self, project: &ProjectName, service: &Service) -> Result<Option<String>, DriverError> {
+        let holder = self.driver.port_holder(project, service).await.map_err(|error| self.error(error))?;
+        Ok(holder.map(|holder| self.masker.mask(&holder)))
+    }
+
+    async fn log_tail(&self, project: &ProjectName, service: &Service, lines: usize) -> Vec<String> {
+        let mut tail = self.driver.log_tail(project, service, lines).await;
+        for line in &mut tail {
+            self.masker.mask_in_place(line);
+        }
+        tail
+    }
+
+    async fn log_from(
+        &self,
+        project: &ProjectName,
+        service: &Service,
+        mark: Option<&LogMark>,
+    ) -> Result<Option<Logged>, DriverError> {
+        self.driver.log_from(project, service, mark).await.map_err(|error| self.error(error))
+    }
+
+    async fn call(&self, call: &HookCall<'_>) -> HookResult {
+        let HookResult { error, output } = self.driver.call(call).await;
+        HookResult { error: error.map(|error| self.masker.mask(&error)), output: self.masker.mask(&output) }
+    }
+
+    async fn require_host_path(&self, path: &Path) -> Result<(), DriverError> {
+        self.driver.require_host_path(path).await.map_err(|error| self.error(error))
+    }
+
+    fn now(&self) -> Timestamp {
+        self.driver.now()
+    }
+}
+
+#[cfg(test)]
+mod tests;

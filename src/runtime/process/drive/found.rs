@@ -1,0 +1,72 @@
+//! Who holds GPU memory and is neither lcm's nor in a container: the processes of one job together, with what it would
+//! take to start them again. Environments are not read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+
+use crate::host::ports;
+use crate::host::proc::{self, Job, Stat};
+use crate::model::facts::{GpuFact, GpuHolder, Owner};
+use crate::model::found::FoundProgram;
+use crate::model::names::GpuId;
+use crate::model::size::Mebibytes;
+use crate::runtime::process::drive::trees::Census;
+use crate::runtime::process::drive::verified::Trust;
+
+/// No chain of parents is longer; it ends a circle that a race could show.
+const ANCESTORS_MAX: usize = 1000;
+
+/// Blocking: it reads some files for each of them. What has ended, and what the driver does not name, is left out.
+pub(crate) fn programs(gpus: &[GpuFact], trust: &Trust) -> Vec<FoundProgram> {
+    let holders = || gpus.iter().flat_map(|gpu| gpu.holders.iter().map(move |holder| (&gpu.id, holder)));
+    let strangers = || holders().filter(|(_, holder)| holder.owner == Owner::Stranger && holder.pid > 0);
+    let mut jobs: BTreeMap<i32, Vec<(&GpuId, &GpuHolder)>> = BTreeMap::new();
+    for (gpu, holder) in strangers() {
+        if let Some(leader) = leader(holder.pid) {
+            jobs.entry(leader).or_default().push((gpu, holder));
+        }
+    }
+    let census = Census::take_whole(trust).unwrap_or_default();
+    jobs.into_iter().filter_map(|(leader, held)| program(&census, leader, &held)).collect()
+}
+
+/// The first process of the job that it belongs to: what somebody typed, or what a service manager started.
+fn leader(pid: i32) -> Option<i32> {
+    let own = proc::job(i32::try_from(std::process::id()).ok()?).map(|job| job.group);
+    let job = proc::job(pid)?;
+    // A script that runs lcm too leads more than the service.
+    let is_apart = own != Some(job.group);
+    let mut topmost = pid;
+    for _ in 0..ANCESTORS_MAX {
+        let Some(parent) = proc::stat(topmost).map(|stat| stat.parent).filter(|parent| *parent > 1) else { break };
+        let together = proc::job(parent).is_some_and(|of_parent| of_parent.group == job.group);
+        if !together || !is_apart {
+            break;
+        }
+        topmost = parent;
+    }
+    Some(topmost)
+}
+
+fn program(census: &Census, leader: i32, held: &[(&GpuId, &GpuHolder)]) -> Option<FoundProgram> {
+    let stat: Stat = proc::stat(leader).filter(Stat::is_alive)?;
+    let mut memory: BTreeMap<GpuId, Option<Mebibytes>> = BTreeMap::new();
+    for (gpu, holder) in held {
+        let sum = memory.entry((*gpu).clone()).or_insert(Some(Mebibytes::ZERO));
+        *sum = sum.and_then(|sum| Some(sum + holder.memory?));
+    }
+    let largest = held.iter().max_by_key(|(_, holder)| (holder.memory, holder.pid));
+    let members: BTreeSet<i32> = census.below(&stat.fact()).iter().map(|member| member.pid).collect();
+    let Job { terminal, .. } = proc::job(leader)?;
+    Some(FoundProgram {
+        pid: leader,
+        program: largest.map_or(stat.program, |(_, holder)| holder.program.clone()),
+        command: proc::words(leader),
+        cwd: fs::read_link(format!("/proc/{leader}/cwd")).ok().filter(|cwd: &PathBuf| cwd.is_absolute()),
+        terminal,
+        unit: proc::unit(leader),
+        ports: ports::of(&members),
+        memory,
+    })
+}

@@ -1,0 +1,170 @@
+//! Recorded members: the processes of a service, written down while its shim lives, so that the service is still whole
+//! after the shim's death. A record counts only for the process with the same pid and start time in the same boot.
+//!
+//! The record also names the pipe that the service writes to. No process outside of the service has that as its own
+//! output, so that what was forked between the last look and the shim's death counts as well.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::files::kernel;
+use crate::host::proc::{self, Stat};
+use crate::host::program::leaks;
+use crate::model::facts::Marks;
+use crate::runtime::process::drive::verified;
+
+/// Members in one record. Those nearest to the shim come first: what descends from a recorded member counts as well,
+/// so only a service that leaves thousands of orphans behind could exceed it to any effect.
+pub(crate) const MEMBERS_MAX: usize = 4096;
+/// No record is longer: each member takes about sixty bytes.
+pub(crate) const BYTES_MAX: u64 = 1 << 20;
+
+/// Written by the shim, and by a changing lcm for a shim that does not record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MembersNote {
+    /// The boot in which the pids and start times hold.
+    pub(crate) boot: String,
+    /// Of the start, without its config.
+    pub(crate) marks: Marks,
+    pub(crate) started_at: Timestamp,
+    pub(crate) shim: Member,
+    /// Inode of the pipe that the service was given for its output; `None`: recorded by an earlier lcm.
+    #[serde(default)]
+    pub(crate) output: Option<u64>,
+    pub(crate) members: Vec<Member>,
+}
+
+/// One process of one boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Member {
+    pub(crate) pid: i32,
+    pub(crate) start_ticks: u64,
+    /// Its session, where that was created within the tree; then all of the session is.
+    #[serde(default)]
+    pub(crate) session: Option<i32>,
+}
+
+impl Member {
+    /// The member as recorded. A session is taken only where the shim leads one of its own: else the session of the
+    /// shim's caller would count.
+    pub(crate) fn of(stat: &Stat, shim: &Stat) -> Self {
+        let is_within = shim.session == shim.pid || stat.session != shim.session;
+        Self { pid: stat.pid, start_ticks: stat.start_ticks, session: is_within.then_some(stat.session) }
+    }
+
+    pub(crate) fn is(&self, stat: &Stat) -> bool {
+        (stat.pid, stat.start_ticks) == (self.pid, self.start_ticks) && stat.is_alive()
+    }
+}
+
+impl MembersNote {
+    /// The record of a start; `None` where this boot can't be told from others.
+    pub(crate) fn new(
+        marks: &Marks,
+        started_at: Timestamp,
+        output: Option<u64>,
+        shim: &Stat,
+        members: &[Stat],
+    ) -> Option<Self> {
+        let mut members: Vec<Member> = members.iter().take(MEMBERS_MAX).map(|stat| Member::of(stat, shim)).collect();
+        members.sort_unstable();
+        let marks = Marks { config: String::new(), ..marks.clone() };
+        Some(Self { boot: proc::boot_id()?, marks, started_at, shim: Member::of(shim, shim), output, members })
+    }
+}
+
+/// Living descendants of the shim of this service, the nearest first, without the trees of other services' shims.
+pub(crate) fn below(shim: i32, marks: &Marks) -> Vec<Stat> {
+    let children = children_of();
+    let mut found: Vec<Stat> = Vec::new();
+    let mut seen = BTreeSet::from([shim]);
+    let mut queue = VecDeque::from([shim]);
+    while let Some(parent) = queue.pop_front() {
+        for child in children(parent) {
+            if found.len() >= MEMBERS_MAX || !seen.insert(child) {
+                continue;
+            }
+            let Some(stat) = proc::stat(child) else { continue };
+            let other = proc::shim_line(child).is_some_and(|(project, service)| {
+                // Between fork and exec a child still looks like its own shim.
+                (&project, &service) != (&marks.project, &marks.service)
+                    && verified::shim(&stat, &project, &service, &BTreeSet::new()).is_ok()
+            });
+            if !other {
+                queue.push_back(child);
+                if stat.is_alive() {
+                    found.push(stat);
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Lists the children of a process: as the kernel does by itself, else by all processes' parents.
+fn children_of() -> Box<dyn Fn(i32) -> Vec<i32>> {
+    let own = std::process::id();
+    if fs::exists(format!("/proc/self/task/{own}/children")).unwrap_or(false) {
+        return Box::new(proc::listed_children);
+    }
+    let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    for stat in proc::pids().into_iter().flatten().filter_map(proc::stat) {
+        children.entry(stat.parent).or_default().push(stat.pid);
+    }
+    Box::new(move |pid| children.get(&pid).cloned().unwrap_or_default())
+}
+
+/// Whether a process has the pipe with this inode as its standard output or error, to write to.
+pub(crate) fn writes_to(pid: i32, inode: u64) -> bool {
+    /// Of the access mode in the flags of a descriptor, as `/proc` shows them in octal.
+    const ACCESS: u32 = 0o3;
+    let name = PathBuf::from(format!("pipe:[{inode}]"));
+    let is_writable = |info: String| leaks::flags_of(&info).is_some_and(|flags| flags & ACCESS != 0);
+    [1, 2].iter().any(|number| {
+        fs::read_link(format!("/proc/{pid}/fd/{number}")).is_ok_and(|target| target == name)
+            && kernel::table(format!("/proc/{pid}/fdinfo/{number}")).is_ok_and(is_writable)
+    })
+}
+
+/// Living processes by what was recorded of them: by themselves, or by a session created within a tree.
+#[derive(Debug, Default)]
+pub(crate) struct Recorded {
+    pub(crate) notes: Vec<MembersNote>,
+    processes: BTreeMap<i32, usize>,
+    sessions: BTreeMap<i32, usize>,
+}
+
+impl Recorded {
+    /// Records of this boot, held against the living processes. `writes`: whether a process has this pipe as its output.
+    pub(crate) fn living(
+        notes: Vec<MembersNote>,
+        stats: &BTreeMap<i32, Stat>,
+        writes: &dyn Fn(i32, u64) -> bool,
+    ) -> Self {
+        let mut recorded = Self { notes, ..Self::default() };
+        for (number, note) in recorded.notes.iter().enumerate() {
+            if let Some(output) = note.output {
+                let writers = stats.values().filter(|stat| stat.is_alive() && writes(stat.pid, output));
+                recorded.processes.extend(writers.map(|stat| (stat.pid, number)));
+            }
+            for member in note.members.iter().take(MEMBERS_MAX) {
+                let Some(stat) = stats.get(&member.pid).filter(|stat| member.is(stat)) else { continue };
+                recorded.processes.insert(member.pid, number);
+                // A process can leave its session, but enter none that exists: one that is still in its own proves it.
+                if member.session == Some(stat.session) && stat.session > 1 {
+                    recorded.sessions.insert(stat.session, number);
+                }
+            }
+        }
+        recorded
+    }
+
+    /// The number of the record by which a process counts.
+    pub(crate) fn number_of(&self, stat: &Stat) -> Option<usize> {
+        self.processes.get(&stat.pid).or_else(|| self.sessions.get(&stat.session)).copied()
+    }
+}

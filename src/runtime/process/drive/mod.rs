@@ -1,0 +1,364 @@
+//! Services that are process trees: started under a shim, found by their marks, ended whole.
+//!
+//! Whose a process is stands in its own environment, not in lcm's notes; those only tell how it ended and where its
+//! output begins. What is not here: probes, ports, and all judgement.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::{fmt, io};
+
+use jiff::{SignedDuration, Timestamp};
+use rustix::process::geteuid;
+use tokio::task::spawn_blocking;
+
+use crate::host::identity;
+use crate::model::claim::ClaimFact;
+use crate::model::desired::{Desired, Process, Runtime, Service};
+use crate::model::facts::{ExitFact, ProcessFact, Reading, TreeFact};
+use crate::model::names::{ProjectName, ServiceName};
+use crate::model::observed::Instance;
+use crate::runtime::{DriverError, Life, LogMark, Logged, Look, Start, Stop};
+
+mod adopt;
+mod ending;
+pub(crate) mod folder;
+pub(crate) mod found;
+pub(crate) mod held;
+mod log;
+mod members;
+mod pause;
+mod recorder;
+pub mod shim;
+mod start;
+mod stop;
+mod survey;
+pub(crate) mod trees;
+pub(crate) mod verified;
+
+use folder::{Folder, MatchNote};
+use log::Written;
+use shim::standby;
+use trees::Census;
+use verified::{Names, Trust};
+
+/// Two clocks that count in hundredths of a second differ by less.
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
+
+/// The process trees of this host, as this user may see and touch them.
+#[derive(Clone)]
+pub struct Processes {
+    /// See [`state_dir`].
+    pub state_dir: PathBuf,
+    /// lcm's own environment: what `inherit` takes from.
+    pub environment: BTreeMap<String, String>,
+    /// An lcm that becomes a shim or a guardian; `/proc/self/exe` for lcm itself.
+    pub shim_program: PathBuf,
+    /// Users whose shims are this project's: its owner, and the previous one while a run takes the project over.
+    pub owners: BTreeSet<u32>,
+    /// The project, and its former names.
+    pub(crate) names: Names,
+}
+
+/// Processes of one reading.
+#[derive(Debug)]
+pub struct Survey {
+    /// Living trees of any project, and the ends of this manifest's others.
+    pub trees: Reading<Vec<TreeFact>>,
+    pub claims: Vec<ClaimFact>,
+    /// Pid files that are not believed, and why.
+    pub pid_files: BTreeMap<ServiceName, String>,
+}
+
+impl fmt::Debug for Processes {
+    /// Without the environment, which holds secrets.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Processes").field("state_dir", &self.state_dir).finish_non_exhaustive()
+    }
+}
+
+/// Runs lcm as one of the helpers that it executes itself as; `None`: this is lcm itself. Called before anything is
+/// parsed: helpers take their orders from stdin.
+#[must_use]
+pub fn helper_main() -> Option<u8> {
+    identity::close_if_led();
+    let mut arguments = std::env::args_os().skip(1);
+    match arguments.next()?.to_str()? {
+        shim::SUBCOMMAND => Some(shim::shim_main()),
+        crate::host::program::guardian::SUBCOMMAND => Some(crate::host::program::guardian::guardian_main(arguments)),
+        standby::SUBCOMMAND => Some(standby::standby_main(arguments)),
+        identity::SUBCOMMAND => Some(identity::as_main(arguments)),
+        _ => None,
+    }
+}
+
+/// Where lcm keeps what outlives a run: `LCM_STATE_DIR`, else `/var/lib/lcm` for root, else `$XDG_STATE_HOME/lcm` or
+/// `~/.local/state/lcm`. It need not exist.
+#[must_use]
+pub fn state_dir(environment: &BTreeMap<String, String>) -> PathBuf {
+    folder::state_dir(environment, geteuid().is_root(), &crate::host::program::environment::home(environment))
+}
+
+/// This user's home folder, by the user database rather than by the caller's word.
+#[must_use]
+pub fn home(environment: &BTreeMap<String, String>) -> PathBuf {
+    crate::host::program::environment::home(environment)
+}
+
+/// Whether a process of this number has lived since then, as far as this process sees it.
+#[must_use]
+pub fn lives_since(pid: i32, since: Timestamp) -> bool {
+    let started = |stat: crate::host::proc::Stat| crate::host::proc::started_at(stat.start_ticks, Timestamp::now());
+    let started = crate::host::proc::stat(pid).filter(crate::host::proc::Stat::is_alive).and_then(started);
+    started.is_some_and(|started| started <= since + CLOCK_TOLERANCE)
+}
+
+/// Makes the state folder, for this user's eyes only, and proves that something can be written there.
+pub fn ensure_state_dir(path: &Path) -> Result<(), DriverError> {
+    Folder::at(path.to_owned()).prove()
+}
+
+impl Processes {
+    #[must_use]
+    pub fn new(environment: BTreeMap<String, String>, shim_program: PathBuf) -> Self {
+        let owners = BTreeSet::from([geteuid().as_raw()]);
+        Self { state_dir: state_dir(&environment), environment, shim_program, owners, names: Names::default() }
+    }
+
+    /// What has to be proven of a process that counts as part of a service.
+    pub(crate) fn trust(&self) -> Trust {
+        Trust { owners: self.owners.clone(), state_dir: self.state_dir.clone(), names: self.names.clone() }
+    }
+
+    /// Reads which process is of which service, when it is called.
+    pub(crate) fn reader(&self) -> impl FnOnce() -> io::Result<Census> + Send + 'static {
+        let trust = self.trust();
+        move || Census::take(&trust)
+    }
+
+    /// What there is of processes.
+    pub async fn survey(&self, desired: &Desired) -> Survey {
+        let (processes, desired) = (self.clone(), desired.clone());
+        blocking(move || survey::all(&processes, &desired)).await.unwrap_or_else(|error| Survey {
+            trees: Reading::Unknown(error.to_string()),
+            claims: Vec::new(),
+            pid_files: BTreeMap::new(),
+        })
+    }
+
+    /// The trees alone.
+    pub async fn trees(&self, desired: &Desired) -> Reading<Vec<TreeFact>> {
+        self.survey(desired).await.trees
+    }
+
+    /// One service as it is at this moment.
+    pub async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
+        Ok(look_of(self.tree(project, service).await?))
+    }
+
+    /// One service's tree, alive or ended.
+    pub async fn tree(&self, project: &ProjectName, service: &Service) -> Result<Option<TreeFact>, DriverError> {
+        let (processes, project, service) = (self.clone(), project.clone(), service.clone());
+        blocking(move || survey::one(&processes, &project, &service)).await
+    }
+
+    /// Records the members of a project's living starts in the owner's store.
+    pub async fn record(&self, project: &ProjectName) {
+        let (processes, project) = (self.clone(), project.clone());
+        // Without a record a tree is still found by its shim.
+        let _ = blocking(move || survey::record(&processes, &project)).await;
+    }
+
+    /// Whether its program, its folder and lcm's own are there, and whether it would outlive lcm.
+    pub async fn prepare(&self, service: &Service) -> Result<(), DriverError> {
+        let (processes, service) = (self.clone(), service.clone());
+        let prepare = move || process_of(&service).and_then(|process| start::prepare(&processes, &service, process));
+        blocking(move || Ok(prepare())).await?
+    }
+
+    /// Starts it, unless it runs already: never a second copy. The caller holds the host's lock.
+    pub async fn start(&self, start: &Start<'_>) -> Result<Instance, DriverError> {
+        let process = process_of(start.service)?;
+        if let Some(tree) = self.tree(start.project, start.service).await?
+            && !tree.members.is_empty()
+        {
+            return running(start.service, &tree);
+        }
+        start::start(self, start, process).await.map(|id| Instance::Tree { id })
+    }
+
+    /// Ends it and all that it started.
+    pub async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
+        stop::stop(self, stop).await
+    }
+
+    /// Takes a process that somebody else started for this service, until it ends. The caller holds the host's lock.
+    pub fn adopt(&self, desired: &Desired, service: &ServiceName, pid: i32) -> Result<ProcessFact, DriverError> {
+        adopt::adopt(self, desired, service, pid)
+    }
+
+    /// The process, where [`Processes::adopt`] would take it.
+    pub fn adoptable(&self, desired: &Desired, service: &ServiceName, pid: i32) -> Result<ProcessFact, DriverError> {
+        adopt::adoptable(self, desired, service, pid)
+    }
+
+    /// What it wrote since its last start, at most the last `bytes_max`.
+    pub async fn log_since_start(
+        &self,
+        project: &ProjectName,
+        service: &ServiceName,
+        bytes_max: usize,
+    ) -> Result<String, DriverError> {
+        Ok(self.written(project, service, None, bytes_max).await?.text)
+    }
+
+    /// The same, and whether it is whole; with a `salt`, of that start.
+    pub(crate) async fn written(
+        &self,
+        project: &ProjectName,
+        service: &ServiceName,
+        salt: Option<&str>,
+        bytes_max: usize,
+    ) -> Result<Written, DriverError> {
+        let folder = self.readable_folder(project.as_str(), service.as_str());
+        let salt = salt.map(str::to_owned);
+        let what = format!("can't read {}", folder.log().display());
+        let key = (project.as_str().to_owned(), service.as_str().to_owned());
+        let trust = self.trust();
+        let read = spawn_blocking(move || match log::since_start(&folder, salt.as_deref(), bytes_max) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // The folder is gone or was moved, and the service writes on.
+                let tree = Census::take(&trust)?.trees().remove(&key).ok_or(error)?;
+                let mut holders = tree.members.iter().chain(&tree.shims);
+                let text = holders.find_map(|holder| log::of_living(holder, bytes_max));
+                text.ok_or_else(|| io::ErrorKind::NotFound.into())
+            }
+            read => read,
+        });
+        let read = read.await.map_err(io::Error::other).and_then(|read| read);
+        read.map_err(|source| DriverError::Io { what, source })
+    }
+
+    /// The last lines since its last start.
+    pub async fn log_tail(&self, project: &ProjectName, service: &ServiceName, lines: usize) -> Vec<String> {
+        let folder = self.readable_folder(project.as_str(), service.as_str());
+        spawn_blocking(move || log::tail(&folder, lines)).await.unwrap_or_default()
+    }
+
+    /// What it wrote after `mark`, or since its last start; `None`: there is no log.
+    pub async fn log_from(
+        &self,
+        project: &ProjectName,
+        service: &ServiceName,
+        mark: Option<&LogMark>,
+    ) -> Result<Option<Logged>, DriverError> {
+        let folder = self.readable_folder(project.as_str(), service.as_str());
+        let what = format!("can't read {}", folder.log().display());
+        let (mark, processes) = (mark.cloned(), self.clone());
+        let key = (project.as_str().to_owned(), service.as_str().to_owned());
+        let read = spawn_blocking(move || {
+            if let Some(note) = folder.start_note().filter(|note| standby::is_lost(&folder, note))
+                && let Some(tree) = Census::take(&processes.trust())?.trees().remove(&key)
+                && tree.marks.salt == note.marks.salt
+            {
+                // Without a relay there is nothing more to read: its output waits in its pipe.
+                let _ = standby::revive(&processes, &folder, &note, &tree.members);
+            }
+            log::from_mark(&folder, mark.as_ref())
+        });
+        let read = read.await;
+        match read.map_err(io::Error::other).and_then(|read| read) {
+            Ok(logged) => Ok(Some(logged)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(DriverError::Io { what, source }),
+        }
+    }
+
+    /// Whether this pattern was seen in the output of that start before.
+    pub(crate) fn was_matched(&self, project: &ProjectName, service: &ServiceName, salt: &str, pattern: &str) -> bool {
+        let folder = self.readable_folder(project.as_str(), service.as_str());
+        folder.matched().is_some_and(|note| note.is_of(salt, pattern))
+    }
+
+    /// Whether the relay of that start looks for this pattern in all that passes, for as long as the start may take.
+    pub(crate) fn is_awaited(&self, project: &ProjectName, service: &ServiceName, salt: &str, pattern: &str) -> bool {
+        let note = self.readable_folder(project.as_str(), service.as_str()).start_note();
+        let awaited = note.and_then(|note| note.output?.awaited);
+        awaited.is_some_and(|awaited| awaited.is_of(salt, pattern))
+    }
+
+    /// Remembers that; without a folder to write to it is looked for again.
+    pub(crate) fn note_match(&self, project: &ProjectName, service: &ServiceName, salt: &str, pattern: &str) {
+        let note = MatchNote::new(salt, pattern);
+        let folder = self.folder(project.as_str(), service.as_str());
+        // Of a container it may be the first thing that is noted.
+        let _ = folder.ensure().map(|()| folder.write_matched(&note));
+    }
+
+    pub(crate) fn folder(&self, project: &str, service: &str) -> Folder {
+        Folder::new(&self.state_dir, project, service)
+    }
+
+    /// The folder with the notes and the log of the last start: that of a former name of the project, until the service
+    /// is started under the present one.
+    pub(crate) fn readable_folder(&self, project: &str, service: &str) -> Folder {
+        let present = self.folder(project, service);
+        if project != self.names.present || self.names.former.is_empty() || present.start_note().is_some() {
+            return present;
+        }
+        let former = self.names.former.iter().map(|former| self.folder(former, service));
+        former.into_iter().find(|former| former.start_note().is_some()).unwrap_or(present)
+    }
+}
+
+/// Off the threads that wait for sockets: `/proc` is some hundred small reads.
+async fn blocking<T: Send + 'static>(read: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, DriverError> {
+    let read = spawn_blocking(read).await.map_err(io::Error::other).and_then(|read| read);
+    read.map_err(|source| DriverError::Io { what: "can't read the processes of this host".to_owned(), source })
+}
+
+/// The process of a service that is one.
+pub(crate) fn process_of(service: &Service) -> Result<&Process, DriverError> {
+    match &service.runtime {
+        Runtime::Process(process) => Ok(process),
+        Runtime::Container(_) | Runtime::Existing(_) => {
+            Err(DriverError::Refused(format!("`{}` is a container, not a process", service.name)))
+        }
+    }
+}
+
+/// What a start finds when there is something already.
+fn running(service: &Service, tree: &TreeFact) -> Result<Instance, DriverError> {
+    let marks = &tree.marks;
+    let same = service.spec.has_hash(&marks.spec) && service.spec.has_secrets(&marks.secrets, &marks.salt);
+    if tree.adopted || (same && !is_bad(tree.exit.as_ref())) {
+        return Ok(Instance::Tree { id: marks.salt.clone() });
+    }
+    let members: Vec<String> =
+        tree.members.iter().map(|member| format!("{} (pid {})", member.program, member.pid)).collect();
+    let what = if same { "what is left of it" } else { "another version of it" };
+    Err(DriverError::Refused(format!(
+        "`{}` is not started beside {what} that still runs: {}; stop that first",
+        service.name,
+        members.join(", ")
+    )))
+}
+
+fn is_bad(exit: Option<&ExitFact>) -> bool {
+    exit.is_some_and(|exit| exit.code != Some(0))
+}
+
+/// What a tree means for whoever asks after its service.
+pub(crate) fn look_of(tree: Option<TreeFact>) -> Look {
+    let Some(tree) = tree else {
+        return Look { instance: None, life: Life::Absent, previous: false, spec: None };
+    };
+    let life = match tree.exit {
+        exit if tree.members.is_empty() => Life::Ended(exit),
+        // Daemons leave on purpose, with 0.
+        Some(exit) if is_bad(Some(&exit)) => Life::Crippled(exit),
+        Some(_) | None if tree.suspended => Life::Suspended,
+        Some(_) | None => Life::Running,
+    };
+    let spec = Some(tree.marks.spec).filter(|spec| !spec.is_empty());
+    Look { instance: Some(Instance::Tree { id: tree.marks.salt }), life, previous: false, spec }
+}

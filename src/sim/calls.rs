@@ -1,0 +1,66 @@
+//! Calls of hooks and notifiers in a world that is not there: they are noted, and nothing is run or asked.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Sim;
+use crate::host::calls::{HookCall, HookResult};
+use crate::model::hooks::{HookPayload, Payload};
+
+/// What an answer says where nobody said what it should be.
+const NOTHING_RUN: &str = "simulated: nothing was run or asked";
+
+/// How a call of this kind goes from now on.
+#[derive(Clone, Debug, Default)]
+pub struct Reply {
+    pub takes: Duration,
+    pub error: Option<String>,
+    pub output: String,
+}
+
+/// One call that lcm made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    pub at: Timestamp,
+    /// As it shows: `./warm.sh`.
+    pub what: String,
+    pub payload: HookPayload,
+    /// It was waited for to its end.
+    pub answered: bool,
+}
+
+impl Sim {
+    /// Says how calls of `what` go.
+    pub fn set_reply(&self, what: &str, reply: Reply) {
+        self.lock().replies.insert(what.to_owned(), reply);
+    }
+
+    /// All calls so far, in the order in which they began.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        self.lock().calls.clone()
+    }
+
+    pub(super) async fn run_call(&self, call: &HookCall<'_>) -> HookResult {
+        let what = call.call.to_string();
+        let (number, reply) = {
+            let mut world = self.lock();
+            // Of events of whole runs there is nothing to learn about a service.
+            if let Payload::Change(change) = call.payload {
+                let (at, what) = (self.time(), what.clone());
+                world.calls.push(Call { at, what, payload: change.clone(), answered: false });
+            }
+            (world.calls.len().saturating_sub(1), world.replies.get(&what).cloned())
+        };
+        let unsaid = || Reply { output: NOTHING_RUN.to_owned(), ..Reply::default() };
+        let reply = reply.unwrap_or_else(unsaid);
+        tokio::time::sleep(reply.takes.min(call.timeout)).await;
+        if let (Payload::Change(_), Some(call)) = (call.payload, self.lock().calls.get_mut(number)) {
+            call.answered = true;
+        }
+        let late = reply.takes > call.timeout;
+        let error = if late { Some(format!("did not end within {}s", call.timeout.as_secs())) } else { reply.error };
+        HookResult { error, output: reply.output }
+    }
+}

@@ -1,0 +1,111 @@
+//! Services of the simulated world that give GPU memory back by themselves, and take it again by themselves or when they
+//! are woken.
+
+use tokio::time::Instant;
+
+use super::memory::Claim;
+use super::things::key_of_tree;
+use super::world::{Alive, World, key_of};
+use super::{Deed, Sim};
+use crate::model::facts::{GpuHolder, Owner};
+use crate::model::names::ServiceName;
+use crate::model::size::Mebibytes;
+use crate::runtime::{DriverError, Start};
+
+impl Sim {
+    /// It takes its memory again, from now on.
+    pub(super) async fn rouse(&self, start: &Start<'_>) -> Result<(), DriverError> {
+        let name = &start.service.name;
+        self.effect(Deed::Wake, name, |world, _| {
+            world.serve(start.project);
+            if let Some(reason) = world.behaviour(name).wake_error {
+                return Err(DriverError::Refused(reason));
+            }
+            let Some(instance) = world.running(start.project, start.service) else {
+                return Err(world.violate(format!("woke {name}, which does not run")));
+            };
+            let key = key_of(&instance);
+            world.judge_start(key, start);
+            // From here on it is its own again.
+            world.memory.released.retain(|(released, _)| released != name);
+            // Without a call for it, it takes its memory when it is used again.
+            if start.service.wake.is_some() {
+                world.claim_found();
+                let takes = world.behaviour(name).takes.unwrap_or(start.service.vram);
+                world.memory.rouse(key, Instant::now(), takes);
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl World {
+    /// What ran from the beginning has a claim too, once its memory is not to stay as the facts have it.
+    pub(super) fn claim_found(&mut self) {
+        let unclaimed: Vec<Alive> = self
+            .alive()
+            .into_iter()
+            .filter(|thing| !self.memory.has_claim(&thing.key) && !thing.holds.is_empty())
+            .collect();
+        for thing in unclaimed {
+            let Some(service) = thing.service.clone() else { continue };
+            let claim = self.found_claim(&thing, &service);
+            self.memory.take_up(&thing.key, claim);
+        }
+    }
+
+    fn found_claim(&self, thing: &Alive, service: &ServiceName) -> Claim {
+        let is_its = self.is_holder_of(&thing.key);
+        let gpus = self.facts.gpus.known().into_iter().flatten();
+        let holder: Option<&GpuHolder> = gpus.flat_map(|gpu| &gpu.holders).find(|holder| is_its(holder));
+        let (owner, pid) = match holder {
+            Some(holder) => (holder.owner.clone(), holder.pid),
+            None => self.owner_and_pid(thing, service),
+        };
+        let declared = thing.holds.first().map(|(_, declared)| *declared).unwrap_or_default();
+        let behaviour = self.behaviour(service);
+        Claim {
+            owner,
+            pid,
+            program: service.to_string(),
+            gpus: thing.holds.iter().map(|(gpu, _)| gpu.clone()).collect(),
+            takes: behaviour.takes.unwrap_or(declared),
+            since: self.began,
+            loading: std::time::Duration::ZERO,
+            late: None,
+            sleeps: self.sleeps_of(service),
+            settled: None,
+        }
+    }
+
+    fn owner_and_pid(&self, thing: &Alive, service: &ServiceName) -> (Owner, i32) {
+        let trees = self.facts.trees.known().into_iter().flatten();
+        let tree = trees.filter(|tree| !tree.members.is_empty()).find(|tree| key_of_tree(tree) == thing.key);
+        match tree {
+            Some(tree) => {
+                let project = tree.marks.project.as_str().into();
+                (Owner::Service { project, service: service.clone() }, tree.members[0].pid)
+            }
+            None => (Owner::Container(thing.key.clone()), FOUND_PID),
+        }
+    }
+
+    /// When it holds how much at the most: each change with its time.
+    pub(super) fn sleeps_of(&self, service: &ServiceName) -> Vec<(Instant, Option<Mebibytes>)> {
+        let sleeps = self.behaviour(service).sleeps;
+        let changes = sleeps.iter().flat_map(|sleep| {
+            let end = sleep.until.map(|until| (self.began + until.max(sleep.from), None));
+            [Some((self.began + sleep.from, Some(sleep.to))), end].into_iter().flatten()
+        });
+        changes.collect()
+    }
+
+    /// Whether anything gives memory back by itself.
+    pub(super) fn has_sleepers(&self) -> bool {
+        self.behaviours.values().any(|behaviour| !behaviour.sleeps.is_empty())
+    }
+}
+
+/// Process of a container whose processes no reading shows, and that holds nothing yet.
+const FOUND_PID: i32 = 2_999_999;
