@@ -5,12 +5,13 @@ use std::io::{self, IsTerminal};
 
 use crate::apply;
 use crate::cli::args::Format;
+use crate::cli::command::{oneshot, plan as plan_command};
 use crate::cli::execute::Job;
 use crate::cli::exit::Exit;
 use crate::cli::opened::Opened;
-use crate::cli::session::Session;
+use crate::cli::saved;
 use crate::cli::stop::{Code, Stop};
-use crate::cli::{oneshot, plan as plan_command, saved};
+use crate::cli::terminal::session::Session;
 use crate::files::named;
 use crate::model::facts::Facts;
 use crate::model::lifecycle::Action;

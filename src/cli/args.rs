@@ -1,12 +1,15 @@
 //! Arguments that several commands share.
 
+pub(super) mod duration;
+pub(super) mod moment;
+pub(super) mod names;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
 use crate::apply::{OnFailure, Options};
-use crate::cli::duration;
 use crate::manifest::Choice;
 use crate::model::names::{GoalName, ModeName, ServiceName};
 

@@ -2,12 +2,13 @@
 //! locked, recorded or changed.
 
 use crate::cli::args::{Format, PlanFormat};
+use crate::cli::command::holds::DRY_RUN;
+use crate::cli::command::{oneshot, plan as plan_command};
 use crate::cli::execute::{self, Job};
 use crate::cli::exit::Exit;
-use crate::cli::session::Session;
+use crate::cli::saved;
 use crate::cli::stop::{Code, Stop};
-use crate::cli::words::DRY_RUN;
-use crate::cli::{oneshot, plan as plan_command, saved};
+use crate::cli::terminal::session::Session;
 use crate::report::view::{Looked, View};
 
 /// Shows what the job would do, and ends as `lcm plan` does.

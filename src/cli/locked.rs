@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::cli::exit::Exit;
 use crate::cli::opened::Opened;
-use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
+use crate::cli::terminal::session::Session;
 use crate::shared;
 use crate::store::lock::{self, Holder, HostLock, LockError};
 

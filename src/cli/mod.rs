@@ -2,72 +2,44 @@
 //!
 //! How the stages are put together is in `wire` alone; which exit code means what, in [`exit`].
 
-mod adopt;
 mod agreement;
-mod apply;
 mod args;
-mod color;
-mod completions;
-mod down;
+mod command;
 mod dry_run;
-mod duration;
 mod ending;
 mod execute;
 pub mod exit;
-mod explain;
 mod files;
 mod help;
-mod history;
-mod init;
-mod interrupt;
 mod locked;
-mod logs;
-mod maintain;
-mod man;
-mod moment;
-mod names;
-mod observe;
-mod oneshot;
 mod open_runs;
 mod opened;
 mod outputs;
 mod owner;
-mod plan;
-mod report;
-mod resume;
-mod rollback;
 mod run_events;
 mod saved;
-mod schema;
-mod session;
-mod show;
-mod status;
 mod stop;
-mod suspend;
-mod switch;
-mod tally;
-mod teller;
-mod terminate;
+mod terminal;
 mod trusted;
-mod validate;
-mod version;
-mod wait;
 mod wanted;
-mod watch;
 mod wire;
-mod words;
 
 use std::io::{self, IsTerminal as _};
 
 use clap::{FromArgMatches as _, Parser, Subcommand};
 
+use crate::cli::command::{
+    adopt, apply, completions, down, explain, history, init, logs, maintain, man, observe, oneshot, plan, report,
+    resume, rollback, schema, show, status, suspend, switch, terminate, validate, version, wait,
+};
+use crate::cli::terminal::session::{OutputArgs, Session};
+use crate::cli::terminal::{color, session};
 use crate::model::harmless;
 use crate::model::plan::Purpose;
 use crate::report::print;
 use crate::report::sheet::Sheet;
 use crate::report::style::Style;
 use exit::Exit;
-use session::{OutputArgs, Session};
 use stop::{Code, Stop};
 
 /// Plan and apply for AI services that share a GPU

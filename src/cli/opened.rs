@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::cli::args::ChooseArgs;
+use crate::cli::args::{ChooseArgs, names};
 use crate::cli::owner::Claim;
-use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
+use crate::cli::terminal::session::Session;
 use crate::cli::wire::{self, Simulated};
-use crate::cli::{files, names, owner, wanted};
+use crate::cli::{files, owner, wanted};
 use crate::files::output;
 use crate::manifest::Choice;
 use crate::model::claim::bounded;

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
+use crate::cli::terminal::session::Session;
 use crate::cli::wire;
 use crate::files::named;
 use crate::runtime::process::drive;

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rustix::process::geteuid;
 
-use crate::cli::session::Session;
 use crate::cli::stop::{Code, Stop};
+use crate::cli::terminal::session::Session;
 use crate::cli::wire;
 use crate::files::user_text;
 use crate::model::desired::Desired;

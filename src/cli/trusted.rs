@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
-use crate::cli::session::Session;
+use crate::cli::terminal::session::Session;
 use crate::cli::wire;
 use crate::files::trust::{Writable, writable_by_others};
 use crate::model::desired::Desired;

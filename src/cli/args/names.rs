@@ -1,0 +1,66 @@
+//! Names on the command line that the manifest does not have: never skipped in silence.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+use strsim::osa_distance;
+
+use crate::cli::stop::{Code, Stop};
+
+/// Further off than this, a name was not meant.
+const DISTANCE_MAX: usize = 3;
+
+/// Refuses what is not among the known names. `what` is the word for one of them.
+pub(in crate::cli) fn check<N: Ord + Display>(
+    what: &str,
+    given: impl IntoIterator<Item = N>,
+    known: impl IntoIterator<Item = N>,
+) -> Result<(), Stop> {
+    let known: BTreeSet<N> = known.into_iter().collect();
+    for name in given {
+        if !known.contains(&name) {
+            let known: Vec<String> = known.iter().map(ToString::to_string).collect();
+            return Err(Stop::refused(Code::UnknownName, unknown(what, &name.to_string(), &known)));
+        }
+    }
+    Ok(())
+}
+
+fn unknown(what: &str, name: &str, known: &[String]) -> String {
+    if known.is_empty() {
+        return format!("the manifest has no {what} named {name}: it has no {what} at all");
+    }
+    let meant = meant(name, known.iter().map(String::as_str));
+    let meant = meant.map(|candidate| format!("did you mean {candidate}? ")).unwrap_or_default();
+    format!("the manifest has no {what} named {name}; {meant}it has {}", known.join(", "))
+}
+
+/// A code that no page explains.
+pub(in crate::cli) fn unknown_code<'a>(code: &str, known: impl IntoIterator<Item = &'a str>) -> Stop {
+    let meant = meant(code, known).map(|near| format!("did you mean {near}? ")).unwrap_or_default();
+    Stop::refused(Code::UnknownName, format!("there is no code {code}; {meant}`lcm explain` lists all"))
+}
+
+/// The nearest of the known names, where one is near enough.
+fn meant<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let nearest = known.into_iter().map(|candidate| (osa_distance(name, candidate), candidate)).min();
+    let near = nearest.filter(|(distance, _)| *distance <= DISTANCE_MAX && *distance < name.chars().count());
+    near.map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{check, unknown};
+
+    #[test]
+    fn what_was_meant_is_offered() {
+        let known = ["comfyui".to_owned(), "ollama".to_owned()];
+        assert_eq!(
+            unknown("service", "olama", &known),
+            "the manifest has no service named olama; did you mean ollama? it has comfyui, ollama"
+        );
+        assert_eq!(unknown("service", "x", &known), "the manifest has no service named x; it has comfyui, ollama");
+        assert_eq!(unknown("goal", "x", &[]), "the manifest has no goal named x: it has no goal at all");
+        assert!(check("service", ["a"], ["a", "b"]).is_ok());
+    }
+}

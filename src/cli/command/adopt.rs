@@ -1,0 +1,64 @@
+//! `lcm adopt`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cli::args::{duration, names};
+use crate::cli::command::holds::DRY_RUN;
+use crate::cli::exit::Exit;
+use crate::cli::stop::{Code, Stop};
+use crate::cli::terminal::session::Session;
+use crate::cli::{locked, opened, wire};
+use crate::manifest::Choice;
+use crate::model::desired::Runtime;
+use crate::model::names::ServiceName;
+use crate::runtime::DriverError;
+
+/// Take over a process that somebody else started, as this service
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// Service that it is
+    service: ServiceName,
+    /// Process to take over, with all that it started
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(2..))]
+    pid: i32,
+    /// Manifest to read
+    #[arg(short, long, default_value = "lcm.yaml", value_name = "MANIFEST")]
+    manifest: PathBuf,
+    /// Longest wait for another lcm to finish
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration::parse)]
+    lock_timeout: Duration,
+    /// Show what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+    let choice = Choice { mode_optional: true, ..Choice::default() };
+    let opened = opened::open(session, &args.manifest, &choice, None)?;
+    let desired = &opened.desired;
+    names::check("service", [&args.service], desired.services.keys())?;
+    let service = &args.service;
+    if let Some(Runtime::Container(_) | Runtime::Existing(_)) = desired.services.get(service).map(|it| &it.runtime) {
+        let advice = "name the container in the manifest with `docker: { container: .. }`";
+        return Err(Stop::refused(
+            Code::Adopt,
+            format!("{service} is a container, so no process can be adopted as it: {advice}"),
+        ));
+    }
+    let refused = |error: DriverError| Stop::refused(Code::Adopt, desired.masker().mask(&error.to_string()));
+    if args.dry_run {
+        let process = wire::adoptable(desired, &session.environment, service, args.pid).map_err(refused)?;
+        session.note(&format!("process {} ({}) can be adopted as {service}; {DRY_RUN}", process.pid, process.program));
+        return Ok(Exit::Done);
+    }
+    // What it changes is what a running apply looks at.
+    let _lock = locked::take(session, "lcm adopt", &opened, args.lock_timeout).await?;
+    opened.own(session)?;
+    let adopted = wire::adopt(desired, &session.environment, service, args.pid).map_err(refused)?;
+    session.note(&format!(
+        "{service} is process {} ({}) from now on, with all that it started",
+        adopted.pid, adopted.program
+    ));
+    Ok(Exit::Done)
+}

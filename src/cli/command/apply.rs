@@ -1,0 +1,41 @@
+//! `lcm apply`.
+
+use std::path::PathBuf;
+
+use crate::cli::args::{ExecutionArgs, ManifestArgs, PlanningArgs};
+use crate::cli::execute::{self, Job};
+use crate::cli::exit::Exit;
+use crate::cli::owner::Claim;
+use crate::cli::stop::Stop;
+use crate::cli::terminal::session::Session;
+use crate::model::plan::Purpose;
+
+/// Make it so: stop and start what the plan says, in its order
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    #[command(flatten)]
+    manifest: ManifestArgs,
+    #[command(flatten)]
+    planning: PlanningArgs,
+    #[command(flatten)]
+    execution: ExecutionArgs,
+    /// Carry out this saved plan, if planning again now gives the same
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+    /// Become the project's owner on this host: root from another user, and the owner from another folder
+    #[arg(long)]
+    take_over: bool,
+}
+
+pub(in crate::cli) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
+    let Args { manifest, planning, execution, plan, take_over } = args;
+    let (path, choice) = (manifest.path(), manifest.choose.choice());
+    let job = Job {
+        world: manifest.choose.world,
+        planning,
+        saved: plan,
+        claim: if take_over { Claim::TakeOver } else { Claim::AsOwner },
+        ..Job::new("lcm apply", Purpose::Apply, path, choice, execution)
+    };
+    execute::run(session, job).await
+}

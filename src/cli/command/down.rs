@@ -1,0 +1,26 @@
+//! `lcm down`.
+
+use crate::cli::args::{ExecutionArgs, ManifestArgs};
+use crate::cli::execute::{self, Job};
+use crate::cli::exit::Exit;
+use crate::cli::stop::Stop;
+use crate::cli::terminal::session::Session;
+use crate::model::plan::Purpose;
+
+/// Stop everything, and remove the containers that lcm created
+///
+/// All of the project, orphans too; containers that it only names are left stopped, and volumes stay.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    #[command(flatten)]
+    manifest: ManifestArgs,
+    #[command(flatten)]
+    execution: ExecutionArgs,
+}
+
+pub(in crate::cli) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
+    let Args { manifest, execution } = args;
+    let (path, choice) = (manifest.path(), manifest.choose.choice_if_any());
+    let job = Job { world: manifest.choose.world, ..Job::new("lcm down", Purpose::Down, path, choice, execution) };
+    execute::run(session, job).await
+}

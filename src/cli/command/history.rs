@@ -1,0 +1,245 @@
+//! `lcm history`. No engine is asked, and the manifest only for the project's name.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::cli::args::moment::{self, Moment};
+use crate::cli::command::plan::data;
+use crate::cli::command::status;
+use crate::cli::exit::Exit;
+use crate::cli::owner::{self, Claim};
+use crate::cli::stop::{Code, Stop};
+use crate::cli::terminal::session::Session;
+use crate::cli::{open_runs, opened, wire};
+use crate::manifest::Choice;
+use crate::model::lifecycle::State;
+use crate::model::names::{ProjectName, ServiceName};
+use crate::report::history::{self, CallLine, History, QuietRuns, RunLine, StatsLine, TransitionLine};
+use crate::report::json;
+use crate::store::asked::Asked;
+use crate::store::sqlite::Sqlite;
+use crate::store::{Called, Run, StoreError, Transition, stats};
+
+/// What the store keeps at most.
+const LIMIT_MAX: i64 = 100_000;
+
+/// Show what became of services, when, why and by whom
+#[derive(Debug, clap::Args)]
+#[command(after_help = DEFINITIONS)]
+pub(in crate::cli) struct Args {
+    /// Services to show; all where none is named
+    #[arg(value_name = "SERVICE")]
+    services: Vec<ServiceName>,
+    /// Service to show; may be given several times
+    #[arg(long = "service", value_name = "SERVICE")]
+    more: Vec<ServiceName>,
+    /// Manifest to take the project's name from
+    #[arg(short, long, default_value = "lcm.yaml", value_name = "MANIFEST")]
+    manifest: PathBuf,
+    /// The project, where there is no manifest or a broken one
+    #[arg(long, value_name = "NAME", conflicts_with = "manifest")]
+    project: Option<ProjectName>,
+    /// Only changes to this state; may be given several times
+    #[arg(long = "state", value_name = "STATE", value_parser = status::state)]
+    states: Vec<State>,
+    /// From then on: 2026-11-20, 2026-11-20T08:00, 2026-11-20T08:00:00Z, or 2h for so long ago
+    #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
+    since: Option<Moment>,
+    /// Before then, told likewise
+    #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
+    until: Option<Moment>,
+    /// Only what somebody did whose name holds this
+    #[arg(long, value_name = "WHO")]
+    by: Option<String>,
+    /// Only what was part of this run
+    #[arg(long, value_name = "ID")]
+    run: Option<String>,
+    /// List runs instead
+    #[arg(long, conflicts_with_all = ["services", "more", "states"])]
+    runs: bool,
+    /// Show figures instead: time in each state, starts, failures, time to ready
+    #[arg(long, conflicts_with_all = ["runs", "states", "by", "run", "limit"])]
+    stats: bool,
+    /// So many of the newest
+    #[arg(short = 'n', long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=LIMIT_MAX))]
+    limit: u32,
+    /// How to show it
+    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    format: Format,
+}
+
+const DEFINITIONS: &str = "\
+Figures are of all changes from --since on and before --until, made by lcm or seen by it:
+  time in a state: from a change to it, to the next change or to the end of that time;
+    before the first change of a service nothing is counted
+  starts: changes to starting
+  failures: changes to error, failed or timeout from any other state than these
+  ready: starts whose next change was one to online, busy or idle, both made by lcm;
+    median: of their times between the two; of two in the middle the larger
+    95 %: the smallest of these times that 95 of 100 did not exceed";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+    Csv,
+}
+
+pub(in crate::cli) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+    let (now, zone) = (Timestamp::now(), TimeZone::system());
+    let store = Sqlite::at(&wire::state_folder(&session.environment));
+    let (project, in_manifest) = project(session, args)?;
+    let asked = asked(args, project, now, &zone)?;
+    let unreadable = |error: StoreError| Stop::refused(Code::Store, error.to_string());
+    refuse_unknown(&store, &asked, &in_manifest).map_err(unreadable)??;
+    let found = if args.runs {
+        runs(&store, &asked).map_err(unreadable)?
+    } else if args.stats {
+        figures(&store, &asked, now).map_err(unreadable)?
+    } else {
+        changes(&store, &asked).map_err(unreadable)?
+    };
+    data(&match args.format {
+        Format::Json => json::document(&found),
+        Format::Csv => history::csv(&found),
+        Format::Text => history::text(&found, &zone, session.verbose, session.stdout),
+    })?;
+    Ok(Exit::Done)
+}
+
+/// The project, and the services of its manifest.
+fn project(session: &Session, args: &Args) -> Result<(ProjectName, BTreeSet<ServiceName>), Stop> {
+    if let Some(project) = &args.project {
+        return Ok((project.clone(), BTreeSet::new()));
+    }
+    let choice = Choice { mode_optional: true, ..Choice::default() };
+    owner::go_on_as_owner(session, &args.manifest, Claim::AsOwner)?;
+    let desired = opened::load(session, &args.manifest, &choice)?;
+    owner::require_store(session, &desired.project)?;
+    Ok((desired.project, desired.services.into_keys().collect()))
+}
+
+fn asked(args: &Args, project: ProjectName, now: Timestamp, zone: &TimeZone) -> Result<Asked, Stop> {
+    let wrong = |reason: String| Stop::refused(Code::Span, reason);
+    let resolve = |moment: Option<Moment>| moment.map(|moment| moment.resolve(now, zone)).transpose().map_err(wrong);
+    let (since, until) = (resolve(args.since)?, resolve(args.until)?);
+    if let (Some(since), Some(until)) = (since, until)
+        && since >= until
+    {
+        return Err(wrong(format!("--since {since:.0} is not before --until {until:.0}: no time lies between")));
+    }
+    Ok(Asked {
+        project,
+        services: args.services.iter().chain(&args.more).cloned().collect(),
+        states: args.states.iter().copied().collect(),
+        since,
+        until,
+        by: args.by.clone(),
+        run: args.run.clone(),
+        limit: (!args.stats).then_some(args.limit),
+    })
+}
+
+/// A name that neither the manifest nor the history has is a slip, and no empty answer.
+fn refuse_unknown(
+    store: &Sqlite,
+    asked: &Asked,
+    in_manifest: &BTreeSet<ServiceName>,
+) -> Result<Result<(), Stop>, StoreError> {
+    for service in asked.services.iter().filter(|service| !in_manifest.contains(*service)) {
+        let all = Asked { limit: Some(1), ..Asked::all(asked.project.clone()) };
+        if store.transitions(&Asked { services: [service.clone()].into(), ..all })?.is_empty() {
+            let (project, where_else) = (&asked.project, if in_manifest.is_empty() { "" } else { "its manifest or " });
+            let names = in_manifest.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(", ");
+            let has = if names.is_empty() { String::new() } else { format!("; the manifest has {names}") };
+            return Ok(Err(Stop::refused(
+                Code::UnknownName,
+                format!("no service named {service} is in {where_else}the history of {project}{has}"),
+            )));
+        }
+    }
+    Ok(Ok(()))
+}
+
+fn changes(store: &Sqlite, asked: &Asked) -> Result<History, StoreError> {
+    let found = store.transitions(asked)?;
+    // Where more was asked for than is shown, the calls are those of what is shown.
+    let full = asked.limit.is_some_and(|limit| found.len() >= usize::try_from(limit).unwrap_or(usize::MAX));
+    let since = found.first().map(|first| first.at).filter(|_| full).or(asked.since);
+    let calls = store.calls(&Asked { since, ..asked.clone() })?;
+    Ok(History {
+        transitions: Some(found.into_iter().map(transition).collect()),
+        calls: Some(calls.into_iter().map(call).collect()),
+        ..History::of(asked.project.clone())
+    })
+}
+
+fn runs(store: &Sqlite, asked: &Asked) -> Result<History, StoreError> {
+    let quiet = store.quiet_runs(&asked.project)?.map(|(count, last_at)| QuietRuns { count, last_at });
+    let found = store.runs(asked)?.into_iter().map(run_line).collect();
+    let open_runs = open_runs::open_runs(store, &asked.project)?;
+    Ok(History { runs: Some(found), open_runs, quiet_runs: quiet, ..History::of(asked.project.clone()) })
+}
+
+fn figures(store: &Sqlite, asked: &Asked, now: Timestamp) -> Result<History, StoreError> {
+    let (before, within) = (store.transitions_before(asked)?, store.transitions(asked)?);
+    // What is to come is no time that was spent.
+    let end = asked.until.map_or(now, |until| until.min(now));
+    let found = stats::stats(&before, &within, asked.since, end);
+    let lines = found.into_iter().map(|(service, stats)| StatsLine {
+        service,
+        starts: stats.starts,
+        failures: stats.failures,
+        ready: u32::try_from(stats.ready_ms.len()).unwrap_or(u32::MAX),
+        ready_median_ms: stats.ready_median_ms(),
+        ready_p95_ms: stats.ready_p95_ms(),
+        time_ms: stats.time_ms,
+    });
+    Ok(History { stats: Some(lines.collect()), ..History::of(asked.project.clone()) })
+}
+
+fn transition(made: Transition) -> TransitionLine {
+    TransitionLine {
+        at: made.at,
+        service: made.service,
+        from: made.from,
+        to: made.to,
+        reason: made.reason,
+        by: made.author.by,
+        run: made.author.run,
+        made: made.made,
+        metadata: made.metadata,
+    }
+}
+
+fn call(called: Called) -> CallLine {
+    CallLine {
+        at: called.at,
+        service: called.service,
+        run: called.run,
+        hook: called.hook,
+        call: called.call,
+        took_ms: called.took_ms,
+        error: called.error,
+        output: called.output,
+    }
+}
+
+fn run_line(run: Run) -> RunLine {
+    RunLine {
+        run: run.id,
+        command: run.command,
+        manifest: run.manifest,
+        by: run.by,
+        began_at: run.began,
+        ended_at: run.ended,
+        end: run.end.as_str().to_owned(),
+        exit_code: run.exit_code,
+        changed: run.changed,
+        first_error: run.first_error,
+    }
+}

@@ -1,0 +1,187 @@
+//! `lcm init`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
+
+use crate::cli::command::plan::data;
+use crate::cli::exit::Exit;
+use crate::cli::stop::{Code, Stop};
+use crate::cli::terminal::session::Session;
+use crate::cli::{files, opened, wire};
+use crate::files::output;
+use crate::import::{Draft, Given, Setting, machine, translate};
+use crate::manifest::Choice;
+use crate::model::found::Found;
+use crate::report::output::Output;
+use crate::report::table::counted;
+use crate::syntax::Environment;
+
+/// stdout.
+const STDOUT: &str = "-";
+
+/// Write a first manifest, from what runs or another tool's file
+///
+/// Without `--from` it takes the containers that are here, running and stopped, as they are, and shows as comments what
+/// else holds GPU memory. With `--from` it translates a Compose file, or a configuration of llama-swap. What can't be
+/// translated is said, and no secret is copied.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// File to write; `-` is stdout
+    #[arg(default_value = "lcm.yaml", value_name = "FILE")]
+    file: PathBuf,
+    /// Translate this file; of several, the later lies over the earlier, as with Compose
+    #[arg(long = "from", value_name = "FILE", conflicts_with_all = ["only", "world"])]
+    from: Vec<PathBuf>,
+    /// Take only this container, or the containers of this Compose project; may be given several times
+    #[arg(long = "only", value_name = "NAME")]
+    only: Vec<String>,
+    /// Project's name; without it, the folder's
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Replace a file that is there
+    #[arg(long)]
+    force: bool,
+    /// Show the manifest on stdout, and write no file
+    #[arg(long)]
+    dry_run: bool,
+    /// Take this file, made by `lcm observe`, for the machine
+    #[arg(long, value_name = "FILE")]
+    world: Option<PathBuf>,
+}
+
+pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+    let to_stdout = args.dry_run || args.file == Path::new(STDOUT);
+    if !to_stdout && !args.force && args.file.symlink_metadata().is_ok() {
+        let message = "is there already: name another file, `-` for stdout, or `--force` to replace it";
+        return Err(Stop::refused(Code::File, format!("{} {message}", args.file.display())));
+    }
+    let draft = if args.from.is_empty() { from_machine(session, args).await? } else { from_files(session, args)? };
+    let is_empty = draft.services + draft.proposals == 0;
+    if is_empty && !args.from.is_empty() {
+        // Its notes quote what was not understood: of a file that is none of these, lines that are not to be shown.
+        return Err(Stop::refused(Code::Empty, "there is nothing in it that could be a service; nothing was written"));
+    }
+    for note in &draft.notes {
+        session.note(&format!("note: {note}"));
+    }
+    if is_empty {
+        let message = "nothing was found here that could be a service, and nothing was written: start what there is, or \
+                       translate a file with `--from`";
+        return Err(Stop::refused(Code::Empty, message));
+    }
+    if to_stdout {
+        data(&Output::plain(&draft.text))?;
+        return Ok(Exit::Done);
+    }
+    output::replace(&args.file, &draft.text)
+        .map_err(|error| Stop::refused(Code::File, format!("can't write {}: {error}", args.file.display())))?;
+    Ok(check(session, &args.file, &draft))
+}
+
+/// What was written is read as every manifest is; whatever is wrong with it is told now and not at the next command.
+fn check(session: &Session, file: &Path, draft: &Draft) -> Exit {
+    let services = counted(draft.services, "service", "services");
+    let notes = counted(draft.notes.len(), "note", "notes");
+    session.note(&format!("{} is written: {services}, {notes}, each beside what it is about", file.display()));
+    let choice = Choice { mode_optional: true, ..Choice::default() };
+    match wire::load(file, &session.environment, &choice) {
+        Ok(_) if draft.services == 0 => {
+            session.note("no container was found: what is in it stands in comments");
+        }
+        Ok(_) => {
+            let named = if file == Path::new("lcm.yaml") { String::new() } else { format!(" {}", file.display()) };
+            session.note(&format!("next: `lcm plan{named}` shows what it would do, and changes nothing"));
+        }
+        Err(problems) => {
+            session.note("it is not valid yet; this is to be mended first:");
+            session.show_unless_quiet(wire::render(&problems, session.stderr, session.width()).trimmed());
+        }
+    }
+    Exit::Done
+}
+
+async fn from_machine(session: &Session, args: &Args) -> Result<Draft, Stop> {
+    let mut found = match &args.world {
+        Some(world) => Found { facts: opened::read_world(world)?, containers: BTreeMap::new(), programs: Vec::new() },
+        None => wire::found(&session.environment).await,
+    };
+    narrow(&mut found, &args.only)?;
+    let name = args.name.clone().unwrap_or_else(|| folder_of(&args.file));
+    Ok(machine(&found, &name))
+}
+
+/// Leaves only these containers.
+fn narrow(found: &mut Found, only: &[String]) -> Result<(), Stop> {
+    let Some(containers) = found.facts.containers.known_mut().filter(|_| !only.is_empty()) else { return Ok(()) };
+    let known: BTreeSet<&str> = containers
+        .iter()
+        .flat_map(|container| [Some(container.name.as_str()), container.compose_project.as_deref()])
+        .flatten()
+        .collect();
+    if let Some(unknown) = only.iter().find(|name| !known.contains(name.as_str())) {
+        return Err(Stop::refused(
+            Code::UnknownName,
+            format!("there is no container and no Compose project `{unknown}` here"),
+        ));
+    }
+    let is_in = |name: &str| only.iter().any(|wanted| wanted == name);
+    containers.retain(|container| is_in(&container.name) || container.compose_project.as_deref().is_some_and(is_in));
+    Ok(())
+}
+
+fn from_files(session: &Session, args: &Args) -> Result<Draft, Stop> {
+    let mut given = Vec::new();
+    for path in &args.from {
+        let text = files::read(path)
+            .map_err(|error| Stop::refused(Code::File, format!("can't read {}: {error}", path.display())))?;
+        given.push(Given { path: path.clone(), text });
+    }
+    let folder = absolute_folder(&args.from[0]);
+    let setting = Setting {
+        name: args.name.clone().unwrap_or_else(|| folder_of(&args.from[0])),
+        variables: dotenv(&folder, &session.environment),
+        base: relative(&folder, &absolute_folder(&args.file)),
+    };
+    translate(&given, &setting).map_err(|problems| opened::refusal(session, &problems))
+}
+
+/// What Compose reads beside its file. One that is not there, or that can't be read, gives no defaults.
+fn dotenv(folder: &Path, environment: &Environment) -> BTreeMap<String, String> {
+    files::read(&folder.join(".env")).map(|text| wire::dotenv(&text, environment)).unwrap_or_default()
+}
+
+fn absolute_folder(file: &Path) -> PathBuf {
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let folder = file.parent().unwrap_or(Path::new("/")).to_owned();
+    folder.canonicalize().unwrap_or(folder)
+}
+
+/// The last part of the folder's name, as Compose calls a project.
+fn folder_of(file: &Path) -> String {
+    let folder = absolute_folder(file);
+    folder.file_name().map_or_else(|| "machine".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+/// The way from one folder to another; empty where they are the same.
+fn relative(to: &Path, from: &Path) -> PathBuf {
+    let (to, from): (Vec<Component<'_>>, Vec<Component<'_>>) = (to.components().collect(), from.components().collect());
+    let shared = to.iter().zip(&from).take_while(|(one, other)| one == other).count();
+    let up = from[shared..].iter().map(|_| Component::ParentDir);
+    up.chain(to[shared..].iter().copied()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::relative;
+
+    #[test]
+    fn the_way_from_one_folder_to_another() {
+        for (to, from, wanted) in
+            [("/a/b", "/a/b", ""), ("/a/b", "/a", "b"), ("/a", "/a/b", ".."), ("/a/c", "/a/b/d", "../../c")]
+        {
+            assert_eq!(relative(Path::new(to), Path::new(from)), PathBuf::from(wanted));
+        }
+    }
+}

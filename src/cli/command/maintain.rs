@@ -1,0 +1,32 @@
+//! `lcm maintain`.
+
+use crate::cli::command::holds::{self, Spoken, WordArgs, change};
+use crate::cli::exit::Exit;
+use crate::cli::stop::Stop;
+use crate::cli::terminal::session::Session;
+use crate::model::words::Word;
+
+/// Keep lcm's hands off services; they are left as they are
+///
+/// Until `lcm resume` takes it back.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    #[command(flatten)]
+    words: WordArgs,
+    /// Show what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+    let opened = holds::open(session, &args.words)?;
+    let mut spoken = Spoken::of(session, &args.words, &opened, args.dry_run).await?;
+    for (name, route) in spoken.judge(Word::Maintain)? {
+        let change = change(spoken.seen(&name)?, &route);
+        spoken.keep(&name, Word::Maintain)?;
+        spoken.record(&name, &route, "lcm maintain");
+        spoken.tell(&format!("{name}: {change}; it is left as it is until `lcm resume {name}`"));
+    }
+    spoken.end()?;
+    Ok(Exit::Done)
+}

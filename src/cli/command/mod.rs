@@ -1,0 +1,29 @@
+//! Commands of lcm, one file each. None imports another.
+
+pub(super) mod adopt;
+pub(super) mod apply;
+pub(super) mod completions;
+pub(super) mod down;
+pub(super) mod explain;
+pub(super) mod history;
+pub(super) mod holds;
+pub(super) mod init;
+pub(super) mod logs;
+pub(super) mod maintain;
+pub(super) mod man;
+pub(super) mod observe;
+pub(super) mod oneshot;
+pub(super) mod plan;
+pub(super) mod report;
+pub(super) mod resume;
+pub(super) mod rollback;
+pub(super) mod schema;
+pub(super) mod show;
+pub(super) mod status;
+pub(super) mod suspend;
+pub(super) mod switch;
+pub(super) mod terminate;
+pub(super) mod validate;
+pub(super) mod version;
+pub(super) mod wait;
+pub(super) mod watch;

@@ -1,0 +1,36 @@
+//! `lcm observe`.
+
+use std::path::PathBuf;
+
+use crate::cli::args::ManifestArgs;
+use crate::cli::command::plan::data;
+use crate::cli::exit::Exit;
+use crate::cli::stop::{Code, Stop};
+use crate::cli::terminal::session::Session;
+use crate::cli::{opened, outputs};
+use crate::files::output;
+use crate::report::json;
+
+/// Record what is there, as a file for `--world`
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    #[command(flatten)]
+    manifest: ManifestArgs,
+    /// Write into this file instead of to stdout
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+    let manifest = args.manifest.path();
+    args.out.iter().try_for_each(|file| outputs::check(session, &manifest, file))?;
+    let opened = opened::open_to_look(session, &manifest, &args.manifest.choose)?;
+    let text = json::document(&opened.facts(session).await?);
+    match &args.out {
+        None => data(&text)?,
+        Some(path) => output::replace(path, &text).map_err(|error| {
+            Stop::refused(Code::File, format!("can't write the world to {}: {error}", path.display()))
+        })?,
+    }
+    Ok(Exit::Done)
+}

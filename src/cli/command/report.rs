@@ -1,0 +1,66 @@
+//! `lcm report`: an outside observer's word that a service fails, though its own probe may pass.
+
+use crate::cli::command::holds::{self, Spoken, WordArgs};
+use crate::cli::exit::Exit;
+use crate::cli::stop::{Code, Stop};
+use crate::cli::terminal::session::Session;
+use crate::model::facts::Report;
+use crate::model::lifecycle::State;
+use crate::model::names::ServiceName;
+
+/// Report that services fail, as seen from outside
+///
+/// Each counts as failing its health probe until it is started anew: the next apply restarts it, within its budget.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    #[command(flatten)]
+    words: WordArgs,
+    /// What fails, in one line
+    #[arg(long, value_name = "TEXT", required_unless_present = "clear", conflicts_with = "clear", value_parser = holds::text)]
+    error: Option<String>,
+    /// Take the report back
+    #[arg(long)]
+    clear: bool,
+    /// Show what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+    let opened = holds::open(session, &args.words)?;
+    let mut spoken = Spoken::of(session, &args.words, &opened, args.dry_run).await?;
+    if let Some(error) = &args.error {
+        // All that are named are judged before any is touched.
+        for name in &spoken.named {
+            refuse_unless_up(&spoken, name)?;
+        }
+        let error = opened.desired.masker().mask(error);
+        for name in spoken.named.clone() {
+            let report = Report { error: error.clone(), by: spoken.voice.by(session), at: opened.driver().now() };
+            let from = spoken.seen(&name)?.state;
+            spoken.set_report(&name, Some(&report))?;
+            spoken.record_seen(&name, from, State::Error, &format!("reported: {error}"));
+            spoken.tell(&format!("{name}: {from} → error; the next `lcm apply` restarts it, within its budget"));
+        }
+    } else {
+        for name in spoken.named.clone() {
+            spoken.set_report(&name, None)?;
+            spoken.tell(&format!("{name}: no report counts any more"));
+        }
+    }
+    spoken.end()?;
+    Ok(Exit::Done)
+}
+
+fn refuse_unless_up(spoken: &Spoken<'_>, name: &ServiceName) -> Result<(), Stop> {
+    let seen = spoken.seen(name)?;
+    let refused = |message: String| Err(Stop::refused(Code::Illegal, message));
+    match &seen.unknown {
+        Some(why) => refused(format!("whether {name} runs is not known, so nothing can be reported of it: {why}")),
+        None if !seen.state.is_operational() && seen.state != State::Error => refused(format!(
+            "{name} is {}: a report is about a service that is up; `lcm status {name}` says more",
+            seen.state.spoken()
+        )),
+        None => Ok(()),
+    }
+}

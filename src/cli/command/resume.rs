@@ -1,0 +1,161 @@
+//! `lcm resume`: takes an operator's word back, lets what is paused go on, and gives a spent budget anew.
+
+use crate::cli::command::holds::{self, Spoken, WordArgs};
+use crate::cli::exit::Exit;
+use crate::cli::opened::Opened;
+use crate::cli::stop::{Code, Stop};
+use crate::cli::terminal::session::Session;
+use crate::model::budget::Budget;
+use crate::model::lifecycle::State;
+use crate::model::names::ServiceName;
+use crate::model::observed::ObservedService;
+use crate::model::rules::{Case, Verdict};
+use crate::model::words::Word;
+use crate::runtime::Life;
+
+/// Take an operator's word back: services are lcm's again
+///
+/// What is paused goes on, and what a spent budget holds is tried again.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    #[command(flatten)]
+    words: WordArgs,
+    /// Show what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What there is to resume of one service.
+struct Held {
+    name: ServiceName,
+    word: Option<Word>,
+    /// It is paused, by a word or by hand.
+    paused: bool,
+    /// It was tried to bring it up, without lasting success.
+    tried: bool,
+    /// An outside observer reported that it fails.
+    reported: bool,
+    /// As it is taken up again, from the state that the word gave it.
+    route: Vec<State>,
+}
+
+pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+    let opened = holds::open(session, &args.words)?;
+    let (words, orphaned) = told_apart(&opened, &args.words)?;
+    let mut spoken = Spoken::of(session, &words, &opened, args.dry_run).await?;
+    for name in &orphaned {
+        spoken.forget(name)?;
+        spoken.tell(&format!(
+            "{name}: the word is taken back; the manifest has no such service, and `lcm apply --prune` stops what is left of it"
+        ));
+    }
+    let mut all = Vec::new();
+    for name in &spoken.named {
+        all.push(held(&spoken, name).await?);
+    }
+    let mut exit = Exit::Done;
+    for held in all {
+        exit = Exit::first([exit, take_back(session, &mut spoken, &held).await?]);
+    }
+    spoken.end()?;
+    Ok(exit)
+}
+
+/// What is named that the manifest has, and holds on what it has no more.
+fn told_apart(opened: &Opened, words: &WordArgs) -> Result<(WordArgs, Vec<ServiceName>), Stop> {
+    let kept = opened.store().words(&opened.desired.project);
+    let kept = kept.map_err(|error| Stop::refused(Code::Store, error.to_string()))?.services;
+    let is_orphaned = |name: &ServiceName| !opened.desired.services.contains_key(name) && kept.contains_key(name);
+    let (orphaned, services) = words.services.iter().cloned().partition(is_orphaned);
+    Ok((WordArgs { services, ..words.clone() }, orphaned))
+}
+
+async fn held(spoken: &Spoken<'_>, name: &ServiceName) -> Result<Held, Stop> {
+    let seen = spoken.seen(name)?;
+    let word = seen.word.as_ref().map(|said| said.word);
+    if let (Some(why), Some(Word::Suspend) | None) = (&seen.unknown, word) {
+        return Err(Stop::refused(Code::Illegal, format!("what becomes of {name} can't be judged: {why}")));
+    }
+    let paused = seen.state == State::Suspended || is_frozen(spoken, name, seen).await;
+    let route = match seen.state {
+        State::Suspended => vec![State::Suspended, State::Online],
+        State::Maintenance if paused => vec![State::Maintenance, State::Suspended, State::Online],
+        State::Maintenance if seen.holds_room => vec![State::Maintenance, State::Online],
+        State::Maintenance if seen.unknown.is_none() => vec![State::Maintenance, State::Offline],
+        State::Terminated => vec![State::Terminated, State::Deleted],
+        // A word that was never carried out has changed nothing.
+        State::Maintenance
+        | State::Registered
+        | State::Deploying
+        | State::Deployed
+        | State::Starting
+        | State::Online
+        | State::Busy
+        | State::Idle
+        | State::Stopping
+        | State::Updating
+        | State::Scaling
+        | State::Error
+        | State::Failed
+        | State::Timeout
+        | State::Offline
+        | State::Deleted => Vec::new(),
+    };
+    let now = spoken.opened.driver().now();
+    let desired = &spoken.opened.desired;
+    let case = Case { service: name, mode: desired.mode.as_ref(), at: now };
+    if let Some(Verdict::Denied(denial)) = desired.rules.judge_route(&case, &route) {
+        return Err(Stop::refused(Code::Illegal, format!("{name} can't be resumed: {denial}")));
+    }
+    let is_held = spoken.service(name).is_some_and(|service| Budget::of(service, seen, now) != Budget::Open);
+    let tried = is_held || seen.attempts.is_some();
+    Ok(Held { name: name.clone(), word, paused, tried, reported: seen.is_reported, route })
+}
+
+/// What is maintained shows by a look alone whether it is paused.
+async fn is_frozen(spoken: &Spoken<'_>, name: &ServiceName, seen: &ObservedService) -> bool {
+    let maintained = seen.state == State::Maintenance && seen.instance.is_some();
+    let Some(service) = spoken.service(name).filter(|_| maintained) else { return false };
+    let look = spoken.opened.driver().look(&spoken.opened.desired.project, service).await;
+    look.is_ok_and(|look| look.life == Life::Suspended && look.instance == seen.instance)
+}
+
+/// What is paused goes on before the word goes: what crashes in between is resumed once more.
+async fn take_back(session: &Session, spoken: &mut Spoken<'_>, held: &Held) -> Result<Exit, Stop> {
+    let Held { name, word, paused, tried, reported, route } = held;
+    if *reported {
+        spoken.set_report(name, None)?;
+    }
+    if word.is_none() && !paused && !tried && !reported {
+        spoken.tell(&format!("{name}: there is nothing to resume"));
+        return Ok(Exit::Done);
+    }
+    if *paused && let Err(error) = spoken.freeze(name, false).await {
+        session.warn(&format!("{name} could not be let go on: {error}"));
+        return Ok(Exit::Failed);
+    }
+    if word.is_some() {
+        spoken.forget(name)?;
+    }
+    if *tried {
+        spoken.reset_attempts(name)?;
+    }
+    spoken.record(name, route, "lcm resume");
+    let changed: Vec<&str> = route.iter().map(|state| state.as_str()).collect();
+    let mut told: Vec<String> = (!changed.is_empty()).then(|| changed.join(" → ")).into_iter().collect();
+    match word {
+        // It was never carried out.
+        Some(_) if route.is_empty() => told.push("the word is taken back".to_owned()),
+        Some(Word::Terminate) => told.push("the next `lcm apply` may start it".to_owned()),
+        Some(Word::Maintain) => told.push("it is lcm's again".to_owned()),
+        Some(Word::Suspend) | None => {}
+    }
+    if *reported {
+        told.push("what was reported of it does not count any more".to_owned());
+    }
+    if *tried {
+        told.push("it has its whole budget again".to_owned());
+    }
+    spoken.tell(&format!("{name}: {}", told.join("; ")));
+    Ok(Exit::Done)
+}

@@ -1,0 +1,143 @@
+//! `lcm rollback`: back to the manifest and the mode of the last converged run that differ from what the files say now.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::cli::args::ExecutionArgs;
+use crate::cli::execute::{self, Job};
+use crate::cli::exit::Exit;
+use crate::cli::owner::{self, Claim};
+use crate::cli::stop::{Code, Stop};
+use crate::cli::terminal::session::Session;
+use crate::cli::{files, opened, wire};
+use crate::manifest::Choice;
+use crate::model::converged::Converged;
+use crate::model::names::{ModeName, ProjectName};
+use crate::model::plan::Purpose;
+use crate::model::words::Switched;
+use crate::store::sqlite::Sqlite;
+use crate::store::{Store, StoreError};
+
+/// Go back to the last converged run's manifest and mode
+///
+/// The last run after which all was as its manifest said, where that manifest or mode was another one than now. The
+/// files on disk stay as they are: the next apply follows them again.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// Manifest of the project as it is now; it may be broken, but for its `name:`
+    #[arg(short, long, default_value = "lcm.yaml", value_name = "MANIFEST")]
+    manifest: PathBuf,
+    /// Go back to this run, by its id in `lcm history --runs`
+    #[arg(long, value_name = "RUN")]
+    to: Option<String>,
+    #[command(flatten)]
+    execution: ExecutionArgs,
+}
+
+pub(in crate::cli) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
+    let Args { manifest, to, execution } = args;
+    owner::go_on_as_owner(session, &manifest, Claim::AsOwner)?;
+    let project = project_of(session, &manifest)?;
+    owner::admit(session, &project, Claim::AsOwner)?;
+    let store = Sqlite::at(&wire::state_folder(&session.environment));
+    let unusable = |error: StoreError| Stop::refused(Code::Store, error.to_string());
+    let kept = store.converged(&project).map_err(unusable)?;
+    let switched = store.words(&project).map_err(unusable)?.mode;
+    let now = mode_now(session, &manifest, switched.as_ref());
+    let found = kept.iter().find(|converged| match &to {
+        Some(run) => converged.run == *run,
+        None => differs(converged, now.as_ref()),
+    });
+    let converged = found.cloned().ok_or_else(|| nothing_to_go_back_to(&project, to.as_deref(), &kept))?;
+    let mode = converged.mode.as_ref().map(|mode| format!(", mode {mode}")).unwrap_or_default();
+    session.note(&format!(
+        "going back to run {} of {:.0}{mode}; the files stay as they are, and the next apply follows them again",
+        converged.run, converged.at
+    ));
+    if let (Some(switched), Some(mode)) = (&switched, &converged.mode)
+        && switched.mode != *mode
+    {
+        let whom = switched.by_whom();
+        session.note(&format!("the switch to mode {} ({whom}) is taken back with it", switched.mode));
+    }
+    let choice = Choice {
+        mode: converged.mode.clone(),
+        goals: converged.goals.clone(),
+        files: Some(Arc::new(converged.texts())),
+        ..Choice::default()
+    };
+    let job = Job::new("lcm rollback", Purpose::Apply, converged.entry.clone(), choice, execution);
+    let is_rehearsal = job.execution.dry_run;
+    let exit = execute::run(session, job).await?;
+    if is_rehearsal {
+        return Ok(exit);
+    }
+    follow(&store, &project, &converged, switched).map_err(unusable)?;
+    Ok(exit)
+}
+
+/// The project's name, also of a manifest that is no YAML any more: by the first line that gives one.
+fn project_of(session: &Session, manifest: &Path) -> Result<ProjectName, Stop> {
+    if let Some(project) = wire::project_name(manifest, &session.environment) {
+        return Ok(project);
+    }
+    let refused = |message: String| Stop::refused(Code::File, message);
+    let text = files::read(manifest).map_err(|error| refused(format!("can't read {}: {error}", manifest.display())))?;
+    let is_plain = |name: &&str| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+    };
+    let name = text.lines().find_map(|line| line.strip_prefix("name:"));
+    let name = name.map(|name| name.trim().trim_matches(['"', '\''])).filter(is_plain);
+    name.map(ProjectName::from).ok_or_else(|| {
+        refused(format!("{} has no line `name: PROJECT`, so no run of it can be found", manifest.display()))
+    })
+}
+
+/// The mode that counts now; `None`: none, or the manifest can't be read.
+fn mode_now(session: &Session, manifest: &Path, switched: Option<&Switched>) -> Option<ModeName> {
+    let choice = Choice { mode_optional: true, ..Choice::default() };
+    let desired = opened::load(&session.aside(), manifest, &choice).ok()?;
+    let holds = |switched: &&Switched| !desired.entry_is_choice && switched.own_mode == desired.own_mode;
+    switched.filter(holds).map(|switched| switched.mode.clone()).or(desired.mode)
+}
+
+/// Whether its manifest or its mode is another one than what is here.
+fn differs(converged: &Converged, mode: Option<&ModeName>) -> bool {
+    let is_as_read = |path: &Path, text: &str| files::read(path).is_ok_and(|found| found == text);
+    converged.mode.as_ref() != mode || !converged.files.iter().all(|file| is_as_read(&file.path, &file.text))
+}
+
+fn nothing_to_go_back_to(project: &ProjectName, to: Option<&str>, kept: &[Converged]) -> Stop {
+    let runs: Vec<&str> = kept.iter().map(|converged| converged.run.as_str()).collect();
+    let message = match to {
+        Some(run) if runs.is_empty() => format!("no converged run {run} of project {project} is kept, nor any other"),
+        Some(run) => {
+            format!(
+                "no converged run {run} of project {project} is kept; the newest first, there are {}",
+                runs.join(", ")
+            )
+        }
+        None => format!(
+            "there is nothing to go back to: no converged run of project {project} is kept whose manifest or mode was another \
+             one than now"
+        ),
+    };
+    Stop::refused(Code::File, message)
+}
+
+/// A mode override that led away from that run's mode does not lead away from it again.
+fn follow(
+    store: &dyn Store,
+    project: &ProjectName,
+    converged: &Converged,
+    switched: Option<Switched>,
+) -> Result<(), StoreError> {
+    match (switched, &converged.mode) {
+        (Some(switched), Some(mode)) if switched.mode != *mode => {
+            let is_own = converged.own_mode.as_ref() == Some(mode) && switched.own_mode == converged.own_mode;
+            let back = Switched { mode: mode.clone(), ..switched };
+            store.switch(project, (!is_own).then_some(&back))
+        }
+        (Some(_) | None, _) => Ok(()),
+    }
+}

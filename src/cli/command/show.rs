@@ -1,0 +1,80 @@
+//! `lcm show`: a saved plan, and whether it still holds. Looks as `lcm apply --plan` would, without its lock, and changes
+//! nothing; where it can't look, it shows the plan all the same.
+
+use std::path::PathBuf;
+
+use crate::cli::args::{PlanFormat, PlanningArgs};
+use crate::cli::command::plan::{data, request, shown};
+use crate::cli::exit::Exit;
+use crate::cli::stop::{Code, Stop};
+use crate::cli::terminal::session::Session;
+use crate::cli::{opened, saved};
+use crate::manifest::Choice;
+use crate::model::plan::{Plan, Purpose};
+use crate::report::view::{Origin, Standing, View};
+
+/// Show a saved plan, and whether it still holds
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// Plan to show, made by `lcm plan --out`
+    #[arg(value_name = "PLANFILE")]
+    plan: PathBuf,
+    /// Manifest that it was made from
+    #[arg(short, long, default_value = "lcm.yaml", value_name = "MANIFEST")]
+    manifest: PathBuf,
+    /// Take this file, made by `lcm observe`, for the machine
+    #[arg(long, value_name = "FILE")]
+    world: Option<PathBuf>,
+    /// Don't look whether it still holds
+    #[arg(long, conflicts_with = "world")]
+    offline: bool,
+    /// How to show the plan
+    #[arg(long, value_enum, default_value_t = PlanFormat::Text, value_name = "FORMAT")]
+    format: PlanFormat,
+}
+
+pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+    let plan = saved::read(&args.plan)?;
+    let standing = if args.offline {
+        Standing::Unknown("nobody looked".to_owned())
+    } else {
+        // What keeps lcm from looking is no reason not to show it; the exit code tells of it.
+        standing(session, args, &plan).await.unwrap_or_else(|stop| Standing::Unknown(stop.sentence().to_owned()))
+    };
+    let view = View { plan: &plan, purpose: Purpose::Apply, origin: Origin::Saved(&standing) };
+    data(&shown(session, view, args.format))?;
+    match args.format {
+        PlanFormat::Text | PlanFormat::Markdown | PlanFormat::Html => {}
+        // These have no place for it.
+        PlanFormat::Json | PlanFormat::Mermaid => session.note(&standing.sentence()),
+    }
+    Ok(match standing {
+        Standing::Holds => Exit::Done,
+        Standing::Stale(_) => Exit::Stale,
+        // Whoever asks for it is not to take silence for a yes.
+        Standing::Unknown(_) if args.offline => Exit::Done,
+        Standing::Unknown(_) => Exit::Refused,
+    })
+}
+
+/// Plans again as it was planned, and compares.
+async fn standing(session: &Session, args: &Args, plan: &Plan) -> Result<Standing, Stop> {
+    let mut choice = Choice::default();
+    saved::choose(plan, &mut choice)?;
+    let mut planning = PlanningArgs::default();
+    saved::narrow(plan, &mut planning)?;
+    let opened = opened::open(session, &args.manifest, &choice, args.world.as_deref())?;
+    // Of another project or host nothing else is worth comparing, and a silent engine there changes nothing.
+    if let Some(difference) = saved::of_project(plan, &opened.desired.project) {
+        return Ok(Standing::Stale(vec![difference]));
+    }
+    let request = request(&opened, &planning)?;
+    let facts = opened.facts(session).await?;
+    if let Some(difference) = saved::of_host(plan, &facts.host, facts.host_identity.as_ref()) {
+        return Ok(Standing::Stale(vec![difference]));
+    }
+    opened.refuse_if_all_unknown(&facts, &request)?;
+    let now = opened.think(&facts, &request).map_err(|reason| Stop::refused(Code::Audit, reason))?;
+    let differences = saved::differences(plan, &now);
+    Ok(if differences.is_empty() { Standing::Holds } else { Standing::Stale(differences) })
+}

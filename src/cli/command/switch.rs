@@ -1,0 +1,126 @@
+//! `lcm switch`: the mode from now on, for whoever names none; and its application.
+
+use std::path::{Path, PathBuf};
+
+use crate::cli::args::{ExecutionArgs, FileArgs, PlanningArgs};
+use crate::cli::command::holds::{DRY_RUN, VoiceArgs};
+use crate::cli::command::plan::data;
+use crate::cli::execute::{self, Job};
+use crate::cli::exit::Exit;
+use crate::cli::opened::{self, Opened};
+use crate::cli::stop::{Code, Stop};
+use crate::cli::terminal::session::Session;
+use crate::files::named;
+use crate::manifest::Choice;
+use crate::model::desired::Desired;
+use crate::model::names::{GoalName, ModeName};
+use crate::model::plan::Purpose;
+use crate::model::words::Switched;
+use crate::report::sheet::Sheet;
+
+/// Use this mode from now on, and apply it
+///
+/// Until `--clear`, or until the manifest itself names another one.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// Mode to use
+    #[arg(required_unless_present = "clear", value_name = "MODE")]
+    mode: Option<String>,
+    #[command(flatten)]
+    file: FileArgs,
+    /// Forget the switch: the manifest's own mode counts again. Applies nothing
+    #[arg(long)]
+    clear: bool,
+    #[command(flatten)]
+    voice: VoiceArgs,
+    /// Want this goal too, for this run; may be given several times
+    #[arg(long = "goal", value_name = "GOAL")]
+    goals: Vec<GoalName>,
+    /// Take this file, made by `lcm observe`, for the machine: plan on it, and change it instead
+    #[arg(long, value_name = "FILE")]
+    world: Option<PathBuf>,
+    #[command(flatten)]
+    planning: PlanningArgs,
+    #[command(flatten)]
+    execution: ExecutionArgs,
+}
+
+pub(in crate::cli) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
+    let Args { mode, file, clear, voice, goals, world, planning, execution } = args;
+    let manifest = file.given();
+    let default = || PathBuf::from("lcm.yaml");
+    let mode = match (mode, clear) {
+        // Without a mode, what stands first is the manifest.
+        (mode, true) if mode.is_none() || manifest.is_none() => {
+            let manifest = mode.map(PathBuf::from).or(manifest).unwrap_or_else(default);
+            return forget(session, &manifest, world.as_deref(), execution.dry_run);
+        }
+        (Some(mode), false) => ModeName::new(mode),
+        (_, _) => return Err(Stop::new(Exit::Usage, Code::Usage, "--clear forgets a switch, and takes no mode")),
+    };
+    let manifest = manifest.unwrap_or_else(default);
+    let choice = Choice { mode: Some(mode), goals: goals.into_iter().collect(), ..Choice::default() };
+    let job = Job {
+        world,
+        planning,
+        switch: Some(voice),
+        ..Job::new("lcm switch", Purpose::Apply, manifest, choice, execution)
+    };
+    execute::run(session, job).await
+}
+
+/// An entry file that chooses its mode follows no mode override: one that is set with it would have no effect.
+pub(in crate::cli) fn refuse_choice(desired: &Desired, mode: &ModeName) -> Result<(), Stop> {
+    let (Some(own), true) = (&desired.own_mode, desired.entry_is_choice) else { return Ok(()) };
+    let message = format!(
+        "{} only includes others and names its mode, so it always means mode {own}: a switch would not change it; switch \
+         with the manifest that it includes (`lcm switch {mode} -m {}`)",
+        desired.entry.display(),
+        desired.named_in.display()
+    );
+    Err(Stop::refused(Code::Usage, message))
+}
+
+/// The word as it is to be kept.
+pub(in crate::cli) fn switched(session: &Session, opened: &Opened, voice: &VoiceArgs, mode: ModeName) -> Switched {
+    Switched {
+        mode,
+        entry: opened.entry(),
+        own_mode: opened.desired.own_mode.clone(),
+        by: voice.by(session),
+        since: opened.driver().now(),
+        reason: voice.reason(opened),
+    }
+}
+
+fn forget(session: &Session, manifest: &Path, world: Option<&Path>, is_rehearsal: bool) -> Result<Exit, Stop> {
+    let opened = opened::open_without_mode(session, manifest, world)?;
+    let unusable = |error: crate::store::StoreError| Stop::refused(Code::Store, error.to_string());
+    let project = &opened.desired.project;
+    if !is_rehearsal {
+        opened.rename_former().map_err(unusable)?;
+    }
+    let words = opened.store().words(project).map_err(unusable)?;
+    let own = match &opened.desired.own_mode {
+        Some(own) => format!("the mode is {own}, by {}", named::shown(manifest).display()),
+        None => format!("{} names no mode", named::shown(manifest).display()),
+    };
+    let Some(switched) = words.mode else {
+        data(&Sheet::new().line(format!("nothing to forget: {own}")).output(session.stdout))?;
+        return Ok(Exit::Done);
+    };
+    if !is_rehearsal {
+        opened.own(session)?;
+        opened.store().switch(project, None).map_err(unusable)?;
+        opened.close()?;
+    }
+    let then = if opened.desired.own_mode.is_some() { "; `lcm apply` goes there" } else { "; `--mode` chooses one" };
+    let told = format!("forgotten: mode {} ({}); {own}{then}", switched.mode, switched.by_whom());
+    let mut sheet = Sheet::new();
+    sheet.line(told);
+    if is_rehearsal {
+        sheet.line(DRY_RUN);
+    }
+    data(&sheet.output(session.stdout))?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,119 @@
+//! `lcm terminate`: the word first, then the stop, by the same lock, plan and apply as everything else.
+
+use std::collections::BTreeMap;
+
+use crate::cli::args::{ExecutionArgs, Format, NarrowArgs, PlanningArgs};
+use crate::cli::command::holds::{self, Spoken, WordArgs, change};
+use crate::cli::command::oneshot;
+use crate::cli::execute::{self, Job};
+use crate::cli::exit::Exit;
+use crate::cli::opened::Opened;
+use crate::cli::stop::{Code, Stop};
+use crate::cli::terminal::session::Session;
+use crate::manifest::Choice;
+use crate::model::names::ServiceName;
+use crate::model::observed::REMOVED_BY_STOP;
+use crate::model::plan::Purpose;
+use crate::model::words::{Said, Word};
+
+/// Stop services, and keep them off; asks nobody
+///
+/// Until `lcm resume` gives them back.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    #[command(flatten)]
+    words: WordArgs,
+    #[command(flatten)]
+    execution: ExecutionArgs,
+}
+
+pub(in crate::cli) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
+    let Args { words, execution } = args;
+    let said = said(session, &words, &execution).await;
+    let (opened, running, holds) = match said.inspect_err(|stop| execute::tell_refused(session, &execution, stop))? {
+        Kept::Done => return Ok(Exit::Done),
+        Kept::ToStop(opened, running, holds) => (*opened, running, holds),
+    };
+    let narrow = NarrowArgs { targets: running, excludes: Vec::new() };
+    let choice = Choice { mode_optional: true, ..Choice::default() };
+    // The word is the order.
+    let execution = execution.unasked();
+    let job = Job {
+        world: words.world,
+        planning: PlanningArgs { narrow, ..PlanningArgs::default() },
+        opened: Some(opened),
+        holds,
+        ..Job::new("lcm terminate", Purpose::Stop, words.manifest, choice, execution)
+    };
+    let ended = execute::run(session, job).await;
+    ended.map_err(|stop| match stop.exit {
+        Exit::Locked => stop.and("the word is kept: the next `lcm apply` stops it"),
+        Exit::Usage
+        | Exit::Refused
+        | Exit::Stale
+        | Exit::Terminated
+        | Exit::Interrupted
+        | Exit::Failed
+        | Exit::Blocked
+        | Exit::Changes
+        | Exit::Done => stop,
+    })
+}
+
+/// What is left to be done once the words are kept.
+enum Kept {
+    Done,
+    /// With the services that are to be stopped, and the holds.
+    ToStop(Box<Opened>, Vec<ServiceName>, BTreeMap<ServiceName, Said>),
+}
+
+async fn said(session: &Session, words: &WordArgs, execution: &ExecutionArgs) -> Result<Kept, Stop> {
+    let opened = holds::open(session, words)?;
+    let (running, holds) = {
+        let mut spoken = Spoken::of(session, words, &opened, execution.dry_run).await?;
+        let running = say(&mut spoken)?;
+        match (execution.format, running.is_empty()) {
+            (Format::Text, true) => return spoken.end().map(|()| Kept::Done),
+            (Format::Text, false) => spoken.answer()?,
+            // Its events are the answer, also where nothing has to be stopped.
+            (Format::Json, _) => {}
+        }
+        let named = spoken.named.iter().filter(|name| running.is_empty() || running.contains(name));
+        let named: Vec<ServiceName> = named.cloned().collect();
+        let holds = named.iter().map(|name| (name.clone(), spoken.said(Word::Terminate))).collect();
+        (named, holds)
+    };
+    Ok(Kept::ToStop(Box::new(opened), running, holds))
+}
+
+/// Keeps the words, and returns what still has to be stopped for them.
+fn say(spoken: &mut Spoken<'_>) -> Result<Vec<ServiceName>, Stop> {
+    let said = spoken.judge(Word::Terminate)?;
+    let named: Vec<ServiceName> = said.iter().map(|(name, _)| name.clone()).collect();
+    oneshot::refuse_held_dependents(spoken.opened, &spoken.observed, &named)?;
+    for name in &named {
+        let seen = spoken.seen(name)?;
+        if seen.holds_room && seen.is_removed_by_stop {
+            let message = format!(
+                "{name} can't be terminated: {REMOVED_BY_STOP}; `auto_remove: accept` beside `container:` allows that, \
+                 and `lcm maintain` keeps lcm from it"
+            );
+            return Err(Stop::refused(Code::Illegal, message));
+        }
+    }
+    let mut running = Vec::new();
+    for (name, route) in said {
+        let (change, runs) = spoken.seen(&name).map(|seen| (change(seen, &route), seen.holds_room))?;
+        spoken.keep(&name, Word::Terminate)?;
+        if runs {
+            running.push(name);
+            continue;
+        }
+        spoken.record(&name, &route, "lcm terminate");
+        spoken.tell(&format!("{name}: {change}; it is kept off until `lcm resume {name}`"));
+    }
+    for name in &running {
+        spoken.tell(&format!("{name}: it is stopped now, and kept off until `lcm resume {name}`"));
+    }
+    Ok(running)
+}

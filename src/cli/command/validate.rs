@@ -1,0 +1,117 @@
+//! `lcm validate`.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+
+use crate::cli::command::plan::data;
+use crate::cli::exit::Exit;
+use crate::cli::stop::Stop;
+use crate::cli::terminal::session::Session;
+use crate::cli::wire;
+use crate::files::named;
+use crate::manifest::Choice;
+use crate::model::desired::Desired;
+use crate::report::github;
+use crate::report::json::document;
+use crate::report::output::Output;
+use crate::report::problems::{self, Checked, CheckedFile};
+use crate::report::sheet::Sheet;
+use crate::report::style::Paint;
+use crate::report::table::counted;
+use crate::syntax::problem::{Place, Problem, Problems, Severity};
+
+/// Check manifests offline; show all that is wrong
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// Manifests to check; `-` is standard input [default: lcm.yaml]
+    #[arg(value_name = "MANIFEST")]
+    manifests: Vec<PathBuf>,
+    /// Manifest to check, written as with every other command; may be given several times
+    #[arg(short = 'm', long = "manifest", value_name = "MANIFEST")]
+    named: Vec<PathBuf>,
+    /// How to show what is wrong; `github` makes annotations of GitHub's runner
+    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+    Github,
+}
+
+pub(in crate::cli) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+    let default = [PathBuf::from("lcm.yaml")];
+    let is_default = args.manifests.is_empty() && args.named.is_empty();
+    let files = args.manifests.iter().chain(&args.named).chain(default.iter().filter(|_| is_default));
+    let checked: Vec<(&Path, Result<Desired, Problems>)> =
+        files.map(|path| (named::shown(path), check(session, path))).collect();
+    let for_programs = || Checked::new(checked.iter().map(|(path, found)| for_programs(path, found)).collect());
+    let text: Output = match args.format {
+        Format::Text => checked.iter().map(|(path, found)| text(session, path, found)).collect(),
+        Format::Github => github::annotations(&for_programs()),
+        Format::Json => document(&for_programs()),
+    };
+    data(&text)?;
+    let all_valid = checked.iter().all(|(_, found)| found.is_ok());
+    Ok(if all_valid { Exit::Done } else { Exit::Refused })
+}
+
+fn check(session: &Session, path: &Path) -> Result<Desired, Problems> {
+    wire::load(path, &session.environment, &Choice { mode_optional: true, ..Choice::default() })
+}
+
+fn text(session: &Session, path: &Path, found: &Result<Desired, Problems>) -> Output {
+    let mut sheet = Sheet::new();
+    match found {
+        Ok(desired) => {
+            let ok = session.stdout.paint(Paint::Good, "ok");
+            let counts = [
+                counted(desired.services.len(), "service", "services"),
+                counted(desired.modes.len(), "mode", "modes"),
+                counted(desired.goals.len(), "goal", "goals"),
+            ];
+            let warnings = desired.warnings.iter();
+            sheet.block(0, warnings.map(|warning| format!("{}: warning: {warning}", path.display())));
+            sheet.line(format!("{}: {ok} ({})", path.display(), counts.join(", ")));
+            sheet.unfolded(session.stdout)
+        }
+        Err(problems) => {
+            let errors = problems.0.iter().filter(|problem| problem.severity == Severity::Error).count();
+            let errors = session.stdout.paint(Paint::Bad, &counted(errors, "error", "errors"));
+            sheet.gap().line(format!("{}: {errors}", path.display()));
+            let problems = wire::render(problems, session.stdout, session.width());
+            [problems, sheet.unfolded(session.stdout)].into_iter().collect()
+        }
+    }
+}
+
+fn for_programs(path: &Path, found: &Result<Desired, Problems>) -> CheckedFile {
+    let (warnings, problems) = match found {
+        Ok(desired) => (desired.warnings.clone(), Vec::new()),
+        Err(problems) => (Vec::new(), problems.0.iter().map(problem).collect()),
+    };
+    CheckedFile { file: path.display().to_string(), valid: found.is_ok(), problems, warnings }
+}
+
+fn problem(problem: &Problem) -> problems::Problem {
+    let place = |place: &Place| {
+        let file = place.file.display().to_string();
+        problems::Place { file, line: place.line, column: place.column }
+    };
+    let related = |(at, label): &(Place, String)| problems::Related { place: place(at), label: label.clone() };
+    problems::Problem {
+        severity: match problem.severity {
+            Severity::Error => problems::Severity::Error,
+            Severity::Warning => problems::Severity::Warning,
+        },
+        code: problem.code.to_owned(),
+        message: problem.message.clone(),
+        label: problem.label.clone(),
+        help: problem.help.clone(),
+        place: problem.place.as_ref().map(place),
+        related: problem.related.iter().map(related).collect(),
+    }
+}

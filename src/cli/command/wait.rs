@@ -1,0 +1,135 @@
+//! `lcm wait`: until services are in a state, or for as long as it may take.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::cli::args::{ChooseArgs, duration, names};
+use crate::cli::command::plan::data;
+use crate::cli::exit::Exit;
+use crate::cli::opened::{self, Opened};
+use crate::cli::stop::Stop;
+use crate::cli::terminal::interrupt::Interrupts;
+use crate::cli::terminal::session::Session;
+use crate::model::lifecycle::{Class, State};
+use crate::model::names::ServiceName;
+use crate::model::observed::ObservedService;
+use crate::report::sheet::Sheet;
+
+/// Time between two looks, as with health: a twentieth of the time waited so far, within these.
+const INTERVAL_MIN: Duration = Duration::from_millis(50);
+const INTERVAL_MAX: Duration = Duration::from_secs(2);
+const INTERVAL_SHARE: u32 = 20;
+
+/// Wait until services are in a state
+///
+/// Exits 0 once all of them are, and 3 where they are not within `--timeout`.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// Services to wait for
+    #[arg(required = true, value_name = "SERVICE")]
+    services: Vec<ServiceName>,
+    /// State to wait for: one of the lifecycle's, or `operational` (online, busy, idle), `available` (online, idle), or
+    /// `down` (not running). May be given several times: any of them will do
+    #[arg(long = "for", value_name = "STATE", default_value = "operational", value_parser = target)]
+    states: Vec<Target>,
+    /// Longest wait; 0s looks once
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration::parse)]
+    timeout: Duration,
+    /// Manifest to read
+    #[arg(short, long, default_value = "lcm.yaml", value_name = "MANIFEST")]
+    manifest: PathBuf,
+    #[command(flatten)]
+    choose: ChooseArgs,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    State(State),
+    Class(Class),
+}
+
+/// Classes of states by the words of the command line.
+const CLASSES: [(&str, Class); 3] =
+    [("operational", Class::Operational), ("available", Class::Available), ("down", Class::NotRunning)];
+
+fn target(word: &str) -> Result<Target, String> {
+    if let Some((_, class)) = CLASSES.iter().find(|(name, _)| *name == word) {
+        return Ok(Target::Class(*class));
+    }
+    let found = State::ALL.into_iter().find(|state| state.as_str() == word);
+    found.map(Target::State).ok_or_else(|| {
+        let words: Vec<&str> = State::ALL.into_iter().map(State::as_str).collect();
+        format!("it is none of {}, {}", CLASSES.map(|(name, _)| name).join(", "), words.join(", "))
+    })
+}
+
+impl Target {
+    fn is_met_by(self, seen: &ObservedService) -> bool {
+        seen.unknown.is_none()
+            && match self {
+                Self::State(state) => seen.state == state,
+                Self::Class(class) => class.contains(seen.state),
+            }
+    }
+}
+
+pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+    let opened = opened::open_to_look(session, &args.manifest, &args.choose)?;
+    names::check("service", &args.services, opened.desired.services.keys())?;
+    let mut interrupts = Interrupts::of_a_run()?;
+    tokio::select! {
+        exit = interrupts.exit() => Ok(exit),
+        ended = wait(session, &opened, args) => ended,
+    }
+}
+
+async fn wait(session: &Session, opened: &Opened, args: &Args) -> Result<Exit, Stop> {
+    // What each look has to say is said once, by the last of them.
+    let aside = session.aside();
+    let began = Instant::now();
+    loop {
+        let facts = opened.facts(&aside).await?;
+        let notes = aside.kept();
+        let seen = opened.observed(&facts).services;
+        let is_met = |name: &ServiceName| {
+            seen.get(name).is_some_and(|seen| args.states.iter().any(|target| target.is_met_by(seen)))
+        };
+        let waited = began.elapsed();
+        let is_done = args.services.iter().all(is_met);
+        if is_done || waited >= args.timeout {
+            for note in notes {
+                session.show_unless_quiet(note);
+            }
+            tell(session, args, &seen, waited, is_met)?;
+            return Ok(if is_done { Exit::Done } else { Exit::Failed });
+        }
+        let interval = (waited / INTERVAL_SHARE).clamp(INTERVAL_MIN, INTERVAL_MAX);
+        sleep(interval.min(args.timeout.saturating_sub(waited))).await;
+    }
+}
+
+/// A line for each service: where it is, and why it is not where it should be.
+fn tell(
+    session: &Session,
+    args: &Args,
+    seen: &BTreeMap<ServiceName, ObservedService>,
+    waited: Duration,
+    is_met: impl Fn(&ServiceName) -> bool,
+) -> Result<(), Stop> {
+    let mut sheet = Sheet::new();
+    let seconds = waited.as_secs_f64();
+    for name in &args.services {
+        let Some(found) = seen.get(name) else { continue };
+        let state = found.state.spoken();
+        match (is_met(name), &found.unknown) {
+            (true, _) => sheet.line(format!("{name} is {state}")),
+            (false, Some(why)) => sheet.line(format!("{name} is not known after {seconds:.1} s: {why}")),
+            (false, None) => sheet.line(format!("{name} is {state} after {seconds:.1} s: {}", found.detail)),
+        };
+    }
+    data(&sheet.output(session.stdout))
+}

@@ -1,0 +1,98 @@
+//! When text is painted. One rule for each stream on its own, for lcm's words and for clap's.
+//!
+//! The flag counts most, then `NO_COLOR` (no-color.org), then `CLICOLOR_FORCE` and `CLICOLOR` (bixense.com/clicolors),
+//! then whether the stream is a terminal that can show colours.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use clap::ValueEnum;
+
+/// What `--color` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum Color {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// Whether a stream is painted.
+pub(in crate::cli) fn is_colored(color: Color, environment: &BTreeMap<String, String>, terminal: bool) -> bool {
+    // A variable that is there and empty says nothing.
+    let said = |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
+    match color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto if said("NO_COLOR").is_some() => false,
+        Color::Auto if said("CLICOLOR_FORCE").is_some_and(|force| force != "0") => true,
+        Color::Auto if said("CLICOLOR") == Some("0") => false,
+        Color::Auto => terminal && !is_dumb(environment),
+    }
+}
+
+/// A terminal that can neither paint nor move its cursor.
+pub(in crate::cli) fn is_dumb(environment: &BTreeMap<String, String>) -> bool {
+    environment.get("TERM").is_some_and(|term| term == "dumb")
+}
+
+/// What `--color` says on a command line that was not understood, or that asks for help: that is told in colours too.
+pub(in crate::cli) fn asked(words: impl Iterator<Item = OsString>) -> Color {
+    let words: Vec<String> = words.filter_map(|word| word.into_string().ok()).take_while(|word| word != "--").collect();
+    let values = words.iter().enumerate().filter_map(|(place, word)| match word.strip_prefix("--color") {
+        Some("") => words.get(place + 1).map(String::as_str),
+        Some(value) => value.strip_prefix('='),
+        None => None,
+    });
+    let mut said = values.filter_map(|value| Color::from_str(value, false).ok());
+    said.next_back().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{Color, asked, is_colored};
+
+    /// What is said, and whether a pipe and a terminal are painted then.
+    type Case<'a> = (Color, &'a [(&'a str, &'a str)], [bool; 2]);
+
+    #[test]
+    fn the_flag_counts_more_than_the_environment_and_that_more_than_the_terminal() {
+        use Color::{Always, Auto, Never};
+        let cases: &[Case<'_>] = &[
+            (Auto, &[], [false, true]),
+            (Auto, &[("TERM", "dumb")], [false, false]),
+            (Auto, &[("NO_COLOR", "1")], [false, false]),
+            (Auto, &[("NO_COLOR", "")], [false, true]),
+            (Auto, &[("CLICOLOR_FORCE", "1")], [true, true]),
+            (Auto, &[("CLICOLOR_FORCE", "0")], [false, true]),
+            (Auto, &[("CLICOLOR_FORCE", "")], [false, true]),
+            (Auto, &[("CLICOLOR_FORCE", "1"), ("TERM", "dumb")], [true, true]),
+            (Auto, &[("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")], [false, false]),
+            (Auto, &[("CLICOLOR", "0")], [false, false]),
+            (Auto, &[("CLICOLOR", "1")], [false, true]),
+            (Auto, &[("CLICOLOR", "0"), ("CLICOLOR_FORCE", "1")], [true, true]),
+            (Always, &[("NO_COLOR", "1")], [true, true]),
+            (Always, &[("TERM", "dumb")], [true, true]),
+            (Never, &[("CLICOLOR_FORCE", "1")], [false, false]),
+        ];
+        for (color, pairs, expected) in cases {
+            let environment: BTreeMap<String, String> =
+                pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let painted = [false, true].map(|terminal| is_colored(*color, &environment, terminal));
+            assert_eq!(painted, *expected, "{color:?} {pairs:?}");
+        }
+    }
+
+    #[test]
+    fn the_flag_is_found_on_any_command_line() {
+        let asked = |line: &str| asked(line.split(' ').map(Into::into));
+        assert_eq!(asked("lcm fly --color always"), Color::Always);
+        assert_eq!(asked("lcm --color=never fly"), Color::Never);
+        assert_eq!(asked("lcm --color=never plan --color always"), Color::Always);
+        assert_eq!(asked("lcm --color"), Color::Auto);
+        assert_eq!(asked("lcm --color blue"), Color::Auto);
+        assert_eq!(asked("lcm --colors=always -- --color=always"), Color::Auto);
+    }
+}

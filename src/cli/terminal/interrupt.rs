@@ -1,0 +1,158 @@
+//! INT, TERM and HUP: before anything was begun they end lcm at once; in a run the first one asks it to end, and the
+//! second does not ask. A HUP that the caller ignores, as `nohup` does, stays ignored.
+
+use std::io::{self, IsTerminal};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::apply::Interrupt;
+use crate::cli::exit::Exit;
+use crate::cli::stop::{Code, Stop};
+use crate::files::kernel;
+use crate::report::output::Output;
+use crate::report::print;
+use crate::report::sheet::sentence;
+use crate::report::style::Style;
+
+/// What was heard.
+pub(in crate::cli) struct Interrupts {
+    pub(in crate::cli) heard: watch::Receiver<Option<Interrupt>>,
+    run_under_way: Arc<AtomicBool>,
+    before_the_end: BeforeTheEnd,
+}
+
+/// What is done before a second signal ends lcm at once.
+type BeforeTheEnd = Arc<Mutex<Option<Box<dyn Fn(Interrupt) + Send>>>>;
+
+/// A signal, by what comes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum Heard {
+    /// lcm ends at once: nothing was begun.
+    BeforeTheRun,
+    /// The run is asked to end.
+    First,
+    /// lcm ends at once.
+    Again,
+}
+
+/// Its number is the same on all machines.
+const HUP: u32 = 1;
+
+/// As a shell tells of a program that QUIT has ended.
+const QUIT_CODE: i32 = 128 + 3;
+
+/// What is said of an end before anything was begun.
+pub(in crate::cli) const NOTHING_DONE: &str = "interrupted; nothing was done";
+
+impl Interrupts {
+    /// Listens from now on. `hear` is called before anything comes of a signal.
+    pub(in crate::cli) fn listen(hear: impl Fn(Interrupt, Heard) + Send + 'static) -> Result<Self, Stop> {
+        let cannot = |error: std::io::Error| Stop::refused(Code::System, format!("can't listen for signals: {error}"));
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
+        let mut hang_up = if is_ignored(HUP) { None } else { Some(signal(SignalKind::hangup()).map_err(cannot)?) };
+        let (tell, heard) = watch::channel(None);
+        let run_under_way = Arc::new(AtomicBool::new(false));
+        let patient = Arc::clone(&run_under_way);
+        let before_the_end = BeforeTheEnd::default();
+        let record = Arc::clone(&before_the_end);
+        tokio::spawn(async move {
+            loop {
+                let now = tokio::select! {
+                    Some(()) = interrupt.recv() => Interrupt::Interrupted,
+                    Some(()) = terminate.recv() => Interrupt::Terminated,
+                    Some(()) = next(&mut hang_up) => Interrupt::HungUp,
+                    else => return,
+                };
+                let heard = match (patient.load(Ordering::SeqCst), tell.borrow().is_some()) {
+                    (false, _) => Heard::BeforeTheRun,
+                    (true, false) => Heard::First,
+                    (true, true) => Heard::Again,
+                };
+                hear(now, heard);
+                match heard {
+                    Heard::First => {}
+                    Heard::BeforeTheRun => {
+                        // The question that may stand there has no end of line.
+                        if io::stderr().is_terminal() {
+                            print::note(&Output::default());
+                        }
+                        print::note(&sentence(NOTHING_DONE, Style::PLAIN));
+                        std::process::exit(i32::from(exit_of(now).code()));
+                    }
+                    Heard::Again => {
+                        print::leave_screen();
+                        if let Some(record) = record.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+                            record(now);
+                        }
+                        std::process::exit(i32::from(exit_of(now).code()));
+                    }
+                }
+                tell.send_replace(Some(now));
+            }
+        });
+        Ok(Self { heard, run_under_way, before_the_end })
+    }
+
+    /// Likewise, for what goes on until it is interrupted.
+    pub(in crate::cli) fn of_a_run() -> Result<Self, Stop> {
+        let interrupts = Self::listen(|_, _| ())?;
+        interrupts.begin_run();
+        Ok(interrupts)
+    }
+
+    /// Likewise, for what stands on the terminal's second screen: QUIT leaves that too, whatever is under way.
+    pub(in crate::cli) fn at_a_screen() -> Result<Self, Stop> {
+        let mut quit = signal(SignalKind::quit())
+            .map_err(|error| Stop::refused(Code::System, format!("can't listen for signals: {error}")))?;
+        tokio::spawn(async move {
+            if quit.recv().await.is_some() {
+                print::leave_screen();
+                std::process::exit(QUIT_CODE);
+            }
+        });
+        Self::of_a_run()
+    }
+
+    /// Waits for the first signal, and says how to end then.
+    pub(in crate::cli) async fn exit(&mut self) -> Exit {
+        let heard = self.heard.wait_for(Option::is_some).await;
+        heard.ok().and_then(|heard| *heard).map_or(Exit::Done, exit_of)
+    }
+
+    /// Has this done before a second signal ends lcm.
+    pub(in crate::cli) fn before_the_end(&self, record: impl Fn(Interrupt) + Send + 'static) {
+        *self.before_the_end.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(record));
+    }
+
+    /// From here on the first signal only asks.
+    pub(in crate::cli) fn begin_run(&self) {
+        self.run_under_way.store(true, Ordering::SeqCst);
+    }
+}
+
+/// The next of a signal that may be ignored.
+async fn next(signal: &mut Option<Signal>) -> Option<()> {
+    match signal {
+        Some(signal) => signal.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether this process was started with a signal ignored.
+fn is_ignored(number: u32) -> bool {
+    let status = kernel::table("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask & (1 << (number - 1)) != 0
+}
+
+pub(in crate::cli) fn exit_of(interrupt: Interrupt) -> Exit {
+    match interrupt {
+        Interrupt::Interrupted => Exit::Interrupted,
+        Interrupt::Terminated | Interrupt::HungUp => Exit::Terminated,
+    }
+}

@@ -1,0 +1,178 @@
+//! What a run came to: counted as it is told, and said in one sentence.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::apply::Outcome;
+use crate::cli::terminal::teller::Ending;
+use crate::model::event::{
+    Event, EventKind, Outcome as StepOutcome, ServiceCounts, Stage, StageTime, StageTotal, StepTime,
+};
+use crate::model::lifecycle::Action;
+use crate::model::names::{ServiceName, StepId};
+use crate::model::plan::Blocked;
+use crate::report::table::took;
+
+/// Counts what was done as it is told.
+#[derive(Debug, Default)]
+pub(in crate::cli) struct Tally {
+    /// By the clock of the events, and by the machine's own.
+    began: Option<(Timestamp, Instant)>,
+    actions: BTreeMap<StepId, Action>,
+    done: BTreeMap<Action, BTreeSet<ServiceName>>,
+    ended: Ended,
+    stages: BTreeMap<Stage, StageTotal>,
+}
+
+/// Steps by how they ended.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ended {
+    well: u32,
+    failed: u32,
+    skipped: u32,
+}
+
+impl Tally {
+    pub(in crate::cli) fn tell(&mut self, event: &Event) {
+        self.began.get_or_insert_with(|| (event.at, Instant::now()));
+        match &event.kind {
+            EventKind::Prepared { step, took_ms, .. } => {
+                self.add_all(step, &[StageTime { stage: Stage::Prepare, took_ms: *took_ms }]);
+            }
+            EventKind::StepStarted { step, action, .. } => {
+                self.actions.insert(step.clone(), *action);
+            }
+            EventKind::StepDone { step, service, outcome, stages, .. } => {
+                self.ended.well += 1;
+                self.add_all(step, stages);
+                if let (Some(action), StepOutcome::Done) = (self.actions.get(step), outcome) {
+                    self.done.entry(*action).or_default().insert(service.clone());
+                }
+            }
+            EventKind::StepFailed { step, stages, .. } => {
+                self.ended.failed += 1;
+                self.add_all(step, stages);
+            }
+            EventKind::StepSkipped { .. } => self.ended.skipped += 1,
+            EventKind::Run { .. }
+            | EventKind::Planned { .. }
+            | EventKind::Stage { .. }
+            | EventKind::Transition { .. }
+            | EventKind::Hook { .. }
+            | EventKind::Heartbeat { .. }
+            | EventKind::Warning { .. }
+            | EventKind::Result { .. } => {}
+        }
+    }
+
+    fn add_all(&mut self, step: &StepId, times: &[StageTime]) {
+        for StageTime { stage, took_ms } in times.iter().copied() {
+            let longest = || StepTime { step: step.clone(), took_ms };
+            let total = self.stages.entry(stage);
+            let total = total.or_insert_with(|| StageTotal { stage, took_ms: 0, steps: 0, longest: longest() });
+            total.took_ms = total.took_ms.saturating_add(took_ms);
+            total.steps += 1;
+            if took_ms > total.longest.took_ms {
+                total.longest = longest();
+            }
+        }
+    }
+
+    /// Where the time of all steps went.
+    pub(in crate::cli) fn stages(&self) -> Vec<StageTotal> {
+        self.stages.values().cloned().collect()
+    }
+
+    /// Since the first event.
+    pub(in crate::cli) fn took_ms(&self, at: Timestamp) -> u64 {
+        let took = self.began.map_or(0, |(began, _)| at.duration_since(began).as_millis());
+        u64::try_from(took).unwrap_or_default()
+    }
+
+    /// The time by the clock of the events, which is not the machine's own in a simulated world.
+    pub(in crate::cli) fn now(&self) -> Timestamp {
+        let since = |(began, here): (Timestamp, Instant)| {
+            SignedDuration::try_from(here.elapsed()).ok().and_then(|took| began.checked_add(took).ok())
+        };
+        self.began.and_then(since).unwrap_or_else(Timestamp::now)
+    }
+
+    pub(in crate::cli) fn services(&self) -> ServiceCounts {
+        let count = |action: Action| self.done.get(&action).map_or(0, |services| number(services.len()));
+        ServiceCounts {
+            evicted: count(Action::Evict),
+            stopped: count(Action::Stop),
+            removed: count(Action::Remove),
+            paused: count(Action::Pause),
+            unpaused: count(Action::Unpause),
+            updated: count(Action::Update),
+            woken: count(Action::Wake),
+            started: count(Action::Start),
+        }
+    }
+
+    /// What a run has come to that goes no further.
+    pub(in crate::cli) fn so_far(&self) -> Ending {
+        let Ended { well, failed, skipped } = self.ended;
+        let under_way = number(self.actions.len()).saturating_sub(well + failed);
+        Ending {
+            changed: !self.actions.is_empty(),
+            done: well,
+            failed,
+            skipped: skipped + under_way,
+            blocked: 0,
+            message: "interrupted twice, and left at once".to_owned(),
+        }
+    }
+
+    /// `1 stopped, 2 started, 1 failed in 12.3 s`
+    pub(in crate::cli) fn sentence(&self, outcome: &Outcome, took_ms: u64) -> String {
+        let mut parts: Vec<String> = Vec::new();
+        for action in Action::ALL {
+            let count = self.done.get(&action).map_or(0, BTreeSet::len);
+            if count > 0 {
+                parts.push(format!("{count} {}", past(action)));
+            }
+        }
+        match outcome.settled {
+            0 => {}
+            1 => parts.push("1 pending call made".to_owned()),
+            several => parts.push(format!("{several} pending calls made")),
+        }
+        let blocked = blocked(outcome).count();
+        let skipped = usize::try_from(outcome.skipped).unwrap_or(usize::MAX);
+        for (count, word) in [(outcome.failures.len(), "failed"), (skipped, "skipped"), (blocked, "blocked")] {
+            if count > 0 {
+                parts.push(format!("{count} {word}"));
+            }
+        }
+        let did = if parts.is_empty() { "nothing was done".to_owned() } else { parts.join(", ") };
+        format!("{did} in {}", took(took_ms))
+    }
+}
+
+/// What is blocked by more than its own failure, which is told already.
+pub(in crate::cli) fn blocked(outcome: &Outcome) -> impl Iterator<Item = &Blocked> {
+    let blocked = outcome.last_plan.iter().flat_map(|plan| &plan.blocked);
+    blocked.filter(|blocked| !outcome.failures.iter().any(|failure| failure.service == blocked.service))
+}
+
+/// As events count.
+pub(in crate::cli) fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn past(action: Action) -> &'static str {
+    match action {
+        Action::Evict => "evicted",
+        Action::Stop => "stopped",
+        Action::Remove => "removed",
+        Action::Pause => "paused",
+        Action::Unpause => "unpaused",
+        Action::Update => "updated",
+        Action::Wake => "woken",
+        Action::Start => "started",
+    }
+}
