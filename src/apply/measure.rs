@@ -7,10 +7,10 @@ use tokio::time::Instant;
 use super::expect::{is_of_older, is_of_service};
 use super::run::{Run, millis};
 use super::verdict::Verdict;
-use crate::model::facts::Facts;
 use crate::model::names::ServiceName;
 use crate::model::plan::{Request, Step};
 use crate::model::size::Mebibytes;
+use crate::model::snapshot::Snapshot;
 use crate::store::{Measure, Measured};
 
 /// Begun with an effect, read when that has come to its end.
@@ -58,8 +58,8 @@ pub(super) fn woken(run: &Run<'_>, step: &Step) {
 }
 
 /// Keeps in mind the most that each service is measured to hold on one GPU.
-pub(super) fn weigh(run: &Run<'_>, facts: &Facts, request: &Request) {
-    let room = (run.context.room)(facts, request);
+pub(super) fn weigh(run: &Run<'_>, snapshot: &Snapshot, request: &Request) {
+    let room = run.context.planner.capacity(snapshot, request);
     let mut ledger = run.ledger();
     for held in room.gpus.values().flat_map(|gpu| &gpu.holders) {
         let measured = held.measured.filter(|measured| *measured > Mebibytes::ZERO);

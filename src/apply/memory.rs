@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 
+use super::Context;
 use super::run::Run;
 use crate::model::desired::Service;
-use crate::model::facts::{Facts, ProbeFacts, ProbeReading};
+use crate::model::facts::{ProbeFacts, ProbeReading};
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::plan::{Plan, Request};
 use crate::model::room::{GpuRoom, Holder, Room};
 use crate::model::size::Mebibytes;
+use crate::model::snapshot::Snapshot;
 
 /// Memory that one start is to take, on each of these GPUs.
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +58,8 @@ pub(super) enum Lack {
 
 /// What each GPU has at this moment. What may be evicted counts in full: nobody was asked whether it still loads.
 pub(super) async fn room_now(run: &Run<'_>) -> Room {
-    let facts = run.context.driver.survey(run.context.desired).await;
-    (run.context.room)(&facts, run.context.request)
+    let Context { driver, planner, desired, request, .. } = run.context;
+    planner.capacity(&planner.observe(driver.survey(desired).await), request)
 }
 
 /// As [`room_now`], for a step of this plan: what the plan does not reserve any more, is not reserved here either. Where
@@ -65,41 +67,40 @@ pub(super) async fn room_now(run: &Run<'_>) -> Room {
 pub(super) async fn room_for(run: &Run<'_>, plan: &Plan, is_enough: impl Fn(&Room) -> bool) -> Room {
     let given_back = plan.given_back.iter().map(|given| (given.service.clone(), given.gpu.clone())).collect();
     let request = Request { given_back, ..run.context.request.clone() };
-    let mut facts = run.context.driver.survey(run.context.desired).await;
-    let room = (run.context.room)(&facts, &request);
+    let planner = run.context.planner;
+    let mut snapshot = planner.observe(run.context.driver.survey(run.context.desired).await);
+    let room = planner.capacity(&snapshot, &request);
     if is_enough(&room) {
         return room;
     }
-    if ask_the_evicted(run, &mut facts).await { (run.context.room)(&facts, &request) } else { room }
+    let answered = ask_the_evicted(run, &snapshot).await;
+    if answered.is_empty() {
+        return room;
+    }
+    snapshot.facts.probes.extend(answered);
+    planner.capacity(&planner.observe(snapshot.facts), &request)
 }
 
 /// A survey asks no service anything, and one that still loads holds as little as one that is evicted: for which of
-/// them a little counts, is for the plan to judge by what they answer. Whether one did.
-async fn ask_the_evicted(run: &Run<'_>, facts: &mut Facts) -> bool {
+/// them a little counts, is for the plan to judge by what they answer. Returns the answers of those that did.
+async fn ask_the_evicted(run: &Run<'_>, snapshot: &Snapshot) -> BTreeMap<ServiceName, ProbeFacts> {
     let (driver, desired) = (run.context.driver, run.context.desired);
     // What this run has let in counts by its promise.
     let promised = |name: &ServiceName| run.ledger().promises.contains_key(name);
     let others = desired.services.values().filter(|service| service.vram > Mebibytes::ZERO && !promised(&service.name));
     let others: Vec<&Service> = others.collect();
     if others.is_empty() {
-        return false;
+        return BTreeMap::new();
     }
-    let observed = (run.context.observe)(facts);
     let asked = others.into_iter().filter_map(|service| {
-        let seen = observed.services.get(&service.name)?;
+        let seen = snapshot.observed.services.get(&service.name)?;
         let holds_little = seen.is_evicted(service) || seen.holds_less_than_declared(service);
         let instance = seen.instance.as_ref().filter(|_| seen.unknown.is_some() && holds_little)?;
         Some(async move { (service, driver.probe(&desired.project, service, instance).await) })
     });
-    let mut answered = false;
-    for (service, reading) in join_all(asked).await {
-        // One that does not answer now may be starting again: it stays unknown, and is asked again with the next survey.
-        if reading == ProbeReading::Passed {
-            facts.probes.insert(service.name.clone(), ProbeFacts { health: Some(reading), busy: None });
-            answered = true;
-        }
-    }
-    answered
+    // One that does not answer now may be starting again: it stays unknown, and is asked again with the next survey.
+    let answered = join_all(asked).await.into_iter().filter(|(_, reading)| *reading == ProbeReading::Passed);
+    answered.map(|(service, health)| (service.name.clone(), ProbeFacts { health: Some(health), busy: None })).collect()
 }
 
 /// What is in the way, if anything is.

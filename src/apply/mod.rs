@@ -41,13 +41,11 @@ pub use self::seen::{Look, record_seen};
 use self::verdict::Trouble;
 use crate::model::desired::{Desired, StopPolicy};
 use crate::model::event::{Event, EventKind};
-use crate::model::facts::Facts;
 use crate::model::lifecycle::Action;
 use crate::model::names::{ServiceName, StepId};
-use crate::model::observed::Observed;
 use crate::model::pending::PendingCall;
 use crate::model::plan::{Plan, Purpose, ReasonCode, Request, Step};
-use crate::model::room::Room;
+use crate::model::snapshot::Planner;
 use crate::runtime::Driver;
 use crate::store::{Author, Store};
 
@@ -69,13 +67,8 @@ pub struct Context<'a> {
     pub request: &'a Request,
     /// Where only this was agreed to: no step is begun that is not in it, whatever a later round would do.
     pub approved: Option<&'a Plan>,
-    /// Facts to an audited plan: the only brain, handed in so that this stage needs no other.
-    /// `Err`: why the plan must not be carried out.
-    pub think: &'a (dyn Fn(&Facts, &Request) -> Result<Plan, String> + Sync),
-    /// Facts to what they mean for this manifest.
-    pub observe: &'a (dyn Fn(&Facts) -> Observed + Sync),
-    /// Facts to what each GPU has now, by the planner's own arithmetic.
-    pub room: &'a (dyn Fn(&Facts, &Request) -> Room + Sync),
+    /// The only planner, handed in so that this stage needs no other.
+    pub planner: &'a dyn Planner,
     /// Calls that earlier runs committed themselves to and did not make.
     pub earlier: &'a [PendingCall],
     /// How orphans wish to be stopped; one that is not here gets a TERM and 10 s.
@@ -372,12 +365,12 @@ async fn think(run: &Run<'_>) -> Result<Plan, End> {
         Ok(pending) => facts.pending = pending.into_iter().filter(|call| !run.is_own(call)).collect(),
         Err(error) => run.store_failed(&error),
     }
-    let observed = (context.observe)(&facts);
-    let look = Look { desired: context.desired, facts: &facts, observed: &observed, author: context.author };
+    let snapshot = context.planner.observe(facts);
+    let look = Look { desired: context.desired, snapshot: &snapshot, author: context.author };
     if let Err(error) = record_seen(context.store, look) {
         run.store_failed(&error);
     }
-    measure::weigh(run, &facts, context.request);
+    measure::weigh(run, &snapshot, context.request);
     let mut request = context.request.clone();
     request.prevented.extend(run.ledger().prevented.clone());
     request.unevicted.extend(run.ledger().unevicted.values().cloned());
@@ -385,5 +378,5 @@ async fn think(run: &Run<'_>) -> Result<Plan, End> {
     if request.purpose == Purpose::Restart {
         go_on_restarting(run, &mut request);
     }
-    (context.think)(&facts, &request).map_err(End::Refused)
+    context.planner.plan(&snapshot, &request).map_err(|error| End::Refused(error.to_string()))
 }

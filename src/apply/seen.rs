@@ -5,23 +5,23 @@
 use std::collections::BTreeMap;
 
 use crate::model::desired::Desired;
-use crate::model::facts::{Facts, HistoryFact};
+use crate::model::facts::HistoryFact;
 use crate::model::lifecycle::State;
-use crate::model::observed::{Observed, ObservedService};
+use crate::model::observed::ObservedService;
+use crate::model::snapshot::Snapshot;
 use crate::store::{Author, Store, StoreError, Transition};
 
 /// One look at the world, and who looked.
 #[derive(Clone, Copy, Debug)]
 pub struct Look<'a> {
     pub desired: &'a Desired,
-    pub facts: &'a Facts,
-    pub observed: &'a Observed,
+    pub snapshot: &'a Snapshot,
     pub author: &'a Author,
 }
 
 /// Writes down each service of the manifest whose state is known and not the last one that the history has.
 pub fn record_seen(store: &dyn Store, look: Look<'_>) -> Result<(), StoreError> {
-    let Look { desired, facts, observed, author } = look;
+    let Look { desired, snapshot: Snapshot { facts, observed }, author } = look;
     for (service, seen) in &observed.services {
         let last = facts.history.get(service).and_then(HistoryFact::last);
         let Some(from) = changed_from(last, seen) else { continue };

@@ -13,10 +13,9 @@ use crate::cli::saved;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
 use crate::files::named;
-use crate::model::facts::Facts;
 use crate::model::lifecycle::Action;
-use crate::model::observed::Observed;
 use crate::model::plan::{Plan, Purpose, Request};
+use crate::model::snapshot::Proposal;
 use crate::report::print;
 use crate::report::sheet::Sheet;
 use crate::report::text::{self, Setting};
@@ -25,13 +24,6 @@ use crate::store::{Author, StoreError};
 
 /// A world that never stands still long enough for an answer is nothing to go on with.
 const QUESTIONS_MAX: usize = 3;
-
-/// The world at one moment, and what is to be done about it.
-pub(super) struct Thought {
-    facts: Facts,
-    pub(super) observed: Observed,
-    pub(super) plan: Plan,
-}
 
 /// Consent to a plan before it is carried out.
 enum Consent {
@@ -56,12 +48,12 @@ pub(super) struct Agreement<'a> {
 
 impl Agreement<'_> {
     /// What is to be done, on somebody's word where it takes one.
-    pub(super) async fn reach(&self) -> Result<Thought, Stop> {
-        let thought = self.think().await?;
-        self.show(&thought)?;
-        match self.consent(&thought.plan) {
-            Consent::Given => Ok(thought),
-            Consent::Needed => self.ask(thought).await,
+    pub(super) async fn reach(&self) -> Result<Proposal, Stop> {
+        let proposal = self.propose().await?;
+        self.show(&proposal)?;
+        match self.consent(&proposal.plan) {
+            Consent::Given => Ok(proposal),
+            Consent::Needed => self.ask(proposal).await,
             Consent::Impossible => {
                 let message = "can't ask whether to go on, since standard input gave the manifest; nothing was done: give \
                                `--yes`, or name a file";
@@ -70,33 +62,32 @@ impl Agreement<'_> {
         }
     }
 
-    async fn think(&self) -> Result<Thought, Stop> {
+    async fn propose(&self) -> Result<Proposal, Stop> {
         let Self { session, opened, request, author, .. } = *self;
         if request.purpose != Purpose::Down {
             opened.hear()?;
         }
-        let mut facts = opened.facts(session).await?;
-        opened.refuse_other_hosts(&facts)?;
-        opened.refuse_if_all_unknown(&facts, request)?;
-        let observed = opened.observed(&facts);
-        let look = apply::Look { desired: &opened.desired, facts: &facts, observed: &observed, author };
+        let snapshot = opened.snapshot(session).await?;
+        opened.refuse_other_hosts(&snapshot.facts)?;
+        opened.refuse_if_all_unknown(&snapshot, request)?;
+        let look = apply::Look { desired: &opened.desired, snapshot: &snapshot, author };
         apply::record_seen(opened.store(), look).unwrap_or_else(|error| (self.tell_of_store)(&error));
-        oneshot::refuse_held(opened, &facts, request)?;
-        oneshot::resume(opened, &mut facts, request);
-        let plan = opened.think(&facts, request).map_err(|reason| Stop::refused(Code::Audit, reason))?;
+        oneshot::refuse_held(opened, &snapshot, request)?;
+        let snapshot = oneshot::resume(opened, snapshot, request);
+        let plan = opened.plan(&snapshot, request)?;
         if let Some(saved) = self.saved {
             saved::check(saved, &plan)?;
         }
-        Ok(Thought { facts, observed, plan })
+        Ok(Proposal { snapshot, plan })
     }
 
-    fn show(&self, thought: &Thought) -> Result<(), Stop> {
+    fn show(&self, proposal: &Proposal) -> Result<(), Stop> {
         let Self { session, job, opened, .. } = *self;
-        let Thought { facts, plan, .. } = thought;
+        let Proposal { snapshot, plan } = proposal;
         if job.execution.format != Format::Text || (session.quiet && !plan.steps.is_empty()) {
             return Ok(());
         }
-        let looked = Looked::at(facts);
+        let looked = Looked::at(&snapshot.facts);
         let view = View { plan, purpose: job.purpose, origin: opened.origin(&looked) };
         plan_command::data(&text::plan(view, Setting { verbose: session.verbose, style: session.stdout }))
     }
@@ -123,7 +114,7 @@ impl Agreement<'_> {
     }
 
     /// Asks until what was agreed to is what would be done now.
-    async fn ask(&self, mut shown: Thought) -> Result<Thought, Stop> {
+    async fn ask(&self, mut shown: Proposal) -> Result<Proposal, Stop> {
         let mut questions = 0;
         loop {
             questions += 1;
@@ -138,7 +129,7 @@ impl Agreement<'_> {
                 let message = "the mode was switched since it was asked, and nothing was done; run it again";
                 return Err(Stop::new(Exit::Stale, Code::Stale, message));
             }
-            let now = self.think().await?;
+            let now = self.propose().await?;
             let differences = saved::differences(&shown.plan, &now.plan);
             if differences.is_empty() {
                 return Ok(now);

@@ -7,8 +7,9 @@ use crate::cli::command::{oneshot, plan as plan_command};
 use crate::cli::execute::{self, Job};
 use crate::cli::exit::Exit;
 use crate::cli::saved;
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::Stop;
 use crate::cli::terminal::session::Session;
+use crate::model::snapshot::Planner as _;
 use crate::report::view::{Looked, View};
 
 /// Shows what the job would do, and ends as `lcm plan` does.
@@ -17,15 +18,16 @@ pub(super) async fn run(session: &Session, mut job: Job) -> Result<Exit, Stop> {
     let request = execute::request(&job, &opened, saved.as_ref())?;
     let mut facts = opened.facts(session).await?;
     facts.heed(std::mem::take(&mut job.holds));
-    opened.refuse_other_hosts(&facts)?;
-    opened.refuse_if_all_unknown(&facts, &request)?;
-    oneshot::refuse_held(&opened, &facts, &request)?;
-    oneshot::resume(&opened, &mut facts, &request);
-    let plan = opened.think(&facts, &request).map_err(|reason| Stop::refused(Code::Audit, reason))?;
+    let snapshot = opened.planner().observe(facts);
+    opened.refuse_other_hosts(&snapshot.facts)?;
+    opened.refuse_if_all_unknown(&snapshot, &request)?;
+    oneshot::refuse_held(&opened, &snapshot, &request)?;
+    let snapshot = oneshot::resume(&opened, snapshot, &request);
+    let plan = opened.plan(&snapshot, &request)?;
     if let Some(saved) = &saved {
         saved::check(saved, &plan)?;
     }
-    let looked = Looked::at(&facts);
+    let looked = Looked::at(&snapshot.facts);
     let view = View { plan: &plan, purpose: job.purpose, origin: opened.origin(&looked) };
     let format = match job.execution.format {
         Format::Text => PlanFormat::Text,

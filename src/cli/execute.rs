@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use jiff::Timestamp;
 
 use crate::apply::{self, Context, Outcome};
-use crate::cli::agreement::{Agreement, Thought};
+use crate::cli::agreement::Agreement;
 use crate::cli::args::{ExecutionArgs, Format, PlanningArgs};
 use crate::cli::command::holds::VoiceArgs;
 use crate::cli::command::{oneshot, plan as plan_command, switch};
@@ -26,10 +26,10 @@ use crate::cli::{dry_run, locked, outputs, owner, run_events, saved, trusted, wi
 use crate::files::{named, output};
 use crate::manifest::Choice;
 use crate::model::event::{Event, EventKind};
-use crate::model::facts::Facts;
 use crate::model::names::ServiceName;
 use crate::model::observed::Observed;
 use crate::model::plan::{Plan, Purpose, Request};
+use crate::model::snapshot::{Proposal, Snapshot};
 use crate::model::words::Said;
 use crate::report::print;
 use crate::report::progress::{Progress, Show};
@@ -154,7 +154,7 @@ async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<E
         author: &author,
         tell_of_store: &tell_of_store,
     };
-    let Thought { observed, plan, .. } = agreement.reach().await?;
+    let Proposal { snapshot: Snapshot { observed, .. }, plan } = agreement.reach().await?;
     keep_agreed(session, job, &opened, &request, &plan)?;
     opened.driver().record(&opened.desired.project).await;
     let began = Began { job, author: &author, at: began };
@@ -295,12 +295,10 @@ struct Agreed<'a> {
 async fn carry_out(job: &Job, agreed: &Agreed<'_>, teller: &Teller, interrupts: &Interrupts) -> Ended {
     let Agreed { opened, request, plan, observed, author, store_told, lock } = *agreed;
     let events = |event: Event| teller.tell(&event);
-    let think = |facts: &Facts, request: &Request| opened.think(facts, request);
-    let room = |facts: &Facts, request: &Request| opened.room(facts, request);
     let began = opened.driver().now();
     let earlier = opened.store().pending(&opened.desired.project).unwrap_or_default();
     let options = job.execution.options();
-    let observe = |facts: &Facts| opened.observed(facts);
+    let planner = opened.planner();
     let orphans = observed.orphans.iter().map(|orphan| (orphan.service.clone(), orphan.stop.clone())).collect();
     let context = Context {
         driver: opened.driver(),
@@ -310,9 +308,7 @@ async fn carry_out(job: &Job, agreed: &Agreed<'_>, teller: &Teller, interrupts: 
         desired: &opened.desired,
         request,
         approved: job.saved.as_ref().map(|_| plan),
-        think: &think,
-        observe: &observe,
-        room: &room,
+        planner: &planner,
         earlier: &earlier,
         orphans: &orphans,
         options: &options,

@@ -7,7 +7,7 @@ use crate::cli::args::{ChooseArgs, names};
 use crate::cli::owner::Claim;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
-use crate::cli::wire::{self, Simulated};
+use crate::cli::wire::{self, Core, Simulated};
 use crate::cli::{files, owner, wanted};
 use crate::files::output;
 use crate::manifest::Choice;
@@ -15,10 +15,9 @@ use crate::model::claim::bounded;
 use crate::model::desired::{Desired, ModeSource};
 use crate::model::facts::{self, Facts};
 use crate::model::names::{ModeName, ProjectName};
-use crate::model::observed::Observed;
 use crate::model::ownership;
 use crate::model::plan::{Plan, Purpose, Request};
-use crate::model::room::Room;
+use crate::model::snapshot::{Planner as _, Snapshot};
 use crate::model::words::{Switched, Words};
 use crate::report::json;
 use crate::report::view::{Looked, Origin};
@@ -381,9 +380,20 @@ impl Opened {
         self.desired.aliases.iter().try_for_each(|from| self.store().rename_project(from, to))
     }
 
-    /// The plan for these facts, audited.
-    pub(super) fn think(&self, facts: &Facts, request: &Request) -> Result<Plan, String> {
-        wire::think(&self.desired, facts, request)
+    /// One look: the world now, and what it means for the manifest.
+    pub(super) async fn snapshot(&self, session: &Session) -> Result<Snapshot, Stop> {
+        Ok(self.planner().observe(self.facts(session).await?))
+    }
+
+    /// The planner of the manifest.
+    pub(super) fn planner(&self) -> Core<'_> {
+        Core { desired: &self.desired }
+    }
+
+    /// The audited plan for a snapshot.
+    pub(super) fn plan(&self, snapshot: &Snapshot, request: &Request) -> Result<Plan, Stop> {
+        let plan = self.planner().plan(snapshot, request);
+        plan.map_err(|error| Stop::refused(Code::Audit, error.to_string()))
     }
 
     /// Where a plan of these facts comes from.
@@ -391,21 +401,12 @@ impl Opened {
         Origin::Now { mode_source: self.desired.mode_source, switched: self.switched.as_ref(), looked }
     }
 
-    /// What each GPU has now.
-    pub(super) fn room(&self, facts: &Facts, request: &Request) -> Room {
-        wire::room(&self.desired, facts, request)
-    }
-
-    pub(super) fn observed(&self, facts: &Facts) -> Observed {
-        wire::observe(facts, &self.desired)
-    }
-
     /// Where nothing can be said of anything wanted, nothing should be.
-    pub(super) fn refuse_if_all_unknown(&self, facts: &Facts, request: &Request) -> Result<(), Stop> {
-        let observed = self.observed(facts);
+    pub(super) fn refuse_if_all_unknown(&self, snapshot: &Snapshot, request: &Request) -> Result<(), Stop> {
         let wanted = wanted::wanted(&self.desired, request);
         // Why a service can't be looked at from here, the plan says of each.
-        let seen = wanted.iter().filter_map(|name| observed.services.get(name)).filter(|seen| seen.barred.is_none());
+        let seen =
+            wanted.iter().filter_map(|name| snapshot.observed.services.get(name)).filter(|seen| seen.barred.is_none());
         let reasons = seen.map(|seen| seen.unknown.clone());
         let reasons: Option<BTreeSet<String>> = reasons.collect();
         match reasons {

@@ -11,9 +11,9 @@ use crate::model::desired::{Desired, ExistingContainer, GpuRequest, Runtime, Ser
 use crate::model::facts::{Facts, ProcessFact};
 use crate::model::found::Found;
 use crate::model::names::{ProjectName, ServiceName};
-use crate::model::observed::Observed;
 use crate::model::plan::{Plan, Request};
 use crate::model::room::Room;
+use crate::model::snapshot::{PlanError, Planner, Snapshot};
 use crate::report::output::Output;
 use crate::report::sheet::Sheet;
 use crate::report::style::Style;
@@ -114,24 +114,27 @@ pub(super) fn dotenv(text: &str, environment: &Environment) -> Environment {
     manifest::dotenv(text, environment)
 }
 
-pub(super) fn observe(facts: &Facts, desired: &Desired) -> Observed {
-    crate::observe::observe(facts, desired)
+/// The planner of one manifest.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Core<'a> {
+    pub(super) desired: &'a Desired,
 }
 
-/// Facts to an audited plan: the only brain. `Err`: what the audit found.
-pub(super) fn think(desired: &Desired, facts: &Facts, request: &Request) -> Result<Plan, String> {
-    let observed = observe(facts, desired);
-    let plan = crate::plan::plan(desired, &observed, request);
-    let findings = crate::plan::audit(&plan, desired, &observed, request);
-    if findings.is_empty() {
-        return Ok(plan);
+impl Planner for Core<'_> {
+    fn observe(&self, facts: Facts) -> Snapshot {
+        let observed = crate::observe::observe(&facts, self.desired);
+        Snapshot { facts, observed }
     }
-    Err(format!("this plan is not sound, so it is not carried out: {}; please report it", findings.join("; ")))
-}
 
-/// What each GPU has now, by the planner's arithmetic.
-pub(super) fn room(desired: &Desired, facts: &Facts, request: &Request) -> Room {
-    crate::plan::room(desired, &observe(facts, desired), request)
+    fn plan(&self, snapshot: &Snapshot, request: &Request) -> Result<Plan, PlanError> {
+        let plan = crate::plan::plan(self.desired, &snapshot.observed, request);
+        let findings = crate::plan::audit(&plan, self.desired, &snapshot.observed, request);
+        if findings.is_empty() { Ok(plan) } else { Err(PlanError::Unsound(findings)) }
+    }
+
+    fn capacity(&self, snapshot: &Snapshot, request: &Request) -> Room {
+        crate::plan::room(self.desired, &snapshot.observed, request)
+    }
 }
 
 /// The process, where [`adopt`] would take it.

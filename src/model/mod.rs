@@ -29,5 +29,6 @@ pub mod secret;
 pub mod settings;
 pub mod signal;
 pub mod size;
+pub mod snapshot;
 pub mod spec;
 pub mod words;

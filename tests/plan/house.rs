@@ -11,6 +11,10 @@ use lcm::manifest::{Choice, load};
 use lcm::model::desired::Desired;
 use lcm::model::facts::Facts;
 use lcm::model::plan::{Plan, Request};
+use lcm::model::room::Room;
+use lcm::model::snapshot::PlanError;
+use lcm::model::snapshot::Planner;
+use lcm::model::snapshot::Snapshot;
 use lcm::model::words::{Said, Word};
 use lcm::observe::observe;
 use lcm::plan::{audit, plan};
@@ -131,8 +135,6 @@ impl House {
                 release_timeout: Duration::from_mins(2),
             };
             let (_keep, interrupt) = tokio::sync::watch::channel(None);
-            let brain = |facts: &Facts, request: &Request| think(desired, facts, request);
-            let room = |facts: &Facts, request: &Request| lcm::plan::room(desired, &observe(facts, desired), request);
             let earlier = self.store.pending(&desired.project).expect("it is in memory");
             let context = Context {
                 driver: &self.sim,
@@ -142,9 +144,7 @@ impl House {
                 desired,
                 request,
                 approved: None,
-                think: &brain,
-                observe: &|facts| observe(facts, desired),
-                room: &room,
+                planner: &Twice { desired },
                 earlier: &earlier,
                 orphans: &BTreeMap::new(),
                 options: &options,
@@ -163,6 +163,26 @@ impl House {
 /// What is published of it is what its schema says.
 fn fits<T: serde::Serialize>(published: &T, what: &str) {
     schema::check(&serde_json::to_value(published).expect("it is JSON"), what);
+}
+
+/// Plans twice, and audits.
+struct Twice<'a> {
+    desired: &'a Desired,
+}
+
+impl Planner for Twice<'_> {
+    fn observe(&self, facts: Facts) -> Snapshot {
+        let observed = observe(&facts, self.desired);
+        Snapshot { facts, observed }
+    }
+
+    fn plan(&self, snapshot: &Snapshot, request: &Request) -> Result<Plan, PlanError> {
+        think(self.desired, &snapshot.facts, request).map_err(|findings| PlanError::Unsound(vec![findings]))
+    }
+
+    fn capacity(&self, snapshot: &Snapshot, request: &Request) -> Room {
+        lcm::plan::room(self.desired, &snapshot.observed, request)
+    }
 }
 
 fn think(desired: &Desired, facts: &Facts, request: &Request) -> Result<Plan, String> {

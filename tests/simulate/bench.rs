@@ -11,8 +11,13 @@ use lcm::model::event::EventKind;
 use lcm::model::facts::{ContainerState, Facts};
 use lcm::model::lifecycle::Action;
 use lcm::model::names::{ContainerName, GpuId, ServiceName};
+use lcm::model::observed::Observed;
 use lcm::model::plan::{Plan, Request};
+use lcm::model::room::Room;
 use lcm::model::size::Mebibytes;
+use lcm::model::snapshot::PlanError;
+use lcm::model::snapshot::Planner;
+use lcm::model::snapshot::Snapshot;
 use lcm::observe::observe;
 use lcm::plan::{audit, plan};
 use lcm::runtime::Driver;
@@ -42,6 +47,21 @@ pub(crate) struct Bench {
 pub(crate) struct Ran {
     pub(crate) outcome: Outcome,
     pub(crate) rounds: usize,
+}
+
+impl Planner for Bench {
+    fn observe(&self, facts: Facts) -> Snapshot {
+        let observed = observe(&facts, &self.desired);
+        Snapshot { facts, observed }
+    }
+
+    fn plan(&self, snapshot: &Snapshot, request: &Request) -> Result<Plan, PlanError> {
+        self.plan_of(&snapshot.observed, request)
+    }
+
+    fn capacity(&self, snapshot: &Snapshot, request: &Request) -> Room {
+        lcm::plan::room(&self.desired, &snapshot.observed, request)
+    }
 }
 
 impl Bench {
@@ -90,17 +110,20 @@ impl Bench {
         self.sim.set_behaviour(name(index), fault.strike(behaviour));
     }
 
-    /// Facts to an audited plan, as the command line's own brain does it.
-    pub(crate) fn think(&self, facts: &Facts, request: &Request) -> Result<Plan, String> {
-        let observed = observe(facts, &self.desired);
-        let made = plan(&self.desired, &observed, request);
-        let findings = audit(&made, &self.desired, &observed, request);
+    /// The audited plan of facts.
+    pub(crate) fn think(&self, facts: &Facts, request: &Request) -> Result<Plan, PlanError> {
+        self.plan_of(&observe(facts, &self.desired), request)
+    }
+
+    fn plan_of(&self, observed: &Observed, request: &Request) -> Result<Plan, PlanError> {
+        let made = plan(&self.desired, observed, request);
+        let findings = audit(&made, &self.desired, observed, request);
         let given_back = made.given_back.iter().map(|given| (given.service.clone(), given.gpu.clone()));
         // What others have taken since is its own again once it is woken.
         let wakes = made.steps.iter().filter(|step| step.action == Action::Wake);
         let lacking = wakes.flat_map(|step| step.gpus.iter().map(|gpu| (step.service.clone(), gpu.clone())));
         self.sim.release(given_back.chain(lacking).collect());
-        if findings.is_empty() { Ok(made) } else { Err(findings.join("; ")) }
+        if findings.is_empty() { Ok(made) } else { Err(PlanError::Unsound(findings)) }
     }
 
     pub(crate) async fn facts(&self) -> Facts {
@@ -126,9 +149,6 @@ impl Bench {
                 *rounds.lock().expect("unpoisoned") += 1;
             }
         };
-        let think = |facts: &Facts, request: &Request| self.think(facts, request);
-        let room =
-            |facts: &Facts, request: &Request| lcm::plan::room(&self.desired, &observe(facts, &self.desired), request);
         let (_keep, interrupt) = watch::channel(None);
         let options = Options {
             parallelism: 3,
@@ -146,9 +166,7 @@ impl Bench {
             desired: &self.desired,
             request: &Request::default(),
             approved: None,
-            think: &think,
-            observe: &|facts| observe(facts, &self.desired),
-            room: &room,
+            planner: self,
             earlier: &earlier,
             orphans: &orphans,
             options: &options,

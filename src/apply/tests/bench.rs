@@ -24,6 +24,9 @@ use crate::model::observed::Instance;
 use crate::model::plan::{Expect, Plan, Purpose, Reason, ReasonCode, Request, Step};
 use crate::model::room::{GpuRoom, Holder, Room};
 use crate::model::size::Mebibytes;
+use crate::model::snapshot::PlanError;
+use crate::model::snapshot::Planner;
+use crate::model::snapshot::Snapshot;
 use crate::model::spec::Spec;
 use crate::sim::{Behaviour, Deed, Sim};
 use crate::store::memory::Memory;
@@ -59,6 +62,24 @@ pub(super) struct Bench {
     /// Each has an id of its own.
     applies: AtomicUsize,
     events: Mutex<Vec<Event>>,
+}
+
+/// Plans as it is told to; observes and counts as the real one.
+impl Planner for Bench {
+    fn observe(&self, facts: Facts) -> Snapshot {
+        let observed = crate::observe::observe(&facts, &self.desired);
+        Snapshot { facts, observed }
+    }
+
+    fn plan(&self, _: &Snapshot, request: &Request) -> Result<Plan, PlanError> {
+        lock(&self.requests).push(request.clone());
+        Ok(lock(&self.thoughts).pop_front().unwrap_or_else(|| plan(Vec::new())))
+    }
+
+    fn capacity(&self, snapshot: &Snapshot, request: &Request) -> Room {
+        let seen = || crate::plan::room(&self.desired, &snapshot.observed, request);
+        lock(&self.rooms).pop_front().unwrap_or_else(seen)
+    }
 }
 
 impl Bench {
@@ -141,14 +162,6 @@ impl Bench {
     }
 
     pub(super) async fn apply_plan(&self, first: Plan) -> Outcome {
-        let think = |_: &Facts, request: &Request| {
-            lock(&self.requests).push(request.clone());
-            Ok(lock(&self.thoughts).pop_front().unwrap_or_else(|| plan(Vec::new())))
-        };
-        let room = |facts: &Facts, request: &Request| {
-            let seen = || crate::plan::room(&self.desired, &crate::observe::observe(facts, &self.desired), request);
-            lock(&self.rooms).pop_front().unwrap_or_else(seen)
-        };
         let forgetful = Forgetful { hides_holds: self.hides_holds };
         let store: &dyn Store = if self.forgets { &forgetful } else { &self.store };
         let events = |event: Event| {
@@ -176,9 +189,7 @@ impl Bench {
             desired: &self.desired,
             request: &request,
             approved: self.approved.then_some(&first),
-            think: &think,
-            observe: &|facts| crate::observe::observe(facts, &self.desired),
-            room: &room,
+            planner: self,
             earlier: &earlier,
             orphans: &self.orphans,
             options: &self.options,

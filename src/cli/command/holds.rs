@@ -22,6 +22,7 @@ use crate::model::names::ServiceName;
 use crate::model::observed::{ObservedService, Ownership};
 use crate::model::plan::Purpose;
 use crate::model::rules::Case;
+use crate::model::snapshot::Snapshot;
 use crate::model::words::{Said, Word, way};
 use crate::report::sheet::Sheet;
 use crate::runtime::Pause;
@@ -149,12 +150,12 @@ impl<'a> Spoken<'a> {
                 named.push(name.clone());
             }
         }
-        let facts = opened.facts(session).await?;
+        let Snapshot { facts, observed } = opened.snapshot(session).await?;
         opened.refuse_other_hosts(&facts)?;
         if !is_rehearsal {
             opened.own(session)?;
         }
-        let observed = opened.observed(&facts).services;
+        let observed = observed.services;
         Ok(Self { session, opened, observed, named, voice: &args.voice, metadata, is_rehearsal, told: Sheet::new() })
     }
 

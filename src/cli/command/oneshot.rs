@@ -12,11 +12,12 @@ use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
 use crate::model::budget;
 use crate::model::desired::Service;
-use crate::model::facts::Facts;
 use crate::model::lifecycle::Action;
 use crate::model::names::ServiceName;
 use crate::model::observed::ObservedService;
 use crate::model::plan::{Plan, Purpose, Request, Step};
+use crate::model::snapshot::Planner as _;
+use crate::model::snapshot::Snapshot;
 use crate::model::words::Word;
 use crate::store::StoreError;
 
@@ -55,8 +56,8 @@ pub(in crate::cli) async fn run(session: &Session, args: Args, purpose: Purpose)
 }
 
 /// What an operator holds is neither started nor stopped by a one-shot, and is not taken along by one.
-pub(in crate::cli) fn refuse_held(opened: &Opened, facts: &Facts, request: &Request) -> Result<(), Stop> {
-    let services = opened.observed(facts).services;
+pub(in crate::cli) fn refuse_held(opened: &Opened, snapshot: &Snapshot, request: &Request) -> Result<(), Stop> {
+    let services = &snapshot.observed.services;
     let stops = match request.purpose {
         Purpose::Apply | Purpose::Down => return Ok(()),
         Purpose::Start => false,
@@ -70,7 +71,7 @@ pub(in crate::cli) fn refuse_held(opened: &Opened, facts: &Facts, request: &Requ
     }
     if stops {
         let targets: Vec<ServiceName> = request.targets.iter().cloned().collect();
-        refuse_held_dependents(opened, &services, &targets)?;
+        refuse_held_dependents(opened, services, &targets)?;
     }
     if request.purpose == Purpose::Stop {
         return Ok(());
@@ -106,9 +107,13 @@ pub(in crate::cli) fn refuse_held_dependents(
     Ok(())
 }
 
-/// An explicit start or restart is an operator's resume: the facts, with the attempts of what it names as they count
+/// An explicit start or restart is an operator's resume: the snapshot, with the attempts of what it names as they count
 /// from now on.
-pub(in crate::cli) fn resume(opened: &Opened, facts: &mut Facts, request: &Request) {
+pub(in crate::cli) fn resume(opened: &Opened, snapshot: Snapshot, request: &Request) -> Snapshot {
+    if resumed(opened, request).next().is_none() {
+        return snapshot;
+    }
+    let mut facts = snapshot.facts;
     let now = facts.observed_at;
     for service in resumed(opened, request) {
         let leave = budget::resumed(service, now);
@@ -118,6 +123,7 @@ pub(in crate::cli) fn resume(opened: &Opened, facts: &mut Facts, request: &Reque
             None => {}
         }
     }
+    opened.planner().observe(facts)
 }
 
 /// Keeps what [`resume`] planned by, before it is carried out.
@@ -173,8 +179,8 @@ pub(in crate::cli) async fn undone(session: &Session, opened: &Opened, request: 
     let mut touched = needed(opened, &request.targets);
     touched.extend(request.targets.iter().chain(plan.steps.iter().map(|step| &step.service)).cloned());
     // What can't be read or planned is not known to differ.
-    let Ok(facts) = opened.facts(session).await else { return Vec::new() };
-    let Ok(next) = opened.think(&facts, &Request::default()) else { return Vec::new() };
+    let Ok(snapshot) = opened.snapshot(session).await else { return Vec::new() };
+    let Ok(next) = opened.plan(&snapshot, &Request::default()) else { return Vec::new() };
     let steps = |action: Action| next.steps.iter().filter(move |step| step.action == action);
     let named = |action: Action| -> BTreeSet<&ServiceName> { steps(action).map(|step| &step.service).collect() };
     let (starts, stops) = (named(Action::Start), named(Action::Stop));

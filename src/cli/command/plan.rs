@@ -36,15 +36,15 @@ pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, 
     args.out.iter().try_for_each(|file| outputs::check(session, manifest, file))?;
     let opened = opened::open(session, manifest, &choose.choice(), choose.world.as_deref())?;
     let request = request(&opened, &args.planning)?;
-    let facts = opened.facts(session).await?;
-    opened.refuse_if_all_unknown(&facts, &request)?;
-    let plan = opened.think(&facts, &request).map_err(|reason| Stop::refused(Code::Audit, reason))?;
+    let snapshot = opened.snapshot(session).await?;
+    opened.refuse_if_all_unknown(&snapshot, &request)?;
+    let plan = opened.plan(&snapshot, &request)?;
     if let Some(path) = &args.out {
         output::replace(path, &json::document(&plan)).map_err(|error| {
             Stop::refused(Code::File, format!("can't write the plan to {}: {error}", path.display()))
         })?;
     }
-    let looked = Looked::at(&facts);
+    let looked = Looked::at(&snapshot.facts);
     let view = View { plan: &plan, purpose: request.purpose, origin: opened.origin(&looked) };
     data(&shown(session, view, args.format))?;
     Ok(Exit::of_plan(&plan, args.planning.detailed_exitcode))

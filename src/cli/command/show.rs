@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::cli::args::{PlanFormat, PlanningArgs};
 use crate::cli::command::plan::{data, request, shown};
 use crate::cli::exit::Exit;
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::Stop;
 use crate::cli::terminal::session::Session;
 use crate::cli::{opened, saved};
 use crate::manifest::Choice;
@@ -69,12 +69,13 @@ async fn standing(session: &Session, args: &Args, plan: &Plan) -> Result<Standin
         return Ok(Standing::Stale(vec![difference]));
     }
     let request = request(&opened, &planning)?;
-    let facts = opened.facts(session).await?;
+    let snapshot = opened.snapshot(session).await?;
+    let facts = &snapshot.facts;
     if let Some(difference) = saved::of_host(plan, &facts.host, facts.host_identity.as_ref()) {
         return Ok(Standing::Stale(vec![difference]));
     }
-    opened.refuse_if_all_unknown(&facts, &request)?;
-    let now = opened.think(&facts, &request).map_err(|reason| Stop::refused(Code::Audit, reason))?;
+    opened.refuse_if_all_unknown(&snapshot, &request)?;
+    let now = opened.plan(&snapshot, &request)?;
     let differences = saved::differences(plan, &now);
     Ok(if differences.is_empty() { Standing::Holds } else { Standing::Stale(differences) })
 }

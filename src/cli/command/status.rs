@@ -19,6 +19,7 @@ use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 use crate::model::observed::ObservedService;
 use crate::model::plan::Request;
+use crate::model::snapshot::Planner as _;
 use crate::report::json;
 use crate::report::metrics::{self, Beside};
 use crate::report::output::Output;
@@ -148,8 +149,8 @@ pub(in crate::cli) fn shown_within(session: &Session, look: &Look, style: Style,
 /// What is there.
 async fn look(session: &Session, view: &View<'_>) -> Result<Look, Stop> {
     let View { opened, named, args } = view;
-    let facts = opened.facts(session).await?;
-    let known = opened.refuse_if_all_unknown(&facts, &Request::default());
+    let snapshot = opened.snapshot(session).await?;
+    let known = opened.refuse_if_all_unknown(&snapshot, &Request::default());
     let last_run = opened.store().last_run(&opened.desired.project).unwrap_or_default().map(|run| LastRun {
         command: run.command,
         by: run.by,
@@ -159,8 +160,8 @@ async fn look(session: &Session, view: &View<'_>) -> Result<Look, Stop> {
         first_error: run.first_error,
     });
     let open_runs = open_runs::open_runs(opened.store(), &opened.desired.project).unwrap_or_default();
-    let room = opened.room(&facts, &Request::default());
-    let observed = opened.observed(&facts);
+    let room = opened.planner().capacity(&snapshot, &Request::default());
+    let observed = snapshot.observed;
     let mut status = Status::of(&opened.desired, &observed, &room, last_run)
         .switched_by(opened.switched.as_ref())
         .only(&args.states);

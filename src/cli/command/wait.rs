@@ -92,9 +92,8 @@ async fn wait(session: &Session, opened: &Opened, args: &Args) -> Result<Exit, S
     let aside = session.aside();
     let began = Instant::now();
     loop {
-        let facts = opened.facts(&aside).await?;
+        let seen = opened.snapshot(&aside).await?.observed.services;
         let notes = aside.kept();
-        let seen = opened.observed(&facts).services;
         let is_met = |name: &ServiceName| {
             seen.get(name).is_some_and(|seen| args.states.iter().any(|target| target.is_met_by(seen)))
         };

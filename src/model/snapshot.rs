@@ -1,0 +1,53 @@
+//! Carriers of one reconcile cycle: a snapshot of the world, and the plan that is proposed for it. The planner that makes
+//! them is handed to the stages that may not import it.
+
+use std::fmt;
+
+use crate::model::facts::Facts;
+use crate::model::observed::Observed;
+use crate::model::plan::{Plan, Request};
+use crate::model::room::Room;
+
+/// The world at one moment: readings, holds and history as facts, and what they mean for the manifest. Built once per
+/// look.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub facts: Facts,
+    pub observed: Observed,
+}
+
+/// A plan, and the snapshot that it was made from.
+#[derive(Clone, Debug)]
+pub struct Proposal {
+    pub snapshot: Snapshot,
+    pub plan: Plan,
+}
+
+/// Interprets, plans and measures for one manifest. Pure: the same input gives the same output.
+pub trait Planner: Sync {
+    /// Interprets facts for the manifest.
+    fn observe(&self, facts: Facts) -> Snapshot;
+
+    /// Returns an audited plan.
+    fn plan(&self, snapshot: &Snapshot, request: &Request) -> Result<Plan, PlanError>;
+
+    /// Returns what each GPU has, by the arithmetic of the plan.
+    fn capacity(&self, snapshot: &Snapshot, request: &Request) -> Room;
+}
+
+/// Reason for which there is no plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlanError {
+    /// The audit found these faults in the plan that was made.
+    Unsound(Vec<String>),
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Unsound(findings) = self;
+        let findings = findings.join("; ");
+        write!(formatter, "this plan is not sound, so it is not carried out: {findings}; please report it")
+    }
+}
+
+impl std::error::Error for PlanError {}
