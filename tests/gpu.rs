@@ -11,10 +11,11 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lcm::model::desired::{Desired, ExistingContainer, GpuRequest, Runtime, Service};
+use lcm::model::desired::{Desired, GpuRequest, Service};
 use lcm::model::facts::{GpuFact, Owner, Reading};
 use lcm::model::names::{ProjectName, ServiceName};
 use lcm::runtime::Driver as _;
+use lcm::runtime::docker::intent::ExistingContainer;
 use lcm::runtime::machine::Machine;
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -119,7 +120,7 @@ impl Drop for Holder {
 
 /// As lcm reads them, from a machine that has nothing else to read.
 fn read() -> Vec<GpuFact> {
-    let runtime = Runtime::Existing(ExistingContainer { container: "none".into(), accepts_auto_remove: false });
+    let runtime = ExistingContainer { container: "none".into(), accepts_auto_remove: false };
     let service = Service { gpu: GpuRequest::Auto, ..Service::plain(ServiceName::new("model"), runtime) };
     let desired = Desired::plain(ProjectName::new("gpu-test"), [service]);
     let environment: BTreeMap<String, String> =

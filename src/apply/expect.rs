@@ -1,8 +1,9 @@
 //! A step's expectation against the world as it is at that moment: done already, ready, or stale.
 
 use crate::model::desired::Service;
+use crate::model::instance::Instance;
 use crate::model::lifecycle::State;
-use crate::model::observed::{ASIDE_SUFFIX, Instance};
+use crate::model::observed::ASIDE_SUFFIX;
 use crate::model::plan::Step;
 use crate::runtime::{Life, Look};
 
@@ -32,21 +33,19 @@ pub(super) fn is_of_service(step: &Step) -> bool {
 
 /// The step is about the container that was put aside for a newer one.
 pub(super) fn is_of_older(step: &Step) -> bool {
-    match &step.expect.instance {
-        Some(Instance::Container { name, .. }) => name.as_str().ends_with(ASIDE_SUFFIX),
-        Some(Instance::Tree { .. }) | None => false,
-    }
+    step.expect.instance.as_ref().is_some_and(|instance| instance.object().ends_with(ASIDE_SUFFIX))
 }
 
 /// Whether a look at the service shows what the step is about: one that had another runtime or another container name
 /// when it was made, is known by its instance alone.
 pub(super) fn can_be_looked_at(step: &Step, service: &Service) -> bool {
-    match (&step.expect.instance, service.container_name()) {
-        (Some(Instance::Container { name, .. }), Some(own)) => {
+    match (&step.expect.instance, service.object()) {
+        (Some(instance), _) if instance.runtime != service.workload.runtime => false,
+        (Some(Instance { name: Some(name), .. }), Some(own)) => {
             name == own || name.as_str().strip_suffix(ASIDE_SUFFIX) == Some(own.as_str())
         }
-        (Some(Instance::Tree { .. }), None) | (None, _) => true,
-        (Some(Instance::Container { .. }), None) | (Some(Instance::Tree { .. }), Some(_)) => false,
+        (Some(Instance { name: None, .. }), None) | (None, _) => true,
+        (Some(Instance { name: Some(_), .. }), None) | (Some(Instance { name: None, .. }), Some(_)) => false,
     }
 }
 
@@ -114,10 +113,8 @@ pub(super) fn of_start(step: &Step, service: &Service, look: &Look) -> Launch {
         (Life::Crippled(_), _) => Launch::Stale("processes of it are left over by now".to_owned()),
         (Life::Absent | Life::Ended(_), _) if starting_already => Launch::Stale("it ended by now".to_owned()),
         // The end of a tree is but a note; a container that ended is a thing, and may be another one now.
-        (Life::Absent, _) | (Life::Ended(_), Some(Instance::Tree { .. }) | None) => Launch::Begin,
+        (Life::Absent, _) | (Life::Ended(_), Some(Instance { name: None, .. }) | None) => Launch::Begin,
         (Life::Ended(_), found) if *found == step.expect.instance => Launch::Begin,
-        (Life::Ended(_), Some(Instance::Container { .. })) => {
-            Launch::Stale("another of it was there since the plan was made".to_owned())
-        }
+        (Life::Ended(_), Some(_)) => Launch::Stale("another of it was there since the plan was made".to_owned()),
     }
 }

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::run::{Cut, Run, spoken};
 use crate::model::desired::{Health, Service};
 use crate::model::facts::{ExitFact, ProbeReading};
+use crate::model::instance::Instance;
 use crate::model::lifecycle::State;
-use crate::model::observed::Instance;
 use crate::runtime::{DriverError, Life, Look};
 
 /// A switch waits twice, for memory and for an answer, and is to lose less than 100 ms by all that it does.

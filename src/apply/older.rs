@@ -5,9 +5,10 @@ use super::memory::{Need, Standing, is_measured, room_now, unreadable};
 use super::release::{Before, released};
 use super::room::{Refusal, admit};
 use super::run::Run;
-use crate::model::desired::{Runtime, Service};
+use crate::model::desired::Service;
 use crate::model::lifecycle::Action;
 use crate::model::plan::{Plan, Step};
+use crate::model::workload::{Capability, Origin};
 use crate::runtime::{Life, Stop};
 
 /// Whether what ran before has room to come back to.
@@ -39,7 +40,8 @@ pub(super) async fn bring_back(
     stop: &Step,
 ) -> Result<bool, String> {
     let (driver, project) = (run.context.driver, &run.context.desired.project);
-    let is_made_by_lcm = matches!(service.runtime, Runtime::Container(_));
+    let is_made_by_lcm =
+        service.workload.capabilities.has(Capability::KeepsPrevious) && service.workload.origin == Origin::Created;
     if is_made_by_lcm && !stop.gpus.is_empty() {
         let room = room_now(run).await;
         let unreadable = stop.gpus.iter().any(|id| unreadable(&room, id).is_some());

@@ -11,8 +11,8 @@ use super::run::{Run, spoken};
 use super::verdict::Trouble;
 use crate::model::desired::Service;
 use crate::model::facts::{Facts, GpuFact, GpuHolder, Owner, Reading, TreeFact};
+use crate::model::instance::Instance;
 use crate::model::names::{GpuId, ProjectName, ServiceName};
-use crate::model::observed::Instance;
 use crate::model::plan::{ReasonCode, Step};
 use crate::runtime::Life;
 
@@ -230,15 +230,15 @@ fn still_on_gpus(facts: &Facts, instance: &Instance, before: &Before) -> Option<
 }
 
 fn owner(project: &ProjectName, service: &ServiceName, instance: &Instance) -> Owner {
-    match instance {
-        Instance::Container { id, .. } => Owner::Container(id.clone()),
-        Instance::Tree { .. } => Owner::Service { project: project.clone(), service: service.clone() },
+    match &instance.name {
+        Some(_) => Owner::Container(instance.id.clone()),
+        None => Owner::Service { project: project.clone(), service: service.clone() },
     }
 }
 
 /// Processes of surplus copies: they bear the same name, and are not to end.
 fn other_trees(facts: &Facts, owner: &Owner, instance: &Instance) -> BTreeSet<i32> {
-    let (Owner::Service { project, service }, Instance::Tree { id }) = (owner, instance) else {
+    let (Owner::Service { project, service }, Instance { id, .. }) = (owner, instance) else {
         return BTreeSet::new();
     };
     let is_it = |tree: &TreeFact| {

@@ -14,9 +14,9 @@ use super::{attempts, pending};
 use crate::model::desired::Service;
 use crate::model::event::Stage;
 use crate::model::hooks::Point;
+use crate::model::instance::Instance;
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{GpuId, ServiceName};
-use crate::model::observed::Instance;
 use crate::model::plan::{Plan, ReasonCode, Step};
 use crate::runtime::Start;
 

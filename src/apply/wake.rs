@@ -13,7 +13,7 @@ use super::stop::look_first;
 use super::verdict::{Trouble, Verdict};
 use crate::model::desired::Service;
 use crate::model::event::Stage;
-use crate::model::observed::Instance;
+use crate::model::instance::Instance;
 use crate::model::plan::{Plan, ReasonCode, Step};
 use crate::runtime::Start;
 

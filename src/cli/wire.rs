@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::host::identity::{self, Identity};
 use crate::manifest::{self, Choice};
-use crate::model::desired::{Desired, ExistingContainer, GpuRequest, Runtime, Service};
+use crate::model::desired::{Desired, GpuRequest, Service};
 use crate::model::facts::{Facts, ProcessFact};
 use crate::model::found::Found;
 use crate::model::names::{ProjectName, ServiceName};
@@ -17,6 +17,7 @@ use crate::model::snapshot::{PlanError, Planner, Snapshot};
 use crate::report::output::Output;
 use crate::report::sheet::Sheet;
 use crate::report::style::Style;
+use crate::runtime::docker::intent::ExistingContainer;
 use crate::runtime::machine::Machine;
 use crate::runtime::masked::Masked;
 use crate::runtime::process::drive;
@@ -102,7 +103,7 @@ pub(super) fn manifest_schema() -> serde_json::Value {
 /// What runs here, looked at without a manifest.
 pub(super) async fn found(environment: &Environment) -> Found {
     // Whose only use is to have use for an engine and for GPUs.
-    let runtime = Runtime::Existing(ExistingContainer { container: "none".into(), accepts_auto_remove: false });
+    let runtime = ExistingContainer { container: "none".into(), accepts_auto_remove: false };
     let service = Service { gpu: GpuRequest::Auto, ..Service::plain(ServiceName::new("none"), runtime) };
     let desired = Desired::plain(ProjectName::new("none"), [service]);
     let machine = Machine::new(&desired, environment.clone(), PathBuf::from(SHIM));

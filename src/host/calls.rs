@@ -13,7 +13,7 @@ use crate::host::program::converse::{Excerpt, converse};
 use crate::host::program::environment;
 use crate::host::program::guardian::Report;
 use crate::host::{probes, proc};
-use crate::model::desired::Call;
+use crate::model::call::Call;
 use crate::model::hooks::Payload;
 
 /// An lcm that is called by one of these must find the store and the lock of the lcm that calls.

@@ -5,15 +5,17 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use crate::model::desired::{Container, Desired, Runtime};
+use crate::model::desired::Desired;
 use crate::model::facts::PathFact;
+use crate::runtime::docker::intent::{ContainerSpec, DockerSpec};
+use crate::runtime::process::intent::ProcessSpec;
 
 /// Working folders of processes, read now.
 #[must_use]
 pub fn of_processes(desired: &Desired) -> BTreeMap<String, PathFact> {
-    let folders = desired.services.values().filter_map(|service| match &service.runtime {
-        Runtime::Process(process) => Some(process.cwd.as_path()),
-        Runtime::Container(_) | Runtime::Existing(_) => None,
+    let folders = desired.services.values().filter_map(|service| match service.workload.spec::<ProcessSpec>() {
+        Some(process) => Some(process.cwd.as_path()),
+        None => None,
     });
     read(folders)
 }
@@ -21,15 +23,15 @@ pub fn of_processes(desired: &Desired) -> BTreeMap<String, PathFact> {
 /// Host folders that containers mount, read now.
 #[must_use]
 pub fn of_containers(desired: &Desired) -> BTreeMap<String, PathFact> {
-    let containers = desired.services.values().filter_map(|service| match &service.runtime {
-        Runtime::Container(container) => Some(container),
-        Runtime::Process(_) | Runtime::Existing(_) => None,
+    let containers = desired.services.values().filter_map(|service| match service.workload.spec::<DockerSpec>() {
+        Some(DockerSpec::Created(container)) => Some(container),
+        None | Some(DockerSpec::Existing(_)) => None,
     });
     containers.flat_map(|container| of_container(container)).collect()
 }
 
 /// Host folders that one container mounts.
-pub(crate) fn of_container(container: &Container) -> BTreeMap<String, PathFact> {
+pub(crate) fn of_container(container: &ContainerSpec) -> BTreeMap<String, PathFact> {
     let sources = container.volumes.iter().filter_map(|volume| volume.split(':').next());
     read(sources.filter(|source| source.starts_with('/')).map(Path::new))
 }

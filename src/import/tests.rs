@@ -8,8 +8,9 @@ use proptest::sample::select;
 
 use crate::import::writer::{Block, Value};
 use crate::manifest::{Choice, load};
-use crate::model::desired::{Command, EnvValue, Runtime};
+use crate::model::environment::EnvValue;
 use crate::model::names::ServiceName;
+use crate::runtime::process::intent::{CommandSpec, ProcessSpec};
 use crate::syntax::Environment;
 
 /// What YAML, one reader of it or another, takes for something else than text.
@@ -129,8 +130,8 @@ proptest! {
         fs::write(&path, block.document()).expect("written");
         let desired = load(&path, &Environment::new(), &Choice::default());
         let desired = desired.map_err(|problems| TestCaseError::fail(format!("{problems}\n{}", block.document())))?;
-        let Runtime::Process(process) = &desired.services[&ServiceName::new("it")].runtime else { panic!("a process") };
-        prop_assert_eq!(&process.command, &Command::Exec(words), "{}", block.document());
+        let Some(process) = desired.services[&ServiceName::new("it")].workload.spec::<ProcessSpec>() else { panic!("a process") };
+        prop_assert_eq!(&process.command, &CommandSpec::Exec(words), "{}", block.document());
         let read: BTreeMap<String, String> = process
             .environment
             .iter()

@@ -15,11 +15,12 @@ use std::time::Duration;
 use crate::model::converged::FileText;
 use crate::model::endpoint::Endpoint;
 use crate::model::hooks::{Hooks, Notifier};
-use crate::model::names::{ContainerName, GoalName, GpuId, ModeName, ProjectName, ServiceName};
+use crate::model::names::{GoalName, GpuId, ModeName, ObjectName, ProjectName, ServiceName};
 use crate::model::rules::Rules;
 use crate::model::secret::{Masker, Secret};
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
+use crate::model::workload::Workload;
 
 pub use self::memory::{Evict, Wake};
 pub use self::plain::{GRACE_DEFAULT, GRACE_MAX, ORPHAN_GRACE_MAX, PROBE_TIMEOUT_DEFAULT};
@@ -169,7 +170,7 @@ pub struct Goal {
 #[derive(Clone, Debug)]
 pub struct Service {
     pub name: ServiceName,
-    pub runtime: Runtime,
+    pub workload: Workload,
     pub stop: StopPolicy,
     /// On each GPU that it uses.
     pub vram: Mebibytes,
@@ -199,23 +200,10 @@ pub struct Service {
 }
 
 impl Service {
-    /// The container that carries this service, where one does.
+    /// Name of the object at its runtime that carries this service, where one does.
     #[must_use]
-    pub fn container_name(&self) -> Option<&ContainerName> {
-        match &self.runtime {
-            Runtime::Process(_) => None,
-            Runtime::Container(container) => Some(&container.name),
-            Runtime::Existing(existing) => Some(&existing.container),
-        }
-    }
-
-    /// Whether its container may be stopped though the engine removes it then.
-    #[must_use]
-    pub fn accepts_auto_remove(&self) -> bool {
-        match &self.runtime {
-            Runtime::Existing(existing) => existing.accepts_auto_remove,
-            Runtime::Process(_) | Runtime::Container(_) => false,
-        }
+    pub fn object(&self) -> Option<&ObjectName> {
+        self.workload.object.as_ref()
     }
 
     /// Whether it needs a GPU, or memory on one.
@@ -229,166 +217,6 @@ impl Service {
     pub fn wants_gpu(&self) -> bool {
         self.gpu != GpuRequest::None
     }
-}
-
-#[derive(Clone, Debug)]
-pub enum Runtime {
-    /// A process tree that lcm starts under its shim.
-    Process(Box<Process>),
-    /// A container that lcm creates, recreates on change, and removes on `down`.
-    Container(Box<Container>),
-    /// A container that somebody else made: started and stopped, never created or removed.
-    Existing(ExistingContainer),
-}
-
-impl Runtime {
-    /// The word that manifests and reports use.
-    #[must_use]
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Process(_) => "process",
-            Self::Container(_) | Self::Existing(_) => "docker",
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-pub struct Process {
-    pub command: Command,
-    /// Absolute.
-    pub cwd: PathBuf,
-    /// The whole of what the manifest gives; the fixed part is the driver's.
-    pub environment: BTreeMap<String, EnvValue>,
-    /// Names taken over from lcm's own environment, where they are set.
-    pub inherit: BTreeSet<String>,
-    pub log: LogPolicy,
-    pub pid_file: Option<PidFile>,
-    /// Absolute path of a file that holds the pid of the first process while that runs.
-    pub writes_pid: Option<PathBuf>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Run as it is; never empty.
-    Exec(Vec<String>),
-    /// `shell -c line`.
-    Shell { shell: String, line: String },
-}
-
-impl Command {
-    /// The program and its arguments.
-    #[must_use]
-    pub fn argv(&self) -> Vec<String> {
-        match self {
-            Self::Exec(words) => words.clone(),
-            Self::Shell { shell, line } => vec![shell.clone(), "-c".to_owned(), line.clone()],
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EnvValue {
-    Plain(String),
-    /// `None`: it is wanted and not there; [`Service::missing_secrets`] says where it was looked for.
-    Secret(Option<Secret>),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogPolicy {
-    pub max_size_bytes: u64,
-    /// Rotated copies kept beside the one being written.
-    pub files: u32,
-}
-
-/// A process that somebody else started, known by the file that holds its pid.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PidFile {
-    /// Absolute.
-    pub path: PathBuf,
-    /// Must stand in the process's arguments.
-    pub matching: String,
-}
-
-#[derive(Clone, Debug)]
-pub struct Container {
-    /// `container_name`, else `PROJECT-SERVICE`.
-    pub name: ContainerName,
-    pub image: String,
-    pub pull: PullPolicy,
-    pub command: Option<Vec<String>>,
-    pub entrypoint: Option<Vec<String>>,
-    pub environment: BTreeMap<String, EnvValue>,
-    pub ports: Vec<PublishedPort>,
-    /// As the engine takes them: `name-or-absolute-path:target[:ro]`.
-    pub volumes: Vec<String>,
-    pub networks: Vec<String>,
-    pub user: Option<String>,
-    pub shm_size_bytes: Option<u64>,
-    pub ipc: Option<String>,
-    /// `host:container[:rwm]`.
-    pub devices: Vec<String>,
-    pub ulimits: BTreeMap<String, Ulimit>,
-    pub labels: BTreeMap<String, String>,
-    pub healthcheck: Option<ImageHealthcheck>,
-    pub gpu_access: GpuAccess,
-}
-
-#[derive(Clone, Debug)]
-pub struct ExistingContainer {
-    pub container: ContainerName,
-    /// It may be stopped though the engine removes it then (`auto_remove: accept`).
-    pub accepts_auto_remove: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PullPolicy {
-    Missing,
-    Always,
-    Never,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublishedPort {
-    /// The host's address; `None` is all of them.
-    pub address: Option<String>,
-    /// `None`: the engine picks one, so it claims no room.
-    pub host: Option<u16>,
-    pub container: u16,
-    pub protocol: Protocol,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Protocol {
-    Tcp,
-    Udp,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ulimit {
-    pub soft: i64,
-    pub hard: i64,
-}
-
-/// A health check that the engine itself runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImageHealthcheck {
-    /// As the engine takes it: `["CMD", …]`, `["CMD-SHELL", …]`, `["NONE"]`.
-    pub test: Vec<String>,
-    pub interval: Option<Duration>,
-    pub timeout: Option<Duration>,
-    pub retries: Option<u32>,
-    pub start_period: Option<Duration>,
-}
-
-/// How a container gets its GPUs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GpuAccess {
-    /// A device request by UUID.
-    Request,
-    /// `NVIDIA_VISIBLE_DEVICES` alone.
-    Environment,
-    /// Nothing, for containers that only play one.
-    None,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -440,11 +268,4 @@ pub struct Recover {
     /// Before the second attempt; twice as long before each further one.
     pub backoff: Duration,
     pub max_backoff: Duration,
-}
-
-/// Something that lcm calls: a program, or an address.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Call {
-    Http { method: String, url: String, json: Option<serde_json::Value> },
-    Exec(Vec<String>),
 }

@@ -8,7 +8,23 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::{Serialize, Serializer};
 
-use crate::model::desired::{Protocol, PublishedPort};
+/// Port that a container publishes on its host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishedPort {
+    /// The host's address; `None` is all of them.
+    pub address: Option<String>,
+    /// `None`: the engine picks one, so it claims no room.
+    pub host: Option<u16>,
+    pub container: u16,
+    pub protocol: Protocol,
+}
+
+/// Transport of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    Tcp,
+    Udp,
+}
 
 /// One port; in JSON a number where it is TCP on every address, else `127.0.0.1:8080` or `53/udp`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

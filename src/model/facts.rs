@@ -13,6 +13,7 @@ use crate::model::claim::ClaimFact;
 use crate::model::enclosure::EnclosureFact;
 use crate::model::endpoint::Endpoint;
 use crate::model::host::HostIdentity;
+use crate::model::instance::Instance;
 use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::pending::PendingCall;
 use crate::model::reservation::ReservationFact;
@@ -425,6 +426,17 @@ pub enum Owner {
     /// A container, by its id.
     Container(String),
     Stranger,
+}
+
+impl Owner {
+    /// Owner of what belongs to an instance: an object by its id, else the service.
+    #[must_use]
+    pub fn of(project: &ProjectName, service: &ServiceName, instance: &Instance) -> Self {
+        match &instance.name {
+            Some(_) => Self::Container(instance.id.clone()),
+            None => Self::Service { project: project.clone(), service: service.clone() },
+        }
+    }
 }
 
 impl ListenerFact {

@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::desired::Call;
+use crate::model::call::Call;
+use crate::model::instance::Instance;
 use crate::model::lifecycle::{Class, State};
 use crate::model::names::{GpuId, ModeName, ProjectName, ServiceName};
-use crate::model::observed::Instance;
 use crate::model::plan::ReasonCode;
 
 /// The version of what hooks and notifiers are told.
@@ -252,7 +252,8 @@ mod tests {
     use std::time::Duration;
 
     use super::{Notifier, RunEvent, When};
-    use crate::model::desired::Call;
+    use crate::model::call::Call;
+
     use crate::model::lifecycle::{Class, State};
 
     fn notifier(states: &[State], classes: &[Class], services: &[&str]) -> Notifier {

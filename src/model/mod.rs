@@ -4,17 +4,20 @@
 //! together a [`plan::Plan`], and carrying that out makes [`event::Event`]s.
 
 pub mod budget;
+pub mod call;
 pub mod claim;
 pub mod converged;
 pub mod desired;
 pub mod enclosure;
 pub mod endpoint;
+pub mod environment;
 pub mod event;
 pub mod facts;
 pub mod found;
 pub mod harmless;
 pub mod hooks;
 pub mod host;
+pub mod instance;
 pub mod lifecycle;
 pub mod names;
 pub mod observed;
@@ -32,3 +35,4 @@ pub mod size;
 pub mod snapshot;
 pub mod spec;
 pub mod words;
+pub mod workload;

@@ -27,6 +27,12 @@ macro_rules! name {
                 Self(text.into())
             }
 
+            /// Takes a text of the program's own, without a copy.
+            #[must_use]
+            pub const fn known(text: &'static str) -> Self {
+                Self(SmolStr::new_static(text))
+            }
+
             /// The name as written.
             #[must_use]
             pub fn as_str(&self) -> &str {
@@ -68,6 +74,10 @@ name!(
     ServiceName
 );
 name!(
+    /// Runtime that carries services: the folder below `src/runtime` that knows it.
+    RuntimeName
+);
+name!(
     /// A named set of services that run together.
     ModeName
 );
@@ -77,7 +87,7 @@ name!(
 );
 name!(
     /// What an engine calls a container, without the leading slash.
-    ContainerName
+    ObjectName
 );
 name!(
     /// A GPU's UUID, or `gpu-N` where a device is only declared.

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::model::claim::{ClaimFact, Claimant};
@@ -11,8 +10,9 @@ use crate::model::desired::{GpuRequest, Service, StopPolicy};
 use crate::model::endpoint::Endpoint;
 use crate::model::facts::{Attempts, Estimates, ExitFact, Marks};
 use crate::model::host::HostIdentity;
+use crate::model::instance::Instance;
 use crate::model::lifecycle::State;
-use crate::model::names::{ContainerName, GpuId, ServiceName};
+use crate::model::names::{GpuId, ServiceName};
 use crate::model::pending::PendingCall;
 use crate::model::size::Mebibytes;
 use crate::model::words::Said;
@@ -231,19 +231,6 @@ pub enum Ownership {
     Foreign { holder: String },
     /// Its container was renamed by hand: never touched, and not made a second time.
     Renamed { container: String, id: String, to: String },
-}
-
-/// A thing that can be told from the next of the same name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Instance {
-    Container {
-        id: String,
-        #[schemars(with = "String")]
-        name: ContainerName,
-    },
-    /// A process tree, by the salt of its start, or by `pid:ticks` where it was adopted.
-    Tree { id: String },
 }
 
 /// Bears our project's mark, but no name that the manifest has.

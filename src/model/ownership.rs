@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::model::desired::Desired;
 use crate::model::facts::{ContainerFact, Facts, Marks};
-use crate::model::names::{ContainerName, ProjectName, ServiceName};
+use crate::model::names::{ObjectName, ProjectName, ServiceName};
 use crate::model::observed::ASIDE_SUFFIX;
 
 /// A project as it recognises its containers.
@@ -166,7 +166,7 @@ pub fn standing(found: &ContainerFact, facts: &Facts, desired: &Desired) -> Stan
 /// The name that the manifest gives the container of the service that is marked on this one.
 fn expected<'a>(found: &ContainerFact, desired: &'a Desired) -> Option<&'a str> {
     let service = desired.services.get(&ServiceName::from(found.marks.as_ref()?.service.as_str()))?;
-    service.container_name().map(ContainerName::as_str)
+    service.object().map(ObjectName::as_str)
 }
 
 /// Containers of this manifest's services that an lcm on another machine made at the same engine: changing commands are

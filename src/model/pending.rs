@@ -9,7 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::desired::{Call, Desired};
+use crate::model::call::Call;
+use crate::model::desired::Desired;
 use crate::model::hooks::{HookPayload, Point};
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
@@ -120,7 +121,8 @@ mod tests {
     use std::path::Path;
 
     use super::digest;
-    use crate::model::desired::Call;
+    use crate::model::call::Call;
+
     use crate::model::hooks::Point;
     use crate::model::secret::{Masker, Secret};
 

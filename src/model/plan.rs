@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::claim::{ClaimFact, Claimant};
 use crate::model::host::HostIdentity;
+use crate::model::instance::Instance;
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName, StepId};
-use crate::model::observed::Instance;
 use crate::model::size::Mebibytes;
 
 /// The version of the plan's JSON.

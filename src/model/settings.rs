@@ -10,9 +10,12 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::desired::{Container, EnvValue, GpuAccess, Protocol, PublishedPort, Runtime, Service};
+use crate::model::desired::Service;
+use crate::model::endpoint::{Protocol, PublishedPort};
+use crate::model::environment::EnvValue;
 use crate::model::facts::{Facts, Marks};
 use crate::model::spec;
+use crate::runtime::docker::intent::{ContainerSpec, DockerSpec, GpuAccess};
 
 /// Version of what is compared, as lcm writes it on each container that it creates. What a container was not made for is
 /// only warned about: a newer lcm recreates nothing for that.
@@ -82,7 +85,7 @@ impl Settings {
     /// Settings that lcm would create this container with now, as the engine would report them.
     #[must_use]
     pub fn expected(service: &Service, marks: &Marks, facts: &Facts) -> Option<Self> {
-        let Runtime::Container(container) = &service.runtime else { return None };
+        let Some(DockerSpec::Created(container)) = service.workload.spec::<DockerSpec>() else { return None };
         let shared = container.networks.iter().find_map(|network| network.strip_prefix("container:"));
         Some(Self {
             digests: digests(container, &marks.salt),
@@ -264,7 +267,7 @@ pub fn tidy(target: &str) -> String {
     if trimmed.is_empty() { "/".to_owned() } else { trimmed.to_owned() }
 }
 
-fn networks(container: &Container, facts: &Facts) -> BTreeMap<String, String> {
+fn networks(container: &ContainerSpec, facts: &Facts) -> BTreeMap<String, String> {
     let name = |network: &String| if network == "default" { "bridge".to_owned() } else { network.clone() };
     let named = container.networks.iter().map(name).filter(|network| !network.starts_with("container:"));
     let mut names: BTreeSet<String> = named.collect();
@@ -296,7 +299,7 @@ fn container_id(name: &str, facts: &Facts) -> String {
 }
 
 /// Digests of all that the manifest states of a container and that may hold a secret.
-fn digests(container: &Container, salt: &str) -> BTreeMap<String, String> {
+fn digests(container: &ContainerSpec, salt: &str) -> BTreeMap<String, String> {
     let list = |words: &Option<Vec<String>>| words.clone().filter(|words| !words.is_empty());
     let mut stated: Vec<(String, Vec<String>)> = vec![("image".to_owned(), vec![container.image.clone()])];
     let mut state =

@@ -7,7 +7,7 @@ use crate::model::facts::GpuFact;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{ObservedGpu, ObservedService, Ownership, called, known_as, told_by_a_driver, unreadable};
 use crate::model::size::Mebibytes;
-use crate::observe::gpu::resolve;
+use crate::observe::gpu_refs::resolve;
 
 type Gpus = BTreeMap<GpuId, ObservedGpu>;
 

@@ -30,7 +30,7 @@ pub(super) fn claimed(
 fn stands(found: &ContainerFact, desired: &Desired, services: &BTreeMap<ServiceName, ObservedService>) -> bool {
     services.iter().any(|(name, seen)| match &seen.ownership {
         Ownership::Renamed { id, .. } => *id == found.id,
-        Ownership::Adopted => desired.services[name].container_name().is_some_and(|own| own.as_str() == found.name),
+        Ownership::Adopted => desired.services[name].object().is_some_and(|own| own.as_str() == found.name),
         Ownership::Absent | Ownership::Ours | Ownership::Missing { .. } | Ownership::Foreign { .. } => false,
     })
 }

@@ -5,19 +5,22 @@ use jiff::{SignedDuration, Timestamp};
 use crate::model::claim::bounded;
 use crate::model::desired::{Desired, Service};
 use crate::model::facts::{ContainerFact, ContainerState, ExitFact, Facts};
+use crate::model::instance::Instance;
 use crate::model::lifecycle::State;
-use crate::model::names::ContainerName;
-use crate::model::observed::{ASIDE_SUFFIX, Instance, ObservedService, Ownership};
+use crate::model::names::ObjectName;
+use crate::model::observed::{ASIDE_SUFFIX, ObservedService, Ownership};
 use crate::model::ownership::{self, Identity, Standing};
+use crate::observe::blank::{nothing, unknown};
 use crate::observe::judge::{self, Verdict};
-use crate::observe::{nothing, settings, unknown};
+use crate::observe::settings;
+use crate::runtime::docker::intent::accepts_auto_remove;
 
 /// A container that lcm creates.
 pub(super) fn own(facts: &Facts, desired: &Desired, service: &Service) -> ObservedService {
     if let Some(reason) = facts.containers.unknown() {
         return unknown(&format!("its container can't be read: {reason}"));
     }
-    let name = service.container_name().map_or("", ContainerName::as_str);
+    let name = service.object().map_or("", ObjectName::as_str);
     match find(facts, name) {
         Some(container) if is_of(container, facts, desired, service) => in_place(facts, desired, service, container),
         Some(stranger) => {
@@ -59,7 +62,7 @@ pub(super) fn renamed(facts: &Facts, desired: &Desired, service: &Service) -> Op
     };
     let found = all.filter(is_it).min_by_key(|found| (!holds_room(found.state), &found.name))?;
     let to = found.marks.as_ref().map(|marks| marks.name.clone()).filter(|name| !name.is_empty());
-    let to = to.or_else(|| Some(service.container_name()?.to_string()))?;
+    let to = to.or_else(|| Some(service.object()?.to_string()))?;
     let ownership = Ownership::Renamed { container: found.name.clone(), id: found.id.clone(), to };
     Some(ObservedService {
         holds_room: holds_room(found.state),
@@ -68,7 +71,7 @@ pub(super) fn renamed(facts: &Facts, desired: &Desired, service: &Service) -> Op
 }
 
 /// A container that the manifest names.
-pub(super) fn existing(facts: &Facts, desired: &Desired, service: &Service, name: &ContainerName) -> ObservedService {
+pub(super) fn existing(facts: &Facts, desired: &Desired, service: &Service, name: &ObjectName) -> ObservedService {
     if let Some(reason) = facts.containers.unknown() {
         return unknown(&format!("its container can't be read: {reason}"));
     }
@@ -119,21 +122,21 @@ pub(super) fn under_another_name<'a>(
 }
 
 fn aside<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Option<&'a ContainerFact> {
-    let names = Identity::of(desired, facts).names(&service.name, service.container_name()?.as_str());
+    let names = Identity::of(desired, facts).names(&service.name, service.object()?.as_str());
     let mut asides = names.iter().filter_map(|name| find(facts, &format!("{name}{ASIDE_SUFFIX}")));
     asides.find(|other| is_of(other, facts, desired, service))
 }
 
 /// The container under the name that a former project name gives it.
 fn former<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Option<&'a ContainerFact> {
-    let names = Identity::of(desired, facts).names(&service.name, service.container_name()?.as_str());
+    let names = Identity::of(desired, facts).names(&service.name, service.object()?.as_str());
     let mut formers = names.iter().skip(1).filter_map(|name| find(facts, name));
     formers.find(|other| is_of(other, facts, desired, service))
 }
 
 /// The container that a service of lcm's own is taken to be.
 pub(super) fn standing_for<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Option<&'a ContainerFact> {
-    match find(facts, service.container_name()?.as_str()) {
+    match find(facts, service.object()?.as_str()) {
         Some(container) => Some(container).filter(|container| is_of(container, facts, desired, service)),
         None => former(facts, desired, service).or_else(|| under_another_name(facts, desired, service)),
     }
@@ -180,7 +183,7 @@ pub(super) fn is_of(container: &ContainerFact, facts: &Facts, desired: &Desired,
 }
 
 pub(super) fn instance(container: &ContainerFact) -> Instance {
-    Instance::Container { id: container.id.clone(), name: container.name.as_str().into() }
+    crate::runtime::docker::instance(container.id.clone(), container.name.as_str())
 }
 
 /// Owner of a container that is not this service's, for messages.
@@ -230,7 +233,7 @@ fn judged(
         exit: exit.map(Box::new),
         ended_by_itself: ended && judge::ended_by_itself(facts, service, verdict.state),
         since: since(container),
-        is_removed_by_stop: is_auto_removed && !service.accepts_auto_remove(),
+        is_removed_by_stop: is_auto_removed && !accepts_auto_remove(service),
         is_auto_removed,
         warnings: verdict.warning.into_iter().collect(),
         ..nothing(verdict.state, &verdict.detail, ownership)

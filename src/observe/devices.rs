@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::desired::{GpuRef, GpuRequest, Runtime, Service};
+use crate::model::desired::{GpuRef, GpuRequest, Service};
 use crate::model::facts::{Devices, Facts};
 use crate::model::names::GpuId;
 use crate::model::observed::{ObservedGpu, ObservedService, Ownership, called};
 use crate::model::size::Mebibytes;
 use crate::observe::container;
-use crate::observe::gpu::{resolve_all, usable};
+use crate::observe::gpu_refs::{resolve_all, usable};
+use crate::runtime::docker::intent::DockerSpec;
 
 type Gpus = BTreeMap<GpuId, ObservedGpu>;
 type Set = BTreeSet<GpuId>;
@@ -22,7 +23,7 @@ pub(super) fn bind(
     gpus: &Gpus,
     holding: impl Iterator<Item = GpuId>,
 ) {
-    let Runtime::Existing(existing) = &service.runtime else { return };
+    let Some(DockerSpec::Existing(existing)) = service.workload.spec::<DockerSpec>() else { return };
     let name = existing.container.as_str();
     let Some(found) = container::find(facts, name).filter(|_| gpus.len() > 1) else { return };
     let Some(Bound { may, fault }) = bound(service, found.devices.as_ref(), gpus) else { return };

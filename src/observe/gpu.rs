@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 
-use crate::model::desired::{Desired, GpuRef, GpuRequest, Service};
+use crate::model::desired::{Desired, GpuRequest, Service};
 use crate::model::facts::{ContainerFact, Facts, GpuFact, Marks};
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
@@ -15,6 +15,7 @@ use crate::model::observed::{ObservedGpu, ObservedService, Orphan, Ownership, kn
 use crate::model::ownership::{self, Identity, Standing};
 use crate::model::reservation::ReservationFact;
 use crate::model::size::Mebibytes;
+use crate::observe::gpu_refs::{resolve_all, usable};
 use crate::observe::holders::{self, Own, Party, Share};
 use crate::observe::{container, devices};
 
@@ -169,24 +170,6 @@ fn by_manifest(
         GpuRequest::None => BTreeSet::new(),
         GpuRequest::All(refs) | GpuRequest::Any(refs) => resolve_all(refs, gpus),
         GpuRequest::Auto | GpuRequest::Count(_) => usable(gpus),
-    }
-}
-
-/// Those that are not lost.
-pub(super) fn usable(gpus: &BTreeMap<GpuId, ObservedGpu>) -> BTreeSet<GpuId> {
-    gpus.iter().filter(|(_, gpu)| gpu.lost.is_none()).map(|(id, _)| id.clone()).collect()
-}
-
-/// All that the manifest means, of those that are there.
-pub(super) fn resolve_all(refs: &[GpuRef], gpus: &BTreeMap<GpuId, ObservedGpu>) -> BTreeSet<GpuId> {
-    refs.iter().filter_map(|one| resolve(one, gpus)).collect()
-}
-
-/// The GPU that the manifest means.
-pub(super) fn resolve(wanted: &GpuRef, gpus: &BTreeMap<GpuId, ObservedGpu>) -> Option<GpuId> {
-    match wanted {
-        GpuRef::Uuid(uuid) => gpus.keys().find(|id| id.as_str() == uuid).cloned(),
-        GpuRef::Index(index) => gpus.iter().find(|(_, gpu)| gpu.index == *index).map(|(id, _)| id.clone()),
     }
 }
 

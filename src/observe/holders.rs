@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::desired::Desired;
 use crate::model::facts::{Facts, GpuHolder, Owner, TreeFact};
+use crate::model::instance::Instance;
 use crate::model::names::{GpuId, ServiceName};
-use crate::model::observed::{Instance, ObservedService, Orphan, PortHolder};
+use crate::model::observed::{ObservedService, Orphan, PortHolder};
 use crate::model::ownership::{self, Standing};
 use crate::model::size::Mebibytes;
 use crate::observe::{ports, tree};
@@ -81,15 +82,15 @@ impl<'a> Register<'a> {
     fn of(facts: &'a Facts, desired: &'a Desired, own: Own<'a>) -> Self {
         let mut containers = BTreeMap::new();
         for orphan in own.orphans.iter().filter(|orphan| orphan.holds_room()) {
-            if let Instance::Container { id, .. } = &orphan.instance {
-                containers.insert(id.clone(), Party::Orphan(orphan.instance.clone()));
+            if orphan.instance.name.is_some() {
+                containers.insert(orphan.instance.id.clone(), Party::Orphan(orphan.instance.clone()));
             }
         }
         for (name, seen) in own.services.iter().filter(|(_, seen)| seen.holds_room) {
             let party = Party::Service(name.clone());
             for instance in seen.instance.iter().chain(seen.previous.as_deref()) {
-                if let Instance::Container { id, .. } = instance {
-                    containers.insert(id.clone(), party.clone());
+                if instance.name.is_some() {
+                    containers.insert(instance.id.clone(), party.clone());
                 }
             }
         }

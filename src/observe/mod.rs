@@ -3,10 +3,12 @@
 //! A reading that failed makes a service `unknown`, never absent. What to do about anything is the planner's business.
 
 mod advice;
+mod blank;
 mod claim;
 mod container;
 mod devices;
 mod gpu;
+mod gpu_refs;
 mod holders;
 mod judge;
 mod orphan;
@@ -18,12 +20,12 @@ mod word;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::desired::{Desired, Runtime, Service};
+use crate::model::desired::{Desired, Service};
 use crate::model::facts::{Facts, Marks};
-use crate::model::lifecycle::State;
 use crate::model::names::{ProjectName, ServiceName};
-use crate::model::observed::{Observed, ObservedService, Ownership};
+use crate::model::observed::{Observed, ObservedService};
 use crate::model::ownership::{self, Standing};
+use crate::runtime::docker::intent::DockerSpec;
 
 /// What the facts mean for this manifest.
 #[must_use]
@@ -81,19 +83,20 @@ fn gpus_unknown(facts: &Facts) -> Option<String> {
 }
 
 fn picture(facts: &Facts, desired: &Desired, service: &Service) -> ObservedService {
-    let stray = match &service.runtime {
+    let spec = service.workload.spec::<DockerSpec>();
+    let stray = match spec {
         // A tree of a service that is a container by now is still that service, made another way.
-        Runtime::Container(_) | Runtime::Existing(_) => tree::living(facts, desired, service),
-        Runtime::Process(_) => container::running_of(facts, desired, service),
+        Some(_) => tree::living(facts, desired, service),
+        None => container::running_of(facts, desired, service),
     };
-    stray.unwrap_or_else(|| match &service.runtime {
-        Runtime::Process(_) => {
+    stray.unwrap_or_else(|| match spec {
+        None => {
             let seen = tree::picture(facts, desired, service);
             let renamed = || container::renamed(facts, desired, service).filter(|renamed| renamed.holds_room);
             if seen.holds_room || seen.unknown.is_some() { seen } else { renamed().unwrap_or(seen) }
         }
-        Runtime::Container(_) => container::own(facts, desired, service),
-        Runtime::Existing(existing) => container::existing(facts, desired, service, &existing.container),
+        Some(DockerSpec::Created(_)) => container::own(facts, desired, service),
+        Some(DockerSpec::Existing(existing)) => container::existing(facts, desired, service, &existing.container),
     })
 }
 
@@ -123,17 +126,4 @@ fn former_names(facts: &Facts, desired: &Desired) -> Option<String> {
 fn pid_files(facts: &Facts, desired: &Desired) -> impl Iterator<Item = String> {
     let files = facts.pid_files.iter().filter(|(name, _)| desired.services.contains_key(*name));
     files.map(|(name, why)| format!("{name}: its pid file is not believed, and no process is taken over by it: {why}"))
-}
-
-/// A service of which there is nothing.
-fn nothing(state: State, detail: &str, ownership: Ownership) -> ObservedService {
-    ObservedService::plain(state, detail, ownership)
-}
-
-/// A service of which nothing can be said.
-fn unknown(reason: &str) -> ObservedService {
-    ObservedService {
-        unknown: Some(reason.to_owned()),
-        ..nothing(State::Registered, "it could not be looked at", Ownership::Absent)
-    }
 }

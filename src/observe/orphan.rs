@@ -6,16 +6,18 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::model::claim::Claimant;
-use crate::model::desired::{Desired, GRACE_DEFAULT, ORPHAN_GRACE_MAX, Runtime, Service, StopPolicy};
+use crate::model::desired::{Desired, GRACE_DEFAULT, ORPHAN_GRACE_MAX, Service, StopPolicy};
 use crate::model::endpoint::Endpoint;
 use crate::model::facts::{ContainerFact, Facts, Marks, TreeFact};
+use crate::model::instance::Instance;
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
-use crate::model::observed::{Instance, Orphan};
+use crate::model::observed::Orphan;
 use crate::model::ownership::{self, Standing};
 use crate::model::signal;
 use crate::model::size::Mebibytes;
 use crate::observe::{container, tree};
+use crate::runtime::docker::intent::DockerSpec;
 
 /// The most ports that count of one mark: no service publishes as many.
 const PORTS_MAX: usize = 1024;
@@ -50,11 +52,11 @@ fn of_container(found: &ContainerFact, facts: &Facts, desired: &Desired) -> Opti
 /// Whether this container is what the service is taken to be, or was put aside for it: all others are surplus.
 fn stands_for(found: &ContainerFact, facts: &Facts, desired: &Desired, service: &Service) -> bool {
     let is_found = |other: Option<&ContainerFact>| other.is_some_and(|other| other.id == found.id);
-    match &service.runtime {
+    match service.workload.spec::<DockerSpec>() {
         // A container of what is a process now is that service, as long as it runs.
-        Runtime::Process(_) => is_found(container::running(facts, desired, service)),
-        Runtime::Existing(existing) => found.name == existing.container.as_str(),
-        Runtime::Container(_) => {
+        None => is_found(container::running(facts, desired, service)),
+        Some(DockerSpec::Existing(existing)) => found.name == existing.container.as_str(),
+        Some(DockerSpec::Created(_)) => {
             let is_aside = ownership::base_name(&found.name) != found.name;
             let put_aside =
                 is_aside && !container::holds_room(found.state) && container::is_of(found, facts, desired, service);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::desired::{Desired, Runtime, Service};
+use crate::model::desired::{Desired, Service};
 use crate::model::facts::{Facts, ListenerFact, Owner, Reading};
 use crate::model::names::ServiceName;
 use crate::model::observed::{Holders, ObservedService, PortHolder};
@@ -14,10 +14,7 @@ pub(super) fn ports(facts: &Facts, desired: &Desired) -> (Holders, Option<String
     let needed = ports_of(desired, |_| true);
     let mut holders = Holders::default();
     // Those of a remote engine's containers are ports of another machine.
-    let local = ports_of(desired, |service| match service.runtime {
-        Runtime::Process(_) => true,
-        Runtime::Container(_) | Runtime::Existing(_) => facts.engine_elsewhere.is_none(),
-    });
+    let local = ports_of(desired, |service| service.object().is_none() || facts.engine_elsewhere.is_none());
     for listener in facts.listeners.known().into_iter().flatten() {
         if local.contains(&listener.port) {
             holders.insert(listener.endpoint(), holder(listener, facts, desired));
@@ -81,7 +78,7 @@ pub(super) fn of_container(id: &str, facts: &Facts, desired: &Desired) -> PortHo
     let unmarked = matches!(standing, Standing::Unmarked | Standing::Inherited);
     let ours = desired.services.values().find(|service| {
         container::is_of(found, facts, desired, service)
-            || (unmarked && service.container_name().is_some_and(|own| own.as_str() == found.name))
+            || (unmarked && service.object().is_some_and(|own| own.as_str() == found.name))
     });
     match (ours, &found.marks) {
         (Some(service), _) => PortHolder::Service(service.name.clone()),

@@ -1,9 +1,10 @@
 //! Real settings of what runs against those that the manifest gives it now.
 
-use crate::model::desired::{Desired, Process, Runtime, Service};
+use crate::model::desired::{Desired, Service};
 use crate::model::facts::{ContainerFact, Facts, HeldPath, TreeFact};
 use crate::model::observed::Changed;
 use crate::model::settings::{COMPARED, Difference, Settings};
+use crate::runtime::process::intent::ProcessSpec;
 
 /// More are counted, not named: a reason is one line.
 const NAMED_MAX: usize = 4;
@@ -54,7 +55,9 @@ fn named(differences: &[Difference]) -> String {
 pub(super) fn of_tree(facts: &Facts, service: &Service, tree: &TreeFact) -> Compared {
     // Around a container paths are others than in it.
     let held = tree.held.as_ref().filter(|_| facts.enclosure.is_none());
-    let (Some(held), Runtime::Process(process)) = (held, &service.runtime) else { return Compared::default() };
+    let (Some(held), Some(process)) = (held, service.workload.spec::<ProcessSpec>()) else {
+        return Compared::default();
+    };
     if let Some(changed) = folder(facts, process, &held.folder) {
         return Compared { changed: Some(Box::new(changed)), warning: None };
     }
@@ -80,7 +83,7 @@ pub(super) fn of_tree(facts: &Facts, service: &Service, tree: &TreeFact) -> Comp
 }
 
 /// What makes its working folder another than the manifest's; a folder that was moved is the same one.
-fn folder(facts: &Facts, process: &Process, held: &HeldPath) -> Option<Changed> {
+fn folder(facts: &Facts, process: &ProcessSpec, held: &HeldPath) -> Option<Changed> {
     let wanted = process.cwd.to_str()?;
     let now = facts.paths.get(wanted);
     if now.is_some_and(|now| now.id == held.id) {

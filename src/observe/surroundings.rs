@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::model::desired::{Runtime, Service};
+use crate::model::desired::Service;
 use crate::model::facts::Facts;
 use crate::model::observed::{Barred, ObservedService};
 
@@ -24,8 +24,8 @@ pub(super) fn of_this_machine(facts: &Facts) -> Cow<'_, Facts> {
 
 /// Notes why a service can't be started from here, and that one can't be observed from here.
 pub(super) fn bar(facts: &Facts, service: &Service, seen: &mut ObservedService) {
-    match (&service.runtime, &facts.enclosure, &facts.engine_elsewhere) {
-        (Runtime::Process(_), Some(enclosure), _) => {
+    match (service.object(), &facts.enclosure, &facts.engine_elsewhere) {
+        (None, Some(enclosure), _) => {
             let mut message = "it is a process, and lcm runs in a container, with which it would end: start it by lcm \
                                on the host"
                 .to_owned();
@@ -41,14 +41,14 @@ pub(super) fn bar(facts: &Facts, service: &Service, seen: &mut ObservedService) 
             }
             seen.barred = Some(Box::new(Barred::InContainer(message)));
         }
-        (Runtime::Container(_) | Runtime::Existing(_), _, Some(why)) if service.needs_gpu_memory() => {
+        (Some(_), _, Some(why)) if service.needs_gpu_memory() => {
             let message = format!(
                 "it needs a GPU, and its engine is another machine's ({why}), whose GPUs can't be read from here: run lcm \
                  on that machine"
             );
             seen.barred = Some(Box::new(Barred::RemoteEngine(message)));
         }
-        (Runtime::Process(_) | Runtime::Container(_) | Runtime::Existing(_), ..) => {}
+        (None | Some(_), ..) => {}
     }
 }
 

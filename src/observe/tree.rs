@@ -2,10 +2,12 @@
 
 use crate::model::desired::{Desired, Service};
 use crate::model::facts::{ExitFact, Facts, TreeFact};
+use crate::model::instance::Instance;
 use crate::model::lifecycle::State;
-use crate::model::observed::{Instance, ObservedService, Ownership};
+use crate::model::observed::{ObservedService, Ownership};
+use crate::observe::blank::{nothing, unknown};
 use crate::observe::judge::{self, Verdict};
-use crate::observe::{nothing, settings, unknown};
+use crate::observe::settings;
 
 /// A warning is one line.
 const PIDS_SHOWN_MAX: usize = 8;
@@ -51,7 +53,7 @@ pub(super) fn instance(tree: &TreeFact) -> Instance {
         Some(first) if tree.adopted => format!("{}:{}", first.pid, first.start_ticks),
         Some(_) | None => tree.marks.salt.clone(),
     };
-    Instance::Tree { id }
+    crate::runtime::process::instance(id)
 }
 
 fn alive(facts: &Facts, service: &Service, tree: &TreeFact) -> ObservedService {

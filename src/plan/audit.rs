@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::budget::Budget;
 use crate::model::desired::Desired;
+use crate::model::instance::Instance;
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::ServiceName;
-use crate::model::observed::{Instance, Observed, Ownership};
+use crate::model::observed::{Observed, Ownership};
 use crate::model::plan::{Plan, Purpose, ReasonCode, Request, Step};
 use crate::model::rules::{Case, Verdict};
 use crate::model::words::Word;
@@ -389,8 +390,8 @@ fn words(route: &[State]) -> String {
 }
 
 fn describe(instance: &Instance) -> String {
-    match instance {
-        Instance::Container { name, .. } => format!("container {name}"),
-        Instance::Tree { id } => format!("process tree {id}"),
+    match &instance.name {
+        Some(name) => format!("{} {name}", instance.runtime),
+        None => format!("{} {}", instance.runtime, instance.id),
     }
 }

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use crate::model::desired::Service;
 use crate::model::lifecycle::State;
 use crate::model::names::GpuId;
-use crate::model::observed::{Instance, ObservedService, called, known_as, told_by_a_driver, unreadable};
+use crate::model::observed::{ObservedService, called, known_as, told_by_a_driver, unreadable};
 use crate::model::plan::{Reason, ReasonCode};
 use crate::plan::decide::Scene;
 use crate::plan::judge::reason;
@@ -130,16 +130,12 @@ fn wrong_gpu(scene: &Scene<'_>, number: Number) -> Option<Reason> {
 
 /// Ours, but in another runtime or under another name than the manifest has by now.
 fn misplaced(service: &Service, seen: &ObservedService) -> Option<String> {
-    match (seen.instance.as_ref()?, service.container_name()) {
-        (Instance::Container { name, .. }, Some(own)) if name != own => {
+    match (seen.instance.as_ref()?.name.as_ref(), service.object()) {
+        (Some(name), Some(own)) if name != own => {
             Some(format!("its container is called {name}, and should be called {own}"))
         }
-        (Instance::Container { name, .. }, None) => {
-            Some(format!("it runs in container {name}, and is a process in the manifest"))
-        }
-        (Instance::Tree { .. }, Some(own)) => {
-            Some(format!("it runs as a process, and is container {own} in the manifest"))
-        }
-        (Instance::Container { .. }, Some(_)) | (Instance::Tree { .. }, None) => None,
+        (Some(name), None) => Some(format!("it runs in container {name}, and is a process in the manifest")),
+        (None, Some(own)) => Some(format!("it runs as a process, and is container {own} in the manifest")),
+        (Some(_), Some(_)) | (None, None) => None,
     }
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::model::budget::Budget;
 use crate::model::desired::Service;
 use crate::model::lifecycle::State;
-use crate::model::observed::{Instance, ObservedService, Ownership};
+use crate::model::observed::{ObservedService, Ownership};
 use crate::model::size::Mebibytes;
 
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,7 @@ impl Glance {
             lacks_secret: !service.missing_secrets.is_empty(),
             is_asleep: seen.is_asleep,
             has_evict: service.evict.is_some(),
-            is_container: matches!(seen.instance, Some(Instance::Container { .. })),
+            is_container: seen.instance.as_ref().is_some_and(|instance| instance.name.is_some()),
             has_previous: seen.previous.is_some(),
         }
     }

@@ -10,7 +10,7 @@ use crate::model::desired::Service;
 use crate::model::endpoint::Endpoint;
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::{GpuId, ServiceName, StepId};
-use crate::model::observed::{ASIDE_SUFFIX, Instance, ObservedService, Orphan, Ownership, PortHolder};
+use crate::model::observed::{ASIDE_SUFFIX, ObservedService, Orphan, Ownership, PortHolder};
 use crate::model::plan::{Expect, Purpose, Reason, ReasonCode, Step};
 use crate::model::size::Mebibytes;
 use crate::model::words::Word;
@@ -198,7 +198,7 @@ fn orphan_steps(scene: &Scene<'_>) -> Vec<Step> {
         let state = if stop.is_some() { State::Offline } else { orphan.state };
         steps.extend(stop);
         let removes = scene.request.prune || scene.request.purpose == Purpose::Down;
-        if removes && matches!(orphan.instance, Instance::Container { .. }) {
+        if removes && orphan.instance.name.is_some() {
             let removal = orphan_step(scene, orphan, (Action::Remove, state), &label, &why);
             steps.extend(removal.map(|step| Step { needs, ..step }));
         }
@@ -251,7 +251,7 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, earlier: &Steps<'_>) -> Ve
         let down = is_down && seen.ownership == Ownership::Ours;
         let renamed = decision.starts() && !decision.is_await() && is_renamed(scene, number);
         let (instance, why) = match (&seen.instance, seen.previous.as_deref()) {
-            (Some(current @ Instance::Container { .. }), _) if down => (current, "everything of this project is to go"),
+            (Some(current), _) if down && current.name.is_some() => (current, "everything of this project is to go"),
             (Some(current), _) if renamed => (current, renamed_why(scene, number)),
             // A label can't be changed: where nothing is started, what is taken over goes.
             (Some(current), _) if seen.taken_over_from.is_some() && goes(decision, seen) => {
@@ -309,7 +309,7 @@ fn goes(decision: &Decision, seen: &ObservedService) -> bool {
 }
 
 fn renamed_why(scene: &Scene<'_>, number: Number) -> &'static str {
-    match scene.service(number).container_name() {
+    match scene.service(number).object() {
         Some(_) => "the manifest gives it another container name by now",
         None => "the manifest has it as a process by now",
     }
@@ -321,12 +321,12 @@ pub(super) fn is_renamed(scene: &Scene<'_>, number: Number) -> bool {
         return false;
     }
     let seen = scene.seen(number);
-    let Some(Instance::Container { name: found, .. }) = &seen.instance else { return false };
+    let Some(found) = seen.instance.as_ref().and_then(|instance| instance.name.as_ref()) else { return false };
     // Under a former project name it has the name that it was given.
     if seen.is_former {
         return false;
     }
-    match (&seen.ownership, scene.service(number).container_name()) {
+    match (&seen.ownership, scene.service(number).object()) {
         (Ownership::Ours, Some(own)) => found != own && found.as_str().strip_suffix(ASIDE_SUFFIX) != Some(own.as_str()),
         // It is a process by now.
         (Ownership::Ours, None) => true,

@@ -333,7 +333,7 @@ fn service_line(desired: &Desired, service: &Service, seen: &ObservedService, no
     let Estimates { ready_ms, stopped_ms, memory } = seen.estimates;
     ServiceLine {
         name: service.name.clone(),
-        runtime: service.runtime.as_str().to_owned(),
+        runtime: service.workload.runtime.as_str().to_owned(),
         state: seen.state,
         known,
         next: desired.rules.next(&case, seen.state).collect(),

@@ -4,7 +4,6 @@ use crate::model::claim::{ClaimFact, Claimant};
 use crate::model::desired::ModeSource;
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{GpuId, StepId};
-use crate::model::observed::Instance;
 use crate::model::plan::{
     Blocked, Expect, GpuLine, Held, Kept, Left, OrphanLine, Plan, Purpose, Reason, ReasonCode, Step,
 };
@@ -121,7 +120,7 @@ pub(crate) fn switch() -> Plan {
         }],
         orphans: vec![OrphanLine {
             service: "old".into(),
-            instance: Instance::Tree { id: "abc".to_owned() },
+            instance: crate::runtime::process::instance("abc".to_owned()),
             carrier: None,
             state: State::Online,
             message: "it bears this project's mark, but the manifest does not name it".to_owned(),

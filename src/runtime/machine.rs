@@ -18,20 +18,22 @@ use crate::host::enclosure::{self, Enclosed};
 use crate::host::gpu::{self, Gpus};
 use crate::host::{ports, reservations};
 use crate::model::claim::ClaimFact;
-use crate::model::desired::{Desired, Runtime, Service};
-use crate::model::endpoint::Endpoint;
+use crate::model::desired::{Desired, Service};
 use crate::model::facts::{
-    BusyReading, ContainerFact, ContainerState, EngineFact, Facts, GpuFact, ListenerFact, ProbeFacts, ProbeReading,
-    Reading, TreeFact,
+    BusyReading, ContainerFact, ContainerState, EngineFact, Facts, GpuFact, ListenerFact, Owner, ProbeFacts,
+    ProbeReading, Reading, TreeFact,
 };
-use crate::model::names::{ProjectName, ServiceName};
-use crate::model::observed::Instance;
+use crate::model::instance::Instance;
+use crate::model::names::{ProjectName, RuntimeName, ServiceName};
 use crate::model::ownership::{self, Identity, Standing};
 use crate::model::reservation::ReservationFact;
+use crate::model::workload::Origin;
+use crate::runtime::contract::{Attribution, Runtime};
 use crate::runtime::docker::drive::{self, Engine, Scope};
+use crate::runtime::process::drive::as_runtime::owned as owned_by_tree;
 use crate::runtime::process::drive::verified::Names;
 use crate::runtime::process::drive::{Processes, Survey};
-use crate::runtime::{Driver, DriverError, LogMark, Logged, Look, Pause, Start, Stop};
+use crate::runtime::{Driver, DriverError, LogMark, Logged, Look, Pause, Start, Stop, docker, process};
 
 mod found;
 mod inquiry;
@@ -113,7 +115,7 @@ impl Machine {
             gpus,
             processes,
             engine_host: desired.engine_host.clone(),
-            asks_engine: desired.services.values().any(|service| service.container_name().is_some()),
+            asks_engine: desired.services.values().any(|service| service.object().is_some()),
             engine: OnceLock::new(),
             scope: Scope::of(desired),
         }
@@ -123,6 +125,15 @@ impl Machine {
     #[must_use]
     pub fn processes(&self) -> &Processes {
         &self.processes
+    }
+
+    /// The driver of a runtime.
+    fn runtime(&self, name: &RuntimeName) -> Result<&dyn Runtime, DriverError> {
+        match name {
+            name if *name == docker::NAME => Ok(self.engine()?),
+            name if *name == process::NAME => Ok(&self.processes),
+            name => Err(DriverError::Refused(format!("this lcm has no runtime `{name}`"))),
+        }
     }
 
     fn engine(&self) -> Result<&Engine, DriverError> {
@@ -263,10 +274,9 @@ impl Driver for Machine {
         let mut facts = surveyed;
         facts.listeners = ports::listeners(ports, self.processes.reader()).await;
         facts.paths = self.paths(desired);
-        let published = published(&facts);
+        let owned = owned(&facts);
         if let Some(listeners) = facts.listeners.known_mut() {
-            let trees: &[TreeFact] = facts.trees.known().map_or(&[], Vec::as_slice);
-            listeners::attribute(listeners, trees, &published);
+            listeners::attribute(listeners, &owned);
         }
         facts.probes = self.probes(&facts, desired).await;
         facts
@@ -277,84 +287,51 @@ impl Driver for Machine {
     }
 
     async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
-        match &service.runtime {
-            Runtime::Process(_) => self.processes.look(project, service).await,
-            Runtime::Container(_) | Runtime::Existing(_) => self.engine()?.look(project, service).await,
-        }
+        self.runtime(&service.workload.runtime)?.inspect(project, service).await
     }
 
     async fn prepare(&self, service: &Service) -> Result<(), DriverError> {
-        match &service.runtime {
-            Runtime::Process(_) => {
-                self.require_lasting(service)?;
-                self.processes.prepare(service).await
-            }
-            Runtime::Container(_) | Runtime::Existing(_) => self.engine()?.prepare(&self.project, service).await,
-        }
+        self.require_lasting(service)?;
+        self.runtime(&service.workload.runtime)?.prepare(&self.project, service).await
     }
 
     async fn start(&self, start: &Start<'_>) -> Result<Instance, DriverError> {
-        if let Runtime::Process(_) = start.service.runtime {
-            self.require_lasting(start.service)?;
-        }
+        self.require_lasting(start.service)?;
         reservations::begin(&self.processes.environment, start.reserving())?;
-        match &start.service.runtime {
-            Runtime::Process(_) => self.processes.start(start).await,
-            Runtime::Container(_) | Runtime::Existing(_) => self.engine()?.start(start).await,
-        }
+        self.runtime(&start.service.workload.runtime)?.start(start).await
     }
 
     async fn settle(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
         // Where that fails it goes on counting in full: too much rather than too little.
         let _ = reservations::settle(&self.processes.environment, project, &service.name);
-        match &service.runtime {
-            // Of a process nothing is ever put aside.
-            Runtime::Process(_) => Ok(()),
-            Runtime::Container(_) | Runtime::Existing(_) => self.engine()?.settle(project, service).await,
-        }
+        self.runtime(&service.workload.runtime)?.settle(project, service).await
     }
 
     async fn restore(&self, project: &ProjectName, service: &Service) -> Result<bool, DriverError> {
-        match &service.runtime {
-            Runtime::Process(_) => Ok(false),
-            Runtime::Container(_) | Runtime::Existing(_) => self.engine()?.restore(project, service).await,
-        }
+        self.runtime(&service.workload.runtime)?.restore(project, service).await
     }
 
     async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
-        match stop.instance {
-            Instance::Tree { .. } => self.processes.stop(stop).await,
-            Instance::Container { .. } => self.engine()?.stop(stop).await,
-        }?;
+        self.runtime(&stop.instance.runtime)?.stop(stop).await?;
         // A reservation of what is gone is stale: it counts for no one, and the next start clears it away.
         let _ = reservations::end(&self.processes.environment, stop.project, stop.service);
         Ok(())
     }
 
     async fn pause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
-        match pause.instance {
-            Instance::Tree { .. } => self.processes.pause(pause).await,
-            Instance::Container { .. } => self.engine()?.pause(pause).await,
-        }
+        self.runtime(&pause.instance.runtime)?.pause(pause).await
     }
 
     async fn unpause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
-        match pause.instance {
-            Instance::Tree { .. } => self.processes.unpause(pause).await,
-            Instance::Container { .. } => self.engine()?.unpause(pause).await,
-        }
+        self.runtime(&pause.instance.runtime)?.unpause(pause).await
     }
 
     async fn update(&self, project: &ProjectName, service: &Service, instance: &Instance) -> Result<(), DriverError> {
-        self.engine()?.update(project, service, instance).await
+        self.runtime(&instance.runtime)?.update(project, service, instance).await
     }
 
     async fn remove(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError> {
-        match instance {
-            // What has ended has left nothing that could be removed.
-            Instance::Tree { .. } => Ok(()),
-            Instance::Container { .. } => self.engine()?.remove(project, instance).await,
-        }
+        self.runtime(&instance.runtime)?.remove(project, instance).await
     }
 
     async fn evict(&self, service: &Service) -> Result<(), DriverError> {
@@ -379,13 +356,9 @@ impl Driver for Machine {
     }
 
     async fn log_tail(&self, project: &ProjectName, service: &Service, lines: usize) -> Vec<String> {
-        if service.container_name().is_none() {
-            return self.processes.log_tail(project, &service.name, lines).await;
-        }
-        let Ok(engine) = self.engine() else { return Vec::new() };
-        match engine.look(project, service).await.map(|look| look.instance) {
-            Ok(Some(Instance::Container { id, .. })) => engine.log_tail(&id, lines).await,
-            Ok(Some(Instance::Tree { .. }) | None) | Err(_) => Vec::new(),
+        match self.runtime(&service.workload.runtime) {
+            Ok(runtime) => runtime.log_tail(project, service, lines).await,
+            Err(_) => Vec::new(),
         }
     }
 
@@ -395,14 +368,7 @@ impl Driver for Machine {
         service: &Service,
         mark: Option<&LogMark>,
     ) -> Result<Option<Logged>, DriverError> {
-        if service.container_name().is_none() {
-            return self.processes.log_from(project, &service.name, mark).await;
-        }
-        let engine = self.engine()?;
-        match engine.look(project, service).await?.instance {
-            Some(Instance::Container { id, .. }) => engine.log_from(&id, mark).await.map(Some),
-            Some(Instance::Tree { .. }) | None => Ok(None),
-        }
+        self.runtime(&service.workload.runtime)?.log_from(project, service, mark).await
     }
 
     async fn call(&self, call: &HookCall<'_>) -> HookResult {
@@ -418,20 +384,24 @@ impl Driver for Machine {
     }
 }
 
-/// Host ports that running containers publish, and whose they are.
-fn published(facts: &Facts) -> Vec<(Endpoint, String)> {
+/// Processes of trees, and host ports that running containers publish.
+fn owned(facts: &Facts) -> Vec<Attribution> {
+    let trees = facts.trees.known().into_iter().flatten().map(owned_by_tree);
     let containers = facts.containers.known().into_iter().flatten();
-    containers
-        .filter(|container| container.state == ContainerState::Running)
-        .flat_map(|container| container.ports.iter().map(|port| (*port, container.id.clone())))
-        .collect()
+    let running = containers.filter(|container| container.state == ContainerState::Running);
+    let of_container = |found: &ContainerFact| Attribution {
+        owner: Owner::Container(found.id.clone()),
+        pids: Vec::new(),
+        ports: found.ports.clone(),
+    };
+    trees.chain(running.map(of_container)).collect()
 }
 
 /// The thing that carries a service, if it appears to run and is not another's.
 fn running<'a>(facts: &Facts, desired: &Desired, service: &'a Service) -> Option<Running<'a>> {
-    let Some(name) = service.container_name() else {
+    let Some(name) = service.object() else {
         let tree = facts.trees.known()?.iter().find(|tree| tree.marks.are_of(&desired.project, &service.name))?;
-        let instance = Instance::Tree { id: tree.marks.salt.clone() };
+        let instance = crate::runtime::process::instance(tree.marks.salt.clone());
         let runs = !tree.members.is_empty() && !tree.suspended;
         return runs.then_some(Running { service, instance, started_at: tree.started_at });
     };
@@ -440,7 +410,7 @@ fn running<'a>(facts: &Facts, desired: &Desired, service: &'a Service) -> Option
     let container = identity.names(&service.name, name.as_str()).iter().find_map(|name| {
         containers().find(|container| container.name == *name).filter(|found| carries(found, facts, desired, service))
     })?;
-    let instance = Instance::Container { id: container.id.clone(), name: container.name.as_str().into() };
+    let instance = crate::runtime::docker::instance(container.id.clone(), container.name.as_str());
     let runs = container.state == ContainerState::Running;
     runs.then_some(Running { service, instance, started_at: container.started_at })
 }
@@ -449,10 +419,10 @@ fn running<'a>(facts: &Facts, desired: &Desired, service: &'a Service) -> Option
 fn carries(found: &ContainerFact, facts: &Facts, desired: &Desired, service: &Service) -> bool {
     let of_service =
         || found.marks.as_ref().is_some_and(|marks| Identity::of(desired, facts).are_of(marks, &service.name));
-    match (&service.runtime, ownership::standing(found, facts, desired)) {
-        (Runtime::Container(_), Standing::Ours) => of_service(),
-        (Runtime::Container(_), _) | (_, Standing::OtherProject | Standing::OtherHost) => false,
-        (Runtime::Existing(_) | Runtime::Process(_), _) => true,
+    match (service.workload.origin, ownership::standing(found, facts, desired)) {
+        (Origin::Created, Standing::Ours) => of_service(),
+        (Origin::Created, _) | (_, Standing::OtherProject | Standing::OtherHost) => false,
+        (Origin::Existing, _) => true,
     }
 }
 

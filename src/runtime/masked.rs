@@ -16,8 +16,8 @@ use crate::model::desired::{Desired, Service};
 use crate::model::facts::{
     BusyReading, ContainerFact, Facts, GpuFact, HistoryFact, Marks, ProbeFacts, ProbeReading, Reading, TreeFact,
 };
+use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, ServiceName};
-use crate::model::observed::Instance;
 use crate::model::pending::PendingCall;
 use crate::model::secret::Masker;
 use crate::runtime::{Driver, DriverError, LogMark, Logged, Look, Pause, Start, Stop};

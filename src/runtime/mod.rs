@@ -15,11 +15,12 @@ use crate::host::calls::{HookCall, HookResult};
 use crate::host::reservations::ReservingStart;
 use crate::model::desired::{Desired, Service, StopPolicy};
 use crate::model::facts::{BusyReading, ExitFact, Facts, ProbeReading};
+use crate::model::instance::Instance;
 use crate::model::names::{GpuId, ProjectName, ServiceName};
-use crate::model::observed::Instance;
 
 pub use crate::host::error::DriverError;
 
+pub mod contract;
 pub mod docker;
 pub mod machine;
 pub mod masked;
@@ -192,4 +193,17 @@ pub struct Logged {
     pub is_gapless: bool,
     /// It may begin in the middle of a line.
     pub is_torn: bool,
+}
+
+/// Returns the reason for which this is not that instance, up and running.
+pub(crate) fn not_alive(look: &Look, instance: &Instance) -> Option<String> {
+    if look.instance.as_ref() != Some(instance) {
+        return Some("it is not there any more".to_owned());
+    }
+    match &look.life {
+        Life::Running => None,
+        Life::Suspended => Some("it is suspended".to_owned()),
+        Life::Crippled(_) => Some("its first process has ended".to_owned()),
+        Life::Ended(_) | Life::Absent => Some("it has ended".to_owned()),
+    }
 }

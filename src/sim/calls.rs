@@ -1,34 +1,12 @@
 //! Calls of hooks and notifiers in a world that is not there: they are noted, and nothing is run or asked.
 
-use std::time::Duration;
-
-use jiff::Timestamp;
-
 use super::Sim;
 use crate::host::calls::{HookCall, HookResult};
-use crate::model::hooks::{HookPayload, Payload};
+use crate::model::hooks::Payload;
+use crate::sim::{Call, Reply};
 
 /// What an answer says where nobody said what it should be.
 const NOTHING_RUN: &str = "simulated: nothing was run or asked";
-
-/// How a call of this kind goes from now on.
-#[derive(Clone, Debug, Default)]
-pub struct Reply {
-    pub takes: Duration,
-    pub error: Option<String>,
-    pub output: String,
-}
-
-/// One call that lcm made.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Call {
-    pub at: Timestamp,
-    /// As it shows: `./warm.sh`.
-    pub what: String,
-    pub payload: HookPayload,
-    /// It was waited for to its end.
-    pub answered: bool,
-}
 
 impl Sim {
     /// Says how calls of `what` go.

@@ -7,11 +7,12 @@ use tokio::time::Instant;
 use super::things::{exit_of_stop, is_as_wanted, is_made_from, put_aside_name};
 use super::world::{End, Life, World, gpus_of, is_up, key_of};
 use super::{Deed, Sim};
-use crate::model::desired::{Container, Runtime, Service};
+use crate::model::desired::Service;
 use crate::model::facts::{ContainerFact, ContainerState};
+use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, ServiceName};
-use crate::model::observed::Instance;
 use crate::model::size::Mebibytes;
+use crate::runtime::docker::intent::{ContainerSpec, DockerSpec};
 use crate::runtime::{DriverError, Start, Stop};
 
 impl Sim {
@@ -27,10 +28,10 @@ impl Sim {
         if !begins_after.is_zero() {
             tokio::time::sleep(begins_after).await;
         }
-        match &service.runtime {
-            Runtime::Process(_) => self.start_tree(start).await,
-            Runtime::Container(container) => self.start_container(start, container).await,
-            Runtime::Existing(existing) => {
+        match service.workload.spec::<DockerSpec>() {
+            None => self.start_tree(start).await,
+            Some(DockerSpec::Created(container)) => self.start_container(start, container).await,
+            Some(DockerSpec::Existing(existing)) => {
                 let found = self.lock().container(existing.container.as_str()).cloned();
                 let found = found
                     .ok_or_else(|| DriverError::Missing(format!("there is no container {}", existing.container)))?;
@@ -48,12 +49,12 @@ impl Sim {
             world.may_start(start)?;
             let salt = world.spawn(start, at);
             world.begin(&salt, start, at);
-            Ok(Instance::Tree { id: salt })
+            Ok(crate::runtime::process::instance(salt))
         })
         .await
     }
 
-    async fn start_container(&self, start: &Start<'_>, container: &Container) -> Result<Instance, DriverError> {
+    async fn start_container(&self, start: &Start<'_>, container: &ContainerSpec) -> Result<Instance, DriverError> {
         let name = &start.service.name;
         let taken = self.lock().container(container.name.as_str()).cloned();
         let (found, aside) = self.both(start.project, start.service);
@@ -142,7 +143,7 @@ impl Sim {
                 return Err(DriverError::Missing(format!("the container of {name} is gone")));
             };
             world.may_touch(start.project, name, &found, "started")?;
-            let instance = Instance::Container { id: found.id, name: found.name.as_str().into() };
+            let instance = crate::runtime::docker::instance(found.id, found.name.as_str());
             if is_up(found.state) {
                 return Ok(instance);
             }
@@ -168,7 +169,7 @@ impl Sim {
     }
 
     pub(super) async fn drop_previous(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
-        let Runtime::Container(_) = &service.runtime else { return Ok(()) };
+        let Some(DockerSpec::Created(_)) = service.workload.spec::<DockerSpec>() else { return Ok(()) };
         match self.both(project, service) {
             (Some(_), Some(previous)) => self.discard(project, &service.name, &previous).await,
             (_, _) => Ok(()),
@@ -176,7 +177,7 @@ impl Sim {
     }
 
     pub(super) async fn bring_back(&self, project: &ProjectName, service: &Service) -> Result<bool, DriverError> {
-        let Runtime::Container(container) = &service.runtime else { return Ok(false) };
+        let Some(DockerSpec::Created(container)) = service.workload.spec::<DockerSpec>() else { return Ok(false) };
         let old = match self.both(project, service) {
             (newer, Some(aside)) => {
                 if let Some(newer) = newer {
@@ -236,7 +237,7 @@ impl Sim {
     }
 
     pub(super) async fn take_away(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError> {
-        let Instance::Container { id, name } = instance else {
+        let Instance { id, name: Some(name), .. } = instance else {
             return Err(self.lock().violate("removed a process tree".to_owned()));
         };
         let Some(found) = self.lock().container_mut(id).cloned() else { return Ok(()) };
@@ -271,11 +272,11 @@ impl World {
 
     fn may_stop(&mut self, stop: &Stop<'_>) -> Result<(), DriverError> {
         match stop.instance {
-            Instance::Container { id, .. } => match self.container_mut(id).cloned() {
+            Instance { id, name: Some(_), .. } => match self.container_mut(id).cloned() {
                 Some(found) => self.may_touch(stop.project, stop.service, &found, "stopped"),
                 None => Ok(()),
             },
-            Instance::Tree { id } => match self.tree_mut(id) {
+            Instance { id, name: None, .. } => match self.tree_mut(id) {
                 Some(tree)
                     if tree.marks.project != stop.project.as_str() || tree.marks.service != stop.service.as_str() =>
                 {
@@ -292,7 +293,7 @@ impl World {
         if !self.is_alive(key) {
             return None;
         }
-        let is_container = matches!(stop.instance, Instance::Container { .. });
+        let is_container = stop.instance.name.is_some();
         let at = Instant::now() + takes;
         let end = End { at, exit: exit_of_stop(is_container, killed), leaves_children: false };
         let began = self.began;

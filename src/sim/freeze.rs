@@ -3,7 +3,7 @@
 use super::world::{World, key_of};
 use super::{Deed, Sim};
 use crate::model::facts::ContainerState;
-use crate::model::observed::Instance;
+use crate::model::instance::Instance;
 use crate::runtime::{DriverError, Pause};
 
 impl Sim {
@@ -16,12 +16,12 @@ impl Sim {
                 return Err(DriverError::Missing(format!("{} does not run any more", pause.service)));
             }
             match pause.instance {
-                Instance::Container { id, .. } => {
+                Instance { id, name: Some(_), .. } => {
                     if let Some(container) = world.container_mut(id) {
                         container.state = if frozen { ContainerState::Paused } else { ContainerState::Running };
                     }
                 }
-                Instance::Tree { id } => {
+                Instance { id, name: None, .. } => {
                     if let Some(tree) = world.tree_mut(id) {
                         tree.suspended = frozen;
                     }
@@ -36,11 +36,11 @@ impl Sim {
 impl World {
     fn may_pause(&mut self, pause: &Pause<'_>) -> Result<(), DriverError> {
         match pause.instance {
-            Instance::Container { id, .. } => match self.container_mut(id).cloned() {
+            Instance { id, name: Some(_), .. } => match self.container_mut(id).cloned() {
                 Some(found) => self.may_touch(pause.project, pause.service, &found, "paused"),
                 None => Ok(()),
             },
-            Instance::Tree { id } => {
+            Instance { id, name: None, .. } => {
                 let others = self.tree_mut(id).is_some_and(|tree| !tree.marks.are_of(pause.project, pause.service));
                 if others {
                     Err(self.violate(format!("paused tree {id}, which is not {}", pause.service)))

@@ -4,8 +4,8 @@ use super::world::{World, key_of};
 use super::{Deed, Sim};
 use crate::model::desired::Service;
 use crate::model::facts::ContainerFact;
+use crate::model::instance::Instance;
 use crate::model::names::ProjectName;
-use crate::model::observed::Instance;
 use crate::model::settings::{COMPARED, Difference, Settings};
 use crate::runtime::DriverError;
 

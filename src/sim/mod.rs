@@ -7,11 +7,15 @@
 mod as_driver;
 mod behaviour;
 mod calls;
+mod deed;
 mod effects;
 mod freeze;
+mod holding;
+mod keys;
 mod memory;
 mod mend;
 mod readings;
+mod reply;
 mod sleep;
 mod things;
 mod world;
@@ -24,8 +28,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub use self::behaviour::{Behaviour, Sleep};
-pub use self::calls::{Call, Reply};
+pub use self::deed::{Crash, Deed, Effect};
 pub use self::memory::{Intrusion, OVERCOMMITTED, OVERPROMISED};
+pub use self::reply::{Call, Reply};
 use self::world::World;
 use crate::model::facts::{Facts, HistoryFact, Reading};
 use crate::model::names::{GpuId, ServiceName};
@@ -46,44 +51,6 @@ enum Clock {
     Running(Timestamp, Instant),
     /// It is always this time: what lies in a file does not age.
     Frozen(Timestamp),
-}
-
-/// One thing that was done to the world.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Effect {
-    pub at: Timestamp,
-    pub deed: Deed,
-    pub service: ServiceName,
-    /// Services of the project that ran just after it.
-    pub running: BTreeSet<ServiceName>,
-    /// Those of them that answered.
-    pub answering: BTreeSet<ServiceName>,
-    /// Declared memory of all that ran just after it, by anybody's marks.
-    pub memory: BTreeMap<GpuId, Mebibytes>,
-}
-
-/// The smallest changes: lcm may be killed between any two of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Deed {
-    PutAside,
-    Create,
-    Start,
-    /// The signal is sent; the end may come later.
-    Stop,
-    Remove,
-    PutBack,
-    Evict,
-    Wake,
-    Pause,
-    Unpause,
-    Update,
-}
-
-/// Which side of an effect a crash is on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Crash {
-    Before,
-    After,
 }
 
 impl Sim {

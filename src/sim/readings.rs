@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 
 use super::Sim;
-use super::things::{checks_itself, key_of_tree};
+use super::keys::key_of_tree;
+use super::things::checks_itself;
 use super::world::{World, key_of};
-use crate::model::desired::{DeclaredGpu, Desired, Runtime, Service};
+use crate::model::desired::{DeclaredGpu, Desired, Service};
 use crate::model::facts::{
     BusyReading, ContainerFact, ContainerState, EngineHealth, ExitFact, Facts, GpuFact, ListenerFact, Owner,
     ProbeFacts, ProbeReading, Reading, TreeFact,
 };
+use crate::model::instance::Instance;
 use crate::model::names::{GpuId, ProjectName, ServiceName};
-use crate::model::observed::Instance;
 use crate::model::size::Mebibytes;
+use crate::runtime::docker::intent::DockerSpec;
 use crate::runtime::{DriverError, Life, Look};
 
 impl Sim {
@@ -68,27 +70,26 @@ fn declared(desired: &Desired) -> Reading<Vec<GpuFact>> {
 impl World {
     /// Which container carries the service, for those that bear no marks.
     pub(super) fn learn(&mut self, service: &Service) {
-        if let Runtime::Existing(existing) = &service.runtime {
+        if let Some(DockerSpec::Existing(existing)) = service.workload.spec::<DockerSpec>() {
             self.named.insert(existing.container.to_string(), service.name.clone());
         }
     }
 
     pub(super) fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
-        let Some(name) = service.container_name() else {
+        let Some(name) = service.object() else {
             return self.look_at_tree(project, &service.name);
         };
         if let Some(reason) = self.facts.containers.unknown() {
             return Err(DriverError::NoEngine { endpoint: "simulated".to_owned(), reason: reason.to_owned() });
         }
-        let (container, aside) = match &service.runtime {
-            Runtime::Existing(_) => {
+        let (container, aside) = match service.workload.spec::<DockerSpec>() {
+            Some(DockerSpec::Existing(_)) => {
                 (self.container(name.as_str()).filter(|found| !self.is_anothers(project, found)), None)
             }
-            Runtime::Container(_) | Runtime::Process(_) => self.pair(project, service),
+            Some(DockerSpec::Created(_)) | None => self.pair(project, service),
         };
         Ok(Look {
-            instance: container
-                .map(|found| Instance::Container { id: found.id.clone(), name: found.name.as_str().into() }),
+            instance: container.map(|found| crate::runtime::docker::instance(found.id.clone(), found.name.as_str())),
             life: container.map_or(Life::Absent, life_of_container),
             previous: aside.is_some(),
             spec: container.and_then(|found| found.marks.as_ref()).map(|marks| marks.spec.clone()),
@@ -105,9 +106,8 @@ impl World {
         let containers = self.facts.containers.known().into_iter().flatten();
         let running = |found: &&ContainerFact| found.state == ContainerState::Running;
         let container = containers.filter(running).find(|found| self.is_ours(project, &service.name, found));
-        tree.map(|found| Instance::Tree { id: key_of_tree(found) }).or_else(|| {
-            container.map(|found| Instance::Container { id: found.id.clone(), name: found.name.as_str().into() })
-        })
+        tree.map(|found| crate::runtime::process::instance(key_of_tree(found)))
+            .or_else(|| container.map(|found| crate::runtime::docker::instance(found.id.clone(), found.name.as_str())))
     }
 
     fn look_at_tree(&self, project: &ProjectName, service: &ServiceName) -> Result<Look, DriverError> {
@@ -116,7 +116,7 @@ impl World {
         }
         let tree = self.tree(project, service);
         Ok(Look {
-            instance: tree.map(|found| Instance::Tree { id: key_of_tree(found) }),
+            instance: tree.map(|found| crate::runtime::process::instance(key_of_tree(found))),
             life: tree.map_or(Life::Absent, life_of_tree),
             previous: false,
             spec: tree.filter(|found| !found.adopted).map(|found| found.marks.spec.clone()),
@@ -153,10 +153,10 @@ impl World {
         if let Some(reason) = self.facts.listeners.unknown() {
             return Err(DriverError::Refused(format!("who listens can't be told: {reason}")));
         }
-        let own = match &service.runtime {
-            Runtime::Container(_) => self.pair(project, service).0,
-            Runtime::Process(_) => None,
-            Runtime::Existing(existing) => self.container(existing.container.as_str()),
+        let own = match service.workload.spec::<DockerSpec>() {
+            Some(DockerSpec::Created(_)) => self.pair(project, service).0,
+            None => None,
+            Some(DockerSpec::Existing(existing)) => self.container(existing.container.as_str()),
         };
         let own = own.map(|container| &container.id);
         let is_own = |listener: &ListenerFact| match &listener.owner {

@@ -3,8 +3,8 @@
 
 use tokio::time::Instant;
 
+use super::keys::key_of_tree;
 use super::memory::Claim;
-use super::things::key_of_tree;
 use super::world::{Alive, World, key_of};
 use super::{Deed, Sim};
 use crate::model::facts::{GpuHolder, Owner};

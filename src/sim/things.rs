@@ -7,8 +7,8 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::world::{End, Life, World, gpus_of, is_up, salt_of};
-use crate::model::desired::{Container, Protocol, Runtime, Service};
-use crate::model::endpoint::Endpoint;
+use crate::model::desired::Service;
+use crate::model::endpoint::{Endpoint, Protocol};
 use crate::model::facts::{
     ContainerFact, ContainerState, Devices, EngineHealth, ExitFact, GpuFact, ListenerFact, Marks, Owner, ProcessFact,
     TreeFact,
@@ -18,7 +18,9 @@ use crate::model::observed::ASIDE_SUFFIX;
 use crate::model::ownership::{self, Identity, Standing};
 use crate::model::settings::{self, Settings};
 use crate::model::spec::Spec;
+use crate::runtime::docker::intent::{ContainerSpec, DockerSpec};
 use crate::runtime::{DriverError, Start};
+use crate::sim::keys::{key_of_tree, program};
 
 /// What a shell says of a program that failed.
 const EXIT_OF_DEATH: i32 = 1;
@@ -56,7 +58,7 @@ impl World {
     }
 
     /// A new container under the service's name, not yet running.
-    pub(super) fn create(&mut self, start: &Start<'_>, container: &Container) -> String {
+    pub(super) fn create(&mut self, start: &Start<'_>, container: &ContainerSpec) -> String {
         let salt = salt_of(self.count());
         let marks = Marks {
             name: container.name.to_string(),
@@ -137,7 +139,7 @@ impl World {
 
     /// Somebody else's container uses the GPUs that it was made with, whatever it is given.
     fn made_with(&self, id: &str, service: &Service) -> Option<Vec<GpuId>> {
-        let Runtime::Existing(existing) = &service.runtime else { return None };
+        let Some(DockerSpec::Existing(existing)) = service.workload.spec::<DockerSpec>() else { return None };
         let found = self.container(existing.container.as_str()).filter(|found| found.id == id)?;
         let Some(Devices::These(names)) = &found.devices else { return None };
         let is_its =
@@ -219,7 +221,7 @@ impl World {
         project: &ProjectName,
         service: &Service,
     ) -> (Option<&ContainerFact>, Option<&ContainerFact>) {
-        let Some(own) = service.container_name() else { return (None, None) };
+        let Some(own) = service.object() else { return (None, None) };
         let names = self.identity(project).names(&service.name, own.as_str());
         let ours = |found: &&ContainerFact| self.is_ours(project, &service.name, found);
         let find = |name: &str| self.container(name).filter(ours);
@@ -252,14 +254,6 @@ pub(super) fn exit_of_stop(is_container: bool, killed: bool) -> ExitFact {
         (true, false) => ExitFact { code: Some(0), signal: None, at: None },
         (_, true) => ExitFact { code: None, signal: Some(KILL), at: None },
         (false, false) => ExitFact { code: None, signal: Some(TERM), at: None },
-    }
-}
-
-/// A tree is known by its salt, an adopted one by `pid:ticks`.
-pub(super) fn key_of_tree(tree: &TreeFact) -> String {
-    match tree.members.first() {
-        Some(first) if tree.adopted => format!("{}:{}", first.pid, first.start_ticks),
-        _ => tree.marks.salt.clone(),
     }
 }
 
@@ -300,20 +294,12 @@ fn marks(start: &Start<'_>, salt: &str) -> Marks {
     }
 }
 
-pub(super) fn program(service: &Service) -> String {
-    match &service.runtime {
-        Runtime::Process(process) => process.command.argv().swap_remove(0),
-        Runtime::Container(container) => container.image.clone(),
-        Runtime::Existing(existing) => existing.container.to_string(),
-    }
-}
-
 /// Its image, or the manifest, gives the engine a health check to run.
 pub(super) fn checks_itself(service: &Service) -> bool {
-    match &service.runtime {
-        Runtime::Container(container) => {
+    match service.workload.spec::<DockerSpec>() {
+        Some(DockerSpec::Created(container)) => {
             container.healthcheck.as_ref().is_some_and(|check| check.test.first().is_some_and(|word| word != "NONE"))
         }
-        Runtime::Process(_) | Runtime::Existing(_) => false,
+        None | Some(DockerSpec::Existing(_)) => false,
     }
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::keys::key_of_tree;
 use super::memory::Memory;
-use super::things::key_of_tree;
 use super::{Behaviour, Call, Crash, Deed, Effect, Reply};
 use crate::model::facts::{ContainerFact, ContainerState, ExitFact, Facts, Marks, ProbeReading};
+use crate::model::instance::Instance;
 use crate::model::names::{GpuId, ProjectName, ServiceName};
-use crate::model::observed::Instance;
 use crate::model::size::Mebibytes;
 use crate::runtime::DriverError;
 
@@ -242,9 +242,7 @@ pub(super) fn salt_of(count: u64) -> String {
 }
 
 pub(super) fn key_of(instance: &Instance) -> &str {
-    match instance {
-        Instance::Container { id, .. } | Instance::Tree { id } => id,
-    }
+    &instance.id
 }
 
 /// The GPUs that marks speak of.

@@ -1,6 +1,6 @@
 //! Published ports, in Compose's short form: `[[ADDRESS:]HOST:]CONTAINER[/PROTOCOL]`, with ranges.
 
-use crate::model::desired::{Protocol, PublishedPort};
+use crate::model::endpoint::{Protocol, PublishedPort};
 use crate::syntax::fault::suggest;
 
 /// Why a text publishes nothing, and what to write.

@@ -10,17 +10,16 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use jiff::{Timestamp, Zoned};
-use lcm::model::desired::{
-    Condition, Container, Dependency, Desired, GpuRef, GpuRequest, Mode, Others, Runtime, Service,
-};
+use lcm::model::desired::{Condition, Dependency, Desired, GpuRef, GpuRequest, Mode, Others, Service};
 use lcm::model::facts::Marks;
 use lcm::model::lifecycle::{Action, State};
 use lcm::model::names::{GpuId, ModeName, ProjectName, ServiceName};
-use lcm::model::observed::{Instance, Observed, ObservedGpu, ObservedService, Ownership, PortHolder};
+use lcm::model::observed::{Observed, ObservedGpu, ObservedService, Ownership, PortHolder};
 use lcm::model::plan::{Placement, Plan, Request};
 use lcm::model::size::Mebibytes;
 use lcm::model::spec::Spec;
 use lcm::plan::{audit, plan};
+use lcm::runtime::docker::intent::ContainerSpec;
 use serde_json::json;
 use smallvec::SmallVec;
 
@@ -190,7 +189,7 @@ fn gpu(index: usize) -> GpuId {
 }
 
 fn service(dice: &mut Dice, number: usize, part: Part, seat: usize) -> Service {
-    let container = Container::plain(format!("{PROJECT}-{number:05}"), "image:1");
+    let container = ContainerSpec::plain(format!("{PROJECT}-{number:05}"), "image:1");
     // A fifth depends on its like, the one ten before it: what runs on what runs.
     let needs = (number >= 10 && dice.below(5) == 0).then(|| name(number - 10));
     let pinned = GpuRequest::Any(vec![GpuRef::Index(u32::try_from(seat).expect("few"))]);
@@ -209,7 +208,7 @@ fn service(dice: &mut Dice, number: usize, part: Part, seat: usize) -> Service {
             .into_iter()
             .collect(),
         spec: Spec::plain(json!({ "image": "image:1", "command": ["serve", number] })),
-        ..Service::plain(name(number), Runtime::Container(Box::new(container)))
+        ..Service::plain(name(number), container)
     }
 }
 
@@ -268,10 +267,10 @@ fn seen(part: Part, seat: &GpuId, service: &Service) -> ObservedService {
         vram_mib: service.vram.0,
         ..Marks::default()
     };
-    let container = service.container_name().expect("a container").clone();
+    let container = service.object().expect("a container").clone();
     let runs = part.runs();
     ObservedService {
-        instance: runs.then(|| Instance::Container { id: format!("id-{container}"), name: container }),
+        instance: runs.then(|| lcm::runtime::docker::instance(format!("id-{container}"), container)),
         holds_room: runs,
         marks: runs.then(|| Box::new(marks)),
         gpus: if runs { SmallVec::from([seat.clone()]) } else { SmallVec::new() },

@@ -2,19 +2,17 @@
 
 use std::time::Duration;
 
-use lcm::model::desired::{
-    Container, EnvValue, ExistingContainer, GpuAccess, GpuRequest, Protocol, PublishedPort, Runtime, Service,
-    StopPolicy, Ulimit,
-};
-use lcm::model::facts::ContainerState;
-use lcm::model::names::GpuId;
-use lcm::model::observed::Instance;
-use lcm::model::secret::Secret;
-use lcm::model::spec::Spec;
-use lcm::runtime::{Life, Pause, Stop};
-
 use crate::bench::{Bench, docker, id, inspected, own, service, until};
 use crate::image::SERVER;
+use lcm::model::desired::{GpuRequest, Service, StopPolicy};
+use lcm::model::endpoint::{Protocol, PublishedPort};
+use lcm::model::environment::EnvValue;
+use lcm::model::facts::ContainerState;
+use lcm::model::names::GpuId;
+use lcm::model::secret::Secret;
+use lcm::model::spec::Spec;
+use lcm::runtime::docker::intent::{ContainerSpec, ExistingContainer, GpuAccess, Ulimit};
+use lcm::runtime::{Life, Pause, Stop};
 
 pub(crate) async fn a_container_is_created_started_stopped_and_removed() {
     let bench = Bench::new();
@@ -49,7 +47,7 @@ pub(crate) async fn a_container_is_created_started_stopped_and_removed() {
 }
 
 fn existing(name: &str) -> Service {
-    service("named", Runtime::Existing(ExistingContainer { container: name.into(), accepts_auto_remove: false }))
+    service("named", ExistingContainer { container: name.into(), accepts_auto_remove: false })
 }
 
 pub(crate) async fn an_existing_container_is_started_and_stopped() {
@@ -176,17 +174,17 @@ pub(crate) async fn a_container_of_another_project_is_neither_stopped_nor_remove
     bench.engine.pause(&pause).await.expect_err("not ours");
     assert_eq!(other.life(&theirs).await, Life::Running);
 
-    let named = existing(theirs.container_name().expect("a container").as_str());
+    let named = existing(theirs.object().expect("a container").as_str());
     assert_eq!(bench.life(&named).await, Life::Absent, "nothing of ours");
     bench.start(&named).await.expect_err("not ours");
-    let gone = Instance::Container { id: id(&instance)[..12].to_owned(), name: "".into() };
+    let gone = lcm::runtime::docker::instance(id(&instance)[..12].to_owned(), "");
     other.stop(&theirs, &gone).await.expect("the beginning of an id is no id");
     assert_eq!(other.life(&theirs).await, Life::Running);
 }
 
 pub(crate) async fn ports_devices_networks_and_labels_are_checked_before_anything_starts() {
     let bench = Bench::new();
-    let refusal = async |change: fn(&mut Container)| {
+    let refusal = async |change: fn(&mut ContainerSpec)| {
         let mut container = bench.container("web", &[]);
         change(&mut container);
         bench.engine.prepare(&bench.project, &own("web", container)).await.expect_err("refused").to_string()
@@ -198,7 +196,7 @@ pub(crate) async fn ports_devices_networks_and_labels_are_checked_before_anythin
     let message = refusal(|container| container.volumes = vec!["/lcm/no/such:/data:ro".to_owned()]).await;
     assert!(message.contains("volume /lcm/no/such:/data:ro: there is no /lcm/no/such on this machine"), "{message}");
     assert!(!std::path::Path::new("/lcm").exists(), "nothing was made");
-    let label = |container: &mut Container| {
+    let label = |container: &mut ContainerSpec| {
         container.labels.insert("lcm.project".to_owned(), "mine".to_owned());
     };
     assert!(refusal(label).await.contains("lcm.project"));
@@ -266,7 +264,7 @@ pub(crate) async fn gpus_are_asked_for_by_id() {
     let asking = with("asking", GpuAccess::Request);
     if !docker(&["info", "--format", "{{json .Runtimes}}"]).expect("an engine").contains("nvidia") {
         let missing = bench.engine.prepare(&bench.project, &asking).await.expect_err("no GPU to give").to_string();
-        assert!(missing.contains("NVIDIA Container Toolkit"), "{missing}");
+        assert!(missing.contains("NVIDIA ContainerSpec Toolkit"), "{missing}");
     }
     // No machine has that GPU, so that the container is made and does not start.
     bench.start_on(&asking, &gpus).await.expect_err("no such GPU");

@@ -5,15 +5,16 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use lcm::model::desired::{Desired, ImageHealthcheck, Probe, Protocol, PublishedPort, Service};
-use lcm::model::facts::{ContainerState, EngineHealth, ProbeReading};
-use lcm::model::observed::Instance;
-use lcm::runtime::Driver as _;
-use lcm::runtime::docker::drive::{Ran, Searched};
-use lcm::runtime::machine::Machine;
-
 use crate::bench::{Bench, docker, id, own, until};
 use crate::image::SERVER;
+use lcm::model::desired::{Desired, Probe, Service};
+use lcm::model::endpoint::{Protocol, PublishedPort};
+use lcm::model::facts::{ContainerState, EngineHealth, ProbeReading};
+use lcm::model::instance::Instance;
+use lcm::runtime::Driver as _;
+use lcm::runtime::contract::{ExecOutcome, LogSearch};
+use lcm::runtime::docker::intent::ImageHealthcheck;
+use lcm::runtime::machine::Machine;
 
 const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -99,14 +100,14 @@ pub(crate) async fn exec_tells_the_exit_status() {
     let web = bench.serving("web", &[]);
     let instance = bench.start(&web).await.expect("started");
     let run = async |command: &[String]| bench.engine.exec(id(&instance), command, DEADLINE).await;
-    until("it serves", || async { matches!(run(&get("/live")).await, Ok(Ran::Ended(0))) }).await;
-    assert_eq!(run(&get("/no/such/page")).await.expect("an answer"), Ran::Ended(1));
+    until("it serves", || async { matches!(run(&get("/live")).await, Ok(ExecOutcome::Ended(0))) }).await;
+    assert_eq!(run(&get("/no/such/page")).await.expect("an answer"), ExecOutcome::Ended(1));
     // Engines differ in whether they refuse or answer in the command's place.
     let absent = run(&["/no/such/program".to_owned()]).await.expect("an answer");
-    assert!(matches!(&absent, Ran::NotRun(reason) if reason.contains("/no/such/program")), "{absent:?}");
+    assert!(matches!(&absent, ExecOutcome::NotRun(reason) if reason.contains("/no/such/program")), "{absent:?}");
     let slow = [SERVER.to_owned(), "--port".to_owned(), "0".to_owned()];
     let late = bench.engine.exec(id(&instance), &slow, Duration::from_millis(300)).await.expect("an answer");
-    assert_eq!(late, Ran::TimedOut);
+    assert_eq!(late, ExecOutcome::TimedOut);
     for (command, why) in [(&slow[..], "did not end within 300ms"), (&["/no/such/program".to_owned()], "/no/such")] {
         let mut probed = web.clone();
         probed.health.probe = Some(Probe::Exec(command.to_vec()));
@@ -116,7 +117,7 @@ pub(crate) async fn exec_tells_the_exit_status() {
     }
     bench.stop(&web, &instance).await.expect("stopped");
     let ended = run(&get("/live")).await.expect("an answer");
-    assert!(matches!(&ended, Ran::NotRun(reason) if reason.contains("not running")), "{ended:?}");
+    assert!(matches!(&ended, ExecOutcome::NotRun(reason) if reason.contains("not running")), "{ended:?}");
 }
 
 pub(crate) async fn a_log_begins_with_the_last_start() {
@@ -217,8 +218,8 @@ pub(crate) async fn a_log_that_lost_its_beginning_is_told_from_a_whole_one() {
         let found = |log: &str| log.contains(text);
         bench.engine.search_log(&container, found, DEADLINE).await.expect("a log")
     };
-    until("it has loaded", async || search("ready").await == Searched::Found).await;
-    assert_eq!(search("listening on").await, Searched::Incomplete { missing_bytes: 0 });
+    until("it has loaded", async || search("ready").await == LogSearch::Found).await;
+    assert_eq!(search("listening on").await, LogSearch::Incomplete { missing_bytes: 0 });
 }
 
 pub(crate) async fn health_is_the_images_own() {

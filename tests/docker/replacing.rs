@@ -1,11 +1,11 @@
 //! The old one is put aside, and removed or brought back; nobody else's container is ever in the way of that.
 
-use lcm::model::desired::{GpuAccess, PullPolicy, Service};
-use lcm::model::names::{ContainerName, GpuId};
-use lcm::model::observed::Instance;
-use lcm::runtime::Life;
-
 use crate::bench::{Bench, docker, id, inspected, own};
+use lcm::model::desired::Service;
+use lcm::model::instance::Instance;
+use lcm::model::names::{GpuId, ObjectName};
+use lcm::runtime::Life;
+use lcm::runtime::docker::intent::{DockerSpec, GpuAccess, PullPolicy};
 
 /// Started and stopped, as the plan does before it starts a changed one.
 async fn stopped(bench: &Bench, service: &Service) -> Instance {
@@ -38,7 +38,7 @@ pub(crate) async fn a_changed_spec_puts_the_old_one_aside_until_settled() {
     let look = bench.look(&second).await;
     assert_eq!((look.instance, look.previous), (Some(new), true));
     assert_eq!(look.spec.as_deref(), Some(second.spec.hash()));
-    let name = second.container_name().expect("a container");
+    let name = second.object().expect("a container");
     assert_eq!(name_of(&old), format!("{name}.lcm-old"));
     assert!(bench.facts(&[&second]).await.iter().any(|fact| fact.name == format!("{name}.lcm-old")));
 
@@ -57,7 +57,7 @@ pub(crate) async fn restore_brings_the_old_one_back() {
     assert!(bench.engine.restore(&bench.project, &second).await.expect("restored"));
     let look = bench.look(&second).await;
     assert_eq!((look.life, look.previous, look.instance), (Life::Running, false, Some(old.clone())));
-    assert_eq!(name_of(&old), first.container_name().expect("a container").as_str());
+    assert_eq!(name_of(&old), first.object().expect("a container").as_str());
     docker(&["inspect", "--type", "container", id(&new)]).expect_err("the new one is gone");
 }
 
@@ -85,8 +85,10 @@ pub(crate) async fn a_failed_start_leaves_the_old_one_under_its_name() {
     assert_eq!(bench.life(&second).await, Life::Running);
 
     let alone = Service { name: "alone".into(), ..broken(&bench) };
-    let lcm::model::desired::Runtime::Container(mut container) = alone.runtime.clone() else { panic!("a container") };
-    container.name = ContainerName::new(format!("{}-alone", bench.project));
+    let Some(DockerSpec::Created(mut container)) = alone.workload.spec::<DockerSpec>().cloned() else {
+        panic!("a container")
+    };
+    container.name = ObjectName::new(format!("{}-alone", bench.project));
     let alone = own("alone", *container);
     bench.start(&alone).await.expect_err("it can't run");
     assert_eq!(bench.life(&alone).await, Life::Ended(None), "with none to go back to it stays, and tells why");
@@ -96,7 +98,7 @@ pub(crate) async fn a_failed_start_leaves_the_old_one_under_its_name() {
 pub(crate) async fn a_crash_in_the_middle_of_replacing_is_mended() {
     let bench = Bench::new();
     let first = bench.serving("web", &[]);
-    let name = first.container_name().expect("a container").to_string();
+    let name = first.object().expect("a container").to_string();
     let old = stopped(&bench, &first).await;
 
     // Renamed, and the new one was not made; then the manifest went back.
@@ -122,7 +124,7 @@ pub(crate) async fn a_crash_in_the_middle_of_replacing_is_mended() {
 pub(crate) async fn a_strangers_container_is_refused_and_untouched() {
     let bench = Bench::new();
     let web = bench.serving("web", &[]);
-    let name = web.container_name().expect("a container").as_str();
+    let name = web.object().expect("a container").as_str();
     let made = bench.stranger(name, &[], &[]);
     let created = inspected(&made, ".State");
     assert_eq!(bench.life(&web).await, Life::Absent);

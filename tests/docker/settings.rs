@@ -3,11 +3,12 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use lcm::model::desired::{Desired, GpuAccess, Protocol, PublishedPort, Service};
+use crate::bench::{Bench, docker, id, inspected, own};
+use lcm::model::desired::{Desired, Service};
+use lcm::model::endpoint::{Protocol, PublishedPort};
 use lcm::model::facts::{ContainerFact, Facts, Reading};
 use lcm::model::settings::{Difference, Settings};
-
-use crate::bench::{Bench, docker, id, inspected, own};
+use lcm::runtime::docker::intent::GpuAccess;
 
 /// What of a running service differs from the manifest, by the engine.
 async fn differences(bench: &Bench, service: &Service) -> Vec<Difference> {
@@ -35,7 +36,7 @@ fn everything(bench: &Bench, folder: &str, network: &str) -> Service {
         protocol,
     };
     let mut container = bench.container("web", &[]);
-    container.environment = [("MODE".to_owned(), lcm::model::desired::EnvValue::Plain("fast".to_owned()))].into();
+    container.environment = [("MODE".to_owned(), lcm::model::environment::EnvValue::Plain("fast".to_owned()))].into();
     container.ports = vec![port(Some("127.0.0.1"), Protocol::Tcp), port(None, Protocol::Udp)];
     container.volumes = vec![format!("{folder}:/conf/:ro"), format!("{}-data:/data", bench.project)];
     container.networks = vec![network.to_owned(), "bridge".to_owned()];
@@ -43,9 +44,9 @@ fn everything(bench: &Bench, folder: &str, network: &str) -> Service {
     container.shm_size_bytes = Some(32 << 20);
     container.ipc = Some("shareable".to_owned());
     container.devices = vec!["/dev/null:/dev/nothing".to_owned(), "/dev/zero".to_owned()];
-    container.ulimits = [("nofile".to_owned(), lcm::model::desired::Ulimit { soft: 512, hard: 1024 })].into();
+    container.ulimits = [("nofile".to_owned(), lcm::runtime::docker::intent::Ulimit { soft: 512, hard: 1024 })].into();
     container.labels = [("team".to_owned(), "audio".to_owned())].into();
-    container.healthcheck = Some(lcm::model::desired::ImageHealthcheck {
+    container.healthcheck = Some(lcm::runtime::docker::intent::ImageHealthcheck {
         test: vec!["NONE".to_owned()],
         interval: None,
         timeout: None,
@@ -168,7 +169,7 @@ pub(crate) async fn a_container_whose_network_it_shares_is_known_by_its_id() {
     let old = bench.start(&base).await.expect("started");
     let mut container = bench.container("guest", &[]);
     container.command = Some(["--host", "0.0.0.0", "--port", "8001"].map(str::to_owned).to_vec());
-    container.networks = vec![format!("container:{}", base.container_name().expect("a container"))];
+    container.networks = vec![format!("container:{}", base.object().expect("a container"))];
     let guest = own("guest", container);
     bench.start(&guest).await.expect("started");
     assert_eq!(differences(&bench, &guest).await, []);
@@ -183,7 +184,7 @@ pub(crate) async fn another_container_under_its_name_and_with_its_labels_is_foun
     let service = bench.serving("web", &[]);
     let old = bench.start(&service).await.expect("started");
     let labels = docker(&["inspect", "--format", "{{range $k, $v := .Config.Labels}}{{$k}}={{$v}}\n{{end}}", id(&old)]);
-    let name = service.container_name().expect("a container").to_string();
+    let name = service.object().expect("a container").to_string();
     docker(&["rm", "--force", id(&old)]).expect("removed");
     let labels = labels.expect("labels");
     let mount = format!("{}:/more", folder.path().display());

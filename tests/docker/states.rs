@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lcm::model::desired::{Busy, BusyProbe, Desired, ExistingContainer, Probe, Runtime, Service};
+use crate::bench::{Bench, docker, service, until};
+use crate::image::SERVER;
+use lcm::model::desired::{Busy, BusyProbe, Desired, Probe, Service};
 use lcm::model::facts::HistoryFact;
 use lcm::model::lifecycle::State;
 use lcm::model::observed::{ObservedService, Ownership};
 use lcm::observe::observe;
 use lcm::runtime::Driver as _;
+use lcm::runtime::docker::intent::ExistingContainer;
 use lcm::runtime::machine::Machine;
-
-use crate::bench::{Bench, docker, service, until};
-use crate::image::SERVER;
 
 /// A service that is this container of somebody's, looked at as `lcm status` would look.
 struct Seen<'a> {
@@ -29,10 +29,8 @@ impl<'a> Seen<'a> {
     fn of(bench: &'a Bench, name: &str, options: &[&str], words: &[&str]) -> Self {
         let container = format!("{}-{name}", bench.project);
         let id = bench.stranger(&container, options, words);
-        let service = service(
-            name,
-            Runtime::Existing(ExistingContainer { container: container.as_str().into(), accepts_auto_remove: false }),
-        );
+        let service =
+            service(name, ExistingContainer { container: container.as_str().into(), accepts_auto_remove: false });
         Self { bench, service, id, past: None }
     }
 

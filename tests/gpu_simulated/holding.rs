@@ -7,21 +7,20 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lcm::model::desired::{
-    Command as Line, Desired, EnvValue, GpuRequest, LogPolicy, Process, Runtime, Service, StopPolicy,
-};
-use lcm::model::facts::{Facts, GpuFact, GpuHolder, Owner, Reading};
-use lcm::model::names::{GpuId, ProjectName, ServiceName};
-use lcm::model::observed::Instance;
-use lcm::model::size::Mebibytes;
-use lcm::runtime::machine::Machine;
-use lcm::runtime::{Driver as _, Start, Stop};
-
 use crate::bench::{self, Bench};
 use crate::gpus::Gpus;
 use crate::reading::reader;
 use crate::server::static_server;
 use crate::world::VARIABLE;
+use lcm::model::desired::{Desired, GpuRequest, Service, StopPolicy};
+use lcm::model::environment::EnvValue;
+use lcm::model::facts::{Facts, GpuFact, GpuHolder, Owner, Reading};
+use lcm::model::instance::Instance;
+use lcm::model::names::{GpuId, ProjectName, ServiceName};
+use lcm::model::size::Mebibytes;
+use lcm::runtime::machine::Machine;
+use lcm::runtime::process::intent::{CommandSpec, LogPolicy, ProcessSpec};
+use lcm::runtime::{Driver as _, Start, Stop};
 
 /// Longer than anything takes on a loaded machine; only a failing test waits for so long.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -108,15 +107,15 @@ fn desired(services: &[Service]) -> Desired {
 
 fn service(name: &str, words: Vec<String>) -> Service {
     let argv = [static_server().display().to_string()].into_iter().chain(words).collect();
-    let runtime = Runtime::Process(Box::new(Process {
-        command: Line::Exec(argv),
+    let runtime = ProcessSpec {
+        command: CommandSpec::Exec(argv),
         cwd: PathBuf::from("/"),
         environment: BTreeMap::new(),
         inherit: BTreeSet::from([VARIABLE.to_owned()]),
         log: LogPolicy { max_size_bytes: 1 << 20, files: 1 },
         pid_file: None,
         writes_pid: None,
-    }));
+    };
     let service = Service::plain(ServiceName::new(name), runtime);
     Service { gpu: GpuRequest::Auto, stop: StopPolicy { grace: PATIENCE, ..StopPolicy::default() }, ..service }
 }
@@ -266,7 +265,7 @@ pub(crate) async fn a_container_holds() {
 
     // It ends, and its memory does not come back yet: who held it is known by its number alone.
     gpus.change(|world| world.holds[0].after = crate::world::After::Never);
-    let Instance::Container { id, .. } = &instance else { panic!("it is a container") };
+    let Instance { id, name: Some(_), .. } = &instance else { panic!("it is a container") };
     bench::docker(&["kill", id]).expect("it is killed");
     until("its end is seen", || gpus.world().holds[0].died_ms.is_some());
     let facts = machine.survey(&desired).await;

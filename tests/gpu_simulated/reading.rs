@@ -5,14 +5,14 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::gpus::Gpus;
+use crate::world::{Gpu, Hold, Quirk, World};
 use lcm::host::gpu::NVML_LIBRARY;
-use lcm::model::desired::{DeclaredGpu, Desired, GpuRequest, Runtime, Service};
+use lcm::model::desired::{DeclaredGpu, Desired, GpuRequest, Service};
 use lcm::model::facts::{GpuFact, Reading};
 use lcm::model::names::{ProjectName, ServiceName};
 use lcm::model::size::Mebibytes;
-
-use crate::gpus::Gpus;
-use crate::world::{Gpu, Hold, Quirk, World};
+use lcm::runtime::docker::intent::ExistingContainer;
 
 /// Long enough for any machine that does its work at all; nothing passes by waiting it out.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -23,10 +23,7 @@ const NOBODY: u32 = 1 << 22 | 7;
 
 /// A manifest with one service that wants a GPU.
 fn desired() -> Desired {
-    let runtime = Runtime::Existing(lcm::model::desired::ExistingContainer {
-        container: "none".into(),
-        accepts_auto_remove: false,
-    });
+    let runtime = ExistingContainer { container: "none".into(), accepts_auto_remove: false };
     let service = Service::plain(ServiceName::new("model"), runtime);
     Desired::plain(ProjectName::new("p"), [Service { gpu: GpuRequest::Auto, vram: MIB(1_000), ..service }])
 }

@@ -4,17 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use lcm::model::desired::{
-    Command, Condition, Dependency, Desired, Goal, GpuRef, GpuRequest, LogPolicy, Mode, Others, Process, Runtime,
-    Service,
-};
+use lcm::model::desired::{Condition, Dependency, Desired, Goal, GpuRef, GpuRequest, Mode, Others, Service};
 use lcm::model::facts::Marks;
 use lcm::model::lifecycle::State;
 use lcm::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName};
-use lcm::model::observed::{Instance, Observed, ObservedGpu, ObservedService, Ownership, PortHolder};
+use lcm::model::observed::{Observed, ObservedGpu, ObservedService, Ownership, PortHolder};
 use lcm::model::plan::Request;
 use lcm::model::size::Mebibytes;
 use lcm::model::spec::Spec;
+use lcm::runtime::process::intent::{CommandSpec, LogPolicy, ProcessSpec};
 use serde_json::json;
 
 use crate::case::{self, Case, holds, members};
@@ -71,8 +69,8 @@ fn desired(case: &Case) -> Desired {
 }
 
 fn wanted(index: usize, service: &case::Service) -> Service {
-    let process = Process {
-        command: Command::Exec(vec![format!("./s{index}")]),
+    let process = ProcessSpec {
+        command: CommandSpec::Exec(vec![format!("./s{index}")]),
         cwd: PathBuf::from("/"),
         environment: BTreeMap::new(),
         inherit: BTreeSet::new(),
@@ -88,7 +86,7 @@ fn wanted(index: usize, service: &case::Service) -> Service {
         depends_on: members(service.needs).map(need).collect(),
         ports: service.port.into_iter().map(|port| (8000 + port).into()).collect(),
         spec: Spec::plain(json!({ "command": index })),
-        ..Service::plain(name(index), Runtime::Process(Box::new(process)))
+        ..Service::plain(name(index), process)
     }
 }
 
@@ -161,7 +159,7 @@ fn seen(index: usize, service: &case::Service, wanted: &Service) -> ObservedServ
         ..Marks::default()
     };
     ObservedService {
-        instance: service.runs().then(|| Instance::Tree { id: index.to_string() }),
+        instance: service.runs().then(|| lcm::runtime::process::instance(index.to_string())),
         holds_room: service.runs(),
         marks: service.runs().then(|| Box::new(marks)),
         gpus: seat.into_iter().collect(),

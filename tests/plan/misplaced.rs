@@ -1,15 +1,13 @@
 //! A service whose runtime or container name changed in the manifest, and things of ours under names that they should
 //! not have: no reading of health stands in the way, nothing of it is forgotten, and nothing of it counts for nothing.
 
+use crate::house::{House, assert_lines, text};
 use lcm::model::desired::Desired;
 use lcm::model::facts::{ContainerFact, ContainerState, Facts, Marks};
-use lcm::model::observed::Instance;
 use lcm::model::plan::{Purpose, Request};
 use lcm::model::size::Mebibytes;
 use lcm::observe::observe;
 use lcm::plan::{audit, plan};
-
-use crate::house::{House, assert_lines, text};
 
 fn manifest(run: &str) -> String {
     format!(
@@ -137,7 +135,7 @@ fn what_was_put_aside_and_runs_is_counted() {
     let observed = observe(&facts, &desired);
     assert_eq!(observed.services.values().next().expect("a").previous, None);
     let orphan = &observed.orphans[0];
-    assert_eq!(orphan.instance, Instance::Container { id: aside.id.clone(), name: aside.name.as_str().into() });
+    assert_eq!(orphan.instance, lcm::runtime::docker::instance(aside.id.clone(), aside.name.as_str()));
     let made = plan(&desired, &observed, &Request::default());
     assert_eq!(made.gpus[0].before_mib, Mebibytes(2 * 8192));
 

@@ -3,10 +3,10 @@
 use std::os::unix::process::CommandExt as _;
 use std::time::Duration;
 
-use lcm::model::desired::{Desired, PidFile, Service};
+use lcm::model::desired::{Desired, Service};
 use lcm::model::facts::ProcessFact;
 use lcm::model::names::ProjectName;
-use lcm::model::observed::Instance;
+use lcm::runtime::process::intent::PidFile;
 use lcm::runtime::{DriverError, Life};
 use rustix::process::geteuid;
 
@@ -27,7 +27,7 @@ async fn a_pid_file_names_a_service() {
     assert_eq!(tree.members[0].pid, stranger.pid());
     let instance = look.instance.expect("it is there");
     let id = format!("{}:{}", stranger.pid(), tree.members[0].start_ticks);
-    assert_eq!(instance, Instance::Tree { id });
+    assert_eq!(instance, lcm::runtime::process::instance(id));
     assert_eq!(bench.start(&service).await, instance, "it runs already");
     bench.stop(&service, &instance).await;
     assert!(!lives(stranger.pid()));
@@ -94,7 +94,7 @@ async fn an_adopted_tree_ends_with_what_it_started_and_no_more() {
     bench.processes.adopt(&bench.desired(&[&service]), &service.name, stranger.pid()).expect("adopted");
     let tree = bench.tree(&service).await;
     assert_eq!(tree.members.iter().map(|member| member.pid).collect::<Vec<_>>(), [stranger.pid(), child]);
-    let instance = Instance::Tree { id: tree.marks.salt };
+    let instance = lcm::runtime::process::instance(tree.marks.salt);
     bench.stop(&service, &instance).await;
     assert!(!lives(stranger.pid()) && !lives(child) && lives(bystander.pid()));
     let _ = stranger.0.wait();

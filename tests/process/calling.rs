@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use lcm::host::calls::{HookCall, HookResult};
-use lcm::model::desired::Call;
+use lcm::model::call::Call;
 use lcm::model::hooks::{FORMAT, HookPayload, Payload, Point};
 use lcm::model::lifecycle::State;
 use lcm::model::plan::ReasonCode;

@@ -4,16 +4,14 @@ use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use lcm::model::desired::{Busy, BusyProbe, DeclaredGpu, Probe, Service};
-use lcm::model::facts::{BusyReading, Owner, ProbeReading, Reading};
-use lcm::model::observed::Instance;
-use lcm::model::size::Mebibytes;
-use lcm::runtime::Driver as _;
-use lcm::runtime::machine::Machine;
-
 use crate::probing::{get, machine};
 use crate::server;
 use crate::support::{Bench, PATIENCE};
+use lcm::model::desired::{Busy, BusyProbe, DeclaredGpu, Probe, Service};
+use lcm::model::facts::{BusyReading, Owner, ProbeReading, Reading};
+use lcm::model::size::Mebibytes;
+use lcm::runtime::Driver as _;
+use lcm::runtime::machine::Machine;
 
 #[tokio::test]
 async fn one_picture_holds_all_that_was_asked_for() {
@@ -127,7 +125,7 @@ async fn nothing_is_put_aside_for_a_process() {
     let machine = machine(&bench, &[&service]);
     machine.settle(&bench.project, &service).await.expect("there is nothing to settle");
     assert!(!machine.restore(&bench.project, &service).await.expect("there is nothing to restore"));
-    let instance = Instance::Tree { id: "none".to_owned() };
+    let instance = lcm::runtime::process::instance("none".to_owned());
     machine.remove(&bench.project, &instance).await.expect("there is nothing to remove");
 }
 

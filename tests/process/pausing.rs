@@ -3,11 +3,10 @@
 use std::fs;
 use std::time::Duration;
 
-use lcm::model::desired::Service;
-use lcm::model::observed::Instance;
-use lcm::runtime::{DriverError, Life, Pause};
-
 use crate::support::{Bench, wait_for};
+use lcm::model::desired::Service;
+use lcm::model::instance::Instance;
+use lcm::runtime::{DriverError, Life, Pause};
 
 /// The letter of its state; `None`: it is gone.
 fn state(pid: i32) -> Option<char> {

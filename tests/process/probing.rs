@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lcm::model::desired::{Busy, BusyProbe, Call, Evict, HttpProbe, Pointer, Probe, Service};
+use lcm::model::call::Call;
+use lcm::model::desired::{Busy, BusyProbe, Evict, HttpProbe, Pointer, Probe, Service};
 use lcm::model::facts::{BusyReading, ProbeReading};
-use lcm::model::observed::Instance;
+use lcm::model::instance::Instance;
 use lcm::model::size::Mebibytes;
 use lcm::runtime::Driver as _;
 use lcm::runtime::machine::Machine;

@@ -4,7 +4,6 @@ use std::fs;
 use std::time::Duration;
 
 use lcm::model::facts::ExitFact;
-use lcm::model::observed::Instance;
 use lcm::runtime::{DriverError, Life};
 use rustix::process::Signal;
 
@@ -119,14 +118,14 @@ async fn what_was_not_meant_is_left_alone() {
     let bench = Bench::new();
     let service = bench.service("web", "exec sleep 600");
     let instance = bench.start(&service).await;
-    let earlier = Instance::Tree { id: "0123456789abcdef0123456789abcdef".to_owned() };
+    let earlier = lcm::runtime::process::instance("0123456789abcdef0123456789abcdef".to_owned());
     let error = bench.try_stop(&service, &earlier).await.expect_err("that one is not there any more");
     assert!(matches!(error, DriverError::Refused(_)), "{error}");
     assert_eq!(bench.look(&service).await.life, Life::Running);
 
     // A pid that another process has by now.
     let stranger = Stranger::sleep(|_| {});
-    let adopted = Instance::Tree { id: format!("{}:1", stranger.pid()) };
+    let adopted = lcm::runtime::process::instance(format!("{}:1", stranger.pid()));
     bench.stop(&service, &adopted).await;
     assert!(lives(stranger.pid()));
     assert_eq!(bench.look(&service).await.life, Life::Running);

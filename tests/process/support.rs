@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use lcm::model::desired::{
-    Command, Desired, EnvValue, Health, LogPolicy, Probe, Process, Runtime, Service, StopPolicy,
-};
+use lcm::model::desired::{Desired, Health, Probe, Service, StopPolicy};
+use lcm::model::environment::EnvValue;
 use lcm::model::facts::TreeFact;
+use lcm::model::instance::Instance;
 use lcm::model::names::{ProjectName, ServiceName};
-use lcm::model::observed::Instance;
 use lcm::model::secret::Secret;
 use lcm::model::spec::Spec;
 use lcm::runtime::process::drive::Processes;
+use lcm::runtime::process::intent::{CommandSpec, LogPolicy, ProcessSpec};
 use lcm::runtime::{Life, Look, Start, Stop};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -55,9 +55,9 @@ impl Bench {
     }
 
     pub(crate) fn exec(&self, name: &str, argv: &[&str]) -> Service {
-        let command = Command::Exec(argv.iter().map(|word| (*word).to_owned()).collect());
+        let command = CommandSpec::Exec(argv.iter().map(|word| (*word).to_owned()).collect());
         let config = serde_json::json!({ "command": argv });
-        let runtime = Runtime::Process(Box::new(Process {
+        let runtime = ProcessSpec {
             command,
             cwd: self.folder.path().to_owned(),
             environment: BTreeMap::new(),
@@ -65,7 +65,7 @@ impl Bench {
             log: LogPolicy { max_size_bytes: 20 << 20, files: 3 },
             pid_file: None,
             writes_pid: None,
-        }));
+        };
         Service {
             stop: StopPolicy { grace: PATIENCE, ..StopPolicy::default() },
             health: Box::new(health(None)),
@@ -195,10 +195,10 @@ pub(crate) fn health(probe: Option<Probe>) -> Health {
     }
 }
 
-pub(crate) fn process_of(service: &mut Service) -> &mut Process {
-    match &mut service.runtime {
-        Runtime::Process(process) => process,
-        Runtime::Container(_) | Runtime::Existing(_) => panic!("it is a process"),
+pub(crate) fn process_of(service: &mut Service) -> &mut ProcessSpec {
+    match service.workload.spec_mut::<ProcessSpec>() {
+        Some(process) => process,
+        None => panic!("it is a process"),
     }
 }
 
@@ -214,8 +214,8 @@ pub(crate) fn set_secret(service: &mut Service, name: &str, value: &str) {
 
 pub(crate) fn salt(instance: &Instance) -> &str {
     match instance {
-        Instance::Tree { id } => id,
-        Instance::Container { .. } => panic!("it is a process"),
+        Instance { id, name: None, .. } => id,
+        Instance { .. } => panic!("it is a process"),
     }
 }
 

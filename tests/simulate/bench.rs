@@ -6,21 +6,21 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use lcm::apply::{Context, OnFailure, Options, Outcome, apply};
-use lcm::model::desired::{Condition, Desired, GpuRef, GpuRequest, Runtime, Service, StopPolicy};
+use lcm::model::desired::{Condition, Desired, GpuRef, GpuRequest, Service, StopPolicy};
 use lcm::model::event::EventKind;
 use lcm::model::facts::{ContainerState, Facts};
 use lcm::model::lifecycle::Action;
-use lcm::model::names::{ContainerName, GpuId, ServiceName};
+use lcm::model::names::{GpuId, ObjectName, ServiceName};
 use lcm::model::observed::Observed;
 use lcm::model::plan::{Plan, Request};
 use lcm::model::room::Room;
 use lcm::model::size::Mebibytes;
-use lcm::model::snapshot::PlanError;
-use lcm::model::snapshot::Planner;
-use lcm::model::snapshot::Snapshot;
+use lcm::model::snapshot::{PlanError, Planner, Snapshot};
+use lcm::model::workload::Origin;
 use lcm::observe::observe;
 use lcm::plan::{audit, plan};
 use lcm::runtime::Driver;
+use lcm::runtime::docker::intent::DockerSpec;
 use lcm::sim::{Behaviour, Crash, Deed, OVERPROMISED, Sim};
 use lcm::store::memory::Memory;
 use lcm::store::{Author, Store};
@@ -298,7 +298,7 @@ impl Bench {
     /// What the facts hold of things that are neither ours nor named by us.
     fn foreign(&self, facts: &Facts) -> (Vec<String>, Vec<String>) {
         let names: BTreeSet<&str> =
-            self.desired.services.values().filter_map(Service::container_name).map(ContainerName::as_str).collect();
+            self.desired.services.values().filter_map(Service::object).map(ObjectName::as_str).collect();
         let containers = facts.containers.known().into_iter().flatten();
         let containers = containers.filter(|found| match &found.marks {
             Some(marks) => marks.project != PROJECT,
@@ -309,10 +309,9 @@ impl Bench {
     }
 
     fn is_existing(&self, container: &str) -> bool {
-        self.desired
-            .services
-            .values()
-            .any(|one| matches!(&one.runtime, Runtime::Existing(existing) if existing.container.as_str() == container))
+        self.desired.services.values().any(|one| {
+            one.workload.origin == Origin::Existing && one.object().is_some_and(|name| name.as_str() == container)
+        })
     }
 
     fn capacity(&self, gpu: &GpuId) -> Mebibytes {
@@ -357,9 +356,9 @@ impl Bench {
                 GpuRef::Uuid(uuid) => gpu.as_str() == uuid,
             }),
         };
-        let services = self.desired.services.values().filter(|service| match &service.runtime {
-            Runtime::Existing(existing) => ran(existing.container.as_str()),
-            Runtime::Process(_) | Runtime::Container(_) => false,
+        let services = self.desired.services.values().filter(|service| match service.workload.spec::<DockerSpec>() {
+            Some(DockerSpec::Existing(existing)) => ran(existing.container.as_str()),
+            None | Some(DockerSpec::Created(_)) => false,
         });
         services
             .filter(|one| running.contains(&one.name) && !started.contains(&one.name) && sits(&one.gpu))

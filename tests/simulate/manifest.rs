@@ -4,15 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lcm::model::call::Call;
 use lcm::model::desired::{
-    Busy, BusyProbe, Call, Command, Condition, Container, DeclaredGpu, Dependency, Desired, ExistingContainer, Goal,
-    GpuAccess, GpuRef, GpuRequest, Health, LogPolicy, Mode, OrphanPolicy, Others, Probe, Process, Protocol,
-    PublishedPort, PullPolicy, Runtime, Service, Wake,
+    Busy, BusyProbe, Condition, DeclaredGpu, Dependency, Desired, Goal, GpuRef, GpuRequest, Health, Mode, OrphanPolicy,
+    Others, Probe, Service, Wake,
 };
-use lcm::model::names::{ContainerName, GoalName, ModeName, ProjectName, ServiceName};
+use lcm::model::endpoint::{Protocol, PublishedPort};
+use lcm::model::names::{GoalName, ModeName, ObjectName, ProjectName, ServiceName};
 use lcm::model::secret::Secret;
 use lcm::model::size::Mebibytes;
 use lcm::model::spec::Spec;
+use lcm::model::workload::Workload;
+use lcm::runtime::docker::intent::{ContainerSpec, DockerSpec, ExistingContainer, GpuAccess, PullPolicy};
+use lcm::runtime::process::intent::{CommandSpec, LogPolicy, ProcessSpec};
 use serde_json::json;
 
 use crate::draft::{Draft, GpuDraft, Kind, PORT_BASE, ServiceDraft};
@@ -68,7 +72,7 @@ fn share_no_port(desired: &mut Desired, wanted: &BTreeSet<ServiceName>) {
     let mut taken = BTreeSet::new();
     for service in desired.services.values_mut().filter(|service| wanted.contains(&service.name)) {
         service.ports.retain(|port| taken.insert(*port));
-        if let Runtime::Container(container) = &mut service.runtime {
+        if let Some(DockerSpec::Created(container)) = service.workload.spec_mut::<DockerSpec>() {
             container.ports.retain(|port| port.host.is_some_and(|port| service.ports.contains(&port.into())));
         }
     }
@@ -125,7 +129,7 @@ fn resolve(draft: &Draft, index: usize, service: &ServiceDraft) -> Service {
             Kind::Existing => Spec::plain(json!(null)),
             Kind::Process | Kind::Container => Spec::new(json!({ "command": index }), secrets.into_iter().collect()),
         },
-        ..Service::plain(name(index), runtime(index, service.kind, port))
+        ..Service::plain(name(index), workload(index, service.kind, port))
     }
 }
 
@@ -147,29 +151,31 @@ fn health(probed: bool) -> Health {
     }
 }
 
-fn runtime(index: usize, kind: Kind, port: Option<u16>) -> Runtime {
+fn workload(index: usize, kind: Kind, port: Option<u16>) -> Workload {
     match kind {
-        Kind::Process => Runtime::Process(Box::new(Process {
-            command: Command::Exec(vec![format!("./s{index}")]),
+        Kind::Process => ProcessSpec {
+            command: CommandSpec::Exec(vec![format!("./s{index}")]),
             cwd: PathBuf::from("/"),
             environment: BTreeMap::new(),
             inherit: BTreeSet::new(),
             log: LogPolicy { max_size_bytes: 1 << 20, files: 1 },
             pid_file: None,
             writes_pid: None,
-        })),
-        Kind::Container => Runtime::Container(Box::new(Container {
+        }
+        .into(),
+        Kind::Container => ContainerSpec {
             pull: PullPolicy::Never,
             ports: port
                 .map(|port| PublishedPort { address: None, host: Some(port), container: 80, protocol: Protocol::Tcp })
                 .into_iter()
                 .collect(),
             gpu_access: GpuAccess::None,
-            ..Container::plain(format!("{PROJECT}-s{index}"), "image")
-        })),
-        Kind::Existing => Runtime::Existing(ExistingContainer {
-            container: ContainerName::new(format!("their-s{index}")),
-            accepts_auto_remove: false,
-        }),
+            ..ContainerSpec::plain(format!("{PROJECT}-s{index}"), "image")
+        }
+        .into(),
+        Kind::Existing => {
+            ExistingContainer { container: ObjectName::new(format!("their-s{index}")), accepts_auto_remove: false }
+                .into()
+        }
     }
 }

@@ -177,9 +177,8 @@ pub(crate) fn measure(draft: &Draft, desired: &Desired, facts: &mut Facts) {
     let up = |state| matches!(state, ContainerState::Running | ContainerState::Paused);
     let containers = facts.containers.known().into_iter().flatten().filter(|found| up(found.state));
     for (pid, container) in (50_000..).zip(containers) {
-        let existing = (0..draft.services.len()).find(|index| {
-            desired.services[&name(*index)].container_name().is_some_and(|own| own.as_str() == container.name)
-        });
+        let existing = (0..draft.services.len())
+            .find(|index| desired.services[&name(*index)].object().is_some_and(|own| own.as_str() == container.name));
         let (service, marked, gpus) = match (&container.marks, existing) {
             (Some(marks), _) => (marks.service.clone(), marks.vram_mib, marks.gpus.clone()),
             (None, Some(index)) => {

@@ -75,8 +75,7 @@ impl World {
         let up = self.containers.iter().filter(|found| found.state == ContainerState::Running);
         self.trees.iter().any(|tree| ours(&tree.marks) && !tree.members.is_empty())
             || up.into_iter().any(|found| {
-                found.marks.as_ref().is_some_and(ours)
-                    || service.container_name().is_some_and(|own| own.as_str() == found.name)
+                found.marks.as_ref().is_some_and(ours) || service.object().is_some_and(|own| own.as_str() == found.name)
             })
     }
 
@@ -115,7 +114,7 @@ impl World {
 
     fn add_container(&mut self, service: &Service, index: usize, draft: &ServiceDraft) {
         let marks = self.marks(service, index, draft, made(draft.found));
-        let own = service.container_name().expect("a container").as_str();
+        let own = service.object().expect("a container").as_str();
         let mut older_marks = self.marks(service, index, draft, Made::Before);
         older_marks.salt.push_str("-older");
         let older = |state| {
@@ -172,7 +171,7 @@ impl World {
             | Found::Unsettled
             | Found::Renamed => ContainerState::Running,
         };
-        let own = service.container_name().expect("a container").as_str();
+        let own = service.object().expect("a container").as_str();
         let container = self.container(own, index, state, None, draft.found == Found::Starting);
         if holds_ports(state) {
             self.listen(service, &Owner::Container(container.id.clone()));

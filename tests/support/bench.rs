@@ -7,13 +7,15 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use lcm::model::desired::{Container, Desired, GpuAccess, Health, Runtime, Service, StopPolicy};
+use lcm::model::desired::{Desired, Health, Service, StopPolicy};
 use lcm::model::facts::{ContainerFact, Reading};
+use lcm::model::instance::Instance;
 use lcm::model::names::{GpuId, ProjectName, ServiceName};
-use lcm::model::observed::Instance;
 use lcm::model::size::Mebibytes;
 use lcm::model::spec::Spec;
+use lcm::model::workload::Workload;
 use lcm::runtime::docker::drive::{Engine, connect};
+use lcm::runtime::docker::intent::{ContainerSpec, GpuAccess};
 use lcm::runtime::{Life, Look, Start, Stop};
 use serde_json::json;
 
@@ -41,11 +43,11 @@ impl Bench {
     }
 
     /// A container of lcm's own that serves.
-    pub(crate) fn container(&self, service: &str, words: &[&str]) -> Container {
-        Container {
+    pub(crate) fn container(&self, service: &str, words: &[&str]) -> ContainerSpec {
+        ContainerSpec {
             command: Some(SERVE.iter().chain(words).map(|word| (*word).to_owned()).collect()),
             gpu_access: GpuAccess::None,
-            ..Container::plain(format!("{}-{service}", self.project), image::model_server())
+            ..ContainerSpec::plain(format!("{}-{service}", self.project), image::model_server())
         }
     }
 
@@ -64,7 +66,7 @@ impl Bench {
     }
 
     pub(crate) async fn fact(&self, service: &Service) -> ContainerFact {
-        let name = service.container_name().expect("a container");
+        let name = service.object().expect("a container");
         let found = self.facts(&[service]).await.into_iter().find(|fact| fact.name == name.as_str());
         found.unwrap_or_else(|| panic!("no container {name}"))
     }
@@ -135,23 +137,23 @@ impl Drop for Bench {
 }
 
 /// A service with a container of lcm's own.
-pub(crate) fn own(name: &str, container: Container) -> Service {
+pub(crate) fn own(name: &str, container: ContainerSpec) -> Service {
     let config = json!({
         "image": container.image,
         "command": container.command,
         "entrypoint": container.entrypoint,
     });
     let spec = Spec::plain(config);
-    Service { spec, ..service(name, Runtime::Container(Box::new(container))) }
+    Service { spec, ..service(name, container) }
 }
 
 /// With defaults all over.
-pub(crate) fn service(name: &str, runtime: Runtime) -> Service {
+pub(crate) fn service(name: &str, workload: impl Into<Workload>) -> Service {
     Service {
         stop: StopPolicy { grace: PATIENCE, ..StopPolicy::default() },
         vram: Mebibytes(512),
         health: Box::new(Health { timeout: PATIENCE, ..Health::default() }),
-        ..Service::plain(ServiceName::new(name), runtime)
+        ..Service::plain(ServiceName::new(name), workload)
     }
 }
 
@@ -171,8 +173,8 @@ pub(crate) fn inspected(id: &str, field: &str) -> String {
 
 pub(crate) fn id(instance: &Instance) -> &str {
     match instance {
-        Instance::Container { id, .. } => id,
-        Instance::Tree { id } => panic!("{id} is a tree"),
+        Instance { id, name: Some(_), .. } => id,
+        Instance { id, .. } => panic!("{id} is no container"),
     }
 }
 

@@ -12,22 +12,23 @@ use tokio::sync::watch;
 
 use super::forgetful::Forgetful;
 use crate::apply::{Context, Interrupt, OnFailure, Options, Outcome, apply};
+use crate::model::call::Call;
 use crate::model::desired::{
-    Busy, BusyProbe, Call, Command, Condition, Container, DeclaredGpu, Dependency, Desired, Evict, GpuAccess,
-    GpuRequest, Health, LogPolicy, Probe, Process, PullPolicy, Runtime, Service, StopPolicy, Wake,
+    Busy, BusyProbe, Condition, DeclaredGpu, Dependency, Desired, Evict, GpuRequest, Health, Probe, Service,
+    StopPolicy, Wake,
 };
 use crate::model::event::{Event, EventKind, Stage};
 use crate::model::facts::{Facts, GpuFact, GpuHolder, Marks, Owner, ProcessFact, Reading, TreeFact};
+use crate::model::instance::Instance;
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{GpuId, ProjectName, ServiceName, StepId};
-use crate::model::observed::Instance;
 use crate::model::plan::{Expect, Plan, Purpose, Reason, ReasonCode, Request, Step};
 use crate::model::room::{GpuRoom, Holder, Room};
 use crate::model::size::Mebibytes;
-use crate::model::snapshot::PlanError;
-use crate::model::snapshot::Planner;
-use crate::model::snapshot::Snapshot;
+use crate::model::snapshot::{PlanError, Planner, Snapshot};
 use crate::model::spec::Spec;
+use crate::runtime::docker::intent::{ContainerSpec, GpuAccess, PullPolicy};
+use crate::runtime::process::intent::{CommandSpec, LogPolicy, ProcessSpec};
 use crate::sim::{Behaviour, Deed, Sim};
 use crate::store::memory::Memory;
 use crate::store::{Author, Store};
@@ -290,24 +291,24 @@ pub(super) fn start(service: &str, needs: &[&str]) -> Step {
 
 /// Of what [`Bench::new`] had running.
 pub(super) fn stop(service: &str, needs: &[&str]) -> Step {
-    let instance = Instance::Tree { id: format!("salt-{service}") };
+    let instance = crate::runtime::process::instance(format!("salt-{service}"));
     step(Action::Stop, service, State::Online, Some(instance), needs)
 }
 
 /// The second half of a recreation.
 pub(super) fn start_again(service: &str, needs: &[&str]) -> Step {
-    let instance = Instance::Tree { id: format!("salt-{service}") };
+    let instance = crate::runtime::process::instance(format!("salt-{service}"));
     step(Action::Start, service, State::Offline, Some(instance), needs)
 }
 
 pub(super) fn wait_for(service: &str, needs: &[&str]) -> Step {
-    let instance = Instance::Tree { id: format!("salt-{service}") };
+    let instance = crate::runtime::process::instance(format!("salt-{service}"));
     step(Action::Start, service, State::Starting, Some(instance), needs)
 }
 
 pub(super) fn service(name: &str) -> Service {
-    let process = Process {
-        command: Command::Exec(vec![format!("./{name}")]),
+    let process = ProcessSpec {
+        command: CommandSpec::Exec(vec![format!("./{name}")]),
         cwd: PathBuf::from("/"),
         environment: BTreeMap::new(),
         inherit: BTreeSet::new(),
@@ -320,17 +321,17 @@ pub(super) fn service(name: &str) -> Service {
         gpu: GpuRequest::Auto,
         health: Box::new(health()),
         spec: Spec::plain(json!({ "command": name })),
-        ..Service::plain(name.into(), Runtime::Process(Box::new(process)))
+        ..Service::plain(name.into(), process)
     }
 }
 
 pub(super) fn container(name: &str) -> Service {
-    let container = Container {
+    let container = ContainerSpec {
         pull: PullPolicy::Never,
         gpu_access: GpuAccess::None,
-        ..Container::plain(format!("{PROJECT}-{name}"), "image")
+        ..ContainerSpec::plain(format!("{PROJECT}-{name}"), "image")
     };
-    Service { runtime: Runtime::Container(Box::new(container)), ..service(name) }
+    Service { workload: container.into(), ..service(name) }
 }
 
 fn health() -> Health {
@@ -361,7 +362,7 @@ pub(super) fn evictable(service: Service, resident: u64) -> Service {
 
 /// Of what [`Bench::new`] had running, and goes on running.
 pub(super) fn evict(service: &str) -> Step {
-    let instance = Instance::Tree { id: format!("salt-{service}") };
+    let instance = crate::runtime::process::instance(format!("salt-{service}"));
     step(Action::Evict, service, State::Online, Some(instance), &[])
 }
 
@@ -373,7 +374,7 @@ pub(super) fn wakeable(service: Service) -> Service {
 
 /// Of what [`Bench::new`] had running, and goes on running.
 pub(super) fn wake(service: &str, needs: &[&str]) -> Step {
-    let instance = Instance::Tree { id: format!("salt-{service}") };
+    let instance = crate::runtime::process::instance(format!("salt-{service}"));
     step(Action::Wake, service, State::Online, Some(instance), needs)
 }
 

@@ -7,11 +7,11 @@ use tokio::time::{Instant, sleep};
 
 use super::bench::{Bench, busy, container, depends, loads_in, service, start, start_again, stop, wait_for};
 use crate::apply::{Interrupt, OnFailure};
-use crate::model::desired::{Call, Condition, Service};
+use crate::model::call::Call;
+use crate::model::desired::{Condition, Service};
 use crate::model::event::{CallOutcome, EventKind, Stage};
 use crate::model::hooks::{Hook, Hooks, Notifier, When};
 use crate::model::lifecycle::{Class, State};
-use crate::model::observed::Instance;
 use crate::model::plan::ReasonCode;
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
@@ -211,7 +211,7 @@ async fn an_older_self_that_is_brought_back_calls_nobody() {
     let mut bench = Bench::new(vec![a], &[]);
     bench.apply(vec![start("a", &[])]).await;
     let older = bench.sim.world().containers.known().expect("known")[0].clone();
-    let instance = Instance::Container { id: older.id, name: older.name.as_str().into() };
+    let instance = crate::runtime::docker::instance(older.id, older.name.as_str());
     if let Some(service) = bench.desired.services.get_mut(&"a".into()) {
         service.spec = Spec::plain(serde_json::json!({ "command": "newer" }));
     }
@@ -234,7 +234,7 @@ async fn a_surplus_copy_calls_nobody() {
     });
     let mut surplus = stop("a", &[]);
     surplus.id = "stop:a#1".into();
-    surplus.expect.instance = Some(Instance::Tree { id: "surplus".to_owned() });
+    surplus.expect.instance = Some(crate::runtime::process::instance("surplus".to_owned()));
     let outcome = bench.apply(vec![surplus]).await;
     assert_eq!((outcome.done, bench.called().len()), (1, 0));
 }

@@ -8,7 +8,6 @@ use crate::model::desired::{Mode, Others, Service};
 use crate::model::event::Stage;
 use crate::model::facts::{GpuHolder, Owner, Reading};
 use crate::model::lifecycle::State;
-use crate::model::observed::Instance;
 use crate::model::plan::Step;
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
@@ -196,7 +195,7 @@ async fn a_surplus_copy_does_not_wait_for_the_memory_of_its_service() {
     });
     let mut surplus = stop("a", &[]);
     surplus.id = "stop:a#1".into();
-    surplus.expect.instance = Some(Instance::Tree { id: "surplus".to_owned() });
+    surplus.expect.instance = Some(crate::runtime::process::instance("surplus".to_owned()));
     let outcome = bench.apply(vec![surplus]).await;
     assert_eq!((outcome.done, bench.runs("a")), (1, true), "{:?}", outcome.failures);
 }
@@ -310,7 +309,7 @@ async fn with_older(behaviour: Behaviour) -> (Bench, String) {
     bench.desired.services.get_mut(&"a".into()).expect("there").spec =
         Spec::plain(serde_json::json!({ "command": "newer" }));
     bench.behaves("a", behaviour);
-    let instance = Instance::Container { id: older.id, name: older.name.as_str().into() };
+    let instance = crate::runtime::docker::instance(older.id, older.name.as_str());
     let (mut stop, mut start) = (stop("a", &[]), start_again("a", &["stop:a"]));
     stop.expect.instance = Some(instance.clone());
     stop.vram_mib = Mebibytes(15_000);

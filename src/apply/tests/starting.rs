@@ -155,7 +155,7 @@ async fn with_older(behaviour: Behaviour, on_failure: OnFailure) -> (Outcome, Be
         service.spec = Spec::plain(serde_json::json!({ "command": "newer" }));
     }
     bench.behaves("a", behaviour);
-    let instance = crate::model::observed::Instance::Container { id: older.id, name: older.name.as_str().into() };
+    let instance = crate::runtime::docker::instance(older.id, older.name.as_str());
     let (mut stop, mut start) = (stop("a", &[]), start_again("a", &["stop:a"]));
     stop.expect.instance = Some(instance.clone());
     start.expect.instance = Some(instance);

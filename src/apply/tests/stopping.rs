@@ -10,7 +10,6 @@ use crate::model::event::EventKind;
 use crate::model::facts::Marks;
 use crate::model::lifecycle::State;
 use crate::model::names::StepId;
-use crate::model::observed::Instance;
 use crate::model::plan::Step;
 use crate::sim::Behaviour;
 
@@ -147,6 +146,6 @@ fn surplus(bench: &Bench) -> Step {
     });
     let mut surplus = stop("a", &[]);
     surplus.id = StepId::from("stop:a#1");
-    surplus.expect.instance = Some(Instance::Tree { id: "surplus".to_owned() });
+    surplus.expect.instance = Some(crate::runtime::process::instance("surplus".to_owned()));
     surplus
 }

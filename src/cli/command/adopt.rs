@@ -10,7 +10,6 @@ use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
 use crate::cli::{locked, opened, wire};
 use crate::manifest::Choice;
-use crate::model::desired::Runtime;
 use crate::model::names::ServiceName;
 use crate::runtime::DriverError;
 
@@ -39,7 +38,7 @@ pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, 
     let desired = &opened.desired;
     names::check("service", [&args.service], desired.services.keys())?;
     let service = &args.service;
-    if let Some(Runtime::Container(_) | Runtime::Existing(_)) = desired.services.get(service).map(|it| &it.runtime) {
+    if desired.services.get(service).is_some_and(|service| service.object().is_some()) {
         let advice = "name the container in the manifest with `docker: { container: .. }`";
         return Err(Stop::refused(
             Code::Adopt,

@@ -169,7 +169,7 @@ fn services(desired: &Desired) -> Names {
     desired
         .services
         .iter()
-        .map(|(name, service)| (name.to_string(), Some(service.runtime.as_str().to_owned())))
+        .map(|(name, service)| (name.to_string(), Some(service.workload.runtime.as_str().to_owned())))
         .collect()
 }
 

@@ -25,16 +25,14 @@ mod worker;
 pub(crate) use owner::attribute;
 
 use nvml::Library;
-use worker::Worker;
+use unified::MEMORY_UNTOLD;
+use worker::{Sources, Worker};
 
 /// Names another NVML library; empty: no driver is asked, AMD's neither.
 pub const NVML_LIBRARY: &str = "LCM_NVML_LIB";
 
 /// A driver that is well answers each question within milliseconds, and wakes a sleeping GPU in about one second.
 const DEADLINE: Duration = Duration::from_secs(3);
-
-/// Instead of a capacity: boards that share the machine's memory have none of their own to tell.
-const MEMORY_UNTOLD: &str = "its driver does not tell how much memory it has; declare it under `gpus.devices`";
 
 /// The GPUs of this machine. Nothing is loaded or asked before the first reading; the driver's handle is kept after it.
 pub struct Gpus {
@@ -47,16 +45,6 @@ impl fmt::Debug for Gpus {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Gpus").field("deadline", &self.deadline).finish_non_exhaustive()
     }
-}
-
-/// Where to look.
-#[derive(Clone, Debug)]
-struct Sources {
-    nvml: Library,
-    /// `/sys/class/drm`, but for tests.
-    drm: PathBuf,
-    /// `/proc`, but for tests.
-    processes: PathBuf,
 }
 
 impl Gpus {
@@ -120,13 +108,14 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::{Gpus, MEMORY_UNTOLD, NVML_LIBRARY, complete, declared, has_use_for};
-    use crate::model::desired::{Desired, ExistingContainer, GpuRequest, Runtime, Service};
+    use crate::model::desired::{Desired, GpuRequest, Service};
     use crate::model::facts::Reading;
     use crate::model::names::{ProjectName, ServiceName};
     use crate::model::size::Mebibytes;
+    use crate::runtime::docker::intent::ExistingContainer;
 
     fn desired() -> Desired {
-        let runtime = Runtime::Existing(ExistingContainer { container: "web".into(), accepts_auto_remove: false });
+        let runtime = ExistingContainer { container: "web".into(), accepts_auto_remove: false };
         Desired::plain(ProjectName::new("p"), [Service::plain(ServiceName::new("web"), runtime)])
     }
 

@@ -12,7 +12,8 @@ use nvml_wrapper::struct_wrappers::device::ProcessInfo;
 use nvml_wrapper::{Device, Nvml};
 
 use crate::host::gpu::progress::Progress;
-use crate::host::gpu::{MEMORY_UNTOLD, memory_v1, owner};
+use crate::host::gpu::unified::MEMORY_UNTOLD;
+use crate::host::gpu::{memory_v1, owner};
 use crate::model::facts::{GpuFact, GpuHolder, Owner};
 use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;

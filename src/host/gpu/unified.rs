@@ -43,3 +43,7 @@ mod tests {
         assert_eq!(total(file.path()), Some(Mebibytes(126_976)));
     }
 }
+
+/// Instead of a capacity: boards that share the machine's memory have none of their own to tell.
+pub(super) const MEMORY_UNTOLD: &str =
+    "its driver does not tell how much memory it has; declare it under `gpus.devices`";

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::host::gpu::nvml::{Nvidia, Told};
 use crate::host::gpu::progress::Progress;
-use crate::host::gpu::{Sources, amd, owner};
+use crate::host::gpu::{Library, PathBuf, amd, owner};
 use crate::model::desired::DeclaredGpu;
 use crate::model::facts::GpuFact;
 
@@ -109,4 +109,14 @@ fn read(nvidia: &mut Nvidia, sources: &Sources, declared: &[DeclaredGpu], progre
         Told::Failure(reason) => return Err(reason),
     };
     Ok(gpus.map(|gpus| owner::name(gpus, &sources.processes)))
+}
+
+/// Where to look.
+#[derive(Clone, Debug)]
+pub(super) struct Sources {
+    pub(super) nvml: Library,
+    /// `/sys/class/drm`, but for tests.
+    pub(super) drm: PathBuf,
+    /// `/proc`, but for tests.
+    pub(super) processes: PathBuf,
 }

@@ -11,7 +11,9 @@ use rustix::process::geteuid;
 
 use crate::files::kernel;
 use crate::host::error::DriverError;
-use crate::model::desired::{EnvValue, Process, Service};
+use crate::model::desired::Service;
+use crate::model::environment::EnvValue;
+use crate::runtime::process::intent::ProcessSpec;
 use crate::shared;
 
 /// Where programs are looked up, unless the service's own environment says otherwise.
@@ -33,7 +35,7 @@ pub(crate) struct Invocation {
 /// The service's own command, ready to run; or what of it is missing.
 pub(crate) fn invocation(
     service: &Service,
-    process: &Process,
+    process: &ProcessSpec,
     own: &BTreeMap<String, String>,
 ) -> Result<Invocation, DriverError> {
     beside(service, process, own, &process.command.argv())
@@ -42,7 +44,7 @@ pub(crate) fn invocation(
 /// Any command in the service's folder and environment.
 pub(crate) fn beside(
     service: &Service,
-    process: &Process,
+    process: &ProcessSpec,
     own: &BTreeMap<String, String>,
     argv: &[String],
 ) -> Result<Invocation, DriverError> {
@@ -66,7 +68,7 @@ pub(crate) fn invoke(
 /// The fixed part, then what `inherit` names, then the manifest's own.
 pub(crate) fn environment(
     service: &Service,
-    process: &Process,
+    process: &ProcessSpec,
     own: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, DriverError> {
     let mut environment = fixed(own);

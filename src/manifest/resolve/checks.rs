@@ -9,7 +9,7 @@ use crate::manifest::resolve::project::Settings;
 use crate::manifest::resolve::service::Resolved;
 use crate::model::desired::{DeclaredGpu, Goal, GpuRef, GpuRequest, Mode};
 use crate::model::endpoint::Endpoint;
-use crate::model::names::{ContainerName, GoalName, ModeName, ServiceName};
+use crate::model::names::{GoalName, ModeName, ObjectName, ServiceName};
 use crate::model::size::Mebibytes;
 use crate::syntax::problem::Problem;
 use crate::syntax::source::Span;
@@ -63,9 +63,9 @@ fn circles(context: &mut Context<'_>, services: &Services, graph: &Graph<'_>) {
 }
 
 fn containers(context: &mut Context<'_>, services: &Services) {
-    let mut known: BTreeMap<&ContainerName, &Resolved> = BTreeMap::new();
+    let mut known: BTreeMap<&ObjectName, &Resolved> = BTreeMap::new();
     for resolved in services.values() {
-        let Some(container) = resolved.service.container_name() else { continue };
+        let Some(container) = resolved.service.object() else { continue };
         match known.get(container) {
             Some(first) => {
                 let (one, other) = (&first.service.name, &resolved.service.name);

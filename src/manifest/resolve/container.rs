@@ -10,11 +10,12 @@ use crate::manifest::resolve::service::{Built, as_index, gets_gpus};
 use crate::manifest::wire;
 use crate::manifest::wire::docker::{Docker, Healthcheck};
 use crate::manifest::wire::shape::{CommandLine, Pairs};
-use crate::model::desired::{
-    Container, ExistingContainer, GpuAccess, ImageHealthcheck, PublishedPort, PullPolicy, Runtime, Ulimit,
-};
-use crate::model::names::ContainerName;
+use crate::model::endpoint::PublishedPort;
+use crate::model::names::ObjectName;
 use crate::model::spec::Spec;
+use crate::runtime::docker::intent::{
+    ContainerSpec, ExistingContainer, GpuAccess, ImageHealthcheck, PullPolicy, Ulimit,
+};
 use crate::syntax::located::Located;
 use crate::syntax::scalar::{Word, is_name};
 use crate::syntax::source::Span;
@@ -40,10 +41,11 @@ pub(super) fn docker(
         context.error_with_help("lcm::manifest::conflict", container.span, (message, "this one exists already"), help);
     }
     Some(Built {
-        runtime: Runtime::Existing(ExistingContainer {
-            container: ContainerName::new(&container.value),
+        workload: ExistingContainer {
+            container: ObjectName::new(&container.value),
             accepts_auto_remove: written.auto_remove.is_some(),
-        }),
+        }
+        .into(),
         spec: Spec::plain(Value::Null),
         missing_secrets: Vec::new(),
         published: Vec::new(),
@@ -79,13 +81,13 @@ fn others(written: &Docker) -> Vec<&'static str> {
     .collect()
 }
 
-fn named(context: &mut Context<'_>, own_name: &str, written: &Docker) -> ContainerName {
+fn named(context: &mut Context<'_>, own_name: &str, written: &Docker) -> ObjectName {
     match &written.container_name {
         Some(name) => {
             valid_name(context, name);
-            ContainerName::new(&name.value)
+            ObjectName::new(&name.value)
         }
-        None => ContainerName::new(format!("{}-{own_name}", context.project)),
+        None => ObjectName::new(format!("{}-{own_name}", context.project)),
     }
 }
 
@@ -122,7 +124,7 @@ fn created(
     };
     let environment = environment(context, service, pairs);
     let published = published(context, written);
-    let container = Container {
+    let container = ContainerSpec {
         name,
         image: image.value.clone(),
         pull: match written.pull_policy {
@@ -157,9 +159,9 @@ fn created(
     if as_index(service) {
         config.insert("gpu_as".to_owned(), "index".into());
     }
-    let container = Container { environment: environment.values, volumes, ..container };
+    let container = ContainerSpec { environment: environment.values, volumes, ..container };
     Some(Built {
-        runtime: Runtime::Container(Box::new(container)),
+        workload: container.into(),
         spec: Spec::new(Value::Object(config), environment.secrets),
         missing_secrets: environment.missing.into_iter().collect(),
         published,
@@ -167,7 +169,7 @@ fn created(
 }
 
 /// What the container is made from: only keys that are set, so that a new default recreates nothing.
-fn config(written: &Docker, container: &Container, volumes: &[String]) -> Map<String, Value> {
+fn config(written: &Docker, container: &ContainerSpec, volumes: &[String]) -> Map<String, Value> {
     let healthcheck = container.healthcheck.as_ref().map(|check| {
         let milliseconds = |period: std::time::Duration| json!(u64::try_from(period.as_millis()).unwrap_or(u64::MAX));
         let fields = [

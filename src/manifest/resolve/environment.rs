@@ -8,7 +8,7 @@ use crate::manifest::resolve::EnvFile;
 use crate::manifest::resolve::context::Context;
 use crate::manifest::wire::service::Service;
 use crate::manifest::wire::shape::{EnvironmentValue, OneOrMany, Pairs};
-use crate::model::desired::EnvValue;
+use crate::model::environment::EnvValue;
 use crate::model::reserved_variables::{is_overruled, names_gpus};
 use crate::model::secret::{MASK, Secret};
 use crate::syntax::interpolate::Used;

@@ -8,8 +8,9 @@ use crate::manifest::resolve::context::Context;
 use crate::manifest::wire;
 use crate::manifest::wire::health::Listener;
 use crate::manifest::wire::shape::{CommandLine, Commands, OneOrMany};
+use crate::model::call::Call;
 use crate::model::desired::{
-    Busy, BusyProbe, Call, Evict, Health, HttpProbe, PROBE_TIMEOUT_DEFAULT, Pointer, Probe, StopPolicy, Wake,
+    Busy, BusyProbe, Evict, Health, HttpProbe, PROBE_TIMEOUT_DEFAULT, Pointer, Probe, StopPolicy, Wake,
 };
 use crate::model::signal;
 use crate::model::size::Mebibytes;

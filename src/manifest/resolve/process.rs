@@ -9,9 +9,9 @@ use crate::manifest::resolve::environment::{Written, chosen_by_lcm, environment}
 use crate::manifest::resolve::service::{Built, as_index, gets_gpus};
 use crate::manifest::wire;
 use crate::manifest::wire::shape::CommandLine;
-use crate::model::desired::{Command, LogPolicy, PidFile, Process, Runtime};
 use crate::model::reserved_variables::names_gpus;
 use crate::model::spec::Spec;
+use crate::runtime::process::intent::{CommandSpec, LogPolicy, PidFile, ProcessSpec};
 use crate::syntax::located::Located;
 use crate::syntax::source::Span;
 
@@ -67,9 +67,9 @@ pub(super) fn process(
         None => (None, None),
     };
     let process =
-        Process { command: command?, cwd, environment: environment.values, inherit, log, pid_file, writes_pid };
+        ProcessSpec { command: command?, cwd, environment: environment.values, inherit, log, pid_file, writes_pid };
     Some(Built {
-        runtime: Runtime::Process(Box::new(process)),
+        workload: process.into(),
         spec: Spec::new(Value::Object(config), environment.secrets),
         missing_secrets: environment.missing.into_iter().collect(),
         published: Vec::new(),
@@ -109,7 +109,7 @@ fn command(
     context: &mut Context<'_>,
     written: &Located<wire::process::Process>,
     config: &mut Map<String, Value>,
-) -> Option<Command> {
+) -> Option<CommandSpec> {
     let Some(command) = &written.command else {
         context.missing(written, "a process needs a `command`", "write `command: [./serve.sh]`");
         return None;
@@ -121,7 +121,7 @@ fn command(
                 context.error("lcm::manifest::conflict", shell.span, message, "this shell is never called");
             }
             config.insert("command".to_owned(), json!(words));
-            Some(Command::Exec(words.clone()))
+            Some(CommandSpec::Exec(words.clone()))
         }
         CommandLine::Line(line) => {
             config.insert("command".to_owned(), json!(line));
@@ -129,7 +129,7 @@ fn command(
                 config.insert("shell".to_owned(), json!(shell.value));
             }
             let shell = written.shell.as_ref().map_or(SHELL_DEFAULT, |shell| shell.value.as_str());
-            Some(Command::Shell { shell: shell.to_owned(), line: line.clone() })
+            Some(CommandSpec::Shell { shell: shell.to_owned(), line: line.clone() })
         }
     }
 }

@@ -7,11 +7,13 @@ use crate::manifest::resolve::probes::Asked;
 use crate::manifest::resolve::{container, hooks, probes, process};
 use crate::manifest::wire;
 use crate::manifest::wire::service::{DependsOn, Gpu, GpuId};
-use crate::model::desired::{Condition, Dependency, GpuRef, GpuRequest, PublishedPort, Runtime, Service};
-use crate::model::endpoint::Endpoint;
+use crate::model::desired::{Condition, Dependency, GpuRef, GpuRequest, Service};
+use crate::model::endpoint::{Endpoint, PublishedPort};
 use crate::model::names::ServiceName;
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
+use crate::model::workload::Workload;
+use crate::runtime::docker::intent::DockerSpec;
 use crate::syntax::located::Located;
 use crate::syntax::problem::Problem;
 use crate::syntax::source::Span;
@@ -19,7 +21,7 @@ use crate::syntax::source::Span;
 /// A runtime, and what comes with it.
 #[derive(Debug)]
 pub(super) struct Built {
-    pub runtime: Runtime,
+    pub workload: Workload,
     pub spec: Spec,
     pub missing_secrets: Vec<String>,
     pub published: Vec<(PublishedPort, Span)>,
@@ -76,7 +78,7 @@ pub(super) fn service(
         missing_secrets: built.missing_secrets,
         spec: built.spec,
         source: context.source(name.span),
-        runtime: built.runtime,
+        workload: built.workload,
     };
     let docker = written.docker.as_ref();
     let container = docker.and_then(|docker| docker.container.as_ref().or(docker.container_name.as_ref()));
@@ -200,12 +202,12 @@ fn depends_on(context: &mut Context<'_>, written: Option<&DependsOn>) -> Depende
 
 /// Published ports; for what publishes none that lcm knows of, the local ones that its own probes ask.
 fn ports(built: &Built, asked: &[Asked]) -> BTreeMap<Endpoint, Span> {
-    match &built.runtime {
-        Runtime::Container(_) => {
+    match built.workload.spec::<DockerSpec>() {
+        Some(DockerSpec::Created(_)) => {
             let published = built.published.iter();
             published.filter_map(|(port, span)| Some((Endpoint::of_published(port)?, *span))).collect()
         }
-        Runtime::Process(_) | Runtime::Existing(_) => asked
+        None | Some(DockerSpec::Existing(_)) => asked
             .iter()
             .filter(|(address, _)| address.is_local())
             .map(|(address, span)| (Endpoint::tcp(address.host.parse().ok(), address.port), *span))

@@ -4,22 +4,18 @@
 use std::collections::BTreeMap;
 
 use crate::manifest::resolve::service::Resolved;
-use crate::model::desired::{Condition, Dependency, Runtime};
+use crate::model::desired::{Condition, Dependency};
 use crate::model::names::ServiceName;
-
-const CONTAINER: &str = "container:";
 
 /// Adds the dependencies that follow from it, where the manifest states none. A container that no service carries is not
 /// lcm's to follow in a plan; that it was made anew shows in the real settings.
 pub(super) fn depend(services: &mut BTreeMap<ServiceName, Resolved>) {
     let carriers: BTreeMap<String, ServiceName> = services
         .iter()
-        .filter_map(|(name, resolved)| Some((resolved.service.container_name()?.to_string(), name.clone())))
+        .filter_map(|(name, resolved)| Some((resolved.service.object()?.to_string(), name.clone())))
         .collect();
     for (name, resolved) in services.iter_mut() {
-        let Runtime::Container(container) = &resolved.service.runtime else { continue };
-        let networks = container.networks.iter().map(String::as_str);
-        let named = networks.chain(container.ipc.as_deref()).filter_map(|mode| mode.strip_prefix(CONTAINER));
+        let named = resolved.service.workload.spec.shares_with().into_iter();
         let bases: Vec<ServiceName> =
             named.filter_map(|of| carriers.get(of)).filter(|base| *base != name).cloned().collect();
         for base in bases {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::desired::Call;
+use crate::model::call::Call;
 use crate::model::size::Mebibytes;
 
 /// How a service gives GPU memory back without stopping.

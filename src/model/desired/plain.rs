@@ -6,16 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use smol_str::SmolStr;
 
-use crate::model::desired::{
-    Container, Desired, GpuAccess, GpuRequest, Health, ModeSource, OrphanPolicy, PullPolicy, Recover, Runtime, Service,
-    StopPolicy,
-};
-use crate::model::names::{ContainerName, ProjectName, ServiceName};
+use crate::model::desired::{Desired, GpuRequest, Health, ModeSource, OrphanPolicy, Recover, Service, StopPolicy};
+use crate::model::names::{ProjectName, ServiceName};
 use crate::model::rules::Rules;
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
+use crate::model::workload::Workload;
 
 /// Docker's own grace.
 pub const GRACE_DEFAULT: Duration = Duration::from_secs(10);
@@ -64,10 +61,10 @@ impl Desired {
 impl Service {
     /// A service that is up when it is alive, wants no GPU and depends on nothing.
     #[must_use]
-    pub fn plain(name: ServiceName, runtime: Runtime) -> Self {
+    pub fn plain(name: ServiceName, workload: impl Into<Workload>) -> Self {
         Self {
             name,
-            runtime,
+            workload: workload.into(),
             stop: StopPolicy::default(),
             vram: Mebibytes::ZERO,
             gpu: GpuRequest::None,
@@ -86,32 +83,6 @@ impl Service {
             missing_secrets: Vec::new(),
             spec: Spec::plain(serde_json::Value::Null),
             source: String::new(),
-        }
-    }
-}
-
-impl Container {
-    /// An image, run as it is.
-    #[must_use]
-    pub fn plain(name: impl Into<SmolStr>, image: impl Into<String>) -> Self {
-        Self {
-            name: ContainerName::new(name),
-            image: image.into(),
-            pull: PullPolicy::Missing,
-            command: None,
-            entrypoint: None,
-            environment: BTreeMap::new(),
-            ports: Vec::new(),
-            volumes: Vec::new(),
-            networks: Vec::new(),
-            user: None,
-            shm_size_bytes: None,
-            ipc: None,
-            devices: Vec::new(),
-            ulimits: BTreeMap::new(),
-            labels: BTreeMap::new(),
-            healthcheck: None,
-            gpu_access: GpuAccess::Request,
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::model::desired::{BusyProbe, Call, Desired, Probe, Runtime, Service};
+use crate::model::call::Call;
+use crate::model::desired::{BusyProbe, Desired, Probe, Service};
 use crate::model::hooks::Hooks;
 
 impl Desired {
@@ -27,8 +28,8 @@ impl Desired {
 }
 
 fn of_process(service: &Service, programs: &mut BTreeSet<PathBuf>) {
-    let Runtime::Process(process) = &service.runtime else { return };
-    let command = process.command.argv();
+    let spec = &service.workload.spec;
+    let (Some(folder), Some(command)) = (spec.host_folder(), spec.host_command()) else { return };
     let probe = service.health.probe.as_ref().and_then(|probe| match probe {
         Probe::Exec(words) => Some(words),
         Probe::Http(_) | Probe::Tcp { .. } | Probe::Log(_) | Probe::Docker => None,
@@ -40,7 +41,7 @@ fn of_process(service: &Service, programs: &mut BTreeSet<PathBuf>) {
     let evict = service.evict.iter().flat_map(|evict| &evict.calls);
     let calls = evict.chain(service.wake.iter().flat_map(|wake| &wake.calls)).filter_map(of_call);
     let all = [Some(&command), service.stop.exec.as_ref(), probe, busy].into_iter().flatten();
-    programs.extend(all.map(Vec::as_slice).chain(calls).filter_map(|words| program(words, &process.cwd)));
+    programs.extend(all.map(Vec::as_slice).chain(calls).filter_map(|words| program(words, folder)));
 }
 
 fn of_call(call: &Call) -> Option<&[String]> {

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-use super::{Secret, search};
+use super::Secret;
 
 /// Shorter values would blank half of a log for nothing.
-const LENGTH_MIN: usize = search::HEAD_BYTES;
+const LENGTH_MIN: usize = HEAD_BYTES;
 /// Numbers of fewer digits are ports, pids and counts; blanking those hides what happened.
 const DIGITS_MIN: usize = 6;
 /// The same for a line of a secret that has several: braces and names of fields need no mask.
@@ -91,3 +91,6 @@ fn base64s(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
         [standard.to_owned(), url].into_iter().filter(|chars| !chars.is_empty()).map(String::into_bytes)
     })
 }
+
+/// First bytes by which a needle is looked for; none has fewer.
+pub(super) const HEAD_BYTES: usize = 4;

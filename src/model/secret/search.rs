@@ -4,10 +4,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::needles::Edges;
+use super::needles::{Edges, HEAD_BYTES};
 
-/// First bytes by which a needle is looked for; none has fewer.
-pub(super) const HEAD_BYTES: usize = 4;
 /// Of the filter: 8 KiB, which stay in the nearest cache. Some thousand needles leave most of it empty.
 const FILTER_BITS: u32 = 16;
 /// Bytes compared for one text. Ordinary texts need a few for each byte; what is left of one that was made to need more

@@ -5,19 +5,20 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::model::desired::{Command, Desired, Evict, GpuRequest, LogPolicy, Process, Runtime, Service};
+use crate::model::desired::{Desired, Evict, GpuRequest, Service};
 use crate::model::facts::{Facts, GpuHolder, Owner, Reading};
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{Observed, ObservedService};
 use crate::model::size::Mebibytes;
 use crate::observe::observe;
+use crate::runtime::process::intent::{CommandSpec, LogPolicy, ProcessSpec};
 
 const GPU: &str = "GPU-aaaa";
 
 /// A project with one service, `llm`, of 8 000 MiB.
 fn desired() -> Desired {
-    let process = Process {
-        command: Command::Exec(vec!["llm".to_owned()]),
+    let process = ProcessSpec {
+        command: CommandSpec::Exec(vec!["llm".to_owned()]),
         cwd: "/".into(),
         environment: BTreeMap::new(),
         inherit: BTreeSet::new(),
@@ -25,11 +26,7 @@ fn desired() -> Desired {
         pid_file: None,
         writes_pid: None,
     };
-    let llm = Service {
-        vram: Mebibytes(8_000),
-        gpu: GpuRequest::Auto,
-        ..Service::plain("llm".into(), Runtime::Process(Box::new(process)))
-    };
+    let llm = Service { vram: Mebibytes(8_000), gpu: GpuRequest::Auto, ..Service::plain("llm".into(), process) };
     Desired::plain("studio".into(), [llm])
 }
 

@@ -1,3 +1,16 @@
 //! Services that are containers of one Docker engine: its keys, its readings, its effects.
 
 pub mod drive;
+pub mod intent;
+
+use crate::model::instance::Instance;
+use crate::model::names::{ObjectName, RuntimeName};
+
+/// Name of this runtime, and its key in a manifest.
+pub const NAME: RuntimeName = RuntimeName::known("docker");
+
+/// Instance that is a container.
+#[must_use]
+pub fn instance(id: impl Into<String>, name: impl Into<ObjectName>) -> Instance {
+    Instance::new(NAME, id, Some(name.into()))
+}

@@ -44,7 +44,9 @@ impl Machine {
 
     /// Refuses to start what would end with the container that lcm runs in.
     pub(super) fn require_lasting(&self, service: &Service) -> Result<(), DriverError> {
+        // An object of an engine ends with the engine alone.
         match self.enclosed.enclosure {
+            Enclosure::Job { .. } if service.object().is_some() => Ok(()),
             Enclosure::Machine => Ok(()),
             Enclosure::Job { .. } => Err(DriverError::Refused(format!(
                 "service {} is a process, and one that is started in this container ends with it: start it by lcm on the \
@@ -84,7 +86,7 @@ impl Machine {
     }
 
     pub(super) fn is_on_remote_engine(&self, service: &Service) -> bool {
-        service.container_name().is_some() && self.engine.get().and_then(Engine::elsewhere).is_some()
+        service.object().is_some() && self.engine.get().and_then(Engine::elsewhere).is_some()
     }
 
     async fn enclosure_fact(&self) -> Option<EnclosureFact> {

@@ -9,10 +9,11 @@ use std::thread;
 use serde_json::json;
 
 use super::Machine;
-use crate::model::desired::{Desired, ExistingContainer, Runtime, Service};
+use crate::model::desired::{Desired, Service};
 use crate::model::facts::Facts;
 use crate::model::names::{ProjectName, ServiceName};
 use crate::runtime::Driver as _;
+use crate::runtime::docker::intent::ExistingContainer;
 
 /// Answers with these containers, and with an image without labels, as long as the test runs.
 fn engine(listener: UnixListener, containers: &serde_json::Value) {
@@ -33,7 +34,7 @@ fn engine(listener: UnixListener, containers: &serde_json::Value) {
 /// A machine whose manifest has one container, at an engine that this test plays: it runs no containers here.
 async fn machine_at(host: Option<String>, docker_host: String, folder: &std::path::Path) -> Facts {
     let existing = ExistingContainer { container: "one".into(), accepts_auto_remove: false };
-    let service = Service::plain(ServiceName::new("one"), Runtime::Existing(existing));
+    let service = Service::plain(ServiceName::new("one"), existing);
     let mut desired = Desired::plain(ProjectName::new("paint"), [service]);
     desired.engine_host = host;
     let state = folder.join("state").display().to_string();

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use jiff::civil::Weekday;
 use lcm::manifest::{Choice, load};
-use lcm::model::desired::{Call, Desired};
+use lcm::model::call::Call;
+use lcm::model::desired::Desired;
 use lcm::model::hooks::{Hook, When};
 use lcm::model::lifecycle::{Class, State};
 use lcm::model::rules::Day;

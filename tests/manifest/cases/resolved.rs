@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lcm::manifest::{Choice, load};
-use lcm::model::desired::{
-    Call, Command, Condition, Desired, GpuRef, GpuRequest, ModeSource, Others, Probe, Process, Runtime, Service,
-};
+use lcm::model::call::Call;
+use lcm::model::desired::{Condition, Desired, GpuRef, GpuRequest, ModeSource, Others, Probe, Service};
 use lcm::model::names::ModeName;
 use lcm::model::size::Mebibytes;
+use lcm::runtime::docker::intent::DockerSpec;
+use lcm::runtime::process::intent::{CommandSpec, ProcessSpec};
 use lcm::syntax::Environment;
 use lcm::syntax::problem::Problems;
 use serde_json::json;
@@ -34,10 +35,10 @@ fn service<'a>(desired: &'a Desired, name: &str) -> &'a Service {
     &desired.services[&name.into()]
 }
 
-fn process<'a>(desired: &'a Desired, name: &str) -> &'a Process {
-    match &service(desired, name).runtime {
-        Runtime::Process(process) => process,
-        Runtime::Container(_) | Runtime::Existing(_) => panic!("{name} is a container"),
+fn process<'a>(desired: &'a Desired, name: &str) -> &'a ProcessSpec {
+    match service(desired, name).workload.spec::<ProcessSpec>() {
+        Some(process) => process,
+        None => panic!("{name} is a container"),
     }
 }
 
@@ -70,17 +71,17 @@ fn the_example_of_the_design() {
     assert_eq!(comfyui.missing_secrets, ["the environment variable HF_TOKEN, which is not set"]);
     assert!(comfyui.source.starts_with("tests/manifest/valid/design.yaml:"), "{}", comfyui.source);
     let comfyui = process(&desired, "comfyui");
-    assert_eq!(comfyui.command, Command::Exec(vec!["./start_comfy.sh".to_owned()]));
+    assert_eq!(comfyui.command, CommandSpec::Exec(vec!["./start_comfy.sh".to_owned()]));
     assert_eq!(comfyui.cwd, here().join("valid"));
     assert_eq!((comfyui.log.max_size_bytes, comfyui.log.files), (20 << 20, 3));
 
     let cosyvoice = service(&desired, "cosyvoice");
-    assert_eq!(cosyvoice.container_name(), Some(&"mcn_cosyvoice".into()));
+    assert_eq!(cosyvoice.object(), Some(&"mcn_cosyvoice".into()));
     assert_eq!(*cosyvoice.spec.config(), json!(null));
     assert_eq!(cosyvoice.ports, BTreeSet::from([50_000.into()]));
 
     let ollama = service(&desired, "ollama");
-    assert_eq!(ollama.container_name(), Some(&"studio-ollama".into()));
+    assert_eq!(ollama.object(), Some(&"studio-ollama".into()));
     assert_eq!(
         *ollama.spec.config(),
         json!({ "image": "ollama/ollama:0.12", "ports": ["11434:11434"], "volumes": ["ollama:/root/.ollama"] })
@@ -134,7 +135,9 @@ fn paths_start_from_the_file_that_says_them() {
     assert!(a.environment.contains_key("A"));
     assert_eq!(service(&desired, "a").spec.config()["cwd"], "lib/work");
     assert_eq!(process(&desired, "b").cwd, Path::new("/home/me/b"));
-    let Runtime::Container(c) = &service(&desired, "c").runtime else { panic!("c is a container") };
+    let Some(DockerSpec::Created(c)) = service(&desired, "c").workload.spec::<DockerSpec>() else {
+        panic!("c is a container")
+    };
     assert_eq!(c.volumes, [format!("{}/c:/c", root.display()), "/d:/d".to_owned(), "v:/v".to_owned()]);
     assert_eq!(service(&desired, "c").spec.config()["volumes"], json!(["c:/c", "/d:/d", "v:/v"]));
 }
@@ -272,7 +275,7 @@ fn a_pid_file_is_read_or_written() {
     let files = |keys: &str| {
         let (folder, loaded) = with(keys);
         let desired = loaded.unwrap_or_else(|problems| panic!("{problems}"));
-        let Runtime::Process(process) = &desired.services[&"a".into()].runtime else { panic!("a process") };
+        let Some(process) = desired.services[&"a".into()].workload.spec::<ProcessSpec>() else { panic!("a process") };
         let written = process.writes_pid.clone().map(|path| path.strip_prefix(folder.path()).unwrap().to_owned());
         (process.pid_file.is_some(), written, desired.services[&"a".into()].spec.hash().to_owned())
     };

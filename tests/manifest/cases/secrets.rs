@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use lcm::manifest::{Choice, load};
-use lcm::model::desired::{Desired, EnvValue, Runtime, Service};
+use lcm::model::desired::{Desired, Service};
+use lcm::model::environment::EnvValue;
 use lcm::model::secret::Secret;
 use lcm::syntax::Environment;
 use serde_json::json;
@@ -26,11 +27,7 @@ type Variable<'a> = (&'a str, Option<&'a str>, bool);
 
 fn environment_of<'a>(desired: &'a Desired, name: &str) -> (&'a Service, Vec<Variable<'a>>) {
     let service = &desired.services[&name.into()];
-    let values = match &service.runtime {
-        Runtime::Process(process) => &process.environment,
-        Runtime::Container(container) => &container.environment,
-        Runtime::Existing(_) => panic!("it has no environment"),
-    };
+    let values = service.workload.spec.environment().expect("an environment");
     let values = values.iter().map(|(name, value)| match value {
         EnvValue::Plain(text) => (name.as_str(), Some(text.as_str()), false),
         EnvValue::Secret(secret) => (name.as_str(), secret.as_ref().map(Secret::reveal), true),

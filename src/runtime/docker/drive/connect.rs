@@ -17,10 +17,10 @@ use crate::host::enclosure;
 use crate::host::host_id::host_id;
 use crate::model::facts::EngineFact;
 use crate::runtime::DriverError;
+use crate::runtime::docker::drive::engine::{Engine, READ_DEADLINE, failure};
 use crate::runtime::docker::drive::home::Home;
 use crate::runtime::docker::drive::scope::Scope;
 use crate::runtime::docker::drive::transport::{Address, transport};
-use crate::runtime::docker::drive::{Engine, READ_DEADLINE, failure};
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 

@@ -10,15 +10,18 @@ use bollard::models::{
 };
 
 use crate::host::gpu::visible;
-use crate::model::desired::{Container, EnvValue, GpuAccess, ImageHealthcheck, Protocol, PublishedPort, Service};
+use crate::model::desired::Service;
+use crate::model::endpoint::{Protocol, PublishedPort};
+use crate::model::environment::EnvValue;
 use crate::model::names::GpuId;
 use crate::runtime::docker::drive::marks;
+use crate::runtime::docker::intent::{ContainerSpec, GpuAccess, ImageHealthcheck, Ulimit};
 use crate::runtime::{DriverError, Start};
 
 /// The whole of what creating takes.
 pub(super) fn body(
     start: &Start<'_>,
-    container: &Container,
+    container: &ContainerSpec,
     host_id: Option<&str>,
     compared: u32,
 ) -> Result<ContainerCreateBody, DriverError> {
@@ -56,7 +59,7 @@ pub(super) fn body(
 }
 
 /// Marks are ours alone: a copied one would make two owners.
-pub(super) fn check_labels(service: &Service, container: &Container) -> Result<(), DriverError> {
+pub(super) fn check_labels(service: &Service, container: &ContainerSpec) -> Result<(), DriverError> {
     match container.labels.keys().find(|name| name.starts_with(marks::PREFIX)) {
         Some(name) => Err(DriverError::Refused(format!(
             "service {} sets the label {name}, and labels that begin with `lcm.` are lcm's own",
@@ -97,7 +100,7 @@ fn some<T>(items: Vec<T>) -> Option<Vec<T>> {
     (!items.is_empty()).then_some(items)
 }
 
-fn environment(start: &Start<'_>, container: &Container) -> Result<Vec<String>, DriverError> {
+fn environment(start: &Start<'_>, container: &ContainerSpec) -> Result<Vec<String>, DriverError> {
     let told = match container.gpu_access {
         GpuAccess::Environment => visible::of_container(start.gpus, start.indices),
         GpuAccess::Request | GpuAccess::None => BTreeMap::new(),
@@ -165,7 +168,7 @@ fn device_mapping(device: &str) -> DeviceMapping {
     }
 }
 
-fn ulimit((name, limit): (&String, &crate::model::desired::Ulimit)) -> ResourcesUlimits {
+fn ulimit((name, limit): (&String, &Ulimit)) -> ResourcesUlimits {
     ResourcesUlimits { name: Some(name.clone()), soft: Some(limit.soft), hard: Some(limit.hard) }
 }
 
@@ -186,7 +189,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{device_mapping, host_device, host_path, port_bindings, seconds};
-    use crate::model::desired::{Protocol, PublishedPort};
+    use crate::model::endpoint::{Protocol, PublishedPort};
 
     #[test]
     fn devices_and_ports_are_told_as_the_engine_takes_them() {

@@ -8,8 +8,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::model::found::FoundContainer;
 use crate::runtime::DriverError;
+use crate::runtime::docker::drive::engine::{Engine, short};
 use crate::runtime::docker::drive::list::PARALLEL_MAX;
-use crate::runtime::docker::drive::{Engine, short};
 
 /// Compose's marks.
 const COMPOSE_SERVICE: &str = "com.docker.compose.service";

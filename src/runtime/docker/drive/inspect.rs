@@ -7,14 +7,17 @@ use jiff::Timestamp;
 
 use crate::files::kernel;
 use crate::host::proc;
-use crate::model::desired::{Runtime, Service};
+use crate::model::desired::Service;
 use crate::model::facts::{Devices, EngineHealth, ExitFact, Marks};
+use crate::model::instance::Instance;
 use crate::model::names::ProjectName;
-use crate::model::observed::{ASIDE_SUFFIX, Instance};
+use crate::model::observed::ASIDE_SUFFIX;
 use crate::model::ownership::Evidence;
 use crate::model::settings::tidy;
+use crate::runtime::docker::drive::engine::{Engine, short};
 use crate::runtime::docker::drive::settings::Details;
-use crate::runtime::docker::drive::{Engine, devices, marks, short};
+use crate::runtime::docker::drive::{devices, marks};
+use crate::runtime::docker::intent::DockerSpec;
 use crate::runtime::{DriverError, Life, Look};
 
 /// A container as it is now.
@@ -74,7 +77,7 @@ impl Seen {
     }
 
     pub(super) fn instance(&self) -> Instance {
-        Instance::Container { id: self.id.clone(), name: self.name.as_str().into() }
+        crate::runtime::docker::instance(self.id.clone(), self.name.as_str())
     }
 
     pub(super) fn evidence(&self) -> Evidence<'_> {
@@ -99,12 +102,12 @@ impl Engine {
     /// What is there of a service: a stranger's container under its name is not, and counts as absent.
     pub async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
         let absent = Look { instance: None, life: Life::Absent, previous: false, spec: None };
-        let (seen, previous) = match &service.runtime {
-            Runtime::Process(_) => return Err(not_a_container(service)),
-            Runtime::Existing(existing) => {
+        let (seen, previous) = match service.workload.spec::<DockerSpec>() {
+            None => return Err(not_a_container(service)),
+            Some(DockerSpec::Existing(existing)) => {
                 (self.named(existing.container.as_str()).await?.filter(|seen| !self.is_anothers(seen, project)), false)
             }
-            Runtime::Container(container) => {
+            Some(DockerSpec::Created(container)) => {
                 let (current, aside) = self.pair(project, service, container).await?;
                 let ours = |seen: &Seen| self.is_ours(seen, project, service);
                 (current.filter(ours), aside.as_ref().is_some_and(ours))

@@ -8,13 +8,15 @@ use bollard::query_parameters::{ListContainersOptionsBuilder, ListNetworksOption
 use futures_util::stream::{self, FuturesUnordered};
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
-use crate::model::desired::{Container, Desired, Protocol, Runtime, Service};
-use crate::model::endpoint::Endpoint;
+use crate::model::desired::{Desired, Service};
+use crate::model::endpoint::{Endpoint, Protocol};
 use crate::model::facts::{ContainerFact, ContainerState, EngineHealth, Reading};
 use crate::runtime::DriverError;
+use crate::runtime::docker::drive::engine::{Engine, READ_DEADLINE};
 use crate::runtime::docker::drive::inspect::{Running, Seen};
 use crate::runtime::docker::drive::scope::ImageMarks;
-use crate::runtime::docker::drive::{Engine, READ_DEADLINE, create, marks};
+use crate::runtime::docker::drive::{create, marks};
+use crate::runtime::docker::intent::{ContainerSpec, DockerSpec};
 
 /// Closer looks at once: enough to hide their latency, few enough to leave the engine's others alone.
 pub(super) const PARALLEL_MAX: usize = 8;
@@ -64,7 +66,7 @@ impl Engine {
     async fn read_containers(&self, desired: &Desired) -> Result<Vec<ContainerFact>, DriverError> {
         let services = desired.services.values();
         let services: BTreeMap<&str, &Service> =
-            services.filter_map(|service| Some((service.container_name()?.as_str(), service))).collect();
+            services.filter_map(|service| Some((service.object()?.as_str(), service))).collect();
         let names: Vec<String> = services.keys().map(ToString::to_string).collect();
         let (found, mut ahead) = self.list_and_look_ahead(&names).await?;
         let found = found.into_iter().map(listed).collect::<Result<Vec<_>, _>>()?;
@@ -159,7 +161,8 @@ impl Engine {
 
     /// Ids of all networks by name; not asked where no service names one.
     pub async fn networks(&self, desired: &Desired) -> Reading<BTreeMap<String, String>> {
-        let named = |container: &Container| container.networks.iter().any(|network| create::is_user_defined(network));
+        let named =
+            |container: &ContainerSpec| container.networks.iter().any(|network| create::is_user_defined(network));
         if !desired.services.values().filter_map(own).any(named) {
             return Reading::NotAsked;
         }
@@ -209,10 +212,10 @@ fn looked_at(fact: ContainerFact, seen: Seen, service: Option<&Service>) -> Cont
     }
 }
 
-fn own(service: &Service) -> Option<&Container> {
-    match &service.runtime {
-        Runtime::Container(container) => Some(container),
-        Runtime::Process(_) | Runtime::Existing(_) => None,
+fn own(service: &Service) -> Option<&ContainerSpec> {
+    match service.workload.spec::<DockerSpec>() {
+        Some(DockerSpec::Created(container)) => Some(container),
+        None | Some(DockerSpec::Existing(_)) => None,
     }
 }
 

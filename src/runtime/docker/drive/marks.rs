@@ -8,10 +8,11 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::files::kernel;
-use crate::model::desired::{Container, Service};
+use crate::model::desired::Service;
 use crate::model::facts::Marks;
 use crate::model::names::GpuId;
 use crate::model::spec::canonical;
+use crate::runtime::docker::intent::ContainerSpec;
 use crate::runtime::{DriverError, Start};
 
 /// What users' own labels may not begin with.
@@ -60,7 +61,7 @@ pub(super) fn read(labels: &HashMap<String, String>) -> Option<Marks> {
 /// its real ones later. `host_id`: this machine, where it is known.
 pub(super) fn write(
     start: &Start<'_>,
-    container: &Container,
+    container: &ContainerSpec,
     (salt, compared): (&str, u32),
     host_id: Option<&str>,
 ) -> HashMap<String, String> {

@@ -12,9 +12,10 @@ use futures_util::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::runtime::contract::{ExecOutcome, LogSearch};
+use crate::runtime::docker::drive::engine::{Engine, failure, short};
 use crate::runtime::docker::drive::inspect::Running;
 use crate::runtime::docker::drive::transport::is_too_large;
-use crate::runtime::docker::drive::{Engine, failure, short};
 use crate::runtime::{DriverError, LogMark, Logged};
 
 /// Reading a log that a busy service has filled for weeks; what is read by then must do.
@@ -53,33 +54,10 @@ const EXIT_STATUS_INTERVAL: Duration = Duration::from_millis(10);
 /// The first lines can be older than the start that the engine notes: it notes it once the process runs.
 const START_MARGIN: SignedDuration = SignedDuration::from_millis(500);
 
-/// What became of a command.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ran {
-    /// With its exit status.
-    Ended(i64),
-    /// There was nothing to run, or it may not be run.
-    NotRun(String),
-    /// It did not end in time.
-    TimedOut,
-}
-
-/// What a search of a log has found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Searched {
-    Found,
-    /// It is not in there, and all of it was read.
-    Absent,
-    /// It is not in what could be read. How much is missing, where that is known; else 0.
-    Incomplete {
-        missing_bytes: u64,
-    },
-}
-
 impl Engine {
     /// Runs a command in a running container. One that takes longer than `deadline` runs on: the engine knows no way to
     /// end it.
-    pub async fn exec(&self, id: &str, command: &[String], deadline: Duration) -> Result<Ran, DriverError> {
+    pub async fn exec(&self, id: &str, command: &[String], deadline: Duration) -> Result<ExecOutcome, DriverError> {
         let program = command.first().map_or("", String::as_str);
         match timeout(deadline, self.run_in(id, command)).await {
             Ok(Ok(ran)) => Ok(ran),
@@ -87,10 +65,10 @@ impl Engine {
             Ok(Err(Error::DockerResponseServerError { message, .. }))
                 if message.contains(NOT_RUN) || message.contains(NOT_RUNNING) =>
             {
-                Ok(Ran::NotRun(message.trim().to_owned()))
+                Ok(ExecOutcome::NotRun(message.trim().to_owned()))
             }
             Ok(Err(error)) => Err(failure(&self.endpoint, format!("run {program} in container {}", short(id)), &error)),
-            Err(_elapsed) => Ok(Ran::TimedOut),
+            Err(_elapsed) => Ok(ExecOutcome::TimedOut),
         }
     }
 
@@ -105,7 +83,7 @@ impl Engine {
         id: &str,
         found: impl Fn(&str) -> bool + Send,
         deadline: Duration,
-    ) -> Result<Searched, DriverError> {
+    ) -> Result<LogSearch, DriverError> {
         let options = LogsOptionsBuilder::new().stdout(true).stderr(true).timestamps(true);
         let (mut window, mut look_at, mut bytes) = (String::new(), FIRST_LOOK_BYTES, 0);
         let mut is_found = false;
@@ -134,9 +112,9 @@ impl Engine {
             )
             .await?;
         Ok(match read {
-            _ if is_found || found(&window) => Searched::Found,
-            Read::Whole => Searched::Absent,
-            Read::Part => Searched::Incomplete { missing_bytes: 0 },
+            _ if is_found || found(&window) => LogSearch::Found,
+            Read::Whole => LogSearch::Absent,
+            Read::Part => LogSearch::Incomplete { missing_bytes: 0 },
         })
     }
 
@@ -183,7 +161,7 @@ impl Engine {
         Ok(Logged { bytes: news.bytes, mark, is_gapless: after.is_none() || !is_torn, is_torn })
     }
 
-    async fn run_in(&self, id: &str, command: &[String]) -> Result<Ran, Error> {
+    async fn run_in(&self, id: &str, command: &[String]) -> Result<ExecOutcome, Error> {
         let options = CreateExecOptions {
             cmd: Some(command.to_vec()),
             attach_stdout: Some(true),
@@ -207,7 +185,7 @@ impl Engine {
             let exec = self.docker.inspect_exec(&exec).await?;
             if let (Some(false), Some(status)) = (exec.running, exec.exit_code) {
                 let reason = reason.filter(|_| NOT_RUN_STATUS.contains(&status));
-                return Ok(reason.map_or(Ran::Ended(status), Ran::NotRun));
+                return Ok(reason.map_or(ExecOutcome::Ended(status), ExecOutcome::NotRun));
             }
             tokio::time::sleep(EXIT_STATUS_INTERVAL).await;
         }

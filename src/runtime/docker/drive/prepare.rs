@@ -8,12 +8,14 @@ use bollard::query_parameters::{CreateImageOptionsBuilder, ListNetworksOptions};
 use futures_util::StreamExt as _;
 
 use crate::host::disk;
-use crate::model::desired::{Container, GpuAccess, PullPolicy, Runtime, Service};
-use crate::model::names::{ContainerName, ProjectName};
+use crate::model::desired::Service;
+use crate::model::names::{ObjectName, ProjectName};
 use crate::runtime::DriverError;
+use crate::runtime::docker::drive::engine::{Engine, READ_DEADLINE, failure};
 use crate::runtime::docker::drive::inspect::{Seen, not_a_container};
 use crate::runtime::docker::drive::settings::Details;
-use crate::runtime::docker::drive::{Engine, Place, READ_DEADLINE, create, failure};
+use crate::runtime::docker::drive::{Place, create};
+use crate::runtime::docker::intent::{ContainerSpec, DockerSpec, GpuAccess, PullPolicy};
 
 /// A pull may take hours; one that says nothing for so long is stuck (layers report several times a second).
 const PULL_SILENCE_MAX: Duration = Duration::from_mins(5);
@@ -28,14 +30,14 @@ const GPU_HOOKS: [&str; 2] = ["/usr/bin/nvidia-container-runtime-hook", "/usr/lo
 impl Engine {
     /// Makes sure that starting can't fail for want of something that is known beforehand.
     pub async fn prepare(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
-        match &service.runtime {
-            Runtime::Process(_) => Err(not_a_container(service)),
-            Runtime::Existing(existing) => match self.named(existing.container.as_str()).await? {
+        match service.workload.spec::<DockerSpec>() {
+            None => Err(not_a_container(service)),
+            Some(DockerSpec::Existing(existing)) => match self.named(existing.container.as_str()).await? {
                 Some(seen) if self.is_anothers(&seen, project) => Err(self.refusal(&seen, project, "start")),
                 Some(seen) => self.prepare_existing(service, &seen.details).await,
                 None => Err(missing_container(service, &existing.container)),
             },
-            Runtime::Container(container) => {
+            Some(DockerSpec::Created(container)) => {
                 create::check_labels(service, container)?;
                 self.prepare_names(project, service, container).await?;
                 self.prepare_devices(service, container).await?;
@@ -52,7 +54,7 @@ impl Engine {
         &self,
         project: &ProjectName,
         service: &Service,
-        container: &Container,
+        container: &ContainerSpec,
     ) -> Result<(), DriverError> {
         let (current, aside) = self.pair(project, service, container).await?;
         let stranger = |seen: &Seen| !self.is_ours(seen, project, service);
@@ -88,7 +90,7 @@ impl Engine {
         }
     }
 
-    async fn prepare_devices(&self, service: &Service, container: &Container) -> Result<(), DriverError> {
+    async fn prepare_devices(&self, service: &Service, container: &ContainerSpec) -> Result<(), DriverError> {
         // The devices of another machine, and those of the host around a container, can't be seen from here.
         if !self.is_here().await? {
             return Ok(());
@@ -105,7 +107,7 @@ impl Engine {
     }
 
     /// The engine would make a missing one itself: an empty folder owned by root, in place of the data.
-    async fn prepare_volumes(&self, service: &Service, container: &Container) -> Result<(), DriverError> {
+    async fn prepare_volumes(&self, service: &Service, container: &ContainerSpec) -> Result<(), DriverError> {
         if let Place::Elsewhere(_) = self.place().await? {
             return Ok(());
         }
@@ -123,7 +125,7 @@ impl Engine {
         Ok(())
     }
 
-    async fn prepare_networks(&self, service: &Service, container: &Container) -> Result<(), DriverError> {
+    async fn prepare_networks(&self, service: &Service, container: &ContainerSpec) -> Result<(), DriverError> {
         let wanted: Vec<&String> =
             container.networks.iter().filter(|network| create::is_user_defined(network)).collect();
         if wanted.is_empty() {
@@ -143,7 +145,7 @@ impl Engine {
         }
     }
 
-    async fn prepare_gpus(&self, service: &Service, container: &Container) -> Result<(), DriverError> {
+    async fn prepare_gpus(&self, service: &Service, container: &ContainerSpec) -> Result<(), DriverError> {
         let asks = match container.gpu_access {
             GpuAccess::Request => service.wants_gpu(),
             GpuAccess::Environment | GpuAccess::None => false,
@@ -162,12 +164,12 @@ impl Engine {
         }
         Err(DriverError::Missing(format!(
             "service {} asks for a GPU, and the engine at {} can't give one: it knows neither the nvidia runtime nor \
-             GPU devices (install the NVIDIA Container Toolkit, or choose `gpu_access: environment` or `none`)",
+             GPU devices (install the NVIDIA ContainerSpec Toolkit, or choose `gpu_access: environment` or `none`)",
             service.name, self.endpoint
         )))
     }
 
-    async fn prepare_image(&self, service: &Service, container: &Container) -> Result<(), DriverError> {
+    async fn prepare_image(&self, service: &Service, container: &ContainerSpec) -> Result<(), DriverError> {
         let image = &container.image;
         let is_there = self.image_id(image).await?.is_some();
         match container.pull {
@@ -226,7 +228,7 @@ fn is_missing(path: &str) -> bool {
     path.starts_with('/') && matches!(Path::new(path).try_exists(), Ok(false))
 }
 
-pub(super) fn missing_container(service: &Service, container: &ContainerName) -> DriverError {
+pub(super) fn missing_container(service: &Service, container: &ObjectName) -> DriverError {
     DriverError::Missing(format!(
         "container {container} of service {} does not exist, and lcm does not create it: it is named as somebody \
          else's (`docker: {{ container }}`)",

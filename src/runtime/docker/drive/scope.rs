@@ -1,35 +1,26 @@
-//! What ownership of a container is judged by beside its labels: the manifest's words, this machine, and the labels of
-//! the container's image. Asked before each effect, of the container as it is then.
+//! Part of a manifest that ownership of containers is judged by.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError};
 
-use crate::model::desired::{Container, Desired, Runtime, Service};
-use crate::model::names::{ContainerName, ProjectName, ServiceName};
-use crate::model::observed::{ASIDE_SUFFIX, Instance};
-use crate::model::ownership::{self, Identity, Standing};
-use crate::runtime::DriverError;
-use crate::runtime::docker::drive::inspect::Seen;
-use crate::runtime::docker::drive::{Engine, marks, short};
-
-/// Images remembered: far more than the containers of one project have. What an id names never changes.
-const IMAGES_MAX: usize = 4096;
+use crate::model::desired::Desired;
+use crate::model::names::ProjectName;
+use crate::runtime::docker::intent::DockerSpec;
 
 /// The part of a manifest that ownership depends on.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
-    aliases: BTreeSet<ProjectName>,
-    take_over: bool,
+    pub(super) aliases: BTreeSet<ProjectName>,
+    pub(super) take_over: bool,
     /// Containers that the manifest names as existing ones; `None`: no manifest was given.
-    adopted: Option<BTreeSet<String>>,
+    pub(super) adopted: Option<BTreeSet<String>>,
 }
 
 impl Scope {
     #[must_use]
     pub fn of(desired: &Desired) -> Self {
-        let adopted = desired.services.values().filter_map(|service| match &service.runtime {
-            Runtime::Existing(existing) => Some(existing.container.to_string()),
-            Runtime::Container(_) | Runtime::Process(_) => None,
+        let adopted = desired.services.values().filter_map(|service| match service.workload.spec::<DockerSpec>() {
+            Some(DockerSpec::Existing(existing)) => Some(existing.container.to_string()),
+            Some(DockerSpec::Created(_)) | None => None,
         });
         Self { aliases: desired.aliases.clone(), take_over: desired.take_over, adopted: Some(adopted.collect()) }
     }
@@ -43,165 +34,4 @@ pub(super) enum ImageMarks {
     None,
     /// By their salt, which may be empty.
     Salt(String),
-}
-
-impl Engine {
-    /// The same engine, for this manifest.
-    #[must_use]
-    pub fn scoped(self, scope: Scope) -> Self {
-        Self { scope, ..self }
-    }
-
-    /// This machine, where other machines' containers may stand beside this one's.
-    #[must_use]
-    pub fn compared_host_id(&self) -> Option<&str> {
-        // The engine that runs lcm's own container is this host's.
-        self.host_id.as_deref().filter(|_| self.is_shared && self.outside().is_none())
-    }
-
-    pub(super) fn identity<'a>(&'a self, project: &'a ProjectName) -> Identity<'a> {
-        let Scope { aliases, take_over, adopted: _ } = &self.scope;
-        Identity { project, aliases, host_id: self.compared_host_id(), take_over: *take_over }
-    }
-
-    /// Proven to be this service's.
-    pub(super) fn is_ours(&self, seen: &Seen, project: &ProjectName, service: &Service) -> bool {
-        let identity = self.identity(project);
-        let expected = service.container_name().map(ContainerName::as_str);
-        !seen.is_copy
-            && seen.marks.as_ref().is_some_and(|marks| identity.are_of(marks, &service.name))
-            && identity.standing(seen.evidence(), expected) == Standing::Ours
-    }
-
-    /// A container that the manifest names is another's, so that it is not adopted.
-    pub(super) fn is_anothers(&self, seen: &Seen, project: &ProjectName) -> bool {
-        match self.identity(project).standing(seen.evidence(), None) {
-            Standing::OtherProject | Standing::OtherHost => true,
-            Standing::Unmarked | Standing::Inherited | Standing::Ours | Standing::Renamed | Standing::Copied => false,
-        }
-    }
-
-    /// The container of a service, and the one put aside for it, whosever they are; under a former project name only
-    /// those that are proven to be this service's.
-    pub(super) async fn pair(
-        &self,
-        project: &ProjectName,
-        service: &Service,
-        container: &Container,
-    ) -> Result<(Option<Seen>, Option<Seen>), DriverError> {
-        let own = container.name.as_str();
-        let (mut current, mut aside) = self.both(own).await?;
-        for former in self.identity(project).names(&service.name, own).iter().skip(1) {
-            let ours = |seen: &Seen| self.is_ours(seen, project, service);
-            if current.is_none() {
-                current = self.named(former).await?.filter(ours);
-            }
-            if aside.is_none() {
-                aside = self.named(&format!("{former}{ASIDE_SUFFIX}")).await?.filter(ours);
-            }
-        }
-        // No two containers get the same salt: the one under the whole name is the original.
-        if let (Some(current), Some(aside)) = (&current, &mut aside)
-            && self.is_ours(current, project, service)
-            && current.marks.as_ref().map(|marks| &marks.salt) == aside.marks.as_ref().map(|marks| &marks.salt)
-        {
-            aside.is_copy = true;
-        }
-        Ok((current, aside))
-    }
-
-    /// Whether what was seen as this thing may be acted on now. A container is the same by its id; its labels can't
-    /// change, its name can.
-    pub(super) fn may_act(
-        &self,
-        seen: &Seen,
-        (project, service): (&ProjectName, &ServiceName),
-        instance: &Instance,
-        verb: &str,
-    ) -> Result<(), DriverError> {
-        let Instance::Container { name, .. } = instance else { return Err(self.refusal(seen, project, verb)) };
-        let name = ownership::base_name(name.as_str());
-        if ownership::base_name(&seen.name) != name {
-            return Err(DriverError::Refused(format!(
-                "container {name} ({}) was renamed to {} since it was looked at: lcm does not {verb} it",
-                short(&seen.id),
-                seen.name
-            )));
-        }
-        let adopted = self.scope.adopted.as_ref();
-        let is_adopted = adopted.is_some_and(|adopted| adopted.contains(&seen.name));
-        let identity = self.identity(project);
-        let of_service = seen.marks.as_ref().is_some_and(|marks| identity.are_of(marks, service));
-        let allowed = match identity.standing(seen.evidence(), Some(name)) {
-            Standing::Ours => of_service || is_adopted,
-            Standing::Unmarked => adopted.is_none() || is_adopted,
-            Standing::Inherited | Standing::Renamed | Standing::Copied => is_adopted,
-            Standing::OtherProject | Standing::OtherHost => false,
-        };
-        if allowed { Ok(()) } else { Err(self.refusal(seen, project, verb)) }
-    }
-
-    pub(super) fn refusal(&self, seen: &Seen, project: &ProjectName, verb: &str) -> DriverError {
-        DriverError::Refused(format!("{}: lcm does not {verb} it", self.describe(seen, project)))
-    }
-
-    /// For messages: `container web (3f2a…) belongs to service web of lcm project studio`.
-    pub(super) fn describe(&self, seen: &Seen, project: &ProjectName) -> String {
-        let whose = match (&seen.marks, self.identity(project).standing(seen.evidence(), None)) {
-            (None, _) | (_, Standing::Unmarked) => "was not made by lcm".to_owned(),
-            (_, Standing::Inherited) => "carries lcm's marks from its image, and was not made by lcm".to_owned(),
-            (Some(marks), Standing::OtherHost) => format!(
-                "was made for lcm project {} by lcm on host {}, which shares this engine",
-                marks.project,
-                ownership::hostname(&marks.host_id)
-            ),
-            (Some(marks), Standing::OtherProject | Standing::Ours | Standing::Renamed | Standing::Copied) => {
-                format!("belongs to service {} of lcm project {}", marks.service, marks.project)
-            }
-        };
-        format!("container {} ({}) {whose}", seen.name, short(&seen.id))
-    }
-
-    /// Whether these marks came with the image. Where the image is gone, the name by which the container was made says
-    /// so: lcm makes each from the image that it writes into the label.
-    pub(super) async fn inherits(&self, seen: &Seen) -> Result<bool, DriverError> {
-        let Some(marks) = &seen.marks else { return Ok(false) };
-        Ok(match self.image_marks(&seen.image_id).await? {
-            ImageMarks::Salt(salt) => salt == marks.salt,
-            ImageMarks::None => false,
-            ImageMarks::Gone => seen.image_label.as_ref().is_some_and(|label| *label != seen.image_name),
-        })
-    }
-
-    /// Marks of an image, by its id.
-    pub(super) async fn image_marks(&self, id: &str) -> Result<ImageMarks, DriverError> {
-        let is_id =
-            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b':');
-        if !is_id(id) {
-            return Ok(ImageMarks::Gone);
-        }
-        let cell = {
-            let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-            if images.len() >= IMAGES_MAX {
-                images.clear();
-            }
-            Arc::clone(images.entry(id.to_owned()).or_default())
-        };
-        // An image that is gone may be pulled again under its id: that is asked anew.
-        match cell.get_or_try_init(|| self.read_image_marks(id)).await {
-            Ok(found) => Ok(found.clone()),
-            Err(None) => Ok(ImageMarks::Gone),
-            Err(Some(error)) => Err(error),
-        }
-    }
-
-    /// `Err(None)`: the image is gone.
-    async fn read_image_marks(&self, id: &str) -> Result<ImageMarks, Option<DriverError>> {
-        let found = self.find(format!("inspect image {}", short(id)), self.docker.inspect_image(id)).await;
-        let image = found.map_err(Some)?.ok_or(None)?;
-        let labels = image.config.and_then(|config| config.labels).unwrap_or_default();
-        let is_marked = labels.keys().any(|name| name.starts_with(marks::PREFIX));
-        let salt = labels.get(marks::SALT).cloned().unwrap_or_default();
-        Ok(if is_marked { ImageMarks::Salt(salt) } else { ImageMarks::None })
-    }
 }

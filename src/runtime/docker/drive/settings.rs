@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bollard::models::{ContainerConfig, EndpointSettings, HostConfig, MountPoint, PortBinding, RestartPolicy};
 
-use crate::model::desired::Container;
 use crate::model::settings::{Settings, digest, mount_text, port_text, tidy};
+use crate::runtime::docker::intent::ContainerSpec;
 
 /// What the engine tells of a container beyond its state.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +27,7 @@ const CPU_SHARES_DEFAULT: i64 = 1024;
 
 impl Details {
     /// Settings of a container that stands for `container` of the manifest, digested under its salt.
-    pub(super) fn settings(&self, container: &Container, salt: &str) -> Settings {
+    pub(super) fn settings(&self, container: &ContainerSpec, salt: &str) -> Settings {
         let host = &self.host;
         let mode = host.network_mode.as_deref().unwrap_or_default();
         Settings {
@@ -55,7 +55,7 @@ impl Details {
     }
 
     /// Of all that may be compared; what the manifest does not state is left out.
-    fn digests(&self, container: &Container, salt: &str) -> BTreeMap<String, String> {
+    fn digests(&self, container: &ContainerSpec, salt: &str) -> BTreeMap<String, String> {
         let (config, host) = (&self.config, &self.host);
         let mut values: Vec<(String, Vec<String>)> = Vec::new();
         let mut value = |setting: &str, words: Option<Vec<String>>| {

@@ -6,21 +6,24 @@
 
 use bollard::query_parameters::{CreateContainerOptionsBuilder, RenameContainerOptionsBuilder, StartContainerOptions};
 
-use crate::model::desired::{Container, Runtime, Service};
+use crate::model::desired::Service;
+use crate::model::instance::Instance;
 use crate::model::names::ProjectName;
-use crate::model::observed::{ASIDE_SUFFIX, Instance};
+use crate::model::observed::ASIDE_SUFFIX;
 use crate::model::settings::{COMPARED, Difference, NOT_COMPARED, Setting};
+use crate::runtime::docker::drive::engine::{CHANGE_DEADLINE, Engine};
 use crate::runtime::docker::drive::inspect::{Seen, not_a_container};
 use crate::runtime::docker::drive::prepare::missing_container;
-use crate::runtime::docker::drive::{CHANGE_DEADLINE, Engine, create, marks};
+use crate::runtime::docker::drive::{create, marks};
+use crate::runtime::docker::intent::{ContainerSpec, DockerSpec};
 use crate::runtime::{DriverError, Start};
 
 impl Engine {
     /// Starts what is there where it is as the service wants it, else a new one.
     pub async fn start(&self, start: &Start<'_>) -> Result<Instance, DriverError> {
-        match &start.service.runtime {
-            Runtime::Process(_) => Err(not_a_container(start.service)),
-            Runtime::Existing(existing) => {
+        match start.service.workload.spec::<DockerSpec>() {
+            None => Err(not_a_container(start.service)),
+            Some(DockerSpec::Existing(existing)) => {
                 let seen = self.named(existing.container.as_str()).await?;
                 let seen = seen.ok_or_else(|| missing_container(start.service, &existing.container))?;
                 if self.is_anothers(&seen, start.project) {
@@ -28,13 +31,13 @@ impl Engine {
                 }
                 self.run(&seen.id, &seen.name).await
             }
-            Runtime::Container(container) => self.start_own(start, container).await,
+            Some(DockerSpec::Created(container)) => self.start_own(start, container).await,
         }
     }
 
     /// The new one is well: the one put aside goes. Without a new one it is all there is, and stays.
     pub async fn settle(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
-        let Runtime::Container(container) = &service.runtime else { return Ok(()) };
+        let Some(DockerSpec::Created(container)) = service.workload.spec::<DockerSpec>() else { return Ok(()) };
         let (current, aside) = self.pair(project, service, container).await?;
         let ours = |seen: &Seen| self.is_ours(seen, project, service);
         match aside.filter(ours) {
@@ -46,7 +49,7 @@ impl Engine {
     /// The new one is not well: it goes, and the one put aside stands and runs again. Where a failed start has put
     /// the old one back under its name already, it is only started. `false`: there was none.
     pub async fn restore(&self, project: &ProjectName, service: &Service) -> Result<bool, DriverError> {
-        let Runtime::Container(container) = &service.runtime else { return Ok(false) };
+        let Some(DockerSpec::Created(container)) = service.workload.spec::<DockerSpec>() else { return Ok(false) };
         let (current, aside) = self.pair(project, service, container).await?;
         let ours = |seen: &Seen| self.is_ours(seen, project, service);
         let Some(aside) = aside.filter(ours) else {
@@ -68,7 +71,7 @@ impl Engine {
         self.run(&aside.id, container.name.as_str()).await.map(|_| true)
     }
 
-    async fn start_own(&self, start: &Start<'_>, container: &Container) -> Result<Instance, DriverError> {
+    async fn start_own(&self, start: &Start<'_>, container: &ContainerSpec) -> Result<Instance, DriverError> {
         let (current, aside) = self.pair(start.project, start.service, container).await?;
         let ours = |seen: &Seen| self.is_ours(seen, start.project, start.service);
         if let Some(stranger) = current.as_ref().filter(|seen| !ours(seen)) {
@@ -119,7 +122,7 @@ impl Engine {
     async fn create_and_run(
         &self,
         start: &Start<'_>,
-        container: &Container,
+        container: &ContainerSpec,
         fallback: Option<&Seen>,
     ) -> Result<Instance, DriverError> {
         let error = match self.create(start, container).await {
@@ -142,7 +145,7 @@ impl Engine {
     /// An engine may have defaults of its own, or write a setting in another way. What reads back otherwise right after
     /// it was made would do so for ever: such a container is made once more, with a mark that keeps it from being
     /// compared.
-    async fn create(&self, start: &Start<'_>, container: &Container) -> Result<Seen, DriverError> {
+    async fn create(&self, start: &Start<'_>, container: &ContainerSpec) -> Result<Seen, DriverError> {
         let made = self.create_compared(start, container, COMPARED).await?;
         let differences = self.differences(&made, start.service, container).await?;
         // Further networks are joined later.
@@ -156,11 +159,11 @@ impl Engine {
     async fn create_compared(
         &self,
         start: &Start<'_>,
-        container: &Container,
+        container: &ContainerSpec,
         compared: u32,
     ) -> Result<Seen, DriverError> {
         let volumes = self.host_volumes(start.service, container).await?;
-        let container = &Container { volumes, ..container.clone() };
+        let container = &ContainerSpec { volumes, ..container.clone() };
         let body = create::body(start, container, self.own_host_id(), compared)?;
         let options = CreateContainerOptionsBuilder::new().name(container.name.as_str()).build();
         let call = self.docker.create_container(Some(options), body);
@@ -169,13 +172,23 @@ impl Engine {
         seen.ok_or_else(|| DriverError::Missing(format!("container {} was created, and is not there", container.name)))
     }
 
-    async fn bring_up(&self, seen: &Seen, service: &Service, container: &Container) -> Result<Instance, DriverError> {
+    async fn bring_up(
+        &self,
+        seen: &Seen,
+        service: &Service,
+        container: &ContainerSpec,
+    ) -> Result<Instance, DriverError> {
         self.join_networks(seen, service, container).await?;
         self.run(&seen.id, &seen.name).await
     }
 
     /// The first network is given at creation; the engine takes the others one by one.
-    async fn join_networks(&self, seen: &Seen, service: &Service, container: &Container) -> Result<(), DriverError> {
+    async fn join_networks(
+        &self,
+        seen: &Seen,
+        service: &Service,
+        container: &ContainerSpec,
+    ) -> Result<(), DriverError> {
         let missing = container.networks.iter().skip(1).filter(|network| !seen.details.networks.contains_key(*network));
         for network in missing {
             self.join(seen, service, network).await?;
@@ -190,7 +203,7 @@ impl Engine {
         &self,
         seen: &Seen,
         start: &Start<'_>,
-        container: &Container,
+        container: &ContainerSpec,
     ) -> Result<Option<Vec<Difference>>, DriverError> {
         let vram_mib = start.service.vram.0;
         let placed = seen
@@ -209,7 +222,7 @@ impl Engine {
         &self,
         seen: &Seen,
         service: &Service,
-        container: &Container,
+        container: &ContainerSpec,
     ) -> Result<Option<Vec<Difference>>, DriverError> {
         let Some(marks) = &seen.marks else { return Ok(None) };
         if !service.spec.has_hash(&marks.spec) || !service.spec.has_secrets(&marks.secrets, &marks.salt) {
@@ -227,7 +240,7 @@ impl Engine {
     async fn run(&self, id: &str, name: &str) -> Result<Instance, DriverError> {
         let call = self.docker.start_container(id, None::<StartContainerOptions>);
         self.call(format!("start container {name}"), CHANGE_DEADLINE, call).await?;
-        Ok(Instance::Container { id: id.to_owned(), name: name.into() })
+        Ok(crate::runtime::docker::instance(id.to_owned(), name))
     }
 
     async fn rename(&self, seen: &Seen, name: &str) -> Result<(), DriverError> {

@@ -10,11 +10,13 @@ use bollard::query_parameters::{
 use futures_util::StreamExt as _;
 
 use crate::model::desired::StopPolicy;
+use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, ServiceName};
-use crate::model::observed::Instance;
 use crate::model::ownership::{self, Standing};
+use crate::runtime::docker::NAME;
+use crate::runtime::docker::drive::create;
+use crate::runtime::docker::drive::engine::{CHANGE_DEADLINE, Engine, short};
 use crate::runtime::docker::drive::inspect::{Running, Seen};
-use crate::runtime::docker::drive::{CHANGE_DEADLINE, Engine, create, short};
 use crate::runtime::{DriverError, Pause, Stop};
 
 /// Beyond the grace, for the engine's own kill (it waits 10 s and tries again), network and mounts.
@@ -76,8 +78,10 @@ impl Engine {
     pub(super) async fn instance(&self, instance: &Instance) -> Result<Option<Seen>, DriverError> {
         match instance {
             // The engine would also take a name or the beginning of an id.
-            Instance::Container { id, .. } => Ok(self.inspect(id).await?.filter(|seen| seen.id == *id)),
-            Instance::Tree { id } => Err(DriverError::Refused(format!("process tree {id} is no container"))),
+            Instance { runtime, id, .. } if *runtime == NAME => {
+                Ok(self.inspect(id).await?.filter(|seen| seen.id == *id))
+            }
+            Instance { runtime, id, .. } => Err(DriverError::Refused(format!("{runtime} {id} is no container"))),
         }
     }
 

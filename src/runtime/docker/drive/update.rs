@@ -5,14 +5,16 @@ use bollard::models::{
 };
 
 use crate::host::paths;
-use crate::model::desired::{Container, Runtime, Service};
+use crate::model::desired::Service;
 use crate::model::facts::{ContainerFact, ContainerState, Facts, Reading};
+use crate::model::instance::Instance;
 use crate::model::names::ProjectName;
-use crate::model::observed::Instance;
 use crate::model::settings::{COMPARED, Difference, Setting, Settings};
 use crate::runtime::DriverError;
+use crate::runtime::docker::drive::create;
+use crate::runtime::docker::drive::engine::{CHANGE_DEADLINE, Engine};
 use crate::runtime::docker::drive::inspect::{Seen, not_a_container};
-use crate::runtime::docker::drive::{CHANGE_DEADLINE, Engine, create};
+use crate::runtime::docker::intent::{ContainerSpec, DockerSpec};
 
 /// Removes the limit on processes.
 const PIDS_UNLIMITED: i64 = -1;
@@ -25,7 +27,9 @@ impl Engine {
         service: &Service,
         instance: &Instance,
     ) -> Result<(), DriverError> {
-        let Runtime::Container(container) = &service.runtime else { return Err(not_a_container(service)) };
+        let Some(DockerSpec::Created(container)) = service.workload.spec::<DockerSpec>() else {
+            return Err(not_a_container(service));
+        };
         let gone = || DriverError::Missing(format!("the container of `{}` is gone", service.name));
         let seen = self.instance(instance).await?.ok_or_else(gone)?;
         self.may_act(&seen, (project, &service.name), instance, "update")?;
@@ -48,7 +52,7 @@ impl Engine {
         &self,
         seen: &Seen,
         service: &Service,
-        container: &Container,
+        container: &ContainerSpec,
     ) -> Result<Vec<Difference>, DriverError> {
         let Some(marks) = seen.marks.as_ref().filter(|marks| marks.compared >= COMPARED) else { return Ok(Vec::new()) };
         let surroundings = self.surroundings(container).await?;
@@ -109,7 +113,7 @@ impl Engine {
     }
 
     /// All that the expected settings of one container depend on beside the manifest.
-    async fn surroundings(&self, container: &Container) -> Result<Facts, DriverError> {
+    async fn surroundings(&self, container: &ContainerSpec) -> Result<Facts, DriverError> {
         let mut facts = Facts::empty("", jiff::Timestamp::UNIX_EPOCH);
         if container.networks.iter().any(|network| create::is_user_defined(network)) {
             facts.networks = Reading::Known(self.network_ids().await?);

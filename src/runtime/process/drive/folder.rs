@@ -17,7 +17,7 @@ use crate::files::own::{self, Durability};
 use crate::host::proc;
 use crate::model::facts::{ExitFact, Marks};
 use crate::runtime::DriverError;
-use crate::runtime::process::drive::members::{self, MembersNote};
+use crate::runtime::process::drive::members_note::{self, MembersNote};
 use crate::shared::segment;
 
 const MEMBERS: &str = "members.json";
@@ -207,7 +207,7 @@ impl Folder {
 
     /// Members of the last start that were recorded in this boot.
     pub(crate) fn members(&self) -> Option<MembersNote> {
-        let bytes = own::read(&self.path.join(MEMBERS), members::BYTES_MAX).ok()?;
+        let bytes = own::read(&self.path.join(MEMBERS), members_note::BYTES_MAX).ok()?;
         let note: MembersNote = serde_json::from_slice(&bytes).ok()?;
         (Some(&note.boot) == proc::boot_id().as_ref()).then_some(note)
     }

@@ -3,30 +3,34 @@
 //! Whose a process is stands in its own environment, not in lcm's notes; those only tell how it ended and where its
 //! output begins. What is not here: probes, ports, and all judgement.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fmt, io};
 
 use jiff::{SignedDuration, Timestamp};
-use rustix::process::geteuid;
 use tokio::task::spawn_blocking;
 
 use crate::host::identity;
-use crate::model::claim::ClaimFact;
-use crate::model::desired::{Desired, Process, Runtime, Service};
+use crate::model::desired::{Desired, Service};
 use crate::model::facts::{ExitFact, ProcessFact, Reading, TreeFact};
+use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, ServiceName};
-use crate::model::observed::Instance;
+use crate::runtime::process::drive::processes::process_of;
 use crate::runtime::{DriverError, Life, LogMark, Logged, Look, Start, Stop};
 
 mod adopt;
+mod adopted;
+pub(crate) mod as_runtime;
 mod ending;
 pub(crate) mod folder;
 pub(crate) mod found;
 pub(crate) mod held;
+mod helper;
 mod log;
 mod members;
+mod members_note;
 mod pause;
+mod processes;
 mod recorder;
 pub mod shim;
 mod start;
@@ -37,44 +41,13 @@ pub(crate) mod verified;
 
 use folder::{Folder, MatchNote};
 use log::Written;
+pub use processes::{Processes, state_dir};
 use shim::standby;
+pub use survey::Survey;
 use trees::Census;
-use verified::{Names, Trust};
 
 /// Two clocks that count in hundredths of a second differ by less.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
-
-/// The process trees of this host, as this user may see and touch them.
-#[derive(Clone)]
-pub struct Processes {
-    /// See [`state_dir`].
-    pub state_dir: PathBuf,
-    /// lcm's own environment: what `inherit` takes from.
-    pub environment: BTreeMap<String, String>,
-    /// An lcm that becomes a shim or a guardian; `/proc/self/exe` for lcm itself.
-    pub shim_program: PathBuf,
-    /// Users whose shims are this project's: its owner, and the previous one while a run takes the project over.
-    pub owners: BTreeSet<u32>,
-    /// The project, and its former names.
-    pub(crate) names: Names,
-}
-
-/// Processes of one reading.
-#[derive(Debug)]
-pub struct Survey {
-    /// Living trees of any project, and the ends of this manifest's others.
-    pub trees: Reading<Vec<TreeFact>>,
-    pub claims: Vec<ClaimFact>,
-    /// Pid files that are not believed, and why.
-    pub pid_files: BTreeMap<ServiceName, String>,
-}
-
-impl fmt::Debug for Processes {
-    /// Without the environment, which holds secrets.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Processes").field("state_dir", &self.state_dir).finish_non_exhaustive()
-    }
-}
 
 /// Runs lcm as one of the helpers that it executes itself as; `None`: this is lcm itself. Called before anything is
 /// parsed: helpers take their orders from stdin.
@@ -89,13 +62,6 @@ pub fn helper_main() -> Option<u8> {
         identity::SUBCOMMAND => Some(identity::as_main(arguments)),
         _ => None,
     }
-}
-
-/// Where lcm keeps what outlives a run: `LCM_STATE_DIR`, else `/var/lib/lcm` for root, else `$XDG_STATE_HOME/lcm` or
-/// `~/.local/state/lcm`. It need not exist.
-#[must_use]
-pub fn state_dir(environment: &BTreeMap<String, String>) -> PathBuf {
-    folder::state_dir(environment, geteuid().is_root(), &crate::host::program::environment::home(environment))
 }
 
 /// This user's home folder, by the user database rather than by the caller's word.
@@ -118,17 +84,6 @@ pub fn ensure_state_dir(path: &Path) -> Result<(), DriverError> {
 }
 
 impl Processes {
-    #[must_use]
-    pub fn new(environment: BTreeMap<String, String>, shim_program: PathBuf) -> Self {
-        let owners = BTreeSet::from([geteuid().as_raw()]);
-        Self { state_dir: state_dir(&environment), environment, shim_program, owners, names: Names::default() }
-    }
-
-    /// What has to be proven of a process that counts as part of a service.
-    pub(crate) fn trust(&self) -> Trust {
-        Trust { owners: self.owners.clone(), state_dir: self.state_dir.clone(), names: self.names.clone() }
-    }
-
     /// Reads which process is of which service, when it is called.
     pub(crate) fn reader(&self) -> impl FnOnce() -> io::Result<Census> + Send + 'static {
         let trust = self.trust();
@@ -183,7 +138,7 @@ impl Processes {
         {
             return running(start.service, &tree);
         }
-        start::start(self, start, process).await.map(|id| Instance::Tree { id })
+        start::start(self, start, process).await.map(crate::runtime::process::instance)
     }
 
     /// Ends it and all that it started.
@@ -293,21 +248,6 @@ impl Processes {
         // Of a container it may be the first thing that is noted.
         let _ = folder.ensure().map(|()| folder.write_matched(&note));
     }
-
-    pub(crate) fn folder(&self, project: &str, service: &str) -> Folder {
-        Folder::new(&self.state_dir, project, service)
-    }
-
-    /// The folder with the notes and the log of the last start: that of a former name of the project, until the service
-    /// is started under the present one.
-    pub(crate) fn readable_folder(&self, project: &str, service: &str) -> Folder {
-        let present = self.folder(project, service);
-        if project != self.names.present || self.names.former.is_empty() || present.start_note().is_some() {
-            return present;
-        }
-        let former = self.names.former.iter().map(|former| self.folder(former, service));
-        former.into_iter().find(|former| former.start_note().is_some()).unwrap_or(present)
-    }
 }
 
 /// Off the threads that wait for sockets: `/proc` is some hundred small reads.
@@ -316,22 +256,12 @@ async fn blocking<T: Send + 'static>(read: impl FnOnce() -> io::Result<T> + Send
     read.map_err(|source| DriverError::Io { what: "can't read the processes of this host".to_owned(), source })
 }
 
-/// The process of a service that is one.
-pub(crate) fn process_of(service: &Service) -> Result<&Process, DriverError> {
-    match &service.runtime {
-        Runtime::Process(process) => Ok(process),
-        Runtime::Container(_) | Runtime::Existing(_) => {
-            Err(DriverError::Refused(format!("`{}` is a container, not a process", service.name)))
-        }
-    }
-}
-
 /// What a start finds when there is something already.
 fn running(service: &Service, tree: &TreeFact) -> Result<Instance, DriverError> {
     let marks = &tree.marks;
     let same = service.spec.has_hash(&marks.spec) && service.spec.has_secrets(&marks.secrets, &marks.salt);
     if tree.adopted || (same && !is_bad(tree.exit.as_ref())) {
-        return Ok(Instance::Tree { id: marks.salt.clone() });
+        return Ok(crate::runtime::process::instance(marks.salt.clone()));
     }
     let members: Vec<String> =
         tree.members.iter().map(|member| format!("{} (pid {})", member.program, member.pid)).collect();
@@ -360,5 +290,5 @@ pub(crate) fn look_of(tree: Option<TreeFact>) -> Look {
         Some(_) | None => Life::Running,
     };
     let spec = Some(tree.marks.spec).filter(|spec| !spec.is_empty());
-    Look { instance: Some(Instance::Tree { id: tree.marks.salt }), life, previous: false, spec }
+    Look { instance: Some(crate::runtime::process::instance(tree.marks.salt)), life, previous: false, spec }
 }

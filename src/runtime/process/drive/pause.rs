@@ -8,9 +8,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::host::proc;
 use crate::model::facts::ProcessFact;
-use crate::model::observed::Instance;
-use crate::runtime::process::drive::Processes;
+use crate::runtime::process::drive::processes::Processes;
 use crate::runtime::process::drive::stop::{Left, Quarry, deliver, found, look};
+use crate::runtime::process::tree_of;
 use crate::runtime::{DriverError, Pause};
 
 /// A signal takes effect as soon as the kernel lets go of a process; a GPU driver may hold one for seconds.
@@ -52,7 +52,7 @@ impl Processes {
     }
 
     async fn meant(&self, pause: &Pause<'_>, what: &str) -> Result<Option<(Quarry, Left)>, DriverError> {
-        let Instance::Tree { id } = pause.instance else {
+        let Some(id) = tree_of(pause.instance) else {
             return Err(DriverError::Refused(format!("`{}` is no process tree", pause.service)));
         };
         found(self.trust(), pause.project, pause.service, id, what).await

@@ -11,7 +11,8 @@ use crate::files::kernel;
 use crate::host::proc;
 use crate::model::facts::Marks;
 use crate::runtime::process::drive::folder::Folder;
-use crate::runtime::process::drive::members::{self, MembersNote};
+use crate::runtime::process::drive::members;
+use crate::runtime::process::drive::members_note::MembersNote;
 
 /// Between two looks while the tree changes: services start their helpers in their first seconds.
 const PAUSE_MIN: Duration = Duration::from_millis(20);

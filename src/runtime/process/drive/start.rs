@@ -1,9 +1,7 @@
 //! Brings a service up under a shim: lcm's side of it.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::io::{self, Read as _};
-use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -16,15 +14,17 @@ use tokio::time::timeout;
 use crate::files::{kernel, own, pid_file};
 use crate::host::gpu::visible;
 use crate::host::program::environment::{self, Invocation};
-use crate::host::program::{leaks, scope};
+use crate::host::program::scope;
 use crate::host::{disk, proc, reservations};
-use crate::model::desired::{Probe, Process, Service};
+use crate::model::desired::{Probe, Service};
 use crate::model::facts::Marks;
 use crate::model::names::GpuId;
-use crate::runtime::process::drive::Processes;
 use crate::runtime::process::drive::folder::Folder;
+use crate::runtime::process::drive::helper::helper;
+use crate::runtime::process::drive::processes::Processes;
 use crate::runtime::process::drive::shim::relay::Awaited;
 use crate::runtime::process::drive::shim::{Answer, Orders, SUBCOMMAND, pid_file_refused};
+use crate::runtime::process::intent::ProcessSpec;
 use crate::runtime::{DriverError, Start};
 
 /// A shim answers within milliseconds, but that a machine under load, a slow disk and systemd may take their time.
@@ -37,7 +37,11 @@ const STATE_FREE_BYTES_MIN: u64 = 1 << 20;
 const COMPLAINT_BYTES_MAX: u64 = 2000;
 
 /// Starts it; the caller has made sure that it does not run. Returns its salt.
-pub(crate) async fn start(processes: &Processes, start: &Start<'_>, process: &Process) -> Result<String, DriverError> {
+pub(crate) async fn start(
+    processes: &Processes,
+    start: &Start<'_>,
+    process: &ProcessSpec,
+) -> Result<String, DriverError> {
     let service = start.service;
     let mut invocation = environment::invocation(service, process, &processes.environment)?;
     invocation.environment.extend(visible::of_process(start.gpus, start.indices));
@@ -83,7 +87,7 @@ pub(crate) async fn start(processes: &Processes, start: &Start<'_>, process: &Pr
 }
 
 /// All that a start needs, looked at without starting anything.
-pub(crate) fn prepare(processes: &Processes, service: &Service, process: &Process) -> Result<(), DriverError> {
+pub(crate) fn prepare(processes: &Processes, service: &Service, process: &ProcessSpec) -> Result<(), DriverError> {
     let Invocation { .. } = environment::invocation(service, process, &processes.environment)?;
     if let scope::Launch::Refuse(reason) = scope::launch(&processes.environment) {
         return Err(DriverError::Refused(reason));
@@ -108,21 +112,6 @@ fn spawn(processes: &Processes, folder: &Folder, orders: &Orders) -> Result<Chil
     command.envs(proc::environment_of(marks, orders.started_at)).env(proc::ROLE, proc::ROLE_SHIM);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(said);
     command.spawn().map_err(failed(format!("can't run the shim {}", processes.shim_program.display())))
-}
-
-/// A command by which lcm becomes something that outlives it: nothing of its environment, no file of its caller's.
-pub(crate) fn helper(processes: &Processes, words: &[String]) -> Result<std::process::Command, DriverError> {
-    let launch = scope::launch(&processes.environment);
-    let launcher = scope::launcher(&launch, &processes.shim_program, words, &processes.environment)?;
-    let launcher = leaks::without(launcher, &leaks::inherited());
-    let mut command = std::process::Command::new(&launcher.program);
-    command
-        .arg0(launcher.program.file_name().filter(|name| *name != "exe").unwrap_or(OsStr::new("lcm")))
-        .args(launcher.arguments)
-        .current_dir("/")
-        .env_clear()
-        .envs(launcher.environment);
-    Ok(command)
 }
 
 /// Orders in, one line out. Whoever drops this midway leaves a shim without orders, which ends at once.

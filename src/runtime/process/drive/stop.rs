@@ -17,10 +17,11 @@ use crate::host::{proc, signal};
 use crate::model::desired::GRACE_MAX;
 use crate::model::facts::ProcessFact;
 use crate::model::names::{ProjectName, ServiceName};
-use crate::model::observed::Instance;
+use crate::runtime::process::drive::processes::{Processes, process_of};
 use crate::runtime::process::drive::trees::{Census, Key};
 use crate::runtime::process::drive::verified::Trust;
-use crate::runtime::process::drive::{Processes, adopt, ending, process_of};
+use crate::runtime::process::drive::{adopted, ending};
+use crate::runtime::process::tree_of;
 use crate::runtime::{DriverError, Stop};
 
 /// A killed process lingers only in the kernel: a driver that gives back much memory takes seconds.
@@ -51,7 +52,7 @@ pub(super) struct Left {
 
 /// Returns when nothing of it is left.
 pub(crate) async fn stop(processes: &Processes, stop: &Stop<'_>) -> Result<(), DriverError> {
-    let Instance::Tree { id } = stop.instance else {
+    let Some(id) = tree_of(stop.instance) else {
         return Err(DriverError::Refused(format!("`{}` is no process tree", stop.service)));
     };
     let trust = processes.trust();
@@ -103,11 +104,11 @@ pub(super) async fn found(
 }
 
 fn quarry(trust: Trust, project: &ProjectName, service: &ServiceName, id: &str) -> Result<Option<Quarry>, DriverError> {
-    let Some((pid, ticks)) = adopt::pid_and_ticks(id) else {
+    let Some((pid, ticks)) = adopted::pid_and_ticks(id) else {
         let key = (project.as_str().to_owned(), service.as_str().to_owned());
         return Ok(Some(Quarry::Started { key, trust }));
     };
-    let Some(root) = adopt::living(pid, ticks) else { return Ok(None) };
+    let Some(root) = adopted::living(pid, ticks) else { return Ok(None) };
     if proc::uids(pid) != Some([rustix::process::geteuid().as_raw(); 4]) {
         let reason = format!("`{service}` is process {pid}, which belongs to another user");
         return Err(DriverError::Refused(reason));

@@ -8,13 +8,17 @@ use jiff::Timestamp;
 
 use crate::files::own;
 use crate::host::proc;
-use crate::model::desired::{Desired, PidFile, Runtime, Service};
+use crate::model::claim::ClaimFact;
+use crate::model::desired::{Desired, Service};
 use crate::model::facts::{ExitFact, Marks, Reading, TreeFact};
 use crate::model::names::ProjectName;
+use crate::runtime::ServiceName;
 use crate::runtime::process::drive::folder::Folder;
+use crate::runtime::process::drive::processes::Processes;
 use crate::runtime::process::drive::shim::standby;
 use crate::runtime::process::drive::trees::{Census, Key, Tree};
-use crate::runtime::process::drive::{Processes, Survey, adopt, held};
+use crate::runtime::process::drive::{adopted, held};
+use crate::runtime::process::intent::{PidFile, ProcessSpec};
 
 /// A shim without a service is about to begin or to leave: half a second is long for either.
 const SETTLE_ROUNDS_MAX: u32 = 50;
@@ -30,7 +34,7 @@ pub(crate) fn all(processes: &Processes, desired: &Desired) -> io::Result<Survey
     for (service, pid_file) in desired.services.values().filter_map(process_of) {
         let key = (project.to_owned(), service.name.as_str().to_owned());
         facts.extend(fact(processes, &key, trees.remove(&key), pid_file)?);
-        let why = pid_file.and_then(adopt::disbelief);
+        let why = pid_file.and_then(adopted::disbelief);
         pid_files.extend(why.map(|why| (service.name.clone(), why)));
     }
     for (key, mut tree) in trees {
@@ -82,9 +86,9 @@ pub(crate) fn record(processes: &Processes, project: &ProjectName) -> io::Result
 }
 
 fn process_of(service: &Service) -> Option<(&Service, Option<&PidFile>)> {
-    match &service.runtime {
-        Runtime::Process(process) => Some((service, process.pid_file.as_ref())),
-        Runtime::Container(_) | Runtime::Existing(_) => None,
+    match service.workload.spec::<ProcessSpec>() {
+        Some(process) => Some((service, process.pid_file.as_ref())),
+        None => None,
     }
 }
 
@@ -128,12 +132,16 @@ fn fact(
         let exit = folder.exit(&tree.marks.salt);
         return Ok(Some(living(tree, exit)));
     }
-    if let Some(root) = adopt::root(&folder, pid_file) {
+    if let Some(root) = adopted::root(&folder, pid_file) {
         let census = Census::take_whole(&processes.trust())?;
         let members = if census.start_of(root.pid).is_some() { Vec::new() } else { census.below(&root) };
         if !members.is_empty() {
-            let marks =
-                Marks { project: key.0.clone(), service: key.1.clone(), salt: adopt::id_of(&root), ..Marks::default() };
+            let marks = Marks {
+                project: key.0.clone(),
+                service: key.1.clone(),
+                salt: adopted::id_of(&root),
+                ..Marks::default()
+            };
             let suspended = census.are_suspended(&members);
             let started_at = proc::started_at(root.start_ticks, Timestamp::now());
             let uid = proc::uid(root.pid);
@@ -169,4 +177,14 @@ fn ended(marks: Marks, started_at: Option<Timestamp>, exit: Option<ExitFact>) ->
         held: None,
         former_project: None,
     }
+}
+
+/// Processes of one reading.
+#[derive(Debug)]
+pub struct Survey {
+    /// Living trees of any project, and the ends of this manifest's others.
+    pub trees: Reading<Vec<TreeFact>>,
+    pub claims: Vec<ClaimFact>,
+    /// Pid files that are not believed, and why.
+    pub pid_files: BTreeMap<ServiceName, String>,
 }

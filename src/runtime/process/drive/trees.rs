@@ -14,7 +14,8 @@ use crate::model::claim::{CLAIMS_MAX, ClaimFact, Claimant};
 use crate::model::facts::{LostShim, Marks, ProcessFact};
 use crate::model::names::{ProjectName, ServiceName};
 use crate::runtime::process::drive::folder::Folder;
-use crate::runtime::process::drive::members::{self, MembersNote, Recorded};
+use crate::runtime::process::drive::members::{self, Recorded};
+use crate::runtime::process::drive::members_note::MembersNote;
 use crate::runtime::process::drive::verified::{self, Flaw, Names, Trust};
 
 /// No chain of parents is longer on any machine that still works; it ends a circle that a race could show.

@@ -23,8 +23,9 @@ use crate::files::{kernel, own};
 use crate::host::program::ignored;
 use crate::model::facts::ProcessFact;
 use crate::runtime::process::drive::folder::{Folder, StartNote};
+use crate::runtime::process::drive::processes::Processes;
 use crate::runtime::process::drive::shim::relay::{self, LogOrders, Relay};
-use crate::runtime::process::drive::{Processes, log, start};
+use crate::runtime::process::drive::{helper, log};
 
 /// The hidden subcommand by which lcm becomes a standby.
 pub(crate) const SUBCOMMAND: &str = "__relay";
@@ -108,7 +109,7 @@ pub(crate) fn revive(
     let log = LogOrders { bytes_max: output.bytes_max, files: output.files, awaited: None };
     let orders = Orders { folder: folder.path().to_owned(), log, pipe: output.inode, holders };
     let words = [SUBCOMMAND, FIRST_STAGE_REVIVING].map(str::to_owned);
-    let mut stage = start::helper(processes, &words).map_err(io::Error::other)?;
+    let mut stage = helper::helper(processes, &words).map_err(io::Error::other)?;
     let mut stage = stage.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     if let Some(mut stdin) = stage.stdin.take() {
         let mut line = serde_json::to_vec(&orders).map_err(io::Error::other)?;

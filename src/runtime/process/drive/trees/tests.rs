@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{Begun, Census, Flaw, Names, Stat};
 use crate::model::facts::{LostShim, Marks};
-use crate::runtime::process::drive::members::{Member, MembersNote, Recorded};
+use crate::runtime::process::drive::members::Recorded;
+use crate::runtime::process::drive::members_note::{Member, MembersNote};
 
 const OWNER: u32 = 61_001;
 

@@ -1,0 +1,153 @@
+//! Contract of a runtime's driver: readings and effects of one service's instance. A driver decides nothing.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use regex_lite::Regex;
+
+use crate::host::error::DriverError;
+use crate::model::desired::Service;
+use crate::model::endpoint::Endpoint;
+use crate::model::facts::{Owner, ProbeReading};
+use crate::model::instance::Instance;
+use crate::model::names::{ProjectName, RuntimeName, ServiceName};
+use crate::runtime::{LogMark, Logged, Look, Pause, Start, Stop};
+
+/// Driver of one runtime.
+#[async_trait]
+pub trait Runtime: Send + Sync {
+    fn name(&self) -> RuntimeName;
+
+    /// Reads one service as it is at this moment, without probing it.
+    async fn inspect(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError>;
+
+    /// Reads the same, and what belongs to the service by processes and ports, of one moment.
+    async fn inspect_owned(
+        &self,
+        project: &ProjectName,
+        service: &Service,
+    ) -> Result<(Look, Vec<Attribution>), DriverError> {
+        Ok((self.inspect(project, service).await?, Vec::new()))
+    }
+
+    /// Proves everything that a start needs and that takes no memory. Changes nothing that runs.
+    async fn prepare(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError>;
+
+    /// Brings it up, creating it first where needed, and returns as soon as it runs.
+    async fn start(&self, start: &Start<'_>) -> Result<Instance, DriverError>;
+
+    /// Removes the previous revision, since the new one is healthy.
+    async fn settle(&self, _: &ProjectName, _: &Service) -> Result<(), DriverError> {
+        Ok(())
+    }
+
+    /// Removes the new one, and starts the previous revision again. `false`: there was none.
+    async fn restore(&self, _: &ProjectName, _: &Service) -> Result<bool, DriverError> {
+        Ok(false)
+    }
+
+    /// Ends it and all that it started; returns when nothing of it is left.
+    async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError>;
+
+    /// Freezes it: it keeps what it holds.
+    async fn pause(&self, _: &Pause<'_>) -> Result<(), DriverError> {
+        Err(self.unsupported("pause"))
+    }
+
+    /// Lets what is frozen go on.
+    async fn unpause(&self, _: &Pause<'_>) -> Result<(), DriverError> {
+        Err(self.unsupported("unpause"))
+    }
+
+    /// Changes settings of a running instance in place.
+    async fn update(&self, _: &ProjectName, _: &Service, _: &Instance) -> Result<(), DriverError> {
+        Err(self.unsupported("update"))
+    }
+
+    /// Removes a stopped instance that lcm created; its volumes stay.
+    async fn remove(&self, _: &ProjectName, _: &Instance) -> Result<(), DriverError> {
+        Ok(())
+    }
+
+    /// Runs a command beside or inside an instance.
+    async fn exec(&self, _: &Service, _: &Instance, _: &[String], _: Duration) -> Result<ExecOutcome, DriverError> {
+        Err(self.unsupported("exec"))
+    }
+
+    /// Reads whether the instance is alive, and healthy where it checks itself.
+    async fn check(&self, project: &ProjectName, service: &Service, instance: &Instance) -> ProbeReading;
+
+    /// Reads what tells this start of an instance from all others.
+    async fn start_id(&self, instance: &Instance) -> Result<String, DriverError>;
+
+    /// Reads since when it runs; `None`: that is not known.
+    async fn started_at(&self, project: &ProjectName, service: &Service, instance: &Instance) -> Option<Timestamp>;
+
+    /// Searches what it wrote since its start.
+    async fn search_log(
+        &self,
+        project: &ProjectName,
+        service: &Service,
+        instance: &Instance,
+        pattern: &Regex,
+    ) -> Result<LogSearch, DriverError>;
+
+    /// Reads the last lines that it wrote.
+    async fn log_tail(&self, project: &ProjectName, service: &Service, lines: usize) -> Vec<String>;
+
+    /// Reads what it wrote after `mark`, or since its last start. `None`: nothing was ever written.
+    async fn log_from(
+        &self,
+        project: &ProjectName,
+        service: &Service,
+        mark: Option<&LogMark>,
+    ) -> Result<Option<Logged>, DriverError>;
+
+    /// Reads which ports of this host the runtime forwards, and to which instances.
+    async fn forwarded(&self) -> Vec<Attribution> {
+        Vec::new()
+    }
+
+    /// Error of an effect that the runtime has not.
+    fn unsupported(&self, what: &str) -> DriverError {
+        DriverError::Refused(format!("the runtime `{}` can't {what} a service", self.name()))
+    }
+}
+
+/// Processes and ports that belong to one owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attribution {
+    pub owner: Owner,
+    pub pids: Vec<i32>,
+    pub ports: Vec<Endpoint>,
+}
+
+impl Attribution {
+    /// Processes of a service.
+    #[must_use]
+    pub fn of_service(project: &str, service: &str, pids: Vec<i32>) -> Self {
+        let owner = Owner::Service { project: ProjectName::new(project), service: ServiceName::new(service) };
+        Self { owner, pids, ports: Vec::new() }
+    }
+}
+
+/// Outcome of a command that was run for a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExecOutcome {
+    Ended(i64),
+    /// Reason for which it could not be run at all.
+    NotRun(String),
+    TimedOut,
+}
+
+/// Outcome of a search in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogSearch {
+    Found,
+    Absent,
+    /// Not there in what can still be read; this much of its beginning can't.
+    Incomplete {
+        missing_bytes: u64,
+    },
+}

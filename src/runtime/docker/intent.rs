@@ -1,0 +1,215 @@
+//! Definition of a service that is a container.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use smol_str::SmolStr;
+
+use crate::model::desired::Service;
+use crate::model::endpoint::PublishedPort;
+use crate::model::environment::EnvValue;
+use crate::model::names::ObjectName;
+use crate::model::workload::{Capabilities, Capability, Origin, RuntimeSpec, Workload};
+use crate::runtime::docker::NAME;
+
+const CAPABILITIES: Capabilities = Capabilities(&[
+    Capability::Pause,
+    Capability::Exec,
+    Capability::Logs,
+    Capability::KeepsPrevious,
+    Capability::LocalGpu,
+    Capability::LocalPorts,
+    Capability::ChecksItself,
+    Capability::Objects,
+]);
+
+/// Definition of a service that is a container.
+#[derive(Clone, Debug)]
+pub enum DockerSpec {
+    /// lcm creates it, recreates it on change, and removes it on `down`.
+    Created(Box<ContainerSpec>),
+    /// It was made without lcm: started and stopped, never created or removed.
+    Existing(ExistingContainer),
+}
+
+/// Container that lcm creates.
+#[derive(Clone, Debug)]
+pub struct ContainerSpec {
+    /// `container_name`, else `PROJECT-SERVICE`.
+    pub name: ObjectName,
+    pub image: String,
+    pub pull: PullPolicy,
+    pub command: Option<Vec<String>>,
+    pub entrypoint: Option<Vec<String>>,
+    pub environment: BTreeMap<String, EnvValue>,
+    pub ports: Vec<PublishedPort>,
+    /// As the engine takes them: `name-or-absolute-path:target[:ro]`.
+    pub volumes: Vec<String>,
+    pub networks: Vec<String>,
+    pub user: Option<String>,
+    pub shm_size_bytes: Option<u64>,
+    pub ipc: Option<String>,
+    /// `host:container[:rwm]`.
+    pub devices: Vec<String>,
+    pub ulimits: BTreeMap<String, Ulimit>,
+    pub labels: BTreeMap<String, String>,
+    pub healthcheck: Option<ImageHealthcheck>,
+    pub gpu_access: GpuAccess,
+}
+
+/// Container that was made without lcm.
+#[derive(Clone, Debug)]
+pub struct ExistingContainer {
+    pub container: ObjectName,
+    /// It may be stopped though the engine removes it then (`auto_remove: accept`).
+    pub accepts_auto_remove: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PullPolicy {
+    Missing,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ulimit {
+    pub soft: i64,
+    pub hard: i64,
+}
+
+/// A health check that the engine itself runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageHealthcheck {
+    /// As the engine takes it: `["CMD", …]`, `["CMD-SHELL", …]`, `["NONE"]`.
+    pub test: Vec<String>,
+    pub interval: Option<Duration>,
+    pub timeout: Option<Duration>,
+    pub retries: Option<u32>,
+    pub start_period: Option<Duration>,
+}
+
+/// How a container gets its GPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GpuAccess {
+    /// A device request by UUID.
+    Request,
+    /// `NVIDIA_VISIBLE_DEVICES` alone.
+    Environment,
+    /// Nothing, for containers that only play one.
+    None,
+}
+
+impl ContainerSpec {
+    /// An image, run as it is.
+    #[must_use]
+    pub fn plain(name: impl Into<SmolStr>, image: impl Into<String>) -> Self {
+        Self {
+            name: ObjectName::new(name),
+            image: image.into(),
+            pull: PullPolicy::Missing,
+            command: None,
+            entrypoint: None,
+            environment: BTreeMap::new(),
+            ports: Vec::new(),
+            volumes: Vec::new(),
+            networks: Vec::new(),
+            user: None,
+            shm_size_bytes: None,
+            ipc: None,
+            devices: Vec::new(),
+            ulimits: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            healthcheck: None,
+            gpu_access: GpuAccess::Request,
+        }
+    }
+}
+
+impl RuntimeSpec for DockerSpec {
+    fn host_paths(&self) -> Vec<PathBuf> {
+        let Self::Created(container) = self else { return Vec::new() };
+        let sources = container.volumes.iter().filter_map(|volume| volume.split(':').next());
+        sources.filter(|source| source.starts_with('/')).map(PathBuf::from).collect()
+    }
+
+    fn shares_with(&self) -> Vec<&str> {
+        let Self::Created(container) = self else { return Vec::new() };
+        let modes = container.networks.iter().map(String::as_str).chain(container.ipc.as_deref());
+        modes.filter_map(|mode| mode.strip_prefix("container:")).collect()
+    }
+
+    fn environment(&self) -> Option<&BTreeMap<String, EnvValue>> {
+        match self {
+            Self::Created(container) => Some(&container.environment),
+            Self::Existing(_) => None,
+        }
+    }
+
+    fn clone_spec(&self) -> Box<dyn RuntimeSpec> {
+        Box::new(self.clone())
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+}
+
+impl From<DockerSpec> for Workload {
+    fn from(spec: DockerSpec) -> Self {
+        let (object, origin) = match &spec {
+            DockerSpec::Created(container) => (container.name.clone(), Origin::Created),
+            DockerSpec::Existing(existing) => (existing.container.clone(), Origin::Existing),
+        };
+        Self {
+            runtime: NAME,
+            target: None,
+            object: Some(object),
+            origin,
+            capabilities: CAPABILITIES,
+            spec: Box::new(spec),
+        }
+    }
+}
+
+impl From<ContainerSpec> for Workload {
+    fn from(container: ContainerSpec) -> Self {
+        DockerSpec::Created(Box::new(container)).into()
+    }
+}
+
+impl From<ExistingContainer> for Workload {
+    fn from(existing: ExistingContainer) -> Self {
+        DockerSpec::Existing(existing).into()
+    }
+}
+
+/// Returns the definition of a service that is a container; `None`: another runtime carries it.
+#[must_use]
+pub fn spec_of(service: &Service) -> Option<&DockerSpec> {
+    service.workload.spec()
+}
+
+/// Returns the container of a service for which lcm creates one.
+#[must_use]
+pub fn created_of(service: &Service) -> Option<&ContainerSpec> {
+    match spec_of(service)? {
+        DockerSpec::Created(container) => Some(container),
+        DockerSpec::Existing(_) => None,
+    }
+}
+
+/// Returns true if the container may be stopped though the engine removes it then.
+#[must_use]
+pub fn accepts_auto_remove(service: &Service) -> bool {
+    match spec_of(service) {
+        Some(DockerSpec::Existing(existing)) => existing.accepts_auto_remove,
+        Some(DockerSpec::Created(_)) | None => false,
+    }
+}

@@ -1,0 +1,131 @@
+//! Process trees behind the contract that all runtimes share.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use regex_lite::Regex;
+
+use crate::host::probes;
+use crate::host::program::command::{self, Ended};
+use crate::host::program::environment;
+use crate::model::desired::Service;
+use crate::model::facts::{ProbeReading, TreeFact};
+use crate::model::instance::Instance;
+use crate::model::names::{ProjectName, RuntimeName};
+use crate::runtime::contract::{Attribution, ExecOutcome, LogSearch, Runtime};
+use crate::runtime::process::NAME;
+use crate::runtime::process::drive::look_of;
+use crate::runtime::process::drive::processes::{Processes, process_of};
+use crate::runtime::{DriverError, LogMark, Logged, Look, Pause, Start, Stop, not_alive};
+
+/// Of a process's log, for a pattern: what a chatty server writes in some minutes.
+const LOG_BYTES_MAX: usize = 4 << 20;
+
+#[async_trait]
+impl Runtime for Processes {
+    fn name(&self) -> RuntimeName {
+        NAME
+    }
+
+    async fn inspect(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
+        self.look(project, service).await
+    }
+
+    async fn inspect_owned(
+        &self,
+        project: &ProjectName,
+        service: &Service,
+    ) -> Result<(Look, Vec<Attribution>), DriverError> {
+        let tree = self.tree(project, service).await?;
+        let owned = tree.iter().map(owned).collect();
+        Ok((look_of(tree), owned))
+    }
+
+    async fn prepare(&self, _: &ProjectName, service: &Service) -> Result<(), DriverError> {
+        Self::prepare(self, service).await
+    }
+
+    async fn start(&self, start: &Start<'_>) -> Result<Instance, DriverError> {
+        Self::start(self, start).await
+    }
+
+    async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
+        Self::stop(self, stop).await
+    }
+
+    async fn pause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
+        Self::pause(self, pause).await
+    }
+
+    async fn unpause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
+        Self::unpause(self, pause).await
+    }
+
+    async fn exec(
+        &self,
+        service: &Service,
+        _: &Instance,
+        argv: &[String],
+        deadline: Duration,
+    ) -> Result<ExecOutcome, DriverError> {
+        let invocation = environment::beside(service, process_of(service)?, &self.environment, argv)?;
+        match command::run(&self.shim_program, &invocation, deadline).await? {
+            Ended::Code(code) => Ok(ExecOutcome::Ended(code.into())),
+            Ended::TimedOut => Ok(ExecOutcome::TimedOut),
+        }
+    }
+
+    async fn check(&self, project: &ProjectName, service: &Service, instance: &Instance) -> ProbeReading {
+        match self.look(project, service).await {
+            Ok(look) => not_alive(&look, instance).map_or(ProbeReading::Passed, probes::failed),
+            Err(error) => ProbeReading::Unknown(error.to_string()),
+        }
+    }
+
+    async fn start_id(&self, instance: &Instance) -> Result<String, DriverError> {
+        Ok(instance.id.clone())
+    }
+
+    async fn started_at(&self, project: &ProjectName, service: &Service, _: &Instance) -> Option<Timestamp> {
+        self.tree(project, service).await.ok().flatten()?.started_at
+    }
+
+    async fn search_log(
+        &self,
+        project: &ProjectName,
+        service: &Service,
+        instance: &Instance,
+        pattern: &Regex,
+    ) -> Result<LogSearch, DriverError> {
+        let id = &instance.id;
+        let written = self.written(project, &service.name, Some(id), LOG_BYTES_MAX).await?;
+        if pattern.is_match(&written.text) {
+            return Ok(LogSearch::Found);
+        }
+        // Its relay looks at all of it, and would have noted the pattern.
+        if written.is_whole || self.is_awaited(project, &service.name, id, pattern.as_str()) {
+            return Ok(LogSearch::Absent);
+        }
+        Ok(LogSearch::Incomplete { missing_bytes: written.missing_bytes })
+    }
+
+    async fn log_tail(&self, project: &ProjectName, service: &Service, lines: usize) -> Vec<String> {
+        Self::log_tail(self, project, &service.name, lines).await
+    }
+
+    async fn log_from(
+        &self,
+        project: &ProjectName,
+        service: &Service,
+        mark: Option<&LogMark>,
+    ) -> Result<Option<Logged>, DriverError> {
+        Self::log_from(self, project, &service.name, mark).await
+    }
+}
+
+/// Processes of one tree.
+pub(crate) fn owned(tree: &TreeFact) -> Attribution {
+    let pids = tree.members.iter().map(|member| member.pid).collect();
+    Attribution::of_service(&tree.marks.project, &tree.marks.service, pids)
+}

@@ -1,0 +1,21 @@
+//! Commands by which lcm becomes something that outlives it.
+
+use crate::host::program::{leaks, scope};
+use crate::runtime::DriverError;
+use crate::runtime::process::drive::Processes;
+use std::ffi::OsStr;
+use std::os::unix::process::CommandExt as _;
+/// A command by which lcm becomes something that outlives it: nothing of its environment, no file of its caller's.
+pub(crate) fn helper(processes: &Processes, words: &[String]) -> Result<std::process::Command, DriverError> {
+    let launch = scope::launch(&processes.environment);
+    let launcher = scope::launcher(&launch, &processes.shim_program, words, &processes.environment)?;
+    let launcher = leaks::without(launcher, &leaks::inherited());
+    let mut command = std::process::Command::new(&launcher.program);
+    command
+        .arg0(launcher.program.file_name().filter(|name| *name != "exe").unwrap_or(OsStr::new("lcm")))
+        .args(launcher.arguments)
+        .current_dir("/")
+        .env_clear()
+        .envs(launcher.environment);
+    Ok(command)
+}

@@ -1,0 +1,73 @@
+//! Process trees of this host, as one user may see and touch them.
+
+use crate::runtime::process::drive::verified::{Names, Trust};
+use crate::runtime::process::drive::{BTreeMap, Folder, PathBuf, folder};
+use crate::runtime::process::intent::ProcessSpec;
+use crate::runtime::{DriverError, Service};
+use rustix::process::geteuid;
+use std::collections::BTreeSet;
+use std::fmt;
+/// The process trees of this host, as this user may see and touch them.
+#[derive(Clone)]
+pub struct Processes {
+    /// See [`state_dir`].
+    pub state_dir: PathBuf,
+    /// lcm's own environment: what `inherit` takes from.
+    pub environment: BTreeMap<String, String>,
+    /// An lcm that becomes a shim or a guardian; `/proc/self/exe` for lcm itself.
+    pub shim_program: PathBuf,
+    /// Users whose shims are this project's: its owner, and the previous one while a run takes the project over.
+    pub owners: BTreeSet<u32>,
+    /// The project, and its former names.
+    pub(crate) names: Names,
+}
+
+impl fmt::Debug for Processes {
+    /// Without the environment, which holds secrets.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Processes").field("state_dir", &self.state_dir).finish_non_exhaustive()
+    }
+}
+
+/// The process of a service that is one.
+pub(crate) fn process_of(service: &Service) -> Result<&ProcessSpec, DriverError> {
+    match service.workload.spec::<ProcessSpec>() {
+        Some(process) => Ok(process),
+        None => Err(DriverError::Refused(format!("`{}` is a container, not a process", service.name))),
+    }
+}
+
+/// Where lcm keeps what outlives a run: `LCM_STATE_DIR`, else `/var/lib/lcm` for root, else `$XDG_STATE_HOME/lcm` or
+/// `~/.local/state/lcm`. It need not exist.
+#[must_use]
+pub fn state_dir(environment: &BTreeMap<String, String>) -> PathBuf {
+    folder::state_dir(environment, geteuid().is_root(), &crate::host::program::environment::home(environment))
+}
+
+impl Processes {
+    #[must_use]
+    pub fn new(environment: BTreeMap<String, String>, shim_program: PathBuf) -> Self {
+        let owners = BTreeSet::from([geteuid().as_raw()]);
+        Self { state_dir: state_dir(&environment), environment, shim_program, owners, names: Names::default() }
+    }
+
+    /// What has to be proven of a process that counts as part of a service.
+    pub(crate) fn trust(&self) -> Trust {
+        Trust { owners: self.owners.clone(), state_dir: self.state_dir.clone(), names: self.names.clone() }
+    }
+
+    pub(crate) fn folder(&self, project: &str, service: &str) -> Folder {
+        Folder::new(&self.state_dir, project, service)
+    }
+
+    /// The folder with the notes and the log of the last start: that of a former name of the project, until the service
+    /// is started under the present one.
+    pub(crate) fn readable_folder(&self, project: &str, service: &str) -> Folder {
+        let present = self.folder(project, service);
+        if project != self.names.present || self.names.former.is_empty() || present.start_note().is_some() {
+            return present;
+        }
+        let former = self.names.former.iter().map(|former| self.folder(former, service));
+        former.into_iter().find(|former| former.start_note().is_some()).unwrap_or(present)
+    }
+}

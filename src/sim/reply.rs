@@ -1,0 +1,23 @@
+//! Calls that lcm made in the simulated world, and the replies to them.
+
+use crate::model::hooks::HookPayload;
+use jiff::Timestamp;
+use std::time::Duration;
+/// How a call of this kind goes from now on.
+#[derive(Clone, Debug, Default)]
+pub struct Reply {
+    pub takes: Duration,
+    pub error: Option<String>,
+    pub output: String,
+}
+
+/// One call that lcm made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    pub at: Timestamp,
+    /// As it shows: `./warm.sh`.
+    pub what: String,
+    pub payload: HookPayload,
+    /// It was waited for to its end.
+    pub answered: bool,
+}
