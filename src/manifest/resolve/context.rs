@@ -8,7 +8,8 @@ use crate::manifest::wire::shape::OneOrMany;
 use crate::syntax::Environment;
 use crate::syntax::fault::suggest;
 use crate::syntax::located::Located;
-use crate::syntax::problem::{Place, Problem};
+use crate::syntax::place::Place;
+use crate::syntax::problem::Problem;
 use crate::syntax::scalar::Period;
 use crate::syntax::source::{Sources, Span, tidy};
 
