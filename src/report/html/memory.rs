@@ -7,7 +7,7 @@ use crate::model::plan::{GpuLine, Plan};
 use crate::model::size::Mebibytes;
 use crate::report::table::figure;
 use crate::report::timeline::{Level, Timeline};
-use crate::report::view::gpu_name;
+use crate::report::view::memory::gpu_name;
 
 use super::escape::{figures, prose};
 use super::stage::{moment, share};

@@ -7,7 +7,7 @@ use crate::model::harmless;
 use crate::model::lifecycle::State;
 use crate::model::plan::{Plan, Step};
 use crate::report::timeline::Timeline;
-use crate::report::view::entry::step_memory;
+use crate::report::view::memory::step_memory;
 
 use super::escape::{prose, text};
 use super::stage::{comes, lasts, moment, sign};

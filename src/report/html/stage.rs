@@ -6,7 +6,7 @@ use crate::model::lifecycle::Action;
 use crate::model::plan::{Plan, Step};
 use crate::report::table::about;
 use crate::report::timeline::{OTHER_DRAWN_MS, START_DRAWN_MS, Span, Timeline};
-use crate::report::view::entry::step_memory;
+use crate::report::view::memory::step_memory;
 
 use super::escape::{prose, text};
 
