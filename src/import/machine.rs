@@ -1,13 +1,15 @@
 //! A draft from what runs on a machine. Containers are adopted, never recreated; what holds GPU memory outside of them
 //! is shown and left alone. The first plan of it has nothing to do.
 
+mod memory;
 mod programs;
 
 use std::collections::BTreeMap;
 
+use crate::import::draft::{Draft, ModeDraft, Notes, head, modes};
+use crate::import::machine::memory::{STEP, STEP_SMALL, rounded, size};
 use crate::import::names::{Names, tamed};
 use crate::import::writer::{Block, Value};
-use crate::import::{Draft, ModeDraft, Notes, head, modes};
 use crate::model::facts::{ContainerFact, ContainerState, EngineHealth, GpuFact, Owner, Reading};
 use crate::model::found::{Found, FoundContainer};
 use crate::model::names::GpuId;
@@ -17,11 +19,6 @@ use crate::model::size::Mebibytes;
 const NOW: &str = "now";
 /// More modes than this are no example any more.
 const MODES_MAX: usize = 8;
-/// So much is added to what was measured at most, up to a whole step.
-const STEP: Mebibytes = Mebibytes(512);
-/// Where a whole step would not fit.
-const STEP_SMALL: Mebibytes = Mebibytes(64);
-
 /// A container on its way into the draft.
 struct Adopted<'a> {
     name: String,
@@ -173,20 +170,6 @@ fn step(adopted: &[Adopted<'_>], gpus: &[GpuFact]) -> Mebibytes {
         gpu.used.unwrap_or_else(|| on_it.iter().copied().sum()) + added + gpu.reserved <= gpu.capacity
     });
     if fits { STEP } else { STEP_SMALL }
-}
-
-pub(super) fn rounded(held: Mebibytes, step: Mebibytes) -> Mebibytes {
-    Mebibytes(held.0.div_ceil(step.0) * step.0)
-}
-
-/// `6GiB` or `5632MiB`.
-pub(super) fn size(memory: Mebibytes) -> Value {
-    let gibibytes = memory.0 / 1024;
-    Value::word(if memory.0 > 0 && memory.0.is_multiple_of(1024) {
-        format!("{gibibytes}GiB")
-    } else {
-        format!("{}MiB", memory.0)
-    })
 }
 
 fn seen_gpus(block: &mut Block, found: &Found, gpus: &[GpuFact], notes: &mut Notes) {
