@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 pub(crate) mod command_line;
 pub(crate) mod dotenv;
+pub(crate) mod duration;
 pub(crate) mod fault;
 pub(crate) mod interpolate;
 pub(crate) mod located;
