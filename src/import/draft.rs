@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use crate::import::writer::{Block, Value};
 
-/// A draft, and what there is to say about it.
+/// A draft, and notes about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
     /// The manifest.
     pub text: String,
-    /// What it does not say, or says otherwise; each stands in the text too.
+    /// Parts that the text lacks or has otherwise; each stands in the text too.
     pub notes: Vec<String>,
     /// How many services it has.
     pub services: usize,
@@ -18,12 +18,12 @@ pub struct Draft {
     pub proposals: usize,
 }
 
-/// What stands around the files.
+/// Surroundings of the files.
 #[derive(Clone, Debug, Default)]
 pub struct Setting {
     /// The project's name, where they give none.
     pub name: String,
-    /// What Compose finds beside them, in `.env`.
+    /// Variables that Compose finds beside them, in `.env`.
     pub variables: BTreeMap<String, String>,
     /// From the manifest's folder to theirs; empty where it is the same.
     pub base: PathBuf,

@@ -16,7 +16,7 @@ pub struct Given {
     pub text: String,
 }
 
-/// What the files were written for.
+/// The tool that the files were written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dialect {
     Compose,
@@ -51,7 +51,7 @@ pub fn translate(given: &[Given], setting: &Setting) -> Result<Draft, Problems> 
     })
 }
 
-/// Whether a file has what one of the tools reads; of one that is no valid YAML, whether a line begins with it.
+/// Returns whether a file has a key of one of the tools; of one that is no valid YAML, whether a line begins with it.
 fn is_known(root: Option<&Node>, text: &str) -> bool {
     const TELLING: [&str; 4] = ["services", "models", "include", "extends"];
     // An empty file is told as such.

@@ -1,4 +1,4 @@
-//! The translation of one Compose file while it is under way: the file, what is known of its names, and what was noted.
+//! The translation of one Compose file while it is under way: the file, the names in it, and the notes about it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

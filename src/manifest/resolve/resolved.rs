@@ -1,4 +1,4 @@
-//! What the parts of a resolution hand on: a runtime, and a whole service with its places.
+//! Results that the parts of a resolution hand on: a runtime, and a whole service with its places.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::model::names::ServiceName;
 use crate::model::spec::Spec;
 use crate::syntax::source::Span;
 
-/// A runtime, and what comes with it.
+/// A runtime, with its spec, its missing secrets and its published ports.
 #[derive(Debug)]
 pub(super) struct ResolvedRuntime {
     pub runtime: Runtime,
