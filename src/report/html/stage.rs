@@ -106,7 +106,8 @@ fn row(plan: &Plan, line: &Timeline, position: usize, step: &Step, span: Span) -
                     span.unseen { ", begins at " (prose(&moment(span.begin_ms))) }
                 }
                 svg.track aria-hidden="true" width="100%" height="100%" {
-                    rect.bar.(class).untold[!span.told] x={ (x) "%" } y="32%" width={ (width) "%" } height="36%" rx=(corner) {}
+                    rect.bar.(class).untold[!span.told] x={ (x) "%" } y="32%" width={ (width) "%" } height="36%"
+                        rx=(corner) {}
                 }
             }
         }
