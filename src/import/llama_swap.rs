@@ -4,16 +4,15 @@
 mod modes;
 mod text;
 
-use std::collections::BTreeMap;
-
+use crate::import::draft::{self, Draft, Notes, Setting, head};
 use crate::import::names::{Names, tamed};
 use crate::import::secrets::{is_secret, is_secret_value, masked};
 use crate::import::writer::{Block, Value};
-use crate::import::{Draft, Notes, Setting, head};
 use crate::model::reserved_variables::is_overruled;
 use crate::syntax::command_line;
 use crate::syntax::scalar::is_name;
 use crate::syntax::tree::{Node, Value as Read};
+use modes::ServiceNames;
 use text::{Macros, uncommented};
 
 /// llama-swap's own.
@@ -34,9 +33,6 @@ struct Swap<'a> {
     notes: Notes,
     secrets: Vec<String>,
 }
-
-/// llama-swap's name of a model, and the service's.
-type ServiceNames<'a> = BTreeMap<&'a str, String>;
 
 pub(super) fn draft(root: &Node, setting: &Setting) -> Draft {
     let mut swap = Swap {
@@ -60,7 +56,7 @@ pub(super) fn draft(root: &Node, setting: &Setting) -> Draft {
     let mut services = Block::default();
     for (model, node) in models {
         services.gap();
-        if node.get("cmd").and_then(scalar).is_none_or(|cmd| uncommented(cmd).trim().is_empty()) {
+        if node.get("cmd").and_then(Node::scalar).is_none_or(|cmd| uncommented(cmd).trim().is_empty()) {
             services.say(swap.notes.tell(model, "it has no cmd: left out"));
             continue;
         }
@@ -82,7 +78,7 @@ pub(super) fn draft(root: &Node, setting: &Setting) -> Draft {
     }
     block.put("services", Value::Map(services));
     if !drafts.is_empty() {
-        block.gap().put("modes", crate::import::modes(&drafts));
+        block.gap().put("modes", draft::modes(&drafts));
     }
     Draft { text: block.document(), notes: swap.notes.all, services: given.len(), proposals: 0 }
 }
@@ -117,8 +113,9 @@ impl Swap<'_> {
         let mut block = Block::default();
         self.untranslated(&mut block, model, name, node);
         let own = Macros::of(node.get("macros"));
-        let cmd = self.macros.fill(&uncommented(node.get("cmd").and_then(scalar).unwrap_or_default()), &own, model);
-        let proxy = node.get("proxy").and_then(scalar).unwrap_or("http://localhost:${PORT}");
+        let cmd =
+            self.macros.fill(&uncommented(node.get("cmd").and_then(Node::scalar).unwrap_or_default()), &own, model);
+        let proxy = node.get("proxy").and_then(Node::scalar).unwrap_or("http://localhost:${PORT}");
         let proxy = self.macros.fill(proxy, &own, model);
         let port = (cmd.contains("${PORT}") || proxy.contains("${PORT}")).then(|| {
             let port = self.port;
@@ -138,7 +135,7 @@ impl Swap<'_> {
         block.propose("vram", Value::word("??GiB"), Some("on each GPU; without it lcm can't keep it from a full one"));
         block.put("gpu", gpu);
         self.health(&mut block, name, &ported(&proxy), node);
-        if let Some(stop) = node.get("cmdStop").and_then(scalar) {
+        if let Some(stop) = node.get("cmdStop").and_then(Node::scalar) {
             self.stop(&mut block, name, &ported(&self.macros.fill(&uncommented(stop), &own, model)));
         }
         services.put(name, Value::Map(block));
@@ -147,14 +144,16 @@ impl Swap<'_> {
 
     fn untranslated(&mut self, block: &mut Block, model: &str, name: &str, node: &Node) {
         if let Some(text) =
-            node.get("description").or_else(|| node.get("name")).and_then(scalar).filter(|text| !text.is_empty())
+            node.get("description").or_else(|| node.get("name")).and_then(Node::scalar).filter(|text| !text.is_empty())
         {
             block.put("description", Value::literal(text));
         }
         if model != name {
             block.say(self.notes.add(name, format!("llama-swap calls it `{model}`")));
         }
-        if let Some(ttl) = node.get("ttl").and_then(scalar).filter(|ttl| ttl.parse::<i64>().is_ok_and(|ttl| ttl > 0)) {
+        if let Some(ttl) =
+            node.get("ttl").and_then(Node::scalar).filter(|ttl| ttl.parse::<i64>().is_ok_and(|ttl| ttl > 0))
+        {
             let note =
                 format!("`ttl: {ttl}`: lcm stops nothing for being idle; another mode does, or `lcm stop {name}`");
             block.say(self.notes.add(name, note));
@@ -195,7 +194,7 @@ impl Swap<'_> {
             Some(Read::List(items)) => items.as_slice(),
             Some(Read::Null | Read::Scalar(_) | Read::Map(_)) | None => &[],
         };
-        for (variable, value) in items.iter().filter_map(scalar).filter_map(|item| item.split_once('=')) {
+        for (variable, value) in items.iter().filter_map(Node::scalar).filter_map(|item| item.split_once('=')) {
             let ids: Vec<&str> = value.split(',').map(str::trim).filter(|id| !id.is_empty()).collect();
             if variable == "CUDA_VISIBLE_DEVICES"
                 && ids.iter().all(|id| id.parse::<u32>().is_ok() || id.starts_with("GPU-"))
@@ -229,7 +228,7 @@ impl Swap<'_> {
     }
 
     fn health(&mut self, block: &mut Block, name: &str, proxy: &str, node: &Node) {
-        let path = node.get("checkEndpoint").and_then(scalar).unwrap_or(CHECK_ENDPOINT);
+        let path = node.get("checkEndpoint").and_then(Node::scalar).unwrap_or(CHECK_ENDPOINT);
         if path == "none" {
             block.say(self.notes.add(name, "`checkEndpoint: none`: it counts as up while it lives; write a `health:`"));
             return;
@@ -271,13 +270,6 @@ impl Swap<'_> {
     }
 }
 
-fn scalar(node: &Node) -> Option<&str> {
-    match &node.value {
-        Read::Scalar(scalar) => Some(&scalar.text),
-        Read::Null | Read::List(_) | Read::Map(_) => None,
-    }
-}
-
 fn number<T: std::str::FromStr>(node: &Node, key: &str) -> Option<T> {
-    node.get(key).and_then(scalar)?.parse().ok()
+    node.get(key).and_then(Node::scalar)?.parse().ok()
 }

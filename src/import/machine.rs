@@ -1,13 +1,15 @@
 //! A draft from what runs on a machine. Containers are adopted, never recreated; what holds GPU memory outside of them
 //! is shown and left alone. The first plan of it has nothing to do.
 
+mod memory;
 mod programs;
 
 use std::collections::BTreeMap;
 
+use crate::import::draft::{Draft, ModeDraft, Notes, head, modes};
+use crate::import::machine::memory::{STEP, STEP_SMALL, rounded, size};
 use crate::import::names::{Names, tamed};
 use crate::import::writer::{Block, Value};
-use crate::import::{Draft, ModeDraft, Notes, head, modes};
 use crate::model::facts::{ContainerFact, ContainerState, EngineHealth, GpuFact, Owner, Reading};
 use crate::model::found::{Found, FoundContainer};
 use crate::model::names::GpuId;
@@ -17,25 +19,20 @@ use crate::model::size::Mebibytes;
 const NOW: &str = "now";
 /// More modes than this are no example any more.
 const MODES_MAX: usize = 8;
-/// So much is added to what was measured at most, up to a whole step.
-const STEP: Mebibytes = Mebibytes(512);
-/// Where a whole step would not fit.
-const STEP_SMALL: Mebibytes = Mebibytes(64);
-
 /// A container on its way into the draft.
 struct Adopted<'a> {
     name: String,
     fact: &'a ContainerFact,
     found: FoundContainer,
-    life: Life,
+    state: AdoptedState,
     /// On each GPU that it was seen to hold something of.
     held: BTreeMap<GpuId, Option<Mebibytes>>,
     /// Others of these that must be up before it.
     needs: Vec<String>,
 }
 
-/// What the first plan may ask of it.
-enum Life {
+/// State of an adopted container, as far as the first plan depends on it.
+enum AdoptedState {
     Runs,
     Stopped,
     /// Wanting it would mean to do something about it.
@@ -44,7 +41,7 @@ enum Life {
 
 impl Adopted<'_> {
     fn runs(&self) -> bool {
-        matches!(self.life, Life::Runs)
+        matches!(self.state, AdoptedState::Runs)
     }
 
     fn wants_gpu(&self) -> bool {
@@ -108,16 +105,18 @@ fn adopted<'a>(found: &'a Found, gpus: &[GpuFact], names: &mut Names) -> (Vec<Ad
             others.push(format!("the container {} is a service of the lcm project {}", fact.name, marks.project));
             continue;
         }
-        let life = match (fact.state, fact.health) {
+        let state = match (fact.state, fact.health) {
             (ContainerState::Removing | ContainerState::Dead, _) => {
                 others.push(format!("the container {} is on its way out", fact.name));
                 continue;
             }
-            (ContainerState::Running, Some(EngineHealth::Unhealthy)) => Life::Ails("its own health check fails"),
-            (ContainerState::Running, _) => Life::Runs,
-            (ContainerState::Paused, _) => Life::Ails("it is paused"),
-            (ContainerState::Restarting, _) => Life::Ails("the engine restarts it over and over"),
-            (ContainerState::Created | ContainerState::Exited, _) => Life::Stopped,
+            (ContainerState::Running, Some(EngineHealth::Unhealthy)) => {
+                AdoptedState::Ails("its own health check fails")
+            }
+            (ContainerState::Running, _) => AdoptedState::Runs,
+            (ContainerState::Paused, _) => AdoptedState::Ails("it is paused"),
+            (ContainerState::Restarting, _) => AdoptedState::Ails("the engine restarts it over and over"),
+            (ContainerState::Created | ContainerState::Exited, _) => AdoptedState::Stopped,
         };
         let extra = found.containers.get(&fact.id).cloned().unwrap_or_else(|| FoundContainer {
             restart_policy: fact.restart_policy.clone(),
@@ -129,7 +128,7 @@ fn adopted<'a>(found: &'a Found, gpus: &[GpuFact], names: &mut Names) -> (Vec<Ad
             held: held(fact, gpus),
             found: extra,
             fact,
-            life,
+            state,
             needs: Vec::new(),
         });
     }
@@ -175,20 +174,6 @@ fn step(adopted: &[Adopted<'_>], gpus: &[GpuFact]) -> Mebibytes {
     if fits { STEP } else { STEP_SMALL }
 }
 
-pub(super) fn rounded(held: Mebibytes, step: Mebibytes) -> Mebibytes {
-    Mebibytes(held.0.div_ceil(step.0) * step.0)
-}
-
-/// `6GiB` or `5632MiB`.
-pub(super) fn size(memory: Mebibytes) -> Value {
-    let gibibytes = memory.0 / 1024;
-    Value::word(if memory.0 > 0 && memory.0.is_multiple_of(1024) {
-        format!("{gibibytes}GiB")
-    } else {
-        format!("{}MiB", memory.0)
-    })
-}
-
 fn seen_gpus(block: &mut Block, found: &Found, gpus: &[GpuFact], notes: &mut Notes) {
     for gpu in gpus {
         let name = if gpu.name.is_empty() { String::new() } else { format!(" {},", gpu.name) };
@@ -213,12 +198,12 @@ fn seen_gpus(block: &mut Block, found: &Found, gpus: &[GpuFact], notes: &mut Not
 
 fn service(services: &mut Block, one: &Adopted<'_>, gpus: &[GpuFact], step: Mebibytes, notes: &mut Notes) {
     let mut block = Block::default();
-    match one.life {
-        Life::Runs => {}
-        Life::Stopped => {
+    match one.state {
+        AdoptedState::Runs => {}
+        AdoptedState::Stopped => {
             block.say("Stopped when this was written.");
         }
-        Life::Ails(why) => {
+        AdoptedState::Ails(why) => {
             let why = notes.add(&one.name, format!("{why}: no mode wants it before that is mended"));
             block.say(format!("Careful: {why}."));
         }
@@ -300,7 +285,7 @@ fn mode_drafts(adopted: &[Adopted<'_>]) -> Vec<ModeDraft> {
         services: named(&|one| one.runs()),
         keeps_others: true,
     }];
-    let healthy = |one: &Adopted<'_>| !matches!(one.life, Life::Ails(_));
+    let healthy = |one: &Adopted<'_>| !matches!(one.state, AdoptedState::Ails(_));
     let on_gpu: Vec<&Adopted<'_>> = adopted.iter().filter(|one| one.wants_gpu() && healthy(one)).collect();
     // One alone that runs is the first mode already.
     if on_gpu.len() > 1 || on_gpu.iter().any(|one| !one.runs()) {

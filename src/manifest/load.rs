@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::files::named::{self, Named};
-use crate::manifest::Choice;
 use crate::manifest::advice::unknown_key;
+use crate::manifest::choice::Choice;
 use crate::manifest::extend::Templates;
 use crate::manifest::ours::{is_manifest, looks_like_manifest};
 use crate::manifest::resolve::{Input, ManifestFile, Names, Root, resolve};
@@ -19,7 +19,8 @@ use crate::model::desired::Desired;
 use crate::model::names::ProjectName;
 use crate::model::secret::Masker;
 use crate::syntax::interpolate::{self, Variables};
-use crate::syntax::problem::{Place, Problem, Problems, Severity};
+use crate::syntax::place::Place;
+use crate::syntax::problem::{Problem, Problems, Severity};
 use crate::syntax::read::read;
 use crate::syntax::source::{Source, Sources, Span, tidy};
 use crate::syntax::tree::{Node, Value};
@@ -33,8 +34,9 @@ const TOTAL_BYTES_MAX: u64 = 4 << 20;
 /// Nobody reads more of them.
 const PROBLEMS_MAX: usize = 500;
 
-/// Reads and resolves a manifest, or gives everything that is wrong with it, in the order of the files.
-pub(super) fn load(entry: &Path, environment: &Environment, choice: &Choice) -> Result<Desired, Problems> {
+/// Reads the manifest and what it includes, and resolves it; or returns everything that is wrong with it, in the order of
+/// the files.
+pub fn load(entry: &Path, environment: &Environment, choice: &Choice) -> Result<Desired, Problems> {
     let mut loader = Loader { saved: choice.files.as_deref(), ..Loader::new(environment) };
     loader.open_entry(entry);
     let Loader { mut sources, mut roots, variables, mut problems, mut complete, .. } = loader;
@@ -93,8 +95,9 @@ pub(super) fn load(entry: &Path, environment: &Environment, choice: &Choice) -> 
     }
 }
 
-/// Finds the one `name:` of the files of a manifest. What else they say is not looked at.
-pub(super) fn project_name(entry: &Path, environment: &Environment) -> Option<ProjectName> {
+/// Reads the project's name alone from a manifest and what it includes; `None`: it has none, or can't be read.
+#[must_use]
+pub fn project_name(entry: &Path, environment: &Environment) -> Option<ProjectName> {
     let mut loader = Loader::new(environment);
     loader.open_entry(entry);
     loader.roots.iter().find_map(|root| match &root.node.get("name")?.value {
@@ -103,8 +106,10 @@ pub(super) fn project_name(entry: &Path, environment: &Environment) -> Option<Pr
     })
 }
 
-/// The files that a manifest is read from, as far as it can be read.
-pub(super) fn files(entry: &Path, environment: &Environment) -> Vec<PathBuf> {
+/// Returns the files that a manifest is read from, as far as it can be read: itself, what it includes, and the env files of
+/// its services.
+#[must_use]
+pub fn files(entry: &Path, environment: &Environment) -> Vec<PathBuf> {
     let mut loader = Loader::new(environment);
     loader.open_entry(entry);
     let named = secrets::named(&loader.roots, &loader.sources, environment);

@@ -11,8 +11,9 @@ use crate::syntax::scalar::VARIABLE_PATTERN;
 /// A name, not an address: editors find the schema by the path that the manifest's first line gives.
 const ID: &str = "urn:lcm:schema:manifest:1";
 
-/// Draft 7: what the YAML servers of editors know best.
-pub(super) fn schema() -> Value {
+/// Returns the JSON schema that editors validate manifests by, in draft 7: the one that their YAML servers know best.
+#[must_use]
+pub fn schema() -> Value {
     let settings = SchemaSettings::draft07().for_deserialize();
     let mut schema = settings.into_generator().into_root_schema_for::<Manifest>();
     RecursiveTransform(say_what_is_read).transform(&mut schema);

@@ -23,6 +23,12 @@ const EXPANDED_BYTES_MAX: usize = 8 << 20;
 
 pub(super) const NOT_THERE: &str = "there is no such file";
 
+/// Returns the variables of an env file; none where it can't be read.
+#[must_use]
+pub fn dotenv(text: &str, environment: &Environment) -> Environment {
+    dotenv::parse(text, environment).unwrap_or_default()
+}
+
 /// Reads each file once.
 pub(super) fn read(named: Named, environment: &Environment) -> Files {
     let mut reader = Reader { environment, bytes_left: TOTAL_BYTES_MAX, expanded_left: EXPANDED_BYTES_MAX };

@@ -1,16 +1,18 @@
 //! Lines that are longer than the terminal is wide, broken between words: a terminal breaks them anywhere. All texts
-//! for people pass here, and what others named and wrote does nothing to their terminals from here on.
+//! for people pass here, and from here on names and texts of others do nothing to a terminal.
 //!
 //! Broken only for people at a terminal. In a pipe and in a file a line stays a line.
 
 use std::iter;
 
+use textwrap::core::Word;
+use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 use unicode_width::UnicodeWidthChar;
 
 use crate::model::harmless;
 use crate::report::style::Style;
 
-/// What follows of a broken line stands this much further in.
+/// The rest of a broken line stands this much further in.
 const HANG: usize = 2;
 
 /// `text` with no line wider than the terminal, as far as its words allow, and with no code but those that paint.
@@ -50,58 +52,44 @@ pub fn cut_off(text: &str, room: usize) -> String {
 }
 
 fn fold_line(line: &str, width: usize) -> String {
+    if columns(line) <= width {
+        return line.to_owned();
+    }
     let indent = line.chars().take_while(|letter| *letter == ' ').count();
-    // Where next to nothing is left beside it, an indent helps nobody.
-    let hang = if indent + HANG < width / 2 { indent + HANG } else { 0 };
-    let (mut lines, mut rest) = (Vec::new(), line);
-    loop {
-        let room = if lines.is_empty() { width } else { width.saturating_sub(hang) };
-        let Some(cut) = is_wider(rest, room).then(|| cut(rest, room)).flatten() else { break };
-        let (before, after) = rest.split_at(cut);
-        lines.push(before.trim_end());
-        rest = after.trim_start();
-    }
-    lines.push(rest);
-    lines.join(&format!("\n{}", " ".repeat(hang)))
+    // Where next to nothing is left beside it, an indent is of no use.
+    let hang = if indent + HANG < width / 2 { " ".repeat(indent + HANG) } else { String::new() };
+    let options = Options::new(width)
+        .subsequent_indent(&hang)
+        .break_words(false)
+        .word_separator(WordSeparator::Custom(words))
+        .word_splitter(WordSplitter::NoHyphenation)
+        .wrap_algorithm(WrapAlgorithm::FirstFit);
+    textwrap::wrap(line, options).join("\n")
 }
 
-/// Looks no further than it has to: a line may be long, and is looked at once for each of its parts.
-fn is_wider(text: &str, room: usize) -> bool {
-    let mut taken = 0_usize;
-    letters(text).any(|(_, letter)| {
-        taken = taken.saturating_add(letter.width().unwrap_or(0));
-        taken > room
-    })
-}
-
-/// The last place to break within `room` columns, or else the first one after it.
-fn cut(line: &str, room: usize) -> Option<usize> {
+/// Words with the spaces behind them: the indent is part of the first one, and `24 576 MiB` is one.
+fn words(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
     let indent = line.len() - line.trim_start().len();
-    let (mut last, mut next) = (None, 0);
-    for (offset, letter) in letters(line) {
-        let column = next;
-        next += letter.width().unwrap_or(0);
-        if column > room && last.is_some() {
-            break;
-        }
-        if offset > indent && letter == ' ' && !is_figure(line, offset) {
-            last = Some(offset);
-            if column > room {
-                break;
-            }
-        }
-    }
-    last
+    let ends = line
+        .match_indices(' ')
+        .map(|(space, _)| space)
+        .filter(move |space| *space > indent && !is_figure(line, *space) && !line[space + 1..].starts_with(' '));
+    let mut start = 0;
+    Box::new(ends.map(|space| space + 1).chain([line.len()]).map(move |end| {
+        let word = Word::from(&line[start..end]);
+        start = end;
+        word
+    }))
 }
 
-/// Whether the space here is one inside `24 576 MiB`.
+/// Returns whether the space here is one inside `24 576 MiB`.
 fn is_figure(line: &str, space: usize) -> bool {
     let (before, after) = (&line[..space], &line[space + 1..]);
     let digit = |letter: char| letter.is_ascii_digit();
     before.ends_with(digit) && (after.starts_with(digit) || after.starts_with("MiB"))
 }
 
-/// What a terminal shows of a text, letter by letter, with offsets: all but the codes that paint it.
+/// Letters of a text that a terminal shows, with their offsets: all but the codes that paint it.
 fn letters(text: &str) -> impl Iterator<Item = (usize, char)> {
     let mut all = text.char_indices();
     iter::from_fn(move || {

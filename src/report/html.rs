@@ -9,10 +9,9 @@ mod memory;
 mod panels;
 mod stage;
 
-use std::fmt::Write as _;
-
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use maud::{Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::plan::Placement;
@@ -33,15 +32,16 @@ pub fn plan(view: View<'_>) -> Output {
     let plan = view.plan;
     let line = timeline(plan);
     Output::new(filled(|place| match place {
-        "policy" => policy(),
+        "policy" => PreEscaped(policy()),
         "title" => text(&format!("{} · {}", headline(view).0, plan.project)),
-        "style" => STYLE.to_owned(),
-        "script" => SCRIPT.to_owned(),
-        "command" => if view.saved().is_some() { "saved plan" } else { view.command() }.to_owned(),
+        "style" => PreEscaped(STYLE.to_owned()),
+        "script" => PreEscaped(SCRIPT.to_owned()),
+        "command" => text(if view.saved().is_some() { "saved plan" } else { view.command() }),
         "project" => text(&plan.project.to_string()),
         // Each part stays on one line.
         "headline" => {
-            text(&headline(view).0).split(", ").map(|part| part.replace(' ', "\u{a0}")).collect::<Vec<_>>().join(", ")
+            let headline = headline(view).0;
+            text(&headline.split(", ").map(|part| part.replace(' ', "\u{a0}")).collect::<Vec<_>>().join(", "))
         }
         "lede" => lede(view),
         "parts" => parts(view),
@@ -50,18 +50,18 @@ pub fn plan(view: View<'_>) -> Output {
         "not_done" => not_done(view),
         "warnings" => warnings(view),
         "kept" => kept(view),
-        // A place that nobody fills is a mistake in the page, and one that a test finds.
+        // A place without text is a mistake in the page, and one that a test finds.
         other => panic!("the page has no {other}"),
     }))
 }
 
 /// The page with its `{{places}}` filled, each once: what is put in is not looked at again.
-fn filled(place: impl Fn(&str) -> String) -> String {
+fn filled(place: impl Fn(&str) -> Markup) -> String {
     let mut pieces = PAGE.split("{{");
     let mut page = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
         let (name, rest) = piece.split_once("}}").unwrap_or((piece, ""));
-        page.push_str(&place(name));
+        page.push_str(&place(name).0);
         page.push_str(rest);
     }
     page
@@ -77,7 +77,7 @@ fn policy() -> String {
     )
 }
 
-/// What it comes to, and what more there is to say of that.
+/// The result of the plan in short, and a sentence more about it.
 fn headline(view: View<'_>) -> (String, Option<String>) {
     if !view.plan.is_idle() {
         return (view::summary(view.plan), None);
@@ -92,114 +92,141 @@ fn capital(sentence: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
-fn lede(view: View<'_>) -> String {
+fn lede(view: View<'_>) -> Markup {
     let bounded = view.plan.placement == Placement::Bounded && !view.plan.steps.is_empty();
     let bounded = bounded.then(|| "The placing is sound, but not proven to be the best.".to_owned());
-    let sentences: Vec<String> = headline(view).1.into_iter().chain(bounded).map(|line| prose(&line)).collect();
-    if sentences.is_empty() { String::new() } else { format!("<p class=\"lede\">{}</p>\n", sentences.join(" ")) }
+    let sentences: Vec<String> = headline(view).1.into_iter().chain(bounded).collect();
+    html! {
+        @if !sentences.is_empty() {
+            p.lede {
+                @for (at, sentence) in sentences.iter().enumerate() {
+                    @if at > 0 { " " }
+                    (prose(sentence))
+                }
+            }
+        }
+    }
 }
 
-/// Whose it is, on which host, and as of when.
-fn parts(view: View<'_>) -> String {
-    let parts = view.parts().into_iter().skip(1).map(|part| format!("<li>{}</li>", prose(&part)));
+/// The plan's mode and goals, its host, and the moment of which it is.
+fn parts(view: View<'_>) -> Markup {
     let at = view.plan.observed_at;
-    let time = format!("<li><time datetime=\"{at}\">{}</time></li>", at.strftime("%-d %B %Y, %H:%M:%S UTC"));
-    parts.chain([time]).collect()
+    html! {
+        @for part in view.parts().iter().skip(1) { li { (prose(part)) } }
+        li { time datetime=(at) { (at.strftime("%-d %B %Y, %H:%M:%S UTC")) } }
+    }
 }
 
-/// What a saved plan is worth by now.
-fn standing(view: View<'_>) -> String {
-    let Some((_, standing)) = view.saved() else { return String::new() };
+/// The worth of a saved plan by now.
+fn standing(view: View<'_>) -> Markup {
+    let Some((_, standing)) = view.saved() else { return Markup::default() };
     let class = match standing {
         Standing::Holds => "holds",
         Standing::Stale(_) => "stale",
         Standing::Unknown(_) => "unknown",
     };
-    let lines = items(standing.differences());
-    let list = if lines.is_empty() { String::new() } else { format!("<ul>{lines}</ul>") };
-    format!("<div class=\"standing {class}\"><p>{}</p>{list}</div>\n", prose(&standing.sentence()))
+    html! {
+        div.standing.(class) {
+            p { (prose(&standing.sentence())) }
+            @if !standing.differences().is_empty() { ul { (items(standing.differences())) } }
+        }
+    }
 }
 
-/// The time line, the memory below it on the same axis, and what there is to say of each step.
-fn steps(view: View<'_>, line: &Timeline) -> String {
+/// The time line, the memory below it on the same axis, and the panel of each step.
+fn steps(view: View<'_>, line: &Timeline) -> Markup {
     let plan = view.plan;
-    if plan.steps.is_empty() {
-        return String::new();
+    html! {
+        @if !plan.steps.is_empty() {
+            section aria-labelledby="steps-title" {
+                h2 id="steps-title" { "Steps" }
+                (stage::legend(plan, line))
+                div.work {
+                    div.stage {
+                        (stage::axis(line))
+                        (stage::rows(plan, line))
+                        (memory::charts(plan, line))
+                    }
+                    (panels::panels(plan, line))
+                }
+                (memory::table(plan, line))
+            }
+        }
     }
-    let mut html = String::from("<section aria-labelledby=\"steps-title\">\n<h2 id=\"steps-title\">Steps</h2>\n");
-    html.push_str(&stage::legend(plan, line));
-    html.push_str("<div class=\"work\">\n<div class=\"stage\">\n");
-    html.push_str(&stage::axis(line));
-    html.push_str(&stage::rows(plan, line));
-    html.push_str(&memory::charts(plan, line));
-    html.push_str("</div>\n");
-    html.push_str(&panels::panels(plan, line));
-    html.push_str("</div>\n");
-    html.push_str(&memory::table(plan, line));
-    html.push_str("</section>\n");
-    html
 }
 
-fn not_done(view: View<'_>) -> String {
-    let pending = section("pending", "Pending calls", &view::pending(view.plan));
-    let left = section("left", "Left running", &view::left_running(view.plan));
-    pending + &left + &section("not-done", "Not done", &view::in_the_way(view.plan))
-}
-
-fn section(id: &str, title: &str, lines: &[NotDone]) -> String {
-    if lines.is_empty() {
-        return String::new();
+fn not_done(view: View<'_>) -> Markup {
+    html! {
+        (section("pending", "Pending calls", &view::pending(view.plan)))
+        (section("left", "Left running", &view::left_running(view.plan)))
+        (section("not-done", "Not done", &view::in_the_way(view.plan)))
     }
-    format!("<section aria-labelledby=\"{id}\">\n<h2 id=\"{id}\">{title}</h2>\n{}</section>\n", table(title, lines))
 }
 
-fn table(title: &str, lines: &[NotDone]) -> String {
-    let mut html = format!(
-        "<div class=\"wide\"><table class=\"list\"><caption class=\"unseen\">{title}</caption>\n<thead><tr><th scope=\"col\">What</th>\
-         <th scope=\"col\">Service</th><th scope=\"col\">State</th><th scope=\"col\">Why</th></tr></thead>\n<tbody>\n"
-    );
-    for NotDone { symbol, verb, service, state, why } in lines {
-        let state = state.map_or_else(|| "<td class=\"none\">–</td>".to_owned(), |state| format!("<td>{state}</td>"));
-        let _ = writeln!(
-            html,
-            "<tr class=\"{verb}\"><td><span class=\"sign\" aria-hidden=\"true\">{symbol}</span> {verb}</td>\
-             <th scope=\"row\">{}</th>{state}<td>{}</td></tr>",
-            code(service),
-            prose(why)
-        );
+fn section(id: &str, title: &str, lines: &[NotDone]) -> Markup {
+    html! {
+        @if !lines.is_empty() {
+            section aria-labelledby=(id) {
+                h2 id=(id) { (title) }
+                (table(title, lines))
+            }
+        }
     }
-    html.push_str("</tbody></table></div>\n");
-    html
 }
 
-fn warnings(view: View<'_>) -> String {
-    if view.plan.warnings.is_empty() {
-        return String::new();
+fn table(title: &str, lines: &[NotDone]) -> Markup {
+    html! {
+        div.wide {
+            table.list {
+                caption.unseen { (title) }
+                thead { tr { @for head in ["What", "Service", "State", "Why"] { th scope="col" { (head) } } } }
+                tbody {
+                    @for NotDone { symbol, verb, service, state, why } in lines {
+                        tr.(verb) {
+                            td { span.sign aria-hidden="true" { (symbol) } " " (verb) }
+                            th scope="row" { (code(service)) }
+                            @match state {
+                                Some(state) => td { (state.as_str()) },
+                                None => td.none { "–" },
+                            }
+                            td { (prose(why)) }
+                        }
+                    }
+                }
+            }
+        }
     }
-    let lines = items(&view.plan.warnings);
-    format!(
-        "<section aria-labelledby=\"warnings\">\n<h2 id=\"warnings\">Warnings</h2>\n<ul class=\"warnings\">\n{lines}</ul>\n</section>\n"
-    )
 }
 
-fn items(sentences: &[String]) -> String {
-    let items: Vec<String> = sentences.iter().map(|sentence| format!("<li>{}</li>\n", prose(sentence))).collect();
-    items.concat()
+fn warnings(view: View<'_>) -> Markup {
+    html! {
+        @if !view.plan.warnings.is_empty() {
+            section aria-labelledby="warnings" {
+                h2 id="warnings" { "Warnings" }
+                ul.warnings { (items(&view.plan.warnings)) }
+            }
+        }
+    }
 }
 
-/// Folded where there is something else to read.
-fn kept(view: View<'_>) -> String {
+fn items(sentences: &[String]) -> Markup {
+    html! { @for sentence in sentences { li { (prose(sentence)) } } }
+}
+
+/// Services as they should be; folded where there is something else to read.
+fn kept(view: View<'_>) -> Markup {
     let lines = view::kept(view.plan);
-    if lines.is_empty() {
-        return String::new();
+    html! {
+        @if !lines.is_empty() {
+            section aria-labelledby="kept" {
+                h2 id="kept" { "Kept" }
+                details open[view.plan.steps.is_empty()] {
+                    summary { (counted(lines.len(), "service as it should be", "services as they should be")) }
+                    (table("Kept", &lines))
+                }
+            }
+        }
     }
-    let open = if view.plan.steps.is_empty() { " open" } else { "" };
-    format!(
-        "<section aria-labelledby=\"kept\">\n<h2 id=\"kept\">Kept</h2>\n<details{open}><summary>{}</summary>\n{}\
-         </details>\n</section>\n",
-        counted(lines.len(), "service as it should be", "services as they should be"),
-        table("Kept", &lines)
-    )
 }
 
 #[cfg(test)]

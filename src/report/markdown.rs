@@ -14,7 +14,8 @@ use crate::report::mermaid;
 use crate::report::output::Output;
 use crate::report::table::figure;
 use crate::report::view::entry::{self, Entry};
-use crate::report::view::{self, NotDone, View, gpu_name};
+use crate::report::view::memory::gpu_name;
+use crate::report::view::{self, NotDone, View};
 
 use escape::{code, fenced, prose};
 

@@ -11,7 +11,7 @@ use crate::model::plan::{Plan, Step};
 use crate::report::output::Output;
 use crate::report::table::about;
 use crate::report::timeline::edges;
-use crate::report::view::entry;
+use crate::report::view::memory::step_memory;
 
 /// Mermaid's own defaults, which GitHub keeps: beyond these it shows an error in place of the picture.
 const EDGES_MAX: usize = 500;
@@ -55,7 +55,7 @@ fn shape(action: Action) -> (&'static str, &'static str) {
 /// Lines of a node. The first word is a verb, never a sign: Mermaid takes a leading `-` for a list.
 fn words(plan: &Plan, step: &Step) -> Vec<String> {
     let mut lines = vec![format!("{} {}", step.action, step.service)];
-    lines.extend(entry::step_memory(plan, step));
+    lines.extend(step_memory(plan, step));
     lines.extend(step.estimate_ms.map(|estimate| format!("about {}", about(estimate))));
     lines
 }

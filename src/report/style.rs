@@ -1,18 +1,20 @@
-//! How text is set. Colour is decoration: whatever it says, the text beside it says too.
+//! How text is set. Colour is decoration: the text beside it means the same.
+
+use anstyle::AnsiColor;
 
 use crate::model::harmless;
 
-/// Whether text is painted, and how wide it may be.
+/// Paint and width of a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {
     pub colored: bool,
-    /// Columns of the terminal; `None` where nobody looks and a line may be as long as it is.
+    /// Columns of the terminal; `None`: it is no terminal, and a line may be as long as it is.
     pub width: Option<usize>,
     /// Amounts are drawn, beside being told.
     pub bars: bool,
 }
 
-/// What a stretch of text is.
+/// Meaning of a stretch of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Paint {
     /// Comes up, or is well.
@@ -28,13 +30,13 @@ pub enum Paint {
 
 impl Paint {
     /// The eight colours that every terminal has, and that follow its theme.
-    fn code(self) -> &'static str {
+    fn ansi(self) -> anstyle::Style {
         match self {
-            Self::Good => "32",
-            Self::Bad => "31",
-            Self::Warn => "33",
-            Self::Dim => "2",
-            Self::Strong => "1",
+            Self::Good => AnsiColor::Green.on_default(),
+            Self::Bad => AnsiColor::Red.on_default(),
+            Self::Warn => AnsiColor::Yellow.on_default(),
+            Self::Dim => anstyle::Style::new().dimmed(),
+            Self::Strong => anstyle::Style::new().bold(),
         }
     }
 }
@@ -46,7 +48,8 @@ impl Style {
     #[must_use]
     pub fn paint(self, paint: Paint, text: &str) -> String {
         let text = harmless::line(text);
-        if self.colored && !text.is_empty() { format!("\u{1b}[{}m{text}\u{1b}[0m", paint.code()) } else { text }
+        let code = paint.ansi();
+        if self.colored && !text.is_empty() { format!("{code}{text}{code:#}") } else { text }
     }
 
     /// A unified diff, its lines painted by what they say.

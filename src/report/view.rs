@@ -5,15 +5,16 @@
 
 pub(super) mod entry;
 mod looked;
+pub(super) mod memory;
 
 use jiff::Timestamp;
 
 use crate::model::desired::ModeSource;
 use crate::model::lifecycle::State;
-use crate::model::names::{GoalName, GpuId};
+use crate::model::names::GoalName;
 use crate::model::plan::{OrphanLine, PendingStatus, Plan, Purpose, ReasonCode};
 use crate::model::words::Switched;
-use crate::report::table::{self, counted, listed};
+use crate::report::table::{counted, listed};
 
 pub use looked::Looked;
 
@@ -331,9 +332,4 @@ fn orphans_left(plan: &Plan) -> impl Iterator<Item = &OrphanLine> {
 fn told_once<'a>(plan: &Plan, message: &'a str) -> &'a str {
     let mut causes = plan.blocked.iter().map(|blocked| blocked.reason.message.as_str());
     causes.find_map(|cause| message.strip_suffix(cause)?.strip_suffix(": ")).unwrap_or(message)
-}
-
-/// `0`; by id where an index does not say which.
-pub(super) fn gpu_name(plan: &Plan, id: &GpuId) -> String {
-    table::gpu_name(id, plan.gpus.iter().map(|line| (&line.id, line.index)))
 }

@@ -26,7 +26,6 @@ use rusqlite::{Connection, OpenFlags};
 
 use self::fault::{BEGIN_ANEW, advice, is_full};
 use self::format::{Brought, FORMAT, WITH_MEASURES, WITH_PENDING, WITH_WORDS, version};
-use self::row::{state, text_error, timestamp};
 use crate::files::own;
 use crate::model::converged::Converged;
 use crate::model::facts::{Attempts, HistoryFact, Report};

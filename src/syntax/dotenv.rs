@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::syntax::Environment;
-use crate::syntax::interpolate::{Trouble, fill};
+use crate::syntax::interpolate::{VariableFault, fill};
 
 /// Text of all variables of one file: the kernel takes no more for a process, and a line may repeat those before it.
 const EXPANDED_BYTES_MAX: usize = 2 << 20;
@@ -58,8 +58,8 @@ fn entry<'a>(
     let lookup = |variables: &BTreeMap<String, String>, text: &str| {
         fill(text, &|name| environment.get(name).or_else(|| variables.get(name)).cloned())
             .map(|filled| filled.text)
-            .map_err(|troubles| {
-                let told = troubles.first().map_or("this value can't be read", told);
+            .map_err(|faults| {
+                let told = faults.first().map_or("this value can't be read", told);
                 format!("{told} (single quotes keep a `$` as it is)")
             })
     };
@@ -83,13 +83,13 @@ fn entry<'a>(
     Ok(after)
 }
 
-/// A trouble without the name, which may be part of a secret with a dollar sign in it.
-fn told(trouble: &Trouble) -> &'static str {
-    match trouble {
-        Trouble::Unset(_) => "a variable in this value is not set",
-        Trouble::Required { .. } => "a variable that this value requires is not set",
-        Trouble::Malformed(_) => "a `$` in this value begins no variable",
-        Trouble::TooLarge { .. } => "variables expand this value past the limit of 128 KiB",
+/// A fault without the name, which may be part of a secret with a dollar sign in it.
+fn told(fault: &VariableFault) -> &'static str {
+    match fault {
+        VariableFault::Unset(_) => "a variable in this value is not set",
+        VariableFault::Required { .. } => "a variable that this value requires is not set",
+        VariableFault::Malformed(_) => "a `$` in this value begins no variable",
+        VariableFault::TooLarge { .. } => "variables expand this value past the limit of 128 KiB",
     }
 }
 

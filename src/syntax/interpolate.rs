@@ -43,13 +43,13 @@ impl Default for Expansion {
 }
 
 impl Expansion {
-    fn take(&mut self, written: &str, filled: Filled) -> Result<Filled, Vec<Trouble>> {
+    fn take(&mut self, written: &str, filled: Filled) -> Result<Filled, Vec<VariableFault>> {
         let added = filled.text.len().saturating_sub(written.len());
         let Some(left) = self.0 else { return Err(Vec::new()) };
         self.0 = left.checked_sub(added);
         if self.0.is_none() {
             let name = name_at(written.split_once('$').map_or("", |(_, after)| after.trim_start_matches('{')));
-            return Err(vec![Trouble::TooLarge { name: name.to_owned(), bytes_max: EXPANSION_BYTES_MAX }]);
+            return Err(vec![VariableFault::TooLarge { name: name.to_owned(), bytes_max: EXPANSION_BYTES_MAX }]);
         }
         Ok(filled)
     }
@@ -124,8 +124,8 @@ impl Interpolation<'_> {
                 self.used.insert(span, Used { names, missing: Vec::new() });
                 true
             }
-            Err(troubles) if self.is_in_environment() && troubles.iter().all(Trouble::is_absence) => {
-                let names = troubles.iter().map(ToString::to_string);
+            Err(faults) if self.is_in_environment() && faults.iter().all(VariableFault::is_absence) => {
+                let names = faults.iter().map(ToString::to_string);
                 // Of a list, what stands before the `=` names the variable.
                 let kept = scalar.text.find('=').filter(|_| self.keys.len() == ENVIRONMENT_DEPTH);
                 scalar.text.truncate(kept.map_or(0, |equals| equals + 1));
@@ -133,11 +133,11 @@ impl Interpolation<'_> {
                 self.used.insert(span, Used { names: BTreeSet::new(), missing: names.collect() });
                 true
             }
-            Err(troubles) => {
-                self.problems.extend(troubles.into_iter().map(|trouble| {
-                    Problem::error("lcm::manifest::variable", trouble.to_string())
+            Err(faults) => {
+                self.problems.extend(faults.into_iter().map(|fault| {
+                    Problem::error("lcm::manifest::variable", fault.to_string())
                         .at(self.sources.place(span), "in this value")
-                        .help(trouble.help())
+                        .help(fault.help())
                 }));
                 false
             }
@@ -167,11 +167,11 @@ pub(crate) struct Filled {
     pub names: BTreeSet<String>,
 }
 
-/// Why a variable could not be put in.
+/// Reason why a variable could not be put in.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(crate) enum VariableFault {
     Unset(String),
-    /// Whoever wrote `${VAR:?message}` says why it is needed.
+    /// `${VAR:?message}`: the message says why it is needed.
     Required {
         name: String,
         message: String,
@@ -184,7 +184,7 @@ pub(crate) enum Trouble {
     },
 }
 
-impl Trouble {
+impl VariableFault {
     /// Returns true if a variable is not set, rather than malformed.
     fn is_absence(&self) -> bool {
         match self {
@@ -203,7 +203,7 @@ impl Trouble {
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for VariableFault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unset(name) => write!(formatter, "the variable `{name}` is not set"),
@@ -221,17 +221,17 @@ impl fmt::Display for Trouble {
 }
 
 /// Puts the variables into one text; tells all that fail.
-pub(crate) fn fill(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Filled, Vec<Trouble>> {
-    let (troubles, names) = (Vec::new(), BTreeSet::new());
-    let mut filler = Filler { lookup, troubles, variables: false, names, bytes_left: Some(VALUE_BYTES_MAX) };
+pub(crate) fn fill(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Filled, Vec<VariableFault>> {
+    let (faults, names) = (Vec::new(), BTreeSet::new());
+    let mut filler = Filler { lookup, faults, variables: false, names, bytes_left: Some(VALUE_BYTES_MAX) };
     let text = filler.fill(text, 0);
-    let Filler { troubles, variables, names, .. } = filler;
-    if troubles.is_empty() { Ok(Filled { text, variables, names }) } else { Err(troubles) }
+    let Filler { faults, variables, names, .. } = filler;
+    if faults.is_empty() { Ok(Filled { text, variables, names }) } else { Err(faults) }
 }
 
 struct Filler<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
-    troubles: Vec<Trouble>,
+    faults: Vec<VariableFault>,
     variables: bool,
     names: BTreeSet<String>,
     /// `None`: a value was too large.
@@ -295,7 +295,7 @@ impl Filler<'_> {
             }
             (Some('?'), None) => {
                 let message = self.fill(&bare[1..], depth + 1);
-                self.troubles.push(Trouble::Required { name: name.to_owned(), message });
+                self.faults.push(VariableFault::Required { name: name.to_owned(), message });
                 String::new()
             }
             (Some(_) | None, _) => {
@@ -311,7 +311,7 @@ impl Filler<'_> {
         if let Some(value) = (self.lookup)(name) {
             return self.bounded(name, value);
         }
-        self.troubles.push(Trouble::Unset(name.to_owned()));
+        self.faults.push(VariableFault::Unset(name.to_owned()));
         String::new()
     }
 
@@ -323,14 +323,14 @@ impl Filler<'_> {
         if self.bytes_left.is_some() {
             return value;
         }
-        self.troubles.push(Trouble::TooLarge { name: name.to_owned(), bytes_max: VALUE_BYTES_MAX });
+        self.faults.push(VariableFault::TooLarge { name: name.to_owned(), bytes_max: VALUE_BYTES_MAX });
         String::new()
     }
 
     fn malformed(&mut self, text: &str) {
         // Enough to find it by; the place is underlined anyway.
         const SHOWN_MAX: usize = 40;
-        self.troubles.push(Trouble::Malformed(text.chars().take(SHOWN_MAX).collect()));
+        self.faults.push(VariableFault::Malformed(text.chars().take(SHOWN_MAX).collect()));
     }
 }
 
@@ -366,9 +366,9 @@ pub(crate) fn closing_brace(text: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Trouble, fill};
+    use super::{VariableFault, fill};
 
-    fn filled(text: &str) -> Result<String, Vec<Trouble>> {
+    fn filled(text: &str) -> Result<String, Vec<VariableFault>> {
         let lookup = |name: &str| match name {
             "SET" => Some("value".to_owned()),
             "EMPTY" => Some(String::new()),
@@ -397,14 +397,14 @@ mod tests {
     fn every_trouble_is_told() {
         assert_eq!(
             filled("$NONE ${OTHER}").unwrap_err(),
-            [Trouble::Unset("NONE".into()), Trouble::Unset("OTHER".into())]
+            [VariableFault::Unset("NONE".into()), VariableFault::Unset("OTHER".into())]
         );
         assert_eq!(
             filled("${EMPTY:?say where}").unwrap_err(),
-            [Trouble::Required { name: "EMPTY".into(), message: "say where".into() }]
+            [VariableFault::Required { name: "EMPTY".into(), message: "say where".into() }]
         );
         for text in ["a$", "$1", "${", "${}", "${SET", "${SET!x}", "${SET:x}"] {
-            assert!(matches!(filled(text).unwrap_err()[..], [Trouble::Malformed(_)]), "{text}");
+            assert!(matches!(filled(text).unwrap_err()[..], [VariableFault::Malformed(_)]), "{text}");
         }
     }
 
@@ -419,10 +419,10 @@ mod tests {
     fn a_value_grows_no_further_than_a_process_could_take() {
         let lookup = |_: &str| Some("x".repeat(1 << 10));
         assert_eq!(fill(&"$A".repeat(128), &lookup).unwrap().text.len(), 128 << 10);
-        let troubles = fill(&"${A:-b}${C}".repeat(1000), &lookup).map(|filled| filled.text.len()).unwrap_err();
-        assert_eq!(troubles.first(), Some(&Trouble::TooLarge { name: "A".into(), bytes_max: 128 << 10 }));
-        assert_eq!(troubles.len(), 1);
-        assert_eq!(troubles[0].to_string(), "the variable `A` expands the text past the limit of 128 KiB");
+        let faults = fill(&"${A:-b}${C}".repeat(1000), &lookup).map(|filled| filled.text.len()).unwrap_err();
+        assert_eq!(faults.first(), Some(&VariableFault::TooLarge { name: "A".into(), bytes_max: 128 << 10 }));
+        assert_eq!(faults.len(), 1);
+        assert_eq!(faults[0].to_string(), "the variable `A` expands the text past the limit of 128 KiB");
     }
 
     #[test]

@@ -7,12 +7,15 @@ use std::collections::BTreeMap;
 
 pub(crate) mod command_line;
 pub(crate) mod dotenv;
+pub(crate) mod duration;
 pub(crate) mod fault;
 pub(crate) mod interpolate;
 pub(crate) mod located;
+pub mod place;
 pub(crate) mod ports;
 pub mod problem;
 pub(crate) mod read;
+pub(crate) mod read_error;
 pub(crate) mod reader;
 pub(crate) mod render;
 pub(crate) mod scalar;

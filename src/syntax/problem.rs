@@ -1,9 +1,9 @@
 //! What is wrong with a manifest, as values: gathered all at once, told once.
 
 use std::fmt;
-use std::path::PathBuf;
 
 use crate::model::secret::Masker;
+use crate::syntax::place::Place;
 use crate::syntax::source::Sources;
 
 /// All that is wrong with a manifest; never empty in an `Err`. The files stay with it, so that it can be rendered.
@@ -105,25 +105,4 @@ impl fmt::Display for Problem {
 pub enum Severity {
     Error,
     Warning,
-}
-
-/// A stretch of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// As the user named it, or relative to the folder lcm was called in.
-    pub file: PathBuf,
-    /// In bytes.
-    pub offset: usize,
-    /// In bytes.
-    pub length: usize,
-    /// From 1.
-    pub line: usize,
-    /// From 1, in characters.
-    pub column: usize,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}:{}:{}", self.file.display(), self.line, self.column)
-    }
 }

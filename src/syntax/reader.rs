@@ -7,7 +7,7 @@ use serde::de::{
 };
 
 use crate::syntax::located::{LIST, LOCATED, WORD};
-use crate::syntax::read::{ReadError, empty, wrong_type};
+use crate::syntax::read_error::{ReadError, empty, wrong_type};
 use crate::syntax::tree::{Entry, Kind, Node, Scalar, Value};
 
 /// A node as serde sees it.

@@ -7,7 +7,8 @@ use std::fmt;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
 
 use crate::model::harmless;
-use crate::syntax::problem::{Place, Problem, Problems, Severity};
+use crate::syntax::place::Place;
+use crate::syntax::problem::{Problem, Problems, Severity};
 use crate::syntax::source::Sources;
 
 use self::excerpt::Excerpt;

@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use crate::model::harmless;
+use crate::syntax::duration;
 use crate::syntax::fault::Fault;
 use crate::syntax::located::WORD;
 
@@ -122,13 +123,21 @@ impl Period {
         };
         regex_lite::Regex::new(PERIOD_PATTERN)
             .is_ok_and(|pattern| pattern.is_match(text))
-            .then(|| SpanParser::new().parse_unsigned_duration(text).ok())
+            .then(|| Self::length(text))
             .ok_or_else(|| wrong(format!("`{text}` is no duration")).help(help))?
             .filter(|period| *period <= PERIOD_MAX)
             .map(Self)
             .ok_or_else(|| {
                 wrong(format!("`{}` is too long", short(text))).help("a duration is at most 8784h (366 days)")
             })
+    }
+
+    /// Returns the length of what matches the pattern; `None`: it is too long.
+    fn length(text: &str) -> Option<Duration> {
+        if text.contains('.') {
+            return SpanParser::new().parse_unsigned_duration(text).ok();
+        }
+        duration::parse(text, PERIOD_MAX).ok()
     }
 }
 

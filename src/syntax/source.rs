@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::model::converged::FileText;
 use crate::model::secret::Masker;
-use crate::syntax::problem::Place;
+use crate::syntax::place::Place;
 
 /// One file, as read.
 #[derive(Clone, Debug)]

@@ -70,6 +70,14 @@ impl Node {
         }
     }
 
+    /// Returns the text of a scalar.
+    pub(crate) fn scalar(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar(scalar) => Some(&scalar.text),
+            Value::Null | Value::List(_) | Value::Map(_) => None,
+        }
+    }
+
     /// Strings in a list, or the one that stands for a list of one; what is neither is left out.
     pub(crate) fn strings(&self) -> Vec<(&str, Span)> {
         match &self.value {

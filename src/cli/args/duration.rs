@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::syntax::duration::{self, DurationFault};
+
 /// Longer than this is a slip of the finger.
 const MAX: Duration = Duration::from_hours(720);
 
@@ -13,47 +15,26 @@ pub(in crate::cli) fn parse(text: &str) -> Result<Duration, String> {
     parse_up_to(text, MAX)
 }
 
-/// Likewise, where so much is no slip.
+/// Reads one that may be as long as `max`.
 pub(in crate::cli) fn parse_up_to(text: &str, max: Duration) -> Result<Duration, String> {
-    let too_much = || format!("more than {} days", max.as_secs() / 86_400);
-    let mut rest = text.trim();
-    if rest.bytes().all(|byte| byte.is_ascii_digit()) {
+    let time = text.trim();
+    if time.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err("a time needs a unit, as in 30s, 2m or 1h30m".to_owned());
     }
-    let mut total = Duration::ZERO;
-    while !rest.is_empty() {
-        let (number, unit, after) =
-            first_part(rest).ok_or_else(|| format!("{text} is no time such as 30s or 1h30m"))?;
-        let milliseconds = match unit {
-            "ms" => Some(number),
-            "s" => number.checked_mul(1_000),
-            "m" => number.checked_mul(60_000),
-            "h" => number.checked_mul(3_600_000),
-            "d" => number.checked_mul(86_400_000),
-            _ => return Err(format!("{unit} is no unit of time: ms, s, m, h and d are")),
-        };
-        let part = milliseconds.map(Duration::from_millis).filter(|part| *part <= max);
-        total = part.map(|part| total + part).filter(|total| *total <= max).ok_or_else(too_much)?;
-        rest = after;
-    }
-    Ok(total)
+    duration::parse(time, max).map_err(|fault| match fault {
+        DurationFault::Malformed => format!("{text} is no time such as 30s or 1h30m"),
+        DurationFault::UnknownUnit(unit) => format!("{unit} is no unit of time: ms, s, m, h and d are"),
+        DurationFault::TooLong => format!("more than {} days", max.as_secs() / 86_400),
+    })
 }
 
-/// How often something is done again: below, it is a load; above, nobody waits for it.
+/// How often something is done again: below, it is a load; above, it comes too late.
 pub(in crate::cli) fn parse_interval(text: &str) -> Result<Duration, String> {
     let is_sound = |interval: &Duration| *interval >= INTERVAL_MIN;
     parse_up_to(text, INTERVAL_MAX)
         .ok()
         .filter(is_sound)
         .ok_or_else(|| format!("{text} is no interval: a time from 250ms to 1h, as in 5s"))
-}
-
-/// Digits, letters, and what follows.
-fn first_part(text: &str) -> Option<(u64, &str, &str)> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let letters = text[digits..].bytes().take_while(u8::is_ascii_alphabetic).count();
-    let number = text[..digits].parse().ok()?;
-    (letters > 0).then(|| (number, &text[digits..digits + letters], text[digits + letters..].trim_start()))
 }
 
 #[cfg(test)]

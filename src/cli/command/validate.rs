@@ -19,7 +19,8 @@ use crate::report::problems::{self, Checked, CheckedFile};
 use crate::report::sheet::Sheet;
 use crate::report::style::Paint;
 use crate::report::table::counted;
-use crate::syntax::problem::{Place, Problem, Problems, Severity};
+use crate::syntax::place::Place;
+use crate::syntax::problem::{Problem, Problems, Severity};
 
 /// Check manifests offline; show all that is wrong
 #[derive(Debug, clap::Args)]

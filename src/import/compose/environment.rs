@@ -1,7 +1,7 @@
 //! A service's environment and env files, without a single secret's value.
 
-use crate::import::compose::Compose;
-use crate::import::compose::values::{rebased, scalar};
+use crate::import::compose::translation::Compose;
+use crate::import::compose::values::rebased;
 use crate::import::secrets::{LEFT_OUT, is_secret, is_secret_name};
 use crate::import::writer::{Block, Value};
 use crate::model::reserved_variables::is_overruled;
@@ -15,11 +15,11 @@ pub(super) const GPU_VARIABLE: &str = "NVIDIA_VISIBLE_DEVICES";
 pub(super) fn pairs(node: &Node) -> Vec<(String, Option<String>)> {
     match &node.value {
         Read::Map(entries) => {
-            entries.iter().map(|Entry { key, value, .. }| (key.clone(), scalar(value).map(str::to_owned))).collect()
+            entries.iter().map(|Entry { key, value, .. }| (key.clone(), value.scalar().map(str::to_owned))).collect()
         }
         Read::List(items) => items
             .iter()
-            .filter_map(scalar)
+            .filter_map(Node::scalar)
             .map(|item| match item.split_once('=') {
                 Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
                 None => (item.to_owned(), None),
@@ -86,12 +86,12 @@ impl Compose<'_> {
         };
         let mut paths = Vec::new();
         for entry in entries {
-            let path = scalar(entry).or_else(|| entry.get("path").and_then(scalar));
+            let path = entry.scalar().or_else(|| entry.get("path").and_then(Node::scalar));
             if let Some(path) = path {
                 let adapted = self.variables.adapt(path);
                 paths.push(rebased(&adapted, self.base));
             }
-            if entry.get("required").and_then(scalar) == Some("false") {
+            if entry.get("required").and_then(Node::scalar) == Some("false") {
                 let note = "an env file need not be there in Compose; lcm starts the service only with all of them";
                 docker.say(self.notes.add(name, note));
             }

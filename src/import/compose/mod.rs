@@ -4,49 +4,22 @@
 mod environment;
 mod gpu;
 mod service;
+mod translation;
 mod values;
 mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
+use crate::import::draft::{Draft, ModeDraft, Notes, Setting, head, modes};
 use crate::import::names::{Names, tamed};
 use crate::import::writer::{Block, Value};
-use crate::import::{Draft, ModeDraft, Notes, Setting, head, modes};
-use crate::syntax::tree::{Node, Value as Read};
-use values::{below, scalars};
+use crate::syntax::tree::Node;
+use translation::{Compose, TranslatedService};
+use values::below;
 use variables::{Variables, filled};
 
 /// A service may extend one that extends another.
 const EXTENDS_MAX: usize = 8;
-
-/// One translation under way.
-struct Compose<'a> {
-    root: &'a Node,
-    /// As Compose calls it: the head of its volumes' and networks' names.
-    project: String,
-    /// As lcm calls it: the head of its containers' names.
-    lcm_name: String,
-    base: &'a Path,
-    variables: Variables<'a>,
-    notes: Notes,
-    /// Compose's names of services that can be translated, and those in the manifest.
-    names: BTreeMap<&'a str, String>,
-    /// Names of containers that are given already.
-    containers: BTreeSet<String>,
-    /// Networks that must be there.
-    networks: BTreeSet<String>,
-    /// Secrets whose values were left behind.
-    secrets: BTreeSet<String>,
-}
-
-/// A service as far as modes are concerned.
-struct Done {
-    name: String,
-    profiles: BTreeSet<String>,
-    on_gpu: bool,
-    needs: BTreeSet<String>,
-}
 
 pub(super) fn draft(root: &Node, setting: &Setting) -> Draft {
     let mut variables = Variables::new(&setting.variables);
@@ -90,7 +63,7 @@ impl Compose<'_> {
     /// With what it extends in the same file.
     fn extended(&mut self, node: &Node, depth: usize) -> Node {
         let Some(extends) = node.get("extends").filter(|_| depth < EXTENDS_MAX) else { return node.clone() };
-        let named = values::scalar(extends).or_else(|| below(extends, "service"));
+        let named = extends.scalar().or_else(|| below(extends, "service"));
         let elsewhere = below(extends, "file");
         let base = named.filter(|_| elsewhere.is_none());
         let root = self.root;
@@ -103,7 +76,7 @@ impl Compose<'_> {
         }
     }
 
-    fn document(mut self, services: Block, done: &[Done]) -> Draft {
+    fn document(mut self, services: Block, done: &[TranslatedService]) -> Draft {
         let mut block = head("Translated by `lcm init --from` from a Compose file.");
         block.put("version", Value::word(1)).put("name", Value::text(&self.lcm_name));
         let drafts = mode_drafts(done);
@@ -178,21 +151,6 @@ impl Compose<'_> {
         }
         lines
     }
-
-    /// The engine's name for a volume or a network of the file.
-    fn real_name(&mut self, section: &str, name: &str) -> String {
-        let declared = self.root.get(section).and_then(|all| all.get(name));
-        let given = declared.and_then(|node| below(node, "name")).map(str::to_owned);
-        if let Some(given) = given {
-            return filled(&self.variables.adapt(&given));
-        }
-        let external = declared.is_some_and(|node| match node.get("external").map(|node| &node.value) {
-            Some(Read::Scalar(scalar)) => scalar.text == "true",
-            Some(Read::Map(_)) => true,
-            Some(Read::Null | Read::List(_)) | None => false,
-        });
-        if external { name.to_owned() } else { format!("{}_{name}", self.project) }
-    }
 }
 
 /// As Compose makes one of a folder's name.
@@ -205,14 +163,14 @@ fn project_of(name: &str) -> String {
 }
 
 /// One mode a profile; and one for what has none, where there is such.
-fn mode_drafts(done: &[Done]) -> Vec<ModeDraft> {
+fn mode_drafts(done: &[TranslatedService]) -> Vec<ModeDraft> {
     let profiles: BTreeSet<&String> = done.iter().flat_map(|one| &one.profiles).collect();
     if profiles.is_empty() {
         return Vec::new();
     }
     let mut names = Names::default();
     let mut drafts = Vec::new();
-    let named = |wanted: &dyn Fn(&Done) -> bool| -> Vec<String> {
+    let named = |wanted: &dyn Fn(&TranslatedService) -> bool| -> Vec<String> {
         done.iter().filter(|one| wanted(one)).map(|one| one.name.clone()).collect()
     };
     let plain = named(&|one| one.profiles.is_empty());
@@ -237,8 +195,8 @@ fn mode_drafts(done: &[Done]) -> Vec<ModeDraft> {
 }
 
 /// One mode for each service on a GPU, with all that need no other.
-fn alone(done: &[Done]) -> Vec<ModeDraft> {
-    let goes_with = |other: &Done, name: &str| {
+fn alone(done: &[TranslatedService]) -> Vec<ModeDraft> {
+    let goes_with = |other: &TranslatedService, name: &str| {
         let (mut open, mut seen) = (vec![other], BTreeSet::new());
         while let Some(next) = open.pop() {
             if next.name == name || !seen.insert(&next.name) {
@@ -251,16 +209,11 @@ fn alone(done: &[Done]) -> Vec<ModeDraft> {
         }
         true
     };
-    let of = |one: &Done| ModeDraft {
+    let of = |one: &TranslatedService| ModeDraft {
         name: one.name.clone(),
         description: format!("{} with the GPU to itself", one.name),
         services: done.iter().filter(|other| goes_with(other, &one.name)).map(|other| other.name.clone()).collect(),
         keeps_others: false,
     };
     done.iter().filter(|one| one.on_gpu).map(of).collect()
-}
-
-/// The scalars below a key.
-fn listed<'a>(node: &'a Node, key: &str) -> Vec<&'a str> {
-    node.get(key).map(scalars).unwrap_or_default()
 }

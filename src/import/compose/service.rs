@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::import::compose::gpu::{Wish, wish};
-use crate::import::compose::values::{self, below, duration, is_true, scalar};
+use crate::import::compose::translation::{Compose, TranslatedService};
+use crate::import::compose::values::listed;
+use crate::import::compose::values::{self, below, duration, is_true};
 use crate::import::compose::variables::filled;
-use crate::import::compose::{Compose, Done, listed};
 use crate::import::secrets::{masked, masked_text};
 use crate::import::writer::{Block, Value};
 use crate::syntax::command_line;
@@ -56,7 +57,7 @@ pub(super) fn can_run(node: &Node) -> bool {
 
 impl Compose<'_> {
     /// Writes it into `services`, with what could not be said above it.
-    pub(super) fn service(&mut self, services: &mut Block, key: &str, name: &str, node: &Node) -> Done {
+    pub(super) fn service(&mut self, services: &mut Block, key: &str, name: &str, node: &Node) -> TranslatedService {
         let mut block = Block::default();
         self.untranslated(&mut block, key, name, node);
         let mut docker = Block::default();
@@ -85,7 +86,7 @@ impl Compose<'_> {
         self.stop(&mut block, name, node);
         services.put(name, Value::Map(block));
         let profiles = listed(node, "profiles").into_iter().map(|profile| filled(&self.variables.adapt(profile)));
-        Done { name: name.to_owned(), profiles: profiles.collect(), on_gpu: wish != Wish::Nothing, needs }
+        TranslatedService { name: name.to_owned(), profiles: profiles.collect(), on_gpu: wish != Wish::Nothing, needs }
     }
 
     /// What lcm has no word for.
@@ -176,7 +177,7 @@ impl Compose<'_> {
             Read::Null => {}
             Read::List(items) if !items.is_empty() => {
                 let words: Vec<String> =
-                    items.iter().filter_map(scalar).map(|word| self.variables.adapt(word)).collect();
+                    items.iter().filter_map(Node::scalar).map(|word| self.variables.adapt(word)).collect();
                 let (words, changed) = masked(&words);
                 self.put_command(docker, name, part, (Value::texts(words), changed), left_out);
             }
@@ -222,7 +223,7 @@ impl Compose<'_> {
         }
         let mut ulimits = Block::default();
         for limit in node.get("ulimits").map(Node::entries).unwrap_or_default() {
-            let number = |node: &Node| Some(scalar(node)?.parse::<i64>().ok()?.to_string());
+            let number = |node: &Node| Some(node.scalar()?.parse::<i64>().ok()?.to_string());
             let pair = (limit.value.get("soft").and_then(number), limit.value.get("hard").and_then(number));
             match (number(&limit.value), pair) {
                 (Some(both), _) => {
@@ -266,7 +267,7 @@ impl Compose<'_> {
                 .iter()
                 .map(|entry| (entry.key.as_str(), below(&entry.value, "condition"), is_true(&entry.value, "restart")))
                 .collect(),
-            Read::List(items) => items.iter().filter_map(scalar).map(|of| (of, None, false)).collect(),
+            Read::List(items) => items.iter().filter_map(Node::scalar).map(|of| (of, None, false)).collect(),
             Read::Null | Read::Scalar(_) => Vec::new(),
         };
         let (mut map, mut seen) = (Block::default(), BTreeSet::new());

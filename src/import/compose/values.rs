@@ -8,26 +8,23 @@ use crate::syntax::ports;
 use crate::syntax::scalar::{Period, is_name};
 use crate::syntax::tree::{Node, Value as Read};
 
-/// A scalar's text.
-pub(super) fn scalar(node: &Node) -> Option<&str> {
-    match &node.value {
-        Read::Scalar(scalar) => Some(&scalar.text),
-        Read::Null | Read::List(_) | Read::Map(_) => None,
-    }
-}
-
 /// The scalars of a list, or the one that stands for a list of one.
 pub(super) fn scalars(node: &Node) -> Vec<&str> {
     match &node.value {
-        Read::List(items) => items.iter().filter_map(scalar).collect(),
+        Read::List(items) => items.iter().filter_map(Node::scalar).collect(),
         Read::Scalar(scalar) => vec![&scalar.text],
         Read::Null | Read::Map(_) => Vec::new(),
     }
 }
 
+/// The scalars below a key.
+pub(super) fn listed<'a>(node: &'a Node, key: &str) -> Vec<&'a str> {
+    node.get(key).map(scalars).unwrap_or_default()
+}
+
 /// The text below a key.
 pub(super) fn below<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
-    node.get(key).and_then(scalar)
+    node.get(key).and_then(Node::scalar)
 }
 
 pub(super) fn is_true(node: &Node, key: &str) -> bool {
@@ -63,7 +60,7 @@ pub(super) fn seconds(text: &str) -> Option<u64> {
 
 /// A published port in its short form; `adapt` puts variables right.
 pub(super) fn port(node: &Node, adapt: &mut dyn FnMut(&str) -> String) -> Option<String> {
-    if let Some(short) = scalar(node) {
+    if let Some(short) = node.scalar() {
         return Some(adapt(short));
     }
     let target = adapt(below(node, "target")?);

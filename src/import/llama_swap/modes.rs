@@ -1,20 +1,24 @@
 //! Groups of llama-swap as modes. A group that swaps runs one member at a time: a mode each. One that does not runs all
 //! of them: one mode. What is persistent is in every mode, and what is not exclusive stops nobody.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::import::llama_swap::{ServiceNames, scalar};
+use crate::import::draft::{ModeDraft, Notes};
 use crate::import::names::Names;
-use crate::import::{ModeDraft, Notes};
 use crate::syntax::tree::{Node, Value as Read};
 
+/// Names of services by llama-swap's names of their models.
+pub(super) type ServiceNames<'a> = BTreeMap<&'a str, String>;
+
+/// Returns the modes that the groups come to, and one for each service without a group.
 pub(super) fn drafts(root: &Node, given: &ServiceNames<'_>, notes: &mut Notes) -> Vec<ModeDraft> {
     let groups = root.get("groups").map(Node::entries).unwrap_or_default();
-    let is =
-        |node: &Node, key: &str, default: bool| node.get(key).and_then(scalar).map_or(default, |text| text == "true");
+    let is = |node: &Node, key: &str, default: bool| {
+        node.get(key).and_then(Node::scalar).map_or(default, |text| text == "true")
+    };
     let members = |node: &Node| -> Vec<String> {
         let Some(Read::List(items)) = node.get("members").map(|members| &members.value) else { return Vec::new() };
-        items.iter().filter_map(scalar).filter_map(|model| given.get(model).cloned()).collect()
+        items.iter().filter_map(Node::scalar).filter_map(|model| given.get(model).cloned()).collect()
     };
     let persistent: BTreeSet<String> = groups
         .iter()
@@ -66,7 +70,7 @@ pub(super) fn drafts(root: &Node, given: &ServiceNames<'_>, notes: &mut Notes) -
 pub(super) fn first(root: &Node, given: &ServiceNames<'_>, drafts: &[ModeDraft]) -> Option<String> {
     let preload = root.get("hooks").and_then(|hooks| hooks.get("on_startup")?.get("preload"));
     let loaded = match preload.map(|preload| &preload.value) {
-        Some(Read::List(items)) => items.iter().filter_map(scalar).find_map(|model| given.get(model)),
+        Some(Read::List(items)) => items.iter().filter_map(Node::scalar).find_map(|model| given.get(model)),
         Some(Read::Null | Read::Scalar(_) | Read::Map(_)) | None => None,
     };
     let wanted = loaded.and_then(|service| drafts.iter().find(|draft| draft.services.first() == Some(service)));

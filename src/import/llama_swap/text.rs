@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::import::llama_swap::scalar;
 use crate::syntax::tree::Node;
 
 /// A macro may hold macros; this many deep they are put in.
@@ -15,7 +14,7 @@ pub(super) struct Macros(BTreeMap<String, String>);
 impl Macros {
     pub(super) fn of(node: Option<&Node>) -> Self {
         let entries = node.map(Node::entries).unwrap_or_default();
-        Self(entries.iter().filter_map(|entry| Some((entry.key.clone(), scalar(&entry.value)?.to_owned()))).collect())
+        Self(entries.iter().filter_map(|entry| Some((entry.key.clone(), entry.value.scalar()?.to_owned()))).collect())
     }
 
     /// With these, and a model's own over them.

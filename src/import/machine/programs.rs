@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::import::Notes;
-use crate::import::machine::{STEP, rounded, size};
+use crate::import::draft::Notes;
+use crate::import::machine::memory::{STEP, rounded, size};
 use crate::import::names::Names;
 use crate::import::secrets::masked;
 use crate::import::writer::{Block, Value};

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::manifest::resolve::context::Context;
 use crate::manifest::resolve::graph::{Graph, closure, cycles};
-use crate::manifest::resolve::modes::Written;
+use crate::manifest::resolve::modes::ResolvedMode;
 use crate::manifest::resolve::project::Settings;
-use crate::manifest::resolve::service::Resolved;
+use crate::manifest::resolve::resolved::ResolvedService;
 use crate::model::desired::{DeclaredGpu, Goal, GpuRef, GpuRequest, Mode};
 use crate::model::endpoint::Endpoint;
 use crate::model::names::{GoalName, ModeName, ObjectName, ServiceName};
@@ -14,12 +14,12 @@ use crate::model::size::Mebibytes;
 use crate::syntax::problem::Problem;
 use crate::syntax::source::Span;
 
-type Services = BTreeMap<ServiceName, Resolved>;
+type Services = BTreeMap<ServiceName, ResolvedService>;
 
 pub(super) fn check(
     context: &mut Context<'_>,
     services: &Services,
-    modes: &BTreeMap<ModeName, Written>,
+    modes: &BTreeMap<ModeName, ResolvedMode>,
     goals: &BTreeMap<GoalName, Goal>,
     settings: &Settings,
 ) {
@@ -33,7 +33,7 @@ pub(super) fn check(
         let set = Together { name: None, services: services.keys().map(|name| (name, None)).collect() };
         set.check(context, services, settings);
     }
-    for (name, Written { mode, name: span, stop }) in modes {
+    for (name, ResolvedMode { mode, name: span, stop }) in modes {
         let by_goals = mode.goals.iter().filter_map(|goal| goals.get(goal));
         let needed = by_goals.flat_map(|goal| {
             let by_phase = services.values().filter(|resolved| !resolved.service.phases.is_disjoint(&goal.phases));
@@ -63,7 +63,7 @@ fn circles(context: &mut Context<'_>, services: &Services, graph: &Graph<'_>) {
 }
 
 fn containers(context: &mut Context<'_>, services: &Services) {
-    let mut known: BTreeMap<&ObjectName, &Resolved> = BTreeMap::new();
+    let mut known: BTreeMap<&ObjectName, &ResolvedService> = BTreeMap::new();
     for resolved in services.values() {
         let Some(container) = resolved.service.object() else { continue };
         match known.get(container) {
@@ -140,7 +140,7 @@ impl Together<'_> {
         self.name.map_or_else(|| "this manifest".to_owned(), |(name, _)| format!("the mode `{name}`"))
     }
 
-    fn members<'s>(&self, services: &'s Services) -> impl Iterator<Item = &'s Resolved> {
+    fn members<'s>(&self, services: &'s Services) -> impl Iterator<Item = &'s ResolvedService> {
         self.services.keys().filter_map(|name| services.get(*name))
     }
 
@@ -164,7 +164,7 @@ impl Together<'_> {
     }
 
     fn ports(&self, context: &mut Context<'_>, services: &Services) {
-        let mut claimed: BTreeMap<u16, Vec<(&Endpoint, &Resolved)>> = BTreeMap::new();
+        let mut claimed: BTreeMap<u16, Vec<(&Endpoint, &ResolvedService)>> = BTreeMap::new();
         let mut told: BTreeSet<(&ServiceName, &ServiceName)> = BTreeSet::new();
         for resolved in self.members(services) {
             for (port, span) in &resolved.ports {

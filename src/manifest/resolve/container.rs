@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::manifest::resolve::context::Context;
-use crate::manifest::resolve::environment::{Written, environment};
-use crate::manifest::resolve::service::{Built, as_index, gets_gpus};
+use crate::manifest::resolve::environment::{WrittenEnvironment, environment};
+use crate::manifest::resolve::resolved::{ResolvedRuntime, as_index, gets_gpus};
 use crate::manifest::wire;
 use crate::manifest::wire::docker::{Docker, Healthcheck};
 use crate::manifest::wire::shape::{CommandLine, Pairs};
@@ -30,7 +30,7 @@ pub(super) fn docker(
     name: &str,
     service: &wire::service::Service,
     written: &Located<Docker>,
-) -> Option<Built> {
+) -> Option<ResolvedRuntime> {
     let Some(container) = &written.container else { return created(context, name, service, written) };
     valid_name(context, container);
     let others = others(written);
@@ -40,7 +40,7 @@ pub(super) fn docker(
                     `image` and `container_name` in place of `container`";
         context.error_with_help("lcm::manifest::conflict", container.span, (message, "this one exists already"), help);
     }
-    Some(Built {
+    Some(ResolvedRuntime {
         workload: ExistingContainer {
             container: ObjectName::new(&container.value),
             accepts_auto_remove: written.auto_remove.is_some(),
@@ -104,7 +104,7 @@ fn created(
     own_name: &str,
     service: &wire::service::Service,
     written: &Located<Docker>,
-) -> Option<Built> {
+) -> Option<ResolvedRuntime> {
     kept(context, written);
     let Some(image) = &written.image else {
         let help = "write `image: …` for one that lcm creates, or `container: …` for one that exists";
@@ -115,7 +115,7 @@ fn created(
         context.error("lcm::manifest::empty", image.span, "the image has no name", "this name");
     }
     let name = named(context, own_name, written);
-    let pairs = Written {
+    let pairs = WrittenEnvironment {
         pairs: written.environment.as_ref(),
         env_files: written.env_file.as_ref(),
         secret: &written.secret,
@@ -160,7 +160,7 @@ fn created(
         config.insert("gpu_as".to_owned(), "index".into());
     }
     let container = ContainerSpec { environment: environment.values, volumes, ..container };
-    Some(Built {
+    Some(ResolvedRuntime {
         workload: container.into(),
         spec: Spec::new(Value::Object(config), environment.secrets),
         missing_secrets: environment.missing.into_iter().collect(),

@@ -1,14 +1,15 @@
 //! What every part of the resolution needs: places, problems, paths.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
-use crate::manifest::resolve::Input;
+use crate::manifest::resolve::input::Input;
 use crate::manifest::wire::shape::OneOrMany;
 use crate::syntax::Environment;
 use crate::syntax::fault::suggest;
 use crate::syntax::located::Located;
-use crate::syntax::problem::{Place, Problem};
+use crate::syntax::place::Place;
+use crate::syntax::problem::Problem;
 use crate::syntax::scalar::Period;
 use crate::syntax::source::{Sources, Span, tidy};
 
@@ -95,6 +96,14 @@ impl<'a> Context<'a> {
         {
             self.error("lcm::manifest::type", number.span, "this must be 1 or more", "none at all");
         }
+    }
+
+    /// Phases, which are counted from 1.
+    pub(super) fn phases(&mut self, written: &[Located<u32>]) -> BTreeSet<u32> {
+        for phase in written {
+            self.at_least_one(Some(phase));
+        }
+        written.iter().map(|phase| phase.value).collect()
     }
 
     /// A list that is written, or nothing where none is. One that is empty is a problem: left out, it would mean any.

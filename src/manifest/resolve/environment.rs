@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use crate::manifest::resolve::EnvFile;
 use crate::manifest::resolve::context::Context;
+use crate::manifest::resolve::input::EnvFile;
 use crate::manifest::wire::service::Service;
 use crate::manifest::wire::shape::{EnvironmentValue, OneOrMany, Pairs};
 use crate::model::environment::EnvValue;
@@ -17,7 +17,7 @@ use crate::syntax::source::Span;
 
 /// An environment with its secrets apart.
 #[derive(Debug, Default)]
-pub(super) struct Resolved {
+pub(super) struct ResolvedEnvironment {
     pub values: BTreeMap<String, EnvValue>,
     pub secrets: BTreeMap<String, Secret>,
     /// Where what is missing should come from.
@@ -26,7 +26,7 @@ pub(super) struct Resolved {
 
 /// A service's environment as it is written.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Written<'a> {
+pub(super) struct WrittenEnvironment<'a> {
     pub pairs: Option<&'a Located<Pairs<EnvironmentValue>>>,
     pub env_files: Option<&'a OneOrMany<Located<String>>>,
     pub secret: &'a [Located<String>],
@@ -64,7 +64,7 @@ impl Overrules<'_> {
     }
 }
 
-impl Resolved {
+impl ResolvedEnvironment {
     /// As it stands in a spec: masked. `None`: it is empty.
     pub(super) fn masked(&self) -> Option<Value> {
         let masked: Map<String, Value> = self
@@ -92,8 +92,12 @@ impl Resolved {
     }
 }
 
-pub(super) fn environment(context: &mut Context<'_>, service: &Service, written: Written<'_>) -> Resolved {
-    let mut resolved = Resolved::default();
+pub(super) fn environment(
+    context: &mut Context<'_>,
+    service: &Service,
+    written: WrittenEnvironment<'_>,
+) -> ResolvedEnvironment {
+    let mut resolved = ResolvedEnvironment::default();
     let files = context.input.files;
     let (secret, plain) = files.iter().fold((Vec::new(), Vec::new()), |(mut secret, mut plain), file| {
         secret.extend(file.manifest.secret.iter().cloned());
@@ -164,7 +168,7 @@ pub(super) fn chosen_by_lcm(context: &mut Context<'_>, name: &str, span: Span) {
 
 fn env_file(
     context: &mut Context<'_>,
-    resolved: &mut Resolved,
+    resolved: &mut ResolvedEnvironment,
     overrules: &Overrules<'_>,
     written: &Located<String>,
     gets_gpus: bool,
@@ -198,7 +202,7 @@ fn env_file(
 
 fn put(
     context: &mut Context<'_>,
-    resolved: &mut Resolved,
+    resolved: &mut ResolvedEnvironment,
     overrules: &Overrules<'_>,
     (name, value): (&Located<String>, &Located<EnvironmentValue>),
 ) {
@@ -236,7 +240,7 @@ fn put(
 }
 
 /// `{ env: NAME }` or `{ file: PATH }`.
-fn declared(resolved: &mut Resolved, overrules: &Overrules<'_>, name: &str, found: Option<String>) {
+fn declared(resolved: &mut ResolvedEnvironment, overrules: &Overrules<'_>, name: &str, found: Option<String>) {
     match (overrules.is_secret(name), found) {
         (Some(false), Some(text)) => resolved.plain(name, &text),
         (_, found) => resolved.secret(name, found.map(Secret::new)),
@@ -246,7 +250,7 @@ fn declared(resolved: &mut Resolved, overrules: &Overrules<'_>, name: &str, foun
 /// A value that the manifest spells, with variables put in.
 fn written_out(
     context: &Context<'_>,
-    resolved: &mut Resolved,
+    resolved: &mut ResolvedEnvironment,
     overrules: &Overrules<'_>,
     (name, value): (&str, &Located<String>),
 ) {
@@ -263,7 +267,12 @@ fn written_out(
     }
 }
 
-fn list(context: &mut Context<'_>, resolved: &mut Resolved, overrules: &Overrules<'_>, items: &[Located<String>]) {
+fn list(
+    context: &mut Context<'_>,
+    resolved: &mut ResolvedEnvironment,
+    overrules: &Overrules<'_>,
+    items: &[Located<String>],
+) {
     let mut seen = BTreeSet::new();
     for item in items {
         let Some((name, value)) = item.split_once('=') else {

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::manifest::choice::Choice;
 use crate::manifest::resolve::context::Context;
-use crate::manifest::resolve::service::{self, Resolved};
-use crate::manifest::{Choice, wire};
+use crate::manifest::resolve::resolved::ResolvedService;
+use crate::manifest::wire;
 use crate::model::desired::{Goal, Mode, ModeSource, Others};
 use crate::model::names::{GoalName, ModeName, ServiceName};
 use crate::syntax::fault::suggest;
@@ -12,14 +13,17 @@ use crate::syntax::located::Located;
 use crate::syntax::problem::Problem;
 use crate::syntax::source::Span;
 
-pub(super) fn goals(context: &mut Context<'_>, services: &BTreeMap<ServiceName, Resolved>) -> BTreeMap<GoalName, Goal> {
+pub(super) fn goals(
+    context: &mut Context<'_>,
+    services: &BTreeMap<ServiceName, ResolvedService>,
+) -> BTreeMap<GoalName, Goal> {
     let mut goals = BTreeMap::new();
     let input = context.input;
     for (name, written) in input.files.iter().flat_map(|file| &file.manifest.goals.0) {
         let goal = Goal {
             description: written.description.clone(),
             services: named(context, &written.services),
-            phases: service::phases(context, &written.phases),
+            phases: context.phases(&written.phases),
             priority: written.priority.unwrap_or_default(),
         };
         let needed = !written.services.is_empty()
@@ -38,13 +42,13 @@ pub(super) fn goals(context: &mut Context<'_>, services: &BTreeMap<ServiceName, 
 
 /// A mode, and where it says what may contradict the rest.
 #[derive(Debug)]
-pub(super) struct Written {
+pub(super) struct ResolvedMode {
     pub mode: Mode,
     pub name: Span,
     pub stop: BTreeMap<ServiceName, Span>,
 }
 
-pub(super) fn modes(context: &mut Context<'_>) -> BTreeMap<ModeName, Written> {
+pub(super) fn modes(context: &mut Context<'_>) -> BTreeMap<ModeName, ResolvedMode> {
     let mut modes = BTreeMap::new();
     let input = context.input;
     for (name, written) in input.files.iter().flat_map(|file| &file.manifest.modes.0) {
@@ -61,7 +65,7 @@ pub(super) fn modes(context: &mut Context<'_>) -> BTreeMap<ModeName, Written> {
             },
         };
         let stop = written.stop.iter().map(|name| (ServiceName::new(name.value.clone()), name.span)).collect();
-        modes.insert(ModeName::new(name.value.clone()), Written { mode, name: name.span, stop });
+        modes.insert(ModeName::new(name.value.clone()), ResolvedMode { mode, name: name.span, stop });
     }
     modes
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde_json::{Map, Value, json};
 
 use crate::manifest::resolve::context::Context;
-use crate::manifest::resolve::environment::{Written, chosen_by_lcm, environment};
-use crate::manifest::resolve::service::{Built, as_index, gets_gpus};
+use crate::manifest::resolve::environment::{WrittenEnvironment, chosen_by_lcm, environment};
+use crate::manifest::resolve::resolved::{ResolvedRuntime, as_index, gets_gpus};
 use crate::manifest::wire;
 use crate::manifest::wire::shape::CommandLine;
 use crate::model::reserved_variables::names_gpus;
@@ -28,7 +28,7 @@ pub(super) fn process(
     home: Span,
     service: &wire::service::Service,
     written: &Located<wire::process::Process>,
-) -> Option<Built> {
+) -> Option<ResolvedRuntime> {
     let mut config = Map::new();
     let command = command(context, written, &mut config);
     let said = written.cwd.as_ref().map_or("", |cwd| cwd.value.as_str());
@@ -37,7 +37,7 @@ pub(super) fn process(
         None => context.input.sources.get(home.file).folder.clone(),
     };
     config.insert("cwd".to_owned(), context.spec_path(said, &cwd).into());
-    let pairs = Written {
+    let pairs = WrittenEnvironment {
         pairs: written.environment.as_ref(),
         env_files: written.env_file.as_ref(),
         secret: &written.secret,
@@ -68,7 +68,7 @@ pub(super) fn process(
     };
     let process =
         ProcessSpec { command: command?, cwd, environment: environment.values, inherit, log, pid_file, writes_pid };
-    Some(Built {
+    Some(ResolvedRuntime {
         workload: process.into(),
         spec: Spec::new(Value::Object(config), environment.secrets),
         missing_secrets: environment.missing.into_iter().collect(),

@@ -1,47 +1,27 @@
 //! One service, complete: its runtime, what it needs, what it depends on, and the ports that it claims.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::manifest::resolve::context::Context;
 use crate::manifest::resolve::probes::Asked;
+use crate::manifest::resolve::resolved::{ResolvedRuntime, ResolvedService, as_index};
 use crate::manifest::resolve::{container, hooks, probes, process};
 use crate::manifest::wire;
 use crate::manifest::wire::service::{DependsOn, Gpu, GpuId};
 use crate::model::desired::{Condition, Dependency, GpuRef, GpuRequest, Service};
-use crate::model::endpoint::{Endpoint, PublishedPort};
+use crate::model::endpoint::Endpoint;
 use crate::model::names::ServiceName;
 use crate::model::size::Mebibytes;
-use crate::model::spec::Spec;
-use crate::model::workload::Workload;
 use crate::runtime::docker::intent::DockerSpec;
 use crate::syntax::located::Located;
 use crate::syntax::problem::Problem;
 use crate::syntax::source::Span;
 
-/// A runtime, and what comes with it.
-#[derive(Debug)]
-pub(super) struct Built {
-    pub workload: Workload,
-    pub spec: Spec,
-    pub missing_secrets: Vec<String>,
-    pub published: Vec<(PublishedPort, Span)>,
-}
-
-/// A service, and where it says what others may collide with.
-#[derive(Debug)]
-pub(super) struct Resolved {
-    pub service: Service,
-    pub container: Span,
-    pub vram: Span,
-    pub ports: BTreeMap<Endpoint, Span>,
-    pub depends_on: BTreeMap<ServiceName, Span>,
-}
-
 pub(super) fn service(
     context: &mut Context<'_>,
     name: &Located<String>,
     written: &Located<wire::service::Service>,
-) -> Option<Resolved> {
+) -> Option<ResolvedService> {
     let built = runtime(context, name, written);
     let docker = written.docker.is_some();
     let mut asked = Vec::new();
@@ -54,7 +34,7 @@ pub(super) fn service(
     let recover = hooks::recover(context, written.recover.as_ref());
     let vram = written.vram.as_ref().map(|vram| Mebibytes::needed(vram.0)).unwrap_or_default();
     let gpu = gpu(context, written, vram);
-    let phases = phases(context, &written.phases);
+    let phases = context.phases(&written.phases);
     let (depends_on, dependency_spans) = depends_on(context, written.depends_on.as_ref());
     let built = built?;
     let ports = ports(&built, &asked);
@@ -82,7 +62,7 @@ pub(super) fn service(
     };
     let docker = written.docker.as_ref();
     let container = docker.and_then(|docker| docker.container.as_ref().or(docker.container_name.as_ref()));
-    Some(Resolved {
+    Some(ResolvedService {
         service,
         container: container.map_or(name.span, |container| container.span),
         vram: written.vram.as_ref().map_or(name.span, |vram| vram.span),
@@ -95,7 +75,7 @@ fn runtime(
     context: &mut Context<'_>,
     name: &Located<String>,
     written: &Located<wire::service::Service>,
-) -> Option<Built> {
+) -> Option<ResolvedRuntime> {
     match (&written.process, &written.docker) {
         (Some(process), None) => process::process(context, name.span, written, process),
         (None, Some(docker)) => container::docker(context, name, written, docker),
@@ -150,27 +130,6 @@ fn gpu(context: &mut Context<'_>, written: &Located<wire::service::Service>, vra
     }
 }
 
-/// Whether its program takes GPUs by index.
-pub(super) fn as_index(written: &wire::service::Service) -> bool {
-    matches!(written.gpu.as_ref().map(|gpu| &gpu.value), Some(Gpu::AsIndex(_)))
-}
-
-/// Whether lcm chooses the GPUs that it sees.
-pub(super) fn gets_gpus(written: &wire::service::Service) -> bool {
-    match &written.gpu {
-        Some(gpu) => !matches!(gpu.value, Gpu::None),
-        None => written.vram.as_ref().is_some_and(|vram| vram.0 > 0),
-    }
-}
-
-/// Phases are counted from 1.
-pub(super) fn phases(context: &mut Context<'_>, written: &[Located<u32>]) -> BTreeSet<u32> {
-    for phase in written {
-        context.at_least_one(Some(phase));
-    }
-    written.iter().map(|phase| phase.value).collect()
-}
-
 type Dependencies = (BTreeMap<ServiceName, Dependency>, BTreeMap<ServiceName, Span>);
 
 fn depends_on(context: &mut Context<'_>, written: Option<&DependsOn>) -> Dependencies {
@@ -201,7 +160,7 @@ fn depends_on(context: &mut Context<'_>, written: Option<&DependsOn>) -> Depende
 }
 
 /// Published ports; for what publishes none that lcm knows of, the local ones that its own probes ask.
-fn ports(built: &Built, asked: &[Asked]) -> BTreeMap<Endpoint, Span> {
+fn ports(built: &ResolvedRuntime, asked: &[Asked]) -> BTreeMap<Endpoint, Span> {
     match built.workload.spec::<DockerSpec>() {
         Some(DockerSpec::Created(_)) => {
             let published = built.published.iter();

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::manifest::resolve::service::Resolved;
+use crate::manifest::resolve::resolved::ResolvedService;
 use crate::model::desired::{Condition, Dependency};
 use crate::model::names::ServiceName;
 
 /// Adds the dependencies that follow from it, where the manifest states none. A container that no service carries is not
 /// lcm's to follow in a plan; that it was made anew shows in the real settings.
-pub(super) fn depend(services: &mut BTreeMap<ServiceName, Resolved>) {
+pub(super) fn depend(services: &mut BTreeMap<ServiceName, ResolvedService>) {
     let carriers: BTreeMap<String, ServiceName> = services
         .iter()
         .filter_map(|(name, resolved)| Some((resolved.service.object()?.to_string(), name.clone())))

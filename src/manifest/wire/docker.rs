@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use crate::manifest::wire::Example;
+use crate::manifest::wire::example::Example;
 use crate::manifest::wire::shape::{CommandLine, EnvironmentValue, Named, OneOrMany, Pairs};
 use crate::syntax::located::{Located, WORD};
 use crate::syntax::scalar::{Period, Size, VARIABLE_PATTERN, Word};

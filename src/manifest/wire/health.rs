@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
-use crate::manifest::wire::Example;
+use crate::manifest::wire::example::Example;
 use crate::manifest::wire::shape::{CommandLine, Commands, OneOrMany};
 use crate::syntax::fault::Fault;
 use crate::syntax::located::Located;

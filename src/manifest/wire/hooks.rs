@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::manifest::wire::Example;
+use crate::manifest::wire::example::Example;
 use crate::manifest::wire::health::Request;
 use crate::manifest::wire::shape::{CommandLine, OneOrMany};
 use crate::model::hooks::RunEvent;

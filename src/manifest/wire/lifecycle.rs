@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use crate::manifest::wire::Example;
+use crate::manifest::wire::example::Example;
 use crate::manifest::wire::shape::OneOrMany;
 use crate::model::lifecycle::State;
 use crate::syntax::fault::Fault;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::manifest::wire::Example;
+use crate::manifest::wire::example::Example;
 use crate::manifest::wire::shape::{CommandLine, EnvironmentValue, OneOrMany, Pairs};
 use crate::syntax::located::Located;
 use crate::syntax::scalar::Size;

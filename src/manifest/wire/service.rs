@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::manifest::wire::Example;
 use crate::manifest::wire::docker::Docker;
+use crate::manifest::wire::example::Example;
 use crate::manifest::wire::health::{Busy, Evict, Health, Stop, Wake};
 use crate::manifest::wire::hooks::{Hooks, Recover};
 use crate::manifest::wire::process::Process;

@@ -1,5 +1,7 @@
 //! Text that a browser takes for text, set as a typographer would: figures and their units stay on one line.
 
+use maud::{Markup, PreEscaped, html};
+
 use crate::model::harmless;
 
 /// Between groups of three digits: narrow, and never the end of a line.
@@ -9,43 +11,34 @@ const FIXED: char = '\u{a0}';
 
 const UNITS: [&str; 5] = ["MiB", "GiB", "s", "min", "h"];
 
-/// As it is: names, and what goes into attributes.
-pub(super) fn text(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in harmless::line(text).chars() {
-        match letter {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            letter => escaped.push(letter),
-        }
-    }
-    escaped
+/// Text as it is: names, and what goes into attributes.
+pub(super) fn text(text: &str) -> Markup {
+    // maud leaves an apostrophe as it is, since it quotes attributes by `"`.
+    PreEscaped(html! { (harmless::line(text)) }.into_string().replace('\'', "&#39;"))
 }
 
 /// A name, as one.
-pub(super) fn code(name: &str) -> String {
-    format!("<code>{}</code>", text(name))
+pub(super) fn code(name: &str) -> Markup {
+    html! { code { (text(name)) } }
 }
 
 /// A sentence with figures in it, and commands between backticks.
-pub(super) fn prose(sentence: &str) -> String {
-    let set = figures(sentence);
+pub(super) fn prose(sentence: &str) -> Markup {
+    let PreEscaped(set) = figures(sentence);
     let pieces: Vec<&str> = set.split('`').collect();
     // One that has no other is a letter.
     if pieces.len().is_multiple_of(2) {
-        return set;
+        return PreEscaped(set);
     }
-    let code = |(at, piece): (usize, &&str)| {
-        if at.is_multiple_of(2) { (*piece).to_owned() } else { format!("<code>{piece}</code>") }
-    };
-    pieces.iter().enumerate().map(code).collect()
+    html! {
+        @for (at, piece) in pieces.into_iter().enumerate() {
+            @if at.is_multiple_of(2) { (PreEscaped(piece)) } @else { code { (PreEscaped(piece)) } }
+        }
+    }
 }
 
 /// The same where nothing but text may stand: in attributes and pictures.
-pub(super) fn figures(sentence: &str) -> String {
+pub(super) fn figures(sentence: &str) -> Markup {
     let mut set = String::with_capacity(sentence.len());
     for (at, letter) in sentence.char_indices() {
         set.push(if letter == ' ' { space(&sentence[..at], &sentence[at + 1..]) } else { letter });
@@ -73,19 +66,25 @@ mod tests {
 
     #[test]
     fn text_stays_text() {
-        assert_eq!(text("<a href=\"x\" b='c'>&\u{202e}"), "&lt;a href=&quot;x&quot; b=&#39;c&#39;&gt;&amp;");
+        assert_eq!(
+            text("<a href=\"x\" b='c'>&\u{202e}").into_string(),
+            "&lt;a href=&quot;x&quot; b=&#39;c&#39;&gt;&amp;"
+        );
     }
 
     #[test]
     fn commands_are_code() {
-        assert_eq!(prose("run `lcm plan -v`, <b>"), "run <code>lcm plan -v</code>, &lt;b&gt;");
-        assert_eq!(prose("a ` alone"), "a ` alone");
+        assert_eq!(prose("run `lcm plan -v`, <b>").into_string(), "run <code>lcm plan -v</code>, &lt;b&gt;");
+        assert_eq!(prose("a ` alone").into_string(), "a ` alone");
     }
 
     #[test]
     fn figures_stay_whole() {
-        assert_eq!(prose("takes 17 167 MiB on GPU 0"), "takes 17\u{202f}167\u{a0}MiB on GPU\u{a0}0");
-        assert_eq!(prose("in about 2 min 30 s, GPU 0 and 1"), "in about 2\u{a0}min 30\u{a0}s, GPU\u{a0}0 and 1");
-        assert_eq!(prose("2026 100 to stop, 1 to start"), "2026 100 to stop, 1 to start");
+        assert_eq!(prose("takes 17 167 MiB on GPU 0").into_string(), "takes 17\u{202f}167\u{a0}MiB on GPU\u{a0}0");
+        assert_eq!(
+            prose("in about 2 min 30 s, GPU 0 and 1").into_string(),
+            "in about 2\u{a0}min 30\u{a0}s, GPU\u{a0}0 and 1"
+        );
+        assert_eq!(prose("2026 100 to stop, 1 to start").into_string(), "2026 100 to stop, 1 to start");
     }
 }

@@ -1,38 +1,45 @@
-//! What there is to say of each step: why, by which way, what it waits for, what changes. With the script one is shown
+//! A panel for each step: its reason, its route, the steps that it waits for, its changes. With the script one is shown
 //! at a time, without it all.
 
-use std::fmt::Write as _;
+use maud::{Markup, PreEscaped, html};
 
 use crate::model::harmless;
 use crate::model::lifecycle::State;
 use crate::model::plan::{Plan, Step};
 use crate::report::timeline::Timeline;
-use crate::report::view::entry::step_memory;
+use crate::report::view::memory::step_memory;
 
 use super::escape::{prose, text};
 use super::stage::{comes, lasts, moment, sign};
 
-pub(super) fn panels(plan: &Plan, line: &Timeline) -> String {
-    let mut html = String::from("<div class=\"panels\">\n");
-    for position in 0..plan.steps.len() {
-        html.push_str(&panel(plan, line, position));
-    }
-    html.push_str("</div>\n");
-    html
+pub(super) fn panels(plan: &Plan, line: &Timeline) -> Markup {
+    html! { div.panels { @for position in 0..plan.steps.len() { (panel(plan, line, position)) } } }
 }
 
-fn panel(plan: &Plan, line: &Timeline, position: usize) -> String {
-    let (step, span) = (&plan.steps[position], line.spans[position]);
+fn panel(plan: &Plan, line: &Timeline, position: usize) -> Markup {
+    let step = &plan.steps[position];
     let class = if comes(step.action) { "comes" } else { "goes" };
-    let mut html = format!(
-        "<section class=\"panel\" id=\"step-{position}\" aria-labelledby=\"step-{position}-title\">\n\
-         <h3 id=\"step-{position}-title\"><span class=\"sign {class}\" aria-hidden=\"true\">{}</span> {} <b>{}</b></h3>\n\
-         <p class=\"why\">{}</p>\n<dl>\n",
-        sign(step.action),
-        step.action,
-        text(&step.service.to_string()),
-        prose(&sentence(&step.reason.message)),
-    );
+    html! {
+        section.panel id={ "step-" (position) } aria-labelledby={ "step-" (position) "-title" } {
+            h3 id={ "step-" (position) "-title" } {
+                span.sign.(class) aria-hidden="true" { (sign(step.action)) }
+                " " (step.action.as_str()) " "
+                b { (text(&step.service.to_string())) }
+            }
+            p.why { (prose(&sentence(&step.reason.message))) }
+            dl {
+                @for (term, description) in terms(plan, line, position) {
+                    div { dt { (term) } dd { (description) } }
+                }
+            }
+            @if let Some(diff) = &step.diff { (changed(diff, position)) }
+        }
+    }
+}
+
+/// Terms of a step's panel, and their descriptions.
+fn terms(plan: &Plan, line: &Timeline, position: usize) -> [(&'static str, Markup); 7] {
+    let (step, span) = (&plan.steps[position], line.spans[position]);
     let route: Vec<&str> = step.route.iter().copied().map(State::as_str).collect();
     let took = if span.told {
         format!("{} → {}, {}", moment(span.begin_ms), moment(span.end_ms), lasts(span))
@@ -41,29 +48,22 @@ fn panel(plan: &Plan, line: &Timeline, position: usize) -> String {
     };
     let waits = |(from, to): &(usize, usize)| (*to == position).then_some(*from);
     let waited = |(from, to): &(usize, usize)| (*from == position).then_some(*to);
-    let pairs = [
+    [
         ("Route", prose(&route.join(" → "))),
-        ("Memory", step_memory(plan, step).map_or_else(|| "none".to_owned(), |memory| prose(&memory))),
-        ("Waits for", links(plan, line.edges.iter().filter_map(waits).collect(), "nothing")),
-        ("Waited for by", links(plan, line.edges.iter().filter_map(waited).collect(), "nothing")),
+        ("Memory", prose(&step_memory(plan, step).unwrap_or_else(|| "none".to_owned()))),
+        ("Waits for", links(plan, line.edges.iter().filter_map(waits).collect())),
+        ("Waited for by", links(plan, line.edges.iter().filter_map(waited).collect())),
         ("When", prose(&took)),
         ("Expects", text(&format!("it is {}", step.expect.state))),
         ("Reason", reason(step)),
-    ];
-    for (term, said) in pairs {
-        let _ = writeln!(html, "<div><dt>{term}</dt><dd>{said}</dd></div>");
-    }
-    html.push_str("</dl>\n");
-    if let Some(diff) = &step.diff {
-        html.push_str(&changed(diff, position));
-    }
-    html.push_str("</section>\n");
-    html
+    ]
 }
 
-fn reason(step: &Step) -> String {
-    let by = step.reason.by.as_ref().map(|by| format!(", by {}", text(by))).unwrap_or_default();
-    format!("<code>{}</code>{by}", step.reason.code.as_str())
+fn reason(step: &Step) -> Markup {
+    html! {
+        code { (step.reason.code.as_str()) }
+        @if let Some(by) = &step.reason.by { ", by " (text(by)) }
+    }
 }
 
 /// The planner's reasons are parts of sentences; here one stands alone.
@@ -74,29 +74,34 @@ fn sentence(message: &str) -> String {
     format!("{first}{}{end}", letters.as_str())
 }
 
-fn links(plan: &Plan, mut positions: Vec<usize>, none: &str) -> String {
+/// Links to the panels of steps, or `nothing`.
+fn links(plan: &Plan, mut positions: Vec<usize>) -> Markup {
     positions.sort_unstable();
-    let link = |position: usize| {
-        let step = &plan.steps[position];
-        format!("<a href=\"#step-{position}\">{} {}</a>", step.action, text(&step.service.to_string()))
-    };
-    if positions.is_empty() { none.to_owned() } else { positions.into_iter().map(link).collect::<Vec<_>>().join(", ") }
+    html! {
+        @if positions.is_empty() { "nothing" }
+        @for (at, position) in positions.iter().enumerate() {
+            @let step = &plan.steps[*position];
+            @if at > 0 { ", " }
+            a href={ "#step-" (position) } { (step.action.as_str()) " " (text(&step.service.to_string())) }
+        }
+    }
 }
 
-/// Each line by what it says; the signs say it too.
-fn changed(diff: &str, position: usize) -> String {
-    let mut html = format!(
-        "<h4 id=\"step-{position}-diff\">What changes</h4>\n<pre class=\"diff\" tabindex=\"0\" role=\"region\" aria-labelledby=\"step-{position}-diff\">"
-    );
-    for line in diff.lines() {
-        let (open, close) = match line.chars().next() {
-            Some('+') => ("<ins>", "</ins>"),
-            Some('-') => ("<del>", "</del>"),
-            Some('@') => ("<span class=\"hunk\">", "</span>"),
-            Some(_) | None => ("", ""),
-        };
-        let _ = writeln!(html, "{open}{}{close}", harmless::no_command(text(line)));
+/// The lines of a diff, each by its meaning; the signs mean the same.
+fn changed(diff: &str, position: usize) -> Markup {
+    html! {
+        h4 id={ "step-" (position) "-diff" } { "What changes" }
+        pre.diff tabindex="0" role="region" aria-labelledby={ "step-" (position) "-diff" } {
+            @for line in diff.lines() {
+                @let set = PreEscaped(harmless::no_command(text(line).into_string()));
+                @match line.chars().next() {
+                    Some('+') => ins { (set) },
+                    Some('-') => del { (set) },
+                    Some('@') => span.hunk { (set) },
+                    Some(_) | None => { (set) }
+                }
+                "\n"
+            }
+        }
     }
-    html.push_str("</pre>\n");
-    html
 }

@@ -1,12 +1,12 @@
 //! The steps on a time line: a row each, its bar where it would be under way, and arrows from what it waits for.
 
-use std::fmt::Write as _;
+use maud::{Markup, html};
 
 use crate::model::lifecycle::Action;
 use crate::model::plan::{Plan, Step};
 use crate::report::table::about;
 use crate::report::timeline::{OTHER_DRAWN_MS, START_DRAWN_MS, Span, Timeline};
-use crate::report::view::entry::step_memory;
+use crate::report::view::memory::step_memory;
 
 use super::escape::{prose, text};
 
@@ -23,18 +23,8 @@ const SHARE_MIN: f64 = 0.8;
 /// More arrows than this are a tangle; each step names what it waits for in words.
 const ARROWS_MAX: usize = 400;
 
-/// What signs and lines mean, and how long is drawn what nobody knows.
-pub(super) fn legend(plan: &Plan, line: &Timeline) -> String {
-    let mut parts = vec![
-        "<li><svg class=\"key\" aria-hidden=\"true\"><rect class=\"bar goes\" width=\"100%\" height=\"100%\" rx=\"1\"/></svg> goes</li>",
-        "<li><svg class=\"key\" aria-hidden=\"true\"><rect class=\"bar comes\" width=\"100%\" height=\"100%\" rx=\"7\"/></svg> comes up</li>",
-    ];
-    if line.spans.iter().any(|span| !span.told) {
-        parts.push(
-            "<li><svg class=\"key\" aria-hidden=\"true\"><rect class=\"bar goes untold\" x=\"1\" y=\"1\" width=\"26\" height=\"12\" rx=\"1\"/></svg> \
-             no earlier run tells how long</li>",
-        );
-    }
+/// The meaning of signs and lines, and the length that is drawn where it is not known.
+pub(super) fn legend(plan: &Plan, line: &Timeline) -> Markup {
     let untold = |start: bool| {
         let mut steps = plan.steps.iter().zip(&line.spans);
         steps.any(|(step, span)| !span.told && (step.action == Action::Start) == start)
@@ -45,101 +35,129 @@ pub(super) fn legend(plan: &Plan, line: &Timeline) -> String {
             .filter(|(start, _, _)| untold(*start))
             .map(|(_, what, drawn)| format!("{what} {}", about(drawn)))
             .collect();
-    let drawn = if drawn.is_empty() {
-        String::new()
-    } else {
-        format!(" Where no earlier run tells how long it takes, {}.", drawn.join(", "))
-    };
-    let arrows = if line.edges.len() > ARROWS_MAX { " Arrows are left out: there are too many." } else { "" };
-    format!(
-        "<ul class=\"legend\">{}</ul>\n<p class=\"note\">Each step begins when all that it waits for is done.{}{arrows}</p>\n",
-        parts.concat(),
-        prose(&drawn)
-    )
+    html! {
+        ul.legend {
+            li { svg.key aria-hidden="true" { rect.bar.goes width="100%" height="100%" rx="1" {} } " goes" }
+            li { svg.key aria-hidden="true" { rect.bar.comes width="100%" height="100%" rx="7" {} } " comes up" }
+            @if line.spans.iter().any(|span| !span.told) {
+                li {
+                    svg.key aria-hidden="true" {
+                        rect.bar.goes.untold x="1" y="1" width="26" height="12" rx="1" {}
+                    }
+                    " no earlier run tells how long"
+                }
+            }
+        }
+        p.note {
+            "Each step begins when all that it waits for is done."
+            @if !drawn.is_empty() {
+                (prose(&format!(" Where no earlier run tells how long it takes, {}.", drawn.join(", "))))
+            }
+            @if line.edges.len() > ARROWS_MAX { " Arrows are left out: there are too many." }
+        }
+    }
 }
 
 /// Moments along the top.
-pub(super) fn axis(line: &Timeline) -> String {
-    let mut html = String::from("<svg class=\"axis\" aria-hidden=\"true\" width=\"100%\" height=\"100%\">\n");
-    for at in ticks(line.end_ms) {
-        let x = share(at, line);
-        let anchor = if at == 0 {
-            "start"
-        } else if x > 90.0 {
-            "end"
-        } else {
-            "middle"
-        };
-        let _ = writeln!(
-            html,
-            "<line x1=\"{x}%\" x2=\"{x}%\" y1=\"22\" y2=\"100%\"/><text x=\"{x}%\" y=\"14\" text-anchor=\"{anchor}\">{}</text>",
-            prose(&moment(at))
-        );
+pub(super) fn axis(line: &Timeline) -> Markup {
+    let anchor = |at: u64, x: f64| match at {
+        0 => "start",
+        _ if x > 90.0 => "end",
+        _ => "middle",
+    };
+    let marks = ticks(line.end_ms).map(|at| (at, share(at, line)));
+    html! {
+        svg.axis aria-hidden="true" width="100%" height="100%" {
+            @for (at, x) in marks {
+                line x1={ (x) "%" } x2={ (x) "%" } y1="22" y2="100%" {}
+                text x={ (x) "%" } y="14" text-anchor=(anchor(at, x)) { (prose(&moment(at))) }
+            }
+        }
     }
-    html.push_str("</svg>\n");
-    html
 }
 
-/// A row each. Without the script a row leads to what is said of its step, further down.
-pub(super) fn rows(plan: &Plan, line: &Timeline) -> String {
-    let mut html = String::from("<div class=\"rows\">\n");
-    html.push_str(&arrows(plan, line));
-    html.push_str("<ol class=\"list-of-rows\" aria-labelledby=\"steps-title\">\n");
-    for (position, (step, span)) in plan.steps.iter().zip(&line.spans).enumerate() {
-        html.push_str(&row(plan, line, position, step, *span));
+/// A row each. Without the script a row leads to the panel of its step, further down.
+pub(super) fn rows(plan: &Plan, line: &Timeline) -> Markup {
+    html! {
+        div.rows {
+            (arrows(plan, line))
+            ol.list-of-rows aria-labelledby="steps-title" {
+                @for (position, (step, span)) in plan.steps.iter().zip(&line.spans).enumerate() {
+                    (row(plan, line, position, step, *span))
+                }
+            }
+        }
     }
-    html.push_str("</ol>\n</div>\n");
-    html
 }
 
-fn row(plan: &Plan, line: &Timeline, position: usize, step: &Step, span: Span) -> String {
+fn row(plan: &Plan, line: &Timeline, position: usize, step: &Step, span: Span) -> Markup {
     let (x, width) = (share(span.begin_ms, line), width(span, line));
     let (class, corner) = if comes(step.action) { ("comes", 7) } else { ("goes", 1) };
-    let untold = if span.told { "" } else { " untold" };
-    let lasts = lasts(span);
-    let small: Vec<String> = step_memory(plan, step).into_iter().chain([lasts]).map(|part| prose(&part)).collect();
-    format!(
-        "<li><a class=\"row\" id=\"row-{position}\" href=\"#step-{position}\" data-x=\"{x}%\" data-width=\"{width}%\">\
-         <span class=\"what\"><span class=\"title\"><span class=\"sign {class}\" aria-hidden=\"true\">{}</span> {} <b>{}</b></span>\
-         <span class=\"unseen\">, </span><span class=\"small\">{}</span><span class=\"unseen\">, begins at {}</span></span>\
-         <svg class=\"track\" aria-hidden=\"true\" width=\"100%\" height=\"100%\">\
-         <rect class=\"bar {class}{untold}\" x=\"{x}%\" y=\"32%\" width=\"{width}%\" height=\"36%\" rx=\"{corner}\"/></svg></a></li>\n",
-        sign(step.action),
-        step.action,
-        text(&step.service.to_string()),
-        small.join(" · "),
-        prose(&moment(span.begin_ms)),
-    )
+    html! {
+        li {
+            a.row id={ "row-" (position) } href={ "#step-" (position) } data-x={ (x) "%" } data-width={ (width) "%" } {
+                span.what {
+                    (title(step, class))
+                    span.unseen { ", " }
+                    span.small {
+                        @if let Some(memory) = step_memory(plan, step) { (prose(&memory)) " · " }
+                        (prose(&lasts(span)))
+                    }
+                    span.unseen { ", begins at " (prose(&moment(span.begin_ms))) }
+                }
+                svg.track aria-hidden="true" width="100%" height="100%" {
+                    rect.bar.(class).untold[!span.told] x={ (x) "%" } y="32%" width={ (width) "%" } height="36%"
+                        rx=(corner) {}
+                }
+            }
+        }
+    }
+}
+
+/// `+ start comfyui`
+fn title(step: &Step, class: &str) -> Markup {
+    html! {
+        span.title {
+            span.sign.(class) aria-hidden="true" { (sign(step.action)) }
+            " " (step.action.as_str()) " "
+            b { (text(&step.service.to_string())) }
+        }
+    }
 }
 
 /// From the middle of a bar along its row, then down to where the other begins.
-fn arrows(plan: &Plan, line: &Timeline) -> String {
+fn arrows(plan: &Plan, line: &Timeline) -> Markup {
     if line.edges.len() > ARROWS_MAX {
-        return String::new();
+        return Markup::default();
     }
     let rows = plan.steps.len().max(1);
     #[expect(clippy::cast_precision_loss, reason = "a place in a picture")]
-    let middle = |position: usize| (position as f64 + 0.5) / rows as f64 * 100.0;
-    let mut html = String::from(
-        "<svg class=\"arrows\" aria-hidden=\"true\" width=\"100%\" height=\"100%\">\n\
-         <defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"17\" refY=\"4\" markerWidth=\"8\" markerHeight=\"8\" markerUnits=\"userSpaceOnUse\" orient=\"auto\">\
-         <path d=\"M0 0.5 L8 4 L0 7.5 Z\"/></marker></defs>\n",
-    );
-    for (from, to) in &line.edges {
-        let x1 = share(line.spans[*from].begin_ms, line) + width(line.spans[*from], line) / 2.0;
-        let x2 = share(line.spans[*to].begin_ms, line);
-        let (y1, y2) = (middle(*from), middle(*to));
-        let _ = writeln!(
-            html,
-            "<g data-from=\"{from}\" data-to=\"{to}\"><line x1=\"{x1:.2}%\" y1=\"{y1:.3}%\" x2=\"{x2}%\" y2=\"{y1:.3}%\"/>\
-             <line x1=\"{x2}%\" y1=\"{y1:.3}%\" x2=\"{x2}%\" y2=\"{y2:.3}%\" marker-end=\"url(#tip)\"/></g>"
-        );
+    let middle = |position: usize| format!("{:.3}%", (position as f64 + 0.5) / rows as f64 * 100.0);
+    let middle_of_bar = |position: usize| {
+        let span = line.spans[position];
+        format!("{:.2}%", share(span.begin_ms, line) + width(span, line) / 2.0)
+    };
+    html! {
+        svg.arrows aria-hidden="true" width="100%" height="100%" {
+            defs {
+                marker id="tip" viewBox="0 0 8 8" refX="17" refY="4" markerWidth="8" markerHeight="8"
+                    markerUnits="userSpaceOnUse" orient="auto" {
+                    path d="M0 0.5 L8 4 L0 7.5 Z" {}
+                }
+            }
+            @for (from, to) in &line.edges {
+                @let x2 = share(line.spans[*to].begin_ms, line);
+                @let (y1, y2) = (middle(*from), middle(*to));
+                g data-from=(from) data-to=(to) {
+                    line x1=(middle_of_bar(*from)) y1=(y1) x2={ (x2) "%" } y2=(y1) {}
+                    line x1={ (x2) "%" } y1=(y1) x2={ (x2) "%" } y2=(y2) marker-end="url(#tip)" {}
+                }
+            }
+        }
     }
-    html.push_str("</svg>\n");
-    html
 }
 
-/// Whether it brings something up.
+/// Returns whether an action brings something up.
 pub(super) fn comes(action: Action) -> bool {
     match action {
         Action::Start | Action::Unpause | Action::Wake => true,
@@ -169,7 +187,7 @@ pub(super) fn moment(at_ms: u64) -> String {
     }
 }
 
-/// Where a moment stands, in hundredths of the width: two digits are a tenth of a pixel.
+/// Place of a moment, in hundredths of the width: two digits are a tenth of a pixel.
 pub(super) fn share(at_ms: u64, line: &Timeline) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a place in a picture")]
     let share = at_ms as f64 / line.end_ms.max(1) as f64 * 100.0;

@@ -1,11 +1,11 @@
 //! All that a plan does to one service, as one entry: a stop and a start are a restart.
 
 use crate::model::lifecycle::{Action, State};
-use crate::model::names::{GpuId, ServiceName};
+use crate::model::names::ServiceName;
 use crate::model::plan::{Plan, ReasonCode, Step};
 use crate::report::style::Paint;
 use crate::report::table::{about, figure, listed};
-use crate::report::view::gpu_name;
+use crate::report::view::memory::{gpus, step_memory};
 
 /// A route longer than this shows its ends only, unless asked for more.
 const ROUTE_SHOWN_MAX: usize = 3;
@@ -238,21 +238,4 @@ impl<'a> Entry<'a> {
         let sum = self.steps.iter().filter_map(|step| step.estimate_ms).fold(0, u64::saturating_add);
         Some(format!("{word} in about {}", about(sum)))
     }
-}
-
-/// `takes 19 074 MiB on GPU 0`: of one step alone.
-pub(in crate::report) fn step_memory(plan: &Plan, step: &Step) -> Option<String> {
-    let verb = match step.action {
-        Action::Start | Action::Wake | Action::Unpause => "takes",
-        Action::Stop | Action::Evict | Action::Pause | Action::Remove | Action::Update => "frees",
-    };
-    let some = step.vram_mib.0 > 0 && !step.gpus.is_empty();
-    some.then(|| format!("{verb} {} on {}", step.vram_mib, gpus(plan, &step.gpus)))
-}
-
-/// `GPU 0`, `each of GPU 0 and 1`; by id where an index does not say which.
-pub(in crate::report) fn gpus(plan: &Plan, ids: &[GpuId]) -> String {
-    let names: Vec<String> = ids.iter().map(|id| gpu_name(plan, id)).collect();
-    let each = if names.len() > 1 { "each of " } else { "" };
-    format!("{each}GPU {}", listed(&names))
 }

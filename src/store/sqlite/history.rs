@@ -9,10 +9,11 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::format::WITH_WORDS;
-use super::{state, timestamp, words};
 use crate::model::names::{ProjectName, ServiceName};
 use crate::store::asked::Asked;
 use crate::store::past::Change;
+use crate::store::sqlite::row::{state, timestamp};
+use crate::store::sqlite::words;
 use crate::store::{Author, Transition};
 
 /// 20 MB with its indexes, as `cargo bench --bench store` measures it; a host that switches modes every quarter of an

@@ -6,9 +6,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter
 
 use super::format::{WITH_PENDING, WITH_WORDS};
 use super::history::Filter;
-use super::{text_error, timestamp};
 use crate::model::names::{ModeName, ProjectName, ServiceName};
 use crate::store::asked::Asked;
+use crate::store::sqlite::row::{text_error, timestamp};
 use crate::store::{Called, KILLED_EXIT_CODE, Run, RunBegun, RunEnd};
 
 /// Less than 1 MB: a year of three changes a day.

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{text_error, timestamp};
 use crate::model::facts::{Attempts, Report};
 use crate::model::names::{ModeName, ProjectName, ServiceName};
 use crate::model::words::{Said, Switched, Word, Words};
+use crate::store::sqlite::row::{text_error, timestamp};
 
 pub(super) fn read(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Words> {
     let mut statement = connection

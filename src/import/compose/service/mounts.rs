@@ -1,7 +1,8 @@
 //! Ports, volumes, devices and networks of one service: what joins it to the machine.
 
-use crate::import::compose::Compose;
-use crate::import::compose::values::{self, below, is_device, is_port, is_true, is_volume, rebased, scalar};
+use crate::import::compose::translation::Compose;
+use crate::import::compose::values::listed;
+use crate::import::compose::values::{self, below, is_device, is_port, is_true, is_volume, rebased};
 use crate::import::compose::variables::filled;
 use crate::import::writer::{Block, Value};
 use crate::syntax::scalar::is_name;
@@ -45,7 +46,7 @@ impl Compose<'_> {
             docker.put("volumes", Value::Items(block));
         }
         let (mut devices, mut left) = (Vec::new(), Vec::new());
-        for device in super::listed(node, "devices").into_iter().filter(|device| !device.starts_with("nvidia.com/")) {
+        for device in listed(node, "devices").into_iter().filter(|device| !device.starts_with("nvidia.com/")) {
             let device = self.variables.adapt(device);
             if is_device(&filled(&device)) { devices.push(device) } else { left.push(device) }
         }
@@ -59,7 +60,7 @@ impl Compose<'_> {
 
     /// In its short form, with the engine's own name for a volume of the file; or why there is none.
     fn volume(&mut self, item: &Node) -> Result<(String, Option<String>), String> {
-        let (source, rest) = if let Some(short) = scalar(item) {
+        let (source, rest) = if let Some(short) = item.scalar() {
             let (source, rest) =
                 cut(short).ok_or(format!("the volume `{short}` has no name, so lcm can't keep it: left out"))?;
             (source.to_owned(), rest.to_owned())
@@ -117,7 +118,7 @@ impl Compose<'_> {
                 }
                 entries.iter().map(|entry| entry.key.clone()).collect()
             }
-            Some(Read::List(items)) => items.iter().filter_map(scalar).map(str::to_owned).collect(),
+            Some(Read::List(items)) => items.iter().filter_map(Node::scalar).map(str::to_owned).collect(),
             // One alone has nobody to talk to.
             Some(Read::Null | Read::Scalar(_)) | None if self.names.len() > 1 => vec!["default".to_owned()],
             Some(Read::Null | Read::Scalar(_)) | None => Vec::new(),

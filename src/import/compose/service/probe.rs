@@ -1,7 +1,7 @@
 //! The health check of one service.
 
-use crate::import::compose::Compose;
-use crate::import::compose::values::{self, below, duration, is_true, scalar, scalars, seconds};
+use crate::import::compose::translation::Compose;
+use crate::import::compose::values::{self, below, duration, is_true, scalars, seconds};
 use crate::import::compose::variables::filled;
 use crate::import::secrets::{masked, masked_text};
 use crate::import::writer::{Block, Value};
@@ -71,7 +71,7 @@ impl Compose<'_> {
         match &test.value {
             Read::List(items) => {
                 let words: Vec<String> =
-                    items.iter().filter_map(scalar).map(|word| self.variables.adapt(word)).collect();
+                    items.iter().filter_map(Node::scalar).map(|word| self.variables.adapt(word)).collect();
                 let (words, changed) = masked(&words);
                 let begins = words.first().is_some_and(|first| ["CMD", "CMD-SHELL"].contains(&first.as_str()));
                 (begins.then(|| Value::texts(words)), changed)

@@ -1,0 +1,44 @@
+//! Results that the parts of a resolution hand on: a runtime, and a whole service with its places.
+
+use std::collections::BTreeMap;
+
+use crate::manifest::wire;
+use crate::manifest::wire::service::Gpu;
+use crate::model::desired::Service;
+use crate::model::endpoint::{Endpoint, PublishedPort};
+use crate::model::names::ServiceName;
+use crate::model::spec::Spec;
+use crate::model::workload::Workload;
+use crate::syntax::source::Span;
+
+/// A runtime, with its spec, its missing secrets and its published ports.
+#[derive(Debug)]
+pub(super) struct ResolvedRuntime {
+    pub workload: Workload,
+    pub spec: Spec,
+    pub missing_secrets: Vec<String>,
+    pub published: Vec<(PublishedPort, Span)>,
+}
+
+/// A service, and the places of what others may collide with.
+#[derive(Debug)]
+pub(super) struct ResolvedService {
+    pub service: Service,
+    pub container: Span,
+    pub vram: Span,
+    pub ports: BTreeMap<Endpoint, Span>,
+    pub depends_on: BTreeMap<ServiceName, Span>,
+}
+
+/// Returns whether the program takes GPUs by index.
+pub(super) fn as_index(written: &wire::service::Service) -> bool {
+    matches!(written.gpu.as_ref().map(|gpu| &gpu.value), Some(Gpu::AsIndex(_)))
+}
+
+/// Returns whether lcm chooses the GPUs that the program sees.
+pub(super) fn gets_gpus(written: &wire::service::Service) -> bool {
+    match &written.gpu {
+        Some(gpu) => !matches!(gpu.value, Gpu::None),
+        None => written.vram.as_ref().is_some_and(|vram| vram.0 > 0),
+    }
+}

@@ -1,0 +1,11 @@
+//! Examples of the JSON schema.
+
+/// A schema's example that is easier to read as JSON.
+pub(super) struct Example(pub(super) &'static str);
+
+impl serde::Serialize for Example {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let value: serde_json::Value = serde_json::from_str(self.0).map_err(serde::ser::Error::custom)?;
+        value.serialize(serializer)
+    }
+}
