@@ -15,9 +15,7 @@ use lcm::model::observed::Observed;
 use lcm::model::plan::{Plan, Request};
 use lcm::model::room::Room;
 use lcm::model::size::Mebibytes;
-use lcm::model::snapshot::PlanError;
-use lcm::model::snapshot::Planner;
-use lcm::model::snapshot::Snapshot;
+use lcm::model::snapshot::{PlanError, Planner, Snapshot};
 use lcm::observe::observe;
 use lcm::plan::{audit, plan};
 use lcm::runtime::Driver;
@@ -60,7 +58,7 @@ impl Planner for Bench {
     }
 
     fn capacity(&self, snapshot: &Snapshot, request: &Request) -> Room {
-        lcm::plan::room(&self.desired, &snapshot.observed, request)
+        lcm::plan::capacity(&self.desired, &snapshot.observed, request)
     }
 }
 

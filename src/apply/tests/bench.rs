@@ -24,9 +24,7 @@ use crate::model::observed::Instance;
 use crate::model::plan::{Expect, Plan, Purpose, Reason, ReasonCode, Request, Step};
 use crate::model::room::{GpuRoom, Holder, Room};
 use crate::model::size::Mebibytes;
-use crate::model::snapshot::PlanError;
-use crate::model::snapshot::Planner;
-use crate::model::snapshot::Snapshot;
+use crate::model::snapshot::{PlanError, Planner, Snapshot};
 use crate::model::spec::Spec;
 use crate::sim::{Behaviour, Deed, Sim};
 use crate::store::memory::Memory;
@@ -77,7 +75,7 @@ impl Planner for Bench {
     }
 
     fn capacity(&self, snapshot: &Snapshot, request: &Request) -> Room {
-        let seen = || crate::plan::room(&self.desired, &snapshot.observed, request);
+        let seen = || crate::plan::capacity(&self.desired, &snapshot.observed, request);
         lock(&self.rooms).pop_front().unwrap_or_else(seen)
     }
 }

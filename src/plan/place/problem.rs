@@ -61,7 +61,7 @@ pub(super) struct Item {
     /// It is started again only if this one is.
     pub(super) follows: Option<ItemId>,
     /// Nobody gives way for it.
-    pub(super) is_modest: bool,
+    pub(super) never_preempts: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,12 +94,12 @@ impl Item {
 
     /// What it takes counts against others once it is started: it runs already, or others may have to go for it.
     pub(super) fn draws(&self) -> bool {
-        self.runs() || !self.is_modest
+        self.runs() || !self.never_preempts
     }
 
     /// Others may have to go for its memory.
-    pub(super) fn claims_room(&self) -> bool {
-        self.need > 0 && !self.is_modest
+    pub(super) fn claims_memory(&self) -> bool {
+        self.need > 0 && !self.never_preempts
     }
 }
 
@@ -167,7 +167,7 @@ struct Newcomer {
 impl Newcomer {
     fn after(before: &[Self], id: ItemId, item: &Item) -> Self {
         let (drawn, neediest) = before.last().map_or((0, None), |last| (last.drawn, last.neediest));
-        let own = item.claims_room().then_some((item.need, Reverse(id)));
+        let own = item.claims_memory().then_some((item.need, Reverse(id)));
         Self {
             id,
             level: item.level,
@@ -351,7 +351,7 @@ impl<'p> End<'p> {
         let takes_port = item.ports.iter().filter_map(|port| self.port_takers[*port]);
         let claims = |other: &ItemId| {
             let other = &self.problem.items[*other];
-            other.level < item.level && !other.is_modest
+            other.level < item.level && !other.never_preempts
         };
         let by_port = || takes_port.into_iter().find(claims);
         let by_room = || {
@@ -376,7 +376,7 @@ impl<'p> End<'p> {
             drawn -= if item.draws() { item.need } else { 0 };
             let others =
                 above.iter().filter(|other| other.id != id).map(|other| (other.id, &self.problem.items[other.id]));
-            neediest = others.filter(|(_, item)| item.claims_room()).map(|(id, item)| (item.need, Reverse(id))).max();
+            neediest = others.filter(|(_, item)| item.claims_memory()).map(|(id, item)| (item.need, Reverse(id))).max();
         }
         // What stays of an evicted one is counted among those that stay already.
         let rest = if self.fates[id] == Fate::Evicted { self.problem.items[id].resident.unwrap_or(0) } else { 0 };

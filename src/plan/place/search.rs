@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use super::problem::{Cost, End, Fate, Gpu, Item, Kind, Problem, cost};
 use super::state::{Before, Choice, Now, State, Turn};
-use super::twins::twins;
+use crate::plan::place::symmetry::symmetry;
 
 /// A node is a handful of comparisons for each GPU: so many take some tens of milliseconds at most.
 const NODES_MAX: usize = 20_000;
@@ -48,7 +48,7 @@ struct Search<'p> {
     best_cost: Cost,
     best_fates: Vec<Fate>,
     /// The first GPU that is just like this one in all that the problem says.
-    twins: Vec<Gpu>,
+    symmetry: Vec<Gpu>,
     /// Wanted items by level, the largest first.
     by_size: Vec<Size>,
     /// Items on which the future may depend by more than the memory that they take.
@@ -123,7 +123,7 @@ impl<'p> Search<'p> {
             proven: Vec::new(),
             best_cost,
             best_fates,
-            twins: if searches { twins(problem) } else { Vec::new() },
+            symmetry: if searches { symmetry(problem) } else { Vec::new() },
             by_size: by_size(problem),
             watched: if searches { watched(problem) } else { Vec::new() },
         }
@@ -230,7 +230,7 @@ impl<'p> Search<'p> {
                 }
                 self.nodes_left -= 1;
                 let choices = state.choices(turns[position], goal != Goal::All);
-                let choices = self.without_twins(&state, turns[position], choices);
+                let choices = self.without_symmetric(&state, turns[position], choices);
                 frames.push(Frame { choices, next: 0, made: None });
             }
             if !step(&turns, &mut state, &mut frames) {
@@ -303,13 +303,13 @@ impl Search<'_> {
     }
 
     /// Of GPUs that are alike and in the same state, the first stands for all.
-    fn without_twins(&self, state: &State<'_>, turn: Turn, choices: Vec<Choice>) -> Vec<Choice> {
+    fn without_symmetric(&self, state: &State<'_>, turn: Turn, choices: Vec<Choice>) -> Vec<Choice> {
         let Turn::Place(id) = turn else { return choices };
         let mut tried: Vec<(Gpu, i64)> = Vec::new();
         let is_first = |choice: &Choice| {
             let Choice::On(set) = choice else { return true };
             let [gpu] = self.problem.items[id].sets.sets[*set].as_slice() else { return true };
-            let like = (self.twins[*gpu], state.left_on(*gpu));
+            let like = (self.symmetry[*gpu], state.left_on(*gpu));
             let known = tried.contains(&like);
             tried.push(like);
             !known
@@ -325,7 +325,7 @@ impl Search<'_> {
             return true;
         }
         let mut on_gpus: Vec<(Gpu, i64, bool)> = (0..self.problem.usable.len())
-            .map(|gpu| (self.twins[gpu], state.used[gpu], state.joined[gpu] > 0))
+            .map(|gpu| (self.symmetry[gpu], state.used[gpu], state.joined[gpu] > 0))
             .collect();
         on_gpus.sort_unstable();
         let mut key: Vec<i64> = Vec::with_capacity(32);

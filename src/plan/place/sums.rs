@@ -58,7 +58,7 @@ impl Started {
     pub(super) fn book(&mut self, item: &Item, sign: i64) {
         self.taken += sign * item.need;
         self.drawn += if item.draws() { sign * item.need } else { 0 };
-        self.claims += if item.claims_room() { sign } else { 0 };
+        self.claims += if item.claims_memory() { sign } else { 0 };
     }
 
     pub(super) fn and(self, other: Self) -> Self {

@@ -107,7 +107,7 @@ fn item(draft: &Draft, id: usize, gpus: usize, lists: &[Rc<Sets>], drafts: &[Dra
         stands: runs && (draft.stands || matches!(kind, Kind::Settled | Kind::Waking)),
         pinned,
         follows,
-        is_modest: modest,
+        never_preempts: modest,
     }
 }
 
@@ -236,7 +236,7 @@ fn what_people_have(seed: u64, running: u64, levels: usize, size: i64) -> Proble
             stands: runs,
             pinned: false,
             follows: None,
-            is_modest: false,
+            never_preempts: false,
         });
     }
     items.sort_by_key(|item| item.level);

@@ -2,21 +2,24 @@
 //! for those who depend on it. The state is seen through the word already; here it is what is done about it.
 
 use crate::model::lifecycle::{Action, State, route};
+use crate::model::plan::Reason;
 use crate::model::plan::{Purpose, ReasonCode};
 use crate::model::rules::Verdict;
 use crate::model::words::{Said, Word};
-use crate::plan::decide::{Decision, Decisions, Scene};
-use crate::plan::judge::reason;
+use crate::plan::decision::{Decision, Decisions};
+use crate::plan::input::PlanInput;
+use crate::plan::judge::context::PlanContext;
 use crate::plan::numbers::Number;
+use crate::plan::reason::reason;
 use crate::plan::steps::stop_route;
 
 /// The decision that an operator's word makes; `None`: nobody said anything of it.
-pub(super) fn heeded(scene: &Scene<'_>, number: Number) -> Option<Decision> {
-    let said = scene.glance(number).has_word.then(|| scene.seen(number).word.as_ref())??;
+pub(in crate::plan) fn held_by_operator(context: &PlanContext<'_>, number: Number) -> Option<Decision> {
+    let said = context.input.summary(number).has_hold.then(|| context.input.seen(number).word.as_ref())??;
     Some(match said.word {
         Word::Maintain => held(said, ReasonCode::Maintenance, "it is left as it is"),
-        Word::Suspend => suspended(scene, number, said),
-        Word::Terminate => terminated(scene, number, said),
+        Word::Suspend => suspended(&context.input, number, said),
+        Word::Terminate => terminated(context, number, said),
     })
 }
 
@@ -25,8 +28,8 @@ fn held(said: &Said, code: ReasonCode, what: &str) -> Decision {
     Decision::Held(reason(code, format!("{what}{because}"), Some(said.by.clone())))
 }
 
-fn suspended(scene: &Scene<'_>, number: Number, said: &Said) -> Decision {
-    let seen = scene.seen(number);
+fn suspended(input: &PlanInput<'_>, number: Number, said: &Said) -> Decision {
+    let seen = input.seen(number);
     let held = |what: &str| held(said, ReasonCode::Suspended, what);
     if seen.state == State::Suspended {
         return held("it is paused");
@@ -34,8 +37,8 @@ fn suspended(scene: &Scene<'_>, number: Number, said: &Said) -> Decision {
     if let Some(why) = &seen.unknown {
         return held(&format!("it is to be paused, and nothing is known of it ({why})"));
     }
-    let ours = scene.glance(number).is_ours();
-    let asked = scene.request.purpose == Purpose::Apply && scene.prevented(number).is_none();
+    let ours = input.summary(number).is_ours();
+    let asked = input.request.purpose == Purpose::Apply && input.prevented(number).is_none();
     if ours && asked && route(Action::Pause, seen.state).is_some() {
         let message = format!("it is to be paused ({})", said.by_whom());
         return Decision::Pause(reason(ReasonCode::Suspended, message, Some(said.by.clone())));
@@ -46,31 +49,31 @@ fn suspended(scene: &Scene<'_>, number: Number, said: &Said) -> Decision {
     held("it is to be paused, and does not run by now")
 }
 
-fn terminated(scene: &Scene<'_>, number: Number, said: &Said) -> Decision {
-    let seen = scene.seen(number);
+fn terminated(context: &PlanContext<'_>, number: Number, said: &Said) -> Decision {
+    let seen = context.input.seen(number);
     let held = |what: &str| held(said, ReasonCode::Terminated, what);
     if let Some(why) = &seen.unknown {
         return held(&format!("it is to be off, and whether it runs can't be told ({why})"));
     }
-    let ours = scene.glance(number).is_ours();
+    let ours = context.input.summary(number).is_ours();
     if !seen.holds_room || !ours {
         return held("it is kept off");
     }
-    let named = scene.request.targets.contains(scene.name(number));
-    let asked = match scene.request.purpose {
+    let named = context.input.request.targets.contains(context.input.name(number));
+    let asked = match context.input.request.purpose {
         Purpose::Apply | Purpose::Down => true,
         Purpose::Start | Purpose::Restart => false,
         Purpose::Stop => named,
     };
-    if !asked || scene.prevented(number).is_some() {
+    if !asked || context.input.prevented(number).is_some() {
         return held("it is to be stopped");
     }
-    if let Some(why) = scene.firm.own(number).filter(|_| seen.is_removed_by_stop) {
+    if let Some(why) = context.protected.own(number).filter(|_| seen.is_removed_by_stop) {
         return held(&format!("it is to be stopped, and is not: {why}"));
     }
     let way = stop_route(ReasonCode::Terminated, seen.state).unwrap_or_default();
-    let case = scene.case(scene.name(number));
-    if let Some(Verdict::Denied(denial)) = scene.desired.rules.judge_route(&case, way) {
+    let case = context.input.case(context.input.name(number));
+    if let Some(Verdict::Denied(denial)) = context.input.desired.rules.judge_route(&case, way) {
         return held(&format!("it is to be stopped, and can't be: {denial}"));
     }
     let message = format!("it is to be off for good ({})", said.by_whom());
@@ -78,21 +81,21 @@ fn terminated(scene: &Scene<'_>, number: Number, said: &Said) -> Decision {
 }
 
 /// What is wanted and runs does not outlive what it depends on, where an operator has that stopped.
-pub(super) fn stop_dependents(scene: &Scene<'_>, decisions: &mut Decisions) {
+pub(in crate::plan) fn stop_dependents(input: &PlanInput<'_>, decisions: &mut Decisions) {
     let terminated = |decision: &Decision| decision.stopped().is_some_and(|why| why.code == ReasonCode::Terminated);
     let mut open: Vec<Number> = decisions.those(terminated).collect();
     // Each is stopped once, so this ends.
     while let Some(number) = open.pop() {
-        let name = scene.name(number);
-        for dependent in scene.dependents(number).iter().copied() {
-            let seen = scene.glance(dependent);
+        let name = input.name(number);
+        for dependent in input.dependents(number).iter().copied() {
+            let seen = input.summary(dependent);
             let may = match decisions.0[dependent] {
                 Decision::Leave(_)
                 | Decision::Await(_)
                 | Decision::Wake(_)
                 | Decision::Blocked(_)
                 | Decision::Update(_)
-                | Decision::Unpause(_) => scene.wants.is_wanted(dependent),
+                | Decision::Unpause(_) => input.wants.is_wanted(dependent),
                 Decision::Recreate { .. } => true,
                 Decision::Start { .. }
                 | Decision::Stop(_)
@@ -102,7 +105,7 @@ pub(super) fn stop_dependents(scene: &Scene<'_>, decisions: &mut Decisions) {
                 | Decision::Preempt { .. }
                 | Decision::Held(_) => false,
             };
-            if may && seen.is_ours() && seen.holds_room && seen.is_known && scene.is_in_scope(dependent) {
+            if may && seen.is_ours() && seen.holds_room && seen.is_known && input.is_in_scope(dependent) {
                 let because = |what: &str| {
                     let message = format!("{name}, which it depends on, {what}");
                     reason(ReasonCode::Dependency, message, Some(name.to_string()))
@@ -117,19 +120,19 @@ pub(super) fn stop_dependents(scene: &Scene<'_>, decisions: &mut Decisions) {
 }
 
 /// What a held service depends on is not stopped beneath it, unless an operator wants just that.
-pub(super) fn keep_bases(scene: &Scene<'_>, decisions: &mut Decisions) {
+pub(in crate::plan) fn keep_bases(input: &PlanInput<'_>, decisions: &mut Decisions) {
     let runs_held = |number: &Number| {
-        let seen = scene.glance(*number);
-        seen.has_word && seen.holds_room && !decisions.0[*number].stops()
+        let seen = input.summary(*number);
+        seen.has_hold && seen.holds_room && !decisions.0[*number].stops()
     };
-    let mut open: Vec<Number> = scene.all().filter(runs_held).collect();
+    let mut open: Vec<Number> = input.all().filter(runs_held).collect();
     // Each is kept once, so this ends.
     while let Some(number) = open.pop() {
-        for base in scene.bases(number).iter().copied() {
+        for base in input.bases(number).iter().copied() {
             let stopped = matches!(&decisions.0[base], Decision::Stop(why) if why.code != ReasonCode::Terminated);
             if stopped {
                 let message =
-                    format!("it may go on running: {}, which an operator holds, depends on it", scene.name(number));
+                    format!("it may go on running: {}, which an operator holds, depends on it", input.name(number));
                 decisions.0[base] = Decision::Leave(message);
                 open.push(base);
             } else if let Decision::GiveUp(why) = &decisions.0[base] {
@@ -137,5 +140,38 @@ pub(super) fn keep_bases(scene: &Scene<'_>, decisions: &mut Decisions) {
                 open.push(base);
             }
         }
+    }
+}
+
+/// The decision, or its block where it would change something and holds are not known.
+pub(in crate::plan) fn unless_unreadable(input: &PlanInput<'_>, decision: Decision) -> Decision {
+    let Some(why) = input.holds_unknown() else { return decision };
+    // Waiting changes nothing, but what follows on it does.
+    if let Decision::Await(_) = decision {
+        return Decision::Leave(format!("it is starting, and is not waited for: holds are not known: {why}"));
+    }
+    match changes(&decision) {
+        Some(change) => {
+            let message = format!("{}; but whether an operator holds it is not known: {why}", change.message);
+            Decision::Blocked(reason(ReasonCode::Unknown, message, None))
+        }
+        None => decision,
+    }
+}
+
+/// Reason of a decision that touches the service.
+fn changes(decision: &Decision) -> Option<&Reason> {
+    match decision {
+        Decision::Start { reason, .. }
+        | Decision::Recreate { reason, .. }
+        | Decision::Preempt { reason, .. }
+        | Decision::Wake(reason)
+        | Decision::Update(reason)
+        | Decision::Unpause(reason)
+        | Decision::Pause(reason)
+        | Decision::Stop(reason)
+        | Decision::GiveUp(reason)
+        | Decision::Evict(reason) => Some(reason),
+        Decision::Leave(_) | Decision::Await(_) | Decision::Blocked(_) | Decision::Held(_) => None,
     }
 }

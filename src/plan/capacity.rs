@@ -8,27 +8,37 @@ use crate::model::observed::{Observed, Orphan, called};
 use crate::model::plan::Request;
 use crate::model::room::{GpuRoom, Holder, Room};
 use crate::model::size::Mebibytes;
-use crate::plan::decide::Scene;
+use crate::plan::input::PlanInput;
+use crate::plan::judge::context::PlanContext;
+use crate::plan::judge::orphans;
 use crate::plan::numbers::Number;
 use crate::plan::want;
 
 /// Every GPU as it is now. Nothing that a plan would change is counted as changed.
 #[must_use]
-pub fn room(desired: &Desired, observed: &Observed, request: &Request) -> Room {
+pub fn capacity(desired: &Desired, observed: &Observed, request: &Request) -> Room {
     let wants = want::wants(desired, request);
-    let scene = Scene::new(desired, observed, request, &wants);
-    Room { gpus: gpus(&scene, &|_| true, &|_| true), unknown: observed.gpus_unknown.clone() }
+    let context = PlanContext::new(PlanInput::new(desired, observed, request, &wants));
+    Room { gpus: gpus(&context, &|_| true, &|_| true), unknown: observed.gpus_unknown.clone() }
+}
+
+/// Reserve, foreign programs and orphans that stay.
+pub(super) fn taken_by_others(input: &PlanInput<'_>, gpu: &GpuId) -> Mebibytes {
+    let orphans = input.observed.orphans.iter().filter(|orphan| !orphans::stops(input, orphan));
+    let orphaned: Mebibytes =
+        orphans.filter(|orphan| orphan.holds_room() && orphan.gpus.contains(gpu)).map(|orphan| orphan.vram).sum();
+    input.desired.reserve + input.observed.gpus[gpu].foreign + orphaned
 }
 
 /// Every GPU with those services and orphans on it that are asked for.
 pub(super) fn gpus(
-    scene: &Scene<'_>,
+    context: &PlanContext<'_>,
     counts: &dyn Fn(Number) -> bool,
     orphan_counts: &dyn Fn(&Orphan) -> bool,
 ) -> BTreeMap<GpuId, GpuRoom> {
     let mut gpus: BTreeMap<GpuId, GpuRoom> =
-        scene.observed.gpus.keys().map(|id| (id.clone(), empty(scene, id))).collect();
-    let orphans = scene.observed.orphans.iter().filter(|orphan| orphan.holds_room() && orphan_counts(orphan));
+        context.input.observed.gpus.keys().map(|id| (id.clone(), empty(&context.input, id))).collect();
+    let orphans = context.input.observed.orphans.iter().filter(|orphan| orphan.holds_room() && orphan_counts(orphan));
     for orphan in orphans {
         for gpu in &orphan.gpus {
             let label = format!("orphan {}", orphan.service);
@@ -36,11 +46,11 @@ pub(super) fn gpus(
             gpus.entry(gpu.clone()).and_modify(|gpu| gpu.holders.push(held));
         }
     }
-    for number in scene.all().filter(|number| scene.glance(*number).holds_room && counts(*number)) {
-        let seen = scene.seen(number);
+    for number in context.input.all().filter(|number| context.input.summary(*number).holds_room && counts(*number)) {
+        let seen = context.input.seen(number);
         for gpu in &seen.gpus {
             let measured = seen.measured.as_ref().map(|measured| measured.get(gpu).copied().unwrap_or_default());
-            let held = Holder { counts: scene.held_on(number, gpu), measured, ..holder(scene, number) };
+            let held = Holder { counts: context.held_on(number, gpu), measured, ..holder(&context.input, number) };
             gpus.entry(gpu.clone()).and_modify(|gpu| gpu.holders.push(held));
         }
     }
@@ -48,19 +58,19 @@ pub(super) fn gpus(
 }
 
 /// A service as it is called in an arithmetic, with nothing to its name yet.
-pub(super) fn holder(scene: &Scene<'_>, number: Number) -> Holder {
-    let name = scene.name(number);
-    let label = format!("{name} (priority {})", scene.priority(number));
+pub(super) fn holder(input: &PlanInput<'_>, number: Number) -> Holder {
+    let name = input.name(number);
+    let label = format!("{name} (priority {})", input.priority(number));
     Holder { service: Some(name.clone()), label, counts: Mebibytes::ZERO, measured: None }
 }
 
-fn empty(scene: &Scene<'_>, id: &GpuId) -> GpuRoom {
-    let gpu = &scene.observed.gpus[id];
+fn empty(input: &PlanInput<'_>, id: &GpuId) -> GpuRoom {
+    let gpu = &input.observed.gpus[id];
     GpuRoom {
         index: gpu.index,
-        called: called(&scene.observed.gpus, id),
+        called: called(&input.observed.gpus, id),
         capacity: gpu.capacity,
-        reserve: scene.desired.reserve,
+        reserve: input.desired.reserve,
         foreign: gpu.foreign,
         foreign_holders: gpu.foreign_holders.clone(),
         used: gpu.used,

@@ -9,14 +9,14 @@ use crate::model::desired::Service;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::room::{GpuRoom, Holder};
 use crate::model::size::Mebibytes;
-use crate::plan::decide::Decision;
-use crate::plan::room::Places;
+use crate::plan::decision::Decision;
+use crate::plan::places::Places;
 
 /// More full GPUs than this are counted, not listed.
 const LISTED_MAX: usize = 4;
 
 /// Every GPU's arithmetic, worked out once: many may be refused for the same reason.
-pub(super) struct Sums {
+pub(in crate::plan) struct Sums {
     room: BTreeMap<GpuId, GpuRoom>,
     /// Who sits on each.
     holders: BTreeMap<GpuId, BTreeSet<ServiceName>>,
@@ -41,7 +41,7 @@ struct Sum {
 }
 
 impl Sums {
-    pub(super) fn of(room: BTreeMap<GpuId, GpuRoom>, priorities: BTreeMap<ServiceName, i64>) -> Self {
+    pub(in crate::plan) fn of(room: BTreeMap<GpuId, GpuRoom>, priorities: BTreeMap<ServiceName, i64>) -> Self {
         let names = |gpu: &GpuRoom| gpu.holders.iter().filter_map(|held| held.service.clone()).collect();
         let holders = room.iter().map(|(id, gpu)| (id.clone(), names(gpu))).collect();
         Self { room, holders, priorities, lines: RefCell::default() }
@@ -49,7 +49,7 @@ impl Sums {
 
     /// Why a service does not fit on the GPUs that would do, which are in their order: what each of the full ones has,
     /// less all that is on it at the plan's end.
-    pub(super) fn arithmetic(&self, service: &Service, priority: i64, places: Option<&Places>) -> String {
+    pub(in crate::plan) fn arithmetic(&self, service: &Service, priority: i64, places: Option<&Places>) -> String {
         let (need, gpus) = (service.vram, places.map_or(&[][..], |places| &places.all));
         let lines: Vec<Rc<Line>> = gpus.iter().filter_map(|id| self.line(id, priority, service)).collect();
         let (roomy, full): (Vec<&Line>, Vec<&Line>) =
@@ -121,7 +121,7 @@ impl Sum {
 }
 
 /// What is the matter with a dependency, after "which".
-pub(super) fn absence(decision: &Decision) -> String {
+pub(in crate::plan) fn absence(decision: &Decision) -> String {
     match decision {
         Decision::Blocked(reason) => format!("is blocked: {}", reason.message),
         Decision::Preempt { blocked, .. } => format!("is blocked: {}", blocked.message),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::problem::{Gpu, Problem, Sets};
 
 /// For each GPU the first one that is just like it: the same size, nobody on either, and nobody asks for one of them.
-pub(super) fn twins(problem: &Problem) -> Vec<Gpu> {
+pub(super) fn symmetry(problem: &Problem) -> Vec<Gpu> {
     let gpus = problem.usable.len();
     let mut is_seat = vec![false; gpus];
     problem.items.iter().flat_map(|item| &item.seat).for_each(|(gpu, _)| is_seat[*gpu] = true);

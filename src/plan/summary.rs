@@ -12,7 +12,7 @@ use crate::model::observed::{Instance, ObservedService, Ownership};
 use crate::model::size::Mebibytes;
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Glance {
+pub(super) struct ServiceSummary {
     /// How often, and from when on, it may be brought up.
     pub(super) budget: Budget,
     /// On each GPU that it uses.
@@ -23,7 +23,7 @@ pub(super) struct Glance {
     /// Something can be said of it.
     pub(super) is_known: bool,
     /// An operator said something of it.
-    pub(super) has_word: bool,
+    pub(super) has_hold: bool,
     /// It was brought back of late.
     pub(super) has_attempts: bool,
     /// Without it there is no start.
@@ -48,8 +48,8 @@ pub(super) enum Owner {
     Foreign,
 }
 
-impl Glance {
-    pub(super) fn at(service: &Service, seen: &ObservedService, now: Timestamp) -> Self {
+impl ServiceSummary {
+    pub(super) fn of(service: &Service, seen: &ObservedService, now: Timestamp) -> Self {
         Self {
             budget: Budget::of(service, seen, now),
             vram: service.vram,
@@ -63,7 +63,7 @@ impl Glance {
             },
             holds_room: seen.holds_room,
             is_known: seen.unknown.is_none(),
-            has_word: seen.word.is_some(),
+            has_hold: seen.word.is_some(),
             has_attempts: seen.attempts.is_some(),
             lacks_secret: !service.missing_secrets.is_empty(),
             is_asleep: seen.is_asleep,

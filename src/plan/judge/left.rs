@@ -9,30 +9,33 @@ use std::rc::Rc;
 
 use crate::model::lifecycle::State;
 use crate::model::plan::{Left, Purpose, Reason, ReasonCode, Request};
-use crate::plan::decide::{Decision, Decisions, Scene};
-use crate::plan::glance::Owner;
+use crate::plan::decision::{Decision, Decisions};
+use crate::plan::input::PlanInput;
+use crate::plan::judge::context::PlanContext;
 use crate::plan::numbers::Number;
+use crate::plan::summary::Owner;
 use crate::plan::want::Want;
 
 /// More blocked services than this are counted, not listed.
 const LISTED_MAX: usize = 4;
 
 /// Services that could run on, each with the reason for which it would be stopped; empty where nothing waits.
-pub(super) fn candidates(scene: &Scene<'_>, decisions: &Decisions) -> BTreeMap<Number, Rc<Reason>> {
-    if !may_leave(scene.request) || waiting(scene, decisions).next().is_none() {
+pub(in crate::plan) fn candidates(context: &PlanContext<'_>, decisions: &Decisions) -> BTreeMap<Number, Rc<Reason>> {
+    if !may_leave(context.input.request) || waiting(&context.input, decisions).next().is_none() {
         return BTreeMap::new();
     }
-    let off = |number: Number| match (&decisions.0[number], scene.want(number)) {
-        (Decision::Stop(_), Want::Off(why)) if may_run_on(scene, number) => Some((number, why.clone())),
+    let off = |number: Number| match (&decisions.0[number], context.input.want(number)) {
+        (Decision::Stop(_), Want::Off(why)) if may_run_on(context, number) => Some((number, why.clone())),
         (_, _) => None,
     };
-    let mut left: BTreeMap<Number, Rc<Reason>> = scene.all().filter_map(off).collect();
+    let mut left: BTreeMap<Number, Rc<Reason>> = context.input.all().filter_map(off).collect();
     // What runs on above one, and is none of them, would keep it from giving way: it is stopped as before.
-    let holds = |above: &Number| scene.glance(*above).holds_room && !decisions.0[*above].stops();
-    let mut open: Vec<Number> = left.keys().copied().filter(|it| scene.dependents(*it).iter().any(holds)).collect();
+    let holds = |above: &Number| context.input.summary(*above).holds_room && !decisions.0[*above].stops();
+    let mut open: Vec<Number> =
+        left.keys().copied().filter(|it| context.input.dependents(*it).iter().any(holds)).collect();
     while let Some(number) = open.pop() {
         if left.remove(&number).is_some() {
-            open.extend(scene.bases(number));
+            open.extend(context.input.bases(number));
         }
     }
     left
@@ -43,48 +46,51 @@ fn may_leave(request: &Request) -> bool {
 }
 
 /// It merely is not named, and could be stopped at any time.
-fn may_run_on(scene: &Scene<'_>, number: Number) -> bool {
-    let Want::Off(why) = scene.want(number) else { return false };
-    let seen = scene.glance(number);
+fn may_run_on(context: &PlanContext<'_>, number: Number) -> bool {
+    let Want::Off(why) = context.input.want(number) else { return false };
+    let seen = context.input.summary(number);
     why.code == ReasonCode::NotInMode
         && seen.holds_room
         && seen.is_known
-        && !seen.has_word
+        && !seen.has_hold
         && matches!(seen.owner, Owner::Ours | Owner::Adopted)
         && !matches!(seen.state, State::Suspended | State::Maintenance | State::Stopping)
-        && scene.firm.any(number).is_none()
+        && context.protected.any(number).is_none()
 }
 
 /// Wanted services that do not run, and can't be brought up.
-fn waiting<'a>(scene: &'a Scene<'_>, decisions: &'a Decisions) -> impl Iterator<Item = Number> + 'a {
-    let wanted = |number: &Number| scene.wants.is_wanted(*number) && !scene.glance(*number).holds_room;
+fn waiting<'a>(input: &'a PlanInput<'_>, decisions: &'a Decisions) -> impl Iterator<Item = Number> + 'a {
+    let wanted = |number: &Number| input.wants.is_wanted(*number) && !input.summary(*number).holds_room;
     decisions.those(|decision| decision.blocked().is_some()).filter(wanted)
 }
 
 /// Whether the second placing starts all that the first one starts, and leaves something running for a cause. What is
 /// only tried again makes no service stop.
-pub(super) fn costs_nothing(first: (&Scene<'_>, &Decisions), second: (&Scene<'_>, &Decisions)) -> bool {
-    let ((scene, first), (again, second)) = (first, second);
-    let fails = |number: &Number| first.0[*number].starts() && !second.0[*number].starts() && !scene.is_retry(*number);
-    !scene.all().any(|number| fails(&number)) && waiting(again, second).next().is_some()
+pub(in crate::plan) fn costs_nothing(
+    first: (&PlanInput<'_>, &Decisions),
+    second: (&PlanInput<'_>, &Decisions),
+) -> bool {
+    let ((input, first), (again, second)) = (first, second);
+    let fails = |number: &Number| first.0[*number].starts() && !second.0[*number].starts() && !input.is_retry(*number);
+    !input.all().any(|number| fails(&number)) && waiting(again, second).next().is_some()
 }
 
 /// What runs on, for the plan.
-pub(super) fn lines(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Left> {
-    let left = scene.wants.left.iter().filter(|(number, _)| matches!(decisions.0[**number], Decision::Leave(_)));
+pub(in crate::plan) fn lines(input: &PlanInput<'_>, decisions: &Decisions) -> Vec<Left> {
+    let left = input.wants.left.iter().filter(|(number, _)| matches!(decisions.0[**number], Decision::Leave(_)));
     let mut left = left.peekable();
     if left.peek().is_none() {
         return Vec::new();
     }
-    let waits_for: BTreeSet<_> = waiting(scene, decisions).map(|number| scene.name(number).clone()).collect();
+    let waits_for: BTreeSet<_> = waiting(input, decisions).map(|number| input.name(number).clone()).collect();
     let mut names: Vec<String> = waits_for.iter().take(LISTED_MAX).map(ToString::to_string).collect();
     if let Some(more) = waits_for.len().checked_sub(LISTED_MAX).filter(|more| *more > 0) {
         names.push(format!("{more} more"));
     }
     let blocked = names.join(", ");
     let line = |(number, why): (&Number, &Rc<Reason>)| Left {
-        service: scene.name(*number).clone(),
-        state: scene.glance(*number).state,
+        service: input.name(*number).clone(),
+        state: input.summary(*number).state,
         waits_for: waits_for.iter().cloned().collect(),
         message: format!("{}; it runs on until {blocked} can start", why.message),
     };
@@ -92,6 +98,6 @@ pub(super) fn lines(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Left> {
 }
 
 /// Why one is stopped after all: `cause` names what needs it, or what it depends on.
-pub(super) fn stopped(why: &Reason, cause: &str, by: String) -> Reason {
+pub(in crate::plan) fn stopped(why: &Reason, cause: &str, by: String) -> Reason {
     Reason { code: why.code, message: format!("{}, and {cause}", why.message), by: Some(by) }
 }
