@@ -1,4 +1,4 @@
-//! The plan around the steps: what is kept, blocked, held and orphaned, the GPUs, and what the reader should know.
+//! Plan around the steps: services kept, blocked, held and orphaned, the GPUs, and the warnings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,9 +14,8 @@ use crate::plan::decision::{Decision, Decisions};
 use crate::plan::flow::Flow;
 use crate::plan::input::PlanInput;
 use crate::plan::judge::context::PlanContext;
-use crate::plan::judge::orphans;
 use crate::plan::judge::protected::by_rule;
-use crate::plan::judge::{drift, given_back, left, recover};
+use crate::plan::judge::{drift, given_back, left, orphans, recover};
 use crate::plan::{pending, selection};
 
 const UNPROVEN: &str = "GPU memory is UNPROVEN: declared sizes count, no driver was asked";
@@ -28,21 +27,22 @@ pub(super) fn assemble(
     placement: Placement,
     steps: Vec<Step>,
 ) -> Plan {
+    let input = &context.input;
     let gpus = gpu_lines(context, &steps);
     let given_back = given_back::given_away(context, &decisions);
-    let left = left::lines(&context.input, &decisions);
-    let pending = pending::lines(&context.input, &steps);
-    let Idle { kept, blocked, held } = idle(&context.input, decisions);
+    let left = left::lines(input, &decisions);
+    let pending = pending::lines(input, &steps);
+    let Idle { kept, blocked, held } = idle(input, decisions);
     Plan {
         format: FORMAT.to_owned(),
-        project: context.input.desired.project.clone(),
-        mode: context.input.desired.mode.clone(),
-        goals: context.input.desired.active_goals().into_iter().collect(),
-        request: Asked::of(context.input.request),
-        host: context.input.observed.host.clone(),
-        host_identity: context.input.observed.host_identity.clone(),
-        engine: context.input.observed.engine.clone(),
-        observed_at: context.input.observed.observed_at,
+        project: input.desired.project.clone(),
+        mode: input.desired.mode.clone(),
+        goals: input.desired.active_goals().into_iter().collect(),
+        request: Asked::of(input.request),
+        host: input.observed.host.clone(),
+        host_identity: input.observed.host_identity.clone(),
+        engine: input.observed.engine.clone(),
+        observed_at: input.observed.observed_at,
         placement,
         changes: !steps.is_empty() || pending.iter().any(|line| line.status == PendingStatus::Due),
         kept,
@@ -50,17 +50,17 @@ pub(super) fn assemble(
         left,
         held,
         pending,
-        orphans: orphans(&context.input),
-        claimed: context.input.observed.claimed.clone(),
+        orphans: orphans(input),
+        claimed: input.observed.claimed.clone(),
         given_back,
-        recovered: recover::recovered(&context.input),
-        warnings: warnings(&context.input, &gpus, &steps),
+        recovered: recover::recovered(input),
+        warnings: warnings(input, &gpus, &steps),
         gpus,
         steps,
     }
 }
 
-/// All to which nothing is done, by why that is.
+/// Services that are not touched, by the reason for that.
 #[derive(Default)]
 struct Idle {
     kept: Vec<Kept>,
@@ -83,7 +83,7 @@ fn idle(input: &PlanInput<'_>, decisions: Decisions) -> Idle {
                 idle.blocked.push(Blocked { service: service(), reason: *blocked });
             }
             Decision::Held(reason) | Decision::GiveUp(reason) => {
-                let said = input.seen(number).word.as_ref().filter(|_| is_word(reason.code));
+                let said = input.seen(number).word.as_ref().filter(|_| is_hold(reason.code));
                 let since = said.map(|said| said.since).or_else(|| recover::since(input, number, &reason));
                 idle.held.push(Held { service: service(), reason, by: said.map(|said| said.by.clone()), since });
             }
@@ -114,8 +114,8 @@ fn protected_orphans(input: &PlanInput<'_>) -> impl Iterator<Item = Blocked> {
     })
 }
 
-/// It is an operator's word that holds it.
-fn is_word(code: ReasonCode) -> bool {
+/// Reason is an operator's hold.
+fn is_hold(code: ReasonCode) -> bool {
     matches!(code, ReasonCode::Maintenance | ReasonCode::Suspended | ReasonCode::Terminated)
 }
 
@@ -176,7 +176,7 @@ fn gpu_lines(context: &PlanContext<'_>, steps: &[Step]) -> Vec<GpuLine> {
     lines
 }
 
-/// What steps of some actions come to on each GPU.
+/// Memory of the steps of some actions, on each GPU.
 fn amounts(steps: &[Step], counts: impl Fn(Action) -> bool) -> BTreeMap<&GpuId, Mebibytes> {
     let mut amounts: BTreeMap<&GpuId, Mebibytes> = BTreeMap::new();
     for step in steps.iter().filter(|step| counts(step.action)) {

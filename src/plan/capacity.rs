@@ -1,4 +1,5 @@
-//! What each GPU has, and who counts for how much of it: the planner's arithmetic, for refusals and for those who wait.
+//! Capacity of each GPU, and the memory that services count for on it: the planner's arithmetic, for refusals and for
+//! services that wait.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use crate::plan::judge::orphans;
 use crate::plan::numbers::Number;
 use crate::plan::want;
 
-/// Every GPU as it is now. Nothing that a plan would change is counted as changed.
+/// Returns every GPU as it is now. Nothing that a plan would change is counted as changed.
 #[must_use]
 pub fn capacity(desired: &Desired, observed: &Observed, request: &Request) -> Room {
     let wants = want::wants(desired, request);
@@ -22,7 +23,7 @@ pub fn capacity(desired: &Desired, observed: &Observed, request: &Request) -> Ro
     Room { gpus: gpus(&context, &|_| true, &|_| true), unknown: observed.gpus_unknown.clone() }
 }
 
-/// Reserve, foreign programs and orphans that stay.
+/// Memory on a GPU that no service can have: reserve, foreign programs and orphans that stay.
 pub(super) fn taken_by_others(input: &PlanInput<'_>, gpu: &GpuId) -> Mebibytes {
     let orphans = input.observed.orphans.iter().filter(|orphan| !orphans::stops(input, orphan));
     let orphaned: Mebibytes =
@@ -36,9 +37,10 @@ pub(super) fn gpus(
     counts: &dyn Fn(Number) -> bool,
     orphan_counts: &dyn Fn(&Orphan) -> bool,
 ) -> BTreeMap<GpuId, GpuRoom> {
+    let input = &context.input;
     let mut gpus: BTreeMap<GpuId, GpuRoom> =
-        context.input.observed.gpus.keys().map(|id| (id.clone(), empty(&context.input, id))).collect();
-    let orphans = context.input.observed.orphans.iter().filter(|orphan| orphan.holds_room() && orphan_counts(orphan));
+        input.observed.gpus.keys().map(|id| (id.clone(), empty(input, id))).collect();
+    let orphans = input.observed.orphans.iter().filter(|orphan| orphan.holds_room() && orphan_counts(orphan));
     for orphan in orphans {
         for gpu in &orphan.gpus {
             let label = format!("orphan {}", orphan.service);
@@ -46,18 +48,18 @@ pub(super) fn gpus(
             gpus.entry(gpu.clone()).and_modify(|gpu| gpu.holders.push(held));
         }
     }
-    for number in context.input.all().filter(|number| context.input.summary(*number).holds_room && counts(*number)) {
-        let seen = context.input.seen(number);
+    for number in input.all().filter(|number| input.summary(*number).holds_room && counts(*number)) {
+        let seen = input.seen(number);
         for gpu in &seen.gpus {
             let measured = seen.measured.as_ref().map(|measured| measured.get(gpu).copied().unwrap_or_default());
-            let held = Holder { counts: context.held_on(number, gpu), measured, ..holder(&context.input, number) };
+            let held = Holder { counts: context.held_on(number, gpu), measured, ..holder(input, number) };
             gpus.entry(gpu.clone()).and_modify(|gpu| gpu.holders.push(held));
         }
     }
     gpus
 }
 
-/// A service as it is called in an arithmetic, with nothing to its name yet.
+/// Holder of a service, without any memory yet.
 pub(super) fn holder(input: &PlanInput<'_>, number: Number) -> Holder {
     let name = input.name(number);
     let label = format!("{name} (priority {})", input.priority(number));

@@ -8,7 +8,7 @@ use crate::model::plan::{Reason, ReasonCode};
 use crate::plan::numbers::Number;
 use crate::plan::summary::ServiceSummary;
 
-/// What becomes of one service.
+/// Decision about one service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     /// Nothing is done; the sentence says why.
@@ -42,18 +42,18 @@ pub(super) enum Decision {
         reason: Reason,
         blocked: Box<Reason>,
     },
-    /// Wanted, but can't be; whatever runs of it is left.
+    /// Wanted, but can't be brought up; what runs of it is left.
     Blocked(Reason),
     Held(Reason),
 }
 
 impl Decision {
-    /// It is stopped in this plan, whatever comes after.
+    /// Service is stopped in this plan; it may be started again.
     pub(super) fn stops(&self) -> bool {
         self.stopped().is_some()
     }
 
-    /// Why it is stopped.
+    /// Reason of a stop.
     pub(super) fn stopped(&self) -> Option<&Reason> {
         match self {
             Self::Recreate { reason, .. }
@@ -89,7 +89,7 @@ impl Decision {
         }
     }
 
-    /// Why it is evicted.
+    /// Reason of an eviction.
     pub(super) fn evicted(&self) -> Option<&Reason> {
         if let Self::Evict(reason) = self { Some(reason) } else { None }
     }
@@ -103,7 +103,7 @@ impl Decision {
         }
     }
 
-    /// Why it is paused.
+    /// Reason of a pause.
     pub(super) fn paused(&self) -> Option<&Reason> {
         if let Self::Pause(reason) = self { Some(reason) } else { None }
     }
@@ -114,7 +114,7 @@ impl Decision {
         reason.by.as_deref().filter(|_| reason.code == ReasonCode::Dependency)
     }
 
-    /// What would have been recreated along with another, and is not: it is left, or waited for if it is starting.
+    /// Decision instead of a recreation along with another service: the service is left, or waited for if it is starting.
     pub(super) fn runs_on(&self, state: State, message: &str) -> Self {
         match self.stopped() {
             Some(why) if state == State::Starting => Self::Await(Reason { message: message.to_owned(), ..why.clone() }),
@@ -122,7 +122,7 @@ impl Decision {
         }
     }
 
-    /// Why it can't be, though it is wanted.
+    /// Reason for which a wanted service can't be brought up.
     pub(super) fn blocked(&self) -> Option<&Reason> {
         match self {
             Self::Blocked(reason) => Some(reason),
@@ -142,12 +142,12 @@ impl Decision {
         }
     }
 
-    /// Why it is kept from running.
+    /// Reason for which a service is kept from running.
     pub(super) fn held(&self) -> Option<&Reason> {
         if let Self::Held(reason) | Self::GiveUp(reason) = self { Some(reason) } else { None }
     }
 
-    /// It takes memory again that it gave back.
+    /// Service takes memory again that it gave back.
     pub(super) fn wakes(&self) -> bool {
         matches!(self, Self::Wake(_))
     }
@@ -156,7 +156,7 @@ impl Decision {
         matches!(self, Self::Await(_))
     }
 
-    /// It is brought up, or waited for, in this plan.
+    /// Service is brought up, or waited for, in this plan.
     pub(super) fn starts(&self) -> bool {
         matches!(self, Self::Start { .. } | Self::Recreate { .. } | Self::Await(_))
     }
@@ -171,7 +171,7 @@ impl Decisions {
         self.0.iter().any(|decision| decision.blocked().is_some())
     }
 
-    /// Those of which something holds; the least number first.
+    /// Services whose decision satisfies `holds`; the least number first.
     pub(super) fn those(&self, holds: impl Fn(&Decision) -> bool) -> impl DoubleEndedIterator<Item = Number> {
         self.0.iter().enumerate().filter(move |(_, decision)| holds(decision)).map(|(number, _)| number)
     }

@@ -1,4 +1,4 @@
-//! Decisions to steps: stops in reverse dependency order, lowest priority first; then removals; then starts in
+//! Steps of the decisions: stops in reverse dependency order, lowest priority first; then removals; then starts in
 //! dependency order, highest priority first. What must wait for what is in the needs, and no stop needs a start.
 
 use std::cmp::Reverse;
@@ -28,29 +28,25 @@ use crate::plan::steps::{Position, Steps, id, stop_route};
 
 /// The steps, in the order in which they read best; only `needs` bind.
 pub(super) fn order(context: &PlanContext<'_>, decisions: &Decisions) -> Vec<Step> {
-    if context.input.request.strict && decisions.any_blocked() {
+    let input = &context.input;
+    if input.request.strict && decisions.any_blocked() {
         return Vec::new();
     }
-    let mut steps = Steps::none(&context.input.wants.numbers);
-    pauses(&context.input, decisions).for_each(|(number, step)| steps.push(number, step));
-    changes(&context.input, decisions).for_each(|(number, step)| steps.push(number, step));
+    let mut steps = Steps::none(&input.wants.numbers);
+    pauses(input, decisions).for_each(|(number, step)| steps.push(number, step));
+    changes(input, decisions).for_each(|(number, step)| steps.push(number, step));
     evictions(context, decisions).for_each(|(number, step)| steps.push(number, step));
     stops(context, decisions).for_each(|(number, step)| steps.push(number, step));
-    for step in orphan_steps(&context.input) {
+    for step in orphan_steps(input) {
         steps.push_orphans(step);
     }
-    let removals = removals(&context.input, decisions, &steps);
+    let removals = removals(input, decisions, &steps);
     for (number, step) in removals {
         steps.push(number, step);
     }
-    let mut starts = Starts {
-        context,
-        decisions,
-        ledger: open_ledger(context, &steps),
-        claimants: claimants(&context.input, &steps),
-        steps,
-    };
-    for number in starting_order(&context.input, decisions) {
+    let mut starts =
+        Starts { context, decisions, ledger: open_ledger(context, &steps), claimants: claimants(input, &steps), steps };
+    for number in starting_order(input, decisions) {
         let step = match &decisions.0[number] {
             Decision::Wake(reason) => starts.wake(number, reason),
             _ => starts.start(number),
@@ -60,7 +56,7 @@ pub(super) fn order(context: &PlanContext<'_>, decisions: &Decisions) -> Vec<Ste
     starts.steps.into_all()
 }
 
-/// A step on what a service is now, and that nobody waits for; it frees and takes nothing yet.
+/// Step on a service as it is now. No other step waits for it; it frees and takes nothing yet.
 fn plain(input: &PlanInput<'_>, number: Number, action: Action, reason: &Reason) -> Step {
     let (name, seen) = (input.name(number), input.seen(number));
     Step {
@@ -80,13 +76,13 @@ fn plain(input: &PlanInput<'_>, number: Number, action: Action, reason: &Reason)
     }
 }
 
-/// What an operator wants paused, and is not yet. It gives nothing back, so nobody waits for it.
+/// Pauses that operators ask for. They free no memory, so no step waits for them.
 fn pauses(input: &PlanInput<'_>, decisions: &Decisions) -> impl Iterator<Item = (Number, Step)> {
     let paused = decisions.0.iter().enumerate().filter_map(|(number, decision)| Some((number, decision.paused()?)));
     paused.map(|(number, why)| (number, plain(input, number, Action::Pause, why)))
 }
 
-/// What is changed as it runs. It neither gives nor takes memory.
+/// Changes of services as they run. They neither free nor take memory.
 fn changes(input: &PlanInput<'_>, decisions: &Decisions) -> impl Iterator<Item = (Number, Step)> {
     let all = decisions.0.iter().enumerate();
     let changed = all.filter_map(|(number, decision)| Some((number, decision.changed_as_it_runs()?)));
@@ -97,7 +93,7 @@ fn changes(input: &PlanInput<'_>, decisions: &Decisions) -> impl Iterator<Item =
     })
 }
 
-/// What a stop passes. Where an operator asked for it with `terminate`, it ends elsewhere.
+/// States that a stop passes. A stop that an operator asked for with `terminate` ends elsewhere.
 fn way_down(input: &PlanInput<'_>, number: Number, why: ReasonCode) -> Vec<State> {
     let from = input.summary(number).state;
     if why == ReasonCode::Terminated {
@@ -108,17 +104,18 @@ fn way_down(input: &PlanInput<'_>, number: Number, why: ReasonCode) -> Vec<State
 
 /// Memory that comes back without a stop.
 fn evictions(context: &PlanContext<'_>, decisions: &Decisions) -> impl Iterator<Item = (Number, Step)> {
+    let input = &context.input;
     let evicted = decisions.0.iter().enumerate().filter_map(|(number, decision)| Some((number, decision.evicted()?)));
     evicted.filter_map(|(number, why)| {
-        let evict = context.input.service(number).evict.as_ref()?;
+        let evict = input.service(number).evict.as_ref()?;
         let (vram_mib, uneven_mib) = on_its_seat(context, number, evict.resident);
-        let gpus = context.input.seen(number).gpus.iter().cloned().collect();
-        let step = Step { gpus, vram_mib, uneven_mib, ..plain(&context.input, number, Action::Evict, why) };
+        let gpus = input.seen(number).gpus.iter().cloned().collect();
+        let step = Step { gpus, vram_mib, uneven_mib, ..plain(input, number, Action::Evict, why) };
         Some((number, step))
     })
 }
 
-/// What it holds beyond `rest`, and where that is another amount than on most of its GPUs.
+/// Memory that a service holds beyond `rest`: the largest amount, and the GPUs with another one.
 fn on_its_seat(context: &PlanContext<'_>, number: Number, rest: Mebibytes) -> (Mebibytes, BTreeMap<GpuId, Mebibytes>) {
     let gpus = context.input.seen(number).gpus.iter();
     let amounts: Vec<(&GpuId, Mebibytes)> = gpus.map(|gpu| (gpu, context.held_on(number, gpu) - rest)).collect();
@@ -128,23 +125,24 @@ fn on_its_seat(context: &PlanContext<'_>, number: Number, rest: Mebibytes) -> (M
 }
 
 fn stops(context: &PlanContext<'_>, decisions: &Decisions) -> impl Iterator<Item = (Number, Step)> {
+    let input = &context.input;
     let above = move |number: Number| -> Vec<Number> {
-        context.input.dependents(number).iter().copied().filter(|other| decisions.0[*other].stops()).collect()
+        input.dependents(number).iter().copied().filter(|other| decisions.0[*other].stops()).collect()
     };
     let stopping: Vec<Number> = decisions.those(Decision::stops).collect();
-    let ordered = topological(&stopping, above, |number| context.input.priority(number));
+    let ordered = topological(&stopping, above, |number| input.priority(number));
     ordered.into_iter().filter_map(move |number| {
         let why = decisions.0[number].stopped()?;
-        let seen = context.input.seen(number);
+        let seen = input.seen(number);
         let (vram_mib, uneven_mib) = on_its_seat(context, number, Mebibytes::ZERO);
         let step = Step {
-            route: way_down(&context.input, number, why.code),
-            needs: above(number).iter().map(|other| id(Action::Stop, context.input.name(*other))).collect(),
+            route: way_down(input, number, why.code),
+            needs: above(number).iter().map(|other| id(Action::Stop, input.name(*other))).collect(),
             gpus: seen.gpus.iter().cloned().collect(),
             vram_mib,
             uneven_mib,
             estimate_ms: seen.estimates.stopped_ms,
-            ..plain(&context.input, number, Action::Stop, why)
+            ..plain(input, number, Action::Stop, why)
         };
         Some((number, step))
     })
@@ -241,7 +239,7 @@ fn orphan_step(
     })
 }
 
-/// Containers of lcm's own that nobody needs any more: on `down` all, else those that were put aside or renamed away.
+/// Containers of lcm's own that are not needed any more: on `down` all, else those that were put aside or renamed away.
 fn removals(input: &PlanInput<'_>, decisions: &Decisions, earlier: &Steps<'_>) -> Vec<(Number, Step)> {
     let mut steps = Vec::new();
     let is_down = input.request.purpose == Purpose::Down;
@@ -342,7 +340,7 @@ fn open_ledger(context: &PlanContext<'_>, steps: &Steps<'_>) -> Ledger {
 /// By number, for each port and address.
 type Claimants<'a> = BTreeMap<u16, Vec<(Endpoint, &'a ServiceName)>>;
 
-/// Who of those that are stopped takes which port while it runs.
+/// Ports of the services that are stopped.
 fn claimants<'a>(input: &PlanInput<'a>, steps: &Steps<'_>) -> Claimants<'a> {
     let mut claimants: Claimants<'a> = BTreeMap::new();
     for number in steps.stopped() {
@@ -362,14 +360,14 @@ fn starting_order(input: &PlanInput<'_>, decisions: &Decisions) -> Vec<Number> {
     topological(&starting, below, |number| Reverse(input.priority(number)))
 }
 
-/// Of a start that is under way, so much is left; `None` where it is overdue, and nobody can tell.
+/// Milliseconds left of a start that is under way; `None` where it is overdue, and there is no estimate.
 fn left_of_start(input: &PlanInput<'_>, seen: &ObservedService) -> Option<u64> {
     let elapsed = input.observed.observed_at.duration_since(seen.since?).as_millis();
     let elapsed_ms = u64::try_from(elapsed.max(0)).unwrap_or(u64::MAX);
     seen.estimates.ready_ms?.checked_sub(elapsed_ms).filter(|left| *left > 0)
 }
 
-/// All that a start asks after.
+/// State of the starts while they are ordered.
 struct Starts<'a> {
     context: &'a PlanContext<'a>,
     decisions: &'a Decisions,

@@ -68,7 +68,7 @@ enum Reached {
     Never,
 }
 
-/// Whether a step that was to end in one state has come to its end, by what is seen now.
+/// Progress of a step that was to end in one state, by what is observed now.
 fn reached(end: State, now: State, is_running: bool) -> Reached {
     let is_up = now.is_operational();
     match (end, now) {

@@ -6,16 +6,16 @@ use crate::model::desired::{GpuRef, GpuRequest};
 use crate::model::names::GpuId;
 use crate::model::observed::ObservedGpu;
 
-/// Where a service may be placed.
+/// Sets of GPUs on which a service may be placed.
 #[derive(Debug)]
 pub(super) struct Places {
     /// The first choice first.
     pub(super) sets: Vec<BTreeSet<GpuId>>,
-    /// All that are in any of them, by index.
+    /// Every GPU in any of them, by index.
     pub(super) all: Vec<GpuId>,
 }
 
-/// Every set of GPUs that would do; `Err` says why there is none.
+/// Returns every set of GPUs that satisfies a request; `Err` is the reason for which there is none.
 pub(super) fn places(gpus: &BTreeMap<GpuId, ObservedGpu>, request: &GpuRequest) -> Result<Places, String> {
     let known = known(gpus);
     let sets = candidates(&known, request)?;

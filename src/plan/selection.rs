@@ -1,11 +1,11 @@
-//! What `--target` and `--exclude` leave out: told with the plan, since applying it may not converge.
+//! Services that `--target` and `--exclude` leave out: reported with the plan, since applying it may not converge.
 
 use crate::model::names::ServiceName;
 use crate::plan::input::PlanInput;
 use crate::plan::numbers::Number;
 use crate::plan::want::Want;
 
-/// So many of those that are left out are named.
+/// At most this many left out services are named.
 const NAMED_MAX: usize = 6;
 
 /// In one line; `None` where all services are looked at, or where a one-shot names what it is about.
@@ -34,7 +34,7 @@ pub(super) fn left_out(input: &PlanInput<'_>) -> Option<String> {
     Some(format!("{options}: {} of {all} services {are} looked at; {rest}", all - out))
 }
 
-/// Whether it is plain to see that a plan for everything would have a step for it.
+/// A plan for everything would plainly have a step for it.
 fn is_otherwise(input: &PlanInput<'_>, number: Number) -> bool {
     let seen = input.seen(number);
     let differs = match input.want(number) {

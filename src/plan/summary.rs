@@ -1,5 +1,5 @@
-//! What most questions about a service come down to, copied side by side. A plan asks them again and again of all
-//! services, and what was observed of one fills many cache lines: thousands of them do not stay in a cache, these do.
+//! Summaries of services, copied side by side. A plan reads them again and again for all services, and the observation
+//! of one fills many cache lines: thousands of them do not stay in a cache, these do.
 //!
 //! Decides nothing, and adds nothing to what was observed.
 
@@ -11,6 +11,7 @@ use crate::model::lifecycle::State;
 use crate::model::observed::{Instance, ObservedService, Ownership};
 use crate::model::size::Mebibytes;
 
+/// Answers to most questions about one service.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ServiceSummary {
     /// How often, and from when on, it may be brought up.
@@ -20,9 +21,9 @@ pub(super) struct ServiceSummary {
     pub(super) state: State,
     pub(super) owner: Owner,
     pub(super) holds_room: bool,
-    /// Something can be said of it.
+    /// Its state is known.
     pub(super) is_known: bool,
-    /// An operator said something of it.
+    /// An operator holds it.
     pub(super) has_hold: bool,
     /// It was brought back of late.
     pub(super) has_attempts: bool,
@@ -32,13 +33,13 @@ pub(super) struct ServiceSummary {
     pub(super) is_asleep: bool,
     /// It can give its memory back without a stop.
     pub(super) has_evict: bool,
-    /// What there is of it, is a container.
+    /// Its instance is a container.
     pub(super) is_container: bool,
-    /// An older self was put aside.
+    /// A previous instance was put aside.
     pub(super) has_previous: bool,
 }
 
-/// Whose it is; who that is where it is somebody else's, [`Ownership`] says.
+/// Owner of a service; [`Ownership`] has the details of a foreign one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     Absent,

@@ -1,4 +1,4 @@
-//! Starts of single services, and what stands against any start of them.
+//! Starts of single services, and the obstacles to any start.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::plan::input::PlanInput;
 use crate::plan::numbers::Number;
 use crate::plan::reason::reason;
 
-/// A start, or a stop and a start; not without its secrets.
+/// Decision to start a service, or to stop and start it; blocked without its secrets.
 pub(super) fn bring_up(input: &PlanInput<'_>, number: Number, why: Reason, runs: bool) -> Decision {
     let service = input.service(number);
     if let Some(barred) = barred(input, number) {
@@ -32,7 +32,7 @@ pub(super) fn bring_up(input: &PlanInput<'_>, number: Number, why: Reason, runs:
     }
 }
 
-/// Why it can't be started from where lcm runs.
+/// Reason for which a service can't be started from where lcm runs.
 pub(super) fn barred(input: &PlanInput<'_>, number: Number) -> Option<Reason> {
     let barred = input.seen(number).barred.as_deref()?;
     let code = match barred {

@@ -11,8 +11,8 @@ use crate::plan::numbers::{Number, Rows};
 use crate::plan::places::{self, Places};
 
 #[derive(Debug)]
-pub(in crate::plan) struct PlanContext<'a> {
-    pub(in crate::plan) input: PlanInput<'a>,
+pub(crate) struct PlanContext<'a> {
+    pub(crate) input: PlanInput<'a>,
     /// By distinct GPU request.
     places: Vec<Result<Places, String>>,
     /// By service; seldom there.
@@ -21,12 +21,12 @@ pub(in crate::plan) struct PlanContext<'a> {
     /// By service.
     lowered: Vec<Lowered>,
     /// Services that a rule keeps from being stopped.
-    pub(in crate::plan) protected: Protected,
+    pub(crate) protected: Protected,
 }
 
 impl<'a> PlanContext<'a> {
     /// Derives the judgements from the input.
-    pub(in crate::plan) fn new(input: PlanInput<'a>) -> Self {
+    pub(crate) fn new(input: PlanInput<'a>) -> Self {
         let requests = input.gpu_requests().iter();
         let places: Vec<_> = requests.map(|request| places::places(&input.observed.gpus, request)).collect();
         let (mut drifts, mut seats) = (Vec::with_capacity(input.all().len()), Rows::default());
@@ -41,47 +41,47 @@ impl<'a> PlanContext<'a> {
     }
 
     /// Places where a service may run; `Err` is the reason for which there is none.
-    pub(in crate::plan) fn places(&self, number: Number) -> Result<&Places, &String> {
+    pub(crate) fn places(&self, number: Number) -> Result<&Places, &String> {
         self.places[self.input.ask(number)].as_ref()
     }
 
     /// Difference between what runs of a service and what the manifest asks for.
-    pub(in crate::plan) fn drift(&self, number: Number) -> Option<&Reason> {
+    pub(crate) fn drift(&self, number: Number) -> Option<&Reason> {
         self.drifts[number].as_deref()
     }
 
     /// GPUs of a service that are known, in their order, with the memory that it counts for on each; see
     /// [`PlanContext::held_on`].
-    pub(in crate::plan) fn seat(&self, number: Number) -> &[(Gpu, Mebibytes)] {
+    pub(crate) fn seat(&self, number: Number) -> &[(Gpu, Mebibytes)] {
         self.seats.of(number)
     }
 
     /// Seats of a service that count as what is measured, because other programs have taken the memory that it gave back.
-    pub(in crate::plan) fn lowered(&self, number: Number) -> &[Lowered] {
+    pub(super) fn lowered(&self, number: Number) -> &[Lowered] {
         let first = self.lowered.partition_point(|lowered| lowered.number < number);
         let own = self.lowered[first..].partition_point(|lowered| lowered.number == number);
         &self.lowered[first..first + own]
     }
 
-    pub(in crate::plan) fn all_lowered(&self) -> &[Lowered] {
+    pub(super) fn all_lowered(&self) -> &[Lowered] {
         &self.lowered
     }
 
     /// GPU memory that a service counts for on `gpu` while it runs.
-    pub(in crate::plan) fn held_on(&self, number: Number, gpu: &GpuId) -> Mebibytes {
+    pub(crate) fn held_on(&self, number: Number, gpu: &GpuId) -> Mebibytes {
         let mut lowered = self.lowered(number).iter();
         let lowered = lowered.find(|lowered| self.input.gpu_id(lowered.gpu) == gpu);
         lowered.map_or_else(|| memory::full_on(&self.input, number, gpu), |lowered| lowered.measured)
     }
 
     /// The most that a service takes on any of its GPUs.
-    pub(in crate::plan) fn held(&self, number: Number) -> Mebibytes {
+    pub(crate) fn held(&self, number: Number) -> Mebibytes {
         let gpus = self.input.seen(number).gpus.iter();
         gpus.map(|gpu| self.held_on(number, gpu)).max().unwrap_or_default()
     }
 
     /// GPU memory that services and orphans of this project hold on each GPU now.
-    pub(in crate::plan) fn taken(&self) -> Vec<Mebibytes> {
+    pub(crate) fn taken(&self) -> Vec<Mebibytes> {
         memory::taken(&self.input, &self.seats)
     }
 }

@@ -10,10 +10,10 @@ use crate::plan::numbers::Number;
 use crate::plan::reason::reason;
 use crate::plan::want::Want;
 
-/// `restart: true`: what depends on a recreated service is recreated with it.
+/// Recreates dependents of recreated services, where they declare `restart: true`.
 pub(super) fn recreate(input: &PlanInput<'_>, decisions: &mut Decisions) {
     let recreated = decisions.those(|decision| matches!(decision, Decision::Recreate { .. }));
-    // What is only tried again takes nobody along: it may well fail again.
+    // A service that is only tried again takes no dependent along: it may well fail again.
     let mut open: Vec<Number> = recreated.filter(|number| !input.is_retry(*number)).collect();
     // Each service is recreated once, so this ends.
     while let Some(number) = open.pop() {
@@ -48,7 +48,7 @@ fn goes(decision: &Decision) -> bool {
     matches!(decision, Decision::Stop(_) | Decision::GiveUp(_))
 }
 
-/// What is merely kept does not outlive what it depends on.
+/// Stops merely kept services whose dependency is stopped.
 pub(super) fn stop_kept(input: &PlanInput<'_>, decisions: &mut Decisions) {
     let mut open: Vec<Number> = decisions.those(goes).collect();
     while let Some(number) = open.pop() {

@@ -1,5 +1,4 @@
-//! What makes a running thing of ours another than the manifest asks for: what it is made from, where it runs, and on
-//! which GPUs.
+//! Drift of a running service from the manifest: in its spec, its runtime and name, or its GPUs.
 //!
 //! Not what it holds there: a program that picks its own GPU would do so again.
 
@@ -19,7 +18,7 @@ use crate::plan::numbers::Number;
 use crate::plan::places::Places;
 use crate::plan::reason::reason;
 
-/// What makes a thing of ours another than the manifest asks for.
+/// Difference between an instance of ours and the manifest.
 pub(super) fn drift(input: &PlanInput<'_>, number: Number, places: Option<&Places>) -> Option<Reason> {
     let (service, seen) = (input.service(number), input.seen(number));
     let marks = seen.marks.as_ref()?;
@@ -52,7 +51,7 @@ pub(super) fn drift(input: &PlanInput<'_>, number: Number, places: Option<&Place
 
 /// A GPU that it was placed on is lost: the driver reports that, or lists it no more while the service fails too. Memory
 /// that merely went down was given back, and a list that is merely shorter proves nothing against a service that answers.
-pub(in crate::plan) fn gpu_lost(input: &PlanInput<'_>, number: Number) -> Option<Reason> {
+pub(super) fn gpu_lost(input: &PlanInput<'_>, number: Number) -> Option<Reason> {
     let (seen, gpus) = (input.seen(number), &input.observed.gpus);
     let marks = seen.marks.as_ref().filter(|_| seen.holds_room && told_by_a_driver(gpus))?;
     if input.observed.gpus_unknown.is_some() {
@@ -83,7 +82,7 @@ fn missing_gpu(input: &PlanInput<'_>, number: Number) -> Option<String> {
 }
 
 /// Services that answer though a GPU that they were placed on is not listed.
-pub(in crate::plan) fn warnings<'s>(input: &'s PlanInput<'_>) -> impl Iterator<Item = String> + 's {
+pub(crate) fn warnings<'s>(input: &'s PlanInput<'_>) -> impl Iterator<Item = String> + 's {
     let answering = input.all().filter(|number| input.summary(*number).is_known);
     let answering = answering.filter(|number| input.summary(*number).state.is_operational());
     answering.filter_map(|number| {
@@ -102,7 +101,7 @@ fn wrong_gpu(input: &PlanInput<'_>, number: Number, places: Option<&Places>) -> 
     if input.observed.gpus_unknown.is_some() || gpus.is_empty() {
         return None;
     }
-    // With a GPU that nobody knows by its name there is nothing to compare.
+    // A GPU that is not known by its name can't be compared.
     let mut placed: SmallVec<[&GpuId; 2]> = marks.placed_on().map(|id| known_as(gpus, id)).collect::<Option<_>>()?;
     // Of one that can't be read there is nothing to say either.
     if placed.iter().any(|id| gpus[*id].unreadable.is_some()) {
@@ -139,8 +138,8 @@ fn misplaced(service: &Service, seen: &ObservedService) -> Option<String> {
     }
 }
 
-/// Its thing carries neither its name nor the name of one that was put aside.
-pub(in crate::plan) fn is_renamed(input: &PlanInput<'_>, number: Number) -> bool {
+/// Its container carries neither its name nor the name of one that was put aside.
+pub(crate) fn is_renamed(input: &PlanInput<'_>, number: Number) -> bool {
     if !input.summary(number).is_container {
         return false;
     }

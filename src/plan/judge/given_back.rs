@@ -19,7 +19,7 @@ const HELD_TENTHS: u64 = 9;
 
 /// Where a service lacks memory that it declares, and how much; empty where it has its memory, or where that is still
 /// free for it.
-pub(in crate::plan) fn lacks(context: &PlanContext<'_>, number: Number) -> Vec<(Gpu, Mebibytes)> {
+pub(crate) fn lacks(context: &PlanContext<'_>, number: Number) -> Vec<(Gpu, Mebibytes)> {
     let (service, seen) = (context.input.service(number), context.input.seen(number));
     // One that chose another GPU than it was given holds its memory there.
     let all = seen.measured.iter().flatten().map(|(_, held)| *held).sum();
@@ -47,7 +47,7 @@ fn placed_on(service: &Service, seen: &ObservedService) -> u64 {
 }
 
 /// Decision for a wanted service that runs as it should, where it lacks memory; `None`: it does not.
-pub(in crate::plan) fn wake(context: &PlanContext<'_>, number: Number, why: &Reason) -> Option<Decision> {
+pub(crate) fn wake(context: &PlanContext<'_>, number: Number, why: &Reason) -> Option<Decision> {
     let lacks = lacks(context, number);
     if lacks.is_empty() {
         return None;
@@ -63,10 +63,11 @@ pub(in crate::plan) fn wake(context: &PlanContext<'_>, number: Number, why: &Rea
 }
 
 /// `it runs, but gave 19 456 of its 20 480 MiB on GPU 0 back, and others have taken that since`.
-pub(in crate::plan) fn sentence(context: &PlanContext<'_>, number: Number) -> String {
-    let declared = context.input.service(number).vram;
+pub(crate) fn sentence(context: &PlanContext<'_>, number: Number) -> String {
+    let input = &context.input;
+    let declared = input.service(number).vram;
     let parts = lacks(context, number).into_iter().map(|(gpu, amount)| {
-        let called = called(&context.input.observed.gpus, context.input.gpu_id(gpu));
+        let called = called(&input.observed.gpus, input.gpu_id(gpu));
         let amount = amount.to_string();
         format!("{} of its {declared} on {called}", amount.trim_end_matches(" MiB"))
     });
@@ -75,13 +76,14 @@ pub(in crate::plan) fn sentence(context: &PlanContext<'_>, number: Number) -> St
     format!("it runs, but gave back {}, and {since}", parts.collect::<Vec<_>>().join(" and "))
 }
 
-/// All that count less and are not woken by these decisions: what they gave back is not reserved for them.
-pub(in crate::plan) fn given_away(context: &PlanContext<'_>, decisions: &Decisions) -> Vec<GivenBack> {
+/// Services that count less and are not woken by these decisions: the memory they gave back is not reserved for them.
+pub(crate) fn given_away(context: &PlanContext<'_>, decisions: &Decisions) -> Vec<GivenBack> {
+    let input = &context.input;
     let left = context.all_lowered().iter().filter(|lowered| !decisions.0[lowered.number].wakes());
     left.map(|lowered| GivenBack {
-        service: context.input.name(lowered.number).clone(),
-        gpu: context.input.gpu_id(lowered.gpu).clone(),
-        declared_mib: context.input.service(lowered.number).vram,
+        service: input.name(lowered.number).clone(),
+        gpu: input.gpu_id(lowered.gpu).clone(),
+        declared_mib: input.service(lowered.number).vram,
         counts_mib: lowered.measured,
     })
     .collect()

@@ -1,9 +1,11 @@
-//! What operators said, as decisions: what is held for it, what still has to be stopped or paused, and what that means
-//! for those who depend on it. The state is seen through the word already; here it is what is done about it.
+//! Decisions that follow from operator holds: services left as they are, stops and pauses still due, and what both mean
+//! for dependents and dependencies. The observed state has the holds in it already.
+//!
+//! Where holds can't be read, any service may be in maintenance, suspended or terminated, so nothing is done that a hold
+//! could forbid: a service that is as it should be stays, and everything else is blocked.
 
 use crate::model::lifecycle::{Action, State, route};
-use crate::model::plan::Reason;
-use crate::model::plan::{Purpose, ReasonCode};
+use crate::model::plan::{Purpose, Reason, ReasonCode};
 use crate::model::rules::Verdict;
 use crate::model::words::{Said, Word};
 use crate::plan::decision::{Decision, Decisions};
@@ -13,12 +15,13 @@ use crate::plan::numbers::Number;
 use crate::plan::reason::reason;
 use crate::plan::steps::stop_route;
 
-/// The decision that an operator's word makes; `None`: nobody said anything of it.
-pub(in crate::plan) fn held_by_operator(context: &PlanContext<'_>, number: Number) -> Option<Decision> {
-    let said = context.input.summary(number).has_hold.then(|| context.input.seen(number).word.as_ref())??;
+/// Decision for a service under an operator's hold; `None` where there is none.
+pub(super) fn held_by_operator(context: &PlanContext<'_>, number: Number) -> Option<Decision> {
+    let input = &context.input;
+    let said = input.summary(number).has_hold.then(|| input.seen(number).word.as_ref())??;
     Some(match said.word {
         Word::Maintain => held(said, ReasonCode::Maintenance, "it is left as it is"),
-        Word::Suspend => suspended(&context.input, number, said),
+        Word::Suspend => suspended(input, number, said),
         Word::Terminate => terminated(context, number, said),
     })
 }
@@ -50,38 +53,39 @@ fn suspended(input: &PlanInput<'_>, number: Number, said: &Said) -> Decision {
 }
 
 fn terminated(context: &PlanContext<'_>, number: Number, said: &Said) -> Decision {
-    let seen = context.input.seen(number);
+    let input = &context.input;
+    let seen = input.seen(number);
     let held = |what: &str| held(said, ReasonCode::Terminated, what);
     if let Some(why) = &seen.unknown {
         return held(&format!("it is to be off, and whether it runs can't be told ({why})"));
     }
-    let ours = context.input.summary(number).is_ours();
+    let ours = input.summary(number).is_ours();
     if !seen.holds_room || !ours {
         return held("it is kept off");
     }
-    let named = context.input.request.targets.contains(context.input.name(number));
-    let asked = match context.input.request.purpose {
+    let named = input.request.targets.contains(input.name(number));
+    let asked = match input.request.purpose {
         Purpose::Apply | Purpose::Down => true,
         Purpose::Start | Purpose::Restart => false,
         Purpose::Stop => named,
     };
-    if !asked || context.input.prevented(number).is_some() {
+    if !asked || input.prevented(number).is_some() {
         return held("it is to be stopped");
     }
     if let Some(why) = context.protected.own(number).filter(|_| seen.is_removed_by_stop) {
         return held(&format!("it is to be stopped, and is not: {why}"));
     }
     let way = stop_route(ReasonCode::Terminated, seen.state).unwrap_or_default();
-    let case = context.input.case(context.input.name(number));
-    if let Some(Verdict::Denied(denial)) = context.input.desired.rules.judge_route(&case, way) {
+    let case = input.case(input.name(number));
+    if let Some(Verdict::Denied(denial)) = input.desired.rules.judge_route(&case, way) {
         return held(&format!("it is to be stopped, and can't be: {denial}"));
     }
     let message = format!("it is to be off for good ({})", said.by_whom());
     Decision::Stop(reason(ReasonCode::Terminated, message, Some(said.by.clone())))
 }
 
-/// What is wanted and runs does not outlive what it depends on, where an operator has that stopped.
-pub(in crate::plan) fn stop_dependents(input: &PlanInput<'_>, decisions: &mut Decisions) {
+/// Stops wanted services whose dependency an operator has terminated.
+pub(super) fn stop_dependents(input: &PlanInput<'_>, decisions: &mut Decisions) {
     let terminated = |decision: &Decision| decision.stopped().is_some_and(|why| why.code == ReasonCode::Terminated);
     let mut open: Vec<Number> = decisions.those(terminated).collect();
     // Each is stopped once, so this ends.
@@ -119,8 +123,8 @@ pub(in crate::plan) fn stop_dependents(input: &PlanInput<'_>, decisions: &mut De
     }
 }
 
-/// What a held service depends on is not stopped beneath it, unless an operator wants just that.
-pub(in crate::plan) fn keep_bases(input: &PlanInput<'_>, decisions: &mut Decisions) {
+/// Keeps the dependencies of a held service running, unless an operator has terminated them.
+pub(super) fn keep_bases(input: &PlanInput<'_>, decisions: &mut Decisions) {
     let runs_held = |number: &Number| {
         let seen = input.summary(*number);
         seen.has_hold && seen.holds_room && !decisions.0[*number].stops()
@@ -143,8 +147,8 @@ pub(in crate::plan) fn keep_bases(input: &PlanInput<'_>, decisions: &mut Decisio
     }
 }
 
-/// The decision, or its block where it would change something and holds are not known.
-pub(in crate::plan) fn unless_unreadable(input: &PlanInput<'_>, decision: Decision) -> Decision {
+/// Returns the decision, or its block where it would change something and holds are not known.
+pub(super) fn unless_unreadable(input: &PlanInput<'_>, decision: Decision) -> Decision {
     let Some(why) = input.holds_unknown() else { return decision };
     // Waiting changes nothing, but what follows on it does.
     if let Decision::Await(_) = decision {

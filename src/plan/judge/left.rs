@@ -20,22 +20,22 @@ use crate::plan::want::Want;
 const LISTED_MAX: usize = 4;
 
 /// Services that could run on, each with the reason for which it would be stopped; empty where nothing waits.
-pub(in crate::plan) fn candidates(context: &PlanContext<'_>, decisions: &Decisions) -> BTreeMap<Number, Rc<Reason>> {
-    if !may_leave(context.input.request) || waiting(&context.input, decisions).next().is_none() {
+pub(crate) fn candidates(context: &PlanContext<'_>, decisions: &Decisions) -> BTreeMap<Number, Rc<Reason>> {
+    let input = &context.input;
+    if !may_leave(input.request) || waiting(input, decisions).next().is_none() {
         return BTreeMap::new();
     }
-    let off = |number: Number| match (&decisions.0[number], context.input.want(number)) {
+    let off = |number: Number| match (&decisions.0[number], input.want(number)) {
         (Decision::Stop(_), Want::Off(why)) if may_run_on(context, number) => Some((number, why.clone())),
         (_, _) => None,
     };
-    let mut left: BTreeMap<Number, Rc<Reason>> = context.input.all().filter_map(off).collect();
+    let mut left: BTreeMap<Number, Rc<Reason>> = input.all().filter_map(off).collect();
     // What runs on above one, and is none of them, would keep it from giving way: it is stopped as before.
-    let holds = |above: &Number| context.input.summary(*above).holds_room && !decisions.0[*above].stops();
-    let mut open: Vec<Number> =
-        left.keys().copied().filter(|it| context.input.dependents(*it).iter().any(holds)).collect();
+    let holds = |above: &Number| input.summary(*above).holds_room && !decisions.0[*above].stops();
+    let mut open: Vec<Number> = left.keys().copied().filter(|it| input.dependents(*it).iter().any(holds)).collect();
     while let Some(number) = open.pop() {
         if left.remove(&number).is_some() {
-            open.extend(context.input.bases(number));
+            open.extend(input.bases(number));
         }
     }
     left
@@ -64,19 +64,16 @@ fn waiting<'a>(input: &'a PlanInput<'_>, decisions: &'a Decisions) -> impl Itera
     decisions.those(|decision| decision.blocked().is_some()).filter(wanted)
 }
 
-/// Whether the second placing starts all that the first one starts, and leaves something running for a cause. What is
-/// only tried again makes no service stop.
-pub(in crate::plan) fn costs_nothing(
-    first: (&PlanInput<'_>, &Decisions),
-    second: (&PlanInput<'_>, &Decisions),
-) -> bool {
+/// The second placing starts every service that the first one starts, and leaves one running for a cause. A service
+/// that is only tried again makes no other stop.
+pub(crate) fn costs_nothing(first: (&PlanInput<'_>, &Decisions), second: (&PlanInput<'_>, &Decisions)) -> bool {
     let ((input, first), (again, second)) = (first, second);
     let fails = |number: &Number| first.0[*number].starts() && !second.0[*number].starts() && !input.is_retry(*number);
     !input.all().any(|number| fails(&number)) && waiting(again, second).next().is_some()
 }
 
-/// What runs on, for the plan.
-pub(in crate::plan) fn lines(input: &PlanInput<'_>, decisions: &Decisions) -> Vec<Left> {
+/// Lines of the plan about services that run on.
+pub(crate) fn lines(input: &PlanInput<'_>, decisions: &Decisions) -> Vec<Left> {
     let left = input.wants.left.iter().filter(|(number, _)| matches!(decisions.0[**number], Decision::Leave(_)));
     let mut left = left.peekable();
     if left.peek().is_none() {
@@ -97,7 +94,7 @@ pub(in crate::plan) fn lines(input: &PlanInput<'_>, decisions: &Decisions) -> Ve
     left.map(line).collect()
 }
 
-/// Why one is stopped after all: `cause` names what needs it, or what it depends on.
-pub(in crate::plan) fn stopped(why: &Reason, cause: &str, by: String) -> Reason {
+/// Reason of a stop after all: `cause` names the service that needs its memory or port, or the dependency.
+pub(crate) fn stopped(why: &Reason, cause: &str, by: String) -> Reason {
     Reason { code: why.code, message: format!("{}, and {cause}", why.message), by: Some(by) }
 }

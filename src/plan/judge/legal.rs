@@ -1,5 +1,5 @@
-//! What the lifecycle and the manifest's rules leave of each service's ways: whether it may be started, stopped or
-//! removed here and now, and which rule stands against it.
+//! Lifecycle and rules of the manifest over the first decisions: a service that may not be started, stopped or removed
+//! here and now is blocked by the rule that forbids it.
 
 use std::collections::BTreeSet;
 
@@ -14,8 +14,8 @@ use crate::plan::judge::protected::by_rule;
 use crate::plan::numbers::Number;
 use crate::plan::summary::Owner;
 
-/// First decisions as the rules leave them: what has no legal way, is blocked, and says which rule closes it.
-pub(in crate::plan) fn hold_to_rules(context: &PlanContext<'_>, decisions: &mut Decisions) {
+/// Replaces the decisions that have no legal way by blocks that name the rule.
+pub(super) fn hold_to_rules(context: &PlanContext<'_>, decisions: &mut Decisions) {
     for number in context.input.all() {
         if let Some(refused) = refused(context, number, &decisions.0[number]) {
             decisions.0[number] = refused;
@@ -23,40 +23,41 @@ pub(in crate::plan) fn hold_to_rules(context: &PlanContext<'_>, decisions: &mut 
     }
 }
 
-/// The decision instead, where a rule forbids this one.
+/// Decision instead of one that a rule forbids.
 fn refused(context: &PlanContext<'_>, number: Number, decision: &Decision) -> Option<Decision> {
-    let state = context.input.summary(number).state;
-    let removed = context.input.seen(number).is_removed_by_stop;
+    let input = &context.input;
+    let state = input.summary(number).state;
+    let removed = input.seen(number).is_removed_by_stop;
     let code = if removed { ReasonCode::AutoRemove } else { ReasonCode::Rule };
     let blocked = |message: String| Some(Decision::Blocked(Reason { code, ..by_rule(message) }));
     match decision {
-        Decision::Start { .. } => match starts(&context.input, number, state) {
+        Decision::Start { .. } => match starts(input, number, state) {
             Some(why) => blocked(format!("it can't be started: {why}")),
             None => None,
         },
         Decision::Await(_) => {
-            let why = context.input.way(number, Action::Start, state).err()?;
+            let why = input.way(number, Action::Start, state).err()?;
             blocked(format!("it is starting, and nothing may come of that: {why}"))
         }
         Decision::Recreate { reason, .. } => {
             let cant_stop = || Some(format!("it can't be stopped: {}", context.protected.own(number)?));
             let cant_start =
-                || Some(format!("it could not be started again: {}", starts(&context.input, number, State::Offline)?));
+                || Some(format!("it could not be started again: {}", starts(input, number, State::Offline)?));
             let why = cant_stop().or_else(cant_start).or_else(|| along(context, number))?;
             blocked(format!("{}; it should be started anew, but {why}", reason.message))
         }
         Decision::Stop(reason) => {
-            // The way of an operator's word was judged with the word; only who depends on it may stand against it.
-            let by_word = reason.code == ReasonCode::Terminated && context.protected.own(number).is_some();
-            if let Some(why) = context.protected.any(number).filter(|_| !by_word) {
+            // The way of an operator's hold was judged with the hold; only a dependent may stand against it.
+            let by_hold = reason.code == ReasonCode::Terminated && context.protected.own(number).is_some();
+            if let Some(why) = context.protected.any(number).filter(|_| !by_hold) {
                 return blocked(format!("{}, but it can't be stopped: {why}", reason.message));
             }
-            let why = stays(&context.input, number, State::Offline)?;
+            let why = stays(input, number, State::Offline)?;
             let message = format!("{}; its container stays: {why}", reason.message);
             Some(Decision::Stop(Reason { message, ..reason.clone() }))
         }
         Decision::Pause(reason) => {
-            let why = context.input.way(number, Action::Pause, state).err()?;
+            let why = input.way(number, Action::Pause, state).err()?;
             let message = format!("{}; it can't be: {why}", reason.message);
             Some(Decision::Held(Reason { message, ..reason.clone() }))
         }
@@ -66,12 +67,12 @@ fn refused(context: &PlanContext<'_>, number: Number, decision: &Decision) -> Op
             Some(Decision::Held(Reason { message, ..reason.clone() }))
         }
         Decision::Leave(_) => {
-            let why = stays(&context.input, number, state)?;
+            let why = stays(input, number, state)?;
             blocked(format!("everything of this project is to go, but its container can't be removed: {why}"))
         }
         Decision::Update(reason) | Decision::Unpause(reason) => {
             let action = decision.changed_as_it_runs().map_or(Action::Update, |(action, _)| action);
-            let why = context.input.way(number, action, state).err()?;
+            let why = input.way(number, action, state).err()?;
             blocked(format!("{}; it can't be mended: {why}", reason.message))
         }
         Decision::Wake(_)
@@ -82,27 +83,27 @@ fn refused(context: &PlanContext<'_>, number: Number, decision: &Decision) -> Op
     }
 }
 
-/// Why it can't be started from a state; one whose old container must go first, not without that.
+/// Rule or row against a start from a state; where an old container must go first, also one against its removal.
 fn starts(input: &PlanInput<'_>, number: Number, from: State) -> Option<String> {
     let removed = || is_renamed(input, number).then(|| input.way(number, Action::Remove, from).err()).flatten();
     input.way(number, Action::Start, from).err().or_else(removed)
 }
 
-/// Why one that is recreated along with it can't be.
+/// Sentence for a dependent that would be recreated along with a service, and can't be.
 fn along(context: &PlanContext<'_>, number: Number) -> Option<String> {
-    if context.input.desired.rules.deny.is_empty() {
+    let input = &context.input;
+    if input.desired.rules.deny.is_empty() {
         return None;
     }
     let (mut open, mut seen) = (vec![number], BTreeSet::new());
     while let Some(base) = open.pop() {
-        let name = context.input.name(base);
-        let restarts = |other: &Number| {
-            context.input.service(*other).depends_on[name].restart && context.input.summary(*other).holds_room
-        };
-        for dependent in context.input.dependents(base).iter().copied().filter(restarts) {
-            let cant_start = || starts(&context.input, dependent, State::Offline);
+        let name = input.name(base);
+        let restarts =
+            |other: &Number| input.service(*other).depends_on[name].restart && input.summary(*other).holds_room;
+        for dependent in input.dependents(base).iter().copied().filter(restarts) {
+            let cant_start = || starts(input, dependent, State::Offline);
             if let Some(why) = context.protected.own(dependent).map(str::to_owned).or_else(cant_start) {
-                let name = context.input.name(dependent);
+                let name = input.name(dependent);
                 return Some(format!("{name}, which is started anew with it, can't be: {why}"));
             }
             if seen.insert(dependent) {
@@ -113,7 +114,7 @@ fn along(context: &PlanContext<'_>, number: Number) -> Option<String> {
     None
 }
 
-/// Why its container can't be removed though all is to go.
+/// Rule that keeps a container from being removed on `down`.
 fn stays(input: &PlanInput<'_>, number: Number, state: State) -> Option<String> {
     let seen = input.summary(number);
     let own = seen.owner == Owner::Ours && seen.is_container;

@@ -16,17 +16,17 @@ use crate::plan::want::Want;
 /// GPUs of each service that are known, in their order, with the memory that it counts for on each.
 pub(super) type Seats = Rows<(Gpu, Mebibytes)>;
 
-/// A service that counts as what is measured of it on one GPU.
+/// Service that counts as what is measured of it on one GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::plan) struct Lowered {
-    pub(in crate::plan) number: Number,
-    pub(in crate::plan) gpu: Gpu,
-    pub(in crate::plan) measured: Mebibytes,
-    /// Others have what it gave back.
-    pub(in crate::plan) is_taken: bool,
+pub(super) struct Lowered {
+    pub(super) number: Number,
+    pub(super) gpu: Gpu,
+    pub(super) measured: Mebibytes,
+    /// Other programs have the memory that it gave back.
+    pub(super) is_taken: bool,
 }
 
-/// Seats that count less than the larger of declared and measured; by service.
+/// Lowers the seats that have to count less than the larger of declared and measured, and returns them by service.
 pub(super) fn lower(input: &PlanInput<'_>, seats: &mut Seats) -> Vec<Lowered> {
     let gpus = input.observed.gpus.values().zip(taken(input, seats));
     let over = gpus.map(|(gpu, taken)| {
@@ -48,7 +48,7 @@ pub(super) fn lower(input: &PlanInput<'_>, seats: &mut Seats) -> Vec<Lowered> {
         for (gpu, counts) in seats.of(number).iter().copied() {
             let measured = measured_on(input.seen(number), input.gpu_id(gpu));
             let is_given_away = asked.iter().any(|(name, id)| name == input.name(number) && id == input.gpu_id(gpu));
-            // What lcm put to sleep has to be woken, whether its memory is free or not.
+            // A service that lcm put to sleep has to be woken, whether its memory is free or not.
             let is_asked = is_given_away || sleeps(number);
             if measured < counts && (is_asked || over[gpu] > Mebibytes::ZERO) {
                 let gained = counts - measured;
@@ -59,7 +59,7 @@ pub(super) fn lower(input: &PlanInput<'_>, seats: &mut Seats) -> Vec<Lowered> {
             }
         }
     }
-    // What was lowered first may have its memory yet, where one that came later made more free than was missing.
+    // A service lowered first may have its memory yet, where one that came later made more free than was missing.
     let mut left = Vec::new();
     for (lowered, counts, is_asked) in lowered.into_iter().rev() {
         let lacks = counts - lowered.measured;
@@ -80,7 +80,7 @@ pub(super) fn lower(input: &PlanInput<'_>, seats: &mut Seats) -> Vec<Lowered> {
     lowered
 }
 
-/// What goes anyway before what may stay, and that before what is wanted.
+/// Sort key: services that are to be off first, then kept ones, then wanted ones.
 fn rank(want: &Want) -> u8 {
     match want {
         Want::Off(_) => 0,
@@ -89,8 +89,8 @@ fn rank(want: &Want) -> u8 {
     }
 }
 
-/// It answers, is ours, and what it holds is measured. What loads holds little only for now, what an operator holds
-/// counts in full, and what may be kept evicted counts as the manifest allows it.
+/// Service answers, is ours, and is measured. One that loads holds little only for now, one under an operator's hold
+/// counts in full, and one that may be kept evicted counts as the manifest allows it.
 fn may_count_less(input: &PlanInput<'_>, number: Number) -> bool {
     let (summary, seen) = (input.summary(number), input.seen(number));
     summary.holds_room

@@ -23,13 +23,13 @@ use crate::plan::judge::context::PlanContext;
 
 /// First decisions for all services; starts have no GPUs yet.
 pub(super) fn judge(context: &PlanContext<'_>) -> Decisions {
-    let decided =
-        context.input.all().map(|number| holds::unless_unreadable(&context.input, service::decide(context, number)));
+    let input = &context.input;
+    let decided = input.all().map(|number| holds::unless_unreadable(input, service::decide(context, number)));
     let mut decisions = Decisions(decided.collect());
     legal::hold_to_rules(context, &mut decisions);
-    dependents::recreate(&context.input, &mut decisions);
-    holds::stop_dependents(&context.input, &mut decisions);
-    holds::keep_bases(&context.input, &mut decisions);
-    dependents::stop_kept(&context.input, &mut decisions);
+    dependents::recreate(input, &mut decisions);
+    holds::stop_dependents(input, &mut decisions);
+    holds::keep_bases(input, &mut decisions);
+    dependents::stop_kept(input, &mut decisions);
     decisions
 }

@@ -8,12 +8,12 @@ use crate::model::words::Word;
 use crate::plan::input::PlanInput;
 
 /// Orphan is stopped in this run.
-pub(in crate::plan) fn stops(input: &PlanInput<'_>, orphan: &Orphan) -> bool {
+pub(crate) fn stops(input: &PlanInput<'_>, orphan: &Orphan) -> bool {
     should_stop(input, orphan) && protection(input, orphan).is_none()
 }
 
 /// Orphan should be stopped, if the rules let it.
-pub(in crate::plan) fn should_stop(input: &PlanInput<'_>, orphan: &Orphan) -> bool {
+pub(crate) fn should_stop(input: &PlanInput<'_>, orphan: &Orphan) -> bool {
     let request = input.request;
     let asked = match request.purpose {
         Purpose::Down => true,
@@ -25,13 +25,13 @@ pub(in crate::plan) fn should_stop(input: &PlanInput<'_>, orphan: &Orphan) -> bo
 }
 
 /// No hold keeps an orphan as it is.
-pub(in crate::plan) fn may_stop(input: &PlanInput<'_>, orphan: &Orphan) -> bool {
+pub(crate) fn may_stop(input: &PlanInput<'_>, orphan: &Orphan) -> bool {
     let is_kept = orphan.word.as_ref().is_some_and(|hold| hold.word != Word::Terminate);
     !is_kept && input.holds_unknown().is_none()
 }
 
 /// Reason for which an orphan that should be stopped may not be.
-pub(in crate::plan) fn protection(input: &PlanInput<'_>, orphan: &Orphan) -> Option<String> {
+pub(crate) fn protection(input: &PlanInput<'_>, orphan: &Orphan) -> Option<String> {
     if !orphan.holds_room() {
         return None;
     }

@@ -11,16 +11,16 @@ use crate::plan::numbers::Number;
 
 /// Running services that a rule keeps from being stopped.
 #[derive(Debug, Default)]
-pub(in crate::plan) struct Protected {
-    /// By a rule about themselves.
+pub(crate) struct Protected {
+    /// Protected by a rule about themselves.
     own: BTreeMap<Number, String>,
-    /// Those, and all that they depend on: it can't be stopped under them.
+    /// The same services, and all that they depend on: that can't be stopped under them.
     all: BTreeMap<Number, String>,
 }
 
 impl Protected {
-    /// Of all that runs.
-    pub(in crate::plan) fn of(input: &PlanInput<'_>) -> Self {
+    /// Finds the protected services among all that run.
+    pub(crate) fn of(input: &PlanInput<'_>) -> Self {
         if let Some(why) = input.request.keeps_running() {
             let all: BTreeMap<Number, String> = input
                 .all()
@@ -49,7 +49,7 @@ impl Protected {
             for base in input.bases(number).iter().copied().filter(|base| !all.contains_key(base)).collect::<Vec<_>>() {
                 let name = input.name(number);
                 let why = format!("{name}, which depends on it, can't be stopped: {}", all[&number]);
-                // It is told from where the rule is, and not from link to link.
+                // The reason names the service of the rule, and not every link between.
                 let why = if own.contains_key(&number) { why } else { all[&number].clone() };
                 all.insert(base, why);
                 open.push(base);
@@ -58,23 +58,23 @@ impl Protected {
         Self { own, all }
     }
 
-    /// Why a service can't be stopped, by a rule about itself.
-    pub(in crate::plan) fn own(&self, number: Number) -> Option<&str> {
+    /// Reason for which a service can't be stopped: a rule about itself.
+    pub(crate) fn own(&self, number: Number) -> Option<&str> {
         self.own.get(&number).map(String::as_str)
     }
 
-    /// Why a service can't be stopped for good: by a rule about it, or about what depends on it.
-    pub(in crate::plan) fn any(&self, number: Number) -> Option<&str> {
+    /// Reason for which a service can't be stopped for good: a rule about it, or about a dependent.
+    pub(crate) fn any(&self, number: Number) -> Option<&str> {
         self.all.get(&number).map(String::as_str)
     }
 }
 
-/// Why a container that was created with `--rm` is not stopped.
+/// Reason for which a container that was created with `--rm` is not stopped.
 fn removed_by_stop() -> String {
     format!("{REMOVED_BY_STOP}; create it without, or write `auto_remove: accept` beside `container:`")
 }
 
-/// What is blocked by rule.
-pub(in crate::plan) fn by_rule(message: String) -> Reason {
+/// Reason of a block by a rule.
+pub(crate) fn by_rule(message: String) -> Reason {
     Reason { code: ReasonCode::Rule, message, by: None }
 }

@@ -1,4 +1,4 @@
-//! Services that do not stay up: brought back within their budgets, held when those are spent, and tried again later
+//! Services that do not stay up: restored within their budgets, held when those are spent, and tried again later
 //! without making room. The arithmetic is the model's; here are the decisions.
 
 use jiff::Timestamp;
@@ -13,8 +13,8 @@ use crate::plan::judge::context::PlanContext;
 use crate::plan::numbers::Number;
 use crate::plan::reason::reason;
 
-/// What becomes of a service that its budget keeps from being brought up; `None`: it may be.
-pub(in crate::plan) fn held(input: &PlanInput<'_>, number: Number) -> Option<Decision> {
+/// Decision for a service that its budget keeps from being brought up; `None` where it may be.
+pub(super) fn held(input: &PlanInput<'_>, number: Number) -> Option<Decision> {
     let budget = input.budget(number);
     if !budget.holds() {
         return None;
@@ -25,8 +25,8 @@ pub(in crate::plan) fn held(input: &PlanInput<'_>, number: Number) -> Option<Dec
     Some(if is_spent && input.summary(number).holds_room { Decision::GiveUp(why) } else { Decision::Held(why) })
 }
 
-/// A changed service whose new self does not come up runs on as it was.
-pub(in crate::plan) fn runs_on(input: &PlanInput<'_>, number: Number, change: &Reason) -> Option<Decision> {
+/// Decision for a changed service whose new revision does not come up: it runs on as it was.
+pub(super) fn runs_on(input: &PlanInput<'_>, number: Number, change: &Reason) -> Option<Decision> {
     let budget = Budget::of_start(input.service(number), input.seen(number), input.observed.observed_at);
     if !budget.holds() {
         return None;
@@ -34,9 +34,9 @@ pub(in crate::plan) fn runs_on(input: &PlanInput<'_>, number: Number, change: &R
     why(input, number, budget, &format!("it runs on as it was: {}", change.message)).map(Decision::Blocked)
 }
 
-/// What failed in this run, and has spent its budget by that, makes room in this very run. What could not be stopped is
-/// not stopped again.
-pub(in crate::plan) fn given_up(input: &PlanInput<'_>, number: Number, prevented: &Reason) -> Option<Decision> {
+/// Decision for a service that failed in this run and has spent its budget by that: it frees its memory in this very
+/// run. One that could not be stopped is not stopped again.
+pub(super) fn given_up(input: &PlanInput<'_>, number: Number, prevented: &Reason) -> Option<Decision> {
     let (budget, seen) = (input.budget(number), input.summary(number));
     let is_spent = matches!(budget, Budget::Spent { .. });
     let is_up = seen.state.is_operational() || seen.state == State::Starting;
@@ -48,16 +48,17 @@ pub(in crate::plan) fn given_up(input: &PlanInput<'_>, number: Number, prevented
     goes.then(|| why(input, number, budget, &prevented.message).map(Decision::GiveUp))?
 }
 
-/// A retry takes what is free, when everybody else has had theirs: where that does not do, it is held on.
-pub(in crate::plan) fn left_out(context: &PlanContext<'_>, number: Number, lack: Reason) -> Decision {
-    let budget = context.input.budget(number);
-    let Some(why) = Some(budget).filter(|_| context.input.is_retry(number)).and_then(|budget| {
-        let message = format!("{}; {}", trouble(&context.input, number), lack.message);
-        why(&context.input, number, budget, &message)
+/// Decision for a service that finds no place. A retry takes only what all others leave: without that it stays held.
+pub(crate) fn left_out(context: &PlanContext<'_>, number: Number, lack: Reason) -> Decision {
+    let input = &context.input;
+    let budget = input.budget(number);
+    let Some(why) = Some(budget).filter(|_| input.is_retry(number)).and_then(|budget| {
+        let message = format!("{}; {}", trouble(input, number), lack.message);
+        why(input, number, budget, &message)
     }) else {
         return Decision::Blocked(lack);
     };
-    let seen = context.input.summary(number);
+    let seen = input.summary(number);
     match (seen.holds_room, seen.state.is_operational() || seen.state == State::Starting) {
         (true, true) => Decision::Blocked(why),
         (true, false) if may_go(context, number) => Decision::GiveUp(why),
@@ -67,11 +68,12 @@ pub(in crate::plan) fn left_out(context: &PlanContext<'_>, number: Number, lack:
 
 /// No rule keeps it from being stopped, and nothing that an operator holds runs above it.
 fn may_go(context: &PlanContext<'_>, number: Number) -> bool {
-    let holds = |other: &Number| context.input.summary(*other).has_hold && context.input.summary(*other).holds_room;
-    context.protected.any(number).is_none() && !context.input.dependents(number).iter().any(holds)
+    let input = &context.input;
+    let holds = |other: &Number| input.summary(*other).has_hold && input.summary(*other).holds_room;
+    context.protected.any(number).is_none() && !input.dependents(number).iter().any(holds)
 }
 
-/// What keeps it from being up. Of one that lcm itself has stopped, how it ended says nothing.
+/// Obstacle that keeps a service from being up. For one that lcm itself has stopped, its end is no such obstacle.
 fn trouble<'a>(input: &PlanInput<'a>, number: Number) -> &'a str {
     let seen = input.seen(number);
     let is_stopped = seen.state == State::Offline && !seen.ended_by_itself && seen.unknown.is_none();
@@ -83,16 +85,16 @@ fn why(input: &PlanInput<'_>, number: Number, budget: Budget, trouble: &str) -> 
     Some(reason(ReasonCode::BudgetSpent, format!("{trouble}; {sentence}"), None))
 }
 
-/// Since when its budget holds it.
-pub(in crate::plan) fn since(input: &PlanInput<'_>, number: Number, held: &Reason) -> Option<Timestamp> {
+/// Time from which the budget of a service holds it.
+pub(crate) fn since(input: &PlanInput<'_>, number: Number, held: &Reason) -> Option<Timestamp> {
     let seen = input.seen(number);
     let ended = || seen.exit.as_ref().and_then(|exit| exit.at);
     let tried = seen.attempts.as_ref().filter(|attempts| attempts.count > 0).map(|attempts| attempts.last_at);
     if held.code == ReasonCode::BudgetSpent { tried.or_else(ended) } else { None }
 }
 
-/// Those of which earlier attempts do not count any more.
-pub(in crate::plan) fn recovered(input: &PlanInput<'_>) -> Vec<ServiceName> {
+/// Services whose earlier attempts do not count any more.
+pub(crate) fn recovered(input: &PlanInput<'_>) -> Vec<ServiceName> {
     let is_void = |number: &Number| {
         let (service, seen) = (input.service(*number), input.seen(*number));
         let attempts = seen.attempts.as_ref();

@@ -1,12 +1,11 @@
-//! Each service alone: what is wanted of it against what is there. Room and neighbours come later, in `place`.
+//! Decision for each service alone, from what is wanted of it and what is observed.
 
 use crate::model::lifecycle::State;
 use crate::model::observed::{ObservedService, Ownership};
 use crate::model::plan::{Purpose, Reason, ReasonCode};
 use crate::plan::decision::Decision;
 use crate::plan::input::PlanInput;
-use crate::plan::judge::bring_up::barred;
-use crate::plan::judge::bring_up::bring_up;
+use crate::plan::judge::bring_up::{barred, bring_up};
 use crate::plan::judge::context::PlanContext;
 use crate::plan::judge::drift::gpu_lost;
 use crate::plan::judge::{given_back, holds, recover};
@@ -17,31 +16,32 @@ use crate::plan::want::Want;
 
 /// Decision for one service, without its neighbours.
 pub(super) fn decide(context: &PlanContext<'_>, number: Number) -> Decision {
-    if !context.input.is_in_scope(number) {
+    let input = &context.input;
+    if !input.is_in_scope(number) {
         return Decision::Leave("it is left out of this run".to_owned());
     }
     if let Some(decision) = holds::held_by_operator(context, number) {
         return decision;
     }
-    let summary = context.input.summary(number);
-    match (context.input.want(number), context.input.unknown(number)) {
+    let summary = input.summary(number);
+    match (input.want(number), input.unknown(number)) {
         (Want::Wanted(_), Some(why)) => Decision::Blocked(
-            barred(&context.input, number).unwrap_or_else(|| reason(ReasonCode::Unknown, why.to_owned(), None)),
+            barred(input, number).unwrap_or_else(|| reason(ReasonCode::Unknown, why.to_owned(), None)),
         ),
         (Want::Kept, Some(why)) => Decision::Leave(format!("it is not touched: {why}")),
         (Want::Off(off), Some(why)) => {
             let message = format!("{}, and whether it runs can't be told: {why}", off.message);
-            let code = barred(&context.input, number).map_or(ReasonCode::Unknown, |barred| barred.code);
+            let code = barred(input, number).map_or(ReasonCode::Unknown, |barred| barred.code);
             Decision::Blocked(reason(code, message, None))
         }
         (Want::Wanted(why), None) => wanted(context, number, why),
         (Want::Kept, None) if summary.holds_room => Decision::Leave(kept(context, number)),
         (Want::Kept, None) => Decision::Leave("it is off, and nobody wants it".to_owned()),
-        (Want::Off(why), None) => off(&context.input, number, why),
+        (Want::Off(why), None) => off(input, number, why),
     }
 }
 
-/// Why it is left alone though nobody wants it; what it should be by now is told, and not acted on.
+/// Sentence for a service that is neither wanted nor to be off; drift is reported, and not acted on.
 fn kept(context: &PlanContext<'_>, number: Number) -> String {
     match context.drift(number) {
         Some(Reason { message, .. }) => {
@@ -67,23 +67,22 @@ fn off(input: &PlanInput<'_>, number: Number, why: &Reason) -> Decision {
 }
 
 fn wanted(context: &PlanContext<'_>, number: Number, why: &Reason) -> Decision {
-    if let Some(prevented) = context.input.prevented(number) {
-        return recover::given_up(&context.input, number, prevented)
-            .unwrap_or_else(|| Decision::Blocked(prevented.clone()));
+    let input = &context.input;
+    if let Some(prevented) = input.prevented(number) {
+        return recover::given_up(input, number, prevented).unwrap_or_else(|| Decision::Blocked(prevented.clone()));
     }
-    if let Some(decision) = not_ours(&context.input, number) {
+    if let Some(decision) = not_ours(input, number) {
         return decision;
     }
     if let Some(decision) = kept_as_it_is(context, number, why) {
         return decision;
     }
-    let again = is_to_restart(&context.input, number);
-    let state = context.input.summary(number).state;
+    let again = is_to_restart(input, number);
+    let state = input.summary(number).state;
     match state {
         State::Online | State::Busy | State::Idle | State::Starting if again => {
-            let spent =
-                context.input.budget(number).holds().then(|| recover::runs_on(&context.input, number, why)).flatten();
-            spent.unwrap_or_else(|| bring_up(&context.input, number, why.clone(), true))
+            let spent = input.budget(number).holds().then(|| recover::runs_on(input, number, why)).flatten();
+            spent.unwrap_or_else(|| bring_up(input, number, why.clone(), true))
         }
         State::Busy if is_mendable(context, number) => {
             let change = context.drift(number).map_or("", |change| change.message.as_str());
@@ -91,59 +90,64 @@ fn wanted(context: &PlanContext<'_>, number: Number, why: &Reason) -> Decision {
         }
         State::Online | State::Busy | State::Idle => match context.drift(number) {
             Some(change) if is_mendable(context, number) => Decision::Update(change.clone()),
-            Some(change) => recover::runs_on(&context.input, number, change)
-                .unwrap_or_else(|| bring_up(&context.input, number, change.clone(), true)),
+            Some(change) => {
+                recover::runs_on(input, number, change).unwrap_or_else(|| bring_up(input, number, change.clone(), true))
+            }
             None => given_back::wake(context, number, why)
                 .unwrap_or_else(|| Decision::Leave(format!("{state}, as it should be: {}", why.message))),
         },
         State::Starting => match context.drift(number) {
-            Some(change) if !is_mendable(context, number) || is_about_networks(&context.input, number) => {
-                recover::runs_on(&context.input, number, change)
-                    .unwrap_or_else(|| bring_up(&context.input, number, change.clone(), true))
+            Some(change) if !is_mendable(context, number) || is_about_networks(input, number) => {
+                recover::runs_on(input, number, change).unwrap_or_else(|| bring_up(input, number, change.clone(), true))
             }
             Some(_) | None => Decision::Await(Reason {
-                message: format!("{}; {}", why.message, context.input.seen(number).detail),
+                message: format!("{}; {}", why.message, input.seen(number).detail),
                 ..why.clone()
             }),
         },
-        State::Error | State::Timeout => {
-            if let Some(held) = recover::held(&context.input, number) {
-                return held;
-            }
-            let seen = context.input.seen(number);
-            let code = if seen.ended_by_itself { ReasonCode::Exited } else { ReasonCode::Unhealthy };
-            // What was changed about it may be why it fails.
-            let settings = context.drift(number).filter(|change| change.code == ReasonCode::SettingsChanged);
-            let change = gpu_lost(&context.input, number).or_else(|| settings.cloned());
-            let change = change.unwrap_or_else(|| because(code, seen, why));
-            bring_up(&context.input, number, change, true)
-        }
+        State::Error | State::Timeout => failing(context, number, why),
         State::Registered | State::Deployed | State::Offline | State::Failed | State::Terminated | State::Deleted => {
-            if let Some(held) = recover::held(&context.input, number) {
+            if let Some(held) = recover::held(input, number) {
                 return held;
             }
-            let seen = context.input.seen(number);
+            let seen = input.seen(number);
             let change = if seen.ended_by_itself { because(ReasonCode::Exited, seen, why) } else { why.clone() };
-            bring_up(&context.input, number, change, false)
+            bring_up(input, number, change, false)
         }
         State::Suspended => paused(context, number, why),
         State::Maintenance => {
-            let message = format!("{}; lcm leaves it so until it is resumed", context.input.seen(number).detail);
+            let message = format!("{}; lcm leaves it so until it is resumed", input.seen(number).detail);
             Decision::Held(reason(ReasonCode::Suspended, message, None))
         }
         State::Stopping | State::Deploying | State::Updating | State::Scaling => {
-            let message = format!("{}; plan again when that is over", context.input.seen(number).detail);
+            let message = format!("{}; plan again when that is over", input.seen(number).detail);
             Decision::Blocked(reason(ReasonCode::Unknown, message, None))
         }
     }
 }
 
-/// What differs can be changed while the service runs, and was not tried in vain.
+/// Decision for a wanted service that runs and fails.
+fn failing(context: &PlanContext<'_>, number: Number, why: &Reason) -> Decision {
+    let input = &context.input;
+    if let Some(held) = recover::held(input, number) {
+        return held;
+    }
+    let seen = input.seen(number);
+    let code = if seen.ended_by_itself { ReasonCode::Exited } else { ReasonCode::Unhealthy };
+    // What was changed about it may be why it fails.
+    let settings = context.drift(number).filter(|change| change.code == ReasonCode::SettingsChanged);
+    let change = gpu_lost(input, number).or_else(|| settings.cloned());
+    let change = change.unwrap_or_else(|| because(code, seen, why));
+    bring_up(input, number, change, true)
+}
+
+/// Drift can be mended while the service runs, and that was not tried in vain.
 fn is_mendable(context: &PlanContext<'_>, number: Number) -> bool {
+    let input = &context.input;
     let is_settings = |change: &Reason| change.code == ReasonCode::SettingsChanged;
     context.drift(number).is_some_and(is_settings)
-        && context.input.seen(number).changed.as_ref().is_some_and(|changed| changed.is_mendable)
-        && !context.input.request.unmended.contains(context.input.name(number))
+        && input.seen(number).changed.as_ref().is_some_and(|changed| changed.is_mendable)
+        && !input.request.unmended.contains(input.name(number))
 }
 
 /// It can't answer on a network that it is not in: waiting for it would be in vain.
@@ -154,7 +158,7 @@ fn is_about_networks(input: &PlanInput<'_>, number: Number) -> bool {
     })
 }
 
-/// What is paused without an operator's hold goes on; what is to be made anew is made anew.
+/// Decision for a service that is paused without an operator's hold: it goes on, or is recreated where it has drifted.
 fn paused(context: &PlanContext<'_>, number: Number, why: &Reason) -> Decision {
     match context.drift(number) {
         Some(change) if !is_mendable(context, number) && !is_about_gpus(change) => {
@@ -172,10 +176,11 @@ fn is_about_gpus(change: &Reason) -> bool {
     matches!(change.code, ReasonCode::GpuLost | ReasonCode::WrongGpu)
 }
 
-/// What runs of another checkout: whatever this manifest makes of it, it goes on.
+/// Decision for a service that runs from another checkout: it goes on, however this manifest differs.
 fn kept_as_it_is(context: &PlanContext<'_>, number: Number, why: &Reason) -> Option<Decision> {
-    let (kept, seen) = (context.input.request.keeps_running()?, context.input.seen(number));
-    match context.input.summary(number).state {
+    let input = &context.input;
+    let (kept, seen) = (input.request.keeps_running()?, input.seen(number));
+    match input.summary(number).state {
         State::Online | State::Busy | State::Idle => {
             let drift = context.drift(number)?;
             Some(Decision::Leave(format!("{}, and it is left as it is: {kept}", drift.message)))
@@ -203,7 +208,7 @@ fn kept_as_it_is(context: &PlanContext<'_>, number: Number, why: &Reason) -> Opt
     }
 }
 
-/// What becomes of what is wanted where it is not there, or is somebody else's.
+/// Decision for a wanted service whose container is missing or foreign.
 fn not_ours(input: &PlanInput<'_>, number: Number) -> Option<Decision> {
     let summary = input.summary(number);
     if !matches!(summary.owner, Owner::Missing | Owner::Foreign) {
@@ -224,7 +229,7 @@ fn not_ours(input: &PlanInput<'_>, number: Number) -> Option<Decision> {
     }
 }
 
-/// Why it is left alone, where its container was renamed by hand.
+/// Reason for which a service is left alone, where its container was renamed by hand.
 fn renamed(input: &PlanInput<'_>, number: Number) -> Option<Reason> {
     let Ownership::Renamed { container, id, to } = &input.seen(number).ownership else { return None };
     let message = format!(

@@ -1,11 +1,12 @@
-//! From the numbers of an answer back to decisions, each with its reason: for whose sake something gives way, and why
-//! something finds no room.
+//! Fates of items back to decisions, each with its reason: the service that another one gives way to, or the memory
+//! or port that is missing.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use super::ports::port_of;
 use super::problem::{End, Fate, ItemId, Kind};
+use super::refusal::Sums;
 use super::translate::{Translated, lacks};
 use crate::model::endpoint::Endpoint;
 use crate::model::lifecycle::State;
@@ -13,18 +14,16 @@ use crate::model::names::{GpuId, ServiceName};
 use crate::model::plan::{Reason, ReasonCode};
 use crate::model::room::{GpuRoom, Holder};
 use crate::model::size::Mebibytes;
-use crate::plan::PlanContext;
 use crate::plan::capacity;
 use crate::plan::decision::{Decision, Decisions};
 use crate::plan::input::PlanInput;
-use crate::plan::judge::orphans;
-use crate::plan::judge::{given_back, left, recover};
+use crate::plan::judge::context::PlanContext;
+use crate::plan::judge::{given_back, left, orphans, recover};
 use crate::plan::numbers::Number;
-use crate::plan::place::refusal::Sums;
 use crate::plan::places::Places;
 use crate::plan::reason::reason;
 
-/// The decisions as the answer has them.
+/// Decisions as the answer has them.
 pub(super) fn decisions(context: &PlanContext<'_>, translated: Translated, fates: &[Fate]) -> Decisions {
     let Translated { problem, mut decisions, numbers, gpus, ports } = translated;
     let Some(end) = End::of(&problem, fates) else { return decisions };
@@ -57,16 +56,16 @@ struct Telling<'a> {
     gpus: &'a [GpuId],
     ports: &'a [Endpoint],
     end: &'a End<'a>,
-    /// Stopped, or stopped and started again, whatever the placing came to; by number.
+    /// Stopped, or stopped and started again, for another reason than the placing; by number.
     going: Vec<bool>,
-    /// Who has which port at the plan's end; made when the first refusal asks for it, as the rest.
+    /// Users of each port at the plan's end; made when the first refusal needs it, as the rest.
     users: OnceCell<Vec<Vec<ItemId>>>,
     /// Each GPU at the plan's end.
     room: OnceCell<Sums>,
 }
 
 impl Telling<'_> {
-    /// The decision, where it is another one by now.
+    /// Decision of an item, where the answer changes it.
     fn changed(&self, id: ItemId, decided: &Decisions) -> Option<Decision> {
         let (item, before) = (&self.end.problem().items[id], &decided.0[self.numbers[id]]);
         let gpus = |set: usize| item.sets.sets[set].iter().map(|gpu| self.gpus[*gpu].clone()).collect();
@@ -154,7 +153,7 @@ impl Telling<'_> {
         reason(ReasonCode::Moved, message, preempted.by)
     }
 
-    /// Why it can't be started: something that it depends on, a port, or memory.
+    /// Reason for which a service can't be started: a dependency, a port, or memory.
     fn lack(&self, id: ItemId, decided: &Decisions) -> Reason {
         let (input, number) = (self.input, self.numbers[id]);
         let mut bases = input.bases(number).iter().copied();
@@ -176,7 +175,7 @@ impl Telling<'_> {
         reason(ReasonCode::NoRoom, message + &self.protected_on(number, gpus), None)
     }
 
-    /// Why it can't have again what it gave back: what there is on the GPUs that it sits on.
+    /// Reason for which a service can't have again what it gave back: the arithmetic of its own GPUs.
     fn lack_of_memory(&self, id: ItemId) -> Reason {
         let (input, number) = (self.input, self.numbers[id]);
         let home: Vec<GpuId> = self.context.seat(number).iter().map(|(gpu, _)| input.gpu_id(*gpu).clone()).collect();
@@ -187,7 +186,7 @@ impl Telling<'_> {
         reason(ReasonCode::NoRoom, message + &self.protected_on(number, &places.all), None)
     }
 
-    /// Those that would have given way on some of these GPUs, if no rule kept them from being stopped.
+    /// Services that would have given way on some of these GPUs, if no rule kept them from being stopped.
     fn protected_on(&self, number: Number, gpus: &[GpuId]) -> String {
         let input = self.input;
         let lower = input.all().filter(|other| input.priority(*other) < input.priority(number));
@@ -198,7 +197,7 @@ impl Telling<'_> {
         told.collect()
     }
 
-    /// Of all that was placed. What is merely left running yields to all of it.
+    /// Priorities of all placed services. A service that is merely left running yields to all of them.
     fn priorities(&self) -> BTreeMap<ServiceName, i64> {
         let (input, placed) = (self.input, self.numbers.iter());
         let height = |number: Number| {

@@ -1,7 +1,7 @@
-//! Room for everything that is to start, at the least cost: who goes where, who gives way, and who is left out.
+//! Placing of everything that is to start, at the least cost: GPUs of each service, victims, and services left out.
 //!
-//! `translate` makes numbers of what is wanted and what is there, `search` finds the best answer to them, `explain`
-//! makes decisions and sentences of it again. GPU memory and ports count; names never clash, the loader sees to that.
+//! `translate` turns input and first decisions into numbers, `search` finds the best answer to them, `explain` turns it
+//! into decisions and sentences again. GPU memory and ports count; names never clash, the loader sees to that.
 
 mod explain;
 mod ports;
@@ -19,7 +19,7 @@ use crate::model::plan::Placement;
 use crate::plan::decision::{Decision, Decisions};
 use crate::plan::judge::context::PlanContext;
 
-/// The decisions with GPUs, victims, and what finds no room; and whether a better placing may exist.
+/// Returns the decisions with GPUs, victims and refusals, and whether a better placing may exist.
 pub(super) fn place(context: &PlanContext<'_>, judged: Decisions) -> (Decisions, Placement) {
     let begins = |decision: &Decision| {
         matches!(decision, Decision::Start { .. } | Decision::Recreate { .. } | Decision::Wake(_))

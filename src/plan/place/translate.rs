@@ -1,5 +1,5 @@
-//! Services, GPUs and ports to the numbers of a [`Problem`]; what can't be started whatever is placed where, is told
-//! here already.
+//! Services, GPUs and ports to the numbers of a [`Problem`]. A service that can't be started wherever others are placed
+//! is blocked here already.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,24 +7,23 @@ use std::rc::Rc;
 
 use super::ports::{places_of, port_of};
 use super::problem::{Few, Gpu, Item, ItemId, Kind, Problem, Sets};
+use super::refusal::absence;
 use crate::model::desired::GpuRequest;
 use crate::model::endpoint::Endpoint;
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{ObservedGpu, PortHolder};
 use crate::model::plan::{Reason, ReasonCode};
-use crate::plan::PlanContext;
 use crate::plan::capacity::taken_by_others;
 use crate::plan::decision::{Decision, Decisions};
 use crate::plan::input::PlanInput;
-use crate::plan::judge::orphans;
-use crate::plan::judge::{given_back, recover};
+use crate::plan::judge::context::PlanContext;
+use crate::plan::judge::{given_back, orphans, recover};
 use crate::plan::numbers::Number;
-use crate::plan::place::refusal::absence;
 use crate::plan::reason::reason;
 use crate::plan::want::Want;
 
-/// The problem, and what its numbers stand for.
+/// Problem with the meaning of its numbers.
 pub(super) struct Translated {
     pub(super) problem: Problem,
     /// As judged; what can't be started in any case is blocked by now.
@@ -55,7 +54,7 @@ fn placing_order(input: &PlanInput<'_>) -> Vec<Number> {
     order
 }
 
-/// What matters most has the least. What is merely left running comes after everything else.
+/// Sort key of priorities: the most important service has the least. One that is merely left running comes last.
 fn height(input: &PlanInput<'_>, number: Number) -> (bool, bool, Reverse<i64>) {
     let is_left = input.wants.left.contains_key(&number);
     (is_left, comes_last(input, number), Reverse(input.priority(number)))
@@ -90,13 +89,13 @@ struct Work<'a> {
     decisions: Decisions,
     /// By number, as all that follows.
     drafts: Vec<Option<Draft>>,
-    /// What runs at the end whatever is decided.
+    /// Services that run at the end however others are placed.
     fixed: Vec<bool>,
-    /// Something that can't be stopped depends on them.
+    /// Services on which one that can't be stopped depends.
     pinned: Vec<bool>,
     /// Ports of those that are fixed.
     claimed: BTreeMap<u16, Vec<(Endpoint, Number)>>,
-    /// By ask.
+    /// By GPU request.
     lists: Vec<Option<Rc<Sets>>>,
     gpus: BTreeMap<&'a GpuId, Gpu>,
     nothing: Rc<Sets>,
@@ -115,7 +114,7 @@ impl<'a> Work<'a> {
         work
     }
 
-    /// Finds what nobody may be asked to stop; and what such a one depends on can't be stopped either.
+    /// Finds the services that can't be stopped, and pins what they depend on.
     fn fix(&mut self) {
         let input = self.input;
         let runs_on = |number: &Number| input.summary(*number).holds_room && !self.decisions.0[*number].stops();
@@ -140,7 +139,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Whether it may be a victim at all; of whom, priorities say.
+    /// Service may be a victim at all; priorities decide of which others.
     fn may_give_way(&self, number: Number) -> bool {
         let seen = self.input.summary(number);
         seen.is_known
@@ -153,7 +152,7 @@ impl<'a> Work<'a> {
             && self.context.protected.own(number).is_none()
     }
 
-    /// What is to become of one service as far as it does not hang on room. Those that it depends on come first.
+    /// Decides about one service as far as memory and ports of others do not matter. Its dependencies come first.
     fn sort_out(&mut self, number: Number) {
         let seen = self.input.summary(number);
         let decision = &self.decisions.0[number];
@@ -162,7 +161,7 @@ impl<'a> Work<'a> {
             Decision::Start { .. } | Decision::Recreate { .. } => self.sort_out_start(number),
             Decision::Wake(_) => self.sort_out_wake(number),
             Decision::Held(_) if self.input.is_soon_tried_again(number) && !seen.holds_room => {
-                // Whoever took its room now would have to give way in a moment.
+                // A service that took its memory now would have to give way in a moment.
                 if let Ok(sets) = self.startable(number) {
                     self.draft(number, Kind::Fresh, Some(sets), None);
                 }
@@ -235,7 +234,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// What runs badly and is only tried again has no place but its own.
+    /// A service that fails and is only tried again has no place but its own.
     fn at_home(&self, number: Number, sets: Rc<Sets>) -> Result<Rc<Sets>, Reason> {
         if !self.input.is_retry(number) || !self.decisions.0[number].stops() {
             return Ok(sets);
@@ -248,7 +247,7 @@ impl<'a> Work<'a> {
         Err(reason(ReasonCode::NoRoom, "where it runs now it can't be started again".to_owned(), None))
     }
 
-    /// Where what runs well could be started again; nowhere, if it could not be started again at all.
+    /// Sets of GPUs on which a running service could be started again; `None` if it could not be started again at all.
     fn movable_to(&mut self, number: Number) -> Option<Rc<Sets>> {
         let may_stand =
             |base: &Number| (self.drafts[*base].is_some() || self.stands(*base)) && !self.is_on_trial(*base);
@@ -258,7 +257,7 @@ impl<'a> Work<'a> {
         if startable { self.sets(number).ok() } else { None }
     }
 
-    /// It runs on as it is, unless somebody needs its room.
+    /// Lets a service run on as it is, unless another needs its memory or port.
     fn stick(&mut self, number: Number) {
         if self.pinned[number] {
             self.fixed[number] = true;
@@ -289,7 +288,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Where it may be started, if nothing but other services' room stands in its way.
+    /// Sets of GPUs on which a service may be started, if only memory and ports of other placed services stand in its way.
     fn startable(&mut self, number: Number) -> Result<Rc<Sets>, Reason> {
         for dependency in self.input.bases(number).iter().copied() {
             if self.is_tried_again(dependency) {
@@ -310,7 +309,7 @@ impl<'a> Work<'a> {
         let unknown = self.input.observed.gpus_unknown.as_ref();
         if let Some(why) = unknown.filter(|_| self.input.service(number).wants_gpu()) {
             let (vram, seen) = (self.input.summary(number).vram, self.input.seen(number));
-            // Where nobody knows what is free, it may have again what it has, and no more.
+            // Where free memory is unknown, it may have again what it has, and no more.
             let home: Vec<Gpu> = seen.gpus.iter().filter_map(|gpu| self.gpus.get(gpu).copied()).collect();
             let allowed = self.sets(number).is_ok_and(|sets| sets.sets.contains(&home));
             if self.decisions.0[number].stops() && allowed && vram <= self.context.held(number) {
@@ -325,12 +324,12 @@ impl<'a> Work<'a> {
         self.sets(number).map_err(|message| reason(code, message, None))
     }
 
-    /// It is brought up in this plan, and may well fail again: whoever waits for it, waits until it is up.
+    /// Service is brought up in this plan, and may well fail again: its dependents wait until it is up.
     fn is_tried_again(&self, number: Number) -> bool {
         self.decisions.0[number].starts() && self.input.is_retry(number)
     }
 
-    /// What it is drafted for, is not to be counted on.
+    /// Service may not come up: its dependents can't count on it.
     fn is_on_trial(&self, number: Number) -> bool {
         self.is_tried_again(number) || self.decisions.0[number].held().is_some()
     }
@@ -381,7 +380,7 @@ impl<'a> Work<'a> {
         named.all(|orphan| orphans::stops(self.input, orphan))
     }
 
-    /// Services that ask alike share one list.
+    /// Services with the same GPU request share one list.
     fn sets(&mut self, number: Number) -> Result<Rc<Sets>, String> {
         let ask = self.input.ask(number);
         if let Some(known) = &self.lists[ask] {
@@ -480,14 +479,14 @@ impl<'a> Work<'a> {
     }
 }
 
-/// Something that it depends on may not be up by the end.
+/// Reason of a service whose dependency may not be up by the end.
 fn is_tried_again(input: &PlanInput<'_>, dependency: Number) -> Reason {
     let name = input.name(dependency);
     let message = format!("it depends on {name}, which is tried again, and first has to stay up");
     reason(ReasonCode::Dependency, message, Some(name.to_string()))
 }
 
-/// Something that it depends on is not up, and won't be.
+/// Reason of a service whose dependency is not up, and won't be.
 pub(super) fn lacks(input: &PlanInput<'_>, dependency: Number, decision: &Decision) -> Reason {
     let name = input.name(dependency);
     let message = format!("it depends on {name}, which {}", absence(decision));
