@@ -134,7 +134,7 @@ impl Planner for Core<'_> {
     }
 
     fn capacity(&self, snapshot: &Snapshot, request: &Request) -> Room {
-        crate::plan::room(self.desired, &snapshot.observed, request)
+        crate::plan::capacity(self.desired, &snapshot.observed, request)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The plan around the steps: what is kept, blocked, held and orphaned, the GPUs, and what the reader should know.
+//! Plan around the steps: services kept, blocked, held and orphaned, the GPUs, and the warnings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,30 +10,39 @@ use crate::model::plan::{
     Asked, Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine, PendingStatus, Placement, Plan, ReasonCode, Step,
 };
 use crate::model::size::Mebibytes;
-use crate::plan::decide::{Decision, Decisions, Scene};
+use crate::plan::decision::{Decision, Decisions};
 use crate::plan::flow::Flow;
-use crate::plan::legal::by_rule;
-use crate::plan::{drift, given_back, left, pending, recover, selection};
+use crate::plan::input::PlanInput;
+use crate::plan::judge::context::PlanContext;
+use crate::plan::judge::protected::by_rule;
+use crate::plan::judge::{drift, given_back, left, orphans, recover};
+use crate::plan::{pending, selection};
 
 const UNPROVEN: &str = "GPU memory is UNPROVEN: declared sizes count, no driver was asked";
 
 /// Everything in its place.
-pub(super) fn assemble(scene: &Scene<'_>, decisions: Decisions, placement: Placement, steps: Vec<Step>) -> Plan {
-    let gpus = gpu_lines(scene, &steps);
-    let given_back = given_back::given_away(scene, &decisions);
-    let left = left::lines(scene, &decisions);
-    let pending = pending::lines(scene, &steps);
-    let Idle { kept, blocked, held } = idle(scene, decisions);
+pub(super) fn assemble(
+    context: &PlanContext<'_>,
+    decisions: Decisions,
+    placement: Placement,
+    steps: Vec<Step>,
+) -> Plan {
+    let input = &context.input;
+    let gpus = gpu_lines(context, &steps);
+    let given_back = given_back::given_away(context, &decisions);
+    let left = left::lines(input, &decisions);
+    let pending = pending::lines(input, &steps);
+    let Idle { kept, blocked, held } = idle(input, decisions);
     Plan {
         format: FORMAT.to_owned(),
-        project: scene.desired.project.clone(),
-        mode: scene.desired.mode.clone(),
-        goals: scene.desired.active_goals().into_iter().collect(),
-        request: Asked::of(scene.request),
-        host: scene.observed.host.clone(),
-        host_identity: scene.observed.host_identity.clone(),
-        engine: scene.observed.engine.clone(),
-        observed_at: scene.observed.observed_at,
+        project: input.desired.project.clone(),
+        mode: input.desired.mode.clone(),
+        goals: input.desired.active_goals().into_iter().collect(),
+        request: Asked::of(input.request),
+        host: input.observed.host.clone(),
+        host_identity: input.observed.host_identity.clone(),
+        engine: input.observed.engine.clone(),
+        observed_at: input.observed.observed_at,
         placement,
         changes: !steps.is_empty() || pending.iter().any(|line| line.status == PendingStatus::Due),
         kept,
@@ -41,17 +50,17 @@ pub(super) fn assemble(scene: &Scene<'_>, decisions: Decisions, placement: Place
         left,
         held,
         pending,
-        orphans: orphans(scene),
-        claimed: scene.observed.claimed.clone(),
+        orphans: orphans(input),
+        claimed: input.observed.claimed.clone(),
         given_back,
-        recovered: recover::recovered(scene),
-        warnings: warnings(scene, &gpus, &steps),
+        recovered: recover::recovered(input),
+        warnings: warnings(input, &gpus, &steps),
         gpus,
         steps,
     }
 }
 
-/// All to which nothing is done, by why that is.
+/// Services that are not touched, by the reason for that.
 #[derive(Default)]
 struct Idle {
     kept: Vec<Kept>,
@@ -59,23 +68,23 @@ struct Idle {
     held: Vec<Held>,
 }
 
-fn idle(scene: &Scene<'_>, decisions: Decisions) -> Idle {
+fn idle(input: &PlanInput<'_>, decisions: Decisions) -> Idle {
     let mut idle = Idle::default();
     for (number, decision) in decisions.0.into_iter().enumerate() {
-        let service = || scene.name(number).clone();
+        let service = || input.name(number).clone();
         match decision {
             // Told with what it waits for.
-            Decision::Leave(_) if scene.wants.left.contains_key(&number) => {}
+            Decision::Leave(_) if input.wants.left.contains_key(&number) => {}
             Decision::Leave(message) => {
-                idle.kept.push(Kept { service: service(), state: scene.glance(number).state, message });
+                idle.kept.push(Kept { service: service(), state: input.summary(number).state, message });
             }
             Decision::Blocked(reason) => idle.blocked.push(Blocked { service: service(), reason }),
             Decision::Preempt { blocked, .. } => {
                 idle.blocked.push(Blocked { service: service(), reason: *blocked });
             }
             Decision::Held(reason) | Decision::GiveUp(reason) => {
-                let said = scene.seen(number).word.as_ref().filter(|_| is_word(reason.code));
-                let since = said.map(|said| said.since).or_else(|| recover::since(scene, number, &reason));
+                let said = input.seen(number).word.as_ref().filter(|_| is_hold(reason.code));
+                let since = said.map(|said| said.since).or_else(|| recover::since(input, number, &reason));
                 idle.held.push(Held { service: service(), reason, by: said.map(|said| said.by.clone()), since });
             }
             Decision::Start { .. }
@@ -89,27 +98,29 @@ fn idle(scene: &Scene<'_>, decisions: Decisions) -> Idle {
             | Decision::Evict(_) => {}
         }
     }
-    idle.blocked.extend(firm_orphans(scene));
+    idle.blocked.extend(protected_orphans(input));
     idle
 }
 
 /// Orphans that should go, and may not by a rule.
-fn firm_orphans(scene: &Scene<'_>) -> impl Iterator<Item = Blocked> {
-    let asked = scene.observed.orphans.iter().filter(|orphan| scene.asks_orphan_to_go(orphan));
+fn protected_orphans(input: &PlanInput<'_>) -> impl Iterator<Item = Blocked> {
+    let asked = input.observed.orphans.iter().filter(|orphan| orphans::should_stop(input, orphan));
     asked.filter_map(|orphan| {
-        let message =
-            format!("nothing in the manifest has its name, but it can't be stopped: {}", scene.firm_orphan(orphan)?);
+        let message = format!(
+            "nothing in the manifest has its name, but it can't be stopped: {}",
+            orphans::protection(input, orphan)?
+        );
         Some(Blocked { service: orphan.service.clone(), reason: by_rule(message) })
     })
 }
 
-/// It is an operator's word that holds it.
-fn is_word(code: ReasonCode) -> bool {
+/// Reason is an operator's hold.
+fn is_hold(code: ReasonCode) -> bool {
     matches!(code, ReasonCode::Maintenance | ReasonCode::Suspended | ReasonCode::Terminated)
 }
 
-fn orphans(scene: &Scene<'_>) -> Vec<OrphanLine> {
-    let lines = scene.observed.orphans.iter().map(|orphan| {
+fn orphans(input: &PlanInput<'_>) -> Vec<OrphanLine> {
+    let lines = input.observed.orphans.iter().map(|orphan| {
         let held = || match &orphan.word {
             Some(hold) => {
                 let (word, whom, name) = (hold.word, hold.by_whom(), &orphan.service);
@@ -117,10 +128,10 @@ fn orphans(scene: &Scene<'_>) -> Vec<OrphanLine> {
             }
             None => "an operator may hold it, which is not known now: it is left as it is".to_owned(),
         };
-        let message = match (scene.stops_orphan(orphan), scene.desired.orphans) {
-            (false, _) if !scene.lets_go(orphan) => held(),
+        let message = match (orphans::stops(input, orphan), input.desired.orphans) {
+            (false, _) if !orphans::may_stop(input, orphan) => held(),
             (true, _) => "it goes in this plan".to_owned(),
-            (false, _) if scene.asks_orphan_to_go(orphan) => "a rule keeps it from being stopped".to_owned(),
+            (false, _) if orphans::should_stop(input, orphan) => "a rule keeps it from being stopped".to_owned(),
             (false, OrphanPolicy::Report) => "only reported; `lcm apply --prune` stops and removes it".to_owned(),
             (false, OrphanPolicy::Stop) => "left as it is".to_owned(),
         };
@@ -135,23 +146,24 @@ fn orphans(scene: &Scene<'_>) -> Vec<OrphanLine> {
     lines.collect()
 }
 
-fn gpu_lines(scene: &Scene<'_>, steps: &[Step]) -> Vec<GpuLine> {
+fn gpu_lines(context: &PlanContext<'_>, steps: &[Step]) -> Vec<GpuLine> {
     let flow = Flow::new(steps);
     let takes = amounts(steps, |action| matches!(action, Action::Start | Action::Wake));
     let frees = amounts(steps, |action| matches!(action, Action::Stop | Action::Evict));
     let of = |amounts: &BTreeMap<&GpuId, Mebibytes>, gpu| amounts.get(gpu).copied().unwrap_or_default();
-    let mut lines: Vec<GpuLine> = scene
+    let mut lines: Vec<GpuLine> = context
+        .input
         .observed
         .gpus
         .iter()
-        .zip(scene.taken())
+        .zip(context.taken())
         .map(|((id, gpu), taken)| {
             let before = gpu.foreign + taken;
             GpuLine {
                 id: id.clone(),
                 index: gpu.index,
                 capacity_mib: gpu.capacity,
-                reserve_mib: scene.desired.reserve,
+                reserve_mib: context.input.desired.reserve,
                 foreign_mib: gpu.foreign,
                 measured_mib: gpu.used,
                 before_mib: before,
@@ -164,7 +176,7 @@ fn gpu_lines(scene: &Scene<'_>, steps: &[Step]) -> Vec<GpuLine> {
     lines
 }
 
-/// What steps of some actions come to on each GPU.
+/// Memory of the steps of some actions, on each GPU.
 fn amounts(steps: &[Step], counts: impl Fn(Action) -> bool) -> BTreeMap<&GpuId, Mebibytes> {
     let mut amounts: BTreeMap<&GpuId, Mebibytes> = BTreeMap::new();
     for step in steps.iter().filter(|step| counts(step.action)) {
@@ -175,25 +187,25 @@ fn amounts(steps: &[Step], counts: impl Fn(Action) -> bool) -> BTreeMap<&GpuId, 
     amounts
 }
 
-fn warnings(scene: &Scene<'_>, gpus: &[GpuLine], steps: &[Step]) -> Vec<String> {
-    let mut warnings = scene.observed.warnings.clone();
-    warnings.extend(drift::warnings(scene));
-    warnings.extend(selection::left_out(scene));
-    warnings.extend(scene.request.other_checkout.clone());
+fn warnings(input: &PlanInput<'_>, gpus: &[GpuLine], steps: &[Step]) -> Vec<String> {
+    let mut warnings = input.observed.warnings.clone();
+    warnings.extend(drift::warnings(input));
+    warnings.extend(selection::left_out(input));
+    warnings.extend(input.request.other_checkout.clone());
     // Nothing starts on others anyway, and why not is told.
-    let is_usable = |id: &GpuId| scene.observed.gpus.get(id).is_some_and(|gpu| gpu.unusable().is_none());
+    let is_usable = |id: &GpuId| input.observed.gpus.get(id).is_some_and(|gpu| gpu.unusable().is_none());
     let overcommitted = |gpu: &&GpuLine| gpu.before_mib + gpu.reserve_mib > gpu.capacity_mib && is_usable(&gpu.id);
     for gpu in gpus.iter().filter(overcommitted) {
         warnings.push(format!(
             "{} is overcommitted as it is: {} in use and {} to be kept free, of {}; nothing starts there before that is made up for",
-            called(&scene.observed.gpus, &gpu.id),
+            called(&input.observed.gpus, &gpu.id),
             gpu.before_mib,
             gpu.reserve_mib,
             gpu.capacity_mib
         ));
     }
     let declared =
-        |id: &GpuId| scene.observed.gpus.get(id).is_some_and(|gpu| gpu.used.is_none() && gpu.unusable().is_none());
+        |id: &GpuId| input.observed.gpus.get(id).is_some_and(|gpu| gpu.used.is_none() && gpu.unusable().is_none());
     if steps.iter().any(|step| step.vram_mib > Mebibytes::ZERO && step.gpus.iter().any(declared)) {
         warnings.push(UNPROVEN.to_owned());
     }

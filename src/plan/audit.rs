@@ -1,5 +1,5 @@
-//! Reads any plan and lists what is wrong with it. Shares no code with the placing or the ledger: what they got wrong
-//! must not pass for that reason. `apply` refuses a plan with findings.
+//! Audit of any plan: lists its faults. Shares no code with the placing or the ledger, whose errors must not pass for
+//! that reason. `apply` refuses a plan with findings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::plan::flow::Flow;
 use crate::plan::steps::stop_route;
 use crate::plan::want::{self, Want, Wants};
 
-/// Everything that is wrong with a plan; empty for every plan that [`crate::plan::plan`] makes.
+/// Returns the faults of a plan; empty for every plan that [`crate::plan::plan`] makes.
 #[must_use]
 pub fn audit(plan: &Plan, desired: &Desired, observed: &Observed, request: &Request) -> Vec<String> {
     let position = match positions(plan) {
@@ -146,9 +146,9 @@ impl Audit<'_> {
         }
     }
 
-    /// What a service depends on is up when it starts, and still up when it runs on.
+    /// Dependencies of a service are up when it starts, and still up when it runs on.
     fn dependencies(&self, step: &Step, findings: &mut Vec<String>) {
-        // What is starting already has begun without asking; to wait for it needs nobody.
+        // A service that is starting already has begun; waiting for it needs no other.
         let begins = step.action == Action::Start && step.expect.state != State::Starting;
         let Some(service) = self.desired.services.get(&step.service).filter(|_| begins) else {
             return;
@@ -262,7 +262,7 @@ impl Audit<'_> {
         }
     }
 
-    /// Nothing is done against an operator's word, and nothing is paused without one.
+    /// Nothing is done against an operator's hold, and nothing is paused without one.
     fn words(&self, step: &Step, findings: &mut Vec<String>) {
         if let Some(why) = self.observed.holds_unknown.as_ref().filter(|_| !self.down) {
             findings.push(format!("{}: whether an operator holds it is not known: {why}", step.id));
@@ -281,7 +281,7 @@ impl Audit<'_> {
         }
     }
 
-    /// What is left running is neither wanted nor to be off in any case; it is not touched, and counts as it is.
+    /// Services left running are neither wanted nor to be off in any case; they are not touched, and count as they are.
     fn left(&self, findings: &mut Vec<String>) {
         for left in &self.plan.left {
             let name = &left.service;
@@ -324,7 +324,7 @@ impl Audit<'_> {
                 ));
             }
             let (before, usable) = (line.before_mib, gpu.capacity - self.desired.reserve);
-            // What is too much already is nobody's doing here; but nothing starts on top of it.
+            // A GPU may be overcommitted before the plan; but nothing starts on top of that.
             if before > usable
                 && let Some(added) = flow.worst_with_a_start(&line.id)
                 && before.0.saturating_add_signed(added) > usable.0
@@ -357,7 +357,7 @@ impl Audit<'_> {
         Some(&self.plan.steps[*at])
     }
 
-    /// Whether a step must have succeeded before another begins.
+    /// A step must have succeeded before another begins.
     fn is_before(&self, earlier: &Step, later: &Step) -> bool {
         let first = self.position[earlier.id.as_str()];
         let needs =

@@ -1,4 +1,4 @@
-//! What changed in a service's resolved spec, as a unified diff of two texts that read like YAML. Both sides are
+//! Unified diff of a service's resolved spec, as two texts that read like YAML. Both sides are
 //! masked before they get here.
 
 use std::fmt::Write as _;

@@ -14,7 +14,7 @@ use crate::model::size::Mebibytes;
 /// The steps of one plan, found by their needs and their GPUs.
 pub(super) struct Flow<'a> {
     steps: &'a [Step],
-    /// Of each step, where those stand that it needs.
+    /// Positions of the needs of each step.
     needs: Vec<Vec<usize>>,
     on: BTreeMap<&'a GpuId, Vec<usize>>,
 }
@@ -32,7 +32,7 @@ impl<'a> Flow<'a> {
         Self { steps, needs: needs.collect(), on }
     }
 
-    /// What the steps add at the worst moment to what a GPU holds before; never negative, for nothing may have
+    /// Memory that the steps add at the worst moment to what a GPU holds before; never negative, for nothing may have
     /// happened.
     pub(super) fn worst_addition(&self, gpu: &GpuId) -> Mebibytes {
         Mebibytes(self.heaviest(gpu, None))
@@ -45,7 +45,7 @@ impl<'a> Flow<'a> {
             let step = &self.steps[**at];
             takes_memory(step.action) && step.vram_on(gpu) > Mebibytes::ZERO
         });
-        // Weighed so heavily that whatever must come before it is taken along.
+        // Weighed so heavily that every step that must come before it is taken along.
         let weight = self.steps.iter().map(|step| step.vram_on(gpu).0).sum::<u64>() + 1;
         let with = |at: &usize| signed(self.heaviest(gpu, Some((*at, weight)))) - signed(weight);
         starts.map(with).max()

@@ -7,7 +7,7 @@ use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
 use crate::plan::steps::Position;
 
-/// What there is to draw on, per GPU.
+/// Memory to draw on, per GPU.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     gpus: BTreeMap<GpuId, Account>,

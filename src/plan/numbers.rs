@@ -43,7 +43,7 @@ impl<'a> Numbers<'a> {
         self.names.binary_search(name).ok()
     }
 
-    /// Those of these names that are there. Both are in order, so that none is looked for but near the one before.
+    /// Services of these names that exist. Both are in order, so that each is looked for near the one before.
     pub(super) fn find_all(&self, names: &BTreeSet<ServiceName>) -> Vec<Number> {
         let (mut found, mut from) = (Vec::with_capacity(names.len()), 0);
         for name in names {
@@ -77,12 +77,12 @@ impl<'a> Numbers<'a> {
         self.services[number]
     }
 
-    /// What it depends on directly, by name.
+    /// Direct dependencies of a service, by name.
     pub(super) fn bases(&self, number: Number) -> &[Number] {
         self.bases.of(number)
     }
 
-    /// Those that depend on it directly, by name.
+    /// Direct dependents of a service, by name.
     pub(super) fn dependents(&self, number: Number) -> &[Number] {
         self.dependents.of(number)
     }

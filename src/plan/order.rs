@@ -1,4 +1,4 @@
-//! Decisions to steps: stops in reverse dependency order, lowest priority first; then removals; then starts in
+//! Steps of the decisions: stops in reverse dependency order, lowest priority first; then removals; then starts in
 //! dependency order, highest priority first. What must wait for what is in the needs, and no stop needs a start.
 
 use std::cmp::Reverse;
@@ -10,38 +10,43 @@ use crate::model::desired::Service;
 use crate::model::endpoint::Endpoint;
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::{GpuId, ServiceName, StepId};
-use crate::model::observed::{ASIDE_SUFFIX, ObservedService, Orphan, Ownership, PortHolder};
+use crate::model::observed::{ObservedService, Orphan, Ownership, PortHolder};
 use crate::model::plan::{Expect, Purpose, Reason, ReasonCode, Step};
 use crate::model::size::Mebibytes;
 use crate::model::words::Word;
-use crate::plan::decide::{Decision, Decisions, Scene};
+use crate::plan::decision::{Decision, Decisions};
 use crate::plan::diff::diff;
-use crate::plan::given_back;
-use crate::plan::judge::reason;
+use crate::plan::input::PlanInput;
+use crate::plan::judge::context::PlanContext;
+use crate::plan::judge::drift::is_renamed;
+use crate::plan::judge::given_back;
+use crate::plan::judge::orphans;
 use crate::plan::ledger::Ledger;
 use crate::plan::numbers::Number;
+use crate::plan::reason::reason;
 use crate::plan::steps::{Position, Steps, id, stop_route};
 
 /// The steps, in the order in which they read best; only `needs` bind.
-pub(super) fn order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
-    if scene.request.strict && decisions.any_blocked() {
+pub(super) fn order(context: &PlanContext<'_>, decisions: &Decisions) -> Vec<Step> {
+    let input = &context.input;
+    if input.request.strict && decisions.any_blocked() {
         return Vec::new();
     }
-    let mut steps = Steps::none(&scene.wants.numbers);
-    pauses(scene, decisions).for_each(|(number, step)| steps.push(number, step));
-    changes(scene, decisions).for_each(|(number, step)| steps.push(number, step));
-    evictions(scene, decisions).for_each(|(number, step)| steps.push(number, step));
-    stops(scene, decisions).for_each(|(number, step)| steps.push(number, step));
-    for step in orphan_steps(scene) {
+    let mut steps = Steps::none(&input.wants.numbers);
+    pauses(input, decisions).for_each(|(number, step)| steps.push(number, step));
+    changes(input, decisions).for_each(|(number, step)| steps.push(number, step));
+    evictions(context, decisions).for_each(|(number, step)| steps.push(number, step));
+    stops(context, decisions).for_each(|(number, step)| steps.push(number, step));
+    for step in orphan_steps(input) {
         steps.push_orphans(step);
     }
-    let removals = removals(scene, decisions, &steps);
+    let removals = removals(input, decisions, &steps);
     for (number, step) in removals {
         steps.push(number, step);
     }
     let mut starts =
-        Starts { scene, decisions, ledger: open_ledger(scene, &steps), claimants: claimants(scene, &steps), steps };
-    for number in starting_order(scene, decisions) {
+        Starts { context, decisions, ledger: open_ledger(context, &steps), claimants: claimants(input, &steps), steps };
+    for number in starting_order(input, decisions) {
         let step = match &decisions.0[number] {
             Decision::Wake(reason) => starts.wake(number, reason),
             _ => starts.start(number),
@@ -51,14 +56,14 @@ pub(super) fn order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Step> {
     starts.steps.into_all()
 }
 
-/// A step on what a service is now, and that nobody waits for; it frees and takes nothing yet.
-fn plain(scene: &Scene<'_>, number: Number, action: Action, reason: &Reason) -> Step {
-    let (name, seen) = (scene.name(number), scene.seen(number));
+/// Step on a service as it is now. No other step waits for it; it frees and takes nothing yet.
+fn plain(input: &PlanInput<'_>, number: Number, action: Action, reason: &Reason) -> Step {
+    let (name, seen) = (input.name(number), input.seen(number));
     Step {
         id: id(action, name),
         service: name.clone(),
         action,
-        route: scene.way(number, action, seen.state).unwrap_or_default(),
+        route: input.way(number, action, seen.state).unwrap_or_default(),
         needs: Vec::new(),
         gpus: Vec::new(),
         vram_mib: Mebibytes::ZERO,
@@ -71,71 +76,73 @@ fn plain(scene: &Scene<'_>, number: Number, action: Action, reason: &Reason) -> 
     }
 }
 
-/// What an operator wants paused, and is not yet. It gives nothing back, so nobody waits for it.
-fn pauses(scene: &Scene<'_>, decisions: &Decisions) -> impl Iterator<Item = (Number, Step)> {
+/// Pauses that operators ask for. They free no memory, so no step waits for them.
+fn pauses(input: &PlanInput<'_>, decisions: &Decisions) -> impl Iterator<Item = (Number, Step)> {
     let paused = decisions.0.iter().enumerate().filter_map(|(number, decision)| Some((number, decision.paused()?)));
-    paused.map(|(number, why)| (number, plain(scene, number, Action::Pause, why)))
+    paused.map(|(number, why)| (number, plain(input, number, Action::Pause, why)))
 }
 
-/// What is changed as it runs. It neither gives nor takes memory.
-fn changes(scene: &Scene<'_>, decisions: &Decisions) -> impl Iterator<Item = (Number, Step)> {
+/// Changes of services as they run. They neither free nor take memory.
+fn changes(input: &PlanInput<'_>, decisions: &Decisions) -> impl Iterator<Item = (Number, Step)> {
     let all = decisions.0.iter().enumerate();
     let changed = all.filter_map(|(number, decision)| Some((number, decision.changed_as_it_runs()?)));
     changed.map(|(number, (action, why))| {
-        let diff = scene.seen(number).changed.as_ref().map(|changed| changed.diff.clone());
+        let diff = input.seen(number).changed.as_ref().map(|changed| changed.diff.clone());
         let diff = diff.filter(|_| action == Action::Update);
-        (number, Step { diff, ..plain(scene, number, action, why) })
+        (number, Step { diff, ..plain(input, number, action, why) })
     })
 }
 
-/// What a stop passes. Where an operator asked for it with `terminate`, it ends elsewhere.
-fn way_down(scene: &Scene<'_>, number: Number, why: ReasonCode) -> Vec<State> {
-    let from = scene.glance(number).state;
+/// States that a stop passes. A stop that an operator asked for with `terminate` ends elsewhere.
+fn way_down(input: &PlanInput<'_>, number: Number, why: ReasonCode) -> Vec<State> {
+    let from = input.summary(number).state;
     if why == ReasonCode::Terminated {
         return stop_route(why, from).unwrap_or_default().to_vec();
     }
-    scene.way(number, Action::Stop, from).unwrap_or_default()
+    input.way(number, Action::Stop, from).unwrap_or_default()
 }
 
 /// Memory that comes back without a stop.
-fn evictions(scene: &Scene<'_>, decisions: &Decisions) -> impl Iterator<Item = (Number, Step)> {
+fn evictions(context: &PlanContext<'_>, decisions: &Decisions) -> impl Iterator<Item = (Number, Step)> {
+    let input = &context.input;
     let evicted = decisions.0.iter().enumerate().filter_map(|(number, decision)| Some((number, decision.evicted()?)));
     evicted.filter_map(|(number, why)| {
-        let evict = scene.service(number).evict.as_ref()?;
-        let (vram_mib, uneven_mib) = on_its_seat(scene, number, evict.resident);
-        let gpus = scene.seen(number).gpus.iter().cloned().collect();
-        let step = Step { gpus, vram_mib, uneven_mib, ..plain(scene, number, Action::Evict, why) };
+        let evict = input.service(number).evict.as_ref()?;
+        let (vram_mib, uneven_mib) = on_its_seat(context, number, evict.resident);
+        let gpus = input.seen(number).gpus.iter().cloned().collect();
+        let step = Step { gpus, vram_mib, uneven_mib, ..plain(input, number, Action::Evict, why) };
         Some((number, step))
     })
 }
 
-/// What it holds beyond `rest`, and where that is another amount than on most of its GPUs.
-fn on_its_seat(scene: &Scene<'_>, number: Number, rest: Mebibytes) -> (Mebibytes, BTreeMap<GpuId, Mebibytes>) {
-    let gpus = scene.seen(number).gpus.iter();
-    let amounts: Vec<(&GpuId, Mebibytes)> = gpus.map(|gpu| (gpu, scene.held_on(number, gpu) - rest)).collect();
+/// Memory that a service holds beyond `rest`: the largest amount, and the GPUs with another one.
+fn on_its_seat(context: &PlanContext<'_>, number: Number, rest: Mebibytes) -> (Mebibytes, BTreeMap<GpuId, Mebibytes>) {
+    let gpus = context.input.seen(number).gpus.iter();
+    let amounts: Vec<(&GpuId, Mebibytes)> = gpus.map(|gpu| (gpu, context.held_on(number, gpu) - rest)).collect();
     let most = amounts.iter().map(|(_, amount)| *amount).max().unwrap_or_default();
     let uneven = amounts.into_iter().filter(|(_, amount)| *amount != most);
     (most, uneven.map(|(gpu, amount)| (gpu.clone(), amount)).collect())
 }
 
-fn stops(scene: &Scene<'_>, decisions: &Decisions) -> impl Iterator<Item = (Number, Step)> {
+fn stops(context: &PlanContext<'_>, decisions: &Decisions) -> impl Iterator<Item = (Number, Step)> {
+    let input = &context.input;
     let above = move |number: Number| -> Vec<Number> {
-        scene.dependents(number).iter().copied().filter(|other| decisions.0[*other].stops()).collect()
+        input.dependents(number).iter().copied().filter(|other| decisions.0[*other].stops()).collect()
     };
     let stopping: Vec<Number> = decisions.those(Decision::stops).collect();
-    let ordered = topological(&stopping, above, |number| scene.priority(number));
+    let ordered = topological(&stopping, above, |number| input.priority(number));
     ordered.into_iter().filter_map(move |number| {
         let why = decisions.0[number].stopped()?;
-        let seen = scene.seen(number);
-        let (vram_mib, uneven_mib) = on_its_seat(scene, number, Mebibytes::ZERO);
+        let seen = input.seen(number);
+        let (vram_mib, uneven_mib) = on_its_seat(context, number, Mebibytes::ZERO);
         let step = Step {
-            route: way_down(scene, number, why.code),
-            needs: above(number).iter().map(|other| id(Action::Stop, scene.name(*other))).collect(),
+            route: way_down(input, number, why.code),
+            needs: above(number).iter().map(|other| id(Action::Stop, input.name(*other))).collect(),
             gpus: seen.gpus.iter().cloned().collect(),
             vram_mib,
             uneven_mib,
             estimate_ms: seen.estimates.stopped_ms,
-            ..plain(scene, number, Action::Stop, why)
+            ..plain(input, number, Action::Stop, why)
         };
         Some((number, step))
     })
@@ -174,10 +181,10 @@ fn topological<K: Ord>(
 }
 
 /// Orphans that go: stopped, and with `--prune` or `down` their containers removed.
-fn orphan_steps(scene: &Scene<'_>) -> Vec<Step> {
+fn orphan_steps(input: &PlanInput<'_>) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut counts: BTreeMap<&ServiceName, u32> = BTreeMap::new();
-    let why = match scene.request.purpose {
+    let why = match input.request.purpose {
         Purpose::Down => reason(ReasonCode::Requested, "everything of this project is to go".to_owned(), None),
         Purpose::Apply | Purpose::Start | Purpose::Stop | Purpose::Restart => reason(
             ReasonCode::Orphaned,
@@ -185,21 +192,21 @@ fn orphan_steps(scene: &Scene<'_>) -> Vec<Step> {
             None,
         ),
     };
-    for orphan in scene.observed.orphans.iter().filter(|orphan| scene.stops_orphan(orphan)) {
+    for orphan in input.observed.orphans.iter().filter(|orphan| orphans::stops(input, orphan)) {
         let count = counts.entry(&orphan.service).or_default();
         *count += 1;
         // Several things may carry one orphaned name, or the name of a service that has another thing by now.
-        let taken = *count > 1 || scene.desired.services.contains_key(&orphan.service);
+        let taken = *count > 1 || input.desired.services.contains_key(&orphan.service);
         let label = if taken { format!("{}#{count}", orphan.service) } else { orphan.service.to_string() };
         let carrier = orphan.carrier.as_ref().map(|carrier| format!("{carrier}: ")).unwrap_or_default();
         let why = Reason { message: format!("{carrier}{}", why.message), ..why.clone() };
-        let stop = orphan_step(scene, orphan, (Action::Stop, orphan.state), &label, &why);
+        let stop = orphan_step(input, orphan, (Action::Stop, orphan.state), &label, &why);
         let needs: Vec<StepId> = stop.iter().map(|step| step.id.clone()).collect();
         let state = if stop.is_some() { State::Offline } else { orphan.state };
         steps.extend(stop);
-        let removes = scene.request.prune || scene.request.purpose == Purpose::Down;
+        let removes = input.request.prune || input.request.purpose == Purpose::Down;
         if removes && orphan.instance.name.is_some() {
-            let removal = orphan_step(scene, orphan, (Action::Remove, state), &label, &why);
+            let removal = orphan_step(input, orphan, (Action::Remove, state), &label, &why);
             steps.extend(removal.map(|step| Step { needs, ..step }));
         }
     }
@@ -207,13 +214,13 @@ fn orphan_steps(scene: &Scene<'_>) -> Vec<Step> {
 }
 
 fn orphan_step(
-    scene: &Scene<'_>,
+    input: &PlanInput<'_>,
     orphan: &Orphan,
     (action, state): (Action, State),
     label: &str,
     why: &Reason,
 ) -> Option<Step> {
-    let route = scene.way_of(&orphan.service, action, state).ok()?;
+    let route = input.way_of(&orphan.service, action, state).ok()?;
     let frees = action == Action::Stop;
     Some(Step {
         id: StepId::new(format!("{action}:{label}")),
@@ -232,32 +239,32 @@ fn orphan_step(
     })
 }
 
-/// Containers of lcm's own that nobody needs any more: on `down` all, else those that were put aside or renamed away.
-fn removals(scene: &Scene<'_>, decisions: &Decisions, earlier: &Steps<'_>) -> Vec<(Number, Step)> {
+/// Containers of lcm's own that are not needed any more: on `down` all, else those that were put aside or renamed away.
+fn removals(input: &PlanInput<'_>, decisions: &Decisions, earlier: &Steps<'_>) -> Vec<(Number, Step)> {
     let mut steps = Vec::new();
-    let is_down = scene.request.purpose == Purpose::Down;
-    for number in scene.all().filter(|number| scene.is_in_scope(*number)) {
-        let (decision, glance) = (&decisions.0[number], scene.glance(number));
-        let (name, seen) = (scene.name(number), scene.seen(number));
-        if !(is_down || decision.starts() || glance.has_previous || seen.taken_over_from.is_some()) {
+    let is_down = input.request.purpose == Purpose::Down;
+    for number in input.all().filter(|number| input.is_in_scope(*number)) {
+        let (decision, summary) = (&decisions.0[number], input.summary(number));
+        let (name, seen) = (input.name(number), input.seen(number));
+        if !(is_down || decision.starts() || summary.has_previous || seen.taken_over_from.is_some()) {
             continue;
         }
         // What an operator maintains or suspends is left as it is, all of it.
         let word = seen.word.as_ref().map(|said| said.word);
         let hands_off = seen.state == State::Maintenance || word == Some(Word::Suspend);
-        if seen.unknown.is_some() || scene.prevented(number).is_some() || hands_off {
+        if seen.unknown.is_some() || input.prevented(number).is_some() || hands_off {
             continue;
         }
         let down = is_down && seen.ownership == Ownership::Ours;
-        let renamed = decision.starts() && !decision.is_await() && is_renamed(scene, number);
+        let renamed = decision.starts() && !decision.is_await() && is_renamed(input, number);
         let (instance, why) = match (&seen.instance, seen.previous.as_deref()) {
             (Some(current), _) if down && current.name.is_some() => (current, "everything of this project is to go"),
-            (Some(current), _) if renamed => (current, renamed_why(scene, number)),
+            (Some(current), _) if renamed => (current, renamed_why(input, number)),
             // A label can't be changed: where nothing is started, what is taken over goes.
             (Some(current), _) if seen.taken_over_from.is_some() && goes(decision, seen) => {
                 (current, "lcm on another host made it, and this host takes it over")
             }
-            (_, Some(previous)) if !decision.starts() && !scene.request.purpose.is_one_shot() => {
+            (_, Some(previous)) if !decision.starts() && !input.request.purpose.is_one_shot() => {
                 (previous, "an older container was put aside, and is not needed any more")
             }
             _ => continue,
@@ -266,7 +273,7 @@ fn removals(scene: &Scene<'_>, decisions: &Decisions, earlier: &Steps<'_>) -> Ve
         let stop = stop.filter(|step| step.expect.instance.as_ref() == Some(instance));
         let aside = seen.previous.as_deref() == Some(instance);
         let state = if stop.is_some() || aside { State::Offline } else { seen.state };
-        let Ok(route) = scene.way(number, Action::Remove, state) else { continue };
+        let Ok(route) = input.way(number, Action::Remove, state) else { continue };
         let code = if down { ReasonCode::Requested } else { ReasonCode::SpecChanged };
         let step = Step {
             id: id(Action::Remove, name),
@@ -308,33 +315,14 @@ fn goes(decision: &Decision, seen: &ObservedService) -> bool {
     }
 }
 
-fn renamed_why(scene: &Scene<'_>, number: Number) -> &'static str {
-    match scene.service(number).object() {
+fn renamed_why(input: &PlanInput<'_>, number: Number) -> &'static str {
+    match input.service(number).object() {
         Some(_) => "the manifest gives it another container name by now",
         None => "the manifest has it as a process by now",
     }
 }
 
-/// Its thing carries neither its name nor the name of one that was put aside.
-pub(super) fn is_renamed(scene: &Scene<'_>, number: Number) -> bool {
-    if !scene.glance(number).is_container {
-        return false;
-    }
-    let seen = scene.seen(number);
-    let Some(found) = seen.instance.as_ref().and_then(|instance| instance.name.as_ref()) else { return false };
-    // Under a former project name it has the name that it was given.
-    if seen.is_former {
-        return false;
-    }
-    match (&seen.ownership, scene.service(number).object()) {
-        (Ownership::Ours, Some(own)) => found != own && found.as_str().strip_suffix(ASIDE_SUFFIX) != Some(own.as_str()),
-        // It is a process by now.
-        (Ownership::Ours, None) => true,
-        (_, _) => false,
-    }
-}
-
-fn open_ledger(scene: &Scene<'_>, steps: &Steps<'_>) -> Ledger {
+fn open_ledger(context: &PlanContext<'_>, steps: &Steps<'_>) -> Ledger {
     let mut stops: BTreeMap<&GpuId, Vec<(Position, Mebibytes)>> = BTreeMap::new();
     for (at, step) in steps.iter().enumerate().filter(|(_, step)| matches!(step.action, Action::Stop | Action::Evict)) {
         for gpu in &step.gpus {
@@ -342,8 +330,8 @@ fn open_ledger(scene: &Scene<'_>, steps: &Steps<'_>) -> Ledger {
         }
     }
     let mut ledger = Ledger::default();
-    for ((id, gpu), taken) in scene.observed.gpus.iter().zip(scene.taken()) {
-        let usable = gpu.capacity - scene.desired.reserve - gpu.foreign;
+    for ((id, gpu), taken) in context.input.observed.gpus.iter().zip(context.taken()) {
+        let usable = gpu.capacity - context.input.desired.reserve - gpu.foreign;
         ledger.open(id, usable, taken, stops.remove(id).unwrap_or_default());
     }
     ledger
@@ -352,36 +340,36 @@ fn open_ledger(scene: &Scene<'_>, steps: &Steps<'_>) -> Ledger {
 /// By number, for each port and address.
 type Claimants<'a> = BTreeMap<u16, Vec<(Endpoint, &'a ServiceName)>>;
 
-/// Who of those that are stopped takes which port while it runs.
-fn claimants<'a>(scene: &Scene<'a>, steps: &Steps<'_>) -> Claimants<'a> {
+/// Ports of the services that are stopped.
+fn claimants<'a>(input: &PlanInput<'a>, steps: &Steps<'_>) -> Claimants<'a> {
     let mut claimants: Claimants<'a> = BTreeMap::new();
     for number in steps.stopped() {
-        for port in scene.ports(number) {
-            claimants.entry(port.port).or_default().push((*port, scene.name(number)));
+        for port in input.ports(number) {
+            claimants.entry(port.port).or_default().push((*port, input.name(number)));
         }
     }
     claimants
 }
 
-fn starting_order(scene: &Scene<'_>, decisions: &Decisions) -> Vec<Number> {
+fn starting_order(input: &PlanInput<'_>, decisions: &Decisions) -> Vec<Number> {
     let starting: Vec<Number> = decisions.those(|decision| decision.starts() || decision.wakes()).collect();
     let below = |number: Number| -> Vec<Number> {
-        let bases = scene.bases(number).iter().copied();
+        let bases = input.bases(number).iter().copied();
         bases.filter(|other| decisions.0[*other].starts() || decisions.0[*other].wakes()).collect()
     };
-    topological(&starting, below, |number| Reverse(scene.priority(number)))
+    topological(&starting, below, |number| Reverse(input.priority(number)))
 }
 
-/// Of a start that is under way, so much is left; `None` where it is overdue, and nobody can tell.
-fn left_of_start(scene: &Scene<'_>, seen: &ObservedService) -> Option<u64> {
-    let elapsed = scene.observed.observed_at.duration_since(seen.since?).as_millis();
+/// Milliseconds left of a start that is under way; `None` where it is overdue, and there is no estimate.
+fn left_of_start(input: &PlanInput<'_>, seen: &ObservedService) -> Option<u64> {
+    let elapsed = input.observed.observed_at.duration_since(seen.since?).as_millis();
     let elapsed_ms = u64::try_from(elapsed.max(0)).unwrap_or(u64::MAX);
     seen.estimates.ready_ms?.checked_sub(elapsed_ms).filter(|left| *left > 0)
 }
 
-/// All that a start asks after.
+/// State of the starts while they are ordered.
 struct Starts<'a> {
-    scene: &'a Scene<'a>,
+    context: &'a PlanContext<'a>,
     decisions: &'a Decisions,
     ledger: Ledger,
     claimants: Claimants<'a>,
@@ -390,8 +378,8 @@ struct Starts<'a> {
 
 impl Starts<'_> {
     fn start(&mut self, number: Number) -> Step {
-        let (scene, decisions) = (self.scene, &self.decisions.0);
-        let (name, service, seen) = (scene.name(number), scene.service(number), scene.seen(number));
+        let (input, decisions) = (&self.context.input, &self.decisions.0);
+        let (name, service, seen) = (input.name(number), input.service(number), input.seen(number));
         let none = BTreeSet::new();
         let (why, gpus, stopped_first, waits) = match &decisions[number] {
             Decision::Start { reason, gpus } => (reason.clone(), gpus, false, false),
@@ -411,7 +399,7 @@ impl Starts<'_> {
         };
         let own_stop = self.steps.stop(number).filter(|_| stopped_first);
         let mut needs: Vec<Position> = own_stop.into_iter().chain(self.steps.removal(number)).collect();
-        needs.extend(scene.bases(number).iter().filter_map(|base| self.steps.start(*base)));
+        needs.extend(input.bases(number).iter().filter_map(|base| self.steps.start(*base)));
         if !waits {
             for gpu in gpus {
                 needs.extend(self.ledger.draw(gpu, service.vram, own_stop));
@@ -427,7 +415,7 @@ impl Starts<'_> {
             id: id(Action::Start, name),
             service: name.clone(),
             action: Action::Start,
-            route: scene.way(number, Action::Start, state).unwrap_or_default(),
+            route: input.way(number, Action::Start, state).unwrap_or_default(),
             needs: self.steps.ids(needs),
             gpus: gpus.iter().cloned().collect(),
             vram_mib: if waits { Mebibytes::ZERO } else { service.vram },
@@ -436,26 +424,26 @@ impl Starts<'_> {
             expect: Expect { instance: seen.instance.clone(), state },
             spec: (!service.spec.config().is_null()).then(|| service.spec.hash().to_owned()),
             diff: before.and_then(|config| diff(&config["spec"], service.spec.config())).or_else(settings),
-            estimate_ms: if waits { left_of_start(self.scene, seen) } else { seen.estimates.ready_ms },
+            estimate_ms: if waits { left_of_start(&self.context.input, seen) } else { seen.estimates.ready_ms },
         }
     }
 
     /// Memory again for one that runs, drawn as a start draws its own.
     fn wake(&mut self, number: Number, why: &Reason) -> Step {
-        let scene = self.scene;
-        let mut needs: Vec<Position> = scene.bases(number).iter().filter_map(|base| self.steps.start(*base)).collect();
-        let lacks = given_back::lacks(scene, number);
+        let input = &self.context.input;
+        let mut needs: Vec<Position> = input.bases(number).iter().filter_map(|base| self.steps.start(*base)).collect();
+        let lacks = given_back::lacks(self.context, number);
         for (gpu, amount) in &lacks {
-            needs.extend(self.ledger.draw(scene.gpu_id(*gpu), *amount, None));
+            needs.extend(self.ledger.draw(input.gpu_id(*gpu), *amount, None));
         }
         let vram_mib = lacks.iter().map(|(_, amount)| *amount).max().unwrap_or_default();
         let uneven = lacks.iter().filter(|(_, amount)| *amount != vram_mib);
         Step {
             needs: self.steps.ids(needs),
-            gpus: lacks.iter().map(|(gpu, _)| scene.gpu_id(*gpu).clone()).collect(),
+            gpus: lacks.iter().map(|(gpu, _)| input.gpu_id(*gpu).clone()).collect(),
             vram_mib,
-            uneven_mib: uneven.map(|(gpu, amount)| (scene.gpu_id(*gpu).clone(), *amount)).collect(),
-            ..plain(scene, number, Action::Wake, why)
+            uneven_mib: uneven.map(|(gpu, amount)| (input.gpu_id(*gpu).clone(), *amount)).collect(),
+            ..plain(&self.context.input, number, Action::Wake, why)
         }
     }
 
@@ -463,7 +451,7 @@ impl Starts<'_> {
     fn port_needs(&self, service: &Service) -> Vec<Position> {
         let mut needs = Vec::new();
         for port in &service.ports {
-            let holders = self.scene.observed.ports.of(port).filter_map(|holder| match holder {
+            let holders = self.context.input.observed.ports.of(port).filter_map(|holder| match holder {
                 PortHolder::Service(other) | PortHolder::Orphan(other) => Some(other),
                 PortHolder::Foreign(_) => None,
             });

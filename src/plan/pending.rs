@@ -5,18 +5,18 @@
 use crate::model::lifecycle::{Action, State};
 use crate::model::pending::{Due, PendingCall};
 use crate::model::plan::{PendingLine, PendingStatus, Step};
-use crate::plan::decide::Scene;
+use crate::plan::input::PlanInput;
 
 /// One line for each pending call that no step of the plan takes over.
-pub(super) fn lines(scene: &Scene<'_>, steps: &[Step]) -> Vec<PendingLine> {
-    let pending = &scene.observed.pending;
+pub(super) fn lines(input: &PlanInput<'_>, steps: &[Step]) -> Vec<PendingLine> {
+    let pending = &input.observed.pending;
     if pending.is_empty() {
         return Vec::new();
     }
-    let masker = scene.desired.masker();
+    let masker = input.desired.masker();
     let line = |call: &PendingCall| {
-        let (status, reason) = if call.is_in(scene.desired, &masker) {
-            judge(scene, steps, call)?
+        let (status, reason) = if call.is_in(input.desired, &masker) {
+            judge(input, steps, call)?
         } else {
             (PendingStatus::Dropped, "the manifest does not have it any more".to_owned())
         };
@@ -33,7 +33,7 @@ pub(super) fn lines(scene: &Scene<'_>, steps: &[Step]) -> Vec<PendingLine> {
 }
 
 /// `None`: there is nothing to report of it.
-fn judge(scene: &Scene<'_>, steps: &[Step], call: &PendingCall) -> Option<(PendingStatus, String)> {
+fn judge(input: &PlanInput<'_>, steps: &[Step], call: &PendingCall) -> Option<(PendingStatus, String)> {
     let end = match call.due {
         Due::Acknowledged => return None,
         Due::Now => return Some((PendingStatus::Due, format!("run {} did not make it", call.payload.run))),
@@ -44,7 +44,7 @@ fn judge(scene: &Scene<'_>, steps: &[Step], call: &PendingCall) -> Option<(Pendi
     if steps.iter().any(|step| step.service == *service && step.action == action) {
         return None;
     }
-    let Some(seen) = scene.observed.services.get(service) else {
+    let Some(seen) = input.observed.services.get(service) else {
         return Some((PendingStatus::Dropped, "the manifest does not have its service any more".to_owned()));
     };
     if let Some(hold) = &seen.word {
@@ -68,7 +68,7 @@ enum Reached {
     Never,
 }
 
-/// Whether a step that was to end in one state has come to its end, by what is seen now.
+/// Progress of a step that was to end in one state, by what is observed now.
 fn reached(end: State, now: State, is_running: bool) -> Reached {
     let is_up = now.is_operational();
     match (end, now) {

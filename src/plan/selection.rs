@@ -1,16 +1,16 @@
-//! What `--target` and `--exclude` leave out: told with the plan, since applying it may not converge.
+//! Services that `--target` and `--exclude` leave out: reported with the plan, since applying it may not converge.
 
 use crate::model::names::ServiceName;
-use crate::plan::decide::Scene;
+use crate::plan::input::PlanInput;
 use crate::plan::numbers::Number;
 use crate::plan::want::Want;
 
-/// So many of those that are left out are named.
+/// At most this many left out services are named.
 const NAMED_MAX: usize = 6;
 
 /// In one line; `None` where all services are looked at, or where a one-shot names what it is about.
-pub(super) fn left_out(scene: &Scene<'_>) -> Option<String> {
-    let request = scene.request;
+pub(super) fn left_out(input: &PlanInput<'_>) -> Option<String> {
+    let request = input.request;
     let options = match (request.targets.is_empty(), request.excludes.is_empty()) {
         _ if request.purpose.is_one_shot() => return None,
         (true, true) => return None,
@@ -18,31 +18,31 @@ pub(super) fn left_out(scene: &Scene<'_>) -> Option<String> {
         (true, false) => "--exclude",
         (false, false) => "--target and --exclude",
     };
-    let (all, out) = (scene.all().len(), scene.all().filter(|number| !scene.is_in_scope(*number)).count());
+    let (all, out) = (input.all().len(), input.all().filter(|number| !input.is_in_scope(*number)).count());
     if out == 0 {
         return None;
     }
     let other: Vec<&ServiceName> =
-        scene.all().filter(|number| is_otherwise(scene, *number)).map(|at| scene.name(at)).collect();
+        input.all().filter(|number| is_otherwise(input, *number)).map(|at| input.name(at)).collect();
     let rest = if other.is_empty() {
         if out == 1 { "the other one stays as it is".to_owned() } else { format!("the other {out} stay as they are") }
     } else {
-        let wish = scene.desired.mode.as_ref().map_or_else(|| "the manifest".to_owned(), |mode| format!("mode {mode}"));
+        let wish = input.desired.mode.as_ref().map_or_else(|| "the manifest".to_owned(), |mode| format!("mode {mode}"));
         format!("left out, and not as {wish} wants them: {}", named(&other))
     };
     let are = if all - out == 1 { "is" } else { "are" };
     Some(format!("{options}: {} of {all} services {are} looked at; {rest}", all - out))
 }
 
-/// Whether it is plain to see that a plan for everything would have a step for it.
-fn is_otherwise(scene: &Scene<'_>, number: Number) -> bool {
-    let seen = scene.seen(number);
-    let differs = match scene.want(number) {
+/// A plan for everything would plainly have a step for it.
+fn is_otherwise(input: &PlanInput<'_>, number: Number) -> bool {
+    let seen = input.seen(number);
+    let differs = match input.want(number) {
         Want::Wanted(_) => !seen.state.is_operational(),
         Want::Off(_) => seen.holds_room,
         Want::Kept => false,
     };
-    differs && !scene.is_in_scope(number)
+    differs && !input.is_in_scope(number)
 }
 
 /// `a, b, c and 4 more`

@@ -82,7 +82,7 @@ impl<'a> Steps<'a> {
         own.into_iter().chain(self.orphans_stops.get(name).into_iter().flatten().copied())
     }
 
-    /// All services of whose name there are stops.
+    /// Services of whose name there are stops.
     pub(super) fn stopped(&self) -> impl Iterator<Item = Number> {
         let own = self.numbers.all().filter(|number| self.stop(*number).is_some());
         let namesakes = self.orphans_stops.keys().filter_map(|name| self.numbers.find(name));

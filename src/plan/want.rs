@@ -8,7 +8,7 @@ use crate::model::names::{GoalName, ModeName};
 use crate::model::plan::{Purpose, Reason, ReasonCode, Request};
 use crate::plan::numbers::{Number, Numbers};
 
-/// What is wanted of one service. A mode has one reason for thousands.
+/// Want for one service. A mode has one reason for thousands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Want {
     /// Must run.
@@ -26,7 +26,7 @@ pub(super) struct Wants<'a> {
     pub(super) of: Vec<Want>,
     /// Effective priorities.
     pub(super) priority: Vec<i64>,
-    /// Whether it is part of this run; the others are left as they are.
+    /// Services that are part of this run; the others are left as they are.
     pub(super) in_scope: Vec<bool>,
     /// Kept for now though the mode does not name them, each with the reason for which it would be stopped.
     pub(super) left: BTreeMap<Number, Rc<Reason>>,
@@ -107,7 +107,7 @@ fn by_mode(desired: &Desired, numbers: &Numbers<'_>) -> Vec<Want> {
     wants
 }
 
-/// Those that the mode or a goal names, each with its reason.
+/// Services that the mode or a goal names, each with its reason.
 fn wanted_by_name(desired: &Desired, numbers: &Numbers<'_>) -> Vec<Option<Rc<Reason>>> {
     let code = ReasonCode::WantedByMode;
     let mut wanted = if let Some((name, mode)) = mode_of(desired) {

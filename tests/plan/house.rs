@@ -12,9 +12,7 @@ use lcm::model::desired::Desired;
 use lcm::model::facts::Facts;
 use lcm::model::plan::{Plan, Request};
 use lcm::model::room::Room;
-use lcm::model::snapshot::PlanError;
-use lcm::model::snapshot::Planner;
-use lcm::model::snapshot::Snapshot;
+use lcm::model::snapshot::{PlanError, Planner, Snapshot};
 use lcm::model::words::{Said, Word};
 use lcm::observe::observe;
 use lcm::plan::{audit, plan};
@@ -181,7 +179,7 @@ impl Planner for Twice<'_> {
     }
 
     fn capacity(&self, snapshot: &Snapshot, request: &Request) -> Room {
-        lcm::plan::room(self.desired, &snapshot.observed, request)
+        lcm::plan::capacity(self.desired, &snapshot.observed, request)
     }
 }
 

@@ -220,7 +220,7 @@ modes: { small: { services: [small] }, big: { services: [big], others: keep } }
     let used = |mode| {
         let desired = house.desired(Some(mode));
         let observed = lcm::observe::observe(&house.sim.world(), &desired);
-        let room = lcm::plan::room(&desired, &observed, &Request::default());
+        let room = lcm::plan::capacity(&desired, &observed, &Request::default());
         lcm::report::status::Status::of(&desired, &observed, &room, None).gpus[0].used_mib
     };
     assert_eq!((used("small"), used("big")), (Mebibytes(8 << 10), Mebibytes(1 << 10)));

@@ -60,7 +60,7 @@ impl Planner for Bench {
     }
 
     fn capacity(&self, snapshot: &Snapshot, request: &Request) -> Room {
-        lcm::plan::room(&self.desired, &snapshot.observed, request)
+        lcm::plan::capacity(&self.desired, &snapshot.observed, request)
     }
 }
 

@@ -78,7 +78,7 @@ impl Planner for Bench {
     }
 
     fn capacity(&self, snapshot: &Snapshot, request: &Request) -> Room {
-        let seen = || crate::plan::room(&self.desired, &snapshot.observed, request);
+        let seen = || crate::plan::capacity(&self.desired, &snapshot.observed, request);
         lock(&self.rooms).pop_front().unwrap_or_else(seen)
     }
 }

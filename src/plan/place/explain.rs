@@ -1,11 +1,12 @@
-//! From the numbers of an answer back to decisions, each with its reason: for whose sake something gives way, and why
-//! something finds no room.
+//! Fates of items back to decisions, each with its reason: the service that another one gives way to, or the memory
+//! or port that is missing.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use super::ports::port_of;
 use super::problem::{End, Fate, ItemId, Kind};
+use super::refusal::Sums;
 use super::translate::{Translated, lacks};
 use crate::model::endpoint::Endpoint;
 use crate::model::lifecycle::State;
@@ -13,23 +14,32 @@ use crate::model::names::{GpuId, ServiceName};
 use crate::model::plan::{Reason, ReasonCode};
 use crate::model::room::{GpuRoom, Holder};
 use crate::model::size::Mebibytes;
-use crate::plan::decide::{Decision, Decisions, Scene};
-use crate::plan::explain::Sums;
-use crate::plan::free;
-use crate::plan::given_back;
-use crate::plan::judge::reason;
-use crate::plan::left;
+use crate::plan::capacity;
+use crate::plan::decision::{Decision, Decisions};
+use crate::plan::input::PlanInput;
+use crate::plan::judge::context::PlanContext;
+use crate::plan::judge::{given_back, left, orphans, recover};
 use crate::plan::numbers::Number;
-use crate::plan::recover;
-use crate::plan::room::Places;
+use crate::plan::places::Places;
+use crate::plan::reason::reason;
 
-/// The decisions as the answer has them.
-pub(super) fn decisions(scene: &Scene<'_>, translated: Translated, fates: &[Fate]) -> Decisions {
+/// Decisions as the answer has them.
+pub(super) fn decisions(context: &PlanContext<'_>, translated: Translated, fates: &[Fate]) -> Decisions {
     let Translated { problem, mut decisions, numbers, gpus, ports } = translated;
     let Some(end) = End::of(&problem, fates) else { return decisions };
     let going = decisions.0.iter().map(Decision::stops).collect();
     let (users, room) = (OnceCell::new(), OnceCell::new());
-    let telling = Telling { scene, numbers: &numbers, gpus: &gpus, ports: &ports, end: &end, going, users, room };
+    let telling = Telling {
+        context,
+        input: &context.input,
+        numbers: &numbers,
+        gpus: &gpus,
+        ports: &ports,
+        end: &end,
+        going,
+        users,
+        room,
+    };
     // What a service depends on comes before it.
     for (id, number) in numbers.iter().enumerate() {
         if let Some(decision) = telling.changed(id, &decisions) {
@@ -40,21 +50,22 @@ pub(super) fn decisions(scene: &Scene<'_>, translated: Translated, fates: &[Fate
 }
 
 struct Telling<'a> {
-    scene: &'a Scene<'a>,
+    context: &'a PlanContext<'a>,
+    input: &'a PlanInput<'a>,
     numbers: &'a [Number],
     gpus: &'a [GpuId],
     ports: &'a [Endpoint],
     end: &'a End<'a>,
-    /// Stopped, or stopped and started again, whatever the placing came to; by number.
+    /// Stopped, or stopped and started again, for another reason than the placing; by number.
     going: Vec<bool>,
-    /// Who has which port at the plan's end; made when the first refusal asks for it, as the rest.
+    /// Users of each port at the plan's end; made when the first refusal needs it, as the rest.
     users: OnceCell<Vec<Vec<ItemId>>>,
     /// Each GPU at the plan's end.
     room: OnceCell<Sums>,
 }
 
 impl Telling<'_> {
-    /// The decision, where it is another one by now.
+    /// Decision of an item, where the answer changes it.
     fn changed(&self, id: ItemId, decided: &Decisions) -> Option<Decision> {
         let (item, before) = (&self.end.problem().items[id], &decided.0[self.numbers[id]]);
         let gpus = |set: usize| item.sets.sets[set].iter().map(|gpu| self.gpus[*gpu].clone()).collect();
@@ -63,7 +74,7 @@ impl Telling<'_> {
             // Its room is kept for it, or there is none.
             (Kind::Fresh, _) if before.held().is_some() => return None,
             (Kind::Fresh, Fate::Stay | Fate::Evicted | Fate::Out) => {
-                recover::left_out(self.scene, self.numbers[id], self.lack(id, decided))
+                recover::left_out(self.context, self.numbers[id], self.lack(id, decided))
             }
             (Kind::Drifted, Fate::Stay) => self.left_as_it_is(id, before, decided),
             (Kind::Waking, Fate::Stay) => Decision::Blocked(self.lack_of_memory(id)),
@@ -94,13 +105,13 @@ impl Telling<'_> {
 
     /// A changed service that can't be started anew runs on as it was.
     fn left_as_it_is(&self, id: ItemId, before: &Decision, decided: &Decisions) -> Decision {
-        let state = self.scene.glance(self.numbers[id]).state;
+        let state = self.input.summary(self.numbers[id]).state;
         let follows = self.end.problem().items[id].follows;
         if let Some(base) = follows.filter(|base| !matches!(self.end.fates()[*base], Fate::On(_))) {
-            if state.is_operational() && !given_back::lacks(self.scene, self.numbers[id]).is_empty() {
+            if state.is_operational() && !given_back::lacks(self.context, self.numbers[id]).is_empty() {
                 return Decision::Blocked(self.lack_of_memory(id));
             }
-            let base = self.scene.name(self.numbers[base]);
+            let base = self.input.name(self.numbers[base]);
             return before.runs_on(state, &format!("{base}, which it would be recreated with, stays as it is"));
         }
         let blocked = self.lack(id, decided);
@@ -108,7 +119,7 @@ impl Telling<'_> {
         if waits {
             before.runs_on(state, &blocked.message)
         } else {
-            recover::left_out(self.scene, self.numbers[id], blocked)
+            recover::left_out(self.context, self.numbers[id], blocked)
         }
     }
 
@@ -116,12 +127,12 @@ impl Telling<'_> {
         let Some(winner) = self.end.winner(id).map(|winner| self.numbers[winner]) else {
             return reason(ReasonCode::Preempted, "it gives way".to_owned(), None);
         };
-        if let Some(off) = self.scene.wants.left.get(&self.numbers[id]) {
-            let winner = self.scene.name(winner);
+        if let Some(off) = self.input.wants.left.get(&self.numbers[id]) {
+            let winner = self.input.name(winner);
             return left::stopped(off, &format!("{winner} needs its room"), winner.to_string());
         }
-        let (higher, lower) = (self.scene.priority(winner), self.scene.priority(self.numbers[id]));
-        let (winner, name) = (self.scene.name(winner), self.scene.name(self.numbers[id]));
+        let (higher, lower) = (self.input.priority(winner), self.input.priority(self.numbers[id]));
+        let (winner, name) = (self.input.name(winner), self.input.name(self.numbers[id]));
         let message = if higher > lower {
             format!("{winner} (priority {higher}) needs its room, and matters more than {name} (priority {lower})")
         } else {
@@ -142,69 +153,70 @@ impl Telling<'_> {
         reason(ReasonCode::Moved, message, preempted.by)
     }
 
-    /// Why it can't be started: something that it depends on, a port, or memory.
+    /// Reason for which a service can't be started: a dependency, a port, or memory.
     fn lack(&self, id: ItemId, decided: &Decisions) -> Reason {
-        let (scene, number) = (self.scene, self.numbers[id]);
-        let mut bases = scene.bases(number).iter().copied();
-        if let Some(base) = bases.find(|base| !scene.stands(*base, &decided.0[*base])) {
-            return lacks(scene, base, &decided.0[base]);
+        let (input, number) = (self.input, self.numbers[id]);
+        let mut bases = input.bases(number).iter().copied();
+        if let Some(base) = bases.find(|base| !decided.0[*base].stands(input.summary(*base))) {
+            return lacks(self.input, base, &decided.0[base]);
         }
         for port in &self.end.problem().items[id].ports {
             let users = &self.users.get_or_init(|| self.end.users())[*port];
             if let Some(claimant) = users.iter().find(|user| **user != id) {
-                let message = port_of(scene, &self.ports[*port], self.numbers[*claimant]);
+                let message = port_of(self.input, &self.ports[*port], self.numbers[*claimant]);
                 return reason(ReasonCode::PortTaken, message, None);
             }
         }
-        let service = scene.service(number);
-        let places = scene.places(number).ok();
+        let service = input.service(number);
+        let places = self.context.places(number).ok();
         let gpus = places.map_or(&[][..], |places| &places.all);
         let room = self.room.get_or_init(|| Sums::of(self.at_the_end(), self.priorities()));
-        let message = room.arithmetic(service, scene.priority(number), places);
-        reason(ReasonCode::NoRoom, message + &self.firm_on(number, gpus), None)
+        let message = room.arithmetic(service, input.priority(number), places);
+        reason(ReasonCode::NoRoom, message + &self.protected_on(number, gpus), None)
     }
 
-    /// Why it can't have again what it gave back: what there is on the GPUs that it sits on.
+    /// Reason for which a service can't have again what it gave back: the arithmetic of its own GPUs.
     fn lack_of_memory(&self, id: ItemId) -> Reason {
-        let (scene, number) = (self.scene, self.numbers[id]);
-        let home: Vec<GpuId> = scene.seat(number).iter().map(|(gpu, _)| scene.gpu_id(*gpu).clone()).collect();
+        let (input, number) = (self.input, self.numbers[id]);
+        let home: Vec<GpuId> = self.context.seat(number).iter().map(|(gpu, _)| input.gpu_id(*gpu).clone()).collect();
         let places = Places { sets: vec![home.iter().cloned().collect()], all: home };
         let room = self.room.get_or_init(|| Sums::of(self.at_the_end(), self.priorities()));
-        let arithmetic = room.arithmetic(scene.service(number), scene.priority(number), Some(&places));
-        let message = format!("{}; {arithmetic}", given_back::sentence(scene, number));
-        reason(ReasonCode::NoRoom, message + &self.firm_on(number, &places.all), None)
+        let arithmetic = room.arithmetic(input.service(number), input.priority(number), Some(&places));
+        let message = format!("{}; {arithmetic}", given_back::sentence(self.context, number));
+        reason(ReasonCode::NoRoom, message + &self.protected_on(number, &places.all), None)
     }
 
-    /// Those that would have given way on some of these GPUs, if no rule kept them from being stopped.
-    fn firm_on(&self, number: Number, gpus: &[GpuId]) -> String {
-        let scene = self.scene;
-        let lower = scene.all().filter(|other| scene.priority(*other) < scene.priority(number));
-        let holds = |other: &Number| gpus.iter().any(|gpu| scene.held_on(*other, gpu) > Mebibytes::ZERO);
-        let told = lower
-            .filter(holds)
-            .filter_map(|other| Some(format!("; {} can't be stopped: {}", scene.name(other), scene.firm.any(other)?)));
+    /// Services that would have given way on some of these GPUs, if no rule kept them from being stopped.
+    fn protected_on(&self, number: Number, gpus: &[GpuId]) -> String {
+        let input = self.input;
+        let lower = input.all().filter(|other| input.priority(*other) < input.priority(number));
+        let holds = |other: &Number| gpus.iter().any(|gpu| self.context.held_on(*other, gpu) > Mebibytes::ZERO);
+        let told = lower.filter(holds).filter_map(|other| {
+            Some(format!("; {} can't be stopped: {}", input.name(other), self.context.protected.any(other)?))
+        });
         told.collect()
     }
 
-    /// Of all that was placed. What is merely left running yields to all of it.
+    /// Priorities of all placed services. A service that is merely left running yields to all of them.
     fn priorities(&self) -> BTreeMap<ServiceName, i64> {
-        let (scene, placed) = (self.scene, self.numbers.iter());
+        let (input, placed) = (self.input, self.numbers.iter());
         let height = |number: Number| {
-            if scene.wants.left.contains_key(&number) { i64::MIN } else { scene.priority(number) }
+            if input.wants.left.contains_key(&number) { i64::MIN } else { input.priority(number) }
         };
-        placed.map(|number| (scene.service(*number).name.clone(), height(*number))).collect()
+        placed.map(|number| (input.service(*number).name.clone(), height(*number))).collect()
     }
 
     /// Every GPU as the plan leaves it.
     fn at_the_end(&self) -> BTreeMap<GpuId, GpuRoom> {
         let mut stays: Vec<bool> = self.going.iter().map(|goes| !goes).collect();
         self.numbers.iter().for_each(|placed| stays[*placed] = false);
-        let mut room = free::gpus(self.scene, &|number| stays[number], &|orphan| !self.scene.stops_orphan(orphan));
+        let mut room =
+            capacity::gpus(self.context, &|number| stays[number], &|orphan| !orphans::stops(self.input, orphan));
         for (id, number) in self.numbers.iter().enumerate() {
             for (gpu, amount) in self.end.takes(id).into_iter().filter(|(_, amount)| *amount > 0) {
                 if let Some(gpu) = room.get_mut(&self.gpus[gpu]) {
                     let counts = Mebibytes(amount.unsigned_abs());
-                    gpu.holders.push(Holder { counts, ..free::holder(self.scene, *number) });
+                    gpu.holders.push(Holder { counts, ..capacity::holder(self.input, *number) });
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use super::problem::Few;
 use crate::model::endpoint::Endpoint;
-use crate::plan::decide::Scene;
+use crate::plan::input::PlanInput;
 use crate::plan::numbers::Number;
 
 /// Where a service's ports stand in the list of all, which is sorted. One on every address takes the places of all of
@@ -24,6 +24,6 @@ pub(super) fn places_of(own: &[Endpoint], all: &[Endpoint]) -> Few<usize> {
 }
 
 /// `port 8188 is comfyui's (priority 100)`.
-pub(super) fn port_of(scene: &Scene<'_>, port: &Endpoint, claimant: Number) -> String {
-    format!("port {port} is {}'s (priority {})", scene.name(claimant), scene.priority(claimant))
+pub(super) fn port_of(input: &PlanInput<'_>, port: &Endpoint, claimant: Number) -> String {
+    format!("port {port} is {}'s (priority {})", input.name(claimant), input.priority(claimant))
 }

@@ -1,4 +1,4 @@
-//! The placing as numbers: services as items with seats and sets of GPUs, and what an answer costs. Knows no names.
+//! Placing problem in numbers: services as items with seats and sets of GPUs, and the cost of an answer. Knows no names.
 //!
 //! [`cost`] is the one judge of an answer: it knows all rules, and the search only ever proposes.
 
@@ -42,11 +42,11 @@ pub(super) struct Problem {
 pub(super) struct Item {
     pub(super) level: usize,
     pub(super) kind: Kind,
-    /// What it holds where, in MiB; empty where it does not run.
+    /// MiB that it holds on each GPU; empty where it does not run.
     pub(super) seat: Few<(Gpu, i64)>,
     /// Kept ones that can be evicted: what they hold on each GPU after that.
     pub(super) resident: Option<i64>,
-    /// What it takes on each GPU once it is started anew.
+    /// MiB that it takes on each GPU once it is started anew.
     pub(super) need: i64,
     pub(super) sets: Rc<Sets>,
     /// Which of `sets` is its seat.
@@ -60,8 +60,8 @@ pub(super) struct Item {
     pub(super) pinned: bool,
     /// It is started again only if this one is.
     pub(super) follows: Option<ItemId>,
-    /// Nobody gives way for it.
-    pub(super) is_modest: bool,
+    /// No other item gives way to it.
+    pub(super) never_preempts: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// To stay as it is, is not what is wanted of it.
+    /// Staying as it is does not satisfy what is wanted of it.
     pub(super) fn is_left_out_as_it_is(self) -> bool {
         matches!(self, Self::Drifted | Self::Waking)
     }
@@ -92,18 +92,18 @@ impl Item {
         self.kind != Kind::Fresh
     }
 
-    /// What it takes counts against others once it is started: it runs already, or others may have to go for it.
+    /// Its memory counts against others once it is started: it runs already, or others may have to give way to it.
     pub(super) fn draws(&self) -> bool {
-        self.runs() || !self.is_modest
+        self.runs() || !self.never_preempts
     }
 
-    /// Others may have to go for its memory.
-    pub(super) fn claims_room(&self) -> bool {
-        self.need > 0 && !self.is_modest
+    /// Others may have to give way to it for memory.
+    pub(super) fn claims_memory(&self) -> bool {
+        self.need > 0 && !self.never_preempts
     }
 }
 
-/// What becomes of one item.
+/// Fate of one item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     /// It runs on as it is; a drifted or waking one is left out by that.
@@ -115,7 +115,7 @@ pub(super) enum Fate {
     On(usize),
 }
 
-/// What is minimised, in this order.
+/// Cost of an answer; its parts are minimised in this order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Cost {
     /// Wanted ones that are not as they should be, by level.
@@ -143,9 +143,9 @@ pub(super) struct End<'p> {
     staying: Vec<i64>,
     /// Started ones, by GPU.
     newcomers: Vec<Vec<Newcomer>>,
-    /// Somebody is started here, with memory or without.
+    /// An item is started here, with memory or without.
     is_joined: Vec<bool>,
-    /// Who is started with a port.
+    /// Item that is started with each port.
     port_takers: Vec<Option<ItemId>>,
     /// Made to give way, so that what depends on it can't go on.
     going: Vec<bool>,
@@ -160,14 +160,14 @@ struct Newcomer {
     need: i64,
     /// MiB of those that draw, up to this one.
     drawn: i64,
-    /// Up to this one, who needs the most of those for whom others may have to go.
+    /// Neediest item up to this one, of those that others may have to give way to.
     neediest: Option<(i64, Reverse<ItemId>)>,
 }
 
 impl Newcomer {
     fn after(before: &[Self], id: ItemId, item: &Item) -> Self {
         let (drawn, neediest) = before.last().map_or((0, None), |last| (last.drawn, last.neediest));
-        let own = item.claims_room().then_some((item.need, Reverse(id)));
+        let own = item.claims_memory().then_some((item.need, Reverse(id)));
         Self {
             id,
             level: item.level,
@@ -178,7 +178,7 @@ impl Newcomer {
     }
 }
 
-/// What an answer costs; `None` where it breaks a rule.
+/// Cost of an answer; `None` where it breaks a rule.
 pub(super) fn cost(problem: &Problem, fates: &[Fate]) -> Option<Cost> {
     let end = End::of(problem, fates)?;
     let ids = 0..problem.items.len();
@@ -254,7 +254,7 @@ impl<'p> End<'p> {
         }
     }
 
-    /// Who has each port at the end, by port.
+    /// Users of each port at the end, by port.
     pub(super) fn users(&self) -> Vec<Vec<ItemId>> {
         let mut users = vec![Vec::new(); self.problem.ports];
         for (id, item) in self.problem.items.iter().enumerate() {
@@ -271,7 +271,7 @@ impl<'p> End<'p> {
         self.staying[gpu] + started
     }
 
-    /// Nobody is started where there is no room.
+    /// No item is started where its memory does not fit.
     fn fits(&self) -> bool {
         (0..self.problem.usable.len()).all(|gpu| !self.is_joined[gpu] || self.on(gpu) <= self.problem.usable[gpu])
     }
@@ -329,7 +329,7 @@ impl<'p> End<'p> {
         }
     }
 
-    /// Whoever gives way does so for somebody who matters more, and who needs that very room.
+    /// An item that gives way does so for one that matters more, and that needs that very memory or port.
     pub(super) fn is_just(&self, id: ItemId) -> bool {
         let item = &self.problem.items[id];
         if !self.gives_way(id) {
@@ -338,20 +338,20 @@ impl<'p> End<'p> {
         !item.pinned && self.winner(id).is_some()
     }
 
-    /// For whose sake this one gives way: one who matters more, or where it is only moved to repack, as much.
+    /// Item that this one gives way to: one that matters more, or where it is only moved to repack, as much.
     pub(super) fn winner(&self, id: ItemId) -> Option<ItemId> {
         let level = self.problem.items[id].level;
         let among_equals = self.problem.repack && matches!(self.fates[id], Fate::On(_));
         self.winner_above(id, if among_equals { level + 1 } else { level })
     }
 
-    /// The first of levels below `level` who needs its room, or that of something that it depends on.
+    /// First item of the levels below `level` that needs its memory or port, or that of a dependency of it.
     fn winner_above(&self, id: ItemId, level: usize) -> Option<ItemId> {
         let item = &self.problem.items[id];
         let takes_port = item.ports.iter().filter_map(|port| self.port_takers[*port]);
         let claims = |other: &ItemId| {
             let other = &self.problem.items[*other];
-            other.level < item.level && !other.is_modest
+            other.level < item.level && !other.never_preempts
         };
         let by_port = || takes_port.into_iter().find(claims);
         let by_room = || {
@@ -366,7 +366,7 @@ impl<'p> End<'p> {
         by_port().or_else(by_room).or_else(along)
     }
 
-    /// With those who matter more and those who stay, there is no place for it here.
+    /// Neediest item above it on a GPU, where those that matter more and those that stay leave no place for it.
     fn winner_on(&self, id: ItemId, level: usize, gpu: Gpu, amount: i64) -> Option<ItemId> {
         let above = &self.newcomers[gpu][..self.newcomers[gpu].partition_point(|other| other.level < level)];
         let Newcomer { mut drawn, mut neediest, .. } = *above.last()?;
@@ -376,7 +376,7 @@ impl<'p> End<'p> {
             drawn -= if item.draws() { item.need } else { 0 };
             let others =
                 above.iter().filter(|other| other.id != id).map(|other| (other.id, &self.problem.items[other.id]));
-            neediest = others.filter(|(_, item)| item.claims_room()).map(|(id, item)| (item.need, Reverse(id))).max();
+            neediest = others.filter(|(_, item)| item.claims_memory()).map(|(id, item)| (item.need, Reverse(id))).max();
         }
         // What stays of an evicted one is counted among those that stay already.
         let rest = if self.fates[id] == Fate::Evicted { self.problem.items[id].resident.unwrap_or(0) } else { 0 };

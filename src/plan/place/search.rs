@@ -1,8 +1,8 @@
 //! The best answer to a placing: branch and bound, with a budget of nodes and none of time.
 //!
-//! Level by level a first answer is carried on, the most promising choice first; where that leaves somebody out, the
-//! levels so far are searched for a better one before those below are looked at. In the end all of it is searched for
-//! whatever is left to save. Within the budget nothing is guessed: the answer is the best there is.
+//! Level by level a first answer is carried on, the most promising choice first; where that leaves an item out, the
+//! levels so far are searched for a better one before those below are looked at. In the end the whole problem is searched
+//! for items that can still be saved. Within the budget nothing is guessed: the answer is the best there is.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use super::problem::{Cost, End, Fate, Gpu, Item, Kind, Problem, cost};
 use super::state::{Before, Choice, Now, State, Turn};
-use super::twins::twins;
+use crate::plan::place::symmetry::symmetry;
 
 /// A node is a handful of comparisons for each GPU: so many take some tens of milliseconds at most.
 const NODES_MAX: usize = 20_000;
@@ -21,7 +21,7 @@ const SEARCHED_MAX: usize = 400;
 /// Putting one back may push out another, on each GPU once a turn; what has not settled by then is given up.
 const MENDS_MAX: usize = 64;
 
-/// What was found.
+/// Best answer found.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) fates: Vec<Fate>,
@@ -47,15 +47,15 @@ struct Search<'p> {
     proven: Vec<u32>,
     best_cost: Cost,
     best_fates: Vec<Fate>,
-    /// The first GPU that is just like this one in all that the problem says.
-    twins: Vec<Gpu>,
+    /// For each GPU the first one that is interchangeable with it.
+    symmetry: Vec<Gpu>,
     /// Wanted items by level, the largest first.
     by_size: Vec<Size>,
     /// Items on which the future may depend by more than the memory that they take.
     watched: Vec<usize>,
 }
 
-/// What was chosen for each item, be the order what it may.
+/// Choices for each item, in any order of turns.
 struct Way {
     remain: Vec<Choice>,
     place: Vec<Choice>,
@@ -98,7 +98,7 @@ struct Frame {
     made: Option<(Choice, Before)>,
 }
 
-/// What a descent is to be better in.
+/// Part of the cost in which a descent has to improve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Goal {
     /// Fewer left out, down to this level.
@@ -123,7 +123,7 @@ impl<'p> Search<'p> {
             proven: Vec::new(),
             best_cost,
             best_fates,
-            twins: if searches { twins(problem) } else { Vec::new() },
+            symmetry: if searches { symmetry(problem) } else { Vec::new() },
             by_size: by_size(problem),
             watched: if searches { watched(problem) } else { Vec::new() },
         }
@@ -159,7 +159,7 @@ impl<'p> Search<'p> {
         self.take(&state);
     }
 
-    /// What a way leads to.
+    /// State at the end of a way.
     fn followed(&self, way: &Way, end: usize) -> State<'p> {
         let mut state = State::new(self.problem);
         for turn in &self.turns[..end] {
@@ -188,7 +188,7 @@ impl<'p> Search<'p> {
         Some((cost(self.problem, &fates)?, fates))
     }
 
-    /// Looks for whatever is better than the best answer in anything at all.
+    /// Searches for answers that are better than the best one in any part of the cost.
     fn whole(&mut self) {
         if !self.is_worth_searching() {
             return;
@@ -230,7 +230,7 @@ impl<'p> Search<'p> {
                 }
                 self.nodes_left -= 1;
                 let choices = state.choices(turns[position], goal != Goal::All);
-                let choices = self.without_twins(&state, turns[position], choices);
+                let choices = self.without_symmetric(&state, turns[position], choices);
                 frames.push(Frame { choices, next: 0, made: None });
             }
             if !step(&turns, &mut state, &mut frames) {
@@ -258,7 +258,7 @@ fn step(turns: &[Turn], state: &mut State<'_>, frames: &mut Vec<Frame>) -> bool 
 }
 
 impl Search<'_> {
-    /// What has been paid so far is less than what is known, and what is left can still be had for less.
+    /// Cost so far is less than the known cost, and the rest can still be had for less.
     fn may_be_better(&self, state: &State<'_>, goal: Goal, known: &[u32]) -> bool {
         match goal {
             Goal::LeftOut(last) => {
@@ -276,8 +276,8 @@ impl Search<'_> {
         }
     }
 
-    /// Whether so many of the open ones as must be placed could be, by their sizes alone: no more than `known` are left
-    /// out on each level, and `fewer` on the last. Room that is too small for any of them is no room.
+    /// Enough of the open items could be placed, by their sizes alone: no more than `known` are left out on each level,
+    /// and `fewer` on the last. Room that is too small for any of them is no room.
     fn may_fit(&self, state: &State<'_>, last: usize, known: &[u32], fewer: u32) -> bool {
         let (mut needed, mut smallest) = (0, i64::MAX);
         let mut open = self.by_size.iter().peekable();
@@ -302,14 +302,14 @@ impl Search<'_> {
         needed == 0 || needed <= left.sum()
     }
 
-    /// Of GPUs that are alike and in the same state, the first stands for all.
-    fn without_twins(&self, state: &State<'_>, turn: Turn, choices: Vec<Choice>) -> Vec<Choice> {
+    /// Drops choices of GPUs that are interchangeable with one tried before: the first stands for all.
+    fn without_symmetric(&self, state: &State<'_>, turn: Turn, choices: Vec<Choice>) -> Vec<Choice> {
         let Turn::Place(id) = turn else { return choices };
         let mut tried: Vec<(Gpu, i64)> = Vec::new();
         let is_first = |choice: &Choice| {
             let Choice::On(set) = choice else { return true };
             let [gpu] = self.problem.items[id].sets.sets[*set].as_slice() else { return true };
-            let like = (self.twins[*gpu], state.left_on(*gpu));
+            let like = (self.symmetry[*gpu], state.left_on(*gpu));
             let known = tried.contains(&like);
             tried.push(like);
             !known
@@ -318,14 +318,14 @@ impl Search<'_> {
         choices.into_iter().filter(|choice| is_first(choice)).collect()
     }
 
-    /// Whether nothing was seen before that has the same to hope for and has cost as much.
+    /// No state with the same prospects and the same cost was seen before.
     fn is_new(&self, state: &State<'_>, position: usize, seen: &mut BTreeSet<Vec<i64>>) -> bool {
         // Among equals, later starts count for who may be moved: more than a key says.
         if self.problem.repack || position == 0 {
             return true;
         }
         let mut on_gpus: Vec<(Gpu, i64, bool)> = (0..self.problem.usable.len())
-            .map(|gpu| (self.twins[gpu], state.used[gpu], state.joined[gpu] > 0))
+            .map(|gpu| (self.symmetry[gpu], state.used[gpu], state.joined[gpu] > 0))
             .collect();
         on_gpus.sort_unstable();
         let mut key: Vec<i64> = Vec::with_capacity(32);
@@ -350,7 +350,7 @@ impl Search<'_> {
     }
 }
 
-/// What a wanted item needs at the very least.
+/// Least memory that a wanted item needs.
 #[derive(Clone, Copy, Debug)]
 struct Size {
     level: usize,
@@ -384,7 +384,7 @@ fn by_size(problem: &Problem) -> Vec<Size> {
     sizes
 }
 
-/// What runs, what others depend on, and what has ports.
+/// Items that run, that others depend on, or that have ports.
 fn watched(problem: &Problem) -> Vec<usize> {
     let mut is_base = vec![false; problem.items.len()];
     for item in &problem.items {
@@ -394,7 +394,7 @@ fn watched(problem: &Problem) -> Vec<usize> {
     items.filter(|(id, item)| item.runs() || is_base[*id] || !item.ports.is_empty()).map(|(id, _)| id).collect()
 }
 
-/// All decisions in their order, and where those of each level end.
+/// Turns in their order, and the end of each level.
 fn turns(problem: &Problem) -> (Vec<Turn>, Vec<usize>) {
     let (mut turns, mut ends) = (Vec::with_capacity(2 * problem.items.len()), Vec::new());
     let mut first = 0;
@@ -413,7 +413,7 @@ fn packing_turns(problem: &Problem, last: usize) -> Vec<Turn> {
     turns_of(problem, 0..end)
 }
 
-/// All that runs first; then large ones find a place or none, but nothing before what it depends on.
+/// Running items first; then items find a place or none, the largest first, but none before its dependencies.
 fn turns_of(problem: &Problem, ids: Range<usize>) -> Vec<Turn> {
     let items = || ids.clone().map(|id| (id, &problem.items[id]));
     let mut placed: Vec<(usize, Reverse<i64>, usize)> = items()
@@ -441,8 +441,8 @@ fn hopeless(problem: &Problem) -> Vec<u32> {
     counts
 }
 
-/// What gave way for nobody's sake in the end stays after all; whoever matters least of those that were started in its
-/// place is not.
+/// Repairs an answer: an item that gave way without need stays after all, and the least important of the items started
+/// in its place is left out.
 fn mended(problem: &Problem, mut fates: Vec<Fate>) -> Vec<Fate> {
     for _ in 0..MENDS_MAX {
         let Some(end) = End::of(problem, &fates) else { return fates };

@@ -1,7 +1,7 @@
-//! An answer in the making: what has been decided so far, what that has taken, and which choices are open next.
+//! Partial answer of the search: decisions so far, the memory that they take, and the choices that are open next.
 //!
-//! Each level has two rounds. First all that runs there stays or gives way, then whatever is to be started finds its
-//! place: so nobody is started on room that an equal sits on. The checks here let pass whatever may still come right;
+//! Each level has two rounds. First every running item stays or gives way, then every item to start finds its place: so
+//! no item is started on memory that an equal holds. The checks here pass every choice that may still come right;
 //! [`cost`](super::problem::cost) has the last word.
 
 use super::problem::{Cost, Fate, Gpu, Item, ItemId, Kind, Problem};
@@ -38,7 +38,7 @@ pub(super) enum Now {
     Done(Fate),
 }
 
-/// What a choice replaced.
+/// Progress of an item before a choice.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Before {
     now: Now,
@@ -48,19 +48,19 @@ pub(super) struct Before {
 #[derive(Debug)]
 pub(super) struct State<'p> {
     pub(super) problem: &'p Problem,
-    /// What runs decides before anybody is started.
+    /// Running items are decided before any item is started.
     pub(super) gives_way_early: bool,
     pub(super) now: Vec<Now>,
-    /// Has given way, whatever came after.
+    /// Items that have given way, placed elsewhere or not.
     pub(super) gone: Vec<bool>,
-    /// By all that is decided, in MiB.
+    /// MiB taken by all decided items.
     pub(super) used: Vec<i64>,
     /// That part of it that drifted ones of this level may yet give back.
     soft: Vec<i64>,
     /// By what runs and is not decided yet.
     rest: Vec<i64>,
     /// That part of it that can't be made to go.
-    firm: Vec<i64>,
+    pinned: Vec<i64>,
     /// Starts on each GPU.
     pub(super) joined: Vec<u32>,
     /// Starts, by level and GPU.
@@ -69,7 +69,7 @@ pub(super) struct State<'p> {
     staying_ports: Vec<u32>,
     /// So far; only more can come, and `waste` comes last.
     pub(super) cost: Cost,
-    /// What may go on each GPU: what is merely kept, and what is wanted.
+    /// Items that may give way on each GPU: merely kept ones, and wanted ones.
     kept: Vec<Dispensable>,
     wanted: Vec<Dispensable>,
     /// The first item that matters less than those of each level.
@@ -87,7 +87,7 @@ impl<'p> State<'p> {
             used: vec![0; gpus],
             soft: vec![0; gpus],
             rest: vec![0; gpus],
-            firm: vec![0; gpus],
+            pinned: vec![0; gpus],
             joined: vec![0; gpus],
             started: vec![vec![Started::default(); gpus]; problem.levels],
             started_ports: vec![0; problem.ports],
@@ -101,7 +101,7 @@ impl<'p> State<'p> {
         for (id, item) in problem.items.iter().enumerate().rev() {
             for (gpu, amount) in &item.seat {
                 state.rest[*gpu] += amount;
-                state.firm[*gpu] += if item.pinned { *amount } else { 0 };
+                state.pinned[*gpu] += if item.pinned { *amount } else { 0 };
                 if !item.pinned && *amount > 0 {
                     let alike = if item.kind == Kind::Kept { &mut state.kept } else { &mut state.wanted };
                     alike[*gpu].push(id, *amount);
@@ -115,7 +115,7 @@ impl<'p> State<'p> {
         &self.problem.items[id]
     }
 
-    /// What may be decided, the most promising first; nothing where all ways are barred.
+    /// Open choices, the most promising first; empty where every choice is barred.
     /// `tightly`: of places that are as good otherwise, the one that leaves the least; else the first.
     pub(super) fn choices(&self, turn: Turn, tightly: bool) -> Vec<Choice> {
         match turn {
@@ -153,12 +153,12 @@ impl<'p> State<'p> {
         choices
     }
 
-    /// What it depends on has gone, for a while or for good.
+    /// A dependency has gone, for a while or for good.
     fn is_dragged(&self, item: &Item) -> bool {
         item.bases.iter().any(|base| self.gone[*base])
     }
 
-    /// Nobody who was started is in its way; `held`: it is counted already.
+    /// No started item is in its way; `held`: MiB of it that are counted already.
     fn may_stay(&self, item: &Item, held: i64) -> bool {
         // What is held by one that may move, is soft, and so not among what others have.
         let adds = i64::from(held == 0 || item.kind == Kind::Drifted);
@@ -169,7 +169,7 @@ impl<'p> State<'p> {
         item.seat.iter().all(room) && item.ports.iter().all(|port| self.started_ports[*port] == 0)
     }
 
-    /// Somebody was started where it is, or may be.
+    /// An item was started on one of its GPUs or ports, or may be.
     fn is_wanted_by_others(&self, item: &Item) -> bool {
         self.gives_way_early
             || self.problem.repack
@@ -215,7 +215,7 @@ impl<'p> State<'p> {
         choices
     }
 
-    /// What it depends on is up, and its ports are free.
+    /// Dependencies are up, and its ports are free.
     fn may_start(&self, id: ItemId, held: bool) -> bool {
         let item = self.item(id);
         let is_up = |base: &ItemId| match self.now[*base] {
@@ -248,17 +248,17 @@ impl<'p> State<'p> {
         for gpu in &item.sets.sets[position] {
             let own = if held { amount_on(item, *gpu) } else { 0 };
             let taken = self.used[*gpu] - own + item.need - self.problem.usable[*gpu];
-            rank.unsafe_ |= taken + self.firm[*gpu] > 0;
+            rank.unsafe_ |= taken + self.pinned[*gpu] > 0;
             self.add_harm(&mut rank, id, *gpu, taken + self.rest[*gpu]);
         }
         rank
     }
 
-    /// Who would have to go, roughly: of those that matter less than this item, the least missed ones until enough is
-    /// free, and first of all what is merely kept.
+    /// Adds the items that would roughly have to give way: of those with a lower priority, the least missed ones until
+    /// enough is free, and merely kept ones before all others.
     fn add_harm(&self, rank: &mut Rank, id: ItemId, gpu: Gpu, missing: i64) {
         let (kept, wanted) = (&self.kept[gpu], &self.wanted[gpu]);
-        // Items come by level, so that who matters less is known by number alone.
+        // Items come by level, so that the number alone gives the order of priorities.
         let lower = self.lower[self.item(id).level];
         let most = kept.from(lower);
         rank.kept += kept.enough(missing, most);
@@ -341,7 +341,7 @@ impl<'p> State<'p> {
         for (gpu, amount) in &item.seat {
             self.rest[*gpu] -= sign * amount;
             if item.pinned {
-                self.firm[*gpu] -= sign * amount;
+                self.pinned[*gpu] -= sign * amount;
             }
             self.used[*gpu] += sign
                 * match choice {
@@ -380,7 +380,7 @@ impl<'p> State<'p> {
         item.ports.iter().for_each(|port| add(&mut self.started_ports[*port], 1, sign));
     }
 
-    /// All that may matter later of how far an item has come, as a number.
+    /// Progress of an item, as far as it may matter later, as a number.
     pub(super) fn progress_of(&self, id: ItemId) -> i64 {
         let now = match self.now[id] {
             Now::Open => 0,
@@ -415,7 +415,7 @@ impl<'p> State<'p> {
         self.started[..level].iter().fold(Started::default(), |sum, on_gpus| sum.and(on_gpus[gpu]))
     }
 
-    /// Everybody who gives way so far may come to do so for somebody's sake, if all that is open stays.
+    /// Every item that gives way so far may turn out to do so for an item that matters more, if all open ones stay.
     pub(super) fn may_be_just(&self) -> bool {
         let all = self.started.len();
         let yielding = (0..self.now.len()).filter(|id| self.is_yielding(*id));
@@ -451,12 +451,12 @@ fn amount_on(item: &Item, gpu: Gpu) -> i64 {
     item.seat.iter().find(|(other, _)| *other == gpu).map_or(0, |(_, amount)| *amount)
 }
 
-/// What speaks against a set of GPUs, the gravest first.
+/// Objections to a set of GPUs, the gravest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
-    /// Only if others move that nobody can make to.
+    /// Fits only if items move that nothing can make to.
     unsafe_: bool,
-    /// Of the most important one that would have to go.
+    /// Height of the most important item that would have to give way.
     height: usize,
     wanted: usize,
     kept: usize,

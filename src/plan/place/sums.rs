@@ -1,10 +1,10 @@
-//! Running sums of one GPU, for the search: what could be made to go there, and what is started there.
+//! Running sums of one GPU, for the search: items that could be made to give way there, and items started there.
 //!
-//! They only count. Who goes for whom, and whether rightly, is judged in [`cost`](super::problem::cost).
+//! They only count. Which item gives way to which, and whether rightly, is judged in [`cost`](super::problem::cost).
 
 use super::problem::{Item, ItemId};
 
-/// What could be made to go on one GPU, the least important first.
+/// Items that could be made to give way on one GPU, the least important first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Dispensable {
     ids: Vec<ItemId>,
@@ -42,15 +42,15 @@ impl Dispensable {
     }
 }
 
-/// What is started on one GPU. For whose sake others rightly give way, and what is drawn against them, is another sum
-/// than what is taken: nobody goes for a modest one.
+/// Sums of the items that are started on one GPU. An item that never preempts counts among what is taken, but not among
+/// the items that others give way to.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Started {
     /// MiB of all.
     pub(super) taken: i64,
     /// MiB of those whose need counts against others.
     pub(super) drawn: i64,
-    /// How many others may have to go for.
+    /// Number of items that others may have to give way to.
     pub(super) claims: i64,
 }
 
@@ -58,7 +58,7 @@ impl Started {
     pub(super) fn book(&mut self, item: &Item, sign: i64) {
         self.taken += sign * item.need;
         self.drawn += if item.draws() { sign * item.need } else { 0 };
-        self.claims += if item.claims_room() { sign } else { 0 };
+        self.claims += if item.claims_memory() { sign } else { 0 };
     }
 
     pub(super) fn and(self, other: Self) -> Self {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::problem::{Cost, Fate, Few, Item, Kind, Problem, Sets, cost};
 use super::search::solve;
 
-/// What a proptest draws for one item; made lawful by [`problem`].
+/// Values that a proptest draws for one item; made lawful by [`problem`].
 #[derive(Clone, Debug)]
 struct Draft {
     level: usize,
@@ -22,7 +22,7 @@ struct Draft {
     pinned: bool,
     resident: Option<i64>,
     follows: bool,
-    modest: bool,
+    never_preempts: bool,
 }
 
 fn draft() -> impl Strategy<Value = Draft> {
@@ -36,8 +36,8 @@ fn draft() -> impl Strategy<Value = Draft> {
         proptest::bool::weighted(0.3),
     );
     (0..3_usize, 0..12_u8, sizes, places, flags).prop_map(|(level, kind, (need, held, resident), places, flags)| {
-        let ((on, sets, base, port), (stands, pinned, follows, modest)) = (places, flags);
-        Draft { level, kind, need, held, on, sets, base, port, stands, pinned, resident, follows, modest }
+        let ((on, sets, base, port), (stands, pinned, follows, never_preempts)) = (places, flags);
+        Draft { level, kind, need, held, on, sets, base, port, stands, pinned, resident, follows, never_preempts }
     })
 }
 
@@ -86,8 +86,8 @@ fn item(draft: &Draft, id: usize, gpus: usize, lists: &[Rc<Sets>], drafts: &[Dra
     let drifts = |base: &usize| matches!(drafts[*base].kind, 6..=7);
     let follows = bases.first().copied().filter(|base| kind == Kind::Drifted && draft.follows && drifts(base));
     // What runs badly and is tried again in vain so far has no place but its own.
-    let modest = draft.modest && (kind == Kind::Fresh || (kind == Kind::Drifted && home.is_some()));
-    let (sets, home) = match home.filter(|_| modest) {
+    let never_preempts = draft.never_preempts && (kind == Kind::Fresh || (kind == Kind::Drifted && home.is_some()));
+    let (sets, home) = match home.filter(|_| never_preempts) {
         Some(home) => (Rc::new(Sets { sets: vec![sets.sets[home].clone()], named: true }), Some(0)),
         None => (sets, home),
     };
@@ -107,7 +107,7 @@ fn item(draft: &Draft, id: usize, gpus: usize, lists: &[Rc<Sets>], drafts: &[Dra
         stands: runs && (draft.stands || matches!(kind, Kind::Settled | Kind::Waking)),
         pinned,
         follows,
-        is_modest: modest,
+        never_preempts,
     }
 }
 
@@ -152,14 +152,14 @@ const FRESH: Draft = Draft {
     pinned: false,
     resident: None,
     follows: false,
-    modest: false,
+    never_preempts: false,
 };
 
 #[test]
 fn of_two_that_need_as_much_the_one_is_placed_for_whom_others_give_way() {
-    let modest = Draft { modest: true, ..FRESH };
+    let retried = Draft { never_preempts: true, ..FRESH };
     let runs = Draft { level: 1, kind: 4, held: 1, sets: 0, need: 0, ..FRESH };
-    let problem = problem(&[5], &[modest, FRESH, runs], false);
+    let problem = problem(&[5], &[retried, FRESH, runs], false);
     assert_eq!(solve(&problem).fates, [Fate::Out, Fate::On(0), Fate::On(0)]);
 }
 
@@ -236,7 +236,7 @@ fn what_people_have(seed: u64, running: u64, levels: usize, size: i64) -> Proble
             stands: runs,
             pinned: false,
             follows: None,
-            is_modest: false,
+            never_preempts: false,
         });
     }
     items.sort_by_key(|item| item.level);

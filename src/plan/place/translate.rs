@@ -1,5 +1,5 @@
-//! Services, GPUs and ports to the numbers of a [`Problem`]; what can't be started whatever is placed where, is told
-//! here already.
+//! Services, GPUs and ports to the numbers of a [`Problem`]. A service that can't be started wherever others are placed
+//! is blocked here already.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,22 +7,23 @@ use std::rc::Rc;
 
 use super::ports::{places_of, port_of};
 use super::problem::{Few, Gpu, Item, ItemId, Kind, Problem, Sets};
+use super::refusal::absence;
 use crate::model::desired::GpuRequest;
 use crate::model::endpoint::Endpoint;
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{ObservedGpu, PortHolder};
 use crate::model::plan::{Reason, ReasonCode};
-use crate::plan::decide::{Decision, Decisions, Scene};
-use crate::plan::explain::absence;
-use crate::plan::given_back;
-use crate::plan::judge::reason;
+use crate::plan::capacity::taken_by_others;
+use crate::plan::decision::{Decision, Decisions};
+use crate::plan::input::PlanInput;
+use crate::plan::judge::context::PlanContext;
+use crate::plan::judge::{given_back, orphans, recover};
 use crate::plan::numbers::Number;
-use crate::plan::recover;
-use crate::plan::room::taken_by_others;
+use crate::plan::reason::reason;
 use crate::plan::want::Want;
 
-/// The problem, and what its numbers stand for.
+/// Problem with the meaning of its numbers.
 pub(super) struct Translated {
     pub(super) problem: Problem,
     /// As judged; what can't be started in any case is blocked by now.
@@ -35,9 +36,9 @@ pub(super) struct Translated {
     pub(super) ports: Vec<Endpoint>,
 }
 
-pub(super) fn translate(scene: &Scene<'_>, decisions: Decisions) -> Translated {
-    let order = placing_order(scene);
-    let mut work = Work::new(scene, decisions);
+pub(super) fn translate(context: &PlanContext<'_>, decisions: Decisions) -> Translated {
+    let order = placing_order(&context.input);
+    let mut work = Work::new(context, decisions);
     for number in &order {
         work.sort_out(*number);
     }
@@ -46,31 +47,31 @@ pub(super) fn translate(scene: &Scene<'_>, decisions: Decisions) -> Translated {
 
 /// The most important first; of equals, what others depend on, then by name. What is only tried again, and does not
 /// run, takes what the rest leaves; nothing waits for it.
-fn placing_order(scene: &Scene<'_>) -> Vec<Number> {
-    let mut depths = vec![None; scene.all().len()];
-    let mut order: Vec<Number> = scene.all().collect();
-    order.sort_by_cached_key(|number| (height(scene, *number), depth(scene, *number, &mut depths), *number));
+fn placing_order(input: &PlanInput<'_>) -> Vec<Number> {
+    let mut depths = vec![None; input.all().len()];
+    let mut order: Vec<Number> = input.all().collect();
+    order.sort_by_cached_key(|number| (height(input, *number), depth(input, *number, &mut depths), *number));
     order
 }
 
-/// What matters most has the least. What is merely left running comes after everything else.
-fn height(scene: &Scene<'_>, number: Number) -> (bool, bool, Reverse<i64>) {
-    let is_left = scene.wants.left.contains_key(&number);
-    (is_left, comes_last(scene, number), Reverse(scene.priority(number)))
+/// Sort key of priorities: the most important service has the least. One that is merely left running comes last.
+fn height(input: &PlanInput<'_>, number: Number) -> (bool, bool, Reverse<i64>) {
+    let is_left = input.wants.left.contains_key(&number);
+    (is_left, comes_last(input, number), Reverse(input.priority(number)))
 }
 
-fn comes_last(scene: &Scene<'_>, number: Number) -> bool {
-    scene.is_retry(number) && scene.wants.is_wanted(number) && !scene.glance(number).holds_room
+fn comes_last(input: &PlanInput<'_>, number: Number) -> bool {
+    input.is_retry(number) && input.wants.is_wanted(number) && !input.summary(number).holds_room
 }
 
 /// The longest chain of dependencies below a service.
-fn depth(scene: &Scene<'_>, number: Number, known: &mut [Option<usize>]) -> usize {
+fn depth(input: &PlanInput<'_>, number: Number, known: &mut [Option<usize>]) -> usize {
     if let Some(depth) = known[number] {
         return depth;
     }
     // The loader refuses cycles; this entry keeps the walk finite all the same.
     known[number] = Some(0);
-    let below = scene.bases(number).iter().map(|next| depth(scene, *next, known) + 1).max().unwrap_or(0);
+    let below = input.bases(number).iter().map(|next| depth(input, *next, known) + 1).max().unwrap_or(0);
     known[number] = Some(below);
     below
 }
@@ -83,49 +84,51 @@ struct Draft {
 }
 
 struct Work<'a> {
-    scene: &'a Scene<'a>,
+    context: &'a PlanContext<'a>,
+    input: &'a PlanInput<'a>,
     decisions: Decisions,
     /// By number, as all that follows.
     drafts: Vec<Option<Draft>>,
-    /// What runs at the end whatever is decided.
+    /// Services that run at the end however others are placed.
     fixed: Vec<bool>,
-    /// Something that can't be stopped depends on them.
+    /// Services on which one that can't be stopped depends.
     pinned: Vec<bool>,
     /// Ports of those that are fixed.
     claimed: BTreeMap<u16, Vec<(Endpoint, Number)>>,
-    /// By ask.
+    /// By GPU request.
     lists: Vec<Option<Rc<Sets>>>,
     gpus: BTreeMap<&'a GpuId, Gpu>,
     nothing: Rc<Sets>,
 }
 
 impl<'a> Work<'a> {
-    fn new(scene: &'a Scene<'a>, decisions: Decisions) -> Self {
-        let gpus = scene.observed.gpus.keys().enumerate().map(|(at, id)| (id, at)).collect();
+    fn new(context: &'a PlanContext<'a>, decisions: Decisions) -> Self {
+        let input = &context.input;
+        let gpus = input.observed.gpus.keys().enumerate().map(|(at, id)| (id, at)).collect();
         let nothing = Rc::new(Sets { sets: Vec::new(), named: false });
-        let services = scene.all().len();
+        let services = input.all().len();
         let (fixed, pinned, claimed) = (vec![false; services], vec![false; services], BTreeMap::new());
-        let (drafts, lists) = (scene.all().map(|_| None).collect(), vec![None; scene.asks()]);
-        let mut work = Self { scene, decisions, drafts, fixed, pinned, claimed, lists, gpus, nothing };
+        let (drafts, lists) = (input.all().map(|_| None).collect(), vec![None; input.gpu_requests().len()]);
+        let mut work = Self { context, input, decisions, drafts, fixed, pinned, claimed, lists, gpus, nothing };
         work.fix();
         work
     }
 
-    /// Finds what nobody may be asked to stop; and what such a one depends on can't be stopped either.
+    /// Finds the services that can't be stopped, and pins what they depend on.
     fn fix(&mut self) {
-        let scene = self.scene;
-        let runs_on = |number: &Number| scene.glance(*number).holds_room && !self.decisions.0[*number].stops();
-        let mut open: Vec<Number> = scene.all().filter(runs_on).filter(|number| !self.may_give_way(*number)).collect();
+        let input = self.input;
+        let runs_on = |number: &Number| input.summary(*number).holds_room && !self.decisions.0[*number].stops();
+        let mut open: Vec<Number> = input.all().filter(runs_on).filter(|number| !self.may_give_way(*number)).collect();
         while let Some(number) = open.pop() {
-            for base in scene.bases(number).iter().copied() {
-                if scene.glance(base).holds_room && !self.fixed[base] && !self.pinned[base] {
+            for base in input.bases(number).iter().copied() {
+                if input.summary(base).holds_room && !self.fixed[base] && !self.pinned[base] {
                     self.pinned[base] = true;
                     open.push(base);
                 }
             }
             // One that is started again by itself keeps its question: where.
             if !self.decisions.0[number].stops() {
-                for port in scene.ports(number) {
+                for port in input.ports(number) {
                     self.claimed.entry(port.port).or_default().push((*port, number));
                 }
                 // One that is woken can't be stopped, and yet takes more.
@@ -136,29 +139,29 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Whether it may be a victim at all; of whom, priorities say.
+    /// Service may be a victim at all; priorities decide of which others.
     fn may_give_way(&self, number: Number) -> bool {
-        let seen = self.scene.glance(number);
+        let seen = self.input.summary(number);
         seen.is_known
-            && !seen.has_word
+            && !seen.has_hold
             && !matches!(seen.state, State::Suspended | State::Maintenance | State::Stopping)
             && seen.is_ours()
-            && self.scene.is_in_scope(number)
-            && self.scene.prevented(number).is_none()
-            && !matches!(self.scene.want(number), Want::Off(_))
-            && self.scene.firm.own(number).is_none()
+            && self.input.is_in_scope(number)
+            && self.input.prevented(number).is_none()
+            && !matches!(self.input.want(number), Want::Off(_))
+            && self.context.protected.own(number).is_none()
     }
 
-    /// What is to become of one service as far as it does not hang on room. Those that it depends on come first.
+    /// Decides about one service as far as memory and ports of others do not matter. Its dependencies come first.
     fn sort_out(&mut self, number: Number) {
-        let seen = self.scene.glance(number);
+        let seen = self.input.summary(number);
         let decision = &self.decisions.0[number];
-        let is_kept = *self.scene.want(number) == Want::Kept;
+        let is_kept = *self.input.want(number) == Want::Kept;
         match decision {
             Decision::Start { .. } | Decision::Recreate { .. } => self.sort_out_start(number),
             Decision::Wake(_) => self.sort_out_wake(number),
-            Decision::Held(_) if self.scene.is_soon_tried_again(number) && !seen.holds_room => {
-                // Whoever took its room now would have to give way in a moment.
+            Decision::Held(_) if self.input.is_soon_tried_again(number) && !seen.holds_room => {
+                // A service that took its memory now would have to give way in a moment.
                 if let Ok(sets) = self.startable(number) {
                     self.draft(number, Kind::Fresh, Some(sets), None);
                 }
@@ -197,7 +200,7 @@ impl<'a> Work<'a> {
 
     /// Its own place, and another only where it has to leave that for the sake of another.
     fn sort_out_wake(&mut self, number: Number) {
-        let home: Vec<Gpu> = self.scene.seat(number).iter().map(|(gpu, _)| *gpu).collect();
+        let home: Vec<Gpu> = self.context.seat(number).iter().map(|(gpu, _)| *gpu).collect();
         let elsewhere = if self.pinned[number] { None } else { self.movable_to(number) };
         let sets = elsewhere.filter(|sets| sets.sets.contains(&home));
         let sets = sets.unwrap_or_else(|| Rc::new(Sets { sets: vec![home], named: true }));
@@ -207,9 +210,9 @@ impl<'a> Work<'a> {
     fn sort_out_start(&mut self, number: Number) {
         let before = self.decisions.0[number].clone();
         let recreates = before.stops();
-        let base = before.along().and_then(|base| self.scene.wants.numbers.find(&ServiceName::from(base)));
+        let base = before.along().and_then(|base| self.input.wants.numbers.find(&ServiceName::from(base)));
         if let Some(base) = base.filter(|base| !self.decisions.0[*base].stops()) {
-            let base = self.scene.name(base);
+            let base = self.input.name(base);
             self.run_on(number, &before, &format!("{base}, which it would be recreated with, stays as it is"));
             return;
         }
@@ -219,11 +222,11 @@ impl<'a> Work<'a> {
                 let follows = base.filter(|base| self.drafts[*base].is_some());
                 self.draft(number, kind, Some(sets), follows);
             }
-            Err(blocked) if before.along().is_some() && self.scene.glance(number).state == State::Starting => {
+            Err(blocked) if before.along().is_some() && self.input.summary(number).state == State::Starting => {
                 self.run_on(number, &before, &blocked.message);
             }
             Err(blocked) => {
-                self.decisions.0[number] = recover::left_out(self.scene, number, blocked);
+                self.decisions.0[number] = recover::left_out(self.context, number, blocked);
                 if recreates && !self.decisions.0[number].stops() {
                     self.stick(number);
                 }
@@ -231,30 +234,30 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// What runs badly and is only tried again has no place but its own.
+    /// A service that fails and is only tried again has no place but its own.
     fn at_home(&self, number: Number, sets: Rc<Sets>) -> Result<Rc<Sets>, Reason> {
-        if !self.scene.is_retry(number) || !self.decisions.0[number].stops() {
+        if !self.input.is_retry(number) || !self.decisions.0[number].stops() {
             return Ok(sets);
         }
-        let seen = self.scene.seen(number);
+        let seen = self.input.seen(number);
         let home: Vec<Gpu> = seen.gpus.iter().filter_map(|gpu| self.gpus.get(gpu).copied()).collect();
-        if sets.sets.contains(&home) && self.scene.glance(number).vram <= self.scene.held(number) {
+        if sets.sets.contains(&home) && self.input.summary(number).vram <= self.context.held(number) {
             return Ok(Rc::new(Sets { sets: vec![home], named: true }));
         }
         Err(reason(ReasonCode::NoRoom, "where it runs now it can't be started again".to_owned(), None))
     }
 
-    /// Where what runs well could be started again; nowhere, if it could not be started again at all.
+    /// Sets of GPUs on which a running service could be started again; `None` if it could not be started again at all.
     fn movable_to(&mut self, number: Number) -> Option<Rc<Sets>> {
         let may_stand =
             |base: &Number| (self.drafts[*base].is_some() || self.stands(*base)) && !self.is_on_trial(*base);
-        let startable = !self.scene.glance(number).lacks_secret
-            && self.scene.bases(number).iter().all(may_stand)
-            && self.scene.way(number, Action::Start, State::Offline).is_ok();
+        let startable = !self.input.summary(number).lacks_secret
+            && self.input.bases(number).iter().all(may_stand)
+            && self.input.way(number, Action::Start, State::Offline).is_ok();
         if startable { self.sets(number).ok() } else { None }
     }
 
-    /// It runs on as it is, unless somebody needs its room.
+    /// Lets a service run on as it is, unless another needs its memory or port.
     fn stick(&mut self, number: Number) {
         if self.pinned[number] {
             self.fixed[number] = true;
@@ -264,9 +267,9 @@ impl<'a> Work<'a> {
     }
 
     fn run_on(&mut self, number: Number, before: &Decision, message: &str) {
-        self.decisions.0[number] = before.runs_on(self.scene.glance(number).state, message);
-        if let (Decision::Leave(_), Want::Wanted(why)) = (&self.decisions.0[number], self.scene.want(number))
-            && let Some(wake) = given_back::wake(self.scene, number, why)
+        self.decisions.0[number] = before.runs_on(self.input.summary(number).state, message);
+        if let (Decision::Leave(_), Want::Wanted(why)) = (&self.decisions.0[number], self.input.want(number))
+            && let Some(wake) = given_back::wake(self.context, number, why)
         {
             let wakes = wake.wakes();
             self.decisions.0[number] = wake;
@@ -285,60 +288,60 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Where it may be started, if nothing but other services' room stands in its way.
+    /// Sets of GPUs on which a service may be started, if only memory and ports of other placed services stand in its way.
     fn startable(&mut self, number: Number) -> Result<Rc<Sets>, Reason> {
-        for dependency in self.scene.bases(number).iter().copied() {
+        for dependency in self.input.bases(number).iter().copied() {
             if self.is_tried_again(dependency) {
-                return Err(is_tried_again(self.scene, dependency));
+                return Err(is_tried_again(self.input, dependency));
             }
             if self.is_on_trial(dependency) {
-                return Err(lacks(self.scene, dependency, &self.decisions.0[dependency]));
+                return Err(lacks(self.input, dependency, &self.decisions.0[dependency]));
             }
             let may_stand = match &self.drafts[dependency] {
                 Some(draft) => matches!(draft.kind, Kind::Fresh | Kind::Drifted) || self.stands(dependency),
                 None => self.stands(dependency),
             };
             if !may_stand {
-                return Err(lacks(self.scene, dependency, &self.decisions.0[dependency]));
+                return Err(lacks(self.input, dependency, &self.decisions.0[dependency]));
             }
         }
         self.ports_are_free(number)?;
-        let unknown = self.scene.observed.gpus_unknown.as_ref();
-        if let Some(why) = unknown.filter(|_| self.scene.service(number).wants_gpu()) {
-            let (vram, seen) = (self.scene.glance(number).vram, self.scene.seen(number));
-            // Where nobody knows what is free, it may have again what it has, and no more.
+        let unknown = self.input.observed.gpus_unknown.as_ref();
+        if let Some(why) = unknown.filter(|_| self.input.service(number).wants_gpu()) {
+            let (vram, seen) = (self.input.summary(number).vram, self.input.seen(number));
+            // Where free memory is unknown, it may have again what it has, and no more.
             let home: Vec<Gpu> = seen.gpus.iter().filter_map(|gpu| self.gpus.get(gpu).copied()).collect();
             let allowed = self.sets(number).is_ok_and(|sets| sets.sets.contains(&home));
-            if self.decisions.0[number].stops() && allowed && vram <= self.scene.held(number) {
+            if self.decisions.0[number].stops() && allowed && vram <= self.context.held(number) {
                 return Ok(Rc::new(Sets { sets: vec![home], named: true }));
             }
             let message = format!("what is free on its GPUs can't be told: {why}");
             return Err(reason(ReasonCode::Unknown, message, None));
         }
         // Where it could go may be where nothing can be told.
-        let unreadable = self.scene.observed.gpus.values().any(|gpu| gpu.unreadable.is_some());
+        let unreadable = self.input.observed.gpus.values().any(|gpu| gpu.unreadable.is_some());
         let code = if unreadable { ReasonCode::Unknown } else { ReasonCode::NoRoom };
         self.sets(number).map_err(|message| reason(code, message, None))
     }
 
-    /// It is brought up in this plan, and may well fail again: whoever waits for it, waits until it is up.
+    /// Service is brought up in this plan, and may well fail again: its dependents wait until it is up.
     fn is_tried_again(&self, number: Number) -> bool {
-        self.decisions.0[number].starts() && self.scene.is_retry(number)
+        self.decisions.0[number].starts() && self.input.is_retry(number)
     }
 
-    /// What it is drafted for, is not to be counted on.
+    /// Service may not come up: its dependents can't count on it.
     fn is_on_trial(&self, number: Number) -> bool {
         self.is_tried_again(number) || self.decisions.0[number].held().is_some()
     }
 
     /// As it is now, others may depend on it.
     fn stands(&self, number: Number) -> bool {
-        self.scene.stands(number, &self.decisions.0[number])
+        self.decisions.0[number].stands(self.input.summary(number))
     }
 
     /// Without being started again.
     fn stands_as_it_is(&self, number: Number, kind: Kind) -> bool {
-        let (decision, state) = (&self.decisions.0[number], self.scene.glance(number).state);
+        let (decision, state) = (&self.decisions.0[number], self.input.summary(number).state);
         match kind {
             Kind::Drifted => state.is_operational() || (decision.along().is_some() && state == State::Starting),
             Kind::Fresh | Kind::Settled | Kind::Waking | Kind::Stuck | Kind::Kept => self.stands(number),
@@ -346,14 +349,14 @@ impl<'a> Work<'a> {
     }
 
     fn ports_are_free(&self, number: Number) -> Result<(), Reason> {
-        let ports = self.scene.ports(number);
-        if let (Some(why), false) = (&self.scene.observed.ports_unknown, ports.is_empty()) {
+        let ports = self.input.ports(number);
+        if let (Some(why), false) = (&self.input.observed.ports_unknown, ports.is_empty()) {
             let message = format!("whether its ports are free can't be told: {why}");
             return Err(reason(ReasonCode::Unknown, message, None));
         }
         for port in ports {
             let taken = |message: String| Err(reason(ReasonCode::PortTaken, message, None));
-            for holder in self.scene.observed.ports.of(port) {
+            for holder in self.input.observed.ports.of(port) {
                 match holder {
                     PortHolder::Foreign(who) => {
                         return taken(format!("port {port} is held by {who}, which lcm does not touch"));
@@ -366,27 +369,27 @@ impl<'a> Work<'a> {
             }
             let mut claimed = self.claimed.get(&port.port).into_iter().flatten();
             if let Some((_, claimant)) = claimed.find(|(other, who)| *who != number && other.clashes(port)) {
-                return taken(port_of(self.scene, port, *claimant));
+                return taken(port_of(self.input, port, *claimant));
             }
         }
         Ok(())
     }
 
     fn orphan_goes(&self, name: &ServiceName) -> bool {
-        let mut named = self.scene.observed.orphans.iter().filter(|orphan| orphan.service == *name);
-        named.all(|orphan| self.scene.stops_orphan(orphan))
+        let mut named = self.input.observed.orphans.iter().filter(|orphan| orphan.service == *name);
+        named.all(|orphan| orphans::stops(self.input, orphan))
     }
 
-    /// Services that ask alike share one list.
+    /// Services with the same GPU request share one list.
     fn sets(&mut self, number: Number) -> Result<Rc<Sets>, String> {
-        let ask = self.scene.ask(number);
+        let ask = self.input.ask(number);
         if let Some(known) = &self.lists[ask] {
             return Ok(known.clone());
         }
-        let gpu = self.scene.seen(number).gpu_request(self.scene.service(number));
+        let gpu = self.input.seen(number).gpu_request(self.input.service(number));
         let named = matches!(gpu, GpuRequest::All(_) | GpuRequest::Any(_));
         let position = |set: &BTreeSet<GpuId>| set.iter().filter_map(|id| self.gpus.get(id).copied()).collect();
-        let places = self.scene.places(number).map_err(Clone::clone)?;
+        let places = self.context.places(number).map_err(Clone::clone)?;
         let made = Rc::new(Sets { sets: places.sets.iter().map(position).collect(), named });
         self.lists[ask] = Some(made.clone());
         Ok(made)
@@ -397,15 +400,15 @@ impl<'a> Work<'a> {
         let mut ids: Vec<Option<ItemId>> = vec![None; self.drafts.len()];
         numbers.iter().enumerate().for_each(|(id, number)| ids[*number] = Some(id));
         let mut ports: Vec<Endpoint> =
-            numbers.iter().flat_map(|number| self.scene.ports(*number).iter().copied()).collect();
+            numbers.iter().flat_map(|number| self.input.ports(*number).iter().copied()).collect();
         ports.sort_unstable();
         ports.dedup();
-        let mut heights: Vec<_> = numbers.iter().map(|number| height(self.scene, *number)).collect();
+        let mut heights: Vec<_> = numbers.iter().map(|number| height(self.input, *number)).collect();
         heights.dedup();
         let mut level = 0;
         let mut items = Vec::with_capacity(numbers.len());
         for (number, draft) in numbers.iter().filter_map(|number| Some((*number, self.drafts[*number].as_ref()?))) {
-            while heights[level] != height(self.scene, number) {
+            while heights[level] != height(self.input, number) {
                 level += 1;
             }
             items.push(Item { level, ..self.item(number, draft, &ids, &ports) });
@@ -415,19 +418,19 @@ impl<'a> Work<'a> {
             items,
             levels: heights.len(),
             ports: ports.len(),
-            repack: self.scene.request.repack,
+            repack: self.input.request.repack,
         };
-        let gpus = self.scene.observed.gpus.keys().cloned().collect();
+        let gpus = self.input.observed.gpus.keys().cloned().collect();
         Translated { problem, numbers, gpus, ports, decisions: self.decisions }
     }
 
     fn usable(&self) -> Vec<i64> {
         let signed = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX / 4);
         let free =
-            |(id, gpu): (&GpuId, &ObservedGpu)| signed(gpu.capacity.0) - signed(taken_by_others(self.scene, id).0);
-        let mut usable: Vec<i64> = self.scene.observed.gpus.iter().map(free).collect();
-        for number in self.scene.all().filter(|number| self.fixed[*number]) {
-            for (gpu, amount) in self.scene.seat(number) {
+            |(id, gpu): (&GpuId, &ObservedGpu)| signed(gpu.capacity.0) - signed(taken_by_others(self.input, id).0);
+        let mut usable: Vec<i64> = self.input.observed.gpus.iter().map(free).collect();
+        for number in self.input.all().filter(|number| self.fixed[*number]) {
+            for (gpu, amount) in self.context.seat(number) {
                 usable[*gpu] -= signed(amount.0);
             }
         }
@@ -436,28 +439,28 @@ impl<'a> Work<'a> {
 
     /// On the first level, until it is told another.
     fn item(&self, number: Number, draft: &Draft, ids: &[Option<ItemId>], ports: &[Endpoint]) -> Item {
-        let seen = self.scene.seen(number);
+        let seen = self.input.seen(number);
         let signed = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX / 4);
         let sits = draft.kind != Kind::Fresh;
-        let held = self.scene.seat(number).iter().filter(|_| sits);
+        let held = self.context.seat(number).iter().filter(|_| sits);
         let seat: Few<(Gpu, i64)> = held.map(|(gpu, amount)| (*gpu, signed(amount.0))).collect();
         let home = draft.sets.sets.iter().position(|set| sits && set.iter().eq(seat.iter().map(|(gpu, _)| gpu)));
-        let is_left = self.scene.wants.left.contains_key(&number);
-        let evicts = draft.kind == Kind::Kept && self.scene.glance(number).has_evict && !is_left;
-        let evict = evicts.then(|| self.scene.service(number).evict.as_ref()).flatten();
+        let is_left = self.input.wants.left.contains_key(&number);
+        let evicts = draft.kind == Kind::Kept && self.input.summary(number).has_evict && !is_left;
+        let evict = evicts.then(|| self.input.service(number).evict.as_ref()).flatten();
         let resident = evict.map(|evict| signed(evict.resident.0));
         let evictable = resident.is_some()
             && seen.state.is_operational()
             && seen.measured.is_some()
             && !seen.grew_back
-            && !self.scene.request.unevicted.contains(self.scene.name(number))
+            && !self.input.request.unevicted.contains(self.input.name(number))
             && resident.is_some_and(|resident| seat.iter().any(|(_, amount)| *amount > resident));
-        let vram = signed(self.scene.glance(number).vram.0);
+        let vram = signed(self.input.summary(number).vram.0);
         let most = seat.iter().map(|(_, amount)| *amount).max().unwrap_or_default();
         // On a GPU where it holds more than it declares, it goes on doing so.
         let need = if draft.kind == Kind::Waking { vram.max(most) } else { vram };
         // Nothing that is placed hangs on it.
-        let bases = self.scene.bases(number).iter().filter(|base| !comes_last(self.scene, **base));
+        let bases = self.input.bases(number).iter().filter(|base| !comes_last(self.input, **base));
         Item {
             level: 0,
             kind: draft.kind,
@@ -467,25 +470,25 @@ impl<'a> Work<'a> {
             sets: draft.sets.clone(),
             home,
             bases: bases.filter_map(|base| ids[*base]).collect(),
-            ports: places_of(self.scene.ports(number), ports),
+            ports: places_of(self.input.ports(number), ports),
             stands: sits && self.stands_as_it_is(number, draft.kind),
             pinned: self.pinned[number],
             follows: draft.follows.and_then(|base| ids[base]),
-            is_modest: self.scene.is_retry(number) || self.scene.is_soon_tried_again(number),
+            never_preempts: self.input.is_retry(number) || self.input.is_soon_tried_again(number),
         }
     }
 }
 
-/// Something that it depends on may not be up by the end.
-fn is_tried_again(scene: &Scene<'_>, dependency: Number) -> Reason {
-    let name = scene.name(dependency);
+/// Reason of a service whose dependency may not be up by the end.
+fn is_tried_again(input: &PlanInput<'_>, dependency: Number) -> Reason {
+    let name = input.name(dependency);
     let message = format!("it depends on {name}, which is tried again, and first has to stay up");
     reason(ReasonCode::Dependency, message, Some(name.to_string()))
 }
 
-/// Something that it depends on is not up, and won't be.
-pub(super) fn lacks(scene: &Scene<'_>, dependency: Number, decision: &Decision) -> Reason {
-    let name = scene.name(dependency);
+/// Reason of a service whose dependency is not up, and won't be.
+pub(super) fn lacks(input: &PlanInput<'_>, dependency: Number, decision: &Decision) -> Reason {
+    let name = input.name(dependency);
     let message = format!("it depends on {name}, which {}", absence(decision));
     reason(ReasonCode::Dependency, message, Some(name.to_string()))
 }

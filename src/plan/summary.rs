@@ -1,5 +1,5 @@
-//! What most questions about a service come down to, copied side by side. A plan asks them again and again of all
-//! services, and what was observed of one fills many cache lines: thousands of them do not stay in a cache, these do.
+//! Summaries of services, copied side by side. A plan reads them again and again for all services, and the observation
+//! of one fills many cache lines: thousands of them do not stay in a cache, these do.
 //!
 //! Decides nothing, and adds nothing to what was observed.
 
@@ -11,8 +11,9 @@ use crate::model::lifecycle::State;
 use crate::model::observed::{ObservedService, Ownership};
 use crate::model::size::Mebibytes;
 
+/// Answers to most questions about one service.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Glance {
+pub(super) struct ServiceSummary {
     /// How often, and from when on, it may be brought up.
     pub(super) budget: Budget,
     /// On each GPU that it uses.
@@ -20,10 +21,10 @@ pub(super) struct Glance {
     pub(super) state: State,
     pub(super) owner: Owner,
     pub(super) holds_room: bool,
-    /// Something can be said of it.
+    /// Its state is known.
     pub(super) is_known: bool,
-    /// An operator said something of it.
-    pub(super) has_word: bool,
+    /// An operator holds it.
+    pub(super) has_hold: bool,
     /// It was brought back of late.
     pub(super) has_attempts: bool,
     /// Without it there is no start.
@@ -32,13 +33,13 @@ pub(super) struct Glance {
     pub(super) is_asleep: bool,
     /// It can give its memory back without a stop.
     pub(super) has_evict: bool,
-    /// What there is of it, is a container.
+    /// Its instance is a container.
     pub(super) is_container: bool,
-    /// An older self was put aside.
+    /// A previous instance was put aside.
     pub(super) has_previous: bool,
 }
 
-/// Whose it is; who that is where it is somebody else's, [`Ownership`] says.
+/// Owner of a service; [`Ownership`] has the details of a foreign one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     Absent,
@@ -48,8 +49,8 @@ pub(super) enum Owner {
     Foreign,
 }
 
-impl Glance {
-    pub(super) fn at(service: &Service, seen: &ObservedService, now: Timestamp) -> Self {
+impl ServiceSummary {
+    pub(super) fn of(service: &Service, seen: &ObservedService, now: Timestamp) -> Self {
         Self {
             budget: Budget::of(service, seen, now),
             vram: service.vram,
@@ -63,7 +64,7 @@ impl Glance {
             },
             holds_room: seen.holds_room,
             is_known: seen.unknown.is_none(),
-            has_word: seen.word.is_some(),
+            has_hold: seen.word.is_some(),
             has_attempts: seen.attempts.is_some(),
             lacks_secret: !service.missing_secrets.is_empty(),
             is_asleep: seen.is_asleep,

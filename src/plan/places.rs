@@ -1,31 +1,21 @@
-//! Where a service may be placed, and what on a GPU is nobody's to give.
+//! Places of services: the sets of GPUs that a GPU request allows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::desired::{GpuRef, GpuRequest};
 use crate::model::names::GpuId;
 use crate::model::observed::ObservedGpu;
-use crate::model::size::Mebibytes;
-use crate::plan::decide::Scene;
 
-/// Reserve, foreign programs and orphans that stay.
-pub(super) fn taken_by_others(scene: &Scene<'_>, gpu: &GpuId) -> Mebibytes {
-    let orphans = scene.observed.orphans.iter().filter(|orphan| !scene.stops_orphan(orphan));
-    let orphaned: Mebibytes =
-        orphans.filter(|orphan| orphan.holds_room() && orphan.gpus.contains(gpu)).map(|orphan| orphan.vram).sum();
-    scene.desired.reserve + scene.observed.gpus[gpu].foreign + orphaned
-}
-
-/// Where a service may be placed.
+/// Sets of GPUs on which a service may be placed.
 #[derive(Debug)]
 pub(super) struct Places {
     /// The first choice first.
     pub(super) sets: Vec<BTreeSet<GpuId>>,
-    /// All that are in any of them, by index.
+    /// Every GPU in any of them, by index.
     pub(super) all: Vec<GpuId>,
 }
 
-/// Every set of GPUs that would do; `Err` says why there is none.
+/// Returns every set of GPUs that satisfies a request; `Err` is the reason for which there is none.
 pub(super) fn places(gpus: &BTreeMap<GpuId, ObservedGpu>, request: &GpuRequest) -> Result<Places, String> {
     let known = known(gpus);
     let sets = candidates(&known, request)?;

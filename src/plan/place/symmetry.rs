@@ -1,12 +1,13 @@
-//! GPUs of which one is as good as the other: what is tried on the first need not be tried on the rest.
+//! Symmetry of GPUs: of several interchangeable ones, the search has to try only the first.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::problem::{Gpu, Problem, Sets};
 
-/// For each GPU the first one that is just like it: the same size, nobody on either, and nobody asks for one of them.
-pub(super) fn twins(problem: &Problem) -> Vec<Gpu> {
+/// For each GPU the first one that is interchangeable with it: the same size, no item on either, and none named by a
+/// request.
+pub(super) fn symmetry(problem: &Problem) -> Vec<Gpu> {
     let gpus = problem.usable.len();
     let mut is_seat = vec![false; gpus];
     problem.items.iter().flat_map(|item| &item.seat).for_each(|(gpu, _)| is_seat[*gpu] = true);
@@ -24,7 +25,7 @@ pub(super) fn twins(problem: &Problem) -> Vec<Gpu> {
     (0..gpus).map(like).collect()
 }
 
-/// Services that ask alike share their list.
+/// Services with the same request share their list.
 fn distinct(problem: &Problem) -> Vec<&Sets> {
     let mut lists: Vec<&Sets> = Vec::new();
     for item in &problem.items {

@@ -1,5 +1,4 @@
-//! What makes a running thing of ours another than the manifest asks for: what it is made from, where it runs, and on
-//! which GPUs.
+//! Drift of a running service from the manifest: in its spec, its runtime and name, or its GPUs.
 //!
 //! Not what it holds there: a program that picks its own GPU would do so again.
 
@@ -10,15 +9,18 @@ use smallvec::SmallVec;
 use crate::model::desired::Service;
 use crate::model::lifecycle::State;
 use crate::model::names::GpuId;
-use crate::model::observed::{ObservedService, called, known_as, told_by_a_driver, unreadable};
+use crate::model::observed::{
+    ASIDE_SUFFIX, ObservedService, Ownership, called, known_as, told_by_a_driver, unreadable,
+};
 use crate::model::plan::{Reason, ReasonCode};
-use crate::plan::decide::Scene;
-use crate::plan::judge::reason;
+use crate::plan::input::PlanInput;
 use crate::plan::numbers::Number;
+use crate::plan::places::Places;
+use crate::plan::reason::reason;
 
-/// What makes a thing of ours another than the manifest asks for.
-pub(super) fn drift(scene: &Scene<'_>, number: Number) -> Option<Reason> {
-    let (service, seen) = (scene.service(number), scene.seen(number));
+/// Difference between an instance of ours and the manifest.
+pub(super) fn drift(input: &PlanInput<'_>, number: Number, places: Option<&Places>) -> Option<Reason> {
+    let (service, seen) = (input.service(number), input.seen(number));
     let marks = seen.marks.as_ref()?;
     if let Some(other) = &seen.taken_over_from {
         let message = format!("lcm {other} made it, and this lcm takes it over");
@@ -44,23 +46,15 @@ pub(super) fn drift(scene: &Scene<'_>, number: Number) -> Option<Reason> {
     if let Some(changed) = &seen.changed {
         return Some(reason(ReasonCode::SettingsChanged, changed.message.clone(), None));
     }
-    gpu_lost(scene, number).or_else(|| wrong_gpu(scene, number))
-}
-
-/// What differs can be changed while the service runs, and was not tried in vain.
-pub(super) fn is_mendable(scene: &Scene<'_>, number: Number) -> bool {
-    let is_settings = |change: &Reason| change.code == ReasonCode::SettingsChanged;
-    scene.drift(number).is_some_and(is_settings)
-        && scene.seen(number).changed.as_ref().is_some_and(|changed| changed.is_mendable)
-        && !scene.request.unmended.contains(scene.name(number))
+    gpu_lost(input, number).or_else(|| wrong_gpu(input, number, places))
 }
 
 /// A GPU that it was placed on is lost: the driver reports that, or lists it no more while the service fails too. Memory
 /// that merely went down was given back, and a list that is merely shorter proves nothing against a service that answers.
-pub(super) fn gpu_lost(scene: &Scene<'_>, number: Number) -> Option<Reason> {
-    let (seen, gpus) = (scene.seen(number), &scene.observed.gpus);
+pub(super) fn gpu_lost(input: &PlanInput<'_>, number: Number) -> Option<Reason> {
+    let (seen, gpus) = (input.seen(number), &input.observed.gpus);
     let marks = seen.marks.as_ref().filter(|_| seen.holds_room && told_by_a_driver(gpus))?;
-    if scene.observed.gpus_unknown.is_some() {
+    if input.observed.gpus_unknown.is_some() {
         return None;
     }
     let lost = marks.placed_on().find_map(|marked| {
@@ -69,7 +63,7 @@ pub(super) fn gpu_lost(scene: &Scene<'_>, number: Number) -> Option<Reason> {
     });
     let fails = matches!(seen.state, State::Error | State::Timeout) && seen.unknown.is_none();
     let gone = || {
-        let missing = missing_gpu(scene, number).filter(|_| fails)?;
+        let missing = missing_gpu(input, number).filter(|_| fails)?;
         Some(format!("{missing}, which it runs on, is not there any more"))
     };
     Some(reason(ReasonCode::GpuLost, lost.or_else(gone)?, None))
@@ -77,10 +71,10 @@ pub(super) fn gpu_lost(scene: &Scene<'_>, number: Number) -> Option<Reason> {
 
 /// A GPU that it was placed on, and that no driver lists. A shorter list in the manifest does not take a GPU out of a
 /// machine, and one that is not found may be one that can't be read.
-fn missing_gpu(scene: &Scene<'_>, number: Number) -> Option<String> {
-    let (seen, gpus) = (scene.seen(number), &scene.observed.gpus);
+fn missing_gpu(input: &PlanInput<'_>, number: Number) -> Option<String> {
+    let (seen, gpus) = (input.seen(number), &input.observed.gpus);
     let marks = seen.marks.as_ref().filter(|_| seen.holds_room && told_by_a_driver(gpus))?;
-    if scene.observed.gpus_unknown.is_some() || unreadable(gpus).next().is_some() {
+    if input.observed.gpus_unknown.is_some() || unreadable(gpus).next().is_some() {
         return None;
     }
     let missing = marks.placed_on().find(|marked| known_as(gpus, marked).is_none())?;
@@ -88,11 +82,11 @@ fn missing_gpu(scene: &Scene<'_>, number: Number) -> Option<String> {
 }
 
 /// Services that answer though a GPU that they were placed on is not listed.
-pub(super) fn warnings<'s>(scene: &'s Scene<'_>) -> impl Iterator<Item = String> + 's {
-    let answering = scene.all().filter(|number| scene.glance(*number).is_known);
-    let answering = answering.filter(|number| scene.glance(*number).state.is_operational());
+pub(crate) fn warnings<'s>(input: &'s PlanInput<'_>) -> impl Iterator<Item = String> + 's {
+    let answering = input.all().filter(|number| input.summary(*number).is_known);
+    let answering = answering.filter(|number| input.summary(*number).state.is_operational());
     answering.filter_map(|number| {
-        let (name, missing) = (scene.name(number), missing_gpu(scene, number)?);
+        let (name, missing) = (input.name(number), missing_gpu(input, number)?);
         Some(format!(
             "{name} answers, but the driver does not list {missing}, which {name} was placed on; it is left as it is, \
              and `lcm restart {name}` places it anew"
@@ -101,13 +95,13 @@ pub(super) fn warnings<'s>(scene: &'s Scene<'_>) -> impl Iterator<Item = String>
 }
 
 /// It was placed where the manifest does not allow it by now.
-fn wrong_gpu(scene: &Scene<'_>, number: Number) -> Option<Reason> {
-    let (seen, gpus) = (scene.seen(number), &scene.observed.gpus);
+fn wrong_gpu(input: &PlanInput<'_>, number: Number, places: Option<&Places>) -> Option<Reason> {
+    let (seen, gpus) = (input.seen(number), &input.observed.gpus);
     let marks = seen.marks.as_ref().filter(|_| seen.holds_room)?;
-    if scene.observed.gpus_unknown.is_some() || gpus.is_empty() {
+    if input.observed.gpus_unknown.is_some() || gpus.is_empty() {
         return None;
     }
-    // With a GPU that nobody knows by its name there is nothing to compare.
+    // A GPU that is not known by its name can't be compared.
     let mut placed: SmallVec<[&GpuId; 2]> = marks.placed_on().map(|id| known_as(gpus, id)).collect::<Option<_>>()?;
     // Of one that can't be read there is nothing to say either.
     if placed.iter().any(|id| gpus[*id].unreadable.is_some()) {
@@ -116,7 +110,7 @@ fn wrong_gpu(scene: &Scene<'_>, number: Number) -> Option<Reason> {
     placed.sort_unstable();
     placed.dedup();
     let is_there = |set: &BTreeSet<GpuId>| set.iter().eq(placed.iter().copied());
-    if scene.places(number).is_ok_and(|places| places.sets.iter().any(is_there)) {
+    if places.is_some_and(|places| places.sets.iter().any(is_there)) {
         return None;
     }
     let on: Vec<String> = placed.into_iter().map(|id| called(gpus, id)).collect();
@@ -137,5 +131,24 @@ fn misplaced(service: &Service, seen: &ObservedService) -> Option<String> {
         (Some(name), None) => Some(format!("it runs in container {name}, and is a process in the manifest")),
         (None, Some(own)) => Some(format!("it runs as a process, and is container {own} in the manifest")),
         (Some(_), Some(_)) | (None, None) => None,
+    }
+}
+
+/// Its container carries neither its name nor the name of one that was put aside.
+pub(crate) fn is_renamed(input: &PlanInput<'_>, number: Number) -> bool {
+    if !input.summary(number).is_container {
+        return false;
+    }
+    let seen = input.seen(number);
+    let Some(found) = seen.instance.as_ref().and_then(|instance| instance.name.as_ref()) else { return false };
+    // Under a former project name it has the name that it was given.
+    if seen.is_former {
+        return false;
+    }
+    match (&seen.ownership, input.service(number).object()) {
+        (Ownership::Ours, Some(own)) => found != own && found.as_str().strip_suffix(ASIDE_SUFFIX) != Some(own.as_str()),
+        // It is a process by now.
+        (Ownership::Ours, None) => true,
+        (_, _) => false,
     }
 }

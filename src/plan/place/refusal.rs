@@ -1,4 +1,4 @@
-//! Sentences for what is not done: the arithmetic of a GPU that is too full, and what became of a dependency.
+//! Sentences of refusals: the arithmetic of a GPU that is too full, and the absence of a dependency.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,8 +9,8 @@ use crate::model::desired::Service;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::room::{GpuRoom, Holder};
 use crate::model::size::Mebibytes;
-use crate::plan::decide::Decision;
-use crate::plan::room::Places;
+use crate::plan::decision::Decision;
+use crate::plan::places::Places;
 
 /// More full GPUs than this are counted, not listed.
 const LISTED_MAX: usize = 4;
@@ -18,15 +18,15 @@ const LISTED_MAX: usize = 4;
 /// Every GPU's arithmetic, worked out once: many may be refused for the same reason.
 pub(super) struct Sums {
     room: BTreeMap<GpuId, GpuRoom>,
-    /// Who sits on each.
+    /// Services on each GPU.
     holders: BTreeMap<GpuId, BTreeSet<ServiceName>>,
-    /// Of those who could be made to give way.
+    /// Priorities of services that could be made to give way.
     priorities: BTreeMap<ServiceName, i64>,
-    /// By GPU and by the priority of who asks.
+    /// By GPU and by the priority of the refused service.
     lines: RefCell<BTreeMap<(GpuId, i64), Rc<Line>>>,
 }
 
-/// One GPU's arithmetic, with and without those who matter less than who asks.
+/// One GPU's arithmetic, with and without services of lower priority than the refused one.
 struct Line {
     called: String,
     all: Sum,
@@ -47,8 +47,8 @@ impl Sums {
         Self { room, holders, priorities, lines: RefCell::default() }
     }
 
-    /// Why a service does not fit on the GPUs that would do, which are in their order: what each of the full ones has,
-    /// less all that is on it at the plan's end.
+    /// Sentence for a service that does not fit on the GPUs that would do: the arithmetic of each full GPU at the plan's
+    /// end. `places` has them in their order.
     pub(super) fn arithmetic(&self, service: &Service, priority: i64, places: Option<&Places>) -> String {
         let (need, gpus) = (service.vram, places.map_or(&[][..], |places| &places.all));
         let lines: Vec<Rc<Line>> = gpus.iter().filter_map(|id| self.line(id, priority, service)).collect();
@@ -60,7 +60,7 @@ impl Sums {
         {
             let _ = write!(text, " on each of {count} GPUs");
         }
-        // Whoever reads of others' priorities wants to compare.
+        // Priorities of others are of use only beside its own.
         if listed.iter().any(|sum| sum.ranks) {
             let _ = write!(text, " (priority {priority})");
         }
@@ -84,7 +84,7 @@ impl Sums {
 
     fn line(&self, id: &GpuId, priority: i64, service: &Service) -> Option<Rc<Line>> {
         let gpu = self.room.get(id)?;
-        // Whoever sits there itself is no part of its own refusal.
+        // A service that sits there itself is no part of its own refusal.
         if self.holders.get(id).is_some_and(|holders| holders.contains(&service.name)) {
             return Some(Rc::new(self.both(gpu, priority, Some(&service.name))));
         }
@@ -102,7 +102,7 @@ impl Sums {
 }
 
 impl Line {
-    /// Where it would not fit without all that matters less either, that is not what stands in its way.
+    /// Arithmetic to report. Services of lower priority are listed only where the service would fit without them.
     fn of(&self, need: Mebibytes) -> &Sum {
         if self.without.has_room(need) { &self.all } else { &self.without }
     }
@@ -120,7 +120,7 @@ impl Sum {
     }
 }
 
-/// What is the matter with a dependency, after "which".
+/// State of a dependency that is not up, as a clause after "which".
 pub(super) fn absence(decision: &Decision) -> String {
     match decision {
         Decision::Blocked(reason) => format!("is blocked: {}", reason.message),

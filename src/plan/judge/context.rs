@@ -1,0 +1,87 @@
+//! Input of the planner with the judgements that most decisions rest on, each derived once.
+
+use crate::model::names::GpuId;
+use crate::model::plan::Reason;
+use crate::model::size::Mebibytes;
+use crate::plan::input::{Gpu, PlanInput};
+use crate::plan::judge::drift::drift;
+use crate::plan::judge::memory::{self, Lowered, Seats};
+use crate::plan::judge::protected::Protected;
+use crate::plan::numbers::{Number, Rows};
+use crate::plan::places::{self, Places};
+
+#[derive(Debug)]
+pub(crate) struct PlanContext<'a> {
+    pub(crate) input: PlanInput<'a>,
+    /// By distinct GPU request.
+    places: Vec<Result<Places, String>>,
+    /// By service; seldom there.
+    drifts: Vec<Option<Box<Reason>>>,
+    seats: Seats,
+    /// By service.
+    lowered: Vec<Lowered>,
+    /// Services that a rule keeps from being stopped.
+    pub(crate) protected: Protected,
+}
+
+impl<'a> PlanContext<'a> {
+    /// Derives the judgements from the input.
+    pub(crate) fn new(input: PlanInput<'a>) -> Self {
+        let requests = input.gpu_requests().iter();
+        let places: Vec<_> = requests.map(|request| places::places(&input.observed.gpus, request)).collect();
+        let (mut drifts, mut seats) = (Vec::with_capacity(input.all().len()), Rows::default());
+        // A service is large: it is read once for both.
+        for number in input.all() {
+            seats.push(memory::seat(&input, number).into_iter());
+            drifts.push(drift(&input, number, places[input.ask(number)].as_ref().ok()).map(Box::new));
+        }
+        let lowered = memory::lower(&input, &mut seats);
+        let protected = Protected::of(&input);
+        Self { input, places, drifts, seats, lowered, protected }
+    }
+
+    /// Places where a service may run; `Err` is the reason for which there is none.
+    pub(crate) fn places(&self, number: Number) -> Result<&Places, &String> {
+        self.places[self.input.ask(number)].as_ref()
+    }
+
+    /// Difference between what runs of a service and what the manifest asks for.
+    pub(crate) fn drift(&self, number: Number) -> Option<&Reason> {
+        self.drifts[number].as_deref()
+    }
+
+    /// GPUs of a service that are known, in their order, with the memory that it counts for on each; see
+    /// [`PlanContext::held_on`].
+    pub(crate) fn seat(&self, number: Number) -> &[(Gpu, Mebibytes)] {
+        self.seats.of(number)
+    }
+
+    /// Seats of a service that count as what is measured, because other programs have taken the memory that it gave back.
+    pub(super) fn lowered(&self, number: Number) -> &[Lowered] {
+        let first = self.lowered.partition_point(|lowered| lowered.number < number);
+        let own = self.lowered[first..].partition_point(|lowered| lowered.number == number);
+        &self.lowered[first..first + own]
+    }
+
+    pub(super) fn all_lowered(&self) -> &[Lowered] {
+        &self.lowered
+    }
+
+    /// GPU memory that a service counts for on `gpu` while it runs.
+    pub(crate) fn held_on(&self, number: Number, gpu: &GpuId) -> Mebibytes {
+        let mut lowered = self.lowered(number).iter();
+        let lowered = lowered.find(|lowered| self.input.gpu_id(lowered.gpu) == gpu);
+        lowered.map_or_else(|| memory::full_on(&self.input, number, gpu), |lowered| lowered.measured)
+    }
+
+    /// The most that a service takes on any of its GPUs.
+    pub(crate) fn held(&self, number: Number) -> Mebibytes {
+        let gpus = self.input.seen(number).gpus.iter();
+        gpus.map(|gpu| self.held_on(number, gpu)).max().unwrap_or_default()
+    }
+
+    /// GPU memory that services and orphans of this project hold on each GPU now.
+    pub(crate) fn taken(&self) -> Vec<Mebibytes> {
+        memory::taken(&self.input, &self.seats)
+    }
+}

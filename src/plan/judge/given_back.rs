@@ -1,0 +1,90 @@
+//! GPU memory that running services gave back and others have taken since.
+//!
+//! A running service counts as the larger of declared and measured. On a GPU where all of that fits, what a service gave
+//! back is still free, and is reserved for it. Where it does not fit, services that hold less than they declare count as
+//! what is measured, the least important ones first, until the rest fits.
+
+use crate::model::desired::{GpuRequest, Service};
+use crate::model::observed::{ObservedService, called};
+use crate::model::plan::{GivenBack, Reason, ReasonCode};
+use crate::model::size::Mebibytes;
+use crate::plan::decision::{Decision, Decisions};
+use crate::plan::input::Gpu;
+use crate::plan::judge::context::PlanContext;
+use crate::plan::numbers::Number;
+use crate::plan::reason::reason;
+
+/// Declared sizes are round figures: a service that holds nine tenths of its own has its memory.
+const HELD_TENTHS: u64 = 9;
+
+/// Where a service lacks memory that it declares, and how much; empty where it has its memory, or where that is still
+/// free for it.
+pub(crate) fn lacks(context: &PlanContext<'_>, number: Number) -> Vec<(Gpu, Mebibytes)> {
+    let (service, seen) = (context.input.service(number), context.input.seen(number));
+    // One that chose another GPU than it was given holds its memory there.
+    let all = seen.measured.iter().flatten().map(|(_, held)| *held).sum();
+    if has_its_memory(all, Mebibytes(service.vram.0.saturating_mul(placed_on(service, seen)))) {
+        return Vec::new();
+    }
+    let here = context.lowered(number).iter().filter(|lowered| !has_its_memory(lowered.measured, service.vram));
+    here.map(|lowered| (lowered.gpu, service.vram - lowered.measured)).collect()
+}
+
+fn has_its_memory(held: Mebibytes, declared: Mebibytes) -> bool {
+    held.0.saturating_mul(10) >= declared.0.saturating_mul(HELD_TENTHS)
+}
+
+/// How many GPUs it was given.
+fn placed_on(service: &Service, seen: &ObservedService) -> u64 {
+    let count = match (&seen.marks, &service.gpu) {
+        (Some(marks), _) => marks.placed_on().count(),
+        (None, GpuRequest::None) => 0,
+        (None, GpuRequest::Auto | GpuRequest::Any(_)) => 1,
+        (None, GpuRequest::All(refs)) => refs.len(),
+        (None, GpuRequest::Count(count)) => *count as usize,
+    };
+    count as u64
+}
+
+/// Decision for a wanted service that runs as it should, where it lacks memory; `None`: it does not.
+pub(crate) fn wake(context: &PlanContext<'_>, number: Number, why: &Reason) -> Option<Decision> {
+    let lacks = lacks(context, number);
+    if lacks.is_empty() {
+        return None;
+    }
+    let gpus = &context.input.observed.gpus;
+    let unreadable = context.input.seen(number).gpus.iter().find_map(|id| gpus.get(id)?.unusable());
+    if let Some(unreadable) = unreadable {
+        let message = format!("{}; a GPU of it can't be used for now: {unreadable}", sentence(context, number));
+        return Some(Decision::Blocked(reason(ReasonCode::Unknown, message, None)));
+    }
+    let message = format!("{}; {}", sentence(context, number), why.message);
+    Some(Decision::Wake(reason(ReasonCode::MemoryGivenBack, message, why.by.clone())))
+}
+
+/// `it runs, but gave 19 456 of its 20 480 MiB on GPU 0 back, and others have taken that since`.
+pub(crate) fn sentence(context: &PlanContext<'_>, number: Number) -> String {
+    let input = &context.input;
+    let declared = input.service(number).vram;
+    let parts = lacks(context, number).into_iter().map(|(gpu, amount)| {
+        let called = called(&input.observed.gpus, input.gpu_id(gpu));
+        let amount = amount.to_string();
+        format!("{} of its {declared} on {called}", amount.trim_end_matches(" MiB"))
+    });
+    let is_taken = context.lowered(number).iter().any(|lowered| lowered.is_taken);
+    let since = if is_taken { "others have taken that since" } else { "was not woken since lcm evicted it" };
+    format!("it runs, but gave back {}, and {since}", parts.collect::<Vec<_>>().join(" and "))
+}
+
+/// Services that count less and are not woken by these decisions: the memory they gave back is not reserved for them.
+pub(crate) fn given_away(context: &PlanContext<'_>, decisions: &Decisions) -> Vec<GivenBack> {
+    let input = &context.input;
+    let left = context.all_lowered().iter().filter(|lowered| !decisions.0[lowered.number].wakes());
+    left.map(|lowered| GivenBack {
+        service: input.name(lowered.number).clone(),
+        gpu: input.gpu_id(lowered.gpu).clone(),
+        declared_mib: input.service(lowered.number).vram,
+        counts_mib: lowered.measured,
+    })
+    .collect()
+}

@@ -1,0 +1,100 @@
+//! Services that the mode merely does not name, and that run on while something wanted can't be brought up: a switch
+//! never leaves less than there was because of something known beforehand.
+//!
+//! The first placing stops them all. Only where it leaves something wanted blocked, a second one takes them for kept,
+//! below all others: they give way to what starts and needs their memory or port, and to nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use crate::model::lifecycle::State;
+use crate::model::plan::{Left, Purpose, Reason, ReasonCode, Request};
+use crate::plan::decision::{Decision, Decisions};
+use crate::plan::input::PlanInput;
+use crate::plan::judge::context::PlanContext;
+use crate::plan::numbers::Number;
+use crate::plan::summary::Owner;
+use crate::plan::want::Want;
+
+/// More blocked services than this are counted, not listed.
+const LISTED_MAX: usize = 4;
+
+/// Services that could run on, each with the reason for which it would be stopped; empty where nothing waits.
+pub(crate) fn candidates(context: &PlanContext<'_>, decisions: &Decisions) -> BTreeMap<Number, Rc<Reason>> {
+    let input = &context.input;
+    if !may_leave(input.request) || waiting(input, decisions).next().is_none() {
+        return BTreeMap::new();
+    }
+    let off = |number: Number| match (&decisions.0[number], input.want(number)) {
+        (Decision::Stop(_), Want::Off(why)) if may_run_on(context, number) => Some((number, why.clone())),
+        (_, _) => None,
+    };
+    let mut left: BTreeMap<Number, Rc<Reason>> = input.all().filter_map(off).collect();
+    // What runs on above one, and is none of them, would keep it from giving way: it is stopped as before.
+    let holds = |above: &Number| input.summary(*above).holds_room && !decisions.0[*above].stops();
+    let mut open: Vec<Number> = left.keys().copied().filter(|it| input.dependents(*it).iter().any(holds)).collect();
+    while let Some(number) = open.pop() {
+        if left.remove(&number).is_some() {
+            open.extend(input.bases(number));
+        }
+    }
+    left
+}
+
+fn may_leave(request: &Request) -> bool {
+    request.purpose == Purpose::Apply && !request.force && !request.strict
+}
+
+/// It merely is not named, and could be stopped at any time.
+fn may_run_on(context: &PlanContext<'_>, number: Number) -> bool {
+    let Want::Off(why) = context.input.want(number) else { return false };
+    let seen = context.input.summary(number);
+    why.code == ReasonCode::NotInMode
+        && seen.holds_room
+        && seen.is_known
+        && !seen.has_hold
+        && matches!(seen.owner, Owner::Ours | Owner::Adopted)
+        && !matches!(seen.state, State::Suspended | State::Maintenance | State::Stopping)
+        && context.protected.any(number).is_none()
+}
+
+/// Wanted services that do not run, and can't be brought up.
+fn waiting<'a>(input: &'a PlanInput<'_>, decisions: &'a Decisions) -> impl Iterator<Item = Number> + 'a {
+    let wanted = |number: &Number| input.wants.is_wanted(*number) && !input.summary(*number).holds_room;
+    decisions.those(|decision| decision.blocked().is_some()).filter(wanted)
+}
+
+/// The second placing starts every service that the first one starts, and leaves one running for a cause. A service
+/// that is only tried again makes no other stop.
+pub(crate) fn costs_nothing(first: (&PlanInput<'_>, &Decisions), second: (&PlanInput<'_>, &Decisions)) -> bool {
+    let ((input, first), (again, second)) = (first, second);
+    let fails = |number: &Number| first.0[*number].starts() && !second.0[*number].starts() && !input.is_retry(*number);
+    !input.all().any(|number| fails(&number)) && waiting(again, second).next().is_some()
+}
+
+/// Lines of the plan about services that run on.
+pub(crate) fn lines(input: &PlanInput<'_>, decisions: &Decisions) -> Vec<Left> {
+    let left = input.wants.left.iter().filter(|(number, _)| matches!(decisions.0[**number], Decision::Leave(_)));
+    let mut left = left.peekable();
+    if left.peek().is_none() {
+        return Vec::new();
+    }
+    let waits_for: BTreeSet<_> = waiting(input, decisions).map(|number| input.name(number).clone()).collect();
+    let mut names: Vec<String> = waits_for.iter().take(LISTED_MAX).map(ToString::to_string).collect();
+    if let Some(more) = waits_for.len().checked_sub(LISTED_MAX).filter(|more| *more > 0) {
+        names.push(format!("{more} more"));
+    }
+    let blocked = names.join(", ");
+    let line = |(number, why): (&Number, &Rc<Reason>)| Left {
+        service: input.name(*number).clone(),
+        state: input.summary(*number).state,
+        waits_for: waits_for.iter().cloned().collect(),
+        message: format!("{}; it runs on until {blocked} can start", why.message),
+    };
+    left.map(line).collect()
+}
+
+/// Reason of a stop after all: `cause` names the service that needs its memory or port, or the dependency.
+pub(crate) fn stopped(why: &Reason, cause: &str, by: String) -> Reason {
+    Reason { code: why.code, message: format!("{}, and {cause}", why.message), by: Some(by) }
+}

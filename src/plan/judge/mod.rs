@@ -1,0 +1,35 @@
+//! Decisions for each service alone: what is wanted of it against what is observed. GPU memory, ports and the services
+//! that compete for them come later, in `place`.
+//!
+//! `context` derives drift, counted memory and protection from the input, once; `service` decides about one service by
+//! these; `legal`, `dependents` and `holds` then go over the decisions of all.
+
+mod bring_up;
+pub(super) mod context;
+mod dependents;
+pub(super) mod drift;
+pub(super) mod given_back;
+mod holds;
+pub(super) mod left;
+mod legal;
+mod memory;
+pub(super) mod orphans;
+pub(super) mod protected;
+pub(super) mod recover;
+mod service;
+
+use crate::plan::decision::Decisions;
+use crate::plan::judge::context::PlanContext;
+
+/// First decisions for all services; starts have no GPUs yet.
+pub(super) fn judge(context: &PlanContext<'_>) -> Decisions {
+    let input = &context.input;
+    let decided = input.all().map(|number| holds::unless_unreadable(input, service::decide(context, number)));
+    let mut decisions = Decisions(decided.collect());
+    legal::hold_to_rules(context, &mut decisions);
+    dependents::recreate(input, &mut decisions);
+    holds::stop_dependents(input, &mut decisions);
+    holds::keep_bases(input, &mut decisions);
+    dependents::stop_kept(input, &mut decisions);
+    decisions
+}

@@ -1,0 +1,42 @@
+//! Orphans: which of them this run stops, and what keeps the others.
+
+use crate::model::desired::OrphanPolicy;
+use crate::model::lifecycle::Action;
+use crate::model::observed::Orphan;
+use crate::model::plan::Purpose;
+use crate::model::words::Word;
+use crate::plan::input::PlanInput;
+
+/// Orphan is stopped in this run.
+pub(crate) fn stops(input: &PlanInput<'_>, orphan: &Orphan) -> bool {
+    should_stop(input, orphan) && protection(input, orphan).is_none()
+}
+
+/// Orphan should be stopped, if the rules let it.
+pub(crate) fn should_stop(input: &PlanInput<'_>, orphan: &Orphan) -> bool {
+    let request = input.request;
+    let asked = match request.purpose {
+        Purpose::Down => true,
+        Purpose::Apply if request.keeps_running().is_some() => false,
+        Purpose::Apply => request.prune || input.desired.orphans == OrphanPolicy::Stop,
+        Purpose::Start | Purpose::Stop | Purpose::Restart => false,
+    };
+    asked && !request.prevented.contains_key(&orphan.service) && may_stop(input, orphan)
+}
+
+/// No hold keeps an orphan as it is.
+pub(crate) fn may_stop(input: &PlanInput<'_>, orphan: &Orphan) -> bool {
+    let is_kept = orphan.word.as_ref().is_some_and(|hold| hold.word != Word::Terminate);
+    !is_kept && input.holds_unknown().is_none()
+}
+
+/// Reason for which an orphan that should be stopped may not be.
+pub(crate) fn protection(input: &PlanInput<'_>, orphan: &Orphan) -> Option<String> {
+    if !orphan.holds_room() {
+        return None;
+    }
+    if let Some(why) = input.request.keeps_running() {
+        return Some(why.to_owned());
+    }
+    input.way_of(&orphan.service, Action::Stop, orphan.state).err().map(|refusal| refusal.to_string())
+}
