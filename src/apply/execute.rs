@@ -8,15 +8,16 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 
-use super::record::forbidden;
-use super::run::{Cut, Run, millis};
-use super::verdict::{Trouble, Verdict};
-use super::{Failure, OnFailure, attempts, evict, pending, start, stop, update, wake, words};
+use super::gate::permission::forbidden;
+use super::journal::result::{fail, key, skip, succeed};
+use super::journal::{attempts, pending};
+use super::run::{Cancelled, OnFailure, Run, StepError, StepOutcome, millis, spoken};
+use super::step::{evict, pause, start, stop, update, wake};
 use crate::model::desired::Condition;
 use crate::model::event::{EventKind, Outcome};
 use crate::model::lifecycle::Action;
-use crate::model::names::{ServiceName, StepId};
-use crate::model::plan::{Plan, Reason, ReasonCode, Step};
+use crate::model::names::StepId;
+use crate::model::plan::{Plan, ReasonCode, Step};
 
 /// After an interrupt, an effect under way may finish for so long; with what follows that makes the promised 5 s.
 const PATIENCE_INTERRUPTED: Duration = Duration::from_secs(4);
@@ -53,7 +54,7 @@ pub(super) async fn execute(run: &Run<'_>, plan: &Plan, on_failure: OnFailure) -
     let mut patience = pin!(patience(run));
     loop {
         graph.drop_lost(run);
-        let halted = run.cut().is_some() || (progress.failed > 0 && on_failure != OnFailure::Continue);
+        let halted = run.clock.cancelled().is_some() || (progress.failed > 0 && on_failure != OnFailure::Continue);
         while !halted && progress.lock_lost.is_none() && under_way.len() < run.context.options.parallelism.max(1) {
             let Some(step) = graph.next_ready(run) else { break };
             if let Err(reason) = (run.context.check_lock)() {
@@ -83,37 +84,37 @@ pub(super) async fn execute(run: &Run<'_>, plan: &Plan, on_failure: OnFailure) -
     progress
 }
 
-fn count(progress: &mut Progress, verdict: &Verdict) -> Fate {
+fn count(progress: &mut Progress, verdict: &StepOutcome) -> Fate {
     match verdict {
-        Verdict::Done | Verdict::NotNeeded => {
+        StepOutcome::Done | StepOutcome::NotNeeded => {
             progress.done += 1;
             Fate::Well
         }
-        Verdict::Stale(_) => {
+        StepOutcome::Stale(_) => {
             progress.stale += 1;
             Fate::Lost
         }
-        Verdict::Failed(_) | Verdict::Cut(Cut::OutOfTime) => {
+        StepOutcome::Failed(_) | StepOutcome::Cancelled(Cancelled::OutOfTime) => {
             progress.failed += 1;
             Fate::Lost
         }
-        Verdict::Cut(Cut::Interrupted) => Fate::Lost,
+        StepOutcome::Cancelled(Cancelled::Interrupted) => Fate::Lost,
     }
 }
 
 /// Returns when effects under way have had their time after the run was cut short.
-async fn patience(run: &Run<'_>) -> Cut {
-    let cut = run.when_cut().await;
+async fn patience(run: &Run<'_>) -> Cancelled {
+    let cut = run.clock.when_cancelled().await;
     let time = match cut {
-        Cut::Interrupted => PATIENCE_INTERRUPTED,
-        Cut::OutOfTime => PATIENCE_OUT_OF_TIME,
+        Cancelled::Interrupted => PATIENCE_INTERRUPTED,
+        Cancelled::OutOfTime => PATIENCE_OUT_OF_TIME,
     };
     tokio::time::sleep(time).await;
     cut
 }
 
 /// One step, from its first event to its last.
-async fn carry<'p>(run: &Run<'_>, plan: &'p Plan, step: &'p Step) -> (&'p Step, Verdict) {
+async fn carry<'p>(run: &Run<'_>, plan: &'p Plan, step: &'p Step) -> (&'p Step, StepOutcome) {
     let began = Instant::now();
     run.ledger().under_way.insert(step.id.clone());
     run.time_stages(&step.id);
@@ -125,7 +126,7 @@ async fn carry<'p>(run: &Run<'_>, plan: &'p Plan, step: &'p Step) -> (&'p Step, 
         (None, Action::Start) => start::start(run, plan, step).await,
         (None, Action::Remove) => stop::remove(run, step).await,
         (None, Action::Evict) => evict::evict(run, step).await,
-        (None, Action::Pause) => words::pause(run, step).await,
+        (None, Action::Pause) => pause::pause(run, step).await,
         (None, Action::Update) => update::update(run, step).await,
         (None, Action::Unpause) => update::unpause(run, step).await,
         (None, Action::Wake) => wake::wake(run, plan, step).await,
@@ -134,82 +135,43 @@ async fn carry<'p>(run: &Run<'_>, plan: &'p Plan, step: &'p Step) -> (&'p Step, 
     (step, verdict)
 }
 
-fn close(run: &Run<'_>, plan: &Plan, step: &Step, (verdict, began): (&Verdict, Instant)) {
+fn close(run: &Run<'_>, plan: &Plan, step: &Step, (verdict, began): (&StepOutcome, Instant)) {
     let took_ms = millis(began.elapsed());
     run.ledger().under_way.remove(&step.id);
     // One that was cut short may yet come to its end, and what follows that is still to be called.
-    if !matches!(verdict, Verdict::Cut(_)) {
+    if !matches!(verdict, StepOutcome::Cancelled(_)) {
         pending::close(run, step);
     }
     match verdict {
-        Verdict::Done => well(run, step, Outcome::Done, took_ms),
-        Verdict::NotNeeded => well(run, step, Outcome::NotNeeded, took_ms),
-        Verdict::Stale(reason) => skip(run, step, &format!("stale: {reason}; it is planned anew")),
-        Verdict::Failed(trouble) => {
+        StepOutcome::Done => succeed(run, step, Outcome::Done, took_ms),
+        StepOutcome::NotNeeded => succeed(run, step, Outcome::NotNeeded, took_ms),
+        StepOutcome::Stale(reason) => skip(run, step, &format!("stale: {reason}; it is planned anew")),
+        StepOutcome::Failed(trouble) => {
             attempts::failed(run, plan, step, trouble.code);
-            fail(run, name(step), trouble, took_ms);
+            fail(run, key(step), trouble, took_ms);
         }
-        Verdict::Cut(Cut::Interrupted) => skip(run, step, "interrupted while it was under way"),
-        Verdict::Cut(Cut::OutOfTime) => fail(run, name(step), &out_of_time(run, "while it was under way"), took_ms),
-    }
-}
-
-fn well(run: &Run<'_>, step: &Step, outcome: Outcome, took_ms: u64) {
-    {
-        let mut ledger = run.ledger();
-        ledger.skipped.remove(&step.id);
-        ledger.done += u32::from(outcome == Outcome::Done);
-    }
-    let (id, service, stages) = (step.id.clone(), step.service.clone(), run.stage_times(&step.id));
-    run.say(EventKind::StepDone { step: id, service, outcome, took_ms, stages });
-}
-
-/// A step, and whose it is.
-pub(super) type Name<'a> = (&'a StepId, &'a ServiceName);
-
-fn name(step: &Step) -> Name<'_> {
-    (&step.id, &step.service)
-}
-
-pub(super) fn fail(run: &Run<'_>, (step, service): Name<'_>, trouble: &Trouble, took_ms: u64) {
-    let error = run.mask(&trouble.error);
-    let (id, service, log) = (step.clone(), service.clone(), trouble.log.clone());
-    {
-        let mut ledger = run.ledger();
-        ledger.failed.insert(id.clone());
-        ledger.skipped.remove(&id);
-        if !ledger.unevicted.contains_key(&id) {
-            let reason = Reason { code: trouble.code, message: error.clone(), by: None };
-            ledger.prevented.insert(service.clone(), reason);
+        StepOutcome::Cancelled(Cancelled::Interrupted) => skip(run, step, "interrupted while it was under way"),
+        StepOutcome::Cancelled(Cancelled::OutOfTime) => {
+            fail(run, key(step), &out_of_time(run, "while it was under way"), took_ms)
         }
-        let failure = Failure { step: id.clone(), service: service.clone(), error: error.clone(), log: log.clone() };
-        ledger.failures.push(failure);
     }
-    let stages = run.stage_times(&id);
-    run.say(EventKind::StepFailed { step: id, service, error, log, took_ms, stages });
 }
 
-fn skip(run: &Run<'_>, step: &Step, reason: &str) {
-    run.ledger().skipped.insert(step.id.clone());
-    let (id, service) = (step.id.clone(), step.service.clone());
-    run.say(EventKind::StepSkipped { step: id, service, reason: run.mask(reason) });
-}
-
-fn out_of_time(run: &Run<'_>, when: &str) -> Trouble {
-    let time = super::run::spoken(run.context.options.timeout);
-    Trouble::new(ReasonCode::StartFailed, format!("the run's time of {time} is over {when}"))
+fn out_of_time(run: &Run<'_>, when: &str) -> StepError {
+    let time = spoken(run.context.options.timeout);
+    StepError::new(ReasonCode::StartFailed, format!("the run's time of {time} is over {when}"))
 }
 
 /// Their patience is over: what they were doing is found by the next run.
-fn drop_under_way(run: &Run<'_>, plan: &Plan, cut: Cut) {
+fn drop_under_way(run: &Run<'_>, plan: &Plan, cut: Cancelled) {
     let under_way = std::mem::take(&mut run.ledger().under_way);
     for step in plan.steps.iter().filter(|step| under_way.contains(&step.id)) {
         match cut {
-            Cut::Interrupted => {
+            Cancelled::Interrupted => {
                 skip(run, step, "interrupted while it was under way; the next run finds how it went on");
             }
-            Cut::OutOfTime => {
-                fail(run, name(step), &out_of_time(run, "while it was under way"), millis(run.began.elapsed()));
+            Cancelled::OutOfTime => {
+                fail(run, key(step), &out_of_time(run, "while it was under way"), millis(run.clock.elapsed()));
             }
         }
     }
@@ -250,12 +212,12 @@ impl<'p> Graph<'p> {
         let left: Vec<&Step> = self.waiting().collect();
         let mut told = progress.failed > 0;
         for step in left {
-            match run.cut() {
-                Some(Cut::Interrupted) => skip(run, step, "interrupted before it began"),
-                Some(Cut::OutOfTime) if told => skip(run, step, "the run's time is over"),
-                Some(Cut::OutOfTime) => {
+            match run.clock.cancelled() {
+                Some(Cancelled::Interrupted) => skip(run, step, "interrupted before it began"),
+                Some(Cancelled::OutOfTime) if told => skip(run, step, "the run's time is over"),
+                Some(Cancelled::OutOfTime) => {
                     told = true;
-                    fail(run, name(step), &out_of_time(run, "before it could begin"), 0);
+                    fail(run, key(step), &out_of_time(run, "before it could begin"), 0);
                 }
                 None if progress.lock_lost.is_some() => {
                     skip(run, step, "the lock of this host was lost before it began");

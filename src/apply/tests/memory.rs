@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::bench::{Bench, loads_in, room, start, stop, takes, wait_for};
 use crate::apply::Interrupt;
-use crate::apply::memory::{Lack, Need, Promise, Standing, lack};
+use crate::apply::admission::memory::{Lack, Need, lack};
+use crate::apply::run::{ReservationState, StartReservation};
 use crate::model::event::{EventKind, Stage};
 use crate::model::facts::Reading;
 use crate::model::names::GpuId;
@@ -238,9 +239,13 @@ fn an_orphan_with_a_services_name_counts_beside_it() {
     let (a, b) = (takes(8_000, "a"), takes(8_000, "b"));
     let gpus = [GpuId::from("gpu-0")];
     let line = |service, promised: &[GpuId]| {
-        let promise = |gpu: &GpuId| Promise { gpus: vec![gpu.clone()], amount: a.vram, standing: Standing::Loading };
-        let promises = promised.iter().map(|gpu| ("a".into(), promise(gpu))).collect();
-        match lack(&orphaned(18_000), &Need { service, gpus: &gpus, amount: service.vram }, &promises) {
+        let promise = |gpu: &GpuId| StartReservation {
+            gpus: vec![gpu.clone()],
+            amount: a.vram,
+            state: ReservationState::Loading,
+        };
+        let reservations = promised.iter().map(|gpu| ("a".into(), promise(gpu))).collect();
+        match lack(&orphaned(18_000), &Need { service, gpus: &gpus, amount: service.vram }, &reservations) {
             Some(Lack::Short { line, .. }) => line,
             other => panic!("{other:?}"),
         }

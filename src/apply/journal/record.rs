@@ -1,0 +1,198 @@
+//! Every change of state that a run makes, told and written down. A store that fails stops nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::payload::{payload, point_of};
+use super::pending::{self, Noted};
+use crate::apply::run::{Notice, Run, is_of_previous, is_of_service};
+use crate::model::event::EventKind;
+use crate::model::hooks::{HookPayload, When};
+use crate::model::lifecycle::State;
+use crate::model::names::{ServiceName, StepId};
+use crate::model::observed::Instance;
+use crate::model::plan::Step;
+use crate::model::words::Said;
+use crate::store::{Entry, PendingChange, Transition};
+
+/// Where one service is on the route of one step.
+pub(in crate::apply) struct Cursor<'r, 'a> {
+    run: &'r Run<'a>,
+    service: ServiceName,
+    route: Vec<State>,
+    reason: String,
+    /// What is done to a surplus copy or an older self changes nothing for the service of that name.
+    counts: bool,
+    step: StepId,
+    payload: HookPayload,
+    /// Changes that notifiers were told of as about to be made.
+    announced: BTreeSet<State>,
+    pub(in crate::apply) state: State,
+}
+
+impl<'r, 'a> Cursor<'r, 'a> {
+    /// At the beginning of the step's route.
+    pub(in crate::apply) fn at(run: &'r Run<'a>, step: &Step) -> Self {
+        let state = step.route.first().copied().unwrap_or(step.expect.state);
+        let (service, route) = (step.service.clone(), step.route.clone());
+        let is_known = run.context.desired.services.contains_key(&service);
+        let counts = !is_of_previous(step) && (is_of_service(step) || !is_known);
+        let reason = step.reason.message.clone();
+        let (payload, step) = (payload(run, step), step.id.clone());
+        Self { run, service, route, reason, counts, step, payload, announced: BTreeSet::new(), state }
+    }
+
+    /// Whether changes of the step are the service's own.
+    pub(in crate::apply) fn counts(&self) -> bool {
+        self.counts
+    }
+
+    /// What notifiers are told of as the service's own.
+    pub(in crate::apply) fn is_now(&mut self, instance: &Instance) {
+        self.payload.instance = Some(instance.clone());
+    }
+
+    /// Tells who wants to know beforehand of all that the step is about to do.
+    pub(in crate::apply) fn announce(&mut self) {
+        let Some(here) = self.route.iter().position(|state| *state == self.state) else { return };
+        let ahead: Vec<State> = self.route.get(here..).unwrap_or_default().to_vec();
+        let reason = self.reason.clone();
+        let news: Vec<(State, State)> = ahead.windows(2).map(|pair| (pair[0], pair[1])).collect();
+        let news: Vec<(State, State)> = news.into_iter().filter(|(_, to)| self.announced.insert(*to)).collect();
+        let told = self.notices(When::Before, &news, &reason);
+        let written = told.write(self.run, None);
+        told.post(self.run, &written);
+    }
+
+    /// Along the route, up to and including `end`, where that lies ahead.
+    pub(in crate::apply) fn walk_to(&mut self, end: State) {
+        let Some(here) = self.route.iter().position(|state| *state == self.state) else { return };
+        let Some(there) = self.route.iter().rposition(|state| *state == end) else { return };
+        let ahead: Vec<State> = self.route.get(here + 1..=there).unwrap_or_default().to_vec();
+        self.announce();
+        let reason = self.reason.clone();
+        for state in ahead {
+            self.go(state, &reason);
+        }
+    }
+
+    /// Along the route of a stop, up to what holds while the effect is under way: the last state in which it still runs.
+    pub(in crate::apply) fn walk_while_it_runs(&mut self) {
+        if let Some(last) = self.route.iter().rfind(|state| !state.is_not_running()).copied() {
+            self.walk_to(last);
+        }
+    }
+
+    pub(in crate::apply) fn walk_to_last(&mut self) {
+        if let Some(last) = self.route.last().copied() {
+            self.walk_to(last);
+        }
+    }
+
+    /// One change, where rows or rules have it: what they have not, is not claimed. What they deny, was asked before
+    /// the step began to change anything; what has begun is gone through with, and a failure asks nobody.
+    pub(in crate::apply) fn go(&mut self, to: State, reason: &str) {
+        let case = self.run.rule_case(&self.service);
+        if !self.run.context.desired.rules.has(&case, self.state, to) {
+            return;
+        }
+        let from = std::mem::replace(&mut self.state, to);
+        if !self.counts {
+            return;
+        }
+        let mut told = if self.announced.insert(to) {
+            self.notices(When::Before, &[(from, to)], reason)
+        } else {
+            ChangeNotices::default()
+        };
+        told.0.extend(self.notices(When::After, &[(from, to)], reason).0);
+        let (run, reason) = (self.run, self.run.mask(reason));
+        run.ledger().states.insert(self.service.clone(), to);
+        let transition = Transition {
+            at: run.context.driver.now(),
+            project: run.context.desired.project.clone(),
+            service: self.service.clone(),
+            from,
+            to,
+            reason: reason.clone(),
+            made: true,
+            author: run.context.author.clone(),
+            metadata: hold_metadata(run, &self.service),
+        };
+        let written = told.write(run, Some(&transition));
+        told.post(run, &written);
+        run.say(EventKind::Transition { service: self.service.clone(), from, to, reason });
+    }
+
+    /// Notifications of changes, for each notifier that wants them.
+    fn notices(&self, when: When, changes: &[(State, State)], reason: &str) -> ChangeNotices {
+        let run = self.run;
+        let notifiers = &run.context.desired.notify;
+        if !self.counts || notifiers.is_empty() {
+            return ChangeNotices::default();
+        }
+        let (at, reason) = (run.context.driver.now(), run.mask(reason));
+        let mut notices = Vec::new();
+        for (from, to) in changes {
+            let hook = point_of(when);
+            let payload =
+                HookPayload { at, hook, from: *from, to: *to, reason: reason.clone(), ..self.payload.clone() };
+            let wanted = notifiers.iter().enumerate().filter(|(_, other)| other.wants(when, &self.service, *to));
+            notices.extend(wanted.map(|(notifier, found)| {
+                let record = pending::note(run, &self.step, found, &payload);
+                ChangeNotice { notifier, record, payload: payload.clone() }
+            }));
+        }
+        ChangeNotices(notices)
+    }
+}
+
+/// One notification, and its record.
+struct ChangeNotice {
+    notifier: usize,
+    record: Noted,
+    payload: HookPayload,
+}
+
+#[derive(Default)]
+struct ChangeNotices(Vec<ChangeNotice>);
+
+impl ChangeNotices {
+    /// Records them, with the change that they are of. Returns the ids of the new records, in their order.
+    fn write(&self, run: &Run<'_>, transition: Option<&Transition>) -> Vec<u64> {
+        let mut due = Vec::new();
+        let mut add = Vec::new();
+        for told in &self.0 {
+            match &told.record {
+                Noted::Committed(id) => due.push(*id),
+                Noted::New(call) => add.push(call.as_ref().clone()),
+            }
+        }
+        if transition.is_none() && due.is_empty() && add.is_empty() {
+            return Vec::new();
+        }
+        let pending = PendingChange { add: &add, due: &due, ..PendingChange::default() };
+        let entry = Entry { transition, pending, ..Entry::of(&run.context.desired.project) };
+        run.context.store.write(&entry).unwrap_or_else(|error| {
+            run.store_failed(&error);
+            Vec::new()
+        })
+    }
+
+    /// Hands them to their notifiers.
+    fn post(self, run: &Run<'_>, written: &[u64]) {
+        let mut written = written.iter().copied();
+        for ChangeNotice { notifier, record, payload } in self.0 {
+            let id = match record {
+                Noted::Committed(id) => Some(id),
+                Noted::New(_) => written.next(),
+            };
+            run.notices.post(notifier, Notice { id, payload, tries: None });
+        }
+    }
+}
+
+/// Returns the metadata of the hold on a service, for the history.
+fn hold_metadata(run: &Run<'_>, service: &ServiceName) -> BTreeMap<String, String> {
+    let metadata = |hold: &Said| hold.metadata.clone();
+    run.ledger().holds.get(service).map(metadata).unwrap_or_default()
+}

@@ -1,0 +1,37 @@
+//! Subject of a step: the service itself, an orphan or surplus copy of the same name, or the previous revision; and the
+//! stops that a start waits for.
+
+use crate::model::desired::Service;
+use crate::model::lifecycle::Action;
+use crate::model::observed::{ASIDE_SUFFIX, Instance};
+use crate::model::plan::{Plan, Step};
+
+/// True where the subject is the service itself, not an orphan or a surplus copy of the same name.
+pub(in crate::apply) fn is_of_service(step: &Step) -> bool {
+    step.id.as_str() == format!("{}:{}", step.action, step.service)
+}
+
+/// True where the subject is the container that was put aside for a newer one.
+pub(in crate::apply) fn is_of_previous(step: &Step) -> bool {
+    match &step.expect.instance {
+        Some(Instance::Container { name, .. }) => name.as_str().ends_with(ASIDE_SUFFIX),
+        Some(Instance::Tree { .. }) | None => false,
+    }
+}
+
+/// True where an inspection of the service shows the subject of the step. An instance of another runtime or of another
+/// container name is known by its identity alone.
+pub(in crate::apply) fn can_be_inspected(step: &Step, service: &Service) -> bool {
+    match (&step.expect.instance, service.container_name()) {
+        (Some(Instance::Container { name, .. }), Some(own)) => {
+            name == own || name.as_str().strip_suffix(ASIDE_SUFFIX) == Some(own.as_str())
+        }
+        (Some(Instance::Tree { .. }), None) | (None, _) => true,
+        (Some(Instance::Container { .. }), None) | (Some(Instance::Tree { .. }), Some(_)) => false,
+    }
+}
+
+/// Returns the stops that a start needs.
+pub(in crate::apply) fn needed_stops<'p>(plan: &'p Plan, step: &'p Step) -> impl Iterator<Item = &'p Step> {
+    step.needs.iter().filter_map(|need| plan.step(need)).filter(|need| need.action == Action::Stop)
+}

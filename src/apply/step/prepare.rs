@@ -1,0 +1,54 @@
+//! All that can fail and needs no room, before the first stop: what fails here leaves the old one running.
+
+use futures_util::stream::{self, StreamExt};
+use tokio::time::Instant;
+
+use crate::apply::journal::result::fail;
+use crate::apply::run::{Cancelled, Run, StepError, millis};
+use crate::model::event::{EventKind, Stage};
+use crate::model::lifecycle::{Action, State};
+use crate::model::plan::{Plan, ReasonCode, Step};
+
+/// Prepares every start of the plan that this run has not prepared yet, and says how many failed.
+pub(in crate::apply) async fn prepare(run: &Run<'_>, plan: &Plan) -> Result<usize, Cancelled> {
+    let steps: Vec<&Step> = plan.steps.iter().filter(|step| is_due(run, step)).collect();
+    let work: Vec<_> = steps.iter().map(|step| one(run, step)).collect();
+    run.ledger().under_way = steps.iter().map(|step| step.id.clone()).collect();
+    let at_once = run.context.options.parallelism.max(1);
+    let results: Result<Vec<_>, Cancelled> =
+        run.clock.unless_cancelled(stream::iter(work).buffered(at_once).collect::<Vec<_>>()).await;
+    run.ledger().under_way.clear();
+    let mut failed = 0;
+    for (step, result) in steps.into_iter().zip(results?) {
+        match result {
+            Ok(()) => {
+                run.ledger().prepared.insert(step.service.clone());
+            }
+            Err(trouble) => {
+                failed += 1;
+                fail(run, (&step.id, &step.service), &trouble, 0);
+            }
+        }
+    }
+    Ok(failed)
+}
+
+async fn one(run: &Run<'_>, step: &Step) -> Result<(), StepError> {
+    let Some(service) = run.context.desired.services.get(&step.service) else { return Ok(()) };
+    let began = Instant::now();
+    run.stage(step, Stage::Prepare, None);
+    let prepared = run.context.driver.prepare(service).await;
+    prepared.map_err(|error| StepError::new(ReasonCode::PrepareFailed, error.to_string()))?;
+    let (id, service) = (step.id.clone(), step.service.clone());
+    run.say(EventKind::Prepared { step: id, service, took_ms: millis(began.elapsed()) });
+    Ok(())
+}
+
+/// What is starting already, needs nothing but patience.
+fn is_due(run: &Run<'_>, step: &Step) -> bool {
+    let ledger = run.ledger();
+    step.action == Action::Start
+        && step.route.first() != Some(&State::Starting)
+        && !ledger.prepared.contains(&step.service)
+        && !ledger.failed.contains(&step.id)
+}
