@@ -12,13 +12,13 @@ use crate::model::event::EventKind;
 use crate::model::lifecycle::Action;
 use crate::model::names::{ServiceName, StepId};
 use crate::model::plan::{Plan, Purpose, ReasonCode, Request, Step};
+use crate::model::snapshot::Snapshot;
 
 /// Rounds of one run: two are usual after a failure, one more for each change from outside. A run that has not converged
 /// by then competes with another actor.
 const ROUNDS_MAX: u32 = 5;
 
-/// Observes, plans, executes, and again while that makes progress; ends converged, or with what stands in the way.
-/// `first` is the plan that was shown and agreed to.
+/// Observes, plans and executes in rounds while that makes progress. `first` is the plan that was shown and approved.
 pub async fn apply(context: Context<'_>, first: &Plan) -> Outcome {
     let run = Run::new(context);
     let (project, mode) = (context.desired.project.clone(), context.desired.mode.clone());
@@ -32,12 +32,12 @@ pub async fn apply(context: Context<'_>, first: &Plan) -> Outcome {
     measure::close(&run);
     let interrupted = *context.interrupt.borrow();
     let ledger = std::mem::take(&mut *run.ledger());
-    let lock_lost = matches!(end, Err(End::LockLost(_)));
+    let lock_lost = matches!(end, Err(RunEnd::LockLost(_)));
     let (last_plan, refused) = match end {
         Ok(plan) => (Some(plan), None),
-        Err(End::LockLost(reason) | End::Refused(reason)) => (None, Some(reason)),
-        Err(End::Unapproved { plan, reason }) => (Some(*plan), Some(reason)),
-        Err(End::Interrupted) => (None, None),
+        Err(RunEnd::LockLost(reason) | RunEnd::Refused(reason)) => (None, Some(reason)),
+        Err(RunEnd::Unapproved { plan, reason }) => (Some(*plan), Some(reason)),
+        Err(RunEnd::Interrupted) => (None, None),
     };
     Outcome {
         changed: ledger.changed,
@@ -52,27 +52,27 @@ pub async fn apply(context: Context<'_>, first: &Plan) -> Outcome {
     }
 }
 
-/// Why a run ends otherwise than by its rounds.
-enum End {
+/// Reason for which a run ends before its last round.
+enum RunEnd {
     Interrupted,
-    /// Another lcm may change the same things by now.
+    /// Another run may change the same services by now.
     LockLost(String),
     Refused(String),
-    /// The world asks for more than was agreed to.
+    /// The present state needs steps that were not approved.
     Unapproved {
         plan: Box<Plan>,
         reason: String,
     },
 }
 
-/// Returns the plan for the world as the last round left it.
-async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, End> {
+/// Returns the plan for the state that the last round left behind.
+async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, RunEnd> {
     let on_failure = run.context.options.on_failure;
     let mut plan = first.clone();
     for round in 1..=ROUNDS_MAX {
         match prepared(run, plan).await? {
             Prepared::Go(ready) => plan = *ready,
-            Prepared::Halt => return think(run).await,
+            Prepared::Halt => return plan_anew(run).await,
         }
         plan = within_approved(run, plan)?;
         attempts::forget(run, &plan);
@@ -80,7 +80,7 @@ async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, End> {
         run.say(EventKind::Planned { round, steps });
         pending::settle(run, &mut plan).await;
         if run.clock.cancelled() == Some(Cancelled::Interrupted) {
-            return Err(End::Interrupted);
+            return Err(RunEnd::Interrupted);
         }
         if plan.steps.is_empty() {
             return Ok(plan);
@@ -90,20 +90,20 @@ async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, End> {
         }
         let progress = execute(run, &plan, on_failure).await;
         if run.clock.cancelled() == Some(Cancelled::Interrupted) {
-            return Err(End::Interrupted);
+            return Err(RunEnd::Interrupted);
         }
         if let Some(reason) = progress.lock_lost {
-            return Err(End::LockLost(reason));
+            return Err(RunEnd::LockLost(reason));
         }
         if progress.failed > 0 && on_failure == OnFailure::Rollback {
-            go_back(run, &plan, round).await;
+            roll_back(run, &plan, round).await;
         }
-        plan = think(run).await?;
+        plan = plan_anew(run).await?;
         if relapses(run, &plan).await {
             if on_failure == OnFailure::Rollback {
-                go_back(run, &plan, round).await;
+                roll_back(run, &plan, round).await;
             }
-            plan = think(run).await?;
+            plan = plan_anew(run).await?;
             if on_failure != OnFailure::Continue {
                 return Ok(plan);
             }
@@ -119,7 +119,7 @@ async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, End> {
     Ok(plan)
 }
 
-/// Services with a stop and a start in one plan.
+/// Returns services with a stop and a start in one plan.
 fn restarting(plan: &Plan) -> impl Iterator<Item = ServiceName> {
     let stops = |step: &&Step| step.action == Action::Stop;
     let again =
@@ -127,8 +127,8 @@ fn restarting(plan: &Plan) -> impl Iterator<Item = ServiceName> {
     plan.steps.iter().filter(stops).filter(again).map(|step| step.service.clone())
 }
 
-/// Lets a plan pass that holds no step but approved ones.
-fn within_approved(run: &Run<'_>, plan: Plan) -> Result<Plan, End> {
+/// Passes a plan that contains approved steps only.
+fn within_approved(run: &Run<'_>, plan: Plan) -> Result<Plan, RunEnd> {
     let Some(approved) = run.context.approved else { return Ok(plan) };
     let is_new = |step: &&Step| approved.step(&step.id).is_none_or(|other| other.gpus != step.gpus);
     let added: Vec<&str> = plan.steps.iter().filter(is_new).map(|step| step.id.as_str()).collect();
@@ -145,11 +145,11 @@ fn within_approved(run: &Run<'_>, plan: Plan) -> Result<Plan, End> {
         (true, false) => "settings could not be changed in place",
     };
     let reason = format!("{because}, and the saved plan does not hold {}; plan again", added.join(", "));
-    Err(End::Unapproved { plan: Box::new(plan), reason })
+    Err(RunEnd::Unapproved { plan: Box::new(plan), reason })
 }
 
-/// Finds services that this run brought up and that are down again: they have failed, and are not brought up twice,
-/// whether the plan would, or holds them by their budgets.
+/// Finds services that this run brought up and that are down again. They have failed, and are not brought up a second time,
+/// neither by the plan nor once their budgets allow it.
 async fn relapses(run: &Run<'_>, plan: &Plan) -> bool {
     let fell = |code| matches!(code, ReasonCode::Exited | ReasonCode::Unhealthy);
     let starts = plan.steps.iter().filter(|step| step.action == Action::Start && fell(step.reason.code));
@@ -160,28 +160,28 @@ async fn relapses(run: &Run<'_>, plan: &Plan) -> bool {
     for (service, message) in &fallen {
         let error = format!("it came up, and did not stay: {message}");
         let log = log_tail(run, service).await;
-        attempts::fell(run, service);
+        attempts::relapsed(run, service);
         let step = StepId::new(format!("{}:{service}", Action::Start));
         result::fail(run, (&step, service), &StepError { code: ReasonCode::StartFailed, error, log }, 0);
     }
     !fallen.is_empty()
 }
 
-/// Whether a plan is ready to be carried out.
+/// Result of the preparation of a plan.
 enum Prepared {
     Go(Box<Plan>),
-    /// Something failed, and this run goes no further then.
+    /// A preparation failed, and this run stops at the first failure.
     Halt,
 }
 
-/// Prepares what the plan starts, and plans anew around what can't be prepared.
-async fn prepared(run: &Run<'_>, mut plan: Plan) -> Result<Prepared, End> {
-    // Each turn takes at least one service out of the plan.
+/// Prepares the starts of the plan, and plans again without services that can't be prepared.
+async fn prepared(run: &Run<'_>, mut plan: Plan) -> Result<Prepared, RunEnd> {
+    // Each iteration takes at least one service out of the plan.
     for _ in 0..=run.context.desired.services.len() {
         let failed = match prepare::prepare(run, &plan).await {
             Ok(failed) => failed,
-            Err(Cancelled::Interrupted) => return Err(End::Interrupted),
-            // The executor finds the same, and says it of each step.
+            Err(Cancelled::Interrupted) => return Err(RunEnd::Interrupted),
+            // The executor finds the same, and reports it for each step.
             Err(Cancelled::OutOfTime) => 0,
         };
         if failed == 0 {
@@ -190,13 +190,13 @@ async fn prepared(run: &Run<'_>, mut plan: Plan) -> Result<Prepared, End> {
         if run.context.options.on_failure != OnFailure::Continue {
             return Ok(Prepared::Halt);
         }
-        plan = think(run).await?;
+        plan = plan_anew(run).await?;
     }
     Ok(Prepared::Go(Box::new(plan)))
 }
 
-/// The way back is told like any other plan, as part of the round that failed.
-async fn go_back(run: &Run<'_>, plan: &Plan, round: u32) {
+/// Rolls back. The rollback is reported like any other plan, as part of the round that failed.
+async fn roll_back(run: &Run<'_>, plan: &Plan, round: u32) {
     attempts::spend(run);
     let Some(back) = rollback::plan_back(run, plan).await else { return };
     run.clock.restart();
@@ -205,8 +205,9 @@ async fn go_back(run: &Run<'_>, plan: &Plan, round: u32) {
     execute(run, &back, OnFailure::Continue).await;
 }
 
-/// What this run has stopped to start it again is asked for from now on; what it has brought up needs no more.
-fn go_on_restarting(run: &Run<'_>, request: &mut Request) {
+/// Requests the start of services that this run has stopped for a restart, and no further restart of those that it has
+/// brought up.
+fn continue_restart(run: &Run<'_>, request: &mut Request) {
     let ledger = run.ledger();
     let stopped = ledger.stopped.iter().map(|moved| &moved.step.service);
     let stopped: Vec<&ServiceName> = stopped.filter(|name| ledger.restarting.contains(*name)).collect();
@@ -214,13 +215,31 @@ fn go_on_restarting(run: &Run<'_>, request: &mut Request) {
     request.restarted.extend(stopped.into_iter().chain(&ledger.came_up).cloned());
 }
 
-/// Looks at the world, and has it thought about.
-async fn think(run: &Run<'_>) -> Result<Plan, End> {
+/// Observes once, and returns the plan for that snapshot.
+async fn plan_anew(run: &Run<'_>) -> Result<Plan, RunEnd> {
+    let snapshot = observe(run).await?;
+    let recorded = RecordedSnapshot { desired: run.context.desired, snapshot: &snapshot, author: run.context.author };
+    if let Err(error) = record_seen(run.context.store, recorded) {
+        run.store_failed(&error);
+    }
+    measure::keep_largest(run, &snapshot, run.context.request);
+    let mut request = run.context.request.clone();
+    request.prevented.extend(run.ledger().prevented.clone());
+    request.unevicted.extend(run.ledger().unevicted.values().cloned());
+    request.unmended.extend(run.ledger().not_updated.iter().cloned());
+    if request.purpose == Purpose::Restart {
+        continue_restart(run, &mut request);
+    }
+    run.context.planner.plan(&snapshot, &request).map_err(|error| RunEnd::Refused(error.to_string()))
+}
+
+/// Builds the snapshot of this moment: readings of the driver, and the history, holds and pending calls of the store.
+async fn observe(run: &Run<'_>) -> Result<Snapshot, RunEnd> {
     let context = &run.context;
-    // The run's own time does not bound this: whoever ran out of it wants to know what is left.
+    // The run's timeout does not bound this: a run that is out of time still reports the plan that is left.
     let mut facts = tokio::select! {
         biased;
-        () = run.clock.interrupted() => return Err(End::Interrupted),
+        () = run.clock.interrupted() => return Err(RunEnd::Interrupted),
         facts = context.driver.observe(context.desired) => facts,
     };
     match context.store.last_known(&context.desired.project) {
@@ -236,22 +255,9 @@ async fn think(run: &Run<'_>) -> Result<Plan, End> {
         }
     }
     match context.store.pending(&context.desired.project) {
-        // Its own calls this run is about to make.
+        // The calls of this run are made by its own steps.
         Ok(pending) => facts.pending = pending.into_iter().filter(|call| !run.is_own(call)).collect(),
         Err(error) => run.store_failed(&error),
     }
-    let snapshot = context.planner.observe(facts);
-    let look = RecordedSnapshot { desired: context.desired, snapshot: &snapshot, author: context.author };
-    if let Err(error) = record_seen(context.store, look) {
-        run.store_failed(&error);
-    }
-    measure::weigh(run, &snapshot, context.request);
-    let mut request = context.request.clone();
-    request.prevented.extend(run.ledger().prevented.clone());
-    request.unevicted.extend(run.ledger().unevicted.values().cloned());
-    request.unmended.extend(run.ledger().not_updated.iter().cloned());
-    if request.purpose == Purpose::Restart {
-        go_on_restarting(run, &mut request);
-    }
-    context.planner.plan(&snapshot, &request).map_err(|error| End::Refused(error.to_string()))
+    Ok(context.planner.observe(facts))
 }

@@ -1,11 +1,11 @@
-//! Room is proved before a start, one start at a time: needed ports are free, what was to end for it has ended, and its
-//! GPU memory is measured to be there. What this run lets in is promised to that start until it is healthy.
+//! Admission of a start, one start at a time: its ports are free, the services that it replaces have ended, and its GPU
+//! memory is measured to be free. The memory is then reserved for that start until its service is healthy.
 
 use std::collections::BTreeSet;
 
 use tokio::time::Instant;
 
-use super::memory::{Lack, Need, is_measured, lack, room_for};
+use super::memory::{Need, Shortfall, capacity_for, is_measured, shortfall};
 use crate::apply::run::{
     ReservationState, Run, StartReservation, StepError, WaitError, needed_stops, poll_interval, spoken,
 };
@@ -16,37 +16,37 @@ use crate::model::plan::{Plan, ReasonCode, Step};
 use crate::model::room::Room;
 use crate::runtime::Life;
 
-/// Something that is in the way.
-struct Hindrance {
-    trouble: StepError,
-    hope: Hope,
+/// Obstacle to an admission.
+struct AdmissionBlock {
+    error: StepError,
+    retry: Retry,
 }
 
-/// Whether what is in the way is going to pass.
+/// Prospect of an admission that is blocked now.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Hope {
-    /// It is not.
-    None,
-    /// It may.
-    Some,
-    /// It will: a service of this run is loading, and its own time bounds that.
-    Sure,
+enum Retry {
+    /// The obstacle stays.
+    Never,
+    /// The obstacle may pass.
+    Maybe,
+    /// The obstacle passes: a service of this run is loading, and its own timeout bounds that.
+    Certain,
 }
 
-/// How the memory was found.
-pub(in crate::apply) enum Proof {
+/// Evidence for free memory.
+pub(in crate::apply) enum MemoryProof {
     NotNeeded,
     Measured,
-    /// No driver measures: the plan's arithmetic stands alone.
+    /// No driver measures: the sizes in the manifest are the only evidence.
     Unproven,
 }
 
-/// Lets a start in as soon as its room is proved. Memory is waited for whoever holds it: it may be on its way out. Of
-/// ports only those are waited for that this run has freed.
+/// Admits a start as soon as its resources are free. Waits for memory whichever process holds it, because that may be about
+/// to end; waits only for ports that this run has freed.
 pub(in crate::apply) async fn admit(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'_>) -> Result<(), WaitError> {
-    match admit_again(run, plan, step, need).await? {
-        Proof::NotNeeded | Proof::Measured => {}
-        Proof::Unproven => {
+    match readmit(run, plan, step, need).await? {
+        MemoryProof::NotNeeded | MemoryProof::Measured => {}
+        MemoryProof::Unproven => {
             if needed_stops(plan, step).next().is_some() {
                 let detail = "UNPROVEN: no driver measures what came back";
                 run.stage(step, Stage::Release, Some(detail.to_owned()));
@@ -56,19 +56,19 @@ pub(in crate::apply) async fn admit(run: &Run<'_>, plan: &Plan, step: &Step, nee
     Ok(())
 }
 
-/// The same for one that was let in a while ago: that nothing measures is said already.
-pub(in crate::apply) async fn admit_again(
+/// Admits a start once more after a wait. A missing measurement is not reported a second time.
+pub(in crate::apply) async fn readmit(
     run: &Run<'_>,
     plan: &Plan,
     step: &Step,
     need: &Need<'_>,
-) -> Result<Proof, WaitError> {
+) -> Result<MemoryProof, WaitError> {
     let (began, patience) = (Instant::now(), run.context.options.release_timeout);
-    let mut hopeful_since = began;
+    let mut certain_since = began;
     let mut told = false;
     loop {
         let asked_at;
-        let mut hindrance = {
+        let mut block = {
             let _one_at_a_time =
                 run.clock.unless_cancelled(run.admission.lock()).await.map_err(WaitError::Cancelled)?;
             asked_at = Instant::now();
@@ -77,21 +77,21 @@ pub(in crate::apply) async fn admit_again(
                     reserve(run, need);
                     return Ok(proof);
                 }
-                Err(hindrance) => hindrance,
+                Err(block) => block,
             }
         };
-        match hindrance.hope {
-            Hope::None => return Err(WaitError::Failed(hindrance.trouble)),
-            Hope::Sure => hopeful_since = Instant::now(),
-            Hope::Some => {}
+        match block.retry {
+            Retry::Never => return Err(WaitError::Failed(block.error)),
+            Retry::Certain => certain_since = Instant::now(),
+            Retry::Maybe => {}
         }
-        let waited = hopeful_since.elapsed();
+        let waited = certain_since.elapsed();
         if waited >= patience {
-            hindrance.trouble.error = format!("{}; waited {} for it", hindrance.trouble.error, spoken(patience));
-            return Err(WaitError::Failed(hindrance.trouble));
+            block.error.error = format!("{}; waited {} for it", block.error.error, spoken(patience));
+            return Err(WaitError::Failed(block.error));
         }
         if !told {
-            run.stage(step, Stage::Release, Some(hindrance.trouble.error));
+            run.stage(step, Stage::Release, Some(block.error.error));
             told = true;
         }
         run.clock
@@ -101,7 +101,7 @@ pub(in crate::apply) async fn admit_again(
     }
 }
 
-/// Its memory is spoken for, from now until it is healthy or over.
+/// Reserves the memory of a start, until its service is healthy or has ended.
 pub(in crate::apply) fn reserve(run: &Run<'_>, need: &Need<'_>) {
     if need.gpus.is_empty() {
         return;
@@ -111,45 +111,45 @@ pub(in crate::apply) fn reserve(run: &Run<'_>, need: &Need<'_>) {
     run.ledger().reservations.insert(need.service.name.clone(), reservation);
 }
 
-async fn prove(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'_>) -> Result<Proof, Hindrance> {
-    // What is promised before the reading begins, counts: it may have come too late for it.
+async fn prove(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'_>) -> Result<MemoryProof, AdmissionBlock> {
+    // A reservation that is made before the reading begins counts: its memory may be too new to be measured.
     let reservations = run.ledger().reservations.clone();
     let room = async {
         if need.gpus.is_empty() {
             None
         } else {
-            Some(room_for(run, plan, |room| lack(room, need, &reservations).is_none()).await)
+            Some(capacity_for(run, plan, |room| shortfall(room, need, &reservations).is_none()).await)
         }
     };
     let busy = async {
-        // What is woken has its ports.
+        // A service that is woken has its ports already.
         if step.action == Action::Wake { None } else { busy_port(run, need).await }
     };
     let (busy, there, room) = tokio::join!(busy, still_there(run, plan, step), room);
-    if let Some(trouble) = busy {
+    if let Some(error) = busy {
         let ports = &need.service.ports;
         let freed = needed_stops(plan, step).next().is_some() || is_freed(run, ports);
-        return Err(Hindrance { trouble, hope: if freed { Hope::Some } else { Hope::None } });
+        return Err(AdmissionBlock { error, retry: if freed { Retry::Maybe } else { Retry::Never } });
     }
-    if let Some(trouble) = there {
-        return Err(Hindrance { trouble, hope: Hope::Some });
+    if let Some(error) = there {
+        return Err(AdmissionBlock { error, retry: Retry::Maybe });
     }
-    let Some(room): Option<Room> = room else { return Ok(Proof::NotNeeded) };
-    match lack(&room, need, &reservations) {
-        None if is_measured(&room, need.gpus) => Ok(Proof::Measured),
-        None => Ok(Proof::Unproven),
-        Some(lack) => Err(hindrance(lack)),
+    let Some(room): Option<Room> = room else { return Ok(MemoryProof::NotNeeded) };
+    match shortfall(&room, need, &reservations) {
+        None if is_measured(&room, need.gpus) => Ok(MemoryProof::Measured),
+        None => Ok(MemoryProof::Unproven),
+        Some(shortfall) => Err(block(shortfall)),
     }
 }
 
-fn hindrance(lack: Lack) -> Hindrance {
-    let (code, error, hope) = match lack {
-        Lack::Lost(error) => (ReasonCode::GpuLost, error, Hope::None),
-        Lack::Unknown(error) => (ReasonCode::Unknown, error, Hope::Some),
-        Lack::Short { line, passes: false } => (ReasonCode::NoRoom, line, Hope::Some),
-        Lack::Short { line, passes: true } => (ReasonCode::NoRoom, line, Hope::Sure),
+fn block(shortfall: Shortfall) -> AdmissionBlock {
+    let (code, error, retry) = match shortfall {
+        Shortfall::Lost(error) => (ReasonCode::GpuLost, error, Retry::Never),
+        Shortfall::Unknown(error) => (ReasonCode::Unknown, error, Retry::Maybe),
+        Shortfall::Short { line, passes: false } => (ReasonCode::NoRoom, line, Retry::Maybe),
+        Shortfall::Short { line, passes: true } => (ReasonCode::NoRoom, line, Retry::Certain),
     };
-    Hindrance { trouble: StepError::new(code, error), hope }
+    AdmissionBlock { error: StepError::new(code, error), retry }
 }
 
 async fn busy_port(run: &Run<'_>, need: &Need<'_>) -> Option<StepError> {
@@ -160,17 +160,17 @@ async fn busy_port(run: &Run<'_>, need: &Need<'_>) -> Option<StepError> {
     }
 }
 
-/// This run has freed one of these ports, or one that clashes with it.
+/// True where this run has freed one of these ports, or one that clashes with it.
 fn is_freed(run: &Run<'_>, ports: &BTreeSet<Endpoint>) -> bool {
     let ledger = run.ledger();
     ports.iter().any(|port| ledger.freed_ports.iter().any(|freed| freed.clashes(port)))
 }
 
-/// Something of what was to end for it.
+/// Returns the error of a service that should have ended for this start, and still runs.
 async fn still_there(run: &Run<'_>, plan: &Plan, step: &Step) -> Option<StepError> {
     let (driver, desired) = (run.context.driver, run.context.desired);
     for stop in needed_stops(plan, step) {
-        // One that is started again by this plan may run by now, and rightly so.
+        // A service that this plan starts again may run by now.
         let returns = plan.steps.iter().any(|other| other.action == Action::Start && other.service == stop.service);
         let Some(gone) = desired.services.get(&stop.service).filter(|_| !returns) else { continue };
         let look = match driver.look(&desired.project, gone).await {

@@ -1,5 +1,5 @@
-//! Whether GPU memory for a start is there: what the driver measures now, less what this run has promised to others and
-//! no measurement shows for certain yet. Who waits for it, and how long, is `room`'s business.
+//! Free GPU memory at this moment: what the driver measures, less the reservations of this run that no measurement shows
+//! for certain yet. Waits for memory are in `admit`.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::model::room::{GpuRoom, Holder, Room};
 use crate::model::size::Mebibytes;
 use crate::model::snapshot::Snapshot;
 
-/// Memory that one start is to take, on each of these GPUs.
+/// Memory that one start takes, on each of these GPUs.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::apply) struct Need<'a> {
     pub(in crate::apply) service: &'a Service,
@@ -22,29 +22,29 @@ pub(in crate::apply) struct Need<'a> {
     pub(in crate::apply) amount: Mebibytes,
 }
 
-/// Why a start can't have its memory now.
+/// Reason for which a start can't have its memory now.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::apply) enum Lack {
+pub(in crate::apply) enum Shortfall {
     /// A GPU can't be used any more.
     Lost(String),
     Unknown(String),
     /// `it needs 20 000 MiB; GPU 0 has 24 564 − …`.
     Short {
         line: String,
-        /// Only services that load hide what is free, and they will be done.
+        /// Only services that are loading are in the way, and their loading ends.
         passes: bool,
     },
 }
 
-/// What each GPU has at this moment. What may be evicted counts in full: nobody was asked whether it still loads.
-pub(in crate::apply) async fn room_now(run: &Run<'_>) -> Room {
+/// Returns the capacity of each GPU at this moment. A service that may be evicted counts in full, because it is not probed.
+pub(in crate::apply) async fn capacity_now(run: &Run<'_>) -> Room {
     let Context { driver, planner, desired, request, .. } = run.context;
     planner.capacity(&planner.observe(driver.survey(desired).await), request)
 }
 
-/// As [`room_now`], for a step of this plan: what the plan does not reserve any more, is not reserved here either. Where
-/// that is too little, after asking what looks evicted or asleep.
-pub(in crate::apply) async fn room_for(run: &Run<'_>, plan: &Plan, is_enough: impl Fn(&Room) -> bool) -> Room {
+/// Returns the capacity as [`capacity_now`] does, for a step of this plan: memory that the plan does not reserve any more is
+/// not reserved here either. Where that is too little, services that look evicted or asleep are probed first.
+pub(in crate::apply) async fn capacity_for(run: &Run<'_>, plan: &Plan, is_enough: impl Fn(&Room) -> bool) -> Room {
     let given_back = plan.given_back.iter().map(|given| (given.service.clone(), given.gpu.clone())).collect();
     let request = Request { given_back, ..run.context.request.clone() };
     let planner = run.context.planner;
@@ -53,7 +53,7 @@ pub(in crate::apply) async fn room_for(run: &Run<'_>, plan: &Plan, is_enough: im
     if is_enough(&room) {
         return room;
     }
-    let answered = ask_the_evicted(run, &snapshot).await;
+    let answered = probe_evicted(run, &snapshot).await;
     if answered.is_empty() {
         return room;
     }
@@ -61,11 +61,11 @@ pub(in crate::apply) async fn room_for(run: &Run<'_>, plan: &Plan, is_enough: im
     planner.capacity(&planner.observe(snapshot.facts), &request)
 }
 
-/// A survey asks no service anything, and one that still loads holds as little as one that is evicted: for which of
-/// them a little counts, is for the plan to judge by what they answer. Returns the answers of those that did.
-async fn ask_the_evicted(run: &Run<'_>, snapshot: &Snapshot) -> BTreeMap<ServiceName, ProbeFacts> {
+/// Probes services that hold little memory. A survey probes none, and a service that still loads holds as little as one
+/// that is evicted; the planner tells them apart by their answers. Returns the answers of those that passed.
+async fn probe_evicted(run: &Run<'_>, snapshot: &Snapshot) -> BTreeMap<ServiceName, ProbeFacts> {
     let (driver, desired) = (run.context.driver, run.context.desired);
-    // What this run has let in counts by its reservation.
+    // A service that this run has admitted counts by its reservation.
     let promised = |name: &ServiceName| run.ledger().reservations.contains_key(name);
     let others = desired.services.values().filter(|service| service.vram > Mebibytes::ZERO && !promised(&service.name));
     let others: Vec<&Service> = others.collect();
@@ -78,35 +78,37 @@ async fn ask_the_evicted(run: &Run<'_>, snapshot: &Snapshot) -> BTreeMap<Service
         let instance = seen.instance.as_ref().filter(|_| seen.unknown.is_some() && holds_little)?;
         Some(async move { (service, driver.probe(&desired.project, service, instance).await) })
     });
-    // One that does not answer now may be starting again: it stays unknown, and is asked again with the next survey.
+    // A service that does not answer now may be restarting: it stays unknown, and is probed again with the next survey.
     let answered = join_all(asked).await.into_iter().filter(|(_, reading)| *reading == ProbeReading::Passed);
     answered.map(|(service, health)| (service.name.clone(), ProbeFacts { health: Some(health), busy: None })).collect()
 }
 
-/// What is in the way, if anything is.
-pub(in crate::apply) fn lack(
+/// Returns the shortfall of memory, if there is one.
+pub(in crate::apply) fn shortfall(
     room: &Room,
     need: &Need<'_>,
     reservations: &BTreeMap<ServiceName, StartReservation>,
-) -> Option<Lack> {
+) -> Option<Shortfall> {
     if let Some(reason) = &room.unknown {
-        return Some(Lack::Unknown(format!("whether its memory is free can't be told: {reason}")));
+        return Some(Shortfall::Unknown(format!("whether its memory is free can't be told: {reason}")));
     }
     let mut short = None;
     for id in need.gpus {
         if let Some(why) = unreadable(room, id) {
-            return Some(Lack::Unknown(why));
+            return Some(Shortfall::Unknown(why));
         }
-        let Some(gpu) = room.gpus.get(id) else { return Some(Lack::Lost(format!("GPU {id} is not there any more"))) };
+        let Some(gpu) = room.gpus.get(id) else {
+            return Some(Shortfall::Lost(format!("GPU {id} is not there any more")));
+        };
         if let Some(reason) = &gpu.lost {
-            return Some(Lack::Lost(format!("{} can't be used any more: {reason}", gpu.called)));
+            return Some(Shortfall::Lost(format!("{} can't be used any more: {reason}", gpu.called)));
         }
-        short = short.or_else(|| shortage(id, gpu, need, reservations));
+        short = short.or_else(|| shortfall_on(id, gpu, need, reservations));
     }
     short
 }
 
-/// Why nothing can be said of a GPU that may well be there.
+/// Returns the reason for which a GPU can't be read for now, though it may exist.
 pub(in crate::apply) fn unreadable(room: &Room, id: &GpuId) -> Option<String> {
     let why = |gpu: &GpuRoom| Some(format!("{} can't be used for now: {}", gpu.called, gpu.unreadable.as_ref()?));
     match room.gpus.get(id) {
@@ -115,17 +117,17 @@ pub(in crate::apply) fn unreadable(room: &Room, id: &GpuId) -> Option<String> {
     }
 }
 
-/// Whether a driver proves what is free on all of them.
+/// True where a driver measures the free memory of all these GPUs.
 pub(in crate::apply) fn is_measured(room: &Room, gpus: &[GpuId]) -> bool {
     gpus.iter().all(|id| room.gpus.get(id).is_some_and(|gpu| gpu.used.is_some()))
 }
 
-fn shortage(
+fn shortfall_on(
     id: &GpuId,
     gpu: &GpuRoom,
     need: &Need<'_>,
     reservations: &BTreeMap<ServiceName, StartReservation>,
-) -> Option<Lack> {
+) -> Option<Shortfall> {
     let itself = Some(&need.service.name);
     let others = || reservations.iter().filter(|(name, _)| Some(*name) != itself);
     let elsewhere: Vec<_> =
@@ -136,15 +138,15 @@ fn shortage(
     let whole = if gpu.told { None } else { as_a_whole(gpu, &others) };
     let short = [Some(&counted), whole.as_ref()].into_iter().flatten().find(|gpu| !has_room(gpu, need))?;
     let line = format!("it needs {}; {}", need.amount, short.arithmetic(itself));
-    Some(Lack::Short { line, passes: whole.is_some() && passes(&counted, &others, need) })
+    Some(Shortfall::Short { line, passes: whole.is_some() && passes(&counted, &others, need) })
 }
 
 fn has_room(gpu: &GpuRoom, need: &Need<'_>) -> bool {
     u64::try_from(gpu.left(Some(&need.service.name))).is_ok_and(|left| left >= need.amount.0)
 }
 
-/// Whether there would be room if those that load were done. What they have taken already counts as theirs, as used, and
-/// as foreign too, until then.
+/// True where the memory would suffice once the loading services are done. Until then, memory that they have taken already
+/// counts several times: as theirs, as used, and as foreign.
 fn passes(counted: &GpuRoom, others: &[(&ServiceName, &StartReservation)], need: &Need<'_>) -> bool {
     let (loading, rest): (Vec<_>, Vec<_>) =
         others.iter().copied().partition(|(_, reservation)| reservation.state == ReservationState::Loading);
@@ -153,7 +155,7 @@ fn passes(counted: &GpuRoom, others: &[(&ServiceName, &StartReservation)], need:
     !loading.is_empty() && has_room(&done, need) && as_a_whole(counted, &rest).is_some_and(|gpu| has_room(&gpu, need))
 }
 
-/// What bears no marks is counted wherever it may be; of what this run has put elsewhere, only what is measured here.
+/// Counts services that this run has placed on other GPUs only by their measured memory here.
 fn without(gpu: &GpuRoom, elsewhere: &[&ServiceName]) -> GpuRoom {
     let mut gpu = gpu.clone();
     for holder in gpu.holders.iter_mut().filter(|holder| elsewhere.iter().any(|name| holder.is(name))) {
@@ -162,7 +164,7 @@ fn without(gpu: &GpuRoom, elsewhere: &[&ServiceName]) -> GpuRoom {
     gpu
 }
 
-/// Each reservation counts in full until a reading shows its service there, and then for the rest of it.
+/// Counts each reservation in full until a reading shows its service, and then for the part that is not measured yet.
 fn with_promises(gpu: &GpuRoom, reservations: &[(&ServiceName, &StartReservation)]) -> GpuRoom {
     let mut gpu = gpu.clone();
     for (name, reservation) in
@@ -176,8 +178,8 @@ fn with_promises(gpu: &GpuRoom, reservations: &[(&ServiceName, &StartReservation
     gpu
 }
 
-/// Where the driver says how much is used, and not by whom: how much of a reservation is taken already, nobody knows, so
-/// all of it counts beside what is used. `None`: nobody measures.
+/// Counts a GPU whose driver measures the used memory, but not by process: the part of a reservation that is taken already
+/// is unknown, so that the whole reservation counts beside the used memory. `None`: no driver measures.
 fn as_a_whole(gpu: &GpuRoom, reservations: &[(&ServiceName, &StartReservation)]) -> Option<GpuRoom> {
     let used = Holder {
         service: None,

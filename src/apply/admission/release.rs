@@ -1,4 +1,4 @@
-//! What a stop must bring back: its processes are gone, and so are its ports and its entries on the GPUs.
+//! Proof that a stop has freed everything: its processes, its ports and its entries on the GPUs are gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,32 +13,32 @@ use crate::model::observed::Instance;
 use crate::model::plan::{ReasonCode, Step};
 use crate::runtime::Life;
 
-/// A driver that is being loaded anew answers a moment later. One that is broken goes on so, and is often the very reason
-/// for a stop: that is not put off for it.
+/// A driver that is being reloaded answers a moment later. A broken one does not recover, and is often the reason for the
+/// stop, which therefore goes on.
 const READINGS_MAX: u32 = 3;
 const READING_PAUSE: Duration = Duration::from_secs(1);
 
-/// What is worth knowing of it while it still runs: afterwards nothing tells whose a port or a GPU entry was.
+/// Readings of a service before its stop: afterwards the owner of a port or of a GPU entry is unknown.
 pub(in crate::apply) struct BeforeStop {
     name: ServiceName,
     owner: Owner,
     on_gpus: OnGpus,
-    /// A stranger who held one of its ports already.
+    /// Foreign process that held one of its ports before the stop.
     port_holder: Option<String>,
 }
 
-/// Its programs on GPUs.
+/// Programs of the service on GPUs.
 enum OnGpus {
-    /// None where nobody measures.
+    /// Empty where no driver measures.
     Told(Programs),
-    /// Why its GPUs could not be read.
+    /// Reason for which its GPUs could not be read.
     Unknown(String),
 }
 
 #[derive(Default)]
 struct Programs {
     by_pid: BTreeMap<i32, String>,
-    /// Where they are; without boards of which the driver never tells all.
+    /// Their GPUs, without those that the driver can never read in full.
     gpus: BTreeSet<GpuId>,
 }
 
@@ -50,7 +50,7 @@ impl OnGpus {
             let reason = match &facts.gpus {
                 Reading::NotAsked => return Self::Told(Programs::default()),
                 Reading::Unknown(reason) => format!("the GPUs could not be read before that: {reason}"),
-                // Of some boards the driver tells who is on them, and not how much they have.
+                // Some drivers report the processes of a GPU, and not their memory.
                 Reading::Known(gpus) => {
                     let is_dark = |gpu: &GpuFact| step.gpus.contains(&gpu.id) && gpu.holders.is_empty();
                     let Some((gpu, reason)) = unreadable(gpus, is_dark) else {
@@ -60,7 +60,7 @@ impl OnGpus {
                     format!("GPU {} could not be read before that: {reason}", gpu.index)
                 }
             };
-            // One stop of a run waits for that; the others have seen what came of it.
+            // Only one stop of a run waits for the driver; the others use its result.
             let gives_up = readings == READINGS_MAX || run.ledger().gpus_unreadable;
             if gives_up {
                 run.ledger().gpus_unreadable = true;
@@ -71,7 +71,7 @@ impl OnGpus {
         }
     }
 
-    /// Where somebody is on its GPUs whom the driver does not name, that may be it.
+    /// Programs are unknown where the driver does not name a process on the GPUs: it may belong to the service.
     fn told(gpus: &[GpuFact], step: &Step, programs: Programs) -> Self {
         let is_its = |gpu: &&GpuFact| step.gpus.contains(&gpu.id) && gpu.holders.iter().any(GpuHolder::is_anybody);
         match gpus.iter().find(is_its).filter(|_| programs.by_pid.is_empty()) {
@@ -94,7 +94,7 @@ impl Programs {
     }
 }
 
-/// One of these that can't be read, and why.
+/// Returns a GPU that can't be read, and the reason.
 fn unreadable(gpus: &[GpuFact], is_meant: impl Fn(&GpuFact) -> bool) -> Option<(&GpuFact, &str)> {
     gpus.iter().filter(|gpu| is_meant(gpu)).find_map(|gpu| Some((gpu, gpu.unreadable.as_deref()?)))
 }
@@ -135,7 +135,7 @@ pub(in crate::apply) async fn released(
     let patience = run.context.options.release_timeout;
     loop {
         let asked_at = Instant::now();
-        // Not cut: whoever interrupts a stop wants to know how it ended.
+        // An interrupt does not end this reading: the result of the stop is reported in any case.
         let Some(left) = left(run, service, instance, before).await else {
             if let OnGpus::Unknown(reason) = &before.on_gpus {
                 let name = &before.name;
@@ -155,17 +155,17 @@ pub(in crate::apply) async fn released(
     }
 }
 
-/// What is still there of it, if anything is.
+/// Describes what the stop has not freed yet, if anything.
 async fn left(run: &Run<'_>, service: Option<&Service>, instance: &Instance, before: &BeforeStop) -> Option<String> {
     let driver = run.context.driver;
     let was_on_none = matches!(&before.on_gpus, OnGpus::Told(programs) if programs.by_pid.is_empty());
     let survey = async { if was_on_none { None } else { Some(driver.survey(run.context.desired).await) } };
-    // The readings take about as long as each other, and a switch waits for all of them.
+    // The readings take equally long, and run at the same time to shorten a switch.
     let (left, facts) = tokio::join!(left_outside(run, service, instance, before), survey);
     left.or_else(|| still_on_gpus(&facts?, instance, before))
 }
 
-/// Of processes and ports.
+/// Describes processes and ports that are not freed yet.
 async fn left_outside(
     run: &Run<'_>,
     service: Option<&Service>,
@@ -202,7 +202,7 @@ async fn left_outside(
 fn still_on_gpus(facts: &Facts, instance: &Instance, before: &BeforeStop) -> Option<String> {
     let gpus = match (&facts.gpus, &before.on_gpus) {
         (Reading::Known(gpus), _) => gpus,
-        // Unread before and after: as good as no driver, and said so.
+        // Unreadable before and after the stop: the same as without a driver, and reported.
         (Reading::NotAsked, _) | (Reading::Unknown(_), OnGpus::Unknown(_)) => return None,
         (Reading::Unknown(reason), OnGpus::Told(_)) => {
             return Some(format!("who is on the GPUs can't be told: {reason}"));
@@ -219,7 +219,7 @@ fn still_on_gpus(facts: &Facts, instance: &Instance, before: &BeforeStop) -> Opt
     if let Some((gpu, reason)) = unreadable(gpus, |gpu| programs.gpus.contains(&gpu.id)) {
         return Some(format!("who is on GPU {} can't be told: {reason}", gpu.index));
     }
-    // What another owner has by now under the same pid, is another process.
+    // A process of another owner under the same pid is another process.
     let is_its = |holder: &&GpuHolder| holder.owner == before.owner || holder.owner == Owner::Stranger;
     for gpu in gpus.iter().filter(|gpu| gpu.lost.is_none()) {
         for holder in gpu.holders.iter().filter(is_its) {
@@ -239,7 +239,7 @@ fn owner(project: &ProjectName, service: &ServiceName, instance: &Instance) -> O
     }
 }
 
-/// Processes of surplus copies: they bear the same name, and are not to end.
+/// Returns the processes of surplus copies: they have the same service name, and this stop does not end them.
 fn other_trees(facts: &Facts, owner: &Owner, instance: &Instance) -> BTreeSet<i32> {
     let (Owner::Service { project, service }, Instance::Tree { id }) = (owner, instance) else {
         return BTreeSet::new();

@@ -1,8 +1,8 @@
-//! Calls the hooks of a service around its start and its stop. One that is required and fails before a change prevents
-//! it; whatever else a hook does, is written down and told.
+//! Calls the hooks of a service around its start and its stop. A required hook that fails before a change vetoes it; every
+//! other result is only recorded and reported.
 //!
-//! They belong to the service of the manifest: none is called for an orphan, a surplus copy or an older self, and none
-//! where the undoing of a start that failed stops or starts something.
+//! Hooks belong to the service of the manifest: none is called for an orphan, a surplus copy or a previous revision, and
+//! none while a failed start is undone.
 
 use tokio::time::Instant;
 
@@ -19,48 +19,48 @@ use crate::model::pending::Due;
 use crate::model::plan::{ReasonCode, Step};
 use crate::store::PendingChange;
 
-/// Of an output, with a step that failed for it.
+/// Lines of an output that a vetoed step reports.
 const LOG_LINES: usize = 10;
 
-/// A service at one point of a step.
+/// Point of a step at which the hooks of its service are called.
 #[derive(Clone, Copy)]
 pub(in crate::apply) struct HookPoint<'a> {
     pub(in crate::apply) step: &'a Step,
     pub(in crate::apply) service: &'a Service,
     pub(in crate::apply) point: Point,
-    /// What is there of it by now.
+    /// Present instance of the service.
     pub(in crate::apply) instance: Option<&'a Instance>,
 }
 
-/// Calls them one after the other; `Err`: the step is not to be taken, and nothing was done.
-pub(in crate::apply) async fn before(run: &Run<'_>, scene: HookPoint<'_>) -> Result<(), StepOutcome> {
-    for hook in scene.service.hooks.at(scene.point) {
-        if let Some(cut) = run.clock.cancelled() {
-            return Err(StepOutcome::Cancelled(cut));
+/// Calls the hooks one after the other; `Err`: outcome of a step that is vetoed or cancelled before it did anything.
+pub(in crate::apply) async fn before(run: &Run<'_>, at: HookPoint<'_>) -> Result<(), StepOutcome> {
+    for hook in at.service.hooks.at(at.point) {
+        if let Some(cancelled) = run.clock.cancelled() {
+            return Err(StepOutcome::Cancelled(cancelled));
         }
-        match call(run, scene, hook).await {
+        match call(run, at, hook).await {
             None => {}
             Some(_) if !hook.required => {}
-            Some(trouble) => return Err(StepOutcome::Failed(trouble)),
+            Some(error) => return Err(StepOutcome::Failed(error)),
         }
     }
-    // It took its time.
-    run.clock.cancelled().map_or(Ok(()), |cut| Err(StepOutcome::Cancelled(cut)))
+    // The run may have been cancelled during the calls.
+    run.clock.cancelled().map_or(Ok(()), |cancelled| Err(StepOutcome::Cancelled(cancelled)))
 }
 
-/// Calls them one after the other, whatever the earlier ones came to: the change is made.
-pub(in crate::apply) async fn after(run: &Run<'_>, scene: HookPoint<'_>) {
-    for hook in scene.service.hooks.at(scene.point) {
-        call(run, scene, hook).await;
+/// Calls the hooks one after the other, also after a failed one: the change is made.
+pub(in crate::apply) async fn after(run: &Run<'_>, at: HookPoint<'_>) {
+    for hook in at.service.hooks.at(at.point) {
+        call(run, at, hook).await;
     }
 }
 
-/// `Some`: it failed, and what that would mean where it is required.
-async fn call(run: &Run<'_>, scene: HookPoint<'_>, hook: &Hook) -> Option<StepError> {
-    let HookPoint { step, point, instance, .. } = scene;
+/// Calls one hook. `Some`: it failed; the error is the one of the step where the hook is required.
+async fn call(run: &Run<'_>, at: HookPoint<'_>, hook: &Hook) -> Option<StepError> {
+    let HookPoint { step, point, instance, .. } = at;
     let what = named(run, &hook.call);
     let is_before = matches!(point, Point::PreStart | Point::PreStop);
-    // A veto is asked for the change that is made now: what an earlier run was answered says nothing of it.
+    // A required hook judges the present change: the answer that an earlier run got does not count.
     if is_before
         && !hook.required
         && let Some(earlier) = pending::acknowledged(run, step, point, hook)
@@ -82,23 +82,23 @@ async fn call(run: &Run<'_>, scene: HookPoint<'_>, hook: &Hook) -> Option<StepEr
     };
     let took_ms = millis(began.elapsed());
     let (error, output) = (answer.error.map(|error| run.mask(&error)), shortened(&run.mask(&answer.output)));
-    let told = CallReport { payload: &payload, call: what.clone(), outcome, took_ms, error: error.clone(), output };
-    let output = told.output.clone();
+    let called = CallReport { payload: &payload, call: what.clone(), outcome, took_ms, error: error.clone(), output };
+    let output = called.output.clone();
     if is_before {
-        acknowledge(run, step, hook, told);
+        acknowledge(run, step, hook, called);
     } else {
         let done: Vec<u64> = pending::made(run, &step.id, point, (&hook.call, &hook.cwd)).into_iter().collect();
-        report(run, told, PendingChange { done: &done, ..PendingChange::default() });
+        report(run, called, PendingChange { done: &done, ..PendingChange::default() });
     }
     error.map(|error| vetoed(point, &what, &error, &output))
 }
 
-/// Records that a hook before a change was called: the run that repeats the change does not call it again.
-fn acknowledge(run: &Run<'_>, step: &Step, hook: &Hook, told: CallReport<'_>) {
-    let is_vetoed = told.outcome == CallOutcome::Vetoed;
-    let call = pending::recorded(run, (&hook.call, &hook.cwd), Due::Acknowledged, told.payload.clone());
+/// Records that a hook before a change was called: a run that repeats the change does not call it again.
+fn acknowledge(run: &Run<'_>, step: &Step, hook: &Hook, called: CallReport<'_>) {
+    let is_vetoed = called.outcome == CallOutcome::Vetoed;
+    let call = pending::recorded(run, (&hook.call, &hook.cwd), Due::Acknowledged, called.payload.clone());
     let add = if is_vetoed { &[][..] } else { std::slice::from_ref(&call) };
-    for id in report(run, told, PendingChange { add, ..PendingChange::default() }) {
+    for id in report(run, called, PendingChange { add, ..PendingChange::default() }) {
         pending::commit(run, &step.id, id, &call);
     }
 }
@@ -108,12 +108,12 @@ fn vetoed(point: Point, what: &str, error: &str, output: &str) -> StepError {
         output.lines().map(str::trim_end).filter(|line| !line.is_empty()).map(Into::into).collect();
     let said = lines.last().map(|line| format!(": {line}")).unwrap_or_default();
     let error = format!("vetoed by its {point} hook {what}, which {}{said}", predicate(error));
-    // A single line is told with the error already.
+    // A single line is part of the error already.
     let log = if lines.len() > 1 { lines[lines.len().saturating_sub(LOG_LINES)..].to_vec() } else { Vec::new() };
     StepError { code: ReasonCode::Vetoed, error, log }
 }
 
-/// `exits 1` reads on as it is, `connection refused` does not.
+/// Makes a predicate of an error: `exits 1` is one, `connection refused` is not.
 fn predicate(error: &str) -> String {
     let verbs = ["exits ", "did not ", "can't ", "answered "];
     if verbs.iter().any(|verb| error.starts_with(verb)) { error.to_owned() } else { format!("failed: {error}") }

@@ -1,7 +1,7 @@
-//! What it has cost to bring services up, written down: before the start's effect, so that a crash of lcm gives no
-//! attempt away. What follows from the count is the planner's to say.
+//! Attempts to bring services up, counted in the store before the effect of a start, so that a crash of lcm loses none. The
+//! planner decides what follows from the count.
 //!
-//! A run counts each service at most once: within one, nothing is tried twice.
+//! A run counts each service at most once, because it never tries one twice.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,14 @@ use crate::model::lifecycle::{Action, State};
 use crate::model::names::ServiceName;
 use crate::model::plan::{Plan, ReasonCode, Step};
 
-/// What counted once and does not by the plan's word, is forgotten.
+/// Forgets the attempts of services that have recovered by the plan.
 pub(in crate::apply) fn forget(run: &Run<'_>, plan: &Plan) {
     for service in &plan.recovered {
         set(run, service, None);
     }
 }
 
-/// A start is about to have its effect. The first one after all was well is counted only if it fails.
+/// Counts a start that is about to have its effect. The first one of a healthy service is counted only if it fails.
 pub(in crate::apply) fn begin(run: &Run<'_>, step: &Step) {
     let brings_back = matches!(step.reason.code, ReasonCode::Exited | ReasonCode::Unhealthy);
     if brings_back || counted(run, &step.service) > 0 {
@@ -26,40 +26,40 @@ pub(in crate::apply) fn begin(run: &Run<'_>, step: &Step) {
     }
 }
 
-/// A step failed on its own account, and not for want of time.
+/// Counts a failed start, unless the run ran out of time.
 pub(in crate::apply) fn failed(run: &Run<'_>, plan: &Plan, step: &Step, code: ReasonCode) {
-    // Nothing was stopped for what could not be prepared, and a veto is somebody's decision; but where others gave way
-    // for it, they must not do so again and again.
+    // A failed preparation stopped nothing, and a veto is an operator's decision; but services that were stopped for the
+    // start must not be stopped again and again.
     let cost_a_stop = needed_stops(plan, step).next().is_some();
     let tried = step.action == Action::Start
         && code != ReasonCode::PrepareFailed
         && (code != ReasonCode::Vetoed || cost_a_stop);
-    // What was starting already has been counted at its begin, unless it was the first.
+    // A start that was under way already was counted at its beginning, unless it was the first.
     let awaited = step.route.first() == Some(&State::Starting);
     if tried && !(awaited && counted(run, &step.service) > 0) {
         count(run, &step.service);
     }
 }
 
-/// It came up in this run, and did not stay.
-pub(in crate::apply) fn fell(run: &Run<'_>, service: &ServiceName) {
+/// Counts a service that came up in this run, and did not stay up.
+pub(in crate::apply) fn relapsed(run: &Run<'_>, service: &ServiceName) {
     count(run, service);
 }
 
-/// Something was stopped, and its room did not come back: whoever needs it has tried in vain.
-pub(in crate::apply) fn no_room_from(run: &Run<'_>, step: &Step) {
+/// Counts an attempt of the service that this stop made way for, where the stop did not free its resources.
+pub(in crate::apply) fn not_released(run: &Run<'_>, step: &Step) {
     let gives_way = matches!(step.reason.code, ReasonCode::Preempted | ReasonCode::Moved);
     if let Some(winner) = step.reason.by.as_deref().filter(|_| gives_way) {
         count(run, &ServiceName::from(winner));
     }
 }
 
-/// What answered until it was stopped has come up well: what comes later is another story. One that is to be made anew
-/// is not what was tried.
+/// Forgets the attempts of a service that was healthy until it was stopped. Those of one that is recreated stay, because
+/// another spec was tried.
 pub(in crate::apply) fn stopped(run: &Run<'_>, step: &Step) {
-    // What lcm stops has not fallen by itself.
+    // A service that lcm stops has not failed by itself.
     run.ledger().came_up.remove(&step.service);
-    // One that is given up is not brought back as if it had been stopped for another reason.
+    // A service that is stopped because its budget is spent must not be started again as if it had none spent.
     if step.reason.code == ReasonCode::BudgetSpent && counted(run, &step.service) == 0 {
         tried(run, &step.service, 1);
         return;
@@ -74,7 +74,7 @@ pub(in crate::apply) fn stopped(run: &Run<'_>, step: &Step) {
     }
 }
 
-/// The run goes back to what ran before: the next one is not to fail in the same way.
+/// Spends the budget of every failed start before a rollback, so that the next run does not fail in the same way.
 pub(in crate::apply) fn spend(run: &Run<'_>) {
     let starts = |id: &str| id.strip_prefix("start:").map(ServiceName::from);
     let failed: Vec<ServiceName> = run.ledger().failed.iter().filter_map(|id| starts(id.as_str())).collect();
@@ -100,7 +100,7 @@ fn tried(run: &Run<'_>, service: &ServiceName, count: u32) {
     }
 }
 
-/// Attempts at the spec that it has now.
+/// Returns the number of attempts at the present spec.
 fn counted(run: &Run<'_>, service: &ServiceName) -> u32 {
     let Some(known) = run.context.desired.services.get(service) else { return 0 };
     with_attempts(run, |attempts| {
@@ -119,7 +119,7 @@ fn set(run: &Run<'_>, service: &ServiceName, attempts: Option<Attempts>) {
     });
 }
 
-/// As the store has them; read once, since nobody else counts while the lock is held.
+/// Works on the attempts of the store. They are read once, because no other process counts while the lock is held.
 fn with_attempts<T>(run: &Run<'_>, work: impl FnOnce(&mut BTreeMap<ServiceName, Attempts>) -> T) -> T {
     let mut ledger = run.ledger();
     if ledger.attempts.is_none() {

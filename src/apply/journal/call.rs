@@ -50,7 +50,7 @@ pub(in crate::apply) fn report(run: &Run<'_>, report: CallReport<'_>, pending: P
 
 /// Returns the call in one short line.
 pub(in crate::apply) fn named(run: &Run<'_>, call: &Call) -> String {
-    // Masked before it is cut: a part of a secret would not be recognised.
+    // Masked before it is shortened: a part of a secret would not be recognised.
     let whole = run.mask(&call.to_string());
     let line = whole.lines().next().unwrap_or_default();
     let short: String = line.chars().take(NAME_CHARS_MAX).collect();

@@ -1,5 +1,5 @@
-//! What starts and stops took and what services came to hold, written down for the estimates of later runs. Nothing is
-//! decided by it, and a store that fails stops nothing.
+//! Measurements for the estimates of later runs: the time that starts and stops took, and the memory that services held.
+//! Nothing is decided by them, and a store that fails stops nothing.
 
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -11,7 +11,7 @@ use crate::model::size::Mebibytes;
 use crate::model::snapshot::Snapshot;
 use crate::store::{Measure, Measured};
 
-/// Begun with an effect, read when that has come to its end.
+/// Measures the time of an effect.
 pub(in crate::apply) struct Stopwatch {
     began: Instant,
     began_at: Timestamp,
@@ -22,43 +22,43 @@ impl Stopwatch {
         Self { began: Instant::now(), began_at: run.context.driver.now() }
     }
 
-    /// A start that lcm itself began has come to this.
-    pub(in crate::apply) fn started(&self, run: &Run<'_>, step: &Step, verdict: &StepOutcome) {
-        self.ended(run, step, verdict, |took_ms| Measured::Ready { took_ms });
+    /// Records the time of a start that lcm itself began.
+    pub(in crate::apply) fn started(&self, run: &Run<'_>, step: &Step, outcome: &StepOutcome) {
+        self.ended(run, step, outcome, |took_ms| Measured::Ready { took_ms });
     }
 
-    /// A stop has come to this, with its room proved.
-    pub(in crate::apply) fn stopped(&self, run: &Run<'_>, step: &Step, verdict: &StepOutcome) {
-        self.ended(run, step, verdict, |took_ms| Measured::Stopped { took_ms });
+    /// Records the time of a stop, release included.
+    pub(in crate::apply) fn stopped(&self, run: &Run<'_>, step: &Step, outcome: &StepOutcome) {
+        self.ended(run, step, outcome, |took_ms| Measured::Stopped { took_ms });
     }
 
-    /// What failed or was cut short tells nothing of how long it takes to succeed.
-    fn ended(&self, run: &Run<'_>, step: &Step, verdict: &StepOutcome, measured: impl FnOnce(u64) -> Measured) {
-        match verdict {
+    /// Records the time of a step that succeeded; a failed or cancelled one is no measure of success.
+    fn ended(&self, run: &Run<'_>, step: &Step, outcome: &StepOutcome, measured: impl FnOnce(u64) -> Measured) {
+        match outcome {
             StepOutcome::Done => {}
             StepOutcome::NotNeeded | StepOutcome::Stale(_) | StepOutcome::Failed(_) | StepOutcome::Cancelled(_) => {
                 return;
             }
         }
-        // In a world whose time stands still nothing lasts, and that it took no time is not worth knowing.
+        // In a simulation whose time stands still every step takes no time, which is not worth recording.
         if run.context.driver.now() != self.began_at && is_of_service(step) && !is_of_previous(step) {
             remember(run, &step.service, measured(millis(self.began.elapsed())));
         }
     }
 }
 
-/// It was asked to give its memory back, and goes on running.
+/// Records that a service was asked to give its memory back, and goes on running.
 pub(in crate::apply) fn evicted(run: &Run<'_>, step: &Step) {
     remember(run, &step.service, Measured::Evicted);
 }
 
-/// It was woken, so that no eviction is left to be undone.
+/// Records that a service was woken, so that no eviction is left to undo.
 pub(in crate::apply) fn woken(run: &Run<'_>, step: &Step) {
     remember(run, &step.service, Measured::Woken);
 }
 
-/// Keeps in mind the most that each service is measured to hold on one GPU.
-pub(in crate::apply) fn weigh(run: &Run<'_>, snapshot: &Snapshot, request: &Request) {
+/// Keeps the largest memory that each service is measured to hold on one GPU.
+pub(in crate::apply) fn keep_largest(run: &Run<'_>, snapshot: &Snapshot, request: &Request) {
     let room = run.context.planner.capacity(snapshot, request);
     let mut ledger = run.ledger();
     for held in room.gpus.values().flat_map(|gpu| &gpu.holders) {
@@ -70,7 +70,7 @@ pub(in crate::apply) fn weigh(run: &Run<'_>, snapshot: &Snapshot, request: &Requ
     }
 }
 
-/// Writes down what was kept in mind, once a run.
+/// Records the largest memory of each service, once a run.
 pub(in crate::apply) fn close(run: &Run<'_>) {
     let heaviest = std::mem::take(&mut run.ledger().heaviest);
     for (service, most) in heaviest {
@@ -81,7 +81,7 @@ pub(in crate::apply) fn close(run: &Run<'_>) {
 fn remember(run: &Run<'_>, service: &ServiceName, what: Measured) {
     let desired = run.context.desired;
     if !desired.services.contains_key(service) {
-        // Nobody ever asks how long an orphan takes.
+        // Estimates of orphans are never needed.
         return;
     }
     let at = run.context.driver.now();

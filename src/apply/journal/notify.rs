@@ -1,5 +1,5 @@
-//! Tells notifiers of changes. It prevents none and delays none: each has a queue and a worker of its own, and only the
-//! end of the run waits for what is left, for a bounded time.
+//! Delivers notifications to notifiers. Delivery never prevents or delays a change: each notifier has a queue and a worker
+//! of its own, and only the end of the run waits for the rest, for a bounded time.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use crate::model::hooks::{Notifier, Payload};
 use crate::model::pending::TRIES_MAX;
 use crate::store::PendingChange;
 
-/// Nobody minds so long at the end of a run that took minutes.
+/// Acceptable at the end of a run that took minutes.
 const LEAVE_MAX: Duration = Duration::from_secs(10);
 
-/// After an interrupt, effects under way had their 4 s of the promised 5.
+/// An interrupted run ends within 5 s, of which effects under way have had 4.
 const LEAVE_INTERRUPTED: Duration = Duration::from_millis(500);
 
-/// Serves all of them until the run is over and everything is told, or their time is.
+/// Serves every notifier until the run is over and all notifications are delivered, or their time has run out.
 pub(in crate::apply) async fn serve(run: &Run<'_>) {
     let notifiers = run.context.desired.notify.iter();
     join_all(notifiers.zip(run.notices.iter()).map(|(notifier, queue)| serve_one(run, notifier, queue))).await;
@@ -55,7 +55,7 @@ async fn serve_one(run: &Run<'_>, notifier: &Notifier, queue: &NoticeQueue) {
     let when = if is_interrupted {
         "the run was interrupted".to_owned()
     } else {
-        // A notifier that never takes them must not owe them for ever.
+        // A notification that is never accepted is dropped after some runs.
         pending::tried_in_vain(run, &recorded);
         format!("it did not take them within {} of the run's end", spoken(patience))
     };
@@ -75,7 +75,7 @@ fn changes(count: usize) -> String {
     if count == 1 { "1 change was".to_owned() } else { format!("{count} changes were") }
 }
 
-/// Returns when the run has been over for so long, or for but a moment where it was interrupted.
+/// Returns when the run has been over for this time, or for [`LEAVE_INTERRUPTED`] where it was interrupted.
 async fn out_of_patience(run: &Run<'_>, patience: Duration) {
     run.notices.closing().await;
     let hurried = async {
@@ -88,7 +88,7 @@ async fn out_of_patience(run: &Run<'_>, patience: Duration) {
     }
 }
 
-/// One that is told well is not worth a word.
+/// Delivers one notification. Only a failed delivery is reported.
 async fn deliver(run: &Run<'_>, notifier: &Notifier, notice: &Notice) {
     let began = Instant::now();
     let Notice { id, payload, tries } = notice;
@@ -116,6 +116,6 @@ async fn deliver(run: &Run<'_>, notifier: &Notifier, notice: &Notice) {
         error: Some(run.mask(&error)),
         output: shortened(&run.mask(&answer.output)),
     };
-    // It was told, and did not want it: another time would be no better.
+    // The notifier was reached and refused: a repetition would not change that.
     report(run, failed, PendingChange { done: &done, ..PendingChange::default() });
 }

@@ -22,7 +22,7 @@ use std::path::Path;
 
 use tokio::time::Instant;
 
-/// A call as it is recorded.
+/// Returns a call in the form in which it is recorded.
 pub(in crate::apply) fn recorded(
     run: &Run<'_>,
     (call, cwd): (&Call, &Path),
@@ -34,7 +34,7 @@ pub(in crate::apply) fn recorded(
 }
 
 /// Records the calls that follow the step's effect, and takes over those of the same kind that an earlier run left.
-/// `service`: the one whose hooks are called; `notifies`: changes of the step are the service's own.
+/// `service`: owner of the hooks that are called; `notifies`: changes of the step are the service's own.
 pub(in crate::apply) fn begin(
     run: &Run<'_>,
     step: &Step,
@@ -104,15 +104,14 @@ fn taken_over(run: &Run<'_>, step: &Step, end: State) -> (Vec<u64>, Vec<u64>) {
     (ids(done), ids(due))
 }
 
-/// A notification of a change that was just recorded, by its recorded call: one that the step committed itself to, or a
-/// new one.
-pub(in crate::apply) enum Noted {
+/// Record of a notification: one that the step committed itself to, or a new one.
+pub(in crate::apply) enum NoticeRecord {
     Committed(u64),
     New(Box<PendingCall>),
 }
 
-/// Finds or makes the record of a change's notification.
-pub(in crate::apply) fn note(run: &Run<'_>, step: &StepId, notifier: &Notifier, payload: &HookPayload) -> Noted {
+/// Finds or makes the record of a notification of a change.
+pub(in crate::apply) fn note(run: &Run<'_>, step: &StepId, notifier: &Notifier, payload: &HookPayload) -> NoticeRecord {
     let call = recorded(run, (&notifier.call, &notifier.cwd), Due::Now, payload.clone());
     let mut ledger = run.ledger();
     let commitments = ledger.committed.entry(step.clone()).or_default();
@@ -120,8 +119,8 @@ pub(in crate::apply) fn note(run: &Run<'_>, step: &StepId, notifier: &Notifier, 
         .iter()
         .position(|other| other.digest == call.digest && other.to == payload.to && other.hook == payload.hook);
     match found {
-        Some(at) => Noted::Committed(commitments.swap_remove(at).id),
-        None => Noted::New(Box::new(call)),
+        Some(at) => NoticeRecord::Committed(commitments.swap_remove(at).id),
+        None => NoticeRecord::New(Box::new(call)),
     }
 }
 
@@ -149,7 +148,7 @@ pub(in crate::apply) fn acknowledged(run: &Run<'_>, step: &Step, point: Point, h
     Some(found.clone())
 }
 
-/// The step is over: what it did not come to call is not called any more.
+/// Closes the record of a finished step: calls that it did not reach are not made any more.
 pub(in crate::apply) fn close(run: &Run<'_>, step: &Step) {
     let left = run.ledger().committed.remove(&step.id).unwrap_or_default();
     let before = match step.action {
@@ -157,7 +156,7 @@ pub(in crate::apply) fn close(run: &Run<'_>, step: &Step) {
         Action::Stop => Some(Point::PreStop),
         Action::Evict | Action::Wake | Action::Remove | Action::Pause | Action::Unpause | Action::Update => None,
     };
-    // Nor does what an earlier run acknowledged for the same change speak for another.
+    // A call that an earlier run acknowledged counts for that change alone.
     let spent = run.earlier.iter().filter(|call| {
         call.due == Due::Acknowledged && *call.service() == step.service && Some(call.payload.hook) == before
     });
@@ -194,10 +193,10 @@ fn write(run: &Run<'_>, pending: PendingChange<'_>) -> Result<Vec<u64>, StoreErr
     run.context.store.write(&Entry { pending, ..Entry::of(&run.context.desired.project) })
 }
 
-/// Makes the calls that the plan reports as due, and drops those that are not to be made any more. Cut short, it leaves
-/// the rest on record.
+/// Makes the calls that the plan reports as due, and drops those that the plan drops. A cancelled run leaves the rest on
+/// record.
 pub(in crate::apply) async fn settle(run: &Run<'_>, plan: &mut Plan) {
-    // A hook before a change speaks for that change alone, which this plan does not repeat.
+    // A hook before a change counts for that change alone, which this plan does not repeat.
     let is_over = |call: &&PendingCall| {
         call.due == Due::Acknowledged && !plan.steps.iter().any(|step| step.service == *call.service())
     };

@@ -1,9 +1,10 @@
-//! Every change of state that a run makes, told and written down. A store that fails stops nothing.
+//! State changes of a run, written to the history and reported as events and notifications. A store that fails stops
+//! nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::payload::{payload, point_of};
-use super::pending::{self, Noted};
+use super::pending::{self, NoticeRecord};
 use crate::apply::run::{Notice, Run, is_of_previous, is_of_service};
 use crate::model::event::EventKind;
 use crate::model::hooks::{HookPayload, When};
@@ -14,23 +15,23 @@ use crate::model::plan::Step;
 use crate::model::words::Said;
 use crate::store::{Entry, PendingChange, Transition};
 
-/// Where one service is on the route of one step.
+/// Position of one service on the route of one step.
 pub(in crate::apply) struct Cursor<'r, 'a> {
     run: &'r Run<'a>,
     service: ServiceName,
     route: Vec<State>,
     reason: String,
-    /// What is done to a surplus copy or an older self changes nothing for the service of that name.
+    /// A change of a surplus copy or of a previous revision is no change of the service of that name.
     counts: bool,
     step: StepId,
     payload: HookPayload,
-    /// Changes that notifiers were told of as about to be made.
+    /// Changes that notifiers have been informed of beforehand.
     announced: BTreeSet<State>,
     pub(in crate::apply) state: State,
 }
 
 impl<'r, 'a> Cursor<'r, 'a> {
-    /// At the beginning of the step's route.
+    /// Places the cursor at the beginning of the step's route.
     pub(in crate::apply) fn at(run: &'r Run<'a>, step: &Step) -> Self {
         let state = step.route.first().copied().unwrap_or(step.expect.state);
         let (service, route) = (step.service.clone(), step.route.clone());
@@ -41,29 +42,29 @@ impl<'r, 'a> Cursor<'r, 'a> {
         Self { run, service, route, reason, counts, step, payload, announced: BTreeSet::new(), state }
     }
 
-    /// Whether changes of the step are the service's own.
+    /// True where changes of the step are changes of the service.
     pub(in crate::apply) fn counts(&self) -> bool {
         self.counts
     }
 
-    /// What notifiers are told of as the service's own.
+    /// Sets the instance that notifications name.
     pub(in crate::apply) fn is_now(&mut self, instance: &Instance) {
         self.payload.instance = Some(instance.clone());
     }
 
-    /// Tells who wants to know beforehand of all that the step is about to do.
+    /// Informs notifiers beforehand of the changes that the step is about to make.
     pub(in crate::apply) fn announce(&mut self) {
         let Some(here) = self.route.iter().position(|state| *state == self.state) else { return };
         let ahead: Vec<State> = self.route.get(here..).unwrap_or_default().to_vec();
         let reason = self.reason.clone();
         let news: Vec<(State, State)> = ahead.windows(2).map(|pair| (pair[0], pair[1])).collect();
         let news: Vec<(State, State)> = news.into_iter().filter(|(_, to)| self.announced.insert(*to)).collect();
-        let told = self.notices(When::Before, &news, &reason);
-        let written = told.write(self.run, None);
-        told.post(self.run, &written);
+        let notices = self.notices(When::Before, &news, &reason);
+        let written = notices.write(self.run, None);
+        notices.post(self.run, &written);
     }
 
-    /// Along the route, up to and including `end`, where that lies ahead.
+    /// Moves along the route, up to and including `end`, where that lies ahead.
     pub(in crate::apply) fn walk_to(&mut self, end: State) {
         let Some(here) = self.route.iter().position(|state| *state == self.state) else { return };
         let Some(there) = self.route.iter().rposition(|state| *state == end) else { return };
@@ -75,7 +76,7 @@ impl<'r, 'a> Cursor<'r, 'a> {
         }
     }
 
-    /// Along the route of a stop, up to what holds while the effect is under way: the last state in which it still runs.
+    /// Moves along the route of a stop, up to the last state in which the service still runs.
     pub(in crate::apply) fn walk_while_it_runs(&mut self) {
         if let Some(last) = self.route.iter().rfind(|state| !state.is_not_running()).copied() {
             self.walk_to(last);
@@ -88,8 +89,8 @@ impl<'r, 'a> Cursor<'r, 'a> {
         }
     }
 
-    /// One change, where rows or rules have it: what they have not, is not claimed. What they deny, was asked before
-    /// the step began to change anything; what has begun is gone through with, and a failure asks nobody.
+    /// Makes one change, where the lifecycle and the rules have a row for it. Rules that deny it were consulted before the
+    /// step began; a step that has begun is completed, and a failure needs no permission.
     pub(in crate::apply) fn go(&mut self, to: State, reason: &str) {
         let case = self.run.rule_case(&self.service);
         if !self.run.context.desired.rules.has(&case, self.state, to) {
@@ -99,12 +100,12 @@ impl<'r, 'a> Cursor<'r, 'a> {
         if !self.counts {
             return;
         }
-        let mut told = if self.announced.insert(to) {
+        let mut notices = if self.announced.insert(to) {
             self.notices(When::Before, &[(from, to)], reason)
         } else {
             ChangeNotices::default()
         };
-        told.0.extend(self.notices(When::After, &[(from, to)], reason).0);
+        notices.0.extend(self.notices(When::After, &[(from, to)], reason).0);
         let (run, reason) = (self.run, self.run.mask(reason));
         run.ledger().states.insert(self.service.clone(), to);
         let transition = Transition {
@@ -118,12 +119,12 @@ impl<'r, 'a> Cursor<'r, 'a> {
             author: run.context.author.clone(),
             metadata: hold_metadata(run, &self.service),
         };
-        let written = told.write(run, Some(&transition));
-        told.post(run, &written);
+        let written = notices.write(run, Some(&transition));
+        notices.post(run, &written);
         run.say(EventKind::Transition { service: self.service.clone(), from, to, reason });
     }
 
-    /// Notifications of changes, for each notifier that wants them.
+    /// Returns the notifications of changes, for each notifier that subscribes to them.
     fn notices(&self, when: When, changes: &[(State, State)], reason: &str) -> ChangeNotices {
         let run = self.run;
         let notifiers = &run.context.desired.notify;
@@ -146,10 +147,10 @@ impl<'r, 'a> Cursor<'r, 'a> {
     }
 }
 
-/// One notification, and its record.
+/// A notification of a change, its notifier and its record.
 struct ChangeNotice {
     notifier: usize,
-    record: Noted,
+    record: NoticeRecord,
     payload: HookPayload,
 }
 
@@ -157,14 +158,14 @@ struct ChangeNotice {
 struct ChangeNotices(Vec<ChangeNotice>);
 
 impl ChangeNotices {
-    /// Records them, with the change that they are of. Returns the ids of the new records, in their order.
+    /// Records the notifications together with their change. Returns the ids of the new records, in order.
     fn write(&self, run: &Run<'_>, transition: Option<&Transition>) -> Vec<u64> {
         let mut due = Vec::new();
         let mut add = Vec::new();
-        for told in &self.0 {
-            match &told.record {
-                Noted::Committed(id) => due.push(*id),
-                Noted::New(call) => add.push(call.as_ref().clone()),
+        for notices in &self.0 {
+            match &notices.record {
+                NoticeRecord::Committed(id) => due.push(*id),
+                NoticeRecord::New(call) => add.push(call.as_ref().clone()),
             }
         }
         if transition.is_none() && due.is_empty() && add.is_empty() {
@@ -178,13 +179,13 @@ impl ChangeNotices {
         })
     }
 
-    /// Hands them to their notifiers.
+    /// Posts the notifications to the queues of their notifiers.
     fn post(self, run: &Run<'_>, written: &[u64]) {
         let mut written = written.iter().copied();
         for ChangeNotice { notifier, record, payload } in self.0 {
             let id = match record {
-                Noted::Committed(id) => Some(id),
-                Noted::New(_) => written.next(),
+                NoticeRecord::Committed(id) => Some(id),
+                NoticeRecord::New(_) => written.next(),
             };
             run.notices.post(notifier, Notice { id, payload, tries: None });
         }

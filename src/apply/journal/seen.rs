@@ -1,6 +1,6 @@
-//! What is otherwise than the history has it, written down as seen: somebody else changed it, or it changed by itself.
+//! State changes that a snapshot shows and the history lacks: another actor made them, or the service changed by itself.
 //!
-//! A jump need not be a row of the lifecycle: nobody was there to see how it came about.
+//! Such a change need not be a row of the lifecycle, because the states between were not observed.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::model::observed::ObservedService;
 use crate::model::snapshot::Snapshot;
 use crate::store::{Author, Store, StoreError, Transition};
 
-/// One look at the world, and who looked.
+/// A snapshot to compare with the history, its manifest, and the author of the record.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordedSnapshot<'a> {
     pub desired: &'a Desired,
@@ -19,9 +19,9 @@ pub struct RecordedSnapshot<'a> {
     pub author: &'a Author,
 }
 
-/// Writes down each service of the manifest whose state is known and not the last one that the history has.
-pub fn record_seen(store: &dyn Store, look: RecordedSnapshot<'_>) -> Result<(), StoreError> {
-    let RecordedSnapshot { desired, snapshot: Snapshot { facts, observed }, author } = look;
+/// Records each service of the manifest whose state is known and differs from the last one of the history.
+pub fn record_seen(store: &dyn Store, recorded: RecordedSnapshot<'_>) -> Result<(), StoreError> {
+    let RecordedSnapshot { desired, snapshot: Snapshot { facts, observed }, author } = recorded;
     for (service, seen) in &observed.services {
         let last = facts.history.get(service).and_then(HistoryFact::last);
         let Some(from) = changed_from(last, seen) else { continue };
@@ -40,8 +40,8 @@ pub fn record_seen(store: &dyn Store, look: RecordedSnapshot<'_>) -> Result<(), 
     Ok(())
 }
 
-/// Where it was by the history; `None`: nothing new is seen. Of a service that was never there, or that was removed,
-/// its absence is no news.
+/// Returns the last state of the history where the snapshot shows another one. The absence of a service that never existed
+/// or was removed is no change.
 fn changed_from(last: Option<State>, seen: &ObservedService) -> Option<State> {
     let from = match last {
         None | Some(State::Deleted) => State::Registered,

@@ -1,9 +1,9 @@
-//! Eviction as a step of its own: the service goes on, and what it held is measured to be gone. A call that was answered
-//! well proves nothing.
+//! Eviction as a step of its own: the service goes on, and its memory is measured to be free. The answer of the call proves
+//! nothing.
 
 use tokio::time::Instant;
 
-use crate::apply::admission::memory::{room_now, unreadable};
+use crate::apply::admission::memory::{capacity_now, unreadable};
 use crate::apply::gate::expect::{check_expectation, of_stop};
 use crate::apply::journal::measure;
 use crate::apply::run::{Run, StepError, StepOutcome, poll_interval, spoken};
@@ -21,38 +21,38 @@ pub(in crate::apply) async fn evict(run: &Run<'_>, step: &Step) -> StepOutcome {
     let Some(evict) = &service.evict else {
         return StepOutcome::Stale("the manifest does not say how to evict it".to_owned());
     };
-    if let Err(verdict) = check_expectation(run, service, |look| of_stop(step, look)).await {
-        return verdict;
+    if let Err(outcome) = check_expectation(run, service, |look| of_stop(step, look)).await {
+        return outcome;
     }
-    if let Some(cut) = run.clock.cancelled() {
-        return StepOutcome::Cancelled(cut);
+    if let Some(cancelled) = run.clock.cancelled() {
+        return StepOutcome::Cancelled(cancelled);
     }
     run.stage(step, Stage::Evict, None);
     run.ledger().changed = true;
-    // Before the answer: a run that is cut short here leaves it to the next one to stop what can't be evicted.
+    // Recorded before the answer: after a run that is cancelled here, the next one may stop the service instead.
     measure::evicted(run, step);
-    let verdict = match context.driver.evict(service).await {
+    let outcome = match context.driver.evict(service).await {
         Ok(()) => {
             run.stage(step, Stage::Release, None);
             shrunk(run, step, evict.resident).await
         }
         Err(error) => StepOutcome::Failed(StepError::new(ReasonCode::StopFailed, error.to_string())),
     };
-    if matches!(verdict, StepOutcome::Failed(_)) {
+    if matches!(outcome, StepOutcome::Failed(_)) {
         run.ledger().unevicted.insert(step.id.clone(), step.service.clone());
     }
-    verdict
+    outcome
 }
 
-/// Waits until it holds no more than it may keep, on every GPU.
+/// Waits until the service holds no more than `resident`, on every GPU.
 async fn shrunk(run: &Run<'_>, step: &Step, resident: Mebibytes) -> StepOutcome {
     let began = Instant::now();
     let patience = run.context.options.release_timeout;
     loop {
         let asked_at = Instant::now();
-        let room = match run.clock.unless_cancelled(room_now(run)).await {
+        let room = match run.clock.unless_cancelled(capacity_now(run)).await {
             Ok(room) => room,
-            Err(cut) => return StepOutcome::Cancelled(cut),
+            Err(cancelled) => return StepOutcome::Cancelled(cancelled),
         };
         let Some(left) = left(&room, step, resident) else { return StepOutcome::Done };
         let waited = began.elapsed();
@@ -60,15 +60,15 @@ async fn shrunk(run: &Run<'_>, step: &Step, resident: Mebibytes) -> StepOutcome 
             let error = format!("evicted, but after {} {left}", spoken(patience));
             return StepOutcome::Failed(StepError::new(ReasonCode::StopFailed, error));
         }
-        if let Err(cut) =
+        if let Err(cancelled) =
             run.clock.sleep(poll_interval(waited, asked_at.elapsed()).min(patience.saturating_sub(waited))).await
         {
-            return StepOutcome::Cancelled(cut);
+            return StepOutcome::Cancelled(cancelled);
         }
     }
 }
 
-/// What it still holds beyond that, or why nobody can tell.
+/// Describes the memory that it still holds beyond `resident`, or the reason for which that is unknown.
 fn left(room: &Room, step: &Step, resident: Mebibytes) -> Option<String> {
     if let Some(reason) = &room.unknown {
         return Some(format!("what it holds can't be told: {reason}"));
@@ -89,7 +89,7 @@ fn left(room: &Room, step: &Step, resident: Mebibytes) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join("; "))
 }
 
-/// What is measured of a service; nothing, where all that is there is told and it is not among that.
+/// Returns the measured memory of a service: zero where the driver measures every process and none is its own.
 fn held(gpu: &GpuRoom, service: &ServiceName) -> Option<Mebibytes> {
     match gpu.holders.iter().find(|holder| holder.is(service)) {
         Some(holder) => holder.measured,

@@ -1,5 +1,5 @@
-//! Waiting until a service that was started truly answers. Nothing is slept through: a success counts at once, an end
-//! is final at once, and all that lies between ends at the deadline.
+//! Wait until a started service answers. A success counts at once, the end of the process is final at once, and everything
+//! else ends at the deadline.
 
 use std::time::Duration;
 
@@ -12,23 +12,23 @@ use crate::model::lifecycle::State;
 use crate::model::observed::Instance;
 use crate::runtime::{DriverError, Life, Look};
 
-/// Why a service did not come up.
+/// Reason for which a wait for health ended without it.
 #[derive(Debug)]
 pub(in crate::apply) enum HealthError {
-    /// It is over, and the service is in this state.
+    /// The service did not come up, and is in this state.
     Final { state: State, error: String },
-    /// Nothing is known to be wrong with it.
+    /// The run was cancelled; no fault of the service is known.
     Cancelled(Cancelled),
 }
 
-/// Waits until the instance, begun just now, is healthy. Only readings that begin after this call count, and a failed
-/// one never counts: only the end of the process or of the time does.
+/// Waits until the instance, begun just now, is healthy. Only readings that begin after this call count. A failed reading is
+/// never final: only the end of the process and the timeout are.
 pub(in crate::apply) async fn wait(run: &Run<'_>, service: &Service, instance: &Instance) -> Result<(), HealthError> {
     let (driver, project) = (run.context.driver, &run.context.desired.project);
     let health = &service.health;
     let began = Instant::now();
     let time_max = health.start_time_max();
-    let mut row = Row::default();
+    let mut streak = SuccessStreak::default();
     loop {
         let asked_at = Instant::now();
         let reading = run
@@ -36,34 +36,34 @@ pub(in crate::apply) async fn wait(run: &Run<'_>, service: &Service, instance: &
             .unless_cancelled(driver.probe(project, service, instance))
             .await
             .map_err(HealthError::Cancelled)?;
-        // Looked at after the probe: an answer that comes from another than this, while this has ended, is no answer.
+        // Inspected after the probe: once the instance has ended, the answer came from another process and does not count.
         let look = run.clock.unless_cancelled(driver.look(project, service)).await.map_err(HealthError::Cancelled)?;
-        alive(look, instance, &mut row)?;
-        row.add(reading, asked_at);
-        if row.is_enough(health) {
+        alive(look, instance, &mut streak)?;
+        streak.add(reading, asked_at);
+        if streak.is_enough(health) {
             return Ok(());
         }
         let elapsed = began.elapsed();
         if elapsed >= time_max {
             let state = State::Timeout;
-            return Err(HealthError::Final { state, error: late(time_max, &row) });
+            return Err(HealthError::Final { state, error: late(time_max, &streak) });
         }
         let pause =
             health.interval.unwrap_or_else(|| poll_interval(elapsed, asked_at.elapsed())).max(Duration::from_millis(1));
-        let pause = pause.min(time_max.saturating_sub(elapsed)).min(row.until_stable(health));
+        let pause = pause.min(time_max.saturating_sub(elapsed)).min(streak.until_stable(health));
         run.clock.sleep(pause).await.map_err(HealthError::Cancelled)?;
     }
 }
 
-/// Successes without a failure between them.
+/// Consecutive successes.
 #[derive(Default)]
-struct Row {
+struct SuccessStreak {
     successes: u32,
     since: Option<Instant>,
     last_detail: String,
 }
 
-impl Row {
+impl SuccessStreak {
     fn add(&mut self, reading: ProbeReading, asked_at: Instant) {
         match reading {
             ProbeReading::Passed => {
@@ -84,7 +84,7 @@ impl Row {
         self.successes >= health.successes.max(1) && self.until_stable(health).is_zero()
     }
 
-    /// Without a success this bounds nothing.
+    /// Returns the time until the streak is stable; unbounded without enough successes.
     fn until_stable(&self, health: &Health) -> Duration {
         match self.since {
             Some(since) if self.successes >= health.successes => health.stable_for.saturating_sub(since.elapsed()),
@@ -93,12 +93,12 @@ impl Row {
     }
 }
 
-/// Whether it still lives; a look that fails says nothing.
-fn alive(look: Result<Look, DriverError>, instance: &Instance, row: &mut Row) -> Result<(), HealthError> {
+/// Checks that the instance still runs. An inspection that fails proves nothing.
+fn alive(look: Result<Look, DriverError>, instance: &Instance, streak: &mut SuccessStreak) -> Result<(), HealthError> {
     let look = match look {
         Ok(look) => look,
         Err(error) => {
-            row.lose(format!("it could not be looked at: {error}"));
+            streak.lose(format!("it could not be looked at: {error}"));
             return Ok(());
         }
     };
@@ -116,11 +116,11 @@ fn alive(look: Result<Look, DriverError>, instance: &Instance, row: &mut Row) ->
     Err(HealthError::Final { state, error })
 }
 
-fn late(waited: Duration, row: &Row) -> String {
-    format!("not healthy after {}: {}", spoken(waited), row.last_detail)
+fn late(waited: Duration, streak: &SuccessStreak) -> String {
+    format!("not healthy after {}: {}", spoken(waited), streak.last_detail)
 }
 
-/// `: exit status 1`, or what else is known.
+/// Formats an exit: `: exit status 1`.
 fn status(exit: Option<&ExitFact>) -> String {
     match exit {
         Some(ExitFact { signal: Some(signal), .. }) => format!(": ended by signal {signal}"),

@@ -14,11 +14,11 @@ pub(in crate::apply) async fn pause(run: &Run<'_>, step: &Step) -> StepOutcome {
     let (Some(service), Some(instance)) = (desired.services.get(&step.service), &step.expect.instance) else {
         return StepOutcome::Stale("the plan names nothing to pause".to_owned());
     };
-    if let Err(verdict) = check_expectation(run, service, |look| of_pause(step, look)).await {
-        return verdict;
+    if let Err(outcome) = check_expectation(run, service, |look| of_pause(step, look)).await {
+        return outcome;
     }
-    if let Err(verdict) = pending::begin(run, step, None, true) {
-        return verdict;
+    if let Err(outcome) = pending::begin(run, step, None, true) {
+        return outcome;
     }
     run.stage(step, Stage::Stop, None);
     run.ledger().changed = true;

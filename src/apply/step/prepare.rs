@@ -1,4 +1,5 @@
-//! All that can fail and needs no room, before the first stop: what fails here leaves the old one running.
+//! Preparation before the first stop: everything that can fail and needs no free resources. A failure here leaves the old
+//! service running.
 
 use futures_util::stream::{self, StreamExt};
 use tokio::time::Instant;
@@ -9,7 +10,7 @@ use crate::model::event::{EventKind, Stage};
 use crate::model::lifecycle::{Action, State};
 use crate::model::plan::{Plan, ReasonCode, Step};
 
-/// Prepares every start of the plan that this run has not prepared yet, and says how many failed.
+/// Prepares every start of the plan that this run has not prepared yet, and returns the number of failures.
 pub(in crate::apply) async fn prepare(run: &Run<'_>, plan: &Plan) -> Result<usize, Cancelled> {
     let steps: Vec<&Step> = plan.steps.iter().filter(|step| is_due(run, step)).collect();
     let work: Vec<_> = steps.iter().map(|step| one(run, step)).collect();
@@ -24,9 +25,9 @@ pub(in crate::apply) async fn prepare(run: &Run<'_>, plan: &Plan) -> Result<usiz
             Ok(()) => {
                 run.ledger().prepared.insert(step.service.clone());
             }
-            Err(trouble) => {
+            Err(error) => {
                 failed += 1;
-                fail(run, (&step.id, &step.service), &trouble, 0);
+                fail(run, (&step.id, &step.service), &error, 0);
             }
         }
     }
@@ -44,7 +45,7 @@ async fn one(run: &Run<'_>, step: &Step) -> Result<(), StepError> {
     Ok(())
 }
 
-/// What is starting already, needs nothing but patience.
+/// True for a start that is not under way already, and was neither prepared nor failed in this run.
 fn is_due(run: &Run<'_>, step: &Step) -> bool {
     let ledger = run.ledger();
     step.action == Action::Start

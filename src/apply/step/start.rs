@@ -1,19 +1,19 @@
-//! The stages of a start: admission, hooks, start, health, hooks again. What fails gives way to the older self that was put aside.
+//! A start: admission, hooks, start, health, hooks again. A failed start restores the previous revision that was put aside.
 
 use super::health;
 use super::health::HealthError;
 use super::log::log_tail;
-use super::previous::{Older, bring_back, room_of};
-use crate::apply::admission::admit::{admit, admit_again, reserve};
+use super::previous::{Restorable, restorable, restore};
+use crate::apply::admission::admit::{admit, readmit, reserve};
 use crate::apply::admission::memory::Need;
-use crate::apply::gate::expect::{Launch, of_start};
+use crate::apply::gate::expect::{StartReadiness, of_start};
 use crate::apply::gate::hooks;
 use crate::apply::gate::hooks::HookPoint;
 use crate::apply::gate::permission::forbidden;
 use crate::apply::journal::measure::Stopwatch;
 use crate::apply::journal::record::Cursor;
 use crate::apply::journal::{attempts, pending};
-use crate::apply::run::{Cancelled, Moved, ReservationState, Run, StepError, StepOutcome, WaitError};
+use crate::apply::run::{Cancelled, Moved, ReservationState, Run, StepError, StepOutcome};
 use crate::model::desired::Service;
 use crate::model::event::Stage;
 use crate::model::hooks::Point;
@@ -31,32 +31,32 @@ pub(in crate::apply) async fn start(run: &Run<'_>, plan: &Plan, step: &Step) -> 
     let look = match run.clock.unless_cancelled(driver.look(&desired.project, service)).await {
         Ok(Ok(look)) => look,
         Ok(Err(error)) => return StepOutcome::Failed(StepError::unreadable(&error)),
-        Err(cut) => return StepOutcome::Cancelled(cut),
+        Err(cancelled) => return StepOutcome::Cancelled(cancelled),
     };
     match of_start(step, service, &look) {
-        Launch::Stale(reason) => StepOutcome::Stale(reason),
-        Launch::Await(instance) => {
+        StartReadiness::Stale(reason) => StepOutcome::Stale(reason),
+        StartReadiness::Await(instance) => {
             reserve(run, &need(step, service));
             run.launch(&step.id);
-            // Where somebody else has started it, that change is not ours to tell.
+            // A start by another actor is not reported as a change of this run.
             let mut cursor = Cursor::at(run, step);
             cursor.state = State::Starting;
             let continues = step.route.first() == Some(&State::Starting);
-            if continues && let Err(verdict) = pending::begin(run, step, Some(service), true) {
-                return verdict;
+            if continues && let Err(outcome) = pending::begin(run, step, Some(service), true) {
+                return outcome;
             }
-            let awaited = well(run, plan, step, service, &instance, cursor).await;
+            let awaited = await_health(run, plan, step, service, &instance, cursor).await;
             match awaited {
                 StepOutcome::Done if !continues => StepOutcome::NotNeeded,
                 StepOutcome::Done => {
                     // The end of a start is a change, whichever run began it.
                     run.ledger().changed = true;
-                    risen(run, step, service, &instance).await
+                    came_up(run, step, service, &instance).await
                 }
                 other => other,
             }
         }
-        Launch::Begin => begin(run, plan, step, service).await,
+        StartReadiness::Begin => begin(run, plan, step, service).await,
     }
 }
 
@@ -67,18 +67,18 @@ fn need<'a>(step: &'a Step, service: &'a Service) -> Need<'a> {
 async fn begin(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> StepOutcome {
     let mut cursor = Cursor::at(run, step);
     if let Err(refusal) = admit(run, plan, step, &need(step, service)).await {
-        return refused(refusal);
+        return refusal.into();
     }
-    let agreed = match pending::begin(run, step, Some(service), true) {
-        Ok(()) => agreed(run, plan, step, service).await,
-        Err(verdict) => Err(verdict),
+    let permitted = match pending::begin(run, step, Some(service), true) {
+        Ok(()) => permitted(run, plan, step, service).await,
+        Err(outcome) => Err(outcome),
     };
-    if let Err(verdict) = agreed {
+    if let Err(outcome) = permitted {
         run.ledger().reservations.remove(&step.service);
-        return verdict;
+        return outcome;
     }
     attempts::begin(run, step);
-    // What is created first is deploying until it is there.
+    // A container that is created first is deploying until it exists.
     let creates = step.route.contains(&State::Deploying);
     cursor.walk_to(if creates { State::Deploying } else { State::Starting });
     run.stage(step, Stage::Start, None);
@@ -96,48 +96,41 @@ async fn begin(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> St
             cursor.is_now(&instance);
             cursor.walk_to(State::Starting);
             run.launch(&step.id);
-            let verdict = well(run, plan, step, service, &instance, cursor).await;
-            watch.started(run, step, &verdict);
-            match verdict {
-                StepOutcome::Done => risen(run, step, service, &instance).await,
+            let outcome = await_health(run, plan, step, service, &instance, cursor).await;
+            watch.started(run, step, &outcome);
+            match outcome {
+                StepOutcome::Done => came_up(run, step, service, &instance).await,
                 other => other,
             }
         }
         Err(error) => {
-            let failed = Sick { state: State::Failed, error: error.to_string() };
-            give_way(run, plan, step, service, cursor, failed).await
+            let failed = FailedStart { state: State::Failed, error: error.to_string() };
+            give_up(run, plan, step, service, cursor, failed).await
         }
     }
 }
 
-/// No rule forbids it and nobody objects; and where asking took its time, its room is proved once more.
-async fn agreed(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> Result<(), StepOutcome> {
+/// Checks that no hold, rule or hook forbids the start. Hooks take time, after which the start is admitted once more.
+async fn permitted(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> Result<(), StepOutcome> {
     let allowed = || forbidden(run, step).map_or(Ok(()), Err);
     allowed()?;
-    let scene = HookPoint { step, service, point: Point::PreStart, instance: step.expect.instance.as_ref() };
-    hooks::before(run, scene).await?;
+    let at = HookPoint { step, service, point: Point::PreStart, instance: step.expect.instance.as_ref() };
+    hooks::before(run, at).await?;
     if !service.hooks.pre_start.is_empty() {
-        admit_again(run, plan, step, &need(step, service)).await.map_err(refused)?;
+        readmit(run, plan, step, &need(step, service)).await.map_err(StepOutcome::from)?;
         allowed()?;
     }
-    run.clock.cancelled().map_or(Ok(()), |cut| Err(StepOutcome::Cancelled(cut)))
+    run.clock.cancelled().map_or(Ok(()), |cancelled| Err(StepOutcome::Cancelled(cancelled)))
 }
 
-fn refused(refusal: WaitError) -> StepOutcome {
-    match refusal {
-        WaitError::Failed(trouble) => StepOutcome::Failed(trouble),
-        WaitError::Cancelled(cut) => StepOutcome::Cancelled(cut),
-    }
-}
-
-/// It is up, whoever began it: those who are told afterwards are told.
-async fn risen(run: &Run<'_>, step: &Step, service: &Service, instance: &Instance) -> StepOutcome {
+/// Calls the hooks after a start.
+async fn came_up(run: &Run<'_>, step: &Step, service: &Service, instance: &Instance) -> StepOutcome {
     hooks::after(run, HookPoint { step, service, point: Point::PostStart, instance: Some(instance) }).await;
     StepOutcome::Done
 }
 
-/// Waits until it is well, and draws the consequence.
-async fn well(
+/// Waits until the service is healthy, and records the result.
+async fn await_health(
     run: &Run<'_>,
     plan: &Plan,
     step: &Step,
@@ -162,39 +155,39 @@ async fn well(
             StepOutcome::Done
         }
         Err(HealthError::Final { state, error }) => {
-            give_way(run, plan, step, service, cursor, Sick { state, error }).await
+            give_up(run, plan, step, service, cursor, FailedStart { state, error }).await
         }
         Err(HealthError::Cancelled(Cancelled::Interrupted)) => StepOutcome::Cancelled(Cancelled::Interrupted),
         Err(HealthError::Cancelled(Cancelled::OutOfTime)) => StepOutcome::Cancelled(Cancelled::OutOfTime),
     }
 }
 
-struct Sick {
+struct FailedStart {
     state: State,
     error: String,
 }
 
-/// It did not come up: says why, and brings the older self back where there is one.
-async fn give_way(
+/// Records a failed start with its cause, and restores the previous revision where there is one.
+async fn give_up(
     run: &Run<'_>,
     plan: &Plan,
     step: &Step,
     service: &Service,
     mut cursor: Cursor<'_, '_>,
-    sick: Sick,
+    failed: FailedStart,
 ) -> StepOutcome {
     let log = log_tail(run, &step.service).await;
-    cursor.go(sick.state, &sick.error);
-    stray(run, step, sick.state);
-    let mut error = sick.error;
-    match room_of(plan, step) {
-        Older::NeverStopped => {}
-        Older::GivenAway(to) => {
+    cursor.go(failed.state, &failed.error);
+    detach(run, step, failed.state);
+    let mut error = failed.error;
+    match restorable(plan, step) {
+        Restorable::NeverStopped => {}
+        Restorable::Displaced(to) => {
             error = format!("{error}; what ran before is not brought back: its room was given to {to}");
         }
-        Older::Free(stop) => match bring_back(run, plan, step, service, stop).await {
+        Restorable::Free(stop) => match restore(run, plan, step, service, stop).await {
             Ok(true) => {
-                forget(run, step);
+                forget_moves(run, step);
                 let back = "the older one was brought back".to_owned();
                 for state in route(Action::Start, cursor.state).unwrap_or_default().iter().skip(1) {
                     if *state != State::Online {
@@ -205,14 +198,14 @@ async fn give_way(
                 error = format!("{error}; {back}");
             }
             Ok(false) => {}
-            Err(trouble) => error = format!("{error}; what ran before could not be brought back: {trouble}"),
+            Err(cause) => error = format!("{error}; what ran before could not be brought back: {cause}"),
         },
     }
     StepOutcome::Failed(StepError { code: ReasonCode::StartFailed, error, log })
 }
 
-/// What did not come up and is still there, may take its memory yet.
-fn stray(run: &Run<'_>, step: &Step, state: State) {
+/// Detaches the reservation of a service that did not come up: it may still take its memory.
+fn detach(run: &Run<'_>, step: &Step, state: State) {
     let mut ledger = run.ledger();
     if state.is_not_running() {
         ledger.reservations.remove(&step.service);
@@ -221,14 +214,14 @@ fn stray(run: &Run<'_>, step: &Step, state: State) {
     }
 }
 
-/// What is back as it was needs no way back any more.
-fn forget(run: &Run<'_>, step: &Step) {
+/// Removes the service from the ledger of moves: a restored service needs no rollback.
+fn forget_moves(run: &Run<'_>, step: &Step) {
     let mut ledger = run.ledger();
     ledger.started.retain(|moved| moved.step.service != step.service);
     ledger.stopped.retain(|moved| moved.step.service != step.service);
 }
 
-/// As the driver counts its GPUs, for a program that takes them so; none where one of them has no index of its own.
+/// Returns the GPU indices of the driver, for a program that takes indices; empty where one of the GPUs has none.
 fn indices(plan: &Plan, step: &Step, service: &Service) -> Vec<u32> {
     let index =
         |id: &GpuId| plan.gpus.iter().find(|line| line.id == *id && !line.id.is_instance()).map(|line| line.index);

@@ -1,4 +1,4 @@
-//! The stages of a stop: evict, drain, hooks, stop, release, hooks again. And the step that is but one effect: remove.
+//! A stop: evict, drain, hooks, stop, release, hooks again; and the removal of a thing that has ended.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -26,13 +26,13 @@ use crate::model::observed::Instance;
 use crate::model::plan::{ReasonCode, Step};
 use crate::runtime::{Life, Stop};
 
-/// For an orphan that carries no wish of its own: what the engines give by default.
+/// Grace of an orphan without a stop policy: the default of container engines.
 const ORPHAN_GRACE: Duration = Duration::from_secs(10);
 
 pub(in crate::apply) async fn stop(run: &Run<'_>, step: &Step) -> StepOutcome {
     let service = run.context.desired.services.get(&step.service).filter(|_| is_of_service(step));
-    // What can't be looked up, the driver stops by its instance, or finds it gone.
-    // A look at the service says nothing of what was put aside.
+    // A subject that can't be inspected is stopped by its instance; the driver finds out where it is gone. An inspection of
+    // the service says nothing of a container that was put aside.
     let looked_at = service.filter(|service| can_be_inspected(step, service) && !is_of_previous(step));
     let look = async {
         match looked_at {
@@ -40,10 +40,10 @@ pub(in crate::apply) async fn stop(run: &Run<'_>, step: &Step) -> StepOutcome {
             None => Ok(()),
         }
     };
-    // The readings take about as long as each other, and a switch waits for all of them.
+    // The readings take equally long, and run at the same time to shorten a switch.
     let (ready, early) = tokio::join!(look, early(run, step, service));
-    if let Err(verdict) = ready {
-        return verdict;
+    if let Err(outcome) = ready {
+        return outcome;
     }
     let Some(instance) = &step.expect.instance else {
         return StepOutcome::Stale("the plan names nothing to stop".to_owned());
@@ -52,36 +52,36 @@ pub(in crate::apply) async fn stop(run: &Run<'_>, step: &Step) -> StepOutcome {
         && step.route.first().is_some_and(|state| state.is_operational())
     {
         evict_first(run, step, service).await;
-        if let Err(verdict) = drain(run, step, service, instance).await {
-            return verdict;
+        if let Err(outcome) = drain(run, step, service, instance).await {
+            return outcome;
         }
     }
     let hooked = service.filter(|_| !is_of_previous(step));
-    let scene = |point| hooked.map(|service| HookPoint { step, service, point, instance: Some(instance) });
-    if let Err(verdict) = pending::begin(run, step, hooked, Cursor::at(run, step).counts()) {
-        return verdict;
+    let at = |point| hooked.map(|service| HookPoint { step, service, point, instance: Some(instance) });
+    if let Err(outcome) = pending::begin(run, step, hooked, Cursor::at(run, step).counts()) {
+        return outcome;
     }
-    if let Some(scene) = scene(Point::PreStop).filter(|scene| !scene.service.hooks.pre_stop.is_empty()) {
-        // Nobody is asked about a stop that is not going to be.
+    if let Some(at) = at(Point::PreStop).filter(|at| !at.service.hooks.pre_stop.is_empty()) {
+        // No hook is called for a stop that is forbidden.
         if let Some(stale) = forbidden(run, step) {
             return stale;
         }
-        if let Err(verdict) = hooks::before(run, scene).await {
-            return verdict;
+        if let Err(outcome) = hooks::before(run, at).await {
+            return outcome;
         }
     }
     let watch = Stopwatch::begin(run);
-    let verdict = end(run, step, service, instance, early).await;
-    watch.stopped(run, step, &verdict);
-    if let Some(scene) = scene(Point::PostStop)
-        && matches!(verdict, StepOutcome::Done)
+    let outcome = end(run, step, service, instance, early).await;
+    watch.stopped(run, step, &outcome);
+    if let Some(at) = at(Point::PostStop)
+        && matches!(outcome, StepOutcome::Done)
     {
-        hooks::after(run, scene).await;
+        hooks::after(run, at).await;
     }
-    verdict
+    outcome
 }
 
-/// What is worth knowing before the stop, where nothing comes between that would change it.
+/// Reads the state before the stop in advance, where no eviction or drain comes between that would change it.
 async fn early(run: &Run<'_>, step: &Step, service: Option<&Service>) -> Option<BeforeStop> {
     let instance = step.expect.instance.as_ref()?;
     if service.is_some_and(|service| service.evict.is_some() || service.busy.is_some()) {
@@ -90,7 +90,7 @@ async fn early(run: &Run<'_>, step: &Step, service: Option<&Service>) -> Option<
     run.clock.unless_cancelled(BeforeStop::of(run, step, service, instance)).await.ok()
 }
 
-/// How it wishes to be stopped. An orphan may bear the name of a service, and has a wish of its own.
+/// Returns the stop policy. An orphan may have the name of a service, and a policy of its own.
 fn policy(run: &Run<'_>, step: &Step, service: Option<&Service>) -> Option<StopPolicy> {
     let (service, orphan) = (service.map(|service| &service.stop), run.context.orphans.get(&step.service));
     if is_of_service(step) { service.or(orphan) } else { orphan.or(service) }.cloned()
@@ -104,15 +104,15 @@ async fn end(
     early: Option<BeforeStop>,
 ) -> StepOutcome {
     let (driver, desired) = (run.context.driver, run.context.desired);
-    if let Some(cut) = run.clock.cancelled() {
-        return StepOutcome::Cancelled(cut);
+    if let Some(cancelled) = run.clock.cancelled() {
+        return StepOutcome::Cancelled(cancelled);
     }
     let policy = policy(run, step, service).unwrap_or(StopPolicy { signal: None, grace: ORPHAN_GRACE, exec: None });
     let before = match early {
         Some(before) => before,
         None => match run.clock.unless_cancelled(BeforeStop::of(run, step, service, instance)).await {
             Ok(before) => before,
-            Err(cut) => return StepOutcome::Cancelled(cut),
+            Err(cancelled) => return StepOutcome::Cancelled(cancelled),
         },
     };
     if let Some(stale) = forbidden(run, step) {
@@ -133,11 +133,11 @@ async fn end(
     match released(run, seen, instance, &before).await {
         Ok(()) => {}
         Err(WaitError::Failed(trouble)) => {
-            attempts::no_room_from(run, step);
+            attempts::not_released(run, step);
             cursor.go(State::Error, &trouble.error);
             return StepOutcome::Failed(trouble);
         }
-        Err(WaitError::Cancelled(cut)) => return StepOutcome::Cancelled(cut),
+        Err(WaitError::Cancelled(cancelled)) => return StepOutcome::Cancelled(cancelled),
     }
     cursor.walk_to_last();
     if is_of_service(step) {
@@ -154,7 +154,7 @@ async fn end(
     StepOutcome::Done
 }
 
-/// Eviction before a stop is a courtesy: the stop frees what this does not.
+/// Evicts the service before its stop. A failure is only a warning, because the stop frees the memory too.
 async fn evict_first(run: &Run<'_>, step: &Step, service: &Service) {
     if service.evict.is_none() || run.clock.cancelled().is_some() {
         return;
@@ -165,7 +165,7 @@ async fn evict_first(run: &Run<'_>, step: &Step, service: &Service) {
     }
 }
 
-/// Waits until it is idle; `Err` where it is not to be stopped now.
+/// Waits until the service is idle; `Err`: outcome of a stop that is not carried out now.
 async fn drain(run: &Run<'_>, step: &Step, service: &Service, instance: &Instance) -> Result<(), StepOutcome> {
     if service.busy.is_none() || run.context.options.force {
         return Ok(());
@@ -175,44 +175,48 @@ async fn drain(run: &Run<'_>, step: &Step, service: &Service, instance: &Instanc
     let mut told = false;
     loop {
         let asked_at = Instant::now();
-        let said = match run.clock.unless_cancelled(driver.busy(service, instance)).await {
+        let detail = match run.clock.unless_cancelled(driver.busy(service, instance)).await {
             Ok(BusyReading::Idle) => return Ok(()),
-            Ok(BusyReading::Busy(said)) => said,
-            Err(cut) => return Err(still_busy(cut, began.elapsed(), None)),
+            Ok(BusyReading::Busy(detail)) => detail,
+            Err(cancelled) => return Err(still_busy(cancelled, began.elapsed(), None)),
         };
         if let Some(stale) = forbidden(run, step) {
             return Err(stale);
         }
         let waited = began.elapsed();
         if let Some(bound) = service.drain.filter(|bound| waited >= *bound) {
-            run.warn(&format!("{} is still busy after {} ({said}); it is stopped anyway", step.service, spoken(bound)));
+            run.warn(&format!(
+                "{} is still busy after {} ({detail}); it is stopped anyway",
+                step.service,
+                spoken(bound)
+            ));
             return Ok(());
         }
-        // What has died meanwhile answers no probe, and would be waited for to the end.
+        // A service that has ended meanwhile answers no probe, and would be waited for until the timeout.
         if let Ok(look) = driver.look(project, service).await
             && matches!(look.life, Life::Absent | Life::Ended(_))
         {
             return Ok(());
         }
         if !told {
-            run.stage(step, Stage::Drain, Some(said.clone()));
+            run.stage(step, Stage::Drain, Some(detail.clone()));
             told = true;
         }
         let pause = poll_interval(waited, asked_at.elapsed());
         let pause = service.drain.map_or(pause, |bound| pause.min(bound.saturating_sub(waited)));
-        if let Err(cut) = run.clock.sleep(pause).await {
-            return Err(still_busy(cut, began.elapsed(), Some(&said)));
+        if let Err(cancelled) = run.clock.sleep(pause).await {
+            return Err(still_busy(cancelled, began.elapsed(), Some(&detail)));
         }
     }
 }
 
-fn still_busy(cut: Cancelled, waited: Duration, said: Option<&str>) -> StepOutcome {
-    match cut {
-        Cancelled::Interrupted => StepOutcome::Cancelled(cut),
+fn still_busy(cancelled: Cancelled, waited: Duration, detail: Option<&str>) -> StepOutcome {
+    match cancelled {
+        Cancelled::Interrupted => StepOutcome::Cancelled(cancelled),
         Cancelled::OutOfTime => {
-            let said = said.map(|said| format!(" ({said})")).unwrap_or_default();
+            let detail = detail.map(|detail| format!(" ({detail})")).unwrap_or_default();
             let error = format!(
-                "still busy after {}{said}, and the run's time is over; set `drain:` or give --force to stop it anyway",
+                "still busy after {}{detail}, and the run's time is over; set `drain:` or give --force to stop it anyway",
                 spoken(waited)
             );
             StepOutcome::Failed(StepError::new(ReasonCode::StopFailed, error))
@@ -223,16 +227,16 @@ fn still_busy(cut: Cancelled, waited: Duration, said: Option<&str>) -> StepOutco
 pub(in crate::apply) async fn remove(run: &Run<'_>, step: &Step) -> StepOutcome {
     let service = run.context.desired.services.get(&step.service).filter(|_| is_of_service(step));
     if let Some(service) = service.filter(|service| can_be_inspected(step, service))
-        && let Err(verdict) = check_expectation(run, service, |look| of_remove(step, look)).await
+        && let Err(outcome) = check_expectation(run, service, |look| of_remove(step, look)).await
     {
-        return verdict;
+        return outcome;
     }
     let Some(instance) = &step.expect.instance else {
         return StepOutcome::NotNeeded;
     };
     let mut cursor = Cursor::at(run, step);
-    if let Err(verdict) = pending::begin(run, step, None, cursor.counts()) {
-        return verdict;
+    if let Err(outcome) = pending::begin(run, step, None, cursor.counts()) {
+        return outcome;
     }
     run.ledger().changed = true;
     cursor.announce();

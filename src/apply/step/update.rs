@@ -1,4 +1,4 @@
-//! Changes to a service while it runs: settings of its container, and letting go on what was paused without a hold.
+//! Changes to a service while it runs: an update of its container's settings, and the unpause of a service without a hold.
 
 use super::health;
 use super::health::HealthError;
@@ -10,18 +10,17 @@ use crate::model::event::Stage;
 use crate::model::plan::{ReasonCode, Step};
 use crate::runtime::Pause;
 
-/// Changes settings of a running container in place. What the engine refuses is told to the planner, which then has the
-/// container made anew.
+/// Changes settings of a running container in place. Where the engine refuses, the planner has the container recreated.
 pub(in crate::apply) async fn update(run: &Run<'_>, step: &Step) -> StepOutcome {
     let (driver, desired) = (run.context.driver, run.context.desired);
     let (Some(service), Some(instance)) = (desired.services.get(&step.service), &step.expect.instance) else {
         return StepOutcome::Stale("the plan names nothing to update".to_owned());
     };
-    if let Err(verdict) = check_expectation(run, service, |look| of_stop(step, look)).await {
-        return verdict;
+    if let Err(outcome) = check_expectation(run, service, |look| of_stop(step, look)).await {
+        return outcome;
     }
-    if let Err(verdict) = pending::begin(run, step, None, true) {
-        return verdict;
+    if let Err(outcome) = pending::begin(run, step, None, true) {
+        return outcome;
     }
     run.stage(step, Stage::Start, None);
     run.ledger().changed = true;
@@ -37,17 +36,17 @@ pub(in crate::apply) async fn update(run: &Run<'_>, step: &Step) -> StepOutcome 
     }
 }
 
-/// Lets a paused service go on, and returns when it answers: others may start upon it.
+/// Resumes a paused service, and returns when it answers, because dependents may start then.
 pub(in crate::apply) async fn unpause(run: &Run<'_>, step: &Step) -> StepOutcome {
     let (driver, desired) = (run.context.driver, run.context.desired);
     let (Some(service), Some(instance)) = (desired.services.get(&step.service), &step.expect.instance) else {
         return StepOutcome::Stale("the plan names nothing to let go on".to_owned());
     };
-    if let Err(verdict) = check_expectation(run, service, |look| of_unpause(step, look)).await {
-        return verdict;
+    if let Err(outcome) = check_expectation(run, service, |look| of_unpause(step, look)).await {
+        return outcome;
     }
-    if let Err(verdict) = pending::begin(run, step, None, true) {
-        return verdict;
+    if let Err(outcome) = pending::begin(run, step, None, true) {
+        return outcome;
     }
     run.stage(step, Stage::Start, None);
     run.ledger().changed = true;
@@ -64,6 +63,6 @@ pub(in crate::apply) async fn unpause(run: &Run<'_>, step: &Step) -> StepOutcome
             cursor.go(state, &error);
             StepOutcome::Failed(StepError::new(ReasonCode::StartFailed, format!("it goes on, and then {error}")))
         }
-        Err(HealthError::Cancelled(cut)) => StepOutcome::Cancelled(cut),
+        Err(HealthError::Cancelled(cancelled)) => StepOutcome::Cancelled(cancelled),
     }
 }

@@ -1,5 +1,5 @@
-//! A wake: a service that runs is given GPU memory again that it gave back. Its memory is admitted as a start's is, then
-//! the calls of its `wake:` are made, then it has to answer.
+//! A wake: a running service gets back GPU memory that it gave up. Its memory is admitted as that of a start, then the calls
+//! of its `wake:` are made, then it has to answer.
 
 use super::health;
 use super::health::HealthError;
@@ -9,14 +9,14 @@ use crate::apply::admission::memory::Need;
 use crate::apply::gate::expect::{check_expectation, of_stop};
 use crate::apply::gate::permission::forbidden;
 use crate::apply::journal::measure;
-use crate::apply::run::{ReservationState, Run, StepError, StepOutcome, WaitError};
+use crate::apply::run::{ReservationState, Run, StepError, StepOutcome};
 use crate::model::desired::Service;
 use crate::model::event::Stage;
 use crate::model::observed::Instance;
 use crate::model::plan::{Plan, ReasonCode, Step};
 use crate::runtime::Start;
 
-/// Wakes the instance that the plan has seen, and returns when it answers.
+/// Wakes the instance that the plan names, and returns when it answers.
 pub(in crate::apply) async fn wake(run: &Run<'_>, plan: &Plan, step: &Step) -> StepOutcome {
     let Some(service) = run.context.desired.services.get(&step.service) else {
         return StepOutcome::Stale("the manifest does not know it".to_owned());
@@ -27,26 +27,24 @@ pub(in crate::apply) async fn wake(run: &Run<'_>, plan: &Plan, step: &Step) -> S
     match check_expectation(run, service, |look| of_stop(step, look)).await {
         Ok(()) => {}
         Err(StepOutcome::NotNeeded) => return StepOutcome::Stale("it has ended since".to_owned()),
-        Err(verdict) => return verdict,
+        Err(outcome) => return outcome,
     }
-    // Its own share does not count against it: what it declares has to be there beside all others.
+    // Its own memory does not count against it: the declared size has to be free beside all other services.
     let need = Need { service, gpus: &step.gpus, amount: service.vram };
-    match admit(run, plan, step, &need).await {
-        Ok(()) => {}
-        Err(WaitError::Failed(trouble)) => return StepOutcome::Failed(trouble),
-        Err(WaitError::Cancelled(cut)) => return StepOutcome::Cancelled(cut),
+    if let Err(error) = admit(run, plan, step, &need).await {
+        return error.into();
     }
-    if let Some(verdict) = forbidden(run, step).or_else(|| run.clock.cancelled().map(StepOutcome::Cancelled)) {
+    if let Some(outcome) = forbidden(run, step).or_else(|| run.clock.cancelled().map(StepOutcome::Cancelled)) {
         run.ledger().reservations.remove(&step.service);
-        return verdict;
+        return outcome;
     }
-    let verdict = call(run, step, service, instance).await;
+    let outcome = call(run, step, service, instance).await;
     let state =
-        if matches!(verdict, StepOutcome::Done) { ReservationState::Settled } else { ReservationState::Detached };
+        if matches!(outcome, StepOutcome::Done) { ReservationState::Settled } else { ReservationState::Detached };
     if let Some(reservation) = run.ledger().reservations.get_mut(&step.service) {
         reservation.state = state;
     }
-    verdict
+    outcome
 }
 
 async fn call(run: &Run<'_>, step: &Step, service: &Service, instance: &Instance) -> StepOutcome {
@@ -59,14 +57,14 @@ async fn call(run: &Run<'_>, step: &Step, service: &Service, instance: &Instance
     run.stage(step, Stage::Health, None);
     match health::wait(run, service, instance).await {
         Ok(()) => {
-            // Without a call of its own it only has its room again, and what it does with that is seen.
+            // Without `wake:` the service only has its memory reserved again, and is not recorded as woken.
             if service.wake.is_some() {
                 measure::woken(run, step);
             }
             StepOutcome::Done
         }
         Err(HealthError::Final { error, .. }) => failed(run, step, format!("woken, and then {error}")).await,
-        Err(HealthError::Cancelled(cut)) => StepOutcome::Cancelled(cut),
+        Err(HealthError::Cancelled(cancelled)) => StepOutcome::Cancelled(cancelled),
     }
 }
 
