@@ -152,7 +152,7 @@ fn close(run: &Run<'_>, plan: &Plan, step: &Step, (outcome, began): (&StepOutcom
         }
         StepOutcome::Cancelled(Cancelled::Interrupted) => skip(run, step, "interrupted while it was under way"),
         StepOutcome::Cancelled(Cancelled::OutOfTime) => {
-            fail(run, key(step), &out_of_time(run, "while it was under way"), took_ms)
+            fail(run, key(step), &out_of_time(run, "while it was under way"), took_ms);
         }
     }
 }

@@ -32,12 +32,12 @@ pub async fn apply(context: Context<'_>, first: &Plan) -> Outcome {
     measure::close(&run);
     let interrupted = *context.interrupt.borrow();
     let ledger = std::mem::take(&mut *run.ledger());
-    let lock_lost = matches!(end, Err(RunEnd::LockLost(_)));
+    let lock_lost = matches!(end, Err(EarlyEnd::LockLost(_)));
     let (last_plan, refused) = match end {
         Ok(plan) => (Some(plan), None),
-        Err(RunEnd::LockLost(reason) | RunEnd::Refused(reason)) => (None, Some(reason)),
-        Err(RunEnd::Unapproved { plan, reason }) => (Some(*plan), Some(reason)),
-        Err(RunEnd::Interrupted) => (None, None),
+        Err(EarlyEnd::LockLost(reason) | EarlyEnd::Refused(reason)) => (None, Some(reason)),
+        Err(EarlyEnd::Unapproved { plan, reason }) => (Some(*plan), Some(reason)),
+        Err(EarlyEnd::Interrupted) => (None, None),
     };
     Outcome {
         changed: ledger.changed,
@@ -53,7 +53,7 @@ pub async fn apply(context: Context<'_>, first: &Plan) -> Outcome {
 }
 
 /// Reason for which a run ends before its last round.
-enum RunEnd {
+enum EarlyEnd {
     Interrupted,
     /// Another run may change the same services by now.
     LockLost(String),
@@ -66,7 +66,7 @@ enum RunEnd {
 }
 
 /// Returns the plan for the state that the last round left behind.
-async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, RunEnd> {
+async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, EarlyEnd> {
     let on_failure = run.context.options.on_failure;
     let mut plan = first.clone();
     for round in 1..=ROUNDS_MAX {
@@ -80,7 +80,7 @@ async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, RunEnd> {
         run.say(EventKind::Planned { round, steps });
         pending::settle(run, &mut plan).await;
         if run.clock.cancelled() == Some(Cancelled::Interrupted) {
-            return Err(RunEnd::Interrupted);
+            return Err(EarlyEnd::Interrupted);
         }
         if plan.steps.is_empty() {
             return Ok(plan);
@@ -90,10 +90,10 @@ async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, RunEnd> {
         }
         let progress = execute(run, &plan, on_failure).await;
         if run.clock.cancelled() == Some(Cancelled::Interrupted) {
-            return Err(RunEnd::Interrupted);
+            return Err(EarlyEnd::Interrupted);
         }
         if let Some(reason) = progress.lock_lost {
-            return Err(RunEnd::LockLost(reason));
+            return Err(EarlyEnd::LockLost(reason));
         }
         if progress.failed > 0 && on_failure == OnFailure::Rollback {
             roll_back(run, &plan, round).await;
@@ -128,7 +128,7 @@ fn restarting(plan: &Plan) -> impl Iterator<Item = ServiceName> {
 }
 
 /// Passes a plan that contains approved steps only.
-fn within_approved(run: &Run<'_>, plan: Plan) -> Result<Plan, RunEnd> {
+fn within_approved(run: &Run<'_>, plan: Plan) -> Result<Plan, EarlyEnd> {
     let Some(approved) = run.context.approved else { return Ok(plan) };
     let is_new = |step: &&Step| approved.step(&step.id).is_none_or(|other| other.gpus != step.gpus);
     let added: Vec<&str> = plan.steps.iter().filter(is_new).map(|step| step.id.as_str()).collect();
@@ -145,7 +145,7 @@ fn within_approved(run: &Run<'_>, plan: Plan) -> Result<Plan, RunEnd> {
         (true, false) => "settings could not be changed in place",
     };
     let reason = format!("{because}, and the saved plan does not hold {}; plan again", added.join(", "));
-    Err(RunEnd::Unapproved { plan: Box::new(plan), reason })
+    Err(EarlyEnd::Unapproved { plan: Box::new(plan), reason })
 }
 
 /// Finds services that this run brought up and that are down again. They have failed, and are not brought up a second time,
@@ -175,12 +175,12 @@ enum Prepared {
 }
 
 /// Prepares the starts of the plan, and plans again without services that can't be prepared.
-async fn prepared(run: &Run<'_>, mut plan: Plan) -> Result<Prepared, RunEnd> {
+async fn prepared(run: &Run<'_>, mut plan: Plan) -> Result<Prepared, EarlyEnd> {
     // Each iteration takes at least one service out of the plan.
     for _ in 0..=run.context.desired.services.len() {
         let failed = match prepare::prepare(run, &plan).await {
             Ok(failed) => failed,
-            Err(Cancelled::Interrupted) => return Err(RunEnd::Interrupted),
+            Err(Cancelled::Interrupted) => return Err(EarlyEnd::Interrupted),
             // The executor finds the same, and reports it for each step.
             Err(Cancelled::OutOfTime) => 0,
         };
@@ -216,7 +216,7 @@ fn continue_restart(run: &Run<'_>, request: &mut Request) {
 }
 
 /// Observes once, and returns the plan for that snapshot.
-async fn plan_anew(run: &Run<'_>) -> Result<Plan, RunEnd> {
+async fn plan_anew(run: &Run<'_>) -> Result<Plan, EarlyEnd> {
     let snapshot = observe(run).await?;
     let recorded = RecordedSnapshot { desired: run.context.desired, snapshot: &snapshot, author: run.context.author };
     if let Err(error) = record_seen(run.context.store, recorded) {
@@ -230,16 +230,16 @@ async fn plan_anew(run: &Run<'_>) -> Result<Plan, RunEnd> {
     if request.purpose == Purpose::Restart {
         continue_restart(run, &mut request);
     }
-    run.context.planner.plan(&snapshot, &request).map_err(|error| RunEnd::Refused(error.to_string()))
+    run.context.planner.plan(&snapshot, &request).map_err(|error| EarlyEnd::Refused(error.to_string()))
 }
 
 /// Builds the snapshot of this moment: readings of the driver, and the history, holds and pending calls of the store.
-async fn observe(run: &Run<'_>) -> Result<Snapshot, RunEnd> {
+async fn observe(run: &Run<'_>) -> Result<Snapshot, EarlyEnd> {
     let context = &run.context;
     // The run's timeout does not bound this: a run that is out of time still reports the plan that is left.
     let mut facts = tokio::select! {
         biased;
-        () = run.clock.interrupted() => return Err(RunEnd::Interrupted),
+        () = run.clock.interrupted() => return Err(EarlyEnd::Interrupted),
         facts = context.driver.observe(context.desired) => facts,
     };
     match context.store.last_known(&context.desired.project) {

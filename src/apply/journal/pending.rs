@@ -4,8 +4,7 @@
 //! A store that can't be written forbids a step that has something to record, but for `lcm down`: it would be forgotten
 //! when this run is killed.
 
-use super::call;
-use super::call::{CallReport, named};
+use super::call::{self, CallReport, named};
 use super::payload::payload;
 use crate::apply::run::{Commitment, Notice, Run, StepError, StepOutcome, millis};
 use crate::host::calls::HookCall;

@@ -21,7 +21,7 @@ pub(in crate::apply) enum Cancelled {
 }
 
 /// Start, deadline and interrupt of one run.
-pub(in crate::apply) struct Clock {
+pub(in crate::apply) struct RunClock {
     began: Instant,
     timeout: Duration,
     /// `None`: too far away for the clock to represent.
@@ -30,7 +30,7 @@ pub(in crate::apply) struct Clock {
     interrupt: watch::Receiver<Option<Interrupt>>,
 }
 
-impl Clock {
+impl RunClock {
     pub(super) fn new(context: &Context<'_>) -> Self {
         let (began, timeout) = (Instant::now(), context.options.timeout);
         Self {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::clock::{Clock, millis};
+use super::clock::{RunClock, millis};
 use super::context::Context;
 use super::ledger::RunLedger;
 use super::notices::NoticeQueues;
@@ -20,7 +20,7 @@ use crate::model::secret::Masker;
 /// One apply, as its steps see it.
 pub(in crate::apply) struct Run<'a> {
     pub(in crate::apply) context: Context<'a>,
-    pub(in crate::apply) clock: Clock,
+    pub(in crate::apply) clock: RunClock,
     /// Admissions are proved one at a time.
     pub(in crate::apply) admission: tokio::sync::Mutex<()>,
     /// Signals that a start was launched: dependents that wait for no more may begin.
@@ -37,7 +37,7 @@ impl<'a> Run<'a> {
     pub(in crate::apply) fn new(context: Context<'a>) -> Self {
         Self {
             context,
-            clock: Clock::new(&context),
+            clock: RunClock::new(&context),
             admission: tokio::sync::Mutex::new(()),
             launched: Notify::new(),
             ledger: Mutex::default(),

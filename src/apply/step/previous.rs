@@ -20,6 +20,7 @@ pub(in crate::apply) enum Restorable<'p> {
     Free(&'p Step),
 }
 
+/// Judges whether the previous revision can be restored after this start has failed.
 pub(in crate::apply) fn restorable<'p>(plan: &'p Plan, step: &Step) -> Restorable<'p> {
     let stop = plan.steps.iter().find(|other| other.action == Action::Stop && other.service == step.service);
     let Some(stop) = stop else { return Restorable::NeverStopped };

@@ -1,14 +1,12 @@
 //! A start: admission, hooks, start, health, hooks again. A failed start restores the previous revision that was put aside.
 
-use super::health;
-use super::health::HealthError;
+use super::health::{self, HealthError};
 use super::log::log_tail;
 use super::previous::{Restorable, restorable, restore};
 use crate::apply::admission::admit::{admit, readmit, reserve};
 use crate::apply::admission::memory::Need;
 use crate::apply::gate::expect::{StartReadiness, of_start};
-use crate::apply::gate::hooks;
-use crate::apply::gate::hooks::HookPoint;
+use crate::apply::gate::hooks::{self, HookPoint};
 use crate::apply::gate::permission::forbidden;
 use crate::apply::journal::measure::Stopwatch;
 use crate::apply::journal::record::Cursor;

@@ -7,8 +7,7 @@ use tokio::time::Instant;
 
 use crate::apply::admission::release::{BeforeStop, released};
 use crate::apply::gate::expect::{check_expectation, of_remove, of_stop};
-use crate::apply::gate::hooks;
-use crate::apply::gate::hooks::HookPoint;
+use crate::apply::gate::hooks::{self, HookPoint};
 use crate::apply::gate::permission::forbidden;
 use crate::apply::journal::measure::Stopwatch;
 use crate::apply::journal::record::Cursor;

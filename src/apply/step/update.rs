@@ -1,7 +1,6 @@
 //! Changes to a service while it runs: an update of its container's settings, and the unpause of a service without a hold.
 
-use super::health;
-use super::health::HealthError;
+use super::health::{self, HealthError};
 use crate::apply::gate::expect::{check_expectation, of_stop, of_unpause};
 use crate::apply::journal::pending;
 use crate::apply::journal::record::Cursor;

@@ -1,8 +1,7 @@
 //! A wake: a running service gets back GPU memory that it gave up. Its memory is admitted as that of a start, then the calls
 //! of its `wake:` are made, then it has to answer.
 
-use super::health;
-use super::health::HealthError;
+use super::health::{self, HealthError};
 use super::log::log_tail;
 use crate::apply::admission::admit::admit;
 use crate::apply::admission::memory::Need;
