@@ -1,5 +1,5 @@
-//! Carries out the graph of one plan: a step begins when all its needs are met, in the plan's order, so many at once.
-//! A step that fails takes its dependents with it and nobody else.
+//! Carries out the graph of one plan: a step begins when all its needs are met, in the plan's order, up to a number of
+//! parallel steps. A step that fails takes its dependents with it, and no other step.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -8,59 +8,60 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 
-use super::record::forbidden;
-use super::run::{Cut, Run, millis};
-use super::verdict::{Trouble, Verdict};
-use super::{Failure, OnFailure, attempts, evict, pending, start, stop, update, wake, words};
+use super::gate::permission::forbidden;
+use super::journal::result::{fail, key, skip, succeed};
+use super::journal::{attempts, pending};
+use super::run::{Cancelled, OnFailure, Run, StepError, StepOutcome, millis, spoken};
+use super::step::{evict, pause, start, stop, update, wake};
 use crate::model::desired::Condition;
 use crate::model::event::{EventKind, Outcome};
 use crate::model::lifecycle::Action;
-use crate::model::names::{ServiceName, StepId};
-use crate::model::plan::{Plan, Reason, ReasonCode, Step};
+use crate::model::names::StepId;
+use crate::model::plan::{Plan, ReasonCode, Step};
 
-/// After an interrupt, an effect under way may finish for so long; with what follows that makes the promised 5 s.
+/// Time for effects under way after an interrupt. With the end of the run that makes the promised 5 s.
 const PATIENCE_INTERRUPTED: Duration = Duration::from_secs(4);
 
-/// When the run's time is over, an effect under way may finish for so long: three times the usual grace of a stop.
+/// Time for effects under way after the run's timeout: three times the usual grace of a stop.
 const PATIENCE_OUT_OF_TIME: Duration = Duration::from_secs(30);
 
-/// What a round came to.
+/// Result of the steps of one plan.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct RoundProgress {
     pub(super) done: usize,
     pub(super) stale: usize,
     pub(super) failed: usize,
-    /// Why no further step may begin: the host's lock is not held any more.
+    /// Reason for which no further step may begin: the host's lock is not held any more.
     pub(super) lock_lost: Option<String>,
 }
 
-/// Where a step of the graph stands.
+/// State of a step of the graph.
 #[derive(Debug)]
-enum Fate {
+enum NodeState {
     Waiting,
     UnderWay,
-    Well,
+    Succeeded,
     /// Its dependents can't begin.
     Lost,
 }
 
-/// Carries the plan out as far as it goes, and says how far.
-pub(super) async fn execute(run: &Run<'_>, plan: &Plan, on_failure: OnFailure) -> Progress {
+/// Carries the plan out as far as possible, and returns the progress.
+pub(super) async fn execute(run: &Run<'_>, plan: &Plan, on_failure: OnFailure) -> RoundProgress {
     run.ledger().launched.clear();
-    let mut graph = Graph { plan, fates: plan.steps.iter().map(|step| (&step.id, Fate::Waiting)).collect() };
-    let mut progress = Progress::default();
+    let mut graph = StepGraph { plan, states: plan.steps.iter().map(|step| (&step.id, NodeState::Waiting)).collect() };
+    let mut progress = RoundProgress::default();
     let mut under_way = FuturesUnordered::new();
     let mut patience = pin!(patience(run));
     loop {
         graph.drop_lost(run);
-        let halted = run.cut().is_some() || (progress.failed > 0 && on_failure != OnFailure::Continue);
+        let halted = run.clock.cancelled().is_some() || (progress.failed > 0 && on_failure != OnFailure::Continue);
         while !halted && progress.lock_lost.is_none() && under_way.len() < run.context.options.parallelism.max(1) {
             let Some(step) = graph.next_ready(run) else { break };
             if let Err(reason) = (run.context.check_lock)() {
                 progress.lock_lost = Some(reason);
                 break;
             }
-            graph.fates.insert(&step.id, Fate::UnderWay);
+            graph.states.insert(&step.id, NodeState::UnderWay);
             under_way.push(carry(run, plan, step));
         }
         if under_way.is_empty() {
@@ -68,13 +69,13 @@ pub(super) async fn execute(run: &Run<'_>, plan: &Plan, on_failure: OnFailure) -
         }
         tokio::select! {
             biased;
-            Some((step, verdict)) = under_way.next() => {
-                let fate = count(&mut progress, &verdict);
-                graph.fates.insert(&step.id, fate);
+            Some((step, outcome)) = under_way.next() => {
+                let state = count(&mut progress, &outcome);
+                graph.states.insert(&step.id, state);
             }
             () = run.launched.notified() => {}
-            cut = &mut patience => {
-                drop_under_way(run, plan, cut);
+            cancelled = &mut patience => {
+                drop_under_way(run, plan, cancelled);
                 break;
             }
         }
@@ -83,155 +84,116 @@ pub(super) async fn execute(run: &Run<'_>, plan: &Plan, on_failure: OnFailure) -
     progress
 }
 
-fn count(progress: &mut Progress, verdict: &Verdict) -> Fate {
-    match verdict {
-        Verdict::Done | Verdict::NotNeeded => {
+fn count(progress: &mut RoundProgress, outcome: &StepOutcome) -> NodeState {
+    match outcome {
+        StepOutcome::Done | StepOutcome::NotNeeded => {
             progress.done += 1;
-            Fate::Well
+            NodeState::Succeeded
         }
-        Verdict::Stale(_) => {
+        StepOutcome::Stale(_) => {
             progress.stale += 1;
-            Fate::Lost
+            NodeState::Lost
         }
-        Verdict::Failed(_) | Verdict::Cut(Cut::OutOfTime) => {
+        StepOutcome::Failed(_) | StepOutcome::Cancelled(Cancelled::OutOfTime) => {
             progress.failed += 1;
-            Fate::Lost
+            NodeState::Lost
         }
-        Verdict::Cut(Cut::Interrupted) => Fate::Lost,
+        StepOutcome::Cancelled(Cancelled::Interrupted) => NodeState::Lost,
     }
 }
 
-/// Returns when effects under way have had their time after the run was cut short.
-async fn patience(run: &Run<'_>) -> Cut {
-    let cut = run.when_cut().await;
-    let time = match cut {
-        Cut::Interrupted => PATIENCE_INTERRUPTED,
-        Cut::OutOfTime => PATIENCE_OUT_OF_TIME,
+/// Returns when effects under way have had their time after the run was cancelled.
+async fn patience(run: &Run<'_>) -> Cancelled {
+    let cancelled = run.clock.when_cancelled().await;
+    let time = match cancelled {
+        Cancelled::Interrupted => PATIENCE_INTERRUPTED,
+        Cancelled::OutOfTime => PATIENCE_OUT_OF_TIME,
     };
     tokio::time::sleep(time).await;
-    cut
+    cancelled
 }
 
-/// One step, from its first event to its last.
-async fn carry<'p>(run: &Run<'_>, plan: &'p Plan, step: &'p Step) -> (&'p Step, Verdict) {
+/// Carries out one step, from its first event to its last.
+async fn carry<'p>(run: &Run<'_>, plan: &'p Plan, step: &'p Step) -> (&'p Step, StepOutcome) {
     let began = Instant::now();
     run.ledger().under_way.insert(step.id.clone());
     run.time_stages(&step.id);
     let (id, service) = (step.id.clone(), step.service.clone());
     run.say(EventKind::StepStarted { step: id, service, action: step.action, estimate_ms: step.estimate_ms });
-    let verdict = match (forbidden(run, step), step.action) {
+    let outcome = match (forbidden(run, step), step.action) {
         (Some(stale), _) => stale,
         (None, Action::Stop) => stop::stop(run, step).await,
         (None, Action::Start) => start::start(run, plan, step).await,
         (None, Action::Remove) => stop::remove(run, step).await,
         (None, Action::Evict) => evict::evict(run, step).await,
-        (None, Action::Pause) => words::pause(run, step).await,
+        (None, Action::Pause) => pause::pause(run, step).await,
         (None, Action::Update) => update::update(run, step).await,
         (None, Action::Unpause) => update::unpause(run, step).await,
         (None, Action::Wake) => wake::wake(run, plan, step).await,
     };
-    close(run, plan, step, (&verdict, began));
-    (step, verdict)
+    close(run, plan, step, (&outcome, began));
+    (step, outcome)
 }
 
-fn close(run: &Run<'_>, plan: &Plan, step: &Step, (verdict, began): (&Verdict, Instant)) {
+fn close(run: &Run<'_>, plan: &Plan, step: &Step, (outcome, began): (&StepOutcome, Instant)) {
     let took_ms = millis(began.elapsed());
     run.ledger().under_way.remove(&step.id);
-    // One that was cut short may yet come to its end, and what follows that is still to be called.
-    if !matches!(verdict, Verdict::Cut(_)) {
+    // The effect of a cancelled step may still complete, and the calls that follow it are still due.
+    if !matches!(outcome, StepOutcome::Cancelled(_)) {
         pending::close(run, step);
     }
-    match verdict {
-        Verdict::Done => well(run, step, Outcome::Done, took_ms),
-        Verdict::NotNeeded => well(run, step, Outcome::NotNeeded, took_ms),
-        Verdict::Stale(reason) => skip(run, step, &format!("stale: {reason}; it is planned anew")),
-        Verdict::Failed(trouble) => {
-            attempts::failed(run, plan, step, trouble.code);
-            fail(run, name(step), trouble, took_ms);
+    match outcome {
+        StepOutcome::Done => succeed(run, step, Outcome::Done, took_ms),
+        StepOutcome::NotNeeded => succeed(run, step, Outcome::NotNeeded, took_ms),
+        StepOutcome::Stale(reason) => skip(run, step, &format!("stale: {reason}; it is planned anew")),
+        StepOutcome::Failed(error) => {
+            attempts::failed(run, plan, step, error.code);
+            fail(run, key(step), error, took_ms);
         }
-        Verdict::Cut(Cut::Interrupted) => skip(run, step, "interrupted while it was under way"),
-        Verdict::Cut(Cut::OutOfTime) => fail(run, name(step), &out_of_time(run, "while it was under way"), took_ms),
-    }
-}
-
-fn well(run: &Run<'_>, step: &Step, outcome: Outcome, took_ms: u64) {
-    {
-        let mut ledger = run.ledger();
-        ledger.skipped.remove(&step.id);
-        ledger.done += u32::from(outcome == Outcome::Done);
-    }
-    let (id, service, stages) = (step.id.clone(), step.service.clone(), run.stage_times(&step.id));
-    run.say(EventKind::StepDone { step: id, service, outcome, took_ms, stages });
-}
-
-/// A step, and whose it is.
-pub(super) type Name<'a> = (&'a StepId, &'a ServiceName);
-
-fn name(step: &Step) -> Name<'_> {
-    (&step.id, &step.service)
-}
-
-pub(super) fn fail(run: &Run<'_>, (step, service): Name<'_>, trouble: &Trouble, took_ms: u64) {
-    let error = run.mask(&trouble.error);
-    let (id, service, log) = (step.clone(), service.clone(), trouble.log.clone());
-    {
-        let mut ledger = run.ledger();
-        ledger.failed.insert(id.clone());
-        ledger.skipped.remove(&id);
-        if !ledger.unevicted.contains_key(&id) {
-            let reason = Reason { code: trouble.code, message: error.clone(), by: None };
-            ledger.prevented.insert(service.clone(), reason);
+        StepOutcome::Cancelled(Cancelled::Interrupted) => skip(run, step, "interrupted while it was under way"),
+        StepOutcome::Cancelled(Cancelled::OutOfTime) => {
+            fail(run, key(step), &out_of_time(run, "while it was under way"), took_ms);
         }
-        let failure = Failure { step: id.clone(), service: service.clone(), error: error.clone(), log: log.clone() };
-        ledger.failures.push(failure);
     }
-    let stages = run.stage_times(&id);
-    run.say(EventKind::StepFailed { step: id, service, error, log, took_ms, stages });
 }
 
-fn skip(run: &Run<'_>, step: &Step, reason: &str) {
-    run.ledger().skipped.insert(step.id.clone());
-    let (id, service) = (step.id.clone(), step.service.clone());
-    run.say(EventKind::StepSkipped { step: id, service, reason: run.mask(reason) });
+fn out_of_time(run: &Run<'_>, when: &str) -> StepError {
+    let time = spoken(run.context.options.timeout);
+    StepError::new(ReasonCode::StartFailed, format!("the run's time of {time} is over {when}"))
 }
 
-fn out_of_time(run: &Run<'_>, when: &str) -> Trouble {
-    let time = super::run::spoken(run.context.options.timeout);
-    Trouble::new(ReasonCode::StartFailed, format!("the run's time of {time} is over {when}"))
-}
-
-/// Their patience is over: what they were doing is found by the next run.
-fn drop_under_way(run: &Run<'_>, plan: &Plan, cut: Cut) {
+/// Gives up the steps under way: the next run observes their effects.
+fn drop_under_way(run: &Run<'_>, plan: &Plan, cancelled: Cancelled) {
     let under_way = std::mem::take(&mut run.ledger().under_way);
     for step in plan.steps.iter().filter(|step| under_way.contains(&step.id)) {
-        match cut {
-            Cut::Interrupted => {
+        match cancelled {
+            Cancelled::Interrupted => {
                 skip(run, step, "interrupted while it was under way; the next run finds how it went on");
             }
-            Cut::OutOfTime => {
-                fail(run, name(step), &out_of_time(run, "while it was under way"), millis(run.began.elapsed()));
+            Cancelled::OutOfTime => {
+                fail(run, key(step), &out_of_time(run, "while it was under way"), millis(run.clock.elapsed()));
             }
         }
     }
 }
 
-struct Graph<'p> {
+struct StepGraph<'p> {
     plan: &'p Plan,
-    fates: BTreeMap<&'p StepId, Fate>,
+    states: BTreeMap<&'p StepId, NodeState>,
 }
 
-impl<'p> Graph<'p> {
+impl<'p> StepGraph<'p> {
     /// The first step of the plan's order whose needs are all met.
     fn next_ready(&self, run: &Run<'_>) -> Option<&'p Step> {
         let ready = |step: &&Step| step.needs.iter().all(|need| self.is_met(run, step, need));
         self.waiting().find(ready)
     }
 
-    /// Leaves out what can't begin any more, and what that takes with it.
+    /// Skips steps that can't begin any more, and their dependents.
     fn drop_lost(&mut self, run: &Run<'_>) {
-        // In the plan's order needs come first, so that one pass reaches all.
+        // In the plan's order needs come first, so that one pass reaches every dependent.
         for step in &self.plan.steps {
-            if !matches!(self.fates.get(&step.id), Some(Fate::Waiting)) {
+            if !matches!(self.states.get(&step.id), Some(NodeState::Waiting)) {
                 continue;
             }
             let lost = step.needs.iter().find(|need| self.is_lost(need));
@@ -240,22 +202,22 @@ impl<'p> Graph<'p> {
                 None if run.ledger().failed.contains(&step.id) => "it failed earlier in this run".to_owned(),
                 None => continue,
             };
-            self.fates.insert(&step.id, Fate::Lost);
+            self.states.insert(&step.id, NodeState::Lost);
             skip(run, step, &reason);
         }
     }
 
-    /// What is left when the graph has come to its end.
-    fn leave(&mut self, run: &Run<'_>, progress: &Progress, on_failure: OnFailure) {
+    /// Reports the steps that have not begun when the graph has come to its end.
+    fn leave(&mut self, run: &Run<'_>, progress: &RoundProgress, on_failure: OnFailure) {
         let left: Vec<&Step> = self.waiting().collect();
-        let mut told = progress.failed > 0;
+        let mut reported = progress.failed > 0;
         for step in left {
-            match run.cut() {
-                Some(Cut::Interrupted) => skip(run, step, "interrupted before it began"),
-                Some(Cut::OutOfTime) if told => skip(run, step, "the run's time is over"),
-                Some(Cut::OutOfTime) => {
-                    told = true;
-                    fail(run, name(step), &out_of_time(run, "before it could begin"), 0);
+            match run.clock.cancelled() {
+                Some(Cancelled::Interrupted) => skip(run, step, "interrupted before it began"),
+                Some(Cancelled::OutOfTime) if reported => skip(run, step, "the run's time is over"),
+                Some(Cancelled::OutOfTime) => {
+                    reported = true;
+                    fail(run, key(step), &out_of_time(run, "before it could begin"), 0);
                 }
                 None if progress.lock_lost.is_some() => {
                     skip(run, step, "the lock of this host was lost before it began");
@@ -269,20 +231,20 @@ impl<'p> Graph<'p> {
     }
 
     fn waiting(&self) -> impl Iterator<Item = &'p Step> {
-        self.plan.steps.iter().filter(|step| matches!(self.fates.get(&step.id), Some(Fate::Waiting)))
+        self.plan.steps.iter().filter(|step| matches!(self.states.get(&step.id), Some(NodeState::Waiting)))
     }
 
     fn is_lost(&self, need: &StepId) -> bool {
-        matches!(self.fates.get(need), Some(Fate::Lost) | None)
+        matches!(self.states.get(need), Some(NodeState::Lost) | None)
     }
 
-    /// A dependency that need only be started is met before it is healthy.
+    /// True where a need is met. A dependency with the condition `service_started` is met before it is healthy.
     fn is_met(&self, run: &Run<'_>, step: &Step, need: &StepId) -> bool {
-        match self.fates.get(need) {
-            Some(Fate::Well) => return true,
-            // Started, and over already.
-            Some(Fate::Lost) | None => return false,
-            Some(Fate::Waiting | Fate::UnderWay) => {}
+        match self.states.get(need) {
+            Some(NodeState::Succeeded) => return true,
+            // Started, and failed or ended already.
+            Some(NodeState::Lost) | None => return false,
+            Some(NodeState::Waiting | NodeState::UnderWay) => {}
         }
         let Some(needed) = self.plan.step(need).filter(|needed| needed.action == Action::Start) else { return false };
         let dependent = run.context.desired.services.get(&step.service);

@@ -1,5 +1,5 @@
-//! The way back after a failure: what this run started is stopped, what it stopped runs again. A plan of its own,
-//! carried out by the same executor. What can't be brought back as it was, is said and left.
+//! Rollback after a failure: services that this run started are stopped, and those that it stopped are started again. It is
+//! a plan of its own, carried out by the same executor. A service that can't be restored as it was is reported and left.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use crate::model::names::{ServiceName, StepId};
 use crate::model::plan::{Expect, Plan, Reason, ReasonCode, Step};
 use crate::runtime::Life;
 
-/// The steps back from what the ledger holds; `None`: nothing is to be undone.
+/// Returns the plan that undoes the moves in the ledger; `None`: there is nothing to undo.
 pub(super) async fn plan_back(run: &Run<'_>, forward: &Plan) -> Option<Plan> {
     let (started, stopped, states) = {
         let ledger = run.ledger();
         (ledger.started.clone(), ledger.stopped.clone(), ledger.states.clone())
     };
-    // Dependents were started after what they depend on: they go first.
+    // Dependents were started after their dependencies, and are stopped first.
     let mut stops = Vec::new();
     for moved in started.iter().rev() {
         let again = stopped.iter().any(|other| other.step.service == moved.step.service);
@@ -27,7 +27,7 @@ pub(super) async fn plan_back(run: &Run<'_>, forward: &Plan) -> Option<Plan> {
         }
     }
     let mut starts: Vec<Step> = Vec::new();
-    // Dependents were stopped before what they depend on: they come last.
+    // Dependents were stopped before their dependencies, and are started last.
     for moved in stopped.iter().rev() {
         let anew = started.iter().any(|other| other.step.service == moved.step.service);
         if !anew && let Some(step) = start_of(run, moved, &stops, &starts).await {
@@ -38,7 +38,7 @@ pub(super) async fn plan_back(run: &Run<'_>, forward: &Plan) -> Option<Plan> {
     (!stops.is_empty()).then(|| Plan { steps: stops, changes: true, ..forward.clone() })
 }
 
-/// Stops what this run started, if it still runs.
+/// Returns the stop of a service that this run started, if it still runs.
 async fn stop_of(
     run: &Run<'_>,
     moved: &Moved,
@@ -57,7 +57,7 @@ async fn stop_of(
         return None;
     }
     let state = states.get(name).copied().unwrap_or(State::Online);
-    // What has failed and has processes left is in error.
+    // A failed service with processes left is in error.
     let state = if state.is_not_running() { State::Error } else { state };
     let route = route(Action::Stop, state)?;
     let expect = Expect { instance: look.instance, state };
@@ -67,7 +67,7 @@ async fn stop_of(
     Some(step_back(&moved.step, Action::Stop, route, expect, needs))
 }
 
-/// Starts what this run stopped, if what starts then is what ran before.
+/// Returns the start of a service that this run stopped, if the manifest still has the spec that ran before.
 async fn start_of(run: &Run<'_>, moved: &Moved, stops: &[Step], earlier: &[Step]) -> Option<Step> {
     let name = &moved.step.service;
     if !moved.step.route.first().is_some_and(|state| state.is_operational()) {

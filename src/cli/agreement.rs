@@ -70,7 +70,7 @@ impl Agreement<'_> {
         let snapshot = opened.snapshot(session).await?;
         opened.refuse_other_hosts(&snapshot.facts)?;
         opened.refuse_if_all_unknown(&snapshot, request)?;
-        let look = apply::Look { desired: &opened.desired, snapshot: &snapshot, author };
+        let look = apply::RecordedSnapshot { desired: &opened.desired, snapshot: &snapshot, author };
         apply::record_seen(opened.store(), look).unwrap_or_else(|error| (self.tell_of_store)(&error));
         oneshot::refuse_held(opened, &snapshot, request)?;
         let snapshot = oneshot::resume(opened, snapshot, request);

@@ -1,4 +1,4 @@
-//! Hooks and notifiers: when they are called, what they may prevent, and that nobody waits for a notifier.
+//! Hooks and notifiers: when they are called, what they may prevent, and that no step waits for a notifier.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::bench::{Bench, loads_in, room, start, stop, takes, wait_for};
 use crate::apply::Interrupt;
-use crate::apply::memory::{Lack, Need, Promise, Standing, lack};
+use crate::apply::admission::memory::{Need, Shortfall, shortfall};
+use crate::apply::run::{ReservationState, StartReservation};
 use crate::model::event::{EventKind, Stage};
 use crate::model::facts::Reading;
 use crate::model::names::GpuId;
@@ -123,8 +124,8 @@ async fn where_nobody_tells_who_holds_what_all_that_is_promised_counts() {
     bench.desired.services.get_mut(&"b".into()).expect("it is there").health.timeout = 700 * SECOND;
     let outcome = bench.apply(vec![start("a", &[]), start("b", &[]), start("c", &["start:b"])]).await;
     assert_eq!((outcome.done, outcome.failures.len()), (3, 0), "{:?}", outcome.failures);
-    // Longer than anybody's memory is waited for: one that loads will be done. How much of its promise is among what
-    // is used, nobody knows until then.
+    // Longer than a start waits for memory: the other service loads, and that ends. The part of its reservation that is
+    // among the used memory is unknown until then.
     assert_about(bench.time_of(is_begun("c")), 600 * SECOND);
 
     let mut bench = two(12_000, 12_000);
@@ -238,10 +239,14 @@ fn an_orphan_with_a_services_name_counts_beside_it() {
     let (a, b) = (takes(8_000, "a"), takes(8_000, "b"));
     let gpus = [GpuId::from("gpu-0")];
     let line = |service, promised: &[GpuId]| {
-        let promise = |gpu: &GpuId| Promise { gpus: vec![gpu.clone()], amount: a.vram, standing: Standing::Loading };
-        let promises = promised.iter().map(|gpu| ("a".into(), promise(gpu))).collect();
-        match lack(&orphaned(18_000), &Need { service, gpus: &gpus, amount: service.vram }, &promises) {
-            Some(Lack::Short { line, .. }) => line,
+        let promise = |gpu: &GpuId| StartReservation {
+            gpus: vec![gpu.clone()],
+            amount: a.vram,
+            state: ReservationState::Loading,
+        };
+        let reservations = promised.iter().map(|gpu| ("a".into(), promise(gpu))).collect();
+        match shortfall(&orphaned(18_000), &Need { service, gpus: &gpus, amount: service.vram }, &reservations) {
+            Some(Shortfall::Short { line, .. }) => line,
             other => panic!("{other:?}"),
         }
     };

@@ -1,4 +1,4 @@
-//! What nobody made, and every look finds.
+//! State changes that lcm did not make, and that every observation finds.
 
 use super::bench::{Bench, service, start, stop};
 use crate::model::facts::Reading;

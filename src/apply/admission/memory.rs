@@ -1,0 +1,199 @@
+//! Free GPU memory at this moment: what the driver measures, less the reservations of this run that no measurement shows
+//! for certain yet. Waits for memory are in `admit`.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+
+use crate::apply::run::{Context, ReservationState, Run, StartReservation};
+use crate::model::desired::Service;
+use crate::model::facts::{ProbeFacts, ProbeReading};
+use crate::model::names::{GpuId, ServiceName};
+use crate::model::plan::{Plan, Request};
+use crate::model::room::{GpuRoom, Holder, Room};
+use crate::model::size::Mebibytes;
+use crate::model::snapshot::Snapshot;
+
+/// Memory that one start takes, on each of these GPUs.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::apply) struct Need<'a> {
+    pub(in crate::apply) service: &'a Service,
+    pub(in crate::apply) gpus: &'a [GpuId],
+    pub(in crate::apply) amount: Mebibytes,
+}
+
+/// Reason for which a start can't have its memory now.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::apply) enum Shortfall {
+    /// A GPU can't be used any more.
+    Lost(String),
+    Unknown(String),
+    /// `it needs 20 000 MiB; GPU 0 has 24 564 − …`.
+    Short {
+        line: String,
+        /// Only services that are loading are in the way, and their loading ends.
+        passes: bool,
+    },
+}
+
+/// Returns the capacity of each GPU at this moment. A service that may be evicted counts in full, because it is not probed.
+pub(in crate::apply) async fn capacity_now(run: &Run<'_>) -> Room {
+    let Context { driver, planner, desired, request, .. } = run.context;
+    planner.capacity(&planner.observe(driver.survey(desired).await), request)
+}
+
+/// Returns the capacity as [`capacity_now`] does, for a step of this plan: memory that the plan does not reserve any more is
+/// not reserved here either. Where that is too little, services that look evicted or asleep are probed first.
+pub(in crate::apply) async fn capacity_for(run: &Run<'_>, plan: &Plan, is_enough: impl Fn(&Room) -> bool) -> Room {
+    let given_back = plan.given_back.iter().map(|given| (given.service.clone(), given.gpu.clone())).collect();
+    let request = Request { given_back, ..run.context.request.clone() };
+    let planner = run.context.planner;
+    let mut snapshot = planner.observe(run.context.driver.survey(run.context.desired).await);
+    let room = planner.capacity(&snapshot, &request);
+    if is_enough(&room) {
+        return room;
+    }
+    let answered = probe_evicted(run, &snapshot).await;
+    if answered.is_empty() {
+        return room;
+    }
+    snapshot.facts.probes.extend(answered);
+    planner.capacity(&planner.observe(snapshot.facts), &request)
+}
+
+/// Probes services that hold little memory. A survey probes none, and a service that still loads holds as little as one
+/// that is evicted; the planner tells them apart by their answers. Returns the answers of those that passed.
+async fn probe_evicted(run: &Run<'_>, snapshot: &Snapshot) -> BTreeMap<ServiceName, ProbeFacts> {
+    let (driver, desired) = (run.context.driver, run.context.desired);
+    // A service that this run has admitted counts by its reservation.
+    let promised = |name: &ServiceName| run.ledger().reservations.contains_key(name);
+    let others = desired.services.values().filter(|service| service.vram > Mebibytes::ZERO && !promised(&service.name));
+    let others: Vec<&Service> = others.collect();
+    if others.is_empty() {
+        return BTreeMap::new();
+    }
+    let asked = others.into_iter().filter_map(|service| {
+        let seen = snapshot.observed.services.get(&service.name)?;
+        let holds_little = seen.is_evicted(service) || seen.holds_less_than_declared(service);
+        let instance = seen.instance.as_ref().filter(|_| seen.unknown.is_some() && holds_little)?;
+        Some(async move { (service, driver.probe(&desired.project, service, instance).await) })
+    });
+    // A service that does not answer now may be restarting: it stays unknown, and is probed again with the next survey.
+    let answered = join_all(asked).await.into_iter().filter(|(_, reading)| *reading == ProbeReading::Passed);
+    answered.map(|(service, health)| (service.name.clone(), ProbeFacts { health: Some(health), busy: None })).collect()
+}
+
+/// Returns the shortfall of memory, if there is one.
+pub(in crate::apply) fn shortfall(
+    room: &Room,
+    need: &Need<'_>,
+    reservations: &BTreeMap<ServiceName, StartReservation>,
+) -> Option<Shortfall> {
+    if let Some(reason) = &room.unknown {
+        return Some(Shortfall::Unknown(format!("whether its memory is free can't be told: {reason}")));
+    }
+    let mut short = None;
+    for id in need.gpus {
+        if let Some(why) = unreadable(room, id) {
+            return Some(Shortfall::Unknown(why));
+        }
+        let Some(gpu) = room.gpus.get(id) else {
+            return Some(Shortfall::Lost(format!("GPU {id} is not there any more")));
+        };
+        if let Some(reason) = &gpu.lost {
+            return Some(Shortfall::Lost(format!("{} can't be used any more: {reason}", gpu.called)));
+        }
+        short = short.or_else(|| shortfall_on(id, gpu, need, reservations));
+    }
+    short
+}
+
+/// Returns the reason for which a GPU can't be read for now, though it may exist.
+pub(in crate::apply) fn unreadable(room: &Room, id: &GpuId) -> Option<String> {
+    let why = |gpu: &GpuRoom| Some(format!("{} can't be used for now: {}", gpu.called, gpu.unreadable.as_ref()?));
+    match room.gpus.get(id) {
+        Some(gpu) => why(gpu),
+        None => room.gpus.values().find_map(why).map(|why| format!("GPU {id} is not found, and {why}")),
+    }
+}
+
+/// True where a driver measures the free memory of all these GPUs.
+pub(in crate::apply) fn is_measured(room: &Room, gpus: &[GpuId]) -> bool {
+    gpus.iter().all(|id| room.gpus.get(id).is_some_and(|gpu| gpu.used.is_some()))
+}
+
+fn shortfall_on(
+    id: &GpuId,
+    gpu: &GpuRoom,
+    need: &Need<'_>,
+    reservations: &BTreeMap<ServiceName, StartReservation>,
+) -> Option<Shortfall> {
+    let itself = Some(&need.service.name);
+    let others = || reservations.iter().filter(|(name, _)| Some(*name) != itself);
+    let elsewhere: Vec<_> =
+        others().filter(|(_, reservation)| !reservation.gpus.contains(id)).map(|(name, _)| name).collect();
+    let others: Vec<_> = others().filter(|(_, reservation)| reservation.gpus.contains(id)).collect();
+    let gpu = &without(gpu, &elsewhere);
+    let counted = with_promises(gpu, &others);
+    let whole = if gpu.told { None } else { as_a_whole(gpu, &others) };
+    let short = [Some(&counted), whole.as_ref()].into_iter().flatten().find(|gpu| !has_room(gpu, need))?;
+    let line = format!("it needs {}; {}", need.amount, short.arithmetic(itself));
+    Some(Shortfall::Short { line, passes: whole.is_some() && passes(&counted, &others, need) })
+}
+
+fn has_room(gpu: &GpuRoom, need: &Need<'_>) -> bool {
+    u64::try_from(gpu.left(Some(&need.service.name))).is_ok_and(|left| left >= need.amount.0)
+}
+
+/// True where the memory would suffice once the loading services are done. Until then, memory that they have taken already
+/// counts several times: as theirs, as used, and as foreign.
+fn passes(counted: &GpuRoom, others: &[(&ServiceName, &StartReservation)], need: &Need<'_>) -> bool {
+    let (loading, rest): (Vec<_>, Vec<_>) =
+        others.iter().copied().partition(|(_, reservation)| reservation.state == ReservationState::Loading);
+    let theirs: Mebibytes = loading.iter().map(|(_, reservation)| reservation.amount).sum();
+    let done = GpuRoom { foreign: counted.foreign - theirs, ..counted.clone() };
+    !loading.is_empty() && has_room(&done, need) && as_a_whole(counted, &rest).is_some_and(|gpu| has_room(&gpu, need))
+}
+
+/// Counts services that this run has placed on other GPUs only by their measured memory here.
+fn without(gpu: &GpuRoom, elsewhere: &[&ServiceName]) -> GpuRoom {
+    let mut gpu = gpu.clone();
+    for holder in gpu.holders.iter_mut().filter(|holder| elsewhere.iter().any(|name| holder.is(name))) {
+        holder.counts = holder.measured.unwrap_or_default();
+    }
+    gpu
+}
+
+/// Counts each reservation in full until a reading shows its service, and then for the part that is not measured yet.
+fn with_promises(gpu: &GpuRoom, reservations: &[(&ServiceName, &StartReservation)]) -> GpuRoom {
+    let mut gpu = gpu.clone();
+    for (name, reservation) in
+        reservations.iter().filter(|(_, reservation)| reservation.state == ReservationState::Loading)
+    {
+        match gpu.holders.iter_mut().find(|holder| holder.is(name)) {
+            Some(holder) => holder.counts = holder.counts.max(reservation.amount),
+            None => gpu.holders.push(promised(name, reservation)),
+        }
+    }
+    gpu
+}
+
+/// Counts a GPU whose driver measures the used memory, but not by process: the part of a reservation that is taken already
+/// is unknown, so that the whole reservation counts beside the used memory. `None`: no driver measures.
+fn as_a_whole(gpu: &GpuRoom, reservations: &[(&ServiceName, &StartReservation)]) -> Option<GpuRoom> {
+    let used = Holder {
+        service: None,
+        label: "used (the driver does not say by whom)".to_owned(),
+        counts: gpu.used?,
+        measured: None,
+    };
+    let reservations = reservations.iter().filter(|(_, reservation)| reservation.state != ReservationState::Settled);
+    let reservations = reservations.map(|(name, reservation)| promised(name, reservation));
+    let holders = [used].into_iter().chain(reservations).collect();
+    Some(GpuRoom { foreign: Mebibytes::ZERO, foreign_holders: Vec::new(), holders, ..gpu.clone() })
+}
+
+fn promised(name: &ServiceName, reservation: &StartReservation) -> Holder {
+    let label = format!("promised to {name}");
+    Holder { service: Some(name.clone()), label, counts: reservation.amount, measured: None }
+}

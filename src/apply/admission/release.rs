@@ -1,0 +1,254 @@
+//! Proof that a stop has freed everything: its processes, its ports and its entries on the GPUs are gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::apply::run::{Run, StepError, WaitError, poll_interval, spoken};
+use crate::model::desired::Service;
+use crate::model::facts::{Facts, GpuFact, GpuHolder, Owner, Reading, TreeFact};
+use crate::model::instance::Instance;
+use crate::model::names::{GpuId, ProjectName, ServiceName};
+use crate::model::plan::{ReasonCode, Step};
+use crate::runtime::Life;
+
+/// A driver that is being reloaded answers a moment later. A broken one does not recover, and is often the reason for the
+/// stop, which therefore goes on.
+const READINGS_MAX: u32 = 3;
+const READING_PAUSE: Duration = Duration::from_secs(1);
+
+/// Readings of a service before its stop: afterwards the owner of a port or of a GPU entry is unknown.
+pub(in crate::apply) struct BeforeStop {
+    name: ServiceName,
+    owner: Owner,
+    on_gpus: OnGpus,
+    /// Foreign process that held one of its ports before the stop.
+    port_holder: Option<String>,
+}
+
+/// Programs of the service on GPUs.
+enum OnGpus {
+    /// Empty where no driver measures.
+    Told(Programs),
+    /// Reason for which its GPUs could not be read.
+    Unknown(String),
+}
+
+#[derive(Default)]
+struct Programs {
+    by_pid: BTreeMap<i32, String>,
+    /// Their GPUs, without those that the driver can never read in full.
+    gpus: BTreeSet<GpuId>,
+}
+
+impl OnGpus {
+    async fn of(run: &Run<'_>, step: &Step, owner: &Owner, instance: &Instance) -> Self {
+        let mut readings = 1;
+        loop {
+            let facts = run.context.driver.survey(run.context.desired).await;
+            let reason = match &facts.gpus {
+                Reading::NotAsked => return Self::Told(Programs::default()),
+                Reading::Unknown(reason) => format!("the GPUs could not be read before that: {reason}"),
+                // Some drivers report the processes of a GPU, and not their memory.
+                Reading::Known(gpus) => {
+                    let is_dark = |gpu: &GpuFact| step.gpus.contains(&gpu.id) && gpu.holders.is_empty();
+                    let Some((gpu, reason)) = unreadable(gpus, is_dark) else {
+                        let programs = Programs::of(gpus, owner, &other_trees(&facts, owner, instance));
+                        return Self::told(gpus, step, programs);
+                    };
+                    format!("GPU {} could not be read before that: {reason}", gpu.index)
+                }
+            };
+            // Only one stop of a run waits for the driver; the others use its result.
+            let gives_up = readings == READINGS_MAX || run.ledger().gpus_unreadable;
+            if gives_up {
+                run.ledger().gpus_unreadable = true;
+                return Self::Unknown(reason);
+            }
+            readings += 1;
+            tokio::time::sleep(READING_PAUSE).await;
+        }
+    }
+
+    /// Programs are unknown where the driver does not name a process on the GPUs: it may belong to the service.
+    fn told(gpus: &[GpuFact], step: &Step, programs: Programs) -> Self {
+        let is_its = |gpu: &&GpuFact| step.gpus.contains(&gpu.id) && gpu.holders.iter().any(GpuHolder::is_anybody);
+        match gpus.iter().find(is_its).filter(|_| programs.by_pid.is_empty()) {
+            Some(gpu) => Self::Unknown(format!("the driver does not name who is on GPU {}", gpu.index)),
+            None => Self::Told(programs),
+        }
+    }
+}
+
+impl Programs {
+    fn of(gpus: &[GpuFact], owner: &Owner, others: &BTreeSet<i32>) -> Self {
+        let mut programs = Self::default();
+        for gpu in gpus {
+            for holder in gpu.holders.iter().filter(|holder| holder.owner == *owner && !others.contains(&holder.pid)) {
+                programs.by_pid.insert(holder.pid, holder.program.clone());
+                programs.gpus.extend(gpu.unreadable.is_none().then(|| gpu.id.clone()));
+            }
+        }
+        programs
+    }
+}
+
+/// Returns a GPU that can't be read, and the reason.
+fn unreadable(gpus: &[GpuFact], is_meant: impl Fn(&GpuFact) -> bool) -> Option<(&GpuFact, &str)> {
+    gpus.iter().filter(|gpu| is_meant(gpu)).find_map(|gpu| Some((gpu, gpu.unreadable.as_deref()?)))
+}
+
+impl BeforeStop {
+    pub(in crate::apply) async fn of(
+        run: &Run<'_>,
+        step: &Step,
+        service: Option<&Service>,
+        instance: &Instance,
+    ) -> Self {
+        let (driver, desired) = (run.context.driver, run.context.desired);
+        let port = async {
+            match service {
+                Some(service) => driver.port_holder(&desired.project, service).await.ok().flatten(),
+                None => None,
+            }
+        };
+        let owner = owner(&desired.project, &step.service, instance);
+        // A plan that was made while the GPUs could not be read does not say which it is on.
+        let is_on_none = step.gpus.is_empty() && service.is_some_and(|service| !service.wants_gpu());
+        let on_gpus = async {
+            if is_on_none { OnGpus::Told(Programs::default()) } else { OnGpus::of(run, step, &owner, instance).await }
+        };
+        let (port_holder, on_gpus) = tokio::join!(port, on_gpus);
+        Self { name: step.service.clone(), owner, on_gpus, port_holder }
+    }
+}
+
+/// Waits until nothing of it is left.
+pub(in crate::apply) async fn released(
+    run: &Run<'_>,
+    service: Option<&Service>,
+    instance: &Instance,
+    before: &BeforeStop,
+) -> Result<(), WaitError> {
+    let began = Instant::now();
+    let patience = run.context.options.release_timeout;
+    loop {
+        let asked_at = Instant::now();
+        // An interrupt does not end this reading: the result of the stop is reported in any case.
+        let Some(left) = left(run, service, instance, before).await else {
+            if let OnGpus::Unknown(reason) = &before.on_gpus {
+                let name = &before.name;
+                run.warn(&format!("{name} was stopped, and that its GPU memory came back is UNPROVEN: {reason}"));
+            }
+            return Ok(());
+        };
+        let waited = began.elapsed();
+        if waited >= patience {
+            let error = format!("stopped, but its room did not come back within {}: {left}", spoken(patience));
+            return Err(WaitError::Failed(StepError::new(ReasonCode::StopFailed, error)));
+        }
+        run.clock
+            .sleep(poll_interval(waited, asked_at.elapsed()).min(patience.saturating_sub(waited)))
+            .await
+            .map_err(WaitError::Cancelled)?;
+    }
+}
+
+/// Describes what the stop has not freed yet, if anything.
+async fn left(run: &Run<'_>, service: Option<&Service>, instance: &Instance, before: &BeforeStop) -> Option<String> {
+    let driver = run.context.driver;
+    let was_on_none = matches!(&before.on_gpus, OnGpus::Told(programs) if programs.by_pid.is_empty());
+    let survey = async { if was_on_none { None } else { Some(driver.survey(run.context.desired).await) } };
+    // The readings take equally long, and run at the same time to shorten a switch.
+    let (left, facts) = tokio::join!(left_outside(run, service, instance, before), survey);
+    left.or_else(|| still_on_gpus(&facts?, instance, before))
+}
+
+/// Describes processes and ports that are not freed yet.
+async fn left_outside(
+    run: &Run<'_>,
+    service: Option<&Service>,
+    instance: &Instance,
+    before: &BeforeStop,
+) -> Option<String> {
+    let (driver, project) = (run.context.driver, &run.context.desired.project);
+    if let Some(service) = service {
+        let (look, held) = tokio::join!(driver.look(project, service), driver.port_holder(project, service));
+        match look {
+            Ok(look) if look.instance.as_ref() != Some(instance) => {}
+            Ok(look) => match look.life {
+                Life::Absent | Life::Ended(_) => {}
+                Life::Running | Life::Suspended | Life::Crippled(_) => {
+                    return Some("it runs again or still".to_owned());
+                }
+            },
+            Err(error) => return Some(format!("it can't be looked at: {error}")),
+        }
+        match held {
+            Ok(held) => {
+                if let Some(held) = held.filter(|held| Some(held) != before.port_holder.as_ref()) {
+                    return Some(format!("port {held} is held"));
+                }
+            }
+            Err(_) if service.ports.is_empty() => {}
+            Err(error) => return Some(format!("whether its ports are free can't be told: {error}")),
+        }
+    }
+    None
+}
+
+/// `pid 4711 (ollama) still holds 18 000 MiB on GPU 0`.
+fn still_on_gpus(facts: &Facts, instance: &Instance, before: &BeforeStop) -> Option<String> {
+    let gpus = match (&facts.gpus, &before.on_gpus) {
+        (Reading::Known(gpus), _) => gpus,
+        // Unreadable before and after the stop: the same as without a driver, and reported.
+        (Reading::NotAsked, _) | (Reading::Unknown(_), OnGpus::Unknown(_)) => return None,
+        (Reading::Unknown(reason), OnGpus::Told(_)) => {
+            return Some(format!("who is on the GPUs can't be told: {reason}"));
+        }
+    };
+    let found;
+    let programs = match &before.on_gpus {
+        OnGpus::Told(programs) => programs,
+        OnGpus::Unknown(_) => {
+            found = Programs::of(gpus, &before.owner, &other_trees(facts, &before.owner, instance));
+            &found
+        }
+    };
+    if let Some((gpu, reason)) = unreadable(gpus, |gpu| programs.gpus.contains(&gpu.id)) {
+        return Some(format!("who is on GPU {} can't be told: {reason}", gpu.index));
+    }
+    // A process of another owner under the same pid is another process.
+    let is_its = |holder: &&GpuHolder| holder.owner == before.owner || holder.owner == Owner::Stranger;
+    for gpu in gpus.iter().filter(|gpu| gpu.lost.is_none()) {
+        for holder in gpu.holders.iter().filter(is_its) {
+            if let Some(program) = programs.by_pid.get(&holder.pid) {
+                let memory = holder.memory.map_or_else(|| "memory".to_owned(), |memory| memory.to_string());
+                return Some(format!("pid {} ({program}) still holds {memory} on GPU {}", holder.pid, gpu.index));
+            }
+        }
+    }
+    None
+}
+
+fn owner(project: &ProjectName, service: &ServiceName, instance: &Instance) -> Owner {
+    match &instance.name {
+        Some(_) => Owner::Container(instance.id.clone()),
+        None => Owner::Service { project: project.clone(), service: service.clone() },
+    }
+}
+
+/// Returns the processes of surplus copies: they have the same service name, and this stop does not end them.
+fn other_trees(facts: &Facts, owner: &Owner, instance: &Instance) -> BTreeSet<i32> {
+    let (Owner::Service { project, service }, Instance { id, .. }) = (owner, instance) else {
+        return BTreeSet::new();
+    };
+    let is_it = |tree: &TreeFact| {
+        let first = tree.members.first().map(|first| format!("{}:{}", first.pid, first.start_ticks));
+        tree.marks.salt == *id || (tree.adopted && first.as_ref() == Some(id))
+    };
+    let trees = facts.trees.known().into_iter().flatten();
+    let others = trees.filter(|tree| tree.marks.are_of(project, service) && !is_it(tree));
+    others.flat_map(|tree| &tree.members).map(|member| member.pid).collect()
+}

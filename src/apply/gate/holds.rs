@@ -1,0 +1,38 @@
+//! Operator holds that arrive while a run is under way. They are read before each step and after each of its waits, so
+//! that a step planned before a hold is not carried out against it.
+
+use crate::apply::run::Run;
+use crate::model::lifecycle::Action;
+use crate::model::plan::{Purpose, ReasonCode, Step};
+use crate::model::words::Word;
+
+/// Returns the reason for which the holds of this moment forbid the step, if they do.
+pub(super) fn forbids(run: &Run<'_>, step: &Step) -> Option<String> {
+    let hold = match run.context.store.words(&run.context.desired.project) {
+        Ok(words) => {
+            run.ledger().holds.clone_from(&words.services);
+            words.services.get(&step.service).cloned()
+        }
+        Err(error) => {
+            run.holds_unreadable(&error);
+            if run.context.request.purpose != Purpose::Down {
+                return Some(format!("whether an operator holds it can't be read: {error}"));
+            }
+            // The hold that was read last still counts.
+            run.ledger().holds.get(&step.service).cloned()
+        }
+    };
+    let Some(hold) = hold else { return withdrawn(step) };
+    let permits = match hold.word {
+        Word::Maintain => false,
+        Word::Suspend => step.action == Action::Pause,
+        Word::Terminate => matches!(step.action, Action::Stop | Action::Remove),
+    };
+    (!permits).then(|| format!("an operator said {} meanwhile ({})", hold.word, hold.by_whom()))
+}
+
+/// A step that only a hold asked for is not carried out once the hold is withdrawn.
+fn withdrawn(step: &Step) -> Option<String> {
+    let for_a_hold = matches!(step.reason.code, ReasonCode::Terminated | ReasonCode::Suspended);
+    for_a_hold.then(|| "an operator took that back meanwhile".to_owned())
+}

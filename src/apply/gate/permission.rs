@@ -1,0 +1,21 @@
+//! Permission for a step at the moment of its effect: no hold and no rule forbids it by now.
+
+use super::holds;
+use crate::apply::run::{Run, StepOutcome};
+use crate::model::plan::Step;
+use crate::model::rules::Verdict;
+
+/// Returns the outcome of a step that a hold or rule forbids by now, though it did not when the plan was made. Called
+/// before the step changes anything, and again after each wait before that.
+pub(in crate::apply) fn forbidden(run: &Run<'_>, step: &Step) -> Option<StepOutcome> {
+    holds::forbids(run, step).or_else(|| by_rule(run, step)).map(StepOutcome::Stale)
+}
+
+fn by_rule(run: &Run<'_>, step: &Step) -> Option<String> {
+    let rules = &run.context.desired.rules;
+    match rules.judge_route(&run.rule_case(&step.service), &step.route) {
+        Some(Verdict::Denied(denial)) => Some(denial.to_string()),
+        Some(Verdict::NoRow) => Some("the lifecycle has no such way by now".to_owned()),
+        Some(Verdict::Legal) | None => None,
+    }
+}

@@ -1,0 +1,121 @@
+//! Delivers notifications to notifiers. Delivery never prevents or delays a change: each notifier has a queue and a worker
+//! of its own, and only the end of the run waits for the rest, for a bounded time.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep};
+
+use super::call::{CallReport, named, report, shortened};
+use super::pending;
+use crate::apply::run::{Notice, NoticeQueue, Run, millis, spoken};
+use crate::host::calls::HookCall;
+use crate::model::event::CallOutcome;
+use crate::model::hooks::{Notifier, Payload};
+use crate::model::pending::TRIES_MAX;
+use crate::store::PendingChange;
+
+/// Acceptable at the end of a run that took minutes.
+const LEAVE_MAX: Duration = Duration::from_secs(10);
+
+/// An interrupted run ends within 5 s, of which effects under way have had 4.
+const LEAVE_INTERRUPTED: Duration = Duration::from_millis(500);
+
+/// Serves every notifier until the run is over and all notifications are delivered, or their time has run out.
+pub(in crate::apply) async fn serve(run: &Run<'_>) {
+    let notifiers = run.context.desired.notify.iter();
+    join_all(notifiers.zip(run.notices.iter()).map(|(notifier, queue)| serve_one(run, notifier, queue))).await;
+}
+
+async fn serve_one(run: &Run<'_>, notifier: &Notifier, queue: &NoticeQueue) {
+    let patience = notifier.timeout.min(LEAVE_MAX);
+    let work = async {
+        loop {
+            match queue.begin_next() {
+                Some(notice) => {
+                    deliver(run, notifier, &notice).await;
+                    queue.end();
+                }
+                None if run.notices.is_closed() => return,
+                None => queue.when_posted().await,
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = work => {}
+        () = out_of_patience(run, patience) => {}
+    }
+    let left = queue.take_undelivered();
+    if left.is_empty() {
+        return;
+    }
+    let recorded: Vec<u64> = left.iter().filter_map(|notice| notice.id).collect();
+    let is_interrupted = run.context.interrupt.borrow().is_some();
+    let when = if is_interrupted {
+        "the run was interrupted".to_owned()
+    } else {
+        // A notification that is never accepted is dropped after some runs.
+        pending::tried_in_vain(run, &recorded);
+        format!("it did not take them within {} of the run's end", spoken(patience))
+    };
+    let is_last = |notice: &Notice| !is_interrupted && notice.tries.unwrap_or_default() + 1 >= TRIES_MAX;
+    let dropped = left.iter().filter(|notice| notice.id.is_some() && is_last(notice)).count();
+    let next = match (recorded.len(), dropped) {
+        (0, _) => "",
+        (all, dropped) if all == dropped => "; after three runs that tried it is dropped",
+        (_, 0) => "; the next run tells it",
+        _ => "; the next run tells what it has not tried three times",
+    };
+    let called = format!("{} ({})", named(run, &notifier.call), notifier.source);
+    run.warn(&format!("{} not told to {called}: {when}{next}", changes(left.len())));
+}
+
+fn changes(count: usize) -> String {
+    if count == 1 { "1 change was".to_owned() } else { format!("{count} changes were") }
+}
+
+/// Returns when the run has been over for this time, or for [`LEAVE_INTERRUPTED`] where it was interrupted.
+async fn out_of_patience(run: &Run<'_>, patience: Duration) {
+    run.notices.closing().await;
+    let hurried = async {
+        run.clock.interrupted().await;
+        sleep(LEAVE_INTERRUPTED).await;
+    };
+    tokio::select! {
+        () = sleep(patience) => {}
+        () = hurried => {}
+    }
+}
+
+/// Delivers one notification. Only a failed delivery is reported.
+async fn deliver(run: &Run<'_>, notifier: &Notifier, notice: &Notice) {
+    let began = Instant::now();
+    let Notice { id, payload, tries } = notice;
+    let call = HookCall {
+        call: &notifier.call,
+        cwd: &notifier.cwd,
+        timeout: notifier.timeout,
+        payload: Payload::Change(payload),
+    };
+    let answer = run.context.driver.call(&call).await;
+    let done: Vec<u64> = id.iter().copied().collect();
+    if tries.is_some() {
+        let mut ledger = run.ledger();
+        ledger.changed = true;
+        ledger.made += 1;
+    }
+    let Some(error) = answer.error else {
+        return pending::settle_ids(run, &done);
+    };
+    let failed = CallReport {
+        payload,
+        call: named(run, &notifier.call),
+        outcome: CallOutcome::Failed,
+        took_ms: millis(began.elapsed()),
+        error: Some(run.mask(&error)),
+        output: shortened(&run.mask(&answer.output)),
+    };
+    // The notifier was reached and refused: a repetition would not change that.
+    report(run, failed, PendingChange { done: &done, ..PendingChange::default() });
+}

@@ -1,0 +1,25 @@
+//! State that the steps of one run share: its context, its clock, its ledger, and the outcomes of steps. Nothing here
+//! touches the machine.
+
+mod clock;
+mod commitment;
+mod context;
+mod handle;
+mod ledger;
+mod notices;
+mod outcome;
+mod poll;
+mod reservation;
+mod subject;
+
+pub use self::context::{Context, Failure, Interrupt, OnFailure, Options, Outcome};
+
+pub(super) use self::clock::{Cancelled, millis, spoken};
+pub(super) use self::commitment::Commitment;
+pub(super) use self::handle::Run;
+pub(super) use self::ledger::Moved;
+pub(super) use self::notices::{Notice, NoticeQueue};
+pub(super) use self::outcome::{StepError, StepOutcome, WaitError};
+pub(super) use self::poll::poll_interval;
+pub(super) use self::reservation::{ReservationState, StartReservation};
+pub(super) use self::subject::{can_be_inspected, is_of_previous, is_of_service, needed_stops};

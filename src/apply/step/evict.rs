@@ -1,0 +1,98 @@
+//! Eviction as a step of its own: the service goes on, and its memory is measured to be free. The answer of the call proves
+//! nothing.
+
+use tokio::time::Instant;
+
+use crate::apply::admission::memory::{capacity_now, unreadable};
+use crate::apply::gate::expect::{check_expectation, of_stop};
+use crate::apply::journal::measure;
+use crate::apply::run::{Run, StepError, StepOutcome, poll_interval, spoken};
+use crate::model::event::Stage;
+use crate::model::names::ServiceName;
+use crate::model::plan::{ReasonCode, Step};
+use crate::model::room::{GpuRoom, Room};
+use crate::model::size::Mebibytes;
+
+pub(in crate::apply) async fn evict(run: &Run<'_>, step: &Step) -> StepOutcome {
+    let context = &run.context;
+    let Some(service) = context.desired.services.get(&step.service) else {
+        return StepOutcome::Stale("the manifest does not know it".to_owned());
+    };
+    let Some(evict) = &service.evict else {
+        return StepOutcome::Stale("the manifest does not say how to evict it".to_owned());
+    };
+    if let Err(outcome) = check_expectation(run, service, |look| of_stop(step, look)).await {
+        return outcome;
+    }
+    if let Some(cancelled) = run.clock.cancelled() {
+        return StepOutcome::Cancelled(cancelled);
+    }
+    run.stage(step, Stage::Evict, None);
+    run.ledger().changed = true;
+    // Recorded before the answer: after a run that is cancelled here, the next one may stop the service instead.
+    measure::evicted(run, step);
+    let outcome = match context.driver.evict(service).await {
+        Ok(()) => {
+            run.stage(step, Stage::Release, None);
+            shrunk(run, step, evict.resident).await
+        }
+        Err(error) => StepOutcome::Failed(StepError::new(ReasonCode::StopFailed, error.to_string())),
+    };
+    if matches!(outcome, StepOutcome::Failed(_)) {
+        run.ledger().unevicted.insert(step.id.clone(), step.service.clone());
+    }
+    outcome
+}
+
+/// Waits until the service holds no more than `resident`, on every GPU.
+async fn shrunk(run: &Run<'_>, step: &Step, resident: Mebibytes) -> StepOutcome {
+    let began = Instant::now();
+    let patience = run.context.options.release_timeout;
+    loop {
+        let asked_at = Instant::now();
+        let room = match run.clock.unless_cancelled(capacity_now(run)).await {
+            Ok(room) => room,
+            Err(cancelled) => return StepOutcome::Cancelled(cancelled),
+        };
+        let Some(left) = left(&room, step, resident) else { return StepOutcome::Done };
+        let waited = began.elapsed();
+        if waited >= patience {
+            let error = format!("evicted, but after {} {left}", spoken(patience));
+            return StepOutcome::Failed(StepError::new(ReasonCode::StopFailed, error));
+        }
+        if let Err(cancelled) =
+            run.clock.sleep(poll_interval(waited, asked_at.elapsed()).min(patience.saturating_sub(waited))).await
+        {
+            return StepOutcome::Cancelled(cancelled);
+        }
+    }
+}
+
+/// Describes the memory that it still holds beyond `resident`, or the reason for which that is unknown.
+fn left(room: &Room, step: &Step, resident: Mebibytes) -> Option<String> {
+    if let Some(reason) = &room.unknown {
+        return Some(format!("what it holds can't be told: {reason}"));
+    }
+    if let Some(reason) = step.gpus.iter().find_map(|id| unreadable(room, id)) {
+        return Some(format!("what it holds can't be told: {reason}"));
+    }
+    let lines = room.gpus.iter().filter_map(|(id, gpu)| {
+        let held = held(gpu, &step.service);
+        if held.is_none() && step.gpus.contains(id) {
+            return Some(format!("nobody tells what it holds on {}", gpu.called));
+        }
+        let over = held.unwrap_or_default() - resident;
+        let beyond = || format!("it still holds {} on {}, {over} more than it may keep", resident + over, gpu.called);
+        (over > Mebibytes::ZERO).then(beyond)
+    });
+    let lines: Vec<String> = lines.collect();
+    (!lines.is_empty()).then(|| lines.join("; "))
+}
+
+/// Returns the measured memory of a service: zero where the driver measures every process and none is its own.
+fn held(gpu: &GpuRoom, service: &ServiceName) -> Option<Mebibytes> {
+    match gpu.holders.iter().find(|holder| holder.is(service)) {
+        Some(holder) => holder.measured,
+        None => gpu.told.then_some(Mebibytes::ZERO),
+    }
+}

@@ -1,0 +1,89 @@
+//! Previous revision of a recreated service, and its restoration after the newer one failed. Restoration is admitted as a
+//! start is: where memory is measured, the memory of the newer one must be free first.
+
+use crate::apply::admission::admit::admit;
+use crate::apply::admission::memory::{Need, capacity_now, is_measured, unreadable};
+use crate::apply::admission::release::{BeforeStop, released};
+use crate::apply::run::{ReservationState, Run, WaitError};
+use crate::model::desired::Service;
+use crate::model::workload::{Capability, Origin};
+use crate::model::lifecycle::Action;
+use crate::model::plan::{Plan, Step};
+use crate::runtime::{Life, Stop};
+
+/// Prospect of restoring the previous revision.
+pub(in crate::apply) enum Restorable<'p> {
+    /// This plan stopped nothing under this name: a container that was put aside did not run.
+    NeverStopped,
+    /// Another start uses the resources that the stop freed.
+    Displaced(String),
+    /// This stop freed its resources, and no other start uses them.
+    Free(&'p Step),
+}
+
+/// Judges whether the previous revision can be restored after this start has failed.
+pub(in crate::apply) fn restorable<'p>(plan: &'p Plan, step: &Step) -> Restorable<'p> {
+    let stop = plan.steps.iter().find(|other| other.action == Action::Stop && other.service == step.service);
+    let Some(stop) = stop else { return Restorable::NeverStopped };
+    let others = plan.steps.iter().filter(|other| other.action == Action::Start && other.id != step.id);
+    match others.into_iter().find(|other| other.needs.contains(&stop.id)) {
+        Some(other) => Restorable::Displaced(other.service.to_string()),
+        None => Restorable::Free(stop),
+    }
+}
+
+/// Restores the previous revision. `false`: there was none. `Err`: reason for which it could not be restored.
+pub(in crate::apply) async fn restore(
+    run: &Run<'_>,
+    plan: &Plan,
+    step: &Step,
+    service: &Service,
+    stop: &Step,
+) -> Result<bool, String> {
+    let (driver, project) = (run.context.driver, &run.context.desired.project);
+    let is_made_by_lcm = service.workload.capabilities.has(Capability::KeepsPrevious) && service.workload.origin == Origin::Created;
+    if is_made_by_lcm && !stop.gpus.is_empty() {
+        let room = capacity_now(run).await;
+        let unreadable = stop.gpus.iter().any(|id| unreadable(&room, id).is_some());
+        if room.unknown.is_some() || unreadable || is_measured(&room, &stop.gpus) {
+            stop_newer(run, step, service).await?;
+            let need = Need { service, gpus: &stop.gpus, amount: stop.vram_mib };
+            admit(run, plan, step, &need).await.map_err(message)?;
+        }
+    }
+    let restored = driver.restore(project, service).await.map_err(|error| error.to_string());
+    let mut ledger = run.ledger();
+    match restored {
+        // The previous revision loads, and no step waits for it.
+        Ok(true) => {
+            if let Some(reservation) = ledger.reservations.get_mut(&service.name) {
+                reservation.state = ReservationState::Detached;
+            }
+        }
+        Ok(false) | Err(_) => drop(ledger.reservations.remove(&service.name)),
+    }
+    restored
+}
+
+/// Stops the newer one, which holds the memory that the previous revision needs.
+async fn stop_newer(run: &Run<'_>, step: &Step, service: &Service) -> Result<(), String> {
+    let (driver, project) = (run.context.driver, &run.context.desired.project);
+    let look = driver.look(project, service).await.map_err(|error| error.to_string())?;
+    let instance = match look.life {
+        Life::Running | Life::Suspended | Life::Crippled(_) => look.instance,
+        Life::Absent | Life::Ended(_) => None,
+    };
+    let Some(instance) = instance else { return Ok(()) };
+    let before = BeforeStop::of(run, step, Some(service), &instance).await;
+    let stop =
+        Stop { project, service: &service.name, instance: &instance, policy: &service.stop, definition: Some(service) };
+    driver.stop(&stop).await.map_err(|error| error.to_string())?;
+    released(run, Some(service), &instance, &before).await.map_err(message)
+}
+
+fn message(refusal: WaitError) -> String {
+    match refusal {
+        WaitError::Failed(error) => error.error,
+        WaitError::Cancelled(_) => "this run was cut short".to_owned(),
+    }
+}

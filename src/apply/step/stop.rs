@@ -1,0 +1,249 @@
+//! A stop: evict, drain, hooks, stop, release, hooks again; and the removal of a thing that has ended.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::apply::admission::release::{BeforeStop, released};
+use crate::apply::gate::expect::{check_expectation, of_remove, of_stop};
+use crate::apply::gate::hooks::{self, HookPoint};
+use crate::apply::gate::permission::forbidden;
+use crate::apply::journal::measure::Stopwatch;
+use crate::apply::journal::record::Cursor;
+use crate::apply::journal::{attempts, pending};
+use crate::apply::run::{
+    Cancelled, Moved, Run, StepError, StepOutcome, WaitError, can_be_inspected, is_of_previous, is_of_service,
+    poll_interval, spoken,
+};
+use crate::model::desired::{Service, StopPolicy};
+use crate::model::event::Stage;
+use crate::model::facts::BusyReading;
+use crate::model::hooks::Point;
+use crate::model::lifecycle::State;
+use crate::model::instance::Instance;
+use crate::model::plan::{ReasonCode, Step};
+use crate::runtime::{Life, Stop};
+
+/// Grace of an orphan without a stop policy: the default of container engines.
+const ORPHAN_GRACE: Duration = Duration::from_secs(10);
+
+pub(in crate::apply) async fn stop(run: &Run<'_>, step: &Step) -> StepOutcome {
+    let service = run.context.desired.services.get(&step.service).filter(|_| is_of_service(step));
+    // A subject that can't be inspected is stopped by its instance; the driver finds out where it is gone. An inspection of
+    // the service says nothing of a container that was put aside.
+    let looked_at = service.filter(|service| can_be_inspected(step, service) && !is_of_previous(step));
+    let look = async {
+        match looked_at {
+            Some(service) => check_expectation(run, service, |look| of_stop(step, look)).await,
+            None => Ok(()),
+        }
+    };
+    // The readings take equally long, and run at the same time to shorten a switch.
+    let (ready, early) = tokio::join!(look, early(run, step, service));
+    if let Err(outcome) = ready {
+        return outcome;
+    }
+    let Some(instance) = &step.expect.instance else {
+        return StepOutcome::Stale("the plan names nothing to stop".to_owned());
+    };
+    if let Some(service) = service
+        && step.route.first().is_some_and(|state| state.is_operational())
+    {
+        evict_first(run, step, service).await;
+        if let Err(outcome) = drain(run, step, service, instance).await {
+            return outcome;
+        }
+    }
+    let hooked = service.filter(|_| !is_of_previous(step));
+    let at = |point| hooked.map(|service| HookPoint { step, service, point, instance: Some(instance) });
+    if let Err(outcome) = pending::begin(run, step, hooked, Cursor::at(run, step).counts()) {
+        return outcome;
+    }
+    if let Some(at) = at(Point::PreStop).filter(|at| !at.service.hooks.pre_stop.is_empty()) {
+        // No hook is called for a stop that is forbidden.
+        if let Some(stale) = forbidden(run, step) {
+            return stale;
+        }
+        if let Err(outcome) = hooks::before(run, at).await {
+            return outcome;
+        }
+    }
+    let watch = Stopwatch::begin(run);
+    let outcome = end(run, step, service, instance, early).await;
+    watch.stopped(run, step, &outcome);
+    if let Some(at) = at(Point::PostStop)
+        && matches!(outcome, StepOutcome::Done)
+    {
+        hooks::after(run, at).await;
+    }
+    outcome
+}
+
+/// Reads the state before the stop in advance, where no eviction or drain comes between that would change it.
+async fn early(run: &Run<'_>, step: &Step, service: Option<&Service>) -> Option<BeforeStop> {
+    let instance = step.expect.instance.as_ref()?;
+    if service.is_some_and(|service| service.evict.is_some() || service.busy.is_some()) {
+        return None;
+    }
+    run.clock.unless_cancelled(BeforeStop::of(run, step, service, instance)).await.ok()
+}
+
+/// Returns the stop policy. An orphan may have the name of a service, and a policy of its own.
+fn policy(run: &Run<'_>, step: &Step, service: Option<&Service>) -> Option<StopPolicy> {
+    let (service, orphan) = (service.map(|service| &service.stop), run.context.orphans.get(&step.service));
+    if is_of_service(step) { service.or(orphan) } else { orphan.or(service) }.cloned()
+}
+
+async fn end(
+    run: &Run<'_>,
+    step: &Step,
+    service: Option<&Service>,
+    instance: &Instance,
+    early: Option<BeforeStop>,
+) -> StepOutcome {
+    let (driver, desired) = (run.context.driver, run.context.desired);
+    if let Some(cancelled) = run.clock.cancelled() {
+        return StepOutcome::Cancelled(cancelled);
+    }
+    let policy = policy(run, step, service).unwrap_or(StopPolicy { signal: None, grace: ORPHAN_GRACE, exec: None });
+    let before = match early {
+        Some(before) => before,
+        None => match run.clock.unless_cancelled(BeforeStop::of(run, step, service, instance)).await {
+            Ok(before) => before,
+            Err(cancelled) => return StepOutcome::Cancelled(cancelled),
+        },
+    };
+    if let Some(stale) = forbidden(run, step) {
+        return stale;
+    }
+    let mut cursor = Cursor::at(run, step);
+    cursor.walk_while_it_runs();
+    run.stage(step, Stage::Stop, None);
+    run.ledger().changed = true;
+    let stop =
+        Stop { project: &desired.project, service: &step.service, instance, policy: &policy, definition: service };
+    if let Err(error) = driver.stop(&stop).await {
+        cursor.go(State::Error, &error.to_string());
+        return StepOutcome::Failed(StepError::new(ReasonCode::StopFailed, error.to_string()));
+    }
+    run.stage(step, Stage::Release, None);
+    let seen = service.filter(|service| can_be_inspected(step, service));
+    match released(run, seen, instance, &before).await {
+        Ok(()) => {}
+        Err(WaitError::Failed(trouble)) => {
+            attempts::not_released(run, step);
+            cursor.go(State::Error, &trouble.error);
+            return StepOutcome::Failed(trouble);
+        }
+        Err(WaitError::Cancelled(cancelled)) => return StepOutcome::Cancelled(cancelled),
+    }
+    cursor.walk_to_last();
+    if is_of_service(step) {
+        attempts::stopped(run, step);
+    }
+    let ports = service.map_or_else(BTreeSet::new, |service| service.ports.clone());
+    let mut ledger = run.ledger();
+    if is_of_service(step) {
+        ledger.reservations.remove(&step.service);
+    }
+    ledger.freed_ports.extend(ports);
+    let moved = Moved { step: step.clone(), instance: Some(instance.clone()) };
+    ledger.stopped.push(moved);
+    StepOutcome::Done
+}
+
+/// Evicts the service before its stop. A failure is only a warning, because the stop frees the memory too.
+async fn evict_first(run: &Run<'_>, step: &Step, service: &Service) {
+    if service.evict.is_none() || run.clock.cancelled().is_some() {
+        return;
+    }
+    run.stage(step, Stage::Evict, None);
+    if let Err(error) = run.context.driver.evict(service).await {
+        run.warn(&format!("{} could not be evicted before its stop: {error}", step.service));
+    }
+}
+
+/// Waits until the service is idle; `Err`: outcome of a stop that is not carried out now.
+async fn drain(run: &Run<'_>, step: &Step, service: &Service, instance: &Instance) -> Result<(), StepOutcome> {
+    if service.busy.is_none() || run.context.options.force {
+        return Ok(());
+    }
+    let (driver, project) = (run.context.driver, &run.context.desired.project);
+    let began = Instant::now();
+    let mut told = false;
+    loop {
+        let asked_at = Instant::now();
+        let detail = match run.clock.unless_cancelled(driver.busy(service, instance)).await {
+            Ok(BusyReading::Idle) => return Ok(()),
+            Ok(BusyReading::Busy(detail)) => detail,
+            Err(cancelled) => return Err(still_busy(cancelled, began.elapsed(), None)),
+        };
+        if let Some(stale) = forbidden(run, step) {
+            return Err(stale);
+        }
+        let waited = began.elapsed();
+        if let Some(bound) = service.drain.filter(|bound| waited >= *bound) {
+            run.warn(&format!(
+                "{} is still busy after {} ({detail}); it is stopped anyway",
+                step.service,
+                spoken(bound)
+            ));
+            return Ok(());
+        }
+        // A service that has ended meanwhile answers no probe, and would be waited for until the timeout.
+        if let Ok(look) = driver.look(project, service).await
+            && matches!(look.life, Life::Absent | Life::Ended(_))
+        {
+            return Ok(());
+        }
+        if !told {
+            run.stage(step, Stage::Drain, Some(detail.clone()));
+            told = true;
+        }
+        let pause = poll_interval(waited, asked_at.elapsed());
+        let pause = service.drain.map_or(pause, |bound| pause.min(bound.saturating_sub(waited)));
+        if let Err(cancelled) = run.clock.sleep(pause).await {
+            return Err(still_busy(cancelled, began.elapsed(), Some(&detail)));
+        }
+    }
+}
+
+fn still_busy(cancelled: Cancelled, waited: Duration, detail: Option<&str>) -> StepOutcome {
+    match cancelled {
+        Cancelled::Interrupted => StepOutcome::Cancelled(cancelled),
+        Cancelled::OutOfTime => {
+            let detail = detail.map(|detail| format!(" ({detail})")).unwrap_or_default();
+            let error = format!(
+                "still busy after {}{detail}, and the run's time is over; set `drain:` or give --force to stop it anyway",
+                spoken(waited)
+            );
+            StepOutcome::Failed(StepError::new(ReasonCode::StopFailed, error))
+        }
+    }
+}
+
+pub(in crate::apply) async fn remove(run: &Run<'_>, step: &Step) -> StepOutcome {
+    let service = run.context.desired.services.get(&step.service).filter(|_| is_of_service(step));
+    if let Some(service) = service.filter(|service| can_be_inspected(step, service))
+        && let Err(outcome) = check_expectation(run, service, |look| of_remove(step, look)).await
+    {
+        return outcome;
+    }
+    let Some(instance) = &step.expect.instance else {
+        return StepOutcome::NotNeeded;
+    };
+    let mut cursor = Cursor::at(run, step);
+    if let Err(outcome) = pending::begin(run, step, None, cursor.counts()) {
+        return outcome;
+    }
+    run.ledger().changed = true;
+    cursor.announce();
+    match run.context.driver.remove(&run.context.desired.project, instance).await {
+        Ok(()) => {
+            cursor.walk_to_last();
+            StepOutcome::Done
+        }
+        Err(error) => StepOutcome::Failed(StepError::new(ReasonCode::StopFailed, error.to_string())),
+    }
+}
