@@ -5,13 +5,13 @@ use std::io::{self, IsTerminal};
 
 use crate::apply;
 use crate::cli::args::Format;
-use crate::cli::command::{oneshot, plan as plan_command};
-use crate::cli::execute::Job;
+use crate::cli::command::oneshot;
 use crate::cli::exit::Exit;
+use crate::cli::job::Job;
 use crate::cli::opened::Opened;
-use crate::cli::saved;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
+use crate::cli::{answer, saved};
 use crate::files::named;
 use crate::model::lifecycle::Action;
 use crate::model::plan::{Plan, Purpose, Request};
@@ -89,7 +89,7 @@ impl Agreement<'_> {
         }
         let looked = Looked::at(&snapshot.facts);
         let view = View { plan, purpose: job.purpose, origin: opened.origin(&looked) };
-        plan_command::data(&text::plan(view, Setting { verbose: session.verbose, style: session.stdout }))
+        answer::data(&text::plan(view, Setting { verbose: session.verbose, style: session.stdout }))
     }
 
     /// Only at a terminal, and only where something that runs is stopped. Without one the merge was the approval.

@@ -1,14 +1,14 @@
 //! `--dry-run` of the commands that carry out a plan: the same plan, shown as `lcm plan` does. Nothing is asked,
 //! locked, recorded or changed.
 
+use crate::cli::args::operator::DRY_RUN;
 use crate::cli::args::{Format, PlanFormat};
-use crate::cli::command::holds::DRY_RUN;
-use crate::cli::command::{oneshot, plan as plan_command};
-use crate::cli::execute::{self, Job};
+use crate::cli::command::oneshot;
 use crate::cli::exit::Exit;
-use crate::cli::saved;
+use crate::cli::job::Job;
 use crate::cli::stop::Stop;
 use crate::cli::terminal::session::Session;
+use crate::cli::{answer, execute, plan_view, saved};
 use crate::model::snapshot::Planner as _;
 use crate::report::view::{Looked, View};
 
@@ -33,7 +33,7 @@ pub(super) async fn run(session: &Session, mut job: Job) -> Result<Exit, Stop> {
         Format::Text => PlanFormat::Text,
         Format::Json => PlanFormat::Json,
     };
-    plan_command::data(&plan_command::shown(session, view, format))?;
+    answer::data(&plan_view::shown(session, view, format))?;
     session.note(DRY_RUN);
     Ok(Exit::of_plan(&plan, job.planning.detailed_exitcode))
 }

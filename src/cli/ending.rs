@@ -5,8 +5,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::apply::{Interrupt, Outcome};
-use crate::cli::execute::{Began, Job};
+use crate::cli::execute::Began;
 use crate::cli::exit::Exit;
+use crate::cli::job::Job;
 use crate::cli::opened::Opened;
 use crate::cli::terminal::interrupt::exit_of;
 use crate::cli::terminal::session::Session;

@@ -1,6 +1,5 @@
 //! Carrying out: `lcm apply` and `lcm down` are this, with another purpose. Lock, look, plan, show, ask, do, tell.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -11,78 +10,26 @@ use jiff::Timestamp;
 
 use crate::apply::{self, Context, Outcome};
 use crate::cli::agreement::Agreement;
-use crate::cli::args::{ExecutionArgs, Format, PlanningArgs};
-use crate::cli::command::holds::VoiceArgs;
-use crate::cli::command::{oneshot, plan as plan_command, switch};
+use crate::cli::args::{ExecutionArgs, Format};
+use crate::cli::command::oneshot;
 use crate::cli::ending::{self, Ended};
 use crate::cli::exit::Exit;
+use crate::cli::job::Job;
 use crate::cli::opened::{self, Opened};
-use crate::cli::owner::Claim;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::interrupt::Interrupts;
 use crate::cli::terminal::session::Session;
 use crate::cli::terminal::teller::Teller;
-use crate::cli::{dry_run, locked, outputs, owner, run_events, saved, trusted, wire};
+use crate::cli::{dry_run, locked, mode_override, outputs, owner, plan_view, run_events, saved, trusted, wire};
 use crate::files::{named, output};
-use crate::manifest::Choice;
 use crate::model::event::{Event, EventKind};
-use crate::model::names::ServiceName;
 use crate::model::observed::Observed;
 use crate::model::plan::{Plan, Purpose, Request};
 use crate::model::snapshot::{Proposal, Snapshot};
-use crate::model::words::Said;
 use crate::report::print;
 use crate::report::progress::{Progress, Show};
 use crate::store::lock::HostLock;
 use crate::store::{Author, RunBegun, StoreError};
-
-/// What is to be carried out.
-pub(super) struct Job {
-    /// `lcm apply`, for messages and the history.
-    pub(super) command: &'static str,
-    pub(super) purpose: Purpose,
-    pub(super) manifest: PathBuf,
-    pub(super) choice: Choice,
-    pub(super) world: Option<PathBuf>,
-    pub(super) planning: PlanningArgs,
-    pub(super) execution: ExecutionArgs,
-    /// The file of a saved plan, which brings its mode and options along.
-    pub(super) saved: Option<PathBuf>,
-    /// On whose word the chosen mode is to be that of all runs from now on.
-    pub(super) switch: Option<VoiceArgs>,
-    /// Whether it may take the project over.
-    pub(super) claim: Claim,
-    /// The world, where the command has opened it already.
-    pub(super) opened: Option<Opened>,
-    /// Holds that a dry run takes for kept.
-    pub(super) holds: BTreeMap<ServiceName, Said>,
-}
-
-impl Job {
-    /// As the owner, with nothing of its own: what a command brings along is set in its place.
-    pub(super) fn new(
-        command: &'static str,
-        purpose: Purpose,
-        manifest: PathBuf,
-        choice: Choice,
-        execution: ExecutionArgs,
-    ) -> Job {
-        Job {
-            command,
-            purpose,
-            manifest,
-            choice,
-            world: None,
-            planning: PlanningArgs::default(),
-            execution,
-            saved: None,
-            switch: None,
-            claim: Claim::AsOwner,
-            opened: None,
-            holds: BTreeMap::new(),
-        }
-    }
-}
 
 /// Whoever reads the events is told of every end, also of one before there is a manifest.
 pub(super) async fn run(session: &Session, job: Job) -> Result<Exit, Stop> {
@@ -204,7 +151,7 @@ fn keep_agreed(session: &Session, job: &Job, opened: &Opened, request: &Request,
 /// What is asked of the planner. What was agreed to in a saved plan is what is done, forced or not.
 pub(super) fn request(job: &Job, opened: &Opened, saved: Option<&Plan>) -> Result<Request, Stop> {
     let force = job.execution.force && saved.is_none();
-    Ok(Request { purpose: job.purpose, force, ..plan_command::request(opened, &job.planning)? })
+    Ok(Request { purpose: job.purpose, force, ..plan_view::request(opened, &job.planning)? })
 }
 
 /// Takes note of what is left: nothing of the previous owner's, or nothing at all.
@@ -237,8 +184,8 @@ pub(super) fn open(session: &Session, job: &mut Job) -> Result<(Opened, Option<P
         opened.desired.services.values_mut().for_each(|service| service.health.probe = None);
     }
     if let (Some(voice), Some(mode)) = (&job.switch, opened.desired.mode.clone()) {
-        switch::refuse_choice(&opened.desired, &mode)?;
-        let switched = switch::switched(session, &opened, voice, mode);
+        mode_override::refuse_choice(&opened.desired, &mode)?;
+        let switched = mode_override::switched(session, &opened, voice, mode);
         opened.switch(switched);
     }
     Ok((opened, saved))

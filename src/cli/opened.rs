@@ -39,7 +39,7 @@ pub(super) struct Opened {
     /// The manifest has outlived the mode override: its own mode is another one since.
     outlived: bool,
     world: World,
-    store: Keeper,
+    store: StoreBackend,
     claim: Claim,
     owner: Option<Owner>,
 }
@@ -49,7 +49,7 @@ enum World {
     Simulated { simulated: Box<dyn Simulated>, path: PathBuf },
 }
 
-enum Keeper {
+enum StoreBackend {
     Disk(Sqlite),
     /// For a simulated world.
     Memory(Box<Memory>),
@@ -116,7 +116,7 @@ fn open_for(
     let (world, store) = match world {
         None => {
             let machine = World::Machine(wire::machine(&desired, &session.environment));
-            (machine, Keeper::Disk(Sqlite::at(&wire::state_folder(&session.environment))))
+            (machine, StoreBackend::Disk(Sqlite::at(&wire::state_folder(&session.environment))))
         }
         Some(path) => simulated(session, path, &desired)?,
     };
@@ -130,7 +130,7 @@ fn claimed(desired: Desired, claim: Claim, owner: Option<&Owner>) -> Desired {
 }
 
 /// What a world file tells of words and attempts is this world's store, so that it can be taken back.
-fn simulated(session: &Session, path: &Path, desired: &Desired) -> Result<(World, Keeper), Stop> {
+fn simulated(session: &Session, path: &Path, desired: &Desired) -> Result<(World, StoreBackend), Stop> {
     session.say("SIMULATED: the world is a file, and the machine is neither asked nor touched");
     let mut facts = read_world(path)?;
     let memory = Memory::default();
@@ -152,7 +152,7 @@ fn simulated(session: &Session, path: &Path, desired: &Desired) -> Result<(World
         }
     }
     let simulated = wire::simulated(facts, desired);
-    Ok((World::Simulated { simulated, path: path.to_owned() }, Keeper::Memory(Box::new(memory))))
+    Ok((World::Simulated { simulated, path: path.to_owned() }, StoreBackend::Memory(Box::new(memory))))
 }
 
 /// For the commands that only look at what is there.
@@ -235,8 +235,8 @@ impl Opened {
 
     pub(super) fn store(&self) -> &dyn Store {
         match &self.store {
-            Keeper::Disk(disk) => disk,
-            Keeper::Memory(memory) => memory.as_ref(),
+            StoreBackend::Disk(disk) => disk,
+            StoreBackend::Memory(memory) => memory.as_ref(),
         }
     }
 
@@ -293,7 +293,7 @@ impl Opened {
     /// What is done must be written down: proved before anything is. On a full disk it can't be, and is done all the
     /// same: the service matters more than its record, and stopping it may be what makes room. `down` always may.
     pub(super) fn ensure_writable(&self, purpose: Purpose, tell: impl Fn(&StoreError)) -> Result<(), Stop> {
-        let Keeper::Disk(disk) = &self.store else { return Ok(()) };
+        let StoreBackend::Disk(disk) = &self.store else { return Ok(()) };
         match disk.ensure_writable() {
             Ok(()) => Ok(()),
             Err(error @ StoreError::Full { .. }) => {

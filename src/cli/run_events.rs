@@ -1,8 +1,8 @@
 //! Events of whole runs, for the notifiers that ask for them. They are recorded with the end of the run that they are
 //! about, and told once that is on record, by this run or a later one: until they are taken, or three runs have tried.
 
-use crate::cli::execute::Job;
 use crate::cli::exit::Exit;
+use crate::cli::job::Job;
 use crate::cli::opened::Opened;
 use crate::host::calls::HookCall;
 use crate::model::hooks::{FORMAT, Notifier, Payload, Point, RunEvent, RunPayload};

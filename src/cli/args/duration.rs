@@ -9,12 +9,12 @@ const INTERVAL_MIN: Duration = Duration::from_millis(250);
 const INTERVAL_MAX: Duration = Duration::from_hours(1);
 
 /// Reads one, for clap.
-pub(in crate::cli) fn parse(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     parse_up_to(text, MAX)
 }
 
 /// Likewise, where so much is no slip.
-pub(in crate::cli) fn parse_up_to(text: &str, max: Duration) -> Result<Duration, String> {
+pub(crate) fn parse_up_to(text: &str, max: Duration) -> Result<Duration, String> {
     let too_much = || format!("more than {} days", max.as_secs() / 86_400);
     let mut rest = text.trim();
     if rest.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -40,7 +40,7 @@ pub(in crate::cli) fn parse_up_to(text: &str, max: Duration) -> Result<Duration,
 }
 
 /// How often something is done again: below, it is a load; above, nobody waits for it.
-pub(in crate::cli) fn parse_interval(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_interval(text: &str) -> Result<Duration, String> {
     let is_sound = |interval: &Duration| *interval >= INTERVAL_MIN;
     parse_up_to(text, INTERVAL_MAX)
         .ok()

@@ -11,7 +11,7 @@ use crate::cli::stop::{Code, Stop};
 const DISTANCE_MAX: usize = 3;
 
 /// Refuses what is not among the known names. `what` is the word for one of them.
-pub(in crate::cli) fn check<N: Ord + Display>(
+pub(crate) fn check<N: Ord + Display>(
     what: &str,
     given: impl IntoIterator<Item = N>,
     known: impl IntoIterator<Item = N>,
@@ -36,7 +36,7 @@ fn unknown(what: &str, name: &str, known: &[String]) -> String {
 }
 
 /// A code that no page explains.
-pub(in crate::cli) fn unknown_code<'a>(code: &str, known: impl IntoIterator<Item = &'a str>) -> Stop {
+pub(crate) fn unknown_code<'a>(code: &str, known: impl IntoIterator<Item = &'a str>) -> Stop {
     let meant = meant(code, known).map(|near| format!("did you mean {near}? ")).unwrap_or_default();
     Stop::refused(Code::UnknownName, format!("there is no code {code}; {meant}`lcm explain` lists all"))
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
-use crate::cli::command::plan::data;
+use crate::cli::answer::data;
 use crate::cli::exit::Exit;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
@@ -25,7 +25,7 @@ const STDOUT: &str = "-";
 /// else holds GPU memory. With `--from` it translates a Compose file, or a configuration of llama-swap. What can't be
 /// translated is said, and no secret is copied.
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(crate) struct Args {
     /// File to write; `-` is stdout
     #[arg(default_value = "lcm.yaml", value_name = "FILE")]
     file: PathBuf,
@@ -49,7 +49,7 @@ pub(in crate::cli) struct Args {
     world: Option<PathBuf>,
 }
 
-pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let to_stdout = args.dry_run || args.file == Path::new(STDOUT);
     if !to_stdout && !args.force && args.file.symlink_metadata().is_ok() {
         let message = "is there already: name another file, `-` for stdout, or `--force` to replace it";

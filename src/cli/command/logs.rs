@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use crate::cli::answer::unwritten;
 use crate::cli::args::{ChooseArgs, names};
-use crate::cli::command::plan::unwritten;
 use crate::cli::exit::Exit;
 use crate::cli::opened::{self, Opened};
 use crate::cli::stop::{Code, Stop};
@@ -23,7 +23,7 @@ const FOLLOW_INTERVAL: Duration = Duration::from_millis(300);
 
 /// Show what services wrote since they were last started
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(crate) struct Args {
     /// Services to show
     #[arg(required = true, value_name = "SERVICE")]
     services: Vec<ServiceName>,
@@ -55,7 +55,7 @@ struct Followed<'a> {
     unread: Option<String>,
 }
 
-pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let opened = opened::open_to_look(session, &args.manifest, &args.choose)?;
     names::check("service", &args.services, opened.desired.services.keys())?;
     let all: Vec<&ServiceName> = opened.desired.services.keys().collect();

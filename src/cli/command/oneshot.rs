@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::cli::args::{ChooseArgs, ExecutionArgs, NarrowArgs, PlanningArgs};
-use crate::cli::execute::{self, Job};
+use crate::cli::execute;
 use crate::cli::exit::Exit;
+use crate::cli::job::Job;
 use crate::cli::opened::Opened;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
@@ -16,14 +17,13 @@ use crate::model::lifecycle::Action;
 use crate::model::names::ServiceName;
 use crate::model::observed::ObservedService;
 use crate::model::plan::{Plan, Purpose, Request, Step};
-use crate::model::snapshot::Planner as _;
-use crate::model::snapshot::Snapshot;
+use crate::model::snapshot::{Planner as _, Snapshot};
 use crate::model::words::Word;
 use crate::store::StoreError;
 
 /// What a one-shot is about; its own line of help stands with the command.
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(crate) struct Args {
     /// Services that it is about
     #[arg(required = true, value_name = "SERVICE")]
     services: Vec<ServiceName>,
@@ -36,7 +36,7 @@ pub(in crate::cli) struct Args {
     execution: ExecutionArgs,
 }
 
-pub(in crate::cli) async fn run(session: &Session, args: Args, purpose: Purpose) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: Args, purpose: Purpose) -> Result<Exit, Stop> {
     let Args { services, manifest, choose, execution } = args;
     let narrow = NarrowArgs { targets: services, excludes: Vec::new() };
     let command = match purpose {
@@ -56,7 +56,7 @@ pub(in crate::cli) async fn run(session: &Session, args: Args, purpose: Purpose)
 }
 
 /// What an operator holds is neither started nor stopped by a one-shot, and is not taken along by one.
-pub(in crate::cli) fn refuse_held(opened: &Opened, snapshot: &Snapshot, request: &Request) -> Result<(), Stop> {
+pub(crate) fn refuse_held(opened: &Opened, snapshot: &Snapshot, request: &Request) -> Result<(), Stop> {
     let services = &snapshot.observed.services;
     let stops = match request.purpose {
         Purpose::Apply | Purpose::Down => return Ok(()),
@@ -86,7 +86,7 @@ pub(in crate::cli) fn refuse_held(opened: &Opened, snapshot: &Snapshot, request:
 }
 
 /// What runs and depends on these would be stopped along.
-pub(in crate::cli) fn refuse_held_dependents(
+pub(crate) fn refuse_held_dependents(
     opened: &Opened,
     services: &BTreeMap<ServiceName, ObservedService>,
     stopped: &[ServiceName],
@@ -109,7 +109,7 @@ pub(in crate::cli) fn refuse_held_dependents(
 
 /// An explicit start or restart is an operator's resume: the snapshot, with the attempts of what it names as they count
 /// from now on.
-pub(in crate::cli) fn resume(opened: &Opened, snapshot: Snapshot, request: &Request) -> Snapshot {
+pub(crate) fn resume(opened: &Opened, snapshot: Snapshot, request: &Request) -> Snapshot {
     if resumed(opened, request).next().is_none() {
         return snapshot;
     }
@@ -127,7 +127,7 @@ pub(in crate::cli) fn resume(opened: &Opened, snapshot: Snapshot, request: &Requ
 }
 
 /// Keeps what [`resume`] planned by, before it is carried out.
-pub(in crate::cli) fn keep_resumed(opened: &Opened, request: &Request) -> Result<(), Stop> {
+pub(crate) fn keep_resumed(opened: &Opened, request: &Request) -> Result<(), Stop> {
     if resumed(opened, request).next().is_none() {
         return Ok(());
     }
@@ -170,7 +170,7 @@ fn held(name: &ServiceName, seen: &ObservedService, also: &str) -> Stop {
 }
 
 /// What the next apply would do about what a one-shot did, by `plan`: a sentence for each service.
-pub(in crate::cli) async fn undone(session: &Session, opened: &Opened, request: &Request, plan: &Plan) -> Vec<String> {
+pub(crate) async fn undone(session: &Session, opened: &Opened, request: &Request, plan: &Plan) -> Vec<String> {
     let desired = &opened.desired;
     let no_mode = desired.mode.is_none() && !desired.modes.is_empty();
     if !request.purpose.is_one_shot() || no_mode {

@@ -3,9 +3,10 @@
 
 use std::path::PathBuf;
 
+use crate::cli::answer::data;
 use crate::cli::args::{PlanFormat, PlanningArgs};
-use crate::cli::command::plan::{data, request, shown};
 use crate::cli::exit::Exit;
+use crate::cli::plan_view::{request, shown};
 use crate::cli::stop::Stop;
 use crate::cli::terminal::session::Session;
 use crate::cli::{opened, saved};
@@ -15,7 +16,7 @@ use crate::report::view::{Origin, Standing, View};
 
 /// Show a saved plan, and whether it still holds
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(crate) struct Args {
     /// Plan to show, made by `lcm plan --out`
     #[arg(value_name = "PLANFILE")]
     plan: PathBuf,
@@ -33,7 +34,7 @@ pub(in crate::cli) struct Args {
     format: PlanFormat,
 }
 
-pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let plan = saved::read(&args.plan)?;
     let standing = if args.offline {
         Standing::Unknown("nobody looked".to_owned())

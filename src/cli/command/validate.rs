@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use crate::cli::command::plan::data;
+use crate::cli::answer::data;
 use crate::cli::exit::Exit;
 use crate::cli::stop::Stop;
 use crate::cli::terminal::session::Session;
@@ -23,7 +23,7 @@ use crate::syntax::problem::{Place, Problem, Problems, Severity};
 
 /// Check manifests offline; show all that is wrong
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(crate) struct Args {
     /// Manifests to check; `-` is standard input [default: lcm.yaml]
     #[arg(value_name = "MANIFEST")]
     manifests: Vec<PathBuf>,
@@ -42,7 +42,7 @@ enum Format {
     Github,
 }
 
-pub(in crate::cli) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let default = [PathBuf::from("lcm.yaml")];
     let is_default = args.manifests.is_empty() && args.named.is_empty();
     let files = args.manifests.iter().chain(&args.named).chain(default.iter().filter(|_| is_default));

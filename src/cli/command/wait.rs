@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::cli::answer::data;
 use crate::cli::args::{ChooseArgs, duration, names};
-use crate::cli::command::plan::data;
 use crate::cli::exit::Exit;
 use crate::cli::opened::{self, Opened};
 use crate::cli::stop::Stop;
@@ -27,7 +27,7 @@ const INTERVAL_SHARE: u32 = 20;
 ///
 /// Exits 0 once all of them are, and 3 where they are not within `--timeout`.
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(crate) struct Args {
     /// Services to wait for
     #[arg(required = true, value_name = "SERVICE")]
     services: Vec<ServiceName>,
@@ -77,7 +77,7 @@ impl Target {
     }
 }
 
-pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let opened = opened::open_to_look(session, &args.manifest, &args.choose)?;
     names::check("service", &args.services, opened.desired.services.keys())?;
     let mut interrupts = Interrupts::of_a_run()?;
