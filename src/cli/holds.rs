@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::cli::answer::data;
 use crate::cli::args::names;
 use crate::cli::args::operator::{DRY_RUN, HoldArgs, OperatorArgs};
-use crate::cli::opened::{self, Opened};
+use crate::cli::opened;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
 use crate::manifest::Choice;
@@ -17,11 +17,12 @@ use crate::model::desired::{Desired, Service};
 use crate::model::facts::Report;
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
-use crate::model::observed::{ObservedService, Ownership};
+use crate::model::observed::ObservedService;
 use crate::model::plan::Purpose;
-use crate::model::rules::Case;
 use crate::model::snapshot::Snapshot;
 use crate::model::words::{Said, Word, way};
+use crate::plan::judge_commands::{HoldBlock, may_hold};
+use crate::reconcile::Project;
 use crate::report::sheet::Sheet;
 use crate::runtime::Pause;
 use crate::store::{Author, Transition};
@@ -29,7 +30,7 @@ use crate::store::{Author, Transition};
 /// A command of an operator's, with the world that it is about.
 pub(crate) struct HoldCommand<'a> {
     session: &'a Session,
-    pub(crate) opened: &'a Opened,
+    pub(crate) opened: &'a Project,
     pub(crate) observed: BTreeMap<ServiceName, ObservedService>,
     /// Each once, in the order given.
     pub(crate) named: Vec<ServiceName>,
@@ -41,7 +42,7 @@ pub(crate) struct HoldCommand<'a> {
 }
 
 /// Opens the world that the words are about.
-pub(crate) fn open(session: &Session, args: &HoldArgs) -> Result<Opened, Stop> {
+pub(crate) fn open(session: &Session, args: &HoldArgs) -> Result<Project, Stop> {
     // In the mode that counts: rules may be of one mode.
     let choice = Choice { mode_optional: true, ..Choice::default() };
     opened::open(session, &args.manifest, &choice, args.world.as_deref())
@@ -52,7 +53,7 @@ impl<'a> HoldCommand<'a> {
     pub(crate) async fn of(
         session: &'a Session,
         args: &'a HoldArgs,
-        opened: &'a Opened,
+        opened: &'a Project,
         is_rehearsal: bool,
     ) -> Result<Self, Stop> {
         let mut metadata = args.metadata()?;
@@ -214,7 +215,7 @@ impl<'a> HoldCommand<'a> {
     /// Ends the command: a simulated world is written back, and the answer given.
     pub(crate) fn end(mut self) -> Result<(), Stop> {
         if !self.is_rehearsal {
-            self.opened.close()?;
+            self.opened.close(self.session)?;
         }
         self.answer()
     }
@@ -227,33 +228,22 @@ impl<'a> HoldCommand<'a> {
     }
 }
 
-/// The changes that it makes, which may be none, or the refusal. A hold keeps lcm from a service, so it may be put on one
-/// in any state; what is not lcm's is neither paused nor let go on.
+/// Returns the states that a hold leads a service through, or the refusal.
 fn may_say(
-    (desired, now): (&Desired, Timestamp),
+    of: (&Desired, Timestamp),
     name: &ServiceName,
     seen: &ObservedService,
     word: Word,
 ) -> Result<Vec<State>, Stop> {
-    let refused = |message: String| Err(Stop::refused(Code::Illegal, message));
-    match &seen.ownership {
-        Ownership::Foreign { holder } => return refused(format!("{name} is not lcm's to {word}: {holder}")),
-        Ownership::Renamed { container, to, .. } => {
-            return refused(format!(
-                "{name} can't be held: its container was renamed to {container}; `docker rename {container} {to}` brings it back"
-            ));
-        }
-        Ownership::Missing { .. } | Ownership::Absent | Ownership::Ours | Ownership::Adopted => {}
-    }
-    // What is paused by hand is where the word would bring it; of what is not known nothing is said to change.
-    if seen.state == word.state() || seen.unknown.is_some() {
-        return Ok(Vec::new());
-    }
-    let case = Case { service: name, mode: desired.mode.as_ref(), at: now };
-    match desired.rules.may_say(&case, word, seen.state) {
-        Ok(route) => Ok(route),
-        Err(denial) => refused(format!("{name} can't be {}: {denial}", past(word))),
-    }
+    let message = match may_hold(of, name, seen, word) {
+        Ok(route) => return Ok(route),
+        Err(HoldBlock::Foreign { holder }) => format!("{name} is not lcm's to {word}: {holder}"),
+        Err(HoldBlock::Renamed { container, to }) => format!(
+            "{name} can't be held: its container was renamed to {container}; `docker rename {container} {to}` brings it back"
+        ),
+        Err(HoldBlock::Denied(denial)) => format!("{name} can't be {}: {denial}", past(word)),
+    };
+    Err(Stop::refused(Code::Illegal, message))
 }
 
 /// `online → maintenance`, or `registered` where the state stays.

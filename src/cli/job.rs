@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use crate::cli::args::operator::OperatorArgs;
 use crate::cli::args::{ExecutionArgs, PlanningArgs};
-use crate::cli::opened::Opened;
-use crate::cli::owner::Claim;
 use crate::manifest::Choice;
 use crate::model::names::ServiceName;
 use crate::model::plan::Purpose;
 use crate::model::words::Said;
+use crate::reconcile::Project;
+use crate::reconcile::owner::Claim;
 
 /// Request to carry out a plan.
 pub(super) struct Job {
@@ -29,7 +29,7 @@ pub(super) struct Job {
     /// Whether it may take the project over.
     pub(super) claim: Claim,
     /// The world, where the command has opened it already.
-    pub(super) opened: Option<Opened>,
+    pub(super) opened: Option<Project>,
     /// Holds that a dry run takes for kept.
     pub(super) holds: BTreeMap<ServiceName, Said>,
 }

@@ -2,35 +2,32 @@
 //!
 //! How the stages are put together is in `wire` alone; which exit code means what, in [`exit`].
 
-mod agreement;
 mod answer;
 mod args;
 mod command;
+mod consent;
 mod dry_run;
 mod ending;
 mod execute;
 pub mod exit;
-mod files;
 mod formats;
 mod help;
 mod holds;
+mod identity;
 mod job;
-mod locked;
 mod mode_override;
 mod open_runs;
 mod opened;
 mod outputs;
-mod owner;
 mod pages;
 mod plan_view;
-mod run_events;
+mod prepare;
+mod refusal;
 mod saved;
 mod status_look;
 mod stop;
 mod terminal;
-mod trusted;
 mod version;
-mod wanted;
 mod watch;
 mod wire;
 

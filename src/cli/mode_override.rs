@@ -1,12 +1,12 @@
 //! Mode overrides that a command is to set.
 
 use crate::cli::args::operator::OperatorArgs;
-use crate::cli::opened::Opened;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
 use crate::model::desired::Desired;
 use crate::model::names::ModeName;
 use crate::model::words::Switched;
+use crate::reconcile::Project;
 
 /// An entry file that chooses its mode follows no mode override: one that is set with it would have no effect.
 pub(crate) fn refuse_choice(desired: &Desired, mode: &ModeName) -> Result<(), Stop> {
@@ -21,7 +21,7 @@ pub(crate) fn refuse_choice(desired: &Desired, mode: &ModeName) -> Result<(), St
 }
 
 /// The word as it is to be kept.
-pub(crate) fn switched(session: &Session, opened: &Opened, voice: &OperatorArgs, mode: ModeName) -> Switched {
+pub(crate) fn switched(session: &Session, opened: &Project, voice: &OperatorArgs, mode: ModeName) -> Switched {
     Switched {
         mode,
         entry: opened.entry(),

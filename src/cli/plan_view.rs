@@ -1,10 +1,10 @@
 //! Plans as commands show them, and the request that the planning options make.
 
 use crate::cli::args::{NarrowArgs, PlanFormat, PlanningArgs, names};
-use crate::cli::opened::Opened;
 use crate::cli::stop::Stop;
 use crate::cli::terminal::session::Session;
 use crate::model::plan::{Purpose, Request};
+use crate::reconcile::Project;
 use crate::report::output::Output;
 use crate::report::text::{self, Setting};
 use crate::report::view::View;
@@ -22,7 +22,7 @@ pub(crate) fn shown(session: &Session, view: View<'_>, format: PlanFormat) -> Ou
 }
 
 /// What is asked for, its names checked.
-pub(crate) fn request(opened: &Opened, planning: &PlanningArgs) -> Result<Request, Stop> {
+pub(crate) fn request(opened: &Project, planning: &PlanningArgs) -> Result<Request, Stop> {
     let NarrowArgs { targets, excludes } = &planning.narrow;
     names::check("service", targets.iter().chain(excludes), opened.desired.services.keys())?;
     Ok(Request {

@@ -10,15 +10,21 @@ use crate::cli::args::manifest::{MANIFEST, is_file};
 use crate::cli::args::state::state;
 use crate::cli::args::{ChooseArgs, NarrowArgs, duration, names};
 use crate::cli::exit::Exit;
-use crate::cli::opened::{self, Opened};
+use crate::cli::open_runs;
+use crate::cli::opened;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
-use crate::cli::{open_runs, wanted};
+use crate::model::budget::Budget;
+use crate::model::desired::Desired;
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
-use crate::model::observed::ObservedService;
+use crate::model::observed::{Observed, ObservedService};
 use crate::model::plan::Request;
+use crate::model::rules::Case;
 use crate::model::snapshot::Planner as _;
+use crate::plan::judge_commands::{DependentBlock, blocked_dependent, legal_commands};
+use crate::reconcile::Project;
+use crate::reconcile::wanted;
 use crate::report::output::Output;
 use crate::report::status::{self, LastRun, Outlook, Outlooks, Status};
 use crate::report::style::Style;
@@ -63,7 +69,7 @@ pub(crate) enum StatusFormat {
 
 /// What to show.
 struct View<'a> {
-    opened: Opened,
+    opened: Project,
     /// None named: all.
     named: BTreeSet<ServiceName>,
     args: &'a StatusArgs,
@@ -119,7 +125,7 @@ pub(crate) fn shown_within(session: &Session, look: &StatusLook, style: Style, r
 async fn look(session: &Session, view: &View<'_>) -> Result<StatusLook, Stop> {
     let View { opened, named, args } = view;
     let snapshot = opened.snapshot(session).await?;
-    let known = opened.refuse_if_all_unknown(&snapshot, &Request::default());
+    let known = opened.refuse_if_all_unknown(&snapshot, &Request::default()).map_err(Stop::from);
     let last_run = opened.store().last_run(&opened.desired.project).unwrap_or_default().map(|run| LastRun {
         command: run.command,
         by: run.by,
@@ -141,7 +147,7 @@ async fn look(session: &Session, view: &View<'_>) -> Result<StatusLook, Stop> {
     });
     // Of all services at once it would be more than anybody reads.
     let told = named.iter().filter(|_| session.verbose);
-    let outlooks = told.filter_map(|name| Some((name.clone(), Outlook::of(&opened.desired, &observed, name)?)));
+    let outlooks = told.filter_map(|name| Some((name.clone(), outlook(&opened.desired, &observed, name)?)));
     // With modes and none chosen nothing is.
     let none_chosen = opened.desired.mode.is_none() && !opened.desired.modes.is_empty();
     let wanted = wanted::wanted(&opened.desired, &Request::default());
@@ -151,4 +157,25 @@ async fn look(session: &Session, view: &View<'_>) -> Result<StatusLook, Stop> {
         |seen: &ObservedService| seen.word.is_some() || (seen.unknown.is_none() && seen.state.is_operational());
     let is_unhealthy = asked.iter().any(|name| !observed.services.get(name).is_some_and(is_well));
     Ok(StatusLook { status, outlooks: outlooks.collect(), wanted, is_unhealthy, known })
+}
+
+/// Returns what may follow for a service; `None`: the manifest has no such one, or it was not looked at.
+fn outlook(desired: &Desired, observed: &Observed, name: &ServiceName) -> Option<Outlook> {
+    let (service, seen) = (desired.services.get(name)?, observed.services.get(name)?);
+    let now = observed.observed_at;
+    let case = Case { service: name, mode: desired.mode.as_ref(), at: now };
+    let mut commands = legal_commands(&desired.rules, &case, seen, Budget::of(service, seen, now));
+    let block = blocked_dependent(desired, &observed.services, name, now).filter(|_| seen.holds_room);
+    if block.is_some() {
+        commands.retain(|command| !["stop", "restart", "terminate"].contains(command));
+    }
+    let needed = block.map(|block| match block {
+        DependentBlock::Held { dependent, hold } => {
+            format!("{dependent}, which depends on it, is held ({})", hold.by_whom())
+        }
+        DependentBlock::Illegal { dependent, refusal } => {
+            format!("{dependent}, which depends on it, can't be stopped: {refusal}")
+        }
+    });
+    Some(Outlook::new(&desired.rules, &case, seen.state, needed, &commands))
 }

@@ -17,6 +17,7 @@ mod given_back;
 mod glance;
 mod holds;
 mod judge;
+pub mod judge_commands;
 mod ledger;
 mod left;
 mod legal;

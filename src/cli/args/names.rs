@@ -19,11 +19,16 @@ pub(crate) fn check<N: Ord + Display>(
     let known: BTreeSet<N> = known.into_iter().collect();
     for name in given {
         if !known.contains(&name) {
-            let known: Vec<String> = known.iter().map(ToString::to_string).collect();
-            return Err(Stop::refused(Code::UnknownName, unknown(what, &name.to_string(), &known)));
+            return Err(unknown_name(what, &name, &known));
         }
     }
     Ok(())
+}
+
+/// Refusal of a name that is not among the known ones.
+pub(crate) fn unknown_name<'a, N: Display + 'a>(what: &str, name: &N, known: impl IntoIterator<Item = &'a N>) -> Stop {
+    let known: Vec<String> = known.into_iter().map(ToString::to_string).collect();
+    Stop::refused(Code::UnknownName, unknown(what, &name.to_string(), &known))
 }
 
 fn unknown(what: &str, name: &str, known: &[String]) -> String {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::cli::exit::Exit;
-use crate::cli::locked;
-use crate::cli::opened::Opened;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
 use crate::model::names::ServiceName;
+use crate::reconcile::Project;
+use crate::reconcile::lock;
 
 /// A word is read in a line of a plan; what needs more belongs into a ticket that it names.
 const TEXT_MAX: usize = 500;
@@ -63,11 +63,11 @@ fn pair(given: &str) -> Result<(String, String), String> {
 
 impl OperatorArgs {
     pub(crate) fn by(&self, session: &Session) -> String {
-        self.by.clone().unwrap_or_else(|| locked::who(&session.environment))
+        self.by.clone().unwrap_or_else(|| lock::who(&session.environment))
     }
 
     /// What was typed may quote a secret.
-    pub(crate) fn reason(&self, opened: &Opened) -> Option<String> {
+    pub(crate) fn reason(&self, opened: &Project) -> Option<String> {
         self.reason.as_ref().map(|reason| opened.desired.masker().mask(reason))
     }
 }

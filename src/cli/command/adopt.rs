@@ -8,10 +8,11 @@ use crate::cli::args::{duration, names};
 use crate::cli::exit::Exit;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
-use crate::cli::{locked, opened, wire};
+use crate::cli::{opened, wire};
 use crate::manifest::Choice;
 use crate::model::desired::Runtime;
 use crate::model::names::ServiceName;
+use crate::reconcile::lock;
 use crate::runtime::DriverError;
 
 /// Take over a process that somebody else started, as this service
@@ -53,7 +54,7 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
         return Ok(Exit::Done);
     }
     // What it changes is what a running apply looks at.
-    let _lock = locked::take(session, "lcm adopt", &opened, args.lock_timeout).await?;
+    let _lock = lock::take(session, "lcm adopt", &opened, args.lock_timeout).await?;
     opened.own(session)?;
     let adopted = wire::adopt(desired, &session.environment, service, args.pid).map_err(refused)?;
     session.note(&format!(

@@ -6,10 +6,10 @@ use crate::cli::args::{ExecutionArgs, ManifestArgs, PlanningArgs};
 use crate::cli::execute;
 use crate::cli::exit::Exit;
 use crate::cli::job::Job;
-use crate::cli::owner::Claim;
 use crate::cli::stop::Stop;
 use crate::cli::terminal::session::Session;
 use crate::model::plan::Purpose;
+use crate::reconcile::owner::Claim;
 
 /// Make it so: stop and start what the plan says, in its order
 #[derive(Debug, clap::Args)]

@@ -15,14 +15,15 @@ use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
 use crate::cli::answer::{data, unwritten};
 use crate::cli::args::manifest as manifest_args;
 use crate::cli::exit::Exit;
+use crate::cli::pages;
 use crate::cli::stop::Stop;
 use crate::cli::terminal::session;
-use crate::cli::{pages, wire};
 use crate::files::named;
 use crate::manifest::Choice;
 use crate::model::desired::Desired;
 use crate::model::harmless;
 use crate::model::lifecycle::State;
+use crate::reconcile::wire;
 use crate::report::output::Output;
 use crate::report::print;
 

@@ -7,11 +7,13 @@ use crate::cli::answer::data;
 use crate::cli::exit::Exit;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
-use crate::cli::{files, opened, wire};
+use crate::cli::{opened, wire};
 use crate::files::output;
 use crate::import::{Draft, Given, Setting, machine, translate};
 use crate::manifest::Choice;
 use crate::model::found::Found;
+use crate::reconcile::files;
+use crate::reconcile::project;
 use crate::report::output::Output;
 use crate::report::table::counted;
 use crate::syntax::Environment;
@@ -84,7 +86,7 @@ fn check(session: &Session, file: &Path, draft: &Draft) -> Exit {
     let notes = counted(draft.notes.len(), "note", "notes");
     session.note(&format!("{} is written: {services}, {notes}, each beside what it is about", file.display()));
     let choice = Choice { mode_optional: true, ..Choice::default() };
-    match wire::load(file, &session.environment, &choice) {
+    match crate::reconcile::wire::load(file, &session.environment, &choice) {
         Ok(_) if draft.services == 0 => {
             session.note("no container was found: what is in it stands in comments");
         }
@@ -102,7 +104,7 @@ fn check(session: &Session, file: &Path, draft: &Draft) -> Exit {
 
 async fn from_machine(session: &Session, args: &Args) -> Result<Draft, Stop> {
     let mut found = match &args.world {
-        Some(world) => Found { facts: opened::read_world(world)?, containers: BTreeMap::new(), programs: Vec::new() },
+        Some(world) => Found { facts: project::read_world(world)?, containers: BTreeMap::new(), programs: Vec::new() },
         None => wire::found(&session.environment).await,
     };
     narrow(&mut found, &args.only)?;

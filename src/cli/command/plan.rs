@@ -42,7 +42,7 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
         })?;
     }
     let looked = Looked::at(&snapshot.facts);
-    let view = View { plan: &plan, purpose: request.purpose, origin: opened.origin(&looked) };
+    let view = View { plan: &plan, purpose: request.purpose, origin: opened::origin(&opened, &looked) };
     data(&shown(session, view, args.format))?;
     Ok(Exit::of_plan(&plan, args.planning.detailed_exitcode))
 }

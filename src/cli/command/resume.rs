@@ -3,7 +3,6 @@
 use crate::cli::args::operator::HoldArgs;
 use crate::cli::exit::Exit;
 use crate::cli::holds::{self, HoldCommand};
-use crate::cli::opened::Opened;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
 use crate::model::budget::Budget;
@@ -12,6 +11,8 @@ use crate::model::names::ServiceName;
 use crate::model::observed::ObservedService;
 use crate::model::rules::{Case, Verdict};
 use crate::model::words::Word;
+use crate::plan::judge_commands::resume_route;
+use crate::reconcile::Project;
 use crate::runtime::Life;
 
 /// Take an operator's word back: services are lcm's again
@@ -63,7 +64,7 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
 }
 
 /// What is named that the manifest has, and holds on what it has no more.
-fn told_apart(opened: &Opened, words: &HoldArgs) -> Result<(HoldArgs, Vec<ServiceName>), Stop> {
+fn told_apart(opened: &Project, words: &HoldArgs) -> Result<(HoldArgs, Vec<ServiceName>), Stop> {
     let kept = opened.store().words(&opened.desired.project);
     let kept = kept.map_err(|error| Stop::refused(Code::Store, error.to_string()))?.services;
     let is_orphaned = |name: &ServiceName| !opened.desired.services.contains_key(name) && kept.contains_key(name);
@@ -78,30 +79,7 @@ async fn held(spoken: &HoldCommand<'_>, name: &ServiceName) -> Result<Held, Stop
         return Err(Stop::refused(Code::Illegal, format!("what becomes of {name} can't be judged: {why}")));
     }
     let paused = seen.state == State::Suspended || is_frozen(spoken, name, seen).await;
-    let route = match seen.state {
-        State::Suspended => vec![State::Suspended, State::Online],
-        State::Maintenance if paused => vec![State::Maintenance, State::Suspended, State::Online],
-        State::Maintenance if seen.holds_room => vec![State::Maintenance, State::Online],
-        State::Maintenance if seen.unknown.is_none() => vec![State::Maintenance, State::Offline],
-        State::Terminated => vec![State::Terminated, State::Deleted],
-        // A word that was never carried out has changed nothing.
-        State::Maintenance
-        | State::Registered
-        | State::Deploying
-        | State::Deployed
-        | State::Starting
-        | State::Online
-        | State::Busy
-        | State::Idle
-        | State::Stopping
-        | State::Updating
-        | State::Scaling
-        | State::Error
-        | State::Failed
-        | State::Timeout
-        | State::Offline
-        | State::Deleted => Vec::new(),
-    };
+    let route = resume_route(seen, paused);
     let now = spoken.opened.driver().now();
     let desired = &spoken.opened.desired;
     let case = Case { service: name, mode: desired.mode.as_ref(), at: now };

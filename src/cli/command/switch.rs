@@ -86,7 +86,7 @@ fn forget(session: &Session, manifest: &Path, world: Option<&Path>, is_rehearsal
     if !is_rehearsal {
         opened.own(session)?;
         opened.store().switch(project, None).map_err(unusable)?;
-        opened.close()?;
+        opened.close(session)?;
     }
     let then = if opened.desired.own_mode.is_some() { "; `lcm apply` goes there" } else { "; `--mode` chooses one" };
     let told = format!("forgotten: mode {} ({}); {own}{then}", switched.mode, switched.by_whom());

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::cli::args::operator::HoldArgs;
 use crate::cli::args::{ExecutionArgs, Format, NarrowArgs, PlanningArgs};
-use crate::cli::command::oneshot;
 use crate::cli::execute;
 use crate::cli::exit::Exit;
 use crate::cli::holds::{self, HoldCommand, change};
 use crate::cli::job::Job;
-use crate::cli::opened::Opened;
+use crate::cli::refusal;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
 use crate::manifest::Choice;
@@ -17,6 +16,8 @@ use crate::model::names::ServiceName;
 use crate::model::observed::REMOVED_BY_STOP;
 use crate::model::plan::Purpose;
 use crate::model::words::{Said, Word};
+use crate::plan::judge_commands::held_dependent;
+use crate::reconcile::Project;
 
 /// Stop services, and keep them off; asks nobody
 ///
@@ -66,7 +67,7 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
 enum Kept {
     Done,
     /// With the services that are to be stopped, and the holds.
-    ToStop(Box<Opened>, Vec<ServiceName>, BTreeMap<ServiceName, Said>),
+    ToStop(Box<Project>, Vec<ServiceName>, BTreeMap<ServiceName, Said>),
 }
 
 async fn said(session: &Session, words: &HoldArgs, execution: &ExecutionArgs) -> Result<Kept, Stop> {
@@ -92,7 +93,9 @@ async fn said(session: &Session, words: &HoldArgs, execution: &ExecutionArgs) ->
 fn say(spoken: &mut HoldCommand<'_>) -> Result<Vec<ServiceName>, Stop> {
     let said = spoken.judge(Word::Terminate)?;
     let named: Vec<ServiceName> = said.iter().map(|(name, _)| name.clone()).collect();
-    oneshot::refuse_held_dependents(spoken.opened, &spoken.observed, &named)?;
+    if let Some(held) = held_dependent(&spoken.opened.desired, &spoken.observed, &named) {
+        return Err(refusal::held(&held));
+    }
     for name in &named {
         let seen = spoken.seen(name)?;
         if seen.holds_room && seen.is_removed_by_stop {

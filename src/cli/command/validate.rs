@@ -60,7 +60,7 @@ pub(crate) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
 }
 
 fn check(session: &Session, path: &Path) -> Result<Desired, Problems> {
-    wire::load(path, &session.environment, &Choice { mode_optional: true, ..Choice::default() })
+    crate::reconcile::wire::load(path, &session.environment, &Choice { mode_optional: true, ..Choice::default() })
 }
 
 fn text(session: &Session, path: &Path, found: &Result<Desired, Problems>) -> Output {

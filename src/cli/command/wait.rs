@@ -9,13 +9,14 @@ use tokio::time::{Instant, sleep};
 use crate::cli::answer::data;
 use crate::cli::args::{ChooseArgs, duration, names};
 use crate::cli::exit::Exit;
-use crate::cli::opened::{self, Opened};
+use crate::cli::opened;
 use crate::cli::stop::Stop;
 use crate::cli::terminal::interrupt::Interrupts;
 use crate::cli::terminal::session::Session;
 use crate::model::lifecycle::{Class, State};
 use crate::model::names::ServiceName;
 use crate::model::observed::ObservedService;
+use crate::reconcile::Project;
 use crate::report::sheet::Sheet;
 
 /// Time between two looks, as with health: a twentieth of the time waited so far, within these.
@@ -87,7 +88,7 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     }
 }
 
-async fn wait(session: &Session, opened: &Opened, args: &Args) -> Result<Exit, Stop> {
+async fn wait(session: &Session, opened: &Project, args: &Args) -> Result<Exit, Stop> {
     // What each look has to say is said once, by the last of them.
     let aside = session.aside();
     let began = Instant::now();

@@ -1,12 +1,13 @@
 //! Saved plans against plans made now.
 
-use super::{check, choose, differences, read};
+use super::{choose, read};
 use crate::cli::exit::Exit;
 use crate::manifest::Choice;
 use crate::model::host::HostIdentity;
 use crate::model::lifecycle::{Action, State};
 use crate::model::plan::{Expect, Plan, Reason, ReasonCode, Step};
 use crate::model::size::Mebibytes;
+use crate::reconcile::comparison::{check, differences};
 
 fn step(id: &str, action: Action) -> Step {
     Step {

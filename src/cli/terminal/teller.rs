@@ -42,7 +42,7 @@ impl Teller {
     }
 
     /// Takes what moves off the screen.
-    pub(crate) fn still(&self) {
+    pub(crate) fn clear_progress(&self) {
         self.progress.finish();
     }
 
@@ -77,7 +77,7 @@ impl Teller {
                 self.tell_end(None, exit_of(interrupt), |_| Ending { message, ..Ending::default() });
             }
             Heard::Again => {
-                self.still();
+                self.clear_progress();
                 self.tell_end(None, exit_of(interrupt), Tally::so_far);
                 self.progress.remark(LEFT_AT_ONCE);
             }
