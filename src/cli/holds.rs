@@ -90,7 +90,7 @@ impl<'a> HoldCommand<'a> {
         self.opened.desired.services.get(name)
     }
 
-    /// Whether the word can be said of all that are named; those of which it holds already are told, and left out.
+    /// Judges a hold on all named services; those on which it is already are reported and left out.
     /// With each the changes that it makes.
     pub(crate) fn judge(&mut self, word: Word) -> Result<Vec<(ServiceName, Vec<State>)>, Stop> {
         let mut open = Vec::new();

@@ -18,7 +18,7 @@ use crate::shared::owner::Owner;
 use crate::shared::{self, User};
 use crate::syntax::Environment;
 
-/// What a login of the owner's would have too. All else of root's session stays with root: its secrets are not the
+/// Variables that a login of the owner's would have too. All else of root's session stays with root: its secrets are not the
 /// owner's, and its paths are not where the owner's things are.
 const KEPT: [&str; 14] = [
     "CI",
@@ -100,7 +100,7 @@ fn environment_of(caller: &BTreeMap<String, String>, owner: &Owner, user: Option
     if !caller.contains_key("SUDO_USER") {
         put("SUDO_USER", "root".to_owned());
     }
-    // The caller's own store is not the owner's, whatever root's session says.
+    // The caller's own store is not the owner's, even where root's session names one.
     if let Some(store) = owner.note.store.as_ref().and_then(text) {
         put("LCM_STATE_DIR", store);
     }

@@ -26,7 +26,7 @@ pub(super) struct Job {
     pub(super) saved: Option<PathBuf>,
     /// On whose word the chosen mode is to be that of all runs from now on.
     pub(super) switch: Option<OperatorArgs>,
-    /// Whether it may take the project over.
+    /// Right over a project that has an owner.
     pub(super) claim: Claim,
     /// The world, where the command has opened it already.
     pub(super) opened: Option<Project>,

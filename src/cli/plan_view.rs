@@ -21,7 +21,7 @@ pub(crate) fn shown(session: &Session, view: View<'_>, format: PlanFormat) -> Ou
     }
 }
 
-/// What is asked for, its names checked.
+/// Returns the request that the options make, its names checked.
 pub(crate) fn request(opened: &Project, planning: &PlanningArgs) -> Result<Request, Stop> {
     let NarrowArgs { targets, excludes } = &planning.narrow;
     names::check("service", targets.iter().chain(excludes), opened.desired.services.keys())?;

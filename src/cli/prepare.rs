@@ -30,7 +30,7 @@ pub(super) fn open(session: &Session, job: &mut Job) -> Result<(Project, Option<
     Ok((project, saved))
 }
 
-/// What is asked of the planner. What was agreed to in a saved plan is what is done, forced or not.
+/// Returns the request to the planner. A saved plan is carried out as it was approved, forced or not.
 pub(super) fn request(job: &Job, project: &Project, saved: Option<&Plan>) -> Result<Request, Stop> {
     let force = job.execution.force && saved.is_none();
     Ok(Request { purpose: job.purpose, force, ..plan_view::request(project, &job.planning)? })

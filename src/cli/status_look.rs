@@ -67,7 +67,7 @@ pub(crate) enum StatusFormat {
     Prometheus,
 }
 
-/// What to show.
+/// Request to show services.
 struct View<'a> {
     opened: Project,
     /// None named: all.
@@ -75,13 +75,13 @@ struct View<'a> {
     args: &'a StatusArgs,
 }
 
-/// What was seen.
+/// Result of one look.
 pub(crate) struct StatusLook {
     pub(crate) status: Status,
-    /// Of services that were named, where more is to be said.
+    /// Outlooks of named services, with `-v`.
     outlooks: Outlooks,
     pub(crate) wanted: BTreeSet<ServiceName>,
-    /// Of the wanted or named services, one is not as it should be.
+    /// A wanted or named service is not as it should be.
     pub(crate) is_unhealthy: bool,
     /// The refusal, where nothing is known of anything wanted.
     pub(crate) known: Result<(), Stop>,
@@ -121,7 +121,7 @@ pub(crate) fn shown_within(session: &Session, look: &StatusLook, style: Style, r
     status::within(&look.status, &look.outlooks, session.verbose, style, rows)
 }
 
-/// What is there.
+/// Looks once.
 async fn look(session: &Session, view: &View<'_>) -> Result<StatusLook, Stop> {
     let View { opened, named, args } = view;
     let snapshot = opened.snapshot(session).await?;
@@ -145,7 +145,7 @@ async fn look(session: &Session, view: &View<'_>) -> Result<StatusLook, Stop> {
         let is_named = named.is_empty() || named.contains(&line.name);
         is_named && !args.narrow.excludes.contains(&line.name)
     });
-    // Of all services at once it would be more than anybody reads.
+    // Of all services at once it would be too much to read.
     let told = named.iter().filter(|_| session.verbose);
     let outlooks = told.filter_map(|name| Some((name.clone(), outlook(&opened.desired, &observed, name)?)));
     // With modes and none chosen nothing is.

@@ -74,7 +74,7 @@ async fn lines(session: &Session, args: &StatusArgs) -> Result<Exit, Stop> {
     }
 }
 
-/// What is known, and what went wrong since.
+/// Last look, and the errors since.
 #[derive(Default)]
 struct Shown {
     look: Option<StatusLook>,
@@ -106,7 +106,7 @@ async fn table(session: &Session, args: &StatusArgs) -> Result<Exit, Stop> {
             Some(()) = stopped.recv() => {
                 drop(drawn);
                 let _ = kill_process(getpid(), Signal::STOP);
-                // Here somebody brought it back.
+                // Continued by the shell.
                 drawn = Drawn::begin();
             }
             () = tokio::time::sleep_until(next) => {
@@ -145,7 +145,7 @@ impl Shown {
     }
 }
 
-/// What stands on the terminal, and what was drawn of it.
+/// Screen, and the frame that was drawn on it.
 struct Drawn {
     screen: Screen,
     frame: Option<Frame>,

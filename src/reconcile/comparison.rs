@@ -16,7 +16,7 @@ pub(crate) fn check(saved: &Plan, now: &Plan) -> Result<(), ReconcileError> {
     Err(ReconcileError::Stale(differences))
 }
 
-/// What differs, a line each; empty where the plan made now does the same.
+/// Returns the differences, a line each; empty where the plan made now does the same.
 pub(crate) fn differences(saved: &Plan, now: &Plan) -> Vec<String> {
     let mut lines = Vec::new();
     lines.extend(of_project(saved, &now.project));
@@ -50,7 +50,7 @@ pub(crate) fn of_host(saved: &Plan, host: &str, identity: Option<&HostIdentity>)
     }
 }
 
-/// What the plan made now says of a service to which it does nothing.
+/// Returns the reason for which the plan made now does nothing to a service.
 fn why_not(now: &Plan, service: &ServiceName) -> String {
     let blocked = now.blocked.iter().map(|blocked| (&blocked.service, &blocked.reason.message));
     let held = now.held.iter().map(|held| (&held.service, &held.reason.message));

@@ -20,10 +20,10 @@ use crate::reconcile::wire;
 use crate::shared;
 use crate::shared::owner::{Owner, OwnerNote, Owners};
 
-/// Of a user of whom nothing but the number is known: `nogroup` has no rights.
+/// Group of a user of whom only the number is known: `nogroup` has no rights.
 const NO_GROUP: u32 = 65_534;
 
-/// Whether a command may take a project over from its owner.
+/// Right of a command over a project that has an owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
     /// The owner alone may go on.

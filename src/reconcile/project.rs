@@ -108,7 +108,7 @@ fn claimed(desired: Desired, claim: Claim, owner: Option<&Owner>) -> Desired {
     Desired { take_over: claim == Claim::TakeOver, previous_owner, ..desired }
 }
 
-/// What a world file tells of words and attempts is this world's store, so that it can be taken back.
+/// Opens a world file. Its holds and attempts become the store of the simulation, so that they can be taken back.
 fn simulated(caller: &dyn Caller, path: &Path, desired: &Desired) -> Result<(Environs, StoreBackend), ReconcileError> {
     caller.say("SIMULATED: the world is a file, and the machine is neither asked nor touched");
     let mut facts = read_world(path)?;
@@ -135,7 +135,7 @@ fn simulated(caller: &dyn Caller, path: &Path, desired: &Desired) -> Result<(Env
 }
 
 impl Project {
-    /// Takes the mode from an operator's word, where nobody names one here.
+    /// Takes the mode from the mode override, where the caller names none.
     fn follow(&mut self, caller: &dyn Caller, manifest: &Path, choice: &Choice) -> Result<(), OpenError> {
         // A store that can't be read is told of when the facts are read.
         let mode = self.mode_kept().unwrap_or_default();
@@ -158,7 +158,7 @@ impl Project {
                 let desired = claimed(desired, self.claim, self.owner.as_ref());
                 (self.desired, self.switched) = (desired, switched);
             }
-            // Whoever only looks, or stops everything, can do so in any mode.
+            // Looking and stopping everything work in any mode.
             (Err(_), Some(switched)) if choice.mode_optional => caller.warn(&format!(
                 "the switch to mode {} can't be followed: there is no such mode; `lcm switch --clear` forgets it",
                 switched.mode
@@ -168,7 +168,7 @@ impl Project {
         Ok(())
     }
 
-    /// Whether this entry file is the one that the mode override was set with, or that one is gone: another checkout's own
+    /// Returns whether this entry file is the one that the mode override was set with, or that one is gone: another checkout's own
     /// mode says nothing of it.
     fn is_set_by_this_file(&self, switched: &Switched) -> bool {
         switched.entry == self.entry() || !Path::new(&switched.entry).is_file()
@@ -262,7 +262,7 @@ impl Project {
         matches!(self.world, Environs::Simulated { .. })
     }
 
-    /// What is done must be written down: proved before anything is. On a full disk it can't be, and is done all the
+    /// Proves that changes can be recorded, before there are any. On a full disk they can't be, and are made all the
     /// same: the service matters more than its record, and stopping it may be what makes room. `down` always may.
     pub(crate) fn ensure_writable(&self, purpose: Purpose, tell: impl Fn(&StoreError)) -> Result<(), ReconcileError> {
         let StoreBackend::Disk(disk) = &self.store else { return Ok(()) };
@@ -407,7 +407,7 @@ impl Project {
     }
 }
 
-/// What a reader is told of a mode override that no longer holds.
+/// Returns the note on a mode override that no longer holds.
 fn outlived(switched: &Switched, own_mode: Option<&ModeName>) -> String {
     let named = |mode: Option<&ModeName>| mode.map_or_else(|| "none".to_owned(), |mode| format!("`mode: {mode}`"));
     format!(

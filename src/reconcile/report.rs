@@ -113,7 +113,7 @@ impl RunStatus {
     }
 }
 
-/// What was tried and went wrong is a failure, even where the next plan calls it blocked.
+/// A step that was tried and went wrong is a failure, even where the next plan calls it blocked.
 fn of_blocked(code: ReasonCode) -> RunStatus {
     match code {
         ReasonCode::PrepareFailed

@@ -9,7 +9,7 @@ use crate::reconcile::project::Project;
 use crate::reconcile::report::RunStatus;
 use crate::store::{KILLED_EXIT_CODE, Run, RunBegun, RunNotice, StoreError, ToldMode};
 
-/// What notifiers are to be told of a run that has ended.
+/// Returns the notices of a run that has ended.
 pub(crate) fn of_end(
     project: &Project,
     request: &Request,
@@ -64,7 +64,7 @@ fn mode_changed(
     Ok(Some(RunPayload { from_mode: told.and_then(|ToldMode(told)| told), ..payload }))
 }
 
-/// What notifiers are to be told of a run that was killed.
+/// Returns the notices of a run that was killed.
 pub(crate) fn of_killed(project: &Project, killed: &RunBegun) -> Vec<RunNotice> {
     let of = |(_, digest): (&Notifier, String)| {
         let payload = RunPayload {

@@ -12,7 +12,7 @@ use crate::reconcile::caller::Caller;
 use crate::reconcile::wire;
 use crate::syntax::Environment;
 
-/// Warnings of one run: whoever shares a whole tree needs no list of its files.
+/// Warnings of one run: where a whole tree is shared, a list of its files is of no use.
 const TOLD_MAX: usize = 8;
 
 /// The manifest, its includes and env files, and the programs that it names by a path, as far as a user besides root and

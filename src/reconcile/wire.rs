@@ -38,7 +38,7 @@ pub(crate) fn store_file(state_folder: &Path) -> PathBuf {
     Sqlite::file_in(state_folder)
 }
 
-/// What lies in a file does not age: the same command on the same file says the same.
+/// Returns a simulation that does not age: the same command on the same file gives the same.
 pub(crate) fn simulated(facts: Facts, desired: &Desired) -> Box<dyn Simulated> {
     Box::new(Masked::new(Sim::frozen(facts), desired.masker()))
 }

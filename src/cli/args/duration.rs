@@ -39,7 +39,7 @@ pub(crate) fn parse_up_to(text: &str, max: Duration) -> Result<Duration, String>
     Ok(total)
 }
 
-/// How often something is done again: below, it is a load; above, nobody waits for it.
+/// How often something is done again: below, it is a load; above, it is of no use.
 pub(crate) fn parse_interval(text: &str) -> Result<Duration, String> {
     let is_sound = |interval: &Duration| *interval >= INTERVAL_MIN;
     parse_up_to(text, INTERVAL_MAX)

@@ -12,10 +12,10 @@ use crate::reconcile::lock;
 
 /// A word is read in a line of a plan; what needs more belongs into a ticket that it names.
 const TEXT_MAX: usize = 500;
-/// As many as anybody reads, and few enough for one row of the store.
+/// Few enough to be read, and for one row of the store.
 const METADATA_MAX: usize = 20;
 
-/// Whose word it is, and why.
+/// Operator who gives a command, and the reason.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct OperatorArgs {
     /// Why, for whoever asks later
@@ -26,7 +26,7 @@ pub(crate) struct OperatorArgs {
     by: Option<String>,
 }
 
-/// What a word is said of.
+/// Services that a hold is put on, and by whom.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct HoldArgs {
     /// Services that it is about
@@ -66,7 +66,7 @@ impl OperatorArgs {
         self.by.clone().unwrap_or_else(|| lock::who(&session.environment))
     }
 
-    /// What was typed may quote a secret.
+    /// Returns the reason, masked: it may quote a secret.
     pub(crate) fn reason(&self, opened: &Project) -> Option<String> {
         self.reason.as_ref().map(|reason| opened.desired.masker().mask(reason))
     }
