@@ -1,6 +1,6 @@
 //! The command line: one file a command. The only room that knows all others.
 //!
-//! How the stages are put together is in `wire` alone; which exit code means what, in [`exit`].
+//! A cycle itself is `reconcile`'s; arguments, questions, texts and exit codes are here. What each code means is in [`exit`].
 
 mod answer;
 mod args;

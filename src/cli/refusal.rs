@@ -17,7 +17,6 @@ impl From<ReconcileError> for Stop {
             ReconcileError::Locked(held) => {
                 Self::new(Exit::Locked, Code::Locked, format!("{held}; --lock-timeout waits for it"))
             }
-            ReconcileError::ModeFixed(message) => Self::refused(Code::Usage, message),
             ReconcileError::OtherHost(message) => Self::refused(Code::OtherHost, message),
             ReconcileError::Owned(message) => Self::refused(Code::Owned, message),
             ReconcileError::Stale(differences) => {

@@ -26,9 +26,6 @@ pub enum ReconcileError {
     /// Another lcm holds the host's lock.
     #[error("{0}")]
     Locked(LockError),
-    /// The mode can't be overridden with this manifest.
-    #[error("{0}")]
-    ModeFixed(String),
     /// Another host manages the project.
     #[error("{0}")]
     OtherHost(String),

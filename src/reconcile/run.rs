@@ -73,9 +73,10 @@ pub(crate) async fn begin<'a>(cycle: Cycle<'a>, command: RunCommand<'a>) -> Resu
     let began = project.driver().now();
     let author = Author { by: lock::who(caller.environment()), run: run_id(began) };
     // A simulated world is a file of the caller's own; the machine is shared.
-    let lock = match project.is_simulated() {
-        true => None,
-        false => Some(lock::take(caller, command.name, project, command.lock_timeout).await?),
+    let lock = if project.is_simulated() {
+        None
+    } else {
+        Some(lock::take(caller, command.name, project, command.lock_timeout).await?)
     };
     let run = ActiveRun { cycle, command, author, began, lock, store_told: AtomicBool::new(false) };
     project.ensure_writable(request.purpose, |error| report_store(&run, error))?;
