@@ -36,10 +36,30 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("report", &["model"]),
     ("apply", &["model", "runtime", "host", "store", "files"]),
     (
+        "reconcile",
+        &[
+            "model", "apply", "observe", "plan", "manifest", "store", "runtime", "host", "sim", "files", "shared",
+            "syntax",
+        ],
+    ),
+    (
         "cli",
         &[
-            "model", "syntax", "manifest", "import", "observe", "plan", "runtime", "host", "sim", "store", "report",
-            "apply", "files", "shared",
+            "model",
+            "syntax",
+            "manifest",
+            "import",
+            "observe",
+            "plan",
+            "runtime",
+            "host",
+            "sim",
+            "store",
+            "report",
+            "apply",
+            "reconcile",
+            "files",
+            "shared",
         ],
     ),
 ];

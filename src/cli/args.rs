@@ -1,8 +1,11 @@
 //! Arguments that several commands share.
 
 pub(super) mod duration;
+pub(super) mod manifest;
 pub(super) mod moment;
 pub(super) mod names;
+pub(super) mod operator;
+pub(super) mod state;
 
 use std::path::PathBuf;
 use std::time::Duration;

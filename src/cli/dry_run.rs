@@ -1,39 +1,31 @@
 //! `--dry-run` of the commands that carry out a plan: the same plan, shown as `lcm plan` does. Nothing is asked,
 //! locked, recorded or changed.
 
+use crate::cli::args::operator::DRY_RUN;
 use crate::cli::args::{Format, PlanFormat};
-use crate::cli::command::holds::DRY_RUN;
-use crate::cli::command::{oneshot, plan as plan_command};
-use crate::cli::execute::{self, Job};
 use crate::cli::exit::Exit;
-use crate::cli::saved;
+use crate::cli::job::Job;
 use crate::cli::stop::Stop;
 use crate::cli::terminal::session::Session;
-use crate::model::snapshot::Planner as _;
+use crate::cli::{answer, opened, plan_view, prepare};
+use crate::model::snapshot::Proposal;
+use crate::reconcile::{Cycle, propose};
 use crate::report::view::{Looked, View};
 
 /// Shows what the job would do, and ends as `lcm plan` does.
 pub(super) async fn run(session: &Session, mut job: Job) -> Result<Exit, Stop> {
-    let (opened, saved) = execute::open(session, &mut job)?;
-    let request = execute::request(&job, &opened, saved.as_ref())?;
-    let mut facts = opened.facts(session).await?;
-    facts.heed(std::mem::take(&mut job.holds));
-    let snapshot = opened.planner().observe(facts);
-    opened.refuse_other_hosts(&snapshot.facts)?;
-    opened.refuse_if_all_unknown(&snapshot, &request)?;
-    oneshot::refuse_held(&opened, &snapshot, &request)?;
-    let snapshot = oneshot::resume(&opened, snapshot, &request);
-    let plan = opened.plan(&snapshot, &request)?;
-    if let Some(saved) = &saved {
-        saved::check(saved, &plan)?;
-    }
+    let (project, saved) = prepare::open(session, &mut job)?;
+    let request = prepare::request(&job, &project, saved.as_ref())?;
+    let holds = std::mem::take(&mut job.holds);
+    let cycle = Cycle { caller: session, project: &project, request: &request, saved: saved.as_ref() };
+    let Proposal { snapshot, plan } = propose(cycle, holds, &|_| ()).await?;
     let looked = Looked::at(&snapshot.facts);
-    let view = View { plan: &plan, purpose: job.purpose, origin: opened.origin(&looked) };
+    let view = View { plan: &plan, purpose: job.purpose, origin: opened::origin(&project, &looked) };
     let format = match job.execution.format {
         Format::Text => PlanFormat::Text,
         Format::Json => PlanFormat::Json,
     };
-    plan_command::data(&plan_command::shown(session, view, format))?;
+    answer::data(&plan_view::shown(session, view, format))?;
     session.note(DRY_RUN);
     Ok(Exit::of_plan(&plan, job.planning.detailed_exitcode))
 }

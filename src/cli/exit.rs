@@ -1,7 +1,8 @@
 //! What the exit codes mean, and which one wins. Pure.
 
-use crate::apply::{Interrupt, Outcome};
-use crate::model::plan::{Plan, ReasonCode};
+use crate::apply::Outcome;
+use crate::model::plan::Plan;
+use crate::reconcile::RunStatus;
 
 /// What each code means, for the help and the manual page.
 pub(super) const CODES: [(&str, &str); 9] = [
@@ -65,84 +66,28 @@ impl Exit {
     /// How `lcm plan` ends: as its apply would, where all that it does goes well.
     #[must_use]
     pub fn of_plan(plan: &Plan, detailed: bool) -> Self {
-        let changes = (detailed && plan.changes).then_some(Self::Changes);
-        Self::first(Self::of_what_is_not_done(plan).chain(changes))
+        Self::of_status(RunStatus::of_plan(plan), detailed)
     }
 
     /// How `lcm apply` and `lcm down` end.
     #[must_use]
     pub fn of_outcome(outcome: &Outcome, detailed: bool) -> Self {
-        let interrupted = outcome.interrupted.map(|interrupt| match interrupt {
-            Interrupt::Interrupted => Self::Interrupted,
-            Interrupt::Terminated | Interrupt::HungUp => Self::Terminated,
-        });
-        // A refusal in a later round comes after changes: then it is a failure.
-        let refused = outcome.refused.is_some().then_some(match outcome {
-            Outcome { lock_lost: true, .. } => Self::Locked,
-            Outcome { changed: true, .. } => Self::Failed,
-            Outcome { .. } => Self::Refused,
-        });
-        let failed = (!outcome.failures.is_empty()).then_some(Self::Failed);
-        let left = outcome.last_plan.iter().flat_map(Self::of_what_is_left);
-        let changed = (detailed && outcome.changed).then_some(Self::Changes);
-        Self::first(interrupted.into_iter().chain(refused).chain(failed).chain(left).chain(changed))
+        Self::of_status(RunStatus::of_outcome(outcome), detailed)
     }
 
-    /// What stands in the way after an apply, or of one that had nothing to do.
-    pub fn of_what_is_left(plan: &Plan) -> impl Iterator<Item = Self> {
-        let not_converged = (!plan.steps.is_empty()).then_some(Self::Failed);
-        not_converged.into_iter().chain(Self::of_what_is_not_done(plan))
-    }
-
-    /// What this plan does not mend.
-    fn of_what_is_not_done(plan: &Plan) -> impl Iterator<Item = Self> {
-        let blocked = plan.blocked.iter().map(|blocked| of_blocked(blocked.reason.code));
-        let spent = plan.held.iter().any(|held| held.reason.code == ReasonCode::BudgetSpent).then_some(Self::Failed);
-        blocked.chain(spent)
-    }
-}
-
-/// What was tried and went wrong is a failure, even where the next plan calls it blocked.
-fn of_blocked(code: ReasonCode) -> Exit {
-    match code {
-        ReasonCode::PrepareFailed
-        | ReasonCode::StartFailed
-        | ReasonCode::StopFailed
-        | ReasonCode::Unhealthy
-        | ReasonCode::Vetoed
-        | ReasonCode::BudgetSpent => Exit::Failed,
-        ReasonCode::WantedByMode
-        | ReasonCode::WantedByGoal
-        | ReasonCode::WantedByDependency
-        | ReasonCode::NotInMode
-        | ReasonCode::StoppedByMode
-        | ReasonCode::Preempted
-        | ReasonCode::Moved
-        | ReasonCode::SpecChanged
-        | ReasonCode::SecretChanged
-        | ReasonCode::ImageChanged
-        | ReasonCode::SettingsChanged
-        | ReasonCode::MemoryGivenBack
-        | ReasonCode::AutoRemove
-        | ReasonCode::InContainer
-        | ReasonCode::RemoteEngine
-        | ReasonCode::Exited
-        | ReasonCode::GpuLost
-        | ReasonCode::WrongGpu
-        | ReasonCode::Orphaned
-        | ReasonCode::Requested
-        | ReasonCode::NoRoom
-        | ReasonCode::Rule
-        | ReasonCode::Unknown
-        | ReasonCode::ContainerMissing
-        | ReasonCode::PortTaken
-        | ReasonCode::NotOurs
-        | ReasonCode::Renamed
-        | ReasonCode::SecretMissing
-        | ReasonCode::Dependency
-        | ReasonCode::Maintenance
-        | ReasonCode::Suspended
-        | ReasonCode::Terminated => Exit::Blocked,
+    /// Returns how a command ends whose run ended so. `detailed`: changes have a code of their own.
+    #[must_use]
+    pub fn of_status(status: RunStatus, detailed: bool) -> Self {
+        match status {
+            RunStatus::Refused => Self::Refused,
+            RunStatus::LockLost => Self::Locked,
+            RunStatus::Terminated => Self::Terminated,
+            RunStatus::Interrupted => Self::Interrupted,
+            RunStatus::Failed => Self::Failed,
+            RunStatus::Blocked => Self::Blocked,
+            RunStatus::Changed if detailed => Self::Changes,
+            RunStatus::Changed | RunStatus::Unchanged => Self::Done,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::builder::styling::Styles;
 use clap::{Command, CommandFactory as _};
 
-use crate::cli::Cli;
+use crate::cli::command::Cli;
 use crate::cli::exit::CODES;
 use crate::report::sheet::Sheet;
 use crate::report::style::Style;

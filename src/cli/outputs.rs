@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
-use crate::cli::wire;
 use crate::files::named;
+use crate::reconcile::wire;
 use crate::runtime::process::drive;
 use crate::shared;
 

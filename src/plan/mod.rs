@@ -13,6 +13,7 @@ mod diff;
 mod flow;
 mod input;
 mod judge;
+pub mod judge_commands;
 mod ledger;
 mod numbers;
 mod order;

@@ -7,8 +7,11 @@ mod checks;
 pub mod lock;
 pub mod memory;
 mod past;
+mod recall;
 pub mod sqlite;
 pub mod stats;
+
+pub use recall::recall;
 
 use std::collections::BTreeMap;
 

@@ -2,8 +2,8 @@
 
 use crate::apply::run::{Run, StepError, StepOutcome, is_of_previous};
 use crate::model::desired::Service;
-use crate::model::lifecycle::State;
 use crate::model::instance::Instance;
+use crate::model::lifecycle::State;
 use crate::model::plan::Step;
 use crate::runtime::{Life, Look};
 

@@ -2,8 +2,8 @@
 //! stops that a start waits for.
 
 use crate::model::desired::Service;
-use crate::model::lifecycle::Action;
 use crate::model::instance::Instance;
+use crate::model::lifecycle::Action;
 use crate::model::observed::ASIDE_SUFFIX;
 use crate::model::plan::{Plan, Step};
 

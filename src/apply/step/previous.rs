@@ -6,9 +6,9 @@ use crate::apply::admission::memory::{Need, capacity_now, is_measured, unreadabl
 use crate::apply::admission::release::{BeforeStop, released};
 use crate::apply::run::{ReservationState, Run, WaitError};
 use crate::model::desired::Service;
-use crate::model::workload::{Capability, Origin};
 use crate::model::lifecycle::Action;
 use crate::model::plan::{Plan, Step};
+use crate::model::workload::{Capability, Origin};
 use crate::runtime::{Life, Stop};
 
 /// Prospect of restoring the previous revision.
@@ -41,7 +41,8 @@ pub(in crate::apply) async fn restore(
     stop: &Step,
 ) -> Result<bool, String> {
     let (driver, project) = (run.context.driver, &run.context.desired.project);
-    let is_made_by_lcm = service.workload.capabilities.has(Capability::KeepsPrevious) && service.workload.origin == Origin::Created;
+    let is_made_by_lcm =
+        service.workload.capabilities.has(Capability::KeepsPrevious) && service.workload.origin == Origin::Created;
     if is_made_by_lcm && !stop.gpus.is_empty() {
         let room = capacity_now(run).await;
         let unreadable = stop.gpus.iter().any(|id| unreadable(&room, id).is_some());

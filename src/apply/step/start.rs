@@ -15,9 +15,9 @@ use crate::apply::run::{Cancelled, Moved, ReservationState, Run, StepError, Step
 use crate::model::desired::Service;
 use crate::model::event::Stage;
 use crate::model::hooks::Point;
+use crate::model::instance::Instance;
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::GpuId;
-use crate::model::instance::Instance;
 use crate::model::plan::{Plan, ReasonCode, Step};
 use crate::runtime::Start;
 

@@ -20,8 +20,8 @@ use crate::model::desired::{Service, StopPolicy};
 use crate::model::event::Stage;
 use crate::model::facts::BusyReading;
 use crate::model::hooks::Point;
-use crate::model::lifecycle::State;
 use crate::model::instance::Instance;
+use crate::model::lifecycle::State;
 use crate::model::plan::{ReasonCode, Step};
 use crate::runtime::{Life, Stop};
 

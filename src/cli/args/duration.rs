@@ -11,12 +11,12 @@ const INTERVAL_MIN: Duration = Duration::from_millis(250);
 const INTERVAL_MAX: Duration = Duration::from_hours(1);
 
 /// Reads one, for clap.
-pub(in crate::cli) fn parse(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     parse_up_to(text, MAX)
 }
 
 /// Reads one that may be as long as `max`.
-pub(in crate::cli) fn parse_up_to(text: &str, max: Duration) -> Result<Duration, String> {
+pub(crate) fn parse_up_to(text: &str, max: Duration) -> Result<Duration, String> {
     let time = text.trim();
     if time.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err("a time needs a unit, as in 30s, 2m or 1h30m".to_owned());
@@ -29,7 +29,7 @@ pub(in crate::cli) fn parse_up_to(text: &str, max: Duration) -> Result<Duration,
 }
 
 /// How often something is done again: below, it is a load; above, it comes too late.
-pub(in crate::cli) fn parse_interval(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_interval(text: &str) -> Result<Duration, String> {
     let is_sound = |interval: &Duration| *interval >= INTERVAL_MIN;
     parse_up_to(text, INTERVAL_MAX)
         .ok()

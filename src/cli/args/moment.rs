@@ -13,7 +13,7 @@ const AGO_MAX: Duration = Duration::from_hours(24 * 400);
 
 /// As it was written; what it means depends on when and where it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) enum Moment {
+pub(crate) enum Moment {
     At(Timestamp),
     /// By the clock on the wall.
     Local(DateTime),
@@ -21,7 +21,7 @@ pub(in crate::cli) enum Moment {
 }
 
 /// Reads one, for clap.
-pub(in crate::cli) fn parse(text: &str) -> Result<Moment, String> {
+pub(crate) fn parse(text: &str) -> Result<Moment, String> {
     let text = text.trim();
     if let Ok(at) = text.parse::<Timestamp>() {
         return Ok(Moment::At(at));
@@ -41,7 +41,7 @@ pub(in crate::cli) fn parse(text: &str) -> Result<Moment, String> {
 
 impl Moment {
     /// Which moment this is, asked now and here.
-    pub(in crate::cli) fn resolve(self, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
+    pub(crate) fn resolve(self, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
         match self {
             Self::At(at) => Ok(at),
             Self::Local(local) => local

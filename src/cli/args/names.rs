@@ -11,7 +11,7 @@ use crate::cli::stop::{Code, Stop};
 const DISTANCE_MAX: usize = 3;
 
 /// Refuses what is not among the known names. `what` is the word for one of them.
-pub(in crate::cli) fn check<N: Ord + Display>(
+pub(crate) fn check<N: Ord + Display>(
     what: &str,
     given: impl IntoIterator<Item = N>,
     known: impl IntoIterator<Item = N>,
@@ -19,11 +19,16 @@ pub(in crate::cli) fn check<N: Ord + Display>(
     let known: BTreeSet<N> = known.into_iter().collect();
     for name in given {
         if !known.contains(&name) {
-            let known: Vec<String> = known.iter().map(ToString::to_string).collect();
-            return Err(Stop::refused(Code::UnknownName, unknown(what, &name.to_string(), &known)));
+            return Err(unknown_name(what, &name, &known));
         }
     }
     Ok(())
+}
+
+/// Refusal of a name that is not among the known ones.
+pub(crate) fn unknown_name<'a, N: Display + 'a>(what: &str, name: &N, known: impl IntoIterator<Item = &'a N>) -> Stop {
+    let known: Vec<String> = known.into_iter().map(ToString::to_string).collect();
+    Stop::refused(Code::UnknownName, unknown(what, &name.to_string(), &known))
 }
 
 fn unknown(what: &str, name: &str, known: &[String]) -> String {
@@ -36,7 +41,7 @@ fn unknown(what: &str, name: &str, known: &[String]) -> String {
 }
 
 /// A code that no page explains.
-pub(in crate::cli) fn unknown_code<'a>(code: &str, known: impl IntoIterator<Item = &'a str>) -> Stop {
+pub(crate) fn unknown_code<'a>(code: &str, known: impl IntoIterator<Item = &'a str>) -> Stop {
     let meant = meant(code, known).map(|near| format!("did you mean {near}? ")).unwrap_or_default();
     Stop::refused(Code::UnknownName, format!("there is no code {code}; {meant}`lcm explain` lists all"))
 }

@@ -3,19 +3,20 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::cli::args::operator::DRY_RUN;
 use crate::cli::args::{duration, names};
-use crate::cli::command::holds::DRY_RUN;
 use crate::cli::exit::Exit;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
-use crate::cli::{locked, opened, wire};
+use crate::cli::{opened, wire};
 use crate::manifest::Choice;
 use crate::model::names::ServiceName;
+use crate::reconcile::lock;
 use crate::runtime::DriverError;
 
 /// Take over a process that somebody else started, as this service
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(crate) struct Args {
     /// Service that it is
     service: ServiceName,
     /// Process to take over, with all that it started
@@ -32,7 +33,7 @@ pub(in crate::cli) struct Args {
     dry_run: bool,
 }
 
-pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let choice = Choice { mode_optional: true, ..Choice::default() };
     let opened = opened::open(session, &args.manifest, &choice, None)?;
     let desired = &opened.desired;
@@ -52,7 +53,7 @@ pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, 
         return Ok(Exit::Done);
     }
     // What it changes is what a running apply looks at.
-    let _lock = locked::take(session, "lcm adopt", &opened, args.lock_timeout).await?;
+    let _lock = lock::take(session, "lcm adopt", &opened, args.lock_timeout).await?;
     opened.own(session)?;
     let adopted = wire::adopt(desired, &session.environment, service, args.pid).map_err(refused)?;
     session.note(&format!(

@@ -3,16 +3,17 @@
 use std::path::PathBuf;
 
 use crate::cli::args::{ExecutionArgs, ManifestArgs, PlanningArgs};
-use crate::cli::execute::{self, Job};
+use crate::cli::execute;
 use crate::cli::exit::Exit;
-use crate::cli::owner::Claim;
+use crate::cli::job::Job;
 use crate::cli::stop::Stop;
 use crate::cli::terminal::session::Session;
 use crate::model::plan::Purpose;
+use crate::reconcile::owner::Claim;
 
 /// Make it so: stop and start what the plan says, in its order
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     manifest: ManifestArgs,
     #[command(flatten)]
@@ -27,7 +28,7 @@ pub(in crate::cli) struct Args {
     take_over: bool,
 }
 
-pub(in crate::cli) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
     let Args { manifest, planning, execution, plan, take_over } = args;
     let (path, choice) = (manifest.path(), manifest.choose.choice());
     let job = Job {

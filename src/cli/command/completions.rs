@@ -12,17 +12,18 @@ use clap::{Arg, Command, ValueEnum};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter};
 use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
 
-use crate::cli::command::plan::{data, unwritten};
-use crate::cli::command::{explain, status};
+use crate::cli::answer::{data, unwritten};
+use crate::cli::args::manifest as manifest_args;
 use crate::cli::exit::Exit;
+use crate::cli::pages;
 use crate::cli::stop::Stop;
 use crate::cli::terminal::session;
-use crate::cli::wire;
 use crate::files::named;
 use crate::manifest::Choice;
 use crate::model::desired::Desired;
 use crate::model::harmless;
 use crate::model::lifecycle::State;
+use crate::reconcile::wire;
 use crate::report::output::Output;
 use crate::report::print;
 
@@ -37,7 +38,7 @@ const SAID_MAX: usize = 200;
 /// bash: `source <(lcm completions bash)` in ~/.bashrc. zsh: the same with `zsh` in ~/.zshrc, after `compinit`.
 /// fish: `lcm completions fish > ~/.config/fish/completions/lcm.fish`.
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(crate) struct Args {
     /// Shell that it is for
     #[arg(value_enum, value_name = "SHELL")]
     shell: Shell,
@@ -60,7 +61,7 @@ impl Shell {
     }
 }
 
-pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Stop> {
+pub(crate) fn run(args: &Args) -> Result<Exit, Stop> {
     let mut script = Vec::new();
     let written = args.shell.completer().write_registration(VARIABLE, "lcm", "lcm", &program(), &mut script);
     written.map_err(|error| unwritten(&error))?;
@@ -69,7 +70,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Stop> {
 }
 
 /// Answers a script, where it was one that asked: all of them call `lcm -- …`, which is no command of anybody else's.
-pub(in crate::cli) fn answer(command: impl FnOnce() -> Command) -> Option<Exit> {
+pub(crate) fn answer(command: impl FnOnce() -> Command) -> Option<Exit> {
     std::env::args_os().nth(1).filter(|word| word == "--")?;
     let shell = std::env::var(VARIABLE).ok().and_then(|shell| Shell::from_str(&shell, false).ok())?;
     let words: Vec<OsString> = std::env::args_os().skip(2).collect();
@@ -121,11 +122,15 @@ fn manifest_of(line: &[String]) -> PathBuf {
             return PathBuf::from(value);
         }
         // What follows another option is that one's: a world, a file to write to.
-        if !before.starts_with('-') && !word.starts_with('-') && status::is_file(word) && Path::new(word).is_file() {
+        if !before.starts_with('-')
+            && !word.starts_with('-')
+            && manifest_args::is_file(word)
+            && Path::new(word).is_file()
+        {
             named = named.or_else(|| Some(PathBuf::from(word)));
         }
     }
-    named.unwrap_or_else(|| PathBuf::from(status::MANIFEST))
+    named.unwrap_or_else(|| PathBuf::from(manifest_args::MANIFEST))
 }
 
 /// Each value's candidates go by what it is called in the help, so that a new command has them too.
@@ -187,7 +192,7 @@ fn states() -> Names {
 
 /// By their last words: a shell takes a colon for the end of one.
 fn codes() -> Names {
-    explain::last_words().map(|code| (code.to_owned(), None)).collect()
+    pages::last_words().map(|code| (code.to_owned(), None)).collect()
 }
 
 fn candidates(names: &Names, current: &OsStr) -> Vec<CompletionCandidate> {

@@ -1,8 +1,9 @@
 //! `lcm down`.
 
 use crate::cli::args::{ExecutionArgs, ManifestArgs};
-use crate::cli::execute::{self, Job};
+use crate::cli::execute;
 use crate::cli::exit::Exit;
+use crate::cli::job::Job;
 use crate::cli::stop::Stop;
 use crate::cli::terminal::session::Session;
 use crate::model::plan::Purpose;
@@ -11,14 +12,14 @@ use crate::model::plan::Purpose;
 ///
 /// All of the project, orphans too; containers that it only names are left stopped, and volumes stay.
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     manifest: ManifestArgs,
     #[command(flatten)]
     execution: ExecutionArgs,
 }
 
-pub(in crate::cli) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
     let Args { manifest, execution } = args;
     let (path, choice) = (manifest.path(), manifest.choose.choice_if_any());
     let job = Job { world: manifest.choose.world, ..Job::new("lcm down", Purpose::Down, path, choice, execution) };

@@ -7,17 +7,18 @@ use clap::ValueEnum;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::cli::answer::data;
 use crate::cli::args::moment::{self, Moment};
-use crate::cli::command::plan::data;
-use crate::cli::command::status;
+use crate::cli::args::state;
 use crate::cli::exit::Exit;
-use crate::cli::owner::{self, Claim};
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
-use crate::cli::{open_runs, opened, wire};
+use crate::cli::{open_runs, opened};
 use crate::manifest::Choice;
 use crate::model::lifecycle::State;
 use crate::model::names::{ProjectName, ServiceName};
+use crate::reconcile::owner::{self, Claim};
+use crate::reconcile::wire;
 use crate::report::history::{self, CallLine, History, QuietRuns, RunLine, StatsLine, TransitionLine};
 use crate::report::json;
 use crate::store::asked::Asked;
@@ -30,7 +31,7 @@ const LIMIT_MAX: i64 = 100_000;
 /// Show what became of services, when, why and by whom
 #[derive(Debug, clap::Args)]
 #[command(after_help = DEFINITIONS)]
-pub(in crate::cli) struct Args {
+pub(crate) struct Args {
     /// Services to show; all where none is named
     #[arg(value_name = "SERVICE")]
     services: Vec<ServiceName>,
@@ -44,7 +45,7 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "NAME", conflicts_with = "manifest")]
     project: Option<ProjectName>,
     /// Only changes to this state; may be given several times
-    #[arg(long = "state", value_name = "STATE", value_parser = status::state)]
+    #[arg(long = "state", value_name = "STATE", value_parser = state::state)]
     states: Vec<State>,
     /// From then on: 2026-11-20, 2026-11-20T08:00, 2026-11-20T08:00:00Z, or 2h for so long ago
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
@@ -89,7 +90,7 @@ enum Format {
     Csv,
 }
 
-pub(in crate::cli) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let (now, zone) = (Timestamp::now(), TimeZone::system());
     let store = Sqlite::at(&wire::state_folder(&session.environment));
     let (project, in_manifest) = project(session, args)?;

@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
-use crate::cli::command::plan::data;
+use crate::cli::answer::data;
 use crate::cli::exit::Exit;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
-use crate::cli::{files, opened, wire};
+use crate::cli::{opened, wire};
 use crate::files::output;
 use crate::import::{Draft, Given, Setting, machine, translate};
 use crate::manifest::Choice;
 use crate::model::found::Found;
+use crate::reconcile::files;
+use crate::reconcile::project;
 use crate::report::output::Output;
 use crate::report::table::counted;
 use crate::syntax::Environment;
@@ -25,7 +27,7 @@ const STDOUT: &str = "-";
 /// else holds GPU memory. With `--from` it translates a Compose file, or a configuration of llama-swap. What can't be
 /// translated is said, and no secret is copied.
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(crate) struct Args {
     /// File to write; `-` is stdout
     #[arg(default_value = "lcm.yaml", value_name = "FILE")]
     file: PathBuf,
@@ -49,7 +51,7 @@ pub(in crate::cli) struct Args {
     world: Option<PathBuf>,
 }
 
-pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let to_stdout = args.dry_run || args.file == Path::new(STDOUT);
     if !to_stdout && !args.force && args.file.symlink_metadata().is_ok() {
         let message = "is there already: name another file, `-` for stdout, or `--force` to replace it";
@@ -84,7 +86,7 @@ fn check(session: &Session, file: &Path, draft: &Draft) -> Exit {
     let notes = counted(draft.notes.len(), "note", "notes");
     session.note(&format!("{} is written: {services}, {notes}, each beside what it is about", file.display()));
     let choice = Choice { mode_optional: true, ..Choice::default() };
-    match wire::load(file, &session.environment, &choice) {
+    match crate::reconcile::wire::load(file, &session.environment, &choice) {
         Ok(_) if draft.services == 0 => {
             session.note("no container was found: what is in it stands in comments");
         }
@@ -102,7 +104,7 @@ fn check(session: &Session, file: &Path, draft: &Draft) -> Exit {
 
 async fn from_machine(session: &Session, args: &Args) -> Result<Draft, Stop> {
     let mut found = match &args.world {
-        Some(world) => Found { facts: opened::read_world(world)?, containers: BTreeMap::new(), programs: Vec::new() },
+        Some(world) => Found { facts: project::read_world(world)?, containers: BTreeMap::new(), programs: Vec::new() },
         None => wire::found(&session.environment).await,
     };
     narrow(&mut found, &args.only)?;

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use crate::cli::answer::unwritten;
 use crate::cli::args::{ChooseArgs, names};
-use crate::cli::command::plan::unwritten;
 use crate::cli::exit::Exit;
-use crate::cli::opened::{self, Opened};
+use crate::cli::opened;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::interrupt::Interrupts;
 use crate::cli::terminal::session::Session;
 use crate::model::names::ServiceName;
+use crate::reconcile::Project;
 use crate::report::feed::{Feed, prefix, shown};
 use crate::report::output::Output;
 use crate::report::print::{self, Reader};
@@ -23,7 +24,7 @@ const FOLLOW_INTERVAL: Duration = Duration::from_millis(300);
 
 /// Show what services wrote since they were last started
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(crate) struct Args {
     /// Services to show
     #[arg(required = true, value_name = "SERVICE")]
     services: Vec<ServiceName>,
@@ -55,7 +56,7 @@ struct Followed<'a> {
     unread: Option<String>,
 }
 
-pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let opened = opened::open_to_look(session, &args.manifest, &args.choose)?;
     names::check("service", &args.services, opened.desired.services.keys())?;
     let all: Vec<&ServiceName> = opened.desired.services.keys().collect();
@@ -103,7 +104,7 @@ pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, 
 /// Reads all at once, and shows what is new of each, the one after the other. `tail`: at the first time, so much of it.
 async fn turn(
     session: &Session,
-    opened: &Opened,
+    opened: &Project,
     followed: &mut [Followed<'_>],
     tail: Option<usize>,
 ) -> Result<Reader, Stop> {
@@ -120,7 +121,7 @@ async fn turn(
     print::stream(&text).map_err(|error| unwritten(&error))
 }
 
-async fn read(opened: &Opened, one: &Followed<'_>) -> Result<Option<Logged>, DriverError> {
+async fn read(opened: &Project, one: &Followed<'_>) -> Result<Option<Logged>, DriverError> {
     let Some(service) = opened.desired.services.get(one.name) else { return Ok(None) };
     opened.driver().log_from(&opened.desired.project, service, one.mark.as_ref()).await
 }

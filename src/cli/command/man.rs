@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::Command;
 use clap_mangen::Man;
 
-use crate::cli::command::plan::data;
+use crate::cli::answer::data;
 use crate::cli::exit::{CODES, Exit};
-use crate::cli::help;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
 use crate::files::output;
@@ -17,7 +16,7 @@ use crate::report::output::Output;
 
 /// Print the manual page, or write all of them into a folder
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(crate) struct Args {
     /// Folder to write into: lcm.1, and a page for each command; it is made where it is missing
     #[arg(long, value_name = "DIR")]
     out_dir: Option<PathBuf>,
@@ -59,8 +58,8 @@ const ENVIRONMENT: [(&str, &str); 20] = [
     ("SHELL", "the SHELL of a service, where the machine does not know the account"),
 ];
 
-pub(in crate::cli) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
-    let mut root = help::command().disable_help_subcommand(true);
+pub(crate) fn run(session: &Session, args: &Args, root: Command) -> Result<Exit, Stop> {
+    let mut root = root.disable_help_subcommand(true);
     root.build();
     let Some(folder) = &args.out_dir else {
         data(&Output::plain(&main_page(&root)?))?;
@@ -156,7 +155,7 @@ mod tests {
     fn heeded() -> BTreeSet<String> {
         const ASKED: [&str; 6] = [".get(\"", "said(\"", "set(\"", "absolute(\"", "env::var(\"", "env::var_os(\""];
         let mut names = BTreeSet::from([crate::host::gpu::NVML_LIBRARY.to_owned()]);
-        let mut open: Vec<PathBuf> = ["cli", "host", "manifest", "runtime", "shared", "store", "syntax"]
+        let mut open: Vec<PathBuf> = ["cli", "host", "manifest", "reconcile", "runtime", "shared", "store", "syntax"]
             .map(|room| Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room))
             .into();
         while let Some(path) = open.pop() {

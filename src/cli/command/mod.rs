@@ -1,29 +1,157 @@
-//! Commands of lcm, one file each. None imports another.
+//! Commands of lcm, one file each, and their dispatch. None imports another.
 
-pub(super) mod adopt;
-pub(super) mod apply;
+mod adopt;
+mod apply;
 pub(super) mod completions;
-pub(super) mod down;
-pub(super) mod explain;
-pub(super) mod history;
-pub(super) mod holds;
-pub(super) mod init;
-pub(super) mod logs;
-pub(super) mod maintain;
-pub(super) mod man;
-pub(super) mod observe;
+mod down;
+mod explain;
+mod history;
+mod init;
+mod logs;
+mod maintain;
+mod man;
+mod observe;
 pub(super) mod oneshot;
-pub(super) mod plan;
-pub(super) mod report;
-pub(super) mod resume;
-pub(super) mod rollback;
-pub(super) mod schema;
-pub(super) mod show;
-pub(super) mod status;
-pub(super) mod suspend;
-pub(super) mod switch;
-pub(super) mod terminate;
-pub(super) mod validate;
-pub(super) mod version;
-pub(super) mod wait;
-pub(super) mod watch;
+mod plan;
+mod report;
+mod resume;
+mod rollback;
+mod schema;
+mod show;
+mod status;
+mod suspend;
+mod switch;
+mod terminate;
+mod validate;
+mod wait;
+
+use clap::{Parser, Subcommand};
+
+use crate::cli::exit::Exit;
+use crate::cli::status_look::StatusArgs;
+use crate::cli::stop::{Code, Stop};
+use crate::cli::terminal::session::{OutputArgs, Session};
+use crate::cli::version;
+use crate::model::plan::Purpose;
+
+/// Plan and apply for AI services that share a GPU
+#[derive(Debug, Parser)]
+#[command(name = "lcm", version = version::SHORT, long_version = version::long(), arg_required_else_help = true)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// Command with its arguments.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    Plan(plan::Args),
+    Show(show::Args),
+    Apply(apply::Args),
+    Switch(switch::Args),
+    Rollback(rollback::Args),
+    Status(StatusArgs),
+    Wait(wait::Args),
+    Validate(validate::Args),
+    Schema(schema::Args),
+    Explain(explain::Args),
+    Down(down::Args),
+    /// Start services and what they depend on
+    ///
+    /// Whatever the mode says, by the same rules as an apply; the next apply may differ.
+    Start(oneshot::Args),
+    /// Stop services and what depends on them
+    ///
+    /// Whatever the mode says, by the same rules as an apply; the next apply may differ.
+    Stop(oneshot::Args),
+    /// Stop services and start them again
+    Restart(oneshot::Args),
+    Maintain(maintain::Args),
+    Suspend(suspend::Args),
+    Resume(resume::Args),
+    Report(report::Args),
+    Terminate(terminate::Args),
+    Logs(logs::Args),
+    History(history::Args),
+    Observe(observe::Args),
+    Adopt(adopt::Args),
+    Init(init::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// Two threads: one for the work, and one that hears an interrupt while the other thinks.
+const WORKERS: usize = 2;
+
+/// Runs a command. `root` builds the description of the command line, for the manual pages.
+pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Command) -> Result<Exit, Stop> {
+    // What needs no machine needs no runtime.
+    match command {
+        Command::Validate(args) => return validate::run(session, &args),
+        Command::Schema(args) => return schema::run(&args),
+        Command::Explain(args) => return explain::run(session, &args),
+        Command::History(args) => return history::run(session, &args),
+        Command::Completions(args) => return completions::run(&args),
+        Command::Man(args) => return man::run(session, &args, root()),
+        Command::Plan(_)
+        | Command::Show(_)
+        | Command::Apply(_)
+        | Command::Status(_)
+        | Command::Wait(_)
+        | Command::Switch(_)
+        | Command::Rollback(_)
+        | Command::Down(_)
+        | Command::Start(_)
+        | Command::Stop(_)
+        | Command::Restart(_)
+        | Command::Maintain(_)
+        | Command::Suspend(_)
+        | Command::Resume(_)
+        | Command::Report(_)
+        | Command::Terminate(_)
+        | Command::Logs(_)
+        | Command::Observe(_)
+        | Command::Adopt(_)
+        | Command::Init(_) => {}
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()
+        .map_err(|error| Stop::refused(Code::System, format!("can't begin: {error}")))?;
+    let ended = runtime.block_on(async {
+        match command {
+            Command::Plan(args) => plan::run(session, &args).await,
+            Command::Show(args) => show::run(session, &args).await,
+            Command::Apply(args) => apply::run(session, args).await,
+            Command::Status(args) => status::run(session, &args).await,
+            Command::Wait(args) => wait::run(session, &args).await,
+            Command::Switch(args) => switch::run(session, args).await,
+            Command::Rollback(args) => rollback::run(session, args).await,
+            Command::Down(args) => down::run(session, args).await,
+            Command::Start(args) => oneshot::run(session, args, Purpose::Start).await,
+            Command::Stop(args) => oneshot::run(session, args, Purpose::Stop).await,
+            Command::Restart(args) => oneshot::run(session, args, Purpose::Restart).await,
+            Command::Maintain(args) => maintain::run(session, &args).await,
+            Command::Suspend(args) => suspend::run(session, &args).await,
+            Command::Resume(args) => resume::run(session, &args).await,
+            Command::Report(args) => report::run(session, &args).await,
+            Command::Terminate(args) => terminate::run(session, args).await,
+            Command::Logs(args) => logs::run(session, &args).await,
+            Command::Observe(args) => observe::run(session, &args).await,
+            Command::Adopt(args) => adopt::run(session, &args).await,
+            Command::Init(args) => init::run(session, &args).await,
+            Command::Validate(args) => validate::run(session, &args),
+            Command::Schema(args) => schema::run(&args),
+            Command::Explain(args) => explain::run(session, &args),
+            Command::History(args) => history::run(session, &args),
+            Command::Completions(args) => completions::run(&args),
+            Command::Man(args) => man::run(session, &args, root()),
+        }
+    });
+    // A question that nobody answered holds a thread; the process ends all the same.
+    runtime.shutdown_background();
+    ended
+}

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::cli::answer::data;
 use crate::cli::args::ManifestArgs;
-use crate::cli::command::plan::data;
 use crate::cli::exit::Exit;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
@@ -13,7 +13,7 @@ use crate::report::json;
 
 /// Record what is there, as a file for `--world`
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     manifest: ManifestArgs,
     /// Write into this file instead of to stdout
@@ -21,7 +21,7 @@ pub(in crate::cli) struct Args {
     out: Option<PathBuf>,
 }
 
-pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let manifest = args.manifest.path();
     args.out.iter().try_for_each(|file| outputs::check(session, &manifest, file))?;
     let opened = opened::open_to_look(session, &manifest, &args.manifest.choose)?;

@@ -1,7 +1,8 @@
 //! `lcm report`: an outside observer's word that a service fails, though its own probe may pass.
 
-use crate::cli::command::holds::{self, Spoken, WordArgs};
+use crate::cli::args::operator::{self, HoldArgs};
 use crate::cli::exit::Exit;
+use crate::cli::holds::{self, HoldCommand};
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
 use crate::model::facts::Report;
@@ -12,11 +13,11 @@ use crate::model::names::ServiceName;
 ///
 /// Each counts as failing its health probe until it is started anew: the next apply restarts it, within its budget.
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
-    words: WordArgs,
+    words: HoldArgs,
     /// What fails, in one line
-    #[arg(long, value_name = "TEXT", required_unless_present = "clear", conflicts_with = "clear", value_parser = holds::text)]
+    #[arg(long, value_name = "TEXT", required_unless_present = "clear", conflicts_with = "clear", value_parser = operator::text)]
     error: Option<String>,
     /// Take the report back
     #[arg(long)]
@@ -26,9 +27,9 @@ pub(in crate::cli) struct Args {
     dry_run: bool,
 }
 
-pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let opened = holds::open(session, &args.words)?;
-    let mut spoken = Spoken::of(session, &args.words, &opened, args.dry_run).await?;
+    let mut spoken = HoldCommand::of(session, &args.words, &opened, args.dry_run).await?;
     if let Some(error) = &args.error {
         // All that are named are judged before any is touched.
         for name in &spoken.named {
@@ -52,7 +53,7 @@ pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, 
     Ok(Exit::Done)
 }
 
-fn refuse_unless_up(spoken: &Spoken<'_>, name: &ServiceName) -> Result<(), Stop> {
+fn refuse_unless_up(spoken: &HoldCommand<'_>, name: &ServiceName) -> Result<(), Stop> {
     let seen = spoken.seen(name)?;
     let refused = |message: String| Err(Stop::refused(Code::Illegal, message));
     match &seen.unknown {

@@ -1,8 +1,8 @@
 //! `lcm resume`: takes an operator's word back, lets what is paused go on, and gives a spent budget anew.
 
-use crate::cli::command::holds::{self, Spoken, WordArgs};
+use crate::cli::args::operator::HoldArgs;
 use crate::cli::exit::Exit;
-use crate::cli::opened::Opened;
+use crate::cli::holds::{self, HoldCommand};
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
 use crate::model::budget::Budget;
@@ -11,15 +11,17 @@ use crate::model::names::ServiceName;
 use crate::model::observed::ObservedService;
 use crate::model::rules::{Case, Verdict};
 use crate::model::words::Word;
+use crate::plan::judge_commands::resume_route;
+use crate::reconcile::Project;
 use crate::runtime::Life;
 
 /// Take an operator's word back: services are lcm's again
 ///
 /// What is paused goes on, and what a spent budget holds is tried again.
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
-    words: WordArgs,
+    words: HoldArgs,
     /// Show what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -39,10 +41,10 @@ struct Held {
     route: Vec<State>,
 }
 
-pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let opened = holds::open(session, &args.words)?;
     let (words, orphaned) = told_apart(&opened, &args.words)?;
-    let mut spoken = Spoken::of(session, &words, &opened, args.dry_run).await?;
+    let mut spoken = HoldCommand::of(session, &words, &opened, args.dry_run).await?;
     for name in &orphaned {
         spoken.forget(name)?;
         spoken.tell(&format!(
@@ -62,45 +64,22 @@ pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, 
 }
 
 /// What is named that the manifest has, and holds on what it has no more.
-fn told_apart(opened: &Opened, words: &WordArgs) -> Result<(WordArgs, Vec<ServiceName>), Stop> {
+fn told_apart(opened: &Project, words: &HoldArgs) -> Result<(HoldArgs, Vec<ServiceName>), Stop> {
     let kept = opened.store().words(&opened.desired.project);
     let kept = kept.map_err(|error| Stop::refused(Code::Store, error.to_string()))?.services;
     let is_orphaned = |name: &ServiceName| !opened.desired.services.contains_key(name) && kept.contains_key(name);
     let (orphaned, services) = words.services.iter().cloned().partition(is_orphaned);
-    Ok((WordArgs { services, ..words.clone() }, orphaned))
+    Ok((HoldArgs { services, ..words.clone() }, orphaned))
 }
 
-async fn held(spoken: &Spoken<'_>, name: &ServiceName) -> Result<Held, Stop> {
+async fn held(spoken: &HoldCommand<'_>, name: &ServiceName) -> Result<Held, Stop> {
     let seen = spoken.seen(name)?;
     let word = seen.word.as_ref().map(|said| said.word);
     if let (Some(why), Some(Word::Suspend) | None) = (&seen.unknown, word) {
         return Err(Stop::refused(Code::Illegal, format!("what becomes of {name} can't be judged: {why}")));
     }
     let paused = seen.state == State::Suspended || is_frozen(spoken, name, seen).await;
-    let route = match seen.state {
-        State::Suspended => vec![State::Suspended, State::Online],
-        State::Maintenance if paused => vec![State::Maintenance, State::Suspended, State::Online],
-        State::Maintenance if seen.holds_room => vec![State::Maintenance, State::Online],
-        State::Maintenance if seen.unknown.is_none() => vec![State::Maintenance, State::Offline],
-        State::Terminated => vec![State::Terminated, State::Deleted],
-        // A word that was never carried out has changed nothing.
-        State::Maintenance
-        | State::Registered
-        | State::Deploying
-        | State::Deployed
-        | State::Starting
-        | State::Online
-        | State::Busy
-        | State::Idle
-        | State::Stopping
-        | State::Updating
-        | State::Scaling
-        | State::Error
-        | State::Failed
-        | State::Timeout
-        | State::Offline
-        | State::Deleted => Vec::new(),
-    };
+    let route = resume_route(seen, paused);
     let now = spoken.opened.driver().now();
     let desired = &spoken.opened.desired;
     let case = Case { service: name, mode: desired.mode.as_ref(), at: now };
@@ -113,7 +92,7 @@ async fn held(spoken: &Spoken<'_>, name: &ServiceName) -> Result<Held, Stop> {
 }
 
 /// What is maintained shows by a look alone whether it is paused.
-async fn is_frozen(spoken: &Spoken<'_>, name: &ServiceName, seen: &ObservedService) -> bool {
+async fn is_frozen(spoken: &HoldCommand<'_>, name: &ServiceName, seen: &ObservedService) -> bool {
     let maintained = seen.state == State::Maintenance && seen.instance.is_some();
     let Some(service) = spoken.service(name).filter(|_| maintained) else { return false };
     let look = spoken.opened.driver().look(&spoken.opened.desired.project, service).await;
@@ -121,7 +100,7 @@ async fn is_frozen(spoken: &Spoken<'_>, name: &ServiceName, seen: &ObservedServi
 }
 
 /// What is paused goes on before the word goes: what crashes in between is resumed once more.
-async fn take_back(session: &Session, spoken: &mut Spoken<'_>, held: &Held) -> Result<Exit, Stop> {
+async fn take_back(session: &Session, spoken: &mut HoldCommand<'_>, held: &Held) -> Result<Exit, Stop> {
     let Held { name, word, paused, tried, reported, route } = held;
     if *reported {
         spoken.set_report(name, None)?;

@@ -4,17 +4,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::cli::args::ExecutionArgs;
-use crate::cli::execute::{self, Job};
 use crate::cli::exit::Exit;
-use crate::cli::owner::{self, Claim};
+use crate::cli::job::Job;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
-use crate::cli::{files, opened, wire};
+use crate::cli::{execute, opened};
 use crate::manifest::Choice;
 use crate::model::converged::Converged;
 use crate::model::names::{ModeName, ProjectName};
 use crate::model::plan::Purpose;
 use crate::model::words::Switched;
+use crate::reconcile::files;
+use crate::reconcile::owner::{self, Claim};
+use crate::reconcile::wire;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Store, StoreError};
 
@@ -23,7 +25,7 @@ use crate::store::{Store, StoreError};
 /// The last run after which all was as its manifest said, where that manifest or mode was another one than now. The
 /// files on disk stay as they are: the next apply follows them again.
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(crate) struct Args {
     /// Manifest of the project as it is now; it may be broken, but for its `name:`
     #[arg(short, long, default_value = "lcm.yaml", value_name = "MANIFEST")]
     manifest: PathBuf,
@@ -34,7 +36,7 @@ pub(in crate::cli) struct Args {
     execution: ExecutionArgs,
 }
 
-pub(in crate::cli) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
     let Args { manifest, to, execution } = args;
     owner::go_on_as_owner(session, &manifest, Claim::AsOwner)?;
     let project = project_of(session, &manifest)?;

@@ -3,19 +3,21 @@
 
 use std::path::PathBuf;
 
+use crate::cli::answer::data;
 use crate::cli::args::{PlanFormat, PlanningArgs};
-use crate::cli::command::plan::{data, request, shown};
 use crate::cli::exit::Exit;
+use crate::cli::plan_view::{request, shown};
 use crate::cli::stop::Stop;
 use crate::cli::terminal::session::Session;
 use crate::cli::{opened, saved};
 use crate::manifest::Choice;
 use crate::model::plan::{Plan, Purpose};
+use crate::reconcile::comparison;
 use crate::report::view::{Origin, Standing, View};
 
 /// Show a saved plan, and whether it still holds
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(crate) struct Args {
     /// Plan to show, made by `lcm plan --out`
     #[arg(value_name = "PLANFILE")]
     plan: PathBuf,
@@ -33,7 +35,7 @@ pub(in crate::cli) struct Args {
     format: PlanFormat,
 }
 
-pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let plan = saved::read(&args.plan)?;
     let standing = if args.offline {
         Standing::Unknown("nobody looked".to_owned())
@@ -65,17 +67,17 @@ async fn standing(session: &Session, args: &Args, plan: &Plan) -> Result<Standin
     saved::narrow(plan, &mut planning)?;
     let opened = opened::open(session, &args.manifest, &choice, args.world.as_deref())?;
     // Of another project or host nothing else is worth comparing, and a silent engine there changes nothing.
-    if let Some(difference) = saved::of_project(plan, &opened.desired.project) {
+    if let Some(difference) = comparison::of_project(plan, &opened.desired.project) {
         return Ok(Standing::Stale(vec![difference]));
     }
     let request = request(&opened, &planning)?;
     let snapshot = opened.snapshot(session).await?;
     let facts = &snapshot.facts;
-    if let Some(difference) = saved::of_host(plan, &facts.host, facts.host_identity.as_ref()) {
+    if let Some(difference) = comparison::of_host(plan, &facts.host, facts.host_identity.as_ref()) {
         return Ok(Standing::Stale(vec![difference]));
     }
     opened.refuse_if_all_unknown(&snapshot, &request)?;
     let now = opened.plan(&snapshot, &request)?;
-    let differences = saved::differences(plan, &now);
+    let differences = comparison::differences(plan, &now);
     Ok(if differences.is_empty() { Standing::Holds } else { Standing::Stale(differences) })
 }

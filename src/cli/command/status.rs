@@ -1,193 +1,26 @@
 //! `lcm status`.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use clap::ValueEnum;
-
-use crate::cli::args::{ChooseArgs, NarrowArgs, duration, names};
-use crate::cli::command::plan::data;
-use crate::cli::command::watch;
+use crate::cli::answer::data;
 use crate::cli::exit::Exit;
-use crate::cli::opened::{self, Opened};
-use crate::cli::stop::{Code, Stop};
+use crate::cli::status_look::{StatusArgs, StatusFormat, seen, shown};
+use crate::cli::stop::Stop;
 use crate::cli::terminal::session::Session;
-use crate::cli::{open_runs, wanted};
-use crate::files::named;
-use crate::model::lifecycle::State;
-use crate::model::names::ServiceName;
-use crate::model::observed::ObservedService;
-use crate::model::plan::Request;
-use crate::model::snapshot::Planner as _;
+use crate::cli::watch;
 use crate::report::json;
 use crate::report::metrics::{self, Beside};
-use crate::report::output::Output;
-use crate::report::status::{self, LastRun, Outlook, Outlooks, Status};
-use crate::report::style::Style;
 
-/// Read where no other is named.
-pub(in crate::cli) const MANIFEST: &str = "lcm.yaml";
-
-/// Show services, GPUs, goals and the last run
-#[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
-    /// Manifest to read, and services to show; `-v` tells of each what may follow
-    #[arg(value_name = "MANIFEST|SERVICE")]
-    names: Vec<String>,
-    /// Manifest to read; all else that is named is a service then [default: lcm.yaml]
-    #[arg(short, long, value_name = "MANIFEST")]
-    manifest: Option<PathBuf>,
-    #[command(flatten)]
-    choose: ChooseArgs,
-    #[command(flatten)]
-    narrow: NarrowArgs,
-    /// Keep it on the terminal and up to date, until interrupted; with `--format json` one line each time
-    #[arg(short, long)]
-    pub(in crate::cli) watch: bool,
-    /// Time between two looks of `--watch`, from 250ms to 1h
-    #[arg(long, value_name = "TIME", default_value = "2s", requires = "watch", value_parser = duration::parse_interval)]
-    pub(in crate::cli) interval: Duration,
-    /// Only services in this state; may be given several times
-    #[arg(long = "state", value_name = "STATE", value_parser = state)]
-    states: Vec<State>,
-    /// Exit 3 where a wanted service, or one that is named, is neither up and healthy nor held by an operator
-    #[arg(long, conflicts_with = "watch")]
-    exit_code: bool,
-    /// How to show it
-    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
-    pub(in crate::cli) format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum Format {
-    Text,
-    Json,
-    /// Metrics, for the textfile collector of Prometheus' node exporter
-    Prometheus,
-}
-
-/// What to show.
-struct View<'a> {
-    opened: Opened,
-    /// None named: all.
-    named: BTreeSet<ServiceName>,
-    args: &'a Args,
-}
-
-/// What was seen.
-pub(in crate::cli) struct Look {
-    pub(in crate::cli) status: Status,
-    /// Of services that were named, where more is to be said.
-    outlooks: Outlooks,
-    wanted: BTreeSet<ServiceName>,
-    /// Of the wanted or named services, one is not as it should be.
-    is_unhealthy: bool,
-    /// The refusal, where nothing is known of anything wanted.
-    pub(in crate::cli) known: Result<(), Stop>,
-}
-
-pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &StatusArgs) -> Result<Exit, Stop> {
     if args.watch {
         return watch::run(session, args).await;
     }
     let look = seen(session, args).await?;
     let text = match args.format {
-        Format::Json => json::document(&look.status),
-        Format::Text => shown(session, &look, session.stdout),
-        Format::Prometheus => {
+        StatusFormat::Json => json::document(&look.status),
+        StatusFormat::Text => shown(session, &look, session.stdout),
+        StatusFormat::Prometheus => {
             metrics::metrics(&look.status, Beside { wanted: &look.wanted, version: env!("CARGO_PKG_VERSION") })
         }
     };
     data(&text)?;
     look.known.map(|()| if args.exit_code && look.is_unhealthy { Exit::Failed } else { Exit::Done })
-}
-
-/// Reads the manifest, and looks once at what it is about.
-pub(in crate::cli) async fn seen(session: &Session, args: &Args) -> Result<Look, Stop> {
-    let (manifest, services) = told_apart(args)?;
-    let opened = opened::open_to_look(session, &manifest, &args.choose)?;
-    let named: BTreeSet<ServiceName> = services.iter().chain(&args.narrow.targets).cloned().collect();
-    let given = services.iter().chain(&args.narrow.targets).chain(&args.narrow.excludes);
-    names::check("service", given, opened.desired.services.keys())?;
-    look(session, &View { opened, named, args }).await
-}
-
-/// The manifest and the services among what was named. What looks like a file is the manifest, unless that is named
-/// otherwise.
-fn told_apart(args: &Args) -> Result<(PathBuf, Vec<ServiceName>), Stop> {
-    let (files, services): (Vec<&String>, Vec<&String>) =
-        args.names.iter().partition(|name| args.manifest.is_none() && is_file(name));
-    if let [one, other, ..] = files.as_slice() {
-        let message =
-            format!("{one} and {other} both look like a manifest; -m FILE names it, and all else are services");
-        return Err(Stop::new(Exit::Usage, Code::Usage, message));
-    }
-    let manifest = args.manifest.clone().or_else(|| files.first().map(PathBuf::from));
-    let services = services.into_iter().map(|name| ServiceName::from(name.as_str())).collect();
-    Ok((manifest.unwrap_or_else(|| PathBuf::from(MANIFEST)), services))
-}
-
-pub(in crate::cli) fn is_file(name: &str) -> bool {
-    let path = Path::new(name);
-    if named::is_stream(path) {
-        return true;
-    }
-    let of_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-    of_yaml || name.contains(std::path::is_separator) || path.is_file()
-}
-
-pub(in crate::cli) fn shown(session: &Session, look: &Look, style: Style) -> Output {
-    status::text(&look.status, &look.outlooks, session.verbose, style)
-}
-
-/// The same, shortened to so many lines.
-pub(in crate::cli) fn shown_within(session: &Session, look: &Look, style: Style, rows: usize) -> Output {
-    status::within(&look.status, &look.outlooks, session.verbose, style, rows)
-}
-
-/// What is there.
-async fn look(session: &Session, view: &View<'_>) -> Result<Look, Stop> {
-    let View { opened, named, args } = view;
-    let snapshot = opened.snapshot(session).await?;
-    let known = opened.refuse_if_all_unknown(&snapshot, &Request::default());
-    let last_run = opened.store().last_run(&opened.desired.project).unwrap_or_default().map(|run| LastRun {
-        command: run.command,
-        by: run.by,
-        ended_at: run.ended,
-        end: run.end.as_str().to_owned(),
-        exit_code: run.exit_code,
-        first_error: run.first_error,
-    });
-    let open_runs = open_runs::open_runs(opened.store(), &opened.desired.project).unwrap_or_default();
-    let room = opened.planner().capacity(&snapshot, &Request::default());
-    let observed = snapshot.observed;
-    let mut status = Status::of(&opened.desired, &observed, &room, last_run)
-        .switched_by(opened.switched.as_ref())
-        .only(&args.states);
-    status.open_run = open_runs.into_iter().next_back();
-    status.services.retain(|line| {
-        let is_named = named.is_empty() || named.contains(&line.name);
-        is_named && !args.narrow.excludes.contains(&line.name)
-    });
-    // Of all services at once it would be more than anybody reads.
-    let told = named.iter().filter(|_| session.verbose);
-    let outlooks = told.filter_map(|name| Some((name.clone(), Outlook::of(&opened.desired, &observed, name)?)));
-    // With modes and none chosen nothing is.
-    let none_chosen = opened.desired.mode.is_none() && !opened.desired.modes.is_empty();
-    let wanted = wanted::wanted(&opened.desired, &Request::default());
-    let wanted = if none_chosen { BTreeSet::new() } else { wanted };
-    let asked = if named.is_empty() { &wanted } else { named };
-    let is_well =
-        |seen: &ObservedService| seen.word.is_some() || (seen.unknown.is_none() && seen.state.is_operational());
-    let is_unhealthy = asked.iter().any(|name| !observed.services.get(name).is_some_and(is_well));
-    Ok(Look { status, outlooks: outlooks.collect(), wanted, is_unhealthy, known })
-}
-
-pub(in crate::cli) fn state(word: &str) -> Result<State, String> {
-    let found = State::ALL.into_iter().find(|state| state.as_str() == word);
-    found.ok_or_else(|| {
-        let words: Vec<&str> = State::ALL.into_iter().map(State::as_str).collect();
-        format!("the states are {}", words.join(", "))
-    })
 }

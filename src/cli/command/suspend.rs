@@ -1,7 +1,8 @@
 //! `lcm suspend`.
 
-use crate::cli::command::holds::{self, Spoken, WordArgs, change};
+use crate::cli::args::operator::HoldArgs;
 use crate::cli::exit::Exit;
+use crate::cli::holds::{self, HoldCommand, change};
 use crate::cli::stop::Stop;
 use crate::cli::terminal::session::Session;
 use crate::model::lifecycle::State;
@@ -11,17 +12,17 @@ use crate::model::words::Word;
 ///
 /// Until `lcm resume` lets them go on.
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
-    words: WordArgs,
+    words: HoldArgs,
     /// Show what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
 }
 
-pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let opened = holds::open(session, &args.words)?;
-    let mut spoken = Spoken::of(session, &args.words, &opened, args.dry_run).await?;
+    let mut spoken = HoldCommand::of(session, &args.words, &opened, args.dry_run).await?;
     let mut exit = Exit::Done;
     for (name, route) in spoken.judge(Word::Suspend)? {
         let from = spoken.seen(&name)?.state;

@@ -2,27 +2,25 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::cli::answer::data;
+use crate::cli::args::operator::{DRY_RUN, OperatorArgs};
 use crate::cli::args::{ExecutionArgs, FileArgs, PlanningArgs};
-use crate::cli::command::holds::{DRY_RUN, VoiceArgs};
-use crate::cli::command::plan::data;
-use crate::cli::execute::{self, Job};
 use crate::cli::exit::Exit;
-use crate::cli::opened::{self, Opened};
+use crate::cli::job::Job;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
+use crate::cli::{execute, opened};
 use crate::files::named;
 use crate::manifest::Choice;
-use crate::model::desired::Desired;
 use crate::model::names::{GoalName, ModeName};
 use crate::model::plan::Purpose;
-use crate::model::words::Switched;
 use crate::report::sheet::Sheet;
 
 /// Use this mode from now on, and apply it
 ///
 /// Until `--clear`, or until the manifest itself names another one.
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(crate) struct Args {
     /// Mode to use
     #[arg(required_unless_present = "clear", value_name = "MODE")]
     mode: Option<String>,
@@ -32,7 +30,7 @@ pub(in crate::cli) struct Args {
     #[arg(long)]
     clear: bool,
     #[command(flatten)]
-    voice: VoiceArgs,
+    voice: OperatorArgs,
     /// Want this goal too, for this run; may be given several times
     #[arg(long = "goal", value_name = "GOAL")]
     goals: Vec<GoalName>,
@@ -45,7 +43,7 @@ pub(in crate::cli) struct Args {
     execution: ExecutionArgs,
 }
 
-pub(in crate::cli) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
     let Args { mode, file, clear, voice, goals, world, planning, execution } = args;
     let manifest = file.given();
     let default = || PathBuf::from("lcm.yaml");
@@ -69,30 +67,6 @@ pub(in crate::cli) async fn run(session: &Session, args: Args) -> Result<Exit, S
     execute::run(session, job).await
 }
 
-/// An entry file that chooses its mode follows no mode override: one that is set with it would have no effect.
-pub(in crate::cli) fn refuse_choice(desired: &Desired, mode: &ModeName) -> Result<(), Stop> {
-    let (Some(own), true) = (&desired.own_mode, desired.entry_is_choice) else { return Ok(()) };
-    let message = format!(
-        "{} only includes others and names its mode, so it always means mode {own}: a switch would not change it; switch \
-         with the manifest that it includes (`lcm switch {mode} -m {}`)",
-        desired.entry.display(),
-        desired.named_in.display()
-    );
-    Err(Stop::refused(Code::Usage, message))
-}
-
-/// The word as it is to be kept.
-pub(in crate::cli) fn switched(session: &Session, opened: &Opened, voice: &VoiceArgs, mode: ModeName) -> Switched {
-    Switched {
-        mode,
-        entry: opened.entry(),
-        own_mode: opened.desired.own_mode.clone(),
-        by: voice.by(session),
-        since: opened.driver().now(),
-        reason: voice.reason(opened),
-    }
-}
-
 fn forget(session: &Session, manifest: &Path, world: Option<&Path>, is_rehearsal: bool) -> Result<Exit, Stop> {
     let opened = opened::open_without_mode(session, manifest, world)?;
     let unusable = |error: crate::store::StoreError| Stop::refused(Code::Store, error.to_string());
@@ -112,7 +86,7 @@ fn forget(session: &Session, manifest: &Path, world: Option<&Path>, is_rehearsal
     if !is_rehearsal {
         opened.own(session)?;
         opened.store().switch(project, None).map_err(unusable)?;
-        opened.close()?;
+        opened.close(session)?;
     }
     let then = if opened.desired.own_mode.is_some() { "; `lcm apply` goes there" } else { "; `--mode` chooses one" };
     let told = format!("forgotten: mode {} ({}); {own}{then}", switched.mode, switched.by_whom());

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::cli::args::operator::HoldArgs;
 use crate::cli::args::{ExecutionArgs, Format, NarrowArgs, PlanningArgs};
-use crate::cli::command::holds::{self, Spoken, WordArgs, change};
-use crate::cli::command::oneshot;
-use crate::cli::execute::{self, Job};
+use crate::cli::execute;
 use crate::cli::exit::Exit;
-use crate::cli::opened::Opened;
+use crate::cli::holds::{self, HoldCommand, change};
+use crate::cli::job::Job;
+use crate::cli::refusal;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
 use crate::manifest::Choice;
@@ -15,19 +16,21 @@ use crate::model::names::ServiceName;
 use crate::model::observed::REMOVED_BY_STOP;
 use crate::model::plan::Purpose;
 use crate::model::words::{Said, Word};
+use crate::plan::judge_commands::held_dependent;
+use crate::reconcile::Project;
 
 /// Stop services, and keep them off; asks nobody
 ///
 /// Until `lcm resume` gives them back.
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
-    words: WordArgs,
+    words: HoldArgs,
     #[command(flatten)]
     execution: ExecutionArgs,
 }
 
-pub(in crate::cli) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
     let Args { words, execution } = args;
     let said = said(session, &words, &execution).await;
     let (opened, running, holds) = match said.inspect_err(|stop| execute::tell_refused(session, &execution, stop))? {
@@ -64,13 +67,13 @@ pub(in crate::cli) async fn run(session: &Session, args: Args) -> Result<Exit, S
 enum Kept {
     Done,
     /// With the services that are to be stopped, and the holds.
-    ToStop(Box<Opened>, Vec<ServiceName>, BTreeMap<ServiceName, Said>),
+    ToStop(Box<Project>, Vec<ServiceName>, BTreeMap<ServiceName, Said>),
 }
 
-async fn said(session: &Session, words: &WordArgs, execution: &ExecutionArgs) -> Result<Kept, Stop> {
+async fn said(session: &Session, words: &HoldArgs, execution: &ExecutionArgs) -> Result<Kept, Stop> {
     let opened = holds::open(session, words)?;
     let (running, holds) = {
-        let mut spoken = Spoken::of(session, words, &opened, execution.dry_run).await?;
+        let mut spoken = HoldCommand::of(session, words, &opened, execution.dry_run).await?;
         let running = say(&mut spoken)?;
         match (execution.format, running.is_empty()) {
             (Format::Text, true) => return spoken.end().map(|()| Kept::Done),
@@ -87,10 +90,12 @@ async fn said(session: &Session, words: &WordArgs, execution: &ExecutionArgs) ->
 }
 
 /// Keeps the words, and returns what still has to be stopped for them.
-fn say(spoken: &mut Spoken<'_>) -> Result<Vec<ServiceName>, Stop> {
+fn say(spoken: &mut HoldCommand<'_>) -> Result<Vec<ServiceName>, Stop> {
     let said = spoken.judge(Word::Terminate)?;
     let named: Vec<ServiceName> = said.iter().map(|(name, _)| name.clone()).collect();
-    oneshot::refuse_held_dependents(spoken.opened, &spoken.observed, &named)?;
+    if let Some(held) = held_dependent(&spoken.opened.desired, &spoken.observed, &named) {
+        return Err(refusal::held(&held));
+    }
     for name in &named {
         let seen = spoken.seen(name)?;
         if seen.holds_room && seen.is_removed_by_stop {

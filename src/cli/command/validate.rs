@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use crate::cli::command::plan::data;
+use crate::cli::answer::data;
 use crate::cli::exit::Exit;
 use crate::cli::stop::Stop;
 use crate::cli::terminal::session::Session;
@@ -24,7 +24,7 @@ use crate::syntax::problem::{Problem, Problems, Severity};
 
 /// Check manifests offline; show all that is wrong
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(crate) struct Args {
     /// Manifests to check; `-` is standard input [default: lcm.yaml]
     #[arg(value_name = "MANIFEST")]
     manifests: Vec<PathBuf>,
@@ -43,7 +43,7 @@ enum Format {
     Github,
 }
 
-pub(in crate::cli) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let default = [PathBuf::from("lcm.yaml")];
     let is_default = args.manifests.is_empty() && args.named.is_empty();
     let files = args.manifests.iter().chain(&args.named).chain(default.iter().filter(|_| is_default));
@@ -61,7 +61,7 @@ pub(in crate::cli) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> 
 }
 
 fn check(session: &Session, path: &Path) -> Result<Desired, Problems> {
-    wire::load(path, &session.environment, &Choice { mode_optional: true, ..Choice::default() })
+    crate::reconcile::wire::load(path, &session.environment, &Choice { mode_optional: true, ..Choice::default() })
 }
 
 fn text(session: &Session, path: &Path, found: &Result<Desired, Problems>) -> Output {

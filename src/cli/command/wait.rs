@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::cli::answer::data;
 use crate::cli::args::{ChooseArgs, duration, names};
-use crate::cli::command::plan::data;
 use crate::cli::exit::Exit;
-use crate::cli::opened::{self, Opened};
+use crate::cli::opened;
 use crate::cli::stop::Stop;
 use crate::cli::terminal::interrupt::Interrupts;
 use crate::cli::terminal::session::Session;
 use crate::model::lifecycle::{Class, State};
 use crate::model::names::ServiceName;
 use crate::model::observed::ObservedService;
+use crate::reconcile::Project;
 use crate::report::sheet::Sheet;
 
 /// Time between two looks, as with health: a twentieth of the time waited so far, within these.
@@ -27,7 +28,7 @@ const INTERVAL_SHARE: u32 = 20;
 ///
 /// Exits 0 once all of them are, and 3 where they are not within `--timeout`.
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(crate) struct Args {
     /// Services to wait for
     #[arg(required = true, value_name = "SERVICE")]
     services: Vec<ServiceName>,
@@ -77,7 +78,7 @@ impl Target {
     }
 }
 
-pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let opened = opened::open_to_look(session, &args.manifest, &args.choose)?;
     names::check("service", &args.services, opened.desired.services.keys())?;
     let mut interrupts = Interrupts::of_a_run()?;
@@ -87,7 +88,7 @@ pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, 
     }
 }
 
-async fn wait(session: &Session, opened: &Opened, args: &Args) -> Result<Exit, Stop> {
+async fn wait(session: &Session, opened: &Project, args: &Args) -> Result<Exit, Stop> {
     // What each look has to say is said once, by the last of them.
     let aside = session.aside();
     let began = Instant::now();

@@ -1,12 +1,14 @@
 //! Saved plans against plans made now.
 
-use super::{check, choose, differences, read};
+use super::{choose, read};
 use crate::cli::exit::Exit;
+use crate::cli::stop::Stop;
 use crate::manifest::Choice;
 use crate::model::host::HostIdentity;
 use crate::model::lifecycle::{Action, State};
 use crate::model::plan::{Expect, Plan, Reason, ReasonCode, Step};
 use crate::model::size::Mebibytes;
+use crate::reconcile::comparison::{check, differences};
 
 fn step(id: &str, action: Action) -> Step {
     Step {
@@ -81,7 +83,7 @@ fn what_differs_is_told_line_by_line() {
             "+ start:new: to be done too, mode a wants it",
         ]
     );
-    assert_eq!(check(&saved, &now).expect_err("stale").exit, Exit::Stale);
+    assert_eq!(Stop::from(check(&saved, &now).expect_err("stale")).exit, Exit::Stale);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use clap::ValueEnum;
 
 /// What `--color` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum Color {
+pub(crate) enum Color {
     #[default]
     Auto,
     Always,
@@ -18,7 +18,7 @@ pub(in crate::cli) enum Color {
 }
 
 /// Whether a stream is painted.
-pub(in crate::cli) fn is_colored(color: Color, environment: &BTreeMap<String, String>, terminal: bool) -> bool {
+pub(crate) fn is_colored(color: Color, environment: &BTreeMap<String, String>, terminal: bool) -> bool {
     // A variable that is there and empty says nothing.
     let said = |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
     match color {
@@ -32,12 +32,12 @@ pub(in crate::cli) fn is_colored(color: Color, environment: &BTreeMap<String, St
 }
 
 /// A terminal that can neither paint nor move its cursor.
-pub(in crate::cli) fn is_dumb(environment: &BTreeMap<String, String>) -> bool {
+pub(crate) fn is_dumb(environment: &BTreeMap<String, String>) -> bool {
     environment.get("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// What `--color` says on a command line that was not understood, or that asks for help: that is told in colours too.
-pub(in crate::cli) fn asked(words: impl Iterator<Item = OsString>) -> Color {
+pub(crate) fn asked(words: impl Iterator<Item = OsString>) -> Color {
     let words: Vec<String> = words.filter_map(|word| word.into_string().ok()).take_while(|word| word != "--").collect();
     let values = words.iter().enumerate().filter_map(|(place, word)| match word.strip_prefix("--color") {
         Some("") => words.get(place + 1).map(String::as_str),

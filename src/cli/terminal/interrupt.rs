@@ -18,8 +18,8 @@ use crate::report::sheet::sentence;
 use crate::report::style::Style;
 
 /// What was heard.
-pub(in crate::cli) struct Interrupts {
-    pub(in crate::cli) heard: watch::Receiver<Option<Interrupt>>,
+pub(crate) struct Interrupts {
+    pub(crate) heard: watch::Receiver<Option<Interrupt>>,
     run_under_way: Arc<AtomicBool>,
     before_the_end: BeforeTheEnd,
 }
@@ -29,7 +29,7 @@ type BeforeTheEnd = Arc<Mutex<Option<Box<dyn Fn(Interrupt) + Send>>>>;
 
 /// A signal, by what comes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) enum Heard {
+pub(crate) enum Heard {
     /// lcm ends at once: nothing was begun.
     BeforeTheRun,
     /// The run is asked to end.
@@ -45,11 +45,11 @@ const HUP: u32 = 1;
 const QUIT_CODE: i32 = 128 + 3;
 
 /// What is said of an end before anything was begun.
-pub(in crate::cli) const NOTHING_DONE: &str = "interrupted; nothing was done";
+pub(crate) const NOTHING_DONE: &str = "interrupted; nothing was done";
 
 impl Interrupts {
     /// Listens from now on. `hear` is called before anything comes of a signal.
-    pub(in crate::cli) fn listen(hear: impl Fn(Interrupt, Heard) + Send + 'static) -> Result<Self, Stop> {
+    pub(crate) fn listen(hear: impl Fn(Interrupt, Heard) + Send + 'static) -> Result<Self, Stop> {
         let cannot = |error: std::io::Error| Stop::refused(Code::System, format!("can't listen for signals: {error}"));
         let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
@@ -98,14 +98,14 @@ impl Interrupts {
     }
 
     /// Likewise, for what goes on until it is interrupted.
-    pub(in crate::cli) fn of_a_run() -> Result<Self, Stop> {
+    pub(crate) fn of_a_run() -> Result<Self, Stop> {
         let interrupts = Self::listen(|_, _| ())?;
         interrupts.begin_run();
         Ok(interrupts)
     }
 
     /// Likewise, for what stands on the terminal's second screen: QUIT leaves that too, whatever is under way.
-    pub(in crate::cli) fn at_a_screen() -> Result<Self, Stop> {
+    pub(crate) fn at_a_screen() -> Result<Self, Stop> {
         let mut quit = signal(SignalKind::quit())
             .map_err(|error| Stop::refused(Code::System, format!("can't listen for signals: {error}")))?;
         tokio::spawn(async move {
@@ -118,18 +118,18 @@ impl Interrupts {
     }
 
     /// Waits for the first signal, and says how to end then.
-    pub(in crate::cli) async fn exit(&mut self) -> Exit {
+    pub(crate) async fn exit(&mut self) -> Exit {
         let heard = self.heard.wait_for(Option::is_some).await;
         heard.ok().and_then(|heard| *heard).map_or(Exit::Done, exit_of)
     }
 
     /// Has this done before a second signal ends lcm.
-    pub(in crate::cli) fn before_the_end(&self, record: impl Fn(Interrupt) + Send + 'static) {
+    pub(crate) fn before_the_end(&self, record: impl Fn(Interrupt) + Send + 'static) {
         *self.before_the_end.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(record));
     }
 
     /// From here on the first signal only asks.
-    pub(in crate::cli) fn begin_run(&self) {
+    pub(crate) fn begin_run(&self) {
         self.run_under_way.store(true, Ordering::SeqCst);
     }
 }
@@ -150,7 +150,7 @@ fn is_ignored(number: u32) -> bool {
     mask & (1 << (number - 1)) != 0
 }
 
-pub(in crate::cli) fn exit_of(interrupt: Interrupt) -> Exit {
+pub(crate) fn exit_of(interrupt: Interrupt) -> Exit {
     match interrupt {
         Interrupt::Interrupted => Exit::Interrupted,
         Interrupt::Terminated | Interrupt::HungUp => Exit::Terminated,

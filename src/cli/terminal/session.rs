@@ -24,7 +24,7 @@ const HEADING: &str = "With every command";
 
 /// How to speak; these go with every command.
 #[derive(Debug, Args)]
-pub(in crate::cli) struct OutputArgs {
+pub(crate) struct OutputArgs {
     /// Paint the output; `auto` does at a terminal, and heeds `NO_COLOR` and `CLICOLOR_FORCE`
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN", help_heading = HEADING)]
     color: Color,
@@ -38,18 +38,18 @@ pub(in crate::cli) struct OutputArgs {
 
 /// One command's surroundings.
 #[derive(Debug)]
-pub(in crate::cli) struct Session {
-    pub(in crate::cli) environment: BTreeMap<String, String>,
-    pub(in crate::cli) stdout: Style,
-    pub(in crate::cli) stderr: Style,
-    pub(in crate::cli) verbose: bool,
-    pub(in crate::cli) quiet: bool,
+pub(crate) struct Session {
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) stdout: Style,
+    pub(crate) stderr: Style,
+    pub(crate) verbose: bool,
+    pub(crate) quiet: bool,
     /// Where narration waits while a table stands on the terminal.
     aside: Option<Mutex<Vec<Output>>>,
 }
 
 impl Session {
-    pub(in crate::cli) fn new(args: &OutputArgs) -> Self {
+    pub(crate) fn new(args: &OutputArgs) -> Self {
         let environment = environment();
         let style = |terminal: bool, columns: Option<usize>| Style {
             colored: is_colored(args.color, &environment, terminal),
@@ -63,18 +63,18 @@ impl Session {
     }
 
     /// Columns of the terminal that narration goes to.
-    pub(in crate::cli) fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         width_of(&self.environment, io::stderr()).unwrap_or(WIDTH_DEFAULT)
     }
 
     /// Whether a terminal can draw over what stands there. The log of a CI keeps every drawing, and some have a terminal.
-    pub(in crate::cli) fn may_redraw(&self) -> bool {
+    pub(crate) fn may_redraw(&self) -> bool {
         let said = |name: &str| self.environment.get(name).map_or("", String::as_str);
         !is_dumb(&self.environment) && matches!(said("CI"), "" | "0" | "false")
     }
 
     /// The same, with narration kept for [`Session::kept`] instead of written.
-    pub(in crate::cli) fn aside(&self) -> Self {
+    pub(crate) fn aside(&self) -> Self {
         let Self { environment, stdout, stderr, verbose, quiet, aside: _ } = self;
         let aside = Some(Mutex::default());
         Self {
@@ -88,44 +88,44 @@ impl Session {
     }
 
     /// What was kept since it was last asked.
-    pub(in crate::cli) fn kept(&self) -> Vec<Output> {
+    pub(crate) fn kept(&self) -> Vec<Output> {
         let kept =
             |aside: &Mutex<Vec<Output>>| std::mem::take(&mut *aside.lock().unwrap_or_else(PoisonError::into_inner));
         self.aside.as_ref().map(kept).unwrap_or_default()
     }
 
     /// Reports what must be known, quiet or not, as one line.
-    pub(in crate::cli) fn say(&self, line: &str) {
+    pub(crate) fn say(&self, line: &str) {
         self.show(sentence(line, self.stderr));
     }
 
     /// The same, of several lines.
-    pub(in crate::cli) fn show(&self, text: Output) {
+    pub(crate) fn show(&self, text: Output) {
         match &self.aside {
             Some(aside) => aside.lock().unwrap_or_else(PoisonError::into_inner).push(text),
             None => print::note(&text),
         }
     }
 
-    pub(in crate::cli) fn note(&self, line: &str) {
+    pub(crate) fn note(&self, line: &str) {
         if !self.quiet {
             self.say(line);
         }
     }
 
-    pub(in crate::cli) fn show_unless_quiet(&self, text: Output) {
+    pub(crate) fn show_unless_quiet(&self, text: Output) {
         if !self.quiet {
             self.show(text);
         }
     }
 
-    pub(in crate::cli) fn warn(&self, message: &str) {
+    pub(crate) fn warn(&self, message: &str) {
         self.note(&format!("{} {message}", self.stderr.paint(Paint::Warn, "warning:")));
     }
 }
 
 /// lcm's own. What is not UTF-8 can't be named in a manifest.
-pub(in crate::cli) fn environment() -> BTreeMap<String, String> {
+pub(crate) fn environment() -> BTreeMap<String, String> {
     let pairs = std::env::vars_os();
     pairs.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }

@@ -6,7 +6,6 @@ use std::time::Instant;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::apply::Outcome;
-use crate::cli::terminal::teller::Ending;
 use crate::model::event::{
     Event, EventKind, Outcome as StepOutcome, ServiceCounts, Stage, StageTime, StageTotal, StepTime,
 };
@@ -15,9 +14,20 @@ use crate::model::names::{ServiceName, StepId};
 use crate::model::plan::Blocked;
 use crate::report::table::took;
 
+/// Counts and message of the last event of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Ending {
+    pub(crate) changed: bool,
+    pub(crate) done: u32,
+    pub(crate) failed: u32,
+    pub(crate) skipped: u32,
+    pub(crate) blocked: u32,
+    pub(crate) message: String,
+}
+
 /// Counts what was done as it is told.
 #[derive(Debug, Default)]
-pub(in crate::cli) struct Tally {
+pub(crate) struct Tally {
     /// By the clock of the events, and by the machine's own.
     began: Option<(Timestamp, Instant)>,
     actions: BTreeMap<StepId, Action>,
@@ -35,7 +45,7 @@ struct Ended {
 }
 
 impl Tally {
-    pub(in crate::cli) fn tell(&mut self, event: &Event) {
+    pub(crate) fn tell(&mut self, event: &Event) {
         self.began.get_or_insert_with(|| (event.at, Instant::now()));
         match &event.kind {
             EventKind::Prepared { step, took_ms, .. } => {
@@ -81,25 +91,25 @@ impl Tally {
     }
 
     /// Where the time of all steps went.
-    pub(in crate::cli) fn stages(&self) -> Vec<StageTotal> {
+    pub(crate) fn stages(&self) -> Vec<StageTotal> {
         self.stages.values().cloned().collect()
     }
 
     /// Since the first event.
-    pub(in crate::cli) fn took_ms(&self, at: Timestamp) -> u64 {
+    pub(crate) fn took_ms(&self, at: Timestamp) -> u64 {
         let took = self.began.map_or(0, |(began, _)| at.duration_since(began).as_millis());
         u64::try_from(took).unwrap_or_default()
     }
 
     /// The time by the clock of the events, which is not the machine's own in a simulated world.
-    pub(in crate::cli) fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         let since = |(began, here): (Timestamp, Instant)| {
             SignedDuration::try_from(here.elapsed()).ok().and_then(|took| began.checked_add(took).ok())
         };
         self.began.and_then(since).unwrap_or_else(Timestamp::now)
     }
 
-    pub(in crate::cli) fn services(&self) -> ServiceCounts {
+    pub(crate) fn services(&self) -> ServiceCounts {
         let count = |action: Action| self.done.get(&action).map_or(0, |services| number(services.len()));
         ServiceCounts {
             evicted: count(Action::Evict),
@@ -114,7 +124,7 @@ impl Tally {
     }
 
     /// What a run has come to that goes no further.
-    pub(in crate::cli) fn so_far(&self) -> Ending {
+    pub(crate) fn so_far(&self) -> Ending {
         let Ended { well, failed, skipped } = self.ended;
         let under_way = number(self.actions.len()).saturating_sub(well + failed);
         Ending {
@@ -128,7 +138,7 @@ impl Tally {
     }
 
     /// `1 stopped, 2 started, 1 failed in 12.3 s`
-    pub(in crate::cli) fn sentence(&self, outcome: &Outcome, took_ms: u64) -> String {
+    pub(crate) fn sentence(&self, outcome: &Outcome, took_ms: u64) -> String {
         let mut parts: Vec<String> = Vec::new();
         for action in Action::ALL {
             let count = self.done.get(&action).map_or(0, BTreeSet::len);
@@ -154,13 +164,13 @@ impl Tally {
 }
 
 /// What is blocked by more than its own failure, which is told already.
-pub(in crate::cli) fn blocked(outcome: &Outcome) -> impl Iterator<Item = &Blocked> {
+pub(crate) fn blocked(outcome: &Outcome) -> impl Iterator<Item = &Blocked> {
     let blocked = outcome.last_plan.iter().flat_map(|plan| &plan.blocked);
     blocked.filter(|blocked| !outcome.failures.iter().any(|failure| failure.service == blocked.service))
 }
 
 /// As events count.
-pub(in crate::cli) fn number(count: usize) -> u32 {
+pub(crate) fn number(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 

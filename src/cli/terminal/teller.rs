@@ -10,7 +10,7 @@ use crate::apply::{Interrupt, Outcome};
 use crate::cli::exit::Exit;
 use crate::cli::stop::Stop;
 use crate::cli::terminal::interrupt::{Heard, NOTHING_DONE, exit_of};
-use crate::cli::terminal::tally::{Tally, number};
+use crate::cli::terminal::tally::{Ending, Tally, number};
 use crate::model::event::{Event, EventKind};
 use crate::report::progress::Progress;
 
@@ -20,39 +20,39 @@ const LEFT_AT_ONCE: &str = "interrupted again: left at once; the next run finds 
 
 /// The events of one run, on their way out.
 #[derive(Debug)]
-pub(in crate::cli) struct Teller {
+pub(crate) struct Teller {
     progress: Progress,
     tally: Mutex<Tally>,
     ended: AtomicBool,
 }
 
 impl Teller {
-    pub(in crate::cli) fn new(progress: Progress) -> Self {
+    pub(crate) fn new(progress: Progress) -> Self {
         Self { progress, tally: Mutex::default(), ended: AtomicBool::new(false) }
     }
 
-    pub(in crate::cli) fn tell(&self, event: &Event) {
+    pub(crate) fn tell(&self, event: &Event) {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).tell(event);
         self.progress.tell(event);
     }
 
     /// Tells programs alone what people read elsewhere.
-    pub(in crate::cli) fn record(&self, event: &Event) {
+    pub(crate) fn record(&self, event: &Event) {
         self.progress.record(event);
     }
 
     /// Takes what moves off the screen.
-    pub(in crate::cli) fn still(&self) {
+    pub(crate) fn clear_progress(&self) {
         self.progress.finish();
     }
 
     /// `1 stopped, 2 started, 1 failed in 12.3 s`
-    pub(in crate::cli) fn sentence(&self, outcome: &Outcome, took_ms: u64) -> String {
+    pub(crate) fn sentence(&self, outcome: &Outcome, took_ms: u64) -> String {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).sentence(outcome, took_ms)
     }
 
     /// The last event of a run that came to its own end.
-    pub(in crate::cli) fn end(&self, at: Timestamp, exit: Exit, outcome: &Outcome, message: &str) {
+    pub(crate) fn end(&self, at: Timestamp, exit: Exit, outcome: &Outcome, message: &str) {
         self.tell_end(Some(at), exit, |_| Ending {
             changed: outcome.changed,
             done: outcome.done,
@@ -64,12 +64,12 @@ impl Teller {
     }
 
     /// The last event of a run that did nothing.
-    pub(in crate::cli) fn end_early(&self, stop: &Stop) {
+    pub(crate) fn end_early(&self, stop: &Stop) {
         self.tell_end(None, stop.exit, |_| Ending { message: stop.message(), ..Ending::default() });
     }
 
     /// What a signal has to be told of: a run that is cut off where it stands has a last event, too.
-    pub(in crate::cli) fn hear(&self, interrupt: Interrupt, heard: Heard) {
+    pub(crate) fn hear(&self, interrupt: Interrupt, heard: Heard) {
         match heard {
             Heard::First => self.progress.remark(ASKED_TO_END),
             Heard::BeforeTheRun => {
@@ -77,7 +77,7 @@ impl Teller {
                 self.tell_end(None, exit_of(interrupt), |_| Ending { message, ..Ending::default() });
             }
             Heard::Again => {
-                self.still();
+                self.clear_progress();
                 self.tell_end(None, exit_of(interrupt), Tally::so_far);
                 self.progress.remark(LEFT_AT_ONCE);
             }
@@ -109,15 +109,4 @@ impl Teller {
         };
         self.progress.tell(&event);
     }
-}
-
-/// What a run came to, as far as its end has to say it.
-#[derive(Debug, Default)]
-pub(in crate::cli) struct Ending {
-    pub(in crate::cli) changed: bool,
-    pub(in crate::cli) done: u32,
-    pub(in crate::cli) failed: u32,
-    pub(in crate::cli) skipped: u32,
-    pub(in crate::cli) blocked: u32,
-    pub(in crate::cli) message: String,
 }

@@ -1,16 +1,12 @@
-//! What may follow from where a service is: what it may become, what a rule forbids, and what an operator may order.
-//! What happens to a service by itself asks no rule.
+//! What may follow from where a service is: what it may become, what a rule forbids, and which commands are legal.
+//! What happens to a service by itself needs no rule.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use crate::model::budget::Budget;
-use crate::model::desired::Desired;
 use crate::model::harmless;
-use crate::model::lifecycle::{Action, State};
+use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
-use crate::model::observed::{Observed, ObservedService, Ownership};
 use crate::model::rules::{Case, Rules};
-use crate::model::words::Word;
 use crate::report::status::ServiceLine;
 use crate::report::style::{Paint, Style};
 
@@ -29,23 +25,12 @@ pub struct Outlook {
 }
 
 impl Outlook {
-    /// Of a service that the manifest has; `None`: it has no such one, or nothing was looked at.
+    /// Outlook of a service in this state. `needed`: the reason for which its dependents forbid to stop it. `commands`: those
+    /// that are legal, as they are typed after `lcm`.
     #[must_use]
-    pub fn of(desired: &Desired, observed: &Observed, name: &ServiceName) -> Option<Self> {
-        let (service, seen) = (desired.services.get(name)?, observed.services.get(name)?);
-        let case = Case { service: name, mode: desired.mode.as_ref(), at: observed.observed_at };
-        let budget = Budget::of(service, seen, observed.observed_at);
-        let mut commands = orders(&desired.rules, &case, seen, budget);
-        let needed = needed(desired, observed, name).filter(|_| seen.holds_room);
-        if needed.is_some() {
-            commands.retain(|command| !["stop", "restart", "terminate"].contains(command));
-        }
-        let commands = commands.into_iter();
-        Some(Self {
-            needed,
-            denied: denied(&desired.rules, &case, seen.state),
-            commands: commands.map(|command| format!("lcm {command} {name}")).collect(),
-        })
+    pub fn new(rules: &Rules, case: &Case<'_>, from: State, needed: Option<String>, commands: &[&str]) -> Self {
+        let commands = commands.iter().map(|command| format!("lcm {command} {}", case.service)).collect();
+        Self { denied: denied(rules, case, from), needed, commands }
     }
 }
 
@@ -60,51 +45,6 @@ fn denied(rules: &Rules, case: &Case<'_>, from: State) -> Vec<String> {
         }
     }
     told.into_iter().map(|(terms, states)| format!("{}{terms}", states.join(", "))).collect()
-}
-
-/// What runs and depends on it would be stopped along: who of these stands against that.
-fn needed(desired: &Desired, observed: &Observed, name: &ServiceName) -> Option<String> {
-    let mut open = vec![name];
-    let mut met = BTreeSet::from([name]);
-    // Ends: each service is taken up once.
-    while let Some(base) = open.pop() {
-        let depends = desired.services.values().filter(|service| service.depends_on.contains_key(base));
-        for dependent in depends.map(|service| &service.name).filter(|other| met.insert(*other)) {
-            let Some(seen) = observed.services.get(dependent).filter(|seen| seen.holds_room) else { continue };
-            let case = Case { service: dependent, mode: desired.mode.as_ref(), at: observed.observed_at };
-            let held = seen.word.as_ref().filter(|said| said.word != Word::Terminate);
-            if let Some(said) = held {
-                return Some(format!("{dependent}, which depends on it, is held ({})", said.by_whom()));
-            }
-            if let Err(refusal) = desired.rules.way(&case, Action::Stop, seen.state) {
-                return Some(format!("{dependent}, which depends on it, can't be stopped: {refusal}"));
-            }
-            open.push(dependent);
-        }
-    }
-    None
-}
-
-/// Nothing can be ordered of what is not known or not lcm's; what an operator holds is resumed first.
-fn orders(rules: &Rules, case: &Case<'_>, seen: &ObservedService, budget: Budget) -> Vec<&'static str> {
-    let ours = match &seen.ownership {
-        Ownership::Absent | Ownership::Ours | Ownership::Adopted => true,
-        Ownership::Missing { .. } | Ownership::Foreign { .. } | Ownership::Renamed { .. } => false,
-    };
-    let mut commands = if ours && seen.unknown.is_none() { rules.commands(case, seen.state) } else { Vec::new() };
-    let said = seen.word.as_ref().map(|said| said.word);
-    if let Some(word) = said {
-        let stops = word == Word::Terminate;
-        commands.retain(|command| match *command {
-            "start" | "restart" => false,
-            "stop" => stops,
-            other => other != word.as_str(),
-        });
-    }
-    if (said.is_some() || budget.holds()) && !commands.contains(&"resume") {
-        commands.insert(0, "resume");
-    }
-    commands
 }
 
 /// The block of one service, its first line not set in.
@@ -150,7 +90,7 @@ mod tests {
     use jiff::civil::time;
     use jiff::tz::TimeZoneDatabase;
 
-    use super::{Outlook, denied, lines, orders};
+    use super::{Outlook, denied, lines};
     use crate::model::budget::Budget;
     use crate::model::lifecycle::State;
     use crate::model::names::ServiceName;
@@ -158,6 +98,7 @@ mod tests {
     use crate::model::rules::{Case, Hours, Rule, Rules};
     use crate::model::size::Mebibytes;
     use crate::model::words::{Said, Word};
+    use crate::plan::judge_commands::legal_commands;
     use crate::report::fold::folded;
     use crate::report::status::{EstimatesLine, ServiceLine};
     use crate::report::style::Style;
@@ -212,7 +153,8 @@ mod tests {
             estimates: EstimatesLine::default(),
             budget: None,
         };
-        let commands = orders(rules, &case, seen, Budget::Open).into_iter().map(|order| format!("lcm {order} {name}"));
+        let commands =
+            legal_commands(rules, &case, seen, Budget::Open).into_iter().map(|order| format!("lcm {order} {name}"));
         let outlook = Outlook { denied: denied(rules, &case, seen.state), needed: None, commands: commands.collect() };
         folded(&lines(&line, &outlook, Style::PLAIN).join("\n"), Style { width: Some(80), ..Style::PLAIN })
     }

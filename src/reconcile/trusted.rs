@@ -6,36 +6,36 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
-use crate::cli::terminal::session::Session;
-use crate::cli::wire;
 use crate::files::trust::{Writable, writable_by_others};
 use crate::model::desired::Desired;
+use crate::reconcile::caller::Caller;
+use crate::reconcile::wire;
 use crate::syntax::Environment;
 
-/// Warnings of one run: whoever shares a whole tree needs no list of its files.
+/// Warnings of one run: where a whole tree is shared, a list of its files is of no use.
 const TOLD_MAX: usize = 8;
 
 /// The manifest, its includes and env files, and the programs that it names by a path, as far as a user besides root and
 /// the present one can write them or a folder on the way; each folder or file once.
-pub(super) fn writable(desired: &Desired, manifest: &Path, environment: &Environment) -> BTreeSet<Writable> {
+pub(crate) fn writable(desired: &Desired, manifest: &Path, environment: &Environment) -> BTreeSet<Writable> {
     let read: Vec<PathBuf> = wire::manifest_files(manifest, environment);
     // One that is missing is told elsewhere.
     read.iter().chain(&desired.programs()).filter_map(|path| writable_by_others(path).ok().flatten()).collect()
 }
 
 /// Warns root of what another user can write.
-pub(super) fn warn_root(session: &Session, desired: &Desired, manifest: &Path) {
+pub(crate) fn warn_root(caller: &dyn Caller, desired: &Desired, manifest: &Path) {
     if !geteuid().is_root() {
         return;
     }
-    let found = writable(desired, manifest, &session.environment);
+    let found = writable(desired, manifest, caller.environment());
     for writable in found.iter().take(TOLD_MAX) {
-        session.warn(&format!(
+        caller.warn(&format!(
             "another user can write {writable}, which root reads or executes here, and so can make root do anything: run lcm \
              as that user, or keep the manifest and its programs in folders of root's"
         ));
     }
     if let Some(more) = found.len().checked_sub(TOLD_MAX).filter(|more| *more > 0) {
-        session.warn(&format!("another user can write {more} more files that root reads or executes here"));
+        caller.warn(&format!("another user can write {more} more files that root reads or executes here"));
     }
 }

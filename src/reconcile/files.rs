@@ -9,7 +9,7 @@ use crate::files::{Refused, named};
 const BYTES_MAX: u64 = 64 << 20;
 
 /// Reads a text file that the command line names.
-pub(super) fn read(path: &Path) -> io::Result<String> {
+pub(crate) fn read(path: &Path) -> io::Result<String> {
     let file = named::read_argument(path, BYTES_MAX).map_err(|error| match Refused::of(&error) {
         Some(refused) => io::Error::new(error.kind(), format!("it {}", refused.reason())),
         None => error,
@@ -18,7 +18,7 @@ pub(super) fn read(path: &Path) -> io::Result<String> {
 }
 
 /// An absolute path without detours, so that the same file is called the same from wherever it is named.
-pub(super) fn plain(path: &Path) -> PathBuf {
+pub(crate) fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
         match part {

@@ -1,53 +1,47 @@
-//! The host's lock, for the commands that change something, and who they say they are.
+//! The host's lock, for the runs that change something, and the name under which they hold it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::cli::exit::Exit;
-use crate::cli::opened::Opened;
-use crate::cli::stop::{Code, Stop};
-use crate::cli::terminal::session::Session;
+use crate::reconcile::caller::Caller;
+use crate::reconcile::error::ReconcileError;
+use crate::reconcile::project::Project;
 use crate::shared;
 use crate::store::lock::{self, Holder, HostLock, LockError};
 
 /// Takes it for this command, or says who holds it.
-pub(super) async fn take(
-    session: &Session,
+pub(crate) async fn take(
+    caller: &dyn Caller,
     command: &str,
-    opened: &Opened,
+    project: &Project,
     patience: Duration,
-) -> Result<HostLock, Stop> {
+) -> Result<HostLock, ReconcileError> {
     let holder = Holder {
         pid: std::process::id(),
-        user: who(&session.environment),
+        user: who(caller.environment()),
         command: command.to_owned(),
-        since: opened.driver().now(),
-        project: opened.desired.project.to_string(),
+        since: project.driver().now(),
+        project: project.desired.project.to_string(),
     };
-    let path = shared::lock(&session.environment);
-    opened.driver().require_host_path(&path).await.map_err(|error| {
-        Stop::refused(
-            Code::Lock,
-            format!("{error}; another lcm on the host would not see this lock, so nothing is changed"),
-        )
+    let path = shared::lock(caller.environment());
+    project.driver().require_host_path(&path).await.map_err(|error| {
+        ReconcileError::Lock(format!("{error}; another lcm on the host would not see this lock, so nothing is changed"))
     })?;
-    let on_wait = |held: &LockError| session.note(&format!("waiting: {held}"));
+    let on_wait = |held: &LockError| caller.note(&format!("waiting: {held}"));
     lock::take(&path, &holder, patience, on_wait).await.map_err(|error| match error {
-        LockError::Held { .. } => {
-            Stop::new(Exit::Locked, Code::Locked, format!("{error}; --lock-timeout waits for it"))
-        }
-        LockError::Unusable { .. } | LockError::Replaced { .. } => Stop::refused(Code::Lock, error.to_string()),
+        LockError::Held { .. } => ReconcileError::Locked(error),
+        LockError::Unusable { .. } | LockError::Replaced { .. } => ReconcileError::Lock(error.to_string()),
     })
 }
 
 /// Proves before a step that the lock is still this command's; a simulated world has none.
-pub(super) fn check(lock: Option<&HostLock>) -> Result<(), String> {
+pub(crate) fn check(lock: Option<&HostLock>) -> Result<(), String> {
     let checked = lock.map_or(Ok(()), HostLock::check);
     checked.map_err(|error| format!("{error}, so no further step is begun; run it again"))
 }
 
 /// `kim`, `kim as root`, `kim as root from 10.0.0.7`: for messages, never for a decision.
-pub(super) fn who(environment: &BTreeMap<String, String>) -> String {
+pub(crate) fn who(environment: &BTreeMap<String, String>) -> String {
     let said = |name: &str| environment.get(name).filter(|value| !value.is_empty());
     let uid = rustix::process::geteuid();
     let user = if uid.is_root() {

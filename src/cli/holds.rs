@@ -2,15 +2,13 @@
 //! as it is now. All that are named are judged before any is touched.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use jiff::Timestamp;
 
+use crate::cli::answer::data;
 use crate::cli::args::names;
-use crate::cli::command::plan::data;
-use crate::cli::exit::Exit;
-use crate::cli::locked;
-use crate::cli::opened::{self, Opened};
+use crate::cli::args::operator::{DRY_RUN, HoldArgs, OperatorArgs};
+use crate::cli::opened;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
 use crate::manifest::Choice;
@@ -19,118 +17,43 @@ use crate::model::desired::{Desired, Service};
 use crate::model::facts::Report;
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
-use crate::model::observed::{ObservedService, Ownership};
+use crate::model::observed::ObservedService;
 use crate::model::plan::Purpose;
-use crate::model::rules::Case;
 use crate::model::snapshot::Snapshot;
 use crate::model::words::{Said, Word, way};
+use crate::plan::judge_commands::{HoldBlock, may_hold};
+use crate::reconcile::Project;
 use crate::report::sheet::Sheet;
 use crate::runtime::Pause;
 use crate::store::{Author, Transition};
 
-/// A word is read in a line of a plan; what needs more belongs into a ticket that it names.
-const TEXT_MAX: usize = 500;
-/// As many as anybody reads, and few enough for one row of the store.
-const METADATA_MAX: usize = 20;
-
-/// Last line of a command that was only to show what it would do.
-pub(in crate::cli) const DRY_RUN: &str = "Dry run: nothing was changed.";
-
-/// Whose word it is, and why.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub(in crate::cli) struct VoiceArgs {
-    /// Why, for whoever asks later
-    #[arg(long, value_name = "TEXT", value_parser = text)]
-    reason: Option<String>,
-    /// In whose name, where the login name does not tell
-    #[arg(long = "as", value_name = "NAME", value_parser = text)]
-    by: Option<String>,
-}
-
-/// What a word is said of.
-#[derive(Clone, Debug, clap::Args)]
-pub(in crate::cli) struct WordArgs {
-    /// Services that it is about
-    #[arg(required = true, value_name = "SERVICE")]
-    pub(in crate::cli) services: Vec<ServiceName>,
-    /// Manifest to read
-    #[arg(short, long, default_value = "lcm.yaml", value_name = "MANIFEST")]
-    pub(in crate::cli) manifest: PathBuf,
-    #[command(flatten)]
-    pub(in crate::cli) voice: VoiceArgs,
-    /// Something to keep with it, for programs; may be given several times
-    #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = pair)]
-    pub(in crate::cli) metadata: Vec<(String, String)>,
-    /// Take this file, made by `lcm observe`, for the machine, and change it instead
-    #[arg(long, value_name = "FILE")]
-    pub(in crate::cli) world: Option<PathBuf>,
-}
-
-/// On one line, and short enough for one.
-pub(in crate::cli) fn text(given: &str) -> Result<String, String> {
-    let given = given.trim();
-    match given.chars().count() {
-        0 => Err("it is empty".to_owned()),
-        _ if given.chars().any(char::is_control) => Err("it has to be one line of plain text".to_owned()),
-        count if count > TEXT_MAX => Err(format!("it has {count} characters, and may have {TEXT_MAX}")),
-        _ => Ok(given.to_owned()),
-    }
-}
-
-fn pair(given: &str) -> Result<(String, String), String> {
-    let (key, value) = given.split_once('=').ok_or("write KEY=VALUE")?;
-    Ok((text(key)?, text(value)?))
-}
-
-impl VoiceArgs {
-    pub(in crate::cli) fn by(&self, session: &Session) -> String {
-        self.by.clone().unwrap_or_else(|| locked::who(&session.environment))
-    }
-
-    /// What was typed may quote a secret.
-    pub(in crate::cli) fn reason(&self, opened: &Opened) -> Option<String> {
-        self.reason.as_ref().map(|reason| opened.desired.masker().mask(reason))
-    }
-}
-
-impl WordArgs {
-    fn metadata(&self) -> Result<BTreeMap<String, String>, Stop> {
-        let metadata: BTreeMap<String, String> = self.metadata.iter().cloned().collect();
-        if metadata.len() > METADATA_MAX {
-            let message = format!("--meta may be given {METADATA_MAX} times, not {}", metadata.len());
-            return Err(Stop::new(Exit::Usage, Code::Usage, message));
-        }
-        Ok(metadata)
-    }
-}
-
 /// A command of an operator's, with the world that it is about.
-pub(in crate::cli) struct Spoken<'a> {
+pub(crate) struct HoldCommand<'a> {
     session: &'a Session,
-    pub(in crate::cli) opened: &'a Opened,
-    pub(in crate::cli) observed: BTreeMap<ServiceName, ObservedService>,
+    pub(crate) opened: &'a Project,
+    pub(crate) observed: BTreeMap<ServiceName, ObservedService>,
     /// Each once, in the order given.
-    pub(in crate::cli) named: Vec<ServiceName>,
-    pub(in crate::cli) voice: &'a VoiceArgs,
-    pub(in crate::cli) metadata: BTreeMap<String, String>,
+    pub(crate) named: Vec<ServiceName>,
+    pub(crate) voice: &'a OperatorArgs,
+    pub(crate) metadata: BTreeMap<String, String>,
     /// All is judged and told, and nothing is kept or done.
     is_rehearsal: bool,
     told: Sheet,
 }
 
 /// Opens the world that the words are about.
-pub(in crate::cli) fn open(session: &Session, args: &WordArgs) -> Result<Opened, Stop> {
+pub(crate) fn open(session: &Session, args: &HoldArgs) -> Result<Project, Stop> {
     // In the mode that counts: rules may be of one mode.
     let choice = Choice { mode_optional: true, ..Choice::default() };
     opened::open(session, &args.manifest, &choice, args.world.as_deref())
 }
 
-impl<'a> Spoken<'a> {
+impl<'a> HoldCommand<'a> {
     /// Looks at the world; nothing is judged yet.
-    pub(in crate::cli) async fn of(
+    pub(crate) async fn of(
         session: &'a Session,
-        args: &'a WordArgs,
-        opened: &'a Opened,
+        args: &'a HoldArgs,
+        opened: &'a Project,
         is_rehearsal: bool,
     ) -> Result<Self, Stop> {
         let mut metadata = args.metadata()?;
@@ -159,17 +82,17 @@ impl<'a> Spoken<'a> {
         Ok(Self { session, opened, observed, named, voice: &args.voice, metadata, is_rehearsal, told: Sheet::new() })
     }
 
-    pub(in crate::cli) fn seen(&self, name: &ServiceName) -> Result<&ObservedService, Stop> {
+    pub(crate) fn seen(&self, name: &ServiceName) -> Result<&ObservedService, Stop> {
         self.observed.get(name).ok_or_else(|| Stop::refused(Code::Illegal, format!("nothing is known of {name}")))
     }
 
-    pub(in crate::cli) fn service(&self, name: &ServiceName) -> Option<&Service> {
+    pub(crate) fn service(&self, name: &ServiceName) -> Option<&Service> {
         self.opened.desired.services.get(name)
     }
 
-    /// Whether the word can be said of all that are named; those of which it holds already are told, and left out.
+    /// Judges a hold on all named services; those on which it is already are reported and left out.
     /// With each the changes that it makes.
-    pub(in crate::cli) fn judge(&mut self, word: Word) -> Result<Vec<(ServiceName, Vec<State>)>, Stop> {
+    pub(crate) fn judge(&mut self, word: Word) -> Result<Vec<(ServiceName, Vec<State>)>, Stop> {
         let mut open = Vec::new();
         for name in self.named.clone() {
             let seen = self.seen(&name)?;
@@ -187,7 +110,7 @@ impl<'a> Spoken<'a> {
 
     /// Keeps the word. What it does to the machine comes after that: what crashes in between is made up for by the next
     /// apply.
-    pub(in crate::cli) fn keep(&self, name: &ServiceName, word: Word) -> Result<(), Stop> {
+    pub(crate) fn keep(&self, name: &ServiceName, word: Word) -> Result<(), Stop> {
         if self.is_rehearsal {
             return Ok(());
         }
@@ -197,7 +120,7 @@ impl<'a> Spoken<'a> {
     }
 
     /// The word as it is kept.
-    pub(in crate::cli) fn said(&self, word: Word) -> Said {
+    pub(crate) fn said(&self, word: Word) -> Said {
         Said {
             word,
             by: self.voice.by(self.session),
@@ -208,7 +131,7 @@ impl<'a> Spoken<'a> {
     }
 
     /// Takes it back.
-    pub(in crate::cli) fn forget(&self, name: &ServiceName) -> Result<(), Stop> {
+    pub(crate) fn forget(&self, name: &ServiceName) -> Result<(), Stop> {
         if self.is_rehearsal {
             return Ok(());
         }
@@ -217,7 +140,7 @@ impl<'a> Spoken<'a> {
     }
 
     /// Gives a service its budget anew.
-    pub(in crate::cli) fn reset_attempts(&self, name: &ServiceName) -> Result<(), Stop> {
+    pub(crate) fn reset_attempts(&self, name: &ServiceName) -> Result<(), Stop> {
         if self.is_rehearsal {
             return Ok(());
         }
@@ -228,7 +151,7 @@ impl<'a> Spoken<'a> {
     }
 
     /// Keeps a report of a service, or takes it back.
-    pub(in crate::cli) fn set_report(&self, name: &ServiceName, report: Option<&Report>) -> Result<(), Stop> {
+    pub(crate) fn set_report(&self, name: &ServiceName, report: Option<&Report>) -> Result<(), Stop> {
         if self.is_rehearsal {
             return Ok(());
         }
@@ -237,14 +160,14 @@ impl<'a> Spoken<'a> {
     }
 
     /// Records a change that was seen, and not made. A store that fails stops nothing here.
-    pub(in crate::cli) fn record_seen(&self, name: &ServiceName, from: State, to: State, what: &str) {
+    pub(crate) fn record_seen(&self, name: &ServiceName, from: State, to: State, what: &str) {
         if from != to {
             self.write_down(name, (from, to), what, false);
         }
     }
 
     /// Writes changes of a service down, one after the other. A store that fails stops nothing here: the word is kept.
-    pub(in crate::cli) fn record(&self, name: &ServiceName, route: &[State], what: &str) {
+    pub(crate) fn record(&self, name: &ServiceName, route: &[State], what: &str) {
         for pair in route.windows(2) {
             self.write_down(name, (pair[0], pair[1]), what, true);
         }
@@ -271,7 +194,7 @@ impl<'a> Spoken<'a> {
     }
 
     /// Freezes it, or lets it go on.
-    pub(in crate::cli) async fn freeze(&self, name: &ServiceName, frozen: bool) -> Result<(), String> {
+    pub(crate) async fn freeze(&self, name: &ServiceName, frozen: bool) -> Result<(), String> {
         let Some(instance) = self.observed.get(name).and_then(|seen| seen.instance.as_ref()) else {
             return Err("there is nothing that runs".to_owned());
         };
@@ -285,19 +208,19 @@ impl<'a> Spoken<'a> {
     }
 
     /// A line of the answer.
-    pub(in crate::cli) fn tell(&mut self, line: &str) {
+    pub(crate) fn tell(&mut self, line: &str) {
         self.told.line(line);
     }
 
     /// Ends the command: a simulated world is written back, and the answer given.
-    pub(in crate::cli) fn end(mut self) -> Result<(), Stop> {
+    pub(crate) fn end(mut self) -> Result<(), Stop> {
         if !self.is_rehearsal {
-            self.opened.close()?;
+            self.opened.close(self.session)?;
         }
         self.answer()
     }
 
-    pub(in crate::cli) fn answer(&mut self) -> Result<(), Stop> {
+    pub(crate) fn answer(&mut self) -> Result<(), Stop> {
         if self.is_rehearsal {
             self.tell(DRY_RUN);
         }
@@ -305,37 +228,26 @@ impl<'a> Spoken<'a> {
     }
 }
 
-/// The changes that it makes, which may be none, or the refusal. A hold keeps lcm from a service, so it may be put on one
-/// in any state; what is not lcm's is neither paused nor let go on.
+/// Returns the states that a hold leads a service through, or the refusal.
 fn may_say(
-    (desired, now): (&Desired, Timestamp),
+    of: (&Desired, Timestamp),
     name: &ServiceName,
     seen: &ObservedService,
     word: Word,
 ) -> Result<Vec<State>, Stop> {
-    let refused = |message: String| Err(Stop::refused(Code::Illegal, message));
-    match &seen.ownership {
-        Ownership::Foreign { holder } => return refused(format!("{name} is not lcm's to {word}: {holder}")),
-        Ownership::Renamed { container, to, .. } => {
-            return refused(format!(
-                "{name} can't be held: its container was renamed to {container}; `docker rename {container} {to}` brings it back"
-            ));
-        }
-        Ownership::Missing { .. } | Ownership::Absent | Ownership::Ours | Ownership::Adopted => {}
-    }
-    // What is paused by hand is where the word would bring it; of what is not known nothing is said to change.
-    if seen.state == word.state() || seen.unknown.is_some() {
-        return Ok(Vec::new());
-    }
-    let case = Case { service: name, mode: desired.mode.as_ref(), at: now };
-    match desired.rules.may_say(&case, word, seen.state) {
-        Ok(route) => Ok(route),
-        Err(denial) => refused(format!("{name} can't be {}: {denial}", past(word))),
-    }
+    let message = match may_hold(of, name, seen, word) {
+        Ok(route) => return Ok(route),
+        Err(HoldBlock::Foreign { holder }) => format!("{name} is not lcm's to {word}: {holder}"),
+        Err(HoldBlock::Renamed { container, to }) => format!(
+            "{name} can't be held: its container was renamed to {container}; `docker rename {container} {to}` brings it back"
+        ),
+        Err(HoldBlock::Denied(denial)) => format!("{name} can't be {}: {denial}", past(word)),
+    };
+    Err(Stop::refused(Code::Illegal, message))
 }
 
 /// `online → maintenance`, or `registered` where the state stays.
-pub(in crate::cli) fn change(seen: &ObservedService, route: &[State]) -> String {
+pub(crate) fn change(seen: &ObservedService, route: &[State]) -> String {
     match (&seen.unknown, route.last()) {
         (Some(why), _) => format!("its state is not known now ({why})"),
         (None, Some(to)) if *to != seen.state => format!("{} → {to}", seen.state),

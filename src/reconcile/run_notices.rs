@@ -1,23 +1,27 @@
 //! Events of whole runs, for the notifiers that ask for them. They are recorded with the end of the run that they are
 //! about, and told once that is on record, by this run or a later one: until they are taken, or three runs have tried.
 
-use crate::cli::execute::Job;
-use crate::cli::exit::Exit;
-use crate::cli::opened::Opened;
 use crate::host::calls::HookCall;
 use crate::model::hooks::{FORMAT, Notifier, Payload, Point, RunEvent, RunPayload};
 use crate::model::pending::{self, TRIES_MAX};
-use crate::model::plan::Purpose;
+use crate::model::plan::{Purpose, Request};
+use crate::reconcile::project::Project;
+use crate::reconcile::report::RunStatus;
 use crate::store::{KILLED_EXIT_CODE, Run, RunBegun, RunNotice, StoreError, ToldMode};
 
-/// What notifiers are to be told of a run that has ended.
-pub(super) fn of_end(job: &Job, opened: &Opened, run: &Run, exit: Exit) -> Result<Vec<RunNotice>, StoreError> {
+/// Returns the notices of a run that has ended.
+pub(crate) fn of_end(
+    project: &Project,
+    request: &Request,
+    run: &Run,
+    status: RunStatus,
+) -> Result<Vec<RunNotice>, StoreError> {
     let payload = |hook| RunPayload {
         format: FORMAT.to_owned(),
         at: run.ended,
         hook,
         project: run.project.clone(),
-        mode: opened.desired.mode.clone(),
+        mode: project.desired.mode.clone(),
         from_mode: None,
         command: run.command.clone(),
         by: run.by.clone(),
@@ -25,16 +29,15 @@ pub(super) fn of_end(job: &Job, opened: &Opened, run: &Run, exit: Exit) -> Resul
         exit_code: run.exit_code,
         error: None,
     };
-    let is_whole = job.purpose == Purpose::Apply && job.planning.narrow.targets.is_empty();
-    let is_over = matches!(exit, Exit::Done | Exit::Changes | Exit::Failed | Exit::Blocked);
+    let is_whole = request.purpose == Purpose::Apply && request.targets.is_empty();
     let mut notices = Vec::new();
-    for (notifier, digest) in asking(opened) {
-        if exit == Exit::Failed && notifier.events.contains(&RunEvent::RunFailed) {
+    for (notifier, digest) in asking(project) {
+        if status == RunStatus::Failed && notifier.events.contains(&RunEvent::RunFailed) {
             let payload = RunPayload { error: run.first_error.clone(), ..payload(RunEvent::RunFailed) };
             notices.push(notice(&digest, payload));
         }
-        if is_whole && is_over && notifier.events.contains(&RunEvent::ModeChanged) {
-            let changed = mode_changed(opened, run, &digest, payload(RunEvent::ModeChanged))?;
+        if is_whole && status.is_over() && notifier.events.contains(&RunEvent::ModeChanged) {
+            let changed = mode_changed(project, run, &digest, payload(RunEvent::ModeChanged))?;
             notices.extend(changed.map(|payload| notice(&digest, payload)));
         }
     }
@@ -43,12 +46,12 @@ pub(super) fn of_end(job: &Job, opened: &Opened, run: &Run, exit: Exit) -> Resul
 
 /// The event of a mode that a notifier does not know of yet.
 fn mode_changed(
-    opened: &Opened,
+    project: &Project,
     run: &Run,
     digest: &str,
     payload: RunPayload,
 ) -> Result<Option<RunPayload>, StoreError> {
-    let store = opened.store();
+    let store = project.store();
     let told = store.told_mode(&run.project, digest)?;
     if told.as_ref().is_some_and(|ToldMode(told)| *told == payload.mode) {
         return Ok(None);
@@ -61,12 +64,12 @@ fn mode_changed(
     Ok(Some(RunPayload { from_mode: told.and_then(|ToldMode(told)| told), ..payload }))
 }
 
-/// What notifiers are to be told of a run that was killed.
-pub(super) fn of_killed(opened: &Opened, killed: &RunBegun) -> Vec<RunNotice> {
+/// Returns the notices of a run that was killed.
+pub(crate) fn of_killed(project: &Project, killed: &RunBegun) -> Vec<RunNotice> {
     let of = |(_, digest): (&Notifier, String)| {
         let payload = RunPayload {
             format: FORMAT.to_owned(),
-            at: opened.driver().now(),
+            at: project.driver().now(),
             hook: RunEvent::RunFailed,
             project: killed.project.clone(),
             mode: killed.mode.clone(),
@@ -79,7 +82,7 @@ pub(super) fn of_killed(opened: &Opened, killed: &RunBegun) -> Vec<RunNotice> {
         };
         notice(&digest, payload)
     };
-    asking(opened).filter(|(notifier, _)| notifier.events.contains(&RunEvent::RunFailed)).map(of).collect()
+    asking(project).filter(|(notifier, _)| notifier.events.contains(&RunEvent::RunFailed)).map(of).collect()
 }
 
 fn notice(digest: &str, payload: RunPayload) -> RunNotice {
@@ -87,18 +90,18 @@ fn notice(digest: &str, payload: RunPayload) -> RunNotice {
 }
 
 /// Notifiers that ask for any, each with the digest of its call.
-fn asking(opened: &Opened) -> impl Iterator<Item = (&Notifier, String)> {
-    let masker = opened.desired.masker();
-    let asking = opened.desired.notify.iter().filter(|notifier| !notifier.events.is_empty());
+fn asking(project: &Project) -> impl Iterator<Item = (&Notifier, String)> {
+    let masker = project.desired.masker();
+    let asking = project.desired.notify.iter().filter(|notifier| !notifier.events.is_empty());
     asking.map(move |notifier| (notifier, pending::digest(&masker, Point::NotifyAfter, &notifier.call, &notifier.cwd)))
 }
 
 /// Tells notifiers of all that is on record for them, one after the other, each within its own time.
-pub(super) async fn tell(opened: &Opened, warn: &dyn Fn(&str)) -> Result<(), StoreError> {
-    let (store, project) = (opened.store(), &opened.desired.project);
-    let notifiers: Vec<(&Notifier, String)> = asking(opened).collect();
+pub(crate) async fn tell(project: &Project, warn: &dyn Fn(&str)) -> Result<(), StoreError> {
+    let (store, name) = (project.store(), &project.desired.project);
+    let notifiers: Vec<(&Notifier, String)> = asking(project).collect();
     let (mut done, mut tried) = (Vec::new(), Vec::new());
-    for notice in store.run_notices(project)? {
+    for notice in store.run_notices(name)? {
         let found = notifiers.iter().find(|(_, digest)| *digest == notice.notifier);
         let Some((notifier, _)) = found else {
             warn(&format!(
@@ -109,7 +112,7 @@ pub(super) async fn tell(opened: &Opened, warn: &dyn Fn(&str)) -> Result<(), Sto
             done.push(notice.id);
             continue;
         };
-        match deliver(opened, notifier, &notice.payload).await {
+        match deliver(project, notifier, &notice.payload).await {
             None => done.push(notice.id),
             Some(error) => {
                 let then = if notice.tries + 1 >= TRIES_MAX { "it is dropped" } else { "the next run tells it" };
@@ -121,7 +124,7 @@ pub(super) async fn tell(opened: &Opened, warn: &dyn Fn(&str)) -> Result<(), Sto
     if done.is_empty() && tried.is_empty() {
         return Ok(());
     }
-    store.settle_run_notices(project, &done, &tried)
+    store.settle_run_notices(name, &done, &tried)
 }
 
 fn named(notice: &RunNotice) -> &'static str {
@@ -129,11 +132,11 @@ fn named(notice: &RunNotice) -> &'static str {
 }
 
 /// `None`: it took the event.
-async fn deliver(opened: &Opened, notifier: &Notifier, payload: &RunPayload) -> Option<String> {
+async fn deliver(project: &Project, notifier: &Notifier, payload: &RunPayload) -> Option<String> {
     let Notifier { call, cwd, timeout, source, .. } = notifier;
     let hook_call = HookCall { call, cwd, timeout: *timeout, payload: Payload::Run(payload) };
-    let error = opened.driver().call(&hook_call).await.error?;
-    let masker = opened.desired.masker();
+    let error = project.driver().call(&hook_call).await.error?;
+    let masker = project.desired.masker();
     let called = masker.mask(&call.to_string());
     Some(format!("was not told to {called} ({source}): {}", masker.mask(&error)))
 }

@@ -13,9 +13,9 @@ use jiff::tz::TimeZone;
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::command::plan::unwritten;
-use crate::cli::command::status::{Args, Format, Look, seen, shown, shown_within};
+use crate::cli::answer::unwritten;
 use crate::cli::exit::Exit;
+use crate::cli::status_look::{StatusArgs, StatusFormat, StatusLook, seen, shown, shown_within};
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::interrupt::Interrupts;
 use crate::cli::terminal::session::Session;
@@ -25,21 +25,21 @@ use crate::report::print::{self, Reader, Screen};
 use crate::report::screen::{Frame, changes};
 use crate::report::style::Style;
 
-pub(in crate::cli) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &StatusArgs) -> Result<Exit, Stop> {
     let refuse = |message: &str| Err(Stop::new(Exit::Usage, Code::Usage, message));
     let is_drawn_on = io::stdout().is_terminal() && session.may_redraw();
     match args.format {
-        Format::Prometheus => refuse("--watch has no metrics; let a timer write them to a file"),
-        Format::Json => lines(session, args).await,
-        Format::Text if is_drawn_on => table(session, args).await,
-        Format::Text => refuse(
+        StatusFormat::Prometheus => refuse("--watch has no metrics; let a timer write them to a file"),
+        StatusFormat::Json => lines(session, args).await,
+        StatusFormat::Text if is_drawn_on => table(session, args).await,
+        StatusFormat::Text => refuse(
             "--watch needs a terminal that it can draw on; into a pipe or a file goes --format json, a line each time",
         ),
     }
 }
 
 /// A line of JSON each time.
-async fn lines(session: &Session, args: &Args) -> Result<Exit, Stop> {
+async fn lines(session: &Session, args: &StatusArgs) -> Result<Exit, Stop> {
     let mut interrupts = Interrupts::of_a_run()?;
     let mut is_first = true;
     loop {
@@ -74,14 +74,14 @@ async fn lines(session: &Session, args: &Args) -> Result<Exit, Stop> {
     }
 }
 
-/// What is known, and what went wrong since.
+/// Last look, and the errors since.
 #[derive(Default)]
 struct Shown {
-    look: Option<Look>,
+    look: Option<StatusLook>,
     wrong: Vec<Output>,
 }
 
-async fn table(session: &Session, args: &Args) -> Result<Exit, Stop> {
+async fn table(session: &Session, args: &StatusArgs) -> Result<Exit, Stop> {
     let narrated = session;
     let session = session.aside();
     let mut now = Shown::default();
@@ -106,7 +106,7 @@ async fn table(session: &Session, args: &Args) -> Result<Exit, Stop> {
             Some(()) = stopped.recv() => {
                 drop(drawn);
                 let _ = kill_process(getpid(), Signal::STOP);
-                // Here somebody brought it back.
+                // Continued by the shell.
                 drawn = Drawn::begin();
             }
             () = tokio::time::sleep_until(next) => {
@@ -125,7 +125,7 @@ async fn table(session: &Session, args: &Args) -> Result<Exit, Stop> {
 }
 
 impl Shown {
-    fn learn(&mut self, session: &Session, seen: Result<Look, Stop>) {
+    fn learn(&mut self, session: &Session, seen: Result<StatusLook, Stop>) {
         self.wrong = session.kept();
         match seen {
             Ok(look) => self.look = Some(look),
@@ -145,7 +145,7 @@ impl Shown {
     }
 }
 
-/// What stands on the terminal, and what was drawn of it.
+/// Screen, and the frame that was drawn on it.
 struct Drawn {
     screen: Screen,
     frame: Option<Frame>,

@@ -7,7 +7,7 @@ use crate::model::names::ServiceName;
 use crate::model::plan::{Purpose, Request};
 
 /// The mode's services, what active goals need, and all that they depend on; for a down, everything.
-pub(super) fn wanted(desired: &Desired, request: &Request) -> BTreeSet<ServiceName> {
+pub(crate) fn wanted(desired: &Desired, request: &Request) -> BTreeSet<ServiceName> {
     let all = || desired.services.keys().cloned().collect::<BTreeSet<_>>();
     let mode = desired.mode.as_ref().and_then(|name| desired.modes.get(name));
     let mut wanted = match (request.purpose, mode) {

@@ -4,20 +4,20 @@
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-use crate::cli::command::schema;
+use crate::cli::formats;
 use crate::store::sqlite;
 
 /// `0.1.0 (1a2b3c4d5 2026-11-20)`; in a debug build `0.1.0 (debug)`, and without git `0.1.0`.
-pub(in crate::cli) const SHORT: &str = env!("LCM_VERSION");
+pub(crate) const SHORT: &str = env!("LCM_VERSION");
 
 /// The same, with the rest below it.
-pub(in crate::cli) fn long() -> &'static str {
+pub(crate) fn long() -> &'static str {
     static LONG: LazyLock<String> = LazyLock::new(text);
     LONG.as_str()
 }
 
 fn text() -> String {
-    let formats = schema::formats().collect::<Vec<_>>().join(", ");
+    let formats = formats::formats().collect::<Vec<_>>().join(", ");
     let (store, sqlite) = sqlite::versions();
     let mut text = SHORT.to_owned();
     for (what, value) in [

@@ -1,0 +1,38 @@
+//! Plans as commands show them, and the request that the planning options make.
+
+use crate::cli::args::{NarrowArgs, PlanFormat, PlanningArgs, names};
+use crate::cli::stop::Stop;
+use crate::cli::terminal::session::Session;
+use crate::model::plan::{Purpose, Request};
+use crate::reconcile::Project;
+use crate::report::output::Output;
+use crate::report::text::{self, Setting};
+use crate::report::view::View;
+use crate::report::{html, json, markdown, mermaid};
+
+/// A plan in one of its forms. Only text is painted and folded: the others go into files.
+pub(crate) fn shown(session: &Session, view: View<'_>, format: PlanFormat) -> Output {
+    match format {
+        PlanFormat::Text => text::plan(view, Setting { verbose: session.verbose, style: session.stdout }),
+        PlanFormat::Json => json::document(view.plan),
+        PlanFormat::Markdown => markdown::plan(view),
+        PlanFormat::Mermaid => mermaid::plan(view.plan),
+        PlanFormat::Html => html::plan(view),
+    }
+}
+
+/// Returns the request that the options make, its names checked.
+pub(crate) fn request(opened: &Project, planning: &PlanningArgs) -> Result<Request, Stop> {
+    let NarrowArgs { targets, excludes } = &planning.narrow;
+    names::check("service", targets.iter().chain(excludes), opened.desired.services.keys())?;
+    Ok(Request {
+        targets: targets.iter().cloned().collect(),
+        excludes: excludes.iter().cloned().collect(),
+        strict: planning.strict,
+        prune: planning.prune,
+        repack: planning.repack,
+        purpose: Purpose::Apply,
+        other_checkout: opened.other_checkout(),
+        ..Request::default()
+    })
+}

@@ -1,0 +1,47 @@
+//! Refusals of a cycle, in the words of the command line.
+
+use crate::cli::args::names;
+use crate::cli::exit::Exit;
+use crate::cli::stop::{Code, Stop};
+use crate::plan::judge_commands::{HeldRelation, HeldService};
+use crate::reconcile::ReconcileError;
+
+impl From<ReconcileError> for Stop {
+    fn from(error: ReconcileError) -> Self {
+        match error {
+            ReconcileError::AllUnknown(message) => Self::refused(Code::AllUnknown, message),
+            ReconcileError::Audit(message) => Self::refused(Code::Audit, message),
+            ReconcileError::File(message) => Self::refused(Code::File, message),
+            ReconcileError::Held(held) => self::held(&held),
+            ReconcileError::Lock(message) => Self::refused(Code::Lock, message),
+            ReconcileError::Locked(held) => {
+                Self::new(Exit::Locked, Code::Locked, format!("{held}; --lock-timeout waits for it"))
+            }
+            ReconcileError::OtherHost(message) => Self::refused(Code::OtherHost, message),
+            ReconcileError::Owned(message) => Self::refused(Code::Owned, message),
+            ReconcileError::Stale(differences) => {
+                let advice = "plan again, and look at it again".to_owned();
+                let stop = Self::new(Exit::Stale, Code::Stale, "the saved plan is stale; nothing was done. Now:");
+                stop.with(differences, Some(advice))
+            }
+            ReconcileError::Store(message) => Self::refused(Code::Store, message),
+            ReconcileError::UnknownGoal { goal, known } => names::unknown_name("goal", &goal, &known),
+            ReconcileError::World(message) => Self::refused(Code::World, message),
+        }
+    }
+}
+
+/// Refusal of a command that a hold forbids.
+pub(super) fn held(held: &HeldService) -> Stop {
+    let HeldService { service, hold, relation } = held;
+    let also = match relation {
+        HeldRelation::Named => String::new(),
+        HeldRelation::Needed => ", and is needed".to_owned(),
+        HeldRelation::DependsOn(base) => format!(", and depends on {base}"),
+    };
+    let (word, whom) = (hold.word.as_str(), hold.by_whom());
+    Stop::refused(
+        Code::Held,
+        format!("an operator holds {service} by `lcm {word}`{also} ({whom}); `lcm resume {service}` takes that back"),
+    )
+}

@@ -1,0 +1,181 @@
+//! One look at services, GPUs and goals, as `lcm status` shows it.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use crate::cli::args::manifest::{MANIFEST, is_file};
+use crate::cli::args::state::state;
+use crate::cli::args::{ChooseArgs, NarrowArgs, duration, names};
+use crate::cli::exit::Exit;
+use crate::cli::open_runs;
+use crate::cli::opened;
+use crate::cli::stop::{Code, Stop};
+use crate::cli::terminal::session::Session;
+use crate::model::budget::Budget;
+use crate::model::desired::Desired;
+use crate::model::lifecycle::State;
+use crate::model::names::ServiceName;
+use crate::model::observed::{Observed, ObservedService};
+use crate::model::plan::Request;
+use crate::model::rules::Case;
+use crate::model::snapshot::Planner as _;
+use crate::plan::judge_commands::{DependentBlock, blocked_dependent, legal_commands};
+use crate::reconcile::Project;
+use crate::reconcile::wanted;
+use crate::report::output::Output;
+use crate::report::status::{self, LastRun, Outlook, Outlooks, Status};
+use crate::report::style::Style;
+
+/// Show services, GPUs, goals and the last run
+#[derive(Debug, clap::Args)]
+pub(crate) struct StatusArgs {
+    /// Manifest to read, and services to show; `-v` tells of each what may follow
+    #[arg(value_name = "MANIFEST|SERVICE")]
+    names: Vec<String>,
+    /// Manifest to read; all else that is named is a service then [default: lcm.yaml]
+    #[arg(short, long, value_name = "MANIFEST")]
+    manifest: Option<PathBuf>,
+    #[command(flatten)]
+    choose: ChooseArgs,
+    #[command(flatten)]
+    narrow: NarrowArgs,
+    /// Keep it on the terminal and up to date, until interrupted; with `--format json` one line each time
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+    /// Time between two looks of `--watch`, from 250ms to 1h
+    #[arg(long, value_name = "TIME", default_value = "2s", requires = "watch", value_parser = duration::parse_interval)]
+    pub(crate) interval: Duration,
+    /// Only services in this state; may be given several times
+    #[arg(long = "state", value_name = "STATE", value_parser = state)]
+    states: Vec<State>,
+    /// Exit 3 where a wanted service, or one that is named, is neither up and healthy nor held by an operator
+    #[arg(long, conflicts_with = "watch")]
+    pub(crate) exit_code: bool,
+    /// How to show it
+    #[arg(long, value_enum, default_value_t = StatusFormat::Text, value_name = "FORMAT")]
+    pub(crate) format: StatusFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StatusFormat {
+    Text,
+    Json,
+    /// Metrics, for the textfile collector of Prometheus' node exporter
+    Prometheus,
+}
+
+/// Request to show services.
+struct View<'a> {
+    opened: Project,
+    /// None named: all.
+    named: BTreeSet<ServiceName>,
+    args: &'a StatusArgs,
+}
+
+/// Result of one look.
+pub(crate) struct StatusLook {
+    pub(crate) status: Status,
+    /// Outlooks of named services, with `-v`.
+    outlooks: Outlooks,
+    pub(crate) wanted: BTreeSet<ServiceName>,
+    /// A wanted or named service is not as it should be.
+    pub(crate) is_unhealthy: bool,
+    /// The refusal, where nothing is known of anything wanted.
+    pub(crate) known: Result<(), Stop>,
+}
+
+/// Reads the manifest, and looks once at what it is about.
+pub(crate) async fn seen(session: &Session, args: &StatusArgs) -> Result<StatusLook, Stop> {
+    let (manifest, services) = told_apart(args)?;
+    let opened = opened::open_to_look(session, &manifest, &args.choose)?;
+    let named: BTreeSet<ServiceName> = services.iter().chain(&args.narrow.targets).cloned().collect();
+    let given = services.iter().chain(&args.narrow.targets).chain(&args.narrow.excludes);
+    names::check("service", given, opened.desired.services.keys())?;
+    look(session, &View { opened, named, args }).await
+}
+
+/// The manifest and the services among what was named. What looks like a file is the manifest, unless that is named
+/// otherwise.
+fn told_apart(args: &StatusArgs) -> Result<(PathBuf, Vec<ServiceName>), Stop> {
+    let (files, services): (Vec<&String>, Vec<&String>) =
+        args.names.iter().partition(|name| args.manifest.is_none() && is_file(name));
+    if let [one, other, ..] = files.as_slice() {
+        let message =
+            format!("{one} and {other} both look like a manifest; -m FILE names it, and all else are services");
+        return Err(Stop::new(Exit::Usage, Code::Usage, message));
+    }
+    let manifest = args.manifest.clone().or_else(|| files.first().map(PathBuf::from));
+    let services = services.into_iter().map(|name| ServiceName::from(name.as_str())).collect();
+    Ok((manifest.unwrap_or_else(|| PathBuf::from(MANIFEST)), services))
+}
+
+pub(crate) fn shown(session: &Session, look: &StatusLook, style: Style) -> Output {
+    status::text(&look.status, &look.outlooks, session.verbose, style)
+}
+
+/// The same, shortened to so many lines.
+pub(crate) fn shown_within(session: &Session, look: &StatusLook, style: Style, rows: usize) -> Output {
+    status::within(&look.status, &look.outlooks, session.verbose, style, rows)
+}
+
+/// Looks once.
+async fn look(session: &Session, view: &View<'_>) -> Result<StatusLook, Stop> {
+    let View { opened, named, args } = view;
+    let snapshot = opened.snapshot(session).await?;
+    let known = opened.refuse_if_all_unknown(&snapshot, &Request::default()).map_err(Stop::from);
+    let last_run = opened.store().last_run(&opened.desired.project).unwrap_or_default().map(|run| LastRun {
+        command: run.command,
+        by: run.by,
+        ended_at: run.ended,
+        end: run.end.as_str().to_owned(),
+        exit_code: run.exit_code,
+        first_error: run.first_error,
+    });
+    let open_runs = open_runs::open_runs(opened.store(), &opened.desired.project).unwrap_or_default();
+    let room = opened.planner().capacity(&snapshot, &Request::default());
+    let observed = snapshot.observed;
+    let mut status = Status::of(&opened.desired, &observed, &room, last_run)
+        .switched_by(opened.switched.as_ref())
+        .only(&args.states);
+    status.open_run = open_runs.into_iter().next_back();
+    status.services.retain(|line| {
+        let is_named = named.is_empty() || named.contains(&line.name);
+        is_named && !args.narrow.excludes.contains(&line.name)
+    });
+    // Of all services at once it would be too much to read.
+    let told = named.iter().filter(|_| session.verbose);
+    let outlooks = told.filter_map(|name| Some((name.clone(), outlook(&opened.desired, &observed, name)?)));
+    // With modes and none chosen nothing is.
+    let none_chosen = opened.desired.mode.is_none() && !opened.desired.modes.is_empty();
+    let wanted = wanted::wanted(&opened.desired, &Request::default());
+    let wanted = if none_chosen { BTreeSet::new() } else { wanted };
+    let asked = if named.is_empty() { &wanted } else { named };
+    let is_well =
+        |seen: &ObservedService| seen.word.is_some() || (seen.unknown.is_none() && seen.state.is_operational());
+    let is_unhealthy = asked.iter().any(|name| !observed.services.get(name).is_some_and(is_well));
+    Ok(StatusLook { status, outlooks: outlooks.collect(), wanted, is_unhealthy, known })
+}
+
+/// Returns what may follow for a service; `None`: the manifest has no such one, or it was not looked at.
+fn outlook(desired: &Desired, observed: &Observed, name: &ServiceName) -> Option<Outlook> {
+    let (service, seen) = (desired.services.get(name)?, observed.services.get(name)?);
+    let now = observed.observed_at;
+    let case = Case { service: name, mode: desired.mode.as_ref(), at: now };
+    let mut commands = legal_commands(&desired.rules, &case, seen, Budget::of(service, seen, now));
+    let block = blocked_dependent(desired, &observed.services, name, now).filter(|_| seen.holds_room);
+    if block.is_some() {
+        commands.retain(|command| !["stop", "restart", "terminate"].contains(command));
+    }
+    let needed = block.map(|block| match block {
+        DependentBlock::Held { dependent, hold } => {
+            format!("{dependent}, which depends on it, is held ({})", hold.by_whom())
+        }
+        DependentBlock::Illegal { dependent, refusal } => {
+            format!("{dependent}, which depends on it, can't be stopped: {refusal}")
+        }
+    });
+    Some(Outlook::new(&desired.rules, &case, seen.state, needed, &commands))
+}

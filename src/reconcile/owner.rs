@@ -1,0 +1,242 @@
+//! One owner per project and host: another user's commands are refused by name, and root goes on as the owner before it
+//! reads or runs anything of the owner's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use jiff::Timestamp;
+use rustix::process::geteuid;
+
+use crate::files::user_text;
+use crate::model::desired::Desired;
+use crate::model::harmless;
+use crate::model::names::ProjectName;
+use crate::reconcile::caller::Caller;
+use crate::reconcile::error::ReconcileError;
+use crate::reconcile::wire;
+use crate::shared;
+use crate::shared::owner::{Owner, OwnerNote, Owners};
+
+/// Group of a user of whom only the number is known: `nogroup` has no rights.
+const NO_GROUP: u32 = 65_534;
+
+/// Right of a command over a project that has an owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// The owner alone may go on.
+    AsOwner,
+    /// `--take-over`: root becomes the owner.
+    TakeOver,
+}
+
+/// Replaces this process by one of the owner's where root is about to work on another user's project. The manifest is read
+/// for the project's name alone: all else is the owner's to read. Does not return in that case.
+pub(crate) fn go_on_as_owner(caller: &dyn Caller, manifest: &Path, claim: Claim) -> Result<(), ReconcileError> {
+    let owners = owners(caller);
+    // What comes through a pipe can be read once: `admit` refuses it where it is another user's.
+    let is_file = fs::metadata(manifest).is_ok_and(|metadata| metadata.is_file());
+    if !geteuid().is_root() || claim == Claim::TakeOver || !owners.are_any() || !is_file {
+        return Ok(());
+    }
+    let Some(project) = wire::project_name(manifest, caller.environment()) else { return Ok(()) };
+    let Some(owner) = read(&owners, &project)?.filter(|owner| owner.uid != 0) else { return Ok(()) };
+    Err(caller.continue_as(&project, &owner))
+}
+
+/// The same by the labels of the project's containers, where no file names its owner.
+pub(crate) fn admit_by_labels(
+    caller: &dyn Caller,
+    desired: &Desired,
+    uids: &BTreeSet<u32>,
+    claim: Claim,
+) -> Result<(), ReconcileError> {
+    let (me, project) = (geteuid(), &desired.project);
+    let Some(uid) = uids.first().copied().filter(|_| !uids.contains(&me.as_raw())) else { return Ok(()) };
+    match claim {
+        Claim::TakeOver if me.is_root() => Ok(()),
+        // What a stream gave is read, and the owner's lcm would find nothing.
+        Claim::AsOwner if me.is_root() && desired.is_streamed => Err(needs_file(project, uid)),
+        Claim::AsOwner if me.is_root() => {
+            Err(caller.continue_as(project, &Owner { uid, gid: NO_GROUP, note: OwnerNote::default() }))
+        }
+        Claim::AsOwner | Claim::TakeOver => Err(owned(project, uid)),
+    }
+}
+
+/// User whose things the present owner takes over, where something of that user's may be left.
+pub(crate) fn previous(owner: &Owner) -> Option<u32> {
+    if owner.uid == geteuid().as_raw() { owner.note.previous } else { Some(owner.uid) }
+}
+
+/// Takes note that nothing of the previous owner's is left.
+pub(crate) fn forget_previous(caller: &dyn Caller, project: &ProjectName) -> Result<(), ReconcileError> {
+    let owners = owners(caller);
+    match read(&owners, project)?.filter(|owner| owner.uid == geteuid().as_raw() && owner.note.previous.is_some()) {
+        Some(owner) => owners
+            .replace(project.as_str(), &OwnerNote { previous: None, ..owner.note })
+            .map_err(|error| unknown(project, &error)),
+        None => Ok(()),
+    }
+}
+
+/// Returns the owner of a project that this command may work on, or refuses it by the owner's name.
+pub(crate) fn admit(caller: &dyn Caller, project: &ProjectName, claim: Claim) -> Result<Option<Owner>, ReconcileError> {
+    let me = geteuid();
+    match read(&owners(caller), project)? {
+        Some(owner) if owner.uid == me.as_raw() => {
+            if claim == Claim::AsOwner {
+                refuse_other_store(caller, project, &owner)?;
+            }
+            Ok(Some(owner))
+        }
+        Some(owner) if me.is_root() && claim == Claim::TakeOver => Ok(Some(owner)),
+        Some(owner) if me.is_root() => Err(needs_file(project, owner.uid)),
+        Some(owner) => Err(owned(project, owner.uid)),
+        None => Ok(None),
+    }
+}
+
+/// Refuses a store that is not the one in which the present user keeps this project.
+pub(crate) fn require_store(caller: &dyn Caller, project: &ProjectName) -> Result<(), ReconcileError> {
+    match read(&owners(caller), project)? {
+        Some(owner) if owner.uid == geteuid().as_raw() => refuse_other_store(caller, project, &owner),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Holds and history of a project are in one store: another one would know nothing of what was terminated.
+fn refuse_other_store(caller: &dyn Caller, project: &ProjectName, owner: &Owner) -> Result<(), ReconcileError> {
+    let mine = wire::state_folder(caller.environment());
+    let Some(noted) = &owner.note.store else { return Ok(()) };
+    // Where it is gone, nothing is left to be asked there.
+    let is_there = fs::symlink_metadata(wire::store_file(noted)).is_ok();
+    if *noted == mine || is_same_file(noted, &mine) || !is_there {
+        return Ok(());
+    }
+    let noted = harmless::line(&noted.display().to_string());
+    let message = format!(
+        "project {project} keeps its holds and history in {noted}, and this command would use {}; set \
+         LCM_STATE_DIR={noted}, or take the project down with that store first",
+        mine.display()
+    );
+    Err(ReconcileError::Owned(message))
+}
+
+/// Makes the caller the owner before its first change, and notes the manifest that manages the project from now on.
+/// `before`: the owner that the command found.
+pub(crate) fn claim(
+    caller: &dyn Caller,
+    desired: &Desired,
+    (claim, before): (Claim, Option<&Owner>),
+    now: Timestamp,
+) -> Result<(), ReconcileError> {
+    let (project, me) = (&desired.project, geteuid().as_raw());
+    let failed = |error: io::Error| unknown(project, &error);
+    let owners = owners(caller);
+    let note = note(caller, desired, now);
+    let owner = match claim {
+        Claim::AsOwner => owners.claim(project.as_str(), &note).map_err(failed)?,
+        Claim::TakeOver => match read(&owners, project)? {
+            Some(owner) => owner,
+            None => owners.claim(project.as_str(), &note).map_err(failed)?,
+        },
+    };
+    let previous = previous(&owner);
+    if owner.uid != me && (claim == Claim::AsOwner || before.is_none_or(|before| before.uid != owner.uid)) {
+        return Err(owned(project, owner.uid));
+    }
+    // A stream does not take the place of the file that manages the project.
+    let is_kept = claim == Claim::AsOwner && is_named_in_stream(desired) && owner.note.manifest.is_some();
+    let is_current = is_kept || owner.note.manifest.as_deref() == Some(desired.named_in.as_path());
+    let moves = claim == Claim::TakeOver || other_checkout(Some(&owner), desired).is_none();
+    if owner.uid == me && (is_current || !moves) && owner.note.store == note.store {
+        return Ok(());
+    }
+    let manifest = if moves && !is_kept { note.manifest.clone() } else { owner.note.manifest };
+    let since = if owner.uid == me { owner.note.since.or(note.since) } else { note.since };
+    owners.replace(project.as_str(), &OwnerNote { manifest, since, previous, ..note }).map_err(failed)
+}
+
+/// Returns why running services are left as they are: a manifest of the same project in another folder manages them, and is
+/// still there.
+pub(crate) fn other_checkout(owner: Option<&Owner>, desired: &Desired) -> Option<String> {
+    let (mine, other) = (&desired.named_in, owner?.note.manifest.as_ref()?);
+    // A stream is read as a file of the current folder would be.
+    if is_named_in_stream(desired) && mine.parent() == other.parent() {
+        return None;
+    }
+    if desired.newest_checkout || mine == other || is_same_file(mine, other) || !fs::metadata(other).ok()?.is_file() {
+        return None;
+    }
+    // The folder may be there for another project by now.
+    let named = wire::project_name(other, &BTreeMap::new())?;
+    if named != desired.project {
+        return None;
+    }
+    Some(format!(
+        "other_checkout: {} manages project {}, and this is {}; what runs is left as it is (`lcm apply --take-over` makes this \
+         one manage it)",
+        harmless::line(&other.display().to_string()),
+        desired.project,
+        mine.display()
+    ))
+}
+
+/// The stream itself names the project, rather than a file that it includes.
+fn is_named_in_stream(desired: &Desired) -> bool {
+    desired.is_streamed && desired.named_in == desired.entry
+}
+
+/// One file by two paths.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let id = |path: &Path| fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    id(one).is_some_and(|found| Some(found) == id(other))
+}
+
+/// Leaves the project without an owner once nothing of it is left.
+pub(crate) fn release(caller: &dyn Caller, project: &ProjectName) -> Result<(), ReconcileError> {
+    owners(caller).release(project.as_str()).map_err(|error| unknown(project, &error))
+}
+
+fn note(caller: &dyn Caller, desired: &Desired, now: Timestamp) -> OwnerNote {
+    let home = wire::home(caller.environment());
+    OwnerNote::new(wire::state_folder(caller.environment()), home, Some(desired.named_in.clone()), now)
+}
+
+fn owners(caller: &dyn Caller) -> Owners {
+    Owners::beside(&shared::lock(caller.environment()))
+}
+
+fn read(owners: &Owners, project: &ProjectName) -> Result<Option<Owner>, ReconcileError> {
+    owners.read(project.as_str()).map_err(|error| unknown(project, &error))
+}
+
+/// Without the owner's name nothing of the project may be touched.
+fn unknown(project: &ProjectName, error: &io::Error) -> ReconcileError {
+    ReconcileError::Owned(format!("can't read the owner of project {project} on this host: {error}"))
+}
+
+/// Root reads no stream for another user.
+fn needs_file(project: &ProjectName, uid: u32) -> ReconcileError {
+    let message = format!(
+        "project {project} is owned by {}, and root goes on as that user only with a manifest that is a regular file and \
+         keeps its name",
+        user_text(uid)
+    );
+    ReconcileError::Owned(message)
+}
+
+fn owned(project: &ProjectName, uid: u32) -> ReconcileError {
+    let user = match (uid, shared::user(uid)) {
+        (0, _) => "root".to_owned(),
+        (_, Some(user)) => format!("{} or as root", user.name),
+        (_, None) => format!("uid {uid} or as root"),
+    };
+    ReconcileError::Owned(format!(
+        "project {project} is owned by {} on this host; run lcm as {user}, or give this project another `name`",
+        user_text(uid)
+    ))
+}

@@ -1,0 +1,30 @@
+//! The planner of one manifest: `observe` and `plan` behind the trait that the other stages know.
+
+use crate::model::desired::Desired;
+use crate::model::facts::Facts;
+use crate::model::plan::{Plan, Request};
+use crate::model::room::Room;
+use crate::model::snapshot::{PlanError, Planner, Snapshot};
+
+/// The planner of one manifest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ManifestPlanner<'a> {
+    pub(crate) desired: &'a Desired,
+}
+
+impl Planner for ManifestPlanner<'_> {
+    fn observe(&self, facts: Facts) -> Snapshot {
+        let observed = crate::observe::observe(&facts, self.desired);
+        Snapshot { facts, observed }
+    }
+
+    fn plan(&self, snapshot: &Snapshot, request: &Request) -> Result<Plan, PlanError> {
+        let plan = crate::plan::plan(self.desired, &snapshot.observed, request);
+        let findings = crate::plan::audit(&plan, self.desired, &snapshot.observed, request);
+        if findings.is_empty() { Ok(plan) } else { Err(PlanError::Unsound(findings)) }
+    }
+
+    fn capacity(&self, snapshot: &Snapshot, request: &Request) -> Room {
+        crate::plan::capacity(self.desired, &snapshot.observed, request)
+    }
+}

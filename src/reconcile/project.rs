@@ -1,0 +1,431 @@
+//! A project: its manifest, its world and its store, opened for one cycle.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::manifest::Choice;
+use crate::model::claim::bounded;
+use crate::model::desired::{Desired, ModeSource};
+use crate::model::facts::{self, Facts};
+use crate::model::names::{ModeName, ProjectName};
+use crate::model::ownership;
+use crate::model::plan::{Plan, Purpose, Request};
+use crate::model::snapshot::{Planner as _, Snapshot};
+use crate::model::words::{Switched, Words};
+use crate::reconcile::caller::Caller;
+use crate::reconcile::error::{OpenError, ReconcileError};
+use crate::reconcile::owner::Claim;
+use crate::reconcile::planner::ManifestPlanner;
+use crate::reconcile::wire::{self, Simulated};
+use crate::reconcile::{files, owner, wanted};
+use crate::runtime::Driver;
+use crate::shared::owner::Owner;
+use crate::store::memory::Memory;
+use crate::store::sqlite::Sqlite;
+use crate::store::{Entry, PendingChange, Store, StoreError, recall};
+
+/// More are not named in one refusal.
+const OTHERS_NAMED_MAX: usize = 6;
+
+/// Project that a cycle works on.
+pub(crate) struct Project {
+    pub(crate) desired: Desired,
+    /// The word that the mode follows, where it follows one.
+    pub(crate) switched: Option<Switched>,
+    /// The manifest has outlived the mode override: its own mode is another one since.
+    outlived: bool,
+    world: Environs,
+    store: StoreBackend,
+    claim: Claim,
+    owner: Option<Owner>,
+    /// This cycle sets the mode override that it follows.
+    sets_mode: bool,
+}
+
+/// Machine or simulation that a cycle reads and changes.
+enum Environs {
+    Machine(Box<dyn Driver>),
+    Simulated { simulated: Box<dyn Simulated>, path: PathBuf },
+}
+
+/// Store behind a cycle.
+enum StoreBackend {
+    Disk(Sqlite),
+    /// For a simulated world.
+    Memory(Box<Memory>),
+}
+
+/// Opens a project in the mode that an operator switched to, where one did.
+pub(crate) fn open(
+    caller: &dyn Caller,
+    manifest: &Path,
+    choice: &Choice,
+    world: Option<&Path>,
+    claim: Claim,
+) -> Result<Project, OpenError> {
+    // Which mode counts stands in the store, and which store, in the manifest.
+    let mut project =
+        open_in_own_mode(caller, manifest, &Choice { mode_optional: true, ..choice.clone() }, world, claim)?;
+    project.follow(caller, manifest, choice)?;
+    Ok(project)
+}
+
+/// Opens a project in the mode of its manifest, if it has one.
+pub(crate) fn open_in_own_mode(
+    caller: &dyn Caller,
+    manifest: &Path,
+    choice: &Choice,
+    world: Option<&Path>,
+    claim: Claim,
+) -> Result<Project, OpenError> {
+    // A simulated world is a file of the caller's own.
+    if world.is_none() {
+        owner::go_on_as_owner(caller, manifest, claim)?;
+    }
+    let desired = wire::load(manifest, caller.environment(), choice)?;
+    let owner = match world {
+        None => owner::admit(caller, &desired.project, claim)?,
+        Some(_) => None,
+    };
+    let desired = claimed(desired, claim, owner.as_ref());
+    if let Some(goal) = choice.goals.iter().find(|goal| !desired.goals.contains_key(*goal)) {
+        let known = desired.goals.keys().cloned().collect();
+        return Err(ReconcileError::UnknownGoal { goal: goal.clone(), known }.into());
+    }
+    let (world, store) = match world {
+        None => {
+            let machine = Environs::Machine(wire::machine(&desired, caller.environment()));
+            (machine, StoreBackend::Disk(Sqlite::at(&wire::state_folder(caller.environment()))))
+        }
+        Some(path) => simulated(caller, path, &desired)?,
+    };
+    Ok(Project { desired, switched: None, outlived: false, world, store, claim, owner, sets_mode: false })
+}
+
+/// The manifest, with what the claim on the project makes of other lcm's things.
+fn claimed(desired: Desired, claim: Claim, owner: Option<&Owner>) -> Desired {
+    let previous_owner = owner.and_then(owner::previous);
+    Desired { take_over: claim == Claim::TakeOver, previous_owner, ..desired }
+}
+
+/// Opens a world file. Its holds and attempts become the store of the simulation, so that they can be taken back.
+fn simulated(caller: &dyn Caller, path: &Path, desired: &Desired) -> Result<(Environs, StoreBackend), ReconcileError> {
+    caller.say("SIMULATED: the world is a file, and the machine is neither asked nor touched");
+    let mut facts = read_world(path)?;
+    let memory = Memory::default();
+    let unusable = |error: crate::store::StoreError| ReconcileError::Store(error.to_string());
+    for (service, said) in std::mem::take(&mut facts.words) {
+        memory.say(&desired.project, &service, Some(&said)).map_err(unusable)?;
+    }
+    // The newest: worlds of an earlier lcm have one for each entry file.
+    let switched = std::mem::take(&mut facts.switches).into_iter().max_by_key(|switched| switched.since);
+    memory.switch(&desired.project, switched.as_ref()).map_err(unusable)?;
+    let pending = PendingChange { add: &std::mem::take(&mut facts.pending), ..PendingChange::default() };
+    memory.write(&Entry { pending, ..Entry::of(&desired.project) }).map_err(unusable)?;
+    for (service, past) in &mut facts.history {
+        if let Some(attempts) = past.attempts.take() {
+            memory.set_attempts(&desired.project, service, Some(&attempts)).map_err(unusable)?;
+        }
+        if let Some(report) = past.report.take() {
+            memory.set_report(&desired.project, service, Some(&report)).map_err(unusable)?;
+        }
+    }
+    let simulated = wire::simulated(facts, desired);
+    Ok((Environs::Simulated { simulated, path: path.to_owned() }, StoreBackend::Memory(Box::new(memory))))
+}
+
+impl Project {
+    /// Takes the mode from the mode override, where the caller names none.
+    fn follow(&mut self, caller: &dyn Caller, manifest: &Path, choice: &Choice) -> Result<(), OpenError> {
+        // A store that can't be read is told of when the facts are read.
+        let mode = self.mode_kept().unwrap_or_default();
+        match mode.filter(|_| !self.desired.entry_is_choice) {
+            Some(switched) if switched.own_mode != self.desired.own_mode && self.is_set_by_this_file(&switched) => {
+                caller.say(&outlived(&switched, self.desired.own_mode.as_ref()));
+                self.outlived = true;
+            }
+            Some(switched) if choice.mode.is_none() => self.switched = Some(switched),
+            Some(_) | None => {}
+        }
+        let none_chosen = choice.mode.is_none() && self.desired.mode.is_none() && !choice.mode_optional;
+        if self.switched.is_none() && !none_chosen {
+            return Ok(());
+        }
+        let word = self.switched.as_ref().map(|switched| switched.mode.clone());
+        let loaded = wire::load(manifest, caller.environment(), &Choice { word, ..choice.clone() });
+        match (loaded, self.switched.take()) {
+            (Ok(desired), switched) => {
+                let desired = claimed(desired, self.claim, self.owner.as_ref());
+                (self.desired, self.switched) = (desired, switched);
+            }
+            // Looking and stopping everything work in any mode.
+            (Err(_), Some(switched)) if choice.mode_optional => caller.warn(&format!(
+                "the switch to mode {} can't be followed: there is no such mode; `lcm switch --clear` forgets it",
+                switched.mode
+            )),
+            (Err(problems), _) => return Err(problems.into()),
+        }
+        Ok(())
+    }
+
+    /// Returns whether this entry file is the one that the mode override was set with, or that one is gone: another checkout's own
+    /// mode says nothing of it.
+    fn is_set_by_this_file(&self, switched: &Switched) -> bool {
+        switched.entry == self.entry() || !Path::new(&switched.entry).is_file()
+    }
+
+    /// From now on the mode is an operator's, for this command at least.
+    pub(crate) fn switch(&mut self, switched: Switched) {
+        self.desired.mode_source = ModeSource::Word;
+        self.switched = Some(switched);
+        self.sets_mode = true;
+    }
+
+    /// Keeps the mode override that this cycle sets; an apply drops one that the manifest has outlived.
+    pub(crate) fn keep_mode(&self, purpose: Purpose) -> Result<(), ReconcileError> {
+        let kept = match (&self.switched, purpose) {
+            (Some(switched), _) if self.sets_mode => Some(switched),
+            // One that is outlived must not come to life again when the manifest goes back to what it was.
+            (_, Purpose::Apply) if self.outlived && !self.sets_mode => None,
+            (_, Purpose::Apply | Purpose::Down | Purpose::Start | Purpose::Stop | Purpose::Restart) => return Ok(()),
+        };
+        let kept = self.store().switch(&self.desired.project, kept);
+        kept.map_err(|error| ReconcileError::Store(error.to_string()))
+    }
+
+    /// The entry file, as switches know it.
+    pub(crate) fn entry(&self) -> String {
+        files::plain(&self.desired.entry).display().to_string()
+    }
+
+    pub(crate) fn driver(&self) -> &dyn Driver {
+        match &self.world {
+            Environs::Machine(machine) => machine.as_ref(),
+            Environs::Simulated { simulated, .. } => simulated.as_ref(),
+        }
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        match &self.store {
+            StoreBackend::Disk(disk) => disk,
+            StoreBackend::Memory(memory) => memory.as_ref(),
+        }
+    }
+
+    /// Makes the caller the project's owner, before the first change.
+    pub(crate) fn own(&self, caller: &dyn Caller) -> Result<(), ReconcileError> {
+        match self.world {
+            Environs::Machine(_) => {
+                let now = self.driver().now();
+                owner::claim(caller, &self.desired, (self.claim, self.owner.as_ref()), now)
+            }
+            Environs::Simulated { .. } => Ok(()),
+        }
+    }
+
+    /// Reason for which running services are left as they are: another checkout manages them.
+    pub(crate) fn other_checkout(&self) -> Option<String> {
+        match self.claim {
+            Claim::AsOwner => owner::other_checkout(self.owner.as_ref(), &self.desired),
+            Claim::TakeOver => None,
+        }
+    }
+
+    /// Takes note that nothing of the previous owner's is left.
+    pub(crate) fn forget_previous(&self, caller: &dyn Caller) -> Result<(), ReconcileError> {
+        match (&self.world, self.desired.previous_owner) {
+            (Environs::Machine(_), Some(_)) => owner::forget_previous(caller, &self.desired.project),
+            (Environs::Machine(_), None) | (Environs::Simulated { .. }, _) => Ok(()),
+        }
+    }
+
+    /// Without an owner's file, the labels of its containers show whose the project is.
+    fn admit_by_labels(&self, caller: &dyn Caller, facts: &Facts) -> Result<(), ReconcileError> {
+        match (&self.world, &self.owner) {
+            (Environs::Machine(_), None) => {
+                let uids = ownership::owner_uids(facts, &self.desired);
+                owner::admit_by_labels(caller, &self.desired, &uids, self.claim)
+            }
+            (Environs::Machine(_), Some(_)) | (Environs::Simulated { .. }, _) => Ok(()),
+        }
+    }
+
+    /// Leaves the project without an owner, once nothing of it is left.
+    pub(crate) fn disown(&self, caller: &dyn Caller) -> Result<(), ReconcileError> {
+        match self.world {
+            Environs::Machine(_) => owner::release(caller, &self.desired.project),
+            Environs::Simulated { .. } => Ok(()),
+        }
+    }
+
+    pub(crate) fn is_simulated(&self) -> bool {
+        matches!(self.world, Environs::Simulated { .. })
+    }
+
+    /// Proves that changes can be recorded, before there are any. On a full disk they can't be, and are made all the
+    /// same: the service matters more than its record, and stopping it may be what makes room. `down` always may.
+    pub(crate) fn ensure_writable(&self, purpose: Purpose, tell: impl Fn(&StoreError)) -> Result<(), ReconcileError> {
+        let StoreBackend::Disk(disk) = &self.store else { return Ok(()) };
+        match disk.ensure_writable() {
+            Ok(()) => Ok(()),
+            Err(error @ StoreError::Full { .. }) => {
+                tell(&error);
+                Ok(())
+            }
+            Err(error) if purpose == Purpose::Down => {
+                tell(&error);
+                Ok(())
+            }
+            Err(error @ (StoreError::Unusable { .. } | StoreError::Newer { .. })) => {
+                Err(ReconcileError::Store(error.to_string()))
+            }
+        }
+    }
+
+    /// Refuses to go on while holds can't be read.
+    pub(crate) fn require_holds(&self) -> Result<(), ReconcileError> {
+        self.mode_override().map(|_| ())
+    }
+
+    /// The mode that an operator has switched to.
+    pub(crate) fn mode_override(&self) -> Result<Option<Switched>, ReconcileError> {
+        let deaf = |error: StoreError| {
+            format!("what operators hold can't be read, so nothing is done (`lcm down` may all the same): {error}")
+        };
+        self.mode_kept().map_err(|error| ReconcileError::Store(deaf(error)))
+    }
+
+    /// As the store has it, under the present name or a former one.
+    fn mode_kept(&self) -> Result<Option<Switched>, StoreError> {
+        let mut kept = None;
+        for project in self.names() {
+            kept = self.store().words(project)?.mode.or(kept);
+        }
+        Ok(kept)
+    }
+
+    /// The world now, with what the store remembers. Where that can't be read, holds are not known.
+    pub(crate) async fn facts(&self, caller: &dyn Caller) -> Result<Facts, ReconcileError> {
+        // Root may have to go on as another user, and before anything is probed.
+        let surveyed = self.driver().survey(&self.desired).await;
+        self.admit_by_labels(caller, &surveyed)?;
+        let mut facts = self.driver().complete(&self.desired, surveyed).await;
+        if let Err(error) = recall(self.store(), self.names(), &mut facts) {
+            caller.warn(&format!(
+                "{error}; holds, the mode override, restart budgets, pending calls and the history are not known"
+            ));
+            facts.holds_unknown = Some(error.to_string());
+        }
+        // A project that has an owner was managed with the host's store.
+        let own_store = facts.enclosure.as_ref().and_then(|enclosure| enclosure.own_store.as_ref());
+        if let Some(option) = own_store.filter(|_| self.owner.is_some()) {
+            let reason = format!("the host's store is not in this container: mount it with `docker run {option}`");
+            facts.holds_unknown = Some(reason);
+        }
+        Ok(facts)
+    }
+
+    /// The project's names, the present one last: what it says counts most.
+    fn names(&self) -> impl Iterator<Item = &ProjectName> {
+        // A simulated store knows one project alone.
+        let former = self.desired.aliases.iter().filter(|_| !self.is_simulated());
+        former.chain([&self.desired.project])
+    }
+
+    /// Brings what the store keeps under former names of the project under its present one.
+    pub(crate) fn rename_former(&self) -> Result<(), StoreError> {
+        let to = &self.desired.project;
+        self.desired.aliases.iter().try_for_each(|from| self.store().rename_project(from, to))
+    }
+
+    /// One look: the world now, and what it means for the manifest.
+    pub(crate) async fn snapshot(&self, caller: &dyn Caller) -> Result<Snapshot, ReconcileError> {
+        Ok(self.planner().observe(self.facts(caller).await?))
+    }
+
+    /// The planner of the manifest.
+    pub(crate) fn planner(&self) -> ManifestPlanner<'_> {
+        ManifestPlanner { desired: &self.desired }
+    }
+
+    /// The audited plan for a snapshot.
+    pub(crate) fn plan(&self, snapshot: &Snapshot, request: &Request) -> Result<Plan, ReconcileError> {
+        let plan = self.planner().plan(snapshot, request);
+        plan.map_err(|error| ReconcileError::Audit(error.to_string()))
+    }
+
+    /// Where nothing can be said of anything wanted, nothing should be.
+    pub(crate) fn refuse_if_all_unknown(&self, snapshot: &Snapshot, request: &Request) -> Result<(), ReconcileError> {
+        let wanted = wanted::wanted(&self.desired, request);
+        // Why a service can't be looked at from here, the plan says of each.
+        let seen =
+            wanted.iter().filter_map(|name| snapshot.observed.services.get(name)).filter(|seen| seen.barred.is_none());
+        let reasons = seen.map(|seen| seen.unknown.clone());
+        let reasons: Option<BTreeSet<String>> = reasons.collect();
+        match reasons {
+            Some(reasons) if !reasons.is_empty() => {
+                let reasons: Vec<String> = reasons.into_iter().collect();
+                Err(ReconcileError::AllUnknown(format!(
+                    "nothing is known of any wanted service: {}",
+                    reasons.join("; ")
+                )))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Two machines that change one project would undo each other's work.
+    pub(crate) fn refuse_other_hosts(&self, facts: &Facts) -> Result<(), ReconcileError> {
+        let found = ownership::on_other_hosts(facts, &self.desired);
+        let Some(first) = found.first() else { return Ok(()) };
+        let host = first.marks.as_ref().map(|marks| ownership::hostname(&marks.host_id)).unwrap_or_default();
+        let containers: Vec<String> = found
+            .iter()
+            .take(OTHERS_NAMED_MAX)
+            .map(|found| format!("{} ({})", found.name, found.id.get(..12).unwrap_or(&found.id)))
+            .collect();
+        Err(ReconcileError::OtherHost(format!(
+            "project {} at this shared engine is managed by lcm on host {}, which made container {}; nothing was \
+                 changed: run lcm there, or take the project over with `lcm apply --take-over`",
+            self.desired.project,
+            bounded(host),
+            containers.join(", ")
+        )))
+    }
+
+    /// Writes a changed world back to its file, its past with it.
+    pub(crate) fn close(&self, caller: &dyn Caller) -> Result<(), ReconcileError> {
+        let Environs::Simulated { simulated, path } = &self.world else { return Ok(()) };
+        let mut facts = simulated.world();
+        facts.remember(self.store().last_known(&self.desired.project).unwrap_or_default());
+        let Words { services, mode } = self.store().words(&self.desired.project).unwrap_or_default();
+        (facts.words, facts.switches) = (services, mode.into_iter().collect());
+        facts.pending = self.store().pending(&self.desired.project).unwrap_or_default();
+        caller
+            .write_world(path, &facts)
+            .map_err(|error| ReconcileError::File(format!("can't write the world back to {}: {error}", path.display())))
+    }
+}
+
+/// Returns the note on a mode override that no longer holds.
+fn outlived(switched: &Switched, own_mode: Option<&ModeName>) -> String {
+    let named = |mode: Option<&ModeName>| mode.map_or_else(|| "none".to_owned(), |mode| format!("`mode: {mode}`"));
+    format!(
+        "the switch to mode {} ({}) no longer holds: the manifest had {} then, and has {} now; the next apply drops it",
+        switched.mode,
+        switched.by_whom(),
+        named(switched.own_mode.as_ref()),
+        named(own_mode)
+    )
+}
+
+pub(crate) fn read_world(path: &Path) -> Result<Facts, ReconcileError> {
+    let wrong =
+        |reason: String| ReconcileError::World(format!("can't take {} for the world: {reason}", path.display()));
+    let text = files::read(path).map_err(|error| wrong(error.to_string()))?;
+    let facts: Facts = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    if facts.format != facts::FORMAT {
+        return Err(wrong(format!("its format is {}, and this lcm reads {}", facts.format, facts::FORMAT)));
+    }
+    Ok(facts)
+}

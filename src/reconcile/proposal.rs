@@ -1,0 +1,48 @@
+//! Proposal of one cycle: the world is read, what forbids to go on is refused, and a plan is made.
+
+use std::collections::BTreeMap;
+
+use crate::model::names::ServiceName;
+use crate::model::plan::{Plan, Request};
+use crate::model::snapshot::{Planner as _, Proposal, Snapshot};
+use crate::model::words::Said;
+use crate::plan::judge_commands;
+use crate::reconcile::caller::Caller;
+use crate::reconcile::error::ReconcileError;
+use crate::reconcile::project::Project;
+use crate::reconcile::{comparison, one_shot};
+
+/// Input of one cycle.
+#[derive(Clone, Copy)]
+pub(crate) struct Cycle<'a> {
+    pub(crate) caller: &'a dyn Caller,
+    pub(crate) project: &'a Project,
+    pub(crate) request: &'a Request,
+    /// Plan that was approved elsewhere: this one is carried out, or none.
+    pub(crate) saved: Option<&'a Plan>,
+}
+
+/// Returns the plan for the world as it is now. `holds`: taken for kept. `on_snapshot`: called once the reading is usable.
+pub(crate) async fn propose(
+    cycle: Cycle<'_>,
+    holds: BTreeMap<ServiceName, Said>,
+    on_snapshot: &dyn Fn(&Snapshot),
+) -> Result<Proposal, ReconcileError> {
+    let Cycle { caller, project, request, saved } = cycle;
+    let mut facts = project.facts(caller).await?;
+    facts.heed(holds);
+    let snapshot = project.planner().observe(facts);
+    project.refuse_other_hosts(&snapshot.facts)?;
+    project.refuse_if_all_unknown(&snapshot, request)?;
+    on_snapshot(&snapshot);
+    let held = judge_commands::held_by_operator(&project.desired, &snapshot.observed.services, request);
+    if let Some(held) = held {
+        return Err(ReconcileError::Held(Box::new(held)));
+    }
+    let snapshot = one_shot::resume(project, snapshot, request);
+    let plan = project.plan(&snapshot, request)?;
+    if let Some(saved) = saved {
+        comparison::check(saved, &plan)?;
+    }
+    Ok(Proposal { snapshot, plan })
+}

@@ -1,0 +1,158 @@
+//! How a run ended. Pure.
+
+use jiff::Timestamp;
+
+use crate::apply::{Interrupt, Outcome};
+use crate::model::plan::{Plan, ReasonCode, Step};
+use crate::reconcile::approval::ApprovedBy;
+
+/// End of a run, as it is recorded.
+#[derive(Clone, Debug)]
+pub struct RunReport {
+    /// Id of the run in the history.
+    pub run: String,
+    pub began: Timestamp,
+    pub ended: Timestamp,
+    pub approved_by: ApprovedBy,
+    pub outcome: Outcome,
+    pub status: RunStatus,
+    /// Time that the steps took; `None`: there was nothing to do.
+    pub took_ms: Option<u64>,
+    /// Warnings of the approved plan.
+    pub warnings: Vec<String>,
+    /// Steps by which the next apply would undo this run.
+    pub undone: Vec<Step>,
+}
+
+/// Result of a run. Of several that hold, the first in this order counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RunStatus {
+    /// Refused before anything changed.
+    Refused,
+    /// The host's lock was lost.
+    LockLost,
+    Terminated,
+    Interrupted,
+    /// Some steps failed, or a service is not healthy or has spent its budget.
+    Failed,
+    /// Something wanted is blocked.
+    Blocked,
+    /// All is done, and something changed, or is to change.
+    Changed,
+    /// All was as it should be.
+    Unchanged,
+}
+
+impl RunStatus {
+    /// Returns how the apply of a plan ends where all that it does goes well.
+    #[must_use]
+    pub fn of_plan(plan: &Plan) -> Self {
+        Self::first(Self::of_what_is_not_done(plan).chain(plan.changes.then_some(Self::Changed)))
+    }
+
+    /// Returns how a run ended.
+    #[must_use]
+    pub fn of_outcome(outcome: &Outcome) -> Self {
+        let interrupted = outcome.interrupted.map(Self::of_interrupt);
+        // A refusal in a later round comes after changes: then it is a failure.
+        let refused = outcome.refused.is_some().then_some(match outcome {
+            Outcome { lock_lost: true, .. } => Self::LockLost,
+            Outcome { changed: true, .. } => Self::Failed,
+            Outcome { .. } => Self::Refused,
+        });
+        let failed = (!outcome.failures.is_empty()).then_some(Self::Failed);
+        let left = outcome.last_plan.iter().flat_map(Self::of_what_is_left);
+        let changed = outcome.changed.then_some(Self::Changed);
+        Self::first(interrupted.into_iter().chain(refused).chain(failed).chain(left).chain(changed))
+    }
+
+    /// Returns how an interrupted run ends.
+    #[must_use]
+    pub fn of_interrupt(interrupt: Interrupt) -> Self {
+        match interrupt {
+            Interrupt::Interrupted => Self::Interrupted,
+            Interrupt::Terminated | Interrupt::HungUp => Self::Terminated,
+        }
+    }
+
+    /// Returns whether the run came to its end, well or not.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        match self {
+            Self::Failed | Self::Blocked | Self::Changed | Self::Unchanged => true,
+            Self::Refused | Self::LockLost | Self::Terminated | Self::Interrupted => false,
+        }
+    }
+
+    /// Returns whether all is as the manifest has it.
+    #[must_use]
+    pub fn is_converged(self) -> bool {
+        match self {
+            Self::Changed | Self::Unchanged => true,
+            Self::Refused | Self::LockLost | Self::Terminated | Self::Interrupted | Self::Failed | Self::Blocked => {
+                false
+            }
+        }
+    }
+
+    fn first(several: impl IntoIterator<Item = Self>) -> Self {
+        several.into_iter().min().unwrap_or(Self::Unchanged)
+    }
+
+    /// Returns what stands in the way after an apply, or of one that had nothing to do.
+    fn of_what_is_left(plan: &Plan) -> impl Iterator<Item = Self> {
+        let not_converged = (!plan.steps.is_empty()).then_some(Self::Failed);
+        not_converged.into_iter().chain(Self::of_what_is_not_done(plan))
+    }
+
+    /// Returns what this plan does not mend.
+    fn of_what_is_not_done(plan: &Plan) -> impl Iterator<Item = Self> {
+        let blocked = plan.blocked.iter().map(|blocked| of_blocked(blocked.reason.code));
+        let spent = plan.held.iter().any(|held| held.reason.code == ReasonCode::BudgetSpent).then_some(Self::Failed);
+        blocked.chain(spent)
+    }
+}
+
+/// A step that was tried and went wrong is a failure, even where the next plan calls it blocked.
+fn of_blocked(code: ReasonCode) -> RunStatus {
+    match code {
+        ReasonCode::PrepareFailed
+        | ReasonCode::StartFailed
+        | ReasonCode::StopFailed
+        | ReasonCode::Unhealthy
+        | ReasonCode::Vetoed
+        | ReasonCode::BudgetSpent => RunStatus::Failed,
+        ReasonCode::WantedByMode
+        | ReasonCode::WantedByGoal
+        | ReasonCode::WantedByDependency
+        | ReasonCode::NotInMode
+        | ReasonCode::StoppedByMode
+        | ReasonCode::Preempted
+        | ReasonCode::Moved
+        | ReasonCode::SpecChanged
+        | ReasonCode::SecretChanged
+        | ReasonCode::ImageChanged
+        | ReasonCode::SettingsChanged
+        | ReasonCode::MemoryGivenBack
+        | ReasonCode::AutoRemove
+        | ReasonCode::InContainer
+        | ReasonCode::RemoteEngine
+        | ReasonCode::Exited
+        | ReasonCode::GpuLost
+        | ReasonCode::WrongGpu
+        | ReasonCode::Orphaned
+        | ReasonCode::Requested
+        | ReasonCode::NoRoom
+        | ReasonCode::Rule
+        | ReasonCode::Unknown
+        | ReasonCode::ContainerMissing
+        | ReasonCode::PortTaken
+        | ReasonCode::NotOurs
+        | ReasonCode::Renamed
+        | ReasonCode::SecretMissing
+        | ReasonCode::Dependency
+        | ReasonCode::Maintenance
+        | ReasonCode::Suspended
+        | ReasonCode::Terminated => RunStatus::Blocked,
+    }
+}

@@ -1,0 +1,344 @@
+//! A run: under the host's lock a project is changed as an approval says, and the run is recorded.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::apply::{self, Context, Interrupt, Options, Outcome, RecordedSnapshot};
+use crate::model::converged::Converged;
+use crate::model::desired::Desired;
+use crate::model::event::{Event, EventKind};
+use crate::model::plan::{Plan, Purpose};
+use crate::model::snapshot::{Proposal, Snapshot};
+use crate::reconcile::approval::Approval;
+use crate::reconcile::error::ReconcileError;
+use crate::reconcile::proposal::{self, Cycle};
+use crate::reconcile::report::{RunReport, RunStatus};
+use crate::reconcile::{lock, one_shot, run_notices, wire};
+use crate::store::lock::HostLock;
+use crate::store::sqlite::Sqlite;
+use crate::store::{Author, Run, RunBegun, RunEnd, Store as _, StoreError};
+
+/// Command that a run carries out.
+#[derive(Clone, Copy)]
+pub(crate) struct RunCommand<'a> {
+    /// `lcm apply`, for the lock and the history.
+    pub(crate) name: &'static str,
+    /// Longest wait for the host's lock.
+    pub(crate) lock_timeout: Duration,
+    pub(crate) options: &'a Options,
+    /// Number by which the history knows the end of a run.
+    pub(crate) exit_code: fn(RunStatus) -> u8,
+}
+
+/// Receiver of what happens in a run.
+pub(crate) trait RunListener: Sync {
+    /// Returns the signal that asks the run to end early.
+    fn interrupt(&self) -> &watch::Receiver<Option<Interrupt>>;
+
+    /// The first effect is imminent.
+    fn begins(&self);
+
+    /// Takes the function that records a run which is ended at once.
+    fn on_cut_off(&self, record: CutOff);
+
+    fn event(&self, event: Event);
+
+    /// The run has ended, and is about to be recorded.
+    fn ended(&self, report: &RunReport);
+}
+
+/// Records the end of a run that a second signal ends at once.
+pub(crate) type CutOff = Box<dyn Fn(Interrupt) + Send>;
+
+/// A run that holds the host's lock.
+pub(crate) struct ActiveRun<'a> {
+    pub(crate) cycle: Cycle<'a>,
+    command: RunCommand<'a>,
+    author: Author,
+    began: Timestamp,
+    /// `None`: the world is a file of the caller's own.
+    lock: Option<HostLock>,
+    /// The caller knows that the store fails: that is reported once.
+    store_told: AtomicBool,
+}
+
+/// Takes the lock, proves that the run can be recorded, and closes the records of runs that were killed.
+pub(crate) async fn begin<'a>(cycle: Cycle<'a>, command: RunCommand<'a>) -> Result<ActiveRun<'a>, ReconcileError> {
+    let Cycle { caller, project, request, .. } = cycle;
+    let began = project.driver().now();
+    let author = Author { by: lock::who(caller.environment()), run: run_id(began) };
+    // A simulated world is a file of the caller's own; the machine is shared.
+    let lock = if project.is_simulated() {
+        None
+    } else {
+        Some(lock::take(caller, command.name, project, command.lock_timeout).await?)
+    };
+    let run = ActiveRun { cycle, command, author, began, lock, store_told: AtomicBool::new(false) };
+    project.ensure_writable(request.purpose, |error| report_store(&run, error))?;
+    project.rename_former().unwrap_or_else(|error| report_store(&run, &error));
+    close_killed(&run);
+    Ok(run)
+}
+
+/// Returns the plan for the world as it is now, and records what changed since the last run.
+pub(crate) async fn propose_for_run(run: &ActiveRun<'_>) -> Result<Proposal, ReconcileError> {
+    let Cycle { project, request, .. } = run.cycle;
+    if request.purpose != Purpose::Down {
+        project.require_holds()?;
+    }
+    let record_seen = |snapshot: &Snapshot| {
+        let look = RecordedSnapshot { desired: &project.desired, snapshot, author: &run.author };
+        apply::record_seen(project.store(), look).unwrap_or_else(|error| report_store(run, &error));
+    };
+    proposal::propose(run.cycle, BTreeMap::new(), &record_seen).await
+}
+
+/// Carries out an approved plan, and records how that ended.
+pub(crate) async fn carry_out(
+    run: &ActiveRun<'_>,
+    approval: &Approval,
+    listener: &dyn RunListener,
+) -> Result<RunReport, ReconcileError> {
+    let Cycle { caller, project, request, .. } = run.cycle;
+    let plan = &approval.proposal().plan;
+    keep_approved(run, plan)?;
+    project.driver().record(&project.desired.project).await;
+    let (outcome, took_ms) = if plan.steps.is_empty() && plan.settled().next().is_none() {
+        forget_recovered(run, plan);
+        (nothing_to_do(run, plan, listener), None)
+    } else {
+        listener.begins();
+        record_begin(run).unwrap_or_else(|error| report_store(run, &error));
+        if !project.is_simulated() {
+            listener.on_cut_off(record_cut_off(run));
+        }
+        let began = project.driver().now();
+        let outcome = apply_plan(run, approval, listener).await;
+        let took = project.driver().now().duration_since(began).as_millis();
+        (outcome, Some(u64::try_from(took).unwrap_or_default()))
+    };
+    settle_owner(run, &outcome)?;
+    let undone = one_shot::undone(caller, project, request, plan).await;
+    // Before the last event: a world that can't be written back has not changed.
+    project.close(caller)?;
+    let status = RunStatus::of_outcome(&outcome);
+    keep_converged(run, status).unwrap_or_else(|error| report_store(run, &error));
+    let report = RunReport {
+        run: run.author.run.clone(),
+        began: run.began,
+        ended: project.driver().now(),
+        approved_by: approval.by(),
+        outcome,
+        status,
+        took_ms,
+        warnings: plan.warnings.clone(),
+        undone,
+    };
+    listener.ended(&report);
+    record_end(run, &report);
+    let told = run_notices::tell(project, &|line| caller.warn(line)).await;
+    told.unwrap_or_else(|error| report_store(run, &error));
+    Ok(report)
+}
+
+/// Reports once that the store fails.
+fn report_store(run: &ActiveRun<'_>, error: &StoreError) {
+    if !run.store_told.swap(true, Ordering::Relaxed) {
+        run.cycle.caller.warn(&format!("the history is not kept in this run: {error}"));
+    }
+}
+
+/// Keeps what was approved, before it is carried out: the owner of the project, its mode, and what was resumed.
+fn keep_approved(run: &ActiveRun<'_>, plan: &Plan) -> Result<(), ReconcileError> {
+    let Cycle { caller, project, request, .. } = run.cycle;
+    if !plan.steps.is_empty() || request.purpose != Purpose::Down {
+        project.own(caller)?;
+    }
+    project.keep_mode(request.purpose)?;
+    one_shot::keep_resumed(project, request)
+}
+
+/// Takes note of what is left: nothing of the previous owner's, or nothing at all.
+fn settle_owner(run: &ActiveRun<'_>, outcome: &Outcome) -> Result<(), ReconcileError> {
+    let Cycle { caller, project, request, .. } = run.cycle;
+    let Some(plan) = &outcome.last_plan else { return Ok(()) };
+    if outcome.failures.is_empty() && plan.steps.is_empty() {
+        project.forget_previous(caller)?;
+    }
+    if request.purpose == Purpose::Down && is_all_gone(plan) { project.disown(caller) } else { Ok(()) }
+}
+
+/// After a down: nothing is left to be stopped, removed or reported.
+fn is_all_gone(plan: &Plan) -> bool {
+    plan.steps.is_empty() && plan.blocked.is_empty() && plan.held.is_empty() && plan.orphans.is_empty()
+}
+
+/// Forgets attempts that do not count any more; where there is something to do, the run itself forgets them.
+fn forget_recovered(run: &ActiveRun<'_>, plan: &Plan) {
+    let Cycle { caller, project, .. } = run.cycle;
+    for service in &plan.recovered {
+        if let Err(error) = project.store().set_attempts(&plan.project, service, None) {
+            caller.warn(&format!("{error}; what was tried of {service} goes on counting"));
+        }
+    }
+}
+
+fn nothing_to_do(run: &ActiveRun<'_>, plan: &Plan, listener: &dyn RunListener) -> Outcome {
+    let (project, mode) = (plan.project.clone(), plan.mode.clone());
+    listener.event(Event::new(run.cycle.project.driver().now(), EventKind::Run { project, mode }));
+    Outcome {
+        changed: false,
+        done: 0,
+        skipped: 0,
+        settled: 0,
+        failures: Vec::new(),
+        interrupted: None,
+        refused: None,
+        lock_lost: false,
+        last_plan: Some(plan.clone()),
+    }
+}
+
+async fn apply_plan(run: &ActiveRun<'_>, approval: &Approval, listener: &dyn RunListener) -> Outcome {
+    let Cycle { project, request, saved, .. } = run.cycle;
+    let Proposal { snapshot, plan } = approval.proposal();
+    let earlier = project.store().pending(&project.desired.project).unwrap_or_default();
+    let planner = project.planner();
+    let orphans = &snapshot.observed.orphans;
+    let orphans = orphans.iter().map(|orphan| (orphan.service.clone(), orphan.stop.clone())).collect();
+    let context = Context {
+        driver: project.driver(),
+        store: project.store(),
+        store_told: &run.store_told,
+        author: &run.author,
+        desired: &project.desired,
+        request,
+        approved: saved.map(|_| plan),
+        planner: &planner,
+        earlier: &earlier,
+        orphans: &orphans,
+        options: run.command.options,
+        events: &|event| listener.event(event),
+        interrupt: listener.interrupt(),
+        check_lock: &|| lock::check(run.lock.as_ref()),
+    };
+    apply::apply(context, plan).await
+}
+
+/// Records runs that were killed: under the lock no other run of this host is under way.
+fn close_killed(run: &ActiveRun<'_>) {
+    let project = run.cycle.project;
+    let notices = |killed: &RunBegun| run_notices::of_killed(project, killed);
+    let closed = project.store().close_killed(&project.desired.project, &notices);
+    closed.unwrap_or_else(|error| report_store(run, &error));
+}
+
+/// Records the run before its first effect.
+fn record_begin(run: &ActiveRun<'_>) -> Result<(), StoreError> {
+    let desired = &run.cycle.project.desired;
+    run.cycle.project.store().begin_run(&RunBegun {
+        id: run.author.run.clone(),
+        manifest: desired.entry.display().to_string(),
+        project: desired.project.clone(),
+        command: run.command.name.to_owned(),
+        by: run.author.by.clone(),
+        began: run.began,
+        mode: desired.mode.clone(),
+    })
+}
+
+/// Records the end of a run that a second signal ends at once. It is done beside the run, by a connection of its own.
+fn record_cut_off(run: &ActiveRun<'_>) -> CutOff {
+    let store = Sqlite::at(&wire::state_folder(run.cycle.caller.environment()));
+    let (record, exit_code) = (run_of(run), run.command.exit_code);
+    Box::new(move |interrupt| {
+        let (end, exit_code) = (end_of(Some(interrupt)), exit_code(RunStatus::of_interrupt(interrupt)));
+        let record = Run { ended: Timestamp::now(), end, exit_code, ..record.clone() };
+        // One that can't be recorded is recorded by the next run, as killed.
+        drop(store.record_run(&record, &[]));
+    })
+}
+
+/// Returns the run as it is recorded, before anything is known of its end.
+fn run_of(run: &ActiveRun<'_>) -> Run {
+    let desired = &run.cycle.project.desired;
+    Run {
+        id: run.author.run.clone(),
+        manifest: desired.entry.display().to_string(),
+        project: desired.project.clone(),
+        command: run.command.name.to_owned(),
+        by: run.author.by.clone(),
+        began: run.began,
+        ended: run.began,
+        end: RunEnd::Interrupted,
+        exit_code: (run.command.exit_code)(RunStatus::Interrupted),
+        changed: true,
+        first_error: None,
+    }
+}
+
+fn end_of(interrupt: Option<Interrupt>) -> RunEnd {
+    match interrupt {
+        None => RunEnd::Completed,
+        Some(Interrupt::Interrupted) => RunEnd::Interrupted,
+        Some(Interrupt::Terminated) => RunEnd::Terminated,
+        Some(Interrupt::HungUp) => RunEnd::HungUp,
+    }
+}
+
+fn first_error(outcome: &Outcome) -> Option<String> {
+    let failure = outcome.failures.first();
+    // `stop:ollama` is `stop ollama` to people.
+    let error = failure.map(|failure| format!("{}: {}", failure.step.to_string().replacen(':', " ", 1), failure.error));
+    error.or_else(|| outcome.refused.clone())
+}
+
+/// Records the end of a run, with what notifiers are to be told of it.
+fn record_end(run: &ActiveRun<'_>, report: &RunReport) {
+    let Cycle { project, request, .. } = run.cycle;
+    let record = Run {
+        ended: report.ended,
+        end: end_of(report.outcome.interrupted),
+        exit_code: (run.command.exit_code)(report.status),
+        changed: report.outcome.changed,
+        first_error: first_error(&report.outcome),
+        ..run_of(run)
+    };
+    let notices = run_notices::of_end(project, request, &record, report.status).unwrap_or_else(|error| {
+        report_store(run, &error);
+        Vec::new()
+    });
+    if let Err(error) = project.store().record_run(&record, &notices) {
+        report_store(run, &error);
+    }
+}
+
+/// Keeps the manifest of a run after which all was as it said, for `lcm rollback`.
+fn keep_converged(run: &ActiveRun<'_>, status: RunStatus) -> Result<(), StoreError> {
+    let Cycle { project, request, .. } = run.cycle;
+    let Desired { mode, own_mode, goals_requested, entry, files, .. } = &project.desired;
+    let is_whole = request.purpose == Purpose::Apply && request.targets.is_empty() && request.excludes.is_empty();
+    if !is_whole || !status.is_converged() || files.is_empty() || project.is_simulated() {
+        return Ok(());
+    }
+    let converged = Converged {
+        run: run.author.run.clone(),
+        at: project.driver().now(),
+        mode: mode.clone(),
+        own_mode: own_mode.clone(),
+        goals: goals_requested.clone(),
+        entry: entry.clone(),
+        files: Arc::clone(files),
+    };
+    project.store().keep_converged(&project.desired.project, &converged)
+}
+
+/// `20261121-153000-4711`: when it began, and the process. People read it, and in this order runs are sorted.
+fn run_id(began: Timestamp) -> String {
+    format!("{}-{}", began.strftime("%Y%m%d-%H%M%S"), std::process::id())
+}

@@ -1,0 +1,70 @@
+//! Entry points of the stages that a cycle puts together: manifest, machine, simulation, store.
+
+use std::path::{Path, PathBuf};
+
+use crate::manifest::{self, Choice};
+use crate::model::desired::Desired;
+use crate::model::facts::Facts;
+use crate::model::names::ProjectName;
+use crate::runtime::Driver;
+use crate::runtime::machine::Machine;
+use crate::runtime::masked::Masked;
+use crate::runtime::process::drive;
+use crate::sim::Sim;
+use crate::store::sqlite::Sqlite;
+use crate::syntax::Environment;
+use crate::syntax::problem::Problems;
+
+/// This very program, even where its file was replaced meanwhile.
+pub(crate) const SHIM: &str = "/proc/self/exe";
+
+/// A simulated world, and what became of it.
+pub(crate) trait Simulated: Driver {
+    fn world(&self) -> Facts;
+}
+
+/// The machine that lcm runs on.
+pub(crate) fn machine(desired: &Desired, environment: &Environment) -> Box<dyn Driver> {
+    Box::new(Masked::new(Machine::new(desired, environment.clone(), PathBuf::from(SHIM)), desired.masker()))
+}
+
+/// Where lcm keeps what outlives a run.
+pub(crate) fn state_folder(environment: &Environment) -> PathBuf {
+    drive::state_dir(environment)
+}
+
+/// The store's file in a state folder.
+pub(crate) fn store_file(state_folder: &Path) -> PathBuf {
+    Sqlite::file_in(state_folder)
+}
+
+/// Returns a simulation that does not age: the same command on the same file gives the same.
+pub(crate) fn simulated(facts: Facts, desired: &Desired) -> Box<dyn Simulated> {
+    Box::new(Masked::new(Sim::frozen(facts), desired.masker()))
+}
+
+impl Simulated for Masked<Sim> {
+    fn world(&self) -> Facts {
+        Masked::world(self)
+    }
+}
+
+/// The project's name in a manifest, where that can be read.
+pub(crate) fn project_name(entry: &Path, environment: &Environment) -> Option<ProjectName> {
+    manifest::project_name(entry, environment)
+}
+
+/// The present user's home folder.
+pub(crate) fn home(environment: &Environment) -> PathBuf {
+    drive::home(environment)
+}
+
+/// Reads a manifest.
+pub(crate) fn load(entry: &Path, environment: &Environment, choice: &Choice) -> Result<Desired, Problems> {
+    manifest::load(entry, environment, choice)
+}
+
+/// The files that a manifest is read from.
+pub(crate) fn manifest_files(entry: &Path, environment: &Environment) -> Vec<PathBuf> {
+    manifest::files(entry, environment)
+}
