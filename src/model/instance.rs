@@ -1,44 +1,33 @@
 //! Identity of one incarnation of a service.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
-use schemars::JsonSchema;
-use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
 
 use crate::model::names::{ObjectName, RuntimeName};
 
 /// One incarnation of a service, told from the next one of the same name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "InstanceShape", into = "InstanceShape")]
 pub struct Instance {
     /// Runtime that carries it.
     pub runtime: RuntimeName,
     /// Identity at the runtime, new for each incarnation.
     pub id: String,
     /// Name of the object at the runtime; absent where that names none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
     pub name: Option<ObjectName>,
-    #[serde(default, skip_serializing_if = "Role::is_main")]
     pub role: Role,
 }
 
 /// Part that an instance plays for its service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// The service itself.
     #[default]
     Main,
     /// Its previous revision, put aside while a newer one is brought up.
     Previous,
-}
-
-impl Role {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
-    fn is_main(&self) -> bool {
-        *self == Self::Main
-    }
 }
 
 impl Instance {
@@ -61,34 +50,52 @@ impl Instance {
     }
 }
 
-/// Both shapes: today's, and that of `lcm.plan/1`, where the kind of thing was the key.
-impl<'de> Deserialize<'de> for Instance {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Fields {
-            runtime: Option<RuntimeName>,
-            id: String,
-            #[serde(default)]
-            name: Option<ObjectName>,
-            #[serde(default)]
-            role: Role,
+/// A thing that can be told from the next of the same name.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Instance")]
+enum InstanceShape {
+    Container {
+        id: String,
+        #[schemars(with = "String")]
+        name: ObjectName,
+    },
+    /// A process tree, by the salt of its start, or by `pid:ticks` where it was adopted.
+    Tree { id: String },
+}
+
+/// Runtimes of the two shapes that instances have in JSON.
+const OF_CONTAINER: RuntimeName = RuntimeName::known("docker");
+const OF_TREE: RuntimeName = RuntimeName::known("process");
+
+impl From<InstanceShape> for Instance {
+    fn from(shape: InstanceShape) -> Self {
+        match shape {
+            InstanceShape::Container { id, name } => Self::new(OF_CONTAINER, id, Some(name)),
+            InstanceShape::Tree { id } => Self::new(OF_TREE, id, None),
         }
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Shape {
-            Present(Fields),
-            Former(BTreeMap<RuntimeName, Fields>),
+    }
+}
+
+impl From<Instance> for InstanceShape {
+    fn from(instance: Instance) -> Self {
+        match instance.name {
+            Some(name) => Self::Container { id: instance.id, name },
+            None => Self::Tree { id: instance.id },
         }
-        let (runtime, fields) = match Shape::deserialize(deserializer)? {
-            Shape::Present(fields) => (fields.runtime.clone(), fields),
-            Shape::Former(kinds) => {
-                let one = kinds.into_iter().next();
-                let (kind, fields) = one.ok_or_else(|| Error::custom("an instance without a runtime"))?;
-                (Some(kind), fields)
-            }
-        };
-        let runtime = runtime.ok_or_else(|| Error::missing_field("runtime"))?;
-        Ok(Self { runtime, id: fields.id, name: fields.name, role: fields.role })
+    }
+}
+
+impl JsonSchema for Instance {
+    fn schema_name() -> Cow<'static, str> {
+        InstanceShape::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        InstanceShape::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        InstanceShape::json_schema(generator)
     }
 }
