@@ -8,15 +8,11 @@ use std::path::Path;
 use crate::model::desired::Desired;
 use crate::model::facts::PathFact;
 use crate::runtime::docker::intent::{ContainerSpec, DockerSpec};
-use crate::runtime::process::intent::ProcessSpec;
 
 /// Working folders of processes, read now.
 #[must_use]
 pub fn of_processes(desired: &Desired) -> BTreeMap<String, PathFact> {
-    let folders = desired.services.values().filter_map(|service| match service.workload.spec::<ProcessSpec>() {
-        Some(process) => Some(process.cwd.as_path()),
-        None => None,
-    });
+    let folders = desired.services.values().filter_map(|service| service.workload.spec.host_folder());
     read(folders)
 }
 

@@ -19,6 +19,10 @@ fn total(table: &Path) -> Option<Mebibytes> {
     Some(Mebibytes(kibibytes >> 10))
 }
 
+/// Instead of a capacity: boards that share the machine's memory have none of their own to tell.
+pub(super) const MEMORY_UNTOLD: &str =
+    "its driver does not tell how much memory it has; declare it under `gpus.devices`";
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -43,7 +47,3 @@ mod tests {
         assert_eq!(total(file.path()), Some(Mebibytes(126_976)));
     }
 }
-
-/// Instead of a capacity: boards that share the machine's memory have none of their own to tell.
-pub(super) const MEMORY_UNTOLD: &str =
-    "its driver does not tell how much memory it has; declare it under `gpus.devices`";

@@ -41,7 +41,7 @@ struct Peer {
     /// 0: it is not visible here.
     pid: i32,
     program: String,
-    /// ContainerSpec that it runs in.
+    /// Container that it runs in.
     container: Option<String>,
     /// A process of an engine is visible here.
     beside_engine: bool,
