@@ -1,17 +1,19 @@
 //! The map of lcm.
 //!
 //! ```text
-//! YAML ── manifest ──► Desired ─┐
-//!                               ├─ plan ──► Plan ── apply ──► Events ── report ──► people, pipelines
-//! machine ─ driver ─► Facts ─ observe ─► Observed ─┘            │
-//!              ▲                                                │
-//!              └────────────── one effect at a time ────────────┘
+//! YAML ── syntax ── manifest ──► Desired ─┐
+//!                                         ├─ plan ──► Plan ── apply ──► Events ── report ──► people, pipelines
+//! machine ─ runtime, host ─► Facts ─ observe ─► Observed ─┘      │
+//!                 ▲                                              │
+//!                 └────────────── one effect at a time ──────────┘
 //! ```
 //!
-//! Stages meet only in [`model`]. No stage imports another, but that [`apply`] knows the traits of [`driver`] and
-//! [`store`], [`reconcile`] runs one cycle over them without a terminal, and [`cli`] knows all. [`files`] opens what the others read and write, and [`shared`] the few files that all
-//! users of a host share; they know none of the stages. `model`, `observe`, `plan` and `manifest::resolve` are pure: no
-//! clock, no I/O, no async, no environment. Only `driver` touches the machine. A test reads the imports and holds this.
+//! Stages meet only in [`model`]. No stage imports another, but that [`apply`] knows the traits of [`runtime`], [`host`] and
+//! [`store`], [`reconcile`] joins the stages to one cycle without a terminal, and [`cli`] knows all. [`import`] and
+//! [`manifest`] share [`syntax`]. [`files`] opens what the others read and write, and [`shared`] the few files that all
+//! users of a host share; they know none of the stages. `model`, `syntax`, `import`, `observe`, `plan` and
+//! `manifest::resolve` are pure: no clock, no I/O, no async, no environment. Only `runtime` and `host` touch the machine. A
+//! test reads the imports and holds this.
 #![deny(unsafe_code)]
 
 pub mod apply;

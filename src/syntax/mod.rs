@@ -1,6 +1,6 @@
 //! YAML text to a tree that knows its places, and what is reported about a place: variables, values with units, problems.
 //!
-//! In: the text of a file. Out: [`tree::Node`]s, the values that serde reads from them, and [`problem::Problem`]s. No key
+//! In: the text of a file. Out: `Node`s, the values that serde reads from them, and problems. No key
 //! of a manifest is known here, and no file is opened.
 
 use std::collections::BTreeMap;
