@@ -66,7 +66,6 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 
 /// Files outside of `runtime` that name one of its folders, for the definitions and the names of services there.
 const NAME_A_RUNTIME: &[&str] = &[
-    "src/host/paths.rs",
     "src/host/program/environment.rs",
     "src/manifest/resolve/container.rs",
     "src/manifest/resolve/process.rs",

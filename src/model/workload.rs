@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::model::environment::EnvValue;
 use crate::model::names::{ObjectName, RuntimeName};
 
 /// Carrier of one service, resolved.
@@ -92,7 +93,7 @@ pub trait RuntimeSpec: Any + fmt::Debug + Send + Sync {
     }
 
     /// Environment that the manifest gives it, in clear text.
-    fn environment(&self) -> Option<&BTreeMap<String, crate::model::environment::EnvValue>> {
+    fn environment(&self) -> Option<&BTreeMap<String, EnvValue>> {
         None
     }
 

@@ -9,7 +9,7 @@ use crate::apply::run::{Run, StepError, WaitError, poll_interval, spoken};
 use crate::model::desired::Service;
 use crate::model::facts::{Facts, GpuFact, GpuHolder, Owner, Reading, TreeFact};
 use crate::model::instance::Instance;
-use crate::model::names::{GpuId, ProjectName, ServiceName};
+use crate::model::names::{GpuId, ServiceName};
 use crate::model::plan::{ReasonCode, Step};
 use crate::runtime::Life;
 
@@ -113,7 +113,7 @@ impl BeforeStop {
                 None => None,
             }
         };
-        let owner = owner(&desired.project, &step.service, instance);
+        let owner = Owner::of(&desired.project, &step.service, instance);
         // A plan that was made while the GPUs could not be read does not say which it is on.
         let is_on_none = step.gpus.is_empty() && service.is_some_and(|service| !service.wants_gpu());
         let on_gpus = async {
@@ -230,13 +230,6 @@ fn still_on_gpus(facts: &Facts, instance: &Instance, before: &BeforeStop) -> Opt
         }
     }
     None
-}
-
-fn owner(project: &ProjectName, service: &ServiceName, instance: &Instance) -> Owner {
-    match &instance.name {
-        Some(_) => Owner::Container(instance.id.clone()),
-        None => Owner::Service { project: project.clone(), service: service.clone() },
-    }
 }
 
 /// Returns the processes of surplus copies: they have the same service name, and this stop does not end them.

@@ -103,6 +103,13 @@ pub enum GpuAccess {
 }
 
 impl ContainerSpec {
+    /// Returns the host folders that it mounts.
+    #[must_use]
+    pub fn host_folders(&self) -> Vec<PathBuf> {
+        let sources = self.volumes.iter().filter_map(|volume| volume.split(':').next());
+        sources.filter(|source| source.starts_with('/')).map(PathBuf::from).collect()
+    }
+
     /// An image, run as it is.
     #[must_use]
     pub fn plain(name: impl Into<SmolStr>, image: impl Into<String>) -> Self {
@@ -130,9 +137,10 @@ impl ContainerSpec {
 
 impl RuntimeSpec for DockerSpec {
     fn host_paths(&self) -> Vec<PathBuf> {
-        let Self::Created(container) = self else { return Vec::new() };
-        let sources = container.volumes.iter().filter_map(|volume| volume.split(':').next());
-        sources.filter(|source| source.starts_with('/')).map(PathBuf::from).collect()
+        match self {
+            Self::Created(container) => container.host_folders(),
+            Self::Existing(_) => Vec::new(),
+        }
     }
 
     fn shares_with(&self) -> Vec<&str> {
@@ -194,15 +202,6 @@ impl From<ExistingContainer> for Workload {
 #[must_use]
 pub fn spec_of(service: &Service) -> Option<&DockerSpec> {
     service.workload.spec()
-}
-
-/// Returns the container of a service for which lcm creates one.
-#[must_use]
-pub fn created_of(service: &Service) -> Option<&ContainerSpec> {
-    match spec_of(service)? {
-        DockerSpec::Created(container) => Some(container),
-        DockerSpec::Existing(_) => None,
-    }
 }
 
 /// Returns true if the container may be stopped though the engine removes it then.

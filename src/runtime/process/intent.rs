@@ -4,7 +4,6 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::model::desired::Service;
 use crate::model::environment::EnvValue;
 use crate::model::workload::{Capabilities, Capability, Origin, RuntimeSpec, Workload};
 use crate::runtime::process::NAME;
@@ -111,10 +110,4 @@ impl From<ProcessSpec> for Workload {
             spec: Box::new(spec),
         }
     }
-}
-
-/// Returns the definition of a service that is a process; `None`: another runtime carries it.
-#[must_use]
-pub fn spec_of(service: &Service) -> Option<&ProcessSpec> {
-    service.workload.spec()
 }

@@ -119,7 +119,7 @@ impl Engine {
             facts.networks = Reading::Known(self.network_ids().await?);
         }
         self.place().await?;
-        facts.paths = self.on_its_host(paths::of_container(container));
+        facts.paths = self.on_its_host(paths::read(&container.host_folders()));
         let shared = container.networks.iter().find_map(|network| network.strip_prefix("container:"));
         if let Some(shared) = shared
             && let Some(found) = self.named(shared).await?
