@@ -61,6 +61,11 @@ pub(crate) struct Stat {
 }
 
 impl Stat {
+    /// Whether it is of exactly this process, and not of a later one with its pid.
+    pub(crate) fn is(&self, process: &ProcessFact) -> bool {
+        (self.pid, self.start_ticks) == (process.pid, process.start_ticks)
+    }
+
     /// Zombies hold nothing any more but their pid.
     pub(crate) fn is_alive(&self) -> bool {
         !matches!(self.state, 'Z' | 'X' | 'x')
@@ -169,7 +174,7 @@ fn unit_of(cgroups: &str) -> Option<String> {
 
 /// Whether exactly this process lives.
 pub(crate) fn is_alive(process: &ProcessFact) -> bool {
-    stat(process.pid).is_some_and(|stat| stat.start_ticks == process.start_ticks && stat.is_alive())
+    stat(process.pid).is_some_and(|stat| stat.is(process) && stat.is_alive())
 }
 
 /// A process by what its environment holds.

@@ -77,6 +77,23 @@ async fn what_forks_while_it_is_frozen_is_frozen_as_well() {
 }
 
 #[tokio::test]
+async fn a_parent_that_waits_for_its_childs_exec_does_not_keep_the_tree_from_freezing() {
+    let bench = Bench::new();
+    // dash starts each program by vfork: until the child executes it, the kernel holds the parent.
+    let line = "for each in 1 2 3 4; do (while :; do /bin/true; done) & done; echo > ready; wait";
+    let service = bench.service("forking", line);
+    let instance = bench.start(&service).await;
+    bench.line_of("ready").await;
+    for _ in 0..20 {
+        bench.pause(&service, &instance).await.expect("frozen");
+        assert_eq!(bench.look(&service).await.life, Life::Suspended);
+        bench.unpause(&service, &instance).await.expect("it goes on");
+    }
+    bench.stop(&service, &instance).await;
+    bench.assert_empty();
+}
+
+#[tokio::test]
 async fn another_start_than_the_one_seen_is_left_alone() {
     let bench = Bench::new();
     let service = bench.service("web", "sleep 600");

@@ -72,6 +72,10 @@ async fn bring(quarry: &Quarry, mut left: Left, aim: Aim) -> Result<(), DriverEr
         for member in &others {
             deliver(member, aim.signal())?;
         }
+        if aim == Aim::Frozen {
+            let awaited = awaited_by(&others, &left.members);
+            awaited.into_iter().try_for_each(|child| deliver(child, Signal::CONT))?;
+        }
         if Instant::now() >= deadline {
             let names: Vec<String> =
                 others.iter().map(|member| format!("{} (pid {})", member.program, member.pid)).collect();
@@ -84,9 +88,23 @@ async fn bring(quarry: &Quarry, mut left: Left, aim: Aim) -> Result<(), DriverEr
     }
 }
 
+/// The stopped children of members in uninterruptible sleep. A parent that forked by `vfork` sleeps so until its child
+/// executes a program: with the child stopped before that, the parent would never take its own stop. The child goes
+/// on for as long as one look takes, and the next look stops it again.
+fn awaited_by<'a>(sleepers: &[&ProcessFact], members: &'a [ProcessFact]) -> Vec<&'a ProcessFact> {
+    let is_asleep = |stat: &proc::Stat| stat.state == 'D' && sleepers.iter().any(|member| stat.is(member));
+    let asleep: Vec<i32> =
+        sleepers.iter().filter_map(|member| proc::stat(member.pid)).filter(is_asleep).map(|stat| stat.pid).collect();
+    let is_awaited = |stat: proc::Stat| stat.is_suspended() && asleep.contains(&stat.parent);
+    let awaited = |member: &&ProcessFact| {
+        !asleep.is_empty() && proc::stat(member.pid).is_some_and(|stat| stat.is(member) && is_awaited(stat))
+    };
+    members.iter().filter(awaited).collect()
+}
+
 /// Whoever is gone is nowhere else.
 fn is_there(member: &ProcessFact, aim: Aim) -> bool {
-    let stat = proc::stat(member.pid).filter(|stat| stat.start_ticks == member.start_ticks && stat.is_alive());
+    let stat = proc::stat(member.pid).filter(|stat| stat.is(member) && stat.is_alive());
     stat.is_none_or(|stat| stat.is_suspended() == (aim == Aim::Frozen))
 }
 
