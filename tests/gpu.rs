@@ -125,7 +125,7 @@ fn read() -> Vec<GpuFact> {
     let desired = Desired::plain(ProjectName::new("gpu-test"), [service]);
     let environment: BTreeMap<String, String> =
         std::env::vars().filter(|(name, _)| matches!(name.as_str(), "LCM_NVML_LIB" | "LD_LIBRARY_PATH")).collect();
-    let machine = Machine::new(&desired, environment, PathBuf::from(env!("CARGO_BIN_EXE_lcm")));
+    let machine = Machine::new(&desired, &environment, Path::new(env!("CARGO_BIN_EXE_lcm")));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     match runtime.block_on(machine.survey(&desired)).gpus {
         Reading::Known(gpus) => gpus,

@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use jiff::Timestamp;
-use lcm::model::lifecycle::{Action, ROUTES, ROWS, State};
-use lcm::model::names::ServiceName;
-use lcm::model::rules::{Case, Rules, Verdict};
-
+#[path = "support/circles.rs"]
+mod circles;
+#[path = "laws/lifecycle.rs"]
+mod lifecycle;
 #[path = "support/source.rs"]
 mod source;
 
@@ -24,12 +23,13 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("syntax", &["model"]),
     // But `resolve`, which is pure.
     ("manifest", &["model", "files", "syntax"]),
-    ("import", &["model", "syntax"]),
+    ("import", &["model", "syntax", "runtime"]),
     ("observe", &["model"]),
     ("plan", &["model"]),
     ("shared", &["files"]),
     ("host", &["model", "files", "shared"]),
-    ("runtime", &["model", "files", "shared", "host"]),
+    // Of `observe` the contract, and what all observers share.
+    ("runtime", &["model", "files", "shared", "host", "observe"]),
     // The traits of both alone.
     ("sim", &["model", "runtime", "host"]),
     ("store", &["model", "files", "shared"]),
@@ -64,19 +64,33 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Files outside of `runtime` that name one of its folders, for the definitions and the names of services there.
-const NAME_A_RUNTIME: &[&str] = &[
-    "src/host/program/environment.rs",
+/// Folders of `src/runtime` that are one runtime each.
+const RUNTIMES: &[&str] = &["docker", "process"];
+
+/// Files that name a runtime from outside of its folder.
+const NAMES_A_RUNTIME: &[&str] = &[
+    "src/cli/command/init.rs",
+    "src/cli/outputs.rs",
+    "src/cli/wire.rs",
+    "src/import/machine.rs",
+    "src/main.rs",
     "src/manifest/resolve/container.rs",
     "src/manifest/resolve/process.rs",
     "src/manifest/resolve/service.rs",
-    "src/model/settings.rs",
-    "src/observe/container.rs",
-    "src/observe/devices.rs",
-    "src/observe/mod.rs",
-    "src/observe/orphan.rs",
-    "src/observe/settings.rs",
-    "src/observe/tree.rs",
+    "src/reconcile/wire.rs",
+    "src/runtime/machine.rs",
+    "src/runtime/machine/found.rs",
+    "src/runtime/machine/surroundings.rs",
+    "src/sim/effects.rs",
+    "src/sim/freeze.rs",
+    "src/sim/holding.rs",
+    "src/sim/keys.rs",
+    "src/sim/mend.rs",
+    "src/sim/mod.rs",
+    "src/sim/readings.rs",
+    "src/sim/sleep.rs",
+    "src/sim/things.rs",
+    "src/sim/world.rs",
 ];
 
 /// What a pure stage has no use for: machine, clock, environment, concurrency, output, chance.
@@ -171,7 +185,7 @@ fn stages_know_only_whom_they_may() {
         let Some((stage, known)) = MAY_KNOW.iter().find(|(stage, _)| *stage == file.stage()) else { continue };
         for (at, other, _) in file.crate_paths() {
             let is_stage = MAY_KNOW.iter().any(|(name, _)| *name == other);
-            let is_excepted = other == "runtime" && NAME_A_RUNTIME.contains(&file.path.as_str());
+            let is_excepted = other == "runtime" && NAMES_A_RUNTIME.contains(&file.path.as_str());
             if is_stage && other != *stage && !known.contains(&other.as_str()) && !is_excepted && !file.is_test_code(at)
             {
                 broken.push(format!("{}: {stage} names {other}", file.place(at)));
@@ -179,6 +193,32 @@ fn stages_know_only_whom_they_may() {
         }
     }
     hold("stages meet only in `model`", &broken);
+}
+
+#[test]
+fn a_runtime_is_named_in_its_folder_alone() {
+    let mut broken = Vec::new();
+    let mut naming = BTreeSet::new();
+    for file in Source::all("src").iter().filter(|file| runtime_of(&file.path).is_none()) {
+        for runtime in RUNTIMES {
+            let path = format!("runtime::{runtime}");
+            for at in file.words(&path).filter(|at| !file.is_test_code(*at)) {
+                naming.insert(file.path.as_str().to_owned());
+                if !NAMES_A_RUNTIME.contains(&file.path.as_str()) {
+                    broken.push(format!("{}: {path}", file.place(at)));
+                }
+            }
+        }
+    }
+    let idle = NAMES_A_RUNTIME.iter().filter(|path| !naming.contains(**path));
+    broken.extend(idle.map(|path| format!("{path}: listed in NAMES_A_RUNTIME, and names none")));
+    hold("a runtime is one folder, and one line in the registry", &broken);
+}
+
+/// The runtime whose folder a file is in.
+fn runtime_of(path: &str) -> Option<&str> {
+    let folder = path.strip_prefix("src/runtime/")?.split('/').next()?;
+    RUNTIMES.contains(&folder).then_some(folder)
 }
 
 #[test]
@@ -195,6 +235,15 @@ fn apply_knows_the_traits_of_runtime_and_store_alone() {
         }
     }
     hold("`apply` sees no runtime and no store from inside", &broken);
+}
+
+#[test]
+fn no_file_imports_what_imports_it() {
+    let mut broken = Vec::new();
+    for (number, circle) in circles::circles(&Source::all("src")).into_iter().enumerate() {
+        broken.extend(circle.iter().map(|(from, to)| format!("circle {}: {from} imports {to}", number + 1)));
+    }
+    hold("no circle of imports among files", &broken);
 }
 
 #[test]
@@ -348,84 +397,6 @@ fn the_top_level_holds_what_the_house_names() {
 }
 
 #[test]
-fn legal_changes_are_the_reference_and_three_to_scaling() {
-    let reference = include_str!("data/transitions.csv");
-    let mut legal: BTreeSet<(&str, &str)> = reference.lines().skip(1).filter_map(|row| row.split_once(',')).collect();
-    assert_eq!(legal.len(), 66, "tests/data/transitions.csv");
-    // Without these nothing could ever scale.
-    legal.extend([("online", "scaling"), ("busy", "scaling"), ("idle", "scaling")]);
-    let coded: BTreeSet<(&str, &str)> = ROWS.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
-    assert_eq!(coded, legal, "src/model/lifecycle.rs: ROWS");
-    assert_eq!(ROWS.len(), legal.len(), "src/model/lifecycle.rs: ROWS holds one twice");
-}
-
-/// All 18 × 18 pairs: one is legal if the reference says so, to `may_become`, to `next`, and to rules that say nothing.
-#[test]
-fn each_pair_is_legal_or_refused_as_the_rows_say() {
-    let reference: BTreeSet<&str> = include_str!("data/transitions.csv").lines().skip(1).collect();
-    let (rules, service) = (Rules::default(), ServiceName::from("any"));
-    let case = Case { service: &service, mode: None, at: Timestamp::UNIX_EPOCH };
-    let mut pairs = 0;
-    for from in State::ALL {
-        for to in State::ALL {
-            pairs += 1;
-            let scales = from.is_operational() && to == State::Scaling;
-            let legal = scales || reference.contains(format!("{from},{to}").as_str());
-            assert_eq!(from.may_become(to), legal, "{from} to {to}");
-            assert_eq!(from.next().any(|next| next == to), legal, "{from} to {to}");
-            assert_eq!(rules.next(&case, from).any(|next| next == to), legal, "{from} to {to}");
-            let verdict = if legal || from == to { Verdict::Legal } else { Verdict::NoRow };
-            assert_eq!(rules.judge(&case, from, to), verdict, "{from} to {to}");
-        }
-    }
-    assert_eq!(pairs, 18 * 18);
-}
-
-#[test]
-fn every_route_is_legal_row_by_row() {
-    for (action, route) in ROUTES {
-        for pair in route.windows(2) {
-            assert!(ROWS.contains(&(pair[0], pair[1])), "{action}: {} to {}", pair[0], pair[1]);
-        }
-    }
-}
-
-#[test]
-fn every_state_has_a_text_of_its_own() {
-    let texts: BTreeSet<&str> = State::ALL.iter().map(|state| state.meaning()).collect();
-    assert_eq!(texts.len(), State::ALL.len());
-    for text in texts {
-        let sentence = text.ends_with('.') && text.starts_with(char::is_uppercase) && text.len() <= 80;
-        assert!(sentence, "not one short sentence: {text}");
-    }
-}
-
-#[test]
-fn routes_are_the_reference_or_the_rest_of_one_under_way() {
-    let reference = include_str!("data/routes.csv");
-    let named: BTreeSet<(&str, Vec<&str>)> = reference
-        .lines()
-        .skip(1)
-        .filter_map(|row| row.split_once(','))
-        .map(|(action, states)| (action, states.split(' ').collect()))
-        .collect();
-    let coded: BTreeSet<(&str, Vec<&str>)> = ROUTES
-        .iter()
-        .map(|(action, states)| (action.as_str(), states.iter().map(|state| state.as_str()).collect()))
-        .collect();
-    for route in &named {
-        assert!(coded.contains(route), "src/model/lifecycle.rs: ROUTES lacks {route:?}");
-    }
-    for (action, states) in coded.difference(&named) {
-        let under_way = named.iter().any(|(of, whole)| of == action && whole.ends_with(states));
-        let stays = [Action::Evict, Action::Wake].map(Action::as_str).contains(action) && states.len() == 1;
-        assert!(under_way || stays, "src/model/lifecycle.rs: ROUTES has {action} {states:?}, the reference not");
-    }
-    let starts: BTreeSet<(Action, State)> = ROUTES.iter().map(|(action, states)| (*action, states[0])).collect();
-    assert_eq!(starts.len(), ROUTES.len(), "src/model/lifecycle.rs: two routes for one action from one state");
-}
-
-#[test]
 fn the_reader_of_source_is_not_fooled() {
     let text = "fn a() -> [u8; 2] { let s = \"}\"; /* { */ let c = '{'; let r = r#\"\"{\"#; [0, 1] }\n\
                 fn b<'a>(x: &'a str) {\n}\n#[cfg(test)]\nmod tests { use crate::{plan::{self, x}, model::y}; }\n";
@@ -442,6 +413,15 @@ fn is_pure(path: &str) -> bool {
     let inner = Path::new(path).strip_prefix("src").unwrap_or(Path::new(path));
     ["model", "syntax", "import", "observe", "plan"].iter().any(|stage| inner.starts_with(stage))
         || path.starts_with("src/manifest/resolve")
+        || is_pure_of_a_runtime(path)
+}
+
+/// By its name: what a runtime knows without asking anything.
+fn is_pure_of_a_runtime(path: &str) -> bool {
+    let Some(runtime) = runtime_of(path) else { return false };
+    let inner = path.trim_start_matches("src/runtime/").trim_start_matches(runtime).trim_start_matches('/');
+    let room = inner.split('/').next().unwrap_or(inner).trim_end_matches(".rs");
+    !matches!(room, "drive" | "mod")
 }
 
 fn everywhere() -> Vec<Source> {

@@ -1,7 +1,7 @@
 //! Entry points of the stages that commands call besides a cycle.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
 
@@ -48,7 +48,7 @@ pub(super) async fn found(environment: &Environment) -> Found {
     let runtime = ExistingContainer { container: "none".into(), accepts_auto_remove: false };
     let service = Service { gpu: GpuRequest::Auto, ..Service::plain(ServiceName::new("none"), runtime) };
     let desired = Desired::plain(ProjectName::new("none"), [service]);
-    let machine = Machine::new(&desired, environment.clone(), PathBuf::from(SHIM));
+    let machine = Machine::new(&desired, environment, Path::new(SHIM));
     machine.found(&desired).await
 }
 
@@ -64,7 +64,7 @@ pub(super) fn adoptable(
     service: &ServiceName,
     pid: i32,
 ) -> Result<ProcessFact, DriverError> {
-    let machine = Machine::new(desired, environment.clone(), PathBuf::from(SHIM));
+    let machine = Machine::new(desired, environment, Path::new(SHIM));
     machine.processes().adoptable(desired, service, pid)
 }
 
@@ -75,6 +75,6 @@ pub(super) fn adopt(
     service: &ServiceName,
     pid: i32,
 ) -> Result<ProcessFact, DriverError> {
-    let machine = Machine::new(desired, environment.clone(), PathBuf::from(SHIM));
+    let machine = Machine::new(desired, environment, Path::new(SHIM));
     machine.processes().adopt(desired, service, pid)
 }

@@ -15,3 +15,4 @@ pub(crate) mod proc;
 pub mod program;
 pub(crate) mod reservations;
 pub(crate) mod signal;
+pub(crate) mod stat;

@@ -10,10 +10,11 @@ use crate::import::draft::{Draft, ModeDraft, Notes, head, modes};
 use crate::import::machine::memory::{STEP, STEP_SMALL, rounded, size};
 use crate::import::names::{Names, tamed};
 use crate::import::writer::{Block, Value};
-use crate::model::facts::{ContainerFact, ContainerState, EngineHealth, GpuFact, Owner, Reading};
+use crate::model::facts::{EngineHealth, GpuFact, Owner, Reading};
 use crate::model::found::{Found, FoundContainer};
 use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
+use crate::runtime::docker::facts::{ContainerFact, ContainerState, DockerReading as _};
 
 /// The mode that wants what runs.
 const NOW: &str = "now";
@@ -63,7 +64,7 @@ pub fn machine(found: &Found, name: &str) -> Draft {
     seen_gpus(&mut block, found, gpus, &mut notes);
 
     let mut services = Block::default();
-    if let Reading::Unknown(reason) = &found.facts.containers {
+    if let Reading::Unknown(reason) = &found.facts.docker().containers {
         services.say(notes.tell("containers", format!("they are not known: {reason}")));
     }
     let step = step(&adopted, gpus);
@@ -98,7 +99,7 @@ pub fn machine(found: &Found, name: &str) -> Draft {
 /// The containers to adopt, those of one Compose project together; and what is said of the rest.
 fn adopted<'a>(found: &'a Found, gpus: &[GpuFact], names: &mut Names) -> (Vec<Adopted<'a>>, Vec<String>) {
     let (mut adopted, mut others) = (Vec::new(), Vec::new());
-    let mut facts: Vec<&ContainerFact> = found.facts.containers.known().into_iter().flatten().collect();
+    let mut facts: Vec<&ContainerFact> = found.facts.docker().containers.known().into_iter().flatten().collect();
     facts.sort_by_key(|fact| (fact.compose_project.is_none(), &fact.compose_project, &fact.name));
     for fact in facts {
         if let Some(marks) = &fact.marks {

@@ -23,8 +23,17 @@ use crate::model::spec::Spec;
 use crate::model::workload::Workload;
 
 pub use self::memory::{Evict, Wake};
-pub use self::plain::{GRACE_DEFAULT, GRACE_MAX, ORPHAN_GRACE_MAX, PROBE_TIMEOUT_DEFAULT};
 pub use self::probes::{Busy, BusyProbe, Health, HttpProbe, Pointer, Probe};
+
+/// Docker's own grace.
+pub const GRACE_DEFAULT: Duration = Duration::from_secs(10);
+/// A service that needs a day to stop is not stopped but waited for; a longer grace would be none.
+pub const GRACE_MAX: Duration = Duration::from_hours(24);
+/// Of an orphan: its own wish is followed up to the time that large databases take to write themselves down.
+pub const ORPHAN_GRACE_MAX: Duration = Duration::from_mins(10);
+
+/// Of one probe. Who answers at all answers sooner, on the busiest machine.
+pub const PROBE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 
 /// A whole manifest, for one run: its mode and active goals are settled.
 #[derive(Clone, Debug)]
@@ -73,6 +82,12 @@ pub struct Desired {
 }
 
 impl Desired {
+    /// Returns true if marks with this project name are this project's, by its present name or a former one.
+    #[must_use]
+    pub fn is_own_project(&self, project: &str) -> bool {
+        self.project.as_str() == project || self.aliases.iter().any(|alias| alias.as_str() == project)
+    }
+
     /// Goals that count now: the mode's, and those asked for.
     #[must_use]
     pub fn active_goals(&self) -> BTreeSet<GoalName> {

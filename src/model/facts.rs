@@ -13,23 +13,28 @@ use crate::model::claim::ClaimFact;
 use crate::model::enclosure::EnclosureFact;
 use crate::model::endpoint::Endpoint;
 use crate::model::host::HostIdentity;
-use crate::model::instance::Instance;
-use crate::model::names::{GpuId, ProjectName, ServiceName};
+use crate::model::names::{GpuId, ServiceName};
 use crate::model::pending::PendingCall;
 use crate::model::reservation::ReservationFact;
 use crate::model::size::Mebibytes;
 use crate::model::words::{Said, Switched};
 
-pub use self::container::{ContainerFact, ContainerState, Devices, EngineHealth};
 pub use self::history::{Attempts, Estimates, HistoryFact, Report};
-pub use self::probes::{BusyReading, ProbeFacts, ProbeReading};
+pub use self::instances::{Attribution, InstanceCount, Instances, RuntimeFacts};
+pub use self::marks::Marks;
+pub use self::owner::Owner;
+pub use self::probes::{BusyReading, EngineHealth, ProbeFacts, ProbeReading};
+pub use self::reading::Reading;
 
-mod container;
 mod history;
+mod instances;
+mod marks;
+mod owner;
 mod probes;
+mod reading;
 
 /// The version of a world file.
-pub const FORMAT: &str = "lcm.world/1";
+pub const FORMAT: &str = "lcm.world/2";
 
 /// Everything read at one time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -47,34 +52,19 @@ pub struct Facts {
     /// The container that lcm runs in, where that ends with its job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enclosure: Option<EnclosureFact>,
-    /// Reason why the engine is not proven to be this machine's: its GPUs, ports and folders are another's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub engine_elsewhere: Option<String>,
     #[schemars(with = "String")]
     pub observed_at: Timestamp,
-    /// The engine that was asked.
+    /// Instances that each runtime knows of, ours or not.
     #[serde(default)]
-    pub engine: Option<EngineFact>,
-    /// All containers of the engine, ours or not: names and ports are room.
-    #[serde(default)]
-    pub containers: Reading<Vec<ContainerFact>>,
-    /// Process trees that carry lcm's marks, and the ends of those that are gone.
-    #[serde(default)]
-    pub trees: Reading<Vec<TreeFact>>,
+    pub instances: Instances,
     /// Processes and containers with lcm's marks that are not proven to be ours.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<ClaimFact>,
-    /// Pid files that are not believed, by service, and why: another user could have written them.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub pid_files: BTreeMap<ServiceName, String>,
     #[serde(default)]
     pub gpus: Reading<Vec<GpuFact>>,
     /// GPU memory that starts of other users' lcm were let in with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reservations: Vec<ReservationFact>,
-    /// Ids of the engine's networks, by name; asked where the manifest names any.
-    #[serde(default, skip_serializing_if = "Reading::is_not_asked")]
-    pub networks: Reading<BTreeMap<String, String>>,
     /// Where paths of the manifest lead now: working folders and host folders of mounts, by their absolute path there.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub paths: BTreeMap<String, PathFact>,
@@ -111,16 +101,11 @@ impl Facts {
             host_id: None,
             host_identity: None,
             enclosure: None,
-            engine_elsewhere: None,
             observed_at,
-            engine: None,
-            containers: Reading::NotAsked,
-            trees: Reading::NotAsked,
+            instances: Instances::default(),
             claims: Vec::new(),
-            pid_files: BTreeMap::new(),
             gpus: Reading::NotAsked,
             reservations: Vec::new(),
-            networks: Reading::NotAsked,
             paths: BTreeMap::new(),
             listeners: Reading::NotAsked,
             probes: BTreeMap::new(),
@@ -145,171 +130,6 @@ impl Facts {
     }
 }
 
-/// A reading that failed is not an absence.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Reading<T> {
-    /// The manifest has no use for it.
-    #[default]
-    NotAsked,
-    Known(T),
-    /// Why it could not be read.
-    Unknown(String),
-}
-
-impl<T> Reading<T> {
-    /// What was read, if it was.
-    pub fn known(&self) -> Option<&T> {
-        match self {
-            Self::Known(value) => Some(value),
-            Self::NotAsked | Self::Unknown(_) => None,
-        }
-    }
-
-    pub fn known_mut(&mut self) -> Option<&mut T> {
-        match self {
-            Self::Known(value) => Some(value),
-            Self::NotAsked | Self::Unknown(_) => None,
-        }
-    }
-
-    /// For serde.
-    fn is_not_asked(&self) -> bool {
-        matches!(self, Self::NotAsked)
-    }
-
-    /// Why it is unknown, if it is.
-    pub fn unknown(&self) -> Option<&str> {
-        match self {
-            Self::Unknown(reason) => Some(reason),
-            Self::NotAsked | Self::Known(_) => None,
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct EngineFact {
-    /// `unix:///var/run/docker.sock`.
-    pub endpoint: String,
-    pub version: String,
-}
-
-/// What lcm wrote on a thing that it started.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Marks {
-    pub project: String,
-    pub service: String,
-    /// [`crate::model::spec::Spec::hash`] at that time.
-    #[serde(default)]
-    pub spec: String,
-    /// [`crate::model::spec::Spec::secret_digest`] under `salt`.
-    #[serde(default)]
-    pub secrets: String,
-    /// Random, new at each creation: it salts the digest, and tells one start of a process from the next.
-    #[serde(default)]
-    pub salt: String,
-    /// Masked JSON `{"spec": …, "stop": …}`: what it was made from, and how it wishes to be stopped.
-    #[serde(default)]
-    pub config: String,
-    /// GPUs that it was placed on, by comma.
-    #[serde(default)]
-    pub gpus: String,
-    /// GPU memory declared for it, on each of them.
-    #[serde(default)]
-    pub vram_mib: u64,
-    /// Container only: the name that it was created under; empty where an older lcm created it.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub name: String,
-    /// Machine of the lcm that started it, as `HOSTNAME/DIGEST`; empty where that is not known.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub host_id: String,
-    /// User whose lcm started it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub uid: Option<u32>,
-    /// Container only: [`crate::model::settings::COMPARED`] of the lcm that created it.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub compared: u32,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
-fn is_zero(number: &u32) -> bool {
-    *number == 0
-}
-
-impl Marks {
-    /// Whether the thing that carries them was made for just this service: the one question that decides what may be
-    /// touched.
-    #[must_use]
-    pub fn are_of(&self, project: &ProjectName, service: &ServiceName) -> bool {
-        self.project == project.as_str() && self.service == service.as_str()
-    }
-
-    /// GPUs that it was placed on, by the ids that they had then.
-    pub fn placed_on(&self) -> impl Iterator<Item = &str> {
-        self.gpus.split(',').filter(|id| !id.is_empty())
-    }
-}
-
-/// One process tree of one service, alive or ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TreeFact {
-    pub marks: Marks,
-    /// Named by `pid_file` or `lcm adopt`: not started by lcm.
-    #[serde(default)]
-    pub adopted: bool,
-    /// The shim, while it lives.
-    #[serde(default)]
-    pub shim: Option<ProcessFact>,
-    /// All living processes of the service, without the shim; empty: ended.
-    #[serde(default)]
-    pub members: Vec<ProcessFact>,
-    #[serde(default)]
-    #[schemars(with = "Option<String>")]
-    pub started_at: Option<Timestamp>,
-    /// How the first process ended, where its shim could record it.
-    #[serde(default)]
-    pub exit: Option<ExitFact>,
-    /// Every member is stopped by a signal (STOP).
-    #[serde(default)]
-    pub suspended: bool,
-    /// User of the first member.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub uid: Option<u32>,
-    /// The shim that ended before the service; absent while it lives, and of adopted trees.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lost_shim: Option<LostShim>,
-    /// Working folder and program that its shim was given and holds open; absent where an earlier lcm started it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held: Option<HeldFact>,
-    /// The project that its marks name, where that is a former name of this one (`renamed_from`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub former_project: Option<String>,
-}
-
-/// Files that a shim holds open on behalf of its service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct HeldFact {
-    pub folder: HeldPath,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub program: Option<HeldPath>,
-}
-
-/// A file or folder that is held open, and what is at its path now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct HeldPath {
-    pub path: String,
-    /// `DEVICE:INODE`.
-    pub id: String,
-    /// What is at its path now, as `DEVICE:INODE`; `None`: nothing.
-    #[serde(default)]
-    pub now: Option<String>,
-}
-
 /// Where a path of the manifest leads now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -318,14 +138,6 @@ pub struct PathFact {
     pub real: String,
     /// `DEVICE:INODE`.
     pub id: String,
-}
-
-/// A shim that was killed: how the service ends is not recorded any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LostShim {
-    /// Its former pid, where it was recorded.
-    pub pid: Option<i32>,
 }
 
 /// A process that can't be mistaken for a later one with the same pid.
@@ -412,31 +224,6 @@ pub struct ListenerFact {
     #[serde(default)]
     pub program: Option<String>,
     pub owner: Owner,
-}
-
-/// Whose a process is, as far as its marks tell.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Owner {
-    /// A process tree that carries lcm's marks.
-    Service {
-        project: ProjectName,
-        service: ServiceName,
-    },
-    /// A container, by its id.
-    Container(String),
-    Stranger,
-}
-
-impl Owner {
-    /// Owner of what belongs to an instance: an object by its id, else the service.
-    #[must_use]
-    pub fn of(project: &ProjectName, service: &ServiceName, instance: &Instance) -> Self {
-        match &instance.name {
-            Some(_) => Self::Container(instance.id.clone()),
-            None => Self::Service { project: project.clone(), service: service.clone() },
-        }
-    }
 }
 
 impl ListenerFact {

@@ -113,6 +113,11 @@ impl GpuId {
     }
 }
 
+/// As drivers call a GPU: one that is only declared is `gpu-N`, and `N` for its driver.
+pub(crate) fn device_id(id: &str) -> &str {
+    id.strip_prefix("gpu-").filter(|rest| rest.parse::<u32>().is_ok()).unwrap_or(id)
+}
+
 #[cfg(test)]
 mod tests {
     use super::ServiceName;

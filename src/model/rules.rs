@@ -4,7 +4,7 @@
 
 mod hours;
 mod orders;
-mod way;
+pub mod way;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,7 +15,6 @@ use crate::model::lifecycle::State;
 use crate::model::names::{ModeName, ServiceName};
 
 pub use hours::{Day, Hours};
-pub use way::Refusal;
 
 /// All rules of a manifest. Where both speak of a change, the denial counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -165,7 +165,7 @@ fn write_scalar(bytes: &mut Vec<u8>, scalar: &impl Serialize) {
 }
 
 /// Each part is hashed with its length, so that `ab, c` and `a, bc` differ.
-pub(in crate::model) fn digest(parts: &[&[u8]]) -> String {
+pub(crate) fn digest(parts: &[&[u8]]) -> String {
     let mut hasher = Sha256::new();
     for part in parts {
         hasher.update((part.len() as u64).to_le_bytes());

@@ -1,62 +1,22 @@
-//! Claims on this project: what the driver reports of processes, and containers with this project's marks that are not
-//! proven to be its own. Judged by nothing, counted nowhere.
+//! Claims on this project: processes and objects that name it without proof. Judged by nothing, counted nowhere.
 
 use std::collections::BTreeMap;
 
-use crate::model::claim::{CLAIMS_MAX, ClaimFact, Claimant, bounded};
-use crate::model::desired::Desired;
-use crate::model::facts::{ContainerFact, Facts, Marks};
+use crate::model::claim::{CLAIMS_MAX, ClaimFact};
 use crate::model::names::ServiceName;
-use crate::model::observed::{ObservedService, Ownership};
-use crate::model::ownership::{self, Identity, Standing};
+use crate::model::observed::ObservedService;
+use crate::observe::contract::{Observers, View};
 
 /// Claims on this project, by service and thing. A claim on another project is that project's affair.
 pub(super) fn claimed(
-    facts: &Facts,
-    desired: &Desired,
+    view: View<'_>,
+    observers: Observers<'_>,
     services: &BTreeMap<ServiceName, ObservedService>,
 ) -> Vec<ClaimFact> {
-    let identity = Identity::of(desired, facts);
-    let processes = facts.claims.iter().filter(|claim| identity.is_own(claim.project.as_str())).cloned();
-    let containers = facts.containers.known().into_iter().flatten().filter(|found| !stands(found, desired, services));
-    let containers = containers.filter_map(|found| of_container(found, facts, desired));
-    let mut claimed: Vec<ClaimFact> = processes.chain(containers).collect();
+    let read = view.facts.claims.iter().filter(|claim| view.desired.is_own_project(claim.project.as_str())).cloned();
+    let observed = observers.iter().flat_map(|observer| observer.claims(view, services));
+    let mut claimed: Vec<ClaimFact> = read.chain(observed).collect();
     claimed.sort_by(|a, b| (&a.service, &a.claimant).cmp(&(&b.service, &b.claimant)));
     claimed.truncate(CLAIMS_MAX);
     claimed
-}
-
-/// The manifest names it as an existing container, or it is reported as a service's renamed one.
-fn stands(found: &ContainerFact, desired: &Desired, services: &BTreeMap<ServiceName, ObservedService>) -> bool {
-    services.iter().any(|(name, seen)| match &seen.ownership {
-        Ownership::Renamed { id, .. } => *id == found.id,
-        Ownership::Adopted => desired.services[name].object().is_some_and(|own| own.as_str() == found.name),
-        Ownership::Absent | Ownership::Ours | Ownership::Missing { .. } | Ownership::Foreign { .. } => false,
-    })
-}
-
-fn of_container(found: &ContainerFact, facts: &Facts, desired: &Desired) -> Option<ClaimFact> {
-    let marks = found.marks.as_ref().filter(|marks| Identity::of(desired, facts).is_own(&marks.project))?;
-    let reason = match ownership::standing(found, facts, desired) {
-        Standing::Unmarked | Standing::OtherProject | Standing::Ours => return None,
-        Standing::Inherited => "its labels came with its image".to_owned(),
-        Standing::Renamed => renamed(found, marks),
-        Standing::Copied => "its labels are those of another container, or incomplete".to_owned(),
-        Standing::OtherHost => {
-            format!("lcm on host {} made it", bounded(ownership::hostname(&marks.host_id)))
-        }
-    };
-    let claimant = Claimant::Container { id: found.id.clone(), name: found.name.clone() };
-    Some(ClaimFact::new(&marks.project, &marks.service, claimant, reason))
-}
-
-fn renamed(found: &ContainerFact, marks: &Marks) -> String {
-    if marks.name.is_empty() {
-        return "lcm gave no container this name".to_owned();
-    }
-    format!(
-        "its labels name container {0} (`docker rename {1} {0}` if it was renamed by hand)",
-        bounded(&marks.name),
-        found.name
-    )
 }

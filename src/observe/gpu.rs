@@ -8,16 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 
 use crate::model::desired::{Desired, GpuRequest, Service};
-use crate::model::facts::{ContainerFact, Facts, GpuFact, Marks};
+use crate::model::facts::{GpuFact, Marks};
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{ObservedGpu, ObservedService, Orphan, Ownership, known_as, told_by_a_driver, unreadable};
-use crate::model::ownership::{self, Identity, Standing};
 use crate::model::reservation::ReservationFact;
 use crate::model::size::Mebibytes;
+use crate::observe::contract::{Observers, View};
 use crate::observe::gpu_refs::{resolve_all, usable};
 use crate::observe::holders::{self, Own, Party, Share};
-use crate::observe::{container, devices};
 
 /// Memory that grows back so soon after an eviction will do so again: the manifest's contract with `evict`.
 const EVICTION_HOLDS: SignedDuration = SignedDuration::from_mins(10);
@@ -30,14 +29,15 @@ const ROUNDING_MAX: Mebibytes = Mebibytes(16);
 
 /// Sets what services and orphans sit on and hold, and returns every GPU with what is foreign on it.
 pub(super) fn settle(
-    facts: &Facts,
-    desired: &Desired,
+    view: View<'_>,
+    observers: Observers<'_>,
     services: &mut BTreeMap<ServiceName, ObservedService>,
     orphans: &mut [Orphan],
 ) -> BTreeMap<GpuId, ObservedGpu> {
+    let View { facts, desired } = view;
     let read = || facts.gpus.known().into_iter().flatten();
     let mut gpus: BTreeMap<GpuId, ObservedGpu> = read().map(|fact| (fact.id.clone(), bare(fact, desired))).collect();
-    let shares = holders::shares(facts, desired, Own { services, orphans });
+    let shares = holders::shares(view, observers, Own { services, orphans });
     let largest = gpus.values().map(|gpu| gpu.capacity).max().unwrap_or_default();
     for (name, seen) in services.iter_mut() {
         let service = &desired.services[name];
@@ -45,7 +45,10 @@ pub(super) fn settle(
             marks.vram_mib = marks.vram_mib.min(largest.0);
         }
         let share = shares.get(&Party::Service(name.clone()));
-        devices::bind(facts, service, seen, &gpus, holding(share));
+        let held: Vec<GpuId> = holding(share).collect();
+        if let Some(own) = observers.iter().find(|own| own.runtime() == service.workload.runtime) {
+            own.bind(view, service, seen, &gpus, &held);
+        }
         seen.gpus = gpus_of(service, seen, &gpus, share).into_iter().collect();
         if let (Some(capacity), Some(marks)) = (capacity_most(&seen.gpus, &gpus), &mut seen.marks) {
             marks.vram_mib = marks.vram_mib.min(capacity.0);
@@ -67,7 +70,7 @@ pub(super) fn settle(
         let most = share.and_then(|share| share.on.values().copied().max()).unwrap_or_default();
         orphan.vram = orphan.vram.min(largest).max(most);
     }
-    let others = other_projects(facts, desired, &gpus);
+    let others = other_projects(view, observers, &gpus);
     let reservations = &facts.reservations;
     let tally = Tally { desired, services, orphans, shares: &shares, others: &others, reservations };
     for fact in read() {
@@ -201,17 +204,12 @@ fn holding(share: Option<&Share>) -> impl Iterator<Item = GpuId> {
 
 /// What services of other lcm projects declared, on each GPU that they were placed on.
 fn other_projects(
-    facts: &Facts,
-    desired: &Desired,
+    view: View<'_>,
+    observers: Observers<'_>,
     gpus: &BTreeMap<GpuId, ObservedGpu>,
 ) -> BTreeMap<Party, BTreeMap<GpuId, Mebibytes>> {
-    let containers = facts.containers.known().into_iter().flatten().filter(|found| container::holds_room(found.state));
-    let containers = containers.filter(|found| is_another_projects(found, facts, desired));
-    let trees = facts.trees.known().into_iter().flatten().filter(|tree| !tree.members.is_empty());
-    let trees = trees.filter(|tree| !Identity::of(desired, facts).is_own(&tree.marks.project));
-    let marks = containers.filter_map(|found| found.marks.as_ref()).chain(trees.map(|tree| &tree.marks));
     let mut others: BTreeMap<Party, BTreeMap<GpuId, Mebibytes>> = BTreeMap::new();
-    for marks in marks {
+    for marks in observers.iter().flat_map(|observer| observer.other_projects(view)) {
         let party = Party::Other { project: marks.project.clone(), service: marks.service.clone() };
         let declared = others.entry(party).or_default();
         for id in found(marks.placed_on(), gpus) {
@@ -222,12 +220,6 @@ fn other_projects(
         }
     }
     others
-}
-
-/// Proven as far as that is read of other projects: marks under another name are a copy, and state nothing.
-fn is_another_projects(found: &ContainerFact, facts: &Facts, desired: &Desired) -> bool {
-    let is_named = |marks: &Marks| marks.name.is_empty() || marks.name == ownership::base_name(&found.name);
-    ownership::standing(found, facts, desired) == Standing::OtherProject && found.marks.as_ref().is_some_and(is_named)
 }
 
 /// All that holds memory or may, for the arithmetic of one GPU after the other.

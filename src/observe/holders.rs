@@ -5,14 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::desired::Desired;
-use crate::model::facts::{Facts, GpuHolder, Owner, TreeFact};
+use crate::model::facts::{Attribution, GpuHolder, Owner, RuntimeFacts};
 use crate::model::instance::Instance;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{ObservedService, Orphan, PortHolder};
-use crate::model::ownership::{self, Standing};
 use crate::model::size::Mebibytes;
-use crate::observe::{ports, tree};
+use crate::observe::contract::{Observers, View};
+use crate::observe::ports;
 
 /// Who may hold memory on a GPU.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,10 +45,10 @@ pub(super) struct Own<'a> {
 }
 
 /// What each party holds, as far as the driver tells.
-pub(super) fn shares(facts: &Facts, desired: &Desired, own: Own<'_>) -> BTreeMap<Party, Share> {
-    let register = Register::of(facts, desired, own);
+pub(super) fn shares(view: View<'_>, observers: Observers<'_>, own: Own<'_>) -> BTreeMap<Party, Share> {
+    let register = Register::of(view, observers, own);
     let mut shares: BTreeMap<Party, Share> = BTreeMap::new();
-    for gpu in facts.gpus.known().into_iter().flatten() {
+    for gpu in view.facts.gpus.known().into_iter().flatten() {
         for holder in &gpu.holders {
             let share = shares.entry(register.whose(holder)).or_default();
             *share.processes.entry(gpu.id.clone()).or_default() += 1;
@@ -72,14 +71,15 @@ pub(super) fn shares(facts: &Facts, desired: &Desired, own: Own<'_>) -> BTreeMap
 
 /// Who is known by what, looked up once for all holders.
 struct Register<'a> {
-    facts: &'a Facts,
-    desired: &'a Desired,
+    view: View<'a>,
+    observers: Observers<'a>,
     own: Own<'a>,
+    owned: Vec<Attribution>,
     containers: BTreeMap<String, Party>,
 }
 
 impl<'a> Register<'a> {
-    fn of(facts: &'a Facts, desired: &'a Desired, own: Own<'a>) -> Self {
+    fn of(view: View<'a>, observers: Observers<'a>, own: Own<'a>) -> Self {
         let mut containers = BTreeMap::new();
         for orphan in own.orphans.iter().filter(|orphan| orphan.holds_room()) {
             if orphan.instance.name.is_some() {
@@ -94,12 +94,13 @@ impl<'a> Register<'a> {
                 }
             }
         }
-        Self { facts, desired, own, containers }
+        let owned = view.facts.instances.all().flat_map(RuntimeFacts::owned).collect();
+        Self { view, observers, own, owned, containers }
     }
 
     fn whose(&self, holder: &GpuHolder) -> Party {
         match &holder.owner {
-            Owner::Service { project, service } if *project == self.desired.project => {
+            Owner::Service { project, service } if *project == self.view.desired.project => {
                 self.of_tree(service, holder).unwrap_or_else(|| stranger(holder))
             }
             Owner::Service { project, service } => {
@@ -116,11 +117,10 @@ impl<'a> Register<'a> {
             // What holds no room does not count for anything, so this would count nowhere.
             return seen.holds_room.then(|| Party::Service(service.clone()));
         }
-        let trees = self.facts.trees.known().into_iter().flatten();
-        let owns = |tree: &&TreeFact| tree.members.iter().any(|member| member.pid == holder.pid);
-        let own = trees.filter(|tree| tree.marks.are_of(&self.desired.project, service)).find(owns).map(tree::instance);
+        let is_its = |one: &&Attribution| one.owner == holder.owner && one.pids.contains(&holder.pid);
+        let own = self.owned.iter().find(is_its).and_then(|one| one.instance.as_ref());
         let mut orphans = self.own.orphans.iter().filter(|orphan| orphan.service == *service && orphan.holds_room());
-        let found = orphans.clone().find(|orphan| Some(&orphan.instance) == own.as_ref()).or_else(|| orphans.next());
+        let found = orphans.clone().find(|orphan| Some(&orphan.instance) == own).or_else(|| orphans.next());
         found.map(|orphan| Party::Orphan(orphan.instance.clone()))
     }
 
@@ -128,14 +128,11 @@ impl<'a> Register<'a> {
         if let Some(party) = self.containers.get(id) {
             return Some(party.clone());
         }
-        let mut containers = self.facts.containers.known().into_iter().flatten();
-        let found = containers.find(|found| found.id == id);
-        let other =
-            found.filter(|found| ownership::standing(found, self.facts, self.desired) == Standing::OtherProject);
-        if let Some(marks) = other.and_then(|found| found.marks.as_ref()) {
+        let other = self.observers.iter().find_map(|observer| observer.other_project(self.view, id));
+        if let Some(marks) = other {
             return Some(Party::Other { project: marks.project.clone(), service: marks.service.clone() });
         }
-        match ports::of_container(id, self.facts, self.desired) {
+        match ports::of_object(id, self.view, self.observers) {
             PortHolder::Service(name) => self.own.services[&name].holds_room.then_some(Party::Service(name)),
             PortHolder::Orphan(_) | PortHolder::Foreign(_) => None,
         }

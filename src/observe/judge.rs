@@ -8,11 +8,11 @@ use crate::model::lifecycle::State;
 use crate::model::signal::SIGNALS;
 
 /// What running and answering came to.
-pub(super) struct Verdict {
-    pub(super) state: State,
-    pub(super) detail: String,
-    pub(super) unknown: Option<String>,
-    pub(super) warning: Option<String>,
+pub(crate) struct Verdict {
+    pub(crate) state: State,
+    pub(crate) detail: String,
+    pub(crate) unknown: Option<String>,
+    pub(crate) warning: Option<String>,
 }
 
 impl Verdict {
@@ -22,7 +22,7 @@ impl Verdict {
 }
 
 /// The state of something that runs.
-pub(super) fn running(
+pub(crate) fn running(
     facts: &Facts,
     service: &Service,
     started_at: Option<Timestamp>,
@@ -98,7 +98,7 @@ fn timed_out(facts: &Facts, service: &Service, verdict: Verdict) -> Verdict {
 }
 
 /// How an end reads, and whether it is a failure: 0, KILL, TERM and the service's own stop signal are not.
-pub(super) fn ended(exit: &ExitFact, stop_signal: Option<&str>) -> (State, String) {
+pub(crate) fn ended(exit: &ExitFact, stop_signal: Option<&str>) -> (State, String) {
     let by_signal = exit.signal.or_else(|| exit.code.filter(|code| *code > 128).map(|code| code - 128));
     match (by_signal, exit.code) {
         (Some(signal), _) if is_stop_signal(signal, stop_signal) => {
@@ -127,7 +127,7 @@ fn signal_name(signal: i32) -> String {
 }
 
 /// Whether something that does not run ended without lcm's doing: the last that lcm wrote down was that it ran.
-pub(super) fn ended_by_itself(facts: &Facts, service: &Service, state: State) -> bool {
+pub(crate) fn ended_by_itself(facts: &Facts, service: &Service, state: State) -> bool {
     match facts.history.get(&service.name).and_then(|last| last.state) {
         Some(last) => last.is_operational() || last == State::Starting,
         None => state == State::Failed,

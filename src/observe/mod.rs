@@ -1,50 +1,48 @@
-//! Raw facts to one picture per service and GPU. Pure: the time is the facts' own.
+//! Facts to what they mean for a manifest: one observed service per service, one observed GPU per GPU. Pure: the time is
+//! the facts' own. In come facts, a manifest and the runtimes' observers; out goes `Observed`.
 //!
-//! A reading that failed makes a service `unknown`, never absent. What to do about anything is the planner's business.
+//! A reading that failed makes a service `unknown`, never absent. Not here: what only one runtime knows, which is in its
+//! own observer, and what to do about anything, which is the planner's business.
 
 mod advice;
-mod blank;
+pub(crate) mod blank;
 mod claim;
-mod container;
-mod devices;
+pub mod contract;
 mod gpu;
-mod gpu_refs;
+pub(crate) mod gpu_refs;
 mod holders;
-mod judge;
-mod orphan;
+pub(crate) mod judge;
+pub(crate) mod orphan;
 mod ports;
-mod settings;
 mod surroundings;
-mod tree;
 mod word;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::desired::{Desired, Service};
-use crate::model::facts::{Facts, Marks};
-use crate::model::names::{ProjectName, ServiceName};
+use crate::model::facts::{Facts, RuntimeFacts};
+use crate::model::names::ServiceName;
 use crate::model::observed::{Observed, ObservedService};
-use crate::model::ownership::{self, Standing};
-use crate::runtime::docker::intent::DockerSpec;
+use crate::observe::contract::{Observers, View};
 
-/// What the facts mean for this manifest.
+/// Observes facts for a manifest, by the observers of all runtimes.
 #[must_use]
-pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
+pub fn observe(facts: &Facts, desired: &Desired, observers: Observers<'_>) -> Observed {
     let facts = &*surroundings::of_this_machine(facts);
+    let view = View { facts, desired };
     let mut services: BTreeMap<ServiceName, ObservedService> = desired
         .services
         .values()
         .map(|service| {
-            let mut seen = picture(facts, desired, service);
-            surroundings::bar(facts, service, &mut seen);
+            let mut seen = observe_service(view, service, observers);
             seen.is_reported = facts.history.get(&service.name).is_some_and(|past| past.report.is_some());
             seen.attempts = facts.history.get(&service.name).and_then(|past| past.attempts.clone()).map(Box::new);
             (service.name.clone(), seen)
         })
         .collect();
-    let mut orphans = orphan::orphans(facts, desired);
-    let gpus = gpu::settle(facts, desired, &mut services, &mut orphans);
-    let (ports, ports_unknown) = ports::ports(facts, desired);
+    let mut orphans = orphan::orphans(view, observers);
+    let gpus = gpu::settle(view, observers, &mut services, &mut orphans);
+    let (ports, ports_unknown) = ports::ports(view, observers);
     for (name, seen) in &mut services {
         ports::tell_taken(seen, &desired.services[name], &ports);
         word::through(seen, facts.words.get(name));
@@ -55,15 +53,15 @@ pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
     Observed {
         host: facts.host.clone(),
         host_identity: facts.host_identity.clone(),
-        engine: facts.engine.as_ref().map(|engine| format!("{} {}", engine.endpoint, engine.version)),
+        engine: facts.instances.all().find_map(RuntimeFacts::endpoint),
         observed_at: facts.observed_at,
         warnings: warnings(&services)
-            .chain(former_names(facts, desired))
-            .chain(pid_files(facts, desired))
+            .chain(former_names(view, observers))
+            .chain(observers.iter().flat_map(|observer| observer.warnings(view)))
             .chain(surroundings::own_store(facts))
             .chain(advice::advice((desired, facts.gpus.known().map_or(&[], Vec::as_slice)), &services, &gpus))
             .collect(),
-        claimed: claim::claimed(facts, desired, &services),
+        claimed: claim::claimed(view, observers, &services),
         services,
         orphans,
         gpus,
@@ -75,44 +73,41 @@ pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
     }
 }
 
-/// Why it can't be told what is free: what could not be read may hold any part of it.
+/// Reason for which it can't be told what is free: what could not be read may hold any part of it.
 fn gpus_unknown(facts: &Facts) -> Option<String> {
-    let holders = [("containers", facts.containers.unknown()), ("processes", facts.trees.unknown())];
-    let unread = holders.into_iter().find_map(|(what, why)| Some(format!("what {what} hold is not known: {}", why?)));
-    facts.gpus.unknown().map(str::to_owned).or(unread)
+    let unread = || facts.instances.all().find_map(RuntimeFacts::unread);
+    facts.gpus.unknown().map(str::to_owned).or_else(unread)
 }
 
-fn picture(facts: &Facts, desired: &Desired, service: &Service) -> ObservedService {
-    let spec = service.workload.spec::<DockerSpec>();
-    let stray = match spec {
-        // A tree of a service that is a container by now is still that service, made another way.
-        Some(_) => tree::living(facts, desired, service),
-        None => container::running_of(facts, desired, service),
-    };
-    stray.unwrap_or_else(|| match spec {
-        None => {
-            let seen = tree::picture(facts, desired, service);
-            let renamed = || container::renamed(facts, desired, service).filter(|renamed| renamed.holds_room);
-            if seen.holds_room || seen.unknown.is_some() { seen } else { renamed().unwrap_or(seen) }
+fn observe_service(view: View<'_>, service: &Service, observers: Observers<'_>) -> ObservedService {
+    let runtime = &service.workload.runtime;
+    let others = || observers.iter().filter(|observer| observer.runtime() != *runtime);
+    let own = observers.iter().find(|observer| observer.runtime() == *runtime);
+    let mut seen = others().find_map(|observer| observer.stray(view, service)).unwrap_or_else(|| {
+        let seen = own.map_or_else(
+            || blank::unknown(&format!("this lcm has no runtime `{runtime}`")),
+            |own| own.service(view, service),
+        );
+        if seen.holds_room || seen.unknown.is_some() {
+            return seen;
         }
-        Some(DockerSpec::Created(_)) => container::own(facts, desired, service),
-        Some(DockerSpec::Existing(existing)) => container::existing(facts, desired, service, &existing.container),
-    })
+        let renamed = others().find_map(|observer| observer.renamed(view, service));
+        renamed.filter(|renamed| renamed.holds_room).unwrap_or(seen)
+    });
+    if let Some(own) = own {
+        own.bar(view, service, &mut seen);
+    }
+    seen
 }
 
 fn warnings(services: &BTreeMap<ServiceName, ObservedService>) -> impl Iterator<Item = String> {
     services.values().flat_map(|service| service.warnings.iter().cloned())
 }
 
-/// What still carries a former name of the project: labels and environments can't change while a thing lives.
-fn former_names(facts: &Facts, desired: &Desired) -> Option<String> {
-    let is_former = |marks: &&Marks| desired.aliases.contains(&ProjectName::from(marks.project.as_str()));
-    let containers = facts.containers.known().into_iter().flatten();
-    let containers = containers.filter(|found| ownership::standing(found, facts, desired) == Standing::Ours);
-    let containers = containers.filter_map(|found| found.marks.as_ref()).filter(is_former);
-    let trees = facts.trees.known().into_iter().flatten().filter(|tree| !tree.members.is_empty());
-    let trees = trees.filter(|tree| tree.former_project.is_some()).map(|tree| &tree.marks);
-    let services: BTreeSet<&str> = containers.chain(trees).map(|marks| marks.service.as_str()).collect();
+/// Tells what still carries a former name of the project: labels and environments can't change while a thing lives.
+fn former_names(view: View<'_>, observers: Observers<'_>) -> Option<String> {
+    let marks = observers.iter().flat_map(|observer| observer.former_names(view));
+    let services: BTreeSet<&str> = marks.map(|marks| marks.service.as_str()).collect();
     (!services.is_empty()).then(|| {
         format!(
             "{} still under a former name of this project (`renamed_from`): they run on, and get the present name when \
@@ -120,10 +115,4 @@ fn former_names(facts: &Facts, desired: &Desired) -> Option<String> {
             services.into_iter().collect::<Vec<_>>().join(", ")
         )
     })
-}
-
-/// Pid files that another user could have written.
-fn pid_files(facts: &Facts, desired: &Desired) -> impl Iterator<Item = String> {
-    let files = facts.pid_files.iter().filter(|(name, _)| desired.services.contains_key(*name));
-    files.map(|(name, why)| format!("{name}: its pid file is not believed, and no process is taken over by it: {why}"))
 }

@@ -3,27 +3,28 @@
 use std::collections::BTreeSet;
 
 use crate::model::desired::{Desired, Service};
-use crate::model::facts::{Facts, ListenerFact, Owner, Reading};
+use crate::model::facts::{ListenerFact, Owner, Reading};
 use crate::model::names::ServiceName;
 use crate::model::observed::{Holders, ObservedService, PortHolder};
-use crate::model::ownership::{self, Standing};
-use crate::observe::container;
+use crate::observe::contract::{Observers, View};
 
 /// Holders of the ports that the manifest needs, or why they can't be told.
-pub(super) fn ports(facts: &Facts, desired: &Desired) -> (Holders, Option<String>) {
+pub(super) fn ports(view: View<'_>, observers: Observers<'_>) -> (Holders, Option<String>) {
+    let View { facts, desired } = view;
     let needed = ports_of(desired, |_| true);
     let mut holders = Holders::default();
-    // Those of a remote engine's containers are ports of another machine.
-    let local = ports_of(desired, |service| service.object().is_none() || facts.engine_elsewhere.is_none());
+    // Those at a remote endpoint are ports of another machine.
+    let elsewhere = |service: &Service| facts.instances.of(&service.workload.runtime).and_then(|read| read.elsewhere());
+    let local = ports_of(desired, |service| elsewhere(service).is_none());
     for listener in facts.listeners.known().into_iter().flatten() {
         if local.contains(&listener.port) {
-            holders.insert(listener.endpoint(), holder(listener, facts, desired));
+            holders.insert(listener.endpoint(), holder(listener, view, observers));
         }
     }
-    // What the engine publishes is its container's, whichever program stands in for it.
-    for found in facts.containers.known().into_iter().flatten().filter(|found| container::holds_room(found.state)) {
-        for port in found.ports.iter().filter(|port| needed.contains(&port.port)) {
-            holders.insert(*port, of_container(&found.id, facts, desired));
+    // What a runtime publishes is its object's, whichever program stands in for it.
+    for (port, id) in observers.iter().flat_map(|observer| observer.published(view)) {
+        if needed.contains(&port.port) {
+            holders.insert(port, of_object(id, view, observers));
         }
     }
     let unknown = match &facts.listeners {
@@ -38,11 +39,12 @@ fn ports_of(desired: &Desired, of: impl Fn(&Service) -> bool) -> BTreeSet<u16> {
     services.flat_map(|service| &service.ports).map(|endpoint| endpoint.port).collect()
 }
 
-fn holder(listener: &ListenerFact, facts: &Facts, desired: &Desired) -> PortHolder {
+fn holder(listener: &ListenerFact, view: View<'_>, observers: Observers<'_>) -> PortHolder {
+    let desired = view.desired;
     match &listener.owner {
         Owner::Service { project, service } if *project == desired.project => of_service(service, desired),
         Owner::Service { project, service } => PortHolder::Foreign(format!("service {service} of project {project}")),
-        Owner::Container(id) => of_container(id, facts, desired),
+        Owner::Container(id) => of_object(id, view, observers),
         Owner::Stranger => PortHolder::Foreign(stranger_name(listener)),
     }
 }
@@ -70,23 +72,10 @@ fn of_service(service: &ServiceName, desired: &Desired) -> PortHolder {
     }
 }
 
-pub(super) fn of_container(id: &str, facts: &Facts, desired: &Desired) -> PortHolder {
-    let Some(found) = facts.containers.known().into_iter().flatten().find(|found| found.id == id) else {
-        return PortHolder::Foreign(format!("a container ({})", id.get(..12).unwrap_or(id)));
-    };
-    let standing = ownership::standing(found, facts, desired);
-    let unmarked = matches!(standing, Standing::Unmarked | Standing::Inherited);
-    let ours = desired.services.values().find(|service| {
-        container::is_of(found, facts, desired, service)
-            || (unmarked && service.object().is_some_and(|own| own.as_str() == found.name))
-    });
-    match (ours, &found.marks) {
-        (Some(service), _) => PortHolder::Service(service.name.clone()),
-        (None, Some(marks)) if standing == Standing::Ours => {
-            PortHolder::Orphan(ServiceName::from(marks.service.as_str()))
-        }
-        (None, _) => PortHolder::Foreign(container::whose(found, facts, desired)),
-    }
+/// Returns whose an object is, by its id.
+pub(super) fn of_object(id: &str, view: View<'_>, observers: Observers<'_>) -> PortHolder {
+    let known = observers.iter().find_map(|observer| observer.holder(view, id));
+    known.unwrap_or_else(|| PortHolder::Foreign(format!("a container ({})", id.get(..12).unwrap_or(id))))
 }
 
 /// `python3 (pid 4711)`.

@@ -10,7 +10,8 @@ use crate::model::lifecycle::{Action, State};
 use crate::model::names::ServiceName;
 use crate::model::observed::{ObservedService, Ownership};
 use crate::model::plan::{Purpose, Request};
-use crate::model::rules::{Case, Denial, Refusal, Rules};
+use crate::model::rules::way::Refusal;
+use crate::model::rules::{Case, Denial, Rules};
 use crate::model::words::{Said, Word};
 
 /// Services as they are observed.

@@ -5,6 +5,7 @@ use crate::model::facts::Facts;
 use crate::model::plan::{Plan, Request};
 use crate::model::room::Room;
 use crate::model::snapshot::{PlanError, Planner, Snapshot};
+use crate::runtime::registry::observe;
 
 /// The planner of one manifest.
 #[derive(Clone, Copy, Debug)]
@@ -14,7 +15,7 @@ pub(crate) struct ManifestPlanner<'a> {
 
 impl Planner for ManifestPlanner<'_> {
     fn observe(&self, facts: Facts) -> Snapshot {
-        let observed = crate::observe::observe(&facts, self.desired);
+        let observed = observe(&facts, self.desired);
         Snapshot { facts, observed }
     }
 

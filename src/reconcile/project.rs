@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::manifest::Choice;
-use crate::model::claim::bounded;
 use crate::model::desired::{Desired, ModeSource};
-use crate::model::facts::{self, Facts};
+use crate::model::facts::Facts;
 use crate::model::names::{ModeName, ProjectName};
-use crate::model::ownership;
 use crate::model::plan::{Plan, Purpose, Request};
 use crate::model::snapshot::{Planner as _, Snapshot};
 use crate::model::words::{Switched, Words};
+use crate::observe::contract::View;
 use crate::reconcile::caller::Caller;
 use crate::reconcile::error::{OpenError, ReconcileError};
 use crate::reconcile::owner::Claim;
@@ -19,13 +18,12 @@ use crate::reconcile::planner::ManifestPlanner;
 use crate::reconcile::wire::{self, Simulated};
 use crate::reconcile::{files, owner, wanted};
 use crate::runtime::Driver;
+use crate::runtime::registry::OBSERVERS;
+use crate::runtime::world;
 use crate::shared::owner::Owner;
 use crate::store::memory::Memory;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Entry, PendingChange, Store, StoreError, recall};
-
-/// More are not named in one refusal.
-const OTHERS_NAMED_MAX: usize = 6;
 
 /// Project that a cycle works on.
 pub(crate) struct Project {
@@ -243,7 +241,8 @@ impl Project {
     fn admit_by_labels(&self, caller: &dyn Caller, facts: &Facts) -> Result<(), ReconcileError> {
         match (&self.world, &self.owner) {
             (Environs::Machine(_), None) => {
-                let uids = ownership::owner_uids(facts, &self.desired);
+                let view = View { facts, desired: &self.desired };
+                let uids = OBSERVERS.iter().flat_map(|observer| observer.owner_uids(view)).collect();
                 owner::admit_by_labels(caller, &self.desired, &uids, self.claim)
             }
             (Environs::Machine(_), Some(_)) | (Environs::Simulated { .. }, _) => Ok(()),
@@ -376,20 +375,14 @@ impl Project {
 
     /// Two machines that change one project would undo each other's work.
     pub(crate) fn refuse_other_hosts(&self, facts: &Facts) -> Result<(), ReconcileError> {
-        let found = ownership::on_other_hosts(facts, &self.desired);
-        let Some(first) = found.first() else { return Ok(()) };
-        let host = first.marks.as_ref().map(|marks| ownership::hostname(&marks.host_id)).unwrap_or_default();
-        let containers: Vec<String> = found
-            .iter()
-            .take(OTHERS_NAMED_MAX)
-            .map(|found| format!("{} ({})", found.name, found.id.get(..12).unwrap_or(&found.id)))
-            .collect();
+        let view = View { facts, desired: &self.desired };
+        let Some(other) = OBSERVERS.iter().find_map(|observer| observer.on_other_host(view)) else { return Ok(()) };
         Err(ReconcileError::OtherHost(format!(
             "project {} at this shared engine is managed by lcm on host {}, which made container {}; nothing was \
                  changed: run lcm there, or take the project over with `lcm apply --take-over`",
             self.desired.project,
-            bounded(host),
-            containers.join(", ")
+            other.host,
+            other.instances.join(", ")
         )))
     }
 
@@ -423,9 +416,5 @@ pub(crate) fn read_world(path: &Path) -> Result<Facts, ReconcileError> {
     let wrong =
         |reason: String| ReconcileError::World(format!("can't take {} for the world: {reason}", path.display()));
     let text = files::read(path).map_err(|error| wrong(error.to_string()))?;
-    let facts: Facts = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-    if facts.format != facts::FORMAT {
-        return Err(wrong(format!("its format is {}, and this lcm reads {}", facts.format, facts::FORMAT)));
-    }
-    Ok(facts)
+    world::read(&text).map_err(wrong)
 }

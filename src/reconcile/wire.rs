@@ -25,7 +25,7 @@ pub(crate) trait Simulated: Driver {
 
 /// The machine that lcm runs on.
 pub(crate) fn machine(desired: &Desired, environment: &Environment) -> Box<dyn Driver> {
-    Box::new(Masked::new(Machine::new(desired, environment.clone(), PathBuf::from(SHIM)), desired.masker()))
+    Box::new(Masked::new(Machine::new(desired, environment, Path::new(SHIM)), desired.masker()))
 }
 
 /// Where lcm keeps what outlives a run.

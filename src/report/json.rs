@@ -92,7 +92,7 @@ pub fn hook_schema() -> Value {
 /// A world file: what `lcm observe` says, and what `--world` takes.
 #[must_use]
 pub fn world_schema() -> Value {
-    schema::<Facts>("lcm.world/1")
+    schema::<Facts>("lcm.world/2")
 }
 
 /// What `lcm validate --format json` says.

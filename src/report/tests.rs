@@ -1,5 +1,7 @@
 //! Plans made by hand, for the tests of every form.
 
+use std::sync::LazyLock;
+
 use crate::model::claim::{ClaimFact, Claimant};
 use crate::model::desired::ModeSource;
 use crate::model::lifecycle::{Action, State, route};
@@ -10,7 +12,9 @@ use crate::model::plan::{
 use crate::model::size::Mebibytes;
 use crate::report::view::{Looked, Origin, View};
 
-pub(crate) const LOOKED: Looked = Looked { containers: Some(3), trees: Some(2), gpus: Some(1) };
+pub(crate) static LOOKED: LazyLock<Looked> = LazyLock::new(|| {
+    Looked::of(&[(3, "container", "containers"), (2, "process tree", "process trees"), (1, "GPU", "GPUs")])
+});
 
 /// As a plan is seen that was made from the manifest's own mode.
 pub(crate) fn view(plan: &Plan, purpose: Purpose) -> View<'_> {

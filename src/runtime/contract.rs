@@ -1,5 +1,6 @@
 //! Contract of a runtime's driver: readings and effects of one service's instance. A driver decides nothing.
 
+use std::any::Any;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -7,17 +8,24 @@ use jiff::Timestamp;
 use regex_lite::Regex;
 
 use crate::host::error::DriverError;
-use crate::model::desired::Service;
-use crate::model::endpoint::Endpoint;
-use crate::model::facts::{Owner, ProbeReading};
+use crate::model::claim::ClaimFact;
+use crate::model::desired::{Desired, Service};
+use crate::model::facts::{Attribution, ProbeReading, RuntimeFacts};
 use crate::model::instance::Instance;
-use crate::model::names::{ProjectName, RuntimeName, ServiceName};
+use crate::model::names::{ProjectName, RuntimeName};
 use crate::runtime::{LogMark, Logged, Look, Pause, Start, Stop};
 
 /// Driver of one runtime.
 #[async_trait]
-pub trait Runtime: Send + Sync {
+pub trait Runtime: Any + Send + Sync {
     fn name(&self) -> RuntimeName;
+
+    /// Reads all that this manifest can touch, and what holds room beside that. A reading that fails is unknown in the
+    /// facts.
+    async fn read(&self, desired: &Desired) -> RuntimeReading;
+
+    /// Records what proves later that the project's instances are its own; for runs that change things.
+    async fn record(&self, _: &ProjectName) {}
 
     /// Reads one service as it is at this moment, without probing it.
     async fn inspect(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError>;
@@ -109,27 +117,23 @@ pub trait Runtime: Send + Sync {
         Vec::new()
     }
 
+    /// Returns why the endpoint is not this host's; `None` also before it was asked.
+    fn elsewhere(&self) -> Option<&str> {
+        None
+    }
+
     /// Error of an effect that the runtime has not.
     fn unsupported(&self, what: &str) -> DriverError {
         DriverError::Refused(format!("the runtime `{}` can't {what} a service", self.name()))
     }
 }
 
-/// Processes and ports that belong to one owner.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attribution {
-    pub owner: Owner,
-    pub pids: Vec<i32>,
-    pub ports: Vec<Endpoint>,
-}
-
-impl Attribution {
-    /// Processes of a service.
-    #[must_use]
-    pub fn of_service(project: &str, service: &str, pids: Vec<i32>) -> Self {
-        let owner = Owner::Service { project: ProjectName::new(project), service: ServiceName::new(service) };
-        Self { owner, pids, ports: Vec::new() }
-    }
+/// All that a runtime read at one time.
+#[derive(Debug)]
+pub struct RuntimeReading {
+    pub facts: Box<dyn RuntimeFacts>,
+    /// What names a project without proof.
+    pub claims: Vec<ClaimFact>,
 }
 
 /// Outcome of a command that was run for a service.

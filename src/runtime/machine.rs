@@ -1,39 +1,37 @@
 //! The real machine: processes, containers, ports, probes and GPUs behind the one trait.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use futures_util::stream;
 use futures_util::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use tokio::task::spawn_blocking;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::host::calls::{self, HookCall, HookResult};
 use crate::host::enclosure::{self, Enclosed};
 use crate::host::gpu::{self, Gpus};
 use crate::host::{ports, reservations};
-use crate::model::claim::ClaimFact;
 use crate::model::desired::{Desired, Service};
 use crate::model::facts::{
-    BusyReading, ContainerFact, ContainerState, EngineFact, Facts, GpuFact, ListenerFact, Owner, ProbeFacts,
-    ProbeReading, Reading, TreeFact,
+    Attribution, BusyReading, Facts, GpuFact, ListenerFact, ProbeFacts, ProbeReading, Reading, RuntimeFacts,
 };
 use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, RuntimeName, ServiceName};
-use crate::model::ownership::{self, Identity, Standing};
 use crate::model::reservation::ReservationFact;
-use crate::model::workload::Origin;
-use crate::runtime::contract::{Attribution, Runtime};
-use crate::runtime::docker::drive::{self, Engine, Scope};
-use crate::runtime::process::drive::as_runtime::owned as owned_by_tree;
-use crate::runtime::process::drive::verified::Names;
-use crate::runtime::process::drive::{Processes, Survey};
-use crate::runtime::{Driver, DriverError, LogMark, Logged, Look, Pause, Start, Stop, docker, process};
+use crate::observe::contract::{Running as Observed, View};
+use crate::runtime::contract::{Runtime, RuntimeReading};
+use crate::runtime::docker::drive::Docker;
+use crate::runtime::process::drive::Processes;
+use crate::runtime::registration::Connection;
+use crate::runtime::registry::{OBSERVERS, RUNTIMES};
+use crate::runtime::{Driver, DriverError, LogMark, Logged, Look, Pause, Start, Stop};
 
 mod found;
 mod inquiry;
@@ -45,48 +43,19 @@ const PROBES_MAX: usize = 32;
 /// Between two failing probes of one observation.
 const PROBE_PAUSE: Duration = Duration::from_millis(50);
 
-/// An engine of this machine answers within milliseconds; one that hangs must not hold up those who don't need it.
-const MARKED_WAIT: Duration = Duration::from_secs(2);
-
 /// This machine, as one manifest uses it.
 pub struct Machine {
     project: ProjectName,
     enclosed: Enclosed,
     processes: Processes,
     gpus: Gpus,
-    engine_host: Option<String>,
-    /// Whether the manifest has any use for an engine.
-    asks_engine: bool,
-    /// Found at first use.
-    engine: OnceLock<Engine>,
-    scope: Scope,
+    runtimes: Vec<Box<dyn Runtime>>,
 }
 
 impl fmt::Debug for Machine {
     /// Without the environment, which holds secrets.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Machine").field("project", &self.project).finish_non_exhaustive()
-    }
-}
-
-/// Things that hold memory, ports and names, of one reading.
-struct Held {
-    engine: Option<EngineFact>,
-    containers: Reading<Vec<ContainerFact>>,
-    networks: Reading<BTreeMap<String, String>>,
-    trees: Reading<Vec<TreeFact>>,
-    /// Of processes and containers alike.
-    claims: Vec<ClaimFact>,
-    pid_files: BTreeMap<ServiceName, String>,
-    gpus: Reading<Vec<GpuFact>>,
-    reservations: Vec<ReservationFact>,
-}
-
-impl Held {
-    fn into_facts(self, now: Timestamp) -> Facts {
-        let Self { engine, containers, networks, trees, claims, pid_files, gpus, reservations } = self;
-        let empty = Facts::empty(String::new(), now);
-        Facts { engine, containers, trees, claims, pid_files, gpus, reservations, networks, ..empty }
     }
 }
 
@@ -100,24 +69,16 @@ struct Running<'a> {
 impl Machine {
     /// `environment` is lcm's own; `shim_program` is an lcm, `/proc/self/exe` for lcm itself. Nothing is asked yet.
     #[must_use]
-    pub fn new(desired: &Desired, environment: BTreeMap<String, String>, shim_program: PathBuf) -> Self {
-        let gpus = Gpus::new(&environment);
-        let enclosed = enclosure::read(&environment);
-        let mut processes = Processes::new(environment, shim_program);
-        processes.owners.extend(desired.previous_owner);
-        processes.names = Names {
-            present: desired.project.to_string(),
-            former: desired.aliases.iter().map(ToString::to_string).collect(),
-        };
+    pub fn new(desired: &Desired, environment: &BTreeMap<String, String>, shim_program: &Path) -> Self {
+        let gpus = Gpus::new(environment);
+        let enclosed = enclosure::read(environment);
+        let connection = Connection { desired, environment, shim_program };
         Self {
             project: desired.project.clone(),
             enclosed,
             gpus,
-            processes,
-            engine_host: desired.engine_host.clone(),
-            asks_engine: desired.services.values().any(|service| service.object().is_some()),
-            engine: OnceLock::new(),
-            scope: Scope::of(desired),
+            runtimes: RUNTIMES.iter().map(|runtime| (runtime.connect)(&connection)).collect(),
+            processes: Processes::of(&connection),
         }
     }
 
@@ -129,60 +90,29 @@ impl Machine {
 
     /// The driver of a runtime.
     fn runtime(&self, name: &RuntimeName) -> Result<&dyn Runtime, DriverError> {
-        match name {
-            name if *name == docker::NAME => Ok(self.engine()?),
-            name if *name == process::NAME => Ok(&self.processes),
-            name => Err(DriverError::Refused(format!("this lcm has no runtime `{name}`"))),
-        }
+        let found = self.runtimes.iter().find(|runtime| runtime.name() == *name).map(|found| &**found);
+        found.ok_or_else(|| DriverError::Refused(format!("this lcm has no runtime `{name}`")))
     }
 
-    fn engine(&self) -> Result<&Engine, DriverError> {
-        if let Some(engine) = self.engine.get() {
-            return Ok(engine);
-        }
-        let engine = drive::connect(self.engine_host.as_deref(), &self.processes.environment)?;
-        let engine = engine.scoped(self.scope.clone());
-        Ok(self.engine.get_or_init(|| engine))
-    }
-
-    async fn containers(&self, desired: &Desired) -> (Option<EngineFact>, Reading<Vec<ContainerFact>>) {
-        if !self.asks_engine {
-            return self.marked(desired).await;
-        }
-        match self.engine() {
-            Ok(engine) => {
-                // One that does not answer is not asked again.
-                let containers = engine.containers(desired).await;
-                let Reading::Known(found) = containers else { return (None, containers) };
-                let version = engine.fact().await.ok();
-                let meant = engine.require_meant().await;
-                (version, meant.map_or_else(|error| Reading::Unknown(error.to_string()), |()| Reading::Known(found)))
-            }
-            Err(error) => (None, Reading::Unknown(error.to_string())),
-        }
-    }
-
-    async fn networks(&self, desired: &Desired) -> Reading<BTreeMap<String, String>> {
-        match self.engine().ok().filter(|_| self.asks_engine) {
-            Some(engine) => engine.networks(desired).await,
-            None => Reading::NotAsked,
-        }
+    /// The driver of containers, which knows the container that lcm may run in.
+    fn docker(&self) -> Option<&Docker> {
+        self.runtimes.iter().find_map(|runtime| (&**runtime as &dyn Any).downcast_ref())
     }
 
     /// Who runs, and who holds GPU memory, read at one time.
-    async fn held(&self, desired: &Desired) -> Held {
-        let ((engine, containers), networks, survey, mut gpus) = tokio::join!(
-            self.containers(desired),
-            self.networks(desired),
-            self.processes.survey(desired),
-            self.gpus.read(desired)
-        );
-        let Survey { trees, claims, pid_files } = survey;
-        if let Some(gpus) = gpus.known_mut() {
-            gpu::attribute(gpus, trees.known().map_or(&[], Vec::as_slice));
+    async fn held(&self, desired: &Desired, now: Timestamp) -> Facts {
+        let read = join_all(self.runtimes.iter().map(|runtime| runtime.read(desired)));
+        let (read, mut gpus) = tokio::join!(read, self.gpus.read(desired));
+        let mut facts = Facts::empty(String::new(), now);
+        for RuntimeReading { facts: instances, claims } in read {
+            facts.instances.insert(instances);
+            facts.claims.extend(claims);
         }
-        let (gpus, reservations) = self.reservations(gpus).await;
-        Held { engine, containers, networks, trees, claims, pid_files, gpus, reservations }
+        if let Some(gpus) = gpus.known_mut() {
+            gpu::attribute(gpus, &owned(&facts));
+        }
+        (facts.gpus, facts.reservations) = self.reservations(gpus).await;
+        facts
     }
 
     /// What starts of other users are about to take. Where that can't be read, nothing can be said of what is free.
@@ -203,19 +133,6 @@ impl Machine {
             }
             Err(error) => (Reading::Unknown(error.to_string()), Vec::new()),
         }
-    }
-
-    /// Containers with lcm's marks though this manifest names none: those that it left behind, and other projects', which
-    /// may take all that they declare at any time. An engine that does not answer at once is no trouble to one who has
-    /// no use for it.
-    async fn marked(&self, desired: &Desired) -> (Option<EngineFact>, Reading<Vec<ContainerFact>>) {
-        let asked = async {
-            let engine = self.engine().ok()?;
-            let found = engine.marked(desired).await.ok().filter(|found| !found.is_empty())?;
-            engine.require_meant().await.ok()?;
-            Some((engine.fact().await.ok(), Reading::Known(found)))
-        };
-        timeout(MARKED_WAIT, asked).await.ok().flatten().unwrap_or((None, Reading::NotAsked))
     }
 
     /// Everything that runs and has something to ask, asked at once.
@@ -264,8 +181,8 @@ impl Machine {
 impl Driver for Machine {
     async fn survey(&self, desired: &Desired) -> Facts {
         let now = self.now();
-        let held = self.held(desired).await;
-        self.located(held.into_facts(now)).await
+        let held = self.held(desired, now).await;
+        self.located(held).await
     }
 
     async fn complete(&self, desired: &Desired, surveyed: Facts) -> Facts {
@@ -283,7 +200,9 @@ impl Driver for Machine {
     }
 
     async fn record(&self, project: &ProjectName) {
-        self.processes.record(project).await;
+        for runtime in &self.runtimes {
+            runtime.record(project).await;
+        }
     }
 
     async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
@@ -384,46 +303,16 @@ impl Driver for Machine {
     }
 }
 
-/// Processes of trees, and host ports that running containers publish.
+/// Processes and host ports, by the instance that they belong to.
 fn owned(facts: &Facts) -> Vec<Attribution> {
-    let trees = facts.trees.known().into_iter().flatten().map(owned_by_tree);
-    let containers = facts.containers.known().into_iter().flatten();
-    let running = containers.filter(|container| container.state == ContainerState::Running);
-    let of_container = |found: &ContainerFact| Attribution {
-        owner: Owner::Container(found.id.clone()),
-        pids: Vec::new(),
-        ports: found.ports.clone(),
-    };
-    trees.chain(running.map(of_container)).collect()
+    facts.instances.all().flat_map(RuntimeFacts::owned).collect()
 }
 
-/// The thing that carries a service, if it appears to run and is not another's.
+/// The instance of a service, if it appears to run and is not another's.
 fn running<'a>(facts: &Facts, desired: &Desired, service: &'a Service) -> Option<Running<'a>> {
-    let Some(name) = service.object() else {
-        let tree = facts.trees.known()?.iter().find(|tree| tree.marks.are_of(&desired.project, &service.name))?;
-        let instance = crate::runtime::process::instance(tree.marks.salt.clone());
-        let runs = !tree.members.is_empty() && !tree.suspended;
-        return runs.then_some(Running { service, instance, started_at: tree.started_at });
-    };
-    let identity = Identity::of(desired, facts);
-    let containers = || facts.containers.known().into_iter().flatten();
-    let container = identity.names(&service.name, name.as_str()).iter().find_map(|name| {
-        containers().find(|container| container.name == *name).filter(|found| carries(found, facts, desired, service))
-    })?;
-    let instance = crate::runtime::docker::instance(container.id.clone(), container.name.as_str());
-    let runs = container.state == ContainerState::Running;
-    runs.then_some(Running { service, instance, started_at: container.started_at })
-}
-
-/// Whether a container of a service's name may be asked for it.
-fn carries(found: &ContainerFact, facts: &Facts, desired: &Desired, service: &Service) -> bool {
-    let of_service =
-        || found.marks.as_ref().is_some_and(|marks| Identity::of(desired, facts).are_of(marks, &service.name));
-    match (service.workload.origin, ownership::standing(found, facts, desired)) {
-        (Origin::Created, Standing::Ours) => of_service(),
-        (Origin::Created, _) | (_, Standing::OtherProject | Standing::OtherHost) => false,
-        (Origin::Existing, _) => true,
-    }
+    let own = OBSERVERS.iter().find(|observer| observer.runtime() == service.workload.runtime)?;
+    let Observed { instance, started_at } = own.running(View { facts, desired }, service)?;
+    Some(Running { service, instance, started_at })
 }
 
 /// Whether a failing probe means no more than that it is not up yet.

@@ -13,9 +13,7 @@ use jiff::Timestamp;
 
 use crate::host::calls::{HookCall, HookResult};
 use crate::model::desired::{Desired, Service};
-use crate::model::facts::{
-    BusyReading, ContainerFact, Facts, GpuFact, HistoryFact, Marks, ProbeFacts, ProbeReading, Reading, TreeFact,
-};
+use crate::model::facts::{BusyReading, Facts, GpuFact, HistoryFact, ProbeFacts, ProbeReading, Reading};
 use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::pending::PendingCall;
@@ -82,15 +80,10 @@ pub fn mask_facts(masker: &Masker, facts: &mut Facts) {
         host_identity: _,
         // Paths, and options that name them.
         enclosure: _,
-        engine_elsewhere,
         observed_at: _,
-        engine,
-        containers,
-        trees,
+        instances,
         claims,
         // Paths of the manifest, which are shown as they are.
-        pid_files: _,
-        networks,
         paths: _,
         gpus,
         reservations: _,
@@ -106,25 +99,11 @@ pub fn mask_facts(masker: &Masker, facts: &mut Facts) {
     for claim in claims {
         masker.mask_in_place(&mut claim.reason);
     }
-    if let Some(reason) = engine_elsewhere {
-        masker.mask_in_place(reason);
-    }
-    if let Some(engine) = engine {
-        masker.mask_in_place(&mut engine.endpoint);
-        masker.mask_in_place(&mut engine.version);
-    }
-    reading(masker, containers, |container: &mut ContainerFact| {
-        container.marks.iter_mut().for_each(|marks| config(masker, marks));
-        container.restart_policy.iter_mut().for_each(|policy| masker.mask_in_place(policy));
-    });
-    reading(masker, trees, |tree: &mut TreeFact| config(masker, &mut tree.marks));
+    instances.all_mut().for_each(|read| read.mask(masker));
     reading(masker, gpus, |gpu: &mut GpuFact| {
         gpu.lost.iter_mut().chain(&mut gpu.unreadable).for_each(|reason| masker.mask_in_place(reason));
     });
     reading(masker, listeners, |_| {});
-    if let Reading::Unknown(reason) = networks {
-        masker.mask_in_place(reason);
-    }
     for ProbeFacts { health, busy } in probes.values_mut() {
         if let Some(health) = health {
             probe(masker, health);
@@ -155,18 +134,6 @@ fn reading<T>(masker: &Masker, reading: &mut Reading<Vec<T>>, mask: impl FnMut(&
         Reading::Known(all) => all.iter_mut().for_each(mask),
         Reading::Unknown(reason) => masker.mask_in_place(reason),
         Reading::NotAsked => {}
-    }
-}
-
-/// Masks the config on a thing, which is JSON in a text: an earlier lcm may have written a secret into it.
-fn config(masker: &Masker, marks: &mut Marks) {
-    let Ok(before) = serde_json::from_str::<serde_json::Value>(&marks.config) else {
-        return masker.mask_in_place(&mut marks.config);
-    };
-    let mut masked = before.clone();
-    masker.mask_json(&mut masked);
-    if masked != before {
-        marks.config = masked.to_string();
     }
 }
 

@@ -25,6 +25,9 @@ pub mod docker;
 pub mod machine;
 pub mod masked;
 pub mod process;
+pub mod registration;
+pub mod registry;
+pub mod world;
 
 /// One machine, real or simulated.
 #[async_trait]

@@ -1,7 +1,12 @@
 //! Effects of the simulated world, as its log holds them.
 
-use crate::sim::{BTreeMap, BTreeSet, GpuId, Mebibytes, ServiceName};
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
+
+use crate::model::names::{GpuId, ServiceName};
+use crate::model::size::Mebibytes;
+
 /// One thing that was done to the world.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effect {

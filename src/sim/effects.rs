@@ -8,10 +8,11 @@ use super::things::{exit_of_stop, is_as_wanted, is_made_from, put_aside_name};
 use super::world::{End, Life, World, gpus_of, is_up, key_of};
 use super::{Deed, Sim};
 use crate::model::desired::Service;
-use crate::model::facts::{ContainerFact, ContainerState};
 use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::size::Mebibytes;
+use crate::runtime::docker::facts::DockerReading as _;
+use crate::runtime::docker::facts::{ContainerFact, ContainerState};
 use crate::runtime::docker::intent::{ContainerSpec, DockerSpec};
 use crate::runtime::{DriverError, Start, Stop};
 
@@ -160,7 +161,7 @@ impl Sim {
             world.may_touch(project, name, old, "removed")?;
             world.end(&old.id, &exit_of_stop(true, true), false);
             world.lives.remove(&old.id);
-            if let Some(all) = world.facts.containers.known_mut() {
+            if let Some(all) = world.facts.docker_mut().containers.known_mut() {
                 all.retain(|container| container.id != old.id);
             }
             Ok(())

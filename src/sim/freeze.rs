@@ -2,8 +2,8 @@
 
 use super::world::{World, key_of};
 use super::{Deed, Sim};
-use crate::model::facts::ContainerState;
 use crate::model::instance::Instance;
+use crate::runtime::docker::facts::ContainerState;
 use crate::runtime::{DriverError, Pause};
 
 impl Sim {

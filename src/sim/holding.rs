@@ -11,6 +11,7 @@ use crate::model::facts::{GpuFact, GpuHolder, Marks, Owner, Reading};
 use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
 use crate::runtime::Start;
+use crate::runtime::process::facts::ProcessReading as _;
 use crate::sim::memory::{Claim, Evicted, Ghost, Visit};
 use crate::sim::{Intrusion, OVERCOMMITTED, OVERPROMISED};
 
@@ -95,7 +96,7 @@ impl World {
 
     /// By its container, or by the processes of its tree where several trees are one service's.
     pub(super) fn is_holder_of(&self, key: &str) -> impl Fn(&GpuHolder) -> bool + use<> {
-        let trees = self.facts.trees.known().into_iter().flatten();
+        let trees = self.facts.processes().trees.known().into_iter().flatten();
         let living: Vec<_> = trees.filter(|tree| !tree.members.is_empty()).collect();
         let of =
             |marks: &Marks| Owner::Service { project: (&*marks.project).into(), service: (&*marks.service).into() };

@@ -1,8 +1,9 @@
 //! Keys and programs of simulated instances.
 
 use crate::model::desired::Service;
-use crate::model::facts::TreeFact;
 use crate::runtime::docker::intent::DockerSpec;
+use crate::runtime::process::facts::TreeFact;
+
 /// A tree is known by its salt, an adopted one by `pid:ticks`.
 pub(super) fn key_of_tree(tree: &TreeFact) -> String {
     match tree.members.first() {

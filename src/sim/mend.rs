@@ -3,11 +3,11 @@
 use super::world::{World, key_of};
 use super::{Deed, Sim};
 use crate::model::desired::Service;
-use crate::model::facts::ContainerFact;
 use crate::model::instance::Instance;
 use crate::model::names::ProjectName;
-use crate::model::settings::{COMPARED, Difference, Settings};
 use crate::runtime::DriverError;
+use crate::runtime::docker::facts::ContainerFact;
+use crate::runtime::docker::settings::{COMPARED, Difference, Settings};
 
 impl Sim {
     pub(super) async fn mend(

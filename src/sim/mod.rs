@@ -36,6 +36,8 @@ use crate::model::facts::{Facts, HistoryFact, Reading};
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::size::Mebibytes;
 use crate::runtime::DriverError;
+use crate::runtime::docker::facts::DockerReading as _;
+use crate::runtime::process::facts::ProcessReading as _;
 
 /// A simulated machine.
 #[derive(Debug)]
@@ -70,8 +72,8 @@ impl Sim {
 
     fn with_clock(mut facts: Facts, clock: Clock) -> Self {
         // A simulated machine can always be asked: what its file leaves out is not there.
-        ask(&mut facts.containers);
-        ask(&mut facts.trees);
+        ask(&mut facts.docker_mut().containers);
+        ask(&mut facts.processes_mut().trees);
         ask(&mut facts.listeners);
         Self { world: Mutex::new(World::new(facts)), clock, crashed: Notify::new() }
     }

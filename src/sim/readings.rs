@@ -8,13 +8,16 @@ use super::things::checks_itself;
 use super::world::{World, key_of};
 use crate::model::desired::{DeclaredGpu, Desired, Service};
 use crate::model::facts::{
-    BusyReading, ContainerFact, ContainerState, EngineHealth, ExitFact, Facts, GpuFact, ListenerFact, Owner,
-    ProbeFacts, ProbeReading, Reading, TreeFact,
+    BusyReading, EngineHealth, ExitFact, Facts, GpuFact, ListenerFact, Owner, ProbeFacts, ProbeReading, Reading,
 };
 use crate::model::instance::Instance;
 use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::size::Mebibytes;
+use crate::runtime::docker::facts::DockerReading as _;
+use crate::runtime::docker::facts::{ContainerFact, ContainerState};
 use crate::runtime::docker::intent::DockerSpec;
+use crate::runtime::process::facts::ProcessReading as _;
+use crate::runtime::process::facts::TreeFact;
 use crate::runtime::{DriverError, Life, Look};
 
 impl Sim {
@@ -79,7 +82,7 @@ impl World {
         let Some(name) = service.object() else {
             return self.look_at_tree(project, &service.name);
         };
-        if let Some(reason) = self.facts.containers.unknown() {
+        if let Some(reason) = self.facts.docker().containers.unknown() {
             return Err(DriverError::NoEngine { endpoint: "simulated".to_owned(), reason: reason.to_owned() });
         }
         let (container, aside) = match service.workload.spec::<DockerSpec>() {
@@ -103,7 +106,7 @@ impl World {
             return look.instance;
         }
         let tree = self.tree(project, &service.name).filter(|tree| matches!(life_of_tree(tree), Life::Running));
-        let containers = self.facts.containers.known().into_iter().flatten();
+        let containers = self.facts.docker().containers.known().into_iter().flatten();
         let running = |found: &&ContainerFact| found.state == ContainerState::Running;
         let container = containers.filter(running).find(|found| self.is_ours(project, &service.name, found));
         tree.map(|found| crate::runtime::process::instance(key_of_tree(found)))
@@ -111,7 +114,7 @@ impl World {
     }
 
     fn look_at_tree(&self, project: &ProjectName, service: &ServiceName) -> Result<Look, DriverError> {
-        if let Some(reason) = self.facts.trees.unknown() {
+        if let Some(reason) = self.facts.processes().trees.unknown() {
             return Err(DriverError::Refused(reason.to_owned()));
         }
         let tree = self.tree(project, service);
@@ -179,7 +182,7 @@ impl World {
 
     /// The engine's own checks come to what the probes would.
     pub(super) fn refresh_engine_health(&mut self) {
-        let Some(containers) = self.facts.containers.known() else { return };
+        let Some(containers) = self.facts.docker().containers.known() else { return };
         let healths: Vec<(String, EngineHealth)> = containers
             .iter()
             .filter(|container| container.state == ContainerState::Running && container.health.is_some())

@@ -1,8 +1,11 @@
 //! Calls that lcm made in the simulated world, and the replies to them.
 
-use crate::model::hooks::HookPayload;
-use jiff::Timestamp;
 use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::model::hooks::HookPayload;
+
 /// How a call of this kind goes from now on.
 #[derive(Clone, Debug, Default)]
 pub struct Reply {

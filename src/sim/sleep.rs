@@ -10,6 +10,7 @@ use super::{Deed, Sim};
 use crate::model::facts::{GpuHolder, Owner};
 use crate::model::names::ServiceName;
 use crate::model::size::Mebibytes;
+use crate::runtime::process::facts::ProcessReading as _;
 use crate::runtime::{DriverError, Start};
 
 impl Sim {
@@ -80,7 +81,7 @@ impl World {
     }
 
     fn owner_and_pid(&self, thing: &Alive, service: &ServiceName) -> (Owner, i32) {
-        let trees = self.facts.trees.known().into_iter().flatten();
+        let trees = self.facts.processes().trees.known().into_iter().flatten();
         let tree = trees.filter(|tree| !tree.members.is_empty()).find(|tree| key_of_tree(tree) == thing.key);
         match tree {
             Some(tree) => {

@@ -9,16 +9,17 @@ use tokio::time::Instant;
 use super::world::{End, Life, World, gpus_of, is_up, salt_of};
 use crate::model::desired::Service;
 use crate::model::endpoint::{Endpoint, Protocol};
-use crate::model::facts::{
-    ContainerFact, ContainerState, Devices, EngineHealth, ExitFact, GpuFact, ListenerFact, Marks, Owner, ProcessFact,
-    TreeFact,
-};
+use crate::model::facts::{EngineHealth, ExitFact, GpuFact, ListenerFact, Marks, Owner, ProcessFact};
 use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::observed::ASIDE_SUFFIX;
-use crate::model::ownership::{self, Identity, Standing};
-use crate::model::settings::{self, Settings};
 use crate::model::spec::Spec;
+use crate::runtime::docker::facts::DockerReading as _;
+use crate::runtime::docker::facts::{ContainerFact, ContainerState, Devices};
 use crate::runtime::docker::intent::{ContainerSpec, DockerSpec};
+use crate::runtime::docker::ownership::{self, Identity, Standing};
+use crate::runtime::docker::settings::{self, Settings};
+use crate::runtime::process::facts::ProcessReading as _;
+use crate::runtime::process::facts::TreeFact;
 use crate::runtime::{DriverError, Start};
 use crate::sim::keys::{key_of_tree, program};
 
@@ -30,29 +31,29 @@ const KILL: i32 = 9;
 
 impl World {
     pub(super) fn container(&self, name: &str) -> Option<&ContainerFact> {
-        self.facts.containers.known()?.iter().find(|container| container.name == name)
+        self.facts.docker().containers.known()?.iter().find(|container| container.name == name)
     }
 
     pub(super) fn container_mut(&mut self, id: &str) -> Option<&mut ContainerFact> {
-        self.facts.containers.known_mut()?.iter_mut().find(|container| container.id == id)
+        self.facts.docker_mut().containers.known_mut()?.iter_mut().find(|container| container.id == id)
     }
 
     /// The tree of a service, a living one first.
     pub(super) fn tree(&self, project: &ProjectName, service: &ServiceName) -> Option<&TreeFact> {
         let trees = || {
-            let all = self.facts.trees.known().into_iter().flatten();
+            let all = self.facts.processes().trees.known().into_iter().flatten();
             all.filter(|tree| tree.marks.are_of(project, service))
         };
         trees().find(|tree| !tree.members.is_empty()).or_else(|| trees().next_back())
     }
 
     pub(super) fn tree_mut(&mut self, key: &str) -> Option<&mut TreeFact> {
-        self.facts.trees.known_mut()?.iter_mut().find(|tree| key_of_tree(tree) == key)
+        self.facts.processes_mut().trees.known_mut()?.iter_mut().find(|tree| key_of_tree(tree) == key)
     }
 
     pub(super) fn is_alive(&self, key: &str) -> bool {
-        let trees = self.facts.trees.known().into_iter().flatten();
-        let containers = self.facts.containers.known().into_iter().flatten();
+        let trees = self.facts.processes().trees.known().into_iter().flatten();
+        let containers = self.facts.docker().containers.known().into_iter().flatten();
         trees.into_iter().any(|tree| key_of_tree(tree) == key && !tree.members.is_empty())
             || containers.into_iter().any(|container| container.id == key && is_up(container.state))
     }
@@ -73,7 +74,7 @@ impl World {
             ports: container.ports.iter().filter_map(Endpoint::of_published).collect(),
             ..ContainerFact::plain(salt.clone(), container.name.to_string(), ContainerState::Created)
         };
-        self.facts.containers.known_mut().into_iter().for_each(|all| all.push(fact.clone()));
+        self.facts.docker_mut().containers.known_mut().into_iter().for_each(|all| all.push(fact.clone()));
         salt
     }
 
@@ -98,7 +99,7 @@ impl World {
             held: None,
             former_project: None,
         };
-        if let Some(trees) = self.facts.trees.known_mut() {
+        if let Some(trees) = self.facts.processes_mut().trees.known_mut() {
             trees.retain(|tree| tree.marks.project != project || tree.marks.service != service);
             trees.push(fact);
         }

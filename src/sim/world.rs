@@ -7,14 +7,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::behaviour::Behaviour;
+use super::deed::{Crash, Deed, Effect};
 use super::keys::key_of_tree;
 use super::memory::Memory;
-use super::{Behaviour, Call, Crash, Deed, Effect, Reply};
-use crate::model::facts::{ContainerFact, ContainerState, ExitFact, Facts, Marks, ProbeReading};
+use super::reply::{Call, Reply};
+use crate::model::facts::{ExitFact, Facts, Marks, ProbeReading};
 use crate::model::instance::Instance;
 use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::size::Mebibytes;
 use crate::runtime::DriverError;
+use crate::runtime::docker::facts::DockerReading as _;
+use crate::runtime::docker::facts::{ContainerFact, ContainerState};
+use crate::runtime::process::facts::ProcessReading as _;
 
 #[derive(Debug)]
 pub(super) struct World {
@@ -112,8 +117,8 @@ impl World {
         loop {
             self.counter += 1;
             let salt = salt_of(self.counter);
-            let trees = self.facts.trees.known().into_iter().flatten();
-            let containers = self.facts.containers.known().into_iter().flatten();
+            let trees = self.facts.processes().trees.known().into_iter().flatten();
+            let containers = self.facts.docker().containers.known().into_iter().flatten();
             let taken = trees.map(|tree| &tree.marks.salt).chain(containers.map(|container| &container.id));
             if !taken.into_iter().any(|known| *known == salt) {
                 return self.counter;
@@ -200,13 +205,13 @@ impl World {
     }
 
     pub(super) fn alive(&self) -> Vec<Alive> {
-        let trees = self.facts.trees.known().into_iter().flatten().filter(|tree| !tree.members.is_empty());
+        let trees = self.facts.processes().trees.known().into_iter().flatten().filter(|tree| !tree.members.is_empty());
         let trees = trees.map(|tree| Alive {
             key: key_of_tree(tree),
             service: self.ours(&tree.marks),
             holds: declared(&tree.marks),
         });
-        let containers = self.facts.containers.known().into_iter().flatten();
+        let containers = self.facts.docker().containers.known().into_iter().flatten();
         let containers = containers.filter(|found| is_up(found.state)).map(|found| self.alive_container(found));
         trees.chain(containers).collect()
     }

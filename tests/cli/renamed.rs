@@ -20,7 +20,7 @@ fn pid(live: &Live) -> u64 {
     status.run().code(0);
     let world = fs::read_to_string(live.folder.path().join("world.json")).expect("a world");
     let world: serde_json::Value = serde_json::from_str(&world).expect("JSON");
-    let trees = world["trees"]["known"].as_array().or_else(|| world["trees"].as_array()).expect("trees").clone();
+    let trees = world["instances"]["process"]["reading"]["trees"]["known"].as_array().expect("trees").clone();
     let ours: Vec<&serde_json::Value> = trees.iter().filter(|tree| is_of(tree, live)).collect();
     assert_eq!(ours.len(), 1, "{trees:#?}");
     ours[0]["members"][0]["pid"].as_u64().expect("a pid")

@@ -106,7 +106,7 @@ fn what_does_not_matter_makes_no_plan_stale() {
         // Later; somebody else's program came; what runs was started again by hand, and is busy for a moment.
         world["observed_at"] = "2026-11-20T11:00:00Z".into();
         hold(world, 0, 100);
-        let trees = world["trees"]["known"].as_array_mut().expect("trees");
+        let trees = world["instances"]["process"]["reading"]["trees"]["known"].as_array_mut().expect("trees");
         for tree in trees.iter_mut().filter(|tree| tree["marks"]["service"] == "encoder") {
             tree["members"][0]["pid"] = 4711.into();
             tree["started_at"] = "2026-11-20T10:30:00Z".into();

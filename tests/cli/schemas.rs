@@ -39,7 +39,7 @@ fn what_is_said_fits_its_schema() {
     assert_eq!(lcm(&["status", "--format", "json"]).code(0).json()["format"], "lcm.status/1");
     assert_eq!(lcm(&["observe", "--out", "seen.json"]).code(0).stdout, "");
     let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("written");
-    assert_eq!(serde_json::from_str::<Value>(&read("seen.json")).expect("JSON")["format"], "lcm.world/1");
+    assert_eq!(serde_json::from_str::<Value>(&read("seen.json")).expect("JSON")["format"], "lcm.world/2");
     std::fs::write(
         folder.path().join("bad.yaml"),
         "version: 1\nname: bad\nname: bad\nservices: { a: { proces: {} } }\n",
@@ -62,7 +62,7 @@ fn the_version_names_every_format_that_has_a_schema() {
     let spoken = version.lines().find_map(|line| line.strip_prefix("formats")).expect("formats").trim();
     let spoken: Vec<&str> = spoken.split(", ").collect();
     for name in &named {
-        let format = format!("lcm.{name}/1");
+        let format = format!("lcm.{name}/{}", if *name == "world" { 2 } else { 1 });
         assert!(lcm(&["schema", name]).contains(&format!("\"const\": \"{format}\"")), "{name} says which it is");
         assert!(spoken.contains(&format.as_str()), "{format} in {version}");
     }

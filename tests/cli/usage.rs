@@ -109,8 +109,8 @@ fn a_world_that_is_none_is_said_to_be_none() {
     lcm("lcm.yaml").stderr_has("can't take lcm.yaml for the world");
     std::fs::write(
         folder.path().join("next.json"),
-        r#"{"format": "lcm.world/2", "host": "box", "observed_at": "2026-11-20T10:00:00Z"}"#,
+        r#"{"format": "lcm.world/3", "host": "box", "observed_at": "2026-11-20T10:00:00Z"}"#,
     )
     .expect("written");
-    lcm("next.json").stderr_has("its format is lcm.world/2");
+    lcm("next.json").stderr_has("its format is lcm.world/3");
 }

@@ -7,10 +7,10 @@ use crate::image::SERVER;
 use lcm::model::desired::{GpuRequest, Service, StopPolicy};
 use lcm::model::endpoint::{Protocol, PublishedPort};
 use lcm::model::environment::EnvValue;
-use lcm::model::facts::ContainerState;
 use lcm::model::names::GpuId;
 use lcm::model::secret::Secret;
 use lcm::model::spec::Spec;
+use lcm::runtime::docker::facts::ContainerState;
 use lcm::runtime::docker::intent::{ContainerSpec, ExistingContainer, GpuAccess, Ulimit};
 use lcm::runtime::{Life, Pause, Stop};
 

@@ -1,7 +1,7 @@
 //! What the engine tells, and what comes out of a container.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -9,10 +9,11 @@ use crate::bench::{Bench, docker, id, own, until};
 use crate::image::SERVER;
 use lcm::model::desired::{Desired, Probe, Service};
 use lcm::model::endpoint::{Protocol, PublishedPort};
-use lcm::model::facts::{ContainerState, EngineHealth, ProbeReading};
+use lcm::model::facts::{EngineHealth, ProbeReading};
 use lcm::model::instance::Instance;
 use lcm::runtime::Driver as _;
 use lcm::runtime::contract::{ExecOutcome, LogSearch};
+use lcm::runtime::docker::facts::ContainerState;
 use lcm::runtime::docker::intent::ImageHealthcheck;
 use lcm::runtime::machine::Machine;
 
@@ -31,7 +32,7 @@ async fn probe(bench: &Bench, state: &tempfile::TempDir, service: &Service, inst
     let mut environment: BTreeMap<String, String> = std::env::vars().collect();
     environment.insert("LCM_STATE_DIR".to_owned(), state.path().display().to_string());
     let desired = Desired::plain(bench.project.clone(), [service.clone()]);
-    let machine = Machine::new(&desired, environment, PathBuf::from(env!("CARGO_BIN_EXE_lcm")));
+    let machine = Machine::new(&desired, &environment, Path::new(env!("CARGO_BIN_EXE_lcm")));
     machine.probe(&bench.project, service, instance).await
 }
 

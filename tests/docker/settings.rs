@@ -6,18 +6,20 @@ use std::os::unix::fs::symlink;
 use crate::bench::{Bench, docker, id, inspected, own};
 use lcm::model::desired::{Desired, Service};
 use lcm::model::endpoint::{Protocol, PublishedPort};
-use lcm::model::facts::{ContainerFact, Facts, Reading};
-use lcm::model::settings::{Difference, Settings};
+use lcm::model::facts::{Facts, Reading};
+use lcm::runtime::docker::facts::ContainerFact;
+use lcm::runtime::docker::facts::DockerReading as _;
 use lcm::runtime::docker::intent::GpuAccess;
+use lcm::runtime::docker::settings::{Difference, Settings};
 
 /// What of a running service differs from the manifest, by the engine.
 async fn differences(bench: &Bench, service: &Service) -> Vec<Difference> {
     let desired = Desired::plain(bench.project.clone(), [service.clone()]);
     let fact: ContainerFact = bench.fact(service).await;
     let mut facts = Facts::empty("box", jiff::Timestamp::UNIX_EPOCH);
-    facts.networks = bench.engine.networks(&desired).await;
+    facts.docker_mut().networks = bench.engine.networks(&desired).await;
     facts.paths = lcm::host::paths::of_containers(&desired);
-    facts.containers = Reading::Known(bench.facts(&[service]).await);
+    facts.docker_mut().containers = Reading::Known(bench.facts(&[service]).await);
     let marks = fact.marks.as_ref().expect("marks");
     let expected = Settings::expected(service, marks, &facts).expect("a container of lcm's own");
     fact.settings.as_ref().expect("it was inspected").differences(&expected)

@@ -1,7 +1,7 @@
 //! Every row of the table from what is observed to a state, on real containers.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::bench::{Bench, docker, service, until};
@@ -10,10 +10,10 @@ use lcm::model::desired::{Busy, BusyProbe, Desired, Probe, Service};
 use lcm::model::facts::HistoryFact;
 use lcm::model::lifecycle::State;
 use lcm::model::observed::{ObservedService, Ownership};
-use lcm::observe::observe;
 use lcm::runtime::Driver as _;
 use lcm::runtime::docker::intent::ExistingContainer;
 use lcm::runtime::machine::Machine;
+use lcm::runtime::registry::observe;
 
 /// A service that is this container of somebody's, looked at as `lcm status` would look.
 struct Seen<'a> {
@@ -67,7 +67,7 @@ impl<'a> Seen<'a> {
         environment.insert("LCM_STATE_DIR".to_owned(), folder.path().display().to_string());
         environment.insert("LCM_NVML_LIB".to_owned(), String::new());
         let desired = Desired::plain(self.bench.project.clone(), [self.service.clone()]);
-        let machine = Machine::new(&desired, environment, PathBuf::from(env!("CARGO_BIN_EXE_lcm")));
+        let machine = Machine::new(&desired, &environment, Path::new(env!("CARGO_BIN_EXE_lcm")));
         let mut facts = machine.observe(&desired).await;
         let past = |state| HistoryFact { state: Some(state), made: true, ..HistoryFact::default() };
         facts.history.extend(self.past.map(|state| (self.service.name.clone(), past(state))));

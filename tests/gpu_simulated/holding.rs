@@ -128,7 +128,7 @@ fn machine(gpus: &Gpus, desired: &Desired) -> Machine {
         (VARIABLE, path(gpus.path())),
     ];
     let environment = environment.map(|(name, value)| (name.to_owned(), value)).into();
-    Machine::new(desired, environment, PathBuf::from(env!("CARGO_BIN_EXE_lcm")))
+    Machine::new(desired, &environment, Path::new(env!("CARGO_BIN_EXE_lcm")))
 }
 
 pub(crate) async fn a_process_tree_holds_and_a_stranger_beside_it() {

@@ -1,8 +1,10 @@
 //! Containers that somebody else made use the GPUs that they were made with, wherever lcm would rather have them.
 
-use lcm::model::facts::{ContainerFact, ContainerState, Devices, GpuHolder, Owner, Reading};
+use lcm::model::facts::{GpuHolder, Owner, Reading};
 use lcm::model::plan::{Plan, Request};
 use lcm::model::size::Mebibytes;
+use lcm::runtime::docker::facts::DockerReading as _;
+use lcm::runtime::docker::facts::{ContainerFact, ContainerState, Devices};
 
 use crate::gpus::driven_house;
 use crate::house::{House, assert_lines, text};
@@ -24,7 +26,7 @@ fn house(gpu: &str, devices: Option<Devices>, gpus: &[u32]) -> House {
         devices,
         ..ContainerFact::plain("e".repeat(64), "theirs", ContainerState::Exited)
     };
-    house.sim.meddle(|facts| facts.containers = Reading::Known(vec![theirs]));
+    house.sim.meddle(|facts| facts.docker_mut().containers = Reading::Known(vec![theirs]));
     house
 }
 
@@ -93,7 +95,7 @@ fn where_nobody_says_which_it_counts_on_each() {
 fn one_that_runs_counts_where_it_is_measured() {
     let house = house("", Some(Devices::All), &[0, 1]);
     house.sim.meddle(|facts| {
-        let theirs = &mut facts.containers.known_mut().expect("containers")[0];
+        let theirs = &mut facts.docker_mut().containers.known_mut().expect("containers")[0];
         (theirs.state, theirs.exit_code) = (ContainerState::Running, None);
     });
     let lines = house.plan("on");

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use lcm::model::facts::{ExitFact, ProbeReading};
 use lcm::model::plan::Request;
+use lcm::runtime::docker::facts::DockerReading as _;
+use lcm::runtime::process::facts::ProcessReading as _;
 
 use crate::house::{House, assert_lines, text};
 
@@ -83,7 +85,7 @@ fn kept_services_do_not_follow_the_manifest() {
 fn a_moved_image_recreates() {
     let house = House::new(&manifest("fast", ""));
     house.apply("on");
-    house.sim.meddle(|facts| facts.containers.known_mut().expect("containers")[0].image_moved = true);
+    house.sim.meddle(|facts| facts.docker_mut().containers.known_mut().expect("containers")[0].image_moved = true);
     assert!(house.plan("on").contains("start:api [image_changed] after stop:api"), "{}", house.plan("on"));
     house.apply("on");
 }
@@ -93,7 +95,14 @@ fn what_was_killed_is_started_again_and_nothing_else() {
     let house = House::new(&manifest("fast", ""));
     house.apply("on");
     house.sim.meddle(|facts| {
-        for tree in facts.trees.known_mut().expect("trees").iter_mut().filter(|tree| tree.marks.service == "log") {
+        for tree in facts
+            .processes_mut()
+            .trees
+            .known_mut()
+            .expect("trees")
+            .iter_mut()
+            .filter(|tree| tree.marks.service == "log")
+        {
             tree.members.clear();
             tree.shim = None;
             tree.exit = Some(ExitFact { code: None, signal: Some(9), at: None });
@@ -115,7 +124,7 @@ fn what_stopped_answering_is_restarted() {
     house.sim.set_behaviour("a", sick);
     house.sim.meddle(|facts| {
         facts.observed_at = "2026-01-03T00:00:00Z".parse().expect("a time");
-        for tree in facts.trees.known_mut().expect("trees") {
+        for tree in facts.processes_mut().trees.known_mut().expect("trees") {
             tree.started_at = Some("2026-01-01T00:00:00Z".parse().expect("a time"));
         }
     });

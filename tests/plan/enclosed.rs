@@ -4,6 +4,7 @@
 use lcm::model::enclosure::EnclosureFact;
 use lcm::model::facts::{ListenerFact, Owner, Reading};
 use lcm::model::plan::Request;
+use lcm::runtime::docker::facts::DockerReading as _;
 
 use crate::house::{House, assert_lines, text};
 
@@ -81,7 +82,7 @@ fn a_store_that_ends_with_the_container_is_a_warning() {
 fn the_gpus_and_ports_of_another_machines_engine_are_not_this_hosts() {
     let house = House::new(MIXED);
     house.sim.meddle(|facts| {
-        facts.engine_elsewhere = Some("it is reached over the network".to_owned());
+        facts.docker_mut().elsewhere = Some("it is reached over the network".to_owned());
         let (program, owner) = (Some("python3".to_owned()), Owner::Stranger);
         facts.listeners =
             Reading::Known(vec![ListenerFact { port: 9000, address: None, pid: Some(4711), program, owner }]);
@@ -97,7 +98,7 @@ fn the_gpus_and_ports_of_another_machines_engine_are_not_this_hosts() {
 fn what_runs_at_another_machines_engine_takes_no_gpu_of_this_host_and_is_left() {
     let house = House::new(MIXED);
     house.apply("all");
-    house.sim.meddle(|facts| facts.engine_elsewhere = Some("its socket is held by ssh (pid 7)".to_owned()));
+    house.sim.meddle(|facts| facts.docker_mut().elsewhere = Some("its socket is held by ssh (pid 7)".to_owned()));
     let plan = house.plan_for(&house.desired(Some("all")), &Request::default());
     assert!(plan.steps.is_empty() && text(&plan).starts_with("blocked gpu [remote_engine]"), "{}", text(&plan));
     assert_eq!(plan.gpus[0].before_mib.0, 8192, "the process's alone");

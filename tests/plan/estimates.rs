@@ -3,8 +3,9 @@
 use lcm::model::desired::Desired;
 use lcm::model::facts::{Estimates, Facts, HistoryFact};
 use lcm::model::plan::{Plan, Request};
-use lcm::observe::observe;
 use lcm::plan::{audit, plan};
+use lcm::runtime::process::facts::ProcessReading as _;
+use lcm::runtime::registry::observe;
 
 use crate::house::House;
 
@@ -63,7 +64,7 @@ fn of_a_start_that_is_under_way_the_rest_is_expected_and_nothing_when_it_is_over
     facts.probes.clear();
     let probe = serde_json::from_str(r#"{ "health": { "failed": { "failures": 1, "detail": "refused" } } }"#);
     facts.probes.insert("painter".into(), probe.expect("a reading"));
-    facts.trees.known_mut().expect("known")[0].started_at =
+    facts.processes_mut().trees.known_mut().expect("known")[0].started_at =
         Some(facts.observed_at - jiff::SignedDuration::from_secs(40));
     let mut estimate_of = |ready_ms| {
         facts.history.insert("painter".into(), past(ready_ms, 1));

@@ -6,8 +6,8 @@ use lcm::model::observed::Observed;
 use lcm::model::plan::{Plan, Purpose, Request, Step};
 use lcm::model::size::Mebibytes;
 use lcm::model::words::Word;
-use lcm::observe::observe;
 use lcm::plan::audit;
+use lcm::runtime::registry::observe;
 use lcm::sim::{Behaviour, Sleep};
 
 use crate::gpus::driven_house;

@@ -4,6 +4,7 @@ use lcm::model::facts::{GpuFact, ProbeFacts, ProbeReading, Reading};
 use lcm::model::names::GpuId;
 use lcm::model::plan::{Plan, Request};
 use lcm::model::size::Mebibytes;
+use lcm::runtime::process::facts::ProcessReading as _;
 use lcm::sim::Behaviour;
 
 use crate::house::{House, assert_lines, text};
@@ -67,7 +68,7 @@ fn a_gpu_that_the_driver_has_no_more_is_left_for_another_by_what_fails_too() {
         let detail = "it answers 503".to_owned();
         let health = Some(ProbeReading::Failed { failures: 9, detail });
         facts.probes.insert("a".into(), ProbeFacts { health, busy: None });
-        let tree = &mut facts.trees.known_mut().expect("trees")[0];
+        let tree = &mut facts.processes_mut().trees.known_mut().expect("trees")[0];
         tree.started_at = Some("2026-01-01T00:00:00Z".parse().expect("a time"));
     });
     let plan = look(&house);

@@ -7,6 +7,7 @@ use lcm::model::names::ServiceName;
 use lcm::model::plan::{Plan, ReasonCode, Request};
 use lcm::model::size::Mebibytes;
 use lcm::model::words::Word;
+use lcm::runtime::docker::facts::DockerReading as _;
 use lcm::sim::Behaviour;
 
 use crate::gpus::driven_house;
@@ -91,7 +92,7 @@ fn no_driver(house: &House) {
 }
 
 fn no_engine(house: &House) {
-    house.sim.meddle(|facts| facts.containers = Reading::Unknown("the engine does not answer".to_owned()));
+    house.sim.meddle(|facts| facts.docker_mut().containers = Reading::Unknown("the engine does not answer".to_owned()));
 }
 
 #[test]

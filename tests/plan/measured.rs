@@ -4,6 +4,7 @@ use lcm::model::facts::{GpuHolder, ListenerFact, Owner, ProbeFacts, ProbeReading
 use lcm::model::names::ServiceName;
 use lcm::model::plan::{Plan, Request};
 use lcm::model::size::Mebibytes;
+use lcm::runtime::process::facts::ProcessReading as _;
 use lcm::sim::Behaviour;
 
 use crate::gpus::driven_house;
@@ -69,7 +70,7 @@ fn what_it_holds_while_it_still_loads_is_no_reason_for_advice() {
     let failing = ProbeReading::Failed { failures: 1, detail: "refused".to_owned() };
     house.sim.meddle(|facts| {
         let now = facts.observed_at;
-        facts.trees.known_mut().expect("trees").iter_mut().for_each(|tree| tree.started_at = Some(now));
+        facts.processes_mut().trees.known_mut().expect("trees").iter_mut().for_each(|tree| tree.started_at = Some(now));
         facts.probes.insert("small".into(), ProbeFacts { health: Some(failing), busy: None });
     });
     assert_eq!(look(&house, "small").warnings, Vec::<String>::new(), "it is starting");
@@ -219,7 +220,7 @@ modes: { small: { services: [small] }, big: { services: [big], others: keep } }
     holds(&house, 0, Some(512));
     let used = |mode| {
         let desired = house.desired(Some(mode));
-        let observed = lcm::observe::observe(&house.sim.world(), &desired);
+        let observed = lcm::runtime::registry::observe(&house.sim.world(), &desired);
         let room = lcm::plan::capacity(&desired, &observed, &Request::default());
         lcm::report::status::Status::of(&desired, &observed, &room, None).gpus[0].used_mib
     };

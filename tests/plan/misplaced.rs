@@ -3,11 +3,13 @@
 
 use crate::house::{House, assert_lines, text};
 use lcm::model::desired::Desired;
-use lcm::model::facts::{ContainerFact, ContainerState, Facts, Marks};
+use lcm::model::facts::{Facts, Marks};
 use lcm::model::plan::{Purpose, Request};
 use lcm::model::size::Mebibytes;
-use lcm::observe::observe;
 use lcm::plan::{audit, plan};
+use lcm::runtime::docker::facts::DockerReading as _;
+use lcm::runtime::docker::facts::{ContainerFact, ContainerState};
+use lcm::runtime::registry::observe;
 
 fn manifest(run: &str) -> String {
     format!(
@@ -70,7 +72,7 @@ fn a_container_left_behind_by_a_service_that_is_another_thing_now_is_an_orphan()
     for to in [PROCESS, EXISTING] {
         let (house, desired) = moved(CONTAINER, to);
         let mut facts = house.look(&desired);
-        let left = &mut facts.containers.known_mut().expect("containers")[0];
+        let left = &mut facts.docker_mut().containers.known_mut().expect("containers")[0];
         left.name = "left".to_owned();
         // As an lcm left it whose manifest gave it that name.
         left.marks.as_mut().expect("it is ours").name = "left".to_owned();
@@ -80,7 +82,7 @@ fn a_container_left_behind_by_a_service_that_is_another_thing_now_is_an_orphan()
         }
         let theirs =
             ContainerFact { id: "e".repeat(64), name: "theirs".to_owned(), marks: None, ports: vec![], ..left.clone() };
-        facts.containers.known_mut().expect("containers").push(theirs);
+        facts.docker_mut().containers.known_mut().expect("containers").push(theirs);
         let observed = observe(&facts, &desired);
         assert_eq!(observed.orphans.len(), 1, "{to}: {:?}", observed.orphans);
         let held = if to == PROCESS { Mebibytes::ZERO } else { Mebibytes(2 * 8192) };
@@ -95,7 +97,7 @@ fn a_container_left_behind_by_a_service_that_is_another_thing_now_is_an_orphan()
 fn an_orphan_with_the_services_name_is_part_of_its_arithmetic() {
     let (house, desired) = moved(CONTAINER, EXISTING);
     let mut facts = house.look(&desired);
-    let containers = facts.containers.known_mut().expect("containers");
+    let containers = facts.docker_mut().containers.known_mut().expect("containers");
     containers[0].marks.as_mut().expect("it is ours").vram_mib = 18_000;
     let theirs = ContainerFact {
         id: "e".repeat(64),
@@ -120,7 +122,7 @@ fn an_orphan_with_the_services_name_is_part_of_its_arithmetic() {
 fn what_was_put_aside_and_runs_is_counted() {
     let (house, desired) = moved(CONTAINER, CONTAINER);
     let mut facts = house.look(&desired);
-    let containers = facts.containers.known_mut().expect("containers");
+    let containers = facts.docker_mut().containers.known_mut().expect("containers");
     let current: &ContainerFact = &containers[0];
     let marks = current.marks.clone().map(|marks| Marks { salt: "older".to_owned(), ..marks });
     let aside = ContainerFact {
@@ -140,7 +142,7 @@ fn what_was_put_aside_and_runs_is_counted() {
     assert_eq!(made.gpus[0].before_mib, Mebibytes(2 * 8192));
 
     // Without a successor it is the service, by another name.
-    facts.containers.known_mut().expect("containers").remove(0);
+    facts.docker_mut().containers.known_mut().expect("containers").remove(0);
     facts.listeners.known_mut().expect("listeners").clear();
     let expected = "stop:a [spec_changed] 8192 on gpu-0
          start:a [spec_changed] 8192 on gpu-0 after stop:a";

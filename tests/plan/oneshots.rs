@@ -2,7 +2,7 @@
 
 use lcm::model::lifecycle::State;
 use lcm::model::plan::{Purpose, Request};
-use lcm::observe::observe;
+use lcm::runtime::registry::observe;
 use lcm::sim::Behaviour;
 
 use crate::house::{House, assert_lines};

@@ -3,6 +3,8 @@
 use lcm::model::facts::Marks;
 use lcm::model::lifecycle::State;
 use lcm::model::plan::{Purpose, Request};
+use lcm::runtime::docker::facts::DockerReading as _;
+use lcm::runtime::process::facts::ProcessReading as _;
 
 use crate::house::{House, assert_lines, text};
 
@@ -49,7 +51,7 @@ fn down_leaves_nothing_of_ours_and_does_not_touch_the_rest() {
     let house = House::new(BEFORE);
     house.apply_for(&house.desired(None), &request(false));
     house.sim.meddle(|facts| {
-        let containers = facts.containers.known_mut().expect("containers");
+        let containers = facts.docker_mut().containers.known_mut().expect("containers");
         let mut stranger = containers[0].clone();
         stranger.id = "f".repeat(64);
         stranger.name = "precious".to_owned();
@@ -69,8 +71,16 @@ fn down_leaves_nothing_of_ours_and_does_not_touch_the_rest() {
          remove:a [requested] after stop:a",
     );
     house.apply_for(&desired, &down);
-    let names: Vec<String> =
-        house.sim.world().containers.known().expect("containers").iter().map(|found| found.name.clone()).collect();
+    let names: Vec<String> = house
+        .sim
+        .world()
+        .docker()
+        .containers
+        .known()
+        .expect("containers")
+        .iter()
+        .map(|found| found.name.clone())
+        .collect();
     assert_eq!(names, ["precious", "others"]);
 }
 
@@ -79,7 +89,7 @@ fn a_container_of_another_project_blocks_and_is_named() {
     let house = House::new(BEFORE);
     house.apply_for(&house.desired(None), &request(false));
     house.sim.meddle(|facts| {
-        let found = &mut facts.containers.known_mut().expect("containers")[0];
+        let found = &mut facts.docker_mut().containers.known_mut().expect("containers")[0];
         found.marks.as_mut().expect("marks").project = "elsewhere".to_owned();
     });
     assert_lines(
@@ -103,7 +113,7 @@ fn what_is_paused_without_a_hold_goes_on() {
     let desired = house.desired(None);
     house.apply_for(&desired, &request(false));
     house.sim.meddle(|facts| {
-        for tree in facts.trees.known_mut().expect("trees") {
+        for tree in facts.processes_mut().trees.known_mut().expect("trees") {
             tree.suspended = true;
         }
     });

@@ -3,12 +3,14 @@
 
 use lcm::model::claim::Claimant;
 use lcm::model::desired::Desired;
-use lcm::model::facts::{ContainerFact, ContainerState, Facts};
+use lcm::model::facts::Facts;
 use lcm::model::observed::{Observed, Ownership};
-use lcm::model::ownership::{on_other_hosts, owner_uids};
 use lcm::model::plan::{Plan, Purpose, Request};
-use lcm::observe::observe;
 use lcm::plan::{audit, plan};
+use lcm::runtime::docker::facts::DockerReading as _;
+use lcm::runtime::docker::facts::{ContainerFact, ContainerState};
+use lcm::runtime::docker::ownership::{on_other_hosts, owner_uids};
+use lcm::runtime::registry::observe;
 
 use crate::house::{House, assert_lines, text};
 
@@ -33,7 +35,7 @@ fn shop(change: impl FnOnce(&mut Vec<ContainerFact>)) -> (House, Desired) {
     let house = House::new(SHOP);
     let desired = house.desired(None);
     house.apply_for(&desired, &Request::default());
-    house.sim.meddle(|facts| change(facts.containers.known_mut().expect("containers")));
+    house.sim.meddle(|facts| change(facts.docker_mut().containers.known_mut().expect("containers")));
     (house, desired)
 }
 
@@ -248,7 +250,7 @@ fn a_renamed_project_takes_its_things_over_without_a_restart() {
     let desired = house.desired(None);
     house.apply_for(&desired, &Request::default());
     let names = |house: &House| -> Vec<String> {
-        house.sim.world().containers.known().into_iter().flatten().map(|found| found.name.clone()).collect()
+        house.sim.world().docker().containers.known().into_iter().flatten().map(|found| found.name.clone()).collect()
     };
     assert_eq!(names(&house), ["store-web"]);
     let (house, _) = shop(|_| {});

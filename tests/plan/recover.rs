@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use lcm::model::desired::{Desired, Recover};
-use lcm::model::facts::{Attempts, ExitFact, TreeFact};
+use lcm::model::facts::{Attempts, ExitFact};
 use lcm::model::names::ServiceName;
 use lcm::model::plan::{Plan, ReasonCode, Request};
 use lcm::model::words::Word;
-use lcm::observe::observe;
 use lcm::plan::audit;
 use lcm::runtime::Driver as _;
+use lcm::runtime::process::facts::ProcessReading as _;
+use lcm::runtime::process::facts::TreeFact;
+use lcm::runtime::registry::observe;
 use lcm::sim::Behaviour;
 use lcm::store::Store as _;
 
@@ -51,7 +53,7 @@ fn tried(house: &House, service: &str, count: u32, seconds: u64) {
 
 fn each_tree(house: &House, service: &str, change: impl Fn(&mut TreeFact)) {
     house.sim.meddle(|facts| {
-        let trees = facts.trees.known_mut().expect("trees").iter_mut();
+        let trees = facts.processes_mut().trees.known_mut().expect("trees").iter_mut();
         trees.filter(|tree| tree.marks.service == service).for_each(change);
     });
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use lcm::model::lifecycle::State;
 use lcm::model::plan::{Purpose, Request};
 use lcm::model::words::Word;
-use lcm::observe::observe;
 use lcm::plan::audit;
+use lcm::runtime::registry::observe;
 
 use crate::house::{House, assert_lines, text};
 

@@ -1,10 +1,14 @@
 //! Real settings of what runs against the manifest: mended in place where an engine can, made anew where it can't, and
 //! left where nothing of the manifest is touched.
 
-use lcm::model::facts::{ContainerState, Facts, HeldFact, HeldPath, PathFact, ProbeReading, Reading};
+use lcm::model::facts::{Facts, PathFact, ProbeReading, Reading};
 use lcm::model::lifecycle::Action;
 use lcm::model::plan::{Plan, Request};
-use lcm::model::settings::Settings;
+use lcm::runtime::docker::facts::ContainerState;
+use lcm::runtime::docker::facts::DockerReading as _;
+use lcm::runtime::docker::settings::Settings;
+use lcm::runtime::process::facts::ProcessReading as _;
+use lcm::runtime::process::facts::{HeldFact, HeldPath};
 use lcm::sim::Behaviour;
 
 use crate::house::{House, assert_lines, text};
@@ -30,7 +34,7 @@ modes:
 fn running() -> House {
     let house = House::new(MANIFEST);
     house.sim.meddle(|facts| {
-        facts.networks = Reading::Known([("inside".to_owned(), "n1".to_owned())].into());
+        facts.docker_mut().networks = Reading::Known([("inside".to_owned(), "n1".to_owned())].into());
         facts.paths = [("/srv/conf".to_owned(), path("/srv/r1/conf", "1:1"))].into();
     });
     house.apply("on");
@@ -46,7 +50,7 @@ fn change(house: &House, change: impl FnOnce(&mut Settings)) {
 }
 
 fn settings(facts: &mut Facts) -> &mut Settings {
-    let containers = facts.containers.known_mut().expect("containers");
+    let containers = facts.docker_mut().containers.known_mut().expect("containers");
     containers[0].settings.as_mut().expect("real settings")
 }
 
@@ -139,11 +143,13 @@ fn a_host_folder_that_a_link_leads_elsewhere_by_now_is_another() {
 #[test]
 fn a_network_that_was_made_anew_is_joined_anew() {
     let house = running();
-    house.sim.meddle(|facts| facts.networks = Reading::Known([("inside".to_owned(), "n2".to_owned())].into()));
+    house
+        .sim
+        .meddle(|facts| facts.docker_mut().networks = Reading::Known([("inside".to_owned(), "n2".to_owned())].into()));
     assert_lines(&text(&planned(&house)), "update:api [settings_changed]");
     house.apply("on");
     // Networks that can't be listed are no reason to touch anything.
-    house.sim.meddle(|facts| facts.networks = Reading::Unknown("the engine is busy".to_owned()));
+    house.sim.meddle(|facts| facts.docker_mut().networks = Reading::Unknown("the engine is busy".to_owned()));
     assert_lines(&text(&planned(&house)), "");
 }
 
@@ -152,7 +158,7 @@ fn a_container_of_an_earlier_lcm_is_only_warned_about() {
     let house = running();
     change(&house, |real| drop(real.mounts.insert("/conf".into(), "/srv/conf:ro".into())));
     house.sim.meddle(|facts| {
-        let containers = facts.containers.known_mut().expect("containers");
+        let containers = facts.docker_mut().containers.known_mut().expect("containers");
         containers[0].marks.as_mut().expect("marks").compared = 0;
     });
     let plan = planned(&house);
@@ -172,13 +178,17 @@ fn a_container_of_an_earlier_lcm_is_only_warned_about() {
 #[test]
 fn a_pause_without_a_hold_ends_with_the_next_apply() {
     let house = running();
-    house.sim.meddle(|facts| facts.containers.known_mut().expect("containers")[0].state = ContainerState::Paused);
+    house.sim.meddle(|facts| {
+        facts.docker_mut().containers.known_mut().expect("containers")[0].state = ContainerState::Paused
+    });
     let plan = planned(&house);
     assert_lines(&text(&plan), "unpause:api [settings_changed]");
     assert_eq!(plan.steps[0].action, Action::Unpause);
     house.apply("on");
     // Changed and paused, it is made anew at once.
-    house.sim.meddle(|facts| facts.containers.known_mut().expect("containers")[0].state = ContainerState::Paused);
+    house.sim.meddle(|facts| {
+        facts.docker_mut().containers.known_mut().expect("containers")[0].state = ContainerState::Paused
+    });
     change(&house, |real| drop(real.mounts.remove("/data")));
     assert_lines(&house.plan("on"), "stop:api [settings_changed]\nstart:api [settings_changed] after stop:api");
     house.apply("on");
@@ -188,7 +198,9 @@ fn a_pause_without_a_hold_ends_with_the_next_apply() {
 fn a_network_that_is_missing_while_a_service_does_not_answer_is_why_it_is_made_anew() {
     let probed = "\n    health: { http: \"http://127.0.0.1:8080/\" }\nmodes:";
     let house = House::new(&MANIFEST.replace("\nmodes:", probed));
-    house.sim.meddle(|facts| facts.networks = Reading::Known([("inside".to_owned(), "n1".to_owned())].into()));
+    house
+        .sim
+        .meddle(|facts| facts.docker_mut().networks = Reading::Known([("inside".to_owned(), "n1".to_owned())].into()));
     house.sim.meddle(|facts| facts.paths = [("/srv/conf".to_owned(), path("/srv/r1/conf", "1:1"))].into());
     house.apply("on");
     change(&house, |real| drop(real.networks.remove("inside")));
@@ -196,7 +208,7 @@ fn a_network_that_is_missing_while_a_service_does_not_answer_is_why_it_is_made_a
     let again = "stop:api [settings_changed]\nstart:api [settings_changed] after stop:api";
     for started_at in ["2026-01-02T03:04:00Z", "2026-01-01T00:00:00Z"] {
         house.sim.meddle(|facts| {
-            facts.containers.known_mut().expect("containers")[0].started_at = started_at.parse().ok();
+            facts.docker_mut().containers.known_mut().expect("containers")[0].started_at = started_at.parse().ok();
             facts.probes.entry("api".into()).or_default().health =
                 Some(ProbeReading::Failed { failures: 3, detail: "connection refused".to_owned() });
         });
@@ -210,7 +222,9 @@ fn what_depends_on_a_paused_service_starts_once_that_goes_on() {
     let house = running();
     let above = "  above: { process: { command: [serve], cwd: /srv }, depends_on: [api] }\nmodes:";
     house.rewrite(&MANIFEST.replace("modes:", above).replace("on: { services: [api] }", "on: { services: [above] }"));
-    house.sim.meddle(|facts| facts.containers.known_mut().expect("containers")[0].state = ContainerState::Paused);
+    house.sim.meddle(|facts| {
+        facts.docker_mut().containers.known_mut().expect("containers")[0].state = ContainerState::Paused
+    });
     assert_lines(&house.plan("on"), "unpause:api [settings_changed]\nstart:above [wanted_by_mode] after unpause:api");
     house.apply("on");
 }
@@ -247,7 +261,7 @@ fn process(now: Option<PathFact>, held: HeldFact) -> House {
     house.apply("on");
     house.sim.meddle(|facts| {
         facts.paths = now.map(|now| ("/srv/current".to_owned(), now)).into_iter().collect();
-        facts.trees.known_mut().expect("trees")[0].held = Some(held);
+        facts.processes_mut().trees.known_mut().expect("trees")[0].held = Some(held);
     });
     house
 }

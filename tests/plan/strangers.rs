@@ -5,7 +5,7 @@ use lcm::model::facts::{ListenerFact, Owner, ProbeFacts, ProbeReading, Reading};
 use lcm::model::lifecycle::State;
 use lcm::model::names::ServiceName;
 use lcm::model::plan::{Purpose, Request};
-use lcm::observe::observe;
+use lcm::runtime::registry::observe;
 
 use crate::house::{House, assert_lines, text};
 

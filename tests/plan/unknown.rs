@@ -2,8 +2,9 @@
 
 use lcm::model::facts::Reading;
 use lcm::model::plan::Request;
-use lcm::observe::observe;
 use lcm::plan::{audit, plan};
+use lcm::runtime::docker::facts::DockerReading as _;
+use lcm::runtime::registry::observe;
 
 use crate::house::{House, assert_lines, text};
 
@@ -23,7 +24,7 @@ modes:
 fn an_engine_that_does_not_answer_blocks_what_runs_on_it_and_nothing_else() {
     let house = House::new(MIXED);
     let mut facts = house.sim.world();
-    facts.containers = Reading::Unknown("the engine does not answer".to_owned());
+    facts.docker_mut().containers = Reading::Unknown("the engine does not answer".to_owned());
     for (mode, expected) in [
         (
             "on",
@@ -64,7 +65,7 @@ fn no_memory_is_given_away_while_nobody_knows_what_containers_hold() {
     house.apply("box");
     let desired = house.desired(Some("native"));
     let mut facts = house.look(&desired);
-    facts.containers = Reading::Unknown("the engine does not answer".to_owned());
+    facts.docker_mut().containers = Reading::Unknown("the engine does not answer".to_owned());
     let observed = observe(&facts, &desired);
     let made = plan(&desired, &observed, &Request::default());
     assert_eq!(audit(&made, &desired, &observed, &Request::default()), Vec::<String>::new());

@@ -6,7 +6,9 @@ use lcm::model::facts::{ProbeReading, Reading};
 use lcm::model::lifecycle::State;
 use lcm::model::plan::{Purpose, Request};
 use lcm::model::words::Word;
-use lcm::observe::observe;
+use lcm::runtime::docker::facts::DockerReading as _;
+use lcm::runtime::process::facts::ProcessReading as _;
+use lcm::runtime::registry::observe;
 use lcm::sim::Behaviour;
 
 use crate::house::{House, assert_lines};
@@ -74,7 +76,7 @@ fn nobody_asks_how_what_is_maintained_does_and_one_that_does_not_run_is_not_star
     });
     assert_lines(&house.plan("paint"), "held painter [maintenance]");
     house.sim.meddle(|facts| {
-        for tree in facts.trees.known_mut().expect("asked") {
+        for tree in facts.processes_mut().trees.known_mut().expect("asked") {
             tree.members.clear();
         }
     });
@@ -89,7 +91,7 @@ fn nobody_asks_how_what_is_maintained_does_and_one_that_does_not_run_is_not_star
 fn an_engine_that_does_not_answer_takes_no_word_away() {
     let house = painting();
     house.say("encoder", Some(Word::Maintain));
-    house.sim.meddle(|facts| facts.containers = Reading::Unknown("no engine".to_owned()));
+    house.sim.meddle(|facts| facts.docker_mut().containers = Reading::Unknown("no engine".to_owned()));
     assert!(house.plan("paint").contains("held encoder [maintenance]"), "{}", house.plan("paint"));
     house.say("encoder", Some(Word::Terminate));
     assert!(house.plan("paint").contains("held encoder [terminated]"), "{}", house.plan("paint"));
@@ -110,12 +112,13 @@ fn a_suspension_that_was_not_carried_out_is_by_the_next_apply() {
     assert_eq!(last.metadata["ticket"], "7");
     // A container likewise; one that has ended meanwhile is not brought up for it.
     house.say("painter", None);
-    house.sim.meddle(|facts| facts.trees.known_mut().expect("asked")[0].suspended = false);
+    house.sim.meddle(|facts| facts.processes_mut().trees.known_mut().expect("asked")[0].suspended = false);
     house.say("encoder", Some(Word::Suspend));
     assert_lines(&house.plan("paint"), "pause:encoder [suspended]");
     house.apply("paint");
     house.sim.meddle(|facts| {
-        facts.containers.known_mut().expect("asked")[0].state = lcm::model::facts::ContainerState::Exited;
+        facts.docker_mut().containers.known_mut().expect("asked")[0].state =
+            lcm::runtime::docker::facts::ContainerState::Exited;
     });
     assert_lines(&house.plan("paint"), "held encoder [suspended]");
 }

@@ -11,7 +11,9 @@ use lcm::model::desired::{Busy, BusyProbe, DeclaredGpu, Probe, Service};
 use lcm::model::facts::{BusyReading, Owner, ProbeReading, Reading};
 use lcm::model::size::Mebibytes;
 use lcm::runtime::Driver as _;
+use lcm::runtime::docker::facts::DockerReading as _;
 use lcm::runtime::machine::Machine;
+use lcm::runtime::process::facts::ProcessReading as _;
 
 #[tokio::test]
 async fn one_picture_holds_all_that_was_asked_for() {
@@ -45,15 +47,19 @@ async fn one_picture_holds_all_that_was_asked_for() {
     let machine = machine(&bench, &[&web]);
     let facts = machine.observe(&desired).await;
     assert!(!facts.host.is_empty() && facts.history.is_empty());
-    assert_eq!((facts.engine, facts.containers), (None, Reading::NotAsked), "no engine is used");
-    let Reading::Known(gpus) = facts.gpus else { panic!("they are declared") };
+    assert_eq!(
+        (facts.docker().engine.clone(), facts.docker().containers.clone()),
+        (None, Reading::NotAsked),
+        "no engine is used"
+    );
+    let Reading::Known(gpus) = facts.gpus.clone() else { panic!("they are declared") };
     assert_eq!((gpus[0].id.as_str(), gpus[0].index, gpus[0].used), ("gpu-1", 1, None));
-    let Reading::Known(listeners) = facts.listeners else { panic!("they can be read") };
+    let Reading::Known(listeners) = facts.listeners.clone() else { panic!("they can be read") };
     assert_eq!(listeners.len(), 1);
     assert_eq!((listeners[0].port, listeners[0].pid.is_some()), (port, true));
     let owner = Owner::Service { project: bench.project.clone(), service: web.name.clone() };
     assert_eq!(listeners[0].owner, owner);
-    let Reading::Known(trees) = facts.trees else { panic!("they can be read") };
+    let Reading::Known(trees) = &facts.processes().trees else { panic!("they can be read") };
     let ours = trees.iter().filter(|tree| tree.marks.project == bench.project.as_str());
     let alive: Vec<(&str, bool)> = ours.map(|tree| (tree.marks.service.as_str(), !tree.members.is_empty())).collect();
     assert_eq!(alive, [("ended", false), ("sick", true), ("web", true), ("young", true)]);

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use lcm::model::claim::{ClaimFact, Claimant};
 use lcm::model::desired::Service;
-use lcm::model::facts::{LostShim, Reading};
+use lcm::model::facts::Reading;
+use lcm::runtime::process::facts::LostShim;
 use lcm::runtime::{Life, Start};
 use rustix::process::{Signal, geteuid};
 use serde_json::{Value, json};

@@ -21,7 +21,7 @@ pub(crate) fn machine(bench: &Bench, services: &[&Service]) -> Machine {
     let shim = PathBuf::from(env!("CARGO_BIN_EXE_lcm"));
     let mut environment = bench.processes.environment.clone();
     environment.insert("DOCKER_HOST".to_owned(), "unix:///nowhere/docker.sock".to_owned());
-    Machine::new(&bench.desired(services), environment, shim)
+    Machine::new(&bench.desired(services), &environment, &shim)
 }
 
 pub(crate) fn get(port: u16, path: &str) -> HttpProbe {

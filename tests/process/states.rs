@@ -6,8 +6,8 @@ use lcm::model::desired::{Busy, BusyProbe, Probe, Service};
 use lcm::model::facts::HistoryFact;
 use lcm::model::lifecycle::State;
 use lcm::model::observed::ObservedService;
-use lcm::observe::observe;
 use lcm::runtime::Driver as _;
+use lcm::runtime::registry::observe;
 use rustix::process::Signal;
 
 use crate::probing::machine;

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use lcm::model::desired::{Desired, Health, Probe, Service, StopPolicy};
 use lcm::model::environment::EnvValue;
-use lcm::model::facts::TreeFact;
 use lcm::model::instance::Instance;
 use lcm::model::names::{ProjectName, ServiceName};
 use lcm::model::secret::Secret;
 use lcm::model::spec::Spec;
 use lcm::runtime::process::drive::Processes;
+use lcm::runtime::process::facts::TreeFact;
 use lcm::runtime::process::intent::{CommandSpec, LogPolicy, ProcessSpec};
 use lcm::runtime::{Life, Look, Start, Stop};
 use rustix::process::{Pid, Signal, kill_process};

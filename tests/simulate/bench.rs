@@ -8,7 +8,7 @@ use std::time::Duration;
 use lcm::apply::{Context, OnFailure, Options, Outcome, apply};
 use lcm::model::desired::{Condition, Desired, GpuRef, GpuRequest, Service, StopPolicy};
 use lcm::model::event::EventKind;
-use lcm::model::facts::{ContainerState, Facts};
+use lcm::model::facts::Facts;
 use lcm::model::lifecycle::Action;
 use lcm::model::names::{GpuId, ObjectName, ServiceName};
 use lcm::model::observed::Observed;
@@ -17,10 +17,13 @@ use lcm::model::room::Room;
 use lcm::model::size::Mebibytes;
 use lcm::model::snapshot::{PlanError, Planner, Snapshot};
 use lcm::model::workload::Origin;
-use lcm::observe::observe;
 use lcm::plan::{audit, plan};
 use lcm::runtime::Driver;
+use lcm::runtime::docker::facts::ContainerState;
+use lcm::runtime::docker::facts::DockerReading as _;
 use lcm::runtime::docker::intent::DockerSpec;
+use lcm::runtime::process::facts::ProcessReading as _;
+use lcm::runtime::registry::observe;
 use lcm::sim::{Behaviour, Crash, Deed, OVERPROMISED, Sim};
 use lcm::store::memory::Memory;
 use lcm::store::{Author, Store};
@@ -299,12 +302,12 @@ impl Bench {
     fn foreign(&self, facts: &Facts) -> (Vec<String>, Vec<String>) {
         let names: BTreeSet<&str> =
             self.desired.services.values().filter_map(Service::object).map(ObjectName::as_str).collect();
-        let containers = facts.containers.known().into_iter().flatten();
+        let containers = facts.docker().containers.known().into_iter().flatten();
         let containers = containers.filter(|found| match &found.marks {
             Some(marks) => marks.project != PROJECT,
             None => !self.is_existing(&found.name) || !names.contains(&*found.name),
         });
-        let trees = facts.trees.known().into_iter().flatten().filter(|tree| tree.marks.project != PROJECT);
+        let trees = facts.processes().trees.known().into_iter().flatten().filter(|tree| tree.marks.project != PROJECT);
         (containers.map(|one| format!("{one:?}")).collect(), trees.map(|one| format!("{one:?}")).collect())
     }
 
@@ -321,10 +324,10 @@ impl Bench {
 
     /// Declared memory on a GPU when the world began, by everybody's marks.
     fn used_before(&self, gpu: &GpuId) -> Mebibytes {
-        let containers = self.began.containers.known().into_iter().flatten();
+        let containers = self.began.docker().containers.known().into_iter().flatten();
         let up = |state| matches!(state, ContainerState::Running | ContainerState::Paused);
         let containers = containers.filter(|found| up(found.state)).filter_map(|found| found.marks.as_ref());
-        let trees = self.began.trees.known().into_iter().flatten().filter(|tree| !tree.members.is_empty());
+        let trees = self.began.processes().trees.known().into_iter().flatten().filter(|tree| !tree.members.is_empty());
         let marks = containers.chain(trees.map(|tree| &tree.marks));
         let here = marks.filter(|marks| marks.gpus.split(',').any(|id| id == gpu.as_str()));
         let marked: Mebibytes = here.map(|marks| Mebibytes(marks.vram_mib)).sum();
@@ -335,8 +338,9 @@ impl Bench {
     /// Where the last start of a service put it, by its marks.
     fn gpus_of_last_start(&self, service: &ServiceName) -> Vec<GpuId> {
         let facts = self.sim.world();
-        let containers = facts.containers.known().into_iter().flatten().filter_map(|found| found.marks.clone());
-        let trees = facts.trees.known().into_iter().flatten().map(|tree| tree.marks.clone());
+        let containers =
+            facts.docker().containers.known().into_iter().flatten().filter_map(|found| found.marks.clone());
+        let trees = facts.processes().trees.known().into_iter().flatten().map(|tree| tree.marks.clone());
         let marks = containers.chain(trees).find(|marks| marks.service == service.as_str() && marks.project == PROJECT);
         let gpus = marks.map(|marks| marks.gpus).unwrap_or_default();
         gpus.split(',').filter(|gpu| !gpu.is_empty()).map(GpuId::from).collect()
@@ -345,7 +349,7 @@ impl Bench {
     /// Memory of containers that somebody else made and that ran from the beginning: they bear no marks.
     fn unmarked(&self, gpu: &GpuId, running: &BTreeSet<ServiceName>, started: &BTreeSet<ServiceName>) -> Mebibytes {
         let ran = |name: &str| {
-            let mut found = self.began.containers.known().into_iter().flatten();
+            let mut found = self.began.docker().containers.known().into_iter().flatten();
             found.any(|one| one.name == name && matches!(one.state, ContainerState::Running | ContainerState::Paused))
         };
         let sits = |request: &GpuRequest| match request {

@@ -4,9 +4,12 @@
 use std::time::Duration;
 
 use lcm::model::desired::Desired;
-use lcm::model::facts::{ContainerState, Facts, GpuFact, GpuHolder, Marks, Owner, Reading};
+use lcm::model::facts::{Facts, GpuFact, GpuHolder, Marks, Owner, Reading};
 use lcm::model::names::GpuId;
 use lcm::model::size::Mebibytes;
+use lcm::runtime::docker::facts::ContainerState;
+use lcm::runtime::docker::facts::DockerReading as _;
+use lcm::runtime::process::facts::ProcessReading as _;
 use lcm::sim::{Behaviour, Intrusion, Sleep};
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, any};
@@ -170,12 +173,12 @@ pub(crate) fn measure(draft: &Draft, desired: &Desired, facts: &mut Facts) {
         service: marks.service.as_str().into(),
     };
     let mut seated = Vec::new();
-    for tree in facts.trees.known().into_iter().flatten().filter(|tree| !tree.members.is_empty()) {
+    for tree in facts.processes().trees.known().into_iter().flatten().filter(|tree| !tree.members.is_empty()) {
         let share = part(&tree.marks.service, tree.marks.vram_mib);
         seated.push((of_tree(&tree.marks), tree.members[0].pid, tree.marks.gpus.clone(), share));
     }
     let up = |state| matches!(state, ContainerState::Running | ContainerState::Paused);
-    let containers = facts.containers.known().into_iter().flatten().filter(|found| up(found.state));
+    let containers = facts.docker().containers.known().into_iter().flatten().filter(|found| up(found.state));
     for (pid, container) in (50_000..).zip(containers) {
         let existing = (0..draft.services.len())
             .find(|index| desired.services[&name(*index)].object().is_some_and(|own| own.as_str() == container.name));

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use lcm::model::desired::{Desired, Service};
-use lcm::model::facts::{
-    ContainerFact, ContainerState, ExitFact, Facts, ListenerFact, Marks, Owner, ProbeFacts, ProbeReading, ProcessFact,
-    Reading, TreeFact,
-};
+use lcm::model::facts::{ExitFact, Facts, ListenerFact, Marks, Owner, ProbeFacts, ProbeReading, ProcessFact, Reading};
 use lcm::model::observed::ASIDE_SUFFIX;
-use lcm::model::ownership::base_name;
+use lcm::runtime::docker::facts::DockerReading as _;
+use lcm::runtime::docker::facts::{ContainerFact, ContainerState};
+use lcm::runtime::docker::ownership::base_name;
+use lcm::runtime::process::facts::ProcessReading as _;
+use lcm::runtime::process::facts::TreeFact;
 use serde_json::json;
 
 use crate::draft::{Draft, Found, Kind, PORT_BASE, ServiceDraft, StrangerDraft};
@@ -25,8 +26,8 @@ pub(crate) fn world(draft: &Draft, desired: &Desired) -> Facts {
         world.add_stranger(draft, number, *stranger);
     }
     let mut facts = Facts::empty("host", now);
-    facts.containers = Reading::Known(world.containers);
-    facts.trees = Reading::Known(world.trees);
+    facts.docker_mut().containers = Reading::Known(world.containers);
+    facts.processes_mut().trees = Reading::Known(world.trees);
     facts.listeners = Reading::Known(world.listeners);
     facts.probes = world.probes;
     facts

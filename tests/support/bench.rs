@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use lcm::model::desired::{Desired, Health, Service, StopPolicy};
-use lcm::model::facts::{ContainerFact, Reading};
+use lcm::model::facts::Reading;
 use lcm::model::instance::Instance;
 use lcm::model::names::{GpuId, ProjectName, ServiceName};
 use lcm::model::size::Mebibytes;
 use lcm::model::spec::Spec;
 use lcm::model::workload::Workload;
 use lcm::runtime::docker::drive::{Engine, connect};
+use lcm::runtime::docker::facts::ContainerFact;
 use lcm::runtime::docker::intent::{ContainerSpec, GpuAccess};
 use lcm::runtime::{Life, Look, Start, Stop};
 use serde_json::json;

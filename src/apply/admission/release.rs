@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::apply::run::{Run, StepError, WaitError, poll_interval, spoken};
 use crate::model::desired::Service;
-use crate::model::facts::{Facts, GpuFact, GpuHolder, Owner, Reading, TreeFact};
+use crate::model::facts::{Attribution, Facts, GpuFact, GpuHolder, Owner, Reading, RuntimeFacts};
 use crate::model::instance::Instance;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::plan::{ReasonCode, Step};
@@ -234,14 +234,7 @@ fn still_on_gpus(facts: &Facts, instance: &Instance, before: &BeforeStop) -> Opt
 
 /// Returns the processes of surplus copies: they have the same service name, and this stop does not end them.
 fn other_trees(facts: &Facts, owner: &Owner, instance: &Instance) -> BTreeSet<i32> {
-    let (Owner::Service { project, service }, Instance { id, .. }) = (owner, instance) else {
-        return BTreeSet::new();
-    };
-    let is_it = |tree: &TreeFact| {
-        let first = tree.members.first().map(|first| format!("{}:{}", first.pid, first.start_ticks));
-        tree.marks.salt == *id || (tree.adopted && first.as_ref() == Some(id))
-    };
-    let trees = facts.trees.known().into_iter().flatten();
-    let others = trees.filter(|tree| tree.marks.are_of(project, service) && !is_it(tree));
-    others.flat_map(|tree| &tree.members).map(|member| member.pid).collect()
+    let owned = facts.instances.all().flat_map(RuntimeFacts::owned);
+    let is_another = |one: &Attribution| one.owner == *owner && one.instance.as_ref().is_some_and(|of| of != instance);
+    owned.filter(is_another).flat_map(|one| one.pids).collect()
 }

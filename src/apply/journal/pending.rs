@@ -4,6 +4,10 @@
 //! A store that can't be written forbids a step that has something to record, but for `lcm down`: it would be forgotten
 //! when this run is killed.
 
+use std::path::Path;
+
+use tokio::time::Instant;
+
 use super::call::{self, CallReport, named};
 use super::payload::payload;
 use crate::apply::run::{Commitment, Notice, Run, StepError, StepOutcome, millis};
@@ -17,10 +21,6 @@ use crate::model::names::StepId;
 use crate::model::pending::{Due, PendingCall, digest};
 use crate::model::plan::{PendingLine, PendingStatus, Plan, Purpose, ReasonCode, Step};
 use crate::store::{Entry, PendingChange, StoreError};
-
-use std::path::Path;
-
-use tokio::time::Instant;
 
 /// Returns a call in the form in which it is recorded.
 pub(in crate::apply) fn recorded(

@@ -8,6 +8,7 @@ use crate::model::event::Stage;
 use crate::model::plan::ReasonCode;
 use crate::model::plan::Step;
 use crate::runtime::Pause;
+
 /// Freezes what an operator suspended.
 pub(in crate::apply) async fn pause(run: &Run<'_>, step: &Step) -> StepOutcome {
     let (driver, desired) = (run.context.driver, run.context.desired);

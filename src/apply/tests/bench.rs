@@ -18,7 +18,7 @@ use crate::model::desired::{
     StopPolicy, Wake,
 };
 use crate::model::event::{Event, EventKind, Stage};
-use crate::model::facts::{Facts, GpuFact, GpuHolder, Marks, Owner, ProcessFact, Reading, TreeFact};
+use crate::model::facts::{Facts, GpuFact, GpuHolder, Marks, Owner, ProcessFact, Reading};
 use crate::model::instance::Instance;
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{GpuId, ProjectName, ServiceName, StepId};
@@ -27,7 +27,10 @@ use crate::model::room::{GpuRoom, Holder, Room};
 use crate::model::size::Mebibytes;
 use crate::model::snapshot::{PlanError, Planner, Snapshot};
 use crate::model::spec::Spec;
+use crate::runtime::docker::facts::DockerReading as _;
 use crate::runtime::docker::intent::{ContainerSpec, GpuAccess, PullPolicy};
+use crate::runtime::process::facts::ProcessReading as _;
+use crate::runtime::process::facts::TreeFact;
 use crate::runtime::process::intent::{CommandSpec, LogPolicy, ProcessSpec};
 use crate::sim::{Behaviour, Deed, Sim};
 use crate::store::memory::Memory;
@@ -68,7 +71,7 @@ pub(super) struct Bench {
 /// Plans as it is told to; observes and counts as the real one.
 impl Planner for Bench {
     fn observe(&self, facts: Facts) -> Snapshot {
-        let observed = crate::observe::observe(&facts, &self.desired);
+        let observed = crate::runtime::registry::observe(&facts, &self.desired);
         Snapshot { facts, observed }
     }
 
@@ -90,7 +93,7 @@ impl Bench {
         let began: Timestamp = "2026-01-02T03:04:05Z".parse().expect("a time");
         let mut facts = Facts::empty("host", began);
         let trees = running.iter().map(|name| tree(&desired.services[&(*name).into()])).collect();
-        facts.trees = Reading::Known(trees);
+        facts.processes_mut().trees = Reading::Known(trees);
         Self {
             desired,
             sim: Sim::new(facts),
@@ -247,11 +250,11 @@ impl Bench {
 
     pub(super) fn runs(&self, service: &str) -> bool {
         let world = self.sim.world();
-        let trees = world.trees.known().into_iter().flatten();
-        let containers = world.containers.known().into_iter().flatten();
+        let trees = world.processes().trees.known().into_iter().flatten();
+        let containers = world.docker().containers.known().into_iter().flatten();
         let mut all = trees.filter(|tree| !tree.members.is_empty()).map(|tree| &tree.marks).chain(
             containers
-                .filter(|found| found.state == crate::model::facts::ContainerState::Running)
+                .filter(|found| found.state == crate::runtime::docker::facts::ContainerState::Running)
                 .filter_map(|found| found.marks.as_ref()),
         );
         all.any(|marks| marks.service == service)

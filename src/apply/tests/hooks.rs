@@ -15,6 +15,8 @@ use crate::model::lifecycle::{Class, State};
 use crate::model::plan::ReasonCode;
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
+use crate::runtime::docker::facts::DockerReading as _;
+use crate::runtime::process::facts::ProcessReading as _;
 use crate::sim::{self, Behaviour, Intrusion, Reply};
 use crate::store::Store as _;
 
@@ -210,7 +212,7 @@ async fn an_older_self_that_is_brought_back_calls_nobody() {
     let a = Service { hooks: hooked("a").hooks, ..container("a") };
     let mut bench = Bench::new(vec![a], &[]);
     bench.apply(vec![start("a", &[])]).await;
-    let older = bench.sim.world().containers.known().expect("known")[0].clone();
+    let older = bench.sim.world().docker().containers.known().expect("known")[0].clone();
     let instance = crate::runtime::docker::instance(older.id, older.name.as_str());
     if let Some(service) = bench.desired.services.get_mut(&"a".into()) {
         service.spec = Spec::plain(serde_json::json!({ "command": "newer" }));
@@ -227,7 +229,7 @@ async fn an_older_self_that_is_brought_back_calls_nobody() {
 async fn a_surplus_copy_calls_nobody() {
     let bench = Bench::new(vec![hooked("a")], &["a"]);
     bench.sim.meddle(|facts| {
-        let trees = facts.trees.known_mut().expect("known");
+        let trees = facts.processes_mut().trees.known_mut().expect("known");
         let mut copy = trees[0].clone();
         copy.marks.salt = "surplus".to_owned();
         trees.push(copy);

@@ -44,7 +44,7 @@ impl Bench {
     async fn planned(&self) -> Plan {
         let mut facts = self.sim.observe(&self.desired).await;
         facts.pending = self.store.pending(&self.desired.project).expect("in memory");
-        let observed = crate::observe::observe(&facts, &self.desired);
+        let observed = crate::runtime::registry::observe(&facts, &self.desired);
         crate::plan::plan(&self.desired, &observed, &Request::default())
     }
 

@@ -11,6 +11,8 @@ use crate::model::lifecycle::State;
 use crate::model::plan::Step;
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
+use crate::runtime::docker::facts::DockerReading as _;
+use crate::runtime::process::facts::ProcessReading as _;
 use crate::sim::Behaviour;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -186,7 +188,7 @@ async fn ports_that_cannot_be_looked_at_are_not_free() {
 async fn a_surplus_copy_does_not_wait_for_the_memory_of_its_service() {
     let bench = Bench::new(vec![takes(4_000, "a")], &["a"]).measured(24_000, &[("a", 4_000)]);
     bench.sim.meddle(|facts| {
-        let trees = facts.trees.known_mut().expect("known");
+        let trees = facts.processes_mut().trees.known_mut().expect("known");
         trees[0].members[0].pid = 4711;
         let mut copy = trees[0].clone();
         copy.marks.salt = "surplus".to_owned();
@@ -295,7 +297,7 @@ async fn an_eviction_that_nobody_measures_is_not_believed() {
 #[tokio::test(start_paused = true)]
 async fn what_has_ended_needs_no_eviction() {
     let bench = evicting(Behaviour::default());
-    bench.sim.meddle(|facts| facts.trees.known_mut().expect("known")[0].members.clear());
+    bench.sim.meddle(|facts| facts.processes_mut().trees.known_mut().expect("known")[0].members.clear());
     let outcome = bench.apply(vec![evict("a")]).await;
     assert!(bench.deeds().is_empty() && outcome.failures.is_empty() && !outcome.changed);
 }
@@ -305,7 +307,7 @@ async fn with_older(behaviour: Behaviour) -> (Bench, String) {
     let bench = Bench::new(vec![Service { vram: Mebibytes(15_000), ..container("a") }], &[]);
     let mut bench = bench.measured(24_000, &[]);
     bench.apply(vec![start("a", &[])]).await;
-    let older = bench.sim.world().containers.known().expect("known")[0].clone();
+    let older = bench.sim.world().docker().containers.known().expect("known")[0].clone();
     bench.desired.services.get_mut(&"a".into()).expect("there").spec =
         Spec::plain(serde_json::json!({ "command": "newer" }));
     bench.behaves("a", behaviour);

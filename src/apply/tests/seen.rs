@@ -3,6 +3,7 @@
 use super::bench::{Bench, service, start, stop};
 use crate::model::facts::Reading;
 use crate::model::lifecycle::State;
+use crate::runtime::process::facts::ProcessReading as _;
 use crate::store::Store as _;
 
 fn last(bench: &Bench, service: &str) -> Option<State> {
@@ -24,7 +25,7 @@ async fn what_a_look_finds_otherwise_is_written_down_once() {
     assert_eq!(bench.sightings("c"), [], "what was made is not seen as well");
 
     bench.sim.meddle(|facts| {
-        let trees = facts.trees.known_mut().expect("known");
+        let trees = facts.processes_mut().trees.known_mut().expect("known");
         trees.retain(|tree| tree.marks.service.as_str() != "a");
     });
     bench.apply(vec![stop("c", &[])]).await;
@@ -39,7 +40,7 @@ async fn of_what_cannot_be_looked_at_nothing_is_written_down() {
     let bench = Bench::new(vec![service("a"), service("b")], &["a", "b"]);
     bench.apply(vec![stop("b", &[])]).await;
     let before = bench.store.transitions().len();
-    bench.sim.meddle(|facts| facts.trees = Reading::Unknown("no /proc".to_owned()));
+    bench.sim.meddle(|facts| facts.processes_mut().trees = Reading::Unknown("no /proc".to_owned()));
     bench.apply(vec![start("b", &[])]).await;
     let seen = bench.store.transitions().into_iter().skip(before).filter(|one| !one.made).count();
     assert_eq!(seen, 0);

@@ -11,6 +11,7 @@ use crate::model::lifecycle::State;
 use crate::model::plan::{Reason, ReasonCode};
 use crate::model::secret::Secret;
 use crate::model::spec::Spec;
+use crate::runtime::docker::facts::DockerReading as _;
 use crate::sim::Behaviour;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -150,7 +151,7 @@ async fn with_older(behaviour: Behaviour, on_failure: OnFailure) -> (Outcome, Be
     let mut bench = Bench::new(vec![container("a")], &[]);
     bench.options.on_failure = on_failure;
     bench.apply(vec![start("a", &[])]).await;
-    let older = bench.sim.world().containers.known().expect("known")[0].clone();
+    let older = bench.sim.world().docker().containers.known().expect("known")[0].clone();
     if let Some(service) = bench.desired.services.get_mut(&"a".into()) {
         service.spec = Spec::plain(serde_json::json!({ "command": "newer" }));
     }
@@ -168,7 +169,7 @@ async fn an_older_container_is_removed_when_the_newer_one_is_well() {
     let (outcome, bench) = with_older(loads_in(SECOND), OnFailure::Continue).await;
     assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
     assert_eq!(bench.deeds()[2..], ["stop a", "putaside a", "create a", "start a", "remove a"]);
-    assert_eq!(bench.sim.world().containers.known().map(Vec::len), Some(1));
+    assert_eq!(bench.sim.world().docker().containers.known().map(Vec::len), Some(1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -186,7 +187,7 @@ async fn an_older_container_runs_again_when_the_newer_one_does_not_come_up() {
         let error = &outcome.failures[0].error;
         assert!(error.ends_with("; the older one was brought back"), "{error}");
         assert_eq!(bench.warnings(), ["a: the older one was brought back, since the new one did not come up"]);
-        let containers = bench.sim.world().containers.known().cloned().expect("known");
+        let containers = bench.sim.world().docker().containers.known().cloned().expect("known");
         assert_eq!(containers.len(), 1);
         assert_ne!(containers[0].marks.as_ref().map(|marks| marks.spec.clone()), None);
         assert_eq!(containers[0].name, "studio-a");

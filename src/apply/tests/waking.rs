@@ -7,6 +7,7 @@ use super::bench::{Bench, loads_in, start, stop, takes, wake, wakeable};
 use crate::model::desired::Service;
 use crate::model::plan::ReasonCode;
 use crate::model::size::Mebibytes;
+use crate::runtime::process::facts::ProcessReading as _;
 use crate::sim::{Behaviour, Intrusion, OVERCOMMITTED, OVERPROMISED};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -84,12 +85,14 @@ async fn a_wake_that_is_refused_or_ends_in_silence_has_failed() {
 #[tokio::test(start_paused = true)]
 async fn another_instance_than_the_plan_has_seen_is_not_woken() {
     let bench = asleep(0);
-    bench.sim.meddle(|facts| facts.trees.known_mut().expect("known")[0].marks.salt = "another".to_owned());
+    bench
+        .sim
+        .meddle(|facts| facts.processes_mut().trees.known_mut().expect("known")[0].marks.salt = "another".to_owned());
     let outcome = bench.apply(vec![wake("a", &[])]).await;
     assert!(outcome.failures.is_empty() && bench.deeds().is_empty());
     assert!(bench.skipped()[0].contains("another of it runs by now"), "{:?}", bench.skipped());
     let bench = asleep(0);
-    bench.sim.meddle(|facts| facts.trees.known_mut().expect("known")[0].members.clear());
+    bench.sim.meddle(|facts| facts.processes_mut().trees.known_mut().expect("known")[0].members.clear());
     bench.apply(vec![wake("a", &[])]).await;
     assert!(bench.skipped()[0].contains("it has ended since"), "{:?}", bench.skipped());
 }
@@ -97,13 +100,13 @@ async fn another_instance_than_the_plan_has_seen_is_not_woken() {
 #[tokio::test(start_paused = true)]
 async fn the_simulator_judges_who_is_let_in_where_memory_was_given_back() {
     let bench = asleep(0);
-    bench.sim.meddle(|facts| facts.trees.known_mut().expect("known")[0].marks.vram_mib = 20_000);
+    bench.sim.meddle(|facts| facts.processes_mut().trees.known_mut().expect("known")[0].marks.vram_mib = 20_000);
     bench.rooms.lock().expect("unpoisoned").extend([super::bench::room(24_000, Vec::new())]);
     bench.apply(vec![start("c", &[])]).await;
     assert!(bench.sim.violations()[0].starts_with(OVERPROMISED), "{:?}", bench.sim.violations());
 
     let bench = asleep(0);
-    bench.sim.meddle(|facts| facts.trees.known_mut().expect("known")[0].marks.vram_mib = 20_000);
+    bench.sim.meddle(|facts| facts.processes_mut().trees.known_mut().expect("known")[0].marks.vram_mib = 20_000);
     bench.sim.release(BTreeSet::from([("a".into(), "gpu-0".into())]));
     bench.rooms.lock().expect("unpoisoned").extend([super::bench::room(24_000, Vec::new())]);
     bench.apply(vec![start("c", &[])]).await;

@@ -16,6 +16,7 @@ use crate::reconcile::files;
 use crate::reconcile::project;
 use crate::report::output::Output;
 use crate::report::table::counted;
+use crate::runtime::docker::facts::DockerReading as _;
 use crate::syntax::Environment;
 
 /// stdout.
@@ -114,7 +115,9 @@ async fn from_machine(session: &Session, args: &Args) -> Result<Draft, Stop> {
 
 /// Leaves only these containers.
 fn narrow(found: &mut Found, only: &[String]) -> Result<(), Stop> {
-    let Some(containers) = found.facts.containers.known_mut().filter(|_| !only.is_empty()) else { return Ok(()) };
+    let Some(containers) = found.facts.docker_mut().containers.known_mut().filter(|_| !only.is_empty()) else {
+        return Ok(());
+    };
     let known: BTreeSet<&str> = containers
         .iter()
         .flat_map(|container| [Some(container.name.as_str()), container.compose_project.as_deref()])

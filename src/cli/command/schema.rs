@@ -6,6 +6,7 @@ use crate::cli::formats::SchemaFormat;
 use crate::cli::stop::Stop;
 use crate::cli::wire;
 use crate::report::json;
+use crate::runtime::world;
 
 /// Print the JSON schema of a format
 #[derive(Debug, clap::Args)]
@@ -24,7 +25,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Stop> {
         SchemaFormat::Event => json::event_schema(),
         SchemaFormat::Hook => json::hook_schema(),
         SchemaFormat::Problems => json::problems_schema(),
-        SchemaFormat::World => json::world_schema(),
+        SchemaFormat::World => world::described(json::world_schema()),
     };
     data(&json::document(&schema))?;
     Ok(Exit::Done)

@@ -10,8 +10,7 @@ use std::path::Path;
 
 use crate::files::kernel;
 use crate::host::proc;
-use crate::model::facts::{GpuFact, GpuHolder, Owner, TreeFact};
-use crate::model::names::{ProjectName, ServiceName};
+use crate::model::facts::{Attribution, GpuFact, GpuHolder, Owner};
 use crate::model::size::Mebibytes;
 
 /// The driver goes on listing what has ended until its memory is back.
@@ -58,26 +57,20 @@ fn by_control_group(pid: i32) -> Owner {
 }
 
 /// Members of trees are their services', whatever their control group: that is proven.
-pub(crate) fn attribute(gpus: &mut [GpuFact], trees: &[TreeFact]) {
-    let members: BTreeMap<i32, &TreeFact> = trees
-        .iter()
-        .flat_map(|tree| tree.members.iter().chain(&tree.shim).map(move |process| (process.pid, tree)))
-        .collect();
+pub(crate) fn attribute(gpus: &mut [GpuFact], owned: &[Attribution]) {
+    let owners: BTreeMap<i32, &Owner> =
+        owned.iter().flat_map(|one| one.pids.iter().map(|pid| (*pid, &one.owner))).collect();
     for holder in gpus.iter_mut().flat_map(|gpu| &mut gpu.holders) {
-        if let Some(tree) = members.get(&holder.pid) {
-            holder.owner = of_service(&tree.marks.project, &tree.marks.service);
+        if let Some(owner) = owners.get(&holder.pid) {
+            holder.owner = (*owner).clone();
         }
     }
 }
 
-fn of_service(project: &str, service: &str) -> Owner {
-    Owner::Service { project: ProjectName::new(project), service: ServiceName::new(service) }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{ENDED, HOST_PIDS, attribute, name, of_service, unnamed};
-    use crate::model::facts::{GpuFact, GpuHolder, Marks, Owner, ProcessFact, TreeFact};
+    use super::{ENDED, HOST_PIDS, attribute, name, unnamed};
+    use crate::model::facts::{Attribution, GpuFact, GpuHolder, Owner};
     use crate::model::names::GpuId;
     use crate::model::size::Mebibytes;
 
@@ -101,30 +94,13 @@ mod tests {
         }
     }
 
-    fn process(pid: i32) -> ProcessFact {
-        ProcessFact { pid, start_ticks: 1, program: "python3".to_owned() }
-    }
-
     #[test]
-    fn members_and_shims_of_trees_are_their_services_and_others_stay() {
-        let tree = TreeFact {
-            marks: Marks { project: "p".into(), service: "s".into(), ..Marks::default() },
-            adopted: true,
-            shim: Some(process(6)),
-            members: vec![process(7), process(8)],
-            started_at: None,
-            exit: None,
-            suspended: false,
-            uid: None,
-            lost_shim: None,
-            held: None,
-            former_project: None,
-        };
+    fn attributed_processes_are_their_services_and_others_stay() {
         let mut gpus = [gpu(&[6, 8, 9])];
-        attribute(&mut gpus, &[tree]);
+        let owned = Attribution::of_service("p", "s", vec![6, 7, 8]);
+        attribute(&mut gpus, std::slice::from_ref(&owned));
         let owners: Vec<&Owner> = gpus[0].holders.iter().map(|holder| &holder.owner).collect();
-        let ours = of_service("p", "s");
-        assert_eq!(owners, [&ours, &ours, &Owner::Container("c".to_owned())]);
+        assert_eq!(owners, [&owned.owner, &owned.owner, &Owner::Container("c".to_owned())]);
     }
 
     #[test]

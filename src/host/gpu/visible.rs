@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::names::GpuId;
-use crate::model::settings::device_id;
+use crate::model::names::device_id;
 
 /// Of AMD's UUIDs: `GPU-4b2c1a9f8d3e6f7a`. NVIDIA's are longer, and in groups.
 const AMD_DIGITS: usize = 16;

@@ -2,6 +2,7 @@
 //! not wait for it, and while it hangs no second one is started.
 
 use std::mem::ManuallyDrop;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 use std::{io, thread};
@@ -9,9 +10,9 @@ use std::{io, thread};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::host::gpu::nvml::{Nvidia, Told};
+use crate::host::gpu::nvml::{Library, Nvidia, Told};
 use crate::host::gpu::progress::Progress;
-use crate::host::gpu::{Library, PathBuf, amd, owner};
+use crate::host::gpu::{amd, owner};
 use crate::model::desired::DeclaredGpu;
 use crate::model::facts::GpuFact;
 

@@ -10,10 +10,6 @@ use rustix::fs::{Access, access};
 use rustix::process::geteuid;
 
 use crate::files::kernel;
-use crate::host::error::DriverError;
-use crate::model::desired::Service;
-use crate::model::environment::EnvValue;
-use crate::runtime::process::intent::ProcessSpec;
 use crate::shared;
 
 /// Where programs are looked up, unless the service's own environment says otherwise.
@@ -32,26 +28,6 @@ pub(crate) struct Invocation {
     pub(crate) environment: BTreeMap<String, String>,
 }
 
-/// The service's own command, ready to run; or what of it is missing.
-pub(crate) fn invocation(
-    service: &Service,
-    process: &ProcessSpec,
-    own: &BTreeMap<String, String>,
-) -> Result<Invocation, DriverError> {
-    beside(service, process, own, &process.command.argv())
-}
-
-/// Any command in the service's folder and environment.
-pub(crate) fn beside(
-    service: &Service,
-    process: &ProcessSpec,
-    own: &BTreeMap<String, String>,
-    argv: &[String],
-) -> Result<Invocation, DriverError> {
-    invoke(argv, process.cwd.clone(), environment(service, process, own)?)
-        .map_err(|reason| DriverError::Missing(format!("`{}` can't run: {reason}", service.name)))
-}
-
 /// A command, ready to run in any folder and environment; or why it can't be run.
 pub(crate) fn invoke(
     argv: &[String],
@@ -63,32 +39,6 @@ pub(crate) fn invoke(
     }
     let program = find_program(argv, &cwd, &environment)?;
     Ok(Invocation { program, argv: argv.to_vec(), cwd, environment })
-}
-
-/// The fixed part, then what `inherit` names, then the manifest's own.
-pub(crate) fn environment(
-    service: &Service,
-    process: &ProcessSpec,
-    own: &BTreeMap<String, String>,
-) -> Result<BTreeMap<String, String>, DriverError> {
-    let mut environment = fixed(own);
-    for name in &process.inherit {
-        if let Some(value) = own.get(name) {
-            environment.insert(name.clone(), value.clone());
-        }
-    }
-    for (name, value) in &process.environment {
-        let text = match value {
-            EnvValue::Plain(text) => text.clone(),
-            EnvValue::Secret(Some(secret)) => secret.reveal().to_owned(),
-            EnvValue::Secret(None) => {
-                let reason = format!("`{}` can't run: the secret {name} of its environment is not set", service.name);
-                return Err(DriverError::Missing(reason));
-            }
-        };
-        environment.insert(name.clone(), text);
-    }
-    Ok(environment)
 }
 
 /// This user's home folder, by the user database rather than by the caller's word.

@@ -7,22 +7,15 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::model::desired::{Desired, GpuRequest, Health, ModeSource, OrphanPolicy, Recover, Service, StopPolicy};
+use crate::model::desired::{
+    Desired, GRACE_DEFAULT, GpuRequest, Health, ModeSource, OrphanPolicy, PROBE_TIMEOUT_DEFAULT, Recover, Service,
+    StopPolicy,
+};
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::rules::Rules;
 use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
 use crate::model::workload::Workload;
-
-/// Docker's own grace.
-pub const GRACE_DEFAULT: Duration = Duration::from_secs(10);
-/// A service that needs a day to stop is not stopped but waited for; a longer grace would be none.
-pub const GRACE_MAX: Duration = Duration::from_hours(24);
-/// Of an orphan: its own wish is followed up to the time that large databases take to write themselves down.
-pub const ORPHAN_GRACE_MAX: Duration = Duration::from_mins(10);
-
-/// Of one probe. Who answers at all answers sooner, on the busiest machine.
-pub const PROBE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 
 impl Desired {
     /// A manifest without modes, goals and GPUs: all of these services are wanted.

@@ -33,3 +33,12 @@ pub enum BusyReading {
     /// What it said.
     Busy(String),
 }
+
+/// Outcome of a health check that a runtime makes by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineHealth {
+    Starting,
+    Healthy,
+    Unhealthy,
+}

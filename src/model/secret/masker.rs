@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::needles::{Edges, needles};
 use super::notation::{Layer, Notation};
 use super::search::Needles;
-use super::{MASK, Secret};
+use super::value::{MASK, Secret};
 
 /// A URL in JSON in a shell's quotes has three; more are undone by no reader.
 const DEPTH_MAX: usize = 3;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-use super::Secret;
+use super::value::Secret;
 
 /// Shorter values would blank half of a log for nothing.
 const LENGTH_MIN: usize = HEAD_BYTES;

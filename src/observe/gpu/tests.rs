@@ -10,8 +10,9 @@ use crate::model::facts::{Facts, GpuHolder, Owner, Reading};
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{Observed, ObservedService};
 use crate::model::size::Mebibytes;
-use crate::observe::observe;
+use crate::runtime::docker::facts::DockerReading as _;
 use crate::runtime::process::intent::{CommandSpec, LogPolicy, ProcessSpec};
+use crate::runtime::registry::observe;
 
 const GPU: &str = "GPU-aaaa";
 
@@ -52,11 +53,11 @@ fn gpu(used: Option<u64>, reserved: u64, holders: &[Value]) -> Value {
 }
 
 fn facts(trees: &[Value], gpus: &[Value]) -> Facts {
-    serde_json::from_value(json!({
+    let world = json!({
         "format": "lcm.world/1", "host": "box", "observed_at": "2026-01-02T03:04:05Z",
         "containers": { "known": [] }, "trees": { "known": trees }, "gpus": { "known": gpus },
-    }))
-    .expect("facts")
+    });
+    crate::runtime::world::read(&world.to_string()).expect("facts")
 }
 
 /// `llm` runs on the GPU.
@@ -209,7 +210,7 @@ fn containers_are_known_by_their_ids() {
     let holders = ["c-llm", "c-old", "c-other", "c-none", "c-gone"]
         .map(|id| holder(1, "python3", Some(1_000), &Owner::Container(id.to_owned())));
     let mut facts = facts(&[], &[gpu(Some(5_000), 0, &holders)]);
-    facts.containers = serde_json::from_value(json!({ "known": [
+    facts.docker_mut().containers = serde_json::from_value(json!({ "known": [
         container("c-llm", marks("studio", "llm")),
         container("c-old", marks("studio", "old")),
         container("c-other", marks("elsewhere", "asr")),

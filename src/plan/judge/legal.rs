@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::model::lifecycle::{Action, State};
 use crate::model::plan::{Purpose, Reason, ReasonCode};
-use crate::model::rules::Refusal;
+use crate::model::rules::way::Refusal;
 use crate::plan::decision::{Decision, Decisions};
 use crate::plan::input::PlanInput;
 use crate::plan::judge::context::PlanContext;

@@ -3,7 +3,7 @@
 
 use crate::model::harmless;
 use crate::model::lifecycle::State;
-use crate::report::history::{History, RunLine, StatsLine, TransitionLine};
+use crate::report::history::document::{History, RunLine, StatsLine, TransitionLine};
 use crate::report::output::Output;
 
 /// Changes, or runs, or figures, whichever were asked for.

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use crate::model::harmless;
 use crate::model::lifecycle::State;
-use crate::report::history::{CallLine, History, OpenRun, RunLine, StatsLine, TransitionLine};
+use crate::report::history::document::{CallLine, History, OpenRun, RunLine, StatsLine, TransitionLine};
 use crate::report::output::Output;
 use crate::report::sheet::Sheet;
 use crate::report::style::{Paint, Style};
@@ -179,7 +179,8 @@ mod tests {
 
     use super::text;
     use crate::model::lifecycle::State;
-    use crate::report::history::{CallLine, History, QuietRuns, RunLine, StatsLine, TransitionLine, csv};
+    use crate::report::history::csv;
+    use crate::report::history::document::{CallLine, History, QuietRuns, RunLine, StatsLine, TransitionLine};
     use crate::report::output::Output;
     use crate::report::style::Style;
 

@@ -2,7 +2,7 @@
 
 use crate::model::harmless;
 use crate::report::bar::{Parts, bar, legend};
-use crate::report::status::GpuLine;
+use crate::report::status::document::GpuLine;
 use crate::report::style::{Paint, Style};
 use crate::report::table::{self, Cell, figure};
 
@@ -83,7 +83,7 @@ mod tests {
 
     use super::lines;
     use crate::model::size::Mebibytes;
-    use crate::report::status::GpuLine;
+    use crate::report::status::document::GpuLine;
     use crate::report::style::Style;
 
     fn gpu(index: u32, foreign: u64, used: u64) -> GpuLine {

@@ -7,7 +7,7 @@ use crate::model::harmless;
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 use crate::model::rules::{Case, Rules};
-use crate::report::status::ServiceLine;
+use crate::report::status::document::ServiceLine;
 use crate::report::style::{Paint, Style};
 
 /// What there is to say of each service that was asked after, beside its line.
@@ -100,7 +100,7 @@ mod tests {
     use crate::model::words::{Said, Word};
     use crate::plan::judge_commands::legal_commands;
     use crate::report::fold::folded;
-    use crate::report::status::{EstimatesLine, ServiceLine};
+    use crate::report::status::document::{EstimatesLine, ServiceLine};
     use crate::report::style::Style;
 
     /// A Saturday, at 12:00 in Berlin.

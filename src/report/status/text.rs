@@ -6,7 +6,10 @@ use crate::model::names::GpuId;
 use crate::report::history::open_run;
 use crate::report::output::Output;
 use crate::report::sheet::Sheet;
-use crate::report::status::{EstimatesLine, Outlooks, ServiceLine, Status, gpus, next};
+use crate::report::status::document::{EstimatesLine, ServiceLine, Status};
+use crate::report::status::gpus;
+use crate::report::status::next;
+use crate::report::status::next::Outlooks;
 use crate::report::style::{Paint, Style};
 use crate::report::table::{self, Cell, about, counted, elapsed, listed};
 
@@ -261,7 +264,8 @@ mod tests {
     use super::{text, within};
     use crate::model::lifecycle::State;
     use crate::model::size::Mebibytes;
-    use crate::report::status::{EstimatesLine, FORMAT, Outlooks, ServiceLine, Status};
+    use crate::report::status::document::{EstimatesLine, FORMAT, ServiceLine, Status};
+    use crate::report::status::next::Outlooks;
     use crate::report::style::Style;
 
     fn service(name: &str, state: State, reason: &str) -> ServiceLine {

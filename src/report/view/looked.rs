@@ -2,36 +2,31 @@
 
 use std::fmt;
 
-use crate::model::facts::{Facts, Reading};
+use crate::model::facts::{Facts, InstanceCount, RuntimeFacts};
 use crate::report::table::{counted, listed};
 
-/// How many things were looked at; `None` where the manifest has no use for them, or they could not be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Looked {
-    pub containers: Option<usize>,
-    pub trees: Option<usize>,
-    pub gpus: Option<usize>,
-}
+/// How many things were looked at. What the manifest has no use for, or could not be read, is left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Looked(Vec<InstanceCount>);
 
 impl Looked {
+    /// These counts, each with its words for one and for several.
+    #[must_use]
+    pub fn of(counts: &[(usize, &'static str, &'static str)]) -> Self {
+        Self(counts.iter().map(|&(count, one, several)| InstanceCount { count, one, several }).collect())
+    }
+
     #[must_use]
     pub fn at(facts: &Facts) -> Self {
-        fn count<T>(reading: &Reading<Vec<T>>) -> Option<usize> {
-            reading.known().map(Vec::len)
-        }
-        Self { containers: count(&facts.containers), trees: count(&facts.trees), gpus: count(&facts.gpus) }
+        let gpus = facts.gpus.known().map(|gpus| InstanceCount { count: gpus.len(), one: "GPU", several: "GPUs" });
+        Self(facts.instances.all().filter_map(RuntimeFacts::count).chain(gpus).collect())
     }
 }
 
 impl fmt::Display for Looked {
     /// `looked at 3 containers, 2 process trees and 1 GPU`
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let things = [
-            self.containers.map(|count| counted(count, "container", "containers")),
-            self.trees.map(|count| counted(count, "process tree", "process trees")),
-            self.gpus.map(|count| counted(count, "GPU", "GPUs")),
-        ];
-        let things: Vec<String> = things.into_iter().flatten().collect();
+        let things: Vec<String> = self.0.iter().map(|of| counted(of.count, of.one, of.several)).collect();
         if things.is_empty() {
             formatter.write_str("nothing to look at")
         } else {

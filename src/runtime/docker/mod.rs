@@ -1,7 +1,13 @@
 //! Services that are containers of one Docker engine: its keys, its readings, its effects.
 
 pub mod drive;
+mod expected;
+pub mod facts;
 pub mod intent;
+pub mod observe;
+pub mod ownership;
+pub(crate) mod registration;
+pub mod settings;
 
 use crate::model::instance::Instance;
 use crate::model::names::{ObjectName, RuntimeName};

@@ -10,9 +10,11 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::model::desired::Desired;
-use crate::model::facts::{ContainerState, Facts};
+use crate::model::facts::Facts;
 use crate::model::found::{Found, FoundContainer};
 use crate::runtime::Driver as _;
+use crate::runtime::docker::drive::Docker;
+use crate::runtime::docker::facts::{ContainerState, DockerReading as _};
 use crate::runtime::machine::{Machine, PROBES_MAX};
 use crate::runtime::process::drive::found::programs;
 
@@ -32,9 +34,9 @@ impl Machine {
 
     /// What can't be inspected is described by the list alone.
     async fn found_containers(&self, facts: &Facts) -> BTreeMap<String, FoundContainer> {
-        let containers = facts.containers.known().map_or(&[][..], Vec::as_slice);
+        let containers = facts.docker().containers.known().map_or(&[][..], Vec::as_slice);
         let ids: Vec<String> = containers.iter().map(|container| container.id.clone()).collect();
-        let Ok(engine) = self.engine() else { return BTreeMap::new() };
+        let Some(Ok(engine)) = self.docker().map(Docker::engine) else { return BTreeMap::new() };
         let mut found = engine.found(&ids).await.unwrap_or_default();
         let running = containers.iter().filter(|container| container.state == ContainerState::Running);
         let asked =

@@ -10,10 +10,11 @@ use serde_json::Value;
 use crate::host::{ports, probes};
 use crate::model::call::Call;
 use crate::model::desired::{BusyProbe, Probe, Service};
+use crate::model::facts::Attribution;
 use crate::model::facts::{BusyReading, ListenerFact, Owner, ProbeReading, Reading};
 use crate::model::instance::Instance;
 use crate::model::names::ProjectName;
-use crate::runtime::contract::{Attribution, ExecOutcome, LogSearch, Runtime as _};
+use crate::runtime::contract::{ExecOutcome, LogSearch};
 use crate::runtime::machine::{Machine, listeners};
 use crate::runtime::{Driver as _, DriverError, Look, not_alive};
 
@@ -271,10 +272,9 @@ impl Machine {
             Reading::Unknown(reason) => return Err(DriverError::Missing(reason)),
         };
         let mut owned = owned.to_vec();
-        if self.asks_engine && listeners.iter().any(|listener| listener.owner == Owner::Stranger) {
-            // Without an answer of the engine, what forwards for it stays foreign.
-            if let Ok(engine) = self.engine() {
-                owned.extend(engine.forwarded().await);
+        if listeners.iter().any(|listener| listener.owner == Owner::Stranger) {
+            for runtime in &self.runtimes {
+                owned.extend(runtime.forwarded().await);
             }
         }
         listeners::attribute(&mut listeners, &owned);

@@ -1,7 +1,7 @@
 //! Listeners of this host attributed to services and containers. Pure.
 
+use crate::model::facts::Attribution;
 use crate::model::facts::{ListenerFact, Owner};
-use crate::runtime::contract::Attribution;
 
 /// Attributes what descent and control groups alone can't: adopted trees, and ports that an engine forwards.
 pub(super) fn attribute(listeners: &mut [ListenerFact], owned: &[Attribution]) {
@@ -18,8 +18,8 @@ pub(super) fn attribute(listeners: &mut [ListenerFact], owned: &[Attribution]) {
 mod tests {
     use super::attribute;
     use crate::host::ports::describe;
+    use crate::model::facts::Attribution;
     use crate::model::facts::{ListenerFact, Owner};
-    use crate::runtime::contract::Attribution;
 
     fn stranger(port: u16, pid: i32) -> ListenerFact {
         ListenerFact { port, address: None, pid: Some(pid), program: Some("python3".into()), owner: Owner::Stranger }
@@ -28,11 +28,7 @@ mod tests {
     #[test]
     fn adopted_trees_and_forwarded_ports_are_no_strangers() {
         let mut listeners = [stranger(1, 7), stranger(2, 8), stranger(3, 9)];
-        let forwarded = Attribution {
-            owner: Owner::Container("0123456789abcdef".to_owned()),
-            pids: Vec::new(),
-            ports: vec![2.into()],
-        };
+        let forwarded = Attribution::of_object("0123456789abcdef", vec![2.into()]);
         attribute(&mut listeners, &[Attribution::of_service("p", "s", vec![7]), forwarded]);
         let described: Vec<String> = listeners.iter().map(describe).collect();
         assert_eq!(described, ["`s` of project p, python3 (pid 7)", "container 0123456789ab", "python3 (pid 9)"]);

@@ -12,22 +12,21 @@ use crate::model::desired::{Desired, Probe, Service};
 use crate::model::enclosure::{Enclosure, EnclosureFact, MountFact, host_path, is_mounted_alike};
 use crate::model::facts::{Facts, PathFact};
 use crate::runtime::DriverError;
-use crate::runtime::docker::drive::Engine;
-use crate::runtime::machine::{MARKED_WAIT, Machine};
+use crate::runtime::docker::drive::{Docker, Engine, MARKED_WAIT};
+use crate::runtime::machine::Machine;
 use crate::shared;
 
 impl Machine {
     /// Adds to a reading which host it is of.
     pub(super) async fn located(&self, facts: Facts) -> Facts {
         let enclosure = self.enclosure_fact().await;
-        let engine = self.engine.get();
+        let engine = self.docker().and_then(Docker::connected);
         let outside = engine.and_then(Engine::outside).map(|outside| outside.host.clone());
         Facts {
             host: outside.filter(|host| !host.is_empty()).unwrap_or_else(host_id::hostname),
             host_id: engine.and_then(Engine::compared_host_id).map(str::to_owned),
             host_identity: Some(host_id::identity(&self.enclosed)),
             enclosure,
-            engine_elsewhere: engine.and_then(Engine::elsewhere).map(str::to_owned),
             ..facts
         }
     }
@@ -35,7 +34,7 @@ impl Machine {
     /// Where paths of the manifest lead now; those that containers mount, on their engine's host.
     pub(super) fn paths(&self, desired: &Desired) -> BTreeMap<String, PathFact> {
         let mounted = paths::of_containers(desired);
-        let mounted = match self.engine.get() {
+        let mounted = match self.docker().and_then(Docker::connected) {
             Some(engine) => engine.on_its_host(mounted),
             None => mounted,
         };
@@ -86,7 +85,7 @@ impl Machine {
     }
 
     pub(super) fn is_on_remote_engine(&self, service: &Service) -> bool {
-        service.object().is_some() && self.engine.get().and_then(Engine::elsewhere).is_some()
+        self.runtime(&service.workload.runtime).is_ok_and(|runtime| runtime.elsewhere().is_some())
     }
 
     async fn enclosure_fact(&self) -> Option<EnclosureFact> {
@@ -104,7 +103,7 @@ impl Machine {
 
     /// Mounts of lcm's own container; `None`: no engine knows it.
     async fn mounts(&self) -> Option<Vec<MountFact>> {
-        let engine = self.engine().ok()?;
+        let engine = self.docker()?.engine().ok()?;
         let place = timeout(MARKED_WAIT, engine.place()).await.ok()?.ok();
         place.and_then(|_| engine.outside()?.mounts.clone())
     }

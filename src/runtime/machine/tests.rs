@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::Path;
 use std::thread;
 
 use serde_json::json;
@@ -13,6 +13,7 @@ use crate::model::desired::{Desired, Service};
 use crate::model::facts::Facts;
 use crate::model::names::{ProjectName, ServiceName};
 use crate::runtime::Driver as _;
+use crate::runtime::docker::facts::DockerReading as _;
 use crate::runtime::docker::intent::ExistingContainer;
 
 /// Answers with these containers, and with an image without labels, as long as the test runs.
@@ -39,7 +40,7 @@ async fn machine_at(host: Option<String>, docker_host: String, folder: &std::pat
     desired.engine_host = host;
     let state = folder.join("state").display().to_string();
     let environment = BTreeMap::from([("LCM_STATE_DIR".to_owned(), state), ("DOCKER_HOST".to_owned(), docker_host)]);
-    Machine::new(&desired, environment, PathBuf::from("/proc/self/exe")).survey(&desired).await
+    Machine::new(&desired, &environment, Path::new("/proc/self/exe")).survey(&desired).await
 }
 
 #[tokio::test]
@@ -50,7 +51,7 @@ async fn a_forwarded_socket_is_another_machines_and_must_be_named() {
     let host = format!("unix://{}", socket.display());
 
     let facts = machine_at(None, host.clone(), folder.path()).await;
-    let reason = facts.containers.unknown().expect("it is refused");
+    let reason = facts.docker().containers.unknown().expect("it is refused");
     let holder = format!("(pid {}), which runs no containers here", std::process::id());
     assert!(
         reason.contains("is not proven to be this machine's: its socket is held by") && reason.contains(&holder),
@@ -59,8 +60,8 @@ async fn a_forwarded_socket_is_another_machines_and_must_be_named() {
     assert!(reason.contains(&format!("docker: {{ host: \"{host}\" }}")), "{reason}");
 
     let facts = machine_at(Some(host), String::new(), folder.path()).await;
-    assert_eq!(facts.containers.known().map(Vec::len), Some(0), "it is meant");
-    assert!(facts.engine_elsewhere.is_some_and(|reason| reason.contains(&holder)));
+    assert_eq!(facts.docker().containers.known().map(Vec::len), Some(0), "it is meant");
+    assert!(facts.docker().elsewhere.as_ref().is_some_and(|reason| reason.contains(&holder)));
     assert!(facts.host_identity.is_some_and(|host| host.boot.is_some()) && facts.enclosure.is_none());
 }
 
@@ -82,9 +83,9 @@ async fn a_manifest_without_containers_sees_those_of_every_lcm_project() {
     desired.engine_host = Some(format!("unix://{}", socket.display()));
     let state = folder.path().join("state").display().to_string();
     let environment = BTreeMap::from([("LCM_STATE_DIR".to_owned(), state)]);
-    let machine = Machine::new(&desired, environment, PathBuf::from("/proc/self/exe"));
+    let machine = Machine::new(&desired, &environment, Path::new("/proc/self/exe"));
     let facts = machine.survey(&desired).await;
-    let found = facts.containers.known().expect("they are marked");
+    let found = facts.docker().containers.known().expect("they are marked");
     let seen: Vec<(&str, u64)> =
         found.iter().filter_map(|found| Some((found.name.as_str(), found.marks.as_ref()?.vram_mib))).collect();
     assert_eq!(seen, [("old", 0), ("ollama", 18_000)], "what they declare is taken, also before they hold it");

@@ -6,9 +6,12 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{Masked, mask_facts};
-use crate::model::facts::{BusyReading, EngineFact, Facts, ProbeFacts, ProbeReading, Reading};
+use crate::model::facts::{BusyReading, Facts, ProbeFacts, ProbeReading, Reading};
 use crate::model::secret::{Masker, Secret};
 use crate::runtime::DriverError;
+use crate::runtime::docker::facts::DockerReading as _;
+use crate::runtime::docker::facts::EngineFact;
+use crate::runtime::process::facts::ProcessReading as _;
 use crate::sim::Sim;
 
 const TOKEN: &str = "hf_0123456789abcdef";
@@ -20,13 +23,13 @@ fn masker() -> Masker {
 #[test]
 fn every_free_text_of_facts_is_masked_and_no_name() {
     let mut facts = Facts::empty("host", Timestamp::UNIX_EPOCH);
-    facts.engine = Some(EngineFact { endpoint: format!("tcp://u:{TOKEN}@h"), version: TOKEN.to_owned() });
-    facts.containers = serde_json::from_value(json!({ "known": [{
+    facts.docker_mut().engine = Some(EngineFact { endpoint: format!("tcp://u:{TOKEN}@h"), version: TOKEN.to_owned() });
+    facts.docker_mut().containers = serde_json::from_value(json!({ "known": [{
         "id": "1", "name": format!("of-{TOKEN}"), "image": "i", "state": "running",
         "marks": { "project": "p", "service": "s", "config": json!({ "spec": { "command": [TOKEN] } }).to_string() }
     }] }))
     .expect("a container");
-    facts.trees = Reading::Unknown(format!("no {TOKEN}"));
+    facts.processes_mut().trees = Reading::Unknown(format!("no {TOKEN}"));
     facts.listeners = Reading::Unknown(TOKEN.to_owned());
     facts.gpus = serde_json::from_value(json!({ "known": [
         { "id": "GPU-1", "index": 0, "capacity": 1, "lost": TOKEN, "unreadable": TOKEN }

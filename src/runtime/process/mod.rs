@@ -1,7 +1,10 @@
 //! Services that are process trees of this host, each started under a shim.
 
 pub mod drive;
+pub mod facts;
 pub mod intent;
+pub mod observe;
+pub(crate) mod registration;
 
 use crate::model::instance::Instance;
 use crate::model::names::RuntimeName;

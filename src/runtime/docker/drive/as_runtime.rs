@@ -7,59 +7,65 @@ use jiff::Timestamp;
 use regex_lite::Regex;
 
 use crate::host::probes;
-use crate::model::desired::Service;
-use crate::model::facts::{EngineHealth, Owner, ProbeReading};
+use crate::model::desired::{Desired, Service};
+use crate::model::endpoint::Endpoint;
+use crate::model::facts::Attribution;
+use crate::model::facts::{EngineHealth, ProbeReading};
 use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, RuntimeName};
-use crate::runtime::contract::{Attribution, ExecOutcome, LogSearch, Runtime};
+use crate::runtime::contract::{ExecOutcome, LogSearch, Runtime, RuntimeReading};
 use crate::runtime::docker::NAME;
-use crate::runtime::docker::drive::engine::Engine;
+use crate::runtime::docker::drive::lazy::Docker;
 use crate::runtime::{DriverError, LogMark, Logged, Look, Pause, Start, Stop};
 
 #[async_trait]
-impl Runtime for Engine {
+impl Runtime for Docker {
     fn name(&self) -> RuntimeName {
         NAME
     }
 
+    async fn read(&self, desired: &Desired) -> RuntimeReading {
+        RuntimeReading { facts: Box::new(self.facts(desired).await), claims: Vec::new() }
+    }
+
     async fn inspect(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
-        self.look(project, service).await
+        self.engine()?.look(project, service).await
     }
 
     async fn prepare(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
-        Self::prepare(self, project, service).await
+        self.engine()?.prepare(project, service).await
     }
 
     async fn start(&self, start: &Start<'_>) -> Result<Instance, DriverError> {
-        Self::start(self, start).await
+        self.engine()?.start(start).await
     }
 
     async fn settle(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
-        Self::settle(self, project, service).await
+        self.engine()?.settle(project, service).await
     }
 
     async fn restore(&self, project: &ProjectName, service: &Service) -> Result<bool, DriverError> {
-        Self::restore(self, project, service).await
+        self.engine()?.restore(project, service).await
     }
 
     async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
-        Self::stop(self, stop).await
+        self.engine()?.stop(stop).await
     }
 
     async fn pause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
-        Self::pause(self, pause).await
+        self.engine()?.pause(pause).await
     }
 
     async fn unpause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
-        Self::unpause(self, pause).await
+        self.engine()?.unpause(pause).await
     }
 
     async fn update(&self, project: &ProjectName, service: &Service, instance: &Instance) -> Result<(), DriverError> {
-        Self::update(self, project, service, instance).await
+        self.engine()?.update(project, service, instance).await
     }
 
     async fn remove(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError> {
-        Self::remove(self, project, instance).await
+        self.engine()?.remove(project, instance).await
     }
 
     async fn exec(
@@ -69,11 +75,15 @@ impl Runtime for Engine {
         argv: &[String],
         deadline: Duration,
     ) -> Result<ExecOutcome, DriverError> {
-        Self::exec(self, &instance.id, argv, deadline).await
+        self.engine()?.exec(&instance.id, argv, deadline).await
     }
 
     async fn check(&self, _: &ProjectName, _: &Service, instance: &Instance) -> ProbeReading {
-        match self.health(&instance.id).await {
+        let health = match self.engine() {
+            Ok(engine) => engine.health(&instance.id).await,
+            Err(error) => Err(error),
+        };
+        match health {
             Ok(Some(EngineHealth::Healthy) | None) => ProbeReading::Passed,
             Ok(Some(EngineHealth::Starting)) => probes::failed("its own health check has not passed yet"),
             Ok(Some(EngineHealth::Unhealthy)) => probes::failed("its own health check fails"),
@@ -82,12 +92,12 @@ impl Runtime for Engine {
     }
 
     async fn start_id(&self, instance: &Instance) -> Result<String, DriverError> {
-        let started_at = Self::started_at(self, &instance.id).await?;
+        let started_at = self.engine()?.started_at(&instance.id).await?;
         Ok(format!("{} {}", instance.id, started_at.unwrap_or_default()))
     }
 
     async fn started_at(&self, _: &ProjectName, _: &Service, instance: &Instance) -> Option<Timestamp> {
-        Self::started_at(self, &instance.id).await.ok().flatten()
+        self.engine().ok()?.started_at(&instance.id).await.ok().flatten()
     }
 
     async fn search_log(
@@ -98,12 +108,13 @@ impl Runtime for Engine {
         pattern: &Regex,
     ) -> Result<LogSearch, DriverError> {
         let found = |text: &str| pattern.is_match(text);
-        Self::search_log(self, &instance.id, found, service.health.probe_timeout).await
+        self.engine()?.search_log(&instance.id, found, service.health.probe_timeout).await
     }
 
     async fn log_tail(&self, project: &ProjectName, service: &Service, lines: usize) -> Vec<String> {
-        match self.look(project, service).await.map(|look| look.instance) {
-            Ok(Some(instance)) => Self::log_tail(self, &instance.id, lines).await,
+        let Ok(engine) = self.engine() else { return Vec::new() };
+        match engine.look(project, service).await.map(|look| look.instance) {
+            Ok(Some(instance)) => engine.log_tail(&instance.id, lines).await,
             Ok(None) | Err(_) => Vec::new(),
         }
     }
@@ -114,15 +125,21 @@ impl Runtime for Engine {
         service: &Service,
         mark: Option<&LogMark>,
     ) -> Result<Option<Logged>, DriverError> {
-        match self.look(project, service).await?.instance {
-            Some(instance) => Self::log_from(self, &instance.id, mark).await.map(Some),
+        match self.engine()?.look(project, service).await?.instance {
+            Some(instance) => self.engine()?.log_from(&instance.id, mark).await.map(Some),
             None => Ok(None),
         }
     }
 
+    /// Without an answer of the engine, what forwards for it stays foreign.
     async fn forwarded(&self) -> Vec<Attribution> {
-        let published = self.published().await.unwrap_or_default();
-        let of = |(port, id)| Attribution { owner: Owner::Container(id), pids: Vec::new(), ports: vec![port] };
+        let Some(engine) = self.wanted() else { return Vec::new() };
+        let published = engine.published().await.unwrap_or_default();
+        let of = |(port, id): (Endpoint, String)| Attribution::of_object(id, vec![port]);
         published.into_iter().map(of).collect()
+    }
+
+    fn elsewhere(&self) -> Option<&str> {
+        self.connected()?.elsewhere()
     }
 }

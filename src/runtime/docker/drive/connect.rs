@@ -15,12 +15,12 @@ use sha2::{Digest, Sha256};
 use crate::files::named;
 use crate::host::enclosure;
 use crate::host::host_id::host_id;
-use crate::model::facts::EngineFact;
 use crate::runtime::DriverError;
 use crate::runtime::docker::drive::engine::{Engine, READ_DEADLINE, failure};
 use crate::runtime::docker::drive::home::Home;
 use crate::runtime::docker::drive::scope::Scope;
 use crate::runtime::docker::drive::transport::{Address, transport};
+use crate::runtime::docker::facts::EngineFact;
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 

@@ -3,7 +3,7 @@
 
 use bollard::models::{DeviceRequest, HostConfig};
 
-use crate::model::facts::Devices;
+use crate::runtime::docker::facts::Devices;
 
 /// Of CDI's names, the beginning of those that lcm knows by the rest: `nvidia.com/gpu=0`.
 const CDI_NVIDIA: &str = "nvidia.com/gpu=";
@@ -98,7 +98,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::devices;
-    use crate::model::facts::Devices;
+    use crate::runtime::docker::facts::Devices;
 
     /// As an engine answers.
     fn read(host: &Value, environment: &[&str]) -> Option<Devices> {

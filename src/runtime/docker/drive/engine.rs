@@ -1,18 +1,19 @@
 //! One Docker engine, asked through bollard. Every call has a deadline and a name, so that a failure says what was tried.
 
-use crate::runtime::DriverError;
-use crate::runtime::docker::drive::Scope;
-use crate::runtime::docker::drive::home::Home;
-use crate::runtime::docker::drive::scope::ImageMarks;
-use bollard::Docker;
-use bollard::errors::Error;
-use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use bollard::Docker;
+use bollard::errors::Error;
+use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
+
+use crate::runtime::DriverError;
+use crate::runtime::docker::drive::home::Home;
+use crate::runtime::docker::drive::scope::{ImageMarks, Scope};
 
 /// A reading of the engine's own books. Milliseconds as a rule; a loaded machine takes seconds.
 pub(super) const READ_DEADLINE: Duration = Duration::from_secs(10);

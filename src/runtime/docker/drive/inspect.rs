@@ -8,16 +8,17 @@ use jiff::Timestamp;
 use crate::files::kernel;
 use crate::host::proc;
 use crate::model::desired::Service;
-use crate::model::facts::{Devices, EngineHealth, ExitFact, Marks};
+use crate::model::facts::{EngineHealth, ExitFact, Marks};
 use crate::model::instance::Instance;
 use crate::model::names::ProjectName;
 use crate::model::observed::ASIDE_SUFFIX;
-use crate::model::ownership::Evidence;
-use crate::model::settings::tidy;
 use crate::runtime::docker::drive::engine::{Engine, short};
 use crate::runtime::docker::drive::settings::Details;
 use crate::runtime::docker::drive::{devices, marks};
+use crate::runtime::docker::facts::Devices;
 use crate::runtime::docker::intent::DockerSpec;
+use crate::runtime::docker::ownership::Evidence;
+use crate::runtime::docker::settings::tidy;
 use crate::runtime::{DriverError, Life, Look};
 
 /// A container as it is now.

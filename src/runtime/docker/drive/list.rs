@@ -10,12 +10,13 @@ use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
 use crate::model::desired::{Desired, Service};
 use crate::model::endpoint::{Endpoint, Protocol};
-use crate::model::facts::{ContainerFact, ContainerState, EngineHealth, Reading};
+use crate::model::facts::{EngineHealth, Reading};
 use crate::runtime::DriverError;
 use crate::runtime::docker::drive::engine::{Engine, READ_DEADLINE};
 use crate::runtime::docker::drive::inspect::{Running, Seen};
 use crate::runtime::docker::drive::scope::ImageMarks;
 use crate::runtime::docker::drive::{create, marks};
+use crate::runtime::docker::facts::{ContainerFact, ContainerState};
 use crate::runtime::docker::intent::{ContainerSpec, DockerSpec};
 
 /// Closer looks at once: enough to hide their latency, few enough to leave the engine's others alone.

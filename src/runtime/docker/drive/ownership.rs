@@ -7,13 +7,13 @@ use crate::model::desired::Service;
 use crate::model::instance::Instance;
 use crate::model::names::{ObjectName, ProjectName, ServiceName};
 use crate::model::observed::ASIDE_SUFFIX;
-use crate::model::ownership::{self, Identity, Standing};
 use crate::runtime::DriverError;
 use crate::runtime::docker::drive::engine::{Engine, short};
 use crate::runtime::docker::drive::inspect::Seen;
 use crate::runtime::docker::drive::marks;
 use crate::runtime::docker::drive::scope::{ImageMarks, Scope};
 use crate::runtime::docker::intent::ContainerSpec;
+use crate::runtime::docker::ownership::{self, Identity, Standing};
 
 /// Images remembered: far more than the containers of one project have. What an id names never changes.
 const IMAGES_MAX: usize = 4096;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bollard::models::{ContainerConfig, EndpointSettings, HostConfig, MountPoint, PortBinding, RestartPolicy};
 
-use crate::model::settings::{Settings, digest, mount_text, port_text, tidy};
 use crate::runtime::docker::intent::ContainerSpec;
+use crate::runtime::docker::settings::{Settings, digest, mount_text, port_text, tidy};
 
 /// What the engine tells of a container beyond its state.
 #[derive(Clone, Debug, Default)]

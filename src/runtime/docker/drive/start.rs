@@ -10,12 +10,12 @@ use crate::model::desired::Service;
 use crate::model::instance::Instance;
 use crate::model::names::ProjectName;
 use crate::model::observed::ASIDE_SUFFIX;
-use crate::model::settings::{COMPARED, Difference, NOT_COMPARED, Setting};
 use crate::runtime::docker::drive::engine::{CHANGE_DEADLINE, Engine};
 use crate::runtime::docker::drive::inspect::{Seen, not_a_container};
 use crate::runtime::docker::drive::prepare::missing_container;
 use crate::runtime::docker::drive::{create, marks};
 use crate::runtime::docker::intent::{ContainerSpec, DockerSpec};
+use crate::runtime::docker::settings::{COMPARED, Difference, NOT_COMPARED, Setting};
 use crate::runtime::{DriverError, Start};
 
 impl Engine {

@@ -12,11 +12,11 @@ use futures_util::StreamExt as _;
 use crate::model::desired::StopPolicy;
 use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, ServiceName};
-use crate::model::ownership::{self, Standing};
 use crate::runtime::docker::NAME;
 use crate::runtime::docker::drive::create;
 use crate::runtime::docker::drive::engine::{CHANGE_DEADLINE, Engine, short};
 use crate::runtime::docker::drive::inspect::{Running, Seen};
+use crate::runtime::docker::ownership::{self, Standing};
 use crate::runtime::{DriverError, Pause, Stop};
 
 /// Beyond the grace, for the engine's own kill (it waits 10 s and tries again), network and mounts.

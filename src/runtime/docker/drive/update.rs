@@ -6,15 +6,17 @@ use bollard::models::{
 
 use crate::host::paths;
 use crate::model::desired::Service;
-use crate::model::facts::{ContainerFact, ContainerState, Facts, Reading};
+use crate::model::facts::{Facts, Reading};
 use crate::model::instance::Instance;
 use crate::model::names::ProjectName;
-use crate::model::settings::{COMPARED, Difference, Setting, Settings};
 use crate::runtime::DriverError;
 use crate::runtime::docker::drive::create;
 use crate::runtime::docker::drive::engine::{CHANGE_DEADLINE, Engine};
 use crate::runtime::docker::drive::inspect::{Seen, not_a_container};
+use crate::runtime::docker::facts::DockerReading as _;
+use crate::runtime::docker::facts::{ContainerFact, ContainerState};
 use crate::runtime::docker::intent::{ContainerSpec, DockerSpec};
+use crate::runtime::docker::settings::{COMPARED, Difference, Setting, Settings};
 
 /// Removes the limit on processes.
 const PIDS_UNLIMITED: i64 = -1;
@@ -116,7 +118,7 @@ impl Engine {
     async fn surroundings(&self, container: &ContainerSpec) -> Result<Facts, DriverError> {
         let mut facts = Facts::empty("", jiff::Timestamp::UNIX_EPOCH);
         if container.networks.iter().any(|network| create::is_user_defined(network)) {
-            facts.networks = Reading::Known(self.network_ids().await?);
+            facts.docker_mut().networks = Reading::Known(self.network_ids().await?);
         }
         self.place().await?;
         facts.paths = self.on_its_host(paths::read(&container.host_folders()));
@@ -125,7 +127,7 @@ impl Engine {
             && let Some(found) = self.named(shared).await?
         {
             let fact = ContainerFact::plain(found.id, found.name, ContainerState::Running);
-            facts.containers = Reading::Known(vec![fact]);
+            facts.docker_mut().containers = Reading::Known(vec![fact]);
         }
         Ok(facts)
     }

@@ -1,13 +1,17 @@
 //! Processes that were adopted as services: by a note of `lcm adopt`, or by a pid file that is believed.
 
-use crate::files::{Refused, named};
-use crate::host::proc;
-use crate::runtime::process::drive::{Folder, ProcessFact};
-use crate::runtime::process::intent::PidFile;
+use std::io;
+
 use jiff::SignedDuration;
 use jiff::Timestamp;
 use rustix::process::geteuid;
-use std::io;
+
+use crate::files::{Refused, named};
+use crate::host::proc;
+use crate::model::facts::ProcessFact;
+use crate::runtime::process::drive::folder::Folder;
+use crate::runtime::process::intent::PidFile;
+
 /// The kernel's clocks and those of file systems differ by some ticks, and a clock may be set by a second.
 const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(1);
 

@@ -8,15 +8,18 @@ use regex_lite::Regex;
 
 use crate::host::probes;
 use crate::host::program::command::{self, Ended};
-use crate::host::program::environment;
-use crate::model::desired::Service;
-use crate::model::facts::{ProbeReading, TreeFact};
+use crate::model::desired::{Desired, Service};
+use crate::model::facts::Attribution;
+use crate::model::facts::ProbeReading;
 use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, RuntimeName};
-use crate::runtime::contract::{Attribution, ExecOutcome, LogSearch, Runtime};
-use crate::runtime::process::NAME;
+use crate::runtime::contract::{ExecOutcome, LogSearch, Runtime, RuntimeReading};
+use crate::runtime::process::drive::invocation;
 use crate::runtime::process::drive::look_of;
 use crate::runtime::process::drive::processes::{Processes, process_of};
+use crate::runtime::process::drive::survey::Survey;
+use crate::runtime::process::facts::ProcessFacts;
+use crate::runtime::process::{NAME, facts};
 use crate::runtime::{DriverError, LogMark, Logged, Look, Pause, Start, Stop, not_alive};
 
 /// Of a process's log, for a pattern: what a chatty server writes in some minutes.
@@ -26,6 +29,15 @@ const LOG_BYTES_MAX: usize = 4 << 20;
 impl Runtime for Processes {
     fn name(&self) -> RuntimeName {
         NAME
+    }
+
+    async fn read(&self, desired: &Desired) -> RuntimeReading {
+        let Survey { trees, claims, pid_files } = self.survey(desired).await;
+        RuntimeReading { facts: Box::new(ProcessFacts { trees, pid_files }), claims }
+    }
+
+    async fn record(&self, project: &ProjectName) {
+        Self::record(self, project).await;
     }
 
     async fn inspect(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
@@ -38,7 +50,7 @@ impl Runtime for Processes {
         service: &Service,
     ) -> Result<(Look, Vec<Attribution>), DriverError> {
         let tree = self.tree(project, service).await?;
-        let owned = tree.iter().map(owned).collect();
+        let owned = tree.iter().map(facts::owned).collect();
         Ok((look_of(tree), owned))
     }
 
@@ -69,7 +81,7 @@ impl Runtime for Processes {
         argv: &[String],
         deadline: Duration,
     ) -> Result<ExecOutcome, DriverError> {
-        let invocation = environment::beside(service, process_of(service)?, &self.environment, argv)?;
+        let invocation = invocation::beside(service, process_of(service)?, &self.environment, argv)?;
         match command::run(&self.shim_program, &invocation, deadline).await? {
             Ended::Code(code) => Ok(ExecOutcome::Ended(code.into())),
             Ended::TimedOut => Ok(ExecOutcome::TimedOut),
@@ -122,10 +134,4 @@ impl Runtime for Processes {
     ) -> Result<Option<Logged>, DriverError> {
         Self::log_from(self, project, &service.name, mark).await
     }
-}
-
-/// Processes of one tree.
-pub(crate) fn owned(tree: &TreeFact) -> Attribution {
-    let pids = tree.members.iter().map(|member| member.pid).collect();
-    Attribution::of_service(&tree.marks.project, &tree.marks.service, pids)
 }

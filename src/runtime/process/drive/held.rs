@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::files::held;
 use crate::host::paths::id;
-use crate::model::facts::{HeldFact, HeldPath};
+use crate::runtime::process::facts::{HeldFact, HeldPath};
 
 /// Descriptors of a shim: beyond those that a program opens by itself, within the usual limit of 1024.
 const FOLDER: i32 = 900;

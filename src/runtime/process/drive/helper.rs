@@ -1,10 +1,12 @@
 //! Commands by which lcm becomes something that outlives it.
 
-use crate::host::program::{leaks, scope};
-use crate::runtime::DriverError;
-use crate::runtime::process::drive::Processes;
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt as _;
+
+use crate::host::program::{leaks, scope};
+use crate::runtime::DriverError;
+use crate::runtime::process::drive::processes::Processes;
+
 /// A command by which lcm becomes something that outlives it: nothing of its environment, no file of its caller's.
 pub(crate) fn helper(processes: &Processes, words: &[String]) -> Result<std::process::Command, DriverError> {
     let launch = scope::launch(&processes.environment);

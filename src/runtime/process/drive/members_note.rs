@@ -1,10 +1,12 @@
 //! Record of the members of one start, as it is written down.
 
-use crate::host::proc::Stat;
-use crate::model::facts::Marks;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::Serialize;
+
+use crate::host::proc::Stat;
+use crate::model::facts::Marks;
+
 /// Members in one record. Those nearest to the shim come first: what descends from a recorded member counts as well,
 /// so only a service that leaves thousands of orphans behind could exceed it to any effect.
 pub(crate) const MEMBERS_MAX: usize = 4096;

@@ -12,10 +12,11 @@ use tokio::task::spawn_blocking;
 
 use crate::host::identity;
 use crate::model::desired::{Desired, Service};
-use crate::model::facts::{ExitFact, ProcessFact, Reading, TreeFact};
+use crate::model::facts::{ExitFact, ProcessFact, Reading};
 use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, ServiceName};
 use crate::runtime::process::drive::processes::process_of;
+use crate::runtime::process::facts::TreeFact;
 use crate::runtime::{DriverError, Life, LogMark, Logged, Look, Start, Stop};
 
 mod adopt;
@@ -26,6 +27,7 @@ pub(crate) mod folder;
 pub(crate) mod found;
 pub(crate) mod held;
 mod helper;
+mod invocation;
 mod log;
 mod members;
 mod members_note;

@@ -1,12 +1,18 @@
 //! Process trees of this host, as one user may see and touch them.
 
-use crate::runtime::process::drive::verified::{Names, Trust};
-use crate::runtime::process::drive::{BTreeMap, Folder, PathBuf, folder};
-use crate::runtime::process::intent::ProcessSpec;
-use crate::runtime::{DriverError, Service};
-use rustix::process::geteuid;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::PathBuf;
+
+use rustix::process::geteuid;
+
+use crate::model::desired::Service;
+use crate::runtime::DriverError;
+use crate::runtime::process::drive::folder::{self, Folder};
+use crate::runtime::process::drive::verified::{Names, Trust};
+use crate::runtime::process::intent::ProcessSpec;
+use crate::runtime::registration::Connection;
+
 /// The process trees of this host, as this user may see and touch them.
 #[derive(Clone)]
 pub struct Processes {
@@ -45,6 +51,18 @@ pub fn state_dir(environment: &BTreeMap<String, String>) -> PathBuf {
 }
 
 impl Processes {
+    /// Those that one manifest can touch. Nothing is read yet.
+    #[must_use]
+    pub fn of(Connection { desired, environment, shim_program }: &Connection<'_>) -> Self {
+        let mut processes = Self::new((*environment).clone(), shim_program.to_path_buf());
+        processes.owners.extend(desired.previous_owner);
+        processes.names = Names {
+            present: desired.project.to_string(),
+            former: desired.aliases.iter().map(ToString::to_string).collect(),
+        };
+        processes
+    }
+
     #[must_use]
     pub fn new(environment: BTreeMap<String, String>, shim_program: PathBuf) -> Self {
         let owners = BTreeSet::from([geteuid().as_raw()]);

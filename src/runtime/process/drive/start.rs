@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::files::{kernel, own, pid_file};
 use crate::host::gpu::visible;
-use crate::host::program::environment::{self, Invocation};
+use crate::host::program::environment::Invocation;
 use crate::host::program::scope;
 use crate::host::{disk, proc, reservations};
 use crate::model::desired::{Probe, Service};
@@ -21,6 +21,7 @@ use crate::model::facts::Marks;
 use crate::model::names::GpuId;
 use crate::runtime::process::drive::folder::Folder;
 use crate::runtime::process::drive::helper::helper;
+use crate::runtime::process::drive::invocation;
 use crate::runtime::process::drive::processes::Processes;
 use crate::runtime::process::drive::shim::relay::Awaited;
 use crate::runtime::process::drive::shim::{Answer, Orders, SUBCOMMAND, pid_file_refused};
@@ -43,7 +44,7 @@ pub(crate) async fn start(
     process: &ProcessSpec,
 ) -> Result<String, DriverError> {
     let service = start.service;
-    let mut invocation = environment::invocation(service, process, &processes.environment)?;
+    let mut invocation = invocation::invocation(service, process, &processes.environment)?;
     invocation.environment.extend(visible::of_process(start.gpus, start.indices));
     let folder = processes.folder(start.project.as_str(), service.name.as_str());
     folder.ensure()?;
@@ -88,7 +89,7 @@ pub(crate) async fn start(
 
 /// All that a start needs, looked at without starting anything.
 pub(crate) fn prepare(processes: &Processes, service: &Service, process: &ProcessSpec) -> Result<(), DriverError> {
-    let Invocation { .. } = environment::invocation(service, process, &processes.environment)?;
+    let Invocation { .. } = invocation::invocation(service, process, &processes.environment)?;
     if let scope::Launch::Refuse(reason) = scope::launch(&processes.environment) {
         return Err(DriverError::Refused(reason));
     }

@@ -17,6 +17,7 @@ use crate::host::{proc, signal};
 use crate::model::desired::GRACE_MAX;
 use crate::model::facts::ProcessFact;
 use crate::model::names::{ProjectName, ServiceName};
+use crate::runtime::process::drive::invocation;
 use crate::runtime::process::drive::processes::{Processes, process_of};
 use crate::runtime::process::drive::trees::{Census, Key};
 use crate::runtime::process::drive::verified::Trust;
@@ -177,7 +178,7 @@ pub(super) fn deliver(member: &ProcessFact, signal: Signal) -> Result<(), Driver
 async fn run_exec(processes: &Processes, stop: &Stop<'_>, left: &Left, exec: &[String]) -> bool {
     let Some(service) = stop.definition else { return false };
     let Ok(process) = process_of(service) else { return false };
-    let Ok(environment) = environment::environment(service, process, &processes.environment) else { return false };
+    let Ok(environment) = invocation::environment(service, process, &processes.environment) else { return false };
     let note = processes.readable_folder(stop.project.as_str(), stop.service.as_str()).start_note();
     let noted = note.filter(|note| note.marks.salt == left.salt).map(|note| note.cwd);
     let Ok(invocation) = environment::invoke(exec, noted.unwrap_or_else(|| process.cwd.clone()), environment) else {

@@ -10,7 +10,7 @@ use crate::files::own;
 use crate::host::proc;
 use crate::model::claim::ClaimFact;
 use crate::model::desired::{Desired, Service};
-use crate::model::facts::{ExitFact, Marks, Reading, TreeFact};
+use crate::model::facts::{ExitFact, Marks, Reading};
 use crate::model::names::ProjectName;
 use crate::runtime::ServiceName;
 use crate::runtime::process::drive::folder::Folder;
@@ -18,6 +18,7 @@ use crate::runtime::process::drive::processes::Processes;
 use crate::runtime::process::drive::shim::standby;
 use crate::runtime::process::drive::trees::{Census, Key, Tree};
 use crate::runtime::process::drive::{adopted, held};
+use crate::runtime::process::facts::TreeFact;
 use crate::runtime::process::intent::{PidFile, ProcessSpec};
 
 /// A shim without a service is about to begin or to leave: half a second is long for either.

@@ -11,12 +11,13 @@ use jiff::Timestamp;
 use crate::host::ports::ServiceProcesses;
 use crate::host::proc::{self, Bearing, Marked, Stat};
 use crate::model::claim::{CLAIMS_MAX, ClaimFact, Claimant};
-use crate::model::facts::{LostShim, Marks, ProcessFact};
+use crate::model::facts::{Marks, ProcessFact};
 use crate::model::names::{ProjectName, ServiceName};
 use crate::runtime::process::drive::folder::Folder;
 use crate::runtime::process::drive::members::{self, Recorded};
 use crate::runtime::process::drive::members_note::MembersNote;
 use crate::runtime::process::drive::verified::{self, Flaw, Names, Trust};
+use crate::runtime::process::facts::LostShim;
 
 /// No chain of parents is longer on any machine that still works; it ends a circle that a race could show.
 const ANCESTORS_MAX: usize = 10_000;

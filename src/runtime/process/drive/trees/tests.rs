@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::{Begun, Census, Flaw, Names, Stat};
-use crate::model::facts::{LostShim, Marks};
+use crate::model::facts::Marks;
 use crate::runtime::process::drive::members::Recorded;
 use crate::runtime::process::drive::members_note::{Member, MembersNote};
+use crate::runtime::process::facts::LostShim;
 
 const OWNER: u32 = 61_001;
 

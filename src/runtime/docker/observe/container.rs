@@ -4,20 +4,21 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::model::claim::bounded;
 use crate::model::desired::{Desired, Service};
-use crate::model::facts::{ContainerFact, ContainerState, ExitFact, Facts};
+use crate::model::facts::{ExitFact, Facts};
 use crate::model::instance::Instance;
 use crate::model::lifecycle::State;
 use crate::model::names::ObjectName;
 use crate::model::observed::{ASIDE_SUFFIX, ObservedService, Ownership};
-use crate::model::ownership::{self, Identity, Standing};
 use crate::observe::blank::{nothing, unknown};
 use crate::observe::judge::{self, Verdict};
-use crate::observe::settings;
+use crate::runtime::docker::facts::{ContainerFact, ContainerState, DockerReading as _, known_containers};
 use crate::runtime::docker::intent::accepts_auto_remove;
+use crate::runtime::docker::observe::drift;
+use crate::runtime::docker::ownership::{self, Identity, Standing};
 
 /// A container that lcm creates.
 pub(super) fn own(facts: &Facts, desired: &Desired, service: &Service) -> ObservedService {
-    if let Some(reason) = facts.containers.unknown() {
+    if let Some(reason) = facts.docker().containers.unknown() {
         return unknown(&format!("its container can't be read: {reason}"));
     }
     let name = service.object().map_or("", ObjectName::as_str);
@@ -38,7 +39,7 @@ pub(super) fn own(facts: &Facts, desired: &Desired, service: &Service) -> Observ
 
 fn in_place(facts: &Facts, desired: &Desired, service: &Service, container: &ContainerFact) -> ObservedService {
     let mut seen = picture(facts, service, container, Ownership::Ours);
-    let compared = settings::of_container(facts, desired, service, container);
+    let compared = drift::of_container(facts, desired, service, container);
     seen.changed = compared.changed;
     seen.warnings.extend(compared.warning);
     seen.previous = aside(facts, desired, service).filter(|other| !holds_room(other.state)).map(instance).map(Box::new);
@@ -54,7 +55,7 @@ fn taken_over_from(facts: &Facts, desired: &Desired, container: &ContainerFact) 
 /// A container of this service that was renamed by hand. It is not ours to touch any more, and a second one beside it
 /// would be a copy.
 pub(super) fn renamed(facts: &Facts, desired: &Desired, service: &Service) -> Option<ObservedService> {
-    let all = facts.containers.known()?.iter();
+    let all = known_containers(facts);
     let identity = Identity::of(desired, facts);
     let is_it = |found: &&ContainerFact| {
         found.marks.as_ref().is_some_and(|marks| identity.are_of(marks, &service.name))
@@ -72,7 +73,7 @@ pub(super) fn renamed(facts: &Facts, desired: &Desired, service: &Service) -> Op
 
 /// A container that the manifest names.
 pub(super) fn existing(facts: &Facts, desired: &Desired, service: &Service, name: &ObjectName) -> ObservedService {
-    if let Some(reason) = facts.containers.unknown() {
+    if let Some(reason) = facts.docker().containers.unknown() {
         return unknown(&format!("its container can't be read: {reason}"));
     }
     let Some(container) = find(facts, name.as_str()) else {
@@ -164,12 +165,12 @@ fn misplaced(facts: &Facts, desired: &Desired, service: &Service, container: &Co
 }
 
 pub(super) fn find<'a>(facts: &'a Facts, name: &str) -> Option<&'a ContainerFact> {
-    facts.containers.known()?.iter().find(|container| container.name == name)
+    known_containers(facts).find(|container| container.name == name)
 }
 
 /// One of ours under another name, as an earlier `container_name` left it; a running one before a stopped one.
 fn elsewhere<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Option<&'a ContainerFact> {
-    let all = facts.containers.known()?.iter();
+    let all = known_containers(facts);
     all.filter(|container| is_of(container, facts, desired, service)).min_by_key(|container| {
         (container.state != ContainerState::Running, !holds_room(container.state), &container.name)
     })

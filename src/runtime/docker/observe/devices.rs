@@ -3,35 +3,30 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::desired::{GpuRef, GpuRequest, Service};
-use crate::model::facts::{Devices, Facts};
 use crate::model::names::GpuId;
 use crate::model::observed::{ObservedGpu, ObservedService, Ownership, called};
 use crate::model::size::Mebibytes;
-use crate::observe::container;
+use crate::observe::contract::View;
 use crate::observe::gpu_refs::{resolve_all, usable};
+use crate::runtime::docker::facts::Devices;
 use crate::runtime::docker::intent::DockerSpec;
+use crate::runtime::docker::observe::container;
 
 type Gpus = BTreeMap<GpuId, ObservedGpu>;
 type Set = BTreeSet<GpuId>;
 
 /// Its memory counts on each GPU that it may be on; the manifest's `gpu` narrows that as far as the container's own
 /// GPUs allow. With one GPU there is nothing to tell apart.
-pub(super) fn bind(
-    facts: &Facts,
-    service: &Service,
-    seen: &mut ObservedService,
-    gpus: &Gpus,
-    holding: impl Iterator<Item = GpuId>,
-) {
+pub(super) fn bind(view: View<'_>, service: &Service, seen: &mut ObservedService, gpus: &Gpus, holding: &[GpuId]) {
     let Some(DockerSpec::Existing(existing)) = service.workload.spec::<DockerSpec>() else { return };
     let name = existing.container.as_str();
-    let Some(found) = container::find(facts, name).filter(|_| gpus.len() > 1) else { return };
+    let Some(found) = container::find(view.facts, name).filter(|_| gpus.len() > 1) else { return };
     let Some(Bound { may, fault }) = bound(service, found.devices.as_ref(), gpus) else { return };
     if seen.ownership == Ownership::Adopted && service.vram > Mebibytes::ZERO {
         let warning = fault.map(|fault| match fault {
             Fault::Contradicts => contradiction(service, gpus, &may),
             Fault::Leaves(count) => {
-                let held: Set = holding.filter(|id| may.contains(id)).collect();
+                let held: Set = holding.iter().filter(|id| may.contains(*id)).cloned().collect();
                 let example = if held.len() == count { held } else { may.iter().take(count).cloned().collect() };
                 several(found.devices.as_ref(), gpus, &may, &example)
             }

@@ -1,20 +1,20 @@
 //! The picture of a service that is a process tree.
 
 use crate::model::desired::{Desired, Service};
-use crate::model::facts::{ExitFact, Facts, TreeFact};
-use crate::model::instance::Instance;
+use crate::model::facts::{ExitFact, Facts};
 use crate::model::lifecycle::State;
 use crate::model::observed::{ObservedService, Ownership};
 use crate::observe::blank::{nothing, unknown};
 use crate::observe::judge::{self, Verdict};
-use crate::observe::settings;
+use crate::runtime::process::facts::{ProcessReading as _, TreeFact, known_trees};
+use crate::runtime::process::observe::drift;
 
 /// A warning is one line.
 const PIDS_SHOWN_MAX: usize = 8;
 
 /// The service as its process tree shows it.
 pub(super) fn picture(facts: &Facts, desired: &Desired, service: &Service) -> ObservedService {
-    if let Some(reason) = facts.trees.unknown() {
+    if let Some(reason) = facts.processes().trees.unknown() {
         return unknown(&format!("its processes can't be read: {reason}"));
     }
     let mut trees: Vec<&TreeFact> = of(facts, desired, service).collect();
@@ -45,15 +45,7 @@ pub(super) fn living(facts: &Facts, desired: &Desired, service: &Service) -> Opt
 }
 
 fn of<'a>(facts: &'a Facts, desired: &'a Desired, service: &'a Service) -> impl Iterator<Item = &'a TreeFact> {
-    facts.trees.known().into_iter().flatten().filter(|tree| tree.marks.are_of(&desired.project, &service.name))
-}
-
-pub(super) fn instance(tree: &TreeFact) -> Instance {
-    let id = match tree.members.first() {
-        Some(first) if tree.adopted => format!("{}:{}", first.pid, first.start_ticks),
-        Some(_) | None => tree.marks.salt.clone(),
-    };
-    crate::runtime::process::instance(id)
+    known_trees(facts).filter(|tree| tree.marks.are_of(&desired.project, &service.name))
 }
 
 fn alive(facts: &Facts, service: &Service, tree: &TreeFact) -> ObservedService {
@@ -67,7 +59,7 @@ fn alive(facts: &Facts, service: &Service, tree: &TreeFact) -> ObservedService {
         Some(exit) if is_bad(exit) => crippled(service, tree, exit),
         Some(_) | None => judge::running(facts, service, tree.started_at, None),
     };
-    let compared = settings::of_tree(facts, service, tree);
+    let compared = drift::of_tree(facts, service, tree);
     let mut seen = judged(tree, verdict);
     seen.changed = compared.changed;
     seen.warnings.extend(compared.warning);
@@ -77,7 +69,7 @@ fn alive(facts: &Facts, service: &Service, tree: &TreeFact) -> ObservedService {
 fn judged(tree: &TreeFact, verdict: Verdict) -> ObservedService {
     ObservedService {
         unknown: verdict.unknown,
-        instance: Some(instance(tree)),
+        instance: Some(tree.instance()),
         holds_room: true,
         marks: (!tree.adopted).then(|| Box::new(tree.marks.clone())),
         exit: tree.exit.clone().map(Box::new),

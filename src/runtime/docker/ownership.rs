@@ -6,9 +6,10 @@
 use std::collections::BTreeSet;
 
 use crate::model::desired::Desired;
-use crate::model::facts::{ContainerFact, Facts, Marks};
+use crate::model::facts::{Facts, Marks};
 use crate::model::names::{ObjectName, ProjectName, ServiceName};
 use crate::model::observed::ASIDE_SUFFIX;
+use crate::runtime::docker::facts::{ContainerFact, known_containers};
 
 /// A project as it recognises its containers.
 #[derive(Clone, Copy, Debug)]
@@ -155,7 +156,7 @@ pub fn standing(found: &ContainerFact, facts: &Facts, desired: &Desired) -> Stan
     if !doubtful || marks.salt.is_empty() {
         return standing;
     }
-    let others = facts.containers.known().into_iter().flatten().filter(|other| other.id != found.id);
+    let others = known_containers(facts).filter(|other| other.id != found.id);
     let mut same = others.filter(|other| other.marks.as_ref().is_some_and(|other| other.salt == marks.salt));
     let is_original = |other: &ContainerFact| {
         alone(other) == Standing::Ours && (standing == Standing::Renamed || base_name(&other.name) == other.name)
@@ -173,7 +174,7 @@ fn expected<'a>(found: &ContainerFact, desired: &'a Desired) -> Option<&'a str> 
 /// refused on their account, until they are taken over. Those of services that are not in the manifest are only claims.
 #[must_use]
 pub fn on_other_hosts<'a>(facts: &'a Facts, desired: &Desired) -> Vec<&'a ContainerFact> {
-    let all = facts.containers.known().into_iter().flatten();
+    let all = known_containers(facts);
     let is_wanted = |found: &&ContainerFact| {
         let marks = found.marks.as_ref();
         marks.is_some_and(|marks| desired.services.contains_key(&ServiceName::from(marks.service.as_str())))
@@ -184,7 +185,7 @@ pub fn on_other_hosts<'a>(facts: &'a Facts, desired: &Desired) -> Vec<&'a Contai
 /// Users whose lcm made this project's containers; empty where there are none, or an older lcm made them.
 #[must_use]
 pub fn owner_uids(facts: &Facts, desired: &Desired) -> BTreeSet<u32> {
-    let all = facts.containers.known().into_iter().flatten();
+    let all = known_containers(facts);
     let ours = all.filter(|found| standing(found, facts, desired) == Standing::Ours);
     ours.filter_map(|found| found.marks.as_ref()?.uid).collect()
 }

@@ -1,0 +1,197 @@
+//! Readings of the runtimes, by name: each in its runtime's own type, and all behind one trait.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+use crate::model::endpoint::Endpoint;
+use crate::model::facts::owner::Owner;
+use crate::model::instance::Instance;
+use crate::model::names::{ProjectName, RuntimeName, ServiceName};
+use crate::model::secret::Masker;
+
+/// What one runtime read. Holds no judgement: what it means for a manifest is said by the runtime's observer.
+pub trait RuntimeFacts: Comparable + fmt::Debug + Send + Sync {
+    fn runtime(&self) -> RuntimeName;
+
+    /// Version of the reading, as `NAME/NUMBER`.
+    fn format(&self) -> &'static str;
+
+    fn to_json(&self) -> Value;
+
+    /// Reason for which it is not known what instances hold.
+    fn unread(&self) -> Option<String>;
+
+    /// Endpoint that was asked, with its version.
+    fn endpoint(&self) -> Option<String> {
+        None
+    }
+
+    /// Reason for which the endpoint is not proven to be this host's: its GPUs, ports and folders are another's.
+    fn elsewhere(&self) -> Option<&str> {
+        None
+    }
+
+    /// Drops what holds nothing of this host, where the endpoint is another's.
+    fn keep_local(&mut self) {}
+
+    /// Number of instances that were looked at; `None`: none was asked for, or they are not known.
+    fn count(&self) -> Option<InstanceCount>;
+
+    /// Processes and ports by the instance that they belong to.
+    fn owned(&self) -> Vec<Attribution>;
+
+    /// Masks all free text.
+    fn mask(&mut self, masker: &Masker);
+}
+
+/// Copying and comparing behind `dyn`; every type that can do both can do this.
+pub trait Comparable: Any {
+    fn copy(&self) -> Box<dyn RuntimeFacts>;
+    fn is_equal(&self, other: &dyn RuntimeFacts) -> bool;
+}
+
+impl<T: RuntimeFacts + Clone + PartialEq> Comparable for T {
+    fn copy(&self) -> Box<dyn RuntimeFacts> {
+        Box::new(self.clone())
+    }
+
+    fn is_equal(&self, other: &dyn RuntimeFacts) -> bool {
+        let other: &dyn Any = other;
+        other.downcast_ref::<T>() == Some(self)
+    }
+}
+
+/// Number of instances, with the words for one and for several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InstanceCount {
+    pub count: usize,
+    pub one: &'static str,
+    pub several: &'static str,
+}
+
+/// Processes and ports that belong to one owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attribution {
+    pub owner: Owner,
+    /// Instance that has them, where there may be several of one owner.
+    pub instance: Option<Instance>,
+    pub pids: Vec<i32>,
+    pub ports: Vec<Endpoint>,
+}
+
+impl Attribution {
+    /// Processes of a service.
+    #[must_use]
+    pub fn of_service(project: &str, service: &str, pids: Vec<i32>) -> Self {
+        let owner = Owner::Service { project: ProjectName::new(project), service: ServiceName::new(service) };
+        Self { owner, instance: None, pids, ports: Vec::new() }
+    }
+
+    /// Ports of an object at a runtime.
+    #[must_use]
+    pub fn of_object(id: impl Into<String>, ports: Vec<Endpoint>) -> Self {
+        Self { owner: Owner::Container(id.into()), instance: None, pids: Vec::new(), ports }
+    }
+}
+
+/// Readings by runtime. As they come from a file they are [`Instances::unread`], until the runtimes have read them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Instances {
+    read: BTreeMap<RuntimeName, Box<dyn RuntimeFacts>>,
+    unread: BTreeMap<RuntimeName, Written>,
+}
+
+/// Reading of one runtime as a file holds it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Written {
+    /// Version of the reading, as `NAME/NUMBER`.
+    pub format: String,
+    /// In the runtime's own shape.
+    pub reading: Value,
+}
+
+impl Instances {
+    /// Returns the reading of this type.
+    #[must_use]
+    pub fn get<T: RuntimeFacts>(&self) -> Option<&T> {
+        self.read.values().find_map(|facts| (&**facts as &dyn Any).downcast_ref())
+    }
+
+    /// Returns the reading of this type, to be changed; one that was not asked for where there is none.
+    #[expect(clippy::missing_panics_doc, reason = "what was inserted under a name has the type of that name")]
+    pub fn get_mut<T: RuntimeFacts + Default>(&mut self) -> &mut T {
+        let none = T::default();
+        let facts = self.read.entry(none.runtime()).or_insert_with(|| Box::new(none));
+        (&mut **facts as &mut dyn Any).downcast_mut().expect("one type per runtime")
+    }
+
+    /// Puts a reading in the place of an earlier one of the same runtime.
+    pub fn insert(&mut self, facts: Box<dyn RuntimeFacts>) {
+        self.read.insert(facts.runtime(), facts);
+    }
+
+    /// Returns the reading of the runtime of this name.
+    #[must_use]
+    pub fn of(&self, runtime: &RuntimeName) -> Option<&dyn RuntimeFacts> {
+        self.read.get(runtime).map(|facts| &**facts)
+    }
+
+    /// Returns all readings, by runtime.
+    pub fn all(&self) -> impl Iterator<Item = &dyn RuntimeFacts> {
+        self.read.values().map(|facts| &**facts)
+    }
+
+    /// Returns all readings, to be changed.
+    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Box<dyn RuntimeFacts>> {
+        self.read.values_mut()
+    }
+
+    /// Takes out what no runtime has read yet.
+    pub fn take_unread(&mut self) -> BTreeMap<RuntimeName, Written> {
+        std::mem::take(&mut self.unread)
+    }
+}
+
+impl Clone for Box<dyn RuntimeFacts> {
+    fn clone(&self) -> Self {
+        (**self).copy()
+    }
+}
+
+impl PartialEq for dyn RuntimeFacts {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_equal(other)
+    }
+}
+
+impl Serialize for Instances {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let written =
+            |facts: &dyn RuntimeFacts| Written { format: facts.format().to_owned(), reading: facts.to_json() };
+        let read = self.read.iter().map(|(name, facts)| (name.clone(), written(&**facts)));
+        let all: BTreeMap<RuntimeName, Written> = self.unread.clone().into_iter().chain(read).collect();
+        all.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Instances {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self { read: BTreeMap::new(), unread: BTreeMap::deserialize(deserializer)? })
+    }
+}
+
+impl JsonSchema for Instances {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Instances".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        BTreeMap::<String, Written>::json_schema(generator)
+    }
+}

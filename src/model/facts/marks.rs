@@ -1,0 +1,76 @@
+//! What lcm writes on each thing that it starts.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::names::{ProjectName, ServiceName};
+use crate::model::secret::Masker;
+
+/// What lcm wrote on a thing that it started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Marks {
+    pub project: String,
+    pub service: String,
+    /// [`crate::model::spec::Spec::hash`] at that time.
+    #[serde(default)]
+    pub spec: String,
+    /// [`crate::model::spec::Spec::secret_digest`] under `salt`.
+    #[serde(default)]
+    pub secrets: String,
+    /// Random, new at each creation: it salts the digest, and tells one start of a process from the next.
+    #[serde(default)]
+    pub salt: String,
+    /// Masked JSON `{"spec": …, "stop": …}`: what it was made from, and how it wishes to be stopped.
+    #[serde(default)]
+    pub config: String,
+    /// GPUs that it was placed on, by comma.
+    #[serde(default)]
+    pub gpus: String,
+    /// GPU memory declared for it, on each of them.
+    #[serde(default)]
+    pub vram_mib: u64,
+    /// Container only: the name that it was created under; empty where an older lcm created it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Machine of the lcm that started it, as `HOSTNAME/DIGEST`; empty where that is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub host_id: String,
+    /// User whose lcm started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// Container only: [`crate::runtime::docker::settings::COMPARED`] of the lcm that created it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub compared: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl Marks {
+    /// Whether the thing that carries them was made for just this service: the one question that decides what may be
+    /// touched.
+    #[must_use]
+    pub fn are_of(&self, project: &ProjectName, service: &ServiceName) -> bool {
+        self.project == project.as_str() && self.service == service.as_str()
+    }
+
+    /// GPUs that it was placed on, by the ids that they had then.
+    pub fn placed_on(&self) -> impl Iterator<Item = &str> {
+        self.gpus.split(',').filter(|id| !id.is_empty())
+    }
+
+    /// Masks its config, which is JSON in a text: an earlier lcm may have written a secret into it.
+    pub(crate) fn mask(&mut self, masker: &Masker) {
+        let Ok(before) = serde_json::from_str::<serde_json::Value>(&self.config) else {
+            return masker.mask_in_place(&mut self.config);
+        };
+        let mut masked = before.clone();
+        masker.mask_json(&mut masked);
+        if masked != before {
+            self.config = masked.to_string();
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Owner of a process.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::instance::Instance;
+use crate::model::names::{ProjectName, ServiceName};
+
+/// Whose a process is, as far as its marks tell.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Owner {
+    /// A process tree that carries lcm's marks.
+    Service {
+        project: ProjectName,
+        service: ServiceName,
+    },
+    /// A container, by its id.
+    Container(String),
+    Stranger,
+}
+
+impl Owner {
+    /// Owner of what belongs to an instance: an object by its id, else the service.
+    #[must_use]
+    pub fn of(project: &ProjectName, service: &ServiceName, instance: &Instance) -> Self {
+        match &instance.name {
+            Some(_) => Self::Container(instance.id.clone()),
+            None => Self::Service { project: project.clone(), service: service.clone() },
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! A secret value, and what stands in its place.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+/// Text that stands in place of a secret.
+pub const MASK: &str = "***";
+
+/// A secret's text. [`Secret::reveal`] is the only way out, and easy to search for.
+/// Secrets are equal by their text.
+#[derive(Clone)]
+pub struct Secret {
+    text: String,
+    /// The manifest says so (`secret:`): it is masked though it looks like an ordinary value.
+    pub(super) is_declared: bool,
+}
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_declared: false }
+    }
+
+    /// A value that the manifest declares to be one.
+    pub fn declared(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_declared: true }
+    }
+
+    /// The value itself, for the environment of the service that asked for it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.text
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Secret {}
+
+impl PartialOrd for Secret {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Secret {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(MASK)
+    }
+}

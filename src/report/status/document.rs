@@ -1,0 +1,401 @@
+//! The document `lcm.status/1`, made of what is wanted, what is there and what a store remembers.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::budget::{self, Budget};
+use crate::model::claim::{ClaimFact, Claimant};
+use crate::model::desired::{Desired, Goal, Service};
+use crate::model::facts::Estimates;
+use crate::model::lifecycle::State;
+use crate::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName};
+use crate::model::observed::{Observed, ObservedGpu, ObservedService, Ownership};
+use crate::model::room::{GpuRoom, Room};
+use crate::model::rules::Case;
+use crate::model::size::Mebibytes;
+use crate::model::words::{Said, Switched, by_whom};
+use crate::report::history::OpenRun;
+
+/// The version of the status's JSON.
+pub const FORMAT: &str = "lcm.status/1";
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Status {
+    #[schemars(extend("const" = FORMAT))]
+    pub format: String,
+    pub project: ProjectName,
+    pub mode: Option<ModeName>,
+    /// Whose word the mode follows; not there where it is the manifest's or the command line's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switched: Option<WordLine>,
+    pub host: String,
+    /// Engine and version, where one was asked.
+    pub engine: Option<String>,
+    #[schemars(with = "String")]
+    pub observed_at: Timestamp,
+    pub services: Vec<ServiceLine>,
+    /// What bears our project's mark, but no name that the manifest has.
+    pub orphans: Vec<OrphanLine>,
+    /// Carries this project's marks and is not proven to be ours; not there where nothing does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claimed: Vec<ClaimFact>,
+    pub gpus: Vec<GpuLine>,
+    pub goals: Vec<GoalLine>,
+    /// The run that ended last, whether or not it changed anything.
+    pub last_run: Option<LastRun>,
+    /// A run whose end is not recorded: it is under way, or was killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_run: Option<OpenRun>,
+    pub warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceLine {
+    pub name: ServiceName,
+    pub runtime: String,
+    /// The best guess where `known` is false.
+    pub state: State,
+    pub known: bool,
+    /// The states that may follow from here, by the lifecycle and the manifest's rules, as of now and in this mode.
+    pub next: Vec<State>,
+    /// lcm started it, or the manifest names it as its own.
+    pub owned: bool,
+    pub operational: bool,
+    pub available: bool,
+    pub priority: i64,
+    pub gpus: Vec<GpuId>,
+    /// On each of its GPUs.
+    pub vram_declared_mib: Mebibytes,
+    /// On each of its GPUs; `null`: the driver does not tell.
+    pub vram_measured_mib: Option<Mebibytes>,
+    #[schemars(with = "Option<String>")]
+    pub since: Option<Timestamp>,
+    pub reason: String,
+    /// What an operator said of it; not there where nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub word: Option<WordLine>,
+    /// What was tried to bring it up; not there where nothing was, or where it does not count any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetLine>,
+    pub estimates: EstimatesLine,
+}
+
+#[cfg(test)]
+impl ServiceLine {
+    /// A known service of lcm's own, of which there is no more than this to say.
+    pub(in crate::report) fn plain(name: &str, state: State) -> Self {
+        Self {
+            name: name.into(),
+            runtime: "process".to_owned(),
+            state,
+            known: true,
+            next: Vec::new(),
+            owned: true,
+            operational: state.is_operational(),
+            available: state.is_available(),
+            priority: 0,
+            gpus: Vec::new(),
+            vram_declared_mib: Mebibytes::ZERO,
+            vram_measured_mib: None,
+            since: None,
+            reason: String::new(),
+            word: None,
+            budget: None,
+            estimates: EstimatesLine::default(),
+        }
+    }
+}
+
+/// How much of its budget a service has spent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetLine {
+    pub attempts: u32,
+    pub spent: u32,
+    #[schemars(with = "String")]
+    pub last_at: Timestamp,
+    /// It is kept from being brought up, for now.
+    pub held: bool,
+    /// Tried again from then on; `null`: at once, or not by itself.
+    #[schemars(with = "Option<String>")]
+    pub due: Option<Timestamp>,
+}
+
+/// A word of an operator's, kept until it is taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WordLine {
+    /// `maintain`, `suspend`, `terminate` or `switch`.
+    pub word: String,
+    pub by: String,
+    #[schemars(with = "String")]
+    pub since: Timestamp,
+    pub reason: Option<String>,
+}
+
+impl WordLine {
+    /// `kim, since 2026-11-21T14:02:05Z: rendering`
+    pub(super) fn by_whom(&self) -> String {
+        by_whom(&self.by, self.since, self.reason.as_deref())
+    }
+
+    fn of(said: &Said) -> Self {
+        let Said { word, by, since, reason, metadata: _ } = said;
+        Self { word: word.to_string(), by: by.clone(), since: *since, reason: reason.clone() }
+    }
+}
+
+/// What earlier runs of it came to; `null`: nothing was measured yet.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EstimatesLine {
+    /// From the order to start until it is healthy.
+    pub ready_ms: Option<u64>,
+    /// From the order to stop until its room is back.
+    pub stopped_ms: Option<u64>,
+    /// The most that it held on one GPU.
+    pub vram_mib: Option<Mebibytes>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrphanLine {
+    pub name: ServiceName,
+    /// Its container, or its first process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carrier: Option<Claimant>,
+    pub state: State,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GpuLine {
+    pub id: GpuId,
+    pub index: u32,
+    pub name: String,
+    pub capacity_mib: Mebibytes,
+    pub reserve_mib: Mebibytes,
+    /// Held by what is not this manifest's.
+    pub foreign_mib: Mebibytes,
+    /// Who that is.
+    pub foreign_holders: Vec<String>,
+    /// By the services and orphans that run on it.
+    pub declared_mib: Mebibytes,
+    /// In use by the driver's word, all processes together; `null`: nobody measures.
+    pub measured_mib: Option<Mebibytes>,
+    /// Foreign memory and, for each service that runs, the larger of declared and measured; what a kept one may keep,
+    /// once it is evicted.
+    pub used_mib: Mebibytes,
+    /// What one more service may have there.
+    pub free_mib: Mebibytes,
+    /// Nothing but the manifest vouches for it.
+    pub declared: bool,
+    /// Why it can't be used, though it is known.
+    pub lost: Option<String>,
+    /// Why nothing can be said of it for now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GoalLine {
+    pub name: GoalName,
+    /// The mode names it, or it was asked for.
+    pub active: bool,
+    /// All that it needs is operational.
+    pub met: bool,
+    pub priority: i64,
+    pub services: Vec<ServiceName>,
+}
+
+/// The last apply or down that changed something or failed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LastRun {
+    pub command: String,
+    pub by: String,
+    #[schemars(with = "String")]
+    pub ended_at: Timestamp,
+    /// `completed`, `interrupted`, `terminated`, `hung_up` or `killed`.
+    #[serde(default = "completed")]
+    pub end: String,
+    pub exit_code: u8,
+    pub first_error: Option<String>,
+}
+
+fn completed() -> String {
+    "completed".to_owned()
+}
+
+impl Status {
+    #[must_use]
+    pub fn of(desired: &Desired, observed: &Observed, room: &Room, last_run: Option<LastRun>) -> Self {
+        let pairs =
+            || desired.services.iter().filter_map(|(name, service)| Some((service, observed.services.get(name)?)));
+        let warnings = observed.warnings.iter().cloned();
+        let unread = [observed.gpus_unknown.as_ref(), observed.ports_unknown.as_ref()].into_iter().flatten().cloned();
+        Self {
+            format: FORMAT.to_owned(),
+            project: desired.project.clone(),
+            mode: desired.mode.clone(),
+            switched: None,
+            host: observed.host.clone(),
+            engine: observed.engine.clone(),
+            observed_at: observed.observed_at,
+            services: pairs()
+                .map(|(service, seen)| service_line(desired, service, seen, observed.observed_at))
+                .collect(),
+            orphans: observed
+                .orphans
+                .iter()
+                .map(|orphan| {
+                    let carrier = orphan.carrier.clone();
+                    OrphanLine { name: orphan.service.clone(), carrier, state: orphan.state }
+                })
+                .collect(),
+            claimed: observed.claimed.clone(),
+            gpus: gpus(desired, observed, room),
+            goals: goals(desired, observed),
+            last_run,
+            open_run: None,
+            warnings: once(warnings.chain(unread)),
+        }
+    }
+
+    /// In a mode that an operator switched to.
+    #[must_use]
+    pub fn switched_by(mut self, switched: Option<&Switched>) -> Self {
+        self.switched = switched.map(|switched| {
+            let Switched { mode: _, entry: _, own_mode: _, by, since, reason } = switched;
+            WordLine { word: "switch".to_owned(), by: by.clone(), since: *since, reason: reason.clone() }
+        });
+        self
+    }
+
+    /// Only what is in one of these states; none given: all.
+    #[must_use]
+    pub fn only(mut self, states: &[State]) -> Self {
+        if !states.is_empty() {
+            self.services.retain(|line| states.contains(&line.state));
+            self.orphans.retain(|line| states.contains(&line.state));
+        }
+        self
+    }
+}
+
+/// Each the first time alone.
+fn once(warnings: impl Iterator<Item = String>) -> Vec<String> {
+    let mut told = BTreeSet::new();
+    warnings.filter(|warning| told.insert(warning.clone())).collect()
+}
+
+fn budget_line(service: &Service, seen: &ObservedService, now: Timestamp) -> Option<BudgetLine> {
+    let counted = budget::counted(service, seen, now)?;
+    let budget = Budget::of(service, seen, now);
+    let due = match budget {
+        Budget::Waits { due, .. } => Some(due),
+        Budget::Spent { due, .. } => due,
+        Budget::Open | Budget::Retry { .. } => None,
+    };
+    let (attempts, held) = (service.recover.attempts, budget.holds());
+    Some(BudgetLine { attempts, spent: counted.count, last_at: counted.last_at, held, due })
+}
+
+fn service_line(desired: &Desired, service: &Service, seen: &ObservedService, now: Timestamp) -> ServiceLine {
+    let case = Case { service: &service.name, mode: desired.mode.as_ref(), at: now };
+    let known = seen.unknown.is_none();
+    let owned = match &seen.ownership {
+        Ownership::Ours | Ownership::Adopted => true,
+        Ownership::Absent | Ownership::Missing { .. } | Ownership::Foreign { .. } | Ownership::Renamed { .. } => false,
+    };
+    let mut reason = seen.unknown.as_ref().map_or_else(|| seen.detail.clone(), |why| format!("unknown: {why}"));
+    if let Ownership::Foreign { holder } = &seen.ownership
+        && !reason.contains(holder)
+    {
+        reason = format!("{reason}; it is {holder}'s");
+    }
+    if let Some(spent) = Budget::of(service, seen, now).sentence(service, now) {
+        reason = format!("{reason}; {spent}");
+    }
+    let Estimates { ready_ms, stopped_ms, memory } = seen.estimates;
+    ServiceLine {
+        name: service.name.clone(),
+        runtime: service.workload.runtime.as_str().to_owned(),
+        state: seen.state,
+        known,
+        next: desired.rules.next(&case, seen.state).collect(),
+        owned,
+        operational: known && seen.state.is_operational(),
+        available: known && seen.state.is_available(),
+        priority: service.priority,
+        gpus: seen.gpus.iter().cloned().collect(),
+        vram_declared_mib: service.vram,
+        vram_measured_mib: seen.measured_most(),
+        since: seen.since,
+        reason,
+        budget: budget_line(service, seen, now),
+        word: seen.word.as_deref().map(WordLine::of),
+        estimates: EstimatesLine { ready_ms, stopped_ms, vram_mib: memory },
+    }
+}
+
+fn gpus(desired: &Desired, observed: &Observed, room: &Room) -> Vec<GpuLine> {
+    let lines = room.gpus.iter().filter_map(|(id, room)| Some((id, observed.gpus.get(id)?, room)));
+    let mut lines: Vec<GpuLine> = lines.map(|(id, gpu, room)| gpu_line(desired, observed, (id, gpu), room)).collect();
+    lines.sort_by(|a, b| a.index.cmp(&b.index).then_with(|| a.id.cmp(&b.id)));
+    lines
+}
+
+fn gpu_line(desired: &Desired, observed: &Observed, (id, gpu): (&GpuId, &ObservedGpu), room: &GpuRoom) -> GpuLine {
+    let services = desired.services.iter().filter_map(|(name, service)| Some((service, observed.services.get(name)?)));
+    let services = services.filter(|(_, seen)| seen.holds_room && seen.gpus.contains(id));
+    let orphans = observed.orphans.iter().filter(|orphan| orphan.holds_room() && orphan.gpus.contains(id));
+    let declared = services.map(|(service, _)| service.vram).chain(orphans.map(|orphan| orphan.vram)).sum();
+    let used = gpu.foreign + room.holders.iter().map(|held| held.counts).sum();
+    GpuLine {
+        id: id.clone(),
+        index: gpu.index,
+        name: gpu.name.clone(),
+        capacity_mib: gpu.capacity,
+        reserve_mib: desired.reserve,
+        foreign_mib: gpu.foreign,
+        foreign_holders: gpu.foreign_holders.clone(),
+        declared_mib: declared,
+        measured_mib: gpu.used,
+        used_mib: used,
+        free_mib: if gpu.unusable().is_some() { Mebibytes::ZERO } else { gpu.capacity - desired.reserve - used },
+        declared: gpu.used.is_none() && gpu.unusable().is_none(),
+        lost: gpu.lost.clone(),
+        unreadable: gpu.unreadable.clone(),
+    }
+}
+
+fn goals(desired: &Desired, observed: &Observed) -> Vec<GoalLine> {
+    let active = desired.active_goals();
+    let lines = desired.goals.iter().map(|(name, goal)| {
+        let services = needed(desired, goal);
+        let operational = |service: &ServiceName| {
+            observed.services.get(service).is_some_and(|seen| seen.unknown.is_none() && seen.state.is_operational())
+        };
+        GoalLine {
+            name: name.clone(),
+            active: active.contains(name),
+            met: services.iter().all(operational),
+            priority: goal.priority,
+            services: services.into_iter().collect(),
+        }
+    });
+    lines.collect()
+}
+
+/// Named by the goal, or of one of its phases.
+fn needed(desired: &Desired, goal: &Goal) -> BTreeSet<ServiceName> {
+    let of_phase = desired.services.values().filter(|service| !service.phases.is_disjoint(&goal.phases));
+    goal.services.iter().cloned().chain(of_phase.map(|service| service.name.clone())).collect()
+}

@@ -1,0 +1,108 @@
+//! The engine of one manifest, found at its first use.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::model::desired::Desired;
+use crate::model::facts::Reading;
+use crate::runtime::DriverError;
+use crate::runtime::docker::NAME;
+use crate::runtime::docker::drive::connect::connect;
+use crate::runtime::docker::drive::engine::Engine;
+use crate::runtime::docker::drive::scope::Scope;
+use crate::runtime::docker::facts::{ContainerFact, DockerFacts, EngineFact};
+use crate::runtime::registration::Connection;
+
+/// An engine of this machine answers within milliseconds; one that hangs must not hold up those who don't need it.
+pub(crate) const MARKED_WAIT: Duration = Duration::from_secs(2);
+
+/// Driver of containers, for one manifest.
+#[derive(Debug)]
+pub struct Docker {
+    host: Option<String>,
+    environment: BTreeMap<String, String>,
+    /// Whether the manifest has any use for an engine.
+    is_asked: bool,
+    engine: OnceLock<Engine>,
+    scope: Scope,
+}
+
+impl Docker {
+    /// Nothing is asked yet.
+    #[must_use]
+    pub fn new(Connection { desired, environment, .. }: &Connection<'_>) -> Self {
+        Self {
+            host: desired.engine_host.clone(),
+            environment: (*environment).clone(),
+            is_asked: desired.services.values().any(|service| service.workload.is_of(&NAME)),
+            engine: OnceLock::new(),
+            scope: Scope::of(desired),
+        }
+    }
+
+    /// The engine; connected now where it was not before.
+    pub(crate) fn engine(&self) -> Result<&Engine, DriverError> {
+        if let Some(engine) = self.engine.get() {
+            return Ok(engine);
+        }
+        let engine = connect(self.host.as_deref(), &self.environment)?.scoped(self.scope.clone());
+        Ok(self.engine.get_or_init(|| engine))
+    }
+
+    /// The engine, where it was asked before.
+    pub(crate) fn connected(&self) -> Option<&Engine> {
+        self.engine.get()
+    }
+
+    /// The engine, where the manifest has any use for one.
+    pub(super) fn wanted(&self) -> Option<&Engine> {
+        self.engine().ok().filter(|_| self.is_asked)
+    }
+
+    /// Reads what this manifest can touch, and what holds room beside that.
+    pub(super) async fn facts(&self, desired: &Desired) -> DockerFacts {
+        let ((engine, containers), networks) = tokio::join!(self.containers(desired), self.networks(desired));
+        let elsewhere = self.connected().and_then(Engine::elsewhere).map(str::to_owned);
+        DockerFacts { engine, elsewhere, containers, networks }
+    }
+
+    async fn containers(&self, desired: &Desired) -> (Option<EngineFact>, Reading<Vec<ContainerFact>>) {
+        if !self.is_asked {
+            return self.marked(desired).await;
+        }
+        match self.engine() {
+            Ok(engine) => {
+                // One that does not answer is not asked again.
+                let containers = engine.containers(desired).await;
+                let Reading::Known(found) = containers else { return (None, containers) };
+                let version = engine.fact().await.ok();
+                let meant = engine.require_meant().await;
+                (version, meant.map_or_else(|error| Reading::Unknown(error.to_string()), |()| Reading::Known(found)))
+            }
+            Err(error) => (None, Reading::Unknown(error.to_string())),
+        }
+    }
+
+    /// Containers with lcm's marks though this manifest names none: those that it left behind, and other projects', which
+    /// may take all that they declare at any time. An engine that does not answer at once is no trouble to one who has
+    /// no use for it.
+    async fn marked(&self, desired: &Desired) -> (Option<EngineFact>, Reading<Vec<ContainerFact>>) {
+        let asked = async {
+            let engine = self.engine().ok()?;
+            let found = engine.marked(desired).await.ok().filter(|found| !found.is_empty())?;
+            engine.require_meant().await.ok()?;
+            Some((engine.fact().await.ok(), Reading::Known(found)))
+        };
+        timeout(MARKED_WAIT, asked).await.ok().flatten().unwrap_or((None, Reading::NotAsked))
+    }
+
+    async fn networks(&self, desired: &Desired) -> Reading<BTreeMap<String, String>> {
+        match self.wanted() {
+            Some(engine) => engine.networks(desired).await,
+            None => Reading::NotAsked,
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Settings that lcm would create a container with now.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::desired::Service;
+use crate::model::endpoint::{Protocol, PublishedPort};
+use crate::model::environment::EnvValue;
+use crate::model::facts::{Facts, Marks};
+use crate::model::names::device_id;
+use crate::runtime::docker::facts::{DockerReading as _, known_containers};
+use crate::runtime::docker::intent::{ContainerSpec, DockerSpec, GpuAccess};
+use crate::runtime::docker::settings::{Settings, digest, mount_text, port_text, tidy};
+
+/// Variables by which lcm gives a container its GPUs; they follow the placement, not the manifest.
+const PLACED: [&str; 3] = ["NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"];
+
+/// Networks of the engine itself: their ids change when the engine restarts, and all have the same.
+const BUILT_IN: [&str; 3] = ["bridge", "host", "none"];
+
+impl Settings {
+    /// Settings that lcm would create this container with now, as the engine would report them.
+    #[must_use]
+    pub fn expected(service: &Service, marks: &Marks, facts: &Facts) -> Option<Self> {
+        let Some(DockerSpec::Created(container)) = service.workload.spec::<DockerSpec>() else { return None };
+        let shared = container.networks.iter().find_map(|network| network.strip_prefix("container:"));
+        Some(Self {
+            digests: digests(container, &marks.salt),
+            mounts: container.volumes.iter().filter_map(|volume| mount(volume, facts)).collect(),
+            networks: networks(container, facts),
+            network_of: shared.map(|name| container_id(name, facts)),
+            ports: container.ports.iter().map(port).collect(),
+            restart: "no".to_owned(),
+            limits: BTreeMap::new(),
+            devices: container.devices.iter().map(|device| device_text(device)).collect(),
+            gpus: match container.gpu_access {
+                GpuAccess::Request => marks.placed_on().map(|id| device_id(id).to_owned()).collect(),
+                GpuAccess::Environment | GpuAccess::None => BTreeSet::new(),
+            },
+        })
+    }
+}
+
+/// A volume as it stands in [`Settings::mounts`]; a host path by where it leads now.
+fn mount(volume: &str, facts: &Facts) -> Option<(String, String)> {
+    let mut parts = volume.splitn(3, ':');
+    let (source, target, options) = (parts.next()?, parts.next()?, parts.next().unwrap_or_default());
+    let read_only = options.split(',').any(|option| option == "ro");
+    let source = match facts.paths.get(source) {
+        Some(path) => path.real.as_str(),
+        None => source,
+    };
+    Some((tidy(target), mount_text(source, read_only)))
+}
+
+fn networks(container: &ContainerSpec, facts: &Facts) -> BTreeMap<String, String> {
+    let name = |network: &String| if network == "default" { "bridge".to_owned() } else { network.clone() };
+    let named = container.networks.iter().map(name).filter(|network| !network.starts_with("container:"));
+    let mut names: BTreeSet<String> = named.collect();
+    if container.networks.is_empty() {
+        names.insert("bridge".to_owned());
+    }
+    names
+        .into_iter()
+        .map(|name| {
+            let id = network_id(&name, facts);
+            (name, id)
+        })
+        .collect()
+}
+
+/// Empty where it can't be told.
+fn network_id(name: &str, facts: &Facts) -> String {
+    if BUILT_IN.contains(&name) {
+        return String::new();
+    }
+    facts.docker().networks.known().and_then(|networks| networks.get(name)).cloned().unwrap_or_default()
+}
+
+/// Id of the container that is called so now; the name itself where there is none, which is no id.
+fn container_id(name: &str, facts: &Facts) -> String {
+    let mut named = known_containers(facts).filter(|found| found.name == name || found.id == name);
+    named.next().map_or_else(|| name.to_owned(), |found| found.id.clone())
+}
+
+/// Digests of all that the manifest states of a container and that may hold a secret.
+fn digests(container: &ContainerSpec, salt: &str) -> BTreeMap<String, String> {
+    let list = |words: &Option<Vec<String>>| words.clone().filter(|words| !words.is_empty());
+    let mut stated: Vec<(String, Vec<String>)> = vec![("image".to_owned(), vec![container.image.clone()])];
+    let mut state =
+        |setting: &str, value: Option<Vec<String>>| stated.extend(value.map(|value| (setting.to_owned(), value)));
+    state("command", list(&container.command));
+    state("entrypoint", list(&container.entrypoint));
+    state("user", container.user.clone().map(|user| vec![user]));
+    state("ipc", container.ipc.clone().filter(|ipc| !ipc.starts_with("container:")).map(|ipc| vec![ipc]));
+    state("shm_size", container.shm_size_bytes.map(|size| vec![size.to_string()]));
+    for (name, limit) in &container.ulimits {
+        state(&format!("ulimit {name}"), Some(vec![limit.soft.to_string(), limit.hard.to_string()]));
+    }
+    for (name, value) in &container.labels {
+        state(&format!("label {name}"), Some(vec![value.clone()]));
+    }
+    let test = container.healthcheck.as_ref().map(|check| check.test.clone());
+    state("healthcheck", test.filter(|test| !test.is_empty()));
+    let placed = |name: &str| container.gpu_access == GpuAccess::Environment && PLACED.contains(&name);
+    for (name, value) in container.environment.iter().filter(|(name, _)| !placed(name)) {
+        // One that is missing here compares nothing.
+        let text = match value {
+            EnvValue::Plain(text) => Some(text.as_str()),
+            EnvValue::Secret(secret) => secret.as_ref().map(crate::model::secret::Secret::reveal),
+        };
+        state(&format!("environment {name}"), text.map(|text| vec![text.to_owned()]));
+    }
+    stated
+        .into_iter()
+        .map(|(setting, value)| {
+            let digest = digest(salt, &setting, &value);
+            (setting, digest)
+        })
+        .collect()
+}
+
+fn port(port: &PublishedPort) -> String {
+    let protocol = match port.protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    };
+    let host = port.host.map(|port| port.to_string()).unwrap_or_default();
+    port_text(port.address.as_deref().unwrap_or_default(), &host, &format!("{}/{protocol}", port.container))
+}
+
+fn device_text(device: &str) -> String {
+    let mut parts = device.splitn(3, ':');
+    let host = parts.next().unwrap_or_default();
+    let inside = parts.next().unwrap_or(host);
+    format!("{host}:{inside}:{}", parts.next().unwrap_or("rwm"))
+}

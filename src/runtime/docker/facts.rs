@@ -1,0 +1,252 @@
+//! Facts about one engine: its containers and networks.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::model::endpoint::Endpoint;
+use crate::model::facts::{Attribution, EngineHealth, Facts, InstanceCount, Marks, Reading, RuntimeFacts};
+use crate::model::names::RuntimeName;
+use crate::model::secret::Masker;
+use crate::runtime::docker::NAME;
+use crate::runtime::docker::settings::Settings;
+
+/// Version of [`DockerFacts`].
+pub const FORMAT: &str = "docker/1";
+
+/// What was read of one engine.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DockerFacts {
+    /// The engine that was asked.
+    #[serde(default)]
+    pub engine: Option<EngineFact>,
+    /// Reason why the engine is not proven to be this machine's: its GPUs, ports and folders are another's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elsewhere: Option<String>,
+    /// All containers of the engine, ours or not: names and ports are room.
+    #[serde(default)]
+    pub containers: Reading<Vec<ContainerFact>>,
+    /// Ids of the engine's networks, by name; asked where the manifest names any.
+    #[serde(default, skip_serializing_if = "Reading::is_not_asked")]
+    pub networks: Reading<BTreeMap<String, String>>,
+}
+
+impl RuntimeFacts for DockerFacts {
+    fn runtime(&self) -> RuntimeName {
+        NAME
+    }
+
+    fn format(&self) -> &'static str {
+        FORMAT
+    }
+
+    fn to_json(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    fn unread(&self) -> Option<String> {
+        Some(format!("what containers hold is not known: {}", self.containers.unknown()?))
+    }
+
+    fn endpoint(&self) -> Option<String> {
+        self.engine.as_ref().map(|engine| format!("{} {}", engine.endpoint, engine.version))
+    }
+
+    fn elsewhere(&self) -> Option<&str> {
+        self.elsewhere.as_deref()
+    }
+
+    fn keep_local(&mut self) {
+        if self.elsewhere.is_none() {
+            return;
+        }
+        for container in self.containers.known_mut().into_iter().flatten() {
+            container.devices = None;
+            if let Some(marks) = &mut container.marks {
+                (marks.gpus, marks.vram_mib) = (String::new(), 0);
+            }
+        }
+    }
+
+    fn count(&self) -> Option<InstanceCount> {
+        Some(InstanceCount { count: self.containers.known()?.len(), one: "container", several: "containers" })
+    }
+
+    fn owned(&self) -> Vec<Attribution> {
+        let containers = self.containers.known().into_iter().flatten();
+        let running = containers.filter(|container| container.state == ContainerState::Running);
+        running.map(|found| Attribution::of_object(&*found.id, found.ports.clone())).collect()
+    }
+
+    fn mask(&mut self, masker: &Masker) {
+        // Every field by its name, so that a new one is not forgotten here.
+        let Self { engine, elsewhere, containers, networks } = self;
+        if let Some(reason) = elsewhere {
+            masker.mask_in_place(reason);
+        }
+        if let Some(engine) = engine {
+            masker.mask_in_place(&mut engine.endpoint);
+            masker.mask_in_place(&mut engine.version);
+        }
+        containers.mask_reason(masker);
+        networks.mask_reason(masker);
+        for container in containers.known_mut().into_iter().flatten() {
+            container.marks.iter_mut().for_each(|marks| marks.mask(masker));
+            container.restart_policy.iter_mut().for_each(|policy| masker.mask_in_place(policy));
+        }
+    }
+}
+
+/// The engine's part of facts about a machine.
+pub trait DockerReading {
+    /// Returns what was read of the engine; nothing, where it was not asked.
+    fn docker(&self) -> &DockerFacts;
+
+    /// Returns it, to be changed.
+    fn docker_mut(&mut self) -> &mut DockerFacts;
+}
+
+impl DockerReading for Facts {
+    fn docker(&self) -> &DockerFacts {
+        static NOT_ASKED: DockerFacts =
+            DockerFacts { engine: None, elsewhere: None, containers: Reading::NotAsked, networks: Reading::NotAsked };
+        self.instances.get().unwrap_or(&NOT_ASKED)
+    }
+
+    fn docker_mut(&mut self) -> &mut DockerFacts {
+        self.instances.get_mut()
+    }
+}
+
+/// Containers that are known.
+pub(crate) fn known_containers(facts: &Facts) -> impl Iterator<Item = &ContainerFact> {
+    facts.docker().containers.known().into_iter().flatten()
+}
+
+/// Engine, by the address that it was asked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EngineFact {
+    /// `unix:///var/run/docker.sock`.
+    pub endpoint: String,
+    pub version: String,
+}
+
+/// A container as its engine reports it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerFact {
+    pub id: String,
+    /// Without the engine's leading slash.
+    pub name: String,
+    /// As it was named when the container was made.
+    pub image: String,
+    /// That name means another image by now.
+    #[serde(default)]
+    pub image_moved: bool,
+    pub state: ContainerState,
+    #[serde(default)]
+    pub exit_code: Option<i64>,
+    #[serde(default)]
+    pub oom_killed: bool,
+    /// The image's own health check, where it has one.
+    #[serde(default)]
+    pub health: Option<EngineHealth>,
+    /// Known where the list was not enough and the container was inspected.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub started_at: Option<Timestamp>,
+    #[serde(default)]
+    pub marks: Option<Marks>,
+    /// Its image carries the same marks: they came with the image, and prove nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub marks_inherited: bool,
+    /// Another tool's project, by Compose's label.
+    #[serde(default)]
+    pub compose_project: Option<String>,
+    /// Host ports that it publishes.
+    #[serde(default)]
+    pub ports: Vec<Endpoint>,
+    /// `always`, `unless-stopped`, `on-failure`; known for inspected containers.
+    #[serde(default)]
+    pub restart_policy: Option<String>,
+    /// Absent where it was not inspected, or does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub devices: Option<Devices>,
+    /// When it last ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub finished_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub created_at: Option<Timestamp>,
+    /// How often the engine has restarted it by its restart policy.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restart_count: u32,
+    /// The engine removes it, with its anonymous volumes, when it ends (`docker run --rm`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub auto_remove: bool,
+    /// Real settings; absent where it was not inspected for a service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Box<Settings>>,
+}
+
+impl ContainerFact {
+    /// A container of which nothing else is known.
+    #[must_use]
+    pub fn plain(id: impl Into<String>, name: impl Into<String>, state: ContainerState) -> Self {
+        Self {
+            id: id.into(),
+            name: name.into(),
+            image: String::new(),
+            image_moved: false,
+            state,
+            exit_code: None,
+            oom_killed: false,
+            health: None,
+            started_at: None,
+            marks: None,
+            marks_inherited: false,
+            compose_project: None,
+            ports: Vec::new(),
+            restart_policy: None,
+            devices: None,
+            finished_at: None,
+            created_at: None,
+            restart_count: 0,
+            auto_remove: false,
+            settings: None,
+        }
+    }
+}
+
+/// GPUs that a container was made with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Devices {
+    All,
+    None,
+    /// Each by its index or its UUID.
+    These(Vec<String>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ContainerState {
+    Created,
+    Running,
+    Paused,
+    Restarting,
+    Removing,
+    Exited,
+    Dead,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}

@@ -1,0 +1,54 @@
+//! Containers with this project's marks that are not proven to be its own.
+
+use std::collections::BTreeMap;
+
+use crate::model::claim::{ClaimFact, Claimant, bounded};
+use crate::model::desired::Desired;
+use crate::model::facts::{Facts, Marks};
+use crate::model::names::ServiceName;
+use crate::model::observed::{ObservedService, Ownership};
+use crate::observe::contract::View;
+use crate::runtime::docker::facts::{ContainerFact, known_containers};
+use crate::runtime::docker::ownership::{self, Identity, Standing};
+
+/// Returns what claims to be of this project and is not.
+pub(super) fn claims(view: View<'_>, services: &BTreeMap<ServiceName, ObservedService>) -> Vec<ClaimFact> {
+    let View { facts, desired } = view;
+    let unproven = known_containers(facts).filter(|found| !stands(found, desired, services));
+    unproven.filter_map(|found| of_container(found, facts, desired)).collect()
+}
+
+/// The manifest names it as an existing container, or it is reported as a service's renamed one.
+fn stands(found: &ContainerFact, desired: &Desired, services: &BTreeMap<ServiceName, ObservedService>) -> bool {
+    services.iter().any(|(name, seen)| match &seen.ownership {
+        Ownership::Renamed { id, .. } => *id == found.id,
+        Ownership::Adopted => desired.services[name].object().is_some_and(|own| own.as_str() == found.name),
+        Ownership::Absent | Ownership::Ours | Ownership::Missing { .. } | Ownership::Foreign { .. } => false,
+    })
+}
+
+fn of_container(found: &ContainerFact, facts: &Facts, desired: &Desired) -> Option<ClaimFact> {
+    let marks = found.marks.as_ref().filter(|marks| Identity::of(desired, facts).is_own(&marks.project))?;
+    let reason = match ownership::standing(found, facts, desired) {
+        Standing::Unmarked | Standing::OtherProject | Standing::Ours => return None,
+        Standing::Inherited => "its labels came with its image".to_owned(),
+        Standing::Renamed => renamed(found, marks),
+        Standing::Copied => "its labels are those of another container, or incomplete".to_owned(),
+        Standing::OtherHost => {
+            format!("lcm on host {} made it", bounded(ownership::hostname(&marks.host_id)))
+        }
+    };
+    let claimant = Claimant::Container { id: found.id.clone(), name: found.name.clone() };
+    Some(ClaimFact::new(&marks.project, &marks.service, claimant, reason))
+}
+
+fn renamed(found: &ContainerFact, marks: &Marks) -> String {
+    if marks.name.is_empty() {
+        return "lcm gave no container this name".to_owned();
+    }
+    format!(
+        "its labels name container {0} (`docker rename {1} {0}` if it was renamed by hand)",
+        bounded(&marks.name),
+        found.name
+    )
+}

@@ -1,0 +1,49 @@
+//! Containers of this project without a service in the manifest, and surplus copies.
+
+use crate::model::claim::Claimant;
+use crate::model::desired::{Desired, Service};
+use crate::model::facts::Facts;
+use crate::model::names::ServiceName;
+use crate::model::observed::Orphan;
+use crate::observe::contract::View;
+use crate::observe::orphan::orphan;
+use crate::runtime::docker::facts::{ContainerFact, known_containers};
+use crate::runtime::docker::intent::DockerSpec;
+use crate::runtime::docker::observe::container;
+use crate::runtime::docker::ownership::{self, Standing};
+
+/// Returns what is this project's, and no service's.
+pub(super) fn orphans(view: View<'_>) -> Vec<Orphan> {
+    let View { facts, desired } = view;
+    known_containers(facts).filter_map(|found| of_container(found, facts, desired)).collect()
+}
+
+fn of_container(found: &ContainerFact, facts: &Facts, desired: &Desired) -> Option<Orphan> {
+    let marks = found.marks.as_ref().filter(|_| ownership::standing(found, facts, desired) == Standing::Ours)?;
+    let name = ServiceName::from(marks.service.as_str());
+    if desired.services.get(&name).is_some_and(|service| stands_for(found, facts, desired, service)) {
+        return None;
+    }
+    let state = container::plain_state(found.state);
+    let instance = container::instance(found);
+    let carrier = Claimant::Container { id: found.id.clone(), name: found.name.clone() };
+    let ports = found.ports.iter().copied().collect();
+    Some(Orphan { ports, ..orphan((name, instance, state), Some(carrier), marks) })
+}
+
+/// Whether this container is what the service is taken to be, or was put aside for it: all others are surplus.
+fn stands_for(found: &ContainerFact, facts: &Facts, desired: &Desired, service: &Service) -> bool {
+    let is_found = |other: Option<&ContainerFact>| other.is_some_and(|other| other.id == found.id);
+    match service.workload.spec::<DockerSpec>() {
+        // A container of what is a process now is that service, as long as it runs.
+        None => is_found(container::running(facts, desired, service)),
+        Some(DockerSpec::Existing(existing)) => found.name == existing.container.as_str(),
+        Some(DockerSpec::Created(_)) => {
+            let is_aside = ownership::base_name(&found.name) != found.name;
+            let put_aside =
+                is_aside && !container::holds_room(found.state) && container::is_of(found, facts, desired, service);
+            // Under an earlier name it is still the service, unless that has one under its own name too.
+            put_aside || is_found(container::standing_for(facts, desired, service))
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Entry of this runtime in the registry.
+
+use crate::runtime::docker::NAME;
+use crate::runtime::docker::drive::Docker;
+use crate::runtime::docker::facts::{self, DockerFacts};
+use crate::runtime::docker::observe::DockerObserver;
+use crate::runtime::registration::{FactsFormat, Registration, moved};
+
+/// What this runtime brings.
+pub(crate) const DOCKER: Registration = Registration {
+    name: NAME,
+    observer: &DockerObserver,
+    facts: FactsFormat::of::<DockerFacts>(facts::FORMAT, |world| {
+        let keys = ["engine", "containers", "networks"].map(|key| (key, key));
+        moved(world, &[&keys[..], &[("engine_elsewhere", "elsewhere")]].concat())
+    }),
+    connect: |connection| Box::new(Docker::new(connection)),
+};

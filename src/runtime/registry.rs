@@ -1,0 +1,30 @@
+//! Registry of runtimes. Adding one takes a folder and one line here; nothing else names it.
+
+use crate::model::desired::Desired;
+use crate::model::facts::Facts;
+use crate::model::observed::Observed;
+use crate::observe::contract::Observer;
+use crate::runtime::registration::Registration;
+use crate::runtime::{docker, process};
+
+/// Runtimes that this lcm has.
+pub const RUNTIMES: &[Registration] = &[docker::registration::DOCKER, process::registration::PROCESS];
+
+/// Observers of all runtimes, in the order of [`RUNTIMES`].
+pub const OBSERVERS: &[&dyn Observer] = &observers();
+
+const fn observers() -> [&'static dyn Observer; RUNTIMES.len()] {
+    let mut observers = [RUNTIMES[0].observer; RUNTIMES.len()];
+    let mut at = 0;
+    while at < RUNTIMES.len() {
+        observers[at] = RUNTIMES[at].observer;
+        at += 1;
+    }
+    observers
+}
+
+/// Observes facts for a manifest, by all runtimes.
+#[must_use]
+pub fn observe(facts: &Facts, desired: &Desired) -> Observed {
+    crate::observe::observe(facts, desired, OBSERVERS)
+}
