@@ -7,6 +7,7 @@
 mod as_driver;
 mod behaviour;
 mod calls;
+mod copies;
 mod deed;
 mod effects;
 mod freeze;
@@ -28,6 +29,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub use self::behaviour::{Behaviour, Sleep};
+pub use self::copies::Rollout;
 pub use self::deed::{Crash, Deed, Effect};
 pub use self::memory::{Intrusion, OVERCOMMITTED, OVERPROMISED};
 pub use self::reply::{Call, Reply};

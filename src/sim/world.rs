@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::copies::PlayedCopies;
 use super::keys::key_of_tree;
 use super::memory::Memory;
 use super::{Behaviour, Call, Crash, Deed, Effect, Reply};
@@ -39,6 +40,8 @@ pub(super) struct World {
     /// How calls go, by what is called.
     pub(super) replies: BTreeMap<String, Reply>,
     pub(super) calls: Vec<Call>,
+    /// Copies of services whose runtime runs several.
+    pub(super) copies: BTreeMap<ServiceName, PlayedCopies>,
     counter: u64,
 }
 
@@ -90,6 +93,7 @@ impl World {
             take_over: false,
             replies: BTreeMap::new(),
             calls: Vec::new(),
+            copies: BTreeMap::new(),
             counter: 0,
         }
     }
