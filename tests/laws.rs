@@ -81,6 +81,7 @@ const NAMES_A_RUNTIME: &[&str] = &[
     "src/runtime/machine.rs",
     "src/runtime/machine/found.rs",
     "src/runtime/machine/surroundings.rs",
+    "src/sim/copies.rs",
     "src/sim/effects.rs",
     "src/sim/freeze.rs",
     "src/sim/holding.rs",

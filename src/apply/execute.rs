@@ -12,7 +12,7 @@ use super::gate::permission::forbidden;
 use super::journal::result::{fail, key, skip, succeed};
 use super::journal::{attempts, pending};
 use super::run::{Cancelled, OnFailure, Run, StepError, StepOutcome, millis, spoken};
-use super::step::{evict, pause, start, stop, update, wake};
+use super::step::{copies, evict, pause, start, stop, update, wake};
 use crate::model::desired::Condition;
 use crate::model::event::{EventKind, Outcome};
 use crate::model::lifecycle::Action;
@@ -127,7 +127,9 @@ async fn carry<'p>(run: &Run<'_>, plan: &'p Plan, step: &'p Step) -> (&'p Step, 
         (None, Action::Remove) => stop::remove(run, step).await,
         (None, Action::Evict) => evict::evict(run, step).await,
         (None, Action::Pause) => pause::pause(run, step).await,
+        (None, Action::Update) if step.is_rolling() => copies::roll_out(run, plan, step).await,
         (None, Action::Update) => update::update(run, step).await,
+        (None, Action::Scale) => copies::roll_out(run, plan, step).await,
         (None, Action::Unpause) => update::unpause(run, step).await,
         (None, Action::Wake) => wake::wake(run, plan, step).await,
     };

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::run::{Moved, Run};
+use crate::model::copies::CopiesChange;
 use crate::model::desired::Service;
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{ServiceName, StepId};
@@ -35,6 +36,12 @@ pub(super) async fn plan_back(run: &Run<'_>, forward: &Plan) -> Option<Plan> {
         }
     }
     stops.extend(starts);
+    let rolled_out = run.ledger().rolled_out.clone();
+    for moved in rolled_out.iter().rev() {
+        if let Some(step) = rollout_of(run, moved, &stops).await {
+            stops.push(step);
+        }
+    }
     (!stops.is_empty()).then(|| Plan { steps: stops, changes: true, ..forward.clone() })
 }
 
@@ -91,6 +98,26 @@ async fn start_of(run: &Run<'_>, moved: &Moved, stops: &[Step], earlier: &[Step]
     let expect = Expect { instance: look.instance, state: State::Offline };
     let needs = stops.iter().map(|step| step.id.clone()).chain(dependencies(service, earlier)).collect();
     route(Action::Start, State::Offline).map(|route| step_back(&moved.step, Action::Start, route, expect, needs))
+}
+
+/// Returns the step to the previous number of copies, or to their previous revision, if the copies are as this run left
+/// them.
+async fn rollout_of(run: &Run<'_>, moved: &Moved, earlier: &[Step]) -> Option<Step> {
+    let (forward, desired) = (&moved.step, run.context.desired);
+    let (service, change) = (desired.services.get(&forward.service)?, forward.copies?);
+    let look = run.context.driver.look(&desired.project, service).await.ok()?;
+    let is_as_left = look.life == Life::Running
+        && look.instance == moved.instance
+        && look.copies.is_some_and(|copies| copies.wanted == change.to);
+    if !is_as_left {
+        run.warn(&format!("{} has other copies by now than this run left; they stay as they are", forward.service));
+        return None;
+    }
+    let route = route(forward.action, State::Online)?;
+    let expect = Expect { instance: look.instance, state: State::Online };
+    let needs = earlier.iter().map(|step| step.id.clone()).collect();
+    let copies = Some(CopiesChange { from: change.to, to: change.from, ..change });
+    Some(Step { copies, ..step_back(forward, forward.action, route, expect, needs) })
 }
 
 fn dependencies<'a>(service: &'a Service, earlier: &'a [Step]) -> impl Iterator<Item = StepId> + 'a {

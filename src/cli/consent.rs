@@ -61,6 +61,7 @@ fn consent(job: &Job, run: &ActiveRun<'_>, plan: &Plan) -> Consent {
     let stops = plan.steps.iter().any(|step| match step.action {
         // What is evicted in vain, is stopped.
         Action::Stop | Action::Remove | Action::Evict => true,
+        Action::Scale => step.is_scale_down(),
         Action::Pause | Action::Unpause | Action::Update | Action::Wake | Action::Start => false,
     });
     let is_read = named::is_stdin(&job.manifest);

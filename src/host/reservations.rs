@@ -45,7 +45,7 @@ fn reservations(environment: &Environment) -> Reservations {
 
 /// Reserves what a start is about to take, in the name of this lcm, and clears stale files away.
 pub(crate) fn begin(environment: &Environment, start: ReservingStart<'_>) -> Result<(), DriverError> {
-    if start.gpus.is_empty() || start.service.vram == Mebibytes::ZERO {
+    if start.gpus.is_empty() || start.service.vram_total() == Mebibytes::ZERO {
         return Ok(());
     }
     let own = getpid().as_raw_nonzero().get();
@@ -61,7 +61,7 @@ pub(crate) fn begin(environment: &Environment, start: ReservingStart<'_>) -> Res
         let until = loads_until(start)?;
         let gpus = start.gpus.iter().map(ToString::to_string).collect();
         let names = (start.project.as_str(), start.service.name.as_str());
-        all.write(&Reservation::new(starter, names, gpus, start.service.vram.0, until))
+        all.write(&Reservation::new(starter, names, gpus, start.service.vram_total().0, until))
     };
     begun().map_err(|source| failed(start.service.name.as_str(), source))
 }
@@ -81,7 +81,7 @@ pub(crate) fn renew(environment: &Environment, start: ReservingStart<'_>) -> Res
             return Ok(false);
         }
         let until = loads_until(start)?;
-        let renew = |reservation: Reservation| Some(reservation.renewed(start.service.vram.0, until));
+        let renew = |reservation: Reservation| Some(reservation.renewed(start.service.vram_total().0, until));
         change(environment, start.project, &start.service.name, renew).map(|()| true)
     });
     match renewed {

@@ -187,8 +187,10 @@ pub struct Service {
     pub name: ServiceName,
     pub workload: Workload,
     pub stop: StopPolicy,
-    /// On each GPU that it uses.
+    /// Of one copy, on each GPU that it uses.
     pub vram: Mebibytes,
+    /// Copies that should run; 1 for a runtime that does not scale.
+    pub copies: u32,
     pub gpu: GpuRequest,
     /// It is told its GPUs by index, not by id.
     pub gpu_as_index: bool,
@@ -219,6 +221,18 @@ impl Service {
     #[must_use]
     pub fn object(&self) -> Option<&ObjectName> {
         self.workload.object.as_ref()
+    }
+
+    /// GPU memory of so many copies, on each GPU that they use: all copies of a service share its GPUs.
+    #[must_use]
+    pub fn vram_of(&self, copies: u32) -> Mebibytes {
+        Mebibytes(self.vram.0.saturating_mul(u64::from(copies)))
+    }
+
+    /// GPU memory of all wanted copies, on each GPU that they use.
+    #[must_use]
+    pub fn vram_total(&self) -> Mebibytes {
+        self.vram_of(self.copies)
     }
 
     /// Whether it needs a GPU, or memory on one.

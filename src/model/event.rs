@@ -152,9 +152,17 @@ pub struct ServiceCounts {
     pub unpaused: u32,
     #[serde(default)]
     pub updated: u32,
+    /// Not there where none was.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub scaled: u32,
     #[serde(default)]
     pub woken: u32,
     pub started: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// What a step is doing.

@@ -201,8 +201,10 @@ pub enum Action {
     Remove,
     Pause,
     Unpause,
-    /// Changes settings of a running container in place.
+    /// Changes settings of a running container in place, or replaces the copies of a service one by one.
     Update,
+    /// Changes the number of copies of a running service.
+    Scale,
     /// Has a running service take again the GPU memory that it gave back.
     Wake,
     /// Creates first where needed; on a service that is starting already, waits for it.
@@ -210,8 +212,17 @@ pub enum Action {
 }
 
 impl Action {
-    pub const ALL: [Self; 8] =
-        [Self::Evict, Self::Stop, Self::Remove, Self::Pause, Self::Unpause, Self::Update, Self::Wake, Self::Start];
+    pub const ALL: [Self; 9] = [
+        Self::Evict,
+        Self::Stop,
+        Self::Remove,
+        Self::Pause,
+        Self::Unpause,
+        Self::Update,
+        Self::Scale,
+        Self::Wake,
+        Self::Start,
+    ];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -222,6 +233,7 @@ impl Action {
             Self::Pause => "pause",
             Self::Unpause => "unpause",
             Self::Update => "update",
+            Self::Scale => "scale",
             Self::Wake => "wake",
             Self::Start => "start",
         }
@@ -277,6 +289,9 @@ pub const ROUTES: &[(Action, &[State])] = &[
     (Action::Evict, &[Busy]),
     (Action::Update, &[Online, Updating, Online]),
     (Action::Update, &[Idle, Updating, Online]),
+    (Action::Scale, &[Online, Scaling, Online]),
+    (Action::Scale, &[Idle, Scaling, Online]),
+    (Action::Scale, &[Busy, Scaling, Online]),
     (Action::Wake, &[Online]),
     (Action::Wake, &[Idle]),
     (Action::Wake, &[Busy]),

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use crate::model::claim::{ClaimFact, Claimant};
+use crate::model::copies::Copies;
 use crate::model::desired::{GpuRequest, Service, StopPolicy};
 use crate::model::endpoint::Endpoint;
 use crate::model::facts::{Attempts, Estimates, ExitFact, Marks};
@@ -65,6 +66,8 @@ pub struct ObservedService {
     pub instance: Option<Instance>,
     /// It holds its room: memory, ports, name.
     pub holds_room: bool,
+    /// Its copies, where its runtime reports several; `None`: it has one.
+    pub copies: Option<Copies>,
     /// Container only: an older self, put aside while a newer one was brought up.
     pub previous: Option<Box<Instance>>,
     /// What it carries of its making; `None` for adopted things.
@@ -118,6 +121,7 @@ impl ObservedService {
             ownership,
             instance: None,
             holds_room: false,
+            copies: None,
             previous: None,
             marks: None,
             image_moved: false,
@@ -148,6 +152,24 @@ impl ObservedService {
         self.bound.as_deref().unwrap_or(&service.gpu)
     }
 
+    /// Copies that may hold memory now: those that the runtime keeps running, or the ready ones where there are more.
+    #[must_use]
+    pub fn copies_held(&self) -> u32 {
+        self.copies.map_or(1, |copies| copies.wanted.max(copies.ready))
+    }
+
+    /// GPU memory that the copies which run now declare, on each GPU that they use.
+    #[must_use]
+    pub fn declared(&self, service: &Service) -> Mebibytes {
+        service.vram_of(self.copies_held())
+    }
+
+    /// Copies, where they are not the single one of most services.
+    #[must_use]
+    pub fn copies_shown(&self) -> Option<Copies> {
+        self.copies.filter(|copies| *copies != Copies::ONE)
+    }
+
     /// GPU memory that it takes on `gpu` while it runs: the larger of declared and measured.
     #[must_use]
     pub fn held(&self, service: &Service, gpu: &GpuId) -> Mebibytes {
@@ -160,7 +182,8 @@ impl ObservedService {
         }
         // What it was started with counts until it is measured: its declaration may have shrunk since.
         let marked = self.marks.as_ref().map_or(Mebibytes::ZERO, |marks| Mebibytes::bounded(marks.vram_mib));
-        service.vram.max(measured.unwrap_or(marked))
+        let marked = Mebibytes(marked.0.saturating_mul(u64::from(self.copies_held())));
+        self.declared(service).max(measured.unwrap_or(marked))
     }
 
     /// It has given its memory back, all but what it keeps: measured, not hoped.
@@ -175,7 +198,7 @@ impl ObservedService {
     #[must_use]
     pub fn holds_less_than_declared(&self, service: &Service) -> bool {
         let less = |measured: &BTreeMap<GpuId, Mebibytes>| {
-            self.gpus.iter().any(|gpu| measured.get(gpu).copied().unwrap_or_default() < service.vram)
+            self.gpus.iter().any(|gpu| measured.get(gpu).copied().unwrap_or_default() < self.declared(service))
         };
         self.measured.as_ref().is_some_and(less)
     }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::claim::{ClaimFact, Claimant};
+use crate::model::copies::CopiesChange;
 use crate::model::host::HostIdentity;
 use crate::model::instance::Instance;
 use crate::model::lifecycle::{Action, State};
@@ -233,11 +234,14 @@ pub struct Step {
     /// Steps that must have succeeded first.
     pub needs: Vec<StepId>,
     pub gpus: Vec<GpuId>,
-    /// On each of `gpus`: taken by a start, freed by a stop.
+    /// On each of `gpus`: taken by a start, a scale up or a rolling update, freed by a stop or a scale down.
     pub vram_mib: Mebibytes,
     /// On those of `gpus` where it is another amount; not there where it is the same on all.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub uneven_mib: BTreeMap<GpuId, Mebibytes>,
+    /// What a scale or a rolling update does to the number of copies, and a start of several; else not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<CopiesChange>,
     pub reason: Reason,
     pub expect: Expect,
     /// Spec hash that a start leaves on the thing.
@@ -249,18 +253,6 @@ pub struct Step {
     /// How long it takes, by what was measured in earlier runs: a stop until its room is back, a start until it is
     /// healthy, each from its own begin. `null`: nothing was measured yet.
     pub estimate_ms: Option<u64>,
-}
-
-impl Step {
-    /// What it takes or frees on one GPU.
-    #[must_use]
-    pub fn vram_on(&self, gpu: &GpuId) -> Mebibytes {
-        if self.gpus.contains(gpu) {
-            self.uneven_mib.get(gpu).copied().unwrap_or(self.vram_mib)
-        } else {
-            Mebibytes::ZERO
-        }
-    }
 }
 
 /// What must hold when the step begins, or it is stale.
@@ -293,6 +285,7 @@ pub enum ReasonCode {
     StoppedByMode,
     Preempted,
     Moved,
+    Scaled,
     SpecChanged,
     SecretChanged,
     ImageChanged,
@@ -348,6 +341,7 @@ impl ReasonCode {
             Self::StoppedByMode => "stopped_by_mode",
             Self::Preempted => "preempted",
             Self::Moved => "moved",
+            Self::Scaled => "scaled",
             Self::SpecChanged => "spec_changed",
             Self::SecretChanged => "secret_changed",
             Self::ImageChanged => "image_changed",

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::desired::OrphanPolicy;
-use crate::model::lifecycle::Action;
 use crate::model::names::GpuId;
 use crate::model::observed::called;
 use crate::model::plan::{
@@ -94,6 +93,9 @@ fn idle(input: &PlanInput<'_>, decisions: Decisions) -> Idle {
             | Decision::Stop(_)
             | Decision::Pause(_)
             | Decision::Update(_)
+            | Decision::Roll(_)
+            | Decision::ScaleUp(_)
+            | Decision::ScaleDown(_)
             | Decision::Unpause(_)
             | Decision::Evict(_) => {}
         }
@@ -148,8 +150,8 @@ fn orphans(input: &PlanInput<'_>) -> Vec<OrphanLine> {
 
 fn gpu_lines(context: &PlanContext<'_>, steps: &[Step]) -> Vec<GpuLine> {
     let flow = Flow::new(steps);
-    let takes = amounts(steps, |action| matches!(action, Action::Start | Action::Wake));
-    let frees = amounts(steps, |action| matches!(action, Action::Stop | Action::Evict));
+    let takes = amounts(steps, Step::takes_on);
+    let frees = amounts(steps, Step::frees_on);
     let of = |amounts: &BTreeMap<&GpuId, Mebibytes>, gpu| amounts.get(gpu).copied().unwrap_or_default();
     let mut lines: Vec<GpuLine> = context
         .input
@@ -176,12 +178,12 @@ fn gpu_lines(context: &PlanContext<'_>, steps: &[Step]) -> Vec<GpuLine> {
     lines
 }
 
-/// Memory of the steps of some actions, on each GPU.
-fn amounts(steps: &[Step], counts: impl Fn(Action) -> bool) -> BTreeMap<&GpuId, Mebibytes> {
+/// Memory of all steps on each GPU, as `of` counts it.
+fn amounts(steps: &[Step], of: impl Fn(&Step, &GpuId) -> Mebibytes) -> BTreeMap<&GpuId, Mebibytes> {
     let mut amounts: BTreeMap<&GpuId, Mebibytes> = BTreeMap::new();
-    for step in steps.iter().filter(|step| counts(step.action)) {
+    for step in steps {
         for gpu in &step.gpus {
-            *amounts.entry(gpu).or_default() += step.vram_on(gpu);
+            *amounts.entry(gpu).or_default() += of(step, gpu);
         }
     }
     amounts

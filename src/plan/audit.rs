@@ -12,6 +12,7 @@ use crate::model::observed::{Observed, Ownership};
 use crate::model::plan::{Plan, Purpose, ReasonCode, Request, Step};
 use crate::model::rules::{Case, Verdict};
 use crate::model::words::Word;
+use crate::plan::audit_copies;
 use crate::plan::flow::Flow;
 use crate::plan::steps::stop_route;
 use crate::plan::want::{self, Want, Wants};
@@ -94,6 +95,7 @@ impl Audit<'_> {
             | Action::Pause
             | Action::Unpause
             | Action::Update
+            | Action::Scale
             | Action::Wake => route(step.action, from),
         };
         let is_way = if let Some(route) = table {
@@ -181,6 +183,9 @@ impl Audit<'_> {
         if lower > higher || (lower == higher && !among_equals) {
             findings.push(format!("{}: {winner} does not matter more", step.id));
         }
+        if self.find(Action::Update, &winner).is_some_and(Step::is_rolling) {
+            findings.push(format!("{}: {winner} is only updated, and nothing gives way for that", step.id));
+        }
         if matches!(self.budget(&winner), Budget::Retry { .. }) {
             findings.push(format!("{}: {winner} is only tried again, and nobody gives way for that", step.id));
         }
@@ -231,10 +236,33 @@ impl Audit<'_> {
                 if foreign && !self.orphaned.contains(&step.service) {
                     findings.push(format!("{}: nothing is known of it", step.id));
                 }
+                let copies = self.desired.services.get(&step.service).map(|service| service.copies);
+                if step.reason.code == ReasonCode::Scaled && copies != Some(0) {
+                    findings.push(format!("{}: copies of it are wanted", step.id));
+                }
             }
             Action::Wake => self.woken(step, findings),
-            Action::Evict | Action::Pause | Action::Unpause | Action::Update => {}
+            Action::Update if !step.is_rolling() => {}
+            Action::Update | Action::Scale => self.copies(step, findings),
+            Action::Evict | Action::Pause | Action::Unpause => {}
         }
+    }
+
+    /// Only what is wanted and runs on gets another number of copies, or another revision of them.
+    fn copies(&self, step: &Step, findings: &mut Vec<String>) {
+        let both = self.desired.services.get(&step.service).zip(self.observed.services.get(&step.service));
+        let Some((service, seen)) = both.filter(|_| !self.down && self.is_wanted(&step.service)) else {
+            findings.push(format!("{}: it is not wanted", step.id));
+            return;
+        };
+        if self.held.contains(&step.service) {
+            findings.push(format!("{}: it is held", step.id));
+        }
+        let others = [Action::Stop, Action::Start, Action::Wake];
+        if others.into_iter().any(|action| self.find(action, &step.service).is_some()) {
+            findings.push(format!("{}: it does not run on as it is", step.id));
+        }
+        findings.extend(audit_copies::faults(step, service, seen));
     }
 
     /// Only what is wanted, runs on and holds less than it declares is given memory again, and no more than that.
@@ -255,7 +283,7 @@ impl Audit<'_> {
         }
         let measured = |gpu| seen.measured.as_ref().map(|measured| measured.get(gpu).copied().unwrap_or_default());
         for gpu in &step.gpus {
-            let lacks = measured(gpu).map(|held| service.vram - held);
+            let lacks = measured(gpu).map(|held| seen.declared(service) - held);
             if lacks != Some(step.vram_on(gpu)) || !seen.gpus.contains(gpu) {
                 findings.push(format!("{}: that is not what it gave back on GPU {gpu}", step.id));
             }
@@ -378,7 +406,9 @@ impl Audit<'_> {
 /// Where an action ends that changes something.
 fn aim(action: Action) -> State {
     match action {
-        Action::Start | Action::Unpause | Action::Evict | Action::Update | Action::Wake => State::Online,
+        Action::Start | Action::Unpause | Action::Evict | Action::Update | Action::Scale | Action::Wake => {
+            State::Online
+        }
         Action::Stop => State::Offline,
         Action::Remove => State::Deleted,
         Action::Pause => State::Suspended,

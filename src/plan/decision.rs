@@ -35,6 +35,12 @@ pub(super) enum Decision {
     Pause(Reason),
     /// Wanted, and its settings are changed while it runs.
     Update(Reason),
+    /// Wanted, and its copies are replaced one by one.
+    Roll(Reason),
+    /// Wanted, and gets more copies.
+    ScaleUp(Reason),
+    /// Wanted, and has more copies than it needs.
+    ScaleDown(Reason),
     /// Wanted, and paused though no operator holds it: it goes on.
     Unpause(Reason),
     /// Wanted, but stopped for the sake of something that matters more, and without room elsewhere.
@@ -67,6 +73,9 @@ impl Decision {
             | Self::Evict(_)
             | Self::Pause(_)
             | Self::Update(_)
+            | Self::Roll(_)
+            | Self::ScaleUp(_)
+            | Self::ScaleDown(_)
             | Self::Unpause(_)
             | Self::Blocked(_)
             | Self::Held(_) => None,
@@ -82,6 +91,9 @@ impl Decision {
             | Self::Wake(_)
             | Self::Evict(_)
             | Self::Update(_)
+            | Self::Roll(_)
+            | Self::ScaleUp(_)
+            | Self::ScaleDown(_)
             | Self::Unpause(_) => true,
             Self::Leave(_) => seen.state.is_operational(),
             Self::Blocked(_) => seen.is_known && seen.state.is_operational(),
@@ -101,6 +113,20 @@ impl Decision {
             Self::Unpause(reason) => Some((Action::Unpause, reason)),
             _ => None,
         }
+    }
+
+    /// Action and reason where the copies of a running service change.
+    pub(super) fn rollout(&self) -> Option<(Action, &Reason)> {
+        match self {
+            Self::Roll(reason) => Some((Action::Update, reason)),
+            Self::ScaleUp(reason) | Self::ScaleDown(reason) => Some((Action::Scale, reason)),
+            _ => None,
+        }
+    }
+
+    /// Copies come while it runs on, and memory with them.
+    pub(super) fn adds_copies(&self) -> bool {
+        matches!(self, Self::Roll(_) | Self::ScaleUp(_))
     }
 
     /// Reason of a pause.
@@ -137,6 +163,9 @@ impl Decision {
             | Self::Evict(_)
             | Self::Pause(_)
             | Self::Update(_)
+            | Self::Roll(_)
+            | Self::ScaleUp(_)
+            | Self::ScaleDown(_)
             | Self::Unpause(_)
             | Self::Held(_) => None,
         }
@@ -150,6 +179,21 @@ impl Decision {
     /// Service takes memory again that it gave back.
     pub(super) fn wakes(&self) -> bool {
         matches!(self, Self::Wake(_))
+    }
+
+    /// Copies are replaced one by one.
+    pub(super) fn rolls(&self) -> bool {
+        matches!(self, Self::Roll(_))
+    }
+
+    /// Service runs on, and takes another amount of memory.
+    pub(super) fn changes_memory(&self) -> bool {
+        self.wakes() || self.rollout().is_some()
+    }
+
+    /// Service draws on memory, ports or dependencies as it comes up, wakes or grows.
+    pub(super) fn draws(&self) -> bool {
+        self.starts() || self.wakes() || self.adds_copies()
     }
 
     pub(super) fn is_await(&self) -> bool {
@@ -188,6 +232,9 @@ impl Decisions {
                 | Decision::Evict(_)
                 | Decision::Pause(_)
                 | Decision::Update(_)
+                | Decision::Roll(_)
+                | Decision::ScaleUp(_)
+                | Decision::ScaleDown(_)
                 | Decision::Unpause(_)
                 | Decision::Stop(_) => {
                     *decision = Decision::Leave(message.to_owned());

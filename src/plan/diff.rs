@@ -6,6 +6,22 @@ use std::fmt::Write as _;
 use serde_json::Value;
 use similar::TextDiff;
 
+use crate::model::desired::Service;
+use crate::model::observed::ObservedService;
+use crate::model::plan::{Reason, ReasonCode};
+
+/// Difference between what a running service was made from and the manifest, or between its real settings and that.
+pub(super) fn changed(service: &Service, seen: &ObservedService, why: &Reason) -> Option<String> {
+    let config = seen.marks.as_ref().and_then(|marks| serde_json::from_str::<Value>(&marks.config).ok());
+    config.and_then(|config| diff(&config["spec"], service.spec.config())).or_else(|| settings_changed(seen, why))
+}
+
+/// Difference between its real settings and the manifest's.
+pub(super) fn settings_changed(seen: &ObservedService, why: &Reason) -> Option<String> {
+    let changed = seen.changed.as_ref().filter(|_| why.code == ReasonCode::SettingsChanged);
+    changed.map(|changed| changed.diff.clone())
+}
+
 /// From what a thing was made from to what it should be made from; `None` where both read the same.
 pub(super) fn diff(before: &Value, after: &Value) -> Option<String> {
     let (before, after) = (text(before), text(after));

@@ -1,12 +1,12 @@
 //! The most that a plan can have on one GPU at any moment, over every order that its needs allow.
 //!
-//! Each step has a begin and an end; a start takes its memory at its begin, a stop gives it back at its end. What has
+//! Each step has a begin and an end; a start takes its memory at its begin, a stop gives it back at its end, a rolling
+//! update does both. What has
 //! happened at a moment is a set of such events closed under "comes before", so the peak is the heaviest closed set:
 //! a maximum closure, found by one minimum cut. Knows nothing of the ledger that made the plan.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::model::lifecycle::Action;
 use crate::model::names::{GpuId, StepId};
 use crate::model::plan::Step;
 use crate::model::size::Mebibytes;
@@ -43,10 +43,10 @@ impl<'a> Flow<'a> {
     pub(super) fn worst_with_a_start(&self, gpu: &GpuId) -> Option<i64> {
         let starts = self.on.get(gpu)?.iter().filter(|at| {
             let step = &self.steps[**at];
-            takes_memory(step.action) && step.vram_on(gpu) > Mebibytes::ZERO
+            step.takes_on(gpu) > Mebibytes::ZERO
         });
         // Weighed so heavily that every step that must come before it is taken along.
-        let weight = self.steps.iter().map(|step| step.vram_on(gpu).0).sum::<u64>() + 1;
+        let weight = self.steps.iter().map(|step| step.takes_on(gpu).0 + step.frees_on(gpu).0).sum::<u64>() + 1;
         let with = |at: &usize| signed(self.heaviest(gpu, Some((*at, weight)))) - signed(weight);
         starts.map(with).max()
     }
@@ -64,15 +64,14 @@ impl<'a> Flow<'a> {
             for need in &self.needs[*at] {
                 network.edge(begin, 2 * node[need] + 1, u64::MAX);
             }
-            let amount = step.vram_on(gpu).0;
-            match step.action {
-                Action::Start | Action::Wake => {
-                    let weight = amount + more.filter(|(heavy, _)| heavy == at).map_or(0, |(_, weight)| weight);
-                    gains += weight;
-                    network.edge(source, begin, weight);
-                }
-                Action::Stop | Action::Evict => network.edge(end, sink, amount),
-                Action::Remove | Action::Pause | Action::Unpause | Action::Update => {}
+            let (takes, frees) = (step.takes_on(gpu).0, step.frees_on(gpu).0);
+            let weight = takes + more.filter(|(heavy, _)| heavy == at).map_or(0, |(_, weight)| weight);
+            if weight > 0 {
+                gains += weight;
+                network.edge(source, begin, weight);
+            }
+            if frees > 0 {
+                network.edge(end, sink, frees);
             }
         }
         gains - network.max_flow(source, sink)
@@ -82,7 +81,7 @@ impl<'a> Flow<'a> {
     /// takes nothing there is only waited for, and what gives back need not have happened.
     fn before_starts_on(&self, gpu: &GpuId) -> BTreeSet<usize> {
         let on = self.on.get(gpu).map_or(&[][..], Vec::as_slice);
-        let mut open: Vec<usize> = on.iter().copied().filter(|at| takes_memory(self.steps[*at].action)).collect();
+        let mut open: Vec<usize> = on.iter().copied().filter(|at| self.steps[*at].takes_memory()).collect();
         let mut found = BTreeSet::new();
         while let Some(at) = open.pop() {
             if found.insert(at) {
@@ -91,10 +90,6 @@ impl<'a> Flow<'a> {
         }
         found
     }
-}
-
-fn takes_memory(action: Action) -> bool {
-    matches!(action, Action::Start | Action::Wake)
 }
 
 fn signed(amount: u64) -> i64 {
@@ -209,6 +204,7 @@ mod tests {
             gpus: vec![GpuId::from("gpu-0")],
             vram_mib: Mebibytes(vram_mib),
             uneven_mib: std::collections::BTreeMap::new(),
+            copies: None,
             reason: Reason { code: ReasonCode::Requested, message: String::new(), by: None },
             expect: Expect { instance: None, state },
             spec: None,
@@ -243,6 +239,7 @@ mod tests {
                             | Action::Pause
                             | Action::Unpause
                             | Action::Update
+                            | Action::Scale
                             | Action::Wake => 0,
                         }
                     })

@@ -7,7 +7,9 @@
 
 mod assemble;
 mod audit;
+mod audit_copies;
 mod capacity;
+mod copies;
 mod decision;
 mod diff;
 mod flow;

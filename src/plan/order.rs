@@ -4,8 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
+use crate::model::copies::CopiesChange;
 use crate::model::desired::Service;
 use crate::model::endpoint::Endpoint;
 use crate::model::lifecycle::{Action, State};
@@ -14,8 +13,9 @@ use crate::model::observed::{ObservedService, Orphan, Ownership, PortHolder};
 use crate::model::plan::{Expect, Purpose, Reason, ReasonCode, Step};
 use crate::model::size::Mebibytes;
 use crate::model::words::Word;
+use crate::plan::copies;
 use crate::plan::decision::{Decision, Decisions};
-use crate::plan::diff::diff;
+use crate::plan::diff::{changed, settings_changed};
 use crate::plan::input::PlanInput;
 use crate::plan::judge::context::PlanContext;
 use crate::plan::judge::drift::is_renamed;
@@ -24,7 +24,7 @@ use crate::plan::judge::orphans;
 use crate::plan::ledger::Ledger;
 use crate::plan::numbers::Number;
 use crate::plan::reason::reason;
-use crate::plan::steps::{Position, Steps, id, stop_route};
+use crate::plan::steps::{Position, Steps, id, plain, split, stop_route};
 
 /// The steps, in the order in which they read best; only `needs` bind.
 pub(super) fn order(context: &PlanContext<'_>, decisions: &Decisions) -> Vec<Step> {
@@ -37,6 +37,7 @@ pub(super) fn order(context: &PlanContext<'_>, decisions: &Decisions) -> Vec<Ste
     changes(input, decisions).for_each(|(number, step)| steps.push(number, step));
     evictions(context, decisions).for_each(|(number, step)| steps.push(number, step));
     stops(context, decisions).for_each(|(number, step)| steps.push(number, step));
+    copies::scale_downs(context, decisions).for_each(|(number, step)| steps.push(number, step));
     for step in orphan_steps(input) {
         steps.push_orphans(step);
     }
@@ -49,31 +50,12 @@ pub(super) fn order(context: &PlanContext<'_>, decisions: &Decisions) -> Vec<Ste
     for number in starting_order(input, decisions) {
         let step = match &decisions.0[number] {
             Decision::Wake(reason) => starts.wake(number, reason),
+            Decision::ScaleUp(reason) | Decision::Roll(reason) => starts.more_copies(number, reason),
             _ => starts.start(number),
         };
         starts.steps.push(number, step);
     }
     starts.steps.into_all()
-}
-
-/// Step on a service as it is now. No other step waits for it; it frees and takes nothing yet.
-fn plain(input: &PlanInput<'_>, number: Number, action: Action, reason: &Reason) -> Step {
-    let (name, seen) = (input.name(number), input.seen(number));
-    Step {
-        id: id(action, name),
-        service: name.clone(),
-        action,
-        route: input.way(number, action, seen.state).unwrap_or_default(),
-        needs: Vec::new(),
-        gpus: Vec::new(),
-        vram_mib: Mebibytes::ZERO,
-        uneven_mib: BTreeMap::new(),
-        reason: reason.clone(),
-        expect: Expect { instance: seen.instance.clone(), state: seen.state },
-        spec: None,
-        diff: None,
-        estimate_ms: None,
-    }
 }
 
 /// Pauses that operators ask for. They free no memory, so no step waits for them.
@@ -117,11 +99,7 @@ fn evictions(context: &PlanContext<'_>, decisions: &Decisions) -> impl Iterator<
 
 /// Memory that a service holds beyond `rest`: the largest amount, and the GPUs with another one.
 fn on_its_seat(context: &PlanContext<'_>, number: Number, rest: Mebibytes) -> (Mebibytes, BTreeMap<GpuId, Mebibytes>) {
-    let gpus = context.input.seen(number).gpus.iter();
-    let amounts: Vec<(&GpuId, Mebibytes)> = gpus.map(|gpu| (gpu, context.held_on(number, gpu) - rest)).collect();
-    let most = amounts.iter().map(|(_, amount)| *amount).max().unwrap_or_default();
-    let uneven = amounts.into_iter().filter(|(_, amount)| *amount != most);
-    (most, uneven.map(|(gpu, amount)| (gpu.clone(), amount)).collect())
+    split(&context.input.seen(number).gpus, |gpu| context.held_on(number, gpu) - rest)
 }
 
 fn stops(context: &PlanContext<'_>, decisions: &Decisions) -> impl Iterator<Item = (Number, Step)> {
@@ -231,6 +209,7 @@ fn orphan_step(
         gpus: if frees { orphan.gpus.iter().cloned().collect() } else { Vec::new() },
         vram_mib: if frees { orphan.vram } else { Mebibytes::ZERO },
         uneven_mib: BTreeMap::new(),
+        copies: None,
         reason: why.clone(),
         expect: Expect { instance: Some(orphan.instance.clone()), state },
         spec: None,
@@ -284,6 +263,7 @@ fn removals(input: &PlanInput<'_>, decisions: &Decisions, earlier: &Steps<'_>) -
             gpus: Vec::new(),
             vram_mib: Mebibytes::ZERO,
             uneven_mib: BTreeMap::new(),
+            copies: None,
             reason: reason(code, why.to_owned(), None),
             expect: Expect { instance: Some(instance.clone()), state },
             spec: None,
@@ -308,6 +288,9 @@ fn goes(decision: &Decision, seen: &ObservedService) -> bool {
         | Decision::Evict(_)
         | Decision::Pause(_)
         | Decision::Update(_)
+        | Decision::Roll(_)
+        | Decision::ScaleUp(_)
+        | Decision::ScaleDown(_)
         | Decision::Unpause(_)
         | Decision::Preempt { .. }
         | Decision::Blocked(_)
@@ -324,7 +307,9 @@ fn renamed_why(input: &PlanInput<'_>, number: Number) -> &'static str {
 
 fn open_ledger(context: &PlanContext<'_>, steps: &Steps<'_>) -> Ledger {
     let mut stops: BTreeMap<&GpuId, Vec<(Position, Mebibytes)>> = BTreeMap::new();
-    for (at, step) in steps.iter().enumerate().filter(|(_, step)| matches!(step.action, Action::Stop | Action::Evict)) {
+    // What a rolling update gives back is only what it has taken before.
+    let gives = |step: &Step| matches!(step.action, Action::Stop | Action::Evict) || step.is_scale_down();
+    for (at, step) in steps.iter().enumerate().filter(|(_, step)| gives(step)) {
         for gpu in &step.gpus {
             stops.entry(gpu).or_default().push((at, step.vram_on(gpu)));
         }
@@ -352,10 +337,10 @@ fn claimants<'a>(input: &PlanInput<'a>, steps: &Steps<'_>) -> Claimants<'a> {
 }
 
 fn starting_order(input: &PlanInput<'_>, decisions: &Decisions) -> Vec<Number> {
-    let starting: Vec<Number> = decisions.those(|decision| decision.starts() || decision.wakes()).collect();
+    let starting: Vec<Number> = decisions.those(Decision::draws).collect();
     let below = |number: Number| -> Vec<Number> {
         let bases = input.bases(number).iter().copied();
-        bases.filter(|other| decisions.0[*other].starts() || decisions.0[*other].wakes()).collect()
+        bases.filter(|other| decisions.0[*other].draws()).collect()
     };
     topological(&starting, below, |number| Reverse(input.priority(number)))
 }
@@ -387,6 +372,9 @@ impl Starts<'_> {
             Decision::Await(reason) => (reason.clone(), &none, false, true),
             Decision::Leave(why) => (reason(ReasonCode::Requested, why.clone(), None), &none, false, false),
             Decision::Wake(why)
+            | Decision::Roll(why)
+            | Decision::ScaleUp(why)
+            | Decision::ScaleDown(why)
             | Decision::Stop(why)
             | Decision::GiveUp(why)
             | Decision::Evict(why)
@@ -402,15 +390,12 @@ impl Starts<'_> {
         needs.extend(input.bases(number).iter().filter_map(|base| self.steps.start(*base)));
         if !waits {
             for gpu in gpus {
-                needs.extend(self.ledger.draw(gpu, service.vram, own_stop));
+                needs.extend(self.ledger.draw(gpu, service.vram_total(), own_stop));
             }
             needs.extend(self.port_needs(service));
         }
         let state = if stopped_first { State::Offline } else { seen.state };
-        let before = seen.marks.as_ref().filter(|_| !waits);
-        let before = before.and_then(|marks| serde_json::from_str::<Value>(&marks.config).ok());
-        let changed = seen.changed.as_ref().filter(|_| why.code == ReasonCode::SettingsChanged);
-        let settings = || changed.map(|changed| changed.diff.clone());
+        let diff = if waits { settings_changed(seen, &why) } else { changed(service, seen, &why) };
         Step {
             id: id(Action::Start, name),
             service: name.clone(),
@@ -418,12 +403,13 @@ impl Starts<'_> {
             route: input.way(number, Action::Start, state).unwrap_or_default(),
             needs: self.steps.ids(needs),
             gpus: gpus.iter().cloned().collect(),
-            vram_mib: if waits { Mebibytes::ZERO } else { service.vram },
+            vram_mib: if waits { Mebibytes::ZERO } else { service.vram_total() },
             uneven_mib: BTreeMap::new(),
+            copies: (!waits && service.copies != 1).then(|| CopiesChange::scale(0, service.copies)),
             reason: why,
             expect: Expect { instance: seen.instance.clone(), state },
             spec: (!service.spec.config().is_null()).then(|| service.spec.hash().to_owned()),
-            diff: before.and_then(|config| diff(&config["spec"], service.spec.config())).or_else(settings),
+            diff,
             estimate_ms: if waits { left_of_start(&self.context.input, seen) } else { seen.estimates.ready_ms },
         }
     }
@@ -445,6 +431,16 @@ impl Starts<'_> {
             uneven_mib: uneven.map(|(gpu, amount)| (input.gpu_id(*gpu).clone(), *amount)).collect(),
             ..plain(&self.context.input, number, Action::Wake, why)
         }
+    }
+
+    /// Memory of further copies for one that runs, drawn as a start draws its own.
+    fn more_copies(&mut self, number: Number, why: &Reason) -> Step {
+        let step = copies::more(self.context, number, &self.decisions.0[number], why);
+        let mut needs = Vec::new();
+        for gpu in &step.gpus {
+            needs.extend(self.ledger.draw(gpu, step.vram_mib, None));
+        }
+        Step { needs: self.steps.ids(needs), ..step }
     }
 
     /// Stops of those that hold its ports now.

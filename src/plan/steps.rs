@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use smol_str::format_smolstr;
 
 use crate::model::lifecycle::{Action, State, route};
-use crate::model::names::{ServiceName, StepId};
-use crate::model::plan::{ReasonCode, Step};
+use crate::model::names::{GpuId, ServiceName, StepId};
+use crate::model::plan::{Expect, Reason, ReasonCode, Step};
+use crate::model::size::Mebibytes;
 use crate::model::words::{Word, way};
+use crate::plan::input::PlanInput;
 use crate::plan::numbers::{Number, Numbers};
 
 /// Where a step stands in its plan.
@@ -47,7 +49,7 @@ impl<'a> Steps<'a> {
             Action::Remove => own.remove = position,
             Action::Start => own.start = position,
             Action::Unpause => own.unpause = position,
-            Action::Evict | Action::Pause | Action::Update | Action::Wake => {}
+            Action::Evict | Action::Pause | Action::Update | Action::Scale | Action::Wake => {}
         }
         self.all.push(step);
     }
@@ -113,4 +115,33 @@ pub(super) fn id(action: Action, service: &ServiceName) -> StepId {
 /// A stop that an operator asked for with `terminate` ends elsewhere.
 pub(super) fn stop_route(why: ReasonCode, from: State) -> Option<&'static [State]> {
     if why == ReasonCode::Terminated { way(Word::Terminate, from) } else { route(Action::Stop, from) }
+}
+
+/// Step on a service as it is now. No other step waits for it; it frees and takes nothing yet.
+pub(super) fn plain(input: &PlanInput<'_>, number: Number, action: Action, reason: &Reason) -> Step {
+    let (name, seen) = (input.name(number), input.seen(number));
+    Step {
+        id: id(action, name),
+        service: name.clone(),
+        action,
+        route: input.way(number, action, seen.state).unwrap_or_default(),
+        needs: Vec::new(),
+        gpus: Vec::new(),
+        vram_mib: Mebibytes::ZERO,
+        uneven_mib: BTreeMap::new(),
+        copies: None,
+        reason: reason.clone(),
+        expect: Expect { instance: seen.instance.clone(), state: seen.state },
+        spec: None,
+        diff: None,
+        estimate_ms: None,
+    }
+}
+
+/// The largest amount, and the GPUs with another one.
+pub(super) fn split(gpus: &[GpuId], amount: impl Fn(&GpuId) -> Mebibytes) -> (Mebibytes, BTreeMap<GpuId, Mebibytes>) {
+    let amounts: Vec<(&GpuId, Mebibytes)> = gpus.iter().map(|gpu| (gpu, amount(gpu))).collect();
+    let most = amounts.iter().map(|(_, amount)| *amount).max().unwrap_or_default();
+    let uneven = amounts.into_iter().filter(|(_, amount)| *amount != most);
+    (most, uneven.map(|(gpu, amount)| (gpu.clone(), amount)).collect())
 }

@@ -16,7 +16,7 @@ use crate::model::size::Mebibytes;
 pub(super) struct ServiceSummary {
     /// How often, and from when on, it may be brought up.
     pub(super) budget: Budget,
-    /// On each GPU that it uses.
+    /// Of all wanted copies, on each GPU that it uses.
     pub(super) vram: Mebibytes,
     pub(super) state: State,
     pub(super) owner: Owner,
@@ -53,7 +53,7 @@ impl ServiceSummary {
     pub(super) fn of(service: &Service, seen: &ObservedService, now: Timestamp) -> Self {
         Self {
             budget: Budget::of(service, seen, now),
-            vram: service.vram,
+            vram: service.vram_total(),
             state: seen.state,
             owner: match seen.ownership {
                 Ownership::Absent => Owner::Absent,

@@ -129,6 +129,7 @@ fn of_blocked(code: ReasonCode) -> RunStatus {
         | ReasonCode::StoppedByMode
         | ReasonCode::Preempted
         | ReasonCode::Moved
+        | ReasonCode::Scaled
         | ReasonCode::SpecChanged
         | ReasonCode::SecretChanged
         | ReasonCode::ImageChanged

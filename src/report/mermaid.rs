@@ -48,13 +48,14 @@ fn shape(action: Action) -> (&'static str, &'static str) {
         Action::Start | Action::Unpause | Action::Wake => ("([", "])"),
         Action::Stop | Action::Pause => ("[", "]"),
         Action::Remove => ("[[", "]]"),
-        Action::Evict | Action::Update => ("{{", "}}"),
+        Action::Evict | Action::Update | Action::Scale => ("{{", "}}"),
     }
 }
 
 /// Lines of a node. The first word is a verb, never a sign: Mermaid takes a leading `-` for a list.
 fn words(plan: &Plan, step: &Step) -> Vec<String> {
     let mut lines = vec![format!("{} {}", step.action, step.service)];
+    lines.extend(step.copies.map(|copies| copies.to_string()));
     lines.extend(step_memory(plan, step));
     lines.extend(step.estimate_ms.map(|estimate| format!("about {}", about(estimate))));
     lines

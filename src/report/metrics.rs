@@ -81,7 +81,7 @@ fn of_services(status: &Status, wanted: &BTreeSet<ServiceName>) -> Vec<Metric> {
         Metric { name, help, series: series.collect() }
     };
     let flag = |is: bool| Some(u8::from(is).to_string());
-    vec![
+    let mut metrics = vec![
         states(status),
         each("lcm_service_up", "1: it is operational: online, busy or idle; missing where it is not known.", &|line| {
             flag(line.operational).filter(|_| line.known)
@@ -106,7 +106,24 @@ fn of_services(status: &Status, wanted: &BTreeSet<ServiceName>) -> Vec<Metric> {
             "GPU memory by the driver, on the GPU where it holds most; missing where the driver does not tell.",
             &|line| line.vram_measured_mib.map(bytes),
         ),
-    ]
+    ];
+    metrics.extend(copies(status));
+    metrics
+}
+
+/// Only of services that have not the one copy of most; nothing where there is none.
+fn copies(status: &Status) -> Option<Metric> {
+    let counted = status.services.iter().filter_map(|line| Some((line, line.copies.filter(|_| line.known)?)));
+    let series = counted.flat_map(|(line, copies)| {
+        let counts = [("wanted", copies.wanted), ("ready", copies.ready), ("updated", copies.updated)];
+        counts.map(|(count, value)| Series {
+            labels: vec![("service", line.name.to_string()), ("count", count.to_owned())],
+            value: value.to_string(),
+        })
+    });
+    let series: Vec<Series> = series.collect();
+    let help = "Copies that its runtime keeps, that are ready, and that are up to date.";
+    (!series.is_empty()).then_some(Metric { name: "lcm_service_copies", help, series })
 }
 
 fn states(status: &Status) -> Metric {

@@ -29,4 +29,6 @@ pub mod view;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod rollouts;
+#[cfg(test)]
 pub(crate) mod tests;

@@ -94,22 +94,22 @@ fn spans(steps: &[Step], edges: &[(usize, usize)]) -> Vec<Span> {
 fn drawn_ms(action: Action) -> u64 {
     match action {
         Action::Start | Action::Wake => START_DRAWN_MS,
-        Action::Evict | Action::Stop | Action::Remove | Action::Pause | Action::Unpause | Action::Update => {
-            OTHER_DRAWN_MS
-        }
+        Action::Evict
+        | Action::Stop
+        | Action::Remove
+        | Action::Pause
+        | Action::Unpause
+        | Action::Update
+        | Action::Scale => OTHER_DRAWN_MS,
     }
 }
 
-/// A start takes its memory at its begin, a stop gives it back at its end.
+/// A step takes memory when it begins, and gives memory back when it ends.
 fn levels(plan: &Plan, spans: &[Span], end_ms: u64, gpu: &GpuId, before: Mebibytes) -> Vec<Level> {
     let mut changes: BTreeMap<u64, (Mebibytes, Mebibytes)> = BTreeMap::new();
     for (step, span) in plan.steps.iter().zip(spans) {
-        let amount = step.vram_on(gpu);
-        match step.action {
-            Action::Start | Action::Wake => changes.entry(span.begin_ms).or_default().1 += amount,
-            Action::Stop | Action::Evict => changes.entry(span.end_ms).or_default().0 += amount,
-            Action::Remove | Action::Pause | Action::Unpause | Action::Update => {}
-        }
+        changes.entry(span.begin_ms).or_default().1 += step.takes_on(gpu);
+        changes.entry(span.end_ms).or_default().0 += step.frees_on(gpu);
     }
     let mut levels = vec![Level { from_ms: 0, until_ms: end_ms, used: before }];
     for (at, (freed, taken)) in changes {

@@ -68,9 +68,15 @@ pub trait Runtime: Any + Send + Sync {
         Err(self.unsupported("unpause"))
     }
 
-    /// Changes settings of a running instance in place.
+    /// Changes settings of a running instance in place; where the runtime rolls, writes the new spec with its number of
+    /// copies, and returns before they are replaced.
     async fn update(&self, _: &ProjectName, _: &Service, _: &Instance) -> Result<(), DriverError> {
         Err(self.unsupported("update"))
+    }
+
+    /// Writes the number of copies, and returns before they are ready.
+    async fn scale(&self, _: &ProjectName, _: &Service, _: &Instance, _: u32) -> Result<(), DriverError> {
+        Err(self.unsupported("scale"))
     }
 
     /// Removes a stopped instance that lcm created; its volumes stay.

@@ -249,6 +249,16 @@ impl Driver for Machine {
         self.runtime(&instance.runtime)?.update(project, service, instance).await
     }
 
+    async fn scale(
+        &self,
+        project: &ProjectName,
+        service: &Service,
+        instance: &Instance,
+        copies: u32,
+    ) -> Result<(), DriverError> {
+        self.runtime(&instance.runtime)?.scale(project, service, instance, copies).await
+    }
+
     async fn remove(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError> {
         self.runtime(&instance.runtime)?.remove(project, instance).await
     }

@@ -198,6 +198,16 @@ impl<D: Driver> Driver for Masked<D> {
         self.driver.update(project, service, instance).await.map_err(|error| self.error(error))
     }
 
+    async fn scale(
+        &self,
+        project: &ProjectName,
+        service: &Service,
+        instance: &Instance,
+        copies: u32,
+    ) -> Result<(), DriverError> {
+        self.driver.scale(project, service, instance, copies).await.map_err(|error| self.error(error))
+    }
+
     async fn remove(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError> {
         self.driver.remove(project, instance).await.map_err(|error| self.error(error))
     }

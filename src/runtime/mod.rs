@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use crate::host::calls::{HookCall, HookResult};
 use crate::host::reservations::ReservingStart;
+use crate::model::copies::Copies;
 use crate::model::desired::{Desired, Service, StopPolicy};
 use crate::model::facts::{BusyReading, ExitFact, Facts, ProbeReading};
 use crate::model::instance::Instance;
@@ -73,8 +74,18 @@ pub trait Driver: Send + Sync {
     /// Lets what is frozen go on.
     async fn unpause(&self, pause: &Pause<'_>) -> Result<(), DriverError>;
 
-    /// Changes settings of a running container that lcm created, as far as the engine can do that in place.
+    /// Changes settings of a running container that lcm created, as far as the engine can do that in place; where the
+    /// runtime rolls, begins to replace the copies one by one, and returns before that is done.
     async fn update(&self, project: &ProjectName, service: &Service, instance: &Instance) -> Result<(), DriverError>;
+
+    /// Has the runtime keep so many copies running, and returns before they are ready.
+    async fn scale(
+        &self,
+        project: &ProjectName,
+        service: &Service,
+        instance: &Instance,
+        copies: u32,
+    ) -> Result<(), DriverError>;
 
     /// Removes a stopped container that lcm created; its volumes stay.
     async fn remove(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError>;
@@ -129,6 +140,8 @@ pub struct Look {
     pub previous: bool,
     /// The hash that it carries, where it carries one.
     pub spec: Option<String>,
+    /// Its copies; `None`: its runtime has one of each service.
+    pub copies: Option<Copies>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -64,6 +64,9 @@ impl Driver for Sim {
     }
 
     async fn restore(&self, project: &ProjectName, service: &Service) -> Result<bool, DriverError> {
+        if self.plays_copies(&service.name) {
+            return self.roll_back(service).await;
+        }
         self.bring_back(project, service).await
     }
 
@@ -80,7 +83,20 @@ impl Driver for Sim {
     }
 
     async fn update(&self, project: &ProjectName, service: &Service, instance: &Instance) -> Result<(), DriverError> {
+        if self.plays_copies(&service.name) {
+            return self.roll(service, instance).await;
+        }
         self.mend(project, service, instance).await
+    }
+
+    async fn scale(
+        &self,
+        _: &ProjectName,
+        service: &Service,
+        instance: &Instance,
+        copies: u32,
+    ) -> Result<(), DriverError> {
+        self.scale_to(service, instance, copies).await
     }
 
     async fn remove(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError> {

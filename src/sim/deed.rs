@@ -36,6 +36,7 @@ pub enum Deed {
     Pause,
     Unpause,
     Update,
+    Scale,
 }
 
 /// Which side of an effect a crash is on.

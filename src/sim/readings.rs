@@ -96,6 +96,7 @@ impl World {
             life: container.map_or(Life::Absent, life_of_container),
             previous: aside.is_some(),
             spec: container.and_then(|found| found.marks.as_ref()).map(|marks| marks.spec.clone()),
+            copies: self.copies_of(&service.name),
         })
     }
 
@@ -123,6 +124,7 @@ impl World {
             life: tree.map_or(Life::Absent, life_of_tree),
             previous: false,
             spec: tree.filter(|found| !found.adopted).map(|found| found.marks.spec.clone()),
+            copies: self.copies_of(service),
         })
     }
 

@@ -12,6 +12,7 @@ use super::deed::{Crash, Deed, Effect};
 use super::keys::key_of_tree;
 use super::memory::Memory;
 use super::reply::{Call, Reply};
+use super::rollout::PlayedCopies;
 use crate::model::facts::{ExitFact, Facts, Marks, ProbeReading};
 use crate::model::instance::Instance;
 use crate::model::names::{GpuId, ProjectName, ServiceName};
@@ -44,6 +45,8 @@ pub(super) struct World {
     /// How calls go, by what is called.
     pub(super) replies: BTreeMap<String, Reply>,
     pub(super) calls: Vec<Call>,
+    /// Copies of services whose runtime runs several.
+    pub(super) copies: BTreeMap<ServiceName, PlayedCopies>,
     counter: u64,
 }
 
@@ -95,6 +98,7 @@ impl World {
             take_over: false,
             replies: BTreeMap::new(),
             calls: Vec::new(),
+            copies: BTreeMap::new(),
             counter: 0,
         }
     }

@@ -73,6 +73,7 @@ fn addition(plan: &Plan, gpu: &GpuId, (begun, ended): Moment) -> i64 {
                 | Action::Pause
                 | Action::Unpause
                 | Action::Update
+                | Action::Scale
                 | Action::Wake => 0,
             }
         })

@@ -2,6 +2,7 @@
 //! that follows, as text. Every plan here is audited, made twice, applied, and must then be empty.
 
 mod checkouts;
+mod copies;
 mod devices;
 mod drift;
 mod enclosed;

@@ -179,7 +179,7 @@ fn a_container_of_an_earlier_lcm_is_only_warned_about() {
 fn a_pause_without_a_hold_ends_with_the_next_apply() {
     let house = running();
     house.sim.meddle(|facts| {
-        facts.docker_mut().containers.known_mut().expect("containers")[0].state = ContainerState::Paused
+        facts.docker_mut().containers.known_mut().expect("containers")[0].state = ContainerState::Paused;
     });
     let plan = planned(&house);
     assert_lines(&text(&plan), "unpause:api [settings_changed]");
@@ -187,7 +187,7 @@ fn a_pause_without_a_hold_ends_with_the_next_apply() {
     house.apply("on");
     // Changed and paused, it is made anew at once.
     house.sim.meddle(|facts| {
-        facts.docker_mut().containers.known_mut().expect("containers")[0].state = ContainerState::Paused
+        facts.docker_mut().containers.known_mut().expect("containers")[0].state = ContainerState::Paused;
     });
     change(&house, |real| drop(real.mounts.remove("/data")));
     assert_lines(&house.plan("on"), "stop:api [settings_changed]\nstart:api [settings_changed] after stop:api");
@@ -223,7 +223,7 @@ fn what_depends_on_a_paused_service_starts_once_that_goes_on() {
     let above = "  above: { process: { command: [serve], cwd: /srv }, depends_on: [api] }\nmodes:";
     house.rewrite(&MANIFEST.replace("modes:", above).replace("on: { services: [api] }", "on: { services: [above] }"));
     house.sim.meddle(|facts| {
-        facts.docker_mut().containers.known_mut().expect("containers")[0].state = ContainerState::Paused
+        facts.docker_mut().containers.known_mut().expect("containers")[0].state = ContainerState::Paused;
     });
     assert_lines(&house.plan("on"), "unpause:api [settings_changed]\nstart:above [wanted_by_mode] after unpause:api");
     house.apply("on");

@@ -122,8 +122,9 @@ async fn prove(run: &Run<'_>, plan: &Plan, step: &Step, need: &Need<'_>) -> Resu
         }
     };
     let busy = async {
-        // A service that is woken has its ports already.
-        if step.action == Action::Wake { None } else { busy_port(run, need).await }
+        // A service that runs on has its ports already.
+        let runs_on = matches!(step.action, Action::Wake | Action::Scale | Action::Update);
+        if runs_on { None } else { busy_port(run, need).await }
     };
     let (busy, there, room) = tokio::join!(busy, still_there(run, plan, step), room);
     if let Some(error) = busy {

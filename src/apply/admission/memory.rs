@@ -20,6 +20,8 @@ pub(in crate::apply) struct Need<'a> {
     pub(in crate::apply) service: &'a Service,
     pub(in crate::apply) gpus: &'a [GpuId],
     pub(in crate::apply) amount: Mebibytes,
+    /// What of that it has taken already: a GPU's use as a whole has it in.
+    pub(in crate::apply) held: Mebibytes,
 }
 
 /// Reason for which a start can't have its memory now.
@@ -136,7 +138,9 @@ fn shortfall_on(
     let gpu = &without(gpu, &elsewhere);
     let counted = with_promises(gpu, &others);
     let whole = if gpu.told { None } else { as_a_whole(gpu, &others) };
-    let short = [Some(&counted), whole.as_ref()].into_iter().flatten().find(|gpu| !has_room(gpu, need))?;
+    let further = Need { amount: need.amount - need.held, ..*need };
+    let both = [Some((&counted, need)), whole.as_ref().map(|whole| (whole, &further))];
+    let (short, need) = both.into_iter().flatten().find(|(gpu, need)| !has_room(gpu, need))?;
     let line = format!("it needs {}; {}", need.amount, short.arithmetic(itself));
     Some(Shortfall::Short { line, passes: whole.is_some() && passes(&counted, &others, need) })
 }

@@ -31,9 +31,8 @@ pub(in crate::apply) fn failed(run: &Run<'_>, plan: &Plan, step: &Step, code: Re
     // A failed preparation stopped nothing, and a veto is an operator's decision; but services that were stopped for the
     // start must not be stopped again and again.
     let cost_a_stop = needed_stops(plan, step).next().is_some();
-    let tried = step.action == Action::Start
-        && code != ReasonCode::PrepareFailed
-        && (code != ReasonCode::Vetoed || cost_a_stop);
+    let writes_spec = step.action == Action::Start || step.is_rolling();
+    let tried = writes_spec && code != ReasonCode::PrepareFailed && (code != ReasonCode::Vetoed || cost_a_stop);
     // A start that was under way already was counted at its beginning, unless it was the first.
     let awaited = step.route.first() == Some(&State::Starting);
     if tried && !(awaited && counted(run, &step.service) > 0) {
@@ -76,7 +75,7 @@ pub(in crate::apply) fn stopped(run: &Run<'_>, step: &Step) {
 
 /// Spends the budget of every failed start before a rollback, so that the next run does not fail in the same way.
 pub(in crate::apply) fn spend(run: &Run<'_>) {
-    let starts = |id: &str| id.strip_prefix("start:").map(ServiceName::from);
+    let starts = |id: &str| ["start:", "update:"].iter().find_map(|verb| id.strip_prefix(verb)).map(ServiceName::from);
     let failed: Vec<ServiceName> = run.ledger().failed.iter().filter_map(|id| starts(id.as_str())).collect();
     for service in failed {
         let Some(recover) = run.context.desired.services.get(&service).map(|service| &service.recover) else {

@@ -81,9 +81,13 @@ fn point_after(action: Action) -> Point {
         Action::Start => Point::PostStart,
         Action::Stop => Point::PostStop,
         // They have no hooks of their own.
-        Action::Evict | Action::Wake | Action::Remove | Action::Pause | Action::Unpause | Action::Update => {
-            Point::NotifyAfter
-        }
+        Action::Evict
+        | Action::Wake
+        | Action::Remove
+        | Action::Pause
+        | Action::Unpause
+        | Action::Update
+        | Action::Scale => Point::NotifyAfter,
     }
 }
 
@@ -154,7 +158,13 @@ pub(in crate::apply) fn close(run: &Run<'_>, step: &Step) {
     let before = match step.action {
         Action::Start => Some(Point::PreStart),
         Action::Stop => Some(Point::PreStop),
-        Action::Evict | Action::Wake | Action::Remove | Action::Pause | Action::Unpause | Action::Update => None,
+        Action::Evict
+        | Action::Wake
+        | Action::Remove
+        | Action::Pause
+        | Action::Unpause
+        | Action::Update
+        | Action::Scale => None,
     };
     // A call that an earlier run acknowledged counts for that change alone.
     let spent = run.earlier.iter().filter(|call| {

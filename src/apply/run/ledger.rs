@@ -44,6 +44,8 @@ pub(in crate::apply) struct RunLedger {
     pub(in crate::apply) came_up: BTreeSet<ServiceName>,
     pub(in crate::apply) started: Vec<Moved>,
     pub(in crate::apply) stopped: Vec<Moved>,
+    /// Services whose copies this run scaled or updated.
+    pub(in crate::apply) rolled_out: Vec<Moved>,
     pub(in crate::apply) freed_ports: BTreeSet<Endpoint>,
     /// GPU memory that starts of this run were admitted with, until their services are stopped again.
     pub(in crate::apply) reservations: BTreeMap<ServiceName, StartReservation>,

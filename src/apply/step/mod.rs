@@ -1,5 +1,6 @@
 //! The steps of a plan: each module carries out one kind of step through the driver.
 
+pub(super) mod copies;
 pub(super) mod evict;
 mod health;
 pub(super) mod log;

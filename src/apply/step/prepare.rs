@@ -48,7 +48,8 @@ async fn one(run: &Run<'_>, step: &Step) -> Result<(), StepError> {
 /// True for a start that is not under way already, and was neither prepared nor failed in this run.
 fn is_due(run: &Run<'_>, step: &Step) -> bool {
     let ledger = run.ledger();
-    step.action == Action::Start
+    let writes_spec = step.action == Action::Start || (step.is_rolling() && step.spec.is_some());
+    writes_spec
         && step.route.first() != Some(&State::Starting)
         && !ledger.prepared.contains(&step.service)
         && !ledger.failed.contains(&step.id)

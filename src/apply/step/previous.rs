@@ -8,6 +8,7 @@ use crate::apply::run::{ReservationState, Run, WaitError};
 use crate::model::desired::Service;
 use crate::model::lifecycle::Action;
 use crate::model::plan::{Plan, Step};
+use crate::model::size::Mebibytes;
 use crate::model::workload::{Capability, Origin};
 use crate::runtime::{Life, Stop};
 
@@ -48,7 +49,7 @@ pub(in crate::apply) async fn restore(
         let unreadable = stop.gpus.iter().any(|id| unreadable(&room, id).is_some());
         if room.unknown.is_some() || unreadable || is_measured(&room, &stop.gpus) {
             stop_newer(run, step, service).await?;
-            let need = Need { service, gpus: &stop.gpus, amount: stop.vram_mib };
+            let need = Need { service, gpus: &stop.gpus, amount: stop.vram_mib, held: Mebibytes::ZERO };
             admit(run, plan, step, &need).await.map_err(message)?;
         }
     }

@@ -19,6 +19,7 @@ use crate::model::instance::Instance;
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::GpuId;
 use crate::model::plan::{Plan, ReasonCode, Step};
+use crate::model::size::Mebibytes;
 use crate::runtime::Start;
 
 pub(in crate::apply) async fn start(run: &Run<'_>, plan: &Plan, step: &Step) -> StepOutcome {
@@ -59,7 +60,7 @@ pub(in crate::apply) async fn start(run: &Run<'_>, plan: &Plan, step: &Step) -> 
 }
 
 fn need<'a>(step: &'a Step, service: &'a Service) -> Need<'a> {
-    Need { service, gpus: &step.gpus, amount: service.vram }
+    Need { service, gpus: &step.gpus, amount: service.vram_total(), held: Mebibytes::ZERO }
 }
 
 async fn begin(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> StepOutcome {

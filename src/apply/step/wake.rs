@@ -13,6 +13,7 @@ use crate::model::desired::Service;
 use crate::model::event::Stage;
 use crate::model::instance::Instance;
 use crate::model::plan::{Plan, ReasonCode, Step};
+use crate::model::size::Mebibytes;
 use crate::runtime::Start;
 
 /// Wakes the instance that the plan names, and returns when it answers.
@@ -29,7 +30,7 @@ pub(in crate::apply) async fn wake(run: &Run<'_>, plan: &Plan, step: &Step) -> S
         Err(outcome) => return outcome,
     }
     // Its own memory does not count against it: the declared size has to be free beside all other services.
-    let need = Need { service, gpus: &step.gpus, amount: service.vram };
+    let need = Need { service, gpus: &step.gpus, amount: service.vram_total(), held: Mebibytes::ZERO };
     if let Err(error) = admit(run, plan, step, &need).await {
         return error.into();
     }

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::forgetful::Forgetful;
 use crate::apply::{Context, Interrupt, OnFailure, Options, Outcome, apply};
 use crate::model::call::Call;
+use crate::model::copies::CopiesChange;
 use crate::model::desired::{
     Busy, BusyProbe, Condition, DeclaredGpu, Dependency, Desired, Evict, GpuRequest, Health, Probe, Service,
     StopPolicy, Wake,
@@ -280,6 +281,7 @@ fn step(action: Action, service: &str, from: State, instance: Option<Instance>, 
         gpus: vec![GpuId::from("gpu-0")],
         vram_mib: Mebibytes(1),
         uneven_mib: std::collections::BTreeMap::new(),
+        copies: None,
         reason: Reason { code: ReasonCode::WantedByMode, message: "a test wants it".to_owned(), by: None },
         expect: Expect { instance, state: from },
         spec: None,
@@ -379,6 +381,21 @@ pub(super) fn wakeable(service: Service) -> Service {
 pub(super) fn wake(service: &str, needs: &[&str]) -> Step {
     let instance = crate::runtime::process::instance(format!("salt-{service}"));
     step(Action::Wake, service, State::Online, Some(instance), needs)
+}
+
+/// Another number of copies of what [`Bench::new`] had running.
+pub(super) fn scale(service: &str, from: u32, to: u32) -> Step {
+    let instance = crate::runtime::process::instance(format!("salt-{service}"));
+    let copies = Some(CopiesChange::scale(from, to));
+    Step { copies, ..step(Action::Scale, service, State::Online, Some(instance), &[]) }
+}
+
+/// A rolling update of what [`Bench::new`] had running to the spec that the manifest has by now.
+pub(super) fn roll(bench: &Bench, service: &str, from: u32, to: u32) -> Step {
+    let instance = crate::runtime::process::instance(format!("salt-{service}"));
+    let spec = Some(bench.desired.services[&service.into()].spec.hash().to_owned());
+    let copies = Some(CopiesChange::roll(from, to));
+    Step { copies, spec, ..step(Action::Update, service, State::Online, Some(instance), &[]) }
 }
 
 pub(super) fn loads_in(time: Duration) -> Behaviour {

@@ -245,7 +245,11 @@ fn an_orphan_with_a_services_name_counts_beside_it() {
             state: ReservationState::Loading,
         };
         let reservations = promised.iter().map(|gpu| ("a".into(), promise(gpu))).collect();
-        match shortfall(&orphaned(18_000), &Need { service, gpus: &gpus, amount: service.vram }, &reservations) {
+        match shortfall(
+            &orphaned(18_000),
+            &Need { service, gpus: &gpus, amount: service.vram, held: Mebibytes::ZERO },
+            &reservations,
+        ) {
             Some(Shortfall::Short { line, .. }) => line,
             other => panic!("{other:?}"),
         }

@@ -3,6 +3,7 @@
 //! What the planner makes of a world is not tested here; both together are, in `tests/simulate.rs`.
 
 mod bench;
+mod copies;
 mod failure;
 mod forgetful;
 mod graph;

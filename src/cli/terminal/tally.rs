@@ -118,6 +118,7 @@ impl Tally {
             paused: count(Action::Pause),
             unpaused: count(Action::Unpause),
             updated: count(Action::Update),
+            scaled: count(Action::Scale),
             woken: count(Action::Wake),
             started: count(Action::Start),
         }
@@ -182,6 +183,7 @@ fn past(action: Action) -> &'static str {
         Action::Pause => "paused",
         Action::Unpause => "unpaused",
         Action::Update => "updated",
+        Action::Scale => "scaled",
         Action::Wake => "woken",
         Action::Start => "started",
     }

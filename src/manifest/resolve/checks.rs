@@ -110,12 +110,13 @@ fn too_large(context: &mut Context<'_>, services: &Services, settings: &Settings
             }
         };
         if let Some(largest) = largest
-            && service.vram > largest
+            && service.vram_total() > largest
         {
             let message = format!("`{}` is larger than any GPU that it may use", service.name);
             let help = format!(
                 "it needs {}; of the declared GPUs, the largest has {largest} with {} in reserve",
-                service.vram, settings.reserve
+                service.vram_total(),
+                settings.reserve
             );
             context.error_with_help("lcm::manifest::too_large_for_gpu", resolved.vram, (message, "this much"), help);
         }
@@ -215,5 +216,5 @@ fn total(service: &crate::model::desired::Service) -> Mebibytes {
         GpuRequest::All(ids) => ids.len() as u64,
         GpuRequest::Count(count) => u64::from(*count),
     };
-    Mebibytes(service.vram.0.saturating_mul(gpus))
+    Mebibytes(service.vram_total().0.saturating_mul(gpus))
 }

@@ -42,6 +42,7 @@ pub(super) fn service(
         name: ServiceName::new(name.value.clone()),
         stop,
         vram,
+        copies: 1,
         gpu,
         gpu_as_index: as_index(written),
         priority: written.priority.unwrap_or_default(),

@@ -60,6 +60,7 @@ impl Service {
             workload: workload.into(),
             stop: StopPolicy::default(),
             vram: Mebibytes::ZERO,
+            copies: 1,
             gpu: GpuRequest::None,
             gpu_as_index: false,
             priority: 0,

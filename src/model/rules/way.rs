@@ -64,6 +64,7 @@ fn shortcuts(action: Action) -> &'static [&'static [State]] {
         Action::Pause => &[&[State::Suspended]],
         Action::Unpause => &[&[State::Online]],
         Action::Update => &[&[State::Updating, State::Online]],
+        Action::Scale => &[&[State::Scaling, State::Online]],
         Action::Evict | Action::Wake => &[],
     }
 }

@@ -23,7 +23,13 @@ pub(super) fn recreate(input: &PlanInput<'_>, decisions: &mut Decisions) {
             let seen = input.summary(dependent);
             let runs_well = matches!(
                 decisions.0[dependent],
-                Decision::Leave(_) | Decision::Await(_) | Decision::Wake(_) | Decision::Update(_)
+                Decision::Leave(_)
+                    | Decision::Await(_)
+                    | Decision::Wake(_)
+                    | Decision::Update(_)
+                    | Decision::Roll(_)
+                    | Decision::ScaleUp(_)
+                    | Decision::ScaleDown(_)
             ) && (input.wants.is_wanted(dependent) || input.request.purpose == Purpose::Restart)
                 && input.is_in_scope(dependent)
                 && seen.is_ours()

@@ -23,11 +23,12 @@ pub(crate) fn lacks(context: &PlanContext<'_>, number: Number) -> Vec<(Gpu, Mebi
     let (service, seen) = (context.input.service(number), context.input.seen(number));
     // One that chose another GPU than it was given holds its memory there.
     let all = seen.measured.iter().flatten().map(|(_, held)| *held).sum();
-    if has_its_memory(all, Mebibytes(service.vram.0.saturating_mul(placed_on(service, seen)))) {
+    let declared = seen.declared(service);
+    if has_its_memory(all, Mebibytes(declared.0.saturating_mul(placed_on(service, seen)))) {
         return Vec::new();
     }
-    let here = context.lowered(number).iter().filter(|lowered| !has_its_memory(lowered.measured, service.vram));
-    here.map(|lowered| (lowered.gpu, service.vram - lowered.measured)).collect()
+    let here = context.lowered(number).iter().filter(|lowered| !has_its_memory(lowered.measured, declared));
+    here.map(|lowered| (lowered.gpu, declared - lowered.measured)).collect()
 }
 
 fn has_its_memory(held: Mebibytes, declared: Mebibytes) -> bool {
@@ -65,7 +66,7 @@ pub(crate) fn wake(context: &PlanContext<'_>, number: Number, why: &Reason) -> O
 /// `it runs, but gave 19 456 of its 20 480 MiB on GPU 0 back, and others have taken that since`.
 pub(crate) fn sentence(context: &PlanContext<'_>, number: Number) -> String {
     let input = &context.input;
-    let declared = input.service(number).vram;
+    let declared = input.seen(number).declared(input.service(number));
     let parts = lacks(context, number).into_iter().map(|(gpu, amount)| {
         let called = called(&input.observed.gpus, input.gpu_id(gpu));
         let amount = amount.to_string();
@@ -83,7 +84,7 @@ pub(crate) fn given_away(context: &PlanContext<'_>, decisions: &Decisions) -> Ve
     left.map(|lowered| GivenBack {
         service: input.name(lowered.number).clone(),
         gpu: input.gpu_id(lowered.gpu).clone(),
-        declared_mib: input.service(lowered.number).vram,
+        declared_mib: input.seen(lowered.number).declared(input.service(lowered.number)),
         counts_mib: lowered.measured,
     })
     .collect()

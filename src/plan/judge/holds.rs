@@ -99,6 +99,9 @@ pub(super) fn stop_dependents(input: &PlanInput<'_>, decisions: &mut Decisions) 
                 | Decision::Wake(_)
                 | Decision::Blocked(_)
                 | Decision::Update(_)
+                | Decision::Roll(_)
+                | Decision::ScaleUp(_)
+                | Decision::ScaleDown(_)
                 | Decision::Unpause(_) => input.wants.is_wanted(dependent),
                 Decision::Recreate { .. } => true,
                 Decision::Start { .. }
@@ -171,6 +174,9 @@ fn changes(decision: &Decision) -> Option<&Reason> {
         | Decision::Preempt { reason, .. }
         | Decision::Wake(reason)
         | Decision::Update(reason)
+        | Decision::Roll(reason)
+        | Decision::ScaleUp(reason)
+        | Decision::ScaleDown(reason)
         | Decision::Unpause(reason)
         | Decision::Pause(reason)
         | Decision::Stop(reason)

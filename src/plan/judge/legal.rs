@@ -75,6 +75,12 @@ fn refused(context: &PlanContext<'_>, number: Number, decision: &Decision) -> Op
             let why = input.way(number, action, state).err()?;
             blocked(format!("{}; it can't be mended: {why}", reason.message))
         }
+        Decision::Roll(reason) | Decision::ScaleUp(reason) | Decision::ScaleDown(reason) => {
+            let (action, _) = decision.rollout()?;
+            let why = input.way(number, action, state).err()?;
+            let done = if action == Action::Scale { "scaled" } else { "updated" };
+            blocked(format!("{}; it can't be {done}: {why}", reason.message))
+        }
         Decision::Wake(_)
         | Decision::Evict(_)
         | Decision::Preempt { .. }

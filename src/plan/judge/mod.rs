@@ -6,6 +6,7 @@
 
 mod bring_up;
 pub(super) mod context;
+pub(super) mod copies;
 mod dependents;
 pub(super) mod drift;
 pub(super) mod given_back;

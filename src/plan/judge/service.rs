@@ -8,7 +8,7 @@ use crate::plan::input::PlanInput;
 use crate::plan::judge::bring_up::{barred, bring_up};
 use crate::plan::judge::context::PlanContext;
 use crate::plan::judge::drift::gpu_lost;
-use crate::plan::judge::{given_back, holds, recover};
+use crate::plan::judge::{copies, given_back, holds, recover};
 use crate::plan::numbers::Number;
 use crate::plan::reason::reason;
 use crate::plan::summary::Owner;
@@ -77,6 +77,9 @@ fn wanted(context: &PlanContext<'_>, number: Number, why: &Reason) -> Decision {
     if let Some(decision) = kept_as_it_is(context, number, why) {
         return decision;
     }
+    if let Some(none) = copies::none_wanted(input, number) {
+        return none;
+    }
     let again = is_to_restart(input, number);
     let state = input.summary(number).state;
     match state {
@@ -90,10 +93,12 @@ fn wanted(context: &PlanContext<'_>, number: Number, why: &Reason) -> Decision {
         }
         State::Online | State::Busy | State::Idle => match context.drift(number) {
             Some(change) if is_mendable(context, number) => Decision::Update(change.clone()),
-            Some(change) => {
-                recover::runs_on(input, number, change).unwrap_or_else(|| bring_up(input, number, change.clone(), true))
-            }
-            None => given_back::wake(context, number, why)
+            Some(change) => recover::runs_on(input, number, change)
+                .or_else(|| copies::roll(input, number, change))
+                .unwrap_or_else(|| bring_up(input, number, change.clone(), true)),
+            None => copies::scale_down(input, number)
+                .or_else(|| given_back::wake(context, number, why))
+                .or_else(|| copies::scale(input, number))
                 .unwrap_or_else(|| Decision::Leave(format!("{state}, as it should be: {}", why.message))),
         },
         State::Starting => match context.drift(number) {

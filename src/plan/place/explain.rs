@@ -18,7 +18,7 @@ use crate::plan::capacity;
 use crate::plan::decision::{Decision, Decisions};
 use crate::plan::input::PlanInput;
 use crate::plan::judge::context::PlanContext;
-use crate::plan::judge::{given_back, left, orphans, recover};
+use crate::plan::judge::{copies, given_back, left, orphans, recover};
 use crate::plan::numbers::Number;
 use crate::plan::places::Places;
 use crate::plan::reason::reason;
@@ -77,10 +77,10 @@ impl Telling<'_> {
                 recover::left_out(self.context, self.numbers[id], self.lack(id, decided))
             }
             (Kind::Drifted, Fate::Stay) => self.left_as_it_is(id, before, decided),
-            (Kind::Waking, Fate::Stay) => Decision::Blocked(self.lack_of_memory(id)),
+            (Kind::Waking, Fate::Stay) => Decision::Blocked(self.lack_of_memory(id, before)),
             (Kind::Waking, Fate::On(_)) if self.end.is_woken(id) => return None,
             (Kind::Waking, Fate::Out) => {
-                Decision::Preempt { reason: self.preempted(id), blocked: Box::new(self.lack_of_memory(id)) }
+                Decision::Preempt { reason: self.preempted(id), blocked: Box::new(self.lack_of_memory(id, before)) }
             }
             (Kind::Fresh | Kind::Drifted, Fate::On(set)) => match before.clone() {
                 Decision::Recreate { reason, .. } => Decision::Recreate { reason, gpus: gpus(set) },
@@ -109,7 +109,7 @@ impl Telling<'_> {
         let follows = self.end.problem().items[id].follows;
         if let Some(base) = follows.filter(|base| !matches!(self.end.fates()[*base], Fate::On(_))) {
             if state.is_operational() && !given_back::lacks(self.context, self.numbers[id]).is_empty() {
-                return Decision::Blocked(self.lack_of_memory(id));
+                return Decision::Blocked(self.lack_of_memory(id, before));
             }
             let base = self.input.name(self.numbers[base]);
             return before.runs_on(state, &format!("{base}, which it would be recreated with, stays as it is"));
@@ -171,18 +171,26 @@ impl Telling<'_> {
         let places = self.context.places(number).ok();
         let gpus = places.map_or(&[][..], |places| &places.all);
         let room = self.room.get_or_init(|| Sums::of(self.at_the_end(), self.priorities()));
-        let message = room.arithmetic(service, input.priority(number), places);
+        let message = room.arithmetic((service, service.vram_total()), input.priority(number), places);
         reason(ReasonCode::NoRoom, message + &self.protected_on(number, gpus), None)
     }
 
-    /// Reason for which a service can't have again what it gave back: the arithmetic of its own GPUs.
-    fn lack_of_memory(&self, id: ItemId) -> Reason {
+    /// Reason for which a running service can't have again what it gave back, or have more copies: the arithmetic of its
+    /// own GPUs.
+    fn lack_of_memory(&self, id: ItemId, before: &Decision) -> Reason {
         let (input, number) = (self.input, self.numbers[id]);
         let home: Vec<GpuId> = self.context.seat(number).iter().map(|(gpu, _)| input.gpu_id(*gpu).clone()).collect();
         let places = Places { sets: vec![home.iter().cloned().collect()], all: home };
         let room = self.room.get_or_init(|| Sums::of(self.at_the_end(), self.priorities()));
-        let arithmetic = room.arithmetic(input.service(number), input.priority(number), Some(&places));
-        let message = format!("{}; {arithmetic}", given_back::sentence(self.context, number));
+        let service = input.service(number);
+        let (need, why) = if before.adds_copies() {
+            let need = Mebibytes(self.end.problem().items[id].need.unsigned_abs());
+            (need, copies::refused(input, number, before))
+        } else {
+            (input.seen(number).declared(service), given_back::sentence(self.context, number))
+        };
+        let arithmetic = room.arithmetic((service, need), input.priority(number), Some(&places));
+        let message = format!("{why}; {arithmetic}");
         reason(ReasonCode::NoRoom, message + &self.protected_on(number, &places.all), None)
     }
 

@@ -22,7 +22,8 @@ use crate::plan::judge::context::PlanContext;
 /// Returns the decisions with GPUs, victims and refusals, and whether a better placing may exist.
 pub(super) fn place(context: &PlanContext<'_>, judged: Decisions) -> (Decisions, Placement) {
     let begins = |decision: &Decision| {
-        matches!(decision, Decision::Start { .. } | Decision::Recreate { .. } | Decision::Wake(_))
+        decision.adds_copies()
+            || matches!(decision, Decision::Start { .. } | Decision::Recreate { .. } | Decision::Wake(_))
     };
     if !judged.0.iter().any(begins) {
         return (judged, Placement::Optimal);

@@ -49,8 +49,13 @@ impl Sums {
 
     /// Sentence for a service that does not fit on the GPUs that would do: the arithmetic of each full GPU at the plan's
     /// end. `places` has them in their order.
-    pub(super) fn arithmetic(&self, service: &Service, priority: i64, places: Option<&Places>) -> String {
-        let (need, gpus) = (service.vram, places.map_or(&[][..], |places| &places.all));
+    pub(super) fn arithmetic(
+        &self,
+        (service, need): (&Service, Mebibytes),
+        priority: i64,
+        places: Option<&Places>,
+    ) -> String {
+        let gpus = places.map_or(&[][..], |places| &places.all);
         let lines: Vec<Rc<Line>> = gpus.iter().filter_map(|id| self.line(id, priority, service)).collect();
         let (roomy, full): (Vec<&Line>, Vec<&Line>) =
             lines.iter().map(Rc::as_ref).partition(|line| line.all.has_room(need));
@@ -135,6 +140,9 @@ pub(super) fn absence(decision: &Decision) -> String {
         | Decision::Await(_)
         | Decision::Wake(_)
         | Decision::Update(_)
+        | Decision::Roll(_)
+        | Decision::ScaleUp(_)
+        | Decision::ScaleDown(_)
         | Decision::Unpause(_) => "is on its way".to_owned(),
     }
 }

@@ -18,7 +18,7 @@ use crate::plan::capacity::taken_by_others;
 use crate::plan::decision::{Decision, Decisions};
 use crate::plan::input::PlanInput;
 use crate::plan::judge::context::PlanContext;
-use crate::plan::judge::{given_back, orphans, recover};
+use crate::plan::judge::{copies, given_back, orphans, recover};
 use crate::plan::numbers::Number;
 use crate::plan::reason::reason;
 use crate::plan::want::Want;
@@ -131,10 +131,10 @@ impl<'a> Work<'a> {
                 for port in input.ports(number) {
                     self.claimed.entry(port.port).or_default().push((*port, number));
                 }
-                // One that is woken can't be stopped, and yet takes more.
-                let wakes = self.decisions.0[number].wakes();
-                self.fixed[number] = !wakes;
-                self.pinned[number] |= wakes;
+                // One that is woken or scaled can't be stopped, and yet takes another amount.
+                let changes = self.decisions.0[number].changes_memory();
+                self.fixed[number] = !changes;
+                self.pinned[number] |= changes;
             }
         }
     }
@@ -159,7 +159,7 @@ impl<'a> Work<'a> {
         let is_kept = *self.input.want(number) == Want::Kept;
         match decision {
             Decision::Start { .. } | Decision::Recreate { .. } => self.sort_out_start(number),
-            Decision::Wake(_) => self.sort_out_wake(number),
+            Decision::Wake(_) | Decision::ScaleUp(_) | Decision::Roll(_) => self.sort_out_wake(number),
             Decision::Held(_) if self.input.is_soon_tried_again(number) && !seen.holds_room => {
                 // A service that took its memory now would have to give way in a moment.
                 if let Ok(sets) = self.startable(number) {
@@ -169,6 +169,7 @@ impl<'a> Work<'a> {
             Decision::Leave(_)
             | Decision::Await(_)
             | Decision::Update(_)
+            | Decision::ScaleDown(_)
             | Decision::Unpause(_)
             | Decision::Blocked(_)
             | Decision::Held(_) => {
@@ -201,7 +202,8 @@ impl<'a> Work<'a> {
     /// Its own place, and another only where it has to leave that for the sake of another.
     fn sort_out_wake(&mut self, number: Number) {
         let home: Vec<Gpu> = self.context.seat(number).iter().map(|(gpu, _)| *gpu).collect();
-        let elsewhere = if self.pinned[number] { None } else { self.movable_to(number) };
+        let is_bound = self.pinned[number] || self.decisions.0[number].rolls();
+        let elsewhere = if is_bound { None } else { self.movable_to(number) };
         let sets = elsewhere.filter(|sets| sets.sets.contains(&home));
         let sets = sets.unwrap_or_else(|| Rc::new(Sets { sets: vec![home], named: true }));
         self.draft(number, Kind::Waking, Some(sets), None);
@@ -442,8 +444,9 @@ impl<'a> Work<'a> {
         let seen = self.input.seen(number);
         let signed = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX / 4);
         let sits = draft.kind != Kind::Fresh;
-        let held = self.context.seat(number).iter().filter(|_| sits);
-        let seat: Few<(Gpu, i64)> = held.map(|(gpu, amount)| (*gpu, signed(amount.0))).collect();
+        let decision = &self.decisions.0[number];
+        let held = copies::seat(self.context, number, decision).filter(|_| sits);
+        let seat: Few<(Gpu, i64)> = held.map(|(gpu, amount)| (gpu, signed(amount.0))).collect();
         let home = draft.sets.sets.iter().position(|set| sits && set.iter().eq(seat.iter().map(|(gpu, _)| gpu)));
         let is_left = self.input.wants.left.contains_key(&number);
         let evicts = draft.kind == Kind::Kept && self.input.summary(number).has_evict && !is_left;
@@ -459,6 +462,7 @@ impl<'a> Work<'a> {
         let most = seat.iter().map(|(_, amount)| *amount).max().unwrap_or_default();
         // On a GPU where it holds more than it declares, it goes on doing so.
         let need = if draft.kind == Kind::Waking { vram.max(most) } else { vram };
+        let need = copies::need(self.context, number, decision).map_or(need, |need| signed(need.0));
         // Nothing that is placed hangs on it.
         let bases = self.input.bases(number).iter().filter(|base| !comes_last(self.input, **base));
         Item {
@@ -474,7 +478,8 @@ impl<'a> Work<'a> {
             stands: sits && self.stands_as_it_is(number, draft.kind),
             pinned: self.pinned[number],
             follows: draft.follows.and_then(|base| ids[base]),
-            never_preempts: self.input.is_retry(number) || self.input.is_soon_tried_again(number),
+            // Nothing gives way for memory that an update gives back.
+            never_preempts: decision.rolls() || self.input.is_retry(number) || self.input.is_soon_tried_again(number),
         }
     }
 }

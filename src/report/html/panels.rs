@@ -38,7 +38,7 @@ fn panel(plan: &Plan, line: &Timeline, position: usize) -> Markup {
 }
 
 /// Terms of a step's panel, and their descriptions.
-fn terms(plan: &Plan, line: &Timeline, position: usize) -> [(&'static str, Markup); 7] {
+fn terms(plan: &Plan, line: &Timeline, position: usize) -> Vec<(&'static str, Markup)> {
     let (step, span) = (&plan.steps[position], line.spans[position]);
     let route: Vec<&str> = step.route.iter().copied().map(State::as_str).collect();
     let took = if span.told {
@@ -48,15 +48,17 @@ fn terms(plan: &Plan, line: &Timeline, position: usize) -> [(&'static str, Marku
     };
     let waits = |(from, to): &(usize, usize)| (*to == position).then_some(*from);
     let waited = |(from, to): &(usize, usize)| (*from == position).then_some(*to);
-    [
-        ("Route", prose(&route.join(" → "))),
+    let copies = step.copies.map(|copies| ("Copies", prose(&copies.to_string())));
+    let route = ("Route", prose(&route.join(" → ")));
+    let others = [
         ("Memory", prose(&step_memory(plan, step).unwrap_or_else(|| "none".to_owned()))),
         ("Waits for", links(plan, line.edges.iter().filter_map(waits).collect())),
         ("Waited for by", links(plan, line.edges.iter().filter_map(waited).collect())),
         ("When", prose(&took)),
         ("Expects", text(&format!("it is {}", step.expect.state))),
         ("Reason", reason(step)),
-    ]
+    ];
+    [route].into_iter().chain(copies).chain(others).collect()
 }
 
 fn reason(step: &Step) -> Markup {

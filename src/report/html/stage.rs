@@ -100,6 +100,7 @@ fn row(plan: &Plan, line: &Timeline, position: usize, step: &Step, span: Span) -
                     (title(step, class))
                     span.unseen { ", " }
                     span.small {
+                        @if let Some(copies) = step.copies { (prose(&copies.to_string())) " · " }
                         @if let Some(memory) = step_memory(plan, step) { (prose(&memory)) " · " }
                         (prose(&lasts(span)))
                     }
@@ -161,7 +162,7 @@ fn arrows(plan: &Plan, line: &Timeline) -> Markup {
 pub(super) fn comes(action: Action) -> bool {
     match action {
         Action::Start | Action::Unpause | Action::Wake => true,
-        Action::Evict | Action::Stop | Action::Remove | Action::Pause | Action::Update => false,
+        Action::Evict | Action::Stop | Action::Remove | Action::Pause | Action::Update | Action::Scale => false,
     }
 }
 
@@ -169,7 +170,7 @@ pub(super) fn sign(action: Action) -> &'static str {
     match action {
         Action::Start | Action::Unpause | Action::Wake => "+",
         Action::Stop | Action::Remove | Action::Pause => "−",
-        Action::Evict | Action::Update => "~",
+        Action::Evict | Action::Update | Action::Scale => "~",
     }
 }
 

@@ -164,6 +164,7 @@ impl Row {
             Some(Action::Pause) => "pausing",
             Some(Action::Unpause) => "unpausing",
             Some(Action::Update) => "updating",
+            Some(Action::Scale) => "scaling",
             Some(Action::Wake) => "waking",
         }
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::budget::{self, Budget};
 use crate::model::claim::{ClaimFact, Claimant};
+use crate::model::copies::Copies;
 use crate::model::desired::{Desired, Goal, Service};
 use crate::model::facts::Estimates;
 use crate::model::lifecycle::State;
@@ -76,6 +77,9 @@ pub struct ServiceLine {
     #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
     pub reason: String,
+    /// Not there for the one copy of most services.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<Copies>,
     /// What an operator said of it; not there where nobody did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub word: Option<WordLine>,
@@ -104,6 +108,7 @@ impl ServiceLine {
             vram_measured_mib: None,
             since: None,
             reason: String::new(),
+            copies: None,
             word: None,
             budget: None,
             estimates: EstimatesLine::default(),
@@ -335,10 +340,11 @@ fn service_line(desired: &Desired, service: &Service, seen: &ObservedService, no
         available: known && seen.state.is_available(),
         priority: service.priority,
         gpus: seen.gpus.iter().cloned().collect(),
-        vram_declared_mib: service.vram,
+        vram_declared_mib: service.vram_total(),
         vram_measured_mib: seen.measured_most(),
         since: seen.since,
         reason,
+        copies: seen.copies_shown(),
         budget: budget_line(service, seen, now),
         word: seen.word.as_deref().map(WordLine::of),
         estimates: EstimatesLine { ready_ms, stopped_ms, vram_mib: memory },
@@ -356,7 +362,8 @@ fn gpu_line(desired: &Desired, observed: &Observed, (id, gpu): (&GpuId, &Observe
     let services = desired.services.iter().filter_map(|(name, service)| Some((service, observed.services.get(name)?)));
     let services = services.filter(|(_, seen)| seen.holds_room && seen.gpus.contains(id));
     let orphans = observed.orphans.iter().filter(|orphan| orphan.holds_room() && orphan.gpus.contains(id));
-    let declared = services.map(|(service, _)| service.vram).chain(orphans.map(|orphan| orphan.vram)).sum();
+    let declared =
+        services.map(|(service, seen)| seen.declared(service)).chain(orphans.map(|orphan| orphan.vram)).sum();
     let used = gpu.foreign + room.holders.iter().map(|held| held.counts).sum();
     GpuLine {
         id: id.clone(),

@@ -149,6 +149,7 @@ mod tests {
             vram_measured_mib: None,
             since: Some("2026-11-21T09:30:00.25Z".parse().expect("a time")),
             reason: seen.detail.clone(),
+            copies: None,
             word: None,
             estimates: EstimatesLine::default(),
             budget: None,

@@ -190,6 +190,11 @@ fn service(line: &ServiceLine, reason: &str, status: &Status) -> Vec<Cell> {
         let measured = line.vram_measured_mib.map_or_else(|| "–".to_owned(), |measured| measured.to_string());
         (line.vram_declared_mib.to_string(), measured)
     };
+    let why = match line.copies {
+        Some(copies) if reason.is_empty() => copies.to_string(),
+        Some(copies) => format!("{copies}; {reason}"),
+        None => reason.to_owned(),
+    };
     vec![
         Cell::new(line.name.to_string()).paint(Paint::Strong),
         Cell::new(state).paint(paint(line)),
@@ -199,7 +204,7 @@ fn service(line: &ServiceLine, reason: &str, status: &Status) -> Vec<Cell> {
         Cell::new(gpu_names(status, &line.gpus)),
         Cell::new(declared).right(),
         Cell::new(measured).right(),
-        Cell::new(reason).paint(Paint::Dim),
+        Cell::new(why).paint(Paint::Dim),
     ]
 }
 

@@ -29,6 +29,7 @@ pub(in crate::report) enum Kind {
     Move,
     Unpause,
     Update,
+    Scale,
     Wake,
     Start,
 }
@@ -47,7 +48,7 @@ pub(in crate::report) enum Group {
 
 impl Kind {
     /// In the order of a plan's summary.
-    pub(in crate::report) const ALL: [Self; 10] = [
+    pub(in crate::report) const ALL: [Self; 11] = [
         Self::Stop,
         Self::Remove,
         Self::Evict,
@@ -55,6 +56,7 @@ impl Kind {
         Self::Restart,
         Self::Move,
         Self::Update,
+        Self::Scale,
         Self::Unpause,
         Self::Wake,
         Self::Start,
@@ -70,6 +72,7 @@ impl Kind {
             Self::Move => "move",
             Self::Unpause => "unpause",
             Self::Update => "update",
+            Self::Scale => "scale",
             Self::Wake => "wake",
             Self::Start => "start",
         }
@@ -78,7 +81,7 @@ impl Kind {
     pub(in crate::report) fn group(self) -> Group {
         match self {
             Self::Stop | Self::Remove | Self::Evict | Self::Pause => Group::Goes,
-            Self::Restart | Self::Move | Self::Update => Group::Changes,
+            Self::Restart | Self::Move | Self::Update | Self::Scale => Group::Changes,
             Self::Unpause | Self::Wake | Self::Start => Group::Comes,
         }
     }
@@ -87,7 +90,7 @@ impl Kind {
         match self {
             Self::Start | Self::Wake | Self::Unpause => ("+", Paint::Good),
             Self::Stop | Self::Remove | Self::Pause => ("-", Paint::Bad),
-            Self::Restart | Self::Move | Self::Update | Self::Evict => ("~", Paint::Warn),
+            Self::Restart | Self::Move | Self::Update | Self::Scale | Self::Evict => ("~", Paint::Warn),
         }
     }
 
@@ -103,6 +106,7 @@ impl Kind {
             (None, None) if step(Action::Pause).is_some() => Self::Pause,
             (None, None) if step(Action::Wake).is_some() => Self::Wake,
             (None, None) if step(Action::Update).is_some() => Self::Update,
+            (None, None) if step(Action::Scale).is_some() => Self::Scale,
             (None, None) => Self::Unpause,
         }
     }
@@ -136,7 +140,7 @@ impl<'a> Entry<'a> {
 
     /// `takes 19 074 MiB on GPU 0, after ollama is gone, ready in about 95 s`
     pub(in crate::report) fn effect(&self, plan: &Plan) -> String {
-        let mut parts: Vec<String> = self.memory(plan).into_iter().collect();
+        let mut parts: Vec<String> = self.copies().into_iter().chain(self.memory(plan)).collect();
         parts.extend(self.waits(plan));
         parts.extend(self.estimate());
         parts.join(", ")
@@ -158,6 +162,11 @@ impl<'a> Entry<'a> {
         self.steps.iter().find_map(|step| step.diff.as_deref())
     }
 
+    /// `2 → 3 copies`; of one alone nothing is to be shown.
+    pub(in crate::report) fn copies(&self) -> Option<String> {
+        self.steps.iter().find_map(|step| step.copies).map(|copies| copies.to_string())
+    }
+
     /// `takes 19 074 MiB on GPU 0`
     pub(in crate::report) fn memory(&self, plan: &Plan) -> Option<String> {
         let of = |actions: &[Action]| {
@@ -165,7 +174,7 @@ impl<'a> Entry<'a> {
             with_memory.find(|step| actions.contains(&step.action)).copied()
         };
         let freed = of(&[Action::Stop, Action::Evict, Action::Pause]);
-        let taken = of(&[Action::Start, Action::Wake, Action::Unpause]);
+        let taken = of(&[Action::Start, Action::Wake, Action::Unpause, Action::Update, Action::Scale]);
         match (freed, taken) {
             (None, None) => None,
             (Some(one), None) | (None, Some(one)) => step_memory(plan, one),
@@ -211,6 +220,7 @@ impl<'a> Entry<'a> {
                 Action::Evict => ["has given its memory back", "have given their memory back"],
                 Action::Pause => ["is paused", "are paused"],
                 Action::Update => ["is updated", "are updated"],
+                Action::Scale => ["is scaled", "are scaled"],
                 Action::Wake => ["is awake", "are awake"],
             };
             match groups.iter_mut().find(|(of, _)| *of == words) {
@@ -231,6 +241,7 @@ impl<'a> Entry<'a> {
             Kind::Start | Kind::Unpause | Kind::Restart | Kind::Move => (Action::Start, "ready"),
             Kind::Wake => (Action::Wake, "ready"),
             Kind::Update => (Action::Update, "done"),
+            Kind::Scale => (Action::Scale, "done"),
             Kind::Stop | Kind::Remove | Kind::Evict | Kind::Pause => (Action::Stop, "done"),
         };
         let known = |step: &&&Step| step.action == last && step.estimate_ms.is_some();

@@ -8,11 +8,14 @@ use crate::report::table::{self, listed};
 /// `takes 19 074 MiB on GPU 0`: of one step alone.
 pub(in crate::report) fn step_memory(plan: &Plan, step: &Step) -> Option<String> {
     let verb = match step.action {
-        Action::Start | Action::Wake | Action::Unpause => "takes",
-        Action::Stop | Action::Evict | Action::Pause | Action::Remove | Action::Update => "frees",
+        Action::Start | Action::Wake | Action::Unpause | Action::Update => "takes",
+        Action::Scale if !step.is_scale_down() => "takes",
+        Action::Stop | Action::Evict | Action::Pause | Action::Remove | Action::Scale => "frees",
     };
     let some = step.vram_mib.0 > 0 && !step.gpus.is_empty();
-    some.then(|| format!("{verb} {} on {}", step.vram_mib, gpus(plan, &step.gpus)))
+    let returns = step.copies.map(|copies| copies.returns_mib).filter(|returns| returns.0 > 0);
+    let meanwhile = returns.map(|returns| format!(", frees {returns} at its end")).unwrap_or_default();
+    some.then(|| format!("{verb} {} on {}{meanwhile}", step.vram_mib, gpus(plan, &step.gpus)))
 }
 
 /// `GPU 0`, `each of GPU 0 and 1`; by id where an index does not say which.

@@ -60,6 +60,17 @@ fn forty() -> Board {
 }
 
 #[test]
+fn a_rollout_shows_its_copies_as_they_come_up() {
+    let mut board = Board::default();
+    board.tell(&planned([id(Action::Scale, 1), id(Action::Update, 2)]), at(0));
+    board.tell(&started(Action::Scale, 1, None), at(1));
+    board.tell(&stage(Action::Scale, 1, Stage::Health, Some("1 of 3 copies ready, 1 updated")), at(2));
+    board.tell(&started(Action::Update, 2, None), at(2));
+    board.tell(&stage(Action::Update, 2, Stage::Health, Some("2 of 2 copies ready, 1 updated")), at(3));
+    assert_snapshot!(board.lines(at(4), SIZE, Style::PLAIN).join("\n"));
+}
+
+#[test]
 fn forty_steps_stay_readable_on_a_usual_terminal() {
     let mut board = forty();
     assert_snapshot!(board.lines(at(42), SIZE, Style::PLAIN).join("\n"));

@@ -102,7 +102,7 @@ impl Seen {
 impl Engine {
     /// What is there of a service: a stranger's container under its name is not, and counts as absent.
     pub async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
-        let absent = Look { instance: None, life: Life::Absent, previous: false, spec: None };
+        let absent = Look { instance: None, life: Life::Absent, previous: false, spec: None, copies: None };
         let (seen, previous) = match service.workload.spec::<DockerSpec>() {
             None => return Err(not_a_container(service)),
             Some(DockerSpec::Existing(existing)) => {
@@ -120,6 +120,7 @@ impl Engine {
                 life: seen.life(),
                 previous,
                 spec: seen.marks.map(|marks| marks.spec),
+                copies: None,
             },
             None => Look { previous, ..absent },
         })

@@ -282,7 +282,7 @@ fn is_bad(exit: Option<&ExitFact>) -> bool {
 /// What a tree means for whoever asks after its service.
 pub(crate) fn look_of(tree: Option<TreeFact>) -> Look {
     let Some(tree) = tree else {
-        return Look { instance: None, life: Life::Absent, previous: false, spec: None };
+        return Look { instance: None, life: Life::Absent, previous: false, spec: None, copies: None };
     };
     let life = match tree.exit {
         exit if tree.members.is_empty() => Life::Ended(exit),
@@ -292,5 +292,6 @@ pub(crate) fn look_of(tree: Option<TreeFact>) -> Look {
         Some(_) | None => Life::Running,
     };
     let spec = Some(tree.marks.spec).filter(|spec| !spec.is_empty());
-    Look { instance: Some(crate::runtime::process::instance(tree.marks.salt)), life, previous: false, spec }
+    let instance = Some(crate::runtime::process::instance(tree.marks.salt));
+    Look { instance, life, previous: false, spec, copies: None }
 }

@@ -1,0 +1,232 @@
+//! Changes of the copies of a running service: another number of them, or each replaced by one of another spec. Memory of
+//! further copies is admitted as that of a start. A rollout that does not get done is taken back.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::log::log_tail;
+use crate::apply::admission::admit::admit;
+use crate::apply::admission::memory::Need;
+use crate::apply::gate::permission::forbidden;
+use crate::apply::journal::pending;
+use crate::apply::journal::record::Cursor;
+use crate::apply::run::{Cancelled, Moved, ReservationState, Run, StepError, StepOutcome, poll_interval, spoken};
+use crate::model::copies::{Copies, CopiesChange, number_of};
+use crate::model::desired::Service;
+use crate::model::event::Stage;
+use crate::model::instance::Instance;
+use crate::model::lifecycle::State;
+use crate::model::plan::{Plan, ReasonCode, Step};
+use crate::runtime::{DriverError, Life, Look};
+
+/// One rollout under way.
+struct Rollout<'a> {
+    run: &'a Run<'a>,
+    step: &'a Step,
+    service: &'a Service,
+    instance: &'a Instance,
+    change: CopiesChange,
+}
+
+/// Reason for which a rollout did not get done.
+enum RolloutError {
+    Failed(String),
+    Cancelled(Cancelled),
+}
+
+/// Scales a service, or replaces its copies one by one, and returns when all of them are ready and up to date.
+pub(in crate::apply) async fn roll_out(run: &Run<'_>, plan: &Plan, step: &Step) -> StepOutcome {
+    let desired = run.context.desired;
+    let (Some(service), Some(instance)) = (desired.services.get(&step.service), &step.expect.instance) else {
+        return StepOutcome::Stale("the plan names no instance of it".to_owned());
+    };
+    let Some(change) = step.copies else {
+        return StepOutcome::Stale("the plan names no number of copies".to_owned());
+    };
+    let rollout = Rollout { run, step, service, instance, change };
+    match rollout.readiness().await {
+        Ok(true) => {}
+        Ok(false) => return StepOutcome::NotNeeded,
+        Err(outcome) => return outcome,
+    }
+    if change.added() > 0 {
+        // Its own memory does not count against it: that of all copies has to be free beside the other services.
+        let held = service.vram_of(change.from);
+        let need = Need { service, gpus: &step.gpus, amount: service.vram_of(change.most()), held };
+        if let Err(error) = admit(run, plan, step, &need).await {
+            return error.into();
+        }
+    }
+    let refused = forbidden(run, step).or_else(|| run.clock.cancelled().map(StepOutcome::Cancelled));
+    if let Some(outcome) = refused.or_else(|| pending::begin(run, step, None, true).err()) {
+        run.ledger().reservations.remove(&step.service);
+        return outcome;
+    }
+    rollout.carry_out().await
+}
+
+impl Rollout<'_> {
+    /// `false`: it is done already. `Err`: outcome of a step that is not carried out.
+    async fn readiness(&self) -> Result<bool, StepOutcome> {
+        let look = self.run.clock.unless_cancelled(self.look()).await.map_err(StepOutcome::Cancelled)?;
+        let look = look.map_err(|error| StepOutcome::Failed(StepError::unreadable(&error)))?;
+        if !self.runs(&look) {
+            return Err(StepOutcome::Stale("it has ended since, or is another one by now".to_owned()));
+        }
+        // Copies of the newer revision say nothing of the previous one.
+        let restores = self.step.is_rolling() && !self.rolls_forward();
+        Ok(restores || !self.is_done(&look))
+    }
+
+    async fn look(&self) -> Result<Look, DriverError> {
+        self.run.context.driver.look(&self.run.context.desired.project, self.service).await
+    }
+
+    /// It runs, and is the instance that the plan names.
+    fn runs(&self, look: &Look) -> bool {
+        look.life == Life::Running && look.instance.as_ref() == Some(self.instance)
+    }
+
+    /// All copies are there, ready, and of the spec that the step rolls out.
+    fn is_done(&self, look: &Look) -> bool {
+        let is_of_spec = || look.spec.as_ref().is_none_or(|carried| self.service.spec.has_hash(carried));
+        look.copies.is_some_and(|copies| copies.is_settled(self.change.to)) && (!self.rolls_forward() || is_of_spec())
+    }
+
+    /// It writes the spec of the manifest. A rolling step without a spec writes the previous one.
+    fn rolls_forward(&self) -> bool {
+        self.step.is_rolling() && self.step.spec.is_some()
+    }
+
+    async fn carry_out(&self) -> StepOutcome {
+        let (run, step) = (self.run, self.step);
+        let mut cursor = Cursor::at(run, step);
+        cursor.walk_to(if step.is_rolling() { State::Updating } else { State::Scaling });
+        run.stage(step, Stage::Start, None);
+        run.ledger().changed = true;
+        run.ledger().rolled_out.push(Moved { step: step.clone(), instance: Some(self.instance.clone()) });
+        let written = self.write().await.map_err(|error| RolloutError::Failed(error.to_string()));
+        let outcome = match written {
+            Ok(()) => self.settled().await,
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(()) => {
+                self.keep_reservation(ReservationState::Settled);
+                cursor.walk_to_last();
+                StepOutcome::Done
+            }
+            Err(RolloutError::Cancelled(cancelled)) => StepOutcome::Cancelled(cancelled),
+            Err(RolloutError::Failed(error)) => self.take_back(cursor, error).await,
+        }
+    }
+
+    async fn write(&self) -> Result<(), DriverError> {
+        let (driver, project) = (self.run.context.driver, &self.run.context.desired.project);
+        if self.rolls_forward() {
+            driver.update(project, self.service, self.instance).await
+        } else if self.step.is_rolling() {
+            let is_back = driver.restore(project, self.service).await?;
+            let missing = || DriverError::Missing("its previous revision is not there any more".to_owned());
+            is_back.then_some(()).ok_or_else(missing)
+        } else {
+            driver.scale(project, self.service, self.instance, self.change.to).await
+        }
+    }
+
+    /// Waits until all copies are as wanted. The deadline of a start counts from the last copy that came up.
+    async fn settled(&self) -> Result<(), RolloutError> {
+        let (run, time_max) = (self.run, self.service.health.start_time_max());
+        let mut progress = Progress::new();
+        run.stage(self.step, Stage::Health, None);
+        loop {
+            let asked_at = Instant::now();
+            let look = run.clock.unless_cancelled(self.look()).await.map_err(RolloutError::Cancelled)?;
+            match look {
+                Ok(look) => {
+                    if !self.runs(&look) {
+                        let error = format!("it ended while its copies changed; {}", progress.detail);
+                        return Err(RolloutError::Failed(error));
+                    }
+                    if self.is_done(&look) {
+                        return Ok(());
+                    }
+                    if progress.moves(look.copies) {
+                        run.stage(self.step, Stage::Health, Some(progress.detail.clone()));
+                    }
+                }
+                Err(error) => progress.detail = format!("its copies can't be read: {error}"),
+            }
+            let waited = progress.since.elapsed();
+            if waited >= time_max {
+                let error = format!("{}, and no further one for {}", progress.detail, spoken(time_max));
+                return Err(RolloutError::Failed(error));
+            }
+            let pause = poll_interval(waited, asked_at.elapsed()).min(time_max.saturating_sub(waited));
+            run.clock.sleep(pause.max(Duration::from_millis(1))).await.map_err(RolloutError::Cancelled)?;
+        }
+    }
+
+    /// Takes a rollout back that did not get done: the previous number of copies, or their previous revision.
+    async fn take_back(&self, mut cursor: Cursor<'_, '_>, error: String) -> StepOutcome {
+        let log = log_tail(self.run, &self.step.service).await;
+        cursor.go(State::Error, &error);
+        self.keep_reservation(ReservationState::Detached);
+        let (driver, project) = (self.run.context.driver, &self.run.context.desired.project);
+        let CopiesChange { from, .. } = self.change;
+        let back = if self.rolls_forward() {
+            let restored = driver.restore(project, self.service).await;
+            restored.map(|restored| restored.then(|| "the previous revision was restored".to_owned()))
+        } else if self.step.is_rolling() || self.step.is_scale_down() {
+            // Copies that are not wanted are ending, and a restore has nothing behind it.
+            Ok(None)
+        } else {
+            let scaled = driver.scale(project, self.service, self.instance, from).await;
+            scaled.map(|()| Some(format!("it was scaled back to {}", number_of(from))))
+        };
+        let error = match back {
+            Ok(None) => error,
+            Ok(Some(back)) => {
+                self.run.ledger().rolled_out.retain(|moved| moved.step.id != self.step.id);
+                cursor.go(State::Online, &back);
+                format!("{error}; {back}")
+            }
+            Err(cause) => format!("{error}; it could not be taken back: {cause}"),
+        };
+        StepOutcome::Failed(StepError { code: ReasonCode::StartFailed, error, log })
+    }
+
+    fn keep_reservation(&self, state: ReservationState) {
+        if let Some(reservation) = self.run.ledger().reservations.get_mut(&self.step.service) {
+            reservation.state = state;
+        }
+    }
+}
+
+/// Copies as last seen, and since when.
+struct Progress {
+    detail: String,
+    since: Instant,
+    seen: Option<Copies>,
+    best: (u32, u32),
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { detail: "its copies are not reported".to_owned(), since: Instant::now(), seen: None, best: (0, 0) }
+    }
+
+    /// Takes a reading; `true` where it differs from the last one. The deadline moves only with a copy that came up or was
+    /// replaced, so that copies which come and go do not move it for ever.
+    fn moves(&mut self, copies: Option<Copies>) -> bool {
+        let Some(copies) = copies.filter(|copies| self.seen != Some(*copies)) else { return false };
+        self.seen = Some(copies);
+        self.detail = copies.to_string();
+        let best = (self.best.0.max(copies.ready), self.best.1.max(copies.updated));
+        if best != self.best {
+            (self.best, self.since) = (best, Instant::now());
+        }
+        true
+    }
+}

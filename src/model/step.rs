@@ -1,0 +1,66 @@
+//! GPU memory of one step: what it takes when it begins, and what it gives back when it ends.
+
+use crate::model::copies::CopiesChange;
+use crate::model::lifecycle::Action;
+use crate::model::names::GpuId;
+use crate::model::plan::Step;
+use crate::model::size::Mebibytes;
+
+impl Step {
+    /// What it takes or frees on one GPU.
+    #[must_use]
+    pub fn vram_on(&self, gpu: &GpuId) -> Mebibytes {
+        if self.gpus.contains(gpu) {
+            self.uneven_mib.get(gpu).copied().unwrap_or(self.vram_mib)
+        } else {
+            Mebibytes::ZERO
+        }
+    }
+
+    /// GPU memory that it takes on one GPU when it begins.
+    #[must_use]
+    pub fn takes_on(&self, gpu: &GpuId) -> Mebibytes {
+        if self.takes_memory() { self.vram_on(gpu) } else { Mebibytes::ZERO }
+    }
+
+    /// Its `vram_mib` is taken when it begins, and not given back when it ends.
+    #[must_use]
+    pub fn takes_memory(&self) -> bool {
+        match self.action {
+            Action::Start | Action::Wake | Action::Update => true,
+            Action::Scale => !self.is_scale_down(),
+            Action::Stop | Action::Evict | Action::Remove | Action::Pause | Action::Unpause => false,
+        }
+    }
+
+    /// GPU memory that it gives back on one GPU when it ends.
+    #[must_use]
+    pub fn frees_on(&self, gpu: &GpuId) -> Mebibytes {
+        match self.action {
+            Action::Stop | Action::Evict => self.vram_on(gpu),
+            Action::Scale if self.is_scale_down() => self.vram_on(gpu),
+            Action::Update if self.gpus.contains(gpu) => {
+                self.copies.map_or(Mebibytes::ZERO, |copies| copies.returns_mib)
+            }
+            Action::Start
+            | Action::Wake
+            | Action::Scale
+            | Action::Update
+            | Action::Remove
+            | Action::Pause
+            | Action::Unpause => Mebibytes::ZERO,
+        }
+    }
+
+    /// It ends with fewer copies of its service, and takes none in between.
+    #[must_use]
+    pub fn is_scale_down(&self) -> bool {
+        self.action == Action::Scale && self.copies.is_some_and(CopiesChange::is_scale_down)
+    }
+
+    /// It replaces the copies of a running service one by one, and is no change of settings in place.
+    #[must_use]
+    pub fn is_rolling(&self) -> bool {
+        self.action == Action::Update && self.copies.is_some()
+    }
+}

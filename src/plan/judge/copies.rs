@@ -1,0 +1,162 @@
+//! Copies of services whose runtime runs several: their number against the wanted one, and updates that replace them one
+//! by one. Where their memory fits is decided in `place`.
+
+use crate::model::copies::{CopiesChange, number_of};
+use crate::model::lifecycle::State;
+use crate::model::names::GpuId;
+use crate::model::plan::{Reason, ReasonCode};
+use crate::model::size::Mebibytes;
+use crate::model::workload::{Capability, Origin};
+use crate::plan::decision::Decision;
+use crate::plan::input::{Gpu, PlanInput};
+use crate::plan::judge::bring_up::bring_up;
+use crate::plan::judge::context::PlanContext;
+use crate::plan::judge::drift::is_renamed;
+use crate::plan::numbers::Number;
+use crate::plan::reason::reason;
+
+/// Number of copies now and as wanted.
+pub(crate) fn scale_of(input: &PlanInput<'_>, number: Number) -> CopiesChange {
+    let (service, seen) = (input.service(number), input.seen(number));
+    CopiesChange::scale(seen.copies.map_or(1, |copies| copies.wanted), service.copies)
+}
+
+/// Rolling update of a service to the wanted number of copies, with the memory that it gives back at its end.
+pub(crate) fn roll_of(context: &PlanContext<'_>, number: Number) -> CopiesChange {
+    let CopiesChange { from, to, .. } = scale_of(&context.input, number);
+    let change = CopiesChange::roll(from, to);
+    let gpus = context.input.seen(number).gpus.iter();
+    let fewer = gpus.map(|gpu| freed_on(context, number, gpu)).min().unwrap_or_default();
+    CopiesChange { returns_mib: context.input.service(number).vram_of(change.surge) + fewer, ..change }
+}
+
+/// GPU memory that a service gives back on `gpu` by having fewer copies: at most what it holds beyond those that stay.
+pub(crate) fn freed_on(context: &PlanContext<'_>, number: Number, gpu: &GpuId) -> Mebibytes {
+    let service = context.input.service(number);
+    let CopiesChange { from, to, .. } = scale_of(&context.input, number);
+    let beyond = context.held_on(number, gpu) - service.vram_of(to);
+    service.vram_of(from.saturating_sub(to)).min(beyond)
+}
+
+/// GPUs of a service that are known, with the memory that it counts for on each once it has no more copies than wanted.
+pub(crate) fn seat<'a>(
+    context: &'a PlanContext<'_>,
+    number: Number,
+    decision: &'a Decision,
+) -> impl Iterator<Item = (Gpu, Mebibytes)> + 'a {
+    let is_down = matches!(decision, Decision::ScaleDown(_));
+    context.seat(number).iter().map(move |(gpu, held)| {
+        let freed = || freed_on(context, number, context.input.gpu_id(*gpu));
+        (*gpu, if is_down { *held - freed() } else { *held })
+    })
+}
+
+/// GPU memory that a service takes on each GPU at the height of a change that adds copies; `None`: it adds none.
+pub(crate) fn need(context: &PlanContext<'_>, number: Number, decision: &Decision) -> Option<Mebibytes> {
+    decision.adds_copies().then(|| context.held(number) + added(context, number, decision))
+}
+
+/// GPU memory that a change of copies takes on each GPU, beside what the service holds.
+pub(crate) fn added(context: &PlanContext<'_>, number: Number, decision: &Decision) -> Mebibytes {
+    let change = match decision {
+        Decision::Roll(_) => roll_of(context, number),
+        _ => scale_of(&context.input, number),
+    };
+    context.input.service(number).vram_of(change.added())
+}
+
+/// Decision for a service of which no copy is wanted: it is off, as long as that is so.
+pub(super) fn none_wanted(input: &PlanInput<'_>, number: Number) -> Option<Decision> {
+    if input.service(number).copies > 0 || !has(input, number, Capability::Scales) {
+        return None;
+    }
+    let message = "0 copies of it are wanted".to_owned();
+    Some(match (input.summary(number).holds_room, input.request.keeps_running()) {
+        (false, _) => Decision::Leave(format!("it is off: {message}")),
+        (true, Some(kept)) => Decision::Leave(format!("{message}, and it is left as it is: {kept}")),
+        (true, None) => Decision::Stop(reason(ReasonCode::Scaled, message, None)),
+    })
+}
+
+/// Decision for a running service that has more copies than wanted.
+pub(super) fn scale_down(input: &PlanInput<'_>, number: Number) -> Option<Decision> {
+    scale(input, number).filter(|_| scale_of(input, number).is_scale_down())
+}
+
+/// Decision for a running service that has another number of copies than wanted.
+pub(super) fn scale(input: &PlanInput<'_>, number: Number) -> Option<Decision> {
+    let change = scale_of(input, number);
+    if change.from == change.to || !has(input, number, Capability::Scales) {
+        return None;
+    }
+    let message = sentence(change);
+    if let Some(kept) = input.request.keeps_running() {
+        return Some(Decision::Leave(format!("{message}, and it is left as it is: {kept}")));
+    }
+    let why = reason(ReasonCode::Scaled, message, None);
+    if change.is_scale_down() {
+        return Some(Decision::ScaleDown(why));
+    }
+    Some(without_memory(input, number, &why).unwrap_or(Decision::ScaleUp(why)))
+}
+
+/// Decision for a running service that has changed, and whose copies are replaced one by one; `None`: it is made anew.
+pub(super) fn roll(input: &PlanInput<'_>, number: Number, change: &Reason) -> Option<Decision> {
+    let is_made_by_lcm = input.service(number).workload.origin == Origin::Created;
+    let is_elsewhere = is_renamed(input, number) || input.seen(number).taken_over_from.is_some();
+    let is_of_spec = match change.code {
+        ReasonCode::SpecChanged
+        | ReasonCode::SecretChanged
+        | ReasonCode::ImageChanged
+        | ReasonCode::SettingsChanged => true,
+        // A service that is placed anew, or that was asked to be restarted, is stopped and started.
+        _ => false,
+    };
+    if !is_of_spec || !is_made_by_lcm || is_elsewhere || !has(input, number, Capability::Rolls) {
+        return None;
+    }
+    let state = input.summary(number).state;
+    if state == State::Busy {
+        return Some(Decision::Leave(format!("{state}, and updated once it is idle: {}", change.message)));
+    }
+    Some(match bring_up(input, number, change.clone(), true) {
+        Decision::Recreate { reason, .. } => without_memory(input, number, &reason).unwrap_or(Decision::Roll(reason)),
+        blocked => blocked,
+    })
+}
+
+/// Decision for a service whose further copies need GPU memory where nothing is known of it.
+fn without_memory(input: &PlanInput<'_>, number: Number, why: &Reason) -> Option<Decision> {
+    let (seen, gpus) = (input.seen(number), &input.observed.gpus);
+    if input.service(number).vram == Mebibytes::ZERO {
+        return None;
+    }
+    let unread = input.observed.gpus_unknown.clone();
+    let unusable = || seen.gpus.iter().find_map(|id| gpus.get(id)?.unusable().cloned());
+    let is_placed = !seen.gpus.is_empty() && seen.gpus.iter().all(|id| gpus.contains_key(id));
+    let unplaced = || (!is_placed).then(|| "the GPUs that it uses are not known".to_owned());
+    let obstacle = unread.or_else(unusable).or_else(unplaced)?;
+    let message = format!("{}; whether a further copy has its GPU memory can't be told: {obstacle}", why.message);
+    Some(Decision::Blocked(reason(ReasonCode::Unknown, message, None)))
+}
+
+/// Sentence for a change of copies whose memory does not fit.
+pub(crate) fn refused(input: &PlanInput<'_>, number: Number, decision: &Decision) -> String {
+    match decision {
+        Decision::Roll(why) => {
+            let more = number_of(CopiesChange::roll(1, 1).surge);
+            format!("it is not updated, because that takes {more} more at a time: {}", why.message)
+        }
+        _ => sentence(scale_of(input, number)),
+    }
+}
+
+/// `it has 2 copies, and 3 are wanted`.
+fn sentence(change: CopiesChange) -> String {
+    let verb = if change.to == 1 { "is" } else { "are" };
+    format!("it has {}, and {} {verb} wanted", number_of(change.from), change.to)
+}
+
+fn has(input: &PlanInput<'_>, number: Number, capability: Capability) -> bool {
+    input.service(number).workload.capabilities.has(capability)
+}

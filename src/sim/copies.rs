@@ -1,0 +1,101 @@
+//! Copies of a simulated service: they come up, go and are replaced one by one, as far as the test lets them. Which
+//! services have copies is the test's to say; all others have one.
+
+use tokio::time::Instant;
+
+use super::Sim;
+use super::deed::Deed;
+use super::keys::key_of_tree;
+use super::rollout::{PlayedCopies, Rollout};
+use super::world::{World, key_of};
+use crate::model::copies::{Copies, SURGE};
+use crate::model::desired::Service;
+use crate::model::instance::Instance;
+use crate::model::names::ServiceName;
+use crate::runtime::DriverError;
+use crate::runtime::process::facts::ProcessReading as _;
+
+impl Sim {
+    /// Has a service run so many copies, all ready, which change at this pace.
+    pub fn play_copies(&self, service: impl Into<ServiceName>, copies: u32, pace: Rollout) {
+        let before = Copies { wanted: copies, ready: copies, updated: copies };
+        let played = PlayedCopies { pace, before, wanted: copies, rolls: false, since: Instant::now(), previous: None };
+        self.lock().copies.insert(service.into(), played);
+    }
+
+    /// Copies of a service now; `None`: it has one as any other.
+    #[must_use]
+    pub fn copies(&self, service: &str) -> Option<Copies> {
+        self.lock().copies_of(&service.into())
+    }
+
+    pub(super) fn plays_copies(&self, service: &ServiceName) -> bool {
+        self.lock().copies.contains_key(service)
+    }
+
+    pub(super) async fn scale_to(&self, service: &Service, instance: &Instance, to: u32) -> Result<(), DriverError> {
+        self.effect(Deed::Scale, &service.name, |world, _| world.roll_out(service, instance, to, false)).await
+    }
+
+    pub(super) async fn roll(&self, service: &Service, instance: &Instance) -> Result<(), DriverError> {
+        self.effect(Deed::Update, &service.name, |world, _| {
+            let before = world.copies.get(&service.name).map_or(1, |played| played.wanted);
+            world.roll_out(service, instance, service.copies, true)?;
+            let carried = world.carry(key_of(instance), service.spec.hash());
+            if let Some(played) = world.copies.get_mut(&service.name) {
+                played.previous = carried.map(|spec| (before, spec));
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Its previous revision again, at once. `false`: there is none.
+    pub(super) async fn roll_back(&self, service: &Service) -> Result<bool, DriverError> {
+        self.effect(Deed::PutBack, &service.name, |world, _| {
+            let played = world.copies.get_mut(&service.name);
+            let Some((copies, spec)) = played.and_then(|played| played.previous.take()) else { return Ok(false) };
+            if let Some(played) = world.copies.get_mut(&service.name) {
+                played.before = Copies { wanted: copies, ready: copies, updated: copies };
+                (played.wanted, played.rolls) = (copies, false);
+            }
+            let trees = world.facts.processes().trees.known().into_iter().flatten();
+            let key = trees.filter(|tree| tree.marks.service == service.name.as_str()).map(key_of_tree).next();
+            if let Some(key) = key {
+                world.carry(&key, &spec);
+            }
+            Ok(true)
+        })
+        .await
+    }
+}
+
+impl World {
+    pub(super) fn copies_of(&self, service: &ServiceName) -> Option<Copies> {
+        self.copies.get(service).map(PlayedCopies::now)
+    }
+
+    fn roll_out(&mut self, service: &Service, instance: &Instance, to: u32, rolls: bool) -> Result<(), DriverError> {
+        let Some(played) = self.copies.get_mut(&service.name) else {
+            return Err(DriverError::Refused(format!("{} has one copy, and can't be scaled", service.name)));
+        };
+        if let Some(reason) = &played.pace.refused {
+            return Err(DriverError::Refused(reason.clone()));
+        }
+        let from = played.wanted;
+        played.begin(to, rolls);
+        // All memory at once, and that of an update until the next change: more than any order of the copies takes.
+        let most = from.max(to) + if rolls { SURGE } else { 0 };
+        let most = if to < from && !rolls { to } else { most };
+        self.claim_found();
+        self.memory.rouse(key_of(instance), Instant::now(), service.vram_of(most));
+        Ok(())
+    }
+
+    /// Writes a spec's hash on a process tree; returns the one before.
+    fn carry(&mut self, key: &str, spec: &str) -> Option<String> {
+        let mut trees = self.facts.processes_mut().trees.known_mut().into_iter().flatten();
+        let tree = trees.find(|tree| key_of_tree(tree) == key)?;
+        Some(std::mem::replace(&mut tree.marks.spec, spec.to_owned()))
+    }
+}
