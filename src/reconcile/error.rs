@@ -2,7 +2,7 @@
 
 use crate::model::names::GoalName;
 use crate::plan::judge_commands::HeldService;
-use crate::store::lock::LockError;
+use crate::store::LeaseError;
 use crate::syntax::problem::Problems;
 
 /// Refusal of a cycle; nothing was changed.
@@ -25,7 +25,7 @@ pub enum ReconcileError {
     Lock(String),
     /// Another lcm holds the host's lock.
     #[error("{0}")]
-    Locked(LockError),
+    Locked(LeaseError),
     /// Another host manages the project.
     #[error("{0}")]
     OtherHost(String),
