@@ -120,11 +120,7 @@ async fn carry_out(store: &dyn Store, number: usize, (kind, which, how): Operati
             let notices = [notice(number, &run.id, how)];
             store.record_run(TOKEN, &run, &notices[..usize::from(how % 2)]).await
         }
-        5 => {
-            let killed = store.runs_begun(&project).await?;
-            let notices: Vec<RunNotice> = killed.iter().map(|begun| notice(number, &begun.id, how)).collect();
-            store.close_killed(TOKEN, &project, &notices).await
-        }
+        5 => close_killed(store, number, how).await,
         6 => {
             let word = Word::ALL[usize::from(how) % Word::ALL.len()];
             let said = Said { word, by: by(), since: at(number), reason: None, metadata: BTreeMap::new() };
@@ -132,6 +128,13 @@ async fn carry_out(store: &dyn Store, number: usize, (kind, which, how): Operati
         }
         kind => keep(store, number, (kind, which, how)).await,
     }
+}
+
+async fn close_killed(store: &dyn Store, number: usize, how: u8) -> Result<(), StoreError> {
+    let project = ProjectName::from(PROJECT);
+    let killed = store.runs_begun(&project).await?;
+    let notices: Vec<RunNotice> = killed.iter().map(|begun| notice(number, &begun.id, how)).collect();
+    store.close_killed(TOKEN, &project, &notices).await
 }
 
 /// What commands keep of a project beside its runs.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use lcm::apply::{Context, OnFailure, Options, Outcome, apply};
 use lcm::manifest::{Choice, load};
@@ -90,7 +91,10 @@ impl House {
         let since: Timestamp = "2026-01-02T02:00:00Z".parse().expect("a time");
         let metadata = BTreeMap::from([("ticket".to_owned(), "7".to_owned())]);
         let said = word.map(|word| Said { word, by: "kim".to_owned(), since, reason: None, metadata });
-        block_on(self.store.set_hold(&"studio".into(), &service.into(), said.as_ref())).expect("a memory");
+        let (project, service) = ("studio".into(), service.into());
+        // Also while something else goes on.
+        let kept = self.store.set_hold(&project, &service, said.as_ref()).now_or_never();
+        kept.expect("a memory waits for nothing").expect("a memory");
     }
 
     /// All changes so far: `painter: online → offline`.
