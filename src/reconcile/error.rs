@@ -23,6 +23,9 @@ pub enum ReconcileError {
     /// The host's lock can't be used.
     #[error("{0}")]
     Lock(String),
+    /// The host's lock was taken by another lcm since.
+    #[error("{0}")]
+    LockLost(String),
     /// Another lcm holds the host's lock.
     #[error("{0}")]
     Locked(LeaseError),

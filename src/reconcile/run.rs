@@ -248,7 +248,7 @@ async fn record_begin(run: &ActiveRun<'_>) -> Result<(), ReconcileError> {
     };
     match run.cycle.project.store().begin_run(run.lock.token(), &begun).await {
         Ok(()) => Ok(()),
-        Err(error @ StoreError::Fenced { .. }) => Err(ReconcileError::Lock(error.to_string())),
+        Err(error @ StoreError::Fenced { .. }) => Err(ReconcileError::LockLost(error.to_string())),
         Err(error @ (StoreError::Unusable { .. } | StoreError::Full { .. } | StoreError::Newer { .. })) => {
             report_store(run, &error);
             Ok(())

@@ -14,8 +14,8 @@ pub enum StoreError {
     )]
     Newer { path: String, found: u32, known: u32 },
     #[error(
-        "this run holds the host's lock with token {token}, and a run with token {newest} is on record since: the lock was \
-         lost, so nothing is recorded for this run; run it again"
+        "the lock of this run was lost: its token is {token}, and a run with token {newest} is on record since; nothing of \
+         this run is recorded any more; run it again"
     )]
     Fenced { token: FencingToken, newest: FencingToken },
 }

@@ -147,7 +147,7 @@ pub(super) async fn a_record_under_an_older_token_is_refused(factory: &impl Fact
     let refused = |written: Result<(), StoreError>| {
         let error = written.expect_err("its lock was lost");
         assert!(matches!(error, StoreError::Fenced { token: TOKEN, newest: FencingToken(8) }), "{error}");
-        assert!(error.to_string().contains("with token 7, and a run with token 8 is on record since"), "{error}");
+        assert!(error.to_string().contains("its token is 7, and a run with token 8 is on record since"), "{error}");
     };
     refused(late.begin_run(TOKEN, &begun("r3", 3)).await);
     refused(late.record_run(TOKEN, &run("r1", 1), &[notice(RunEvent::RunFailed, 2)]).await);
