@@ -13,9 +13,18 @@ fn holder(pid: u32) -> Holder {
 }
 
 async fn acquire(lease: &dyn Lease, pid: u32, patience: Duration, newest: u64) -> Result<Grant, LeaseError> {
+    acquire_of(lease, &Scope::host(), pid, (patience, newest)).await
+}
+
+async fn acquire_of(
+    lease: &dyn Lease,
+    scope: &Scope,
+    pid: u32,
+    (patience, newest): (Duration, u64),
+) -> Result<Grant, LeaseError> {
     let holder = holder(pid);
     let request = LeaseRequest { holder: &holder, patience, newest: FencingToken(newest), on_wait: &|_| () };
-    lease.acquire(&Scope::host(), &request).await
+    lease.acquire(scope, &request).await
 }
 
 async fn acquire_at_once(lease: &dyn Lease, pid: u32) -> Result<Grant, LeaseError> {
@@ -86,4 +95,19 @@ pub(super) async fn a_wait_that_is_cancelled_acquires_nothing<L: Lease>(open: im
     }
     drop(first);
     acquire(&open(), 3, Duration::from_secs(30), 0).await.expect("only the third wants it");
+}
+
+/// A lease that covers one scope alone refuses any other.
+pub(super) async fn another_scope_is_another_lease_or_none<L: Lease>(open: impl Fn() -> L) {
+    let _first = acquire_at_once(&open(), 1).await.expect("it is free");
+    let other = Scope::new("once/key");
+    match acquire_of(&open(), &other, 2, (Duration::ZERO, 0)).await {
+        Ok(_second) => {
+            let error = acquire_of(&open(), &other, 3, (Duration::ZERO, 0)).await.expect_err("the second holds it");
+            let LeaseError::Held { holder: Some(named), .. } = error else { panic!("{error}") };
+            assert_eq!(*named, holder(2));
+        }
+        Err(error @ LeaseError::Unusable { .. }) => assert!(error.to_string().contains("not once/key"), "{error}"),
+        Err(error) => panic!("{error}"),
+    }
 }

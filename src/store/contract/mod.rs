@@ -60,6 +60,7 @@ contract! {
 lease_contract! {
     the_second_is_refused_with_the_name_of_the_holder: super::lease::the_second_is_refused_with_the_name_of_the_holder;
     tokens_rise: super::lease::tokens_rise;
+    another_scope_is_another_lease_or_none: super::lease::another_scope_is_another_lease_or_none;
     a_wait_is_bounded_and_told_once: super::lease::a_wait_is_bounded_and_told_once;
     a_wait_ends_when_the_lease_is_released: super::lease::a_wait_ends_when_the_lease_is_released;
     a_wait_that_is_cancelled_acquires_nothing: super::lease::a_wait_that_is_cancelled_acquires_nothing;
