@@ -227,7 +227,8 @@ fn apply_knows_the_traits_of_runtime_and_store_alone() {
     let mut broken = Vec::new();
     for file in Source::all("src/apply") {
         for (at, stage, item) in file.crate_paths() {
-            let inner = item.filter(|item| item.starts_with(char::is_lowercase) && item != "self");
+            // `store::recall` is a function at the root, and the folder of that name is private.
+            let inner = item.filter(|item| item.starts_with(char::is_lowercase) && item != "self" && item != "recall");
             if let Some(module) = inner.filter(|_| matches!(stage.as_str(), "runtime" | "store"))
                 && !file.is_test_code(at)
             {

@@ -120,7 +120,7 @@ async fn carry<'p>(run: &Run<'_>, plan: &'p Plan, step: &'p Step) -> (&'p Step, 
     run.time_stages(&step.id);
     let (id, service) = (step.id.clone(), step.service.clone());
     run.say(EventKind::StepStarted { step: id, service, action: step.action, estimate_ms: step.estimate_ms });
-    let outcome = match (forbidden(run, step), step.action) {
+    let outcome = match (forbidden(run, step).await, step.action) {
         (Some(stale), _) => stale,
         (None, Action::Stop) => stop::stop(run, step).await,
         (None, Action::Start) => start::start(run, plan, step).await,
@@ -133,25 +133,26 @@ async fn carry<'p>(run: &Run<'_>, plan: &'p Plan, step: &'p Step) -> (&'p Step, 
         (None, Action::Unpause) => update::unpause(run, step).await,
         (None, Action::Wake) => wake::wake(run, plan, step).await,
     };
-    close(run, plan, step, (&outcome, began));
+    close(run, plan, step, (&outcome, began)).await;
     (step, outcome)
 }
 
-fn close(run: &Run<'_>, plan: &Plan, step: &Step, (outcome, began): (&StepOutcome, Instant)) {
+async fn close(run: &Run<'_>, plan: &Plan, step: &Step, (outcome, began): (&StepOutcome, Instant)) {
     let took_ms = millis(began.elapsed());
-    run.ledger().under_way.remove(&step.id);
     // The effect of a cancelled step may still complete, and the calls that follow it are still due.
     if !matches!(outcome, StepOutcome::Cancelled(_)) {
-        pending::close(run, step);
+        pending::close(run, step).await;
     }
+    if let StepOutcome::Failed(error) = outcome {
+        attempts::failed(run, plan, step, error.code).await;
+    }
+    // From here on the step is reported without a wait, so that it is reported once, also where the run gives it up.
+    run.ledger().under_way.remove(&step.id);
     match outcome {
         StepOutcome::Done => succeed(run, step, Outcome::Done, took_ms),
         StepOutcome::NotNeeded => succeed(run, step, Outcome::NotNeeded, took_ms),
         StepOutcome::Stale(reason) => skip(run, step, &format!("stale: {reason}; it is planned anew")),
-        StepOutcome::Failed(error) => {
-            attempts::failed(run, plan, step, error.code);
-            fail(run, key(step), error, took_ms);
-        }
+        StepOutcome::Failed(error) => fail(run, key(step), error, took_ms),
         StepOutcome::Cancelled(Cancelled::Interrupted) => skip(run, step, "interrupted while it was under way"),
         StepOutcome::Cancelled(Cancelled::OutOfTime) => {
             fail(run, key(step), &out_of_time(run, "while it was under way"), took_ms);

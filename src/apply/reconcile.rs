@@ -13,6 +13,7 @@ use crate::model::lifecycle::Action;
 use crate::model::names::{ServiceName, StepId};
 use crate::model::plan::{Plan, Purpose, ReasonCode, Request, Step};
 use crate::model::snapshot::Snapshot;
+use crate::store::{Recalled, recall};
 
 /// Rounds of one run: two are usual after a failure, one more for each change from outside. A run that has not converged
 /// by then competes with another actor.
@@ -24,12 +25,13 @@ pub async fn apply(context: Context<'_>, first: &Plan) -> Outcome {
     let (project, mode) = (context.desired.project.clone(), context.desired.mode.clone());
     run.say(EventKind::Run { project, mode });
     let work = async {
-        let end = run.with_heartbeat(rounds(&run, first)).await;
+        // As large as all that its steps wait for.
+        let end = run.with_heartbeat(Box::pin(rounds(&run, first))).await;
         run.notices.close();
         end
     };
     let (end, ()) = tokio::join!(work, notify::serve(&run));
-    measure::close(&run);
+    measure::close(&run).await;
     let interrupted = *context.interrupt.borrow();
     let ledger = std::mem::take(&mut *run.ledger());
     let lock_lost = matches!(end, Err(EarlyEnd::LockLost(_)));
@@ -75,7 +77,7 @@ async fn rounds(run: &Run<'_>, first: &Plan) -> Result<Plan, EarlyEnd> {
             Prepared::Halt => return plan_anew(run).await,
         }
         plan = within_approved(run, plan)?;
-        attempts::forget(run, &plan);
+        attempts::forget(run, &plan).await;
         let steps = plan.steps.iter().map(|step| step.id.clone()).collect();
         run.say(EventKind::Planned { round, steps });
         pending::settle(run, &mut plan).await;
@@ -160,7 +162,7 @@ async fn relapses(run: &Run<'_>, plan: &Plan) -> bool {
     for (service, message) in &fallen {
         let error = format!("it came up, and did not stay: {message}");
         let log = log_tail(run, service).await;
-        attempts::relapsed(run, service);
+        attempts::relapsed(run, service).await;
         let step = StepId::new(format!("{}:{service}", Action::Start));
         result::fail(run, (&step, service), &StepError { code: ReasonCode::StartFailed, error, log }, 0);
     }
@@ -197,7 +199,7 @@ async fn prepared(run: &Run<'_>, mut plan: Plan) -> Result<Prepared, EarlyEnd> {
 
 /// Rolls back. The rollback is reported like any other plan, as part of the round that failed.
 async fn roll_back(run: &Run<'_>, plan: &Plan, round: u32) {
-    attempts::spend(run);
+    attempts::spend(run).await;
     let Some(back) = rollback::plan_back(run, plan).await else { return };
     run.clock.restart();
     run.warn("a step failed: going back to what ran before");
@@ -219,7 +221,7 @@ fn continue_restart(run: &Run<'_>, request: &mut Request) {
 async fn plan_anew(run: &Run<'_>) -> Result<Plan, EarlyEnd> {
     let snapshot = observe(run).await?;
     let recorded = RecordedSnapshot { desired: run.context.desired, snapshot: &snapshot, author: run.context.author };
-    if let Err(error) = record_seen(run.context.store, recorded) {
+    if let Err(error) = record_seen(run.context.store, recorded).await {
         run.store_failed(&error);
     }
     measure::keep_largest(run, &snapshot, run.context.request);
@@ -242,22 +244,16 @@ async fn observe(run: &Run<'_>) -> Result<Snapshot, EarlyEnd> {
         () = run.clock.interrupted() => return Err(EarlyEnd::Interrupted),
         facts = context.driver.observe(context.desired) => facts,
     };
-    match context.store.last_known(&context.desired.project) {
-        Ok(known) => facts.remember(known),
-        Err(error) => run.store_failed(&error),
+    let Recalled { holds, journal } = recall(context.store, [&context.desired.project], &mut facts).await;
+    if let Err(error) = holds {
+        run.holds_unreadable(&error);
+        facts.heed(run.ledger().holds.clone());
+        facts.holds_unknown = Some(error.to_string());
     }
-    match context.store.words(&context.desired.project) {
-        Ok(words) => facts.heed(words.services),
-        Err(error) => {
-            run.holds_unreadable(&error);
-            facts.heed(run.ledger().holds.clone());
-            facts.holds_unknown = Some(error.to_string());
-        }
+    if let Err(error) = journal {
+        run.store_failed(&error);
     }
-    match context.store.pending(&context.desired.project) {
-        // The calls of this run are made by its own steps.
-        Ok(pending) => facts.pending = pending.into_iter().filter(|call| !run.is_own(call)).collect(),
-        Err(error) => run.store_failed(&error),
-    }
+    // The calls of this run are made by its own steps.
+    facts.pending.retain(|call| !run.is_own(call));
     Ok(context.planner.observe(facts))
 }

@@ -84,11 +84,11 @@ async fn ask(session: &Session, job: &Job, run: &ActiveRun<'_>, mut shown: Propo
         if shown.plan.steps.iter().any(|step| step.action == Action::Evict) {
             session.say("What is evicted, and gives too little back, will be stopped.");
         }
-        let mode = project.mode_override()?;
+        let mode = project.mode_override().await?;
         if !agreed().await {
             return Err(Stop::refused(Code::Declined, "not agreed to; nothing was done"));
         }
-        if follows_override && project.mode_override()? != mode {
+        if follows_override && project.mode_override().await? != mode {
             let message = "the mode was switched since it was asked, and nothing was done; run it again";
             return Err(Stop::new(Exit::Stale, Code::Stale, message));
         }

@@ -14,11 +14,11 @@ use crate::report::view::{Looked, View};
 
 /// Shows what the job would do, and ends as `lcm plan` does.
 pub(super) async fn run(session: &Session, mut job: Job) -> Result<Exit, Stop> {
-    let (project, saved) = prepare::open(session, &mut job)?;
+    let (project, saved) = prepare::open(session, &mut job).await?;
     let request = prepare::request(&job, &project, saved.as_ref())?;
     let holds = std::mem::take(&mut job.holds);
     let cycle = Cycle { caller: session, project: &project, request: &request, saved: saved.as_ref() };
-    let Proposal { snapshot, plan } = propose(cycle, holds, &|_| ()).await?;
+    let Proposal { snapshot, plan } = propose(cycle, holds).await?;
     let looked = Looked::at(&snapshot.facts);
     let view = View { plan: &plan, purpose: job.purpose, origin: opened::origin(&project, &looked) };
     let format = match job.execution.format {

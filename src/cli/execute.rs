@@ -65,7 +65,7 @@ pub(super) fn tell_refused(session: &Session, execution: &ExecutionArgs, stop: &
 async fn work(session: &Session, mut job: Job, teller: &Arc<Teller>) -> Result<Exit, Stop> {
     let hearing = Arc::clone(teller);
     let interrupts = Interrupts::listen(move |interrupt, heard| hearing.hear(interrupt, heard))?;
-    let (project, saved) = prepare::open(session, &mut job)?;
+    let (project, saved) = prepare::open(session, &mut job).await?;
     let job = &job;
     if job.purpose == Purpose::Apply && !project.is_simulated() {
         trusted::warn_root(session, &project.desired, &job.manifest);

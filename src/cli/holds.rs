@@ -42,10 +42,10 @@ pub(crate) struct HoldCommand<'a> {
 }
 
 /// Opens the world that the words are about.
-pub(crate) fn open(session: &Session, args: &HoldArgs) -> Result<Project, Stop> {
+pub(crate) async fn open(session: &Session, args: &HoldArgs) -> Result<Project, Stop> {
     // In the mode that counts: rules may be of one mode.
     let choice = Choice { mode_optional: true, ..Choice::default() };
-    opened::open(session, &args.manifest, &choice, args.world.as_deref())
+    opened::open(session, &args.manifest, &choice, args.world.as_deref()).await
 }
 
 impl<'a> HoldCommand<'a> {
@@ -64,8 +64,8 @@ impl<'a> HoldCommand<'a> {
         names::check("service", &args.services, opened.desired.services.keys())?;
         // A word that can't be kept is refused when it is said, on a full disk too.
         if !is_rehearsal {
-            opened.ensure_writable(Purpose::Apply, |_| ())?;
-            opened.rename_former().map_err(|error| Stop::refused(Code::Store, error.to_string()))?;
+            opened.ensure_writable(Purpose::Apply, |_| ()).await?;
+            opened.rename_former().await.map_err(|error| Stop::refused(Code::Store, error.to_string()))?;
         }
         let mut named: Vec<ServiceName> = Vec::new();
         for name in &args.services {
@@ -110,12 +110,12 @@ impl<'a> HoldCommand<'a> {
 
     /// Keeps the word. What it does to the machine comes after that: what crashes in between is made up for by the next
     /// apply.
-    pub(crate) fn keep(&self, name: &ServiceName, word: Word) -> Result<(), Stop> {
+    pub(crate) async fn keep(&self, name: &ServiceName, word: Word) -> Result<(), Stop> {
         if self.is_rehearsal {
             return Ok(());
         }
         let said = self.said(word);
-        let kept = self.opened.store().say(&self.opened.desired.project, name, Some(&said));
+        let kept = self.opened.store().set_hold(&self.opened.desired.project, name, Some(&said)).await;
         kept.map_err(|error| Stop::refused(Code::Store, error.to_string()))
     }
 
@@ -131,49 +131,49 @@ impl<'a> HoldCommand<'a> {
     }
 
     /// Takes it back.
-    pub(crate) fn forget(&self, name: &ServiceName) -> Result<(), Stop> {
+    pub(crate) async fn forget(&self, name: &ServiceName) -> Result<(), Stop> {
         if self.is_rehearsal {
             return Ok(());
         }
-        let forgotten = self.opened.store().say(&self.opened.desired.project, name, None);
+        let forgotten = self.opened.store().set_hold(&self.opened.desired.project, name, None).await;
         forgotten.map_err(|error| Stop::refused(Code::Store, error.to_string()))
     }
 
     /// Gives a service its budget anew.
-    pub(crate) fn reset_attempts(&self, name: &ServiceName) -> Result<(), Stop> {
+    pub(crate) async fn reset_attempts(&self, name: &ServiceName) -> Result<(), Stop> {
         if self.is_rehearsal {
             return Ok(());
         }
         let (project, now) = (&self.opened.desired.project, self.opened.driver().now());
         let leave = self.service(name).and_then(|service| budget::resumed(service, now));
-        let reset = self.opened.store().set_attempts(project, name, leave.as_ref());
+        let reset = self.opened.store().set_attempts(project, name, leave.as_ref()).await;
         reset.map_err(|error| Stop::refused(Code::Store, error.to_string()))
     }
 
     /// Keeps a report of a service, or takes it back.
-    pub(crate) fn set_report(&self, name: &ServiceName, report: Option<&Report>) -> Result<(), Stop> {
+    pub(crate) async fn set_report(&self, name: &ServiceName, report: Option<&Report>) -> Result<(), Stop> {
         if self.is_rehearsal {
             return Ok(());
         }
-        let kept = self.opened.store().set_report(&self.opened.desired.project, name, report);
+        let kept = self.opened.store().set_report(&self.opened.desired.project, name, report).await;
         kept.map_err(|error| Stop::refused(Code::Store, error.to_string()))
     }
 
     /// Records a change that was seen, and not made. A store that fails stops nothing here.
-    pub(crate) fn record_seen(&self, name: &ServiceName, from: State, to: State, what: &str) {
+    pub(crate) async fn record_seen(&self, name: &ServiceName, from: State, to: State, what: &str) {
         if from != to {
-            self.write_down(name, (from, to), what, false);
+            self.write_down(name, (from, to), what, false).await;
         }
     }
 
     /// Writes changes of a service down, one after the other. A store that fails stops nothing here: the word is kept.
-    pub(crate) fn record(&self, name: &ServiceName, route: &[State], what: &str) {
+    pub(crate) async fn record(&self, name: &ServiceName, route: &[State], what: &str) {
         for pair in route.windows(2) {
-            self.write_down(name, (pair[0], pair[1]), what, true);
+            self.write_down(name, (pair[0], pair[1]), what, true).await;
         }
     }
 
-    fn write_down(&self, name: &ServiceName, (from, to): (State, State), what: &str, made: bool) {
+    async fn write_down(&self, name: &ServiceName, (from, to): (State, State), what: &str, made: bool) {
         if self.is_rehearsal {
             return;
         }
@@ -188,7 +188,7 @@ impl<'a> HoldCommand<'a> {
             author: Author { by: self.voice.by(self.session), run: String::new() },
             metadata: self.metadata.clone(),
         };
-        if let Err(error) = self.opened.store().record(&transition) {
+        if let Err(error) = self.opened.store().record(&transition).await {
             self.session.warn(&format!("this is not in the history: {error}"));
         }
     }
@@ -213,9 +213,9 @@ impl<'a> HoldCommand<'a> {
     }
 
     /// Ends the command: a simulated world is written back, and the answer given.
-    pub(crate) fn end(mut self) -> Result<(), Stop> {
+    pub(crate) async fn end(mut self) -> Result<(), Stop> {
         if !self.is_rehearsal {
-            self.opened.close(self.session)?;
+            self.opened.close(self.session).await?;
         }
         self.answer()
     }

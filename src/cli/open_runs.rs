@@ -3,10 +3,10 @@
 use crate::cli::wire;
 use crate::model::names::ProjectName;
 use crate::report::history::OpenRun;
-use crate::store::{RunBegun, Store, StoreError};
+use crate::store::{Journal, RunBegun, StoreError};
 
 /// Returns those of a project, the oldest first.
-pub(super) fn open_runs(store: &dyn Store, project: &ProjectName) -> Result<Vec<OpenRun>, StoreError> {
+pub(super) async fn open_runs(store: &dyn Journal, project: &ProjectName) -> Result<Vec<OpenRun>, StoreError> {
     let line = |run: RunBegun| OpenRun {
         // A run's id ends in its pid.
         running: run
@@ -21,5 +21,5 @@ pub(super) fn open_runs(store: &dyn Store, project: &ProjectName) -> Result<Vec<
         by: run.by,
         began_at: run.began,
     };
-    Ok(store.runs_begun(project)?.into_iter().map(line).collect())
+    Ok(store.runs_begun(project).await?.into_iter().map(line).collect())
 }

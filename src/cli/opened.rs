@@ -30,30 +30,40 @@ pub(super) fn refusal(session: &Session, problems: &Problems) -> Stop {
 }
 
 /// Opens a project in the mode that an operator switched to, where one did.
-pub(super) fn open(session: &Session, manifest: &Path, choice: &Choice, world: Option<&Path>) -> Result<Project, Stop> {
-    open_to(session, manifest, choice, world, Claim::AsOwner)
+pub(super) async fn open(
+    session: &Session,
+    manifest: &Path,
+    choice: &Choice,
+    world: Option<&Path>,
+) -> Result<Project, Stop> {
+    open_to(session, manifest, choice, world, Claim::AsOwner).await
 }
 
 /// The same for a command that may take the project over.
-pub(super) fn open_to(
+pub(super) async fn open_to(
     session: &Session,
     manifest: &Path,
     choice: &Choice,
     world: Option<&Path>,
     claim: Claim,
 ) -> Result<Project, Stop> {
-    project::open(session, manifest, choice, world, claim).map_err(|error| stop(session, error))
+    project::open(session, manifest, choice, world, claim).await.map_err(|error| stop(session, error))
 }
 
 /// Opens a project whose active mode does not matter.
-pub(super) fn open_without_mode(session: &Session, manifest: &Path, world: Option<&Path>) -> Result<Project, Stop> {
+pub(super) async fn open_without_mode(
+    session: &Session,
+    manifest: &Path,
+    world: Option<&Path>,
+) -> Result<Project, Stop> {
     let choice = Choice { mode_optional: true, ..Choice::default() };
-    project::open_in_own_mode(session, manifest, &choice, world, Claim::AsOwner).map_err(|error| stop(session, error))
+    let opened = project::open_in_own_mode(session, manifest, &choice, world, Claim::AsOwner).await;
+    opened.map_err(|error| stop(session, error))
 }
 
 /// Opens a project for a command that changes nothing.
-pub(super) fn open_to_look(session: &Session, manifest: &Path, choose: &ChooseArgs) -> Result<Project, Stop> {
-    open(session, manifest, &choose.choice_if_any(), choose.world.as_deref())
+pub(super) async fn open_to_look(session: &Session, manifest: &Path, choose: &ChooseArgs) -> Result<Project, Stop> {
+    open(session, manifest, &choose.choice_if_any(), choose.world.as_deref()).await
 }
 
 /// Returns where a plan of these facts comes from.

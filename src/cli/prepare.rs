@@ -8,7 +8,7 @@ use crate::model::plan::{Plan, Purpose, Request};
 use crate::reconcile::Project;
 
 /// The manifest in the mode that this job is about, and the saved plan where it is one's.
-pub(super) fn open(session: &Session, job: &mut Job) -> Result<(Project, Option<Plan>), Stop> {
+pub(super) async fn open(session: &Session, job: &mut Job) -> Result<(Project, Option<Plan>), Stop> {
     let saved = job.saved.as_deref().map(saved::read).transpose()?;
     if let Some(saved) = &saved {
         saved::choose(saved, &mut job.choice)?;
@@ -16,7 +16,7 @@ pub(super) fn open(session: &Session, job: &mut Job) -> Result<(Project, Option<
     }
     let mut project = match job.opened.take() {
         Some(opened) => opened,
-        None => opened::open_to(session, &job.manifest, &job.choice, job.world.as_deref(), job.claim)?,
+        None => opened::open_to(session, &job.manifest, &job.choice, job.world.as_deref(), job.claim).await?,
     };
     if job.purpose == Purpose::Down {
         // All goes, well or not: a probe that can't be made must not keep it.

@@ -14,6 +14,7 @@ impl From<ReconcileError> for Stop {
             ReconcileError::File(message) => Self::refused(Code::File, message),
             ReconcileError::Held(held) => self::held(&held),
             ReconcileError::Lock(message) => Self::refused(Code::Lock, message),
+            ReconcileError::LockLost(message) => Self::new(Exit::Locked, Code::Locked, message),
             ReconcileError::Locked(held) => {
                 Self::new(Exit::Locked, Code::Locked, format!("{held}; --lock-timeout waits for it"))
             }

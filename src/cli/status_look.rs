@@ -90,7 +90,7 @@ pub(crate) struct StatusLook {
 /// Reads the manifest, and looks once at what it is about.
 pub(crate) async fn seen(session: &Session, args: &StatusArgs) -> Result<StatusLook, Stop> {
     let (manifest, services) = told_apart(args)?;
-    let opened = opened::open_to_look(session, &manifest, &args.choose)?;
+    let opened = opened::open_to_look(session, &manifest, &args.choose).await?;
     let named: BTreeSet<ServiceName> = services.iter().chain(&args.narrow.targets).cloned().collect();
     let given = services.iter().chain(&args.narrow.targets).chain(&args.narrow.excludes);
     names::check("service", given, opened.desired.services.keys())?;
@@ -126,7 +126,7 @@ async fn look(session: &Session, view: &View<'_>) -> Result<StatusLook, Stop> {
     let View { opened, named, args } = view;
     let snapshot = opened.snapshot(session).await?;
     let known = opened.refuse_if_all_unknown(&snapshot, &Request::default()).map_err(Stop::from);
-    let last_run = opened.store().last_run(&opened.desired.project).unwrap_or_default().map(|run| LastRun {
+    let last_run = opened.store().last_run(&opened.desired.project).await.unwrap_or_default().map(|run| LastRun {
         command: run.command,
         by: run.by,
         ended_at: run.ended,
@@ -134,7 +134,7 @@ async fn look(session: &Session, view: &View<'_>) -> Result<StatusLook, Stop> {
         exit_code: run.exit_code,
         first_error: run.first_error,
     });
-    let open_runs = open_runs::open_runs(opened.store(), &opened.desired.project).unwrap_or_default();
+    let open_runs = open_runs::open_runs(opened.store(), &opened.desired.project).await.unwrap_or_default();
     let room = opened.planner().capacity(&snapshot, &Request::default());
     let observed = snapshot.observed;
     let mut status = Status::of(&opened.desired, &observed, &room, last_run)

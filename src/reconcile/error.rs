@@ -2,7 +2,7 @@
 
 use crate::model::names::GoalName;
 use crate::plan::judge_commands::HeldService;
-use crate::store::lock::LockError;
+use crate::store::LeaseError;
 use crate::syntax::problem::Problems;
 
 /// Refusal of a cycle; nothing was changed.
@@ -23,9 +23,12 @@ pub enum ReconcileError {
     /// The host's lock can't be used.
     #[error("{0}")]
     Lock(String),
+    /// The host's lock was taken by another lcm since.
+    #[error("{0}")]
+    LockLost(String),
     /// Another lcm holds the host's lock.
     #[error("{0}")]
-    Locked(LockError),
+    Locked(LeaseError),
     /// Another host manages the project.
     #[error("{0}")]
     OtherHost(String),

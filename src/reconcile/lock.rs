@@ -1,4 +1,5 @@
-//! The host's lock, for the runs that change something, and the name under which they hold it.
+//! The lease of a run that changes something, and the name under which it is held: the host's lock, and for a simulated
+//! world a lease in memory.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,15 +8,17 @@ use crate::reconcile::caller::Caller;
 use crate::reconcile::error::ReconcileError;
 use crate::reconcile::project::Project;
 use crate::shared;
-use crate::store::lock::{self, Holder, HostLock, LockError};
+use crate::store::lock::HostLock;
+use crate::store::memory::MemoryLease;
+use crate::store::{Grant, Holder, Lease, LeaseError, LeaseRequest, Scope};
 
-/// Takes it for this command, or says who holds it.
+/// Takes the host's lock for this command, or reports its holder.
 pub(crate) async fn take(
     caller: &dyn Caller,
     command: &str,
     project: &Project,
     patience: Duration,
-) -> Result<HostLock, ReconcileError> {
+) -> Result<Grant, ReconcileError> {
     let holder = Holder {
         pid: std::process::id(),
         user: who(caller.environment()),
@@ -23,21 +26,36 @@ pub(crate) async fn take(
         since: project.driver().now(),
         project: project.desired.project.to_string(),
     };
+    if project.is_simulated() {
+        return acquire(&MemoryLease::default(), caller, project, (&holder, patience)).await;
+    }
     let path = shared::lock(caller.environment());
     project.driver().require_host_path(&path).await.map_err(|error| {
         ReconcileError::Lock(format!("{error}; another lcm on the host would not see this lock, so nothing is changed"))
     })?;
-    let on_wait = |held: &LockError| caller.note(&format!("waiting: {held}"));
-    lock::take(&path, &holder, patience, on_wait).await.map_err(|error| match error {
-        LockError::Held { .. } => ReconcileError::Locked(error),
-        LockError::Unusable { .. } | LockError::Replaced { .. } => ReconcileError::Lock(error.to_string()),
+    acquire(&HostLock::at(&path), caller, project, (&holder, patience)).await
+}
+
+/// Acquires the host's lease with a token above all that this user's store has on record.
+async fn acquire(
+    lease: &dyn Lease,
+    caller: &dyn Caller,
+    project: &Project,
+    (holder, patience): (&Holder, Duration),
+) -> Result<Grant, ReconcileError> {
+    // A store that can't be read is reported when the run begins.
+    let newest = project.store().newest_token().await.unwrap_or_default();
+    let on_wait = |held: &LeaseError| caller.note(&format!("waiting: {held}"));
+    let request = LeaseRequest { holder, patience, newest, on_wait: &on_wait };
+    lease.acquire(&Scope::host(), &request).await.map_err(|error| match error {
+        LeaseError::Held { .. } => ReconcileError::Locked(error),
+        LeaseError::Unusable { .. } | LeaseError::Lost { .. } => ReconcileError::Lock(error.to_string()),
     })
 }
 
-/// Proves before a step that the lock is still this command's; a simulated world has none.
-pub(crate) fn check(lock: Option<&HostLock>) -> Result<(), String> {
-    let checked = lock.map_or(Ok(()), HostLock::check);
-    checked.map_err(|error| format!("{error}, so no further step is begun; run it again"))
+/// Proves before a step that this command still holds the lock.
+pub(crate) fn check(lock: &Grant) -> Result<(), String> {
+    lock.check().map_err(|error| format!("{error}, so no further step is begun; run it again"))
 }
 
 /// `kim`, `kim as root`, `kim as root from 10.0.0.7`: for messages, never for a decision.

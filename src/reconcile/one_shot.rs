@@ -35,18 +35,18 @@ pub(crate) fn resume(project: &Project, snapshot: Snapshot, request: &Request) -
 }
 
 /// Keeps what [`resume`] planned by, before it is carried out.
-pub(crate) fn keep_resumed(project: &Project, request: &Request) -> Result<(), ReconcileError> {
+pub(crate) async fn keep_resumed(project: &Project, request: &Request) -> Result<(), ReconcileError> {
     if resumed(project, request).next().is_none() {
         return Ok(());
     }
     let unusable = |error: StoreError| ReconcileError::Store(error.to_string());
     let (name, now) = (&project.desired.project, project.driver().now());
-    let known = project.store().last_known(name).map_err(unusable)?;
+    let known = project.store().last_known(name).await.map_err(unusable)?;
     for service in resumed(project, request) {
         let leave = budget::resumed(service, now);
         let were_tried = known.get(&service.name).is_some_and(|past| past.attempts.is_some());
         if were_tried || leave.is_some() {
-            project.store().set_attempts(name, &service.name, leave.as_ref()).map_err(unusable)?;
+            project.store().set_attempts(name, &service.name, leave.as_ref()).await.map_err(unusable)?;
         }
     }
     Ok(())

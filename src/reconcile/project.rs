@@ -23,7 +23,9 @@ use crate::runtime::world;
 use crate::shared::owner::Owner;
 use crate::store::memory::Memory;
 use crate::store::sqlite::Sqlite;
-use crate::store::{Entry, PendingChange, Store, StoreError, recall};
+use crate::store::{
+    Attempts as _, Entry, Holds as _, Journal as _, PendingChange, Recalled, Store, StoreError, recall,
+};
 
 /// Project that a cycle works on.
 pub(crate) struct Project {
@@ -54,7 +56,7 @@ enum StoreBackend {
 }
 
 /// Opens a project in the mode that an operator switched to, where one did.
-pub(crate) fn open(
+pub(crate) async fn open(
     caller: &dyn Caller,
     manifest: &Path,
     choice: &Choice,
@@ -63,13 +65,13 @@ pub(crate) fn open(
 ) -> Result<Project, OpenError> {
     // Which mode counts stands in the store, and which store, in the manifest.
     let mut project =
-        open_in_own_mode(caller, manifest, &Choice { mode_optional: true, ..choice.clone() }, world, claim)?;
-    project.follow(caller, manifest, choice)?;
+        open_in_own_mode(caller, manifest, &Choice { mode_optional: true, ..choice.clone() }, world, claim).await?;
+    project.follow(caller, manifest, choice).await?;
     Ok(project)
 }
 
 /// Opens a project in the mode of its manifest, if it has one.
-pub(crate) fn open_in_own_mode(
+pub(crate) async fn open_in_own_mode(
     caller: &dyn Caller,
     manifest: &Path,
     choice: &Choice,
@@ -95,7 +97,7 @@ pub(crate) fn open_in_own_mode(
             let machine = Environs::Machine(wire::machine(&desired, caller.environment()));
             (machine, StoreBackend::Disk(Sqlite::at(&wire::state_folder(caller.environment()))))
         }
-        Some(path) => simulated(caller, path, &desired)?,
+        Some(path) => simulated(caller, path, &desired).await?,
     };
     Ok(Project { desired, switched: None, outlived: false, world, store, claim, owner, sets_mode: false })
 }
@@ -107,25 +109,29 @@ fn claimed(desired: Desired, claim: Claim, owner: Option<&Owner>) -> Desired {
 }
 
 /// Opens a world file. Its holds and attempts become the store of the simulation, so that they can be taken back.
-fn simulated(caller: &dyn Caller, path: &Path, desired: &Desired) -> Result<(Environs, StoreBackend), ReconcileError> {
+async fn simulated(
+    caller: &dyn Caller,
+    path: &Path,
+    desired: &Desired,
+) -> Result<(Environs, StoreBackend), ReconcileError> {
     caller.say("SIMULATED: the world is a file, and the machine is neither asked nor touched");
     let mut facts = read_world(path)?;
     let memory = Memory::default();
-    let unusable = |error: crate::store::StoreError| ReconcileError::Store(error.to_string());
+    let unusable = |error: StoreError| ReconcileError::Store(error.to_string());
     for (service, said) in std::mem::take(&mut facts.words) {
-        memory.say(&desired.project, &service, Some(&said)).map_err(unusable)?;
+        memory.set_hold(&desired.project, &service, Some(&said)).await.map_err(unusable)?;
     }
     // The newest: worlds of an earlier lcm have one for each entry file.
     let switched = std::mem::take(&mut facts.switches).into_iter().max_by_key(|switched| switched.since);
-    memory.switch(&desired.project, switched.as_ref()).map_err(unusable)?;
+    memory.set_mode_override(&desired.project, switched.as_ref()).await.map_err(unusable)?;
     let pending = PendingChange { add: &std::mem::take(&mut facts.pending), ..PendingChange::default() };
-    memory.write(&Entry { pending, ..Entry::of(&desired.project) }).map_err(unusable)?;
+    memory.write(&Entry { pending, ..Entry::of(&desired.project) }).await.map_err(unusable)?;
     for (service, past) in &mut facts.history {
         if let Some(attempts) = past.attempts.take() {
-            memory.set_attempts(&desired.project, service, Some(&attempts)).map_err(unusable)?;
+            memory.set_attempts(&desired.project, service, Some(&attempts)).await.map_err(unusable)?;
         }
         if let Some(report) = past.report.take() {
-            memory.set_report(&desired.project, service, Some(&report)).map_err(unusable)?;
+            memory.set_report(&desired.project, service, Some(&report)).await.map_err(unusable)?;
         }
     }
     let simulated = wire::simulated(facts, desired);
@@ -134,9 +140,9 @@ fn simulated(caller: &dyn Caller, path: &Path, desired: &Desired) -> Result<(Env
 
 impl Project {
     /// Takes the mode from the mode override, where the caller names none.
-    fn follow(&mut self, caller: &dyn Caller, manifest: &Path, choice: &Choice) -> Result<(), OpenError> {
+    async fn follow(&mut self, caller: &dyn Caller, manifest: &Path, choice: &Choice) -> Result<(), OpenError> {
         // A store that can't be read is told of when the facts are read.
-        let mode = self.mode_kept().unwrap_or_default();
+        let mode = self.mode_kept().await.unwrap_or_default();
         match mode.filter(|_| !self.desired.entry_is_choice) {
             Some(switched) if switched.own_mode != self.desired.own_mode && self.is_set_by_this_file(&switched) => {
                 caller.say(&outlived(&switched, self.desired.own_mode.as_ref()));
@@ -180,14 +186,14 @@ impl Project {
     }
 
     /// Keeps the mode override that this cycle sets; an apply drops one that the manifest has outlived.
-    pub(crate) fn keep_mode(&self, purpose: Purpose) -> Result<(), ReconcileError> {
+    pub(crate) async fn keep_mode(&self, purpose: Purpose) -> Result<(), ReconcileError> {
         let kept = match (&self.switched, purpose) {
             (Some(switched), _) if self.sets_mode => Some(switched),
             // One that is outlived must not come to life again when the manifest goes back to what it was.
             (_, Purpose::Apply) if self.outlived && !self.sets_mode => None,
             (_, Purpose::Apply | Purpose::Down | Purpose::Start | Purpose::Stop | Purpose::Restart) => return Ok(()),
         };
-        let kept = self.store().switch(&self.desired.project, kept);
+        let kept = self.store().set_mode_override(&self.desired.project, kept).await;
         kept.map_err(|error| ReconcileError::Store(error.to_string()))
     }
 
@@ -263,9 +269,13 @@ impl Project {
 
     /// Proves that changes can be recorded, before there are any. On a full disk they can't be, and are made all the
     /// same: the service matters more than its record, and stopping it may be what makes room. `down` always may.
-    pub(crate) fn ensure_writable(&self, purpose: Purpose, tell: impl Fn(&StoreError)) -> Result<(), ReconcileError> {
+    pub(crate) async fn ensure_writable(
+        &self,
+        purpose: Purpose,
+        tell: impl Fn(&StoreError),
+    ) -> Result<(), ReconcileError> {
         let StoreBackend::Disk(disk) = &self.store else { return Ok(()) };
-        match disk.ensure_writable() {
+        match disk.ensure_writable().await {
             Ok(()) => Ok(()),
             Err(error @ StoreError::Full { .. }) => {
                 tell(&error);
@@ -275,30 +285,30 @@ impl Project {
                 tell(&error);
                 Ok(())
             }
-            Err(error @ (StoreError::Unusable { .. } | StoreError::Newer { .. })) => {
+            Err(error @ (StoreError::Unusable { .. } | StoreError::Newer { .. } | StoreError::Fenced { .. })) => {
                 Err(ReconcileError::Store(error.to_string()))
             }
         }
     }
 
     /// Refuses to go on while holds can't be read.
-    pub(crate) fn require_holds(&self) -> Result<(), ReconcileError> {
-        self.mode_override().map(|_| ())
+    pub(crate) async fn require_holds(&self) -> Result<(), ReconcileError> {
+        self.mode_override().await.map(|_| ())
     }
 
     /// The mode that an operator has switched to.
-    pub(crate) fn mode_override(&self) -> Result<Option<Switched>, ReconcileError> {
+    pub(crate) async fn mode_override(&self) -> Result<Option<Switched>, ReconcileError> {
         let deaf = |error: StoreError| {
             format!("what operators hold can't be read, so nothing is done (`lcm down` may all the same): {error}")
         };
-        self.mode_kept().map_err(|error| ReconcileError::Store(deaf(error)))
+        self.mode_kept().await.map_err(|error| ReconcileError::Store(deaf(error)))
     }
 
     /// As the store has it, under the present name or a former one.
-    fn mode_kept(&self) -> Result<Option<Switched>, StoreError> {
+    async fn mode_kept(&self) -> Result<Option<Switched>, StoreError> {
         let mut kept = None;
         for project in self.names() {
-            kept = self.store().words(project)?.mode.or(kept);
+            kept = self.store().holds(project).await?.mode.or(kept);
         }
         Ok(kept)
     }
@@ -309,7 +319,8 @@ impl Project {
         let surveyed = self.driver().survey(&self.desired).await;
         self.admit_by_labels(caller, &surveyed)?;
         let mut facts = self.driver().complete(&self.desired, surveyed).await;
-        if let Err(error) = recall(self.store(), self.names(), &mut facts) {
+        let Recalled { holds, journal } = recall(self.store(), self.names(), &mut facts).await;
+        if let Err(error) = holds.and(journal) {
             caller.warn(&format!(
                 "{error}; holds, the mode override, restart budgets, pending calls and the history are not known"
             ));
@@ -332,9 +343,11 @@ impl Project {
     }
 
     /// Brings what the store keeps under former names of the project under its present one.
-    pub(crate) fn rename_former(&self) -> Result<(), StoreError> {
-        let to = &self.desired.project;
-        self.desired.aliases.iter().try_for_each(|from| self.store().rename_project(from, to))
+    pub(crate) async fn rename_former(&self) -> Result<(), StoreError> {
+        for from in &self.desired.aliases {
+            self.store().rename_project(from, &self.desired.project).await?;
+        }
+        Ok(())
     }
 
     /// One look: the world now, and what it means for the manifest.
@@ -387,13 +400,13 @@ impl Project {
     }
 
     /// Writes a changed world back to its file, its past with it.
-    pub(crate) fn close(&self, caller: &dyn Caller) -> Result<(), ReconcileError> {
+    pub(crate) async fn close(&self, caller: &dyn Caller) -> Result<(), ReconcileError> {
         let Environs::Simulated { simulated, path } = &self.world else { return Ok(()) };
         let mut facts = simulated.world();
-        facts.remember(self.store().last_known(&self.desired.project).unwrap_or_default());
-        let Words { services, mode } = self.store().words(&self.desired.project).unwrap_or_default();
+        facts.remember(self.store().last_known(&self.desired.project).await.unwrap_or_default());
+        let Words { services, mode } = self.store().holds(&self.desired.project).await.unwrap_or_default();
         (facts.words, facts.switches) = (services, mode.into_iter().collect());
-        facts.pending = self.store().pending(&self.desired.project).unwrap_or_default();
+        facts.pending = self.store().pending(&self.desired.project).await.unwrap_or_default();
         caller
             .write_world(path, &facts)
             .map_err(|error| ReconcileError::File(format!("can't write the world back to {}: {error}", path.display())))

@@ -22,19 +22,26 @@ pub(crate) struct Cycle<'a> {
     pub(crate) saved: Option<&'a Plan>,
 }
 
-/// Returns the plan for the world as it is now. `holds`: taken for kept. `on_snapshot`: called once the reading is usable.
-pub(crate) async fn propose(
-    cycle: Cycle<'_>,
-    holds: BTreeMap<ServiceName, Said>,
-    on_snapshot: &dyn Fn(&Snapshot),
-) -> Result<Proposal, ReconcileError> {
-    let Cycle { caller, project, request, saved } = cycle;
+/// Returns the plan for the world as it is now. `holds`: taken for kept.
+pub(crate) async fn propose(cycle: Cycle<'_>, holds: BTreeMap<ServiceName, Said>) -> Result<Proposal, ReconcileError> {
+    let snapshot = look(cycle, holds).await?;
+    propose_for(cycle, snapshot)
+}
+
+/// Returns a snapshot that a plan can be made for. `holds`: taken for kept.
+pub(super) async fn look(cycle: Cycle<'_>, holds: BTreeMap<ServiceName, Said>) -> Result<Snapshot, ReconcileError> {
+    let Cycle { caller, project, request, .. } = cycle;
     let mut facts = project.facts(caller).await?;
     facts.heed(holds);
     let snapshot = project.planner().observe(facts);
     project.refuse_other_hosts(&snapshot.facts)?;
     project.refuse_if_all_unknown(&snapshot, request)?;
-    on_snapshot(&snapshot);
+    Ok(snapshot)
+}
+
+/// Returns the plan for a snapshot.
+pub(super) fn propose_for(cycle: Cycle<'_>, snapshot: Snapshot) -> Result<Proposal, ReconcileError> {
+    let Cycle { project, request, saved, .. } = cycle;
     let held = judge_commands::held_by_operator(&project.desired, &snapshot.observed.services, request);
     if let Some(held) = held {
         return Err(ReconcileError::Held(Box::new(held)));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
@@ -13,15 +14,14 @@ use crate::model::converged::Converged;
 use crate::model::desired::Desired;
 use crate::model::event::{Event, EventKind};
 use crate::model::plan::{Plan, Purpose};
-use crate::model::snapshot::{Proposal, Snapshot};
+use crate::model::snapshot::Proposal;
 use crate::reconcile::approval::Approval;
 use crate::reconcile::error::ReconcileError;
 use crate::reconcile::proposal::{self, Cycle};
 use crate::reconcile::report::{RunReport, RunStatus};
 use crate::reconcile::{lock, one_shot, run_notices, wire};
-use crate::store::lock::HostLock;
 use crate::store::sqlite::Sqlite;
-use crate::store::{Author, Run, RunBegun, RunEnd, Store as _, StoreError};
+use crate::store::{Author, Grant, Journal as _, Run, RunBegun, RunEnd, StoreError};
 
 /// Command that a run carries out.
 #[derive(Clone, Copy)]
@@ -53,7 +53,7 @@ pub(crate) trait RunListener: Sync {
 }
 
 /// Records the end of a run that a second signal ends at once.
-pub(crate) type CutOff = Box<dyn Fn(Interrupt) + Send>;
+pub(crate) type CutOff = Box<dyn FnOnce(Interrupt) -> BoxFuture<'static, ()> + Send>;
 
 /// A run that holds the host's lock.
 pub(crate) struct ActiveRun<'a> {
@@ -61,8 +61,7 @@ pub(crate) struct ActiveRun<'a> {
     command: RunCommand<'a>,
     author: Author,
     began: Timestamp,
-    /// `None`: the world is a file of the caller's own.
-    lock: Option<HostLock>,
+    lock: Grant,
     /// The caller knows that the store fails: that is reported once.
     store_told: AtomicBool,
 }
@@ -72,16 +71,11 @@ pub(crate) async fn begin<'a>(cycle: Cycle<'a>, command: RunCommand<'a>) -> Resu
     let Cycle { caller, project, request, .. } = cycle;
     let began = project.driver().now();
     let author = Author { by: lock::who(caller.environment()), run: run_id(began) };
-    // A simulated world is a file of the caller's own; the machine is shared.
-    let lock = if project.is_simulated() {
-        None
-    } else {
-        Some(lock::take(caller, command.name, project, command.lock_timeout).await?)
-    };
+    let lock = lock::take(caller, command.name, project, command.lock_timeout).await?;
     let run = ActiveRun { cycle, command, author, began, lock, store_told: AtomicBool::new(false) };
-    project.ensure_writable(request.purpose, |error| report_store(&run, error))?;
-    project.rename_former().unwrap_or_else(|error| report_store(&run, &error));
-    close_killed(&run);
+    project.ensure_writable(request.purpose, |error| report_store(&run, error)).await?;
+    project.rename_former().await.unwrap_or_else(|error| report_store(&run, &error));
+    close_killed(&run).await.unwrap_or_else(|error| report_store(&run, &error));
     Ok(run)
 }
 
@@ -89,13 +83,12 @@ pub(crate) async fn begin<'a>(cycle: Cycle<'a>, command: RunCommand<'a>) -> Resu
 pub(crate) async fn propose_for_run(run: &ActiveRun<'_>) -> Result<Proposal, ReconcileError> {
     let Cycle { project, request, .. } = run.cycle;
     if request.purpose != Purpose::Down {
-        project.require_holds()?;
+        project.require_holds().await?;
     }
-    let record_seen = |snapshot: &Snapshot| {
-        let look = RecordedSnapshot { desired: &project.desired, snapshot, author: &run.author };
-        apply::record_seen(project.store(), look).unwrap_or_else(|error| report_store(run, &error));
-    };
-    proposal::propose(run.cycle, BTreeMap::new(), &record_seen).await
+    let snapshot = proposal::look(run.cycle, BTreeMap::new()).await?;
+    let recorded = RecordedSnapshot { desired: &project.desired, snapshot: &snapshot, author: &run.author };
+    apply::record_seen(project.store(), recorded).await.unwrap_or_else(|error| report_store(run, &error));
+    proposal::propose_for(run.cycle, snapshot)
 }
 
 /// Carries out an approved plan, and records how that ended.
@@ -106,14 +99,14 @@ pub(crate) async fn carry_out(
 ) -> Result<RunReport, ReconcileError> {
     let Cycle { caller, project, request, .. } = run.cycle;
     let plan = &approval.proposal().plan;
-    keep_approved(run, plan)?;
+    keep_approved(run, plan).await?;
     project.driver().record(&project.desired.project).await;
     let (outcome, took_ms) = if plan.steps.is_empty() && plan.settled().next().is_none() {
-        forget_recovered(run, plan);
+        forget_recovered(run, plan).await;
         (nothing_to_do(run, plan, listener), None)
     } else {
         listener.begins();
-        record_begin(run).unwrap_or_else(|error| report_store(run, &error));
+        record_begin(run).await?;
         if !project.is_simulated() {
             listener.on_cut_off(record_cut_off(run));
         }
@@ -125,9 +118,9 @@ pub(crate) async fn carry_out(
     settle_owner(run, &outcome)?;
     let undone = one_shot::undone(caller, project, request, plan).await;
     // Before the last event: a world that can't be written back has not changed.
-    project.close(caller)?;
+    project.close(caller).await?;
     let status = RunStatus::of_outcome(&outcome);
-    keep_converged(run, status).unwrap_or_else(|error| report_store(run, &error));
+    keep_converged(run, status).await.unwrap_or_else(|error| report_store(run, &error));
     let report = RunReport {
         run: run.author.run.clone(),
         began: run.began,
@@ -140,7 +133,7 @@ pub(crate) async fn carry_out(
         undone,
     };
     listener.ended(&report);
-    record_end(run, &report);
+    record_end(run, &report).await;
     let told = run_notices::tell(project, &|line| caller.warn(line)).await;
     told.unwrap_or_else(|error| report_store(run, &error));
     Ok(report)
@@ -154,13 +147,13 @@ fn report_store(run: &ActiveRun<'_>, error: &StoreError) {
 }
 
 /// Keeps what was approved, before it is carried out: the owner of the project, its mode, and what was resumed.
-fn keep_approved(run: &ActiveRun<'_>, plan: &Plan) -> Result<(), ReconcileError> {
+async fn keep_approved(run: &ActiveRun<'_>, plan: &Plan) -> Result<(), ReconcileError> {
     let Cycle { caller, project, request, .. } = run.cycle;
     if !plan.steps.is_empty() || request.purpose != Purpose::Down {
         project.own(caller)?;
     }
-    project.keep_mode(request.purpose)?;
-    one_shot::keep_resumed(project, request)
+    project.keep_mode(request.purpose).await?;
+    one_shot::keep_resumed(project, request).await
 }
 
 /// Takes note of what is left: nothing of the previous owner's, or nothing at all.
@@ -179,10 +172,10 @@ fn is_all_gone(plan: &Plan) -> bool {
 }
 
 /// Forgets attempts that do not count any more; where there is something to do, the run itself forgets them.
-fn forget_recovered(run: &ActiveRun<'_>, plan: &Plan) {
+async fn forget_recovered(run: &ActiveRun<'_>, plan: &Plan) {
     let Cycle { caller, project, .. } = run.cycle;
     for service in &plan.recovered {
-        if let Err(error) = project.store().set_attempts(&plan.project, service, None) {
+        if let Err(error) = project.store().set_attempts(&plan.project, service, None).await {
             caller.warn(&format!("{error}; what was tried of {service} goes on counting"));
         }
     }
@@ -207,7 +200,7 @@ fn nothing_to_do(run: &ActiveRun<'_>, plan: &Plan, listener: &dyn RunListener) -
 async fn apply_plan(run: &ActiveRun<'_>, approval: &Approval, listener: &dyn RunListener) -> Outcome {
     let Cycle { project, request, saved, .. } = run.cycle;
     let Proposal { snapshot, plan } = approval.proposal();
-    let earlier = project.store().pending(&project.desired.project).unwrap_or_default();
+    let earlier = project.store().pending(&project.desired.project).await.unwrap_or_default();
     let planner = project.planner();
     let orphans = &snapshot.observed.orphans;
     let orphans = orphans.iter().map(|orphan| (orphan.service.clone(), orphan.stop.clone())).collect();
@@ -225,23 +218,26 @@ async fn apply_plan(run: &ActiveRun<'_>, approval: &Approval, listener: &dyn Run
         options: run.command.options,
         events: &|event| listener.event(event),
         interrupt: listener.interrupt(),
-        check_lock: &|| lock::check(run.lock.as_ref()),
+        check_lock: &|| lock::check(&run.lock),
     };
     apply::apply(context, plan).await
 }
 
 /// Records runs that were killed: under the lock no other run of this host is under way.
-fn close_killed(run: &ActiveRun<'_>) {
-    let project = run.cycle.project;
-    let notices = |killed: &RunBegun| run_notices::of_killed(project, killed);
-    let closed = project.store().close_killed(&project.desired.project, &notices);
-    closed.unwrap_or_else(|error| report_store(run, &error));
+async fn close_killed(run: &ActiveRun<'_>) -> Result<(), StoreError> {
+    let (project, name) = (run.cycle.project, &run.cycle.project.desired.project);
+    let killed = project.store().runs_begun(name).await?;
+    if killed.is_empty() {
+        return Ok(());
+    }
+    let notices: Vec<_> = killed.iter().flat_map(|killed| run_notices::of_killed(project, killed)).collect();
+    project.store().close_killed(run.lock.token(), name, &notices).await
 }
 
-/// Records the run before its first effect.
-fn record_begin(run: &ActiveRun<'_>) -> Result<(), StoreError> {
+/// Records the run before its first effect. Where another run has taken the lock since, there is none.
+async fn record_begin(run: &ActiveRun<'_>) -> Result<(), ReconcileError> {
     let desired = &run.cycle.project.desired;
-    run.cycle.project.store().begin_run(&RunBegun {
+    let begun = RunBegun {
         id: run.author.run.clone(),
         manifest: desired.entry.display().to_string(),
         project: desired.project.clone(),
@@ -249,18 +245,26 @@ fn record_begin(run: &ActiveRun<'_>) -> Result<(), StoreError> {
         by: run.author.by.clone(),
         began: run.began,
         mode: desired.mode.clone(),
-    })
+    };
+    match run.cycle.project.store().begin_run(run.lock.token(), &begun).await {
+        Ok(()) => Ok(()),
+        Err(error @ StoreError::Fenced { .. }) => Err(ReconcileError::LockLost(error.to_string())),
+        Err(error @ (StoreError::Unusable { .. } | StoreError::Full { .. } | StoreError::Newer { .. })) => {
+            report_store(run, &error);
+            Ok(())
+        }
+    }
 }
 
 /// Records the end of a run that a second signal ends at once. It is done beside the run, by a connection of its own.
 fn record_cut_off(run: &ActiveRun<'_>) -> CutOff {
     let store = Sqlite::at(&wire::state_folder(run.cycle.caller.environment()));
-    let (record, exit_code) = (run_of(run), run.command.exit_code);
+    let (record, exit_code, token) = (run_of(run), run.command.exit_code, run.lock.token());
     Box::new(move |interrupt| {
         let (end, exit_code) = (end_of(Some(interrupt)), exit_code(RunStatus::of_interrupt(interrupt)));
-        let record = Run { ended: Timestamp::now(), end, exit_code, ..record.clone() };
+        let record = Run { ended: Timestamp::now(), end, exit_code, ..record };
         // One that can't be recorded is recorded by the next run, as killed.
-        drop(store.record_run(&record, &[]));
+        Box::pin(async move { drop(store.record_run(token, &record, &[]).await) })
     })
 }
 
@@ -299,7 +303,7 @@ fn first_error(outcome: &Outcome) -> Option<String> {
 }
 
 /// Records the end of a run, with what notifiers are to be told of it.
-fn record_end(run: &ActiveRun<'_>, report: &RunReport) {
+async fn record_end(run: &ActiveRun<'_>, report: &RunReport) {
     let Cycle { project, request, .. } = run.cycle;
     let record = Run {
         ended: report.ended,
@@ -309,17 +313,17 @@ fn record_end(run: &ActiveRun<'_>, report: &RunReport) {
         first_error: first_error(&report.outcome),
         ..run_of(run)
     };
-    let notices = run_notices::of_end(project, request, &record, report.status).unwrap_or_else(|error| {
+    let notices = run_notices::of_end(project, request, &record, report.status).await.unwrap_or_else(|error| {
         report_store(run, &error);
         Vec::new()
     });
-    if let Err(error) = project.store().record_run(&record, &notices) {
+    if let Err(error) = project.store().record_run(run.lock.token(), &record, &notices).await {
         report_store(run, &error);
     }
 }
 
 /// Keeps the manifest of a run after which all was as it said, for `lcm rollback`.
-fn keep_converged(run: &ActiveRun<'_>, status: RunStatus) -> Result<(), StoreError> {
+async fn keep_converged(run: &ActiveRun<'_>, status: RunStatus) -> Result<(), StoreError> {
     let Cycle { project, request, .. } = run.cycle;
     let Desired { mode, own_mode, goals_requested, entry, files, .. } = &project.desired;
     let is_whole = request.purpose == Purpose::Apply && request.targets.is_empty() && request.excludes.is_empty();
@@ -335,7 +339,7 @@ fn keep_converged(run: &ActiveRun<'_>, status: RunStatus) -> Result<(), StoreErr
         entry: entry.clone(),
         files: Arc::clone(files),
     };
-    project.store().keep_converged(&project.desired.project, &converged)
+    project.store().keep_converged(&project.desired.project, &converged).await
 }
 
 /// `20261121-153000-4711`: when it began, and the process. People read it, and in this order runs are sorted.

@@ -10,7 +10,7 @@ use crate::reconcile::report::RunStatus;
 use crate::store::{KILLED_EXIT_CODE, Run, RunBegun, RunNotice, StoreError, ToldMode};
 
 /// Returns the notices of a run that has ended.
-pub(crate) fn of_end(
+pub(crate) async fn of_end(
     project: &Project,
     request: &Request,
     run: &Run,
@@ -37,7 +37,7 @@ pub(crate) fn of_end(
             notices.push(notice(&digest, payload));
         }
         if is_whole && status.is_over() && notifier.events.contains(&RunEvent::ModeChanged) {
-            let changed = mode_changed(project, run, &digest, payload(RunEvent::ModeChanged))?;
+            let changed = mode_changed(project, run, &digest, payload(RunEvent::ModeChanged)).await?;
             notices.extend(changed.map(|payload| notice(&digest, payload)));
         }
     }
@@ -45,20 +45,20 @@ pub(crate) fn of_end(
 }
 
 /// The event of a mode that a notifier does not know of yet.
-fn mode_changed(
+async fn mode_changed(
     project: &Project,
     run: &Run,
     digest: &str,
     payload: RunPayload,
 ) -> Result<Option<RunPayload>, StoreError> {
     let store = project.store();
-    let told = store.told_mode(&run.project, digest)?;
+    let told = store.told_mode(&run.project, digest).await?;
     if told.as_ref().is_some_and(|ToldMode(told)| *told == payload.mode) {
         return Ok(None);
     }
     // One that is new is not told of what was so before it, nor of no mode at all.
     if told.is_none() && (!run.changed || payload.mode.is_none()) {
-        store.set_told_mode(&run.project, digest, payload.mode.as_ref())?;
+        store.set_told_mode(&run.project, digest, payload.mode.as_ref()).await?;
         return Ok(None);
     }
     Ok(Some(RunPayload { from_mode: told.and_then(|ToldMode(told)| told), ..payload }))
@@ -101,7 +101,7 @@ pub(crate) async fn tell(project: &Project, warn: &dyn Fn(&str)) -> Result<(), S
     let (store, name) = (project.store(), &project.desired.project);
     let notifiers: Vec<(&Notifier, String)> = asking(project).collect();
     let (mut done, mut tried) = (Vec::new(), Vec::new());
-    for notice in store.run_notices(name)? {
+    for notice in store.run_notices(name).await? {
         let found = notifiers.iter().find(|(_, digest)| *digest == notice.notifier);
         let Some((notifier, _)) = found else {
             warn(&format!(
@@ -124,7 +124,7 @@ pub(crate) async fn tell(project: &Project, warn: &dyn Fn(&str)) -> Result<(), S
     if done.is_empty() && tried.is_empty() {
         return Ok(());
     }
-    store.settle_run_notices(name, &done, &tried)
+    store.settle_run_notices(name, &done, &tried).await
 }
 
 fn named(notice: &RunNotice) -> &'static str {

@@ -8,21 +8,19 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use async_trait::async_trait;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
+use super::lease::{FencingToken, Grant, Guard, Holder, Lease, LeaseError, LeaseRequest, Scope, acquire_in_time};
 use crate::files::host_wide;
 use crate::model::harmless;
 
 mod socket;
-
-pub use socket::Process;
-
-/// Between two tries: short against any apply, long against the cost of a system call.
-const POLL: Duration = Duration::from_millis(100);
+mod token;
 
 /// A holder writes who it is within microseconds of taking the lock; this bounds how long we look for it.
 const HOLDER_TRIES: u32 = 10;
@@ -35,122 +33,116 @@ const REPLACED_MAX: u32 = 10;
 const SOCKET_TRIES: u32 = 10;
 const SOCKET_PAUSE: Duration = Duration::from_millis(20);
 
-/// A holder's line is a few hundred bytes; anybody may write the file, so it is not read without an end.
+/// A holder's line is a few hundred bytes. Every user may write the file, so the read is bounded.
 const HOLDER_BYTES_MAX: u64 = 4096;
 
-/// Who holds the lock.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    pub pid: u32,
-    pub user: String,
-    pub command: String,
-    pub since: Timestamp,
-    pub project: String,
+/// Locks of this host: one file, whose path all users share.
+#[derive(Clone, Debug)]
+pub struct HostLock {
+    path: PathBuf,
 }
 
-impl std::fmt::Display for Holder {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { pid, user, command, since, project } = self;
-        write!(formatter, "`{command}` of {user} (pid {pid}, project {project}), since {since:.0}")
+impl HostLock {
+    /// Returns the lock at a path. Touches nothing yet.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+}
+
+#[async_trait]
+impl Lease for HostLock {
+    /// The kernel's calls and the short pauses between them are made off the runtime's threads.
+    async fn acquire(&self, scope: &Scope, request: &LeaseRequest<'_>) -> Result<Grant, LeaseError> {
+        if *scope != Scope::host() {
+            return Err(LeaseError::Unusable {
+                lease: name(&self.path),
+                reason: format!("it covers the host, not {scope}"),
+            });
+        }
+        acquire_in_time(request, || {
+            let (path, holder, newest) = (self.path.clone(), request.holder.clone(), request.newest);
+            let attempt = tokio::task::spawn_blocking(move || try_take(&path, &holder, newest));
+            async {
+                // Only the end of the runtime cancels an attempt.
+                attempt.await.unwrap_or_else(|error| match error.try_into_panic() {
+                    Ok(panic) => resume_unwind(panic),
+                    Err(error) => Err(unusable(&self.path, &error)),
+                })
+            }
+        })
+        .await
     }
 }
 
 /// The lock, held until this is dropped or the process ends. The file stays.
 #[derive(Debug)]
-pub struct HostLock {
+struct Held {
     path: PathBuf,
     file: File,
     /// Closed before the file is unlocked: the next holder must find both free.
     socket: Option<UnixListener>,
 }
 
-impl HostLock {
+impl Guard for Held {
     /// Proves that the locked file is still the one at its path: the one that any other lcm would lock.
-    pub fn check(&self) -> Result<(), LockError> {
+    fn check(&self) -> Result<(), LeaseError> {
         match is_at(&self.file, &self.path) {
             Ok(true) => Ok(()),
-            Ok(false) => Err(LockError::Replaced { path: self.path.clone() }),
-            Err(error) => Err(LockError::Unusable { path: self.path.clone(), reason: error.to_string() }),
+            Ok(false) => Err(LeaseError::Lost { lease: name(&self.path) }),
+            Err(error) => Err(unusable(&self.path, &error)),
         }
     }
 }
 
-impl Drop for HostLock {
+impl Drop for Held {
     fn drop(&mut self) {
         drop(self.socket.take());
-        // Emptied first, so that nobody is named who does not hold it any more.
+        // Emptied first, so that no message names a holder that has released it.
         let _ = self.file.set_len(0);
         let _ = self.file.unlock();
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum LockError {
-    #[error("another lcm holds the lock {}: {}", path.display(), name_holder(holder.as_deref(), *process))]
-    Held { path: PathBuf, holder: Option<Box<Holder>>, process: Option<Process> },
-    #[error("the lock {} was removed or replaced while it was held", path.display())]
-    Replaced { path: PathBuf },
-    #[error("the lock {} can't be used: {reason}; or set LCM_LOCK to another path, the same for all users of this host", path.display())]
-    Unusable { path: PathBuf, reason: String },
+fn name(path: &Path) -> String {
+    format!("the lock {}", path.display())
 }
 
-/// Takes the lock, waiting for it for at most `patience`. `on_wait` is told once who is waited for.
-pub async fn take(
-    path: &Path,
-    holder: &Holder,
-    patience: Duration,
-    on_wait: impl Fn(&LockError),
-) -> Result<HostLock, LockError> {
-    let began = Instant::now();
-    let mut told = false;
-    loop {
-        match try_take(path, holder) {
-            Err(held @ LockError::Held { .. }) => {
-                let left = patience.saturating_sub(began.elapsed());
-                if left.is_zero() {
-                    return Err(held);
-                }
-                if !told {
-                    on_wait(&held);
-                    told = true;
-                }
-                tokio::time::sleep(POLL.min(left)).await;
-            }
-            taken_or_unusable => return taken_or_unusable,
-        }
-    }
+fn unusable(path: &Path, reason: &dyn std::fmt::Display) -> LeaseError {
+    let reason = format!("{reason}; or set LCM_LOCK to another path, the same for all users of this host");
+    LeaseError::Unusable { lease: name(path), reason }
 }
 
 /// Takes the lock if it is free.
-pub fn try_take(path: &Path, holder: &Holder) -> Result<HostLock, LockError> {
-    let unusable = |error: io::Error| LockError::Unusable { path: path.to_owned(), reason: error.to_string() };
+fn try_take(path: &Path, holder: &Holder, newest: FencingToken) -> Result<Grant, LeaseError> {
+    let io_error = |error: io::Error| unusable(path, &error);
     for _ in 0..REPLACED_MAX {
-        let mut file = host_wide::open_or_make(path).map_err(unusable)?;
+        let mut file = host_wide::open_or_make(path).map_err(io_error)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let holder = host_wide::has_one_name(&file).then(|| read_holder(&mut file)).flatten().map(Box::new);
-                return Err(LockError::Held { path: path.to_owned(), holder, process: socket::holder(path) });
+                return Err(LeaseError::Held { lease: name(path), holder, process: socket::holder(path) });
             }
-            Err(TryLockError::Error(error)) => return Err(unusable(error)),
+            Err(TryLockError::Error(error)) => return Err(io_error(error)),
         }
         // Between opening and locking it may have been removed: then another lcm locks another file.
-        if !is_at(&file, path).map_err(unusable)? {
+        if !is_at(&file, path).map_err(io_error)? {
             continue;
         }
         let socket = bind(path)?;
-        let mut lock = HostLock { path: path.to_owned(), file, socket: Some(socket) };
+        let mut lock = Held { path: path.to_owned(), file, socket: Some(socket) };
         // Where the file is another user's and only readable, the lock holds all the same, without a name in it.
         if host_wide::has_one_name(&lock.file) {
             let _ = write_holder(&mut lock.file, holder);
         }
-        return Ok(lock);
+        return Ok(Grant::new(token::next(path, newest, Timestamp::now()), Box::new(lock)));
     }
-    Err(LockError::Replaced { path: path.to_owned() })
+    Err(LeaseError::Lost { lease: name(path) })
 }
 
 /// Binds the socket, for which the lock file is held already.
-fn bind(path: &Path) -> Result<UnixListener, LockError> {
+fn bind(path: &Path) -> Result<UnixListener, LeaseError> {
     for attempt in 0..SOCKET_TRIES {
         if attempt > 0 {
             std::thread::sleep(SOCKET_PAUSE);
@@ -159,15 +151,14 @@ fn bind(path: &Path) -> Result<UnixListener, LockError> {
             Ok(socket) => return Ok(socket),
             Err(error) if error.kind() == ErrorKind::AddrInUse => {}
             Err(error) => {
-                let reason = format!("can't bind the socket beside it: {error}");
-                return Err(LockError::Unusable { path: path.to_owned(), reason });
+                return Err(unusable(path, &format!("can't bind the socket beside it: {error}")));
             }
         }
     }
-    Err(LockError::Held { path: path.to_owned(), holder: None, process: socket::holder(path) })
+    Err(LeaseError::Held { lease: name(path), holder: None, process: socket::holder(path) })
 }
 
-/// Whether an open file is the one at this path.
+/// Returns whether an open file is the one at this path.
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let held = file.metadata()?;
     match fs::symlink_metadata(path) {
@@ -202,7 +193,7 @@ fn read_holder(file: &mut File) -> Option<Holder> {
     None
 }
 
-/// The file is anybody's to write, and this goes to a terminal.
+/// Every user may write the file, and this goes to a terminal.
 fn made_harmless(holder: Holder) -> Holder {
     let clean = |text: String| harmless::line(&text);
     Holder {
@@ -211,18 +202,6 @@ fn made_harmless(holder: Holder) -> Holder {
         project: clean(holder.project),
         pid: holder.pid,
         since: holder.since,
-    }
-}
-
-/// The holder's own line, and the process that the kernel names where that is another one.
-fn name_holder(holder: Option<&Holder>, process: Option<Process>) -> String {
-    match (holder, process) {
-        (Some(holder), Some(process)) if i64::from(holder.pid) != i64::from(process.pid) => {
-            format!("{holder}; its socket is held by {process}")
-        }
-        (Some(holder), _) => holder.to_string(),
-        (None, Some(process)) => format!("its socket is held by {process}"),
-        (None, None) => "what holds it has not given a name".to_owned(),
     }
 }
 

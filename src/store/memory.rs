@@ -1,34 +1,43 @@
-//! A store that lasts as long as the command: for simulated worlds, which have no past of this machine.
+//! Store and lease that last as long as the command: for simulated worlds, which have no past of this machine.
+
+mod lease;
+
+pub use lease::MemoryLease;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use async_trait::async_trait;
+
+use super::attempts::Attempts;
+use super::error::StoreError;
+use super::holds::Holds;
+use super::journal::{CONVERGED_MAX, Entry, Journal, PENDING_MAX, PendingChange};
+use super::lease::FencingToken;
 use super::past::{self, Change, Reading};
+use super::record::{Called, KILLED_EXIT_CODE, Measure, Run, RunBegun, RunEnd, RunNotice, ToldMode, Transition};
 use crate::model::converged::Converged;
-use crate::model::facts::{Attempts, HistoryFact, Report};
+use crate::model::facts::{self, HistoryFact, Report};
 use crate::model::hooks::RunEvent;
 use crate::model::names::{ModeName, ProjectName, ServiceName};
 use crate::model::pending::{Due, PendingCall, TRIES_MAX};
 use crate::model::words::{Said, Switched, Words};
-use crate::store::{
-    CONVERGED_MAX, Called, Entry, KILLED_EXIT_CODE, Measure, PENDING_MAX, PendingChange, Run, RunBegun, RunEnd,
-    RunNotice, Store, StoreError, ToldMode, Transition,
-};
 
-/// What one command wrote down.
+/// Records of one command.
 #[derive(Debug, Default)]
 pub struct Memory {
     transitions: Mutex<Vec<Transition>>,
     measures: Mutex<Vec<Measure>>,
     runs: Mutex<Vec<Run>>,
     words: Mutex<Words>,
-    attempts: Mutex<BTreeMap<(ProjectName, ServiceName), Attempts>>,
+    attempts: Mutex<BTreeMap<(ProjectName, ServiceName), facts::Attempts>>,
     reports: Mutex<BTreeMap<(ProjectName, ServiceName), Report>>,
     run_notices: Mutex<Notices>,
     told_modes: Mutex<BTreeMap<String, ToldMode>>,
     converged: Mutex<Vec<Converged>>,
     calls: Mutex<Vec<Called>>,
     begun: Mutex<Vec<RunBegun>>,
+    newest_token: Mutex<FencingToken>,
     pending: Mutex<Pending>,
 }
 
@@ -84,56 +93,98 @@ impl Memory {
     }
 }
 
-impl Store for Memory {
-    fn write(&self, entry: &Entry<'_>) -> Result<Vec<u64>, StoreError> {
+impl Memory {
+    /// Refuses a record of a run under an older token than the newest.
+    fn fence(&self, token: FencingToken) -> Result<(), StoreError> {
+        let mut newest = lock(&self.newest_token);
+        if token < *newest {
+            return Err(StoreError::Fenced { token, newest: *newest });
+        }
+        *newest = token;
+        Ok(())
+    }
+
+    fn end_run(&self, run: &Run) {
+        lock(&self.begun).retain(|begun| begun.id != run.id);
+        lock(&self.runs).push(run.clone());
+    }
+
+    fn add_notices(&self, added: &[RunNotice]) {
+        for notice in added {
+            if notice.payload.hook == RunEvent::ModeChanged {
+                let mode = ToldMode(notice.payload.mode.clone());
+                lock(&self.told_modes).insert(notice.notifier.clone(), mode);
+            }
+            let mut notices = lock(&self.run_notices);
+            notices.last_id += 1;
+            let id = notices.last_id;
+            notices.all.push(RunNotice { id, ..notice.clone() });
+        }
+    }
+}
+
+#[async_trait]
+impl Journal for Memory {
+    async fn write(&self, entry: &Entry<'_>) -> Result<Vec<u64>, StoreError> {
         lock(&self.transitions).extend(entry.transition.cloned());
         lock(&self.calls).extend(entry.call.cloned());
         Ok(lock(&self.pending).change(entry.pending))
     }
 
     /// One command knows one project, here and below.
-    fn pending(&self, _: &ProjectName) -> Result<Vec<PendingCall>, StoreError> {
+    async fn pending(&self, _: &ProjectName) -> Result<Vec<PendingCall>, StoreError> {
         Ok(lock(&self.pending).calls.clone())
     }
 
     /// One command knows one project: its words are kept under no name.
-    fn rename_project(&self, _from: &ProjectName, _to: &ProjectName) -> Result<(), StoreError> {
+    async fn rename_project(&self, _from: &ProjectName, _to: &ProjectName) -> Result<(), StoreError> {
         Ok(())
     }
 
-    fn begin_run(&self, begun: &RunBegun) -> Result<(), StoreError> {
+    async fn newest_token(&self) -> Result<FencingToken, StoreError> {
+        Ok(*lock(&self.newest_token))
+    }
+
+    async fn begin_run(&self, token: FencingToken, begun: &RunBegun) -> Result<(), StoreError> {
+        self.fence(token)?;
         let mut all = lock(&self.begun);
         all.retain(|other| other.id != begun.id);
         all.push(begun.clone());
         Ok(())
     }
 
-    fn runs_begun(&self, _: &ProjectName) -> Result<Vec<RunBegun>, StoreError> {
+    async fn runs_begun(&self, _: &ProjectName) -> Result<Vec<RunBegun>, StoreError> {
         Ok(lock(&self.begun).clone())
     }
 
-    fn close_killed(
+    async fn close_killed(
         &self,
-        project: &ProjectName,
-        notices: &dyn Fn(&RunBegun) -> Vec<RunNotice>,
+        token: FencingToken,
+        _: &ProjectName,
+        notices: &[RunNotice],
     ) -> Result<(), StoreError> {
-        for begun in self.runs_begun(project)? {
-            let notices = notices(&begun);
+        let killed = lock(&self.begun).clone();
+        if killed.is_empty() {
+            return Ok(());
+        }
+        self.fence(token)?;
+        for begun in killed {
             let RunBegun { id, manifest, project, command, by, began, mode: _ } = begun;
             let changed = lock(&self.transitions).iter().any(|transition| transition.author.run == id);
             let (end, exit_code, first_error) = (RunEnd::Killed, KILLED_EXIT_CODE, None);
             let ended = began;
             let run = Run { id, manifest, project, command, by, began, ended, end, exit_code, changed, first_error };
-            self.record_run(&run, &notices)?;
+            self.end_run(&run);
         }
+        self.add_notices(notices);
         Ok(())
     }
 
-    fn run_notices(&self, _project: &ProjectName) -> Result<Vec<RunNotice>, StoreError> {
+    async fn run_notices(&self, _project: &ProjectName) -> Result<Vec<RunNotice>, StoreError> {
         Ok(lock(&self.run_notices).all.clone())
     }
 
-    fn settle_run_notices(&self, _project: &ProjectName, done: &[u64], tried: &[u64]) -> Result<(), StoreError> {
+    async fn settle_run_notices(&self, _project: &ProjectName, done: &[u64], tried: &[u64]) -> Result<(), StoreError> {
         let notices = &mut lock(&self.run_notices).all;
         for notice in notices.iter_mut().filter(|notice| tried.contains(&notice.id)) {
             notice.tries += 1;
@@ -142,7 +193,7 @@ impl Store for Memory {
         Ok(())
     }
 
-    fn remember(&self, measure: &Measure) -> Result<(), StoreError> {
+    async fn record_measure(&self, measure: &Measure) -> Result<(), StoreError> {
         let mut measures = lock(&self.measures);
         measures.push(measure.clone());
         let alike = |other: &Measure| {
@@ -157,7 +208,7 @@ impl Store for Memory {
         Ok(())
     }
 
-    fn last_known(&self, project: &ProjectName) -> Result<BTreeMap<ServiceName, HistoryFact>, StoreError> {
+    async fn last_known(&self, project: &ProjectName) -> Result<BTreeMap<ServiceName, HistoryFact>, StoreError> {
         let changes = self.transitions().into_iter().filter(|transition| transition.project == *project);
         let changes =
             changes.map(|transition| Change { service: transition.service, to: transition.to, made: transition.made });
@@ -173,54 +224,32 @@ impl Store for Memory {
         Ok(known)
     }
 
-    fn record_run(&self, run: &Run, notices: &[RunNotice]) -> Result<(), StoreError> {
-        for notice in notices {
-            if notice.payload.hook == RunEvent::ModeChanged {
-                self.set_told_mode(&run.project, &notice.notifier, notice.payload.mode.as_ref())?;
-            }
-            let mut notices = lock(&self.run_notices);
-            notices.last_id += 1;
-            let id = notices.last_id;
-            notices.all.push(RunNotice { id, ..notice.clone() });
-        }
-        lock(&self.begun).retain(|begun| begun.id != run.id);
-        lock(&self.runs).push(run.clone());
+    async fn record_run(&self, token: FencingToken, run: &Run, notices: &[RunNotice]) -> Result<(), StoreError> {
+        self.fence(token)?;
+        self.end_run(run);
+        self.add_notices(notices);
         Ok(())
     }
 
-    fn last_run(&self, project: &ProjectName) -> Result<Option<Run>, StoreError> {
+    async fn last_run(&self, project: &ProjectName) -> Result<Option<Run>, StoreError> {
         Ok(lock(&self.runs).iter().rev().find(|run| run.project == *project).cloned())
     }
 
-    /// One command knows one project: the words are its own.
-    fn words(&self, _project: &ProjectName) -> Result<Words, StoreError> {
-        Ok(lock(&self.words).clone())
-    }
-
-    fn say(&self, _project: &ProjectName, service: &ServiceName, said: Option<&Said>) -> Result<(), StoreError> {
-        let services = &mut lock(&self.words).services;
-        match said {
-            Some(said) => services.insert(service.clone(), said.clone()),
-            None => services.remove(service),
-        };
-        Ok(())
-    }
-
-    fn switch(&self, _project: &ProjectName, switched: Option<&Switched>) -> Result<(), StoreError> {
-        lock(&self.words).mode = switched.cloned();
-        Ok(())
-    }
-
-    fn told_mode(&self, _project: &ProjectName, notifier: &str) -> Result<Option<ToldMode>, StoreError> {
+    async fn told_mode(&self, _project: &ProjectName, notifier: &str) -> Result<Option<ToldMode>, StoreError> {
         Ok(lock(&self.told_modes).get(notifier).cloned())
     }
 
-    fn set_told_mode(&self, _project: &ProjectName, notifier: &str, mode: Option<&ModeName>) -> Result<(), StoreError> {
+    async fn set_told_mode(
+        &self,
+        _project: &ProjectName,
+        notifier: &str,
+        mode: Option<&ModeName>,
+    ) -> Result<(), StoreError> {
         lock(&self.told_modes).insert(notifier.to_owned(), ToldMode(mode.cloned()));
         Ok(())
     }
 
-    fn keep_converged(&self, _project: &ProjectName, converged: &Converged) -> Result<(), StoreError> {
+    async fn keep_converged(&self, _project: &ProjectName, converged: &Converged) -> Result<(), StoreError> {
         let mut kept = lock(&self.converged);
         if kept.first().is_some_and(|newest| newest.is_like(converged)) {
             return Ok(());
@@ -231,11 +260,47 @@ impl Store for Memory {
         Ok(())
     }
 
-    fn converged(&self, _project: &ProjectName) -> Result<Vec<Converged>, StoreError> {
+    async fn converged(&self, _project: &ProjectName) -> Result<Vec<Converged>, StoreError> {
         Ok(lock(&self.converged).clone())
     }
+}
 
-    fn set_report(
+#[async_trait]
+impl Holds for Memory {
+    /// One command knows one project: the words are its own.
+    async fn holds(&self, _project: &ProjectName) -> Result<Words, StoreError> {
+        Ok(lock(&self.words).clone())
+    }
+
+    async fn set_hold(
+        &self,
+        _project: &ProjectName,
+        service: &ServiceName,
+        said: Option<&Said>,
+    ) -> Result<(), StoreError> {
+        let services = &mut lock(&self.words).services;
+        match said {
+            Some(said) => services.insert(service.clone(), said.clone()),
+            None => services.remove(service),
+        };
+        Ok(())
+    }
+
+    async fn set_mode_override(&self, _project: &ProjectName, switched: Option<&Switched>) -> Result<(), StoreError> {
+        lock(&self.words).mode = switched.cloned();
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Attempts for Memory {
+    async fn attempts(&self, project: &ProjectName) -> Result<BTreeMap<ServiceName, facts::Attempts>, StoreError> {
+        let all = lock(&self.attempts);
+        let of_project = all.iter().filter(|((of, _), _)| of == project);
+        Ok(of_project.map(|((_, service), attempts)| (service.clone(), attempts.clone())).collect())
+    }
+
+    async fn set_report(
         &self,
         project: &ProjectName,
         service: &ServiceName,
@@ -249,11 +314,11 @@ impl Store for Memory {
         Ok(())
     }
 
-    fn set_attempts(
+    async fn set_attempts(
         &self,
         project: &ProjectName,
         service: &ServiceName,
-        attempts: Option<&Attempts>,
+        attempts: Option<&facts::Attempts>,
     ) -> Result<(), StoreError> {
         let key = (project.clone(), service.clone());
         match attempts {
@@ -269,71 +334,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use jiff::Timestamp;
-
-    use super::Memory;
-    use crate::store::{Called, Measure, Measured, Store as _, checks};
-
-    #[test]
-    fn words_hold_until_they_are_taken_back() {
-        let store = Memory::default();
-        checks::words(&store, &store);
-    }
-
-    #[test]
-    fn attempts_are_kept_until_all_is_well() {
-        let store = Memory::default();
-        checks::attempts(&store, &store);
-    }
-
-    #[test]
-    fn pending_calls_are_kept_until_they_are_made() {
-        let store = Memory::default();
-        checks::pending(&store, &store);
-    }
-
-    #[test]
-    fn a_run_without_an_end_is_recorded_as_killed() {
-        let store = Memory::default();
-        checks::runs_begun(&store, &store);
-    }
-
-    #[test]
-    fn calls_are_kept_in_their_order() {
-        let store = Memory::default();
-        let call = |hook: &str| Called {
-            at: Timestamp::UNIX_EPOCH,
-            project: "studio".into(),
-            service: "a".into(),
-            run: String::new(),
-            hook: hook.to_owned(),
-            call: "./warm.sh".to_owned(),
-            took_ms: 7,
-            error: None,
-            output: String::new(),
-        };
-        store.record_call(&call("pre_start")).expect("kept");
-        store.record_call(&call("post_start")).expect("kept");
-        assert_eq!(store.calls(), [call("pre_start"), call("post_start")]);
-    }
-
-    #[test]
-    fn of_each_kind_and_service_the_newest_twenty_are_kept() {
-        let store = Memory::default();
-        let measure = |service: &str, what| Measure {
-            at: Timestamp::UNIX_EPOCH,
-            project: "studio".into(),
-            service: service.into(),
-            what,
-        };
-        store.remember(&measure("a", Measured::Evicted)).expect("kept");
-        for took_ms in 1..=23 {
-            store.remember(&measure("b", Measured::Ready { took_ms })).expect("kept");
-        }
-        let measures = store.measures();
-        assert_eq!(measures.len(), 21);
-        assert_eq!(measures[0].what, Measured::Evicted, "another kind does not drive it out");
-        assert_eq!(measures[1].what, Measured::Ready { took_ms: 4 });
-    }
-}
+mod tests;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::Measured;
+use super::record::Measured;
 use crate::model::facts::{Estimates, HistoryFact};
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;

@@ -1,23 +1,46 @@
-//! One reading of what a store keeps of a project: history, holds, the mode override, pending calls.
+//! One reading of what a store keeps of a project: history, attempts, holds, the mode override, pending calls.
 
+use super::error::StoreError;
+use super::handle::Store;
 use crate::model::facts::Facts;
 use crate::model::names::ProjectName;
 use crate::model::words::Words;
-use crate::store::{Store, StoreError};
 
-/// Adds to facts what a store keeps under the names of a project. The last name counts most.
-pub fn recall<'a>(
+/// Success of a reading, by what depends on it.
+#[must_use]
+#[derive(Debug)]
+pub struct Recalled {
+    /// Holds and the mode override. Without them, no step may begin.
+    pub holds: Result<(), StoreError>,
+    /// History, attempts and pending calls. Without them, a plan lacks estimates and budgets.
+    pub journal: Result<(), StoreError>,
+}
+
+/// Adds to facts what a store keeps under the names of a project; the last name takes precedence. What can't be read is
+/// missing in the facts, and reported by concern.
+pub async fn recall<'a>(
     store: &dyn Store,
     names: impl IntoIterator<Item = &'a ProjectName>,
     facts: &mut Facts,
-) -> Result<(), StoreError> {
+) -> Recalled {
+    let mut recalled = Recalled { holds: Ok(()), journal: Ok(()) };
     for project in names {
-        let Words { services, mode } = store.words(project)?;
+        match store.holds(project).await {
+            Ok(Words { services, mode }) => {
+                facts.heed(services);
+                facts.switches = mode.into_iter().chain(std::mem::take(&mut facts.switches)).take(1).collect();
+            }
+            Err(error) => recalled.holds = recalled.holds.and(Err(error)),
+        }
         // A world file brings its own past.
-        facts.remember(store.last_known(project)?);
-        facts.pending.extend(store.pending(project)?);
-        facts.heed(services);
-        facts.switches = mode.into_iter().chain(std::mem::take(&mut facts.switches)).take(1).collect();
+        match store.last_known(project).await {
+            Ok(known) => facts.remember(known),
+            Err(error) => recalled.journal = recalled.journal.and(Err(error)),
+        }
+        match store.pending(project).await {
+            Ok(pending) => facts.pending.extend(pending),
+            Err(error) => recalled.journal = recalled.journal.and(Err(error)),
+        }
     }
-    Ok(())
+    recalled
 }

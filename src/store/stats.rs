@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
-use crate::store::Transition;
 use crate::store::past::{median, ranked};
+use crate::store::record::Transition;
 
 /// What one service did within a span of time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

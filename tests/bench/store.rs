@@ -9,13 +9,15 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 use lcm::model::lifecycle::State;
 use lcm::store::asked::Asked;
 use lcm::store::sqlite::Sqlite;
-use lcm::store::{Author, Store as _, Transition};
+use lcm::store::{Author, Journal as _, Transition};
+use tokio::runtime::{Builder, Runtime};
 
 const CHANGES: i64 = 100_000;
 const SERVICES: i64 = 20;
@@ -51,7 +53,7 @@ fn main() -> ExitCode {
     promise("a service, a state, a day: median", question_ms(folder.path(), end, 0.5), QUESTION_MS_MAX, "ms");
     promise("                           slowest of 200", question_ms(folder.path(), end, 1.0), QUESTION_MS_MAX, "ms");
     let known = timed(|| {
-        assert!(!Sqlite::at(folder.path()).last_known(&"studio".into()).expect("read").is_empty());
+        assert!(!now(Sqlite::at(folder.path()).last_known(&"studio".into())).expect("read").is_empty());
     });
     println!("{:<44}  {known:>8.3} ms", "the last changes of all, as a plan asks");
     promise("the file", megabytes(folder.path()), FILE_MB_MAX, "MB");
@@ -86,7 +88,7 @@ fn change(number: i64, at: Timestamp) -> Transition {
 fn fill(folder: &Path) -> Timestamp {
     let store = Sqlite::at(folder);
     let begin = Timestamp::now() - SignedDuration::from_hours(24 * (DAYS - 1));
-    store.record(&change(0, begin)).expect("written");
+    now(store.record(&change(0, begin))).expect("written");
     let mut end = begin;
     let mut file = rusqlite::Connection::open(folder.join("lcm.db")).expect("opened");
     let all = file.transaction().expect("begun");
@@ -123,7 +125,7 @@ fn question_ms(folder: &Path, end: Timestamp, rank: f64) -> f64 {
             until: Some(until),
             ..Asked::all("studio".into())
         };
-        timed(|| assert!(!Sqlite::at(folder).transitions(&asked).expect("read").is_empty()))
+        timed(|| assert!(!now(Sqlite::at(folder).transitions(&asked)).expect("read").is_empty()))
     });
     ranked(times.collect(), rank)
 }
@@ -141,10 +143,16 @@ fn records(full: &Path) -> (f64, f64, f64) {
             file.write_all(line.as_bytes()).expect("written");
             file.sync_all().expect("synced");
         }));
-        record.push(timed(|| store.record(&change).expect("written")));
-        in_full.push(timed(|| full.record(&change).expect("written")));
+        record.push(timed(|| now(store.record(&change)).expect("written")));
+        in_full.push(timed(|| now(full.record(&change)).expect("written")));
     }
     (ranked(bare, 0.5), ranked(record, 0.5), ranked(in_full, 0.5))
+}
+
+/// Waits for a store's answer.
+fn now<F: Future>(answer: F) -> F::Output {
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Builder::new_current_thread().build().expect("a runtime"));
+    RUNTIME.block_on(answer)
 }
 
 fn timed(work: impl FnOnce()) -> f64 {

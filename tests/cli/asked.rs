@@ -5,6 +5,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::drawn::Terminal;
@@ -120,4 +121,24 @@ fn a_mode_that_is_switched_under_a_question_is_not_overruled_by_its_answer() {
     assert_eq!(code, Some(5), "{shown}");
     assert!(shown.contains("the mode was switched since it was asked"), "{shown}");
     assert!(states(&live).iter().all(|(_, state)| state == "online"), "{:?}", states(&live));
+}
+
+#[test]
+fn a_run_begins_nothing_once_a_later_holder_of_the_lock_is_on_record() {
+    let live = running(&["one"]);
+    let terminal = asked(&live);
+    // As a run records it that takes the lock later.
+    let store = Connection::open(live.folder.path().join("state/lcm.db")).expect("the store");
+    let taken = "UPDATE meta SET value = '9000000000000000' WHERE key = 'token'";
+    assert_eq!(store.execute(taken, []).expect("written"), 1);
+    terminal.types("y\n");
+    let (code, shown) = terminal.left();
+    assert_eq!(code, Some(6), "{shown}");
+    assert!(shown.contains("the lock of this run was lost"), "{shown}");
+    assert_eq!(states(&live)[0].1, "online", "nothing was begun");
+    live.lcm(&["down", "--yes"]).run().code(0);
+    let newest: i64 = store
+        .query_row("SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'token'", [], |row| row.get(0))
+        .expect("read");
+    assert!(newest > 9_000_000_000_000_000, "its token is above all on record: {newest}");
 }

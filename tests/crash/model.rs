@@ -20,13 +20,14 @@ use lcm::model::words::{Said, Switched, Word};
 use lcm::store::memory::Memory;
 use lcm::store::sqlite::Sqlite;
 use lcm::store::{
-    Author, Entry, Measure, Measured, PendingChange, Run, RunBegun, RunEnd, RunNotice, Store, StoreError, Transition,
+    Author, Entry, FencingToken, Measure, Measured, PendingChange, Run, RunBegun, RunEnd, RunNotice, Store, StoreError,
+    Transition,
 };
 use proptest::collection::vec;
 use proptest::prelude::any;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
-use crate::store::{FOLDER, acknowledge, assert_sound};
+use crate::store::{FOLDER, acknowledge, assert_sound, now};
 
 /// Operations of one writer, as JSON; the first counts from [`FROM`].
 pub(crate) const OPERATIONS: &str = "LCM_TEST_OPERATIONS";
@@ -41,6 +42,9 @@ type Operation = (u8, u8, u8);
 
 const PROJECT: &str = "studio";
 
+/// All runs are under one lock.
+const TOKEN: FencingToken = FencingToken(1);
+
 /// Whether this is the writer; then it has written until it was killed.
 pub(crate) fn is_writer() -> bool {
     let (Some(folder), Ok(operations)) = (std::env::var_os(FOLDER), std::env::var(OPERATIONS)) else { return false };
@@ -48,7 +52,7 @@ pub(crate) fn is_writer() -> bool {
     let from: usize = std::env::var(FROM).expect("a number").parse().expect("a number");
     let store = Sqlite::at(Path::new(&folder));
     for (number, operation) in operations.into_iter().enumerate().skip(from) {
-        carry_out(&store, number, operation).expect("written");
+        now(carry_out(&store, number, operation)).expect("written");
         acknowledge(&number.to_string());
     }
     true
@@ -58,21 +62,21 @@ fn at(number: usize) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + i64::try_from(number).expect("small")).expect("in range")
 }
 
-fn carry_out(store: &dyn Store, number: usize, (kind, which, how): Operation) -> Result<(), StoreError> {
+async fn carry_out(store: &dyn Store, number: usize, (kind, which, how): Operation) -> Result<(), StoreError> {
     let project = ProjectName::from(PROJECT);
     let service = format!("s{}", which % 3).as_str().into();
     let run = format!("r{}", which % 4);
     let is_on = !how.is_multiple_of(3);
     let by = || format!("by {number}");
     match kind % 13 {
-        0 => store.record(&transition(number, &run, which, how)),
+        0 => store.record(&transition(number, &run, which, how)).await,
         1 => {
             let calls: Vec<PendingCall> = (0..how % 3).map(|at| call(number, which.wrapping_add(at), how)).collect();
             let pending = PendingChange { add: &calls, ..PendingChange::default() };
-            store.write(&Entry { pending, ..Entry::of(&project) }).map(drop)
+            store.write(&Entry { pending, ..Entry::of(&project) }).await.map(drop)
         }
         2 => {
-            let pending = store.pending(&project)?;
+            let pending = store.pending(&project).await?;
             let Some(chosen) = pending.get(usize::from(which) % pending.len().max(1)) else { return Ok(()) };
             let ids = [chosen.id];
             let pending = match how % 3 {
@@ -81,17 +85,24 @@ fn carry_out(store: &dyn Store, number: usize, (kind, which, how): Operation) ->
                 _ => PendingChange { tried: &ids, ..PendingChange::default() },
             };
             let made = transition(number, &run, which, how);
-            store.write(&Entry { transition: Some(&made), pending, ..Entry::of(&project) }).map(drop)
+            store.write(&Entry { transition: Some(&made), pending, ..Entry::of(&project) }).await.map(drop)
         }
-        3 => store.begin_run(&RunBegun {
-            id: run,
-            manifest: "/x/lcm.yaml".to_owned(),
-            project,
-            command: "lcm apply".to_owned(),
-            by: by(),
-            began: at(number),
-            mode: is_on.then(|| "video".into()),
-        }),
+        3 => {
+            store
+                .begin_run(
+                    TOKEN,
+                    &RunBegun {
+                        id: run,
+                        manifest: "/x/lcm.yaml".to_owned(),
+                        project,
+                        command: "lcm apply".to_owned(),
+                        by: by(),
+                        began: at(number),
+                        mode: is_on.then(|| "video".into()),
+                    },
+                )
+                .await
+        }
         4 => {
             let run = Run {
                 id: run.clone(),
@@ -107,20 +118,27 @@ fn carry_out(store: &dyn Store, number: usize, (kind, which, how): Operation) ->
                 first_error: None,
             };
             let notices = [notice(number, &run.id, how)];
-            store.record_run(&run, &notices[..usize::from(how % 2)])
+            store.record_run(TOKEN, &run, &notices[..usize::from(how % 2)]).await
         }
-        5 => store.close_killed(&project, &|begun| vec![notice(number, &begun.id, how)]),
+        5 => close_killed(store, number, how).await,
         6 => {
             let word = Word::ALL[usize::from(how) % Word::ALL.len()];
             let said = Said { word, by: by(), since: at(number), reason: None, metadata: BTreeMap::new() };
-            store.say(&project, &service, is_on.then_some(&said))
+            store.set_hold(&project, &service, is_on.then_some(&said)).await
         }
-        kind => keep(store, number, (kind, which, how)),
+        kind => keep(store, number, (kind, which, how)).await,
     }
 }
 
+async fn close_killed(store: &dyn Store, number: usize, how: u8) -> Result<(), StoreError> {
+    let project = ProjectName::from(PROJECT);
+    let killed = store.runs_begun(&project).await?;
+    let notices: Vec<RunNotice> = killed.iter().map(|begun| notice(number, &begun.id, how)).collect();
+    store.close_killed(TOKEN, &project, &notices).await
+}
+
 /// What commands keep of a project beside its runs.
-fn keep(store: &dyn Store, number: usize, (kind, which, how): Operation) -> Result<(), StoreError> {
+async fn keep(store: &dyn Store, number: usize, (kind, which, how): Operation) -> Result<(), StoreError> {
     let project = ProjectName::from(PROJECT);
     let service = format!("s{}", which % 3).as_str().into();
     let run = format!("r{}", which % 4);
@@ -132,40 +150,42 @@ fn keep(store: &dyn Store, number: usize, (kind, which, how): Operation) -> Resu
             let own_mode = Some("voice".into());
             let switched =
                 Switched { mode: "video".into(), entry, own_mode, by: by(), since: at(number), reason: None };
-            store.switch(&project, is_on.then_some(&switched))
+            store.set_mode_override(&project, is_on.then_some(&switched)).await
         }
         8 => {
             let attempts = Attempts { count: u32::from(how), last_at: at(number), spec: "v1:aa".to_owned() };
-            store.set_attempts(&project, &service, is_on.then_some(&attempts))
+            store.set_attempts(&project, &service, is_on.then_some(&attempts)).await
         }
         9 => {
             let report = Report { error: "no answer".to_owned(), by: by(), at: at(number) };
-            store.set_report(&project, &service, is_on.then_some(&report))
+            store.set_report(&project, &service, is_on.then_some(&report)).await
         }
         10 => {
             let files = [FileText { path: "/x/lcm.yaml".into(), text: format!("version: {}", how % 4) }];
-            store.keep_converged(
-                &project,
-                &Converged {
-                    run,
-                    at: at(number),
-                    mode: is_on.then(|| "video".into()),
-                    own_mode: None,
-                    goals: [].into(),
-                    entry: "/x/lcm.yaml".into(),
-                    files: files.into(),
-                },
-            )
+            store
+                .keep_converged(
+                    &project,
+                    &Converged {
+                        run,
+                        at: at(number),
+                        mode: is_on.then(|| "video".into()),
+                        own_mode: None,
+                        goals: [].into(),
+                        entry: "/x/lcm.yaml".into(),
+                        files: files.into(),
+                    },
+                )
+                .await
         }
         11 if how.is_multiple_of(2) => {
-            let ids: Vec<u64> = store.run_notices(&project)?.iter().map(|notice| notice.id).take(1).collect();
+            let ids: Vec<u64> = store.run_notices(&project).await?.iter().map(|notice| notice.id).take(1).collect();
             let (done, tried) = if is_on { (&ids[..], &[][..]) } else { (&[][..], &ids[..]) };
-            store.settle_run_notices(&project, done, tried)
+            store.settle_run_notices(&project, done, tried).await
         }
-        11 => store.set_told_mode(&project, &run, is_on.then(|| "video".into()).as_ref()),
+        11 => store.set_told_mode(&project, &run, is_on.then(|| "video".into()).as_ref()).await,
         _ => {
             let what = Measured::Memory(Mebibytes(u64::from(how)));
-            store.remember(&Measure { at: at(number), project, service, what })
+            store.record_measure(&Measure { at: at(number), project, service, what }).await
         }
     }
 }
@@ -224,18 +244,18 @@ fn call(number: usize, which: u8, how: u8) -> PendingCall {
 }
 
 /// All that a command can read of it.
-fn view(store: &dyn Store) -> String {
+async fn view(store: &dyn Store) -> String {
     let project = ProjectName::from(PROJECT);
     let mut view = String::new();
-    let _ = writeln!(view, "{:?}", store.words(&project).expect("read"));
-    let _ = writeln!(view, "{:?}", store.pending(&project).expect("read"));
-    let _ = writeln!(view, "{:?}", store.runs_begun(&project).expect("read"));
-    let _ = writeln!(view, "{:?}", store.last_known(&project).expect("read"));
-    let _ = writeln!(view, "{:?}", store.run_notices(&project).expect("read"));
-    let converged = store.converged(&project).expect("read");
+    let _ = writeln!(view, "{:?}", store.holds(&project).await.expect("read"));
+    let _ = writeln!(view, "{:?}", store.pending(&project).await.expect("read"));
+    let _ = writeln!(view, "{:?}", store.runs_begun(&project).await.expect("read"));
+    let _ = writeln!(view, "{:?}", store.last_known(&project).await.expect("read"));
+    let _ = writeln!(view, "{:?}", store.run_notices(&project).await.expect("read"));
+    let converged = store.converged(&project).await.expect("read");
     let _ = writeln!(view, "{converged:?} {:?}", converged.iter().map(|one| &one.files[0].text).collect::<Vec<_>>());
     for notifier in ["r0", "r1", "r2", "r3"] {
-        let _ = writeln!(view, "{:?}", store.told_mode(&project, notifier).expect("read"));
+        let _ = writeln!(view, "{:?}", store.told_mode(&project, notifier).await.expect("read"));
     }
     view
 }
@@ -260,15 +280,15 @@ fn holds(operations: &[Operation], kills: &[usize]) {
     let within = if memory.is_dir() { memory } else { Path::new(env!("CARGO_TARGET_TMPDIR")) };
     let folder = tempfile::tempdir_in(within).expect("a folder");
     let model = Memory::default();
-    let mut views = vec![view(&model)];
+    let mut views = vec![now(view(&model))];
     for (number, operation) in operations.iter().enumerate() {
-        carry_out(&model, number, *operation).expect("in memory");
-        views.push(view(&model));
+        now(carry_out(&model, number, *operation)).expect("in memory");
+        views.push(now(view(&model)));
     }
     let mut from = 0;
     for lines in kills.iter().copied().chain([operations.len()]) {
         let acknowledged = killed_after(folder.path(), operations, from, lines);
-        let found = view(&Sqlite::at(folder.path()));
+        let found = now(view(&Sqlite::at(folder.path())));
         let may_be = [acknowledged, acknowledged + 1];
         let is = may_be.into_iter().find(|count| views.get(*count).is_some_and(|view| *view == found));
         from = is.unwrap_or_else(|| {

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use lcm::model::lifecycle::State;
 use lcm::store::asked::Asked;
 use lcm::store::sqlite::Sqlite;
-use lcm::store::{Author, Store as _, Transition};
+use lcm::store::{Author, Journal as _, Transition};
 use rusqlite::Connection;
 
 pub(crate) const FOLDER: &str = "LCM_TEST_STORE";
@@ -32,14 +32,19 @@ pub(crate) fn is_writer() -> bool {
     if let Some(first) = std::env::var(FIRST).ok().and_then(|first| first.parse::<u64>().ok()) {
         // Somebody who was killed kills nobody: it ends by itself if need be.
         for number in first..first + 100_000 {
-            store.record(&change(number)).expect("written");
+            now(store.record(&change(number))).expect("written");
             acknowledge(&number.to_string());
         }
     } else {
-        store.ensure_writable().expect("brought up");
+        now(store.ensure_writable()).expect("brought up");
         acknowledge("done");
     }
     true
+}
+
+/// Waits for a store's answer.
+pub(crate) fn now<F: Future>(answer: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(answer)
 }
 
 /// One write, so that it is out whatever comes next.
@@ -106,7 +111,8 @@ pub(crate) fn loses_no_acknowledged_record() {
         let said = Writer::start(folder.path(), Some(next)).kill_after(1 + lines, more);
         let acknowledged = said.last().and_then(|last| last.parse::<u64>().ok()).map_or(next, |last| last + 1);
 
-        let found = Sqlite::at(folder.path()).transitions(&Asked::all("studio".into())).expect("it opens, and is read");
+        let found =
+            now(Sqlite::at(folder.path()).transitions(&Asked::all("studio".into()))).expect("it opens, and is read");
         let numbers: Vec<u64> = found.iter().map(|one| one.reason.parse().expect("a number")).collect();
         let count = u64::try_from(numbers.len()).expect("small");
         assert!(count >= acknowledged, "round {round}: {count} records, and {acknowledged} were acknowledged");
@@ -136,9 +142,9 @@ pub(crate) fn a_migration_is_repeated() {
         }
         // The next lcm comes by.
         let store = Sqlite::at(folder.path());
-        let old = store.transitions(&Asked::all("studio".into())).expect("read");
+        let old = now(store.transitions(&Asked::all("studio".into()))).expect("read");
         assert_eq!(old.len(), usize::try_from(OLD_ROWS).expect("small"), "round {round}");
-        store.record(&change(1)).expect("brought up, and written");
+        now(store.record(&change(1))).expect("brought up, and written");
         assert_sound(folder.path());
     }
     println!("{MIGRATIONS} kills, {before} of them before the end of a migration, {within} right after it");

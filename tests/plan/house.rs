@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use lcm::apply::{Context, OnFailure, Options, Outcome, apply};
 use lcm::manifest::{Choice, load};
@@ -19,7 +20,7 @@ use lcm::runtime::Driver as _;
 use lcm::runtime::registry::observe;
 use lcm::sim::Sim;
 use lcm::store::memory::Memory;
-use lcm::store::{Author, Store as _, Transition};
+use lcm::store::{Author, Holds as _, Journal as _, Transition};
 
 #[path = "../support/schema.rs"]
 mod schema;
@@ -79,9 +80,9 @@ impl House {
 
     async fn facts(&self, desired: &Desired) -> Facts {
         let mut facts = self.sim.observe(desired).await;
-        facts.history = self.store.last_known(&desired.project).expect("a memory");
-        facts.pending = self.store.pending(&desired.project).expect("a memory");
-        facts.heed(self.store.words(&desired.project).expect("a memory").services);
+        facts.history = self.store.last_known(&desired.project).await.expect("a memory");
+        facts.pending = self.store.pending(&desired.project).await.expect("a memory");
+        facts.heed(self.store.holds(&desired.project).await.expect("a memory").services);
         facts
     }
 
@@ -90,7 +91,10 @@ impl House {
         let since: Timestamp = "2026-01-02T02:00:00Z".parse().expect("a time");
         let metadata = BTreeMap::from([("ticket".to_owned(), "7".to_owned())]);
         let said = word.map(|word| Said { word, by: "kim".to_owned(), since, reason: None, metadata });
-        self.store.say(&"studio".into(), &service.into(), said.as_ref()).expect("a memory");
+        let (project, service) = ("studio".into(), service.into());
+        // Also while something else goes on.
+        let kept = self.store.set_hold(&project, &service, said.as_ref()).now_or_never();
+        kept.expect("a memory waits for nothing").expect("a memory");
     }
 
     /// All changes so far: `painter: online → offline`.
@@ -133,7 +137,7 @@ impl House {
                 release_timeout: Duration::from_mins(2),
             };
             let (_keep, interrupt) = tokio::sync::watch::channel(None);
-            let earlier = self.store.pending(&desired.project).expect("it is in memory");
+            let earlier = self.store.pending(&desired.project).await.expect("it is in memory");
             let context = Context {
                 driver: &self.sim,
                 store: &self.store,
@@ -192,7 +196,7 @@ fn think(desired: &Desired, facts: &Facts, request: &Request) -> Result<Plan, St
 }
 
 /// Runs in a time of its own, which passes at once wherever nothing else is to do.
-fn block_on<F: Future>(work: F) -> F::Output {
+pub(crate) fn block_on<F: Future>(work: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)

@@ -14,9 +14,9 @@ use lcm::runtime::process::facts::ProcessReading as _;
 use lcm::runtime::process::facts::TreeFact;
 use lcm::runtime::registry::observe;
 use lcm::sim::Behaviour;
-use lcm::store::Store as _;
+use lcm::store::Attempts as _;
 
-use crate::house::{House, assert_lines, text};
+use crate::house::{House, assert_lines, block_on, text};
 
 /// Two that do not fit together, and one that needs the larger.
 const MANIFEST: &str = r#"
@@ -48,7 +48,7 @@ fn tried(house: &House, service: &str, count: u32, seconds: u64) {
     let desired = house.desired(None);
     let (name, last_at) = (ServiceName::from(service), ago(house, seconds));
     let attempts = Attempts { count, last_at, spec: desired.services[&name].spec.hash().to_owned() };
-    house.store.set_attempts(&desired.project, &name, Some(&attempts)).expect("a memory");
+    block_on(house.store.set_attempts(&desired.project, &name, Some(&attempts))).expect("a memory");
 }
 
 fn each_tree(house: &House, service: &str, change: impl Fn(&mut TreeFact)) {
@@ -181,7 +181,7 @@ fn a_retry_takes_what_is_left_and_nobody_gives_way_for_it() {
     assert!(said.contains("it exited with 1; it needs ") && said.contains(" small "), "{said}");
     assert!(said.ends_with("all 3 attempts are spent; it is tried again without making room"), "{said}");
     // With a budget of its own again it matters more.
-    house.store.set_attempts(&"recover".into(), &"big".into(), None).expect("a memory");
+    block_on(house.store.set_attempts(&"recover".into(), &"big".into(), None)).expect("a memory");
     assert!(house.plan("both").contains("stop:small [preempted]"), "{}", house.plan("both"));
 }
 
@@ -325,7 +325,7 @@ fn the_audit_knows_the_budgets() {
     let house = due_for_a_retry();
     tried(&house, "big", 3, 0);
     assert!(house.try_apply(&desired, &Request::default()).failures.is_empty());
-    house.store.set_attempts(&"recover".into(), &"big".into(), None).expect("a memory");
+    block_on(house.store.set_attempts(&"recover".into(), &"big".into(), None)).expect("a memory");
     let preempts = look(&house, &desired);
     assert_eq!(preempts.steps[0].reason.code, ReasonCode::Preempted);
     tried(&house, "big", 3, 5 * MINUTE);

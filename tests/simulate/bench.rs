@@ -26,7 +26,7 @@ use lcm::runtime::process::facts::ProcessReading as _;
 use lcm::runtime::registry::observe;
 use lcm::sim::{Behaviour, Crash, Deed, OVERPROMISED, Sim};
 use lcm::store::memory::Memory;
-use lcm::store::{Author, Store};
+use lcm::store::{Author, Journal as _};
 use proptest::test_runner::TestCaseError;
 use proptest::{prop_assert, prop_assert_eq};
 use tokio::sync::watch;
@@ -131,8 +131,8 @@ impl Bench {
 
     pub(crate) async fn facts(&self) -> Facts {
         let mut facts = self.sim.observe(&self.desired).await;
-        facts.history = self.store.last_known(&self.desired.project).expect("it is in memory");
-        facts.pending = self.store.pending(&self.desired.project).expect("it is in memory");
+        facts.history = self.store.last_known(&self.desired.project).await.expect("it is in memory");
+        facts.pending = self.store.pending(&self.desired.project).await.expect("it is in memory");
         facts
     }
 
@@ -160,7 +160,7 @@ impl Bench {
             force: false,
             release_timeout: Duration::from_mins(1),
         };
-        let earlier = self.store.pending(&self.desired.project).expect("it is in memory");
+        let earlier = self.store.pending(&self.desired.project).await.expect("it is in memory");
         let context = Context {
             driver: &self.sim,
             store: &self.store,

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use lcm::store::Store as _;
+use lcm::store::Attempts as _;
 use lcm::store::sqlite::Sqlite;
 use serde_json::Value;
 
@@ -110,7 +110,9 @@ pub(crate) fn a_crash_loop_is_held_after_its_budget_and_nothing_swings() {
 
     // With leave from an operator it is tried again, and matters as much as before.
     let store = Sqlite::at(&sandbox.path("state"));
-    store.set_attempts(&house.project.as_str().into(), &"looping".into(), None).expect("the store can be written");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let (project, service) = (house.project.as_str().into(), "looping".into());
+    runtime.block_on(store.set_attempts(&project, &service, None)).expect("the store can be written");
     let events = house.apply().events();
     assert!(started(&events, "looping") && !started(&events, "boxed"));
 

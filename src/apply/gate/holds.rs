@@ -7,8 +7,8 @@ use crate::model::plan::{Purpose, ReasonCode, Step};
 use crate::model::words::Word;
 
 /// Returns the reason for which the holds of this moment forbid the step, if they do.
-pub(super) fn forbids(run: &Run<'_>, step: &Step) -> Option<String> {
-    let hold = match run.context.store.words(&run.context.desired.project) {
+pub(super) async fn forbids(run: &Run<'_>, step: &Step) -> Option<String> {
+    let hold = match run.context.store.holds(&run.context.desired.project).await {
         Ok(words) => {
             run.ledger().holds.clone_from(&words.services);
             words.services.get(&step.service).cloned()

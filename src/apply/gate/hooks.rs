@@ -85,20 +85,20 @@ async fn call(run: &Run<'_>, at: HookPoint<'_>, hook: &Hook) -> Option<StepError
     let called = CallReport { payload: &payload, call: what.clone(), outcome, took_ms, error: error.clone(), output };
     let output = called.output.clone();
     if is_before {
-        acknowledge(run, step, hook, called);
+        acknowledge(run, step, hook, called).await;
     } else {
         let done: Vec<u64> = pending::made(run, &step.id, point, (&hook.call, &hook.cwd)).into_iter().collect();
-        report(run, called, PendingChange { done: &done, ..PendingChange::default() });
+        report(run, called, PendingChange { done: &done, ..PendingChange::default() }).await;
     }
     error.map(|error| vetoed(point, &what, &error, &output))
 }
 
 /// Records that a hook before a change was called: a run that repeats the change does not call it again.
-fn acknowledge(run: &Run<'_>, step: &Step, hook: &Hook, called: CallReport<'_>) {
+async fn acknowledge(run: &Run<'_>, step: &Step, hook: &Hook, called: CallReport<'_>) {
     let is_vetoed = called.outcome == CallOutcome::Vetoed;
     let call = pending::recorded(run, (&hook.call, &hook.cwd), Due::Acknowledged, called.payload.clone());
     let add = if is_vetoed { &[][..] } else { std::slice::from_ref(&call) };
-    for id in report(run, called, PendingChange { add, ..PendingChange::default() }) {
+    for id in report(run, called, PendingChange { add, ..PendingChange::default() }).await {
         pending::commit(run, &step.id, id, &call);
     }
 }

@@ -7,8 +7,8 @@ use crate::model::rules::Verdict;
 
 /// Returns the outcome of a step that a hold or rule forbids by now, though it did not when the plan was made. Called
 /// before the step changes anything, and again after each wait before that.
-pub(in crate::apply) fn forbidden(run: &Run<'_>, step: &Step) -> Option<StepOutcome> {
-    holds::forbids(run, step).or_else(|| by_rule(run, step)).map(StepOutcome::Stale)
+pub(in crate::apply) async fn forbidden(run: &Run<'_>, step: &Step) -> Option<StepOutcome> {
+    holds::forbids(run, step).await.or_else(|| by_rule(run, step)).map(StepOutcome::Stale)
 }
 
 fn by_rule(run: &Run<'_>, step: &Step) -> Option<String> {

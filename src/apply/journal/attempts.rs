@@ -12,22 +12,22 @@ use crate::model::names::ServiceName;
 use crate::model::plan::{Plan, ReasonCode, Step};
 
 /// Forgets the attempts of services that have recovered by the plan.
-pub(in crate::apply) fn forget(run: &Run<'_>, plan: &Plan) {
+pub(in crate::apply) async fn forget(run: &Run<'_>, plan: &Plan) {
     for service in &plan.recovered {
-        set(run, service, None);
+        set(run, service, None).await;
     }
 }
 
 /// Counts a start that is about to have its effect. The first one of a healthy service is counted only if it fails.
-pub(in crate::apply) fn begin(run: &Run<'_>, step: &Step) {
+pub(in crate::apply) async fn begin(run: &Run<'_>, step: &Step) {
     let brings_back = matches!(step.reason.code, ReasonCode::Exited | ReasonCode::Unhealthy);
-    if brings_back || counted(run, &step.service) > 0 {
-        count(run, &step.service);
+    if brings_back || counted(run, &step.service).await > 0 {
+        count(run, &step.service).await;
     }
 }
 
 /// Counts a failed start, unless the run ran out of time.
-pub(in crate::apply) fn failed(run: &Run<'_>, plan: &Plan, step: &Step, code: ReasonCode) {
+pub(in crate::apply) async fn failed(run: &Run<'_>, plan: &Plan, step: &Step, code: ReasonCode) {
     // A failed preparation stopped nothing, and a veto is an operator's decision; but services that were stopped for the
     // start must not be stopped again and again.
     let cost_a_stop = needed_stops(plan, step).next().is_some();
@@ -35,32 +35,32 @@ pub(in crate::apply) fn failed(run: &Run<'_>, plan: &Plan, step: &Step, code: Re
     let tried = writes_spec && code != ReasonCode::PrepareFailed && (code != ReasonCode::Vetoed || cost_a_stop);
     // A start that was under way already was counted at its beginning, unless it was the first.
     let awaited = step.route.first() == Some(&State::Starting);
-    if tried && !(awaited && counted(run, &step.service) > 0) {
-        count(run, &step.service);
+    if tried && !(awaited && counted(run, &step.service).await > 0) {
+        count(run, &step.service).await;
     }
 }
 
 /// Counts a service that came up in this run, and did not stay up.
-pub(in crate::apply) fn relapsed(run: &Run<'_>, service: &ServiceName) {
-    count(run, service);
+pub(in crate::apply) async fn relapsed(run: &Run<'_>, service: &ServiceName) {
+    count(run, service).await;
 }
 
 /// Counts an attempt of the service that this stop made way for, where the stop did not free its resources.
-pub(in crate::apply) fn not_released(run: &Run<'_>, step: &Step) {
+pub(in crate::apply) async fn not_released(run: &Run<'_>, step: &Step) {
     let gives_way = matches!(step.reason.code, ReasonCode::Preempted | ReasonCode::Moved);
     if let Some(winner) = step.reason.by.as_deref().filter(|_| gives_way) {
-        count(run, &ServiceName::from(winner));
+        count(run, &ServiceName::from(winner)).await;
     }
 }
 
 /// Forgets the attempts of a service that was healthy until it was stopped. Those of one that is recreated stay, because
 /// another spec was tried.
-pub(in crate::apply) fn stopped(run: &Run<'_>, step: &Step) {
+pub(in crate::apply) async fn stopped(run: &Run<'_>, step: &Step) {
     // A service that lcm stops has not failed by itself.
     run.ledger().came_up.remove(&step.service);
     // A service that is stopped because its budget is spent must not be started again as if it had none spent.
-    if step.reason.code == ReasonCode::BudgetSpent && counted(run, &step.service) == 0 {
-        tried(run, &step.service, 1);
+    if step.reason.code == ReasonCode::BudgetSpent && counted(run, &step.service).await == 0 {
+        tried(run, &step.service, 1).await;
         return;
     }
     let was_well = step.route.first().is_some_and(|state| state.is_operational());
@@ -68,74 +68,74 @@ pub(in crate::apply) fn stopped(run: &Run<'_>, step: &Step) {
         step.reason.code,
         ReasonCode::SpecChanged | ReasonCode::SecretChanged | ReasonCode::ImageChanged | ReasonCode::WrongGpu
     );
-    if was_well && !anew && counted(run, &step.service) > 0 {
-        set(run, &step.service, None);
+    if was_well && !anew && counted(run, &step.service).await > 0 {
+        set(run, &step.service, None).await;
     }
 }
 
 /// Spends the budget of every failed start before a rollback, so that the next run does not fail in the same way.
-pub(in crate::apply) fn spend(run: &Run<'_>) {
+pub(in crate::apply) async fn spend(run: &Run<'_>) {
     let starts = |id: &str| ["start:", "update:"].iter().find_map(|verb| id.strip_prefix(verb)).map(ServiceName::from);
     let failed: Vec<ServiceName> = run.ledger().failed.iter().filter_map(|id| starts(id.as_str())).collect();
     for service in failed {
         let Some(recover) = run.context.desired.services.get(&service).map(|service| &service.recover) else {
             continue;
         };
-        let count = counted(run, &service).max(recover.attempts).max(1);
-        tried(run, &service, count);
+        let count = counted(run, &service).await.max(recover.attempts).max(1);
+        tried(run, &service, count).await;
     }
 }
 
-fn count(run: &Run<'_>, service: &ServiceName) {
-    if run.ledger().attempted.insert(service.clone()) {
-        tried(run, service, counted(run, service).saturating_add(1));
+async fn count(run: &Run<'_>, service: &ServiceName) {
+    let is_first = run.ledger().attempted.insert(service.clone());
+    if is_first {
+        let count = counted(run, service).await.saturating_add(1);
+        tried(run, service, count).await;
     }
 }
 
-fn tried(run: &Run<'_>, service: &ServiceName, count: u32) {
+async fn tried(run: &Run<'_>, service: &ServiceName, count: u32) {
     if let Some(known) = run.context.desired.services.get(service) {
         let attempts = Attempts { count, last_at: run.context.driver.now(), spec: known.spec.hash().to_owned() };
-        set(run, service, Some(attempts));
+        set(run, service, Some(attempts)).await;
     }
 }
 
 /// Returns the number of attempts at the present spec.
-fn counted(run: &Run<'_>, service: &ServiceName) -> u32 {
+async fn counted(run: &Run<'_>, service: &ServiceName) -> u32 {
     let Some(known) = run.context.desired.services.get(service) else { return 0 };
     with_attempts(run, |attempts| {
         attempts.get(service).filter(|attempts| attempts.spec == known.spec.hash()).map_or(0, |attempts| attempts.count)
     })
+    .await
 }
 
-fn set(run: &Run<'_>, service: &ServiceName, attempts: Option<Attempts>) {
+async fn set(run: &Run<'_>, service: &ServiceName, attempts: Option<Attempts>) {
     let context = &run.context;
-    if let Err(error) = context.store.set_attempts(&context.desired.project, service, attempts.as_ref()) {
+    if let Err(error) = context.store.set_attempts(&context.desired.project, service, attempts.as_ref()).await {
         run.store_failed(&error);
     }
     with_attempts(run, |known| match attempts {
         Some(attempts) => known.insert(service.clone(), attempts),
         None => known.remove(service),
-    });
+    })
+    .await;
 }
 
 /// Works on the attempts of the store. They are read once, because no other process counts while the lock is held.
-fn with_attempts<T>(run: &Run<'_>, work: impl FnOnce(&mut BTreeMap<ServiceName, Attempts>) -> T) -> T {
-    let mut ledger = run.ledger();
-    if ledger.attempts.is_none() {
-        drop(ledger);
-        let known = read(run);
-        ledger = run.ledger();
-        ledger.attempts.get_or_insert(known);
+async fn with_attempts<T>(run: &Run<'_>, work: impl FnOnce(&mut BTreeMap<ServiceName, Attempts>) -> T) -> T {
+    let is_read = run.ledger().attempts.is_some();
+    if !is_read {
+        let known = read(run).await;
+        // Another step may have read them meanwhile, and counted since.
+        run.ledger().attempts.get_or_insert(known);
     }
-    work(ledger.attempts.get_or_insert_default())
+    work(run.ledger().attempts.get_or_insert_default())
 }
 
-fn read(run: &Run<'_>) -> BTreeMap<ServiceName, Attempts> {
-    match run.context.store.last_known(&run.context.desired.project) {
-        Ok(known) => known.into_iter().filter_map(|(service, fact)| Some((service, fact.attempts?))).collect(),
-        Err(error) => {
-            run.store_failed(&error);
-            BTreeMap::new()
-        }
-    }
+async fn read(run: &Run<'_>) -> BTreeMap<ServiceName, Attempts> {
+    run.context.store.attempts(&run.context.desired.project).await.unwrap_or_else(|error| {
+        run.store_failed(&error);
+        BTreeMap::new()
+    })
 }

@@ -25,7 +25,7 @@ pub(in crate::apply) struct CallReport<'a> {
 }
 
 /// Records a call together with a change of the pending ones, and reports it. Returns the ids of those that are added.
-pub(in crate::apply) fn report(run: &Run<'_>, report: CallReport<'_>, pending: PendingChange<'_>) -> Vec<u64> {
+pub(in crate::apply) async fn report(run: &Run<'_>, report: CallReport<'_>, pending: PendingChange<'_>) -> Vec<u64> {
     let CallReport { payload, call, outcome, took_ms, error, output } = report;
     let service: ServiceName = payload.service.clone();
     let called = Called {
@@ -40,7 +40,7 @@ pub(in crate::apply) fn report(run: &Run<'_>, report: CallReport<'_>, pending: P
         output: output.clone(),
     };
     let entry = Entry { call: Some(&called), pending, ..Entry::of(&payload.project) };
-    let added = run.context.store.write(&entry).unwrap_or_else(|error| {
+    let added = run.context.store.write(&entry).await.unwrap_or_else(|error| {
         run.store_failed(&error);
         Vec::new()
     });

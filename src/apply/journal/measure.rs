@@ -23,17 +23,17 @@ impl Stopwatch {
     }
 
     /// Records the time of a start that lcm itself began.
-    pub(in crate::apply) fn started(&self, run: &Run<'_>, step: &Step, outcome: &StepOutcome) {
-        self.ended(run, step, outcome, |took_ms| Measured::Ready { took_ms });
+    pub(in crate::apply) async fn started(&self, run: &Run<'_>, step: &Step, outcome: &StepOutcome) {
+        self.ended(run, step, outcome, |took_ms| Measured::Ready { took_ms }).await;
     }
 
     /// Records the time of a stop, release included.
-    pub(in crate::apply) fn stopped(&self, run: &Run<'_>, step: &Step, outcome: &StepOutcome) {
-        self.ended(run, step, outcome, |took_ms| Measured::Stopped { took_ms });
+    pub(in crate::apply) async fn stopped(&self, run: &Run<'_>, step: &Step, outcome: &StepOutcome) {
+        self.ended(run, step, outcome, |took_ms| Measured::Stopped { took_ms }).await;
     }
 
     /// Records the time of a step that succeeded; a failed or cancelled one is no measure of success.
-    fn ended(&self, run: &Run<'_>, step: &Step, outcome: &StepOutcome, measured: impl FnOnce(u64) -> Measured) {
+    async fn ended(&self, run: &Run<'_>, step: &Step, outcome: &StepOutcome, measured: impl FnOnce(u64) -> Measured) {
         match outcome {
             StepOutcome::Done => {}
             StepOutcome::NotNeeded | StepOutcome::Stale(_) | StepOutcome::Failed(_) | StepOutcome::Cancelled(_) => {
@@ -42,19 +42,19 @@ impl Stopwatch {
         }
         // In a simulation whose time stands still every step takes no time, which is not worth recording.
         if run.context.driver.now() != self.began_at && is_of_service(step) && !is_of_previous(step) {
-            remember(run, &step.service, measured(millis(self.began.elapsed())));
+            remember(run, &step.service, measured(millis(self.began.elapsed()))).await;
         }
     }
 }
 
 /// Records that a service was asked to give its memory back, and goes on running.
-pub(in crate::apply) fn evicted(run: &Run<'_>, step: &Step) {
-    remember(run, &step.service, Measured::Evicted);
+pub(in crate::apply) async fn evicted(run: &Run<'_>, step: &Step) {
+    remember(run, &step.service, Measured::Evicted).await;
 }
 
 /// Records that a service was woken, so that no eviction is left to undo.
-pub(in crate::apply) fn woken(run: &Run<'_>, step: &Step) {
-    remember(run, &step.service, Measured::Woken);
+pub(in crate::apply) async fn woken(run: &Run<'_>, step: &Step) {
+    remember(run, &step.service, Measured::Woken).await;
 }
 
 /// Keeps the largest memory that each service is measured to hold on one GPU.
@@ -71,14 +71,14 @@ pub(in crate::apply) fn keep_largest(run: &Run<'_>, snapshot: &Snapshot, request
 }
 
 /// Records the largest memory of each service, once a run.
-pub(in crate::apply) fn close(run: &Run<'_>) {
+pub(in crate::apply) async fn close(run: &Run<'_>) {
     let heaviest = std::mem::take(&mut run.ledger().heaviest);
     for (service, most) in heaviest {
-        remember(run, &service, Measured::Memory(most));
+        remember(run, &service, Measured::Memory(most)).await;
     }
 }
 
-fn remember(run: &Run<'_>, service: &ServiceName, what: Measured) {
+async fn remember(run: &Run<'_>, service: &ServiceName, what: Measured) {
     let desired = run.context.desired;
     if !desired.services.contains_key(service) {
         // Estimates of orphans are never needed.
@@ -86,7 +86,7 @@ fn remember(run: &Run<'_>, service: &ServiceName, what: Measured) {
     }
     let at = run.context.driver.now();
     let measure = Measure { at, project: desired.project.clone(), service: service.clone(), what };
-    if let Err(error) = run.context.store.remember(&measure) {
+    if let Err(error) = run.context.store.record_measure(&measure).await {
         run.store_failed(&error);
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::call::{CallReport, named, report, shortened};
 use super::pending;
 use crate::apply::run::{Notice, NoticeQueue, Run, millis, spoken};
-use crate::host::calls::HookCall;
+use crate::host::calls::{HookCall, HookResult};
 use crate::model::event::CallOutcome;
 use crate::model::hooks::{Notifier, Payload};
 use crate::model::pending::TRIES_MAX;
@@ -33,8 +33,10 @@ async fn serve_one(run: &Run<'_>, notifier: &Notifier, queue: &NoticeQueue) {
         loop {
             match queue.begin_next() {
                 Some(notice) => {
-                    deliver(run, notifier, &notice).await;
+                    let delivered = deliver(run, notifier, &notice).await;
+                    // It counts as delivered from here on, whatever time its record takes.
                     queue.end();
+                    close(run, notifier, &notice, delivered).await;
                 }
                 None if run.notices.is_closed() => return,
                 None => queue.when_posted().await,
@@ -56,7 +58,7 @@ async fn serve_one(run: &Run<'_>, notifier: &Notifier, queue: &NoticeQueue) {
         "the run was interrupted".to_owned()
     } else {
         // A notification that is never accepted is dropped after some runs.
-        pending::tried_in_vain(run, &recorded);
+        pending::tried_in_vain(run, &recorded).await;
         format!("it did not take them within {} of the run's end", spoken(patience))
     };
     let is_last = |notice: &Notice| !is_interrupted && notice.tries.unwrap_or_default() + 1 >= TRIES_MAX;
@@ -88,34 +90,45 @@ async fn out_of_patience(run: &Run<'_>, patience: Duration) {
     }
 }
 
-/// Delivers one notification. Only a failed delivery is reported.
-async fn deliver(run: &Run<'_>, notifier: &Notifier, notice: &Notice) {
+/// Result of one delivery.
+struct Delivered {
+    answer: HookResult,
+    took_ms: u64,
+}
+
+/// Delivers one notification.
+async fn deliver(run: &Run<'_>, notifier: &Notifier, notice: &Notice) -> Delivered {
     let began = Instant::now();
-    let Notice { id, payload, tries } = notice;
     let call = HookCall {
         call: &notifier.call,
         cwd: &notifier.cwd,
         timeout: notifier.timeout,
-        payload: Payload::Change(payload),
+        payload: Payload::Change(&notice.payload),
     };
     let answer = run.context.driver.call(&call).await;
-    let done: Vec<u64> = id.iter().copied().collect();
-    if tries.is_some() {
+    Delivered { answer, took_ms: millis(began.elapsed()) }
+}
+
+/// Closes the record of a notification that was delivered. Only a failed delivery is reported.
+async fn close(run: &Run<'_>, notifier: &Notifier, notice: &Notice, delivered: Delivered) {
+    let Delivered { answer, took_ms } = delivered;
+    let done: Vec<u64> = notice.id.iter().copied().collect();
+    if notice.tries.is_some() {
         let mut ledger = run.ledger();
         ledger.changed = true;
         ledger.made += 1;
     }
     let Some(error) = answer.error else {
-        return pending::settle_ids(run, &done);
+        return pending::settle_ids(run, &done).await;
     };
     let failed = CallReport {
-        payload,
+        payload: &notice.payload,
         call: named(run, &notifier.call),
         outcome: CallOutcome::Failed,
-        took_ms: millis(began.elapsed()),
+        took_ms,
         error: Some(run.mask(&error)),
         output: shortened(&run.mask(&answer.output)),
     };
     // The notifier was reached and refused: a repetition would not change that.
-    report(run, failed, PendingChange { done: &done, ..PendingChange::default() });
+    report(run, failed, PendingChange { done: &done, ..PendingChange::default() }).await;
 }

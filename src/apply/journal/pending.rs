@@ -35,7 +35,7 @@ pub(in crate::apply) fn recorded(
 
 /// Records the calls that follow the step's effect, and takes over those of the same kind that an earlier run left.
 /// `service`: owner of the hooks that are called; `notifies`: changes of the step are the service's own.
-pub(in crate::apply) fn begin(
+pub(in crate::apply) async fn begin(
     run: &Run<'_>,
     step: &Step,
     service: Option<&Service>,
@@ -58,7 +58,7 @@ pub(in crate::apply) fn begin(
     }
     let (done, due) = taken_over(run, step, end);
     let pending = PendingChange { add: &calls, due: &due, done: &done, tried: &[] };
-    match write(run, pending) {
+    match write(run, pending).await {
         Ok(ids) => {
             let commitments = ids.iter().zip(&calls).map(|(id, call)| Commitment::of(*id, call)).collect();
             run.ledger().committed.insert(step.id.clone(), commitments);
@@ -153,7 +153,7 @@ pub(in crate::apply) fn acknowledged(run: &Run<'_>, step: &Step, point: Point, h
 }
 
 /// Closes the record of a finished step: calls that it did not reach are not made any more.
-pub(in crate::apply) fn close(run: &Run<'_>, step: &Step) {
+pub(in crate::apply) async fn close(run: &Run<'_>, step: &Step) {
     let left = run.ledger().committed.remove(&step.id).unwrap_or_default();
     let before = match step.action {
         Action::Start => Some(Point::PreStart),
@@ -172,35 +172,35 @@ pub(in crate::apply) fn close(run: &Run<'_>, step: &Step) {
     });
     let spent = spent.map(|call| call.id).filter(|id| left.iter().all(|commitment| commitment.id != *id));
     let done: Vec<u64> = left.iter().map(|commitment| commitment.id).chain(spent).collect();
-    settle_ids(run, &done);
+    settle_ids(run, &done).await;
 }
 
 /// Takes calls off the record.
-pub(in crate::apply) fn settle_ids(run: &Run<'_>, done: &[u64]) {
+pub(in crate::apply) async fn settle_ids(run: &Run<'_>, done: &[u64]) {
     if done.is_empty() {
         return;
     }
-    if let Err(error) = write(run, PendingChange { done, ..PendingChange::default() }) {
+    if let Err(error) = write(run, PendingChange { done, ..PendingChange::default() }).await {
         run.store_failed(&error);
     }
 }
 
 /// Counts one more run that could not make these calls.
-pub(in crate::apply) fn tried_in_vain(run: &Run<'_>, tried: &[u64]) {
+pub(in crate::apply) async fn tried_in_vain(run: &Run<'_>, tried: &[u64]) {
     if tried.is_empty() {
         return;
     }
-    if let Err(error) = write(run, PendingChange { tried, ..PendingChange::default() }) {
+    if let Err(error) = write(run, PendingChange { tried, ..PendingChange::default() }).await {
         run.store_failed(&error);
     }
 }
 
-fn write(run: &Run<'_>, pending: PendingChange<'_>) -> Result<Vec<u64>, StoreError> {
+async fn write(run: &Run<'_>, pending: PendingChange<'_>) -> Result<Vec<u64>, StoreError> {
     let PendingChange { add, due, done, tried } = pending;
     if add.is_empty() && due.is_empty() && done.is_empty() && tried.is_empty() {
         return Ok(Vec::new());
     }
-    run.context.store.write(&Entry { pending, ..Entry::of(&run.context.desired.project) })
+    run.context.store.write(&Entry { pending, ..Entry::of(&run.context.desired.project) }).await
 }
 
 /// Makes the calls that the plan reports as due, and drops those that the plan drops. A cancelled run leaves the rest on
@@ -212,7 +212,7 @@ pub(in crate::apply) async fn settle(run: &Run<'_>, plan: &mut Plan) {
     };
     let over: Vec<u64> = run.earlier.iter().filter(is_over).map(|call| call.id).collect();
     let over: Vec<u64> = over.into_iter().filter(|id| run.ledger().settled.insert(*id)).collect();
-    settle_ids(run, &over);
+    settle_ids(run, &over).await;
     for line in plan.settled() {
         if run.clock.cancelled().is_some() || !run.ledger().settled.insert(line.id) {
             continue;
@@ -220,7 +220,7 @@ pub(in crate::apply) async fn settle(run: &Run<'_>, plan: &mut Plan) {
         let Some(call) = run.earlier.iter().find(|call| call.id == line.id) else { continue };
         if line.status == PendingStatus::Dropped {
             run.warn(&format!("{}: dropped: {}", line.service, line.message));
-            settle_ids(run, &[call.id]);
+            settle_ids(run, &[call.id]).await;
         } else if call.is_hook() {
             call_hook(run, line, call).await;
         } else {
@@ -268,5 +268,5 @@ async fn call_hook(run: &Run<'_>, line: &PendingLine, call: &PendingCall) {
         error: answer.error.map(|error| run.mask(&error)),
         output: call::shortened(&run.mask(&answer.output)),
     };
-    call::report(run, report, PendingChange { done: &[call.id], ..PendingChange::default() });
+    call::report(run, report, PendingChange { done: &[call.id], ..PendingChange::default() }).await;
 }

@@ -53,45 +53,45 @@ impl<'r, 'a> Cursor<'r, 'a> {
     }
 
     /// Informs notifiers beforehand of the changes that the step is about to make.
-    pub(in crate::apply) fn announce(&mut self) {
+    pub(in crate::apply) async fn announce(&mut self) {
         let Some(here) = self.route.iter().position(|state| *state == self.state) else { return };
         let ahead: Vec<State> = self.route.get(here..).unwrap_or_default().to_vec();
         let reason = self.reason.clone();
         let news: Vec<(State, State)> = ahead.windows(2).map(|pair| (pair[0], pair[1])).collect();
         let news: Vec<(State, State)> = news.into_iter().filter(|(_, to)| self.announced.insert(*to)).collect();
         let notices = self.notices(When::Before, &news, &reason);
-        let written = notices.write(self.run, None);
+        let written = notices.write(self.run, None).await;
         notices.post(self.run, &written);
     }
 
     /// Moves along the route, up to and including `end`, where that lies ahead.
-    pub(in crate::apply) fn walk_to(&mut self, end: State) {
+    pub(in crate::apply) async fn walk_to(&mut self, end: State) {
         let Some(here) = self.route.iter().position(|state| *state == self.state) else { return };
         let Some(there) = self.route.iter().rposition(|state| *state == end) else { return };
         let ahead: Vec<State> = self.route.get(here + 1..=there).unwrap_or_default().to_vec();
-        self.announce();
+        self.announce().await;
         let reason = self.reason.clone();
         for state in ahead {
-            self.go(state, &reason);
+            self.go(state, &reason).await;
         }
     }
 
     /// Moves along the route of a stop, up to the last state in which the service still runs.
-    pub(in crate::apply) fn walk_while_it_runs(&mut self) {
+    pub(in crate::apply) async fn walk_while_it_runs(&mut self) {
         if let Some(last) = self.route.iter().rfind(|state| !state.is_not_running()).copied() {
-            self.walk_to(last);
+            self.walk_to(last).await;
         }
     }
 
-    pub(in crate::apply) fn walk_to_last(&mut self) {
+    pub(in crate::apply) async fn walk_to_last(&mut self) {
         if let Some(last) = self.route.last().copied() {
-            self.walk_to(last);
+            self.walk_to(last).await;
         }
     }
 
     /// Makes one change, where the lifecycle and the rules have a row for it. Rules that deny it were consulted before the
     /// step began; a step that has begun is completed, and a failure needs no permission.
-    pub(in crate::apply) fn go(&mut self, to: State, reason: &str) {
+    pub(in crate::apply) async fn go(&mut self, to: State, reason: &str) {
         let case = self.run.rule_case(&self.service);
         if !self.run.context.desired.rules.has(&case, self.state, to) {
             return;
@@ -119,7 +119,7 @@ impl<'r, 'a> Cursor<'r, 'a> {
             author: run.context.author.clone(),
             metadata: hold_metadata(run, &self.service),
         };
-        let written = notices.write(run, Some(&transition));
+        let written = notices.write(run, Some(&transition)).await;
         notices.post(run, &written);
         run.say(EventKind::Transition { service: self.service.clone(), from, to, reason });
     }
@@ -159,7 +159,7 @@ struct ChangeNotices(Vec<ChangeNotice>);
 
 impl ChangeNotices {
     /// Records the notifications together with their change. Returns the ids of the new records, in order.
-    fn write(&self, run: &Run<'_>, transition: Option<&Transition>) -> Vec<u64> {
+    async fn write(&self, run: &Run<'_>, transition: Option<&Transition>) -> Vec<u64> {
         let mut due = Vec::new();
         let mut add = Vec::new();
         for notices in &self.0 {
@@ -173,7 +173,7 @@ impl ChangeNotices {
         }
         let pending = PendingChange { add: &add, due: &due, ..PendingChange::default() };
         let entry = Entry { transition, pending, ..Entry::of(&run.context.desired.project) };
-        run.context.store.write(&entry).unwrap_or_else(|error| {
+        run.context.store.write(&entry).await.unwrap_or_else(|error| {
             run.store_failed(&error);
             Vec::new()
         })

@@ -20,12 +20,12 @@ pub struct RecordedSnapshot<'a> {
 }
 
 /// Records each service of the manifest whose state is known and differs from the last one of the history.
-pub fn record_seen(store: &dyn Store, recorded: RecordedSnapshot<'_>) -> Result<(), StoreError> {
+pub async fn record_seen(store: &dyn Store, recorded: RecordedSnapshot<'_>) -> Result<(), StoreError> {
     let RecordedSnapshot { desired, snapshot: Snapshot { facts, observed }, author } = recorded;
     for (service, seen) in &observed.services {
         let last = facts.history.get(service).and_then(HistoryFact::last);
         let Some(from) = changed_from(last, seen) else { continue };
-        store.record(&Transition {
+        let transition = Transition {
             at: facts.observed_at,
             project: desired.project.clone(),
             service: service.clone(),
@@ -35,7 +35,8 @@ pub fn record_seen(store: &dyn Store, recorded: RecordedSnapshot<'_>) -> Result<
             made: false,
             author: author.clone(),
             metadata: BTreeMap::new(),
-        })?;
+        };
+        store.record(&transition).await?;
     }
     Ok(())
 }

@@ -58,8 +58,11 @@ pub(in crate::apply) async fn roll_out(run: &Run<'_>, plan: &Plan, step: &Step) 
             return error.into();
         }
     }
-    let refused = forbidden(run, step).or_else(|| run.clock.cancelled().map(StepOutcome::Cancelled));
-    if let Some(outcome) = refused.or_else(|| pending::begin(run, step, None, true).err()) {
+    let mut refused = forbidden(run, step).await.or_else(|| run.clock.cancelled().map(StepOutcome::Cancelled));
+    if refused.is_none() {
+        refused = pending::begin(run, step, None, true).await.err();
+    }
+    if let Some(outcome) = refused {
         run.ledger().reservations.remove(&step.service);
         return outcome;
     }
@@ -102,7 +105,7 @@ impl Rollout<'_> {
     async fn carry_out(&self) -> StepOutcome {
         let (run, step) = (self.run, self.step);
         let mut cursor = Cursor::at(run, step);
-        cursor.walk_to(if step.is_rolling() { State::Updating } else { State::Scaling });
+        cursor.walk_to(if step.is_rolling() { State::Updating } else { State::Scaling }).await;
         run.stage(step, Stage::Start, None);
         run.ledger().changed = true;
         run.ledger().rolled_out.push(Moved { step: step.clone(), instance: Some(self.instance.clone()) });
@@ -114,7 +117,7 @@ impl Rollout<'_> {
         match outcome {
             Ok(()) => {
                 self.keep_reservation(ReservationState::Settled);
-                cursor.walk_to_last();
+                cursor.walk_to_last().await;
                 StepOutcome::Done
             }
             Err(RolloutError::Cancelled(cancelled)) => StepOutcome::Cancelled(cancelled),
@@ -171,7 +174,7 @@ impl Rollout<'_> {
     /// Takes a rollout back that did not get done: the previous number of copies, or their previous revision.
     async fn take_back(&self, mut cursor: Cursor<'_, '_>, error: String) -> StepOutcome {
         let log = log_tail(self.run, &self.step.service).await;
-        cursor.go(State::Error, &error);
+        cursor.go(State::Error, &error).await;
         self.keep_reservation(ReservationState::Detached);
         let (driver, project) = (self.run.context.driver, &self.run.context.desired.project);
         let CopiesChange { from, .. } = self.change;
@@ -189,7 +192,7 @@ impl Rollout<'_> {
             Ok(None) => error,
             Ok(Some(back)) => {
                 self.run.ledger().rolled_out.retain(|moved| moved.step.id != self.step.id);
-                cursor.go(State::Online, &back);
+                cursor.go(State::Online, &back).await;
                 format!("{error}; {back}")
             }
             Err(cause) => format!("{error}; it could not be taken back: {cause}"),

@@ -30,7 +30,7 @@ pub(in crate::apply) async fn evict(run: &Run<'_>, step: &Step) -> StepOutcome {
     run.stage(step, Stage::Evict, None);
     run.ledger().changed = true;
     // Recorded before the answer: after a run that is cancelled here, the next one may stop the service instead.
-    measure::evicted(run, step);
+    measure::evicted(run, step).await;
     let outcome = match context.driver.evict(service).await {
         Ok(()) => {
             run.stage(step, Stage::Release, None);

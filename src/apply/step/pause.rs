@@ -18,7 +18,7 @@ pub(in crate::apply) async fn pause(run: &Run<'_>, step: &Step) -> StepOutcome {
     if let Err(outcome) = check_expectation(run, service, |look| of_pause(step, look)).await {
         return outcome;
     }
-    if let Err(outcome) = pending::begin(run, step, None, true) {
+    if let Err(outcome) = pending::begin(run, step, None, true).await {
         return outcome;
     }
     run.stage(step, Stage::Stop, None);
@@ -26,7 +26,7 @@ pub(in crate::apply) async fn pause(run: &Run<'_>, step: &Step) -> StepOutcome {
     let pause = Pause { project: &desired.project, service: &step.service, instance };
     match driver.pause(&pause).await {
         Ok(()) => {
-            Cursor::at(run, step).walk_to_last();
+            Cursor::at(run, step).walk_to_last().await;
             StepOutcome::Done
         }
         Err(error) => StepOutcome::Failed(StepError::new(ReasonCode::StopFailed, error.to_string())),

@@ -41,7 +41,7 @@ pub(in crate::apply) async fn start(run: &Run<'_>, plan: &Plan, step: &Step) -> 
             let mut cursor = Cursor::at(run, step);
             cursor.state = State::Starting;
             let continues = step.route.first() == Some(&State::Starting);
-            if continues && let Err(outcome) = pending::begin(run, step, Some(service), true) {
+            if continues && let Err(outcome) = pending::begin(run, step, Some(service), true).await {
                 return outcome;
             }
             let awaited = await_health(run, plan, step, service, &instance, cursor).await;
@@ -68,7 +68,7 @@ async fn begin(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> St
     if let Err(refusal) = admit(run, plan, step, &need(step, service)).await {
         return refusal.into();
     }
-    let permitted = match pending::begin(run, step, Some(service), true) {
+    let permitted = match pending::begin(run, step, Some(service), true).await {
         Ok(()) => permitted(run, plan, step, service).await,
         Err(outcome) => Err(outcome),
     };
@@ -76,10 +76,10 @@ async fn begin(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> St
         run.ledger().reservations.remove(&step.service);
         return outcome;
     }
-    attempts::begin(run, step);
+    attempts::begin(run, step).await;
     // A container that is created first is deploying until it exists.
     let creates = step.route.contains(&State::Deploying);
-    cursor.walk_to(if creates { State::Deploying } else { State::Starting });
+    cursor.walk_to(if creates { State::Deploying } else { State::Starting }).await;
     run.stage(step, Stage::Start, None);
     run.ledger().changed = true;
     let moved = Moved { step: step.clone(), instance: None };
@@ -93,10 +93,10 @@ async fn begin(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> St
                 moved.instance = Some(instance.clone());
             }
             cursor.is_now(&instance);
-            cursor.walk_to(State::Starting);
+            cursor.walk_to(State::Starting).await;
             run.launch(&step.id);
             let outcome = await_health(run, plan, step, service, &instance, cursor).await;
-            watch.started(run, step, &outcome);
+            watch.started(run, step, &outcome).await;
             match outcome {
                 StepOutcome::Done => came_up(run, step, service, &instance).await,
                 other => other,
@@ -111,13 +111,13 @@ async fn begin(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> St
 
 /// Checks that no hold, rule or hook forbids the start. Hooks take time, after which the start is admitted once more.
 async fn permitted(run: &Run<'_>, plan: &Plan, step: &Step, service: &Service) -> Result<(), StepOutcome> {
-    let allowed = || forbidden(run, step).map_or(Ok(()), Err);
-    allowed()?;
+    let allowed = async || forbidden(run, step).await.map_or(Ok(()), Err);
+    allowed().await?;
     let at = HookPoint { step, service, point: Point::PreStart, instance: step.expect.instance.as_ref() };
     hooks::before(run, at).await?;
     if !service.hooks.pre_start.is_empty() {
         readmit(run, plan, step, &need(step, service)).await.map_err(StepOutcome::from)?;
-        allowed()?;
+        allowed().await?;
     }
     run.clock.cancelled().map_or(Ok(()), |cancelled| Err(StepOutcome::Cancelled(cancelled)))
 }
@@ -140,7 +140,7 @@ async fn await_health(
     run.stage(step, Stage::Health, None);
     match health::wait(run, service, instance).await {
         Ok(()) => {
-            cursor.walk_to(State::Online);
+            cursor.walk_to(State::Online).await;
             {
                 let mut ledger = run.ledger();
                 ledger.came_up.insert(step.service.clone());
@@ -176,7 +176,7 @@ async fn give_up(
     failed: FailedStart,
 ) -> StepOutcome {
     let log = log_tail(run, &step.service).await;
-    cursor.go(failed.state, &failed.error);
+    cursor.go(failed.state, &failed.error).await;
     detach(run, step, failed.state);
     let mut error = failed.error;
     match restorable(plan, step) {
@@ -190,7 +190,7 @@ async fn give_up(
                 let back = "the older one was brought back".to_owned();
                 for state in route(Action::Start, cursor.state).unwrap_or_default().iter().skip(1) {
                     if *state != State::Online {
-                        cursor.go(*state, &back);
+                        cursor.go(*state, &back).await;
                     }
                 }
                 run.warn(&format!("{}: {back}, since the new one did not come up", step.service));

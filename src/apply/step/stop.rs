@@ -57,12 +57,12 @@ pub(in crate::apply) async fn stop(run: &Run<'_>, step: &Step) -> StepOutcome {
     }
     let hooked = service.filter(|_| !is_of_previous(step));
     let at = |point| hooked.map(|service| HookPoint { step, service, point, instance: Some(instance) });
-    if let Err(outcome) = pending::begin(run, step, hooked, Cursor::at(run, step).counts()) {
+    if let Err(outcome) = pending::begin(run, step, hooked, Cursor::at(run, step).counts()).await {
         return outcome;
     }
     if let Some(at) = at(Point::PreStop).filter(|at| !at.service.hooks.pre_stop.is_empty()) {
         // No hook is called for a stop that is forbidden.
-        if let Some(stale) = forbidden(run, step) {
+        if let Some(stale) = forbidden(run, step).await {
             return stale;
         }
         if let Err(outcome) = hooks::before(run, at).await {
@@ -71,7 +71,7 @@ pub(in crate::apply) async fn stop(run: &Run<'_>, step: &Step) -> StepOutcome {
     }
     let watch = Stopwatch::begin(run);
     let outcome = end(run, step, service, instance, early).await;
-    watch.stopped(run, step, &outcome);
+    watch.stopped(run, step, &outcome).await;
     if let Some(at) = at(Point::PostStop)
         && matches!(outcome, StepOutcome::Done)
     {
@@ -114,17 +114,17 @@ async fn end(
             Err(cancelled) => return StepOutcome::Cancelled(cancelled),
         },
     };
-    if let Some(stale) = forbidden(run, step) {
+    if let Some(stale) = forbidden(run, step).await {
         return stale;
     }
     let mut cursor = Cursor::at(run, step);
-    cursor.walk_while_it_runs();
+    cursor.walk_while_it_runs().await;
     run.stage(step, Stage::Stop, None);
     run.ledger().changed = true;
     let stop =
         Stop { project: &desired.project, service: &step.service, instance, policy: &policy, definition: service };
     if let Err(error) = driver.stop(&stop).await {
-        cursor.go(State::Error, &error.to_string());
+        cursor.go(State::Error, &error.to_string()).await;
         return StepOutcome::Failed(StepError::new(ReasonCode::StopFailed, error.to_string()));
     }
     run.stage(step, Stage::Release, None);
@@ -132,15 +132,15 @@ async fn end(
     match released(run, seen, instance, &before).await {
         Ok(()) => {}
         Err(WaitError::Failed(trouble)) => {
-            attempts::not_released(run, step);
-            cursor.go(State::Error, &trouble.error);
+            attempts::not_released(run, step).await;
+            cursor.go(State::Error, &trouble.error).await;
             return StepOutcome::Failed(trouble);
         }
         Err(WaitError::Cancelled(cancelled)) => return StepOutcome::Cancelled(cancelled),
     }
-    cursor.walk_to_last();
+    cursor.walk_to_last().await;
     if is_of_service(step) {
-        attempts::stopped(run, step);
+        attempts::stopped(run, step).await;
     }
     let ports = service.map_or_else(BTreeSet::new, |service| service.ports.clone());
     let mut ledger = run.ledger();
@@ -179,7 +179,7 @@ async fn drain(run: &Run<'_>, step: &Step, service: &Service, instance: &Instanc
             Ok(BusyReading::Busy(detail)) => detail,
             Err(cancelled) => return Err(still_busy(cancelled, began.elapsed(), None)),
         };
-        if let Some(stale) = forbidden(run, step) {
+        if let Some(stale) = forbidden(run, step).await {
             return Err(stale);
         }
         let waited = began.elapsed();
@@ -234,14 +234,14 @@ pub(in crate::apply) async fn remove(run: &Run<'_>, step: &Step) -> StepOutcome 
         return StepOutcome::NotNeeded;
     };
     let mut cursor = Cursor::at(run, step);
-    if let Err(outcome) = pending::begin(run, step, None, cursor.counts()) {
+    if let Err(outcome) = pending::begin(run, step, None, cursor.counts()).await {
         return outcome;
     }
     run.ledger().changed = true;
-    cursor.announce();
+    cursor.announce().await;
     match run.context.driver.remove(&run.context.desired.project, instance).await {
         Ok(()) => {
-            cursor.walk_to_last();
+            cursor.walk_to_last().await;
             StepOutcome::Done
         }
         Err(error) => StepOutcome::Failed(StepError::new(ReasonCode::StopFailed, error.to_string())),

@@ -18,14 +18,14 @@ pub(in crate::apply) async fn update(run: &Run<'_>, step: &Step) -> StepOutcome 
     if let Err(outcome) = check_expectation(run, service, |look| of_stop(step, look)).await {
         return outcome;
     }
-    if let Err(outcome) = pending::begin(run, step, None, true) {
+    if let Err(outcome) = pending::begin(run, step, None, true).await {
         return outcome;
     }
     run.stage(step, Stage::Start, None);
     run.ledger().changed = true;
     match driver.update(&desired.project, service, instance).await {
         Ok(()) => {
-            Cursor::at(run, step).walk_to_last();
+            Cursor::at(run, step).walk_to_last().await;
             StepOutcome::Done
         }
         Err(error) => {
@@ -44,7 +44,7 @@ pub(in crate::apply) async fn unpause(run: &Run<'_>, step: &Step) -> StepOutcome
     if let Err(outcome) = check_expectation(run, service, |look| of_unpause(step, look)).await {
         return outcome;
     }
-    if let Err(outcome) = pending::begin(run, step, None, true) {
+    if let Err(outcome) = pending::begin(run, step, None, true).await {
         return outcome;
     }
     run.stage(step, Stage::Start, None);
@@ -54,12 +54,12 @@ pub(in crate::apply) async fn unpause(run: &Run<'_>, step: &Step) -> StepOutcome
         return StepOutcome::Failed(StepError::new(ReasonCode::StartFailed, error.to_string()));
     }
     let mut cursor = Cursor::at(run, step);
-    cursor.walk_to_last();
+    cursor.walk_to_last().await;
     run.stage(step, Stage::Health, None);
     match health::wait(run, service, instance).await {
         Ok(()) => StepOutcome::Done,
         Err(HealthError::Final { state, error }) => {
-            cursor.go(state, &error);
+            cursor.go(state, &error).await;
             StepOutcome::Failed(StepError::new(ReasonCode::StartFailed, format!("it goes on, and then {error}")))
         }
         Err(HealthError::Cancelled(cancelled)) => StepOutcome::Cancelled(cancelled),

@@ -34,7 +34,7 @@ pub(in crate::apply) async fn wake(run: &Run<'_>, plan: &Plan, step: &Step) -> S
     if let Err(error) = admit(run, plan, step, &need).await {
         return error.into();
     }
-    if let Some(outcome) = forbidden(run, step).or_else(|| run.clock.cancelled().map(StepOutcome::Cancelled)) {
+    if let Some(outcome) = forbidden(run, step).await.or_else(|| run.clock.cancelled().map(StepOutcome::Cancelled)) {
         run.ledger().reservations.remove(&step.service);
         return outcome;
     }
@@ -59,7 +59,7 @@ async fn call(run: &Run<'_>, step: &Step, service: &Service, instance: &Instance
         Ok(()) => {
             // Without `wake:` the service only has its memory reserved again, and is not recorded as woken.
             if service.wake.is_some() {
-                measure::woken(run, step);
+                measure::woken(run, step).await;
             }
             StepOutcome::Done
         }

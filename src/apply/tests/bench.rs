@@ -185,7 +185,7 @@ impl Bench {
         };
         let number = self.applies.fetch_add(1, Ordering::Relaxed);
         let author = Author { by: String::new(), run: format!("run-{number}") };
-        let earlier = store.pending(&self.desired.project).unwrap_or_default();
+        let earlier = store.pending(&self.desired.project).await.unwrap_or_default();
         let context = Context {
             driver: &self.sim,
             store,

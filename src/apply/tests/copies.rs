@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+
 use super::bench::{Bench, PROJECT, roll, scale, start, takes};
 use crate::apply::OnFailure;
 use crate::model::copies::Copies;
@@ -12,7 +14,7 @@ use crate::model::size::Mebibytes;
 use crate::model::spec::Spec;
 use crate::runtime::process::facts::ProcessReading as _;
 use crate::sim::{Behaviour, Rollout};
-use crate::store::Store as _;
+use crate::store::Journal as _;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -44,7 +46,7 @@ fn change_spec(bench: &mut Bench) {
 }
 
 fn attempts(bench: &Bench) -> Option<u32> {
-    let known = bench.store.last_known(&PROJECT.into()).expect("a memory");
+    let known = bench.store.last_known(&PROJECT.into()).now_or_never().expect("at once").expect("a memory");
     known.get(&"a".into()).and_then(|fact| fact.attempts.as_ref()).map(|attempts| attempts.count)
 }
 

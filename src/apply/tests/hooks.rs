@@ -18,7 +18,7 @@ use crate::model::spec::Spec;
 use crate::runtime::docker::facts::DockerReading as _;
 use crate::runtime::process::facts::ProcessReading as _;
 use crate::sim::{self, Behaviour, Intrusion, Reply};
-use crate::store::Store as _;
+use crate::store::Journal as _;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -298,7 +298,7 @@ async fn a_queue_is_bounded_and_what_is_beyond_is_left_to_the_next_run() {
     let (count, rest) = left.split_once(' ').expect(left);
     assert!(matches!(count.parse::<usize>(), Ok(119..=120)), "of 120 changes: {left}");
     assert!(rest.ends_with("of the run's end; the next run tells it"), "{left}");
-    assert_eq!(bench.store.pending(&bench.desired.project).expect("in memory").len().to_string(), count);
+    assert_eq!(bench.store.pending(&bench.desired.project).await.expect("in memory").len().to_string(), count);
 }
 
 #[tokio::test(start_paused = true)]

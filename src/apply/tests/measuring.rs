@@ -1,5 +1,6 @@
 //! What is written down of starts, stops and memory, for later runs to expect.
 
+use futures_util::FutureExt as _;
 use std::time::Duration;
 
 use super::bench::{Bench, busy, evict, evictable, loads_in, room, service, start, stop, wait_for};
@@ -10,12 +11,12 @@ use crate::model::plan::{Purpose, Step};
 use crate::model::room::{Holder, Room};
 use crate::model::size::Mebibytes;
 use crate::sim::Behaviour;
-use crate::store::{Measured, Store as _};
+use crate::store::{Journal as _, Measured};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn known(bench: &Bench, service: &str) -> HistoryFact {
-    let known = bench.store.last_known(&"studio".into()).expect("it is in memory");
+    let known = bench.store.last_known(&"studio".into()).now_or_never().expect("at once").expect("it is in memory");
     known.get(&service.into()).cloned().unwrap_or_default()
 }
 

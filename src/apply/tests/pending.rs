@@ -1,6 +1,7 @@
 //! Calls that a run commits itself to: recorded before the effect, made once, and settled by the next run where this one
 //! is killed or cut short.
 
+use futures_util::FutureExt as _;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
@@ -15,7 +16,7 @@ use crate::model::pending::Due;
 use crate::model::plan::{PendingStatus, Plan, Purpose, Request};
 use crate::runtime::Driver as _;
 use crate::sim::{Behaviour, Reply};
-use crate::store::Store as _;
+use crate::store::Journal as _;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -43,7 +44,7 @@ impl Bench {
     /// The real plan of the world and of what is pending.
     async fn planned(&self) -> Plan {
         let mut facts = self.sim.observe(&self.desired).await;
-        facts.pending = self.store.pending(&self.desired.project).expect("in memory");
+        facts.pending = self.store.pending(&self.desired.project).await.expect("in memory");
         let observed = crate::runtime::registry::observe(&facts, &self.desired);
         crate::plan::plan(&self.desired, &observed, &Request::default())
     }
@@ -58,7 +59,7 @@ impl Bench {
     }
 
     fn pending(&self) -> usize {
-        self.store.pending(&self.desired.project).expect("in memory").len()
+        self.store.pending(&self.desired.project).now_or_never().expect("at once").expect("in memory").len()
     }
 }
 
@@ -99,7 +100,7 @@ async fn an_acknowledged_hook_before_a_change_is_not_called_again_for_it() {
     let bench = bench(vec![lenient("a")], &["a"]);
     bench.sim.set_reply("post_stop-a", Reply { takes: 20 * SECOND, ..Reply::default() });
     bench.killed_after(2 * SECOND, super::bench::plan(vec![stop("a", &[])])).await;
-    let recorded = bench.store.pending(&bench.desired.project).expect("in memory");
+    let recorded = bench.store.pending(&bench.desired.project).await.expect("in memory");
     assert_eq!(recorded.iter().filter(|call| call.due == Due::Acknowledged).count(), 1);
     assert_eq!(recorded.iter().filter(|call| call.due == Due::Reached(State::Offline)).count(), 1);
     // It is down, so that its end is owed. The manifest wants it up again.

@@ -1,5 +1,6 @@
 //! What a run writes down of attempts, and when.
 
+use futures_util::FutureExt as _;
 use std::time::Duration;
 
 use super::bench::{Bench, PROJECT, plan, service, start, start_again, stop, wait_for};
@@ -9,7 +10,7 @@ use crate::model::lifecycle::State;
 use crate::model::plan::{Held, Plan, Reason, ReasonCode, Step};
 use crate::runtime::Driver as _;
 use crate::sim::{Behaviour, Crash};
-use crate::store::Store as _;
+use crate::store::{Attempts as _, Journal as _};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -29,7 +30,7 @@ fn fails() -> Behaviour {
 
 impl Bench {
     fn attempts(&self, service: &str) -> Option<Attempts> {
-        let known = self.store.last_known(&PROJECT.into()).expect("a memory");
+        let known = self.store.last_known(&PROJECT.into()).now_or_never().expect("at once").expect("a memory");
         known.get(&service.into()).and_then(|fact| fact.attempts.clone())
     }
 
@@ -40,7 +41,11 @@ impl Bench {
     fn tried(&self, service: &str, count: u32) {
         let spec = self.desired.services[&service.into()].spec.hash().to_owned();
         let attempts = Attempts { count, last_at: self.sim.now(), spec };
-        self.store.set_attempts(&PROJECT.into(), &service.into(), Some(&attempts)).expect("a memory");
+        self.store
+            .set_attempts(&PROJECT.into(), &service.into(), Some(&attempts))
+            .now_or_never()
+            .expect("at once")
+            .expect("a memory");
     }
 
     fn thinks(&self, plans: impl IntoIterator<Item = Plan>) {

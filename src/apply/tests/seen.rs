@@ -1,13 +1,15 @@
 //! State changes that lcm did not make, and that every observation finds.
 
+use futures_util::FutureExt as _;
+
 use super::bench::{Bench, service, start, stop};
 use crate::model::facts::Reading;
 use crate::model::lifecycle::State;
 use crate::runtime::process::facts::ProcessReading as _;
-use crate::store::Store as _;
+use crate::store::Journal as _;
 
 fn last(bench: &Bench, service: &str) -> Option<State> {
-    let known = bench.store.last_known(&"studio".into()).expect("it is in memory");
+    let known = bench.store.last_known(&"studio".into()).now_or_never().expect("at once").expect("it is in memory");
     known.get(&service.into()).and_then(crate::model::facts::HistoryFact::last)
 }
 

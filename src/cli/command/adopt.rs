@@ -35,7 +35,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let choice = Choice { mode_optional: true, ..Choice::default() };
-    let opened = opened::open(session, &args.manifest, &choice, None)?;
+    let opened = opened::open(session, &args.manifest, &choice, None).await?;
     let desired = &opened.desired;
     names::check("service", [&args.service], desired.services.keys())?;
     let service = &args.service;

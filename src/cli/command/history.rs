@@ -90,19 +90,19 @@ enum Format {
     Csv,
 }
 
-pub(crate) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let (now, zone) = (Timestamp::now(), TimeZone::system());
     let store = Sqlite::at(&wire::state_folder(&session.environment));
     let (project, in_manifest) = project(session, args)?;
     let asked = asked(args, project, now, &zone)?;
     let unreadable = |error: StoreError| Stop::refused(Code::Store, error.to_string());
-    refuse_unknown(&store, &asked, &in_manifest).map_err(unreadable)??;
+    refuse_unknown(&store, &asked, &in_manifest).await.map_err(unreadable)??;
     let found = if args.runs {
-        runs(&store, &asked).map_err(unreadable)?
+        runs(&store, &asked).await.map_err(unreadable)?
     } else if args.stats {
-        figures(&store, &asked, now).map_err(unreadable)?
+        figures(&store, &asked, now).await.map_err(unreadable)?
     } else {
-        changes(&store, &asked).map_err(unreadable)?
+        changes(&store, &asked).await.map_err(unreadable)?
     };
     data(&match args.format {
         Format::Json => json::document(&found),
@@ -146,14 +146,14 @@ fn asked(args: &Args, project: ProjectName, now: Timestamp, zone: &TimeZone) -> 
 }
 
 /// A name that neither the manifest nor the history has is a slip, and no empty answer.
-fn refuse_unknown(
+async fn refuse_unknown(
     store: &Sqlite,
     asked: &Asked,
     in_manifest: &BTreeSet<ServiceName>,
 ) -> Result<Result<(), Stop>, StoreError> {
     for service in asked.services.iter().filter(|service| !in_manifest.contains(*service)) {
         let all = Asked { limit: Some(1), ..Asked::all(asked.project.clone()) };
-        if store.transitions(&Asked { services: [service.clone()].into(), ..all })?.is_empty() {
+        if store.transitions(&Asked { services: [service.clone()].into(), ..all }).await?.is_empty() {
             let (project, where_else) = (&asked.project, if in_manifest.is_empty() { "" } else { "its manifest or " });
             let names = in_manifest.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(", ");
             let has = if names.is_empty() { String::new() } else { format!("; the manifest has {names}") };
@@ -166,12 +166,12 @@ fn refuse_unknown(
     Ok(Ok(()))
 }
 
-fn changes(store: &Sqlite, asked: &Asked) -> Result<History, StoreError> {
-    let found = store.transitions(asked)?;
+async fn changes(store: &Sqlite, asked: &Asked) -> Result<History, StoreError> {
+    let found = store.transitions(asked).await?;
     // Where more was asked for than is shown, the calls are those of what is shown.
     let full = asked.limit.is_some_and(|limit| found.len() >= usize::try_from(limit).unwrap_or(usize::MAX));
     let since = found.first().map(|first| first.at).filter(|_| full).or(asked.since);
-    let calls = store.calls(&Asked { since, ..asked.clone() })?;
+    let calls = store.calls(&Asked { since, ..asked.clone() }).await?;
     Ok(History {
         transitions: Some(found.into_iter().map(transition).collect()),
         calls: Some(calls.into_iter().map(call).collect()),
@@ -179,15 +179,15 @@ fn changes(store: &Sqlite, asked: &Asked) -> Result<History, StoreError> {
     })
 }
 
-fn runs(store: &Sqlite, asked: &Asked) -> Result<History, StoreError> {
-    let quiet = store.quiet_runs(&asked.project)?.map(|(count, last_at)| QuietRuns { count, last_at });
-    let found = store.runs(asked)?.into_iter().map(run_line).collect();
-    let open_runs = open_runs::open_runs(store, &asked.project)?;
+async fn runs(store: &Sqlite, asked: &Asked) -> Result<History, StoreError> {
+    let quiet = store.quiet_runs(&asked.project).await?.map(|(count, last_at)| QuietRuns { count, last_at });
+    let found = store.runs(asked).await?.into_iter().map(run_line).collect();
+    let open_runs = open_runs::open_runs(store, &asked.project).await?;
     Ok(History { runs: Some(found), open_runs, quiet_runs: quiet, ..History::of(asked.project.clone()) })
 }
 
-fn figures(store: &Sqlite, asked: &Asked, now: Timestamp) -> Result<History, StoreError> {
-    let (before, within) = (store.transitions_before(asked)?, store.transitions(asked)?);
+async fn figures(store: &Sqlite, asked: &Asked, now: Timestamp) -> Result<History, StoreError> {
+    let (before, within) = (store.transitions_before(asked).await?, store.transitions(asked).await?);
     // What is to come is no time that was spent.
     let end = asked.until.map_or(now, |until| until.min(now));
     let found = stats::stats(&before, &within, asked.since, end);

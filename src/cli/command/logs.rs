@@ -57,7 +57,7 @@ struct Followed<'a> {
 }
 
 pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
-    let opened = opened::open_to_look(session, &args.manifest, &args.choose)?;
+    let opened = opened::open_to_look(session, &args.manifest, &args.choose).await?;
     names::check("service", &args.services, opened.desired.services.keys())?;
     let all: Vec<&ServiceName> = opened.desired.services.keys().collect();
     // In the order in which they are named; what is named twice is shown once.

@@ -20,14 +20,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
-    let opened = holds::open(session, &args.words)?;
+    let opened = holds::open(session, &args.words).await?;
     let mut spoken = HoldCommand::of(session, &args.words, &opened, args.dry_run).await?;
     for (name, route) in spoken.judge(Word::Maintain)? {
         let change = change(spoken.seen(&name)?, &route);
-        spoken.keep(&name, Word::Maintain)?;
-        spoken.record(&name, &route, "lcm maintain");
+        spoken.keep(&name, Word::Maintain).await?;
+        spoken.record(&name, &route, "lcm maintain").await;
         spoken.tell(&format!("{name}: {change}; it is left as it is until `lcm resume {name}`"));
     }
-    spoken.end()?;
+    spoken.end().await?;
     Ok(Exit::Done)
 }

@@ -92,7 +92,6 @@ pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Comma
         Command::Validate(args) => return validate::run(session, &args),
         Command::Schema(args) => return schema::run(&args),
         Command::Explain(args) => return explain::run(session, &args),
-        Command::History(args) => return history::run(session, &args),
         Command::Completions(args) => return completions::run(&args),
         Command::Man(args) => return man::run(session, &args, root()),
         Command::Plan(_)
@@ -114,7 +113,8 @@ pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Comma
         | Command::Logs(_)
         | Command::Observe(_)
         | Command::Adopt(_)
-        | Command::Init(_) => {}
+        | Command::Init(_)
+        | Command::History(_) => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
@@ -146,7 +146,7 @@ pub(super) fn run(session: &Session, command: Command, root: fn() -> clap::Comma
             Command::Validate(args) => validate::run(session, &args),
             Command::Schema(args) => schema::run(&args),
             Command::Explain(args) => explain::run(session, &args),
-            Command::History(args) => history::run(session, &args),
+            Command::History(args) => history::run(session, &args).await,
             Command::Completions(args) => completions::run(&args),
             Command::Man(args) => man::run(session, &args, root()),
         }

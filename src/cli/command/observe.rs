@@ -24,7 +24,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let manifest = args.manifest.path();
     args.out.iter().try_for_each(|file| outputs::check(session, &manifest, file))?;
-    let opened = opened::open_to_look(session, &manifest, &args.manifest.choose)?;
+    let opened = opened::open_to_look(session, &manifest, &args.manifest.choose).await?;
     let text = json::document(&opened.facts(session).await?);
     match &args.out {
         None => data(&text)?,

@@ -31,7 +31,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let (manifest, choose) = (&args.manifest.path(), &args.manifest.choose);
     args.out.iter().try_for_each(|file| outputs::check(session, manifest, file))?;
-    let opened = opened::open(session, manifest, &choose.choice(), choose.world.as_deref())?;
+    let opened = opened::open(session, manifest, &choose.choice(), choose.world.as_deref()).await?;
     let request = request(&opened, &args.planning)?;
     let snapshot = opened.snapshot(session).await?;
     opened.refuse_if_all_unknown(&snapshot, &request)?;

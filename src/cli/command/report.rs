@@ -28,7 +28,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
-    let opened = holds::open(session, &args.words)?;
+    let opened = holds::open(session, &args.words).await?;
     let mut spoken = HoldCommand::of(session, &args.words, &opened, args.dry_run).await?;
     if let Some(error) = &args.error {
         // All that are named are judged before any is touched.
@@ -39,17 +39,17 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
         for name in spoken.named.clone() {
             let report = Report { error: error.clone(), by: spoken.voice.by(session), at: opened.driver().now() };
             let from = spoken.seen(&name)?.state;
-            spoken.set_report(&name, Some(&report))?;
-            spoken.record_seen(&name, from, State::Error, &format!("reported: {error}"));
+            spoken.set_report(&name, Some(&report)).await?;
+            spoken.record_seen(&name, from, State::Error, &format!("reported: {error}")).await;
             spoken.tell(&format!("{name}: {from} → error; the next `lcm apply` restarts it, within its budget"));
         }
     } else {
         for name in spoken.named.clone() {
-            spoken.set_report(&name, None)?;
+            spoken.set_report(&name, None).await?;
             spoken.tell(&format!("{name}: no report counts any more"));
         }
     }
-    spoken.end()?;
+    spoken.end().await?;
     Ok(Exit::Done)
 }
 

@@ -42,11 +42,11 @@ struct Held {
 }
 
 pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
-    let opened = holds::open(session, &args.words)?;
-    let (words, orphaned) = told_apart(&opened, &args.words)?;
+    let opened = holds::open(session, &args.words).await?;
+    let (words, orphaned) = told_apart(&opened, &args.words).await?;
     let mut spoken = HoldCommand::of(session, &words, &opened, args.dry_run).await?;
     for name in &orphaned {
-        spoken.forget(name)?;
+        spoken.forget(name).await?;
         spoken.tell(&format!(
             "{name}: the word is taken back; the manifest has no such service, and `lcm apply --prune` stops what is left of it"
         ));
@@ -59,13 +59,13 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     for held in all {
         exit = Exit::first([exit, take_back(session, &mut spoken, &held).await?]);
     }
-    spoken.end()?;
+    spoken.end().await?;
     Ok(exit)
 }
 
 /// What is named that the manifest has, and holds on what it has no more.
-fn told_apart(opened: &Project, words: &HoldArgs) -> Result<(HoldArgs, Vec<ServiceName>), Stop> {
-    let kept = opened.store().words(&opened.desired.project);
+async fn told_apart(opened: &Project, words: &HoldArgs) -> Result<(HoldArgs, Vec<ServiceName>), Stop> {
+    let kept = opened.store().holds(&opened.desired.project).await;
     let kept = kept.map_err(|error| Stop::refused(Code::Store, error.to_string()))?.services;
     let is_orphaned = |name: &ServiceName| !opened.desired.services.contains_key(name) && kept.contains_key(name);
     let (orphaned, services) = words.services.iter().cloned().partition(is_orphaned);
@@ -103,7 +103,7 @@ async fn is_frozen(spoken: &HoldCommand<'_>, name: &ServiceName, seen: &Observed
 async fn take_back(session: &Session, spoken: &mut HoldCommand<'_>, held: &Held) -> Result<Exit, Stop> {
     let Held { name, word, paused, tried, reported, route } = held;
     if *reported {
-        spoken.set_report(name, None)?;
+        spoken.set_report(name, None).await?;
     }
     if word.is_none() && !paused && !tried && !reported {
         spoken.tell(&format!("{name}: there is nothing to resume"));
@@ -114,12 +114,12 @@ async fn take_back(session: &Session, spoken: &mut HoldCommand<'_>, held: &Held)
         return Ok(Exit::Failed);
     }
     if word.is_some() {
-        spoken.forget(name)?;
+        spoken.forget(name).await?;
     }
     if *tried {
-        spoken.reset_attempts(name)?;
+        spoken.reset_attempts(name).await?;
     }
-    spoken.record(name, route, "lcm resume");
+    spoken.record(name, route, "lcm resume").await;
     let changed: Vec<&str> = route.iter().map(|state| state.as_str()).collect();
     let mut told: Vec<String> = (!changed.is_empty()).then(|| changed.join(" → ")).into_iter().collect();
     match word {

@@ -18,7 +18,7 @@ use crate::reconcile::files;
 use crate::reconcile::owner::{self, Claim};
 use crate::reconcile::wire;
 use crate::store::sqlite::Sqlite;
-use crate::store::{Store, StoreError};
+use crate::store::{Holds, Journal as _, StoreError};
 
 /// Go back to the last converged run's manifest and mode
 ///
@@ -43,8 +43,8 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
     owner::admit(session, &project, Claim::AsOwner)?;
     let store = Sqlite::at(&wire::state_folder(&session.environment));
     let unusable = |error: StoreError| Stop::refused(Code::Store, error.to_string());
-    let kept = store.converged(&project).map_err(unusable)?;
-    let switched = store.words(&project).map_err(unusable)?.mode;
+    let kept = store.converged(&project).await.map_err(unusable)?;
+    let switched = store.holds(&project).await.map_err(unusable)?.mode;
     let now = mode_now(session, &manifest, switched.as_ref());
     let found = kept.iter().find(|converged| match &to {
         Some(run) => converged.run == *run,
@@ -74,7 +74,7 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
     if is_rehearsal {
         return Ok(exit);
     }
-    follow(&store, &project, &converged, switched).map_err(unusable)?;
+    follow(&store, &project, &converged, switched).await.map_err(unusable)?;
     Ok(exit)
 }
 
@@ -128,8 +128,8 @@ fn nothing_to_go_back_to(project: &ProjectName, to: Option<&str>, kept: &[Conver
 }
 
 /// A mode override that led away from that run's mode does not lead away from it again.
-fn follow(
-    store: &dyn Store,
+async fn follow(
+    store: &dyn Holds,
     project: &ProjectName,
     converged: &Converged,
     switched: Option<Switched>,
@@ -138,7 +138,7 @@ fn follow(
         (Some(switched), Some(mode)) if switched.mode != *mode => {
             let is_own = converged.own_mode.as_ref() == Some(mode) && switched.own_mode == converged.own_mode;
             let back = Switched { mode: mode.clone(), ..switched };
-            store.switch(project, (!is_own).then_some(&back))
+            store.set_mode_override(project, (!is_own).then_some(&back)).await
         }
         (Some(_) | None, _) => Ok(()),
     }

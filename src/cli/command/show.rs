@@ -65,7 +65,7 @@ async fn standing(session: &Session, args: &Args, plan: &Plan) -> Result<Standin
     saved::choose(plan, &mut choice)?;
     let mut planning = PlanningArgs::default();
     saved::narrow(plan, &mut planning)?;
-    let opened = opened::open(session, &args.manifest, &choice, args.world.as_deref())?;
+    let opened = opened::open(session, &args.manifest, &choice, args.world.as_deref()).await?;
     // Of another project or host nothing else is worth comparing, and a silent engine there changes nothing.
     if let Some(difference) = comparison::of_project(plan, &opened.desired.project) {
         return Ok(Standing::Stale(vec![difference]));

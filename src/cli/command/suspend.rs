@@ -21,12 +21,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
-    let opened = holds::open(session, &args.words)?;
+    let opened = holds::open(session, &args.words).await?;
     let mut spoken = HoldCommand::of(session, &args.words, &opened, args.dry_run).await?;
     let mut exit = Exit::Done;
     for (name, route) in spoken.judge(Word::Suspend)? {
         let from = spoken.seen(&name)?.state;
-        spoken.keep(&name, Word::Suspend)?;
+        spoken.keep(&name, Word::Suspend).await?;
         if from == State::Suspended {
             spoken.tell(&format!("{name} is paused already, and stays so until `lcm resume {name}`"));
             continue;
@@ -43,7 +43,7 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
         }
         match spoken.freeze(&name, true).await {
             Ok(()) => {
-                spoken.record(&name, &route, "lcm suspend");
+                spoken.record(&name, &route, "lcm suspend").await;
                 spoken.tell(&format!("{name}: {from} → suspended; it keeps its memory until `lcm resume {name}`"));
             }
             Err(error) => {
@@ -53,6 +53,6 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
             }
         }
     }
-    spoken.end()?;
+    spoken.end().await?;
     Ok(exit)
 }

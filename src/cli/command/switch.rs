@@ -51,7 +51,7 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
         // Without a mode, what stands first is the manifest.
         (mode, true) if mode.is_none() || manifest.is_none() => {
             let manifest = mode.map(PathBuf::from).or(manifest).unwrap_or_else(default);
-            return forget(session, &manifest, world.as_deref(), execution.dry_run);
+            return forget(session, &manifest, world.as_deref(), execution.dry_run).await;
         }
         (Some(mode), false) => ModeName::new(mode),
         (_, _) => return Err(Stop::new(Exit::Usage, Code::Usage, "--clear forgets a switch, and takes no mode")),
@@ -67,14 +67,14 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
     execute::run(session, job).await
 }
 
-fn forget(session: &Session, manifest: &Path, world: Option<&Path>, is_rehearsal: bool) -> Result<Exit, Stop> {
-    let opened = opened::open_without_mode(session, manifest, world)?;
+async fn forget(session: &Session, manifest: &Path, world: Option<&Path>, is_rehearsal: bool) -> Result<Exit, Stop> {
+    let opened = opened::open_without_mode(session, manifest, world).await?;
     let unusable = |error: crate::store::StoreError| Stop::refused(Code::Store, error.to_string());
     let project = &opened.desired.project;
     if !is_rehearsal {
-        opened.rename_former().map_err(unusable)?;
+        opened.rename_former().await.map_err(unusable)?;
     }
-    let words = opened.store().words(project).map_err(unusable)?;
+    let words = opened.store().holds(project).await.map_err(unusable)?;
     let own = match &opened.desired.own_mode {
         Some(own) => format!("the mode is {own}, by {}", named::shown(manifest).display()),
         None => format!("{} names no mode", named::shown(manifest).display()),
@@ -85,8 +85,8 @@ fn forget(session: &Session, manifest: &Path, world: Option<&Path>, is_rehearsal
     };
     if !is_rehearsal {
         opened.own(session)?;
-        opened.store().switch(project, None).map_err(unusable)?;
-        opened.close(session)?;
+        opened.store().set_mode_override(project, None).await.map_err(unusable)?;
+        opened.close(session).await?;
     }
     let then = if opened.desired.own_mode.is_some() { "; `lcm apply` goes there" } else { "; `--mode` chooses one" };
     let told = format!("forgotten: mode {} ({}); {own}{then}", switched.mode, switched.by_whom());

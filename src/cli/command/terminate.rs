@@ -71,12 +71,12 @@ enum Kept {
 }
 
 async fn said(session: &Session, words: &HoldArgs, execution: &ExecutionArgs) -> Result<Kept, Stop> {
-    let opened = holds::open(session, words)?;
+    let opened = holds::open(session, words).await?;
     let (running, holds) = {
         let mut spoken = HoldCommand::of(session, words, &opened, execution.dry_run).await?;
-        let running = say(&mut spoken)?;
+        let running = say(&mut spoken).await?;
         match (execution.format, running.is_empty()) {
-            (Format::Text, true) => return spoken.end().map(|()| Kept::Done),
+            (Format::Text, true) => return spoken.end().await.map(|()| Kept::Done),
             (Format::Text, false) => spoken.answer()?,
             // Its events are the answer, also where nothing has to be stopped.
             (Format::Json, _) => {}
@@ -90,7 +90,7 @@ async fn said(session: &Session, words: &HoldArgs, execution: &ExecutionArgs) ->
 }
 
 /// Keeps the words, and returns what still has to be stopped for them.
-fn say(spoken: &mut HoldCommand<'_>) -> Result<Vec<ServiceName>, Stop> {
+async fn say(spoken: &mut HoldCommand<'_>) -> Result<Vec<ServiceName>, Stop> {
     let said = spoken.judge(Word::Terminate)?;
     let named: Vec<ServiceName> = said.iter().map(|(name, _)| name.clone()).collect();
     if let Some(held) = held_dependent(&spoken.opened.desired, &spoken.observed, &named) {
@@ -109,12 +109,12 @@ fn say(spoken: &mut HoldCommand<'_>) -> Result<Vec<ServiceName>, Stop> {
     let mut running = Vec::new();
     for (name, route) in said {
         let (change, runs) = spoken.seen(&name).map(|seen| (change(seen, &route), seen.holds_room))?;
-        spoken.keep(&name, Word::Terminate)?;
+        spoken.keep(&name, Word::Terminate).await?;
         if runs {
             running.push(name);
             continue;
         }
-        spoken.record(&name, &route, "lcm terminate");
+        spoken.record(&name, &route, "lcm terminate").await;
         spoken.tell(&format!("{name}: {change}; it is kept off until `lcm resume {name}`"));
     }
     for name in &running {

@@ -79,7 +79,7 @@ impl Target {
 }
 
 pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
-    let opened = opened::open_to_look(session, &args.manifest, &args.choose)?;
+    let opened = opened::open_to_look(session, &args.manifest, &args.choose).await?;
     names::check("service", &args.services, opened.desired.services.keys())?;
     let mut interrupts = Interrupts::of_a_run()?;
     tokio::select! {

@@ -12,6 +12,7 @@ use crate::apply::Interrupt;
 use crate::cli::exit::Exit;
 use crate::cli::stop::{Code, Stop};
 use crate::files::kernel;
+use crate::reconcile::CutOff;
 use crate::report::output::Output;
 use crate::report::print;
 use crate::report::sheet::sentence;
@@ -25,7 +26,7 @@ pub(crate) struct Interrupts {
 }
 
 /// What is done before a second signal ends lcm at once.
-type BeforeTheEnd = Arc<Mutex<Option<Box<dyn Fn(Interrupt) + Send>>>>;
+type BeforeTheEnd = Arc<Mutex<Option<CutOff>>>;
 
 /// A signal, by what comes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +86,9 @@ impl Interrupts {
                     }
                     Heard::Again => {
                         print::leave_screen();
-                        if let Some(record) = record.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-                            record(now);
+                        let record = record.lock().unwrap_or_else(PoisonError::into_inner).take();
+                        if let Some(record) = record {
+                            record(now).await;
                         }
                         std::process::exit(i32::from(exit_of(now).code()));
                     }
@@ -124,8 +126,8 @@ impl Interrupts {
     }
 
     /// Has this done before a second signal ends lcm.
-    pub(crate) fn before_the_end(&self, record: impl Fn(Interrupt) + Send + 'static) {
-        *self.before_the_end.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(record));
+    pub(crate) fn before_the_end(&self, record: CutOff) {
+        *self.before_the_end.lock().unwrap_or_else(PoisonError::into_inner) = Some(record);
     }
 
     /// From here on the first signal only asks.

@@ -11,18 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt};
 use sha2::{Digest, Sha256};
 
-/// Process that holds a lock, as the kernel names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Process {
-    pub pid: i32,
-    pub uid: u32,
-}
-
-impl std::fmt::Display for Process {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "pid {} of uid {}", self.pid, self.uid)
-    }
-}
+use crate::store::lease::Process;
 
 /// Name of the socket. It is the same for every path to one lock file, and fits the kernel's 107 bytes.
 fn name(path: &Path) -> Vec<u8> {

@@ -3,9 +3,8 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::time::Duration;
 
-use super::{Holder, LockError, take, try_take};
+use super::{FencingToken, Grant, Holder, LeaseError};
 
 fn holder(pid: u32) -> Holder {
     Holder {
@@ -17,12 +16,16 @@ fn holder(pid: u32) -> Holder {
     }
 }
 
+fn try_take(path: &Path, holder: &Holder) -> Result<Grant, LeaseError> {
+    super::try_take(path, holder, FencingToken::default())
+}
+
 #[test]
 fn the_second_is_told_who_holds_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("deep/lcm.lock");
     let first = try_take(&path, &holder(4711)).expect("it is free");
-    let Err(LockError::Held { holder: Some(named), process: Some(process), .. }) = try_take(&path, &holder(2)) else {
+    let Err(LeaseError::Held { holder: Some(named), process: Some(process), .. }) = try_take(&path, &holder(2)) else {
         panic!("not held")
     };
     assert_eq!(*named, holder(4711));
@@ -34,16 +37,6 @@ fn the_second_is_told_who_holds_it() {
     assert_eq!(fs::read_to_string(&path).expect("the file stays"), "");
     try_take(&path, &holder(2)).expect("it is free again");
     assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o666);
-}
-
-#[tokio::test]
-async fn waiting_ends_when_it_is_freed() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("lcm.lock");
-    let first = std::sync::Mutex::new(Some(try_take(&path, &holder(1)).expect("it is free")));
-    // The holder lets go at the moment when the second says that it waits.
-    let free = |_: &LockError| drop(first.lock().expect("not poisoned").take());
-    take(&path, &holder(2), Duration::from_mins(1), free).await.expect("it was freed");
 }
 
 #[test]
@@ -64,13 +57,13 @@ fn nothing_is_emptied_through_a_link() {
     let (target, path) = (folder.path().join("precious"), folder.path().join("lcm.lock"));
     fs::write(&target, "data").expect("written");
     symlink(&target, &path).expect("linked");
-    assert!(matches!(try_take(&path, &holder(1)), Err(LockError::Unusable { .. })));
+    assert!(matches!(try_take(&path, &holder(1)), Err(LeaseError::Unusable { .. })));
     fs::remove_file(&path).expect("removed");
     // A second name locks no user out, and what has it is not written.
     fs::hard_link(&target, &path).expect("linked");
     let lock = try_take(&path, &holder(1)).expect("it is free");
     lock.check().expect("it is the file at its path");
-    assert!(matches!(try_take(&path, &holder(2)), Err(LockError::Held { holder: None, .. })));
+    assert!(matches!(try_take(&path, &holder(2)), Err(LeaseError::Held { holder: None, .. })));
     assert_eq!(fs::read_to_string(&target).expect("there"), "data");
 }
 
@@ -82,11 +75,11 @@ fn a_lock_file_that_is_removed_or_replaced_while_it_is_held_lets_no_second_in() 
     first.check().expect("it is the file at its path");
 
     fs::remove_file(&path).expect("removed");
-    assert!(matches!(first.check(), Err(LockError::Replaced { .. })));
-    let Err(LockError::Held { process: Some(process), .. }) = try_take(&path, &holder(2)) else { panic!("not held") };
+    assert!(matches!(first.check(), Err(LeaseError::Lost { .. })));
+    let Err(LeaseError::Held { process: Some(process), .. }) = try_take(&path, &holder(2)) else { panic!("not held") };
     assert_eq!(i64::from(process.pid), i64::from(std::process::id()));
     // The second has made a new file there, which is not the first's.
-    assert!(matches!(first.check(), Err(LockError::Replaced { .. })));
+    assert!(matches!(first.check(), Err(LeaseError::Lost { .. })));
 
     drop(first);
     try_take(&path, &holder(2)).expect("it is free again").check().expect("it is the file at its path");
@@ -109,7 +102,7 @@ fn what_is_no_regular_file_is_an_error_that_waits_for_nothing() {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
     let folder = tempfile::tempdir().expect("a folder");
     let refused = |path: &Path| {
-        let Err(error @ LockError::Unusable { .. }) = try_take(path, &holder(1)) else { panic!("taken") };
+        let Err(error @ LeaseError::Unusable { .. }) = try_take(path, &holder(1)) else { panic!("taken") };
         assert!(error.to_string().contains("not a regular file"), "{error}");
     };
     let pipe = folder.path().join("pipe");

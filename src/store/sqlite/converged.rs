@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use rusqlite::{Connection, params};
 use serde::de::DeserializeOwned;
 
+use super::row::{text_error, timestamp};
 use crate::model::converged::Converged;
 use crate::model::names::{ModeName, ProjectName};
-use crate::store::CONVERGED_MAX;
-use crate::store::sqlite::row::{text_error, timestamp};
+use crate::store::journal::CONVERGED_MAX;
 
 /// For a caller that holds a transaction.
 pub(super) fn keep(connection: &Connection, project: &ProjectName, converged: &Converged) -> rusqlite::Result<()> {

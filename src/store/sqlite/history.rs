@@ -9,12 +9,11 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::format::WITH_WORDS;
+use super::row::{from_json, state, timestamp, to_json};
 use crate::model::names::{ProjectName, ServiceName};
 use crate::store::asked::Asked;
 use crate::store::past::Change;
-use crate::store::sqlite::row::{state, timestamp};
-use crate::store::sqlite::words;
-use crate::store::{Author, Transition};
+use crate::store::record::{Author, Transition};
 
 /// 20 MB with its indexes, as `cargo bench --bench store` measures it; a host that switches modes every quarter of an
 /// hour fills it in a year.
@@ -41,7 +40,7 @@ pub(super) fn record(connection: &Connection, transition: &Transition) -> rusqli
         transition.made,
         transition.author.by,
         transition.author.run,
-        words::to_json(&transition.metadata),
+        to_json(&transition.metadata),
     ])?;
     if id % PRUNE_EVERY != 0 {
         return Ok(());
@@ -185,6 +184,6 @@ fn transition(row: &Row<'_>, project: &ProjectName) -> rusqlite::Result<Transiti
         reason: row.get(4)?,
         made: row.get(5)?,
         author: Author { by: row.get(6)?, run: row.get(7)? },
-        metadata: words::from_json(8, &metadata)?,
+        metadata: from_json(8, &metadata)?,
     })
 }

@@ -3,11 +3,11 @@
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row, params};
 
+use super::row::timestamp;
 use crate::model::names::{ProjectName, ServiceName};
 use crate::model::size::Mebibytes;
 use crate::store::past::{CONSIDERED, KEPT, Reading};
-use crate::store::sqlite::row::timestamp;
-use crate::store::{Measure, Measured};
+use crate::store::record::{Measure, Measured};
 
 /// All kinds, services and projects together, about 10 MB: a host that makes up new project names every day, as CI
 /// does, comes to this.

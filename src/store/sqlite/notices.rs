@@ -2,11 +2,11 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::row::text_error;
 use crate::model::hooks::RunEvent;
 use crate::model::names::{ModeName, ProjectName};
 use crate::model::pending::TRIES_MAX;
-use crate::store::sqlite::row::text_error;
-use crate::store::{RunNotice, ToldMode};
+use crate::store::record::{RunNotice, ToldMode};
 
 /// Kept of one project; the oldest go first. A notifier that takes none drops each after three runs.
 const NOTICES_MAX: u32 = 100;

@@ -2,10 +2,10 @@
 
 use rusqlite::{Connection, Row, params};
 
+use super::row::{state, text_error};
 use crate::model::names::ProjectName;
 use crate::model::pending::{Due, PendingCall, TRIES_MAX};
-use crate::store::sqlite::row::{state, text_error};
-use crate::store::{PENDING_MAX, PendingChange};
+use crate::store::journal::{PENDING_MAX, PendingChange};
 
 const NOW: &str = "now";
 const ACKNOWLEDGED: &str = "acknowledged";

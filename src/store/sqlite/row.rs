@@ -1,5 +1,7 @@
 //! Values of rows as the model has them; what can't be one is an error with its column.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use rusqlite::Row;
 
@@ -20,4 +22,12 @@ pub(super) fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
 /// A text that says nothing to this lcm.
 pub(super) fn text_error(column: usize, reason: String) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, reason.into())
+}
+
+pub(super) fn to_json(metadata: &BTreeMap<String, String>) -> String {
+    serde_json::to_string(metadata).unwrap_or_default()
+}
+
+pub(super) fn from_json(column: usize, text: &str) -> rusqlite::Result<BTreeMap<String, String>> {
+    serde_json::from_str(text).map_err(|error| text_error(column, format!("{text} is no metadata: {error}")))
 }

@@ -6,10 +6,10 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter
 
 use super::format::{WITH_PENDING, WITH_WORDS};
 use super::history::Filter;
+use super::row::{text_error, timestamp};
 use crate::model::names::{ModeName, ProjectName, ServiceName};
 use crate::store::asked::Asked;
-use crate::store::sqlite::row::{text_error, timestamp};
-use crate::store::{Called, KILLED_EXIT_CODE, Run, RunBegun, RunEnd};
+use crate::store::record::{Called, KILLED_EXIT_CODE, Run, RunBegun, RunEnd};
 
 /// Less than 1 MB: a year of three changes a day.
 const RUNS_MAX: i64 = 1_000;

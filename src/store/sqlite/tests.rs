@@ -3,6 +3,7 @@
 mod formats;
 mod history;
 mod measures;
+mod thread;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,12 +13,21 @@ use std::path::Path;
 use jiff::Timestamp;
 use rusqlite::Connection;
 
+use super::Sqlite;
 use super::format::FORMAT;
-use super::{FILE, Sqlite};
+use super::store::FILE;
 use crate::model::lifecycle::State;
 use crate::model::names::ProjectName;
 use crate::store::asked::Asked;
-use crate::store::{Author, Called, Run, RunEnd, Store, StoreError, Transition, checks};
+use crate::store::{Author, Called, FencingToken, Holds as _, Journal as _, Run, RunEnd, StoreError, Transition};
+
+/// Of a run that holds the lock.
+const TOKEN: FencingToken = FencingToken(1);
+
+/// Waits for a store's answer, in a runtime of one thread.
+fn now<F: Future>(answer: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(answer)
+}
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + second).expect("in range")
@@ -76,8 +86,8 @@ fn reading_makes_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let state = folder.path().join("state");
     let store = Sqlite::at(&state);
-    assert!(store.last_known(&"studio".into()).expect("empty").is_empty());
-    assert_eq!(store.last_run(&"studio".into()).expect("empty"), None);
+    assert!(now(store.last_known(&"studio".into())).expect("empty").is_empty());
+    assert_eq!(now(store.last_run(&"studio".into())).expect("empty"), None);
     assert!(!state.exists());
 }
 
@@ -86,13 +96,13 @@ fn the_last_change_of_each_service_of_one_project_is_known() {
     let folder = tempfile::tempdir().expect("a folder");
     let state = folder.path().join("deep/state");
     let store = Sqlite::at(&state);
-    store.record(&transition("a", State::Online, 1)).expect("written");
-    store.record(&transition("b", State::Timeout, 2)).expect("written");
-    store.record(&transition("a", State::Error, 3)).expect("written");
-    store.record(&Transition { project: "other".into(), ..transition("c", State::Online, 4) }).expect("written");
+    now(store.record(&transition("a", State::Online, 1))).expect("written");
+    now(store.record(&transition("b", State::Timeout, 2))).expect("written");
+    now(store.record(&transition("a", State::Error, 3))).expect("written");
+    now(store.record(&Transition { project: "other".into(), ..transition("c", State::Online, 4) })).expect("written");
 
     // Another connection sees it while this one is open, as a plan beside an apply does.
-    let known = Sqlite::at(&state).last_known(&"studio".into()).expect("read");
+    let known = now(Sqlite::at(&state).last_known(&"studio".into())).expect("read");
     let states: Vec<_> =
         known.iter().map(|(name, fact)| (name.as_str(), fact.state.expect("a change"), fact.made)).collect();
     assert_eq!(states, [("a", State::Error, true), ("b", State::Timeout, true)]);
@@ -105,20 +115,20 @@ fn runs_that_changed_nothing_are_counted_and_not_listed() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Sqlite::at(folder.path());
     let project = ProjectName::from("studio");
-    store.record_run(&run(true, 3), &[]).expect("written");
-    store.record_run(&run(false, 0), &[]).expect("written");
-    store.record_run(&run(false, 0), &[]).expect("written");
-    assert_eq!(store.last_run(&project).expect("read"), Some(Run { first_error: None, ..run(false, 0) }));
-    let listed = store.runs(&Asked::all(project.clone())).expect("read");
+    now(store.record_run(TOKEN, &run(true, 3), &[])).expect("written");
+    now(store.record_run(TOKEN, &run(false, 0), &[])).expect("written");
+    now(store.record_run(TOKEN, &run(false, 0), &[])).expect("written");
+    assert_eq!(now(store.last_run(&project)).expect("read"), Some(Run { first_error: None, ..run(false, 0) }));
+    let listed = now(store.runs(&Asked::all(project.clone()))).expect("read");
     assert_eq!(listed, [run(true, 3)]);
-    assert_eq!(store.quiet_runs(&project).expect("read"), Some((2, at(9))));
+    assert_eq!(now(store.quiet_runs(&project)).expect("read"), Some((2, at(9))));
 }
 
 #[test]
 fn rows_are_bounded() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Sqlite::at(folder.path());
-    store.ensure_writable().expect("writable");
+    now(store.ensure_writable()).expect("writable");
     let path = folder.path().join(FILE);
     let other = Connection::open(&path).expect("opened");
     let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100351)
@@ -126,48 +136,24 @@ fn rows_are_bounded() {
     other.execute_batch(fill).expect("filled");
     let old = "UPDATE transitions SET at_us = 0 WHERE id = 100000";
     other.execute_batch(old).expect("aged");
-    store.record(&transition("a", State::Online, 1)).expect("written");
+    now(store.record(&transition("a", State::Online, 1))).expect("written");
     let count: i64 = other.query_row("SELECT count(*) FROM transitions", [], |row| row.get(0)).expect("read");
     assert_eq!(count, 100_000 - 1, "of 100 352 rows the newest 100 000, less the one that is too old");
 
     let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1005)
                 INSERT INTO runs SELECT i, 'p', 'lcm apply', 'kim', 0, 0, 0, 1, NULL, '', '', 'completed' FROM n";
     other.execute_batch(fill).expect("filled");
-    store.record_run(&run(true, 0), &[]).expect("written");
+    now(store.record_run(TOKEN, &run(true, 0), &[])).expect("written");
     let count: i64 = other.query_row("SELECT count(*) FROM runs", [], |row| row.get(0)).expect("read");
     assert_eq!(count, 1_000);
 
     let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2005)
                 INSERT INTO calls SELECT i, 0, 'p', 's', '', 'notify', 'x', i, NULL, '' FROM n";
     other.execute_batch(fill).expect("filled");
-    store.record_call(&call()).expect("written");
+    now(store.record_call(&call())).expect("written");
     let kept = "SELECT count(*), min(id) FROM calls";
     let kept: (i64, i64) = other.query_row(kept, [], |row| Ok((row.get(0)?, row.get(1)?))).expect("read");
     assert_eq!(kept, (2_000, 7));
-}
-
-#[test]
-fn words_hold_until_they_are_taken_back() {
-    let folder = tempfile::tempdir().expect("a folder");
-    checks::words(&Sqlite::at(folder.path()), &Sqlite::at(folder.path()));
-}
-
-#[test]
-fn attempts_are_kept_until_all_is_well() {
-    let folder = tempfile::tempdir().expect("a folder");
-    checks::attempts(&Sqlite::at(folder.path()), &Sqlite::at(folder.path()));
-}
-
-#[test]
-fn pending_calls_are_kept_until_they_are_made() {
-    let folder = tempfile::tempdir().expect("a folder");
-    checks::pending(&Sqlite::at(folder.path()), &Sqlite::at(folder.path()));
-}
-
-#[test]
-fn a_run_without_an_end_is_recorded_as_killed() {
-    let folder = tempfile::tempdir().expect("a folder");
-    checks::runs_begun(&Sqlite::at(folder.path()), &Sqlite::at(folder.path()));
 }
 
 #[test]
@@ -177,8 +163,8 @@ fn a_newer_store_is_refused_and_left_as_it_is() {
     Connection::open(&path).and_then(|newer| newer.pragma_update(None, "user_version", 7)).expect("made");
     let before = fs::read(&path).expect("read");
     let store = Sqlite::at(folder.path());
-    assert!(matches!(store.ensure_writable(), Err(StoreError::Newer { found: 7, known: FORMAT, .. })));
-    assert!(store.last_known(&"studio".into()).is_err());
+    assert!(matches!(now(store.ensure_writable()), Err(StoreError::Newer { found: 7, known: FORMAT, .. })));
+    assert!(now(store.last_known(&"studio".into())).is_err());
     assert_eq!(fs::read(&path).expect("read"), before);
 }
 
@@ -188,7 +174,7 @@ fn what_is_not_a_store_is_refused_and_left_as_it_is() {
     let path = folder.path().join(FILE);
     fs::write(&path, "not a database, but long enough to be taken for one").expect("written");
     let before = fs::read(&path).expect("read");
-    let error = Sqlite::at(folder.path()).ensure_writable().expect_err("damaged");
+    let error = now(Sqlite::at(folder.path()).ensure_writable()).expect_err("damaged");
     assert!(
         error.to_string().contains("not a database; it is left as it is: restore it from a backup, or move it away"),
         "{error}"
@@ -198,8 +184,8 @@ fn what_is_not_a_store_is_refused_and_left_as_it_is() {
     fs::remove_file(&path).expect("removed");
     fs::write(&path, "").expect("emptied");
     for error in [
-        Sqlite::at(folder.path()).ensure_writable().expect_err("emptied"),
-        Sqlite::at(folder.path()).words(&"studio".into()).expect_err("emptied"),
+        now(Sqlite::at(folder.path()).ensure_writable()).expect_err("emptied"),
+        now(Sqlite::at(folder.path()).holds(&"studio".into())).expect_err("emptied"),
     ] {
         assert!(error.to_string().contains("it is empty, which lcm never leaves it"), "{error}");
         assert!(error.to_string().contains("holds, the mode override"), "{error}");
@@ -208,7 +194,7 @@ fn what_is_not_a_store_is_refused_and_left_as_it_is() {
 
     fs::remove_file(&path).expect("removed");
     Connection::open(&path).and_then(|other| other.execute_batch("CREATE TABLE theirs (a)")).expect("made");
-    let error = Sqlite::at(folder.path()).ensure_writable().expect_err("somebody else's");
+    let error = now(Sqlite::at(folder.path()).ensure_writable()).expect_err("somebody else's");
     assert!(error.to_string().contains("not lcm's"), "{error}");
 }
 
@@ -217,7 +203,7 @@ fn a_folder_that_cannot_be_made_is_an_error_with_its_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("file");
     fs::write(&file, "").expect("written");
-    let error = Sqlite::at(&file.join("state")).ensure_writable().expect_err("below a file");
+    let error = now(Sqlite::at(&file.join("state")).ensure_writable()).expect_err("below a file");
     assert!(error.to_string().contains("file/state"), "{error}");
     assert!(error.to_string().contains("LCM_STATE_DIR"), "{error}");
 }

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use super::super::format::FORMAT;
-use super::{FILE, Sqlite, at, transition};
+use super::{FILE, Sqlite, at, now, transition};
 use crate::model::facts::{Attempts, HistoryFact};
 use crate::model::lifecycle::State;
 use crate::model::names::ProjectName;
 use crate::model::words::Words;
-use crate::store::{Measure, Measured, Store, StoreError};
+use crate::store::{Attempts as _, Holds as _, Journal as _, Measure, Measured, StoreError};
 
 const FORMAT_ONE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/store-1.sql"));
 
@@ -65,14 +65,14 @@ fn an_older_store_is_read_as_it_is_and_brought_up_by_the_first_write() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = version_one(folder.path());
     let store = Sqlite::at(folder.path());
-    assert_eq!(store.last_known(&"studio".into()).expect("read"), [("a".into(), online())].into());
+    assert_eq!(now(store.last_known(&"studio".into())).expect("read"), [("a".into(), online())].into());
     assert_eq!(version_of(&path), 1, "who only looks leaves the file to the lcm that it is of");
 
-    store.remember(&ready(95_000)).expect("written");
+    now(store.record_measure(&ready(95_000))).expect("written");
     assert_eq!(version_of(&path), FORMAT);
-    let known = Sqlite::at(folder.path()).last_known(&"studio".into()).expect("read");
+    let known = now(Sqlite::at(folder.path()).last_known(&"studio".into())).expect("read");
     assert_eq!((known[&"a".into()].state, known[&"a".into()].estimates.ready_ms), (Some(State::Online), Some(95_000)));
-    let run = store.last_run(&"studio".into()).expect("read").expect("it was kept");
+    let run = now(store.last_run(&"studio".into())).expect("read").expect("it was kept");
     assert_eq!((run.by.as_str(), run.ended), ("kim@box", at(9)));
 }
 
@@ -81,15 +81,15 @@ fn a_store_with_measures_and_without_words_is_read_and_brought_up() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = version_two(folder.path());
     let (store, project) = (Sqlite::at(folder.path()), ProjectName::from("studio"));
-    let known = store.last_known(&project).expect("read");
+    let known = now(store.last_known(&project)).expect("read");
     assert_eq!((known[&"a".into()].state, known[&"a".into()].estimates.ready_ms), (Some(State::Online), Some(95_000)));
-    assert_eq!(store.words(&project).expect("read"), Words::default());
-    assert_eq!(store.last_run(&project).expect("read").expect("it is there").id, "", "nobody wrote down which");
+    assert_eq!(now(store.holds(&project)).expect("read"), Words::default());
+    assert_eq!(now(store.last_run(&project)).expect("read").expect("it is there").id, "", "nobody wrote down which");
     assert_eq!(version_of(&path), 2);
 
-    store.set_attempts(&project, &"a".into(), Some(&attempts())).expect("written");
+    now(store.set_attempts(&project, &"a".into(), Some(&attempts()))).expect("written");
     assert_eq!(version_of(&path), FORMAT);
-    let known = Sqlite::at(folder.path()).last_known(&project).expect("read");
+    let known = now(Sqlite::at(folder.path()).last_known(&project)).expect("read");
     assert_eq!(
         (known[&"a".into()].estimates.ready_ms, &known[&"a".into()].attempts),
         (Some(95_000), &Some(attempts()))
@@ -103,7 +103,7 @@ fn a_store_that_was_brought_up_is_like_one_made_new() {
     version_two(old.path());
     version_one(older.path());
     let schema = |folder: &Path| {
-        Sqlite::at(folder).ensure_writable().expect("writable");
+        now(Sqlite::at(folder).ensure_writable()).expect("writable");
         let file = Connection::open(folder.join(FILE)).expect("opened");
         let mut statement = file.prepare("SELECT name, sql FROM sqlite_schema ORDER BY name").expect("a query");
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
@@ -120,10 +120,10 @@ fn two_may_bring_it_up_at_once() {
     let stores = [Sqlite::at(folder.path()), Sqlite::at(folder.path())];
     for store in &stores {
         // Both have found the old format before either writes.
-        store.last_known(&"studio".into()).expect("read");
+        now(store.last_known(&"studio".into())).expect("read");
     }
     for store in &stores {
-        store.remember(&ready(7)).expect("written");
+        now(store.record_measure(&ready(7))).expect("written");
     }
 }
 
@@ -136,10 +136,10 @@ fn a_store_that_cannot_be_brought_up_stays_as_it_was() {
     Connection::open(&path).and_then(|other| other.execute_batch(in_the_way)).expect("made");
     let before = fs::read(&path).expect("read");
     let store = Sqlite::at(folder.path());
-    let error = store.ensure_writable().expect_err("something is in the way");
+    let error = now(store.ensure_writable()).expect_err("something is in the way");
     assert!(error.to_string().contains("can't bring up to date the store"), "{error}");
-    assert!(store.record(&transition("a", State::Error, 3)).is_err());
-    assert_eq!(store.last_known(&"studio".into()).expect("read"), [("a".into(), online())].into());
+    assert!(now(store.record(&transition("a", State::Error, 3))).is_err());
+    assert_eq!(now(store.last_known(&"studio".into())).expect("read"), [("a".into(), online())].into());
     assert_eq!(fs::read(&path).expect("read"), before);
     assert_eq!(version_of(&path), 1);
     let half = Connection::open(&path).and_then(|file| file.query_row("SELECT 1 FROM measures", [], |_| Ok(())));
@@ -151,9 +151,9 @@ fn a_store_that_somebody_made_newer_meanwhile_is_not_written_to() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = version_one(folder.path());
     let store = Sqlite::at(folder.path());
-    store.last_known(&"studio".into()).expect("read");
+    now(store.last_known(&"studio".into())).expect("read");
     Connection::open(&path).and_then(|newer| newer.pragma_update(None, "user_version", FORMAT + 1)).expect("made");
     assert!(
-        matches!(store.remember(&ready(1)), Err(StoreError::Newer { found, known: FORMAT, .. }) if found == FORMAT + 1)
+        matches!(now(store.record_measure(&ready(1))), Err(StoreError::Newer { found, known: FORMAT, .. }) if found == FORMAT + 1)
     );
 }

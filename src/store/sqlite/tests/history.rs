@@ -7,11 +7,11 @@ use rusqlite::{Connection, params_from_iter};
 
 use super::super::format::FORMAT;
 use super::super::history::query;
-use super::{FILE, Sqlite, at, call, run, transition};
+use super::{FILE, Sqlite, TOKEN, at, call, now, run, transition};
 use crate::model::lifecycle::State;
 use crate::model::names::ProjectName;
 use crate::store::asked::Asked;
-use crate::store::{Author, Called, Run, Store, Transition};
+use crate::store::{Author, Called, Journal as _, Run, Transition};
 
 fn asked() -> Asked {
     Asked::all("studio".into())
@@ -19,7 +19,7 @@ fn asked() -> Asked {
 
 /// `service state second` of each change that is found.
 fn found(store: &Sqlite, asked: &Asked) -> Vec<String> {
-    let found = store.transitions(asked).expect("read").into_iter();
+    let found = now(store.transitions(asked)).expect("read").into_iter();
     found.map(|one| format!("{} {} {}", one.service, one.to, one.at.as_second() - at(0).as_second())).collect()
 }
 
@@ -33,7 +33,7 @@ fn filled(folder: &std::path::Path) -> Sqlite {
         transition("b", State::Online, 4),
         Transition { project: "other".into(), ..transition("a", State::Online, 5) },
     ] {
-        store.record(&change).expect("written");
+        now(store.record(&change)).expect("written");
     }
     store
 }
@@ -61,9 +61,9 @@ fn each_filter_narrows_and_the_newest_are_shown_oldest_first() {
         author: Author { by: "kim".to_owned(), run: "r9".to_owned() },
         ..transition("c", State::Timeout, 9)
     };
-    store.record(&whole).expect("written");
+    now(store.record(&whole)).expect("written");
     let asked = Asked { services: ["c".into()].into(), ..asked() };
-    assert_eq!(store.transitions(&asked).expect("read"), [whole], "all of it comes back");
+    assert_eq!(now(store.transitions(&asked)).expect("read"), [whole], "all of it comes back");
 }
 
 #[test]
@@ -71,12 +71,12 @@ fn before_a_time_each_service_was_somewhere() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = filled(folder.path());
     let before = |second| {
-        let before = store.transitions_before(&Asked { since: Some(at(second)), ..asked() }).expect("read");
+        let before = now(store.transitions_before(&Asked { since: Some(at(second)), ..asked() })).expect("read");
         before.into_iter().map(|one| format!("{} {}", one.service, one.to)).collect::<Vec<_>>()
     };
     assert_eq!(before(4), ["a online", "b failed"]);
     assert_eq!(before(2), ["a starting"]);
-    assert!(store.transitions_before(&asked()).expect("read").is_empty(), "there is nothing before all");
+    assert!(now(store.transitions_before(&asked())).expect("read").is_empty(), "there is nothing before all");
 }
 
 #[test]
@@ -85,9 +85,9 @@ fn what_was_seen_since_is_known_beside_what_was_made() {
     let store = filled(folder.path());
     for second in 6..60 {
         let state = if second % 2 == 0 { State::Busy } else { State::Idle };
-        store.record(&Transition { made: false, ..transition("a", state, second) }).expect("written");
+        now(store.record(&Transition { made: false, ..transition("a", state, second) })).expect("written");
     }
-    let known = store.last_known(&"studio".into()).expect("read");
+    let known = now(store.last_known(&"studio".into())).expect("read");
     let of = |service: &str| (known[&service.into()].state, known[&service.into()].seen);
     assert_eq!(of("a"), (Some(State::Online), Some(State::Idle)));
     assert_eq!(of("b"), (Some(State::Online), None), "what was seen before the last that was made is past");
@@ -128,9 +128,9 @@ fn runs_and_calls_are_asked_for_likewise() {
     let store = Sqlite::at(folder.path());
     let second = Run { id: "r2".to_owned(), by: "lee".to_owned(), began: at(20), ended: at(30), ..run(true, 3) };
     for run in [&run(true, 0), &second, &Run { project: "other".into(), ..second.clone() }, &run(false, 0)] {
-        store.record_run(run, &[]).expect("written");
+        now(store.record_run(TOKEN, run, &[])).expect("written");
     }
-    let runs = |asked: &Asked| store.runs(asked).expect("read");
+    let runs = |asked: &Asked| now(store.runs(asked)).expect("read");
     assert_eq!(runs(&asked()), [run(true, 0), second.clone()]);
     assert_eq!(runs(&Asked { limit: Some(1), ..asked() }), std::slice::from_ref(&second));
     assert_eq!(runs(&Asked { since: Some(at(10)), ..asked() }), std::slice::from_ref(&second));
@@ -140,9 +140,9 @@ fn runs_and_calls_are_asked_for_likewise() {
 
     let later = Called { at: at(50), service: "b".into(), error: None, ..call() };
     for call in [&call(), &later] {
-        store.record_call(call).expect("written");
+        now(store.record_call(call)).expect("written");
     }
-    let calls = |asked: &Asked| store.calls(asked).expect("read");
+    let calls = |asked: &Asked| now(store.calls(asked)).expect("read");
     assert_eq!(calls(&asked()), [call(), later.clone()]);
     assert_eq!(calls(&Asked { since: Some(at(3)), ..asked() }), std::slice::from_ref(&later));
     assert_eq!(calls(&Asked { services: ["b".into()].into(), ..asked() }), [later]);
@@ -166,11 +166,11 @@ fn sixteen_read_while_one_writes_and_none_sees_an_error() {
                     while !done.load(Ordering::Acquire) || reads == 0 {
                         // As a command does: it opens, asks, and ends.
                         let store = Sqlite::at(folder.path());
-                        let found = store.transitions(&asked()).expect("read").len();
+                        let found = now(store.transitions(&asked())).expect("read").len();
                         assert!(found >= most, "what was there is there");
                         most = found;
-                        assert!(!store.last_known(&project).expect("read").is_empty());
-                        store.last_run(&project).expect("read");
+                        assert!(!now(store.last_known(&project)).expect("read").is_empty());
+                        now(store.last_run(&project)).expect("read");
                         reads += 1;
                     }
                 })
@@ -178,13 +178,13 @@ fn sixteen_read_while_one_writes_and_none_sees_an_error() {
             .collect();
         // Some 400 writes of several pages each: readers meet a checkpoint or two.
         for second in 10..210 {
-            store.record(&transition("a", State::Online, second)).expect("written");
-            store.record_run(&run(true, 0), &[]).expect("written");
+            now(store.record(&transition("a", State::Online, second))).expect("written");
+            now(store.record_run(TOKEN, &run(true, 0), &[])).expect("written");
         }
         done.store(true, Ordering::Release);
         for reader in readers {
             reader.join().expect("it read without an error");
         }
     });
-    assert_eq!(store.transitions(&asked()).expect("read").len(), 4 + 200);
+    assert_eq!(now(store.transitions(&asked())).expect("read").len(), 4 + 200);
 }

@@ -1,15 +1,40 @@
-//! What operators said, and what was tried to bring services up: the newest of each alone.
+//! Holds as rows, and as the trait: the newest of each service, and of mode overrides the newest of each project.
 
-use std::collections::BTreeMap;
-
+use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use crate::model::facts::{Attempts, Report};
+use super::format::WITH_WORDS;
+use super::row::{from_json, text_error, timestamp, to_json};
+use super::store::Sqlite;
 use crate::model::names::{ModeName, ProjectName, ServiceName};
 use crate::model::words::{Said, Switched, Word, Words};
-use crate::store::sqlite::row::{text_error, timestamp};
+use crate::store::error::StoreError;
+use crate::store::holds::Holds;
 
-pub(super) fn read(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Words> {
+#[async_trait]
+impl Holds for Sqlite {
+    async fn holds(&self, project: &ProjectName) -> Result<Words, StoreError> {
+        let project = project.clone();
+        self.read_since(WITH_WORDS, move |connection| read(connection, &project)).await
+    }
+
+    async fn set_hold(
+        &self,
+        project: &ProjectName,
+        service: &ServiceName,
+        hold: Option<&Said>,
+    ) -> Result<(), StoreError> {
+        let (project, service, hold) = (project.clone(), service.clone(), hold.cloned());
+        self.change(move |connection| set_hold(connection, &project, &service, hold.as_ref())).await
+    }
+
+    async fn set_mode_override(&self, project: &ProjectName, switched: Option<&Switched>) -> Result<(), StoreError> {
+        let (project, switched) = (project.clone(), switched.cloned());
+        self.transact(move |connection| set_mode_override(connection, &project, switched.as_ref())).await
+    }
+}
+
+fn read(connection: &Connection, project: &ProjectName) -> rusqlite::Result<Words> {
     let mut statement = connection
         .prepare("SELECT service, word, by_whom, since_us, reason, metadata FROM words WHERE project = ?1")?;
     let services = statement.query_map([project.as_str()], |row| {
@@ -50,7 +75,7 @@ fn said(row: &Row<'_>) -> rusqlite::Result<Said> {
     })
 }
 
-pub(super) fn say(
+fn set_hold(
     connection: &Connection,
     project: &ProjectName,
     service: &ServiceName,
@@ -69,7 +94,7 @@ pub(super) fn say(
 }
 
 /// For a caller that holds a transaction.
-pub(super) fn switch(
+fn set_mode_override(
     connection: &Connection,
     project: &ProjectName,
     switched: Option<&Switched>,
@@ -84,65 +109,4 @@ pub(super) fn switch(
     connection
         .execute(keep, params![project.as_str(), entry, mode.as_str(), own_mode, by, since_us, reason])
         .map(|_| ())
-}
-
-pub(super) fn attempts(
-    connection: &Connection,
-    project: &ProjectName,
-) -> rusqlite::Result<BTreeMap<ServiceName, Attempts>> {
-    let mut statement = connection.prepare("SELECT service, count, last_us, spec FROM attempts WHERE project = ?1")?;
-    let attempts = statement.query_map([project.as_str()], |row| {
-        let service: String = row.get(0)?;
-        Ok((ServiceName::new(service), Attempts { count: row.get(1)?, last_at: timestamp(row, 2)?, spec: row.get(3)? }))
-    })?;
-    attempts.collect()
-}
-
-pub(super) fn set_attempts(
-    connection: &Connection,
-    project: &ProjectName,
-    service: &ServiceName,
-    attempts: Option<&Attempts>,
-) -> rusqlite::Result<()> {
-    let Some(Attempts { count, last_at, spec }) = attempts else {
-        let forget = "DELETE FROM attempts WHERE project = ?1 AND service = ?2";
-        return connection.execute(forget, [project.as_str(), service.as_str()]).map(|_| ());
-    };
-    let keep = "INSERT OR REPLACE INTO attempts (project, service, count, last_us, spec) VALUES (?1, ?2, ?3, ?4, ?5)";
-    let last_us = last_at.as_microsecond();
-    connection.execute(keep, params![project.as_str(), service.as_str(), count, last_us, spec]).map(|_| ())
-}
-
-pub(super) fn reports(
-    connection: &Connection,
-    project: &ProjectName,
-) -> rusqlite::Result<BTreeMap<ServiceName, Report>> {
-    let mut statement = connection.prepare("SELECT service, error, by_whom, at_us FROM reports WHERE project = ?1")?;
-    let reports = statement.query_map([project.as_str()], |row| {
-        let service: String = row.get(0)?;
-        Ok((ServiceName::new(service), Report { error: row.get(1)?, by: row.get(2)?, at: timestamp(row, 3)? }))
-    })?;
-    reports.collect()
-}
-
-pub(super) fn set_report(
-    connection: &Connection,
-    project: &ProjectName,
-    service: &ServiceName,
-    report: Option<&Report>,
-) -> rusqlite::Result<()> {
-    let Some(Report { error, by, at }) = report else {
-        let forget = "DELETE FROM reports WHERE project = ?1 AND service = ?2";
-        return connection.execute(forget, [project.as_str(), service.as_str()]).map(|_| ());
-    };
-    let keep = "INSERT OR REPLACE INTO reports (project, service, error, by_whom, at_us) VALUES (?1, ?2, ?3, ?4, ?5)";
-    connection.execute(keep, params![project.as_str(), service.as_str(), error, by, at.as_microsecond()]).map(|_| ())
-}
-
-pub(super) fn to_json(metadata: &BTreeMap<String, String>) -> String {
-    serde_json::to_string(metadata).unwrap_or_default()
-}
-
-pub(super) fn from_json(column: usize, text: &str) -> rusqlite::Result<BTreeMap<String, String>> {
-    serde_json::from_str(text).map_err(|error| text_error(column, format!("{text} is no metadata: {error}")))
 }

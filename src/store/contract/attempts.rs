@@ -1,0 +1,35 @@
+//! Contract of attempts and reports.
+
+use super::factory::{Factory, at};
+use crate::model::facts::{self, Report};
+use crate::model::names::{ProjectName, ServiceName};
+
+pub(super) async fn are_kept_until_all_is_well(factory: &impl Factory) {
+    let (writer, reader) = (factory.open(), factory.open());
+    let project = ProjectName::from("studio");
+    let tried = |count| facts::Attempts { count, last_at: at(i64::from(count)), spec: "v1:aa".to_owned() };
+    let known = async || {
+        let known = reader.last_known(&project).await.expect("read");
+        known.into_iter().map(|(service, fact)| (service, fact.attempts)).collect::<Vec<_>>()
+    };
+    writer.set_attempts(&project, &"a".into(), Some(&tried(1))).await.expect("kept");
+    writer.set_attempts(&project, &"b".into(), Some(&tried(1))).await.expect("kept");
+    writer.set_attempts(&"other".into(), &"a".into(), Some(&tried(7))).await.expect("kept");
+    writer.set_attempts(&project, &"a".into(), Some(&tried(2))).await.expect("kept");
+    assert_eq!(known().await, [("a".into(), Some(tried(2))), ("b".into(), Some(tried(1)))]);
+    writer.set_attempts(&project, &"a".into(), None).await.expect("forgotten");
+    assert_eq!(known().await, [("b".into(), Some(tried(1)))]);
+    assert_eq!(reader.attempts(&project).await.expect("read"), [("b".into(), tried(1))].into());
+}
+
+pub(super) async fn reports_are_kept_until_they_are_withdrawn(factory: &impl Factory) {
+    let (writer, reader) = (factory.open(), factory.open());
+    let (project, service) = (ProjectName::from("studio"), ServiceName::from("a"));
+    let report = |second| Report { error: "no answer".to_owned(), by: "kim".to_owned(), at: at(second) };
+    let known = async || reader.last_known(&project).await.expect("read").remove(&service).and_then(|fact| fact.report);
+    writer.set_report(&project, &service, Some(&report(1))).await.expect("kept");
+    writer.set_report(&project, &service, Some(&report(2))).await.expect("kept");
+    assert_eq!(known().await, Some(report(2)));
+    writer.set_report(&project, &service, None).await.expect("withdrawn");
+    assert_eq!(known().await, None);
+}

@@ -1,0 +1,124 @@
+//! Store of a state folder, and the reads of its history that only `lcm history` makes.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+
+use super::file::StoreFile;
+use super::format::{FORMAT, WITH_WORDS};
+use super::worker::Worker;
+use super::{history, runs};
+use crate::model::names::ProjectName;
+use crate::store::asked::Asked;
+use crate::store::error::StoreError;
+use crate::store::record::{Called, Run, Transition};
+
+pub(super) const FILE: &str = "lcm.db";
+
+/// The store of a state folder.
+#[derive(Debug)]
+pub struct Sqlite {
+    worker: Worker,
+}
+
+/// The format that this lcm writes, and the `SQLite` that it is built with.
+#[must_use]
+pub fn versions() -> (u32, &'static str) {
+    (FORMAT, rusqlite::version())
+}
+
+impl Sqlite {
+    /// The store of this state folder. Touches nothing yet.
+    #[must_use]
+    pub fn at(folder: &Path) -> Self {
+        Self { worker: Worker::new(Self::file_in(folder)) }
+    }
+
+    /// The file of the store of this state folder.
+    #[must_use]
+    pub fn file_in(folder: &Path) -> PathBuf {
+        folder.join(FILE)
+    }
+
+    /// Makes folder and file where they are missing, and proves that they can be written: called before anything
+    /// changes, since what is done must be written down.
+    pub async fn ensure_writable(&self) -> Result<(), StoreError> {
+        let mark = "INSERT OR REPLACE INTO meta VALUES ('writer', ?1)";
+        self.change(|connection| connection.execute(mark, [env!("CARGO_PKG_VERSION")]).map(drop)).await
+    }
+
+    /// The changes that are asked for, the oldest first.
+    pub async fn transitions(&self, asked: &Asked) -> Result<Vec<Transition>, StoreError> {
+        let asked = asked.clone();
+        self.read(move |connection, format| history::transitions(connection, format, &asked)).await
+    }
+
+    /// The last change of each service before the time that is asked for; none where that has no beginning.
+    pub async fn transitions_before(&self, asked: &Asked) -> Result<Vec<Transition>, StoreError> {
+        let asked = asked.clone();
+        self.read(move |connection, format| history::before(connection, format, &asked)).await
+    }
+
+    /// The runs that are asked for, the oldest first, but those that changed nothing.
+    pub async fn runs(&self, asked: &Asked) -> Result<Vec<Run>, StoreError> {
+        let asked = asked.clone();
+        self.read(move |connection, format| runs::runs(connection, format, &asked)).await
+    }
+
+    /// Runs that changed nothing, and when the last of them ended.
+    pub async fn quiet_runs(&self, project: &ProjectName) -> Result<Option<(u32, Timestamp)>, StoreError> {
+        let project = project.clone();
+        self.read(move |connection, _| runs::quiet(connection, &project)).await
+    }
+
+    /// The calls of hooks and notifiers that are asked for, the oldest first.
+    pub async fn calls(&self, asked: &Asked) -> Result<Vec<Called>, StoreError> {
+        let asked = asked.clone();
+        self.read_since(WITH_WORDS, move |connection| runs::calls(connection, &asked)).await
+    }
+
+    /// Has the store's thread do a job with the file.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut StoreFile) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.worker.run(job).await
+    }
+
+    /// Makes a query, which is given the format of the file. Where there is no file, the answer is empty.
+    pub(super) async fn read<T: Default + Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection, u32) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.run(|file| file.read(query).map(Option::unwrap_or_default)).await
+    }
+
+    /// Makes a query that files of older formats have no tables for: of these the answer is empty.
+    pub(super) async fn read_since<T: Default + Send + 'static>(
+        &self,
+        first: u32,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let query = move |connection: &Connection, format| {
+            if format < first { Ok(T::default()) } else { query(connection) }
+        };
+        self.read(query).await
+    }
+
+    /// Makes a change of one statement.
+    pub(super) async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.run(|file| file.change(change)).await
+    }
+
+    /// Makes a change in one transaction: all of it, or none.
+    pub(super) async fn transact<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.run(|file| file.transact(change)).await
+    }
+}
