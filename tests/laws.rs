@@ -21,15 +21,15 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("files", &[]),
     ("syntax", &["model"]),
-    // But `resolve`, which is pure.
-    ("manifest", &["model", "files", "syntax"]),
+    // But `resolve`, which is pure. Of `runtime` the list, and through it each one's keys.
+    ("manifest", &["model", "files", "syntax", "runtime"]),
     ("import", &["model", "syntax", "runtime"]),
     ("observe", &["model"]),
     ("plan", &["model"]),
     ("shared", &["files"]),
     ("host", &["model", "files", "shared"]),
-    // Of `observe` the contract, and what all observers share.
-    ("runtime", &["model", "files", "shared", "host", "observe"]),
+    // See `ROOMS_OF_A_RUNTIME`.
+    ("runtime", &["model", "files", "shared", "host", "observe", "manifest", "syntax"]),
     // The traits of both alone.
     ("sim", &["model", "runtime", "host"]),
     ("store", &["model", "files", "shared"]),
@@ -67,6 +67,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 /// Folders of `src/runtime` that are one runtime each.
 const RUNTIMES: &[&str] = &["docker", "process"];
 
+/// What a room of a runtime may know beside the machine: its keys of the manifest, its observer of what observers share.
+const ROOMS_OF_A_RUNTIME: &[(&str, &[&str])] =
+    &[("wire", &["manifest", "syntax"]), ("resolve", &["manifest", "syntax"]), ("observe", &["observe"])];
+
 /// Files that name a runtime from outside of its folder.
 const NAMES_A_RUNTIME: &[&str] = &[
     "src/cli/command/init.rs",
@@ -74,9 +78,6 @@ const NAMES_A_RUNTIME: &[&str] = &[
     "src/cli/wire.rs",
     "src/import/machine.rs",
     "src/main.rs",
-    "src/manifest/resolve/container.rs",
-    "src/manifest/resolve/process.rs",
-    "src/manifest/resolve/service.rs",
     "src/reconcile/wire.rs",
     "src/runtime/machine.rs",
     "src/runtime/machine/found.rs",
@@ -214,6 +215,24 @@ fn a_runtime_is_named_in_its_folder_alone() {
     let idle = NAMES_A_RUNTIME.iter().filter(|path| !naming.contains(**path));
     broken.extend(idle.map(|path| format!("{path}: listed in NAMES_A_RUNTIME, and names none")));
     hold("a runtime is one folder, and one line in the registry", &broken);
+}
+
+#[test]
+fn a_room_of_a_runtime_knows_its_stage_alone() {
+    let mut broken = Vec::new();
+    for file in Source::all("src/runtime") {
+        let Some(runtime) = runtime_of(&file.path) else { continue };
+        let inner = file.path.trim_start_matches(&format!("src/runtime/{runtime}/"));
+        let room = inner.split('/').next().unwrap_or(inner).trim_end_matches(".rs");
+        let known = ROOMS_OF_A_RUNTIME.iter().find(|(name, _)| *name == room).map_or(&[][..], |(_, known)| known);
+        for (at, stage, _) in file.crate_paths() {
+            let is_pure_stage = ["manifest", "syntax", "observe"].contains(&stage.as_str());
+            if is_pure_stage && !known.contains(&stage.as_str()) && !file.is_test_code(at) {
+                broken.push(format!("{}: names {stage}", file.place(at)));
+            }
+        }
+    }
+    hold("of a runtime, `wire` and `resolve` know the manifest, and `observe` what observers share", &broken);
 }
 
 /// The runtime whose folder a file is in.

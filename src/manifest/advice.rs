@@ -2,14 +2,15 @@
 //!
 //! Who comes from Compose brings its habits: each that has another place or another word here is answered by name.
 
+use crate::manifest::wire::service::OWN_KEYS;
 use crate::syntax::fault::{Fault, suggest};
 
 /// Which map the key stands in, told by a key that only this one has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Level {
     Service,
-    Process,
-    Docker,
+    /// The block of the runtime that has this key.
+    Runtime(&'static str),
     Other,
 }
 
@@ -29,26 +30,6 @@ const IN_SERVICE: [&str; 13] = [
     "recover",
 ];
 const IN_EITHER: [&str; 3] = ["command", "environment", "env_file"];
-const IN_PROCESS: [&str; 5] = ["shell", "cwd", "inherit", "log", "pid_file"];
-const IN_DOCKER: [&str; 16] = [
-    "container",
-    "image",
-    "pull_policy",
-    "container_name",
-    "entrypoint",
-    "ports",
-    "volumes",
-    "networks",
-    "user",
-    "shm_size",
-    "ipc",
-    "devices",
-    "ulimits",
-    "labels",
-    "healthcheck",
-    "gpu_access",
-];
-
 /// Words of other tools, and the key that says the same here.
 const SAME_AS: [(&[&str], &str); 13] = [
     (&["env", "envs"], "environment"),
@@ -69,7 +50,7 @@ const SAME_AS: [(&[&str], &str); 13] = [
 /// An unknown key among those that are `expected`.
 pub(super) fn unknown_key(field: &str, expected: &[&str]) -> Fault {
     let level = level(expected);
-    if field == "restart" && matches!(level, Level::Service | Level::Docker) {
+    if field == "restart" && matches!(level, Level::Service | Level::Runtime("docker")) {
         let fault =
             Fault::new("lcm::manifest::restart", "`restart` is not a key of lcm", "who restarts what is lcm's to say");
         return fault.help(
@@ -86,33 +67,36 @@ pub(super) fn unknown_key(field: &str, expected: &[&str]) -> Fault {
 fn level(expected: &[&str]) -> Level {
     match () {
         () if expected.contains(&"depends_on") => Level::Service,
-        () if expected.contains(&"pull_policy") => Level::Docker,
-        () if expected.contains(&"inherit") => Level::Process,
-        () => Level::Other,
+        () => OWN_KEYS
+            .iter()
+            .find(|(_, mark, _)| expected.contains(mark))
+            .map_or(Level::Other, |(runtime, _, _)| Level::Runtime(runtime)),
     }
 }
 
 /// A key of lcm's that stands one level up or down.
 fn elsewhere(field: &str, level: Level) -> Option<String> {
-    let up = |runtime: &str| {
-        IN_SERVICE.contains(&field).then(|| format!("`{field}` stands one level up, beside `{runtime}:`"))
-    };
-    let other_runtime = |keys: &[&str], runtime: &str, here: &str| {
-        keys.contains(&field).then(|| format!("`{field}` is a key of `{runtime}:`, not of `{here}:`"))
-    };
+    let owner = OWN_KEYS.iter().find(|(_, _, keys)| keys.contains(&field)).map(|(runtime, _, _)| *runtime);
     match level {
-        Level::Service if IN_EITHER.contains(&field) => Some(format!("`{field}` stands below `process:` or `docker:`")),
-        Level::Service if IN_DOCKER.contains(&field) => Some(format!("`{field}` stands below `docker:`")),
-        Level::Service if IN_PROCESS.contains(&field) => Some(format!("`{field}` stands below `process:`")),
-        Level::Docker => up("docker").or_else(|| other_runtime(&IN_PROCESS, "process", "docker")),
-        Level::Process => up("process").or_else(|| other_runtime(&IN_DOCKER, "docker", "process")),
-        Level::Service | Level::Other => None,
+        Level::Service if IN_EITHER.contains(&field) => {
+            let blocks: Vec<String> = OWN_KEYS.iter().map(|(runtime, _, _)| format!("`{runtime}:`")).collect();
+            Some(format!("`{field}` stands below {}", blocks.join(" or ")))
+        }
+        Level::Service => owner.map(|runtime| format!("`{field}` stands below `{runtime}:`")),
+        Level::Runtime(here) if IN_SERVICE.contains(&field) => {
+            Some(format!("`{field}` stands one level up, beside `{here}:`"))
+        }
+        Level::Runtime(here) => {
+            let other = owner.filter(|runtime| *runtime != here);
+            other.map(|runtime| format!("`{field}` is a key of `{runtime}:`, not of `{here}:`"))
+        }
+        Level::Other => None,
     }
 }
 
 /// A key of Compose's whose work is done by something else here.
 fn instead(field: &str, level: Level) -> Option<String> {
-    if !matches!(level, Level::Service | Level::Docker) {
+    if !matches!(level, Level::Service | Level::Runtime("docker")) {
         return None;
     }
     let help = match field {

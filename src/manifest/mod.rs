@@ -9,12 +9,12 @@ mod choice;
 mod extend;
 mod load;
 mod ours;
-mod resolve;
+pub(crate) mod resolve;
 mod schema;
 mod search;
 mod secrets;
 mod values;
-mod wire;
+pub(crate) mod wire;
 
 pub use choice::Choice;
 pub use load::{files, load, project_name};

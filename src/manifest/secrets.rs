@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::manifest::resolve::{EnvFile, Root, SecretFile, absolute};
+use crate::manifest::wire::service::RUNTIME_KEYS;
 use crate::model::secret::Secret;
 use crate::syntax::Environment;
 use crate::syntax::interpolate::Variables;
@@ -95,8 +96,8 @@ pub(super) fn outside_environments(origins: &Origins<'_>) -> BTreeMap<String, BT
     let services = origins.roots.iter().filter_map(|root| root.node.get("services")).flat_map(Node::entries);
     let outside = services.map(|service| {
         let mut names = BTreeSet::new();
-        let runtimes = ["process", "docker"].map(|runtime| service.value.get(runtime));
-        for entry in runtimes.into_iter().flatten().flat_map(Node::entries) {
+        let runtimes = RUNTIME_KEYS.iter().map(|runtime| service.value.get(runtime));
+        for entry in runtimes.flatten().flat_map(Node::entries) {
             if !["environment", "env_file"].contains(&entry.key.as_str()) {
                 collect_variables(&entry.value, origins.variables, &mut names, DEPTH_MAX);
             }
@@ -130,8 +131,8 @@ fn runtimes(roots: &[Root]) -> impl Iterator<Item = (&Node, &Node)> {
     let sections = roots.iter().flat_map(|root| ["services", "templates"].map(|section| root.node.get(section)));
     let services = sections.flatten().flat_map(Node::entries).map(|entry| &entry.value);
     services.flat_map(|service| {
-        let runtimes = ["process", "docker"].map(|runtime| service.get(runtime));
-        runtimes.into_iter().flatten().map(move |runtime| (service, runtime))
+        let runtimes = RUNTIME_KEYS.iter().filter_map(|runtime| service.get(runtime));
+        runtimes.map(move |runtime| (service, runtime))
     })
 }
 

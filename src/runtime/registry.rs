@@ -1,14 +1,19 @@
-//! Registry of runtimes. Adding one takes a folder and one line here; nothing else names it.
+//! Registry of runtimes: what each of the list brings.
 
 use crate::model::desired::Desired;
 use crate::model::facts::Facts;
 use crate::model::observed::Observed;
 use crate::observe::contract::Observer;
+use crate::runtime::list::runtimes;
 use crate::runtime::registration::Registration;
-use crate::runtime::{docker, process};
 
-/// Runtimes that this lcm has.
-pub const RUNTIMES: &[Registration] = &[docker::registration::DOCKER, process::registration::PROCESS];
+macro_rules! registrations {
+    ($($runtime:ident)*) => {
+        /// Runtimes that this lcm has.
+        pub const RUNTIMES: &[Registration] = &[$(crate::runtime::$runtime::registration::REGISTRATION),*];
+    };
+}
+runtimes!(registrations);
 
 /// Observers of all runtimes, in the order of [`RUNTIMES`].
 pub const OBSERVERS: &[&dyn Observer] = &observers();

@@ -73,8 +73,8 @@ fn containers(context: &mut Context<'_>, services: &Services) {
                     "lcm::manifest::container_twice",
                     format!("the services `{one}` and `{other}` name one container, `{container}`"),
                 )
-                .at(context.place(resolved.container), format!("`{other}` here"))
-                .also(context.place(first.container), format!("`{one}` here"))
+                .at(context.place(resolved.object), format!("`{other}` here"))
+                .also(context.place(first.object), format!("`{one}` here"))
                 .help("one would stop what the other starts");
                 context.problems.push(problem);
             }

@@ -21,7 +21,7 @@ const ENVIRONMENTS_BYTES_MAX: usize = 16 << 20;
 
 /// The way to problems and places.
 #[derive(Debug)]
-pub(super) struct Context<'a> {
+pub(crate) struct Context<'a> {
     pub input: &'a Input<'a>,
     pub problems: &'a mut Vec<Problem>,
     /// The project's name, empty where it could not be read.
@@ -32,22 +32,22 @@ pub(super) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    pub(super) fn new(input: &'a Input<'a>, problems: &'a mut Vec<Problem>) -> Self {
+    pub(crate) fn new(input: &'a Input<'a>, problems: &'a mut Vec<Problem>) -> Self {
         let named = input.files.iter().find(|file| file.manifest.name.is_some()).or(input.files.first());
         let root = named.map(|file| input.sources.get(file.file).folder.clone()).unwrap_or_default();
         Self { input, problems, project: String::new(), root, environment_bytes_left: ENVIRONMENTS_BYTES_MAX }
     }
 
-    pub(super) fn place(&self, span: Span) -> Place {
+    pub(crate) fn place(&self, span: Span) -> Place {
         self.input.sources.place(span)
     }
 
-    pub(super) fn error(&mut self, code: &'static str, span: Span, message: impl Into<String>, label: &str) {
+    pub(crate) fn error(&mut self, code: &'static str, span: Span, message: impl Into<String>, label: &str) {
         let problem = Problem::error(code, message).at(self.place(span), label);
         self.problems.push(problem);
     }
 
-    pub(super) fn error_with_help(
+    pub(crate) fn error_with_help(
         &mut self,
         code: &'static str,
         span: Span,
@@ -59,14 +59,14 @@ impl<'a> Context<'a> {
     }
 
     /// Something must be there and is not; not told where a part of `within` could not be read.
-    pub(super) fn missing<T>(&mut self, within: &Located<T>, message: impl Into<String>, help: &str) {
+    pub(crate) fn missing<T>(&mut self, within: &Located<T>, message: impl Into<String>, help: &str) {
         if !within.damaged {
             self.error_with_help("lcm::manifest::missing", within.span, (message, "in here"), help);
         }
     }
 
     /// Whether a name is defined; if not, that is a problem.
-    pub(super) fn known(&mut self, what: &str, name: &Located<String>, names: &BTreeMap<String, Span>) -> bool {
+    pub(crate) fn known(&mut self, what: &str, name: &Located<String>, names: &BTreeMap<String, Span>) -> bool {
         let known = names.contains_key(&name.value);
         if !known && self.input.complete && self.problems.len() < SUGGESTED_MAX {
             let code = match what {
@@ -81,7 +81,7 @@ impl<'a> Context<'a> {
     }
 
     /// A duration that must be more than nothing.
-    pub(super) fn positive(&mut self, period: Option<&Located<Period>>) {
+    pub(crate) fn positive(&mut self, period: Option<&Located<Period>>) {
         if let Some(period) = period
             && period.0.is_zero()
         {
@@ -90,7 +90,7 @@ impl<'a> Context<'a> {
     }
 
     /// A count that must be 1 or more.
-    pub(super) fn at_least_one(&mut self, number: Option<&Located<u32>>) {
+    pub(crate) fn at_least_one(&mut self, number: Option<&Located<u32>>) {
         if let Some(number) = number
             && number.value == 0
         {
@@ -99,7 +99,7 @@ impl<'a> Context<'a> {
     }
 
     /// Phases, which are counted from 1.
-    pub(super) fn phases(&mut self, written: &[Located<u32>]) -> BTreeSet<u32> {
+    pub(crate) fn phases(&mut self, written: &[Located<u32>]) -> BTreeSet<u32> {
         for phase in written {
             self.at_least_one(Some(phase));
         }
@@ -107,7 +107,7 @@ impl<'a> Context<'a> {
     }
 
     /// A list that is written, or nothing where none is. One that is empty is a problem: left out, it would mean any.
-    pub(super) fn listed<'b, T>(&mut self, written: Option<&'b Located<OneOrMany<T>>>) -> &'b [T] {
+    pub(crate) fn listed<'b, T>(&mut self, written: Option<&'b Located<OneOrMany<T>>>) -> &'b [T] {
         let Some(written) = written else { return &[] };
         if written.0.is_empty() && !written.damaged {
             let help = "name at least one, or remove the key to mean any";
@@ -117,7 +117,7 @@ impl<'a> Context<'a> {
     }
 
     /// Counts the bytes of one service's environment; `false`, and a problem once: they are too many with those before.
-    pub(super) fn affords(&mut self, bytes: usize, span: Span) -> bool {
+    pub(crate) fn affords(&mut self, bytes: usize, span: Span) -> bool {
         if let Some(left) = self.environment_bytes_left.checked_sub(bytes) {
             self.environment_bytes_left = left;
             return true;
@@ -132,13 +132,13 @@ impl<'a> Context<'a> {
     }
 
     /// `lcm.yaml:12`, for messages.
-    pub(super) fn source(&self, span: Span) -> String {
+    pub(crate) fn source(&self, span: Span) -> String {
         let place = self.place(span);
         format!("{}:{}", place.file.display(), place.line)
     }
 
     /// An absolute path from one that is relative to the file that says it.
-    pub(super) fn path(&mut self, written: &Located<String>) -> Option<PathBuf> {
+    pub(crate) fn path(&mut self, written: &Located<String>) -> Option<PathBuf> {
         let path = absolute(written, self.input.sources, self.input.environment);
         if path.is_none() {
             let message =
@@ -150,7 +150,7 @@ impl<'a> Context<'a> {
 
     /// How a path stands in a spec: as it is written, or, where it is relative, from the project's folder; so that a
     /// checkout may be moved and nothing changes.
-    pub(super) fn spec_path(&self, written: &str, absolute: &Path) -> String {
+    pub(crate) fn spec_path(&self, written: &str, absolute: &Path) -> String {
         if written.starts_with(['/', '~']) {
             return absolute.display().to_string();
         }
@@ -159,11 +159,7 @@ impl<'a> Context<'a> {
 }
 
 /// `None`: an empty path, or one in a home that is not known.
-pub(in crate::manifest) fn absolute(
-    written: &Located<String>,
-    sources: &Sources,
-    environment: &Environment,
-) -> Option<PathBuf> {
+pub(crate) fn absolute(written: &Located<String>, sources: &Sources, environment: &Environment) -> Option<PathBuf> {
     if written.is_empty() {
         return None;
     }

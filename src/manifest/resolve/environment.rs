@@ -17,7 +17,7 @@ use crate::syntax::source::Span;
 
 /// An environment with its secrets apart.
 #[derive(Debug, Default)]
-pub(super) struct ResolvedEnvironment {
+pub(crate) struct ResolvedEnvironment {
     pub values: BTreeMap<String, EnvValue>,
     pub secrets: BTreeMap<String, Secret>,
     /// Where what is missing should come from.
@@ -26,7 +26,7 @@ pub(super) struct ResolvedEnvironment {
 
 /// A service's environment as it is written.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct WrittenEnvironment<'a> {
+pub(crate) struct WrittenEnvironment<'a> {
     pub pairs: Option<&'a Located<Pairs<EnvironmentValue>>>,
     pub env_files: Option<&'a OneOrMany<Located<String>>>,
     pub secret: &'a [Located<String>],
@@ -66,7 +66,7 @@ impl Overrules<'_> {
 
 impl ResolvedEnvironment {
     /// As it stands in a spec: masked. `None`: it is empty.
-    pub(super) fn masked(&self) -> Option<Value> {
+    pub(crate) fn masked(&self) -> Option<Value> {
         let masked: Map<String, Value> = self
             .values
             .iter()
@@ -92,7 +92,7 @@ impl ResolvedEnvironment {
     }
 }
 
-pub(super) fn environment(
+pub(crate) fn environment(
     context: &mut Context<'_>,
     service: &Service,
     written: WrittenEnvironment<'_>,
@@ -153,7 +153,7 @@ fn names(pairs: Option<&Located<Pairs<EnvironmentValue>>>) -> Box<dyn Iterator<I
 }
 
 /// lcm sets this variable itself: what stands here would have no effect.
-pub(super) fn chosen_by_lcm(context: &mut Context<'_>, name: &str, span: Span) {
+pub(crate) fn chosen_by_lcm(context: &mut Context<'_>, name: &str, span: Span) {
     let (message, help) = if names_gpus(name) {
         (
             format!("`{name}` would have no effect: lcm chooses the GPUs of this service"),

@@ -13,7 +13,7 @@ use crate::syntax::tree::Node;
 
 /// All that a resolution works with.
 #[derive(Debug)]
-pub(in crate::manifest) struct Input<'a> {
+pub(crate) struct Input<'a> {
     pub sources: &'a Sources,
     /// The entry is the first.
     pub files: &'a [ManifestFile],
@@ -31,7 +31,7 @@ pub(in crate::manifest) struct Input<'a> {
 
 /// One file as a tree.
 #[derive(Debug)]
-pub(in crate::manifest) struct Root {
+pub(crate) struct Root {
     pub file: usize,
     pub keys: BTreeSet<String>,
     pub node: Node,
@@ -39,7 +39,7 @@ pub(in crate::manifest) struct Root {
 
 /// One file, read.
 #[derive(Debug)]
-pub(in crate::manifest) struct ManifestFile {
+pub(crate) struct ManifestFile {
     pub file: usize,
     /// The keys at its top as they were written, also those whose values could not be read.
     pub keys: BTreeSet<String>,
@@ -48,18 +48,18 @@ pub(in crate::manifest) struct ManifestFile {
 
 /// Result of reading an env file.
 #[derive(Debug)]
-pub(in crate::manifest) enum EnvFile {
+pub(crate) enum EnvFile {
     Variables(BTreeMap<String, String>),
     Missing,
     Unreadable(String),
 }
 
 /// The text of a file that is a secret, or why there is none.
-pub(in crate::manifest) type SecretFile = Result<String, String>;
+pub(crate) type SecretFile = Result<String, String>;
 
 /// Names that are defined, also of things that could not be read.
 #[derive(Debug, Default)]
-pub(in crate::manifest) struct Names {
+pub(crate) struct Names {
     pub services: BTreeMap<String, Span>,
     pub modes: BTreeMap<String, Span>,
     pub goals: BTreeMap<String, Span>,
@@ -67,7 +67,7 @@ pub(in crate::manifest) struct Names {
 
 impl Names {
     /// Collects the names of all files; one that is defined twice, or that is no name, is a problem.
-    pub(in crate::manifest) fn of(roots: &[Root], sources: &Sources, problems: &mut Vec<Problem>) -> Self {
+    pub(crate) fn of(roots: &[Root], sources: &Sources, problems: &mut Vec<Problem>) -> Self {
         let mut collect = |section: &str, what: &str| {
             let mut names: BTreeMap<String, Span> = BTreeMap::new();
             let entries = roots.iter().filter_map(|root| root.node.get(section)).flat_map(Node::entries);

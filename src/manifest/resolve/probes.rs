@@ -27,11 +27,11 @@ const RESIDENT: Mebibytes = Mebibytes(512);
 /// An address that a probe asks, and where it is said.
 pub(super) type Asked = (Address, Span);
 
-/// `docker`: whether the service is a container.
+/// `checks_itself`: whether the service's runtime has a health check of its own.
 pub(super) fn health(
     context: &mut Context<'_>,
     written: Option<&Located<wire::health::Health>>,
-    docker: bool,
+    checks_itself: bool,
     asked: &mut Vec<Asked>,
 ) -> Health {
     let mut health = Health::default();
@@ -51,7 +51,7 @@ pub(super) fn health(
     health.any_listener = written.listener.as_ref().is_some_and(|listener| listener.value == Listener::Any);
     // A proxy's port is none of the service's.
     let mut others = Vec::new();
-    health.probe = probe(context, written, docker, if health.any_listener { &mut others } else { asked });
+    health.probe = probe(context, written, checks_itself, if health.any_listener { &mut others } else { asked });
     for period in [&written.probe_timeout, &written.interval, &written.timeout] {
         context.positive(period.as_ref());
     }
@@ -99,7 +99,7 @@ fn only_with_http(context: &mut Context<'_>, written: &Located<wire::health::Hea
 fn probe(
     context: &mut Context<'_>,
     written: &Located<wire::health::Health>,
-    docker: bool,
+    checks_itself: bool,
     asked: &mut Vec<Asked>,
 ) -> Option<Probe> {
     if let Some(http) = &written.http {
@@ -138,7 +138,7 @@ fn probe(
         return Some(Probe::Log(log.value.clone()));
     }
     let image = written.docker.as_ref().filter(|image| image.value)?;
-    if !docker {
+    if !checks_itself {
         let help = "a process has no image; write `http`, `tcp`, `exec` or `log`";
         context.error_with_help(
             "lcm::manifest::conflict",

@@ -11,32 +11,36 @@ use crate::model::spec::Spec;
 use crate::model::workload::Workload;
 use crate::syntax::source::Span;
 
-/// A runtime, with its spec, its missing secrets and its published ports.
+/// A runtime's block, resolved: workload, spec, missing secrets, published ports.
 #[derive(Debug)]
-pub(super) struct ResolvedRuntime {
+pub(crate) struct ResolvedRuntime {
     pub workload: Workload,
     pub spec: Spec,
     pub missing_secrets: Vec<String>,
-    pub published: Vec<(PublishedPort, Span)>,
+    /// `None`: it publishes none that lcm knows of, and the local ones count that its own probes ask.
+    pub published: Option<Vec<(PublishedPort, Span)>>,
+    /// Place where its object is named.
+    pub object: Option<Span>,
 }
 
 /// A service, and the places of what others may collide with.
 #[derive(Debug)]
 pub(super) struct ResolvedService {
     pub service: Service,
-    pub container: Span,
+    /// Place where its object is named, else its own.
+    pub object: Span,
     pub vram: Span,
     pub ports: BTreeMap<Endpoint, Span>,
     pub depends_on: BTreeMap<ServiceName, Span>,
 }
 
 /// Returns whether the program takes GPUs by index.
-pub(super) fn as_index(written: &wire::service::Service) -> bool {
+pub(crate) fn as_index(written: &wire::service::Service) -> bool {
     matches!(written.gpu.as_ref().map(|gpu| &gpu.value), Some(Gpu::AsIndex(_)))
 }
 
 /// Returns whether lcm chooses the GPUs that the program sees.
-pub(super) fn gets_gpus(written: &wire::service::Service) -> bool {
+pub(crate) fn gets_gpus(written: &wire::service::Service) -> bool {
     match &written.gpu {
         Some(gpu) => !matches!(gpu.value, Gpu::None),
         None => written.vram.as_ref().is_some_and(|vram| vram.0 > 0),

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use crate::manifest::resolve::context::Context;
 use crate::manifest::resolve::probes::Asked;
 use crate::manifest::resolve::resolved::{ResolvedRuntime, ResolvedService, as_index};
-use crate::manifest::resolve::{container, hooks, probes, process};
+use crate::manifest::resolve::{hooks, probes};
 use crate::manifest::wire;
 use crate::manifest::wire::service::{DependsOn, Gpu, GpuId};
 use crate::model::desired::{Condition, Dependency, GpuRef, GpuRequest, Service};
 use crate::model::endpoint::Endpoint;
 use crate::model::names::ServiceName;
 use crate::model::size::Mebibytes;
-use crate::runtime::docker::intent::DockerSpec;
+use crate::runtime::list::runtimes;
 use crate::syntax::located::Located;
 use crate::syntax::problem::Problem;
 use crate::syntax::source::Span;
@@ -23,10 +23,9 @@ pub(super) fn service(
     written: &Located<wire::service::Service>,
 ) -> Option<ResolvedService> {
     let built = runtime(context, name, written);
-    let docker = written.docker.is_some();
     let mut asked = Vec::new();
     let stop = probes::stop(context, written.stop.as_ref());
-    let health = probes::health(context, written.health.as_ref(), docker, &mut asked);
+    let health = probes::health(context, written.health.as_ref(), written.checks_itself(), &mut asked);
     let busy = written.busy.as_ref().and_then(|busy| probes::busy(context, busy, &mut asked));
     let evict = written.evict.as_ref().and_then(|evict| probes::evict(context, evict));
     let wake = written.wake.as_ref().and_then(|wake| probes::wake(context, wake));
@@ -61,11 +60,9 @@ pub(super) fn service(
         source: context.source(name.span),
         workload: built.workload,
     };
-    let docker = written.docker.as_ref();
-    let container = docker.and_then(|docker| docker.container.as_ref().or(docker.container_name.as_ref()));
     Some(ResolvedService {
         service,
-        container: container.map_or(name.span, |container| container.span),
+        object: built.object.unwrap_or(name.span),
         vram: written.vram.as_ref().map_or(name.span, |vram| vram.span),
         ports,
         depends_on: dependency_spans,
@@ -77,29 +74,50 @@ fn runtime(
     name: &Located<String>,
     written: &Located<wire::service::Service>,
 ) -> Option<ResolvedRuntime> {
-    match (&written.process, &written.docker) {
-        (Some(process), None) => process::process(context, name.span, written, process),
-        (None, Some(docker)) => container::docker(context, name, written, docker),
-        (Some(process), Some(docker)) => {
-            let problem = Problem::error(
-                "lcm::manifest::runtime",
-                format!("the service `{}` has two runtimes, and can have one", name.value),
-            )
-            .at(context.place(docker.span), "one is `docker`")
-            .also(context.place(process.span), "one is `process`");
-            context.problems.push(problem);
-            None
-        }
-        (None, None) => {
+    let blocks = written.blocks();
+    match &blocks[..] {
+        [_] => resolve_block(context, name, written),
+        [] => {
             if !written.damaged {
                 let message = format!("the service `{}` has no runtime", name.value);
-                let help = "write `process:` with a command, or `docker:` with an image or a container";
+                let help = format!("write {}", wire::service::HINTS.join(", or "));
                 context.error_with_help("lcm::manifest::runtime", name.span, (message, "what should run?"), help);
             }
             None
         }
+        [others @ .., (last, span)] => {
+            let count = if others.len() == 1 { "two".to_owned() } else { blocks.len().to_string() };
+            let message = format!("the service `{}` has {count} runtimes, and can have one", name.value);
+            let problem = Problem::error("lcm::manifest::runtime", message);
+            let problem = problem.at(context.place(*span), format!("one is `{last}`"));
+            let also = |problem: Problem, (name, span): &(&str, Span)| {
+                problem.also(context.place(*span), format!("one is `{name}`"))
+            };
+            let problem = others.iter().fold(problem, also);
+            context.problems.push(problem);
+            None
+        }
     }
 }
+
+macro_rules! resolve_block {
+    ($($runtime:ident)*) => {
+        /// Resolves the block of the runtime that the service has.
+        fn resolve_block(
+            context: &mut Context<'_>,
+            name: &Located<String>,
+            written: &Located<wire::service::Service>,
+        ) -> Option<ResolvedRuntime> {
+            $(
+                if let Some(block) = &written.$runtime {
+                    return crate::runtime::$runtime::resolve::resolve(context, name, written, block);
+                }
+            )*
+            None
+        }
+    };
+}
+runtimes!(resolve_block);
 
 fn gpu(context: &mut Context<'_>, written: &Located<wire::service::Service>, vram: Mebibytes) -> GpuRequest {
     let ids = |ids: &[GpuId]| {
@@ -162,12 +180,11 @@ fn depends_on(context: &mut Context<'_>, written: Option<&DependsOn>) -> Depende
 
 /// Published ports; for what publishes none that lcm knows of, the local ones that its own probes ask.
 fn ports(built: &ResolvedRuntime, asked: &[Asked]) -> BTreeMap<Endpoint, Span> {
-    match built.workload.spec::<DockerSpec>() {
-        Some(DockerSpec::Created(_)) => {
-            let published = built.published.iter();
-            published.filter_map(|(port, span)| Some((Endpoint::of_published(port)?, *span))).collect()
+    match &built.published {
+        Some(published) => {
+            published.iter().filter_map(|(port, span)| Some((Endpoint::of_published(port)?, *span))).collect()
         }
-        None | Some(DockerSpec::Existing(_)) => asked
+        None => asked
             .iter()
             .filter(|(address, _)| address.is_local())
             .map(|(address, span)| (Endpoint::tcp(address.host.parse().ok(), address.port), *span))

@@ -19,7 +19,7 @@ pub(super) fn depend(services: &mut BTreeMap<ServiceName, ResolvedService>) {
         let bases: Vec<ServiceName> =
             named.filter_map(|of| carriers.get(of)).filter(|base| *base != name).cloned().collect();
         for base in bases {
-            resolved.depends_on.entry(base.clone()).or_insert(resolved.container);
+            resolved.depends_on.entry(base.clone()).or_insert(resolved.object);
             let edge = resolved.service.depends_on.entry(base);
             edge.or_insert(Dependency { condition: Condition::Started, restart: true }).restart = true;
         }

@@ -1,7 +1,7 @@
 //! Examples of the JSON schema.
 
 /// A schema's example that is easier to read as JSON.
-pub(super) struct Example(pub(super) &'static str);
+pub(crate) struct Example(pub(crate) &'static str);
 
 impl serde::Serialize for Example {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -16,7 +16,7 @@ use crate::syntax::scalar::{Period, Size, VARIABLE_PATTERN, Word};
 /// How it is seen to answer: by one of `http`, `tcp`, `exec`, `log`, `docker`, or by being alive.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::manifest) struct Health {
+pub(crate) struct Health {
     /// A URL of its own, over plain HTTP: any 2xx is well.
     #[schemars(example = "http://localhost:8188/system_stats")]
     pub http: Option<Located<String>>,
@@ -74,7 +74,7 @@ pub(in crate::manifest) struct Health {
 /// Whose listener may answer a health probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(in crate::manifest) enum Listener {
+pub(crate) enum Listener {
     Own,
     Any,
 }
@@ -82,7 +82,7 @@ pub(in crate::manifest) enum Listener {
 /// How it is seen to be working: by `http` with `pointer`, or by `exec`. A probe that fails counts as busy.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::manifest) struct Busy {
+pub(crate) struct Busy {
     /// A URL of its own, over plain HTTP.
     #[schemars(example = "http://localhost:8188/prompt")]
     pub http: Option<Located<String>>,
@@ -100,7 +100,7 @@ pub(in crate::manifest) struct Busy {
 /// How it gives GPU memory back without stopping: by `http` or by `exec`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::manifest) struct Evict {
+pub(crate) struct Evict {
     /// A request, or several, one after the other.
     #[schemars(example = Example(r#"{ "method": "POST", "url": "http://localhost:8188/free", "json": { "unload_models": true } }"#))]
     pub http: Option<OneOrMany<Located<Request>>>,
@@ -118,7 +118,7 @@ pub(in crate::manifest) struct Evict {
 /// How it takes GPU memory again that it gave back: by `http` or by `exec`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::manifest) struct Wake {
+pub(crate) struct Wake {
     /// A request, or several, one after the other.
     #[schemars(example = Example(r#"{ "method": "POST", "url": "http://localhost:8000/wake_up" }"#))]
     pub http: Option<OneOrMany<Located<Request>>>,
@@ -133,7 +133,7 @@ pub(in crate::manifest) struct Wake {
 /// A request.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::manifest) struct Request {
+pub(crate) struct Request {
     /// The method.
     #[schemars(extend("default" = "POST"), example = &"DELETE")]
     pub method: Option<Method>,
@@ -147,7 +147,7 @@ pub(in crate::manifest) struct Request {
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
-pub(in crate::manifest) enum Method {
+pub(crate) enum Method {
     Get,
     Post,
     Put,
@@ -156,7 +156,7 @@ pub(in crate::manifest) enum Method {
 }
 
 impl Method {
-    pub(in crate::manifest) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
             Self::Post => "POST",
@@ -170,7 +170,7 @@ impl Method {
 /// How it is stopped: by a signal, or by a command.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::manifest) struct Stop {
+pub(crate) struct Stop {
     /// The signal. Without it: TERM for processes, the image's own for containers.
     #[schemars(example = &"INT")]
     pub signal: Option<Located<Word>>,
@@ -184,11 +184,11 @@ pub(in crate::manifest) struct Stop {
 
 /// A JSON pointer: empty, or parts with a slash before each.
 #[derive(Clone, Debug)]
-pub(in crate::manifest) struct JsonPointer(pub String);
+pub(crate) struct JsonPointer(pub String);
 
 /// A status of HTTP.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::manifest) struct Status(pub u16);
+pub(crate) struct Status(pub u16);
 
 impl<'de> Deserialize<'de> for JsonPointer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -15,7 +15,7 @@ use crate::syntax::scalar::Period;
 /// What lcm calls when it starts or stops this service, one after the other.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::manifest) struct Hooks {
+pub(crate) struct Hooks {
     /// Before it starts. One that is `required` and fails prevents the start.
     #[schemars(example = Example(r#"[{ "exec": ["./fetch_model.sh"], "timeout": "2m", "required": true }]"#))]
     pub pre_start: Option<OneOrMany<Located<Hook>>>,
@@ -33,7 +33,7 @@ pub(in crate::manifest) struct Hooks {
 /// One call, by `exec` or by `http`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::manifest) struct Hook {
+pub(crate) struct Hook {
     /// A command, run in the folder of this file. A string goes through `sh -c`.
     #[schemars(example = ["./warm.sh"])]
     pub exec: Option<Located<CommandLine>>,
@@ -52,7 +52,7 @@ pub(in crate::manifest) struct Hook {
 /// body. It prevents none and delays none.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::manifest) struct Notifier {
+pub(crate) struct Notifier {
     /// A command, run in the folder of this file. A string goes through `sh -c`.
     #[schemars(example = ["./tell.sh"])]
     pub exec: Option<Located<CommandLine>>,
@@ -81,7 +81,7 @@ pub(in crate::manifest) struct Notifier {
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(in crate::manifest) enum When {
+pub(crate) enum When {
     /// Once it is about to be made.
     Before,
     /// Once it is made, or was seen.
@@ -91,7 +91,7 @@ pub(in crate::manifest) enum When {
 /// How often, and how soon, a service that failed is brought back.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::manifest) struct Recover {
+pub(crate) struct Recover {
     /// So often, until it has been well for a while; 0: never by itself.
     #[schemars(extend("default" = 3), example = 5)]
     pub attempts: Option<Located<u32>>,

@@ -18,7 +18,7 @@ use crate::syntax::scalar::{VARIABLE_PATTERN, WordVisitor};
 /// Changes that are legal here, or are not, beside what the lifecycle itself says. A denial goes over an allowance.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::manifest) struct Lifecycle {
+pub(crate) struct Lifecycle {
     /// Changes that are made though the lifecycle has none like them.
     #[serde(default)]
     #[schemars(example = Example(r#"[{ "from": "terminated", "to": "starting" }]"#))]
@@ -33,7 +33,7 @@ pub(in crate::manifest) struct Lifecycle {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("anyOf" = [{ "required": ["from"] }, { "required": ["to"] }]))]
-pub(in crate::manifest) struct Rule {
+pub(crate) struct Rule {
     /// Changes from this state, or from these.
     #[schemars(example = &"busy", example = ["online", "busy", "idle"])]
     pub from: Option<Located<OneOrMany<Located<State>>>>,
@@ -59,7 +59,7 @@ pub(in crate::manifest) struct Rule {
 
 /// Times of day.
 #[derive(Debug)]
-pub(in crate::manifest) enum Hours {
+pub(crate) enum Hours {
     /// `09:00-18:00`
     Line(TimeOfDay, TimeOfDay),
     Parts(Box<HoursParts>),
@@ -68,7 +68,7 @@ pub(in crate::manifest) enum Hours {
 /// Times of day, on some days of the week.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::manifest) struct HoursParts {
+pub(crate) struct HoursParts {
     /// Included.
     #[schemars(example = &"22:00")]
     pub from: Located<TimeOfDay>,
@@ -85,20 +85,20 @@ pub(in crate::manifest) struct HoursParts {
 
 /// Minutes since midnight, up to 24:00.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::manifest) struct TimeOfDay(pub u16);
+pub(crate) struct TimeOfDay(pub u16);
 
 /// The end of a day.
-pub(in crate::manifest) const DAY_MINUTES: u16 = 24 * 60;
+pub(crate) const DAY_MINUTES: u16 = 24 * 60;
 
 /// A day of the week, or some in a row: places in the week, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::manifest) struct Days {
+pub(crate) struct Days {
     pub first: usize,
     pub last: usize,
 }
 
 /// From Monday on.
-pub(in crate::manifest) const WEEK: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+pub(crate) const WEEK: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
 const TIME: &str = "([01]?[0-9]|2[0-3]):[0-5][0-9]|24:00";
 const DAY: &str = "mon|tue|wed|thu|fri|sat|sun";

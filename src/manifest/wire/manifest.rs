@@ -15,7 +15,7 @@ use crate::syntax::scalar::Size;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "lcm manifest")]
-pub(in crate::manifest) struct Manifest {
+pub(crate) struct Manifest {
     /// The version of this format. In exactly one file of the set.
     #[schemars(extend("enum" = [1]), example = 1)]
     pub version: Option<Located<u32>>,
@@ -85,7 +85,7 @@ pub(in crate::manifest) struct Manifest {
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(in crate::manifest) enum Orphans {
+pub(crate) enum Orphans {
     /// They are shown, and left alone.
     Report,
     /// They are stopped.
@@ -94,7 +94,7 @@ pub(in crate::manifest) enum Orphans {
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(in crate::manifest) enum Checkout {
+pub(crate) enum Checkout {
     /// Another one only starts what is missing, until its folder is gone or `lcm apply --take-over` hands over.
     First,
     /// Each apply takes over.
@@ -104,7 +104,7 @@ pub(in crate::manifest) enum Checkout {
 /// The machine's GPUs.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::manifest) struct Gpus {
+pub(crate) struct Gpus {
     /// Kept free on every GPU.
     #[schemars(extend("default" = "0MiB"), example = "512MiB")]
     pub reserve: Option<Located<Size>>,
@@ -118,7 +118,7 @@ pub(in crate::manifest) struct Gpus {
 /// A GPU that this manifest vouches for.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::manifest) struct Device {
+pub(crate) struct Device {
     /// Its number, as the driver counts.
     #[schemars(example = 0)]
     pub index: Located<u32>,
@@ -136,7 +136,7 @@ pub(in crate::manifest) struct Device {
 /// The container engine.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::manifest) struct Engine {
+pub(crate) struct Engine {
     /// A remote engine must be named here; lcm takes none from the environment.
     #[schemars(regex(pattern = r"^(unix|tcp|http)://.+|\$"), example = "tcp://10.0.0.5:2375")]
     pub host: Located<String>,
@@ -145,7 +145,7 @@ pub(in crate::manifest) struct Engine {
 /// A set of services that run together.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::manifest) struct Mode {
+pub(crate) struct Mode {
     /// What it is for, in a few words.
     #[schemars(example = "Render video")]
     pub description: Option<String>,
@@ -168,7 +168,7 @@ pub(in crate::manifest) struct Mode {
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(in crate::manifest) enum Others {
+pub(crate) enum Others {
     /// They are stopped.
     Stop,
     /// They may go on, where there is room.
@@ -178,7 +178,7 @@ pub(in crate::manifest) enum Others {
 /// Something wanted, which needs services.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::manifest) struct Goal {
+pub(crate) struct Goal {
     /// What it is for, in a few words.
     #[schemars(example = "Read scripts aloud")]
     pub description: Option<String>,

@@ -7,89 +7,127 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Value, json};
 
-use crate::manifest::wire::docker::Docker;
 use crate::manifest::wire::example::Example;
 use crate::manifest::wire::health::{Busy, Evict, Health, Stop, Wake};
 use crate::manifest::wire::hooks::{Hooks, Recover};
-use crate::manifest::wire::process::Process;
 use crate::manifest::wire::shape::{Named, OneOrMany};
+use crate::runtime::list::runtimes;
 use crate::syntax::fault::{Fault, suggest};
 use crate::syntax::located::{Located, WORD};
 use crate::syntax::scalar::{Period, Size, Word};
+use crate::syntax::source::Span;
 
-/// Something that runs, or a part of it for others to extend.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(in crate::manifest) struct Service {
-    /// What it is for, in a few words.
-    #[schemars(example = "Image generation")]
-    #[expect(dead_code, reason = "for readers of the manifest alone")]
-    pub description: Option<String>,
-    /// A template, or several, the later over the earlier, and this over all: maps merge, lists and scalars are
-    /// replaced.
-    #[schemars(example = &"web", example = ["web", "large"])]
-    #[expect(dead_code, reason = "followed before types are known; here for the schema")]
-    pub extends: Option<OneOrMany<String>>,
-    /// A process tree that lcm starts and watches.
-    #[schemars(example = Example(r#"{ "command": ["./start_comfy.sh"], "cwd": "." }"#))]
-    pub process: Option<Located<Process>>,
-    /// A container: of lcm's own, by `image`, or one that somebody else made, by `container`.
-    #[schemars(example = Example(r#"{ "image": "ollama/ollama:0.12", "ports": ["11434:11434"] }"#), example = Example(r#"{ "container": "mcn_cosyvoice" }"#))]
-    pub docker: Option<Located<Docker>>,
-    /// As `secret` of its process or container; what stands there counts first.
-    #[serde(default)]
-    #[schemars(example = ["DB_PASSWORD"])]
-    pub secret: Vec<Located<String>>,
-    /// As `plain` of its process or container; what stands there counts first.
-    #[serde(default)]
-    #[schemars(example = ["MODEL"])]
-    pub plain: Vec<Located<String>>,
-    /// How it is stopped.
-    #[schemars(example = Example(r#"{ "signal": "TERM", "grace": "30s" }"#))]
-    pub stop: Option<Located<Stop>>,
-    /// GPU memory that it needs, on each GPU that it uses.
-    #[schemars(extend("default" = "0MiB"), example = "20GB")]
-    pub vram: Option<Located<Size>>,
-    /// Which GPUs it uses. `auto`, where it needs memory: one, wherever there is room.
-    #[schemars(example = &"auto", example = &"none", example = 0, example = Example(r#"{ "any": [0, 1] }"#), example = Example(r#"{ "count": 2 }"#))]
-    pub gpu: Option<Located<Gpu>>,
-    /// Higher matters more: where room is short, the lower is stopped for the higher.
-    #[schemars(extend("default" = 0), example = 100)]
-    pub priority: Option<i64>,
-    /// Steps of your work that it serves; goals ask for services by these.
-    #[serde(default)]
-    #[schemars(example = [4], inner(range(min = 1)))]
-    pub phases: Vec<Located<u32>>,
-    /// Services that must be up before it starts.
-    #[schemars(example = ["cosyvoice"], example = Example(r#"{ "db": { "condition": "service_healthy", "restart": true } }"#))]
-    pub depends_on: Option<DependsOn>,
-    /// How it is seen to answer, and how long that may take. Without it, being alive is enough.
-    #[schemars(example = Example(r#"{ "http": "http://localhost:8188/system_stats", "warm_time": "30s", "timeout": "120s" }"#))]
-    pub health: Option<Located<Health>>,
-    /// How it is seen to be working on something; then it is not stopped before it is idle.
-    #[schemars(example = Example(r#"{ "http": "http://localhost:8188/prompt", "pointer": "/exec_info/queue_remaining" }"#))]
-    pub busy: Option<Located<Busy>>,
-    /// How long a busy service is waited for before it is stopped anyway. Without it: until apply's own time-out.
-    #[schemars(example = "5m")]
-    pub drain: Option<Located<Period>>,
-    /// How it gives GPU memory back without stopping.
-    #[schemars(example = Example(r#"{ "exec": ["./unload.sh"], "resident": "1GiB" }"#))]
-    pub evict: Option<Located<Evict>>,
-    /// How it takes GPU memory again that it gave back: called once that is free for it. Without it, lcm makes room and
-    /// keeps that free, and the service loads by itself.
-    #[schemars(example = Example(r#"{ "http": { "url": "http://localhost:8000/wake_up" } }"#))]
-    pub wake: Option<Located<Wake>>,
-    /// What is called when it starts or stops.
-    #[schemars(example = Example(r#"{ "post_start": [{ "exec": ["./warm.sh"], "timeout": "2m" }] }"#))]
-    pub hooks: Option<Located<Hooks>>,
-    /// How it is brought back after it failed.
-    #[schemars(example = Example(r#"{ "attempts": 3, "backoff": "1s", "max_backoff": "1h" }"#))]
-    pub recover: Option<Located<Recover>>,
+macro_rules! define_service {
+    ($($runtime:ident)*) => {
+        /// Something that runs, or a part of it for others to extend.
+        #[derive(Debug, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub(crate) struct Service {
+            /// What it is for, in a few words.
+            #[schemars(example = "Image generation")]
+            #[expect(dead_code, reason = "for readers of the manifest alone")]
+            pub description: Option<String>,
+            /// A template, or several, the later over the earlier, and this over all: maps merge, lists and scalars are
+            /// replaced.
+            #[schemars(example = &"web", example = ["web", "large"])]
+            #[expect(dead_code, reason = "followed before types are known; here for the schema")]
+            pub extends: Option<OneOrMany<String>>,
+            $(
+                #[schemars(
+                    description = crate::runtime::$runtime::wire::DESCRIPTION,
+                    extend("examples" = crate::runtime::$runtime::wire::examples())
+                )]
+                pub $runtime: Option<Located<crate::runtime::$runtime::wire::Block>>,
+            )*
+            /// As `secret` of its process or container; what stands there counts first.
+            #[serde(default)]
+            #[schemars(example = ["DB_PASSWORD"])]
+            pub secret: Vec<Located<String>>,
+            /// As `plain` of its process or container; what stands there counts first.
+            #[serde(default)]
+            #[schemars(example = ["MODEL"])]
+            pub plain: Vec<Located<String>>,
+            /// How it is stopped.
+            #[schemars(example = Example(r#"{ "signal": "TERM", "grace": "30s" }"#))]
+            pub stop: Option<Located<Stop>>,
+            /// GPU memory that it needs, on each GPU that it uses.
+            #[schemars(extend("default" = "0MiB"), example = "20GB")]
+            pub vram: Option<Located<Size>>,
+            /// Which GPUs it uses. `auto`, where it needs memory: one, wherever there is room.
+            #[schemars(example = &"auto", example = &"none", example = 0, example = Example(r#"{ "any": [0, 1] }"#), example = Example(r#"{ "count": 2 }"#))]
+            pub gpu: Option<Located<Gpu>>,
+            /// Higher matters more: where room is short, the lower is stopped for the higher.
+            #[schemars(extend("default" = 0), example = 100)]
+            pub priority: Option<i64>,
+            /// Steps of your work that it serves; goals ask for services by these.
+            #[serde(default)]
+            #[schemars(example = [4], inner(range(min = 1)))]
+            pub phases: Vec<Located<u32>>,
+            /// Services that must be up before it starts.
+            #[schemars(example = ["cosyvoice"], example = Example(r#"{ "db": { "condition": "service_healthy", "restart": true } }"#))]
+            pub depends_on: Option<DependsOn>,
+            /// How it is seen to answer, and how long that may take. Without it, being alive is enough.
+            #[schemars(example = Example(r#"{ "http": "http://localhost:8188/system_stats", "warm_time": "30s", "timeout": "120s" }"#))]
+            pub health: Option<Located<Health>>,
+            /// How it is seen to be working on something; then it is not stopped before it is idle.
+            #[schemars(example = Example(r#"{ "http": "http://localhost:8188/prompt", "pointer": "/exec_info/queue_remaining" }"#))]
+            pub busy: Option<Located<Busy>>,
+            /// How long a busy service is waited for before it is stopped anyway. Without it: until apply's own time-out.
+            #[schemars(example = "5m")]
+            pub drain: Option<Located<Period>>,
+            /// How it gives GPU memory back without stopping.
+            #[schemars(example = Example(r#"{ "exec": ["./unload.sh"], "resident": "1GiB" }"#))]
+            pub evict: Option<Located<Evict>>,
+            /// How it takes GPU memory again that it gave back: called once that is free for it. Without it, lcm makes room and
+            /// keeps that free, and the service loads by itself.
+            #[schemars(example = Example(r#"{ "http": { "url": "http://localhost:8000/wake_up" } }"#))]
+            pub wake: Option<Located<Wake>>,
+            /// What is called when it starts or stops.
+            #[schemars(example = Example(r#"{ "post_start": [{ "exec": ["./warm.sh"], "timeout": "2m" }] }"#))]
+            pub hooks: Option<Located<Hooks>>,
+            /// How it is brought back after it failed.
+            #[schemars(example = Example(r#"{ "attempts": 3, "backoff": "1s", "max_backoff": "1h" }"#))]
+            pub recover: Option<Located<Recover>>,
+        }
+
+        impl Service {
+            /// Returns the blocks of runtimes that it has, by key.
+            pub(crate) fn blocks(&self) -> Vec<(&'static str, Span)> {
+                let blocks = [$((stringify!($runtime), self.$runtime.as_ref().map(|block| block.span))),*];
+                blocks.into_iter().filter_map(|(name, span)| Some((name, span?))).collect()
+            }
+
+            /// Returns true if its runtime has a health check of its own.
+            pub(crate) fn checks_itself(&self) -> bool {
+                [$(self.$runtime.is_some() && crate::runtime::$runtime::wire::CHECKS_ITSELF),*].contains(&true)
+            }
+        }
+
+        /// Keys of all runtimes.
+        pub(crate) const RUNTIME_KEYS: &[&str] = &[$(stringify!($runtime)),*];
+
+        /// What to write where a service has no runtime, by runtime.
+        pub(crate) const HINTS: &[&str] = &[$(crate::runtime::$runtime::wire::HINT),*];
+
+        /// Keys that only one runtime has: its own key, the key that tells its map from others, and all of them.
+        pub(crate) const OWN_KEYS: &[(&str, &str, &[&str])] = &[$((
+            stringify!($runtime),
+            crate::runtime::$runtime::wire::MARK,
+            crate::runtime::$runtime::wire::KEYS,
+        )),*];
+
+        /// To the schema: when the block of each runtime is complete.
+        fn complete_blocks() -> Vec<(&'static str, Value)> {
+            vec![$((stringify!($runtime), crate::runtime::$runtime::wire::complete())),*]
+        }
+    };
 }
+runtimes!(define_service);
 
 /// To the schema: a service that is complete, unless it extends something.
-pub(in crate::manifest) struct Runnable;
+pub(crate) struct Runnable;
 
 impl JsonSchema for Runnable {
     fn schema_name() -> Cow<'static, str> {
@@ -99,25 +137,25 @@ impl JsonSchema for Runnable {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let mut schema = Service::json_schema(generator);
         schema.insert("description".to_owned(), "Something that runs; it has exactly one runtime.".into());
-        schema.insert("not".to_owned(), serde_json::json!({ "required": ["process", "docker"] }));
-        schema.insert("if".to_owned(), serde_json::json!({ "required": ["extends"] }));
+        let blocks = complete_blocks();
+        let pairs = blocks.iter().enumerate().flat_map(|(at, (one, _))| {
+            blocks[at + 1..].iter().map(move |(other, _)| json!({ "required": [one, other] }))
+        });
+        let pairs: Vec<Value> = pairs.collect();
+        let two = if let [pair] = &pairs[..] { pair.clone() } else { json!({ "anyOf": pairs }) };
+        schema.insert("not".to_owned(), two);
+        schema.insert("if".to_owned(), json!({ "required": ["extends"] }));
         schema.insert("then".to_owned(), true.into());
-        schema.insert(
-            "else".to_owned(),
-            serde_json::json!({ "oneOf": [
-                { "required": ["process"], "properties": { "process": { "required": ["command"] } } },
-                { "required": ["docker"], "properties": { "docker": {
-                    "oneOf": [{ "required": ["container"] }, { "required": ["image"] }]
-                } } },
-            ] }),
-        );
+        let each = |(name, complete): &(&str, Value)| json!({ "required": [name], "properties": { *name: complete } });
+        let one: Vec<Value> = blocks.iter().map(each).collect();
+        schema.insert("else".to_owned(), json!({ "oneOf": one }));
         schema
     }
 }
 
 /// Which GPUs.
 #[derive(Clone, Debug)]
-pub(in crate::manifest) enum Gpu {
+pub(crate) enum Gpu {
     None,
     Auto,
     All(Vec<GpuId>),
@@ -129,7 +167,7 @@ pub(in crate::manifest) enum Gpu {
 
 /// One GPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::manifest) enum GpuId {
+pub(crate) enum GpuId {
     Index(u32),
     Uuid(String),
 }
@@ -272,7 +310,7 @@ fn different(ids: &[GpuId]) -> Result<(), Fault> {
 
 /// Other services, by name.
 #[derive(Debug)]
-pub(in crate::manifest) enum DependsOn {
+pub(crate) enum DependsOn {
     List(Vec<Located<String>>),
     Map(Named<Dependency>),
 }
@@ -280,7 +318,7 @@ pub(in crate::manifest) enum DependsOn {
 /// What is asked of another service.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::manifest) struct Dependency {
+pub(crate) struct Dependency {
     /// How far the other must be.
     #[schemars(extend("default" = "service_healthy"), example = &"service_started")]
     pub condition: Option<Condition>,
@@ -291,7 +329,7 @@ pub(in crate::manifest) struct Dependency {
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(in crate::manifest) enum Condition {
+pub(crate) enum Condition {
     /// It runs.
     ServiceStarted,
     /// It runs and answers.

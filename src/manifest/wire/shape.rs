@@ -16,7 +16,7 @@ use crate::syntax::scalar::{NAME_PATTERN, Word};
 
 /// A map with names of the user's own, in the order of the file.
 #[derive(Clone, Debug)]
-pub(in crate::manifest) struct Named<V>(pub Vec<(Located<String>, V)>);
+pub(crate) struct Named<V>(pub Vec<(Located<String>, V)>);
 
 impl<V> Default for Named<V> {
     fn default() -> Self {
@@ -26,29 +26,29 @@ impl<V> Default for Named<V> {
 
 /// A list, or one value that stands for a list of one.
 #[derive(Clone, Debug)]
-pub(in crate::manifest) struct OneOrMany<T>(pub Vec<T>);
+pub(crate) struct OneOrMany<T>(pub Vec<T>);
 
 /// What to run: a list as it is, a string through a shell.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::manifest) enum CommandLine {
+pub(crate) enum CommandLine {
     Line(String),
     Words(Vec<String>),
 }
 
 /// One command, or a list of commands.
 #[derive(Clone, Debug)]
-pub(in crate::manifest) struct Commands(pub Vec<CommandLine>);
+pub(crate) struct Commands(pub Vec<CommandLine>);
 
 /// `KEY: value`, or a list of `KEY=value`.
 #[derive(Clone, Debug)]
-pub(in crate::manifest) enum Pairs<V> {
+pub(crate) enum Pairs<V> {
     Map(Vec<(Located<String>, Located<V>)>),
     List(Vec<Located<String>>),
 }
 
 /// The value of an environment variable.
 #[derive(Clone, Debug)]
-pub(in crate::manifest) enum EnvironmentValue {
+pub(crate) enum EnvironmentValue {
     Text(String),
     /// A secret, from lcm's own environment.
     Env(String),

@@ -7,7 +7,9 @@ pub mod intent;
 pub mod observe;
 pub mod ownership;
 pub(crate) mod registration;
+pub(crate) mod resolve;
 pub mod settings;
+pub(crate) mod wire;
 
 use crate::model::instance::Instance;
 use crate::model::names::{ObjectName, RuntimeName};

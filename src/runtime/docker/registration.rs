@@ -7,7 +7,7 @@ use crate::runtime::docker::observe::DockerObserver;
 use crate::runtime::registration::{FactsFormat, Registration, moved};
 
 /// What this runtime brings.
-pub(crate) const DOCKER: Registration = Registration {
+pub(crate) const REGISTRATION: Registration = Registration {
     name: NAME,
     observer: &DockerObserver,
     facts: FactsFormat::of::<DockerFacts>(facts::FORMAT, |world| {

@@ -5,6 +5,8 @@ pub mod facts;
 pub mod intent;
 pub mod observe;
 pub(crate) mod registration;
+pub(crate) mod resolve;
+pub(crate) mod wire;
 
 use crate::model::instance::Instance;
 use crate::model::names::RuntimeName;

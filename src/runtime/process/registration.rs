@@ -7,7 +7,7 @@ use crate::runtime::process::observe::ProcessObserver;
 use crate::runtime::registration::{FactsFormat, Registration, moved};
 
 /// What this runtime brings.
-pub(crate) const PROCESS: Registration = Registration {
+pub(crate) const REGISTRATION: Registration = Registration {
     name: NAME,
     observer: &ProcessObserver,
     facts: FactsFormat::of::<ProcessFacts>(facts::FORMAT, |world| {

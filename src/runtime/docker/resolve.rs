@@ -7,8 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::manifest::resolve::context::Context;
 use crate::manifest::resolve::environment::{WrittenEnvironment, environment};
 use crate::manifest::resolve::resolved::{ResolvedRuntime, as_index, gets_gpus};
-use crate::manifest::wire;
-use crate::manifest::wire::docker::{Docker, Healthcheck};
+use crate::manifest::wire::service::Service;
 use crate::manifest::wire::shape::{CommandLine, Pairs};
 use crate::model::endpoint::PublishedPort;
 use crate::model::names::ObjectName;
@@ -16,6 +15,7 @@ use crate::model::spec::Spec;
 use crate::runtime::docker::intent::{
     ContainerSpec, ExistingContainer, GpuAccess, ImageHealthcheck, PullPolicy, Ulimit,
 };
+use crate::runtime::docker::wire::{self, DockerBlock, Healthcheck};
 use crate::syntax::located::Located;
 use crate::syntax::scalar::{Word, is_name};
 use crate::syntax::source::Span;
@@ -24,12 +24,12 @@ use crate::syntax::{command_line, ports};
 /// On one address and by one protocol a host has no more.
 const PORTS_MAX: usize = 65_535;
 
-/// `name` gives the container its name, where the manifest gives none.
-pub(super) fn docker(
+/// Resolves the block. `name` gives the container its name, where the manifest gives none.
+pub(crate) fn resolve(
     context: &mut Context<'_>,
-    name: &str,
-    service: &wire::service::Service,
-    written: &Located<Docker>,
+    name: &Located<String>,
+    service: &Service,
+    written: &Located<DockerBlock>,
 ) -> Option<ResolvedRuntime> {
     let Some(container) = &written.container else { return created(context, name, service, written) };
     valid_name(context, container);
@@ -48,12 +48,13 @@ pub(super) fn docker(
         .into(),
         spec: Spec::plain(Value::Null),
         missing_secrets: Vec::new(),
-        published: Vec::new(),
+        published: None,
+        object: Some(container.span),
     })
 }
 
 /// The keys that only a container of lcm's own can have.
-fn others(written: &Docker) -> Vec<&'static str> {
+fn others(written: &DockerBlock) -> Vec<&'static str> {
     [
         ("image", written.image.is_some()),
         ("pull_policy", written.pull_policy.is_some()),
@@ -81,7 +82,7 @@ fn others(written: &Docker) -> Vec<&'static str> {
     .collect()
 }
 
-fn named(context: &mut Context<'_>, own_name: &str, written: &Docker) -> ObjectName {
+fn named(context: &mut Context<'_>, own_name: &str, written: &DockerBlock) -> ObjectName {
     match &written.container_name {
         Some(name) => {
             valid_name(context, name);
@@ -92,7 +93,7 @@ fn named(context: &mut Context<'_>, own_name: &str, written: &Docker) -> ObjectN
 }
 
 /// What lcm creates is never removed by its end.
-fn kept(context: &mut Context<'_>, written: &Docker) {
+fn kept(context: &mut Context<'_>, written: &DockerBlock) {
     if let Some(auto_remove) = &written.auto_remove {
         let message = "`auto_remove` is for a container that exists already: those that lcm creates are kept";
         context.error("lcm::manifest::conflict", auto_remove.span, message, "this has no effect here");
@@ -102,8 +103,8 @@ fn kept(context: &mut Context<'_>, written: &Docker) {
 fn created(
     context: &mut Context<'_>,
     own_name: &str,
-    service: &wire::service::Service,
-    written: &Located<Docker>,
+    service: &Service,
+    written: &Located<DockerBlock>,
 ) -> Option<ResolvedRuntime> {
     kept(context, written);
     let Some(image) = &written.image else {
@@ -120,7 +121,7 @@ fn created(
         env_files: written.env_file.as_ref(),
         secret: &written.secret,
         plain: &written.plain,
-        gets_gpus: gets_gpus(service) && !matches!(written.gpu_access, Some(wire::docker::GpuAccess::None)),
+        gets_gpus: gets_gpus(service) && !matches!(written.gpu_access, Some(wire::GpuAccess::None)),
     };
     let environment = environment(context, service, pairs);
     let published = published(context, written);
@@ -128,9 +129,9 @@ fn created(
         name,
         image: image.value.clone(),
         pull: match written.pull_policy {
-            Some(wire::docker::PullPolicy::Always) => PullPolicy::Always,
-            Some(wire::docker::PullPolicy::Never) => PullPolicy::Never,
-            Some(wire::docker::PullPolicy::Missing) | None => PullPolicy::Missing,
+            Some(wire::PullPolicy::Always) => PullPolicy::Always,
+            Some(wire::PullPolicy::Never) => PullPolicy::Never,
+            Some(wire::PullPolicy::Missing) | None => PullPolicy::Missing,
         },
         command: argv(context, written.command.as_ref()),
         entrypoint: argv(context, written.entrypoint.as_ref()),
@@ -146,9 +147,9 @@ fn created(
         labels: labels(context, written.labels.as_ref()),
         healthcheck: written.healthcheck.as_ref().map(|check| healthcheck(context, check)),
         gpu_access: match written.gpu_access {
-            Some(wire::docker::GpuAccess::Environment) => GpuAccess::Environment,
-            Some(wire::docker::GpuAccess::None) => GpuAccess::None,
-            Some(wire::docker::GpuAccess::Request) | None => GpuAccess::Request,
+            Some(wire::GpuAccess::Environment) => GpuAccess::Environment,
+            Some(wire::GpuAccess::None) => GpuAccess::None,
+            Some(wire::GpuAccess::Request) | None => GpuAccess::Request,
         },
     };
     let (volumes, spec_volumes) = volumes(context, &written.volumes);
@@ -164,12 +165,13 @@ fn created(
         workload: container.into(),
         spec: Spec::new(Value::Object(config), environment.secrets),
         missing_secrets: environment.missing.into_iter().collect(),
-        published,
+        published: Some(published),
+        object: written.container_name.as_ref().map(|name| name.span),
     })
 }
 
 /// What the container is made from: only keys that are set, so that a new default recreates nothing.
-fn config(written: &Docker, container: &ContainerSpec, volumes: &[String]) -> Map<String, Value> {
+fn config(written: &DockerBlock, container: &ContainerSpec, volumes: &[String]) -> Map<String, Value> {
     let healthcheck = container.healthcheck.as_ref().map(|check| {
         let milliseconds = |period: std::time::Duration| json!(u64::try_from(period.as_millis()).unwrap_or(u64::MAX));
         let fields = [
@@ -207,9 +209,9 @@ fn config(written: &Docker, container: &ContainerSpec, volumes: &[String]) -> Ma
             "gpu_access",
             written.gpu_access.map(|access| {
                 json!(match access {
-                    wire::docker::GpuAccess::Request => "request",
-                    wire::docker::GpuAccess::Environment => "environment",
-                    wire::docker::GpuAccess::None => "none",
+                    wire::GpuAccess::Request => "request",
+                    wire::GpuAccess::Environment => "environment",
+                    wire::GpuAccess::None => "none",
                 })
             }),
         ),
@@ -248,7 +250,7 @@ fn argv(context: &mut Context<'_>, command: Option<&Located<CommandLine>>) -> Op
     }
 }
 
-fn published(context: &mut Context<'_>, written: &Docker) -> Vec<(PublishedPort, Span)> {
+fn published(context: &mut Context<'_>, written: &DockerBlock) -> Vec<(PublishedPort, Span)> {
     let mut all = Vec::new();
     for port in &written.ports {
         match ports::parse(&port.0) {
@@ -323,7 +325,7 @@ fn devices(context: &mut Context<'_>, written: &[Located<String>]) -> Vec<String
     devices
 }
 
-fn ulimits(written: &Docker) -> BTreeMap<String, Ulimit> {
+fn ulimits(written: &DockerBlock) -> BTreeMap<String, Ulimit> {
     let limits = written.ulimits.iter().flat_map(|limits| &limits.0);
     limits.map(|(name, limit)| (name.value.clone(), Ulimit { soft: limit.soft, hard: limit.hard })).collect()
 }

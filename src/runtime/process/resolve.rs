@@ -7,13 +7,13 @@ use serde_json::{Map, Value, json};
 use crate::manifest::resolve::context::Context;
 use crate::manifest::resolve::environment::{WrittenEnvironment, chosen_by_lcm, environment};
 use crate::manifest::resolve::resolved::{ResolvedRuntime, as_index, gets_gpus};
-use crate::manifest::wire;
+use crate::manifest::wire::service::Service;
 use crate::manifest::wire::shape::CommandLine;
 use crate::model::reserved_variables::names_gpus;
 use crate::model::spec::Spec;
 use crate::runtime::process::intent::{CommandSpec, LogPolicy, PidFile, ProcessSpec};
+use crate::runtime::process::wire::{self, ProcessBlock};
 use crate::syntax::located::Located;
-use crate::syntax::source::Span;
 
 /// Three full days of a chatty model server, and nothing that fills a disk.
 const LOG_BYTES_DEFAULT: u64 = 20 << 20;
@@ -22,19 +22,19 @@ const LOG_FILES_DEFAULT: u32 = 3;
 const LOG_FILES_MAX: u32 = 100;
 const SHELL_DEFAULT: &str = "sh";
 
-/// `home` is where the service itself stands: without `cwd`, that file's folder is meant.
-pub(super) fn process(
+/// Resolves the block. Without `cwd`, the folder of the file is meant that the service itself stands in.
+pub(crate) fn resolve(
     context: &mut Context<'_>,
-    home: Span,
-    service: &wire::service::Service,
-    written: &Located<wire::process::Process>,
+    name: &Located<String>,
+    service: &Service,
+    written: &Located<ProcessBlock>,
 ) -> Option<ResolvedRuntime> {
     let mut config = Map::new();
     let command = command(context, written, &mut config);
     let said = written.cwd.as_ref().map_or("", |cwd| cwd.value.as_str());
     let cwd = match &written.cwd {
         Some(cwd) => context.path(cwd)?,
-        None => context.input.sources.get(home.file).folder.clone(),
+        None => context.input.sources.get(name.span.file).folder.clone(),
     };
     config.insert("cwd".to_owned(), context.spec_path(said, &cwd).into());
     let pairs = WrittenEnvironment {
@@ -72,15 +72,13 @@ pub(super) fn process(
         workload: process.into(),
         spec: Spec::new(Value::Object(config), environment.secrets),
         missing_secrets: environment.missing.into_iter().collect(),
-        published: Vec::new(),
+        published: None,
+        object: None,
     })
 }
 
 /// The file that names a process to adopt, or the one to write.
-fn pid_file(
-    context: &mut Context<'_>,
-    file: &Located<wire::process::PidFile>,
-) -> Option<(Option<PidFile>, Option<PathBuf>)> {
+fn pid_file(context: &mut Context<'_>, file: &Located<wire::PidFile>) -> Option<(Option<PidFile>, Option<PathBuf>)> {
     let path = context.path(&file.path);
     let is_written = file.write.as_ref().is_some_and(|write| write.value);
     match (&file.matching, &file.write) {
@@ -107,7 +105,7 @@ fn pid_file(
 
 fn command(
     context: &mut Context<'_>,
-    written: &Located<wire::process::Process>,
+    written: &Located<ProcessBlock>,
     config: &mut Map<String, Value>,
 ) -> Option<CommandSpec> {
     let Some(command) = &written.command else {
@@ -134,7 +132,7 @@ fn command(
     }
 }
 
-fn log(context: &mut Context<'_>, written: &Located<wire::process::Process>) -> LogPolicy {
+fn log(context: &mut Context<'_>, written: &Located<ProcessBlock>) -> LogPolicy {
     let mut policy = LogPolicy { max_size_bytes: LOG_BYTES_DEFAULT, files: LOG_FILES_DEFAULT };
     let Some(log) = &written.log else { return policy };
     if let Some(size) = &log.max_size {

@@ -7,20 +7,67 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde_json::{Value, json};
 
 use crate::manifest::wire::example::Example;
 use crate::manifest::wire::shape::{CommandLine, EnvironmentValue, Named, OneOrMany, Pairs};
 use crate::syntax::located::{Located, WORD};
 use crate::syntax::scalar::{Period, Size, VARIABLE_PATTERN, Word};
 
+/// Type of this runtime's key.
+pub(crate) type Block = DockerBlock;
+
+/// What editors show of the key.
+pub(crate) const DESCRIPTION: &str =
+    "A container: of lcm's own, by `image`, or one that somebody else made, by `container`.";
+
+/// What to write where a service has no runtime.
+pub(crate) const HINT: &str = "`docker:` with an image or a container";
+
+/// A key that no other runtime has, by which its map is known among others.
+pub(crate) const MARK: &str = "pull_policy";
+
+/// Keys that only this runtime has.
+pub(crate) const KEYS: &[&str] = &[
+    "container",
+    "image",
+    "pull_policy",
+    "container_name",
+    "entrypoint",
+    "ports",
+    "volumes",
+    "networks",
+    "user",
+    "shm_size",
+    "ipc",
+    "devices",
+    "ulimits",
+    "labels",
+    "healthcheck",
+    "gpu_access",
+];
+
+/// It has a health check of its own.
+pub(crate) const CHECKS_ITSELF: bool = true;
+
+/// Examples for editors.
+pub(crate) fn examples() -> Value {
+    json!([{ "image": "ollama/ollama:0.12", "ports": ["11434:11434"] }, { "container": "mcn_cosyvoice" }])
+}
+
+/// To the schema: when the block is complete.
+pub(crate) fn complete() -> Value {
+    json!({ "oneOf": [{ "required": ["container"] }, { "required": ["image"] }] })
+}
+
 /// A container: of lcm's own, by `image`, or one that somebody else made, by `container` alone.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend(
+#[schemars(rename = "Docker", extend(
     "if" = { "required": ["container"] },
     "then" = { "propertyNames": { "enum": ["container", "auto_remove"] } }
 ))]
-pub(in crate::manifest) struct Docker {
+pub(crate) struct DockerBlock {
     /// An existing container: started and stopped, never created or removed.
     #[schemars(example = &"mcn_cosyvoice")]
     pub container: Option<Located<String>>,
@@ -101,14 +148,14 @@ pub(in crate::manifest) struct Docker {
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(in crate::manifest) enum AutoRemove {
+pub(crate) enum AutoRemove {
     /// It may be stopped, and is gone then.
     Accept,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(in crate::manifest) enum PullPolicy {
+pub(crate) enum PullPolicy {
     /// Where it is not there.
     Missing,
     /// Before each start.
@@ -119,7 +166,7 @@ pub(in crate::manifest) enum PullPolicy {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(in crate::manifest) enum GpuAccess {
+pub(crate) enum GpuAccess {
     /// A device request by UUID.
     Request,
     /// The variable alone, for runtimes that read it.
@@ -131,7 +178,7 @@ pub(in crate::manifest) enum GpuAccess {
 /// A check that the engine runs.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::manifest) struct Healthcheck {
+pub(crate) struct Healthcheck {
     /// `[CMD, …]`, `[CMD-SHELL, …]`, `[NONE]`, or a string for the container's shell.
     #[schemars(example = ["CMD", "curl", "-f", "http://localhost"], example = "curl -f http://localhost")]
     pub test: Option<Located<CommandLine>>,
@@ -154,7 +201,7 @@ pub(in crate::manifest) struct Healthcheck {
 
 /// A limit of the kernel; -1 is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::manifest) struct Ulimit {
+pub(crate) struct Ulimit {
     pub soft: i64,
     pub hard: i64,
 }

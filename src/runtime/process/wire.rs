@@ -2,16 +2,46 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::manifest::wire::example::Example;
 use crate::manifest::wire::shape::{CommandLine, EnvironmentValue, OneOrMany, Pairs};
 use crate::syntax::located::Located;
 use crate::syntax::scalar::Size;
 
+/// Type of this runtime's key.
+pub(crate) type Block = ProcessBlock;
+
+/// What editors show of the key.
+pub(crate) const DESCRIPTION: &str = "A process tree that lcm starts and watches.";
+
+/// What to write where a service has no runtime.
+pub(crate) const HINT: &str = "`process:` with a command";
+
+/// A key that no other runtime has, by which its map is known among others.
+pub(crate) const MARK: &str = "inherit";
+
+/// Keys that only this runtime has.
+pub(crate) const KEYS: &[&str] = &["shell", "cwd", "inherit", "log", "pid_file"];
+
+/// It has no health check of its own.
+pub(crate) const CHECKS_ITSELF: bool = false;
+
+/// Examples for editors.
+pub(crate) fn examples() -> Value {
+    json!([{ "command": ["./start_comfy.sh"], "cwd": "." }])
+}
+
+/// To the schema: when the block is complete.
+pub(crate) fn complete() -> Value {
+    json!({ "required": ["command"] })
+}
+
 /// A process tree that lcm starts. Its environment is a fixed one and what stands here, wherever lcm is called from.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "Process")]
 #[serde(deny_unknown_fields)]
-pub(in crate::manifest) struct Process {
+pub(crate) struct ProcessBlock {
     /// What to run: a list as it is, a string through a shell.
     #[schemars(example = ["./start_comfy.sh", "--port", "8188"], example = "exec ./start_comfy.sh > /dev/null")]
     pub command: Option<Located<CommandLine>>,
@@ -56,7 +86,7 @@ pub(in crate::manifest) struct Process {
 /// Logs, cut off by size.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::manifest) struct Log {
+pub(crate) struct Log {
     /// The log is rotated when it has grown to this.
     #[schemars(extend("default" = "20MiB"), example = "100MiB")]
     pub max_size: Option<Located<Size>>,
@@ -72,7 +102,7 @@ pub(in crate::manifest) struct Log {
     { "required": ["match"] },
     { "required": ["write"], "properties": { "write": { "not": { "const": false } } } },
 ]))]
-pub(in crate::manifest) struct PidFile {
+pub(crate) struct PidFile {
     /// The file, relative to this one.
     #[schemars(example = "/run/comfy.pid")]
     pub path: Located<String>,
