@@ -9,7 +9,7 @@ use crate::cli::stop::{Code, Stop};
 use crate::manifest::Choice;
 
 use crate::model::names::ServiceName;
-use crate::model::plan::{Asked, FORMAT, Plan};
+use crate::model::plan::{Asked, FORMAT, FORMAT_1, Plan};
 use crate::reconcile::comparison;
 use crate::reconcile::files;
 
@@ -21,10 +21,11 @@ pub(super) fn read(path: &Path) -> Result<Plan, Stop> {
     // The format first: a newer plan has fields that this one would stumble over.
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
     let format = value.get("format").and_then(serde_json::Value::as_str).unwrap_or("not said");
-    if format != FORMAT {
-        return Err(wrong(format!("its format is {format}, and this lcm reads {FORMAT}")));
+    if ![FORMAT, FORMAT_1].contains(&format) {
+        return Err(wrong(format!("its format is {format}, and this lcm reads {FORMAT} and {FORMAT_1}")));
     }
-    serde_json::from_value(value).map_err(|error| wrong(error.to_string()))
+    let plan: Plan = serde_json::from_value(value).map_err(|error| wrong(error.to_string()))?;
+    Ok(Plan { format: FORMAT.to_owned(), ..plan })
 }
 
 /// A saved plan brings its mode and goals along; another mode on the command line contradicts it.

@@ -1,5 +1,5 @@
 //! What is called beside a change: hooks of one service, and notifiers of the whole manifest; and what they are told,
-//! `lcm.hook/1`.
+//! `lcm.hook/2`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,7 +17,7 @@ use crate::model::names::{GpuId, ModeName, ProjectName, ServiceName};
 use crate::model::plan::ReasonCode;
 
 /// The version of what hooks and notifiers are told.
-pub const FORMAT: &str = "lcm.hook/1";
+pub const FORMAT: &str = "lcm.hook/2";
 
 /// What is called when one service starts or stops, in this order.
 #[derive(Clone, Debug, Default, PartialEq)]

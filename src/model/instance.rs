@@ -1,33 +1,43 @@
 //! Identity of one incarnation of a service.
 
-use std::borrow::Cow;
-
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::names::{ObjectName, RuntimeName};
 
 /// One incarnation of a service, told from the next one of the same name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(from = "InstanceShape", into = "InstanceShape")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "ReadShape")]
+#[schemars(!from)]
 pub struct Instance {
     /// Runtime that carries it.
     pub runtime: RuntimeName,
     /// Identity at the runtime, new for each incarnation.
     pub id: String,
     /// Name of the object at the runtime; absent where that names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<ObjectName>,
+    /// Part that it plays for its service; not there for the service itself.
+    #[serde(default, skip_serializing_if = "Role::is_main")]
     pub role: Role,
 }
 
 /// Part that an instance plays for its service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Role {
     /// The service itself.
     #[default]
     Main,
     /// Its previous revision, put aside while a newer one is brought up.
     Previous,
+}
+
+impl Role {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+    fn is_main(&self) -> bool {
+        *self == Self::Main
+    }
 }
 
 impl Instance {
@@ -50,52 +60,69 @@ impl Instance {
     }
 }
 
-/// A thing that can be told from the next of the same name.
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "Instance")]
-enum InstanceShape {
-    Container {
-        id: String,
-        #[schemars(with = "String")]
-        name: ObjectName,
-    },
-    /// A process tree, by the salt of its start, or by `pid:ticks` where it was adopted.
+/// Shapes that an instance is read in.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ReadShape {
+    Present(PresentShape),
+    Earlier(EarlierShape),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PresentShape {
+    runtime: RuntimeName,
+    id: String,
+    #[serde(default)]
+    name: Option<ObjectName>,
+    #[serde(default)]
+    role: Role,
+}
+
+/// Shape before instances named their runtime: in saved plans and pending calls that an earlier lcm wrote.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum EarlierShape {
+    Container { id: String, name: ObjectName },
     Tree { id: String },
 }
 
-/// Runtimes of the two shapes that instances have in JSON.
-const OF_CONTAINER: RuntimeName = RuntimeName::known("docker");
-const OF_TREE: RuntimeName = RuntimeName::known("process");
-
-impl From<InstanceShape> for Instance {
-    fn from(shape: InstanceShape) -> Self {
+impl From<ReadShape> for Instance {
+    fn from(shape: ReadShape) -> Self {
         match shape {
-            InstanceShape::Container { id, name } => Self::new(OF_CONTAINER, id, Some(name)),
-            InstanceShape::Tree { id } => Self::new(OF_TREE, id, None),
+            ReadShape::Present(PresentShape { runtime, id, name, role }) => Self { runtime, id, name, role },
+            ReadShape::Earlier(EarlierShape::Container { id, name }) => {
+                Self::new(RuntimeName::known("docker"), id, Some(name))
+            }
+            ReadShape::Earlier(EarlierShape::Tree { id }) => Self::new(RuntimeName::known("process"), id, None),
         }
     }
 }
 
-impl From<Instance> for InstanceShape {
-    fn from(instance: Instance) -> Self {
-        match instance.name {
-            Some(name) => Self::Container { id: instance.id, name },
-            None => Self::Tree { id: instance.id },
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, from_value, json, to_value};
+
+    use super::{Instance, Role};
+    use crate::model::names::RuntimeName;
+
+    fn read(value: Value) -> Result<Instance, serde_json::Error> {
+        from_value(value)
+    }
+
+    #[test]
+    fn it_names_its_runtime_and_reads_what_an_earlier_lcm_wrote() {
+        let tree = Instance::new(RuntimeName::known("process"), "salt", None);
+        let container = Instance::new(RuntimeName::known("docker"), "c1", Some("web".into()));
+        assert_eq!(to_value(&tree).expect("JSON"), json!({ "runtime": "process", "id": "salt" }));
+        let written = json!({ "runtime": "docker", "id": "c1", "name": "web" });
+        assert_eq!(to_value(&container).expect("JSON"), written);
+        for instance in [&tree, &container, &Instance { role: Role::Previous, ..container.clone() }] {
+            assert_eq!(read(to_value(instance).expect("JSON")).as_ref().ok(), Some(instance));
         }
-    }
-}
-
-impl JsonSchema for Instance {
-    fn schema_name() -> Cow<'static, str> {
-        InstanceShape::schema_name()
-    }
-
-    fn schema_id() -> Cow<'static, str> {
-        InstanceShape::schema_id()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        InstanceShape::json_schema(generator)
+        assert_eq!(read(json!({ "tree": { "id": "salt" } })).ok(), Some(tree));
+        assert_eq!(read(json!({ "container": { "id": "c1", "name": "web" } })).ok(), Some(container));
+        read(json!({ "runtime": "docker" })).expect_err("no id");
+        read(json!({ "tree": { "id": "salt", "name": "web" } })).expect_err("a tree has no name");
     }
 }

@@ -1,4 +1,4 @@
-//! A plan: what will be done, in which order and why, and why all the rest is not. Its JSON is `lcm.plan/1`.
+//! A plan: what will be done, in which order and why, and why all the rest is not. Its JSON is `lcm.plan/2`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,10 @@ use crate::model::names::{GoalName, GpuId, ModeName, ProjectName, ServiceName, S
 use crate::model::size::Mebibytes;
 
 /// The version of the plan's JSON.
-pub const FORMAT: &str = "lcm.plan/1";
+pub const FORMAT: &str = "lcm.plan/2";
+
+/// The version before instances named their runtime. It is read, and written no more.
+pub const FORMAT_1: &str = "lcm.plan/1";
 
 /// What one run narrows or widens; not part of the manifest.
 #[derive(Clone, Debug, Default)]

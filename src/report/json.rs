@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::model::event::Event;
 use crate::model::facts::Facts;
@@ -54,7 +54,7 @@ fn ended(json: &str) -> Output {
 /// What `lcm plan --format json` says.
 #[must_use]
 pub fn plan_schema() -> Value {
-    schema::<Plan>("lcm.plan/1")
+    schema::<Plan>("lcm.plan/2")
 }
 
 /// What `lcm status --format json` says.
@@ -86,13 +86,19 @@ enum HookOrRun {
 /// What hooks and notifiers are told.
 #[must_use]
 pub fn hook_schema() -> Value {
-    schema::<HookOrRun>("lcm.hook/1")
+    schema::<HookOrRun>("lcm.hook/2")
 }
 
-/// A world file: what `lcm observe` says, and what `--world` takes.
+/// A world file: what `lcm observe` says, and what `--world` takes. `instances`: the part of each runtime, by name.
 #[must_use]
-pub fn world_schema() -> Value {
-    schema::<Facts>("lcm.world/2")
+pub fn world_schema(instances: impl FnOnce(&mut SchemaGenerator) -> Map<String, Value>) -> Value {
+    let mut generator = generator();
+    let parts = instances(&mut generator);
+    let mut schema = titled::<Facts>("lcm.world/2", generator);
+    if let Some(described) = schema.pointer_mut("/properties/instances").and_then(Value::as_object_mut) {
+        described.insert("properties".to_owned(), Value::Object(parts));
+    }
+    schema
 }
 
 /// What `lcm validate --format json` says.
@@ -102,8 +108,15 @@ pub fn problems_schema() -> Value {
 }
 
 /// Described as it is written, not as it is read: what may be left out when reading is always there.
+fn generator() -> SchemaGenerator {
+    SchemaSettings::draft2020_12().for_serialize().into_generator()
+}
+
 fn schema<T: JsonSchema>(title: &str) -> Value {
-    let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
+    titled::<T>(title, generator())
+}
+
+fn titled<T: JsonSchema>(title: &str, generator: SchemaGenerator) -> Value {
     let Value::Object(said) = generator.into_root_schema_for::<T>().to_value() else { return Value::Bool(true) };
     // What it is comes first, for whoever opens the file.
     let mut schema = serde_json::Map::new();

@@ -1,6 +1,6 @@
 //! World files: the facts of a machine as text, each runtime's part read by the runtime. The only place that reads one.
 
-use schemars::generate::SchemaSettings;
+use schemars::SchemaGenerator;
 use serde_json::{Map, Value, json};
 
 use crate::model::facts::{FORMAT, Facts};
@@ -54,27 +54,15 @@ fn upgraded(value: Value) -> Result<Facts, String> {
     serde_json::from_value(Value::Object(world)).map_err(|error| error.to_string())
 }
 
-/// Adds to the schema of a world what each runtime reads.
+/// Describes the part of each runtime in a world file, by name.
 #[must_use]
-pub fn described(mut schema: Value) -> Value {
-    let mut parts = Map::new();
-    let mut generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
-    for runtime in RUNTIMES {
-        let reading = (runtime.facts.schema)(&mut generator);
-        let format = runtime.facts.format;
-        let properties = json!({ "format": { "const": format }, "reading": reading });
-        let required = ["format", "reading"];
-        parts.insert(runtime.name.to_string(), json!({ "properties": properties, "required": required }));
-    }
-    if let Some(instances) = schema.pointer_mut("/properties/instances").and_then(Value::as_object_mut) {
-        instances.insert("properties".to_owned(), Value::Object(parts));
-    }
-    if let Some(definitions) = schema.pointer_mut("/$defs").and_then(Value::as_object_mut) {
-        for (name, definition) in generator.take_definitions(true) {
-            definitions.entry(name).or_insert(definition);
-        }
-    }
-    schema
+pub fn parts(generator: &mut SchemaGenerator) -> Map<String, Value> {
+    let part = |runtime: &Registration| {
+        let reading = (runtime.facts.schema)(generator);
+        let properties = json!({ "format": { "const": runtime.facts.format }, "reading": reading });
+        (runtime.name.to_string(), json!({ "properties": properties, "required": ["format", "reading"] }))
+    };
+    RUNTIMES.iter().map(part).collect()
 }
 
 #[cfg(test)]

@@ -377,7 +377,7 @@ pub(crate) fn saved_plan(text: &str, most: &Value, at: &str) -> Value {
     };
     let why = json!({ "code": "rule", "message": text, "by": text });
     json!({
-        "format": "lcm.plan/1", "project": text, "mode": text, "goals": [text], "host": text, "engine": text,
+        "format": "lcm.plan/2", "project": text, "mode": text, "goals": [text], "host": text, "engine": text,
         "observed_at": at, "placement": "bounded", "changes": true, "steps": [step("a", "stop"), step("b", "start")],
         "kept": [{ "service": text, "state": "online", "message": text }],
         "blocked": [{ "service": text, "reason": why }],

@@ -96,7 +96,7 @@ fn a_veto_holds_up_one_service_and_what_depends_on_it() {
     for told in [&risen, &changes] {
         schema::check(told, "a hook");
     }
-    assert_eq!((&risen["format"], &risen["hook"]), (&json!("lcm.hook/1"), &json!("post_start")));
+    assert_eq!((&risen["format"], &risen["hook"]), (&json!("lcm.hook/2"), &json!("post_start")));
     assert_eq!(
         (&risen["from"], &risen["to"], &risen["code"]),
         (&json!("registered"), &json!("online"), &json!("wanted_by_mode"))

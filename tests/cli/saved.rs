@@ -164,7 +164,7 @@ fn a_saved_plan_holds_no_secret_and_says_its_version() {
     let with = |words: &[&str]| lcm(folder.path(), words);
     with(&["plan", "--out", "plan.json", "-v"]).code(0);
     let text = fs::read_to_string(folder.path().join("plan.json")).expect("written");
-    assert!(!text.contains("hf_s3cret") && text.contains("\"format\": \"lcm.plan/1\""), "{text}");
+    assert!(!text.contains("hf_s3cret") && text.contains("\"format\": \"lcm.plan/2\""), "{text}");
     with(&["apply", "--plan", "plan.json"]).code(0);
     // What changed is shown in the next plan, and still not the value.
     let manifest = folder.path().join("lcm.yaml");
@@ -173,9 +173,9 @@ fn a_saved_plan_holds_no_secret_and_says_its_version() {
     with(&["plan", "--out", "next.json", "-v"]).code(0);
     let text = fs::read_to_string(folder.path().join("next.json")).expect("written");
     assert!(!text.contains("hf_s3cret") && text.contains("infinity"), "{text}");
-    let newer = text.replace("lcm.plan/1", "lcm.plan/2");
+    let newer = text.replace("lcm.plan/2", "lcm.plan/3");
     fs::write(folder.path().join("newer.json"), newer).expect("written");
     with(&["apply", "--plan", "newer.json"])
         .code(1)
-        .stderr_has("its format is lcm.plan/2, and this lcm reads lcm.plan/1");
+        .stderr_has("its format is lcm.plan/3, and this lcm reads lcm.plan/2 and lcm.plan/1");
 }

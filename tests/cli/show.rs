@@ -100,14 +100,14 @@ fn what_is_no_plan_or_a_newer_one_is_refused() {
     let folder = planned();
     let here = folder.path();
     let plan = fs::read_to_string(here.join("plan.json")).expect("a plan");
-    fs::write(here.join("newer.json"), plan.replace("lcm.plan/1", "lcm.plan/2")).expect("written");
+    fs::write(here.join("newer.json"), plan.replace("lcm.plan/2", "lcm.plan/3")).expect("written");
     fs::write(here.join("half.json"), &plan[..plan.len() / 2]).expect("written");
     let refused = |file: &str, why: &str| {
         let shown = lcm(here, &["show", "--offline", file]).code(1).stderr_has("error[lcm::command::saved_plan]");
         assert_eq!(shown.stdout, "");
         shown.stderr_has(why);
     };
-    refused("newer.json", "its format is lcm.plan/2, and this lcm reads lcm.plan/1");
+    refused("newer.json", "its format is lcm.plan/3, and this lcm reads lcm.plan/2 and lcm.plan/1");
     refused("half.json", "can't take half.json for a plan");
     refused("lcm.yaml", "can't take lcm.yaml for a plan");
     refused("none.json", "No such file");

@@ -79,7 +79,7 @@ fn a_dry_run_is_the_plan_and_changes_nothing() {
     lcm(&["switch", "write", "--dry-run"]).code(0).stdout_has("mode write");
     lcm(&["start", "writer", "--dry-run"]).code(0).stdout_has("writer");
     let plan = lcm(&["apply", "--dry-run", "--format", "json"]).code(0).json();
-    assert_eq!(plan["format"], "lcm.plan/1");
+    assert_eq!(plan["format"], "lcm.plan/2");
     assert_eq!(world(), before);
     lcm(&["apply"]).code(0);
     let before = world();

@@ -29,7 +29,7 @@ fn help_and_version_are_answers() {
     // A debug build does not name its commit: see `src/build.rs`.
     let short = lcm().args(&["-V"]).run().code(0).stdout;
     assert!(short.starts_with("lcm 0.1.0") && short.lines().count() == 1, "{short}");
-    lcm().args(&["--version"]).run().code(0).stdout_has(&short).stdout_has("formats  lcm.plan/1, lcm.status/1, ");
+    lcm().args(&["--version"]).run().code(0).stdout_has(&short).stdout_has("formats  lcm.plan/2, lcm.status/1, ");
     lcm().args(&["apply", "--help"]).run().code(0).stdout_has("--on-failure");
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Stop> {
         SchemaFormat::Event => json::event_schema(),
         SchemaFormat::Hook => json::hook_schema(),
         SchemaFormat::Problems => json::problems_schema(),
-        SchemaFormat::World => world::described(json::world_schema()),
+        SchemaFormat::World => json::world_schema(world::parts),
     };
     data(&json::document(&schema))?;
     Ok(Exit::Done)

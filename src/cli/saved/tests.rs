@@ -104,7 +104,7 @@ fn what_is_no_plan_is_said_to_be_none() {
     for (text, said) in [
         ("{", "EOF"),
         ("{}", "its format is not said"),
-        (r#"{"format": "lcm.plan/2"}"#, "its format is lcm.plan/2, and this lcm reads lcm.plan/1"),
+        (r#"{"format": "lcm.plan/3"}"#, "its format is lcm.plan/3, and this lcm reads lcm.plan/2 and lcm.plan/1"),
         (r#"{"format": "lcm.plan/1"}"#, "missing field"),
     ] {
         std::fs::write(&path, text).expect("written");

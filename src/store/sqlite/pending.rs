@@ -3,6 +3,7 @@
 use rusqlite::{Connection, Row, params};
 
 use super::row::{state, text_error};
+use crate::model::hooks::{FORMAT, HookPayload};
 use crate::model::names::ProjectName;
 use crate::model::pending::{Due, PendingCall, TRIES_MAX};
 use crate::store::journal::{PENDING_MAX, PendingChange};
@@ -25,8 +26,10 @@ fn pending_call(row: &Row<'_>) -> rusqlite::Result<PendingCall> {
         ACKNOWLEDGED => Due::Acknowledged,
         _ => Due::Reached(state(row, 1)?),
     };
-    let payload = serde_json::from_str(&payload)
+    let payload: HookPayload = serde_json::from_str(&payload)
         .map_err(|error| text_error(4, format!("it is not what a hook is handed: {error}")))?;
+    // An earlier lcm may have written it; it is handed over in the present shape.
+    let payload = HookPayload { format: FORMAT.to_owned(), ..payload };
     let id = u64::try_from(id).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(0, id))?;
     Ok(PendingCall { id, due, digest: row.get(2)?, call: row.get(3)?, payload, tries: row.get(5)? })
 }
