@@ -29,8 +29,9 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("shared", &["files"]),
     ("host", &["model", "files", "shared"]),
     // Of `observe` the contract, and what all observers share.
-    ("runtime", &["model", "files", "shared", "host", "observe"]),
-    // The traits of both alone.
+    // Of `sim` the contracts, and the machine that they change.
+    ("runtime", &["model", "files", "shared", "host", "observe", "sim"]),
+    // The traits of both alone, and the registry.
     ("sim", &["model", "runtime", "host"]),
     ("store", &["model", "files", "shared"]),
     ("report", &["model"]),
@@ -81,17 +82,6 @@ const NAMES_A_RUNTIME: &[&str] = &[
     "src/runtime/machine.rs",
     "src/runtime/machine/found.rs",
     "src/runtime/machine/surroundings.rs",
-    "src/sim/copies.rs",
-    "src/sim/effects.rs",
-    "src/sim/freeze.rs",
-    "src/sim/holding.rs",
-    "src/sim/keys.rs",
-    "src/sim/mend.rs",
-    "src/sim/mod.rs",
-    "src/sim/readings.rs",
-    "src/sim/sleep.rs",
-    "src/sim/things.rs",
-    "src/sim/world.rs",
 ];
 
 /// What a pure stage has no use for: machine, clock, environment, concurrency, output, chance.
@@ -423,7 +413,7 @@ fn is_pure_of_a_runtime(path: &str) -> bool {
     let Some(runtime) = runtime_of(path) else { return false };
     let inner = path.trim_start_matches("src/runtime/").trim_start_matches(runtime).trim_start_matches('/');
     let room = inner.split('/').next().unwrap_or(inner).trim_end_matches(".rs");
-    !matches!(room, "drive" | "mod")
+    !matches!(room, "drive" | "sim" | "mod")
 }
 
 fn everywhere() -> Vec<Source> {

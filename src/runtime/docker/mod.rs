@@ -8,6 +8,7 @@ pub mod observe;
 pub mod ownership;
 pub(crate) mod registration;
 pub mod settings;
+pub(crate) mod sim;
 
 use crate::model::instance::Instance;
 use crate::model::names::{ObjectName, RuntimeName};

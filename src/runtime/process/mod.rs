@@ -5,6 +5,7 @@ pub mod facts;
 pub mod intent;
 pub mod observe;
 pub(crate) mod registration;
+pub(crate) mod sim;
 
 use crate::model::instance::Instance;
 use crate::model::names::RuntimeName;
