@@ -29,8 +29,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("shared", &["files"]),
     ("host", &["model", "files", "shared"]),
     // See `ROOMS_OF_A_RUNTIME`.
-    ("runtime", &["model", "files", "shared", "host", "observe", "manifest", "syntax"]),
-    // The traits of both alone.
+    ("runtime", &["model", "files", "shared", "host", "observe", "manifest", "syntax", "sim"]),
+    // The traits of both alone, and the registry.
     ("sim", &["model", "runtime", "host"]),
     ("store", &["model", "files", "shared"]),
     ("report", &["model"]),
@@ -67,9 +67,14 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 /// Folders of `src/runtime` that are one runtime each.
 const RUNTIMES: &[&str] = &["docker", "process"];
 
-/// What a room of a runtime may know beside the machine: its keys of the manifest, its observer of what observers share.
-const ROOMS_OF_A_RUNTIME: &[(&str, &[&str])] =
-    &[("wire", &["manifest", "syntax"]), ("resolve", &["manifest", "syntax"]), ("observe", &["observe"])];
+/// What a room of a runtime may know beside the machine: its keys of the manifest, its observer of what
+/// observers share, its simulation of the simulated machine.
+const ROOMS_OF_A_RUNTIME: &[(&str, &[&str])] = &[
+    ("wire", &["manifest", "syntax"]),
+    ("resolve", &["manifest", "syntax"]),
+    ("observe", &["observe"]),
+    ("sim", &["sim"]),
+];
 
 /// Files that name a runtime from outside of its folder.
 const NAMES_A_RUNTIME: &[&str] = &[
@@ -82,17 +87,6 @@ const NAMES_A_RUNTIME: &[&str] = &[
     "src/runtime/machine.rs",
     "src/runtime/machine/found.rs",
     "src/runtime/machine/surroundings.rs",
-    "src/sim/copies.rs",
-    "src/sim/effects.rs",
-    "src/sim/freeze.rs",
-    "src/sim/holding.rs",
-    "src/sim/keys.rs",
-    "src/sim/mend.rs",
-    "src/sim/mod.rs",
-    "src/sim/readings.rs",
-    "src/sim/sleep.rs",
-    "src/sim/things.rs",
-    "src/sim/world.rs",
 ];
 
 /// What a pure stage has no use for: machine, clock, environment, concurrency, output, chance.
@@ -226,13 +220,16 @@ fn a_room_of_a_runtime_knows_its_stage_alone() {
         let room = inner.split('/').next().unwrap_or(inner).trim_end_matches(".rs");
         let known = ROOMS_OF_A_RUNTIME.iter().find(|(name, _)| *name == room).map_or(&[][..], |(_, known)| known);
         for (at, stage, _) in file.crate_paths() {
-            let is_pure_stage = ["manifest", "syntax", "observe"].contains(&stage.as_str());
+            let is_pure_stage = ["manifest", "syntax", "observe", "sim"].contains(&stage.as_str());
             if is_pure_stage && !known.contains(&stage.as_str()) && !file.is_test_code(at) {
                 broken.push(format!("{}: names {stage}", file.place(at)));
             }
         }
     }
-    hold("of a runtime, `wire` and `resolve` know the manifest, and `observe` what observers share", &broken);
+    hold(
+        "of a runtime, `wire` and `resolve` know the manifest, `observe` what observers share, `sim` the simulation",
+        &broken,
+    );
 }
 
 /// The runtime whose folder a file is in.
@@ -442,7 +439,7 @@ fn is_pure_of_a_runtime(path: &str) -> bool {
     let Some(runtime) = runtime_of(path) else { return false };
     let inner = path.trim_start_matches("src/runtime/").trim_start_matches(runtime).trim_start_matches('/');
     let room = inner.split('/').next().unwrap_or(inner).trim_end_matches(".rs");
-    !matches!(room, "drive" | "mod")
+    !matches!(room, "drive" | "sim" | "mod")
 }
 
 fn everywhere() -> Vec<Source> {

@@ -12,6 +12,7 @@ use crate::model::facts::RuntimeFacts;
 use crate::model::names::RuntimeName;
 use crate::observe::contract::Observer;
 use crate::runtime::contract::Runtime;
+use crate::sim::contract::SimulatedRuntime;
 
 /// What a runtime brings.
 #[expect(missing_debug_implementations, reason = "it is made of functions")]
@@ -21,6 +22,8 @@ pub struct Registration {
     pub facts: FactsFormat,
     /// Makes its driver for one manifest. Nothing is asked yet.
     pub connect: fn(&Connection<'_>) -> Box<dyn Runtime>,
+    /// Plays it in a simulation.
+    pub(crate) sim: &'static dyn SimulatedRuntime,
 }
 
 /// What a driver is made from.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::world::key_of;
-use super::{Deed, Sim};
+use super::{Deed, Sim, runtime_of};
 use crate::host::calls::{HookCall, HookResult};
 use crate::model::desired::{Desired, Service};
 use crate::model::facts::{BusyReading, Facts, ProbeReading};
@@ -41,7 +41,7 @@ impl Driver for Sim {
     async fn record(&self, _: &ProjectName) {}
 
     async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
-        let mut world = self.lock();
+        let mut world = self.machine.lock();
         world.serve(project);
         world.learn(service);
         world.tick();
@@ -49,7 +49,7 @@ impl Driver for Sim {
     }
 
     async fn prepare(&self, service: &Service) -> Result<(), DriverError> {
-        match self.lock().behaviour(&service.name).prepare_error {
+        match self.machine.lock().behaviour(&service.name).prepare_error {
             Some(error) => Err(DriverError::Missing(error)),
             None => Ok(()),
         }
@@ -60,14 +60,14 @@ impl Driver for Sim {
     }
 
     async fn settle(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
-        self.drop_previous(project, service).await
+        runtime_of(&service.workload.runtime)?.settle(&self.machine, project, service).await
     }
 
     async fn restore(&self, project: &ProjectName, service: &Service) -> Result<bool, DriverError> {
         if self.plays_copies(&service.name) {
-            return self.roll_back(service).await;
+            return self.roll_back(project, service).await;
         }
-        self.bring_back(project, service).await
+        runtime_of(&service.workload.runtime)?.restore(&self.machine, project, service).await
     }
 
     async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
@@ -86,7 +86,7 @@ impl Driver for Sim {
         if self.plays_copies(&service.name) {
             return self.roll(service, instance).await;
         }
-        self.mend(project, service, instance).await
+        runtime_of(&instance.runtime)?.update(&self.machine, project, service, instance).await
     }
 
     async fn scale(
@@ -100,24 +100,25 @@ impl Driver for Sim {
     }
 
     async fn remove(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError> {
-        self.take_away(project, instance).await
+        runtime_of(&instance.runtime)?.remove(&self.machine, project, instance).await
     }
 
     async fn evict(&self, service: &Service) -> Result<(), DriverError> {
-        self.effect(Deed::Evict, &service.name, |world, _| {
-            let project = world.project.clone();
-            if let Some(reason) = world.behaviour(&service.name).evict_error {
-                return Err(DriverError::Refused(reason));
-            }
-            let behaviour = world.behaviour(&service.name);
-            let resident = service.evict.as_ref().map_or(Mebibytes::ZERO, |evict| evict.resident);
-            let running = project.and_then(|project| world.running(&project, service));
-            if let Some(instance) = running {
-                world.evict(key_of(&instance), behaviour.release_lag, behaviour.evicts_to.unwrap_or(resident));
-            }
-            Ok(())
-        })
-        .await
+        self.machine
+            .effect(Deed::Evict, &service.name, |world, _| {
+                let project = world.project.clone();
+                if let Some(reason) = world.behaviour(&service.name).evict_error {
+                    return Err(DriverError::Refused(reason));
+                }
+                let behaviour = world.behaviour(&service.name);
+                let resident = service.evict.as_ref().map_or(Mebibytes::ZERO, |evict| evict.resident);
+                let running = project.and_then(|project| world.running(&project, service));
+                if let Some(instance) = running {
+                    world.evict(key_of(&instance), behaviour.release_lag, behaviour.evicts_to.unwrap_or(resident));
+                }
+                Ok(())
+            })
+            .await
     }
 
     async fn wake(&self, start: &Start<'_>) -> Result<(), DriverError> {
@@ -125,7 +126,7 @@ impl Driver for Sim {
     }
 
     async fn probe(&self, _project: &ProjectName, service: &Service, instance: &Instance) -> ProbeReading {
-        let mut world = self.lock();
+        let mut world = self.machine.lock();
         world.tick();
         let reading = world.probe(service, instance, 1);
         if reading == ProbeReading::Passed {
@@ -139,7 +140,7 @@ impl Driver for Sim {
     }
 
     async fn busy(&self, service: &Service, instance: &Instance) -> BusyReading {
-        let mut world = self.lock();
+        let mut world = self.machine.lock();
         world.tick();
         if !world.is_alive(key_of(instance)) {
             return BusyReading::Busy("it does not answer".to_owned());
@@ -148,13 +149,13 @@ impl Driver for Sim {
     }
 
     async fn port_holder(&self, project: &ProjectName, service: &Service) -> Result<Option<String>, DriverError> {
-        let mut world = self.lock();
+        let mut world = self.machine.lock();
         world.tick();
         world.port_holder(project, service)
     }
 
     async fn log_tail(&self, _project: &ProjectName, service: &Service, lines: usize) -> Vec<String> {
-        let log = self.lock().behaviour(&service.name).log;
+        let log = self.machine.lock().behaviour(&service.name).log;
         log[log.len().saturating_sub(lines)..].to_vec()
     }
 
@@ -164,7 +165,7 @@ impl Driver for Sim {
         service: &Service,
         mark: Option<&LogMark>,
     ) -> Result<Option<Logged>, DriverError> {
-        let lines = self.lock().behaviour(&service.name).log;
+        let lines = self.machine.lock().behaviour(&service.name).log;
         let log: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
         let from = mark.and_then(|mark| usize::try_from(mark.position).ok()).unwrap_or(0).min(log.len());
         let mark = LogMark { life: String::new(), position: log.len() as u64 };
@@ -181,6 +182,6 @@ impl Driver for Sim {
     }
 
     fn now(&self) -> Timestamp {
-        self.time()
+        self.machine.time()
     }
 }

@@ -11,22 +11,22 @@ const NOTHING_RUN: &str = "simulated: nothing was run or asked";
 impl Sim {
     /// Says how calls of `what` go.
     pub fn set_reply(&self, what: &str, reply: Reply) {
-        self.lock().replies.insert(what.to_owned(), reply);
+        self.machine.lock().replies.insert(what.to_owned(), reply);
     }
 
     /// All calls so far, in the order in which they began.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
-        self.lock().calls.clone()
+        self.machine.lock().calls.clone()
     }
 
     pub(super) async fn run_call(&self, call: &HookCall<'_>) -> HookResult {
         let what = call.call.to_string();
         let (number, reply) = {
-            let mut world = self.lock();
+            let mut world = self.machine.lock();
             // Of events of whole runs there is nothing to learn about a service.
             if let Payload::Change(change) = call.payload {
-                let (at, what) = (self.time(), what.clone());
+                let (at, what) = (self.machine.time(), what.clone());
                 world.calls.push(Call { at, what, payload: change.clone(), answered: false });
             }
             (world.calls.len().saturating_sub(1), world.replies.get(&what).cloned())
@@ -34,7 +34,7 @@ impl Sim {
         let unsaid = || Reply { output: NOTHING_RUN.to_owned(), ..Reply::default() };
         let reply = reply.unwrap_or_else(unsaid);
         tokio::time::sleep(reply.takes.min(call.timeout)).await;
-        if let (Payload::Change(_), Some(call)) = (call.payload, self.lock().calls.get_mut(number)) {
+        if let (Payload::Change(_), Some(call)) = (call.payload, self.machine.lock().calls.get_mut(number)) {
             call.answered = true;
         }
         let late = reply.takes > call.timeout;

@@ -5,68 +5,66 @@ use tokio::time::Instant;
 
 use super::Sim;
 use super::deed::Deed;
-use super::keys::key_of_tree;
 use super::rollout::{PlayedCopies, Rollout};
 use super::world::{World, key_of};
 use crate::model::copies::{Copies, SURGE};
 use crate::model::desired::Service;
 use crate::model::instance::Instance;
-use crate::model::names::ServiceName;
+use crate::model::names::{ProjectName, ServiceName};
 use crate::runtime::DriverError;
-use crate::runtime::process::facts::ProcessReading as _;
 
 impl Sim {
     /// Has a service run so many copies, all ready, which change at this pace.
     pub fn play_copies(&self, service: impl Into<ServiceName>, copies: u32, pace: Rollout) {
         let before = Copies { wanted: copies, ready: copies, updated: copies };
         let played = PlayedCopies { pace, before, wanted: copies, rolls: false, since: Instant::now(), previous: None };
-        self.lock().copies.insert(service.into(), played);
+        self.machine.lock().copies.insert(service.into(), played);
     }
 
     /// Copies of a service now; `None`: it has one as any other.
     #[must_use]
     pub fn copies(&self, service: &str) -> Option<Copies> {
-        self.lock().copies_of(&service.into())
+        self.machine.lock().copies_of(&service.into())
     }
 
     pub(super) fn plays_copies(&self, service: &ServiceName) -> bool {
-        self.lock().copies.contains_key(service)
+        self.machine.lock().copies.contains_key(service)
     }
 
     pub(super) async fn scale_to(&self, service: &Service, instance: &Instance, to: u32) -> Result<(), DriverError> {
-        self.effect(Deed::Scale, &service.name, |world, _| world.roll_out(service, instance, to, false)).await
+        self.machine.effect(Deed::Scale, &service.name, |world, _| world.roll_out(service, instance, to, false)).await
     }
 
     pub(super) async fn roll(&self, service: &Service, instance: &Instance) -> Result<(), DriverError> {
-        self.effect(Deed::Update, &service.name, |world, _| {
-            let before = world.copies.get(&service.name).map_or(1, |played| played.wanted);
-            world.roll_out(service, instance, service.copies, true)?;
-            let carried = world.carry(key_of(instance), service.spec.hash());
-            if let Some(played) = world.copies.get_mut(&service.name) {
-                played.previous = carried.map(|spec| (before, spec));
-            }
-            Ok(())
-        })
-        .await
+        self.machine
+            .effect(Deed::Update, &service.name, |world, _| {
+                let before = world.copies.get(&service.name).map_or(1, |played| played.wanted);
+                world.roll_out(service, instance, service.copies, true)?;
+                let carried = world.carry(key_of(instance), service.spec.hash());
+                if let Some(played) = world.copies.get_mut(&service.name) {
+                    played.previous = carried.map(|spec| (before, spec));
+                }
+                Ok(())
+            })
+            .await
     }
 
     /// Its previous revision again, at once. `false`: there is none.
-    pub(super) async fn roll_back(&self, service: &Service) -> Result<bool, DriverError> {
-        self.effect(Deed::PutBack, &service.name, |world, _| {
-            let played = world.copies.get_mut(&service.name);
-            let Some((copies, spec)) = played.and_then(|played| played.previous.take()) else { return Ok(false) };
-            if let Some(played) = world.copies.get_mut(&service.name) {
-                played.before = Copies { wanted: copies, ready: copies, updated: copies };
-                (played.wanted, played.rolls) = (copies, false);
-            }
-            let trees = world.facts.processes().trees.known().into_iter().flatten();
-            let key = trees.filter(|tree| tree.marks.service == service.name.as_str()).map(key_of_tree).next();
-            if let Some(key) = key {
-                world.carry(&key, &spec);
-            }
-            Ok(true)
-        })
-        .await
+    pub(super) async fn roll_back(&self, project: &ProjectName, service: &Service) -> Result<bool, DriverError> {
+        self.machine
+            .effect(Deed::PutBack, &service.name, |world, _| {
+                let played = world.copies.get_mut(&service.name);
+                let Some((copies, spec)) = played.and_then(|played| played.previous.take()) else { return Ok(false) };
+                if let Some(played) = world.copies.get_mut(&service.name) {
+                    played.before = Copies { wanted: copies, ready: copies, updated: copies };
+                    (played.wanted, played.rolls) = (copies, false);
+                }
+                if let Some(instance) = world.look(project, service)?.instance {
+                    world.carry(key_of(&instance), &spec);
+                }
+                Ok(true)
+            })
+            .await
     }
 }
 
@@ -92,10 +90,9 @@ impl World {
         Ok(())
     }
 
-    /// Writes a spec's hash on a process tree; returns the one before.
+    /// Writes a spec's hash on an instance; returns the one before.
     fn carry(&mut self, key: &str, spec: &str) -> Option<String> {
-        let mut trees = self.facts.processes_mut().trees.known_mut().into_iter().flatten();
-        let tree = trees.find(|tree| key_of_tree(tree) == key)?;
-        Some(std::mem::replace(&mut tree.marks.spec, spec.to_owned()))
+        let mut runtimes = self.runtimes.0.iter();
+        runtimes.find_map(|runtime| runtime.replace_spec(&mut self.facts, key, spec))
     }
 }

@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::keys::{key_of_tree, program};
 use super::world::{Alive, World};
-use crate::model::facts::{GpuFact, GpuHolder, Marks, Owner, Reading};
+use crate::model::facts::{GpuFact, GpuHolder, Owner, Reading};
 use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
 use crate::runtime::Start;
-use crate::runtime::process::facts::ProcessReading as _;
 use crate::sim::memory::{Claim, Evicted, Ghost, Visit};
 use crate::sim::{Intrusion, OVERCOMMITTED, OVERPROMISED};
 
@@ -45,7 +43,7 @@ impl World {
         let claim = Claim {
             owner,
             pid,
-            program: program(service),
+            program: self.program(service),
             gpus: start.gpus.to_vec(),
             takes: behaviour.takes.unwrap_or(service.vram),
             since: now,
@@ -94,18 +92,10 @@ impl World {
         gpu.holders.iter().filter(|holder| is_its(holder)).filter_map(|holder| holder.memory).sum()
     }
 
-    /// By its container, or by the processes of its tree where several trees are one service's.
+    /// By its owner, and by its processes where several instances are one owner's.
     pub(super) fn is_holder_of(&self, key: &str) -> impl Fn(&GpuHolder) -> bool + use<> {
-        let trees = self.facts.processes().trees.known().into_iter().flatten();
-        let living: Vec<_> = trees.filter(|tree| !tree.members.is_empty()).collect();
-        let of =
-            |marks: &Marks| Owner::Service { project: (&*marks.project).into(), service: (&*marks.service).into() };
-        let own = living.iter().find(|tree| key_of_tree(tree) == key);
-        let owner = own.map_or_else(|| Owner::Container(key.to_owned()), |tree| of(&tree.marks));
-        let is_one_of_many = living.iter().filter(|tree| of(&tree.marks) == owner).count() > 1;
-        let pids: Option<Vec<i32>> =
-            own.filter(|_| is_one_of_many).map(|tree| tree.members.iter().map(|one| one.pid).collect());
-        move |holder| holder.owner == owner && pids.as_ref().is_none_or(|pids| pids.contains(&holder.pid))
+        let own = self.holder(key);
+        move |holder| own.as_ref().is_some_and(|own| own.is(holder))
     }
 
     /// It is about to end: its memory comes back now, late or never. To be called while its processes are still known.

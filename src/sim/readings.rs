@@ -3,26 +3,18 @@
 use std::collections::BTreeMap;
 
 use super::Sim;
-use super::keys::key_of_tree;
-use super::things::checks_itself;
 use super::world::{World, key_of};
 use crate::model::desired::{DeclaredGpu, Desired, Service};
-use crate::model::facts::{
-    BusyReading, EngineHealth, ExitFact, Facts, GpuFact, ListenerFact, Owner, ProbeFacts, ProbeReading, Reading,
-};
+use crate::model::facts::{BusyReading, Facts, GpuFact, ListenerFact, ProbeFacts, ProbeReading, Reading};
 use crate::model::instance::Instance;
 use crate::model::names::{GpuId, ProjectName, ServiceName};
 use crate::model::size::Mebibytes;
-use crate::runtime::docker::facts::DockerReading as _;
-use crate::runtime::docker::facts::{ContainerFact, ContainerState};
-use crate::runtime::docker::intent::DockerSpec;
-use crate::runtime::process::facts::ProcessReading as _;
-use crate::runtime::process::facts::TreeFact;
+use crate::model::workload::Origin;
 use crate::runtime::{DriverError, Life, Look};
 
 impl Sim {
     pub(super) fn read_all(&self, desired: &Desired) -> Facts {
-        let mut world = self.lock();
+        let mut world = self.machine.lock();
         world.serve(&desired.project);
         world.aliases.clone_from(&desired.aliases);
         world.take_over = desired.take_over;
@@ -47,7 +39,7 @@ impl Sim {
             Reading::NotAsked => declared(desired),
             Reading::Known(_) | Reading::Unknown(_) => world.gpus_as_read(),
         };
-        Facts { observed_at: self.time(), probes, gpus, ..world.facts.clone() }
+        Facts { observed_at: self.machine.time(), probes, gpus, ..world.facts.clone() }
     }
 }
 
@@ -71,33 +63,19 @@ fn declared(desired: &Desired) -> Reading<Vec<GpuFact>> {
 }
 
 impl World {
-    /// Which container carries the service, for those that bear no marks.
+    /// Notes which service an existing object carries, since it has no marks.
     pub(super) fn learn(&mut self, service: &Service) {
-        if let Some(DockerSpec::Existing(existing)) = service.workload.spec::<DockerSpec>() {
-            self.named.insert(existing.container.to_string(), service.name.clone());
+        match (service.workload.origin, service.object()) {
+            (Origin::Existing, Some(object)) => {
+                self.adopted.insert(object.to_string(), service.name.clone());
+            }
+            (Origin::Existing | Origin::Created, _) => {}
         }
     }
 
     pub(super) fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
-        let Some(name) = service.object() else {
-            return self.look_at_tree(project, &service.name);
-        };
-        if let Some(reason) = self.facts.docker().containers.unknown() {
-            return Err(DriverError::NoEngine { endpoint: "simulated".to_owned(), reason: reason.to_owned() });
-        }
-        let (container, aside) = match service.workload.spec::<DockerSpec>() {
-            Some(DockerSpec::Existing(_)) => {
-                (self.container(name.as_str()).filter(|found| !self.is_anothers(project, found)), None)
-            }
-            Some(DockerSpec::Created(_)) | None => self.pair(project, service),
-        };
-        Ok(Look {
-            instance: container.map(|found| crate::runtime::docker::instance(found.id.clone(), found.name.as_str())),
-            life: container.map_or(Life::Absent, life_of_container),
-            previous: aside.is_some(),
-            spec: container.and_then(|found| found.marks.as_ref()).map(|marks| marks.spec.clone()),
-            copies: self.copies_of(&service.name),
-        })
+        let look = self.runtime(&service.workload.runtime)?.look(self.view(project), service)?;
+        Ok(Look { copies: self.copies_of(&service.name), ..look })
     }
 
     /// Whatever runs of the service, under whichever name and runtime it was made.
@@ -106,33 +84,17 @@ impl World {
         if matches!(look.life, Life::Running | Life::Crippled(_)) {
             return look.instance;
         }
-        let tree = self.tree(project, &service.name).filter(|tree| matches!(life_of_tree(tree), Life::Running));
-        let containers = self.facts.docker().containers.known().into_iter().flatten();
-        let running = |found: &&ContainerFact| found.state == ContainerState::Running;
-        let container = containers.filter(running).find(|found| self.is_ours(project, &service.name, found));
-        tree.map(|found| crate::runtime::process::instance(key_of_tree(found)))
-            .or_else(|| container.map(|found| crate::runtime::docker::instance(found.id.clone(), found.name.as_str())))
-    }
-
-    fn look_at_tree(&self, project: &ProjectName, service: &ServiceName) -> Result<Look, DriverError> {
-        if let Some(reason) = self.facts.processes().trees.unknown() {
-            return Err(DriverError::Refused(reason.to_owned()));
-        }
-        let tree = self.tree(project, service);
-        Ok(Look {
-            instance: tree.map(|found| crate::runtime::process::instance(key_of_tree(found))),
-            life: tree.map_or(Life::Absent, life_of_tree),
-            previous: false,
-            spec: tree.filter(|found| !found.adopted).map(|found| found.marks.spec.clone()),
-            copies: self.copies_of(service),
-        })
+        // An instance of the runtime that the service had before, then one under an earlier name.
+        let mut runtimes = self.runtimes.0.clone();
+        runtimes.sort_by_key(|runtime| service.workload.is_of(&runtime.name()));
+        runtimes.into_iter().find_map(|runtime| runtime.stray(self.view(project), &service.name))
     }
 
     /// `failures`: how many are reported where it does not pass.
     pub(super) fn probe(&self, service: &Service, instance: &Instance, failures: u32) -> ProbeReading {
         let detail = if !self.is_alive(key_of(instance)) {
             "it does not run"
-        } else if (service.health.probe.is_none() && !checks_itself(service))
+        } else if (service.health.probe.is_none() && !self.checks_itself(service))
             || self.answers(key_of(instance), &service.name)
         {
             return ProbeReading::Passed;
@@ -158,17 +120,8 @@ impl World {
         if let Some(reason) = self.facts.listeners.unknown() {
             return Err(DriverError::Refused(format!("who listens can't be told: {reason}")));
         }
-        let own = match service.workload.spec::<DockerSpec>() {
-            Some(DockerSpec::Created(_)) => self.pair(project, service).0,
-            None => None,
-            Some(DockerSpec::Existing(existing)) => self.container(existing.container.as_str()),
-        };
-        let own = own.map(|container| &container.id);
-        let is_own = |listener: &ListenerFact| match &listener.owner {
-            Owner::Service { project: whose, service: name } => whose == project && *name == service.name,
-            Owner::Container(id) => Some(id) == own,
-            Owner::Stranger => false,
-        };
+        let runtime = self.runtime(&service.workload.runtime)?;
+        let is_own = |listener: &ListenerFact| runtime.owns(self.view(project), service, &listener.owner);
         let listeners = self.facts.listeners.known().into_iter().flatten();
         let needs = |listener: &ListenerFact| {
             let endpoint = listener.endpoint();
@@ -182,45 +135,18 @@ impl World {
         }))
     }
 
-    /// The engine's own checks come to what the probes would.
-    pub(super) fn refresh_engine_health(&mut self) {
-        let Some(containers) = self.facts.docker().containers.known() else { return };
-        let healths: Vec<(String, EngineHealth)> = containers
-            .iter()
-            .filter(|container| container.state == ContainerState::Running && container.health.is_some())
-            .filter_map(|container| {
-                let life = self.lives.get(&container.id)?;
-                let healthy = self.answers(&container.id, &life.service);
-                Some((container.id.clone(), if healthy { EngineHealth::Healthy } else { EngineHealth::Starting }))
-            })
-            .collect();
-        for (id, health) in healths {
-            if let Some(container) = self.container_mut(&id) {
-                container.health = Some(health);
+    fn checks_itself(&self, service: &Service) -> bool {
+        self.runtime(&service.workload.runtime).is_ok_and(|runtime| runtime.checks_itself(service))
+    }
+
+    /// The runtimes' own checks come to what the probes would.
+    pub(super) fn refresh_health(&mut self) {
+        for runtime in self.runtimes.0.clone() {
+            for id in runtime.self_checked(&self.facts) {
+                let Some(life) = self.lives.get(&id) else { continue };
+                let healthy = self.answers(&id, &life.service);
+                runtime.set_health(&mut self.facts, &id, healthy);
             }
         }
-    }
-}
-
-pub(super) fn life_of_container(container: &ContainerFact) -> Life {
-    match container.state {
-        ContainerState::Created => Life::Ended(None),
-        ContainerState::Running | ContainerState::Restarting => Life::Running,
-        ContainerState::Paused => Life::Suspended,
-        ContainerState::Removing | ContainerState::Exited | ContainerState::Dead => Life::Ended(Some(ExitFact {
-            code: container.exit_code.and_then(|code| i32::try_from(code).ok()),
-            signal: None,
-            at: None,
-        })),
-    }
-}
-
-fn life_of_tree(tree: &TreeFact) -> Life {
-    match (&tree.exit, tree.members.is_empty()) {
-        (exit, true) => Life::Ended(exit.clone()),
-        (None, false) if tree.suspended => Life::Suspended,
-        (None, false) => Life::Running,
-        (Some(exit), false) if exit.code == Some(0) => Life::Running,
-        (Some(exit), false) => Life::Crippled(exit.clone()),
     }
 }

@@ -3,41 +3,40 @@
 
 use tokio::time::Instant;
 
-use super::keys::key_of_tree;
 use super::memory::Claim;
 use super::world::{Alive, World, key_of};
 use super::{Deed, Sim};
 use crate::model::facts::{GpuHolder, Owner};
 use crate::model::names::ServiceName;
 use crate::model::size::Mebibytes;
-use crate::runtime::process::facts::ProcessReading as _;
 use crate::runtime::{DriverError, Start};
 
 impl Sim {
     /// It takes its memory again, from now on.
     pub(super) async fn rouse(&self, start: &Start<'_>) -> Result<(), DriverError> {
         let name = &start.service.name;
-        self.effect(Deed::Wake, name, |world, _| {
-            world.serve(start.project);
-            if let Some(reason) = world.behaviour(name).wake_error {
-                return Err(DriverError::Refused(reason));
-            }
-            let Some(instance) = world.running(start.project, start.service) else {
-                return Err(world.violate(format!("woke {name}, which does not run")));
-            };
-            let key = key_of(&instance);
-            world.judge_start(key, start);
-            // From here on it is its own again.
-            world.memory.released.retain(|(released, _)| released != name);
-            // Without a call for it, it takes its memory when it is used again.
-            if start.service.wake.is_some() {
-                world.claim_found();
-                let takes = world.behaviour(name).takes.unwrap_or(start.service.vram);
-                world.memory.rouse(key, Instant::now(), takes);
-            }
-            Ok(())
-        })
-        .await
+        self.machine
+            .effect(Deed::Wake, name, |world, _| {
+                world.serve(start.project);
+                if let Some(reason) = world.behaviour(name).wake_error {
+                    return Err(DriverError::Refused(reason));
+                }
+                let Some(instance) = world.running(start.project, start.service) else {
+                    return Err(world.violate(format!("woke {name}, which does not run")));
+                };
+                let key = key_of(&instance);
+                world.judge_start(key, start);
+                // From here on it is its own again.
+                world.memory.released.retain(|(released, _)| released != name);
+                // Without a call for it, it takes its memory when it is used again.
+                if start.service.wake.is_some() {
+                    world.claim_found();
+                    let takes = world.behaviour(name).takes.unwrap_or(start.service.vram);
+                    world.memory.rouse(key, Instant::now(), takes);
+                }
+                Ok(())
+            })
+            .await
     }
 }
 
@@ -62,7 +61,11 @@ impl World {
         let holder: Option<&GpuHolder> = gpus.flat_map(|gpu| &gpu.holders).find(|holder| is_its(holder));
         let (owner, pid) = match holder {
             Some(holder) => (holder.owner.clone(), holder.pid),
-            None => self.owner_and_pid(thing, service),
+            None => match self.holder(&thing.key) {
+                Some(holder) => (holder.owner, holder.pid.unwrap_or(FOUND_PID)),
+                // What is alive is a holder to its runtime.
+                None => (Owner::Stranger, FOUND_PID),
+            },
         };
         let declared = thing.holds.first().map(|(_, declared)| *declared).unwrap_or_default();
         let behaviour = self.behaviour(service);
@@ -77,18 +80,6 @@ impl World {
             late: None,
             sleeps: self.sleeps_of(service),
             settled: None,
-        }
-    }
-
-    fn owner_and_pid(&self, thing: &Alive, service: &ServiceName) -> (Owner, i32) {
-        let trees = self.facts.processes().trees.known().into_iter().flatten();
-        let tree = trees.filter(|tree| !tree.members.is_empty()).find(|tree| key_of_tree(tree) == thing.key);
-        match tree {
-            Some(tree) => {
-                let project = tree.marks.project.as_str().into();
-                (Owner::Service { project, service: service.clone() }, tree.members[0].pid)
-            }
-            None => (Owner::Container(thing.key.clone()), FOUND_PID),
         }
     }
 
@@ -108,5 +99,5 @@ impl World {
     }
 }
 
-/// Process of a container whose processes no reading shows, and that holds nothing yet.
+/// Process of an instance whose processes no reading shows, and that holds nothing yet.
 const FOUND_PID: i32 = 2_999_999;

@@ -1,7 +1,7 @@
 //! The simulated world: its facts, and what a file does not hold, such as who is about to end.
 
 use std::collections::{BTreeMap, BTreeSet};
-
+use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,27 +9,28 @@ use tokio::time::Instant;
 
 use super::behaviour::Behaviour;
 use super::deed::{Crash, Deed, Effect};
-use super::keys::key_of_tree;
+use super::instances::{Holder, LivingInstance, ProjectView, SimulatedInstances};
+use super::marks::{declared, salt_of};
 use super::memory::Memory;
 use super::reply::{Call, Reply};
 use super::rollout::PlayedCopies;
+use crate::model::desired::Service;
 use crate::model::facts::{ExitFact, Facts, Marks, ProbeReading};
 use crate::model::instance::Instance;
-use crate::model::names::{GpuId, ProjectName, ServiceName};
+use crate::model::names::{GpuId, ProjectName, RuntimeName, ServiceName};
 use crate::model::size::Mebibytes;
 use crate::runtime::DriverError;
-use crate::runtime::docker::facts::DockerReading as _;
-use crate::runtime::docker::facts::{ContainerFact, ContainerState};
-use crate::runtime::process::facts::ProcessReading as _;
 
+/// Facts of a simulation, and all that is to become of them.
 #[derive(Debug)]
-pub(super) struct World {
-    pub(super) facts: Facts,
+pub(crate) struct World {
+    pub(crate) facts: Facts,
+    pub(super) runtimes: Runtimes,
     pub(super) behaviours: BTreeMap<ServiceName, Behaviour>,
     /// What was started here, by the instance's key.
     pub(super) lives: BTreeMap<String, Life>,
-    /// Containers that the manifest names though nobody marked them.
-    pub(super) named: BTreeMap<String, ServiceName>,
+    /// Services by the names of the existing objects that the manifest gives them.
+    pub(super) adopted: BTreeMap<String, ServiceName>,
     pub(super) log: Vec<Effect>,
     pub(super) violations: Vec<String>,
     pub(super) crash: Option<(usize, Crash)>,
@@ -40,7 +41,7 @@ pub(super) struct World {
     pub(super) project: Option<ProjectName>,
     /// Former names of the project.
     pub(super) aliases: BTreeSet<ProjectName>,
-    /// Another machine's containers become this one's.
+    /// Another machine's instances of the project become this one's.
     pub(super) take_over: bool,
     /// How calls go, by what is called.
     pub(super) replies: BTreeMap<String, Reply>,
@@ -80,13 +81,27 @@ pub(super) struct Alive {
     pub(super) holds: Vec<(GpuId, Mebibytes)>,
 }
 
+/// Runtimes whose instances the world holds.
+pub(super) struct Runtimes(pub(super) Vec<&'static dyn SimulatedInstances>);
+
+impl fmt::Debug for Runtimes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_list().entries(self.0.iter().map(|runtime| runtime.name())).finish()
+    }
+}
+
 impl World {
-    pub(super) fn new(facts: Facts) -> Self {
+    /// Of facts in which each runtime's readings are filled.
+    pub(super) fn new(mut facts: Facts, runtimes: Vec<&'static dyn SimulatedInstances>) -> Self {
+        for runtime in &runtimes {
+            runtime.fill(&mut facts);
+        }
         Self {
             facts,
+            runtimes: Runtimes(runtimes),
             behaviours: BTreeMap::new(),
             lives: BTreeMap::new(),
-            named: BTreeMap::new(),
+            adopted: BTreeMap::new(),
             log: Vec::new(),
             violations: Vec::new(),
             crash: None,
@@ -103,12 +118,29 @@ impl World {
         }
     }
 
-    pub(super) fn behaviour(&self, service: &ServiceName) -> Behaviour {
+    /// Instances of one runtime.
+    pub(super) fn runtime(&self, name: &RuntimeName) -> Result<&'static dyn SimulatedInstances, DriverError> {
+        let found = self.runtimes.0.iter().find(|runtime| runtime.name() == *name).copied();
+        found.ok_or_else(|| DriverError::Refused(format!("this lcm has no runtime `{name}`")))
+    }
+
+    /// Program that a service's processes and listeners show.
+    pub(super) fn program(&self, service: &Service) -> String {
+        self.runtime(&service.workload.runtime).map(|runtime| runtime.program(service)).unwrap_or_default()
+    }
+
+    /// Facts as a project reads them.
+    pub(crate) fn view<'a>(&'a self, project: &'a ProjectName) -> ProjectView<'a> {
+        let Self { facts, aliases, take_over, adopted, .. } = self;
+        ProjectView { facts, project, aliases, take_over: *take_over, adopted }
+    }
+
+    pub(crate) fn behaviour(&self, service: &ServiceName) -> Behaviour {
         self.behaviours.get(service).cloned().unwrap_or_default()
     }
 
     /// Whose marks count as ours in the log.
-    pub(super) fn serve(&mut self, project: &ProjectName) {
+    pub(crate) fn serve(&mut self, project: &ProjectName) {
         self.project = Some(project.clone());
     }
 
@@ -116,22 +148,19 @@ impl World {
         self.crash.filter(|(number, _)| *number == self.log.len() + 1).map(|(_, side)| side)
     }
 
-    /// A number that this world has not used yet.
-    pub(super) fn count(&mut self) -> u64 {
+    /// A salt that no instance of this world has, and its number.
+    pub(crate) fn new_salt(&mut self) -> (u64, String) {
         loop {
             self.counter += 1;
             let salt = salt_of(self.counter);
-            let trees = self.facts.processes().trees.known().into_iter().flatten();
-            let containers = self.facts.docker().containers.known().into_iter().flatten();
-            let taken = trees.map(|tree| &tree.marks.salt).chain(containers.map(|container| &container.id));
-            if !taken.into_iter().any(|known| *known == salt) {
-                return self.counter;
+            if !self.runtimes.0.iter().any(|runtime| runtime.has_id(&self.facts, &salt)) {
+                return (self.counter, salt);
             }
         }
     }
 
     /// Writes down what must not be, and says no.
-    pub(super) fn violate(&mut self, what: String) -> DriverError {
+    pub(crate) fn violate(&mut self, what: String) -> DriverError {
         self.violations.push(what.clone());
         DriverError::Refused(what)
     }
@@ -143,7 +172,7 @@ impl World {
             self.pass(next);
         }
         self.pass(now);
-        self.refresh_engine_health();
+        self.refresh_health();
     }
 
     /// When something happens next, up to now: what comes first must be over before what it makes room for.
@@ -209,26 +238,28 @@ impl World {
     }
 
     pub(super) fn alive(&self) -> Vec<Alive> {
-        let trees = self.facts.processes().trees.known().into_iter().flatten().filter(|tree| !tree.members.is_empty());
-        let trees = trees.map(|tree| Alive {
-            key: key_of_tree(tree),
-            service: self.ours(&tree.marks),
-            holds: declared(&tree.marks),
-        });
-        let containers = self.facts.docker().containers.known().into_iter().flatten();
-        let containers = containers.filter(|found| is_up(found.state)).map(|found| self.alive_container(found));
-        trees.chain(containers).collect()
+        let living = self.runtimes.0.iter().flat_map(|runtime| runtime.living(&self.facts));
+        living.map(|found| self.as_alive(found)).collect()
     }
 
-    fn alive_container(&self, found: &ContainerFact) -> Alive {
-        let (service, holds) = match (&found.marks, self.lives.get(&found.id)) {
+    pub(super) fn is_alive(&self, key: &str) -> bool {
+        self.runtimes.0.iter().flat_map(|runtime| runtime.living(&self.facts)).any(|found| found.id == key)
+    }
+
+    fn as_alive(&self, found: LivingInstance<'_>) -> Alive {
+        let (service, holds) = match (found.marks, self.lives.get(&found.id)) {
             (Some(marks), _) => (self.ours(marks), declared(marks)),
             (None, Some(life)) => {
                 (Some(life.service.clone()), life.gpus.iter().map(|gpu| (gpu.clone(), life.vram)).collect())
             }
-            (None, None) => (self.named.get(&found.name).cloned(), Vec::new()),
+            (None, None) => (found.name.and_then(|name| self.adopted.get(name)).cloned(), Vec::new()),
         };
-        Alive { key: found.id.clone(), service, holds }
+        Alive { key: found.id, service, holds }
+    }
+
+    /// How an instance appears as a holder of memory.
+    pub(super) fn holder(&self, key: &str) -> Option<Holder> {
+        self.runtimes.0.iter().find_map(|runtime| runtime.holder(&self.facts, key))
     }
 
     fn ours(&self, marks: &Marks) -> Option<ServiceName> {
@@ -237,28 +268,6 @@ impl World {
     }
 }
 
-/// The engine has processes of it.
-pub(super) fn is_up(state: ContainerState) -> bool {
-    match state {
-        ContainerState::Running | ContainerState::Paused | ContainerState::Restarting => true,
-        ContainerState::Created | ContainerState::Removing | ContainerState::Exited | ContainerState::Dead => false,
-    }
-}
-
-/// Every start of this world has one of its own, the same ones in every run of a test.
-pub(super) fn salt_of(count: u64) -> String {
-    format!("sim{count:08x}")
-}
-
 pub(super) fn key_of(instance: &Instance) -> &str {
     &instance.id
-}
-
-/// The GPUs that marks speak of.
-pub(super) fn gpus_of(marks: &Marks) -> Vec<GpuId> {
-    marks.gpus.split(',').filter(|gpu| !gpu.is_empty()).map(GpuId::new).collect()
-}
-
-fn declared(marks: &Marks) -> Vec<(GpuId, Mebibytes)> {
-    gpus_of(marks).into_iter().map(|gpu| (gpu, Mebibytes::bounded(marks.vram_mib))).collect()
 }

@@ -9,6 +9,7 @@ pub mod ownership;
 pub(crate) mod registration;
 pub(crate) mod resolve;
 pub mod settings;
+pub(crate) mod sim;
 pub(crate) mod wire;
 
 use crate::model::instance::Instance;

@@ -4,6 +4,7 @@ use crate::runtime::docker::NAME;
 use crate::runtime::docker::drive::Docker;
 use crate::runtime::docker::facts::{self, DockerFacts};
 use crate::runtime::docker::observe::DockerObserver;
+use crate::runtime::docker::sim::SimulatedDocker;
 use crate::runtime::registration::{FactsFormat, Registration, moved};
 
 /// What this runtime brings.
@@ -15,4 +16,5 @@ pub(crate) const REGISTRATION: Registration = Registration {
         moved(world, &[&keys[..], &[("engine_elsewhere", "elsewhere")]].concat())
     }),
     connect: |connection| Box::new(Docker::new(connection)),
+    sim: &SimulatedDocker,
 };

@@ -6,6 +6,7 @@ pub mod intent;
 pub mod observe;
 pub(crate) mod registration;
 pub(crate) mod resolve;
+pub(crate) mod sim;
 pub(crate) mod wire;
 
 use crate::model::instance::Instance;

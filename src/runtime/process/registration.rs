@@ -4,6 +4,7 @@ use crate::runtime::process::NAME;
 use crate::runtime::process::drive::Processes;
 use crate::runtime::process::facts::{self, ProcessFacts};
 use crate::runtime::process::observe::ProcessObserver;
+use crate::runtime::process::sim::SimulatedProcesses;
 use crate::runtime::registration::{FactsFormat, Registration, moved};
 
 /// What this runtime brings.
@@ -14,4 +15,5 @@ pub(crate) const REGISTRATION: Registration = Registration {
         moved(world, &[("trees", "trees"), ("pid_files", "pid_files")])
     }),
     connect: |connection| Box::new(Processes::of(connection)),
+    sim: &SimulatedProcesses,
 };

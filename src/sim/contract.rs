@@ -1,0 +1,36 @@
+//! Contract of a runtime in a simulation: its effects, in the small steps in which the real one changes a machine, so that
+//! lcm can crash between any two of them.
+
+use async_trait::async_trait;
+
+use crate::model::desired::Service;
+use crate::model::instance::Instance;
+use crate::model::names::ProjectName;
+use crate::runtime::{DriverError, Start};
+use crate::sim::instances::SimulatedInstances;
+use crate::sim::machine::Machine;
+
+/// Effects of one runtime on a simulated machine. A stop, a pause and a scale are the same for all runtimes.
+#[async_trait]
+pub(crate) trait SimulatedRuntime: SimulatedInstances {
+    /// Brings a service up, creating its instance first where needed.
+    async fn start(&self, machine: &Machine, start: &Start<'_>) -> Result<Instance, DriverError>;
+
+    /// Removes the previous revision.
+    async fn settle(&self, _: &Machine, _: &ProjectName, _: &Service) -> Result<(), DriverError> {
+        Ok(())
+    }
+
+    /// Starts the previous revision again, in place of the new one. `false`: there was none.
+    async fn restore(&self, _: &Machine, _: &ProjectName, _: &Service) -> Result<bool, DriverError> {
+        Ok(false)
+    }
+
+    /// Changes settings of a running instance in place.
+    async fn update(&self, _: &Machine, _: &ProjectName, _: &Service, _: &Instance) -> Result<(), DriverError> {
+        Err(DriverError::Refused(format!("the runtime `{}` can't update a service", self.name())))
+    }
+
+    /// Removes a stopped instance that lcm created.
+    async fn remove(&self, machine: &Machine, project: &ProjectName, instance: &Instance) -> Result<(), DriverError>;
+}

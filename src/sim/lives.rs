@@ -1,0 +1,122 @@
+//! Lives of simulated instances: begun and ended, with their listeners and their memory; and what may be touched.
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::instances::Begun;
+use super::world::{End, Life, World, key_of};
+use crate::model::desired::Service;
+use crate::model::endpoint::Protocol;
+use crate::model::facts::{ExitFact, ListenerFact, Owner};
+use crate::model::instance::Instance;
+use crate::model::names::{ProjectName, ServiceName};
+use crate::runtime::{DriverError, Start};
+
+/// What a shell says of a program that failed.
+const EXIT_OF_DEATH: i32 = 1;
+
+const KILL: i32 = 9;
+
+/// Exit of what a signal killed at the end of its grace.
+pub(crate) const KILLED: ExitFact = ExitFact { code: None, signal: Some(KILL), at: None };
+
+impl World {
+    /// It runs from now on: its ports, its memory and its fate.
+    pub(crate) fn begin(&mut self, key: &str, start: &Start<'_>, at: Timestamp) {
+        let (service, name) = (start.service, &start.service.name);
+        let behaviour = self.behaviour(name);
+        let now = Instant::now();
+        let runtime = self.runtime(&service.workload.runtime).ok();
+        let fixed = runtime.and_then(|runtime| runtime.fixed_gpus(&self.facts, service, key));
+        let start = &Start { gpus: fixed.as_deref().unwrap_or(start.gpus), ..*start };
+        let death = behaviour.dies_while_loading.then_some(behaviour.loading / 2).or(behaviour.dies_after);
+        let exit = ExitFact { code: Some(EXIT_OF_DEATH), signal: None, at: None };
+        let end = death.map(|after| End { at: now + after, exit, leaves_children: behaviour.leaves_children });
+        let (gpus, vram) = (start.gpus.to_vec(), service.vram);
+        let life = Life { service: name.clone(), since: now, gpus, vram, well: false, end };
+        self.lives.insert(key.to_owned(), life);
+        self.facts.probes.remove(name);
+        let healthy = self.answers(key, name);
+        if let Some(runtime) = runtime {
+            runtime.set_running(&mut self.facts, &Begun { id: key, service, at, healthy });
+        }
+        let holder = self.holder(key);
+        let pid = holder.as_ref().and_then(|holder| holder.pid);
+        let owner = holder.map_or_else(
+            || Owner::Service { project: start.project.clone(), service: name.clone() },
+            |holder| holder.owner,
+        );
+        self.listen(service, &owner);
+        let pid = pid.unwrap_or_else(|| self.memory.new_pid());
+        self.claim(key, start, owner, pid);
+    }
+
+    /// A previous revision runs again: what ails the newer one is not its own.
+    pub(crate) fn set_well(&mut self, key: &str) {
+        if let Some(life) = self.lives.get_mut(key) {
+            life.well = true;
+            life.end = None;
+        }
+    }
+
+    fn listen(&mut self, service: &Service, owner: &Owner) {
+        let program = self.program(service);
+        let Some(listeners) = self.facts.listeners.known_mut() else { return };
+        // Listeners are told of TCP alone.
+        for port in service.ports.iter().filter(|port| port.protocol == Protocol::Tcp) {
+            let (port, address, program) = (port.port, port.address, Some(program.clone()));
+            listeners.push(ListenerFact { port, address, pid: None, program, owner: owner.clone() });
+        }
+    }
+
+    /// Ends now: nothing of it is left but the note of its end.
+    pub(crate) fn end(&mut self, key: &str, exit: &ExitFact, leaves_children: bool) {
+        if !leaves_children {
+            self.give_back(key);
+        }
+        let mut runtimes = self.runtimes.0.iter();
+        let owner = runtimes.find_map(|runtime| runtime.set_ended(&mut self.facts, key, exit, leaves_children));
+        let Some(owner) = owner else { return };
+        if let Some(listeners) = self.facts.listeners.known_mut() {
+            listeners.retain(|listener| listener.owner != owner);
+        }
+    }
+
+    /// Ends now, and is removed.
+    pub(crate) fn end_for_good(&mut self, key: &str) {
+        self.end(key, &KILLED, false);
+        self.lives.remove(key);
+    }
+
+    /// The ports are free, the fault that may be set does not strike.
+    pub(crate) fn may_start(&mut self, start: &Start<'_>) -> Result<(), DriverError> {
+        let name = &start.service.name;
+        if let Some(reason) = self.behaviour(name).start_error {
+            return Err(DriverError::Engine { what: format!("start {name}"), reason });
+        }
+        match self.port_holder(start.project, start.service)? {
+            Some(holder) => Err(self.violate(format!("started {name} though port {holder} is held"))),
+            None => Ok(()),
+        }
+    }
+
+    /// What may be done to an instance: `Err` is a violation.
+    pub(super) fn may_touch(
+        &mut self,
+        project: &ProjectName,
+        service: &ServiceName,
+        instance: &Instance,
+        what: &str,
+    ) -> Result<(), DriverError> {
+        let runtime = self.runtime(&instance.runtime)?;
+        match runtime.foreign(self.view(project), service, key_of(instance)) {
+            Some(found) => Err(self.violate(foreign(what, &found, project, service))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Violation by touching an instance that is not the service's.
+pub(crate) fn foreign(what: &str, found: &str, project: &ProjectName, service: &ServiceName) -> String {
+    format!("{what} {found}, which is not {project}'s {service}")
+}
