@@ -239,6 +239,21 @@ fn runtime_of(path: &str) -> Option<&str> {
 }
 
 #[test]
+fn a_runtime_names_the_simulator_in_its_simulation_alone() {
+    let mut broken = Vec::new();
+    for file in Source::all("src/runtime") {
+        let is_its_part = room_of_a_runtime(&file.path) == Some("sim");
+        if is_its_part || file.path == "src/runtime/registration.rs" {
+            continue;
+        }
+        let paths = file.crate_paths().into_iter();
+        let named = paths.filter(|(at, stage, _)| stage == "sim" && !file.is_test_code(*at));
+        broken.extend(named.map(|(at, ..)| format!("{}: names the simulator", file.place(at))));
+    }
+    hold("drivers and observers know no simulation", &broken);
+}
+
+#[test]
 fn apply_knows_the_traits_of_runtime_and_store_alone() {
     let mut broken = Vec::new();
     for file in Source::all("src/apply") {
@@ -436,10 +451,13 @@ fn is_pure(path: &str) -> bool {
 
 /// By its name: what a runtime knows without asking anything.
 fn is_pure_of_a_runtime(path: &str) -> bool {
-    let Some(runtime) = runtime_of(path) else { return false };
-    let inner = path.trim_start_matches("src/runtime/").trim_start_matches(runtime).trim_start_matches('/');
-    let room = inner.split('/').next().unwrap_or(inner).trim_end_matches(".rs");
-    !matches!(room, "drive" | "sim" | "mod")
+    room_of_a_runtime(path).is_some_and(|room| !matches!(room, "drive" | "sim" | "mod"))
+}
+
+/// File or folder of a runtime that a path is in: `drive` for `src/runtime/docker/drive/stop.rs`.
+fn room_of_a_runtime(path: &str) -> Option<&str> {
+    let inner = path.strip_prefix("src/runtime/")?.strip_prefix(runtime_of(path)?)?.strip_prefix('/')?;
+    Some(inner.split('/').next().unwrap_or(inner).trim_end_matches(".rs"))
 }
 
 fn everywhere() -> Vec<Source> {
