@@ -82,6 +82,18 @@ bless:
 bench *ARGS:
     cargo bench --bench late --bench switch --bench idle_plan --bench planning --bench store --bench small {{ ARGS }}
 
+# Begin a runtime: a copy of the skeleton, in the list and in the tree of modules
+[group('change')]
+new-runtime name:
+    [[ "{{ name }}" =~ ^[a-z][a-z0-9]{1,20}$ ]] || { echo "a runtime's name is of small letters and digits"; exit 1; }
+    [[ ! -e src/runtime/{{ name }} ]] || { echo "src/runtime/{{ name }} is there already"; exit 1; }
+    cp -r src/runtime/skeleton src/runtime/{{ name }}
+    sed -i 's/skeleton/{{ name }}/g; s/Skeleton/{{ capitalize(name) }}/g' src/runtime/{{ name }}/*.rs
+    sed -i 's/process docker/process docker {{ name }}/' src/runtime/list.rs
+    sed -i 's/^pub mod registration;/pub(crate) mod {{ name }};\n&/' src/runtime/mod.rs
+    sed -i 's/^const RUNTIMES: &\[&str\] = &\["docker"/&, "{{ name }}"/' tests/laws.rs
+    cargo fmt && cargo check --all-targets && cargo test --lib {{ name }}
+
 # What the pipeline runs, from a bare machine on
 [group('pipeline')]
 ci:

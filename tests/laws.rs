@@ -65,7 +65,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 ];
 
 /// Folders of `src/runtime` that are one runtime each.
-const RUNTIMES: &[&str] = &["docker", "process"];
+const RUNTIMES: &[&str] = &["docker", "process", "skeleton"];
 
 /// What a room of a runtime may know beside the machine: its keys of the manifest, its observer of what
 /// observers share, its simulation of the simulated machine.

@@ -2,7 +2,7 @@
 //!
 //! Who comes from Compose brings its habits: each that has another place or another word here is answered by name.
 
-use crate::manifest::wire::service::OWN_KEYS;
+use crate::manifest::wire::service::BLOCK_KEYS;
 use crate::syntax::fault::{Fault, suggest};
 
 /// Which map the key stands in, told by a key that only this one has.
@@ -29,7 +29,6 @@ const IN_SERVICE: [&str; 13] = [
     "hooks",
     "recover",
 ];
-const IN_EITHER: [&str; 3] = ["command", "environment", "env_file"];
 /// Words of other tools, and the key that says the same here.
 const SAME_AS: [(&[&str], &str); 13] = [
     (&["env", "envs"], "environment"),
@@ -67,21 +66,20 @@ pub(super) fn unknown_key(field: &str, expected: &[&str]) -> Fault {
 fn level(expected: &[&str]) -> Level {
     match () {
         () if expected.contains(&"depends_on") => Level::Service,
-        () => OWN_KEYS
+        () => BLOCK_KEYS
             .iter()
-            .find(|(_, mark, _)| expected.contains(mark))
-            .map_or(Level::Other, |(runtime, _, _)| Level::Runtime(runtime)),
+            .find(|block| expected.contains(&block.mark))
+            .map_or(Level::Other, |block| Level::Runtime(block.runtime)),
     }
 }
 
 /// A key of lcm's that stands one level up or down.
 fn elsewhere(field: &str, level: Level) -> Option<String> {
-    let owner = OWN_KEYS.iter().find(|(_, _, keys)| keys.contains(&field)).map(|(runtime, _, _)| *runtime);
+    let owner = BLOCK_KEYS.iter().find(|block| block.own.contains(&field)).map(|block| block.runtime);
+    let takers = BLOCK_KEYS.iter().filter(|block| block.shared.contains(&field));
+    let takers: Vec<String> = takers.map(|block| format!("`{}:`", block.runtime)).collect();
     match level {
-        Level::Service if IN_EITHER.contains(&field) => {
-            let blocks: Vec<String> = OWN_KEYS.iter().map(|(runtime, _, _)| format!("`{runtime}:`")).collect();
-            Some(format!("`{field}` stands below {}", blocks.join(" or ")))
-        }
+        Level::Service if !takers.is_empty() => Some(format!("`{field}` stands below {}", takers.join(" or "))),
         Level::Service => owner.map(|runtime| format!("`{field}` stands below `{runtime}:`")),
         Level::Runtime(here) if IN_SERVICE.contains(&field) => {
             Some(format!("`{field}` stands one level up, beside `{here}:`"))

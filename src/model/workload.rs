@@ -71,7 +71,7 @@ impl Capabilities {
 }
 
 /// Resolved definition of a service, as its runtime takes it.
-pub trait RuntimeSpec: Any + fmt::Debug + Send + Sync {
+pub trait RuntimeSpec: CloneSpec + fmt::Debug + Send + Sync {
     /// Folder of this host in which commands beside the service run; `None`: its commands are not this host's.
     fn host_folder(&self) -> Option<&Path> {
         None
@@ -96,15 +96,22 @@ pub trait RuntimeSpec: Any + fmt::Debug + Send + Sync {
     fn environment(&self) -> Option<&BTreeMap<String, EnvValue>> {
         None
     }
+}
 
+/// Copying behind `dyn`; every type that can be cloned can do this.
+pub trait CloneSpec: Any {
     fn clone_spec(&self) -> Box<dyn RuntimeSpec>;
-    fn as_any(&self) -> &dyn Any;
-    fn as_any_mut(&mut self) -> &mut dyn Any;
+}
+
+impl<T: RuntimeSpec + Clone> CloneSpec for T {
+    fn clone_spec(&self) -> Box<dyn RuntimeSpec> {
+        Box::new(self.clone())
+    }
 }
 
 impl Clone for Box<dyn RuntimeSpec> {
     fn clone(&self) -> Self {
-        self.clone_spec()
+        (**self).clone_spec()
     }
 }
 
@@ -118,11 +125,11 @@ impl Workload {
     /// Returns the definition as the type of its runtime; `None`: another runtime carries it.
     #[must_use]
     pub fn spec<T: RuntimeSpec>(&self) -> Option<&T> {
-        self.spec.as_any().downcast_ref()
+        (&*self.spec as &dyn Any).downcast_ref()
     }
 
     /// The same, to be changed.
     pub fn spec_mut<T: RuntimeSpec>(&mut self) -> Option<&mut T> {
-        self.spec.as_any_mut().downcast_mut()
+        (&mut *self.spec as &mut dyn Any).downcast_mut()
     }
 }

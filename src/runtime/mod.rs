@@ -29,6 +29,8 @@ pub mod masked;
 pub mod process;
 pub mod registration;
 pub mod registry;
+#[cfg(test)]
+pub(crate) mod skeleton;
 pub mod world;
 
 /// One machine, real or simulated.

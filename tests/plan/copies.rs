@@ -1,7 +1,6 @@
 //! Services of a runtime that scales and rolls: their copies on the manifest's side and the machine's, and the plan
 //! between them. No runtime of today has these capabilities, so the definitions are the test's own.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -24,19 +23,7 @@ use serde_json::json;
 #[derive(Clone, Debug)]
 struct Fleet;
 
-impl RuntimeSpec for Fleet {
-    fn clone_spec(&self) -> Box<dyn RuntimeSpec> {
-        Box::new(self.clone())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
-    }
-}
+impl RuntimeSpec for Fleet {}
 
 const BOTH: Capabilities = Capabilities(&[Capability::Scales, Capability::Rolls, Capability::LocalGpu]);
 const NEITHER: Capabilities = Capabilities(&[Capability::LocalGpu]);

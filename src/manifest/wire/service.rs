@@ -19,6 +19,17 @@ use crate::syntax::located::{Located, WORD};
 use crate::syntax::scalar::{Period, Size, Word};
 use crate::syntax::source::Span;
 
+/// Keys of one runtime's block, for advice on a key in the wrong place.
+pub(crate) struct BlockKeys {
+    pub runtime: &'static str,
+    /// The key that tells its map from others.
+    pub mark: &'static str,
+    /// Keys that no other runtime has.
+    pub own: &'static [&'static str],
+    /// Keys that others have too, and a service has not.
+    pub shared: &'static [&'static str],
+}
+
 macro_rules! define_service {
     ($($runtime:ident)*) => {
         /// Something that runs, or a part of it for others to extend.
@@ -111,12 +122,13 @@ macro_rules! define_service {
         /// What to write where a service has no runtime, by runtime.
         pub(crate) const HINTS: &[&str] = &[$(crate::runtime::$runtime::wire::HINT),*];
 
-        /// Keys that only one runtime has: its own key, the key that tells its map from others, and all of them.
-        pub(crate) const OWN_KEYS: &[(&str, &str, &[&str])] = &[$((
-            stringify!($runtime),
-            crate::runtime::$runtime::wire::MARK,
-            crate::runtime::$runtime::wire::KEYS,
-        )),*];
+        /// Keys of each runtime's block.
+        pub(crate) const BLOCK_KEYS: &[BlockKeys] = &[$(BlockKeys {
+            runtime: stringify!($runtime),
+            mark: crate::runtime::$runtime::wire::MARK,
+            own: crate::runtime::$runtime::wire::KEYS,
+            shared: crate::runtime::$runtime::wire::SHARED_KEYS,
+        }),*];
 
         /// To the schema: when the block of each runtime is complete.
         fn complete_blocks() -> Vec<(&'static str, Value)> {

@@ -1,6 +1,5 @@
 //! Definition of a service that is a container.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -154,18 +153,6 @@ impl RuntimeSpec for DockerSpec {
             Self::Created(container) => Some(&container.environment),
             Self::Existing(_) => None,
         }
-    }
-
-    fn clone_spec(&self) -> Box<dyn RuntimeSpec> {
-        Box::new(self.clone())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
     }
 }
 

@@ -47,6 +47,9 @@ pub(crate) const KEYS: &[&str] = &[
     "gpu_access",
 ];
 
+/// Keys that other runtimes have too, and a service has not.
+pub(crate) const SHARED_KEYS: &[&str] = &["command", "environment", "env_file"];
+
 /// It has a health check of its own.
 pub(crate) const CHECKS_ITSELF: bool = true;
 

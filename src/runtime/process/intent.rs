@@ -1,6 +1,5 @@
 //! Definition of a service that is a process tree.
 
-use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -84,18 +83,6 @@ impl RuntimeSpec for ProcessSpec {
 
     fn environment(&self) -> Option<&BTreeMap<String, EnvValue>> {
         Some(&self.environment)
-    }
-
-    fn clone_spec(&self) -> Box<dyn RuntimeSpec> {
-        Box::new(self.clone())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
     }
 }
 

@@ -24,6 +24,9 @@ pub(crate) const MARK: &str = "inherit";
 /// Keys that only this runtime has.
 pub(crate) const KEYS: &[&str] = &["shell", "cwd", "inherit", "log", "pid_file"];
 
+/// Keys that other runtimes have too, and a service has not.
+pub(crate) const SHARED_KEYS: &[&str] = &["command", "environment", "env_file"];
+
 /// It has no health check of its own.
 pub(crate) const CHECKS_ITSELF: bool = false;
 
