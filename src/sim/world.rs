@@ -93,7 +93,9 @@ impl fmt::Debug for Runtimes {
 impl World {
     /// Of facts in which each runtime's readings are filled.
     pub(super) fn new(mut facts: Facts, runtimes: Vec<&'static dyn SimulatedInstances>) -> Self {
-        runtimes.iter().for_each(|runtime| runtime.fill(&mut facts));
+        for runtime in &runtimes {
+            runtime.fill(&mut facts);
+        }
         Self {
             facts,
             runtimes: Runtimes(runtimes),
