@@ -30,6 +30,8 @@ mod left;
 mod live;
 #[path = "cli/locks.rs"]
 mod locks;
+#[path = "cli/log.rs"]
+mod log;
 #[path = "cli/missing.rs"]
 mod missing;
 #[path = "cli/pid_files.rs"]

@@ -2,6 +2,7 @@
 
 pub mod calls;
 pub(crate) mod disk;
+pub(crate) mod elapsed;
 pub(crate) mod enclosure;
 pub mod error;
 pub mod gpu;
