@@ -18,7 +18,7 @@ pub(super) use self::clock::{Cancelled, millis, spoken};
 pub(super) use self::commitment::Commitment;
 pub(super) use self::handle::Run;
 pub(super) use self::ledger::Moved;
-pub(super) use self::notices::{Notice, NoticeQueue};
+pub(super) use self::notices::{Notice, Owed};
 pub(super) use self::outcome::{StepError, StepOutcome, WaitError};
 pub(super) use self::poll::poll_interval;
 pub(super) use self::reservation::{ReservationState, StartReservation};
