@@ -3,6 +3,8 @@
 
 #[path = "support/lcm.rs"]
 mod lcm;
+#[path = "support/reflow.rs"]
+mod reflow;
 #[path = "support/terminal.rs"]
 mod terminal;
 

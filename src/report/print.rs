@@ -208,9 +208,11 @@ pub fn still_on_panic() {
     let tell = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         leave_screen();
-        // Whoever panics may have them in hand; then it is told below them.
-        if let Ok(mut moving) = MOVING.try_lock() {
-            send(&erased(&moving, size()));
+        // The panicking thread may hold the lock: then the message stands below these lines. Otherwise no other thread
+        // draws until the message is complete.
+        let mut moving = MOVING.try_lock();
+        if let Ok(moving) = &mut moving {
+            send(&erased(moving, size()));
             moving.clear();
         }
         tell(panic);
