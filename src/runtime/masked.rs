@@ -61,12 +61,12 @@ impl<D> Masked<D> {
     async fn logged<T>(
         &self,
         call: &'static str,
-        service: &str,
+        service: Option<&ServiceName>,
         work: impl Future<Output = Result<T, DriverError>> + Send,
     ) -> Result<T, DriverError> {
         let began = Instant::now();
         let result = work.await.map_err(|error| self.error(error));
-        let took_ms = elapsed_ms(began);
+        let (service, took_ms) = (service.map(ServiceName::as_str), elapsed_ms(began));
         match &result {
             Ok(_) => debug!(target: "runtime", call, service, took_ms, "driver call succeeded"),
             Err(error) => warn!(target: "runtime", call, service, took_ms, %error, "driver call failed"),
@@ -187,39 +187,39 @@ impl<D: Driver> Driver for Masked<D> {
     }
 
     async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
-        self.logged("look", service.name.as_str(), self.driver.look(project, service)).await
+        self.logged("look", Some(&service.name), self.driver.look(project, service)).await
     }
 
     async fn prepare(&self, service: &Service) -> Result<(), DriverError> {
-        self.logged("prepare", service.name.as_str(), self.driver.prepare(service)).await
+        self.logged("prepare", Some(&service.name), self.driver.prepare(service)).await
     }
 
     async fn start(&self, start: &Start<'_>) -> Result<Instance, DriverError> {
-        self.logged("start", start.service.name.as_str(), self.driver.start(start)).await
+        self.logged("start", Some(&start.service.name), self.driver.start(start)).await
     }
 
     async fn settle(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
-        self.logged("settle", service.name.as_str(), self.driver.settle(project, service)).await
+        self.logged("settle", Some(&service.name), self.driver.settle(project, service)).await
     }
 
     async fn restore(&self, project: &ProjectName, service: &Service) -> Result<bool, DriverError> {
-        self.logged("restore", service.name.as_str(), self.driver.restore(project, service)).await
+        self.logged("restore", Some(&service.name), self.driver.restore(project, service)).await
     }
 
     async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
-        self.logged("stop", stop.service.as_str(), self.driver.stop(stop)).await
+        self.logged("stop", Some(stop.service), self.driver.stop(stop)).await
     }
 
     async fn pause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
-        self.logged("pause", pause.service.as_str(), self.driver.pause(pause)).await
+        self.logged("pause", Some(pause.service), self.driver.pause(pause)).await
     }
 
     async fn unpause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
-        self.logged("unpause", pause.service.as_str(), self.driver.unpause(pause)).await
+        self.logged("unpause", Some(pause.service), self.driver.unpause(pause)).await
     }
 
     async fn update(&self, project: &ProjectName, service: &Service, instance: &Instance) -> Result<(), DriverError> {
-        self.logged("update", service.name.as_str(), self.driver.update(project, service, instance)).await
+        self.logged("update", Some(&service.name), self.driver.update(project, service, instance)).await
     }
 
     async fn scale(
@@ -229,19 +229,19 @@ impl<D: Driver> Driver for Masked<D> {
         instance: &Instance,
         copies: u32,
     ) -> Result<(), DriverError> {
-        self.logged("scale", service.name.as_str(), self.driver.scale(project, service, instance, copies)).await
+        self.logged("scale", Some(&service.name), self.driver.scale(project, service, instance, copies)).await
     }
 
     async fn remove(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError> {
-        self.logged("remove", project.as_str(), self.driver.remove(project, instance)).await
+        self.logged("remove", None, self.driver.remove(project, instance)).await
     }
 
     async fn evict(&self, service: &Service) -> Result<(), DriverError> {
-        self.logged("evict", service.name.as_str(), self.driver.evict(service)).await
+        self.logged("evict", Some(&service.name), self.driver.evict(service)).await
     }
 
     async fn wake(&self, start: &Start<'_>) -> Result<(), DriverError> {
-        self.logged("wake", start.service.name.as_str(), self.driver.wake(start)).await
+        self.logged("wake", Some(&start.service.name), self.driver.wake(start)).await
     }
 
     async fn probe(&self, project: &ProjectName, service: &Service, instance: &Instance) -> ProbeReading {
@@ -264,8 +264,7 @@ impl<D: Driver> Driver for Masked<D> {
     }
 
     async fn port_holder(&self, project: &ProjectName, service: &Service) -> Result<Option<String>, DriverError> {
-        let holder =
-            self.logged("port_holder", service.name.as_str(), self.driver.port_holder(project, service)).await?;
+        let holder = self.logged("port_holder", Some(&service.name), self.driver.port_holder(project, service)).await?;
         Ok(holder.map(|holder| self.masker.mask(&holder)))
     }
 
@@ -283,7 +282,7 @@ impl<D: Driver> Driver for Masked<D> {
         service: &Service,
         mark: Option<&LogMark>,
     ) -> Result<Option<Logged>, DriverError> {
-        self.logged("log_from", service.name.as_str(), self.driver.log_from(project, service, mark)).await
+        self.logged("log_from", Some(&service.name), self.driver.log_from(project, service, mark)).await
     }
 
     async fn call(&self, call: &HookCall<'_>) -> HookResult {
@@ -296,7 +295,7 @@ impl<D: Driver> Driver for Masked<D> {
     }
 
     async fn require_host_path(&self, path: &Path) -> Result<(), DriverError> {
-        self.logged("require_host_path", "", self.driver.require_host_path(path)).await
+        self.logged("require_host_path", None, self.driver.require_host_path(path)).await
     }
 
     fn now(&self) -> Timestamp {

@@ -105,12 +105,11 @@ fn check(session: &Session, file: &Path, draft: &Draft) -> Exit {
 }
 
 async fn from_machine(session: &Session, args: &Args) -> Result<Draft, Stop> {
+    // No manifest is read that could name secrets.
+    log::no_secrets();
     let mut found = match &args.world {
         Some(world) => Found { facts: project::read_world(world)?, containers: BTreeMap::new(), programs: Vec::new() },
-        None => {
-            log::no_secrets();
-            wire::found(&session.environment).await
-        }
+        None => wire::found(&session.environment).await,
     };
     narrow(&mut found, &args.only)?;
     let name = args.name.clone().unwrap_or_else(|| folder_of(&args.file));

@@ -4,7 +4,7 @@
 //! Not here: what is logged. `runtime`, `host` and `reconcile` do that, each under a target of its own name.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -43,7 +43,7 @@ enum Format {
 /// Starts the log, where the environment asks for one.
 pub(crate) fn start() -> Result<(), Stop> {
     let [filter, format] = [std::env::var_os("LCM_LOG"), std::env::var_os("LCM_LOG_FORMAT")];
-    let (targets, format) = (filter_of(filter.unwrap_or_default())?, format_of(format.unwrap_or_default())?);
+    let (targets, format) = (filter_of(&filter.unwrap_or_default())?, format_of(&format.unwrap_or_default())?);
     let Some(targets) = targets else { return Ok(()) };
     let lines = fmt::layer().with_ansi(false).with_writer(Lines(format));
     let layer = match format {
@@ -84,7 +84,7 @@ fn hide(masker: Masker) {
 }
 
 /// Returns the filter that a value of `LCM_LOG` asks for; `None`: no log.
-fn filter_of(value: OsString) -> Result<Option<Targets>, Stop> {
+fn filter_of(value: &OsStr) -> Result<Option<Targets>, Stop> {
     let text = value.to_string_lossy();
     if text.is_empty() {
         return Ok(None);
@@ -112,7 +112,7 @@ fn filter_of(value: OsString) -> Result<Option<Targets>, Stop> {
     Ok((!is_off).then_some(targets))
 }
 
-fn format_of(value: OsString) -> Result<Format, Stop> {
+fn format_of(value: &OsStr) -> Result<Format, Stop> {
     match value.to_str() {
         Some("" | "text") => Ok(Format::Text),
         Some("json") => Ok(Format::Json),
@@ -153,7 +153,9 @@ impl io::Write for Lines {
 /// Returns a line without secrets. In JSON the values are masked, so that it remains JSON.
 fn masked(line: &str, format: Format, maskers: &VecDeque<Masker>) -> String {
     if let (Format::Json, Ok(mut json)) = (format, serde_json::from_str(line)) {
-        maskers.iter().for_each(|masker| masker.mask_json(&mut json));
+        for masker in maskers {
+            masker.mask_json(&mut json);
+        }
         return json.to_string();
     }
     maskers.iter().fold(line.to_owned(), |line, masker| masker.mask(&line))
@@ -170,15 +172,15 @@ mod tests {
 
     #[test]
     fn a_level_is_for_the_own_targets_alone() {
-        let filter = filter_of("debug".into()).expect("valid").expect("on");
+        let filter = filter_of("debug".as_ref()).expect("valid").expect("on");
         assert!(filter.would_enable("runtime", &Level::DEBUG) && filter.would_enable("host", &Level::WARN));
         assert!(!filter.would_enable("runtime", &Level::TRACE) && !filter.would_enable("hyper", &Level::ERROR));
-        let filter = filter_of("warn,host=trace".into()).expect("valid").expect("on");
+        let filter = filter_of("warn,host=trace".as_ref()).expect("valid").expect("on");
         assert!(filter.would_enable("host", &Level::TRACE) && !filter.would_enable("runtime", &Level::INFO));
-        let filter = filter_of("reconcile=info".into()).expect("valid").expect("on");
+        let filter = filter_of("reconcile=info".as_ref()).expect("valid").expect("on");
         assert!(filter.would_enable("reconcile", &Level::INFO) && !filter.would_enable("host", &Level::ERROR));
         for off in ["", "off", "runtime=off"] {
-            assert!(filter_of(off.into()).expect("valid").is_none(), "{off:?}");
+            assert!(filter_of(off.as_ref()).expect("valid").is_none(), "{off:?}");
         }
     }
 
@@ -186,12 +188,12 @@ mod tests {
     fn an_invalid_value_is_refused_with_the_valid_ones() {
         for (value, quoted) in [("debgu", "`debgu` is neither"), ("hyper=debug", "`hyper` is neither"), ("host=7", "")]
         {
-            let message = filter_of(value.into()).expect_err(value).message();
+            let message = filter_of(value.as_ref()).expect_err(value).message();
             assert!(message.starts_with(&format!("invalid LCM_LOG `{value}`: ")), "{message}");
             assert!(message.contains(quoted) && message.contains("runtime=debug,host=trace"), "{message}");
         }
         assert_eq!(
-            format_of("yaml".into()).expect_err("unknown").message(),
+            format_of("yaml".as_ref()).expect_err("unknown").message(),
             "invalid LCM_LOG_FORMAT `yaml`: write text or json"
         );
     }

@@ -84,9 +84,9 @@ fn answered(
     match answer {
         Ok(Ok(Answer::Pid(_))) => Ok(salt),
         Ok(Ok(Answer::Error(reason))) if reason.starts_with("already running") => {
-            Err(DriverError::Refused(format!("`{}` is {reason}", service)))
+            Err(DriverError::Refused(format!("`{service}` is {reason}")))
         }
-        Ok(Ok(Answer::Error(reason))) => Err(DriverError::Missing(format!("`{}` can't run: {reason}", service))),
+        Ok(Ok(Answer::Error(reason))) => Err(DriverError::Missing(format!("`{service}` can't run: {reason}"))),
         Ok(Err(source)) => {
             let complaint = complaint(folder);
             let name = service;
@@ -98,7 +98,7 @@ fn answered(
         }
         Err(_) => {
             // It may have got as far as starting the service: the next look tells.
-            let what = format!("the shim of `{}` gave no answer for {} s", service, ANSWER_WAIT.as_secs());
+            let what = format!("the shim of `{service}` gave no answer for {} s", ANSWER_WAIT.as_secs());
             Err(DriverError::Io { what, source: io::ErrorKind::TimedOut.into() })
         }
     }
