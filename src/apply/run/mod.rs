@@ -1,5 +1,7 @@
-//! State that the steps of one run share: its context, its clock, its ledger, and the outcomes of steps. Nothing here
-//! touches the machine.
+//! State that the steps of one run share: its context, its clock, its ledger, its notifications, and the outcomes of
+//! steps.
+//!
+//! In: the context of the caller. Out: events, and the outcome of the run. Nothing here touches the machine.
 
 mod clock;
 mod commitment;
