@@ -1,19 +1,31 @@
-//! The map of lcm.
+//! The map of lcm: the way of the data, the stages, and the laws. Each folder's `mod.rs` continues it.
 //!
 //! ```text
-//! YAML ── syntax ── manifest ──► Desired ─┐
-//!                                         ├─ plan ──► Plan ── apply ──► Events ── report ──► people, pipelines
-//! machine ─ runtime, host ─► Facts ─ observe ─► Observed ─┘      │
-//!                 ▲                                              │
-//!                 └────────────── one effect at a time ──────────┘
+//! YAML ─ syntax ─ manifest ─► Desired ───────────────────────────┐
+//!                                                                ├─ plan ─► Plan
+//! machine ─ runtime, host ─► Facts ─ observe ─► Observed ────────┘
+//!
+//! Snapshot { facts, observed } ─► Proposal { snapshot, plan } ─► Approval ─► apply ─► RunReport ─► store, exit code
+//!     ▲                                                                        │
+//!     │                                              Step ─► one effect at a time ─► runtime, host
+//!     └──────────── next round ◄──────────────────────┴────► Event ─► report ─► people, pipelines
 //! ```
 //!
-//! Stages meet only in [`model`]. No stage imports another, but that [`apply`] knows the traits of [`runtime`], [`host`] and
-//! [`store`], [`reconcile`] joins the stages to one cycle without a terminal, and [`cli`] knows all. [`import`] and
-//! [`manifest`] share [`syntax`]. [`files`] opens what the others read and write, and [`shared`] the few files that all
-//! users of a host share; they know none of the stages. `model`, `syntax`, `import`, `observe`, `plan` and
-//! `manifest::resolve` are pure: no clock, no I/O, no async, no environment. Only `runtime` and `host` touch the machine. A
-//! test reads the imports and holds this.
+//! Stages: [`model`] is the language of all. [`syntax`], [`manifest`] and [`import`] read text. [`runtime`] and [`host`] touch
+//! the machine, and [`sim`] stands in for it. [`observe`] and [`plan`] judge, [`apply`] carries out, [`store`] remembers,
+//! [`report`] renders. [`reconcile`] joins them to one cycle without a terminal, and [`cli`] is the terminal. [`files`] opens
+//! what the others read and write, and [`shared`] the few files that all users of a host share.
+//!
+//! Laws, each held by a test in `tests/laws.rs`:
+//!
+//! - Stages meet only in `model`. None imports another, except: `apply` knows the traits of `runtime`, `host` and `store`;
+//!   `import` and `manifest` share `syntax`; `reconcile` joins the stages; `cli` knows all. No import runs in a circle.
+//! - `model`, `syntax`, `import`, `observe`, `plan`, `manifest::resolve` and each runtime except its `drive` are pure: no clock,
+//!   I/O, async, environment, logger or chance.
+//! - Only `runtime` and `host` touch the machine. A runtime is one folder and one line in the registry.
+//! - One door each: files in `files`, the terminal in `report` and `cli`, YAML in `syntax`, SQLite in `store`, the log in
+//!   `runtime`, `host`, `reconcile` and `cli`. Unsafe code has one file.
+//! - A file has fewer than 500 lines and a `//!` head, a function fewer than 70 lines. Nothing is left undone or `allow`ed.
 #![deny(unsafe_code)]
 
 pub mod apply;

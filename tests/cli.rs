@@ -3,6 +3,8 @@
 
 #[path = "support/lcm.rs"]
 mod lcm;
+#[path = "support/reflow.rs"]
+mod reflow;
 #[path = "support/terminal.rs"]
 mod terminal;
 
@@ -30,6 +32,8 @@ mod left;
 mod live;
 #[path = "cli/locks.rs"]
 mod locks;
+#[path = "cli/log.rs"]
+mod log;
 #[path = "cli/missing.rs"]
 mod missing;
 #[path = "cli/pid_files.rs"]

@@ -135,6 +135,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("serde_saphyr", &["syntax"]),
     ("unicode_width", &["model", "report"]),
     ("clap", &["cli", "main"]),
+    ("tracing", &["runtime", "host", "reconcile", "cli"]),
+    ("tracing_subscriber", &["cli"]),
 ];
 
 /// Ways to open, make, replace or remove a file. Links, types and names of others are judged where these are.

@@ -7,9 +7,11 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::cli::terminal::log;
 use crate::cli::terminal::session::Session;
 use crate::cli::wire;
 use crate::files::{output, user_text};
+use crate::model::desired::Desired;
 use crate::model::facts::Facts;
 use crate::model::names::ProjectName;
 use crate::reconcile::{Caller, ReconcileError};
@@ -61,6 +63,10 @@ impl Caller for Session {
 
     fn continue_as(&self, project: &ProjectName, owner: &Owner) -> ReconcileError {
         continue_as(self, project, owner)
+    }
+
+    fn hide_secrets_of(&self, desired: &Desired) {
+        log::hide_secrets_of(desired);
     }
 
     fn write_world(&self, path: &Path, facts: &Facts) -> io::Result<()> {

@@ -37,7 +37,7 @@ use clap::FromArgMatches as _;
 
 use crate::cli::command::{Cli, completions};
 use crate::cli::terminal::session::Session;
-use crate::cli::terminal::{color, session};
+use crate::cli::terminal::{color, log, session};
 use crate::model::harmless;
 use crate::report::print;
 use crate::report::sheet::Sheet;
@@ -57,7 +57,7 @@ pub fn main() -> Exit {
         Err(answer) => return told(&answer),
     };
     let session = Session::new(&cli.output);
-    command::run(&session, cli.command, help::command).unwrap_or_else(|stop| {
+    log::start().and_then(|()| command::run(&session, cli.command, help::command)).unwrap_or_else(|stop| {
         print::note(&stop.text(session.stderr));
         stop.exit
     })

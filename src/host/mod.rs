@@ -1,7 +1,11 @@
-//! The rest of the machine: GPUs, ports, programs that are run beside services, probes, disk. No runtime is known here.
+//! The rest of the machine: GPUs, ports, programs that are run beside services, probes, disk.
+//!
+//! In: reads and calls of the runtimes. Out: readings, results and errors. No runtime is known here, and nothing is
+//! decided.
 
 pub mod calls;
 pub(crate) mod disk;
+pub(crate) mod elapsed;
 pub(crate) mod enclosure;
 pub mod error;
 pub mod gpu;

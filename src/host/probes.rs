@@ -3,14 +3,16 @@
 
 use std::error::Error as _;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, Url};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tracing::debug;
 
+use crate::host::elapsed::elapsed_ms;
 use crate::model::desired::{HttpProbe, Pointer, Probe};
 use crate::model::facts::ProbeReading;
 
@@ -81,7 +83,11 @@ pub(crate) async fn http(probe: &HttpProbe, deadline: Duration) -> ProbeReading 
 
 /// Whether somebody takes a connection.
 pub(crate) async fn tcp(host: &str, port: u16, deadline: Duration) -> ProbeReading {
-    match timeout(deadline, TcpStream::connect((host, port))).await {
+    let began = Instant::now();
+    let ended = timeout(deadline, TcpStream::connect((host, port))).await;
+    let (took_ms, is_open) = (elapsed_ms(began), matches!(ended, Ok(Ok(_))));
+    debug!(target: "host", host, port, took_ms, is_open, "TCP connection tried");
+    match ended {
         Ok(Ok(_)) => ProbeReading::Passed,
         Ok(Err(error)) => failed(format!("{host}:{port}: {error}")),
         Err(_) => failed(format!("{host}:{port} took no connection within {}", seconds(deadline))),
@@ -146,7 +152,15 @@ impl Flaw {
 }
 
 async fn within<T>(deadline: Duration, url: &str, asked: impl Future<Output = Result<T, Flaw>>) -> Result<T, Flaw> {
-    match timeout(deadline, asked).await {
+    let began = Instant::now();
+    let ended = timeout(deadline, asked).await;
+    let result = match &ended {
+        Ok(Ok(_)) => "accepted",
+        Ok(Err(Flaw::Answer(detail) | Flaw::Question(detail))) => detail,
+        Err(_) => "timed out",
+    };
+    debug!(target: "host", url, took_ms = elapsed_ms(began), result, "HTTP request ended");
+    match ended {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(Flaw::Answer(detail))) => Err(Flaw::Answer(format!("{url}: {detail}"))),
         Ok(Err(Flaw::Question(detail))) => Err(Flaw::Question(format!("{url}: {detail}"))),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::model::desired::Desired;
 use crate::model::facts::Facts;
 use crate::model::names::ProjectName;
 use crate::reconcile::error::ReconcileError;
@@ -24,6 +25,9 @@ pub trait Caller: Sync {
 
     /// Continues as the owner of a project, before anything of the owner's is read. Returns only where that is refused.
     fn continue_as(&self, project: &ProjectName, owner: &Owner) -> ReconcileError;
+
+    /// Hides the secrets of a manifest in the caller's log.
+    fn hide_secrets_of(&self, desired: &Desired);
 
     /// Writes facts into a world file.
     fn write_world(&self, path: &Path, facts: &Facts) -> std::io::Result<()>;

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
+use tracing::info;
+
+use crate::host::elapsed::elapsed_ms;
 use crate::manifest::Choice;
 use crate::model::desired::{Desired, ModeSource};
 use crate::model::facts::Facts;
@@ -83,6 +87,7 @@ pub(crate) async fn open_in_own_mode(
         owner::go_on_as_owner(caller, manifest, claim)?;
     }
     let desired = wire::load(manifest, caller.environment(), choice)?;
+    caller.hide_secrets_of(&desired);
     let owner = match world {
         None => owner::admit(caller, &desired.project, claim)?,
         Some(_) => None,
@@ -159,6 +164,7 @@ impl Project {
         let loaded = wire::load(manifest, caller.environment(), &Choice { word, ..choice.clone() });
         match (loaded, self.switched.take()) {
             (Ok(desired), switched) => {
+                caller.hide_secrets_of(&desired);
                 let desired = claimed(desired, self.claim, self.owner.as_ref());
                 (self.desired, self.switched) = (desired, switched);
             }
@@ -316,6 +322,7 @@ impl Project {
     /// The world now, with what the store remembers. Where that can't be read, holds are not known.
     pub(crate) async fn facts(&self, caller: &dyn Caller) -> Result<Facts, ReconcileError> {
         // Root may have to go on as another user, and before anything is probed.
+        let began = Instant::now();
         let surveyed = self.driver().survey(&self.desired).await;
         self.admit_by_labels(caller, &surveyed)?;
         let mut facts = self.driver().complete(&self.desired, surveyed).await;
@@ -332,6 +339,8 @@ impl Project {
             let reason = format!("the host's store is not in this container: mount it with `docker run {option}`");
             facts.holds_unknown = Some(reason);
         }
+        let project = self.desired.project.as_str();
+        info!(target: "reconcile", project, took_ms = elapsed_ms(began), "facts read");
         Ok(facts)
     }
 

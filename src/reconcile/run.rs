@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::watch;
+use tracing::info;
 
 use crate::apply::{self, Context, Interrupt, Options, Outcome, RecordedSnapshot};
 use crate::model::converged::Converged;
@@ -72,6 +73,7 @@ pub(crate) async fn begin<'a>(cycle: Cycle<'a>, command: RunCommand<'a>) -> Resu
     let began = project.driver().now();
     let author = Author { by: lock::who(caller.environment()), run: run_id(began) };
     let lock = lock::take(caller, command.name, project, command.lock_timeout).await?;
+    info!(target: "reconcile", run = author.run, command = command.name, "run begins under the host's lock");
     let run = ActiveRun { cycle, command, author, began, lock, store_told: AtomicBool::new(false) };
     project.ensure_writable(request.purpose, |error| report_store(&run, error)).await?;
     project.rename_former().await.unwrap_or_else(|error| report_store(&run, &error));
@@ -132,6 +134,9 @@ pub(crate) async fn carry_out(
         warnings: plan.warnings.clone(),
         undone,
     };
+    let Outcome { done, skipped, failures, .. } = &report.outcome;
+    let run_id = report.run.as_str();
+    info!(target: "reconcile", run = run_id, status = ?report.status, done, skipped, failed = failures.len(), "run ended");
     listener.ended(&report);
     record_end(run, &report).await;
     let told = run_notices::tell(project, &|line| caller.warn(line)).await;

@@ -4,7 +4,8 @@
 //! The cursor is never hidden and always at the beginning of the line below: however lcm ends, nothing has to be restored.
 //! Where the second screen is taken, something has, and that is known here: whoever ends lcm leaves it first.
 
-use std::io::{self, ErrorKind, Write};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IsTerminal as _, Write};
 use std::os::fd::AsFd;
 use std::panic;
 use std::sync::{Mutex, PoisonError, TryLockError};
@@ -21,6 +22,12 @@ static MOVING: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// And it has one second screen.
 static TAKEN: Mutex<Option<Taken>> = Mutex::new(None);
+
+/// Lines of the log that wait until the second screen is left, the newest last.
+static WAITING: Mutex<VecDeque<Output>> = Mutex::new(VecDeque::new());
+
+/// Some hours of a watch at its debug level; older lines are dropped.
+const WAITING_MAX: usize = 4096;
 
 /// Whoever ends lcm waits half a second for a frame that is being written; a terminal that takes none gets no more.
 const LEAVE_TRIES: u32 = 100;
@@ -103,6 +110,8 @@ pub fn leave_screen() {
         };
         if let Some(Taken { write, echo }) = taken.take() {
             let _ = write(LEAVE);
+            let waiting = std::mem::take(&mut *WAITING.lock().unwrap_or_else(PoisonError::into_inner));
+            waiting.iter().for_each(note);
             if let Some(echo) = echo {
                 let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &echo);
             }
@@ -147,6 +156,19 @@ pub fn note(line: &Output) {
     });
 }
 
+/// Writes a line of the log to stderr. While the second screen of that terminal is taken, the line waits until it is left.
+pub fn log(line: Output) {
+    let is_taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+    if !is_taken || !io::stderr().is_terminal() {
+        return note(&line);
+    }
+    let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
+    if waiting.len() == WAITING_MAX {
+        waiting.pop_front();
+    }
+    waiting.push_back(line);
+}
+
 /// Writes a question of lcm's to stderr, with no end of line: the answer comes on the same one.
 pub fn ask(question: &'static str) {
     send(question);
@@ -186,9 +208,11 @@ pub fn still_on_panic() {
     let tell = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         leave_screen();
-        // Whoever panics may have them in hand; then it is told below them.
-        if let Ok(mut moving) = MOVING.try_lock() {
-            send(&erased(&moving, size()));
+        // The panicking thread may hold the lock: then the message stands below these lines. Otherwise no other thread
+        // draws until the message is complete.
+        let mut moving = MOVING.try_lock();
+        if let Ok(moving) = &mut moving {
+            send(&erased(moving, size()));
             moving.clear();
         }
         tell(panic);

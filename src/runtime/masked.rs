@@ -7,11 +7,14 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tracing::{debug, warn};
 
 use crate::host::calls::{HookCall, HookResult};
+use crate::host::elapsed::elapsed_ms;
 use crate::model::desired::{Desired, Service};
 use crate::model::facts::{BusyReading, Facts, GpuFact, HistoryFact, ProbeFacts, ProbeReading, Reading};
 use crate::model::instance::Instance;
@@ -52,6 +55,23 @@ impl<D> Masked<D> {
                 DriverError::Survivors { survivors: mask(survivors), waited }
             }
         }
+    }
+
+    /// Awaits a call of the driver, masks its error, and logs how it ended.
+    async fn logged<T>(
+        &self,
+        call: &'static str,
+        service: Option<&ServiceName>,
+        work: impl Future<Output = Result<T, DriverError>> + Send,
+    ) -> Result<T, DriverError> {
+        let began = Instant::now();
+        let result = work.await.map_err(|error| self.error(error));
+        let (service, took_ms) = (service.map(ServiceName::as_str), elapsed_ms(began));
+        match &result {
+            Ok(_) => debug!(target: "runtime", call, service, took_ms, "driver call succeeded"),
+            Err(error) => warn!(target: "runtime", call, service, took_ms, %error, "driver call failed"),
+        }
+        result
     }
 
     /// The system's own errors quote nothing; one that holds a text keeps its kind.
@@ -147,14 +167,18 @@ fn probe(masker: &Masker, reading: &mut ProbeReading) {
 #[async_trait]
 impl<D: Driver> Driver for Masked<D> {
     async fn survey(&self, desired: &Desired) -> Facts {
+        let began = Instant::now();
         let mut facts = self.driver.survey(desired).await;
         mask_facts(&self.masker, &mut facts);
+        debug!(target: "runtime", call = "survey", took_ms = elapsed_ms(began), "driver call ended");
         facts
     }
 
     async fn complete(&self, desired: &Desired, surveyed: Facts) -> Facts {
+        let began = Instant::now();
         let mut facts = self.driver.complete(desired, surveyed).await;
         mask_facts(&self.masker, &mut facts);
+        debug!(target: "runtime", call = "complete", took_ms = elapsed_ms(began), "driver call ended");
         facts
     }
 
@@ -163,39 +187,39 @@ impl<D: Driver> Driver for Masked<D> {
     }
 
     async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
-        self.driver.look(project, service).await.map_err(|error| self.error(error))
+        self.logged("look", Some(&service.name), self.driver.look(project, service)).await
     }
 
     async fn prepare(&self, service: &Service) -> Result<(), DriverError> {
-        self.driver.prepare(service).await.map_err(|error| self.error(error))
+        self.logged("prepare", Some(&service.name), self.driver.prepare(service)).await
     }
 
     async fn start(&self, start: &Start<'_>) -> Result<Instance, DriverError> {
-        self.driver.start(start).await.map_err(|error| self.error(error))
+        self.logged("start", Some(&start.service.name), self.driver.start(start)).await
     }
 
     async fn settle(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
-        self.driver.settle(project, service).await.map_err(|error| self.error(error))
+        self.logged("settle", Some(&service.name), self.driver.settle(project, service)).await
     }
 
     async fn restore(&self, project: &ProjectName, service: &Service) -> Result<bool, DriverError> {
-        self.driver.restore(project, service).await.map_err(|error| self.error(error))
+        self.logged("restore", Some(&service.name), self.driver.restore(project, service)).await
     }
 
     async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
-        self.driver.stop(stop).await.map_err(|error| self.error(error))
+        self.logged("stop", Some(stop.service), self.driver.stop(stop)).await
     }
 
     async fn pause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
-        self.driver.pause(pause).await.map_err(|error| self.error(error))
+        self.logged("pause", Some(pause.service), self.driver.pause(pause)).await
     }
 
     async fn unpause(&self, pause: &Pause<'_>) -> Result<(), DriverError> {
-        self.driver.unpause(pause).await.map_err(|error| self.error(error))
+        self.logged("unpause", Some(pause.service), self.driver.unpause(pause)).await
     }
 
     async fn update(&self, project: &ProjectName, service: &Service, instance: &Instance) -> Result<(), DriverError> {
-        self.driver.update(project, service, instance).await.map_err(|error| self.error(error))
+        self.logged("update", Some(&service.name), self.driver.update(project, service, instance)).await
     }
 
     async fn scale(
@@ -205,34 +229,42 @@ impl<D: Driver> Driver for Masked<D> {
         instance: &Instance,
         copies: u32,
     ) -> Result<(), DriverError> {
-        self.driver.scale(project, service, instance, copies).await.map_err(|error| self.error(error))
+        self.logged("scale", Some(&service.name), self.driver.scale(project, service, instance, copies)).await
     }
 
     async fn remove(&self, project: &ProjectName, instance: &Instance) -> Result<(), DriverError> {
-        self.driver.remove(project, instance).await.map_err(|error| self.error(error))
+        self.logged("remove", None, self.driver.remove(project, instance)).await
     }
 
     async fn evict(&self, service: &Service) -> Result<(), DriverError> {
-        self.driver.evict(service).await.map_err(|error| self.error(error))
+        self.logged("evict", Some(&service.name), self.driver.evict(service)).await
     }
 
     async fn wake(&self, start: &Start<'_>) -> Result<(), DriverError> {
-        self.driver.wake(start).await.map_err(|error| self.error(error))
+        self.logged("wake", Some(&start.service.name), self.driver.wake(start)).await
     }
 
     async fn probe(&self, project: &ProjectName, service: &Service, instance: &Instance) -> ProbeReading {
-        self.probed(self.driver.probe(project, service, instance).await)
+        let began = Instant::now();
+        let result = self.probed(self.driver.probe(project, service, instance).await);
+        let (service, took_ms) = (service.name.as_str(), elapsed_ms(began));
+        debug!(target: "runtime", call = "probe", service, took_ms, ?result, "driver call ended");
+        result
     }
 
     async fn busy(&self, service: &Service, instance: &Instance) -> BusyReading {
-        match self.driver.busy(service, instance).await {
+        let began = Instant::now();
+        let result = match self.driver.busy(service, instance).await {
             BusyReading::Idle => BusyReading::Idle,
             BusyReading::Busy(detail) => BusyReading::Busy(self.masker.mask(&detail)),
-        }
+        };
+        let (service, took_ms) = (service.name.as_str(), elapsed_ms(began));
+        debug!(target: "runtime", call = "busy", service, took_ms, ?result, "driver call ended");
+        result
     }
 
     async fn port_holder(&self, project: &ProjectName, service: &Service) -> Result<Option<String>, DriverError> {
-        let holder = self.driver.port_holder(project, service).await.map_err(|error| self.error(error))?;
+        let holder = self.logged("port_holder", Some(&service.name), self.driver.port_holder(project, service)).await?;
         Ok(holder.map(|holder| self.masker.mask(&holder)))
     }
 
@@ -250,16 +282,20 @@ impl<D: Driver> Driver for Masked<D> {
         service: &Service,
         mark: Option<&LogMark>,
     ) -> Result<Option<Logged>, DriverError> {
-        self.driver.log_from(project, service, mark).await.map_err(|error| self.error(error))
+        self.logged("log_from", Some(&service.name), self.driver.log_from(project, service, mark)).await
     }
 
     async fn call(&self, call: &HookCall<'_>) -> HookResult {
+        let began = Instant::now();
         let HookResult { error, output } = self.driver.call(call).await;
-        HookResult { error: error.map(|error| self.masker.mask(&error)), output: self.masker.mask(&output) }
+        let error = error.map(|error| self.masker.mask(&error));
+        let (hook, took_ms, error_text) = (call.payload.hook(), elapsed_ms(began), error.as_deref());
+        debug!(target: "runtime", call = "hook", hook, took_ms, error = error_text, "driver call ended");
+        HookResult { error, output: self.masker.mask(&output) }
     }
 
     async fn require_host_path(&self, path: &Path) -> Result<(), DriverError> {
-        self.driver.require_host_path(path).await.map_err(|error| self.error(error))
+        self.logged("require_host_path", None, self.driver.require_host_path(path)).await
     }
 
     fn now(&self) -> Timestamp {

@@ -9,9 +9,18 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use ::lcm::model::event::{Event, EventKind};
+use ::lcm::model::lifecycle::Action;
+use ::lcm::model::names::{ServiceName, StepId};
+use ::lcm::report::print;
+use ::lcm::report::progress::{Progress, Show};
+use ::lcm::report::style::Style;
+use jiff::Timestamp;
+use rustix::termios::{Winsize, tcsetwinsize};
+
 use crate::lcm::Lcm;
 use crate::live::Live;
-use crate::terminal;
+use crate::{reflow, terminal};
 
 /// A window as it is opened.
 const ROWS: u16 = 24;
@@ -59,6 +68,20 @@ impl Terminal {
 
     pub(crate) fn shows(&self) -> String {
         self.screen.lock().expect("no panic").screen().contents()
+    }
+
+    /// Resizes it between two drawings, so that each is for one size.
+    fn resize(&self, columns: u16) {
+        self.signal("-STOP");
+        // What was drawn until then is read.
+        thread::sleep(Duration::from_millis(50));
+        {
+            let mut screen = self.screen.lock().expect("no panic");
+            let size = Winsize { ws_row: ROWS, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+            tcsetwinsize(&self.keys, size).expect("a size");
+            *screen = reflow::resized(&screen, ROWS, columns);
+        }
+        self.signal("-CONT");
     }
 
     #[track_caller]
@@ -190,4 +213,56 @@ fn a_second_interrupt_leaves_at_once_and_the_terminal_as_it_was() {
     let last: serde_json::Value = serde_json::from_str(events.lines().last().expect("an event")).expect("JSON");
     assert_eq!((&last["type"], &last["exit_code"]), (&"result".into(), &130.into()), "{last:#}");
     crate::lcm::promised::schema::check(&last, "lcm down, interrupted twice");
+}
+
+#[test]
+fn a_terminal_that_is_resized_in_a_run_shows_whole_lines_and_each_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    busy(folder.path());
+    let terminal = Terminal::of(switched(folder.path()).command());
+    terminal.wait_until("all are waited for", |shown| shown.contains("… and 25 more: 25 stopping"));
+    for columns in [50, 100, 30, 64, 80] {
+        terminal.resize(columns);
+        let drawn = |shown: &str| shown.lines().filter(|line| line.contains("drain")).count();
+        terminal.wait_until("it is drawn anew", |shown| drawn(shown) == 15 && shown.contains("… and 25 more"));
+        // Some more drawings, of which none may leave anything behind.
+        thread::sleep(Duration::from_millis(400));
+        let shown = terminal.shows();
+        assert_eq!((drawn(&shown), shown.matches("… and ").count()), (15, 1), "{columns} columns\n{shown}");
+        let steps = (0..15).filter(|number| shown.matches(&format!("stop svc-{number:02} ")).count() == 1).count();
+        assert_eq!(steps, 15, "{columns} columns\n{shown}");
+    }
+    terminal.signal("-INT");
+    let (code, shown) = terminal.left();
+    assert_eq!(code, Some(130), "{shown}");
+}
+
+/// In a process of this test, what panics while the progress of a step is drawn; in the test, nothing.
+const PANICS: &str = "TEST_PANICS_WHILE_DRAWN";
+
+#[test]
+fn a_panic_while_progress_is_drawn_is_told_whole_and_leaves_the_terminal_usable() {
+    if std::env::var_os(PANICS).is_some() {
+        return panics_while_drawn();
+    }
+    let name = "drawn::a_panic_while_progress_is_drawn_is_told_whole_and_leaves_the_terminal_usable";
+    let mut command = Command::new(std::env::current_exe().expect("this test"));
+    command.args(["--exact", name, "--nocapture"]).env(PANICS, "1").env("RUST_BACKTRACE", "0");
+    let (code, shown) = Terminal::of(command).left();
+    assert_eq!(code, Some(101), "{shown}");
+    let lines: Vec<&str> = shown.lines().filter(|line| !line.is_empty()).collect();
+    let [head, message, note] = &lines[..] else { panic!("more or less than a panic's three lines\n{shown}") };
+    assert!(head.contains("panicked at ") && note.starts_with("note: run with"), "{shown}");
+    assert_eq!(*message, "as something may", "{shown}");
+}
+
+fn panics_while_drawn() {
+    print::still_on_panic();
+    let progress = Progress::new(Show::Bars, Style::PLAIN, None);
+    let (step, service) = (StepId::new("start:one"), ServiceName::new("one"));
+    let started = EventKind::StepStarted { step, service, action: Action::Start, estimate_ms: Some(60_000) };
+    progress.tell(&Event::new(Timestamp::now(), started));
+    // It is drawn some times.
+    thread::sleep(Duration::from_millis(300));
+    panic!("as something may");
 }

@@ -1,5 +1,5 @@
-//! Delivers notifications to notifiers. Delivery never prevents or delays a change: each notifier has a queue and a worker
-//! of its own, and only the end of the run waits for the rest, for a bounded time.
+//! Delivers notifications to notifiers. Delivery never prevents or delays a change: each notifier has a worker of its own
+//! at the channel of the run, and only the end of the run waits for the rest, for a bounded time.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::call::{CallReport, named, report, shortened};
 use super::pending;
-use crate::apply::run::{Notice, NoticeQueue, Run, millis, spoken};
+use crate::apply::run::{Notice, Owed, Run, millis, spoken};
 use crate::host::calls::{HookCall, HookResult};
 use crate::model::event::CallOutcome;
 use crate::model::hooks::{Notifier, Payload};
@@ -23,24 +23,20 @@ const LEAVE_INTERRUPTED: Duration = Duration::from_millis(500);
 
 /// Serves every notifier until the run is over and all notifications are delivered, or their time has run out.
 pub(in crate::apply) async fn serve(run: &Run<'_>) {
-    let notifiers = run.context.desired.notify.iter();
-    join_all(notifiers.zip(run.notices.iter()).map(|(notifier, queue)| serve_one(run, notifier, queue))).await;
+    let notifiers = run.context.desired.notify.iter().enumerate();
+    join_all(notifiers.map(|(at, notifier)| serve_one(run, at, notifier))).await;
 }
 
-async fn serve_one(run: &Run<'_>, notifier: &Notifier, queue: &NoticeQueue) {
+/// Serves the notifier at this position in the manifest.
+async fn serve_one(run: &Run<'_>, at: usize, notifier: &Notifier) {
     let patience = notifier.timeout.min(LEAVE_MAX);
+    let mut receiver = run.notices.receiver(at);
     let work = async {
-        loop {
-            match queue.begin_next() {
-                Some(notice) => {
-                    let delivered = deliver(run, notifier, &notice).await;
-                    // It counts as delivered from here on, whatever time its record takes.
-                    queue.end();
-                    close(run, notifier, &notice, delivered).await;
-                }
-                None if run.notices.is_closed() => return,
-                None => queue.when_posted().await,
-            }
+        while let Some(posted) = receiver.next().await {
+            let delivered = deliver(run, notifier, &posted.notice).await;
+            // It counts as delivered from here on, whatever time its record takes.
+            run.notices.delivered(&posted);
+            close(run, notifier, &posted.notice, delivered).await;
         }
     };
     tokio::select! {
@@ -48,11 +44,11 @@ async fn serve_one(run: &Run<'_>, notifier: &Notifier, queue: &NoticeQueue) {
         () = work => {}
         () = out_of_patience(run, patience) => {}
     }
-    let left = queue.take_undelivered();
+    let left = run.notices.take_owed(at);
     if left.is_empty() {
         return;
     }
-    let recorded: Vec<u64> = left.iter().filter_map(|notice| notice.id).collect();
+    let recorded: Vec<u64> = left.iter().filter_map(|owed| owed.id).collect();
     let is_interrupted = run.context.interrupt.borrow().is_some();
     let when = if is_interrupted {
         "the run was interrupted".to_owned()
@@ -61,8 +57,8 @@ async fn serve_one(run: &Run<'_>, notifier: &Notifier, queue: &NoticeQueue) {
         pending::tried_in_vain(run, &recorded).await;
         format!("it did not take them within {} of the run's end", spoken(patience))
     };
-    let is_last = |notice: &Notice| !is_interrupted && notice.tries.unwrap_or_default() + 1 >= TRIES_MAX;
-    let dropped = left.iter().filter(|notice| notice.id.is_some() && is_last(notice)).count();
+    let is_last = |owed: &Owed| !is_interrupted && owed.tries.unwrap_or_default() + 1 >= TRIES_MAX;
+    let dropped = left.iter().filter(|owed| owed.id.is_some() && is_last(owed)).count();
     let next = match (recorded.len(), dropped) {
         (0, _) => "",
         (all, dropped) if all == dropped => "; after three runs that tried it is dropped",
@@ -112,8 +108,8 @@ async fn deliver(run: &Run<'_>, notifier: &Notifier, notice: &Notice) -> Deliver
 /// Closes the record of a notification that was delivered. Only a failed delivery is reported.
 async fn close(run: &Run<'_>, notifier: &Notifier, notice: &Notice, delivered: Delivered) {
     let Delivered { answer, took_ms } = delivered;
-    let done: Vec<u64> = notice.id.iter().copied().collect();
-    if notice.tries.is_some() {
+    let done: Vec<u64> = notice.owed.id.iter().copied().collect();
+    if notice.owed.tries.is_some() {
         let mut ledger = run.ledger();
         ledger.changed = true;
         ledger.made += 1;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::call::{self, CallReport, named};
 use super::payload::payload;
-use crate::apply::run::{Commitment, Notice, Run, StepError, StepOutcome, millis};
+use crate::apply::run::{Commitment, Notice, Owed, Run, StepError, StepOutcome, millis};
 use crate::host::calls::HookCall;
 use crate::model::call::Call;
 use crate::model::desired::Service;
@@ -236,8 +236,9 @@ fn post_earlier(run: &Run<'_>, ids: &[u64]) {
         let is_it = |notifier: &&Notifier| {
             call.digest == digest(run.masker(), call.payload.hook, &notifier.call, &notifier.cwd)
         };
+        let owed = Owed { id: Some(call.id), tries: Some(call.tries) };
         for (at, _) in run.context.desired.notify.iter().enumerate().filter(|(_, notifier)| is_it(notifier)) {
-            run.notices.post(at, Notice { id: Some(call.id), payload: call.payload.clone(), tries: Some(call.tries) });
+            run.notices.post(at, Notice { owed, payload: call.payload.clone() });
         }
     }
 }

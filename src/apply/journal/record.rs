@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::payload::{payload, point_of};
 use super::pending::{self, NoticeRecord};
-use crate::apply::run::{Notice, Run, is_of_previous, is_of_service};
+use crate::apply::run::{Notice, Owed, Run, is_of_previous, is_of_service};
 use crate::model::event::EventKind;
 use crate::model::hooks::{HookPayload, When};
 use crate::model::instance::Instance;
@@ -179,7 +179,7 @@ impl ChangeNotices {
         })
     }
 
-    /// Posts the notifications to the queues of their notifiers.
+    /// Posts the notifications to their notifiers.
     fn post(self, run: &Run<'_>, written: &[u64]) {
         let mut written = written.iter().copied();
         for ChangeNotice { notifier, record, payload } in self.0 {
@@ -187,7 +187,7 @@ impl ChangeNotices {
                 NoticeRecord::Committed(id) => Some(id),
                 NoticeRecord::New(_) => written.next(),
             };
-            run.notices.post(notifier, Notice { id, payload, tries: None });
+            run.notices.post(notifier, Notice { owed: Owed { id, tries: None }, payload });
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The run that all steps share: its context, clock, ledger and notification queues, and the events that it reports.
+//! The run that all steps share: its context, clock, ledger and notifications, and the events that it reports.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use super::clock::{RunClock, millis};
 use super::context::Context;
 use super::ledger::RunLedger;
-use super::notices::NoticeQueues;
+use super::notices::NoticeChannel;
 use crate::model::event::{Event, EventKind, Stage, StageTime};
 use crate::model::names::{ServiceName, StepId};
 use crate::model::pending::PendingCall;
@@ -26,7 +26,7 @@ pub(in crate::apply) struct Run<'a> {
     /// Signals that a start was launched: dependents that wait for no more may begin.
     pub(in crate::apply) launched: Notify,
     ledger: Mutex<RunLedger>,
-    pub(in crate::apply) notices: NoticeQueues,
+    pub(in crate::apply) notices: NoticeChannel,
     holds_unreadable: AtomicBool,
     masker: Masker,
     /// Recorded calls of earlier runs that are still to be made.
@@ -41,7 +41,7 @@ impl<'a> Run<'a> {
             admission: tokio::sync::Mutex::new(()),
             launched: Notify::new(),
             ledger: Mutex::default(),
-            notices: NoticeQueues::new(context.desired.notify.len()),
+            notices: NoticeChannel::new(context.desired.notify.len()),
             holds_unreadable: AtomicBool::new(false),
             masker: context.desired.masker(),
             earlier: context.earlier.to_vec(),

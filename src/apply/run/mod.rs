@@ -1,5 +1,7 @@
-//! State that the steps of one run share: its context, its clock, its ledger, and the outcomes of steps. Nothing here
-//! touches the machine.
+//! State that the steps of one run share: its context, its clock, its ledger, its notifications, and the outcomes of
+//! steps.
+//!
+//! In: the context of the caller. Out: events, and the outcome of the run. Nothing here touches the machine.
 
 mod clock;
 mod commitment;
@@ -18,7 +20,7 @@ pub(super) use self::clock::{Cancelled, millis, spoken};
 pub(super) use self::commitment::Commitment;
 pub(super) use self::handle::Run;
 pub(super) use self::ledger::Moved;
-pub(super) use self::notices::{Notice, NoticeQueue};
+pub(super) use self::notices::{Notice, Owed};
 pub(super) use self::outcome::{StepError, StepOutcome, WaitError};
 pub(super) use self::poll::poll_interval;
 pub(super) use self::reservation::{ReservationState, StartReservation};

@@ -1,108 +1,127 @@
-//! Queues of notifications, one for each notifier of the manifest. A queue never blocks the step that fills it.
+//! Channel of notifications to the workers of all notifiers. It never blocks the step that posts: a worker that lags misses
+//! the oldest ones, which remain owed.
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
 
 use crate::model::hooks::HookPayload;
 
-/// A switch of a whole machine makes about as many changes. The oldest beyond that wait for the next run.
-const QUEUE_MAX: usize = 64;
+/// Notifications that wait for one notifier. A switch of a whole machine makes about as many changes. The oldest beyond
+/// that wait for the next run.
+const WAITING_MAX: usize = 64;
 
-/// Notifications of one run, for each notifier in the manifest's order.
-pub(in crate::apply) struct NoticeQueues {
-    queues: Vec<NoticeQueue>,
+/// Notifications of one run.
+pub(in crate::apply) struct NoticeChannel {
+    /// `None`: closed.
+    sender: Mutex<Option<broadcast::Sender<Arc<Posted>>>>,
+    /// One for each notifier, in the manifest's order. `None`: its worker has it.
+    receivers: Mutex<Vec<Option<broadcast::Receiver<Arc<Posted>>>>>,
+    /// Notifications that were not delivered to their end, by notifier and in the order in which they were posted.
+    owed: Mutex<BTreeMap<(usize, u64), Owed>>,
+    posted: AtomicU64,
     /// True when nothing more is posted.
     closed: watch::Sender<bool>,
 }
 
 /// Notifications for one notifier.
-#[derive(Default)]
-pub(in crate::apply) struct NoticeQueue {
-    waiting: Mutex<VecDeque<Notice>>,
-    posted: Notify,
-    /// The notification that is being delivered.
-    under_way: Mutex<Option<Notice>>,
-    /// The oldest ones, where more were posted than the queue holds.
-    passed_over: Mutex<Vec<Notice>>,
+pub(in crate::apply) struct NoticeReceiver {
+    notifier: usize,
+    receiver: Option<broadcast::Receiver<Arc<Posted>>>,
 }
 
 /// One notification.
 #[derive(Clone, Debug)]
 pub(in crate::apply) struct Notice {
-    /// Key of its record; `None`: it could not be recorded.
-    pub(in crate::apply) id: Option<u64>,
+    /// Record and earlier tries.
+    pub(in crate::apply) owed: Owed,
     pub(in crate::apply) payload: HookPayload,
+}
+
+/// Record of a notification that is not delivered yet.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::apply) struct Owed {
+    /// Key of the record; `None`: it could not be recorded.
+    pub(in crate::apply) id: Option<u64>,
     /// Number of runs that tried in vain; `None`: this run made the notification itself.
     pub(in crate::apply) tries: Option<u32>,
 }
 
-impl NoticeQueues {
+/// A notification in the channel.
+#[derive(Debug)]
+pub(in crate::apply) struct Posted {
+    /// Position of its notifier in the manifest, and its number among all that were posted.
+    key: (usize, u64),
+    pub(in crate::apply) notice: Notice,
+}
+
+impl NoticeChannel {
     pub(super) fn new(notifiers: usize) -> Self {
-        Self { queues: (0..notifiers).map(|_| NoticeQueue::default()).collect(), closed: watch::Sender::new(false) }
-    }
-
-    /// Queues of the notifiers, in the manifest's order.
-    pub(in crate::apply) fn iter(&self) -> impl Iterator<Item = &NoticeQueue> {
-        self.queues.iter()
-    }
-
-    /// Puts a notification into the queue of one notifier, by its position in the manifest.
-    pub(in crate::apply) fn post(&self, notifier: usize, notice: Notice) {
-        if let Some(queue) = self.queues.get(notifier) {
-            queue.put(notice);
+        let sender = broadcast::Sender::new(WAITING_MAX * notifiers.max(1));
+        let receivers = (0..notifiers).map(|_| Some(sender.subscribe())).collect();
+        Self {
+            sender: Mutex::new(Some(sender)),
+            receivers: Mutex::new(receivers),
+            owed: Mutex::default(),
+            posted: AtomicU64::new(0),
+            closed: watch::Sender::new(false),
         }
     }
 
-    /// Closes the queues at the end of the run: the workers end when they have delivered the rest.
+    /// Returns the receiver of one notifier, by its position in the manifest.
+    pub(in crate::apply) fn receiver(&self, notifier: usize) -> NoticeReceiver {
+        let receiver = lock(&self.receivers).get_mut(notifier).and_then(Option::take);
+        NoticeReceiver { notifier, receiver }
+    }
+
+    /// Posts a notification to one notifier, by its position in the manifest.
+    pub(in crate::apply) fn post(&self, notifier: usize, notice: Notice) {
+        let key = (notifier, self.posted.fetch_add(1, Ordering::Relaxed));
+        lock(&self.owed).insert(key, notice.owed);
+        if let Some(sender) = lock(&self.sender).as_ref() {
+            // Without a receiver every worker has run out of time, and the notification remains owed.
+            let _ = sender.send(Arc::new(Posted { key, notice }));
+        }
+    }
+
+    /// Marks a notification as delivered.
+    pub(in crate::apply) fn delivered(&self, posted: &Posted) {
+        lock(&self.owed).remove(&posted.key);
+    }
+
+    /// Takes every notification of one notifier that was not delivered to its end.
+    pub(in crate::apply) fn take_owed(&self, notifier: usize) -> Vec<Owed> {
+        lock(&self.owed).extract_if((notifier, 0)..=(notifier, u64::MAX), |_, _| true).map(|(_, owed)| owed).collect()
+    }
+
+    /// Closes the channel at the end of the run: the workers end when they have delivered the rest.
     pub(in crate::apply) fn close(&self) {
+        lock(&self.sender).take();
         self.closed.send_replace(true);
-        self.queues.iter().for_each(|queue| queue.posted.notify_one());
     }
 
-    pub(in crate::apply) fn is_closed(&self) -> bool {
-        *self.closed.borrow()
-    }
-
-    /// Returns when the queues are closed.
+    /// Returns when the channel is closed.
     pub(in crate::apply) async fn closing(&self) {
         // The sender is a field of this struct, so that it exists as long as the wait.
         let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
     }
 }
 
-impl NoticeQueue {
-    fn put(&self, notice: Notice) {
-        let mut waiting = lock(&self.waiting);
-        if waiting.len() == QUEUE_MAX {
-            lock(&self.passed_over).extend(waiting.pop_front());
+impl NoticeReceiver {
+    /// Returns the next notification for this notifier; `None`: the channel is closed, and nothing is left in it.
+    pub(in crate::apply) async fn next(&mut self) -> Option<Arc<Posted>> {
+        let receiver = self.receiver.as_mut()?;
+        loop {
+            match receiver.recv().await {
+                Ok(posted) if posted.key.0 == self.notifier => return Some(posted),
+                // Those that were missed remain owed: they are reported at the end of the run.
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
+            }
         }
-        waiting.push_back(notice);
-        self.posted.notify_one();
-    }
-
-    /// Takes the next notification, which then counts as under way.
-    pub(in crate::apply) fn begin_next(&self) -> Option<Notice> {
-        let next = lock(&self.waiting).pop_front()?;
-        lock(&self.under_way).replace(next.clone());
-        Some(next)
-    }
-
-    /// Ends the delivery of the notification under way.
-    pub(in crate::apply) fn end(&self) {
-        lock(&self.under_way).take();
-    }
-
-    /// Returns when a notification was posted, or the queues were closed.
-    pub(in crate::apply) async fn when_posted(&self) {
-        self.posted.notified().await;
-    }
-
-    /// Takes every notification that was not delivered to its end.
-    pub(in crate::apply) fn take_undelivered(&self) -> Vec<Notice> {
-        let passed_over = std::mem::take(&mut *lock(&self.passed_over)).into_iter();
-        passed_over.chain(lock(&self.under_way).take()).chain(std::mem::take(&mut *lock(&self.waiting))).collect()
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::cli::answer::data;
 use crate::cli::exit::Exit;
 use crate::cli::stop::{Code, Stop};
+use crate::cli::terminal::log;
 use crate::cli::terminal::session::Session;
 use crate::cli::{opened, wire};
 use crate::files::output;
@@ -104,6 +105,8 @@ fn check(session: &Session, file: &Path, draft: &Draft) -> Exit {
 }
 
 async fn from_machine(session: &Session, args: &Args) -> Result<Draft, Stop> {
+    // No manifest is read that could name secrets.
+    log::no_secrets();
     let mut found = match &args.world {
         Some(world) => Found { facts: project::read_world(world)?, containers: BTreeMap::new(), programs: Vec::new() },
         None => wire::found(&session.environment).await,

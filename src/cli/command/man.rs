@@ -32,11 +32,17 @@ const FILES: [(&str, &str); 5] = [
 ];
 
 /// Variables that lcm heeds. What manifests name besides is theirs.
-const ENVIRONMENT: [(&str, &str); 20] = [
+const ENVIRONMENT: [(&str, &str); 22] = [
     ("LCM_STATE_DIR", "the state folder, in place of the above"),
     ("XDG_STATE_HOME", "the folder that has the state folder, for anybody but root; an absolute path"),
     ("LCM_LOCK", "the lock's file, in place of the above"),
     ("LCM_NVML_LIB", "NVIDIA's NVML library, where it is not found by itself; empty: none"),
+    (
+        "LCM_LOG",
+        "log of driver calls, programs, GPU reads and plans on stderr: error, warn, info, debug, trace or off, or a list such \
+         as runtime=debug,host=trace; off where it is not set",
+    ),
+    ("LCM_LOG_FORMAT", "text, or json for one object a line"),
     ("DOCKER_HOST", "the engine's socket, as unix:///…; a remote one must be named in the manifest"),
     ("DOCKER_CONTEXT", "the Docker context whose engine is asked, where DOCKER_HOST names none"),
     ("DOCKER_CONFIG", "the folder of Docker's contexts, in place of ~/.docker"),

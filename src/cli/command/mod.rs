@@ -1,4 +1,7 @@
 //! Commands of lcm, one file each, and their dispatch. None imports another.
+//!
+//! In: parsed arguments and the session. Out: data on stdout and an exit code. Not here: the cycle, which is
+//! `reconcile`'s, and rendering, which is `report`'s.
 
 mod adopt;
 mod apply;

@@ -6,8 +6,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tracing::{debug, warn};
+
+use crate::host::elapsed::elapsed_ms;
 use crate::model::desired::{DeclaredGpu, Desired};
 use crate::model::facts::{GpuFact, Reading};
 use crate::model::size::Mebibytes;
@@ -73,7 +76,14 @@ impl Gpus {
             return Reading::NotAsked;
         }
         let Some(worker) = &self.worker else { return declared::declared(desired) };
-        match worker.ask(self.deadline, &desired.declared_gpus).await {
+        let began = Instant::now();
+        let answer = worker.ask(self.deadline, &desired.declared_gpus).await;
+        let took_ms = elapsed_ms(began);
+        match &answer {
+            Ok(gpus) => debug!(target: "host", gpus = gpus.as_ref().map(Vec::len), took_ms, "GPU driver read"),
+            Err(error) => warn!(target: "host", took_ms, %error, "GPU driver not readable"),
+        }
+        match answer {
             Ok(Some(mut gpus)) => {
                 for gpu in &mut gpus {
                     complete(gpu, &desired.declared_gpus);

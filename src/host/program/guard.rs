@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as Pair;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -15,7 +15,9 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
+use tracing::{debug, warn};
 
+use crate::host::elapsed::elapsed_ms;
 use crate::host::proc;
 use crate::host::program::descent::{self, END_WAIT};
 use crate::host::program::environment::Invocation;
@@ -44,6 +46,17 @@ pub(crate) struct Guarded<'a> {
 impl Guarded<'_> {
     /// Runs it and returns when nothing of it is left, or what is left can't be ended.
     pub(crate) async fn run(&self, stdout: Stdio, stderr: Stdio) -> io::Result<Report> {
+        let began = Instant::now();
+        let ended = self.run_unlogged(stdout, stderr).await;
+        let (program, took_ms) = (self.invocation.program.display(), elapsed_ms(began));
+        match &ended {
+            Ok(Report { outcome, .. }) => debug!(target: "host", %program, took_ms, ?outcome, "program ended"),
+            Err(error) => warn!(target: "host", %program, took_ms, %error, "program not run"),
+        }
+        ended
+    }
+
+    async fn run_unlogged(&self, stdout: Stdio, stderr: Stdio) -> io::Result<Report> {
         let (ours, theirs) = Pair::pair()?;
         ours.set_nonblocking(true)?;
         let mut control = UnixStream::from_std(ours)?;

@@ -1,4 +1,7 @@
 //! Programs that lcm runs beside services: probes, evictions, hooks. Each runs under a guardian and leaves nothing behind.
+//!
+//! In: an invocation and its deadline. Out: its exit, and an excerpt of its output where that is wanted. Not here:
+//! services, which outlive lcm.
 
 pub(crate) mod command;
 pub(crate) mod converse;

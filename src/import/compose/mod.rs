@@ -1,5 +1,8 @@
 //! A draft from Compose files. Where both have a word it is taken over; what lcm has no word for is a comment at the
 //! service and a note.
+//!
+//! In: the text of the files. Out: a draft and its notes. Not here: reading of files, and the text of the manifest,
+//! which `writer` lays out.
 
 mod environment;
 mod gpu;

@@ -1,5 +1,7 @@
-//! Wire to [`Desired`], with defaults filled in and everything checked that one file or one value can't tell. Pure:
-//! files, env files and lcm's environment come in as values.
+//! Wire to [`Desired`], with defaults filled in and everything checked that one file or one value can't tell.
+//!
+//! In: wire types, and the files, env files and environment that they name as values. Out: [`Desired`], or every
+//! problem with its place. Pure: nothing is opened here.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

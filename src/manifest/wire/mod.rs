@@ -1,5 +1,7 @@
-//! A manifest file as it is written. The doc comments here are what editors show, through the JSON schema; rules that
-//! need more than one value are `resolve`'s.
+//! A manifest file as it is written. The doc comments here are what editors show, through the JSON schema.
+//!
+//! In: nodes of a YAML tree. Out: typed keys with their places, and the schema. Not here: rules that need more than
+//! one value, which are `resolve`'s.
 
 pub(crate) mod example;
 pub(crate) mod health;

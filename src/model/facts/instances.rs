@@ -99,7 +99,7 @@ impl Attribution {
     }
 }
 
-/// Readings by runtime. As they come from a file they are [`Instances::unread`], until the runtimes have read them.
+/// Readings by runtime. As they come from a file they are unread, until the runtimes have read them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Instances {
     read: BTreeMap<RuntimeName, Box<dyn RuntimeFacts>>,

@@ -1,4 +1,7 @@
 //! Services that are containers of one Docker engine: its keys, its readings, its effects.
+//!
+//! In: the `container` of a manifest and answers of the engine. Out: facts, observations and effects. Pure except
+//! `drive`. Not here: GPUs, ports and probes, which are `host`'s.
 
 pub mod drive;
 mod expected;

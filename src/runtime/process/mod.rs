@@ -1,4 +1,7 @@
 //! Services that are process trees of this host, each started under a shim.
+//!
+//! In: the `process` of a manifest and readings of the kernel. Out: facts, observations and effects. Pure except
+//! `drive`. Not here: programs that run beside services, which are `host`'s.
 
 pub mod drive;
 pub mod facts;

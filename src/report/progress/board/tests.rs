@@ -11,6 +11,9 @@ use crate::report::fold::columns;
 use crate::report::print::{Size, redrawn};
 use crate::report::style::Style;
 
+#[path = "../../../../tests/support/reflow.rs"]
+mod reflow;
+
 const SIZE: Size = Size { rows: 24, columns: 80 };
 
 fn at(second: i64) -> Timestamp {
@@ -193,4 +196,35 @@ fn lines_that_a_narrower_terminal_has_broken_are_taken_away_whole() {
     terminal.process(redrawn(&[], &lines, narrow).as_bytes());
     terminal.process(redrawn(&lines, &["z".to_owned()], narrow).as_bytes());
     assert_eq!(terminal.screen().contents(), "kept\nz");
+}
+
+#[test]
+fn a_terminal_that_is_resized_while_steps_run_keeps_no_torn_line() {
+    let mut few = Board::default();
+    for number in 0..3 {
+        few.tell(&started(Action::Start, number, Some(95_000)), at(0));
+        few.tell(&stage(Action::Start, number, Stage::Health, Some("loads its model, 60% of 12 GiB")), at(1));
+    }
+    for (board, is_kept) in [(few, true), (forty(), false)] {
+        let mut terminal = vt100::Parser::new(24, 80, 0);
+        terminal.process(b"$ lcm apply\r\n");
+        let mut before = Vec::new();
+        for (second, columns) in (42..).zip([80_u16, 40, 80, 20, 63, 120, 30, 79, 200]) {
+            // The terminal changes between two drawings, and lcm sees it with the next one.
+            terminal = reflow::resized(&terminal, 24, columns);
+            let size = Size { rows: 24, columns: columns.into() };
+            let lines = board.lines(at(second), size, Style::PLAIN);
+            terminal.process(redrawn(&before, &lines, size).as_bytes());
+            let screen = terminal.screen();
+            let drawn: Vec<&str> = lines.iter().map(|line| line.trim_end()).collect();
+            let shown = screen.contents();
+            let stand: Vec<&str> = shown.lines().filter(|line| !line.starts_with('$')).collect();
+            assert_eq!(stand, drawn, "{columns} columns");
+            assert!(!is_kept || shown.starts_with("$ lcm apply\n"), "{shown}");
+            assert!(!screen.hide_cursor() && screen.cursor_position().1 == 0, "{shown}");
+            before = lines;
+        }
+        terminal.process(redrawn(&before, &[], Size { rows: 24, columns: 200 }).as_bytes());
+        assert_eq!(terminal.screen().contents().trim_start_matches("$ lcm apply"), "", "nothing is left");
+    }
 }

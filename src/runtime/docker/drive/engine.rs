@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use bollard::errors::Error;
 use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
+use tracing::debug;
 
+use crate::host::elapsed::elapsed_ms;
 use crate::runtime::DriverError;
 use crate::runtime::docker::drive::home::Home;
 use crate::runtime::docker::drive::scope::{ImageMarks, Scope};
@@ -47,7 +49,16 @@ impl Engine {
     ) -> BoxFuture<'a, Result<T, DriverError>> {
         let what = what.into();
         Box::pin(async move {
-            match tokio::time::timeout(deadline, call).await {
+            let began = Instant::now();
+            let ended = tokio::time::timeout(deadline, call).await;
+            let result = match &ended {
+                Ok(Ok(_)) => "succeeded".to_owned(),
+                Ok(Err(error)) => error.to_string(),
+                Err(_elapsed) => "timed out".to_owned(),
+            };
+            let (endpoint, took_ms) = (&*self.endpoint, elapsed_ms(began));
+            debug!(target: "runtime", endpoint, request = what, took_ms, result, "engine answered");
+            match ended {
                 Ok(Ok(value)) => Ok(value),
                 Ok(Err(error)) => Err(failure(&self.endpoint, what, &error)),
                 Err(_elapsed) => Err(DriverError::NoEngine {

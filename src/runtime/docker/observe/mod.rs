@@ -1,4 +1,7 @@
 //! Containers as services: the observer of this runtime. Pure.
+//!
+//! In: facts of containers, and the manifest. Out: the observed state of each service, drift, claims and orphans. Not
+//! here: decisions.
 
 mod claims;
 pub(crate) mod container;

@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
+use tracing::debug;
 
 use crate::files::{kernel, own, pid_file};
+use crate::host::elapsed::elapsed_ms;
 use crate::host::gpu::visible;
 use crate::host::program::environment::Invocation;
 use crate::host::program::scope;
@@ -64,15 +67,29 @@ pub(crate) async fn start(
     if let Some(pid) = shim.id().and_then(|pid| i32::try_from(pid).ok()) {
         reservations::hand_over(&processes.environment, start.reserving(), pid)?;
     }
-    match timeout(ANSWER_WAIT, handshake(&mut shim, &orders)).await {
+    let began = Instant::now();
+    let answer = timeout(ANSWER_WAIT, handshake(&mut shim, &orders)).await;
+    let (service, took_ms) = (service.name.as_str(), elapsed_ms(began));
+    debug!(target: "runtime", service, shim_pid = shim.id(), took_ms, ?answer, "shim answered");
+    answered(answer, salt, service, &folder)
+}
+
+/// Returns the salt of a service that the shim has started.
+fn answered(
+    answer: Result<io::Result<Answer>, Elapsed>,
+    salt: String,
+    service: &str,
+    folder: &Folder,
+) -> Result<String, DriverError> {
+    match answer {
         Ok(Ok(Answer::Pid(_))) => Ok(salt),
         Ok(Ok(Answer::Error(reason))) if reason.starts_with("already running") => {
-            Err(DriverError::Refused(format!("`{}` is {reason}", service.name)))
+            Err(DriverError::Refused(format!("`{service}` is {reason}")))
         }
-        Ok(Ok(Answer::Error(reason))) => Err(DriverError::Missing(format!("`{}` can't run: {reason}", service.name))),
+        Ok(Ok(Answer::Error(reason))) => Err(DriverError::Missing(format!("`{service}` can't run: {reason}"))),
         Ok(Err(source)) => {
-            let complaint = complaint(&folder);
-            let name = &service.name;
+            let complaint = complaint(folder);
+            let name = service;
             if source.kind() == io::ErrorKind::UnexpectedEof && complaint.is_empty() {
                 let reason = "ended before it said whether that runs (did somebody kill it?): the next apply finds out";
                 return Err(DriverError::Refused(format!("the shim of `{name}` {reason}")));
@@ -81,7 +98,7 @@ pub(crate) async fn start(
         }
         Err(_) => {
             // It may have got as far as starting the service: the next look tells.
-            let what = format!("the shim of `{}` gave no answer for {} s", service.name, ANSWER_WAIT.as_secs());
+            let what = format!("the shim of `{service}` gave no answer for {} s", ANSWER_WAIT.as_secs());
             Err(DriverError::Io { what, source: io::ErrorKind::TimedOut.into() })
         }
     }

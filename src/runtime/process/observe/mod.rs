@@ -1,4 +1,7 @@
 //! Process trees as services: the observer of this runtime. Pure.
+//!
+//! In: facts of process trees, and the manifest. Out: the observed state of each service, and drift. Not here:
+//! decisions.
 
 mod drift;
 pub(crate) mod tree;
