@@ -23,7 +23,7 @@
 //! - `model`, `syntax`, `import`, `observe`, `plan`, `manifest::resolve` and each runtime except its `drive` are pure: no clock,
 //!   I/O, async, environment, logger or chance.
 //! - Only `runtime` and `host` touch the machine. A runtime is one folder and one line in the registry.
-//! - One door each: files in `files`, the terminal in `report` and `cli`, YAML in `syntax`, SQLite in `store`, the log in
+//! - One door each: files in `files`, the terminal in `report` and `cli`, YAML in `syntax`, `SQLite` in `store`, the log in
 //!   `runtime`, `host`, `reconcile` and `cli`. Unsafe code has one file.
 //! - A file has fewer than 500 lines and a `//!` head, a function fewer than 70 lines. Nothing is left undone or `allow`ed.
 #![deny(unsafe_code)]
