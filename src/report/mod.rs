@@ -4,6 +4,7 @@
 //! Nothing is judged here: a report says what `model` types hold. Where it is written to is in [`mod@print`] alone.
 
 pub mod bar;
+mod bottom;
 pub mod feed;
 pub mod fold;
 pub mod github;
@@ -19,6 +20,7 @@ pub mod problems;
 pub mod progress;
 pub mod screen;
 pub mod sheet;
+mod size;
 pub mod status;
 pub mod style;
 pub mod table;

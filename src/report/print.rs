@@ -1,7 +1,6 @@
 //! The one door to stdout and stderr. A reader that went away (`lcm plan | head`) is no error.
 //!
-//! Lines that move at the bottom of a terminal are drawn here, so that whatever is written meanwhile stands above them.
-//! The cursor is never hidden and always at the beginning of the line below: however lcm ends, nothing has to be restored.
+//! Lines that move at the bottom of a terminal stand below whatever is written meanwhile, since both pass here.
 //! Where the second screen is taken, something has, and that is known here: whoever ends lcm leaves it first.
 
 use std::collections::VecDeque;
@@ -14,11 +13,12 @@ use std::time::Duration;
 
 use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 
-use crate::report::fold::columns;
+use crate::report::bottom::Bottom;
 use crate::report::output::Output;
+pub use crate::report::size::Size;
 
 /// A process has one terminal, and these lines move on it.
-static MOVING: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static MOVING: Mutex<Option<Bottom>> = Mutex::new(None);
 
 /// And it has one second screen.
 static TAKEN: Mutex<Option<Taken>> = Mutex::new(None);
@@ -38,20 +38,6 @@ const ENTER: &str = "\u{1b}[?1049h\u{1b}[?25l\u{1b}[?7l\u{1b}[H\u{1b}[2J";
 
 /// The terminal as it was.
 const LEAVE: &str = "\u{1b}[?7h\u{1b}[?25h\u{1b}[?1049l";
-
-/// Of a terminal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
-    pub rows: usize,
-    pub columns: usize,
-}
-
-/// One that does not tell.
-impl Default for Size {
-    fn default() -> Self {
-        Self { rows: 24, columns: 80 }
-    }
-}
 
 /// The terminal's second screen while it is drawn on. The first one is as it was once this is dropped.
 #[derive(Debug)]
@@ -195,12 +181,13 @@ pub fn size_of(stream: impl AsFd) -> Option<Size> {
 }
 
 /// From now on these lines move at the bottom of the terminal; none: nothing does.
-pub fn moving(lines: Vec<String>) {
+pub fn moving(lines: &[String]) {
     let mut moving = MOVING.lock().unwrap_or_else(PoisonError::into_inner);
-    if !moving.is_empty() || !lines.is_empty() {
-        send(&redrawn(&moving, &lines, size()));
+    if !lines.is_empty() {
+        moving.get_or_insert_with(|| Bottom::on(send, size)).draw(lines);
+    } else if let Some(bottom) = moving.take() {
+        bottom.clear();
     }
-    *moving = lines;
 }
 
 /// A panic tells of itself on the first screen of a terminal on which nothing moves.
@@ -211,9 +198,10 @@ pub fn still_on_panic() {
         // The panicking thread may hold the lock: then the message stands below these lines. Otherwise no other thread
         // draws until the message is complete.
         let mut moving = MOVING.try_lock();
-        if let Ok(moving) = &mut moving {
-            send(&erased(moving, size()));
-            moving.clear();
+        if let Ok(moving) = &mut moving
+            && let Some(bottom) = moving.take()
+        {
+            bottom.clear_in_panic();
         }
         tell(panic);
     }));
@@ -222,25 +210,10 @@ pub fn still_on_panic() {
 /// Writes where those lines stand, which then stand below.
 fn above<R>(write: impl FnOnce() -> R) -> R {
     let moving = MOVING.lock().unwrap_or_else(PoisonError::into_inner);
-    if moving.is_empty() {
-        return write();
+    match &*moving {
+        Some(bottom) => bottom.suspend(write),
+        None => write(),
     }
-    send(&erased(&moving, size()));
-    let written = write();
-    send(&redrawn(&[], &moving, size()));
-    written
-}
-
-/// What a terminal is to be told so that these lines stand where those stood.
-pub(super) fn redrawn(before: &[String], after: &[String], size: Size) -> String {
-    let lines: String = after.iter().flat_map(|line| [line, "\r\n"]).collect();
-    erased(before, size) + &lines
-}
-
-/// Takes lines away, by the rows that they take now: a terminal that became narrower has broken them.
-fn erased(lines: &[String], size: Size) -> String {
-    let rows: usize = lines.iter().map(|line| columns(line).div_ceil(size.columns.max(1)).max(1)).sum();
-    if rows == 0 { String::new() } else { format!("\u{1b}[{rows}A\r\u{1b}[J") }
 }
 
 #[cfg(test)]

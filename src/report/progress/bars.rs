@@ -69,7 +69,7 @@ impl Bars {
             drop(stop);
             let _ = thread.join();
         }
-        print::moving(Vec::new());
+        print::moving(&[]);
     }
 }
 
@@ -94,7 +94,7 @@ fn wide(size: Size, style: Style) -> Style {
 fn draw(board: &Mutex<Option<Board>>, style: Style) {
     let board = lock(board);
     if let Some(board) = board.as_ref() {
-        print::moving(board.lines(Timestamp::now(), print::size(), style));
+        print::moving(&board.lines(Timestamp::now(), print::size(), style));
     }
 }
 

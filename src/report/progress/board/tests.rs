@@ -1,5 +1,7 @@
 //! Which steps are shown and what is said of the others, and that a terminal shows just that.
 
+use std::sync::{Arc, Mutex};
+
 use insta::assert_snapshot;
 use jiff::Timestamp;
 
@@ -7,14 +9,36 @@ use super::Board;
 use crate::model::event::{EventKind, Outcome, Stage};
 use crate::model::lifecycle::Action;
 use crate::model::names::StepId;
+use crate::report::bottom::Bottom;
 use crate::report::fold::columns;
-use crate::report::print::{Size, redrawn};
+use crate::report::print::Size;
 use crate::report::style::Style;
 
 #[path = "../../../../tests/support/reflow.rs"]
 mod reflow;
 
 const SIZE: Size = Size { rows: 24, columns: 80 };
+
+/// What a terminal is sent so that these lines stand where those stood.
+fn redrawn(before: &[String], after: &[String], size: Size) -> String {
+    let sent: Arc<Mutex<String>> = Arc::default();
+    // They were drawn where they fitted.
+    let asked = Arc::new(Mutex::new(Size { rows: 1000, columns: 1000 }));
+    let (into, of) = (Arc::clone(&sent), Arc::clone(&asked));
+    let bottom = Bottom::on(move |text| into.lock().expect("sound").push_str(text), move || *of.lock().expect("sound"));
+    if !before.is_empty() {
+        bottom.draw(before);
+        sent.lock().expect("sound").clear();
+    }
+    *asked.lock().expect("sound") = size;
+    if after.is_empty() {
+        bottom.clear();
+    } else {
+        bottom.draw(after);
+    }
+    // Before it is dropped, which takes the lines away.
+    std::mem::take(&mut *sent.lock().expect("sound"))
+}
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("in range")

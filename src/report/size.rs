@@ -1,0 +1,15 @@
+//! Size of a terminal.
+
+/// Size of a terminal, in letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    pub rows: usize,
+    pub columns: usize,
+}
+
+/// Size of a terminal that does not tell.
+impl Default for Size {
+    fn default() -> Self {
+        Self { rows: 24, columns: 80 }
+    }
+}
