@@ -371,7 +371,7 @@ pub(crate) fn saved_plan(text: &str, most: &Value, at: &str) -> Value {
         json!({
             "id": id, "service": text, "action": action, "route": ["online", "stopping", "offline"], "needs": ["b", "a"],
             "gpus": [text], "vram_mib": most, "reason": { "code": "rule", "message": text, "by": text },
-            "expect": { "instance": { "container": { "id": text, "name": text } }, "state": "online" },
+            "expect": { "instance": { "runtime": "docker", "id": text, "name": text }, "state": "online" },
             "spec": text, "diff": text.replace("error[", "+error["), "estimate_ms": most,
         })
     };
@@ -383,7 +383,7 @@ pub(crate) fn saved_plan(text: &str, most: &Value, at: &str) -> Value {
         "blocked": [{ "service": text, "reason": why }],
         "held": [{ "service": text, "reason": why, "by": text, "since": at }],
         "orphans": [{
-            "service": text, "instance": { "tree": { "id": text } }, "state": "online", "message": text,
+            "service": text, "instance": { "runtime": "process", "id": text }, "state": "online", "message": text,
         }],
         "gpus": [gpu.clone(), gpu], "warnings": [text],
     })

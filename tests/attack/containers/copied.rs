@@ -114,8 +114,8 @@ fn a_command_in_a_label_is_never_run() {
     let id = host.run_container(&[&["--name", &name][..], &words, &run].concat());
     let plan = shop.plan();
     let orphan = plan.json()["orphans"][0].clone();
-    assert_eq!(orphan["instance"]["container"]["id"], id.as_str(), "{plan}");
-    assert_eq!(orphan["instance"]["container"]["name"], name.as_str(), "{plan}");
+    assert_eq!(orphan["instance"]["id"], id.as_str(), "{plan}");
+    assert_eq!(orphan["instance"]["name"], name.as_str(), "{plan}");
     shop.owner.goes_down(&shop.manifest);
     shop.canary.assert_untouched();
 }
