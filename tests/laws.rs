@@ -78,8 +78,6 @@ const ROOMS_OF_A_RUNTIME: &[(&str, &[&str])] = &[
 
 /// Files that name a runtime from outside of its folder.
 const NAMES_A_RUNTIME: &[&str] = &[
-    "src/cli/command/init.rs",
-    "src/cli/outputs.rs",
     "src/cli/wire.rs",
     "src/import/machine.rs",
     "src/main.rs",

@@ -7,7 +7,6 @@ use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
 use crate::files::named;
 use crate::reconcile::wire;
-use crate::runtime::process::drive;
 use crate::shared;
 
 /// Refuses a file that this run reads, or one in lcm's own folders.
@@ -24,7 +23,7 @@ pub(super) fn check(session: &Session, manifest: &Path, file: &Path) -> Result<(
     if wire::manifest_files(manifest, environment).iter().any(|read| named::identity(read) == identity) {
         return refused("read by this command");
     }
-    if identity.starts_with(named::identity(&drive::state_dir(environment))) {
+    if identity.starts_with(named::identity(&wire::state_folder(environment))) {
         return refused("in lcm's state folder");
     }
     if is_beside_lock(&identity, &shared::lock(environment)) {

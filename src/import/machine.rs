@@ -4,7 +4,7 @@
 mod memory;
 mod programs;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::import::draft::{Draft, ModeDraft, Notes, head, modes};
 use crate::import::machine::memory::{STEP, STEP_SMALL, rounded, size};
@@ -48,6 +48,21 @@ impl Adopted<'_> {
     fn wants_gpu(&self) -> bool {
         self.found.asks_for_gpu || !self.held.is_empty()
     }
+}
+
+/// Leaves only the containers of these names, or of these Compose projects. The error is a name that is neither's.
+pub fn narrow(found: &mut Found, only: &[String]) -> Result<(), String> {
+    let Some(containers) = found.facts.docker_mut().containers.known_mut().filter(|_| !only.is_empty()) else {
+        return Ok(());
+    };
+    let names = containers.iter().flat_map(|one| [Some(one.name.as_str()), one.compose_project.as_deref()]);
+    let known: BTreeSet<&str> = names.flatten().collect();
+    if let Some(unknown) = only.iter().find(|name| !known.contains(name.as_str())) {
+        return Err(unknown.clone());
+    }
+    let is_in = |name: &str| only.iter().any(|wanted| wanted == name);
+    containers.retain(|container| is_in(&container.name) || container.compose_project.as_deref().is_some_and(is_in));
+    Ok(())
 }
 
 /// Drafts a manifest of this name from what was found.

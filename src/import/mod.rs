@@ -15,5 +15,5 @@ mod translate;
 mod writer;
 
 pub use draft::{Draft, Setting};
-pub use machine::machine;
+pub use machine::{machine, narrow};
 pub use translate::{Given, translate};

@@ -1,6 +1,6 @@
 //! `lcm init`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use crate::cli::answer::data;
@@ -10,14 +10,13 @@ use crate::cli::terminal::log;
 use crate::cli::terminal::session::Session;
 use crate::cli::{opened, wire};
 use crate::files::output;
-use crate::import::{Draft, Given, Setting, machine, translate};
+use crate::import::{Draft, Given, Setting, machine, narrow, translate};
 use crate::manifest::Choice;
 use crate::model::found::Found;
 use crate::reconcile::files;
 use crate::reconcile::project;
 use crate::report::output::Output;
 use crate::report::table::counted;
-use crate::runtime::docker::facts::DockerReading as _;
 use crate::syntax::Environment;
 
 /// stdout.
@@ -111,30 +110,12 @@ async fn from_machine(session: &Session, args: &Args) -> Result<Draft, Stop> {
         Some(world) => Found { facts: project::read_world(world)?, containers: BTreeMap::new(), programs: Vec::new() },
         None => wire::found(&session.environment).await,
     };
-    narrow(&mut found, &args.only)?;
+    narrow(&mut found, &args.only).map_err(|unknown| {
+        let message = format!("there is no container and no Compose project `{unknown}` here");
+        Stop::refused(Code::UnknownName, message)
+    })?;
     let name = args.name.clone().unwrap_or_else(|| folder_of(&args.file));
     Ok(machine(&found, &name))
-}
-
-/// Leaves only these containers.
-fn narrow(found: &mut Found, only: &[String]) -> Result<(), Stop> {
-    let Some(containers) = found.facts.docker_mut().containers.known_mut().filter(|_| !only.is_empty()) else {
-        return Ok(());
-    };
-    let known: BTreeSet<&str> = containers
-        .iter()
-        .flat_map(|container| [Some(container.name.as_str()), container.compose_project.as_deref()])
-        .flatten()
-        .collect();
-    if let Some(unknown) = only.iter().find(|name| !known.contains(name.as_str())) {
-        return Err(Stop::refused(
-            Code::UnknownName,
-            format!("there is no container and no Compose project `{unknown}` here"),
-        ));
-    }
-    let is_in = |name: &str| only.iter().any(|wanted| wanted == name);
-    containers.retain(|container| is_in(&container.name) || container.compose_project.as_deref().is_some_and(is_in));
-    Ok(())
 }
 
 fn from_files(session: &Session, args: &Args) -> Result<Draft, Stop> {
