@@ -215,9 +215,7 @@ fn a_runtime_is_named_in_its_folder_alone() {
 fn a_room_of_a_runtime_knows_its_stage_alone() {
     let mut broken = Vec::new();
     for file in Source::all("src/runtime") {
-        let Some(runtime) = runtime_of(&file.path) else { continue };
-        let inner = file.path.trim_start_matches(&format!("src/runtime/{runtime}/"));
-        let room = inner.split('/').next().unwrap_or(inner).trim_end_matches(".rs");
+        let Some(room) = room_of_a_runtime(&file.path) else { continue };
         let known = ROOMS_OF_A_RUNTIME.iter().find(|(name, _)| *name == room).map_or(&[][..], |(_, known)| known);
         for (at, stage, _) in file.crate_paths() {
             let is_pure_stage = ["manifest", "syntax", "observe", "sim"].contains(&stage.as_str());

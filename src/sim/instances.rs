@@ -49,7 +49,7 @@ pub(crate) trait SimulatedInstances: Send + Sync {
         false
     }
 
-    /// Returns the GPUs that an instance uses whatever it is given; `None`: it uses those that it is given.
+    /// Returns the GPUs that an instance was made with and uses in place of those that it is given; `None`: it uses those that it is given.
     fn fixed_gpus(&self, _: &Facts, _: &Service, _: &str) -> Option<Vec<GpuId>> {
         None
     }

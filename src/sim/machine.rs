@@ -77,7 +77,7 @@ impl Machine {
         result
     }
 
-    /// lcm is gone: whoever waits here waits for ever, and is dropped by the test.
+    /// lcm is gone: a caller waits here for ever, and is dropped by the test.
     async fn go_down(&self) {
         self.lock().down = true;
         self.crashed.notify_one();

@@ -1,7 +1,6 @@
 //! Listeners of this host attributed to services and containers. Pure.
 
-use crate::model::facts::Attribution;
-use crate::model::facts::{ListenerFact, Owner};
+use crate::model::facts::{Attribution, ListenerFact, Owner};
 
 /// Attributes what descent and control groups alone can't: adopted trees, and ports that an engine forwards.
 pub(super) fn attribute(listeners: &mut [ListenerFact], owned: &[Attribution]) {
@@ -18,8 +17,7 @@ pub(super) fn attribute(listeners: &mut [ListenerFact], owned: &[Attribution]) {
 mod tests {
     use super::attribute;
     use crate::host::ports::describe;
-    use crate::model::facts::Attribution;
-    use crate::model::facts::{ListenerFact, Owner};
+    use crate::model::facts::{Attribution, ListenerFact, Owner};
 
     fn stranger(port: u16, pid: i32) -> ListenerFact {
         ListenerFact { port, address: None, pid: Some(pid), program: Some("python3".into()), owner: Owner::Stranger }

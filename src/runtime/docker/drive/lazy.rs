@@ -59,7 +59,7 @@ impl Docker {
 
     /// The engine, where the manifest has any use for one.
     pub(super) fn wanted(&self) -> Option<&Engine> {
-        self.engine().ok().filter(|_| self.is_asked)
+        if self.is_asked { self.engine().ok() } else { None }
     }
 
     /// Reads what this manifest can touch, and what holds room beside that.
