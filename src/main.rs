@@ -3,10 +3,10 @@
 
 use std::process::ExitCode;
 
-use lcm::runtime::process::drive;
+use lcm::runtime::helpers;
 
 fn main() -> ExitCode {
-    if let Some(code) = drive::helper_main() {
+    if let Some(code) = helpers::run() {
         return ExitCode::from(code);
     }
     ExitCode::from(lcm::cli::main().code())

@@ -76,16 +76,11 @@ const ROOMS_OF_A_RUNTIME: &[(&str, &[&str])] = &[
     ("sim", &["sim"]),
 ];
 
-/// Files that name a runtime from outside of its folder.
-const NAMES_A_RUNTIME: &[&str] = &[
-    "src/cli/wire.rs",
-    "src/import/machine.rs",
-    "src/main.rs",
-    "src/reconcile/wire.rs",
-    "src/runtime/machine.rs",
-    "src/runtime/machine/found.rs",
-    "src/runtime/machine/surroundings.rs",
-];
+/// Files that name a runtime from outside of its folder: an import reads what other tools wrote for it.
+const NAMES_A_RUNTIME: &[&str] = &["src/import/machine.rs"];
+
+/// Files with a runtime's name in a string: instances of earlier formats, and a word of systemd's.
+const WRITES_A_RUNTIME: &[&str] = &["src/model/instance.rs", "src/host/program/scope.rs"];
 
 /// What a pure stage has no use for: machine, clock, environment, concurrency, output, chance.
 const IMPURE: &[&str] = &[
@@ -202,6 +197,18 @@ fn a_runtime_is_named_in_its_folder_alone() {
                 naming.insert(file.path.as_str().to_owned());
                 if !NAMES_A_RUNTIME.contains(&file.path.as_str()) {
                     broken.push(format!("{}: {path}", file.place(at)));
+                }
+            }
+        }
+    }
+    for file in Source::all("src").iter().filter(|file| runtime_of(&file.path).is_none() && file.stage() != "import") {
+        for runtime in RUNTIMES {
+            let literal = format!("\"{runtime}\"");
+            for (at, _) in file.text.match_indices(&literal).filter(|(at, _)| !file.is_test_code(*at)) {
+                // A key in JSON, which is an example.
+                let is_part = file.text[at + literal.len()..].starts_with(':');
+                if !is_part && !WRITES_A_RUNTIME.contains(&file.path.as_str()) {
+                    broken.push(format!("{}: {literal}", file.place(at)));
                 }
             }
         }

@@ -6,25 +6,24 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use crate::host::identity::{self, Identity};
+use crate::host::proc;
 use crate::manifest;
-use crate::model::desired::{Desired, GpuRequest, Service};
+use crate::model::desired::Desired;
 use crate::model::facts::ProcessFact;
 use crate::model::found::Found;
-use crate::model::names::{ProjectName, ServiceName};
+use crate::model::names::ServiceName;
 use crate::reconcile::wire::SHIM;
 use crate::report::output::Output;
 use crate::report::sheet::Sheet;
 use crate::report::style::Style;
 use crate::runtime::DriverError;
-use crate::runtime::docker::intent::ExistingContainer;
 use crate::runtime::machine::Machine;
-use crate::runtime::process::drive;
 use crate::syntax::Environment;
 use crate::syntax::problem::Problems;
 
-/// Whether a process of this number has lived since then.
+/// Returns whether a process of this number has lived since then.
 pub(super) fn lives_since(pid: i32, since: Timestamp) -> bool {
-    drive::lives_since(pid, since)
+    proc::lives_since(pid, since)
 }
 
 /// Goes on as another user: uid, gid and groups. Returns only where that fails.
@@ -44,12 +43,7 @@ pub(super) fn manifest_schema() -> serde_json::Value {
 
 /// What runs here, looked at without a manifest.
 pub(super) async fn found(environment: &Environment) -> Found {
-    // Whose only use is to have use for an engine and for GPUs.
-    let runtime = ExistingContainer { container: "none".into(), accepts_auto_remove: false };
-    let service = Service { gpu: GpuRequest::Auto, ..Service::plain(ServiceName::new("none"), runtime) };
-    let desired = Desired::plain(ProjectName::new("none"), [service]);
-    let machine = Machine::new(&desired, environment, Path::new(SHIM));
-    machine.found(&desired).await
+    Machine::discover(environment, Path::new(SHIM)).await
 }
 
 /// The variables of an env file; none where it can't be read.
@@ -65,7 +59,7 @@ pub(super) fn adoptable(
     pid: i32,
 ) -> Result<ProcessFact, DriverError> {
     let machine = Machine::new(desired, environment, Path::new(SHIM));
-    machine.processes().adoptable(desired, service, pid)
+    machine.adoptable(desired, service, pid)
 }
 
 /// Makes a process that somebody else started this service's own, and says which one it is. The caller holds the host's lock.
@@ -76,5 +70,5 @@ pub(super) fn adopt(
     pid: i32,
 ) -> Result<ProcessFact, DriverError> {
     let machine = Machine::new(desired, environment, Path::new(SHIM));
-    machine.processes().adopt(desired, service, pid)
+    machine.adopt(desired, service, pid)
 }

@@ -7,19 +7,13 @@ use std::path::{Path, PathBuf};
 
 use crate::model::desired::Desired;
 use crate::model::facts::PathFact;
+use crate::model::names::RuntimeName;
 
-/// Working folders of processes, read now.
+/// Reads where the host paths of one runtime's services lead.
 #[must_use]
-pub fn of_processes(desired: &Desired) -> BTreeMap<String, PathFact> {
-    let processes = desired.services.values().filter(|service| service.object().is_none());
-    processes.flat_map(|service| read(&service.workload.spec.host_paths())).collect()
-}
-
-/// Host folders that containers mount, read now.
-#[must_use]
-pub fn of_containers(desired: &Desired) -> BTreeMap<String, PathFact> {
-    let containers = desired.services.values().filter(|service| service.object().is_some());
-    containers.flat_map(|service| read(&service.workload.spec.host_paths())).collect()
+pub fn of_runtime(desired: &Desired, runtime: &RuntimeName) -> BTreeMap<String, PathFact> {
+    let services = desired.services.values().filter(|service| service.workload.is_of(runtime));
+    services.flat_map(|service| read(&service.workload.spec.host_paths())).collect()
 }
 
 /// Reads where these paths lead; one that is not there is left out.

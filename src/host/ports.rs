@@ -13,9 +13,16 @@ use crate::model::facts::{ListenerFact, Owner, Reading};
 use crate::model::names::{ProjectName, ServiceName};
 
 /// Living processes of services, of one moment.
-pub(crate) trait ServiceProcesses {
+pub trait ServiceProcesses {
     /// Returns the project and the service that a process is of; `None`: it is of no service.
     fn service_of(&self, pid: i32) -> Option<(ProjectName, ServiceName)>;
+}
+
+/// Those of several runtimes.
+impl ServiceProcesses for Vec<Box<dyn ServiceProcesses>> {
+    fn service_of(&self, pid: i32) -> Option<(ProjectName, ServiceName)> {
+        self.iter().find_map(|processes| processes.service_of(pid))
+    }
 }
 
 /// Reads the listeners on these ports, by port and pid. `processes` is read after the sockets, and only where there are

@@ -49,7 +49,7 @@ pub(crate) fn local_port(probe: &Probe) -> Option<u16> {
             is_local(url.host_str()?).then(|| url.port_or_known_default()).flatten()
         }
         Probe::Tcp { host, port } => is_local(host).then_some(*port),
-        Probe::Exec(_) | Probe::Log(_) | Probe::Docker => None,
+        Probe::Exec(_) | Probe::Log(_) | Probe::Runtime => None,
     }
 }
 

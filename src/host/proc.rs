@@ -48,6 +48,8 @@ const MARK_BYTES_MAX: usize = 128 << 10;
 const NAME_BYTES_MAX: usize = 512;
 /// GPUs of one service: more than any machine has.
 const GPUS_MAX: usize = 256;
+/// Two clocks that count in hundredths of a second differ by less.
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
 
 /// What lcm wrote into the environment of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -332,6 +334,12 @@ fn container_id(group: &str) -> Option<&str> {
     let name = name.rsplit_once(':').map_or(name, |(_, id)| id);
     let name = PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
     Some(name).filter(is_id)
+}
+
+/// Returns whether a process of this number has lived since then, as far as this process sees it.
+pub(crate) fn lives_since(pid: i32, since: Timestamp) -> bool {
+    let started = stat(pid).filter(Stat::is_alive).and_then(|stat| started_at(stat.start_ticks, Timestamp::now()));
+    started.is_some_and(|started| started <= since + CLOCK_TOLERANCE)
 }
 
 /// When a process started, by the wall clock: good to some 20 ms, and off by whatever the clock was set since.

@@ -134,7 +134,7 @@ fn adopted<'a>(found: &'a Found, gpus: &[GpuFact], names: &mut Names) -> (Vec<Ad
             (ContainerState::Restarting, _) => AdoptedState::Ails("the engine restarts it over and over"),
             (ContainerState::Created | ContainerState::Exited, _) => AdoptedState::Stopped,
         };
-        let extra = found.containers.get(&fact.id).cloned().unwrap_or_else(|| FoundContainer {
+        let extra = found.discovered.containers.get(&fact.id).cloned().unwrap_or_else(|| FoundContainer {
             restart_policy: fact.restart_policy.clone(),
             ..FoundContainer::default()
         });

@@ -2,15 +2,14 @@
 //!
 //! Who comes from Compose brings its habits: each that has another place or another word here is answered by name.
 
-use crate::manifest::wire::service::BLOCK_KEYS;
+use crate::manifest::wire::service::{BLOCK_KEYS, BlockKeys};
 use crate::syntax::fault::{Fault, suggest};
 
 /// Which map the key stands in, told by a key that only this one has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Level {
     Service,
-    /// The block of the runtime that has this key.
-    Runtime(&'static str),
+    Runtime(&'static BlockKeys),
     Other,
 }
 
@@ -49,7 +48,7 @@ const SAME_AS: [(&[&str], &str); 13] = [
 /// An unknown key among those that are `expected`.
 pub(super) fn unknown_key(field: &str, expected: &[&str]) -> Fault {
     let level = level(expected);
-    if field == "restart" && matches!(level, Level::Service | Level::Runtime("docker")) {
+    if field == "restart" && may_be_compose(level) {
         let fault =
             Fault::new("lcm::manifest::restart", "`restart` is not a key of lcm", "who restarts what is lcm's to say");
         return fault.help(
@@ -66,10 +65,16 @@ pub(super) fn unknown_key(field: &str, expected: &[&str]) -> Fault {
 fn level(expected: &[&str]) -> Level {
     match () {
         () if expected.contains(&"depends_on") => Level::Service,
-        () => BLOCK_KEYS
-            .iter()
-            .find(|block| expected.contains(&block.mark))
-            .map_or(Level::Other, |block| Level::Runtime(block.runtime)),
+        () => BLOCK_KEYS.iter().find(|block| expected.contains(&block.mark)).map_or(Level::Other, Level::Runtime),
+    }
+}
+
+/// Returns true for a map in which people write keys of Compose's.
+fn may_be_compose(level: Level) -> bool {
+    match level {
+        Level::Service => true,
+        Level::Runtime(block) => block.has_compose_keys,
+        Level::Other => false,
     }
 }
 
@@ -81,11 +86,11 @@ fn elsewhere(field: &str, level: Level) -> Option<String> {
     match level {
         Level::Service if !takers.is_empty() => Some(format!("`{field}` stands below {}", takers.join(" or "))),
         Level::Service => owner.map(|runtime| format!("`{field}` stands below `{runtime}:`")),
-        Level::Runtime(here) if IN_SERVICE.contains(&field) => {
+        Level::Runtime(BlockKeys { runtime: here, .. }) if IN_SERVICE.contains(&field) => {
             Some(format!("`{field}` stands one level up, beside `{here}:`"))
         }
-        Level::Runtime(here) => {
-            let other = owner.filter(|runtime| *runtime != here);
+        Level::Runtime(BlockKeys { runtime: here, .. }) => {
+            let other = owner.filter(|runtime| runtime != here);
             other.map(|runtime| format!("`{field}` is a key of `{runtime}:`, not of `{here}:`"))
         }
         Level::Other => None,
@@ -94,7 +99,7 @@ fn elsewhere(field: &str, level: Level) -> Option<String> {
 
 /// A key of Compose's whose work is done by something else here.
 fn instead(field: &str, level: Level) -> Option<String> {
-    if !matches!(level, Level::Service | Level::Runtime("docker")) {
+    if !may_be_compose(level) {
         return None;
     }
     let help = match field {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::model::converged::FileText;
 use crate::model::endpoint::Endpoint;
 use crate::model::hooks::{Hooks, Notifier};
-use crate::model::names::{GoalName, GpuId, ModeName, ObjectName, ProjectName, ServiceName};
+use crate::model::names::{GoalName, GpuId, ModeName, ObjectName, ProjectName, RuntimeName, ServiceName};
 use crate::model::rules::Rules;
 use crate::model::secret::{Masker, Secret};
 use crate::model::size::Mebibytes;
@@ -66,8 +66,8 @@ pub struct Desired {
     /// Kept free on every GPU.
     pub reserve: Mebibytes,
     pub declared_gpus: Vec<DeclaredGpu>,
-    /// A remote engine that the manifest names; `None` is the local one.
-    pub engine_host: Option<String>,
+    /// Address of a runtime's endpoint that the manifest names; without one it is the local one.
+    pub endpoints: BTreeMap<RuntimeName, String>,
     pub services: BTreeMap<ServiceName, Service>,
     pub modes: BTreeMap<ModeName, Mode>,
     pub goals: BTreeMap<GoalName, Goal>,

@@ -15,10 +15,26 @@ use crate::model::size::Mebibytes;
 pub struct Found {
     /// Containers, lcm's own trees and GPUs. Nothing was probed.
     pub facts: Facts,
-    /// What these do not tell of containers, by the container's id; empty for a recorded world.
+    /// Empty for a recorded world.
+    pub discovered: Discovered,
+}
+
+/// Readings beside the facts, which no manifest's plan needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Discovered {
+    /// What the facts do not tell of containers, by the container's id.
     pub containers: BTreeMap<String, FoundContainer>,
     /// Who holds GPU memory outside of containers and of lcm, by the pid of its leader.
     pub programs: Vec<FoundProgram>,
+}
+
+impl Extend<Self> for Discovered {
+    fn extend<I: IntoIterator<Item = Self>>(&mut self, others: I) {
+        for other in others {
+            self.containers.extend(other.containers);
+            self.programs.extend(other.programs);
+        }
+    }
 }
 
 /// What a look at one container adds.

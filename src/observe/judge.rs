@@ -30,7 +30,7 @@ pub(crate) fn running(
 ) -> Verdict {
     let young = started_at.is_some_and(|started| service.health.may_be_starting(started, facts.observed_at));
     let verdict = match &service.health.probe {
-        None | Some(Probe::Docker) => by_engine(engine, young),
+        None | Some(Probe::Runtime) => by_engine(engine, young),
         Some(_) => by_probe(facts, service, young),
     };
     if !verdict.state.is_operational() {

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::host::program::environment;
+use crate::host::state;
 use crate::manifest::{self, Choice};
 use crate::model::desired::Desired;
 use crate::model::facts::Facts;
@@ -9,7 +11,6 @@ use crate::model::names::ProjectName;
 use crate::runtime::Driver;
 use crate::runtime::machine::Machine;
 use crate::runtime::masked::Masked;
-use crate::runtime::process::drive;
 use crate::sim::Sim;
 use crate::store::sqlite::Sqlite;
 use crate::syntax::Environment;
@@ -30,7 +31,7 @@ pub(crate) fn machine(desired: &Desired, environment: &Environment) -> Box<dyn D
 
 /// Where lcm keeps what outlives a run.
 pub(crate) fn state_folder(environment: &Environment) -> PathBuf {
-    drive::state_dir(environment)
+    state::state_dir(environment)
 }
 
 /// The store's file in a state folder.
@@ -56,7 +57,7 @@ pub(crate) fn project_name(entry: &Path, environment: &Environment) -> Option<Pr
 
 /// The present user's home folder.
 pub(crate) fn home(environment: &Environment) -> PathBuf {
-    drive::home(environment)
+    environment::home(environment)
 }
 
 /// Reads a manifest.

@@ -231,7 +231,7 @@ fn full_status() -> Status {
         "switched": { "word": "switch", "by": "kim", "since": "2026-11-20T10:00:00Z", "reason": "because" },
         "observed_at": "2026-11-20T10:00:00Z",
         "services": [{
-            "name": "web", "runtime": "process", "state": "online", "known": true, "next": [], "owned": true,
+            "name": "web", "runtime": "p", "state": "online", "known": true, "next": [], "owned": true,
             "operational": true, "available": true, "priority": -9_223_372_036_854_775_808_i64, "gpus": ["GPU-a"],
             "vram_declared_mib": u64::MAX, "vram_measured_mib": u64::MAX, "since": "9999-12-30T22:00:00Z",
             "reason": "it runs", "estimates": { "ready_ms": u64::MAX, "stopped_ms": 0, "vram_mib": u64::MAX },

@@ -1,6 +1,8 @@
 //! Contract of a runtime's driver: readings and effects of one service's instance. A driver decides nothing.
 
 use std::any::Any;
+use std::collections::BTreeMap;
+use std::io;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,11 +10,15 @@ use jiff::Timestamp;
 use regex_lite::Regex;
 
 use crate::host::error::DriverError;
+use crate::host::paths;
+use crate::host::ports::ServiceProcesses;
 use crate::model::claim::ClaimFact;
 use crate::model::desired::{Desired, Service};
-use crate::model::facts::{Attribution, ProbeReading, RuntimeFacts};
+use crate::model::enclosure::MountFact;
+use crate::model::facts::{Attribution, Facts, PathFact, ProbeReading, ProcessFact, RuntimeFacts};
+use crate::model::found::Discovered;
 use crate::model::instance::Instance;
-use crate::model::names::{ProjectName, RuntimeName};
+use crate::model::names::{ProjectName, RuntimeName, ServiceName};
 use crate::runtime::{LogMark, Logged, Look, Pause, Start, Stop};
 
 /// Driver of one runtime.
@@ -128,10 +134,56 @@ pub trait Runtime: Any + Send + Sync {
         None
     }
 
+    /// Returns a reader of the processes of its services; `None`: it has none on this host.
+    fn processes(&self) -> Option<ProcessReader> {
+        None
+    }
+
+    /// Reads where the host paths of its services lead, on the host that they are of.
+    fn paths(&self, desired: &Desired) -> BTreeMap<String, PathFact> {
+        paths::of_runtime(desired, &self.name())
+    }
+
+    /// Returns the host around the container that lcm runs in, as far as its endpoint has told it by now.
+    fn outer_host(&self) -> OuterHost {
+        OuterHost::default()
+    }
+
+    /// Reads the mounts of lcm's own container; `None`: its endpoint knows no such container.
+    async fn own_mounts(&self) -> Option<Vec<MountFact>> {
+        None
+    }
+
+    /// Reads what runs without a manifest, beside the facts of that moment.
+    async fn discover(&self, _: &Facts) -> Discovered {
+        Discovered::default()
+    }
+
+    /// Returns the process, where [`Runtime::adopt`] would take it for this service.
+    fn adoptable(&self, _: &Desired, _: &ServiceName, _: i32) -> Result<ProcessFact, DriverError> {
+        Err(self.unsupported("adopt a process for"))
+    }
+
+    /// Takes a foreign process for this service, until it ends. The caller holds the host's lock.
+    fn adopt(&self, _: &Desired, _: &ServiceName, _: i32) -> Result<ProcessFact, DriverError> {
+        Err(self.unsupported("adopt a process for"))
+    }
+
     /// Error of an effect that the runtime has not.
     fn unsupported(&self, what: &str) -> DriverError {
         DriverError::Refused(format!("the runtime `{}` can't {what} a service", self.name()))
     }
+}
+
+/// Reads the living processes of services, when it is called. Blocking.
+pub type ProcessReader = Box<dyn FnOnce() -> io::Result<Box<dyn ServiceProcesses>> + Send>;
+
+/// Host around the container that lcm runs in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OuterHost {
+    pub hostname: Option<String>,
+    /// Id of the host that instances are compared by.
+    pub id: Option<String>,
 }
 
 /// All that a runtime read at one time.

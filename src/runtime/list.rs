@@ -16,4 +16,18 @@ macro_rules! runtimes {
     };
 }
 
-pub(crate) use runtimes;
+/// Hands those to a macro that have settings of their own, under their key at the top of a manifest.
+macro_rules! runtimes_with_settings {
+    ($make:ident) => {
+        $make! { docker }
+    };
+}
+
+/// Hands those to a macro that check the health of their instances themselves, where `health` has their key.
+macro_rules! runtimes_with_health_check {
+    ($make:ident) => {
+        $make! { docker }
+    };
+}
+
+pub(crate) use {runtimes, runtimes_with_health_check, runtimes_with_settings};

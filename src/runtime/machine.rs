@@ -1,10 +1,9 @@
 //! The real machine: processes, containers, ports, probes and GPUs behind the one trait.
 
-use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fmt, io};
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -17,23 +16,23 @@ use tokio::time::sleep;
 use crate::host::calls::{self, HookCall, HookResult};
 use crate::host::enclosure::{self, Enclosed};
 use crate::host::gpu::{self, Gpus};
-use crate::host::{ports, reservations};
+use crate::host::ports::{self, ServiceProcesses};
+use crate::host::{reservations, state};
 use crate::model::desired::{Desired, Service};
 use crate::model::facts::{
-    Attribution, BusyReading, Facts, GpuFact, ListenerFact, ProbeFacts, ProbeReading, Reading, RuntimeFacts,
+    Attribution, BusyReading, Facts, GpuFact, ListenerFact, ProbeFacts, ProbeReading, ProcessFact, Reading,
+    RuntimeFacts,
 };
+use crate::model::found::{Discovered, Found};
 use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, RuntimeName, ServiceName};
 use crate::model::reservation::ReservationFact;
 use crate::observe::contract::{Running as Observed, View};
-use crate::runtime::contract::{Runtime, RuntimeReading};
-use crate::runtime::docker::drive::Docker;
-use crate::runtime::process::drive::Processes;
+use crate::runtime::contract::{ProcessReader, Runtime, RuntimeReading};
 use crate::runtime::registration::Connection;
 use crate::runtime::registry::{OBSERVERS, RUNTIMES};
 use crate::runtime::{Driver, DriverError, LogMark, Logged, Look, Pause, Start, Stop};
 
-mod found;
 mod inquiry;
 mod listeners;
 mod surroundings;
@@ -47,7 +46,11 @@ const PROBE_PAUSE: Duration = Duration::from_millis(50);
 pub struct Machine {
     project: ProjectName,
     enclosed: Enclosed,
-    processes: Processes,
+    /// Former names of the project.
+    aliases: Vec<ProjectName>,
+    environment: BTreeMap<String, String>,
+    state_dir: PathBuf,
+    shim_program: PathBuf,
     gpus: Gpus,
     runtimes: Vec<Box<dyn Runtime>>,
 }
@@ -70,22 +73,49 @@ impl Machine {
     /// `environment` is lcm's own; `shim_program` is an lcm, `/proc/self/exe` for lcm itself. Nothing is asked yet.
     #[must_use]
     pub fn new(desired: &Desired, environment: &BTreeMap<String, String>, shim_program: &Path) -> Self {
+        Self::connected(&Connection { desired, environment, shim_program, discovers: false })
+    }
+
+    /// Reads all that runs on the machine, without a manifest: whoever started it.
+    pub async fn discover(environment: &BTreeMap<String, String>, shim_program: &Path) -> Found {
+        let desired = Desired::plain(ProjectName::new("none"), []);
+        let machine = Self::connected(&Connection { desired: &desired, environment, shim_program, discovers: true });
+        let facts = machine.survey(&desired).await;
+        let mut discovered = Discovered::default();
+        discovered.extend(join_all(machine.runtimes.iter().map(|runtime| runtime.discover(&facts))).await);
+        Found { facts, discovered }
+    }
+
+    fn connected(connection: &Connection<'_>) -> Self {
+        let Connection { desired, environment, shim_program, discovers } = *connection;
         let gpus = Gpus::new(environment);
-        let enclosed = enclosure::read(environment);
-        let connection = Connection { desired, environment, shim_program };
         Self {
             project: desired.project.clone(),
-            enclosed,
-            gpus,
-            runtimes: RUNTIMES.iter().map(|runtime| (runtime.connect)(&connection)).collect(),
-            processes: Processes::of(&connection),
+            aliases: desired.aliases.iter().cloned().collect(),
+            enclosed: enclosure::read(environment),
+            gpus: if discovers { gpus.always_read() } else { gpus },
+            runtimes: RUNTIMES.iter().map(|runtime| (runtime.connect)(connection)).collect(),
+            state_dir: state::state_dir(environment),
+            environment: environment.clone(),
+            shim_program: shim_program.to_owned(),
         }
     }
 
-    /// The part of it that runs processes.
-    #[must_use]
-    pub fn processes(&self) -> &Processes {
-        &self.processes
+    /// Returns the process, where [`Machine::adopt`] would take it for this service.
+    pub fn adoptable(&self, desired: &Desired, service: &ServiceName, pid: i32) -> Result<ProcessFact, DriverError> {
+        self.runtime_of(desired, service)?.adoptable(desired, service, pid)
+    }
+
+    /// Takes a foreign process for this service, until it ends. The caller holds the host's lock.
+    pub fn adopt(&self, desired: &Desired, service: &ServiceName, pid: i32) -> Result<ProcessFact, DriverError> {
+        self.runtime_of(desired, service)?.adopt(desired, service, pid)
+    }
+
+    fn runtime_of(&self, desired: &Desired, service: &ServiceName) -> Result<&dyn Runtime, DriverError> {
+        match desired.services.get(service) {
+            Some(service) => self.runtime(&service.workload.runtime),
+            None => Err(DriverError::Refused(format!("no service `{service}` in project {}", desired.project))),
+        }
     }
 
     /// The driver of a runtime.
@@ -94,9 +124,10 @@ impl Machine {
         found.ok_or_else(|| DriverError::Refused(format!("this lcm has no runtime `{name}`")))
     }
 
-    /// The driver of containers, which knows the container that lcm may run in.
-    fn docker(&self) -> Option<&Docker> {
-        self.runtimes.iter().find_map(|runtime| (&**runtime as &dyn Any).downcast_ref())
+    /// Returns a reader of all services' processes on this host, for one use.
+    fn processes(&self) -> impl FnOnce() -> io::Result<Vec<Box<dyn ServiceProcesses>>> + Send + 'static {
+        let readers: Vec<ProcessReader> = self.runtimes.iter().filter_map(|runtime| runtime.processes()).collect();
+        move || readers.into_iter().map(|read| read()).collect()
     }
 
     /// Who runs, and who holds GPU memory, read at one time.
@@ -121,7 +152,7 @@ impl Machine {
         if known.is_empty() {
             return (Reading::Known(known), Vec::new());
         }
-        let (environment, project) = (self.processes.environment.clone(), self.project.clone());
+        let (environment, project) = (self.environment.clone(), self.project.clone());
         let read = spawn_blocking(move || {
             let read = reservations::read(&environment, &project, &known);
             (known, read)
@@ -189,7 +220,7 @@ impl Driver for Machine {
         let ports = desired.services.values().flat_map(|service| &service.ports);
         let ports: BTreeSet<u16> = ports.map(|endpoint| endpoint.port).collect();
         let mut facts = surveyed;
-        facts.listeners = ports::listeners(ports, self.processes.reader()).await;
+        facts.listeners = ports::listeners(ports, self.processes()).await;
         facts.paths = self.paths(desired);
         let owned = owned(&facts);
         if let Some(listeners) = facts.listeners.known_mut() {
@@ -216,13 +247,13 @@ impl Driver for Machine {
 
     async fn start(&self, start: &Start<'_>) -> Result<Instance, DriverError> {
         self.require_lasting(start.service)?;
-        reservations::begin(&self.processes.environment, start.reserving())?;
+        reservations::begin(&self.environment, start.reserving())?;
         self.runtime(&start.service.workload.runtime)?.start(start).await
     }
 
     async fn settle(&self, project: &ProjectName, service: &Service) -> Result<(), DriverError> {
         // Where that fails it goes on counting in full: too much rather than too little.
-        let _ = reservations::settle(&self.processes.environment, project, &service.name);
+        let _ = reservations::settle(&self.environment, project, &service.name);
         self.runtime(&service.workload.runtime)?.settle(project, service).await
     }
 
@@ -233,7 +264,7 @@ impl Driver for Machine {
     async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
         self.runtime(&stop.instance.runtime)?.stop(stop).await?;
         // A reservation of what is gone is stale: it counts for no one, and the next start clears it away.
-        let _ = reservations::end(&self.processes.environment, stop.project, stop.service);
+        let _ = reservations::end(&self.environment, stop.project, stop.service);
         Ok(())
     }
 
@@ -268,7 +299,7 @@ impl Driver for Machine {
     }
 
     async fn wake(&self, start: &Start<'_>) -> Result<(), DriverError> {
-        reservations::renew(&self.processes.environment, start.reserving())?;
+        reservations::renew(&self.environment, start.reserving())?;
         self.wake_calls(start.service).await
     }
 
@@ -301,7 +332,7 @@ impl Driver for Machine {
     }
 
     async fn call(&self, call: &HookCall<'_>) -> HookResult {
-        calls::run(call, &self.processes.environment, &self.processes.shim_program).await
+        calls::run(call, &self.environment, &self.shim_program).await
     }
 
     async fn require_host_path(&self, path: &Path) -> Result<(), DriverError> {

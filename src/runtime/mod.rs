@@ -23,6 +23,7 @@ pub use crate::host::error::DriverError;
 
 pub mod contract;
 pub mod docker;
+pub mod helpers;
 pub(crate) mod list;
 pub mod machine;
 pub mod masked;

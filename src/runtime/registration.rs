@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::host::helper::HelperProgram;
 use crate::model::desired::Desired;
 use crate::model::facts::RuntimeFacts;
 use crate::model::names::RuntimeName;
@@ -20,6 +21,8 @@ pub struct Registration {
     pub name: RuntimeName,
     pub observer: &'static dyn Observer,
     pub facts: FactsFormat,
+    /// Programs that lcm executes itself as for this runtime.
+    pub helpers: &'static [HelperProgram],
     /// Makes its driver for one manifest. Nothing is asked yet.
     pub connect: fn(&Connection<'_>) -> Box<dyn Runtime>,
     /// Plays it in a simulation.
@@ -34,6 +37,8 @@ pub struct Connection<'a> {
     pub environment: &'a BTreeMap<String, String>,
     /// An lcm, for helpers that it executes itself as.
     pub shim_program: &'a Path,
+    /// All is read, though the manifest has no use for it.
+    pub discovers: bool,
 }
 
 /// How a runtime's facts stand in a world file.

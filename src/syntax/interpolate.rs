@@ -144,13 +144,10 @@ impl Interpolation<'_> {
         }
     }
 
-    /// `services: { a: { process: { environment: .. } } }`, as a map or as a list.
+    /// `services: { SERVICE: { RUNTIME: { environment: .. } } }`, as a map or as a list.
     fn is_in_environment(&self) -> bool {
-        let [section, _, runtime, key, rest @ ..] = &self.keys[..] else { return false };
-        ["services", "templates"].contains(&section.as_str())
-            && ["process", "docker"].contains(&runtime.as_str())
-            && key == "environment"
-            && rest.len() <= 1
+        let [section, _, _, key, rest @ ..] = &self.keys[..] else { return false };
+        ["services", "templates"].contains(&section.as_str()) && key == "environment" && rest.len() <= 1
     }
 }
 

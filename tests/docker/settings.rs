@@ -7,6 +7,7 @@ use crate::bench::{Bench, docker, id, inspected, own};
 use lcm::model::desired::{Desired, Service};
 use lcm::model::endpoint::{Protocol, PublishedPort};
 use lcm::model::facts::{Facts, Reading};
+use lcm::model::names::RuntimeName;
 use lcm::runtime::docker::facts::ContainerFact;
 use lcm::runtime::docker::facts::DockerReading as _;
 use lcm::runtime::docker::intent::GpuAccess;
@@ -18,7 +19,7 @@ async fn differences(bench: &Bench, service: &Service) -> Vec<Difference> {
     let fact: ContainerFact = bench.fact(service).await;
     let mut facts = Facts::empty("box", jiff::Timestamp::UNIX_EPOCH);
     facts.docker_mut().networks = bench.engine.networks(&desired).await;
-    facts.paths = lcm::host::paths::of_containers(&desired);
+    facts.paths = lcm::host::paths::of_runtime(&desired, &RuntimeName::known("docker"));
     facts.docker_mut().containers = Reading::Known(bench.facts(&[service]).await);
     let marks = fact.marks.as_ref().expect("marks");
     let expected = Settings::expected(service, marks, &facts).expect("a container of lcm's own");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use lcm::model::desired::{Desired, Service};
 use lcm::model::facts::ProcessFact;
 use lcm::model::names::ProjectName;
+use lcm::runtime::contract::Runtime as _;
 use lcm::runtime::process::intent::PidFile;
 use lcm::runtime::{DriverError, Life};
 use rustix::process::geteuid;

@@ -10,6 +10,7 @@ use lcm::model::facts::{BusyReading, ProbeReading};
 use lcm::model::instance::Instance;
 use lcm::model::size::Mebibytes;
 use lcm::runtime::Driver as _;
+use lcm::runtime::contract::Runtime as _;
 use lcm::runtime::machine::Machine;
 use serde_json::{Value, json};
 

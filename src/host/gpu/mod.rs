@@ -42,6 +42,8 @@ pub struct Gpus {
     /// `None`: no driver is asked.
     worker: Option<Worker>,
     deadline: Duration,
+    /// Read though no service of the manifest uses one.
+    is_always_read: bool,
 }
 
 impl fmt::Debug for Gpus {
@@ -60,7 +62,13 @@ impl Gpus {
             Some(path) => Some(Library::At(PathBuf::from(path))),
         };
         let sources = |nvml| Sources { nvml, drm: "/sys/class/drm".into(), processes: "/proc".into() };
-        Self { worker: library.map(|library| Worker::new(sources(library))), deadline: DEADLINE }
+        Self { worker: library.map(|library| Worker::new(sources(library))), deadline: DEADLINE, is_always_read: false }
+    }
+
+    /// Has GPUs read though no service of the manifest uses one.
+    #[must_use]
+    pub fn always_read(self) -> Self {
+        Self { is_always_read: true, ..self }
     }
 
     /// For how long a driver may be silent before it counts as stuck; 3 s unless set.
@@ -72,7 +80,7 @@ impl Gpus {
     /// All GPUs with their holders: containers by their control groups, processes by the marks that they carry, the
     /// rest strangers. Not asked where the manifest has no use for one.
     pub async fn read(&self, desired: &Desired) -> Reading<Vec<GpuFact>> {
-        if !has_use_for(desired) {
+        if !self.is_always_read && !has_use_for(desired) {
             return Reading::NotAsked;
         }
         let Some(worker) = &self.worker else { return declared::declared(desired) };

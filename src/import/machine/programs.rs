@@ -62,7 +62,7 @@ pub(super) fn write(
     names: &mut Names,
     notes: &mut Notes,
 ) -> usize {
-    let (desktop, strangers): (Vec<_>, Vec<_>) = found.programs.iter().partition(|one| is_desktop(one));
+    let (desktop, strangers): (Vec<_>, Vec<_>) = found.discovered.programs.iter().partition(|one| is_desktop(one));
     if !desktop.is_empty() {
         let parts: Vec<String> = desktop.iter().map(|one| format!("{} {}", one.program, holds(one, gpus))).collect();
         services.gap().say(

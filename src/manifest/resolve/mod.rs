@@ -81,7 +81,7 @@ pub(super) fn resolve(input: &Input<'_>, choice: &Choice, problems: &mut Vec<Pro
         orphans: settings.orphans,
         reserve: settings.reserve,
         declared_gpus: settings.devices.into_iter().map(|(device, _)| device).collect(),
-        engine_host: settings.engine_host,
+        endpoints: settings.endpoints,
         services: services.into_iter().map(|(name, resolved)| (name, resolved.service)).collect(),
         modes: modes.into_iter().map(|(name, written)| (name, written.mode)).collect(),
         goals,

@@ -27,31 +27,28 @@ const RESIDENT: Mebibytes = Mebibytes(512);
 /// An address that a probe asks, and where it is said.
 pub(super) type Asked = (Address, Span);
 
-/// `checks_itself`: whether the service's runtime has a health check of its own.
+/// `runtimes`: keys of the runtimes that the service has.
 pub(super) fn health(
     context: &mut Context<'_>,
     written: Option<&Located<wire::health::Health>>,
-    checks_itself: bool,
+    runtimes: &[(&str, Span)],
     asked: &mut Vec<Asked>,
 ) -> Health {
     let mut health = Health::default();
     let Some(written) = written else { return health };
-    one_of(
-        context,
-        "a service has one kind of health probe",
-        &[
-            written.http.as_ref().map(|http| http.span),
-            written.tcp.as_ref().map(|tcp| tcp.span),
-            written.exec.as_ref().map(|exec| exec.span),
-            written.log.as_ref().map(|log| log.span),
-            written.docker.as_ref().filter(|docker| docker.value).map(|docker| docker.span),
-        ],
-    );
+    let mut kinds = vec![
+        written.http.as_ref().map(|http| http.span),
+        written.tcp.as_ref().map(|tcp| tcp.span),
+        written.exec.as_ref().map(|exec| exec.span),
+        written.log.as_ref().map(|log| log.span),
+    ];
+    kinds.extend(written.own_checks().into_iter().map(|(_, span)| Some(span)));
+    one_of(context, "a service has one kind of health probe", &kinds);
     only_with_http(context, written);
     health.any_listener = written.listener.as_ref().is_some_and(|listener| listener.value == Listener::Any);
     // A proxy's port is none of the service's.
     let mut others = Vec::new();
-    health.probe = probe(context, written, checks_itself, if health.any_listener { &mut others } else { asked });
+    health.probe = probe(context, written, runtimes, if health.any_listener { &mut others } else { asked });
     for period in [&written.probe_timeout, &written.interval, &written.timeout] {
         context.positive(period.as_ref());
     }
@@ -99,7 +96,7 @@ fn only_with_http(context: &mut Context<'_>, written: &Located<wire::health::Hea
 fn probe(
     context: &mut Context<'_>,
     written: &Located<wire::health::Health>,
-    checks_itself: bool,
+    runtimes: &[(&str, Span)],
     asked: &mut Vec<Asked>,
 ) -> Option<Probe> {
     if let Some(http) = &written.http {
@@ -137,17 +134,13 @@ fn probe(
         }
         return Some(Probe::Log(log.value.clone()));
     }
-    let image = written.docker.as_ref().filter(|image| image.value)?;
-    if !checks_itself {
-        let help = "a process has no image; write `http`, `tcp`, `exec` or `log`";
-        context.error_with_help(
-            "lcm::manifest::conflict",
-            image.span,
-            ("only a container can be `docker` healthy", "here"),
-            help,
-        );
+    let (key, span) = written.own_checks().into_iter().next()?;
+    if !runtimes.iter().any(|(runtime, _)| *runtime == key) {
+        let message = format!("`{key}` is the health check of a `{key}:` service, and this is none");
+        let help = "write `http`, `tcp`, `exec` or `log`";
+        context.error_with_help("lcm::manifest::conflict", span, (message, "here"), help);
     }
-    Some(Probe::Docker)
+    Some(Probe::Runtime)
 }
 
 pub(super) fn busy(

@@ -1,12 +1,13 @@
 //! What holds for the whole project: its name, the format's version, GPUs, engine, orphans. Each is said once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::manifest::resolve::context::Context;
 use crate::manifest::wire::{self, Manifest};
 use crate::model::desired::{DeclaredGpu, OrphanPolicy};
-use crate::model::names::ProjectName;
+use crate::model::names::{ProjectName, RuntimeName};
 use crate::model::size::Mebibytes;
+use crate::runtime::list::runtimes_with_settings;
 use crate::syntax::located::Located;
 use crate::syntax::problem::Problem;
 use crate::syntax::scalar::is_name;
@@ -24,7 +25,8 @@ pub(super) struct Settings {
     pub newest_checkout: bool,
     pub reserve: Mebibytes,
     pub devices: Vec<(DeclaredGpu, Span)>,
-    pub engine_host: Option<String>,
+    /// By runtime.
+    pub endpoints: BTreeMap<RuntimeName, String>,
 }
 
 /// The project's name; checks the version on the way.
@@ -92,21 +94,28 @@ pub(super) fn settings(context: &mut Context<'_>) -> Settings {
     let reserve = gpus.and_then(|gpus| gpus.reserve.as_ref()).map(|reserve| Mebibytes::needed(reserve.0));
     // A GPU that could not be read would make everything look too large for the others.
     let devices = gpus.filter(|gpus| !gpus.damaged).map(|gpus| devices(context, &gpus.devices)).unwrap_or_default();
-    let engine = once(context, "docker", |manifest| manifest.docker.as_ref());
-    let engine_host = engine.and_then(|engine| {
-        let host = &engine.host;
-        let known = ["unix://", "tcp://", "http://"];
-        if !known.iter().any(|scheme| host.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty())) {
-            let message = format!("`{}` is no engine's address", host.value);
-            let help = "write `unix:///path/to/docker.sock` or `tcp://host:port`";
-            context.error_with_help("lcm::manifest::url", host.span, (message, "this address"), help);
-            return None;
-        }
-        Some(host.value.clone())
-    });
+    let endpoints = endpoints(context);
     let aliases = aliases(context);
-    Settings { aliases, orphans, newest_checkout, reserve: reserve.unwrap_or_default(), devices, engine_host }
+    Settings { aliases, orphans, newest_checkout, reserve: reserve.unwrap_or_default(), devices, endpoints }
 }
+
+macro_rules! resolve_settings {
+    ($($runtime:ident)*) => {
+        /// Addresses of endpoints that settings of runtimes name.
+        fn endpoints(context: &mut Context<'_>) -> BTreeMap<RuntimeName, String> {
+            let mut endpoints = BTreeMap::new();
+            $(
+                if let Some(settings) = once(context, stringify!($runtime), |manifest| manifest.$runtime.as_ref())
+                    && let Some(endpoint) = crate::runtime::$runtime::resolve::endpoint(context, settings)
+                {
+                    endpoints.insert(RuntimeName::known(stringify!($runtime)), endpoint);
+                }
+            )*
+            endpoints
+        }
+    };
+}
+runtimes_with_settings!(resolve_settings);
 
 fn devices(context: &mut Context<'_>, written: &[Located<wire::Device>]) -> Vec<(DeclaredGpu, Span)> {
     let mut devices: Vec<(DeclaredGpu, Span)> = Vec::new();

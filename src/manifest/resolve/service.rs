@@ -25,7 +25,7 @@ pub(super) fn service(
     let built = runtime(context, name, written);
     let mut asked = Vec::new();
     let stop = probes::stop(context, written.stop.as_ref());
-    let health = probes::health(context, written.health.as_ref(), written.checks_itself(), &mut asked);
+    let health = probes::health(context, written.health.as_ref(), &written.blocks(), &mut asked);
     let busy = written.busy.as_ref().and_then(|busy| probes::busy(context, busy, &mut asked));
     let evict = written.evict.as_ref().and_then(|evict| probes::evict(context, evict));
     let wake = written.wake.as_ref().and_then(|wake| probes::wake(context, wake));

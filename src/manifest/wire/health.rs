@@ -9,67 +9,84 @@ use serde::de::{Deserializer, Error};
 
 use crate::manifest::wire::example::Example;
 use crate::manifest::wire::shape::{CommandLine, Commands, OneOrMany};
+use crate::runtime::list::runtimes_with_health_check;
 use crate::syntax::fault::Fault;
 use crate::syntax::located::Located;
 use crate::syntax::scalar::{Period, Size, VARIABLE_PATTERN, Word};
+use crate::syntax::source::Span;
 
-/// How it is seen to answer: by one of `http`, `tcp`, `exec`, `log`, `docker`, or by being alive.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Health {
-    /// A URL of its own, over plain HTTP: any 2xx is well.
-    #[schemars(example = "http://localhost:8188/system_stats")]
-    pub http: Option<Located<String>>,
-    /// A port that takes connections: `HOST:PORT`, or a port of this machine.
-    #[schemars(example = "localhost:5432", example = 5432)]
-    pub tcp: Option<Located<Word>>,
-    /// A command that exits with 0; in the container for containers. A string goes through `sh -c`.
-    #[schemars(example = ["./ready.sh"])]
-    pub exec: Option<Located<CommandLine>>,
-    /// A regular expression that stands in the output since this start.
-    #[schemars(example = "Uvicorn running on")]
-    pub log: Option<Located<String>>,
-    /// The health check of the image, or of `healthcheck`.
-    #[schemars(example = true)]
-    pub docker: Option<Located<bool>>,
-    /// With `http`: the statuses that are well, in place of any 2xx.
-    #[schemars(example = 200, example = [200, 401])]
-    pub status: Option<OneOrMany<Located<Status>>>,
-    /// With `http`: must stand in the body.
-    #[schemars(example = "\"ready\"")]
-    pub body: Option<Located<String>>,
-    /// With `http`: a JSON pointer into the body, to something that is not false, 0, null or empty.
-    #[schemars(example = "/status")]
-    pub pointer: Option<Located<JsonPointer>>,
-    /// With `pointer`: what must stand there.
-    #[schemars(example = &"ok")]
-    pub equals: Option<Located<serde_json::Value>>,
-    /// With `http` or `tcp`: whose listener may answer at a port of this host. `own`: the service's, and no other program
-    /// counts as the service. `any`: a proxy may stand before it; the port is then none that the service needs.
-    #[schemars(extend("default" = "own"), example = &"any")]
-    pub listener: Option<Located<Listener>>,
-    /// Deadline of one probe.
-    #[schemars(extend("default" = "5s"), example = "2s")]
-    pub probe_timeout: Option<Located<Period>>,
-    /// Time between two probes. Without it, it grows with the wait, between 10 ms and 2 s.
-    #[schemars(example = "500ms")]
-    pub interval: Option<Located<Period>>,
-    /// Failures before it count for nothing; a success counts at once.
-    #[schemars(extend("default" = "0s"), example = "30s")]
-    pub warm_time: Option<Located<Period>>,
-    /// How long a start may take, after the warm time.
-    #[schemars(extend("default" = "60s"), example = "120s")]
-    pub timeout: Option<Located<Period>>,
-    /// So many failures in a row, within one observation, make a running service unhealthy.
-    #[schemars(extend("default" = 3), range(min = 1), example = 5)]
-    pub failures: Option<Located<u32>>,
-    /// So many successes in a row make a starting service healthy.
-    #[schemars(extend("default" = 1), range(min = 1), example = 3)]
-    pub successes: Option<Located<u32>>,
-    /// For so long it must have answered.
-    #[schemars(extend("default" = "0s"), example = "10s")]
-    pub stable_for: Option<Located<Period>>,
+macro_rules! define_health {
+    ($($runtime:ident)*) => {
+        /// How it is seen to answer: by one of `http`, `tcp`, `exec`, `log`, `docker`, or by being alive.
+        #[derive(Debug, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub(crate) struct Health {
+            /// A URL of its own, over plain HTTP: any 2xx is well.
+            #[schemars(example = "http://localhost:8188/system_stats")]
+            pub http: Option<Located<String>>,
+            /// A port that takes connections: `HOST:PORT`, or a port of this machine.
+            #[schemars(example = "localhost:5432", example = 5432)]
+            pub tcp: Option<Located<Word>>,
+            /// A command that exits with 0; in the container for containers. A string goes through `sh -c`.
+            #[schemars(example = ["./ready.sh"])]
+            pub exec: Option<Located<CommandLine>>,
+            /// A regular expression that stands in the output since this start.
+            #[schemars(example = "Uvicorn running on")]
+            pub log: Option<Located<String>>,
+            $(
+                #[schemars(description = crate::runtime::$runtime::wire::HEALTH_DESCRIPTION, example = true)]
+                pub $runtime: Option<Located<bool>>,
+            )*
+            /// With `http`: the statuses that are well, in place of any 2xx.
+            #[schemars(example = 200, example = [200, 401])]
+            pub status: Option<OneOrMany<Located<Status>>>,
+            /// With `http`: must stand in the body.
+            #[schemars(example = "\"ready\"")]
+            pub body: Option<Located<String>>,
+            /// With `http`: a JSON pointer into the body, to something that is not false, 0, null or empty.
+            #[schemars(example = "/status")]
+            pub pointer: Option<Located<JsonPointer>>,
+            /// With `pointer`: what must stand there.
+            #[schemars(example = &"ok")]
+            pub equals: Option<Located<serde_json::Value>>,
+            /// With `http` or `tcp`: whose listener may answer at a port of this host. `own`: the service's, and no other program
+            /// counts as the service. `any`: a proxy may stand before it; the port is then none that the service needs.
+            #[schemars(extend("default" = "own"), example = &"any")]
+            pub listener: Option<Located<Listener>>,
+            /// Deadline of one probe.
+            #[schemars(extend("default" = "5s"), example = "2s")]
+            pub probe_timeout: Option<Located<Period>>,
+            /// Time between two probes. Without it, it grows with the wait, between 10 ms and 2 s.
+            #[schemars(example = "500ms")]
+            pub interval: Option<Located<Period>>,
+            /// Failures before it count for nothing; a success counts at once.
+            #[schemars(extend("default" = "0s"), example = "30s")]
+            pub warm_time: Option<Located<Period>>,
+            /// How long a start may take, after the warm time.
+            #[schemars(extend("default" = "60s"), example = "120s")]
+            pub timeout: Option<Located<Period>>,
+            /// So many failures in a row, within one observation, make a running service unhealthy.
+            #[schemars(extend("default" = 3), range(min = 1), example = 5)]
+            pub failures: Option<Located<u32>>,
+            /// So many successes in a row make a starting service healthy.
+            #[schemars(extend("default" = 1), range(min = 1), example = 3)]
+            pub successes: Option<Located<u32>>,
+            /// For so long it must have answered.
+            #[schemars(extend("default" = "0s"), example = "10s")]
+            pub stable_for: Option<Located<Period>>,
+        }
+
+        impl Health {
+            /// Returns the runtimes whose own health check is asked for, by key.
+            pub(crate) fn own_checks(&self) -> Vec<(&'static str, Span)> {
+                let checks = [$((stringify!($runtime), self.$runtime.as_ref())),*];
+                let asked = checks.into_iter().filter_map(|(name, check)| Some((name, check.filter(|check| check.value)?)));
+                asked.map(|(name, check)| (name, check.span)).collect()
+            }
+        }
+    };
 }
+runtimes_with_health_check!(define_health);
 
 /// Whose listener may answer a health probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]

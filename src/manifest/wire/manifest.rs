@@ -1,4 +1,4 @@
-//! A manifest file as a whole: its keys at the top, the GPUs, the engine, modes and goals.
+//! A manifest file as a whole: its keys at the top, the GPUs, modes and goals.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -8,80 +8,90 @@ use crate::manifest::wire::hooks::Notifier;
 use crate::manifest::wire::lifecycle::Lifecycle;
 use crate::manifest::wire::service::{Runnable, Service};
 use crate::manifest::wire::shape::{Named, OneOrMany};
+use crate::runtime::list::runtimes_with_settings;
 use crate::syntax::located::Located;
 use crate::syntax::scalar::Size;
 
-/// What should run on this machine, in which mode, on which GPUs.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(title = "lcm manifest")]
-pub(crate) struct Manifest {
-    /// The version of this format. In exactly one file of the set.
-    #[schemars(extend("enum" = [1]), example = 1)]
-    pub version: Option<Located<u32>>,
-    /// The project: the owner of everything below on this host. In exactly one file of the set.
-    #[schemars(regex(pattern = crate::syntax::scalar::NAME_OR_VARIABLE_PATTERN), example = &"studio")]
-    pub name: Option<Located<String>>,
-    /// Former name of the project, or several. Things that lcm started under it count as this project's: they run on
-    /// without a restart, and `lcm down` stops and removes them too. No other manifest may use that name any more.
-    #[schemars(example = "studio-old", example = ["studio-old", "atelier"])]
-    #[schemars(with = "Option<OneOrMany<crate::syntax::scalar::ProjectName>>")]
-    pub renamed_from: Option<Located<OneOrMany<Located<String>>>>,
-    /// Further files, relative to this one. What is defined in two of them is an error.
-    #[schemars(example = "gpu-templates.yaml", example = ["gpu-templates.yaml", "voices.yaml"])]
-    #[expect(dead_code, reason = "followed by the loader, before types are known; here for the schema")]
-    pub include: Option<OneOrMany<String>>,
-    /// The mode to be in, where nothing else says so. Only that of the file which lcm is called with counts.
-    #[schemars(example = &"voice")]
-    pub mode: Option<Located<String>>,
-    /// What becomes of things that bear this project's mark, but no name that stands here.
-    #[schemars(extend("default" = "report"), example = &"stop")]
-    pub orphans: Option<Located<Orphans>>,
-    /// Manifest that manages the project where several folders have one of this name: the one that was first applied, or
-    /// the one applied last.
-    #[schemars(extend("default" = "first"), example = &"newest")]
-    pub checkout: Option<Located<Checkout>>,
-    /// The GPUs, where there is something to say about them.
-    #[schemars(example = Example(r#"{ "reserve": "512MiB", "devices": [{ "index": 0, "vram": "24GiB" }] }"#))]
-    pub gpus: Option<Located<Gpus>>,
-    /// The container engine, where it is not the local one.
-    #[schemars(example = Example(r#"{ "host": "tcp://10.0.0.5:2375" }"#))]
-    pub docker: Option<Located<Engine>>,
-    /// Names of variables whose values are masked in every output, in the environment of whatever service. Those of all
-    /// files add up; what a service says counts first.
-    #[serde(default)]
-    #[schemars(example = ["DB_PASSWORD"])]
-    pub secret: Vec<Located<String>>,
-    /// Names of variables that are no secrets, whatever their values look like. Those of all files add up; what a
-    /// service says counts first.
-    #[serde(default)]
-    #[schemars(example = ["MODEL"])]
-    pub plain: Vec<Located<String>>,
-    /// Parts of services, for `extends`.
-    #[schemars(example = Example(r#"{ "web": { "health": { "timeout": "60s" } } }"#))]
-    #[serde(default)]
-    #[expect(dead_code, reason = "merged into services before types are known; read to tell their faults")]
-    pub templates: Named<Service>,
-    /// What can run: process trees and containers.
-    #[serde(default)]
-    #[schemars(with = "Named<Runnable>", example = Example(r#"{ "ollama": { "docker": { "image": "ollama/ollama:0.12" }, "vram": "18GB" } }"#))]
-    pub services: Named<Located<Service>>,
-    /// Sets of services that run together; one mode is active. Without any, all services are wanted.
-    #[serde(default)]
-    #[schemars(example = Example(r#"{ "chat": { "services": ["ollama"], "others": "keep" } }"#))]
-    pub modes: Named<Located<Mode>>,
-    /// Things wanted, which need services.
-    #[serde(default)]
-    #[schemars(example = Example(r#"{ "narrate": { "phases": [3], "priority": 60 } }"#))]
-    pub goals: Named<Located<Goal>>,
-    /// Rules that narrow or widen which changes are made, and when. Those of all files add up.
-    #[schemars(example = Example(r#"{ "deny": [{ "from": "busy", "services": "comfyui", "reason": "renders for clients" }] }"#))]
-    pub lifecycle: Option<Located<Lifecycle>>,
-    /// Who is told of changes. Those of all files add up.
-    #[serde(default)]
-    #[schemars(example = Example(r#"[{ "exec": ["./tell.sh"], "classes": "in_error" }]"#))]
-    pub notify: Vec<Located<Notifier>>,
+macro_rules! define_manifest {
+    ($($runtime:ident)*) => {
+        /// What should run on this machine, in which mode, on which GPUs.
+        #[derive(Debug, Default, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        #[schemars(title = "lcm manifest")]
+        pub(crate) struct Manifest {
+            /// The version of this format. In exactly one file of the set.
+            #[schemars(extend("enum" = [1]), example = 1)]
+            pub version: Option<Located<u32>>,
+            /// The project: the owner of everything below on this host. In exactly one file of the set.
+            #[schemars(regex(pattern = crate::syntax::scalar::NAME_OR_VARIABLE_PATTERN), example = &"studio")]
+            pub name: Option<Located<String>>,
+            /// Former name of the project, or several. Things that lcm started under it count as this project's: they run on
+            /// without a restart, and `lcm down` stops and removes them too. No other manifest may use that name any more.
+            #[schemars(example = "studio-old", example = ["studio-old", "atelier"])]
+            #[schemars(with = "Option<OneOrMany<crate::syntax::scalar::ProjectName>>")]
+            pub renamed_from: Option<Located<OneOrMany<Located<String>>>>,
+            /// Further files, relative to this one. What is defined in two of them is an error.
+            #[schemars(example = "gpu-templates.yaml", example = ["gpu-templates.yaml", "voices.yaml"])]
+            #[expect(dead_code, reason = "followed by the loader, before types are known; here for the schema")]
+            pub include: Option<OneOrMany<String>>,
+            /// The mode to be in, where nothing else says so. Only that of the file which lcm is called with counts.
+            #[schemars(example = &"voice")]
+            pub mode: Option<Located<String>>,
+            /// What becomes of things that bear this project's mark, but no name that stands here.
+            #[schemars(extend("default" = "report"), example = &"stop")]
+            pub orphans: Option<Located<Orphans>>,
+            /// Manifest that manages the project where several folders have one of this name: the one that was first applied, or
+            /// the one applied last.
+            #[schemars(extend("default" = "first"), example = &"newest")]
+            pub checkout: Option<Located<Checkout>>,
+            /// The GPUs, where there is something to say about them.
+            #[schemars(example = Example(r#"{ "reserve": "512MiB", "devices": [{ "index": 0, "vram": "24GiB" }] }"#))]
+            pub gpus: Option<Located<Gpus>>,
+            $(
+                #[schemars(
+                    description = crate::runtime::$runtime::wire::SETTINGS_DESCRIPTION,
+                    extend("examples" = crate::runtime::$runtime::wire::settings_examples())
+                )]
+                pub $runtime: Option<Located<crate::runtime::$runtime::wire::Settings>>,
+            )*
+            /// Names of variables whose values are masked in every output, in the environment of whatever service. Those of all
+            /// files add up; what a service says counts first.
+            #[serde(default)]
+            #[schemars(example = ["DB_PASSWORD"])]
+            pub secret: Vec<Located<String>>,
+            /// Names of variables that are no secrets, whatever their values look like. Those of all files add up; what a
+            /// service says counts first.
+            #[serde(default)]
+            #[schemars(example = ["MODEL"])]
+            pub plain: Vec<Located<String>>,
+            /// Parts of services, for `extends`.
+            #[schemars(example = Example(r#"{ "web": { "health": { "timeout": "60s" } } }"#))]
+            #[serde(default)]
+            #[expect(dead_code, reason = "merged into services before types are known; read to tell their faults")]
+            pub templates: Named<Service>,
+            /// What can run: process trees and containers.
+            #[serde(default)]
+            #[schemars(with = "Named<Runnable>", example = Example(r#"{ "ollama": { "docker": { "image": "ollama/ollama:0.12" }, "vram": "18GB" } }"#))]
+            pub services: Named<Located<Service>>,
+            /// Sets of services that run together; one mode is active. Without any, all services are wanted.
+            #[serde(default)]
+            #[schemars(example = Example(r#"{ "chat": { "services": ["ollama"], "others": "keep" } }"#))]
+            pub modes: Named<Located<Mode>>,
+            /// Things wanted, which need services.
+            #[serde(default)]
+            #[schemars(example = Example(r#"{ "narrate": { "phases": [3], "priority": 60 } }"#))]
+            pub goals: Named<Located<Goal>>,
+            /// Rules that narrow or widen which changes are made, and when. Those of all files add up.
+            #[schemars(example = Example(r#"{ "deny": [{ "from": "busy", "services": "comfyui", "reason": "renders for clients" }] }"#))]
+            pub lifecycle: Option<Located<Lifecycle>>,
+            /// Who is told of changes. Those of all files add up.
+            #[serde(default)]
+            #[schemars(example = Example(r#"[{ "exec": ["./tell.sh"], "classes": "in_error" }]"#))]
+            pub notify: Vec<Located<Notifier>>,
+        }
+    };
 }
+runtimes_with_settings!(define_manifest);
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -131,15 +141,6 @@ pub(crate) struct Device {
     /// Whether it uses the host's memory: GB10, Jetson, AMD APUs. It never has more than the host.
     #[schemars(extend("default" = false), example = true)]
     pub unified: Option<bool>,
-}
-
-/// The container engine.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Engine {
-    /// A remote engine must be named here; lcm takes none from the environment.
-    #[schemars(regex(pattern = r"^(unix|tcp|http)://.+|\$"), example = "tcp://10.0.0.5:2375")]
-    pub host: Located<String>,
 }
 
 /// A set of services that run together.

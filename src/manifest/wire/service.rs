@@ -28,6 +28,8 @@ pub(crate) struct BlockKeys {
     pub own: &'static [&'static str],
     /// Keys that others have too, and a service has not.
     pub shared: &'static [&'static str],
+    /// The runtime's words are Compose's.
+    pub has_compose_keys: bool,
 }
 
 macro_rules! define_service {
@@ -109,11 +111,6 @@ macro_rules! define_service {
                 let blocks = [$((stringify!($runtime), self.$runtime.as_ref().map(|block| block.span))),*];
                 blocks.into_iter().filter_map(|(name, span)| Some((name, span?))).collect()
             }
-
-            /// Returns true if its runtime has a health check of its own.
-            pub(crate) fn checks_itself(&self) -> bool {
-                [$(self.$runtime.is_some() && crate::runtime::$runtime::wire::CHECKS_ITSELF),*].contains(&true)
-            }
         }
 
         /// Keys of all runtimes.
@@ -128,6 +125,7 @@ macro_rules! define_service {
             mark: crate::runtime::$runtime::wire::MARK,
             own: crate::runtime::$runtime::wire::KEYS,
             shared: crate::runtime::$runtime::wire::SHARED_KEYS,
+            has_compose_keys: crate::runtime::$runtime::wire::HAS_COMPOSE_KEYS,
         }),*];
 
         /// To the schema: when the block of each runtime is complete.

@@ -38,7 +38,7 @@ impl Desired {
             orphans: OrphanPolicy::Report,
             reserve: Mebibytes::ZERO,
             declared_gpus: Vec::new(),
-            engine_host: None,
+            endpoints: BTreeMap::new(),
             services: services.into_iter().map(|service| (service.name.clone(), service)).collect(),
             modes: BTreeMap::new(),
             goals: BTreeMap::new(),

@@ -36,8 +36,8 @@ pub enum Probe {
     Exec(Vec<String>),
     /// A regular expression, in the output since this start.
     Log(String),
-    /// The image's own health check.
-    Docker,
+    /// The runtime's own health check: for a container, the image's.
+    Runtime,
 }
 
 #[derive(Clone, Debug, PartialEq)]

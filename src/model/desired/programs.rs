@@ -32,7 +32,7 @@ fn of_process(service: &Service, programs: &mut BTreeSet<PathBuf>) {
     let (Some(folder), Some(command)) = (spec.host_folder(), spec.host_command()) else { return };
     let probe = service.health.probe.as_ref().and_then(|probe| match probe {
         Probe::Exec(words) => Some(words),
-        Probe::Http(_) | Probe::Tcp { .. } | Probe::Log(_) | Probe::Docker => None,
+        Probe::Http(_) | Probe::Tcp { .. } | Probe::Log(_) | Probe::Runtime => None,
     });
     let busy = service.busy.as_ref().and_then(|busy| match &busy.probe {
         BusyProbe::Exec(words) => Some(words),

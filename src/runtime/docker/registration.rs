@@ -15,6 +15,7 @@ pub(crate) const REGISTRATION: Registration = Registration {
         let keys = ["engine", "containers", "networks"].map(|key| (key, key));
         moved(world, &[&keys[..], &[("engine_elsewhere", "elsewhere")]].concat())
     }),
+    helpers: &[],
     connect: |connection| Box::new(Docker::new(connection)),
     sim: &SimulatedDocker,
 };

@@ -15,7 +15,7 @@ use crate::model::spec::Spec;
 use crate::runtime::docker::intent::{
     ContainerSpec, ExistingContainer, GpuAccess, ImageHealthcheck, PullPolicy, Ulimit,
 };
-use crate::runtime::docker::wire::{self, DockerBlock, Healthcheck};
+use crate::runtime::docker::wire::{self, DockerBlock, DockerSettings, Healthcheck};
 use crate::syntax::located::Located;
 use crate::syntax::scalar::{Word, is_name};
 use crate::syntax::source::Span;
@@ -23,6 +23,19 @@ use crate::syntax::{command_line, ports};
 
 /// On one address and by one protocol a host has no more.
 const PORTS_MAX: usize = 65_535;
+
+/// Returns the engine's address of the settings.
+pub(crate) fn endpoint(context: &mut Context<'_>, settings: &Located<DockerSettings>) -> Option<String> {
+    let host = &settings.host;
+    let known = ["unix://", "tcp://", "http://"];
+    if !known.iter().any(|scheme| host.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty())) {
+        let message = format!("`{}` is no engine's address", host.value);
+        let help = "write `unix:///path/to/docker.sock` or `tcp://host:port`";
+        context.error_with_help("lcm::manifest::url", host.span, (message, "this address"), help);
+        return None;
+    }
+    Some(host.value.clone())
+}
 
 /// Resolves the block. `name` gives the container its name, where the manifest gives none.
 pub(crate) fn resolve(

@@ -50,8 +50,32 @@ pub(crate) const KEYS: &[&str] = &[
 /// Keys that other runtimes have too, and a service has not.
 pub(crate) const SHARED_KEYS: &[&str] = &["command", "environment", "env_file"];
 
-/// It has a health check of its own.
-pub(crate) const CHECKS_ITSELF: bool = true;
+/// Its words are Compose's, so that users write others of Compose's beside them.
+pub(crate) const HAS_COMPOSE_KEYS: bool = true;
+
+/// What editors show of its key at the top of a manifest.
+pub(crate) const SETTINGS_DESCRIPTION: &str = "The container engine, where it is not the local one.";
+
+/// What editors show of its key in `health`.
+pub(crate) const HEALTH_DESCRIPTION: &str = "The health check of the image, or of `healthcheck`.";
+
+/// Examples of settings for editors.
+pub(crate) fn settings_examples() -> Value {
+    json!([{ "host": "tcp://10.0.0.5:2375" }])
+}
+
+/// Type of its key at the top of a manifest.
+pub(crate) type Settings = DockerSettings;
+
+/// The container engine.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Engine")]
+pub(crate) struct DockerSettings {
+    /// A remote engine must be named here; lcm takes none from the environment.
+    #[schemars(regex(pattern = r"^(unix|tcp|http)://.+|\$"), example = "tcp://10.0.0.5:2375")]
+    pub host: Located<String>,
+}
 
 /// Examples for editors.
 pub(crate) fn examples() -> Value {

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use regex_lite::Regex;
 use serde_json::Value;
 
-use crate::host::{ports, probes};
+use crate::files::own;
+use crate::host::log_match::LogMatch;
+use crate::host::{ports, probes, state};
 use crate::model::call::Call;
 use crate::model::desired::{BusyProbe, Probe, Service};
 use crate::model::facts::{Attribution, BusyReading, ListenerFact, Owner, ProbeReading, Reading};
@@ -55,7 +57,7 @@ impl Machine {
                 Err(error) => ProbeReading::Unknown(error.to_string()),
             },
             Probe::Log(pattern) => self.log_shows(service, instance, pattern).await,
-            Probe::Docker => self.check(service, instance).await,
+            Probe::Runtime => self.check(service, instance).await,
         }
     }
 
@@ -73,7 +75,7 @@ impl Machine {
             Ok(start) => start,
             Err(error) => return ProbeReading::Unknown(error.to_string()),
         };
-        if self.processes.was_matched(&self.project, &service.name, &start, pattern) {
+        if self.was_matched(service, &start, pattern) {
             return ProbeReading::Passed;
         }
         let regex = match Regex::new(pattern) {
@@ -86,7 +88,7 @@ impl Machine {
         };
         match searched {
             LogSearch::Found => {
-                self.processes.note_match(&self.project, &service.name, &start, pattern);
+                self.note_match(service, &start, pattern);
                 ProbeReading::Passed
             }
             LogSearch::Absent => probes::failed(format!("its output does not show `{pattern}` yet")),
@@ -101,6 +103,22 @@ impl Machine {
                 }
             }
         }
+    }
+
+    /// Returns whether this pattern was seen in the output of that start before.
+    fn was_matched(&self, service: &Service, start: &str, pattern: &str) -> bool {
+        let mut projects = [&self.project].into_iter().chain(&self.aliases);
+        projects.any(|project| {
+            let folder = state::service_folder(&self.state_dir, project.as_str(), service.name.as_str());
+            LogMatch::read(&folder).is_some_and(|noted| noted.is_of(start, pattern))
+        })
+    }
+
+    /// Notes a match. Without a folder to write to, the pattern is searched for again.
+    fn note_match(&self, service: &Service, start: &str, pattern: &str) {
+        let folder = state::service_folder(&self.state_dir, self.project.as_str(), service.name.as_str());
+        // Of a container it may be the first thing that is noted.
+        let _ = own::make_folder(&self.state_dir, &folder).and_then(|()| LogMatch::new(start, pattern).write(&folder));
     }
 
     async fn start_id(&self, instance: &Instance) -> Result<String, DriverError> {
@@ -206,7 +224,7 @@ impl Machine {
         }
         let numbers = service.ports.iter().map(|endpoint| endpoint.port).collect();
         let (there, listeners) =
-            tokio::join!(self.there(project, service), ports::listeners(numbers, self.processes.reader()));
+            tokio::join!(self.there(project, service), ports::listeners(numbers, self.processes()));
         let (look, owned) = there?;
         let instance = look.instance;
         let listeners = self.attributed(listeners, &owned).await?;
@@ -243,7 +261,7 @@ impl Machine {
         };
         // Both are read after the answer.
         let asked = port.into_iter().collect();
-        let (there, listeners) = tokio::join!(there, ports::listeners(asked, self.processes.reader()));
+        let (there, listeners) = tokio::join!(there, ports::listeners(asked, self.processes()));
         let (ended, owned) = there?;
         let (None, Some(port)) = (&ended, port) else { return Ok(ended) };
         let listeners = self.attributed(listeners, &owned).await?;

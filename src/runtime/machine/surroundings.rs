@@ -5,14 +5,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use tokio::time::timeout;
-
-use crate::host::{enclosure, host_id, paths, probes};
+use crate::host::{enclosure, host_id, probes};
 use crate::model::desired::{Desired, Probe, Service};
 use crate::model::enclosure::{Enclosure, EnclosureFact, MountFact, host_path, is_mounted_alike};
 use crate::model::facts::{Facts, PathFact};
 use crate::runtime::DriverError;
-use crate::runtime::docker::drive::{Docker, Engine, MARKED_WAIT};
+use crate::runtime::contract::OuterHost;
 use crate::runtime::machine::Machine;
 use crate::shared;
 
@@ -20,25 +18,19 @@ impl Machine {
     /// Adds to a reading which host it is of.
     pub(super) async fn located(&self, facts: Facts) -> Facts {
         let enclosure = self.enclosure_fact().await;
-        let engine = self.docker().and_then(Docker::connected);
-        let outside = engine.and_then(Engine::outside).map(|outside| outside.host.clone());
+        let outer: Vec<OuterHost> = self.runtimes.iter().map(|runtime| runtime.outer_host()).collect();
         Facts {
-            host: outside.filter(|host| !host.is_empty()).unwrap_or_else(host_id::hostname),
-            host_id: engine.and_then(Engine::compared_host_id).map(str::to_owned),
+            host: outer.iter().find_map(|outer| outer.hostname.clone()).unwrap_or_else(host_id::hostname),
+            host_id: outer.into_iter().find_map(|outer| outer.id),
             host_identity: Some(host_id::identity(&self.enclosed)),
             enclosure,
             ..facts
         }
     }
 
-    /// Where paths of the manifest lead now; those that containers mount, on their engine's host.
+    /// Reads where paths of the manifest lead now. Of two runtimes with one path, the earlier in the list counts.
     pub(super) fn paths(&self, desired: &Desired) -> BTreeMap<String, PathFact> {
-        let mounted = paths::of_containers(desired);
-        let mounted = match self.docker().and_then(Docker::connected) {
-            Some(engine) => engine.on_its_host(mounted),
-            None => mounted,
-        };
-        mounted.into_iter().chain(paths::of_processes(desired)).collect()
+        self.runtimes.iter().rev().flat_map(|runtime| runtime.paths(desired)).collect()
     }
 
     /// Refuses to start what would end with the container that lcm runs in.
@@ -92,20 +84,23 @@ impl Machine {
         let Enclosure::Job { host_pids } = self.enclosed.enclosure else { return None };
         let mounts = self.mounts().await;
         let lacking = |folder: &Path| (!is_hosts(folder, mounts.as_deref())).then(|| mount_option(folder));
-        let lock = shared::lock(&self.processes.environment);
+        let lock = shared::lock(&self.environment);
         let lock = lacking(lock.parent().unwrap_or(Path::new("/")));
-        let own_store = lacking(&self.processes.state_dir);
+        let own_store = lacking(&self.state_dir);
         let pids = (!host_pids).then(|| "--pid=host".to_owned());
         let right = enclosure::lacking_right(host_pids).map(str::to_owned);
         let lacks = [pids, right, own_store.clone(), lock].into_iter().flatten().collect();
         Some(EnclosureFact { lacks, own_store, mounts: mounts.unwrap_or_default() })
     }
 
-    /// Mounts of lcm's own container; `None`: no engine knows it.
+    /// Mounts of lcm's own container; `None`: no runtime knows it.
     async fn mounts(&self) -> Option<Vec<MountFact>> {
-        let engine = self.docker()?.engine().ok()?;
-        let place = timeout(MARKED_WAIT, engine.place()).await.ok()?.ok();
-        place.and_then(|_| engine.outside()?.mounts.clone())
+        for runtime in &self.runtimes {
+            if let Some(mounts) = runtime.own_mounts().await {
+                return Some(mounts);
+            }
+        }
+        None
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::Machine;
 use crate::model::desired::{Desired, Service};
 use crate::model::facts::Facts;
-use crate::model::names::{ProjectName, ServiceName};
+use crate::model::names::{ProjectName, RuntimeName, ServiceName};
 use crate::runtime::Driver as _;
 use crate::runtime::docker::facts::DockerReading as _;
 use crate::runtime::docker::intent::ExistingContainer;
@@ -37,7 +37,7 @@ async fn machine_at(host: Option<String>, docker_host: String, folder: &std::pat
     let existing = ExistingContainer { container: "one".into(), accepts_auto_remove: false };
     let service = Service::plain(ServiceName::new("one"), existing);
     let mut desired = Desired::plain(ProjectName::new("paint"), [service]);
-    desired.engine_host = host;
+    desired.endpoints = host.map(|host| (RuntimeName::known("docker"), host)).into_iter().collect();
     let state = folder.join("state").display().to_string();
     let environment = BTreeMap::from([("LCM_STATE_DIR".to_owned(), state), ("DOCKER_HOST".to_owned(), docker_host)]);
     Machine::new(&desired, &environment, Path::new("/proc/self/exe")).survey(&desired).await
@@ -80,7 +80,7 @@ async fn a_manifest_without_containers_sees_those_of_every_lcm_project() {
     ]);
     engine(UnixListener::bind(&socket).expect("a socket"), &containers);
     let mut desired = Desired::plain(ProjectName::new("paint"), []);
-    desired.engine_host = Some(format!("unix://{}", socket.display()));
+    desired.endpoints.insert(RuntimeName::known("docker"), format!("unix://{}", socket.display()));
     let state = folder.path().join("state").display().to_string();
     let environment = BTreeMap::from([("LCM_STATE_DIR".to_owned(), state)]);
     let machine = Machine::new(&desired, &environment, Path::new("/proc/self/exe"));

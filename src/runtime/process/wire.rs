@@ -27,8 +27,8 @@ pub(crate) const KEYS: &[&str] = &["shell", "cwd", "inherit", "log", "pid_file"]
 /// Keys that other runtimes have too, and a service has not.
 pub(crate) const SHARED_KEYS: &[&str] = &["command", "environment", "env_file"];
 
-/// It has no health check of its own.
-pub(crate) const CHECKS_ITSELF: bool = false;
+/// Its words are its own.
+pub(crate) const HAS_COMPOSE_KEYS: bool = false;
 
 /// Examples for editors.
 pub(crate) fn examples() -> Value {

@@ -12,6 +12,7 @@ pub(crate) const REGISTRATION: Registration = Registration {
     name: NAME,
     observer: &SkeletonObserver,
     facts: FactsFormat::of::<SkeletonFacts>(facts::FORMAT, |_| None),
+    helpers: &[],
     connect: |connection| Box::new(SkeletonDriver::new(connection.desired)),
     sim: &SimulatedObjects,
 };

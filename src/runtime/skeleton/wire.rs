@@ -24,8 +24,8 @@ pub(crate) const KEYS: &[&str] = &["skeleton_name"];
 /// Keys that other runtimes have too, and a service has not.
 pub(crate) const SHARED_KEYS: &[&str] = &[];
 
-/// It has no health check of its own.
-pub(crate) const CHECKS_ITSELF: bool = false;
+/// Its words are its own.
+pub(crate) const HAS_COMPOSE_KEYS: bool = false;
 
 /// An object of the skeleton.
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -1,20 +1,24 @@
 //! The engine behind the contract that all runtimes share.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use regex_lite::Regex;
+use tokio::time::timeout;
 
-use crate::host::probes;
+use crate::host::{paths, probes};
 use crate::model::desired::{Desired, Service};
+use crate::model::enclosure::MountFact;
 use crate::model::endpoint::Endpoint;
-use crate::model::facts::{Attribution, EngineHealth, ProbeReading};
+use crate::model::facts::{Attribution, EngineHealth, Facts, PathFact, ProbeReading};
+use crate::model::found::Discovered;
 use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, RuntimeName};
-use crate::runtime::contract::{ExecOutcome, LogSearch, Runtime, RuntimeReading};
+use crate::runtime::contract::{ExecOutcome, LogSearch, OuterHost, Runtime, RuntimeReading};
 use crate::runtime::docker::NAME;
-use crate::runtime::docker::drive::lazy::Docker;
+use crate::runtime::docker::drive::lazy::{Docker, MARKED_WAIT};
 use crate::runtime::{DriverError, LogMark, Logged, Look, Pause, Start, Stop};
 
 #[async_trait]
@@ -140,5 +144,28 @@ impl Runtime for Docker {
 
     fn elsewhere(&self) -> Option<&str> {
         self.connected()?.elsewhere()
+    }
+    fn paths(&self, desired: &Desired) -> BTreeMap<String, PathFact> {
+        let mounted = paths::of_runtime(desired, &NAME);
+        match self.connected() {
+            Some(engine) => engine.on_its_host(mounted),
+            None => mounted,
+        }
+    }
+
+    fn outer_host(&self) -> OuterHost {
+        let Some(engine) = self.connected() else { return OuterHost::default() };
+        let hostname = engine.outside().map(|outside| outside.host.clone()).filter(|host| !host.is_empty());
+        OuterHost { hostname, id: engine.compared_host_id().map(str::to_owned) }
+    }
+
+    async fn own_mounts(&self) -> Option<Vec<MountFact>> {
+        let engine = self.engine().ok()?;
+        let place = timeout(MARKED_WAIT, engine.place()).await.ok()?.ok();
+        place.and_then(|_| engine.outside()?.mounts.clone())
+    }
+
+    async fn discover(&self, facts: &Facts) -> Discovered {
+        Discovered { containers: self.found_containers(facts).await, programs: Vec::new() }
     }
 }

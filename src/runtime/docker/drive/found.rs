@@ -1,27 +1,70 @@
 //! Containers of a machine that no manifest speaks of yet: each inspected, for what the list does not tell of strangers.
-//! No environment is read.
+//! Of their ports is asked whether they take connections, and nothing else. No environment is read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use bollard::models::{ContainerInspectResponse, HostConfig, PortBinding};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
+use crate::model::facts::Facts;
 use crate::model::found::FoundContainer;
 use crate::runtime::DriverError;
 use crate::runtime::docker::drive::engine::{Engine, short};
+use crate::runtime::docker::drive::lazy::Docker;
 use crate::runtime::docker::drive::list::PARALLEL_MAX;
+use crate::runtime::docker::facts::{ContainerState, DockerReading as _};
 
 /// Compose's marks.
 const COMPOSE_SERVICE: &str = "com.docker.compose.service";
 const COMPOSE_DEPENDS_ON: &str = "com.docker.compose.depends_on";
 
+/// A port of this machine answers within a millisecond.
+const CONNECT_DEADLINE: Duration = Duration::from_millis(500);
+/// Ports asked at once: enough for every service of one machine, few enough for its sockets.
+const CONNECTS_MAX: usize = 32;
+
+impl Docker {
+    /// Inspects the containers of these facts. What can't be inspected is described by the list alone.
+    pub(super) async fn found_containers(&self, facts: &Facts) -> BTreeMap<String, FoundContainer> {
+        let containers = facts.docker().containers.known().map_or(&[][..], Vec::as_slice);
+        let ids: Vec<String> = containers.iter().map(|container| container.id.clone()).collect();
+        let Ok(engine) = self.engine() else { return BTreeMap::new() };
+        let mut found = engine.found(&ids).await.unwrap_or_default();
+        let running = containers.iter().filter(|container| container.state == ContainerState::Running);
+        let asked =
+            running.filter_map(|container| Some((container.id.clone(), found.get(&container.id)?.ports.clone())));
+        let asked: Vec<(String, u16, String)> = asked
+            .flat_map(|(id, ports)| ports.into_iter().map(move |(port, address)| (id.clone(), port, address)))
+            .collect();
+        let answers: BTreeSet<(String, u16)> = stream::iter(asked.into_iter().map(answers))
+            .buffer_unordered(CONNECTS_MAX)
+            .filter_map(|answer| async move { answer })
+            .collect()
+            .await;
+        for (id, port) in answers {
+            if let Some(container) = found.get_mut(&id) {
+                container.answering.insert(port);
+            }
+        }
+        found
+    }
+}
+
+async fn answers((id, port, address): (String, u16, String)) -> Option<(String, u16)> {
+    let connected = timeout(CONNECT_DEADLINE, TcpStream::connect((address.as_str(), port))).await;
+    connected.is_ok_and(|connected| connected.is_ok()).then_some((id, port))
+}
+
 impl Engine {
     /// By the container's id. What is gone by then is left out.
     pub async fn found(&self, ids: &[String]) -> Result<BTreeMap<String, FoundContainer>, DriverError> {
-        let looks = ids.iter().map(|id| async move {
-            let call = self.docker.inspect_container(id, None);
-            let seen = self.find(format!("inspect container {}", short(id)), call).await?;
-            Ok::<_, DriverError>(seen.map(|seen| (id.clone(), found(seen))))
+        let looks = ids.iter().cloned().map(|id| async move {
+            let call = self.docker.inspect_container(&id, None);
+            let seen = self.find(format!("inspect container {}", short(&id)), call).await?;
+            Ok::<_, DriverError>(seen.map(|seen| (id, found(seen))))
         });
         let found: Vec<Option<(String, FoundContainer)>> =
             stream::iter(looks).buffered(PARALLEL_MAX).try_collect().await?;

@@ -24,7 +24,7 @@ pub(crate) const MARKED_WAIT: Duration = Duration::from_secs(2);
 pub struct Docker {
     host: Option<String>,
     environment: BTreeMap<String, String>,
-    /// Whether the manifest has any use for an engine.
+    /// The manifest has a use for an engine, or all is read.
     is_asked: bool,
     engine: OnceLock<Engine>,
     scope: Scope,
@@ -33,11 +33,11 @@ pub struct Docker {
 impl Docker {
     /// Nothing is asked yet.
     #[must_use]
-    pub fn new(Connection { desired, environment, .. }: &Connection<'_>) -> Self {
+    pub fn new(Connection { desired, environment, discovers, .. }: &Connection<'_>) -> Self {
         Self {
-            host: desired.engine_host.clone(),
+            host: desired.endpoints.get(&NAME).cloned(),
             environment: (*environment).clone(),
-            is_asked: desired.services.values().any(|service| service.workload.is_of(&NAME)),
+            is_asked: *discovers || desired.services.values().any(|service| service.workload.is_of(&NAME)),
             engine: OnceLock::new(),
             scope: Scope::of(desired),
         }

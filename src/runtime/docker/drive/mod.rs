@@ -30,5 +30,4 @@ pub use self::connect::connect;
 pub use self::engine::Engine;
 pub use self::home::{Outside, Place};
 pub use self::lazy::Docker;
-pub(crate) use self::lazy::MARKED_WAIT;
 pub use self::scope::Scope;

@@ -1,22 +1,25 @@
 //! Process trees behind the contract that all runtimes share.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use regex_lite::Regex;
+use tokio::task::spawn_blocking;
 
+use crate::host::ports::ServiceProcesses;
 use crate::host::probes;
 use crate::host::program::command::{self, Ended};
 use crate::model::desired::{Desired, Service};
-use crate::model::facts::{Attribution, ProbeReading};
+use crate::model::facts::{Attribution, Facts, ProbeReading, ProcessFact};
+use crate::model::found::Discovered;
 use crate::model::instance::Instance;
-use crate::model::names::{ProjectName, RuntimeName};
-use crate::runtime::contract::{ExecOutcome, LogSearch, Runtime, RuntimeReading};
-use crate::runtime::process::drive::invocation;
-use crate::runtime::process::drive::look_of;
+use crate::model::names::{ProjectName, RuntimeName, ServiceName};
+use crate::runtime::contract::{ExecOutcome, LogSearch, ProcessReader, Runtime, RuntimeReading};
 use crate::runtime::process::drive::processes::{Processes, process_of};
 use crate::runtime::process::drive::survey::Survey;
+use crate::runtime::process::drive::{adopt, found, invocation, look_of};
 use crate::runtime::process::facts::ProcessFacts;
 use crate::runtime::process::{NAME, facts};
 use crate::runtime::{DriverError, LogMark, Logged, Look, Pause, Start, Stop, not_alive};
@@ -132,5 +135,24 @@ impl Runtime for Processes {
         mark: Option<&LogMark>,
     ) -> Result<Option<Logged>, DriverError> {
         Self::log_from(self, project, &service.name, mark).await
+    }
+    fn processes(&self) -> Option<ProcessReader> {
+        let read = self.reader();
+        Some(Box::new(move || Ok(Box::new(read()?) as Box<dyn ServiceProcesses>)))
+    }
+
+    async fn discover(&self, facts: &Facts) -> Discovered {
+        let gpus = facts.gpus.known().cloned().unwrap_or_default();
+        let trust = self.trust();
+        let programs = spawn_blocking(move || found::programs(&gpus, &trust)).await.unwrap_or_default();
+        Discovered { containers: BTreeMap::new(), programs }
+    }
+
+    fn adoptable(&self, desired: &Desired, service: &ServiceName, pid: i32) -> Result<ProcessFact, DriverError> {
+        adopt::adoptable(self, desired, service, pid)
+    }
+
+    fn adopt(&self, desired: &Desired, service: &ServiceName, pid: i32) -> Result<ProcessFact, DriverError> {
+        adopt::adopt(self, desired, service, pid)
     }
 }

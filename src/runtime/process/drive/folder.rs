@@ -3,22 +3,19 @@
 //! Convenience, not truth: without it trees are still found, by their marks. Only log, exit status and adoptions are
 //! lost with it.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::files::own::{self, Durability};
-use crate::host::proc;
+use crate::host::log_match::LogMatch;
+use crate::host::{proc, state};
 use crate::model::facts::{ExitFact, Marks};
 use crate::runtime::DriverError;
 use crate::runtime::process::drive::members_note::{self, MembersNote};
-use crate::shared::segment;
 
 const MEMBERS: &str = "members.json";
 /// A note holds the marks of one start, whose configuration is bounded by 64 KiB.
@@ -78,7 +75,7 @@ pub(crate) struct OutputNote {
     pub(crate) files: u32,
     /// The pattern that its relay looks for in all that passes.
     #[serde(default)]
-    pub(crate) awaited: Option<MatchNote>,
+    pub(crate) awaited: Option<LogMatch>,
 }
 
 /// Written by the shim when the first process has ended.
@@ -99,44 +96,16 @@ pub(crate) struct AdoptNote {
     pub(crate) boot: Option<String>,
 }
 
-/// What a log probe has found in the output of a start: that output may be rotated away while the service runs on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct MatchNote {
-    /// The start: its salt, or a container's id and when it was started.
-    pub(crate) salt: String,
-    /// Digest of the pattern under the salt, since a pattern may hold a secret; written as it is by an earlier lcm.
-    pub(crate) pattern: String,
-}
-
-impl MatchNote {
-    pub(crate) fn new(salt: &str, pattern: &str) -> Self {
-        Self { salt: salt.to_owned(), pattern: Self::digest(salt, pattern) }
-    }
-
-    /// Whether this pattern was found in the output of this start.
-    pub(crate) fn is_of(&self, salt: &str, pattern: &str) -> bool {
-        self.salt == salt && (self.pattern == Self::digest(salt, pattern) || self.pattern == pattern)
-    }
-
-    fn digest(salt: &str, pattern: &str) -> String {
-        let digest = Sha256::digest(format!("{salt}\0{pattern}"));
-        digest.iter().fold("sha256:".to_owned(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
-    }
-}
-
 impl Folder {
     pub(crate) fn new(state_dir: &Path, project: &str, service: &str) -> Self {
-        let path = state_dir.join("projects").join(segment(project)).join(segment(service));
+        let path = state::service_folder(state_dir, project, service);
         Self { top: state_dir.to_owned(), path }
     }
 
     /// Those of all services of all projects, as far as they can be read, with both names as they are in paths.
     pub(crate) fn all(state_dir: &Path) -> Vec<(String, String, Self)> {
         let mut all = Vec::new();
-        for (project, path) in entries(&state_dir.join("projects")) {
+        for (project, path) in entries(&state::projects(state_dir)) {
             let folder = |path| Self { top: state_dir.to_owned(), path };
             all.extend(entries(&path).into_iter().map(|(service, path)| (project.clone(), service, folder(path))));
         }
@@ -220,14 +189,6 @@ impl Folder {
         let _ = own::remove(&self.path.join(MEMBERS));
     }
 
-    pub(crate) fn matched(&self) -> Option<MatchNote> {
-        self.read("matched.json")
-    }
-
-    pub(crate) fn write_matched(&self, note: &MatchNote) -> io::Result<()> {
-        self.write("matched.json", note)
-    }
-
     /// Makes it, for this user's eyes only, and tries that something can be written there.
     pub(crate) fn ensure(&self) -> Result<(), DriverError> {
         self.ensure_by(Durability::Whole)
@@ -268,40 +229,4 @@ impl Folder {
 fn entries(folder: &Path) -> Vec<(String, PathBuf)> {
     let names = own::names(folder, FOLDERS_MAX).unwrap_or_default();
     names.into_iter().map(|name| (name.to_string_lossy().into_owned(), folder.join(name))).collect()
-}
-
-/// Where lcm keeps what outlives a run: `LCM_STATE_DIR`, else `/var/lib/lcm` for root, else `$XDG_STATE_HOME/lcm` or
-/// `~/.local/state/lcm`.
-pub(crate) fn state_dir(environment: &BTreeMap<String, String>, root: bool, home: &Path) -> PathBuf {
-    let absolute = |name: &str| environment.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    if let Some(path) = environment.get("LCM_STATE_DIR").filter(|path| !path.is_empty()) {
-        // Taken from here, once: the shim lives in another folder.
-        return std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
-    }
-    if root {
-        return PathBuf::from("/var/lib/lcm");
-    }
-    absolute("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state")).join("lcm")
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::path::{Path, PathBuf};
-
-    use super::state_dir;
-
-    #[test]
-    fn the_state_folder_follows_its_rule() {
-        let home = Path::new("/home/u");
-        let with = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
-            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-        };
-        let named = with(&[("LCM_STATE_DIR", "/tmp/x"), ("XDG_STATE_HOME", "/s")]);
-        assert_eq!(state_dir(&named, true, home), PathBuf::from("/tmp/x"));
-        assert_eq!(state_dir(&with(&[("XDG_STATE_HOME", "/s")]), true, home), PathBuf::from("/var/lib/lcm"));
-        assert_eq!(state_dir(&with(&[("XDG_STATE_HOME", "/s")]), false, home), PathBuf::from("/s/lcm"));
-        let relative = with(&[("XDG_STATE_HOME", "s")]);
-        assert_eq!(state_dir(&relative, false, home), PathBuf::from("/home/u/.local/state/lcm"));
-    }
 }

@@ -5,14 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use jiff::{SignedDuration, Timestamp};
 use tokio::task::spawn_blocking;
 
-use crate::host::identity;
 use crate::model::desired::{Desired, Service};
-use crate::model::facts::{ExitFact, ProcessFact, Reading};
+use crate::model::facts::{ExitFact, Reading};
 use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, ServiceName};
 use crate::runtime::process::drive::processes::process_of;
@@ -41,44 +39,12 @@ mod survey;
 pub(crate) mod trees;
 pub(crate) mod verified;
 
-use folder::{Folder, MatchNote};
+use folder::Folder;
 use log::Written;
-pub use processes::{Processes, state_dir};
+pub use processes::Processes;
 use shim::standby;
 pub use survey::Survey;
 use trees::Census;
-
-/// Two clocks that count in hundredths of a second differ by less.
-const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
-
-/// Runs lcm as one of the helpers that it executes itself as; `None`: this is lcm itself. Called before anything is
-/// parsed: helpers take their orders from stdin.
-#[must_use]
-pub fn helper_main() -> Option<u8> {
-    identity::close_if_led();
-    let mut arguments = std::env::args_os().skip(1);
-    match arguments.next()?.to_str()? {
-        shim::SUBCOMMAND => Some(shim::shim_main()),
-        crate::host::program::guardian::SUBCOMMAND => Some(crate::host::program::guardian::guardian_main(arguments)),
-        standby::SUBCOMMAND => Some(standby::standby_main(arguments)),
-        identity::SUBCOMMAND => Some(identity::as_main(arguments)),
-        _ => None,
-    }
-}
-
-/// This user's home folder, by the user database rather than by the caller's word.
-#[must_use]
-pub fn home(environment: &BTreeMap<String, String>) -> PathBuf {
-    crate::host::program::environment::home(environment)
-}
-
-/// Whether a process of this number has lived since then, as far as this process sees it.
-#[must_use]
-pub fn lives_since(pid: i32, since: Timestamp) -> bool {
-    let started = |stat: crate::host::proc::Stat| crate::host::proc::started_at(stat.start_ticks, Timestamp::now());
-    let started = crate::host::proc::stat(pid).filter(crate::host::proc::Stat::is_alive).and_then(started);
-    started.is_some_and(|started| started <= since + CLOCK_TOLERANCE)
-}
 
 /// Makes the state folder, for this user's eyes only, and proves that something can be written there.
 pub fn ensure_state_dir(path: &Path) -> Result<(), DriverError> {
@@ -146,16 +112,6 @@ impl Processes {
     /// Ends it and all that it started.
     pub async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
         stop::stop(self, stop).await
-    }
-
-    /// Takes a process that somebody else started for this service, until it ends. The caller holds the host's lock.
-    pub fn adopt(&self, desired: &Desired, service: &ServiceName, pid: i32) -> Result<ProcessFact, DriverError> {
-        adopt::adopt(self, desired, service, pid)
-    }
-
-    /// The process, where [`Processes::adopt`] would take it.
-    pub fn adoptable(&self, desired: &Desired, service: &ServiceName, pid: i32) -> Result<ProcessFact, DriverError> {
-        adopt::adoptable(self, desired, service, pid)
     }
 
     /// What it wrote since its last start, at most the last `bytes_max`.
@@ -230,25 +186,11 @@ impl Processes {
         }
     }
 
-    /// Whether this pattern was seen in the output of that start before.
-    pub(crate) fn was_matched(&self, project: &ProjectName, service: &ServiceName, salt: &str, pattern: &str) -> bool {
-        let folder = self.readable_folder(project.as_str(), service.as_str());
-        folder.matched().is_some_and(|note| note.is_of(salt, pattern))
-    }
-
     /// Whether the relay of that start looks for this pattern in all that passes, for as long as the start may take.
     pub(crate) fn is_awaited(&self, project: &ProjectName, service: &ServiceName, salt: &str, pattern: &str) -> bool {
         let note = self.readable_folder(project.as_str(), service.as_str()).start_note();
         let awaited = note.and_then(|note| note.output?.awaited);
         awaited.is_some_and(|awaited| awaited.is_of(salt, pattern))
-    }
-
-    /// Remembers that; without a folder to write to it is looked for again.
-    pub(crate) fn note_match(&self, project: &ProjectName, service: &ServiceName, salt: &str, pattern: &str) {
-        let note = MatchNote::new(salt, pattern);
-        let folder = self.folder(project.as_str(), service.as_str());
-        // Of a container it may be the first thing that is noted.
-        let _ = folder.ensure().map(|()| folder.write_matched(&note));
     }
 }
 

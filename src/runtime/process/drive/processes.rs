@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use rustix::process::geteuid;
 
+use crate::host::state;
 use crate::model::desired::Service;
 use crate::runtime::DriverError;
-use crate::runtime::process::drive::folder::{self, Folder};
+use crate::runtime::process::drive::folder::Folder;
 use crate::runtime::process::drive::verified::{Names, Trust};
 use crate::runtime::process::intent::ProcessSpec;
 use crate::runtime::registration::Connection;
@@ -16,7 +17,7 @@ use crate::runtime::registration::Connection;
 /// The process trees of this host, as this user may see and touch them.
 #[derive(Clone)]
 pub struct Processes {
-    /// See [`state_dir`].
+    /// See [`state::state_dir`].
     pub state_dir: PathBuf,
     /// lcm's own environment: what `inherit` takes from.
     pub environment: BTreeMap<String, String>,
@@ -43,17 +44,10 @@ pub(crate) fn process_of(service: &Service) -> Result<&ProcessSpec, DriverError>
     }
 }
 
-/// Where lcm keeps what outlives a run: `LCM_STATE_DIR`, else `/var/lib/lcm` for root, else `$XDG_STATE_HOME/lcm` or
-/// `~/.local/state/lcm`. It need not exist.
-#[must_use]
-pub fn state_dir(environment: &BTreeMap<String, String>) -> PathBuf {
-    folder::state_dir(environment, geteuid().is_root(), &crate::host::program::environment::home(environment))
-}
-
 impl Processes {
     /// Those that one manifest can touch. Nothing is read yet.
     #[must_use]
-    pub fn of(Connection { desired, environment, shim_program }: &Connection<'_>) -> Self {
+    pub fn of(Connection { desired, environment, shim_program, .. }: &Connection<'_>) -> Self {
         let mut processes = Self::new((*environment).clone(), shim_program.to_path_buf());
         processes.owners.extend(desired.previous_owner);
         processes.names = Names {
@@ -66,7 +60,7 @@ impl Processes {
     #[must_use]
     pub fn new(environment: BTreeMap<String, String>, shim_program: PathBuf) -> Self {
         let owners = BTreeSet::from([geteuid().as_raw()]);
-        Self { state_dir: state_dir(&environment), environment, shim_program, owners, names: Names::default() }
+        Self { state_dir: state::state_dir(&environment), environment, shim_program, owners, names: Names::default() }
     }
 
     /// What has to be proven of a process that counts as part of a service.

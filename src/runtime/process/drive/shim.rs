@@ -19,11 +19,12 @@ use rustix::process::{WaitOptions, WaitStatus, getpid, set_child_subreaper, sets
 use serde::{Deserialize, Serialize};
 
 use crate::files::{Refused, own, pid_file};
+use crate::host::log_match::LogMatch;
 use crate::host::proc;
 use crate::host::program::environment::Invocation;
 use crate::host::program::ignored;
 use crate::model::facts::{ExitFact, Marks};
-use crate::runtime::process::drive::folder::{ExitNote, Folder, MatchNote, OutputNote, StartNote};
+use crate::runtime::process::drive::folder::{ExitNote, Folder, OutputNote, StartNote};
 use crate::runtime::process::drive::held::Held;
 use crate::runtime::process::drive::log;
 use crate::runtime::process::drive::recorder::Recorder;
@@ -170,7 +171,7 @@ fn begin(orders: &Orders) -> Result<Keeper, String> {
             inode: pipe.inode,
             bytes_max: orders.log_bytes_max,
             files: orders.log_files,
-            awaited: orders.awaited.as_ref().map(|awaited| MatchNote::new(&awaited.salt, &awaited.pattern)),
+            awaited: orders.awaited.as_ref().map(|awaited| LogMatch::new(&awaited.salt, &awaited.pattern)),
         }),
         pid_file: orders.pid_file.clone(),
     };

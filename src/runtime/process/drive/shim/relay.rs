@@ -19,7 +19,8 @@ use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use serde::{Deserialize, Serialize};
 
 use crate::files::kernel;
-use crate::runtime::process::drive::folder::{Folder, MatchNote};
+use crate::host::log_match::LogMatch;
+use crate::runtime::process::drive::folder::Folder;
 use crate::runtime::process::drive::log;
 
 /// The most that the kernel gives a user without privileges: what a service may write while nothing relays.
@@ -129,8 +130,8 @@ impl Relay {
         let Some(search) = &mut self.search else { return };
         let found = search.finds(bytes);
         if found {
-            let note = MatchNote::new(&search.awaited.salt, &search.awaited.pattern);
-            let _ = self.folder.write_matched(&note);
+            let note = LogMatch::new(&search.awaited.salt, &search.awaited.pattern);
+            let _ = note.write(self.folder.path());
         }
         if found || search.is_over() {
             self.search = None;
@@ -192,7 +193,8 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::{Awaited, LogOrders, Pipe, Relay, Search, run};
-    use crate::runtime::process::drive::folder::{Folder, MatchNote};
+    use crate::host::log_match::LogMatch;
+    use crate::runtime::process::drive::folder::Folder;
     use crate::runtime::process::drive::log;
 
     fn awaited(pattern: &str) -> Awaited {
@@ -220,8 +222,8 @@ mod tests {
         }
         drop(pipe.writer);
         relayed.join().expect("it ends with the last writer");
-        let note = MatchNote::new("s1", "(?m)^server is ready$");
-        assert_eq!(folder.matched(), Some(note));
+        let note = LogMatch::new("s1", "(?m)^server is ready$");
+        assert_eq!(LogMatch::read(folder.path()), Some(note));
         let kept = |path| fs::metadata(path).expect("a file").len();
         assert!(kept(folder.log()) <= 1000 && kept(folder.log_copy(1)) <= 1000 && !folder.log_copy(2).exists());
     }
