@@ -14,13 +14,13 @@ use crate::cli::terminal::session::Session;
 use crate::manifest::Choice;
 use crate::model::budget;
 use crate::model::desired::{Desired, Service};
-use crate::model::facts::Report;
+use crate::model::facts::FailureReport;
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 use crate::model::observed::ObservedService;
 use crate::model::plan::Purpose;
 use crate::model::snapshot::Snapshot;
-use crate::model::words::{Said, Word, way};
+use crate::model::words::{Hold, HoldRecord, way};
 use crate::plan::judge_commands::{HoldBlock, may_hold};
 use crate::reconcile::Project;
 use crate::report::sheet::Sheet;
@@ -92,13 +92,13 @@ impl<'a> HoldCommand<'a> {
 
     /// Judges a hold on all named services; those on which it is already are reported and left out.
     /// With each the changes that it makes.
-    pub(crate) fn judge(&mut self, word: Word) -> Result<Vec<(ServiceName, Vec<State>)>, Stop> {
+    pub(crate) fn judge(&mut self, word: Hold) -> Result<Vec<(ServiceName, Vec<State>)>, Stop> {
         let mut open = Vec::new();
         for name in self.named.clone() {
             let seen = self.seen(&name)?;
             let is_carried_out = seen.state == word.state() || way(word, seen.state).is_none();
             let holds = seen.word.as_deref().filter(|said| said.word == word && is_carried_out);
-            if let Some(whom) = holds.map(Said::by_whom) {
+            if let Some(whom) = holds.map(HoldRecord::by_whom) {
                 self.tell(&format!("{name} is {} already ({whom})", past(word)));
             } else {
                 let route = may_say((&self.opened.desired, self.opened.driver().now()), &name, seen, word)?;
@@ -110,7 +110,7 @@ impl<'a> HoldCommand<'a> {
 
     /// Keeps the word. What it does to the machine comes after that: what crashes in between is made up for by the next
     /// apply.
-    pub(crate) async fn keep(&self, name: &ServiceName, word: Word) -> Result<(), Stop> {
+    pub(crate) async fn keep(&self, name: &ServiceName, word: Hold) -> Result<(), Stop> {
         if self.is_rehearsal {
             return Ok(());
         }
@@ -120,8 +120,8 @@ impl<'a> HoldCommand<'a> {
     }
 
     /// The word as it is kept.
-    pub(crate) fn said(&self, word: Word) -> Said {
-        Said {
+    pub(crate) fn said(&self, word: Hold) -> HoldRecord {
+        HoldRecord {
             word,
             by: self.voice.by(self.session),
             since: self.opened.driver().now(),
@@ -151,7 +151,7 @@ impl<'a> HoldCommand<'a> {
     }
 
     /// Keeps a report of a service, or takes it back.
-    pub(crate) async fn set_report(&self, name: &ServiceName, report: Option<&Report>) -> Result<(), Stop> {
+    pub(crate) async fn set_report(&self, name: &ServiceName, report: Option<&FailureReport>) -> Result<(), Stop> {
         if self.is_rehearsal {
             return Ok(());
         }
@@ -233,7 +233,7 @@ fn may_say(
     of: (&Desired, Timestamp),
     name: &ServiceName,
     seen: &ObservedService,
-    word: Word,
+    word: Hold,
 ) -> Result<Vec<State>, Stop> {
     let message = match may_hold(of, name, seen, word) {
         Ok(route) => return Ok(route),
@@ -255,10 +255,10 @@ pub(crate) fn change(seen: &ObservedService, route: &[State]) -> String {
     }
 }
 
-fn past(word: Word) -> &'static str {
+fn past(word: Hold) -> &'static str {
     match word {
-        Word::Maintain => "maintained",
-        Word::Suspend => "suspended",
-        Word::Terminate => "terminated",
+        Hold::Maintain => "maintained",
+        Hold::Suspend => "suspended",
+        Hold::Terminate => "terminated",
     }
 }

@@ -8,7 +8,7 @@ use crate::cli::args::{ExecutionArgs, PlanningArgs};
 use crate::manifest::Choice;
 use crate::model::names::ServiceName;
 use crate::model::plan::Purpose;
-use crate::model::words::Said;
+use crate::model::words::HoldRecord;
 use crate::reconcile::Project;
 use crate::reconcile::owner::Claim;
 
@@ -31,7 +31,7 @@ pub(super) struct Job {
     /// The world, where the command has opened it already.
     pub(super) opened: Option<Project>,
     /// Holds that a dry run takes for kept.
-    pub(super) holds: BTreeMap<ServiceName, Said>,
+    pub(super) holds: BTreeMap<ServiceName, HoldRecord>,
 }
 
 impl Job {

@@ -5,7 +5,7 @@ use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
 use crate::model::desired::Desired;
 use crate::model::names::ModeName;
-use crate::model::words::Switched;
+use crate::model::words::ModeOverride;
 use crate::reconcile::Project;
 
 /// An entry file that chooses its mode follows no mode override: one that is set with it would have no effect.
@@ -21,8 +21,8 @@ pub(crate) fn refuse_choice(desired: &Desired, mode: &ModeName) -> Result<(), St
 }
 
 /// The word as it is to be kept.
-pub(crate) fn switched(session: &Session, opened: &Project, voice: &OperatorArgs, mode: ModeName) -> Switched {
-    Switched {
+pub(crate) fn switched(session: &Session, opened: &Project, voice: &OperatorArgs, mode: ModeName) -> ModeOverride {
+    ModeOverride {
         mode,
         entry: opened.entry(),
         own_mode: opened.desired.own_mode.clone(),

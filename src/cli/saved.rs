@@ -9,7 +9,7 @@ use crate::cli::stop::{Code, Stop};
 use crate::manifest::Choice;
 
 use crate::model::names::ServiceName;
-use crate::model::plan::{Asked, FORMAT, FORMAT_1, Plan};
+use crate::model::plan::{FORMAT, FORMAT_1, Plan, SavedRequest};
 use crate::reconcile::comparison;
 use crate::reconcile::files;
 
@@ -47,7 +47,7 @@ pub(super) fn choose(saved: &Plan, choice: &mut Choice) -> Result<(), Stop> {
 
 /// It brings along what narrowed or widened it, too; an option that it was not made with contradicts it.
 pub(super) fn narrow(saved: &Plan, planning: &mut PlanningArgs) -> Result<(), Stop> {
-    let Asked { targets, excludes, strict, prune, repack } = &saved.request;
+    let SavedRequest { targets, excludes, strict, prune, repack } = &saved.request;
     let NarrowArgs { targets: only, excludes: without } = &mut planning.narrow;
     for (option, asked, saved) in [("--target", &*only, targets), ("--exclude", &*without, excludes)] {
         let named: BTreeSet<ServiceName> = asked.iter().cloned().collect();

@@ -9,7 +9,7 @@ use crate::host::identity::{self, Identity};
 use crate::manifest;
 use crate::model::desired::{Desired, GpuRequest, Service};
 use crate::model::facts::ProcessFact;
-use crate::model::found::Found;
+use crate::model::found::MachineSurvey;
 use crate::model::names::{ProjectName, ServiceName};
 use crate::reconcile::wire::SHIM;
 use crate::report::output::Output;
@@ -43,7 +43,7 @@ pub(super) fn manifest_schema() -> serde_json::Value {
 }
 
 /// What runs here, looked at without a manifest.
-pub(super) async fn found(environment: &Environment) -> Found {
+pub(super) async fn found(environment: &Environment) -> MachineSurvey {
     // Whose only use is to have use for an engine and for GPUs.
     let runtime = ExistingContainer { container: "none".into(), accepts_auto_remove: false };
     let service = Service { gpu: GpuRequest::Auto, ..Service::plain(ServiceName::new("none"), runtime) };

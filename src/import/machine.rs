@@ -10,8 +10,8 @@ use crate::import::draft::{Draft, ModeDraft, Notes, head, modes};
 use crate::import::machine::memory::{STEP, STEP_SMALL, rounded, size};
 use crate::import::names::{Names, tamed};
 use crate::import::writer::{Block, Value};
-use crate::model::facts::{EngineHealth, GpuFact, Owner, Reading};
-use crate::model::found::{Found, FoundContainer};
+use crate::model::facts::{EngineHealth, GpuFact, ProcessOwner, Reading};
+use crate::model::found::{FoundContainer, MachineSurvey};
 use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
 use crate::runtime::docker::facts::{ContainerFact, ContainerState, DockerReading as _};
@@ -51,7 +51,7 @@ impl Adopted<'_> {
 }
 
 /// Leaves only the containers of these names, or of these Compose projects. The error is a name that is neither's.
-pub fn narrow(found: &mut Found, only: &[String]) -> Result<(), String> {
+pub fn narrow(found: &mut MachineSurvey, only: &[String]) -> Result<(), String> {
     let Some(containers) = found.facts.docker_mut().containers.known_mut().filter(|_| !only.is_empty()) else {
         return Ok(());
     };
@@ -67,7 +67,7 @@ pub fn narrow(found: &mut Found, only: &[String]) -> Result<(), String> {
 
 /// Drafts a manifest of this name from what was found.
 #[must_use]
-pub fn machine(found: &Found, name: &str) -> Draft {
+pub fn machine(found: &MachineSurvey, name: &str) -> Draft {
     let mut notes = Notes::default();
     let gpus: &[GpuFact] = found.facts.gpus.known().map_or(&[], Vec::as_slice);
     let mut names = Names::default();
@@ -112,7 +112,7 @@ pub fn machine(found: &Found, name: &str) -> Draft {
 }
 
 /// The containers to adopt, those of one Compose project together; and what is said of the rest.
-fn adopted<'a>(found: &'a Found, gpus: &[GpuFact], names: &mut Names) -> (Vec<Adopted<'a>>, Vec<String>) {
+fn adopted<'a>(found: &'a MachineSurvey, gpus: &[GpuFact], names: &mut Names) -> (Vec<Adopted<'a>>, Vec<String>) {
     let (mut adopted, mut others) = (Vec::new(), Vec::new());
     let mut facts: Vec<&ContainerFact> = found.facts.docker().containers.known().into_iter().flatten().collect();
     facts.sort_by_key(|fact| (fact.compose_project.is_none(), &fact.compose_project, &fact.name));
@@ -169,7 +169,7 @@ fn needs(one: &Adopted<'_>, all: &[Adopted<'_>]) -> Vec<String> {
 
 /// What its processes hold, by GPU.
 fn held(fact: &ContainerFact, gpus: &[GpuFact]) -> BTreeMap<GpuId, Option<Mebibytes>> {
-    let is_its = |owner: &Owner| matches!(owner, Owner::Container(id) if *id == fact.id);
+    let is_its = |owner: &ProcessOwner| matches!(owner, ProcessOwner::Container(id) if *id == fact.id);
     let mut held: BTreeMap<GpuId, Option<Mebibytes>> = BTreeMap::new();
     for gpu in gpus {
         for holder in gpu.holders.iter().filter(|holder| is_its(&holder.owner)) {
@@ -190,7 +190,7 @@ fn step(adopted: &[Adopted<'_>], gpus: &[GpuFact]) -> Mebibytes {
     if fits { STEP } else { STEP_SMALL }
 }
 
-fn seen_gpus(block: &mut Block, found: &Found, gpus: &[GpuFact], notes: &mut Notes) {
+fn seen_gpus(block: &mut Block, found: &MachineSurvey, gpus: &[GpuFact], notes: &mut Notes) {
     for gpu in gpus {
         let name = if gpu.name.is_empty() { String::new() } else { format!(" {},", gpu.name) };
         let used = gpu.used.map(|used| format!(", {used} in use")).unwrap_or_default();

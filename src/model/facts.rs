@@ -17,12 +17,12 @@ use crate::model::names::{GpuId, ServiceName};
 use crate::model::pending::PendingCall;
 use crate::model::reservation::ReservationFact;
 use crate::model::size::Mebibytes;
-use crate::model::words::{Said, Switched};
+use crate::model::words::{HoldRecord, ModeOverride};
 
-pub use self::history::{Attempts, Estimates, HistoryFact, Report};
+pub use self::history::{Attempts, Estimates, FailureReport, HistoryFact};
 pub use self::instances::{Attribution, InstanceCount, Instances, RuntimeFacts};
 pub use self::marks::Marks;
-pub use self::owner::Owner;
+pub use self::owner::ProcessOwner;
 pub use self::probes::{BusyReading, EngineHealth, ProbeFacts, ProbeReading};
 pub use self::reading::Reading;
 
@@ -79,13 +79,13 @@ pub struct Facts {
     pub history: BTreeMap<ServiceName, HistoryFact>,
     /// What operators said, and did not take back.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub words: BTreeMap<ServiceName, Said>,
+    pub words: BTreeMap<ServiceName, HoldRecord>,
     /// Reason for which holds can't be read; then none is known of any service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holds_unknown: Option<String>,
     /// Modes that operators switched to: a world file keeps them for the next command.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub switches: Vec<Switched>,
+    pub switches: Vec<ModeOverride>,
     /// Calls that runs of this project committed themselves to and did not make.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<PendingCall>,
@@ -118,7 +118,7 @@ impl Facts {
     }
 
     /// Adds what operators said to what a world file brings along; the later word counts.
-    pub fn heed(&mut self, words: BTreeMap<ServiceName, Said>) {
+    pub fn heed(&mut self, words: BTreeMap<ServiceName, HoldRecord>) {
         self.words.extend(words);
     }
 
@@ -197,7 +197,7 @@ pub struct GpuHolder {
     /// `None`: the driver does not tell.
     #[serde(default)]
     pub memory: Option<Mebibytes>,
-    pub owner: Owner,
+    pub owner: ProcessOwner,
 }
 
 impl GpuHolder {
@@ -223,7 +223,7 @@ pub struct ListenerFact {
     pub pid: Option<i32>,
     #[serde(default)]
     pub program: Option<String>,
-    pub owner: Owner,
+    pub owner: ProcessOwner,
 }
 
 impl ListenerFact {

@@ -12,7 +12,7 @@ use crate::model::size::Mebibytes;
 
 /// A machine, looked at without a manifest.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct MachineSurvey {
     /// Containers, lcm's own trees and GPUs. Nothing was probed.
     pub facts: Facts,
     /// What these do not tell of containers, by the container's id; empty for a recorded world.

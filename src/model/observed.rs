@@ -16,7 +16,7 @@ use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::pending::PendingCall;
 use crate::model::size::Mebibytes;
-use crate::model::words::Said;
+use crate::model::words::HoldRecord;
 
 /// Behind the name of a container that is put aside while its successor comes up.
 pub const ASIDE_SUFFIX: &str = ".lcm-old";
@@ -96,7 +96,7 @@ pub struct ObservedService {
     pub is_asleep: bool,
     pub estimates: Estimates,
     /// What an operator said of it; `state` is seen through it.
-    pub word: Option<Box<Said>>,
+    pub word: Option<Box<HoldRecord>>,
     /// How often it was brought back of late.
     pub attempts: Option<Box<Attempts>>,
     pub exit: Option<Box<ExitFact>>,
@@ -270,7 +270,7 @@ pub struct Orphan {
     pub vram: Mebibytes,
     pub ports: BTreeSet<Endpoint>,
     /// An operator's hold on a service of its name.
-    pub word: Option<Box<Said>>,
+    pub word: Option<Box<HoldRecord>>,
 }
 
 impl Orphan {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::facts::{Attribution, GpuHolder, Owner, RuntimeFacts};
+use crate::model::facts::{Attribution, GpuHolder, ProcessOwner, RuntimeFacts};
 use crate::model::instance::Instance;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{ObservedService, Orphan, PortHolder};
@@ -100,14 +100,14 @@ impl<'a> Register<'a> {
 
     fn whose(&self, holder: &GpuHolder) -> Party {
         match &holder.owner {
-            Owner::Service { project, service } if *project == self.view.desired.project => {
+            ProcessOwner::Service { project, service } if *project == self.view.desired.project => {
                 self.of_tree(service, holder).unwrap_or_else(|| stranger(holder))
             }
-            Owner::Service { project, service } => {
+            ProcessOwner::Service { project, service } => {
                 Party::Other { project: project.to_string(), service: service.to_string() }
             }
-            Owner::Container(id) => self.of_container(id).unwrap_or_else(|| stranger(holder)),
-            Owner::Stranger => stranger(holder),
+            ProcessOwner::Container(id) => self.of_container(id).unwrap_or_else(|| stranger(holder)),
+            ProcessOwner::Stranger => stranger(holder),
         }
     }
 

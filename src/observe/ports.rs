@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::desired::{Desired, Service};
-use crate::model::facts::{ListenerFact, Owner, Reading};
+use crate::model::facts::{ListenerFact, ProcessOwner, Reading};
 use crate::model::names::ServiceName;
 use crate::model::observed::{Holders, ObservedService, PortHolder};
 use crate::observe::contract::{Observers, View};
@@ -42,10 +42,12 @@ fn ports_of(desired: &Desired, of: impl Fn(&Service) -> bool) -> BTreeSet<u16> {
 fn holder(listener: &ListenerFact, view: View<'_>, observers: Observers<'_>) -> PortHolder {
     let desired = view.desired;
     match &listener.owner {
-        Owner::Service { project, service } if *project == desired.project => of_service(service, desired),
-        Owner::Service { project, service } => PortHolder::Foreign(format!("service {service} of project {project}")),
-        Owner::Container(id) => of_object(id, view, observers),
-        Owner::Stranger => PortHolder::Foreign(stranger_name(listener)),
+        ProcessOwner::Service { project, service } if *project == desired.project => of_service(service, desired),
+        ProcessOwner::Service { project, service } => {
+            PortHolder::Foreign(format!("service {service} of project {project}"))
+        }
+        ProcessOwner::Container(id) => of_object(id, view, observers),
+        ProcessOwner::Stranger => PortHolder::Foreign(stranger_name(listener)),
     }
 }
 

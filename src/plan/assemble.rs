@@ -6,7 +6,7 @@ use crate::model::desired::OrphanPolicy;
 use crate::model::names::GpuId;
 use crate::model::observed::called;
 use crate::model::plan::{
-    Asked, Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine, PendingStatus, Placement, Plan, ReasonCode, Step,
+    Blocked, FORMAT, GpuLine, Held, Kept, OrphanLine, PendingStatus, Placement, Plan, ReasonCode, SavedRequest, Step,
 };
 use crate::model::size::Mebibytes;
 use crate::plan::decision::{Decision, Decisions};
@@ -37,7 +37,7 @@ pub(super) fn assemble(
         project: input.desired.project.clone(),
         mode: input.desired.mode.clone(),
         goals: input.desired.active_goals().into_iter().collect(),
-        request: Asked::of(input.request),
+        request: SavedRequest::of(input.request),
         host: input.observed.host.clone(),
         host_identity: input.observed.host_identity.clone(),
         engine: input.observed.engine.clone(),

@@ -7,7 +7,7 @@ use crate::model::desired::Desired;
 use crate::model::names::GpuId;
 use crate::model::observed::{Observed, Orphan, called};
 use crate::model::plan::Request;
-use crate::model::room::{GpuRoom, Holder, Room};
+use crate::model::room::{GpuRoom, MemoryHolder, Room};
 use crate::model::size::Mebibytes;
 use crate::plan::input::PlanInput;
 use crate::plan::judge::context::PlanContext;
@@ -44,7 +44,7 @@ pub(super) fn gpus(
     for orphan in orphans {
         for gpu in &orphan.gpus {
             let label = format!("orphan {}", orphan.service);
-            let held = Holder { service: None, label, counts: orphan.vram, measured: None };
+            let held = MemoryHolder { service: None, label, counts: orphan.vram, measured: None };
             gpus.entry(gpu.clone()).and_modify(|gpu| gpu.holders.push(held));
         }
     }
@@ -52,7 +52,7 @@ pub(super) fn gpus(
         let seen = input.seen(number);
         for gpu in &seen.gpus {
             let measured = seen.measured.as_ref().map(|measured| measured.get(gpu).copied().unwrap_or_default());
-            let held = Holder { counts: context.held_on(number, gpu), measured, ..holder(input, number) };
+            let held = MemoryHolder { counts: context.held_on(number, gpu), measured, ..holder(input, number) };
             gpus.entry(gpu.clone()).and_modify(|gpu| gpu.holders.push(held));
         }
     }
@@ -60,10 +60,10 @@ pub(super) fn gpus(
 }
 
 /// Holder of a service, without any memory yet.
-pub(super) fn holder(input: &PlanInput<'_>, number: Number) -> Holder {
+pub(super) fn holder(input: &PlanInput<'_>, number: Number) -> MemoryHolder {
     let name = input.name(number);
     let label = format!("{name} (priority {})", input.priority(number));
-    Holder { service: Some(name.clone()), label, counts: Mebibytes::ZERO, measured: None }
+    MemoryHolder { service: Some(name.clone()), label, counts: Mebibytes::ZERO, measured: None }
 }
 
 fn empty(input: &PlanInput<'_>, id: &GpuId) -> GpuRoom {

@@ -12,7 +12,7 @@ use crate::model::observed::{ObservedService, Ownership};
 use crate::model::plan::{Purpose, Request};
 use crate::model::rules::way::Refusal;
 use crate::model::rules::{Case, Denial, Rules};
-use crate::model::words::{Said, Word};
+use crate::model::words::{Hold, HoldRecord};
 
 /// Services as they are observed.
 type Services = BTreeMap<ServiceName, ObservedService>;
@@ -21,7 +21,7 @@ type Services = BTreeMap<ServiceName, ObservedService>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldService {
     pub service: ServiceName,
-    pub hold: Said,
+    pub hold: HoldRecord,
     pub relation: HeldRelation,
 }
 
@@ -38,7 +38,7 @@ pub enum HeldRelation {
 /// Reason for which a service can't be stopped: a dependent that would be stopped along.
 #[derive(Debug)]
 pub enum DependentBlock<'a> {
-    Held { dependent: &'a ServiceName, hold: &'a Said },
+    Held { dependent: &'a ServiceName, hold: &'a HoldRecord },
     Illegal { dependent: &'a ServiceName, refusal: Refusal<'a> },
 }
 
@@ -64,7 +64,7 @@ pub fn held_by_operator(desired: &Desired, services: &Services, request: &Reques
     };
     for name in &request.targets {
         let Some(hold) = hold_of(services, name) else { continue };
-        if hold.word != Word::Terminate || request.purpose != Purpose::Stop {
+        if hold.word != Hold::Terminate || request.purpose != Purpose::Stop {
             return Some(HeldService { service: name.clone(), hold: hold.clone(), relation: HeldRelation::Named });
         }
     }
@@ -73,7 +73,7 @@ pub fn held_by_operator(desired: &Desired, services: &Services, request: &Reques
         return dependent;
     }
     needed(desired, &request.targets).into_iter().find_map(|service| {
-        let hold = hold_of(services, &service).filter(|hold| hold.word == Word::Terminate)?.clone();
+        let hold = hold_of(services, &service).filter(|hold| hold.word == Hold::Terminate)?.clone();
         Some(HeldService { service, hold, relation: HeldRelation::Needed })
     })
 }
@@ -87,7 +87,7 @@ pub fn held_dependent<'a>(
 ) -> Option<HeldService> {
     let stopped: Vec<&ServiceName> = stopped.into_iter().collect();
     find_dependent(desired, services, &stopped, |base, dependent, seen| {
-        let hold = seen.word.as_deref().filter(|hold| hold.word != Word::Terminate)?.clone();
+        let hold = seen.word.as_deref().filter(|hold| hold.word != Hold::Terminate)?.clone();
         Some(HeldService { service: dependent.clone(), hold, relation: HeldRelation::DependsOn(base.clone()) })
     })
 }
@@ -101,7 +101,7 @@ pub fn blocked_dependent<'a>(
     now: Timestamp,
 ) -> Option<DependentBlock<'a>> {
     find_dependent(desired, services, &[name], |_, dependent, seen| {
-        let held = seen.word.as_deref().filter(|hold| hold.word != Word::Terminate);
+        let held = seen.word.as_deref().filter(|hold| hold.word != Hold::Terminate);
         if let Some(hold) = held {
             return Some(DependentBlock::Held { dependent, hold });
         }
@@ -130,7 +130,7 @@ pub fn may_hold<'a>(
     (desired, now): (&'a Desired, Timestamp),
     name: &'a ServiceName,
     seen: &'a ObservedService,
-    word: Word,
+    word: Hold,
 ) -> Result<Vec<State>, HoldBlock<'a>> {
     match &seen.ownership {
         Ownership::Foreign { holder } => return Err(HoldBlock::Foreign { holder }),
@@ -184,7 +184,7 @@ pub fn legal_commands(rules: &Rules, case: &Case<'_>, seen: &ObservedService, bu
     let mut commands = if ours && seen.unknown.is_none() { rules.commands(case, seen.state) } else { Vec::new() };
     let hold = seen.word.as_ref().map(|said| said.word);
     if let Some(word) = hold {
-        let stops = word == Word::Terminate;
+        let stops = word == Hold::Terminate;
         commands.retain(|command| match *command {
             "start" | "restart" => false,
             "stop" => stops,
@@ -197,7 +197,7 @@ pub fn legal_commands(rules: &Rules, case: &Case<'_>, seen: &ObservedService, bu
     commands
 }
 
-fn hold_of<'a>(services: &'a Services, name: &ServiceName) -> Option<&'a Said> {
+fn hold_of<'a>(services: &'a Services, name: &ServiceName) -> Option<&'a HoldRecord> {
     services.get(name)?.word.as_deref()
 }
 

@@ -12,7 +12,7 @@ use crate::model::names::{GpuId, ServiceName, StepId};
 use crate::model::observed::{ObservedService, Orphan, Ownership, PortHolder};
 use crate::model::plan::{Expect, Purpose, Reason, ReasonCode, Step};
 use crate::model::size::Mebibytes;
-use crate::model::words::Word;
+use crate::model::words::Hold;
 use crate::plan::copies;
 use crate::plan::decision::{Decision, Decisions};
 use crate::plan::diff::{changed, settings_changed};
@@ -230,7 +230,7 @@ fn removals(input: &PlanInput<'_>, decisions: &Decisions, earlier: &Steps<'_>) -
         }
         // What an operator maintains or suspends is left as it is, all of it.
         let word = seen.word.as_ref().map(|said| said.word);
-        let hands_off = seen.state == State::Maintenance || word == Some(Word::Suspend);
+        let hands_off = seen.state == State::Maintenance || word == Some(Hold::Suspend);
         if seen.unknown.is_some() || input.prevented(number).is_some() || hands_off {
             continue;
         }

@@ -9,7 +9,7 @@ use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{GpuId, ServiceName, StepId};
 use crate::model::plan::{Expect, Reason, ReasonCode, Step};
 use crate::model::size::Mebibytes;
-use crate::model::words::{Word, way};
+use crate::model::words::{Hold, way};
 use crate::plan::input::PlanInput;
 use crate::plan::numbers::{Number, Numbers};
 
@@ -114,7 +114,7 @@ pub(super) fn id(action: Action, service: &ServiceName) -> StepId {
 
 /// A stop that an operator asked for with `terminate` ends elsewhere.
 pub(super) fn stop_route(why: ReasonCode, from: State) -> Option<&'static [State]> {
-    if why == ReasonCode::Terminated { way(Word::Terminate, from) } else { route(Action::Stop, from) }
+    if why == ReasonCode::Terminated { way(Hold::Terminate, from) } else { route(Action::Stop, from) }
 }
 
 /// Step on a service as it is now. No other step waits for it; it frees and takes nothing yet.

@@ -13,7 +13,7 @@ use crate::model::facts::Facts;
 use crate::model::names::{ModeName, ProjectName};
 use crate::model::plan::{Plan, Purpose, Request};
 use crate::model::snapshot::{Planner as _, Snapshot};
-use crate::model::words::{Switched, Words};
+use crate::model::words::{Holds, ModeOverride};
 use crate::observe::contract::View;
 use crate::reconcile::caller::Caller;
 use crate::reconcile::error::{OpenError, ReconcileError};
@@ -28,14 +28,14 @@ use crate::shared::owner::Owner;
 use crate::store::memory::Memory;
 use crate::store::sqlite::Sqlite;
 use crate::store::{
-    Attempts as _, Entry, Holds as _, Journal as _, PendingChange, Recalled, Store, StoreError, recall,
+    AttemptStore as _, Entry, HoldStore as _, Journal as _, PendingChange, Recalled, Store, StoreError, recall,
 };
 
 /// Project that a cycle works on.
 pub(crate) struct Project {
     pub(crate) desired: Desired,
     /// The word that the mode follows, where it follows one.
-    pub(crate) switched: Option<Switched>,
+    pub(crate) switched: Option<ModeOverride>,
     /// The manifest has outlived the mode override: its own mode is another one since.
     outlived: bool,
     world: Environs,
@@ -180,12 +180,12 @@ impl Project {
 
     /// Returns whether this entry file is the one that the mode override was set with, or that one is gone: another checkout's own
     /// mode says nothing of it.
-    fn is_set_by_this_file(&self, switched: &Switched) -> bool {
+    fn is_set_by_this_file(&self, switched: &ModeOverride) -> bool {
         switched.entry == self.entry() || !Path::new(&switched.entry).is_file()
     }
 
     /// From now on the mode is an operator's, for this command at least.
-    pub(crate) fn switch(&mut self, switched: Switched) {
+    pub(crate) fn switch(&mut self, switched: ModeOverride) {
         self.desired.mode_source = ModeSource::Word;
         self.switched = Some(switched);
         self.sets_mode = true;
@@ -303,7 +303,7 @@ impl Project {
     }
 
     /// The mode that an operator has switched to.
-    pub(crate) async fn mode_override(&self) -> Result<Option<Switched>, ReconcileError> {
+    pub(crate) async fn mode_override(&self) -> Result<Option<ModeOverride>, ReconcileError> {
         let deaf = |error: StoreError| {
             format!("what operators hold can't be read, so nothing is done (`lcm down` may all the same): {error}")
         };
@@ -311,7 +311,7 @@ impl Project {
     }
 
     /// As the store has it, under the present name or a former one.
-    async fn mode_kept(&self) -> Result<Option<Switched>, StoreError> {
+    async fn mode_kept(&self) -> Result<Option<ModeOverride>, StoreError> {
         let mut kept = None;
         for project in self.names() {
             kept = self.store().holds(project).await?.mode.or(kept);
@@ -413,7 +413,7 @@ impl Project {
         let Environs::Simulated { simulated, path } = &self.world else { return Ok(()) };
         let mut facts = simulated.world();
         facts.remember(self.store().last_known(&self.desired.project).await.unwrap_or_default());
-        let Words { services, mode } = self.store().holds(&self.desired.project).await.unwrap_or_default();
+        let Holds { services, mode } = self.store().holds(&self.desired.project).await.unwrap_or_default();
         (facts.words, facts.switches) = (services, mode.into_iter().collect());
         facts.pending = self.store().pending(&self.desired.project).await.unwrap_or_default();
         caller
@@ -423,7 +423,7 @@ impl Project {
 }
 
 /// Returns the note on a mode override that no longer holds.
-fn outlived(switched: &Switched, own_mode: Option<&ModeName>) -> String {
+fn outlived(switched: &ModeOverride, own_mode: Option<&ModeName>) -> String {
     let named = |mode: Option<&ModeName>| mode.map_or_else(|| "none".to_owned(), |mode| format!("`mode: {mode}`"));
     format!(
         "the switch to mode {} ({}) no longer holds: the manifest had {} then, and has {} now; the next apply drops it",

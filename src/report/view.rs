@@ -13,7 +13,7 @@ use crate::model::desired::ModeSource;
 use crate::model::lifecycle::State;
 use crate::model::names::GoalName;
 use crate::model::plan::{OrphanLine, PendingStatus, Plan, Purpose, ReasonCode};
-use crate::model::words::Switched;
+use crate::model::words::ModeOverride;
 use crate::report::table::{counted, listed};
 
 pub use looked::Looked;
@@ -33,7 +33,7 @@ pub enum Origin<'a> {
     Now {
         mode_source: ModeSource,
         /// The word that the mode follows, where it follows one.
-        switched: Option<&'a Switched>,
+        switched: Option<&'a ModeOverride>,
         looked: &'a Looked,
     },
     /// Read from a file.
@@ -116,7 +116,7 @@ impl<'a> View<'a> {
             Origin::Now { mode_source: ModeSource::Manifest, .. } => "manifest".to_owned(),
             Origin::Now { mode_source: ModeSource::CommandLine, .. } => "command line".to_owned(),
             Origin::Now { mode_source: ModeSource::Word, switched, .. } => {
-                switched.map_or_else(|| "switched".to_owned(), Switched::by_whom)
+                switched.map_or_else(|| "switched".to_owned(), ModeOverride::by_whom)
             }
         };
         self.plan.mode.as_ref().map_or_else(|| "all services".to_owned(), |mode| format!("mode {mode} ({source})"))

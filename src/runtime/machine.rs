@@ -31,7 +31,7 @@ use crate::runtime::docker::drive::Docker;
 use crate::runtime::process::drive::Processes;
 use crate::runtime::registration::Connection;
 use crate::runtime::registry::{OBSERVERS, RUNTIMES};
-use crate::runtime::{Driver, DriverError, LogMark, Logged, Look, Pause, Start, Stop};
+use crate::runtime::{Driver, DriverError, Inspection, LogMark, Logged, Pause, Start, StopRequest};
 
 mod found;
 mod inquiry;
@@ -205,7 +205,7 @@ impl Driver for Machine {
         }
     }
 
-    async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
+    async fn look(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {
         self.runtime(&service.workload.runtime)?.inspect(project, service).await
     }
 
@@ -230,7 +230,7 @@ impl Driver for Machine {
         self.runtime(&service.workload.runtime)?.restore(project, service).await
     }
 
-    async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
+    async fn stop(&self, stop: &StopRequest<'_>) -> Result<(), DriverError> {
         self.runtime(&stop.instance.runtime)?.stop(stop).await?;
         // A reservation of what is gone is stale: it counts for no one, and the next start clears it away.
         let _ = reservations::end(&self.processes.environment, stop.project, stop.service);

@@ -9,7 +9,7 @@ use super::world::{End, Life, World, key_of};
 use super::{Deed, Sim, runtime_of};
 use crate::model::instance::Instance;
 use crate::model::size::Mebibytes;
-use crate::runtime::{DriverError, Start, Stop};
+use crate::runtime::{DriverError, Start, StopRequest};
 
 impl Sim {
     pub(super) async fn bring_up(&self, start: &Start<'_>) -> Result<Instance, DriverError> {
@@ -27,7 +27,7 @@ impl Sim {
         runtime_of(&service.workload.runtime)?.start(&self.machine, start).await
     }
 
-    pub(super) async fn end(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
+    pub(super) async fn end(&self, stop: &StopRequest<'_>) -> Result<(), DriverError> {
         let key = key_of(stop.instance);
         let ends_at = self
             .machine
@@ -57,7 +57,12 @@ impl Sim {
 
 impl World {
     /// Sets the end of what runs; `None`: it had ended.
-    fn end_after(&mut self, stop: &Stop<'_>, takes: Duration, killed: bool) -> Result<Option<Instant>, DriverError> {
+    fn end_after(
+        &mut self,
+        stop: &StopRequest<'_>,
+        takes: Duration,
+        killed: bool,
+    ) -> Result<Option<Instant>, DriverError> {
         let key = key_of(stop.instance);
         if !self.is_alive(key) {
             return Ok(None);

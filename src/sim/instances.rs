@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use crate::model::desired::Service;
-use crate::model::facts::{ExitFact, Facts, GpuHolder, Marks, Owner};
+use crate::model::facts::{ExitFact, Facts, GpuHolder, Marks, ProcessOwner};
 use crate::model::instance::Instance;
 use crate::model::names::{GpuId, ProjectName, RuntimeName, ServiceName};
-use crate::runtime::{DriverError, Look};
+use crate::runtime::{DriverError, Inspection};
 
 /// Instances of one runtime in the facts of a simulation. An instance is named by its id.
 pub(crate) trait SimulatedInstances: Send + Sync {
@@ -25,13 +25,13 @@ pub(crate) trait SimulatedInstances: Send + Sync {
     fn has_id(&self, facts: &Facts, id: &str) -> bool;
 
     /// Reads a service of this runtime, but its copies.
-    fn look(&self, view: ProjectView<'_>, service: &Service) -> Result<Look, DriverError>;
+    fn look(&self, view: ProjectView<'_>, service: &Service) -> Result<Inspection, DriverError>;
 
     /// Returns an instance of a service that runs here, whichever runtime the manifest gives the service.
     fn stray(&self, view: ProjectView<'_>, service: &ServiceName) -> Option<Instance>;
 
     /// Returns true if the owner of a listener is this service.
-    fn owns(&self, view: ProjectView<'_>, service: &Service, owner: &Owner) -> bool {
+    fn owns(&self, view: ProjectView<'_>, service: &Service, owner: &ProcessOwner) -> bool {
         is_service(view, service, owner)
     }
 
@@ -70,7 +70,7 @@ pub(crate) trait SimulatedInstances: Send + Sync {
 
     /// Records an exit. Returns the owner whose listeners close; `None`: no such instance, or others of its processes
     /// keep them.
-    fn set_ended(&self, facts: &mut Facts, id: &str, exit: &ExitFact, leaves_children: bool) -> Option<Owner>;
+    fn set_ended(&self, facts: &mut Facts, id: &str, exit: &ExitFact, leaves_children: bool) -> Option<ProcessOwner>;
 
     /// Returns the running instances whose health the runtime checks.
     fn self_checked(&self, _: &Facts) -> Vec<String> {
@@ -82,10 +82,10 @@ pub(crate) trait SimulatedInstances: Send + Sync {
 }
 
 /// Returns true if an owner is a service by the project's and its own name.
-pub(crate) fn is_service(view: ProjectView<'_>, service: &Service, owner: &Owner) -> bool {
+pub(crate) fn is_service(view: ProjectView<'_>, service: &Service, owner: &ProcessOwner) -> bool {
     match owner {
-        Owner::Service { project, service: name } => project == view.project && *name == service.name,
-        Owner::Container(_) | Owner::Stranger => false,
+        ProcessOwner::Service { project, service: name } => project == view.project && *name == service.name,
+        ProcessOwner::Container(_) | ProcessOwner::Stranger => false,
     }
 }
 
@@ -123,7 +123,7 @@ pub(crate) struct Begun<'a> {
 /// Instance as a holder of GPU memory and ports.
 #[derive(Clone, Debug)]
 pub(crate) struct Holder {
-    pub(crate) owner: Owner,
+    pub(crate) owner: ProcessOwner,
     /// Its first process, where the runtime shows its processes.
     pub(crate) pid: Option<i32>,
     /// All its processes, where the owner has other instances too.

@@ -7,7 +7,7 @@ use super::instances::Begun;
 use super::world::{End, Life, World, key_of};
 use crate::model::desired::Service;
 use crate::model::endpoint::Protocol;
-use crate::model::facts::{ExitFact, ListenerFact, Owner};
+use crate::model::facts::{ExitFact, ListenerFact, ProcessOwner};
 use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, ServiceName};
 use crate::runtime::{DriverError, Start};
@@ -43,7 +43,7 @@ impl World {
         let holder = self.holder(key);
         let pid = holder.as_ref().and_then(|holder| holder.pid);
         let owner = holder.map_or_else(
-            || Owner::Service { project: start.project.clone(), service: name.clone() },
+            || ProcessOwner::Service { project: start.project.clone(), service: name.clone() },
             |holder| holder.owner,
         );
         self.listen(service, &owner);
@@ -59,7 +59,7 @@ impl World {
         }
     }
 
-    fn listen(&mut self, service: &Service, owner: &Owner) {
+    fn listen(&mut self, service: &Service, owner: &ProcessOwner) {
         let program = self.program(service);
         let Some(listeners) = self.facts.listeners.known_mut() else { return };
         // Listeners are told of TCP alone.

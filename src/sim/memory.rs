@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::facts::Owner;
+use crate::model::facts::ProcessOwner;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::size::Mebibytes;
 
@@ -60,7 +60,7 @@ pub(super) struct Memory {
 /// What something that runs takes on each of its GPUs.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
-    pub(super) owner: Owner,
+    pub(super) owner: ProcessOwner,
     pub(super) pid: i32,
     pub(super) program: String,
     pub(super) gpus: Vec<GpuId>,

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::memory::Claim;
 use super::world::{Alive, World, key_of};
 use super::{Deed, Sim};
-use crate::model::facts::{GpuHolder, Owner};
+use crate::model::facts::{GpuHolder, ProcessOwner};
 use crate::model::names::ServiceName;
 use crate::model::size::Mebibytes;
 use crate::runtime::{DriverError, Start};
@@ -64,7 +64,7 @@ impl World {
             None => match self.holder(&thing.key) {
                 Some(holder) => (holder.owner, holder.pid.unwrap_or(FOUND_PID)),
                 // What is alive is a holder to its runtime.
-                None => (Owner::Stranger, FOUND_PID),
+                None => (ProcessOwner::Stranger, FOUND_PID),
             },
         };
         let declared = thing.holds.first().map(|(_, declared)| *declared).unwrap_or_default();

@@ -9,19 +9,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::attempts::Attempts;
+use super::attempts::AttemptStore;
 use super::error::StoreError;
-use super::holds::Holds;
+use super::holds::HoldStore;
 use super::journal::{CONVERGED_MAX, Entry, Journal, PENDING_MAX, PendingChange};
 use super::lease::FencingToken;
 use super::past::{self, Change, Reading};
 use super::record::{Called, KILLED_EXIT_CODE, Measure, Run, RunBegun, RunEnd, RunNotice, ToldMode, Transition};
 use crate::model::converged::Converged;
-use crate::model::facts::{self, HistoryFact, Report};
+use crate::model::facts::{self, FailureReport, HistoryFact};
 use crate::model::hooks::RunEvent;
 use crate::model::names::{ModeName, ProjectName, ServiceName};
 use crate::model::pending::{Due, PendingCall, TRIES_MAX};
-use crate::model::words::{Said, Switched, Words};
+use crate::model::words::{HoldRecord, Holds, ModeOverride};
 
 /// Records of one command.
 #[derive(Debug, Default)]
@@ -29,9 +29,9 @@ pub struct Memory {
     transitions: Mutex<Vec<Transition>>,
     measures: Mutex<Vec<Measure>>,
     runs: Mutex<Vec<Run>>,
-    words: Mutex<Words>,
+    words: Mutex<Holds>,
     attempts: Mutex<BTreeMap<(ProjectName, ServiceName), facts::Attempts>>,
-    reports: Mutex<BTreeMap<(ProjectName, ServiceName), Report>>,
+    reports: Mutex<BTreeMap<(ProjectName, ServiceName), FailureReport>>,
     run_notices: Mutex<Notices>,
     told_modes: Mutex<BTreeMap<String, ToldMode>>,
     converged: Mutex<Vec<Converged>>,
@@ -266,9 +266,9 @@ impl Journal for Memory {
 }
 
 #[async_trait]
-impl Holds for Memory {
+impl HoldStore for Memory {
     /// One command knows one project: the words are its own.
-    async fn holds(&self, _project: &ProjectName) -> Result<Words, StoreError> {
+    async fn holds(&self, _project: &ProjectName) -> Result<Holds, StoreError> {
         Ok(lock(&self.words).clone())
     }
 
@@ -276,7 +276,7 @@ impl Holds for Memory {
         &self,
         _project: &ProjectName,
         service: &ServiceName,
-        said: Option<&Said>,
+        said: Option<&HoldRecord>,
     ) -> Result<(), StoreError> {
         let services = &mut lock(&self.words).services;
         match said {
@@ -286,14 +286,18 @@ impl Holds for Memory {
         Ok(())
     }
 
-    async fn set_mode_override(&self, _project: &ProjectName, switched: Option<&Switched>) -> Result<(), StoreError> {
+    async fn set_mode_override(
+        &self,
+        _project: &ProjectName,
+        switched: Option<&ModeOverride>,
+    ) -> Result<(), StoreError> {
         lock(&self.words).mode = switched.cloned();
         Ok(())
     }
 }
 
 #[async_trait]
-impl Attempts for Memory {
+impl AttemptStore for Memory {
     async fn attempts(&self, project: &ProjectName) -> Result<BTreeMap<ServiceName, facts::Attempts>, StoreError> {
         let all = lock(&self.attempts);
         let of_project = all.iter().filter(|((of, _), _)| of == project);
@@ -304,7 +308,7 @@ impl Attempts for Memory {
         &self,
         project: &ProjectName,
         service: &ServiceName,
-        report: Option<&Report>,
+        report: Option<&FailureReport>,
     ) -> Result<(), StoreError> {
         let key = (project.clone(), service.clone());
         match report {

@@ -19,10 +19,10 @@ mod record;
 pub mod sqlite;
 pub mod stats;
 
-pub use attempts::Attempts;
+pub use attempts::AttemptStore;
 pub use error::StoreError;
 pub use handle::Store;
-pub use holds::Holds;
+pub use holds::HoldStore;
 pub use journal::{CONVERGED_MAX, Entry, Journal, PendingChange};
 pub use lease::{FencingToken, Grant, Guard, Holder, Lease, LeaseError, LeaseRequest, Process, Scope};
 pub use recall::{Recalled, recall};

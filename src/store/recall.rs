@@ -4,7 +4,7 @@ use super::error::StoreError;
 use super::handle::Store;
 use crate::model::facts::Facts;
 use crate::model::names::ProjectName;
-use crate::model::words::Words;
+use crate::model::words::Holds;
 
 /// Success of a reading, by what depends on it.
 #[must_use]
@@ -26,7 +26,7 @@ pub async fn recall<'a>(
     let mut recalled = Recalled { holds: Ok(()), journal: Ok(()) };
     for project in names {
         match store.holds(project).await {
-            Ok(Words { services, mode }) => {
+            Ok(Holds { services, mode }) => {
                 facts.heed(services);
                 facts.switches = mode.into_iter().chain(std::mem::take(&mut facts.switches)).take(1).collect();
             }

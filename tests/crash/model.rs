@@ -10,13 +10,13 @@ use std::process::{Command, Stdio};
 
 use jiff::Timestamp;
 use lcm::model::converged::{Converged, FileText};
-use lcm::model::facts::{Attempts, Report};
+use lcm::model::facts::{Attempts, FailureReport};
 use lcm::model::hooks::{FORMAT, HookPayload, Point, RunEvent, RunPayload};
 use lcm::model::lifecycle::State;
 use lcm::model::names::ProjectName;
 use lcm::model::pending::{Due, PendingCall};
 use lcm::model::size::Mebibytes;
-use lcm::model::words::{Said, Switched, Word};
+use lcm::model::words::{Hold, HoldRecord, ModeOverride};
 use lcm::store::memory::Memory;
 use lcm::store::sqlite::Sqlite;
 use lcm::store::{
@@ -122,8 +122,8 @@ async fn carry_out(store: &dyn Store, number: usize, (kind, which, how): Operati
         }
         5 => close_killed(store, number, how).await,
         6 => {
-            let word = Word::ALL[usize::from(how) % Word::ALL.len()];
-            let said = Said { word, by: by(), since: at(number), reason: None, metadata: BTreeMap::new() };
+            let word = Hold::ALL[usize::from(how) % Hold::ALL.len()];
+            let said = HoldRecord { word, by: by(), since: at(number), reason: None, metadata: BTreeMap::new() };
             store.set_hold(&project, &service, is_on.then_some(&said)).await
         }
         kind => keep(store, number, (kind, which, how)).await,
@@ -149,7 +149,7 @@ async fn keep(store: &dyn Store, number: usize, (kind, which, how): Operation) -
             let entry = format!("/x{}/lcm.yaml", which % 2);
             let own_mode = Some("voice".into());
             let switched =
-                Switched { mode: "video".into(), entry, own_mode, by: by(), since: at(number), reason: None };
+                ModeOverride { mode: "video".into(), entry, own_mode, by: by(), since: at(number), reason: None };
             store.set_mode_override(&project, is_on.then_some(&switched)).await
         }
         8 => {
@@ -157,7 +157,7 @@ async fn keep(store: &dyn Store, number: usize, (kind, which, how): Operation) -
             store.set_attempts(&project, &service, is_on.then_some(&attempts)).await
         }
         9 => {
-            let report = Report { error: "no answer".to_owned(), by: by(), at: at(number) };
+            let report = FailureReport { error: "no answer".to_owned(), by: by(), at: at(number) };
             store.set_report(&project, &service, is_on.then_some(&report)).await
         }
         10 => {

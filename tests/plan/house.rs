@@ -14,13 +14,13 @@ use lcm::model::facts::Facts;
 use lcm::model::plan::{Plan, Request};
 use lcm::model::room::Room;
 use lcm::model::snapshot::{PlanError, Planner, Snapshot};
-use lcm::model::words::{Said, Word};
+use lcm::model::words::{Hold, HoldRecord};
 use lcm::plan::{audit, plan};
 use lcm::runtime::Driver as _;
 use lcm::runtime::registry::observe;
 use lcm::sim::Sim;
 use lcm::store::memory::Memory;
-use lcm::store::{Author, Holds as _, Journal as _, Transition};
+use lcm::store::{Author, HoldStore as _, Journal as _, Transition};
 
 #[path = "../support/schema.rs"]
 mod schema;
@@ -87,10 +87,10 @@ impl House {
     }
 
     /// Kim says it, or takes back whatever was said.
-    pub(crate) fn say(&self, service: &str, word: Option<Word>) {
+    pub(crate) fn say(&self, service: &str, word: Option<Hold>) {
         let since: Timestamp = "2026-01-02T02:00:00Z".parse().expect("a time");
         let metadata = BTreeMap::from([("ticket".to_owned(), "7".to_owned())]);
-        let said = word.map(|word| Said { word, by: "kim".to_owned(), since, reason: None, metadata });
+        let said = word.map(|word| HoldRecord { word, by: "kim".to_owned(), since, reason: None, metadata });
         let (project, service) = ("studio".into(), service.into());
         // Also while something else goes on.
         let kept = self.store.set_hold(&project, &service, said.as_ref()).now_or_never();

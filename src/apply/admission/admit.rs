@@ -14,7 +14,7 @@ use crate::model::event::Stage;
 use crate::model::lifecycle::Action;
 use crate::model::plan::{Plan, ReasonCode, Step};
 use crate::model::room::Room;
-use crate::runtime::Life;
+use crate::runtime::RunState;
 
 /// Obstacle to an admission.
 struct AdmissionBlock {
@@ -182,8 +182,8 @@ async fn still_there(run: &Run<'_>, plan: &Plan, step: &Step) -> Option<StepErro
             }
         };
         let is_there = match look.life {
-            Life::Running | Life::Suspended | Life::Crippled(_) => true,
-            Life::Absent | Life::Ended(_) => false,
+            RunState::Running | RunState::Suspended | RunState::Degraded(_) => true,
+            RunState::Absent | RunState::Ended(_) => false,
         };
         if is_there {
             return Some(StepError::new(ReasonCode::NoRoom, format!("{} still runs", stop.service)));

@@ -10,7 +10,7 @@ use crate::model::desired::Service;
 use crate::model::facts::{ProbeFacts, ProbeReading};
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::plan::{Plan, Request};
-use crate::model::room::{GpuRoom, Holder, Room};
+use crate::model::room::{GpuRoom, MemoryHolder, Room};
 use crate::model::size::Mebibytes;
 use crate::model::snapshot::Snapshot;
 
@@ -185,7 +185,7 @@ fn with_promises(gpu: &GpuRoom, reservations: &[(&ServiceName, &StartReservation
 /// Counts a GPU whose driver measures the used memory, but not by process: the part of a reservation that is taken already
 /// is unknown, so that the whole reservation counts beside the used memory. `None`: no driver measures.
 fn as_a_whole(gpu: &GpuRoom, reservations: &[(&ServiceName, &StartReservation)]) -> Option<GpuRoom> {
-    let used = Holder {
+    let used = MemoryHolder {
         service: None,
         label: "used (the driver does not say by whom)".to_owned(),
         counts: gpu.used?,
@@ -197,7 +197,7 @@ fn as_a_whole(gpu: &GpuRoom, reservations: &[(&ServiceName, &StartReservation)])
     Some(GpuRoom { foreign: Mebibytes::ZERO, foreign_holders: Vec::new(), holders, ..gpu.clone() })
 }
 
-fn promised(name: &ServiceName, reservation: &StartReservation) -> Holder {
+fn promised(name: &ServiceName, reservation: &StartReservation) -> MemoryHolder {
     let label = format!("promised to {name}");
-    Holder { service: Some(name.clone()), label, counts: reservation.amount, measured: None }
+    MemoryHolder { service: Some(name.clone()), label, counts: reservation.amount, measured: None }
 }

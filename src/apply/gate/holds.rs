@@ -4,7 +4,7 @@
 use crate::apply::run::Run;
 use crate::model::lifecycle::Action;
 use crate::model::plan::{Purpose, ReasonCode, Step};
-use crate::model::words::Word;
+use crate::model::words::Hold;
 
 /// Returns the reason for which the holds of this moment forbid the step, if they do.
 pub(super) async fn forbids(run: &Run<'_>, step: &Step) -> Option<String> {
@@ -24,9 +24,9 @@ pub(super) async fn forbids(run: &Run<'_>, step: &Step) -> Option<String> {
     };
     let Some(hold) = hold else { return withdrawn(step) };
     let permits = match hold.word {
-        Word::Maintain => false,
-        Word::Suspend => step.action == Action::Pause,
-        Word::Terminate => matches!(step.action, Action::Stop | Action::Remove),
+        Hold::Maintain => false,
+        Hold::Suspend => step.action == Action::Pause,
+        Hold::Terminate => matches!(step.action, Action::Stop | Action::Remove),
     };
     (!permits).then(|| format!("an operator said {} meanwhile ({})", hold.word, hold.by_whom()))
 }

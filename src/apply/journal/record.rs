@@ -12,7 +12,7 @@ use crate::model::instance::Instance;
 use crate::model::lifecycle::State;
 use crate::model::names::{ServiceName, StepId};
 use crate::model::plan::Step;
-use crate::model::words::Said;
+use crate::model::words::HoldRecord;
 use crate::store::{Entry, PendingChange, Transition};
 
 /// Position of one service on the route of one step.
@@ -194,6 +194,6 @@ impl ChangeNotices {
 
 /// Returns the metadata of the hold on a service, for the history.
 fn hold_metadata(run: &Run<'_>, service: &ServiceName) -> BTreeMap<String, String> {
-    let metadata = |hold: &Said| hold.metadata.clone();
+    let metadata = |hold: &HoldRecord| hold.metadata.clone();
     run.ledger().holds.get(service).map(metadata).unwrap_or_default()
 }

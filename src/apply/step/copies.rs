@@ -18,7 +18,7 @@ use crate::model::event::Stage;
 use crate::model::instance::Instance;
 use crate::model::lifecycle::State;
 use crate::model::plan::{Plan, ReasonCode, Step};
-use crate::runtime::{DriverError, Life, Look};
+use crate::runtime::{DriverError, Inspection, RunState};
 
 /// One rollout under way.
 struct Rollout<'a> {
@@ -82,17 +82,17 @@ impl Rollout<'_> {
         Ok(restores || !self.is_done(&look))
     }
 
-    async fn look(&self) -> Result<Look, DriverError> {
+    async fn look(&self) -> Result<Inspection, DriverError> {
         self.run.context.driver.look(&self.run.context.desired.project, self.service).await
     }
 
     /// It runs, and is the instance that the plan names.
-    fn runs(&self, look: &Look) -> bool {
-        look.life == Life::Running && look.instance.as_ref() == Some(self.instance)
+    fn runs(&self, look: &Inspection) -> bool {
+        look.life == RunState::Running && look.instance.as_ref() == Some(self.instance)
     }
 
     /// All copies are there, ready, and of the spec that the step rolls out.
-    fn is_done(&self, look: &Look) -> bool {
+    fn is_done(&self, look: &Inspection) -> bool {
         let is_of_spec = || look.spec.as_ref().is_none_or(|carried| self.service.spec.has_hash(carried));
         look.copies.is_some_and(|copies| copies.is_settled(self.change.to)) && (!self.rolls_forward() || is_of_spec())
     }

@@ -19,12 +19,12 @@ use crate::model::desired::{
     StopPolicy, Wake,
 };
 use crate::model::event::{Event, EventKind, Stage};
-use crate::model::facts::{Facts, GpuFact, GpuHolder, Marks, Owner, ProcessFact, Reading};
+use crate::model::facts::{Facts, GpuFact, GpuHolder, Marks, ProcessFact, ProcessOwner, Reading};
 use crate::model::instance::Instance;
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{GpuId, ProjectName, ServiceName, StepId};
 use crate::model::plan::{Expect, Plan, Purpose, Reason, ReasonCode, Request, Step};
-use crate::model::room::{GpuRoom, Holder, Room};
+use crate::model::room::{GpuRoom, MemoryHolder, Room};
 use crate::model::size::Mebibytes;
 use crate::model::snapshot::{PlanError, Planner, Snapshot};
 use crate::model::spec::Spec;
@@ -127,7 +127,7 @@ impl Bench {
             pid,
             program: (*service).to_owned(),
             memory: Some(Mebibytes(*memory)),
-            owner: Owner::Service { project: PROJECT.into(), service: (*service).into() },
+            owner: ProcessOwner::Service { project: PROJECT.into(), service: (*service).into() },
         });
         let gpu = GpuFact {
             id: GpuId::from("gpu-0"),
@@ -435,7 +435,7 @@ fn tree(service: &Service) -> TreeFact {
 }
 
 /// GPU 0 of this size in MiB, and who is on it.
-pub(super) fn room(capacity: u64, holders: Vec<Holder>) -> Room {
+pub(super) fn room(capacity: u64, holders: Vec<MemoryHolder>) -> Room {
     let gpu = GpuRoom {
         index: 0,
         called: "GPU 0".to_owned(),

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use crate::model::converged::Converged;
-use crate::model::facts::{self, HistoryFact, Report};
+use crate::model::facts::{self, FailureReport, HistoryFact};
 use crate::model::names::{ModeName, ProjectName, ServiceName};
 use crate::model::pending::PendingCall;
-use crate::model::words::{Said, Switched, Words};
+use crate::model::words::{HoldRecord, Holds, ModeOverride};
 use crate::store::{
-    Attempts, Entry, FencingToken, Holds, Journal, Measure, Run, RunBegun, RunNotice, StoreError, ToldMode,
+    AttemptStore, Entry, FencingToken, HoldStore, Journal, Measure, Run, RunBegun, RunNotice, StoreError, ToldMode,
 };
 
 /// A store on a full disk, which can be read unless it hides holds.
@@ -97,27 +97,27 @@ impl Journal for Forgetful {
 }
 
 #[async_trait]
-impl Holds for Forgetful {
-    async fn holds(&self, _: &ProjectName) -> Result<Words, StoreError> {
-        if self.hides_holds { Self::full() } else { Ok(Words::default()) }
+impl HoldStore for Forgetful {
+    async fn holds(&self, _: &ProjectName) -> Result<Holds, StoreError> {
+        if self.hides_holds { Self::full() } else { Ok(Holds::default()) }
     }
 
-    async fn set_hold(&self, _: &ProjectName, _: &ServiceName, _: Option<&Said>) -> Result<(), StoreError> {
+    async fn set_hold(&self, _: &ProjectName, _: &ServiceName, _: Option<&HoldRecord>) -> Result<(), StoreError> {
         Self::full()
     }
 
-    async fn set_mode_override(&self, _: &ProjectName, _: Option<&Switched>) -> Result<(), StoreError> {
+    async fn set_mode_override(&self, _: &ProjectName, _: Option<&ModeOverride>) -> Result<(), StoreError> {
         Self::full()
     }
 }
 
 #[async_trait]
-impl Attempts for Forgetful {
+impl AttemptStore for Forgetful {
     async fn attempts(&self, _: &ProjectName) -> Result<BTreeMap<ServiceName, facts::Attempts>, StoreError> {
         Self::full()
     }
 
-    async fn set_report(&self, _: &ProjectName, _: &ServiceName, _: Option<&Report>) -> Result<(), StoreError> {
+    async fn set_report(&self, _: &ProjectName, _: &ServiceName, _: Option<&FailureReport>) -> Result<(), StoreError> {
         Self::full()
     }
 

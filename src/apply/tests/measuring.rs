@@ -8,7 +8,7 @@ use crate::model::facts::{Estimates, HistoryFact};
 use crate::model::lifecycle::State;
 use crate::model::names::StepId;
 use crate::model::plan::{Purpose, Step};
-use crate::model::room::{Holder, Room};
+use crate::model::room::{MemoryHolder, Room};
 use crate::model::size::Mebibytes;
 use crate::sim::Behaviour;
 use crate::store::{Journal as _, Measured};
@@ -75,7 +75,7 @@ async fn a_surplus_copy_says_nothing_of_its_service() {
 }
 
 fn holding(amounts: &[(&str, Option<u64>)]) -> Room {
-    let holder = |(service, amount): &(&str, Option<u64>)| Holder {
+    let holder = |(service, amount): &(&str, Option<u64>)| MemoryHolder {
         service: Some((*service).into()),
         label: (*service).to_owned(),
         counts: Mebibytes(1),

@@ -10,7 +10,7 @@ use crate::model::event::{EventKind, Stage};
 use crate::model::facts::Reading;
 use crate::model::names::GpuId;
 use crate::model::plan::ReasonCode;
-use crate::model::room::{Holder, Room};
+use crate::model::room::{MemoryHolder, Room};
 use crate::model::size::Mebibytes;
 use crate::sim::{Behaviour, Intrusion};
 
@@ -230,7 +230,7 @@ async fn memory_of_a_start_that_failed_is_promised_to_nobody() {
 
 /// GPU 0 with an orphan on it that bears the name of service `a`.
 fn orphaned(amount: u64) -> Room {
-    let held = Holder { service: None, label: "orphan a".to_owned(), counts: Mebibytes(amount), measured: None };
+    let held = MemoryHolder { service: None, label: "orphan a".to_owned(), counts: Mebibytes(amount), measured: None };
     room(24_000, vec![held])
 }
 

@@ -6,7 +6,7 @@ use super::bench::{Bench, container, loads_in, service, start, start_again, stop
 use crate::apply::{OnFailure, Outcome};
 use crate::model::desired::{Health, Service};
 use crate::model::event::{EventKind, Outcome as StepOutcome};
-use crate::model::facts::{ListenerFact, Owner};
+use crate::model::facts::{ListenerFact, ProcessOwner};
 use crate::model::lifecycle::State;
 use crate::model::plan::{Reason, ReasonCode};
 use crate::model::secret::Secret;
@@ -137,7 +137,7 @@ async fn a_port_that_a_stranger_holds_fails_the_start_at_once_and_names_him() {
         address: None,
         pid: Some(4711),
         program: Some("python3".to_owned()),
-        owner: Owner::Stranger,
+        owner: ProcessOwner::Stranger,
     };
     bench.sim.meddle(|facts| facts.listeners.known_mut().expect("known").push(listener));
     let outcome = bench.apply(vec![start("a", &[])]).await;

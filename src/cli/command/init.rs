@@ -12,7 +12,7 @@ use crate::cli::{opened, wire};
 use crate::files::output;
 use crate::import::{Draft, Given, Setting, machine, narrow, translate};
 use crate::manifest::Choice;
-use crate::model::found::Found;
+use crate::model::found::MachineSurvey;
 use crate::reconcile::files;
 use crate::reconcile::project;
 use crate::report::output::Output;
@@ -107,7 +107,9 @@ async fn from_machine(session: &Session, args: &Args) -> Result<Draft, Stop> {
     // No manifest is read that could name secrets.
     log::no_secrets();
     let mut found = match &args.world {
-        Some(world) => Found { facts: project::read_world(world)?, containers: BTreeMap::new(), programs: Vec::new() },
+        Some(world) => {
+            MachineSurvey { facts: project::read_world(world)?, containers: BTreeMap::new(), programs: Vec::new() }
+        }
         None => wire::found(&session.environment).await,
     };
     narrow(&mut found, &args.only).map_err(|unknown| {

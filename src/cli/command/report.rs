@@ -5,7 +5,7 @@ use crate::cli::exit::Exit;
 use crate::cli::holds::{self, HoldCommand};
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
-use crate::model::facts::Report;
+use crate::model::facts::FailureReport;
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 
@@ -37,7 +37,8 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
         }
         let error = opened.desired.masker().mask(error);
         for name in spoken.named.clone() {
-            let report = Report { error: error.clone(), by: spoken.voice.by(session), at: opened.driver().now() };
+            let report =
+                FailureReport { error: error.clone(), by: spoken.voice.by(session), at: opened.driver().now() };
             let from = spoken.seen(&name)?.state;
             spoken.set_report(&name, Some(&report)).await?;
             spoken.record_seen(&name, from, State::Error, &format!("reported: {error}")).await;

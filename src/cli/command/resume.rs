@@ -9,11 +9,11 @@ use crate::model::budget::Budget;
 use crate::model::lifecycle::State;
 use crate::model::names::ServiceName;
 use crate::model::observed::ObservedService;
-use crate::model::rules::{Case, Verdict};
-use crate::model::words::Word;
+use crate::model::rules::{Case, Legality};
+use crate::model::words::Hold;
 use crate::plan::judge_commands::resume_route;
 use crate::reconcile::Project;
-use crate::runtime::Life;
+use crate::runtime::RunState;
 
 /// Take an operator's word back: services are lcm's again
 ///
@@ -30,7 +30,7 @@ pub(crate) struct Args {
 /// What there is to resume of one service.
 struct Held {
     name: ServiceName,
-    word: Option<Word>,
+    word: Option<Hold>,
     /// It is paused, by a word or by hand.
     paused: bool,
     /// It was tried to bring it up, without lasting success.
@@ -75,7 +75,7 @@ async fn told_apart(opened: &Project, words: &HoldArgs) -> Result<(HoldArgs, Vec
 async fn held(spoken: &HoldCommand<'_>, name: &ServiceName) -> Result<Held, Stop> {
     let seen = spoken.seen(name)?;
     let word = seen.word.as_ref().map(|said| said.word);
-    if let (Some(why), Some(Word::Suspend) | None) = (&seen.unknown, word) {
+    if let (Some(why), Some(Hold::Suspend) | None) = (&seen.unknown, word) {
         return Err(Stop::refused(Code::Illegal, format!("what becomes of {name} can't be judged: {why}")));
     }
     let paused = seen.state == State::Suspended || is_frozen(spoken, name, seen).await;
@@ -83,7 +83,7 @@ async fn held(spoken: &HoldCommand<'_>, name: &ServiceName) -> Result<Held, Stop
     let now = spoken.opened.driver().now();
     let desired = &spoken.opened.desired;
     let case = Case { service: name, mode: desired.mode.as_ref(), at: now };
-    if let Some(Verdict::Denied(denial)) = desired.rules.judge_route(&case, &route) {
+    if let Some(Legality::Denied(denial)) = desired.rules.judge_route(&case, &route) {
         return Err(Stop::refused(Code::Illegal, format!("{name} can't be resumed: {denial}")));
     }
     let is_held = spoken.service(name).is_some_and(|service| Budget::of(service, seen, now) != Budget::Open);
@@ -96,7 +96,7 @@ async fn is_frozen(spoken: &HoldCommand<'_>, name: &ServiceName, seen: &Observed
     let maintained = seen.state == State::Maintenance && seen.instance.is_some();
     let Some(service) = spoken.service(name).filter(|_| maintained) else { return false };
     let look = spoken.opened.driver().look(&spoken.opened.desired.project, service).await;
-    look.is_ok_and(|look| look.life == Life::Suspended && look.instance == seen.instance)
+    look.is_ok_and(|look| look.life == RunState::Suspended && look.instance == seen.instance)
 }
 
 /// What is paused goes on before the word goes: what crashes in between is resumed once more.
@@ -125,9 +125,9 @@ async fn take_back(session: &Session, spoken: &mut HoldCommand<'_>, held: &Held)
     match word {
         // It was never carried out.
         Some(_) if route.is_empty() => told.push("the word is taken back".to_owned()),
-        Some(Word::Terminate) => told.push("the next `lcm apply` may start it".to_owned()),
-        Some(Word::Maintain) => told.push("it is lcm's again".to_owned()),
-        Some(Word::Suspend) | None => {}
+        Some(Hold::Terminate) => told.push("the next `lcm apply` may start it".to_owned()),
+        Some(Hold::Maintain) => told.push("it is lcm's again".to_owned()),
+        Some(Hold::Suspend) | None => {}
     }
     if *reported {
         told.push("what was reported of it does not count any more".to_owned());

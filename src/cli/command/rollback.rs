@@ -13,12 +13,12 @@ use crate::manifest::Choice;
 use crate::model::converged::Converged;
 use crate::model::names::{ModeName, ProjectName};
 use crate::model::plan::Purpose;
-use crate::model::words::Switched;
+use crate::model::words::ModeOverride;
 use crate::reconcile::files;
 use crate::reconcile::owner::{self, Claim};
 use crate::reconcile::wire;
 use crate::store::sqlite::Sqlite;
-use crate::store::{Holds, Journal as _, StoreError};
+use crate::store::{HoldStore, Journal as _, StoreError};
 
 /// Go back to the last converged run's manifest and mode
 ///
@@ -96,10 +96,10 @@ fn project_of(session: &Session, manifest: &Path) -> Result<ProjectName, Stop> {
 }
 
 /// The mode that counts now; `None`: none, or the manifest can't be read.
-fn mode_now(session: &Session, manifest: &Path, switched: Option<&Switched>) -> Option<ModeName> {
+fn mode_now(session: &Session, manifest: &Path, switched: Option<&ModeOverride>) -> Option<ModeName> {
     let choice = Choice { mode_optional: true, ..Choice::default() };
     let desired = opened::load(&session.aside(), manifest, &choice).ok()?;
-    let holds = |switched: &&Switched| !desired.entry_is_choice && switched.own_mode == desired.own_mode;
+    let holds = |switched: &&ModeOverride| !desired.entry_is_choice && switched.own_mode == desired.own_mode;
     switched.filter(holds).map(|switched| switched.mode.clone()).or(desired.mode)
 }
 
@@ -129,15 +129,15 @@ fn nothing_to_go_back_to(project: &ProjectName, to: Option<&str>, kept: &[Conver
 
 /// A mode override that led away from that run's mode does not lead away from it again.
 async fn follow(
-    store: &dyn Holds,
+    store: &dyn HoldStore,
     project: &ProjectName,
     converged: &Converged,
-    switched: Option<Switched>,
+    switched: Option<ModeOverride>,
 ) -> Result<(), StoreError> {
     match (switched, &converged.mode) {
         (Some(switched), Some(mode)) if switched.mode != *mode => {
             let is_own = converged.own_mode.as_ref() == Some(mode) && switched.own_mode == converged.own_mode;
-            let back = Switched { mode: mode.clone(), ..switched };
+            let back = ModeOverride { mode: mode.clone(), ..switched };
             store.set_mode_override(project, (!is_own).then_some(&back)).await
         }
         (Some(_) | None, _) => Ok(()),

@@ -6,7 +6,7 @@ use crate::cli::holds::{self, HoldCommand, change};
 use crate::cli::stop::Stop;
 use crate::cli::terminal::session::Session;
 use crate::model::lifecycle::State;
-use crate::model::words::Word;
+use crate::model::words::Hold;
 
 /// Pause services; they keep their memory
 ///
@@ -24,9 +24,9 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     let opened = holds::open(session, &args.words).await?;
     let mut spoken = HoldCommand::of(session, &args.words, &opened, args.dry_run).await?;
     let mut exit = Exit::Done;
-    for (name, route) in spoken.judge(Word::Suspend)? {
+    for (name, route) in spoken.judge(Hold::Suspend)? {
         let from = spoken.seen(&name)?.state;
-        spoken.keep(&name, Word::Suspend).await?;
+        spoken.keep(&name, Hold::Suspend).await?;
         if from == State::Suspended {
             spoken.tell(&format!("{name} is paused already, and stays so until `lcm resume {name}`"));
             continue;

@@ -15,7 +15,7 @@ use crate::manifest::Choice;
 use crate::model::names::ServiceName;
 use crate::model::observed::REMOVED_BY_STOP;
 use crate::model::plan::Purpose;
-use crate::model::words::{Said, Word};
+use crate::model::words::{Hold, HoldRecord};
 use crate::plan::judge_commands::held_dependent;
 use crate::reconcile::Project;
 
@@ -67,7 +67,7 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
 enum Kept {
     Done,
     /// With the services that are to be stopped, and the holds.
-    ToStop(Box<Project>, Vec<ServiceName>, BTreeMap<ServiceName, Said>),
+    ToStop(Box<Project>, Vec<ServiceName>, BTreeMap<ServiceName, HoldRecord>),
 }
 
 async fn said(session: &Session, words: &HoldArgs, execution: &ExecutionArgs) -> Result<Kept, Stop> {
@@ -83,7 +83,7 @@ async fn said(session: &Session, words: &HoldArgs, execution: &ExecutionArgs) ->
         }
         let named = spoken.named.iter().filter(|name| running.is_empty() || running.contains(name));
         let named: Vec<ServiceName> = named.cloned().collect();
-        let holds = named.iter().map(|name| (name.clone(), spoken.said(Word::Terminate))).collect();
+        let holds = named.iter().map(|name| (name.clone(), spoken.said(Hold::Terminate))).collect();
         (named, holds)
     };
     Ok(Kept::ToStop(Box::new(opened), running, holds))
@@ -91,7 +91,7 @@ async fn said(session: &Session, words: &HoldArgs, execution: &ExecutionArgs) ->
 
 /// Keeps the words, and returns what still has to be stopped for them.
 async fn say(spoken: &mut HoldCommand<'_>) -> Result<Vec<ServiceName>, Stop> {
-    let said = spoken.judge(Word::Terminate)?;
+    let said = spoken.judge(Hold::Terminate)?;
     let named: Vec<ServiceName> = said.iter().map(|(name, _)| name.clone()).collect();
     if let Some(held) = held_dependent(&spoken.opened.desired, &spoken.observed, &named) {
         return Err(refusal::held(&held));
@@ -109,7 +109,7 @@ async fn say(spoken: &mut HoldCommand<'_>) -> Result<Vec<ServiceName>, Stop> {
     let mut running = Vec::new();
     for (name, route) in said {
         let (change, runs) = spoken.seen(&name).map(|seen| (change(seen, &route), seen.holds_room))?;
-        spoken.keep(&name, Word::Terminate).await?;
+        spoken.keep(&name, Hold::Terminate).await?;
         if runs {
             running.push(name);
             continue;

@@ -12,7 +12,7 @@ use crate::files::kernel;
 use crate::host::gpu::owner;
 use crate::host::gpu::progress::Progress;
 use crate::model::desired::DeclaredGpu;
-use crate::model::facts::{GpuFact, GpuHolder, Owner};
+use crate::model::facts::{GpuFact, GpuHolder, ProcessOwner};
 use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
 
@@ -50,7 +50,7 @@ pub(super) fn read(
             pid,
             program: String::new(),
             memory: Some(Mebibytes::needed(bytes)),
-            owner: Owner::Stranger,
+            owner: ProcessOwner::Stranger,
         };
         card.gpu.holders = held.by_board.remove(&card.address).into_iter().flatten().map(holder).collect();
         let named: Mebibytes = card.gpu.holders.iter().filter_map(|holder| holder.memory).sum();

@@ -14,7 +14,7 @@ use nvml_wrapper::{Device, Nvml};
 use crate::host::gpu::progress::Progress;
 use crate::host::gpu::unified::MEMORY_UNTOLD;
 use crate::host::gpu::{memory_v1, owner};
-use crate::model::facts::{GpuFact, GpuHolder, Owner};
+use crate::model::facts::{GpuFact, GpuHolder, ProcessOwner};
 use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
 
@@ -246,7 +246,7 @@ fn holders(device: &Device<'_>, used: Mebibytes) -> Result<Vec<GpuHolder>, NvmlE
         pid: i32::try_from(pid).unwrap_or_default(),
         program: String::new(),
         memory: bytes.map(Mebibytes::needed),
-        owner: Owner::Stranger,
+        owner: ProcessOwner::Stranger,
     };
     Ok(memory.into_iter().map(holder).collect())
 }

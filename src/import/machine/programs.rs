@@ -8,7 +8,7 @@ use crate::import::names::Names;
 use crate::import::secrets::masked;
 use crate::import::writer::{Block, Value};
 use crate::model::facts::GpuFact;
-use crate::model::found::{Found, FoundProgram};
+use crate::model::found::{FoundProgram, MachineSurvey};
 use crate::model::size::Mebibytes;
 
 /// Servers and shells of a desktop, and what people look at on it. The kernel cuts names after 15 letters.
@@ -57,7 +57,7 @@ const GENERIC: [&str; 12] =
 /// Writes all that was found below the services, and says how many of it could be one.
 pub(super) fn write(
     services: &mut Block,
-    found: &Found,
+    found: &MachineSurvey,
     gpus: &[GpuFact],
     names: &mut Names,
     notes: &mut Notes,

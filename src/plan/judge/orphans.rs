@@ -4,7 +4,7 @@ use crate::model::desired::OrphanPolicy;
 use crate::model::lifecycle::Action;
 use crate::model::observed::Orphan;
 use crate::model::plan::Purpose;
-use crate::model::words::Word;
+use crate::model::words::Hold;
 use crate::plan::input::PlanInput;
 
 /// Orphan is stopped in this run.
@@ -26,7 +26,7 @@ pub(crate) fn should_stop(input: &PlanInput<'_>, orphan: &Orphan) -> bool {
 
 /// No hold keeps an orphan as it is.
 pub(crate) fn may_stop(input: &PlanInput<'_>, orphan: &Orphan) -> bool {
-    let is_kept = orphan.word.as_ref().is_some_and(|hold| hold.word != Word::Terminate);
+    let is_kept = orphan.word.as_ref().is_some_and(|hold| hold.word != Hold::Terminate);
     !is_kept && input.holds_unknown().is_none()
 }
 

@@ -12,7 +12,7 @@ use crate::model::endpoint::Endpoint;
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::plan::{Reason, ReasonCode};
-use crate::model::room::{GpuRoom, Holder};
+use crate::model::room::{GpuRoom, MemoryHolder};
 use crate::model::size::Mebibytes;
 use crate::plan::capacity;
 use crate::plan::decision::{Decision, Decisions};
@@ -224,7 +224,7 @@ impl Telling<'_> {
             for (gpu, amount) in self.end.takes(id).into_iter().filter(|(_, amount)| *amount > 0) {
                 if let Some(gpu) = room.get_mut(&self.gpus[gpu]) {
                     let counts = Mebibytes(amount.unsigned_abs());
-                    gpu.holders.push(Holder { counts, ..capacity::holder(self.input, *number) });
+                    gpu.holders.push(MemoryHolder { counts, ..capacity::holder(self.input, *number) });
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use crate::model::desired::Service;
 use crate::model::names::{GpuId, ServiceName};
-use crate::model::room::{GpuRoom, Holder};
+use crate::model::room::{GpuRoom, MemoryHolder};
 use crate::model::size::Mebibytes;
 use crate::plan::decision::Decision;
 use crate::plan::places::Places;
@@ -100,7 +100,7 @@ impl Sums {
 
     fn both(&self, gpu: &GpuRoom, priority: i64, except: Option<&ServiceName>) -> Line {
         let mut without = gpu.clone();
-        let theirs = |held: &Holder| self.priorities.get(held.service.as_ref()?);
+        let theirs = |held: &MemoryHolder| self.priorities.get(held.service.as_ref()?);
         without.holders.retain(|held| theirs(held).is_none_or(|other| *other >= priority));
         Line { called: gpu.called.clone(), all: Sum::of(gpu, except), without: Sum::of(&without, except) }
     }
@@ -115,7 +115,7 @@ impl Line {
 
 impl Sum {
     fn of(gpu: &GpuRoom, except: Option<&ServiceName>) -> Self {
-        let ranks = |held: &Holder| held.service.is_some() && held.service.as_ref() != except;
+        let ranks = |held: &MemoryHolder| held.service.is_some() && held.service.as_ref() != except;
         let ranks = gpu.holders.iter().any(|held| ranks(held) && held.counts > Mebibytes::ZERO);
         Self { text: gpu.arithmetic(except), left: gpu.left(except), ranks }
     }

@@ -17,7 +17,7 @@ use crate::model::observed::{Observed, ObservedGpu, ObservedService, Ownership};
 use crate::model::room::{GpuRoom, Room};
 use crate::model::rules::Case;
 use crate::model::size::Mebibytes;
-use crate::model::words::{Said, Switched, by_whom};
+use crate::model::words::{HoldRecord, ModeOverride, by_whom};
 use crate::report::history::OpenRun;
 
 /// The version of the status's JSON.
@@ -149,8 +149,8 @@ impl WordLine {
         by_whom(&self.by, self.since, self.reason.as_deref())
     }
 
-    fn of(said: &Said) -> Self {
-        let Said { word, by, since, reason, metadata: _ } = said;
+    fn of(said: &HoldRecord) -> Self {
+        let HoldRecord { word, by, since, reason, metadata: _ } = said;
         Self { word: word.to_string(), by: by.clone(), since: *since, reason: reason.clone() }
     }
 }
@@ -275,9 +275,9 @@ impl Status {
 
     /// In a mode that an operator switched to.
     #[must_use]
-    pub fn switched_by(mut self, switched: Option<&Switched>) -> Self {
+    pub fn switched_by(mut self, switched: Option<&ModeOverride>) -> Self {
         self.switched = switched.map(|switched| {
-            let Switched { mode: _, entry: _, own_mode: _, by, since, reason } = switched;
+            let ModeOverride { mode: _, entry: _, own_mode: _, by, since, reason } = switched;
             WordLine { word: "switch".to_owned(), by: by.clone(), since: *since, reason: reason.clone() }
         });
         self

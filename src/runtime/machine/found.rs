@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::model::desired::Desired;
 use crate::model::facts::Facts;
-use crate::model::found::{Found, FoundContainer};
+use crate::model::found::{FoundContainer, MachineSurvey};
 use crate::runtime::Driver as _;
 use crate::runtime::docker::drive::Docker;
 use crate::runtime::docker::facts::{ContainerState, DockerReading as _};
@@ -23,13 +23,13 @@ const CONNECT_DEADLINE: Duration = Duration::from_millis(500);
 
 impl Machine {
     /// `desired` says only that there is use for an engine and for GPUs.
-    pub async fn found(&self, desired: &Desired) -> Found {
+    pub async fn found(&self, desired: &Desired) -> MachineSurvey {
         let facts = self.survey(desired).await;
         let gpus = facts.gpus.known().cloned().unwrap_or_default();
         let trust = self.processes.trust();
         let (containers, programs) =
             tokio::join!(self.found_containers(&facts), spawn_blocking(move || programs(&gpus, &trust)));
-        Found { facts, containers, programs: programs.unwrap_or_default() }
+        MachineSurvey { facts, containers, programs: programs.unwrap_or_default() }
     }
 
     /// What can't be inspected is described by the list alone.

@@ -19,7 +19,7 @@ use super::store::FILE;
 use crate::model::lifecycle::State;
 use crate::model::names::ProjectName;
 use crate::store::asked::Asked;
-use crate::store::{Author, Called, FencingToken, Holds as _, Journal as _, Run, RunEnd, StoreError, Transition};
+use crate::store::{Author, Called, FencingToken, HoldStore as _, Journal as _, Run, RunEnd, StoreError, Transition};
 
 /// Of a run that holds the lock.
 const TOKEN: FencingToken = FencingToken(1);

@@ -15,7 +15,7 @@ use crate::model::names::{ProjectName, RuntimeName};
 use crate::runtime::contract::{ExecOutcome, LogSearch, Runtime, RuntimeReading};
 use crate::runtime::docker::NAME;
 use crate::runtime::docker::drive::lazy::Docker;
-use crate::runtime::{DriverError, LogMark, Logged, Look, Pause, Start, Stop};
+use crate::runtime::{DriverError, Inspection, LogMark, Logged, Pause, Start, StopRequest};
 
 #[async_trait]
 impl Runtime for Docker {
@@ -27,7 +27,7 @@ impl Runtime for Docker {
         RuntimeReading { facts: Box::new(self.facts(desired).await), claims: Vec::new() }
     }
 
-    async fn inspect(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
+    async fn inspect(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {
         self.engine()?.look(project, service).await
     }
 
@@ -47,7 +47,7 @@ impl Runtime for Docker {
         self.engine()?.restore(project, service).await
     }
 
-    async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
+    async fn stop(&self, stop: &StopRequest<'_>) -> Result<(), DriverError> {
         self.engine()?.stop(stop).await
     }
 

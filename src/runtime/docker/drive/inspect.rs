@@ -19,7 +19,7 @@ use crate::runtime::docker::facts::Devices;
 use crate::runtime::docker::intent::DockerSpec;
 use crate::runtime::docker::ownership::Evidence;
 use crate::runtime::docker::settings::tidy;
-use crate::runtime::{DriverError, Life, Look};
+use crate::runtime::{DriverError, Inspection, RunState};
 
 /// A container as it is now.
 #[derive(Clone, Debug)]
@@ -85,12 +85,12 @@ impl Seen {
         Evidence { name: &self.name, marks: self.marks.as_ref(), inherited: self.inherited }
     }
 
-    fn life(&self) -> Life {
+    fn life(&self) -> RunState {
         match self.state {
-            Running::Created => Life::Ended(None),
-            Running::Yes | Running::Restarting => Life::Running,
-            Running::Paused => Life::Suspended,
-            Running::Ended => Life::Ended(Some(ExitFact {
+            Running::Created => RunState::Ended(None),
+            Running::Yes | Running::Restarting => RunState::Running,
+            Running::Paused => RunState::Suspended,
+            Running::Ended => RunState::Ended(Some(ExitFact {
                 code: self.exit_code.and_then(|code| i32::try_from(code).ok()),
                 signal: None,
                 at: self.finished_at,
@@ -101,8 +101,8 @@ impl Seen {
 
 impl Engine {
     /// What is there of a service: a stranger's container under its name is not, and counts as absent.
-    pub async fn look(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
-        let absent = Look { instance: None, life: Life::Absent, previous: false, spec: None, copies: None };
+    pub async fn look(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {
+        let absent = Inspection { instance: None, life: RunState::Absent, previous: false, spec: None, copies: None };
         let (seen, previous) = match service.workload.spec::<DockerSpec>() {
             None => return Err(not_a_container(service)),
             Some(DockerSpec::Existing(existing)) => {
@@ -115,14 +115,14 @@ impl Engine {
             }
         };
         Ok(match seen {
-            Some(seen) => Look {
+            Some(seen) => Inspection {
                 instance: Some(seen.instance()),
                 life: seen.life(),
                 previous,
                 spec: seen.marks.map(|marks| marks.spec),
                 copies: None,
             },
-            None => Look { previous, ..absent },
+            None => Inspection { previous, ..absent },
         })
     }
 

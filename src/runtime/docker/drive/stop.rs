@@ -17,14 +17,14 @@ use crate::runtime::docker::drive::create;
 use crate::runtime::docker::drive::engine::{CHANGE_DEADLINE, Engine, short};
 use crate::runtime::docker::drive::inspect::{Running, Seen};
 use crate::runtime::docker::ownership::{self, Standing};
-use crate::runtime::{DriverError, Pause, Stop};
+use crate::runtime::{DriverError, Pause, StopRequest};
 
 /// Beyond the grace, for the engine's own kill (it waits 10 s and tries again), network and mounts.
 const STOP_MARGIN: Duration = Duration::from_mins(1);
 
 impl Engine {
     /// Ends a container that is proven to be this project's, or that the manifest names. One that has ended is fine.
-    pub async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
+    pub async fn stop(&self, stop: &StopRequest<'_>) -> Result<(), DriverError> {
         let Some(seen) = self.instance(stop.instance).await? else { return Ok(()) };
         self.may_act(&seen, (stop.project, stop.service), stop.instance, "stop")?;
         self.halt(&seen, stop.policy).await

@@ -9,7 +9,7 @@ use crate::runtime::docker::facts::{ContainerFact, ContainerState, DockerReading
 use crate::runtime::docker::intent::ContainerSpec;
 use crate::runtime::docker::ownership::{self, Identity, Standing};
 use crate::runtime::docker::settings::{self, Settings};
-use crate::runtime::{DriverError, Life, Start};
+use crate::runtime::{DriverError, RunState, Start};
 use crate::sim::instances::ProjectView;
 use crate::sim::lives;
 use crate::sim::marks;
@@ -138,12 +138,12 @@ pub(super) fn is_up(state: ContainerState) -> bool {
     }
 }
 
-pub(super) fn life_of(container: &ContainerFact) -> Life {
+pub(super) fn life_of(container: &ContainerFact) -> RunState {
     match container.state {
-        ContainerState::Created => Life::Ended(None),
-        ContainerState::Running | ContainerState::Restarting => Life::Running,
-        ContainerState::Paused => Life::Suspended,
-        ContainerState::Removing | ContainerState::Exited | ContainerState::Dead => Life::Ended(Some(ExitFact {
+        ContainerState::Created => RunState::Ended(None),
+        ContainerState::Running | ContainerState::Restarting => RunState::Running,
+        ContainerState::Paused => RunState::Suspended,
+        ContainerState::Removing | ContainerState::Exited | ContainerState::Dead => RunState::Ended(Some(ExitFact {
             code: container.exit_code.and_then(|code| i32::try_from(code).ok()),
             signal: None,
             at: None,

@@ -19,7 +19,7 @@ use crate::runtime::process::drive::processes::{Processes, process_of};
 use crate::runtime::process::drive::survey::Survey;
 use crate::runtime::process::facts::ProcessFacts;
 use crate::runtime::process::{NAME, facts};
-use crate::runtime::{DriverError, LogMark, Logged, Look, Pause, Start, Stop, not_alive};
+use crate::runtime::{DriverError, Inspection, LogMark, Logged, Pause, Start, StopRequest, not_alive};
 
 /// Of a process's log, for a pattern: what a chatty server writes in some minutes.
 const LOG_BYTES_MAX: usize = 4 << 20;
@@ -39,7 +39,7 @@ impl Runtime for Processes {
         Self::record(self, project).await;
     }
 
-    async fn inspect(&self, project: &ProjectName, service: &Service) -> Result<Look, DriverError> {
+    async fn inspect(&self, project: &ProjectName, service: &Service) -> Result<Inspection, DriverError> {
         self.look(project, service).await
     }
 
@@ -47,7 +47,7 @@ impl Runtime for Processes {
         &self,
         project: &ProjectName,
         service: &Service,
-    ) -> Result<(Look, Vec<Attribution>), DriverError> {
+    ) -> Result<(Inspection, Vec<Attribution>), DriverError> {
         let tree = self.tree(project, service).await?;
         let owned = tree.iter().map(facts::owned).collect();
         Ok((look_of(tree), owned))
@@ -61,7 +61,7 @@ impl Runtime for Processes {
         Self::start(self, start).await
     }
 
-    async fn stop(&self, stop: &Stop<'_>) -> Result<(), DriverError> {
+    async fn stop(&self, stop: &StopRequest<'_>) -> Result<(), DriverError> {
         Self::stop(self, stop).await
     }
 

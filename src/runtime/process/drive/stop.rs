@@ -23,7 +23,7 @@ use crate::runtime::process::drive::trees::{Census, Key};
 use crate::runtime::process::drive::verified::Trust;
 use crate::runtime::process::drive::{adopted, ending};
 use crate::runtime::process::tree_of;
-use crate::runtime::{DriverError, Stop};
+use crate::runtime::{DriverError, StopRequest};
 
 /// A killed process lingers only in the kernel: a driver that gives back much memory takes seconds.
 const KILL_WAIT: Duration = Duration::from_secs(10);
@@ -52,7 +52,7 @@ pub(super) struct Left {
 }
 
 /// Returns when nothing of it is left.
-pub(crate) async fn stop(processes: &Processes, stop: &Stop<'_>) -> Result<(), DriverError> {
+pub(crate) async fn stop(processes: &Processes, stop: &StopRequest<'_>) -> Result<(), DriverError> {
     let Some(id) = tree_of(stop.instance) else {
         return Err(DriverError::Refused(format!("`{}` is no process tree", stop.service)));
     };
@@ -70,7 +70,7 @@ pub(crate) async fn stop(processes: &Processes, stop: &Stop<'_>) -> Result<(), D
 
 /// The shim removes the file of a process that ends; one that was killed before leaves that to lcm. By the note of the
 /// start, so that an orphan's goes too. A file that can't be removed names no process, and hinders nothing.
-fn remove_pid_file(processes: &Processes, stop: &Stop<'_>, salt: &str, pids: &[i32]) {
+fn remove_pid_file(processes: &Processes, stop: &StopRequest<'_>, salt: &str, pids: &[i32]) {
     let note = processes.readable_folder(stop.project.as_str(), stop.service.as_str()).start_note();
     if let Some(path) = note.filter(|note| note.marks.salt == salt).and_then(|note| note.pid_file) {
         let _ = pid_file::remove(&path, |pid| pids.contains(&pid));
@@ -144,7 +144,7 @@ pub(super) async fn look(quarry: &Quarry, known: &[ProcessFact]) -> Result<Left,
 }
 
 /// The service's own way to stop, or the signal; the signal as well where that way fails.
-async fn ask(processes: &Processes, stop: &Stop<'_>, left: &Left) -> Result<(), DriverError> {
+async fn ask(processes: &Processes, stop: &StopRequest<'_>, left: &Left) -> Result<(), DriverError> {
     let name = stop.policy.signal.as_deref().unwrap_or("TERM");
     let asked = signal::named(name)
         .ok_or_else(|| DriverError::Refused(format!("`{}`: stop.signal {name} is no signal", stop.service)))?;
@@ -175,7 +175,7 @@ pub(super) fn deliver(member: &ProcessFact, signal: Signal) -> Result<(), Driver
 /// In the environment that lcm makes for the service and in the folder of its start, neither read from a process: a
 /// member chooses what it shows there. Returns whether the program did what it is for. An orphan has no definition, and
 /// nothing that was written on it is run.
-async fn run_exec(processes: &Processes, stop: &Stop<'_>, left: &Left, exec: &[String]) -> bool {
+async fn run_exec(processes: &Processes, stop: &StopRequest<'_>, left: &Left, exec: &[String]) -> bool {
     let Some(service) = stop.definition else { return false };
     let Ok(process) = process_of(service) else { return false };
     let Ok(environment) = invocation::environment(service, process, &processes.environment) else { return false };
