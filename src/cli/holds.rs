@@ -11,7 +11,7 @@ use crate::cli::args::operator::{DRY_RUN, HoldArgs, OperatorArgs};
 use crate::cli::opened;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
-use crate::manifest::Choice;
+use crate::manifest::ModeSelection;
 use crate::model::budget;
 use crate::model::desired::{Desired, Service};
 use crate::model::facts::FailureReport;
@@ -44,7 +44,7 @@ pub(crate) struct HoldCommand<'a> {
 /// Opens the world that the words are about.
 pub(crate) async fn open(session: &Session, args: &HoldArgs) -> Result<Project, Stop> {
     // In the mode that counts: rules may be of one mode.
-    let choice = Choice { mode_optional: true, ..Choice::default() };
+    let choice = ModeSelection { mode_optional: true, ..ModeSelection::default() };
     opened::open(session, &args.manifest, &choice, args.world.as_deref()).await
 }
 

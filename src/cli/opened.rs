@@ -6,15 +6,15 @@ use crate::cli::args::ChooseArgs;
 use crate::cli::stop::Stop;
 use crate::cli::terminal::session::Session;
 use crate::cli::wire;
-use crate::manifest::Choice;
+use crate::manifest::ModeSelection;
 use crate::model::desired::Desired;
-use crate::reconcile::owner::Claim;
+use crate::reconcile::owner::OwnerAccess;
 use crate::reconcile::{OpenError, Project, project};
 use crate::report::view::{Looked, Origin};
 use crate::syntax::problem::{Problem, Problems, Severity};
 
 /// Reads a manifest; what is wrong with it ends the command.
-pub(super) fn load(session: &Session, manifest: &Path, choice: &Choice) -> Result<Desired, Stop> {
+pub(super) fn load(session: &Session, manifest: &Path, choice: &ModeSelection) -> Result<Desired, Stop> {
     crate::reconcile::wire::load(manifest, &session.environment, choice).map_err(|problems| refusal(session, &problems))
 }
 
@@ -33,19 +33,19 @@ pub(super) fn refusal(session: &Session, problems: &Problems) -> Stop {
 pub(super) async fn open(
     session: &Session,
     manifest: &Path,
-    choice: &Choice,
+    choice: &ModeSelection,
     world: Option<&Path>,
 ) -> Result<Project, Stop> {
-    open_to(session, manifest, choice, world, Claim::AsOwner).await
+    open_to(session, manifest, choice, world, OwnerAccess::AsOwner).await
 }
 
 /// The same for a command that may take the project over.
 pub(super) async fn open_to(
     session: &Session,
     manifest: &Path,
-    choice: &Choice,
+    choice: &ModeSelection,
     world: Option<&Path>,
-    claim: Claim,
+    claim: OwnerAccess,
 ) -> Result<Project, Stop> {
     project::open(session, manifest, choice, world, claim).await.map_err(|error| stop(session, error))
 }
@@ -56,8 +56,8 @@ pub(super) async fn open_without_mode(
     manifest: &Path,
     world: Option<&Path>,
 ) -> Result<Project, Stop> {
-    let choice = Choice { mode_optional: true, ..Choice::default() };
-    let opened = project::open_in_own_mode(session, manifest, &choice, world, Claim::AsOwner).await;
+    let choice = ModeSelection { mode_optional: true, ..ModeSelection::default() };
+    let opened = project::open_in_own_mode(session, manifest, &choice, world, OwnerAccess::AsOwner).await;
     opened.map_err(|error| stop(session, error))
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::cli::args::{NarrowArgs, PlanningArgs};
 use crate::cli::exit::Exit;
 use crate::cli::stop::{Code, Stop};
-use crate::manifest::Choice;
+use crate::manifest::ModeSelection;
 
 use crate::model::names::ServiceName;
 use crate::model::plan::{FORMAT, FORMAT_1, Plan, SavedRequest};
@@ -29,7 +29,7 @@ pub(super) fn read(path: &Path) -> Result<Plan, Stop> {
 }
 
 /// A saved plan brings its mode and goals along; another mode on the command line contradicts it.
-pub(super) fn choose(saved: &Plan, choice: &mut Choice) -> Result<(), Stop> {
+pub(super) fn choose(saved: &Plan, choice: &mut ModeSelection) -> Result<(), Stop> {
     if let (Some(asked), saved_mode) = (&choice.mode, &saved.mode)
         && saved_mode.as_ref() != Some(asked)
     {

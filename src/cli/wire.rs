@@ -5,7 +5,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use crate::host::identity::{self, Identity};
+use crate::host::identity::{self, UserIdentity};
 use crate::manifest;
 use crate::model::desired::{Desired, GpuRequest, Service};
 use crate::model::facts::ProcessFact;
@@ -29,7 +29,7 @@ pub(super) fn lives_since(pid: i32, since: Timestamp) -> bool {
 
 /// Goes on as another user: uid, gid and groups. Returns only where that fails.
 pub(super) fn continue_as((uid, gid, groups): (u32, u32, Vec<u32>), environment: &Environment) -> io::Error {
-    let identity = Identity { uid, gid, groups };
+    let identity = UserIdentity { uid, gid, groups };
     identity::continue_as(&identity, Path::new(SHIM), std::env::args_os().skip(1), environment)
 }
 

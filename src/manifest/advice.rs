@@ -7,7 +7,7 @@ use crate::syntax::fault::{Fault, suggest};
 
 /// Which map the key stands in, told by a key that only this one has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Level {
+enum KeyScope {
     Service,
     /// The block of the runtime that has this key.
     Runtime(&'static str),
@@ -49,7 +49,7 @@ const SAME_AS: [(&[&str], &str); 13] = [
 /// An unknown key among those that are `expected`.
 pub(super) fn unknown_key(field: &str, expected: &[&str]) -> Fault {
     let level = level(expected);
-    if field == "restart" && matches!(level, Level::Service | Level::Runtime("docker")) {
+    if field == "restart" && matches!(level, KeyScope::Service | KeyScope::Runtime("docker")) {
         let fault =
             Fault::new("lcm::manifest::restart", "`restart` is not a key of lcm", "who restarts what is lcm's to say");
         return fault.help(
@@ -63,38 +63,38 @@ pub(super) fn unknown_key(field: &str, expected: &[&str]) -> Fault {
     fault.help(help.unwrap_or_else(|| suggest(field, expected.iter().copied())))
 }
 
-fn level(expected: &[&str]) -> Level {
+fn level(expected: &[&str]) -> KeyScope {
     match () {
-        () if expected.contains(&"depends_on") => Level::Service,
+        () if expected.contains(&"depends_on") => KeyScope::Service,
         () => BLOCK_KEYS
             .iter()
             .find(|block| expected.contains(&block.mark))
-            .map_or(Level::Other, |block| Level::Runtime(block.runtime)),
+            .map_or(KeyScope::Other, |block| KeyScope::Runtime(block.runtime)),
     }
 }
 
 /// A key of lcm's that stands one level up or down.
-fn elsewhere(field: &str, level: Level) -> Option<String> {
+fn elsewhere(field: &str, level: KeyScope) -> Option<String> {
     let owner = BLOCK_KEYS.iter().find(|block| block.own.contains(&field)).map(|block| block.runtime);
     let takers = BLOCK_KEYS.iter().filter(|block| block.shared.contains(&field));
     let takers: Vec<String> = takers.map(|block| format!("`{}:`", block.runtime)).collect();
     match level {
-        Level::Service if !takers.is_empty() => Some(format!("`{field}` stands below {}", takers.join(" or "))),
-        Level::Service => owner.map(|runtime| format!("`{field}` stands below `{runtime}:`")),
-        Level::Runtime(here) if IN_SERVICE.contains(&field) => {
+        KeyScope::Service if !takers.is_empty() => Some(format!("`{field}` stands below {}", takers.join(" or "))),
+        KeyScope::Service => owner.map(|runtime| format!("`{field}` stands below `{runtime}:`")),
+        KeyScope::Runtime(here) if IN_SERVICE.contains(&field) => {
             Some(format!("`{field}` stands one level up, beside `{here}:`"))
         }
-        Level::Runtime(here) => {
+        KeyScope::Runtime(here) => {
             let other = owner.filter(|runtime| *runtime != here);
             other.map(|runtime| format!("`{field}` is a key of `{runtime}:`, not of `{here}:`"))
         }
-        Level::Other => None,
+        KeyScope::Other => None,
     }
 }
 
 /// A key of Compose's whose work is done by something else here.
-fn instead(field: &str, level: Level) -> Option<String> {
-    if !matches!(level, Level::Service | Level::Runtime("docker")) {
+fn instead(field: &str, level: KeyScope) -> Option<String> {
+    if !matches!(level, KeyScope::Service | KeyScope::Runtime("docker")) {
         return None;
     }
     let help = match field {

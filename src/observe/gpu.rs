@@ -14,9 +14,9 @@ use crate::model::names::{GpuId, ServiceName};
 use crate::model::observed::{ObservedGpu, ObservedService, Orphan, Ownership, known_as, told_by_a_driver, unreadable};
 use crate::model::reservation::ReservationFact;
 use crate::model::size::Mebibytes;
-use crate::observe::contract::{Observers, View};
+use crate::observe::contract::{ObserverInput, Observers};
 use crate::observe::gpu_refs::{resolve_all, usable};
-use crate::observe::holders::{self, Own, Party, Share};
+use crate::observe::holders::{self, Party, ProjectHolders, Share};
 
 /// Memory that grows back so soon after an eviction will do so again: the manifest's contract with `evict`.
 const EVICTION_HOLDS: SignedDuration = SignedDuration::from_mins(10);
@@ -29,15 +29,15 @@ const ROUNDING_MAX: Mebibytes = Mebibytes(16);
 
 /// Sets what services and orphans sit on and hold, and returns every GPU with what is foreign on it.
 pub(super) fn settle(
-    view: View<'_>,
+    view: ObserverInput<'_>,
     observers: Observers<'_>,
     services: &mut BTreeMap<ServiceName, ObservedService>,
     orphans: &mut [Orphan],
 ) -> BTreeMap<GpuId, ObservedGpu> {
-    let View { facts, desired } = view;
+    let ObserverInput { facts, desired } = view;
     let read = || facts.gpus.known().into_iter().flatten();
     let mut gpus: BTreeMap<GpuId, ObservedGpu> = read().map(|fact| (fact.id.clone(), bare(fact, desired))).collect();
-    let shares = holders::shares(view, observers, Own { services, orphans });
+    let shares = holders::shares(view, observers, ProjectHolders { services, orphans });
     let largest = gpus.values().map(|gpu| gpu.capacity).max().unwrap_or_default();
     for (name, seen) in services.iter_mut() {
         let service = &desired.services[name];
@@ -72,7 +72,7 @@ pub(super) fn settle(
     }
     let others = other_projects(view, observers, &gpus);
     let reservations = &facts.reservations;
-    let tally = Tally { desired, services, orphans, shares: &shares, others: &others, reservations };
+    let tally = GpuTally { desired, services, orphans, shares: &shares, others: &others, reservations };
     for fact in read() {
         let (foreign, holders) = tally.foreign(fact, &gpus[&fact.id]);
         if let Some(gpu) = gpus.get_mut(&fact.id) {
@@ -204,7 +204,7 @@ fn holding(share: Option<&Share>) -> impl Iterator<Item = GpuId> {
 
 /// What services of other lcm projects declared, on each GPU that they were placed on.
 fn other_projects(
-    view: View<'_>,
+    view: ObserverInput<'_>,
     observers: Observers<'_>,
     gpus: &BTreeMap<GpuId, ObservedGpu>,
 ) -> BTreeMap<Party, BTreeMap<GpuId, Mebibytes>> {
@@ -223,7 +223,7 @@ fn other_projects(
 }
 
 /// All that holds memory or may, for the arithmetic of one GPU after the other.
-struct Tally<'a> {
+struct GpuTally<'a> {
     desired: &'a Desired,
     services: &'a BTreeMap<ServiceName, ObservedService>,
     orphans: &'a [Orphan],
@@ -239,7 +239,7 @@ struct Foreign {
     times: usize,
 }
 
-impl Tally<'_> {
+impl GpuTally<'_> {
     /// What on this GPU is not this manifest's, and who that is.
     fn foreign(&self, fact: &GpuFact, gpu: &ObservedGpu) -> (Mebibytes, Vec<String>) {
         let mut parties = self.parties(fact);

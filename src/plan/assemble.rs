@@ -31,7 +31,7 @@ pub(super) fn assemble(
     let given_back = given_back::given_away(context, &decisions);
     let left = left::lines(input, &decisions);
     let pending = pending::lines(input, &steps);
-    let Idle { kept, blocked, held } = idle(input, decisions);
+    let UntouchedServices { kept, blocked, held } = idle(input, decisions);
     Plan {
         format: FORMAT.to_owned(),
         project: input.desired.project.clone(),
@@ -61,14 +61,14 @@ pub(super) fn assemble(
 
 /// Services that are not touched, by the reason for that.
 #[derive(Default)]
-struct Idle {
+struct UntouchedServices {
     kept: Vec<Kept>,
     blocked: Vec<Blocked>,
     held: Vec<Held>,
 }
 
-fn idle(input: &PlanInput<'_>, decisions: Decisions) -> Idle {
-    let mut idle = Idle::default();
+fn idle(input: &PlanInput<'_>, decisions: Decisions) -> UntouchedServices {
+    let mut idle = UntouchedServices::default();
     for (number, decision) in decisions.0.into_iter().enumerate() {
         let service = || input.name(number).clone();
         match decision {

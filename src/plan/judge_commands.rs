@@ -15,7 +15,7 @@ use crate::model::rules::{Case, Denial, Rules};
 use crate::model::words::{Hold, HoldRecord};
 
 /// Services as they are observed.
-type Services = BTreeMap<ServiceName, ObservedService>;
+type ObservedServices = BTreeMap<ServiceName, ObservedService>;
 
 /// A hold that forbids a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub enum HoldBlock<'a> {
 /// Returns the hold that forbids a start, stop or restart: what an operator holds is neither started nor stopped by one,
 /// and is not taken along by one.
 #[must_use]
-pub fn held_by_operator(desired: &Desired, services: &Services, request: &Request) -> Option<HeldService> {
+pub fn held_by_operator(desired: &Desired, services: &ObservedServices, request: &Request) -> Option<HeldService> {
     let stops = match request.purpose {
         Purpose::Apply | Purpose::Down => return None,
         Purpose::Start => false,
@@ -82,7 +82,7 @@ pub fn held_by_operator(desired: &Desired, services: &Services, request: &Reques
 #[must_use]
 pub fn held_dependent<'a>(
     desired: &Desired,
-    services: &Services,
+    services: &ObservedServices,
     stopped: impl IntoIterator<Item = &'a ServiceName>,
 ) -> Option<HeldService> {
     let stopped: Vec<&ServiceName> = stopped.into_iter().collect();
@@ -96,7 +96,7 @@ pub fn held_dependent<'a>(
 #[must_use]
 pub fn blocked_dependent<'a>(
     desired: &'a Desired,
-    services: &'a Services,
+    services: &'a ObservedServices,
     name: &'a ServiceName,
     now: Timestamp,
 ) -> Option<DependentBlock<'a>> {
@@ -197,14 +197,14 @@ pub fn legal_commands(rules: &Rules, case: &Case<'_>, seen: &ObservedService, bu
     commands
 }
 
-fn hold_of<'a>(services: &'a Services, name: &ServiceName) -> Option<&'a HoldRecord> {
+fn hold_of<'a>(services: &'a ObservedServices, name: &ServiceName) -> Option<&'a HoldRecord> {
     services.get(name)?.word.as_deref()
 }
 
 /// Returns the first finding about a service that runs and depends on one of these, directly or not.
 fn find_dependent<'a, T>(
     desired: &'a Desired,
-    services: &'a Services,
+    services: &'a ObservedServices,
     stopped: &[&ServiceName],
     judge: impl Fn(&ServiceName, &'a ServiceName, &'a ObservedService) -> Option<T>,
 ) -> Option<T> {

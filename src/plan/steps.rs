@@ -21,14 +21,14 @@ pub(super) struct Steps<'a> {
     numbers: &'a Numbers<'a>,
     all: Vec<Step>,
     /// By service.
-    own: Vec<Own>,
+    own: Vec<ServiceSteps>,
     /// An orphan may bear the name of a service, so there may be more than one.
     orphans_stops: BTreeMap<ServiceName, Vec<Position>>,
 }
 
 /// The steps of one service.
 #[derive(Clone, Copy, Debug, Default)]
-struct Own {
+struct ServiceSteps {
     stop: Option<Position>,
     remove: Option<Position>,
     start: Option<Position>,
@@ -37,7 +37,7 @@ struct Own {
 
 impl<'a> Steps<'a> {
     pub(super) fn none(numbers: &'a Numbers<'a>) -> Self {
-        let own = vec![Own::default(); numbers.all().len()];
+        let own = vec![ServiceSteps::default(); numbers.all().len()];
         Self { numbers, all: Vec::new(), own, orphans_stops: BTreeMap::new() }
     }
 

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tracing::info;
 
-use crate::apply::{self, Context, Interrupt, Options, Outcome, RecordedSnapshot};
+use crate::apply::{self, Interrupt, Options, RecordedSnapshot, RunContext, RunResult};
 use crate::model::converged::Converged;
 use crate::model::desired::Desired;
 use crate::model::event::{Event, EventKind};
@@ -134,7 +134,7 @@ pub(crate) async fn carry_out(
         warnings: plan.warnings.clone(),
         undone,
     };
-    let Outcome { done, skipped, failures, .. } = &report.outcome;
+    let RunResult { done, skipped, failures, .. } = &report.outcome;
     let run_id = report.run.as_str();
     info!(target: "reconcile", run = run_id, status = ?report.status, done, skipped, failed = failures.len(), "run ended");
     listener.ended(&report);
@@ -162,7 +162,7 @@ async fn keep_approved(run: &ActiveRun<'_>, plan: &Plan) -> Result<(), Reconcile
 }
 
 /// Takes note of what is left: nothing of the previous owner's, or nothing at all.
-fn settle_owner(run: &ActiveRun<'_>, outcome: &Outcome) -> Result<(), ReconcileError> {
+fn settle_owner(run: &ActiveRun<'_>, outcome: &RunResult) -> Result<(), ReconcileError> {
     let Cycle { caller, project, request, .. } = run.cycle;
     let Some(plan) = &outcome.last_plan else { return Ok(()) };
     if outcome.failures.is_empty() && plan.steps.is_empty() {
@@ -186,10 +186,10 @@ async fn forget_recovered(run: &ActiveRun<'_>, plan: &Plan) {
     }
 }
 
-fn nothing_to_do(run: &ActiveRun<'_>, plan: &Plan, listener: &dyn RunListener) -> Outcome {
+fn nothing_to_do(run: &ActiveRun<'_>, plan: &Plan, listener: &dyn RunListener) -> RunResult {
     let (project, mode) = (plan.project.clone(), plan.mode.clone());
     listener.event(Event::new(run.cycle.project.driver().now(), EventKind::Run { project, mode }));
-    Outcome {
+    RunResult {
         changed: false,
         done: 0,
         skipped: 0,
@@ -202,14 +202,14 @@ fn nothing_to_do(run: &ActiveRun<'_>, plan: &Plan, listener: &dyn RunListener) -
     }
 }
 
-async fn apply_plan(run: &ActiveRun<'_>, approval: &Approval, listener: &dyn RunListener) -> Outcome {
+async fn apply_plan(run: &ActiveRun<'_>, approval: &Approval, listener: &dyn RunListener) -> RunResult {
     let Cycle { project, request, saved, .. } = run.cycle;
     let Proposal { snapshot, plan } = approval.proposal();
     let earlier = project.store().pending(&project.desired.project).await.unwrap_or_default();
     let planner = project.planner();
     let orphans = &snapshot.observed.orphans;
     let orphans = orphans.iter().map(|orphan| (orphan.service.clone(), orphan.stop.clone())).collect();
-    let context = Context {
+    let context = RunContext {
         driver: project.driver(),
         store: project.store(),
         store_told: &run.store_told,
@@ -300,7 +300,7 @@ fn end_of(interrupt: Option<Interrupt>) -> RunEnd {
     }
 }
 
-fn first_error(outcome: &Outcome) -> Option<String> {
+fn first_error(outcome: &RunResult) -> Option<String> {
     let failure = outcome.failures.first();
     // `stop:ollama` is `stop ollama` to people.
     let error = failure.map(|failure| format!("{}: {}", failure.step.to_string().replacen(':', " ", 1), failure.error));

@@ -115,7 +115,7 @@ impl<'a> View<'a> {
             Origin::Saved(_) => "saved plan".to_owned(),
             Origin::Now { mode_source: ModeSource::Manifest, .. } => "manifest".to_owned(),
             Origin::Now { mode_source: ModeSource::CommandLine, .. } => "command line".to_owned(),
-            Origin::Now { mode_source: ModeSource::Word, switched, .. } => {
+            Origin::Now { mode_source: ModeSource::Override, switched, .. } => {
                 switched.map_or_else(|| "switched".to_owned(), ModeOverride::by_whom)
             }
         };

@@ -25,7 +25,7 @@ use crate::model::facts::{
 use crate::model::instance::Instance;
 use crate::model::names::{ProjectName, RuntimeName, ServiceName};
 use crate::model::reservation::ReservationFact;
-use crate::observe::contract::{Running as Observed, View};
+use crate::observe::contract::{ObserverInput, RunningInstance as Observed};
 use crate::runtime::contract::{Runtime, RuntimeReading};
 use crate::runtime::docker::drive::Docker;
 use crate::runtime::process::drive::Processes;
@@ -321,7 +321,7 @@ fn owned(facts: &Facts) -> Vec<Attribution> {
 /// The instance of a service, if it appears to run and is not another's.
 fn running<'a>(facts: &Facts, desired: &Desired, service: &'a Service) -> Option<Running<'a>> {
     let own = OBSERVERS.iter().find(|observer| observer.runtime() == service.workload.runtime)?;
-    let Observed { instance, started_at } = own.running(View { facts, desired }, service)?;
+    let Observed { instance, started_at } = own.running(ObserverInput { facts, desired }, service)?;
     Some(Running { service, instance, started_at })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::lives::KILLED;
-use super::world::{End, Life, World, key_of};
+use super::world::{InstanceLife, ScheduledEnd, World, key_of};
 use super::{Deed, Sim, runtime_of};
 use crate::model::instance::Instance;
 use crate::model::size::Mebibytes;
@@ -70,10 +70,10 @@ impl World {
         let runtime = self.runtime(&stop.instance.runtime)?;
         let at = Instant::now() + takes;
         let exit = if killed { KILLED } else { runtime.exit_of_stop() };
-        let end = End { at, exit, leaves_children: false };
+        let end = ScheduledEnd { at, exit, leaves_children: false };
         let began = self.began;
         runtime.set_stopping(&mut self.facts, key);
-        let life = self.lives.entry(key.to_owned()).or_insert_with(|| Life {
+        let life = self.lives.entry(key.to_owned()).or_insert_with(|| InstanceLife {
             service: stop.service.clone(),
             since: began,
             gpus: Vec::new(),

@@ -10,7 +10,7 @@ use crate::model::facts::{GpuFact, GpuHolder, ProcessOwner, Reading};
 use crate::model::names::GpuId;
 use crate::model::size::Mebibytes;
 use crate::runtime::Start;
-use crate::sim::memory::{Claim, Evicted, Ghost, Visit};
+use crate::sim::memory::{Evicted, Ghost, MemoryClaim, Visit};
 use crate::sim::{Intrusion, OVERCOMMITTED, OVERPROMISED};
 
 impl World {
@@ -40,7 +40,7 @@ impl World {
         let behaviour = self.behaviour(&service.name);
         self.memory.evicted.remove(key);
         self.memory.woken.remove(key);
-        let claim = Claim {
+        let claim = MemoryClaim {
             owner,
             pid,
             program: self.program(service),

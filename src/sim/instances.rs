@@ -39,7 +39,7 @@ pub(crate) trait SimulatedInstances: Send + Sync {
     fn foreign(&self, view: ProjectView<'_>, service: &ServiceName, id: &str) -> Option<String>;
 
     /// Returns how an instance appears as a holder of GPU memory; `None`: it is not there.
-    fn holder(&self, facts: &Facts, id: &str) -> Option<Holder>;
+    fn holder(&self, facts: &Facts, id: &str) -> Option<SimulatedHolder>;
 
     /// Returns the program that a service's processes and listeners show.
     fn program(&self, service: &Service) -> String;
@@ -61,7 +61,7 @@ pub(crate) trait SimulatedInstances: Send + Sync {
     fn replace_spec(&self, facts: &mut Facts, id: &str, spec: &str) -> Option<String>;
 
     /// Marks an instance as running.
-    fn set_running(&self, _: &mut Facts, _: &Begun<'_>) {}
+    fn set_running(&self, _: &mut Facts, _: &NewInstance<'_>) {}
 
     fn set_paused(&self, facts: &mut Facts, id: &str, paused: bool);
 
@@ -113,7 +113,7 @@ pub(crate) struct LivingInstance<'a> {
 
 /// Start of an instance that has just come about.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Begun<'a> {
+pub(crate) struct NewInstance<'a> {
     pub(crate) id: &'a str,
     pub(crate) service: &'a Service,
     pub(crate) at: Timestamp,
@@ -122,7 +122,7 @@ pub(crate) struct Begun<'a> {
 
 /// Instance as a holder of GPU memory and ports.
 #[derive(Clone, Debug)]
-pub(crate) struct Holder {
+pub(crate) struct SimulatedHolder {
     pub(crate) owner: ProcessOwner,
     /// Its first process, where the runtime shows its processes.
     pub(crate) pid: Option<i32>,
@@ -130,7 +130,7 @@ pub(crate) struct Holder {
     pub(crate) pids: Option<Vec<i32>>,
 }
 
-impl Holder {
+impl SimulatedHolder {
     /// Returns true if the instance is this holder of memory.
     pub(crate) fn is(&self, holder: &GpuHolder) -> bool {
         holder.owner == self.owner && self.pids.as_ref().is_none_or(|pids| pids.contains(&holder.pid))

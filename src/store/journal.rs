@@ -28,16 +28,18 @@ pub const CONVERGED_MAX: usize = 10;
 pub trait Journal: Send + Sync {
     /// Records one state change.
     async fn record(&self, transition: &Transition) -> Result<(), StoreError> {
-        self.write(&Entry { transition: Some(transition), ..Entry::of(&transition.project) }).await.map(drop)
+        self.write(&JournalEntry { transition: Some(transition), ..JournalEntry::of(&transition.project) })
+            .await
+            .map(drop)
     }
 
     /// Records the result of one call of a hook or notifier.
     async fn record_call(&self, call: &Called) -> Result<(), StoreError> {
-        self.write(&Entry { call: Some(call), ..Entry::of(&call.project) }).await.map(drop)
+        self.write(&JournalEntry { call: Some(call), ..JournalEntry::of(&call.project) }).await.map(drop)
     }
 
     /// Writes all parts of an entry in one transaction; returns the ids of the pending calls that it adds.
-    async fn write(&self, entry: &Entry<'_>) -> Result<Vec<u64>, StoreError>;
+    async fn write(&self, entry: &JournalEntry<'_>) -> Result<Vec<u64>, StoreError>;
 
     /// Moves all records of a project, of every concern, to another name. Where both names have a record, the one under
     /// `to` stays.
@@ -105,14 +107,14 @@ pub trait Journal: Send + Sync {
 
 /// Parts of one transaction.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry<'a> {
+pub struct JournalEntry<'a> {
     pub project: &'a ProjectName,
     pub transition: Option<&'a Transition>,
     pub call: Option<&'a Called>,
     pub pending: PendingChange<'a>,
 }
 
-impl<'a> Entry<'a> {
+impl<'a> JournalEntry<'a> {
     /// An entry without parts.
     #[must_use]
     pub fn of(project: &'a ProjectName) -> Self {

@@ -12,9 +12,9 @@ use async_trait::async_trait;
 use super::attempts::AttemptStore;
 use super::error::StoreError;
 use super::holds::HoldStore;
-use super::journal::{CONVERGED_MAX, Entry, Journal, PENDING_MAX, PendingChange};
+use super::journal::{CONVERGED_MAX, Journal, JournalEntry, PENDING_MAX, PendingChange};
 use super::lease::FencingToken;
-use super::past::{self, Change, Reading};
+use super::past::{self, Change, MeasureReading};
 use super::record::{Called, KILLED_EXIT_CODE, Measure, Run, RunBegun, RunEnd, RunNotice, ToldMode, Transition};
 use crate::model::converged::Converged;
 use crate::model::facts::{self, FailureReport, HistoryFact};
@@ -25,7 +25,7 @@ use crate::model::words::{HoldRecord, Holds, ModeOverride};
 
 /// Records of one command.
 #[derive(Debug, Default)]
-pub struct Memory {
+pub struct MemoryStore {
     transitions: Mutex<Vec<Transition>>,
     measures: Mutex<Vec<Measure>>,
     runs: Mutex<Vec<Run>>,
@@ -71,7 +71,7 @@ impl Pending {
     }
 }
 
-impl Memory {
+impl MemoryStore {
     /// All changes so far, the oldest first.
     #[must_use]
     pub fn transitions(&self) -> Vec<Transition> {
@@ -85,7 +85,7 @@ impl Memory {
     }
 }
 
-impl Memory {
+impl MemoryStore {
     /// All calls of hooks and notifiers so far, the oldest first.
     #[must_use]
     pub fn calls(&self) -> Vec<Called> {
@@ -93,7 +93,7 @@ impl Memory {
     }
 }
 
-impl Memory {
+impl MemoryStore {
     /// Refuses a record of a run under an older token than the newest.
     fn fence(&self, token: FencingToken) -> Result<(), StoreError> {
         let mut newest = lock(&self.newest_token);
@@ -124,8 +124,8 @@ impl Memory {
 }
 
 #[async_trait]
-impl Journal for Memory {
-    async fn write(&self, entry: &Entry<'_>) -> Result<Vec<u64>, StoreError> {
+impl Journal for MemoryStore {
+    async fn write(&self, entry: &JournalEntry<'_>) -> Result<Vec<u64>, StoreError> {
         lock(&self.transitions).extend(entry.transition.cloned());
         lock(&self.calls).extend(entry.call.cloned());
         Ok(lock(&self.pending).change(entry.pending))
@@ -213,7 +213,8 @@ impl Journal for Memory {
         let changes =
             changes.map(|transition| Change { service: transition.service, to: transition.to, made: transition.made });
         let measures = self.measures().into_iter().filter(|measure| measure.project == *project);
-        let readings = measures.map(|measure| Reading { at: measure.at, service: measure.service, what: measure.what });
+        let readings =
+            measures.map(|measure| MeasureReading { at: measure.at, service: measure.service, what: measure.what });
         let mut known = past::known(changes, readings);
         for ((_, service), attempts) in lock(&self.attempts).iter().filter(|((of, _), _)| of == project) {
             known.entry(service.clone()).or_default().attempts = Some(attempts.clone());
@@ -266,7 +267,7 @@ impl Journal for Memory {
 }
 
 #[async_trait]
-impl HoldStore for Memory {
+impl HoldStore for MemoryStore {
     /// One command knows one project: the words are its own.
     async fn holds(&self, _project: &ProjectName) -> Result<Holds, StoreError> {
         Ok(lock(&self.words).clone())
@@ -297,7 +298,7 @@ impl HoldStore for Memory {
 }
 
 #[async_trait]
-impl AttemptStore for Memory {
+impl AttemptStore for MemoryStore {
     async fn attempts(&self, project: &ProjectName) -> Result<BTreeMap<ServiceName, facts::Attempts>, StoreError> {
         let all = lock(&self.attempts);
         let of_project = all.iter().filter(|((of, _), _)| of == project);

@@ -23,8 +23,8 @@ pub use attempts::AttemptStore;
 pub use error::StoreError;
 pub use handle::Store;
 pub use holds::HoldStore;
-pub use journal::{CONVERGED_MAX, Entry, Journal, PendingChange};
-pub use lease::{FencingToken, Grant, Guard, Holder, Lease, LeaseError, LeaseRequest, Process, Scope};
+pub use journal::{CONVERGED_MAX, Journal, JournalEntry, PendingChange};
+pub use lease::{FencingToken, Grant, Guard, Lease, LeaseError, LeaseHolder, LeaseRequest, LeaseScope, Process};
 pub use recall::{Recalled, recall};
 pub use record::{
     Author, Called, KILLED_EXIT_CODE, Measure, Measured, Run, RunBegun, RunEnd, RunNotice, ToldMode, Transition,

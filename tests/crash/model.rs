@@ -17,11 +17,11 @@ use lcm::model::names::ProjectName;
 use lcm::model::pending::{Due, PendingCall};
 use lcm::model::size::Mebibytes;
 use lcm::model::words::{Hold, HoldRecord, ModeOverride};
-use lcm::store::memory::Memory;
+use lcm::store::memory::MemoryStore;
 use lcm::store::sqlite::Sqlite;
 use lcm::store::{
-    Author, Entry, FencingToken, Measure, Measured, PendingChange, Run, RunBegun, RunEnd, RunNotice, Store, StoreError,
-    Transition,
+    Author, FencingToken, JournalEntry, Measure, Measured, PendingChange, Run, RunBegun, RunEnd, RunNotice, Store,
+    StoreError, Transition,
 };
 use proptest::collection::vec;
 use proptest::prelude::any;
@@ -73,7 +73,7 @@ async fn carry_out(store: &dyn Store, number: usize, (kind, which, how): Operati
         1 => {
             let calls: Vec<PendingCall> = (0..how % 3).map(|at| call(number, which.wrapping_add(at), how)).collect();
             let pending = PendingChange { add: &calls, ..PendingChange::default() };
-            store.write(&Entry { pending, ..Entry::of(&project) }).await.map(drop)
+            store.write(&JournalEntry { pending, ..JournalEntry::of(&project) }).await.map(drop)
         }
         2 => {
             let pending = store.pending(&project).await?;
@@ -85,7 +85,10 @@ async fn carry_out(store: &dyn Store, number: usize, (kind, which, how): Operati
                 _ => PendingChange { tried: &ids, ..PendingChange::default() },
             };
             let made = transition(number, &run, which, how);
-            store.write(&Entry { transition: Some(&made), pending, ..Entry::of(&project) }).await.map(drop)
+            store
+                .write(&JournalEntry { transition: Some(&made), pending, ..JournalEntry::of(&project) })
+                .await
+                .map(drop)
         }
         3 => {
             store
@@ -279,7 +282,7 @@ fn holds(operations: &[Operation], kills: &[usize]) {
     let memory = Path::new("/dev/shm");
     let within = if memory.is_dir() { memory } else { Path::new(env!("CARGO_TARGET_TMPDIR")) };
     let folder = tempfile::tempdir_in(within).expect("a folder");
-    let model = Memory::default();
+    let model = MemoryStore::default();
     let mut views = vec![now(view(&model))];
     for (number, operation) in operations.iter().enumerate() {
         now(carry_out(&model, number, *operation)).expect("in memory");

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
-use lcm::apply::{Context, OnFailure, Options, Outcome, apply};
-use lcm::manifest::{Choice, load};
+use lcm::apply::{OnFailure, Options, RunContext, RunResult, apply};
+use lcm::manifest::{ModeSelection, load};
 use lcm::model::desired::Desired;
 use lcm::model::facts::Facts;
 use lcm::model::plan::{Plan, Request};
@@ -19,7 +19,7 @@ use lcm::plan::{audit, plan};
 use lcm::runtime::Driver as _;
 use lcm::runtime::registry::observe;
 use lcm::sim::Sim;
-use lcm::store::memory::Memory;
+use lcm::store::memory::MemoryStore;
 use lcm::store::{Author, HoldStore as _, Journal as _, Transition};
 
 #[path = "../support/schema.rs"]
@@ -29,7 +29,7 @@ mod schema;
 pub(crate) struct House {
     folder: tempfile::TempDir,
     pub(crate) sim: Sim,
-    pub(crate) store: Memory,
+    pub(crate) store: MemoryStore,
 }
 
 impl House {
@@ -37,7 +37,7 @@ impl House {
     pub(crate) fn new(manifest: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let observed_at: Timestamp = "2026-01-02T03:04:05Z".parse().expect("a time");
-        let house = Self { folder, sim: Sim::new(Facts::empty("box", observed_at)), store: Memory::default() };
+        let house = Self { folder, sim: Sim::new(Facts::empty("box", observed_at)), store: MemoryStore::default() };
         house.rewrite(manifest);
         house
     }
@@ -53,7 +53,7 @@ impl House {
     }
 
     pub(crate) fn desired_with(&self, mode: Option<&str>, environment: &BTreeMap<String, String>) -> Desired {
-        let choice = Choice { mode: mode.map(Into::into), ..Choice::default() };
+        let choice = ModeSelection { mode: mode.map(Into::into), ..ModeSelection::default() };
         load(&self.folder.path().join("lcm.yaml"), environment, &choice).unwrap_or_else(|problems| panic!("{problems}"))
     }
 
@@ -103,11 +103,11 @@ impl House {
     }
 
     /// Applies a mode, which must converge: the next plan has no steps.
-    pub(crate) fn apply(&self, mode: &str) -> Outcome {
+    pub(crate) fn apply(&self, mode: &str) -> RunResult {
         self.apply_for(&self.desired(Some(mode)), &Request::default())
     }
 
-    pub(crate) fn apply_for(&self, desired: &Desired, request: &Request) -> Outcome {
+    pub(crate) fn apply_for(&self, desired: &Desired, request: &Request) -> RunResult {
         let outcome = self.try_apply(desired, request);
         let failures: Vec<&String> = outcome.failures.iter().map(|failure| &failure.error).collect();
         assert!(failures.is_empty(), "{failures:?}");
@@ -116,7 +116,7 @@ impl House {
         outcome
     }
 
-    pub(crate) fn try_apply(&self, desired: &Desired, request: &Request) -> Outcome {
+    pub(crate) fn try_apply(&self, desired: &Desired, request: &Request) -> RunResult {
         self.apply_while(desired, request, async {})
     }
 
@@ -126,7 +126,7 @@ impl House {
         desired: &Desired,
         request: &Request,
         beside: impl Future<Output = ()>,
-    ) -> Outcome {
+    ) -> RunResult {
         let applied = async {
             let first = think(desired, &self.facts(desired).await, request).expect("an audited plan");
             let options = Options {
@@ -138,7 +138,7 @@ impl House {
             };
             let (_keep, interrupt) = tokio::sync::watch::channel(None);
             let earlier = self.store.pending(&desired.project).await.expect("it is in memory");
-            let context = Context {
+            let context = RunContext {
                 driver: &self.sim,
                 store: &self.store,
                 store_told: &AtomicBool::new(false),

@@ -1,7 +1,7 @@
 //! A switch never leaves less than there was because of something known beforehand: what the new mode merely does not
 //! name runs on while something wanted can't start, unless what can start needs its memory or port.
 
-use lcm::apply::Outcome;
+use lcm::apply::RunResult;
 use lcm::model::facts::{GpuHolder, ListenerFact, ProbeFacts, ProbeReading, ProcessOwner, Reading};
 use lcm::model::names::ServiceName;
 use lcm::model::plan::{Plan, ReasonCode, Request};
@@ -53,7 +53,7 @@ fn plan(house: &House, mode: &str, request: &Request) -> Plan {
     house.plan_for(&house.desired(Some(mode)), request)
 }
 
-fn apply(house: &House, mode: &str) -> Outcome {
+fn apply(house: &House, mode: &str) -> RunResult {
     house.try_apply(&house.desired(Some(mode)), &Request::default())
 }
 

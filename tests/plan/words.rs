@@ -169,7 +169,7 @@ fn a_wish_to_start_does_not_stop_what_is_to_be_off() {
 }
 
 /// Stops the painter for a second, and then the encoder.
-fn resting_while(house: &House, word: Hold) -> lcm::apply::Outcome {
+fn resting_while(house: &House, word: Hold) -> lcm::apply::RunResult {
     house.sim.set_behaviour("painter", Behaviour { stop_takes: Duration::from_secs(1), ..Behaviour::default() });
     let desired = house.desired(Some("rest"));
     house.apply_while(&desired, &Request::default(), async {

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use lcm::apply::{Context, OnFailure, Options, Outcome, apply};
+use lcm::apply::{OnFailure, Options, RunContext, RunResult, apply};
 use lcm::model::desired::{Condition, Desired, GpuRef, GpuRequest, Service, StopPolicy};
 use lcm::model::event::EventKind;
 use lcm::model::facts::Facts;
@@ -25,7 +25,7 @@ use lcm::runtime::docker::intent::DockerSpec;
 use lcm::runtime::process::facts::ProcessReading as _;
 use lcm::runtime::registry::observe;
 use lcm::sim::{Behaviour, Crash, Deed, OVERPROMISED, Sim};
-use lcm::store::memory::Memory;
+use lcm::store::memory::MemoryStore;
 use lcm::store::{Author, Journal as _};
 use proptest::test_runner::TestCaseError;
 use proptest::{prop_assert, prop_assert_eq};
@@ -43,12 +43,12 @@ pub(crate) struct Bench {
     began: Facts,
     /// Who has a fault, or had one.
     struck: Mutex<BTreeSet<ServiceName>>,
-    pub(crate) store: Memory,
+    pub(crate) store: MemoryStore,
 }
 
 /// A run, and how many plans it took.
 pub(crate) struct Ran {
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: RunResult,
     pub(crate) rounds: usize,
 }
 
@@ -85,7 +85,7 @@ impl Bench {
             sim,
             draft: draft.clone(),
             began: facts,
-            store: Memory::default(),
+            store: MemoryStore::default(),
             struck: Mutex::default(),
         };
         bench.lift();
@@ -161,7 +161,7 @@ impl Bench {
             release_timeout: Duration::from_mins(1),
         };
         let earlier = self.store.pending(&self.desired.project).await.expect("it is in memory");
-        let context = Context {
+        let context = RunContext {
             driver: &self.sim,
             store: &self.store,
             store_told: &AtomicBool::new(false),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 
-use crate::apply::run::{Context, ReservationState, Run, StartReservation};
+use crate::apply::run::{ReservationState, Run, RunContext, StartReservation};
 use crate::model::desired::Service;
 use crate::model::facts::{ProbeFacts, ProbeReading};
 use crate::model::names::{GpuId, ServiceName};
@@ -40,7 +40,7 @@ pub(in crate::apply) enum Shortfall {
 
 /// Returns the capacity of each GPU at this moment. A service that may be evicted counts in full, because it is not probed.
 pub(in crate::apply) async fn capacity_now(run: &Run<'_>) -> Room {
-    let Context { driver, planner, desired, request, .. } = run.context;
+    let RunContext { driver, planner, desired, request, .. } = run.context;
     planner.capacity(&planner.observe(driver.survey(desired).await), request)
 }
 

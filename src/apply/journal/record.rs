@@ -13,7 +13,7 @@ use crate::model::lifecycle::State;
 use crate::model::names::{ServiceName, StepId};
 use crate::model::plan::Step;
 use crate::model::words::HoldRecord;
-use crate::store::{Entry, PendingChange, Transition};
+use crate::store::{JournalEntry, PendingChange, Transition};
 
 /// Position of one service on the route of one step.
 pub(in crate::apply) struct Cursor<'r, 'a> {
@@ -172,7 +172,7 @@ impl ChangeNotices {
             return Vec::new();
         }
         let pending = PendingChange { add: &add, due: &due, ..PendingChange::default() };
-        let entry = Entry { transition, pending, ..Entry::of(&run.context.desired.project) };
+        let entry = JournalEntry { transition, pending, ..JournalEntry::of(&run.context.desired.project) };
         run.context.store.write(&entry).await.unwrap_or_else(|error| {
             run.store_failed(&error);
             Vec::new()

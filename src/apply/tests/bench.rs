@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::forgetful::Forgetful;
-use crate::apply::{Context, Interrupt, OnFailure, Options, Outcome, apply};
+use crate::apply::{Interrupt, OnFailure, Options, RunContext, RunResult, apply};
 use crate::model::call::Call;
 use crate::model::copies::CopiesChange;
 use crate::model::desired::{
@@ -34,7 +34,7 @@ use crate::runtime::process::facts::ProcessReading as _;
 use crate::runtime::process::facts::TreeFact;
 use crate::runtime::process::intent::{CommandSpec, LogPolicy, ProcessSpec};
 use crate::sim::{Behaviour, Deed, Sim};
-use crate::store::memory::Memory;
+use crate::store::memory::MemoryStore;
 use crate::store::{Author, Store};
 
 #[path = "../../../tests/support/schema.rs"]
@@ -45,7 +45,7 @@ pub(super) const PROJECT: &str = "studio";
 pub(super) struct Bench {
     pub(super) desired: Desired,
     pub(super) sim: Sim,
-    pub(super) store: Memory,
+    pub(super) store: MemoryStore,
     pub(super) options: Options,
     /// Only the first plan was agreed to.
     pub(super) approved: bool,
@@ -98,7 +98,7 @@ impl Bench {
         Self {
             desired,
             sim: Sim::new(facts),
-            store: Memory::default(),
+            store: MemoryStore::default(),
             options: Options {
                 parallelism: 4,
                 on_failure: OnFailure::Continue,
@@ -162,11 +162,11 @@ impl Bench {
         self.sim.set_behaviour(service, behaviour);
     }
 
-    pub(super) async fn apply(&self, steps: Vec<Step>) -> Outcome {
+    pub(super) async fn apply(&self, steps: Vec<Step>) -> RunResult {
         self.apply_plan(plan(steps)).await
     }
 
-    pub(super) async fn apply_plan(&self, first: Plan) -> Outcome {
+    pub(super) async fn apply_plan(&self, first: Plan) -> RunResult {
         let forgetful = Forgetful { hides_holds: self.hides_holds };
         let store: &dyn Store = if self.forgets { &forgetful } else { &self.store };
         let events = |event: Event| {
@@ -186,7 +186,7 @@ impl Bench {
         let number = self.applies.fetch_add(1, Ordering::Relaxed);
         let author = Author { by: String::new(), run: format!("run-{number}") };
         let earlier = store.pending(&self.desired.project).await.unwrap_or_default();
-        let context = Context {
+        let context = RunContext {
             driver: &self.sim,
             store,
             store_told: &AtomicBool::new(false),

@@ -10,7 +10,8 @@ use crate::model::names::{ModeName, ProjectName, ServiceName};
 use crate::model::pending::PendingCall;
 use crate::model::words::{HoldRecord, Holds, ModeOverride};
 use crate::store::{
-    AttemptStore, Entry, FencingToken, HoldStore, Journal, Measure, Run, RunBegun, RunNotice, StoreError, ToldMode,
+    AttemptStore, FencingToken, HoldStore, Journal, JournalEntry, Measure, Run, RunBegun, RunNotice, StoreError,
+    ToldMode,
 };
 
 /// A store on a full disk, which can be read unless it hides holds.
@@ -27,7 +28,7 @@ impl Forgetful {
 
 #[async_trait]
 impl Journal for Forgetful {
-    async fn write(&self, _: &Entry<'_>) -> Result<Vec<u64>, StoreError> {
+    async fn write(&self, _: &JournalEntry<'_>) -> Result<Vec<u64>, StoreError> {
         Self::full()
     }
 

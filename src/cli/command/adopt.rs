@@ -9,7 +9,7 @@ use crate::cli::exit::Exit;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
 use crate::cli::{opened, wire};
-use crate::manifest::Choice;
+use crate::manifest::ModeSelection;
 use crate::model::names::ServiceName;
 use crate::reconcile::lock;
 use crate::runtime::DriverError;
@@ -34,7 +34,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
-    let choice = Choice { mode_optional: true, ..Choice::default() };
+    let choice = ModeSelection { mode_optional: true, ..ModeSelection::default() };
     let opened = opened::open(session, &args.manifest, &choice, None).await?;
     let desired = &opened.desired;
     names::check("service", [&args.service], desired.services.keys())?;

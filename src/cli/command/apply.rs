@@ -9,7 +9,7 @@ use crate::cli::job::Job;
 use crate::cli::stop::Stop;
 use crate::cli::terminal::session::Session;
 use crate::model::plan::Purpose;
-use crate::reconcile::owner::Claim;
+use crate::reconcile::owner::OwnerAccess;
 
 /// Make it so: stop and start what the plan says, in its order
 #[derive(Debug, clap::Args)]
@@ -35,7 +35,7 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
         world: manifest.choose.world,
         planning,
         saved: plan,
-        claim: if take_over { Claim::TakeOver } else { Claim::AsOwner },
+        claim: if take_over { OwnerAccess::TakeOver } else { OwnerAccess::AsOwner },
         ..Job::new("lcm apply", Purpose::Apply, path, choice, execution)
     };
     execute::run(session, job).await

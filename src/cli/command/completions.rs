@@ -19,7 +19,7 @@ use crate::cli::pages;
 use crate::cli::stop::Stop;
 use crate::cli::terminal::session;
 use crate::files::named;
-use crate::manifest::Choice;
+use crate::manifest::ModeSelection;
 use crate::model::desired::Desired;
 use crate::model::harmless;
 use crate::model::lifecycle::State;
@@ -208,7 +208,8 @@ fn load(manifest: &Path) -> Option<Desired> {
     if named::is_stream(manifest) {
         return None;
     }
-    wire::load(manifest, &session::environment(), &Choice { mode_optional: true, ..Choice::default() }).ok()
+    wire::load(manifest, &session::environment(), &ModeSelection { mode_optional: true, ..ModeSelection::default() })
+        .ok()
 }
 
 #[cfg(test)]

@@ -14,14 +14,14 @@ use crate::cli::exit::Exit;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
 use crate::cli::{open_runs, opened};
-use crate::manifest::Choice;
+use crate::manifest::ModeSelection;
 use crate::model::lifecycle::State;
 use crate::model::names::{ProjectName, ServiceName};
-use crate::reconcile::owner::{self, Claim};
+use crate::reconcile::owner::{self, OwnerAccess};
 use crate::reconcile::wire;
 use crate::report::history::{self, CallLine, History, QuietRuns, RunLine, StatsLine, TransitionLine};
 use crate::report::json;
-use crate::store::asked::Asked;
+use crate::store::asked::HistoryQuery;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Called, Run, StoreError, Transition, stats};
 
@@ -117,14 +117,14 @@ fn project(session: &Session, args: &Args) -> Result<(ProjectName, BTreeSet<Serv
     if let Some(project) = &args.project {
         return Ok((project.clone(), BTreeSet::new()));
     }
-    let choice = Choice { mode_optional: true, ..Choice::default() };
-    owner::go_on_as_owner(session, &args.manifest, Claim::AsOwner)?;
+    let choice = ModeSelection { mode_optional: true, ..ModeSelection::default() };
+    owner::go_on_as_owner(session, &args.manifest, OwnerAccess::AsOwner)?;
     let desired = opened::load(session, &args.manifest, &choice)?;
     owner::require_store(session, &desired.project)?;
     Ok((desired.project, desired.services.into_keys().collect()))
 }
 
-fn asked(args: &Args, project: ProjectName, now: Timestamp, zone: &TimeZone) -> Result<Asked, Stop> {
+fn asked(args: &Args, project: ProjectName, now: Timestamp, zone: &TimeZone) -> Result<HistoryQuery, Stop> {
     let wrong = |reason: String| Stop::refused(Code::Span, reason);
     let resolve = |moment: Option<Moment>| moment.map(|moment| moment.resolve(now, zone)).transpose().map_err(wrong);
     let (since, until) = (resolve(args.since)?, resolve(args.until)?);
@@ -133,7 +133,7 @@ fn asked(args: &Args, project: ProjectName, now: Timestamp, zone: &TimeZone) -> 
     {
         return Err(wrong(format!("--since {since:.0} is not before --until {until:.0}: no time lies between")));
     }
-    Ok(Asked {
+    Ok(HistoryQuery {
         project,
         services: args.services.iter().chain(&args.more).cloned().collect(),
         states: args.states.iter().copied().collect(),
@@ -148,12 +148,12 @@ fn asked(args: &Args, project: ProjectName, now: Timestamp, zone: &TimeZone) -> 
 /// A name that neither the manifest nor the history has is a slip, and no empty answer.
 async fn refuse_unknown(
     store: &Sqlite,
-    asked: &Asked,
+    asked: &HistoryQuery,
     in_manifest: &BTreeSet<ServiceName>,
 ) -> Result<Result<(), Stop>, StoreError> {
     for service in asked.services.iter().filter(|service| !in_manifest.contains(*service)) {
-        let all = Asked { limit: Some(1), ..Asked::all(asked.project.clone()) };
-        if store.transitions(&Asked { services: [service.clone()].into(), ..all }).await?.is_empty() {
+        let all = HistoryQuery { limit: Some(1), ..HistoryQuery::all(asked.project.clone()) };
+        if store.transitions(&HistoryQuery { services: [service.clone()].into(), ..all }).await?.is_empty() {
             let (project, where_else) = (&asked.project, if in_manifest.is_empty() { "" } else { "its manifest or " });
             let names = in_manifest.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(", ");
             let has = if names.is_empty() { String::new() } else { format!("; the manifest has {names}") };
@@ -166,12 +166,12 @@ async fn refuse_unknown(
     Ok(Ok(()))
 }
 
-async fn changes(store: &Sqlite, asked: &Asked) -> Result<History, StoreError> {
+async fn changes(store: &Sqlite, asked: &HistoryQuery) -> Result<History, StoreError> {
     let found = store.transitions(asked).await?;
     // Where more was asked for than is shown, the calls are those of what is shown.
     let full = asked.limit.is_some_and(|limit| found.len() >= usize::try_from(limit).unwrap_or(usize::MAX));
     let since = found.first().map(|first| first.at).filter(|_| full).or(asked.since);
-    let calls = store.calls(&Asked { since, ..asked.clone() }).await?;
+    let calls = store.calls(&HistoryQuery { since, ..asked.clone() }).await?;
     Ok(History {
         transitions: Some(found.into_iter().map(transition).collect()),
         calls: Some(calls.into_iter().map(call).collect()),
@@ -179,14 +179,14 @@ async fn changes(store: &Sqlite, asked: &Asked) -> Result<History, StoreError> {
     })
 }
 
-async fn runs(store: &Sqlite, asked: &Asked) -> Result<History, StoreError> {
+async fn runs(store: &Sqlite, asked: &HistoryQuery) -> Result<History, StoreError> {
     let quiet = store.quiet_runs(&asked.project).await?.map(|(count, last_at)| QuietRuns { count, last_at });
     let found = store.runs(asked).await?.into_iter().map(run_line).collect();
     let open_runs = open_runs::open_runs(store, &asked.project).await?;
     Ok(History { runs: Some(found), open_runs, quiet_runs: quiet, ..History::of(asked.project.clone()) })
 }
 
-async fn figures(store: &Sqlite, asked: &Asked, now: Timestamp) -> Result<History, StoreError> {
+async fn figures(store: &Sqlite, asked: &HistoryQuery, now: Timestamp) -> Result<History, StoreError> {
     let (before, within) = (store.transitions_before(asked).await?, store.transitions(asked).await?);
     // What is to come is no time that was spent.
     let end = asked.until.map_or(now, |until| until.min(now));

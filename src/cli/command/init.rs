@@ -10,8 +10,8 @@ use crate::cli::terminal::log;
 use crate::cli::terminal::session::Session;
 use crate::cli::{opened, wire};
 use crate::files::output;
-use crate::import::{Draft, Given, Setting, machine, narrow, translate};
-use crate::manifest::Choice;
+use crate::import::{Given, ImportContext, ManifestDraft, machine, narrow, translate};
+use crate::manifest::ModeSelection;
 use crate::model::found::MachineSurvey;
 use crate::reconcile::files;
 use crate::reconcile::project;
@@ -82,11 +82,11 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
 }
 
 /// What was written is read as every manifest is; whatever is wrong with it is told now and not at the next command.
-fn check(session: &Session, file: &Path, draft: &Draft) -> Exit {
+fn check(session: &Session, file: &Path, draft: &ManifestDraft) -> Exit {
     let services = counted(draft.services, "service", "services");
     let notes = counted(draft.notes.len(), "note", "notes");
     session.note(&format!("{} is written: {services}, {notes}, each beside what it is about", file.display()));
-    let choice = Choice { mode_optional: true, ..Choice::default() };
+    let choice = ModeSelection { mode_optional: true, ..ModeSelection::default() };
     match crate::reconcile::wire::load(file, &session.environment, &choice) {
         Ok(_) if draft.services == 0 => {
             session.note("no container was found: what is in it stands in comments");
@@ -103,7 +103,7 @@ fn check(session: &Session, file: &Path, draft: &Draft) -> Exit {
     Exit::Done
 }
 
-async fn from_machine(session: &Session, args: &Args) -> Result<Draft, Stop> {
+async fn from_machine(session: &Session, args: &Args) -> Result<ManifestDraft, Stop> {
     // No manifest is read that could name secrets.
     log::no_secrets();
     let mut found = match &args.world {
@@ -120,7 +120,7 @@ async fn from_machine(session: &Session, args: &Args) -> Result<Draft, Stop> {
     Ok(machine(&found, &name))
 }
 
-fn from_files(session: &Session, args: &Args) -> Result<Draft, Stop> {
+fn from_files(session: &Session, args: &Args) -> Result<ManifestDraft, Stop> {
     let mut given = Vec::new();
     for path in &args.from {
         let text = files::read(path)
@@ -128,7 +128,7 @@ fn from_files(session: &Session, args: &Args) -> Result<Draft, Stop> {
         given.push(Given { path: path.clone(), text });
     }
     let folder = absolute_folder(&args.from[0]);
-    let setting = Setting {
+    let setting = ImportContext {
         name: args.name.clone().unwrap_or_else(|| folder_of(&args.from[0])),
         variables: dotenv(&folder, &session.environment),
         base: relative(&folder, &absolute_folder(&args.file)),

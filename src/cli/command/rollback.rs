@@ -9,13 +9,13 @@ use crate::cli::job::Job;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
 use crate::cli::{execute, opened};
-use crate::manifest::Choice;
+use crate::manifest::ModeSelection;
 use crate::model::converged::Converged;
 use crate::model::names::{ModeName, ProjectName};
 use crate::model::plan::Purpose;
 use crate::model::words::ModeOverride;
 use crate::reconcile::files;
-use crate::reconcile::owner::{self, Claim};
+use crate::reconcile::owner::{self, OwnerAccess};
 use crate::reconcile::wire;
 use crate::store::sqlite::Sqlite;
 use crate::store::{HoldStore, Journal as _, StoreError};
@@ -38,9 +38,9 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
     let Args { manifest, to, execution } = args;
-    owner::go_on_as_owner(session, &manifest, Claim::AsOwner)?;
+    owner::go_on_as_owner(session, &manifest, OwnerAccess::AsOwner)?;
     let project = project_of(session, &manifest)?;
-    owner::admit(session, &project, Claim::AsOwner)?;
+    owner::admit(session, &project, OwnerAccess::AsOwner)?;
     let store = Sqlite::at(&wire::state_folder(&session.environment));
     let unusable = |error: StoreError| Stop::refused(Code::Store, error.to_string());
     let kept = store.converged(&project).await.map_err(unusable)?;
@@ -62,11 +62,11 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
         let whom = switched.by_whom();
         session.note(&format!("the switch to mode {} ({whom}) is taken back with it", switched.mode));
     }
-    let choice = Choice {
+    let choice = ModeSelection {
         mode: converged.mode.clone(),
         goals: converged.goals.clone(),
         files: Some(Arc::new(converged.texts())),
-        ..Choice::default()
+        ..ModeSelection::default()
     };
     let job = Job::new("lcm rollback", Purpose::Apply, converged.entry.clone(), choice, execution);
     let is_rehearsal = job.execution.dry_run;
@@ -97,7 +97,7 @@ fn project_of(session: &Session, manifest: &Path) -> Result<ProjectName, Stop> {
 
 /// The mode that counts now; `None`: none, or the manifest can't be read.
 fn mode_now(session: &Session, manifest: &Path, switched: Option<&ModeOverride>) -> Option<ModeName> {
-    let choice = Choice { mode_optional: true, ..Choice::default() };
+    let choice = ModeSelection { mode_optional: true, ..ModeSelection::default() };
     let desired = opened::load(&session.aside(), manifest, &choice).ok()?;
     let holds = |switched: &&ModeOverride| !desired.entry_is_choice && switched.own_mode == desired.own_mode;
     switched.filter(holds).map(|switched| switched.mode.clone()).or(desired.mode)

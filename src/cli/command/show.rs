@@ -10,7 +10,7 @@ use crate::cli::plan_view::{request, shown};
 use crate::cli::stop::Stop;
 use crate::cli::terminal::session::Session;
 use crate::cli::{opened, saved};
-use crate::manifest::Choice;
+use crate::manifest::ModeSelection;
 use crate::model::plan::{Plan, Purpose};
 use crate::reconcile::comparison;
 use crate::report::view::{Origin, Standing, View};
@@ -61,7 +61,7 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
 
 /// Plans again as it was planned, and compares.
 async fn standing(session: &Session, args: &Args, plan: &Plan) -> Result<Standing, Stop> {
-    let mut choice = Choice::default();
+    let mut choice = ModeSelection::default();
     saved::choose(plan, &mut choice)?;
     let mut planning = PlanningArgs::default();
     saved::narrow(plan, &mut planning)?;

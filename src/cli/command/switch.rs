@@ -11,7 +11,7 @@ use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
 use crate::cli::{execute, opened};
 use crate::files::named;
-use crate::manifest::Choice;
+use crate::manifest::ModeSelection;
 use crate::model::names::{GoalName, ModeName};
 use crate::model::plan::Purpose;
 use crate::report::sheet::Sheet;
@@ -57,7 +57,7 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
         (_, _) => return Err(Stop::new(Exit::Usage, Code::Usage, "--clear forgets a switch, and takes no mode")),
     };
     let manifest = manifest.unwrap_or_else(default);
-    let choice = Choice { mode: Some(mode), goals: goals.into_iter().collect(), ..Choice::default() };
+    let choice = ModeSelection { mode: Some(mode), goals: goals.into_iter().collect(), ..ModeSelection::default() };
     let job = Job {
         world,
         planning,

@@ -11,7 +11,7 @@ use crate::cli::job::Job;
 use crate::cli::refusal;
 use crate::cli::stop::{Code, Stop};
 use crate::cli::terminal::session::Session;
-use crate::manifest::Choice;
+use crate::manifest::ModeSelection;
 use crate::model::names::ServiceName;
 use crate::model::observed::REMOVED_BY_STOP;
 use crate::model::plan::Purpose;
@@ -38,7 +38,7 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
         Kept::ToStop(opened, running, holds) => (*opened, running, holds),
     };
     let narrow = NarrowArgs { targets: running, excludes: Vec::new() };
-    let choice = Choice { mode_optional: true, ..Choice::default() };
+    let choice = ModeSelection { mode_optional: true, ..ModeSelection::default() };
     // The word is the order.
     let execution = execution.unasked();
     let job = Job {

@@ -10,7 +10,7 @@ use crate::cli::stop::Stop;
 use crate::cli::terminal::session::Session;
 use crate::cli::wire;
 use crate::files::named;
-use crate::manifest::Choice;
+use crate::manifest::ModeSelection;
 use crate::model::desired::Desired;
 use crate::report::github;
 use crate::report::json::document;
@@ -19,7 +19,7 @@ use crate::report::problems::{self, Checked, CheckedFile};
 use crate::report::sheet::Sheet;
 use crate::report::style::Paint;
 use crate::report::table::counted;
-use crate::syntax::place::Place;
+use crate::syntax::place::SourceLocation;
 use crate::syntax::problem::{Problem, Problems, Severity};
 
 /// Check manifests offline; show all that is wrong
@@ -61,7 +61,11 @@ pub(crate) fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
 }
 
 fn check(session: &Session, path: &Path) -> Result<Desired, Problems> {
-    crate::reconcile::wire::load(path, &session.environment, &Choice { mode_optional: true, ..Choice::default() })
+    crate::reconcile::wire::load(
+        path,
+        &session.environment,
+        &ModeSelection { mode_optional: true, ..ModeSelection::default() },
+    )
 }
 
 fn text(session: &Session, path: &Path, found: &Result<Desired, Problems>) -> Output {
@@ -98,11 +102,11 @@ fn for_programs(path: &Path, found: &Result<Desired, Problems>) -> CheckedFile {
 }
 
 fn problem(problem: &Problem) -> problems::Problem {
-    let place = |place: &Place| {
+    let place = |place: &SourceLocation| {
         let file = place.file.display().to_string();
         problems::Place { file, line: place.line, column: place.column }
     };
-    let related = |(at, label): &(Place, String)| problems::Related { place: place(at), label: label.clone() };
+    let related = |(at, label): &(SourceLocation, String)| problems::Related { place: place(at), label: label.clone() };
     problems::Problem {
         severity: match problem.severity {
             Severity::Error => problems::Severity::Error,

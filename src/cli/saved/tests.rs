@@ -3,7 +3,7 @@
 use super::{choose, read};
 use crate::cli::exit::Exit;
 use crate::cli::stop::Stop;
-use crate::manifest::Choice;
+use crate::manifest::ModeSelection;
 use crate::model::host::HostIdentity;
 use crate::model::lifecycle::{Action, State};
 use crate::model::plan::{Expect, Plan, Reason, ReasonCode, Step};
@@ -90,10 +90,10 @@ fn what_differs_is_told_line_by_line() {
 #[test]
 fn a_saved_plan_brings_its_mode_along() {
     let saved = plan(Vec::new());
-    let mut choice = Choice::default();
+    let mut choice = ModeSelection::default();
     choose(&saved, &mut choice).expect("no contradiction");
     assert_eq!((choice.mode, choice.goals.len()), (Some("a".into()), 1));
-    let mut contradicts = Choice { mode: Some("b".into()), ..Choice::default() };
+    let mut contradicts = ModeSelection { mode: Some("b".into()), ..ModeSelection::default() };
     assert_eq!(choose(&saved, &mut contradicts).expect_err("another mode").exit, Exit::Usage);
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::apply::Outcome;
+use crate::apply::RunResult;
 use crate::model::event::{
     Event, EventKind, Outcome as StepOutcome, ServiceCounts, Stage, StageTime, StageTotal, StepTime,
 };
@@ -139,7 +139,7 @@ impl Tally {
     }
 
     /// `1 stopped, 2 started, 1 failed in 12.3 s`
-    pub(crate) fn sentence(&self, outcome: &Outcome, took_ms: u64) -> String {
+    pub(crate) fn sentence(&self, outcome: &RunResult, took_ms: u64) -> String {
         let mut parts: Vec<String> = Vec::new();
         for action in Action::ALL {
             let count = self.done.get(&action).map_or(0, BTreeSet::len);
@@ -165,7 +165,7 @@ impl Tally {
 }
 
 /// What is blocked by more than its own failure, which is told already.
-pub(crate) fn blocked(outcome: &Outcome) -> impl Iterator<Item = &Blocked> {
+pub(crate) fn blocked(outcome: &RunResult) -> impl Iterator<Item = &Blocked> {
     let blocked = outcome.last_plan.iter().flat_map(|plan| &plan.blocked);
     blocked.filter(|blocked| !outcome.failures.iter().any(|failure| failure.service == blocked.service))
 }

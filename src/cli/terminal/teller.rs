@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 
-use crate::apply::{Interrupt, Outcome};
+use crate::apply::{Interrupt, RunResult};
 use crate::cli::exit::Exit;
 use crate::cli::stop::Stop;
 use crate::cli::terminal::interrupt::{Heard, NOTHING_DONE, exit_of};
@@ -47,12 +47,12 @@ impl Teller {
     }
 
     /// `1 stopped, 2 started, 1 failed in 12.3 s`
-    pub(crate) fn sentence(&self, outcome: &Outcome, took_ms: u64) -> String {
+    pub(crate) fn sentence(&self, outcome: &RunResult, took_ms: u64) -> String {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).sentence(outcome, took_ms)
     }
 
     /// The last event of a run that came to its own end.
-    pub(crate) fn end(&self, at: Timestamp, exit: Exit, outcome: &Outcome, message: &str) {
+    pub(crate) fn end(&self, at: Timestamp, exit: Exit, outcome: &RunResult, message: &str) {
         self.tell_end(Some(at), exit, |_| Ending {
             changed: outcome.changed,
             done: outcome.done,

@@ -11,7 +11,7 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::struct_wrappers::device::ProcessInfo;
 use nvml_wrapper::{Device, Nvml};
 
-use crate::host::gpu::progress::Progress;
+use crate::host::gpu::progress::DriverProgress;
 use crate::host::gpu::unified::MEMORY_UNTOLD;
 use crate::host::gpu::{memory_v1, owner};
 use crate::model::facts::{GpuFact, GpuHolder, ProcessOwner};
@@ -57,9 +57,9 @@ impl Nvidia {
         Self { library, handle: None, known: BTreeMap::new() }
     }
 
-    pub(super) fn read(&mut self, progress: &Progress) -> Told {
+    pub(super) fn read(&mut self, progress: &DriverProgress) -> Told {
         let mut result = self.attempt(progress);
-        if let Err(Trouble::Driver(error)) = &result
+        if let Err(GpuQueryError::Driver(error)) = &result
             && wants_a_new_handle(error)
         {
             self.let_go();
@@ -68,16 +68,16 @@ impl Nvidia {
         match result {
             Ok(gpus) if gpus.is_empty() && self.known.is_empty() => Told::Nothing,
             Ok(gpus) => Told::Gpus(gpus),
-            Err(Trouble::NotHere) if self.known.is_empty() => Told::Nothing,
-            Err(Trouble::NotHere) => Told::Failure("the NVIDIA driver was there and is not any more".to_owned()),
-            Err(Trouble::Driver(error)) => {
+            Err(GpuQueryError::NotHere) if self.known.is_empty() => Told::Nothing,
+            Err(GpuQueryError::NotHere) => Told::Failure("the NVIDIA driver was there and is not any more".to_owned()),
+            Err(GpuQueryError::Driver(error)) => {
                 self.let_go();
                 Told::Failure(format!("the NVIDIA driver can't be asked: {error}"))
             }
         }
     }
 
-    fn attempt(&mut self, progress: &Progress) -> Result<Vec<GpuFact>, Trouble> {
+    fn attempt(&mut self, progress: &DriverProgress) -> Result<Vec<GpuFact>, GpuQueryError> {
         let nvml = match self.handle.take() {
             Some(nvml) => nvml,
             None => load(&self.library)?,
@@ -110,12 +110,12 @@ impl Nvidia {
 }
 
 /// Why there is no reading at all.
-enum Trouble {
+enum GpuQueryError {
     NotHere,
     Driver(NvmlError),
 }
 
-impl From<NvmlError> for Trouble {
+impl From<NvmlError> for GpuQueryError {
     fn from(error: NvmlError) -> Self {
         match error {
             NvmlError::DriverNotLoaded | NvmlError::LibraryNotFound => Self::NotHere,
@@ -124,7 +124,7 @@ impl From<NvmlError> for Trouble {
     }
 }
 
-fn load(library: &Library) -> Result<Nvml, Trouble> {
+fn load(library: &Library) -> Result<Nvml, GpuQueryError> {
     let (path, named) = match library {
         Library::Usual => (None, false),
         Library::At(path) => (Some(path.as_os_str()), true),
@@ -135,7 +135,7 @@ fn load(library: &Library) -> Result<Nvml, Trouble> {
     }
     match builder.init() {
         // One that somebody named on purpose should be one.
-        Err(NvmlError::LibloadingError(_)) if !named => Err(Trouble::NotHere),
+        Err(NvmlError::LibloadingError(_)) if !named => Err(GpuQueryError::NotHere),
         loaded => Ok(loaded?),
     }
 }
@@ -190,18 +190,18 @@ fn fact(nvml: &Nvml, device: &Device<'_>, index: u32) -> Result<GpuFact, NvmlErr
 }
 
 /// In bytes. `used` is without `reserved`, but on drivers that don't tell these apart.
-struct Memory {
+struct NvmlMemory {
     total: u64,
     used: u64,
     reserved: u64,
 }
 
-fn memory(nvml: &Nvml, device: &Device<'_>) -> Result<Memory, NvmlError> {
+fn memory(nvml: &Nvml, device: &Device<'_>) -> Result<NvmlMemory, NvmlError> {
     match device.memory_info() {
-        Ok(memory) => Ok(Memory { total: memory.total, used: memory.used, reserved: memory.reserved }),
+        Ok(memory) => Ok(NvmlMemory { total: memory.total, used: memory.used, reserved: memory.reserved }),
         Err(error) if is_missing(&error) => {
             let (total, used) = memory_v1::memory(nvml, device)?;
-            Ok(Memory { total, used, reserved: 0 })
+            Ok(NvmlMemory { total, used, reserved: 0 })
         }
         Err(error) => Err(error),
     }

@@ -2,7 +2,7 @@
 
 use crate::import::compose::environment::{GPU_VARIABLE, pairs};
 use crate::import::compose::values::{below, scalars};
-use crate::import::compose::variables::{Variables, filled};
+use crate::import::compose::variables::{ComposeVariables, filled};
 use crate::syntax::tree::{Node, Value as Read};
 
 /// What it asks for.
@@ -23,7 +23,7 @@ pub(super) enum Wish {
 /// CDI's name for NVIDIA's devices.
 const CDI: &str = "nvidia.com/gpu=";
 
-pub(super) fn wish(node: &Node, variables: &mut Variables<'_>) -> Wish {
+pub(super) fn wish(node: &Node, variables: &mut ComposeVariables<'_>) -> Wish {
     let requests = node.get("deploy").and_then(|deploy| deploy.get("resources")?.get("reservations")?.get("devices"));
     let asked = requests.and_then(|list| requested(list, variables));
     let asked = asked.or_else(|| match node.get("gpus") {
@@ -50,7 +50,7 @@ pub(super) fn wish(node: &Node, variables: &mut Variables<'_>) -> Wish {
 }
 
 /// Device requests; those for something else than GPUs are none.
-fn requested(list: &Node, variables: &mut Variables<'_>) -> Option<Wish> {
+fn requested(list: &Node, variables: &mut ComposeVariables<'_>) -> Option<Wish> {
     let Read::List(requests) = &list.value else { return None };
     let is_gpu = |request: &&Node| {
         let capabilities = request.get("capabilities").map(scalars).unwrap_or_default();

@@ -23,11 +23,11 @@ pub(super) struct Sums {
     /// Priorities of services that could be made to give way.
     priorities: BTreeMap<ServiceName, i64>,
     /// By GPU and by the priority of the refused service.
-    lines: RefCell<BTreeMap<(GpuId, i64), Rc<Line>>>,
+    lines: RefCell<BTreeMap<(GpuId, i64), Rc<GpuArithmetic>>>,
 }
 
 /// One GPU's arithmetic, with and without services of lower priority than the refused one.
-struct Line {
+struct GpuArithmetic {
     called: String,
     all: Sum,
     without: Sum,
@@ -56,8 +56,8 @@ impl Sums {
         places: Option<&Places>,
     ) -> String {
         let gpus = places.map_or(&[][..], |places| &places.all);
-        let lines: Vec<Rc<Line>> = gpus.iter().filter_map(|id| self.line(id, priority, service)).collect();
-        let (roomy, full): (Vec<&Line>, Vec<&Line>) =
+        let lines: Vec<Rc<GpuArithmetic>> = gpus.iter().filter_map(|id| self.line(id, priority, service)).collect();
+        let (roomy, full): (Vec<&GpuArithmetic>, Vec<&GpuArithmetic>) =
             lines.iter().map(Rc::as_ref).partition(|line| line.all.has_room(need));
         let listed: Vec<&Sum> = full.iter().take(LISTED_MAX).map(|line| line.of(need)).collect();
         let mut text = format!("it needs {need}");
@@ -87,7 +87,7 @@ impl Sums {
         text
     }
 
-    fn line(&self, id: &GpuId, priority: i64, service: &Service) -> Option<Rc<Line>> {
+    fn line(&self, id: &GpuId, priority: i64, service: &Service) -> Option<Rc<GpuArithmetic>> {
         let gpu = self.room.get(id)?;
         // A service that sits there itself is no part of its own refusal.
         if self.holders.get(id).is_some_and(|holders| holders.contains(&service.name)) {
@@ -98,15 +98,15 @@ impl Sums {
         Some(Rc::clone(line))
     }
 
-    fn both(&self, gpu: &GpuRoom, priority: i64, except: Option<&ServiceName>) -> Line {
+    fn both(&self, gpu: &GpuRoom, priority: i64, except: Option<&ServiceName>) -> GpuArithmetic {
         let mut without = gpu.clone();
         let theirs = |held: &MemoryHolder| self.priorities.get(held.service.as_ref()?);
         without.holders.retain(|held| theirs(held).is_none_or(|other| *other >= priority));
-        Line { called: gpu.called.clone(), all: Sum::of(gpu, except), without: Sum::of(&without, except) }
+        GpuArithmetic { called: gpu.called.clone(), all: Sum::of(gpu, except), without: Sum::of(&without, except) }
     }
 }
 
-impl Line {
+impl GpuArithmetic {
     /// Arithmetic to report. Services of lower priority are listed only where the service would fit without them.
     fn of(&self, need: Mebibytes) -> &Sum {
         if self.without.has_room(need) { &self.all } else { &self.without }

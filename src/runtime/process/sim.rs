@@ -12,8 +12,8 @@ use crate::runtime::process::{self, NAME};
 use crate::runtime::{DriverError, Inspection, RunState, Start};
 use crate::sim::contract::SimulatedRuntime;
 use crate::sim::deed::Deed;
-use crate::sim::instances::{Holder, LivingInstance, ProjectView, SimulatedInstances};
-use crate::sim::machine::Machine;
+use crate::sim::instances::{LivingInstance, ProjectView, SimulatedHolder, SimulatedInstances};
+use crate::sim::machine::SimulatedMachine;
 use crate::sim::marks;
 use crate::sim::world::World;
 
@@ -75,14 +75,14 @@ impl SimulatedInstances for SimulatedProcesses {
     }
 
     /// Several trees of one service are told apart by their processes.
-    fn holder(&self, facts: &Facts, id: &str) -> Option<Holder> {
+    fn holder(&self, facts: &Facts, id: &str) -> Option<SimulatedHolder> {
         let tree = living(facts).find(|tree| id_of(tree) == id)?;
         let is_same = |other: &&TreeFact| {
             (&other.marks.project, &other.marks.service) == (&tree.marks.project, &tree.marks.service)
         };
         let is_one_of_many = living(facts).filter(is_same).count() > 1;
         let pids = is_one_of_many.then(|| tree.members.iter().map(|member| member.pid).collect());
-        Some(Holder { owner: owner_of(tree), pid: tree.members.first().map(|first| first.pid), pids })
+        Some(SimulatedHolder { owner: owner_of(tree), pid: tree.members.first().map(|first| first.pid), pids })
     }
 
     fn program(&self, service: &Service) -> String {
@@ -119,7 +119,7 @@ impl SimulatedInstances for SimulatedProcesses {
 
 #[async_trait]
 impl SimulatedRuntime for SimulatedProcesses {
-    async fn start(&self, machine: &Machine, start: &Start<'_>) -> Result<Instance, DriverError> {
+    async fn start(&self, machine: &SimulatedMachine, start: &Start<'_>) -> Result<Instance, DriverError> {
         let name = &start.service.name;
         machine
             .effect(Deed::Start, name, |world, at| {
@@ -134,7 +134,7 @@ impl SimulatedRuntime for SimulatedProcesses {
             .await
     }
 
-    async fn remove(&self, machine: &Machine, _: &ProjectName, _: &Instance) -> Result<(), DriverError> {
+    async fn remove(&self, machine: &SimulatedMachine, _: &ProjectName, _: &Instance) -> Result<(), DriverError> {
         Err(machine.lock().violate("removed a process tree".to_owned()))
     }
 }

@@ -11,8 +11,8 @@ use crate::runtime::skeleton::facts::{SkeletonFact, SkeletonFacts, known_objects
 use crate::runtime::{DriverError, Inspection, RunState, Start};
 use crate::sim::contract::SimulatedRuntime;
 use crate::sim::deed::Deed;
-use crate::sim::instances::{Holder, LivingInstance, ProjectView, SimulatedInstances};
-use crate::sim::machine::Machine;
+use crate::sim::instances::{LivingInstance, ProjectView, SimulatedHolder, SimulatedInstances};
+use crate::sim::machine::SimulatedMachine;
 use crate::sim::marks;
 
 /// Objects of a simulation.
@@ -63,9 +63,9 @@ impl SimulatedInstances for SimulatedObjects {
         (!is_own).then(|| format!("object {}", object.name))
     }
 
-    fn holder(&self, facts: &Facts, id: &str) -> Option<Holder> {
+    fn holder(&self, facts: &Facts, id: &str) -> Option<SimulatedHolder> {
         let object = known_objects(facts).find(|object| object.id == id && object.runs)?;
-        Some(Holder { owner: ProcessOwner::Container(object.id.clone()), pid: None, pids: None })
+        Some(SimulatedHolder { owner: ProcessOwner::Container(object.id.clone()), pid: None, pids: None })
     }
 
     fn program(&self, service: &Service) -> String {
@@ -92,7 +92,7 @@ impl SimulatedInstances for SimulatedObjects {
 
 #[async_trait]
 impl SimulatedRuntime for SimulatedObjects {
-    async fn start(&self, machine: &Machine, start: &Start<'_>) -> Result<Instance, DriverError> {
+    async fn start(&self, machine: &SimulatedMachine, start: &Start<'_>) -> Result<Instance, DriverError> {
         let name = &start.service.name;
         machine
             .effect(Deed::Start, name, |world, at| {
@@ -115,7 +115,12 @@ impl SimulatedRuntime for SimulatedObjects {
             .await
     }
 
-    async fn remove(&self, machine: &Machine, _: &ProjectName, instance: &Instance) -> Result<(), DriverError> {
+    async fn remove(
+        &self,
+        machine: &SimulatedMachine,
+        _: &ProjectName,
+        instance: &Instance,
+    ) -> Result<(), DriverError> {
         let name = ServiceName::new(instance.object());
         machine
             .effect(Deed::Remove, &name, |world, _| {

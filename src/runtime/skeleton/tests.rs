@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::apply::{Context, OnFailure, Options, apply};
-use crate::manifest::{self, Choice};
+use crate::apply::{OnFailure, Options, RunContext, apply};
+use crate::manifest::{self, ModeSelection};
 use crate::model::desired::{Desired, ModeSource, Service};
 use crate::model::facts::Facts;
 use crate::model::lifecycle::{Action, State};
@@ -28,7 +28,7 @@ use crate::runtime::skeleton::drive::SkeletonDriver;
 use crate::runtime::{Driver as _, Start, world};
 use crate::sim::Sim;
 use crate::store::Author;
-use crate::store::memory::Memory;
+use crate::store::memory::MemoryStore;
 
 const MANIFEST: &str = "version: 1\nname: studio\nservices:\n  web: { skeleton: { skeleton_name: site } }\n";
 
@@ -36,7 +36,7 @@ fn desired(manifest: &str) -> Desired {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("lcm.yaml");
     std::fs::write(&file, manifest).expect("written");
-    manifest::load(&file, &BTreeMap::new(), &Choice::default()).expect("a manifest")
+    manifest::load(&file, &BTreeMap::new(), &ModeSelection::default()).expect("a manifest")
 }
 
 fn nothing() -> Facts {
@@ -77,9 +77,9 @@ async fn applied(sim: &Sim, desired: &Desired, plan: &Plan) {
         force: false,
         release_timeout: Duration::from_mins(2),
     };
-    let context = Context {
+    let context = RunContext {
         driver: sim,
-        store: &Memory::default(),
+        store: &MemoryStore::default(),
         store_told: &AtomicBool::new(false),
         author: &Author::default(),
         desired,
@@ -185,7 +185,7 @@ fn the_schema_and_the_messages_know_its_key() {
     let file = folder.path().join("lcm.yaml");
     let problems = |services: &str| {
         std::fs::write(&file, format!("version: 1\nname: studio\nservices:\n  {services}\n")).expect("written");
-        let problems = manifest::load(&file, &BTreeMap::new(), &Choice::default()).expect_err("refused");
+        let problems = manifest::load(&file, &BTreeMap::new(), &ModeSelection::default()).expect_err("refused");
         format!("{problems:?}")
     };
     assert!(problems("web: { vram: 1GiB }").contains("`skeleton:` with a name"));

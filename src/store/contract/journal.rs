@@ -8,7 +8,7 @@ use crate::model::hooks::{FORMAT, HookPayload, Point, RunEvent, RunPayload};
 use crate::model::lifecycle::State;
 use crate::model::names::ProjectName;
 use crate::model::pending::{Due, PendingCall, TRIES_MAX};
-use crate::store::journal::{CONVERGED_MAX, Entry, PENDING_MAX, PendingChange};
+use crate::store::journal::{CONVERGED_MAX, JournalEntry, PENDING_MAX, PendingChange};
 use crate::store::{
     Author, FencingToken, Measure, Measured, Run, RunBegun, RunEnd, RunNotice, StoreError, ToldMode, Transition,
 };
@@ -90,7 +90,7 @@ pub(super) async fn pending_calls_are_kept_until_they_are_made(factory: &impl Fa
         tries: 0,
     };
     let write = async |pending: PendingChange<'_>| {
-        writer.write(&Entry { pending, ..Entry::of(&project) }).await.expect("written")
+        writer.write(&JournalEntry { pending, ..JournalEntry::of(&project) }).await.expect("written")
     };
     let due = async || {
         let pending = reader.pending(&project).await.expect("read");

@@ -14,14 +14,14 @@ use crate::model::facts::HistoryFact;
 use crate::model::names::{ModeName, ProjectName, ServiceName};
 use crate::model::pending::PendingCall;
 use crate::store::error::StoreError;
-use crate::store::journal::{Entry, Journal, PendingChange};
+use crate::store::journal::{Journal, JournalEntry, PendingChange};
 use crate::store::lease::FencingToken;
 use crate::store::past;
 use crate::store::record::{Measure, Run, RunBegun, RunNotice, ToldMode};
 
 #[async_trait]
 impl Journal for Sqlite {
-    async fn write(&self, entry: &Entry<'_>) -> Result<Vec<u64>, StoreError> {
+    async fn write(&self, entry: &JournalEntry<'_>) -> Result<Vec<u64>, StoreError> {
         let (project, transition, call) = (entry.project.clone(), entry.transition.cloned(), entry.call.cloned());
         let PendingChange { add, due, done, tried } = entry.pending;
         let (add, due, done, tried) = (add.to_vec(), due.to_vec(), done.to_vec(), tried.to_vec());

@@ -8,7 +8,7 @@ use super::format::{WITH_PENDING, WITH_WORDS};
 use super::history::Filter;
 use super::row::{text_error, timestamp};
 use crate::model::names::{ModeName, ProjectName, ServiceName};
-use crate::store::asked::Asked;
+use crate::store::asked::HistoryQuery;
 use crate::store::record::{Called, KILLED_EXIT_CODE, Run, RunBegun, RunEnd};
 
 /// Less than 1 MB: a year of three changes a day.
@@ -106,7 +106,7 @@ pub(super) fn record(connection: &Connection, run: &Run) -> rusqlite::Result<()>
 }
 
 /// What was asked for, the oldest first; services and states say nothing of a run.
-pub(super) fn runs(connection: &Connection, format: u32, asked: &Asked) -> rusqlite::Result<Vec<Run>> {
+pub(super) fn runs(connection: &Connection, format: u32, asked: &HistoryQuery) -> rusqlite::Result<Vec<Run>> {
     let (id, manifest) = if format >= WITH_WORDS { ("run", "manifest") } else { ("''", "''") };
     let end = if format >= WITH_PENDING { "ended" } else { "'completed'" };
     let mut filter = Filter::new("project = ?", Value::Text(asked.project.to_string()));
@@ -152,7 +152,8 @@ fn end(row: &Row<'_>, column: usize) -> rusqlite::Result<RunEnd> {
 
 /// The last run of all, listed or quiet.
 pub(super) fn last(connection: &Connection, format: u32, project: &ProjectName) -> rusqlite::Result<Option<Run>> {
-    let listed = runs(connection, format, &Asked { limit: Some(1), ..Asked::all(project.clone()) })?.pop();
+    let listed =
+        runs(connection, format, &HistoryQuery { limit: Some(1), ..HistoryQuery::all(project.clone()) })?.pop();
     let quiet = if format < WITH_PENDING { None } else { last_quiet(connection, project)? };
     Ok(listed.into_iter().chain(quiet).max_by_key(|run| run.ended))
 }
@@ -190,7 +191,7 @@ pub(super) fn record_call(connection: &Connection, call: &Called) -> rusqlite::R
 }
 
 /// Of the services, the span and the run that were asked for, the oldest first.
-pub(super) fn calls(connection: &Connection, asked: &Asked) -> rusqlite::Result<Vec<Called>> {
+pub(super) fn calls(connection: &Connection, asked: &HistoryQuery) -> rusqlite::Result<Vec<Called>> {
     let mut filter = Filter::new("project = ?", Value::Text(asked.project.to_string()));
     filter.one_of("service", asked.services.iter().map(ToString::to_string));
     filter.also("at_us >= ?", asked.since.map(|since| Value::Integer(since.as_microsecond())));

@@ -18,7 +18,7 @@ use super::format::FORMAT;
 use super::store::FILE;
 use crate::model::lifecycle::State;
 use crate::model::names::ProjectName;
-use crate::store::asked::Asked;
+use crate::store::asked::HistoryQuery;
 use crate::store::{Author, Called, FencingToken, HoldStore as _, Journal as _, Run, RunEnd, StoreError, Transition};
 
 /// Of a run that holds the lock.
@@ -119,7 +119,7 @@ fn runs_that_changed_nothing_are_counted_and_not_listed() {
     now(store.record_run(TOKEN, &run(false, 0), &[])).expect("written");
     now(store.record_run(TOKEN, &run(false, 0), &[])).expect("written");
     assert_eq!(now(store.last_run(&project)).expect("read"), Some(Run { first_error: None, ..run(false, 0) }));
-    let listed = now(store.runs(&Asked::all(project.clone()))).expect("read");
+    let listed = now(store.runs(&HistoryQuery::all(project.clone()))).expect("read");
     assert_eq!(listed, [run(true, 3)]);
     assert_eq!(now(store.quiet_runs(&project)).expect("read"), Some((2, at(9))));
 }

@@ -7,13 +7,13 @@ use crate::model::desired::Desired;
 use crate::model::facts::{Facts, Marks};
 use crate::model::names::ServiceName;
 use crate::model::observed::{ObservedService, Ownership};
-use crate::observe::contract::View;
+use crate::observe::contract::ObserverInput;
 use crate::runtime::docker::facts::{ContainerFact, known_containers};
 use crate::runtime::docker::ownership::{self, Identity, Standing};
 
 /// Returns what claims to be of this project and is not.
-pub(super) fn claims(view: View<'_>, services: &BTreeMap<ServiceName, ObservedService>) -> Vec<ClaimFact> {
-    let View { facts, desired } = view;
+pub(super) fn claims(view: ObserverInput<'_>, services: &BTreeMap<ServiceName, ObservedService>) -> Vec<ClaimFact> {
+    let ObserverInput { facts, desired } = view;
     let unproven = known_containers(facts).filter(|found| !stands(found, desired, services));
     unproven.filter_map(|found| of_container(found, facts, desired)).collect()
 }

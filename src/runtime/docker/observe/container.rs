@@ -10,7 +10,7 @@ use crate::model::lifecycle::State;
 use crate::model::names::ObjectName;
 use crate::model::observed::{ASIDE_SUFFIX, ObservedService, Ownership};
 use crate::observe::blank::{nothing, unknown};
-use crate::observe::judge::{self, Verdict};
+use crate::observe::judge::{self, Assessment};
 use crate::runtime::docker::facts::{ContainerFact, ContainerState, DockerReading as _, known_containers};
 use crate::runtime::docker::intent::accepts_auto_remove;
 use crate::runtime::docker::observe::drift;
@@ -147,7 +147,7 @@ pub(super) fn standing_for<'a>(facts: &'a Facts, desired: &Desired, service: &Se
 /// is not asked for: the manifest's probes are for what it will be.
 fn misplaced(facts: &Facts, desired: &Desired, service: &Service, container: &ContainerFact) -> ObservedService {
     let verdict = match container.state {
-        ContainerState::Running => Verdict {
+        ContainerState::Running => Assessment {
             state: State::Online,
             detail: format!("it runs in container {}", container.name),
             unknown: None,
@@ -217,7 +217,7 @@ fn judged(
     service: &Service,
     container: &ContainerFact,
     ownership: Ownership,
-    verdict: Verdict,
+    verdict: Assessment,
 ) -> ObservedService {
     let exit = container
         .exit_code
@@ -250,8 +250,8 @@ pub(super) fn holds_room(state: ContainerState) -> bool {
     }
 }
 
-fn judge_container(facts: &Facts, service: &Service, container: &ContainerFact) -> Verdict {
-    let of = |state, detail: String| Verdict { state, detail, unknown: None, warning: None };
+fn judge_container(facts: &Facts, service: &Service, container: &ContainerFact) -> Assessment {
+    let of = |state, detail: String| Assessment { state, detail, unknown: None, warning: None };
     match container.state {
         ContainerState::Running => running_container(facts, service, container),
         ContainerState::Created => of(State::Deployed, "its container was created and never run".to_owned()),
@@ -279,7 +279,7 @@ const CRASHES: u32 = 3;
 const LOOP_PAUSE_MAX: SignedDuration = SignedDuration::from_secs(60);
 
 /// The state of a running container. What its restart policy keeps bringing back is not well because it runs now.
-fn running_container(facts: &Facts, service: &Service, container: &ContainerFact) -> Verdict {
+fn running_container(facts: &Facts, service: &Service, container: &ContainerFact) -> Assessment {
     let verdict = judge::running(facts, service, container.started_at, container.health);
     let up = container.started_at.map(|started| facts.observed_at.duration_since(started));
     let loops = container.restart_policy.is_some()
@@ -287,7 +287,7 @@ fn running_container(facts: &Facts, service: &Service, container: &ContainerFact
         && up.is_some_and(|up| up < LOOP_PAUSE_MAX);
     let answers = service.health.probe.is_some() && verdict.state.is_operational() && verdict.unknown.is_none();
     if loops && !answers {
-        return Verdict { state: State::Error, detail: crash_loop(container), unknown: None, warning: None };
+        return Assessment { state: State::Error, detail: crash_loop(container), unknown: None, warning: None };
     }
     verdict
 }

@@ -6,7 +6,7 @@ use crate::model::desired::{GpuRef, GpuRequest, Service};
 use crate::model::names::GpuId;
 use crate::model::observed::{ObservedGpu, ObservedService, Ownership, called};
 use crate::model::size::Mebibytes;
-use crate::observe::contract::View;
+use crate::observe::contract::ObserverInput;
 use crate::observe::gpu_refs::{resolve_all, usable};
 use crate::runtime::docker::facts::Devices;
 use crate::runtime::docker::intent::DockerSpec;
@@ -17,7 +17,13 @@ type Set = BTreeSet<GpuId>;
 
 /// Its memory counts on each GPU that it may be on; the manifest's `gpu` narrows that as far as the container's own
 /// GPUs allow. With one GPU there is nothing to tell apart.
-pub(super) fn bind(view: View<'_>, service: &Service, seen: &mut ObservedService, gpus: &Gpus, holding: &[GpuId]) {
+pub(super) fn bind(
+    view: ObserverInput<'_>,
+    service: &Service,
+    seen: &mut ObservedService,
+    gpus: &Gpus,
+    holding: &[GpuId],
+) {
     let Some(DockerSpec::Existing(existing)) = service.workload.spec::<DockerSpec>() else { return };
     let name = existing.container.as_str();
     let Some(found) = container::find(view.facts, name).filter(|_| gpus.len() > 1) else { return };

@@ -5,7 +5,7 @@ use crate::model::desired::{Desired, Service};
 use crate::model::facts::Facts;
 use crate::model::names::ServiceName;
 use crate::model::observed::Orphan;
-use crate::observe::contract::View;
+use crate::observe::contract::ObserverInput;
 use crate::observe::orphan::orphan;
 use crate::runtime::docker::facts::{ContainerFact, known_containers};
 use crate::runtime::docker::intent::DockerSpec;
@@ -13,8 +13,8 @@ use crate::runtime::docker::observe::container;
 use crate::runtime::docker::ownership::{self, Standing};
 
 /// Returns what is this project's, and no service's.
-pub(super) fn orphans(view: View<'_>) -> Vec<Orphan> {
-    let View { facts, desired } = view;
+pub(super) fn orphans(view: ObserverInput<'_>) -> Vec<Orphan> {
+    let ObserverInput { facts, desired } = view;
     known_containers(facts).filter_map(|found| of_container(found, facts, desired)).collect()
 }
 

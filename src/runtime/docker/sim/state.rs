@@ -9,7 +9,9 @@ use crate::runtime::docker::intent::{DockerSpec, spec_of};
 use crate::runtime::docker::sim::containers::{self, by_id, by_id_mut, is_up, life_of, named};
 use crate::runtime::docker::{self, NAME};
 use crate::runtime::{DriverError, Inspection, RunState};
-use crate::sim::instances::{Begun, Holder, LivingInstance, ProjectView, SimulatedInstances, is_service};
+use crate::sim::instances::{
+    LivingInstance, NewInstance, ProjectView, SimulatedHolder, SimulatedInstances, is_service,
+};
 
 /// What a shell adds to the number of a signal.
 const EXIT_OF_SIGNAL: i32 = 128;
@@ -83,8 +85,8 @@ impl SimulatedInstances for SimulatedDocker {
     }
 
     /// The engine does not show the processes of a container.
-    fn holder(&self, facts: &Facts, id: &str) -> Option<Holder> {
-        by_id(facts, id).map(|found| Holder { owner: owner_of(found), pid: None, pids: None })
+    fn holder(&self, facts: &Facts, id: &str) -> Option<SimulatedHolder> {
+        by_id(facts, id).map(|found| SimulatedHolder { owner: owner_of(found), pid: None, pids: None })
     }
 
     fn program(&self, service: &Service) -> String {
@@ -125,7 +127,7 @@ impl SimulatedInstances for SimulatedDocker {
         Some(std::mem::replace(&mut marks.spec, spec.to_owned()))
     }
 
-    fn set_running(&self, facts: &mut Facts, begun: &Begun<'_>) {
+    fn set_running(&self, facts: &mut Facts, begun: &NewInstance<'_>) {
         let Some(container) = by_id_mut(facts, begun.id) else { return };
         container.state = ContainerState::Running;
         container.exit_code = None;

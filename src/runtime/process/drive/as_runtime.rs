@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use regex_lite::Regex;
 
 use crate::host::probes;
-use crate::host::program::command::{self, Ended};
+use crate::host::program::command::{self, CommandExit};
 use crate::model::desired::{Desired, Service};
 use crate::model::facts::{Attribution, ProbeReading};
 use crate::model::instance::Instance;
@@ -82,8 +82,8 @@ impl Runtime for Processes {
     ) -> Result<ExecOutcome, DriverError> {
         let invocation = invocation::beside(service, process_of(service)?, &self.environment, argv)?;
         match command::run(&self.shim_program, &invocation, deadline).await? {
-            Ended::Code(code) => Ok(ExecOutcome::Ended(code.into())),
-            Ended::TimedOut => Ok(ExecOutcome::TimedOut),
+            CommandExit::Code(code) => Ok(ExecOutcome::Ended(code.into())),
+            CommandExit::TimedOut => Ok(ExecOutcome::TimedOut),
         }
     }
 

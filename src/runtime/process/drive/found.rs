@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::host::ports;
-use crate::host::proc::{self, Job, Stat};
+use crate::host::proc::{self, ProcessJob, Stat};
 use crate::model::facts::{GpuFact, GpuHolder, ProcessOwner};
 use crate::model::found::FoundProgram;
 use crate::model::names::GpuId;
@@ -58,7 +58,7 @@ fn program(census: &Census, leader: i32, held: &[(&GpuId, &GpuHolder)]) -> Optio
     }
     let largest = held.iter().max_by_key(|(_, holder)| (holder.memory, holder.pid));
     let members: BTreeSet<i32> = census.below(&stat.fact()).iter().map(|member| member.pid).collect();
-    let Job { terminal, .. } = proc::job(leader)?;
+    let ProcessJob { terminal, .. } = proc::job(leader)?;
     Some(FoundProgram {
         pid: leader,
         program: largest.map_or(stat.program, |(_, holder)| holder.program.clone()),

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::files::pid_file;
-use crate::host::program::command::{self, Ended};
+use crate::host::program::command::{self, CommandExit};
 use crate::host::program::environment;
 use crate::host::signal::send;
 use crate::host::{proc, signal};
@@ -185,7 +185,7 @@ async fn run_exec(processes: &Processes, stop: &StopRequest<'_>, left: &Left, ex
         return false;
     };
     let grace = stop.policy.grace.min(GRACE_MAX);
-    command::run(&processes.shim_program, &invocation, grace).await.is_ok_and(|ended| ended == Ended::Code(0))
+    command::run(&processes.shim_program, &invocation, grace).await.is_ok_and(|ended| ended == CommandExit::Code(0))
 }
 
 /// Waits for the ends of the members known, and looks at all whenever none of them is left.

@@ -9,7 +9,7 @@ use std::io;
 use jiff::Timestamp;
 
 use crate::host::ports::ServiceProcesses;
-use crate::host::proc::{self, Bearing, Marked, Stat};
+use crate::host::proc::{self, EnvironmentMarks, Marked, Stat};
 use crate::model::claim::{CLAIMS_MAX, ClaimFact, Claimant};
 use crate::model::facts::{Marks, ProcessFact};
 use crate::model::names::{ProjectName, ServiceName};
@@ -137,12 +137,12 @@ impl Census {
 
     fn candidate(&mut self, pid: i32) -> Option<Candidate> {
         let marked = match proc::bearing(pid, &self.owners) {
-            Bearing::Marked(environ) => environ.names(),
-            Bearing::Hollow => {
+            EnvironmentMarks::Marked(environ) => environ.names(),
+            EnvironmentMarks::NoAddressSpace => {
                 self.hollow.insert(pid);
                 return None;
             }
-            Bearing::Unmarked => None,
+            EnvironmentMarks::Unmarked => None,
         };
         let shim_of = proc::shim_line(pid);
         let is_shim = shim_of.is_some();
@@ -329,15 +329,15 @@ fn proof(stat: &Stat, candidate: &Candidate, trust: &Trust) -> Result<Begun, Fla
         (uid, None)
     };
     match proc::bearing(stat.pid, &BTreeSet::from([uid])) {
-        Bearing::Marked(environ) => match environ.marks() {
+        EnvironmentMarks::Marked(environ) => match environ.marks() {
             Some(marked) if (&marked.marks.project, &marked.marks.service) == (project, service) => {
                 let names = if trust.owners.contains(&uid) { &trust.names } else { &Names::default() };
                 Ok(begun(marked, uid, shim, names))
             }
             Some(_) | None => Err(Flaw::Unmarked),
         },
-        Bearing::Unmarked => Err(Flaw::Unmarked),
-        Bearing::Hollow => Err(Flaw::Ended),
+        EnvironmentMarks::Unmarked => Err(Flaw::Unmarked),
+        EnvironmentMarks::NoAddressSpace => Err(Flaw::Ended),
     }
 }
 
