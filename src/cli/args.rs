@@ -137,8 +137,8 @@ pub(super) struct ExecutionArgs {
     #[arg(long)]
     pub(super) force: bool,
     /// How to show the run
-    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
-    pub(super) format: Format,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text, value_name = "FORMAT")]
+    pub(super) format: OutputFormat,
     /// Write the run's events into this file too, as JSON, one a line
     #[arg(long, value_name = "FILE")]
     pub(super) json_into: Option<PathBuf>,
@@ -173,7 +173,7 @@ enum FailurePolicy {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+pub(super) enum OutputFormat {
     Text,
     Json,
 }

@@ -9,7 +9,7 @@ use crate::cli::answer::data;
 use crate::cli::args::names;
 use crate::cli::args::operator::{DRY_RUN, HoldArgs, OperatorArgs};
 use crate::cli::opened;
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
 use crate::manifest::ModeSelection;
 use crate::model::budget;
@@ -42,7 +42,7 @@ pub(crate) struct HoldCommand<'a> {
 }
 
 /// Opens the world that the words are about.
-pub(crate) async fn open(session: &Session, args: &HoldArgs) -> Result<Project, Stop> {
+pub(crate) async fn open(session: &Session, args: &HoldArgs) -> Result<Project, EarlyExit> {
     // In the mode that counts: rules may be of one mode.
     let choice = ModeSelection { mode_optional: true, ..ModeSelection::default() };
     opened::open(session, &args.manifest, &choice, args.world.as_deref()).await
@@ -55,7 +55,7 @@ impl<'a> HoldCommand<'a> {
         args: &'a HoldArgs,
         opened: &'a Project,
         is_rehearsal: bool,
-    ) -> Result<Self, Stop> {
+    ) -> Result<Self, EarlyExit> {
         let mut metadata = args.metadata()?;
         let masker = opened.desired.masker();
         for value in metadata.values_mut() {
@@ -65,7 +65,7 @@ impl<'a> HoldCommand<'a> {
         // A word that can't be kept is refused when it is said, on a full disk too.
         if !is_rehearsal {
             opened.ensure_writable(Purpose::Apply, |_| ()).await?;
-            opened.rename_former().await.map_err(|error| Stop::refused(Code::Store, error.to_string()))?;
+            opened.rename_former().await.map_err(|error| EarlyExit::refused(Code::Store, error.to_string()))?;
         }
         let mut named: Vec<ServiceName> = Vec::new();
         for name in &args.services {
@@ -82,8 +82,8 @@ impl<'a> HoldCommand<'a> {
         Ok(Self { session, opened, observed, named, voice: &args.voice, metadata, is_rehearsal, told: Sheet::new() })
     }
 
-    pub(crate) fn seen(&self, name: &ServiceName) -> Result<&ObservedService, Stop> {
-        self.observed.get(name).ok_or_else(|| Stop::refused(Code::Illegal, format!("nothing is known of {name}")))
+    pub(crate) fn seen(&self, name: &ServiceName) -> Result<&ObservedService, EarlyExit> {
+        self.observed.get(name).ok_or_else(|| EarlyExit::refused(Code::Illegal, format!("nothing is known of {name}")))
     }
 
     pub(crate) fn service(&self, name: &ServiceName) -> Option<&Service> {
@@ -92,7 +92,7 @@ impl<'a> HoldCommand<'a> {
 
     /// Judges a hold on all named services; those on which it is already are reported and left out.
     /// With each the changes that it makes.
-    pub(crate) fn judge(&mut self, word: Hold) -> Result<Vec<(ServiceName, Vec<State>)>, Stop> {
+    pub(crate) fn judge(&mut self, word: Hold) -> Result<Vec<(ServiceName, Vec<State>)>, EarlyExit> {
         let mut open = Vec::new();
         for name in self.named.clone() {
             let seen = self.seen(&name)?;
@@ -110,13 +110,13 @@ impl<'a> HoldCommand<'a> {
 
     /// Keeps the word. What it does to the machine comes after that: what crashes in between is made up for by the next
     /// apply.
-    pub(crate) async fn keep(&self, name: &ServiceName, word: Hold) -> Result<(), Stop> {
+    pub(crate) async fn keep(&self, name: &ServiceName, word: Hold) -> Result<(), EarlyExit> {
         if self.is_rehearsal {
             return Ok(());
         }
         let said = self.said(word);
         let kept = self.opened.store().set_hold(&self.opened.desired.project, name, Some(&said)).await;
-        kept.map_err(|error| Stop::refused(Code::Store, error.to_string()))
+        kept.map_err(|error| EarlyExit::refused(Code::Store, error.to_string()))
     }
 
     /// The word as it is kept.
@@ -131,32 +131,32 @@ impl<'a> HoldCommand<'a> {
     }
 
     /// Takes it back.
-    pub(crate) async fn forget(&self, name: &ServiceName) -> Result<(), Stop> {
+    pub(crate) async fn forget(&self, name: &ServiceName) -> Result<(), EarlyExit> {
         if self.is_rehearsal {
             return Ok(());
         }
         let forgotten = self.opened.store().set_hold(&self.opened.desired.project, name, None).await;
-        forgotten.map_err(|error| Stop::refused(Code::Store, error.to_string()))
+        forgotten.map_err(|error| EarlyExit::refused(Code::Store, error.to_string()))
     }
 
     /// Gives a service its budget anew.
-    pub(crate) async fn reset_attempts(&self, name: &ServiceName) -> Result<(), Stop> {
+    pub(crate) async fn reset_attempts(&self, name: &ServiceName) -> Result<(), EarlyExit> {
         if self.is_rehearsal {
             return Ok(());
         }
         let (project, now) = (&self.opened.desired.project, self.opened.driver().now());
         let leave = self.service(name).and_then(|service| budget::resumed(service, now));
         let reset = self.opened.store().set_attempts(project, name, leave.as_ref()).await;
-        reset.map_err(|error| Stop::refused(Code::Store, error.to_string()))
+        reset.map_err(|error| EarlyExit::refused(Code::Store, error.to_string()))
     }
 
     /// Keeps a report of a service, or takes it back.
-    pub(crate) async fn set_report(&self, name: &ServiceName, report: Option<&FailureReport>) -> Result<(), Stop> {
+    pub(crate) async fn set_report(&self, name: &ServiceName, report: Option<&FailureReport>) -> Result<(), EarlyExit> {
         if self.is_rehearsal {
             return Ok(());
         }
         let kept = self.opened.store().set_report(&self.opened.desired.project, name, report).await;
-        kept.map_err(|error| Stop::refused(Code::Store, error.to_string()))
+        kept.map_err(|error| EarlyExit::refused(Code::Store, error.to_string()))
     }
 
     /// Records a change that was seen, and not made. A store that fails stops nothing here.
@@ -213,14 +213,14 @@ impl<'a> HoldCommand<'a> {
     }
 
     /// Ends the command: a simulated world is written back, and the answer given.
-    pub(crate) async fn end(mut self) -> Result<(), Stop> {
+    pub(crate) async fn end(mut self) -> Result<(), EarlyExit> {
         if !self.is_rehearsal {
             self.opened.close(self.session).await?;
         }
         self.answer()
     }
 
-    pub(crate) fn answer(&mut self) -> Result<(), Stop> {
+    pub(crate) fn answer(&mut self) -> Result<(), EarlyExit> {
         if self.is_rehearsal {
             self.tell(DRY_RUN);
         }
@@ -234,7 +234,7 @@ fn may_say(
     name: &ServiceName,
     seen: &ObservedService,
     word: Hold,
-) -> Result<Vec<State>, Stop> {
+) -> Result<Vec<State>, EarlyExit> {
     let message = match may_hold(of, name, seen, word) {
         Ok(route) => return Ok(route),
         Err(HoldBlock::Foreign { holder }) => format!("{name} is not lcm's to {word}: {holder}"),
@@ -243,7 +243,7 @@ fn may_say(
         ),
         Err(HoldBlock::Denied(denial)) => format!("{name} can't be {}: {denial}", past(word)),
     };
-    Err(Stop::refused(Code::Illegal, message))
+    Err(EarlyExit::refused(Code::Illegal, message))
 }
 
 /// `online → maintenance`, or `registered` where the state stays.

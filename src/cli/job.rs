@@ -13,7 +13,7 @@ use crate::reconcile::Project;
 use crate::reconcile::owner::OwnerAccess;
 
 /// Request to carry out a plan.
-pub(super) struct Job {
+pub(super) struct ApplyJob {
     /// `lcm apply`, for messages and the history.
     pub(super) command: &'static str,
     pub(super) purpose: Purpose,
@@ -34,7 +34,7 @@ pub(super) struct Job {
     pub(super) holds: BTreeMap<ServiceName, HoldRecord>,
 }
 
-impl Job {
+impl ApplyJob {
     /// As the owner, with nothing of its own: what a command brings along is set in its place.
     pub(super) fn new(
         command: &'static str,
@@ -42,8 +42,8 @@ impl Job {
         manifest: PathBuf,
         choice: ModeSelection,
         execution: ExecutionArgs,
-    ) -> Job {
-        Job {
+    ) -> ApplyJob {
+        ApplyJob {
             command,
             purpose,
             manifest,

@@ -10,7 +10,7 @@ use crate::model::endpoint::Endpoint;
 use crate::model::facts::{Facts, Marks};
 use crate::model::instance::Instance;
 use crate::model::names::{GpuId, RuntimeName, ServiceName};
-use crate::model::observed::{ObservedGpu, ObservedService, Orphan, PortHolder};
+use crate::model::observed::{ObservedGpus, ObservedService, Orphan, PortHolder};
 
 /// Facts, and the manifest that they are observed for.
 #[derive(Clone, Copy, Debug)]
@@ -57,15 +57,7 @@ pub trait Observer: Send + Sync {
     fn bar(&self, _: ObserverInput<'_>, _: &Service, _: &mut ObservedService) {}
 
     /// Sets which GPUs an instance that lcm did not create may be on. `holding`: GPUs on which it is measured.
-    fn bind(
-        &self,
-        _: ObserverInput<'_>,
-        _: &Service,
-        _: &mut ObservedService,
-        _: &BTreeMap<GpuId, ObservedGpu>,
-        _: &[GpuId],
-    ) {
-    }
+    fn bind(&self, _: ObserverInput<'_>, _: &Service, _: &mut ObservedService, _: &ObservedGpus, _: &[GpuId]) {}
 
     /// Returns instances of this project without a service in the manifest, and surplus copies.
     fn orphans(&self, view: ObserverInput<'_>) -> Vec<Orphan>;

@@ -29,7 +29,7 @@ use crate::observe::contract::{ObserverInput, RunningInstance as Observed};
 use crate::runtime::contract::{Runtime, RuntimeReading};
 use crate::runtime::docker::drive::Docker;
 use crate::runtime::process::drive::Processes;
-use crate::runtime::registration::Connection;
+use crate::runtime::registration::DriverContext;
 use crate::runtime::registry::{OBSERVERS, RUNTIMES};
 use crate::runtime::{Driver, DriverError, Inspection, LogMark, Logged, Pause, Start, StopRequest};
 
@@ -60,7 +60,7 @@ impl fmt::Debug for Machine {
 }
 
 /// Something that appears to run.
-struct Running<'a> {
+struct RunningService<'a> {
     service: &'a Service,
     instance: Instance,
     started_at: Option<Timestamp>,
@@ -72,7 +72,7 @@ impl Machine {
     pub fn new(desired: &Desired, environment: &BTreeMap<String, String>, shim_program: &Path) -> Self {
         let gpus = Gpus::new(environment);
         let enclosed = enclosure::read(environment);
-        let connection = Connection { desired, environment, shim_program };
+        let connection = DriverContext { desired, environment, shim_program };
         Self {
             project: desired.project.clone(),
             enclosed,
@@ -148,7 +148,12 @@ impl Machine {
         stream::iter(asked).buffer_unordered(PROBES_MAX).collect().await
     }
 
-    async fn ask(&self, running: Running<'_>, listeners: &[ListenerFact], now: Timestamp) -> (ServiceName, ProbeFacts) {
+    async fn ask(
+        &self,
+        running: RunningService<'_>,
+        listeners: &[ListenerFact],
+        now: Timestamp,
+    ) -> (ServiceName, ProbeFacts) {
         let busy = async {
             match &running.service.busy {
                 Some(_) => Some(self.busy(running.service, &running.instance).await),
@@ -160,8 +165,13 @@ impl Machine {
     }
 
     /// Up to so many failures in a row as make it unhealthy; one will do while it may still be starting.
-    async fn health(&self, running: &Running<'_>, listeners: &[ListenerFact], now: Timestamp) -> Option<ProbeReading> {
-        let Running { service, instance, .. } = running;
+    async fn health(
+        &self,
+        running: &RunningService<'_>,
+        listeners: &[ListenerFact],
+        now: Timestamp,
+    ) -> Option<ProbeReading> {
+        let RunningService { service, instance, .. } = running;
         service.health.probe.as_ref()?;
         let tries = if is_young(running, now) { 1 } else { service.health.failures.max(1) };
         let mut count = 0;
@@ -319,14 +329,14 @@ fn owned(facts: &Facts) -> Vec<Attribution> {
 }
 
 /// The instance of a service, if it appears to run and is not another's.
-fn running<'a>(facts: &Facts, desired: &Desired, service: &'a Service) -> Option<Running<'a>> {
+fn running<'a>(facts: &Facts, desired: &Desired, service: &'a Service) -> Option<RunningService<'a>> {
     let own = OBSERVERS.iter().find(|observer| observer.runtime() == service.workload.runtime)?;
     let Observed { instance, started_at } = own.running(ObserverInput { facts, desired }, service)?;
-    Some(Running { service, instance, started_at })
+    Some(RunningService { service, instance, started_at })
 }
 
 /// Whether a failing probe means no more than that it is not up yet.
-fn is_young(running: &Running<'_>, now: Timestamp) -> bool {
+fn is_young(running: &RunningService<'_>, now: Timestamp) -> bool {
     running.started_at.is_some_and(|started_at| running.service.health.may_be_starting(started_at, now))
 }
 

@@ -21,14 +21,14 @@ pub struct Registration {
     pub observer: &'static dyn Observer,
     pub facts: FactsFormat,
     /// Makes its driver for one manifest. Nothing is asked yet.
-    pub connect: fn(&Connection<'_>) -> Box<dyn Runtime>,
+    pub connect: fn(&DriverContext<'_>) -> Box<dyn Runtime>,
     /// Plays it in a simulation.
     pub(crate) sim: &'static dyn SimulatedRuntime,
 }
 
 /// What a driver is made from.
 #[derive(Clone, Copy, Debug)]
-pub struct Connection<'a> {
+pub struct DriverContext<'a> {
     pub desired: &'a Desired,
     /// lcm's own environment.
     pub environment: &'a BTreeMap<String, String>,

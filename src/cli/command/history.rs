@@ -11,7 +11,7 @@ use crate::cli::answer::data;
 use crate::cli::args::moment::{self, Moment};
 use crate::cli::args::state;
 use crate::cli::exit::Exit;
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
 use crate::cli::{open_runs, opened};
 use crate::manifest::ModeSelection;
@@ -69,8 +69,8 @@ pub(crate) struct Args {
     #[arg(short = 'n', long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=LIMIT_MAX))]
     limit: u32,
     /// How to show it
-    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = HistoryFormat::Text, value_name = "FORMAT")]
+    format: HistoryFormat,
 }
 
 const DEFINITIONS: &str = "\
@@ -84,18 +84,18 @@ Figures are of all changes from --since on and before --until, made by lcm or se
     95 %: the smallest of these times that 95 of 100 did not exceed";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum HistoryFormat {
     Text,
     Json,
     Csv,
 }
 
-pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
     let (now, zone) = (Timestamp::now(), TimeZone::system());
     let store = Sqlite::at(&wire::state_folder(&session.environment));
     let (project, in_manifest) = project(session, args)?;
     let asked = asked(args, project, now, &zone)?;
-    let unreadable = |error: StoreError| Stop::refused(Code::Store, error.to_string());
+    let unreadable = |error: StoreError| EarlyExit::refused(Code::Store, error.to_string());
     refuse_unknown(&store, &asked, &in_manifest).await.map_err(unreadable)??;
     let found = if args.runs {
         runs(&store, &asked).await.map_err(unreadable)?
@@ -105,15 +105,15 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
         changes(&store, &asked).await.map_err(unreadable)?
     };
     data(&match args.format {
-        Format::Json => json::document(&found),
-        Format::Csv => history::csv(&found),
-        Format::Text => history::text(&found, &zone, session.verbose, session.stdout),
+        HistoryFormat::Json => json::document(&found),
+        HistoryFormat::Csv => history::csv(&found),
+        HistoryFormat::Text => history::text(&found, &zone, session.verbose, session.stdout),
     })?;
     Ok(Exit::Done)
 }
 
 /// The project, and the services of its manifest.
-fn project(session: &Session, args: &Args) -> Result<(ProjectName, BTreeSet<ServiceName>), Stop> {
+fn project(session: &Session, args: &Args) -> Result<(ProjectName, BTreeSet<ServiceName>), EarlyExit> {
     if let Some(project) = &args.project {
         return Ok((project.clone(), BTreeSet::new()));
     }
@@ -124,8 +124,8 @@ fn project(session: &Session, args: &Args) -> Result<(ProjectName, BTreeSet<Serv
     Ok((desired.project, desired.services.into_keys().collect()))
 }
 
-fn asked(args: &Args, project: ProjectName, now: Timestamp, zone: &TimeZone) -> Result<HistoryQuery, Stop> {
-    let wrong = |reason: String| Stop::refused(Code::Span, reason);
+fn asked(args: &Args, project: ProjectName, now: Timestamp, zone: &TimeZone) -> Result<HistoryQuery, EarlyExit> {
+    let wrong = |reason: String| EarlyExit::refused(Code::Span, reason);
     let resolve = |moment: Option<Moment>| moment.map(|moment| moment.resolve(now, zone)).transpose().map_err(wrong);
     let (since, until) = (resolve(args.since)?, resolve(args.until)?);
     if let (Some(since), Some(until)) = (since, until)
@@ -150,14 +150,14 @@ async fn refuse_unknown(
     store: &Sqlite,
     asked: &HistoryQuery,
     in_manifest: &BTreeSet<ServiceName>,
-) -> Result<Result<(), Stop>, StoreError> {
+) -> Result<Result<(), EarlyExit>, StoreError> {
     for service in asked.services.iter().filter(|service| !in_manifest.contains(*service)) {
         let all = HistoryQuery { limit: Some(1), ..HistoryQuery::all(asked.project.clone()) };
         if store.transitions(&HistoryQuery { services: [service.clone()].into(), ..all }).await?.is_empty() {
             let (project, where_else) = (&asked.project, if in_manifest.is_empty() { "" } else { "its manifest or " });
             let names = in_manifest.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(", ");
             let has = if names.is_empty() { String::new() } else { format!("; the manifest has {names}") };
-            return Ok(Err(Stop::refused(
+            return Ok(Err(EarlyExit::refused(
                 Code::UnknownName,
                 format!("no service named {service} is in {where_else}the history of {project}{has}"),
             )));

@@ -3,7 +3,7 @@
 use crate::cli::args::operator::{self, HoldArgs};
 use crate::cli::exit::Exit;
 use crate::cli::holds::{self, HoldCommand};
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
 use crate::model::facts::FailureReport;
 use crate::model::lifecycle::State;
@@ -27,7 +27,7 @@ pub(crate) struct Args {
     dry_run: bool,
 }
 
-pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
     let opened = holds::open(session, &args.words).await?;
     let mut spoken = HoldCommand::of(session, &args.words, &opened, args.dry_run).await?;
     if let Some(error) = &args.error {
@@ -54,9 +54,9 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
     Ok(Exit::Done)
 }
 
-fn refuse_unless_up(spoken: &HoldCommand<'_>, name: &ServiceName) -> Result<(), Stop> {
+fn refuse_unless_up(spoken: &HoldCommand<'_>, name: &ServiceName) -> Result<(), EarlyExit> {
     let seen = spoken.seen(name)?;
-    let refused = |message: String| Err(Stop::refused(Code::Illegal, message));
+    let refused = |message: String| Err(EarlyExit::refused(Code::Illegal, message));
     match &seen.unknown {
         Some(why) => refused(format!("whether {name} runs is not known, so nothing can be reported of it: {why}")),
         None if !seen.state.is_operational() && seen.state != State::Error => refused(format!(

@@ -3,7 +3,7 @@
 use crate::cli::args::operator::HoldArgs;
 use crate::cli::exit::Exit;
 use crate::cli::holds::{self, HoldCommand};
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
 use crate::model::budget::Budget;
 use crate::model::lifecycle::State;
@@ -28,7 +28,7 @@ pub(crate) struct Args {
 }
 
 /// What there is to resume of one service.
-struct Held {
+struct Resumable {
     name: ServiceName,
     word: Option<Hold>,
     /// It is paused, by a word or by hand.
@@ -41,7 +41,7 @@ struct Held {
     route: Vec<State>,
 }
 
-pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
     let opened = holds::open(session, &args.words).await?;
     let (words, orphaned) = told_apart(&opened, &args.words).await?;
     let mut spoken = HoldCommand::of(session, &words, &opened, args.dry_run).await?;
@@ -64,19 +64,19 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
 }
 
 /// What is named that the manifest has, and holds on what it has no more.
-async fn told_apart(opened: &Project, words: &HoldArgs) -> Result<(HoldArgs, Vec<ServiceName>), Stop> {
+async fn told_apart(opened: &Project, words: &HoldArgs) -> Result<(HoldArgs, Vec<ServiceName>), EarlyExit> {
     let kept = opened.store().holds(&opened.desired.project).await;
-    let kept = kept.map_err(|error| Stop::refused(Code::Store, error.to_string()))?.services;
+    let kept = kept.map_err(|error| EarlyExit::refused(Code::Store, error.to_string()))?.services;
     let is_orphaned = |name: &ServiceName| !opened.desired.services.contains_key(name) && kept.contains_key(name);
     let (orphaned, services) = words.services.iter().cloned().partition(is_orphaned);
     Ok((HoldArgs { services, ..words.clone() }, orphaned))
 }
 
-async fn held(spoken: &HoldCommand<'_>, name: &ServiceName) -> Result<Held, Stop> {
+async fn held(spoken: &HoldCommand<'_>, name: &ServiceName) -> Result<Resumable, EarlyExit> {
     let seen = spoken.seen(name)?;
     let word = seen.word.as_ref().map(|said| said.word);
     if let (Some(why), Some(Hold::Suspend) | None) = (&seen.unknown, word) {
-        return Err(Stop::refused(Code::Illegal, format!("what becomes of {name} can't be judged: {why}")));
+        return Err(EarlyExit::refused(Code::Illegal, format!("what becomes of {name} can't be judged: {why}")));
     }
     let paused = seen.state == State::Suspended || is_frozen(spoken, name, seen).await;
     let route = resume_route(seen, paused);
@@ -84,11 +84,11 @@ async fn held(spoken: &HoldCommand<'_>, name: &ServiceName) -> Result<Held, Stop
     let desired = &spoken.opened.desired;
     let case = Case { service: name, mode: desired.mode.as_ref(), at: now };
     if let Some(Legality::Denied(denial)) = desired.rules.judge_route(&case, &route) {
-        return Err(Stop::refused(Code::Illegal, format!("{name} can't be resumed: {denial}")));
+        return Err(EarlyExit::refused(Code::Illegal, format!("{name} can't be resumed: {denial}")));
     }
     let is_held = spoken.service(name).is_some_and(|service| Budget::of(service, seen, now) != Budget::Open);
     let tried = is_held || seen.attempts.is_some();
-    Ok(Held { name: name.clone(), word, paused, tried, reported: seen.is_reported, route })
+    Ok(Resumable { name: name.clone(), word, paused, tried, reported: seen.is_reported, route })
 }
 
 /// What is maintained shows by a look alone whether it is paused.
@@ -100,8 +100,8 @@ async fn is_frozen(spoken: &HoldCommand<'_>, name: &ServiceName, seen: &Observed
 }
 
 /// What is paused goes on before the word goes: what crashes in between is resumed once more.
-async fn take_back(session: &Session, spoken: &mut HoldCommand<'_>, held: &Held) -> Result<Exit, Stop> {
-    let Held { name, word, paused, tried, reported, route } = held;
+async fn take_back(session: &Session, spoken: &mut HoldCommand<'_>, held: &Resumable) -> Result<Exit, EarlyExit> {
+    let Resumable { name, word, paused, tried, reported, route } = held;
     if *reported {
         spoken.set_report(name, None).await?;
     }

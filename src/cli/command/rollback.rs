@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::cli::args::ExecutionArgs;
 use crate::cli::exit::Exit;
-use crate::cli::job::Job;
-use crate::cli::stop::{Code, Stop};
+use crate::cli::job::ApplyJob;
+use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
 use crate::cli::{execute, opened};
 use crate::manifest::ModeSelection;
@@ -36,13 +36,13 @@ pub(crate) struct Args {
     execution: ExecutionArgs,
 }
 
-pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, EarlyExit> {
     let Args { manifest, to, execution } = args;
     owner::go_on_as_owner(session, &manifest, OwnerAccess::AsOwner)?;
     let project = project_of(session, &manifest)?;
     owner::admit(session, &project, OwnerAccess::AsOwner)?;
     let store = Sqlite::at(&wire::state_folder(&session.environment));
-    let unusable = |error: StoreError| Stop::refused(Code::Store, error.to_string());
+    let unusable = |error: StoreError| EarlyExit::refused(Code::Store, error.to_string());
     let kept = store.converged(&project).await.map_err(unusable)?;
     let switched = store.holds(&project).await.map_err(unusable)?.mode;
     let now = mode_now(session, &manifest, switched.as_ref());
@@ -68,7 +68,7 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
         files: Some(Arc::new(converged.texts())),
         ..ModeSelection::default()
     };
-    let job = Job::new("lcm rollback", Purpose::Apply, converged.entry.clone(), choice, execution);
+    let job = ApplyJob::new("lcm rollback", Purpose::Apply, converged.entry.clone(), choice, execution);
     let is_rehearsal = job.execution.dry_run;
     let exit = execute::run(session, job).await?;
     if is_rehearsal {
@@ -79,11 +79,11 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<Exit, Stop> {
 }
 
 /// The project's name, also of a manifest that is no YAML any more: by the first line that gives one.
-fn project_of(session: &Session, manifest: &Path) -> Result<ProjectName, Stop> {
+fn project_of(session: &Session, manifest: &Path) -> Result<ProjectName, EarlyExit> {
     if let Some(project) = wire::project_name(manifest, &session.environment) {
         return Ok(project);
     }
-    let refused = |message: String| Stop::refused(Code::File, message);
+    let refused = |message: String| EarlyExit::refused(Code::File, message);
     let text = files::read(manifest).map_err(|error| refused(format!("can't read {}: {error}", manifest.display())))?;
     let is_plain = |name: &&str| {
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
@@ -109,7 +109,7 @@ fn differs(converged: &Converged, mode: Option<&ModeName>) -> bool {
     converged.mode.as_ref() != mode || !converged.files.iter().all(|file| is_as_read(&file.path, &file.text))
 }
 
-fn nothing_to_go_back_to(project: &ProjectName, to: Option<&str>, kept: &[Converged]) -> Stop {
+fn nothing_to_go_back_to(project: &ProjectName, to: Option<&str>, kept: &[Converged]) -> EarlyExit {
     let runs: Vec<&str> = kept.iter().map(|converged| converged.run.as_str()).collect();
     let message = match to {
         Some(run) if runs.is_empty() => format!("no converged run {run} of project {project} is kept, nor any other"),
@@ -124,7 +124,7 @@ fn nothing_to_go_back_to(project: &ProjectName, to: Option<&str>, kept: &[Conver
              one than now"
         ),
     };
-    Stop::refused(Code::File, message)
+    EarlyExit::refused(Code::File, message)
 }
 
 /// A mode override that led away from that run's mode does not lead away from it again.

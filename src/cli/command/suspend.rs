@@ -3,7 +3,7 @@
 use crate::cli::args::operator::HoldArgs;
 use crate::cli::exit::Exit;
 use crate::cli::holds::{self, HoldCommand, change};
-use crate::cli::stop::Stop;
+use crate::cli::stop::EarlyExit;
 use crate::cli::terminal::session::Session;
 use crate::model::lifecycle::State;
 use crate::model::words::Hold;
@@ -20,7 +20,7 @@ pub(crate) struct Args {
     dry_run: bool,
 }
 
-pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, Stop> {
+pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExit> {
     let opened = holds::open(session, &args.words).await?;
     let mut spoken = HoldCommand::of(session, &args.words, &opened, args.dry_run).await?;
     let mut exit = Exit::Done;

@@ -2,7 +2,7 @@
 
 use super::{choose, read};
 use crate::cli::exit::Exit;
-use crate::cli::stop::Stop;
+use crate::cli::stop::EarlyExit;
 use crate::manifest::ModeSelection;
 use crate::model::host::HostIdentity;
 use crate::model::lifecycle::{Action, State};
@@ -84,7 +84,7 @@ fn what_differs_is_told_line_by_line() {
             "+ start:new: to be done too, mode a wants it",
         ]
     );
-    assert_eq!(Stop::from(check(&saved, &now).expect_err("stale")).exit, Exit::Stale);
+    assert_eq!(EarlyExit::from(check(&saved, &now).expect_err("stale")).exit, Exit::Stale);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::apply::Interrupt;
 use crate::cli::exit::Exit;
-use crate::cli::stop::{Code, Stop};
+use crate::cli::stop::{Code, EarlyExit};
 use crate::files::kernel;
 use crate::reconcile::CutOff;
 use crate::report::output::Output;
@@ -50,8 +50,9 @@ pub(crate) const NOTHING_DONE: &str = "interrupted; nothing was done";
 
 impl Interrupts {
     /// Listens from now on. `hear` is called before anything comes of a signal.
-    pub(crate) fn listen(hear: impl Fn(Interrupt, Heard) + Send + 'static) -> Result<Self, Stop> {
-        let cannot = |error: std::io::Error| Stop::refused(Code::System, format!("can't listen for signals: {error}"));
+    pub(crate) fn listen(hear: impl Fn(Interrupt, Heard) + Send + 'static) -> Result<Self, EarlyExit> {
+        let cannot =
+            |error: std::io::Error| EarlyExit::refused(Code::System, format!("can't listen for signals: {error}"));
         let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
         let mut hang_up = if is_ignored(HUP) { None } else { Some(signal(SignalKind::hangup()).map_err(cannot)?) };
@@ -100,16 +101,16 @@ impl Interrupts {
     }
 
     /// Likewise, for what goes on until it is interrupted.
-    pub(crate) fn of_a_run() -> Result<Self, Stop> {
+    pub(crate) fn of_a_run() -> Result<Self, EarlyExit> {
         let interrupts = Self::listen(|_, _| ())?;
         interrupts.begin_run();
         Ok(interrupts)
     }
 
     /// Likewise, for what stands on the terminal's second screen: QUIT leaves that too, whatever is under way.
-    pub(crate) fn at_a_screen() -> Result<Self, Stop> {
+    pub(crate) fn at_a_screen() -> Result<Self, EarlyExit> {
         let mut quit = signal(SignalKind::quit())
-            .map_err(|error| Stop::refused(Code::System, format!("can't listen for signals: {error}")))?;
+            .map_err(|error| EarlyExit::refused(Code::System, format!("can't listen for signals: {error}")))?;
         tokio::spawn(async move {
             if quit.recv().await.is_some() {
                 print::leave_screen();

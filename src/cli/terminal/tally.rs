@@ -27,24 +27,24 @@ pub(crate) struct Ending {
 
 /// Counts what was done as it is told.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct RunTally {
     /// By the clock of the events, and by the machine's own.
     began: Option<(Timestamp, Instant)>,
     actions: BTreeMap<StepId, Action>,
     done: BTreeMap<Action, BTreeSet<ServiceName>>,
-    ended: Ended,
+    ended: StepCounts,
     stages: BTreeMap<Stage, StageTotal>,
 }
 
 /// Steps by how they ended.
 #[derive(Clone, Copy, Debug, Default)]
-struct Ended {
+struct StepCounts {
     well: u32,
     failed: u32,
     skipped: u32,
 }
 
-impl Tally {
+impl RunTally {
     pub(crate) fn tell(&mut self, event: &Event) {
         self.began.get_or_insert_with(|| (event.at, Instant::now()));
         match &event.kind {
@@ -126,7 +126,7 @@ impl Tally {
 
     /// What a run has come to that goes no further.
     pub(crate) fn so_far(&self) -> Ending {
-        let Ended { well, failed, skipped } = self.ended;
+        let StepCounts { well, failed, skipped } = self.ended;
         let under_way = number(self.actions.len()).saturating_sub(well + failed);
         Ending {
             changed: !self.actions.is_empty(),

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 
 use crate::apply::{Interrupt, RunResult};
 use crate::cli::exit::Exit;
-use crate::cli::stop::Stop;
+use crate::cli::stop::EarlyExit;
 use crate::cli::terminal::interrupt::{Heard, NOTHING_DONE, exit_of};
-use crate::cli::terminal::tally::{Ending, Tally, number};
+use crate::cli::terminal::tally::{Ending, RunTally, number};
 use crate::model::event::{Event, EventKind};
 use crate::report::progress::Progress;
 
@@ -22,7 +22,7 @@ const LEFT_AT_ONCE: &str = "interrupted again: left at once; the next run finds 
 #[derive(Debug)]
 pub(crate) struct Teller {
     progress: Progress,
-    tally: Mutex<Tally>,
+    tally: Mutex<RunTally>,
     ended: AtomicBool,
 }
 
@@ -64,7 +64,7 @@ impl Teller {
     }
 
     /// The last event of a run that did nothing.
-    pub(crate) fn end_early(&self, stop: &Stop) {
+    pub(crate) fn end_early(&self, stop: &EarlyExit) {
         self.tell_end(None, stop.exit, |_| Ending { message: stop.message(), ..Ending::default() });
     }
 
@@ -78,14 +78,14 @@ impl Teller {
             }
             Heard::Again => {
                 self.clear_progress();
-                self.tell_end(None, exit_of(interrupt), Tally::so_far);
+                self.tell_end(None, exit_of(interrupt), RunTally::so_far);
                 self.progress.remark(LEFT_AT_ONCE);
             }
         }
     }
 
     /// Only the first end is told: one that is cut off may be at its own just then.
-    fn tell_end(&self, at: Option<Timestamp>, exit: Exit, ending: impl FnOnce(&Tally) -> Ending) {
+    fn tell_end(&self, at: Option<Timestamp>, exit: Exit, ending: impl FnOnce(&RunTally) -> Ending) {
         if self.ended.swap(true, Ordering::SeqCst) {
             return;
         }

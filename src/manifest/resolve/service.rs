@@ -7,7 +7,7 @@ use crate::manifest::resolve::probes::ProbedAddress;
 use crate::manifest::resolve::resolved::{ResolvedRuntime, ResolvedService, as_index};
 use crate::manifest::resolve::{hooks, probes};
 use crate::manifest::wire;
-use crate::manifest::wire::service::{DependsOn, GpuId, GpuValue};
+use crate::manifest::wire::service::{DependsOn, GpuIdValue, GpuValue};
 use crate::model::desired::{Condition, Dependency, GpuRef, GpuRequest, Service};
 use crate::model::endpoint::Endpoint;
 use crate::model::names::ServiceName;
@@ -124,11 +124,11 @@ fn gpu(
     written: &Located<wire::service::ServiceBlock>,
     vram: Mebibytes,
 ) -> GpuRequest {
-    let ids = |ids: &[GpuId]| {
+    let ids = |ids: &[GpuIdValue]| {
         ids.iter()
             .map(|id| match id {
-                GpuId::Index(index) => GpuRef::Index(*index),
-                GpuId::Uuid(uuid) => GpuRef::Uuid(uuid.clone()),
+                GpuIdValue::Index(index) => GpuRef::Index(*index),
+                GpuIdValue::Uuid(uuid) => GpuRef::Uuid(uuid.clone()),
             })
             .collect()
     };

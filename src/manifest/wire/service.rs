@@ -170,8 +170,8 @@ impl JsonSchema for Runnable {
 pub(crate) enum GpuValue {
     None,
     Auto,
-    All(Vec<GpuId>),
-    Any(Vec<GpuId>),
+    All(Vec<GpuIdValue>),
+    Any(Vec<GpuIdValue>),
     Count(u32),
     /// Any of the others, told to the program by index.
     AsIndex(Box<Self>),
@@ -179,7 +179,7 @@ pub(crate) enum GpuValue {
 
 /// One GPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum GpuId {
+pub(crate) enum GpuIdValue {
     Index(u32),
     Uuid(String),
 }
@@ -190,13 +190,13 @@ pub(crate) enum GpuId {
 struct GpuChoice {
     /// One of these.
     #[schemars(example = [0, 1])]
-    any: Option<Vec<GpuId>>,
+    any: Option<Vec<GpuIdValue>>,
     /// So many different ones.
     #[schemars(range(min = 1), example = 2)]
     count: Option<u32>,
     /// All of these together.
     #[schemars(example = [0, 1])]
-    all: Option<Vec<GpuId>>,
+    all: Option<Vec<GpuIdValue>>,
     /// How the program is told: `index` for one that parses integers, else by UUID. A MIG instance keeps its UUID.
     #[serde(rename = "as")]
     #[schemars(example = &"index")]
@@ -209,7 +209,7 @@ enum GpuForm {
     Index,
 }
 
-impl GpuId {
+impl GpuIdValue {
     /// An index, or a UUID as the driver writes them.
     fn parse(text: &str) -> Option<Self> {
         if let Ok(index) = text.parse() {
@@ -224,7 +224,7 @@ impl GpuId {
     }
 }
 
-impl<'de> Deserialize<'de> for GpuId {
+impl<'de> Deserialize<'de> for GpuIdValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let ScalarText(text) = ScalarText::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| D::Error::custom(Self::unknown(&text)))
@@ -250,8 +250,8 @@ impl<'de> Visitor<'de> for GpuVisitor {
         match text {
             "none" => Ok(GpuValue::None),
             "auto" => Ok(GpuValue::Auto),
-            other => GpuId::parse(other).map(|id| GpuValue::All(vec![id])).ok_or_else(|| {
-                let fault = GpuId::unknown(other);
+            other => GpuIdValue::parse(other).map(|id| GpuValue::All(vec![id])).ok_or_else(|| {
+                let fault = GpuIdValue::unknown(other);
                 let near = suggest(other, ["auto", "none"]);
                 E::custom(if near.starts_with("did") { fault.help(near) } else { fault })
             }),
@@ -299,9 +299,9 @@ impl<'de> Visitor<'de> for GpuVisitor {
 }
 
 /// A process sees one MIG instance, and no other GPU beside it.
-fn together(ids: &[GpuId]) -> Result<(), Fault> {
+fn together(ids: &[GpuIdValue]) -> Result<(), Fault> {
     different(ids)?;
-    let is_instance = |id: &GpuId| matches!(id, GpuId::Uuid(uuid) if uuid.starts_with("MIG-"));
+    let is_instance = |id: &GpuIdValue| matches!(id, GpuIdValue::Uuid(uuid) if uuid.starts_with("MIG-"));
     if ids.len() > 1 && ids.iter().any(is_instance) {
         let message = "a process can use only one MIG instance, and nothing beside it";
         let fault = Fault::new("lcm::manifest::gpu", message, "these together");
@@ -310,7 +310,7 @@ fn together(ids: &[GpuId]) -> Result<(), Fault> {
     Ok(())
 }
 
-fn different(ids: &[GpuId]) -> Result<(), Fault> {
+fn different(ids: &[GpuIdValue]) -> Result<(), Fault> {
     if ids.is_empty() {
         return Err(
             Fault::new("lcm::manifest::gpu", "the list of GPUs is empty", "no GPU here").help("write `none` for none")
@@ -386,7 +386,7 @@ impl JsonSchema for GpuValue {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let id = generator.subschema_for::<GpuId>();
+        let id = generator.subschema_for::<GpuIdValue>();
         json_schema!({
             "anyOf": [
                 { "enum": ["auto", "none"] },
@@ -398,7 +398,7 @@ impl JsonSchema for GpuValue {
     }
 }
 
-impl JsonSchema for GpuId {
+impl JsonSchema for GpuIdValue {
     fn schema_name() -> Cow<'static, str> {
         "GpuId".into()
     }

@@ -1,5 +1,5 @@
-//! Services, GPUs and ports to the numbers of a [`PlacementProblem`]. A service that can't be started wherever others are placed
-//! is blocked here already.
+//! Services, GPUs and ports to the numbers of a [`PlacementProblem`]. A service that can't be started wherever others
+//! are placed is blocked here already.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -344,12 +344,10 @@ impl<'a> Work<'a> {
     /// Without being started again.
     fn stands_as_it_is(&self, number: Number, kind: ItemKind) -> bool {
         let (decision, state) = (&self.decisions.0[number], self.input.summary(number).state);
-        match kind {
-            ItemKind::Drifted => state.is_operational() || (decision.along().is_some() && state == State::Starting),
-            ItemKind::Fresh | ItemKind::Settled | ItemKind::Waking | ItemKind::Stuck | ItemKind::Kept => {
-                self.stands(number)
-            }
+        if kind != ItemKind::Drifted {
+            return self.stands(number);
         }
+        state.is_operational() || (decision.along().is_some() && state == State::Starting)
     }
 
     fn ports_are_free(&self, number: Number) -> Result<(), Reason> {

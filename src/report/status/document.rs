@@ -40,11 +40,11 @@ pub struct Status {
     pub observed_at: Timestamp,
     pub services: Vec<ServiceLine>,
     /// What bears our project's mark, but no name that the manifest has.
-    pub orphans: Vec<OrphanLine>,
+    pub orphans: Vec<OrphanStatus>,
     /// Carries this project's marks and is not proven to be ours; not there where nothing does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claimed: Vec<ClaimFact>,
-    pub gpus: Vec<GpuLine>,
+    pub gpus: Vec<GpuStatus>,
     pub goals: Vec<GoalLine>,
     /// The run that ended last, whether or not it changed anything.
     pub last_run: Option<LastRun>,
@@ -169,7 +169,8 @@ pub struct EstimatesLine {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct OrphanLine {
+#[schemars(rename = "OrphanLine")]
+pub struct OrphanStatus {
     pub name: ServiceName,
     /// Its container, or its first process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -179,7 +180,8 @@ pub struct OrphanLine {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct GpuLine {
+#[schemars(rename = "GpuLine")]
+pub struct GpuStatus {
     pub id: GpuId,
     pub index: u32,
     pub name: String,
@@ -261,7 +263,7 @@ impl Status {
                 .iter()
                 .map(|orphan| {
                     let carrier = orphan.carrier.clone();
-                    OrphanLine { name: orphan.service.clone(), carrier, state: orphan.state }
+                    OrphanStatus { name: orphan.service.clone(), carrier, state: orphan.state }
                 })
                 .collect(),
             claimed: observed.claimed.clone(),
@@ -351,21 +353,21 @@ fn service_line(desired: &Desired, service: &Service, seen: &ObservedService, no
     }
 }
 
-fn gpus(desired: &Desired, observed: &Observed, room: &Room) -> Vec<GpuLine> {
+fn gpus(desired: &Desired, observed: &Observed, room: &Room) -> Vec<GpuStatus> {
     let lines = room.gpus.iter().filter_map(|(id, room)| Some((id, observed.gpus.get(id)?, room)));
-    let mut lines: Vec<GpuLine> = lines.map(|(id, gpu, room)| gpu_line(desired, observed, (id, gpu), room)).collect();
+    let mut lines: Vec<GpuStatus> = lines.map(|(id, gpu, room)| gpu_line(desired, observed, (id, gpu), room)).collect();
     lines.sort_by(|a, b| a.index.cmp(&b.index).then_with(|| a.id.cmp(&b.id)));
     lines
 }
 
-fn gpu_line(desired: &Desired, observed: &Observed, (id, gpu): (&GpuId, &ObservedGpu), room: &GpuRoom) -> GpuLine {
+fn gpu_line(desired: &Desired, observed: &Observed, (id, gpu): (&GpuId, &ObservedGpu), room: &GpuRoom) -> GpuStatus {
     let services = desired.services.iter().filter_map(|(name, service)| Some((service, observed.services.get(name)?)));
     let services = services.filter(|(_, seen)| seen.holds_room && seen.gpus.contains(id));
     let orphans = observed.orphans.iter().filter(|orphan| orphan.holds_room() && orphan.gpus.contains(id));
     let declared =
         services.map(|(service, seen)| seen.declared(service)).chain(orphans.map(|orphan| orphan.vram)).sum();
     let used = gpu.foreign + room.holders.iter().map(|held| held.counts).sum();
-    GpuLine {
+    GpuStatus {
         id: id.clone(),
         index: gpu.index,
         name: gpu.name.clone(),

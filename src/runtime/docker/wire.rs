@@ -14,8 +14,8 @@ use crate::manifest::wire::shape::{CommandLine, EnvironmentValue, NamedMap, OneO
 use crate::syntax::located::{Located, WORD};
 use crate::syntax::scalar::{ByteSize, Period, ScalarText, VARIABLE_PATTERN};
 
-/// Type of this runtime's key.
-pub(crate) type Block = DockerBlock;
+/// Type of this runtime's key, under the name that the list of runtimes knows.
+pub(crate) use self::DockerBlock as Block;
 
 /// What editors show of the key.
 pub(crate) const DESCRIPTION: &str =

@@ -9,8 +9,8 @@ use crate::manifest::wire::shape::{CommandLine, EnvironmentValue, OneOrMany, Pai
 use crate::syntax::located::Located;
 use crate::syntax::scalar::ByteSize;
 
-/// Type of this runtime's key.
-pub(crate) type Block = ProcessBlock;
+/// Type of this runtime's key, under the name that the list of runtimes knows.
+pub(crate) use self::ProcessBlock as Block;
 
 /// What editors show of the key.
 pub(crate) const DESCRIPTION: &str = "A process tree that lcm starts and watches.";

@@ -19,7 +19,7 @@ use crate::model::plan::{Plan, Purpose, Request};
 use crate::model::room::Room;
 use crate::model::snapshot::{PlanError, Planner, Snapshot};
 use crate::report::style::Style;
-use crate::report::view::{Looked, Origin, View};
+use crate::report::view::{Looked, PlanOrigin, PlanView};
 use crate::report::{html, json, markdown, mermaid, text};
 use crate::runtime::contract::Runtime as _;
 use crate::runtime::registry::{OBSERVERS, RUNTIMES, observe};
@@ -137,9 +137,9 @@ async fn every_format_shows_it() {
     let sim = Sim::new(nothing());
     let plan = planned(&sim, &desired).await;
     let looked = Looked::at(&sim.world());
-    let origin = Origin::Now { mode_source: ModeSource::Manifest, switched: None, looked: &looked };
-    let view = View { plan: &plan, purpose: Purpose::Apply, origin };
-    let setting = text::Setting { verbose: false, style: Style::PLAIN };
+    let origin = PlanOrigin::Now { mode_source: ModeSource::Manifest, switched: None, looked: &looked };
+    let view = PlanView { plan: &plan, purpose: Purpose::Apply, origin };
+    let setting = text::TextOptions { verbose: false, style: Style::PLAIN };
     let shown = [
         ("text", text::plan(view, setting).to_string()),
         ("markdown", markdown::plan(view).to_string()),

@@ -28,7 +28,7 @@ mod update;
 
 pub use self::connect::connect;
 pub use self::engine::Engine;
-pub use self::home::{Outside, Place};
+pub use self::home::{EngineLocation, Outside};
 pub use self::lazy::Docker;
 pub(crate) use self::lazy::MARKED_WAIT;
-pub use self::scope::Scope;
+pub use self::scope::OwnershipScope;

@@ -14,7 +14,7 @@ use crate::observe::judge::{self, Assessment};
 use crate::runtime::docker::facts::{ContainerFact, ContainerState, DockerReading as _, known_containers};
 use crate::runtime::docker::intent::accepts_auto_remove;
 use crate::runtime::docker::observe::drift;
-use crate::runtime::docker::ownership::{self, Identity, Standing};
+use crate::runtime::docker::ownership::{self, OwnershipProof, ProjectIdentity};
 
 /// A container that lcm creates.
 pub(super) fn own(facts: &Facts, desired: &Desired, service: &Service) -> ObservedService {
@@ -48,7 +48,7 @@ fn in_place(facts: &Facts, desired: &Desired, service: &Service, container: &Con
 }
 
 fn taken_over_from(facts: &Facts, desired: &Desired, container: &ContainerFact) -> Option<Box<str>> {
-    let marks = container.marks.as_ref().filter(|marks| Identity::of(desired, facts).is_taken_over(marks))?;
+    let marks = container.marks.as_ref().filter(|marks| ProjectIdentity::of(desired, facts).is_taken_over(marks))?;
     Some(format!("on host {}", ownership::hostname(&marks.host_id)).into())
 }
 
@@ -56,10 +56,10 @@ fn taken_over_from(facts: &Facts, desired: &Desired, container: &ContainerFact) 
 /// would be a copy.
 pub(super) fn renamed(facts: &Facts, desired: &Desired, service: &Service) -> Option<ObservedService> {
     let all = known_containers(facts);
-    let identity = Identity::of(desired, facts);
+    let identity = ProjectIdentity::of(desired, facts);
     let is_it = |found: &&ContainerFact| {
         found.marks.as_ref().is_some_and(|marks| identity.are_of(marks, &service.name))
-            && ownership::standing(found, facts, desired) == Standing::Renamed
+            && ownership::standing(found, facts, desired) == OwnershipProof::Renamed
     };
     let found = all.filter(is_it).min_by_key(|found| (!holds_room(found.state), &found.name))?;
     let to = found.marks.as_ref().map(|marks| marks.name.clone()).filter(|name| !name.is_empty());
@@ -82,12 +82,16 @@ pub(super) fn existing(facts: &Facts, desired: &Desired, service: &Service, name
     };
     // Marks of an image are no word about the container.
     match ownership::standing(container, facts, desired) {
-        Standing::OtherProject | Standing::OtherHost => {
+        OwnershipProof::OtherProject | OwnershipProof::OtherHost => {
             let holder = whose(container, facts, desired);
             let detail = "its container is another project's or another machine's";
             return nothing(State::Registered, detail, Ownership::Foreign { holder });
         }
-        Standing::Unmarked | Standing::Inherited | Standing::Ours | Standing::Renamed | Standing::Copied => {}
+        OwnershipProof::Unmarked
+        | OwnershipProof::Inherited
+        | OwnershipProof::Ours
+        | OwnershipProof::Renamed
+        | OwnershipProof::Copied => {}
     }
     let mut seen = picture(facts, service, container, Ownership::Adopted);
     // It was not made from this manifest, so there is nothing to compare.
@@ -123,14 +127,14 @@ pub(super) fn under_another_name<'a>(
 }
 
 fn aside<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Option<&'a ContainerFact> {
-    let names = Identity::of(desired, facts).names(&service.name, service.object()?.as_str());
+    let names = ProjectIdentity::of(desired, facts).names(&service.name, service.object()?.as_str());
     let mut asides = names.iter().filter_map(|name| find(facts, &format!("{name}{ASIDE_SUFFIX}")));
     asides.find(|other| is_of(other, facts, desired, service))
 }
 
 /// The container under the name that a former project name gives it.
 fn former<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Option<&'a ContainerFact> {
-    let names = Identity::of(desired, facts).names(&service.name, service.object()?.as_str());
+    let names = ProjectIdentity::of(desired, facts).names(&service.name, service.object()?.as_str());
     let mut formers = names.iter().skip(1).filter_map(|name| find(facts, name));
     formers.find(|other| is_of(other, facts, desired, service))
 }
@@ -178,9 +182,9 @@ fn elsewhere<'a>(facts: &'a Facts, desired: &Desired, service: &Service) -> Opti
 
 /// Proven to be this service's.
 pub(super) fn is_of(container: &ContainerFact, facts: &Facts, desired: &Desired, service: &Service) -> bool {
-    let identity = Identity::of(desired, facts);
+    let identity = ProjectIdentity::of(desired, facts);
     container.marks.as_ref().is_some_and(|marks| identity.are_of(marks, &service.name))
-        && ownership::standing(container, facts, desired) == Standing::Ours
+        && ownership::standing(container, facts, desired) == OwnershipProof::Ours
 }
 
 pub(super) fn instance(container: &ContainerFact) -> Instance {
@@ -192,17 +196,19 @@ pub(super) fn whose(container: &ContainerFact, facts: &Facts, desired: &Desired)
     let named = format!("container {}", container.name);
     let marks = container.marks.as_ref();
     match (ownership::standing(container, facts, desired), marks, &container.compose_project) {
-        (Standing::Ours, Some(marks), _) => {
+        (OwnershipProof::Ours, Some(marks), _) => {
             format!("{named}, which is service {} of this project", bounded(&marks.service))
         }
-        (Standing::OtherProject, Some(marks), _) => format!("{named} of lcm project {}", bounded(&marks.project)),
-        (Standing::OtherHost, Some(marks), _) => format!(
+        (OwnershipProof::OtherProject, Some(marks), _) => format!("{named} of lcm project {}", bounded(&marks.project)),
+        (OwnershipProof::OtherHost, Some(marks), _) => format!(
             "{named}, which lcm on host {} made for project {} at this shared engine",
             bounded(ownership::hostname(&marks.host_id)),
             bounded(&marks.project)
         ),
-        (Standing::Inherited, _, _) => format!("{named}, whose lcm marks came with its image"),
-        (Standing::Renamed | Standing::Copied, _, _) => format!("{named}, whose lcm marks are another container's"),
+        (OwnershipProof::Inherited, _, _) => format!("{named}, whose lcm marks came with its image"),
+        (OwnershipProof::Renamed | OwnershipProof::Copied, _, _) => {
+            format!("{named}, whose lcm marks are another container's")
+        }
         (_, _, Some(project)) => format!("{named} of Compose project {project}"),
         (_, _, None) => format!("{named}, which lcm did not make"),
     }

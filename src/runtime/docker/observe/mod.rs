@@ -16,14 +16,14 @@ use crate::model::desired::Service;
 use crate::model::endpoint::Endpoint;
 use crate::model::facts::{Facts, Marks};
 use crate::model::names::{GpuId, ObjectName, ProjectName, RuntimeName, ServiceName};
-use crate::model::observed::{Barred, ObservedGpu, ObservedService, Orphan, PortHolder};
+use crate::model::observed::{Barred, ObservedGpus, ObservedService, Orphan, PortHolder};
 use crate::model::workload::Origin;
 use crate::observe::blank::unknown;
 use crate::observe::contract::{Observer, ObserverInput, OtherHost, RunningInstance};
 use crate::runtime::docker;
 use crate::runtime::docker::facts::{ContainerFact, ContainerState, DockerReading as _, known_containers};
 use crate::runtime::docker::intent::{DockerSpec, spec_of};
-use crate::runtime::docker::ownership::{self, Identity, Standing};
+use crate::runtime::docker::ownership::{self, OwnershipProof, ProjectIdentity};
 
 /// Containers of another host that a message names.
 const OTHERS_NAMED_MAX: usize = 6;
@@ -60,7 +60,7 @@ impl Observer for DockerObserver {
     }
 
     fn running(&self, view: ObserverInput<'_>, service: &Service) -> Option<RunningInstance> {
-        let identity = Identity::of(view.desired, view.facts);
+        let identity = ProjectIdentity::of(view.desired, view.facts);
         let names = identity.names(&service.name, service.object().map_or("", ObjectName::as_str));
         let found = names.iter().find_map(|name| {
             let mut named = known_containers(view.facts).filter(|container| container.name == *name);
@@ -85,7 +85,7 @@ impl Observer for DockerObserver {
         view: ObserverInput<'_>,
         service: &Service,
         seen: &mut ObservedService,
-        gpus: &BTreeMap<GpuId, ObservedGpu>,
+        gpus: &ObservedGpus,
         holding: &[GpuId],
     ) {
         devices::bind(view, service, seen, gpus, holding);
@@ -105,12 +105,12 @@ impl Observer for DockerObserver {
         let is_named = |found: &ContainerFact, marks: &Marks| {
             marks.name.is_empty() || marks.name == ownership::base_name(&found.name)
         };
-        let others = running.filter(|found| standing(found, view) == Standing::OtherProject);
+        let others = running.filter(|found| standing(found, view) == OwnershipProof::OtherProject);
         others.filter_map(|found| found.marks.as_ref().filter(|marks| is_named(found, marks))).collect()
     }
 
     fn former_names<'a>(&self, view: ObserverInput<'a>) -> Vec<&'a Marks> {
-        let ours = known_containers(view.facts).filter(|found| standing(found, view) == Standing::Ours);
+        let ours = known_containers(view.facts).filter(|found| standing(found, view) == OwnershipProof::Ours);
         let is_former = |marks: &&Marks| view.desired.aliases.contains(&ProjectName::from(marks.project.as_str()));
         ours.filter_map(|found| found.marks.as_ref()).filter(is_former).collect()
     }
@@ -124,14 +124,14 @@ impl Observer for DockerObserver {
         let ObserverInput { facts, desired } = view;
         let found = find(facts, id)?;
         let standing = standing(found, view);
-        let unmarked = matches!(standing, Standing::Unmarked | Standing::Inherited);
+        let unmarked = matches!(standing, OwnershipProof::Unmarked | OwnershipProof::Inherited);
         let ours = desired.services.values().find(|service| {
             container::is_of(found, facts, desired, service)
                 || (unmarked && service.object().is_some_and(|own| own.as_str() == found.name))
         });
         Some(match (ours, &found.marks) {
             (Some(service), _) => PortHolder::Service(service.name.clone()),
-            (None, Some(marks)) if standing == Standing::Ours => {
+            (None, Some(marks)) if standing == OwnershipProof::Ours => {
                 PortHolder::Orphan(ServiceName::from(marks.service.as_str()))
             }
             (None, _) => PortHolder::Foreign(container::whose(found, facts, desired)),
@@ -139,7 +139,7 @@ impl Observer for DockerObserver {
     }
 
     fn other_project<'a>(&self, view: ObserverInput<'a>, id: &str) -> Option<&'a Marks> {
-        let found = find(view.facts, id).filter(|found| standing(found, view) == Standing::OtherProject)?;
+        let found = find(view.facts, id).filter(|found| standing(found, view) == OwnershipProof::OtherProject)?;
         found.marks.as_ref()
     }
 
@@ -157,7 +157,7 @@ impl Observer for DockerObserver {
     }
 }
 
-fn standing(found: &ContainerFact, ObserverInput { facts, desired }: ObserverInput<'_>) -> Standing {
+fn standing(found: &ContainerFact, ObserverInput { facts, desired }: ObserverInput<'_>) -> OwnershipProof {
     ownership::standing(found, facts, desired)
 }
 
@@ -169,10 +169,10 @@ fn find<'a>(facts: &'a Facts, id: &str) -> Option<&'a ContainerFact> {
 fn carries(found: &ContainerFact, view: ObserverInput<'_>, service: &Service) -> bool {
     let ObserverInput { facts, desired } = view;
     let of_service =
-        || found.marks.as_ref().is_some_and(|marks| Identity::of(desired, facts).are_of(marks, &service.name));
+        || found.marks.as_ref().is_some_and(|marks| ProjectIdentity::of(desired, facts).are_of(marks, &service.name));
     match (service.workload.origin, standing(found, view)) {
-        (Origin::Created, Standing::Ours) => of_service(),
-        (Origin::Created, _) | (_, Standing::OtherProject | Standing::OtherHost) => false,
+        (Origin::Created, OwnershipProof::Ours) => of_service(),
+        (Origin::Created, _) | (_, OwnershipProof::OtherProject | OwnershipProof::OtherHost) => false,
         (Origin::Existing, _) => true,
     }
 }

@@ -10,7 +10,7 @@ use crate::observe::orphan::orphan;
 use crate::runtime::docker::facts::{ContainerFact, known_containers};
 use crate::runtime::docker::intent::DockerSpec;
 use crate::runtime::docker::observe::container;
-use crate::runtime::docker::ownership::{self, Standing};
+use crate::runtime::docker::ownership::{self, OwnershipProof};
 
 /// Returns what is this project's, and no service's.
 pub(super) fn orphans(view: ObserverInput<'_>) -> Vec<Orphan> {
@@ -19,7 +19,7 @@ pub(super) fn orphans(view: ObserverInput<'_>) -> Vec<Orphan> {
 }
 
 fn of_container(found: &ContainerFact, facts: &Facts, desired: &Desired) -> Option<Orphan> {
-    let marks = found.marks.as_ref().filter(|_| ownership::standing(found, facts, desired) == Standing::Ours)?;
+    let marks = found.marks.as_ref().filter(|_| ownership::standing(found, facts, desired) == OwnershipProof::Ours)?;
     let name = ServiceName::from(marks.service.as_str());
     if desired.services.get(&name).is_some_and(|service| stands_for(found, facts, desired, service)) {
         return None;

@@ -42,7 +42,7 @@ pub(crate) mod trees;
 pub(crate) mod verified;
 
 use folder::{Folder, MatchNote};
-use log::Written;
+use log::LogText;
 pub use processes::{Processes, state_dir};
 use shim::standby;
 pub use survey::Survey;
@@ -175,7 +175,7 @@ impl Processes {
         service: &ServiceName,
         salt: Option<&str>,
         bytes_max: usize,
-    ) -> Result<Written, DriverError> {
+    ) -> Result<LogText, DriverError> {
         let folder = self.readable_folder(project.as_str(), service.as_str());
         let salt = salt.map(str::to_owned);
         let what = format!("can't read {}", folder.log().display());

@@ -45,7 +45,7 @@ pub(super) enum Quarry {
 
 /// What of it is still there.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Left {
+pub(super) struct RemainingProcesses {
     pub(super) salt: String,
     pub(super) shims: Vec<ProcessFact>,
     pub(super) members: Vec<ProcessFact>,
@@ -85,7 +85,7 @@ pub(super) async fn found(
     service: &ServiceName,
     id: &str,
     what: &str,
-) -> Result<Option<(Quarry, Left)>, DriverError> {
+) -> Result<Option<(Quarry, RemainingProcesses)>, DriverError> {
     let Some(quarry) = quarry(trust, project, service, id)? else { return Ok(None) };
     let left = look(&quarry, &[]).await?;
     if let Quarry::Started { .. } = quarry
@@ -118,13 +118,13 @@ fn quarry(trust: Trust, project: &ProjectName, service: &ServiceName, id: &str) 
 }
 
 /// What is there of it now; of an adopted tree also what descends from members seen before.
-pub(super) async fn look(quarry: &Quarry, known: &[ProcessFact]) -> Result<Left, DriverError> {
+pub(super) async fn look(quarry: &Quarry, known: &[ProcessFact]) -> Result<RemainingProcesses, DriverError> {
     let (quarry, known) = (quarry.clone(), known.to_vec());
-    let looked = spawn_blocking(move || -> io::Result<Left> {
+    let looked = spawn_blocking(move || -> io::Result<RemainingProcesses> {
         match quarry {
             Quarry::Started { key, trust } => {
                 let tree = Census::take(&trust)?.trees().remove(&key);
-                Ok(tree.map_or_else(Left::default, |tree| Left {
+                Ok(tree.map_or_else(RemainingProcesses::default, |tree| RemainingProcesses {
                     salt: tree.marks.salt,
                     shims: tree.shims,
                     members: tree.members,
@@ -135,7 +135,7 @@ pub(super) async fn look(quarry: &Quarry, known: &[ProcessFact]) -> Result<Left,
                 let roots = known.iter().chain([&root]);
                 let members: BTreeMap<i32, ProcessFact> =
                     roots.flat_map(|root| census.below(root)).map(|member| (member.pid, member)).collect();
-                Ok(Left { members: members.into_values().collect(), ..Left::default() })
+                Ok(RemainingProcesses { members: members.into_values().collect(), ..RemainingProcesses::default() })
             }
         }
     });
@@ -144,7 +144,7 @@ pub(super) async fn look(quarry: &Quarry, known: &[ProcessFact]) -> Result<Left,
 }
 
 /// The service's own way to stop, or the signal; the signal as well where that way fails.
-async fn ask(processes: &Processes, stop: &StopRequest<'_>, left: &Left) -> Result<(), DriverError> {
+async fn ask(processes: &Processes, stop: &StopRequest<'_>, left: &RemainingProcesses) -> Result<(), DriverError> {
     let name = stop.policy.signal.as_deref().unwrap_or("TERM");
     let asked = signal::named(name)
         .ok_or_else(|| DriverError::Refused(format!("`{}`: stop.signal {name} is no signal", stop.service)))?;
@@ -175,7 +175,7 @@ pub(super) fn deliver(member: &ProcessFact, signal: Signal) -> Result<(), Driver
 /// In the environment that lcm makes for the service and in the folder of its start, neither read from a process: a
 /// member chooses what it shows there. Returns whether the program did what it is for. An orphan has no definition, and
 /// nothing that was written on it is run.
-async fn run_exec(processes: &Processes, stop: &StopRequest<'_>, left: &Left, exec: &[String]) -> bool {
+async fn run_exec(processes: &Processes, stop: &StopRequest<'_>, left: &RemainingProcesses, exec: &[String]) -> bool {
     let Some(service) = stop.definition else { return false };
     let Ok(process) = process_of(service) else { return false };
     let Ok(environment) = invocation::environment(service, process, &processes.environment) else { return false };
@@ -189,7 +189,11 @@ async fn run_exec(processes: &Processes, stop: &StopRequest<'_>, left: &Left, ex
 }
 
 /// Waits for the ends of the members known, and looks at all whenever none of them is left.
-async fn wait_until_gone(quarry: &Quarry, left: Left, deadline: Instant) -> Result<(bool, Left), DriverError> {
+async fn wait_until_gone(
+    quarry: &Quarry,
+    left: RemainingProcesses,
+    deadline: Instant,
+) -> Result<(bool, RemainingProcesses), DriverError> {
     let mut left = left;
     loop {
         if timeout_at(deadline, ending::all(&left.members)).await.is_err() {
@@ -221,7 +225,7 @@ async fn settle(shims: &[ProcessFact]) {
 }
 
 /// Kills whatever each look finds, until one finds nothing.
-async fn kill(quarry: &Quarry, left: Left) -> Result<Left, DriverError> {
+async fn kill(quarry: &Quarry, left: RemainingProcesses) -> Result<RemainingProcesses, DriverError> {
     let deadline = Instant::now() + KILL_WAIT;
     let mut left = left;
     loop {
@@ -245,7 +249,7 @@ async fn kill(quarry: &Quarry, left: Left) -> Result<Left, DriverError> {
 }
 
 /// A shim goes by itself once nothing is left below it; one that lingers has lost its way.
-async fn see_off_shims(quarry: &Quarry, left: Left) -> Result<(), DriverError> {
+async fn see_off_shims(quarry: &Quarry, left: RemainingProcesses) -> Result<(), DriverError> {
     let shims = left.shims;
     if shims.is_empty() || timeout(SHIM_WAIT, ending::all(&shims)).await.is_ok() {
         return Ok(());
@@ -257,7 +261,7 @@ async fn see_off_shims(quarry: &Quarry, left: Left) -> Result<(), DriverError> {
     shims.iter().try_for_each(|shim| deliver(shim, Signal::KILL))
 }
 
-impl Left {
+impl RemainingProcesses {
     /// A later look, which no longer finds the shims that are about to leave.
     fn again(self, later: Self) -> Self {
         let shims = if later.shims.is_empty() { self.shims } else { later.shims };

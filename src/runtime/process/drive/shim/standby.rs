@@ -43,7 +43,7 @@ const LEAVE_WAIT: Duration = Duration::from_millis(200);
 
 /// What a standby needs to know.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Orders {
+pub(crate) struct StandbySpec {
     folder: PathBuf,
     log: LogOrders,
     /// For a revived one: the pipe, and who may hold it.
@@ -68,7 +68,7 @@ impl Standby {
     }
 
     pub(crate) fn order(&mut self, folder: &Folder, log: &LogOrders) -> io::Result<()> {
-        let orders = Orders { folder: folder.path().to_owned(), log: log.clone(), pipe: 0, holders: Vec::new() };
+        let orders = StandbySpec { folder: folder.path().to_owned(), log: log.clone(), pipe: 0, holders: Vec::new() };
         let mut line = serde_json::to_vec(&orders).map_err(io::Error::other)?;
         line.push(b'\n');
         self.0.write_all(&line)
@@ -107,7 +107,7 @@ pub(crate) fn revive(
     }
     let holders = members.iter().map(|member| member.pid).collect();
     let log = LogOrders { bytes_max: output.bytes_max, files: output.files, awaited: None };
-    let orders = Orders { folder: folder.path().to_owned(), log, pipe: output.inode, holders };
+    let orders = StandbySpec { folder: folder.path().to_owned(), log, pipe: output.inode, holders };
     let words = [SUBCOMMAND, FIRST_STAGE_REVIVING].map(str::to_owned);
     let mut stage = helper::helper(processes, &words).map_err(io::Error::other)?;
     let mut stage = stage.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
@@ -154,7 +154,7 @@ pub(crate) fn standby_main(mut arguments: impl Iterator<Item = OsString>) -> u8 
     0
 }
 
-fn read_orders() -> Option<Orders> {
+fn read_orders() -> Option<StandbySpec> {
     let mut line = Vec::new();
     io::stdin().lock().take(ORDERS_BYTES_MAX).read_until(b'\n', &mut line).ok()?;
     serde_json::from_slice(&line).ok()
@@ -166,7 +166,7 @@ fn inherited_pipe() -> io::Result<File> {
 }
 
 /// The pipe that a member of the service holds as its stdout or stderr.
-fn held_pipe(orders: &Orders) -> io::Result<File> {
+fn held_pipe(orders: &StandbySpec) -> io::Result<File> {
     let paths = orders.holders.iter().flat_map(|pid| [1, 2].map(|number| format!("/proc/{pid}/fd/{number}")));
     for path in paths {
         if let Ok(file) = kernel::open_held_pipe(Path::new(&path))
