@@ -17,7 +17,7 @@ use crate::reconcile::{ActiveRun, Approval, ApprovedBy, comparison, propose_for_
 use crate::report::print;
 use crate::report::sheet::Sheet;
 use crate::report::text::{self, TextOptions};
-use crate::report::view::{Looked, PlanView};
+use crate::report::view::{InspectedCounts, PlanView};
 
 /// A world that never stands still long enough for an answer is nothing to go on with.
 const QUESTIONS_MAX: usize = 3;
@@ -51,7 +51,7 @@ fn show(session: &Session, job: &ApplyJob, run: &ActiveRun<'_>, proposal: &Propo
     if job.execution.format != OutputFormat::Text || (session.quiet && !plan.steps.is_empty()) {
         return Ok(());
     }
-    let looked = Looked::at(&snapshot.facts);
+    let looked = InspectedCounts::at(&snapshot.facts);
     let view = PlanView { plan, purpose: job.purpose, origin: opened::origin(run.cycle.project, &looked) };
     answer::data(&text::plan(view, TextOptions { verbose: session.verbose, style: session.stdout }))
 }

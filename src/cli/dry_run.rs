@@ -10,7 +10,7 @@ use crate::cli::terminal::session::Session;
 use crate::cli::{answer, opened, plan_view, prepare};
 use crate::model::snapshot::Proposal;
 use crate::reconcile::{Cycle, propose};
-use crate::report::view::{Looked, PlanView};
+use crate::report::view::{InspectedCounts, PlanView};
 
 /// Shows what the job would do, and ends as `lcm plan` does.
 pub(super) async fn run(session: &Session, mut job: ApplyJob) -> Result<Exit, EarlyExit> {
@@ -19,7 +19,7 @@ pub(super) async fn run(session: &Session, mut job: ApplyJob) -> Result<Exit, Ea
     let holds = std::mem::take(&mut job.holds);
     let cycle = Cycle { caller: session, project: &project, request: &request, saved: saved.as_ref() };
     let Proposal { snapshot, plan } = propose(cycle, holds).await?;
-    let looked = Looked::at(&snapshot.facts);
+    let looked = InspectedCounts::at(&snapshot.facts);
     let view = PlanView { plan: &plan, purpose: job.purpose, origin: opened::origin(&project, &looked) };
     let format = match job.execution.format {
         OutputFormat::Text => PlanFormat::Text,

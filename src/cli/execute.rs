@@ -14,7 +14,7 @@ use crate::cli::job::ApplyJob;
 use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::interrupt::Interrupts;
 use crate::cli::terminal::session::Session;
-use crate::cli::terminal::teller::Teller;
+use crate::cli::terminal::teller::EventReporter;
 use crate::cli::{consent, dry_run, ending, outputs, prepare};
 use crate::files::{named, output};
 use crate::model::event::{Event, EventKind};
@@ -42,7 +42,7 @@ pub(super) async fn run(session: &Session, job: ApplyJob) -> Result<Exit, EarlyE
         Ok(copy) => (copy, None),
         Err(stop) => (None, Some(stop)),
     };
-    let teller = Arc::new(Teller::new(Progress::new(show(session, &job.execution), session.stderr, copy)));
+    let teller = Arc::new(EventReporter::new(Progress::new(show(session, &job.execution), session.stderr, copy)));
     let ended = match refused {
         // As large as all that it waits for.
         None => Box::pin(work(session, job, &teller)).await,
@@ -59,10 +59,10 @@ pub(super) async fn run(session: &Session, job: ApplyJob) -> Result<Exit, EarlyE
 pub(super) fn tell_refused(session: &Session, execution: &ExecutionArgs, stop: &EarlyExit) {
     // Where it can't be opened, no reader is there.
     let copy = copy(execution).unwrap_or_default();
-    Teller::new(Progress::new(show(session, execution), session.stderr, copy)).end_early(stop);
+    EventReporter::new(Progress::new(show(session, execution), session.stderr, copy)).end_early(stop);
 }
 
-async fn work(session: &Session, mut job: ApplyJob, teller: &Arc<Teller>) -> Result<Exit, EarlyExit> {
+async fn work(session: &Session, mut job: ApplyJob, teller: &Arc<EventReporter>) -> Result<Exit, EarlyExit> {
     let hearing = Arc::clone(teller);
     let interrupts = Interrupts::listen(move |interrupt, heard| hearing.hear(interrupt, heard))?;
     let (project, saved) = prepare::open(session, &mut job).await?;
@@ -105,7 +105,7 @@ fn detailed_exit_code(status: RunStatus) -> u8 {
 
 /// A run at the terminal.
 struct TerminalRun<'a> {
-    teller: &'a Teller,
+    teller: &'a EventReporter,
     interrupts: &'a Interrupts,
     detailed: bool,
 }

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use crate::cli::args::operator::OperatorArgs;
 use crate::cli::args::{ExecutionArgs, PlanningArgs};
 use crate::manifest::ModeSelection;
+use crate::model::holds::HoldRecord;
 use crate::model::names::ServiceName;
 use crate::model::plan::Purpose;
-use crate::model::words::HoldRecord;
 use crate::reconcile::Project;
 use crate::reconcile::owner::OwnerAccess;
 

@@ -4,8 +4,8 @@ use crate::cli::args::operator::OperatorArgs;
 use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
 use crate::model::desired::Desired;
+use crate::model::holds::ModeOverride;
 use crate::model::names::ModeName;
-use crate::model::words::ModeOverride;
 use crate::reconcile::Project;
 
 /// An entry file that chooses its mode follows no mode override: one that is set with it would have no effect.

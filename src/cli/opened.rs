@@ -10,7 +10,7 @@ use crate::manifest::ModeSelection;
 use crate::model::desired::Desired;
 use crate::reconcile::owner::OwnerAccess;
 use crate::reconcile::{OpenError, Project, project};
-use crate::report::view::{Looked, PlanOrigin};
+use crate::report::view::{InspectedCounts, PlanOrigin};
 use crate::syntax::problem::{Problem, Problems, Severity};
 
 /// Reads a manifest; what is wrong with it ends the command.
@@ -71,7 +71,7 @@ pub(super) async fn open_to_look(
 }
 
 /// Returns where a plan of these facts comes from.
-pub(super) fn origin<'a>(project: &'a Project, looked: &'a Looked) -> PlanOrigin<'a> {
+pub(super) fn origin<'a>(project: &'a Project, looked: &'a InspectedCounts) -> PlanOrigin<'a> {
     PlanOrigin::Now { mode_source: project.desired.mode_source, switched: project.switched.as_ref(), looked }
 }
 

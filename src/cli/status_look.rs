@@ -76,7 +76,7 @@ struct StatusRequest<'a> {
 }
 
 /// Result of one look.
-pub(crate) struct StatusLook {
+pub(crate) struct StatusReport {
     pub(crate) status: Status,
     /// Outlooks of named services, with `-v`.
     outlooks: Outlooks,
@@ -88,7 +88,7 @@ pub(crate) struct StatusLook {
 }
 
 /// Reads the manifest, and looks once at what it is about.
-pub(crate) async fn seen(session: &Session, args: &StatusArgs) -> Result<StatusLook, EarlyExit> {
+pub(crate) async fn seen(session: &Session, args: &StatusArgs) -> Result<StatusReport, EarlyExit> {
     let (manifest, services) = told_apart(args)?;
     let opened = opened::open_to_look(session, &manifest, &args.choose).await?;
     let named: BTreeSet<ServiceName> = services.iter().chain(&args.narrow.targets).cloned().collect();
@@ -112,17 +112,17 @@ fn told_apart(args: &StatusArgs) -> Result<(PathBuf, Vec<ServiceName>), EarlyExi
     Ok((manifest.unwrap_or_else(|| PathBuf::from(MANIFEST)), services))
 }
 
-pub(crate) fn shown(session: &Session, look: &StatusLook, style: Style) -> Output {
+pub(crate) fn shown(session: &Session, look: &StatusReport, style: Style) -> Output {
     status::text(&look.status, &look.outlooks, session.verbose, style)
 }
 
 /// The same, shortened to so many lines.
-pub(crate) fn shown_within(session: &Session, look: &StatusLook, style: Style, rows: usize) -> Output {
+pub(crate) fn shown_within(session: &Session, look: &StatusReport, style: Style, rows: usize) -> Output {
     status::within(&look.status, &look.outlooks, session.verbose, style, rows)
 }
 
 /// Looks once.
-async fn look(session: &Session, view: &StatusRequest<'_>) -> Result<StatusLook, EarlyExit> {
+async fn look(session: &Session, view: &StatusRequest<'_>) -> Result<StatusReport, EarlyExit> {
     let StatusRequest { opened, named, args } = view;
     let snapshot = opened.snapshot(session).await?;
     let known = opened.refuse_if_all_unknown(&snapshot, &Request::default()).map_err(EarlyExit::from);
@@ -156,7 +156,7 @@ async fn look(session: &Session, view: &StatusRequest<'_>) -> Result<StatusLook,
     let is_well =
         |seen: &ObservedService| seen.word.is_some() || (seen.unknown.is_none() && seen.state.is_operational());
     let is_unhealthy = asked.iter().any(|name| !observed.services.get(name).is_some_and(is_well));
-    Ok(StatusLook { status, outlooks: outlooks.collect(), wanted, is_unhealthy, known })
+    Ok(StatusReport { status, outlooks: outlooks.collect(), wanted, is_unhealthy, known })
 }
 
 /// Returns what may follow for a service; `None`: the manifest has no such one, or it was not looked at.

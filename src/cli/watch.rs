@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::answer::unwritten;
 use crate::cli::exit::Exit;
-use crate::cli::status_look::{StatusArgs, StatusFormat, StatusLook, seen, shown, shown_within};
+use crate::cli::status_look::{StatusArgs, StatusFormat, StatusReport, seen, shown, shown_within};
 use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::interrupt::Interrupts;
 use crate::cli::terminal::session::Session;
@@ -77,7 +77,7 @@ async fn lines(session: &Session, args: &StatusArgs) -> Result<Exit, EarlyExit> 
 /// Last look, and the errors since.
 #[derive(Default)]
 struct WatchFrame {
-    look: Option<StatusLook>,
+    look: Option<StatusReport>,
     wrong: Vec<Output>,
 }
 
@@ -125,7 +125,7 @@ async fn table(session: &Session, args: &StatusArgs) -> Result<Exit, EarlyExit> 
 }
 
 impl WatchFrame {
-    fn learn(&mut self, session: &Session, seen: Result<StatusLook, EarlyExit>) {
+    fn learn(&mut self, session: &Session, seen: Result<StatusReport, EarlyExit>) {
         self.wrong = session.kept();
         match seen {
             Ok(look) => self.look = Some(look),

@@ -81,7 +81,7 @@ pub(super) fn gather(origins: &Origins<'_>) -> Vec<Secret> {
     origins.roots.iter().for_each(|root| collect_words(&root.node, false, &mut words, DEPTH_MAX));
     let everywhere =
         origins.roots.iter().map(|root| SecrecyNames::of(&root.node)).fold(SecrecyNames::default(), SecrecyNames::or);
-    let mut gathered = Gathered { origins, words, secrets: BTreeSet::new(), env_files: BTreeSet::new() };
+    let mut gathered = SecretCollector { origins, words, secrets: BTreeSet::new(), env_files: BTreeSet::new() };
     for (service, runtime) in runtimes(origins.roots) {
         let overrules = [SecrecyNames::of(runtime), SecrecyNames::of(service), everywhere.clone()];
         gathered.of_env_files(runtime, &overrules);
@@ -202,7 +202,7 @@ fn declared(name: &str, levels: &[SecrecyNames]) -> Declared {
     named.unwrap_or(Declared::Unsaid)
 }
 
-struct Gathered<'a> {
+struct SecretCollector<'a> {
     origins: &'a Origins<'a>,
     words: BTreeSet<String>,
     secrets: BTreeSet<Secret>,
@@ -210,7 +210,7 @@ struct Gathered<'a> {
     env_files: BTreeSet<(PathBuf, Vec<SecrecyNames>)>,
 }
 
-impl Gathered<'_> {
+impl SecretCollector<'_> {
     fn of_env_files(&mut self, runtime: &Node, levels: &[SecrecyNames]) {
         for (text, span) in runtime.get("env_file").map(Node::strings).unwrap_or_default() {
             let path = absolute(&located(text, span), self.origins.sources, self.origins.environment);

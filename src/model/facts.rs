@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 use crate::model::claim::ClaimFact;
 use crate::model::enclosure::EnclosureFact;
 use crate::model::endpoint::Endpoint;
+use crate::model::holds::{HoldRecord, ModeOverride};
 use crate::model::host::HostIdentity;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::pending::PendingCall;
 use crate::model::reservation::ReservationFact;
 use crate::model::size::Mebibytes;
-use crate::model::words::{HoldRecord, ModeOverride};
 
 pub use self::history::{Attempts, Estimates, FailureReport, HistoryFact};
 pub use self::instances::{Attribution, InstanceCount, Instances, RuntimeFacts};

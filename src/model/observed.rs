@@ -10,13 +10,13 @@ use crate::model::copies::Copies;
 use crate::model::desired::{GpuRequest, Service, StopPolicy};
 use crate::model::endpoint::Endpoint;
 use crate::model::facts::{Attempts, Estimates, ExitFact, Marks};
+use crate::model::holds::HoldRecord;
 use crate::model::host::HostIdentity;
 use crate::model::instance::Instance;
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::pending::PendingCall;
 use crate::model::size::Mebibytes;
-use crate::model::words::HoldRecord;
 
 /// Behind the name of a container that is put aside while its successor comes up.
 pub const ASIDE_SUFFIX: &str = ".lcm-old";

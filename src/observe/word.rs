@@ -1,8 +1,8 @@
 //! What is there, seen through what operators said of it.
 
+use crate::model::holds::{Hold, HoldRecord, way};
 use crate::model::lifecycle::State;
 use crate::model::observed::ObservedService;
-use crate::model::words::{Hold, HoldRecord, way};
 
 /// The picture as the word has it. Only what is so already shows: a word that still has to be carried out, or for which
 /// the lifecycle has no way from here, is told, and changes no state.

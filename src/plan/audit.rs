@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::budget::Budget;
 use crate::model::desired::Desired;
+use crate::model::holds::Hold;
 use crate::model::instance::Instance;
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::ServiceName;
 use crate::model::observed::{Observed, Ownership};
 use crate::model::plan::{Plan, Purpose, ReasonCode, Request, Step};
 use crate::model::rules::{Case, Legality};
-use crate::model::words::Hold;
 use crate::plan::audit_copies;
 use crate::plan::flow::Flow;
 use crate::plan::steps::stop_route;

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::capacity::{GpuCapacity, HostCapacity, MemoryHolder};
 use crate::model::desired::Desired;
 use crate::model::names::GpuId;
 use crate::model::observed::{Observed, Orphan, called};
 use crate::model::plan::Request;
-use crate::model::room::{GpuRoom, MemoryHolder, Room};
 use crate::model::size::Mebibytes;
 use crate::plan::input::PlanInput;
 use crate::plan::judge::context::PlanContext;
@@ -17,10 +17,10 @@ use crate::plan::want;
 
 /// Returns every GPU as it is now. Nothing that a plan would change is counted as changed.
 #[must_use]
-pub fn capacity(desired: &Desired, observed: &Observed, request: &Request) -> Room {
+pub fn capacity(desired: &Desired, observed: &Observed, request: &Request) -> HostCapacity {
     let wants = want::wants(desired, request);
     let context = PlanContext::new(PlanInput::new(desired, observed, request, &wants));
-    Room { gpus: gpus(&context, &|_| true, &|_| true), unknown: observed.gpus_unknown.clone() }
+    HostCapacity { gpus: gpus(&context, &|_| true, &|_| true), unknown: observed.gpus_unknown.clone() }
 }
 
 /// Memory on a GPU that no service can have: reserve, foreign programs and orphans that stay.
@@ -36,9 +36,9 @@ pub(super) fn gpus(
     context: &PlanContext<'_>,
     counts: &dyn Fn(Number) -> bool,
     orphan_counts: &dyn Fn(&Orphan) -> bool,
-) -> BTreeMap<GpuId, GpuRoom> {
+) -> BTreeMap<GpuId, GpuCapacity> {
     let input = &context.input;
-    let mut gpus: BTreeMap<GpuId, GpuRoom> =
+    let mut gpus: BTreeMap<GpuId, GpuCapacity> =
         input.observed.gpus.keys().map(|id| (id.clone(), empty(input, id))).collect();
     let orphans = input.observed.orphans.iter().filter(|orphan| orphan.holds_room() && orphan_counts(orphan));
     for orphan in orphans {
@@ -66,9 +66,9 @@ pub(super) fn holder(input: &PlanInput<'_>, number: Number) -> MemoryHolder {
     MemoryHolder { service: Some(name.clone()), label, counts: Mebibytes::ZERO, measured: None }
 }
 
-fn empty(input: &PlanInput<'_>, id: &GpuId) -> GpuRoom {
+fn empty(input: &PlanInput<'_>, id: &GpuId) -> GpuCapacity {
     let gpu = &input.observed.gpus[id];
-    GpuRoom {
+    GpuCapacity {
         index: gpu.index,
         called: called(&input.observed.gpus, id),
         capacity: gpu.capacity,

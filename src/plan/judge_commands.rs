@@ -6,13 +6,13 @@ use jiff::Timestamp;
 
 use crate::model::budget::Budget;
 use crate::model::desired::Desired;
+use crate::model::holds::{Hold, HoldRecord};
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::ServiceName;
 use crate::model::observed::{ObservedService, Ownership};
 use crate::model::plan::{Purpose, Request};
 use crate::model::rules::way::Refusal;
 use crate::model::rules::{Case, Denial, Rules};
-use crate::model::words::{Hold, HoldRecord};
 
 /// Services as they are observed.
 type ObservedServices = BTreeMap<ServiceName, ObservedService>;

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use smol_str::format_smolstr;
 
+use crate::model::holds::{Hold, way};
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{GpuId, ServiceName, StepId};
 use crate::model::plan::{Expect, Reason, ReasonCode, Step};
 use crate::model::size::Mebibytes;
-use crate::model::words::{Hold, way};
 use crate::plan::input::PlanInput;
 use crate::plan::numbers::{Number, Numbers};
 

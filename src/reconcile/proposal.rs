@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::holds::HoldRecord;
 use crate::model::names::ServiceName;
 use crate::model::plan::{Plan, Request};
 use crate::model::snapshot::{Planner as _, Proposal, Snapshot};
-use crate::model::words::HoldRecord;
 use crate::plan::judge_commands;
 use crate::reconcile::caller::Caller;
 use crate::reconcile::error::ReconcileError;

@@ -22,7 +22,7 @@ use crate::reconcile::proposal::{self, Cycle};
 use crate::reconcile::report::{RunReport, RunStatus};
 use crate::reconcile::{lock, one_shot, run_notices, wire};
 use crate::store::sqlite::Sqlite;
-use crate::store::{Author, Grant, Journal as _, Run, RunBegun, RunEnd, StoreError};
+use crate::store::{Author, Grant, Journal as _, RunBegun, RunEnd, RunRecord, StoreError};
 
 /// Command that a run carries out.
 #[derive(Clone, Copy)]
@@ -267,16 +267,16 @@ fn record_cut_off(run: &ActiveRun<'_>) -> CutOff {
     let (record, exit_code, token) = (run_of(run), run.command.exit_code, run.lock.token());
     Box::new(move |interrupt| {
         let (end, exit_code) = (end_of(Some(interrupt)), exit_code(RunStatus::of_interrupt(interrupt)));
-        let record = Run { ended: Timestamp::now(), end, exit_code, ..record };
+        let record = RunRecord { ended: Timestamp::now(), end, exit_code, ..record };
         // One that can't be recorded is recorded by the next run, as killed.
         Box::pin(async move { drop(store.record_run(token, &record, &[]).await) })
     })
 }
 
 /// Returns the run as it is recorded, before anything is known of its end.
-fn run_of(run: &ActiveRun<'_>) -> Run {
+fn run_of(run: &ActiveRun<'_>) -> RunRecord {
     let desired = &run.cycle.project.desired;
-    Run {
+    RunRecord {
         id: run.author.run.clone(),
         manifest: desired.entry.display().to_string(),
         project: desired.project.clone(),
@@ -310,7 +310,7 @@ fn first_error(outcome: &RunResult) -> Option<String> {
 /// Records the end of a run, with what notifiers are to be told of it.
 async fn record_end(run: &ActiveRun<'_>, report: &RunReport) {
     let Cycle { project, request, .. } = run.cycle;
-    let record = Run {
+    let record = RunRecord {
         ended: report.ended,
         end: end_of(report.outcome.interrupted),
         exit_code: (run.command.exit_code)(report.status),

@@ -6,7 +6,7 @@ mod next;
 mod text;
 
 pub use document::{
-    BudgetLine, EstimatesLine, FORMAT, GoalLine, GpuStatus, LastRun, OrphanStatus, ServiceLine, Status, WordLine,
+    BudgetLine, EstimatesLine, FORMAT, GoalLine, GpuStatus, HoldLine, LastRun, OrphanStatus, ServiceLine, Status,
 };
 pub use next::{Outlook, Outlooks};
 pub use text::{text, within};

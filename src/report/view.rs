@@ -10,13 +10,13 @@ pub(super) mod memory;
 use jiff::Timestamp;
 
 use crate::model::desired::ModeSource;
+use crate::model::holds::ModeOverride;
 use crate::model::lifecycle::State;
 use crate::model::names::GoalName;
 use crate::model::plan::{OrphanLine, PendingStatus, Plan, Purpose, ReasonCode};
-use crate::model::words::ModeOverride;
 use crate::report::table::{counted, listed};
 
-pub use looked::Looked;
+pub use looked::InspectedCounts;
 
 /// A plan, and what is known of it besides.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,7 @@ pub enum PlanOrigin<'a> {
         mode_source: ModeSource,
         /// The word that the mode follows, where it follows one.
         switched: Option<&'a ModeOverride>,
-        looked: &'a Looked,
+        looked: &'a InspectedCounts,
     },
     /// Read from a file.
     Saved(&'a Freshness),

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 
 use super::error::StoreError;
+use crate::model::holds::{HoldRecord, Holds, ModeOverride};
 use crate::model::names::{ProjectName, ServiceName};
-use crate::model::words::{HoldRecord, Holds, ModeOverride};
 
 /// Holds of a store: the newest of each service, and the newest mode override of each project.
 #[async_trait]

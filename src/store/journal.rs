@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use super::error::StoreError;
 use super::lease::FencingToken;
-use super::record::{Called, Measure, Run, RunBegun, RunNotice, ToldMode, Transition};
+use super::record::{Called, Measure, NotifiedMode, RunBegun, RunNotice, RunRecord, Transition};
 use crate::model::converged::Converged;
 use crate::model::facts::HistoryFact;
 use crate::model::names::{ModeName, ProjectName, ServiceName};
@@ -68,10 +68,10 @@ pub trait Journal: Send + Sync {
     ) -> Result<(), StoreError>;
 
     /// Records the end of a run, whether or not its begin was recorded, together with the notices about it.
-    async fn record_run(&self, token: FencingToken, run: &Run, notices: &[RunNotice]) -> Result<(), StoreError>;
+    async fn record_run(&self, token: FencingToken, run: &RunRecord, notices: &[RunNotice]) -> Result<(), StoreError>;
 
     /// Returns the run that ended last, whether or not it changed anything.
-    async fn last_run(&self, project: &ProjectName) -> Result<Option<Run>, StoreError>;
+    async fn last_run(&self, project: &ProjectName) -> Result<Option<RunRecord>, StoreError>;
 
     /// Returns the notices of runs that are still to be delivered, the oldest first.
     async fn run_notices(&self, project: &ProjectName) -> Result<Vec<RunNotice>, StoreError>;
@@ -81,7 +81,7 @@ pub trait Journal: Send + Sync {
     async fn settle_run_notices(&self, project: &ProjectName, done: &[u64], tried: &[u64]) -> Result<(), StoreError>;
 
     /// Returns the mode that a notifier was last informed of, by the digest of its call; `None`: of none yet.
-    async fn told_mode(&self, project: &ProjectName, notifier: &str) -> Result<Option<ToldMode>, StoreError>;
+    async fn told_mode(&self, project: &ProjectName, notifier: &str) -> Result<Option<NotifiedMode>, StoreError>;
 
     /// Records the mode that a notifier was informed of.
     async fn set_told_mode(

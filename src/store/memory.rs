@@ -15,25 +15,27 @@ use super::holds::HoldStore;
 use super::journal::{CONVERGED_MAX, Journal, JournalEntry, PENDING_MAX, PendingChange};
 use super::lease::FencingToken;
 use super::past::{self, Change, MeasureReading};
-use super::record::{Called, KILLED_EXIT_CODE, Measure, Run, RunBegun, RunEnd, RunNotice, ToldMode, Transition};
+use super::record::{
+    Called, KILLED_EXIT_CODE, Measure, NotifiedMode, RunBegun, RunEnd, RunNotice, RunRecord, Transition,
+};
 use crate::model::converged::Converged;
 use crate::model::facts::{self, FailureReport, HistoryFact};
+use crate::model::holds::{HoldRecord, Holds, ModeOverride};
 use crate::model::hooks::RunEvent;
 use crate::model::names::{ModeName, ProjectName, ServiceName};
 use crate::model::pending::{Due, PendingCall, TRIES_MAX};
-use crate::model::words::{HoldRecord, Holds, ModeOverride};
 
 /// Records of one command.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     transitions: Mutex<Vec<Transition>>,
     measures: Mutex<Vec<Measure>>,
-    runs: Mutex<Vec<Run>>,
+    runs: Mutex<Vec<RunRecord>>,
     words: Mutex<Holds>,
     attempts: Mutex<BTreeMap<(ProjectName, ServiceName), facts::Attempts>>,
     reports: Mutex<BTreeMap<(ProjectName, ServiceName), FailureReport>>,
     run_notices: Mutex<Notices>,
-    told_modes: Mutex<BTreeMap<String, ToldMode>>,
+    told_modes: Mutex<BTreeMap<String, NotifiedMode>>,
     converged: Mutex<Vec<Converged>>,
     calls: Mutex<Vec<Called>>,
     begun: Mutex<Vec<RunBegun>>,
@@ -104,7 +106,7 @@ impl MemoryStore {
         Ok(())
     }
 
-    fn end_run(&self, run: &Run) {
+    fn end_run(&self, run: &RunRecord) {
         lock(&self.begun).retain(|begun| begun.id != run.id);
         lock(&self.runs).push(run.clone());
     }
@@ -112,7 +114,7 @@ impl MemoryStore {
     fn add_notices(&self, added: &[RunNotice]) {
         for notice in added {
             if notice.payload.hook == RunEvent::ModeChanged {
-                let mode = ToldMode(notice.payload.mode.clone());
+                let mode = NotifiedMode(notice.payload.mode.clone());
                 lock(&self.told_modes).insert(notice.notifier.clone(), mode);
             }
             let mut notices = lock(&self.run_notices);
@@ -173,7 +175,8 @@ impl Journal for MemoryStore {
             let changed = lock(&self.transitions).iter().any(|transition| transition.author.run == id);
             let (end, exit_code, first_error) = (RunEnd::Killed, KILLED_EXIT_CODE, None);
             let ended = began;
-            let run = Run { id, manifest, project, command, by, began, ended, end, exit_code, changed, first_error };
+            let run =
+                RunRecord { id, manifest, project, command, by, began, ended, end, exit_code, changed, first_error };
             self.end_run(&run);
         }
         self.add_notices(notices);
@@ -225,18 +228,18 @@ impl Journal for MemoryStore {
         Ok(known)
     }
 
-    async fn record_run(&self, token: FencingToken, run: &Run, notices: &[RunNotice]) -> Result<(), StoreError> {
+    async fn record_run(&self, token: FencingToken, run: &RunRecord, notices: &[RunNotice]) -> Result<(), StoreError> {
         self.fence(token)?;
         self.end_run(run);
         self.add_notices(notices);
         Ok(())
     }
 
-    async fn last_run(&self, project: &ProjectName) -> Result<Option<Run>, StoreError> {
+    async fn last_run(&self, project: &ProjectName) -> Result<Option<RunRecord>, StoreError> {
         Ok(lock(&self.runs).iter().rev().find(|run| run.project == *project).cloned())
     }
 
-    async fn told_mode(&self, _project: &ProjectName, notifier: &str) -> Result<Option<ToldMode>, StoreError> {
+    async fn told_mode(&self, _project: &ProjectName, notifier: &str) -> Result<Option<NotifiedMode>, StoreError> {
         Ok(lock(&self.told_modes).get(notifier).cloned())
     }
 
@@ -246,7 +249,7 @@ impl Journal for MemoryStore {
         notifier: &str,
         mode: Option<&ModeName>,
     ) -> Result<(), StoreError> {
-        lock(&self.told_modes).insert(notifier.to_owned(), ToldMode(mode.cloned()));
+        lock(&self.told_modes).insert(notifier.to_owned(), NotifiedMode(mode.cloned()));
         Ok(())
     }
 

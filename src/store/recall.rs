@@ -3,8 +3,8 @@
 use super::error::StoreError;
 use super::handle::Store;
 use crate::model::facts::Facts;
+use crate::model::holds::Holds;
 use crate::model::names::ProjectName;
-use crate::model::words::Holds;
 
 /// Success of a reading, by what depends on it.
 #[must_use]

@@ -131,7 +131,7 @@ impl<'de> Deserializer<'de> for NodeReader<'_> {
         match (name, &self.node.value) {
             (LOCATED, _) => visitor.visit_seq(LocatedFields { node: self.node, next: 0 }),
             (LIST, Value::Null) => self.refuse("a list"),
-            (LIST, Value::Scalar(_) | Value::Map(_)) => visitor.visit_seq(Alone(Some(self.node))),
+            (LIST, Value::Scalar(_) | Value::Map(_)) => visitor.visit_seq(SingleItem(Some(self.node))),
             (WORD, Value::Null) => self.refuse("a value"),
             (WORD, Value::Scalar(scalar)) => self.scalar(scalar, ScalarKind::String, visitor),
             (LIST | WORD, _) => self.deserialize_any(visitor),
@@ -235,9 +235,9 @@ impl<'de> SeqAccess<'de> for Items<'_> {
 }
 
 /// One value that stands for a list of one.
-struct Alone<'a>(Option<&'a Node>);
+struct SingleItem<'a>(Option<&'a Node>);
 
-impl<'de> SeqAccess<'de> for Alone<'_> {
+impl<'de> SeqAccess<'de> for SingleItem<'_> {
     type Error = ReadError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ReadError> {

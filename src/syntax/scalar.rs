@@ -210,9 +210,9 @@ impl JsonSchema for Period {
 }
 
 /// A project's name, for the schema alone.
-pub(crate) struct ProjectName;
+pub(crate) struct ProjectNameText;
 
-impl JsonSchema for ProjectName {
+impl JsonSchema for ProjectNameText {
     fn inline_schema() -> bool {
         true
     }

@@ -61,7 +61,7 @@ fn parse_within(sources: &Sources, file: usize, budget: SizeBudget, problems: &m
         Err(error @ Error::DuplicateMappingKey { .. }) => match read(text, budget, DuplicateKeyPolicy::LastWins) {
             Ok(raw) => {
                 let before = problems.len();
-                let node = Planter { sources, file, problems }.plant(raw);
+                let node = NodeBuilder { sources, file, problems }.plant(raw);
                 // `1` and `0x1` are one key to the reader, and only it can tell.
                 if problems.len() == before {
                     problems.push(explain(sources, file, &error));
@@ -78,7 +78,7 @@ fn parse_within(sources: &Sources, file: usize, budget: SizeBudget, problems: &m
             return None;
         }
     };
-    Some(Planter { sources, file, problems }.plant(raw))
+    Some(NodeBuilder { sources, file, problems }.plant(raw))
 }
 
 fn read(text: &str, left: SizeBudget, duplicate_keys: DuplicateKeyPolicy) -> Result<Raw, Error> {
@@ -181,13 +181,13 @@ enum RawValue {
 }
 
 /// Turns raw values into nodes, with spans in bytes and duplicate keys told.
-struct Planter<'a> {
+struct NodeBuilder<'a> {
     sources: &'a Sources,
     file: usize,
     problems: &'a mut Vec<Problem>,
 }
 
-impl Planter<'_> {
+impl NodeBuilder<'_> {
     fn plant(&mut self, raw: Raw) -> Node {
         let mut span = self.span(raw.defined);
         let value = match raw.value {

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 use lcm::model::lifecycle::State;
-use lcm::store::asked::HistoryQuery;
+use lcm::store::query::HistoryQuery;
 use lcm::store::sqlite::Sqlite;
 use lcm::store::{Author, Journal as _, Transition};
 use tokio::runtime::{Builder, Runtime};

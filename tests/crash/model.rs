@@ -11,17 +11,17 @@ use std::process::{Command, Stdio};
 use jiff::Timestamp;
 use lcm::model::converged::{Converged, FileText};
 use lcm::model::facts::{Attempts, FailureReport};
+use lcm::model::holds::{Hold, HoldRecord, ModeOverride};
 use lcm::model::hooks::{FORMAT, HookPayload, Point, RunEvent, RunPayload};
 use lcm::model::lifecycle::State;
 use lcm::model::names::ProjectName;
 use lcm::model::pending::{Due, PendingCall};
 use lcm::model::size::Mebibytes;
-use lcm::model::words::{Hold, HoldRecord, ModeOverride};
 use lcm::store::memory::MemoryStore;
 use lcm::store::sqlite::Sqlite;
 use lcm::store::{
-    Author, FencingToken, JournalEntry, Measure, Measured, PendingChange, Run, RunBegun, RunEnd, RunNotice, Store,
-    StoreError, Transition,
+    Author, FencingToken, JournalEntry, Measure, Measured, PendingChange, RunBegun, RunEnd, RunNotice, RunRecord,
+    Store, StoreError, Transition,
 };
 use proptest::collection::vec;
 use proptest::prelude::any;
@@ -85,10 +85,8 @@ async fn carry_out(store: &dyn Store, number: usize, (kind, which, how): Operati
                 _ => PendingChange { tried: &ids, ..PendingChange::default() },
             };
             let made = transition(number, &run, which, how);
-            store
-                .write(&JournalEntry { transition: Some(&made), pending, ..JournalEntry::of(&project) })
-                .await
-                .map(drop)
+            let entry = JournalEntry { transition: Some(&made), pending, ..JournalEntry::of(&project) };
+            store.write(&entry).await.map(drop)
         }
         3 => {
             store
@@ -107,7 +105,7 @@ async fn carry_out(store: &dyn Store, number: usize, (kind, which, how): Operati
                 .await
         }
         4 => {
-            let run = Run {
+            let run = RunRecord {
                 id: run.clone(),
                 manifest: "/x/lcm.yaml".to_owned(),
                 project,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use lcm::model::lifecycle::State;
-use lcm::store::asked::HistoryQuery;
+use lcm::store::query::HistoryQuery;
 use lcm::store::sqlite::Sqlite;
 use lcm::store::{Author, Journal as _, Transition};
 use rusqlite::Connection;

@@ -2,10 +2,10 @@
 //! less, and else blocked with the arithmetic.
 
 use lcm::model::facts::{ProbeFacts, ProbeReading};
+use lcm::model::holds::Hold;
 use lcm::model::observed::Observed;
 use lcm::model::plan::{Plan, Purpose, Request, Step};
 use lcm::model::size::Mebibytes;
-use lcm::model::words::Hold;
 use lcm::plan::audit;
 use lcm::runtime::registry::observe;
 use lcm::sim::{Behaviour, Sleep};

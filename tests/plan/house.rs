@@ -9,12 +9,12 @@ use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use lcm::apply::{OnFailure, Options, RunContext, RunResult, apply};
 use lcm::manifest::{ModeSelection, load};
+use lcm::model::capacity::HostCapacity;
 use lcm::model::desired::Desired;
 use lcm::model::facts::Facts;
+use lcm::model::holds::{Hold, HoldRecord};
 use lcm::model::plan::{Plan, Request};
-use lcm::model::room::Room;
 use lcm::model::snapshot::{PlanError, Planner, Snapshot};
-use lcm::model::words::{Hold, HoldRecord};
 use lcm::plan::{audit, plan};
 use lcm::runtime::Driver as _;
 use lcm::runtime::registry::observe;
@@ -182,7 +182,7 @@ impl Planner for Twice<'_> {
         think(self.desired, &snapshot.facts, request).map_err(|findings| PlanError::Unsound(vec![findings]))
     }
 
-    fn capacity(&self, snapshot: &Snapshot, request: &Request) -> Room {
+    fn capacity(&self, snapshot: &Snapshot, request: &Request) -> HostCapacity {
         lcm::plan::capacity(self.desired, &snapshot.observed, request)
     }
 }

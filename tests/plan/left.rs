@@ -3,10 +3,10 @@
 
 use lcm::apply::RunResult;
 use lcm::model::facts::{GpuHolder, ListenerFact, ProbeFacts, ProbeReading, ProcessOwner, Reading};
+use lcm::model::holds::Hold;
 use lcm::model::names::ServiceName;
 use lcm::model::plan::{Plan, ReasonCode, Request};
 use lcm::model::size::Mebibytes;
-use lcm::model::words::Hold;
 use lcm::runtime::docker::facts::DockerReading as _;
 use lcm::sim::Behaviour;
 

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use lcm::model::holds::Hold;
 use lcm::model::lifecycle::State;
 use lcm::model::plan::{Purpose, Request};
-use lcm::model::words::Hold;
 use lcm::plan::audit;
 use lcm::runtime::registry::observe;
 

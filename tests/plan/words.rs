@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use lcm::model::facts::{ProbeReading, Reading};
+use lcm::model::holds::Hold;
 use lcm::model::lifecycle::State;
 use lcm::model::plan::{Purpose, Request};
-use lcm::model::words::Hold;
 use lcm::runtime::docker::facts::DockerReading as _;
 use lcm::runtime::process::facts::ProcessReading as _;
 use lcm::runtime::registry::observe;

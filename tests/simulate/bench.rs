@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use lcm::apply::{OnFailure, Options, RunContext, RunResult, apply};
+use lcm::model::capacity::HostCapacity;
 use lcm::model::desired::{Condition, Desired, GpuRef, GpuRequest, Service, StopPolicy};
 use lcm::model::event::EventKind;
 use lcm::model::facts::Facts;
@@ -13,7 +14,6 @@ use lcm::model::lifecycle::Action;
 use lcm::model::names::{GpuId, ObjectName, ServiceName};
 use lcm::model::observed::Observed;
 use lcm::model::plan::{Plan, Request};
-use lcm::model::room::Room;
 use lcm::model::size::Mebibytes;
 use lcm::model::snapshot::{PlanError, Planner, Snapshot};
 use lcm::model::workload::Origin;
@@ -62,7 +62,7 @@ impl Planner for Bench {
         self.plan_of(&snapshot.observed, request)
     }
 
-    fn capacity(&self, snapshot: &Snapshot, request: &Request) -> Room {
+    fn capacity(&self, snapshot: &Snapshot, request: &Request) -> HostCapacity {
         lcm::plan::capacity(&self.desired, &snapshot.observed, request)
     }
 }

@@ -2,9 +2,9 @@
 //! that a step planned before a hold is not carried out against it.
 
 use crate::apply::run::Run;
+use crate::model::holds::Hold;
 use crate::model::lifecycle::Action;
 use crate::model::plan::{Purpose, ReasonCode, Step};
-use crate::model::words::Hold;
 
 /// Returns the reason for which the holds of this moment forbid the step, if they do.
 pub(super) async fn forbids(run: &Run<'_>, step: &Step) -> Option<String> {

@@ -7,12 +7,12 @@ use super::payload::{payload, point_of};
 use super::pending::{self, NoticeRecord};
 use crate::apply::run::{Notice, Owed, Run, is_of_previous, is_of_service};
 use crate::model::event::EventKind;
+use crate::model::holds::HoldRecord;
 use crate::model::hooks::{HookPayload, When};
 use crate::model::instance::Instance;
 use crate::model::lifecycle::State;
 use crate::model::names::{ServiceName, StepId};
 use crate::model::plan::Step;
-use crate::model::words::HoldRecord;
 use crate::store::{JournalEntry, PendingChange, Transition};
 
 /// Position of one service on the route of one step.

@@ -11,12 +11,12 @@ use super::reservation::StartReservation;
 use crate::model::endpoint::Endpoint;
 use crate::model::event::{Stage, StageTime};
 use crate::model::facts::Attempts;
+use crate::model::holds::HoldRecord;
 use crate::model::instance::Instance;
 use crate::model::lifecycle::State;
 use crate::model::names::{ServiceName, StepId};
 use crate::model::plan::{Reason, Step};
 use crate::model::size::Mebibytes;
-use crate::model::words::HoldRecord;
 
 #[derive(Debug, Default)]
 pub(in crate::apply) struct RunLedger {

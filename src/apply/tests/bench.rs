@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::forgetful::Forgetful;
 use crate::apply::{Interrupt, OnFailure, Options, RunContext, RunResult, apply};
 use crate::model::call::Call;
+use crate::model::capacity::{GpuCapacity, HostCapacity, MemoryHolder};
 use crate::model::copies::CopiesChange;
 use crate::model::desired::{
     Busy, BusyProbe, Condition, DeclaredGpu, Dependency, Desired, Evict, GpuRequest, Health, Probe, Service,
@@ -24,7 +25,6 @@ use crate::model::instance::Instance;
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::names::{GpuId, ProjectName, ServiceName, StepId};
 use crate::model::plan::{Expect, Plan, Purpose, Reason, ReasonCode, Request, Step};
-use crate::model::room::{GpuRoom, MemoryHolder, Room};
 use crate::model::size::Mebibytes;
 use crate::model::snapshot::{PlanError, Planner, Snapshot};
 use crate::model::spec::Spec;
@@ -54,7 +54,7 @@ pub(super) struct Bench {
     pub(super) thoughts: Mutex<VecDeque<Plan>>,
     pub(super) requests: Mutex<Vec<Request>>,
     /// What the GPUs have in later rounds; none, when they are used up.
-    pub(super) rooms: Mutex<VecDeque<Room>>,
+    pub(super) rooms: Mutex<VecDeque<HostCapacity>>,
     /// How they wish to be stopped.
     pub(super) orphans: BTreeMap<ServiceName, StopPolicy>,
     /// Nothing can be written down.
@@ -81,7 +81,7 @@ impl Planner for Bench {
         Ok(lock(&self.thoughts).pop_front().unwrap_or_else(|| plan(Vec::new())))
     }
 
-    fn capacity(&self, snapshot: &Snapshot, request: &Request) -> Room {
+    fn capacity(&self, snapshot: &Snapshot, request: &Request) -> HostCapacity {
         let seen = || crate::plan::capacity(&self.desired, &snapshot.observed, request);
         lock(&self.rooms).pop_front().unwrap_or_else(seen)
     }
@@ -435,8 +435,8 @@ fn tree(service: &Service) -> TreeFact {
 }
 
 /// GPU 0 of this size in MiB, and who is on it.
-pub(super) fn room(capacity: u64, holders: Vec<MemoryHolder>) -> Room {
-    let gpu = GpuRoom {
+pub(super) fn room(capacity: u64, holders: Vec<MemoryHolder>) -> HostCapacity {
+    let gpu = GpuCapacity {
         index: 0,
         called: "GPU 0".to_owned(),
         capacity: Mebibytes(capacity),
@@ -449,5 +449,5 @@ pub(super) fn room(capacity: u64, holders: Vec<MemoryHolder>) -> Room {
         unreadable: None,
         holders,
     };
-    Room { gpus: [("gpu-0".into(), gpu)].into(), unknown: None }
+    HostCapacity { gpus: [("gpu-0".into(), gpu)].into(), unknown: None }
 }

@@ -6,12 +6,12 @@ use async_trait::async_trait;
 
 use crate::model::converged::Converged;
 use crate::model::facts::{self, FailureReport, HistoryFact};
+use crate::model::holds::{HoldRecord, Holds, ModeOverride};
 use crate::model::names::{ModeName, ProjectName, ServiceName};
 use crate::model::pending::PendingCall;
-use crate::model::words::{HoldRecord, Holds, ModeOverride};
 use crate::store::{
-    AttemptStore, FencingToken, HoldStore, Journal, JournalEntry, Measure, Run, RunBegun, RunNotice, StoreError,
-    ToldMode,
+    AttemptStore, FencingToken, HoldStore, Journal, JournalEntry, Measure, NotifiedMode, RunBegun, RunNotice,
+    RunRecord, StoreError,
 };
 
 /// A store on a full disk, which can be read unless it hides holds.
@@ -68,15 +68,15 @@ impl Journal for Forgetful {
         Self::full()
     }
 
-    async fn record_run(&self, _: FencingToken, _: &Run, _: &[RunNotice]) -> Result<(), StoreError> {
+    async fn record_run(&self, _: FencingToken, _: &RunRecord, _: &[RunNotice]) -> Result<(), StoreError> {
         Self::full()
     }
 
-    async fn last_run(&self, _: &ProjectName) -> Result<Option<Run>, StoreError> {
+    async fn last_run(&self, _: &ProjectName) -> Result<Option<RunRecord>, StoreError> {
         Self::full()
     }
 
-    async fn told_mode(&self, _: &ProjectName, _: &str) -> Result<Option<ToldMode>, StoreError> {
+    async fn told_mode(&self, _: &ProjectName, _: &str) -> Result<Option<NotifiedMode>, StoreError> {
         Self::full()
     }
 

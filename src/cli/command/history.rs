@@ -21,9 +21,9 @@ use crate::reconcile::owner::{self, OwnerAccess};
 use crate::reconcile::wire;
 use crate::report::history::{self, CallLine, History, QuietRuns, RunLine, StatsLine, TransitionLine};
 use crate::report::json;
-use crate::store::asked::HistoryQuery;
+use crate::store::query::HistoryQuery;
 use crate::store::sqlite::Sqlite;
-use crate::store::{Called, Run, StoreError, Transition, stats};
+use crate::store::{Called, RunRecord, StoreError, Transition, stats};
 
 /// What the store keeps at most.
 const LIMIT_MAX: i64 = 100_000;
@@ -230,7 +230,7 @@ fn call(called: Called) -> CallLine {
     }
 }
 
-fn run_line(run: Run) -> RunLine {
+fn run_line(run: RunRecord) -> RunLine {
     RunLine {
         run: run.id,
         command: run.command,

@@ -5,7 +5,7 @@ use crate::cli::exit::Exit;
 use crate::cli::holds::{self, HoldCommand, change};
 use crate::cli::stop::EarlyExit;
 use crate::cli::terminal::session::Session;
-use crate::model::words::Hold;
+use crate::model::holds::Hold;
 
 /// Keep lcm's hands off services; they are left as they are
 ///

@@ -11,7 +11,7 @@ use crate::cli::terminal::session::Session;
 use crate::cli::{opened, outputs};
 use crate::files::output;
 use crate::report::json;
-use crate::report::view::{Looked, PlanView};
+use crate::report::view::{InspectedCounts, PlanView};
 
 /// Show what must change, and why; changes nothing
 #[derive(Debug, clap::Args)]
@@ -41,7 +41,7 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit, EarlyExi
             EarlyExit::refused(Code::File, format!("can't write the plan to {}: {error}", path.display()))
         })?;
     }
-    let looked = Looked::at(&snapshot.facts);
+    let looked = InspectedCounts::at(&snapshot.facts);
     let view = PlanView { plan: &plan, purpose: request.purpose, origin: opened::origin(&opened, &looked) };
     data(&shown(session, view, args.format))?;
     Ok(Exit::of_plan(&plan, args.planning.detailed_exitcode))

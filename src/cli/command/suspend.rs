@@ -5,8 +5,8 @@ use crate::cli::exit::Exit;
 use crate::cli::holds::{self, HoldCommand, change};
 use crate::cli::stop::EarlyExit;
 use crate::cli::terminal::session::Session;
+use crate::model::holds::Hold;
 use crate::model::lifecycle::State;
-use crate::model::words::Hold;
 
 /// Pause services; they keep their memory
 ///

@@ -12,10 +12,10 @@ use crate::cli::refusal;
 use crate::cli::stop::{Code, EarlyExit};
 use crate::cli::terminal::session::Session;
 use crate::manifest::ModeSelection;
+use crate::model::holds::{Hold, HoldRecord};
 use crate::model::names::ServiceName;
 use crate::model::observed::REMOVED_BY_STOP;
 use crate::model::plan::Purpose;
-use crate::model::words::{Hold, HoldRecord};
 use crate::plan::judge_commands::held_dependent;
 use crate::reconcile::Project;
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::apply::{Interrupt, RunResult};
 use crate::cli::exit::Exit;
 use crate::cli::stop::EarlyExit;
-use crate::cli::terminal::interrupt::{Heard, NOTHING_DONE, exit_of};
+use crate::cli::terminal::interrupt::{NOTHING_DONE, SignalEffect, exit_of};
 use crate::cli::terminal::tally::{Ending, RunTally, number};
 use crate::model::event::{Event, EventKind};
 use crate::report::progress::Progress;
@@ -20,13 +20,13 @@ const LEFT_AT_ONCE: &str = "interrupted again: left at once; the next run finds 
 
 /// The events of one run, on their way out.
 #[derive(Debug)]
-pub(crate) struct Teller {
+pub(crate) struct EventReporter {
     progress: Progress,
     tally: Mutex<RunTally>,
     ended: AtomicBool,
 }
 
-impl Teller {
+impl EventReporter {
     pub(crate) fn new(progress: Progress) -> Self {
         Self { progress, tally: Mutex::default(), ended: AtomicBool::new(false) }
     }
@@ -69,14 +69,14 @@ impl Teller {
     }
 
     /// What a signal has to be told of: a run that is cut off where it stands has a last event, too.
-    pub(crate) fn hear(&self, interrupt: Interrupt, heard: Heard) {
+    pub(crate) fn hear(&self, interrupt: Interrupt, heard: SignalEffect) {
         match heard {
-            Heard::First => self.progress.remark(ASKED_TO_END),
-            Heard::BeforeTheRun => {
+            SignalEffect::First => self.progress.remark(ASKED_TO_END),
+            SignalEffect::BeforeTheRun => {
                 let message = NOTHING_DONE.to_owned();
                 self.tell_end(None, exit_of(interrupt), |_| Ending { message, ..Ending::default() });
             }
-            Heard::Again => {
+            SignalEffect::Again => {
                 self.clear_progress();
                 self.tell_end(None, exit_of(interrupt), RunTally::so_far);
                 self.progress.remark(LEFT_AT_ONCE);

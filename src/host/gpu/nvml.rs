@@ -38,7 +38,7 @@ pub(super) enum Library {
 }
 
 /// What a reading comes to.
-pub(super) enum Told {
+pub(super) enum GpuQueryResult {
     Gpus(Vec<GpuFact>),
     /// There is no such driver here, or it has no GPU.
     Nothing,
@@ -57,7 +57,7 @@ impl Nvidia {
         Self { library, handle: None, known: BTreeMap::new() }
     }
 
-    pub(super) fn read(&mut self, progress: &DriverProgress) -> Told {
+    pub(super) fn read(&mut self, progress: &DriverProgress) -> GpuQueryResult {
         let mut result = self.attempt(progress);
         if let Err(GpuQueryError::Driver(error)) = &result
             && wants_a_new_handle(error)
@@ -66,13 +66,15 @@ impl Nvidia {
             result = self.attempt(progress);
         }
         match result {
-            Ok(gpus) if gpus.is_empty() && self.known.is_empty() => Told::Nothing,
-            Ok(gpus) => Told::Gpus(gpus),
-            Err(GpuQueryError::NotHere) if self.known.is_empty() => Told::Nothing,
-            Err(GpuQueryError::NotHere) => Told::Failure("the NVIDIA driver was there and is not any more".to_owned()),
+            Ok(gpus) if gpus.is_empty() && self.known.is_empty() => GpuQueryResult::Nothing,
+            Ok(gpus) => GpuQueryResult::Gpus(gpus),
+            Err(GpuQueryError::NotHere) if self.known.is_empty() => GpuQueryResult::Nothing,
+            Err(GpuQueryError::NotHere) => {
+                GpuQueryResult::Failure("the NVIDIA driver was there and is not any more".to_owned())
+            }
             Err(GpuQueryError::Driver(error)) => {
                 self.let_go();
-                Told::Failure(format!("the NVIDIA driver can't be asked: {error}"))
+                GpuQueryResult::Failure(format!("the NVIDIA driver can't be asked: {error}"))
             }
         }
     }

@@ -10,7 +10,7 @@ use std::{io, thread};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::host::gpu::nvml::{Library, Nvidia, Told};
+use crate::host::gpu::nvml::{GpuQueryResult, Library, Nvidia};
 use crate::host::gpu::progress::DriverProgress;
 use crate::host::gpu::{amd, owner};
 use crate::model::desired::DeclaredGpu;
@@ -107,12 +107,12 @@ fn read(
 ) -> GpuReadResult {
     progress.asks("NVIDIA");
     let gpus = match nvidia.read(progress) {
-        Told::Gpus(gpus) => Some(gpus),
-        Told::Nothing => {
+        GpuQueryResult::Gpus(gpus) => Some(gpus),
+        GpuQueryResult::Nothing => {
             progress.asks("AMD");
             amd::read((&sources.drm, &sources.processes), declared, progress)
         }
-        Told::Failure(reason) => return Err(reason),
+        GpuQueryResult::Failure(reason) => return Err(reason),
     };
     Ok(gpus.map(|gpus| owner::name(gpus, &sources.processes)))
 }

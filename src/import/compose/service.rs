@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::import::compose::gpu::{Wish, wish};
+use crate::import::compose::gpu::{RequestedGpus, wish};
 use crate::import::compose::translation::{Compose, TranslatedService};
 use crate::import::compose::values::listed;
 use crate::import::compose::values::{self, below, duration, is_true};
@@ -73,7 +73,7 @@ impl Compose<'_> {
         }
         let wish = wish(node, &mut self.variables);
         // What gets its devices by name is given none.
-        let gets_gpus = !matches!(wish, Wish::Nothing | Wish::Amd);
+        let gets_gpus = !matches!(wish, RequestedGpus::Nothing | RequestedGpus::Amd);
         self.environment(&mut docker, (name, node), gets_gpus);
         self.env_files(&mut docker, name, node);
         self.ports(&mut docker, name, node);
@@ -82,7 +82,7 @@ impl Compose<'_> {
         self.limits(&mut docker, name, node);
         self.labels(&mut docker, name, node);
         let checked = self.healthcheck(&mut docker, name, node);
-        if wish == Wish::Amd {
+        if wish == RequestedGpus::Amd {
             docker.put_with("gpu_access", YamlValue::word("none"), "it gets its devices by name");
         }
         block.put("docker", YamlValue::Map(docker));
@@ -92,7 +92,12 @@ impl Compose<'_> {
         self.stop(&mut block, name, node);
         services.put(name, YamlValue::Map(block));
         let profiles = listed(node, "profiles").into_iter().map(|profile| filled(&self.variables.adapt(profile)));
-        TranslatedService { name: name.to_owned(), profiles: profiles.collect(), on_gpu: wish != Wish::Nothing, needs }
+        TranslatedService {
+            name: name.to_owned(),
+            profiles: profiles.collect(),
+            on_gpu: wish != RequestedGpus::Nothing,
+            needs,
+        }
     }
 
     /// What lcm has no word for.
@@ -257,12 +262,12 @@ impl Compose<'_> {
         }
     }
 
-    fn gpu(&mut self, block: &mut YamlBlock, name: &str, wish: &Wish) {
+    fn gpu(&mut self, block: &mut YamlBlock, name: &str, wish: &RequestedGpus) {
         let value = match wish {
-            Wish::Nothing => return,
-            Wish::One { .. } | Wish::Amd => YamlValue::word("auto"),
-            Wish::Count(count) => YamlValue::Flow(vec![("count".to_owned(), YamlValue::word(count))]),
-            Wish::These(ids) => YamlValue::texts(ids).ids(),
+            RequestedGpus::Nothing => return,
+            RequestedGpus::One { .. } | RequestedGpus::Amd => YamlValue::word("auto"),
+            RequestedGpus::Count(count) => YamlValue::Flow(vec![("count".to_owned(), YamlValue::word(count))]),
+            RequestedGpus::These(ids) => YamlValue::texts(ids).ids(),
         };
         let note = "how much GPU memory it needs is not known: write `vram:`, or nothing keeps it from a full GPU";
         self.notes.add(name, note);
@@ -271,7 +276,7 @@ impl Compose<'_> {
             YamlValue::word("??GiB"),
             Some("on each GPU; without it lcm can't keep it from a full one"),
         );
-        if *wish == (Wish::One { all: true }) {
+        if *wish == (RequestedGpus::One { all: true }) {
             block.put_with("gpu", value, "Compose gave it all GPUs; for several write a list");
         } else {
             block.put("gpu", value);

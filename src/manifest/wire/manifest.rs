@@ -25,7 +25,7 @@ pub(crate) struct Manifest {
     /// Former name of the project, or several. Things that lcm started under it count as this project's: they run on
     /// without a restart, and `lcm down` stops and removes them too. No other manifest may use that name any more.
     #[schemars(example = "studio-old", example = ["studio-old", "atelier"])]
-    #[schemars(with = "Option<OneOrMany<crate::syntax::scalar::ProjectName>>")]
+    #[schemars(with = "Option<OneOrMany<crate::syntax::scalar::ProjectNameText>>")]
     pub renamed_from: Option<Located<OneOrMany<Located<String>>>>,
     /// Further files, relative to this one. What is defined in two of them is an error.
     #[schemars(example = "gpu-templates.yaml", example = ["gpu-templates.yaml", "voices.yaml"])]

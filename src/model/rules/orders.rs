@@ -1,9 +1,9 @@
 //! What an operator may order of a service, by rows and rules. Whether it is lcm's to order about at all, and what
 //! becomes of its neighbours, is not asked here.
 
+use crate::model::holds::{Hold, way};
 use crate::model::lifecycle::{Action, State};
 use crate::model::rules::{Case, Denial, Legality, Rules};
-use crate::model::words::{Hold, way};
 
 impl Rules {
     /// Returns the states that a service passes once this is said of it, both ends included. Empty: no row leads there,
@@ -41,10 +41,10 @@ impl Rules {
 mod tests {
     use jiff::Timestamp;
 
+    use crate::model::holds::Hold;
     use crate::model::lifecycle::State;
     use crate::model::names::ServiceName;
     use crate::model::rules::{Case, Rule, Rules};
-    use crate::model::words::Hold;
 
     fn commands(rules: &Rules, from: State) -> String {
         let case = Case { service: &ServiceName::from("a"), mode: None, at: Timestamp::UNIX_EPOCH };

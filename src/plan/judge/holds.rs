@@ -4,10 +4,10 @@
 //! Where holds can't be read, any service may be in maintenance, suspended or terminated, so nothing is done that a hold
 //! could forbid: a service that is as it should be stays, and everything else is blocked.
 
+use crate::model::holds::{Hold, HoldRecord};
 use crate::model::lifecycle::{Action, State, route};
 use crate::model::plan::{Purpose, Reason, ReasonCode};
 use crate::model::rules::Legality;
-use crate::model::words::{Hold, HoldRecord};
 use crate::plan::decision::{Decision, Decisions};
 use crate::plan::input::PlanInput;
 use crate::plan::judge::context::PlanContext;

@@ -1,10 +1,10 @@
 //! Orphans: which of them this run stops, and what keeps the others.
 
 use crate::model::desired::OrphanPolicy;
+use crate::model::holds::Hold;
 use crate::model::lifecycle::Action;
 use crate::model::observed::Orphan;
 use crate::model::plan::Purpose;
-use crate::model::words::Hold;
 use crate::plan::input::PlanInput;
 
 /// Orphan is stopped in this run.

@@ -8,11 +8,11 @@ use super::ports::port_of;
 use super::problem::{EndState, Fate, ItemId, ItemKind};
 use super::refusal::Sums;
 use super::translate::{Translated, lacks};
+use crate::model::capacity::{GpuCapacity, MemoryHolder};
 use crate::model::endpoint::Endpoint;
 use crate::model::lifecycle::State;
 use crate::model::names::{GpuId, ServiceName};
 use crate::model::plan::{Reason, ReasonCode};
-use crate::model::room::{GpuRoom, MemoryHolder};
 use crate::model::size::Mebibytes;
 use crate::plan::capacity;
 use crate::plan::decision::{Decision, Decisions};
@@ -29,7 +29,7 @@ pub(super) fn decisions(context: &PlanContext<'_>, translated: Translated, fates
     let Some(end) = EndState::of(&problem, fates) else { return decisions };
     let going = decisions.0.iter().map(Decision::stops).collect();
     let (users, room) = (OnceCell::new(), OnceCell::new());
-    let telling = Telling {
+    let telling = Explainer {
         context,
         input: &context.input,
         numbers: &numbers,
@@ -49,7 +49,7 @@ pub(super) fn decisions(context: &PlanContext<'_>, translated: Translated, fates
     decisions
 }
 
-struct Telling<'a> {
+struct Explainer<'a> {
     context: &'a PlanContext<'a>,
     input: &'a PlanInput<'a>,
     numbers: &'a [Number],
@@ -64,7 +64,7 @@ struct Telling<'a> {
     room: OnceCell<Sums>,
 }
 
-impl Telling<'_> {
+impl Explainer<'_> {
     /// Decision of an item, where the answer changes it.
     fn changed(&self, id: ItemId, decided: &Decisions) -> Option<Decision> {
         let (item, before) = (&self.end.problem().items[id], &decided.0[self.numbers[id]]);
@@ -215,7 +215,7 @@ impl Telling<'_> {
     }
 
     /// Every GPU as the plan leaves it.
-    fn at_the_end(&self) -> BTreeMap<GpuId, GpuRoom> {
+    fn at_the_end(&self) -> BTreeMap<GpuId, GpuCapacity> {
         let mut stays: Vec<bool> = self.going.iter().map(|goes| !goes).collect();
         self.numbers.iter().for_each(|placed| stays[*placed] = false);
         let mut room =

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::rc::Rc;
 
+use crate::model::capacity::{GpuCapacity, MemoryHolder};
 use crate::model::desired::Service;
 use crate::model::names::{GpuId, ServiceName};
-use crate::model::room::{GpuRoom, MemoryHolder};
 use crate::model::size::Mebibytes;
 use crate::plan::decision::Decision;
 use crate::plan::places::Places;
@@ -17,7 +17,7 @@ const LISTED_MAX: usize = 4;
 
 /// Every GPU's arithmetic, worked out once: many may be refused for the same reason.
 pub(super) struct Sums {
-    room: BTreeMap<GpuId, GpuRoom>,
+    room: BTreeMap<GpuId, GpuCapacity>,
     /// Services on each GPU.
     holders: BTreeMap<GpuId, BTreeSet<ServiceName>>,
     /// Priorities of services that could be made to give way.
@@ -41,8 +41,8 @@ struct Sum {
 }
 
 impl Sums {
-    pub(super) fn of(room: BTreeMap<GpuId, GpuRoom>, priorities: BTreeMap<ServiceName, i64>) -> Self {
-        let names = |gpu: &GpuRoom| gpu.holders.iter().filter_map(|held| held.service.clone()).collect();
+    pub(super) fn of(room: BTreeMap<GpuId, GpuCapacity>, priorities: BTreeMap<ServiceName, i64>) -> Self {
+        let names = |gpu: &GpuCapacity| gpu.holders.iter().filter_map(|held| held.service.clone()).collect();
         let holders = room.iter().map(|(id, gpu)| (id.clone(), names(gpu))).collect();
         Self { room, holders, priorities, lines: RefCell::default() }
     }
@@ -98,7 +98,7 @@ impl Sums {
         Some(Rc::clone(line))
     }
 
-    fn both(&self, gpu: &GpuRoom, priority: i64, except: Option<&ServiceName>) -> GpuArithmetic {
+    fn both(&self, gpu: &GpuCapacity, priority: i64, except: Option<&ServiceName>) -> GpuArithmetic {
         let mut without = gpu.clone();
         let theirs = |held: &MemoryHolder| self.priorities.get(held.service.as_ref()?);
         without.holders.retain(|held| theirs(held).is_none_or(|other| *other >= priority));
@@ -114,7 +114,7 @@ impl GpuArithmetic {
 }
 
 impl Sum {
-    fn of(gpu: &GpuRoom, except: Option<&ServiceName>) -> Self {
+    fn of(gpu: &GpuCapacity, except: Option<&ServiceName>) -> Self {
         let ranks = |held: &MemoryHolder| held.service.is_some() && held.service.as_ref() != except;
         let ranks = gpu.holders.iter().any(|held| ranks(held) && held.counts > Mebibytes::ZERO);
         Self { text: gpu.arithmetic(except), left: gpu.left(except), ranks }

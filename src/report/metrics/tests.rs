@@ -9,7 +9,7 @@ use super::{Beside, metrics};
 use crate::model::lifecycle::State;
 use crate::model::size::Mebibytes;
 use crate::report::status::{
-    BudgetLine, FORMAT, GoalLine, GpuStatus, LastRun, OrphanStatus, ServiceLine, Status, WordLine,
+    BudgetLine, FORMAT, GoalLine, GpuStatus, HoldLine, LastRun, OrphanStatus, ServiceLine, Status,
 };
 
 fn service(name: &str, state: State) -> ServiceLine {
@@ -26,7 +26,7 @@ fn status() -> Status {
     };
     let budget = BudgetLine { attempts: 3, spent: 3, last_at: at(0), held: true, due: None };
     let word =
-        WordLine { word: "maintain".to_owned(), by: "kim".to_owned(), since: at(0), reason: Some("disk".to_owned()) };
+        HoldLine { word: "maintain".to_owned(), by: "kim".to_owned(), since: at(0), reason: Some("disk".to_owned()) };
     let gpu = GpuStatus {
         id: "GPU-0".into(),
         index: 0,

@@ -92,12 +92,12 @@ mod tests {
 
     use super::{Outlook, denied, lines};
     use crate::model::budget::Budget;
+    use crate::model::holds::{Hold, HoldRecord};
     use crate::model::lifecycle::State;
     use crate::model::names::ServiceName;
     use crate::model::observed::{ObservedService, Ownership};
     use crate::model::rules::{Case, Hours, Rule, Rules};
     use crate::model::size::Mebibytes;
-    use crate::model::words::{Hold, HoldRecord};
     use crate::plan::judge_commands::legal_commands;
     use crate::report::fold::folded;
     use crate::report::status::document::{EstimatesLine, ServiceLine};

@@ -11,15 +11,15 @@ use tokio::sync::watch;
 
 use crate::apply::{OnFailure, Options, RunContext, apply};
 use crate::manifest::{self, ModeSelection};
+use crate::model::capacity::HostCapacity;
 use crate::model::desired::{Desired, ModeSource, Service};
 use crate::model::facts::Facts;
 use crate::model::lifecycle::{Action, State};
 use crate::model::names::ProjectName;
 use crate::model::plan::{Plan, Purpose, Request};
-use crate::model::room::Room;
 use crate::model::snapshot::{PlanError, Planner, Snapshot};
 use crate::report::style::Style;
-use crate::report::view::{Looked, PlanOrigin, PlanView};
+use crate::report::view::{InspectedCounts, PlanOrigin, PlanView};
 use crate::report::{html, json, markdown, mermaid, text};
 use crate::runtime::contract::Runtime as _;
 use crate::runtime::registry::{OBSERVERS, RUNTIMES, observe};
@@ -57,7 +57,7 @@ impl Planner for Real<'_> {
         if findings.is_empty() { Ok(plan) } else { Err(PlanError::Unsound(findings)) }
     }
 
-    fn capacity(&self, snapshot: &Snapshot, request: &Request) -> Room {
+    fn capacity(&self, snapshot: &Snapshot, request: &Request) -> HostCapacity {
         crate::plan::capacity(self.0, &snapshot.observed, request)
     }
 }
@@ -136,7 +136,7 @@ async fn every_format_shows_it() {
     let desired = desired(MANIFEST);
     let sim = Sim::new(nothing());
     let plan = planned(&sim, &desired).await;
-    let looked = Looked::at(&sim.world());
+    let looked = InspectedCounts::at(&sim.world());
     let origin = PlanOrigin::Now { mode_source: ModeSource::Manifest, switched: None, looked: &looked };
     let view = PlanView { plan: &plan, purpose: Purpose::Apply, origin };
     let setting = text::TextOptions { verbose: false, style: Style::PLAIN };

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::factory::{Factory, at};
+use crate::model::holds::{Hold, HoldRecord, Holds, ModeOverride};
 use crate::model::names::ProjectName;
-use crate::model::words::{Hold, HoldRecord, Holds, ModeOverride};
 
 pub(super) async fn last_until_they_are_released(factory: &impl Factory) {
     let (writer, reader) = (factory.open(), factory.open());

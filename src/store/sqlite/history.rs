@@ -11,8 +11,8 @@ use rusqlite::{Connection, Row, params, params_from_iter};
 use super::format::WITH_WORDS;
 use super::row::{from_json, state, timestamp, to_json};
 use crate::model::names::{ProjectName, ServiceName};
-use crate::store::asked::HistoryQuery;
 use crate::store::past::Change;
+use crate::store::query::HistoryQuery;
 use crate::store::record::{Author, Transition};
 
 /// 20 MB with its indexes, as `cargo bench --bench store` measures it; a host that switches modes every quarter of an

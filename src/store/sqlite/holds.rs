@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::format::WITH_WORDS;
 use super::row::{from_json, text_error, timestamp, to_json};
 use super::store::Sqlite;
+use crate::model::holds::{Hold, HoldRecord, Holds, ModeOverride};
 use crate::model::names::{ModeName, ProjectName, ServiceName};
-use crate::model::words::{Hold, HoldRecord, Holds, ModeOverride};
 use crate::store::error::StoreError;
 use crate::store::holds::HoldStore;
 

@@ -10,9 +10,9 @@ use super::format::{FORMAT, WITH_WORDS};
 use super::worker::StoreWorker;
 use super::{history, runs};
 use crate::model::names::ProjectName;
-use crate::store::asked::HistoryQuery;
 use crate::store::error::StoreError;
-use crate::store::record::{Called, Run, Transition};
+use crate::store::query::HistoryQuery;
+use crate::store::record::{Called, RunRecord, Transition};
 
 pub(super) const FILE: &str = "lcm.db";
 
@@ -61,7 +61,7 @@ impl Sqlite {
     }
 
     /// The runs that are asked for, the oldest first, but those that changed nothing.
-    pub async fn runs(&self, asked: &HistoryQuery) -> Result<Vec<Run>, StoreError> {
+    pub async fn runs(&self, asked: &HistoryQuery) -> Result<Vec<RunRecord>, StoreError> {
         let asked = asked.clone();
         self.read(move |connection, format| runs::runs(connection, format, &asked)).await
     }

@@ -19,7 +19,7 @@ use crate::sim::machine::SimulatedMachine;
 use crate::sim::marks::{gpus_of, is_as_wanted, is_made_from};
 
 /// Service of a project.
-type Whose<'a> = (&'a ProjectName, &'a ServiceName);
+type ServiceKey<'a> = (&'a ProjectName, &'a ServiceName);
 
 #[async_trait]
 impl SimulatedRuntime for SimulatedDocker {
@@ -188,7 +188,7 @@ fn both(
 /// The old one is put aside; where an older one stands there already, that is the last one known to be well.
 async fn make_way(
     machine: &SimulatedMachine,
-    (whose, container): (Whose<'_>, &str),
+    (whose, container): (ServiceKey<'_>, &str),
     old: &ContainerFact,
     older: Option<ContainerFact>,
 ) -> Result<Option<ContainerFact>, DriverError> {
@@ -208,7 +208,7 @@ async fn make_way(
 
 async fn put_back(
     machine: &SimulatedMachine,
-    whose: Whose<'_>,
+    whose: ServiceKey<'_>,
     old: &ContainerFact,
     to: &str,
 ) -> Result<(), DriverError> {
@@ -239,7 +239,7 @@ async fn run(machine: &SimulatedMachine, start: &Start<'_>, id: &str) -> Result<
         .await
 }
 
-async fn discard(machine: &SimulatedMachine, whose: Whose<'_>, old: &ContainerFact) -> Result<(), DriverError> {
+async fn discard(machine: &SimulatedMachine, whose: ServiceKey<'_>, old: &ContainerFact) -> Result<(), DriverError> {
     machine
         .effect(Deed::Remove, whose.1, |world, _| {
             may_touch(world, whose, old, "removed")?;

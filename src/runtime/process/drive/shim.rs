@@ -31,7 +31,7 @@ use crate::runtime::process::drive::recorder::Recorder;
 pub(crate) mod relay;
 pub(crate) mod standby;
 
-use relay::{Awaited, LogOrders, OutputPipe, Relay};
+use relay::{Awaited, LogSpec, OutputPipe, Relay};
 use standby::Standby;
 
 /// The hidden subcommand by which lcm becomes a shim.
@@ -154,7 +154,7 @@ fn begin(orders: &ShimSpec) -> Result<Supervisor, String> {
             .map_err(|error| failed("can't rotate the log in", error))?;
     }
     let log_orders =
-        LogOrders { bytes_max: orders.log_bytes_max, files: orders.log_files, awaited: orders.awaited.clone() };
+        LogSpec { bytes_max: orders.log_bytes_max, files: orders.log_files, awaited: orders.awaited.clone() };
     let log_offset = log.metadata().map_err(|error| failed("can't read the log in", error))?.len();
     let rotated_bytes = folder.start_note().map_or(0, |before| before.rotated_bytes);
     let note = StartNote {

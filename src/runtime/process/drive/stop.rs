@@ -36,7 +36,7 @@ const KILL_PAUSE: Duration = Duration::from_millis(50);
 
 /// What is meant.
 #[derive(Clone, Debug)]
-pub(super) enum Quarry {
+pub(super) enum StopTarget {
     /// A tree that lcm started, by the proof that it did.
     Started { key: Key, trust: Trust },
     /// A process that lcm did not start, and its descendants.
@@ -85,10 +85,10 @@ pub(super) async fn found(
     service: &ServiceName,
     id: &str,
     what: &str,
-) -> Result<Option<(Quarry, RemainingProcesses)>, DriverError> {
+) -> Result<Option<(StopTarget, RemainingProcesses)>, DriverError> {
     let Some(quarry) = quarry(trust, project, service, id)? else { return Ok(None) };
     let left = look(&quarry, &[]).await?;
-    if let Quarry::Started { .. } = quarry
+    if let StopTarget::Started { .. } = quarry
         && left.salt != *id
     {
         if left.members.is_empty() && left.shims.is_empty() {
@@ -104,25 +104,30 @@ pub(super) async fn found(
     Ok(Some((quarry, left)))
 }
 
-fn quarry(trust: Trust, project: &ProjectName, service: &ServiceName, id: &str) -> Result<Option<Quarry>, DriverError> {
+fn quarry(
+    trust: Trust,
+    project: &ProjectName,
+    service: &ServiceName,
+    id: &str,
+) -> Result<Option<StopTarget>, DriverError> {
     let Some((pid, ticks)) = adopted::pid_and_ticks(id) else {
         let key = (project.as_str().to_owned(), service.as_str().to_owned());
-        return Ok(Some(Quarry::Started { key, trust }));
+        return Ok(Some(StopTarget::Started { key, trust }));
     };
     let Some(root) = adopted::living(pid, ticks) else { return Ok(None) };
     if proc::uids(pid) != Some([rustix::process::geteuid().as_raw(); 4]) {
         let reason = format!("`{service}` is process {pid}, which belongs to another user");
         return Err(DriverError::Refused(reason));
     }
-    Ok(Some(Quarry::Adopted { root, trust }))
+    Ok(Some(StopTarget::Adopted { root, trust }))
 }
 
 /// What is there of it now; of an adopted tree also what descends from members seen before.
-pub(super) async fn look(quarry: &Quarry, known: &[ProcessFact]) -> Result<RemainingProcesses, DriverError> {
+pub(super) async fn look(quarry: &StopTarget, known: &[ProcessFact]) -> Result<RemainingProcesses, DriverError> {
     let (quarry, known) = (quarry.clone(), known.to_vec());
     let looked = spawn_blocking(move || -> io::Result<RemainingProcesses> {
         match quarry {
-            Quarry::Started { key, trust } => {
+            StopTarget::Started { key, trust } => {
                 let tree = Census::take(&trust)?.trees().remove(&key);
                 Ok(tree.map_or_else(RemainingProcesses::default, |tree| RemainingProcesses {
                     salt: tree.marks.salt,
@@ -130,7 +135,7 @@ pub(super) async fn look(quarry: &Quarry, known: &[ProcessFact]) -> Result<Remai
                     members: tree.members,
                 }))
             }
-            Quarry::Adopted { root, trust } => {
+            StopTarget::Adopted { root, trust } => {
                 let census = Census::take_whole(&trust)?;
                 let roots = known.iter().chain([&root]);
                 let members: BTreeMap<i32, ProcessFact> =
@@ -190,7 +195,7 @@ async fn run_exec(processes: &Processes, stop: &StopRequest<'_>, left: &Remainin
 
 /// Waits for the ends of the members known, and looks at all whenever none of them is left.
 async fn wait_until_gone(
-    quarry: &Quarry,
+    quarry: &StopTarget,
     left: RemainingProcesses,
     deadline: Instant,
 ) -> Result<(bool, RemainingProcesses), DriverError> {
@@ -225,7 +230,7 @@ async fn settle(shims: &[ProcessFact]) {
 }
 
 /// Kills whatever each look finds, until one finds nothing.
-async fn kill(quarry: &Quarry, left: RemainingProcesses) -> Result<RemainingProcesses, DriverError> {
+async fn kill(quarry: &StopTarget, left: RemainingProcesses) -> Result<RemainingProcesses, DriverError> {
     let deadline = Instant::now() + KILL_WAIT;
     let mut left = left;
     loop {
@@ -249,7 +254,7 @@ async fn kill(quarry: &Quarry, left: RemainingProcesses) -> Result<RemainingProc
 }
 
 /// A shim goes by itself once nothing is left below it; one that lingers has lost its way.
-async fn see_off_shims(quarry: &Quarry, left: RemainingProcesses) -> Result<(), DriverError> {
+async fn see_off_shims(quarry: &StopTarget, left: RemainingProcesses) -> Result<(), DriverError> {
     let shims = left.shims;
     if shims.is_empty() || timeout(SHIM_WAIT, ending::all(&shims)).await.is_ok() {
         return Ok(());

@@ -8,9 +8,9 @@ use rusqlite::Connection;
 use super::super::format::FORMAT;
 use super::{FILE, Sqlite, at, now, transition};
 use crate::model::facts::{Attempts, HistoryFact};
+use crate::model::holds::Holds;
 use crate::model::lifecycle::State;
 use crate::model::names::ProjectName;
-use crate::model::words::Holds;
 use crate::store::{AttemptStore as _, HoldStore as _, Journal as _, Measure, Measured, StoreError};
 
 const FORMAT_ONE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/store-1.sql"));

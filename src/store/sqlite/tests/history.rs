@@ -10,8 +10,8 @@ use super::super::history::query;
 use super::{FILE, Sqlite, TOKEN, at, call, now, run, transition};
 use crate::model::lifecycle::State;
 use crate::model::names::ProjectName;
-use crate::store::asked::HistoryQuery;
-use crate::store::{Author, Called, Journal as _, Run, Transition};
+use crate::store::query::HistoryQuery;
+use crate::store::{Author, Called, Journal as _, RunRecord, Transition};
 
 fn asked() -> HistoryQuery {
     HistoryQuery::all("studio".into())
@@ -130,8 +130,8 @@ fn a_question_goes_by_an_index() {
 fn runs_and_calls_are_asked_for_likewise() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Sqlite::at(folder.path());
-    let second = Run { id: "r2".to_owned(), by: "lee".to_owned(), began: at(20), ended: at(30), ..run(true, 3) };
-    for run in [&run(true, 0), &second, &Run { project: "other".into(), ..second.clone() }, &run(false, 0)] {
+    let second = RunRecord { id: "r2".to_owned(), by: "lee".to_owned(), began: at(20), ended: at(30), ..run(true, 3) };
+    for run in [&run(true, 0), &second, &RunRecord { project: "other".into(), ..second.clone() }, &run(false, 0)] {
         now(store.record_run(TOKEN, run, &[])).expect("written");
     }
     let runs = |asked: &HistoryQuery| now(store.runs(asked)).expect("read");

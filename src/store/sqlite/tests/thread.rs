@@ -9,7 +9,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::{FILE, Sqlite, at, now, transition};
 use crate::model::lifecycle::State;
 use crate::model::names::ProjectName;
-use crate::store::asked::HistoryQuery;
+use crate::store::query::HistoryQuery;
 use crate::store::{Journal as _, JournalEntry, PendingChange};
 
 /// Holds the write lock of a store's file while this works.

@@ -60,7 +60,7 @@ pub(crate) fn reader_of(descriptor: OwnedFd) -> io::Result<File> {
 
 /// Bounds of a log, and the pattern that a log probe waits for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct LogOrders {
+pub(crate) struct LogSpec {
     pub(crate) bytes_max: u64,
     pub(crate) files: u32,
     #[serde(default)]
@@ -89,7 +89,7 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    pub(crate) fn new(pipe: File, log: File, folder: Folder, orders: &LogOrders) -> Self {
+    pub(crate) fn new(pipe: File, log: File, folder: Folder, orders: &LogSpec) -> Self {
         let search = orders.awaited.as_ref().and_then(PatternSearch::begin);
         Self { pipe, log, folder, bytes_max: orders.bytes_max, files: orders.files, search, ended: false }
     }
@@ -191,7 +191,7 @@ mod tests {
     use std::io::Write as _;
     use std::sync::{Arc, Mutex};
 
-    use super::{Awaited, LogOrders, OutputPipe, PatternSearch, Relay, run};
+    use super::{Awaited, LogSpec, OutputPipe, PatternSearch, Relay, run};
     use crate::runtime::process::drive::folder::{Folder, MatchNote};
     use crate::runtime::process::drive::log;
 
@@ -205,7 +205,7 @@ mod tests {
         let folder = Folder::new(root.path(), "p", "s");
         folder.ensure().expect("it can be made");
         let mut pipe = OutputPipe::open().expect("a pipe");
-        let orders = LogOrders { bytes_max: 1000, files: 1, awaited: Some(awaited("(?m)^server is ready$")) };
+        let orders = LogSpec { bytes_max: 1000, files: 1, awaited: Some(awaited("(?m)^server is ready$")) };
         let log = log::open(&folder).expect("a log");
         let relay = Relay::new(pipe.reader, log, folder.clone(), &orders);
         let relay = Arc::new(Mutex::new(relay));

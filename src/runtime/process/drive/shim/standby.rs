@@ -24,7 +24,7 @@ use crate::host::program::ignored;
 use crate::model::facts::ProcessFact;
 use crate::runtime::process::drive::folder::{Folder, StartNote};
 use crate::runtime::process::drive::processes::Processes;
-use crate::runtime::process::drive::shim::relay::{self, LogOrders, Relay};
+use crate::runtime::process::drive::shim::relay::{self, LogSpec, Relay};
 use crate::runtime::process::drive::{helper, log};
 
 /// The hidden subcommand by which lcm becomes a standby.
@@ -45,7 +45,7 @@ const LEAVE_WAIT: Duration = Duration::from_millis(200);
 #[derive(Serialize, Deserialize)]
 pub(crate) struct StandbySpec {
     folder: PathBuf,
-    log: LogOrders,
+    log: LogSpec,
     /// For a revived one: the pipe, and who may hold it.
     #[serde(default)]
     pipe: u64,
@@ -67,7 +67,7 @@ impl Standby {
         Ok(Self(ours))
     }
 
-    pub(crate) fn order(&mut self, folder: &Folder, log: &LogOrders) -> io::Result<()> {
+    pub(crate) fn order(&mut self, folder: &Folder, log: &LogSpec) -> io::Result<()> {
         let orders = StandbySpec { folder: folder.path().to_owned(), log: log.clone(), pipe: 0, holders: Vec::new() };
         let mut line = serde_json::to_vec(&orders).map_err(io::Error::other)?;
         line.push(b'\n');
@@ -106,7 +106,7 @@ pub(crate) fn revive(
         return Ok(());
     }
     let holders = members.iter().map(|member| member.pid).collect();
-    let log = LogOrders { bytes_max: output.bytes_max, files: output.files, awaited: None };
+    let log = LogSpec { bytes_max: output.bytes_max, files: output.files, awaited: None };
     let orders = StandbySpec { folder: folder.path().to_owned(), log, pipe: output.inode, holders };
     let words = [SUBCOMMAND, FIRST_STAGE_REVIVING].map(str::to_owned);
     let mut stage = helper::helper(processes, &words).map_err(io::Error::other)?;

@@ -12,14 +12,14 @@ const LISTED_MAX: usize = 8;
 
 /// Every GPU, or why nothing can be said of them.
 #[derive(Clone, Debug, Default)]
-pub struct Room {
-    pub gpus: BTreeMap<GpuId, GpuRoom>,
+pub struct HostCapacity {
+    pub gpus: BTreeMap<GpuId, GpuCapacity>,
     pub unknown: Option<String>,
 }
 
 /// One GPU.
 #[derive(Clone, Debug)]
-pub struct GpuRoom {
+pub struct GpuCapacity {
     pub index: u32,
     /// `GPU 0`; by its id where the index does not say which.
     pub called: String,
@@ -62,7 +62,7 @@ impl MemoryHolder {
     }
 }
 
-impl GpuRoom {
+impl GpuCapacity {
     /// What is left for one more, `except` itself: negative where the GPU is overcommitted.
     #[must_use]
     pub fn left(&self, except: Option<&ServiceName>) -> i64 {
