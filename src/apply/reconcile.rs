@@ -247,7 +247,7 @@ async fn observe(run: &Run<'_>) -> Result<Snapshot, EarlyEnd> {
     let Recalled { holds, journal } = recall(context.store, [&context.desired.project], &mut facts).await;
     if let Err(error) = holds {
         run.holds_unreadable(&error);
-        facts.heed(run.ledger().holds.clone());
+        facts.merge_holds(run.ledger().holds.clone());
         facts.holds_unknown = Some(error.to_string());
     }
     if let Err(error) = journal {

@@ -97,11 +97,11 @@ impl<'a> HoldCommand<'a> {
         for name in self.named.clone() {
             let seen = self.seen(&name)?;
             let is_carried_out = seen.state == word.state() || way(word, seen.state).is_none();
-            let holds = seen.word.as_deref().filter(|said| said.word == word && is_carried_out);
+            let holds = seen.hold.as_deref().filter(|said| said.kind == word && is_carried_out);
             if let Some(whom) = holds.map(HoldRecord::by_whom) {
                 self.tell(&format!("{name} is {} already ({whom})", past(word)));
             } else {
-                let route = may_say((&self.opened.desired, self.opened.driver().now()), &name, seen, word)?;
+                let route = route_of_hold((&self.opened.desired, self.opened.driver().now()), &name, seen, word)?;
                 open.push((name, route));
             }
         }
@@ -122,7 +122,7 @@ impl<'a> HoldCommand<'a> {
     /// The word as it is kept.
     pub(crate) fn said(&self, word: Hold) -> HoldRecord {
         HoldRecord {
-            word,
+            kind: word,
             by: self.voice.by(self.session),
             since: self.opened.driver().now(),
             reason: self.voice.reason(self.opened),
@@ -229,7 +229,7 @@ impl<'a> HoldCommand<'a> {
 }
 
 /// Returns the states that a hold leads a service through, or the refusal.
-fn may_say(
+fn route_of_hold(
     of: (&Desired, Timestamp),
     name: &ServiceName,
     seen: &ObservedService,

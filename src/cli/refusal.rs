@@ -40,7 +40,7 @@ pub(super) fn held(held: &HeldService) -> EarlyExit {
         HeldRelation::Needed => ", and is needed".to_owned(),
         HeldRelation::DependsOn(base) => format!(", and depends on {base}"),
     };
-    let (word, whom) = (hold.word.as_str(), hold.by_whom());
+    let (word, whom) = (hold.kind.as_str(), hold.by_whom());
     EarlyExit::refused(
         Code::Held,
         format!("an operator holds {service} by `lcm {word}`{also} ({whom}); `lcm resume {service}` takes that back"),

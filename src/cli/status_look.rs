@@ -154,7 +154,7 @@ async fn look(session: &Session, view: &StatusRequest<'_>) -> Result<StatusRepor
     let wanted = if none_chosen { BTreeSet::new() } else { wanted };
     let asked = if named.is_empty() { &wanted } else { named };
     let is_well =
-        |seen: &ObservedService| seen.word.is_some() || (seen.unknown.is_none() && seen.state.is_operational());
+        |seen: &ObservedService| seen.hold.is_some() || (seen.unknown.is_none() && seen.state.is_operational());
     let is_unhealthy = asked.iter().any(|name| !observed.services.get(name).is_some_and(is_well));
     Ok(StatusReport { status, outlooks: outlooks.collect(), wanted, is_unhealthy, known })
 }

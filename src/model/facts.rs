@@ -77,9 +77,9 @@ pub struct Facts {
     /// What lcm's own store remembers; empty where the store is gone.
     #[serde(default)]
     pub history: BTreeMap<ServiceName, HistoryFact>,
-    /// What operators said, and did not take back.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub words: BTreeMap<ServiceName, HoldRecord>,
+    /// Holds of operators, by service.
+    #[serde(rename = "words", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub holds: BTreeMap<ServiceName, HoldRecord>,
     /// Reason for which holds can't be read; then none is known of any service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holds_unknown: Option<String>,
@@ -110,16 +110,16 @@ impl Facts {
             listeners: Reading::NotAsked,
             probes: BTreeMap::new(),
             history: BTreeMap::new(),
-            words: BTreeMap::new(),
+            holds: BTreeMap::new(),
             holds_unknown: None,
             switches: Vec::new(),
             pending: Vec::new(),
         }
     }
 
-    /// Adds what operators said to what a world file brings along; the later word counts.
-    pub fn heed(&mut self, words: BTreeMap<ServiceName, HoldRecord>) {
-        self.words.extend(words);
+    /// Adds holds of operators to those that a world file brings along; the later one counts.
+    pub fn merge_holds(&mut self, holds: BTreeMap<ServiceName, HoldRecord>) {
+        self.holds.extend(holds);
     }
 
     /// Adds what a store remembers to the past that a world file brings along.

@@ -1,4 +1,4 @@
-//! What operators said. A word holds until it is taken back, and the machine's state is seen through it: a service in
+//! Holds of operators. A hold lasts until it is released, and the machine's state is seen through it: a service in
 //! maintenance is left as it is, whatever it does.
 
 use std::collections::BTreeMap;
@@ -54,12 +54,12 @@ impl Hold {
 /// The one way that a service takes from `from` once this is said of it, both ends included; `None`: it can't be said
 /// then.
 #[must_use]
-pub fn way(word: Hold, from: State) -> Option<&'static [State]> {
-    WAYS.iter().find(|(of, states)| *of == word && states[0] == from).map(|(_, states)| *states)
+pub fn way(hold: Hold, from: State) -> Option<&'static [State]> {
+    WAYS.iter().find(|(of, states)| *of == hold && states[0] == from).map(|(_, states)| *states)
 }
 
-/// What each word does, as [`crate::model::lifecycle::ROUTES`] has it for actions: from where it can be said, and what
-/// is passed on the way to [`Hold::state`].
+/// States that each hold leads through, as [`crate::model::lifecycle::ROUTES`] has it for actions: from where it can be
+/// set, up to [`Hold::state`].
 pub const WAYS: &[(Hold, &[State])] = &[
     (Hold::Maintain, &[Online, Maintenance]),
     (Hold::Maintain, &[Busy, Maintenance]),
@@ -85,7 +85,7 @@ pub const WAYS: &[(Hold, &[State])] = &[
     (Hold::Terminate, &[Offline, Terminated]),
 ];
 
-/// Where a service may go from a word's state when the word is taken back. What is deleted is registered anew.
+/// States that a service may go to from a hold's state when the hold is released. What is deleted is registered anew.
 pub const RETURNS: &[(Hold, &[State])] = &[
     (Hold::Maintain, &[Maintenance, Online]),
     (Hold::Maintain, &[Maintenance, Offline]),
@@ -100,12 +100,13 @@ impl fmt::Display for Hold {
     }
 }
 
-/// A word as it is kept: who said it, when, and why.
+/// A hold as it is kept: who set it, when, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Said")]
 pub struct HoldRecord {
-    pub word: Hold,
+    #[serde(rename = "word")]
+    pub kind: Hold,
     pub by: String,
     #[schemars(with = "String")]
     pub since: Timestamp,
@@ -124,7 +125,7 @@ impl HoldRecord {
     }
 }
 
-/// The same of any word's parts.
+/// The same of any hold's parts.
 #[must_use]
 pub fn by_whom(by: &str, since: Timestamp, reason: Option<&str>) -> String {
     let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
@@ -132,7 +133,7 @@ pub fn by_whom(by: &str, since: Timestamp, reason: Option<&str>) -> String {
 }
 
 /// Mode override of a project, set by `lcm switch` and followed by every command that names no mode, from any checkout.
-/// It holds until the manifest's own `mode:` is another than when it was set: the newest word wins.
+/// It holds until the manifest's own `mode:` is another than when it was set: the newest one wins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Switched")]
@@ -171,18 +172,18 @@ mod tests {
 
     #[test]
     fn every_way_there_and_back_walks_legal_rows() {
-        for (word, states) in WAYS.iter().chain(RETURNS) {
+        for (hold, states) in WAYS.iter().chain(RETURNS) {
             for pair in states.windows(2) {
-                assert!(pair[0].may_become(pair[1]), "{word} from {}: {} to {}", states[0], pair[0], pair[1]);
+                assert!(pair[0].may_become(pair[1]), "{hold} from {}: {} to {}", states[0], pair[0], pair[1]);
             }
         }
-        for word in Hold::ALL {
+        for hold in Hold::ALL {
             for from in State::ALL {
-                let Some(states) = way(word, from) else { continue };
-                assert_eq!((states[0], states[states.len() - 1]), (from, word.state()), "{word}");
+                let Some(states) = way(hold, from) else { continue };
+                assert_eq!((states[0], states[states.len() - 1]), (from, hold.state()), "{hold}");
             }
-            let back = RETURNS.iter().filter(|(of, _)| *of == word);
-            assert!(back.clone().count() > 0 && back.clone().all(|(_, states)| states[0] == word.state()), "{word}");
+            let back = RETURNS.iter().filter(|(of, _)| *of == hold);
+            assert!(back.clone().count() > 0 && back.clone().all(|(_, states)| states[0] == hold.state()), "{hold}");
         }
     }
 
@@ -192,7 +193,7 @@ mod tests {
             assert_eq!(way(Hold::Suspend, from), route(Action::Pause, from), "{from}");
         }
         assert!(
-            RETURNS.iter().any(|(word, back)| *word == Hold::Suspend && Some(*back) == route(Action::Unpause, back[0]))
+            RETURNS.iter().any(|(hold, back)| *hold == Hold::Suspend && Some(*back) == route(Action::Unpause, back[0]))
         );
     }
 

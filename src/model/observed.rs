@@ -96,7 +96,7 @@ pub struct ObservedService {
     pub is_asleep: bool,
     pub estimates: Estimates,
     /// What an operator said of it; `state` is seen through it.
-    pub word: Option<Box<HoldRecord>>,
+    pub hold: Option<Box<HoldRecord>>,
     /// How often it was brought back of late.
     pub attempts: Option<Box<Attempts>>,
     pub exit: Option<Box<ExitFact>>,
@@ -136,7 +136,7 @@ impl ObservedService {
             grew_back: false,
             is_asleep: false,
             estimates: Estimates::default(),
-            word: None,
+            hold: None,
             attempts: None,
             exit: None,
             is_reported: false,
@@ -270,7 +270,7 @@ pub struct Orphan {
     pub vram: Mebibytes,
     pub ports: BTreeSet<Endpoint>,
     /// An operator's hold on a service of its name.
-    pub word: Option<Box<HoldRecord>>,
+    pub hold: Option<Box<HoldRecord>>,
 }
 
 impl Orphan {

@@ -10,12 +10,12 @@ mod claim;
 pub mod contract;
 mod gpu;
 pub(crate) mod gpu_refs;
+mod hold;
 mod holders;
 pub(crate) mod judge;
 pub(crate) mod orphan;
 mod ports;
 mod surroundings;
-mod word;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,10 +45,10 @@ pub fn observe(facts: &Facts, desired: &Desired, observers: Observers<'_>) -> Ob
     let (ports, ports_unknown) = ports::ports(view, observers);
     for (name, seen) in &mut services {
         ports::tell_taken(seen, &desired.services[name], &ports);
-        word::through(seen, facts.words.get(name));
+        hold::through(seen, facts.holds.get(name));
     }
     for orphan in &mut orphans {
-        orphan.word = facts.words.get(&orphan.service).cloned().map(Box::new);
+        orphan.hold = facts.holds.get(&orphan.service).cloned().map(Box::new);
     }
     Observed {
         host: facts.host.clone(),

@@ -43,7 +43,7 @@ pub(crate) fn orphan(
         gpus: marks.placed_on().map(GpuId::from).collect(),
         vram: Mebibytes::bounded(marks.vram_mib),
         ports: ports(&config["ports"]),
-        word: None,
+        hold: None,
     }
 }
 

@@ -82,7 +82,7 @@ fn idle(input: &PlanInput<'_>, decisions: Decisions) -> UntouchedServices {
                 idle.blocked.push(Blocked { service: service(), reason: *blocked });
             }
             Decision::Held(reason) | Decision::GiveUp(reason) => {
-                let said = input.seen(number).word.as_ref().filter(|_| is_hold(reason.code));
+                let said = input.seen(number).hold.as_ref().filter(|_| is_hold(reason.code));
                 let since = said.map(|said| said.since).or_else(|| recover::since(input, number, &reason));
                 idle.held.push(Held { service: service(), reason, by: said.map(|said| said.by.clone()), since });
             }
@@ -123,9 +123,9 @@ fn is_hold(code: ReasonCode) -> bool {
 
 fn orphans(input: &PlanInput<'_>) -> Vec<OrphanLine> {
     let lines = input.observed.orphans.iter().map(|orphan| {
-        let held = || match &orphan.word {
+        let held = || match &orphan.hold {
             Some(hold) => {
-                let (word, whom, name) = (hold.word, hold.by_whom(), &orphan.service);
+                let (word, whom, name) = (hold.kind, hold.by_whom(), &orphan.service);
                 format!("an operator holds it by `lcm {word}` ({whom}); `lcm resume {name}` takes that back")
             }
             None => "an operator may hold it, which is not known now: it is left as it is".to_owned(),

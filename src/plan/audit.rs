@@ -296,7 +296,7 @@ impl Audit<'_> {
             findings.push(format!("{}: whether an operator holds it is not known: {why}", step.id));
         }
         let is_own = step.id.as_str() == format!("{}:{}", step.action, step.service);
-        let word = self.observed.services.get(&step.service).and_then(|seen| seen.word.as_ref()).map(|said| said.word);
+        let word = self.observed.services.get(&step.service).and_then(|seen| seen.hold.as_ref()).map(|said| said.kind);
         let against = match word {
             None => step.action == Action::Pause,
             Some(Hold::Maintain) => true,

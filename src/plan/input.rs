@@ -179,7 +179,7 @@ impl<'a> PlanInput<'a> {
     pub(super) fn is_kept_evicted(&self, number: Number) -> bool {
         let seen = self.seen(number);
         seen.holds_room
-            && seen.word.is_none()
+            && seen.hold.is_none()
             && seen.unknown.is_none()
             && seen.state.is_operational()
             && *self.want(number) == Want::Kept

@@ -64,7 +64,7 @@ pub fn held_by_operator(desired: &Desired, services: &ObservedServices, request:
     };
     for name in &request.targets {
         let Some(hold) = hold_of(services, name) else { continue };
-        if hold.word != Hold::Terminate || request.purpose != Purpose::Stop {
+        if hold.kind != Hold::Terminate || request.purpose != Purpose::Stop {
             return Some(HeldService { service: name.clone(), hold: hold.clone(), relation: HeldRelation::Named });
         }
     }
@@ -73,7 +73,7 @@ pub fn held_by_operator(desired: &Desired, services: &ObservedServices, request:
         return dependent;
     }
     needed(desired, &request.targets).into_iter().find_map(|service| {
-        let hold = hold_of(services, &service).filter(|hold| hold.word == Hold::Terminate)?.clone();
+        let hold = hold_of(services, &service).filter(|hold| hold.kind == Hold::Terminate)?.clone();
         Some(HeldService { service, hold, relation: HeldRelation::Needed })
     })
 }
@@ -87,7 +87,7 @@ pub fn held_dependent<'a>(
 ) -> Option<HeldService> {
     let stopped: Vec<&ServiceName> = stopped.into_iter().collect();
     find_dependent(desired, services, &stopped, |base, dependent, seen| {
-        let hold = seen.word.as_deref().filter(|hold| hold.word != Hold::Terminate)?.clone();
+        let hold = seen.hold.as_deref().filter(|hold| hold.kind != Hold::Terminate)?.clone();
         Some(HeldService { service: dependent.clone(), hold, relation: HeldRelation::DependsOn(base.clone()) })
     })
 }
@@ -101,7 +101,7 @@ pub fn blocked_dependent<'a>(
     now: Timestamp,
 ) -> Option<DependentBlock<'a>> {
     find_dependent(desired, services, &[name], |_, dependent, seen| {
-        let held = seen.word.as_deref().filter(|hold| hold.word != Hold::Terminate);
+        let held = seen.hold.as_deref().filter(|hold| hold.kind != Hold::Terminate);
         if let Some(hold) = held {
             return Some(DependentBlock::Held { dependent, hold });
         }
@@ -142,7 +142,7 @@ pub fn may_hold<'a>(
         return Ok(Vec::new());
     }
     let case = Case { service: name, mode: desired.mode.as_ref(), at: now };
-    desired.rules.may_say(&case, word, seen.state).map_err(HoldBlock::Denied)
+    desired.rules.may_hold(&case, word, seen.state).map_err(HoldBlock::Denied)
 }
 
 /// Returns the states that a resume leads a service through; none where its hold was never carried out.
@@ -182,7 +182,7 @@ pub fn legal_commands(rules: &Rules, case: &Case<'_>, seen: &ObservedService, bu
         Ownership::Missing { .. } | Ownership::Foreign { .. } | Ownership::Renamed { .. } => false,
     };
     let mut commands = if ours && seen.unknown.is_none() { rules.commands(case, seen.state) } else { Vec::new() };
-    let hold = seen.word.as_ref().map(|said| said.word);
+    let hold = seen.hold.as_ref().map(|said| said.kind);
     if let Some(word) = hold {
         let stops = word == Hold::Terminate;
         commands.retain(|command| match *command {
@@ -198,7 +198,7 @@ pub fn legal_commands(rules: &Rules, case: &Case<'_>, seen: &ObservedService, bu
 }
 
 fn hold_of<'a>(services: &'a ObservedServices, name: &ServiceName) -> Option<&'a HoldRecord> {
-    services.get(name)?.word.as_deref()
+    services.get(name)?.hold.as_deref()
 }
 
 /// Returns the first finding about a service that runs and depends on one of these, directly or not.

@@ -229,7 +229,7 @@ fn removals(input: &PlanInput<'_>, decisions: &Decisions, earlier: &Steps<'_>) -
             continue;
         }
         // What an operator maintains or suspends is left as it is, all of it.
-        let word = seen.word.as_ref().map(|said| said.word);
+        let word = seen.hold.as_ref().map(|said| said.kind);
         let hands_off = seen.state == State::Maintenance || word == Some(Hold::Suspend);
         if seen.unknown.is_some() || input.prevented(number).is_some() || hands_off {
             continue;

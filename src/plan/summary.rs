@@ -64,7 +64,7 @@ impl ServiceSummary {
             },
             holds_room: seen.holds_room,
             is_known: seen.unknown.is_none(),
-            has_hold: seen.word.is_some(),
+            has_hold: seen.hold.is_some(),
             has_attempts: seen.attempts.is_some(),
             lacks_secret: !service.missing_secrets.is_empty(),
             is_asleep: seen.is_asleep,

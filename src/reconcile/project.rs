@@ -124,7 +124,7 @@ async fn simulated(
     let mut facts = read_world(path)?;
     let memory = MemoryStore::default();
     let unusable = |error: StoreError| ReconcileError::Store(error.to_string());
-    for (service, said) in std::mem::take(&mut facts.words) {
+    for (service, said) in std::mem::take(&mut facts.holds) {
         memory.set_hold(&desired.project, &service, Some(&said)).await.map_err(unusable)?;
     }
     // The newest: worlds of an earlier lcm have one for each entry file.
@@ -416,7 +416,7 @@ impl Project {
         let mut facts = simulated.world();
         facts.remember(self.store().last_known(&self.desired.project).await.unwrap_or_default());
         let Holds { services, mode } = self.store().holds(&self.desired.project).await.unwrap_or_default();
-        (facts.words, facts.switches) = (services, mode.into_iter().collect());
+        (facts.holds, facts.switches) = (services, mode.into_iter().collect());
         facts.pending = self.store().pending(&self.desired.project).await.unwrap_or_default();
         caller
             .write_world(path, &facts)

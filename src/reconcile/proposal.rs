@@ -38,7 +38,7 @@ pub(super) async fn look(
 ) -> Result<Snapshot, ReconcileError> {
     let Cycle { caller, project, request, .. } = cycle;
     let mut facts = project.facts(caller).await?;
-    facts.heed(holds);
+    facts.merge_holds(holds);
     let snapshot = project.planner().observe(facts);
     project.refuse_other_hosts(&snapshot.facts)?;
     project.refuse_if_all_unknown(&snapshot, request)?;

@@ -110,7 +110,7 @@ pub fn mask_facts(masker: &Masker, facts: &mut Facts) {
         listeners,
         probes,
         history,
-        words,
+        holds: words,
         holds_unknown,
         switches,
         pending,

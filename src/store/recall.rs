@@ -27,7 +27,7 @@ pub async fn recall<'a>(
     for project in names {
         match store.holds(project).await {
             Ok(Holds { services, mode }) => {
-                facts.heed(services);
+                facts.merge_holds(services);
                 facts.switches = mode.into_iter().chain(std::mem::take(&mut facts.switches)).take(1).collect();
             }
             Err(error) => recalled.holds = recalled.holds.and(Err(error)),

@@ -124,7 +124,7 @@ async fn carry_out(store: &dyn Store, number: usize, (kind, which, how): Operati
         5 => close_killed(store, number, how).await,
         6 => {
             let word = Hold::ALL[usize::from(how) % Hold::ALL.len()];
-            let said = HoldRecord { word, by: by(), since: at(number), reason: None, metadata: BTreeMap::new() };
+            let said = HoldRecord { kind: word, by: by(), since: at(number), reason: None, metadata: BTreeMap::new() };
             store.set_hold(&project, &service, is_on.then_some(&said)).await
         }
         kind => keep(store, number, (kind, which, how)).await,

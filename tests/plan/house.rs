@@ -82,7 +82,7 @@ impl House {
         let mut facts = self.sim.observe(desired).await;
         facts.history = self.store.last_known(&desired.project).await.expect("a memory");
         facts.pending = self.store.pending(&desired.project).await.expect("a memory");
-        facts.heed(self.store.holds(&desired.project).await.expect("a memory").services);
+        facts.merge_holds(self.store.holds(&desired.project).await.expect("a memory").services);
         facts
     }
 
@@ -90,7 +90,7 @@ impl House {
     pub(crate) fn say(&self, service: &str, word: Option<Hold>) {
         let since: Timestamp = "2026-01-02T02:00:00Z".parse().expect("a time");
         let metadata = BTreeMap::from([("ticket".to_owned(), "7".to_owned())]);
-        let said = word.map(|word| HoldRecord { word, by: "kim".to_owned(), since, reason: None, metadata });
+        let said = word.map(|word| HoldRecord { kind: word, by: "kim".to_owned(), since, reason: None, metadata });
         let (project, service) = ("studio".into(), service.into());
         // Also while something else goes on.
         let kept = self.store.set_hold(&project, &service, said.as_ref()).now_or_never();

@@ -23,12 +23,12 @@ pub(super) async fn forbids(run: &Run<'_>, step: &Step) -> Option<String> {
         }
     };
     let Some(hold) = hold else { return withdrawn(step) };
-    let permits = match hold.word {
+    let permits = match hold.kind {
         Hold::Maintain => false,
         Hold::Suspend => step.action == Action::Pause,
         Hold::Terminate => matches!(step.action, Action::Stop | Action::Remove),
     };
-    (!permits).then(|| format!("an operator said {} meanwhile ({})", hold.word, hold.by_whom()))
+    (!permits).then(|| format!("an operator said {} meanwhile ({})", hold.kind, hold.by_whom()))
 }
 
 /// A step that only a hold asked for is not carried out once the hold is withdrawn.

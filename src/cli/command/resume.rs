@@ -30,7 +30,7 @@ pub(crate) struct Args {
 /// What there is to resume of one service.
 struct Resumable {
     name: ServiceName,
-    word: Option<Hold>,
+    hold: Option<Hold>,
     /// It is paused, by a word or by hand.
     paused: bool,
     /// It was tried to bring it up, without lasting success.
@@ -74,8 +74,8 @@ async fn told_apart(opened: &Project, words: &HoldArgs) -> Result<(HoldArgs, Vec
 
 async fn held(spoken: &HoldCommand<'_>, name: &ServiceName) -> Result<Resumable, EarlyExit> {
     let seen = spoken.seen(name)?;
-    let word = seen.word.as_ref().map(|said| said.word);
-    if let (Some(why), Some(Hold::Suspend) | None) = (&seen.unknown, word) {
+    let hold = seen.hold.as_ref().map(|said| said.kind);
+    if let (Some(why), Some(Hold::Suspend) | None) = (&seen.unknown, hold) {
         return Err(EarlyExit::refused(Code::Illegal, format!("what becomes of {name} can't be judged: {why}")));
     }
     let paused = seen.state == State::Suspended || is_frozen(spoken, name, seen).await;
@@ -88,7 +88,7 @@ async fn held(spoken: &HoldCommand<'_>, name: &ServiceName) -> Result<Resumable,
     }
     let is_held = spoken.service(name).is_some_and(|service| Budget::of(service, seen, now) != Budget::Open);
     let tried = is_held || seen.attempts.is_some();
-    Ok(Resumable { name: name.clone(), word, paused, tried, reported: seen.is_reported, route })
+    Ok(Resumable { name: name.clone(), hold, paused, tried, reported: seen.is_reported, route })
 }
 
 /// What is maintained shows by a look alone whether it is paused.
@@ -101,11 +101,11 @@ async fn is_frozen(spoken: &HoldCommand<'_>, name: &ServiceName, seen: &Observed
 
 /// What is paused goes on before the word goes: what crashes in between is resumed once more.
 async fn take_back(session: &Session, spoken: &mut HoldCommand<'_>, held: &Resumable) -> Result<Exit, EarlyExit> {
-    let Resumable { name, word, paused, tried, reported, route } = held;
+    let Resumable { name, hold, paused, tried, reported, route } = held;
     if *reported {
         spoken.set_report(name, None).await?;
     }
-    if word.is_none() && !paused && !tried && !reported {
+    if hold.is_none() && !paused && !tried && !reported {
         spoken.tell(&format!("{name}: there is nothing to resume"));
         return Ok(Exit::Done);
     }
@@ -113,7 +113,7 @@ async fn take_back(session: &Session, spoken: &mut HoldCommand<'_>, held: &Resum
         session.warn(&format!("{name} could not be let go on: {error}"));
         return Ok(Exit::Failed);
     }
-    if word.is_some() {
+    if hold.is_some() {
         spoken.forget(name).await?;
     }
     if *tried {
@@ -122,7 +122,7 @@ async fn take_back(session: &Session, spoken: &mut HoldCommand<'_>, held: &Resum
     spoken.record(name, route, "lcm resume").await;
     let changed: Vec<&str> = route.iter().map(|state| state.as_str()).collect();
     let mut told: Vec<String> = (!changed.is_empty()).then(|| changed.join(" → ")).into_iter().collect();
-    match word {
+    match hold {
         // It was never carried out.
         Some(_) if route.is_empty() => told.push("the word is taken back".to_owned()),
         Some(Hold::Terminate) => told.push("the next `lcm apply` may start it".to_owned()),

@@ -8,11 +8,11 @@ use crate::model::rules::{Case, Denial, Legality, Rules};
 impl Rules {
     /// Returns the states that a service passes once this is said of it, both ends included. Empty: no row leads there,
     /// and it is held in the state that it is in. `Err`: a rule forbids the change.
-    pub fn may_say(&self, case: &Case<'_>, word: Hold, from: State) -> Result<Vec<State>, Denial<'_>> {
+    pub fn may_hold(&self, case: &Case<'_>, hold: Hold, from: State) -> Result<Vec<State>, Denial<'_>> {
         // Where the rows have no such change at all, a rule may open one.
-        let direct = [from, word.state()];
-        let opened = (!from.may_become(word.state())).then_some(direct.as_slice());
-        let Some(route) = way(word, from).or(opened) else { return Ok(Vec::new()) };
+        let direct = [from, hold.state()];
+        let opened = (!from.may_become(hold.state())).then_some(direct.as_slice());
+        let Some(route) = way(hold, from).or(opened) else { return Ok(Vec::new()) };
         match self.judge_route(case, route) {
             None => Ok(route.to_vec()),
             Some(Legality::NoRow | Legality::Legal) => Ok(Vec::new()),
@@ -31,9 +31,9 @@ impl Rules {
         let stops = runs && may(Action::Stop, from);
         let restarts = from.is_operational() && stops && may(Action::Start, State::Offline);
         let orders = [("resume", is_held), ("start", starts), ("stop", stops), ("restart", restarts)];
-        let may_say = |word: &Hold| word.state() != from && self.may_say(case, *word, from).is_ok();
-        let words = Hold::ALL.into_iter().filter(may_say);
-        orders.into_iter().filter(|(_, may)| *may).map(|(order, _)| order).chain(words.map(Hold::as_str)).collect()
+        let may_hold = |hold: &Hold| hold.state() != from && self.may_hold(case, *hold, from).is_ok();
+        let holds = Hold::ALL.into_iter().filter(may_hold);
+        orders.into_iter().filter(|(_, may)| *may).map(|(order, _)| order).chain(holds.map(Hold::as_str)).collect()
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
         let allow = vec![rule(State::Failed, State::Maintenance)];
         let rules = Rules { allow, ..Rules::default() };
         let case = Case { service: &ServiceName::from("a"), mode: None, at: Timestamp::UNIX_EPOCH };
-        assert_eq!(rules.may_say(&case, Hold::Maintain, State::Failed), Ok(vec![State::Failed, State::Maintenance]));
-        assert_eq!(Rules::default().may_say(&case, Hold::Maintain, State::Failed), Ok(Vec::new()));
+        assert_eq!(rules.may_hold(&case, Hold::Maintain, State::Failed), Ok(vec![State::Failed, State::Maintenance]));
+        assert_eq!(Rules::default().may_hold(&case, Hold::Maintain, State::Failed), Ok(Vec::new()));
     }
 }

@@ -18,8 +18,8 @@ use crate::plan::steps::stop_route;
 /// Decision for a service under an operator's hold; `None` where there is none.
 pub(super) fn held_by_operator(context: &PlanContext<'_>, number: Number) -> Option<Decision> {
     let input = &context.input;
-    let said = input.summary(number).has_hold.then(|| input.seen(number).word.as_ref())??;
-    Some(match said.word {
+    let said = input.summary(number).has_hold.then(|| input.seen(number).hold.as_ref())??;
+    Some(match said.kind {
         Hold::Maintain => held(said, ReasonCode::Maintenance, "it is left as it is"),
         Hold::Suspend => suspended(input, number, said),
         Hold::Terminate => terminated(context, number, said),

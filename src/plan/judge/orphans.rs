@@ -26,7 +26,7 @@ pub(crate) fn should_stop(input: &PlanInput<'_>, orphan: &Orphan) -> bool {
 
 /// No hold keeps an orphan as it is.
 pub(crate) fn may_stop(input: &PlanInput<'_>, orphan: &Orphan) -> bool {
-    let is_kept = orphan.word.as_ref().is_some_and(|hold| hold.word != Hold::Terminate);
+    let is_kept = orphan.hold.as_ref().is_some_and(|hold| hold.kind != Hold::Terminate);
     !is_kept && input.holds_unknown().is_none()
 }
 

@@ -26,7 +26,7 @@ fn status() -> Status {
     };
     let budget = BudgetLine { attempts: 3, spent: 3, last_at: at(0), held: true, due: None };
     let word =
-        HoldLine { word: "maintain".to_owned(), by: "kim".to_owned(), since: at(0), reason: Some("disk".to_owned()) };
+        HoldLine { kind: "maintain".to_owned(), by: "kim".to_owned(), since: at(0), reason: Some("disk".to_owned()) };
     let gpu = GpuStatus {
         id: "GPU-0".into(),
         index: 0,

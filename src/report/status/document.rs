@@ -137,7 +137,8 @@ pub struct BudgetLine {
 #[schemars(rename = "WordLine")]
 pub struct HoldLine {
     /// `maintain`, `suspend`, `terminate` or `switch`.
-    pub word: String,
+    #[serde(rename = "word")]
+    pub kind: String,
     pub by: String,
     #[schemars(with = "String")]
     pub since: Timestamp,
@@ -151,8 +152,8 @@ impl HoldLine {
     }
 
     fn of(said: &HoldRecord) -> Self {
-        let HoldRecord { word, by, since, reason, metadata: _ } = said;
-        Self { word: word.to_string(), by: by.clone(), since: *since, reason: reason.clone() }
+        let HoldRecord { kind: word, by, since, reason, metadata: _ } = said;
+        Self { kind: word.to_string(), by: by.clone(), since: *since, reason: reason.clone() }
     }
 }
 
@@ -281,7 +282,7 @@ impl Status {
     pub fn switched_by(mut self, switched: Option<&ModeOverride>) -> Self {
         self.switched = switched.map(|switched| {
             let ModeOverride { mode: _, entry: _, own_mode: _, by, since, reason } = switched;
-            HoldLine { word: "switch".to_owned(), by: by.clone(), since: *since, reason: reason.clone() }
+            HoldLine { kind: "switch".to_owned(), by: by.clone(), since: *since, reason: reason.clone() }
         });
         self
     }
@@ -349,7 +350,7 @@ fn service_line(desired: &Desired, service: &Service, seen: &ObservedService, no
         reason,
         copies: seen.copies_shown(),
         budget: budget_line(service, seen, now),
-        word: seen.word.as_deref().map(HoldLine::of),
+        word: seen.hold.as_deref().map(HoldLine::of),
         estimates: EstimatesLine { ready_ms, stopped_ms, vram_mib: memory },
     }
 }

@@ -186,8 +186,9 @@ comfyui is idle: it answers, and has nothing to do
     #[test]
     fn what_an_operator_holds_is_resumed_before_anything_else() {
         let commands = |state, word| {
-            let said = HoldRecord { word, by: "kim".to_owned(), since: noon(), reason: None, metadata: [].into() };
-            let text = told(&Rules::default(), &ObservedService { word: Some(Box::new(said)), ..seen(state) });
+            let said =
+                HoldRecord { kind: word, by: "kim".to_owned(), since: noon(), reason: None, metadata: [].into() };
+            let text = told(&Rules::default(), &ObservedService { hold: Some(Box::new(said)), ..seen(state) });
             text.split_once("you can: ").expect("commands").1.replace(" comfyui", "").replace("\n   ", "")
         };
         assert_eq!(commands(State::Maintenance, Hold::Maintain), "`lcm resume`, `lcm suspend`, `lcm terminate`");

@@ -10,7 +10,7 @@ pub(super) async fn last_until_they_are_released(factory: &impl Factory) {
     let (writer, reader) = (factory.open(), factory.open());
     let project = ProjectName::from("studio");
     let hold = |word, second| HoldRecord {
-        word,
+        kind: word,
         by: "kim".to_owned(),
         since: at(second),
         reason: (word == Hold::Maintain).then(|| "a new driver".to_owned()),

@@ -71,7 +71,7 @@ fn said(row: &Row<'_>) -> rusqlite::Result<HoldRecord> {
     let (word, metadata): (String, String) = (row.get(1)?, row.get(5)?);
     let known = Hold::ALL.into_iter().find(|known| known.as_str() == word);
     Ok(HoldRecord {
-        word: known.ok_or_else(|| text_error(1, format!("{word} is no word of an operator")))?,
+        kind: known.ok_or_else(|| text_error(1, format!("{word} is no word of an operator")))?,
         by: row.get(2)?,
         since: timestamp(row, 3)?,
         reason: row.get(4)?,
@@ -93,7 +93,7 @@ fn set_hold(
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let since_us = said.since.as_microsecond();
     let metadata = to_json(&said.metadata);
-    let (project, service, word) = (project.as_str(), service.as_str(), said.word.as_str());
+    let (project, service, word) = (project.as_str(), service.as_str(), said.kind.as_str());
     connection.execute(keep, params![project, service, word, said.by, since_us, said.reason, metadata]).map(|_| ())
 }
 

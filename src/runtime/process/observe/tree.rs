@@ -56,7 +56,7 @@ fn alive(facts: &Facts, service: &Service, tree: &TreeFact) -> ObservedService {
             unknown: None,
             warning: None,
         },
-        Some(exit) if is_bad(exit) => crippled(service, tree, exit),
+        Some(exit) if is_bad(exit) => degraded(service, tree, exit),
         Some(_) | None => judge::running(facts, service, tree.started_at, None),
     };
     let compared = drift::of_tree(facts, service, tree);
@@ -101,7 +101,7 @@ fn is_bad(exit: &ExitFact) -> bool {
     exit.signal.is_some() || exit.code.is_some_and(|code| code != 0)
 }
 
-fn crippled(service: &Service, tree: &TreeFact, exit: &ExitFact) -> Assessment {
+fn degraded(service: &Service, tree: &TreeFact, exit: &ExitFact) -> Assessment {
     let (_, how) = judge::ended(exit, service.stop.signal.as_deref());
     let left = tree.members.len();
     Assessment {

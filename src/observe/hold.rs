@@ -9,11 +9,11 @@ use crate::model::observed::ObservedService;
 pub(super) fn through(seen: &mut ObservedService, said: Option<&HoldRecord>) {
     let Some(said) = said else { return };
     let whom = said.by_whom();
-    match said.word {
+    match said.kind {
         Hold::Maintain => {
             let now = if seen.holds_room { "it runs" } else { "it does not run" };
             let is_known = seen.unknown.is_none() || seen.instance.is_some();
-            let leads_there = seen.unknown.is_some() || way(said.word, seen.state).is_some();
+            let leads_there = seen.unknown.is_some() || way(said.kind, seen.state).is_some();
             if leads_there {
                 if is_known {
                     // Whether it answers is of no interest now.
@@ -28,7 +28,7 @@ pub(super) fn through(seen: &mut ObservedService, said: Option<&HoldRecord>) {
         Hold::Suspend if seen.state == State::Suspended => seen.detail = format!("{} ({whom})", seen.detail),
         Hold::Suspend => seen.detail = format!("{}; it is to be paused ({whom})", seen.detail),
         Hold::Terminate if seen.unknown.is_none() && !seen.holds_room && !seen.state.is_operational() => {
-            if way(said.word, seen.state).is_some() {
+            if way(said.kind, seen.state).is_some() {
                 seen.state = State::Terminated;
                 seen.detail = format!("it is kept off ({whom})");
             } else {
@@ -37,5 +37,5 @@ pub(super) fn through(seen: &mut ObservedService, said: Option<&HoldRecord>) {
         }
         Hold::Terminate => seen.detail = format!("{}; it is to be off ({whom})", seen.detail),
     }
-    seen.word = Some(Box::new(said.clone()));
+    seen.hold = Some(Box::new(said.clone()));
 }
